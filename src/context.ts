@@ -1,0 +1,21 @@
+import type { Config } from './config.ts'
+import type { Database } from './db/open.ts'
+import type { PasswordHasher } from './features/auth/passwords.ts'
+import type { SigningRing } from './features/signing/ring.ts'
+import type { CredentialCache } from './features/verify/cache.ts'
+import type { DerivedKeys } from './lib/derived-keys.ts'
+import type { Log } from './lib/log.ts'
+import type { Clock } from './lib/time.ts'
+
+/** What every service function is given: one per running service, made once at start (`cli/open-context.ts`). */
+export type Context = {
+  config: Config
+  db: Database
+  clock: Clock
+  log: Log
+  cache: CredentialCache
+  /** Keys derived from SECRET_KEY (and SECRET_KEY_PREVIOUS). */
+  keys: DerivedKeys
+  signing: SigningRing
+  passwords: PasswordHasher
+}

@@ -1,0 +1,31 @@
+import type { ExtractTablesWithRelations } from 'drizzle-orm'
+import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
+import type { Config } from '../config.ts'
+import type { Log } from '../lib/log.ts'
+import type * as schema from './schema.ts'
+
+/** One type for both drivers, and for their transactions. */
+export type Database = PgDatabase<PgQueryResultHKT, typeof schema, ExtractTablesWithRelations<typeof schema>>
+export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0]
+
+/** What hears the channel: `gap` says that messages may have been lost, after any reconnection. */
+export type Listener = { message(payload: string): void; gap(): void }
+
+/** An open database, whichever it is. */
+export type OpenDatabase = {
+  kind: 'postgres' | 'embedded'
+  db: Database
+  /** LISTENs on a line of its own and stays on it over reconnections; resolves once the first LISTEN is in force. */
+  listen(channel: string, listener: Listener): Promise<() => Promise<void>>
+  /** Sends NOTIFY through the pool. */
+  notify(channel: string, payload: string): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * Opens PostgreSQL at DATABASE_URL, or PGlite in DATA_DIR. Does not migrate.
+ * @throws Error with one sentence for the person at the terminal: unreachable, too old, standby, locked by another process
+ */
+export async function openDatabase(_config: Config, _log: Log): Promise<OpenDatabase> {
+  throw new Error('to come')
+}

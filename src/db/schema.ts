@@ -1,0 +1,214 @@
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  text,
+  timestamp,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core'
+
+/** Latchkey's own schema: the replaced service's `public.users` may live in the same database. */
+export const latchkey = pgSchema('latchkey')
+
+const bytes = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
+const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
+
+export const users = latchkey.table(
+  'users',
+  {
+    id: uuid('id').primaryKey(),
+    /** Trimmed, NFC, lower case: the identity. */
+    email: text('email').notNull(),
+    emailVerified: boolean('email_verified').notNull().default(false),
+    /** argon2id or bcrypt in its crypt form; null: no password can log in. */
+    passwordHash: text('password_hash'),
+    role: text('role', { enum: ['admin', 'user'] })
+      .notNull()
+      .default('user'),
+    isActive: boolean('is_active').notNull().default(true),
+    /** The user's own ceiling; null: USER_SCOPES. */
+    scopes: text('scopes').array(),
+    createdAt: time('created_at').notNull(),
+  },
+  (t) => [
+    uniqueIndex('users_email_key').on(t.email),
+    index('users_active_admins_idx').on(t.id).where(sql`${t.role} = 'admin' AND ${t.isActive}`),
+    check('users_role_check', sql`${t.role} IN ('admin', 'user')`),
+    check('users_email_check', sql`char_length(${t.email}) BETWEEN 3 AND 254`),
+    check('users_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
+  ],
+)
+
+export const serviceAccounts = latchkey.table(
+  'service_accounts',
+  {
+    id: uuid('id').primaryKey(),
+    name: text('name').notNull(),
+    description: text('description'),
+    /** The ceiling of its keys. */
+    scopes: text('scopes').array().notNull(),
+    isActive: boolean('is_active').notNull().default(true),
+    createdBy: uuid('created_by').references(() => users.id, { onDelete: 'set null' }),
+    createdAt: time('created_at').notNull(),
+  },
+  (t) => [
+    index('service_accounts_created_by_idx').on(t.createdBy),
+    check('service_accounts_name_check', sql`char_length(${t.name}) BETWEEN 1 AND 100`),
+    check('service_accounts_description_check', sql`char_length(${t.description}) <= 500`),
+    check('service_accounts_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
+  ],
+)
+
+export const apiKeys = latchkey.table(
+  'api_keys',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
+    serviceAccountId: uuid('service_account_id').references(() => serviceAccounts.id, {
+      onDelete: 'cascade',
+    }),
+    name: text('name'),
+    scopes: text('scopes').array().notNull(),
+    isActive: boolean('is_active').notNull().default(true),
+    createdAt: time('created_at').notNull(),
+    /** Who made it: the id of a user or of a key. No foreign key: it outlives its maker. */
+    createdBy: uuid('created_by'),
+    expiresAt: time('expires_at'),
+    revokedAt: time('revoked_at'),
+    revokedReason: text('revoked_reason'),
+  },
+  (t) => [
+    index('api_keys_user_id_idx').on(t.userId, t.createdAt),
+    index('api_keys_service_account_id_idx').on(t.serviceAccountId, t.createdAt),
+    index('api_keys_created_by_idx').on(t.createdBy),
+    check('api_keys_owner_check', sql`num_nonnulls(${t.userId}, ${t.serviceAccountId}) = 1`),
+    check('api_keys_name_check', sql`char_length(${t.name}) <= 100`),
+    check('api_keys_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
+    check('api_keys_revoked_reason_check', sql`char_length(${t.revokedReason}) <= 500`),
+  ],
+)
+
+/** A key has one live secret, two while a rotation overlaps. */
+export const apiKeySecrets = latchkey.table(
+  'api_key_secrets',
+  {
+    id: uuid('id').primaryKey(),
+    keyId: uuid('key_id')
+      .notNull()
+      .references(() => apiKeys.id, { onDelete: 'cascade' }),
+    /** SHA-256 of the whole key. */
+    hash: bytes('hash').notNull(),
+    /** The first characters, by which a person recognises it. */
+    start: text('start').notNull(),
+    createdAt: time('created_at').notNull(),
+    expiresAt: time('expires_at'),
+    lastUsedAt: time('last_used_at'),
+  },
+  (t) => [
+    uniqueIndex('api_key_secrets_hash_key').on(t.hash),
+    index('api_key_secrets_key_id_idx').on(t.keyId),
+    check('api_key_secrets_hash_check', sql`octet_length(${t.hash}) = 32`),
+    check('api_key_secrets_start_check', sql`char_length(${t.start}) <= 32`),
+  ],
+)
+
+/** One row a login. Its refresh tokens are computed from id, salt and generation, not stored. */
+export const sessions = latchkey.table(
+  'sessions',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    salt: bytes('salt').notNull(),
+    /** The generation of the one refresh token that is good now (uint32). */
+    generation: bigint('generation', { mode: 'number' }).notNull().default(0),
+    createdAt: time('created_at').notNull(),
+    rotatedAt: time('rotated_at').notNull(),
+    idleExpiresAt: time('idle_expires_at').notNull(),
+    expiresAt: time('expires_at').notNull(),
+    endedAt: time('ended_at'),
+    endedReason: text('ended_reason'),
+    ip: text('ip'),
+    userAgent: text('user_agent'),
+  },
+  (t) => [
+    index('sessions_user_id_idx').on(t.userId, t.createdAt),
+    index('sessions_expires_at_idx').on(t.expiresAt),
+    check('sessions_salt_check', sql`octet_length(${t.salt}) = 16`),
+    check('sessions_generation_check', sql`${t.generation} BETWEEN 0 AND 4294967295`),
+    check('sessions_user_agent_check', sql`char_length(${t.userAgent}) <= 255`),
+  ],
+)
+
+export const signingKeys = latchkey.table(
+  'signing_keys',
+  {
+    /** `kid`: the RFC 7638 thumbprint. */
+    id: text('id').primaryKey(),
+    algorithm: text('algorithm', { enum: ['ES256', 'RS256', 'EdDSA'] }).notNull(),
+    publicJwk: jsonb('public_jwk').$type<Record<string, unknown>>().notNull(),
+    /** The private JWK under AES-256-GCM with a key derived from SECRET_KEY. */
+    privateKey: bytes('private_key').notNull(),
+    createdAt: time('created_at').notNull(),
+    /** Published from `createdAt`, signs from here on. */
+    signsFrom: time('signs_from').notNull(),
+    revokedAt: time('revoked_at'),
+  },
+  (t) => [
+    index('signing_keys_current_idx').on(t.algorithm, t.signsFrom),
+    check('signing_keys_algorithm_check', sql`${t.algorithm} IN ('ES256', 'RS256', 'EdDSA')`),
+  ],
+)
+
+export const auditEvents = latchkey.table(
+  'audit_events',
+  {
+    id: uuid('id').primaryKey(),
+    at: time('at').notNull(),
+    action: text('action').notNull(),
+    outcome: text('outcome', { enum: ['success', 'refused'] }).notNull(),
+    actorType: text('actor_type', {
+      enum: ['user', 'key', 'service_account', 'anonymous', 'system'],
+    }).notNull(),
+    actorId: uuid('actor_id'),
+    targetType: text('target_type'),
+    targetId: text('target_id'),
+    ip: text('ip'),
+    requestId: text('request_id'),
+    details: jsonb('details').$type<Record<string, unknown>>().notNull(),
+  },
+  (t) => [
+    index('audit_events_at_idx').on(t.at),
+    index('audit_events_actor_idx').on(t.actorId, t.at),
+    index('audit_events_target_idx').on(t.targetId, t.at),
+    index('audit_events_action_idx').on(t.action, t.at),
+    check('audit_events_outcome_check', sql`${t.outcome} IN ('success', 'refused')`),
+    check(
+      'audit_events_actor_type_check',
+      sql`${t.actorType} IN ('user', 'key', 'service_account', 'anonymous', 'system')`,
+    ),
+  ],
+)
+
+/** Failed and pending logins of one account in the present window, known or not. */
+export const loginAttempts = latchkey.table(
+  'login_attempts',
+  {
+    /** HMAC of the e-mail under a key derived from SECRET_KEY: the table names nobody. */
+    emailHmac: bytes('email_hmac').primaryKey(),
+    attempts: integer('attempts').notNull(),
+    windowStartedAt: time('window_started_at').notNull(),
+  },
+  (t) => [
+    index('login_attempts_window_idx').on(t.windowStartedAt),
+    check('login_attempts_attempts_check', sql`${t.attempts} >= 0`),
+  ],
+)

@@ -1,0 +1,22 @@
+import { createHmac, hkdfSync } from 'node:crypto'
+import type { Secret } from './secret.ts'
+
+/** Keys for one purpose each, the present one first, then that of SECRET_KEY_PREVIOUS where it is set. */
+export type DerivedKeys = {
+  refresh: readonly Uint8Array[]
+  email: readonly Uint8Array[]
+  signing: readonly Uint8Array[]
+}
+
+/** Derives a 32-byte key for each purpose by HKDF-SHA-256 (RFC 5869), so that no two uses share one. */
+export function deriveKeys(current: Secret, previous: Secret | null): DerivedKeys {
+  const secrets = previous ? [current, previous] : [current]
+  const derive = (purpose: string) =>
+    secrets.map((s) => new Uint8Array(hkdfSync('sha256', s.reveal(), '', `latchkey ${purpose} v1`, 32)))
+  return { refresh: derive('refresh'), email: derive('email'), signing: derive('signing') }
+}
+
+/** HMAC-SHA-256 of `data` under `key`: 32 bytes. */
+export function hmac(key: Uint8Array, data: Uint8Array | string): Uint8Array {
+  return createHmac('sha256', key).update(data).digest()
+}

@@ -1,0 +1,82 @@
+/**
+ * Every error that Latchkey answers with: its code, its status, and a sentence that a person can act on
+ * (RFC 9457 `title` and default `detail`). The only place where a code meets a status.
+ */
+export const catalogue = {
+  malformed_json: [400, 'Malformed JSON', 'The body is not valid JSON in UTF-8.'],
+  ambiguous_credentials: [
+    400,
+    'Ambiguous credentials',
+    'Send one credential: either Authorization or X-API-Key, once.',
+  ],
+  invalid_request: [400, 'Invalid request', 'The request cannot be read.'],
+  missing_credential: [401, 'Missing credential', 'Send an access token or an API key.'],
+  invalid_token: [401, 'Invalid credential', 'The credential is not valid, or no longer.'],
+  invalid_login: [401, 'Invalid login', 'Incorrect email or password'],
+  insufficient_scope: [403, 'Insufficient scope', 'The credential lacks a scope that is needed here.'],
+  wrong_credential_kind: [403, 'Wrong kind of credential', 'This route takes another kind of credential.'],
+  ip_not_allowed: [403, 'Address not allowed', 'This key may not be used from this address.'],
+  forbidden: [403, 'Forbidden', 'You may not do this.'],
+  signup_closed: [403, 'Sign-up is closed', 'Ask an administrator for an account.'],
+  quota_exceeded: [
+    403,
+    'Quota exceeded',
+    'The owner has as many live keys as it may have; revoke one first.',
+  ],
+  not_found: [404, 'Not found', 'There is nothing here.'],
+  method_not_allowed: [405, 'Method not allowed', 'This path takes other methods: see Allow.'],
+  email_taken: [409, 'E-mail taken', 'This e-mail is already registered.'],
+  last_admin: [409, 'Last admin', 'The last active admin cannot be demoted, disabled or deleted.'],
+  conflict: [409, 'Conflict', 'The request conflicts with the present state.'],
+  body_too_large: [413, 'Body too large', 'The body is larger than this route takes.'],
+  unsupported_media_type: [415, 'Unsupported media type', 'Send the body as application/json.'],
+  validation_failed: [422, 'Validation failed', 'Some members of the request are not valid: see errors.'],
+  rate_limited: [429, 'Rate limited', 'Too many requests; wait before the next one.'],
+  too_many_attempts: [
+    429,
+    'Too many attempts',
+    'Too many failed attempts for this account; wait, then try again.',
+  ],
+  internal: [500, 'Internal error', 'Something went wrong here. The request id finds it in the log.'],
+  unavailable: [503, 'Unavailable', 'A part that this needs is out of reach; try again shortly.'],
+} as const satisfies Record<string, readonly [status: number, title: string, detail: string]>
+
+export type ErrorCode = keyof typeof catalogue
+
+/** One invalid member of a request: a JSON pointer and what is wrong, never the submitted value. */
+export type FieldError = { path: string; message: string }
+
+/** What a `fail` may add to the catalogue's entry. */
+export type Extra = {
+  detail?: string
+  errors?: FieldError[]
+  headers?: Record<string, string>
+  /** Logged with the request id, never sent. */
+  cause?: unknown
+}
+
+/** An expected refusal on its way to `http/errors.ts`, which alone turns it into an answer. */
+export class Problem extends Error {
+  readonly problem: ErrorCode
+  readonly extra: Extra
+  constructor(problem: ErrorCode, extra: Extra = {}) {
+    super(problem, extra.cause === undefined ? undefined : { cause: extra.cause })
+    this.name = 'Problem'
+    this.problem = problem
+    this.extra = extra
+  }
+}
+
+/**
+ * Ends the present request with an error of the catalogue.
+ * @throws Problem always
+ * @example fail('email_taken')
+ */
+export function fail(code: ErrorCode, extra?: Extra): never {
+  throw new Problem(code, extra)
+}
+
+/** A 422 for one member: `path` is a JSON pointer into the body, or `?name` for a query parameter. */
+export function failField(path: string, message: string): never {
+  fail('validation_failed', { errors: [{ path, message }] })
+}

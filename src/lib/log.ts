@@ -1,0 +1,127 @@
+import pino from 'pino'
+import { prettyFactory } from 'pino-pretty'
+import type { Config } from '../config.ts'
+
+/** Structured events, and the one prebuilt line a request. */
+export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'> & {
+  /** Takes a finished JSON line without its newline; written within 100 ms. Present only where the level lets it through. */
+  access: ((line: string) => void) | null
+  /** Writes what is buffered, at once. */
+  flush(): void
+}
+
+type Settings = Pick<Config, 'logLevel' | 'logFormat'>
+
+const FLUSH_AFTER_MS = 50
+const FLUSH_AT_CHARACTERS = 64 * 1024
+/** Whatever an error's text may carry: tokens, keys, and the password of a database URL. */
+const CREDENTIAL =
+  /(?:\b[A-Za-z0-9]{1,16}_[0-9A-Za-z]{40,})|(?:\beyJ[\w-]+\.[\w-]*\.[\w-]*)|(?<=:\/\/[^\s:/@]*:)[^\s@]+(?=@)/g
+
+/** The structured log: one JSON object a line, or lines for people with LOG_FORMAT=pretty. */
+export function createLog(settings: Settings, write: (text: string) => void = writeStdout): Log {
+  const pretty =
+    settings.logFormat === 'pretty'
+      ? prettyFactory({
+          colorize: true,
+          singleLine: true,
+          translateTime: 'SYS:HH:MM:ss',
+          messageKey: 'message',
+          timestampKey: 'time',
+        })
+      : null
+  const format = pretty ? (line: string) => pretty(line) : (line: string) => `${line}\n`
+  let buffer = ''
+  let timer: Timer | null = null
+
+  const flush = () => {
+    if (timer) clearTimeout(timer)
+    timer = null
+    if (buffer === '') return
+    const text = buffer
+    buffer = ''
+    write(text)
+  }
+  const push = (line: string) => {
+    buffer += format(line)
+    if (buffer.length >= FLUSH_AT_CHARACTERS) flush()
+    else timer ??= setTimeout(flush, FLUSH_AFTER_MS)
+  }
+
+  const logger = pino(
+    {
+      level: settings.logLevel,
+      base: null,
+      messageKey: 'message',
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
+    },
+    { write: (line: string) => push(line.trimEnd().replace(CREDENTIAL, '[redacted]')) },
+  )
+  return {
+    debug: logger.debug.bind(logger),
+    info: logger.info.bind(logger),
+    warn: logger.warn.bind(logger),
+    error: logger.error.bind(logger),
+    access: logger.isLevelEnabled('info') ? push : null,
+    flush,
+  }
+}
+
+/** A log that keeps nothing, for commands whose output is for people. */
+export const silentLog: Log = createLog({ logLevel: 'error', logFormat: 'json' }, () => {})
+
+function writeStdout(text: string): void {
+  process.stdout.write(text)
+}
+
+/**
+ * What a log may say of an error: its kind, its SQLSTATE and constraint, its stack. Never the text of a failed
+ * query with its parameters, nor a database's `detail`: both repeat what people submitted.
+ */
+export function describeError(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error)) return { type: typeof error }
+  const database = findDatabaseError(error)
+  if (database) {
+    const { code, severity, routine, table_name, table, constraint_name, constraint } = database
+    return {
+      type: 'database',
+      code,
+      severity,
+      routine,
+      table: table_name ?? table,
+      constraint: constraint_name ?? constraint,
+      stack: framesOf(error),
+    }
+  }
+  const cause = error.cause === undefined ? {} : { cause: describeError(error.cause) }
+  const isQuery = 'query' in error && 'params' in error
+  return {
+    type: error.name,
+    message: isQuery ? 'Failed query' : error.message,
+    stack: framesOf(error),
+    ...cause,
+  }
+}
+
+/** The frames without the first line, which repeats the message. */
+function framesOf(error: Error): string {
+  return (error.stack ?? '')
+    .split('\n')
+    .filter((line) => line.startsWith('    at '))
+    .join('\n')
+}
+
+type DatabaseError = { code: string } & Record<
+  'severity' | 'routine' | 'table_name' | 'table' | 'constraint_name' | 'constraint',
+  unknown
+>
+
+/** The server's own error (it has a SQLSTATE) under drizzle's. */
+function findDatabaseError(error: unknown): DatabaseError | null {
+  for (let e = error; e instanceof Error; e = e.cause) {
+    if ('code' in e && 'severity' in e && typeof e.code === 'string') return e as unknown as DatabaseError
+  }
+  return null
+}
