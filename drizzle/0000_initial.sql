@@ -1,5 +1,3 @@
-CREATE SCHEMA IF NOT EXISTS "latchkey";
---> statement-breakpoint
 CREATE TABLE "latchkey"."api_key_secrets" (
 	"id" uuid PRIMARY KEY NOT NULL,
 	"key_id" uuid NOT NULL,

@@ -1,15 +1,95 @@
-import type { Config } from '../config.ts'
-import type { OpenDatabase } from './open.ts'
+import { asc, sql } from 'drizzle-orm'
+import { bigint, serial, text } from 'drizzle-orm/pg-core'
+import { drizzle } from 'drizzle-orm/postgres-js'
+import { errorCode } from './errors.ts'
+import { readMigrations } from './migrations.macro.ts' with { type: 'macro' }
+import type { Database, DatabaseConfig, OpenDatabase } from './open.ts'
+import { connectDirectly } from './postgres.ts'
+import * as schema from './schema.ts'
 
-/** How many migrations this binary knows and how many of them are still to run. */
-export type MigrationState = { known: number; pending: number }
+/**
+ * How many migrations this binary knows, how many of them are still to run, and how many the database has that this
+ * binary does not know: above zero a newer Latchkey has been here, which is allowed (migrations only expand).
+ */
+export type MigrationState = { known: number; pending: number; unknown: number }
 
-/** Runs every pending migration under an advisory lock, on a direct connection; ten may call it at once. */
-export async function migrate(_config: Config, _database: OpenDatabase): Promise<MigrationState> {
-  throw new Error('to come')
+const MIGRATIONS = readMigrations()
+/** Any number that nobody else takes: "latchkey" in ASCII. */
+const LOCK = 7809651199139603833n
+const LOCK_WAIT_SECONDS = 60
+
+/** The journal, in the columns of drizzle's own. */
+const journal = schema.latchkey.table('migrations', {
+  id: serial('id').primaryKey(),
+  hash: text('hash').notNull(),
+  createdAt: bigint('created_at', { mode: 'number' }).notNull(),
+})
+
+/**
+ * Runs every pending migration, each in a transaction of its own, under an advisory lock on a direct connection; ten
+ * may call it at once. Needs no more than the right to create a schema, and none when nothing is pending.
+ * @throws Error with one sentence when another process holds the lock for a minute, or a migration fails
+ */
+export async function migrate(config: DatabaseConfig, database: OpenDatabase): Promise<MigrationState> {
+  const before = await readMigrationState(database)
+  if (before.pending === 0) return before
+  if (database.kind === 'embedded') {
+    await runPending(database.db)
+    return readMigrationState(database)
+  }
+  const client = connectDirectly(config)
+  try {
+    const db = drizzle(client, { schema })
+    await db.execute(sql.raw(`SET lock_timeout = '${LOCK_WAIT_SECONDS}s'`))
+    await db.execute(sql`SELECT pg_advisory_lock(${LOCK.toString()}::bigint)`).catch((error) => {
+      throw errorCode(error) === '55P03' ? new Error(LOCKED, { cause: error }) : error
+    })
+    await runPending(db)
+  } finally {
+    // Ends the session, and the lock with it.
+    await client.end({ timeout: 1 })
+  }
+  return readMigrationState(database)
 }
 
+const LOCKED = `Another process has been migrating this database for ${LOCK_WAIT_SECONDS} seconds; try again when it is done.`
+
 /** Reads the journal and changes nothing. */
-export async function readMigrationState(_database: OpenDatabase): Promise<MigrationState> {
-  throw new Error('to come')
+export async function readMigrationState(database: OpenDatabase): Promise<MigrationState> {
+  const applied = await readJournal(database.db)
+  const known = new Set(MIGRATIONS.map(({ when }) => when))
+  return {
+    known: known.size,
+    pending: MIGRATIONS.filter(({ when }) => !applied.has(when)).length,
+    unknown: [...applied].filter((when) => !known.has(when)).length,
+  }
+}
+
+async function readJournal(db: Database): Promise<Set<number>> {
+  const [row] = await db
+    .select({ exists: sql<boolean>`to_regclass('latchkey.migrations') IS NOT NULL` })
+    .from(sql`(SELECT 1) AS one`)
+  if (!row?.exists) return new Set()
+  const rows = await db.select({ when: journal.createdAt }).from(journal).orderBy(asc(journal.createdAt))
+  return new Set(rows.map(({ when }) => when))
+}
+
+async function runPending(db: Database): Promise<void> {
+  const applied = await readJournal(db)
+  if (applied.size === 0) await db.transaction(createJournal)
+  for (const { when, hash, statements } of MIGRATIONS) {
+    if (applied.has(when)) continue
+    await db.transaction(async (tx) => {
+      for (const statement of statements) await tx.execute(sql.raw(statement))
+      await tx.insert(journal).values({ hash, createdAt: when })
+    })
+  }
+}
+
+/** Asks for the right to create a schema only where there is none: an operator may have made it beforehand. */
+async function createJournal(tx: Database): Promise<void> {
+  const schemas = await tx.select({ one: sql`1` }).from(sql`pg_namespace`).where(sql`nspname = 'latchkey'`)
+  if (schemas.length === 0) await tx.execute(sql`CREATE SCHEMA latchkey`)
+  await tx.execute(sql`CREATE TABLE IF NOT EXISTS latchkey.migrations (
+    id serial PRIMARY KEY, hash text NOT NULL, created_at bigint NOT NULL UNIQUE)`)
 }

@@ -2,6 +2,7 @@ import type { ExtractTablesWithRelations } from 'drizzle-orm'
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import type { Config } from '../config.ts'
 import type { Log } from '../lib/log.ts'
+import { openPostgres } from './postgres.ts'
 import type * as schema from './schema.ts'
 
 /** One type for both drivers, and for their transactions. */
@@ -22,10 +23,24 @@ export type OpenDatabase = {
   close(): Promise<void>
 }
 
+/** The settings that this layer reads. */
+export type DatabaseConfig = Pick<
+  Config,
+  | 'databaseUrl'
+  | 'databaseDirectUrl'
+  | 'databasePoolSize'
+  | 'databaseStatementTimeoutMs'
+  | 'databasePrepare'
+  | 'dataDir'
+>
+
 /**
  * Opens PostgreSQL at DATABASE_URL, or PGlite in DATA_DIR. Does not migrate.
  * @throws Error with one sentence for the person at the terminal: unreachable, too old, standby, locked by another process
  */
-export async function openDatabase(_config: Config, _log: Log): Promise<OpenDatabase> {
-  throw new Error('to come')
+export async function openDatabase(config: DatabaseConfig, log: Log): Promise<OpenDatabase> {
+  if (config.databaseUrl) return openPostgres(config, config.databaseUrl, log)
+  // By import() so that a start with DATABASE_URL does not load an embedded one.
+  const { openEmbedded } = await import('./embedded.ts')
+  return openEmbedded(config, log)
 }

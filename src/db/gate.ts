@@ -1,0 +1,70 @@
+import { databaseError } from './errors.ts'
+
+/** Lets as many through at once as the pool has connections; the others wait in line. */
+export type Gate = {
+  /** @throws Error POOL_TIMEOUT or POOL_FULL, for which `isUnavailable` is true */
+  enter(): Promise<void>
+  leave(): void
+}
+
+/** postgres.js queues without end when every connection is busy; this line has an end, and so has the wait in it. */
+export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } = {}): Gate {
+  type Waiter = { admit(): void; next: Waiter | null; gaveUp: boolean }
+  let free = slots
+  let waiting = 0
+  let first: Waiter | null = null
+  let last: Waiter | null = null
+
+  const enter = () =>
+    new Promise<void>((resolve, reject) => {
+      const giveUp = setTimeout(() => {
+        waiter.gaveUp = true
+        waiting--
+        reject(databaseError('POOL_TIMEOUT', `No database connection came free within ${waitMs} ms.`))
+      }, waitMs)
+      const waiter: Waiter = {
+        admit: () => {
+          clearTimeout(giveUp)
+          resolve()
+        },
+        next: null,
+        gaveUp: false,
+      }
+      if (last) last.next = waiter
+      else first = waiter
+      last = waiter
+      waiting++
+    })
+
+  const nextWaiter = (): Waiter | null => {
+    while (first) {
+      const waiter: Waiter = first
+      first = waiter.next
+      if (!first) last = null
+      if (!waiter.gaveUp) return waiter
+    }
+    return null
+  }
+
+  return {
+    enter: async () => {
+      if (free > 0) {
+        free--
+        return
+      }
+      if (waiting >= maxWaiters) {
+        throw databaseError('POOL_FULL', `${maxWaiters} queries already wait for a database connection.`)
+      }
+      await enter()
+    },
+    leave: () => {
+      const waiter = nextWaiter()
+      if (!waiter) {
+        free++
+        return
+      }
+      waiting--
+      waiter.admit()
+    },
+  }
+}

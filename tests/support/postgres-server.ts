@@ -1,0 +1,164 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, mkdtempSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { binariesOf, NEWEST, type PostgresVersion } from './postgres-binaries.ts'
+
+/** A PostgreSQL of the test's own; the superuser is `postgres`, any password is taken. */
+export type PostgresServer = {
+  version: PostgresVersion
+  port: number
+  /** The data directory. */
+  directory: string
+  /** The URL of one of its databases. */
+  url(database: string, user?: string): string
+  /** Starts it again, on the same port and data. */
+  start(): Promise<void>
+  /** Shuts it down in an orderly way; open connections are cut. */
+  stop(): Promise<void>
+  /** `kill -9`, as a crash. */
+  kill(): Promise<void>
+  /** SIGSTOP to every process of it: connections stay open and nothing answers. */
+  pause(): void
+  resume(): void
+  /** Stops it and removes its data. */
+  remove(): Promise<void>
+}
+
+/** PostgreSQL refuses to run as root; nobody is there on every system. */
+const NOBODY = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+
+const FAST_SETTINGS = ['fsync=off', 'full_page_writes=off', 'autovacuum=off', 'shared_buffers=64MB']
+
+/**
+ * Makes a data directory and starts a server in it on a free port of 127.0.0.1, in about a second. It never outlives
+ * this process, however that ends. `settings` are lines like `max_connections=20`.
+ */
+export async function startServer({
+  version = NEWEST,
+  settings = [],
+}: {
+  version?: PostgresVersion
+  settings?: readonly string[]
+} = {}): Promise<PostgresServer> {
+  const bin = binariesOf(version)
+  const home = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
+  if (NOBODY.uid !== undefined) chownSync(home, NOBODY.uid, NOBODY.gid)
+  const directory = join(home, 'data')
+  const guard = guardAgainstOrphans(home, directory)
+  const options = ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
+  await run(join(bin, 'initdb'), ['-D', directory, ...options])
+
+  const port = await freePort()
+  let child: ChildProcess | null = null
+  let output = ''
+
+  const start = async () => {
+    const all = [...FAST_SETTINGS, 'max_connections=200', ...settings].flatMap((setting) => ['-c', setting])
+    const place = ['-D', directory, '-p', String(port), '-h', '127.0.0.1', '-k', '']
+    // After a crash its last processes may hold the shared memory a little longer.
+    for (let attempt = 1; ; attempt++) {
+      output = ''
+      child = spawn(join(bin, 'postgres'), [...place, ...all], {
+        ...NOBODY,
+        stdio: ['ignore', 'ignore', 'pipe'],
+      })
+      child.unref()
+      const ended = once(child, 'exit').then(() => false)
+      const ready = new Promise<boolean>((resolve) => {
+        child?.stderr?.on('data', (text) => {
+          output += text
+          if (output.includes('ready to accept connections')) resolve(true)
+        })
+      })
+      if (await Promise.race([ready, ended])) return
+      if (attempt === 20) throw new Error(`PostgreSQL did not start:\n${output}`)
+      await Bun.sleep(100)
+    }
+  }
+  const end = async (signal: NodeJS.Signals) => {
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    child.kill(signal)
+    await ended
+    child = null
+  }
+  await start()
+
+  return {
+    version,
+    port,
+    directory,
+    url: (database, user = 'postgres') => `postgres://${user}:any@127.0.0.1:${port}/${database}`,
+    start,
+    stop: () => end('SIGINT'),
+    kill: () => end('SIGKILL'),
+    pause: () => signalAll(child?.pid, 'SIGSTOP'),
+    resume: () => signalAll(child?.pid, 'SIGCONT'),
+    remove: async () => {
+      signalAll(child?.pid, 'SIGCONT')
+      const gone = once(guard, 'exit')
+      guard.stdin?.end()
+      await gone
+    },
+  }
+}
+
+/**
+ * A shell that waits for its standard input to close, which the kernel does when this process ends, by SIGKILL too.
+ * Then it ends the server and removes its directory.
+ */
+function guardAgainstOrphans(home: string, directory: string): ChildProcess {
+  const script = `trap "" INT TERM HUP
+cat >/dev/null
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  read pid <"$2/postmaster.pid" && kill -CONT "-$pid" "$pid"; kill -QUIT "$pid"
+  rm -rf "$1" && exit
+  sleep 0.2
+done 2>/dev/null`
+  const guard = spawn('/bin/sh', ['-c', script, 'sh', home, directory], {
+    ...NOBODY,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  guard.unref()
+  return guard
+}
+
+/** Every process of the server: the backends call the postmaster their parent. */
+function signalAll(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) return
+  const children = Bun.spawnSync(['pgrep', '-P', String(pid)])
+    .stdout.toString()
+    .split('\n')
+    .filter(Boolean)
+  for (const each of [pid, ...children.map(Number)]) {
+    try {
+      process.kill(each, signal)
+    } catch {
+      // Ended meanwhile.
+    }
+  }
+}
+
+async function run(file: string, args: string[]): Promise<void> {
+  const child = spawn(file, args, { ...NOBODY, stdio: ['ignore', 'ignore', 'pipe'] })
+  let errors = ''
+  child.stderr.on('data', (text) => {
+    errors += text
+  })
+  const [code] = await once(child, 'exit')
+  if (code !== 0) throw new Error(`${file} failed:\n${errors}`)
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.on('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}
