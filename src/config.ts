@@ -1,20 +1,18 @@
+import { readFileSync } from 'node:fs'
+import type { Algorithm, RateLimits } from './config/defaults.ts'
+import { type ConfigResult, readConfig } from './config/read.ts'
 import type { Secret } from './lib/secret.ts'
 
-export const ALGORITHMS = ['HS256', 'ES256', 'RS256', 'EdDSA'] as const
-export type Algorithm = (typeof ALGORITHMS)[number]
-
-/** The named limits per client address (API.md, Errors). */
-export const DEFAULT_RATE_LIMITS = {
-  signup: { limit: 5, windowSeconds: 3600 },
-  login: { limit: 10, windowSeconds: 60 },
-  refresh: { limit: 60, windowSeconds: 60 },
-  create_key: { limit: 60, windowSeconds: 3600 },
-  unknown_credential: { limit: 60, windowSeconds: 60 },
-  other: { limit: 600, windowSeconds: 60 },
-}
-export type RateLimit = { limit: number; windowSeconds: number }
-export type RateLimitName = keyof typeof DEFAULT_RATE_LIMITS
-export type RateLimits = Record<RateLimitName, RateLimit>
+export {
+  ALGORITHMS,
+  type Algorithm,
+  DEFAULT_RATE_LIMITS,
+  type RateLimit,
+  type RateLimitName,
+  type RateLimits,
+} from './config/defaults.ts'
+export { type ConfigResult, readConfig } from './config/read.ts'
+export { showConfig } from './config/show.ts'
 
 /** Every setting of API.md's table that is in force, parsed. Durations carry their unit in the name. */
 export type Config = {
@@ -61,4 +59,25 @@ export type Config = {
   refreshTokenInQuery: boolean
   oauthPasswordGrant: boolean
   docs: boolean
+}
+
+/**
+ * The settings of this process: its environment over the `.env` of its working directory. Nothing else reads either.
+ * @param isTerminal whether a person sits in front of it
+ */
+export function loadConfig(isTerminal: boolean): ConfigResult {
+  const dotenv = readDotenv('.env')
+  if (typeof dotenv === 'object') return { faults: [dotenv.fault] }
+  return readConfig(process.env, { isTerminal, ...(dotenv !== undefined && { dotenv }) })
+}
+
+function readDotenv(path: string): string | undefined | { fault: string } {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : null
+    // A directory of that name (Python's virtual environments are often called so) is not ours.
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined
+    return { fault: `.env in the working directory cannot be read (${code ?? error})` }
+  }
 }

@@ -1,0 +1,160 @@
+import { availableParallelism } from 'node:os'
+import { parseEnv } from 'node:util'
+import type { Config } from '../config.ts'
+import { type Secret, secret } from '../lib/secret.ts'
+import { readAdmin } from './admin.ts'
+import { parseDatabaseUrl } from './database-url.ts'
+import { ALGORITHMS, DEFAULT_RATE_LIMITS } from './defaults.ts'
+import { isLoopback, parseCidrs, parseHost, parseOrigins, parsePublicUrl } from './network.ts'
+import { parseRateLimits } from './rate-limits.ts'
+import { createReader, type Environment, type Reader } from './reader.ts'
+import { MAKE_SECRET_KEY, weaknessOf } from './secret-key.ts'
+import { parseApiKeyPrefix, parseAudience, parseUserScopes } from './tokens.ts'
+
+/** What the process brings along besides its environment. */
+export type ReadOptions = {
+  /** The text of `.env`; the real environment wins over it. */
+  dotenv?: string
+  /** Whether a person sits in front of it: then nothing waits for a load balancer. */
+  isTerminal?: boolean
+  cores?: number
+}
+
+/** The settings and what to warn of, or every fault there is, each a sentence that repeats no secret. */
+export type ConfigResult = { config: Config; warnings: string[] } | { faults: string[] }
+
+/**
+ * Reads the settings from environment variables. An empty value counts as unset, an unknown name is left alone.
+ * @example const result = readConfig({ PORT: '8001' })
+ */
+export function readConfig(environment: Environment, options: ReadOptions = {}): ConfigResult {
+  const read = createReader(withDotenv(environment, options.dotenv))
+  const databaseUrl = read.parsed('DATABASE_URL', parseDatabaseUrl, null)
+  const port = read.integer('PORT', { min: 0, max: 65535 }, 8000)
+  const publicUrl = read.parsed('PUBLIC_URL', parsePublicUrl, null)
+  const passwordMinLength = read.integer('PASSWORD_MIN_LENGTH', { min: 8, max: 128 }, 8)
+  const admin = readAdmin(read, passwordMinLength)
+  const days = { min: 1, max: 3650 }
+  const config: Config = {
+    databaseUrl: databaseUrl === null ? null : secret(databaseUrl),
+    databaseDirectUrl: readDirectUrl(read, databaseUrl),
+    databasePoolSize: read.integer('DATABASE_POOL_SIZE', { min: 1, max: 1000 }, 10),
+    databaseStatementTimeoutMs: read.integer(
+      'DATABASE_STATEMENT_TIMEOUT_MS',
+      { min: 100, max: 600_000 },
+      2000,
+    ),
+    databasePrepare: read.flag('DATABASE_PREPARE', true),
+    migrate: read.choice('MIGRATE', ['auto', 'check'], 'auto'),
+    dataDir: read.text('DATA_DIR') ?? './data',
+    host: read.parsed('HOST', parseHost, '127.0.0.1'),
+    port,
+    publicUrl: publicUrl ?? `http://localhost:${port}`,
+    publicUrlIsSet: publicUrl !== null,
+    jwtAudience: read.parsed('JWT_AUDIENCE', parseAudience, publicUrl ?? `http://localhost:${port}`),
+    secretKey: readSecretKey(read, 'SECRET_KEY'),
+    secretKeyPrevious: readSecretKey(read, 'SECRET_KEY_PREVIOUS'),
+    algorithm: read.choice('ALGORITHM', ALGORITHMS, 'ES256'),
+    accessTokenExpireMinutes: read.integer('ACCESS_TOKEN_EXPIRE_MINUTES', { min: 1, max: 1440 }, 30),
+    refreshTokenExpireDays: read.integer('REFRESH_TOKEN_EXPIRE_DAYS', { min: 1, max: 365 }, 7),
+    sessionMaxDays: read.integer('SESSION_MAX_DAYS', days, 30),
+    refreshGraceSeconds: read.integer('REFRESH_GRACE_SECONDS', { min: 0, max: 300 }, 10),
+    signup: read.choice('SIGNUP', ['open', 'closed'], 'open'),
+    userScopes: read.parsed('USER_SCOPES', parseUserScopes, ['read', 'write']),
+    adminEmail: admin.email,
+    adminPassword: admin.password,
+    passwordMinLength,
+    passwordHashConcurrency: read.integer(
+      'PASSWORD_HASH_CONCURRENCY',
+      { min: 1, max: 64 },
+      defaultHashers(options),
+    ),
+    apiKeyPrefix: read.parsed('API_KEY_PREFIX', parseApiKeyPrefix, 'sk_'),
+    apiKeyDefaultExpireDays: read.integer('API_KEY_DEFAULT_EXPIRE_DAYS', days, null),
+    apiKeyMaxExpireDays: read.integer('API_KEY_MAX_EXPIRE_DAYS', days, null),
+    apiKeysPerOwner: read.integer('API_KEYS_PER_OWNER', { min: 1, max: 1_000_000 }, 1000),
+    trustedProxies: read.parsed('TRUSTED_PROXIES', parseCidrs, []),
+    corsOrigins: read.parsed('CORS_ORIGINS', parseOrigins, []),
+    rateLimits: read.parsed(
+      'RATE_LIMITS',
+      (found) => parseRateLimits(found, DEFAULT_RATE_LIMITS),
+      DEFAULT_RATE_LIMITS,
+    ),
+    auditRetentionDays: read.integer('AUDIT_RETENTION_DAYS', days, 365),
+    shutdownDelaySeconds: read.integer(
+      'SHUTDOWN_DELAY_SECONDS',
+      { min: 0, max: 300 },
+      options.isTerminal ? 0 : 5,
+    ),
+    logLevel: read.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error'], 'info'),
+    logFormat: read.choice('LOG_FORMAT', ['json', 'pretty'], 'json'),
+    refreshTokenInQuery: read.flag('REFRESH_TOKEN_IN_QUERY', false),
+    oauthPasswordGrant: read.flag('OAUTH_PASSWORD_GRANT', true),
+    docs: read.flag('DOCS', true),
+  }
+  checkTogether(config, read)
+  return read.faults.length > 0 ? { faults: read.faults } : { config, warnings: warningsOf(config) }
+}
+
+/** Bun and Node write a file's variables under the real ones. A mark of byte order is no part of the first name. */
+function withDotenv(environment: Environment, dotenv: string | undefined): Environment {
+  if (dotenv === undefined) return environment
+  return { ...parseEnv(dotenv.replace(/^\uFEFF/, '')), ...environment }
+}
+
+function defaultHashers({ cores = availableParallelism() }: ReadOptions): number {
+  return Math.min(64, Math.max(1, cores - 1))
+}
+
+function readDirectUrl(read: Reader, databaseUrl: string | null): Secret | null {
+  const url = read.parsed('DATABASE_DIRECT_URL', parseDatabaseUrl, databaseUrl)
+  return url === null ? null : secret(url)
+}
+
+function readSecretKey(read: Reader, name: string): Secret | null {
+  const key = read.secret(name)
+  const weakness = key && weaknessOf(key.reveal())
+  if (weakness) read.fault(`${name} ${weakness}; make one with: ${MAKE_SECRET_KEY}`)
+  return key
+}
+
+/** The rules that span settings. */
+function checkTogether(config: Config, read: Reader): void {
+  const hasDatabase = read.text('DATABASE_URL') !== null
+  if (hasDatabase && config.secretKey === null) {
+    read.fault(`SECRET_KEY is needed with DATABASE_URL; make one with: ${MAKE_SECRET_KEY}`)
+  }
+  if (!hasDatabase && read.text('DATABASE_DIRECT_URL') !== null) {
+    read.fault('DATABASE_DIRECT_URL needs DATABASE_URL beside it')
+  }
+  if (config.secretKeyPrevious !== null && config.secretKeyPrevious.reveal() === config.secretKey?.reveal()) {
+    read.fault('SECRET_KEY_PREVIOUS must differ from SECRET_KEY')
+  }
+  if (config.refreshTokenExpireDays > config.sessionMaxDays) {
+    read.fault(
+      'REFRESH_TOKEN_EXPIRE_DAYS must not be more than SESSION_MAX_DAYS, which ends a session whatever happens',
+    )
+  }
+  if ((config.apiKeyDefaultExpireDays ?? 0) > (config.apiKeyMaxExpireDays ?? Number.POSITIVE_INFINITY)) {
+    read.fault('API_KEY_DEFAULT_EXPIRE_DAYS must not be more than API_KEY_MAX_EXPIRE_DAYS')
+  }
+  if (config.port === 0 && !config.publicUrlIsSet) {
+    read.fault(
+      'PORT 0, which lets the system choose, needs PUBLIC_URL, since the issuer must be known before',
+    )
+  }
+}
+
+/** What is allowed, and often a mistake. */
+function warningsOf(config: Config): string[] {
+  const warnings: string[] = []
+  if (!config.publicUrlIsSet && !isLoopback(config.host)) {
+    warnings.push(
+      `PUBLIC_URL is not set while HOST ${config.host} lets others in: tokens name ${config.publicUrl} as their issuer`,
+    )
+  }
+  if (config.trustedProxies.some((cidr) => cidr.endsWith('/0'))) {
+    warnings.push('TRUSTED_PROXIES trusts every address: any client can claim any address by X-Forwarded-For')
+  }
+  return warnings
+}

@@ -1,0 +1,18 @@
+import { randomBytes } from 'node:crypto'
+import { type Config, readConfig } from '../../src/config.ts'
+import { secret } from '../../src/lib/secret.ts'
+
+/** The default settings with a fresh key and no limits per address, and what a test wants otherwise. */
+export function testConfig(overrides: Partial<Config> = {}): Config {
+  const result = readConfig({}, { isTerminal: true })
+  if ('faults' in result) throw new Error(result.faults.join('\n'))
+  const secretKey = secret(randomBytes(48).toString('base64'))
+  return {
+    ...result.config,
+    secretKey,
+    rateLimits: null,
+    algorithm: 'ES256',
+    logLevel: 'error',
+    ...overrides,
+  }
+}
