@@ -1,0 +1,100 @@
+import { cors } from '@elysiajs/cors'
+import { type AnyElysia, Elysia } from 'elysia'
+import type { Context } from './context.ts'
+import { authRoutes } from './features/auth/routes.ts'
+import { keyRoutes } from './features/keys/routes.ts'
+import { oauthRoutes } from './features/oauth/routes.ts'
+import { protectedRoutes } from './features/protected/routes.ts'
+import { sessionRoutes } from './features/sessions/routes.ts'
+import { signingRoutes } from './features/signing/routes.ts'
+import { auth } from './http/auth.ts'
+import { type AddressOf, createAddressOf } from './http/client-address.ts'
+import { docs } from './http/docs.ts'
+import { errors } from './http/errors.ts'
+import { observe } from './http/observe.ts'
+import { openApiDocument } from './http/openapi.ts'
+import { type IsDraining, opsRoutes, rootRoute } from './http/ops.ts'
+import { answerLimited, createLimits } from './http/rate-limit.ts'
+import { stated } from './http/request-state.ts'
+
+/** What only the process around the service knows. */
+export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf }
+
+/** The HTTP service put together. It listens nowhere yet, and asks the database nothing until a request comes. */
+export function createApp(context: Context, options: AppOptions = {}) {
+  const limits = createLimits(context)
+  const guard = auth(context, limits)
+  const addressOf = options.addressOf ?? createAddressOf(context.config, context.log)
+
+  const unlimited = new Elysia()
+    .use(opsRoutes(context, options.isDraining ?? (() => false)))
+    .use(protectedRoutes(guard))
+
+  const limited = new Elysia()
+    .use(stated)
+    .use(limits.plugin)
+    .mapResponse(answerLimited)
+    .use(rootRoute())
+    .use(authRoutes(context, guard))
+    .use(sessionRoutes(context, guard))
+    .use(keyRoutes(context, guard))
+    .use(oauthRoutes(context, guard, limits))
+    .use(signingRoutes(context))
+
+  const document = once(() =>
+    openApiDocument(new Elysia().use(unlimited).use(limited), context.config.publicUrl),
+  )
+  const routed: { app: AnyElysia | null } = { app: null }
+  const app = new Elysia()
+    .use(observe(context, addressOf))
+    .use(errors(context, limits, (path) => methodsOf(routed.app, path)))
+    .use(crossOrigin(context.config.corsOrigins))
+    .use(unlimited)
+    .use(limited)
+    .use(docs(context.config.docs, document))
+  routed.app = app
+  return app
+}
+
+/** The HTTP service, typed by its routes: what Eden Treaty reads. */
+export type App = ReturnType<typeof createApp>
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']
+
+/** The methods that a path takes, for `Allow`. */
+function methodsOf(app: AnyElysia | null, path: string): string[] {
+  const matches = METHODS.filter((method) => app?.router.http.find(method, path) != null)
+  return matches.includes('GET') && !matches.includes('HEAD') ? [...matches, 'HEAD'] : matches
+}
+
+/** Does the work when it is first asked for, and keeps what came out. */
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | null = null
+  return () => {
+    result ??= work()
+    return result
+  }
+}
+
+const EXPOSED_HEADERS = [
+  'RateLimit-Limit',
+  'RateLimit-Remaining',
+  'RateLimit-Reset',
+  'Retry-After',
+  'X-Request-Id',
+  'Link',
+  'WWW-Authenticate',
+]
+
+/** Exact origins only; without any, nothing is hooked in. Credentials travel in headers, never in cookies. */
+function crossOrigin(origins: readonly string[]) {
+  if (origins.length === 0) return new Elysia()
+  return cors({
+    origin: [...origins],
+    credentials: false,
+    methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    allowedHeaders: ['Authorization', 'Content-Type', 'X-API-Key', 'Idempotency-Key', 'X-Request-Id'],
+    exposeHeaders: EXPOSED_HEADERS,
+    maxAge: 600,
+  })
+}

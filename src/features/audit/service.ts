@@ -1,0 +1,99 @@
+import type { Context } from '../../context.ts'
+import type { Database, Transaction } from '../../db/open.ts'
+import { newId } from '../../lib/ids.ts'
+import type { EvictionKind } from '../verify/cache.ts'
+import type { Principal } from '../verify/principal.ts'
+import { insertAuditEvent } from './queries.ts'
+
+/** Who does something, and over which request. */
+export type Origin = {
+  actor: { type: 'user' | 'key' | 'service_account' | 'anonymous' | 'system'; id: string | null }
+  ip: string | null
+  requestId: string | null
+  userAgent: string | null
+}
+
+/** The service itself, or a person at its command line. */
+export const SYSTEM: Origin = {
+  actor: { type: 'system', id: null },
+  ip: null,
+  requestId: null,
+  userAgent: null,
+}
+
+/** The same request, once it is known whose it is. */
+export function onBehalfOf(origin: Origin, userId: string): Origin {
+  return { ...origin, actor: { type: 'user', id: userId } }
+}
+
+/** The actor that a principal is. */
+export function actorOf(principal: Principal): Origin['actor'] {
+  return principal.kind === 'user'
+    ? { type: 'user', id: principal.userId }
+    : { type: 'key', id: principal.keyId }
+}
+
+export type AuditAction =
+  | `user.${'signup' | 'created' | 'login' | 'login_failed' | 'locked' | 'role_changed'}`
+  | `session.${'ended' | 'reused'}`
+  | `key.${'created' | 'revoked' | 'deleted'}`
+  | 'signing_key.created'
+  | 'access.denied'
+
+export type AuditEvent = {
+  action: AuditAction
+  outcome?: 'success' | 'refused'
+  target?: { type: EvictionKind; id: string }
+  /** What changed, before and after; never a secret. */
+  details?: Record<string, unknown>
+}
+
+type AuditContext = Pick<Context, 'clock'>
+
+/** Writes one audit row, in the transaction of the change that it tells of. */
+export async function recordEvent(
+  db: Database | Transaction,
+  context: AuditContext,
+  origin: Origin,
+  event: AuditEvent,
+): Promise<void> {
+  await insertAuditEvent(db, {
+    id: newId(),
+    at: new Date(context.clock()),
+    action: event.action,
+    outcome: event.outcome ?? 'success',
+    actorType: origin.actor.type,
+    actorId: origin.actor.id,
+    targetType: event.target?.type ?? null,
+    targetId: event.target?.id ?? null,
+    ip: origin.ip,
+    requestId: origin.requestId,
+    details: event.details ?? {},
+  })
+}
+
+/** Tells of a change within its transaction; what it names as a target is evicted after COMMIT. */
+export type RecordEvent = (event: AuditEvent, by?: Origin) => Promise<void>
+
+/**
+ * A security change: the work and its audit rows in one transaction, then this instance's cache forgets what the rows
+ * name, before the caller can answer. The other instances hear it from the database.
+ */
+export async function recordChange<R>(
+  context: Pick<Context, 'db' | 'clock' | 'cache'>,
+  origin: Origin,
+  work: (tx: Transaction, record: RecordEvent) => Promise<R>,
+): Promise<R> {
+  const touched: NonNullable<AuditEvent['target']>[] = []
+  try {
+    return await context.db.transaction((tx) =>
+      work(tx, async (event, by = origin) => {
+        await recordEvent(tx, context, by, event)
+        if (event.target) touched.push(event.target)
+      }),
+    )
+  } finally {
+    // Also after an error: a COMMIT whose answer was lost may have held.
+    for (const target of touched) context.cache.evict(target.type, target.id)
+  }
+}

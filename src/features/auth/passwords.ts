@@ -1,0 +1,61 @@
+import pLimit from 'p-limit'
+import type { Config } from '../../config.ts'
+import { fail } from '../../lib/errors.ts'
+import { MAX_PASSWORD_BYTES, normalisePassword } from './password-policy.ts'
+
+/** Hashes and checks passwords, a few at a time. */
+export type PasswordHasher = {
+  /** @throws Problem unavailable where too many wait */
+  hash(password: string): Promise<string>
+  /**
+   * Whether the password fits. `null` as the hash (nobody, or nobody with a password) does the same work and says no.
+   * @throws Problem unavailable where too many wait
+   */
+  verify(password: string, hash: string | null): Promise<boolean>
+  /** Whether a hash that just fitted should be replaced by one of today's kind. */
+  isOutdated(hash: string): boolean
+}
+
+/** OWASP's second recommendation for argon2id: 19 MiB, two passes; `p` is 1 in Bun. */
+const ARGON2ID = { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 } as const
+const PRESENT_KIND = '$argon2id$v=19$m=19456,t=2,p=1$'
+
+/** A well-formed hash of nothing that anybody typed: checking against it takes the time that a real one takes. */
+const NOBODY = `${PRESENT_KIND}${'A'.repeat(43)}$${'A'.repeat(43)}`
+
+/** How many may wait for each one that hashes: about two and a half seconds' worth. */
+const WAITING_PER_LANE = 100
+/** bcrypt never saw more, and the replaced service cut passwords there; Bun would hash the rest in instead. */
+const BCRYPT_BYTES = 72
+
+/** Hashing runs behind a bounded queue: a storm of logins must not be felt by verification, nor fill the memory. */
+export function createPasswordHasher(config: Pick<Config, 'passwordHashConcurrency'>): PasswordHasher {
+  const lane = pLimit(config.passwordHashConcurrency)
+  const queue = <R>(work: () => Promise<R>): Promise<R> => {
+    if (lane.pendingCount >= WAITING_PER_LANE * config.passwordHashConcurrency) {
+      fail('unavailable', {
+        detail: 'Too many logins at once; try again shortly.',
+        headers: { 'Retry-After': '1' },
+      })
+    }
+    return lane(work)
+  }
+  return {
+    hash: (password) => queue(() => Bun.password.hash(password, ARGON2ID)),
+    async verify(typed, hash) {
+      const password = normalisePassword(typed).toWellFormed()
+      if (password === '' || Buffer.byteLength(password) > MAX_PASSWORD_BYTES) return false
+      const stored = hash ?? NOBODY
+      // A stored hash of no known kind fits nothing.
+      const fits = await queue(() =>
+        Bun.password.verify(inputFor(stored, password), stored).catch(() => false),
+      )
+      return hash !== null && fits
+    },
+    isOutdated: (hash) => !hash.startsWith(PRESENT_KIND),
+  }
+}
+
+function inputFor(hash: string, password: string): string | Uint8Array {
+  return hash.startsWith('$2') ? Buffer.from(password).subarray(0, BCRYPT_BYTES) : password
+}

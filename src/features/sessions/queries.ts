@@ -1,0 +1,106 @@
+import { and, desc, eq, gt, inArray, isNull, lte, sql } from 'drizzle-orm'
+import type { Database, Transaction } from '../../db/open.ts'
+import { sessions, users } from '../../db/schema.ts'
+
+export type SessionRow = typeof sessions.$inferSelect
+
+export async function insertSession(tx: Transaction, session: typeof sessions.$inferInsert): Promise<void> {
+  await tx.insert(sessions).values(session)
+}
+
+/** Ends a user's oldest live sessions beyond the newest `keep`. */
+export async function endOldestSessions(
+  tx: Transaction,
+  userId: string,
+  keep: number,
+  now: Date,
+): Promise<{ id: string }[]> {
+  const beyond = tx
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(
+      and(
+        eq(sessions.userId, userId),
+        isNull(sessions.endedAt),
+        gt(sessions.expiresAt, now),
+        gt(sessions.idleExpiresAt, now),
+      ),
+    )
+    .orderBy(desc(sessions.createdAt), desc(sessions.id))
+    .offset(keep)
+  return tx
+    .update(sessions)
+    .set({ endedAt: now, endedReason: 'too_many_sessions' })
+    .where(inArray(sessions.id, beyond))
+    .returning({ id: sessions.id })
+}
+
+export type Rotation = {
+  sessionId: string
+  salt: Uint8Array
+  generation: number
+  now: Date
+  idleExpiresAt: Date
+}
+export type RotatedSession = {
+  expiresAt: Date
+  user: { id: string; role: 'admin' | 'user'; scopes: string[] | null }
+}
+
+/**
+ * The whole of a rotation, in one statement: the shown generation becomes the one before. `<=` takes a token that we
+ * signed before a restore set the counter back. No row: the slow path finds out why.
+ */
+export async function rotateSession(
+  db: Database,
+  { sessionId, salt, generation, now, idleExpiresAt }: Rotation,
+): Promise<RotatedSession | null> {
+  const [row] = await db
+    .update(sessions)
+    .set({
+      generation: generation + 1,
+      rotatedAt: now,
+      idleExpiresAt: sql`LEAST(${idleExpiresAt.toISOString()}::timestamptz, ${sessions.expiresAt})`,
+    })
+    .from(users)
+    .where(
+      and(
+        eq(sessions.id, sessionId),
+        eq(sessions.salt, salt),
+        lte(sessions.generation, generation),
+        isNull(sessions.endedAt),
+        gt(sessions.idleExpiresAt, now),
+        gt(sessions.expiresAt, now),
+        eq(users.id, sessions.userId),
+        eq(users.isActive, true),
+      ),
+    )
+    .returning({
+      expiresAt: sessions.expiresAt,
+      user: { id: users.id, role: users.role, scopes: users.scopes },
+    })
+  return row ?? null
+}
+
+/** A session and its user, locked: the slow path of a refresh, and of a logout. */
+export async function lockSession(tx: Transaction, sessionId: string) {
+  const [row] = await tx
+    .select({
+      session: sessions,
+      user: { id: users.id, role: users.role, scopes: users.scopes, isActive: users.isActive },
+    })
+    .from(sessions)
+    .innerJoin(users, eq(users.id, sessions.userId))
+    .where(eq(sessions.id, sessionId))
+    .for('update', { of: sessions })
+  return row ?? null
+}
+
+export async function updateSessionEnded(
+  tx: Transaction,
+  id: string,
+  now: Date,
+  reason: string,
+): Promise<void> {
+  await tx.update(sessions).set({ endedAt: now, endedReason: reason }).where(eq(sessions.id, id))
+}

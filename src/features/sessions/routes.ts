@@ -1,0 +1,46 @@
+import { Type } from '@sinclair/typebox'
+import { Elysia } from 'elysia'
+import type { Context } from '../../context.ts'
+import { type Guard, readCredential } from '../../http/auth.ts'
+import { originOf } from '../../http/request-state.ts'
+import { failField } from '../../lib/errors.ts'
+import { Tokens } from '../auth/model.ts'
+import { RefreshQuery, RefreshRequest } from './model.ts'
+import { endSessionOfBearer, endSessionOfToken, refreshSession } from './service.ts'
+
+export const sessionRoutes = (context: Context, guard: Guard) =>
+  new Elysia({ prefix: '/auth', tags: ['Users and sessions'] })
+    .use(guard)
+    .post(
+      '/refresh',
+      async ({ body, query, state }) => {
+        const inQuery = context.config.refreshTokenInQuery ? query.refresh_token : undefined
+        const token = body?.refresh_token ?? inQuery ?? failField('/refresh_token', 'Is required')
+        return (await refreshSession(context, originOf(state), token)).tokens
+      },
+      {
+        open: true,
+        body: Type.Union([RefreshRequest, Type.Null()]),
+        query: RefreshQuery,
+        response: { 200: Tokens },
+        detail: { operationId: 'refresh', summary: 'Trade a refresh token for the next pair of tokens' },
+      },
+    )
+    .post(
+      '/logout',
+      async ({ body, request, state, status }) => {
+        const token = body?.refresh_token
+        if (token != null) await endSessionOfToken(context, originOf(state), token)
+        else await endSessionOfBearer(context, originOf(state), readCredential(request))
+        return status(204, undefined)
+      },
+      {
+        open: true,
+        body: Type.Union([RefreshRequest, Type.Null()]),
+        response: { 204: Type.Undefined({ description: 'The session is over, if there was one' }) },
+        detail: {
+          operationId: 'logOut',
+          summary: 'End the session of a refresh token, or of the access token that is sent',
+        },
+      },
+    )

@@ -1,0 +1,80 @@
+import type { OpenDatabase } from '../../db/open.ts'
+import { newId } from '../../lib/ids.ts'
+import { describeError, type Log } from '../../lib/log.ts'
+import type { SigningRing } from '../signing/ring.ts'
+import { type CredentialCache, type EvictionKind, type Moment, momentNow } from './cache.ts'
+
+const CHANNEL = 'latchkey_evict'
+const BEAT_EVERY_MS = 1_000
+const KINDS = new Set<string>([
+  'user',
+  'service_account',
+  'key',
+  'session',
+  'signing_key',
+] satisfies EvictionKind[])
+
+/**
+ * Keeps the cache true to the database: hears its evictions, and proves each second that they arrive. A beat goes
+ * out through the pool and must come back on the listening line; NOTIFY keeps commit order, so its echo says that
+ * every eviction committed before it was sent has been heard.
+ * @returns a function that ends it
+ */
+export async function startHeartbeat(
+  database: OpenDatabase,
+  cache: CredentialCache,
+  signing: SigningRing,
+  log: Log,
+): Promise<() => Promise<void>> {
+  const instance = newId()
+  let sent: { beat: number; at: Moment } | null = null
+  let beat = 0
+  let oldestValidBeat = 0
+
+  const hearBeat = (payload: string) => {
+    const [, from, number] = payload.split(' ')
+    if (from !== instance || sent === null || Number(number) !== sent.beat || sent.beat < oldestValidBeat)
+      return
+    cache.prove(sent.at)
+    sent = null
+  }
+  const forgetAll = () => {
+    // Beats sent before a gap prove nothing about evictions that were lost in it.
+    oldestValidBeat = beat + 1
+    sent = null
+    cache.flush()
+    signing.refresh()
+  }
+  const unlisten = await database.listen(CHANNEL, {
+    gap: forgetAll,
+    message(payload) {
+      const [kind = '', id = ''] = payload.split(' ')
+      if (kind === 'beat') return hearBeat(payload)
+      if (kind === 'flush') {
+        cache.flush()
+        return signing.refresh()
+      }
+      if (!KINDS.has(kind)) return
+      cache.evict(kind as EvictionKind, id)
+      if (kind === 'signing_key') signing.refresh()
+    },
+  })
+
+  const sendBeat = async () => {
+    if (sent !== null && momentNow().monotonicMs - sent.at.monotonicMs < 5 * BEAT_EVERY_MS) return
+    beat += 1
+    sent = { beat, at: momentNow() }
+    try {
+      await database.notify(CHANNEL, `beat ${instance} ${beat}`)
+    } catch (error) {
+      sent = null
+      log.warn({ err: describeError(error) }, 'The cache is bypassed: the database cannot be reached')
+    }
+  }
+  await sendBeat()
+  const timer = setInterval(sendBeat, BEAT_EVERY_MS)
+  return async () => {
+    clearInterval(timer)
+    await unlisten()
+  }
+}

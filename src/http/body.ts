@@ -1,0 +1,68 @@
+import { fail } from '../lib/errors.ts'
+
+/** The most that a body may have, in bytes. */
+export const MAX_BODY_BYTES = 64 * 1024
+
+const TAKES_BODY = new Set(['POST', 'PUT', 'PATCH'])
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/**
+ * Reads a JSON body of ours: the type, then the size, then the text. null where the request has none.
+ * @throws Problem unsupported_media_type, body_too_large, malformed_json
+ */
+export async function readJson(request: Request, maxBytes = MAX_BODY_BYTES): Promise<unknown> {
+  if (request.body === null || !TAKES_BODY.has(request.method)) return null
+  requireType(request, 'application/json')
+  const text = await readText(request, maxBytes)
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    fail('malformed_json', { cause })
+  }
+}
+
+/**
+ * Reads an OAuth form (RFC 6749, appendix B).
+ * @throws Problem invalid_request where a parameter is repeated (section 3.2), unsupported_media_type, body_too_large
+ */
+export async function readForm(request: Request): Promise<Record<string, string>> {
+  requireType(request, 'application/x-www-form-urlencoded')
+  const form = new URLSearchParams(await readText(request, MAX_BODY_BYTES))
+  const members: Record<string, string> = Object.create(null)
+  for (const [name, value] of form) {
+    if (name in members) fail('invalid_request', { detail: 'A parameter is repeated.' })
+    members[name] = value
+  }
+  return members
+}
+
+function requireType(request: Request, expected: string): void {
+  const [type = '', ...parameters] = (request.headers.get('content-type') ?? '').toLowerCase().split(';')
+  const charset = parameters
+    .map((parameter) => parameter.trim())
+    .find((parameter) => parameter.startsWith('charset='))
+  const isUtf8 = charset === undefined || /^charset="?utf-8"?$/.test(charset)
+  if (type.trim() !== expected || !isUtf8)
+    fail('unsupported_media_type', { detail: `Send the body as ${expected} in UTF-8.` })
+}
+
+async function readText(request: Request, maxBytes: number): Promise<string> {
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) fail('body_too_large')
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  try {
+    for await (const chunk of request.body ?? []) {
+      bytes += chunk.length
+      if (bytes > maxBytes) break
+      chunks.push(chunk)
+    }
+  } catch (cause) {
+    fail('invalid_request', { detail: 'The body could not be read whole.', cause })
+  }
+  if (bytes > maxBytes) fail('body_too_large')
+  try {
+    return utf8.decode(Buffer.concat(chunks))
+  } catch (cause) {
+    fail('malformed_json', { detail: 'The body is not UTF-8.', cause })
+  }
+}

@@ -1,0 +1,54 @@
+import { Elysia } from 'elysia'
+import favicon from 'swagger-ui-dist/favicon-32x32.png' with { type: 'file' }
+import css from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
+import bundle from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
+import page from './docs/page.html.txt' with { type: 'file' }
+import start from './docs/start.js.txt' with { type: 'file' }
+
+const FILES: Record<string, { path: string; type: string }> = {
+  'swagger-ui-bundle.js': { path: bundle, type: 'text/javascript; charset=utf-8' },
+  'swagger-ui.css': { path: css, type: 'text/css; charset=utf-8' },
+  'favicon.png': { path: favicon, type: 'image/png' },
+  'start.js': { path: start, type: 'text/javascript; charset=utf-8' },
+}
+
+/** Nothing but this page's own files; it talks to this service alone, and nobody frames it. */
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+const send = ({ path, type }: { path: string; type: string }) =>
+  new Response(Bun.file(path), {
+    headers: {
+      'content-type': type,
+      'cache-control': 'public, max-age=3600',
+      'content-security-policy': CONTENT_SECURITY_POLICY,
+    },
+  })
+
+/**
+ * The document, and Swagger UI from files inside the binary, which DOCS=false leaves out.
+ * @param describe gives the document when it is first asked for
+ */
+export function docs(hasPage: boolean, describe: () => Promise<object>) {
+  const app = new Elysia().get(
+    '/openapi.json',
+    async ({ set }) => {
+      set.headers['cache-control'] = 'public, max-age=300'
+      return await describe()
+    },
+    { detail: { hide: true } },
+  )
+  if (!hasPage) return app
+  app.get('/docs', () => send({ path: page, type: 'text/html; charset=utf-8' }), { detail: { hide: true } })
+  for (const [name, file] of Object.entries(FILES))
+    app.get(`/docs/${name}`, () => send(file), { detail: { hide: true } })
+  return app
+}

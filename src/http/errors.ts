@@ -1,0 +1,100 @@
+import { Elysia } from 'elysia'
+import type { Context } from '../context.ts'
+import { isUnavailable } from '../db/errors.ts'
+import { catalogue, type FieldError, Problem } from '../lib/errors.ts'
+import { describeError } from '../lib/log.ts'
+import { type ErrorAnswer, oauthAnswer, problemAnswer } from './problem.ts'
+import { type Limits, policyOf } from './rate-limit.ts'
+import { type RequestState, stated } from './request-state.ts'
+
+/**
+ * The one `onError`. A request that failed before a limit counted it is counted here, so that failing is not a way
+ * around the limits.
+ * @param methodsOf the methods that a path takes; none for a path that does not exist
+ */
+export function errors(context: Context, limits: Limits, methodsOf: (path: string) => readonly string[]) {
+  return new Elysia({ name: 'errors' })
+    .use(stated)
+    .onError({ as: 'global' }, async ({ error, request, state, set }) => {
+      const failure = kindOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
+      const answer = answerError(context, await countFailure(limits, failure, request, state), request, state)
+      set.status = answer.status
+      Object.assign(set.headers, answer.headers)
+      return answer.body
+    })
+}
+
+function missingRoute(request: Request, methodsOf: (path: string) => readonly string[]): Problem {
+  const methods = methodsOf(new URL(request.url).pathname)
+  return methods.length === 0
+    ? new Problem('not_found')
+    : new Problem('method_not_allowed', { headers: { Allow: methods.join(', ') } })
+}
+
+/** The error itself, or that of the limit where there have been too many. */
+async function countFailure(
+  limits: Limits,
+  error: unknown,
+  request: Request,
+  state: RequestState,
+): Promise<unknown> {
+  if (state.counted || catalogue[toProblem(error).problem][0] >= 500) return error
+  return limits.consume(policyOf(request), state).then(
+    () => error,
+    (exceeded: unknown) => exceeded,
+  )
+}
+
+/** Where every error turns into an answer: ours, Elysia's, the database's, and whatever nobody expected. */
+function answerError(context: Context, error: unknown, request: Request, state: RequestState): ErrorAnswer {
+  const problem = toProblem(error)
+  const { problem: code, extra } = problem
+  const [status] = catalogue[code]
+  if (status >= 500 || extra.cause !== undefined) {
+    const level = status >= 500 ? 'error' : 'debug'
+    context.log[level](
+      { err: describeError(extra.cause ?? error), request_id: state.id, code },
+      'A request failed',
+    )
+  }
+  const isOAuth = new URL(request.url).pathname.startsWith('/oauth/')
+  return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
+}
+
+/** Finds the refusal in whatever was thrown; what is none is a 500, or a 503 where the database is out of reach. */
+function toProblem(error: unknown): Problem {
+  for (let e = error; e instanceof Error; e = e.cause) if (e instanceof Problem) return e
+  if (isUnavailable(error)) return new Problem('unavailable', { cause: error })
+  const kind = kindOf(error)
+  if (kind === 'NOT_FOUND') return new Problem('not_found')
+  if (kind === 'PARSE') return new Problem('malformed_json', { cause: error })
+  if (kind === 'VALIDATION' && !isOwnFault(error))
+    return new Problem('validation_failed', { errors: fieldErrorsOf(error) })
+  if (kind === 'INVALID_COOKIE_SIGNATURE' || kind === 'INVALID_FILE_TYPE')
+    return new Problem('invalid_request')
+  return new Problem('internal', { cause: error })
+}
+
+function kindOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'code' in error ? error.code : null
+}
+
+/** A response that does not fit its own schema is our mistake, not the caller's. */
+function isOwnFault(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'type' in error && error.type === 'response'
+}
+
+const MAX_FIELD_ERRORS = 20
+
+/** The members at fault and what is wrong with them; never the submitted values, and no name that a client made up. */
+function fieldErrorsOf(error: unknown): FieldError[] {
+  const all =
+    typeof error === 'object' && error !== null && 'all' in error && Array.isArray(error.all) ? error.all : []
+  const fields = new Map<string, FieldError>()
+  for (const { path = '', message = 'Invalid', schema } of all.slice(0, MAX_FIELD_ERRORS)) {
+    const isUnknown = message === 'Unexpected property'
+    const shown = isUnknown ? 'Unknown member' : (schema?.error ?? message)
+    if (!fields.has(path)) fields.set(path, { path, message: String(shown) })
+  }
+  return [...fields.values()]
+}

@@ -1,0 +1,59 @@
+import { catalogue, type ErrorCode, type Extra } from '../lib/errors.ts'
+import type { RequestState } from './request-state.ts'
+
+/** An error before it is sent: what `onError` sets on the response. */
+export type ErrorAnswer = { status: number; headers: Record<string, string>; body: string }
+
+/** RFC 9457. */
+export function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
+  const [status, title, detail] = catalogue[code]
+  const errors = extra.errors ? { errors: extra.errors } : {}
+  const body = {
+    type: `/errors/${code}`,
+    title,
+    status,
+    detail: extra.detail ?? detail,
+    code,
+    request_id: state.id,
+    ...errors,
+  }
+  return { status, headers: headersOf(code, extra, 'application/problem+json'), body: JSON.stringify(body) }
+}
+
+/** RFC 6749, section 5.2. */
+export function oauthAnswer(code: ErrorCode, extra: Extra): ErrorAnswer {
+  const [status, , detail] = catalogue[code]
+  const [oauthError, oauthStatus = status] =
+    OAUTH_ERRORS[code] ?? (status >= 500 ? ['server_error'] : ['invalid_request'])
+  const description =
+    extra.detail ?? extra.errors?.map((field) => `${field.path}: ${field.message}`).join('; ') ?? detail
+  const body = { error: oauthError, error_description: description }
+  return {
+    status: oauthStatus,
+    headers: headersOf(code, extra, 'application/json'),
+    body: JSON.stringify(body),
+  }
+}
+
+/** What a code is called under /oauth/, and its status there where it is another. */
+const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: number]>> = {
+  invalid_login: ['invalid_grant', 400],
+  invalid_token: ['invalid_grant', 400],
+  too_many_attempts: ['invalid_grant'],
+  rate_limited: ['temporarily_unavailable'],
+  unavailable: ['temporarily_unavailable'],
+  validation_failed: ['invalid_request', 400],
+  unsupported_grant_type: ['unsupported_grant_type'],
+  invalid_client: ['invalid_client'],
+  invalid_scope: ['invalid_scope'],
+}
+
+const CHALLENGE = 'Bearer realm="latchkey"'
+
+function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {
+  const headers: Record<string, string> = { 'content-type': type }
+  if (code === 'missing_credential') headers['WWW-Authenticate'] = CHALLENGE
+  if (code === 'invalid_token') headers['WWW-Authenticate'] = `${CHALLENGE}, error="invalid_token"`
+  if (code === 'unavailable') headers['Retry-After'] = '1'
+  return { ...headers, ...extra.headers }
+}

@@ -1,0 +1,99 @@
+import type { Context as LimitStore } from 'elysia-rate-limit'
+import { DefaultContext, rateLimit } from 'elysia-rate-limit'
+import type { RateLimitName } from '../config.ts'
+import type { Context } from '../context.ts'
+import { fail } from '../lib/errors.ts'
+import { SECOND_MS } from '../lib/time.ts'
+import { bucketOf } from './client-address.ts'
+import { problemAnswer } from './problem.ts'
+import type { RequestState } from './request-state.ts'
+
+/** Which limit a route falls under; every route that is limited and not named here: `other`. */
+const POLICIES: Record<string, RateLimitName> = {
+  'POST /auth/signup': 'signup',
+  'POST /auth/login': 'login',
+  'POST /auth/refresh': 'refresh',
+  'POST /keys/create': 'create_key',
+  'POST /keys': 'create_key',
+}
+
+/** How many client addresses are told apart; beyond that the longest unseen is forgotten. */
+const MAX_CLIENTS = 50_000
+
+/** What the plugin answers with; `answerLimited` turns it into a problem. */
+const REFUSED = 'rate_limited'
+
+/** The limits per client address. */
+export type Limits = ReturnType<typeof createLimits>
+
+/** The policy table over elysia-rate-limit, and the same counters for what the plugin cannot see. */
+export function createLimits(context: Context) {
+  const policies = context.config.rateLimits
+  const store: LimitStore = new DefaultContext(MAX_CLIENTS)
+  const policyOfKey = (key: string) => policies?.[key.slice(0, key.indexOf(' ')) as RateLimitName]
+
+  return {
+    /** The plugin, for the routes that are limited before their handler runs. */
+    plugin: rateLimit({
+      context: store,
+      scoping: 'scoped',
+      countFailedRequest: true,
+      max: (key) => policyOfKey(key)?.limit ?? 1,
+      duration: (key) => (policyOfKey(key)?.windowSeconds ?? 1) * SECOND_MS,
+      skip: () => policies === null,
+      generator: (request, _server, { state }: { state: RequestState }) => {
+        state.counted = true
+        return keyOf(policyOf(request), state)
+      },
+      errorResponse: REFUSED,
+    }),
+
+    /**
+     * Counts a request that the plugin does not: one that failed before its handler, a guess, an OAuth grant.
+     * @throws Problem rate_limited
+     */
+    async consume(name: RateLimitName, state: RequestState): Promise<void> {
+      state.counted = true
+      if (policies === null) return
+      const { limit, windowSeconds } = policies[name]
+      const now = Date.now()
+      const { count, nextReset } = await store.increment(keyOf(name, state), windowSeconds * SECOND_MS, now)
+      if (count <= limit) return
+      const reset = String(Math.max(1, Math.ceil((nextReset.getTime() - now) / SECOND_MS)))
+      fail('rate_limited', {
+        headers: {
+          'RateLimit-Limit': String(limit),
+          'RateLimit-Remaining': '0',
+          'RateLimit-Reset': reset,
+          'Retry-After': reset,
+        },
+      })
+    },
+  }
+}
+
+/** A `mapResponse` hook: the plugin's refusal as a problem, with the headers that it has set. */
+export function answerLimited({
+  responseValue,
+  set,
+  state,
+}: {
+  responseValue: unknown
+  set: { headers: object }
+  state: RequestState
+}) {
+  if (responseValue !== REFUSED) return
+  const { status, headers, body } = problemAnswer('rate_limited', {}, state)
+  return new Response(body, { status, headers: { ...set.headers, ...headers } })
+}
+
+/** The limit that a route falls under. */
+export function policyOf(request: Request): RateLimitName {
+  const { pathname } = new URL(request.url)
+  const path = pathname.length > 1 && pathname.endsWith('/') ? pathname.slice(0, -1) : pathname
+  return POLICIES[`${request.method} ${path}`] ?? 'other'
+}
+
+function keyOf(name: RateLimitName, state: RequestState): string {
+  return `${name} ${bucketOf(state.address())}`
+}

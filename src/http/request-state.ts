@@ -1,0 +1,26 @@
+import { Elysia } from 'elysia'
+import type { Origin } from '../features/audit/service.ts'
+import { actorOf } from '../features/audit/service.ts'
+import type { Principal } from '../features/verify/principal.ts'
+
+/** What is known of one request while it is answered; `observe.ts` makes it, before anything else runs. */
+export type RequestState = {
+  id: string
+  startedAt: number
+  /** The client's address; worked out when first asked for. */
+  address(): string | null
+  userAgent(): string | null
+  /** Set once the credential is verified. */
+  principal: Principal | null
+  /** Whether a rate limit has counted this request. */
+  counted: boolean
+}
+
+/** Who does something over this request, for services and their audit rows. */
+export function originOf(state: RequestState): Origin {
+  const actor: Origin['actor'] = state.principal ? actorOf(state.principal) : { type: 'anonymous', id: null }
+  return { actor, ip: state.address(), requestId: state.id, userAgent: state.userAgent() }
+}
+
+/** Gives a route's context its `state`; `observe.ts` fills it in for each request. */
+export const stated = new Elysia({ name: 'state' }).decorate('state', {} as RequestState)

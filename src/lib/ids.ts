@@ -1,0 +1,11 @@
+/** A new UUIDv7: sorts by the time it was made. */
+export function newId(): string {
+  return Bun.randomUUIDv7()
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+/** Whether the text may be looked up as an id; anything else is nobody's (404). */
+export function isId(text: string): boolean {
+  return UUID.test(text)
+}

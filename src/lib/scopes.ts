@@ -1,0 +1,55 @@
+const SCOPE = /^[a-z0-9][a-z0-9._-]*(:[a-z0-9][a-z0-9._-]*)*$/
+const MAX_SCOPE_LENGTH = 64
+const MAX_SCOPES = 50
+
+/** Latchkey's own scopes: reserved, except the two that every user may hand out. */
+export const RESERVED_PREFIX = 'latchkey:'
+export const KEYS_READ = 'latchkey:keys.read'
+export const KEYS_WRITE = 'latchkey:keys.write'
+
+/**
+ * Scopes in any of their four spellings (`"read"`, `"read,write"`, `"read write"`, `["read","write"]`) as a list
+ * without repetitions; null, absent and empty mean none. Returns a sentence where one is malformed.
+ */
+export function parseScopes(
+  input: string | readonly string[] | null | undefined,
+): string[] | { fault: string } {
+  const parts =
+    typeof input === 'string' ? input.split(/[\s,]+/).filter((part) => part !== '') : (input ?? [])
+  const scopes = [...new Set(parts)]
+  if (scopes.length > MAX_SCOPES) return { fault: `At most ${MAX_SCOPES} scopes` }
+  if (!scopes.every((scope) => scope.length <= MAX_SCOPE_LENGTH && SCOPE.test(scope))) {
+    return {
+      fault:
+        'A scope is lower-case letters, digits, ".", "_", "-", in parts joined by ":", of at most 64 characters',
+    }
+  }
+  return scopes
+}
+
+/** What an owner may hold or hand out: everything, or a list; `reserved` says whether `latchkey:*` is part of "everything". */
+export type Ceiling = { everything: boolean; reserved: boolean; scopes: readonly string[] }
+
+/** Whether the ceiling covers a scope. Compared exactly: there are no wildcards. */
+export function covers(ceiling: Ceiling, scope: string): boolean {
+  if (ceiling.scopes.includes(scope)) return true
+  return ceiling.everything && (ceiling.reserved || !scope.startsWith(RESERVED_PREFIX))
+}
+
+/** The ceiling of a user: admins are not limited, the others have their own list or USER_SCOPES, and may always manage keys. */
+export function ceilingOfUser(
+  user: { role: 'admin' | 'user'; scopes: readonly string[] | null },
+  userScopes: 'any' | readonly string[],
+): Ceiling {
+  const listed = user.scopes ?? (userScopes === 'any' ? [] : userScopes)
+  return {
+    everything: user.role === 'admin' || (user.scopes === null && userScopes === 'any'),
+    reserved: user.role === 'admin',
+    scopes: [...listed, KEYS_READ, KEYS_WRITE],
+  }
+}
+
+/** The ceiling of anything that has a fixed list: a service account, or a key that makes keys. */
+export function ceilingOfList(scopes: readonly string[]): Ceiling {
+  return { everything: false, reserved: false, scopes }
+}

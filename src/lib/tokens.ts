@@ -1,0 +1,88 @@
+import { timingSafeEqual } from 'node:crypto'
+import { base62Width, checksum, decodeBase62, encodeBase62 } from './base62.ts'
+import { hmac } from './derived-keys.ts'
+
+const CHECKSUM_WIDTH = 6
+const API_KEY_BYTES = 32
+const API_KEY_BODY_WIDTH = base62Width(API_KEY_BYTES)
+
+/** How many characters of a key are kept to recognise it by, its prefix included. */
+const START_LENGTH = 11
+
+/** A new API key: prefix, 256 random bits, CRC-32. Shown once; only `hashToken` of it is stored. */
+export function makeApiKey(prefix: string): string {
+  const body = prefix + encodeBase62(crypto.getRandomValues(new Uint8Array(API_KEY_BYTES)))
+  return body + checksum(body)
+}
+
+/** The part of a key that may be shown: `sk_AbCdEfGh`. */
+export function startOf(key: string): string {
+  return key.slice(0, START_LENGTH)
+}
+
+/** SHA-256 of a whole credential, as stored. */
+export function hashToken(token: string): Uint8Array {
+  return Bun.SHA256.hash(token) as Uint8Array
+}
+
+/**
+ * Whether a string has the prefix and length of our own keys but not their checksum: a typing error or a guess,
+ * refused without asking the database. A string of another shape may be an imported key.
+ */
+export function isMistypedApiKey(prefix: string, token: string): boolean {
+  if (!token.startsWith(prefix) || token.length !== prefix.length + API_KEY_BODY_WIDTH + CHECKSUM_WIDTH)
+    return false
+  return !hasChecksum(token)
+}
+
+function hasChecksum(token: string): boolean {
+  return checksum(token.slice(0, -CHECKSUM_WIDTH)) === token.slice(-CHECKSUM_WIDTH)
+}
+
+/** What a refresh token says; `salt` is the session's own 16 random bytes. */
+export type RefreshClaims = { sessionId: string; generation: number; salt: Uint8Array }
+
+const REFRESH_PREFIX = 'rt_'
+const REFRESH_VERSION = 1
+const REFRESH_CLAIMS_BYTES = 1 + 16 + 4 + 16
+const REFRESH_MAC_BYTES = 16
+const REFRESH_BYTES = REFRESH_CLAIMS_BYTES + REFRESH_MAC_BYTES
+
+/**
+ * The refresh token of one generation of a session. Computed, never stored: version, session id, generation, salt
+ * and a truncated HMAC-SHA-256 over these.
+ */
+export function makeRefreshToken(key: Uint8Array, claims: RefreshClaims): string {
+  const bytes = new Uint8Array(REFRESH_BYTES)
+  bytes[0] = REFRESH_VERSION
+  bytes.set(Uint8Array.fromHex(claims.sessionId.replaceAll('-', '')), 1)
+  new DataView(bytes.buffer).setUint32(17, claims.generation)
+  bytes.set(claims.salt, 21)
+  bytes.set(refreshMac(key, bytes.subarray(0, REFRESH_CLAIMS_BYTES)), REFRESH_CLAIMS_BYTES)
+  const body = REFRESH_PREFIX + encodeBase62(bytes)
+  return body + checksum(body)
+}
+
+/** What a refresh token says, if one of the keys signed it; null for anything else. */
+export function readRefreshToken(keys: readonly Uint8Array[], token: string): RefreshClaims | null {
+  const width = REFRESH_PREFIX.length + base62Width(REFRESH_BYTES) + CHECKSUM_WIDTH
+  if (token.length !== width || !token.startsWith(REFRESH_PREFIX) || !hasChecksum(token)) return null
+  const bytes = decodeBase62(token.slice(REFRESH_PREFIX.length, -CHECKSUM_WIDTH), REFRESH_BYTES)
+  if (!bytes || bytes[0] !== REFRESH_VERSION) return null
+  const claims = bytes.subarray(0, REFRESH_CLAIMS_BYTES)
+  const mac = bytes.subarray(REFRESH_CLAIMS_BYTES)
+  if (!keys.some((key) => timingSafeEqual(refreshMac(key, claims), mac))) return null
+  return {
+    sessionId: formatUuid(bytes.subarray(1, 17)),
+    generation: new DataView(bytes.buffer).getUint32(17),
+    salt: bytes.slice(21, 37),
+  }
+}
+
+function refreshMac(key: Uint8Array, claims: Uint8Array): Uint8Array {
+  return hmac(key, claims).subarray(0, REFRESH_MAC_BYTES)
+}
+
+function formatUuid(bytes: Uint8Array): string {
+  return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
