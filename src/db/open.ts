@@ -34,13 +34,27 @@ export type DatabaseConfig = Pick<
   | 'dataDir'
 >
 
+/** The name under which the build puts a ready-made data directory into the binary (scripts/make-embedded-snapshot.ts). */
+const SNAPSHOT_NAME = 'embedded-database'
+
 /**
  * Opens PostgreSQL at DATABASE_URL, or PGlite in DATA_DIR. Does not migrate.
+ * @param parts `snapshot`: what an embedded database starts from, in the binary the one inside it; null: initdb
  * @throws Error with one sentence for the person at the terminal: unreachable, too old, standby, locked by another process
  */
-export async function openDatabase(config: DatabaseConfig, log: Log): Promise<OpenDatabase> {
+export async function openDatabase(
+  config: DatabaseConfig,
+  log: Log,
+  parts: { snapshot?: Blob | null } = {},
+): Promise<OpenDatabase> {
   if (config.databaseUrl) return openPostgres(config, config.databaseUrl, log)
   // By import() so that a start with DATABASE_URL does not load an embedded one.
   const { openEmbedded } = await import('./embedded.ts')
-  return openEmbedded(config, log)
+  return openEmbedded(config, parts.snapshot === undefined ? embeddedSnapshot() : parts.snapshot)
+}
+
+/** Run from source there is none. */
+function embeddedSnapshot(): Blob | null {
+  const file = Bun.embeddedFiles.find((blob) => 'name' in blob && String(blob.name).startsWith(SNAPSHOT_NAME))
+  return file ? new File([file], `${SNAPSHOT_NAME}.tar.gz`, { type: 'application/gzip' }) : null
 }

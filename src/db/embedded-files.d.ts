@@ -1,0 +1,9 @@
+declare module '@electric-sql/pglite/*.wasm' {
+  const path: string
+  export default path
+}
+
+declare module '@electric-sql/pglite/pglite.data' {
+  const path: string
+  export default path
+}
