@@ -61,9 +61,11 @@ export type App = ReturnType<typeof createApp>
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']
 
-/** The methods that a path takes, for `Allow`. */
+/** The methods that a path takes, for `Allow`. Elysia keeps paths without parameters apart. */
 function methodsOf(app: AnyElysia | null, path: string): string[] {
-  const matches = METHODS.filter((method) => app?.router.http.find(method, path) != null)
+  if (app === null) return []
+  const fixed = app.router.static[path] ?? {}
+  const matches = METHODS.filter((method) => method in fixed || app.router.http.find(method, path) !== null)
   return matches.includes('GET') && !matches.includes('HEAD') ? [...matches, 'HEAD'] : matches
 }
 

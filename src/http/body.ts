@@ -7,7 +7,8 @@ const TAKES_BODY = new Set(['POST', 'PUT', 'PATCH'])
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
- * Reads a JSON body of ours: the type, then the size, then the text. null where the request has none.
+ * Reads a JSON body of ours: the type, then the size, then the text. null where the request has none. Members that are
+ * null are absent, except in a PATCH, where they clear.
  * @throws Problem unsupported_media_type, body_too_large, malformed_json
  */
 export async function readJson(request: Request, maxBytes = MAX_BODY_BYTES): Promise<unknown> {
@@ -15,10 +16,16 @@ export async function readJson(request: Request, maxBytes = MAX_BODY_BYTES): Pro
   requireType(request, 'application/json')
   const text = await readText(request, maxBytes)
   try {
-    return JSON.parse(text)
+    const body: unknown = JSON.parse(text)
+    return request.method === 'PATCH' ? body : withoutNulls(body)
   } catch (cause) {
     fail('malformed_json', { cause })
   }
+}
+
+function withoutNulls(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body
+  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
 }
 
 /**

@@ -2,7 +2,6 @@ import { Elysia } from 'elysia'
 import type { Context } from '../context.ts'
 import { isUnavailable } from '../db/errors.ts'
 import { catalogue, type FieldError, Problem } from '../lib/errors.ts'
-import { describeError } from '../lib/log.ts'
 import { type ErrorAnswer, oauthAnswer, problemAnswer } from './problem.ts'
 import { type Limits, policyOf } from './rate-limit.ts'
 import { type RequestState, stated } from './request-state.ts'
@@ -52,10 +51,7 @@ function answerError(context: Context, error: unknown, request: Request, state: 
   const [status] = catalogue[code]
   if (status >= 500 || extra.cause !== undefined) {
     const level = status >= 500 ? 'error' : 'debug'
-    context.log[level](
-      { err: describeError(extra.cause ?? error), request_id: state.id, code },
-      'A request failed',
-    )
+    context.log[level]({ err: extra.cause ?? error, request_id: state.id, code }, 'A request failed')
   }
   const isOAuth = new URL(request.url).pathname.startsWith('/oauth/')
   return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)

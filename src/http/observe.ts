@@ -25,20 +25,15 @@ export function observe(context: Context, addressOf: AddressOf) {
       const { request, set } = ctx
       const given = request.headers.get('x-request-id')
       const id = given !== null && REQUEST_ID.test(given) ? given : nextId()
-      const { server } = ctx
-      let address: string | null | undefined
-      const state: RequestState = {
+      ctx.state = {
         id,
+        request,
         startedAt: performance.now(),
-        address: () => {
-          if (address === undefined) address = addressOf(request, server)
-          return address
-        },
-        userAgent: () => request.headers.get('user-agent'),
+        // Asked now: once the answer is on its way, nobody knows the peer any more.
+        address: addressOf(request, ctx.server),
         principal: null,
         counted: false,
       }
-      ctx.state = state
       set.headers['x-request-id'] = id
     })
   if (!access) return app
@@ -66,7 +61,7 @@ function accessLine(
         ? `"user:${principal.userId}"`
         : `"key:${principal.keyId}"`
   const path = route ? JSON.stringify(route) : 'null'
-  const client = JSON.stringify(state.address())
+  const client = JSON.stringify(state.address)
   return `{"level":"${level}","time":"${time}","message":"request","request_id":"${state.id}","method":${JSON.stringify(method)},"route":${path},"status":${status},"duration_ms":${durationMs},"client":${client},"principal":${who}}`
 }
 

@@ -95,5 +95,5 @@ export function policyOf(request: Request): RateLimitName {
 }
 
 function keyOf(name: RateLimitName, state: RequestState): string {
-  return `${name} ${bucketOf(state.address())}`
+  return `${name} ${bucketOf(state.address)}`
 }

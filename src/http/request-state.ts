@@ -6,10 +6,10 @@ import type { Principal } from '../features/verify/principal.ts'
 /** What is known of one request while it is answered; `observe.ts` makes it, before anything else runs. */
 export type RequestState = {
   id: string
+  request: Request
   startedAt: number
-  /** The client's address; worked out when first asked for. */
-  address(): string | null
-  userAgent(): string | null
+  /** The client's address. */
+  address: string | null
   /** Set once the credential is verified. */
   principal: Principal | null
   /** Whether a rate limit has counted this request. */
@@ -19,7 +19,7 @@ export type RequestState = {
 /** Who does something over this request, for services and their audit rows. */
 export function originOf(state: RequestState): Origin {
   const actor: Origin['actor'] = state.principal ? actorOf(state.principal) : { type: 'anonymous', id: null }
-  return { actor, ip: state.address(), requestId: state.id, userAgent: state.userAgent() }
+  return { actor, ip: state.address, requestId: state.id, userAgent: state.request.headers.get('user-agent') }
 }
 
 /** Gives a route's context its `state`; `observe.ts` fills it in for each request. */

@@ -80,15 +80,16 @@ function writeStdout(text: string): void {
  * What a log may say of an error: its kind, its SQLSTATE and constraint, its stack. Never the text of a failed
  * query with its parameters, nor a database's `detail`: both repeat what people submitted.
  */
-export function describeError(error: unknown): Record<string, unknown> {
+function describeError(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { type: typeof error }
   const database = findDatabaseError(error)
   if (database) {
-    const { code, severity, routine, table_name, table, constraint_name, constraint } = database
+    const { code, message, severity, routine, table_name, table, constraint_name, constraint } = database
     return {
       type: 'database',
       code,
       severity,
+      ...(REPEATS_VALUES.test(code) ? {} : { message }),
       routine,
       table: table_name ?? table,
       constraint: constraint_name ?? constraint,
@@ -105,6 +106,9 @@ export function describeError(error: unknown): Record<string, unknown> {
   }
 }
 
+/** SQLSTATE classes "data exception" and "integrity constraint violation": their messages repeat what was submitted. */
+const REPEATS_VALUES = /^2[23]/
+
 /** The frames without the first line, which repeats the message. */
 function framesOf(error: Error): string {
   return (error.stack ?? '')
@@ -113,7 +117,7 @@ function framesOf(error: Error): string {
     .join('\n')
 }
 
-type DatabaseError = { code: string } & Record<
+type DatabaseError = { code: string; message: string } & Record<
   'severity' | 'routine' | 'table_name' | 'table' | 'constraint_name' | 'constraint',
   unknown
 >

@@ -1,25 +1,26 @@
 import { Type } from '@sinclair/typebox'
-import { Id, Instant, nullable, optional, ScopeList } from '../../lib/model.ts'
+import { Id, Instant, nullable, ScopeList } from '../../lib/model.ts'
 
 const MAX_EXPIRE_DAYS = 36_500
 
 /** A name that people read: no control characters. */
-const Name = Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\p{Cc}]*$' })
+const Name = Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' })
 
 export const NewKey = Type.Object(
   {
-    name: optional(Name),
-    scopes: optional(
+    name: Type.Optional(Name),
+    scopes: Type.Optional(
       Type.Union(
         [Type.String({ maxLength: 4096 }), Type.Array(Type.String({ maxLength: 64 }), { maxItems: 200 })],
         {
           description: '"read", "read,write", "read write" or ["read","write"]',
           examples: ['read'],
+          error: 'Must be a string or a list of strings',
         },
       ),
     ),
-    expires_in_days: optional(Type.Integer({ minimum: 1, maximum: MAX_EXPIRE_DAYS })),
-    expires_at: optional(Instant),
+    expires_in_days: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_EXPIRE_DAYS })),
+    expires_at: Type.Optional(Instant),
   },
   { $id: 'NewKey', additionalProperties: false },
 )

@@ -19,10 +19,10 @@ import {
 } from './queries.ts'
 
 export type NewKey = {
-  name?: string | null
-  scopes?: string | string[] | null
-  expires_in_days?: number | null
-  expires_at?: string | null
+  name?: string
+  scopes?: string | string[]
+  expires_in_days?: number
+  expires_at?: string
 }
 
 /** What may be shown of a key; the key itself is shown once, by `createKey`. */
@@ -189,13 +189,14 @@ function chooseExpiry(context: Context, caller: Principal, input: NewKey): Date 
 }
 
 function readExpiry(input: NewKey, now: number): { at: Date; path: string } | null {
-  const days = input.expires_in_days ?? null
-  const instant = input.expires_at ?? null
-  if (days !== null && instant !== null)
+  const { expires_in_days: days, expires_at: instant } = input
+  if (days !== undefined && instant !== undefined)
     failField('/expires_at', 'Give expires_in_days or expires_at, not both')
-  if (days !== null) return { at: new Date(now + days * DAY_MS), path: '/expires_in_days' }
-  if (instant === null) return null
-  return { at: new Date(instant), path: '/expires_at' }
+  if (days !== undefined) return { at: new Date(now + days * DAY_MS), path: '/expires_in_days' }
+  if (instant === undefined) return null
+  const at = new Date(instant)
+  if (Number.isNaN(at.getTime())) failField('/expires_at', 'Must be a time in ISO 8601')
+  return { at, path: '/expires_at' }
 }
 
 const outlives = (end: Date | null, limit: Date | null): boolean =>

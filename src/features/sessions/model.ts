@@ -1,10 +1,9 @@
 import { Type } from '@sinclair/typebox'
-import { optional } from '../../lib/model.ts'
 
 const MAX_TOKEN_LENGTH = 4096
 
 export const RefreshRequest = Type.Object(
-  { refresh_token: optional(Type.String({ maxLength: MAX_TOKEN_LENGTH })) },
+  { refresh_token: Type.Optional(Type.String({ maxLength: MAX_TOKEN_LENGTH })) },
   { $id: 'RefreshRequest', additionalProperties: false },
 )
 

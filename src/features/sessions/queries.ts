@@ -82,18 +82,15 @@ export async function rotateSession(
   return row ?? null
 }
 
-/** A session and its user, locked: the slow path of a refresh, and of a logout. */
+/** A session, locked, with its user: the slow path of a refresh, and a logout. */
 export async function lockSession(tx: Transaction, sessionId: string) {
-  const [row] = await tx
-    .select({
-      session: sessions,
-      user: { id: users.id, role: users.role, scopes: users.scopes, isActive: users.isActive },
-    })
-    .from(sessions)
-    .innerJoin(users, eq(users.id, sessions.userId))
-    .where(eq(sessions.id, sessionId))
-    .for('update', { of: sessions })
-  return row ?? null
+  const [session] = await tx.select().from(sessions).where(eq(sessions.id, sessionId)).for('update')
+  if (!session) return null
+  const [user] = await tx
+    .select({ id: users.id, role: users.role, scopes: users.scopes, isActive: users.isActive })
+    .from(users)
+    .where(eq(users.id, session.userId))
+  return user ? { session, user } : null
 }
 
 export async function updateSessionEnded(

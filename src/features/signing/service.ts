@@ -11,7 +11,6 @@ import {
 import type { Algorithm } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { newId } from '../../lib/ids.ts'
-import { describeError } from '../../lib/log.ts'
 import { recordEvent, SYSTEM } from '../audit/service.ts'
 import { insertSigningKey, listSigningKeys, lockSigningKeys, type SigningKeyRow } from './queries.ts'
 import {
@@ -87,9 +86,7 @@ export async function openSigningRing(context: SigningContext): Promise<SigningR
     },
     publicKeys: () => [...loaded.verify.values()].map((key) => key.published),
     refresh: () => {
-      reread().catch((error) =>
-        context.log.error({ err: describeError(error) }, 'Signing keys could not be read again'),
-      )
+      reread().catch((error) => context.log.error({ err: error }, 'Signing keys could not be read again'))
     },
   }
 }

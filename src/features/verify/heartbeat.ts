@@ -1,6 +1,6 @@
 import type { OpenDatabase } from '../../db/open.ts'
 import { newId } from '../../lib/ids.ts'
-import { describeError, type Log } from '../../lib/log.ts'
+import type { Log } from '../../lib/log.ts'
 import type { SigningRing } from '../signing/ring.ts'
 import { type CredentialCache, type EvictionKind, type Moment, momentNow } from './cache.ts'
 
@@ -68,7 +68,7 @@ export async function startHeartbeat(
       await database.notify(CHANNEL, `beat ${instance} ${beat}`)
     } catch (error) {
       sent = null
-      log.warn({ err: describeError(error) }, 'The cache is bypassed: the database cannot be reached')
+      log.warn({ err: error }, 'The cache is bypassed: the database cannot be reached')
     }
   }
   await sendBeat()

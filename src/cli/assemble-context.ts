@@ -1,0 +1,36 @@
+import type { Config } from '../config.ts'
+import type { Context } from '../context.ts'
+import type { OpenDatabase } from '../db/open.ts'
+import { createPasswordHasher } from '../features/auth/passwords.ts'
+import { openSigningRing } from '../features/signing/service.ts'
+import { createCredentialCache } from '../features/verify/cache.ts'
+import { startHeartbeat } from '../features/verify/heartbeat.ts'
+import { deriveKeys } from '../lib/derived-keys.ts'
+import type { Log } from '../lib/log.ts'
+import type { Clock } from '../lib/time.ts'
+
+/** A context in use; `stop` ends what runs in the background, and leaves the database open. */
+export type RunningContext = { context: Context; stop(): Promise<void> }
+
+/**
+ * Puts a context together over an open, migrated database.
+ * @param config with its `secretKey` set, from the environment or from DATA_DIR
+ * @param caching false for a command that ends at once: no LISTEN, and a cache that is never read
+ * @throws Error where SECRET_KEY does not open the stored signing keys
+ */
+export async function assembleContext(
+  config: Config,
+  database: OpenDatabase,
+  log: Log,
+  { clock = Date.now, caching = true }: { clock?: Clock; caching?: boolean } = {},
+): Promise<RunningContext> {
+  if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
+  const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
+  const { db } = database
+  const signing = await openSigningRing({ config, db, clock, keys, log })
+  const cache = createCredentialCache(clock, database.kind === 'postgres')
+  const passwords = createPasswordHasher(config)
+  const context: Context = { config, db, clock, log, cache, keys, signing, passwords }
+  const stop = caching ? await startHeartbeat(database, cache, signing, log) : async () => {}
+  return { context, stop }
+}

@@ -1,0 +1,81 @@
+import { type App, createApp } from '../../src/app.ts'
+import { assembleContext } from '../../src/cli/assemble-context.ts'
+import type { Config } from '../../src/config.ts'
+import type { Context } from '../../src/context.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { openDatabase } from '../../src/db/open.ts'
+import { createLog, type Log } from '../../src/lib/log.ts'
+import { secret } from '../../src/lib/secret.ts'
+import { testConfig } from './config.ts'
+import { createDatabase } from './postgres.ts'
+
+/** A Latchkey that listens on loopback, over a PostgreSQL database of its own. */
+export type TestService = {
+  url: string
+  databaseUrl: string
+  config: Config
+  context: Context
+  app: App
+  /** Everything that was logged, a parsed line each. */
+  logged(): Record<string, unknown>[]
+  loggedText(): string
+  /** Moves the service's clock. */
+  advance(ms: number): void
+  stop(): Promise<void>
+}
+
+type Options = Partial<Config> & { databaseUrl?: never }
+
+/**
+ * Starts a service. Limits per address are off unless a test gives `rateLimits`.
+ * @param on an existing database, for a second server beside the first
+ */
+export async function startService(overrides: Options = {}, on?: TestService): Promise<TestService> {
+  const database = on ? null : await createDatabase()
+  const databaseUrl = on?.databaseUrl ?? database?.url ?? ''
+  const config = testConfig({
+    ...(on ? { secretKey: on.config.secretKey } : {}),
+    logLevel: 'debug',
+    passwordHashConcurrency: 2,
+    ...overrides,
+    databaseUrl: secret(databaseUrl),
+    databaseDirectUrl: secret(databaseUrl),
+  })
+  let text = ''
+  const log: Log = createLog(config, (chunk) => {
+    text += chunk
+  })
+  let skew = 0
+  const clock = () => Date.now() + skew
+  const opened = await openDatabase(config, log)
+  await migrate(config, opened)
+  const { context, stop } = await assembleContext(config, opened, log, { clock })
+  const app = createApp(context)
+  app.listen({ port: 0, hostname: '127.0.0.1', maxRequestBodySize: 9 * 1024 * 1024 })
+  const loggedText = () => {
+    log.flush()
+    return text
+  }
+  return {
+    url: `http://127.0.0.1:${app.server?.port}`,
+    databaseUrl,
+    config,
+    context,
+    app,
+    loggedText,
+    logged: () =>
+      loggedText()
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line)),
+    advance(ms) {
+      skew += ms
+    },
+    async stop() {
+      await app.stop(true)
+      await stop()
+      await opened.close()
+      await database?.drop()
+    },
+  }
+}
