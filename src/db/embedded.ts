@@ -13,6 +13,7 @@ import {
 import { join } from 'node:path'
 import { drizzle } from 'drizzle-orm/pglite'
 import { type PGlite, startEngine } from './embedded-engine.ts'
+import { databaseError } from './errors.ts'
 import { createGate } from './gate.ts'
 import { lockFile } from './lock.ts'
 import type { DatabaseConfig, OpenDatabase } from './open.ts'
@@ -31,7 +32,10 @@ export async function openEmbedded(config: DatabaseConfig, snapshot: Blob | null
   chmodSync(home, 0o700)
   const unlock = lockFile(join(home, 'lock'))
   if (!unlock) {
-    throw new Error(`The embedded database in ${config.dataDir} is in use by another Latchkey process.`)
+    throw databaseError(
+      'EMBEDDED_HELD',
+      `The embedded database in ${config.dataDir} is in use by another Latchkey process.`,
+    )
   }
   let engine: PGlite
   try {

@@ -65,9 +65,14 @@ export function errorCode(error: unknown): string | null {
   return codedCauses(error).at(-1)?.code ?? null
 }
 
-/** An error of this layer's own, with a code that `isUnavailable` knows. */
+/** Whether the embedded database is held by another process. */
+export function isHeldElsewhere(error: unknown): boolean {
+  return errorCode(error) === 'EMBEDDED_HELD'
+}
+
+/** An error of this layer's own, with a code that the functions above know. */
 export function databaseError(
-  code: 'POOL_TIMEOUT' | 'POOL_FULL' | 'NO_ANSWER' | 'EMBEDDED_CLOSED',
+  code: 'POOL_TIMEOUT' | 'POOL_FULL' | 'NO_ANSWER' | 'EMBEDDED_CLOSED' | 'EMBEDDED_HELD',
   message: string,
 ): Error {
   return Object.assign(new Error(message), { code })
