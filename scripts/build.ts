@@ -1,5 +1,5 @@
 /** Makes the binary: `bun run build [--target=bun-linux-arm64] [--outfile=dist/name]`. */
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
@@ -13,13 +13,14 @@ if (target !== undefined && !/^bun-(linux|darwin)-[a-z0-9-]+$/.test(target))
 const name = target === undefined ? 'latchkey' : target.replace(/^bun/, 'latchkey')
 const outfile = resolve(root, values.outfile ?? join('dist', name))
 
-if (existsSync(join(root, 'scripts/make-embedded-snapshot.ts'))) await bun('scripts/make-embedded-snapshot.ts')
-
 // Made aside and moved over: whoever runs the old binary, or starts it meanwhile, never meets half a file.
 mkdirSync(dirname(outfile), { recursive: true })
 const aside = mkdtempSync(join(dirname(outfile), '.build-'))
 try {
   const made = join(aside, basename(outfile))
+  // One more entry point, found again in Bun.embeddedFiles by its name (src/db/open.ts).
+  const snapshot = join(aside, 'embedded-database.tar.gz')
+  await bun('scripts/make-embedded-snapshot.ts', snapshot)
   await bun(
     'build',
     '--compile',
@@ -35,6 +36,7 @@ try {
     '--no-compile-autoload-tsconfig',
     '--no-compile-autoload-package-json',
     'src/main.ts',
+    snapshot,
     `--outfile=${made}`,
   )
   renameSync(made, outfile)
