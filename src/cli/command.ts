@@ -1,0 +1,90 @@
+import type { Config } from '../config.ts'
+import type { Context } from '../context.ts'
+import type { Io } from './io.ts'
+
+/** A named option: a flag, or with `takes` one that has a value. */
+export type OptionSpec = { summary: string; takes?: string; required?: boolean; choices?: readonly string[] }
+/** A word that stands at its place; all of them are required. */
+export type PositionalSpec = { label: string; summary: string; choices?: readonly string[] }
+export type Options = Readonly<Record<string, OptionSpec>>
+export type Positionals = Readonly<Record<string, PositionalSpec>>
+
+type TextOf<S> = S extends { choices: readonly (infer C)[] } ? C : string
+type OptionValue<S> = S extends { takes: string }
+  ? S extends { required: true }
+    ? TextOf<S>
+    : TextOf<S> | undefined
+  : boolean
+
+/** The arguments of a command, by name, each of the type that its spec says. */
+export type Args<P, O> = { [K in keyof P]: TextOf<P[K]> } & { [K in keyof O]: OptionValue<O[K]> }
+
+type Described<P, O> = {
+  /** For `--help`, below the usage: what a person has to know besides. */
+  details?: string
+  /** Whole command lines without the program's name. */
+  examples?: readonly string[]
+  positionals?: P
+  options?: O
+}
+
+type Shows<R> = {
+  /** The result for people; `--json` prints the result itself. No text prints nothing. */
+  show(result: R): string
+}
+
+/** What a command on this process' own account is given. */
+export type Call = { config: Config; warnings: readonly string[]; io: Io }
+
+/** Lasts as long as it likes and says with which code the process ends. */
+type ProcessCommand<P, O> = Described<P, O> & {
+  kind: 'process'
+  run(call: Call, args: Args<P, O>): Promise<number>
+}
+
+/** Needs the settings, and no service. */
+type LocalCommand<P, O, R> = Described<P, O> &
+  Shows<R> & {
+    kind: 'local'
+    run(call: Call, args: Args<P, O>): Promise<R>
+  }
+
+/**
+ * Works on the service. On an embedded database that a server holds, `run` runs in the server: it must not touch the
+ * terminal, and its result must survive JSON.
+ */
+type ServiceCommand<P, O, R> = Described<P, O> &
+  Shows<R> & {
+    kind: 'service'
+    /** Asks for, or reads, what must not stand on a command line; where the person sits. */
+    readInput?(io: Io, args: Args<P, O>): Promise<string | null>
+    run(context: Context, args: Args<P, O>, input: string | null): Promise<R>
+  }
+
+type AnyArgs = Readonly<Record<string, string | boolean | undefined>>
+
+/** A command as the command line sees it: its arguments checked against its specs, its result opaque. */
+export type Command = Described<Positionals, Options> &
+  (
+    | { kind: 'process'; run(call: Call, args: AnyArgs): Promise<number> }
+    | { kind: 'local'; run(call: Call, args: AnyArgs): Promise<unknown>; show(result: unknown): string }
+    | {
+        kind: 'service'
+        readInput?(io: Io, args: AnyArgs): Promise<string | null>
+        run(context: Context, args: AnyArgs, input: string | null): Promise<unknown>
+        show(result: unknown): string
+      }
+  )
+
+/**
+ * Declares a command: the types of `args` follow from `positionals` and `options`.
+ * @example defineCommand({ kind: 'service', positionals: { who: { label: 'EMAIL|ID', summary: '…' } }, run, show })
+ */
+export function defineCommand<
+  const P extends Positionals = Record<never, never>,
+  const O extends Options = Record<never, never>,
+  R = never,
+>(command: ProcessCommand<P, O> | LocalCommand<P, O, R> | ServiceCommand<P, O, R>): Command {
+  // `parseArguments` makes what the specs promise, and a result goes to no other command's `show`.
+  return command as unknown as Command
+}

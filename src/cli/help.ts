@@ -1,0 +1,63 @@
+import type { Command } from './command.ts'
+import { COMMANDS, type Entry } from './commands.ts'
+import { NAME } from './version.ts'
+
+/** `latchkey --help`. */
+export function helpOfProgram(): string {
+  return [
+    'Users, service accounts and API keys for an API.\n',
+    `Usage: ${NAME} [command] [options]\n`,
+    'Commands:',
+    table(COMMANDS.map(({ name, summary }) => [name, summary])),
+    'Options:',
+    table([
+      ['--help, -h', `This text; ${NAME} <command> --help tells more`],
+      ['--version, -V', 'The release'],
+    ]),
+    'Settings come from the environment, or from .env in the working directory; the real environment wins.',
+    `Without DATABASE_URL the database is an embedded one in DATA_DIR (./data): for trying out and for one small`,
+    `machine. To move to a server, set DATABASE_URL and SECRET_KEY.\n`,
+    'Exit code: 0 done, 1 failed, 2 wrong use or wrong settings.',
+  ].join('\n')
+}
+
+/** The commands that start with a word such as `users`; null: none. */
+export function helpOfGroup(word: string): string | null {
+  const members = COMMANDS.filter(({ name }) => name.startsWith(`${word} `))
+  if (members.length === 0) return null
+  return `Commands:\n${table(members.map(({ name, summary }) => [name, summary]))}`
+}
+
+/** `latchkey <command> --help`. */
+export function helpOf(entry: Entry, command: Command): string {
+  const positionals = Object.values(command.positionals ?? {})
+  const options = Object.entries(command.options ?? {})
+  const words = [
+    ...positionals.map(({ label }) => label),
+    ...options.filter(([, spec]) => spec.required).map(([name, spec]) => `--${name} ${spec.takes}`),
+    '[options]',
+  ]
+  const optionRows = options.map(
+    ([name, spec]): Row => [spec.takes ? `--${name} ${spec.takes}` : `--${name}`, spec.summary],
+  )
+  if (command.kind !== 'process') optionRows.push(['--json', 'Print JSON'])
+  optionRows.push(['--help, -h', 'This text'])
+  return [
+    `${entry.summary}.\n`,
+    `Usage: ${NAME} ${entry.name} ${words.join(' ')}\n`,
+    ...(positionals.length > 0
+      ? ['Arguments:', table(positionals.map(({ label, summary }) => [label, summary]))]
+      : []),
+    'Options:',
+    table(optionRows),
+    ...(command.examples ? ['Examples:', ...command.examples.map((line) => `  ${NAME} ${line}`), ''] : []),
+    ...(command.details ? [`${command.details.trim()}\n`] : []),
+  ].join('\n')
+}
+
+type Row = readonly [left: string, right: string]
+
+function table(rows: readonly Row[]): string {
+  const width = Math.max(...rows.map(([left]) => left.length))
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join('')
+}

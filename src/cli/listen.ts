@@ -1,0 +1,57 @@
+import type { App } from '../app.ts'
+import type { Config } from '../config.ts'
+import { describeAddress } from './address.ts'
+
+/** The outer wall: the server refuses what is larger before it is a request. */
+const MAX_REQUEST_BYTES = 9 * 1024 * 1024
+const IDLE_TIMEOUT_SECONDS = 30
+/** How long requests in flight may take once nobody new is let in. */
+const DRAIN_SECONDS = 30
+
+/** A listening service. */
+export type Listening = {
+  /** Where, with the port that the system chose for PORT=0. */
+  address: string
+  /** Lets nobody new in and waits for the requests in flight. false: they took too long and were cut off. */
+  drain(): Promise<boolean>
+}
+
+/**
+ * Listens at HOST and PORT.
+ * @throws Error with one sentence where the address cannot be had
+ */
+export async function listen(app: App, { host, port }: Config): Promise<Listening> {
+  await app.modules
+  try {
+    app.listen({
+      hostname: host,
+      port,
+      maxRequestBodySize: MAX_REQUEST_BYTES,
+      idleTimeout: IDLE_TIMEOUT_SECONDS,
+      // Elysia would share the port with whoever has it, and show the stack of an error.
+      reusePort: false,
+      development: false,
+    })
+  } catch (error) {
+    throw new Error(explain(error, host, port), { cause: error })
+  }
+  const { server } = app
+  if (!server) throw new Error('the server did not start')
+  return {
+    address: describeAddress(host, server.port ?? port),
+    async drain() {
+      const late = Bun.sleep(DRAIN_SECONDS * 1000).then(() => false)
+      const inTime = await Promise.race([server.stop().then(() => true), late])
+      if (!inTime) await server.stop(true)
+      return inTime
+    },
+  }
+}
+
+function explain(error: unknown, host: string, port: number): string {
+  const code = error instanceof Error && 'code' in error ? error.code : null
+  if (code === 'EADDRINUSE') return `port ${port} of ${host} is in use: end what listens there, or set PORT`
+  if (code === 'EACCES')
+    return `port ${port} needs more rights than this process has: set PORT to 1024 or more`
+  return `cannot listen at ${describeAddress(host, port)}${code ? ` (${code})` : ''}: HOST must be an address of this machine`
+}

@@ -1,0 +1,74 @@
+import type { Config } from '../config.ts'
+import type { Context } from '../context.ts'
+import { migrate, readMigrationState } from '../db/migrate.ts'
+import { type OpenDatabase, openDatabase } from '../db/open.ts'
+import { createPasswordHasher } from '../features/auth/passwords.ts'
+import { openSigningRing } from '../features/signing/service.ts'
+import { createCredentialCache } from '../features/verify/cache.ts'
+import { startHeartbeat } from '../features/verify/heartbeat.ts'
+import { deriveKeys } from '../lib/derived-keys.ts'
+import type { Log } from '../lib/log.ts'
+import { keepSecretKey } from './kept-secret.ts'
+
+/** A context that works, the database under it, and how both end. */
+export type Opened = { context: Context; database: OpenDatabase; close(): Promise<void> }
+
+/**
+ * Opens the database, brings it up to date (MIGRATE=check: makes sure that it is), and puts the context together.
+ * @param purpose `serve` keeps the cache true to the database for as long as it is open; a `command` asks the database
+ * @throws Error with one sentence for the person at the terminal
+ */
+export async function openContext(config: Config, log: Log, purpose: 'serve' | 'command'): Promise<Opened> {
+  const database = await openDatabase(config, log)
+  try {
+    await bringUpToDate(config, database, log)
+    const context = await createContext(withSecretKey(config), database, log)
+    const stopHeartbeat = needsHeartbeat(database, purpose)
+      ? await startHeartbeat(database, context.cache, context.signing, log)
+      : async () => {}
+    const close = async () => {
+      await stopHeartbeat()
+      await database.close()
+    }
+    return { context, database, close }
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+/** The embedded database has one process, which evicts by itself. */
+function needsHeartbeat(database: OpenDatabase, purpose: 'serve' | 'command'): boolean {
+  return purpose === 'serve' && database.kind === 'postgres'
+}
+
+async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): Promise<void> {
+  const { pending, unknown } = await readMigrationState(database)
+  if (unknown > 0) log.warn({ unknown }, 'The database has been migrated by a newer Latchkey')
+  if (pending === 0) return
+  if (config.migrate === 'check') {
+    throw new Error(
+      `the database lacks ${pending} migrations and MIGRATE is check: run "latchkey migrate" first`,
+    )
+  }
+  await migrate(config, database)
+  log.info({ migrations: pending }, 'The database is up to date')
+}
+
+function withSecretKey(config: Config): Config {
+  return config.secretKey === null ? { ...config, secretKey: keepSecretKey(config.dataDir) } : config
+}
+
+async function createContext(config: Config, { db, kind }: OpenDatabase, log: Log): Promise<Context> {
+  if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
+  const parts = {
+    config,
+    db,
+    log,
+    clock: Date.now,
+    keys: deriveKeys(config.secretKey, config.secretKeyPrevious),
+    cache: createCredentialCache(Date.now, kind === 'postgres'),
+    passwords: createPasswordHasher(config),
+  }
+  return { ...parts, signing: await openSigningRing(parts) }
+}

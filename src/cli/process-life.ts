@@ -1,0 +1,37 @@
+import type { Log } from '../lib/log.ts'
+
+type Signal = 'SIGINT' | 'SIGTERM'
+
+/** What ends a process from outside, each as the exit code that it asks for. */
+export type ProcessLife = {
+  /** The first SIGTERM or SIGINT. */
+  asked: Promise<number>
+  /** The second one: end at once. Also an error that nobody caught: nothing can be relied on any more. */
+  forced: Promise<number>
+  isAsked(): boolean
+}
+
+/** By convention 128 and the number of the signal. */
+const EXIT_CODES: Record<Signal, number> = { SIGINT: 130, SIGTERM: 143 }
+const CRASHED = 1
+
+/** Listens for signals and for errors that nobody caught, for as long as the process lives. */
+export function watchProcess(log: Log): ProcessLife {
+  const asked = Promise.withResolvers<number>()
+  const forced = Promise.withResolvers<number>()
+  let signals = 0
+  const hear = (signal: Signal) => {
+    signals += 1
+    const { resolve } = signals === 1 ? asked : forced
+    resolve(EXIT_CODES[signal])
+  }
+  process.on('SIGINT', () => hear('SIGINT'))
+  process.on('SIGTERM', () => hear('SIGTERM'))
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    process.on(event, (error: unknown) => {
+      log.error({ err: error }, 'An error that nobody caught ends the process')
+      forced.resolve(CRASHED)
+    })
+  }
+  return { asked: asked.promise, forced: forced.promise, isAsked: () => signals > 0 }
+}

@@ -1,0 +1,98 @@
+import { type Config, loadConfig } from '../config.ts'
+import { createLog } from '../lib/log.ts'
+import { parseArguments } from './arguments.ts'
+import type { Command } from './command.ts'
+import { type Entry, findCommand } from './commands.ts'
+import { describeFailure } from './failure.ts'
+import { helpOf, helpOfGroup, helpOfProgram } from './help.ts'
+import type { Io } from './io.ts'
+import { NAME, VERSION } from './version.ts'
+
+const DONE = 0
+const FAILED = 1
+const WRONG_USE = 2
+
+/**
+ * Runs one command line.
+ * @param argv the words after the program's name
+ * @returns the code with which the process is to end: 0, 1 (it failed), 2 (wrong use), or a signal's
+ */
+export async function runCommandLine(argv: readonly string[], io: Io): Promise<number> {
+  const [first] = argv
+  if (first === '--version' || first === '-V') return print(io, `${NAME} ${VERSION}`)
+  if (first === '--help' || first === '-h') return print(io, helpOfProgram())
+  const words = first === 'help' ? [...argv.slice(1), '--help'] : argv
+  if (first === 'help' && argv.length === 1) return print(io, helpOfProgram())
+
+  const found = findCommand(first === undefined || first.startsWith('-') ? ['serve', ...words] : words)
+  if (!found) return refuseUnknown(words, io)
+  const { command } = await found.entry.load()
+  const parsed = parseArguments(command, found.rest)
+  if ('fault' in parsed) return refuse(io, parsed.fault, found.entry)
+  if (parsed.help) return print(io, helpOf(found.entry, command))
+
+  const settings = loadConfig(io.isTerminal)
+  if ('faults' in settings) {
+    io.err(`${NAME}: these settings are wrong:\n${settings.faults.map((fault) => `  - ${fault}\n`).join('')}`)
+    return WRONG_USE
+  }
+  const { config, warnings } = settings
+  try {
+    if (command.kind === 'process') return await command.run({ config, warnings, io }, parsed.args)
+    const result =
+      command.kind === 'local'
+        ? await command.run({ config, warnings, io }, parsed.args)
+        : await runOnService(config, io, found.entry, command, { ...parsed, argv: found.rest })
+    return print(io, parsed.json ? JSON.stringify(result, null, 2) : command.show(result))
+  } catch (error) {
+    return fail(io, config, error)
+  }
+}
+
+type ServiceCommand = Extract<Command, { kind: 'service' }>
+type Given = { args: Record<string, string | boolean | undefined>; argv: readonly string[] }
+
+async function runOnService(
+  config: Config,
+  io: Io,
+  entry: Entry,
+  command: ServiceCommand,
+  given: Given,
+): Promise<unknown> {
+  const input = (await command.readInput?.(io, given.args)) ?? null
+  // Loaded here, since neither help nor a health check needs a database.
+  const { withService } = await import('./with-service.ts')
+  return withService(config, io, {
+    here: (context) => command.run(context, given.args, input),
+    there: { command: entry.name, argv: [...given.argv], input },
+  })
+}
+
+function print(io: Io, text: string): number {
+  if (text !== '') io.out(text.endsWith('\n') ? text : `${text}\n`)
+  return DONE
+}
+
+function fail(io: Io, config: Config, error: unknown): number {
+  io.err(`${NAME}: ${describeFailure(error)}\n`)
+  if (config.logLevel === 'debug') {
+    // Through the log, which knows what of an error may be shown.
+    const log = createLog({ logLevel: 'debug', logFormat: config.logFormat }, io.err)
+    log.debug({ err: error }, 'The command failed')
+    log.flush()
+  }
+  return FAILED
+}
+
+function refuseUnknown(words: readonly string[], io: Io): number {
+  const group = helpOfGroup(words[0] ?? '')
+  if (group !== null && words.includes('--help')) return print(io, group)
+  const name = words.slice(0, group === null ? 1 : 2).join(' ')
+  io.err(`${NAME}: there is no command "${name}"\n\n${group ?? `See ${NAME} --help\n`}`)
+  return WRONG_USE
+}
+
+function refuse(io: Io, fault: string, entry: Entry): number {
+  io.err(`${NAME}: ${fault}\nSee ${NAME} ${entry.name} --help\n`)
+  return WRONG_USE
+}

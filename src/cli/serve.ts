@@ -1,0 +1,83 @@
+import { createApp } from '../app.ts'
+import type { Config } from '../config.ts'
+import type { Context } from '../context.ts'
+import { ensureFirstAdmin, hasAdmin } from '../features/users/service.ts'
+import { createLog, type Log } from '../lib/log.ts'
+import { type Call, defineCommand } from './command.ts'
+import { startControl } from './control-server.ts'
+import { describeFailure } from './failure.ts'
+import { invocation, ownSurroundings } from './invocation.ts'
+import { listen } from './listen.ts'
+import { openContext } from './open-context.ts'
+import { type ProcessLife, watchProcess } from './process-life.ts'
+
+/** `latchkey serve` */
+export const command = defineCommand({
+  kind: 'process',
+  details: `
+Brings the database up to date, makes the first admin where ADMIN_EMAIL and ADMIN_PASSWORD say so, and serves HTTP at
+HOST and PORT (127.0.0.1:8000). The log goes to standard output. SIGTERM or SIGINT: /readyz turns 503, listening goes
+on for SHUTDOWN_DELAY_SECONDS, requests in flight end, then the process does; a second signal ends it at once.`,
+  run: serve,
+})
+
+async function serve({ config, warnings }: Call): Promise<number> {
+  const log = createLog(config)
+  const life = watchProcess(log)
+  for (const warning of warnings) log.warn(warning)
+  try {
+    const running = await Promise.race([start(config, log, life), life.asked, life.forced])
+    // Asked to go before it served anybody.
+    if (typeof running === 'number') return running
+    await Promise.race([life.asked, life.forced])
+    return await Promise.race([stop(config, log, running), life.forced])
+  } finally {
+    log.flush()
+  }
+}
+
+type Running = Awaited<ReturnType<typeof start>>
+
+/** Everything in its order: what is listening can serve. */
+async function start(config: Config, log: Log, life: ProcessLife) {
+  const opened = await openContext(config, log, 'serve')
+  const { context, database } = opened
+  try {
+    await makeFirstAdmin(context)
+    const app = createApp(context, { isDraining: life.isAsked })
+    const listening = await listen(app, config)
+    const stopControl = database.kind === 'embedded' ? startControl(context) : null
+    log.info({ public_url: config.publicUrl, database: database.kind }, `Listening on ${listening.address}`)
+    if (!(await hasAdmin(context))) log.warn(`There is no admin yet. To make one: ${howToMakeAdmin(config)}`)
+    return { listening, stopControl, close: opened.close }
+  } catch (error) {
+    await opened.close()
+    throw error
+  }
+}
+
+/** The balancer sees /readyz first; whoever comes meanwhile is still served. */
+async function stop(config: Config, log: Log, { listening, stopControl, close }: Running): Promise<number> {
+  log.info({ delay_seconds: config.shutdownDelaySeconds }, 'Shutting down')
+  await Bun.sleep(config.shutdownDelaySeconds * 1000)
+  const [inTime] = await Promise.all([listening.drain(), stopControl?.()])
+  if (!inTime) log.warn('Requests that took too long were cut off')
+  await close()
+  log.info('Stopped')
+  return 0
+}
+
+async function makeFirstAdmin(context: Context): Promise<void> {
+  try {
+    const admin = await ensureFirstAdmin(context)
+    if (admin) context.log.info({ user: admin.id }, 'The first admin is made')
+  } catch (error) {
+    throw new Error(`ADMIN_EMAIL and ADMIN_PASSWORD make no admin: ${describeFailure(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+function howToMakeAdmin(config: Config): string {
+  return invocation(config, 'admin create --email you@example.com', ownSurroundings())
+}

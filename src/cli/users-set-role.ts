@@ -1,0 +1,16 @@
+import { SYSTEM } from '../features/audit/service.ts'
+import { presentUser, setRole } from '../features/users/service.ts'
+import { defineCommand } from './command.ts'
+
+/** `latchkey users set-role` */
+export const command = defineCommand({
+  kind: 'service',
+  details: 'Holds from the next request of that user on. The last active admin stays one.',
+  examples: ['users set-role you@example.com admin'],
+  positionals: {
+    who: { label: 'EMAIL|ID', summary: 'The user' },
+    role: { label: 'admin|user', summary: 'The role', choices: ['admin', 'user'] },
+  },
+  run: async (context, { who, role }) => presentUser(await setRole(context, SYSTEM, who, role)),
+  show: ({ email, role }) => `${email} has the role ${role}.`,
+})
