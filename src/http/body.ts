@@ -18,8 +18,9 @@ export async function readJson(request: Request, maxBytes = MAX_BODY_BYTES): Pro
   try {
     const body: unknown = JSON.parse(text)
     return request.method === 'PATCH' ? body : withoutNulls(body)
-  } catch (cause) {
-    fail('malformed_json', { cause })
+  } catch {
+    // Not passed on as a cause: its message quotes the body.
+    fail('malformed_json')
   }
 }
 
@@ -69,7 +70,7 @@ async function readText(request: Request, maxBytes: number): Promise<string> {
   if (bytes > maxBytes) fail('body_too_large')
   try {
     return utf8.decode(Buffer.concat(chunks))
-  } catch (cause) {
-    fail('malformed_json', { detail: 'The body is not UTF-8.', cause })
+  } catch {
+    fail('malformed_json', { detail: 'The body is not UTF-8.' })
   }
 }
