@@ -75,23 +75,23 @@ async function start(home: string, snapshot: Blob | null): Promise<PGlite> {
     return startEngine(data, null)
   }
   writeFileSync(incomplete, '')
-  syncTree(home)
+  sync(home)
   const engine = await startEngine(data, snapshot)
-  // The files were written without fsync, and the commits to come rely on them.
-  syncTree(home)
+  // The files were written without fsync, and the commits to come rely on them. Never the whole of `home`: to open
+  // and close the lock's file in this process gives the lock up (fcntl(2)).
+  syncTree(data)
+  sync(home)
   rmSync(incomplete)
-  syncTree(home, false)
+  sync(home)
   return engine
 }
 
-/** fsync of a directory and, unless `deep` is false, all within. */
-function syncTree(path: string, deep = true): void {
-  if (deep) {
-    for (const entry of readdirSync(path, { withFileTypes: true })) {
-      const inner = join(path, entry.name)
-      if (entry.isDirectory()) syncTree(inner)
-      else if (entry.isFile()) sync(inner)
-    }
+/** fsync of a directory and all within. */
+function syncTree(path: string): void {
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    const inner = join(path, entry.name)
+    if (entry.isDirectory()) syncTree(inner)
+    else if (entry.isFile()) sync(inner)
   }
   sync(path)
 }
