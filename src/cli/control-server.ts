@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs'
 import { Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import type { Context } from '../context.ts'
+import { Problem } from '../lib/errors.ts'
 import { parseArguments } from './arguments.ts'
 import { findCommand } from './commands.ts'
 import { type ControlAnswer, type ControlRequest, controlPath } from './control.ts'
@@ -50,7 +51,9 @@ async function answer(context: Context, request: globalThis.Request): Promise<Co
   try {
     return await runCommand(context, body)
   } catch (error) {
-    context.log.info({ err: error, command: body.command }, 'A command failed')
+    const refused = error instanceof Problem
+    const reason = refused ? { code: error.problem } : { err: error }
+    context.log[refused ? 'info' : 'error']({ ...reason, command: body.command }, 'A command failed')
     return { error: describeFailure(error) }
   }
 }

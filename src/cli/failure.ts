@@ -7,12 +7,15 @@ const TELLING_STATES = /^(28|3D|3F|42501|53300|57P)/
 /** One sentence for the person at the terminal. Never a query, its parameters, or a stack. */
 export function describeFailure(error: unknown): string {
   if (error instanceof Problem) return describeProblem(error)
-  const { innermost, isQuery } = unwrap(error)
+  if (!(error instanceof Error)) return String(error)
+  const isQuery = 'query' in error
+  // An error of our own is a sentence already, whatever its cause.
+  if (!isQuery && !('code' in error)) return error.message
   const code = errorCode(error)
-  if (code !== null && TELLING_STATES.test(code)) return `the database refused: ${innermost} (${code})`
-  if (isUnavailable(error)) return `the database cannot be reached: ${innermost}${code ? ` (${code})` : ''}`
-  if (isQuery) return `the database failed (${code ?? 'no code'}); LOG_LEVEL=debug tells more`
-  return error instanceof Error ? error.message : String(error)
+  const reason = `${innermostMessage(error)}${code ? ` (${code})` : ''}`
+  if (code !== null && TELLING_STATES.test(code)) return `the database refused: ${reason}`
+  if (isUnavailable(error) && !isAboutFile(error)) return `the database cannot be reached: ${reason}`
+  return isQuery ? `the database failed (${code ?? 'no code'}); LOG_LEVEL=debug tells more` : error.message
 }
 
 function describeProblem({ problem, extra }: Problem): string {
@@ -21,13 +24,14 @@ function describeProblem({ problem, extra }: Problem): string {
   return fields ? fields.join('; ') : (extra.detail ?? detail)
 }
 
+/** ENOENT may be a socket of the database, or a file. */
+function isAboutFile(error: Error): boolean {
+  return 'path' in error && 'syscall' in error && error.syscall !== 'connect'
+}
+
 /** drizzle's error tells the query with its parameters; its cause tells what went wrong. */
-function unwrap(error: unknown): { innermost: string; isQuery: boolean } {
-  let innermost = ''
-  let isQuery = false
-  for (let at = error; at instanceof Error; at = at.cause) {
-    if ('query' in at) isQuery = true
-    innermost = at.message || at.name
-  }
-  return { innermost, isQuery }
+function innermostMessage(error: Error): string {
+  let at = error
+  while (at.cause instanceof Error) at = at.cause
+  return at.message || at.name
 }

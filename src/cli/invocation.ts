@@ -1,6 +1,6 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { basename, dirname, join, relative, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import type { Config } from '../config.ts'
 import { NAME } from './version.ts'
 
@@ -55,7 +55,7 @@ function program(from: Surroundings): string {
 /** Whoever came by `npx bun@…` has no Bun of their own. */
 function bunCommand(from: Surroundings): string {
   if (/[\\/]_npx[\\/]/.test(from.executable)) return `npx --yes bun@${Bun.version}`
-  return reach(from.executable, basename(from.executable), from)
+  return reach(from.executable, 'bun', from)
 }
 
 /** The bare name where the PATH leads to this very file, else the path. */
@@ -84,11 +84,15 @@ function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
-/** Docker and Podman leave a file behind, Kubernetes its account; the host name is the container's id or the pod's name. */
+/**
+ * Docker and Podman leave a file behind, Kubernetes its account. Only for the container's own main process: whoever
+ * sits in a shell inside needs no engine. The host name is the pod's name, or the container's id unless it was chosen.
+ */
 function ownContainer(): Surroundings['container'] {
-  const name = hostname()
-  if (existsSync('/var/run/secrets/kubernetes.io')) return { exec: 'kubectl exec -it', name: `${name} --` }
+  if (process.pid !== 1) return null
+  const host = hostname()
+  if (existsSync('/var/run/secrets/kubernetes.io')) return { exec: 'kubectl exec -it', name: `${host} --` }
+  const name = /^[0-9a-f]{12}$/.test(host) ? host : '<container>'
   if (existsSync('/run/.containerenv')) return { exec: 'podman exec -it', name }
-  if (existsSync('/.dockerenv')) return { exec: 'docker exec -it', name }
-  return null
+  return existsSync('/.dockerenv') ? { exec: 'docker exec -it', name } : null
 }
