@@ -5,7 +5,9 @@ import type { Context } from '../context.ts'
 import * as schema from '../db/schema.ts'
 import { createPasswordHasher } from '../features/auth/passwords.ts'
 import { createCredentialCache } from '../features/verify/cache.ts'
+import { deriveKeys } from '../lib/derived-keys.ts'
 import { silentLog } from '../lib/log.ts'
+import { secret } from '../lib/secret.ts'
 import { defineCommand } from './command.ts'
 
 /** `latchkey openapi` */
@@ -31,7 +33,7 @@ function contextWithoutDatabase(config: Config): Context {
     clock: Date.now,
     log: silentLog,
     cache: createCredentialCache(Date.now, true),
-    keys: { refresh: [], email: [], signing: [] },
+    keys: deriveKeys(secret(''), null),
     signing: { sign: refuse, verify: refuse, publicKeys: () => [], refresh: () => {} },
     passwords: createPasswordHasher(config),
   }
