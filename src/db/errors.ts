@@ -19,6 +19,7 @@ const CONNECTION_CODES = new Set([
   'POOL_TIMEOUT',
   'POOL_FULL',
   'NO_ANSWER',
+  'STANDBY',
   'EMBEDDED_CLOSED',
 ])
 
@@ -72,7 +73,7 @@ export function isHeldElsewhere(error: unknown): boolean {
 
 /** An error of this layer's own, with a code that the functions above know. */
 export function databaseError(
-  code: 'POOL_TIMEOUT' | 'POOL_FULL' | 'NO_ANSWER' | 'EMBEDDED_CLOSED' | 'EMBEDDED_HELD',
+  code: 'POOL_TIMEOUT' | 'POOL_FULL' | 'NO_ANSWER' | 'STANDBY' | 'EMBEDDED_CLOSED' | 'EMBEDDED_HELD',
   message: string,
 ): Error {
   return Object.assign(new Error(message), { code })

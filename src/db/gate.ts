@@ -20,7 +20,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
       const giveUp = setTimeout(() => {
         waiter.gaveUp = true
         waiting--
-        reject(databaseError('POOL_TIMEOUT', `No database connection came free within ${waitMs} ms.`))
+        reject(databaseError('POOL_TIMEOUT', `no database connection came free within ${waitMs} ms`))
       }, waitMs)
       const waiter: Waiter = {
         admit: () => {

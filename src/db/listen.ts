@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type postgres from 'postgres'
 import type { Log } from '../lib/log.ts'
 import { errorCode } from './errors.ts'
@@ -6,85 +7,104 @@ import type { Listener } from './open.ts'
 /** What a line reports of itself; `onnotify` is postgres.js's own, left out of its types. */
 export type LineEvents = { onnotify(channel: string, payload: string): void; onclose(): void }
 
-const PROBE_EVERY_MS = 5000
-const PROBE_ANSWER_MS = 3000
-const RETRY_FIRST_MS = 50
-const RETRY_MOST_MS = 1000
+/** How soon a silent line is found out, and how soon a line is tried again. */
+export const LISTEN_TIMES = { probeEveryMs: 5000, probeAnswerMs: 3000, retryFirstMs: 50, retryMostMs: 1000 }
+
+type Line = { sql: postgres.Sql; ended: Promise<void> }
 
 /**
  * LISTENs on a connection of its own, makes another when that one ends or falls silent, and tells the listener of the
  * gap before anything that comes after it.
- * @throws what the first connection attempt throws
+ * @throws what the first attempt throws
  */
 export async function startListening(
   connect: (events: LineEvents) => postgres.Sql,
   channel: string,
   listener: Listener,
   log: Log,
+  times: typeof LISTEN_TIMES = LISTEN_TIMES,
 ): Promise<() => Promise<void>> {
-  const stopped = Promise.withResolvers<void>()
-  let isStopped = false
+  const stopping = new AbortController()
+  const stopped = new Promise<void>((resolve) => {
+    stopping.signal.addEventListener('abort', () => resolve())
+  })
+  const isStopped = () => stopping.signal.aborted
   let isFirst = true
 
-  const openLine = async () => {
-    const ended = Promise.withResolvers<void>()
-    // On a later line what comes before the gap is told belongs to the gap.
-    let isOpen = isFirst
-    const line = connect({
+  const openLine = async (): Promise<Line> => {
+    const cut = Promise.withResolvers<void>()
+    // On a later line what arrives before the gap is told is part of the gap.
+    let isHeard = isFirst
+    const sql = connect({
       onnotify: (on, payload) => {
-        if (isOpen && !isStopped && on === channel) listener.message(payload)
+        if (on === channel && isHeard && !isStopped()) tell(() => listener.message(payload))
       },
-      onclose: () => ended.resolve(),
+      onclose: () => cut.resolve(),
     })
     try {
-      await line.unsafe(`LISTEN "${channel.replaceAll('"', '""')}"`)
+      await sql.unsafe(`LISTEN "${channel.replaceAll('"', '""')}"`)
     } catch (error) {
-      void line.end({ timeout: 0 })
+      void sql.end({ timeout: 0 })
       throw error
     }
-    if (!isFirst && !isStopped) listener.gap()
+    if (!isFirst && !isStopped()) tell(() => listener.gap())
     isFirst = false
-    isOpen = true
-    return { line, ended: Promise.race([ended.promise, fallsSilent(line), stopped.promise]) }
+    isHeard = true
+    return { sql, ended: Promise.race([cut.promise, stopped, fallsSilent(sql, times, stopping.signal)]) }
   }
 
-  const stay = async (first: Awaited<ReturnType<typeof openLine>>) => {
-    let { line, ended } = first
-    while (!isStopped) {
-      await ended
-      await line.end({ timeout: 0 })
-      if (isStopped) return
-      log.warn({ channel }, 'the database line that listens was cut; connecting again')
-      for (let waitMs = RETRY_FIRST_MS; !isStopped; waitMs = Math.min(waitMs * 2, RETRY_MOST_MS)) {
-        try {
-          ;({ line, ended } = await openLine())
-          log.info({ channel }, 'listening to the database again')
-          break
-        } catch (error) {
-          log.debug({ channel, code: errorCode(error) }, 'could not listen yet')
-          await Promise.race([Bun.sleep(waitMs), stopped.promise])
-        }
+  /** An exception in the listener must not reach the driver, which would take it for one of the line's. */
+  const tell = (what: () => void) => {
+    try {
+      what()
+    } catch (error) {
+      log.error({ err: error, channel }, 'a listener to the database failed')
+    }
+  }
+
+  const openAgain = async (): Promise<Line | null> => {
+    log.warn({ channel }, 'the database line that listens was cut; connecting again')
+    for (let waitMs = times.retryFirstMs; !isStopped(); waitMs = Math.min(waitMs * 2, times.retryMostMs)) {
+      try {
+        const line = await openLine()
+        log.info({ channel }, 'listening to the database again')
+        return line
+      } catch (error) {
+        log.debug({ channel, code: errorCode(error) }, 'could not listen yet')
+        await sleep(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
       }
     }
-    await line.end({ timeout: 0 })
+    return null
+  }
+
+  const stay = async (first: Line) => {
+    for (let line: Line | null = first; line; line = isStopped() ? null : await openAgain()) {
+      await line.ended
+      await line.sql.end({ timeout: 0 })
+    }
   }
 
   const staying = stay(await openLine())
   return () => {
-    isStopped = true
-    stopped.resolve()
+    stopping.abort()
     return staying
   }
 }
 
-/** Resolves when a probe on the line fails or is not answered in time: a cut cable closes nothing. */
-async function fallsSilent(line: postgres.Sql): Promise<void> {
+/** Resolves when a probe on the line fails or gets no answer in time: a cut cable closes nothing. */
+async function fallsSilent(
+  sql: postgres.Sql,
+  times: typeof LISTEN_TIMES,
+  signal: AbortSignal,
+): Promise<void> {
   for (;;) {
-    await Bun.sleep(PROBE_EVERY_MS)
-    const answered = line.unsafe('SELECT 1').then(
+    await sleep(times.probeEveryMs, undefined, { signal }).catch(() => {})
+    if (signal.aborted) return
+    const answered = sql.unsafe('SELECT 1').then(
       () => true,
       () => false,
     )
-    if (!(await Promise.race([answered, Bun.sleep(PROBE_ANSWER_MS).then(() => false)]))) return
+    if (!(await Promise.race([answered, sleep(times.probeAnswerMs, false, { signal }).catch(() => false)])))
+      return
   }
 }

@@ -40,6 +40,7 @@ export async function migrate(config: DatabaseConfig, database: OpenDatabase): P
   const client = connectDirectly(config)
   try {
     const db = drizzle(client, { schema })
+    await db.execute(sql`SET statement_timeout = 0`)
     await db.execute(sql.raw(`SET lock_timeout = '${LOCK_WAIT_SECONDS}s'`))
     await db.execute(sql`SELECT pg_advisory_lock(${LOCK.toString()}::bigint)`).catch((error) => {
       throw errorCode(error) === '55P03' ? new Error(LOCKED, { cause: error }) : error
@@ -52,7 +53,7 @@ export async function migrate(config: DatabaseConfig, database: OpenDatabase): P
   return readMigrationState(database)
 }
 
-const LOCKED = `Another process has been migrating this database for ${LOCK_WAIT_SECONDS} seconds; try again when it is done.`
+const LOCKED = `another process has been migrating this database for ${LOCK_WAIT_SECONDS} seconds; try again when it is done`
 
 /** Reads the journal and changes nothing. */
 export async function readMigrationState(database: OpenDatabase): Promise<MigrationState> {

@@ -12,42 +12,47 @@ export type Pool = {
   close(seconds: number): Promise<void>
 }
 
+/** Makes the connections; each calls `onStandby` when the server it reached says that it takes no writes. */
+export type Connect = (onStandby: () => void) => postgres.Sql
+
 type Query = postgres.PendingQuery<postgres.Row[]>
 type Unsafe = postgres.Sql['unsafe']
+type Generation = { client: postgres.Sql; failure: Error | null }
 
 /**
  * Bounds both waits that postgres.js leaves open: for a connection (the gate), and for an answer on a connection whose
  * other end is silently gone. The server ends a statement by its own timeout; when a connection says nothing for
- * `silenceMs`, which is longer, every connection is dropped and made anew.
+ * `silenceMs`, which is longer, or turns out to lead to a standby, every connection is dropped and made anew.
  */
-export function createPool(connect: () => postgres.Sql, slots: number, silenceMs: number): Pool {
+export function createPool(connect: Connect, slots: number, silenceMs: number): Pool {
   const gate = createGate(slots)
-  let current = connect()
+  const standby = () => databaseError('STANDBY', 'the server is a standby, which takes no writes')
+  const silence = () => databaseError('NO_ANSWER', `the database gave no answer for ${silenceMs} ms`)
 
-  const dropAll = (stuck: postgres.Sql) => {
-    if (stuck !== current) return
-    current = connect()
-    void stuck.end({ timeout: 0 })
+  const open = (): Generation => {
+    const client = connect(() => drop(generation, standby()))
+    const generation: Generation = { client, failure: null }
+    return generation
   }
+  const drop = (generation: Generation, failure: Error) => {
+    if (generation.failure) return
+    generation.failure = failure
+    if (generation === current) current = open()
+    void generation.client.end({ timeout: 0 })
+  }
+  let current = open()
 
-  /** Runs `work` with a connection's worth of the pool. `alive` puts the watch off after each answer. */
-  const lease = async <T>(work: (client: postgres.Sql, alive: () => void) => PromiseLike<T>): Promise<T> => {
+  /** Runs `work` with a connection's worth of the pool. `answered` puts the watch off. */
+  const lease = async <T>(
+    work: (client: postgres.Sql, answered: () => void) => PromiseLike<T>,
+  ): Promise<T> => {
     await gate.enter()
-    const client = current
-    let silent = false
-    const bark = () => {
-      silent = true
-      dropAll(client)
-    }
-    let watch = setTimeout(bark, silenceMs)
-    const alive = () => {
-      clearTimeout(watch)
-      if (!silent) watch = setTimeout(bark, silenceMs)
-    }
+    const generation = current
+    const watch = setTimeout(() => drop(generation, silence()), silenceMs)
     try {
-      return await work(client, alive)
+      return await work(generation.client, () => watch.refresh())
     } catch (error) {
-      throw silent ? databaseError('NO_ANSWER', `The database gave no answer for ${silenceMs} ms.`) : error
+      throw generation.failure ?? error
     } finally {
       clearTimeout(watch)
       gate.leave()
@@ -56,17 +61,17 @@ export function createPool(connect: () => postgres.Sql, slots: number, silenceMs
 
   const gated = {
     get options() {
-      return current.options
+      return current.client.options
     },
     unsafe: (...args: Parameters<Unsafe>) =>
       lazily((finish) => lease((client) => finish(client.unsafe(...args)))),
     begin: (work: (sql: postgres.TransactionSql) => unknown) =>
-      lease((client, alive) => client.begin((sql) => work(watched(sql, alive)))),
+      lease((client, answered) => client.begin((sql) => work(watched(sql, answered)))),
   }
   return {
     client: gated as unknown as postgres.Sql,
     query: (text, params) => lease((client) => client.unsafe(text, params, { prepare: true })),
-    close: (seconds) => current.end({ timeout: seconds }),
+    close: (seconds) => current.client.end({ timeout: seconds }),
   }
 }
 
@@ -80,12 +85,12 @@ function lazily(run: (finish: (query: Query) => PromiseLike<unknown>) => Promise
 }
 
 /** The same inside a transaction, whose connection is already leased. */
-function watched(sql: postgres.TransactionSql, alive: () => void): postgres.TransactionSql {
-  const answered = <T>(answer: PromiseLike<T>): Promise<T> => Promise.resolve(answer).finally(alive)
+function watched(sql: postgres.TransactionSql, answered: () => void): postgres.TransactionSql {
+  const noting = (query: PromiseLike<unknown>) => Promise.resolve(query).finally(answered)
   const members = {
-    unsafe: (...args: Parameters<Unsafe>) => lazily((finish) => answered(finish(sql.unsafe(...args)))),
+    unsafe: (...args: Parameters<Unsafe>) => lazily((finish) => noting(finish(sql.unsafe(...args)))),
     savepoint: (work: (inner: postgres.TransactionSql) => unknown) =>
-      sql.savepoint((inner) => work(watched(inner, alive))),
+      sql.savepoint((inner) => work(watched(inner, answered))),
   }
   return members as unknown as postgres.TransactionSql
 }

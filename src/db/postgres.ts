@@ -2,32 +2,29 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import type { Log } from '../lib/log.ts'
 import type { Secret } from '../lib/secret.ts'
+import { errorCode } from './errors.ts'
 import { type LineEvents, startListening } from './listen.ts'
 import type { DatabaseConfig, OpenDatabase } from './open.ts'
-import { createPool, type Pool } from './pool.ts'
+import { type Connect, createPool, type Pool } from './pool.ts'
 import * as schema from './schema.ts'
+import { addressOf } from './server-address.ts'
 
 const OLDEST_VERSION = 14
-const CONNECT_TIMEOUT_SECONDS = 1.5
 const CLOSE_TIMEOUT_SECONDS = 5
 /** Over the server's own statement timeout, how long a connection may be silent before it counts as dead. */
-const SILENCE_GRACE_MS = 1000
+const SILENCE_GRACE_MS = 500
+
+const COMMON = {
+  connect_timeout: 1.5,
+  // As shipped, a connection that failed often waits up to 20 s before it tries again.
+  backoff: (failures: number) => Math.min(0.01 * 2 ** failures, 0.25),
+  keep_alive: 10,
+  onnotice: () => {},
+}
 
 /** Opens the PostgreSQL at `url`, having seen that it answers, is new enough and takes writes. */
 export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log): Promise<OpenDatabase> {
-  const connect = () =>
-    postgres(url.reveal(), {
-      ...COMMON,
-      max: config.databasePoolSize,
-      prepare: config.databasePrepare,
-      connection: { application_name: 'latchkey', statement_timeout: config.databaseStatementTimeoutMs },
-    })
-  const silenceMs = config.databaseStatementTimeoutMs + SILENCE_GRACE_MS
-  const pool = createPool(connect, config.databasePoolSize, silenceMs)
-  await checkServer(pool).catch(async (error) => {
-    await pool.close(0)
-    throw error
-  })
+  const pool = await openPool(config, url, log)
   const db = drizzle({ client: pool.client, schema })
   const listening = new Set<() => Promise<void>>()
 
@@ -53,38 +50,73 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
   }
 }
 
-/** One connection past any pooler, without a statement timeout: for LISTEN and for migrations. */
+/** One connection past any pooler: for LISTEN and for migrations. */
 export function connectDirectly(config: DatabaseConfig, events?: LineEvents): postgres.Sql {
   const url = config.databaseDirectUrl ?? config.databaseUrl
-  if (!url) throw new Error('DATABASE_URL is not set.')
+  if (!url) throw new Error('DATABASE_URL is not set')
   const options = {
     ...COMMON,
+    ...addressOf(url.reveal()),
     ...events,
     max: 1,
     max_lifetime: null,
     prepare: false,
-    connection: { application_name: 'latchkey', statement_timeout: 0 },
+    connection: { application_name: 'latchkey' },
   }
   return postgres(url.reveal(), options)
 }
 
-const COMMON = {
-  connect_timeout: CONNECT_TIMEOUT_SECONDS,
-  // As shipped a connection that failed often waits up to 20 s before it tries again.
-  backoff: (failures: number) => Math.min(0.01 * 2 ** failures, 0.25),
-  keep_alive: 10,
-  onnotice: () => {},
+async function openPool(config: DatabaseConfig, url: Secret, log: Log): Promise<Pool> {
+  const statementTimeoutMs = config.databaseStatementTimeoutMs
+  const withStartup = (startup: { statement_timeout?: number }) => {
+    const connect: Connect = (onStandby) =>
+      postgres(url.reveal(), {
+        ...COMMON,
+        ...addressOf(url.reveal()),
+        max: config.databasePoolSize,
+        prepare: config.databasePrepare,
+        connection: { application_name: 'latchkey', ...startup },
+        // Told on connecting, and when a connection's server is demoted.
+        onparameter: (name, value) => {
+          if (name === 'in_hot_standby' && value === 'on') onStandby()
+        },
+      })
+    return createPool(connect, config.databasePoolSize, statementTimeoutMs + SILENCE_GRACE_MS)
+  }
+  try {
+    return await checked(withStartup({ statement_timeout: statementTimeoutMs }))
+  } catch (error) {
+    if (!isRefusedByPooler(error)) throw error
+    const pool = await checked(withStartup({}))
+    log.warn(
+      'the connection pooler takes no statement_timeout: set it for the role (ALTER ROLE … SET statement_timeout), ' +
+        'or let the pooler pass it on',
+    )
+    return pool
+  }
 }
 
-async function checkServer(pool: Pool): Promise<void> {
-  const [server] = await pool.query(
-    "SELECT current_setting('server_version_num')::int AS number, pg_is_in_recovery() AS standby",
-  )
-  const version = Math.floor(Number(server?.number) / 10_000)
-  if (version < OLDEST_VERSION) {
-    throw new Error(`The server is PostgreSQL ${version}; Latchkey needs ${OLDEST_VERSION} or later.`)
-  }
-  if (server?.standby) {
-    throw new Error('The server is a standby, which takes no writes: DATABASE_URL must name the primary.')
+/** PgBouncer lets through only the startup parameters that it knows or was told to ignore. */
+function isRefusedByPooler(error: unknown): boolean {
+  return errorCode(error) === '08P01' && error instanceof Error && /startup parameter/.test(error.message)
+}
+
+/** Gives the pool back when its server will do, else closes it. */
+async function checked(pool: Pool): Promise<Pool> {
+  try {
+    const [server] = await pool.query(
+      "SELECT current_setting('server_version_num')::int AS number, pg_is_in_recovery() AS standby",
+    )
+    const version = Math.floor(Number(server?.number) / 10_000)
+    if (version < OLDEST_VERSION) {
+      throw new Error(`the server is PostgreSQL ${version}; Latchkey needs ${OLDEST_VERSION} or later`)
+    }
+    if (server?.standby) throw new Error(STANDBY)
+    return pool
+  } catch (error) {
+    await pool.close(0)
+    throw errorCode(error) === 'STANDBY' ? new Error(STANDBY, { cause: error }) : error
   }
 }
+
+const STANDBY = 'the server is a standby, which takes no writes: DATABASE_URL must name the primary'

@@ -29,6 +29,8 @@ export const users = latchkey.table(
     emailVerified: boolean('email_verified').notNull().default(false),
     /** argon2id or bcrypt in its crypt form; null: no password can log in. */
     passwordHash: text('password_hash'),
+    /** When it was last chosen; a login that checked an older one starts no session. */
+    passwordChangedAt: time('password_changed_at'),
     role: text('role', { enum: ['admin', 'user'] })
       .notNull()
       .default('user'),
@@ -210,5 +212,26 @@ export const loginAttempts = latchkey.table(
   (t) => [
     index('login_attempts_window_idx').on(t.windowStartedAt),
     check('login_attempts_attempts_check', sql`${t.attempts} >= 0`),
+  ],
+)
+
+/** One-time tokens by which somebody who lost their password sets a new one. */
+export const passwordResets = latchkey.table(
+  'password_resets',
+  {
+    id: uuid('id').primaryKey(),
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    /** SHA-256 of the token. */
+    hash: bytes('hash').notNull(),
+    createdAt: time('created_at').notNull(),
+    expiresAt: time('expires_at').notNull(),
+  },
+  (t) => [
+    uniqueIndex('password_resets_hash_key').on(t.hash),
+    index('password_resets_user_id_idx').on(t.userId),
+    index('password_resets_expires_at_idx').on(t.expiresAt),
+    check('password_resets_hash_check', sql`octet_length(${t.hash}) = 32`),
   ],
 )
