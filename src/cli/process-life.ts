@@ -14,16 +14,22 @@ export type ProcessLife = {
 /** By convention 128 and the number of the signal. */
 const EXIT_CODES: Record<Signal, number> = { SIGINT: 130, SIGTERM: 143 }
 const CRASHED = 1
+/** npm passes on the Ctrl-C that the terminal has sent already: that is one request, not two. */
+const SAME_SIGNAL_MS = 100
 
 /** Listens for signals and for errors that nobody caught, for as long as the process lives. */
 export function watchProcess(log: Log): ProcessLife {
   const asked = Promise.withResolvers<number>()
   const forced = Promise.withResolvers<number>()
-  let signals = 0
+  let first: { signal: Signal; atMs: number } | null = null
   const hear = (signal: Signal) => {
-    signals += 1
-    const { resolve } = signals === 1 ? asked : forced
-    resolve(EXIT_CODES[signal])
+    const nowMs = performance.now()
+    if (first === null) {
+      first = { signal, atMs: nowMs }
+      asked.resolve(EXIT_CODES[signal])
+    } else if (signal !== first.signal || nowMs - first.atMs > SAME_SIGNAL_MS) {
+      forced.resolve(EXIT_CODES[signal])
+    }
   }
   process.on('SIGINT', () => hear('SIGINT'))
   process.on('SIGTERM', () => hear('SIGTERM'))
@@ -33,5 +39,5 @@ export function watchProcess(log: Log): ProcessLife {
       forced.resolve(CRASHED)
     })
   }
-  return { asked: asked.promise, forced: forced.promise, isAsked: () => signals > 0 }
+  return { asked: asked.promise, forced: forced.promise, isAsked: () => first !== null }
 }
