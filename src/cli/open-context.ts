@@ -2,12 +2,8 @@ import type { Config } from '../config.ts'
 import type { Context } from '../context.ts'
 import { migrate, readMigrationState } from '../db/migrate.ts'
 import { type OpenDatabase, openDatabase } from '../db/open.ts'
-import { createPasswordHasher } from '../features/auth/passwords.ts'
-import { openSigningRing } from '../features/signing/service.ts'
-import { createCredentialCache } from '../features/verify/cache.ts'
-import { startHeartbeat } from '../features/verify/heartbeat.ts'
-import { deriveKeys } from '../lib/derived-keys.ts'
 import type { Log } from '../lib/log.ts'
+import { assembleContext } from './assemble-context.ts'
 import { keepSecretKey } from './kept-secret.ts'
 
 /** A context that works, the database under it, and how both end. */
@@ -22,12 +18,10 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
   const database = await openDatabase(config, log)
   try {
     await bringUpToDate(config, database, log)
-    const context = await createContext(withSecretKey(config), database, log)
-    const stopHeartbeat = needsHeartbeat(database, purpose)
-      ? await startHeartbeat(database, context.cache, context.signing, log)
-      : async () => {}
+    const caching = purpose === 'serve'
+    const { context, stop } = await assembleContext(withSecretKey(config), database, log, { caching })
     const close = async () => {
-      await stopHeartbeat()
+      await stop()
       await database.close()
     }
     return { context, database, close }
@@ -35,11 +29,6 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
     await database.close()
     throw error
   }
-}
-
-/** The embedded database has one process, which evicts by itself. */
-function needsHeartbeat(database: OpenDatabase, purpose: 'serve' | 'command'): boolean {
-  return purpose === 'serve' && database.kind === 'postgres'
 }
 
 async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): Promise<void> {
@@ -57,18 +46,4 @@ async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): 
 
 function withSecretKey(config: Config): Config {
   return config.secretKey === null ? { ...config, secretKey: keepSecretKey(config.dataDir) } : config
-}
-
-async function createContext(config: Config, { db, kind }: OpenDatabase, log: Log): Promise<Context> {
-  if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
-  const parts = {
-    config,
-    db,
-    log,
-    clock: Date.now,
-    keys: deriveKeys(config.secretKey, config.secretKeyPrevious),
-    cache: createCredentialCache(Date.now, kind === 'postgres'),
-    passwords: createPasswordHasher(config),
-  }
-  return { ...parts, signing: await openSigningRing(parts) }
 }
