@@ -14,16 +14,14 @@ export function seal(key: Uint8Array, label: string, plain: string): Uint8Array 
 /** Opens what `seal` made with one of the keys; null where none of them fits. */
 export function unseal(keys: readonly Uint8Array[], label: string, sealed: Uint8Array): string | null {
   for (const key of keys) {
-    const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES), {
-      authTagLength: TAG_BYTES,
-    })
-    decipher.setAAD(Buffer.from(label)).setAuthTag(sealed.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES))
     try {
-      return (
-        decipher.update(sealed.subarray(NONCE_BYTES + TAG_BYTES), undefined, 'utf8') + decipher.final('utf8')
-      )
+      const nonce = sealed.subarray(0, NONCE_BYTES)
+      const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
+      decipher.setAAD(Buffer.from(label)).setAuthTag(sealed.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES))
+      const plain = decipher.update(sealed.subarray(NONCE_BYTES + TAG_BYTES), undefined, 'utf8')
+      return plain + decipher.final('utf8')
     } catch {
-      // Another key's: try the next.
+      // Another key's, or not whole: try the next.
     }
   }
   return null
