@@ -3,14 +3,7 @@ import type { Algorithm, RateLimits } from './config/defaults.ts'
 import { type ConfigResult, readConfig } from './config/read.ts'
 import type { Secret } from './lib/secret.ts'
 
-export {
-  ALGORITHMS,
-  type Algorithm,
-  DEFAULT_RATE_LIMITS,
-  type RateLimit,
-  type RateLimitName,
-  type RateLimits,
-} from './config/defaults.ts'
+export type { Algorithm, RateLimit, RateLimitName, RateLimits } from './config/defaults.ts'
 export { type ConfigResult, readConfig } from './config/read.ts'
 export { showConfig } from './config/show.ts'
 

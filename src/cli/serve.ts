@@ -1,14 +1,16 @@
 import { createApp } from '../app.ts'
 import type { Config } from '../config.ts'
 import type { Context } from '../context.ts'
+import { isHeldElsewhere } from '../db/errors.ts'
 import { ensureFirstAdmin, hasAdmin } from '../features/users/service.ts'
 import { createLog, type Log } from '../lib/log.ts'
 import { type Call, defineCommand } from './command.ts'
+import { isServing, retryWhileHeld } from './control-client.ts'
 import { startControl } from './control-server.ts'
 import { describeFailure } from './failure.ts'
 import { invocation, ownSurroundings } from './invocation.ts'
 import { listen } from './listen.ts'
-import { openContext } from './open-context.ts'
+import { type Opened, openContext } from './open-context.ts'
 import { type ProcessLife, watchProcess } from './process-life.ts'
 
 /** `latchkey serve` */
@@ -40,7 +42,7 @@ type Running = Awaited<ReturnType<typeof start>>
 
 /** Everything in its order: what is listening can serve. */
 async function start(config: Config, log: Log, life: ProcessLife) {
-  const opened = await openContext(config, log, 'serve')
+  const opened = await retryWhileHeld(() => openForServing(config, log))
   const { context, database } = opened
   try {
     await makeFirstAdmin(context)
@@ -53,6 +55,16 @@ async function start(config: Config, log: Log, life: ProcessLife) {
   } catch (error) {
     await opened.close()
     throw error
+  }
+}
+
+/** Waits for a command that holds the embedded database, or a server that is on its way out; not for one that serves. */
+async function openForServing(config: Config, log: Log): Promise<Opened> {
+  try {
+    return await openContext(config, log, 'serve')
+  } catch (error) {
+    if (!isHeldElsewhere(error) || !(await isServing(config.dataDir))) throw error
+    throw new Error(`another server runs on the embedded database in ${config.dataDir}`)
   }
 }
 
