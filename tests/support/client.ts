@@ -51,7 +51,10 @@ let people = 0
 export type Person = { id: string; email: string; password: string; access: string; refresh: string }
 
 /** Signs somebody up and logs them in. */
-export async function newPerson(service: TestService, password = 'correct-horse-battery'): Promise<Person> {
+export async function newPerson(
+  service: Pick<TestService, 'url'>,
+  password = 'correct-horse-battery',
+): Promise<Person> {
   const email = `person-${++people}@example.com`
   const made = await call(service, 'POST /auth/signup', { json: { email, password } })
   if (made.status !== 201) throw new Error(`Sign-up answered ${made.status}: ${made.text}`)
@@ -60,7 +63,7 @@ export async function newPerson(service: TestService, password = 'correct-horse-
 
 /** Logs somebody in. */
 export async function logIn(
-  service: TestService,
+  service: Pick<TestService, 'url'>,
   email: string,
   password: string,
 ): Promise<{ access: string; refresh: string }> {
@@ -71,7 +74,7 @@ export async function logIn(
 
 /** Makes a key for somebody. */
 export async function newKey(
-  service: TestService,
+  service: Pick<TestService, 'url'>,
   bearer: string,
   json: Record<string, unknown> = {},
 ): Promise<{ id: string; key: string }> {
