@@ -1,54 +1,48 @@
 /** What carries an error's SQLSTATE or the driver's own code. */
 type Coded = Error & { code: string }
 
-/** Of the drivers and of `gate.ts`: no answer came from the database. */
+/** Of the driver and of this layer: no answer came from the database. */
 const CONNECTION_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
+  'ECONNABORTED',
   'EPIPE',
   'ETIMEDOUT',
   'EHOSTUNREACH',
+  'EHOSTDOWN',
   'ENETUNREACH',
-  'ENOENT',
+  'ENETDOWN',
   'ENOTFOUND',
   'EAI_AGAIN',
+  'EAI_FAIL',
+  'EMFILE',
   'CONNECT_TIMEOUT',
   'CONNECTION_CLOSED',
   'CONNECTION_DESTROYED',
   'CONNECTION_ENDED',
+  'SASL_SIGNATURE_MISMATCH',
   'POOL_TIMEOUT',
   'POOL_FULL',
   'NO_ANSWER',
   'STANDBY',
-  'EMBEDDED_CLOSED',
+  'EMBEDDED_DOWN',
 ])
 
+/** TLS to the database failed: a certificate ran out or is another's. */
+const TLS_CODE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_TLS_|ERR_SSL_|EPROTO)/
+
 /**
- * SQLSTATEs by which a server says "not now": statement or lock timeout, shutdown, crash recovery, idle session ended,
- * too many connections, out of memory or disk, read-only after a failover, a deadlock or serialisation failure that
- * would pass when tried again.
+ * SQLSTATEs by which a server says "not now" or "not to you": 08 connection, 28 log-in, 3D no such database,
+ * 53 resources, 57 operator (shutdown, statement timeout), 58 its system; idle in transaction, read-only after a
+ * failover, lock timeout, and what would pass when tried again (serialisation, deadlock).
  */
-const TRANSIENT_STATES = new Set([
-  '57014',
-  '55P03',
-  '57P01',
-  '57P02',
-  '57P03',
-  '57P05',
-  '25P03',
-  '25006',
-  '40001',
-  '40P01',
-])
+const UNAVAILABLE_STATE = /^(08...|28...|3D...|53...|57...|58...|25P03|25006|55P03|40001|40P01)$/
 
 /** Whether the database could not be asked or gave up, which is a 503 and says nothing about the data. */
 export function isUnavailable(error: unknown): boolean {
-  for (const { code } of codedCauses(error)) {
-    if (CONNECTION_CODES.has(code) || TRANSIENT_STATES.has(code)) return true
-    // 08: connection exception, 53: insufficient resources.
-    if (/^(08|53)[0-9A-Z]{3}$/.test(code)) return true
-  }
-  return false
+  return codedCauses(error).some(
+    ({ code }) => CONNECTION_CODES.has(code) || TLS_CODE.test(code) || UNAVAILABLE_STATE.test(code),
+  )
 }
 
 /** The name of the constraint or unique index that refused a row, or null: postgres.js and PGlite name the field differently. */
@@ -73,7 +67,7 @@ export function isHeldElsewhere(error: unknown): boolean {
 
 /** An error of this layer's own, with a code that the functions above know. */
 export function databaseError(
-  code: 'POOL_TIMEOUT' | 'POOL_FULL' | 'NO_ANSWER' | 'STANDBY' | 'EMBEDDED_CLOSED' | 'EMBEDDED_HELD',
+  code: 'POOL_TIMEOUT' | 'POOL_FULL' | 'NO_ANSWER' | 'STANDBY' | 'EMBEDDED_DOWN' | 'EMBEDDED_HELD',
   message: string,
 ): Error {
   return Object.assign(new Error(message), { code })

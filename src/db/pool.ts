@@ -50,7 +50,10 @@ export function createPool(connect: Connect, slots: number, silenceMs: number): 
     const generation = current
     const watch = setTimeout(() => drop(generation, silence()), silenceMs)
     try {
-      return await work(generation.client, () => watch.refresh())
+      const result = await work(generation.client, () => watch.refresh())
+      // A standby's answer may be old.
+      if (generation.failure) throw generation.failure
+      return result
     } catch (error) {
       throw generation.failure ?? error
     } finally {

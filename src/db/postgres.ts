@@ -1,26 +1,18 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
-import postgres from 'postgres'
+import type postgres from 'postgres'
 import type { Log } from '../lib/log.ts'
 import type { Secret } from '../lib/secret.ts'
+import { connect } from './connect.ts'
 import { errorCode } from './errors.ts'
 import { type LineEvents, startListening } from './listen.ts'
 import type { DatabaseConfig, OpenDatabase } from './open.ts'
 import { type Connect, createPool, type Pool } from './pool.ts'
 import * as schema from './schema.ts'
-import { addressOf } from './server-address.ts'
 
 const OLDEST_VERSION = 14
 const CLOSE_TIMEOUT_SECONDS = 5
 /** Over the server's own statement timeout, how long a connection may be silent before it counts as dead. */
 const SILENCE_GRACE_MS = 500
-
-const COMMON = {
-  connect_timeout: 1.5,
-  // As shipped, a connection that failed often waits up to 20 s before it tries again.
-  backoff: (failures: number) => Math.min(0.01 * 2 ** failures, 0.25),
-  keep_alive: 10,
-  onnotice: () => {},
-}
 
 /** Opens the PostgreSQL at `url`, having seen that it answers, is new enough and takes writes. */
 export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log): Promise<OpenDatabase> {
@@ -55,33 +47,28 @@ export function connectDirectly(config: DatabaseConfig, events?: LineEvents): po
   const url = config.databaseDirectUrl ?? config.databaseUrl
   if (!url) throw new Error('DATABASE_URL is not set')
   const options = {
-    ...COMMON,
-    ...addressOf(url.reveal()),
     ...events,
     max: 1,
     max_lifetime: null,
     prepare: false,
     connection: { application_name: 'latchkey' },
   }
-  return postgres(url.reveal(), options)
+  return connect(url.reveal(), options)
 }
 
 async function openPool(config: DatabaseConfig, url: Secret, log: Log): Promise<Pool> {
   const statementTimeoutMs = config.databaseStatementTimeoutMs
   const withStartup = (startup: { statement_timeout?: number }) => {
-    const connect: Connect = (onStandby) =>
-      postgres(url.reveal(), {
-        ...COMMON,
-        ...addressOf(url.reveal()),
+    const open: Connect = (onStandby) =>
+      connect(url.reveal(), {
         max: config.databasePoolSize,
         prepare: config.databasePrepare,
         connection: { application_name: 'latchkey', ...startup },
-        // Told on connecting, and when a connection's server is demoted.
         onparameter: (name, value) => {
           if (name === 'in_hot_standby' && value === 'on') onStandby()
         },
       })
-    return createPool(connect, config.databasePoolSize, statementTimeoutMs + SILENCE_GRACE_MS)
+    return createPool(open, config.databasePoolSize, statementTimeoutMs + SILENCE_GRACE_MS)
   }
   try {
     return await checked(withStartup({ statement_timeout: statementTimeoutMs }))

@@ -70,7 +70,7 @@ export async function startServer({
       const ready = new Promise<boolean>((resolve) => {
         child?.stderr?.on('data', (text) => {
           output += text
-          if (output.includes('ready to accept connections')) resolve(true)
+          if (/ready to accept (read-only )?connections/.test(output)) resolve(true)
         })
       })
       if (await Promise.race([ready, ended])) return
