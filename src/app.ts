@@ -1,12 +1,14 @@
 import { cors } from '@elysiajs/cors'
 import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from './context.ts'
+import { auditRoutes } from './features/audit/routes.ts'
 import { authRoutes } from './features/auth/routes.ts'
 import { keyRoutes } from './features/keys/routes.ts'
 import { oauthRoutes } from './features/oauth/routes.ts'
 import { protectedRoutes } from './features/protected/routes.ts'
 import { sessionRoutes } from './features/sessions/routes.ts'
 import { signingRoutes } from './features/signing/routes.ts'
+import { userRoutes } from './features/users/routes.ts'
 import { auth } from './http/auth.ts'
 import { type AddressOf, createAddressOf } from './http/client-address.ts'
 import { docs } from './http/docs.ts'
@@ -38,6 +40,8 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(authRoutes(context, guard))
     .use(sessionRoutes(context, guard))
     .use(keyRoutes(context, guard))
+    .use(userRoutes(context, guard))
+    .use(auditRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
 

@@ -1,5 +1,5 @@
 import { SYSTEM } from '../features/audit/service.ts'
-import { presentUser, setRole } from '../features/users/service.ts'
+import { changeUser, presentUser, requireUserId } from '../features/users/service.ts'
 import { defineCommand } from './command.ts'
 
 /** `latchkey users set-role` */
@@ -11,6 +11,7 @@ export const command = defineCommand({
     who: { label: 'EMAIL|ID', summary: 'The user' },
     role: { label: 'admin|user', summary: 'The role', choices: ['admin', 'user'] },
   },
-  run: async (context, { who, role }) => presentUser(await setRole(context, SYSTEM, who, role)),
+  run: async (context, { who, role }) =>
+    presentUser(await changeUser(context, SYSTEM, null, await requireUserId(context, who), { role })),
   show: ({ email, role }) => `${email} has the role ${role}.`,
 })

@@ -6,6 +6,7 @@ export type DerivedKeys = {
   refresh: readonly Uint8Array[]
   email: readonly Uint8Array[]
   signing: readonly Uint8Array[]
+  cursor: readonly Uint8Array[]
 }
 
 /** Derives a 32-byte key for each purpose by HKDF-SHA-256 (RFC 5869), so that no two uses share one. */
@@ -13,7 +14,12 @@ export function deriveKeys(current: Secret, previous: Secret | null): DerivedKey
   const secrets = previous ? [current, previous] : [current]
   const derive = (purpose: string) =>
     secrets.map((s) => new Uint8Array(hkdfSync('sha256', s.reveal(), '', `latchkey ${purpose} v1`, 32)))
-  return { refresh: derive('refresh'), email: derive('email'), signing: derive('signing') }
+  return {
+    refresh: derive('refresh'),
+    email: derive('email'),
+    signing: derive('signing'),
+    cursor: derive('cursor'),
+  }
 }
 
 /** HMAC-SHA-256 of `data` under `key`: 32 bytes. */

@@ -1,9 +1,24 @@
 import { type TSchema, Type } from '@sinclair/typebox'
 
-/** A member of an answer that may be null. */
-export const nullable = <S extends TSchema>(schema: S) => Type.Union([schema, Type.Null()])
+/** A member that may be null. */
+export const nullable = <S extends TSchema>(schema: S, description?: string) =>
+  Type.Union([schema, Type.Null()], description === undefined ? {} : { description })
 
 export const Id = Type.String({ format: 'uuid' })
 export const Instant = Type.String({ format: 'date-time' })
 /** Answers name scopes as a list. */
 export const ScopeList = Type.Array(Type.String())
+
+/** Requests spell scopes in four ways. */
+export const ScopeInput = Type.Union(
+  [Type.String({ maxLength: 4096 }), Type.Array(Type.String({ maxLength: 64 }), { maxItems: 200 })],
+  {
+    description: '"read", "read,write", "read write" or ["read","write"]',
+    examples: ['read'],
+    error: 'Must be a string or a list of strings',
+  },
+)
+
+/** A page of a list. */
+export const pageOf = <S extends TSchema>(item: S, $id: string) =>
+  Type.Object({ items: Type.Array(item), next_cursor: nullable(Type.String()) }, { $id })

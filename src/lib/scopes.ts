@@ -6,6 +6,12 @@ const MAX_SCOPES = 50
 export const RESERVED_PREFIX = 'latchkey:'
 export const KEYS_READ = 'latchkey:keys.read'
 export const KEYS_WRITE = 'latchkey:keys.write'
+export const USERS_READ = 'latchkey:users.read'
+export const USERS_WRITE = 'latchkey:users.write'
+export const AUDIT_READ = 'latchkey:audit.read'
+export const INTROSPECT = 'latchkey:introspect'
+export const SERVICE_ACCOUNTS_READ = 'latchkey:service-accounts.read'
+export const SERVICE_ACCOUNTS_WRITE = 'latchkey:service-accounts.write'
 
 /**
  * Scopes in any of their four spellings (`"read"`, `"read,write"`, `"read write"`, `["read","write"]`) as a list

@@ -1,9 +1,45 @@
+import { and, desc, eq, gte, lt } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { auditEvents } from '../../db/schema.ts'
+
+export type AuditRow = typeof auditEvents.$inferSelect
 
 export async function insertAuditEvent(
   db: Database | Transaction,
   event: typeof auditEvents.$inferInsert,
 ): Promise<void> {
   await db.insert(auditEvents).values(event)
+}
+
+/** What a list of events may be narrowed by. */
+export type AuditFilter = {
+  actor: string | null
+  target: string | null
+  action: string | null
+  from: Date | null
+  to: Date | null
+}
+
+/** Events newest first, after the event `after`. */
+export function listAuditEvents(
+  db: Database,
+  filter: AuditFilter,
+  { limit, after }: { limit: number; after: string | null },
+): Promise<AuditRow[]> {
+  const { actor, target, action, from, to } = filter
+  return db
+    .select()
+    .from(auditEvents)
+    .where(
+      and(
+        actor === null ? undefined : eq(auditEvents.actorId, actor),
+        target === null ? undefined : eq(auditEvents.targetId, target),
+        action === null ? undefined : eq(auditEvents.action, action),
+        from === null ? undefined : gte(auditEvents.at, from),
+        to === null ? undefined : lt(auditEvents.at, to),
+        after === null ? undefined : lt(auditEvents.id, after),
+      ),
+    )
+    .orderBy(desc(auditEvents.id))
+    .limit(limit)
 }

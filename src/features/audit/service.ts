@@ -1,9 +1,11 @@
 import type { Context } from '../../context.ts'
 import type { Database, Transaction } from '../../db/open.ts'
-import { newId } from '../../lib/ids.ts'
+import { pageOf, readCursor } from '../../lib/cursor.ts'
+import { failField } from '../../lib/errors.ts'
+import { isId, newId } from '../../lib/ids.ts'
 import type { EvictionKind } from '../verify/cache.ts'
 import type { Principal } from '../verify/principal.ts'
-import { insertAuditEvent } from './queries.ts'
+import { insertAuditEvent, listAuditEvents } from './queries.ts'
 
 /** Who does something, and over which request. */
 export type Origin = {
@@ -34,10 +36,13 @@ export function actorOf(principal: Principal): Origin['actor'] {
 }
 
 export type AuditAction =
-  | `user.${'signup' | 'created' | 'login' | 'login_failed' | 'locked' | 'role_changed'}`
+  | `user.${'signup' | 'created' | 'login' | 'login_failed' | 'locked' | 'deleted'}`
+  | `user.${'password_changed' | 'reset_issued' | 'password_reset'}`
+  | `user.${'role_changed' | 'scopes_changed' | 'email_verified' | 'disabled' | 'enabled'}`
   | `session.${'ended' | 'reused'}`
   | `key.${'created' | 'revoked' | 'deleted'}`
-  | 'signing_key.created'
+  | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted'}`
+  | `signing_key.${'created' | 'rotated' | 'revoked'}`
   | 'access.denied'
 
 export type AuditEvent = {
@@ -96,4 +101,40 @@ export async function recordChange<R>(
     // Also after an error: a COMMIT whose answer was lost may have held.
     for (const target of touched) context.cache.evict(target.type, target.id)
   }
+}
+
+export type AuditQuery = {
+  actor?: string
+  target?: string
+  action?: string
+  from?: string
+  to?: string
+  limit: number
+  cursor?: string
+}
+
+/**
+ * A page of the audit trail, newest first.
+ * @throws Problem validation_failed for a forged cursor, an actor that is no id, or a time that is none
+ */
+export async function listEvents(context: Context, query: AuditQuery) {
+  const { actor, target, action, from, to, limit, cursor } = query
+  if (actor !== undefined && !isId(actor)) failField('?actor', 'Must be an id')
+  const list = `audit ${JSON.stringify([actor, target, action, from, to])}`
+  const after = cursor === undefined ? null : readCursor(context.keys.cursor, list, cursor)
+  const filter = {
+    actor: actor ?? null,
+    target: target ?? null,
+    action: action ?? null,
+    from: readInstant('?from', from),
+    to: readInstant('?to', to),
+  }
+  const rows = await listAuditEvents(context.db, filter, { limit: limit + 1, after })
+  return pageOf(context.keys.cursor, list, rows, limit)
+}
+
+function readInstant(path: string, text: string | undefined): Date | null {
+  if (text === undefined) return null
+  const at = new Date(text)
+  return Number.isNaN(at.getTime()) ? failField(path, 'Must be a time in ISO 8601') : at
 }

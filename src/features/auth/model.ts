@@ -51,3 +51,19 @@ export const Me = Type.Union(
   ],
   { $id: 'Me' },
 )
+
+const chosenPassword = Type.String({ maxLength: 8192 })
+
+export const PasswordChangeBody = Type.Object(
+  {
+    current_password: chosenPassword,
+    new_password: chosenPassword,
+    revoke_keys: Type.Optional(Type.Boolean({ description: "End the user's API keys too" })),
+  },
+  { $id: 'PasswordChange', additionalProperties: false },
+)
+
+export const PasswordResetBody = Type.Object(
+  { token: Type.String({ maxLength: 4096 }), new_password: chosenPassword },
+  { $id: 'PasswordReset', additionalProperties: false },
+)

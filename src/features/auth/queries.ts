@@ -1,6 +1,6 @@
-import { eq, sql } from 'drizzle-orm'
-import type { Database } from '../../db/open.ts'
-import { loginAttempts } from '../../db/schema.ts'
+import { and, eq, gt, sql } from 'drizzle-orm'
+import type { Database, Transaction } from '../../db/open.ts'
+import { loginAttempts, passwordResets } from '../../db/schema.ts'
 
 export type Attempts = { attempts: number; windowStartedAt: Date }
 
@@ -33,4 +33,34 @@ export async function releaseAttempt(db: Database, emailHmac: Uint8Array): Promi
     .update(loginAttempts)
     .set({ attempts: sql`GREATEST(${loginAttempts.attempts} - 1, 0)` })
     .where(eq(loginAttempts.emailHmac, emailHmac))
+}
+
+/** A reset that may still be used, by the hash of its token. */
+export async function findReset(
+  db: Database,
+  hash: Uint8Array,
+  now: Date,
+): Promise<{ userId: string } | null> {
+  const [reset] = await db
+    .select({ userId: passwordResets.userId })
+    .from(passwordResets)
+    .where(and(eq(passwordResets.hash, hash), gt(passwordResets.expiresAt, now)))
+  return reset ?? null
+}
+
+export async function insertReset(tx: Transaction, reset: typeof passwordResets.$inferInsert): Promise<void> {
+  await tx.insert(passwordResets).values(reset)
+}
+
+/** Uses a reset up; of two at once, one finds it. */
+export async function takeReset(tx: Transaction, hash: Uint8Array, now: Date): Promise<boolean> {
+  const taken = await tx
+    .delete(passwordResets)
+    .where(and(eq(passwordResets.hash, hash), gt(passwordResets.expiresAt, now)))
+    .returning({ id: passwordResets.id })
+  return taken.length > 0
+}
+
+export async function deleteResets(tx: Transaction, userId: string): Promise<void> {
+  await tx.delete(passwordResets).where(eq(passwordResets.userId, userId))
 }

@@ -1,9 +1,11 @@
+import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../context.ts'
 import type { Guard } from '../../http/auth.ts'
 import { originOf } from '../../http/request-state.ts'
 import { presentUser, signUp } from '../users/service.ts'
-import { Credentials, Me, Tokens, User } from './model.ts'
+import { Credentials, Me, PasswordChangeBody, PasswordResetBody, Tokens, User } from './model.ts'
+import { changePassword, resetPassword } from './password-change.ts'
 import { describePrincipal, logIn } from './service.ts'
 
 export const authRoutes = (context: Context, guard: Guard) =>
@@ -31,3 +33,34 @@ export const authRoutes = (context: Context, guard: Guard) =>
       response: { 200: Me },
       detail: { operationId: 'getMe', summary: 'Who the credential belongs to' },
     })
+    .post(
+      '/password',
+      async ({ auth, body, state }) => (await changePassword(context, originOf(state), auth, body)).tokens,
+      {
+        user: true,
+        body: PasswordChangeBody,
+        response: { 200: Tokens },
+        detail: {
+          operationId: 'changePassword',
+          summary: 'Set a new password; every session ends, and a new one begins',
+          'x-errors': ['invalid_login', 'too_many_attempts', 'conflict'],
+        },
+      },
+    )
+    .post(
+      '/password-reset',
+      async ({ body, state, status }) => {
+        await resetPassword(context, originOf(state), body.token, body.new_password)
+        return status(204, undefined)
+      },
+      {
+        open: true,
+        body: PasswordResetBody,
+        response: { 204: Type.Undefined({ description: 'The password is set; every session has ended' }) },
+        detail: {
+          operationId: 'resetPassword',
+          summary: 'Set a new password by a one-time token',
+          'x-errors': ['invalid_token'],
+        },
+      },
+    )

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Id, Instant, nullable, ScopeList } from '../../lib/model.ts'
+import { Id, Instant, nullable, ScopeInput, ScopeList } from '../../lib/model.ts'
 
 const MAX_EXPIRE_DAYS = 36_500
 
@@ -9,16 +9,7 @@ const Name = Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\u0000-\\
 export const NewKey = Type.Object(
   {
     name: Type.Optional(Name),
-    scopes: Type.Optional(
-      Type.Union(
-        [Type.String({ maxLength: 4096 }), Type.Array(Type.String({ maxLength: 64 }), { maxItems: 200 })],
-        {
-          description: '"read", "read,write", "read write" or ["read","write"]',
-          examples: ['read'],
-          error: 'Must be a string or a list of strings',
-        },
-      ),
-    ),
+    scopes: Type.Optional(ScopeInput),
     expires_in_days: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_EXPIRE_DAYS })),
     expires_at: Type.Optional(Instant),
   },

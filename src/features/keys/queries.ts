@@ -63,6 +63,20 @@ export async function updateRevoked(
     .returning({ id: apiKeys.id })
 }
 
+/** Revokes a user's live keys, and says which. */
+export async function updateRevokedOfUser(
+  tx: Transaction,
+  userId: string,
+  now: Date,
+  reason: string,
+): Promise<{ id: string }[]> {
+  return tx
+    .update(apiKeys)
+    .set({ revokedAt: now, revokedReason: reason })
+    .where(and(eq(apiKeys.userId, userId), isNull(apiKeys.revokedAt)))
+    .returning({ id: apiKeys.id })
+}
+
 /** The keys that a key made, and those that these made, and so on. */
 export async function listCreatedKeys(tx: Transaction, id: string): Promise<{ id: string }[]> {
   const made = await tx.execute<{ id: string }>(sql`

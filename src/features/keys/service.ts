@@ -1,10 +1,11 @@
 import type { Context } from '../../context.ts'
+import type { Transaction } from '../../db/open.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { covers, parseScopes } from '../../lib/scopes.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
-import { type Origin, recordChange } from '../audit/service.ts'
+import { type Origin, type RecordEvent, recordChange } from '../audit/service.ts'
 import type { Principal } from '../verify/principal.ts'
 import {
   countLiveKeysLocked,
@@ -16,6 +17,7 @@ import {
   listCreatedKeys,
   listKeys,
   updateRevoked,
+  updateRevokedOfUser,
 } from './queries.ts'
 
 export type NewKey = {
@@ -140,6 +142,23 @@ export async function removeKey(
       details: { name: key.name, owner: { type: 'user', id: key.userId } },
     })
   })
+}
+
+/**
+ * Ends every live key of a user, as part of another change.
+ * @returns how many
+ */
+export async function revokeKeysOfUser(
+  tx: Transaction,
+  record: RecordEvent,
+  userId: string,
+  now: Date,
+  reason: string,
+): Promise<number> {
+  const revoked = await updateRevokedOfUser(tx, userId, now, reason)
+  for (const { id } of revoked)
+    await record({ action: 'key.revoked', target: { type: 'key', id }, details: { reason } })
+  return revoked.length
 }
 
 /** A key that the caller may act on. What is not theirs is not there. */

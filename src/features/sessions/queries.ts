@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, isNull, lte, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, isNull, lt, lte, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { sessions, users } from '../../db/schema.ts'
 
@@ -6,6 +6,52 @@ export type SessionRow = typeof sessions.$inferSelect
 
 export async function insertSession(tx: Transaction, session: typeof sessions.$inferInsert): Promise<void> {
   await tx.insert(sessions).values(session)
+}
+
+const isLive = (now: Date) =>
+  and(isNull(sessions.endedAt), gt(sessions.expiresAt, now), gt(sessions.idleExpiresAt, now))
+
+/** A user's live sessions, newest first, after the session `after`. */
+export function listLiveSessions(
+  db: Database,
+  userId: string,
+  now: Date,
+  { limit, after }: { limit: number; after: string | null },
+): Promise<SessionRow[]> {
+  return db
+    .select()
+    .from(sessions)
+    .where(and(eq(sessions.userId, userId), isLive(now), after === null ? undefined : lt(sessions.id, after)))
+    .orderBy(desc(sessions.id))
+    .limit(limit)
+}
+
+/**
+ * Ends every session that is not over, of one user or of everybody.
+ * @returns how many
+ */
+export async function endSessions(
+  tx: Transaction,
+  userId: string | null,
+  now: Date,
+  reason: string,
+): Promise<number> {
+  const ended = await tx
+    .update(sessions)
+    .set({ endedAt: now, endedReason: reason })
+    .where(and(isNull(sessions.endedAt), userId === null ? undefined : eq(sessions.userId, userId)))
+    .returning({ id: sessions.id })
+  return ended.length
+}
+
+/** The user as the session's start sees them, locked: a change of password or state waits, or is seen. */
+export async function lockSessionUser(tx: Transaction, id: string) {
+  const [user] = await tx
+    .select({ isActive: users.isActive, passwordChangedAt: users.passwordChangedAt })
+    .from(users)
+    .where(eq(users.id, id))
+    .for('no key update')
+  return user ?? null
 }
 
 /** Ends a user's oldest live sessions beyond the newest `keep`. */
@@ -18,14 +64,7 @@ export async function endOldestSessions(
   const beyond = tx
     .select({ id: sessions.id })
     .from(sessions)
-    .where(
-      and(
-        eq(sessions.userId, userId),
-        isNull(sessions.endedAt),
-        gt(sessions.expiresAt, now),
-        gt(sessions.idleExpiresAt, now),
-      ),
-    )
+    .where(and(eq(sessions.userId, userId), isLive(now)))
     .orderBy(desc(sessions.createdAt), desc(sessions.id))
     .offset(keep)
   return tx
@@ -80,6 +119,11 @@ export async function rotateSession(
       user: { id: users.id, role: users.role, scopes: users.scopes },
     })
   return row ?? null
+}
+
+export async function findSession(db: Database, id: string): Promise<SessionRow | null> {
+  const [session] = await db.select().from(sessions).where(eq(sessions.id, id))
+  return session ?? null
 }
 
 /** A session, locked, with its user: the slow path of a refresh, and a logout. */

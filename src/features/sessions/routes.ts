@@ -2,11 +2,22 @@ import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../context.ts'
 import { type Guard, readCredential } from '../../http/auth.ts'
+import { MAX_PAGE, pageQuery } from '../../http/page-query.ts'
 import { originOf } from '../../http/request-state.ts'
 import { failField } from '../../lib/errors.ts'
 import { Tokens } from '../auth/model.ts'
-import { RefreshQuery, RefreshRequest } from './model.ts'
-import { endSessionOfBearer, endSessionOfToken, refreshSession } from './service.ts'
+import { RefreshQuery, RefreshRequest, SessionPage } from './model.ts'
+import {
+  endOwnSession,
+  endSessionOfBearer,
+  endSessionOfToken,
+  listSessions,
+  logOutEverywhere,
+  presentSession,
+  refreshSession,
+} from './service.ts'
+
+const nothing = { 204: Type.Undefined({ description: 'Done' }) }
 
 export const sessionRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/auth', tags: ['Users and sessions'] })
@@ -41,6 +52,48 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'logOut',
           summary: 'End the session of a refresh token, or of the access token that is sent',
+        },
+      },
+    )
+    .post(
+      '/logout-all',
+      async ({ auth, state, status }) => {
+        await logOutEverywhere(context, originOf(state), auth.userId, 'logout_all')
+        return status(204, undefined)
+      },
+      {
+        user: true,
+        response: nothing,
+        detail: { operationId: 'logOutEverywhere', summary: 'End every session of the caller, this one too' },
+      },
+    )
+    .get(
+      '/sessions',
+      async ({ auth, query: { limit = MAX_PAGE, cursor } }) => {
+        const page = await listSessions(context, auth, { limit, cursor })
+        const items = page.rows.map((session) => presentSession(session, auth.sessionId))
+        return { items, next_cursor: page.nextCursor }
+      },
+      {
+        user: true,
+        query: Type.Object(pageQuery),
+        response: { 200: SessionPage },
+        detail: { operationId: 'listSessions', summary: "The caller's live sessions, newest first" },
+      },
+    )
+    .delete(
+      '/sessions/:id',
+      async ({ auth, params, state, status }) => {
+        await endOwnSession(context, originOf(state), auth, params.id)
+        return status(204, undefined)
+      },
+      {
+        user: true,
+        response: nothing,
+        detail: {
+          operationId: 'endSession',
+          summary: "End one of the caller's sessions",
+          'x-errors': ['not_found'],
         },
       },
     )

@@ -1,127 +1,127 @@
-import { timingSafeEqual } from 'node:crypto'
 import type { Context } from '../../context.ts'
+import type { Transaction } from '../../db/open.ts'
+import { pageOf, readCursor } from '../../lib/cursor.ts'
 import { fail } from '../../lib/errors.ts'
-import { newId } from '../../lib/ids.ts'
-import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
-import { makeRefreshToken, type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
-import { type Origin, onBehalfOf, type RecordEvent, recordChange } from '../audit/service.ts'
-import { scopesOfUser, verifyCredential } from '../verify/service.ts'
+import { isId, newId } from '../../lib/ids.ts'
+import { DAY_MS } from '../../lib/time.ts'
+import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
+import { type Origin, onBehalfOf, type RecordEvent, recordChange, SYSTEM } from '../audit/service.ts'
+import type { UserPrincipal } from '../verify/principal.ts'
+import { verifyCredential } from '../verify/service.ts'
 import {
   endOldestSessions,
+  endSessions,
+  findSession,
   insertSession,
+  listLiveSessions,
   lockSession,
-  rotateSession,
+  lockSessionUser,
   type SessionRow,
   updateSessionEnded,
 } from './queries.ts'
+import { isLiveFor } from './refresh.ts'
+import { type Grant, idleEnd, issueTokens, type SessionUser } from './tokens.ts'
 
-/** RFC 6749, section 5.1, as the seed spelled it; `expires_in` in seconds. */
-export type TokenPair = {
-  access_token: string
-  refresh_token: string
-  token_type: 'bearer'
-  expires_in: number
-}
+export { refreshSession } from './refresh.ts'
+export { type Grant, issueTokens, type TokenPair } from './tokens.ts'
 
-/** A pair of tokens and the scopes that its access token carries. */
-export type Grant = { tokens: TokenPair; scopes: readonly string[] }
-
-type SessionUser = { id: string; role: 'admin' | 'user'; scopes: readonly string[] | null }
+/** A user whose password has just been checked. */
+export type CheckedUser = SessionUser & { passwordChangedAt: Date | null }
 
 const MAX_LIVE_SESSIONS = 100
 const MAX_USER_AGENT_LENGTH = 255
-const LAST_GENERATION = 0xffff_ffff
 
-/** A login: a new session and its first pair of tokens. Beyond a hundred live sessions the oldest ends. */
-export async function startSession(context: Context, origin: Origin, user: SessionUser): Promise<Grant> {
-  const now = context.clock()
-  const session = { id: newId(), salt: crypto.getRandomValues(new Uint8Array(16)) }
-  const expiresAt = new Date(now + context.config.sessionMaxDays * DAY_MS)
-  await recordChange(context, origin, async (tx, record) => {
-    await insertSession(tx, {
-      ...session,
-      userId: user.id,
-      createdAt: new Date(now),
-      rotatedAt: new Date(now),
-      idleExpiresAt: new Date(Math.min(idleEnd(context, now), expiresAt.getTime())),
-      expiresAt,
-      ip: origin.ip,
-      userAgent: origin.userAgent?.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed() ?? null,
-    })
-    for (const ended of await endOldestSessions(tx, user.id, MAX_LIVE_SESSIONS, new Date(now))) {
-      await record({
-        action: 'session.ended',
-        target: { type: 'session', id: ended.id },
-        details: { reason: 'too_many_sessions' },
-      })
-    }
-    await record({
-      action: 'user.login',
-      target: { type: 'user', id: user.id },
-      details: { session_id: session.id },
-    })
-  })
-  return issueTokens(context, user, { sessionId: session.id, generation: 0, salt: session.salt }, expiresAt)
+/** What may be shown of a session to its user. */
+export function presentSession(session: SessionRow, currentId: string) {
+  return {
+    id: session.id,
+    created_at: session.createdAt.toISOString(),
+    last_used_at: session.rotatedAt.toISOString(),
+    expires_at: session.idleExpiresAt.toISOString(),
+    ip: session.ip,
+    user_agent: session.userAgent,
+    current: session.id === currentId,
+  }
 }
 
 /**
- * Trades a refresh token for the next pair. A token that was traded within REFRESH_GRACE_SECONDS gives the same
- * successor again (a lost answer, two tabs); an older one is theft and ends the session.
- * @throws Problem invalid_token
+ * A login: a new session and its first pair of tokens. Beyond a hundred live sessions the oldest ends.
+ * @throws Problem invalid_login where the user was disabled or chose another password since it was checked
  */
-export async function refreshSession(context: Context, origin: Origin, token: string): Promise<Grant> {
-  const claims = readRefreshToken(context.keys.refresh, token)
-  if (!claims || claims.generation >= LAST_GENERATION) fail('invalid_token')
-  const now = context.clock()
-  const idleExpiresAt = new Date(idleEnd(context, now))
-  const rotated = await rotateSession(context.db, { ...claims, now: new Date(now), idleExpiresAt })
-  const accepted = rotated ?? (await acceptAgain(context, origin, claims))
-  if (!accepted) fail('invalid_token')
-  return issueTokens(
-    context,
-    accepted.user,
-    { ...claims, generation: claims.generation + 1 },
-    accepted.expiresAt,
-  )
+export async function startSession(context: Context, origin: Origin, user: CheckedUser): Promise<Grant> {
+  const session = await recordChange(context, origin, async (tx, record) => {
+    const now = await lockSessionUser(tx, user.id)
+    if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
+      fail('invalid_login')
+    }
+    return openSession(tx, record, context, origin, user.id)
+  })
+  return issueTokens(context, user, session, session.expiresAt)
 }
 
-/** What the one statement did not take: a repetition within the grace, theft, or a session that is over. */
-async function acceptAgain(context: Context, origin: Origin, claims: RefreshClaims) {
-  return recordChange(context, origin, async (tx, record) => {
-    const now = context.clock()
-    const found = await lockSession(tx, claims.sessionId)
-    if (!found?.user.isActive || !isLive(found.session, claims, now)) return null
-    const { session, user } = found
-    const isPredecessor = session.generation === claims.generation + 1
-    if (
-      isPredecessor &&
-      now - session.rotatedAt.getTime() <= context.config.refreshGraceSeconds * SECOND_MS
-    ) {
-      return { user, expiresAt: session.expiresAt }
-    }
-    await updateSessionEnded(tx, session.id, new Date(now), 'refresh_token_reused')
-    await record(
-      {
-        action: 'session.reused',
-        outcome: 'refused',
-        target: { type: 'session', id: session.id },
-        details: { user_id: user.id },
-      },
-      onBehalfOf(origin, user.id),
-    )
-    return null
+/** The part of a login that belongs to a transaction; `issueTokens` follows its COMMIT. */
+export async function openSession(
+  tx: Transaction,
+  record: RecordEvent,
+  context: Context,
+  origin: Origin,
+  userId: string,
+): Promise<RefreshClaims & { expiresAt: Date }> {
+  const nowMs = context.clock()
+  const now = new Date(nowMs)
+  const id = newId()
+  const salt = crypto.getRandomValues(new Uint8Array(16))
+  const expiresAt = new Date(nowMs + context.config.sessionMaxDays * DAY_MS)
+  await insertSession(tx, {
+    id,
+    salt,
+    userId,
+    createdAt: now,
+    rotatedAt: now,
+    idleExpiresAt: new Date(Math.min(idleEnd(context, nowMs), expiresAt.getTime())),
+    expiresAt,
+    ip: origin.ip,
+    userAgent: origin.userAgent?.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed() ?? null,
   })
+  for (const ended of await endOldestSessions(tx, userId, MAX_LIVE_SESSIONS, now)) {
+    await record(sessionEnded(ended.id, { reason: 'too_many_sessions', user_id: userId }))
+  }
+  await record({ action: 'user.login', target: { type: 'user', id: userId }, details: { session_id: id } })
+  return { sessionId: id, generation: 0, salt, expiresAt }
+}
+
+/** A page of the caller's live sessions, newest first. */
+export async function listSessions(
+  context: Context,
+  caller: UserPrincipal,
+  { limit, cursor }: { limit: number; cursor: string | undefined },
+) {
+  const list = `sessions ${caller.userId}`
+  const after = cursor === undefined ? null : readCursor(context.keys.cursor, list, cursor)
+  const now = new Date(context.clock())
+  const rows = await listLiveSessions(context.db, caller.userId, now, { limit: limit + 1, after })
+  return pageOf(context.keys.cursor, list, rows, limit)
+}
+
+/**
+ * Ends one of the caller's sessions; again: the same answer.
+ * @throws Problem not_found where it is nobody's, or another's
+ */
+export async function endOwnSession(
+  context: Context,
+  origin: Origin,
+  caller: UserPrincipal,
+  id: string,
+): Promise<void> {
+  const session = isId(id) ? await findSession(context.db, id) : null
+  if (session?.userId !== caller.userId) fail('not_found')
+  await endSession(context, origin, session.id, 'ended')
 }
 
 /** Ends the session that a refresh token of any genuine generation belongs to; anything else changes nothing. */
 export async function endSessionOfToken(context: Context, origin: Origin, token: string): Promise<void> {
   const claims = readRefreshToken(context.keys.refresh, token)
-  if (!claims) return
-  await recordChange(context, origin, async (tx, record) => {
-    const found = await lockSession(tx, claims.sessionId)
-    if (found && isLive(found.session, claims, context.clock()))
-      await end(context, tx, record, origin, found.session)
-  })
+  if (claims) await endSession(context, origin, claims.sessionId, 'logout', claims)
 }
 
 /** Ends the session of an access token; whatever is no live access token of a user changes nothing. */
@@ -131,60 +131,65 @@ export async function endSessionOfBearer(
   token: string | null,
 ): Promise<void> {
   const principal = token === null ? null : await verifyCredential(context, token)
-  if (principal?.kind !== 'user') return
+  if (principal?.kind === 'user') await endSession(context, origin, principal.sessionId, 'logout')
+}
+
+/** Ends every session of a user: their own wish, or an admin's. Their keys go on. */
+export async function logOutEverywhere(
+  context: Context,
+  origin: Origin,
+  userId: string,
+  reason: 'logout_all' | 'admin_logout',
+): Promise<void> {
   await recordChange(context, origin, async (tx, record) => {
-    const found = await lockSession(tx, principal.sessionId)
-    if (found && found.session.endedAt === null) await end(context, tx, record, origin, found.session)
+    const ended = await endSessions(tx, userId, new Date(context.clock()), reason)
+    const target = { type: 'user' as const, id: userId }
+    await record({ action: 'session.ended', target, details: { reason, sessions: ended } })
   })
 }
 
-async function end(
+/**
+ * Ends every session of a user as part of another change, which names the user in its own audit row.
+ * @returns how many
+ */
+export function endSessionsOfUser(
+  tx: Transaction,
+  userId: string,
+  now: Date,
+  reason: string,
+): Promise<number> {
+  return endSessions(tx, userId, now, reason)
+}
+
+/** Ends every session of everybody: the way out after a restore from backup or a theft of the database. */
+export async function endEverySession(context: Context, origin: Origin = SYSTEM): Promise<{ ended: number }> {
+  const ended = await recordChange(context, origin, async (tx, record) => {
+    const count = await endSessions(tx, null, new Date(context.clock()), 'ended_all')
+    await record({ action: 'session.ended', details: { reason: 'ended_all', sessions: count } })
+    return count
+  })
+  context.cache.flush()
+  return { ended }
+}
+
+/** Ends a live session; with claims only where the token carries its own salt. */
+async function endSession(
   context: Context,
-  tx: Parameters<typeof updateSessionEnded>[0],
-  record: RecordEvent,
   origin: Origin,
-  session: SessionRow,
-) {
-  await updateSessionEnded(tx, session.id, new Date(context.clock()), 'logout')
-  await record(
-    {
-      action: 'session.ended',
-      target: { type: 'session', id: session.id },
-      details: { reason: 'logout', user_id: session.userId },
-    },
-    onBehalfOf(origin, session.userId),
-  )
+  sessionId: string,
+  reason: string,
+  claims?: RefreshClaims,
+): Promise<void> {
+  await recordChange(context, origin, async (tx, record) => {
+    const now = context.clock()
+    const session = (await lockSession(tx, sessionId))?.session
+    if (!session || session.endedAt !== null || (claims && !isLiveFor(session, claims, now))) return
+    await updateSessionEnded(tx, session.id, new Date(now), reason)
+    const byUser = origin.actor.type === 'anonymous' ? onBehalfOf(origin, session.userId) : origin
+    await record(sessionEnded(session.id, { reason, user_id: session.userId }), byUser)
+  })
 }
 
-/** A session that is not over, and whose own salt the token carries. */
-function isLive(session: SessionRow, claims: RefreshClaims, nowMs: number): boolean {
-  if (session.endedAt !== null || !timingSafeEqual(session.salt, claims.salt)) return false
-  return session.idleExpiresAt.getTime() > nowMs && session.expiresAt.getTime() > nowMs
+function sessionEnded(id: string, details: Record<string, unknown>) {
+  return { action: 'session.ended' as const, target: { type: 'session' as const, id }, details }
 }
-
-async function issueTokens(
-  context: Context,
-  user: SessionUser,
-  refresh: RefreshClaims,
-  sessionExpiresAt: Date,
-): Promise<Grant> {
-  const now = context.clock()
-  const expiresAtMs = Math.min(
-    now + context.config.accessTokenExpireMinutes * MINUTE_MS,
-    sessionExpiresAt.getTime(),
-  )
-  const [key] = context.keys.refresh
-  if (!key) throw new Error('No key to sign refresh tokens with')
-  const scopes = scopesOfUser(user, context)
-  const token = { subject: user.id, sessionId: refresh.sessionId, role: user.role, scopes, expiresAtMs }
-  const tokens = {
-    access_token: await context.signing.sign(token),
-    refresh_token: makeRefreshToken(key, refresh),
-    token_type: 'bearer' as const,
-    expires_in: Math.max(0, Math.floor((expiresAtMs - now) / SECOND_MS)),
-  }
-  return { tokens, scopes }
-}
-
-const idleEnd = (context: Context, nowMs: number): number =>
-  nowMs + context.config.refreshTokenExpireDays * DAY_MS

@@ -1,8 +1,9 @@
-import { and, asc, count, eq } from 'drizzle-orm'
+import { and, asc, count, desc, eq, like, lt } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { users } from '../../db/schema.ts'
 
 export type UserRow = typeof users.$inferSelect
+export type Role = UserRow['role']
 
 export async function findUserByEmail(db: Database | Transaction, email: string): Promise<UserRow | null> {
   const [user] = await db.select().from(users).where(eq(users.email, email))
@@ -12,6 +13,26 @@ export async function findUserByEmail(db: Database | Transaction, email: string)
 export async function findUserById(db: Database | Transaction, id: string): Promise<UserRow | null> {
   const [user] = await db.select().from(users).where(eq(users.id, id))
   return user ?? null
+}
+
+/** A user, locked until the transaction ends. */
+export async function lockUser(tx: Transaction, id: string): Promise<UserRow | null> {
+  const [user] = await tx.select().from(users).where(eq(users.id, id)).for('update')
+  return user ?? null
+}
+
+/** Users newest first, after the user `after`, whose address contains `text`. */
+export function listUsers(
+  db: Database,
+  { text, limit, after }: { text: string | null; limit: number; after: string | null },
+): Promise<UserRow[]> {
+  const contains = text === null ? undefined : like(users.email, `%${text.replace(/[\\%_]/g, '\\$&')}%`)
+  return db
+    .select()
+    .from(users)
+    .where(and(contains, after === null ? undefined : lt(users.id, after)))
+    .orderBy(desc(users.id))
+    .limit(limit)
 }
 
 /** null where the address is taken. */
@@ -24,36 +45,39 @@ export async function insertUser(tx: Transaction, user: typeof users.$inferInser
   return inserted ?? null
 }
 
-export async function updatePasswordHash(
-  db: Database | Transaction,
-  id: string,
-  from: string,
-  to: string,
-): Promise<void> {
+/** Replaces a hash by a better one of the same password, unless it changed meanwhile. */
+export async function updatePasswordHash(db: Database, id: string, from: string, to: string): Promise<void> {
   await db
     .update(users)
     .set({ passwordHash: to })
     .where(and(eq(users.id, id), eq(users.passwordHash, from)))
 }
 
-export async function updateRole(tx: Transaction, id: string, role: UserRow['role']): Promise<void> {
-  await tx.update(users).set({ role }).where(eq(users.id, id))
+/** A new password, as its user's choice. */
+export async function updatePassword(tx: Transaction, id: string, hash: string, now: Date): Promise<void> {
+  await tx.update(users).set({ passwordHash: hash, passwordChangedAt: now }).where(eq(users.id, id))
 }
+
+export type UserChange = Partial<Pick<UserRow, 'role' | 'isActive' | 'scopes' | 'emailVerified'>>
+
+export async function updateUser(tx: Transaction, id: string, change: UserChange): Promise<UserRow> {
+  const [user] = await tx.update(users).set(change).where(eq(users.id, id)).returning()
+  if (!user) throw new Error('A locked user is gone')
+  return user
+}
+
+export async function deleteUser(tx: Transaction, id: string): Promise<void> {
+  await tx.delete(users).where(eq(users.id, id))
+}
+
+const isActiveAdmin = and(eq(users.role, 'admin'), eq(users.isActive, true))
 
 /** The active admins, locked in one order, so that two admins who act on each other wait instead of both winning. */
-export async function lockActiveAdmins(tx: Transaction): Promise<{ id: string }[]> {
-  return tx
-    .select({ id: users.id })
-    .from(users)
-    .where(and(eq(users.role, 'admin'), eq(users.isActive, true)))
-    .orderBy(asc(users.id))
-    .for('update')
+export function lockActiveAdmins(tx: Transaction): Promise<{ id: string }[]> {
+  return tx.select({ id: users.id }).from(users).where(isActiveAdmin).orderBy(asc(users.id)).for('update')
 }
 
-export async function countActiveAdmins(db: Database | Transaction): Promise<number> {
-  const [row] = await db
-    .select({ admins: count() })
-    .from(users)
-    .where(and(eq(users.role, 'admin'), eq(users.isActive, true)))
+export async function countActiveAdmins(db: Database): Promise<number> {
+  const [row] = await db.select({ admins: count() }).from(users).where(isActiveAdmin)
   return row?.admins ?? 0
 }

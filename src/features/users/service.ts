@@ -1,8 +1,8 @@
 import type { Context } from '../../context.ts'
 import type { Transaction } from '../../db/open.ts'
-import { fail } from '../../lib/errors.ts'
+import { fail, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
-import { type Origin, onBehalfOf, type RecordEvent, recordChange, SYSTEM } from '../audit/service.ts'
+import { type Origin, onBehalfOf, recordChange, SYSTEM } from '../audit/service.ts'
 import { requirePassword } from '../auth/password-policy.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
 import {
@@ -10,16 +10,16 @@ import {
   findUserByEmail,
   findUserById,
   insertUser,
-  lockActiveAdmins,
+  type Role,
   type UserRow,
-  updatePasswordHash,
-  updateRole,
+  updatePassword,
 } from './queries.ts'
 
-export type { UserRow }
-export { findUserByEmail, updatePasswordHash }
+export { changeUser, listAllUsers, removeUser, requireUserPower } from './administration.ts'
+export { findUserByEmail, findUserById, lockUser, updatePasswordHash } from './queries.ts'
+export type { Role, UserRow }
 
-/** What may be shown of a user. */
+/** What may be shown of a user to themselves. */
 export function presentUser(user: UserRow) {
   return {
     id: user.id,
@@ -30,33 +30,40 @@ export function presentUser(user: UserRow) {
   }
 }
 
-type NewUser = { email: string; password: string }
-
 /**
  * Sign-up: a person makes their own account, always with the role `user`.
  * @throws Problem validation_failed, email_taken, signup_closed, unavailable
  */
-export async function signUp(context: Context, origin: Origin, input: NewUser): Promise<UserRow> {
+export function signUp(
+  context: Context,
+  origin: Origin,
+  input: { email: string; password: string },
+): Promise<UserRow> {
   if (context.config.signup === 'closed') fail('signup_closed')
-  const { email, passwordHash } = await prepareUser(context, input)
-  return recordChange(context, origin, async (tx, record) => {
-    const user = await addUser(tx, context, { email, passwordHash, role: 'user' })
-    if (!user) fail('email_taken')
-    await record(
-      { action: 'user.signup', target: { type: 'user', id: user.id } },
-      onBehalfOf(origin, user.id),
-    )
-    return user
-  })
+  return addUser(context, origin, { ...input, role: 'user', emailVerified: false }, 'user.signup')
+}
+
+/** An account that somebody makes for somebody else; without a password nobody can log in to it yet. */
+export type NewUser = { email: string; password: string | null; role: Role; emailVerified: boolean }
+
+/**
+ * Makes an account for somebody: an admin does, or an operator at the command line.
+ * @throws Problem validation_failed, email_taken, unavailable
+ */
+export function createUser(context: Context, origin: Origin, input: NewUser): Promise<UserRow> {
+  return addUser(context, origin, input, 'user.created')
 }
 
 /**
  * Makes an admin, from the command line.
  * @throws Problem validation_failed, email_taken
  */
-export async function createAdmin(context: Context, origin: Origin, input: NewUser): Promise<UserRow> {
-  const { email, passwordHash } = await prepareUser(context, input)
-  return recordChange(context, origin, (tx, record) => insertAdmin(tx, context, record, email, passwordHash))
+export function createAdmin(
+  context: Context,
+  origin: Origin,
+  input: { email: string; password: string },
+): Promise<UserRow> {
+  return createUser(context, origin, { ...input, role: 'admin', emailVerified: false })
 }
 
 /**
@@ -67,26 +74,14 @@ export async function createAdmin(context: Context, origin: Origin, input: NewUs
 export async function ensureFirstAdmin(context: Context): Promise<UserRow | null> {
   const { adminEmail, adminPassword } = context.config
   if (adminEmail === null || adminPassword === null || (await hasAdmin(context))) return null
-  const input = { email: adminEmail, password: adminPassword.reveal() }
-  const email = requireEmail(input.email)
-  const passwordHash = await context.passwords.hash(
-    await requirePassword(context.config, email, input.password),
-  )
-  return recordChange(context, SYSTEM, async (tx, record) => {
-    const user = await addUser(tx, context, { email, passwordHash, role: 'admin' })
-    if (user) {
-      await record({
-        action: 'user.created',
-        target: { type: 'user', id: user.id },
-        details: { role: 'admin' },
-      })
-      return user
-    }
-    const holder = await findUserByEmail(tx, email)
-    return holder?.role === 'admin'
-      ? null
-      : fail('email_taken', { detail: 'ADMIN_EMAIL belongs to a user who is not an admin.' })
-  })
+  try {
+    return await createAdmin(context, SYSTEM, { email: adminEmail, password: adminPassword.reveal() })
+  } catch (error) {
+    if (!(error instanceof Problem) || error.problem !== 'email_taken') throw error
+    const holder = await findUserByEmail(context.db, requireEmail(adminEmail))
+    if (holder?.role === 'admin') return null
+    return fail('email_taken', { detail: 'ADMIN_EMAIL belongs to a user who is not an admin.' })
+  }
 }
 
 /** Whether anybody can administer this service. */
@@ -95,64 +90,40 @@ export async function hasAdmin(context: Context): Promise<boolean> {
 }
 
 /**
- * Gives a user another role.
- * @param who the id or the e-mail
- * @throws Problem not_found, last_admin
+ * The id of a user by their id or e-mail, as an operator names them.
+ * @throws Problem not_found
  */
-export async function setRole(
-  context: Context,
-  origin: Origin,
-  who: string,
-  role: UserRow['role'],
-): Promise<UserRow> {
-  return recordChange(context, origin, async (tx, record) => {
-    const admins = await lockActiveAdmins(tx)
-    const user = await findUser(tx, who)
-    if (!user) fail('not_found', { detail: 'There is no such user.' })
-    if (user.role === role) return user
-    if (role !== 'admin' && admins.every((admin) => admin.id === user.id) && admins.length > 0)
-      fail('last_admin')
-    await updateRole(tx, user.id, role)
-    await record({
-      action: 'user.role_changed',
-      target: { type: 'user', id: user.id },
-      details: { before: user.role, after: role },
-    })
-    return { ...user, role }
-  })
+export async function requireUserId(context: Context, who: string): Promise<string> {
+  const email = normaliseEmail(who)
+  const byId = isId(who) ? await findUserById(context.db, who) : null
+  const user = byId ?? (email === null ? null : await findUserByEmail(context.db, email))
+  return user?.id ?? fail('not_found', { detail: 'There is no such user.' })
 }
 
-async function findUser(tx: Transaction, who: string): Promise<UserRow | null> {
-  if (isId(who)) return findUserById(tx, who)
-  const email = normaliseEmail(who)
-  return email === null ? null : findUserByEmail(tx, email)
+/** Sets a chosen password as part of another change, which ends what stood on the old one. */
+export function setPassword(tx: Transaction, id: string, hash: string, now: Date): Promise<void> {
+  return updatePassword(tx, id, hash, now)
 }
 
 /** Checks the input and hashes the password; an address that is taken is refused before the costly part. */
-async function prepareUser(context: Context, input: NewUser) {
-  const email = requireEmail(input.email)
-  const password = await requirePassword(context.config, email, input.password)
-  if (await findUserByEmail(context.db, email)) fail('email_taken')
-  return { email, passwordHash: await context.passwords.hash(password) }
-}
-
-async function insertAdmin(
-  tx: Transaction,
+async function addUser(
   context: Context,
-  record: RecordEvent,
-  email: string,
-  passwordHash: string,
+  origin: Origin,
+  input: NewUser,
+  action: 'user.signup' | 'user.created',
 ): Promise<UserRow> {
-  const user = await addUser(tx, context, { email, passwordHash, role: 'admin' })
-  if (!user) fail('email_taken')
-  await record({ action: 'user.created', target: { type: 'user', id: user.id }, details: { role: 'admin' } })
-  return user
-}
-
-function addUser(
-  tx: Transaction,
-  context: Context,
-  user: Pick<UserRow, 'email' | 'role'> & { passwordHash: string },
-) {
-  return insertUser(tx, { ...user, id: newId(), createdAt: new Date(context.clock()) })
+  const email = requireEmail(input.email)
+  const password =
+    input.password === null ? null : await requirePassword(context.config, email, input.password)
+  if (await findUserByEmail(context.db, email)) fail('email_taken')
+  const passwordHash = password === null ? null : await context.passwords.hash(password)
+  const { role, emailVerified } = input
+  return recordChange(context, origin, async (tx, record) => {
+    const createdAt = new Date(context.clock())
+    const user = await insertUser(tx, { id: newId(), email, passwordHash, role, emailVerified, createdAt })
+    if (!user) fail('email_taken')
+    const by = action === 'user.signup' ? onBehalfOf(origin, user.id) : origin
+    await record({ action, target: { type: 'user', id: user.id }, details: { role } }, by)
+    return user
+  })
 }
