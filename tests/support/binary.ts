@@ -46,6 +46,8 @@ export async function runProgram(
 /** A server in a process of its own. */
 export type RunningProgram = {
   url: string
+  pid: number
+  exited: Promise<number>
   /** All that it has written. */
   output(): string
   /** Ends it, and gives the code: a signal's is 128 and its number. */
@@ -88,6 +90,8 @@ export async function startProgram(
   }
   return {
     url,
+    pid: child.pid,
+    exited: child.exited,
     output: () => text,
     end,
     [Symbol.asyncDispose]: async () => {
