@@ -49,7 +49,8 @@ export function createApp(context: Context, options: AppOptions = {}) {
     openApiDocument(new Elysia().use(unlimited).use(limited), context.config.publicUrl),
   )
   const routed: { app: AnyElysia | null } = { app: null }
-  const app = new Elysia()
+  // Normalising would make a body fit its schema before it is checked: drop unknown members, turn `[]` into `{}`.
+  const app = new Elysia({ normalize: false })
     .use(observe(context, addressOf))
     .use(errors(context, limits, (path) => methodsOf(routed.app, path)))
     .use(crossOrigin(context.config.corsOrigins))

@@ -9,9 +9,10 @@ export const RefreshRequest = Type.Object(
 )
 
 /** The seed's clients may send the token as a query parameter, where REFRESH_TOKEN_IN_QUERY lets them. */
-export const RefreshQuery = Type.Object({
-  refresh_token: Type.Optional(Type.String({ maxLength: MAX_TOKEN_LENGTH })),
-})
+export const RefreshQuery = Type.Object(
+  { refresh_token: Type.Optional(Type.String({ maxLength: MAX_TOKEN_LENGTH })) },
+  { additionalProperties: true },
+)
 
 const Session = Type.Object(
   {
