@@ -3,6 +3,9 @@ import { fail } from '../lib/errors.ts'
 /** The most that a body may have, in bytes. */
 export const MAX_BODY_BYTES = 64 * 1024
 
+/** The most levels of lists and objects within each other. Deeper ones take seconds to describe where they do not fit. */
+const MAX_BODY_DEPTH = 32
+
 const TAKES_BODY = new Set(['POST', 'PUT', 'PATCH'])
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
@@ -15,13 +18,23 @@ export async function readJson(request: Request, maxBytes = MAX_BODY_BYTES): Pro
   if (request.body === null || !TAKES_BODY.has(request.method)) return null
   requireType(request, 'application/json')
   const text = await readText(request, maxBytes)
+  const body = parse(text)
+  if (isDeeperThan(MAX_BODY_DEPTH, body)) fail('malformed_json', { detail: 'The body is nested too deeply.' })
+  return request.method === 'PATCH' ? body : withoutNulls(body)
+}
+
+function parse(text: string): unknown {
   try {
-    const body: unknown = JSON.parse(text)
-    return request.method === 'PATCH' ? body : withoutNulls(body)
+    return JSON.parse(text)
   } catch {
     // Not passed on as a cause: its message quotes the body.
     fail('malformed_json')
   }
+}
+
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((member) => isDeeperThan(levels - 1, member))
 }
 
 function withoutNulls(body: unknown): unknown {
