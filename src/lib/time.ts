@@ -5,3 +5,18 @@ export const SECOND_MS = 1000
 export const MINUTE_MS = 60 * SECOND_MS
 export const HOUR_MS = 60 * MINUTE_MS
 export const DAY_MS = 24 * HOUR_MS
+
+const INSTANT = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/i
+const LATEST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+
+/**
+ * The instant that a text names (RFC 3339), or null: another form, a day that its month does not have (`new Date` would
+ * go on into the next one), or beyond the year 9999.
+ */
+export function parseInstant(text: string): Date | null {
+  const [, year, month, day] = INSTANT.exec(text)?.map(Number) ?? []
+  if (year === undefined || month === undefined || day === undefined) return null
+  const daysOfMonth = new Date(Date.UTC(year, month, 0)).getUTCDate()
+  const at = new Date(text.toUpperCase())
+  return day <= daysOfMonth && at.getTime() <= LATEST_MS ? at : null
+}

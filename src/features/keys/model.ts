@@ -3,8 +3,10 @@ import { Id, Instant, nullable, ScopeInput, ScopeList } from '../../lib/model.ts
 
 const MAX_EXPIRE_DAYS = 36_500
 
-/** A name that people read: no control characters. */
-const Name = Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' })
+/** Text that people read: no control characters, no halves of characters. */
+const READABLE = '^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
+
+const Name = Type.String({ minLength: 1, maxLength: 100, pattern: READABLE })
 
 export const NewKey = Type.Object(
   {
@@ -53,7 +55,7 @@ export const KeyEnded = Type.Object({ message: Type.String(), key_id: Id }, { $i
 
 export const RevokeQuery = Type.Object(
   {
-    reason: Type.Optional(Type.String({ maxLength: 500 })),
+    reason: Type.Optional(Type.String({ maxLength: 500, pattern: READABLE })),
     created: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])),
   },
   { additionalProperties: false },

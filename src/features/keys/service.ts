@@ -3,7 +3,7 @@ import type { Transaction } from '../../db/open.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { covers, parseScopes } from '../../lib/scopes.ts'
-import { DAY_MS } from '../../lib/time.ts'
+import { DAY_MS, parseInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import { type Origin, type RecordEvent, recordChange } from '../audit/service.ts'
 import type { Principal } from '../verify/principal.ts'
@@ -213,8 +213,7 @@ function readExpiry(input: NewKey, now: number): { at: Date; path: string } | nu
     failField('/expires_at', 'Give expires_in_days or expires_at, not both')
   if (days !== undefined) return { at: new Date(now + days * DAY_MS), path: '/expires_in_days' }
   if (instant === undefined) return null
-  const at = new Date(instant)
-  if (Number.isNaN(at.getTime())) failField('/expires_at', 'Must be a time in ISO 8601')
+  const at = parseInstant(instant) ?? failField('/expires_at', 'Must be a time such as 2030-12-31T23:59:59Z')
   return { at, path: '/expires_at' }
 }
 
