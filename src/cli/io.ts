@@ -26,9 +26,10 @@ export function processIo(): Io {
 
 /** readline does the editing in raw mode; what it would echo goes nowhere. */
 function askHidden(question: string): Promise<string | null> {
-  process.stderr.write(question)
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 })
+  // Only now is what is typed not echoed.
+  process.stderr.write(question)
   return new Promise<string | null>((resolve) => {
     const end = (answer: string | null) => {
       lines.removeAllListeners().close()
