@@ -31,6 +31,7 @@ export type Config = {
   refreshTokenExpireDays: number
   sessionMaxDays: number
   refreshGraceSeconds: number
+  signingKeyRotationDays: number
   signup: 'open' | 'closed'
   userScopes: 'any' | readonly string[]
   adminEmail: string | null

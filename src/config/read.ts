@@ -59,6 +59,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     refreshTokenExpireDays: read.integer('REFRESH_TOKEN_EXPIRE_DAYS', { min: 1, max: 365 }, 7),
     sessionMaxDays: read.integer('SESSION_MAX_DAYS', days, 30),
     refreshGraceSeconds: read.integer('REFRESH_GRACE_SECONDS', { min: 0, max: 300 }, 10),
+    signingKeyRotationDays: read.integer('SIGNING_KEY_ROTATION_DAYS', days, 90),
     signup: read.choice('SIGNUP', ['open', 'closed'], 'open'),
     userScopes: read.parsed('USER_SCOPES', parseUserScopes, ['read', 'write']),
     adminEmail: admin.email,

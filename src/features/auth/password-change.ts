@@ -11,7 +11,7 @@ import { findUserById, lockUser, setPassword } from '../users/service.ts'
 import type { UserPrincipal } from '../verify/principal.ts'
 import { requirePassword } from './password-policy.ts'
 import { deleteResets, findReset, insertReset, takeReset } from './queries.ts'
-import { reserveLogin } from './throttle.ts'
+import { guardGuess } from './throttle.ts'
 
 const RESET_PREFIX = 'pr_'
 const RESET_LASTS_MS = 30 * MINUTE_MS
@@ -31,15 +31,13 @@ export async function changePassword(
 ): Promise<Grant> {
   const user = await findUserById(context.db, caller.userId)
   if (!user) fail('invalid_login')
-  const release = await reserveLogin(context, origin, user.email)
-  const fits = await context.passwords
-    .verify(input.current_password, user.passwordHash)
-    .catch(async (error: unknown) => {
-      await release()
-      throw error
-    })
+  const fits = await guardGuess(
+    context,
+    origin,
+    user.email,
+    async () => (await context.passwords.verify(input.current_password, user.passwordHash)) || null,
+  )
   if (!fits) fail('invalid_login', { detail: 'The current password is not right.' })
-  await release()
   const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
   const passwordHash = await context.passwords.hash(password)
   const session = await recordChange(context, origin, async (tx, record) => {

@@ -2,15 +2,23 @@ import { and, eq, gt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { loginAttempts, passwordResets } from '../../db/schema.ts'
 
-export type Attempts = { attempts: number; windowStartedAt: Date }
+export type Attempt = {
+  emailHmac: Uint8Array
+  now: Date
+  /** A window that began before this is over. */
+  windowStart: Date
+  /** How many a window has room for. */
+  most: number
+}
 
-/** Counts one attempt, in a new window where the last one is over, and says how many there are now. One statement. */
+/**
+ * Counts one attempt, in a new window where the last one is over. One statement.
+ * @returns which attempt of its window it is; null where the window has no room, and then nothing is counted
+ */
 export async function reserveAttempt(
   db: Database,
-  emailHmac: Uint8Array,
-  now: Date,
-  windowStart: Date,
-): Promise<Attempts> {
+  { emailHmac, now, windowStart, most }: Attempt,
+): Promise<{ number: number; windowStartedAt: Date } | null> {
   const isOver = sql`${loginAttempts.windowStartedAt} <= ${windowStart.toISOString()}`
   const [row] = await db
     .insert(loginAttempts)
@@ -18,21 +26,34 @@ export async function reserveAttempt(
     .onConflictDoUpdate({
       target: loginAttempts.emailHmac,
       set: {
-        attempts: sql`CASE WHEN ${isOver} THEN 1 ELSE LEAST(${loginAttempts.attempts} + 1, 1000000) END`,
+        attempts: sql`CASE WHEN ${isOver} THEN 1 ELSE ${loginAttempts.attempts} + 1 END`,
         windowStartedAt: sql`CASE WHEN ${isOver} THEN ${now.toISOString()}::timestamptz ELSE ${loginAttempts.windowStartedAt} END`,
       },
+      setWhere: sql`${isOver} OR ${loginAttempts.attempts} < ${most}`,
     })
-    .returning({ attempts: loginAttempts.attempts, windowStartedAt: loginAttempts.windowStartedAt })
-  if (!row) throw new Error('An upsert returned no row')
-  return row
+    .returning({ number: loginAttempts.attempts, windowStartedAt: loginAttempts.windowStartedAt })
+  return row ?? null
 }
 
-/** Gives one attempt back: it was no failure. */
-export async function releaseAttempt(db: Database, emailHmac: Uint8Array): Promise<void> {
+/** When an account's window began; null where it has none. */
+export async function findWindowStart(db: Database, emailHmac: Uint8Array): Promise<Date | null> {
+  const [row] = await db
+    .select({ startedAt: loginAttempts.windowStartedAt })
+    .from(loginAttempts)
+    .where(eq(loginAttempts.emailHmac, emailHmac))
+  return row?.startedAt ?? null
+}
+
+/** Gives one attempt of a window back: it was no failure. */
+export async function releaseAttempt(
+  db: Database,
+  emailHmac: Uint8Array,
+  windowStartedAt: Date,
+): Promise<void> {
   await db
     .update(loginAttempts)
     .set({ attempts: sql`GREATEST(${loginAttempts.attempts} - 1, 0)` })
-    .where(eq(loginAttempts.emailHmac, emailHmac))
+    .where(and(eq(loginAttempts.emailHmac, emailHmac), eq(loginAttempts.windowStartedAt, windowStartedAt)))
 }
 
 /** A reset that may still be used, by the hash of its token. */

@@ -1,12 +1,13 @@
 import type { Context } from '../../context.ts'
-import { fail } from '../../lib/errors.ts'
+import { fail, Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers } from '../../lib/scopes.ts'
 import { type Origin, onBehalfOf, recordEvent } from '../audit/service.ts'
 import { type Grant, startSession } from '../sessions/service.ts'
 import { normaliseEmail } from '../users/email.ts'
-import { findUserByEmail, updatePasswordHash } from '../users/service.ts'
+import { findUserByEmail, type UserRow, updatePasswordHash } from '../users/service.ts'
 import type { Principal, UserOwner } from '../verify/principal.ts'
-import { reserveLogin } from './throttle.ts'
+import { normalisePassword } from './password-policy.ts'
+import { guardGuess } from './throttle.ts'
 
 /** What a person logs in with; `scopes` are those that an OAuth client asks for. */
 export type Login = { email: string; password: string; scopes?: readonly string[] }
@@ -18,31 +19,43 @@ export type Login = { email: string; password: string; scopes?: readonly string[
 export async function logIn(context: Context, origin: Origin, input: Login): Promise<Grant> {
   const email = normaliseEmail(input.email)
   if (email === null) fail('invalid_login')
-  const releaseAttempt = await reserveLogin(context, origin, email)
-  const user = await findUserByEmail(context.db, email)
-  const fits = await context.passwords
-    .verify(input.password, user?.passwordHash ?? null)
-    .catch(async (error: unknown) => {
-      await releaseAttempt()
-      throw error
-    })
-  if (!user || !fits || !user.isActive) {
-    const target = user ? { target: { type: 'user' as const, id: user.id } } : {}
-    await recordEvent(context.db, context, origin, {
-      action: 'user.login_failed',
-      outcome: 'refused',
-      ...target,
-    })
-    fail('invalid_login')
-  }
-  await releaseAttempt()
-  if (user.passwordHash !== null && context.passwords.isOutdated(user.passwordHash)) {
-    const hash = await context.passwords.hash(input.password.normalize('NFC'))
-    await updatePasswordHash(context.db, user.id, user.passwordHash, hash)
-  }
+  const user = await guardGuess(context, origin, email, () =>
+    checkPassword(context, origin, email, input.password),
+  )
+  if (!user) fail('invalid_login')
+  await replaceOutdatedHash(context, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!(input.scopes ?? []).every((scope) => covers(ceiling, scope))) fail('invalid_scope')
   return startSession(context, onBehalfOf(origin, user.id), user)
+}
+
+/** The active user whose password this is, or null, which is audited. */
+async function checkPassword(
+  context: Context,
+  origin: Origin,
+  email: string,
+  password: string,
+): Promise<UserRow | null> {
+  const user = await findUserByEmail(context.db, email)
+  const fits = await context.passwords.verify(password, user?.passwordHash ?? null)
+  if (user?.isActive && fits) return user
+  await recordEvent(context.db, context, origin, {
+    action: 'user.login_failed',
+    outcome: 'refused',
+    ...(user ? { target: { type: 'user', id: user.id } } : {}),
+  })
+  return null
+}
+
+/** A bcrypt hash, or one with other parameters, gives way to one of today's kind; later, where hashing is too busy. */
+async function replaceOutdatedHash(context: Context, user: UserRow, password: string): Promise<void> {
+  if (user.passwordHash === null || !context.passwords.isOutdated(user.passwordHash)) return
+  try {
+    const hash = await context.passwords.hash(normalisePassword(password))
+    await updatePasswordHash(context.db, user.id, user.passwordHash, hash)
+  } catch (error) {
+    if (!(error instanceof Problem && error.problem === 'unavailable')) throw error
+  }
 }
 
 /** What `/auth/me` says of whoever asks. */

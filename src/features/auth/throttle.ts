@@ -3,35 +3,47 @@ import { hmac } from '../../lib/derived-keys.ts'
 import { fail } from '../../lib/errors.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import { type Origin, recordEvent } from '../audit/service.ts'
-import { releaseAttempt, reserveAttempt } from './queries.ts'
+import { findWindowStart, releaseAttempt, reserveAttempt } from './queries.ts'
 
 const MAX_FAILURES = 10
 const WINDOW_MS = 15 * MINUTE_MS
 
 /**
- * Guessing at one account, known or not, from anywhere: ten failures in fifteen minutes. The attempt is counted
- * before the password is hashed, so that a hundred parallel guesses are ten.
- * @returns a function that gives the attempt back, for one that was no failure
- * @throws Problem too_many_attempts
+ * Runs a check of somebody's password as one guess at the account, known or not, from anywhere: ten failures in fifteen
+ * minutes. The guess is counted before `check` hashes anything, so that a hundred parallel ones are ten, and given back
+ * where it was no failure.
+ * @param check gives null for a failure
+ * @throws Problem too_many_attempts, and whatever `check` throws
  */
-export async function reserveLogin(
+export async function guardGuess<T>(
   context: Context,
   origin: Origin,
   email: string,
-): Promise<() => Promise<void>> {
+  check: () => Promise<T | null>,
+): Promise<T | null> {
   const [key] = context.keys.email
   if (!key) throw new Error('No key to count attempts under')
   const emailHmac = hmac(key, email)
   const now = context.clock()
-  const { attempts, windowStartedAt } = await reserveAttempt(
-    context.db,
+  const attempt = await reserveAttempt(context.db, {
     emailHmac,
-    new Date(now),
-    new Date(now - WINDOW_MS),
-  )
-  if (attempts <= MAX_FAILURES) return () => releaseAttempt(context.db, emailHmac)
-  if (attempts === MAX_FAILURES + 1)
+    now: new Date(now),
+    windowStart: new Date(now - WINDOW_MS),
+    most: MAX_FAILURES,
+  })
+  if (attempt === null) {
+    const startedAt = await findWindowStart(context.db, emailHmac)
+    const leftMs = startedAt === null ? 0 : startedAt.getTime() + WINDOW_MS - now
+    const retryAfterSeconds = Math.max(1, Math.ceil(leftMs / 1000))
+    fail('too_many_attempts', { headers: { 'Retry-After': String(retryAfterSeconds) } })
+  }
+  const release = () => releaseAttempt(context.db, emailHmac, attempt.windowStartedAt)
+  const checked = await check().catch(async (error: unknown) => {
+    await release()
+    throw error
+  })
+  if (checked !== null) await release()
+  else if (attempt.number === MAX_FAILURES)
     await recordEvent(context.db, context, origin, { action: 'user.locked', outcome: 'refused' })
-  const retryAfterSeconds = Math.max(1, Math.ceil((windowStartedAt.getTime() + WINDOW_MS - now) / 1000))
-  fail('too_many_attempts', { headers: { 'Retry-After': String(retryAfterSeconds) } })
+  return checked
 }

@@ -1,20 +1,38 @@
-import { asc, isNull, sql } from 'drizzle-orm'
+import { asc, eq, isNull, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { signingKeys } from '../../db/schema.ts'
 
 export type SigningKeyRow = typeof signingKeys.$inferSelect
 
-/** Every key that may still verify, oldest first. */
+/** Every key that is not revoked, in the order in which they sign. */
 export function listSigningKeys(db: Database | Transaction): Promise<SigningKeyRow[]> {
   return db
     .select()
     .from(signingKeys)
     .where(isNull(signingKeys.revokedAt))
-    .orderBy(asc(signingKeys.signsFrom))
+    .orderBy(asc(signingKeys.signsFrom), asc(signingKeys.id))
 }
 
-export async function insertSigningKey(tx: Transaction, key: typeof signingKeys.$inferInsert): Promise<void> {
-  await tx.insert(signingKeys).values(key)
+/** Every key there ever was, in the order in which they sign. */
+export function listAllSigningKeys(db: Database | Transaction): Promise<SigningKeyRow[]> {
+  return db.select().from(signingKeys).orderBy(asc(signingKeys.signsFrom), asc(signingKeys.id))
+}
+
+export async function insertSigningKey(
+  tx: Transaction,
+  key: typeof signingKeys.$inferInsert,
+): Promise<SigningKeyRow> {
+  const [row] = await tx.insert(signingKeys).values(key).returning()
+  if (!row) throw new Error('An insert returned no row')
+  return row
+}
+
+export async function updateSigningKey(
+  tx: Transaction,
+  id: string,
+  change: Partial<Pick<SigningKeyRow, 'revokedAt' | 'signsFrom' | 'privateKey'>>,
+): Promise<void> {
+  await tx.update(signingKeys).set(change).where(eq(signingKeys.id, id))
 }
 
 /** Held until the transaction ends: of several servers, one makes the key and the others find it. */

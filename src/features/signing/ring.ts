@@ -1,14 +1,23 @@
-/** What an access token is to say (RFC 9068); `sid` names the session. */
+/** What an access token is to say (RFC 9068); `sid` names the session, or the secret that a service account showed. */
 export type NewAccessToken = {
   subject: string
   sessionId: string
-  role: string
+  /** A user's; null in a service account's token, which says `client_id` instead. */
+  role: string | null
   scopes: readonly string[]
   expiresAtMs: number
 }
 
-/** What a genuine, unexpired access token says. `keyId` names the key that signed it. */
-export type AccessClaims = { subject: string; sessionId: string; keyId: string; expiresAtMs: number }
+/** What a genuine, unexpired access token says. */
+export type AccessClaims = {
+  subject: string
+  sessionId: string
+  isServiceAccount: boolean
+  scopes: readonly string[]
+  expiresAtMs: number
+  /** The stored key that signed it; null with a shared secret. */
+  keyId: string | null
+}
 
 /** A public key as published (RFC 7517). */
 export type PublicJwk = { kty: string; kid: string; alg: string; use: 'sig' } & Record<string, unknown>
@@ -28,16 +37,25 @@ export type SigningRing = {
 export const ACCESS_TOKEN_TYPE = 'at+jwt'
 
 /** Claims that a token of ours always has; one without is not ours, or not whole. */
-export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid']
+export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope']
 
 /** The claims of a verified payload in our own words; null where they have another type. */
-export function readClaims(payload: Record<string, unknown>, keyId: string): AccessClaims | null {
-  const { sub, sid, exp } = payload
-  if (typeof sub !== 'string' || typeof sid !== 'string' || typeof exp !== 'number') return null
-  return { subject: sub, sessionId: sid, keyId, expiresAtMs: exp * 1000 }
+export function readClaims(payload: Record<string, unknown>, keyId: string | null): AccessClaims | null {
+  const { sub, sid, exp, scope, client_id } = payload
+  if (typeof sub !== 'string' || typeof sid !== 'string' || typeof scope !== 'string') return null
+  if (typeof exp !== 'number') return null
+  return {
+    subject: sub,
+    sessionId: sid,
+    isServiceAccount: client_id === sub,
+    scopes: scope.split(' ').filter((name) => name !== ''),
+    expiresAtMs: exp * 1000,
+    keyId,
+  }
 }
 
 /** A token's own claims, besides those of the standard. */
-export function ownClaims(token: NewAccessToken) {
-  return { sid: token.sessionId, role: token.role, scope: token.scopes.join(' ') }
+export function ownClaims({ subject, sessionId, role, scopes }: NewAccessToken) {
+  const kind = role === null ? { client_id: subject } : { role }
+  return { sid: sessionId, ...kind, scope: scopes.join(' ') }
 }

@@ -1,36 +1,30 @@
-import {
-  calculateJwkThumbprint,
-  decodeProtectedHeader,
-  exportJWK,
-  generateKeyPair,
-  importJWK,
-  type JWK,
-  jwtVerify,
-  SignJWT,
-} from 'jose'
-import type { Algorithm } from '../../config.ts'
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
 import type { Context } from '../../context.ts'
-import { newId } from '../../lib/ids.ts'
-import { recordEvent, SYSTEM } from '../audit/service.ts'
-import { insertSigningKey, listSigningKeys, lockSigningKeys, type SigningKeyRow } from './queries.ts'
+import type { Transaction } from '../../db/open.ts'
+import { fail } from '../../lib/errors.ts'
+import { DAY_MS, SECOND_MS } from '../../lib/time.ts'
+import { type Origin, recordEvent, SYSTEM } from '../audit/service.ts'
 import {
-  ACCESS_TOKEN_TYPE,
-  ownClaims,
-  type PublicJwk,
-  REQUIRED_CLAIMS,
-  readClaims,
-  type SigningRing,
-} from './ring.ts'
-import { seal, unseal } from './seal.ts'
+  type AsymmetricAlgorithm,
+  openKeyRing,
+  openPrivate,
+  type SigningContext,
+  verifiesUntil,
+} from './key-ring.ts'
+import {
+  insertSigningKey,
+  listAllSigningKeys,
+  listSigningKeys,
+  lockSigningKeys,
+  type SigningKeyRow,
+  updateSigningKey,
+} from './queries.ts'
+import type { SigningRing } from './ring.ts'
+import { seal } from './seal.ts'
 import { createSharedSecretRing } from './shared-secret.ts'
 
-type SigningContext = Pick<Context, 'config' | 'db' | 'clock' | 'keys' | 'log'>
-type AsymmetricAlgorithm = Exclude<Algorithm, 'HS256'>
-type VerifyKey = { algorithm: string; key: CryptoKey; published: PublicJwk }
-type Loaded = { verify: ReadonlyMap<string, VerifyKey>; sign: { id: string; key: CryptoKey } }
-
-/** An unknown `kid` reads the keys again at most this often: a stranger chooses the `kid`. */
-const REREAD_AFTER_MS = 5_000
+/** A new key is published this long before it signs: verifiers that keep the JWKS for 300 s know it by then. */
+const PUBLISHED_AHEAD_MS = 300 * SECOND_MS
 
 /**
  * The ring that ALGORITHM asks for. With ES256, RS256 or EdDSA the keys live in the database; the first one is made
@@ -44,125 +38,169 @@ export async function openSigningRing(context: SigningContext): Promise<SigningR
     return createSharedSecretRing(config, secrets, clock)
   }
   const algorithm = config.algorithm
-  await ensureSigningKey(context, algorithm)
-  let loaded = await loadKeys(context, algorithm)
-  let readAtMs = clock()
-  const reread = async () => {
-    readAtMs = clock()
-    loaded = await loadKeys(context, algorithm)
-  }
-
-  return {
-    sign: (token) =>
-      new SignJWT(ownClaims(token))
-        .setProtectedHeader({ alg: algorithm, typ: ACCESS_TOKEN_TYPE, kid: loaded.sign.id })
-        .setIssuer(config.publicUrl)
-        .setAudience(config.jwtAudience)
-        .setSubject(token.subject)
-        .setJti(newId())
-        .setIssuedAt(Math.floor(clock() / 1000))
-        .setExpirationTime(Math.floor(token.expiresAtMs / 1000))
-        .sign(loaded.sign.key),
-
-    async verify(token) {
-      const kid = keyIdOf(token)
-      if (kid === null) return null
-      if (!loaded.verify.has(kid) && clock() - readAtMs > REREAD_AFTER_MS) await reread()
-      const known = loaded.verify.get(kid)
-      if (!known) return null
-      try {
-        const { payload } = await jwtVerify(token, known.key, {
-          algorithms: [known.algorithm],
-          issuer: config.publicUrl,
-          audience: config.jwtAudience,
-          typ: ACCESS_TOKEN_TYPE,
-          requiredClaims: REQUIRED_CLAIMS,
-          currentDate: new Date(clock()),
-        })
-        return readClaims(payload, kid)
-      } catch {
-        return null
-      }
-    },
-    publicKeys: () => [...loaded.verify.values()].map((key) => key.published),
-    refresh: () => {
-      reread().catch((error) => context.log.error({ err: error }, 'Signing keys could not be read again'))
-    },
-  }
-}
-
-function keyIdOf(token: string): string | null {
-  try {
-    return decodeProtectedHeader(token).kid ?? null
-  } catch {
-    return null
-  }
-}
-
-async function ensureSigningKey(context: SigningContext, algorithm: AsymmetricAlgorithm): Promise<void> {
-  const isOfAlgorithm = (key: SigningKeyRow) => key.algorithm === algorithm
-  if ((await listSigningKeys(context.db)).some(isOfAlgorithm)) return
-  await context.db.transaction(async (tx) => {
-    await lockSigningKeys(tx)
-    if ((await listSigningKeys(tx)).some(isOfAlgorithm)) return
-    const now = new Date(context.clock())
-    const key = await makeSigningKey(context, algorithm)
-    await insertSigningKey(tx, { ...key, createdAt: now, signsFrom: now })
-    await recordEvent(tx, context, SYSTEM, {
-      action: 'signing_key.created',
-      target: { type: 'signing_key', id: key.id },
-      details: { algorithm },
+  const isCurrent = (rows: SigningKeyRow[]) => currentOf(rows, algorithm, clock()) !== undefined
+  if (!isCurrent(await listSigningKeys(context.db))) {
+    await underLock(context, async (tx, rows) => {
+      if (!isCurrent(rows)) await addSigningKey(tx, context, SYSTEM, algorithm, 'signing_key.created', 0)
     })
+  }
+  return openKeyRing(context, algorithm)
+}
+
+/** A stored key and what it does now. */
+export async function listStoredKeys(context: SigningContext) {
+  const rows = await listAllSigningKeys(context.db)
+  const now = context.clock()
+  const live = rows.filter((row) => row.revokedAt === null)
+  return rows.map((row) => ({
+    id: row.id,
+    algorithm: row.algorithm,
+    state: stateOf(row, live, context, now),
+    created_at: row.createdAt.toISOString(),
+    signs_from: row.signsFrom.toISOString(),
+    revoked_at: row.revokedAt?.toISOString() ?? null,
+  }))
+}
+
+function stateOf(row: SigningKeyRow, live: SigningKeyRow[], context: SigningContext, now: number) {
+  if (row.revokedAt !== null) return 'revoked'
+  if (row.signsFrom.getTime() > now) return 'next'
+  if (currentOf(live, row.algorithm, now)?.id === row.id) return 'current'
+  return now < verifiesUntil(row, live, context.config) ? 'retiring' : 'retired'
+}
+
+/**
+ * Makes the next signing key; it is published now and signs in five minutes. The old one verifies until its last token
+ * is dead.
+ * @throws Problem conflict where a next key waits already, or the keys are not ours to rotate (HS256)
+ */
+export async function rotateSigningKey(
+  context: SigningContext,
+  origin: Origin,
+): Promise<{ id: string; signs_from: string }> {
+  const algorithm = requireAsymmetric(context)
+  return underLock(context, async (tx, rows) => {
+    const newest = rows.findLast((row) => row.algorithm === algorithm)
+    if (newest && newest.signsFrom.getTime() > context.clock()) {
+      fail('conflict', { detail: 'The next key is published already and has not begun to sign.' })
+    }
+    const key = await addSigningKey(tx, context, origin, algorithm, 'signing_key.rotated', PUBLISHED_AHEAD_MS)
+    return { id: key.id, signs_from: key.signsFrom.toISOString() }
   })
 }
 
-async function makeSigningKey(context: SigningContext, algorithm: AsymmetricAlgorithm) {
+/** Rotates where the newest key is SIGNING_KEY_ROTATION_DAYS old; of several servers, one does. */
+export async function rotateIfDue(context: SigningContext): Promise<void> {
+  const { algorithm, signingKeyRotationDays } = context.config
+  if (algorithm === 'HS256') return
+  const isDue = (rows: SigningKeyRow[]) => {
+    const newest = rows.findLast((row) => row.algorithm === algorithm)
+    return (
+      newest !== undefined && newest.signsFrom.getTime() + signingKeyRotationDays * DAY_MS <= context.clock()
+    )
+  }
+  if (!isDue(await listSigningKeys(context.db))) return
+  await underLock(context, async (tx, rows) => {
+    if (isDue(rows))
+      await addSigningKey(tx, context, SYSTEM, algorithm, 'signing_key.rotated', PUBLISHED_AHEAD_MS)
+  })
+}
+
+/**
+ * Refuses every token that a key signed, at once. Where it was the one that signs, another takes over now.
+ * @throws Problem not_found, conflict with HS256
+ */
+export async function revokeSigningKey(context: Context, origin: Origin, id: string): Promise<void> {
+  const algorithm = requireAsymmetric(context)
+  await underLock(context, async (tx, rows) => {
+    const key = rows.find((row) => row.id === id)
+    if (!key) fail('not_found', { detail: 'There is no such signing key, or it is revoked already.' })
+    const now = new Date(context.clock())
+    await updateSigningKey(tx, id, { revokedAt: now })
+    await recordEvent(tx, context, origin, {
+      action: 'signing_key.revoked',
+      target: { type: 'signing_key', id },
+    })
+    const rest = rows.filter((row) => row.id !== id)
+    if (currentOf(rest, algorithm, now.getTime())) return
+    const next = rest.findLast((row) => row.algorithm === algorithm)
+    if (next) await updateSigningKey(tx, next.id, { signsFrom: now })
+    else await addSigningKey(tx, context, origin, algorithm, 'signing_key.created', 0)
+  })
+  context.cache.evict('signing_key', id)
+  context.signing.refresh()
+}
+
+/**
+ * Seals every signing key under the present SECRET_KEY: the second step of its rotation.
+ * @returns how many there are
+ * @throws Error where one opens with neither SECRET_KEY nor SECRET_KEY_PREVIOUS
+ */
+export async function rewrapSigningKeys(context: SigningContext): Promise<{ rewrapped: number }> {
+  return underLock(context, async (tx, rows) => {
+    for (const row of rows) {
+      await updateSigningKey(tx, row.id, {
+        privateKey: seal(sealingKey(context), row.id, openPrivate(context, row)),
+      })
+    }
+    return { rewrapped: rows.length }
+  })
+}
+
+function currentOf(
+  rows: readonly SigningKeyRow[],
+  algorithm: string,
+  nowMs: number,
+): SigningKeyRow | undefined {
+  return rows.findLast((row) => row.algorithm === algorithm && row.signsFrom.getTime() <= nowMs)
+}
+
+/** Every change of the keys, one at a time over all servers, on what is there then. */
+function underLock<R>(
+  context: SigningContext,
+  work: (tx: Transaction, rows: SigningKeyRow[]) => Promise<R>,
+): Promise<R> {
+  return context.db.transaction(async (tx) => {
+    await lockSigningKeys(tx)
+    return work(tx, await listSigningKeys(tx))
+  })
+}
+
+async function addSigningKey(
+  tx: Transaction,
+  context: SigningContext,
+  origin: Origin,
+  algorithm: AsymmetricAlgorithm,
+  action: 'signing_key.created' | 'signing_key.rotated',
+  aheadMs: number,
+): Promise<SigningKeyRow> {
   const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true })
   const publicJwk = await exportJWK(publicKey)
   const id = await calculateJwkThumbprint(publicJwk)
-  const [sealingKey] = context.keys.signing
-  if (!sealingKey) throw new Error('No key to seal signing keys with')
-  return {
+  const sealed = seal(sealingKey(context), id, JSON.stringify(await exportJWK(privateKey)))
+  const now = context.clock()
+  const key = await insertSigningKey(tx, {
     id,
     algorithm,
     publicJwk: { ...publicJwk },
-    privateKey: seal(sealingKey, id, JSON.stringify(await exportJWK(privateKey))),
-  }
-}
-
-async function loadKeys(context: SigningContext, algorithm: AsymmetricAlgorithm): Promise<Loaded> {
-  const rows = await listSigningKeys(context.db)
-  const current = rows.findLast(
-    (row) => row.algorithm === algorithm && row.signsFrom.getTime() <= context.clock(),
-  )
-  if (!current) throw new Error(`No signing key for ${algorithm}`)
-  const verify = await Promise.all(rows.map(async (row) => [row.id, await importPublic(row)] as const))
-  return { verify: new Map(verify), sign: { id: current.id, key: await importPrivate(context, current) } }
-}
-
-async function importPublic(row: SigningKeyRow): Promise<VerifyKey> {
-  const published = {
-    ...row.publicJwk,
-    kty: String(row.publicJwk.kty),
-    kid: row.id,
-    alg: row.algorithm,
-    use: 'sig' as const,
-  }
-  return { algorithm: row.algorithm, key: await importKey(row.publicJwk, row.algorithm), published }
-}
-
-function importPrivate(context: SigningContext, row: SigningKeyRow): Promise<CryptoKey> {
-  const opened = unseal(context.keys.signing, row.id, row.privateKey)
-  if (opened === null) {
-    throw new Error(
-      'SECRET_KEY does not open the stored signing keys: set SECRET_KEY_PREVIOUS to the key that made them',
-    )
-  }
-  return importKey(JSON.parse(opened) as JWK, row.algorithm)
-}
-
-async function importKey(jwk: JWK, algorithm: string): Promise<CryptoKey> {
-  const key = await importJWK(jwk, algorithm)
-  if (key instanceof Uint8Array) throw new Error('Not a public or private key')
+    privateKey: sealed,
+    createdAt: new Date(now),
+    signsFrom: new Date(now + aheadMs),
+  })
+  const details = { algorithm, signs_from: key.signsFrom.toISOString() }
+  await recordEvent(tx, context, origin, { action, target: { type: 'signing_key', id }, details })
   return key
+}
+
+function sealingKey(context: SigningContext): Uint8Array {
+  const [key] = context.keys.signing
+  if (!key) throw new Error('No key to seal signing keys with')
+  return key
+}
+
+function requireAsymmetric({ config }: SigningContext): AsymmetricAlgorithm {
+  if (config.algorithm !== 'HS256') return config.algorithm
+  return fail('conflict', {
+    detail: 'With ALGORITHM=HS256 tokens are signed with SECRET_KEY; there are no signing keys.',
+  })
 }

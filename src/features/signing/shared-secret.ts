@@ -43,7 +43,7 @@ export function createSharedSecretRing(
           requiredClaims: REQUIRED_CLAIMS,
           currentDate: new Date(clock()),
         })
-        if (payload) return readClaims(payload, KEY_ID)
+        if (payload) return readClaims(payload, null)
       }
       return null
     },

@@ -1,6 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm'
 import type { Database } from '../../db/open.ts'
-import { apiKeySecrets, apiKeys, serviceAccounts, sessions, users } from '../../db/schema.ts'
+import { apiKeySecrets, apiKeys, serviceAccounts, sessions, signingKeys, users } from '../../db/schema.ts'
 
 const owner = {
   email: users.email,
@@ -11,31 +11,36 @@ const owner = {
   createdAt: users.createdAt,
 }
 
-/** The two look-ups behind every verification, prepared once a database. */
-export function prepareVerifyQueries(db: Database) {
+/** Everything that decides whether a key is good, and for what. */
+const secretAndOwner = {
+  secretId: apiKeySecrets.id,
+  secretExpiresAt: apiKeySecrets.expiresAt,
+  key: {
+    id: apiKeys.id,
+    name: apiKeys.name,
+    scopes: apiKeys.scopes,
+    isActive: apiKeys.isActive,
+    expiresAt: apiKeys.expiresAt,
+    revokedAt: apiKeys.revokedAt,
+    userId: apiKeys.userId,
+    serviceAccountId: apiKeys.serviceAccountId,
+  },
+  user: owner,
+  serviceAccount: {
+    name: serviceAccounts.name,
+    isActive: serviceAccounts.isActive,
+    scopes: serviceAccounts.scopes,
+  },
+}
+
+const signingKey = { id: signingKeys.id, revokedAt: signingKeys.revokedAt }
+
+/** The look-ups behind every verification, prepared once a database. */
+function prepareVerifyQueries(db: Database) {
   return {
     /** A live or dead secret with its key and its owner, by the hash of what was shown. */
     findSecret: db
-      .select({
-        secretId: apiKeySecrets.id,
-        secretExpiresAt: apiKeySecrets.expiresAt,
-        key: {
-          id: apiKeys.id,
-          name: apiKeys.name,
-          scopes: apiKeys.scopes,
-          isActive: apiKeys.isActive,
-          expiresAt: apiKeys.expiresAt,
-          revokedAt: apiKeys.revokedAt,
-          userId: apiKeys.userId,
-          serviceAccountId: apiKeys.serviceAccountId,
-        },
-        user: owner,
-        serviceAccount: {
-          name: serviceAccounts.name,
-          isActive: serviceAccounts.isActive,
-          scopes: serviceAccounts.scopes,
-        },
-      })
+      .select(secretAndOwner)
       .from(apiKeySecrets)
       .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
       .leftJoin(users, eq(users.id, apiKeys.userId))
@@ -43,14 +48,42 @@ export function prepareVerifyQueries(db: Database) {
       .where(eq(apiKeySecrets.hash, sql.placeholder('hash')))
       .prepare('latchkey_find_secret'),
 
-    /** A session with its user, if the token's subject is that user. */
+    /** The secret that a service account's access token stands on, if the token's subject still owns it. */
+    findSecretById: db
+      .select({ ...secretAndOwner, signingKey })
+      .from(apiKeySecrets)
+      .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
+      .innerJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
+      .leftJoin(users, eq(users.id, apiKeys.userId))
+      .leftJoin(signingKeys, eq(signingKeys.id, sql.placeholder('signingKeyId')))
+      .where(
+        and(
+          eq(apiKeySecrets.id, sql.placeholder('secretId')),
+          eq(serviceAccounts.id, sql.placeholder('serviceAccountId')),
+        ),
+      )
+      .prepare('latchkey_find_secret_by_id'),
+
+    /** A session with its user, if the token's subject is that user, and the key that signed the token. */
     findSession: db
-      .select({ expiresAt: sessions.expiresAt, endedAt: sessions.endedAt, user: owner })
+      .select({ expiresAt: sessions.expiresAt, endedAt: sessions.endedAt, user: owner, signingKey })
       .from(sessions)
       .innerJoin(users, eq(users.id, sessions.userId))
+      .leftJoin(signingKeys, eq(signingKeys.id, sql.placeholder('signingKeyId')))
       .where(and(eq(sessions.id, sql.placeholder('sessionId')), eq(users.id, sql.placeholder('userId'))))
       .prepare('latchkey_find_session'),
   }
 }
 
 export type VerifyQueries = ReturnType<typeof prepareVerifyQueries>
+
+const prepared = new WeakMap<Database, VerifyQueries>()
+
+/** The prepared look-ups of a database. */
+export function verifyQueriesOf(db: Database): VerifyQueries {
+  const known = prepared.get(db)
+  if (known) return known
+  const queries = prepareVerifyQueries(db)
+  prepared.set(db, queries)
+  return queries
+}

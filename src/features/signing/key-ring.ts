@@ -1,0 +1,165 @@
+import { decodeProtectedHeader, importJWK, type JWK, jwtVerify, SignJWT } from 'jose'
+import type { Algorithm } from '../../config.ts'
+import type { Context } from '../../context.ts'
+import { newId } from '../../lib/ids.ts'
+import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
+import { listSigningKeys, type SigningKeyRow } from './queries.ts'
+import {
+  ACCESS_TOKEN_TYPE,
+  ownClaims,
+  type PublicJwk,
+  REQUIRED_CLAIMS,
+  readClaims,
+  type SigningRing,
+} from './ring.ts'
+import { unseal } from './seal.ts'
+
+export type SigningContext = Pick<Context, 'config' | 'db' | 'clock' | 'keys' | 'log'>
+export type AsymmetricAlgorithm = Exclude<Algorithm, 'HS256'>
+
+type RingKey = {
+  id: string
+  algorithm: string
+  signsFromMs: number
+  /** When its last token is dead; Infinity while it has no successor. */
+  verifiesUntilMs: number
+  publicKey: CryptoKey
+  published: PublicJwk
+  /** Only of keys that sign now or later. */
+  privateKey: CryptoKey | null
+}
+
+/** An unknown `kid` reads the keys again at most this often: a stranger chooses the `kid`. */
+const REREAD_AFTER_MS = 5 * SECOND_MS
+/** Without news, keys are read again this often: a rotation must not depend on one message. */
+const STALE_AFTER_MS = MINUTE_MS
+/** What another server's clock may be off by. */
+const CLOCK_MARGIN_MS = MINUTE_MS
+
+/** A ring over the stored keys: the newest that is due signs, every one with a live token verifies. */
+export async function openKeyRing(
+  context: SigningContext,
+  algorithm: AsymmetricAlgorithm,
+): Promise<SigningRing> {
+  const { config, clock, log } = context
+  let ring = await loadRing(context, algorithm)
+  let readAtMs = clock()
+  const reread = async () => {
+    readAtMs = clock()
+    ring = await loadRing(context, algorithm)
+  }
+  const refresh = () => {
+    reread().catch((error) => log.error({ err: error }, 'Signing keys could not be read again'))
+  }
+  const usable = () => [...ring.values()].filter((key) => clock() < key.verifiesUntilMs)
+  const signer = () => {
+    if (clock() - readAtMs > STALE_AFTER_MS) refresh()
+    const due = [...ring.values()].filter((key) => key.privateKey !== null && key.signsFromMs <= clock())
+    return due.at(-1)
+  }
+
+  return {
+    refresh,
+    publicKeys: () => usable().map((key) => key.published),
+    async sign(token) {
+      const key = signer()
+      if (!key?.privateKey) throw new Error(`No signing key for ${algorithm}`)
+      return new SignJWT(ownClaims(token))
+        .setProtectedHeader({ alg: algorithm, typ: ACCESS_TOKEN_TYPE, kid: key.id })
+        .setIssuer(config.publicUrl)
+        .setAudience(config.jwtAudience)
+        .setSubject(token.subject)
+        .setJti(newId())
+        .setIssuedAt(Math.floor(clock() / 1000))
+        .setExpirationTime(Math.floor(token.expiresAtMs / 1000))
+        .sign(key.privateKey)
+    },
+    async verify(token) {
+      const kid = keyIdOf(token)
+      if (kid === null) return null
+      if (!ring.has(kid) && clock() - readAtMs > REREAD_AFTER_MS) await reread()
+      const key = ring.get(kid)
+      if (!key || clock() >= key.verifiesUntilMs) return null
+      try {
+        const { payload } = await jwtVerify(token, key.publicKey, {
+          algorithms: [key.algorithm],
+          issuer: config.publicUrl,
+          audience: config.jwtAudience,
+          typ: ACCESS_TOKEN_TYPE,
+          requiredClaims: REQUIRED_CLAIMS,
+          currentDate: new Date(clock()),
+        })
+        return readClaims(payload, kid)
+      } catch {
+        return null
+      }
+    },
+  }
+}
+
+function keyIdOf(token: string): string | null {
+  try {
+    return decodeProtectedHeader(token).kid ?? null
+  } catch {
+    return null
+  }
+}
+
+/** When the last token that a key signed is dead: its successor took over, and a token's life has passed since. */
+export function verifiesUntil(
+  row: SigningKeyRow,
+  rows: readonly SigningKeyRow[],
+  config: Pick<Context['config'], 'accessTokenExpireMinutes'>,
+): number {
+  const successor = rows.find((other) => other.algorithm === row.algorithm && other.signsFrom > row.signsFrom)
+  if (!successor) return Infinity
+  return successor.signsFrom.getTime() + config.accessTokenExpireMinutes * MINUTE_MS + CLOCK_MARGIN_MS
+}
+
+async function loadRing(context: SigningContext, algorithm: string): Promise<ReadonlyMap<string, RingKey>> {
+  const rows = await listSigningKeys(context.db)
+  const now = context.clock()
+  const current = rows.findLast((row) => row.algorithm === algorithm && row.signsFrom.getTime() <= now)
+  const keys = rows.map(async (row): Promise<[string, RingKey]> => {
+    const signs = row.algorithm === algorithm && row.signsFrom >= (current?.signsFrom ?? row.signsFrom)
+    const key = {
+      id: row.id,
+      algorithm: row.algorithm,
+      signsFromMs: row.signsFrom.getTime(),
+      verifiesUntilMs: verifiesUntil(row, rows, context.config),
+      publicKey: await importKey(row.publicJwk, row.algorithm),
+      published: {
+        ...row.publicJwk,
+        kty: String(row.publicJwk.kty),
+        kid: row.id,
+        alg: row.algorithm,
+        use: 'sig' as const,
+      },
+      privateKey: signs ? await importPrivate(context, row) : null,
+    }
+    return [row.id, key]
+  })
+  return new Map(await Promise.all(keys))
+}
+
+function importPrivate(context: SigningContext, row: SigningKeyRow): Promise<CryptoKey> {
+  return importKey(JSON.parse(openPrivate(context, row)) as JWK, row.algorithm)
+}
+
+/**
+ * The private JWK of a stored key, as JSON.
+ * @throws Error where neither SECRET_KEY nor SECRET_KEY_PREVIOUS made it
+ */
+export function openPrivate(context: Pick<Context, 'keys'>, row: SigningKeyRow): string {
+  const opened = unseal(context.keys.signing, row.id, row.privateKey)
+  if (opened !== null) return opened
+  throw new Error(
+    'SECRET_KEY does not open the stored signing keys: set SECRET_KEY_PREVIOUS to the key that made them',
+  )
+}
+
+async function importKey(jwk: JWK, algorithm: string): Promise<CryptoKey> {
+  const key = await importJWK(jwk, algorithm)
+  if (key instanceof Uint8Array) throw new Error('Not a public or private key')
+  return key
+}
