@@ -7,7 +7,7 @@ export type Call = {
   /** Sent as JSON. */
   json?: unknown
   /** Sent as it is. */
-  raw?: BodyInit
+  raw?: Bun.BodyInit
   /** Sent as a form. */
   form?: Record<string, string>
   bearer?: string
@@ -23,7 +23,7 @@ export async function call(
 ): Promise<Answer> {
   const [method = 'GET', path = '/'] = route.split(' ')
   const headers = new Headers(options.headers)
-  let body: BodyInit | null = options.raw ?? null
+  let body: Bun.BodyInit | null = options.raw ?? null
   if (options.json !== undefined) {
     body = JSON.stringify(options.json)
     if (!headers.has('content-type')) headers.set('content-type', 'application/json')

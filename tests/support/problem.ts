@@ -1,0 +1,25 @@
+import { expect } from 'bun:test'
+import { catalogue, type ErrorCode } from '../../src/lib/errors.ts'
+import type { Answer } from './client.ts'
+
+/** Asserts that an answer is that error, whole: RFC 9457's members, the type, the request id. */
+export function expectProblem(answer: Answer, code: ErrorCode): void {
+  const [status, title] = catalogue[code]
+  expect(`${answer.status} ${answer.text}`).toStartWith(`${status} {`)
+  expect(answer.headers.get('content-type')).toBe('application/problem+json')
+  const { detail, errors, ...rest } = answer.body
+  const request_id = answer.headers.get('x-request-id')
+  expect(rest).toEqual({ type: `/errors/${code}`, title, status, code, request_id })
+  expect(detail).toBeString()
+  if (code === 'validation_failed') expect(errors).not.toBeEmpty()
+  else expect(errors).toBeUndefined()
+}
+
+/** An answer without what differs from request to request: to hold two of them against each other. */
+export function comparable(answer: Answer) {
+  const headers = Object.fromEntries(answer.headers)
+  delete headers['x-request-id']
+  delete headers.date
+  const { request_id, ...body } = answer.body ?? {}
+  return { status: answer.status, headers, body }
+}
