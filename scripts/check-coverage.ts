@@ -50,5 +50,6 @@ function readLcov(report: string): Map<string, Counts> {
 /** Lines left of a file when its types, comments and imports are gone. */
 async function countStatements(path: string): Promise<number> {
   const code = new Bun.Transpiler({ loader: 'ts' }).transformSync(await Bun.file(`${root}/${path}`).text())
-  return code.split('\n').filter((line) => /\w/.test(line) && !/^(import|export \{|export \*)/.test(line)).length
+  return code.split('\n').filter((line) => /\w/.test(line) && !/^(import|export \{|export \*)/.test(line))
+    .length
 }
