@@ -1,6 +1,7 @@
 import type { TestService } from './service.ts'
 
 /** An answer, read whole. */
+// biome-ignore lint/suspicious/noExplicitAny: a test reads what it then asserts
 export type Answer = { status: number; headers: Headers; body: any; text: string }
 
 export type Call = {
