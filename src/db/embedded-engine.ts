@@ -1,33 +1,58 @@
-import { fsyncSync } from 'node:fs'
+import { fsyncSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import initdbWasm from '@electric-sql/pglite/initdb.wasm' with { type: 'file' }
 import { NodeFS } from '@electric-sql/pglite/nodefs'
 import fsBundle from '@electric-sql/pglite/pglite.data' with { type: 'file' }
 import pgliteWasm from '@electric-sql/pglite/pglite.wasm' with { type: 'file' }
+import { databaseError } from './errors.ts'
 
-export type { PGlite } from '@electric-sql/pglite'
+/** A running PGlite. `isDown`: it has ended itself, as PostgreSQL does when its disk fails; only another can go on. */
+export type Engine = { pg: PGlite; isDown(): boolean }
 
 /** As PGlite's own, with fsync (there `-F` turns it off) and an eighth of the shared memory. */
-const START_PARAMS = PGlite.defaultStartParams.filter((param) => param !== '-F')
-START_PARAMS.push('-c', 'fsync=on', '-c', 'wal_sync_method=fsync', '-c', 'shared_buffers=16MB')
+const START_PARAMS = [
+  ...PGlite.defaultStartParams.filter((param) => param !== '-F'),
+  ...['fsync=on', 'wal_sync_method=fsync', 'shared_buffers=16MB'].flatMap((setting) => ['-c', setting]),
+]
 
-/** Opens the data in `directory`, or makes it there: from `snapshot` in half a second, else by initdb in four. */
-export async function startEngine(directory: string, snapshot: Blob | null): Promise<PGlite> {
-  return PGlite.create({
+/** Opens the data in `directory`, or makes it there: from `snapshot` in under a second, else by initdb in a few. */
+export async function startEngine(directory: string, snapshot: Blob | null): Promise<Engine> {
+  let down = false
+  const fs = diskFilesystem(directory, () => {
+    down = true
+  })
+  const pg = await PGlite.create({
     ...(await engineFiles()),
-    fs: syncingFilesystem(directory),
+    fs,
     startParams: START_PARAMS,
     ...(snapshot ? { loadDataDir: snapshot } : {}),
   })
+  // Asked once more after its end, it would never return, and take the whole process with it.
+  const execute = pg.execProtocolRawSync.bind(pg)
+  pg.execProtocolRawSync = (message) => {
+    if (down) throw databaseError('EMBEDDED_DOWN', 'the embedded database has stopped')
+    return execute(message)
+  }
+  return { pg, isDown: () => down }
 }
 
-/** A freshly made data directory, as a gzipped tar. */
+/** A freshly made data directory as a gzipped tar, cleanly shut down so that it starts without recovery. */
 export async function makeSnapshot(): Promise<Blob> {
-  const pg = await PGlite.create(await engineFiles())
-  await pg.exec('CHECKPOINT')
-  const dump = await pg.dumpDataDir('gzip')
-  await pg.close()
-  return dump
+  const directory = mkdtempSync(join(tmpdir(), 'latchkey-snapshot-'))
+  try {
+    const { pg } = await startEngine(directory, null)
+    await pg.close()
+    const closed = await PGlite.create({
+      ...(await engineFiles()),
+      fs: new NodeFS(directory),
+      noInitDb: true,
+    })
+    return await closed.dumpDataDir('gzip')
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
 }
 
 /** PGlite looks for its files beside its module; in the binary they are elsewhere. */
@@ -44,21 +69,23 @@ type Emscripten = {
   }
 }
 
-/** PGlite's file system has no fsync: it would answer "done" and do nothing. */
-function syncingFilesystem(directory: string): NodeFS {
+/** PGlite's files on disk, with the fsync that its own lack: they would answer "done" and do nothing. */
+function diskFilesystem(directory: string, onAbort: () => void): NodeFS {
   const files = new NodeFS(directory)
   const init = files.init.bind(files)
   files.init = async (pg, given) => {
-    const made = await init(pg, given)
-    made.emscriptenOpts.preRun?.push((mod) => {
-      const { NODEFS } = mod as unknown as Emscripten
+    const { emscriptenOpts } = await init(pg, given)
+    const sync = (mod: unknown) => {
+      const { NODEFS } = mod as Emscripten
       NODEFS.stream_ops.fsync = ({ nfd }) =>
         NODEFS.tryFSOperation(() => {
           fsyncSync(nfd)
           return 0
         })
-    })
-    return made
+    }
+    return {
+      emscriptenOpts: { ...emscriptenOpts, onAbort, preRun: [...(emscriptenOpts.preRun ?? []), sync] },
+    }
   }
   return files
 }

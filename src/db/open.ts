@@ -50,7 +50,7 @@ export async function openDatabase(
   if (config.databaseUrl) return openPostgres(config, config.databaseUrl, log)
   // By import() so that a start with DATABASE_URL does not load an embedded one.
   const { openEmbedded } = await import('./embedded.ts')
-  return openEmbedded(config, parts.snapshot === undefined ? embeddedSnapshot() : parts.snapshot)
+  return openEmbedded(config, log, parts.snapshot === undefined ? embeddedSnapshot() : parts.snapshot)
 }
 
 /** Run from source there is none. */
