@@ -1,12 +1,13 @@
 /**
  * Fails when less than nine lines in ten of `src/` ran: `bun run test --coverage --coverage-reporter=lcov` first. A file
- * that no test loads is not in the report; it counts here, with nothing covered. `bun test` has a threshold of its own,
- * but it knows neither such files nor lines without functions.
+ * that no test loads is not in that report, nor in the threshold of `bun test`; here it counts, with nothing covered.
  */
 import { resolve } from 'node:path'
 import { Glob } from 'bun'
 
 const NEEDED_PERCENT = 90
+/** What runs in a process of its own in the tests too, or in the bundler: the report can't see it. */
+const OUT_OF_SIGHT = /^src\/(main\.ts|cli\/.*|.*\.macro\.ts)$/
 
 const root = resolve(import.meta.dir, '..')
 const loaded = readLcov(await Bun.file(`${root}/coverage/lcov.info`).text())
@@ -20,7 +21,7 @@ for (const path of [...new Glob('src/**/*.ts').scanSync({ cwd: root })].sort()) 
     covered += counts.covered
     continue
   }
-  const missed = await countStatements(path)
+  const missed = OUT_OF_SIGHT.test(path) ? 0 : await countStatements(path)
   lines += missed
   if (missed > 0) unloaded.push(`${path} (${missed} lines)`)
 }
