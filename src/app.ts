@@ -6,6 +6,7 @@ import { authRoutes } from './features/auth/routes.ts'
 import { keyRoutes } from './features/keys/routes.ts'
 import { oauthRoutes } from './features/oauth/routes.ts'
 import { protectedRoutes } from './features/protected/routes.ts'
+import { serviceAccountRoutes } from './features/service-accounts/routes.ts'
 import { sessionRoutes } from './features/sessions/routes.ts'
 import { signingRoutes } from './features/signing/routes.ts'
 import { userRoutes } from './features/users/routes.ts'
@@ -40,6 +41,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(authRoutes(context, guard))
     .use(sessionRoutes(context, guard))
     .use(keyRoutes(context, guard))
+    .use(serviceAccountRoutes(context, guard))
     .use(userRoutes(context, guard))
     .use(auditRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))

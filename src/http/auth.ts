@@ -21,8 +21,8 @@ const isAdmin = (principal: Principal): principal is AdminPrincipal =>
 /** The plugin that a feature's routes `use`: the request's state, and the macros. */
 export type Guard = ReturnType<typeof auth>
 
-/** What a route asks for: `true`, or the scopes that are all needed. */
-type Need = true | { scopes: readonly string[] }
+/** What a route asks for: `true`, or the scopes that are all needed, of everybody or of keys alone. */
+type Need = true | { scopes: readonly string[] } | { keyScopes: readonly string[] }
 
 /**
  * One macro a kind of principal: `user`, `key`, `anyone`, `admin`. A route that names one has `auth` of exactly that
@@ -32,15 +32,18 @@ export function auth(context: Context, limits: Limits) {
   const requires =
     <P extends Principal>(allow: (principal: Principal) => principal is P) =>
     (need: Need) => {
-      const scopes = need === true ? [] : need.scopes
+      const ofUsers = need !== true && 'scopes' in need ? need.scopes : []
+      const ofKeys = need !== true && 'keyScopes' in need ? need.keyScopes : ofUsers
       const authorise = async (request: Request, state: RequestState) => {
         state.principal ??= await authenticate(context, limits, request, state)
-        if (!allow(state.principal) || !scopes.every((scope) => covers(grantsOf(state), scope))) {
-          await deny(context, limits, state, allow, scopes)
+        const { principal } = state
+        const scopes = principal.kind === 'key' ? ofKeys : ofUsers
+        if (!allow(principal) || !scopes.every((scope) => covers(principal.grants, scope))) {
+          await deny(context, limits, state, principal, allow, scopes)
         }
       }
       return {
-        detail: { security: [{ bearer: [...scopes] }] },
+        detail: { security: [{ bearer: [...ofKeys] }] },
         // Elysia parses before it transforms, and transforms before it validates: each is the first to see some request.
         parse: async ({ request, state }: Seen) => {
           await authorise(request, state)
@@ -102,19 +105,18 @@ async function deny(
   context: Context,
   limits: Limits,
   state: RequestState,
+  principal: Principal,
   allow: (p: Principal) => boolean,
   scopes: readonly string[],
 ): Promise<never> {
   await limits.consume('other', state)
-  const { principal } = state
-  const missing = scopes.filter((scope) => !covers(grantsOf(state), scope))
+  const missing = scopes.filter((scope) => !covers(principal.grants, scope))
   await recordEvent(context.db, context, originOf(state), {
     action: 'access.denied',
     outcome: 'refused',
     details: { scopes: missing },
   })
-  if (principal && !allow(principal))
-    fail(allow === isAdmin && isUser(principal) ? 'forbidden' : 'wrong_credential_kind')
+  if (!allow(principal)) fail(allow === isAdmin && isUser(principal) ? 'forbidden' : 'wrong_credential_kind')
   fail('insufficient_scope', {
     detail: `Missing required scope: ${missing.join(' ')}`,
     headers: {
@@ -122,6 +124,3 @@ async function deny(
     },
   })
 }
-
-const grantsOf = (state: RequestState) =>
-  state.principal?.grants ?? { everything: false, reserved: false, scopes: [] }

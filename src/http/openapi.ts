@@ -28,6 +28,7 @@ const INFO = {
   tags: [
     { name: 'Users and sessions', description: 'Sign-up, login, refresh, logout' },
     { name: 'API keys', description: 'Keys with scopes for services' },
+    { name: 'Service accounts', description: "Owners of a service's keys, which outlive their maker" },
     { name: 'Administration', description: 'Users and the audit trail' },
     { name: 'OAuth', description: 'Standard doors for standard clients' },
     { name: 'Examples', description: 'Protected routes to copy' },

@@ -6,6 +6,17 @@ export const nullable = <S extends TSchema>(schema: S, description?: string) =>
 
 export const Id = Type.String({ format: 'uuid' })
 export const Instant = Type.String({ format: 'date-time' })
+
+/** Text that people read: no control characters, no halves of characters. */
+export const READABLE =
+  '^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
+/** Lines of text: tabs and line breaks too. */
+const READABLE_LINES =
+  '^(?:[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
+
+export const Name = Type.String({ minLength: 1, maxLength: 100, pattern: READABLE })
+export const Description = Type.String({ maxLength: 500, pattern: READABLE_LINES })
+
 /** Answers name scopes as a list. */
 export const ScopeList = Type.Array(Type.String())
 

@@ -3,6 +3,7 @@ import type { Database, Transaction } from '../../db/open.ts'
 import { pageOf, readCursor } from '../../lib/cursor.ts'
 import { failField } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
+import { parseInstant } from '../../lib/time.ts'
 import type { EvictionKind } from '../verify/cache.ts'
 import type { Principal } from '../verify/principal.ts'
 import { insertAuditEvent, listAuditEvents } from './queries.ts'
@@ -135,6 +136,5 @@ export async function listEvents(context: Context, query: AuditQuery) {
 
 function readInstant(path: string, text: string | undefined): Date | null {
   if (text === undefined) return null
-  const at = new Date(text)
-  return Number.isNaN(at.getTime()) ? failField(path, 'Must be a time in ISO 8601') : at
+  return parseInstant(text) ?? failField(path, 'Must be a time in RFC 3339, up to the year 9999')
 }

@@ -1,12 +1,7 @@
 import { Type } from '@sinclair/typebox'
-import { Id, Instant, nullable, ScopeInput, ScopeList } from '../../lib/model.ts'
+import { Id, Instant, Name, nullable, READABLE, ScopeInput, ScopeList } from '../../lib/model.ts'
 
 const MAX_EXPIRE_DAYS = 36_500
-
-/** Text that people read: no control characters, no halves of characters. */
-const READABLE = '^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
-
-const Name = Type.String({ minLength: 1, maxLength: 100, pattern: READABLE })
 
 export const NewKey = Type.Object(
   {
@@ -14,6 +9,7 @@ export const NewKey = Type.Object(
     scopes: Type.Optional(ScopeInput),
     expires_in_days: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_EXPIRE_DAYS })),
     expires_at: Type.Optional(Instant),
+    service_account_id: Type.Optional(Id),
   },
   { $id: 'NewKey', additionalProperties: false },
 )
@@ -58,5 +54,10 @@ export const RevokeQuery = Type.Object(
     reason: Type.Optional(Type.String({ maxLength: 500, pattern: READABLE })),
     created: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])),
   },
+  { additionalProperties: false },
+)
+
+export const KeyQuery = Type.Object(
+  { service_account_id: Type.Optional(Type.String({ maxLength: 64 })) },
   { additionalProperties: false },
 )

@@ -4,7 +4,7 @@ import type { Guard } from '../../http/auth.ts'
 import { originOf, type RequestState } from '../../http/request-state.ts'
 import { KEYS_READ, KEYS_WRITE } from '../../lib/scopes.ts'
 import type { Principal } from '../verify/principal.ts'
-import { CreatedKey, KeyEnded, KeyList, NewKey, RevokeQuery } from './model.ts'
+import { CreatedKey, KeyEnded, KeyList, KeyQuery, NewKey, RevokeQuery } from './model.ts'
 import {
   createKey,
   listOwnKeys,
@@ -20,7 +20,8 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     const { row, key } = await createKey(context, originOf(state), caller, input)
     return { ...presentKey(row), key }
   }
-  const list = async (caller: Principal) => (await listOwnKeys(context, caller)).map(presentKey)
+  const list = async (caller: Principal, query: { service_account_id?: string }) =>
+    (await listOwnKeys(context, caller, query.service_account_id)).map(presentKey)
   const revoke = async (
     caller: Principal,
     state: RequestState,
@@ -34,7 +35,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     return { message: 'API key revoked successfully', key_id: id }
   }
   const creates = { anyone: { scopes: [KEYS_WRITE] }, body: NewKey, response: { 201: CreatedKey } }
-  const lists = { anyone: { scopes: [KEYS_READ] }, response: { 200: KeyList } }
+  const lists = { anyone: { scopes: [KEYS_READ] }, query: KeyQuery, response: { 200: KeyList } }
   const revokes = { anyone: { scopes: [KEYS_WRITE] }, query: RevokeQuery, response: { 200: KeyEnded } }
 
   return new Elysia({ prefix: '/keys', tags: ['API keys'] })
@@ -47,11 +48,11 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       ...creates,
       detail: { operationId: 'postKey', summary: 'Make an API key (same as /keys/create)' },
     })
-    .get('/list', ({ auth }) => list(auth), {
+    .get('/list', ({ auth, query }) => list(auth, query), {
       ...lists,
       detail: { operationId: 'listKeys', summary: "The caller's API keys, newest first" },
     })
-    .get('/', ({ auth }) => list(auth), {
+    .get('/', ({ auth, query }) => list(auth, query), {
       ...lists,
       detail: { operationId: 'getKeys', summary: "The caller's API keys (same as /keys/list)" },
     })

@@ -6,6 +6,8 @@ import { covers, parseScopes } from '../../lib/scopes.ts'
 import { DAY_MS, parseInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import { type Origin, type RecordEvent, recordChange } from '../audit/service.ts'
+import { findAccount, requireManagedAccount } from '../service-accounts/service.ts'
+import { requireGrants } from '../verify/grants.ts'
 import type { Principal } from '../verify/principal.ts'
 import {
   countLiveKeysLocked,
@@ -25,6 +27,7 @@ export type NewKey = {
   scopes?: string | string[]
   expires_in_days?: number
   expires_at?: string
+  service_account_id?: string
 }
 
 /** What may be shown of a key; the key itself is shown once, by `createKey`. */
@@ -65,7 +68,7 @@ export async function createKey(context: Context, origin: Origin, caller: Princi
   if ('fault' in scopes) failField('/scopes', scopes.fault)
   requireGrants(caller, scopes)
   const expiresAt = chooseExpiry(context, caller, input)
-  const owner = ownerOf(caller)
+  const owner = await chooseOwner(context, caller, input.service_account_id, scopes)
   const secret = makeApiKey(context.config.apiKeyPrefix)
   const id = newId()
   const row = await recordChange(context, origin, async (tx, record) => {
@@ -92,9 +95,18 @@ export async function createKey(context: Context, origin: Origin, caller: Princi
   return { row, key: secret }
 }
 
-/** The keys that the caller may see, newest first. */
-export async function listOwnKeys(context: Context, caller: Principal): Promise<KeyWithSecrets[]> {
-  const keys = await listKeys(context.db, ownerOf(caller))
+/**
+ * The keys of the caller, or of a service account that the caller manages, newest first.
+ * @throws Problem not_found for another's service account
+ */
+export async function listOwnKeys(
+  context: Context,
+  caller: Principal,
+  serviceAccountId?: string,
+): Promise<KeyWithSecrets[]> {
+  const owner =
+    serviceAccountId === undefined ? ownerOf(caller) : await accountOwner(context, caller, serviceAccountId)
+  const keys = await listKeys(context.db, owner)
   return keys.filter((key) => isWithinReach(caller, key))
 }
 
@@ -132,8 +144,9 @@ export async function removeKey(
   id: string,
 ): Promise<void> {
   const key = await requireKey(context, caller, id)
-  if (key.userId !== caller.userId)
+  if (key.userId !== null && key.userId !== caller.userId) {
     fail('forbidden', { detail: "Another user's key can be revoked, not deleted." })
+  }
   await recordChange(context, origin, async (tx, record) => {
     await deleteKey(tx, key.id)
     await record({
@@ -167,9 +180,39 @@ async function requireKey(context: Context, caller: Principal, id: string): Prom
     fail('forbidden', { detail: 'A key does not manage itself.' })
   const key = isId(id) ? await findKey(context.db, id) : null
   if (!key) fail('not_found')
-  const isAdmin = caller.kind === 'user' && caller.role === 'admin'
-  if (!isAdmin && !(isOwnedBy(key, ownerOf(caller)) && isWithinReach(caller, key))) fail('not_found')
+  if (caller.kind === 'user' && caller.role === 'admin') return key
+  if (isOwnedBy(key, ownerOf(caller)) && isWithinReach(caller, key)) return key
+  if (caller.kind === 'key' || key.serviceAccountId === null) fail('not_found')
+  await requireManagedAccount(context, caller, key.serviceAccountId)
   return key
+}
+
+/** Who the new key belongs to: its maker's owner, or a service account whose ceiling covers what it will hold. */
+async function chooseOwner(
+  context: Context,
+  caller: Principal,
+  serviceAccountId: string | undefined,
+  scopes: readonly string[],
+): Promise<KeyOwner> {
+  if (serviceAccountId === undefined) return ownerOf(caller)
+  const owner = await accountOwner(context, caller, serviceAccountId)
+  const beyond = scopes.find((scope) => !owner.scopes.includes(scope))
+  if (beyond !== undefined) {
+    fail('insufficient_scope', { detail: `The service account does not hold the scope: ${beyond}` })
+  }
+  return owner
+}
+
+/** A key manages the keys of its own owner alone; a user those of every service account that they manage. */
+async function accountOwner(
+  context: Context,
+  caller: Principal,
+  id: string,
+): Promise<KeyOwner & { scopes: string[] }> {
+  if (caller.kind === 'key' && caller.owner.id !== id) fail('not_found')
+  const account =
+    caller.kind === 'key' ? await findAccount(context, id) : await requireManagedAccount(context, caller, id)
+  return { type: 'service_account', id: account.id, scopes: account.scopes }
 }
 
 /** A managing key reaches only keys whose scopes and expiry lie within its own. */
@@ -178,15 +221,6 @@ function isWithinReach(caller: Principal, key: KeyWithSecrets): boolean {
   return (
     key.scopes.every((scope) => covers(caller.grants, scope)) && !outlives(key.expiresAt, caller.expiresAt)
   )
-}
-
-function requireGrants(caller: Principal, scopes: readonly string[]): void {
-  const beyond = scopes.find((scope) => !covers(caller.grants, scope))
-  if (beyond === undefined) return
-  const headers = {
-    'WWW-Authenticate': `Bearer realm="latchkey", error="insufficient_scope", scope="${beyond}"`,
-  }
-  fail('insufficient_scope', { detail: `You cannot grant a scope that you do not hold: ${beyond}`, headers })
 }
 
 /** When the new key ends: as asked, else the default, else with the key that makes it. */

@@ -1,0 +1,63 @@
+import { and, desc, eq, lt } from 'drizzle-orm'
+import type { Database, Transaction } from '../../db/open.ts'
+import { serviceAccounts } from '../../db/schema.ts'
+
+export type ServiceAccountRow = typeof serviceAccounts.$inferSelect
+
+export async function insertServiceAccount(
+  tx: Transaction,
+  account: typeof serviceAccounts.$inferInsert,
+): Promise<ServiceAccountRow> {
+  const [row] = await tx.insert(serviceAccounts).values(account).returning()
+  if (!row) throw new Error('An insert returned no row')
+  return row
+}
+
+export async function findServiceAccount(
+  db: Database | Transaction,
+  id: string,
+): Promise<ServiceAccountRow | null> {
+  const [row] = await db.select().from(serviceAccounts).where(eq(serviceAccounts.id, id))
+  return row ?? null
+}
+
+export async function lockServiceAccount(tx: Transaction, id: string): Promise<ServiceAccountRow | null> {
+  const [row] = await tx.select().from(serviceAccounts).where(eq(serviceAccounts.id, id)).for('update')
+  return row ?? null
+}
+
+/** Newest first, after the account `after`; those of one maker, or all. */
+export function listServiceAccounts(
+  db: Database,
+  { maker, limit, after }: { maker: string | null; limit: number; after: string | null },
+): Promise<ServiceAccountRow[]> {
+  return db
+    .select()
+    .from(serviceAccounts)
+    .where(
+      and(
+        maker === null ? undefined : eq(serviceAccounts.createdBy, maker),
+        after === null ? undefined : lt(serviceAccounts.id, after),
+      ),
+    )
+    .orderBy(desc(serviceAccounts.id))
+    .limit(limit)
+}
+
+export type ServiceAccountChange = Partial<
+  Pick<ServiceAccountRow, 'name' | 'description' | 'scopes' | 'isActive'>
+>
+
+export async function updateServiceAccount(
+  tx: Transaction,
+  id: string,
+  change: ServiceAccountChange,
+): Promise<ServiceAccountRow> {
+  const [row] = await tx.update(serviceAccounts).set(change).where(eq(serviceAccounts.id, id)).returning()
+  if (!row) throw new Error('A locked service account is gone')
+  return row
+}
+
+export async function deleteServiceAccount(tx: Transaction, id: string): Promise<void> {
+  await tx.delete(serviceAccounts).where(eq(serviceAccounts.id, id))
+}

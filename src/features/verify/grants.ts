@@ -1,0 +1,16 @@
+import { fail } from '../../lib/errors.ts'
+import { covers } from '../../lib/scopes.ts'
+import type { Principal } from './principal.ts'
+
+/**
+ * Nobody hands out what they don't have.
+ * @throws Problem insufficient_scope, naming the first scope that the caller could not grant now
+ */
+export function requireGrants(caller: Principal, scopes: readonly string[]): void {
+  const beyond = scopes.find((scope) => !covers(caller.grants, scope))
+  if (beyond === undefined) return
+  fail('insufficient_scope', {
+    detail: `You cannot grant a scope that you do not hold: ${beyond}`,
+    headers: { 'WWW-Authenticate': `Bearer realm="latchkey", error="insufficient_scope", scope="${beyond}"` },
+  })
+}
