@@ -4,7 +4,7 @@ import type { Context } from './context.ts'
 import { auditRoutes } from './features/audit/routes.ts'
 import { authRoutes } from './features/auth/routes.ts'
 import { keyRoutes } from './features/keys/routes.ts'
-import { oauthRoutes } from './features/oauth/routes.ts'
+import { metadataRoute, oauthRoutes } from './features/oauth/routes.ts'
 import { protectedRoutes } from './features/protected/routes.ts'
 import { serviceAccountRoutes } from './features/service-accounts/routes.ts'
 import { sessionRoutes } from './features/sessions/routes.ts'
@@ -46,6 +46,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(auditRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
+    .use(metadataRoute(context))
 
   const document = once(() =>
     openApiDocument(new Elysia().use(unlimited).use(limited), context.config.publicUrl),

@@ -3,6 +3,7 @@ import type { Context } from '../context.ts'
 import type { OpenDatabase } from '../db/open.ts'
 import { createPasswordHasher } from '../features/auth/passwords.ts'
 import { openSigningRing } from '../features/signing/service.ts'
+import { startSweeping } from '../features/sweep/service.ts'
 import { createCredentialCache } from '../features/verify/cache.ts'
 import { startHeartbeat } from '../features/verify/heartbeat.ts'
 import { deriveKeys } from '../lib/derived-keys.ts'
@@ -31,6 +32,12 @@ export async function assembleContext(
   const cache = createCredentialCache(clock, database.kind === 'postgres')
   const passwords = createPasswordHasher(config)
   const context: Context = { config, db, clock, log, cache, keys, signing, passwords }
-  const stop = caching ? await startHeartbeat(database, cache, signing, log) : async () => {}
+  if (!caching) return { context, stop: async () => {} }
+  const stopHeartbeat = await startHeartbeat(database, cache, signing, log)
+  const stopSweeping = startSweeping(context, { vacuums: database.kind === 'embedded' })
+  const stop = async () => {
+    stopSweeping()
+    await stopHeartbeat()
+  }
   return { context, stop }
 }

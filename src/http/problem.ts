@@ -46,6 +46,8 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   unsupported_grant_type: ['unsupported_grant_type'],
   invalid_client: ['invalid_client'],
   invalid_scope: ['invalid_scope'],
+  insufficient_scope: ['insufficient_scope'],
+  unsupported_token_type: ['unsupported_token_type'],
 }
 
 const CHALLENGE = 'Bearer realm="latchkey"'

@@ -5,10 +5,10 @@ import { isId, newId } from '../../lib/ids.ts'
 import { covers, parseScopes } from '../../lib/scopes.ts'
 import { DAY_MS, parseInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
-import { type Origin, type RecordEvent, recordChange } from '../audit/service.ts'
+import { actorOf, type Origin, type RecordEvent, recordChange } from '../audit/service.ts'
 import { findAccount, requireManagedAccount } from '../service-accounts/service.ts'
 import { requireGrants } from '../verify/grants.ts'
-import type { Principal } from '../verify/principal.ts'
+import type { KeyPrincipal, Principal } from '../verify/principal.ts'
 import {
   countLiveKeysLocked,
   deleteKey,
@@ -154,6 +154,17 @@ export async function removeKey(
       target: { type: 'key', id: key.id },
       details: { name: key.name, owner: { type: 'user', id: key.userId } },
     })
+  })
+}
+
+/** Ends a key that somebody holds: whoever found it may end it. */
+export async function revokePresentedKey(context: Context, origin: Origin, key: KeyPrincipal): Promise<void> {
+  const by = { ...origin, actor: actorOf(key) }
+  await recordChange(context, by, async (tx, record) => {
+    const reason = 'revoked_by_holder'
+    for (const { id } of await updateRevoked(tx, [key.keyId], new Date(context.clock()), reason)) {
+      await record({ action: 'key.revoked', target: { type: 'key', id }, details: { reason } })
+    }
   })
 }
 

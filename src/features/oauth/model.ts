@@ -1,28 +1,61 @@
 import { Type } from '@sinclair/typebox'
 
 const value = Type.String({ maxLength: 8192 })
+const client = {
+  client_id: Type.Optional(value),
+  client_secret: Type.Optional(value),
+}
 
-/** RFC 6749, sections 4.3.2 and 6. Unknown parameters are ignored (section 3.2). */
+/** RFC 6749, sections 4.3.2, 4.4.2 and 6. Unknown parameters are ignored (section 3.2). */
 export const TokenForm = Type.Object(
   {
-    grant_type: Type.String({ maxLength: 64, examples: ['password', 'refresh_token'] }),
+    grant_type: Type.String({
+      maxLength: 64,
+      examples: ['client_credentials', 'password', 'refresh_token'],
+    }),
     username: Type.Optional(value),
     password: Type.Optional(value),
-    refresh_token: Type.Optional(Type.String({ maxLength: 4096 })),
+    refresh_token: Type.Optional(value),
     scope: Type.Optional(value),
-    client_id: Type.Optional(value),
-    client_secret: Type.Optional(value),
+    ...client,
   },
   { $id: 'TokenForm', additionalProperties: true },
 )
 
+/** RFC 6749, section 5.1; no refresh token for a service account (section 4.4.3). */
 export const OAuthTokens = Type.Object(
   {
     access_token: Type.String(),
     token_type: Type.Literal('bearer'),
     expires_in: Type.Integer({ description: 'Seconds' }),
-    refresh_token: Type.String(),
+    refresh_token: Type.Optional(Type.String()),
     scope: Type.String(),
   },
   { $id: 'OAuthTokens' },
+)
+
+/** RFC 7662, section 2.1, and RFC 7009, section 2.1. A token of any length is at worst unknown. */
+export const TokenOfForm = Type.Object(
+  { token: Type.String(), token_type_hint: Type.Optional(value), ...client },
+  { $id: 'TokenOfForm', additionalProperties: true },
+)
+
+/** RFC 7662, section 2.2; `active: false` says nothing more. */
+export const Introspection = Type.Object(
+  {
+    active: Type.Boolean(),
+    scope: Type.Optional(Type.String()),
+    client_id: Type.Optional(Type.String()),
+    username: Type.Optional(Type.String()),
+    token_type: Type.Optional(Type.String()),
+    exp: Type.Optional(Type.Integer()),
+    iat: Type.Optional(Type.Integer()),
+    sub: Type.Optional(Type.String()),
+    aud: Type.Optional(Type.String()),
+    iss: Type.Optional(Type.String()),
+    jti: Type.Optional(Type.String()),
+    role: Type.Optional(Type.String()),
+    key_id: Type.Optional(Type.String()),
+  },
+  { $id: 'Introspection' },
 )

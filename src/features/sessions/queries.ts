@@ -121,6 +121,11 @@ export async function rotateSession(
   return row ?? null
 }
 
+export async function isActiveUser(db: Database, userId: string): Promise<boolean> {
+  const [user] = await db.select({ isActive: users.isActive }).from(users).where(eq(users.id, userId))
+  return user?.isActive ?? false
+}
+
 export async function findSession(db: Database, id: string): Promise<SessionRow | null> {
   const [session] = await db.select().from(sessions).where(eq(sessions.id, id))
   return session ?? null

@@ -13,6 +13,7 @@ import {
   endSessions,
   findSession,
   insertSession,
+  isActiveUser,
   listLiveSessions,
   lockSession,
   lockSessionUser,
@@ -122,6 +123,19 @@ export async function endOwnSession(
 export async function endSessionOfToken(context: Context, origin: Origin, token: string): Promise<void> {
   const claims = readRefreshToken(context.keys.refresh, token)
   if (claims) await endSession(context, origin, claims.sessionId, 'logout', claims)
+}
+
+/** Whose refresh token this is, if it is the one that would be traded next; null for any other. */
+export async function findCurrentRefresh(
+  context: Context,
+  token: string,
+): Promise<{ userId: string; expiresAt: Date } | null> {
+  const claims = readRefreshToken(context.keys.refresh, token)
+  const session = claims ? await findSession(context.db, claims.sessionId) : null
+  if (!claims || !session || !isLiveFor(session, claims, context.clock())) return null
+  if (session.generation !== claims.generation || !(await isActiveUser(context.db, session.userId)))
+    return null
+  return { userId: session.userId, expiresAt: session.idleExpiresAt }
 }
 
 /** Ends the session of an access token; whatever is no live access token of a user changes nothing. */

@@ -42,6 +42,7 @@ export function judgeSecret(
     name: key.name,
     owner: owner.shown,
     expiresAt: key.expiresAt,
+    secretExpiresAt: expiresAtMs === Infinity ? null : new Date(expiresAtMs),
     scopes,
     grants: ceilingOfList(scopes),
   }

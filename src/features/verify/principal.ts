@@ -24,6 +24,8 @@ export type KeyPrincipal = {
   owner: UserOwner | ServiceAccountOwner
   /** The key's own end; null: none. */
   expiresAt: Date | null
+  /** The end of the secret that was shown: the key's, or that of a rotation's overlap; null: none. */
+  secretExpiresAt: Date | null
   /** What is written on the key and lies within its owner's ceiling now. */
   scopes: readonly string[]
   grants: Ceiling

@@ -1,0 +1,55 @@
+import { inArray, lt, or, type SQL, sql } from 'drizzle-orm'
+import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import type { Database } from '../../db/open.ts'
+import { auditEvents, loginAttempts, passwordResets, sessions } from '../../db/schema.ts'
+
+/** Rows a transaction: no sweep holds locks for long. */
+const STEP = 1000
+
+/** The times before which a row of each table is of no more use. */
+export type Horizons = { sessions: Date; attempts: Date; resets: Date; audit: Date }
+
+type Sweep = { table: PgTable; id: PgColumn; isOutdated: SQL | undefined }
+
+/**
+ * Deletes what is of no more use, a step at a time. Where another instance is at it, it is left to that one.
+ * @returns how many rows went
+ */
+export async function deleteOutdated(db: Database, before: Horizons): Promise<number> {
+  const endedAt = [sessions.expiresAt, sessions.idleExpiresAt, sessions.endedAt]
+  const sweeps: Sweep[] = [
+    { table: sessions, id: sessions.id, isOutdated: or(...endedAt.map((end) => lt(end, before.sessions))) },
+    {
+      table: loginAttempts,
+      id: loginAttempts.emailHmac,
+      isOutdated: lt(loginAttempts.windowStartedAt, before.attempts),
+    },
+    { table: passwordResets, id: passwordResets.id, isOutdated: lt(passwordResets.expiresAt, before.resets) },
+    { table: auditEvents, id: auditEvents.id, isOutdated: lt(auditEvents.at, before.audit) },
+  ]
+  let total = 0
+  for (const sweep of sweeps) {
+    let deleted = STEP
+    while (deleted === STEP) {
+      deleted = await deleteStep(db, sweep)
+      total += deleted
+    }
+  }
+  return total
+}
+
+function deleteStep(db: Database, { table, id, isOutdated }: Sweep): Promise<number> {
+  return db.transaction(async (tx) => {
+    const [lock] = await tx
+      .select({ isOurs: sql<boolean>`pg_try_advisory_xact_lock(hashtextextended('latchkey.sweep', 0))` })
+      .from(sql`(SELECT 1) AS one`)
+    if (!lock?.isOurs) return 0
+    const step = tx.select({ id }).from(table).where(isOutdated).limit(STEP)
+    return (await tx.delete(table).where(inArray(id, step)).returning({ id })).length
+  })
+}
+
+/** Gives the room of deleted rows back; only the embedded database, which does not do it by itself, needs it. */
+export async function vacuum(db: Database): Promise<void> {
+  await db.execute(sql`VACUUM`)
+}
