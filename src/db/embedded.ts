@@ -48,9 +48,11 @@ export async function openEmbedded(
 
   // PGlite takes one query or transaction after the other, however many wait; so the wait ends, as with a pool.
   const gate = createGate(1)
+  let isClosed = false
   const lease = async <T>(work: (pg: Members) => Promise<T>): Promise<T> => {
     await gate.enter()
     try {
+      if (isClosed) throw databaseError('EMBEDDED_DOWN', 'the embedded database is closed')
       if (engine.isDown()) await restart()
       return await work(engine.pg)
     } catch (error) {
@@ -78,14 +80,16 @@ export async function openEmbedded(
       listening.add(entry)
       return async () => {
         listening.delete(entry)
-        if (!engine.isDown() && engine.pg.ready) await entry.stop()
+        if (!isClosed && !engine.isDown()) await entry.stop()
       }
     },
     notify: async (channel, payload) => {
       await gated.query('SELECT pg_notify($1, $2)', [channel, payload])
     },
     close: async () => {
-      if (!engine.isDown() && engine.pg.ready) await engine.pg.close()
+      if (isClosed) return
+      isClosed = true
+      if (!engine.isDown()) await engine.pg.close()
       home.unlock()
     },
   }

@@ -42,7 +42,7 @@ export async function startListening(
       onclose: () => cut.resolve(),
     })
     try {
-      await sql.unsafe(`LISTEN "${channel.replaceAll('"', '""')}"`)
+      await sql.unsafe(`LISTEN "${channel}"`)
     } catch (error) {
       void sql.end({ timeout: 0 })
       throw error

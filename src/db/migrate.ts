@@ -16,8 +16,6 @@ export type MigrationState = { known: number; pending: number; unknown: number }
 const MIGRATIONS = readMigrations()
 /** Any number that nobody else takes: "latchkey" in ASCII. */
 const LOCK = 7809651199139603833n
-const LOCK_WAIT_SECONDS = 60
-
 /** The journal, in the columns of drizzle's own. */
 const journal = schema.latchkey.table('migrations', {
   id: serial('id').primaryKey(),
@@ -27,33 +25,39 @@ const journal = schema.latchkey.table('migrations', {
 
 /**
  * Runs every pending migration, each in a transaction of its own, under an advisory lock on a direct connection; ten
- * may call it at once. Needs no more than the right to create a schema, and none when nothing is pending.
- * @throws Error with one sentence when another process holds the lock for a minute, or a migration fails
+ * may call it at once. Needs the right to create a schema, unless an operator made `latchkey` for this role.
+ * @throws Error with one sentence when another process holds the lock for too long
  */
-export async function migrate(config: DatabaseConfig, database: OpenDatabase): Promise<MigrationState> {
+export async function migrate(
+  config: DatabaseConfig,
+  database: OpenDatabase,
+  { lockWaitSeconds = 60 } = {},
+): Promise<MigrationState> {
   const before = await readMigrationState(database)
   if (before.pending === 0) return before
-  if (database.kind === 'embedded') {
-    await runPending(database.db)
-    return readMigrationState(database)
-  }
+  if (database.kind === 'embedded') await runPending(database.db)
+  else await runPendingAlone(config, lockWaitSeconds)
+  return readMigrationState(database)
+}
+
+async function runPendingAlone(config: DatabaseConfig, lockWaitSeconds: number): Promise<void> {
   const client = connectDirectly(config)
   try {
     const db = drizzle(client, { schema })
     await db.execute(sql`SET statement_timeout = 0`)
-    await db.execute(sql.raw(`SET lock_timeout = '${LOCK_WAIT_SECONDS}s'`))
+    // Holds for the lock of a table, too: nobody else's queries queue for long behind a migration that waits.
+    await db.execute(sql.raw(`SET lock_timeout = '${lockWaitSeconds}s'`))
     await db.execute(sql`SELECT pg_advisory_lock(${LOCK.toString()}::bigint)`).catch((error) => {
-      throw errorCode(error) === '55P03' ? new Error(LOCKED, { cause: error }) : error
+      if (errorCode(error) !== '55P03') throw error
+      const message = `another process has been migrating this database for ${lockWaitSeconds} seconds`
+      throw new Error(`${message}; try again when it is done`, { cause: error })
     })
     await runPending(db)
   } finally {
     // Ends the session, and the lock with it.
     await client.end({ timeout: 1 })
   }
-  return readMigrationState(database)
 }
-
-const LOCKED = `another process has been migrating this database for ${LOCK_WAIT_SECONDS} seconds; try again when it is done`
 
 /** Reads the journal and changes nothing. */
 export async function readMigrationState(database: OpenDatabase): Promise<MigrationState> {

@@ -16,7 +16,7 @@ export type Listener = { message(payload: string): void; gap(): void }
 export type OpenDatabase = {
   kind: 'postgres' | 'embedded'
   db: Database
-  /** LISTENs on a line of its own and stays on it over reconnections; resolves once the first LISTEN is in force. */
+  /** LISTENs to a channel, named by letters and `_`, on a line of its own and stays on it over reconnections; resolves once the first LISTEN is in force. */
   listen(channel: string, listener: Listener): Promise<() => Promise<void>>
   /** Sends NOTIFY through the pool. */
   notify(channel: string, payload: string): Promise<void>

@@ -1,0 +1,60 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import manifest from '../../package.json'
+import { makeSnapshot } from '../../src/db/embedded-engine.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { type DatabaseConfig, type OpenDatabase, openDatabase } from '../../src/db/open.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { createDatabase, databaseConfig, hasVersion, type PostgresVersion } from './postgres.ts'
+
+/** An open database of a test's own. `end` closes and removes it. */
+export type Opened = { config: DatabaseConfig; database: OpenDatabase; end(): Promise<void> }
+
+/** A kind of database that Latchkey runs on. */
+export type Target = {
+  name: string
+  isHere: boolean
+  open(options?: { migrated?: boolean }): Promise<Opened>
+}
+
+const postgres = (version: PostgresVersion): Target => ({
+  name: `PostgreSQL ${version}`,
+  isHere: hasVersion(version),
+  open: async ({ migrated = true } = {}) => {
+    const { url, drop } = await createDatabase({ version, migrated })
+    const config = databaseConfig(url)
+    const database = await openDatabase(config, silentLog)
+    const end = async () => {
+      await database.close()
+      await drop()
+    }
+    return { config, database, end }
+  },
+})
+
+const embedded: Target = {
+  name: 'embedded',
+  isHere: true,
+  open: async ({ migrated = true } = {}) => {
+    const directory = mkdtempSync(join(tmpdir(), 'latchkey-embedded-'))
+    const config = databaseConfig(null, directory)
+    const database = await openDatabase(config, silentLog, { snapshot: await embeddedSnapshot() })
+    if (migrated) await migrate(config, database)
+    const end = async () => {
+      await database.close()
+      rmSync(directory, { recursive: true, force: true })
+    }
+    return { config, database, end }
+  },
+}
+
+/** Every database that the one code has to work on. */
+export const targets: readonly Target[] = [embedded, postgres(18), postgres(14)]
+
+/** What an embedded database starts from; made once a machine and version, which takes some seconds. */
+export async function embeddedSnapshot(): Promise<Blob> {
+  const path = `${import.meta.dir}/../../node_modules/.cache/latchkey/pglite-${manifest.dependencies['@electric-sql/pglite']}.tar.gz`
+  if (!existsSync(path)) await Bun.write(path, await makeSnapshot())
+  return Bun.file(path)
+}

@@ -1,0 +1,91 @@
+import { randomBytes } from 'node:crypto'
+import type { Database } from '../../src/db/open.ts'
+import {
+  apiKeySecrets,
+  apiKeys,
+  auditEvents,
+  loginAttempts,
+  passwordResets,
+  serviceAccounts,
+  sessions,
+  signingKeys,
+  users,
+} from '../../src/db/schema.ts'
+
+const now = () => new Date()
+const id = () => Bun.randomUUIDv7()
+const bytes = (length: number) => new Uint8Array(randomBytes(length))
+
+/** Valid rows, one function a table; each is new in every unique column. */
+export const rows = {
+  user: () => ({ id: id(), email: `${id()}@example.com`, createdAt: now() }),
+  serviceAccount: () => ({ id: id(), name: 'builder', scopes: ['read'], createdAt: now() }),
+  apiKey: (userId: string) => ({ id: id(), userId, scopes: ['read'], createdAt: now() }),
+  secret: (keyId: string) => ({ id: id(), keyId, hash: bytes(32), start: 'sk_AbCdEfGh', createdAt: now() }),
+  session: (userId: string) => ({
+    id: id(),
+    userId,
+    salt: bytes(16),
+    createdAt: now(),
+    rotatedAt: now(),
+    idleExpiresAt: now(),
+    expiresAt: now(),
+  }),
+  signingKey: () => ({
+    id: id(),
+    algorithm: 'ES256' as const,
+    publicJwk: { kty: 'EC' },
+    privateKey: bytes(64),
+    createdAt: now(),
+    signsFrom: now(),
+  }),
+  auditEvent: () => ({
+    id: id(),
+    at: now(),
+    action: 'user.signup',
+    outcome: 'success' as const,
+    actorType: 'anonymous' as const,
+    details: {},
+  }),
+  loginAttempt: () => ({ emailHmac: bytes(32), attempts: 1, windowStartedAt: now() }),
+  passwordReset: (userId: string) => ({
+    id: id(),
+    userId,
+    hash: bytes(32),
+    createdAt: now(),
+    expiresAt: now(),
+  }),
+}
+
+/** One row in each table, belonging together: the identifiers that a test needs. */
+export async function insertOneOfEach(db: Database) {
+  const user = rows.user()
+  const serviceAccount = rows.serviceAccount()
+  const apiKey = rows.apiKey(user.id)
+  const secret = rows.secret(apiKey.id)
+  const session = rows.session(user.id)
+  const signingKey = rows.signingKey()
+  const auditEvent = rows.auditEvent()
+  const loginAttempt = rows.loginAttempt()
+  const passwordReset = rows.passwordReset(user.id)
+  await db.insert(users).values(user)
+  await db.insert(serviceAccounts).values(serviceAccount)
+  await db.insert(apiKeys).values(apiKey)
+  await db.insert(apiKeySecrets).values(secret)
+  await db.insert(sessions).values(session)
+  await db.insert(signingKeys).values(signingKey)
+  await db.insert(auditEvents).values(auditEvent)
+  await db.insert(loginAttempts).values(loginAttempt)
+  await db.insert(passwordResets).values(passwordReset)
+  return {
+    user,
+    serviceAccount,
+    apiKey,
+    secret,
+    session,
+    signingKey,
+    auditEvent,
+    loginAttempt,
+    passwordReset,
+  }
+}
