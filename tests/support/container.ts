@@ -8,7 +8,9 @@ const root = resolve(import.meta.dir, '../..')
 /** Why no image can be built on this machine; null: one can. */
 export function whyNoContainers(): string | null {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'needs root on Linux'
-  return Bun.which('buildah') ? null : 'needs buildah: apt-get install buildah'
+  if (!Bun.which('buildah')) return 'needs buildah: apt-get install buildah'
+  const mayMount = Bun.spawnSync(['unshare', '--mount', 'mount', '-t', 'tmpfs', 'none', '/mnt']).success
+  return mayMount ? null : 'needs the right to mount: in a container, a privileged one'
 }
 
 /** Images and containers in a directory of their own, without a container engine and without a registry. */
