@@ -8,6 +8,7 @@ import {
   integer,
   jsonb,
   pgSchema,
+  primaryKey,
   text,
   timestamp,
   uniqueIndex,
@@ -85,12 +86,31 @@ export const apiKeys = latchkey.table(
     expiresAt: time('expires_at'),
     revokedAt: time('revoked_at'),
     revokedReason: text('revoked_reason'),
+    description: text('description'),
+    /** The caller's own name for whom it belongs to. */
+    externalId: text('external_id'),
+    metadata: jsonb('metadata').$type<Record<string, unknown>>(),
+    /** At most so many uses in each window; both or neither. */
+    rateLimit: integer('rate_limit'),
+    rateWindowSeconds: integer('rate_window_seconds'),
+    /** CIDRs that it may be used from; null: anywhere. */
+    allowedIps: text('allowed_ips').array(),
   },
   (t) => [
     index('api_keys_user_id_idx').on(t.userId, t.createdAt),
     index('api_keys_service_account_id_idx').on(t.serviceAccountId, t.createdAt),
     index('api_keys_created_by_idx').on(t.createdBy),
     check('api_keys_owner_check', sql`num_nonnulls(${t.userId}, ${t.serviceAccountId}) = 1`),
+    index('api_keys_external_id_idx').on(t.externalId),
+    check('api_keys_description_check', sql`char_length(${t.description}) <= 500`),
+    check('api_keys_external_id_check', sql`char_length(${t.externalId}) <= 255`),
+    check(
+      'api_keys_metadata_check',
+      sql`jsonb_typeof(${t.metadata}) = 'object' AND octet_length(${t.metadata}::text) <= 16384`,
+    ),
+    check('api_keys_rate_check', sql`(${t.rateLimit} IS NULL) = (${t.rateWindowSeconds} IS NULL)`),
+    check('api_keys_rate_limit_check', sql`${t.rateLimit} > 0 AND ${t.rateWindowSeconds} > 0`),
+    check('api_keys_allowed_ips_check', sql`cardinality(${t.allowedIps}) <= 50`),
     check('api_keys_name_check', sql`char_length(${t.name}) <= 100`),
     check('api_keys_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
     check('api_keys_revoked_reason_check', sql`char_length(${t.revokedReason}) <= 500`),
@@ -233,5 +253,62 @@ export const passwordResets = latchkey.table(
     index('password_resets_user_id_idx').on(t.userId),
     index('password_resets_expires_at_idx').on(t.expiresAt),
     check('password_resets_hash_check', sql`octet_length(${t.hash}) = 32`),
+  ],
+)
+
+/** What is left of a key's credits. A table of its own: charging must not evict the key everywhere. */
+export const apiKeyCredits = latchkey.table(
+  'api_key_credits',
+  {
+    keyId: uuid('key_id')
+      .primaryKey()
+      .references(() => apiKeys.id, { onDelete: 'cascade' }),
+    remaining: bigint('remaining', { mode: 'number' }).notNull(),
+    refillAmount: bigint('refill_amount', { mode: 'number' }),
+    refillInterval: text('refill_interval', { enum: ['daily', 'monthly'] }),
+    /** When it is next filled up to `refill_amount`. */
+    refillsAt: time('refills_at'),
+  },
+  (t) => [
+    check('api_key_credits_remaining_check', sql`${t.remaining} >= 0`),
+    check('api_key_credits_refill_amount_check', sql`${t.refillAmount} > 0`),
+    check('api_key_credits_refill_interval_check', sql`${t.refillInterval} IN ('daily', 'monthly')`),
+    check(
+      'api_key_credits_refill_check',
+      sql`num_nonnulls(${t.refillAmount}, ${t.refillInterval}, ${t.refillsAt}) IN (0, 3)`,
+    ),
+  ],
+)
+
+/** Uses of a key by hour and outcome: the verify codes. */
+export const keyUsage = latchkey.table(
+  'key_usage',
+  {
+    keyId: uuid('key_id')
+      .notNull()
+      .references(() => apiKeys.id, { onDelete: 'cascade' }),
+    hour: time('hour').notNull(),
+    outcome: text('outcome').notNull(),
+    count: bigint('count', { mode: 'number' }).notNull(),
+  },
+  (t) => [
+    primaryKey({ name: 'key_usage_pkey', columns: [t.keyId, t.hour, t.outcome] }),
+    index('key_usage_hour_idx').on(t.hour),
+    check('key_usage_count_check', sql`${t.count} > 0`),
+  ],
+)
+
+/** `Idempotency-Key`s of key creation, by caller: a repeated request makes no second key. */
+export const keyCreations = latchkey.table(
+  'key_creations',
+  {
+    /** SHA-256 of the caller's id and the value sent. */
+    hash: bytes('hash').primaryKey(),
+    keyId: uuid('key_id').notNull(),
+    createdAt: time('created_at').notNull(),
+  },
+  (t) => [
+    index('key_creations_created_at_idx').on(t.createdAt),
+    check('key_creations_hash_check', sql`octet_length(${t.hash}) = 32`),
   ],
 )
