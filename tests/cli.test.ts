@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { version } from '../package.json' with { type: 'json' }
 import { COMMANDS } from '../src/cli/commands.ts'
-import { emptyDirectory } from './support/binary.ts'
+import { emptyDirectory, runProgram } from './support/binary.ts'
 import { call, logIn } from './support/client.ts'
 import { createDatabase } from './support/postgres.ts'
-import { latchkey, latchkeyOnTerminal, serve } from './support/program.ts'
+import { latchkey, latchkeyOnTerminal, PROGRAM, serve } from './support/program.ts'
 
 const SLOW_MS = 30_000
 const PASSWORD = 'a passphrase of several words'
@@ -134,6 +134,20 @@ test('the document needs no database', async () => {
   const document = JSON.parse(out)
   expect(document.openapi).toStartWith('3.')
   expect(Object.keys(document.paths)).toContain('/auth/login')
+})
+
+test('a slow reader gets all of it, one that goes away is no failure, and a full disk is one', async () => {
+  using here = emptyDirectory()
+  const whole = (await latchkey(here.path, ['openapi'])).out
+  // More than a pipe holds.
+  expect(whole.length).toBeGreaterThan(65_536)
+  const shell = (tail: string) =>
+    runProgram(['/bin/sh', '-c', `"$@" openapi ${tail}`, 'sh', ...PROGRAM], { cwd: here.path })
+  expect((await shell('| (sleep 1; cat)')).out).toBe(whole)
+  expect(await shell('| head -c 1')).toEqual({ code: 0, out: '{', err: '' })
+  if (existsSync('/dev/full')) {
+    expect(await shell('> /dev/full')).toEqual({ code: 1, out: '', err: expect.stringContaining('ENOSPC') })
+  }
 })
 
 test('a database that cannot be reached is one sentence, and the stack comes with LOG_LEVEL=debug', async () => {

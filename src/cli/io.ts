@@ -5,7 +5,11 @@ import { Writable } from 'node:stream'
 export type Io = {
   /** Whether a person can be asked. */
   isTerminal: boolean
-  out(text: string): void
+  /**
+   * Resolves when the reader has taken it: to end before would cut it off.
+   * @throws Error where it cannot be written, as on a full disk
+   */
+  out(text: string): Promise<void>
   err(text: string): void
   /** All of standard input, as UTF-8. */
   readAll(): Promise<string>
@@ -15,13 +19,26 @@ export type Io = {
 
 /** The surroundings of this process. */
 export function processIo(): Io {
+  // Told to whoever writes, by the write's own callback.
+  process.stdout.on('error', () => {})
   return {
     isTerminal: process.stdin.isTTY === true && process.stderr.isTTY === true,
-    out: (text) => void process.stdout.write(text),
+    out,
     err: (text) => void process.stderr.write(text),
     readAll: () => Bun.stdin.text(),
     askHidden,
   }
+}
+
+function out(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => (error && !isGone(error) ? reject(error) : resolve()))
+  })
+}
+
+/** A reader that went away, as `head` does, wanted no more. */
+function isGone(error: Error): boolean {
+  return 'code' in error && error.code === 'EPIPE'
 }
 
 /** readline does the editing in raw mode; what it would echo goes nowhere. */

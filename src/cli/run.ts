@@ -43,7 +43,7 @@ export async function runCommandLine(argv: readonly string[], io: Io): Promise<n
       command.kind === 'local'
         ? await command.run({ config, warnings, io }, parsed.args)
         : await runOnService(config, io, found.entry, command, { ...parsed, argv: found.rest })
-    return print(io, parsed.json ? JSON.stringify(result, null, 2) : command.show(result))
+    return await print(io, parsed.json ? JSON.stringify(result, null, 2) : command.show(result))
   } catch (error) {
     return fail(io, config, error)
   }
@@ -68,8 +68,8 @@ async function runOnService(
   })
 }
 
-function print(io: Io, text: string): number {
-  if (text !== '') io.out(text.endsWith('\n') ? text : `${text}\n`)
+async function print(io: Io, text: string): Promise<number> {
+  if (text !== '') await io.out(text.endsWith('\n') ? text : `${text}\n`)
   return DONE
 }
 
@@ -84,7 +84,7 @@ function fail(io: Io, config: Config, error: unknown): number {
   return FAILED
 }
 
-function refuseUnknown(words: readonly string[], io: Io): number {
+async function refuseUnknown(words: readonly string[], io: Io): Promise<number> {
   const group = helpOfGroup(words[0] ?? '')
   if (group !== null && words.includes('--help')) return print(io, group)
   const name = words.slice(0, group === null ? 1 : 2).join(' ')

@@ -23,8 +23,15 @@ on for SHUTDOWN_DELAY_SECONDS, requests in flight end, then the process does; a 
   run: serve,
 })
 
-async function serve({ config, warnings }: Call): Promise<number> {
-  const log = createLog(config)
+/** How long the end waits for a reader of the log that is slow. */
+const LAST_LINES_MS = 1_000
+
+async function serve({ config, warnings, io }: Call): Promise<number> {
+  let written = Promise.resolve()
+  const log = createLog(config, (text) => {
+    // Nowhere is left to tell that the log cannot be written.
+    written = io.out(text).catch(() => {})
+  })
   const life = watchProcess(log)
   for (const warning of warnings) log.warn(warning)
   try {
@@ -35,6 +42,7 @@ async function serve({ config, warnings }: Call): Promise<number> {
     return await Promise.race([stop(config, log, running), life.forced])
   } finally {
     log.flush()
+    await Promise.race([written, Bun.sleep(LAST_LINES_MS)])
   }
 }
 

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { type RunningProgram, runProgram, startProgram } from './binary.ts'
 
 /** Latchkey from the source tree. Bun would read `.env` by rules of its own. */
-const PROGRAM = [process.execPath, '--no-env-file', join(import.meta.dir, '../../src/main.ts')]
+export const PROGRAM = [process.execPath, '--no-env-file', join(import.meta.dir, '../../src/main.ts')]
 
 type Environment = Record<string, string>
 

@@ -1,0 +1,45 @@
+import type { Config } from '../config.ts'
+import { isLoopback } from './network.ts'
+import type { Reader } from './reader.ts'
+import { MAKE_SECRET_KEY } from './secret-key.ts'
+
+/** Adds the faults of rules that span settings. */
+export function checkTogether(config: Config, read: Reader): void {
+  const hasDatabase = read.text('DATABASE_URL') !== null
+  if (hasDatabase && config.secretKey === null) {
+    read.fault(`SECRET_KEY is needed with DATABASE_URL; make one with: ${MAKE_SECRET_KEY}`)
+  }
+  if (!hasDatabase && read.text('DATABASE_DIRECT_URL') !== null) {
+    read.fault('DATABASE_DIRECT_URL needs DATABASE_URL beside it')
+  }
+  if (config.secretKeyPrevious !== null && config.secretKeyPrevious.reveal() === config.secretKey?.reveal()) {
+    read.fault('SECRET_KEY_PREVIOUS must differ from SECRET_KEY')
+  }
+  if (config.refreshTokenExpireDays > config.sessionMaxDays) {
+    read.fault(
+      'REFRESH_TOKEN_EXPIRE_DAYS must not be more than SESSION_MAX_DAYS, which ends a session whatever happens',
+    )
+  }
+  if ((config.apiKeyDefaultExpireDays ?? 0) > (config.apiKeyMaxExpireDays ?? Number.POSITIVE_INFINITY)) {
+    read.fault('API_KEY_DEFAULT_EXPIRE_DAYS must not be more than API_KEY_MAX_EXPIRE_DAYS')
+  }
+  if (config.port === 0 && !config.publicUrlIsSet) {
+    read.fault(
+      'PORT 0, which lets the system choose, needs PUBLIC_URL, since the issuer must be known before',
+    )
+  }
+}
+
+/** What is allowed and often a mistake, a sentence each. */
+export function warningsOf(config: Config): string[] {
+  const warnings: string[] = []
+  if (!config.publicUrlIsSet && !isLoopback(config.host)) {
+    warnings.push(
+      `PUBLIC_URL is not set while HOST ${config.host} lets others in: tokens name ${config.publicUrl} as their issuer`,
+    )
+  }
+  if (config.trustedProxies.some((cidr) => cidr.endsWith('/0'))) {
+    warnings.push('TRUSTED_PROXIES trusts every address: any client can claim any address by X-Forwarded-For')
+  }
+  return warnings
+}
