@@ -1,0 +1,91 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import postgres from 'postgres'
+import type { ErrorCode } from '../src/lib/errors.ts'
+import { type Call, call, newKey, newPerson, type Person } from './support/client.ts'
+import { expectProblem } from './support/problem.ts'
+import { sendRaw } from './support/raw-http.ts'
+import { startService, type TestService } from './support/service.ts'
+
+let service: TestService
+let sql: postgres.Sql
+let person: Person
+let readKey: string
+beforeAll(async () => {
+  service = await startService()
+  sql = postgres(service.databaseUrl, { max: 1 })
+  person = await newPerson(service)
+  readKey = (await newKey(service, person.access, { scopes: 'read' })).key
+})
+afterAll(async () => {
+  await sql.end()
+  await service.stop()
+})
+
+const json = { 'content-type': 'application/json' }
+const KIB = 1024
+
+/** Bodies, and what they are answered with once the credential is good. */
+const BODIES: [name: string, body: Call, code: ErrorCode][] = [
+  ['malformed', { raw: '{"name": ', headers: json }, 'malformed_json'],
+  ['empty', { raw: '', headers: json }, 'validation_failed'],
+  ['missing', {}, 'validation_failed'],
+  ['not UTF-8', { raw: new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]), headers: json }, 'malformed_json'],
+  ['of 100 KiB', { raw: `{"name":"${'a'.repeat(100 * KIB)}"}`, headers: json }, 'body_too_large'],
+  ['of 8 MiB', { raw: 'a'.repeat(8 * KIB * KIB), headers: json }, 'body_too_large'],
+  ['text', { raw: '{"name":"a"}', headers: { 'content-type': 'text/plain' } }, 'unsupported_media_type'],
+  ['of no type', { raw: new Uint8Array([123, 125]) }, 'unsupported_media_type'],
+  ['a form', { form: { name: 'a' } }, 'unsupported_media_type'],
+  ['a list', { json: [] }, 'validation_failed'],
+  ['a text in JSON', { json: 'name' }, 'validation_failed'],
+  ['of an unknown member', { json: { name: 'a', expires_in_day: 1 } }, 'validation_failed'],
+  ['of __proto__', { raw: '{"__proto__":{"name":"a"}}', headers: json }, 'validation_failed'],
+  ['of wrong types', { json: { name: 5, scopes: 5 } }, 'validation_failed'],
+  [
+    'nested 20,000 deep',
+    { raw: `${'['.repeat(20_000)}${']'.repeat(20_000)}`, headers: json },
+    'malformed_json',
+  ],
+]
+
+describe.each(BODIES)('before a body that is %s', (_, body, code) => {
+  const create = (credential: Call) =>
+    call(service, 'POST /keys/create', { ...body, ...credential, headers: { ...body.headers } })
+  const countKeys = async () => (await sql`SELECT count(*)::int AS n FROM latchkey.api_keys`)[0]?.n
+
+  test('comes the credential', async () => {
+    const before = await countKeys()
+    expectProblem(await create({}), 'missing_credential')
+    expectProblem(await create({ bearer: 'garbage' }), 'invalid_token')
+    expectProblem(await create({ bearer: person.access, apiKey: readKey }), 'ambiguous_credentials')
+    // Who may not make keys hears that, whatever they send.
+    expectProblem(await create({ apiKey: readKey }), 'insufficient_scope')
+    // With a good credential the body is what counts.
+    const answer = await create({ bearer: person.access })
+    expectProblem(answer, code)
+    expect(await countKeys()).toBe(before)
+  })
+})
+
+describe('a body is not waited for', () => {
+  test('without a credential, a chunked one', async () => {
+    const headers = ['Content-Type: application/json', 'Transfer-Encoding: chunked']
+    const answer = await sendRaw(service, 'POST /keys/create', headers, '5\r\n{"a":\r\n0\r\n\r\n')
+    expect([answer.status, JSON.parse(answer.body).code]).toEqual([401, 'missing_credential'])
+  })
+
+  test('without a credential, on every route that takes one', async () => {
+    for (const route of ['PATCH /users/x', 'POST /users', 'POST /auth/password', 'POST /service-accounts']) {
+      const raw = '{"malformed'
+      expectProblem(await call(service, route, { raw, headers: json }), 'missing_credential')
+      expectProblem(await call(service, route, { raw, headers: json, bearer: 'garbage' }), 'invalid_token')
+    }
+  })
+
+  test('where the method takes none: what comes along is ignored', async () => {
+    const raw = '{"malformed'
+    const { id } = await newKey(service, person.access)
+    const route = `DELETE /keys/revoke/${id}`
+    expectProblem(await call(service, route, { raw, headers: json }), 'missing_credential')
+    expect((await call(service, route, { raw, headers: json, bearer: person.access })).status).toBe(200)
+  })
+})
