@@ -1,10 +1,7 @@
-import { randomBytes } from 'node:crypto'
 import { SYSTEM } from '../features/audit/service.ts'
 import { createAdmin, presentUser } from '../features/users/service.ts'
 import { defineCommand } from './command.ts'
-import { readNewPassword } from './password.ts'
-
-const GENERATED_BYTES = 18
+import { generatePassword, readNewPassword, showPassword } from './password.ts'
 
 /** `latchkey admin create` */
 export const command = defineCommand({
@@ -23,17 +20,10 @@ the line break at its end.`,
   },
   readInput: (io, args) => readNewPassword(io, args['password-stdin']),
   async run(context, { email }, input) {
-    const password = input ?? randomPassword(context.config.passwordMinLength)
+    const password = input ?? generatePassword(context.config)
     const user = presentUser(await createAdmin(context, SYSTEM, { email, password }))
     return { ...user, ...(input === null && { password }) }
   },
   show: ({ email, id, password }) =>
-    [
-      `Admin ${email} made (id ${id}).`,
-      ...(password === undefined ? [] : [`Password, shown this once: ${password}`]),
-    ].join('\n'),
+    [`Admin ${email} made (id ${id}).`, ...showPassword(password)].join('\n'),
 })
-
-function randomPassword(minLength: number): string {
-  return randomBytes(Math.max(GENERATED_BYTES, minLength)).toString('base64url')
-}

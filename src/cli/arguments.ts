@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { listOf } from '../config/reader.ts'
-import type { Command } from './command.ts'
+import type { Command, OptionSpec } from './command.ts'
 
 type Value = string | boolean | undefined
 /** Checked arguments by name, and what every command takes. */
@@ -41,15 +41,28 @@ export function parseArguments(command: Command, argv: readonly string[]): Parse
   }
   const extra = parsed.positionals[positionals.length]
   if (extra !== undefined) return { fault: `"${extra}" is one word too many` }
-  for (const [name, { takes, required, choices }] of Object.entries(specs)) {
-    const value = values[name] ?? (takes ? undefined : false)
-    if (required && !value) return { fault: `--${name} ${takes} is missing` }
-    if (choices && typeof value === 'string' && !choices.includes(value)) {
-      return { fault: `--${name} must be ${listOf(choices)}, not "${value}"` }
-    }
+  for (const [name, spec] of Object.entries(specs)) {
+    const value = values[name] ?? (spec.takes ? undefined : false)
+    if (spec.required && !value) return { fault: `${spellOption(name, spec)} is missing` }
+    const fault = typeof value === 'string' ? faultOf(spec, value) : null
+    if (fault !== null) return { fault: `--${name} must be ${fault}, not "${value}"` }
     args[name] = value
   }
   return { args, json: json === true, help: false }
+}
+
+/** `--name VALUE`, or `--name` of a flag. */
+export function spellOption(name: string, { takes }: OptionSpec): string {
+  return takes ? `--${name} ${takes}` : `--${name}`
+}
+
+/** What a value would have to be; null where it is. */
+function faultOf({ choices, range }: OptionSpec, value: string): string | null {
+  if (choices && !choices.includes(value)) return listOf(choices)
+  if (!range) return null
+  const [least, greatest] = range
+  const isWithin = /^\d{1,9}$/.test(value) && Number(value) >= least && Number(value) <= greatest
+  return isWithin ? null : `a whole number from ${least} to ${greatest}`
 }
 
 function attempt<R extends object>(parse: () => R): R | { fault: string } {

@@ -3,7 +3,14 @@ import type { Context } from '../context.ts'
 import type { Io } from './io.ts'
 
 /** A named option: a flag, or with `takes` one that has a value. */
-export type OptionSpec = { summary: string; takes?: string; required?: boolean; choices?: readonly string[] }
+export type OptionSpec = {
+  summary: string
+  takes?: string
+  required?: boolean
+  choices?: readonly string[]
+  /** The least and the greatest whole number that it takes; it stays text. */
+  range?: readonly [least: number, greatest: number]
+}
 /** A word that stands at its place; all of them are required. */
 export type PositionalSpec = { label: string; summary: string; choices?: readonly string[] }
 export type Options = Readonly<Record<string, OptionSpec>>

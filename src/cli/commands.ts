@@ -8,7 +8,37 @@ export const COMMANDS: readonly Entry[] = [
   { name: 'serve', summary: 'Serve HTTP (also with no command)', load: () => import('./serve.ts') },
   { name: 'migrate', summary: 'Bring the database up to date', load: () => import('./migrate.ts') },
   { name: 'admin create', summary: 'Make an admin', load: () => import('./admin-create.ts') },
+  { name: 'users create', summary: 'Make a user', load: () => import('./users-create.ts') },
+  { name: 'users list', summary: 'List users, newest first', load: () => import('./users-list.ts') },
+  { name: 'users disable', summary: 'Shut a user out', load: () => import('./users-disable.ts') },
+  { name: 'users enable', summary: 'Let a user in again', load: () => import('./users-enable.ts') },
   { name: 'users set-role', summary: 'Give a user another role', load: () => import('./users-set-role.ts') },
+  {
+    name: 'users set-password',
+    summary: "Set a user's password",
+    load: () => import('./users-set-password.ts'),
+  },
+  { name: 'sessions end', summary: 'End every session', load: () => import('./sessions-end.ts') },
+  {
+    name: 'signing-keys list',
+    summary: 'List the keys that sign access tokens',
+    load: () => import('./signing-keys-list.ts'),
+  },
+  {
+    name: 'signing-keys rotate',
+    summary: 'Make the next signing key',
+    load: () => import('./signing-keys-rotate.ts'),
+  },
+  {
+    name: 'signing-keys revoke',
+    summary: 'Refuse all that a signing key signed',
+    load: () => import('./signing-keys-revoke.ts'),
+  },
+  {
+    name: 'signing-keys rewrap',
+    summary: 'Encrypt the signing keys under a new SECRET_KEY',
+    load: () => import('./signing-keys-rewrap.ts'),
+  },
   { name: 'openapi', summary: 'Print the OpenAPI document', load: () => import('./openapi.ts') },
   {
     name: 'healthcheck',

@@ -1,3 +1,4 @@
+import { spellOption } from './arguments.ts'
 import type { Command } from './command.ts'
 import { COMMANDS, type Entry } from './commands.ts'
 import { NAME } from './version.ts'
@@ -34,12 +35,10 @@ export function helpOf(entry: Entry, command: Command): string {
   const options = Object.entries(command.options ?? {})
   const words = [
     ...positionals.map(({ label }) => label),
-    ...options.filter(([, spec]) => spec.required).map(([name, spec]) => `--${name} ${spec.takes}`),
+    ...options.filter(([, spec]) => spec.required).map(([name, spec]) => spellOption(name, spec)),
     '[options]',
   ]
-  const optionRows = options.map(
-    ([name, spec]): Row => [spec.takes ? `--${name} ${spec.takes}` : `--${name}`, spec.summary],
-  )
+  const optionRows = options.map(([name, spec]): Row => [spellOption(name, spec), spec.summary])
   if (command.kind !== 'process') optionRows.push(['--json', 'Print JSON'])
   optionRows.push(['--help, -h', 'This text'])
   return [

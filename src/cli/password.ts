@@ -1,4 +1,8 @@
+import { randomBytes } from 'node:crypto'
+import type { Config } from '../config.ts'
 import type { Io } from './io.ts'
+
+const GENERATED_BYTES = 18
 
 /**
  * A new password from where the person sits: all of standard input, or asked for twice without echo.
@@ -22,4 +26,14 @@ async function ask(io: Io, question: string): Promise<string> {
   const answer = await io.askHidden(question)
   if (answer === null) throw new Error('given up')
   return answer
+}
+
+/** A strong random password, as long as the settings ask for. */
+export function generatePassword({ passwordMinLength }: Pick<Config, 'passwordMinLength'>): string {
+  return randomBytes(Math.max(GENERATED_BYTES, passwordMinLength)).toString('base64url')
+}
+
+/** The line that shows a password which was made here; none for one that somebody chose. */
+export function showPassword(password: string | undefined): string[] {
+  return password === undefined ? [] : [`Password, shown this once: ${password}`]
 }

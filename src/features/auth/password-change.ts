@@ -107,6 +107,28 @@ export async function resetPassword(
   })
 }
 
+/**
+ * An operator sets a user's password. Every session and reset ends; on wish the keys too.
+ * @throws Problem not_found, validation_failed, unavailable
+ */
+export async function setPasswordFor(
+  context: Context,
+  origin: Origin,
+  userId: string,
+  chosen: string,
+  { revokesKeys }: { revokesKeys: boolean },
+): Promise<{ sessions_ended: number; keys_revoked: number }> {
+  const user = (await findUserById(context.db, userId)) ?? fail('not_found')
+  const password = await requirePassword(context.config, user.email, chosen)
+  const passwordHash = await context.passwords.hash(password)
+  return recordChange(context, origin, async (tx, record) => {
+    if (!(await lockUser(tx, user.id))) fail('not_found')
+    const details = await replacePassword(tx, record, context, user.id, passwordHash, revokesKeys)
+    await record({ action: 'user.password_changed', target: { type: 'user', id: user.id }, details })
+    return details
+  })
+}
+
 /** The password, and everything that stood on the old one: sessions, resets, and on wish the keys. */
 async function replacePassword(
   tx: Transaction,

@@ -22,20 +22,10 @@ import {
   createUser,
   findUserById,
   listAllUsers,
+  presentForAdmins as present,
   removeUser,
   requireUserPower,
-  type UserRow,
 } from './service.ts'
-
-const present = (user: UserRow) => ({
-  id: user.id,
-  email: user.email,
-  email_verified: user.emailVerified,
-  role: user.role,
-  is_active: user.isActive,
-  scopes: user.scopes,
-  created_at: user.createdAt.toISOString(),
-})
 
 const nothing = { 204: Type.Undefined({ description: 'Done' }) }
 

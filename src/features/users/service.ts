@@ -30,6 +30,19 @@ export function presentUser(user: UserRow) {
   }
 }
 
+/** What admins see of a user. */
+export function presentForAdmins(user: UserRow) {
+  return {
+    id: user.id,
+    email: user.email,
+    email_verified: user.emailVerified,
+    role: user.role,
+    is_active: user.isActive,
+    scopes: user.scopes,
+    created_at: user.createdAt.toISOString(),
+  }
+}
+
 /**
  * Sign-up: a person makes their own account, always with the role `user`.
  * @throws Problem validation_failed, email_taken, signup_closed, unavailable
