@@ -3,7 +3,7 @@ import type { Algorithm, RateLimits } from './config/defaults.ts'
 import { type ConfigResult, readConfig } from './config/read.ts'
 import type { Secret } from './lib/secret.ts'
 
-export type { Algorithm, RateLimit, RateLimitName, RateLimits } from './config/defaults.ts'
+export type { Algorithm, RateLimitName, RateLimits } from './config/defaults.ts'
 export { type ConfigResult, readConfig } from './config/read.ts'
 export { showConfig } from './config/show.ts'
 
