@@ -1,4 +1,15 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -59,15 +70,21 @@ function isOpenToAll(path: string): boolean {
   return true
 }
 
-const copies = new Map<string, string>()
-
+/** A copy that everybody may enter, kept for the next run. */
 function copyOut(root: string): string {
-  const known = copies.get(root)
-  if (known) return known
-  const copy = mkdtempSync(join(tmpdir(), 'latchkey-postgres-bin-'))
-  cpSync(root, copy, { recursive: true, verbatimSymlinks: true })
-  Bun.spawnSync(['chmod', '-R', 'a+rX', copy])
-  process.once('exit', () => Bun.spawnSync(['rm', '-rf', copy]))
-  copies.set(root, copy)
+  const { name, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const copy = join(tmpdir(), `${name}-${version}`.replace(/[^a-z0-9.-]+/g, '-').replace(/^-/, 'latchkey-'))
+  if (!existsSync(copy)) {
+    const aside = mkdtempSync(`${copy}-`)
+    cpSync(root, aside, { recursive: true, verbatimSymlinks: true })
+    Bun.spawnSync(['chmod', '-R', 'a+rX', aside])
+    try {
+      renameSync(aside, copy)
+    } catch {
+      // Another run of the tests was quicker.
+      rmSync(aside, { recursive: true, force: true })
+    }
+  }
+  if (lstatSync(copy).uid !== process.getuid?.()) throw new Error(`${copy} is somebody else's: remove it`)
   return copy
 }

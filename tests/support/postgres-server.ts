@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, mkdtempSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { binariesOf, NEWEST, type PostgresVersion } from './postgres-binaries.ts'
@@ -65,7 +65,7 @@ export async function startServer({
         ...NOBODY,
         stdio: ['ignore', 'ignore', 'pipe'],
       })
-      child.unref()
+      letGo(child)
       const ended = once(child, 'exit').then(() => false)
       const ready = new Promise<boolean>((resolve) => {
         child?.stderr?.on('data', (text) => {
@@ -122,8 +122,14 @@ done 2>/dev/null`
     ...NOBODY,
     stdio: ['pipe', 'ignore', 'ignore'],
   })
-  guard.unref()
+  letGo(guard)
   return guard
+}
+
+/** Neither it nor its pipes keep this process from ending. */
+function letGo(child: ChildProcess): void {
+  child.unref()
+  for (const pipe of [child.stdin, child.stderr]) if (pipe && 'unref' in pipe) (pipe as Socket).unref()
 }
 
 /** Every process of the server: the backends call the postmaster their parent. */

@@ -66,7 +66,7 @@ function share(version: PostgresVersion): Promise<Shared> {
   if (!it) {
     it = startServer({ version }).then((server) => ({
       server,
-      admin: postgres(server.url('postgres'), { max: 4, onnotice: () => {} }),
+      admin: postgres(server.url('postgres'), { max: 4, idle_timeout: 1, onnotice: () => {} }),
       template: null,
     }))
     shared.set(version, it)
