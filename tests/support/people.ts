@@ -1,0 +1,63 @@
+import postgres from 'postgres'
+import { SYSTEM } from '../../src/features/audit/service.ts'
+import { startSession } from '../../src/features/sessions/service.ts'
+import { rows } from './rows.ts'
+import type { TestService } from './service.ts'
+
+/** The password of everybody whom `addPerson` makes. */
+export const PASSWORD = 'correct-horse-battery'
+
+let hashed: Promise<string> | null = null
+/** Its hash, of the present kind; made once, since hashing is what costs. */
+const passwordHash = () => {
+  hashed ??= Bun.password.hash(PASSWORD, { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 })
+  return hashed
+}
+
+/** A user as `addPerson` made them. */
+export type AddedPerson = {
+  id: string
+  email: string
+  role: 'admin' | 'user'
+  scopes: string[] | null
+  passwordChangedAt: null
+}
+export type Tokens = { access: string; refresh: string }
+
+/** A connection of a test's own to a service's database. */
+export const connectTo = (service: Pick<TestService, 'databaseUrl'>) =>
+  postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
+
+/** Puts a user into the database; nobody waits for a hash. */
+export async function addPerson(
+  sql: postgres.Sql,
+  more: { role?: 'admin' | 'user'; scopes?: string[]; email?: string; hash?: string } = {},
+): Promise<AddedPerson> {
+  const { id, email } = rows.user()
+  const person = {
+    id,
+    email: more.email ?? email,
+    role: more.role ?? ('user' as const),
+    scopes: more.scopes ?? null,
+    passwordChangedAt: null,
+  }
+  await sql`INSERT INTO latchkey.users (id, email, role, scopes, password_hash, created_at)
+    VALUES (${id}, ${person.email}, ${person.role}, ${person.scopes}, ${more.hash ?? (await passwordHash())}, now())`
+  return person
+}
+
+/** Begins a session, as a login does once the password is checked. */
+export async function beginSession(service: TestService, person: AddedPerson): Promise<Tokens> {
+  const { tokens } = await startSession(service.context, SYSTEM, person)
+  return { access: tokens.access_token, refresh: tokens.refresh_token }
+}
+
+/** Somebody with one session. */
+export async function addLoggedIn(
+  service: TestService,
+  sql: postgres.Sql,
+  more: Parameters<typeof addPerson>[1] = {},
+): Promise<AddedPerson & Tokens> {
+  const person = await addPerson(sql, more)
+  return { ...person, ...(await beginSession(service, person)) }
+}
