@@ -10,6 +10,7 @@ import { serviceAccountRoutes } from './features/service-accounts/routes.ts'
 import { sessionRoutes } from './features/sessions/routes.ts'
 import { signingRoutes } from './features/signing/routes.ts'
 import { userRoutes } from './features/users/routes.ts'
+import { verifyRoutes } from './features/verify/routes.ts'
 import { auth } from './http/auth.ts'
 import { type AddressOf, createAddressOf } from './http/client-address.ts'
 import { docs } from './http/docs.ts'
@@ -32,6 +33,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const unlimited = new Elysia()
     .use(opsRoutes(context, options.isDraining ?? (() => false)))
     .use(protectedRoutes(guard))
+    .use(verifyRoutes(context, guard))
 
   const limited = new Elysia()
     .use(stated)

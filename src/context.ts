@@ -2,7 +2,9 @@ import type { Config } from './config.ts'
 import type { Database } from './db/open.ts'
 import type { PasswordHasher } from './features/auth/passwords.ts'
 import type { SigningRing } from './features/signing/ring.ts'
+import type { UsageCounts } from './features/usage/counts.ts'
 import type { CredentialCache } from './features/verify/cache.ts'
+import type { KeyRates } from './features/verify/rates.ts'
 import type { DerivedKeys } from './lib/derived-keys.ts'
 import type { Log } from './lib/log.ts'
 import type { Clock } from './lib/time.ts'
@@ -18,4 +20,7 @@ export type Context = {
   keys: DerivedKeys
   signing: SigningRing
   passwords: PasswordHasher
+  /** Limits per key. */
+  rates: KeyRates
+  usage: UsageCounts
 }

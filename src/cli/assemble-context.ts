@@ -4,8 +4,11 @@ import type { OpenDatabase } from '../db/open.ts'
 import { createPasswordHasher } from '../features/auth/passwords.ts'
 import { openSigningRing } from '../features/signing/service.ts'
 import { startSweeping } from '../features/sweep/service.ts'
+import { createUsageCounts } from '../features/usage/counts.ts'
+import { startWritingUsage } from '../features/usage/service.ts'
 import { createCredentialCache } from '../features/verify/cache.ts'
 import { startHeartbeat } from '../features/verify/heartbeat.ts'
+import { createKeyRates } from '../features/verify/rates.ts'
 import { deriveKeys } from '../lib/derived-keys.ts'
 import type { Log } from '../lib/log.ts'
 import type { Clock } from '../lib/time.ts'
@@ -31,12 +34,16 @@ export async function assembleContext(
   const signing = await openSigningRing({ config, db, clock, keys, log })
   const cache = createCredentialCache(clock, database.kind === 'postgres')
   const passwords = createPasswordHasher(config)
-  const context: Context = { config, db, clock, log, cache, keys, signing, passwords }
+  const rates = createKeyRates(clock)
+  const usage = createUsageCounts(clock)
+  const context: Context = { config, db, clock, log, cache, keys, signing, passwords, rates, usage }
   if (!caching) return { context, stop: async () => {} }
   const stopHeartbeat = await startHeartbeat(database, cache, signing, log)
   const stopSweeping = startSweeping(context, { vacuums: database.kind === 'embedded' })
+  const stopWriting = startWritingUsage(context)
   const stop = async () => {
     stopSweeping()
+    await stopWriting()
     await stopHeartbeat()
   }
   return { context, stop }

@@ -46,7 +46,7 @@ async function runPendingAlone(config: DatabaseConfig, lockWaitSeconds: number):
     const db = drizzle(client, { schema })
     await db.execute(sql`SET statement_timeout = 0`)
     // Holds for the lock of a table, too: nobody else's queries queue for long behind a migration that waits.
-    await db.execute(sql.raw(`SET lock_timeout = '${lockWaitSeconds}s'`))
+    await db.execute(sql.raw(`SET lock_timeout = '${lockWaitSeconds * 1000}ms'`))
     await db.execute(sql`SELECT pg_advisory_lock(${LOCK.toString()}::bigint)`).catch((error) => {
       if (errorCode(error) !== '55P03') throw error
       const message = `another process has been migrating this database for ${lockWaitSeconds} seconds`

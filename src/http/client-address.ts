@@ -1,6 +1,7 @@
 import ipaddr from 'ipaddr.js'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config.ts'
+import { parseAddress } from '../lib/ip.ts'
 import type { Log } from '../lib/log.ts'
 
 /** The server's part that knows the peer of a connection (Bun's `Server`). */
@@ -23,7 +24,7 @@ export function createAddressOf(config: Pick<Config, 'trustedProxies'>, log: Log
   let warned = false
 
   const describe = (text: string): Address | null => {
-    const ip = parse(text)
+    const ip = parseAddress(text)
     if (!ip) return null
     const isTrusted = trusted.some(
       ([network, bits]) => ip.kind() === network.kind() && ip.match(network, bits),
@@ -65,14 +66,8 @@ export function createAddressOf(config: Pick<Config, 'trustedProxies'>, log: Log
 
 /** What counts as one client for limits: an IPv4 address, or the /64 of an IPv6 address. */
 export function bucketOf(address: string | null): string {
-  const ip = parse(address ?? '')
+  const ip = parseAddress(address ?? '')
   if (!ip) return 'unknown'
   if (ip.kind() === 'ipv4') return ip.toString()
   return `${ipaddr.IPv6.networkAddressFromCIDR(`${ip}/${IPV6_PREFIX_BITS}`)}/${IPV6_PREFIX_BITS}`
-}
-
-/** An address in its plain form: IPv4 where it is one mapped into IPv6, no zone. */
-function parse(text: string): ipaddr.IPv4 | ipaddr.IPv6 | null {
-  const [address = ''] = text.split('%')
-  return ipaddr.isValid(address) ? ipaddr.process(address) : null
 }

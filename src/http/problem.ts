@@ -16,6 +16,7 @@ export function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState
     code,
     request_id: state.id,
     ...errors,
+    ...extra.members,
   }
   return { status, headers: headersOf(code, extra, 'application/problem+json'), body: JSON.stringify(body) }
 }

@@ -35,6 +35,11 @@ export const catalogue = {
   method_not_allowed: [405, 'Method not allowed', 'This path takes other methods: see Allow.'],
   email_taken: [409, 'E-mail taken', 'This e-mail is already registered.'],
   last_admin: [409, 'Last admin', 'The last active admin cannot be demoted, disabled or deleted.'],
+  already_created: [
+    409,
+    'Already created',
+    'A key was made with this Idempotency-Key before; it is not shown a second time.',
+  ],
   conflict: [409, 'Conflict', 'The request conflicts with the present state.'],
   body_too_large: [413, 'Body too large', 'The body is larger than this route takes.'],
   unsupported_media_type: [415, 'Unsupported media type', 'Send the body as application/json.'],
@@ -59,6 +64,8 @@ export type Extra = {
   detail?: string
   errors?: FieldError[]
   headers?: Record<string, string>
+  /** Further members of the answer (RFC 9457, section 3.2). */
+  members?: Record<string, unknown>
   /** Logged with the request id, never sent. */
   cause?: unknown
 }

@@ -41,7 +41,7 @@ export type AuditAction =
   | `user.${'password_changed' | 'reset_issued' | 'password_reset'}`
   | `user.${'role_changed' | 'scopes_changed' | 'email_verified' | 'disabled' | 'enabled'}`
   | `session.${'ended' | 'reused'}`
-  | `key.${'created' | 'revoked' | 'deleted'}`
+  | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported'}`
   | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted'}`
   | `signing_key.${'created' | 'rotated' | 'revoked'}`
   | 'access.denied'

@@ -2,7 +2,7 @@ import { decodeProtectedHeader, importJWK, type JWK, jwtVerify, SignJWT } from '
 import type { Algorithm } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { newId } from '../../lib/ids.ts'
-import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
+import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { listSigningKeys, type SigningKeyRow } from './queries.ts'
 import {
   ACCESS_TOKEN_TYPE,
@@ -34,7 +34,7 @@ const REREAD_AFTER_MS = 5 * SECOND_MS
 /** Without news, keys are read again this often: a rotation must not depend on one message. */
 const STALE_AFTER_MS = MINUTE_MS
 /** What another server's clock may be off by. */
-const CLOCK_MARGIN_MS = MINUTE_MS
+export const CLOCK_MARGIN_MS = MINUTE_MS
 
 /** A ring over the stored keys: the newest that is due signs, every one with a live token verifies. */
 export async function openKeyRing(
@@ -44,18 +44,33 @@ export async function openKeyRing(
   const { config, clock, log } = context
   let ring = await loadRing(context, algorithm)
   let readAtMs = clock()
-  const reread = async () => {
-    readAtMs = clock()
-    ring = await loadRing(context, algorithm)
+  let reading = Promise.resolve()
+  let nextReading: Promise<void> | null = null
+  /** One reading at a time, begun after the call: what an older one saw never replaces what a newer one did. */
+  const reread = (): Promise<void> => {
+    if (nextReading === null) {
+      nextReading = reading.then(async () => {
+        nextReading = null
+        readAtMs = clock()
+        ring = await loadRing(context, algorithm)
+      })
+      reading = nextReading.catch(() => {})
+    }
+    return nextReading
   }
-  const refresh = () => {
+  const refresh = () =>
     reread().catch((error) => log.error({ err: error }, 'Signing keys could not be read again'))
-  }
   const usable = () => [...ring.values()].filter((key) => clock() < key.verifiesUntilMs)
   const signer = () => {
     if (clock() - readAtMs > STALE_AFTER_MS) refresh()
-    const due = [...ring.values()].filter((key) => key.privateKey !== null && key.signsFromMs <= clock())
-    return due.at(-1)
+    const signing = [...ring.values()].filter((key) => key.privateKey !== null)
+    // None is due yet where another server's clock, which made the first one, is ahead.
+    return signing.findLast((key) => key.signsFromMs <= clock()) ?? signing[0]
+  }
+  /** A key that is not known may be one that was just made. */
+  const findKey = async (kid: string) => {
+    if (!ring.has(kid)) await (clock() - readAtMs > REREAD_AFTER_MS ? reread() : reading)
+    return ring.get(kid)
   }
 
   return {
@@ -77,8 +92,7 @@ export async function openKeyRing(
     async verify(token) {
       const kid = keyIdOf(token)
       if (kid === null) return null
-      if (!ring.has(kid) && clock() - readAtMs > REREAD_AFTER_MS) await reread()
-      const key = ring.get(kid)
+      const key = await findKey(kid)
       if (!key || clock() >= key.verifiesUntilMs) return null
       try {
         const { payload } = await jwtVerify(token, key.publicKey, {
@@ -99,21 +113,27 @@ export async function openKeyRing(
 
 function keyIdOf(token: string): string | null {
   try {
-    return decodeProtectedHeader(token).kid ?? null
+    const { kid } = decodeProtectedHeader(token)
+    return typeof kid === 'string' ? kid : null
   } catch {
     return null
   }
 }
 
-/** When the last token that a key signed is dead: its successor took over, and a token's life has passed since. */
+/**
+ * When the last token that a key signed is dead: its successor took over, and a token's life has passed since. Where
+ * ALGORITHM is another one now, that is when a server which has not heard of it would have rotated the key.
+ */
 export function verifiesUntil(
   row: SigningKeyRow,
   rows: readonly SigningKeyRow[],
-  config: Pick<Context['config'], 'accessTokenExpireMinutes'>,
+  config: Pick<Context['config'], 'algorithm' | 'accessTokenExpireMinutes' | 'signingKeyRotationDays'>,
 ): number {
+  const tokenLastsMs = config.accessTokenExpireMinutes * MINUTE_MS + CLOCK_MARGIN_MS
   const successor = rows.find((other) => other.algorithm === row.algorithm && other.signsFrom > row.signsFrom)
-  if (!successor) return Infinity
-  return successor.signsFrom.getTime() + config.accessTokenExpireMinutes * MINUTE_MS + CLOCK_MARGIN_MS
+  if (successor) return successor.signsFrom.getTime() + tokenLastsMs
+  if (row.algorithm === config.algorithm) return Infinity
+  return row.signsFrom.getTime() + (config.signingKeyRotationDays + 1) * DAY_MS + tokenLastsMs
 }
 
 async function loadRing(context: SigningContext, algorithm: string): Promise<ReadonlyMap<string, RingKey>> {

@@ -29,8 +29,8 @@ export type SigningRing = {
   verify(token: string): Promise<AccessClaims | null>
   /** The public keys; none with a shared secret. */
   publicKeys(): PublicJwk[]
-  /** Reads the keys again, soon; the present ones stay in force until then. */
-  refresh(): void
+  /** Reads the keys again; the present ones stay in force until it resolves. Never rejects. */
+  refresh(): Promise<void>
 }
 
 /** RFC 9068, section 2.1: what keeps an access token from being taken for another kind of JWT, and back. */
@@ -41,9 +41,11 @@ export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid',
 
 /** The claims of a verified payload in our own words; null where they have another type. */
 export function readClaims(payload: Record<string, unknown>, keyId: string | null): AccessClaims | null {
-  const { sub, sid, exp, scope, client_id } = payload
+  const { sub, sid, exp, iat, jti, scope, client_id } = payload
   if (typeof sub !== 'string' || typeof sid !== 'string' || typeof scope !== 'string') return null
-  if (typeof exp !== 'number') return null
+  // No token of ours says a part of a second, or more seconds than can be counted.
+  if (typeof exp !== 'number' || !Number.isSafeInteger(exp)) return null
+  if (!Number.isSafeInteger(iat) || typeof jti !== 'string') return null
   return {
     subject: sub,
     sessionId: sid,

@@ -6,6 +6,7 @@ import { DAY_MS, SECOND_MS } from '../../lib/time.ts'
 import { type Origin, recordEvent, SYSTEM } from '../audit/service.ts'
 import {
   type AsymmetricAlgorithm,
+  CLOCK_MARGIN_MS,
   openKeyRing,
   openPrivate,
   type SigningContext,
@@ -38,10 +39,12 @@ export async function openSigningRing(context: SigningContext): Promise<SigningR
     return createSharedSecretRing(config, secrets, clock)
   }
   const algorithm = config.algorithm
-  const isCurrent = (rows: SigningKeyRow[]) => currentOf(rows, algorithm, clock()) !== undefined
-  if (!isCurrent(await listSigningKeys(context.db))) {
+  // The server that made the first key may have a clock that is ahead.
+  const hasKey = (rows: SigningKeyRow[]) =>
+    currentOf(rows, algorithm, clock() + CLOCK_MARGIN_MS) !== undefined
+  if (!hasKey(await listSigningKeys(context.db))) {
     await underLock(context, async (tx, rows) => {
-      if (!isCurrent(rows)) await addSigningKey(tx, context, SYSTEM, algorithm, 'signing_key.created', 0)
+      if (!hasKey(rows)) await addSigningKey(tx, context, SYSTEM, algorithm, 'signing_key.created', 0)
     })
   }
   return openKeyRing(context, algorithm)
@@ -63,9 +66,11 @@ export async function listStoredKeys(context: SigningContext) {
 }
 
 function stateOf(row: SigningKeyRow, live: SigningKeyRow[], context: SigningContext, now: number) {
+  const { algorithm } = context.config
   if (row.revokedAt !== null) return 'revoked'
+  if (algorithm === 'HS256') return 'retired'
   if (row.signsFrom.getTime() > now) return 'next'
-  if (currentOf(live, row.algorithm, now)?.id === row.id) return 'current'
+  if (currentOf(live, algorithm, now)?.id === row.id) return 'current'
   return now < verifiesUntil(row, live, context.config) ? 'retiring' : 'retired'
 }
 
@@ -107,7 +112,8 @@ export async function rotateIfDue(context: SigningContext): Promise<void> {
 }
 
 /**
- * Refuses every token that a key signed, at once. Where it was the one that signs, another takes over now.
+ * Refuses every token that a key signed, at once. Where it was the one that signs, the next one takes over now, or a
+ * new one; never one that has signed before.
  * @throws Problem not_found, conflict with HS256
  */
 export async function revokeSigningKey(context: Context, origin: Origin, id: string): Promise<void> {
@@ -121,14 +127,13 @@ export async function revokeSigningKey(context: Context, origin: Origin, id: str
       action: 'signing_key.revoked',
       target: { type: 'signing_key', id },
     })
-    const rest = rows.filter((row) => row.id !== id)
-    if (currentOf(rest, algorithm, now.getTime())) return
-    const next = rest.findLast((row) => row.algorithm === algorithm)
+    if (currentOf(rows, algorithm, now.getTime())?.id !== id) return
+    const next = rows.find((row) => row.algorithm === algorithm && row.signsFrom > now)
     if (next) await updateSigningKey(tx, next.id, { signsFrom: now })
     else await addSigningKey(tx, context, origin, algorithm, 'signing_key.created', 0)
   })
   context.cache.evict('signing_key', id)
-  context.signing.refresh()
+  await context.signing.refresh()
 }
 
 /**

@@ -48,6 +48,6 @@ export function createSharedSecretRing(
       return null
     },
     publicKeys: () => [],
-    refresh: () => {},
+    refresh: async () => {},
   }
 }

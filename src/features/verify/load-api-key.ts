@@ -4,6 +4,7 @@ import { hashToken, isMistypedApiKey } from '../../lib/tokens.ts'
 import { tagOf, type Verified } from './cache.ts'
 import { type KeyPrincipal, type Refusal, refuse } from './principal.ts'
 import { type VerifyQueries, verifyQueriesOf } from './queries.ts'
+import { rateOf } from './rates.ts'
 
 type SecretRow = Awaited<ReturnType<VerifyQueries['findSecret']['execute']>>[number]
 
@@ -41,6 +42,11 @@ export function judgeSecret(
     secretId: row.secretId,
     name: key.name,
     owner: owner.shown,
+    externalId: key.externalId,
+    metadata: key.metadata,
+    rateLimit: rateOf(key),
+    allowedIps: key.allowedIps,
+    hasCredits: row.creditsOf !== null,
     expiresAt: key.expiresAt,
     secretExpiresAt: expiresAtMs === Infinity ? null : new Date(expiresAtMs),
     scopes,

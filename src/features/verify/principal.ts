@@ -1,4 +1,5 @@
 import type { Ceiling } from '../../lib/scopes.ts'
+import type { KeyRate } from './rates.ts'
 
 /** A person, by an access token of one of their sessions. */
 export type UserPrincipal = {
@@ -22,6 +23,14 @@ export type KeyPrincipal = {
   secretId: string
   name: string | null
   owner: UserOwner | ServiceAccountOwner
+  externalId: string | null
+  metadata: Record<string, unknown> | null
+  /** Uses in a window; null: no limit of its own. */
+  rateLimit: KeyRate | null
+  /** Networks that it may be used from; null: anywhere. */
+  allowedIps: readonly string[] | null
+  /** Whether uses at `/keys/verify` and forward-auth are charged. */
+  hasCredits: boolean
   /** The key's own end; null: none. */
   expiresAt: Date | null
   /** The end of the secret that was shown: the key's, or that of a rotation's overlap; null: none. */

@@ -1,6 +1,14 @@
 import { and, eq, sql } from 'drizzle-orm'
 import type { Database } from '../../db/open.ts'
-import { apiKeySecrets, apiKeys, serviceAccounts, sessions, signingKeys, users } from '../../db/schema.ts'
+import {
+  apiKeyCredits,
+  apiKeySecrets,
+  apiKeys,
+  serviceAccounts,
+  sessions,
+  signingKeys,
+  users,
+} from '../../db/schema.ts'
 
 const owner = {
   email: users.email,
@@ -24,7 +32,13 @@ const secretAndOwner = {
     revokedAt: apiKeys.revokedAt,
     userId: apiKeys.userId,
     serviceAccountId: apiKeys.serviceAccountId,
+    externalId: apiKeys.externalId,
+    metadata: apiKeys.metadata,
+    rateLimit: apiKeys.rateLimit,
+    rateWindowSeconds: apiKeys.rateWindowSeconds,
+    allowedIps: apiKeys.allowedIps,
   },
+  creditsOf: apiKeyCredits.keyId,
   user: owner,
   serviceAccount: {
     name: serviceAccounts.name,
@@ -45,6 +59,7 @@ function prepareVerifyQueries(db: Database) {
       .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
       .leftJoin(users, eq(users.id, apiKeys.userId))
       .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
+      .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
       .where(eq(apiKeySecrets.hash, sql.placeholder('hash')))
       .prepare('latchkey_find_secret'),
 
@@ -55,6 +70,7 @@ function prepareVerifyQueries(db: Database) {
       .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
       .innerJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
       .leftJoin(users, eq(users.id, apiKeys.userId))
+      .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
       .leftJoin(signingKeys, eq(signingKeys.id, sql.placeholder('signingKeyId')))
       .where(
         and(
@@ -86,4 +102,32 @@ export function verifyQueriesOf(db: Database): VerifyQueries {
   const queries = prepareVerifyQueries(db)
   prepared.set(db, queries)
   return queries
+}
+
+export type CreditsRow = typeof apiKeyCredits.$inferSelect
+
+export async function findCredits(db: Database, keyId: string): Promise<CreditsRow | null> {
+  const [row] = await db.select().from(apiKeyCredits).where(eq(apiKeyCredits.keyId, keyId))
+  return row ?? null
+}
+
+/** Fills up what is due and takes the cost, if that much is there; null where it is not. */
+export async function takeCredits(
+  db: Database,
+  keyId: string,
+  cost: number,
+  now: Date,
+  next: Record<'daily' | 'monthly', Date>,
+): Promise<{ remaining: number } | null> {
+  const { remaining, refillAmount, refillInterval, refillsAt } = apiKeyCredits
+  const isDue = sql`${refillsAt} <= ${now.toISOString()}::timestamptz`
+  const available = sql`CASE WHEN ${isDue} THEN GREATEST(${remaining}, ${refillAmount}) ELSE ${remaining} END`
+  const nextRefill = sql`CASE WHEN NOT ${isDue} THEN ${refillsAt} WHEN ${refillInterval} = 'daily'
+    THEN ${next.daily.toISOString()}::timestamptz ELSE ${next.monthly.toISOString()}::timestamptz END`
+  const [row] = await db
+    .update(apiKeyCredits)
+    .set({ remaining: sql`${available} - ${cost}::bigint`, refillsAt: nextRefill })
+    .where(and(eq(apiKeyCredits.keyId, keyId), sql`${available} >= ${cost}::bigint`))
+    .returning({ remaining })
+  return row ?? null
 }

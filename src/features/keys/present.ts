@@ -1,0 +1,46 @@
+import { rateOf } from '../verify/rates.ts'
+import type { CreditsRow, WholeKey } from './queries.ts'
+
+/** What may be shown of a key; the key itself is shown once, when it is made or rotated. */
+export function presentKey(key: WholeKey) {
+  const rate = rateOf(key)
+  return {
+    id: key.id,
+    name: key.name,
+    description: key.description,
+    external_id: key.externalId,
+    user_id: key.userId,
+    service_account_id: key.serviceAccountId,
+    is_active: key.isActive && key.revokedAt === null,
+    scopes: key.scopes,
+    start: key.secrets.at(-1)?.start ?? '',
+    created_at: key.createdAt.toISOString(),
+    created_by: key.createdBy,
+    expires_at: iso(key.expiresAt),
+    revoked_at: iso(key.revokedAt),
+    revoked_reason: key.revokedReason,
+    last_used_at: iso(latest(key.secrets.map((secret) => secret.lastUsedAt))),
+    rate_limit: rate && { limit: rate.limit, window_seconds: rate.windowSeconds },
+    credits: key.credits && presentCredits(key.credits),
+    allowed_ips: key.allowedIps,
+    metadata: key.metadata,
+    secrets: key.secrets.map((secret) => ({
+      start: secret.start,
+      created_at: secret.createdAt.toISOString(),
+      expires_at: iso(secret.expiresAt),
+      last_used_at: iso(secret.lastUsedAt),
+    })),
+  }
+}
+
+/** Credits in the words in which they are asked for. */
+export function presentCredits({ remaining, refillAmount, refillInterval }: CreditsRow) {
+  if (refillAmount === null || refillInterval === null) return { remaining, refill: null }
+  return { remaining, refill: { amount: refillAmount, interval: refillInterval } }
+}
+
+const iso = (date: Date | null) => date?.toISOString() ?? null
+
+function latest(dates: (Date | null)[]): Date | null {
+  return dates.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a), null)
+}

@@ -1,0 +1,93 @@
+import type { Context } from '../../context.ts'
+import { fail } from '../../lib/errors.ts'
+import { isId } from '../../lib/ids.ts'
+import { areWithin } from '../../lib/ip.ts'
+import { covers } from '../../lib/scopes.ts'
+import { findAccount, requireManagedAccount } from '../service-accounts/service.ts'
+import type { KeyPrincipal, Principal } from '../verify/principal.ts'
+import { isRateWithin, type KeyRate, rateOf } from '../verify/rates.ts'
+import { findKey, type KeyOwner, type WholeKey } from './queries.ts'
+
+/** Whose keys a caller's are: their own, or those of the key's owner. */
+export function ownerOf(caller: Principal): KeyOwner {
+  return caller.kind === 'user'
+    ? { type: 'user', id: caller.userId }
+    : { type: caller.owner.type, id: caller.owner.id }
+}
+
+export const isAdmin = (caller: Principal): boolean => caller.kind === 'user' && caller.role === 'admin'
+
+/**
+ * The service account whose keys a caller may manage. A key manages the keys of its own owner alone; a user those of
+ * every service account that they manage.
+ * @throws Problem not_found
+ */
+export async function accountOwner(
+  context: Context,
+  caller: Principal,
+  id: string,
+): Promise<KeyOwner & { scopes: string[] }> {
+  if (caller.kind === 'key' && caller.owner.id !== id) fail('not_found')
+  const account =
+    caller.kind === 'key' ? await findAccount(context, id) : await requireManagedAccount(context, caller, id)
+  return { type: 'service_account', id: account.id, scopes: account.scopes }
+}
+
+/**
+ * A key that the caller may look at. What is not theirs is not there.
+ * @throws Problem not_found
+ */
+export async function requireKey(context: Context, caller: Principal, id: string): Promise<WholeKey> {
+  const key = isId(id) ? await findKey(context.db, id) : null
+  if (!key) fail('not_found')
+  if (isAdmin(caller)) return key
+  const owner = ownerOf(caller)
+  const isOwn = (owner.type === 'user' ? key.userId : key.serviceAccountId) === owner.id
+  if (isOwn && (caller.kind === 'user' || isWithinReach(caller, boundsOf(key)))) return key
+  if (caller.kind === 'key' || key.serviceAccountId === null) fail('not_found')
+  await requireManagedAccount(context, caller, key.serviceAccountId)
+  return key
+}
+
+/**
+ * A key that the caller may act on.
+ * @throws Problem not_found, forbidden where a key would manage itself
+ */
+export async function requireManagedKey(context: Context, caller: Principal, id: string): Promise<WholeKey> {
+  if (caller.kind === 'key' && caller.keyId === id)
+    fail('forbidden', { detail: 'A key does not manage itself.' })
+  return requireKey(context, caller, id)
+}
+
+/** What a key may do, as far as another key has to cover it. */
+export type Bounds = {
+  scopes: readonly string[]
+  expiresAt: Date | null
+  rate: KeyRate | null
+  allowedIps: readonly string[] | null
+}
+
+export const boundsOf = (key: WholeKey): Bounds => ({
+  scopes: key.scopes,
+  expiresAt: key.expiresAt,
+  rate: rateOf(key),
+  allowedIps: key.allowedIps,
+})
+
+/** Whether what a key may do lies within what a managing key may do itself. */
+export function isWithinReach(manager: KeyPrincipal, bounds: Bounds): boolean {
+  return (
+    bounds.scopes.every((scope) => covers(manager.grants, scope)) &&
+    !outlives(bounds.expiresAt, manager.expiresAt) &&
+    isRateWithin(bounds.rate, manager.rateLimit) &&
+    areIpsWithin(bounds.allowedIps, manager.allowedIps)
+  )
+}
+
+export const outlives = (end: Date | null, limit: Date | null): boolean =>
+  limit !== null && (end === null || end.getTime() > limit.getTime())
+
+/** Whether every address of `inner` is one of `outer`; null is every address. */
+export function areIpsWithin(inner: readonly string[] | null, outer: readonly string[] | null): boolean {
+  return outer === null || (inner !== null && areWithin(inner, outer))
+}

@@ -1,0 +1,67 @@
+import { type Clock, HOUR_MS } from '../../lib/time.ts'
+
+/** What became of a use of a key: the codes of `/keys/verify`. */
+export type Outcome =
+  | 'VALID'
+  | 'REVOKED'
+  | 'EXPIRED'
+  | 'DISABLED'
+  | 'OWNER_DISABLED'
+  | 'IP_NOT_ALLOWED'
+  | 'INSUFFICIENT_SCOPE'
+  | 'RATE_LIMITED'
+  | 'CREDITS_EXHAUSTED'
+
+/** Uses of one key in one hour with one outcome. */
+export type UsageCount = { keyId: string; hour: Date; outcome: string; count: number }
+/** When a secret was last shown and good. */
+export type LastUse = { secretId: string; at: Date }
+
+/** Gathers uses in memory: no request writes. What has not been written yet is lost in a crash, a few seconds' worth. */
+export type UsageCounts = {
+  count(keyId: string, outcome: Outcome, secretId?: string): void
+  /** Gives what has gathered, and starts anew. */
+  take(): { counts: UsageCount[]; lastUses: LastUse[] }
+  /** Puts back what could not be written. */
+  putBack(taken: { counts: UsageCount[]; lastUses: LastUse[] }): void
+}
+
+/** Beyond this many different counts new ones are dropped: a database that is gone must not fill the memory. */
+const MAX_COUNTS = 100_000
+
+/** An empty set of counts. */
+export function createUsageCounts(clock: Clock): UsageCounts {
+  let counts = new Map<string, UsageCount>()
+  let lastUses = new Map<string, number>()
+  const add = (keyId: string, hourMs: number, outcome: string, count: number) => {
+    const name = `${keyId} ${hourMs} ${outcome}`
+    const known = counts.get(name)
+    if (known) known.count += count
+    else if (counts.size < MAX_COUNTS) counts.set(name, { keyId, hour: new Date(hourMs), outcome, count })
+  }
+  const use = (secretId: string, atMs: number) => {
+    if (lastUses.size < MAX_COUNTS || lastUses.has(secretId)) {
+      lastUses.set(secretId, Math.max(atMs, lastUses.get(secretId) ?? 0))
+    }
+  }
+  return {
+    count(keyId, outcome, secretId) {
+      const now = clock()
+      add(keyId, now - (now % HOUR_MS), outcome, 1)
+      if (secretId !== undefined) use(secretId, now)
+    },
+    take() {
+      const taken = {
+        counts: [...counts.values()],
+        lastUses: [...lastUses].map(([secretId, at]) => ({ secretId, at: new Date(at) })),
+      }
+      counts = new Map()
+      lastUses = new Map()
+      return taken
+    },
+    putBack(taken) {
+      for (const { keyId, hour, outcome, count } of taken.counts) add(keyId, hour.getTime(), outcome, count)
+      for (const { secretId, at } of taken.lastUses) use(secretId, at.getTime())
+    },
+  }
+}

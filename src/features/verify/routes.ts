@@ -1,0 +1,31 @@
+import { Elysia } from 'elysia'
+import type { Context } from '../../context.ts'
+import type { Guard } from '../../http/auth.ts'
+import { VERIFY } from '../../lib/scopes.ts'
+import { VerifyBatchRequest, VerifyBatchResult, VerifyRequest, VerifyResult } from './model.ts'
+import { type Question, verifyKey } from './verify-key.ts'
+
+/** For other services to ask about keys. Not an oracle: an unknown key tells nothing, and asking needs a scope. */
+export const verifyRoutes = (context: Context, guard: Guard) =>
+  new Elysia({ prefix: '/keys', tags: ['API keys'] })
+    .use(guard)
+    .post('/verify', ({ body }) => verifyKey(context, body), {
+      anyone: { scopes: [VERIFY] },
+      body: VerifyRequest,
+      response: { 200: VerifyResult },
+      detail: { operationId: 'verifyKey', summary: 'Whether a key is good for what it was shown for' },
+    })
+    .post('/verify-batch', async ({ body }) => ({ results: await verifyInOrder(context, body.keys) }), {
+      anyone: { scopes: [VERIFY] },
+      body: VerifyBatchRequest,
+      response: { 200: VerifyBatchResult },
+      detail: { operationId: 'verifyKeys', summary: 'The same for up to a hundred keys, answered in order' },
+    })
+
+/** One after the other: of two questions about one key, the first is charged first. */
+async function verifyInOrder(context: Context, questions: readonly Question[]) {
+  const results: Awaited<ReturnType<typeof verifyKey>>[] = []
+  for (const [at, question] of questions.entries())
+    results.push(await verifyKey(context, question, `/keys/${at}`))
+  return results
+}

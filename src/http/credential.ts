@@ -1,0 +1,42 @@
+import type { Context } from '../context.ts'
+import type { Principal } from '../features/verify/principal.ts'
+import { recallCredential, verifyCredential } from '../features/verify/service.ts'
+import { fail } from '../lib/errors.ts'
+import type { Limits } from './rate-limit.ts'
+import type { RequestState } from './request-state.ts'
+
+/**
+ * The principal of the request's one credential. Failures are counted by address; a good credential never is.
+ * @throws Problem missing_credential, invalid_token, ambiguous_credentials; rate_limited after too many failures
+ */
+export async function authenticate(
+  context: Context,
+  limits: Limits,
+  { request, state }: { request: Request; state: RequestState },
+): Promise<Principal> {
+  const token = readCredential(request)
+  if (token !== null) {
+    const verdict = recallCredential(context, token) ?? (await verifyCredential(context, token))
+    if (verdict.kind !== 'refused') return verdict
+    if (verdict.code !== 'NOT_FOUND' && verdict.keyId !== undefined)
+      context.usage.count(verdict.keyId, verdict.code)
+  }
+  await limits.consume('unknown_credential', state)
+  return fail(token === null ? 'missing_credential' : 'invalid_token')
+}
+
+const BEARER = /^bearer +(\S+) *$/i
+
+/**
+ * The credential that a request carries: null for none, an unusable one as an empty string.
+ * @throws Problem ambiguous_credentials for two, or a repeated header (which arrives joined by a comma)
+ */
+export function readCredential(request: Request): string | null {
+  const authorization = request.headers.get('authorization')
+  const apiKey = request.headers.get('x-api-key')
+  if (authorization === null && apiKey === null) return null
+  if (authorization !== null && apiKey !== null) fail('ambiguous_credentials')
+  if ((authorization ?? apiKey)?.includes(',')) fail('ambiguous_credentials')
+  if (apiKey !== null) return apiKey.startsWith('eyJ') ? '' : apiKey
+  return BEARER.exec(authorization ?? '')?.[1] ?? ''
+}

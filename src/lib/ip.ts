@@ -1,0 +1,52 @@
+import ipaddr from 'ipaddr.js'
+
+type Address = ipaddr.IPv4 | ipaddr.IPv6
+
+/** An address in its plain form: IPv4 where it is one mapped into IPv6, no zone; null where it is none. */
+export function parseAddress(text: string): Address | null {
+  const [address = ''] = text.split('%')
+  return ipaddr.isValid(address) && isWhole(address) ? ipaddr.process(address) : null
+}
+
+/** ipaddr.js also reads `1` and `0x7f.1` as IPv4, as C did; nobody writes that today but to get past a check. */
+function isWhole(address: string): boolean {
+  return address.includes(':') || ipaddr.IPv4.isValidFourPartDecimal(address)
+}
+
+/** A network in CIDR notation, its host bits cleared; an address alone is a network of one. null where it is none. */
+export function parseNetwork(text: string): string | null {
+  const [address = '', bits, ...more] = text.split('/')
+  const parsed = parseAddress(address)
+  if (!parsed || more.length > 0) return null
+  const most = parsed.kind() === 'ipv4' ? 32 : 128
+  const wasMapped = parsed.kind() === 'ipv4' && address.includes(':')
+  const length = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) - (wasMapped ? 96 : 0) : -1
+  if (length < 0 || length > most) return null
+  const cidr = `${parsed}/${length}`
+  const network =
+    parsed.kind() === 'ipv4'
+      ? ipaddr.IPv4.networkAddressFromCIDR(cidr)
+      : ipaddr.IPv6.networkAddressFromCIDR(cidr)
+  return `${network}/${length}`
+}
+
+/** Whether an address lies in one of the networks. */
+export function isInNetworks(address: string, networks: readonly string[]): boolean {
+  const parsed = parseAddress(address)
+  return parsed !== null && networks.some((network) => contains(network, parsed))
+}
+
+/** Whether every network of `inner` lies within one of `outer`. */
+export function areWithin(inner: readonly string[], outer: readonly string[]): boolean {
+  return inner.every((network) =>
+    outer.some((wider) => {
+      const [address, bits] = ipaddr.parseCIDR(network)
+      return contains(wider, address) && ipaddr.parseCIDR(wider)[1] <= bits
+    }),
+  )
+}
+
+function contains(network: string, address: Address): boolean {
+  const [base, bits] = ipaddr.parseCIDR(network)
+  return base.kind() === address.kind() && address.match(base, bits)
+}
