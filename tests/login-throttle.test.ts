@@ -60,6 +60,7 @@ describe('guessing at one account', () => {
   })
 
   test('is counted across addresses, spellings of the e-mail, doors and servers', async () => {
+    const since = new Date()
     await fail(4, person.email)
     await fail(3, person.email, { at: second })
     await fail(1, ` ${person.email.toUpperCase()} `)
@@ -72,6 +73,10 @@ describe('guessing at one account', () => {
     expectLocked(await logIn(person.email, person.password, '2001:db8::1', second))
     const refused = await call(service, 'POST /oauth/token', { form: { ...form, password: person.password } })
     expect([refused.status, refused.body.error]).toEqual([429, 'invalid_grant'])
+    const rows = await sql`
+      SELECT DISTINCT ip FROM latchkey.audit_events WHERE action = 'user.login_failed' AND at >= ${since}`
+    const addresses = ['127.0.0.1', '203.0.113.0', '203.0.113.1', '203.0.113.2', '203.0.113.3']
+    expect(rows.map((row) => row.ip).sort()).toEqual(addresses)
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
   })
 

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
+import { decodeProtectedHeader } from 'jose'
 import { rewrapSigningKeys } from '../src/features/signing/service.ts'
 import { secret } from '../src/lib/secret.ts'
 import { call, newPerson } from './support/client.ts'
 import { expectProblem } from './support/problem.ts'
 import { refresh } from './support/refresh.ts'
 import { startService, type TestService } from './support/service.ts'
+import { until } from './support/until.ts'
 
 let service: TestService
 beforeAll(async () => {
@@ -68,5 +70,58 @@ describe('SECRET_KEY is changed without ending a session', () => {
     expect(last.status).toBe(200)
     expect(await isGood(alone, last.body.access_token)).toBe(true)
     for (const server of [ready, swapped, alone]) await server.stop()
+  })
+
+  test('with HS256, whose tokens SECRET_KEY itself signs, too', async () => {
+    const first = await startService({ algorithm: 'HS256' })
+    const newKey = secret(randomBytes(48).toString('base64'))
+    const swapped = await startService(
+      { algorithm: 'HS256', secretKey: newKey, secretKeyPrevious: first.config.secretKey },
+      first,
+    )
+    const person = await newPerson(first)
+    const renewed = (await refresh(swapped, person.refresh)).body
+    const statusOf = async (at: TestService, bearer: string) =>
+      (await call(at, 'GET /auth/me', { bearer })).status
+    expect(await statusOf(swapped, person.access)).toBe(200)
+    expect(await statusOf(swapped, renewed.access_token)).toBe(200)
+    expect(await statusOf(first, renewed.access_token)).toBe(401)
+    const alone = await startService({ algorithm: 'HS256', secretKey: newKey }, first)
+    expect(await statusOf(alone, renewed.access_token)).toBe(200)
+    expect(await statusOf(alone, person.access)).toBe(401)
+    for (const server of [alone, swapped, first]) await server.stop()
+  })
+})
+
+describe('ALGORITHM is changed without ending a session', () => {
+  test('tokens of the one before verify until they expire, and both keys are published', async () => {
+    const first = await startService({ algorithm: 'ES256' })
+    const person = await newPerson(first)
+    const changed = await startService({ algorithm: 'EdDSA' }, first)
+    const isGood = async (bearer: string) => (await call(changed, 'GET /auth/me', { bearer })).status === 200
+    expect(await isGood(person.access)).toBe(true)
+    const renewed = (await refresh(changed, person.refresh)).body
+    expect(decodeProtectedHeader(renewed.access_token).alg).toBe('EdDSA')
+    expect(await isGood(renewed.access_token)).toBe(true)
+    const { keys } = (await call(changed, 'GET /.well-known/jwks.json')).body
+    expect(keys.map((key: { alg: string }) => key.alg).sort()).toEqual(['ES256', 'EdDSA'])
+    // The server that has not been restarted yet learns of the key.
+    const status = async () =>
+      (await call(first, 'GET /auth/me', { bearer: renewed.access_token })).status === 200
+    await until(status, 'the other server knows the key')
+    await changed.stop()
+    await first.stop()
+  })
+
+  test('to HS256, and the stored keys count for nothing', async () => {
+    const first = await startService({ algorithm: 'ES256' })
+    const person = await newPerson(first)
+    const changed = await startService({ algorithm: 'HS256' }, first)
+    expectProblem(await call(changed, 'GET /auth/me', { bearer: person.access }), 'invalid_token')
+    const renewed = (await refresh(changed, person.refresh)).body
+    expect((await call(changed, 'GET /auth/me', { bearer: renewed.access_token })).status).toBe(200)
+    expectProblem(await call(first, 'GET /auth/me', { bearer: renewed.access_token }), 'invalid_token')
+    await changed.stop()
+    await first.stop()
   })
 })
