@@ -60,6 +60,9 @@ export async function startHeartbeat(
     },
   })
 
+  // The embedded database has one process, which hears itself: nothing to prove, and no commit each second.
+  if (database.kind === 'embedded') return unlisten
+
   const sendBeat = async () => {
     if (sent !== null && momentNow().monotonicMs - sent.at.monotonicMs < 5 * BEAT_EVERY_MS) return
     beat += 1
