@@ -56,6 +56,7 @@ async function measure({ server, request }: Contender, seconds: number): Promise
   const before = server.cpuSeconds()
   const result = await putLoad(server.url, request, seconds)
   const after = server.cpuSeconds()
+  server.forgetOutput()
   return {
     perSecond: result.requests / result.seconds,
     perProcessorSecond: before === null || after === null ? null : result.requests / (after - before),

@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 /** A program that serves, in a process of its own. */
 export type ServerProcess = {
@@ -8,6 +10,8 @@ export type ServerProcess = {
   cpuSeconds(): number | null
   /** Its resident memory in MB (10^6 bytes); null where the system doesn't tell. */
   residentMegabytes(): number | null
+  /** Empties the file that its output goes to. */
+  forgetOutput(): void
   stop(): Promise<void>
 }
 
@@ -25,8 +29,8 @@ export function onCore(core: number, command: readonly string[]): string[] {
 }
 
 /**
- * Starts a program on the servers' core, and waits for the line that says where it listens. Its output goes through a
- * pipe, as a container's does; only its first lines are looked at.
+ * Starts a program on the servers' core, and waits for the line that says where it listens. Its output goes to a file:
+ * what it writes costs what it costs, and no reader takes the generator's core or makes the server wait.
  * @param env all that it has of an environment, PATH aside
  * @throws Error with its output where it ends instead
  */
@@ -34,44 +38,43 @@ export async function startServerProcess(
   command: readonly string[],
   env: Record<string, string>,
 ): Promise<ServerProcess> {
+  const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
+  const path = join(directory, 'output')
+  const output = openSync(path, 'a')
   const child = Bun.spawn(onCore(SERVER_CORE, command), {
     env: { PATH: process.env.PATH ?? '', NODE_ENV: 'production', ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', output, 'inherit'],
   })
-  process.once('exit', () => child.kill('SIGKILL'))
-  const timer = setTimeout(() => child.kill('SIGKILL'), START_MS)
-  const url = await findAddress(child.stdout)
-  clearTimeout(timer)
-  if (url === null) throw new Error(`"${command.join(' ')}" did not start listening`)
-  return {
-    url,
-    cpuSeconds: () => readCpuSeconds(child.pid),
-    residentMegabytes: () => readResidentMegabytes(child.pid),
-    async stop() {
-      child.kill('SIGKILL')
-      await child.exited
-    },
+  closeSync(output)
+  const end = () => {
+    child.kill('SIGKILL')
+    rmSync(directory, { recursive: true, force: true })
   }
-}
-
-/** Reads on, and lets go of what it read, after the address too: a full pipe would stop the server. */
-function findAddress(output: ReadableStream<Uint8Array>): Promise<string | null> {
-  const decoder = new TextDecoder()
-  return new Promise((resolve) => {
-    let text: string | null = ''
-    const read = async () => {
-      for await (const chunk of output) {
-        if (text === null) continue
-        text += decoder.decode(chunk, { stream: true })
-        const url = /Listening on (http:\/\/[^\s"]+)/.exec(text)?.[1]
-        if (url === undefined) continue
-        text = null
-        resolve(url.replace(/\/$/, ''))
-      }
-      resolve(null)
+  process.once('exit', end)
+  const givesUpAt = Date.now() + START_MS
+  for (;;) {
+    const text = readFileSync(path, 'utf8')
+    const url = /Listening on (http:\/\/[^\s"]+)/.exec(text)?.[1]
+    if (url !== undefined) return running(child.pid, url.replace(/\/$/, ''))
+    if (child.exitCode !== null || Date.now() > givesUpAt) {
+      throw new Error(`"${command.join(' ')}" did not start listening:\n${text}`)
     }
-    void read()
-  })
+    await Bun.sleep(20)
+  }
+
+  function running(pid: number, url: string): ServerProcess {
+    return {
+      url,
+      cpuSeconds: () => readCpuSeconds(pid),
+      residentMegabytes: () => readResidentMegabytes(pid),
+      forgetOutput: () => truncateSync(path),
+      async stop() {
+        end()
+        await child.exited
+        process.off('exit', end)
+      },
+    }
+  }
 }
 
 function readCpuSeconds(pid: number): number | null {
