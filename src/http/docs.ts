@@ -47,7 +47,15 @@ export function docs(hasPage: boolean, describe: () => Promise<object>) {
     { detail: { hide: true } },
   )
   if (!hasPage) return app
-  app.get('/docs', () => send({ path: page, type: 'text/html; charset=utf-8' }), { detail: { hide: true } })
+  app.get(
+    '/docs',
+    ({ request, redirect }) =>
+      // The page names its files relative to itself, so that it also works below a path of a proxy's.
+      new URL(request.url).pathname.endsWith('/')
+        ? redirect('../docs', 308)
+        : send({ path: page, type: 'text/html; charset=utf-8' }),
+    { detail: { hide: true } },
+  )
   for (const [name, file] of Object.entries(FILES))
     app.get(`/docs/${name}`, () => send(file), { detail: { hide: true } })
   return app

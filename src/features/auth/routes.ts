@@ -19,14 +19,22 @@ export const authRoutes = (context: Context, guard: Guard) =>
         open: true,
         body: Credentials,
         response: { 201: User },
-        detail: { operationId: 'signUp', summary: 'Make an account' },
+        detail: {
+          operationId: 'signUp',
+          summary: 'Make an account',
+          'x-errors': ['signup_closed', 'email_taken'],
+        },
       },
     )
     .post('/login', async ({ body, state }) => (await logIn(context, originOf(state), body)).tokens, {
       open: true,
       body: Credentials,
       response: { 200: Tokens },
-      detail: { operationId: 'logIn', summary: 'Trade e-mail and password for a pair of tokens' },
+      detail: {
+        operationId: 'logIn',
+        summary: 'Trade e-mail and password for a pair of tokens',
+        'x-errors': ['invalid_login', 'too_many_attempts'],
+      },
     })
     .get('/me', ({ auth }) => describePrincipal(auth), {
       anyone: true,

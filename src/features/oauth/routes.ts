@@ -87,7 +87,13 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
           summary: 'The token endpoint (RFC 6749)',
           description:
             'Grants `client_credentials`, `refresh_token` and `password`. Clients are service accounts.',
-          'x-errors': ['invalid_client', 'unsupported_grant_type', 'invalid_scope', 'too_many_attempts'],
+          'x-errors': [
+            'invalid_login',
+            'invalid_client',
+            'unsupported_grant_type',
+            'invalid_scope',
+            'too_many_attempts',
+          ],
         },
       },
     )

@@ -35,7 +35,11 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         body: Type.Union([RefreshRequest, Type.Null()]),
         query: RefreshQuery,
         response: { 200: Tokens },
-        detail: { operationId: 'refresh', summary: 'Trade a refresh token for the next pair of tokens' },
+        detail: {
+          operationId: 'refresh',
+          summary: 'Trade a refresh token for the next pair of tokens',
+          'x-errors': ['invalid_token'],
+        },
       },
     )
     .post(

@@ -1,0 +1,132 @@
+import { catalogue, type ErrorCode } from '../../lib/errors.ts'
+import { oauthAnswer } from '../problem.ts'
+import type { Json } from './schemas.ts'
+
+/** One method of one path. `x-errors` names the errors that its shape does not tell. */
+export type Operation = Json & {
+  responses?: Record<string, Json>
+  parameters?: Json[]
+  requestBody?: { required?: boolean; content: Json }
+  security?: Json[]
+  description?: string
+  'x-errors'?: ErrorCode[]
+}
+
+const FORM = 'application/x-www-form-urlencoded'
+/** They ask for nothing that may be used up; the first two ask nothing at all. */
+const UNLIMITED = new Set(['/health', '/livez', '/readyz'])
+const STATIC = new Set(['/health', '/livez'])
+
+/** Adds to one operation what the plugin leaves out: types, parameters in the path, errors, security. */
+export function complete(path: string, operation: Operation): void {
+  const isOAuth = path.startsWith('/oauth/')
+  const scopes = (operation.security ?? []).flatMap((entry) => (entry.bearer as string[] | undefined) ?? [])
+  completeParameters(path, operation)
+  if (operation.requestBody) completeBody(operation.requestBody, isOAuth ? FORM : 'application/json')
+  const answers = Object.entries(operation.responses ?? {}).map(([status, response]) => {
+    const { $id, description, content } = response
+    const shape = content ? { content: withName(onlyType(content as Json, 'application/json'), $id) } : {}
+    return [status, { description: description ?? 'Success', ...shape }]
+  })
+  operation.responses = {
+    ...Object.fromEntries(answers),
+    ...errorResponses(path, operation, isOAuth, scopes),
+  }
+  operation.security = operation.security ? [{ bearer: [] }, { oauth2: [] }] : []
+  if (scopes.length > 0)
+    operation.description = [operation.description, `Needs the scope \`${scopes.join(' ')}\`.`]
+      .filter(Boolean)
+      .join(' ')
+  delete operation['x-errors']
+}
+
+function completeParameters(path: string, operation: Operation): void {
+  const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: 'string', format: 'uuid' },
+  }))
+  const others = (operation.parameters ?? []).filter((parameter) => parameter.in !== 'path')
+  const parameters = [
+    ...inPath,
+    ...others.map((parameter) => ({ ...parameter, schema: readNumber(parameter.schema as Json) })),
+  ]
+  if (parameters.length > 0) operation.parameters = parameters
+  else delete operation.parameters
+}
+
+/** Elysia describes a number in a query as a text or a number: it is a number to whoever calls. */
+function readNumber(schema: Json): Json {
+  const choices = Array.isArray(schema.anyOf) ? (schema.anyOf as Json[]) : []
+  return choices.find(({ type }) => type === 'integer' || type === 'number') ?? schema
+}
+
+/** A body that may be null is one that may be left out. */
+function completeBody(body: NonNullable<Operation['requestBody']>, type: string): void {
+  body.content = onlyType(body.content, type)
+  const media = body.content[type] as { schema?: { anyOf?: Json[] } } | undefined
+  const choices = media?.schema?.anyOf
+  const some = choices?.filter((choice) => choice.type !== 'null')
+  if (!choices || !some || some.length === choices.length) return
+  body.required = false
+  body.content = { [type]: { schema: some.length === 1 ? some[0] : { anyOf: some } } }
+}
+
+/** The errors that an operation's shape allows, and those that it names in `x-errors`. */
+function errorResponses(path: string, operation: Operation, isOAuth: boolean, scopes: string[]) {
+  const codes = new Set<ErrorCode>(operation['x-errors'])
+  const add = (...more: ErrorCode[]) => {
+    for (const code of more) codes.add(code)
+  }
+  if (operation.security)
+    add('ambiguous_credentials', 'missing_credential', 'invalid_token', 'wrong_credential_kind')
+  if (scopes.length > 0) add('insufficient_scope')
+  if (operation.requestBody) add('malformed_json', 'body_too_large', 'unsupported_media_type')
+  const hasQuery = operation.parameters?.some((parameter) => parameter.in === 'query')
+  if (operation.requestBody || hasQuery) add('validation_failed')
+  if (path.includes('{')) add('not_found')
+  if (!UNLIMITED.has(path)) add('rate_limited')
+  if (!STATIC.has(path)) add('unavailable')
+  const byStatus = Map.groupBy([...codes], (code) => String(statusOf(code, isOAuth)))
+  return Object.fromEntries([...byStatus].map(([status, named]) => [status, errorResponse(named, isOAuth)]))
+}
+
+function statusOf(code: ErrorCode, isOAuth: boolean): number {
+  return isOAuth ? oauthAnswer(code, {}).status : catalogue[code][0]
+}
+
+function errorResponse(codes: ErrorCode[], isOAuth: boolean): Json {
+  const names = isOAuth ? codes.map((code) => JSON.parse(oauthAnswer(code, {}).body).error) : codes
+  const schema = { $ref: `#/components/schemas/${isOAuth ? 'OAuthError' : 'Problem'}` }
+  const headers = headersOf(codes)
+  return {
+    description: [...new Set(names)].map((name) => `\`${name}\``).join(', '),
+    ...(headers ? { headers } : {}),
+    content: { [isOAuth ? 'application/json' : 'application/problem+json']: { schema } },
+  }
+}
+
+function headersOf(codes: ErrorCode[]): Json | null {
+  const of = (name: string) => ({ $ref: `#/components/headers/${name}` })
+  if (codes.includes('rate_limited') || codes.includes('unavailable'))
+    return { 'Retry-After': of('RetryAfter') }
+  if (codes.includes('missing_credential') || codes.includes('insufficient_scope'))
+    return { 'WWW-Authenticate': of('WwwAuthenticate') }
+  return null
+}
+
+function onlyType(content: Json, type: string): Json {
+  return { [type]: content['application/json'] ?? content[type] }
+}
+
+/** The plugin moves a schema's `$id` out to the response: put it back. */
+function withName(content: Json, name: unknown): Json {
+  if (name === undefined) return content
+  return Object.fromEntries(
+    Object.entries(content).map(([type, media]) => [
+      type,
+      { schema: { ...(media as { schema: Json }).schema, $id: name } },
+    ]),
+  )
+}

@@ -1,0 +1,81 @@
+import { catalogue } from '../../lib/errors.ts'
+
+/** A part of an OpenAPI document. */
+export type Json = Record<string, unknown>
+
+/** How the page and other clients authorise themselves: an access token or a key, or e-mail and password. */
+export const securitySchemes = (publicUrl: string) => ({
+  bearer: { type: 'http', scheme: 'bearer', description: 'An access token, or an API key (`sk_…`)' },
+  oauth2: {
+    type: 'oauth2',
+    description: 'E-mail and password',
+    flows: {
+      password: {
+        tokenUrl: `${publicUrl}/oauth/token`,
+        refreshUrl: `${publicUrl}/oauth/token`,
+        scopes: {},
+      },
+    },
+  },
+})
+
+/** RFC 9457. */
+export const PROBLEM = {
+  type: 'object',
+  description: 'RFC 9457',
+  required: ['type', 'title', 'status', 'detail', 'code', 'request_id'],
+  properties: {
+    type: { type: 'string', examples: ['/errors/invalid_token'] },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    code: { type: 'string', enum: Object.keys(catalogue) },
+    request_id: { type: 'string' },
+    errors: {
+      type: 'array',
+      description: 'The members at fault, as JSON pointers; `?name` is a parameter of the query',
+      items: {
+        type: 'object',
+        required: ['path', 'message'],
+        properties: { path: { type: 'string' }, message: { type: 'string' } },
+      },
+    },
+  },
+}
+
+/** RFC 6749, section 5.2. */
+export const OAUTH_ERROR = {
+  type: 'object',
+  description: 'RFC 6749, section 5.2',
+  required: ['error'],
+  properties: { error: { type: 'string' }, error_description: { type: 'string' } },
+}
+
+/** The headers that errors come with. */
+export const HEADERS = {
+  RetryAfter: { description: 'Seconds to wait', schema: { type: 'integer', minimum: 0 } },
+  WwwAuthenticate: { description: 'RFC 9110, section 11.6.1', schema: { type: 'string' } },
+}
+
+/** A validator's own keyword, which no document knows. */
+const isForeign = (key: string, value: unknown) => key === 'error' && typeof value === 'string'
+
+/** Moves every schema that has a name (`$id`) into the components, and refers to it there. */
+export function hoistNamed<T>(node: T, components: Json): T {
+  if (Array.isArray(node)) return node.map((item) => hoistNamed(item, components)) as T
+  if (typeof node !== 'object' || node === null) return node
+  const { $id, ...rest } = node as Json
+  const plain = Object.fromEntries(
+    Object.entries(rest)
+      .filter(([key, value]) => !isForeign(key, value))
+      .map(([key, value]) => [key, hoistNamed(value, components)]),
+  )
+  if (typeof $id !== 'string') return plain as T
+  components[$id] = plain
+  return { $ref: `#/components/schemas/${$id}` } as T
+}
+
+/** The same members in the order of their names. */
+export function sortByName(components: Json): Json {
+  return Object.fromEntries(Object.entries(components).sort(([a], [b]) => a.localeCompare(b)))
+}
