@@ -107,6 +107,10 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
     return assemble({ ...header, ...h }, { ...payload, jti: crypto.randomUUID(), ...p }, by)
   }
 
+  const underSecretKey = (alg: string, hash: string) => ({
+    header: { alg },
+    by: hmacSigner(hash, service.config.secretKey?.reveal() ?? ''),
+  })
   const seconds = () => Math.floor(service.context.clock() / 1000)
   test.each<[string, () => Change]>([
     ['another issuer', () => ({ payload: { iss: 'https://evil.example.com' } })],
@@ -149,6 +153,8 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
     ['a signature of 256 zeros', () => ({ by: () => new Uint8Array(256) })],
     ['a signature with a byte more', () => ({ by: (input) => Buffer.concat([sign(input), Buffer.of(0)]) })],
     ['an empty HMAC key', () => ({ header: { alg: 'HS256' }, by: hmacSigner('sha256', '') })],
+    ['HS384 under SECRET_KEY itself', () => underSecretKey('HS384', 'sha384')],
+    ['HS512 under SECRET_KEY itself', () => underSecretKey('HS512', 'sha512')],
     ['HS384 by a guess', () => ({ header: { alg: 'HS384' }, by: hmacSigner('sha384', 'secret') })],
   ])('refused: %s', async (_, change) => {
     const control = await me(mint({}))
