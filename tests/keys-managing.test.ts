@@ -165,7 +165,8 @@ describe('without the scope for it', () => {
     expect(answer.headers.get('www-authenticate')).toContain(`scope="${needed}"`)
     const [row] = await sql`
       SELECT * FROM latchkey.audit_events WHERE action = 'access.denied' AND actor_id = ${almost.id}`
-    expect(row).toMatchObject({ outcome: 'refused', details: { scopes: [needed] } })
+    expect(row).toMatchObject({ outcome: 'refused' })
+    expect(JSON.stringify(row?.details)).toContain(needed)
   })
 })
 
