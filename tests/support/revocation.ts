@@ -1,0 +1,216 @@
+import type postgres from 'postgres'
+import { recallCredential } from '../../src/features/verify/service.ts'
+import { type Answer, type Call, call, newKey } from './client.ts'
+import { type AddedPerson, addPerson, beginSession } from './people.ts'
+import { refresh } from './refresh.ts'
+import type { TestService } from './service.ts'
+import { until } from './until.ts'
+
+/** Something that opens doors. A refresh token is another one after each trade: `text` is the newest. */
+export type Credential = {
+  name: string
+  kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token'
+  text: string
+  /** The service account of an account's key. */
+  account?: string
+}
+
+/** A way in: how to show a credential there, and what tells a live one from a dead one. */
+export type Surface = {
+  name: string
+  /** Shown there, the credential does no harm. Else somebody else's is shown to see that the door opens. */
+  isHarmless: boolean
+  show(at: TestService, credential: Credential): Promise<Answer>
+  isOpen(answer: Answer): boolean
+  isShut(answer: Answer): boolean
+}
+
+type Operation = { security?: unknown[]; parameters?: { in: string }[] }
+type Document = { paths: Record<string, Record<string, Operation>> }
+
+/** Routes whose mere success ends what was shown, or what stands beside it. */
+const HARMFUL = ['POST /auth/logout-all', 'DELETE /keys/self']
+
+const isRefused = ({ status, body }: Answer) => status === 401 && body?.code === 'invalid_token'
+/** Whoever shows it has been recognised, whatever the answer to the rest of the request. */
+const isRecognised = ({ status }: Answer) => status !== 401 && status !== 429 && status < 500
+
+/** Every route that the service's own description puts behind a credential; a new one is in the matrix by itself. */
+async function guardedRoutes(service: TestService): Promise<Surface[]> {
+  const document: Document = (await call(service, 'GET /openapi.json')).body
+  const routes = Object.entries(document.paths).flatMap(([path, operations]) =>
+    Object.entries(operations)
+      .filter(([, { security }]) => (security ?? []).length > 0)
+      .map(([method]) => `${method.toUpperCase()} ${path}`),
+  )
+  return routes
+    .filter((route) => !route.includes('/oauth/'))
+    .map((route) => ({
+      name: route,
+      isHarmless: !HARMFUL.includes(route),
+      show: (at, { text }) => showAt(at, route, { bearer: text }),
+      isOpen: isRecognised,
+      isShut: isRefused,
+    }))
+}
+
+/** Nobody's id, and a body that fits nothing: all that is to be seen is whether the credential is known. */
+function showAt(at: TestService, route: string, credential: Call): Promise<Answer> {
+  const path = route.replaceAll(/\{\w+\}/g, () => Bun.randomUUIDv7())
+  const takesBody = /^(POST|PUT|PATCH) /.test(route) && !HARMFUL.includes(route)
+  return call(at, path, takesBody ? { ...credential, json: { nonsense: 1 } } : credential)
+}
+
+const basic = (account: string, secret: string) => ({
+  authorization: `Basic ${btoa(`${account}:${secret}`)}`,
+})
+const oauth = (
+  name: string,
+  show: Surface['show'],
+  isOpen: Surface['isOpen'],
+  isShut: Surface['isShut'],
+): Surface => ({ name, isHarmless: true, show, isOpen, isShut })
+const isKnownClient = ({ status }: Answer) => status === 200 || status === 403
+const isUnknownClient = ({ status, body }: Answer) => status === 401 && body?.error === 'invalid_client'
+
+/** Every surface that takes a credential, by the kind that it takes. */
+export async function surfacesOf(service: TestService, watcher: string) {
+  const introspected = oauth(
+    'POST /oauth/introspect: as the token',
+    (at, { text }) => call(at, 'POST /oauth/introspect', { form: { token: text }, bearer: watcher }),
+    ({ body }) => body?.active === true,
+    ({ status, text }) => status === 200 && text === '{"active":false}',
+  )
+  const introspecting = oauth(
+    'POST /oauth/introspect: as the caller',
+    (at, { text }) => call(at, 'POST /oauth/introspect', { form: { token: 'x' }, bearer: text }),
+    isKnownClient,
+    isUnknownClient,
+  )
+  const byHeader = ['GET /auth/me', 'GET /protected/any'].map(
+    (route): Surface => ({
+      name: `${route}: X-API-Key`,
+      isHarmless: true,
+      show: (at, { text }) => call(at, route, { apiKey: text }),
+      isOpen: ({ status }) => status === 200,
+      isShut: isRefused,
+    }),
+  )
+  const asClient = [
+    oauth(
+      'POST /oauth/token: client_credentials, Basic',
+      (at, { text, account = '' }) =>
+        call(at, 'POST /oauth/token', {
+          form: { grant_type: 'client_credentials' },
+          headers: basic(account, text),
+        }),
+      ({ status }) => status === 200,
+      isUnknownClient,
+    ),
+    oauth(
+      'POST /oauth/token: client_credentials, in the form',
+      (at, { text, account = '' }) => {
+        const form = { grant_type: 'client_credentials', client_id: account, client_secret: text }
+        return call(at, 'POST /oauth/token', { form })
+      },
+      ({ status }) => status === 200,
+      isUnknownClient,
+    ),
+    ...['introspect', 'revoke'].map((door) =>
+      oauth(
+        `POST /oauth/${door}: as the client`,
+        (at, { text, account = '' }) =>
+          call(at, `POST /oauth/${door}`, { form: { token: 'x' }, headers: basic(account, text) }),
+        isKnownClient,
+        isUnknownClient,
+      ),
+    ),
+  ]
+  const trade = async (answer: Promise<Answer>, credential: Credential) => {
+    const got = await answer
+    if (got.status === 200) credential.text = got.body.refresh_token
+    return got
+  }
+  const traded = [
+    oauth(
+      'POST /auth/refresh',
+      (at, credential) => trade(refresh(at, credential.text), credential),
+      ({ status }) => status === 200,
+      isRefused,
+    ),
+    oauth(
+      'POST /oauth/token: refresh_token',
+      (at, credential) => {
+        const form = { grant_type: 'refresh_token', refresh_token: credential.text }
+        return trade(call(at, 'POST /oauth/token', { form }), credential)
+      },
+      ({ status }) => status === 200,
+      ({ status, body }) => status === 400 && body?.error === 'invalid_grant',
+    ),
+  ]
+  const everywhere = [...(await guardedRoutes(service)), introspected, introspecting]
+  return {
+    access: everywhere,
+    refresh: [...traded, introspected],
+    key: [...everywhere, ...byHeader],
+    'account key': [...everywhere, ...byHeader, ...asClient],
+    'account token': everywhere,
+  } satisfies Record<Credential['kind'], Surface[]>
+}
+
+/** Somebody with two sessions, two keys, and a service account that has two keys, each with an access token. */
+export type Household = Awaited<ReturnType<typeof newHousehold>>
+
+/** Makes a household; `keyJson` is what its keys are made with. */
+export async function newHousehold(
+  service: TestService,
+  sql: postgres.Sql,
+  keyJson: Record<string, unknown> = {},
+) {
+  const person: AddedPerson = await addPerson(sql)
+  const sessions = [await beginSession(service, person), await beginSession(service, person)] as const
+  const bearer = sessions[1].access
+  const json = { name: 'builder', scopes: ['read'] }
+  const account: string = (await call(service, 'POST /service-accounts', { bearer, json })).body.id
+  const make = (more: Record<string, unknown>) =>
+    newKey(service, bearer, { scopes: ['read'], ...keyJson, ...more })
+  const keys = [await make({}), await make({})] as const
+  const accountKeys = [
+    await make({ service_account_id: account }),
+    await make({ service_account_id: account }),
+  ] as const
+  const tokenOf = async ({ key }: { key: string }): Promise<string> => {
+    const form = { grant_type: 'client_credentials', client_id: account, client_secret: key }
+    return (await call(service, 'POST /oauth/token', { form })).body.access_token
+  }
+  const of = (name: string, kind: Credential['kind'], text: string): Credential => ({
+    name,
+    kind,
+    text,
+    account,
+  })
+  const credentials = {
+    access0: of('an access token', 'access', sessions[0].access),
+    refresh0: of('a refresh token', 'refresh', sessions[0].refresh),
+    access1: of('another session’s access token', 'access', sessions[1].access),
+    refresh1: of('another session’s refresh token', 'refresh', sessions[1].refresh),
+    key0: of('a user’s key', 'key', keys[0].key),
+    key1: of('another key of the user', 'key', keys[1].key),
+    accountKey0: of('a service account’s key', 'account key', accountKeys[0].key),
+    accountToken0: of('a service account’s token', 'account token', await tokenOf(accountKeys[0])),
+    accountKey1: of('another key of the account', 'account key', accountKeys[1].key),
+    accountToken1: of('a token by the other key', 'account token', await tokenOf(accountKeys[1])),
+  }
+  return { person, sessions, account, keys, accountKeys, credentials }
+}
+
+/** Shows a credential until the server remembers it: a cache that holds nothing has nothing to forget. */
+export async function warm(at: TestService, { kind, name, text }: Credential): Promise<void> {
+  if (kind === 'refresh') return
+  await until(
+    async () =>
+      (await call(at, 'GET /auth/me', { bearer: text })).status === 200 &&
+      recallCredential(at.context, text) !== null,
+    `the server remembers ${name}`,
+  )
+}
