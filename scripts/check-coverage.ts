@@ -6,7 +6,7 @@ import { resolve } from 'node:path'
 import { Glob } from 'bun'
 
 const NEEDED_PERCENT = 90
-/** What runs in a process of its own in the tests too, or in the bundler: the report can't see it. */
+/** What the tests run as a process of its own, or the bundler runs: the report sees it loaded at most. It counts neither way. */
 const OUT_OF_SIGHT = /^src\/(main\.ts|cli\/.*|.*\.macro\.ts)$/
 
 const root = resolve(import.meta.dir, '..')
@@ -15,13 +15,14 @@ let lines = 0
 let covered = 0
 const unloaded: string[] = []
 for (const path of [...new Glob('src/**/*.ts').scanSync({ cwd: root })].sort()) {
+  if (OUT_OF_SIGHT.test(path)) continue
   const counts = loaded.get(path)
   if (counts) {
     lines += counts.lines
     covered += counts.covered
     continue
   }
-  const missed = OUT_OF_SIGHT.test(path) ? 0 : await countStatements(path)
+  const missed = await countStatements(path)
   lines += missed
   if (missed > 0) unloaded.push(`${path} (${missed} lines)`)
 }
