@@ -1,4 +1,5 @@
 import { type Clock, HOUR_MS } from '../../lib/time.ts'
+import type { LastUse, UsageCount } from './queries.ts'
 
 /** What became of a use of a key: the codes of `/keys/verify`. */
 export type Outcome =
@@ -11,11 +12,6 @@ export type Outcome =
   | 'INSUFFICIENT_SCOPE'
   | 'RATE_LIMITED'
   | 'CREDITS_EXHAUSTED'
-
-/** Uses of one key in one hour with one outcome. */
-export type UsageCount = { keyId: string; hour: Date; outcome: string; count: number }
-/** When a secret was last shown and good. */
-export type LastUse = { secretId: string; at: Date }
 
 /** Gathers uses in memory: no request writes. What has not been written yet is lost in a crash, a few seconds' worth. */
 export type UsageCounts = {

@@ -1,7 +1,11 @@
 import { and, asc, eq, gte, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { apiKeySecrets, apiKeys, keyUsage } from '../../db/schema.ts'
-import type { LastUse, UsageCount } from './counts.ts'
+
+/** Uses of one key in one hour with one outcome. */
+export type UsageCount = { keyId: string; hour: Date; outcome: string; count: number }
+/** When a secret was last shown and good. */
+export type LastUse = { secretId: string; at: Date }
 
 /** Adds counts to what is there, in one statement; those of keys that are gone are dropped. */
 export async function addUsage(tx: Transaction, counts: readonly UsageCount[]): Promise<void> {
