@@ -109,7 +109,7 @@ describe('each example takes its own kind of credential', () => {
     expect(rows.at(-1)).toMatchObject({
       outcome: 'refused',
       actor_type: 'key',
-      details: { scopes: ['read'] },
+      details: { missing_scopes: ['read'] },
     })
     expect(rows.at(-1)?.ip).toBe('127.0.0.1')
   })
