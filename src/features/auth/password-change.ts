@@ -4,7 +4,7 @@ import { fail } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey } from '../../lib/tokens.ts'
-import { type Origin, onBehalfOf, type RecordEvent, recordChange } from '../audit/service.ts'
+import { type Origin, onBehalfOf, type RecordEvent, recordChange, recordEvent } from '../audit/service.ts'
 import { revokeKeysOfUser } from '../keys/service.ts'
 import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sessions/service.ts'
 import { findUserById, lockUser, setPassword } from '../users/service.ts'
@@ -37,7 +37,17 @@ export async function changePassword(
     user.email,
     async () => (await context.passwords.verify(input.current_password, user.passwordHash)) || null,
   )
-  if (!fits) fail('invalid_login', { detail: 'The current password is not right.' })
+  if (!fits) {
+    const target = { type: 'user' as const, id: user.id }
+    const details = { at: 'password_change' }
+    await recordEvent(context.db, context, origin, {
+      action: 'user.login_failed',
+      outcome: 'refused',
+      target,
+      details,
+    })
+    fail('invalid_login', { detail: 'The current password is not right.' })
+  }
   const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
   const passwordHash = await context.passwords.hash(password)
   const session = await recordChange(context, origin, async (tx, record) => {
