@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { eq, sql } from 'drizzle-orm'
 import { errorCode, isUnavailable, violatedConstraint } from '../src/db/errors.ts'
 import { migrate, readMigrationState } from '../src/db/migrate.ts'
@@ -7,6 +7,8 @@ import { constraintCases, constraintNames } from './support/constraint-cases.ts'
 import { type Opened, targets } from './support/databases.ts'
 import { insertOneOfEach, rows } from './support/rows.ts'
 import { selectRows } from './support/select.ts'
+
+setDefaultTimeout(30_000)
 
 const failureOf = (work: PromiseLike<unknown>) =>
   Promise.resolve(work).then(
@@ -19,7 +21,7 @@ for (const target of targets) {
     let opened: Opened
     beforeAll(async () => {
       opened = await target.open()
-    }, 60_000)
+    })
     afterAll(() => opened?.end())
     const db = () => opened.database.db
 

@@ -1,10 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { eq, getTableColumns, getTableName, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { apiKeySecrets, apiKeys, serviceAccounts, sessions, signingKeys, users } from '../src/db/schema.ts'
 import { type Opened, targets } from './support/databases.ts'
 import { insertOneOfEach, rows } from './support/rows.ts'
 import { selectRows } from './support/select.ts'
+
+setDefaultTimeout(30_000)
 
 const later = new Date('2031-01-01T00:00:00Z')
 const bytes = (length: number) => new Uint8Array(length).fill(7)
@@ -113,7 +115,7 @@ for (const target of targets) {
           else heard.push(payload)
         },
       })
-    }, 60_000)
+    })
     afterAll(() => opened?.end())
     const db = () => opened.database.db
 

@@ -19,8 +19,6 @@ export function connect(url: string, options: Options): postgres.Sql {
   const address = { host: ipv6 ?? decodeURIComponent(name), port: Number(port ?? 5432) }
   const all = {
     connect_timeout: 1.5,
-    // As shipped, a connection that failed often waits up to 20 s before it tries again.
-    backoff: (failures: number) => Math.min(0.01 * 2 ** failures, 0.25),
     keep_alive: 10,
     onnotice: () => {},
     fetch_types: false,

@@ -23,7 +23,9 @@ const CONNECTION_CODES = new Set([
   'SASL_SIGNATURE_MISMATCH',
   'POOL_TIMEOUT',
   'POOL_FULL',
+  'POOL_CLOSED',
   'NO_ANSWER',
+  'CONNECTION_LOST',
   'STANDBY',
   'EMBEDDED_DOWN',
 ])
@@ -65,11 +67,28 @@ export function isHeldElsewhere(error: unknown): boolean {
   return errorCode(error) === 'EMBEDDED_HELD'
 }
 
+/** Whether the connection that gave this error is no good any more, even if it has not closed yet. */
+export function endsConnection(error: unknown): boolean {
+  return codedCauses(error).some(
+    (cause) =>
+      CONNECTION_CODES.has(cause.code) ||
+      TLS_CODE.test(cause.code) ||
+      ('severity' in cause && (cause.severity === 'FATAL' || cause.severity === 'PANIC')),
+  )
+}
+
+type OwnCode =
+  | 'POOL_TIMEOUT'
+  | 'POOL_FULL'
+  | 'POOL_CLOSED'
+  | 'NO_ANSWER'
+  | 'CONNECTION_LOST'
+  | 'STANDBY'
+  | 'EMBEDDED_DOWN'
+  | 'EMBEDDED_HELD'
+
 /** An error of this layer's own, with a code that the functions above know. */
-export function databaseError(
-  code: 'POOL_TIMEOUT' | 'POOL_FULL' | 'NO_ANSWER' | 'STANDBY' | 'EMBEDDED_DOWN' | 'EMBEDDED_HELD',
-  message: string,
-): Error {
+export function databaseError(code: OwnCode, message: string): Error {
   return Object.assign(new Error(message), { code })
 }
 

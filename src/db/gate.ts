@@ -5,6 +5,8 @@ export type Gate = {
   /** @throws Error POOL_TIMEOUT or POOL_FULL, for which `isUnavailable` is true */
   enter(): Promise<void>
   leave(): void
+  /** Resolves when nobody is inside. */
+  drained(): Promise<void>
 }
 
 /** postgres.js queues without end when every connection is busy; this line has an end, and so has the wait in it. */
@@ -14,6 +16,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
   let waiting = 0
   let first: Waiter | null = null
   let last: Waiter | null = null
+  let empty: PromiseWithResolvers<void> | null = null
 
   const enter = () =>
     new Promise<void>((resolve, reject) => {
@@ -60,11 +63,16 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
     leave: () => {
       const waiter = nextWaiter()
       if (!waiter) {
-        free++
+        if (++free === slots) empty?.resolve()
         return
       }
       waiting--
       waiter.admit()
+    },
+    drained: async () => {
+      if (free === slots) return
+      empty ??= Promise.withResolvers<void>()
+      await empty.promise
     },
   }
 }

@@ -1,9 +1,9 @@
 import { asc, sql } from 'drizzle-orm'
 import { bigint, serial, text } from 'drizzle-orm/pg-core'
-import { drizzle } from 'drizzle-orm/postgres-js'
 import { errorCode } from './errors.ts'
 import { readMigrations } from './migrations.macro.ts' with { type: 'macro' }
 import type { Database, DatabaseConfig, OpenDatabase } from './open.ts'
+import { createPool } from './pool.ts'
 import { connectDirectly } from './postgres.ts'
 import * as schema from './schema.ts'
 
@@ -16,6 +16,8 @@ export type MigrationState = { known: number; pending: number; unknown: number }
 const MIGRATIONS = readMigrations()
 /** Any number that nobody else takes: "latchkey" in ASCII. */
 const LOCK = 7809651199139603833n
+/** How long one statement of a migration may take. */
+const MIGRATION_SILENCE_MS = 24 * 60 * 60 * 1000
 /** The journal, in the columns of drizzle's own. */
 const journal = schema.latchkey.table('migrations', {
   id: serial('id').primaryKey(),
@@ -24,8 +26,8 @@ const journal = schema.latchkey.table('migrations', {
 })
 
 /**
- * Runs every pending migration, each in a transaction of its own, under an advisory lock on a direct connection; ten
- * may call it at once. Needs the right to create a schema, unless an operator made `latchkey` for this role.
+ * Runs every pending migration in one transaction, under an advisory lock on a direct connection; ten may call it at
+ * once. Needs the right to create a schema, unless an operator made `latchkey` for this role.
  * @throws Error with one sentence when another process holds the lock for too long
  */
 export async function migrate(
@@ -35,27 +37,27 @@ export async function migrate(
 ): Promise<MigrationState> {
   const before = await readMigrationState(database)
   if (before.pending === 0) return before
-  if (database.kind === 'embedded') await runPending(database.db)
+  if (database.kind === 'embedded') await database.db.transaction(runPending)
   else await runPendingAlone(config, lockWaitSeconds)
   return readMigrationState(database)
 }
 
 async function runPendingAlone(config: DatabaseConfig, lockWaitSeconds: number): Promise<void> {
-  const client = connectDirectly(config)
+  const pool = createPool(({ onclose }) => connectDirectly(config, { onclose }), 1, MIGRATION_SILENCE_MS)
   try {
-    const db = drizzle(client, { schema })
-    await db.execute(sql`SET statement_timeout = 0`)
-    // Holds for the lock of a table, too: nobody else's queries queue for long behind a migration that waits.
-    await db.execute(sql.raw(`SET lock_timeout = '${lockWaitSeconds * 1000}ms'`))
-    await db.execute(sql`SELECT pg_advisory_lock(${LOCK.toString()}::bigint)`).catch((error) => {
-      if (errorCode(error) !== '55P03') throw error
-      const message = `another process has been migrating this database for ${lockWaitSeconds} seconds`
-      throw new Error(`${message}; try again when it is done`, { cause: error })
+    await pool.db.transaction(async (tx) => {
+      await tx.execute(sql`SET LOCAL statement_timeout = 0`)
+      // Holds for the lock of a table, too: nobody else's queries queue for long behind a migration that waits.
+      await tx.execute(sql.raw(`SET LOCAL lock_timeout = '${lockWaitSeconds * 1000}ms'`))
+      await tx.execute(sql`SELECT pg_advisory_xact_lock(${LOCK.toString()}::bigint)`).catch((error) => {
+        if (errorCode(error) !== '55P03') throw error
+        const message = `another process has been migrating this database for ${lockWaitSeconds} seconds`
+        throw new Error(`${message}; try again when it is done`, { cause: error })
+      })
+      await runPending(tx)
     })
-    await runPending(db)
   } finally {
-    // Ends the session, and the lock with it.
-    await client.end({ timeout: 1 })
+    await pool.close(1)
   }
 }
 
@@ -79,15 +81,13 @@ async function readJournal(db: Database): Promise<Set<number>> {
   return new Set(rows.map(({ when }) => when))
 }
 
-async function runPending(db: Database): Promise<void> {
-  const applied = await readJournal(db)
-  if (applied.size === 0) await db.transaction(createJournal)
+async function runPending(tx: Database): Promise<void> {
+  const applied = await readJournal(tx)
+  if (applied.size === 0) await createJournal(tx)
   for (const { when, hash, statements } of MIGRATIONS) {
     if (applied.has(when)) continue
-    await db.transaction(async (tx) => {
-      for (const statement of statements) await tx.execute(sql.raw(statement))
-      await tx.insert(journal).values({ hash, createdAt: when })
-    })
+    for (const statement of statements) await tx.execute(sql.raw(statement))
+    await tx.insert(journal).values({ hash, createdAt: when })
   }
 }
 

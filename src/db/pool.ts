@@ -1,99 +1,124 @@
+import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
-import { databaseError } from './errors.ts'
+import { databaseError, endsConnection } from './errors.ts'
 import { createGate } from './gate.ts'
+import type { Database } from './open.ts'
+import * as schema from './schema.ts'
+import { runTransaction, type TransactionWork } from './transaction.ts'
 
-/** The part of postgres.js that drizzle calls, behind a gate and a watch. */
+/** Connections behind a gate and a watch. */
 export type Pool = {
-  /** For `drizzle({ client })` alone: it has only `options`, `unsafe` and `begin`. */
-  client: postgres.Sql
+  db: Database
   /** One statement of this layer's own. */
   query(text: string, params?: string[]): Promise<postgres.Row[]>
-  /** Lets queries in flight end, for at most `seconds`. */
+  /** Takes nothing new, and gives what is under way at most `seconds`. */
   close(seconds: number): Promise<void>
 }
 
-/** Makes the connections; each calls `onStandby` when the server it reached says that it takes no writes. */
-export type Connect = (onStandby: () => void) => postgres.Sql
+/** What a connection reports: that it ended, or that its server takes no writes. */
+export type ConnectionEvents = { onclose(): void; onstandby(): void }
 
-type Query = postgres.PendingQuery<postgres.Row[]>
+/** A postgres.js client of one connection. `isOver`: it is not to be used again; `failure`: nor is what it answered. */
+export type Line = { client: postgres.Sql; isOver: boolean; failure: Error | null }
+
 type Unsafe = postgres.Sql['unsafe']
-type Generation = { client: postgres.Sql; failure: Error | null }
 
 /**
- * Bounds both waits that postgres.js leaves open: for a connection (the gate), and for an answer on a connection whose
- * other end is silently gone. The server ends a statement by its own timeout; when a connection says nothing for
- * `silenceMs`, which is longer, or turns out to lead to a standby, every connection is dropped and made anew.
+ * Bounds both waits that postgres.js leaves open: for a connection (the gate), and for an answer on one whose other end
+ * is silently gone. The server ends a statement by its own timeout; a connection that says nothing for `silenceMs`,
+ * which is longer, is dropped.
+ *
+ * Each connection is a client of its own, used for one thing at a time, and given up for good when it ends: a client
+ * that connects again by itself may hang, run a dead transaction's statements inside another one, or throw out of
+ * reach of any catch (postgres.js 3.4.9).
  */
-export function createPool(connect: Connect, slots: number, silenceMs: number): Pool {
+export function createPool(
+  connect: (events: ConnectionEvents) => postgres.Sql,
+  slots: number,
+  silenceMs: number,
+): Pool {
   const gate = createGate(slots)
-  const standby = () => databaseError('STANDBY', 'the server is a standby, which takes no writes')
-  const silence = () => databaseError('NO_ANSWER', `the database gave no answer for ${silenceMs} ms`)
+  const lines = new Set<Line>()
+  const idle: Line[] = []
+  let isClosed = false
+  /** drizzle puts its parsers in here when it is made; each client gets them. */
+  const options = { parsers: {}, serializers: {} }
 
-  const open = (): Generation => {
-    const client = connect(() => drop(generation, standby()))
-    const generation: Generation = { client, failure: null }
-    return generation
+  const open = (): Line => {
+    const client = connect({
+      onclose: () => giveUp(line),
+      onstandby: () =>
+        giveUp(line, databaseError('STANDBY', 'the server is a standby, which takes no writes')),
+    })
+    Object.assign(client.options.parsers, options.parsers)
+    Object.assign(client.options.serializers, options.serializers)
+    const line: Line = { client, isOver: false, failure: null }
+    lines.add(line)
+    return line
   }
-  const drop = (generation: Generation, failure: Error) => {
-    if (generation.failure) return
-    generation.failure = failure
-    if (generation === current) current = open()
-    void generation.client.end({ timeout: 0 })
+  const giveUp = (line: Line, failure: Error | null = null) => {
+    line.failure ??= failure
+    if (line.isOver) return
+    line.isOver = true
+    lines.delete(line)
+    void line.client.end({ timeout: 0 })
   }
-  let current = open()
+  const take = (): Line => {
+    for (let line = idle.pop(); line; line = idle.pop()) if (!line.isOver) return line
+    return open()
+  }
 
-  /** Runs `work` with a connection's worth of the pool. `answered` puts the watch off. */
-  const lease = async <T>(
-    work: (client: postgres.Sql, answered: () => void) => PromiseLike<T>,
-  ): Promise<T> => {
+  /** Runs `work` with a connection of its own. `answered` puts the watch off. */
+  const lease = async <T>(work: (line: Line, answered: () => void) => PromiseLike<T>): Promise<T> => {
     await gate.enter()
-    const generation = current
-    const watch = setTimeout(() => drop(generation, silence()), silenceMs)
+    if (isClosed) {
+      gate.leave()
+      throw databaseError('POOL_CLOSED', 'the database is closed')
+    }
+    const line = take()
+    const silent = () =>
+      giveUp(line, databaseError('NO_ANSWER', `the database gave no answer for ${silenceMs} ms`))
+    const watch = setTimeout(silent, silenceMs)
     try {
-      const result = await work(generation.client, () => watch.refresh())
+      const result = await work(line, () => watch.refresh())
       // A standby's answer may be old.
-      if (generation.failure) throw generation.failure
+      if (line.failure) throw line.failure
       return result
     } catch (error) {
-      throw generation.failure ?? error
+      if (endsConnection(error)) giveUp(line)
+      throw line.failure ?? error
     } finally {
       clearTimeout(watch)
+      if (!line.isOver) idle.push(line)
       gate.leave()
     }
   }
 
   const gated = {
-    get options() {
-      return current.client.options
-    },
+    options,
     unsafe: (...args: Parameters<Unsafe>) =>
-      lazily((finish) => lease((client) => finish(client.unsafe(...args)))),
-    begin: (work: (sql: postgres.TransactionSql) => unknown) =>
-      lease((client, answered) => client.begin((sql) => work(watched(sql, answered)))),
+      lazily((finish) => lease(({ client }) => finish(client.unsafe(...args)))),
+    begin: (work: TransactionWork) => lease((line, answered) => runTransaction(line, answered, work)),
   }
   return {
-    client: gated as unknown as postgres.Sql,
-    query: (text, params) => lease((client) => client.unsafe(text, params, { prepare: true })),
-    close: (seconds) => current.client.end({ timeout: seconds }),
+    // drizzle uses these three members only.
+    db: drizzle({ client: gated as unknown as postgres.Sql, schema }),
+    query: (text, params) => lease(({ client }) => client.unsafe(text, params, { prepare: true })),
+    close: async (seconds) => {
+      isClosed = true
+      await Promise.race([gate.drained(), Bun.sleep(seconds * 1000)])
+      await Promise.all([...lines].map((line) => line.client.end({ timeout: 0 })))
+    },
   }
 }
 
+type Query = postgres.PendingQuery<postgres.Row[]>
+
 /** drizzle calls `.values()` on a query or awaits it as it is; nothing runs before it does either. */
-function lazily(run: (finish: (query: Query) => PromiseLike<unknown>) => Promise<unknown>) {
+export function lazily(run: (finish: (query: Query) => PromiseLike<unknown>) => Promise<unknown>) {
   return {
     values: () => run((query) => query.values()),
     // biome-ignore lint/suspicious/noThenProperty: it stands in for a query of postgres.js, which is a thenable
     then: (...handlers: Parameters<Promise<unknown>['then']>) => run((query) => query).then(...handlers),
   }
-}
-
-/** The same inside a transaction, whose connection is already leased. */
-function watched(sql: postgres.TransactionSql, answered: () => void): postgres.TransactionSql {
-  const noting = (query: PromiseLike<unknown>) => Promise.resolve(query).finally(answered)
-  const members = {
-    unsafe: (...args: Parameters<Unsafe>) => lazily((finish) => noting(finish(sql.unsafe(...args)))),
-    savepoint: (work: (inner: postgres.TransactionSql) => unknown) =>
-      sql.savepoint((inner) => work(watched(inner, answered))),
-  }
-  return members as unknown as postgres.TransactionSql
 }

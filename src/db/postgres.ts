@@ -1,4 +1,3 @@
-import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import type { Log } from '../lib/log.ts'
 import type { Secret } from '../lib/secret.ts'
@@ -6,8 +5,7 @@ import { connect } from './connect.ts'
 import { errorCode } from './errors.ts'
 import { type LineEvents, startListening } from './listen.ts'
 import type { DatabaseConfig, OpenDatabase } from './open.ts'
-import { type Connect, createPool, type Pool } from './pool.ts'
-import * as schema from './schema.ts'
+import { type ConnectionEvents, createPool, type Pool } from './pool.ts'
 
 const OLDEST_VERSION = 14
 const CLOSE_TIMEOUT_SECONDS = 5
@@ -17,12 +15,11 @@ const SILENCE_GRACE_MS = 500
 /** Opens the PostgreSQL at `url`, having seen that it answers, is new enough and takes writes. */
 export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log): Promise<OpenDatabase> {
   const pool = await openPool(config, url, log)
-  const db = drizzle({ client: pool.client, schema })
   const listening = new Set<() => Promise<void>>()
 
   return {
     kind: 'postgres',
-    db,
+    db: pool.db,
     listen: async (channel, listener) => {
       const line = (events: LineEvents) => connectDirectly(config, events)
       const stop = await startListening(line, channel, listener, log)
@@ -43,7 +40,7 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
 }
 
 /** One connection past any pooler: for LISTEN and for migrations. */
-export function connectDirectly(config: DatabaseConfig, events?: LineEvents): postgres.Sql {
+export function connectDirectly(config: DatabaseConfig, events: Partial<LineEvents>): postgres.Sql {
   const url = config.databaseDirectUrl ?? config.databaseUrl
   if (!url) throw new Error('DATABASE_URL is not set')
   const options = {
@@ -59,13 +56,14 @@ export function connectDirectly(config: DatabaseConfig, events?: LineEvents): po
 async function openPool(config: DatabaseConfig, url: Secret, log: Log): Promise<Pool> {
   const statementTimeoutMs = config.databaseStatementTimeoutMs
   const withStartup = (startup: { statement_timeout?: number }) => {
-    const open: Connect = (onStandby) =>
+    const open = ({ onclose, onstandby }: ConnectionEvents) =>
       connect(url.reveal(), {
-        max: config.databasePoolSize,
+        max: 1,
         prepare: config.databasePrepare,
         connection: { application_name: 'latchkey', ...startup },
+        onclose,
         onparameter: (name, value) => {
-          if (name === 'in_hot_standby' && value === 'on') onStandby()
+          if (name === 'in_hot_standby' && value === 'on') onstandby()
         },
       })
     return createPool(open, config.databasePoolSize, statementTimeoutMs + SILENCE_GRACE_MS)

@@ -78,10 +78,10 @@ export async function startServer({
       await Bun.sleep(100)
     }
   }
-  const end = async (signal: NodeJS.Signals) => {
+  const end = async (signal: (pid: number | undefined) => void) => {
     if (!child || child.exitCode !== null || child.signalCode !== null) return
     const ended = once(child, 'exit')
-    child.kill(signal)
+    signal(child.pid)
     await ended
     child = null
   }
@@ -93,8 +93,9 @@ export async function startServer({
     directory,
     url: (database, user = 'postgres') => `postgres://${user}:any@127.0.0.1:${port}/${database}`,
     start,
-    stop: () => end('SIGINT'),
-    kill: () => end('SIGKILL'),
+    stop: () => end((pid) => pid && process.kill(pid, 'SIGINT')),
+    // Its backends would outlive it by one more answer.
+    kill: () => end((pid) => signalAll(pid, 'SIGKILL')),
     pause: () => signalAll(child?.pid, 'SIGSTOP'),
     resume: () => signalAll(child?.pid, 'SIGCONT'),
     remove: async () => {
