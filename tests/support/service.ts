@@ -24,19 +24,28 @@ export type TestService = {
   stop(): Promise<void>
 }
 
-type Options = Partial<Config> & { databaseUrl?: never }
+type Options = Partial<Config> & {
+  databaseUrl?: never
+  /** PUBLIC_URL is where it listens, as a client that discovers needs it. */
+  isIssuer?: boolean
+}
 
 /**
  * Starts a service. Limits per address are off unless a test gives `rateLimits`.
  * @param on an existing database, for a second server beside the first
  */
-export async function startService(overrides: Options = {}, on?: TestService): Promise<TestService> {
+export async function startService(
+  { isIssuer = false, ...overrides }: Options = {},
+  on?: Pick<TestService, 'databaseUrl' | 'config'>,
+): Promise<TestService> {
+  const place = isIssuer ? holdPort() : null
   const database = on ? null : await createDatabase()
   const databaseUrl = on?.databaseUrl ?? database?.url ?? ''
   const config = testConfig({
     ...(on ? { secretKey: on.config.secretKey } : {}),
     logLevel: 'debug',
     passwordHashConcurrency: 2,
+    ...(place && { publicUrl: `http://127.0.0.1:${place.port}` }),
     ...overrides,
     databaseUrl: secret(databaseUrl),
     databaseDirectUrl: secret(databaseUrl),
@@ -49,9 +58,19 @@ export async function startService(overrides: Options = {}, on?: TestService): P
   const clock = () => Date.now() + skew
   const opened = await openDatabase(config, log)
   await migrate(config, opened)
-  const { context, stop } = await assembleContext(config, opened, log, { clock })
+  const { context, stop } = await assembleContext(config, opened, log, { clock }).catch(async (error) => {
+    await opened.close()
+    throw error
+  })
   const app = createApp(context)
-  app.listen({ port: 0, hostname: '127.0.0.1', maxRequestBodySize: 9 * 1024 * 1024 })
+  const hostname = '127.0.0.1'
+  app.listen({
+    port: place?.port ?? 0,
+    hostname,
+    reusePort: place !== null,
+    maxRequestBodySize: 9 * 1024 * 1024,
+  })
+  await place?.release()
   const loggedText = () => {
     log.flush()
     return text
@@ -78,4 +97,10 @@ export async function startService(overrides: Options = {}, on?: TestService): P
       await database?.drop()
     },
   }
+}
+
+/** A free port that nobody else is given until the service has it too: both share it for a moment. */
+function holdPort(): { port: number; release(): Promise<void> } {
+  const held = Bun.serve({ hostname: '127.0.0.1', port: 0, reusePort: true, fetch: () => new Response() })
+  return { port: held.port ?? 0, release: () => held.stop(true) }
 }

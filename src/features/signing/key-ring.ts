@@ -3,7 +3,7 @@ import type { Algorithm } from '../../config.ts'
 import type { Context } from '../../context.ts'
 import { newId } from '../../lib/ids.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
-import { listSigningKeys, type SigningKeyRow } from './queries.ts'
+import { listAllSigningKeys, type SigningKeyRow } from './queries.ts'
 import {
   ACCESS_TOKEN_TYPE,
   ownClaims,
@@ -123,21 +123,28 @@ function keyIdOf(token: string): string | null {
 /**
  * When the last token that a key signed is dead: its successor took over, and a token's life has passed since. Where
  * ALGORITHM is another one now, that is when a server which has not heard of it would have rotated the key.
+ * @param all every key, the revoked ones too: what took over from a key did so, whatever became of it
  */
 export function verifiesUntil(
   row: SigningKeyRow,
-  rows: readonly SigningKeyRow[],
+  all: readonly SigningKeyRow[],
   config: Pick<Context['config'], 'algorithm' | 'accessTokenExpireMinutes' | 'signingKeyRotationDays'>,
 ): number {
   const tokenLastsMs = config.accessTokenExpireMinutes * MINUTE_MS + CLOCK_MARGIN_MS
-  const successor = rows.find((other) => other.algorithm === row.algorithm && other.signsFrom > row.signsFrom)
+  const successor = all.find(
+    (other) => other.algorithm === row.algorithm && other.signsFrom > row.signsFrom && !isStillborn(other),
+  )
   if (successor) return successor.signsFrom.getTime() + tokenLastsMs
   if (row.algorithm === config.algorithm) return Infinity
   return row.signsFrom.getTime() + (config.signingKeyRotationDays + 1) * DAY_MS + tokenLastsMs
 }
 
+/** Revoked before it signed: it took over from nobody. */
+const isStillborn = ({ revokedAt, signsFrom }: SigningKeyRow) => revokedAt !== null && revokedAt <= signsFrom
+
 async function loadRing(context: SigningContext, algorithm: string): Promise<ReadonlyMap<string, RingKey>> {
-  const rows = await listSigningKeys(context.db)
+  const all = await listAllSigningKeys(context.db)
+  const rows = all.filter((row) => row.revokedAt === null)
   const now = context.clock()
   const current = rows.findLast((row) => row.algorithm === algorithm && row.signsFrom.getTime() <= now)
   const keys = rows.map(async (row): Promise<[string, RingKey]> => {
@@ -146,7 +153,7 @@ async function loadRing(context: SigningContext, algorithm: string): Promise<Rea
       id: row.id,
       algorithm: row.algorithm,
       signsFromMs: row.signsFrom.getTime(),
-      verifiesUntilMs: verifiesUntil(row, rows, context.config),
+      verifiesUntilMs: verifiesUntil(row, all, context.config),
       publicKey: await importKey(row.publicJwk, row.algorithm),
       published: {
         ...row.publicJwk,

@@ -54,24 +54,24 @@ export async function openSigningRing(context: SigningContext): Promise<SigningR
 export async function listStoredKeys(context: SigningContext) {
   const rows = await listAllSigningKeys(context.db)
   const now = context.clock()
-  const live = rows.filter((row) => row.revokedAt === null)
   return rows.map((row) => ({
     id: row.id,
     algorithm: row.algorithm,
-    state: stateOf(row, live, context, now),
+    state: stateOf(row, rows, context, now),
     created_at: row.createdAt.toISOString(),
     signs_from: row.signsFrom.toISOString(),
     revoked_at: row.revokedAt?.toISOString() ?? null,
   }))
 }
 
-function stateOf(row: SigningKeyRow, live: SigningKeyRow[], context: SigningContext, now: number) {
+function stateOf(row: SigningKeyRow, all: SigningKeyRow[], context: SigningContext, now: number) {
+  const live = all.filter(({ revokedAt }) => revokedAt === null)
   const { algorithm } = context.config
   if (row.revokedAt !== null) return 'revoked'
   if (algorithm === 'HS256') return 'retired'
   if (row.signsFrom.getTime() > now) return 'next'
   if (currentOf(live, algorithm, now)?.id === row.id) return 'current'
-  return now < verifiesUntil(row, live, context.config) ? 'retiring' : 'retired'
+  return now < verifiesUntil(row, all, context.config) ? 'retiring' : 'retired'
 }
 
 /**
