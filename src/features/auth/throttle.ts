@@ -3,6 +3,7 @@ import { hmac } from '../../lib/derived-keys.ts'
 import { fail } from '../../lib/errors.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import { type Origin, recordEvent } from '../audit/service.ts'
+import { findUserByEmail } from '../users/service.ts'
 import { findWindowStart, releaseAttempt, reserveAttempt } from './queries.ts'
 
 const MAX_FAILURES = 10
@@ -43,7 +44,16 @@ export async function guardGuess<T>(
     throw error
   })
   if (checked !== null) await release()
-  else if (attempt.number === MAX_FAILURES)
-    await recordEvent(context.db, context, origin, { action: 'user.locked', outcome: 'refused' })
+  else if (attempt.number === MAX_FAILURES) await recordLocked(context, origin, email)
   return checked
+}
+
+/** Names the account, where there is one; an e-mail that nobody has is not kept. */
+async function recordLocked(context: Context, origin: Origin, email: string): Promise<void> {
+  const user = await findUserByEmail(context.db, email)
+  await recordEvent(context.db, context, origin, {
+    action: 'user.locked',
+    outcome: 'refused',
+    ...(user && { target: { type: 'user', id: user.id } }),
+  })
 }
