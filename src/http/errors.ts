@@ -2,7 +2,7 @@ import { Elysia } from 'elysia'
 import type { Context } from '../context.ts'
 import { isUnavailable } from '../db/errors.ts'
 import { catalogue, type FieldError, Problem } from '../lib/errors.ts'
-import { type ErrorAnswer, oauthAnswer, problemAnswer } from './problem.ts'
+import { type ErrorAnswer, errorAnswer } from './problem.ts'
 import { type Limits, policyOf } from './rate-limit.ts'
 import { type RequestState, stated } from './request-state.ts'
 
@@ -16,7 +16,7 @@ export function errors(context: Context, limits: Limits, methodsOf: (path: strin
     .use(stated)
     .onError({ as: 'global' }, async ({ error, request, state, set }) => {
       const failure = kindOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
-      const answer = answerError(context, await countFailure(limits, failure, request, state), request, state)
+      const answer = answerError(context, await countFailure(limits, failure, request, state), state)
       set.status = answer.status
       Object.assign(set.headers, answer.headers)
       return answer.body
@@ -45,7 +45,7 @@ async function countFailure(
 }
 
 /** Where every error turns into an answer: ours, Elysia's, the database's, and whatever nobody expected. */
-function answerError(context: Context, error: unknown, request: Request, state: RequestState): ErrorAnswer {
+function answerError(context: Context, error: unknown, state: RequestState): ErrorAnswer {
   const problem = toProblem(error)
   const { problem: code, extra } = problem
   const [status] = catalogue[code]
@@ -53,8 +53,7 @@ function answerError(context: Context, error: unknown, request: Request, state: 
     const level = status >= 500 ? 'error' : 'debug'
     context.log[level]({ err: extra.cause ?? error, request_id: state.id, code }, 'A request failed')
   }
-  const isOAuth = new URL(request.url).pathname.startsWith('/oauth/')
-  return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
+  return errorAnswer(code, extra, state)
 }
 
 /** Finds the refusal in whatever was thrown; what is none is a 500, or a 503 where the database is out of reach. */

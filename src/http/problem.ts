@@ -4,8 +4,14 @@ import type { RequestState } from './request-state.ts'
 /** An error before it is sent: what `onError` sets on the response. */
 export type ErrorAnswer = { status: number; headers: Record<string, string>; body: string }
 
+/** An error in the words of the door at which the request came in. */
+export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
+  const isOAuth = new URL(state.request.url).pathname.startsWith('/oauth/')
+  return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
+}
+
 /** RFC 9457. */
-export function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
+function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
   const [status, title, detail] = catalogue[code]
   const errors = extra.errors ? { errors: extra.errors } : {}
   const body = {

@@ -5,7 +5,7 @@ import type { Context } from '../context.ts'
 import { fail } from '../lib/errors.ts'
 import { SECOND_MS } from '../lib/time.ts'
 import { bucketOf } from './client-address.ts'
-import { problemAnswer } from './problem.ts'
+import { errorAnswer } from './problem.ts'
 import type { RequestState } from './request-state.ts'
 
 /** Which limit a route falls under; every route that is limited and not named here: `other`. */
@@ -72,7 +72,7 @@ export function createLimits(context: Context) {
   }
 }
 
-/** A `mapResponse` hook: the plugin's refusal as a problem, with the headers that it has set. */
+/** A `mapResponse` hook: the plugin's refusal as an error of the contract, with the headers that it has set. */
 export function answerLimited({
   responseValue,
   set,
@@ -83,7 +83,7 @@ export function answerLimited({
   state: RequestState
 }) {
   if (responseValue !== REFUSED) return
-  const { status, headers, body } = problemAnswer('rate_limited', {}, state)
+  const { status, headers, body } = errorAnswer('rate_limited', {}, state)
   return new Response(body, { status, headers: { ...set.headers, ...headers } })
 }
 

@@ -56,6 +56,7 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         response: { 204: Type.Undefined({ description: 'The session is over, if there was one' }) },
         detail: {
           operationId: 'logOut',
+          security: [{}, { bearer: [] }],
           summary: 'End the session of a refresh token, or of the access token that is sent',
         },
       },

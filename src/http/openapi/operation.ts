@@ -32,7 +32,9 @@ export function complete(path: string, operation: Operation): void {
     ...Object.fromEntries(answers),
     ...errorResponses(path, operation, isOAuth, scopes),
   }
-  operation.security = operation.security ? [{ bearer: [] }, { oauth2: [] }] : []
+  operation.security = operation.security
+    ? [...(isOptional(operation) ? [{}] : []), { bearer: [] }, { oauth2: [] }]
+    : []
   if (scopes.length > 0)
     operation.description = [operation.description, `Needs the scope \`${scopes.join(' ')}\`.`]
       .filter(Boolean)
@@ -40,12 +42,17 @@ export function complete(path: string, operation: Operation): void {
   delete operation['x-errors']
 }
 
+/** Whether it also takes no credential at all: one of the alternatives asks for nothing. */
+function isOptional({ security = [] }: Operation): boolean {
+  return security.some((entry) => Object.keys(entry).length === 0)
+}
+
 function completeParameters(path: string, operation: Operation): void {
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',
     required: true,
-    schema: { type: 'string', format: 'uuid' },
+    schema: name === 'id' ? { type: 'string', format: 'uuid' } : { type: 'string' },
   }))
   const others = (operation.parameters ?? []).filter((parameter) => parameter.in !== 'path')
   const parameters = [
@@ -79,8 +86,9 @@ function errorResponses(path: string, operation: Operation, isOAuth: boolean, sc
   const add = (...more: ErrorCode[]) => {
     for (const code of more) codes.add(code)
   }
-  if (operation.security)
-    add('ambiguous_credentials', 'missing_credential', 'invalid_token', 'wrong_credential_kind')
+  if (operation.security) add('ambiguous_credentials')
+  if (operation.security && !isOptional(operation))
+    add('missing_credential', 'invalid_token', 'wrong_credential_kind')
   if (scopes.length > 0) add('insufficient_scope')
   if (operation.requestBody) add('malformed_json', 'body_too_large', 'unsupported_media_type')
   const hasQuery = operation.parameters?.some((parameter) => parameter.in === 'query')
