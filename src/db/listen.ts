@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type postgres from 'postgres'
 import type { Log } from '../lib/log.ts'
+import type { Connection } from './connect.ts'
 import { errorCode } from './errors.ts'
 import type { Listener } from './open.ts'
 
@@ -10,7 +11,7 @@ export type LineEvents = { onnotify(channel: string, payload: string): void; onc
 /** How soon a silent line is found out, and how soon a line is tried again. */
 export const LISTEN_TIMES = { probeEveryMs: 5000, probeAnswerMs: 3000, retryFirstMs: 50, retryMostMs: 1000 }
 
-type Line = { sql: postgres.Sql; ended: Promise<void> }
+type Line = { connection: Connection; ended: Promise<void> }
 
 /**
  * LISTENs on a connection of its own, makes another when that one ends or falls silent, and tells the listener of the
@@ -18,7 +19,7 @@ type Line = { sql: postgres.Sql; ended: Promise<void> }
  * @throws what the first attempt throws
  */
 export async function startListening(
-  connect: (events: LineEvents) => postgres.Sql,
+  connect: (events: LineEvents) => Connection,
   channel: string,
   listener: Listener,
   log: Log,
@@ -35,22 +36,23 @@ export async function startListening(
     const cut = Promise.withResolvers<void>()
     // On a later line what arrives before the gap is told is part of the gap.
     let isHeard = isFirst
-    const sql = connect({
+    const connection = connect({
       onnotify: (on, payload) => {
         if (on === channel && isHeard && !isStopped()) tell(() => listener.message(payload))
       },
       onclose: () => cut.resolve(),
     })
     try {
-      await sql.unsafe(`LISTEN "${channel}"`)
+      await connection.client.unsafe(`LISTEN "${channel}"`)
     } catch (error) {
-      void sql.end({ timeout: 0 })
+      connection.destroy()
       throw error
     }
     if (!isFirst && !isStopped()) tell(() => listener.gap())
     isFirst = false
     isHeard = true
-    return { sql, ended: Promise.race([cut.promise, stopped, fallsSilent(sql, times, stopping.signal)]) }
+    const silent = fallsSilent(connection.client, times, stopping.signal)
+    return { connection, ended: Promise.race([cut.promise, stopped, silent]) }
   }
 
   /** An exception in the listener must not reach the driver, which would take it for one of the line's. */
@@ -80,7 +82,8 @@ export async function startListening(
   const stay = async (first: Line) => {
     for (let line: Line | null = first; line; line = isStopped() ? null : await openAgain()) {
       await line.ended
-      await line.sql.end({ timeout: 0 })
+      if (isStopped()) await line.connection.close()
+      else line.connection.destroy()
     }
   }
 

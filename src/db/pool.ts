@@ -1,5 +1,6 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
+import type { Connection } from './connect.ts'
 import { databaseError, endsConnection } from './errors.ts'
 import { createGate } from './gate.ts'
 import type { Database } from './open.ts'
@@ -18,8 +19,9 @@ export type Pool = {
 /** What a connection reports: that it ended, or that its server takes no writes. */
 export type ConnectionEvents = { onclose(): void; onstandby(): void }
 
-/** A postgres.js client of one connection. `isOver`: it is not to be used again; `failure`: nor is what it answered. */
+/** One connection. `isOver`: it is not to be used again; `failure`: nor is what it answered. */
 export type Line = { client: postgres.Sql; isOver: boolean; failure: Error | null }
+type PooledLine = Line & Pick<Connection, 'close' | 'destroy'>
 
 type Unsafe = postgres.Sql['unsafe']
 
@@ -33,37 +35,37 @@ type Unsafe = postgres.Sql['unsafe']
  * reach of any catch (postgres.js 3.4.9).
  */
 export function createPool(
-  connect: (events: ConnectionEvents) => postgres.Sql,
+  connect: (events: ConnectionEvents) => Connection,
   slots: number,
   silenceMs: number,
 ): Pool {
   const gate = createGate(slots)
-  const lines = new Set<Line>()
-  const idle: Line[] = []
+  const lines = new Set<PooledLine>()
+  const idle: PooledLine[] = []
   let isClosed = false
   /** drizzle puts its parsers in here when it is made; each client gets them. */
   const options = { parsers: {}, serializers: {} }
 
-  const open = (): Line => {
-    const client = connect({
+  const open = (): PooledLine => {
+    const connection = connect({
       onclose: () => giveUp(line),
       onstandby: () =>
         giveUp(line, databaseError('STANDBY', 'the server is a standby, which takes no writes')),
     })
-    Object.assign(client.options.parsers, options.parsers)
-    Object.assign(client.options.serializers, options.serializers)
-    const line: Line = { client, isOver: false, failure: null }
+    Object.assign(connection.client.options.parsers, options.parsers)
+    Object.assign(connection.client.options.serializers, options.serializers)
+    const line = { ...connection, isOver: false, failure: null }
     lines.add(line)
     return line
   }
-  const giveUp = (line: Line, failure: Error | null = null) => {
+  const giveUp = (line: PooledLine, failure: Error | null = null) => {
     line.failure ??= failure
     if (line.isOver) return
     line.isOver = true
     lines.delete(line)
-    void line.client.end({ timeout: 0 })
+    line.destroy()
   }
-  const take = (): Line => {
+  const take = (): PooledLine => {
     for (let line = idle.pop(); line; line = idle.pop()) if (!line.isOver) return line
     return open()
   }
@@ -107,7 +109,7 @@ export function createPool(
     close: async (seconds) => {
       isClosed = true
       await Promise.race([gate.drained(), Bun.sleep(seconds * 1000)])
-      await Promise.all([...lines].map((line) => line.client.end({ timeout: 0 })))
+      await Promise.all([...lines].map((line) => line.close()))
     },
   }
 }

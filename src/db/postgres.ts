@@ -1,7 +1,6 @@
-import type postgres from 'postgres'
 import type { Log } from '../lib/log.ts'
 import type { Secret } from '../lib/secret.ts'
-import { connect } from './connect.ts'
+import { type Connection, connect } from './connect.ts'
 import { errorCode } from './errors.ts'
 import { type LineEvents, startListening } from './listen.ts'
 import type { DatabaseConfig, OpenDatabase } from './open.ts'
@@ -40,12 +39,11 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
 }
 
 /** One connection past any pooler: for LISTEN and for migrations. */
-export function connectDirectly(config: DatabaseConfig, events: Partial<LineEvents>): postgres.Sql {
+export function connectDirectly(config: DatabaseConfig, events: Partial<LineEvents>): Connection {
   const url = config.databaseDirectUrl ?? config.databaseUrl
   if (!url) throw new Error('DATABASE_URL is not set')
   const options = {
     ...events,
-    max: 1,
     max_lifetime: null,
     prepare: false,
     connection: { application_name: 'latchkey' },
@@ -58,7 +56,6 @@ async function openPool(config: DatabaseConfig, url: Secret, log: Log): Promise<
   const withStartup = (startup: { statement_timeout?: number }) => {
     const open = ({ onclose, onstandby }: ConnectionEvents) =>
       connect(url.reveal(), {
-        max: 1,
         prepare: config.databasePrepare,
         connection: { application_name: 'latchkey', ...startup },
         onclose,
