@@ -44,9 +44,11 @@ export async function openApiDocument(app: AnyElysia, publicUrl: string): Promis
     .use(swagger({ path: '/describer', specPath: SPEC_PATH, excludeStaticFile: false, documentation: INFO }))
   const answer = await describer.handle(new Request(`http://localhost${SPEC_PATH}`))
   const document = (await answer.json()) as Document
+  const shapes = answersOf(app)
   const paths: Record<string, Operations> = {}
   for (const [path, operations] of Object.entries(document.paths)) {
-    for (const operation of Object.values(operations)) complete(path, operation)
+    for (const [method, operation] of Object.entries(operations))
+      complete(method, path, operation, shapes.get(`${method} ${path}`) ?? {})
     // A group's own path ends in a slash there; the router takes both.
     const name = path.length > 1 ? path.replace(/\/$/, '') : path
     paths[name] = { ...paths[name], ...operations }
@@ -63,4 +65,18 @@ export async function openApiDocument(app: AnyElysia, publicUrl: string): Promis
       securitySchemes: securitySchemes(publicUrl),
     },
   }
+}
+
+/** Elysia closes its own answers against members that they should not have; a client has to put up with new ones. */
+const withoutClosing = (key: string, value: unknown) =>
+  key === 'additionalProperties' && value === false ? undefined : value
+
+/** The shapes of every route's answers by status: the plugin drops their names and `additionalProperties`. */
+function answersOf(app: AnyElysia): Map<string, Record<string, Json>> {
+  return new Map(
+    app.routes.map(({ method, path, hooks }) => {
+      const route = `${method.toLowerCase()} ${path.replace(/:(\w+)/g, '{$1}')}`
+      return [route, JSON.parse(JSON.stringify(hooks.response ?? {}, withoutClosing))]
+    }),
+  )
 }

@@ -17,20 +17,29 @@ const FORM = 'application/x-www-form-urlencoded'
 const UNLIMITED = new Set(['/health', '/livez', '/readyz'])
 const STATIC = new Set(['/health', '/livez'])
 
-/** Adds to one operation what the plugin leaves out: types, parameters in the path, errors, security. */
-export function complete(path: string, operation: Operation): void {
+/**
+ * Adds to one operation what the plugin leaves out: types, parameters in the path, errors, security.
+ * @param shapes of its answers, by status
+ */
+export function complete(
+  method: string,
+  path: string,
+  operation: Operation,
+  shapes: Record<string, Json>,
+): void {
   const isOAuth = path.startsWith('/oauth/')
   const scopes = (operation.security ?? []).flatMap((entry) => (entry.bearer as string[] | undefined) ?? [])
   completeParameters(path, operation)
   if (operation.requestBody) completeBody(operation.requestBody, isOAuth ? FORM : 'application/json')
   const answers = Object.entries(operation.responses ?? {}).map(([status, response]) => {
-    const { $id, description, content } = response
-    const shape = content ? { content: withName(onlyType(content as Json, 'application/json'), $id) } : {}
-    return [status, { description: description ?? 'Success', ...shape }]
+    const { description = 'Success', content } = response
+    const schema = shapes[status]
+    const type = 'application/json'
+    return [status, { description, ...(content && schema ? { content: { [type]: { schema } } } : {}) }]
   })
   operation.responses = {
     ...Object.fromEntries(answers),
-    ...errorResponses(path, operation, isOAuth, scopes),
+    ...errorResponses(method, path, operation, scopes),
   }
   operation.security = operation.security
     ? [...(isOptional(operation) ? [{}] : []), { bearer: [] }, { oauth2: [] }]
@@ -81,7 +90,8 @@ function completeBody(body: NonNullable<Operation['requestBody']>, type: string)
 }
 
 /** The errors that an operation's shape allows, and those that it names in `x-errors`. */
-function errorResponses(path: string, operation: Operation, isOAuth: boolean, scopes: string[]) {
+function errorResponses(method: string, path: string, operation: Operation, scopes: string[]) {
+  const isOAuth = path.startsWith('/oauth/')
   const codes = new Set<ErrorCode>(operation['x-errors'])
   const add = (...more: ErrorCode[]) => {
     for (const code of more) codes.add(code)
@@ -90,7 +100,9 @@ function errorResponses(path: string, operation: Operation, isOAuth: boolean, sc
   if (operation.security && !isOptional(operation))
     add('missing_credential', 'invalid_token', 'wrong_credential_kind')
   if (scopes.length > 0) add('insufficient_scope')
-  if (operation.requestBody) add('malformed_json', 'body_too_large', 'unsupported_media_type')
+  // Whether it wants one or not, a body is read as one.
+  if (method !== 'get' && method !== 'delete')
+    add('malformed_json', 'body_too_large', 'unsupported_media_type')
   const hasQuery = operation.parameters?.some((parameter) => parameter.in === 'query')
   if (operation.requestBody || hasQuery) add('validation_failed')
   if (path.includes('{')) add('not_found')
@@ -126,15 +138,4 @@ function headersOf(codes: ErrorCode[]): Json | null {
 
 function onlyType(content: Json, type: string): Json {
   return { [type]: content['application/json'] ?? content[type] }
-}
-
-/** The plugin moves a schema's `$id` out to the response: put it back. */
-function withName(content: Json, name: unknown): Json {
-  if (name === undefined) return content
-  return Object.fromEntries(
-    Object.entries(content).map(([type, media]) => [
-      type,
-      { schema: { ...(media as { schema: Json }).schema, $id: name } },
-    ]),
-  )
 }
