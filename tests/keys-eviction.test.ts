@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
-import { call, newKey, newPerson } from './support/client.ts'
+import { newKey, newPerson } from './support/client.ts'
+import { call } from './support/described.ts'
 import { startService, type TestService } from './support/service.ts'
 import { until } from './support/until.ts'
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { call, logIn, newKey, newPerson, type Person } from './support/client.ts'
+import { logIn, newKey, newPerson, type Person } from './support/client.ts'
+import { call } from './support/described.ts'
 import { expectProblem } from './support/problem.ts'
 import { startService, type TestService } from './support/service.ts'
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
-import { type Answer, call, logIn, newKey, newPerson, type Person } from './support/client.ts'
+import { type Answer, logIn, newKey, newPerson, type Person } from './support/client.ts'
+import { call } from './support/described.ts'
 import { expectProblem } from './support/problem.ts'
 import { startService, type TestService } from './support/service.ts'
 import { until } from './support/until.ts'
