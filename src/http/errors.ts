@@ -1,10 +1,11 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../context.ts'
 import { isUnavailable } from '../db/errors.ts'
-import { catalogue, type FieldError, Problem } from '../lib/errors.ts'
+import { recordEvent } from '../features/audit/service.ts'
+import { catalogue, type ErrorCode, type FieldError, Problem } from '../lib/errors.ts'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
 import { type Limits, policyOf } from './rate-limit.ts'
-import { type RequestState, stated } from './request-state.ts'
+import { originOf, type RequestState, stated } from './request-state.ts'
 
 /**
  * The one `onError`. A request that failed before a limit counted it is counted here, so that failing is not a way
@@ -16,7 +17,8 @@ export function errors(context: Context, limits: Limits, methodsOf: (path: strin
     .use(stated)
     .onError({ as: 'global' }, async ({ error, request, state, set }) => {
       const failure = kindOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
-      const answer = answerError(context, await countFailure(limits, failure, request, state), state)
+      const counted = await countFailure(limits, failure, request, state)
+      const answer = answerError(context, await auditRefusal(context, counted, state), state)
       set.status = answer.status
       Object.assign(set.headers, answer.headers)
       return answer.body
@@ -38,9 +40,23 @@ async function countFailure(
   state: RequestState,
 ): Promise<unknown> {
   if (state.counted || catalogue[toProblem(error).problem][0] >= 500) return error
-  return limits.consume(policyOf(request), state).then(
+  return limits.consume(policyOf(request) ?? 'other', state).then(
     () => error,
     (exceeded: unknown) => exceeded,
+  )
+}
+
+const AUDITED = new Set<ErrorCode>(['forbidden', 'insufficient_scope', 'wrong_credential_kind'])
+
+/** A refusal by kind, role or scope leaves an audit row, whoever refused: the guard, or the service behind it. */
+async function auditRefusal(context: Context, error: unknown, state: RequestState): Promise<unknown> {
+  const { problem, extra } = toProblem(error)
+  if (!AUDITED.has(problem)) return error
+  const details = extra.audit ?? { reason: problem }
+  const event = { action: 'access.denied', outcome: 'refused', details } as const
+  return recordEvent(context.db, context, originOf(state), event).then(
+    () => error,
+    (failure: unknown) => failure,
   )
 }
 

@@ -64,6 +64,8 @@ export type Extra = {
   detail?: string
   errors?: FieldError[]
   headers?: Record<string, string>
+  /** Of a refusal by kind, role or scope: what its audit row says. */
+  audit?: Record<string, unknown>
   /** Further members of the answer (RFC 9457, section 3.2). */
   members?: Record<string, unknown>
   /** Logged with the request id, never sent. */

@@ -9,7 +9,6 @@ import type { Limits } from '../../http/rate-limit.ts'
 import { originOf, type RequestState } from '../../http/request-state.ts'
 import { fail, Problem } from '../../lib/errors.ts'
 import { covers, INTROSPECT } from '../../lib/scopes.ts'
-import { recordEvent } from '../audit/service.ts'
 import type { Principal } from '../verify/principal.ts'
 import { verifyCredential } from '../verify/service.ts'
 import { authenticateClient, type ClientForm, readClient } from './client.ts'
@@ -49,13 +48,11 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     state.principal = principal
     if (!covers(principal.grants, INTROSPECT)) {
       await limits.consume('other', state)
-      await recordEvent(context.db, context, originOf(state), {
-        action: 'access.denied',
-        outcome: 'refused',
-        details: { scopes: [INTROSPECT] },
-      })
       const challenge = `Bearer realm="latchkey", error="insufficient_scope", scope="${INTROSPECT}"`
-      fail('insufficient_scope', { headers: { 'WWW-Authenticate': challenge } })
+      fail('insufficient_scope', {
+        headers: { 'WWW-Authenticate': challenge },
+        audit: { missing_scopes: [INTROSPECT] },
+      })
     }
   }
   const authenticateBearer = async (request: Request, state: RequestState): Promise<Principal> => {

@@ -6,11 +6,12 @@ import type { Principal } from './principal.ts'
  * Nobody hands out what they don't have.
  * @throws Problem insufficient_scope, naming the first scope that the caller could not grant now
  */
-export function requireGrants(caller: Principal, scopes: readonly string[]): void {
+export function requireGrants(caller: Pick<Principal, 'grants'>, scopes: readonly string[]): void {
   const beyond = scopes.find((scope) => !covers(caller.grants, scope))
   if (beyond === undefined) return
   fail('insufficient_scope', {
     detail: `You cannot grant a scope that you do not hold: ${beyond}`,
     headers: { 'WWW-Authenticate': `Bearer realm="latchkey", error="insufficient_scope", scope="${beyond}"` },
+    audit: { missing_scopes: [beyond] },
   })
 }
