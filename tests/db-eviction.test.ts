@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { eq, getTableColumns, getTableName, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
-import { apiKeySecrets, apiKeys, serviceAccounts, sessions, signingKeys, users } from '../src/db/schema.ts'
+import {
+  apiKeyCredits,
+  apiKeySecrets,
+  apiKeys,
+  serviceAccounts,
+  sessions,
+  signingKeys,
+  users,
+} from '../src/db/schema.ts'
 import { type Opened, targets } from './support/databases.ts'
 import { insertOneOfEach, rows } from './support/rows.ts'
 import { selectRows } from './support/select.ts'
@@ -57,6 +65,10 @@ const cases: Case[] = [
       expiresAt: later,
       revokedAt: later,
       revokedReason: 'r',
+      description: 'd',
+      externalId: 'x',
+      metadata: { a: 1 },
+      allowedIps: ['10.0.0.0/8'],
     }),
     silent: () => ({}),
   },
@@ -98,8 +110,8 @@ const cases: Case[] = [
   },
 ]
 
-/** Whose change is tested by hand below, since it needs another row to point to. */
-const OWNERS = new Set(['id', 'userId', 'serviceAccountId', 'keyId'])
+/** Whose change is tested by hand below, since it needs another row or another column. */
+const BY_HAND = new Set(['id', 'userId', 'serviceAccountId', 'keyId', 'rateLimit', 'rateWindowSeconds'])
 
 for (const target of targets) {
   describe.skipIf(!target.isHere)(`eviction on ${target.name}`, () => {
@@ -127,17 +139,20 @@ for (const target of targets) {
       await opened.database.notify('latchkey_evict', 'end')
       return (await waiting.promise).sort()
     }
-    const insertQuietly = async () => {
+    /** A new signing key is told, since everybody has to publish it; so are a key's first credits. */
+    const insertAll = async () => {
       let existing: Existing | undefined
-      // A new signing key is told at once, since everybody has to publish it.
-      expect(await during(async () => (existing = await insertOneOfEach(db())))).toEqual(['flush'])
+      const told = await during(async () => {
+        existing = await insertOneOfEach(db())
+      })
       if (!existing) throw new Error('nothing was inserted')
+      expect(told).toEqual(['flush', `key ${existing.apiKey.id}`])
       return existing
     }
 
     for (const it of cases) {
       test(`of ${getTableName(it.table)}: a change of what a credential may do is told, of anything else not`, async () => {
-        const existing = await insertQuietly()
+        const existing = await insertAll()
         const set = (values: Record<string, unknown>) =>
           during(() =>
             db()
@@ -147,7 +162,7 @@ for (const target of targets) {
           )
         const [loud, silent] = [it.loud(existing), it.silent(existing)]
         const classified = [...Object.keys(loud), ...Object.keys(silent)]
-        const all = Object.keys(getTableColumns(it.table)).filter((column) => !OWNERS.has(column))
+        const all = Object.keys(getTableColumns(it.table)).filter((column) => !BY_HAND.has(column))
         expect(classified.sort()).toEqual(all.sort())
         for (const [column, value] of Object.entries(loud)) {
           expect([column, await set({ [column]: value })]).toEqual([column, [it.message(existing)]])
@@ -162,7 +177,7 @@ for (const target of targets) {
     }
 
     test('a change of owner is told', async () => {
-      const [a, b] = [await insertQuietly(), await insertQuietly()]
+      const [a, b] = [await insertAll(), await insertAll()]
       const own = { userId: b.user.id }
       expect(await during(() => db().update(sessions).set(own).where(eq(sessions.id, a.session.id)))).toEqual(
         [`session ${a.session.id}`],
@@ -178,8 +193,23 @@ for (const target of targets) {
       ).toEqual([`key ${a.apiKey.id}`])
     })
 
+    test('a change of a limit is told, and that a key has credits; not how many are left', async () => {
+      const e = await insertAll()
+      const ofKey = eq(apiKeys.id, e.apiKey.id)
+      const ofCredits = eq(apiKeyCredits.keyId, e.apiKey.id)
+      const limit = { rateLimit: 10, rateWindowSeconds: 60 }
+      const told = [`key ${e.apiKey.id}`]
+      expect(await during(() => db().update(apiKeys).set(limit).where(ofKey))).toEqual(told)
+      expect(await during(() => db().update(apiKeyCredits).set({ remaining: 3 }).where(ofCredits))).toEqual(
+        [],
+      )
+      expect(await during(() => db().delete(apiKeyCredits).where(ofCredits))).toEqual(told)
+      expect(await during(() => db().insert(apiKeyCredits).values(e.credits))).toEqual(told)
+      expect(await during(() => db().execute(sql`TRUNCATE ${apiKeyCredits}`))).toEqual(['flush'])
+    })
+
     test('a delete is told, with all that goes with the row', async () => {
-      const e = await insertQuietly()
+      const e = await insertAll()
       expect(await during(() => db().delete(users).where(eq(users.id, e.user.id)))).toEqual([
         `key ${e.apiKey.id}`,
         `session ${e.session.id}`,
@@ -194,7 +224,7 @@ for (const target of targets) {
     })
 
     test('what is rolled back is not told', async () => {
-      const e = await insertQuietly()
+      const e = await insertAll()
       const undone = () =>
         db()
           .transaction(async (tx) => {
@@ -229,7 +259,7 @@ for (const target of targets) {
     })
 
     test('replication and restores are heard too: every trigger fires always', async () => {
-      const e = await insertQuietly()
+      const e = await insertAll()
       const asReplica = () =>
         db().transaction(async (tx) => {
           await tx.execute(sql`SET LOCAL session_replication_role = replica`)

@@ -1,9 +1,12 @@
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../src/db/open.ts'
 import {
+  apiKeyCredits,
   apiKeySecrets,
   apiKeys,
   auditEvents,
+  keyCreations,
+  keyUsage,
   loginAttempts,
   passwordResets,
   serviceAccounts,
@@ -18,6 +21,7 @@ type Statement = (db: Database, existing: Existing) => PromiseLike<unknown>
 
 const nobody = '00000000-0000-7000-8000-000000000000'
 const fiftyOne = Array.from({ length: 51 }, (_, i) => `s${i}`)
+const refill = { refillAmount: 5, refillInterval: 'daily', refillsAt: new Date() }
 const bytes = (length: number) => new Uint8Array(length)
 
 const user = (bad: object) => (db: Database) => db.insert(users).values({ ...rows.user(), ...bad })
@@ -27,6 +31,16 @@ const key = (bad: object) => (db: Database, e: Existing) =>
   db.insert(apiKeys).values({ ...rows.apiKey(e.user.id), ...bad })
 const secret = (bad: object) => (db: Database, e: Existing) =>
   db.insert(apiKeySecrets).values({ ...rows.secret(e.apiKey.id), ...bad })
+/** On a key of its own, since each has one at most. */
+const credits = (bad: object) => async (db: Database, e: Existing) => {
+  const apiKey = rows.apiKey(e.user.id)
+  await db.insert(apiKeys).values(apiKey)
+  await db.insert(apiKeyCredits).values({ ...rows.credits(apiKey.id), ...bad })
+}
+const usage = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(keyUsage).values({ ...rows.usage(e.apiKey.id), ...bad })
+const creation = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(keyCreations).values({ ...rows.creation(e.apiKey.id), ...bad })
 const session = (bad: object) => (db: Database, e: Existing) =>
   db.insert(sessions).values({ ...rows.session(e.user.id), ...bad })
 const signingKey = (bad: object) => (db: Database) =>
@@ -60,6 +74,26 @@ export const constraintCases: Record<string, Statement[]> = {
   api_keys_name_check: [key({ name: 'n'.repeat(101) })],
   api_keys_scopes_check: [key({ scopes: fiftyOne })],
   api_keys_revoked_reason_check: [key({ revokedReason: 'r'.repeat(501) })],
+  api_keys_description_check: [key({ description: 'd'.repeat(501) })],
+  api_keys_external_id_check: [key({ externalId: 'x'.repeat(256) })],
+  api_keys_metadata_check: [key({ metadata: [] }), key({ metadata: { x: 'x'.repeat(16384) } })],
+  api_keys_rate_check: [key({ rateLimit: 1 }), key({ rateWindowSeconds: 1 })],
+  api_keys_rate_limit_check: [
+    key({ rateLimit: 0, rateWindowSeconds: 1 }),
+    key({ rateLimit: 1, rateWindowSeconds: 0 }),
+  ],
+  api_keys_allowed_ips_check: [key({ allowedIps: fiftyOne })],
+  api_key_credits_pkey: [(db, e) => credits({ keyId: e.apiKey.id })(db, e)],
+  api_key_credits_key_id_api_keys_id_fk: [credits({ keyId: nobody })],
+  api_key_credits_remaining_check: [credits({ remaining: -1 })],
+  api_key_credits_refill_amount_check: [credits({ ...refill, refillAmount: 0 })],
+  api_key_credits_refill_interval_check: [credits({ ...refill, refillInterval: 'hourly' })],
+  api_key_credits_refill_check: [credits({ ...refill, refillsAt: null }), credits({ refillAmount: 5 })],
+  key_usage_pkey: [(db, e) => usage(e.usage)(db, e)],
+  key_usage_key_id_api_keys_id_fk: [usage({ keyId: nobody })],
+  key_usage_count_check: [usage({ outcome: 'EXPIRED', count: 0 })],
+  key_creations_pkey: [(db, e) => creation({ hash: e.creation.hash })(db, e)],
+  key_creations_hash_check: [creation({ hash: bytes(31) }), creation({ hash: bytes(33) })],
   api_key_secrets_pkey: [(db, e) => secret({ id: e.secret.id })(db, e)],
   api_key_secrets_key_id_api_keys_id_fk: [secret({ keyId: nobody })],
   api_key_secrets_hash_key: [(db, e) => secret({ hash: e.secret.hash })(db, e)],

@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { Database } from '../../src/db/open.ts'
 import {
+  apiKeyCredits,
   apiKeySecrets,
   apiKeys,
   auditEvents,
+  keyCreations,
+  keyUsage,
   loginAttempts,
   passwordResets,
   serviceAccounts,
@@ -39,6 +42,9 @@ export const rows = {
     createdAt: now(),
     signsFrom: now(),
   }),
+  credits: (keyId: string) => ({ keyId, remaining: 10 }),
+  usage: (keyId: string) => ({ keyId, hour: now(), outcome: 'VALID', count: 1 }),
+  creation: (keyId: string) => ({ hash: bytes(32), keyId, createdAt: now() }),
   auditEvent: () => ({
     id: id(),
     at: now(),
@@ -63,6 +69,9 @@ export async function insertOneOfEach(db: Database) {
   const serviceAccount = rows.serviceAccount()
   const apiKey = rows.apiKey(user.id)
   const secret = rows.secret(apiKey.id)
+  const credits = rows.credits(apiKey.id)
+  const usage = rows.usage(apiKey.id)
+  const creation = rows.creation(apiKey.id)
   const session = rows.session(user.id)
   const signingKey = rows.signingKey()
   const auditEvent = rows.auditEvent()
@@ -72,6 +81,9 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(serviceAccounts).values(serviceAccount)
   await db.insert(apiKeys).values(apiKey)
   await db.insert(apiKeySecrets).values(secret)
+  await db.insert(apiKeyCredits).values(credits)
+  await db.insert(keyUsage).values(usage)
+  await db.insert(keyCreations).values(creation)
   await db.insert(sessions).values(session)
   await db.insert(signingKeys).values(signingKey)
   await db.insert(auditEvents).values(auditEvent)
@@ -82,6 +94,9 @@ export async function insertOneOfEach(db: Database) {
     serviceAccount,
     apiKey,
     secret,
+    credits,
+    usage,
+    creation,
     session,
     signingKey,
     auditEvent,
