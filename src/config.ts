@@ -44,6 +44,8 @@ export type Config = {
   apiKeysPerOwner: number
   trustedProxies: readonly string[]
   corsOrigins: readonly string[]
+  /** null: each instance counts its limits by itself. */
+  redisUrl: Secret | null
   /** null: off. */
   rateLimits: RateLimits | null
   auditRetentionDays: number

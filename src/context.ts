@@ -1,5 +1,6 @@
 import type { Config } from './config.ts'
 import type { Database } from './db/open.ts'
+import type { SharedCounters } from './db/redis.ts'
 import type { PasswordHasher } from './features/auth/passwords.ts'
 import type { SigningRing } from './features/signing/ring.ts'
 import type { UsageCounts } from './features/usage/counts.ts'
@@ -23,4 +24,6 @@ export type Context = {
   /** Limits per key. */
   rates: KeyRates
   usage: UsageCounts
+  /** Redis, where instances share their limits; null: each counts by itself. */
+  shared: SharedCounters | null
 }

@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts'
 import type { Context } from '../context.ts'
 import type { OpenDatabase } from '../db/open.ts'
+import { openSharedCounters, type SharedCounters } from '../db/redis.ts'
 import { createPasswordHasher } from '../features/auth/passwords.ts'
 import { openSigningRing } from '../features/signing/service.ts'
 import { startSweeping } from '../features/sweep/service.ts'
@@ -34,9 +35,10 @@ export async function assembleContext(
   const signing = await openSigningRing({ config, db, clock, keys, log })
   const cache = createCredentialCache(clock, database.kind === 'postgres')
   const passwords = createPasswordHasher(config)
-  const rates = createKeyRates(clock)
+  const shared = openShared(config, log, caching)
+  const rates = createKeyRates(clock, shared)
   const usage = createUsageCounts(clock)
-  const context: Context = { config, db, clock, log, cache, keys, signing, passwords, rates, usage }
+  const context: Context = { config, db, clock, log, cache, keys, signing, passwords, rates, usage, shared }
   if (!caching) return { context, stop: async () => {} }
   const stopHeartbeat = await startHeartbeat(database, cache, signing, log)
   const stopSweeping = startSweeping(context, { vacuums: database.kind === 'embedded' })
@@ -44,7 +46,14 @@ export async function assembleContext(
   const stop = async () => {
     stopSweeping()
     await stopWriting()
+    shared?.close()
     await stopHeartbeat()
   }
   return { context, stop }
+}
+
+/** A command that ends at once counts nothing. Services with another issuer may share the same Redis. */
+function openShared(config: Config, log: Log, isServing: boolean): SharedCounters | null {
+  if (config.redisUrl === null || !isServing) return null
+  return openSharedCounters(config.redisUrl, Bun.hash.crc32(config.publicUrl).toString(16), log)
 }

@@ -64,3 +64,10 @@ function parseUrl(text: string): URL | null {
 function splitList(found: string): string[] {
   return found.split(/[\s,]+/).filter((item) => item !== '')
 }
+
+/** A Redis or Valkey URL. Its faults never repeat any part of it: it may hold a password. */
+export function parseRedisUrl(found: string): Parsed<string> {
+  const url = URL.parse(found)
+  const isRedis = url !== null && /^(rediss?|valkeys?):$/.test(url.protocol) && url.hostname !== ''
+  return isRedis ? { value: found } : { fault: 'must be a URL such as redis://localhost:6379' }
+}

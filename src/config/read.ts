@@ -5,7 +5,7 @@ import { type Secret, secret } from '../lib/secret.ts'
 import { readAdmin } from './admin.ts'
 import { parseDatabaseUrl } from './database-url.ts'
 import { ALGORITHMS, DEFAULT_RATE_LIMITS } from './defaults.ts'
-import { parseCidrs, parseHost, parseOrigins, parsePublicUrl } from './network.ts'
+import { parseCidrs, parseHost, parseOrigins, parsePublicUrl, parseRedisUrl } from './network.ts'
 import { parseRateLimits } from './rate-limits.ts'
 import { createReader, type Environment, type Reader } from './reader.ts'
 import { checkTogether, warningsOf } from './rules.ts'
@@ -82,6 +82,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
       (found) => parseRateLimits(found, DEFAULT_RATE_LIMITS),
       DEFAULT_RATE_LIMITS,
     ),
+    redisUrl: readRedisUrl(read),
     auditRetentionDays: read.integer('AUDIT_RETENTION_DAYS', days, 365),
     shutdownDelaySeconds: read.integer(
       'SHUTDOWN_DELAY_SECONDS',
@@ -110,6 +111,11 @@ function defaultHashers({ cores = availableParallelism() }: ReadOptions): number
 
 function readDirectUrl(read: Reader, databaseUrl: string | null): Secret | null {
   const url = read.parsed('DATABASE_DIRECT_URL', parseDatabaseUrl, databaseUrl)
+  return url === null ? null : secret(url)
+}
+
+function readRedisUrl(read: Reader): Secret | null {
+  const url = read.parsed('REDIS_URL', parseRedisUrl, null)
   return url === null ? null : secret(url)
 }
 

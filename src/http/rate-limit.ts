@@ -1,24 +1,22 @@
-import type { Context as LimitStore } from 'elysia-rate-limit'
-import { DefaultContext, rateLimit } from 'elysia-rate-limit'
+import { rateLimit } from 'elysia-rate-limit'
 import type { RateLimitName } from '../config.ts'
 import type { Context } from '../context.ts'
 import { fail } from '../lib/errors.ts'
 import { SECOND_MS } from '../lib/time.ts'
 import { bucketOf } from './client-address.ts'
+import { createLimitStore } from './limit-store.ts'
 import { errorAnswer } from './problem.ts'
 import type { RequestState } from './request-state.ts'
 
-/** Which limit a route falls under; every route that is limited and not named here: `other`. */
-const POLICIES: Record<string, RateLimitName> = {
+/** Which limit a route falls under; every route that is limited and not named here: `other`. null: none. */
+const POLICIES: Record<string, RateLimitName | null> = {
   'POST /auth/signup': 'signup',
   'POST /auth/login': 'login',
   'POST /auth/refresh': 'refresh',
   'POST /keys/create': 'create_key',
   'POST /keys': 'create_key',
+  'POST /oauth/introspect': null,
 }
-
-/** How many client addresses are told apart; beyond that the longest unseen is forgotten. */
-const MAX_CLIENTS = 50_000
 
 /** What the plugin answers with; `answerLimited` turns it into a problem. */
 const REFUSED = 'rate_limited'
@@ -29,7 +27,7 @@ export type Limits = ReturnType<typeof createLimits>
 /** The policy table over elysia-rate-limit, and the same counters for what the plugin cannot see. */
 export function createLimits(context: Context) {
   const policies = context.config.rateLimits
-  const store: LimitStore = new DefaultContext(MAX_CLIENTS)
+  const store = createLimitStore(context.shared)
   const policyOfKey = (key: string) => policies?.[key.slice(0, key.indexOf(' ')) as RateLimitName]
 
   return {
@@ -40,10 +38,10 @@ export function createLimits(context: Context) {
       countFailedRequest: true,
       max: (key) => policyOfKey(key)?.limit ?? 1,
       duration: (key) => (policyOfKey(key)?.windowSeconds ?? 1) * SECOND_MS,
-      skip: () => policies === null,
+      skip: (request) => policies === null || policyOf(request) === null,
       generator: (request, _server, { state }: { state: RequestState }) => {
         state.counted = true
-        return keyOf(policyOf(request), state)
+        return keyOf(policyOf(request) ?? 'other', state)
       },
       errorResponse: REFUSED,
     }),
@@ -87,11 +85,12 @@ export function answerLimited({
   return new Response(body, { status, headers: { ...set.headers, ...headers } })
 }
 
-/** The limit that a route falls under. */
-export function policyOf(request: Request): RateLimitName {
+/** The limit that a route falls under; null: none, as long as it answers what was asked. */
+export function policyOf(request: Request): RateLimitName | null {
   const { pathname } = new URL(request.url)
   const path = pathname.length > 1 && pathname.endsWith('/') ? pathname.slice(0, -1) : pathname
-  return POLICIES[`${request.method} ${path}`] ?? 'other'
+  const policy = POLICIES[`${request.method} ${path}`]
+  return policy === undefined ? 'other' : policy
 }
 
 function keyOf(name: RateLimitName, state: RequestState): string {

@@ -22,7 +22,7 @@ export function admitKey(
   key: KeyPrincipal,
   address: string | null,
   scopes: readonly string[],
-): Admission {
+): Admission | Promise<Admission> {
   if (key.allowedIps !== null && (address === null || !isInNetworks(address, key.allowedIps))) {
     return { code: 'IP_NOT_ALLOWED' }
   }
@@ -30,7 +30,11 @@ export function admitKey(
   if (missingScopes.length > 0) return { code: 'INSUFFICIENT_SCOPE', missingScopes }
   if (key.rateLimit === null) return { code: 'VALID', rate: null }
   const rate = context.rates.take(key.keyId, key.rateLimit)
+  return rate instanceof Promise ? rate.then((state) => judgeRate(context, state)) : judgeRate(context, rate)
+}
+
+function judgeRate({ clock }: Pick<Context, 'clock'>, rate: RateState): Admission {
   if (!rate.isExceeded) return { code: 'VALID', rate }
-  const retryAfterSeconds = Math.max(1, Math.ceil((rate.resetAtMs - context.clock()) / SECOND_MS))
+  const retryAfterSeconds = Math.max(1, Math.ceil((rate.resetAtMs - clock()) / SECOND_MS))
   return { code: 'RATE_LIMITED', rate, retryAfterSeconds }
 }

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import type { SharedCounters } from '../../db/redis.ts'
 import { type Clock, SECOND_MS } from '../../lib/time.ts'
 
 /** `limit` uses in each window of so many seconds. */
@@ -19,29 +20,48 @@ export function isRateWithin(inner: KeyRate | null, outer: KeyRate | null): bool
 /** What a use found: whether it may go on, and what is left of the window. */
 export type RateState = { isExceeded: boolean; limit: number; remaining: number; resetAtMs: number }
 
-/** Counts uses of keys, exactly, on this instance. */
+/** Counts uses of keys: exactly on one instance, and over all of them where they share a Redis. */
 export type KeyRates = {
   /** Takes one use, unless none is left. */
-  take(keyId: string, rate: KeyRate): RateState
+  take(keyId: string, rate: KeyRate): RateState | Promise<RateState>
 }
 
 const MAX_KEYS = 100_000
 
+/**
+ * Takes a use, unless none is left, in a window that begins with the first one. A window that ends later than one could
+ * now was begun under a longer rate, and begins anew. Gives whether it was refused, the uses, the milliseconds left.
+ */
+const TAKE = `
+local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local used, left = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])
+if left < 0 or left > window then used = 0 left = window end
+if used >= limit then return {1, used, left} end
+redis.call('SET', KEYS[1], used + 1, 'PX', left)
+return {0, used + 1, left}`
+
 /** Fixed windows that begin with a key's first use. */
-export function createKeyRates(clock: Clock): KeyRates {
+export function createKeyRates(clock: Clock, shared: SharedCounters | null): KeyRates {
   const windows = new LRUCache<string, { used: number; endsAtMs: number }>({ max: MAX_KEYS })
+  const takeHere = (keyId: string, { limit, windowSeconds }: KeyRate): RateState => {
+    const now = clock()
+    const known = windows.get(keyId)
+    const lastsMs = windowSeconds * SECOND_MS
+    const isOver = known === undefined || known.endsAtMs <= now || known.endsAtMs > now + lastsMs
+    const window = isOver ? { used: 0, endsAtMs: now + lastsMs } : known
+    if (isOver) windows.set(keyId, window)
+    const isExceeded = window.used >= limit
+    if (!isExceeded) window.used += 1
+    return { isExceeded, limit, remaining: Math.max(0, limit - window.used), resetAtMs: window.endsAtMs }
+  }
+  if (!shared) return { take: takeHere }
   return {
-    take(keyId, { limit, windowSeconds }) {
-      const now = clock()
-      const known = windows.get(keyId)
-      const lastsMs = windowSeconds * SECOND_MS
-      // A window that ends later than one could now was begun under a longer rate: the new one holds at once.
-      const isOver = known === undefined || known.endsAtMs <= now || known.endsAtMs > now + lastsMs
-      const window = isOver ? { used: 0, endsAtMs: now + lastsMs } : known
-      if (isOver) windows.set(keyId, window)
-      const isExceeded = window.used >= limit
-      if (!isExceeded) window.used += 1
-      return { isExceeded, limit, remaining: Math.max(0, limit - window.used), resetAtMs: window.endsAtMs }
+    async take(keyId, rate) {
+      const taken = await shared.run(TAKE, `key:${keyId}`, [rate.limit, rate.windowSeconds * SECOND_MS])
+      const [refused, used, leftMs] = taken ?? []
+      if (refused === undefined || used === undefined || leftMs === undefined) return takeHere(keyId, rate)
+      const remaining = Math.max(0, rate.limit - used)
+      return { isExceeded: refused === 1, limit: rate.limit, remaining, resetAtMs: clock() + leftMs }
     },
   }
 }

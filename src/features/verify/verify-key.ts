@@ -40,7 +40,7 @@ async function judge(
   scopes: string[],
   { ip = null, cost = 1 }: { ip?: string | null; cost?: number },
 ) {
-  const admission = admitKey(context, key, ip, scopes)
+  const admission = await admitKey(context, key, ip, scopes)
   const refuse = (code: Parameters<Context['usage']['count']>[1], more: object = {}) => {
     context.usage.count(key.keyId, code)
     return { valid: false, code, key_id: key.keyId, ...more }
