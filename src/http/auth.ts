@@ -20,8 +20,8 @@ const isAdmin = (principal: Principal): principal is AdminPrincipal =>
 /** The plugin that a feature's routes `use`: the request's state, and the macros. */
 export type Guard = ReturnType<typeof auth>
 
-/** What a route asks for: `true`, or the scopes that are all needed, of everybody or of keys alone. */
-type Need = true | { scopes: readonly string[] } | { keyScopes: readonly string[] }
+/** What a route asks for: `true`, or the scopes that are all needed, of everybody or of keys alone; a larger body. */
+type Need = true | { scopes: readonly string[] } | { keyScopes: readonly string[] } | { maxBodyBytes: number }
 
 type Seen = { request: Request; state: RequestState }
 
@@ -43,7 +43,8 @@ export function auth(context: Context, limits: Limits) {
         seen.state.principal = principal
         await permit(context, limits, seen.state, principal, requirement)
       }
-      return guarded<P>(keyScopes, authorise)
+      const maxBodyBytes = need !== true && 'maxBodyBytes' in need ? need.maxBodyBytes : undefined
+      return guarded<P>(keyScopes, authorise, maxBodyBytes)
     }
 
   return new Elysia({ name: 'auth' }).use(stated).macro({
@@ -64,13 +65,17 @@ export function auth(context: Context, limits: Limits) {
 }
 
 /** The hooks of a route that needs a credential; `authorise` runs once, and leaves the principal in the state. */
-function guarded<P extends Principal>(scopes: readonly string[], authorise: (seen: Seen) => Promise<void>) {
+function guarded<P extends Principal>(
+  scopes: readonly string[],
+  authorise: (seen: Seen) => Promise<void>,
+  maxBodyBytes?: number,
+) {
   return {
     detail: { security: [{ bearer: [...scopes] }] },
     // Elysia parses before it transforms, and transforms before it validates: each is the first to see some request.
     parse: async ({ request, state }: Seen) => {
       await authorise({ request, state })
-      return readJson(request)
+      return readJson(request, maxBodyBytes)
     },
     transform: async ({ request, state }: Seen) => {
       if (state.principal === null) await authorise({ request, state })

@@ -1,41 +1,10 @@
 import { Type } from '@sinclair/typebox'
 import { pageQuery } from '../../http/page-query.ts'
 import { Description, Id, Instant, Name, nullable, READABLE, ScopeInput, ScopeList } from '../../lib/model.ts'
+import { Credits, ExternalId, Metadata, Networks, RateLimit } from './setting-shapes.ts'
 
 const MAX_EXPIRE_DAYS = 36_500
-const MAX_CREDITS = 1_000_000_000_000
 const MAX_OVERLAP_SECONDS = 2_592_000
-
-const ExternalId = Type.String({ minLength: 1, maxLength: 255, pattern: READABLE })
-const Metadata = Type.Record(Type.String(), Type.Unknown(), { description: 'JSON of at most 4 KiB' })
-
-const RateLimit = Type.Object(
-  {
-    limit: Type.Integer({ minimum: 1, maximum: 1_000_000_000 }),
-    window_seconds: Type.Integer({ minimum: 1, maximum: 2_592_000 }),
-  },
-  { $id: 'KeyRateLimit', additionalProperties: false },
-)
-
-const Refill = Type.Object(
-  {
-    amount: Type.Integer({ minimum: 1, maximum: MAX_CREDITS }),
-    interval: Type.Union([Type.Literal('daily'), Type.Literal('monthly')], {
-      description: 'UTC midnight, or the first of the month',
-    }),
-  },
-  { additionalProperties: false },
-)
-
-const Credits = Type.Object(
-  {
-    remaining: Type.Integer({ minimum: 0, maximum: MAX_CREDITS }),
-    refill: Type.Optional(nullable(Refill)),
-  },
-  { $id: 'KeyCredits', additionalProperties: false },
-)
-
-const Networks = Type.Array(Type.String({ maxLength: 64, examples: ['192.0.2.0/24'] }), { maxItems: 50 })
 
 export const NewKey = Type.Object(
   {
