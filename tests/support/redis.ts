@@ -5,7 +5,14 @@ import { join } from 'node:path'
 import { until } from './until.ts'
 
 /** A real Redis of the test's own; `pause` freezes it without closing its connections. */
-export type TestRedis = { url: string; pause(): void; resume(): void; kill(): Promise<void>; start(): Promise<void>; stop(): Promise<void> }
+export type TestRedis = {
+  url: string
+  pause(): void
+  resume(): void
+  kill(): Promise<void>
+  start(): Promise<void>
+  stop(): Promise<void>
+}
 
 /** Where the server is; null where it is not installed (Debian: apt-get install redis-server). */
 export const REDIS_SERVER = Bun.which('redis-server')
@@ -19,16 +26,20 @@ export async function startRedis(): Promise<TestRedis> {
   const start = async () => {
     const settings = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', directory]
     server = Bun.spawn([REDIS_SERVER ?? 'redis-server', ...settings], { stdout: 'ignore', stderr: 'ignore' })
-    await until(async () => {
-      const client = new Bun.RedisClient(url, { autoReconnect: false, connectionTimeout: 200 })
-      return client.ping().then(
-        () => {
-          client.close()
-          return true
-        },
-        () => false,
-      )
-    })
+    await until(
+      async () => {
+        const client = new Bun.RedisClient(url, { autoReconnect: false, connectionTimeout: 200 })
+        return client.ping().then(
+          () => {
+            client.close()
+            return true
+          },
+          () => false,
+        )
+      },
+      'Redis answers',
+      10_000,
+    )
   }
   const kill = async () => {
     server?.kill('SIGKILL')
@@ -54,7 +65,9 @@ function freePort(): Promise<number> {
     probe.once('error', reject)
     probe.listen(0, '127.0.0.1', () => {
       const address = probe.address()
-      probe.close(() => (address && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port'))))
+      probe.close(() =>
+        address && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port')),
+      )
     })
   })
 }
