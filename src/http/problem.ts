@@ -34,12 +34,20 @@ export function oauthAnswer(code: ErrorCode, extra: Extra): ErrorAnswer {
     OAUTH_ERRORS[code] ?? (status >= 500 ? ['server_error'] : ['invalid_request'])
   const description =
     extra.detail ?? extra.errors?.map((field) => `${field.path}: ${field.message}`).join('; ') ?? detail
-  const body = { error: oauthError, error_description: description }
+  const body = { error: oauthError, error_description: spellDescription(description) }
+  const { 'WWW-Authenticate': challenge, ...headers } = headersOf(code, extra, 'application/json')
+  // A client that is challenged looks no further: a dead token among the parameters is no challenge.
+  const isChallenge = challenge !== undefined && (oauthStatus === 401 || oauthStatus === 403)
   return {
     status: oauthStatus,
-    headers: headersOf(code, extra, 'application/json'),
+    headers: isChallenge ? { ...headers, 'WWW-Authenticate': challenge } : headers,
     body: JSON.stringify(body),
   }
+}
+
+/** The characters that RFC 6749 allows there: printable ASCII but for `"` and `\`. */
+function spellDescription(text: string): string {
+  return text.replaceAll('"', "'").replace(/[^\x20-\x5b\x5d-\x7e]/g, '?')
 }
 
 /** What a code is called under /oauth/, and its status there where it is another. */
@@ -52,6 +60,7 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   validation_failed: ['invalid_request', 400],
   unsupported_grant_type: ['unsupported_grant_type'],
   invalid_client: ['invalid_client'],
+  ip_not_allowed: ['unauthorized_client', 400],
   invalid_scope: ['invalid_scope'],
   insufficient_scope: ['insufficient_scope'],
   unsupported_token_type: ['unsupported_token_type'],

@@ -4,7 +4,7 @@ import type { KeyPrincipal } from '../verify/principal.ts'
 import { verifyCredential } from '../verify/service.ts'
 
 /** What a client shows of itself (RFC 6749, section 2.3.1). */
-export type ClientCredentials = { id: string; secret: string; isBasic: boolean }
+export type ClientCredentials = { id: string; secret: string }
 
 /** The members of a form that may name a client. */
 export type ClientForm = { client_id?: string; client_secret?: string }
@@ -19,13 +19,12 @@ const BASIC = /^basic +([A-Za-z0-9+/]*={0,2}) *$/i
 export function readClient(authorization: string | null, form: ClientForm): ClientCredentials | null {
   const inHeader =
     authorization !== null && /^basic( |$)/i.test(authorization) ? readBasic(authorization) : null
-  const inForm = form.client_id || form.client_secret ? form : null
-  if (inHeader && inForm?.client_secret) {
-    fail('invalid_request', { detail: 'Authenticate the client in one way, not two.' })
+  const { client_id: id = '', client_secret: secret = '' } = form
+  if (inHeader && (secret !== '' || (id !== '' && id !== inHeader.id))) {
+    fail('invalid_request', { detail: 'Authenticate one client, in one way.' })
   }
   if (inHeader) return inHeader
-  if (!inForm?.client_secret) return null
-  return { id: inForm.client_id ?? '', secret: inForm.client_secret, isBasic: false }
+  return secret === '' ? null : { id, secret }
 }
 
 function readBasic(authorization: string): ClientCredentials | null {
@@ -33,12 +32,11 @@ function readBasic(authorization: string): ClientCredentials | null {
   const at = text.indexOf(':')
   if (text === ':') return null
   try {
-    if (at > 0)
-      return { id: formDecode(text.slice(0, at)), secret: formDecode(text.slice(at + 1)), isBasic: true }
+    if (at > 0) return { id: formDecode(text.slice(0, at)), secret: formDecode(text.slice(at + 1)) }
   } catch {
     // A broken percent-encoding: as unreadable as no colon.
   }
-  return failClient(true)
+  return failClient()
 }
 
 const formDecode = (text: string): string => decodeURIComponent(text.replaceAll('+', ' '))
@@ -56,10 +54,10 @@ export async function authenticateClient(context: Context, client: ClientCredent
   ) {
     return principal
   }
-  return failClient(client.isBasic)
+  return failClient()
 }
 
-/** RFC 6749, section 5.2: 401, and a challenge where the header was used. */
-export function failClient(isBasic: boolean): never {
-  fail('invalid_client', isBasic ? { headers: { 'WWW-Authenticate': 'Basic realm="latchkey"' } } : {})
+/** RFC 6749, section 5.2, and RFC 9110, section 15.5.2: a 401 tells how to authenticate. */
+export function failClient(): never {
+  fail('invalid_client', { headers: { 'WWW-Authenticate': 'Basic realm="latchkey"' } })
 }

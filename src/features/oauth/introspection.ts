@@ -3,7 +3,7 @@ import type { Context } from '../../context.ts'
 import { fail } from '../../lib/errors.ts'
 import type { Origin } from '../audit/service.ts'
 import { revokePresentedKey } from '../keys/service.ts'
-import { endSessionOfBearer, endSessionOfToken, findCurrentRefresh } from '../sessions/service.ts'
+import { endSessionOfBearer, endSessionOfToken, findLiveRefresh } from '../sessions/service.ts'
 import type { KeyPrincipal, UserPrincipal } from '../verify/principal.ts'
 import { verifyCredential } from '../verify/service.ts'
 
@@ -40,8 +40,8 @@ function describeKey(key: KeyPrincipal, claims: Record<string, string | number>)
 
 /** A refresh token is active only at its current generation: one that was traded is not, even within the grace. */
 async function describeRefresh(context: Context, token: string): Promise<Answer> {
-  const found = await findCurrentRefresh(context, token)
-  if (!found) return INACTIVE
+  const found = await findLiveRefresh(context, token)
+  if (!found?.isCurrent) return INACTIVE
   const exp = Math.floor(found.expiresAt.getTime() / 1000)
   return { active: true, token_type: 'refresh_token', sub: found.userId, iss: context.config.publicUrl, exp }
 }

@@ -5,11 +5,12 @@ import type { Context } from '../../context.ts'
 import type { Guard } from '../../http/auth.ts'
 import { readForm } from '../../http/body.ts'
 import { readCredential } from '../../http/credential.ts'
+import { permit } from '../../http/permission.ts'
 import type { Limits } from '../../http/rate-limit.ts'
 import { originOf, type RequestState } from '../../http/request-state.ts'
 import { fail, Problem } from '../../lib/errors.ts'
-import { covers, INTROSPECT } from '../../lib/scopes.ts'
-import type { Principal } from '../verify/principal.ts'
+import { INTROSPECT } from '../../lib/scopes.ts'
+import type { KeyPrincipal, Principal } from '../verify/principal.ts'
 import { verifyCredential } from '../verify/service.ts'
 import { authenticateClient, type ClientForm, readClient } from './client.ts'
 import { introspectToken, revokeToken } from './introspection.ts'
@@ -18,6 +19,8 @@ import { grantTokens } from './service.ts'
 
 /** The limit that each grant shares with its twin under /auth. */
 const POLICY_OF_GRANT: Record<string, RateLimitName> = { password: 'login', refresh_token: 'refresh' }
+
+type Seen = { request: Request; state: RequestState }
 
 /** The standard doors (RFC 6749, 7662, 7009), with the standards' own errors. */
 export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
@@ -32,37 +35,27 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       throw error
     }
   }
-  const clientOf = (request: Request, form: ClientForm) =>
-    readClient(request.headers.get('authorization'), form)
-
+  /** The client that a request shows, as the key that it is; null where it shows none. */
+  const admitClient = async (seen: Seen, form: ClientForm): Promise<KeyPrincipal | null> => {
+    const shown = readClient(seen.request.headers.get('authorization'), form)
+    if (shown === null) return null
+    const key = await authenticateClient(context, shown)
+    await admit(seen.state, key, [])
+    return key
+  }
   /** Who introspects: a bearer credential, or a client by its own; either needs the scope. */
-  const requireIntrospector = async (
-    request: Request,
-    form: ClientForm,
-    state: RequestState,
-  ): Promise<void> => {
-    const client = clientOf(request, form)
+  const admitIntrospector = async ({ request, state }: Seen, form: ClientForm): Promise<void> => {
+    const client = readClient(request.headers.get('authorization'), form)
     const principal = client
       ? await authenticateClient(context, client)
-      : await authenticateBearer(request, state)
-    state.principal = principal
-    if (!covers(principal.grants, INTROSPECT)) {
-      await limits.consume('other', state)
-      const challenge = `Bearer realm="latchkey", error="insufficient_scope", scope="${INTROSPECT}"`
-      fail('insufficient_scope', {
-        headers: { 'WWW-Authenticate': challenge },
-        audit: { missing_scopes: [INTROSPECT] },
-      })
-    }
+      : await authenticateBearer(context, request)
+    await admit(state, principal, [INTROSPECT])
   }
-  const authenticateBearer = async (request: Request, state: RequestState): Promise<Principal> => {
-    const token = readCredential(request)
-    const verdict = token === null ? null : await verifyCredential(context, token)
-    if (verdict && verdict.kind !== 'refused') return verdict
-    await limits.consume('unknown_credential', state)
-    return fail('invalid_client', {
-      headers: { 'WWW-Authenticate': 'Bearer realm="latchkey", Basic realm="latchkey"' },
-    })
+  /** A key is bound to its addresses, scopes and rate, here as everywhere. */
+  const admit = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
+    state.principal = principal
+    const anyone = { allows: () => true, refusal: () => 'forbidden' as const }
+    await permit(context, limits, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
   }
 
   return new Elysia({ prefix: '/oauth', tags: ['OAuth'] })
@@ -72,8 +65,10 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       async ({ body, request, state }) => {
         const policy = POLICY_OF_GRANT[body.grant_type]
         if (policy) await limits.consume(policy, state)
-        const client = () => clientOf(request, body)
-        return countingGuesses(state, async () => grantTokens(context, originOf(state), body, client()))
+        return countingGuesses(state, async () => {
+          const client = await admitClient({ request, state }, body)
+          return grantTokens(context, originOf(state), body, client)
+        })
       },
       {
         parse: ({ request }) => readForm(request),
@@ -97,7 +92,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     .post(
       '/introspect',
       async ({ body, request, state }) => {
-        await countingGuesses(state, () => requireIntrospector(request, body, state))
+        await countingGuesses(state, () => admitIntrospector({ request, state }, body))
         return introspectToken(context, body.token)
       },
       {
@@ -115,8 +110,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     .post(
       '/revoke',
       async ({ body, request, state }) => {
-        const client = clientOf(request, body)
-        if (client) await countingGuesses(state, () => authenticateClient(context, client))
+        await countingGuesses(state, () => admitClient({ request, state }, body))
         await revokeToken(context, originOf(state), body.token)
         return {}
       },
@@ -131,6 +125,15 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         },
       },
     )
+}
+
+/** RFC 7662, section 2.1, by RFC 6750. */
+async function authenticateBearer(context: Context, request: Request): Promise<Principal> {
+  const token = readCredential(request)
+  const verdict = token === null ? null : await verifyCredential(context, token)
+  if (verdict && verdict.kind !== 'refused') return verdict
+  const bearer = `Bearer realm="latchkey"${token === null ? '' : ', error="invalid_token"'}`
+  return fail('invalid_client', { headers: { 'WWW-Authenticate': `${bearer}, Basic realm="latchkey"` } })
 }
 
 const Metadata = Type.Object(

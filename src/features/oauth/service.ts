@@ -1,11 +1,13 @@
 import type { Context } from '../../context.ts'
 import { fail } from '../../lib/errors.ts'
-import { covers, parseScopes } from '../../lib/scopes.ts'
+import { ceilingOfUser, covers, parseScopes } from '../../lib/scopes.ts'
 import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/service.ts'
 import { logIn } from '../auth/service.ts'
-import { refreshSession } from '../sessions/service.ts'
-import { authenticateClient, type ClientCredentials, failClient } from './client.ts'
+import { findLiveRefresh, type Grant, refreshSession } from '../sessions/service.ts'
+import { findUserById } from '../users/service.ts'
+import type { KeyPrincipal } from '../verify/principal.ts'
+import { failClient } from './client.ts'
 
 /** The parameters of a token request that are understood (RFC 6749). */
 export type TokenRequest = {
@@ -27,6 +29,7 @@ export type TokenAnswer = {
 
 /**
  * RFC 6749, section 3.2: the same logins and refreshes as under /auth, and access tokens for service accounts.
+ * @param client the key that the client authenticated with; null: it showed none
  * @throws Problem unsupported_grant_type, invalid_request, invalid_client, invalid_scope, and what logging in and
  * refreshing throw
  */
@@ -34,16 +37,17 @@ export async function grantTokens(
   context: Context,
   origin: Origin,
   request: TokenRequest,
-  client: ClientCredentials | null,
+  client: KeyPrincipal | null,
 ): Promise<TokenAnswer> {
-  // Users' grants are for first-party clients, which are nobody in particular: whoever says who it is must be it.
-  if (request.grant_type === 'client_credentials') return grantClientCredentials(context, request, client)
-  if (client) await authenticateClient(context, client)
+  // Users' grants are for first-party clients, which are nobody in particular.
+  if (request.grant_type === 'client_credentials') {
+    return grantClientCredentials(context, request, client ?? failClient())
+  }
   const { tokens, scopes } = await grantUserTokens(context, origin, request)
   return { ...tokens, scope: scopes.join(' ') }
 }
 
-function grantUserTokens(context: Context, origin: Origin, request: TokenRequest) {
+async function grantUserTokens(context: Context, origin: Origin, request: TokenRequest): Promise<Grant> {
   switch (request.grant_type) {
     case 'password': {
       if (!context.config.oauthPasswordGrant) fail('unsupported_grant_type')
@@ -51,21 +55,35 @@ function grantUserTokens(context: Context, origin: Origin, request: TokenRequest
       const password = requireParameter(request, 'password')
       return logIn(context, origin, { email, password, scopes: readScopes(request.scope) })
     }
-    case 'refresh_token':
-      return refreshSession(context, origin, requireParameter(request, 'refresh_token'))
+    case 'refresh_token': {
+      const token = requireParameter(request, 'refresh_token')
+      await requireScopesOfHolder(context, token, readScopes(request.scope))
+      return refreshSession(context, origin, token)
+    }
     default:
       return fail('unsupported_grant_type')
   }
+}
+
+/** Before the token is traded: a refusal must not cost it. A token that is none is refused by whoever trades it. */
+async function requireScopesOfHolder(
+  context: Context,
+  token: string,
+  asked: readonly string[],
+): Promise<void> {
+  const holder = asked.length === 0 ? null : await findLiveRefresh(context, token)
+  const user = holder && (await findUserById(context.db, holder.userId))
+  if (!user) return
+  const ceiling = ceilingOfUser(user, context.config.userScopes)
+  if (!asked.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
 }
 
 /** RFC 6749, section 4.4: an access token that is, everywhere, the principal of the key that was shown. */
 async function grantClientCredentials(
   context: Context,
   request: TokenRequest,
-  client: ClientCredentials | null,
+  key: KeyPrincipal,
 ): Promise<TokenAnswer> {
-  if (!client) return failClient(false)
-  const key = await authenticateClient(context, client)
   const asked = readScopes(request.scope)
   if (!asked.every((scope) => covers(key.grants, scope))) fail('invalid_scope')
   const scopes = asked.length === 0 ? key.scopes : asked

@@ -125,17 +125,17 @@ export async function endSessionOfToken(context: Context, origin: Origin, token:
   if (claims) await endSession(context, origin, claims.sessionId, 'logout', claims)
 }
 
-/** Whose refresh token this is, if it is the one that would be traded next; null for any other. */
-export async function findCurrentRefresh(
+/** Whose refresh token this is, of any genuine generation, and whether it is the present one; null where it is over. */
+export async function findLiveRefresh(
   context: Context,
   token: string,
-): Promise<{ userId: string; expiresAt: Date } | null> {
+): Promise<{ userId: string; expiresAt: Date; isCurrent: boolean } | null> {
   const claims = readRefreshToken(context.keys.refresh, token)
   const session = claims ? await findSession(context.db, claims.sessionId) : null
   if (!claims || !session || !isLiveFor(session, claims, context.clock())) return null
-  if (session.generation !== claims.generation || !(await isActiveUser(context.db, session.userId)))
-    return null
-  return { userId: session.userId, expiresAt: session.idleExpiresAt }
+  if (!(await isActiveUser(context.db, session.userId))) return null
+  const isCurrent = session.generation === claims.generation
+  return { userId: session.userId, expiresAt: session.idleExpiresAt, isCurrent }
 }
 
 /** Ends the session of an access token; whatever is no live access token of a user changes nothing. */
