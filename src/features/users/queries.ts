@@ -1,4 +1,4 @@
-import { and, asc, count, desc, eq, like, lt } from 'drizzle-orm'
+import { and, asc, count, desc, eq, like, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { users } from '../../db/schema.ts'
 
@@ -77,7 +77,12 @@ export function lockActiveAdmins(tx: Transaction): Promise<{ id: string }[]> {
   return tx.select({ id: users.id }).from(users).where(isActiveAdmin).orderBy(asc(users.id)).for('update')
 }
 
-export async function countActiveAdmins(db: Database): Promise<number> {
+/** Held until the transaction ends: of several servers, one makes the first admin and the others find them. */
+export async function lockFirstAdmin(tx: Transaction): Promise<void> {
+  await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended('latchkey.first_admin', 0))`)
+}
+
+export async function countActiveAdmins(db: Database | Transaction): Promise<number> {
   const [row] = await db.select({ admins: count() }).from(users).where(isActiveAdmin)
   return row?.admins ?? 0
 }

@@ -10,6 +10,7 @@ import {
   findUserByEmail,
   findUserById,
   insertUser,
+  lockFirstAdmin,
   type Role,
   type UserRow,
   updatePassword,
@@ -87,14 +88,27 @@ export function createAdmin(
 export async function ensureFirstAdmin(context: Context): Promise<UserRow | null> {
   const { adminEmail, adminPassword } = context.config
   if (adminEmail === null || adminPassword === null || (await hasAdmin(context))) return null
+  const admin = {
+    email: adminEmail,
+    password: adminPassword.reveal(),
+    role: 'admin',
+    emailVerified: false,
+  } as const
   try {
-    return await createAdmin(context, SYSTEM, { email: adminEmail, password: adminPassword.reveal() })
+    return await addUser(context, SYSTEM, admin, 'user.created', requireNoAdmin)
   } catch (error) {
-    if (!(error instanceof Problem) || error.problem !== 'email_taken') throw error
+    if (!(error instanceof Problem) || !['email_taken', 'conflict'].includes(error.problem)) throw error
+    // Another server, with this address or another, was first.
+    if (await hasAdmin(context)) return null
     const holder = await findUserByEmail(context.db, requireEmail(adminEmail))
     if (holder?.role === 'admin') return null
     return fail('email_taken', { detail: 'ADMIN_EMAIL belongs to a user who is not an admin.' })
   }
+}
+
+async function requireNoAdmin(tx: Transaction): Promise<void> {
+  await lockFirstAdmin(tx)
+  if ((await countActiveAdmins(tx)) > 0) fail('conflict')
 }
 
 /** Whether anybody can administer this service. */
@@ -118,12 +132,16 @@ export function setPassword(tx: Transaction, id: string, hash: string, now: Date
   return updatePassword(tx, id, hash, now)
 }
 
-/** Checks the input and hashes the password; an address that is taken is refused before the costly part. */
+/**
+ * Checks the input and hashes the password; an address that is taken is refused before the costly part.
+ * @param requireStill what must hold in the moment that the user is made
+ */
 async function addUser(
   context: Context,
   origin: Origin,
   input: NewUser,
   action: 'user.signup' | 'user.created',
+  requireStill?: (tx: Transaction) => Promise<void>,
 ): Promise<UserRow> {
   const email = requireEmail(input.email)
   const password =
@@ -132,6 +150,7 @@ async function addUser(
   const passwordHash = password === null ? null : await context.passwords.hash(password)
   const { role, emailVerified } = input
   return recordChange(context, origin, async (tx, record) => {
+    await requireStill?.(tx)
     const createdAt = new Date(context.clock())
     const user = await insertUser(tx, { id: newId(), email, passwordHash, role, emailVerified, createdAt })
     if (!user) fail('email_taken')
