@@ -10,8 +10,7 @@ import type { Principal } from '../verify/principal.ts'
 import {
   deleteUser,
   listUsers,
-  lockActiveAdmins,
-  lockUser,
+  lockWithActiveAdmins,
   type Role,
   type UserChange,
   type UserRow,
@@ -89,12 +88,13 @@ export async function removeUser(
   })
 }
 
-/** The user, locked after the admins: whoever changes an admin has seen who else is one. */
+/** The user, locked with the admins: whoever changes an admin has seen who else is one. */
 async function lockForChange(tx: Transaction, id: string) {
-  const admins = await lockActiveAdmins(tx)
-  const user = isId(id) ? await lockUser(tx, id) : null
+  const rows = isId(id) ? await lockWithActiveAdmins(tx, id) : []
+  const user = rows.find((row) => row.id === id)
   if (!user) fail('not_found')
-  return { user, isLastAdmin: admins.length === 1 && admins[0]?.id === user.id }
+  const hasOthers = rows.some((row) => row.id !== id)
+  return { user, isLastAdmin: !hasOthers && user.role === 'admin' && user.isActive }
 }
 
 /** Roles are changed, and admins touched, by admins alone; a ceiling is raised only to what the caller could grant. */

@@ -1,4 +1,4 @@
-import { and, asc, count, desc, eq, like, lt, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, like, lt, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { users } from '../../db/schema.ts'
 
@@ -72,9 +72,17 @@ export async function deleteUser(tx: Transaction, id: string): Promise<void> {
 
 const isActiveAdmin = and(eq(users.role, 'admin'), eq(users.isActive, true))
 
-/** The active admins, locked in one order, so that two admins who act on each other wait instead of both winning. */
-export function lockActiveAdmins(tx: Transaction): Promise<{ id: string }[]> {
-  return tx.select({ id: users.id }).from(users).where(isActiveAdmin).orderBy(asc(users.id)).for('update')
+/**
+ * A user and the active admins, locked in the order of their ids: whoever waits for one holds none that comes after, so
+ * that admins who act on each other wait instead of both winning, and never for each other.
+ */
+export function lockWithActiveAdmins(tx: Transaction, id: string): Promise<UserRow[]> {
+  return tx
+    .select()
+    .from(users)
+    .where(or(eq(users.id, id), isActiveAdmin))
+    .orderBy(asc(users.id))
+    .for('update')
 }
 
 /** Held until the transaction ends: of several servers, one makes the first admin and the others find them. */
