@@ -122,8 +122,10 @@ export async function takeCredits(
   const { remaining, refillAmount, refillInterval, refillsAt } = apiKeyCredits
   const isDue = sql`${refillsAt} <= ${now.toISOString()}::timestamptz`
   const available = sql`CASE WHEN ${isDue} THEN GREATEST(${remaining}, ${refillAmount}) ELSE ${remaining} END`
-  const nextRefill = sql`CASE WHEN NOT ${isDue} THEN ${refillsAt} WHEN ${refillInterval} = 'daily'
-    THEN ${next.daily.toISOString()}::timestamptz ELSE ${next.monthly.toISOString()}::timestamptz END`
+  // Without a refill nothing is ever due: the comparison is NULL then, which no branch but ELSE takes.
+  const nextRefill = sql`CASE WHEN ${isDue} THEN
+    CASE ${refillInterval} WHEN 'daily' THEN ${next.daily.toISOString()}::timestamptz
+    ELSE ${next.monthly.toISOString()}::timestamptz END ELSE ${refillsAt} END`
   const [row] = await db
     .update(apiKeyCredits)
     .set({ remaining: sql`${available} - ${cost}::bigint`, refillsAt: nextRefill })
