@@ -38,6 +38,8 @@ type Described<P, O> = {
 type Shows<R> = {
   /** The result for people; `--json` prints the result itself. No text prints nothing. */
   show(result: R): string
+  /** Whether the answer, printed all the same, is a no: the process then ends with 1. */
+  isFailure?(result: R): boolean
 }
 
 /** What a command on this process' own account is given. */
@@ -74,13 +76,12 @@ type AnyArgs = Readonly<Record<string, string | boolean | undefined>>
 export type Command = Described<Positionals, Options> &
   (
     | { kind: 'process'; run(call: Call, args: AnyArgs): Promise<number> }
-    | { kind: 'local'; run(call: Call, args: AnyArgs): Promise<unknown>; show(result: unknown): string }
-    | {
+    | ({ kind: 'local'; run(call: Call, args: AnyArgs): Promise<unknown> } & Shows<unknown>)
+    | ({
         kind: 'service'
         readInput?(io: Io, args: AnyArgs): Promise<string | null>
         run(context: Context, args: AnyArgs, input: string | null): Promise<unknown>
-        show(result: unknown): string
-      }
+      } & Shows<unknown>)
   )
 
 /**

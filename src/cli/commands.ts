@@ -18,6 +18,23 @@ export const COMMANDS: readonly Entry[] = [
     summary: "Set a user's password",
     load: () => import('./users-set-password.ts'),
   },
+  {
+    name: 'keys create',
+    summary: 'Make an API key for a user or a service account',
+    load: () => import('./keys-create.ts'),
+  },
+  { name: 'keys list', summary: 'List API keys, newest first', load: () => import('./keys-list.ts') },
+  { name: 'keys revoke', summary: 'End an API key for good', load: () => import('./keys-revoke.ts') },
+  {
+    name: 'keys rotate',
+    summary: 'Give an API key a new secret',
+    load: () => import('./keys-rotate.ts'),
+  },
+  {
+    name: 'keys verify',
+    summary: 'Say whether an API key is good',
+    load: () => import('./keys-verify.ts'),
+  },
   { name: 'sessions end', summary: 'End every session', load: () => import('./sessions-end.ts') },
   {
     name: 'signing-keys list',

@@ -43,7 +43,8 @@ export async function runCommandLine(argv: readonly string[], io: Io): Promise<n
       command.kind === 'local'
         ? await command.run({ config, warnings, io }, parsed.args)
         : await runOnService(config, io, found.entry, command, { ...parsed, argv: found.rest })
-    return await print(io, parsed.json ? JSON.stringify(result, null, 2) : command.show(result))
+    await print(io, parsed.json ? JSON.stringify(result, null, 2) : command.show(result))
+    return command.isFailure?.(result) ? FAILED : DONE
   } catch (error) {
     return fail(io, config, error)
   }

@@ -6,7 +6,15 @@ import type { Principal } from '../verify/principal.ts'
 import { isRateWithin } from '../verify/rates.ts'
 import { presentCredits, presentKey } from './present.ts'
 import { lockKey, replaceCredits, updateKey, type WholeKey } from './queries.ts'
-import { areIpsWithin, boundsOf, isAdmin, isWithinReach, outlives, requireManagedKey } from './reach.ts'
+import {
+  areIpsWithin,
+  boundsOf,
+  isAdmin,
+  isWithinReach,
+  type KeyManager,
+  outlives,
+  requireManagedKey,
+} from './reach.ts'
 import { type KeySettings, readCredits, readSettings, requireExpiry } from './settings.ts'
 
 /**
@@ -55,7 +63,7 @@ function requirePower(caller: Principal, before: WholeKey, after: WholeKey): voi
  * Widening a user's key, or showing its secret, is for that user; an admin lowers, disables and revokes it.
  * @throws Problem forbidden
  */
-export function requireOwnership(caller: Principal, key: WholeKey): void {
+export function requireOwnership(caller: KeyManager, key: WholeKey): void {
   const isAnothers = key.userId !== null && caller.kind === 'user' && caller.userId !== key.userId
   if (isAdmin(caller) && isAnothers) {
     fail('forbidden', { detail: "A user's key is widened and rotated by that user alone." })

@@ -1,11 +1,11 @@
 import type { Context } from '../../context.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
+import { covers } from '../../lib/scopes.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import { type Origin, recordChange } from '../audit/service.ts'
 import { requireGrants } from '../verify/grants.ts'
-import type { Principal } from '../verify/principal.ts'
 import {
   countLiveKeysLocked,
   insertKey,
@@ -15,7 +15,7 @@ import {
   takeCreation,
   type WholeKey,
 } from './queries.ts'
-import { accountOwner, isWithinReach, ownerOf } from './reach.ts'
+import { accountOwner, isWithinReach, type KeyManager, type Operator, ownerOf } from './reach.ts'
 import { type KeySettings, readCredits, readSettings, requireExpiry } from './settings.ts'
 
 /** What a new key may be given; null and absent are the same. */
@@ -36,7 +36,7 @@ const IDEMPOTENCY_LASTS_MS = DAY_MS
 export async function createKey(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: KeyManager,
   input: NewKey,
   idempotencyKey: string | null = null,
 ): Promise<{ row: WholeKey; key: string }> {
@@ -51,10 +51,10 @@ export async function createKey(
   const createdAt = new Date(nowMs)
   const id = newId()
   const key = makeApiKey(context.config.apiKeyPrefix)
-  const createdBy = caller.kind === 'user' ? caller.userId : caller.keyId
+  const createdBy = makerOf(caller)
   const row = await recordChange(context, origin, async (tx, record) => {
     if (idempotencyKey !== null) {
-      const hash = hashToken(`${createdBy}\n${idempotencyKey}`)
+      const hash = hashToken(`${createdBy ?? ''}\n${idempotencyKey}`)
       const outdated = new Date(nowMs - IDEMPOTENCY_LASTS_MS)
       const madeBefore = await takeCreation(tx, { hash, keyId: id, createdAt }, outdated)
       if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
@@ -75,13 +75,18 @@ export async function createKey(
   return { row, key }
 }
 
+function makerOf(caller: KeyManager): string | null {
+  if (caller.kind === 'operator') return null
+  return caller.kind === 'user' ? caller.userId : caller.keyId
+}
+
 /** @throws Problem forbidden where a managing key asks for more than it is bound to itself */
 function requireReach(
-  caller: Principal,
+  caller: KeyManager,
   settings: ReturnType<typeof readSettings> & { scopes: readonly string[]; expiresAt: Date | null },
   input: NewKey,
 ): void {
-  if (caller.kind === 'user') return
+  if (caller.kind !== 'key') return
   const { scopes, expiresAt, allowedIps = null } = settings
   const rate = input.rate_limit
     ? { limit: input.rate_limit.limit, windowSeconds: input.rate_limit.window_seconds }
@@ -95,11 +100,13 @@ function requireReach(
 /** Who the new key belongs to: its maker's owner, or a service account whose ceiling covers what it will hold. */
 async function chooseOwner(
   context: Context,
-  caller: Principal,
+  caller: KeyManager,
   serviceAccountId: string | undefined,
   scopes: readonly string[],
 ): Promise<KeyOwner> {
-  if (serviceAccountId === undefined) return ownerOf(caller)
+  if (serviceAccountId === undefined) {
+    return caller.kind === 'operator' ? requireNamedOwner(caller, scopes) : ownerOf(caller)
+  }
   const { scopes: held, ...owner } = await accountOwner(context, caller, serviceAccountId)
   const beyond = scopes.find((scope) => !held.includes(scope))
   if (beyond !== undefined) {
@@ -108,8 +115,18 @@ async function chooseOwner(
   return owner
 }
 
+/** @throws Problem insufficient_scope for what would rest on the key without effect */
+function requireNamedOwner({ owner }: Operator, scopes: readonly string[]): KeyOwner {
+  if (owner === null) fail('forbidden', { detail: 'A key needs an owner.' })
+  const beyond = scopes.find((scope) => !covers(owner.ceiling, scope))
+  if (beyond !== undefined) {
+    fail('insufficient_scope', { detail: `The user does not hold the scope: ${beyond}` })
+  }
+  return { type: owner.type, id: owner.id }
+}
+
 /** When the new key ends: as asked, else by default, else with the key that makes it. */
-function chooseExpiry(context: Context, caller: Principal, input: NewKey): Date | null {
+function chooseExpiry(context: Context, caller: KeyManager, input: NewKey): Date | null {
   const { expires_in_days: days, expires_at: instant } = input
   if (days !== undefined && instant != null)
     failField('/expires_at', 'Give expires_in_days or expires_at, not both')

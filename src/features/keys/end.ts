@@ -2,7 +2,7 @@ import type { Context } from '../../context.ts'
 import type { Transaction } from '../../db/open.ts'
 import { fail } from '../../lib/errors.ts'
 import { actorOf, type Origin, type RecordEvent, recordChange } from '../audit/service.ts'
-import type { KeyPrincipal, Principal, UserPrincipal } from '../verify/principal.ts'
+import type { KeyPrincipal, UserPrincipal } from '../verify/principal.ts'
 import {
   deleteKey,
   deleteSecret,
@@ -11,7 +11,7 @@ import {
   updateRevoked,
   updateRevokedOfUser,
 } from './queries.ts'
-import { requireManagedKey } from './reach.ts'
+import { type KeyManager, requireManagedKey } from './reach.ts'
 import { liveSecrets } from './rotate.ts'
 
 /**
@@ -22,7 +22,7 @@ import { liveSecrets } from './rotate.ts'
 export async function revokeKey(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: KeyManager,
   id: string,
   options: { reason: string | null; created: boolean },
 ): Promise<void> {

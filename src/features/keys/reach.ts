@@ -2,11 +2,27 @@ import type { Context } from '../../context.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { areWithin } from '../../lib/ip.ts'
-import { covers } from '../../lib/scopes.ts'
+import { type Ceiling, covers } from '../../lib/scopes.ts'
 import { findAccount, requireManagedAccount } from '../service-accounts/service.ts'
 import type { KeyPrincipal, Principal } from '../verify/principal.ts'
 import { isRateWithin, type KeyRate, rateOf } from '../verify/rates.ts'
 import { findKey, type KeyOwner, type WholeKey } from './queries.ts'
+
+/**
+ * A person at the command line, who acts as the system: every key is theirs to manage, and whose a new one is they say;
+ * it holds no more than that user could.
+ */
+export type Operator = { kind: 'operator'; owner: (KeyOwner & { ceiling: Ceiling }) | null; grants: Ceiling }
+
+/** Whoever manages keys. */
+export type KeyManager = Principal | Operator
+
+/** An operator; `owner` is the user whose key is made. */
+export const operator = (owner: Operator['owner'] = null): Operator => ({
+  kind: 'operator',
+  owner,
+  grants: { everything: true, reserved: true, scopes: [] },
+})
 
 /** Whose keys a caller's are: their own, or those of the key's owner. */
 export function ownerOf(caller: Principal): KeyOwner {
@@ -15,7 +31,7 @@ export function ownerOf(caller: Principal): KeyOwner {
     : { type: caller.owner.type, id: caller.owner.id }
 }
 
-export const isAdmin = (caller: Principal): boolean => caller.kind === 'user' && caller.role === 'admin'
+export const isAdmin = (caller: KeyManager): boolean => caller.kind === 'user' && caller.role === 'admin'
 
 /**
  * The service account whose keys a caller may manage. A key manages the keys of its own owner alone; a user those of
@@ -24,12 +40,12 @@ export const isAdmin = (caller: Principal): boolean => caller.kind === 'user' &&
  */
 export async function accountOwner(
   context: Context,
-  caller: Principal,
+  caller: KeyManager,
   id: string,
 ): Promise<KeyOwner & { scopes: string[] }> {
   if (caller.kind === 'key' && caller.owner.id !== id) fail('not_found')
   const account =
-    caller.kind === 'key' ? await findAccount(context, id) : await requireManagedAccount(context, caller, id)
+    caller.kind === 'user' ? await requireManagedAccount(context, caller, id) : await findAccount(context, id)
   return { type: 'service_account', id: account.id, scopes: account.scopes }
 }
 
@@ -37,10 +53,10 @@ export async function accountOwner(
  * A key that the caller may look at. What is not theirs is not there.
  * @throws Problem not_found
  */
-export async function requireKey(context: Context, caller: Principal, id: string): Promise<WholeKey> {
+export async function requireKey(context: Context, caller: KeyManager, id: string): Promise<WholeKey> {
   const key = isId(id) ? await findKey(context.db, id) : null
   if (!key) fail('not_found')
-  if (isAdmin(caller)) return key
+  if (caller.kind === 'operator' || isAdmin(caller)) return key
   const owner = ownerOf(caller)
   const isOwn = (owner.type === 'user' ? key.userId : key.serviceAccountId) === owner.id
   if (isOwn && (caller.kind === 'user' || isWithinReach(caller, boundsOf(key)))) return key
@@ -53,7 +69,7 @@ export async function requireKey(context: Context, caller: Principal, id: string
  * A key that the caller may act on.
  * @throws Problem not_found, forbidden where a key would manage itself
  */
-export async function requireManagedKey(context: Context, caller: Principal, id: string): Promise<WholeKey> {
+export async function requireManagedKey(context: Context, caller: KeyManager, id: string): Promise<WholeKey> {
   if (caller.kind === 'key' && caller.keyId === id)
     fail('forbidden', { detail: 'A key does not manage itself.' })
   return requireKey(context, caller, id)

@@ -5,7 +5,6 @@ import { SECOND_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import { type Origin, recordChange } from '../audit/service.ts'
 import { requireGrants } from '../verify/grants.ts'
-import type { Principal } from '../verify/principal.ts'
 import { requireOwnership } from './change.ts'
 import {
   deleteSecret,
@@ -15,7 +14,7 @@ import {
   updateSecretExpiry,
   type WholeKey,
 } from './queries.ts'
-import { requireManagedKey } from './reach.ts'
+import { type KeyManager, requireManagedKey } from './reach.ts'
 
 /**
  * Gives a key a new secret; its id, and everything else of it, stays. The old secret works until the overlap ends.
@@ -26,7 +25,7 @@ import { requireManagedKey } from './reach.ts'
 export async function rotateKey(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: KeyManager,
   id: string,
   overlapSeconds: number,
 ): Promise<{ row: WholeKey; key: string }> {
@@ -72,7 +71,7 @@ export async function rotateKey(
 export async function endSecret(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: KeyManager,
   id: string,
   start: string,
 ): Promise<void> {

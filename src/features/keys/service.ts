@@ -2,15 +2,14 @@ import type { Context } from '../../context.ts'
 import { pageOf, readCursor } from '../../lib/cursor.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
-import type { Principal } from '../verify/principal.ts'
 import { type KeyFilter, type KeyOwner, type KeyStatus, listKeys, type WholeKey } from './queries.ts'
-import { accountOwner, boundsOf, isAdmin, isWithinReach, ownerOf } from './reach.ts'
+import { accountOwner, boundsOf, isAdmin, isWithinReach, type KeyManager, ownerOf } from './reach.ts'
 
 export { changeKey } from './change.ts'
 export { createKey, type NewKey } from './create.ts'
 export { endShownSecret, removeKey, revokeKey, revokeKeysOfUser, revokePresentedKey } from './end.ts'
 export { presentKey } from './present.ts'
-export { requireKey } from './reach.ts'
+export { operator, requireKey } from './reach.ts'
 export { endSecret, rotateKey } from './rotate.ts'
 
 export type KeyQuery = {
@@ -30,7 +29,7 @@ const MAX_PAGE = 100
  * first. Complete unless a page is asked for; everybody's keys always come in pages.
  * @throws Problem not_found for another's service account, forbidden, validation_failed for a forged cursor
  */
-export async function listVisibleKeys(context: Context, caller: Principal, query: KeyQuery) {
+export async function listVisibleKeys(context: Context, caller: KeyManager, query: KeyQuery) {
   const owner = await chooseListed(context, caller, query)
   const filter: KeyFilter = {
     owner,
@@ -40,7 +39,7 @@ export async function listVisibleKeys(context: Context, caller: Principal, query
   }
   const isPaged = query.limit !== undefined || query.cursor !== undefined || owner === null
   const limit = isPaged ? (query.limit ?? MAX_PAGE) : null
-  const callerId = caller.kind === 'user' ? caller.userId : caller.keyId
+  const callerId = nameOf(caller)
   const list = `keys ${JSON.stringify([callerId, owner, filter.externalId, filter.status])}`
   const after = query.cursor === undefined ? null : readCursor(context.keys.cursor, list, query.cursor)
   const page = { limit: limit === null ? null : limit + 1, after }
@@ -51,17 +50,24 @@ export async function listVisibleKeys(context: Context, caller: Principal, query
 }
 
 /** A managing key sees what lies within all of its bounds; the statement has narrowed by scopes and expiry already. */
-function isVisible(caller: Principal, key: WholeKey): boolean {
-  return caller.kind === 'user' || isWithinReach(caller, boundsOf(key))
+function isVisible(caller: KeyManager, key: WholeKey): boolean {
+  return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
 }
 
-async function chooseListed(context: Context, caller: Principal, query: KeyQuery): Promise<KeyOwner | null> {
+function nameOf(caller: KeyManager): string {
+  if (caller.kind === 'operator') return caller.kind
+  return caller.kind === 'user' ? caller.userId : caller.keyId
+}
+
+async function chooseListed(context: Context, caller: KeyManager, query: KeyQuery): Promise<KeyOwner | null> {
   if (query.service_account_id !== undefined) {
     const { type, id } = await accountOwner(context, caller, query.service_account_id)
     return { type, id }
   }
-  if (query.user_id === undefined && query.all !== 'true') return ownerOf(caller)
-  if (!isAdmin(caller)) fail('forbidden', { detail: "Only an admin lists other people's keys." })
+  const isOperator = caller.kind === 'operator'
+  if (!isOperator && query.user_id === undefined && query.all !== 'true') return ownerOf(caller)
+  if (!isOperator && !isAdmin(caller))
+    fail('forbidden', { detail: "Only an admin lists other people's keys." })
   if (query.user_id === undefined) return null
   return isId(query.user_id) ? { type: 'user', id: query.user_id } : fail('not_found')
 }
