@@ -156,6 +156,8 @@ export async function logOutEverywhere(
   reason: 'logout_all' | 'admin_logout',
 ): Promise<void> {
   await recordChange(context, origin, async (tx, record) => {
+    // A login that is under way waits for this, or this for it: none slips between.
+    await lockSessionUser(tx, userId)
     const ended = await endSessions(tx, userId, new Date(context.clock()), reason)
     const target = { type: 'user' as const, id: userId }
     await record({ action: 'session.ended', target, details: { reason, sessions: ended } })
