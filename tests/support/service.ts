@@ -45,7 +45,7 @@ export async function startService(
     ...(on ? { secretKey: on.config.secretKey } : {}),
     logLevel: 'debug',
     passwordHashConcurrency: 2,
-    ...(place && { publicUrl: `http://127.0.0.1:${place.port}` }),
+    ...(place && placed(`http://127.0.0.1:${place.port}`)),
     ...overrides,
     databaseUrl: secret(databaseUrl),
     databaseDirectUrl: secret(databaseUrl),
@@ -98,6 +98,9 @@ export async function startService(
     },
   }
 }
+
+/** What follows from PUBLIC_URL. */
+const placed = (publicUrl: string) => ({ publicUrl, publicUrlIsSet: true, jwtAudience: publicUrl })
 
 /** A free port that nobody else is given until the service has it too: both share it for a moment. */
 function holdPort(): { port: number; release(): Promise<void> } {

@@ -1,0 +1,71 @@
+import { expect } from 'bun:test'
+import { SYSTEM } from '../../src/features/audit/service.ts'
+import { createAdmin } from '../../src/features/users/service.ts'
+import { type Answer, call, logIn, newKey } from './client.ts'
+import type { TestService } from './service.ts'
+
+/** A service account with one key: what a client authenticates with. */
+export type OAuthClient = { id: string; keyId: string; secret: string }
+
+/** An admin's access token. */
+export async function adminToken(service: TestService): Promise<string> {
+  const email = `admin-${Bun.randomUUIDv7()}@example.com`
+  const password = 'correct-horse-battery'
+  await createAdmin(service.context, SYSTEM, { email, password })
+  return (await logIn(service, email, password)).access
+}
+
+/** Makes a service account and a key of it, by somebody who may. */
+export async function newClient(
+  service: TestService,
+  bearer: string,
+  scopes: readonly string[] = ['read', 'write'],
+  key: Record<string, unknown> = {},
+): Promise<OAuthClient> {
+  const made = await call(service, 'POST /service-accounts', { bearer, json: { name: 'batch', scopes } })
+  if (made.status !== 201) throw new Error(`A service account: ${made.status} ${made.text}`)
+  const service_account_id = made.body.id
+  const { id, key: secret } = await newKey(service, bearer, { scopes, service_account_id, ...key })
+  return { id: service_account_id, keyId: id, secret }
+}
+
+/** RFC 6749, section 2.3.1: each half as in a form, then as in HTTP. */
+export function basic(id: string, secret: string): { authorization: string } {
+  const encode = (text: string) => encodeURIComponent(text).replaceAll('%20', '+')
+  return { authorization: `Basic ${btoa(`${encode(id)}:${encode(secret)}`)}` }
+}
+
+/** Asks the token endpoint for a client's own token. */
+export function grantToClient(
+  service: TestService,
+  client: Pick<OAuthClient, 'id' | 'secret'>,
+  form: Record<string, string> = {},
+): Promise<Answer> {
+  return call(service, 'POST /oauth/token', {
+    form: { grant_type: 'client_credentials', ...form },
+    headers: basic(client.id, client.secret),
+  })
+}
+
+/** A client's own access token. */
+export async function tokenOf(
+  service: TestService,
+  client: Pick<OAuthClient, 'id' | 'secret'>,
+  scope?: string,
+): Promise<string> {
+  const answer = await grantToClient(service, client, scope === undefined ? {} : { scope })
+  if (answer.status !== 200) throw new Error(`A client's token: ${answer.status} ${answer.text}`)
+  return answer.body.access_token
+}
+
+/** Asserts RFC 6749's error, whole: its members and their alphabet, the type, and that nobody keeps it. */
+export function expectOAuthError(answer: Answer, status: number, error: string): void {
+  expect(`${answer.status} ${answer.body?.error}`).toBe(`${status} ${error}`)
+  expect(Object.keys(answer.body).sort()).toEqual(['error', 'error_description'])
+  expect(answer.body.error_description).toMatch(/^[\x20\x21\x23-\x5b\x5d-\x7e]+$/)
+  expect(answer.headers.get('content-type')).toBe('application/json')
+  expect(answer.headers.get('cache-control')).toBe('no-store')
+  const challenge = answer.headers.get('www-authenticate')
+  if (status === 401) expect(challenge).toMatch(/\bBasic realm="latchkey"/)
+  else if (status !== 403) expect(challenge).toBeNull()
+}
