@@ -177,6 +177,16 @@ for (const target of targets) {
       expect(await db().select().from(users).where(eq(users.id, lost.id))).toHaveLength(0)
     })
 
+    test('a transaction that kept an error to itself does not pretend to be committed', async () => {
+      const user = rows.user()
+      const swallowing = db().transaction(async (tx) => {
+        await tx.insert(users).values(user)
+        await failureOf(tx.execute(sql`SELECT 1 / 0`))
+      })
+      expect(await failureOf(swallowing)).toBeInstanceOf(Error)
+      expect(await db().select().from(users).where(eq(users.id, user.id))).toEqual([])
+    })
+
     test('updates and upserts answer the rows that they changed', async () => {
       const attempt = rows.loginAttempt()
       const upsert = () =>

@@ -55,8 +55,16 @@ export async function makeSnapshot(): Promise<Blob> {
   }
 }
 
-/** PGlite looks for its files beside its module; in the binary they are elsewhere. */
-async function engineFiles() {
+type Files = { pgliteWasmModule: WebAssembly.Module; initdbWasmModule: WebAssembly.Module; fsBundle: Blob }
+let files: Promise<Files> | null = null
+
+/** PGlite looks for its files beside its module; in the binary they are elsewhere. Compiled once. */
+function engineFiles(): Promise<Files> {
+  files ??= loadFiles()
+  return files
+}
+
+async function loadFiles(): Promise<Files> {
   const compile = async (path: string) => WebAssembly.compile(await Bun.file(path).arrayBuffer())
   const [pgliteWasmModule, initdbWasmModule] = await Promise.all([compile(pgliteWasm), compile(initdbWasm)])
   return { pgliteWasmModule, initdbWasmModule, fsBundle: Bun.file(fsBundle) }

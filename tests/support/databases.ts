@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import manifest from '../../package.json'
@@ -52,9 +52,19 @@ const embedded: Target = {
 /** Every database that the one code has to work on. */
 export const targets: readonly Target[] = [embedded, postgres(18), postgres(14)]
 
+/** Where `embeddedSnapshot` keeps it. */
+export const snapshotPath = join(
+  import.meta.dir,
+  `../../node_modules/.cache/latchkey/pglite-${manifest.dependencies['@electric-sql/pglite']}.tar.gz`,
+)
+
 /** What an embedded database starts from; made once a machine and version, which takes some seconds. */
 export async function embeddedSnapshot(): Promise<Blob> {
-  const path = `${import.meta.dir}/../../node_modules/.cache/latchkey/pglite-${manifest.dependencies['@electric-sql/pglite']}.tar.gz`
-  if (!existsSync(path)) await Bun.write(path, await makeSnapshot())
-  return Bun.file(path)
+  if (!existsSync(snapshotPath)) {
+    // Moved into place, so that another run of the tests never meets half of it.
+    const aside = `${snapshotPath}.${process.pid}`
+    await Bun.write(aside, await makeSnapshot())
+    renameSync(aside, snapshotPath)
+  }
+  return Bun.file(snapshotPath)
 }
