@@ -57,6 +57,12 @@ export function violatedConstraint(error: unknown): string | null {
   return null
 }
 
+/** Whether a text was refused that no column can hold: one with NUL in it. */
+export function isUnstorableText(error: unknown): boolean {
+  const code = errorCode(error)
+  return code === '22021' || code === '22P05'
+}
+
 /** The SQLSTATE or driver's code of the innermost error that has one, or null. */
 export function errorCode(error: unknown): string | null {
   return codedCauses(error).at(-1)?.code ?? null

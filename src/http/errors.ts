@@ -1,6 +1,6 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../context.ts'
-import { isUnavailable } from '../db/errors.ts'
+import { isUnavailable, isUnstorableText } from '../db/errors.ts'
 import { recordEvent } from '../features/audit/service.ts'
 import { catalogue, type ErrorCode, type FieldError, Problem } from '../lib/errors.ts'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
@@ -76,6 +76,8 @@ function answerError(context: Context, error: unknown, state: RequestState): Err
 function toProblem(error: unknown): Problem {
   for (let e = error; e instanceof Error; e = e.cause) if (e instanceof Problem) return e
   if (isUnavailable(error)) return new Problem('unavailable', { cause: error })
+  if (isUnstorableText(error))
+    return new Problem('invalid_request', { detail: 'No text may hold the character NUL.', cause: error })
   const kind = kindOf(error)
   if (kind === 'NOT_FOUND') return new Problem('not_found')
   if (kind === 'PARSE') return new Problem('malformed_json', { cause: error })

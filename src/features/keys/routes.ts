@@ -90,11 +90,19 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     })
     .get('/list', ({ auth, query, set }) => list(auth, query, set, '/keys/list'), {
       ...lists,
-      detail: { operationId: 'listKeys', summary: "The caller's API keys, newest first" },
+      detail: {
+        operationId: 'listKeys',
+        summary: "The caller's API keys, newest first",
+        'x-errors': ['not_found'],
+      },
     })
     .get('/', ({ auth, query, set }) => list(auth, query, set, '/keys'), {
       ...lists,
-      detail: { operationId: 'getKeys', summary: "The caller's API keys (same as /keys/list)" },
+      detail: {
+        operationId: 'getKeys',
+        summary: "The caller's API keys (same as /keys/list)",
+        'x-errors': ['not_found'],
+      },
     })
     .delete(
       '/self',
