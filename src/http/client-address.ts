@@ -5,7 +5,7 @@ import { parseAddress } from '../lib/ip.ts'
 import type { Log } from '../lib/log.ts'
 
 /** The server's part that knows the peer of a connection (Bun's `Server`). */
-type PeerSource = { requestIP(request: Request): { address: string } | null } | null
+export type PeerSource = { requestIP(request: Request): { address: string } | null } | null
 
 /** The address of the client that a request comes from, in its canonical form; null where it has none. Asked before the answer is sent. */
 export type AddressOf = (request: Request, server: PeerSource) => string | null

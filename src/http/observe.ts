@@ -1,68 +1,69 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../context.ts'
-import type { AddressOf } from './client-address.ts'
+import { createAccessLines } from './access-line.ts'
+import type { AddressOf, PeerSource } from './client-address.ts'
 import { type RequestState, stated } from './request-state.ts'
 
 /** A request id that came in is kept where it is of this form, so that it can be followed through a proxy. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
 
-/** On every answer; see API.md, Errors. */
-const COMMON_HEADERS = {
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-  'cache-control': 'no-store',
-}
+/** Elysia's way from a request to its answer. */
+type Answer = (request: Request) => Response | Promise<Response>
 
-/** Gives each request its state and its id, and writes its access line once it is answered. */
+/** What is wanted of a request's context once it is answered; Elysia sets `route` when it has found one. */
+type Entered = { state: RequestState; route?: string }
+
+/**
+ * The outermost layer: gives each request its state and its id, and each answer, whatever it comes from, its headers
+ * and its access line.
+ */
 export function observe(context: Context, addressOf: AddressOf) {
   const nextId = createRequestIds()
   const { access } = context.log
+  const lineOf = createAccessLines(context.clock)
+  let server: PeerSource = null
+  /** Of the request whose way begins: Elysia calls onRequest before it gives back so much as a promise. */
+  let entered: Entered
 
-  const app = new Elysia({ name: 'observe' })
-    .headers(COMMON_HEADERS)
+  const finish = (response: Response, { state, route }: Entered): Response => {
+    setCommonHeaders(response.headers, state.id)
+    access?.(lineOf(state, route, response.status))
+    return response
+  }
+  return new Elysia({ name: 'observe' })
     .use(stated)
+    .onStart((app) => {
+      server = app.server
+    })
+    .wrap((answer) => (request: Request) => {
+      const answered = (answer as unknown as Answer)(request)
+      const it = entered
+      return answered instanceof Promise
+        ? answered.then((response) => finish(response, it))
+        : finish(answered, it)
+    })
     .onRequest((ctx) => {
-      const { request, set } = ctx
+      const { request } = ctx
       const given = request.headers.get('x-request-id')
-      const id = given !== null && REQUEST_ID.test(given) ? given : nextId()
       ctx.state = {
-        id,
+        id: given !== null && REQUEST_ID.test(given) ? given : nextId(),
         request,
         startedAt: performance.now(),
         // Asked now: once the answer is on its way, nobody knows the peer any more.
-        address: addressOf(request, ctx.server),
+        address: addressOf(request, server),
         principal: null,
         counted: false,
       }
-      set.headers['x-request-id'] = id
+      entered = ctx
     })
-  if (!access) return app
-  return app.onAfterResponse({ as: 'global' }, ({ request, set, route, state }) => {
-    access(accessLine(context, request.method, route, Number(set.status ?? 200), state))
-  })
 }
 
-/** One JSON object. Only what is safe to keep: the route's pattern, never its path or query. */
-function accessLine(
-  context: Context,
-  method: string,
-  route: string | undefined,
-  status: number,
-  state: RequestState,
-): string {
-  const durationMs = Math.round((performance.now() - state.startedAt) * 1000) / 1000
-  const level = status >= 500 ? 'error' : 'info'
-  const time = new Date(context.clock()).toISOString()
-  const { principal } = state
-  const who =
-    principal === null
-      ? 'null'
-      : principal.kind === 'user'
-        ? `"user:${principal.userId}"`
-        : `"key:${principal.keyId}"`
-  const path = route ? JSON.stringify(route) : 'null'
-  const client = JSON.stringify(state.address)
-  return `{"level":"${level}","time":"${time}","message":"request","request_id":"${state.id}","method":${JSON.stringify(method)},"route":${path},"status":${status},"duration_ms":${durationMs},"client":${client},"principal":${who}}`
+/** On every answer; see API.md, Errors. What may be kept says so itself. */
+function setCommonHeaders(headers: Headers, requestId: string): void {
+  headers.set('x-request-id', requestId)
+  headers.set('x-content-type-options', 'nosniff')
+  headers.set('referrer-policy', 'no-referrer')
+  if (!headers.has('cache-control')) headers.set('cache-control', 'no-store')
 }
 
 /** Ids that no two instances share: a random start for each process, then a counter. */
