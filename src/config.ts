@@ -49,6 +49,7 @@ export type Config = {
   /** null: off. */
   rateLimits: RateLimits | null
   auditRetentionDays: number
+  usageRetentionDays: number
   shutdownDelaySeconds: number
   logLevel: 'debug' | 'info' | 'warn' | 'error'
   logFormat: 'json' | 'pretty'

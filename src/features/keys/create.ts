@@ -24,7 +24,8 @@ export type NewKey = Omit<KeySettings, 'is_active'> & {
   service_account_id?: string
 }
 
-const IDEMPOTENCY_LASTS_MS = DAY_MS
+/** An `Idempotency-Key` is free again after so long. */
+export const IDEMPOTENCY_LASTS_MS = DAY_MS
 
 /**
  * Makes a key for the caller, for the owner of the key that calls, or for a service account that the caller manages.

@@ -6,7 +6,7 @@ import { type KeyFilter, type KeyOwner, type KeyStatus, listKeys, type WholeKey 
 import { accountOwner, boundsOf, isAdmin, isWithinReach, type KeyManager, ownerOf } from './reach.ts'
 
 export { changeKey } from './change.ts'
-export { createKey, type NewKey } from './create.ts'
+export { createKey, IDEMPOTENCY_LASTS_MS, type NewKey } from './create.ts'
 export { endShownSecret, removeKey, revokeKey, revokeKeysOfUser, revokePresentedKey } from './end.ts'
 export { presentKey } from './present.ts'
 export { operator, requireKey } from './reach.ts'

@@ -1,15 +1,32 @@
-import { inArray, lt, or, type SQL, sql } from 'drizzle-orm'
+import { lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import type { Database } from '../../db/open.ts'
-import { auditEvents, loginAttempts, passwordResets, sessions } from '../../db/schema.ts'
+import {
+  apiKeySecrets,
+  auditEvents,
+  keyCreations,
+  keyUsage,
+  loginAttempts,
+  passwordResets,
+  sessions,
+} from '../../db/schema.ts'
 
 /** Rows a transaction: no sweep holds locks for long. */
 const STEP = 1000
 
 /** The times before which a row of each table is of no more use. */
-export type Horizons = { sessions: Date; attempts: Date; resets: Date; audit: Date }
+export type Horizons = {
+  sessions: Date
+  attempts: Date
+  resets: Date
+  audit: Date
+  creations: Date
+  secrets: Date
+  usage: Date
+}
 
-type Sweep = { table: PgTable; id: PgColumn; isOutdated: SQL | undefined }
+/** `id` is what tells rows apart: a column, or where one is not enough their place. */
+type Sweep = { table: PgTable; id: PgColumn | SQL; isOutdated: SQL | undefined }
 
 /**
  * Deletes what is of no more use, a step at a time. Where another instance is at it, it is left to that one.
@@ -26,6 +43,9 @@ export async function deleteOutdated(db: Database, before: Horizons): Promise<nu
     },
     { table: passwordResets, id: passwordResets.id, isOutdated: lt(passwordResets.expiresAt, before.resets) },
     { table: auditEvents, id: auditEvents.id, isOutdated: lt(auditEvents.at, before.audit) },
+    { table: keyCreations, id: keyCreations.hash, isOutdated: lt(keyCreations.createdAt, before.creations) },
+    { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.expiresAt, before.secrets) },
+    { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
   ]
   let total = 0
   for (const sweep of sweeps) {
@@ -45,7 +65,7 @@ function deleteStep(db: Database, { table, id, isOutdated }: Sweep): Promise<num
       .from(sql`(SELECT 1) AS one`)
     if (!lock?.isOurs) return 0
     const step = tx.select({ id }).from(table).where(isOutdated).limit(STEP)
-    return (await tx.delete(table).where(inArray(id, step)).returning({ id })).length
+    return (await tx.delete(table).where(sql`${id} IN ${step}`).returning({ id })).length
   })
 }
 

@@ -1,10 +1,14 @@
 import type { Context } from '../../context.ts'
 import { DAY_MS, HOUR_MS } from '../../lib/time.ts'
+import { IDEMPOTENCY_LASTS_MS } from '../keys/service.ts'
 import { rotateIfDue } from '../signing/service.ts'
 import { deleteOutdated, type Horizons, vacuum } from './queries.ts'
 
 /** A session that is over stays this long: a replay of its tokens is then still known for what it is. */
 const ENDED_SESSIONS_STAY_MS = 30 * DAY_MS
+
+/** What a rotation ended stays visible this long after its overlap: whoever looks sees when it was last used. */
+const ENDED_SECRETS_STAY_MS = DAY_MS
 
 /** One round of housekeeping: keeps every table bounded, and rotates the signing key when it is old. */
 export async function sweep(context: Context, { vacuums }: { vacuums: boolean }): Promise<number> {
@@ -14,6 +18,9 @@ export async function sweep(context: Context, { vacuums }: { vacuums: boolean })
     attempts: new Date(now - DAY_MS),
     resets: new Date(now - DAY_MS),
     audit: new Date(now - context.config.auditRetentionDays * DAY_MS),
+    creations: new Date(now - IDEMPOTENCY_LASTS_MS),
+    secrets: new Date(now - ENDED_SECRETS_STAY_MS),
+    usage: new Date(now - context.config.usageRetentionDays * DAY_MS),
   }
   const deleted = await deleteOutdated(context.db, before)
   await rotateIfDue(context)
