@@ -10,6 +10,7 @@ import {
   lockKey,
   updateRevoked,
   updateRevokedOfUser,
+  updateSecretExpiry,
 } from './queries.ts'
 import { type KeyManager, requireManagedKey } from './reach.ts'
 import { liveSecrets } from './rotate.ts'
@@ -52,7 +53,8 @@ export async function removeKey(
     fail('forbidden', { detail: "Another user's key can be revoked, not deleted." })
   }
   await recordChange(context, origin, async (tx, record) => {
-    await deleteKey(tx, key.id)
+    // Of two at once, one finds it.
+    if (!(await deleteKey(tx, key.id))) fail('not_found')
     const details = { name: key.name, user_id: key.userId, service_account_id: key.serviceAccountId }
     await record({ action: 'key.deleted', target: { type: 'key', id: key.id }, details })
   })
@@ -73,6 +75,9 @@ export async function endShownSecret(context: Context, origin: Origin, key: KeyP
       return record({ action: 'key.revoked', target, details: { reason } })
     }
     await deleteSecret(tx, shown.id)
+    // Where it was the new one, the rotation is cancelled: the old one lives on.
+    const rest = live.filter((other) => other.id !== shown.id).map((other) => other.id)
+    await updateSecretExpiry(tx, rest, null)
     await record({ action: 'key.secret_ended', target, details: { start: shown.start } })
   })
 }
