@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { sql } from 'drizzle-orm'
 import { errorCode, isHeldElsewhere, isUnavailable } from '../src/db/errors.ts'
 import { migrate } from '../src/db/migrate.ts'
@@ -44,7 +45,7 @@ async function open(directory: string) {
 /** Another process on that directory; `lines` are what it has said so far. */
 async function startChild(directory: string, from?: 'initdb') {
   await embeddedSnapshot()
-  const script = join(import.meta.dir, 'support/embedded-child.ts')
+  const script = fileURLToPath(import.meta.resolve('./support/embedded-child.ts'))
   const child = Bun.spawn([process.execPath, script, directory, from ?? snapshotPath], {
     stdout: 'pipe',
     stderr: 'ignore',

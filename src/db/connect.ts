@@ -43,6 +43,8 @@ export function connect(url: string, options: Options): Connection {
   const all = {
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
     keep_alive: 10,
+    // It would end a connection between two statements of a transaction.
+    max_lifetime: null,
     onnotice: () => {},
     fetch_types: false,
     types: arrayTypes,

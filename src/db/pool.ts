@@ -3,6 +3,7 @@ import type postgres from 'postgres'
 import type { Connection } from './connect.ts'
 import { databaseError, endsConnection } from './errors.ts'
 import { createGate } from './gate.ts'
+import { type Line, lazily } from './line.ts'
 import type { Database } from './open.ts'
 import * as schema from './schema.ts'
 import { runTransaction, type TransactionWork } from './transaction.ts'
@@ -19,9 +20,10 @@ export type Pool = {
 /** What a connection reports: that it ended, or that its server takes no writes. */
 export type ConnectionEvents = { onclose(): void; onstandby(): void }
 
-/** One connection. `isOver`: it is not to be used again; `failure`: nor is what it answered. */
-export type Line = { client: postgres.Sql; isOver: boolean; failure: Error | null }
-type PooledLine = Line & Pick<Connection, 'close' | 'destroy'>
+type PooledLine = Line & Pick<Connection, 'close' | 'destroy'> & { retiresAt: number }
+
+/** About an hour: then a connection is made anew, so that a change behind a name or a balancer is followed. */
+const lifetimeMs = () => (45 + 30 * Math.random()) * 60_000
 
 type Unsafe = postgres.Sql['unsafe']
 
@@ -54,7 +56,7 @@ export function createPool(
     })
     Object.assign(connection.client.options.parsers, options.parsers)
     Object.assign(connection.client.options.serializers, options.serializers)
-    const line = { ...connection, isOver: false, failure: null }
+    const line = { ...connection, isOver: false, failure: null, retiresAt: performance.now() + lifetimeMs() }
     lines.add(line)
     return line
   }
@@ -64,6 +66,16 @@ export function createPool(
     line.isOver = true
     lines.delete(line)
     line.destroy()
+  }
+  const giveBack = (line: PooledLine) => {
+    if (line.isOver) return
+    if (performance.now() < line.retiresAt) {
+      idle.push(line)
+      return
+    }
+    line.isOver = true
+    lines.delete(line)
+    void line.close()
   }
   const take = (): PooledLine => {
     for (let line = idle.pop(); line; line = idle.pop()) if (!line.isOver) return line
@@ -91,7 +103,7 @@ export function createPool(
       throw line.failure ?? error
     } finally {
       clearTimeout(watch)
-      if (!line.isOver) idle.push(line)
+      giveBack(line)
       gate.leave()
     }
   }
@@ -111,16 +123,5 @@ export function createPool(
       await Promise.race([gate.drained(), Bun.sleep(seconds * 1000)])
       await Promise.all([...lines].map((line) => line.close()))
     },
-  }
-}
-
-type Query = postgres.PendingQuery<postgres.Row[]>
-
-/** drizzle calls `.values()` on a query or awaits it as it is; nothing runs before it does either. */
-export function lazily(run: (finish: (query: Query) => PromiseLike<unknown>) => Promise<unknown>) {
-  return {
-    values: () => run((query) => query.values()),
-    // biome-ignore lint/suspicious/noThenProperty: it stands in for a query of postgres.js, which is a thenable
-    then: (...handlers: Parameters<Promise<unknown>['then']>) => run((query) => query).then(...handlers),
   }
 }

@@ -44,7 +44,6 @@ export function connectDirectly(config: DatabaseConfig, events: Partial<LineEven
   if (!url) throw new Error('DATABASE_URL is not set')
   const options = {
     ...events,
-    max_lifetime: null,
     prepare: false,
     connection: { application_name: 'latchkey' },
   }

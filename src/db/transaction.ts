@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
 import { databaseError } from './errors.ts'
-import { type Line, lazily } from './pool.ts'
+import { type Line, lazily } from './line.ts'
 
 /** What drizzle gives to `begin` and `savepoint`. */
 export type TransactionWork = (sql: postgres.TransactionSql) => unknown

@@ -7,7 +7,7 @@ import { secret } from '../../src/lib/secret.ts'
 import { NEWEST, type PostgresVersion } from './postgres-binaries.ts'
 import { type PostgresServer, startServer } from './postgres-server.ts'
 
-export { hasVersion, NEWEST, type PostgresVersion } from './postgres-binaries.ts'
+export { hasVersion, type PostgresVersion } from './postgres-binaries.ts'
 export { type PostgresServer, startServer } from './postgres-server.ts'
 
 /** A database of its own on the shared server. */
