@@ -203,8 +203,9 @@ export async function listCreatedKeys(tx: Transaction, id: string): Promise<{ id
   return tx.select({ id: apiKeys.id }).from(apiKeys).where(sql`${apiKeys.id} IN (${made})`)
 }
 
-export async function deleteKey(tx: Transaction, id: string): Promise<void> {
-  await tx.delete(apiKeys).where(eq(apiKeys.id, id))
+/** false where it is gone already. */
+export async function deleteKey(tx: Transaction, id: string): Promise<boolean> {
+  return (await tx.delete(apiKeys).where(eq(apiKeys.id, id)).returning({ id: apiKeys.id })).length > 0
 }
 
 /**

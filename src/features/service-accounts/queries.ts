@@ -58,6 +58,11 @@ export async function updateServiceAccount(
   return row
 }
 
-export async function deleteServiceAccount(tx: Transaction, id: string): Promise<void> {
-  await tx.delete(serviceAccounts).where(eq(serviceAccounts.id, id))
+/** false where it is gone already. */
+export async function deleteServiceAccount(tx: Transaction, id: string): Promise<boolean> {
+  const deleted = await tx
+    .delete(serviceAccounts)
+    .where(eq(serviceAccounts.id, id))
+    .returning({ id: serviceAccounts.id })
+  return deleted.length > 0
 }

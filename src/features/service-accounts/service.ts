@@ -125,7 +125,8 @@ export async function removeServiceAccount(
 ): Promise<void> {
   const account = await requireManagedAccount(context, caller, id)
   await recordChange(context, origin, async (tx, record) => {
-    await deleteServiceAccount(tx, id)
+    // Of two at once, one finds it.
+    if (!(await deleteServiceAccount(tx, id))) fail('not_found')
     const target = { type: 'service_account' as const, id }
     await record({ action: 'service_account.deleted', target, details: { name: account.name } })
   })
