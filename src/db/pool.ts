@@ -7,6 +7,7 @@ import { type Line, lazily } from './line.ts'
 import type { Database } from './open.ts'
 import * as schema from './schema.ts'
 import { runTransaction, type TransactionWork } from './transaction.ts'
+import { within } from './within.ts'
 
 /** Connections behind a gate and a watch. */
 export type Pool = {
@@ -120,7 +121,7 @@ export function createPool(
     query: (text, params) => lease(({ client }) => client.unsafe(text, params, { prepare: true })),
     close: async (seconds) => {
       isClosed = true
-      await Promise.race([gate.drained(), Bun.sleep(seconds * 1000)])
+      await within(seconds * 1000, gate.drained())
       await Promise.all([...lines].map((line) => line.close()))
     },
   }
