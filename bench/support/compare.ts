@@ -73,7 +73,7 @@ function summarise(samples: readonly Sample[], server: ServerProcess): Side {
 }
 
 /** The middle one, or the mean of the two in the middle. */
-export function median(values: readonly number[]): number {
+function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length / 2
   const around = sorted.slice(Math.ceil(middle) - 1, Math.floor(middle) + 1)

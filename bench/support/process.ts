@@ -16,7 +16,7 @@ export type ServerProcess = {
 }
 
 /** What is measured has one core, what measures it another. */
-export const SERVER_CORE = 0
+const SERVER_CORE = 0
 export const LOAD_CORE = 1
 
 const START_MS = 30_000

@@ -1,7 +1,7 @@
 import { fail } from '../lib/errors.ts'
 
 /** The most that a body may have, in bytes. */
-export const MAX_BODY_BYTES = 64 * 1024
+const MAX_BODY_BYTES = 64 * 1024
 
 /** The most levels of lists and objects within each other. Deeper ones take seconds to describe where they do not fit. */
 const MAX_BODY_DEPTH = 32

@@ -6,7 +6,7 @@ const ID_HEX = 32
 const MAC_BYTES = 12
 
 /** Where the next page of a list begins: the last id of this one, sealed for that list alone. */
-export function makeCursor(keys: readonly Uint8Array[], list: string, lastId: string): string {
+function makeCursor(keys: readonly Uint8Array[], list: string, lastId: string): string {
   const hex = lastId.replaceAll('-', '')
   const [key] = keys
   if (!key) throw new Error('No key to seal cursors with')

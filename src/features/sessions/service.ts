@@ -24,7 +24,7 @@ import { isLiveFor } from './refresh.ts'
 import { type Grant, idleEnd, issueTokens, type SessionUser } from './tokens.ts'
 
 export { refreshSession } from './refresh.ts'
-export { type Grant, issueTokens, type TokenPair } from './tokens.ts'
+export { type Grant, issueTokens } from './tokens.ts'
 
 /** A user whose password has just been checked. */
 export type CheckedUser = SessionUser & { passwordChangedAt: Date | null }
