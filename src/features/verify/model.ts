@@ -6,12 +6,11 @@ const MAX_BATCH = 100
 
 const question = {
   key: Type.String({ maxLength: 4096, description: 'The key that was shown to the asking service' }),
-  scopes: Type.Optional(ScopeInput),
-  cost: Type.Optional(
-    Type.Integer({ minimum: 0, maximum: MAX_COST, description: 'Credits; 1 unless given' }),
-  ),
+  // null is absent. The body's own nulls are left out before; those of a batch's questions are not.
+  scopes: Type.Optional(nullable(ScopeInput)),
+  cost: Type.Optional(nullable(Type.Integer({ minimum: 0, maximum: MAX_COST }), 'Credits; 1 unless given')),
   ip: Type.Optional(
-    Type.String({ maxLength: 64, description: "The client's address, as the asking service sees it" }),
+    nullable(Type.String({ maxLength: 64 }), "The client's address, as the asking service sees it"),
   ),
 }
 

@@ -3,7 +3,7 @@ import type { Context } from '../../context.ts'
 import type { Guard } from '../../http/auth.ts'
 import { VERIFY } from '../../lib/scopes.ts'
 import { VerifyBatchRequest, VerifyBatchResult, VerifyRequest, VerifyResult } from './model.ts'
-import { type Question, verifyKey } from './verify-key.ts'
+import { verifyKey, verifyKeys } from './verify-key.ts'
 
 /** For other services to ask about keys. Not an oracle: an unknown key tells nothing, and asking needs a scope. */
 export const verifyRoutes = (context: Context, guard: Guard) =>
@@ -15,17 +15,9 @@ export const verifyRoutes = (context: Context, guard: Guard) =>
       response: { 200: VerifyResult },
       detail: { operationId: 'verifyKey', summary: 'Whether a key is good for what it was shown for' },
     })
-    .post('/verify-batch', async ({ body }) => ({ results: await verifyInOrder(context, body.keys) }), {
+    .post('/verify-batch', async ({ body }) => ({ results: await verifyKeys(context, body.keys) }), {
       anyone: { scopes: [VERIFY] },
       body: VerifyBatchRequest,
       response: { 200: VerifyBatchResult },
       detail: { operationId: 'verifyKeys', summary: 'The same for up to a hundred keys, answered in order' },
     })
-
-/** One after the other: of two questions about one key, the first is charged first. */
-async function verifyInOrder(context: Context, questions: readonly Question[]) {
-  const results: Awaited<ReturnType<typeof verifyKey>>[] = []
-  for (const [at, question] of questions.entries())
-    results.push(await verifyKey(context, question, `/keys/${at}`))
-  return results
-}

@@ -9,20 +9,44 @@ import type { RateState } from './rates.ts'
 import { recallCredential, verifyCredential } from './service.ts'
 
 /** What another service asks of a key that was shown to it. */
-export type Question = { key: string; scopes?: string | string[]; cost?: number; ip?: string }
+export type Question = {
+  key: string
+  scopes?: string | string[] | null
+  cost?: number | null
+  ip?: string | null
+}
 
 /**
  * Whether a key is good for what it was shown for. The checks run in the order of API.md, and nothing is charged unless
  * all before passed. A token of a user, or of nobody, is NOT_FOUND like any other guess.
- * @param path of the question in the body, for what is wrong with it
  * @throws Problem validation_failed for scopes or an address that are none
  */
-export async function verifyKey(context: Context, question: Question, path = '') {
-  const scopes = parseScopes(question.scopes)
-  if ('fault' in scopes) failField(`${path}/scopes`, scopes.fault)
-  if (question.ip !== undefined && !parseAddress(question.ip))
-    failField(`${path}/ip`, 'Must be an IP address')
+export function verifyKey(context: Context, question: Question) {
+  return answer(context, readQuestion(question, ''))
+}
 
+/**
+ * The same for several, answered in order: of two questions about one key, the first is charged first.
+ * @throws Problem validation_failed where one is wrong; nothing is charged then
+ */
+export async function verifyKeys(context: Context, questions: readonly Question[]) {
+  const results: Awaited<ReturnType<typeof answer>>[] = []
+  const read = questions.map((question, at) => readQuestion(question, `/keys/${at}`))
+  for (const question of read) results.push(await answer(context, question))
+  return results
+}
+
+type ReadQuestion = { key: string; scopes: string[]; cost: number; ip: string | null }
+
+/** @param path of the question in the body, for what is wrong with it */
+function readQuestion({ key, scopes: asked, cost, ip }: Question, path: string): ReadQuestion {
+  const scopes = parseScopes(asked)
+  if ('fault' in scopes) failField(`${path}/scopes`, scopes.fault)
+  if (ip != null && !parseAddress(ip)) failField(`${path}/ip`, 'Must be an IP address')
+  return { key, scopes, cost: cost ?? 1, ip: ip ?? null }
+}
+
+async function answer(context: Context, question: ReadQuestion) {
   const verdict = recallCredential(context, question.key) ?? (await verifyCredential(context, question.key))
   if (verdict.kind === 'refused') {
     if (verdict.code === 'NOT_FOUND' || verdict.keyId === undefined)
@@ -31,15 +55,10 @@ export async function verifyKey(context: Context, question: Question, path = '')
     return { valid: false, code: verdict.code, key_id: verdict.keyId }
   }
   if (verdict.kind !== 'key') return { valid: false, code: 'NOT_FOUND' }
-  return judge(context, verdict, scopes, question)
+  return judge(context, verdict, question)
 }
 
-async function judge(
-  context: Context,
-  key: KeyPrincipal,
-  scopes: string[],
-  { ip = null, cost = 1 }: { ip?: string | null; cost?: number },
-) {
+async function judge(context: Context, key: KeyPrincipal, { scopes, cost, ip }: ReadQuestion) {
   const admission = await admitKey(context, key, ip, scopes)
   const refuse = (code: Parameters<Context['usage']['count']>[1], more: object = {}) => {
     context.usage.count(key.keyId, code)
