@@ -1,4 +1,4 @@
-import { lt, or, type SQL, sql } from 'drizzle-orm'
+import { getTableName, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import type { Database } from '../../db/open.ts'
 import {
@@ -59,9 +59,11 @@ export async function deleteOutdated(db: Database, before: Horizons): Promise<nu
 }
 
 function deleteStep(db: Database, { table, id, isOutdated }: Sweep): Promise<number> {
+  // A lock a table: one for all would let two instances that are at different tables both leave theirs undone.
+  const name = `latchkey.sweep.${getTableName(table)}`
   return db.transaction(async (tx) => {
     const [lock] = await tx
-      .select({ isOurs: sql<boolean>`pg_try_advisory_xact_lock(hashtextextended('latchkey.sweep', 0))` })
+      .select({ isOurs: sql<boolean>`pg_try_advisory_xact_lock(hashtextextended(${name}, 0))` })
       .from(sql`(SELECT 1) AS one`)
     if (!lock?.isOurs) return 0
     const step = tx.select({ id }).from(table).where(isOutdated).limit(STEP)
