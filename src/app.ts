@@ -3,6 +3,7 @@ import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from './context.ts'
 import { auditRoutes } from './features/audit/routes.ts'
 import { authRoutes } from './features/auth/routes.ts'
+import { importRoutes } from './features/import/routes.ts'
 import { keyRoutes } from './features/keys/routes.ts'
 import { metadataRoute, oauthRoutes } from './features/oauth/routes.ts'
 import { protectedRoutes } from './features/protected/routes.ts'
@@ -42,6 +43,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(rootRoute())
     .use(authRoutes(context, guard))
     .use(sessionRoutes(context, guard))
+    .use(importRoutes(context, guard))
     .use(keyRoutes(context, guard))
     .use(serviceAccountRoutes(context, guard))
     .use(userRoutes(context, guard))

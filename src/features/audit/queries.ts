@@ -22,7 +22,7 @@ export type AuditFilter = {
 
 /** Events newest first, after the event `after`. */
 export function listAuditEvents(
-  db: Database,
+  db: Database | Transaction,
   filter: AuditFilter,
   { limit, after }: { limit: number; after: string | null },
 ): Promise<AuditRow[]> {

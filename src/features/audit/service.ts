@@ -104,6 +104,16 @@ export async function recordChange<R>(
   }
 }
 
+/** Whether the trail tells that this once happened to something. It forgets after AUDIT_RETENTION_DAYS. */
+export async function wasRecorded(
+  db: Database | Transaction,
+  action: AuditAction,
+  target: string,
+): Promise<boolean> {
+  const filter = { action, target, actor: null, from: null, to: null }
+  return (await listAuditEvents(db, filter, { limit: 1, after: null })).length > 0
+}
+
 export type AuditQuery = {
   actor?: string
   target?: string

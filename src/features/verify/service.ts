@@ -6,7 +6,7 @@ import { type Principal, type Refusal, refuse } from './principal.ts'
 export { scopesOfUser } from './load-access-token.ts'
 
 /** Longer than any credential of ours (an access token of fifty scopes has 5,000): what has more is not looked at. */
-const MAX_CREDENTIAL_LENGTH = 8192
+export const MAX_CREDENTIAL_LENGTH = 8192
 
 /** The principal of a credential that was verified before and is known to be still good; null says nothing. */
 export function recallCredential(context: Context, token: string): Principal | null {
