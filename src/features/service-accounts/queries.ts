@@ -1,4 +1,4 @@
-import { and, desc, eq, lt } from 'drizzle-orm'
+import { and, arrayContained, desc, eq, lt } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { serviceAccounts } from '../../db/schema.ts'
 
@@ -26,10 +26,19 @@ export async function lockServiceAccount(tx: Transaction, id: string): Promise<S
   return row ?? null
 }
 
-/** Newest first, after the account `after`; those of one maker, or all. */
+export type AccountFilter = {
+  /** null: anybody's. */
+  maker: string | null
+  /** Those that hold no other scopes; null: whatever they hold. */
+  within: readonly string[] | null
+  limit: number
+  after: string | null
+}
+
+/** Newest first, after the account `after`. */
 export function listServiceAccounts(
   db: Database,
-  { maker, limit, after }: { maker: string | null; limit: number; after: string | null },
+  { maker, within, limit, after }: AccountFilter,
 ): Promise<ServiceAccountRow[]> {
   return db
     .select()
@@ -37,6 +46,7 @@ export function listServiceAccounts(
     .where(
       and(
         maker === null ? undefined : eq(serviceAccounts.createdBy, maker),
+        within === null ? undefined : arrayContained(serviceAccounts.scopes, [...within]),
         after === null ? undefined : lt(serviceAccounts.id, after),
       ),
     )

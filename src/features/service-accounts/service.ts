@@ -63,9 +63,12 @@ export async function listManagedAccounts(
   { limit, cursor }: { limit: number; cursor: string | undefined },
 ) {
   const maker = isAdmin(caller) ? null : makerOf(caller)
+  // Nobody is behind a service account's key: it manages none.
+  if (maker === null && !isAdmin(caller)) return { rows: [], nextCursor: null }
   const list = `service-accounts ${maker ?? ''}`
   const after = cursor === undefined ? null : readCursor(context.keys.cursor, list, cursor)
-  const rows = await listServiceAccounts(context.db, { maker, limit: limit + 1, after })
+  const within = caller.kind === 'key' ? caller.scopes : null
+  const rows = await listServiceAccounts(context.db, { maker, within, limit: limit + 1, after })
   return pageOf(context.keys.cursor, list, rows, limit)
 }
 
