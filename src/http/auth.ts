@@ -23,6 +23,9 @@ export type Guard = ReturnType<typeof auth>
 /** What a route asks for: `true`, or the scopes that are all needed, of everybody or of keys alone; a larger body. */
 type Need = true | { scopes: readonly string[] } | { keyScopes: readonly string[] } | { maxBodyBytes: number }
 
+/** Whether a good credential may go on here; a promise where that has to be waited for. */
+type Check = (state: RequestState, principal: Principal) => Promise<undefined> | undefined
+
 type Seen = { request: Request; state: RequestState }
 
 /**
@@ -38,14 +41,25 @@ export function auth(context: Context, limits: Limits) {
       const refusal = (principal: Principal) =>
         allows === (isAdmin as unknown) && isUser(principal) ? 'forbidden' : 'wrong_credential_kind'
       const requirement = { allows, refusal, userScopes, keyScopes } as const
-      const authorise = async (seen: Seen) => {
-        const principal = await authenticate(context, limits, seen)
-        seen.state.principal = principal
-        await permit(context, limits, seen.state, principal, requirement)
-      }
       const maxBodyBytes = need !== true && 'maxBodyBytes' in need ? need.maxBodyBytes : undefined
-      return guarded<P>(keyScopes, authorise, maxBodyBytes)
+      const check = (state: RequestState, principal: Principal) =>
+        permit(context, limits, state, principal, requirement)
+      return guarded<P>(keyScopes, check, maxBodyBytes)
     }
+  /** Who is known and may go on waits for nothing: no promise is made on the way. */
+  const guarded = <P extends Principal>(scopes: readonly string[], check: Check, maxBodyBytes?: number) => {
+    const admit = (state: RequestState, principal: Principal) => {
+      state.principal = principal
+      return check(state, principal)
+    }
+    const authorise = (request: Request, state: RequestState) => {
+      const principal = authenticate(context, limits, request, state)
+      return principal instanceof Promise
+        ? principal.then((verified) => admit(state, verified))
+        : admit(state, principal)
+    }
+    return hooksOf<P>(scopes, authorise, maxBodyBytes)
+  }
 
   return new Elysia({ name: 'auth' }).use(stated).macro({
     user: requires(isUser),
@@ -54,31 +68,33 @@ export function auth(context: Context, limits: Limits) {
     admin: requires(isAdmin),
     /** Any good key, whatever its scopes, addresses and limits. */
     anyKey: (_: true) =>
-      guarded<KeyPrincipal>([], async (seen) => {
-        const principal = await authenticate(context, limits, seen)
-        seen.state.principal = principal
-        if (!isKey(principal)) fail('wrong_credential_kind')
-      }),
+      guarded<KeyPrincipal>([], (_state, principal) =>
+        isKey(principal) ? undefined : fail('wrong_credential_kind'),
+      ),
     /** A JSON body that needs no credential. */
     open: (_: true) => ({ parse: ({ request }: Seen) => readJson(request) }),
   })
 }
 
-/** The hooks of a route that needs a credential; `authorise` runs once, and leaves the principal in the state. */
-function guarded<P extends Principal>(
+/**
+ * The hooks of a route that needs a credential; `authorise` runs once, and leaves the principal in the state. Each takes
+ * its context apart in its parameters: of one that hands the whole of it on, Elysia thinks that it uses everything.
+ */
+function hooksOf<P extends Principal>(
   scopes: readonly string[],
-  authorise: (seen: Seen) => Promise<void>,
+  authorise: (request: Request, state: RequestState) => Promise<undefined> | undefined,
   maxBodyBytes?: number,
 ) {
   return {
     detail: { security: [{ bearer: [...scopes] }] },
     // Elysia parses before it transforms, and transforms before it validates: each is the first to see some request.
     parse: async ({ request, state }: Seen) => {
-      await authorise({ request, state })
+      await authorise(request, state)
       return readJson(request, maxBodyBytes)
     },
     transform: async ({ request, state }: Seen) => {
-      if (state.principal === null) await authorise({ request, state })
+      const waiting = state.principal === null ? authorise(request, state) : undefined
+      if (waiting) await waiting
     },
     resolve: ({ state }: Seen) => ({ auth: state.principal as P }),
   }

@@ -1,28 +1,42 @@
 import type { Context } from '../context.ts'
 import type { Principal } from '../features/verify/principal.ts'
 import { recallCredential, verifyCredential } from '../features/verify/service.ts'
-import { fail } from '../lib/errors.ts'
+import { type ErrorCode, fail } from '../lib/errors.ts'
 import type { Limits } from './rate-limit.ts'
 import type { RequestState } from './request-state.ts'
 
 /**
- * The principal of the request's one credential. Failures are counted by address; a good credential never is.
+ * The principal of the request's one credential; where it is known, at once. Failures are counted by address; a good
+ * credential never is.
  * @throws Problem missing_credential, invalid_token, ambiguous_credentials; rate_limited after too many failures
  */
-export async function authenticate(
+export function authenticate(
   context: Context,
   limits: Limits,
-  { request, state }: { request: Request; state: RequestState },
-): Promise<Principal> {
+  request: Request,
+  state: RequestState,
+): Principal | Promise<Principal> {
   const token = readCredential(request)
-  if (token !== null) {
-    const verdict = recallCredential(context, token) ?? (await verifyCredential(context, token))
-    if (verdict.kind !== 'refused') return verdict
-    if (verdict.code !== 'NOT_FOUND' && verdict.keyId !== undefined)
-      context.usage.count(verdict.keyId, verdict.code)
-  }
+  if (token === null) return refuse(limits, state, 'missing_credential')
+  return recallCredential(context, token) ?? verify(context, limits, state, token)
+}
+
+async function verify(
+  context: Context,
+  limits: Limits,
+  state: RequestState,
+  token: string,
+): Promise<Principal> {
+  const verdict = await verifyCredential(context, token)
+  if (verdict.kind !== 'refused') return verdict
+  if (verdict.code !== 'NOT_FOUND' && verdict.keyId !== undefined)
+    context.usage.count(verdict.keyId, verdict.code)
+  return refuse(limits, state, 'invalid_token')
+}
+
+async function refuse(limits: Limits, state: RequestState, code: ErrorCode): Promise<never> {
   await limits.consume('unknown_credential', state)
-  return fail(token === null ? 'missing_credential' : 'invalid_token')
+  return fail(code)
 }
 
 const BEARER = /^bearer +(\S+) *$/i

@@ -27,13 +27,19 @@ const MAX_COUNTS = 100_000
 
 /** An empty set of counts. */
 export function createUsageCounts(clock: Clock): UsageCounts {
-  let counts = new Map<string, UsageCount>()
+  /** By key, of each a handful: every use of a key looks here, and puts no name together for it. */
+  let counts = new Map<string, UsageCount[]>()
+  let size = 0
   let lastUses = new Map<string, number>()
   const add = (keyId: string, hourMs: number, outcome: string, count: number) => {
-    const name = `${keyId} ${hourMs} ${outcome}`
-    const known = counts.get(name)
-    if (known) known.count += count
-    else if (counts.size < MAX_COUNTS) counts.set(name, { keyId, hour: new Date(hourMs), outcome, count })
+    const ofKey = counts.get(keyId)
+    const known = ofKey?.find((each) => each.outcome === outcome && each.hour.getTime() === hourMs)
+    if (known) {
+      known.count += count
+    } else if (size < MAX_COUNTS) {
+      size += 1
+      counts.set(keyId, [...(ofKey ?? []), { keyId, hour: new Date(hourMs), outcome, count }])
+    }
   }
   const use = (secretId: string, atMs: number) => {
     if (lastUses.size < MAX_COUNTS || lastUses.has(secretId)) {
@@ -48,10 +54,11 @@ export function createUsageCounts(clock: Clock): UsageCounts {
     },
     take() {
       const taken = {
-        counts: [...counts.values()],
+        counts: [...counts.values()].flat(),
         lastUses: [...lastUses].map(([secretId, at]) => ({ secretId, at: new Date(at) })),
       }
       counts = new Map()
+      size = 0
       lastUses = new Map()
       return taken
     },
