@@ -86,13 +86,9 @@ function isRefusedByPooler(error: unknown): boolean {
 async function checked(pool: Pool): Promise<Pool> {
   try {
     const [server] = await pool.query(
-      "SELECT current_setting('server_version_num')::int AS number, pg_is_in_recovery() AS standby",
+      "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby",
     )
-    const version = Math.floor(Number(server?.number) / 10_000)
-    if (version < OLDEST_VERSION) {
-      throw new Error(`the server is PostgreSQL ${version}; Latchkey needs ${OLDEST_VERSION} or later`)
-    }
-    if (server?.standby) throw new Error(STANDBY)
+    assertUsable({ version: Number(server?.version), standby: server?.standby === true })
     return pool
   } catch (error) {
     await pool.close(0)
@@ -101,3 +97,15 @@ async function checked(pool: Pool): Promise<Pool> {
 }
 
 const STANDBY = 'the server is a standby, which takes no writes: DATABASE_URL must name the primary'
+
+/**
+ * @param server its `server_version_num`, like 140011, and whether it is in recovery
+ * @throws Error with one sentence when it is too old or takes no writes
+ */
+export function assertUsable(server: { version: number; standby: boolean }): void {
+  const major = Math.floor(server.version / 10_000)
+  if (!(major >= OLDEST_VERSION)) {
+    throw new Error(`the server is PostgreSQL ${major}; Latchkey needs ${OLDEST_VERSION} or later`)
+  }
+  if (server.standby) throw new Error(STANDBY)
+}
