@@ -25,7 +25,7 @@ export type Surface = {
   isShut(answer: Answer): boolean
 }
 
-type Operation = { security?: unknown[]; parameters?: { in: string }[] }
+type Operation = { security?: object[] }
 type Document = { paths: Record<string, Record<string, Operation>> }
 
 /** Routes whose mere success ends what was shown, or what stands beside it. */
@@ -40,7 +40,11 @@ async function guardedRoutes(service: TestService): Promise<Surface[]> {
   const document: Document = (await call(service, 'GET /openapi.json')).body
   const routes = Object.entries(document.paths).flatMap(([path, operations]) =>
     Object.entries(operations)
-      .filter(([, { security }]) => (security ?? []).length > 0)
+      // Where none is needed either, a dead one is as good as none.
+      .filter(
+        ([, { security = [] }]) =>
+          security.length > 0 && security.every((way) => Object.keys(way).length > 0),
+      )
       .map(([method]) => `${method.toUpperCase()} ${path}`),
   )
   return routes
@@ -64,7 +68,7 @@ function showAt(at: TestService, route: string, credential: Call): Promise<Answe
 const basic = (account: string, secret: string) => ({
   authorization: `Basic ${btoa(`${account}:${secret}`)}`,
 })
-const oauth = (
+const door = (
   name: string,
   show: Surface['show'],
   isOpen: Surface['isOpen'],
@@ -75,17 +79,23 @@ const isUnknownClient = ({ status, body }: Answer) => status === 401 && body?.er
 
 /** Every surface that takes a credential, by the kind that it takes. */
 export async function surfacesOf(service: TestService, watcher: string) {
-  const introspected = oauth(
+  const introspected = door(
     'POST /oauth/introspect: as the token',
     (at, { text }) => call(at, 'POST /oauth/introspect', { form: { token: text }, bearer: watcher }),
     ({ body }) => body?.active === true,
     ({ status, text }) => status === 200 && text === '{"active":false}',
   )
-  const introspecting = oauth(
+  const introspecting = door(
     'POST /oauth/introspect: as the caller',
     (at, { text }) => call(at, 'POST /oauth/introspect', { form: { token: 'x' }, bearer: text }),
     isKnownClient,
     isUnknownClient,
+  )
+  const verified = door(
+    'POST /keys/verify: as the key',
+    (at, { text }) => call(at, 'POST /keys/verify', { bearer: watcher, json: { key: text, cost: 0 } }),
+    ({ body }) => body?.valid === true,
+    ({ status, body }) => status === 200 && body?.valid === false,
   )
   const byHeader = ['GET /auth/me', 'GET /protected/any'].map(
     (route): Surface => ({
@@ -97,7 +107,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
     }),
   )
   const asClient = [
-    oauth(
+    door(
       'POST /oauth/token: client_credentials, Basic',
       (at, { text, account = '' }) =>
         call(at, 'POST /oauth/token', {
@@ -107,7 +117,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
       ({ status }) => status === 200,
       isUnknownClient,
     ),
-    oauth(
+    door(
       'POST /oauth/token: client_credentials, in the form',
       (at, { text, account = '' }) => {
         const form = { grant_type: 'client_credentials', client_id: account, client_secret: text }
@@ -116,11 +126,11 @@ export async function surfacesOf(service: TestService, watcher: string) {
       ({ status }) => status === 200,
       isUnknownClient,
     ),
-    ...['introspect', 'revoke'].map((door) =>
-      oauth(
-        `POST /oauth/${door}: as the client`,
+    ...['introspect', 'revoke'].map((endpoint) =>
+      door(
+        `POST /oauth/${endpoint}: as the client`,
         (at, { text, account = '' }) =>
-          call(at, `POST /oauth/${door}`, { form: { token: 'x' }, headers: basic(account, text) }),
+          call(at, `POST /oauth/${endpoint}`, { form: { token: 'x' }, headers: basic(account, text) }),
         isKnownClient,
         isUnknownClient,
       ),
@@ -132,13 +142,13 @@ export async function surfacesOf(service: TestService, watcher: string) {
     return got
   }
   const traded = [
-    oauth(
+    door(
       'POST /auth/refresh',
       (at, credential) => trade(refresh(at, credential.text), credential),
       ({ status }) => status === 200,
       isRefused,
     ),
-    oauth(
+    door(
       'POST /oauth/token: refresh_token',
       (at, credential) => {
         const form = { grant_type: 'refresh_token', refresh_token: credential.text }
@@ -152,9 +162,9 @@ export async function surfacesOf(service: TestService, watcher: string) {
   return {
     access: everywhere,
     refresh: [...traded, introspected],
-    key: [...everywhere, ...byHeader],
-    'account key': [...everywhere, ...byHeader, ...asClient],
-    'account token': everywhere,
+    key: [...everywhere, verified, ...byHeader],
+    'account key': [...everywhere, verified, ...byHeader, ...asClient],
+    'account token': [...everywhere, verified],
   } satisfies Record<Credential['kind'], Surface[]>
 }
 
