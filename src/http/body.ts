@@ -39,7 +39,9 @@ function faultOf(value: unknown, levels = MAX_BODY_DEPTH): string | null {
   if (levels === 0) return 'The body is nested too deeply.'
   // It would be called to turn the value into text.
   if (Object.hasOwn(value, 'toString')) return 'No member may be called toString.'
-  for (const member of Object.values(value)) {
+  // Of a long list Object.values first writes down every index as text.
+  const members: unknown[] = Array.isArray(value) ? value : Object.values(value)
+  for (const member of members) {
     const fault = faultOf(member, levels - 1)
     if (fault) return fault
   }
