@@ -309,6 +309,28 @@ describe('each event is one row with who, what, whom, from where, and what came 
     ])
   })
 
+  test('keys that are taken over', async () => {
+    const person = await addPerson(sql)
+    const hash = Buffer.from(Bun.SHA256.hash(`elsewhere-${person.id}`) as Uint8Array).toString('hex')
+    const key = { name: 'old', owner: { user_id: person.id }, hash, hash_encoding: 'hex', scopes: ['read'] }
+    const answer = await asAdmin('POST /keys/import', { keys: [key] })
+    const [result] = answer.body.results
+    expect(result).toMatchObject({ status: 'imported' })
+    await expectRows(answer, [
+      {
+        action: 'key.imported',
+        actor: byAdmin(),
+        target: ['key', result.id],
+        details: { owner: { type: 'user', id: person.id }, scopes: ['read'], expires_at: null },
+      },
+    ])
+    await expectRows(await asAdmin('POST /keys/import', { keys: [key] }), [])
+    expect(
+      (await sql`SELECT 1 FROM latchkey.audit_events e WHERE e::text LIKE ${`%${hash.slice(0, 20)}%`}`)
+        .length,
+    ).toBe(0)
+  })
+
   test('what is done to service accounts', async () => {
     const person = await addLoggedIn(service, sql)
     const as = (route: string, json?: unknown) => send(route, { bearer: person.access, json })
@@ -446,7 +468,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     }
   })
 
-  test('every action that there is has been seen, but the import’s', () => {
+  test('every action that there is has been seen', () => {
     const actions = [
       ...['signup', 'created', 'login', 'login_failed', 'locked', 'password_changed', 'reset_issued'],
       ...[
@@ -461,7 +483,9 @@ describe('each event is one row with who, what, whom, from where, and what came 
     ].map((name) => `user.${name}`)
     const rest = [
       ...['ended', 'reused'].map((name) => `session.${name}`),
-      ...['created', 'updated', 'rotated', 'secret_ended', 'revoked', 'deleted'].map((name) => `key.${name}`),
+      ...['created', 'updated', 'rotated', 'secret_ended', 'revoked', 'deleted', 'imported'].map(
+        (name) => `key.${name}`,
+      ),
       ...['created', 'updated', 'disabled', 'enabled', 'deleted'].map((name) => `service_account.${name}`),
       ...['created', 'rotated', 'revoked'].map((name) => `signing_key.${name}`),
       'access.denied',
