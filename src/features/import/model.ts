@@ -1,16 +1,36 @@
 import { Type } from '@sinclair/typebox'
+import { failField } from '../../lib/errors.ts'
 import { Id } from '../../lib/model.ts'
 import { KeyItem } from './key-item.ts'
 
 const MAX_KEYS = 1000
 
-/** An item's shape for the document alone: what does not fit refuses that item, not the request. */
-const DescribedKey = Type.Unsafe<unknown>(JSON.parse(JSON.stringify(KeyItem)))
-
-export const KeyImport = Type.Object(
-  { keys: Type.Array(DescribedKey, { maxItems: MAX_KEYS }) },
-  { $id: 'KeyImport', additionalProperties: false },
+/**
+ * The body's shape for the document alone. The service reads it: an item that does not fit refuses itself, not the
+ * request, and of megabytes that do not fit nobody has to list every fault.
+ */
+export const KeyImport = Type.Unknown(
+  JSON.parse(
+    JSON.stringify(
+      Type.Object(
+        { keys: Type.Array(KeyItem, { maxItems: MAX_KEYS }) },
+        { $id: 'KeyImport', additionalProperties: false },
+      ),
+    ),
+  ),
 )
+
+/**
+ * The keys of a body, each as it was written.
+ * @throws Problem validation_failed
+ */
+export function requireKeys(body: unknown): readonly unknown[] {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) failField('', 'Must be an object')
+  const { keys, ...more } = body as Record<string, unknown>
+  if (Object.keys(more).length > 0) failField('', 'Unknown member')
+  if (!Array.isArray(keys)) failField('/keys', 'Must be a list')
+  return keys.length <= MAX_KEYS ? keys : failField('/keys', `Must have at most ${MAX_KEYS} keys`)
+}
 
 const Imported = Type.Object({
   status: Type.Union([Type.Literal('imported'), Type.Literal('already_imported')]),

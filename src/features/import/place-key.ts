@@ -34,35 +34,36 @@ export async function placeKey(
   trial: Trial | null,
 ): Promise<Outcome> {
   if (trial) return pretend(context, key, trial)
-  return decideAnew(() =>
-    recordChange(context, origin, async (tx, record) => {
-      const outcome = await judge(tx, key, null)
-      if (outcome.status !== 'imported') return outcome
+  return decideAnew(async () => {
+    const outcome = await judge(context.db, key, null)
+    if (outcome.status !== 'imported') return outcome
+    return recordChange(context, origin, async (tx, record) => {
       const refusal = needsCeiling(context, key) ? await coverScopes(context, tx, record, key) : null
       if (refusal !== null) return refused(refusal)
       await write(context, tx, record, key)
       return outcome
-    }),
-  )
+    })
+  })
 }
 
 async function judge(
-  db: Database | Transaction,
+  db: Database,
   { row, owner, secret }: ImportedKey,
   trial: Trial | null,
 ): Promise<Outcome> {
-  const holder = trial?.keysByHash.get(secret.hash.toHex()) ?? (await findSecretHolder(db, secret.hash))
+  const [holder, namesake, isDeleted] = await Promise.all([
+    trial?.keysByHash.get(secret.hash.toHex()) ?? findSecretHolder(db, secret.hash),
+    trial?.keysById.get(row.id) ?? findKeyOwner(db, row.id),
+    wasRecorded(db, 'key.deleted', row.id),
+  ])
   if (holder?.ownerId === owner.id) return { status: 'already_imported', id: holder.keyId }
   if (holder) return refused('This key belongs to another owner here')
-  const namesake = trial?.keysById.get(row.id) ?? (await findKeyOwner(db, row.id))
   if (namesake?.ownerId === owner.id && (await wasRecorded(db, 'key.rotated', row.id))) {
     // The secret that was given up stays dead.
     return { status: 'already_imported', id: row.id }
   }
   if (namesake) return refused('Another key has this id here already')
-  if (await wasRecorded(db, 'key.deleted', row.id)) {
-    return refused('This key was imported before and has been deleted here since')
-  }
+  if (isDeleted) return refused('This key was imported before and has been deleted here since')
   return { status: 'imported', id: row.id }
 }
 

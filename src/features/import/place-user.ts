@@ -1,5 +1,5 @@
 import type { Context } from '../../context.ts'
-import type { Database, Transaction } from '../../db/open.ts'
+import type { Database } from '../../db/open.ts'
 import { Problem } from '../../lib/errors.ts'
 import { type Origin, recordChange, wasRecorded } from '../audit/service.ts'
 import { changeUser, findUserByEmail, findUserById } from '../users/service.ts'
@@ -26,32 +26,28 @@ export async function placeUser(
     }
     return outcome
   }
-  return decideAnew(() =>
-    recordChange(context, origin, async (tx, record) => {
-      const outcome = await judge(tx, user, null)
-      if (outcome.status !== 'imported') return outcome
+  return decideAnew(async () => {
+    const outcome = await judge(context.db, user, null)
+    if (outcome.status !== 'imported') return outcome
+    return recordChange(context, origin, async (tx, record) => {
       await insertImportedUser(tx, user)
       const details = { role: user.role, imported: true }
       await record({ action: 'user.created', target: { type: 'user', id: user.id }, details })
       return outcome
-    }),
-  )
+    })
+  })
 }
 
-async function judge(
-  db: Database | Transaction,
-  { id, email }: ImportedUserRow,
-  trial: Trial | null,
-): Promise<Outcome> {
-  const holder = trial?.usersByEmail.get(email) ?? (await findUserByEmail(db, email))
+async function judge(db: Database, { id, email }: ImportedUserRow, trial: Trial | null): Promise<Outcome> {
+  const [holder, namesake, isDeleted] = await Promise.all([
+    trial?.usersByEmail.get(email) ?? findUserByEmail(db, email),
+    trial?.usersById.get(id) ?? findUserById(db, id),
+    wasRecorded(db, 'user.deleted', id),
+  ])
   if (holder?.id === id) return { status: 'already_imported', id }
   if (holder) return refused('Another user has this address here already')
-  if (trial?.usersById.has(id) || (await findUserById(db, id))) {
-    return refused('A user of this id is here already, with another address')
-  }
-  if (await wasRecorded(db, 'user.deleted', id)) {
-    return refused('This user was imported before and has been deleted here since')
-  }
+  if (namesake) return refused('A user of this id is here already, with another address')
+  if (isDeleted) return refused('This user was imported before and has been deleted here since')
   return { status: 'imported', id }
 }
 

@@ -7,7 +7,7 @@ export type ImportedUserRow = Omit<typeof users.$inferSelect, 'passwordChangedAt
 
 /** Whose a secret is here, living or dead; null where nobody's. */
 export async function findSecretHolder(
-  db: Database | Transaction,
+  db: Database,
   hash: Uint8Array,
 ): Promise<{ keyId: string; ownerId: string | null } | null> {
   const [row] = await db
@@ -19,10 +19,7 @@ export async function findSecretHolder(
 }
 
 /** Whose a key is here, by its id; null where there is none. */
-export async function findKeyOwner(
-  db: Database | Transaction,
-  id: string,
-): Promise<{ ownerId: string | null } | null> {
+export async function findKeyOwner(db: Database, id: string): Promise<{ ownerId: string | null } | null> {
   const [row] = await db
     .select({ userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId })
     .from(apiKeys)

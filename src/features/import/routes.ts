@@ -2,7 +2,7 @@ import { Elysia } from 'elysia'
 import type { Context } from '../../context.ts'
 import type { Guard } from '../../http/auth.ts'
 import { originOf } from '../../http/request-state.ts'
-import { KeyImport, KeyImportResults } from './model.ts'
+import { KeyImport, KeyImportResults, requireKeys } from './model.ts'
 import { importKeys } from './service.ts'
 
 const MAX_IMPORT_BYTES = 8 * 1024 * 1024
@@ -12,7 +12,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/keys', tags: ['API keys'] }).use(guard).post(
     '/import',
     async ({ auth, body, state }) => ({
-      results: await importKeys(context, originOf(state), auth.userId, body.keys),
+      results: await importKeys(context, originOf(state), auth.userId, requireKeys(body)),
     }),
     {
       admin: { maxBodyBytes: MAX_IMPORT_BYTES },
