@@ -43,17 +43,27 @@ export function createPasswordHasher(config: Pick<Config, 'passwordHashConcurren
   return {
     hash: (password) => queue(() => Bun.password.hash(password, ARGON2ID)),
     async verify(typed, hash) {
-      const password = normalisePassword(typed).toWellFormed()
-      if (password === '' || Buffer.byteLength(password) > MAX_PASSWORD_BYTES) return false
       const stored = hash ?? NOBODY
-      // A stored hash of no known kind fits nothing.
-      const fits = await queue(() =>
-        Bun.password.verify(inputFor(stored, password), stored).catch(() => false),
-      )
-      return hash !== null && fits
+      for (const password of readingsOf(typed, stored)) {
+        if (password === '' || Buffer.byteLength(password) > MAX_PASSWORD_BYTES) return false
+        // A stored hash of no known kind fits nothing.
+        const fits = await queue(() =>
+          Bun.password.verify(inputFor(stored, password), stored).catch(() => false),
+        )
+        if (fits) return hash !== null
+      }
+      return false
     },
-    isOutdated: (hash) => !hash.startsWith(PRESENT_KIND),
+    isOutdated,
   }
+}
+
+const isOutdated = (hash: string) => !hash.startsWith(PRESENT_KIND)
+
+/** What may have been hashed. Where a hash comes from they took a password as it was typed, in whichever form. */
+function readingsOf(typed: string, stored: string): Set<string> {
+  const password = normalisePassword(typed).toWellFormed()
+  return new Set(isOutdated(stored) ? [password, typed.toWellFormed()] : [password])
 }
 
 function inputFor(hash: string, password: string): string | Uint8Array {
