@@ -71,8 +71,10 @@ export async function endShownSecret(context: Context, origin: Origin, key: KeyP
     if (!shown) return
     if (live.length === 1) {
       const reason = 'ended_by_holder'
-      await updateRevoked(tx, [key.keyId], new Date(context.clock()), reason)
-      return record({ action: 'key.revoked', target, details: { reason } })
+      const revoked = await updateRevoked(tx, [key.keyId], new Date(context.clock()), reason)
+      // Of several at once the first one ends it.
+      if (revoked.length > 0) await record({ action: 'key.revoked', target, details: { reason } })
+      return
     }
     await deleteSecret(tx, shown.id)
     // Where it was the new one, the rotation is cancelled: the old one lives on.
