@@ -106,9 +106,9 @@ async function expectOver(at: TestService, tokens: readonly Tokens[]): Promise<v
 }
 
 describe('fifty refreshes at once of one token over two servers', () => {
-  test('leave one live successor: sixty generations in a row', async () => {
+  test('leave one live successor: forty generations in a row', async () => {
     let token = (await beginSession(a, person)).refresh
-    for (let round = 1; round <= 60; round++) {
+    for (let round = 1; round <= 40; round++) {
       const answers = await Promise.all(times(50, (i) => refresh(both(i), token)))
       expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200))
       const successors = new Set(answers.map((answer) => tokensOf(answer).refresh))
@@ -118,7 +118,7 @@ describe('fifty refreshes at once of one token over two servers', () => {
       expect(await countLive([token, successor])).toBe(1)
       token = successor
     }
-    expect(await sessionOf(token)).toMatchObject({ generation: '60', ended_at: null })
+    expect(await sessionOf(token)).toMatchObject({ generation: '40', ended_at: null })
     expect(await auditOf(token)).toEqual([])
     // Each successor may be traded: it was no accident that the last one lives.
     await next(a, token)
@@ -343,9 +343,9 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
       await sql`SELECT count(*)::int AS n FROM latchkey.sessions WHERE user_id = ${id} AND ended_at IS NULL`
     )[0]?.n
 
-  test('a change of the password: ten rounds', async () => {
+  test('a change of the password: eight rounds', async () => {
     let given = 0
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 8; round++) {
       const someone = await addPerson(sql, { hash: cheap })
       const first = await beginSession(a, someone)
       const at = both(round)
@@ -361,11 +361,11 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
       expect(await isGood(b, changed.body.access_token)).toBe(true)
       await next(b, changed.body.refresh_token)
     }
-    expect(given).toBeGreaterThan(30)
+    expect(given).toBeGreaterThan(24)
   })
 
-  test('a reset of the password: ten rounds', async () => {
-    for (let round = 0; round < 10; round++) {
+  test('a reset of the password: eight rounds', async () => {
+    for (let round = 0; round < 8; round++) {
       const someone = await addPerson(sql, { hash: cheap })
       const storms = storm(someone.email, await beginSession(b, someone))
       const issued = await call(a, `POST /users/${someone.id}/password-reset`, { bearer: admin.access })
@@ -379,8 +379,8 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
     }
   })
 
-  test('a user’s being disabled, and being enabled gives nothing back: twelve rounds', async () => {
-    for (let round = 0; round < 12; round++) {
+  test('a user’s being disabled, and being enabled gives nothing back: ten rounds', async () => {
+    for (let round = 0; round < 10; round++) {
       const someone = await addPerson(sql, { hash: cheap })
       const storms = storm(someone.email, await beginSession(b, someone))
       await until(() => storms.given.length > 2, 'logins and refreshes are under way')
@@ -396,8 +396,8 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
     }
   })
 
-  test('a user’s being deleted: twelve rounds', async () => {
-    for (let round = 0; round < 12; round++) {
+  test('a user’s being deleted: ten rounds', async () => {
+    for (let round = 0; round < 10; round++) {
       const someone = await addPerson(sql, { hash: cheap })
       const storms = storm(someone.email, await beginSession(b, someone))
       await until(() => storms.given.length > 2, 'logins and refreshes are under way')
