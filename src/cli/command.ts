@@ -42,6 +42,9 @@ type Shows<R> = {
   isFailure?(result: R): boolean
 }
 
+/** Tells the person who waits how far the work is, in one line on standard error. */
+export type Tell = (line: string) => void
+
 /** What a command on this process' own account is given. */
 export type Call = { config: Config; warnings: readonly string[]; io: Io }
 
@@ -67,7 +70,7 @@ type ServiceCommand<P, O, R> = Described<P, O> &
     kind: 'service'
     /** Asks for, or reads, what must not stand on a command line; where the person sits. */
     readInput?(io: Io, args: Args<P, O>): Promise<string | null>
-    run(context: Context, args: Args<P, O>, input: string | null): Promise<R>
+    run(context: Context, args: Args<P, O>, input: string | null, tell: Tell): Promise<R>
   }
 
 type AnyArgs = Readonly<Record<string, string | boolean | undefined>>
@@ -80,7 +83,7 @@ export type Command = Described<Positionals, Options> &
     | ({
         kind: 'service'
         readInput?(io: Io, args: AnyArgs): Promise<string | null>
-        run(context: Context, args: AnyArgs, input: string | null): Promise<unknown>
+        run(context: Context, args: AnyArgs, input: string | null, tell: Tell): Promise<unknown>
       } & Shows<unknown>)
   )
 

@@ -4,12 +4,14 @@ import { Value } from '@sinclair/typebox/value'
 import type { Context } from '../context.ts'
 import { Problem } from '../lib/errors.ts'
 import { parseArguments } from './arguments.ts'
+import type { Tell } from './command.ts'
 import { findCommand } from './commands.ts'
-import { type ControlAnswer, type ControlRequest, controlPath } from './control.ts'
+import { type ControlAnswer, type ControlLine, type ControlRequest, controlPath } from './control.ts'
 import { describeFailure } from './failure.ts'
 
 /** An import of 8 MiB, escaped as JSON, with what goes around it. */
 const MAX_BODY_BYTES = 24 * 1024 * 1024
+const SIGN_OF_LIFE_MS = 3_000
 /** The socket file is born readable and writable by its owner alone. */
 const OWNER_ONLY_UMASK = 0o177
 
@@ -33,7 +35,10 @@ export function startControl(context: Context): (() => Promise<void>) | null {
       unix: path,
       maxRequestBodySize: MAX_BODY_BYTES,
       development: false,
-      fetch: async (request) => Response.json(await answer(context, request)),
+      fetch: async (request) => {
+        const body: unknown = await request.json().catch(() => null)
+        return new Response(linesOf((tell) => answer(context, body, tell)))
+      },
     })
     return () => server.stop()
   } catch (error) {
@@ -45,11 +50,33 @@ export function startControl(context: Context): (() => Promise<void>) | null {
   }
 }
 
-async function answer(context: Context, request: globalThis.Request): Promise<ControlAnswer> {
-  const body: unknown = await request.json().catch(() => null)
+/** What is told meanwhile, and the answer: a line of JSON each; empty ones in between. */
+function linesOf(work: (tell: Tell) => Promise<ControlAnswer>): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder()
+  let isHeard = true
+  return new ReadableStream({
+    async start(controller) {
+      const write = (line: string) => {
+        if (isHeard) controller.enqueue(encoder.encode(`${line}\n`))
+      }
+      const send = (line: ControlLine) => write(JSON.stringify(line))
+      // The connection would be cut for its silence.
+      const signs = setInterval(() => write(''), SIGN_OF_LIFE_MS)
+      send(await work((progress) => send({ progress })))
+      clearInterval(signs)
+      if (isHeard) controller.close()
+    },
+    // Whoever asked is gone; the work goes on to its end.
+    cancel() {
+      isHeard = false
+    },
+  })
+}
+
+async function answer(context: Context, body: unknown, tell: Tell): Promise<ControlAnswer> {
   if (!Value.Check(Request, body)) return { error: 'the server does not understand this request' }
   try {
-    return await runCommand(context, body)
+    return await runCommand(context, body, tell)
   } catch (error) {
     const refused = error instanceof Problem
     const reason = refused ? { code: error.problem } : { err: error }
@@ -61,6 +88,7 @@ async function answer(context: Context, request: globalThis.Request): Promise<Co
 async function runCommand(
   context: Context,
   { command: name, argv, input }: ControlRequest,
+  tell: Tell,
 ): Promise<ControlAnswer> {
   const entry = findCommand(name.split(' '))?.entry
   const command = await entry?.load().then((module) => module.command)
@@ -70,5 +98,5 @@ async function runCommand(
   const parsed = parseArguments(command, argv)
   if ('fault' in parsed) return { error: `the running server is another release: ${parsed.fault}` }
   context.log.info({ command: name }, 'A command runs')
-  return { result: await command.run(context, parsed.args, input) }
+  return { result: await command.run(context, parsed.args, input, tell) }
 }

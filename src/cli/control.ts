@@ -13,6 +13,9 @@ export type ControlRequest = {
 /** What it came to: the result, or one sentence for the person. */
 export type ControlAnswer = { result: unknown } | { error: string }
 
+/** A line of what the server sends: how far the work is, and at last what it came to. */
+export type ControlLine = { progress: string } | ControlAnswer
+
 /** Where a server listens for commands. Private like the database beside it: whoever can open it is its owner. */
 export function controlPath(dataDir: string): string {
   return join(dataDir, 'control.sock')

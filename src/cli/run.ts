@@ -64,7 +64,7 @@ async function runOnService(
   // Loaded here, since neither help nor a health check needs a database.
   const { withService } = await import('./with-service.ts')
   return withService(config, io, {
-    here: (context) => command.run(context, given.args, input),
+    here: (context, tell) => command.run(context, given.args, input, tell),
     there: { command: entry.name, argv: [...given.argv], input },
   })
 }

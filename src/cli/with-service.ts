@@ -1,13 +1,14 @@
 import type { Config } from '../config.ts'
 import type { Context } from '../context.ts'
 import { createLog } from '../lib/log.ts'
+import type { Tell } from './command.ts'
 import type { ControlRequest } from './control.ts'
 import { askServer, retryWhileHeld } from './control-client.ts'
 import type { Io } from './io.ts'
 import { openContext } from './open-context.ts'
 
 /** The same piece of work: done by this process, or described for the server that holds the database. */
-export type Work = { here(context: Context): Promise<unknown>; there: ControlRequest }
+export type Work = { here(context: Context, tell: Tell): Promise<unknown>; there: ControlRequest }
 
 /**
  * Does a piece of work on the service. With DATABASE_URL this process does it, whatever else runs; on an embedded
@@ -17,7 +18,7 @@ export type Work = { here(context: Context): Promise<unknown>; there: ControlReq
 export function withService(config: Config, io: Io, work: Work): Promise<unknown> {
   if (config.databaseUrl !== null) return workHere(config, io, work)
   return retryWhileHeld(async () => {
-    const answer = await askServer(config.dataDir, work.there)
+    const answer = await askServer(config.dataDir, work.there, tellOn(io))
     if (answer === null) return workHere(config, io, work)
     if ('error' in answer) throw new Error(answer.error)
     return answer.result
@@ -29,9 +30,14 @@ async function workHere(config: Config, io: Io, work: Work): Promise<unknown> {
   const log = createLog({ logLevel, logFormat: config.logFormat }, io.err)
   const opened = await openContext(config, log, 'command')
   try {
-    return await work.here(opened.context)
+    return await work.here(opened.context, tellOn(io))
   } finally {
     await opened.close()
     log.flush()
   }
 }
+
+const tellOn =
+  (io: Io): Tell =>
+  (line) =>
+    io.err(`${line}\n`)
