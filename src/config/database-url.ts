@@ -32,7 +32,8 @@ export function parseDatabaseUrl(found: string): Parsed<string> {
     return { fault: 'must be a PostgreSQL URL: postgres://user:password@host:5432/database' }
   }
   if (hosts === '') return { fault: 'names no host: postgres://user:password@host:5432/database' }
-  if (!hosts.split(',').every(isHost)) {
+  if (hosts.includes(',')) return { fault: 'names several hosts; name the one that is written to' }
+  if (!isHost(hosts)) {
     return {
       fault:
         'has a host or port that cannot be read; in a password / ? # % @ are written %2F %3F %23 %25 %40',
