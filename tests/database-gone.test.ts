@@ -100,6 +100,18 @@ describe.each<[string, () => unknown, () => unknown]>([
         expectUnavailable(route, answer)
         expect(`${route} ${tookMs < PATIENCE_MS}`).toBe(`${route} true`)
       }
+      const log = service.loggedText()
+      expect(log).toContain('A request failed')
+      // A failed query knows its parameters; the log must not.
+      for (const secret of [
+        caller.email,
+        caller.password,
+        caller.refresh,
+        caller.key,
+        '$argon2id',
+        'old-kkkk',
+      ])
+        expect(`${secret} ${log.includes(secret)}`).toBe(`${secret} false`)
       for (const path of ['/livez', '/health', '/', '/openapi.json', '/docs'])
         expect((await callUnchecked(service, `GET ${path}`)).status).toBe(200)
       // Neither asks the database: there is nothing to ask it.
