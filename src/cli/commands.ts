@@ -35,6 +35,13 @@ export const COMMANDS: readonly Entry[] = [
     summary: 'Say whether an API key is good',
     load: () => import('./keys-verify.ts'),
   },
+  {
+    name: 'import seed',
+    summary: 'Take over users and API keys from the service that this one replaces',
+    load: () => import('./import-seed.ts'),
+  },
+  { name: 'import users', summary: 'Import users from a file', load: () => import('./import-users.ts') },
+  { name: 'import keys', summary: 'Import API keys from a file', load: () => import('./import-keys.ts') },
   { name: 'sessions end', summary: 'End every session', load: () => import('./sessions-end.ts') },
   {
     name: 'signing-keys list',

@@ -56,7 +56,7 @@ async function importEach(
   place: (item: unknown, trial: Trial | null) => Promise<Outcome>,
 ): Promise<Report> {
   const report = newReport()
-  const trial = isTrial ? newTrial() : null
+  const trial = isTrial ? newTrial(tell) : null
   for (const [at, item] of readItems(text).entries()) {
     const outcome = await place(item, trial)
     // Not everything has an id in a file; its place tells it from the others.

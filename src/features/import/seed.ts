@@ -34,7 +34,7 @@ type Run = { context: Context; origin: Origin; options: SeedOptions; trial: Tria
 export async function importSeed(context: Context, origin: Origin, options: SeedOptions): Promise<Report> {
   const seed = await openSeed(options.url, options.schema)
   try {
-    const trial = options.isTrial ? newTrial() : null
+    const trial = options.isTrial ? newTrial(options.tell) : null
     const run: Run = { context, origin, options, trial, report: newReport() }
     options.tell(`found: ${seed.shape.summary}`)
     const owners = await importUsers(run, seed)

@@ -1,4 +1,4 @@
-export { type ImportOptions, importKeyFile, importUserFile } from './files.ts'
+export { importKeyFile, importUserFile } from './files.ts'
 export { importKeys } from './keys.ts'
-export type { Report, Tell } from './report.ts'
-export { importSeed, type SeedOptions } from './seed.ts'
+export type { Report } from './report.ts'
+export { importSeed } from './seed.ts'

@@ -1,4 +1,5 @@
 import type { Role } from '../users/service.ts'
+import type { Tell } from './report.ts'
 
 /** A user as far as an import asks. */
 export type KnownUser = { id: string; email: string; role: Role; scopes: string[] | null }
@@ -13,6 +14,7 @@ export type Trial = {
 }
 
 /** A dry run: the imports that are given it write nothing. */
-export function newTrial(): Trial {
+export function newTrial(tell: Tell): Trial {
+  tell('dry run: nothing is written')
   return { usersByEmail: new Map(), usersById: new Map(), keysByHash: new Map(), keysById: new Map() }
 }
