@@ -82,6 +82,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
           'x-errors': [
             'invalid_login',
             'invalid_client',
+            'ip_not_allowed',
             'unsupported_grant_type',
             'invalid_scope',
             'too_many_attempts',
@@ -103,7 +104,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
           operationId: 'introspectToken',
           summary: 'What a token is, now (RFC 7662)',
           description: `Needs the scope \`${INTROSPECT}\`, by a bearer credential or by a client's own.`,
-          'x-errors': ['invalid_client', 'insufficient_scope'],
+          'x-errors': ['invalid_client', 'ip_not_allowed', 'insufficient_scope'],
         },
       },
     )
@@ -121,7 +122,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         detail: {
           operationId: 'revokeToken',
           summary: 'End what stands on a token (RFC 7009); holding it is the authority',
-          'x-errors': ['invalid_client', 'unsupported_token_type'],
+          'x-errors': ['invalid_client', 'ip_not_allowed', 'unsupported_token_type'],
         },
       },
     )
