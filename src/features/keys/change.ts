@@ -14,6 +14,7 @@ import {
   type KeyManager,
   outlives,
   requireManagedKey,
+  requireNoCredits,
 } from './reach.ts'
 import { type KeySettings, readCredits, readSettings, requireExpiry } from './settings.ts'
 
@@ -55,6 +56,7 @@ function requirePower(caller: Principal, before: WholeKey, after: WholeKey): voi
     fail('forbidden', { detail: 'A key sets no other beyond its own scopes, expiry, limits and addresses.' })
   }
   if (!widens(before, after)) return
+  requireNoCredits(caller)
   requireOwnership(caller, before)
   requireGrants(caller, after.scopes)
 }

@@ -15,7 +15,14 @@ import {
   takeCreation,
   type WholeKey,
 } from './queries.ts'
-import { accountOwner, isWithinReach, type KeyManager, type Operator, ownerOf } from './reach.ts'
+import {
+  accountOwner,
+  isWithinReach,
+  type KeyManager,
+  type Operator,
+  ownerOf,
+  requireNoCredits,
+} from './reach.ts'
 import { type KeySettings, readCredits, readSettings, requireExpiry } from './settings.ts'
 
 /** What a new key may be given; null and absent are the same. */
@@ -41,8 +48,7 @@ export async function createKey(
   input: NewKey,
   idempotencyKey: string | null = null,
 ): Promise<{ row: WholeKey; key: string }> {
-  if (caller.kind === 'key' && caller.hasCredits)
-    fail('forbidden', { detail: 'A key with credits makes no keys.' })
+  requireNoCredits(caller)
   const settings = { scopes: [], ...readSettings(input), expiresAt: chooseExpiry(context, caller, input) }
   requireGrants(caller, settings.scopes)
   requireReach(caller, settings, input)

@@ -100,6 +100,16 @@ export function isWithinReach(manager: KeyPrincipal, bounds: Bounds): boolean {
   )
 }
 
+/**
+ * Whoever holds a key with credits must come to none without: it makes, shows and widens no other.
+ * @throws Problem forbidden
+ */
+export function requireNoCredits(caller: KeyManager): void {
+  if (caller.kind === 'key' && caller.hasCredits) {
+    fail('forbidden', { detail: 'A key with credits makes, rotates and widens no keys.' })
+  }
+}
+
 export const outlives = (end: Date | null, limit: Date | null): boolean =>
   limit !== null && (end === null || end.getTime() > limit.getTime())
 

@@ -14,7 +14,7 @@ import {
   updateSecretExpiry,
   type WholeKey,
 } from './queries.ts'
-import { type KeyManager, requireManagedKey } from './reach.ts'
+import { type KeyManager, requireManagedKey, requireNoCredits } from './reach.ts'
 
 /**
  * Gives a key a new secret; its id, and everything else of it, stays. The old secret works until the overlap ends.
@@ -30,6 +30,7 @@ export async function rotateKey(
   overlapSeconds: number,
 ): Promise<{ row: WholeKey; key: string }> {
   await requireManagedKey(context, caller, id)
+  requireNoCredits(caller)
   const secret = makeApiKey(context.config.apiKeyPrefix)
   const row = await recordChange(context, origin, async (tx, record) => {
     const nowMs = context.clock()
