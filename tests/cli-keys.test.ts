@@ -177,7 +177,7 @@ describe('a key is not made', () => {
     const before = await count()
     const parsed = parseArguments(command, words())
     if ('fault' in parsed || command.kind !== 'service') throw new Error('The words are not understood')
-    const refusal = await command.run(service.context, parsed.args, null).then(() => 'none', describeFailure)
+    const refusal = await command.run(service.context, parsed.args, null, () => {}).then(() => 'none', describeFailure)
     expect(refusal).toStartWith(sentence)
     expect(await count()).toBe(before)
   })
