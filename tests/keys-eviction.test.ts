@@ -73,9 +73,10 @@ describe('a key dies at once on every instance when an operator', () => {
     await sql`
       INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at)
       SELECT gen_random_uuid(), ${person.id}, '{}', now() FROM generate_series(1, 1500)`
-    await sql`
-      UPDATE latchkey.api_keys SET revoked_at = now() WHERE id IN (
-        SELECT id FROM latchkey.api_keys WHERE user_id = ${person.id} ORDER BY id = ${id}, id)`
+    await sql.begin(async (tx) => {
+      await tx`UPDATE latchkey.api_keys SET revoked_at = now() WHERE user_id = ${person.id} AND id <> ${id}`
+      await tx`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${id}`
+    })
     await expectDead(key, bystander)
   })
 
