@@ -278,6 +278,27 @@ describe("a client's token is everywhere the principal of the key that was shown
   })
 })
 
+test("another service may ask about a client's token: the key's scopes, less what was left out, and its credits", async () => {
+  const credits = { remaining: 2 }
+  const batch = await newClient(service, person.access, ['read', 'write'], { credits })
+  const token = await tokenOf(service, batch, 'read')
+  const bearer = await adminToken(service)
+  const verify = (key: string, json: object = {}) =>
+    call(service, 'POST /keys/verify', { bearer, json: { key, ...json } })
+  expect((await verify(token)).body).toMatchObject({
+    valid: true,
+    key_id: batch.keyId,
+    owner: { type: 'service_account', id: batch.id },
+    scopes: ['read'],
+    credits: { remaining: 1 },
+  })
+  expect((await verify(token, { scopes: 'write' })).body).toMatchObject({ code: 'INSUFFICIENT_SCOPE' })
+  expect((await verify(batch.secret)).body).toMatchObject({ valid: true, credits: { remaining: 0 } })
+  expect((await verify(token)).body).toMatchObject({ valid: false, code: 'CREDITS_EXHAUSTED' })
+  // Its own doors charge nothing.
+  expect((await me(token)).status).toBe(200)
+})
+
 describe("a client's token dies with what it stands on, on its next request", () => {
   type Ending = [string, (batch: OAuthClient) => [string, Call?]]
   test.each<Ending>([
