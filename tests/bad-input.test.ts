@@ -236,6 +236,19 @@ describe('a body that no route takes is refused by every route, and changes noth
     expect(({} as Record<string, unknown>).role).toBeUndefined()
   })
 
+  test('an unknown member is named, whether or not the body may be left out', async () => {
+    for (const path of ['/auth/refresh', '/auth/logout', '/keys/create']) {
+      const options = path === '/keys/create' ? { bearer } : {}
+      const answer = await call(service, `POST ${path}`, { ...options, json: { refresh_tokn: 'rt_x' } })
+      expect([answer.status, answer.body.errors]).toEqual([
+        422,
+        [{ path: '/refresh_tokn', message: 'Unknown member' }],
+      ])
+    }
+    const list = await call(service, 'POST /auth/refresh', { json: [] })
+    expect(list.body.errors).toEqual([{ path: '', message: 'Expected object' }])
+  })
+
   test('the control: a body that is right is taken, in either spelling of its type, after a mark of byte order too', async () => {
     const text = JSON.stringify({ email: 'control@example.com', password: 'correct-horse-battery' })
     expect((await call(service, 'POST /auth/signup', json(text))).status).toBe(201)

@@ -127,6 +127,22 @@ describe('Elysia', () => {
     expect(found).toContain('/b/1: Expected integer')
   })
 
+  test('keeps the faults of each shape of a union, in the order of the shapes (http/errors.ts)', async () => {
+    let all: { path: string; errors?: Iterable<{ path: string; message: string }>[] }[] = []
+    const app = new Elysia({ normalize: false })
+      .onError(({ error }) => {
+        all = (error as unknown as { all: typeof all }).all
+        return 'told'
+      })
+      .post('/', () => 'never', {
+        body: Type.Union([Type.Object({}, { additionalProperties: false }), Type.Null()]),
+      })
+    await app.handle(at('/', posted('{"c":1}')))
+    const [first] = all[0]?.errors ?? []
+    expect([all.length, all[0]?.path]).toEqual([1, ''])
+    expect([...(first ?? [])]).toMatchObject([{ path: '/c', message: 'Unexpected property' }])
+  })
+
   test('stumbles over a member called toString when it describes a fault (http/body.ts refuses it before)', async () => {
     let caught: unknown
     const app = new Elysia({ normalize: false })

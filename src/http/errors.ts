@@ -99,15 +99,30 @@ function isOwnFault(error: unknown): boolean {
 
 const MAX_FIELD_ERRORS = 20
 
-/** The members at fault and what is wrong with them; never the submitted values, and no name that a client made up. */
+type ValueFault = {
+  path?: string
+  message?: string
+  schema?: { error?: unknown }
+  errors?: Iterable<ValueFault>[]
+}
+
+/** The members at fault and what is wrong with them; never the submitted values. */
 function fieldErrorsOf(error: unknown): FieldError[] {
-  const all =
+  const all: ValueFault[] =
     typeof error === 'object' && error !== null && 'all' in error && Array.isArray(error.all) ? error.all : []
   const fields = new Map<string, FieldError>()
-  for (const { path = '', message = 'Invalid', schema } of all.slice(0, MAX_FIELD_ERRORS)) {
+  for (const { path = '', message = 'Invalid', schema } of all
+    .flatMap(inFirstShape)
+    .slice(0, MAX_FIELD_ERRORS)) {
     const isUnknown = message === 'Unexpected property'
     const shown = isUnknown ? 'Unknown member' : (schema?.error ?? message)
     if (!fields.has(path)) fields.set(path, { path, message: String(shown) })
   }
   return [...fields.values()]
+}
+
+/** A body that may be left out is a union with null: what is wrong is that it does not fit the shape before that. */
+function inFirstShape(fault: ValueFault): ValueFault[] {
+  const [first] = fault.path === '' ? (fault.errors ?? []) : []
+  return first ? [...first] : [fault]
 }
