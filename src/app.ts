@@ -29,7 +29,7 @@ export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf }
 export function createApp(context: Context, options: AppOptions = {}) {
   const limits = createLimits(context)
   const guard = auth(context, limits)
-  const addressOf = options.addressOf ?? createAddressOf(context.config, context.log)
+  const observed = observe(context, options.addressOf ?? createAddressOf(context.config, context.log))
 
   const unlimited = new Elysia()
     .use(opsRoutes(context, options.isDraining ?? (() => false)))
@@ -58,12 +58,13 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const routed: { app: AnyElysia | null } = { app: null }
   // Normalising would make a body fit its schema before it is checked: drop unknown members, turn `[]` into `{}`.
   const app = new Elysia({ normalize: false })
-    .use(observe(context, addressOf))
+    .use(observed.plugin)
     .use(errors(context, limits, (path) => methodsOf(routed.app, path)))
     .use(crossOrigin(context.config.corsOrigins))
     .use(unlimited)
     .use(limited)
     .use(docs(context.config.docs, document))
+  observed.provideState(app)
   prepareOnlyWhatIsUsed(app)
   routed.app = app
   return app
@@ -71,12 +72,11 @@ export function createApp(context: Context, options: AppOptions = {}) {
 
 /**
  * From the text of every hook Elysia guesses what it uses, and prepares that for each request of each route. The rate
- * limiter names cookies, which nobody here has; that `observe.ts` uses the route is nowhere to be read.
+ * limiter names cookies; nobody here has any.
  */
 function prepareOnlyWhatIsUsed(app: unknown): void {
   const { inference } = app as { inference: Record<string, boolean> }
   inference.cookie = false
-  inference.route = true
 }
 
 /** The HTTP service, typed by its routes: what Eden Treaty reads. */

@@ -14,8 +14,9 @@ import { startService, type TestService } from './support/service.ts'
 /** Routes of somebody who builds on the macros. What is said of types here is checked by the compiler. */
 function routesOver(context: Context) {
   const limits = createLimits(context)
-  return new Elysia()
-    .use(observe(context, createAddressOf(context.config, context.log)))
+  const observed = observe(context, createAddressOf(context.config, context.log))
+  const app = new Elysia()
+    .use(observed.plugin)
     .use(errors(context, limits, () => []))
     .use(auth(context, limits))
     .get(
@@ -81,6 +82,7 @@ function routesOver(context: Context) {
       },
       { open: true, body: Type.Object({ name: Type.String() }) },
     )
+  return observed.provideState(app)
 }
 
 /** What the compiler refuses: each line that it came to accept would be an error. */

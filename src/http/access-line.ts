@@ -3,7 +3,7 @@ import type { Clock } from '../lib/time.ts'
 import type { RequestState } from './request-state.ts'
 
 /** Makes the access line of a request that has been answered: one JSON object. */
-export type AccessLines = (state: RequestState, route: string | undefined, status: number) => string
+export type AccessLines = (state: RequestState, status: number) => string
 
 /**
  * Only what is safe to keep: the route's pattern, never its path or query. Every request pays for its line, so what
@@ -19,13 +19,13 @@ export function createAccessLines(clock: Clock): AccessLines {
     }
     return time
   }
-  return (state, route, status) => {
+  return (state, status) => {
     const level = status >= 500 ? 'error' : 'info'
     const durationMs = Math.round((performance.now() - state.startedAt) * 1000) / 1000
-    const path = route ? quote(route) : 'null'
+    const route = state.route === null ? 'null' : quote(state.route)
     // An address is in its canonical form: nothing in it needs escaping.
     const client = state.address === null ? 'null' : `"${state.address}"`
-    return `{"level":"${level}","time":"${timeOf(clock())}","message":"request","request_id":"${state.id}","method":${quote(state.request.method)},"route":${path},"status":${status},"duration_ms":${durationMs},"client":${client},"principal":${nameOf(state.principal)}}`
+    return `{"level":"${level}","time":"${timeOf(clock())}","message":"request","request_id":"${state.id}","method":${quote(state.request.method)},"route":${route},"status":${status},"duration_ms":${durationMs},"client":${client},"principal":${nameOf(state.principal)}}`
   }
 }
 

@@ -1,4 +1,4 @@
-import { Elysia } from 'elysia'
+import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from '../context.ts'
 import { createAccessLines } from './access-line.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
@@ -10,52 +10,66 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
 /** Elysia's way from a request to its answer. */
 type Answer = (request: Request) => Response | Promise<Response>
 
-/** What is wanted of a request's context once it is answered; Elysia sets `route` when it has found one. */
-type Entered = { state: RequestState; route?: string }
-
 /**
  * The outermost layer: gives each request its state and its id, and each answer, whatever it comes from, its headers
- * and its access line.
+ * and its access line. `provideState` is for the finished application.
  */
 export function observe(context: Context, addressOf: AddressOf) {
   const nextId = createRequestIds()
   const { access } = context.log
   const lineOf = createAccessLines(context.clock)
   let server: PeerSource = null
-  /** Of the request whose way begins: Elysia calls onRequest before it gives back so much as a promise. */
-  let entered: Entered
+  let entering: RequestState | null = null
 
-  const finish = (response: Response, { state, route }: Entered): Response => {
+  const begin = (request: Request): RequestState => {
+    const given = request.headers.get('x-request-id')
+    return {
+      id: given !== null && REQUEST_ID.test(given) ? given : nextId(),
+      request,
+      startedAt: performance.now(),
+      // Asked now: once the answer is on its way, nobody knows the peer any more.
+      address: addressOf(request, server),
+      route: null,
+      principal: null,
+      counted: false,
+    }
+  }
+  const finish = (response: Response, state: RequestState): Response => {
     setCommonHeaders(response.headers, state.id)
-    access?.(lineOf(state, route, response.status))
+    access?.(lineOf(state, response.status))
     return response
   }
-  return new Elysia({ name: 'observe' })
+  const plugin = new Elysia({ name: 'observe' })
     .use(stated)
     .onStart((app) => {
       server = app.server
     })
     .wrap((answer) => (request: Request) => {
+      const state = begin(request)
+      entering = state
       const answered = (answer as unknown as Answer)(request)
-      const it = entered
       return answered instanceof Promise
-        ? answered.then((response) => finish(response, it))
-        : finish(answered, it)
+        ? answered.then((response) => finish(response, state))
+        : finish(answered, state)
     })
-    .onRequest((ctx) => {
-      const { request } = ctx
-      const given = request.headers.get('x-request-id')
-      ctx.state = {
-        id: given !== null && REQUEST_ID.test(given) ? given : nextId(),
-        request,
-        startedAt: performance.now(),
-        // Asked now: once the answer is on its way, nobody knows the peer any more.
-        address: addressOf(request, server),
-        principal: null,
-        counted: false,
-      }
-      entered = ctx
+    // A body is read before anything is transformed: what fails there comes to onError first.
+    .onTransform({ as: 'global' }, ({ state, route }) => {
+      state.route = route
     })
+    .onError({ as: 'global' }, ({ state, route }) => {
+      state.route = route ?? null
+    })
+  /**
+   * Elysia reads the decorators for each context that it makes, and makes it as soon as a request is handed in: this one
+   * is each request's own.
+   */
+  const provideState = <App extends AnyElysia>(app: App): App => {
+    app.decorate((others) =>
+      Object.defineProperty(others, 'state', { get: () => entering, enumerable: true }),
+    )
+    return app
+  }
+  return { plugin, provideState }
 }
 
 /** On every answer; see API.md, Errors. What may be kept says so itself. */
@@ -66,9 +80,20 @@ function setCommonHeaders(headers: Headers, requestId: string): void {
   if (!headers.has('cache-control')) headers.set('cache-control', 'no-store')
 }
 
-/** Ids that no two instances share: a random start for each process, then a counter. */
+const IDS_A_BLOCK = 36 ** 2
+const ENDINGS = Array.from({ length: IDS_A_BLOCK }, (_, n) => n.toString(36).padStart(2, '0'))
+
+/** Ids that no two instances share: a random start for each process, then a counter. All but its last two digits are made once a block. */
 function createRequestIds(): () => string {
   const instance = crypto.getRandomValues(new Uint8Array(6)).toHex()
-  let count = 0
-  return () => `${instance}-${(count++).toString(36).padStart(6, '0')}`
+  let block = 0
+  let start = ''
+  let next = IDS_A_BLOCK
+  return () => {
+    if (next === IDS_A_BLOCK) {
+      start = `${instance}-${(block++).toString(36).padStart(4, '0')}`
+      next = 0
+    }
+    return start + ENDINGS[next++]
+  }
 }

@@ -10,6 +10,8 @@ export type RequestState = {
   startedAt: number
   /** The client's address. */
   address: string | null
+  /** The pattern of the route that it goes to, once that is found. */
+  route: string | null
   /** Set once the credential is verified. */
   principal: Principal | null
   /** Whether a rate limit has counted this request. */
@@ -22,5 +24,5 @@ export function originOf(state: RequestState): Origin {
   return { actor, ip: state.address, requestId: state.id, userAgent: state.request.headers.get('user-agent') }
 }
 
-/** Gives a route's context its `state`; `observe.ts` fills it in for each request. */
+/** Gives a route's context its `state`, by type; `observe.ts` provides each request's own. */
 export const stated = new Elysia({ name: 'state' }).decorate('state', {} as RequestState)
