@@ -149,6 +149,27 @@ describe('GET and PATCH /keys/{id}', () => {
   })
 })
 
+test('a key that is over counts for the quota again when it is given a later end', async () => {
+  const small = await startService({ apiKeysPerOwner: 2 }, service)
+  try {
+    const person = await addLoggedIn(service, sql)
+    const make = () => newKey(small, person.access)
+    const extend = (id: string, expires_at: unknown) =>
+      call(small, `PATCH /keys/${id}`, { bearer: person.access, json: { expires_at } })
+    const over = await make()
+    await sql`UPDATE latchkey.api_keys SET expires_at = now() - interval '1 day' WHERE id = ${over.id}`
+    const [first] = [await make(), await make()]
+    for (const end of [YEAR_2099, null]) expectProblem(await extend(over.id, end), 'quota_exceeded')
+    // One that is alive is no further one.
+    expect((await extend(first.id, YEAR_2099)).status).toBe(200)
+    await call(small, `DELETE /keys/${first.id}`, { bearer: person.access })
+    expect((await extend(over.id, YEAR_2099)).status).toBe(200)
+    expectProblem(await call(small, 'POST /keys', { bearer: person.access, json: {} }), 'quota_exceeded')
+  } finally {
+    await small.stop()
+  }
+})
+
 describe('metadata', () => {
   const ofBytes = (bytes: number) => ({ a: 'x'.repeat(bytes - 8) })
   const nested = (levels: number): Json => (levels === 0 ? {} : { a: nested(levels - 1) })

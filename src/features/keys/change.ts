@@ -1,11 +1,19 @@
 import type { Context } from '../../context.ts'
+import type { Transaction } from '../../db/open.ts'
 import { fail } from '../../lib/errors.ts'
 import { type Origin, recordChange } from '../audit/service.ts'
 import { requireGrants } from '../verify/grants.ts'
 import type { Principal } from '../verify/principal.ts'
 import { isRateWithin } from '../verify/rates.ts'
 import { presentCredits, presentKey } from './present.ts'
-import { lockKey, replaceCredits, updateKey, type WholeKey } from './queries.ts'
+import {
+  countLiveKeysLocked,
+  type KeyOwner,
+  lockKey,
+  replaceCredits,
+  updateKey,
+  type WholeKey,
+} from './queries.ts'
 import {
   areIpsWithin,
   boundsOf,
@@ -21,7 +29,8 @@ import { type KeySettings, readCredits, readSettings, requireExpiry } from './se
 /**
  * Changes a key. What widens it takes a caller who could now grant every scope that it will hold; a user's key is
  * widened by that user alone. null clears.
- * @throws Problem not_found, forbidden, insufficient_scope, validation_failed, conflict where it is revoked
+ * @throws Problem not_found, forbidden, insufficient_scope, validation_failed, conflict where it is revoked,
+ * quota_exceeded where one that is over would live again
  */
 export async function changeKey(
   context: Context,
@@ -34,12 +43,15 @@ export async function changeKey(
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
   return recordChange(context, origin, async (tx, record) => {
+    const now = new Date(context.clock())
+    const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
     const before = await lockKey(tx, id)
     if (!before) fail('not_found')
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
     const credits = patch.credits ? readCredits(id, patch.credits, context.clock()) : patch.credits
     const after = { ...before, ...change, credits: credits === undefined ? before.credits : credits }
     requirePower(caller, before, after)
+    if (isOver(before) && !isOver(after)) await requireQuota(context, tx, before)
     if (Object.keys(change).length > 0) await updateKey(tx, id, change)
     if (credits !== undefined) await replaceCredits(tx, id, credits)
     const details = differences(before, after)
@@ -48,6 +60,15 @@ export async function changeKey(
     }
     return after
   })
+}
+
+/** @throws Problem quota_exceeded */
+async function requireQuota(context: Context, tx: Transaction, key: WholeKey): Promise<void> {
+  const { userId, serviceAccountId } = key
+  const owner: KeyOwner =
+    userId === null ? { type: 'service_account', id: serviceAccountId ?? '' } : { type: 'user', id: userId }
+  const live = await countLiveKeysLocked(tx, owner, new Date(context.clock()))
+  if (live >= context.config.apiKeysPerOwner) fail('quota_exceeded')
 }
 
 /** @throws Problem forbidden, insufficient_scope */

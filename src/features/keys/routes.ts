@@ -136,7 +136,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         detail: {
           operationId: 'changeKey',
           summary: 'Change an API key; null clears',
-          'x-errors': [...manageErrors, 'conflict'],
+          'x-errors': [...manageErrors, 'conflict', 'quota_exceeded'],
         },
       },
     )
