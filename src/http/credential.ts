@@ -52,5 +52,11 @@ export function readCredential(request: Request): string | null {
   if (authorization !== null && apiKey !== null) fail('ambiguous_credentials')
   if ((authorization ?? apiKey)?.includes(',')) fail('ambiguous_credentials')
   if (apiKey !== null) return apiKey.startsWith('eyJ') ? '' : apiKey
-  return BEARER.exec(authorization ?? '')?.[1] ?? ''
+  return tokenOf(authorization ?? '')
+}
+
+/** Of a bearer's header; nearly every client writes the scheme like this, and the expression costs more than the rest. */
+function tokenOf(authorization: string): string {
+  const isPlain = authorization.startsWith('Bearer ') && !authorization.includes(' ', 7)
+  return isPlain ? authorization.slice(7) : (BEARER.exec(authorization)?.[1] ?? '')
 }
