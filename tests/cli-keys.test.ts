@@ -4,8 +4,8 @@ import { parseArguments } from '../src/cli/arguments.ts'
 import { describeFailure } from '../src/cli/failure.ts'
 import { command } from '../src/cli/keys-create.ts'
 import { emptyDirectory } from './support/binary.ts'
-import { type Call, call } from './support/client.ts'
-import { type AddedPerson, addLoggedIn, addPerson, connectTo, type Tokens } from './support/people.ts'
+import { type Call, call, newKey } from './support/client.ts'
+import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from './support/people.ts'
 import { latchkey, serve } from './support/program.ts'
 import { startService, type TestService } from './support/service.ts'
 import { until } from './support/until.ts'
@@ -177,7 +177,9 @@ describe('a key is not made', () => {
     const before = await count()
     const parsed = parseArguments(command, words())
     if ('fault' in parsed || command.kind !== 'service') throw new Error('The words are not understood')
-    const refusal = await command.run(service.context, parsed.args, null, () => {}).then(() => 'none', describeFailure)
+    const refusal = await command
+      .run(service.context, parsed.args, null, () => {})
+      .then(() => 'none', describeFailure)
     expect(refusal).toStartWith(sentence)
     expect(await count()).toBe(before)
   })
@@ -186,13 +188,13 @@ describe('a key is not made', () => {
 test(
   'the list: everybody, one owner, a state, an external id, pages; for people a table',
   async () => {
-    const [first, second] = [await addPerson(sql), await addPerson(sql)]
-    const add = async (owner: string, more: readonly string[] = []) =>
-      (await keysJson(['create', '--user', owner, ...more])).body.id as string
-    const a = await add(first.email, ['--name', 'older', '--external-id', 'x-1'])
-    const b = await add(first.id, ['--name', 'newer'])
-    const c = await add(second.email)
-    await keys(['revoke', b])
+    const [first, second] = [await addLoggedIn(service, sql), await addLoggedIn(service, sql)]
+    const add = async (owner: Tokens, json: object = {}) =>
+      (await newKey(service, owner.access, { ...json })).id
+    const a = await add(first, { name: 'older', external_id: 'x-1' })
+    const b = await add(first, { name: 'newer' })
+    const c = await add(second)
+    await call(service, `DELETE /keys/${b}`, { bearer: first.access })
 
     const idsOf = async (words: readonly string[]) => {
       const { code, body } = await keysJson(['list', ...words])
