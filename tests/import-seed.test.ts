@@ -1,12 +1,16 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import postgres from 'postgres'
+import { SYSTEM } from '../src/features/audit/service.ts'
+import { removeUser } from '../src/features/users/service.ts'
 import { emptyDirectory } from './support/binary.ts'
 import { call, logIn } from './support/client.ts'
 import { connectTo } from './support/people.ts'
+import { createDatabase } from './support/postgres.ts'
 import { expectProblem } from './support/problem.ts'
-import { latchkey } from './support/program.ts'
+import { latchkey, PROGRAM } from './support/program.ts'
 import { bcrypt, createSeed, type SeedDatabase, seedKey } from './support/seed.ts'
 import { startService, type TestService } from './support/service.ts'
+import { until } from './support/until.ts'
 
 let service: TestService
 let sql: postgres.Sql
@@ -51,6 +55,7 @@ const tryLogIn = (email: string, password: string) =>
 const userOf = async (email: string) => (await sql`SELECT * FROM latchkey.users WHERE email = ${email}`)[0]
 let addresses = 0
 const address = () => `somebody-${++addresses}@example.com`
+const postgresOf = (url: string) => postgres(url, { max: 1, onnotice: () => {} })
 const none = { imported: 0, already_imported: 0, refused: [] }
 
 describe('the first version', () => {
@@ -264,5 +269,361 @@ describe('the first version', () => {
     expect((await use(fine.key)).status).toBe(200)
     for (const hidden of [comma.key, own.key, 'plain password', 'CCCCCC'])
       expect(out + err).not.toContain(hidden)
+  })
+})
+
+describe('the second version', () => {
+  test('goes on without noticing: ids stay, passwords log in, keys verify with the scope read', async () => {
+    const seed = await newSeed(2)
+    const email = address()
+    const id = await seed.addUser({
+      email,
+      password: 'correct horse',
+      created_at: '2025-03-04T05:06:07+02:00',
+    })
+    const { id: keyId, key } = await seed.addKey(id, { expires_at: '2999-01-01T00:00:00+00:00' })
+    const inactive = await seed.addKey(id, { is_active: false })
+    const expired = await seed.addKey(id, { expires_at: '2024-01-01T00:00:00+00:00' })
+    const { users, keys } = await importSeed(seed)
+    expect({ users, keys }).toEqual({ users: { ...none, imported: 1 }, keys: { ...none, imported: 3 } })
+    expect((await use(key)).body).toMatchObject({ scopes: ['read'], key_id: keyId, owner_id: id })
+    expect((await call(service, 'GET /auth/me', { apiKey: key })).body).toMatchObject({
+      id,
+      created_at: '2025-03-04T03:06:07.000Z',
+    })
+    for (const over of [inactive, expired]) expectProblem(await use(over.key), 'invalid_token')
+    await logIn(service, email, 'correct horse')
+    // What is stored opens nothing.
+    const [row] = await seed.sql`SELECT key FROM api_keys WHERE id = ${keyId}`
+    expectProblem(await use(row?.key), 'invalid_token')
+  })
+
+  test('covers the one scope where users have none by default', async () => {
+    const strict = await startService({ userScopes: [] })
+    try {
+      const seed = await newSeed(2)
+      const id = await seed.addUser({ email: address() })
+      const { key } = await seed.addKey(id)
+      await seed.addKey(id)
+      const env = {
+        DATABASE_URL: strict.databaseUrl,
+        SECRET_KEY: settings().SECRET_KEY,
+        USER_SCOPES: 'other',
+      }
+      env.SECRET_KEY = strict.config.secretKey?.reveal() ?? ''
+      expect(await latchkey(here.path, ['import', 'seed', '--from', seed.url], env)).toMatchObject({
+        code: 0,
+      })
+      const answer = await call(strict, 'GET /protected/service-only', { bearer: key })
+      expect(answer.body.scopes).toEqual(['read'])
+    } finally {
+      await strict.stop()
+    }
+  })
+})
+
+/** Everything that an import writes. */
+const everything = async () => {
+  const counts = await sql`SELECT (SELECT count(*) FROM latchkey.users) AS users,
+    (SELECT count(*) FROM latchkey.api_keys) AS keys, (SELECT count(*) FROM latchkey.api_key_secrets) AS secrets,
+    (SELECT count(*) FROM latchkey.audit_events) AS events,
+    (SELECT md5(string_agg(u::text, ',' ORDER BY id)) FROM latchkey.users u) AS rows`
+  return { ...counts[0] }
+}
+
+describe.each([1, 2] as const)('an import of version %i', (version) => {
+  test('again imports nothing twice, and changes nothing', async () => {
+    const seed = await newSeed(version)
+    const email = address()
+    const id = await seed.addUser({ email })
+    for (let i = 0; i < 3; i++) await seed.addKey(id, { scopes: 'read,extra' })
+    await importSeed(seed)
+    const before = await everything()
+    const { users, keys } = await importSeed(seed)
+    expect(users).toEqual({ ...none, already_imported: 1 })
+    expect(keys).toEqual({ ...none, already_imported: 3 })
+    expect(await everything()).toEqual(before)
+    // Whoever came there since is taken over by the next one.
+    await seed.addKey(await seed.addUser({ email: address() }))
+    const third = await importSeed(seed)
+    expect(third.users).toEqual({ ...none, already_imported: 1, imported: 1 })
+    expect(third.keys).toEqual({ ...none, already_imported: 3, imported: 1 })
+  })
+
+  test('as a dry run writes nothing and reports what the real one then does', async () => {
+    const seed = await newSeed(version)
+    const email = address()
+    await call(service, 'POST /auth/signup', { json: { email, password: 'somebody else entirely' } })
+    const id = await seed.addUser({ email: address() })
+    const wide = Array.from({ length: 30 }, (_, i) => `wide-${i}`).join(',')
+    const wider = Array.from({ length: 30 }, (_, i) => `wider-${i}`).join(',')
+    for (const scopes of ['read', wide, wider, 'latchkey:verify']) await seed.addKey(id, { scopes })
+    await seed.addUser({ email: address(), hashed_password: 'none' })
+    const taken = await seed.addUser({ email })
+    await seed.addKey(taken)
+    await seed.addUser({ email: email.toUpperCase() })
+    const before = await everything()
+    const dry = await importSeed(seed, '--dry-run')
+    expect(dry.err).toContain('nothing is written')
+    expect(await everything()).toEqual(before)
+    const real = await importSeed(seed)
+    expect(dry.out).toBe(real.out)
+    expect(real.users).toMatchObject({ imported: 1, refused: [{}, {}, {}] })
+    expect(real.keys.imported).toBe(version === 1 ? 2 : 4)
+    expect((await importSeed(seed, '--dry-run')).out).toBe((await importSeed(seed)).out)
+  })
+
+  test('twice at the same moment takes over each once', async () => {
+    const seed = await newSeed(version)
+    const made: string[] = []
+    for (let i = 0; i < 5; i++) {
+      const id = await seed.addUser({ email: address() })
+      for (let k = 0; k < 4; k++) made.push((await seed.addKey(id, { scopes: 'read,extra' })).key)
+    }
+    const runs = await Promise.all([importSeed(seed), importSeed(seed), importSeed(seed)])
+    const total = (kind: 'users' | 'keys', what: string) =>
+      runs.reduce((sum, run) => sum + run[kind][what], 0)
+    expect(runs.flatMap(({ users, keys }) => [...users.refused, ...keys.refused])).toEqual([])
+    expect([total('users', 'imported'), total('users', 'already_imported')]).toEqual([5, 10])
+    expect([total('keys', 'imported'), total('keys', 'already_imported')]).toEqual([20, 40])
+    for (const key of made) expect((await use(key)).status).toBe(200)
+  })
+
+  test('that was cut off half-way is completed by the next one, and no key is left without its secret', async () => {
+    const seed = await newSeed(version)
+    const made: string[] = []
+    const id = await seed.addUser({ email: address() })
+    for (let k = 0; k < 300; k++) made.push((await seed.addKey(id)).key)
+    const words = [...PROGRAM, 'import', 'seed', '--from', seed.url]
+    const child = Bun.spawn(words, { cwd: here.path, env: settings(), stdio: ['ignore', 'ignore', 'ignore'] })
+    const isUnderWay = async () => {
+      const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.api_keys k JOIN latchkey.users u
+        ON u.id = k.user_id WHERE k.name = 'a key of old' AND u.email = ${`somebody-${addresses}@example.com`}`
+      return row?.n > 20
+    }
+    await until(isUnderWay, 'some keys are in', 20_000)
+    child.kill('SIGKILL')
+    await child.exited
+    const halves = await sql`SELECT k.id FROM latchkey.api_keys k LEFT JOIN latchkey.api_key_secrets s
+      ON s.key_id = k.id LEFT JOIN latchkey.audit_events e ON e.target_id = k.id::text AND e.action = 'key.imported'
+      WHERE k.name = 'a key of old' AND (s.id IS NULL OR e.id IS NULL)`
+    expect(halves).toHaveLength(0)
+    const { users, keys } = await importSeed(seed)
+    expect(users).toEqual({ ...none, already_imported: 1 })
+    expect(keys.already_imported).toBeGreaterThan(20)
+    expect(keys.imported).toBeGreaterThan(0)
+    expect(keys.imported + keys.already_imported).toBe(300)
+    for (const at of [0, 150, 299]) expect((await use(made[at] ?? '')).status).toBe(200)
+  })
+
+  test('carries over who was disabled, and which key was revoked, since the one before', async () => {
+    const seed = await newSeed(version)
+    const email = address()
+    const id = await seed.addUser({ email })
+    const [kept, dropped] = [await seed.addKey(id), await seed.addKey(id)]
+    const otherEmail = address()
+    const other = await seed.addKey(await seed.addUser({ email: otherEmail }))
+    await importSeed(seed)
+    const { access: bearer } = await logIn(service, otherEmail, 'a seed password')
+    for (const { key } of [kept, dropped, other]) expect((await use(key)).status).toBe(200)
+    await seed.sql`UPDATE api_keys SET is_active = false, revoked_at = now() WHERE id::text = ${dropped.id}`
+    await seed.sql`UPDATE users SET is_active = false WHERE email = ${otherEmail}`
+    const before = await everything()
+    await importSeed(seed, '--dry-run')
+    expect(await everything()).toEqual(before)
+    const { users, keys } = await importSeed(seed)
+    expect(users).toEqual({ ...none, already_imported: 2 })
+    expect(keys).toEqual({ ...none, already_imported: 3 })
+    const isOver = async () =>
+      (await use(dropped.key)).status === 401 && (await use(other.key)).status === 401
+    await until(isOver, 'the server has heard of it')
+    expectProblem(await call(service, 'GET /auth/me', { bearer }), 'invalid_token')
+    expectProblem(await tryLogIn(otherEmail, 'a seed password'), 'invalid_login')
+    expect((await use(kept.key)).status).toBe(200)
+  })
+
+  test('again brings back nothing that was given up here: rotated out, revoked, deleted', async () => {
+    const seed = await newSeed(version)
+    const email = address()
+    const id = await seed.addUser({ email })
+    const made = [await seed.addKey(id), await seed.addKey(id), await seed.addKey(id)]
+    const gone = address()
+    const gones = await seed.addKey(await seed.addUser({ email: gone }))
+    await importSeed(seed)
+    const { access: bearer } = await logIn(service, email, 'a seed password')
+    const ids: string[] = []
+    for (const { key } of made) ids.push((await use(key)).body.key_id)
+    const rotated = await call(service, `POST /keys/${ids[0]}/rotate`, {
+      bearer,
+      json: { overlap_seconds: 0 },
+    })
+    expect(rotated.status).toBe(201)
+    expect((await call(service, `DELETE /keys/${ids[1]}`, { bearer })).status).toBe(200)
+    expect((await call(service, `DELETE /keys/delete/${ids[2]}`, { bearer })).status).toBe(200)
+    const deleted = (await call(service, 'GET /auth/me', { apiKey: gones.key })).body.id
+    await removeUser(service.context, SYSTEM, null, deleted)
+
+    const { users, keys } = await importSeed(seed)
+    const reason = expect.stringContaining('deleted here')
+    expect(users).toEqual({
+      ...none,
+      already_imported: 1,
+      refused: [expect.objectContaining({ email: gone, reason })],
+    })
+    expect(keys).toMatchObject({ imported: 0, already_imported: 2 })
+    expect(keys.refused).toHaveLength(2)
+    for (const { key } of [...made, gones]) expectProblem(await use(key), 'invalid_token')
+    expect((await use(rotated.body.key)).status).toBe(200)
+  })
+})
+
+test('the seed may be in the same database, and --from then needs not be given', async () => {
+  const seed = await createSeed(1, service.databaseUrl)
+  try {
+    const email = address()
+    const { key } = await seed.addKey(await seed.addUser({ email }))
+    const { code, out } = await latchkey(here.path, ['import', 'seed'], settings())
+    expect(code).toBe(0)
+    expect(out).toContain('Users: 1 imported, 0 imported before, 0 refused.')
+    expect((await use(key)).status).toBe(200)
+    await logIn(service, email, 'a seed password')
+    expect(await seed.sql`SELECT count(*)::int AS n FROM public.users`).toEqual([{ n: 1 }] as never)
+  } finally {
+    await seed.sql`DROP TABLE public.api_keys, public.users, public.refresh_tokens`
+    await seed.end()
+  }
+})
+
+describe('tables of other shapes', () => {
+  const HASH = 'hashed_password text'
+  const KEYS = 'CREATE TABLE api_keys (id int, key text, user_id int)'
+
+  test.each<[what: string, tables: string, key: string, scopes: string[]]>([
+    [
+      'SHA-256 as bytes, scopes as an array',
+      `CREATE TABLE users (id bigint, email text, password_hash text, enabled boolean);
+       CREATE TABLE api_keys (id bigint, key_hash bytea, user_id bigint, scopes text[], revoked boolean);
+       INSERT INTO api_keys VALUES (1, sha256('key-of-old'), 1, '{read,write}', false)`,
+      'key-of-old',
+      ['read', 'write'],
+    ],
+    [
+      'scopes in JSON, an integer for a flag, an owner of another name',
+      `CREATE TABLE users (id int, email text, ${HASH}, is_active smallint);
+       CREATE TABLE api_keys (id int, api_key text, owner_id int, scopes jsonb, is_active int, expires_at date);
+       INSERT INTO api_keys VALUES (1, 'key-of-old-2', 1, '["read"]', 1, '2999-01-01')`,
+      'key-of-old-2',
+      ['read'],
+    ],
+    [
+      'no more than has to be',
+      `CREATE TABLE users (id int, email text, ${HASH}); ${KEYS}; INSERT INTO api_keys VALUES (1, 'key-of-old-3', 1)`,
+      'key-of-old-3',
+      ['read'],
+    ],
+  ])('are understood: %s', async (_, tables, key, scopes) => {
+    const { url, drop } = await createDatabase({ migrated: false })
+    const other = postgresOf(url)
+    try {
+      await other.unsafe(tables)
+      const [hash] = Object.values(
+        (
+          await other`SELECT column_name FROM information_schema.columns
+        WHERE table_name = 'users' AND column_name LIKE '%password%'`
+        )[0] ?? {},
+      )
+      const row = { id: 1, email: address(), [String(hash)]: await bcrypt('a seed password') }
+      await other`INSERT INTO users ${other(row)}`
+      const flag = await other`SELECT 1 FROM information_schema.columns
+        WHERE table_name = 'users' AND column_name = 'is_active'`
+      if (flag.length > 0) await other`UPDATE users SET is_active = 1`
+      const { code, err } = await latchkey(here.path, ['import', 'seed', '--from', url], settings())
+      expect({ code, err }).toMatchObject({ code: 0 })
+      expect((await use(key)).body.scopes).toEqual(scopes)
+      await logIn(service, row.email as string, 'a seed password')
+    } finally {
+      await other.end()
+      await drop()
+    }
+  })
+
+  test.each([
+    ['', 'there is no table public.users'],
+    [`CREATE TABLE users (id int, email text, ${HASH})`, 'there is no table public.api_keys'],
+    [`CREATE TABLE users (id int, email text); ${KEYS}`, 'public.users has no column for the hashes'],
+    [
+      `CREATE TABLE users (id int, email text, ${HASH}); CREATE TABLE api_keys (id int, user_id int)`,
+      'no column for the keys',
+    ],
+    [
+      `CREATE TABLE users (id int, email text, ${HASH}); CREATE TABLE api_keys (id int, key text)`,
+      "no column for the owners' ids",
+    ],
+    [
+      `CREATE TABLE users (id int, email text, ${HASH}); CREATE TABLE api_keys (id int, key text, user_id int, status text)`,
+      'public.api_keys.status may say',
+    ],
+    [
+      `CREATE TABLE users (id int, email text, ${HASH}, locked_until timestamp); ${KEYS}`,
+      'public.users.locked_until may say',
+    ],
+    [
+      `CREATE TABLE users (id int, email text, ${HASH}, created_at text); ${KEYS}`,
+      'public.users.created_at is text',
+    ],
+    [
+      `CREATE TABLE users (id int, email text, ${HASH}, is_active text); ${KEYS}`,
+      'public.users.is_active is text',
+    ],
+  ])('are refused in one sentence, and nothing is written: %s', async (tables, sentence) => {
+    const { url, drop } = await createDatabase({ migrated: false })
+    const other = postgresOf(url)
+    try {
+      await other.unsafe(tables)
+      const before = await everything()
+      const { code, out, err } = await latchkey(here.path, ['import', 'seed', '--from', url], settings())
+      expect({ code, out }).toEqual({ code: 1, out: '' })
+      expect(err).toStartWith('latchkey: ')
+      expect(err).toContain(sentence)
+      expect(err.trim().split('\n')).toHaveLength(1)
+      expect(await everything()).toEqual(before)
+    } finally {
+      await other.end()
+      await drop()
+    }
+  })
+
+  test('in a schema of their own are read with --schema', async () => {
+    const seed = await newSeed(1)
+    const { key } = await seed.addKey(await seed.addUser({ email: address() }))
+    await seed.sql`ALTER TABLE api_keys ADD COLUMN status text DEFAULT 'good'`
+    await seed.sql.unsafe(`CREATE SCHEMA "to import"; CREATE VIEW "to import".users AS SELECT * FROM users;
+      CREATE VIEW "to import".api_keys AS
+        SELECT id, key, name, scopes, user_id, status = 'good' AS is_active FROM api_keys`)
+    const { keys } = await importSeed(seed, '--schema', 'to import')
+    expect(keys).toEqual({ ...none, imported: 1 })
+    expect((await use(key)).status).toBe(200)
+  })
+})
+
+describe('a source that cannot be read', () => {
+  test.each([
+    ['postgres://u:hunter2@127.0.0.1:1/db', /^latchkey: the seed's database cannot be read: .*ECONNREFUSED/],
+    ['mysql://u:hunter2@h/db', /^latchkey: --from must be a PostgreSQL URL/],
+    ['hunter2', /^latchkey: --from cannot be read as a URL/],
+  ])('%s is one sentence without its password', async (from, sentence) => {
+    const { code, out, err } = await latchkey(here.path, ['import', 'seed', '--from', from], settings())
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    expect(err).toMatch(sentence)
+    expect(err).not.toContain('hunter2')
+  })
+
+  test('comes from standard input with --from -, so that no password stands on the command line', async () => {
+    const seed = await newSeed(2)
+    await seed.addUser({ email: address() })
+    const words = ['import', 'seed', '--from', '-', '--json']
+    const { code, out } = await latchkey(here.path, words, settings(), `${seed.url}\n`)
+    expect(code).toBe(0)
+    expect(JSON.parse(out).users.imported).toBe(1)
   })
 })

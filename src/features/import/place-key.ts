@@ -7,7 +7,7 @@ import { type CreditsInput, readCredits } from '../keys/settings.ts'
 import { findUserById, lockUser } from '../users/service.ts'
 import { raiseCeiling, widenedCeiling } from './ceiling.ts'
 import { decideAnew, type Outcome, refused } from './outcome.ts'
-import { findKeyOwner, findSecretHolder, insertImportedKey, updateRevoked } from './queries.ts'
+import { findKeysLike, insertImportedKey, updateRevoked } from './queries.ts'
 import type { ImportedSecret } from './secret.ts'
 import type { Trial } from './trial.ts'
 
@@ -51,11 +51,12 @@ async function judge(
   { row, owner, secret }: ImportedKey,
   trial: Trial | null,
 ): Promise<Outcome> {
-  const [holder, namesake, isDeleted] = await Promise.all([
-    trial?.keysByHash.get(secret.hash.toHex()) ?? findSecretHolder(db, secret.hash),
-    trial?.keysById.get(row.id) ?? findKeyOwner(db, row.id),
+  const [known, isDeleted] = await Promise.all([
+    findKeysLike(db, { id: row.id, hash: secret.hash }),
     wasRecorded(db, 'key.deleted', row.id),
   ])
+  const holder = trial?.keysByHash.get(secret.hash.toHex()) ?? known.holder
+  const namesake = trial?.keysById.get(row.id) ?? known.namesake
   if (holder?.ownerId === owner.id) return { status: 'already_imported', id: holder.keyId }
   if (holder) return refused('This key belongs to another owner here')
   if (namesake?.ownerId === owner.id && (await wasRecorded(db, 'key.rotated', row.id))) {

@@ -2,9 +2,9 @@ import type { Context } from '../../context.ts'
 import type { Database } from '../../db/open.ts'
 import { Problem } from '../../lib/errors.ts'
 import { type Origin, recordChange, wasRecorded } from '../audit/service.ts'
-import { changeUser, findUserByEmail, findUserById } from '../users/service.ts'
+import { changeUser } from '../users/service.ts'
 import { decideAnew, type Outcome, refused } from './outcome.ts'
-import { type ImportedUserRow, insertImportedUser } from './queries.ts'
+import { findUsersLike, type ImportedUserRow, insertImportedUser } from './queries.ts'
 import type { Trial } from './trial.ts'
 
 /**
@@ -39,11 +39,12 @@ export async function placeUser(
 }
 
 async function judge(db: Database, { id, email }: ImportedUserRow, trial: Trial | null): Promise<Outcome> {
-  const [holder, namesake, isDeleted] = await Promise.all([
-    trial?.usersByEmail.get(email) ?? findUserByEmail(db, email),
-    trial?.usersById.get(id) ?? findUserById(db, id),
+  const [known, isDeleted] = await Promise.all([
+    findUsersLike(db, { id, email }),
     wasRecorded(db, 'user.deleted', id),
   ])
+  const holder = trial?.usersByEmail.get(email) ?? known.holder
+  const namesake = trial?.usersById.get(id) ?? known.namesake
   if (holder?.id === id) return { status: 'already_imported', id }
   if (holder) return refused('Another user has this address here already')
   if (namesake) return refused('A user of this id is here already, with another address')

@@ -1,30 +1,61 @@
-import { and, eq, isNull } from 'drizzle-orm'
+import { and, eq, isNull, or, sql } from 'drizzle-orm'
+import { alias } from 'drizzle-orm/pg-core'
 import type { Database, Transaction } from '../../db/open.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
 
 /** A user as another service knows them. */
 export type ImportedUserRow = Omit<typeof users.$inferSelect, 'passwordChangedAt'>
 
-/** Whose a secret is here, living or dead; null where nobody's. */
-export async function findSecretHolder(
+/**
+ * Who has an address, and who an id: seen in one moment, so that somebody who comes in meanwhile is not seen by half.
+ */
+export async function findUsersLike(
   db: Database,
-  hash: Uint8Array,
-): Promise<{ keyId: string; ownerId: string | null } | null> {
-  const [row] = await db
-    .select({ keyId: apiKeys.id, userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId })
-    .from(apiKeySecrets)
-    .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
-    .where(eq(apiKeySecrets.hash, hash))
-  return row ? { keyId: row.keyId, ownerId: row.userId ?? row.serviceAccountId } : null
+  { id, email }: { id: string; email: string },
+): Promise<{ holder: { id: string } | null; namesake: { id: string } | null }> {
+  const rows = await db
+    .select({ id: users.id, email: users.email })
+    .from(users)
+    .where(or(eq(users.id, id), eq(users.email, email)))
+  return {
+    holder: rows.find((row) => row.email === email) ?? null,
+    namesake: rows.find((row) => row.id === id) ?? null,
+  }
 }
 
-/** Whose a key is here, by its id; null where there is none. */
-export async function findKeyOwner(db: Database, id: string): Promise<{ ownerId: string | null } | null> {
+/** A key that is here, and whose. */
+export type KnownKey = { keyId: string; ownerId: string | null }
+
+const holding = alias(apiKeys, 'holding')
+const namesakes = alias(apiKeys, 'namesakes')
+
+/** Whose a secret is here, living or dead, and whose the key of an id: seen in one moment, each by its index. */
+export async function findKeysLike(
+  db: Database,
+  { id, hash }: { id: string; hash: Uint8Array },
+): Promise<{ holder: KnownKey | null; namesake: KnownKey | null }> {
   const [row] = await db
-    .select({ userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId })
-    .from(apiKeys)
-    .where(eq(apiKeys.id, id))
-  return row ? { ownerId: row.userId ?? row.serviceAccountId } : null
+    .select({
+      holder: { keyId: holding.id, ...ownersOf(holding) },
+      namesake: { keyId: namesakes.id, ...ownersOf(namesakes) },
+    })
+    .from(sql`(SELECT 1) AS one`)
+    .leftJoin(apiKeySecrets, eq(apiKeySecrets.hash, hash))
+    .leftJoin(holding, eq(holding.id, apiKeySecrets.keyId))
+    .leftJoin(namesakes, eq(namesakes.id, id))
+  return { holder: knownKey(row?.holder), namesake: knownKey(row?.namesake) }
+}
+
+const ownersOf = (keys: typeof holding | typeof namesakes) => ({
+  userId: keys.userId,
+  serviceAccountId: keys.serviceAccountId,
+})
+
+type Found = { keyId: string | null; userId: string | null; serviceAccountId: string | null }
+
+function knownKey(found: Found | null | undefined): KnownKey | null {
+  if (!found?.keyId) return null
+  return { keyId: found.keyId, ownerId: found.userId ?? found.serviceAccountId }
 }
 
 /** @throws where the id or the address is taken */

@@ -31,8 +31,10 @@ export function readSeedUser(
   const hashFault = seed.password_hash === null ? null : faultOfPasswordHash(seed.password_hash)
   if (hashFault !== null) return { fault: hashFault }
   const createdAt = dateOf(seed.created_ms)
+  // Two seeds count alike from 1; the moment, else the address, tells their users apart.
+  const origin = createdAt ? [] : [email]
   return {
-    id: importedId(seed.id, createdAt, 'seed user', seed.id),
+    id: importedId(seed.id, createdAt, 'seed user', seed.id, ...origin),
     email,
     passwordHash: seed.password_hash,
     role: keepsAdmins && seed.role?.toLowerCase() === 'admin' ? 'admin' : 'user',
