@@ -302,13 +302,18 @@ describe('the next refill', () => {
   /** A server with a clock to set; a key makes the keys there, since it does not run out. */
   async function startTraveller() {
     const traveller = await startService({}, service)
-    const manager = await make({ scopes: ['read', 'latchkey:keys.write'] })
+    const manager = await make({ scopes: ['read', 'latchkey:keys.read', 'latchkey:keys.write'] })
     return {
       at: (instant: string) => traveller.advance(Date.parse(instant) - traveller.context.clock()),
       async makeKey(credits: Json): Promise<string> {
         const answer = await call(traveller, 'POST /keys', { apiKey: manager.key, json: { credits } })
         expect(answer.status).toBe(201)
         return answer.body.key
+      },
+      /** What the owner is shown of the two newest keys. */
+      async remaining(): Promise<number[]> {
+        const { body } = await call(traveller, 'GET /keys?limit=2', { apiKey: manager.key })
+        return body.map(({ credits }: { credits: { remaining: number } }) => credits.remaining)
       },
       /** Takes one by one, and says how many there were and how long to wait for more. */
       async spend(key: string) {
@@ -377,7 +382,10 @@ describe('the next refill', () => {
     expect((await on.spend(little)).spent).toBe(5)
     expect((await on.spend(much)).spent).toBe(9)
     on.at('2027-05-12T00:00:00Z')
+    // The owner sees what is there, though nobody has charged it yet.
+    expect(await on.remaining()).toEqual([5, 5])
     for (const key of [little, much]) expect((await on.spend(key)).spent).toBe(5)
+    expect(await on.remaining()).toEqual([0, 0])
   })
 
   test('a cost beyond what a refill gives says no time to wait', async () => {

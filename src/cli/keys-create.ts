@@ -25,7 +25,7 @@ that an admin gave that scope. Without --credits a --refill begins with a full m
     const input = readNewKey(args, account)
     const caller = user === undefined ? operator() : await operatorFor(context, user)
     const { row, key } = await createKey(context, SYSTEM, caller, input)
-    return { ...presentKey(row), key }
+    return { ...presentKey(row, context.clock()), key }
   },
   show: ({ id, name, scopes, expires_at, key }) =>
     [

@@ -41,7 +41,7 @@ export const command = defineCommand({
       if (expires_at !== null && Date.parse(expires_at) <= now) return 'expired'
       return is_active ? 'active' : 'disabled'
     }
-    const items = keys.map(presentKey).map((key) => ({ ...key, status: statusOf(key) }))
+    const items = keys.map((key) => presentKey(key, now)).map((key) => ({ ...key, status: statusOf(key) }))
     return { items, next_cursor: nextCursor }
   },
   show({ items, next_cursor }) {

@@ -22,7 +22,7 @@ export const command = defineCommand({
   async run(context, { id, overlap }) {
     const seconds = Number(overlap ?? DEFAULT_OVERLAP_SECONDS)
     const { row, key } = await rotateKey(context, SYSTEM, operator(), id, seconds)
-    return { ...presentKey(row), key }
+    return { ...presentKey(row, context.clock()), key }
   },
   show({ id, key, secrets }) {
     const [old] = secrets

@@ -54,7 +54,7 @@ export async function changeKey(
     if (isOver(before) && !isOver(after)) await requireQuota(context, tx, before)
     if (Object.keys(change).length > 0) await updateKey(tx, id, change)
     if (credits !== undefined) await replaceCredits(tx, id, credits)
-    const details = differences(before, after)
+    const details = differences(before, after, now.getTime())
     if (Object.keys(details).length > 0) {
       await record({ action: 'key.updated', target: { type: 'key', id }, details })
     }
@@ -114,8 +114,8 @@ function hasMoreCredits(before: WholeKey['credits'], after: WholeKey['credits'])
 }
 
 /** What is not as it was, before and after, in the words of the key object. */
-function differences(before: WholeKey, after: WholeKey): Record<string, unknown> {
-  const [was, is] = [presentKey(before), presentKey(after)]
+function differences(before: WholeKey, after: WholeKey, nowMs: number): Record<string, unknown> {
+  const [was, is] = [presentKey(before, nowMs), presentKey(after, nowMs)]
   const names = [
     'name',
     'description',
@@ -130,7 +130,7 @@ function differences(before: WholeKey, after: WholeKey): Record<string, unknown>
     (name) => JSON.stringify(was[name]) !== JSON.stringify(is[name]),
   )
   const entries = changed.map((name) => [name, { before: was[name], after: is[name] }] as const)
-  const credits = [before.credits, after.credits].map((row) => row && presentCredits(row))
+  const credits = [before.credits, after.credits].map((row) => row && presentCredits(row, nowMs))
   if (JSON.stringify(credits[0]) === JSON.stringify(credits[1])) return Object.fromEntries(entries)
   return { ...Object.fromEntries(entries), credits: { before: credits[0], after: credits[1] } }
 }

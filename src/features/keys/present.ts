@@ -1,8 +1,9 @@
+import { remainingAt } from '../verify/credits.ts'
 import { rateOf } from '../verify/rates.ts'
 import type { CreditsRow, WholeKey } from './queries.ts'
 
-/** What may be shown of a key; the key itself is shown once, when it is made or rotated. */
-export function presentKey(key: WholeKey) {
+/** What may be shown of a key at a time; the key itself is shown once, when it is made or rotated. */
+export function presentKey(key: WholeKey, nowMs: number) {
   const rate = rateOf(key)
   return {
     id: key.id,
@@ -21,7 +22,7 @@ export function presentKey(key: WholeKey) {
     revoked_reason: key.revokedReason,
     last_used_at: iso(latest(key.secrets.map((secret) => secret.lastUsedAt))),
     rate_limit: rate && { limit: rate.limit, window_seconds: rate.windowSeconds },
-    credits: key.credits && presentCredits(key.credits),
+    credits: key.credits && presentCredits(key.credits, nowMs),
     allowed_ips: key.allowedIps,
     metadata: key.metadata,
     secrets: key.secrets.map((secret) => ({
@@ -34,7 +35,9 @@ export function presentKey(key: WholeKey) {
 }
 
 /** Credits in the words in which they are asked for. */
-export function presentCredits({ remaining, refillAmount, refillInterval }: CreditsRow) {
+export function presentCredits(credits: CreditsRow, nowMs: number) {
+  const { refillAmount, refillInterval } = credits
+  const remaining = remainingAt(credits, nowMs)
   if (refillAmount === null || refillInterval === null) return { remaining, refill: null }
   return { remaining, refill: { amount: refillAmount, interval: refillInterval } }
 }

@@ -33,6 +33,7 @@ import {
   requireKey,
   revokeKey,
   rotateKey,
+  type WholeKey,
 } from './service.ts'
 
 const DEFAULT_OVERLAP_SECONDS = 86_400
@@ -49,9 +50,10 @@ const manageErrors = ['not_found', 'forbidden'] as const
 
 /** The seed's paths, and beside them those that a newcomer would guess; both answer alike. */
 export const keyRoutes = (context: Context, guard: Guard) => {
+  const shown = (key: WholeKey) => presentKey(key, context.clock())
   const create = async (caller: Principal, state: RequestState, input: NewKeyInput) => {
     const { row, key } = await createKey(context, originOf(state), caller, input, idempotencyKeyOf(state))
-    return { ...presentKey(row), key }
+    return { ...shown(row), key }
   }
   const list = async (
     caller: Principal,
@@ -61,7 +63,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
   ) => {
     const { keys, nextCursor } = await listVisibleKeys(context, caller, query)
     if (nextCursor !== null) set.headers.link = nextLink(path, query, nextCursor)
-    return keys.map(presentKey)
+    return keys.map(shown)
   }
   const revoke = async (
     caller: Principal,
@@ -120,7 +122,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         },
       },
     )
-    .get('/:id', async ({ auth, params }) => presentKey(await requireKey(context, auth, params.id)), {
+    .get('/:id', async ({ auth, params }) => shown(await requireKey(context, auth, params.id)), {
       ...reads,
       response: { 200: Key },
       detail: { operationId: 'getKey', summary: 'One API key', 'x-errors': ['not_found'] },
@@ -128,7 +130,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     .patch(
       '/:id',
       async ({ auth, body, params, state }) =>
-        presentKey(await changeKey(context, originOf(state), auth, params.id, body)),
+        shown(await changeKey(context, originOf(state), auth, params.id, body)),
       {
         ...writes,
         body: KeyPatch,
@@ -145,7 +147,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       async ({ auth, body, params, state, status }) => {
         const overlap = body?.overlap_seconds ?? DEFAULT_OVERLAP_SECONDS
         const { row, key } = await rotateKey(context, originOf(state), auth, params.id, overlap)
-        return status(201, { ...presentKey(row), key })
+        return status(201, { ...shown(row), key })
       },
       {
         ...writes,

@@ -9,6 +9,7 @@ export { changeKey } from './change.ts'
 export { createKey, IDEMPOTENCY_LASTS_MS, type NewKey } from './create.ts'
 export { endShownSecret, removeKey, revokeKey, revokeKeysOfUser, revokePresentedKey } from './end.ts'
 export { presentKey } from './present.ts'
+export type { WholeKey } from './queries.ts'
 export { operator, requireKey } from './reach.ts'
 export { endSecret, rotateKey } from './rotate.ts'
 

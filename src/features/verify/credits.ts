@@ -1,6 +1,6 @@
 import type { Context } from '../../context.ts'
 import { DAY_MS, SECOND_MS } from '../../lib/time.ts'
-import { findCredits, takeCredits } from './queries.ts'
+import { type CreditsRow, findCredits, takeCredits } from './queries.ts'
 
 export type RefillInterval = 'daily' | 'monthly'
 
@@ -16,6 +16,12 @@ export function nextRefill(interval: RefillInterval, nowMs: number): Date {
   return interval === 'daily'
     ? new Date(Date.UTC(year, month, day) + DAY_MS)
     : new Date(Date.UTC(year, month + 1, 1))
+}
+
+/** What is left at a time: a refill that is due is made with the next charge, and counts already. */
+export function remainingAt({ remaining, refillAmount, refillsAt }: CreditsRow, nowMs: number): number {
+  const isDue = refillsAt !== null && refillsAt.getTime() <= nowMs
+  return isDue ? Math.max(remaining, refillAmount ?? 0) : remaining
 }
 
 /**
@@ -34,8 +40,7 @@ export async function chargeKey(
   const credits = await findCredits(context.db, keyId)
   if (!credits) return { code: 'VALID', remaining: null }
   const { refillAmount, refillsAt } = credits
-  const isDue = refillsAt !== null && refillsAt.getTime() <= nowMs
-  const remaining = isDue ? Math.max(credits.remaining, refillAmount ?? 0) : credits.remaining
+  const remaining = remainingAt(credits, nowMs)
   if (cost === 0) return { code: 'VALID', remaining }
   const willSuffice = refillAmount !== null && refillAmount >= cost && refillsAt !== null
   const waitMs = willSuffice ? refillsAt.getTime() - nowMs : null
