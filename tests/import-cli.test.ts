@@ -184,9 +184,9 @@ describe('import users', () => {
     for (const [, { password_hash: hash, password }] of cases) {
       for (const hidden of [hash, password]) if (hidden) expect(out + err).not.toContain(String(hidden))
     }
-    const [bad] =
-      await sql`SELECT count(*)::int AS n FROM latchkey.users WHERE email IN ${sql(items.filter((_, at) => at % 2 === 1).map(({ email }) => email ?? ''))}`
-    expect(bad?.n).toBe(0)
+    const there = await sql`SELECT email FROM latchkey.users`
+    const bad = items.filter((_, at) => at % 2 === 1).map(({ email }) => email)
+    expect(there.filter(({ email }) => bad.includes(email))).toHaveLength(0)
   })
 
   test('reports addresses that differ only in case, imports the first, merges nobody', async () => {
