@@ -8,6 +8,8 @@ export type SeedDatabase = {
   sql: postgres.Sql
   addUser(user: Partial<SeedUserRow> & { email: string }): Promise<string>
   addKey(userId: string, key?: Partial<SeedKeyRow>): Promise<{ id: string; key: string }>
+  /** Many at once, each named `many of <user>`. */
+  addKeys(userId: string, count: number): Promise<string[]>
   end(): Promise<void>
 }
 export type SeedUserRow = {
@@ -76,6 +78,20 @@ export async function createSeed(version: 1 | 2, url?: string): Promise<SeedData
       }
       const [added] = await sql`INSERT INTO api_keys ${sql(row)} RETURNING id::text`
       return { id: added?.id, key }
+    },
+    async addKeys(userId, count) {
+      const keys = Array.from({ length: count }, seedKey)
+      const rows = keys.map((key) => ({
+        ...ids(),
+        name: `many of ${userId}`,
+        user_id: version === 1 ? Number(userId) : userId,
+        key: version === 1 ? key : sha256(key),
+        ...(version === 1 ? { scopes: 'read' } : {}),
+      }))
+      for (let at = 0; at < count; at += 1000) {
+        await sql`INSERT INTO api_keys ${sql(rows.slice(at, at + 1000))}`
+      }
+      return keys
     },
     async end() {
       await sql.end()

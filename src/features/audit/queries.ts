@@ -1,14 +1,26 @@
-import { and, desc, eq, gte, lt } from 'drizzle-orm'
+import { and, desc, eq, gte, inArray, lt } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { auditEvents } from '../../db/schema.ts'
 
 export type AuditRow = typeof auditEvents.$inferSelect
 
-export async function insertAuditEvent(
+export async function insertAuditEvents(
   db: Database | Transaction,
-  event: typeof auditEvents.$inferInsert,
+  events: (typeof auditEvents.$inferInsert)[],
 ): Promise<void> {
-  await db.insert(auditEvents).values(event)
+  await db.insert(auditEvents).values(events)
+}
+
+/** Which of these events the trail has of which of these targets. */
+export function findEventsOf(
+  db: Database,
+  actions: readonly string[],
+  targets: readonly string[],
+): Promise<{ action: string; target: string | null }[]> {
+  return db
+    .selectDistinct({ action: auditEvents.action, target: auditEvents.targetId })
+    .from(auditEvents)
+    .where(and(inArray(auditEvents.targetId, [...targets]), inArray(auditEvents.action, [...actions])))
 }
 
 /** What a list of events may be narrowed by. */
@@ -22,7 +34,7 @@ export type AuditFilter = {
 
 /** Events newest first, after the event `after`. */
 export function listAuditEvents(
-  db: Database | Transaction,
+  db: Database,
   filter: AuditFilter,
   { limit, after }: { limit: number; after: string | null },
 ): Promise<AuditRow[]> {

@@ -6,7 +6,7 @@ import { isId, newId } from '../../lib/ids.ts'
 import { parseInstant } from '../../lib/time.ts'
 import type { EvictionKind } from '../verify/cache.ts'
 import type { Principal } from '../verify/principal.ts'
-import { insertAuditEvent, listAuditEvents } from './queries.ts'
+import { findEventsOf, insertAuditEvents, listAuditEvents } from './queries.ts'
 
 /** Who does something, and over which request. */
 export type Origin = {
@@ -57,17 +57,27 @@ export type AuditEvent = {
 type AuditContext = Pick<Context, 'clock'>
 
 /** Writes one audit row, in the transaction of the change that it tells of. */
-export async function recordEvent(
+export function recordEvent(
   db: Database | Transaction,
   context: AuditContext,
   origin: Origin,
   event: AuditEvent,
 ): Promise<void> {
-  await insertAuditEvent(db, {
+  return recordEvents(db, context, origin, [event])
+}
+
+/** Writes audit rows at once, at least one, in the transaction of the changes that they tell of. */
+export async function recordEvents(
+  db: Database | Transaction,
+  context: AuditContext,
+  origin: Origin,
+  events: readonly AuditEvent[],
+): Promise<void> {
+  const rows = events.map((event) => ({
     id: newId(),
     at: new Date(context.clock()),
     action: event.action,
-    outcome: event.outcome ?? 'success',
+    outcome: event.outcome ?? ('success' as const),
     actorType: origin.actor.type,
     actorId: origin.actor.id,
     targetType: event.target?.type ?? null,
@@ -75,7 +85,8 @@ export async function recordEvent(
     ip: origin.ip,
     requestId: origin.requestId,
     details: event.details ?? {},
-  })
+  }))
+  await insertAuditEvents(db, rows)
 }
 
 /** Tells of a change within its transaction; what it names as a target is evicted after COMMIT. */
@@ -104,14 +115,17 @@ export async function recordChange<R>(
   }
 }
 
-/** Whether the trail tells that this once happened to something. It forgets after AUDIT_RETENTION_DAYS. */
-export async function wasRecorded(
-  db: Database | Transaction,
-  action: AuditAction,
-  target: string,
-): Promise<boolean> {
-  const filter = { action, target, actor: null, from: null, to: null }
-  return (await listAuditEvents(db, filter, { limit: 1, after: null })).length > 0
+/**
+ * What the trail tells of some things, each as `action target`. It forgets after AUDIT_RETENTION_DAYS.
+ * @example (await wereRecorded(db, ['key.deleted'], ids)).has(`key.deleted ${id}`)
+ */
+export async function wereRecorded(
+  db: Database,
+  actions: readonly AuditAction[],
+  targets: readonly string[],
+): Promise<Set<string>> {
+  const events = await findEventsOf(db, actions, targets)
+  return new Set(events.map(({ action, target }) => `${action} ${target}`))
 }
 
 export type AuditQuery = {

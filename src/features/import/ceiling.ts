@@ -1,11 +1,28 @@
 import type { Context } from '../../context.ts'
-import type { Transaction } from '../../db/open.ts'
 import { ceilingOfUser, covers } from '../../lib/scopes.ts'
-import type { RecordEvent } from '../audit/service.ts'
-import { updateCeiling } from './queries.ts'
-import type { KnownUser } from './trial.ts'
+import type { ImportedKey } from './place-keys.ts'
+import type { KnownUser } from './seen.ts'
 
 const MAX_SCOPES = 50
+
+/** Whether its owner must be able to hold its scopes. Only what a key can do now counts: a dead one raises nothing. */
+export function needsCeiling(
+  { clock }: Pick<Context, 'clock'>,
+  { row, owner, raisesCeiling }: ImportedKey,
+): boolean {
+  const isLive = !row.revokedAt && (!row.expiresAt || row.expiresAt.getTime() > clock())
+  return raisesCeiling && owner.type === 'user' && isLive
+}
+
+/** Whether its owner, who is among the users, can hold its scopes already. */
+export function holdsAll(
+  context: Pick<Context, 'config'>,
+  users: ReadonlyMap<string, KnownUser>,
+  { row, owner }: ImportedKey,
+): boolean {
+  const user = users.get(owner.id)
+  return user !== undefined && widenedCeiling(context, user, row.scopes) === null
+}
 
 /**
  * The ceiling that a user must have to hold these scopes too.
@@ -23,16 +40,4 @@ export function widenedCeiling(
   const widened = [...held, ...missing]
   if (widened.length > MAX_SCOPES) return { refusal: `Its owner would hold more than ${MAX_SCOPES} scopes` }
   return widened
-}
-
-/** Gives a user a wider ceiling, as part of the import of a key. */
-export async function raiseCeiling(
-  tx: Transaction,
-  record: RecordEvent,
-  user: KnownUser,
-  scopes: string[],
-): Promise<void> {
-  await updateCeiling(tx, user.id, scopes)
-  const details = { before: user.scopes, after: scopes, imported: true }
-  await record({ action: 'user.scopes_changed', target: { type: 'user', id: user.id }, details })
 }

@@ -1,11 +1,11 @@
 import type { Context } from '../../context.ts'
 import type { Origin } from '../audit/service.ts'
 import { createAddressBook } from './address-book.ts'
-import { importKeyItem } from './keys.ts'
-import { type Outcome, refused } from './outcome.ts'
-import { placeUser } from './place-user.ts'
+import { importKeyItems } from './keys.ts'
+import { chunksOf, type Outcome, placeReadable, refused } from './outcome.ts'
+import { placeUsers } from './place-users.ts'
 import { count, newReport, type Report, type Tell } from './report.ts'
-import { newTrial, type Trial } from './trial.ts'
+import { newTrial, type Trial } from './seen.ts'
 import { readUserItem } from './user-item.ts'
 
 /** What every import from a command line is told. */
@@ -25,7 +25,9 @@ export function importKeyFile(
   text: string,
   options: ImportOptions,
 ): Promise<Report> {
-  return importEach('keys', text, options, (item, trial) => importKeyItem(context, origin, null, item, trial))
+  return importEach('keys', text, options, (items, trial) =>
+    importKeyItems(context, origin, null, items, trial),
+  )
 }
 
 /**
@@ -40,12 +42,12 @@ export function importUserFile(
   options: ImportOptions,
 ): Promise<Report> {
   const addresses = createAddressBook()
-  return importEach('users', text, options, async (item, trial) => {
-    const user = readUserItem(context, item)
-    if ('fault' in user) return refused(user.fault)
-    const clash = addresses.clash(user.id, emailOf(item) ?? user.email)
-    if (clash !== null) return refused(clash)
-    return placeUser(context, origin, user, trial)
+  return importEach('users', text, options, (items, trial) => {
+    const read = items.map((item) => {
+      const user = readUserItem(context, item)
+      return 'fault' in user ? user : addresses.enter(user, emailOf(item) ?? user.email)
+    })
+    return placeReadable(read, (users) => placeUsers(context, origin, users, trial))
   })
 }
 
@@ -53,15 +55,21 @@ async function importEach(
   kind: keyof Report,
   text: string,
   { isTrial, tell }: ImportOptions,
-  place: (item: unknown, trial: Trial | null) => Promise<Outcome>,
+  place: (items: readonly unknown[], trial: Trial | null) => Promise<Outcome[]>,
 ): Promise<Report> {
   const report = newReport()
-  const trial = isTrial ? newTrial(tell) : null
-  for (const [at, item] of readItems(text).entries()) {
-    const outcome = await place(item, trial)
-    // Not everything has an id in a file; its place tells it from the others.
-    const placed = outcome.status === 'refused' ? refused(`item ${at + 1}: ${outcome.reason}`) : outcome
-    count(report, kind, placed, { id: idOf(item), email: emailOf(item) }, tell)
+  const items = readItems(text)
+  const trial = newTrial(isTrial, tell)
+  let at = 0
+  for (const chunk of chunksOf(items)) {
+    const outcomes = await place(chunk, trial)
+    for (const [index, outcome] of outcomes.entries()) {
+      at += 1
+      // Not everything has an id in a file; its place tells it from the others.
+      const placed = outcome.status === 'refused' ? refused(`item ${at}: ${outcome.reason}`) : outcome
+      const item = chunk[index]
+      count(report, kind, placed, { id: idOf(item), email: emailOf(item) }, tell)
+    }
   }
   return report
 }

@@ -6,7 +6,7 @@ import { parseInstant } from '../../lib/time.ts'
 import { Credits, ExternalId, Metadata, Networks, RateLimit } from '../keys/setting-shapes.ts'
 import { readSettings } from '../keys/settings.ts'
 import { importedId } from './ids.ts'
-import type { ImportedKey } from './place-key.ts'
+import type { ImportedKey } from './place-keys.ts'
 import { type ImportedSecret, secretOfHash, secretOfKey } from './secret.ts'
 import { type Fault, faultOfShape, withoutNulls } from './shape.ts'
 

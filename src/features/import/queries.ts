@@ -1,82 +1,101 @@
-import { and, eq, isNull, or, sql } from 'drizzle-orm'
-import { alias } from 'drizzle-orm/pg-core'
+import { and, asc, eq, inArray, isNull, or } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
+import type { KnownKey, KnownUser } from './seen.ts'
 
 /** A user as another service knows them. */
 export type ImportedUserRow = Omit<typeof users.$inferSelect, 'passwordChangedAt'>
 
-/**
- * Who has an address, and who an id: seen in one moment, so that somebody who comes in meanwhile is not seen by half.
- */
-export async function findUsersLike(
+const known = { id: users.id, email: users.email, role: users.role, scopes: users.scopes }
+
+/** Who has one of the ids or of the addresses, in one moment: nobody who comes in meanwhile is seen by half. */
+export function findUsersLike(
   db: Database,
-  { id, email }: { id: string; email: string },
-): Promise<{ holder: { id: string } | null; namesake: { id: string } | null }> {
-  const rows = await db
-    .select({ id: users.id, email: users.email })
+  ids: readonly string[],
+  emails: readonly string[],
+): Promise<KnownUser[]> {
+  return db
+    .select(known)
     .from(users)
-    .where(or(eq(users.id, id), eq(users.email, email)))
-  return {
-    holder: rows.find((row) => row.email === email) ?? null,
-    namesake: rows.find((row) => row.id === id) ?? null,
-  }
+    .where(or(inArray(users.id, [...ids]), inArray(users.email, [...emails])))
 }
 
-/** A key that is here, and whose. */
-export type KnownKey = { keyId: string; ownerId: string | null }
+export async function findUsersById(db: Database, ids: readonly string[]): Promise<KnownUser[]> {
+  if (ids.length === 0) return []
+  return db
+    .select(known)
+    .from(users)
+    .where(inArray(users.id, [...ids]))
+}
 
-const holding = alias(apiKeys, 'holding')
-const namesakes = alias(apiKeys, 'namesakes')
+/** Users locked until the transaction ends; in one order, so that two imports wait for each other in turn. */
+export async function lockUsers(tx: Transaction, ids: readonly string[]): Promise<KnownUser[]> {
+  if (ids.length === 0) return []
+  return tx
+    .select(known)
+    .from(users)
+    .where(inArray(users.id, [...ids]))
+    .orderBy(asc(users.id))
+    .for('update')
+}
 
-/** Whose a secret is here, living or dead, and whose the key of an id: seen in one moment, each by its index. */
-export async function findKeysLike(
+const ownership = { keyId: apiKeys.id, userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId }
+
+export async function findKeysById(db: Database, ids: readonly string[]): Promise<KnownKey[]> {
+  const rows = await db
+    .select(ownership)
+    .from(apiKeys)
+    .where(inArray(apiKeys.id, [...ids]))
+  return rows.map(ownedKey)
+}
+
+/** Whose the secrets are that are here, living or dead. */
+export async function findKeysByHash(
   db: Database,
-  { id, hash }: { id: string; hash: Uint8Array },
-): Promise<{ holder: KnownKey | null; namesake: KnownKey | null }> {
-  const [row] = await db
-    .select({
-      holder: { keyId: holding.id, ...ownersOf(holding) },
-      namesake: { keyId: namesakes.id, ...ownersOf(namesakes) },
-    })
-    .from(sql`(SELECT 1) AS one`)
-    .leftJoin(apiKeySecrets, eq(apiKeySecrets.hash, hash))
-    .leftJoin(holding, eq(holding.id, apiKeySecrets.keyId))
-    .leftJoin(namesakes, eq(namesakes.id, id))
-  return { holder: knownKey(row?.holder), namesake: knownKey(row?.namesake) }
+  hashes: readonly Uint8Array[],
+): Promise<(KnownKey & { hash: Uint8Array })[]> {
+  const rows = await db
+    .select({ ...ownership, hash: apiKeySecrets.hash })
+    .from(apiKeySecrets)
+    .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
+    .where(inArray(apiKeySecrets.hash, [...hashes]))
+  return rows.map((row) => ({ ...ownedKey(row), hash: new Uint8Array(row.hash) }))
 }
 
-const ownersOf = (keys: typeof holding | typeof namesakes) => ({
-  userId: keys.userId,
-  serviceAccountId: keys.serviceAccountId,
+type Ownership = { keyId: string; userId: string | null; serviceAccountId: string | null }
+
+const ownedKey = ({ keyId, userId, serviceAccountId }: Ownership): KnownKey => ({
+  keyId,
+  ownerId: userId ?? serviceAccountId,
 })
 
-type Found = { keyId: string | null; userId: string | null; serviceAccountId: string | null }
-
-function knownKey(found: Found | null | undefined): KnownKey | null {
-  if (!found?.keyId) return null
-  return { keyId: found.keyId, ownerId: found.userId ?? found.serviceAccountId }
-}
-
-/** @throws where the id or the address is taken */
-export async function insertImportedUser(tx: Transaction, user: ImportedUserRow): Promise<void> {
-  await tx.insert(users).values(user)
+/** @throws where an id or an address is taken; then none is inserted */
+export async function insertImportedUsers(
+  tx: Transaction,
+  imported: readonly ImportedUserRow[],
+): Promise<void> {
+  await tx.insert(users).values([...imported])
 }
 
 export async function updateCeiling(tx: Transaction, userId: string, scopes: string[]): Promise<void> {
   await tx.update(users).set({ scopes }).where(eq(users.id, userId))
 }
 
-/** A key with its one secret. @throws where the id or the secret is taken, or the owner gone */
-export async function insertImportedKey(
+/** The rows of some keys, in the order in which they refer to each other. */
+export type ImportedKeyRows = {
+  keys: (typeof apiKeys.$inferInsert)[]
+  secrets: (typeof apiKeySecrets.$inferInsert)[]
+  credits: (typeof apiKeyCredits.$inferInsert)[]
+}
+
+/** @throws where an id or a secret is taken, or an owner gone; then none is inserted */
+export async function insertImportedKeys(
   tx: Transaction,
-  key: typeof apiKeys.$inferInsert,
-  secret: typeof apiKeySecrets.$inferInsert,
-  credits: typeof apiKeyCredits.$inferInsert | null,
+  { keys, secrets, credits }: ImportedKeyRows,
 ): Promise<void> {
-  await tx.insert(apiKeys).values(key)
-  await tx.insert(apiKeySecrets).values(secret)
-  if (credits) await tx.insert(apiKeyCredits).values(credits)
+  await tx.insert(apiKeys).values(keys)
+  await tx.insert(apiKeySecrets).values(secrets)
+  if (credits.length > 0) await tx.insert(apiKeyCredits).values(credits)
 }
 
 /** Revokes a key, unless it is revoked already. */

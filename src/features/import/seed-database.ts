@@ -1,6 +1,7 @@
 import { type Connection, connect } from '../../db/connect.ts'
 import { errorCode, isUnavailable } from '../../db/errors.ts'
 import type { Secret } from '../../lib/secret.ts'
+import { CHUNK } from './outcome.ts'
 import { readShape, type SeedShape } from './seed-shape.ts'
 import type { Column } from './seed-sql.ts'
 
@@ -33,12 +34,12 @@ export type SeedKey = {
 /** The seed's database as it was at one moment. Nothing is written to it. */
 export type Seed = {
   shape: SeedShape
-  users(): AsyncIterable<SeedUser>
-  keys(): AsyncIterable<SeedKey>
+  /** The rows, a chunk at a time, however many there are. */
+  users(): AsyncIterable<readonly SeedUser[]>
+  keys(): AsyncIterable<readonly SeedKey[]>
   close(): Promise<void>
 }
 
-const ROWS_AT_ONCE = 500
 /** It may be far away; a person waits. */
 const CONNECT_TIMEOUT_SECONDS = 10
 /** SQLSTATE classes whose text tells what to mend and repeats nothing that is stored: log-in, catalogue, rights. */
@@ -82,13 +83,12 @@ async function readColumns(line: Connection, schema: string): Promise<Column[]> 
   return rows as unknown as Column[]
 }
 
-/** A few rows at a time, however many there are. */
-async function* rowsOf<Row>(line: Connection, query: string): AsyncGenerator<Row> {
+async function* rowsOf<Row>(line: Connection, query: string): AsyncGenerator<readonly Row[]> {
   await ask(line, `DECLARE seed NO SCROLL CURSOR FOR ${query}`)
   for (;;) {
-    const rows = await ask(line, `FETCH ${ROWS_AT_ONCE} FROM seed`)
-    yield* rows as unknown as Row[]
-    if (rows.length < ROWS_AT_ONCE) break
+    const rows = await ask(line, `FETCH ${CHUNK} FROM seed`)
+    yield rows as unknown as Row[]
+    if (rows.length < CHUNK) break
   }
   await ask(line, 'CLOSE seed')
 }

@@ -3,14 +3,14 @@ import type { Secret } from '../../lib/secret.ts'
 import type { Origin } from '../audit/service.ts'
 import { type AddressBook, createAddressBook } from './address-book.ts'
 import type { ImportOptions } from './files.ts'
-import { type Outcome, refused } from './outcome.ts'
-import { followRevoked, placeKey } from './place-key.ts'
-import { followDisabled, placeUser } from './place-user.ts'
-import type { ImportedUserRow } from './queries.ts'
+import { followDisabled, followRevoked } from './follow.ts'
+import { placeReadable, refused } from './outcome.ts'
+import { placeKeys } from './place-keys.ts'
+import { placeUsers } from './place-users.ts'
 import { count, newReport, type Report } from './report.ts'
 import { openSeed, type Seed, type SeedKey, type SeedUser } from './seed-database.ts'
 import { readSeedKey, readSeedUser } from './seed-rows.ts'
-import { newTrial, type Trial } from './trial.ts'
+import { newTrial, type Trial } from './seen.ts'
 
 export type SeedOptions = ImportOptions & {
   /** As `parseDatabaseUrl` gives it. */
@@ -34,70 +34,73 @@ type Run = { context: Context; origin: Origin; options: SeedOptions; trial: Tria
 export async function importSeed(context: Context, origin: Origin, options: SeedOptions): Promise<Report> {
   const seed = await openSeed(options.url, options.schema)
   try {
-    const trial = options.isTrial ? newTrial(options.tell) : null
+    const trial = newTrial(options.isTrial, options.tell)
     const run: Run = { context, origin, options, trial, report: newReport() }
     options.tell(`found: ${seed.shape.summary}`)
-    const owners = await importUsers(run, seed)
-    for await (const key of seed.keys()) {
-      const owner = owners.get(key.user_id ?? '')
-      const outcome = await importKey(run, seed, key, owner)
-      const from = { id: numbered(key.id), email: owner?.email ?? null }
-      count(run.report, 'keys', outcome, from, options.tell)
+    const owners: Owners = new Map()
+    const addresses = createAddressBook()
+    const admins: string[] = []
+    for await (const rows of seed.users()) admins.push(...(await importUsers(run, rows, addresses, owners)))
+    if (admins.length > 0) {
+      options.tell(
+        `admins there and so here; anybody could choose to be one at sign-up: ${admins.join(', ')}`,
+      )
     }
+    for await (const rows of seed.keys()) await importKeys(run, seed, rows, owners)
     return run.report
   } finally {
     await seed.close()
   }
 }
 
-async function importUsers(run: Run, seed: Seed): Promise<Owners> {
-  const { options, report } = run
-  const owners: Owners = new Map()
-  const addresses = createAddressBook()
+/** @returns the addresses of the admins among them */
+async function importUsers(
+  { context, origin, options, trial, report }: Run,
+  rows: readonly SeedUser[],
+  addresses: AddressBook,
+  owners: Owners,
+): Promise<string[]> {
+  const read = rows.map((row) => {
+    const user = readSeedUser(context, row, options.keepsAdmins)
+    return 'fault' in user ? user : addresses.enter(user, row.email ?? '')
+  })
+  const outcomes = await placeReadable(read, (users) => placeUsers(context, origin, users, trial))
   const admins: string[] = []
-  for await (const row of seed.users()) {
-    const user = readSeedUser(run.context, row, options.keepsAdmins)
-    const outcome = 'fault' in user ? refused(user.fault) : await importUser(run, row, user, addresses)
-    const isIn = outcome.status !== 'refused'
-    if (isIn && 'role' in user && user.role === 'admin') admins.push(user.email)
-    owners.set(row.id, { id: isIn ? outcome.id : null, email: row.email })
+  for (const [at, row] of rows.entries()) {
+    const user = read[at]
+    const placed = outcomes[at]
+    if (!user || !placed) continue
+    const isOut = placed.status === 'already_imported' && !row.is_active && trial === null
+    const refusal = isOut ? await followDisabled(context, origin, placed.id) : null
+    const outcome = refusal === null ? placed : refused(refusal)
+    if (outcome.status !== 'refused' && 'role' in user && user.role === 'admin') admins.push(user.email)
+    owners.set(row.id, { id: placed.status === 'refused' ? null : placed.id, email: row.email })
     count(report, 'users', outcome, { id: numbered(row.id), email: row.email }, options.tell)
   }
-  if (admins.length > 0) {
-    options.tell(`admins there and so here; anybody could choose to be one at sign-up: ${admins.join(', ')}`)
-  }
-  return owners
+  return admins
 }
 
-async function importUser(
-  { context, origin, trial }: Run,
-  row: SeedUser,
-  user: ImportedUserRow,
-  addresses: AddressBook,
-): Promise<Outcome> {
-  const clash = addresses.clash(user.id, row.email ?? '')
-  if (clash !== null) return refused(clash)
-  const outcome = await placeUser(context, origin, user, trial)
-  if (outcome.status !== 'already_imported' || user.isActive || trial) return outcome
-  const refusal = await followDisabled(context, origin, user.id)
-  return refusal === null ? outcome : refused(refusal)
-}
-
-async function importKey(
-  { context, origin, trial }: Run,
+async function importKeys(
+  { context, origin, options, trial, report }: Run,
   seed: Seed,
-  row: SeedKey,
-  owner: Owner | undefined,
-): Promise<Outcome> {
-  if (!owner) return refused('Its owner is not among the users there')
-  if (owner.id === null) return refused('Its owner was refused')
-  const key = readSeedKey(context, seed.shape, row, owner.id)
-  if ('fault' in key) return refused(key.fault)
-  const outcome = await placeKey(context, origin, key, trial)
-  if (outcome.status === 'already_imported' && key.row.revokedAt && !trial) {
-    await followRevoked(context, origin, outcome.id)
+  rows: readonly SeedKey[],
+  owners: Owners,
+): Promise<void> {
+  const read = rows.map((row) => {
+    const owner = owners.get(row.user_id ?? '')
+    if (!owner) return { fault: 'Its owner is not among the users there' }
+    if (owner.id === null) return { fault: 'Its owner was refused' }
+    return readSeedKey(context, seed.shape, row, owner.id)
+  })
+  const outcomes = await placeReadable(read, (keys) => placeKeys(context, origin, keys, trial))
+  for (const [at, row] of rows.entries()) {
+    const outcome = outcomes[at]
+    if (!outcome) continue
+    const isOver = outcome.status === 'already_imported' && !row.is_active && trial === null
+    if (isOver) await followRevoked(context, origin, outcome.id)
+    const email = owners.get(row.user_id ?? '')?.email ?? null
+    count(report, 'keys', outcome, { id: numbered(row.id), email }, options.tell)
   }
-  return outcome
 }
 
 /** A whole number as JSON has it; a UUID as it is. */
