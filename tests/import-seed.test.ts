@@ -1,7 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
+import { describeFailure } from '../src/cli/failure.ts'
 import { SYSTEM } from '../src/features/audit/service.ts'
+import { importSeed as readSeed } from '../src/features/import/service.ts'
 import { removeUser } from '../src/features/users/service.ts'
+import { secret } from '../src/lib/secret.ts'
 import { emptyDirectory } from './support/binary.ts'
 import { call, logIn } from './support/client.ts'
 import { connectTo } from './support/people.ts'
@@ -579,11 +582,12 @@ describe('tables of other shapes', () => {
     try {
       await other.unsafe(tables)
       const before = await everything()
-      const { code, out, err } = await latchkey(here.path, ['import', 'seed', '--from', url], settings())
-      expect({ code, out }).toEqual({ code: 1, out: '' })
-      expect(err).toStartWith('latchkey: ')
-      expect(err).toContain(sentence)
-      expect(err.trim().split('\n')).toHaveLength(1)
+      const options = { schema: 'public', keepsAdmins: true, isTrial: false, tell: () => {} }
+      const failed = await readSeed(service.context, SYSTEM, { ...options, url: secret(url) }).catch(
+        describeFailure,
+      )
+      expect(failed).toContain(sentence)
+      expect(failed).not.toContain('\n')
       expect(await everything()).toEqual(before)
     } finally {
       await other.end()
