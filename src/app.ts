@@ -70,19 +70,13 @@ export function createApp(context: Context, options: AppOptions = {}) {
   return app
 }
 
-type Prepared = {
-  inference: Record<string, boolean>
-  router: { history: { method: string; hooks: { parse?: unknown } }[] }
-}
-
 /**
  * From the text of every hook Elysia guesses what it uses, and prepares that for each request of each route. The rate
- * limiter names cookies; nobody here has any. And a hook that reads bodies makes a route wait, though GET has no body.
+ * limiter names cookies; nobody here has any.
  */
 function prepareOnlyWhatIsUsed(app: unknown): void {
-  const { inference, router } = app as Prepared
+  const { inference } = app as { inference: Record<string, boolean> }
   inference.cookie = false
-  for (const { method, hooks } of router.history) if (method === 'GET') delete hooks.parse
 }
 
 /** The HTTP service, typed by its routes: what Eden Treaty reads. */

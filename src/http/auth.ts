@@ -6,7 +6,7 @@ import { readJson } from './body.ts'
 import { authenticate } from './credential.ts'
 import { permit } from './permission.ts'
 import type { Limits } from './rate-limit.ts'
-import { leaveRoute, type RequestState, stated } from './request-state.ts'
+import { type RequestState, stated } from './request-state.ts'
 
 /** An admin, by their own access token. */
 export type AdminPrincipal = UserPrincipal & { role: 'admin' }
@@ -92,10 +92,9 @@ function hooksOf<P extends Principal>(
       await authorise(request, state)
       return readJson(request, maxBodyBytes)
     },
-    transform: ({ request, state }: Seen) => {
-      if (state.failure) throw state.failure.error
+    transform: async ({ request, state }: Seen) => {
       const waiting = state.principal === null ? authorise(request, state) : undefined
-      if (waiting) leaveRoute(state, waiting)
+      if (waiting) await waiting
     },
     resolve: ({ state }: Seen) => ({ auth: state.principal as P }),
   }

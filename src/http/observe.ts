@@ -32,8 +32,6 @@ export function observe(context: Context, addressOf: AddressOf) {
       route: null,
       principal: null,
       counted: false,
-      left: null,
-      failure: null,
     }
   }
   const finish = (response: Response, state: RequestState): Response => {
@@ -41,26 +39,17 @@ export function observe(context: Context, addressOf: AddressOf) {
     access?.(lineOf(state, response.status))
     return response
   }
-  const enter = (answer: Answer, state: RequestState) => {
-    entering = state
-    return answer(state.request)
-  }
-  const enterAnew = async (answer: Answer, state: RequestState): Promise<Response> => {
-    state.failure = await state.left
-    state.left = null
-    return finish(await enter(answer, state), state)
-  }
   const plugin = new Elysia({ name: 'observe' })
     .use(stated)
     .onStart((app) => {
       server = app.server
     })
-    .wrap((wrapped) => (request: Request) => {
-      const answer = wrapped as unknown as Answer
+    .wrap((answer) => (request: Request) => {
       const state = begin(request)
-      const answered = enter(answer, state)
+      entering = state
+      const answered = (answer as unknown as Answer)(request)
       return answered instanceof Promise
-        ? answered.then((response) => (state.left ? enterAnew(answer, state) : finish(response, state)))
+        ? answered.then((response) => finish(response, state))
         : finish(answered, state)
     })
     // A body is read before anything is transformed: what fails there comes to onError first.
@@ -69,8 +58,6 @@ export function observe(context: Context, addressOf: AddressOf) {
     })
     .onError({ as: 'global' }, ({ state, route }) => {
       state.route = route ?? null
-      // No other hook has to do with it, and nobody gets to see it.
-      if (state.left) return ''
     })
   /**
    * Elysia reads the decorators for each context that it makes, and makes it as soon as a request is handed in: this one

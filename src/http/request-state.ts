@@ -16,28 +16,6 @@ export type RequestState = {
   principal: Principal | null
   /** Whether a rate limit has counted this request. */
   counted: boolean
-  /** What it has left its route for; never fails. */
-  left: Promise<Failure | null> | null
-  /** What that came to, where it went wrong. */
-  failure: Failure | null
-}
-
-type Failure = { error: unknown }
-
-const LEFT = new Error('This request enters its route anew, once it need not wait')
-
-/**
- * Leaves the route, from a hook before its handler. `observe.ts` hands the request in anew when `waiting` is over.
- *
- * A hook that may be asynchronous makes Elysia wait for it each time, which costs every request as much as all that our
- * hook does; and nearly every request is one of somebody who is known, for whom there is nothing to wait.
- */
-export function leaveRoute(state: RequestState, waiting: Promise<unknown>): never {
-  state.left = waiting.then(
-    () => null,
-    (error: unknown) => ({ error }),
-  )
-  throw LEFT
 }
 
 /** Who does something over this request, for services and their audit rows. */
