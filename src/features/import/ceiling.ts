@@ -1,7 +1,7 @@
 import type { Context } from '../../context.ts'
 import { ceilingOfUser, covers } from '../../lib/scopes.ts'
 import type { ImportedKey } from './place-keys.ts'
-import type { KnownUser } from './seen.ts'
+import type { KnownUser } from './queries.ts'
 
 const MAX_SCOPES = 50
 

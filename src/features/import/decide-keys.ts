@@ -2,7 +2,8 @@ import type { Context } from '../../context.ts'
 import { needsCeiling, widenedCeiling } from './ceiling.ts'
 import { type Outcome, refused } from './outcome.ts'
 import type { ImportedKey } from './place-keys.ts'
-import type { KnownKey, KnownUser, Seen } from './seen.ts'
+import type { KnownKey, KnownUser } from './queries.ts'
+import type { Seen } from './seen.ts'
 
 /** What of some keys is here. */
 export type KnownKeys = {

@@ -6,9 +6,9 @@ import type { CreditsInput } from '../keys/settings.ts'
 import { holdsAll, needsCeiling } from './ceiling.ts'
 import { decideKeys, type KnownKeys } from './decide-keys.ts'
 import { type Outcome, placeTogether } from './outcome.ts'
-import { findKeysByHash, findKeysById, findUsersById, lockUsers } from './queries.ts'
+import { findKeysByHash, findKeysById, findUsersById, type KnownUser, lockUsers } from './queries.ts'
 import type { ImportedSecret } from './secret.ts'
-import { type KnownUser, nothingSeen, type Trial } from './seen.ts'
+import { nothingSeen, type Trial } from './seen.ts'
 import { writeKeys } from './write-keys.ts'
 
 /** A key that comes from elsewhere. */

@@ -1,8 +1,8 @@
 import type { Context } from '../../context.ts'
 import { type Origin, recordChange, recordEvents, wereRecorded } from '../audit/service.ts'
 import { type Outcome, placeTogether, refused } from './outcome.ts'
-import { findUsersLike, type ImportedUserRow, insertImportedUsers } from './queries.ts'
-import { type KnownUser, nothingSeen, type Seen, type Trial } from './seen.ts'
+import { findUsersLike, type ImportedUserRow, insertImportedUsers, type KnownUser } from './queries.ts'
+import { nothingSeen, type Seen, type Trial } from './seen.ts'
 
 /**
  * Takes over users, each whole or not at all. Who is here already stays as they are.

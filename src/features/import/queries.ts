@@ -1,10 +1,15 @@
 import { and, asc, eq, inArray, isNull, or } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
-import type { KnownKey, KnownUser } from './seen.ts'
 
 /** A user as another service knows them. */
 export type ImportedUserRow = Omit<typeof users.$inferSelect, 'passwordChangedAt'>
+
+/** A user as far as an import asks. */
+export type KnownUser = Pick<ImportedUserRow, 'id' | 'email' | 'role' | 'scopes'>
+
+/** A key that is here, or comes in, and whose. */
+export type KnownKey = { keyId: string; ownerId: string | null }
 
 const known = { id: users.id, email: users.email, role: users.role, scopes: users.scopes }
 

@@ -1,11 +1,5 @@
-import type { Role } from '../users/service.ts'
+import type { KnownKey, KnownUser } from './queries.ts'
 import type { Tell } from './report.ts'
-
-/** A user as far as an import asks. */
-export type KnownUser = { id: string; email: string; role: Role; scopes: string[] | null }
-
-/** A key that is here, or comes in, and whose. */
-export type KnownKey = { keyId: string; ownerId: string | null }
 
 /** What has been decided to come in, and stands against what follows. */
 export type Seen = {
