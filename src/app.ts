@@ -1,5 +1,5 @@
 import { cors } from '@elysiajs/cors'
-import { type AnyElysia, Elysia } from 'elysia'
+import { Elysia } from 'elysia'
 import type { Context } from './context.ts'
 import { auditRoutes } from './features/audit/routes.ts'
 import { authRoutes } from './features/auth/routes.ts'
@@ -14,6 +14,7 @@ import { userRoutes } from './features/users/routes.ts'
 import { verifyRoutes } from './features/verify/routes.ts'
 import { auth } from './http/auth.ts'
 import { type AddressOf, createAddressOf } from './http/client-address.ts'
+import { recogniseCredential } from './http/credential.ts'
 import { docs } from './http/docs.ts'
 import { errors } from './http/errors.ts'
 import { observe } from './http/observe.ts'
@@ -21,6 +22,7 @@ import { openApiDocument } from './http/openapi.ts'
 import { type IsDraining, opsRoutes, rootRoute } from './http/ops.ts'
 import { answerLimited, createLimits } from './http/rate-limit.ts'
 import { stated } from './http/request-state.ts'
+import { createRouteTable } from './http/route-table.ts'
 
 /** What only the process around the service knows. */
 export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf }
@@ -28,8 +30,7 @@ export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf }
 /** The HTTP service put together. It listens nowhere yet, and asks the database nothing until a request comes. */
 export function createApp(context: Context, options: AppOptions = {}) {
   const limits = createLimits(context)
-  const guard = auth(context, limits)
-  const observed = observe(context, options.addressOf ?? createAddressOf(context.config, context.log))
+  const guard = auth(context)
 
   const unlimited = new Elysia()
     .use(opsRoutes(context, options.isDraining ?? (() => false)))
@@ -55,18 +56,22 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const document = once(() =>
     openApiDocument(new Elysia().use(unlimited).use(limited), context.config.publicUrl),
   )
-  const routed: { app: AnyElysia | null } = { app: null }
+  const documented = docs(context.config.docs, document)
+  const routes = createRouteTable([unlimited, limited, documented].flatMap((part) => part.routes))
+  const addressOf = options.addressOf ?? createAddressOf(context.config, context.log)
+  const observed = observe(context, addressOf, (state) =>
+    recogniseCredential(context, routes.isGuarded, state),
+  )
   // Normalising would make a body fit its schema before it is checked: drop unknown members, turn `[]` into `{}`.
   const app = new Elysia({ normalize: false })
     .use(observed.plugin)
-    .use(errors(context, limits, (path) => methodsOf(routed.app, path)))
+    .use(errors(context, limits, routes.methodsOf))
     .use(crossOrigin(context.config.corsOrigins))
     .use(unlimited)
     .use(limited)
-    .use(docs(context.config.docs, document))
+    .use(documented)
   observed.provideState(app)
   prepareOnlyWhatIsUsed(app)
-  routed.app = app
   return app
 }
 
@@ -81,16 +86,6 @@ function prepareOnlyWhatIsUsed(app: unknown): void {
 
 /** The HTTP service, typed by its routes: what Eden Treaty reads. */
 export type App = ReturnType<typeof createApp>
-
-const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']
-
-/** The methods that a path takes, for `Allow`. Elysia keeps paths without parameters apart. */
-function methodsOf(app: AnyElysia | null, path: string): string[] {
-  if (app === null) return []
-  const fixed = app.router.static[path] ?? {}
-  const matches = METHODS.filter((method) => method in fixed || app.router.http.find(method, path) !== null)
-  return matches.includes('GET') && !matches.includes('HEAD') ? [...matches, 'HEAD'] : matches
-}
 
 /** Does the work when it is first asked for, and keeps what came out. */
 function once<T>(work: () => Promise<T>): () => Promise<T> {

@@ -22,6 +22,12 @@ const statusOf = async (app: AnyElysia, path: string, init?: RequestInit) =>
 const servers: { stop(): unknown }[] = []
 afterAll(() => Promise.all(servers.map((server) => server.stop())))
 
+/** What each route of an app is compiled to. */
+const kindsOf = (app: AnyElysia) =>
+  Object.fromEntries(
+    app.router.history.map((route) => [route.path, (route.compile?.() ?? route.composed)?.constructor.name]),
+  )
+
 /** Serves an app on loopback: where it is. */
 function listen(app: AnyElysia): { url: string } {
   app.listen({ port: 0, hostname: '127.0.0.1', maxRequestBodySize: 9 * 1024 * 1024 })
@@ -209,14 +215,11 @@ describe('Elysia', () => {
     expect(inference).toMatchObject({ cookie: expect.any(Boolean), route: expect.any(Boolean) })
   })
 
-  test('keeps its routes in router.static and router.http, takes a slash at the end, and prefers the fixed path (app.ts)', async () => {
+  test('takes a slash at the end, and prefers the fixed path (http/route-table.ts)', async () => {
     const app = new Elysia()
       .get('/keys/list', () => 'list')
       .get('/keys/:id', ({ params }) => `id ${params.id}`)
       .post('/keys/', () => 'made')
-    expect(Object.keys(app.router.static['/keys/list'] ?? {})).toEqual(['GET'])
-    expect(app.router.http.find('GET', '/keys/7')).not.toBeNull()
-    expect(app.router.http.find('DELETE', '/keys/7')).toBeNull()
     const text = async (path: string, method = 'GET') => (await app.handle(at(path, { method }))).text()
     expect([await text('/keys/list'), await text('/keys/list/'), await text('/keys/x')]).toEqual([
       'list',
@@ -227,6 +230,23 @@ describe('Elysia', () => {
     expect(await statusOf(app, '/Keys/list')).toBe(404)
     expect(await statusOf(app, '/keys/%6cist')).toBe(200)
     expect(await text('/keys/%6cist')).toBe('id list')
+  })
+
+  test('makes a route wait only where the text of a hook or of the handler looks as if it had to (http/auth.ts)', () => {
+    const limits = new Elysia().macro({
+      atOnce: (_: true) => ({
+        transform: function guard({ request }: { request: Request }) {
+          request.clone()
+        },
+        resolve: ({ request }: { request: Request }) => ({ auth: request.method }),
+      }),
+      waiting: (_: true) => ({ transform: async () => {} }),
+    })
+    const app = new Elysia()
+      .use(limits)
+      .get('/at-once', ({ auth }) => ({ auth }), { atOnce: true })
+      .get('/waiting', () => ({}), { waiting: true })
+    expect(kindsOf(app)).toEqual({ '/at-once': 'Function', '/waiting': 'AsyncFunction' })
   })
 
   test('gives a returned Response the headers that were set (http/docs.ts)', async () => {

@@ -66,6 +66,21 @@ describe.each(BODIES)('before a body that is %s', (_, body, code) => {
   })
 })
 
+test('every route that takes a body has a parser of ours: Elysia would read it before the credential', () => {
+  const routes = service.app.routes.filter(({ hooks }) => hooks.body)
+  expect(routes.length).toBeGreaterThan(15)
+  expect(routes.filter(({ hooks }) => !hooks.parse).map(({ method, path }) => `${method} ${path}`)).toEqual(
+    [],
+  )
+})
+
+test('the way of a known credential through a route waits for nothing', () => {
+  const kinds = service.app.router.history
+    .filter(({ path }) => path.startsWith('/protected/'))
+    .map((route) => (route.compile?.() ?? route.composed)?.constructor.name)
+  expect(kinds).toEqual(['Function', 'Function', 'Function', 'Function'])
+})
+
 describe('a body is not waited for', () => {
   test('without a credential, a chunked one', async () => {
     const headers = ['Content-Type: application/json', 'Transfer-Encoding: chunked']

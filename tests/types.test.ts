@@ -5,6 +5,7 @@ import type { Context } from '../src/context.ts'
 import type { KeyPrincipal, Principal, UserPrincipal } from '../src/features/verify/principal.ts'
 import { type AdminPrincipal, auth } from '../src/http/auth.ts'
 import { createAddressOf } from '../src/http/client-address.ts'
+import { recogniseCredential } from '../src/http/credential.ts'
 import { errors } from '../src/http/errors.ts'
 import { observe } from '../src/http/observe.ts'
 import { createLimits } from '../src/http/rate-limit.ts'
@@ -14,11 +15,13 @@ import { startService, type TestService } from './support/service.ts'
 /** Routes of somebody who builds on the macros. What is said of types here is checked by the compiler. */
 function routesOver(context: Context) {
   const limits = createLimits(context)
-  const observed = observe(context, createAddressOf(context.config, context.log))
+  const observed = observe(context, createAddressOf(context.config, context.log), (state) =>
+    recogniseCredential(context, () => true, state),
+  )
   const app = new Elysia()
     .use(observed.plugin)
     .use(errors(context, limits, () => []))
-    .use(auth(context, limits))
+    .use(auth(context))
     .get(
       '/user',
       ({ auth }) => {
@@ -66,7 +69,7 @@ function routesOver(context: Context) {
         expectTypeOf(body).toEqualTypeOf<{ name: string }>()
         return { kind: auth.kind, members: Object.keys(auth), name: body.name }
       },
-      { user: true, body: Type.Object({ name: Type.String() }) },
+      { user: { json: true }, body: Type.Object({ name: Type.String() }) },
     )
     .get('/open', (context) => {
       expectTypeOf(context).not.toHaveProperty('auth')
@@ -87,7 +90,7 @@ function routesOver(context: Context) {
 
 /** What the compiler refuses: each line that it came to accept would be an error. */
 function refusedByTheCompiler(context: Context) {
-  const app = new Elysia().use(auth(context, createLimits(context)))
+  const app = new Elysia().use(auth(context))
   // @ts-expect-error no such macro
   app.get('/', () => '', { owner: true })
   // @ts-expect-error a macro is not switched off: a route without it is open

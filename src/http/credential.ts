@@ -1,42 +1,57 @@
 import type { Context } from '../context.ts'
 import type { Principal } from '../features/verify/principal.ts'
 import { recallCredential, verifyCredential } from '../features/verify/service.ts'
-import { type ErrorCode, fail } from '../lib/errors.ts'
-import type { Limits } from './rate-limit.ts'
+import { fail, Problem } from '../lib/errors.ts'
 import type { RequestState } from './request-state.ts'
 
 /**
- * The principal of the request's one credential; where it is known, at once. Failures are counted by address; a good
- * credential never is.
- * @throws Problem missing_credential, invalid_token, ambiguous_credentials; rate_limited after too many failures
+ * Finds out whose credential a request shows, before its route is entered: at once where it is known, so that its way
+ * through the route waits for nothing, else by asking the database, if it goes to a route that needs one. What comes out
+ * is left in the state; `requireShown` makes an answer of it.
  */
-export function authenticate(
+export function recogniseCredential(
   context: Context,
-  limits: Limits,
-  request: Request,
+  isGuarded: (request: Request) => boolean,
   state: RequestState,
-): Principal | Promise<Principal> {
-  const token = readCredential(request)
-  if (token === null) return refuse(limits, state, 'missing_credential')
-  return recallCredential(context, token) ?? verify(context, limits, state, token)
+): Promise<void> | undefined {
+  const token = readShown(state)
+  if (token === null) return
+  state.shown = recallCredential(context, token)
+  if (state.shown !== null || !isGuarded(state.request)) return
+  return verify(context, state, token)
 }
 
-async function verify(
-  context: Context,
-  limits: Limits,
-  state: RequestState,
-  token: string,
-): Promise<Principal> {
-  const verdict = await verifyCredential(context, token)
-  if (verdict.kind !== 'refused') return verdict
-  if (verdict.code !== 'NOT_FOUND' && verdict.keyId !== undefined)
-    context.usage.count(verdict.keyId, verdict.code)
-  return refuse(limits, state, 'invalid_token')
+function readShown(state: RequestState): string | null {
+  try {
+    return readCredential(state.request)
+  } catch (problem) {
+    state.refusal = problem
+    return null
+  }
 }
 
-async function refuse(limits: Limits, state: RequestState, code: ErrorCode): Promise<never> {
-  await limits.consume('unknown_credential', state)
-  return fail(code)
+async function verify(context: Context, state: RequestState, token: string): Promise<void> {
+  try {
+    const verdict = await verifyCredential(context, token)
+    if (verdict.kind !== 'refused') {
+      state.shown = verdict
+      return
+    }
+    if (verdict.code !== 'NOT_FOUND' && verdict.keyId !== undefined)
+      context.usage.count(verdict.keyId, verdict.code)
+    state.refusal = new Problem('invalid_token')
+  } catch (failure) {
+    state.refusal = failure
+  }
+}
+
+/**
+ * The principal of the request's one credential.
+ * @throws Problem missing_credential, invalid_token, ambiguous_credentials, or why it could not be verified
+ */
+export function requireShown(state: RequestState): Principal {
+  if (state.shown === null) throw state.refusal ?? new Problem('missing_credential')
+  return state.shown
 }
 
 const BEARER = /^bearer +(\S+) *$/i

@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia'
+import type { RateLimitName } from '../config.ts'
 import type { Context } from '../context.ts'
 import { isUnavailable, isUnstorableText } from '../db/errors.ts'
 import { recordEvent } from '../features/audit/service.ts'
@@ -39,11 +40,21 @@ async function countFailure(
   request: Request,
   state: RequestState,
 ): Promise<unknown> {
-  if (state.counted || catalogue[toProblem(error).problem][0] >= 500) return error
-  return limits.consume(policyOf(request) ?? 'other', state).then(
+  const { problem } = toProblem(error)
+  if (state.counted || catalogue[problem][0] >= 500) return error
+  return limits.consume(LIMIT_OF[problem] ?? policyOf(request) ?? 'other', state).then(
     () => error,
     (exceeded: unknown) => exceeded,
   )
+}
+
+/** A credential that is none, or may not enter, counts by itself, whatever the route's own limit is. */
+const LIMIT_OF: Partial<Record<ErrorCode, RateLimitName>> = {
+  missing_credential: 'unknown_credential',
+  invalid_token: 'unknown_credential',
+  forbidden: 'other',
+  insufficient_scope: 'other',
+  wrong_credential_kind: 'other',
 }
 
 const AUDITED = new Set<ErrorCode>(['forbidden', 'insufficient_scope', 'wrong_credential_kind'])

@@ -13,8 +13,13 @@ type Answer = (request: Request) => Response | Promise<Response>
 /**
  * The outermost layer: gives each request its state and its id, and each answer, whatever it comes from, its headers
  * and its access line. `provideState` is for the finished application.
+ * @param prepare what is done with a request before it enters the application; a promise where that has to be waited for
  */
-export function observe(context: Context, addressOf: AddressOf) {
+export function observe(
+  context: Context,
+  addressOf: AddressOf,
+  prepare: (state: RequestState) => Promise<void> | undefined,
+) {
   const nextId = createRequestIds()
   const { access } = context.log
   const lineOf = createAccessLines(context.clock)
@@ -30,6 +35,8 @@ export function observe(context: Context, addressOf: AddressOf) {
       // Asked now: once the answer is on its way, nobody knows the peer any more.
       address: addressOf(request, server),
       route: null,
+      shown: null,
+      refusal: null,
       principal: null,
       counted: false,
     }
@@ -39,6 +46,14 @@ export function observe(context: Context, addressOf: AddressOf) {
     access?.(lineOf(state, response.status))
     return response
   }
+  /** Nothing that need not be waited for makes a promise: that would cost as much as the rest of the way. */
+  const pass = (answer: Answer, state: RequestState): Response | Promise<Response> => {
+    entering = state
+    const answered = answer(state.request)
+    return answered instanceof Promise
+      ? answered.then((response) => finish(response, state))
+      : finish(answered, state)
+  }
   const plugin = new Elysia({ name: 'observe' })
     .use(stated)
     .onStart((app) => {
@@ -46,11 +61,9 @@ export function observe(context: Context, addressOf: AddressOf) {
     })
     .wrap((answer) => (request: Request) => {
       const state = begin(request)
-      entering = state
-      const answered = (answer as unknown as Answer)(request)
-      return answered instanceof Promise
-        ? answered.then((response) => finish(response, state))
-        : finish(answered, state)
+      const preparing = prepare(state)
+      const enter = answer as unknown as Answer
+      return preparing ? preparing.then(() => pass(enter, state)) : pass(enter, state)
     })
     // A body is read before anything is transformed: what fails there comes to onError first.
     .onTransform({ as: 'global' }, ({ state, route }) => {

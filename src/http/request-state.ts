@@ -12,7 +12,11 @@ export type RequestState = {
   address: string | null
   /** The pattern of the route that it goes to, once that is found. */
   route: string | null
-  /** Set once the credential is verified. */
+  /** Whose credential was shown, where it is a good one and the route needs one. */
+  shown: Principal | null
+  /** Why what was shown is none: what a route that needs one answers. */
+  refusal: unknown
+  /** Who was let in by the route's guard. */
   principal: Principal | null
   /** Whether a rate limit has counted this request. */
   counted: boolean

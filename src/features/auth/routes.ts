@@ -45,7 +45,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
       '/password',
       async ({ auth, body, state }) => (await changePassword(context, originOf(state), auth, body)).tokens,
       {
-        user: true,
+        user: { json: true },
         body: PasswordChangeBody,
         response: { 200: Tokens },
         detail: {

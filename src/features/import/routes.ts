@@ -15,7 +15,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
       results: await importKeys(context, originOf(state), auth.userId, requireKeys(body)),
     }),
     {
-      admin: { maxBodyBytes: MAX_IMPORT_BYTES },
+      admin: { json: { maxBytes: MAX_IMPORT_BYTES } },
       body: KeyImport,
       response: { 200: KeyImportResults },
       detail: {

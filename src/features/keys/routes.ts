@@ -41,8 +41,9 @@ const MAX_IDEMPOTENCY_KEY_LENGTH = 255
 
 const reads = { anyone: { scopes: [KEYS_READ] } }
 const writes = { anyone: { scopes: [KEYS_WRITE] } }
+const takes = { anyone: { scopes: [KEYS_WRITE], json: true } } as const
 const nothing = { 204: Type.Undefined({ description: 'Done' }) }
-const creates = { ...writes, body: NewKey, response: { 201: CreatedKey } }
+const creates = { ...takes, body: NewKey, response: { 201: CreatedKey } }
 const lists = { ...reads, query: KeyQuery, response: { 200: KeyList } }
 const revokes = { ...writes, query: RevokeQuery, response: { 200: KeyEnded } }
 const createErrors = ['insufficient_scope', 'quota_exceeded', 'already_created', 'not_found'] as const
@@ -132,7 +133,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       async ({ auth, body, params, state }) =>
         shown(await changeKey(context, originOf(state), auth, params.id, body)),
       {
-        ...writes,
+        ...takes,
         body: KeyPatch,
         response: { 200: Key },
         detail: {
@@ -150,7 +151,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         return status(201, { ...shown(row), key })
       },
       {
-        ...writes,
+        ...takes,
         body: Rotation,
         response: { 201: CreatedKey },
         detail: {

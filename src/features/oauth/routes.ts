@@ -55,7 +55,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
   const admit = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
     state.principal = principal
     const anyone = { allows: () => true, refusal: () => 'forbidden' as const }
-    await permit(context, limits, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
+    await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
   }
 
   return new Elysia({ prefix: '/oauth', tags: ['OAuth'] })

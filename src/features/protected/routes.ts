@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Guard } from '../../http/auth.ts'
 import { Id, ScopeList } from '../../lib/model.ts'
-import type { KeyPrincipal, UserPrincipal } from '../verify/principal.ts'
+import type { KeyPrincipal, Principal, UserPrincipal } from '../verify/principal.ts'
 
 const ForUser = Type.Object(
   {
@@ -28,49 +28,54 @@ const ForService = Type.Object(
   { $id: 'ServiceAccess' },
 )
 
-/** Examples of protected routes: what to copy, and what the documentation's first steps reach. */
-export const protectedRoutes = (guard: Guard) =>
-  new Elysia({ prefix: '/protected', tags: ['Examples'] })
-    .use(guard)
-    .get('/user-only', ({ auth }) => describeUser(auth, 'user'), {
-      user: true,
-      response: { 200: ForUser },
-      detail: { operationId: 'userOnly', summary: "Takes a user's access token" },
-    })
-    .get('/service-only', ({ auth }) => describeService(auth), {
-      key: { scopes: ['read'] },
-      response: { 200: ForService },
-      detail: { operationId: 'serviceOnly', summary: 'Takes an API key with the scope "read"' },
-    })
-    .get('/any', ({ auth }) => (auth.kind === 'user' ? describeUser(auth, 'user') : describeService(auth)), {
-      anyone: true,
-      response: { 200: Type.Union([ForUser, ForService]) },
-      detail: { operationId: 'anyCredential', summary: 'Takes either' },
-    })
-    .get('/admin', ({ auth }) => describeUser(auth, 'admin'), {
-      admin: true,
-      response: { 200: ForUser },
-      detail: { operationId: 'adminOnly', summary: "Takes an admin's access token" },
-    })
-
-function describeUser(user: UserPrincipal, accessLevel: 'user' | 'admin') {
-  return {
+/**
+ * Handlers by themselves, not arrows that call one: Elysia takes what calls another function for one that may have to be
+ * waited for.
+ */
+const describeUser =
+  (accessLevel: 'user' | 'admin') =>
+  ({ auth: user }: { auth: UserPrincipal }) => ({
     message: `Hello ${user.email}`,
     user_email: user.email,
     auth_type: 'jwt' as const,
     scopes: [...user.scopes],
     role: user.role,
     access_level: accessLevel,
-  }
-}
+  })
 
-function describeService(key: KeyPrincipal) {
-  return {
-    message: `Hello ${key.name ?? 'service'}`,
-    auth_type: 'api_key' as const,
-    scopes: [...key.scopes],
-    access_level: 'service' as const,
-    key_id: key.keyId,
-    owner_id: key.owner.id,
-  }
-}
+const describeService = ({ auth: key }: { auth: KeyPrincipal }) => ({
+  message: `Hello ${key.name ?? 'service'}`,
+  auth_type: 'api_key' as const,
+  scopes: [...key.scopes],
+  access_level: 'service' as const,
+  key_id: key.keyId,
+  owner_id: key.owner.id,
+})
+
+const describeAnyone = ({ auth }: { auth: Principal }) =>
+  auth.kind === 'user' ? describeUser('user')({ auth }) : describeService({ auth })
+
+/** Examples of protected routes: what to copy, and what the documentation's first steps reach. */
+export const protectedRoutes = (guard: Guard) =>
+  new Elysia({ prefix: '/protected', tags: ['Examples'] })
+    .use(guard)
+    .get('/user-only', describeUser('user'), {
+      user: true,
+      response: { 200: ForUser },
+      detail: { operationId: 'userOnly', summary: "Takes a user's access token" },
+    })
+    .get('/service-only', describeService, {
+      key: { scopes: ['read'] },
+      response: { 200: ForService },
+      detail: { operationId: 'serviceOnly', summary: 'Takes an API key with the scope "read"' },
+    })
+    .get('/any', describeAnyone, {
+      anyone: true,
+      response: { 200: Type.Union([ForUser, ForService]) },
+      detail: { operationId: 'anyCredential', summary: 'Takes either' },
+    })
+    .get('/admin', describeUser('admin'), {
+      admin: true,
+      response: { 200: ForUser },
+      detail: { operationId: 'adminOnly', summary: "Takes an admin's access token" },
+    })

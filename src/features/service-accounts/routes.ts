@@ -27,6 +27,7 @@ const present = (account: ServiceAccountRow) => ({
 
 const reads = { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ] } }
 const writes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE] } }
+const takes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], json: true } } as const
 
 /** Service accounts: any user makes them, makers manage their own, admins all; a key needs the scope. */
 export const serviceAccountRoutes = (context: Context, guard: Guard) =>
@@ -37,7 +38,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       async ({ auth, body, state, status }) =>
         status(201, present(await createServiceAccount(context, originOf(state), auth, body))),
       {
-        ...writes,
+        ...takes,
         body: NewServiceAccount,
         response: { 201: ServiceAccount },
         detail: { operationId: 'createServiceAccount', summary: 'Make a service account' },
@@ -66,7 +67,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       async ({ auth, body, params, state }) =>
         present(await changeServiceAccount(context, originOf(state), auth, params.id, body)),
       {
-        ...writes,
+        ...takes,
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
         detail: {

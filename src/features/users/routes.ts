@@ -61,7 +61,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return status(201, present(made))
       },
       {
-        anyone: { scopes: [USERS_WRITE] },
+        anyone: { scopes: [USERS_WRITE], json: true },
         body: NewUserBody,
         response: { 201: AdministeredUser },
         detail: {
@@ -88,7 +88,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
       async ({ auth, body, params, state }) =>
         present(await changeUser(context, originOf(state), auth, params.id, body)),
       {
-        anyone: { scopes: [USERS_WRITE] },
+        anyone: { scopes: [USERS_WRITE], json: true },
         body: UserPatchBody,
         response: { 200: AdministeredUser },
         detail: {

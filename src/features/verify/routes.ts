@@ -10,13 +10,13 @@ export const verifyRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/keys', tags: ['API keys'] })
     .use(guard)
     .post('/verify', ({ body }) => verifyKey(context, body), {
-      anyone: { scopes: [VERIFY] },
+      anyone: { scopes: [VERIFY], json: true },
       body: VerifyRequest,
       response: { 200: VerifyResult },
       detail: { operationId: 'verifyKey', summary: 'Whether a key is good for what it was shown for' },
     })
     .post('/verify-batch', async ({ body }) => ({ results: await verifyKeys(context, body.keys) }), {
-      anyone: { scopes: [VERIFY] },
+      anyone: { scopes: [VERIFY], json: true },
       body: VerifyBatchRequest,
       response: { 200: VerifyBatchResult },
       detail: { operationId: 'verifyKeys', summary: 'The same for up to a hundred keys, answered in order' },

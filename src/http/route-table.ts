@@ -1,0 +1,38 @@
+import type { AnyElysia } from 'elysia'
+import { Memoirist } from 'memoirist'
+
+/** What has to be known of the finished app's routes from outside of them. */
+export type RouteTable = {
+  /** The methods that a path takes, for `Allow`; none for a path that does not exist. */
+  methodsOf(path: string): string[]
+  /** Whether the route that a request goes to is behind a credential: what the document says it needs, it needs. */
+  isGuarded(request: Request): boolean
+}
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']
+
+/** Found by the router that Elysia itself uses, so that both find the same. */
+export function createRouteTable(routes: AnyElysia['routes']): RouteTable {
+  const router = new Memoirist<{ isGuarded: boolean }>()
+  for (const { method, path, hooks } of routes) {
+    const ways: object[] = hooks.detail?.security ?? []
+    const isGuarded = ways.length > 0 && ways.every((way) => Object.keys(way).length > 0)
+    router.add(method, withoutSlash(path), { isGuarded })
+  }
+  const find = (method: string, path: string) => router.find(method, withoutSlash(path))
+
+  return {
+    methodsOf(path) {
+      const matches = METHODS.filter((method) => find(method, path) !== null)
+      return matches.includes('GET') && !matches.includes('HEAD') ? [...matches, 'HEAD'] : matches
+    },
+    isGuarded({ method, url }) {
+      return find(method === 'HEAD' ? 'GET' : method, new URL(url).pathname)?.store.isGuarded ?? false
+    },
+  }
+}
+
+/** Elysia takes a path with and without a slash at its end. */
+function withoutSlash(path: string): string {
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path
+}
