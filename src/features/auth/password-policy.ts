@@ -29,16 +29,8 @@ export async function requirePassword(
     refuse(`Must have at most ${MAX_PASSWORD_BYTES} bytes`)
   const lower = password.toLowerCase()
   if (lower === email) refuse('Must not be the e-mail address')
-  if ((await commonPasswords()).has(lower)) refuse('Is among the most common passwords')
+  // Read at the first choice of a password: neither start-up nor verification pays for it.
+  const { isCommonPassword } = await import('./common-passwords.ts')
+  if (isCommonPassword(lower)) refuse('Is among the most common passwords')
   return password
-}
-
-let common: Promise<ReadonlySet<string>> | null = null
-
-/** Read at the first choice of a password: neither start-up nor verification pays for it. */
-function commonPasswords(): Promise<ReadonlySet<string>> {
-  common ??= import('@zxcvbn-ts/language-common').then(
-    ({ dictionary }) => new Set(dictionary['passwords-common']),
-  )
-  return common
 }
