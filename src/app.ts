@@ -1,5 +1,5 @@
 import { cors } from '@elysiajs/cors'
-import { Elysia } from 'elysia'
+import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from './context.ts'
 import { auditRoutes } from './features/audit/routes.ts'
 import { authRoutes } from './features/auth/routes.ts'
@@ -63,7 +63,12 @@ export function createApp(context: Context, options: AppOptions = {}) {
     recogniseCredential(context, routes.isGuarded, state),
   )
   // Normalising would make a body fit its schema before it is checked: drop unknown members, turn `[]` into `{}`.
-  const app = new Elysia({ normalize: false })
+  const app = new Elysia({
+    normalize: false,
+    // Else Elysia takes no host for shorter than four characters, and looks for the path behind them.
+    handler: { standardHostname: false },
+    serve: { routes: { '/*': (request: Request): Answer => answerUnrouted(app, request) } },
+  })
     .use(observed.plugin)
     .use(errors(context, limits, routes.methodsOf))
     .use(crossOrigin(context.config.corsOrigins))
@@ -74,6 +79,17 @@ export function createApp(context: Context, options: AppOptions = {}) {
   prepareOnlyWhatIsUsed(app)
   return app
 }
+
+/**
+ * What none of the routes that Elysia gives to Bun's router takes: a slash at the end, a wrong path or method. Elysia
+ * looks at the URL then, and where the Host header is missing (HTTP/1.0) or malformed, that is the target alone: it would
+ * take the end of a longer path for a path, past the limit of that. Refused as by Bun, before it is a request.
+ */
+function answerUnrouted(app: AnyElysia, request: Request): Answer {
+  return request.url.startsWith('http') ? app.fetch(request) : new Response(null, { status: 400 })
+}
+
+type Answer = Response | Promise<Response>
 
 /**
  * From the text of every hook Elysia guesses what it uses, and prepares that for each request of each route. The rate

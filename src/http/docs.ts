@@ -4,6 +4,7 @@ import css from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
 import bundle from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
 import page from './docs/page.html.txt' with { type: 'file' }
 import start from './docs/start.js.txt' with { type: 'file' }
+import { pathOf } from './request-path.ts'
 
 const FILES: Record<string, { path: string; type: string }> = {
   'swagger-ui-bundle.js': { path: bundle, type: 'text/javascript; charset=utf-8' },
@@ -51,7 +52,7 @@ export function docs(hasPage: boolean, describe: () => Promise<object>) {
     '/docs',
     ({ request, redirect }) =>
       // The page names its files relative to itself, so that it also works below a path of a proxy's.
-      new URL(request.url).pathname.endsWith('/')
+      pathOf(request).endsWith('/')
         ? redirect('../docs', 308)
         : send({ path: page, type: 'text/html; charset=utf-8' }),
     { detail: { hide: true } },

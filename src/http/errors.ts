@@ -6,6 +6,7 @@ import { recordEvent } from '../features/audit/service.ts'
 import { catalogue, type ErrorCode, type FieldError, Problem } from '../lib/errors.ts'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
 import { type Limits, policyOf } from './rate-limit.ts'
+import { pathOf } from './request-path.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
 
 /**
@@ -27,7 +28,7 @@ export function errors(context: Context, limits: Limits, methodsOf: (path: strin
 }
 
 function missingRoute(request: Request, methodsOf: (path: string) => readonly string[]): Problem {
-  const methods = methodsOf(new URL(request.url).pathname)
+  const methods = methodsOf(pathOf(request))
   return methods.length === 0
     ? new Problem('not_found')
     : new Problem('method_not_allowed', { headers: { Allow: methods.join(', ') } })

@@ -1,4 +1,5 @@
 import { catalogue, type ErrorCode, type Extra } from '../lib/errors.ts'
+import { pathOf } from './request-path.ts'
 import type { RequestState } from './request-state.ts'
 
 /** An error before it is sent: what `onError` sets on the response. */
@@ -6,7 +7,7 @@ export type ErrorAnswer = { status: number; headers: Record<string, string>; bod
 
 /** An error in the words of the door at which the request came in. */
 export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
-  const isOAuth = new URL(state.request.url).pathname.startsWith('/oauth/')
+  const isOAuth = pathOf(state.request).startsWith('/oauth/')
   return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
 }
 

@@ -6,6 +6,7 @@ import { SECOND_MS } from '../lib/time.ts'
 import { bucketOf } from './client-address.ts'
 import { createLimitStore } from './limit-store.ts'
 import { errorAnswer } from './problem.ts'
+import { pathOf } from './request-path.ts'
 import type { RequestState } from './request-state.ts'
 
 /** Which limit a route falls under; every route that is limited and not named here: `other`. null: none. */
@@ -87,7 +88,7 @@ export function answerLimited({
 
 /** The limit that a route falls under; null: none, as long as it answers what was asked. */
 export function policyOf(request: Request): RateLimitName | null {
-  const { pathname } = new URL(request.url)
+  const pathname = pathOf(request)
   const path = pathname.length > 1 && pathname.endsWith('/') ? pathname.slice(0, -1) : pathname
   const policy = POLICIES[`${request.method} ${path}`]
   return policy === undefined ? 'other' : policy

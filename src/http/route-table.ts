@@ -1,5 +1,6 @@
 import type { AnyElysia } from 'elysia'
 import { Memoirist } from 'memoirist'
+import { pathOf } from './request-path.ts'
 
 /** What has to be known of the finished app's routes from outside of them. */
 export type RouteTable = {
@@ -26,8 +27,10 @@ export function createRouteTable(routes: AnyElysia['routes']): RouteTable {
       const matches = METHODS.filter((method) => find(method, path) !== null)
       return matches.includes('GET') && !matches.includes('HEAD') ? [...matches, 'HEAD'] : matches
     },
-    isGuarded({ method, url }) {
-      return find(method === 'HEAD' ? 'GET' : method, new URL(url).pathname)?.store.isGuarded ?? false
+    isGuarded(request) {
+      return (
+        find(request.method === 'HEAD' ? 'GET' : request.method, pathOf(request))?.store.isGuarded ?? false
+      )
     },
   }
 }
