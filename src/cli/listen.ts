@@ -2,9 +2,17 @@ import type { App } from '../app.ts'
 import type { Config } from '../config.ts'
 import { describeAddress } from './address.ts'
 
-/** The outer wall: the server refuses what is larger before it is a request. */
-const MAX_REQUEST_BYTES = 9 * 1024 * 1024
-const IDLE_TIMEOUT_SECONDS = 30
+/** What Bun's server bounds before anything of ours runs; `docs/behind-a-proxy.md` has the figures that follow. */
+export const SERVER_LIMITS = {
+  /** The outer wall, in bytes: the server refuses what is larger before it is a request. */
+  maxRequestBodySize: 9 * 1024 * 1024,
+  /**
+   * Seconds that a connection may be silent, an answer may wait to be read, and a body may take: bytes that drip in win no
+   * more time, only 16 KiB a second do. Longer than the slowest request, which this would cut off as well. Headers have
+   * 10 seconds, whatever stands here.
+   */
+  idleTimeout: 30,
+}
 /** How long requests in flight may take once nobody new is let in. */
 const DRAIN_SECONDS = 30
 
@@ -26,8 +34,7 @@ export async function listen(app: App, { host, port }: Config): Promise<Listenin
     app.listen({
       hostname: host,
       port,
-      maxRequestBodySize: MAX_REQUEST_BYTES,
-      idleTimeout: IDLE_TIMEOUT_SECONDS,
+      ...SERVER_LIMITS,
       // Elysia would share the port with whoever has it, and show the stack of an error.
       reusePort: false,
       development: false,

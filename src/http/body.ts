@@ -73,8 +73,9 @@ function requireType(request: Request, expected: string): void {
     .map((parameter) => parameter.trim())
     .find((parameter) => parameter.startsWith('charset='))
   const isUtf8 = charset === undefined || /^charset="?utf-8"?$/.test(charset)
-  if (type.trim() !== expected || !isUtf8)
-    fail('unsupported_media_type', { detail: `Send the body as ${expected} in UTF-8.` })
+  // Nothing is unpacked, so that nothing can be larger than it was counted to be.
+  if (type.trim() !== expected || !isUtf8 || request.headers.has('content-encoding'))
+    fail('unsupported_media_type', { detail: `Send the body as ${expected} in UTF-8, not compressed.` })
 }
 
 async function readText(request: Request, maxBytes: number): Promise<string> {

@@ -1,5 +1,6 @@
 import { type App, createApp } from '../../src/app.ts'
 import { assembleContext } from '../../src/cli/assemble-context.ts'
+import { SERVER_LIMITS } from '../../src/cli/listen.ts'
 import type { Config } from '../../src/config.ts'
 import type { Context } from '../../src/context.ts'
 import { migrate } from '../../src/db/migrate.ts'
@@ -28,6 +29,8 @@ type Options = Partial<Config> & {
   databaseUrl?: never
   /** PUBLIC_URL is where it listens, as a client that discovers needs it. */
   isIssuer?: boolean
+  /** In seconds, where a test cannot wait for the real one. */
+  idleTimeout?: number
 }
 
 /**
@@ -35,7 +38,7 @@ type Options = Partial<Config> & {
  * @param on an existing database, for a second server beside the first
  */
 export async function startService(
-  { isIssuer = false, ...overrides }: Options = {},
+  { isIssuer = false, idleTimeout = SERVER_LIMITS.idleTimeout, ...overrides }: Options = {},
   on?: Pick<TestService, 'databaseUrl' | 'config'>,
 ): Promise<TestService> {
   const place = isIssuer ? holdPort() : null
@@ -68,7 +71,8 @@ export async function startService(
     port: place?.port ?? 0,
     hostname,
     reusePort: place !== null,
-    maxRequestBodySize: 9 * 1024 * 1024,
+    ...SERVER_LIMITS,
+    idleTimeout,
   })
   await place?.release()
   const loggedText = () => {
