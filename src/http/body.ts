@@ -15,7 +15,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
  * @throws Problem unsupported_media_type, body_too_large, malformed_json
  */
 export async function readJson(request: Request, maxBytes = MAX_BODY_BYTES): Promise<unknown> {
-  if (request.body === null || !TAKES_BODY.has(request.method)) return null
+  if (!TAKES_BODY.has(request.method) || !hasBody(request)) return null
   requireType(request, 'application/json')
   const text = await readText(request, maxBytes)
   const body = parse(text)
@@ -50,6 +50,7 @@ function faultOf(value: unknown, levels = MAX_BODY_DEPTH): string | null {
 
 function withoutNulls(body: unknown): unknown {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return body
+  if (!Object.values(body).includes(null)) return body
   return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
 }
 
@@ -67,34 +68,56 @@ export async function readForm(request: Request): Promise<Record<string, string>
   return members
 }
 
-function requireType(request: Request, expected: string): void {
-  const [type = '', ...parameters] = (request.headers.get('content-type') ?? '').toLowerCase().split(';')
-  const charset = parameters
-    .map((parameter) => parameter.trim())
-    .find((parameter) => parameter.startsWith('charset='))
-  const isUtf8 = charset === undefined || /^charset="?utf-8"?$/.test(charset)
+function requireType({ headers }: Request, expected: string): void {
   // Nothing is unpacked, so that nothing can be larger than it was counted to be.
-  if (type.trim() !== expected || !isUtf8 || request.headers.has('content-encoding'))
+  if (!isType(headers.get('content-type') ?? '', expected) || headers.has('content-encoding'))
     fail('unsupported_media_type', { detail: `Send the body as ${expected} in UTF-8, not compressed.` })
 }
 
+function isType(given: string, expected: string): boolean {
+  if (given === expected) return true
+  const [type = '', ...parameters] = given.toLowerCase().split(';')
+  const charset = parameters
+    .map((parameter) => parameter.trim())
+    .find((parameter) => parameter.startsWith('charset='))
+  return type.trim() === expected && (charset === undefined || /^charset="?utf-8"?$/.test(charset))
+}
+
+/** The length that a request states, which Bun holds it to; null where its body comes in chunks, or not at all. */
+function statedLength({ headers }: Request): number | null {
+  const length = headers.get('content-length')
+  return length === null ? null : Number(length)
+}
+
+/** Asked without touching `body` where a length is stated: that makes a stream, which costs more than all the rest. */
+function hasBody(request: Request): boolean {
+  const length = statedLength(request)
+  return length === null ? request.body !== null : length > 0
+}
+
 async function readText(request: Request, maxBytes: number): Promise<string> {
-  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) fail('body_too_large')
-  const chunks: Uint8Array[] = []
-  let bytes = 0
+  const length = statedLength(request)
+  if (length !== null && length > maxBytes) fail('body_too_large')
+  const bytes = await readBytes(request, length, maxBytes).catch((cause: unknown) =>
+    fail('invalid_request', { detail: 'The body could not be read whole.', cause }),
+  )
+  if (bytes.length > maxBytes) fail('body_too_large')
   try {
-    for await (const chunk of request.body ?? []) {
-      bytes += chunk.length
-      if (bytes > maxBytes) break
-      chunks.push(chunk)
-    }
-  } catch (cause) {
-    fail('invalid_request', { detail: 'The body could not be read whole.', cause })
-  }
-  if (bytes > maxBytes) fail('body_too_large')
-  try {
-    return utf8.decode(Buffer.concat(chunks))
+    return utf8.decode(bytes)
   } catch {
     fail('malformed_json', { detail: 'The body is not UTF-8.' })
   }
+}
+
+/** All of the body; of one in chunks that grows beyond `maxBytes`, the part that shows it. */
+async function readBytes(request: Request, length: number | null, maxBytes: number): Promise<Uint8Array> {
+  if (length !== null) return request.bytes()
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of request.body ?? []) {
+    chunks.push(chunk)
+    size += chunk.length
+    if (size > maxBytes) break
+  }
+  return Buffer.concat(chunks)
 }
