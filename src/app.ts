@@ -17,10 +17,11 @@ import { type AddressOf, createAddressOf } from './http/client-address.ts'
 import { recogniseCredential } from './http/credential.ts'
 import { docs } from './http/docs.ts'
 import { errors } from './http/errors.ts'
+import { metricsRoute } from './http/metrics.ts'
 import { observe } from './http/observe.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { type IsDraining, opsRoutes, rootRoute } from './http/ops.ts'
-import { answerLimited, createLimits } from './http/rate-limit.ts'
+import { createLimits } from './http/rate-limit.ts'
 import { stated } from './http/request-state.ts'
 import { createRouteTable } from './http/route-table.ts'
 
@@ -34,13 +35,14 @@ export function createApp(context: Context, options: AppOptions = {}) {
 
   const unlimited = new Elysia()
     .use(opsRoutes(context, options.isDraining ?? (() => false)))
+    .use(metricsRoute(context, context.config.metricsToken !== null))
     .use(protectedRoutes(guard))
     .use(verifyRoutes(context, guard))
 
   const limited = new Elysia()
     .use(stated)
     .use(limits.plugin)
-    .mapResponse(answerLimited)
+    .mapResponse(limits.answerRefused)
     .use(rootRoute())
     .use(authRoutes(context, guard))
     .use(sessionRoutes(context, guard))
@@ -77,6 +79,19 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(documented)
   observed.provideState(app)
   prepareOnlyWhatIsUsed(app)
+  return app
+}
+
+/** What METRICS_PORT serves: /metrics, and nothing else. */
+export function createMetricsApp(context: Context) {
+  const observed = observe(context, createAddressOf(context.config, context.log))
+  const routed: { app: AnyElysia | null } = { app: null }
+  const app = new Elysia({ normalize: false })
+    .use(observed.plugin)
+    .use(errors(context, createLimits(context), (path) => methodsOf(routed.app, path)))
+    .use(metricsRoute(context, true))
+  observed.provideState(app)
+  routed.app = app
   return app
 }
 
@@ -129,7 +144,14 @@ function crossOrigin(origins: readonly string[]) {
     origin: [...origins],
     credentials: false,
     methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
-    allowedHeaders: ['Authorization', 'Content-Type', 'X-API-Key', 'Idempotency-Key', 'X-Request-Id'],
+    allowedHeaders: [
+      'Authorization',
+      'Content-Type',
+      'X-API-Key',
+      'Idempotency-Key',
+      'X-Request-Id',
+      'traceparent',
+    ],
     exposeHeaders: EXPOSED_HEADERS,
     maxAge: 600,
   })

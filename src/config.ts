@@ -56,6 +56,10 @@ export type Config = {
   refreshTokenInQuery: boolean
   oauthPasswordGrant: boolean
   docs: boolean
+  /** null: /metrics is not on PORT. */
+  metricsToken: Secret | null
+  /** null: /metrics has no port of its own. */
+  metricsPort: number | null
 }
 
 /**

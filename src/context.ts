@@ -8,6 +8,7 @@ import type { CredentialCache } from './features/verify/cache.ts'
 import type { KeyRates } from './features/verify/rates.ts'
 import type { DerivedKeys } from './lib/derived-keys.ts'
 import type { Log } from './lib/log.ts'
+import type { Metrics } from './lib/metrics.ts'
 import type { Clock } from './lib/time.ts'
 
 /** What every service function is given: one per running service, made once at start (`cli/open-context.ts`). */
@@ -16,6 +17,7 @@ export type Context = {
   db: Database
   clock: Clock
   log: Log
+  metrics: Metrics
   cache: CredentialCache
   /** Keys derived from SECRET_KEY (and SECRET_KEY_PREVIOUS). */
   keys: DerivedKeys

@@ -95,6 +95,8 @@ describe('every fault is listed at once', () => {
     REFRESH_TOKEN_IN_QUERY: '2',
     OAUTH_PASSWORD_GRANT: 'never',
     DOCS: 'no thanks',
+    METRICS_TOKEN: 'hunter2',
+    METRICS_PORT: '0',
   }
   const faults = faultsOf(WRONG)
 
@@ -271,6 +273,7 @@ test.each([
   ['API_KEY_PREFIX', 'acme1_', { apiKeyPrefix: 'acme1_' }],
   ['ALGORITHM', 'eddsa', { algorithm: 'EdDSA' }],
   ['LOG_LEVEL', 'DEBUG', { logLevel: 'debug' }],
+  ['METRICS_PORT', '9464', { metricsPort: 9464 }],
 ] as const)('%s=%s is read', (name, value, expected) => {
   expect(read({ [name]: value })).toMatchObject(expected as object)
 })
@@ -302,6 +305,14 @@ test.each([
   ['REFRESH_TOKEN_EXPIRE_DAYS', '31'],
   ['ADMIN_EMAIL', 'a@example.com'],
   ['ADMIN_PASSWORD', 'long enough to be one'],
+  ['METRICS_TOKEN', 'fifteen7hB3kZq9'],
+  ['METRICS_TOKEN', 'change-me-change-me-now'],
+  ['METRICS_TOKEN', 'aaaaaaaaaaaaaaaaaaaaaaaa'],
+  ['METRICS_TOKEN', 'qX7vB2mK9 qT4wZ8nR'],
+  ['METRICS_TOKEN', 'qX7vB2mK9,qT4wZ8nR'],
+  ['METRICS_TOKEN', 'qX7vB2mK9qT4wZ8nR\n'],
+  ['METRICS_PORT', '8000'],
+  ['METRICS_PORT', '65536'],
   ['REDIS_URL', 'localhost:6379'],
   ['REDIS_URL', 'http://user:hunter2@localhost'],
 ])('%s=%s is refused', (name, value) => {
@@ -315,6 +326,9 @@ test('rules that span settings', () => {
   expect(faultsOf({ ADMIN_EMAIL: 'a@example.com', ADMIN_PASSWORD: 'seven77' })).toHaveLength(1)
   expect(faultsOf({ ADMIN_EMAIL: 'a@example.com', ADMIN_PASSWORD: 'eight888' })).toEqual([])
   expect(faultsOf({ PORT: '0', PUBLIC_URL: 'http://localhost' })).toEqual([])
+  expect(faultsOf({ PORT: '9464', METRICS_PORT: '9464' })).toEqual(['METRICS_PORT must differ from PORT'])
+  expect(faultsOf({ METRICS_PORT: '9464', METRICS_TOKEN: 'qX7vB2mK9qT4wZ8nR' })).toEqual([])
+  expect(faultsOf({ SECRET_KEY: GOOD_KEY, METRICS_TOKEN: GOOD_KEY })).toHaveLength(1)
 })
 
 test('warns where others can come in and nobody said by which name', () => {
@@ -324,8 +338,8 @@ test('warns where others can come in and nobody said by which name', () => {
   expect(warningsOf({ TRUSTED_PROXIES: '::/0' })).toEqual([expect.stringContaining('TRUSTED_PROXIES')])
 })
 
-test('names that are not ours, or not yet, are left alone', () => {
-  expect(faultsOf({ METRICS_TOKEN: 'x', METRICS_PORT: 'x', DEBUG: 'True', PATH: '/bin' })).toEqual([])
+test('names that are not ours are left alone', () => {
+  expect(faultsOf({ DEBUG: 'True', PATH: '/bin' })).toEqual([])
 })
 
 describe('shown', () => {
@@ -335,6 +349,7 @@ describe('shown', () => {
     SECRET_KEY_PREVIOUS: [...GOOD_KEY].reverse().join(''),
     ADMIN_EMAIL: 'admin@example.com',
     ADMIN_PASSWORD: 'correct horse battery',
+    METRICS_TOKEN: 'qX7vB2mK9qT4wZ8nR',
   })
 
   test('every setting but no secret', () => {
@@ -345,10 +360,11 @@ describe('shown', () => {
       SECRET_KEY_PREVIOUS: '[redacted]',
       ADMIN_EMAIL: 'admin@example.com',
       ADMIN_PASSWORD: '[redacted]',
+      METRICS_TOKEN: '[redacted]',
       USER_SCOPES: 'read,write',
     })
     for (const text of [JSON.stringify(shown), JSON.stringify(config), Bun.inspect(config)]) {
-      for (const part of ['hunter', GOOD_KEY, 'correct horse']) expect(text).not.toContain(part)
+      for (const part of ['hunter', GOOD_KEY, 'correct horse', 'qX7vB2']) expect(text).not.toContain(part)
     }
   })
 

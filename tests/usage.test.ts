@@ -118,7 +118,7 @@ test('a refused use does not date the key, and nobody’s key counts nowhere', a
 })
 
 test('a thousand uses are one row to write', async () => {
-  const counts = createUsageCounts(() => 5 * HOUR_MS + 7)
+  const counts = createUsageCounts(() => 5 * HOUR_MS + 7, service.context.metrics)
   for (let i = 0; i < 1000; i++) counts.count('k', 'VALID', 's')
   counts.count('k', 'REVOKED')
   expect(counts.take()).toEqual({

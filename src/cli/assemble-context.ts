@@ -12,6 +12,7 @@ import { startHeartbeat } from '../features/verify/heartbeat.ts'
 import { createKeyRates } from '../features/verify/rates.ts'
 import { deriveKeys } from '../lib/derived-keys.ts'
 import type { Log } from '../lib/log.ts'
+import { createMetrics } from '../lib/metrics.ts'
 import type { Clock } from '../lib/time.ts'
 
 /** A context in use; `stop` ends what runs in the background, and leaves the database open. */
@@ -33,14 +34,28 @@ export async function assembleContext(
   const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
   const { db } = database
   const signing = await openSigningRing({ config, db, clock, keys, log })
-  const cache = createCredentialCache(clock, database.kind === 'postgres')
+  const metrics = createMetrics(database.load)
+  const cache = createCredentialCache(clock, database.kind === 'postgres', metrics)
   const passwords = createPasswordHasher(config)
-  const shared = openShared(config, log, caching)
+  const shared = await openShared(config, log, caching)
   const rates = createKeyRates(clock, shared)
-  const usage = createUsageCounts(clock)
-  const context: Context = { config, db, clock, log, cache, keys, signing, passwords, rates, usage, shared }
+  const usage = createUsageCounts(clock, metrics)
+  const context: Context = {
+    config,
+    db,
+    clock,
+    log,
+    metrics,
+    cache,
+    keys,
+    signing,
+    passwords,
+    rates,
+    usage,
+    shared,
+  }
   if (!caching) return { context, stop: async () => {} }
-  const stopHeartbeat = await startHeartbeat(database, cache, signing, log)
+  const stopHeartbeat = await startHeartbeat(database, context)
   const stopSweeping = startSweeping(context, { vacuums: database.kind === 'embedded' })
   const stopWriting = startWritingUsage(context)
   const stop = async () => {
@@ -53,7 +68,7 @@ export async function assembleContext(
 }
 
 /** A command that ends at once counts nothing. Services with another issuer may share the same Redis. */
-function openShared(config: Config, log: Log, isServing: boolean): SharedCounters | null {
+async function openShared(config: Config, log: Log, isServing: boolean): Promise<SharedCounters | null> {
   if (config.redisUrl === null || !isServing) return null
   return openSharedCounters(config.redisUrl, Bun.hash.crc32(config.publicUrl).toString(16), log)
 }

@@ -1,5 +1,4 @@
-import type { App } from '../app.ts'
-import type { Config } from '../config.ts'
+import type { AnyElysia } from 'elysia'
 import { describeAddress } from './address.ts'
 
 /** What Bun's server bounds before anything of ours runs; `docs/behind-a-proxy.md` has the figures that follow. */
@@ -25,10 +24,14 @@ export type Listening = {
 }
 
 /**
- * Listens at HOST and PORT.
+ * Listens at HOST and a port.
+ * @param at `setting` names the port's, for whoever has to change it
  * @throws Error with one sentence where the address cannot be had
  */
-export async function listen(app: App, { host, port }: Config): Promise<Listening> {
+export async function listen(
+  app: AnyElysia,
+  { host, port, setting }: { host: string; port: number; setting: 'PORT' | 'METRICS_PORT' },
+): Promise<Listening> {
   await app.modules
   try {
     app.listen({
@@ -40,7 +43,7 @@ export async function listen(app: App, { host, port }: Config): Promise<Listenin
       development: false,
     })
   } catch (error) {
-    throw new Error(explain(error, host, port), { cause: error })
+    throw new Error(explain(error, host, port, setting), { cause: error })
   }
   const { server } = app
   if (!server) throw new Error('the server did not start')
@@ -55,10 +58,11 @@ export async function listen(app: App, { host, port }: Config): Promise<Listenin
   }
 }
 
-function explain(error: unknown, host: string, port: number): string {
+function explain(error: unknown, host: string, port: number, setting: string): string {
   const code = error instanceof Error && 'code' in error ? error.code : null
-  if (code === 'EADDRINUSE') return `port ${port} of ${host} is in use: end what listens there, or set PORT`
+  if (code === 'EADDRINUSE')
+    return `port ${port} of ${host} is in use: end what listens there, or set ${setting}`
   if (code === 'EACCES')
-    return `port ${port} needs more rights than this process has: set PORT to 1024 or more`
+    return `port ${port} needs more rights than this process has: set ${setting} to 1024 or more`
   return `cannot listen at ${describeAddress(host, port)}${code ? ` (${code})` : ''}: HOST must be an address of this machine`
 }

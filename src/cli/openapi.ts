@@ -32,6 +32,7 @@ const refuse = () => Promise.reject(new Error('there is no database here'))
 const NO_DATABASE: OpenDatabase = {
   kind: 'embedded',
   db: drizzle.mock({ schema }),
+  load: () => ({ size: 0, inUse: 0, waiting: 0, timedOut: 0, turnedAway: 0 }),
   listen: refuse,
   notify: refuse,
   close: async () => {},

@@ -1,4 +1,4 @@
-import { createApp } from '../app.ts'
+import { createApp, createMetricsApp } from '../app.ts'
 import type { Config } from '../config.ts'
 import type { Context } from '../context.ts'
 import { isHeldElsewhere } from '../db/errors.ts'
@@ -9,7 +9,7 @@ import { isServing, retryWhileHeld } from './control-client.ts'
 import { startControl } from './control-server.ts'
 import { describeFailure } from './failure.ts'
 import { invocation, ownSurroundings } from './invocation.ts'
-import { listen } from './listen.ts'
+import { type Listening, listen } from './listen.ts'
 import { type Opened, openContext } from './open-context.ts'
 import { type ProcessLife, watchProcess } from './process-life.ts'
 
@@ -55,15 +55,27 @@ async function start(config: Config, log: Log, life: ProcessLife) {
   try {
     await makeFirstAdmin(context)
     const app = createApp(context, { isDraining: life.isAsked })
-    const listening = await listen(app, config)
+    const scraped = await listenForScrapes(context)
+    const { host, port } = config
+    const listening = await listen(app, { host, port, setting: 'PORT' })
     const stopControl = database.kind === 'embedded' ? startControl(context) : null
     log.info({ public_url: config.publicUrl, database: database.kind }, `Listening on ${listening.address}`)
     if (!(await hasAdmin(context))) log.warn(`There is no admin yet. To make one: ${howToMakeAdmin(config)}`)
-    return { listening, stopControl, close: opened.close }
+    return { listening, scraped, stopControl, close: opened.close }
   } catch (error) {
     await opened.close()
     throw error
   }
+}
+
+/** Where METRICS_PORT says so; the last scrape still sees how the requests in flight end. */
+async function listenForScrapes(context: Context): Promise<Listening | null> {
+  const { host, metricsPort } = context.config
+  if (metricsPort === null) return null
+  const at = { host, port: metricsPort, setting: 'METRICS_PORT' } as const
+  const listening = await listen(createMetricsApp(context), at)
+  context.log.info(`Metrics at ${listening.address}/metrics`)
+  return listening
 }
 
 /** Waits for a command that holds the embedded database, or a server that is on its way out; not for one that serves. */
@@ -77,11 +89,16 @@ async function openForServing(config: Config, log: Log): Promise<Opened> {
 }
 
 /** The balancer sees /readyz first; whoever comes meanwhile is still served. */
-async function stop(config: Config, log: Log, { listening, stopControl, close }: Running): Promise<number> {
+async function stop(
+  config: Config,
+  log: Log,
+  { listening, scraped, stopControl, close }: Running,
+): Promise<number> {
   log.info({ delay_seconds: config.shutdownDelaySeconds }, 'Shutting down')
   await Bun.sleep(config.shutdownDelaySeconds * 1000)
   const [inTime] = await Promise.all([listening.drain(), stopControl?.()])
   if (!inTime) log.warn('Requests that took too long were cut off')
+  await scraped?.drain()
   await close()
   log.info('Stopped')
   return 0

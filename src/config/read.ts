@@ -5,6 +5,7 @@ import { type Secret, secret } from '../lib/secret.ts'
 import { readAdmin } from './admin.ts'
 import { parseDatabaseUrl } from './database-url.ts'
 import { ALGORITHMS, DEFAULT_RATE_LIMITS } from './defaults.ts'
+import { readMetricsToken } from './metrics.ts'
 import { parseCidrs, parseHost, parseOrigins, parsePublicUrl, parseRedisUrl } from './network.ts'
 import { parseRateLimits } from './rate-limits.ts'
 import { createReader, type Environment, type Reader } from './reader.ts'
@@ -95,6 +96,8 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     refreshTokenInQuery: read.flag('REFRESH_TOKEN_IN_QUERY', false),
     oauthPasswordGrant: read.flag('OAUTH_PASSWORD_GRANT', true),
     docs: read.flag('DOCS', true),
+    metricsToken: readMetricsToken(read),
+    metricsPort: read.integer('METRICS_PORT', { min: 1, max: 65535 }, null),
   }
   checkTogether(config, read)
   return read.faults.length > 0 ? { faults: read.faults } : { config, warnings: warningsOf(config) }

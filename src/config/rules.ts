@@ -23,6 +23,10 @@ export function checkTogether(config: Config, read: Reader): void {
   if ((config.apiKeyDefaultExpireDays ?? 0) > (config.apiKeyMaxExpireDays ?? Number.POSITIVE_INFINITY)) {
     read.fault('API_KEY_DEFAULT_EXPIRE_DAYS must not be more than API_KEY_MAX_EXPIRE_DAYS')
   }
+  if (config.metricsPort === config.port) read.fault('METRICS_PORT must differ from PORT')
+  if (config.metricsToken !== null && config.metricsToken.reveal() === config.secretKey?.reveal()) {
+    read.fault('METRICS_TOKEN must differ from SECRET_KEY')
+  }
   if (config.port === 0 && !config.publicUrlIsSet) {
     read.fault(
       'PORT 0, which lets the system choose, needs PUBLIC_URL, since the issuer must be known before',

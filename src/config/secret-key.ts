@@ -40,9 +40,9 @@ const EXAMPLES = [
 ]
 
 /** What is weak about a SECRET_KEY, as the end of a sentence that never repeats it; null: nothing. */
-export function weaknessOf(key: string): string | null {
+export function weaknessOf(key: string, minBytes = MIN_BYTES): string | null {
   const bytes = Buffer.byteLength(key)
-  if (bytes < MIN_BYTES) return `is too short: ${bytes} bytes, at least ${MIN_BYTES} are needed`
+  if (bytes < minBytes) return `is too short: ${bytes} bytes, at least ${minBytes} are needed`
   const plain = key.toLowerCase().replace(/[^a-z0-9]/g, '')
   if (EXAMPLES.some((example) => plain.includes(example)))
     return 'is an example or a phrase, not a random value'

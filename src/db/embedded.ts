@@ -73,6 +73,7 @@ export async function openEmbedded(
     kind: 'embedded',
     // drizzle uses these two members only.
     db: drizzle({ client: gated as Engine['pg'], schema }),
+    load: gate.load,
     // One process, one session: nothing gets lost on the way unless the engine has to be started again.
     listen: async (channel, listener) => {
       const entry: Listening = { channel, listener, stop: async () => {} }

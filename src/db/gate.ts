@@ -1,3 +1,4 @@
+import type { PoolLoad } from '../lib/metrics.ts'
 import { databaseError } from './errors.ts'
 
 /** Lets as many through at once as the pool has connections; the others wait in line. */
@@ -7,6 +8,7 @@ export type Gate = {
   leave(): void
   /** Resolves when nobody is inside. */
   drained(): Promise<void>
+  load(): PoolLoad
 }
 
 /** postgres.js queues without end when every connection is busy; this line has an end, and so has the wait in it. */
@@ -14,6 +16,8 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
   type Waiter = { admit(): void; next: Waiter | null; gaveUp: boolean }
   let free = slots
   let waiting = 0
+  let timedOut = 0
+  let turnedAway = 0
   let first: Waiter | null = null
   let last: Waiter | null = null
   let empty: PromiseWithResolvers<void> | null = null
@@ -23,6 +27,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
       const giveUp = setTimeout(() => {
         waiter.gaveUp = true
         waiting--
+        timedOut++
         reject(databaseError('POOL_TIMEOUT', `no database connection came free within ${waitMs} ms`))
       }, waitMs)
       const waiter: Waiter = {
@@ -56,6 +61,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
         return
       }
       if (waiting >= maxWaiters) {
+        turnedAway++
         throw databaseError('POOL_FULL', `${maxWaiters} queries already wait for a database connection.`)
       }
       await enter()
@@ -74,5 +80,6 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
       empty ??= Promise.withResolvers<void>()
       await empty.promise
     },
+    load: () => ({ size: slots, inUse: slots - free, waiting, timedOut, turnedAway }),
   }
 }

@@ -2,6 +2,7 @@ import type { ExtractTablesWithRelations } from 'drizzle-orm'
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import type { Config } from '../config.ts'
 import type { Log } from '../lib/log.ts'
+import type { PoolLoad } from '../lib/metrics.ts'
 import { openPostgres } from './postgres.ts'
 import type * as schema from './schema.ts'
 
@@ -16,6 +17,8 @@ export type Listener = { message(payload: string): void; gap(): void }
 export type OpenDatabase = {
   kind: 'postgres' | 'embedded'
   db: Database
+  /** What its connections are doing. */
+  load(): PoolLoad
   /** LISTENs to a channel, named by letters and `_`, on a line of its own and stays on it over reconnections; resolves once the first LISTEN is in force. */
   listen(channel: string, listener: Listener): Promise<() => Promise<void>>
   /** Sends NOTIFY through the pool. */

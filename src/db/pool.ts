@@ -1,5 +1,6 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
+import type { PoolLoad } from '../lib/metrics.ts'
 import type { Connection } from './connect.ts'
 import { databaseError, endsConnection } from './errors.ts'
 import { createGate } from './gate.ts'
@@ -16,6 +17,7 @@ export type Pool = {
   query(text: string, params?: string[]): Promise<postgres.Row[]>
   /** Takes nothing new, and gives what is under way at most `seconds`. */
   close(seconds: number): Promise<void>
+  load(): PoolLoad
 }
 
 /** What a connection reports: that it ended, or that its server takes no writes. */
@@ -119,6 +121,7 @@ export function createPool(
     // drizzle uses these three members only.
     db: drizzle({ client: gated as unknown as postgres.Sql, schema }),
     query: (text, params) => lease(({ client }) => client.unsafe(text, params, { prepare: true })),
+    load: gate.load,
     close: async (seconds) => {
       isClosed = true
       await within(seconds * 1000, gate.drained())

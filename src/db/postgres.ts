@@ -19,6 +19,7 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
   return {
     kind: 'postgres',
     db: pool.db,
+    load: pool.load,
     listen: async (channel, listener) => {
       const line = (events: LineEvents) => connectDirectly(config, events)
       const stop = await startListening(line, channel, listener, log)

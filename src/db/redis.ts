@@ -9,57 +9,89 @@ export type SharedCounters = {
    * @returns its list of numbers, or null where Redis did not answer in time: the caller counts by itself then
    */
   run(script: string, key: string, args: readonly number[]): Promise<number[] | null>
+  /** Whether Redis is left alone at present, and how often a caller had to count by itself. */
+  state(): { isBroken: boolean; fallbacks: number }
   close(): void
 }
 
-/** No request waits longer for Redis than this. */
-const TIMEOUT_MS = 50
-/** After a failure Redis is not asked for so long. */
-const BREAK_MS = 5_000
-const LOG_EVERY_MS = 60_000
+/** No request waits longer than `answerMs`; after a failure Redis is left alone for `retryMs`; one log line in `tellMs`. */
+export const REDIS_TIMES = { answerMs: 50, connectMs: 500, retryMs: 5_000, tellMs: 60_000 }
 
 /**
- * Connects when first asked, and again by itself. Redis is a help, never a need: gone, hung, full or flushed, it costs
- * one request 50 ms, and then nobody for five seconds.
+ * Redis is a help, never a need: gone, hung, full or flushed, it costs the requests of one moment 50 ms, and then nobody
+ * anything until it is found to work again, which no request waits for.
  * @param namespace keeps the counters of several services on one Redis apart
+ * @returns once Redis has answered, or has been given up for now
  */
-export function openSharedCounters(url: Secret, namespace: string, log: Log): SharedCounters {
+export async function openSharedCounters(
+  url: Secret,
+  namespace: string,
+  log: Log,
+  times: typeof REDIS_TIMES = REDIS_TIMES,
+): Promise<SharedCounters> {
   const connect = () =>
     new RedisClient(url.reveal(), {
-      connectionTimeout: TIMEOUT_MS * 10,
+      connectionTimeout: times.connectMs,
       maxRetries: 3,
       enableAutoPipelining: true,
     })
   let client = connect()
-  let brokenUntil = -Infinity
-  let loggedAt = -Infinity
+  let isBroken = true
+  let isClosed = false
+  let fallbacks = 0
+  let retry: Timer | undefined
+  let toldAt = -Infinity
+  let isLossTold = false
 
-  const breakFor = (error: unknown) => {
+  const breakOff = (error: unknown) => {
+    isBroken = true
     const now = performance.now()
-    brokenUntil = now + BREAK_MS
-    if (now - loggedAt > LOG_EVERY_MS) {
-      loggedAt = now
+    if (now - toldAt > times.tellMs) {
+      toldAt = now
+      isLossTold = true
       log.error({ err: error }, 'Redis does not answer: each instance applies the full limits by itself')
     }
     // Whatever state the old connection is in, the next attempt does not depend on it.
     client.close()
     client = connect()
+    retry = setTimeout(attempt, times.retryMs)
+  }
+  /** Writes something: a Redis that is full, or a replica, would answer a PING. */
+  const attempt = async () => {
+    try {
+      await within(times.connectMs, client.connect())
+      const probe = [`latchkey:${namespace}:probe`, '1', 'PX', '10000']
+      await within(times.answerMs, client.send('SET', probe))
+      isBroken = false
+      if (isLossTold) log.info('Redis answers again: the limits are shared')
+      isLossTold = false
+    } catch (error) {
+      if (!isClosed) breakOff(error)
+    }
   }
 
+  await attempt()
   return {
     async run(script, key, args) {
-      if (performance.now() < brokenUntil) return null
       const asked = client
-      try {
-        const answer = asked.send('EVAL', [script, '1', `latchkey:${namespace}:${key}`, ...args.map(String)])
-        return readNumbers(await within(TIMEOUT_MS, answer))
-      } catch (error) {
-        // Of many that were under way, the first one breaks.
-        if (asked === client) breakFor(error)
-        return null
+      if (!isBroken) {
+        try {
+          const command = [script, '1', `latchkey:${namespace}:${key}`, ...args.map(String)]
+          return readNumbers(await within(times.answerMs, asked.send('EVAL', command)))
+        } catch (error) {
+          // Of many that were under way, the first one breaks.
+          if (asked === client && !isClosed) breakOff(error)
+        }
       }
+      fallbacks += 1
+      return null
     },
-    close: () => client.close(),
+    state: () => ({ isBroken, fallbacks }),
+    close() {
+      isClosed = true
+      clearTimeout(retry)
+      client.close()
+    },
   }
 }
 

@@ -1,9 +1,10 @@
 import type { Principal } from '../features/verify/principal.ts'
 import type { Clock } from '../lib/time.ts'
 import type { RequestState } from './request-state.ts'
+import type { Trace } from './trace.ts'
 
 /** Makes the access line of a request that has been answered: one JSON object. */
-export type AccessLines = (state: RequestState, status: number) => string
+export type AccessLines = (state: RequestState, status: number, durationMs: number) => string
 
 /**
  * Only what is safe to keep: the route's pattern, never its path or query. Every request pays for its line, so what
@@ -19,14 +20,18 @@ export function createAccessLines(clock: Clock): AccessLines {
     }
     return time
   }
-  return (state, status) => {
+  return (state, status, durationMs) => {
     const level = status >= 500 ? 'error' : 'info'
-    const durationMs = Math.round((performance.now() - state.startedAt) * 1000) / 1000
     const route = state.route === null ? 'null' : quote(state.route)
     // An address is in its canonical form: nothing in it needs escaping.
     const client = state.address === null ? 'null' : `"${state.address}"`
-    return `{"level":"${level}","time":"${timeOf(clock())}","message":"request","request_id":"${state.id}","method":${quote(state.request.method)},"route":${route},"status":${status},"duration_ms":${durationMs},"client":${client},"principal":${nameOf(state.principal)}}`
+    return `{"level":"${level}","time":"${timeOf(clock())}","message":"request","request_id":"${state.id}","method":${quote(state.request.method)},"route":${route},"status":${status},"duration_ms":${Math.round(durationMs * 1000) / 1000},"client":${client},"principal":${nameOf(state.principal)}${endOf(state.trace)}`
   }
+}
+
+/** Ids of hexadecimal digits: nothing in them needs escaping. */
+function endOf(trace: Trace | null): string {
+  return trace === null ? '}' : `,"trace_id":"${trace.traceId}","span_id":"${trace.spanId}"}`
 }
 
 const quoted = new Map<string, string>()

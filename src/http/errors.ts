@@ -8,6 +8,7 @@ import { type ErrorAnswer, errorAnswer } from './problem.ts'
 import { type Limits, policyOf } from './rate-limit.ts'
 import { pathOf } from './request-path.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
+import { traceMembers } from './trace.ts'
 
 /**
  * The one `onError`. A request that failed before a limit counted it is counted here, so that failing is not a way
@@ -79,7 +80,8 @@ function answerError(context: Context, error: unknown, state: RequestState): Err
   const [status] = catalogue[code]
   if (status >= 500 || extra.cause !== undefined) {
     const level = status >= 500 ? 'error' : 'debug'
-    context.log[level]({ err: extra.cause ?? error, request_id: state.id, code }, 'A request failed')
+    const ids = { request_id: state.id, ...traceMembers(state.trace) }
+    context.log[level]({ err: extra.cause ?? error, ...ids, code }, 'A request failed')
   }
   return errorAnswer(code, extra, state)
 }

@@ -3,6 +3,7 @@ import type { Context } from '../context.ts'
 import { createAccessLines } from './access-line.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
 import { type RequestState, stated } from './request-state.ts'
+import { readTrace, traceResponse } from './trace.ts'
 
 /** A request id that came in is kept where it is of this form, so that it can be followed through a proxy. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
@@ -34,6 +35,7 @@ export function observe(
       startedAt: performance.now(),
       // Asked now: once the answer is on its way, nobody knows the peer any more.
       address: addressOf(request, server),
+      trace: readTrace(request),
       route: null,
       shown: null,
       refusal: null,
@@ -42,8 +44,11 @@ export function observe(
     }
   }
   const finish = (response: Response, state: RequestState): Response => {
+    const durationMs = performance.now() - state.startedAt
     setCommonHeaders(response.headers, state.id)
-    access?.(lineOf(state, response.status))
+    if (state.trace) response.headers.set('traceresponse', traceResponse(state.trace))
+    context.metrics.requests.count(state.route, state.request.method, response.status, durationMs)
+    access?.(lineOf(state, response.status, durationMs))
     return response
   }
   /** Nothing that need not be waited for makes a promise: that would cost as much as the rest of the way. */

@@ -19,8 +19,10 @@ const POLICIES: Record<string, RateLimitName | null> = {
   'POST /oauth/introspect': null,
 }
 
-/** What the plugin answers with; `answerLimited` turns it into a problem. */
+/** What the plugin answers with; `answerRefused` turns it into a problem. */
 const REFUSED = 'rate_limited'
+
+type Mapped = { responseValue: unknown; set: { headers: object }; state: RequestState }
 
 /** The limits per client address. */
 export type Limits = ReturnType<typeof createLimits>
@@ -47,6 +49,14 @@ export function createLimits(context: Context) {
       errorResponse: REFUSED,
     }),
 
+    /** A `mapResponse` hook: the plugin's refusal as an error of the contract, with the headers that it has set. */
+    answerRefused({ responseValue, set, state }: Mapped) {
+      if (responseValue !== REFUSED) return
+      context.metrics.rateLimited[policyOf(state.request) ?? 'other'] += 1
+      const { status, headers, body } = errorAnswer('rate_limited', {}, state)
+      return new Response(body, { status, headers: { ...set.headers, ...headers } })
+    },
+
     /**
      * Counts a request that the plugin does not: one that failed before its handler, a guess, an OAuth grant.
      * @throws Problem rate_limited
@@ -58,6 +68,7 @@ export function createLimits(context: Context) {
       const now = Date.now()
       const { count, nextReset } = await store.increment(keyOf(name, state), windowSeconds * SECOND_MS, now)
       if (count <= limit) return
+      context.metrics.rateLimited[name] += 1
       const reset = String(Math.max(1, Math.ceil((nextReset.getTime() - now) / SECOND_MS)))
       fail('rate_limited', {
         headers: {
@@ -69,21 +80,6 @@ export function createLimits(context: Context) {
       })
     },
   }
-}
-
-/** A `mapResponse` hook: the plugin's refusal as an error of the contract, with the headers that it has set. */
-export function answerLimited({
-  responseValue,
-  set,
-  state,
-}: {
-  responseValue: unknown
-  set: { headers: object }
-  state: RequestState
-}) {
-  if (responseValue !== REFUSED) return
-  const { status, headers, body } = errorAnswer('rate_limited', {}, state)
-  return new Response(body, { status, headers: { ...set.headers, ...headers } })
 }
 
 /** The limit that a route falls under; null: none, as long as it answers what was asked. */

@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import type { Origin } from '../features/audit/service.ts'
 import { actorOf } from '../features/audit/service.ts'
 import type { Principal } from '../features/verify/principal.ts'
+import type { Trace } from './trace.ts'
 
 /** What is known of one request while it is answered; `observe.ts` makes it, before anything else runs. */
 export type RequestState = {
@@ -10,6 +11,8 @@ export type RequestState = {
   startedAt: number
   /** The client's address. */
   address: string | null
+  /** The caller's trace; null: it says none. */
+  trace: Trace | null
   /** The pattern of the route that it goes to, once that is found. */
   route: string | null
   /** Whose credential was shown, where it is a good one and the route needs one. */

@@ -14,7 +14,11 @@ export type PasswordHasher = {
   verify(password: string, hash: string | null): Promise<boolean>
   /** Whether a hash that just fitted should be replaced by one of today's kind. */
   isOutdated(hash: string): boolean
+  load(): HashingLoad
 }
+
+/** What the queue of hashing is doing, and how many it has turned away. */
+export type HashingLoad = { running: number; waiting: number; limit: number; turnedAway: number }
 
 /** OWASP's second recommendation for argon2id: 19 MiB, two passes; `p` is 1 in Bun. */
 const ARGON2ID = { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 } as const
@@ -31,8 +35,11 @@ const BCRYPT_BYTES = 72
 /** Hashing runs behind a bounded queue: a storm of logins must not be felt by verification, nor fill the memory. */
 export function createPasswordHasher(config: Pick<Config, 'passwordHashConcurrency'>): PasswordHasher {
   const lane = pLimit(config.passwordHashConcurrency)
+  const limit = WAITING_PER_LANE * config.passwordHashConcurrency
+  let turnedAway = 0
   const queue = <R>(work: () => Promise<R>): Promise<R> => {
-    if (lane.pendingCount >= WAITING_PER_LANE * config.passwordHashConcurrency) {
+    if (lane.pendingCount >= limit) {
+      turnedAway += 1
       fail('unavailable', {
         detail: 'Too many logins at once; try again shortly.',
         headers: { 'Retry-After': '1' },
@@ -55,6 +62,7 @@ export function createPasswordHasher(config: Pick<Config, 'passwordHashConcurren
       return false
     },
     isOutdated,
+    load: () => ({ running: lane.activeCount, waiting: lane.pendingCount, limit, turnedAway }),
   }
 }
 

@@ -33,6 +33,7 @@ export async function guardGuess<T>(
     most: MAX_FAILURES,
   })
   if (attempt === null) {
+    context.metrics.passwordChecks.throttled += 1
     const startedAt = await findWindowStart(context.db, emailHmac)
     const leftMs = startedAt === null ? 0 : startedAt.getTime() + WINDOW_MS - now
     const retryAfterSeconds = Math.max(1, Math.ceil(leftMs / 1000))
@@ -43,6 +44,7 @@ export async function guardGuess<T>(
     await release()
     throw error
   })
+  context.metrics.passwordChecks[checked === null ? 'wrong' : 'right'] += 1
   if (checked !== null) await release()
   else if (attempt.number === MAX_FAILURES) await recordLocked(context, origin, email)
   return checked

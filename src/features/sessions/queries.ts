@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, isNull, lt, lte, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, isNull, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { sessions, users } from '../../db/schema.ts'
 
@@ -77,7 +77,10 @@ export async function endOldestSessions(
 export type Rotation = {
   sessionId: string
   salt: Uint8Array
+  /** That of the token. */
   generation: number
+  /** That which is stored: the token's, unless it was signed before a restore set the counter back. */
+  from: number
   now: Date
   idleExpiresAt: Date
 }
@@ -86,13 +89,10 @@ export type RotatedSession = {
   user: { id: string; role: 'admin' | 'user'; scopes: string[] | null }
 }
 
-/**
- * The whole of a rotation, in one statement: the shown generation becomes the one before. `<=` takes a token that we
- * signed before a restore set the counter back. No row: the slow path finds out why.
- */
+/** The whole of a rotation, in one statement: the shown generation becomes the one before. No row: the slow path finds out why. */
 export async function rotateSession(
-  db: Database,
-  { sessionId, salt, generation, now, idleExpiresAt }: Rotation,
+  db: Database | Transaction,
+  { sessionId, salt, generation, from, now, idleExpiresAt }: Rotation,
 ): Promise<RotatedSession | null> {
   const [row] = await db
     .update(sessions)
@@ -106,7 +106,7 @@ export async function rotateSession(
       and(
         eq(sessions.id, sessionId),
         eq(sessions.salt, salt),
-        lte(sessions.generation, generation),
+        eq(sessions.generation, from),
         isNull(sessions.endedAt),
         gt(sessions.idleExpiresAt, now),
         gt(sessions.expiresAt, now),

@@ -4,7 +4,14 @@ import { fail } from '../../lib/errors.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
 import { type Origin, onBehalfOf, recordChange } from '../audit/service.ts'
-import { lockSession, rotateSession, type SessionRow, updateSessionEnded } from './queries.ts'
+import {
+  lockSession,
+  type RotatedSession,
+  type Rotation,
+  rotateSession,
+  type SessionRow,
+  updateSessionEnded,
+} from './queries.ts'
 import { type Grant, idleEnd, issueTokens } from './tokens.ts'
 
 const LAST_GENERATION = 0xffff_ffff
@@ -16,27 +23,48 @@ const LAST_GENERATION = 0xffff_ffff
  */
 export async function refreshSession(context: Context, origin: Origin, token: string): Promise<Grant> {
   const claims = readRefreshToken(context.keys.refresh, token)
-  if (!claims || claims.generation >= LAST_GENERATION) fail('invalid_token')
-  const now = context.clock()
-  const idleExpiresAt = new Date(idleEnd(context, now))
-  const rotated = await rotateSession(context.db, { ...claims, now: new Date(now), idleExpiresAt })
-  const accepted = rotated ?? (await acceptAgain(context, origin, claims))
-  if (!accepted) fail('invalid_token')
+  const { outcome, session } = claims ? await trade(context, origin, claims) : REFUSED
+  context.metrics.refreshes[outcome] += 1
+  if (!claims || !session) fail('invalid_token')
   const next = { ...claims, generation: claims.generation + 1 }
-  return issueTokens(context, accepted.user, next, accepted.expiresAt)
+  return issueTokens(context, session.user, next, session.expiresAt)
 }
 
-/** What the one statement did not take: a repetition within the grace, theft, or a session that is over. */
-async function acceptAgain(context: Context, origin: Origin, claims: RefreshClaims) {
+/** What became of a token, and the session where it goes on. */
+type Trade = { outcome: keyof Context['metrics']['refreshes']; session: RotatedSession | null }
+
+const REFUSED: Trade = { outcome: 'refused', session: null }
+
+async function trade(context: Context, origin: Origin, claims: RefreshClaims): Promise<Trade> {
+  if (claims.generation >= LAST_GENERATION) return REFUSED
+  const session = await rotateSession(context.db, rotationOf(context, claims, claims.generation))
+  return session ? { outcome: 'rotated', session } : tradeSlowly(context, origin, claims)
+}
+
+function rotationOf(context: Context, claims: RefreshClaims, from: number): Rotation {
+  const now = context.clock()
+  return { ...claims, from, now: new Date(now), idleExpiresAt: new Date(idleEnd(context, now)) }
+}
+
+/**
+ * What the one statement did not take: a repetition within the grace, a token that we signed before a restore set the
+ * counter back, theft, or a session that is over.
+ */
+async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClaims): Promise<Trade> {
   return recordChange(context, origin, async (tx, record) => {
     const now = context.clock()
     const found = await lockSession(tx, claims.sessionId)
-    if (!found?.user.isActive || !isLiveFor(found.session, claims, now)) return null
+    if (!found?.user.isActive || !isLiveFor(found.session, claims, now)) return REFUSED
     const { session, user } = found
+    if (session.generation <= claims.generation) {
+      const rotated = await rotateSession(tx, rotationOf(context, claims, session.generation))
+      const outcome = session.generation < claims.generation ? 'restored' : 'rotated'
+      return rotated ? { outcome, session: rotated } : REFUSED
+    }
     const isPredecessor = session.generation === claims.generation + 1
     const rotatedAgoMs = now - session.rotatedAt.getTime()
     if (isPredecessor && rotatedAgoMs <= context.config.refreshGraceSeconds * SECOND_MS) {
-      return { user, expiresAt: session.expiresAt }
+      return { outcome: 'repeated', session: { user, expiresAt: session.expiresAt } }
     }
     await updateSessionEnded(tx, session.id, new Date(now), 'refresh_token_reused')
     const target = { type: 'session' as const, id: session.id }
@@ -45,7 +73,7 @@ async function acceptAgain(context: Context, origin: Origin, claims: RefreshClai
       { action: 'session.reused', outcome: 'refused', target, details },
       onBehalfOf(origin, user.id),
     )
-    return null
+    return { outcome: 'reused', session: null }
   })
 }
 

@@ -1,17 +1,9 @@
+import type { Metrics } from '../../lib/metrics.ts'
 import { type Clock, HOUR_MS } from '../../lib/time.ts'
 import type { LastUse, UsageCount } from './queries.ts'
 
 /** What became of a use of a key: the codes of `/keys/verify`. */
-export type Outcome =
-  | 'VALID'
-  | 'REVOKED'
-  | 'EXPIRED'
-  | 'DISABLED'
-  | 'OWNER_DISABLED'
-  | 'IP_NOT_ALLOWED'
-  | 'INSUFFICIENT_SCOPE'
-  | 'RATE_LIMITED'
-  | 'CREDITS_EXHAUSTED'
+export type Outcome = keyof Metrics['keyUses']
 
 /** Gathers uses in memory: no request writes. What has not been written yet is lost in a crash, a few seconds' worth. */
 export type UsageCounts = {
@@ -26,7 +18,10 @@ export type UsageCounts = {
 const MAX_COUNTS = 100_000
 
 /** An empty set of counts. */
-export function createUsageCounts(clock: Clock): UsageCounts {
+export function createUsageCounts(
+  clock: Clock,
+  { keyUses, usageRows }: Pick<Metrics, 'keyUses' | 'usageRows'>,
+): UsageCounts {
   /** By key, of each a handful: every use of a key looks here, and puts no name together for it. */
   let counts = new Map<string, UsageCount[]>()
   let size = 0
@@ -39,16 +34,21 @@ export function createUsageCounts(clock: Clock): UsageCounts {
     } else if (size < MAX_COUNTS) {
       size += 1
       counts.set(keyId, [...(ofKey ?? []), { keyId, hour: new Date(hourMs), outcome, count }])
+    } else {
+      usageRows.dropped += 1
     }
   }
   const use = (secretId: string, atMs: number) => {
     if (lastUses.size < MAX_COUNTS || lastUses.has(secretId)) {
       lastUses.set(secretId, Math.max(atMs, lastUses.get(secretId) ?? 0))
+    } else {
+      usageRows.dropped += 1
     }
   }
   return {
     count(keyId, outcome, secretId) {
       const now = clock()
+      keyUses[outcome] += 1
       add(keyId, now - (now % HOUR_MS), outcome, 1)
       if (secretId !== undefined) use(secretId, now)
     },

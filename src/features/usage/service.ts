@@ -10,7 +10,7 @@ const DEFAULT_RANGE_MS = 30 * DAY_MS
 export type UsageQuery = { from?: string; to?: string; bucket?: 'hour' | 'day' }
 
 /** Writes what has gathered, in one transaction. What cannot be written is put back for the next time. */
-export async function writeUsage(context: Pick<Context, 'db' | 'usage'>): Promise<void> {
+export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metrics'>): Promise<void> {
   const taken = context.usage.take()
   if (taken.counts.length === 0 && taken.lastUses.length === 0) return
   try {
@@ -18,6 +18,7 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage'>): Promis
       if (taken.counts.length > 0) await addUsage(tx, taken.counts)
       if (taken.lastUses.length > 0) await updateLastUses(tx, taken.lastUses)
     })
+    context.metrics.usageRows.written += taken.counts.length + taken.lastUses.length
   } catch (error) {
     context.usage.putBack(taken)
     throw error
@@ -27,7 +28,9 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage'>): Promis
 /**
  * Writes every few seconds until the returned function is called, which writes once more.
  */
-export function startWritingUsage(context: Pick<Context, 'db' | 'usage' | 'log'>): () => Promise<void> {
+export function startWritingUsage(
+  context: Pick<Context, 'db' | 'usage' | 'log' | 'metrics'>,
+): () => Promise<void> {
   const write = () =>
     writeUsage(context).catch((error) =>
       context.log.warn({ err: error }, 'Usage could not be written; it is kept for the next time'),

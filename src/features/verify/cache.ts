@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import type { Metrics } from '../../lib/metrics.ts'
 import type { Clock } from '../../lib/time.ts'
 import type { Principal } from './principal.ts'
 
@@ -20,6 +21,8 @@ export type CredentialCache = {
   /** Says that every eviction up to this moment has arrived (see heartbeat.ts). */
   prove(sentAt: Moment): void
   isLive(): boolean
+  /** How many credentials it holds. */
+  size(): number
 }
 
 /** An instant on both clocks: the monotonic one does not jump, the wall clock goes on while the process is frozen. */
@@ -37,7 +40,11 @@ export const tagOf = (kind: EvictionKind, id: string): string => `${kind} ${id}`
  * @param needsProof true where other processes can change the database (PostgreSQL): the cache is then read only
  * while proof of life is fresh. The embedded database has one process, which evicts by itself.
  */
-export function createCredentialCache(clock: Clock, needsProof: boolean): CredentialCache {
+export function createCredentialCache(
+  clock: Clock,
+  needsProof: boolean,
+  { cacheReads }: Pick<Metrics, 'cacheReads'>,
+): CredentialCache {
   const hashesByTag = new Map<string, Set<string>>()
   const entries = new LRUCache<string, Verified>({
     max: MAX_ENTRIES,
@@ -63,12 +70,15 @@ export function createCredentialCache(clock: Clock, needsProof: boolean): Creden
 
   return {
     isLive,
+    size: () => entries.size,
     read(hash) {
       const entry = entries.get(hash)
       if (entry === undefined || clock() >= entry.validUntilMs || !isLive()) return null
+      cacheReads.hit += 1
       return entry.principal
     },
     fill(hash, load) {
+      cacheReads[isLive() ? 'miss' : 'bypass'] += 1
       const under = fills
       const inFlight = under.get(hash)
       if (inFlight) return inFlight as ReturnType<typeof load>

@@ -1,18 +1,20 @@
+import type { Context } from '../../context.ts'
 import type { OpenDatabase } from '../../db/open.ts'
 import { newId } from '../../lib/ids.ts'
-import type { Log } from '../../lib/log.ts'
-import type { SigningRing } from '../signing/ring.ts'
-import { type CredentialCache, type EvictionKind, type Moment, momentNow } from './cache.ts'
+import { observeSeconds } from '../../lib/metrics.ts'
+import { SECOND_MS } from '../../lib/time.ts'
+import { type EvictionKind, type Moment, momentNow } from './cache.ts'
 
 const CHANNEL = 'latchkey_evict'
 const BEAT_EVERY_MS = 1_000
-const KINDS = new Set<string>([
+const KINDS: readonly string[] = [
   'user',
   'service_account',
   'key',
   'session',
   'signing_key',
-] satisfies EvictionKind[])
+] satisfies EvictionKind[]
+const isEvictionKind = (kind: string): kind is EvictionKind => KINDS.includes(kind)
 
 /**
  * Keeps the cache true to the database: hears its evictions, and proves each second that they arrive. A beat goes
@@ -22,9 +24,7 @@ const KINDS = new Set<string>([
  */
 export async function startHeartbeat(
   database: OpenDatabase,
-  cache: CredentialCache,
-  signing: SigningRing,
-  log: Log,
+  { cache, signing, log, metrics }: Pick<Context, 'cache' | 'signing' | 'log' | 'metrics'>,
 ): Promise<() => Promise<void>> {
   const instance = newId()
   let sent: { beat: number; at: Moment } | null = null
@@ -36,9 +36,11 @@ export async function startHeartbeat(
     if (from !== instance || sent === null || Number(number) !== sent.beat || sent.beat < oldestValidBeat)
       return
     cache.prove(sent.at)
+    observeSeconds(metrics.evictionLag, (momentNow().monotonicMs - sent.at.monotonicMs) / SECOND_MS)
     sent = null
   }
   const forgetAll = () => {
+    metrics.evictions.gap += 1
     // Beats sent before a gap prove nothing about evictions that were lost in it.
     oldestValidBeat = beat + 1
     sent = null
@@ -51,11 +53,13 @@ export async function startHeartbeat(
       const [kind = '', id = ''] = payload.split(' ')
       if (kind === 'beat') return hearBeat(payload)
       if (kind === 'flush') {
+        metrics.evictions.flush += 1
         cache.flush()
         return signing.refresh()
       }
-      if (!KINDS.has(kind)) return
-      cache.evict(kind as EvictionKind, id)
+      if (!isEvictionKind(kind)) return
+      metrics.evictions[kind] += 1
+      cache.evict(kind, id)
       if (kind === 'signing_key') signing.refresh()
     },
   })

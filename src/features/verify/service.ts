@@ -10,7 +10,9 @@ export const MAX_CREDENTIAL_LENGTH = 8192
 
 /** The principal of a credential that was verified before and is known to be still good; null says nothing. */
 export function recallCredential(context: Context, token: string): Principal | null {
-  return context.cache.read(cacheKeyOf(token))
+  const principal = context.cache.read(cacheKeyOf(token))
+  if (principal) context.metrics.verifications.VALID += 1
+  return principal
 }
 
 /**
@@ -20,12 +22,16 @@ export function recallCredential(context: Context, token: string): Principal | n
  * @throws only where the database cannot be asked; a bad credential is a value
  */
 export async function verifyCredential(context: Context, token: string): Promise<Principal | Refusal> {
-  if (token.length > MAX_CREDENTIAL_LENGTH) return refuse('NOT_FOUND')
-  const hash = cacheKeyOf(token)
-  const known = context.cache.read(hash)
+  const known = recallCredential(context, token)
   if (known) return known
+  const verdict = token.length > MAX_CREDENTIAL_LENGTH ? refuse('NOT_FOUND') : await load(context, token)
+  context.metrics.verifications[verdict.kind === 'refused' ? verdict.code : 'VALID'] += 1
+  return verdict
+}
+
+async function load(context: Context, token: string): Promise<Principal | Refusal> {
   const load = looksLikeJwt(token) ? () => loadAccessToken(context, token) : () => loadApiKey(context, token)
-  const loaded = await context.cache.fill<Refusal>(hash, load)
+  const loaded = await context.cache.fill<Refusal>(cacheKeyOf(token), load)
   return 'principal' in loaded ? loaded.principal : loaded
 }
 
