@@ -151,6 +151,7 @@ function crossOrigin(origins: readonly string[]) {
       'Idempotency-Key',
       'X-Request-Id',
       'traceparent',
+      'tracestate',
     ],
     exposeHeaders: EXPOSED_HEADERS,
     maxAge: 600,

@@ -95,7 +95,7 @@ describe('every fault is listed at once', () => {
     REFRESH_TOKEN_IN_QUERY: '2',
     OAUTH_PASSWORD_GRANT: 'never',
     DOCS: 'no thanks',
-    METRICS_TOKEN: 'hunter2',
+    METRICS_TOKEN: 'hunter2hunter2',
     METRICS_PORT: '0',
   }
   const faults = faultsOf(WRONG)

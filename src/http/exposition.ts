@@ -17,13 +17,16 @@ export function createExposition(context: Context): Registry {
     registry.registerMetric(metric as unknown as Metric)
   }
   const ofProcess = new Registry()
-  collectDefaultMetrics({ register: ofProcess })
+  collectDefaultMetrics({ register: ofProcess, eventLoopMonitoringPrecision: LOOP_SAMPLED_EVERY_MS })
   for (const name of OF_PROCESS) {
     const metric = ofProcess.getSingleMetric(name)
     if (metric) registry.registerMetric(metric)
   }
   return registry
 }
+
+/** Each sample wakes the process up: every 10 ms they cost it a hundredth of a core. */
+const LOOP_SAMPLED_EVERY_MS = 50
 
 /**
  * Those of prom-client's own that mean something under Bun. Of V8's heap spaces it makes nothing but zeros, in 5 ms in
