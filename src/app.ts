@@ -84,15 +84,15 @@ export function createApp(context: Context, options: AppOptions = {}) {
 
 /** What METRICS_PORT serves: /metrics, and nothing else. */
 export function createMetricsApp(context: Context) {
-  const observed = observe(context, createAddressOf(context.config, context.log))
-  const routed: { app: AnyElysia | null } = { app: null }
+  const metrics = metricsRoute(context, true)
+  const { methodsOf } = createRouteTable(metrics.routes)
+  const addressOf = createAddressOf(context.config, context.log)
+  const observed = observe(context, addressOf, () => undefined)
   const app = new Elysia({ normalize: false })
     .use(observed.plugin)
-    .use(errors(context, createLimits(context), (path) => methodsOf(routed.app, path)))
-    .use(metricsRoute(context, true))
-  observed.provideState(app)
-  routed.app = app
-  return app
+    .use(errors(context, createLimits(context), methodsOf))
+    .use(metrics)
+  return observed.provideState(app)
 }
 
 /**

@@ -156,14 +156,23 @@ describe('what is counted', () => {
     const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
     await sql`UPDATE latchkey.users SET role = 'admin' WHERE id = ${admin.id}`
     await sql.end()
+    const introspect = (token: string) =>
+      call(service, 'POST /oauth/introspect', { bearer: admin.access, form: { token } })
+    await growthOf(
+      () => times(2, () => call(service, 'POST /keys/verify', { bearer: admin.access, json: { key } })),
+      [
+        ['latchkey_key_uses_total', { code: 'VALID' }, 1],
+        ['latchkey_key_uses_total', { code: 'RATE_LIMITED' }, 1],
+        // Twice the key, and twice whoever asks.
+        ['latchkey_verifications_total', { code: 'VALID' }, 4],
+      ],
+    )
     await growthOf(async () => {
-      await times(2, () => call(service, 'POST /keys/verify', { bearer: admin.access, json: { key } }))
-      await call(service, 'POST /oauth/introspect', { bearer: admin.access, form: { token: key } })
+      expect((await introspect(key)).body.active).toBe(true)
+      expect((await introspect('nobody-has-this-key')).body.active).toBe(false)
     }, [
-      ['latchkey_key_uses_total', { code: 'VALID' }, 1],
-      ['latchkey_key_uses_total', { code: 'RATE_LIMITED' }, 1],
-      // Three times the key, and three times whoever asks.
-      ['latchkey_verifications_total', { code: 'VALID' }, 6],
+      ['latchkey_key_uses_total', {}, 0],
+      ['latchkey_verifications_total', { code: 'NOT_FOUND' }, 1],
     ])
   })
 

@@ -64,8 +64,10 @@ function families(context: Context): Family[] {
       samplesOf('policy', metrics.rateLimited),
     ),
 
-    counter('verifications_total', 'Credentials verified, at every door.', () =>
-      samplesOf('code', metrics.verifications),
+    counter(
+      'verifications_total',
+      'What credentials turned out to be, each time one was looked at, at every door.',
+      () => samplesOf('code', metrics.verifications),
     ),
     counter('key_uses_total', 'Uses of known keys, at every door but introspection.', () =>
       samplesOf('code', metrics.keyUses),
