@@ -131,6 +131,20 @@ test('a thousand uses are one row to write', async () => {
   expect(counts.take()).toEqual({ counts: [], lastUses: [] })
 })
 
+test('what is written is counted, and so is what a full memory drops', async () => {
+  const { usageRows } = service.context.metrics
+  await writeUsage(service.context)
+  const before = { ...usageRows }
+  const { key } = await make()
+  await use(key)
+  await writeUsage(service.context)
+  // The count and the last use.
+  expect(usageRows).toEqual({ ...before, written: before.written + 2 })
+  const counts = createUsageCounts(() => 0, service.context.metrics)
+  for (let i = 0; i < 100_003; i++) counts.count(`key ${i}`, 'VALID')
+  expect(usageRows.dropped - before.dropped).toBe(3)
+})
+
 test('no request waits for a write, and none is made until the batch is', async () => {
   const { id, key } = await make()
   await use(key)

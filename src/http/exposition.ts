@@ -79,7 +79,7 @@ function families(context: Context): Family[] {
       samplesOf('outcome', metrics.refreshes),
     ),
 
-    counter('cache_reads_total', 'Look-ups of good credentials; "bypass": without proof of life.', () =>
+    counter('cache_reads_total', 'Look-ups of credentials; "bypass": without proof of life.', () =>
       samplesOf('result', metrics.cacheReads),
     ),
     gauge('cache_entries', 'Credentials in the cache.', () => one(cache.size())),

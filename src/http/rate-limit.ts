@@ -50,7 +50,7 @@ export function createLimits(context: Context) {
     }),
 
     /** A `mapResponse` hook: the plugin's refusal as an error of the contract, with the headers that it has set. */
-    answerRefused({ responseValue, set, state }: Mapped) {
+    answerRefused: ({ responseValue, set, state }: Mapped) => {
       if (responseValue !== REFUSED) return
       context.metrics.rateLimited[policyOf(state.request) ?? 'other'] += 1
       const { status, headers, body } = errorAnswer('rate_limited', {}, state)

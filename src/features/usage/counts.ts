@@ -3,7 +3,16 @@ import { type Clock, HOUR_MS } from '../../lib/time.ts'
 import type { LastUse, UsageCount } from './queries.ts'
 
 /** What became of a use of a key: the codes of `/keys/verify`. */
-export type Outcome = keyof Metrics['keyUses']
+export type Outcome =
+  | 'VALID'
+  | 'REVOKED'
+  | 'EXPIRED'
+  | 'DISABLED'
+  | 'OWNER_DISABLED'
+  | 'IP_NOT_ALLOWED'
+  | 'INSUFFICIENT_SCOPE'
+  | 'RATE_LIMITED'
+  | 'CREDITS_EXHAUSTED'
 
 /** Gathers uses in memory: no request writes. What has not been written yet is lost in a crash, a few seconds' worth. */
 export type UsageCounts = {
