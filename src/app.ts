@@ -64,13 +64,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const observed = observe(context, addressOf, (state) =>
     recogniseCredential(context, routes.isGuarded, state),
   )
-  // Normalising would make a body fit its schema before it is checked: drop unknown members, turn `[]` into `{}`.
-  const app = new Elysia({
-    normalize: false,
-    // Else Elysia takes no host for shorter than four characters, and looks for the path behind them.
-    handler: { standardHostname: false },
-    serve: { routes: { '/*': (request: Request): Answer => answerUnrouted(app, request) } },
-  })
+  const app = new Elysia(settingsOf((): AnyElysia => app))
     .use(observed.plugin)
     .use(errors(context, limits, routes.methodsOf))
     .use(crossOrigin(context.config.corsOrigins))
@@ -88,12 +82,21 @@ export function createMetricsApp(context: Context) {
   const { methodsOf } = createRouteTable(metrics.routes)
   const addressOf = createAddressOf(context.config, context.log)
   const observed = observe(context, addressOf, () => undefined)
-  const app = new Elysia({ normalize: false })
+  const app = new Elysia(settingsOf((): AnyElysia => app))
     .use(observed.plugin)
     .use(errors(context, createLimits(context), methodsOf))
     .use(metrics)
   return observed.provideState(app)
 }
+
+/** Of everything that listens. */
+const settingsOf = (app: () => AnyElysia) => ({
+  // Normalising would make a body fit its schema before it is checked: drop unknown members, turn `[]` into `{}`.
+  normalize: false,
+  // Else Elysia takes no host for shorter than four characters, and looks for the path behind them.
+  handler: { standardHostname: false },
+  serve: { routes: { '/*': (request: Request): Answer => answerUnrouted(app(), request) } },
+})
 
 /**
  * What none of the routes that Elysia gives to Bun's router takes: a slash at the end, a wrong path or method. Elysia

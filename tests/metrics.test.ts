@@ -420,7 +420,7 @@ describe('METRICS_PORT', () => {
       const answer = await call(own, 'GET /metrics')
       expect(answer.status).toBe(200)
       expect(valueIn(parseExposition(answer.text), 'latchkey_build_info')).toBe(1)
-      for (const path of ['/', '/health', '/auth/me', '/metrics/x', '/docs', '/openapi.json'])
+      for (const path of ['/', '/health', '/auth/me', '/metrics/x', '/x/metrics', '/docs', '/openapi.json'])
         expectProblem(await call(own, `GET ${path}`), 'not_found')
       expectProblem(await call(own, 'POST /metrics', { json: {} }), 'method_not_allowed')
       expectProblem(await call(server, 'GET /metrics'), 'not_found')
