@@ -3,6 +3,7 @@ import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from './context.ts'
 import { auditRoutes } from './features/audit/routes.ts'
 import { authRoutes } from './features/auth/routes.ts'
+import { forwardAuth, forwardAuthDescription } from './features/forward-auth/routes.ts'
 import { importRoutes } from './features/import/routes.ts'
 import { keyRoutes } from './features/keys/routes.ts'
 import { metadataRoute, oauthRoutes } from './features/oauth/routes.ts'
@@ -56,7 +57,10 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(metadataRoute(context))
 
   const document = once(() =>
-    openApiDocument(new Elysia().use(unlimited).use(limited), context.config.publicUrl),
+    openApiDocument(
+      new Elysia().use(unlimited).use(limited).use(forwardAuthDescription()),
+      context.config.publicUrl,
+    ),
   )
   const documented = docs(context.config.docs, document)
   const routes = createRouteTable([unlimited, limited, documented].flatMap((part) => part.routes))
@@ -64,7 +68,8 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const observed = observe(context, addressOf, (state) =>
     recogniseCredential(context, routes.isGuarded, state),
   )
-  const app = new Elysia(settingsOf((): AnyElysia => app))
+  const door = forwardAuth(context, limits, observed.observed)
+  const app = new Elysia(settingsOf((): AnyElysia => app, door))
     .use(observed.plugin)
     .use(errors(context, limits, routes.methodsOf))
     .use(crossOrigin(context.config.corsOrigins))
@@ -89,13 +94,16 @@ export function createMetricsApp(context: Context) {
   return observed.provideState(app)
 }
 
-/** Of everything that listens. */
-const settingsOf = (app: () => AnyElysia) => ({
+/**
+ * Of everything that listens.
+ * @param routes of Bun's own router
+ */
+const settingsOf = (app: () => AnyElysia, routes: Record<string, (request: Request) => Answer> = {}) => ({
   // Normalising would make a body fit its schema before it is checked: drop unknown members, turn `[]` into `{}`.
   normalize: false,
   // Else Elysia takes no host for shorter than four characters, and looks for the path behind them.
   handler: { standardHostname: false },
-  serve: { routes: { '/*': (request: Request): Answer => answerUnrouted(app(), request) } },
+  serve: { routes: { ...routes, '/*': (request: Request): Answer => answerUnrouted(app(), request) } },
 })
 
 /**

@@ -74,7 +74,7 @@ async function auditRefusal(context: Context, error: unknown, state: RequestStat
 }
 
 /** Where every error turns into an answer: ours, Elysia's, the database's, and whatever nobody expected. */
-function answerError(context: Context, error: unknown, state: RequestState): ErrorAnswer {
+export function answerError(context: Context, error: unknown, state: RequestState): ErrorAnswer {
   const problem = toProblem(error)
   const { problem: code, extra } = problem
   const [status] = catalogue[code]

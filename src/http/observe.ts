@@ -11,6 +11,11 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
 /** Elysia's way from a request to its answer. */
 type Answer = (request: Request) => Response | Promise<Response>
 
+/** Gives a way of answering that is not Elysia's what every request and every answer has. */
+export type Observed = (
+  answer: (request: Request, state: RequestState) => Response | Promise<Response>,
+) => Answer
+
 /**
  * The outermost layer: gives each request its state and its id, and each answer, whatever it comes from, its headers
  * and its access line. `provideState` is for the finished application.
@@ -52,12 +57,17 @@ export function observe(
     return response
   }
   /** Nothing that need not be waited for makes a promise: that would cost as much as the rest of the way. */
-  const pass = (answer: Answer, state: RequestState): Response | Promise<Response> => {
-    entering = state
-    const answered = answer(state.request)
-    return answered instanceof Promise
+  const finishing = (answered: Response | Promise<Response>, state: RequestState) =>
+    answered instanceof Promise
       ? answered.then((response) => finish(response, state))
       : finish(answered, state)
+  const pass = (answer: Answer, state: RequestState): Response | Promise<Response> => {
+    entering = state
+    return finishing(answer(state.request), state)
+  }
+  const observed: Observed = (answer) => (request) => {
+    const state = begin(request)
+    return finishing(answer(request, state), state)
   }
   const plugin = new Elysia({ name: 'observe' })
     .use(stated)
@@ -87,7 +97,7 @@ export function observe(
     )
     return app
   }
-  return { plugin, provideState }
+  return { plugin, provideState, observed }
 }
 
 /** On every answer; see API.md, Errors. What may be kept says so itself. */

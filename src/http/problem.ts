@@ -12,7 +12,7 @@ export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState):
 }
 
 /** RFC 9457. */
-function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
+export function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
   const [status, title, detail] = catalogue[code]
   const errors = extra.errors ? { errors: extra.errors } : {}
   const body = {

@@ -50,6 +50,7 @@ export const catalogue = {
     'Too many attempts',
     'Too many failed attempts for this account; wait, then try again.',
   ],
+  credits_exhausted: [429, 'Credits exhausted', 'This key has no credits left for this.'],
   internal: [500, 'Internal error', 'Something went wrong here. The request id finds it in the log.'],
   unavailable: [503, 'Unavailable', 'A part that this needs is out of reach; try again shortly.'],
 } as const satisfies Record<string, readonly [status: number, title: string, detail: string]>

@@ -1,0 +1,62 @@
+import { parseScopes } from '../../lib/scopes.ts'
+
+/** What a proxy asks of whoever calls. */
+export type Policy = {
+  /** All are needed. */
+  scopes: readonly string[]
+  kind: 'user' | 'key' | 'any'
+  role: 'admin' | null
+}
+
+/** The policy that asks for a good credential and no more. */
+export const ANYBODY: Policy = { scopes: [], kind: 'any', role: null }
+
+/** Nothing of a policy needs another character; what is encoded, or would lead elsewhere in a path, is none. */
+const PLAIN = /^[a-z0-9._:,=&-]*$/
+const NAME = /^[a-z-]{1,32}$/
+
+/**
+ * Reads a policy such as `scope=read,write&kind=key`: each member once, in plain characters.
+ * @returns a sentence that quotes no value where it is none: nobody may guess what was meant
+ */
+export function parsePolicy(text: string): Policy | { fault: string } {
+  if (!PLAIN.test(text)) return { fault: 'A policy has no character but a-z, 0-9 and . _ : , = & -' }
+  const members = new Map<string, string>()
+  for (const member of text.split('&')) {
+    const [name = '', value = '', ...more] = member.split('=')
+    if (name === '' || value === '' || more.length > 0)
+      return { fault: 'A member of a policy is name=value, and neither is empty' }
+    if (members.has(name)) return { fault: `Only once in a policy: ${shown(name)}` }
+    members.set(name, value)
+  }
+  const policy: Policy = { ...ANYBODY }
+  for (const [name, value] of members) {
+    const fault = readMember(policy, name, value)
+    if (fault !== null) return { fault }
+  }
+  return policy
+}
+
+function readMember(policy: Policy, name: string, value: string): string | null {
+  if (name === 'scope') {
+    const scopes = parseScopes(value)
+    if ('fault' in scopes) return scopes.fault
+    if (scopes.length !== value.split(',').length) return 'A scope is missing, or there twice'
+    policy.scopes = scopes
+    return null
+  }
+  if (name === 'kind') {
+    if (value !== 'user' && value !== 'key' && value !== 'any') return 'kind is user, key or any'
+    policy.kind = value
+    return null
+  }
+  if (name === 'role') {
+    if (value !== 'admin') return 'The only role that can be asked for is admin'
+    policy.role = value
+    return null
+  }
+  return `No member of a policy: ${shown(name)}`
+}
+
+/** Whatever stands in a target may be a secret that got there by mistake. */
+const shown = (name: string) => (NAME.test(name) ? name : '…')
