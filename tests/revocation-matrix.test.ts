@@ -328,12 +328,13 @@ describe('what ends a credential ends it at every surface', () => {
       'GET /users',
       'GET /audit',
       'GET /service-accounts',
+      'GET /forward-auth',
     ]) {
       expect(names).toContain(name)
     }
     expect(names.length).toBeGreaterThanOrEqual(30)
     expect(surfaces.refresh.length).toBe(3)
-    expect(surfaces['account key'].length).toBe(names.length + 7)
+    expect(surfaces['account key'].length).toBe(names.length + 8)
   })
 
   test('a door that ends what opens it does open', async () => {

@@ -12,7 +12,8 @@ export function sendRaw(
   body = '',
 ): Promise<RawAnswer> {
   const { hostname, port } = new URL(service.url)
-  const lines = [`${startLine} HTTP/1.1`, 'Host: latchkey.test', 'Connection: close', ...headers]
+  const host = headers.some((header) => /^host:/i.test(header)) ? [] : ['Host: latchkey.test']
+  const lines = [`${startLine} HTTP/1.1`, ...host, 'Connection: close', ...headers]
   return new Promise((resolve, reject) => {
     let text = ''
     const socket = connect(Number(port), hostname, () => socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`))

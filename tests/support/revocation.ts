@@ -97,7 +97,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
     ({ body }) => body?.valid === true,
     ({ status, body }) => status === 200 && body?.valid === false,
   )
-  const byHeader = ['GET /auth/me', 'GET /protected/any'].map(
+  const byHeader = ['GET /auth/me', 'GET /protected/any', 'GET /forward-auth'].map(
     (route): Surface => ({
       name: `${route}: X-API-Key`,
       isHarmless: true,
@@ -105,6 +105,12 @@ export async function surfacesOf(service: TestService, watcher: string) {
       isOpen: ({ status }) => status === 200,
       isShut: isRefused,
     }),
+  )
+  const asked = door(
+    'PUT /forward-auth/any/a/path',
+    (at, { text }) => call(at, 'PUT /forward-auth/any/a/path', { bearer: text }),
+    ({ status, headers }) => status === 200 && headers.get('x-auth-subject') !== '',
+    isRefused,
   )
   const asClient = [
     door(
@@ -158,7 +164,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
       ({ status, body }) => status === 400 && body?.error === 'invalid_grant',
     ),
   ]
-  const everywhere = [...(await guardedRoutes(service)), introspected, introspecting]
+  const everywhere = [...(await guardedRoutes(service)), introspected, introspecting, asked]
   return {
     access: everywhere,
     refresh: [...traded, introspected],

@@ -55,19 +55,17 @@ function policyOfQuery({ url }: Request): Policy | { fault: string } {
 
 /**
  * The first segment after the door's own is the policy, and what follows belongs to the client. The router decodes the
- * segment: where the parsed URL does not begin with the same, it was encoded, or something climbed past it.
+ * segment: where the parsed URL does not begin with the same, it was encoded, or something climbed past it. With a Host
+ * header that is none there is no URL to compare with.
  */
 function policyOfPath({ url, params }: Asked): Policy | { fault: string } {
   const text = params.policy ?? ''
-  // Where the Host header is none, the URL is the target alone.
-  const path = url.startsWith('/') ? url : url.slice(url.indexOf('/', 'https://'.length))
-  const isPlain = path.startsWith(`${PATH}/${text}`) && ENDS.has(path.charAt(PATH.length + 1 + text.length))
-  if (!isPlain) return { fault: 'The policy is encoded, or the path climbs past it' }
+  const asked = `${PATH}/${text}`
+  const parsed = URL.parse(url)?.pathname
+  if (parsed !== asked && !parsed?.startsWith(`${asked}/`))
+    return { fault: 'The policy is encoded, the path climbs past it, or the Host header is none' }
   return text === 'any' ? ANYBODY : parsePolicy(text)
 }
-
-/** What may follow the policy in a path. */
-const ENDS = new Set(['', '/', '?'])
 
 function ask(
   context: Context,
