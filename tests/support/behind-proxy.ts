@@ -1,0 +1,477 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { connect } from 'node:net'
+import type postgres from 'postgres'
+import { IDENTITY_HEADERS } from '../../src/features/forward-auth/identity.ts'
+import { call, newKey } from './client.ts'
+import { freePort } from './free-port.ts'
+import { addLoggedIn, connectTo } from './people.ts'
+import {
+  aliasesOf,
+  type RunningProxy,
+  readTolerantly,
+  type Seen,
+  startUpstream,
+  type Upstream,
+} from './proxy.ts'
+import { type RawAnswer, sendRaw } from './raw-http.ts'
+import { startService, type TestService } from './service.ts'
+import { listenOnTcp } from './tcp.ts'
+
+/** Starts the proxy in front of an application, with Latchkey at a port. */
+export type StartProxy = (latchkey: number, app: number) => Promise<RunningProxy>
+
+const PUBLIC = ['/public/', '/public/a', '/public/a/b?c=d']
+
+/** What every recipe has to hold: the same table, whatever the proxy. */
+export function describeProxy(name: string, skip: boolean, start: StartProxy): void {
+  describe.skipIf(skip)(name, () => {
+    let service: TestService
+    let sql: postgres.Sql
+    let upstream: Upstream
+    let proxy: RunningProxy
+    const bearers: Record<string, string> = {}
+    let owner: { id: string; access: string }
+    const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
+
+    beforeAll(async () => {
+      service = await startService({ trustedProxies: ['127.0.0.1/32'], databaseStatementTimeoutMs: 300 })
+      sql = connectTo(service)
+      upstream = await startUpstream()
+      proxy = await start(portOf(service), upstream.port)
+      owner = await addLoggedIn(service, sql)
+      const admin = await addLoggedIn(service, sql, { role: 'admin' })
+      const reader = await newKey(service, owner.access, { scopes: 'read' })
+      const worker = await newKey(service, owner.access, { scopes: 'read,write' })
+      Object.assign(bearers, {
+        user: owner.access,
+        admin: admin.access,
+        reader: reader.key,
+        worker: worker.key,
+      })
+    })
+    afterAll(async () => {
+      await proxy?.stop()
+      upstream?.close()
+      await sql?.end()
+      await service?.stop()
+    })
+
+    const bearing = (who: string) => [`Authorization: Bearer ${bearers[who]}`]
+    const through = (startLine: string, headers: readonly string[] = [], body = '', at = proxy) =>
+      sendRaw(at, startLine, headers, body)
+    /** The answer, and what the application got of it. */
+    async function pass(startLine: string, headers: readonly string[] = [], body = '', at = proxy) {
+      const before = upstream.seen.length
+      const answer = await through(startLine, headers, body, at)
+      return { answer, seen: upstream.seen.slice(before) }
+    }
+    const headerOf = ({ head }: RawAnswer, name: string) =>
+      new RegExp(`^${name}: *(.*)$`, 'im').exec(head)?.[1]?.trim() ?? null
+    const identityOf = ({ headers }: Seen) =>
+      Object.fromEntries(
+        IDENTITY_HEADERS.map((each) => [each, headers.get(each.toLowerCase())?.join() ?? '']),
+      )
+
+    describe('whom the policy of a path names', () => {
+      test.each<[path: string, who: string, status: number]>([
+        ...PUBLIC.map((path): [string, string, number] => [path, 'nobody', 200]),
+        ['/public/a', 'user', 200],
+        ['/', 'nobody', 401],
+        ['/', 'user', 200],
+        ['/else/where?a=b', 'reader', 200],
+        ['/publicity', 'nobody', 401],
+        ['/reports', 'nobody', 401],
+        ['/reports/1', 'nobody', 401],
+        ['/reports', 'reader', 200],
+        ['/reports/1?x=%2f..', 'reader', 200],
+        ['/reports/1', 'user', 200],
+        ['/REPORTS/1', 'nobody', 401],
+        ['/jobs/1', 'reader', 403],
+        ['/Jobs/1', 'reader', 403],
+        ['/jobs', 'user', 403],
+        ['/jobs/1', 'worker', 200],
+        ['/admin', 'user', 403],
+        ['/admin/', 'worker', 403],
+        ['/admin/users', 'admin', 200],
+        ['/ADMIN/users', 'user', 403],
+        ['/administration', 'user', 200],
+        ['/latchkey/any', 'nobody', 401],
+      ])('%s, %s: %i', async (path, who, status) => {
+        for (const method of ['GET', 'POST', 'DELETE']) {
+          const body = method === 'POST' ? ['Content-Length: 0'] : []
+          const { answer, seen } = await pass(
+            `${method} ${path}`,
+            who === 'nobody' ? body : [...bearing(who), ...body],
+          )
+          // The names of nginx's own questions lead nowhere.
+          expect([
+            method,
+            path.startsWith('/latchkey') && answer.status === 404 ? 401 : answer.status,
+          ]).toEqual([method, status])
+          expect(seen.map(({ startLine }) => startLine)).toEqual(
+            status === 200 ? [`${method} ${path} HTTP/1.1`] : [],
+          )
+        }
+      })
+
+      test('is who Latchkey says, in every header', async () => {
+        for (const who of ['user', 'reader', 'worker', 'admin']) {
+          const asked = await call(service, 'GET /forward-auth', { bearer: bearers[who] ?? '' })
+          const expected = Object.fromEntries(
+            IDENTITY_HEADERS.map((each) => [each, asked.headers.get(each) ?? '']),
+          )
+          const { seen } = await pass('GET /x', bearing(who))
+          expect([who, seen.map(identityOf)]).toEqual([who, [expected]])
+          const byHeader = await pass('GET /x', [`X-API-Key: ${bearers[who]}`])
+          expect(byHeader.seen.map(identityOf)).toEqual(who === 'user' || who === 'admin' ? [] : [expected])
+        }
+      })
+
+      test('a 401 tells how to log in', async () => {
+        expect(headerOf((await pass('GET /')).answer, 'www-authenticate')).toBe('Bearer realm="latchkey"')
+        for (const headers of [
+          ['Authorization: Bearer garbage'],
+          ['Authorization: Basic eDp5'],
+          [...bearing('user'), `X-API-Key: ${bearers.reader}`],
+        ]) {
+          const { answer, seen } = await pass('GET /', headers)
+          expect([headers, answer.status, seen]).toEqual([headers, 401, []])
+          expect(headerOf(answer, 'www-authenticate')).toBe('Bearer realm="latchkey", error="invalid_token"')
+        }
+      })
+
+      test('and a key as rich in scopes as a key can be', async () => {
+        const scopes = Array.from({ length: 50 }, (_, i) => `scope-${i}-`.padEnd(64, 'x'))
+        const admin = bearers.admin ?? ''
+        const { key } = await newKey(service, admin, { scopes })
+        const { answer, seen } = await pass('GET /', [`X-API-Key: ${key}`])
+        expect([answer.status, seen[0]?.headers.get('x-auth-scopes')]).toEqual([200, [scopes.join(' ')]])
+      })
+    })
+
+    describe('what a client says of itself', () => {
+      const FORGED = 'forged-by-the-client'
+
+      test('under the name of an identity header, or one that is taken for it, does not arrive', async () => {
+        const names = IDENTITY_HEADERS.flatMap(aliasesOf)
+        expect(names).toHaveLength(56)
+        const spellings = names.flatMap((each) => [each, each.toLowerCase(), each.toUpperCase()])
+        for (const [path, headers] of [
+          ['/x', bearing('reader')],
+          ['/reports/x', bearing('user')],
+          ['/admin/x', bearing('admin')],
+          ['/public/x', []],
+          ['/public/x', bearing('admin')],
+        ] as const) {
+          for (const batch of [spellings.slice(0, 60), spellings.slice(60, 120), spellings.slice(120)]) {
+            const forged = batch.flatMap((each) => [`${each}: ${FORGED}`, `${each}: admin`])
+            const { seen } = await pass(`GET ${path}`, [...forged, ...headers, ...forged])
+            expect([path, seen.length]).toEqual([path, 1])
+            const arrived = [...(seen[0]?.headers ?? [])].filter(([each]) => /^x[-_]auth/.test(each))
+            expect(arrived.filter(([each]) => each.includes('_'))).toEqual([])
+            expect(JSON.stringify(arrived)).not.toContain(FORGED)
+            expect(arrived.every(([, values]) => values.length === 1)).toBe(true)
+            const isAdmin = path === '/admin/x'
+            expect(seen[0]?.headers.get('x-auth-role')?.join() ?? '').toBe(
+              isAdmin ? 'admin' : path === '/reports/x' ? 'user' : '',
+            )
+            if (path === '/public/x') expect(Object.values(identityOf(seen[0] as Seen)).join('')).toBe('')
+          }
+        }
+      })
+
+      test('cannot take away what Latchkey said', async () => {
+        const lines = IDENTITY_HEADERS.map((each) => each).join(', ')
+        for (const connection of [
+          `Connection: ${lines}`,
+          `Connection: close, ${lines}`,
+          `connection: x-auth-role`,
+        ]) {
+          const { seen } = await pass('GET /x', [...bearing('admin'), connection])
+          for (const each of seen) expect(identityOf(each)['X-Auth-Role']).toBe('admin')
+        }
+      })
+
+      test('of its address is not believed', async () => {
+        const allowed_ips = ['192.0.2.0/24', '127.0.0.2']
+        const { key } = await newKey(service, owner.access, { allowed_ips })
+        for (const forged of [
+          [],
+          ['X-Forwarded-For: 192.0.2.9'],
+          ['X-Forwarded-For: 192.0.2.9', 'X-Forwarded-For: 192.0.2.9'],
+          ['X-Forwarded-For: 192.0.2.9, 127.0.0.1', 'X-Real-IP: 192.0.2.9', 'Forwarded: for=192.0.2.9'],
+        ]) {
+          const { answer, seen } = await pass('GET /x', [`X-API-Key: ${key}`, ...forged])
+          expect([forged, answer.status, seen]).toEqual([forged, 403, []])
+        }
+        expect(await statusFrom('127.0.0.2', ['GET /x HTTP/1.1', `X-API-Key: ${key}`])).toBe(200)
+        expect(await statusFrom('127.0.0.3', ['GET /x HTTP/1.1', `X-API-Key: ${key}`])).toBe(403)
+      })
+
+      /** The answer to a request from another address of this machine. */
+      function statusFrom(localAddress: string, lines: string[]): Promise<number> {
+        return new Promise((resolve, reject) => {
+          let text = ''
+          const socket = connect({ port: portOf(proxy), host: '127.0.0.1', localAddress }, () =>
+            socket.write(`${lines.join('\r\n')}\r\nHost: x\r\nConnection: close\r\n\r\n`),
+          )
+          socket.on('data', (chunk) => {
+            text += chunk
+          })
+          socket.on('error', reject)
+          socket.on('close', () => resolve(Number(/^HTTP\/1\.1 (\d+)/.exec(text)?.[1])))
+        })
+      }
+    })
+
+    describe('the credential', () => {
+      test('is hidden from the application', async () => {
+        for (const path of ['/x', '/reports/x', '/public/x', '/jobs/x']) {
+          for (const headers of [
+            bearing('worker'),
+            [`x-api-key: ${bearers.worker}`],
+            [`authorization: bearer ${bearers.worker}`],
+          ]) {
+            const { seen } = await pass(`GET ${path}`, headers)
+            expect(seen).toHaveLength(1)
+            expect(seen[0]?.head).not.toContain(bearers.worker ?? '')
+            expect([seen[0]?.headers.has('authorization'), seen[0]?.headers.has('x-api-key')]).toEqual([
+              false,
+              false,
+            ])
+          }
+        }
+        expect(await proxy.log()).not.toContain(bearers.worker ?? '')
+      })
+
+      test('is asked about without the body, which goes to the application alone', async () => {
+        const body = 'x'.repeat(50_000)
+        const headers = [...bearing('worker'), `Content-Length: ${body.length}`]
+        const { answer, seen } = await pass('POST /jobs/x', headers, body)
+        expect([answer.status, seen[0]?.body.length]).toEqual([200, body.length])
+        const refused = await pass('POST /admin/x', headers, body)
+        expect([refused.answer.status, refused.seen]).toEqual([403, []])
+      })
+
+      test('is asked about anew each time: dead, it opens nothing from the next request', async () => {
+        const { id, key } = await newKey(service, owner.access)
+        for (let i = 0; i < 3; i++)
+          expect((await pass('GET /x', [`X-API-Key: ${key}`])).answer.status).toBe(200)
+        await call(service, `DELETE /keys/${id}`, { bearer: owner.access })
+        const { answer, seen } = await pass('GET /x', [`X-API-Key: ${key}`])
+        expect([answer.status, seen]).toEqual([401, []])
+      })
+
+      test('a preflight has none, and is refused', async () => {
+        const preflight = ['Origin: https://app.example.com', 'Access-Control-Request-Method: GET']
+        const { answer, seen } = await pass('OPTIONS /x', preflight)
+        expect([answer.status, seen]).toEqual([401, []])
+        expect((await pass('OPTIONS /public/x', preflight)).seen).toHaveLength(1)
+      })
+
+      test('opens a WebSocket, or does not', async () => {
+        const upgrade = [
+          'Upgrade: websocket',
+          'Connection: Upgrade',
+          'Sec-WebSocket-Version: 13',
+          'Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==',
+        ]
+        expect(await upgraded([...bearing('reader'), ...upgrade])).toBe(101)
+        expect(upstream.seen.at(-1)?.headers.get('x-auth-type')).toEqual(['key'])
+        const before = upstream.seen.length
+        expect(await upgraded(upgrade)).toBe(401)
+        expect(upstream.seen.length).toBe(before)
+      })
+
+      /** The status of a handshake, whose connection stays open where it succeeds. */
+      function upgraded(headers: string[]): Promise<number> {
+        return new Promise((resolve, reject) => {
+          const lines = ['GET /socket HTTP/1.1', 'Host: x', ...headers, '', '']
+          const socket = connect(portOf(proxy), '127.0.0.1', () => socket.write(lines.join('\r\n')))
+          socket.on('error', reject)
+          socket.on('data', (chunk) => {
+            socket.destroy()
+            resolve(Number(/^HTTP\/1\.1 (\d+)/.exec(String(chunk))?.[1]))
+          })
+        })
+      }
+    })
+
+    describe('a path that is no plain one', () => {
+      const inside = ['admin', 'reports', 'jobs', 'x'].flatMap((place) => [
+        `/${place}/../public/a`,
+        `/public/../${place}/a`,
+        `/public/./../${place}/a`,
+        `/public/a/../../${place}/a`,
+        `/public/%2e%2e/${place}/a`,
+        `/public/.%2E/${place}/a`,
+        `/public/..%2f${place}/a`,
+        `/public%2f..%2f${place}/a`,
+        `/public/%2e%2e%2f${place}/a`,
+        `/public/..%5c${place}/a`,
+        `/public/..\\${place}\\a`,
+        `/public\\..\\${place}/a`,
+        `/public/..;/${place}/a`,
+        `/public/..;x=1/${place}/a`,
+        `/public/%252e%252e/${place}/a`,
+        `/public/%252e%252e%252f${place}/a`,
+        `/public/..%00/${place}/a`,
+        `/public/../${place}%00/a`,
+        `/public//../${place}/a`,
+        `/public///..//..//${place}/a`,
+        `//${place}/a`,
+        `//public/../${place}/a`,
+        `/./${place}/a`,
+        `/${place}//a`,
+        `/${place}/./a`,
+        `/${place};x=/a`,
+        `/;/${place}/a`,
+        `/${place}%2fa`,
+        `/${place}%00`,
+        `/${place}%20/a`,
+        `/%${place.charCodeAt(0).toString(16)}${place.slice(1)}/a`,
+        `/${place.toUpperCase()}/a`,
+        `/public/a#/../../${place}/a`,
+        `/public/a?/../../${place}/a`,
+        `/public/a%3f/../../${place}/a`,
+        `/public/a%23/../../${place}/a`,
+        `http://127.0.0.1/${place}/a`,
+        `http://127.0.0.1/public/../${place}/a`,
+        `http://127.0.0.1//${place}/a`,
+        `/public/..`,
+        `/public/%2e%2e`,
+        `/public/..%c0%af${place}/a`,
+        `/public/%u002e%u002e/${place}/a`,
+      ])
+      /** What the application may be asked for, by how it might read the path. */
+      const isFor = (who: string, path: string) => {
+        const [, place = ''] = path.split('/')
+        if (place === 'public') return true
+        if (who === 'nobody') return false
+        return place === 'admin' ? who === 'admin' : place === 'jobs' ? who === 'worker' : true
+      }
+
+      test.each(['nobody', 'reader', 'user', 'worker'])(
+        'reaches nothing for %s that a plain one would not',
+        async (who) => {
+          const headers = who === 'nobody' ? [] : bearing(who)
+          for (const target of [...new Set(inside)]) {
+            const { answer, seen } = await pass(`GET ${target}`, headers)
+            const reached = seen.map((each) => readTolerantly(each.target))
+            expect([target, reached.filter((path) => !isFor(who, path))]).toEqual([target, []])
+            // Whoever may have all of it is still told when a path is none.
+            if (seen.length === 0)
+              expect([target, answer.status === 0 || answer.status >= 400]).toEqual([target, true])
+          }
+        },
+        30_000,
+      )
+
+      test('the control: a plain one that looks a little like it arrives', async () => {
+        for (const target of [
+          '/x/a.b',
+          '/x/...',
+          '/x/.hidden',
+          '/x/a%20b',
+          '/x/%C3%A9',
+          '/x/~a+b=c,d',
+          '/x?next=//y/../z',
+          '/x?a=%2f',
+        ]) {
+          const { seen } = await pass(`GET ${target}`, bearing('reader'))
+          expect(seen.map((each) => each.target)).toEqual([target])
+        }
+      })
+    })
+
+    describe('what Latchkey cannot grant', () => {
+      test('a key used too often: 429, and when to come back', async () => {
+        const { key } = await newKey(service, owner.access, { rate_limit: { limit: 1, window_seconds: 600 } })
+        expect((await pass('GET /x', [`X-API-Key: ${key}`])).answer.status).toBe(200)
+        const { answer, seen } = await pass('GET /x', [`X-API-Key: ${key}`])
+        expect([answer.status, seen]).toEqual([429, []])
+        expect(Number(headerOf(answer, 'retry-after'))).toBeWithin(1, 601)
+        expect(headerOf(answer, 'ratelimit-limit')).toBe('1')
+        expect(headerOf(answer, 'ratelimit-remaining')).toBe('0')
+        expect(Number(headerOf(answer, 'ratelimit-reset'))).toBeWithin(1, 601)
+      })
+
+      test('a key without credits: 429', async () => {
+        const { key } = await newKey(service, owner.access, {
+          credits: { remaining: 1, refill: { amount: 1, interval: 'daily' } },
+        })
+        expect((await pass('GET /x', [`X-API-Key: ${key}`])).answer.status).toBe(200)
+        const { answer, seen } = await pass('GET /x', [`X-API-Key: ${key}`])
+        expect([answer.status, seen]).toEqual([429, []])
+        expect(Number(headerOf(answer, 'retry-after'))).toBeWithin(1, 86_401)
+      })
+
+      test('a database that does not answer: 503, and when to come back', async () => {
+        const { key } = await newKey(service, owner.access)
+        await sql.begin(async (tx) => {
+          await tx`LOCK TABLE latchkey.api_key_secrets`
+          const { answer, seen } = await pass('GET /x', [`X-API-Key: ${key}`])
+          expect([answer.status, headerOf(answer, 'retry-after'), seen]).toEqual([503, '1', []])
+        })
+        expect((await pass('GET /x', [`X-API-Key: ${key}`])).answer.status).toBe(200)
+      })
+    })
+
+    describe('where Latchkey is out of reach', () => {
+      test.each<[string, () => Promise<{ port: number; close(): void }>]>([
+        ['nobody listens', async () => ({ port: await freePort(), close: () => {} })],
+        ['the connection is cut', () => listenOnTcp((socket) => socket.destroy())],
+        ['nothing is answered', () => listenOnTcp(() => {})],
+        ['nonsense is answered', () => listenOnTcp((socket) => socket.end('nonsense\r\n\r\n'))],
+        [
+          'something else answers',
+          () => listenOnTcp((socket) => socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')),
+        ],
+        [
+          'it says to go elsewhere',
+          () =>
+            listenOnTcp((socket) =>
+              socket.end('HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n'),
+            ),
+        ],
+      ])(
+        'nobody gets through: %s',
+        async (what, stand) => {
+          const latchkey = await stand()
+          const alone = await start(latchkey.port, upstream.port)
+          try {
+            for (const path of ['/x', '/admin/x']) {
+              const { answer, seen } = await pass(`GET ${path}`, bearing('admin'), '', alone)
+              // Caddy hands on whatever the answer is; nginx makes a failure of it.
+              expect([what, answer.status >= 300, seen]).toEqual([what, true, []])
+              if (!what.includes('else')) expect([500, 502, 503, 504]).toContain(answer.status)
+            }
+            expect((await pass('GET /public/x', [], '', alone)).answer.status).toBe(200)
+          } finally {
+            await alone.stop()
+            latchkey.close()
+          }
+        },
+        20_000,
+      )
+    })
+
+    test('connections to Latchkey are kept', async () => {
+      const relay = await listenOnTcp((socket) => {
+        const onward = connect(portOf(service), '127.0.0.1')
+        onward.on('error', () => socket.destroy())
+        socket.on('close', () => onward.destroy())
+        socket.pipe(onward).pipe(socket)
+      })
+      const kept = await start(relay.port, upstream.port)
+      try {
+        for (let i = 0; i < 20; i++)
+          expect((await pass('GET /x', bearing('reader'), '', kept)).answer.status).toBe(200)
+        expect(relay.accepted()).toBeLessThanOrEqual(4)
+      } finally {
+        await kept.stop()
+        relay.close()
+      }
+    })
+  })
+}

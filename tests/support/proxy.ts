@@ -1,0 +1,165 @@
+import { cpSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { freePort } from './free-port.ts'
+import { listenOnTcp } from './tcp.ts'
+import { until } from './until.ts'
+
+const DEPLOY = join(import.meta.dir, '../../deploy')
+
+/** A request as the application got it: byte for byte, since libraries tidy up what a test has to see. */
+export type Seen = {
+  startLine: string
+  target: string
+  /** Every header line, in small letters, with all values it came with. */
+  headers: Map<string, string[]>
+  head: string
+  body: string
+}
+
+/** The application behind a proxy. It answers everybody with 200, and takes WebSockets. */
+export type Upstream = { port: number; seen: Seen[]; close(): void }
+
+/** Starts an application that asks nobody for anything, as one behind such a proxy may. */
+export async function startUpstream(): Promise<Upstream> {
+  const seen: Seen[] = []
+  const server = await listenOnTcp((socket) => {
+    let text = ''
+    let done = false
+    socket.setEncoding('latin1')
+    socket.on('data', (chunk) => {
+      text += chunk
+      const end = text.indexOf('\r\n\r\n')
+      if (end === -1 || done) return
+      const request = readHead(text.slice(0, end), text.slice(end + 4))
+      const length = Number(request.headers.get('content-length')?.[0] ?? 0)
+      if (request.body.length < length) return
+      done = true
+      seen.push(request)
+      const isUpgrade = request.headers.has('upgrade')
+      const answer = isUpgrade
+        ? 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket'
+        : 'HTTP/1.1 200 OK\r\nContent-Length: 4'
+      socket.write(
+        `${answer}\r\nX-Upstream: yes\r\nConnection: ${isUpgrade ? 'Upgrade' : 'close'}\r\n\r\n${isUpgrade ? '' : 'here'}`,
+      )
+      if (!isUpgrade) socket.end()
+    })
+  })
+  return { port: server.port, seen, close: server.close }
+}
+
+function readHead(head: string, body: string): Seen {
+  const [startLine = '', ...lines] = head.split('\r\n')
+  const headers = new Map<string, string[]>()
+  for (const line of lines) {
+    const at = line.indexOf(':')
+    const name = line.slice(0, at).toLowerCase()
+    headers.set(name, [...(headers.get(name) ?? []), line.slice(at + 1).trim()])
+  }
+  return { startLine, target: startLine.split(' ')[1] ?? '', headers, head, body }
+}
+
+/** A proxy that runs by a recipe of deploy/. */
+export type RunningProxy = { url: string; log(): Promise<string>; stop(): Promise<void> }
+
+type Recipe = {
+  /** The program, as it is found in PATH. */
+  program: string
+  /** Its directory in deploy/. */
+  directory: string
+  /** What it is started with, in a directory that holds a copy of the recipe. */
+  words(directory: string): string[]
+  /** Files of the test's own beside the recipe's. */
+  files?: Record<string, string>
+  /** How the recipe says where the proxy listens, and how a test says it. */
+  listens: readonly [recipe: string, test: (port: number) => string]
+}
+
+/**
+ * Starts a proxy by the very files of deploy/, in a copy in which nothing but addresses is another.
+ * @param latchkey the port of Latchkey, or of what stands in its place
+ */
+export async function startProxy(recipe: Recipe, latchkey: number, app: number): Promise<RunningProxy> {
+  const port = await freePort()
+  const directory = mkdtempSync(join(tmpdir(), `latchkey-${recipe.program}-`))
+  cpSync(join(DEPLOY, recipe.directory), directory, { recursive: true })
+  const [listens, written] = recipe.listens
+  for (const file of filesIn(directory)) {
+    const text = await Bun.file(file).text()
+    const placed = text
+      .replaceAll('127.0.0.1:8000', `127.0.0.1:${latchkey}`)
+      .replaceAll('127.0.0.1:3000', `127.0.0.1:${app}`)
+      .replaceAll(listens, written(port))
+    await Bun.write(file, placed)
+  }
+  for (const [name, text] of Object.entries(recipe.files ?? {})) await Bun.write(join(directory, name), text)
+  const log = join(directory, 'proxy.log')
+  const server = Bun.spawn([recipe.program, ...recipe.words(directory)], {
+    cwd: directory,
+    env: {
+      PATH: process.env.PATH ?? '',
+      HOME: directory,
+      XDG_CONFIG_HOME: directory,
+      XDG_DATA_HOME: directory,
+    },
+    stdout: Bun.file(log),
+    stderr: Bun.file(log),
+  })
+  const stop = async () => {
+    server.kill('SIGTERM')
+    await server.exited
+    rmSync(directory, { recursive: true, force: true })
+  }
+  const isUp = async () => {
+    if (server.exitCode !== null) throw new Error(`${recipe.program} ended: ${await Bun.file(log).text()}`)
+    return await canConnect(port)
+  }
+  await until(isUp, `${recipe.program} listens`, 10_000).catch(async (error) => {
+    await stop()
+    throw error
+  })
+  return { url: `http://127.0.0.1:${port}`, log: () => Bun.file(log).text(), stop }
+}
+
+const filesIn = (directory: string) =>
+  readdirSync(directory, { recursive: true })
+    .map((name) => join(directory, String(name)))
+    .filter((path) => statSync(path).isFile())
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
+}
+
+/** Every spelling of a header that some application takes for it: each dash may be an underscore (CGI, WSGI, Rack). */
+export function aliasesOf(name: string): string[] {
+  const [first = '', ...rest] = name.split('-')
+  return rest.reduce<string[]>(
+    (made, part) => made.flatMap((head) => [`${head}-${part}`, `${head}_${part}`]),
+    [first],
+  )
+}
+
+/** A path as the most tolerant application might read it. */
+export function readTolerantly(target: string): string {
+  let path = target.replace(/^https?:\/\/[^/]*/i, '').split(/[?#]/)[0] ?? ''
+  for (let times = 0; times < 3; times++)
+    path = path.replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))
+  const parts: string[] = []
+  for (const part of path
+    .replaceAll('\0', '')
+    .toLowerCase()
+    .split(/[/\\]+/)) {
+    const [name = ''] = part.split(';')
+    if (name === '..') parts.pop()
+    else if (name !== '' && name !== '.') parts.push(name)
+  }
+  return `/${parts.join('/')}`
+}
