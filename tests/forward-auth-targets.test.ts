@@ -236,6 +236,33 @@ describe('the body is not read', () => {
     }
   })
 
+  test('nor taken for the next request, when it comes after all', async () => {
+    const { hostname, port } = new URL(service.url)
+    const hidden = 'GET /forward-auth/role=admin HTTP/1.1\r\nHost: x\r\n\r\n'
+    const first = [
+      'POST /forward-auth HTTP/1.1',
+      'Host: x',
+      ...bearing(),
+      `Content-Length: ${hidden.length}`,
+      '',
+      '',
+    ]
+    const second = ['GET /forward-auth HTTP/1.1', 'Host: x', ...bearing(), 'Connection: close', '', '']
+    let text = ''
+    const socket = connect(Number(port), hostname, () => socket.write(first.join('\r\n')))
+    socket.on('data', (chunk) => {
+      text += chunk
+    })
+    socket.on('error', () => {})
+    const statuses = () => text.match(/^HTTP\/1\.1 \d+/gm) ?? []
+    await until(() => statuses().length === 1, 'an answer before the body', 5000)
+    socket.write(hidden + second.join('\r\n'))
+    await until(() => socket.destroyed, 'the end of the connection', 5000)
+    // Closed after the first, or answered twice: never a third time.
+    expect([1, 2]).toContain(statuses().length)
+    expect(new Set(statuses())).toEqual(new Set(['HTTP/1.1 200']))
+  })
+
   /** The status that comes while the rest of the body is still to come. */
   async function answerBeforeBody(
     target: string,

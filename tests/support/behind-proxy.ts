@@ -140,12 +140,17 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         }
       })
 
-      test('and a key as rich in scopes as a key can be', async () => {
+      test('and a key that has as much to say of itself as a key can', async () => {
         const scopes = Array.from({ length: 50 }, (_, i) => `scope-${i}-`.padEnd(64, 'x'))
-        const admin = bearers.admin ?? ''
-        const { key } = await newKey(service, admin, { scopes })
+        const email = `${'é'.repeat(240)}@example.com`
+        const { id, access } = await addLoggedIn(service, sql, { role: 'admin', email })
+        await sql`UPDATE latchkey.users SET email_verified = true WHERE id = ${id}`
+        const { key } = await newKey(service, access, { scopes })
         const { answer, seen } = await pass('GET /', [`X-API-Key: ${key}`])
         expect([answer.status, seen[0]?.headers.get('x-auth-scopes')]).toEqual([200, [scopes.join(' ')]])
+        expect(seen[0]?.headers.get('x-auth-user-email')).toEqual([
+          encodeURIComponent(email).replace('%40', '@'),
+        ])
       })
     })
 
@@ -253,6 +258,41 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         expect([refused.answer.status, refused.seen]).toEqual([403, []])
       })
 
+      test('is asked about by the recipe’s words alone, whatever the request', async () => {
+        const recorder = await startUpstream()
+        const asking = await start(recorder.port, upstream.port)
+        try {
+          for (const [startLine, target] of [
+            ['POST /x?scope=other&role=admin', /^\/forward-auth(\?kind=any)?$/],
+            ['PUT /reports/..?kind=any', /^$/],
+            ['PUT /reports/1?kind=any', /^\/forward-auth\?scope=read$/],
+            ['DELETE /jobs?scope=&scope=', /^\/forward-auth\?kind=key&scope=read,write$/],
+            ['HEAD /admin/?', /^\/forward-auth\?role=admin$/],
+          ] as const) {
+            const from = recorder.seen.length
+            const body = ['Content-Type: application/json', 'Content-Length: 2']
+            await pass(startLine, [...bearing('user'), ...body], '{}', asking)
+            const asked = recorder.seen.slice(from)
+            for (const question of asked) {
+              expect(question.startLine).toMatch(/^GET /)
+              expect(question.target).toMatch(target)
+              const { headers } = question
+              expect([
+                question.body,
+                headers.get('content-length')?.join() ?? '0',
+                headers.has('transfer-encoding'),
+              ]).toEqual(['', '0', false])
+              expect(headers.get('authorization')).toEqual([`Bearer ${bearers.user}`])
+              expect(headers.get('x-forwarded-for')).toEqual(['127.0.0.1'])
+            }
+            expect([startLine, asked.length]).toEqual([startLine, startLine.includes('..') ? 0 : 1])
+          }
+        } finally {
+          await asking.stop()
+          recorder.close()
+        }
+      })
+
       test('is asked about anew each time: dead, it opens nothing from the next request', async () => {
         const { id, key } = await newKey(service, owner.access)
         for (let i = 0; i < 3; i++)
@@ -276,8 +316,13 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
           'Sec-WebSocket-Version: 13',
           'Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==',
         ]
-        expect(await upgraded([...bearing('reader'), ...upgrade])).toBe(101)
-        expect(upstream.seen.at(-1)?.headers.get('x-auth-type')).toEqual(['key'])
+        const stripping = upgrade.map((line) =>
+          line.replace('Connection: Upgrade', 'Connection: Upgrade, X-Auth-Type'),
+        )
+        for (const lines of [upgrade, stripping]) {
+          expect(await upgraded([...bearing('reader'), ...lines])).toBe(101)
+          expect(upstream.seen.at(-1)?.headers.get('x-auth-type')).toEqual(['key'])
+        }
         const before = upstream.seen.length
         expect(await upgraded(upgrade)).toBe(401)
         expect(upstream.seen.length).toBe(before)
