@@ -75,6 +75,16 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     expect(refused.headers.get('ratelimit-limit')).toBe('25')
   })
 
+  test('and at the door for proxies, which waits for Redis', async () => {
+    const { key } = await keyWith(5)
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, at) =>
+        call(at % 2 ? first : second, 'GET /forward-auth?scope=read', { apiKey: key }),
+      ),
+    )
+    expect([count(answers, 200), count(answers, 429)]).toEqual([5, 15])
+  })
+
   test('a limit per address is one over two servers', async () => {
     const refresh = (service: TestService) =>
       call(service, 'POST /auth/refresh', { json: { refresh_token: 'rt_nobody' } })

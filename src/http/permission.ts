@@ -1,6 +1,7 @@
 import type { Context } from '../context.ts'
 import { type Admission, admitKey } from '../features/verify/admit.ts'
 import type { KeyPrincipal, Principal } from '../features/verify/principal.ts'
+import { excessOfRate, lackOfScopes } from '../features/verify/refusals.ts'
 import { type ErrorCode, fail } from '../lib/errors.ts'
 import { covers } from '../lib/scopes.ts'
 import type { RequestState } from './request-state.ts'
@@ -55,26 +56,11 @@ function settleKey(context: Context, key: KeyPrincipal, admission: Admission): u
     deny('insufficient_scope', admission.missingScopes)
   }
   if (admission.code === 'IP_NOT_ALLOWED') fail('ip_not_allowed')
-  const { rate, retryAfterSeconds } = admission
-  const seconds = String(retryAfterSeconds)
-  fail('rate_limited', {
-    detail: 'This key has been used as often as it may be; wait before the next time.',
-    headers: {
-      'RateLimit-Limit': String(rate.limit),
-      'RateLimit-Remaining': '0',
-      'RateLimit-Reset': seconds,
-      'Retry-After': seconds,
-    },
-  })
+  fail('rate_limited', excessOfRate(admission))
 }
 
 /** A refusal by kind, role or scope, which `errors.ts` counts and audits. */
 function deny(code: ErrorCode, missing: readonly string[] = []): never {
   if (code !== 'insufficient_scope') fail(code)
-  const scope = missing.join(' ')
-  fail(code, {
-    detail: `Missing required scope: ${scope}`,
-    headers: { 'WWW-Authenticate': `Bearer realm="latchkey", error="insufficient_scope", scope="${scope}"` },
-    audit: { missing_scopes: missing },
-  })
+  fail(code, { ...lackOfScopes(missing), audit: { missing_scopes: missing } })
 }

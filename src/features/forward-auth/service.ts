@@ -4,6 +4,7 @@ import { covers } from '../../lib/scopes.ts'
 import { type Admission, admitKey } from '../verify/admit.ts'
 import { type Charge, chargeKey } from '../verify/credits.ts'
 import type { KeyPrincipal, Principal } from '../verify/principal.ts'
+import { excessOfRate, lackOfScopes } from '../verify/refusals.ts'
 import type { Policy } from './policy.ts'
 
 /** Why somebody whose credential is good may not go on. */
@@ -31,7 +32,7 @@ export function judge(
   }
   if (principal.kind === 'key') return judgeKey(context, principal, policy, address)
   const missing = policy.scopes.filter((scope) => !covers(principal.grants, scope))
-  return missing.length > 0 ? lackOf(missing) : null
+  return missing.length > 0 ? deny('insufficient_scope', lackOfScopes(missing)) : null
 }
 
 function judgeKey(context: Context, key: KeyPrincipal, { scopes }: Policy, address: string | null) {
@@ -53,17 +54,9 @@ function settle(context: Context, key: KeyPrincipal, admission: Admission) {
 
 function denialOf(admission: Exclude<Admission, { code: 'VALID' }>): Denial {
   if (admission.code === 'IP_NOT_ALLOWED') return deny('ip_not_allowed')
-  if (admission.code === 'INSUFFICIENT_SCOPE') return lackOf(admission.missingScopes)
-  const seconds = String(admission.retryAfterSeconds)
-  return deny('rate_limited', {
-    detail: 'This key has been used as often as it may be; wait before the next time.',
-    headers: {
-      'RateLimit-Limit': String(admission.rate.limit),
-      'RateLimit-Remaining': '0',
-      'RateLimit-Reset': seconds,
-      'Retry-After': seconds,
-    },
-  })
+  if (admission.code === 'INSUFFICIENT_SCOPE')
+    return deny('insufficient_scope', lackOfScopes(admission.missingScopes))
+  return deny('rate_limited', excessOfRate(admission))
 }
 
 function settleCharge(context: Context, key: KeyPrincipal, charge: Charge): Denial | null {
@@ -80,11 +73,3 @@ function countUse(context: Context, key: KeyPrincipal): null {
 }
 
 const deny = (code: ErrorCode, extra: Extra = {}): Denial => ({ code, extra })
-
-function lackOf(missing: readonly string[]): Denial {
-  const scope = missing.join(' ')
-  return deny('insufficient_scope', {
-    detail: `Missing required scope: ${scope}`,
-    headers: { 'WWW-Authenticate': `Bearer realm="latchkey", error="insufficient_scope", scope="${scope}"` },
-  })
-}
