@@ -278,6 +278,27 @@ describe('Elysia', () => {
 })
 
 describe("Bun's server", () => {
+  test('routes by the target as it came, which Elysia does not see, and Elysia hands it our routes (features/forward-auth)', async () => {
+    const app = new Elysia({
+      serve: {
+        routes: {
+          '/door/:policy/*': (request) =>
+            new Response(`${request.params.policy} of ${new URL(request.url).pathname}`),
+          '/door/*': () => new Response('none'),
+        },
+      },
+    })
+      .get('/open', () => 'open')
+      .all('/door/any', () => 'by Elysia')
+    const { url } = listen(app)
+    const text = async (target: string) => (await sendRaw({ url }, target, [])).body
+    expect(await text('GET /door/role=admin/../../open')).toBe('role=admin of /open')
+    expect(await text('PROPFIND /door/%61ny/x')).toBe('any of /door/%61ny/x')
+    expect(await text('GET /door//../../open')).toBe('none')
+    expect(await text('GET /x/../door/any')).toBe('by Elysia')
+    expect(await text('GET /x/../open')).toBe('open')
+  })
+
   test('joins a repeated header by a comma (http/auth.ts)', async () => {
     const app = new Elysia().get('/', ({ request }) => request.headers.get('authorization') ?? '')
     const { body } = await sendRaw(listen(app), 'GET /', [

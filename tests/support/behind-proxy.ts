@@ -34,7 +34,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
     const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
 
     beforeAll(async () => {
-      service = await startService({ trustedProxies: ['127.0.0.1/32'], databaseStatementTimeoutMs: 300 })
+      service = await startService({ trustedProxies: ['127.0.0.1/32'], databaseStatementTimeoutMs: 1500 })
       sql = connectTo(service)
       upstream = await startUpstream()
       proxy = await start(portOf(service), upstream.port)
