@@ -70,19 +70,6 @@ describe('every answer carries its headers, whatever becomes of the request', ()
   })
 })
 
-test('a Host header that is none is answered like any other', async () => {
-  for (const host of ['a/b', 'a b', '']) {
-    for (const [target, status] of [
-      ['GET /nowhere/at/all/but/here', 404],
-      ['GET //[/nowhere', 404],
-    ] as const) {
-      const answer = await sendRaw(service, target, [`Host: ${host}`])
-      expect([host, target, answer.status]).toEqual([host, target, status])
-      expect(answer.head.toLowerCase()).toContain('x-request-id: ')
-    }
-  }
-})
-
 describe('a request id', () => {
   test.each(['abcdefgh', 'trace-01.2_X', 'a'.repeat(64)])('%p that came in is kept', async (id) => {
     const answer = await call(service, 'GET /nowhere', { headers: { 'x-request-id': id } })

@@ -1,4 +1,4 @@
-import { describeProxy } from './support/behind-proxy.ts'
+import { describeProxy } from './support/describe-proxy.ts'
 import { startProxy } from './support/proxy.ts'
 
 const NGINX = Bun.which('nginx')

@@ -146,20 +146,3 @@ export function aliasesOf(name: string): string[] {
     [first],
   )
 }
-
-/** A path as the most tolerant application might read it. */
-export function readTolerantly(target: string): string {
-  let path = target.replace(/^https?:\/\/[^/]*/i, '').split(/[?#]/)[0] ?? ''
-  for (let times = 0; times < 3; times++)
-    path = path.replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))
-  const parts: string[] = []
-  for (const part of path
-    .replaceAll('\0', '')
-    .toLowerCase()
-    .split(/[/\\]+/)) {
-    const [name = ''] = part.split(';')
-    if (name === '..') parts.pop()
-    else if (name !== '' && name !== '.') parts.push(name)
-  }
-  return `/${parts.join('/')}`
-}

@@ -2,17 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import type postgres from 'postgres'
 import { IDENTITY_HEADERS } from '../../src/features/forward-auth/identity.ts'
+import { AMBIGUOUS, readTolerantly } from './ambiguous-targets.ts'
 import { call, newKey } from './client.ts'
 import { freePort } from './free-port.ts'
 import { addLoggedIn, connectTo } from './people.ts'
-import {
-  aliasesOf,
-  type RunningProxy,
-  readTolerantly,
-  type Seen,
-  startUpstream,
-  type Upstream,
-} from './proxy.ts'
+import { aliasesOf, type RunningProxy, type Seen, startUpstream, type Upstream } from './proxy.ts'
 import { type RawAnswer, sendRaw } from './raw-http.ts'
 import { startService, type TestService } from './service.ts'
 import { listenOnTcp } from './tcp.ts'
@@ -343,51 +337,6 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
     })
 
     describe('a path that is no plain one', () => {
-      const inside = ['admin', 'reports', 'jobs', 'x'].flatMap((place) => [
-        `/${place}/../public/a`,
-        `/public/../${place}/a`,
-        `/public/./../${place}/a`,
-        `/public/a/../../${place}/a`,
-        `/public/%2e%2e/${place}/a`,
-        `/public/.%2E/${place}/a`,
-        `/public/..%2f${place}/a`,
-        `/public%2f..%2f${place}/a`,
-        `/public/%2e%2e%2f${place}/a`,
-        `/public/..%5c${place}/a`,
-        `/public/..\\${place}\\a`,
-        `/public\\..\\${place}/a`,
-        `/public/..;/${place}/a`,
-        `/public/..;x=1/${place}/a`,
-        `/public/%252e%252e/${place}/a`,
-        `/public/%252e%252e%252f${place}/a`,
-        `/public/..%00/${place}/a`,
-        `/public/../${place}%00/a`,
-        `/public//../${place}/a`,
-        `/public///..//..//${place}/a`,
-        `//${place}/a`,
-        `//public/../${place}/a`,
-        `/./${place}/a`,
-        `/${place}//a`,
-        `/${place}/./a`,
-        `/${place};x=/a`,
-        `/;/${place}/a`,
-        `/${place}%2fa`,
-        `/${place}%00`,
-        `/${place}%20/a`,
-        `/%${place.charCodeAt(0).toString(16)}${place.slice(1)}/a`,
-        `/${place.toUpperCase()}/a`,
-        `/public/a#/../../${place}/a`,
-        `/public/a?/../../${place}/a`,
-        `/public/a%3f/../../${place}/a`,
-        `/public/a%23/../../${place}/a`,
-        `http://127.0.0.1/${place}/a`,
-        `http://127.0.0.1/public/../${place}/a`,
-        `http://127.0.0.1//${place}/a`,
-        `/public/..`,
-        `/public/%2e%2e`,
-        `/public/..%c0%af${place}/a`,
-        `/public/%u002e%u002e/${place}/a`,
-      ])
       /** What the application may be asked for, by how it might read the path. */
       const isFor = (who: string, path: string) => {
         const [, place = ''] = path.split('/')
@@ -400,7 +349,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         'reaches nothing for %s that a plain one would not',
         async (who) => {
           const headers = who === 'nobody' ? [] : bearing(who)
-          for (const target of [...new Set(inside)]) {
+          for (const target of AMBIGUOUS) {
             const { answer, seen } = await pass(`GET ${target}`, headers)
             const reached = seen.map((each) => readTolerantly(each.target))
             expect([target, reached.filter((path) => !isFor(who, path))]).toEqual([target, []])
@@ -485,12 +434,16 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
           const latchkey = await stand()
           const alone = await start(latchkey.port, upstream.port)
           try {
-            for (const path of ['/x', '/admin/x']) {
-              const { answer, seen } = await pass(`GET ${path}`, bearing('admin'), '', alone)
+            const before = upstream.seen.length
+            const answers = await Promise.all(
+              ['/x', '/admin/x'].map((path) => through(`GET ${path}`, bearing('admin'), '', alone)),
+            )
+            for (const { status } of answers) {
               // Caddy hands on whatever the answer is; nginx makes a failure of it.
-              expect([what, answer.status >= 300, seen]).toEqual([what, true, []])
-              if (!what.includes('else')) expect([500, 502, 503, 504]).toContain(answer.status)
+              expect([what, status >= 300]).toEqual([what, true])
+              if (!what.includes('else')) expect([500, 502, 503, 504]).toContain(status)
             }
+            expect(upstream.seen.length).toBe(before)
             expect((await pass('GET /public/x', [], '', alone)).answer.status).toBe(200)
           } finally {
             await alone.stop()
