@@ -1,0 +1,84 @@
+import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify } from 'jose'
+import { ask, type Latchkey } from './ask.ts'
+import type { UserPrincipal } from './principal.ts'
+import type { SharedAnswers } from './shared-answers.ts'
+
+/** A genuine token: of a user, or of a service account, which stands for the key that it was made with. */
+export type AccessToken = UserPrincipal | { kind: 'service_account' }
+
+export type TokenSettings = { url: string; issuer: string; audience: string; timeLimitMs: number }
+
+/** What Latchkey signs with, shared secrets aside: whoever can verify by one of those can also sign. */
+const ALGORITHMS = ['ES256', 'RS256', 'EdDSA']
+const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope']
+const CLOCK_TOLERANCE_SECONDS = 5
+/** Latchkey publishes a key this long before it signs. */
+const KEYS_LAST_MS = 300_000
+/** A stranger chooses the `kid`: an unknown one has the keys read anew at most this often. */
+const REREAD_AFTER_MS = 5_000
+
+/** How jose says that the keys cannot be had, rather than that the token is bad. */
+const NO_KEYS = new Set(['ERR_JOSE_GENERIC', 'ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID'])
+
+/**
+ * Verifies access tokens here, by Latchkey's published keys: signature, issuer, audience, type (RFC 9068), expiry. What
+ * happened to the session or the user since it was signed, a signature does not know.
+ * @returns a function that gives null for whatever is not a genuine token, and throws where the keys cannot be had
+ */
+export function createTokenVerifier({ url, issuer, audience, timeLimitMs }: TokenSettings) {
+  const keys = createRemoteJWKSet(new URL(`${url}/.well-known/jwks.json`), {
+    cacheMaxAge: KEYS_LAST_MS,
+    cooldownDuration: REREAD_AFTER_MS,
+    timeoutDuration: timeLimitMs,
+  })
+  return async (token: string): Promise<AccessToken | null> => {
+    try {
+      const { payload } = await jwtVerify(token, keys, {
+        algorithms: ALGORITHMS,
+        issuer,
+        audience,
+        typ: 'at+jwt',
+        requiredClaims: REQUIRED_CLAIMS,
+        clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      })
+      return readPayload(payload)
+    } catch (error) {
+      if (error instanceof errors.JOSEError && !NO_KEYS.has(error.code)) return null
+      throw error
+    }
+  }
+}
+
+function readPayload({ sub, sid, role, scope, client_id }: JWTPayload): AccessToken | null {
+  if (typeof sub !== 'string' || typeof sid !== 'string' || typeof scope !== 'string') return null
+  if (client_id !== undefined) return client_id === sub ? { kind: 'service_account' } : null
+  if (role !== 'admin' && role !== 'user') return null
+  return { kind: 'user', userId: sub, sessionId: sid, role, scopes: scopesOf(scope) }
+}
+
+const NO_ANSWER = 'Not an answer of /oauth/introspect'
+
+const scopesOf = (scope: string) => scope.split(' ').filter((name) => name !== '')
+
+/**
+ * What Latchkey says of a genuine token now (RFC 7662); null: its session ended, or its user may no longer.
+ * @throws Error where Latchkey cannot say
+ */
+export function introspect(
+  latchkey: Latchkey,
+  answers: SharedAnswers,
+  token: string,
+  user: UserPrincipal,
+): Promise<UserPrincipal | null> {
+  const form = new URLSearchParams({ token }).toString()
+  const read = async (): Promise<UserPrincipal | null> => {
+    const json = await ask(latchkey, '/oauth/introspect', form, 'application/x-www-form-urlencoded')
+    const answer = json as { active?: unknown; sub?: unknown; role?: unknown; scope?: unknown } | null
+    if (answer?.active === false) return null
+    if (answer?.active !== true || answer.sub !== user.userId) throw new Error(NO_ANSWER)
+    const { role, scope } = answer
+    if ((role !== 'admin' && role !== 'user') || typeof scope !== 'string') throw new Error(NO_ANSWER)
+    return { ...user, role, scopes: scopesOf(scope) }
+  }
+  return answers.get(['token', token], read, () => true)
+}

@@ -1,0 +1,33 @@
+import { type Refusal, refuse } from './refusal.ts'
+
+const BEARER = /^bearer +(\S+) *$/i
+/** Longer than any credential of Latchkey's. */
+const MAX_LENGTH = 8192
+
+/** The one credential of a request, by the rules of Latchkey's own doors. A repeated header arrives joined by a comma. */
+export function readCredential(headers: Headers): string | Refusal {
+  const authorization = headers.get('authorization')
+  const apiKey = headers.get('x-api-key')
+  if (authorization === null && apiKey === null) return refuse('missing_credential')
+  if (authorization !== null && apiKey !== null) return refuse('ambiguous_credentials')
+  if ((authorization ?? apiKey)?.includes(',')) return refuse('ambiguous_credentials')
+  const token = apiKey ?? BEARER.exec(authorization ?? '')?.[1] ?? ''
+  const isUsable = token !== '' && token.length <= MAX_LENGTH && !(apiKey !== null && isJwt(apiKey))
+  return isUsable ? token : refuse('invalid_token')
+}
+
+/** Whether a credential is an access token, or else a key. */
+export const isJwt = (token: string): boolean => token.startsWith('eyJ')
+
+/**
+ * The credential's headers out of Node's list of names and values: its object of headers keeps the first
+ * `Authorization` and drops the others.
+ */
+export function headersOfNode(rawHeaders: readonly string[]): Headers {
+  const headers = new Headers()
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]?.toLowerCase()
+    if (name === 'authorization' || name === 'x-api-key') headers.append(name, rawHeaders[at + 1] ?? '')
+  }
+  return headers
+}

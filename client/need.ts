@@ -1,0 +1,44 @@
+import type { KeyPrincipal, Principal, UserPrincipal } from './principal.ts'
+
+/** What a route needs of whoever asks. */
+export type Need = {
+  /** Either kind may ask unless this says which. */
+  kind?: 'user' | 'key'
+  /** Met by a user's token alone. */
+  role?: 'admin'
+  /** All are needed. */
+  scopes?: readonly string[]
+  /** What this use takes from a key that has credits; 1 unless given. */
+  cost?: number
+}
+
+/** The principal that a need lets in. */
+export type PrincipalOf<N extends Need> = N extends { role: 'admin' }
+  ? UserPrincipal & { role: 'admin' }
+  : N extends { kind: 'user' }
+    ? UserPrincipal
+    : N extends { kind: 'key' }
+      ? KeyPrincipal
+      : Principal
+
+/** A need, and nothing that is none: a mistyped member would ask for nothing. */
+export type Exactly<N, Known = Need> = N & Record<Exclude<keyof N, keyof Known>, never>
+
+const MEMBERS = new Set(['kind', 'role', 'scopes', 'cost'])
+
+/**
+ * The same need, where it is one: what the compiler says to those who have it.
+ * @throws TypeError for an unknown member or value
+ */
+export function requireNeed<N extends Need>(need: N): N {
+  const { kind, role, scopes, cost } = need as Record<string, unknown>
+  const unknown = Object.keys(need).find((member) => !MEMBERS.has(member))
+  if (unknown !== undefined) throw new TypeError(`No such need: ${unknown}`)
+  if (kind !== undefined && kind !== 'user' && kind !== 'key') throw new TypeError('kind is "user" or "key"')
+  if (role !== undefined && role !== 'admin') throw new TypeError('role is "admin"')
+  if (scopes !== undefined && !isTexts(scopes)) throw new TypeError('scopes is a list of scopes')
+  if (cost !== undefined && !Number.isInteger(cost)) throw new TypeError('cost is a whole number')
+  return need
+}
+
+const isTexts = (value: unknown) => Array.isArray(value) && value.every((text) => typeof text === 'string')

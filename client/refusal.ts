@@ -1,0 +1,57 @@
+/** Status, title and detail of each refusal, as Latchkey itself answers it. */
+const catalogue = {
+  ambiguous_credentials: [
+    400,
+    'Ambiguous credentials',
+    'Send one credential: either Authorization or X-API-Key, once.',
+  ],
+  missing_credential: [401, 'Missing credential', 'Send an access token or an API key.'],
+  invalid_token: [401, 'Invalid credential', 'The credential is not valid, or no longer.'],
+  insufficient_scope: [403, 'Insufficient scope', 'The credential lacks a scope that is needed here.'],
+  wrong_credential_kind: [403, 'Wrong kind of credential', 'This route takes another kind of credential.'],
+  ip_not_allowed: [403, 'Address not allowed', 'This key may not be used from this address.'],
+  forbidden: [403, 'Forbidden', 'You may not do this.'],
+  rate_limited: [429, 'Rate limited', 'Too many requests; wait before the next one.'],
+  credits_exhausted: [429, 'Credits exhausted', 'The credits of this key are used up.'],
+  unavailable: [503, 'Unavailable', 'A part that this needs is out of reach; try again shortly.'],
+} as const satisfies Record<string, readonly [status: number, title: string, detail: string]>
+
+export type RefusalCode = keyof typeof catalogue
+
+/** Why a request may not go on, ready to be sent: a problem of RFC 9457. */
+export type Refusal = {
+  kind: 'refused'
+  code: RefusalCode
+  status: number
+  headers: Record<string, string>
+  body: string
+}
+
+const CHALLENGE = 'Bearer realm="latchkey"'
+
+/** What a refusal may add: the scopes that are missing, when to come back. */
+type More = { missing?: readonly string[]; retryAfterSeconds?: number }
+
+/** A refusal in the words and headers of Latchkey's own. */
+export function refuse(code: RefusalCode, more: More = {}): Refusal {
+  const [status, title, standard] = catalogue[code]
+  const scope = more.missing?.join(' ')
+  const detail = scope === undefined ? standard : `Missing required scope: ${scope}`
+  const headers: Record<string, string> = {
+    'content-type': 'application/problem+json',
+    'cache-control': 'no-store',
+  }
+  if (code === 'missing_credential') headers['www-authenticate'] = CHALLENGE
+  if (code === 'invalid_token') headers['www-authenticate'] = `${CHALLENGE}, error="invalid_token"`
+  if (scope !== undefined)
+    headers['www-authenticate'] = `${CHALLENGE}, error="insufficient_scope", scope="${scope}"`
+  const retryAfterSeconds = code === 'unavailable' ? 1 : more.retryAfterSeconds
+  if (retryAfterSeconds !== undefined) headers['retry-after'] = String(retryAfterSeconds)
+  const body = JSON.stringify({ type: `/errors/${code}`, title, status, detail, code })
+  return { kind: 'refused', code, status, headers, body }
+}
+
+/** A refusal as an answer, where the framework speaks `Response`. */
+export function toResponse({ status, headers, body }: Refusal): Response {
+  return new Response(body, { status, headers })
+}
