@@ -4,15 +4,12 @@ import { type Need, type PrincipalOf, requireNeed } from './need.ts'
 import type { Principal } from './principal.ts'
 import { type Refusal, toResponse } from './refusal.ts'
 
-/** A refusal on its way through Elysia, which answers with what `toResponse` gives. */
+/** A refusal on its way to `onError`. */
 class Refused extends Error {
   readonly refusal: Refusal
   constructor(refusal: Refusal) {
     super(refusal.code)
     this.refusal = refusal
-  }
-  toResponse(): Response {
-    return toResponse(this.refusal)
   }
 }
 
@@ -56,12 +53,18 @@ export function latchkey(client: Client, addressOf: (asking: Asking) => string |
         },
       }
     }
-  return new Elysia({ name: 'latchkey-client' }).macro({
-    anyone: requires({}),
-    user: requires({ kind: 'user' }),
-    admin: requires({ role: 'admin' }),
-    key: requires({ kind: 'key' }),
-  })
+  return new Elysia()
+    .onError({ as: 'scoped' }, ({ error }) => {
+      // What is thrown while a body is parsed arrives as the cause of a ParseError.
+      const refused = [error, error instanceof Error ? error.cause : null].find((e) => e instanceof Refused)
+      return refused && toResponse(refused.refusal)
+    })
+    .macro({
+      anyone: requires({}),
+      user: requires({ kind: 'user' }),
+      admin: requires({ role: 'admin' }),
+      key: requires({ kind: 'key' }),
+    })
 }
 
 const peerOf = ({ request, server }: Asking) => server?.requestIP(request)?.address

@@ -1,16 +1,14 @@
-import type { RequestHandler } from 'express'
+import type { NextFunction, Request, Response } from 'express'
 import { headersOfNode } from './credential.ts'
 import type { Client } from './index.ts'
 import { type Exactly, type Need, type PrincipalOf, requireNeed } from './need.ts'
 
-/** A handler of Express whose `response.locals` holds the principal. */
-type Handler<P> = RequestHandler<
-  Record<string, string>,
-  unknown,
-  unknown,
-  Record<string, unknown>,
-  { principal: P }
->
+/** A handler that asks nothing of the route's parameters, so that Express goes on to infer them. */
+type Handler<P> = (
+  request: Pick<Request, 'rawHeaders' | 'ip'>,
+  response: Pick<Response<unknown, { principal: P }>, 'locals' | 'writeHead'>,
+  next: NextFunction,
+) => Promise<void>
 
 /**
  * Lets in whoever meets the need; the handlers after it find them at `response.locals.principal`. The client's address
