@@ -13,6 +13,7 @@ import {
 import { latchkey } from 'latchkey/client/elysia'
 import * as forHono from 'latchkey/client/hono'
 import { call, newKey, newPerson, type Person } from './support/client.ts'
+import { startOnNode } from './support/client-package.ts'
 import { shownBy, startFront, verifierKey } from './support/latchkey-client.ts'
 import { type FrameworkServer, idOf, isExactly, startExpress, startFastify } from './support/node-servers.ts'
 import { adminToken } from './support/oauth.ts'
@@ -71,7 +72,12 @@ async function startHono(client: Client): Promise<FrameworkServer> {
 }
 
 let service: TestService
+/** The same servers in Node, over the package as it is installed. */
+const onNode = (framework: string) => async () =>
+  startOnNode(framework, { LATCHKEY_URL: front.url, LATCHKEY_ISSUER: service.url, LATCHKEY_KEY: ownKey })
+
 let front: ReturnType<typeof startFront>
+let ownKey: string
 let client: Client
 let person: Person
 let admin: string
@@ -79,7 +85,8 @@ let key: { id: string; key: string }
 beforeAll(async () => {
   service = await startService({ isIssuer: true })
   front = startFront(service)
-  client = createClient({ url: front.url, issuer: service.url, key: await verifierKey(service) })
+  ownKey = await verifierKey(service)
+  client = createClient({ url: front.url, issuer: service.url, key: ownKey })
   person = await newPerson(service)
   admin = await adminToken(service)
   key = await newKey(service, person.access, { scopes: 'read' })
@@ -89,12 +96,7 @@ afterAll(async () => {
   await service.stop()
 })
 
-describe.each([
-  ['Elysia', startElysia],
-  ['Hono', startHono],
-  ['Express', startExpress],
-  ['Fastify', startFastify],
-])('%s', (_, start) => {
+const guaranteesOf = (start: (client: Client) => Promise<FrameworkServer>) => () => {
   let server: FrameworkServer
   beforeAll(async () => {
     server = await start(client)
@@ -181,4 +183,13 @@ describe.each([
     expect([status, headers.get('retry-after')]).toEqual([503, '1'])
     expect((await call(server, 'GET /key', { apiKey: fresh.key })).status).toBe(200)
   })
+}
+
+describe('Elysia', guaranteesOf(startElysia))
+describe('Hono', guaranteesOf(startHono))
+describe('Express', guaranteesOf(startExpress))
+describe('Fastify', guaranteesOf(startFastify))
+describe.skipIf(Bun.which('node') === null)('on Node', () => {
+  describe('Express', guaranteesOf(onNode('express')))
+  describe('Fastify', guaranteesOf(onNode('fastify')))
 })
