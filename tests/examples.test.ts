@@ -4,6 +4,7 @@ import { type RunningProgram, startProgram } from './support/binary.ts'
 import { call, newKey, newPerson, type Person } from './support/client.ts'
 import { verifierKey } from './support/latchkey-client.ts'
 import { adminToken, newClient } from './support/oauth.ts'
+import { startProxy } from './support/proxy.ts'
 import { startService, type TestService } from './support/service.ts'
 import { until } from './support/until.ts'
 
@@ -17,7 +18,7 @@ let service: TestService
 let person: Person
 let api: RunningProgram
 beforeAll(async () => {
-  service = await startService({ isIssuer: true })
+  service = await startService({ isIssuer: true, trustedProxies: ['127.0.0.1/32'] })
   person = await newPerson(service)
   api = await startExample('elysia-api/server.ts', {
     LATCHKEY_URL: service.url,
@@ -80,4 +81,53 @@ describe('cron-service-account', () => {
       await reading
     }
   }, 30_000)
+})
+
+const NGINX = Bun.which('nginx')
+describe.skipIf(!NGINX)(`express-nginx${NGINX ? '' : ' (skipped: apt-get install nginx)'}`, () => {
+  const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
+
+  test('nginx lets in whom the recipe says, and the application knows who it is', async () => {
+    await using app = await startExample('express-nginx/server.ts', {})
+    const nginxConf = await Bun.file(join(root, 'examples/express-nginx/nginx.conf')).text()
+    const proxy = await startProxy(
+      {
+        program: 'nginx',
+        directory: 'nginx',
+        words: (directory) => ['-p', directory, '-c', 'nginx.conf', '-e', 'stderr'],
+        files: { 'nginx.conf': nginxConf },
+        listens: ['listen 80 ', (port) => `listen 127.0.0.1:${port} `],
+      },
+      portOf(service),
+      portOf(app),
+    )
+    try {
+      const { id, key } = await newKey(service, person.access, { scopes: 'write' })
+      const get = (path: string, options: Parameters<typeof call>[2] = {}) =>
+        call(proxy, `GET ${path}`, options)
+      const forged = { 'x-auth-subject': 'somebody', 'x-auth-type': 'user' }
+      expect((await get('/public/hello')).body).toEqual({ hello: 'world' })
+      expect((await get('/me', { bearer: person.access, headers: forged })).body).toEqual({
+        type: 'user',
+        id: person.id,
+        scopes: ['read', 'write'],
+      })
+      expect((await get('/me', { apiKey: key, headers: forged })).body).toEqual({
+        type: 'key',
+        id: person.id,
+        scopes: ['write'],
+      })
+      expect((await get('/reports/daily', { bearer: person.access })).body).toMatchObject({ for: person.id })
+      const admin = await adminToken(service)
+      expect((await get('/admin/settings', { bearer: admin })).status).toBe(200)
+
+      expect((await get('/me', { headers: forged })).status).toBe(401)
+      expect((await get('/reports/daily', { apiKey: key })).status).toBe(403)
+      expect((await get('/admin/settings', { bearer: person.access })).status).toBe(403)
+      await call(service, `DELETE /keys/${id}`, { bearer: person.access })
+      expect((await get('/me', { apiKey: key })).status).toBe(401)
+    } finally {
+      await proxy.stop()
+    }
+  })
 })
