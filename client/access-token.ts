@@ -58,7 +58,7 @@ function readPayload({ sub, sid, role, scope, client_id }: JWTPayload): AccessTo
 
 const NO_ANSWER = 'Not an answer of /oauth/introspect'
 
-const scopesOf = (scope: string) => scope.split(' ').filter((name) => name !== '')
+const scopesOf = (scope: string) => Object.freeze(scope.split(' ').filter((name) => name !== ''))
 
 /**
  * What Latchkey says of a genuine token now (RFC 7662); null: its session ended, or its user may no longer.
@@ -78,7 +78,7 @@ export function introspect(
     if (answer?.active !== true || answer.sub !== user.userId) throw new Error(NO_ANSWER)
     const { role, scope } = answer
     if ((role !== 'admin' && role !== 'user') || typeof scope !== 'string') throw new Error(NO_ANSWER)
-    return { ...user, role, scopes: scopesOf(scope) }
+    return Object.freeze({ ...user, role, scopes: scopesOf(scope) })
   }
   return answers.get(['token', token], read, () => true)
 }

@@ -91,8 +91,8 @@ function readPrincipal(answer: Answer): KeyPrincipal {
   if (answer.credits === undefined || answer.rate_limit === undefined || !Array.isArray(answer.scopes))
     throw new Error('Not an answer of /keys/verify')
   const { expires_at, rate_limit } = answer
-  return {
-    kind: 'key',
+  return Object.freeze({
+    kind: 'key' as const,
     keyId: answer.key_id,
     name: answer.name,
     owner: answer.owner,
@@ -106,5 +106,5 @@ function readPrincipal(answer: Answer): KeyPrincipal {
       remaining: rate_limit.remaining,
       resetAt: new Date(rate_limit.reset_at),
     },
-  }
+  })
 }

@@ -14,7 +14,7 @@ const FIRST_PAUSE_MS = 100
 /**
  * Posts a question to Latchkey. It is repeated only where no connection came about: whatever was sent may have been
  * counted, and a second time would charge the key twice.
- * @returns the JSON of the answer
+ * @returns the JSON of the answer, for reading only: several requests may share it
  * @throws Error where there is no answer in time, or another one than 200; it names no credential
  */
 export async function ask(latchkey: Latchkey, path: string, body: string, type: string): Promise<unknown> {
@@ -29,7 +29,7 @@ export async function ask(latchkey: Latchkey, path: string, body: string, type: 
         signal,
         redirect: 'error',
       })
-      if (response.status === 200) return await response.json()
+      if (response.status === 200) return JSON.parse(await response.text(), freeze)
       await response.body?.cancel()
       throw new Error(`Latchkey answered ${response.status} to POST ${path}`)
     } catch (error) {
@@ -38,6 +38,8 @@ export async function ask(latchkey: Latchkey, path: string, body: string, type: 
     }
   }
 }
+
+const freeze = (_: string, value: unknown) => Object.freeze(value)
 
 /** Whether nobody took the connection, in the words of Node and of Bun. */
 function wasRefused(error: unknown): boolean {

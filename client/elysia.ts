@@ -7,9 +7,12 @@ import { type Refusal, toResponse } from './refusal.ts'
 /** A refusal on its way to `onError`. */
 class Refused extends Error {
   readonly refusal: Refusal
+  /** What Elysia answers with, whatever an `onError` of the application's own says. */
+  readonly status: number
   constructor(refusal: Refusal) {
     super(refusal.code)
     this.refusal = refusal
+    this.status = refusal.status
   }
 }
 

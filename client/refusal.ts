@@ -1,5 +1,5 @@
 /** Status, title and detail of each refusal, as Latchkey itself answers it. */
-const catalogue = {
+export const catalogue = {
   ambiguous_credentials: [
     400,
     'Ambiguous credentials',
@@ -12,7 +12,7 @@ const catalogue = {
   ip_not_allowed: [403, 'Address not allowed', 'This key may not be used from this address.'],
   forbidden: [403, 'Forbidden', 'You may not do this.'],
   rate_limited: [429, 'Rate limited', 'Too many requests; wait before the next one.'],
-  credits_exhausted: [429, 'Credits exhausted', 'The credits of this key are used up.'],
+  credits_exhausted: [429, 'Credits exhausted', 'This key has no credits left for this.'],
   unavailable: [503, 'Unavailable', 'A part that this needs is out of reach; try again shortly.'],
 } as const satisfies Record<string, readonly [status: number, title: string, detail: string]>
 
@@ -23,7 +23,7 @@ export type Refusal = {
   kind: 'refused'
   code: RefusalCode
   status: number
-  headers: Record<string, string>
+  headers: Readonly<Record<string, string>>
   body: string
 }
 
@@ -48,7 +48,7 @@ export function refuse(code: RefusalCode, more: More = {}): Refusal {
   const retryAfterSeconds = code === 'unavailable' ? 1 : more.retryAfterSeconds
   if (retryAfterSeconds !== undefined) headers['retry-after'] = String(retryAfterSeconds)
   const body = JSON.stringify({ type: `/errors/${code}`, title, status, detail, code })
-  return { kind: 'refused', code, status, headers, body }
+  return Object.freeze({ kind: 'refused', code, status, headers: Object.freeze(headers), body })
 }
 
 /** A refusal as an answer, where the framework speaks `Response`. */

@@ -74,6 +74,22 @@ describe('an answer is shared', () => {
     expect(front.questions).toHaveLength(3)
   })
 
+  test('so nobody can change it', async () => {
+    const client = clientAtFront()
+    const { key } = await makeKey({ metadata: { plan: { name: 'small' } } })
+    const principal = await client.bearer(key)
+    if (principal.kind !== 'key') throw new Error('No key')
+    const changes = [
+      () => Object.assign(principal, { keyId: 'other' }),
+      () => (principal.scopes as string[]).push('write'),
+      () => Object.assign(principal.owner, { id: 'other' }),
+      () => Object.assign(principal.metadata?.plan as object, { name: 'large' }),
+    ]
+    for (const change of changes) expect(change).toThrow(TypeError)
+    const refusal = await client.bearer('sk_unknown')
+    expect(() => Object.assign(refusal, { status: 200 })).toThrow(TypeError)
+  })
+
   test('not with cacheSeconds 0', async () => {
     const client = clientAtFront({ cacheSeconds: 0 })
     const { key } = await makeKey()

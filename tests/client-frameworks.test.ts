@@ -186,6 +186,43 @@ const guaranteesOf = (start: (client: Client) => Promise<FrameworkServer>) => ()
 }
 
 describe('Elysia', guaranteesOf(startElysia))
+test('Elysia guards every kind of route, also under an `onError` of the application', async () => {
+  const app = new Elysia()
+    .onError(() => 'oops')
+    .use(latchkey(client))
+    .get('/static', 'here', { key: true })
+    .guard({ key: true }, (guarded) => guarded.get('/guarded', () => 'here'))
+    .group('/group', (group) => group.get('/x', () => 'here', { key: true }))
+    .use(new Elysia().use(latchkey(client)).get('/plugin', () => 'here', { key: true }))
+    .post('/unparsed', () => 'here', { key: true, parse: 'none' })
+    .ws('/socket', { key: true, message() {} })
+    .listen({ port: 0, hostname: '127.0.0.1' })
+  const server = { url: `http://127.0.0.1:${app.server?.port}` }
+  /** Whether a WebSocket opens; the application's `onError` may choose another status than 401. */
+  const opens = (headers: Record<string, string>) =>
+    new Promise((resolve) => {
+      const socket = new WebSocket(`${server.url.replace('http', 'ws')}/socket`, { headers })
+      socket.onopen = () => resolve(true)
+      socket.onerror = () => resolve(false)
+    })
+  try {
+    for (const route of [
+      'GET /static',
+      'HEAD /static',
+      'GET /guarded',
+      'GET /group/x',
+      'GET /plugin',
+      'POST /unparsed',
+    ]) {
+      const statuses = [await call(server, route), await call(server, route, { apiKey: key.key })]
+      expect([route, ...statuses.map(({ status }) => status)]).toEqual([route, 401, 200])
+    }
+    expect([await opens({}), await opens({ 'x-api-key': key.key })]).toEqual([false, true])
+  } finally {
+    await app.stop(true)
+  }
+})
+
 describe('Hono', guaranteesOf(startHono))
 describe('Express', guaranteesOf(startExpress))
 describe('Fastify', guaranteesOf(startFastify))

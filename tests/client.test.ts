@@ -8,9 +8,11 @@ import {
   type UserPrincipal,
 } from '../client/index.ts'
 import type { Exactly } from '../client/need.ts'
+import { catalogue as refusals } from '../client/refusal.ts'
 import { SYSTEM } from '../src/features/audit/service.ts'
 import { revokeSigningKey } from '../src/features/signing/service.ts'
 import type * as server from '../src/features/verify/principal.ts'
+import { catalogue } from '../src/lib/errors.ts'
 import { call, logIn, newKey, newPerson, type Person } from './support/client.ts'
 import {
   assemble,
@@ -213,6 +215,10 @@ describe('refusals are those of Latchkey itself', () => {
     })
     expect(statusOf(await alone.bearer(await tokenOf(service, batch)))).toBe(403)
   })
+})
+
+test("its refusals are the server's, in every word", () => {
+  for (const [code, entry] of Object.entries(refusals)) expect(entry).toEqual(catalogue[code as never])
 })
 
 describe('hostile tokens', () => {
