@@ -42,17 +42,13 @@ export function createSharedAnswers(staleMs: number, maxEntries: number): Shared
         const answer = (await known.answer) as A
         if (mayKeep(answer)) return answer
       }
-      const entry = { answer: ask(), askedAt: now() }
-      const forget = () => {
-        if (entries.get(id) === entry) entries.delete(id)
-      }
+      const entry = { askedAt: now(), answer: ask() }
       if (staleMs > 0) store(id, entry)
       try {
-        const answer = await entry.answer
-        if (!mayKeep(answer)) forget()
-        return answer
+        return await entry.answer
       } catch (error) {
-        forget()
+        // A failure is no answer.
+        if (entries.get(id) === entry) entries.delete(id)
         throw error
       }
     },

@@ -25,7 +25,7 @@ const manifest = {
   license,
   type: 'module',
   sideEffects: false,
-  engines: { node: '>=20', bun: '>=1.2' },
+  engines: { node: '>=20' },
   exports: {
     './client': entry('index'),
     './client/elysia': entry('elysia'),

@@ -1,12 +1,16 @@
 /**
- * Fails when less than nine lines in ten of `src/` and `client/` ran: `bun run test --coverage --coverage-reporter=lcov` first. A file
- * that no test loads is not in that report, nor in the threshold of `bun test`; here it counts, with nothing covered.
+ * Fails when less than nine lines in ten of `src/` and `client/` ran: `bun run test --coverage
+ * --coverage-reporter=lcov` first. A file that no test loads is not in that report, nor in the threshold of `bun test`;
+ * here it counts, with nothing covered.
  */
 import { resolve } from 'node:path'
 import { Glob } from 'bun'
 
 const NEEDED_PERCENT = 90
-/** What the tests run as a process of its own, or the bundler or the compiler runs: the report sees it loaded at most. It counts neither way. */
+/**
+ * What the tests run as a process of its own, or only the bundler or the compiler reads: the report sees it loaded at
+ * most. It counts neither way.
+ */
 const OUT_OF_SIGHT = /^(src\/(main\.ts|cli\/.*|.*\.macro\.ts)|client\/app\.ts)$/
 
 const root = resolve(import.meta.dir, '..')

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, spyOn, test } from 'bun:test'
+import { afterAll, beforeAll, beforeEach, describe, expect, setSystemTime, spyOn, test } from 'bun:test'
 import { createSharedAnswers } from '../client/shared-answers.ts'
 import { call, newKey, newPerson, type Person } from './support/client.ts'
 import { freePort } from './support/free-port.ts'
@@ -111,6 +111,9 @@ describe('every use of a key that is counted is counted', () => {
       status: 429,
       body: { code: 'credits_exhausted' },
     })
+    const json = { credits: { remaining: 1 } }
+    await call(service, `PATCH /keys/${id}`, { bearer: person.access, json })
+    expect(statusOf(await client.bearer(key))).toBe(200)
   })
 
   test('a limit of its own', async () => {
@@ -164,6 +167,25 @@ describe('revocation', () => {
     await until(async () => statusOf(await quick.bearer(made.key)) === 401, 'the revoked key is refused')
   })
 
+  test('a key is refused when it expires, whatever is kept', async () => {
+    const client = clientAtFront({ cacheSeconds: 60 })
+    const { key } = await makeKey({ expires_at: new Date(Date.now() + 30_000).toISOString() })
+    try {
+      for (const [aheadMs, status] of [
+        [0, 200],
+        [20_000, 200],
+        [40_000, 401],
+      ] as const) {
+        setSystemTime(Date.now() + aheadMs)
+        expect(statusOf(await client.bearer(key))).toBe(status)
+        setSystemTime()
+      }
+      expect(front.questions).toHaveLength(2)
+    } finally {
+      setSystemTime()
+    }
+  })
+
   test("a user's token lives until it expires; with `online` it dies with its session", async () => {
     const { access } = await newPerson(service)
     const offline = clientAtFront()
@@ -191,14 +213,13 @@ describe('a Latchkey that does not answer lets nobody in', () => {
     ['503', () => new Response('', { status: 503 })],
     ['429', () => new Response('', { status: 429 })],
     ['403, for want of latchkey:verify', () => new Response('', { status: 403 })],
-    ['a redirect', () => Response.redirect(`${service.url}/keys/verify`, 307)],
+    ['a redirect', () => new Response('', { status: 307, headers: { location: '/elsewhere' } })],
     ['no JSON', () => new Response('VALID')],
     ['null', () => Response.json(null)],
     ['another answer', () => Response.json({ ok: true })],
-    [
-      'valid, but no word of what is counted',
-      () => Response.json({ valid: true, code: 'VALID', scopes: [] }),
-    ],
+    ['no word of credits', () => Response.json({ valid: true, code: 'VALID', scopes: [], rate_limit: null })],
+    ['no word of a limit', () => Response.json({ valid: true, code: 'VALID', scopes: [], credits: null })],
+    ['no scopes', () => Response.json({ valid: true, code: 'VALID', credits: null, rate_limit: null })],
     ['valid with another code', () => Response.json({ valid: true, code: 'REVOKED' })],
     ['a code that is unknown', () => Response.json({ valid: false, code: 'MAYBE' })],
     ['half an answer', () => new Response('{"valid":true', { headers: { 'content-length': '500' } })],

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, expectTypeOf, setSystemTime, test } from 'bun:test'
-import { createPublicKey, generateKeyPairSync } from 'node:crypto'
+import { constants, createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
 import {
   createClient,
   type KeyPrincipal,
@@ -24,7 +24,15 @@ import {
   type Signer,
   unsigned,
 } from './support/forge.ts'
-import { clientOf, type Pairs, shown, shownBy, statusOf, verifierKey } from './support/latchkey-client.ts'
+import {
+  clientOf,
+  type Pairs,
+  shown,
+  shownBy,
+  startFront,
+  statusOf,
+  verifierKey,
+} from './support/latchkey-client.ts'
 import { adminToken, newClient, type OAuthClient, tokenOf } from './support/oauth.ts'
 import { startService, type TestService } from './support/service.ts'
 import { kidOf } from './support/signing.ts'
@@ -167,16 +175,19 @@ describe('refusals are those of Latchkey itself', () => {
     }
   })
 
-  test.each(['x', 'sk_nothing', 'rt_nothing', 'sk_ü'])(
-    'a key that is unknown is refused: %s',
-    async (unknown) => {
-      const own = await call(service, 'GET /protected/any', { apiKey: unknown })
-      expect(own.status).toBe(401)
-      expect(shown(await client.ask({ 'x-api-key': unknown }))).toEqual(shownBy(own))
-      // Here nobody is asked: whatever it is, it is no access token.
-      expect(statusOf(await client.ask({ 'x-api-key': unknown }, { kind: 'user' }))).toBe(403)
-    },
-  )
+  test.each([
+    ['short', 'x'],
+    ['like one', 'sk_nothing'],
+    ['a refresh token', 'rt_nothing'],
+    ['beyond ASCII', 'sk_ü'],
+    ['endless', 'x'.repeat(5000)],
+  ])('a key that is unknown is refused: %s', async (_, unknown) => {
+    const own = await call(service, 'GET /protected/any', { apiKey: unknown })
+    expect(own.status).toBe(401)
+    expect(shown(await client.ask({ 'x-api-key': unknown }))).toEqual(shownBy(own))
+    // Here nobody is asked: whatever it is, it is no access token.
+    expect(statusOf(await client.ask({ 'x-api-key': unknown }, { kind: 'user' }))).toBe(403)
+  })
 
   test('scopes: all are needed, and an admin has them all', async () => {
     expect(statusOf(await client.bearer(person.access, { scopes: ['read', 'write'] }))).toBe(200)
@@ -312,6 +323,20 @@ describe('hostile tokens', () => {
     expect(statusOf(await elsewhere({ issuer: service.url, audience: service.url }))).toBe(200)
     expect(statusOf(await elsewhere({ issuer: 'https://id.example.com' }))).toBe(401)
     expect(statusOf(await elsewhere({ audience: 'https://id.example.com' }))).toBe(401)
+  })
+
+  test('an algorithm that Latchkey does not sign with is not taken, whatever the keys allow', async () => {
+    const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    const jwk = { ...rsa.publicKey.export({ format: 'jwk' }), kid: 'rsa', use: 'sig' }
+    await using keys = startFront(service)
+    keys.instead = () => Response.json({ keys: [jwk] })
+    const { bearer } = clientOf({ url: keys.url, issuer: service.url })
+    const signed = (alg: string, padding: number) =>
+      assemble({ ...header, alg, kid: 'rsa' }, payload, (input) =>
+        sign('sha256', Buffer.from(input), { key: rsa.privateKey, padding, saltLength: 32 }),
+      )
+    expect(statusOf(await bearer(signed('RS256', constants.RSA_PKCS1_PADDING)))).toBe(200)
+    expect(statusOf(await bearer(signed('PS256', constants.RSA_PKCS1_PSS_PADDING)))).toBe(401)
   })
 
   test('an algorithm with a shared secret is not taken: nobody gets in by token', async () => {
