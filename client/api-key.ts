@@ -5,7 +5,7 @@ import { type Refusal, refuse } from './refusal.ts'
 import type { SharedAnswers } from './shared-answers.ts'
 
 /** The longest that `/keys/verify` takes. */
-const MAX_LENGTH = 4096
+const MAX_LENGTH = 8192
 
 /**
  * Asks Latchkey about an API key, or a service account's access token, which stands for its key everywhere. The scopes

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { type Answer, call, newKey } from './support/client.ts'
+import { newClient, tokenOf } from './support/oauth.ts'
 import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from './support/people.ts'
 import { expectProblem } from './support/problem.ts'
 import { startService, type TestService } from './support/service.ts'
@@ -254,7 +255,7 @@ describe('NOT_FOUND tells nothing but itself', () => {
       },
     ],
     ['control characters', () => '\u0000\u0007'],
-    ['a very long one', () => 'x'.repeat(4096)],
+    ['a very long one', () => 'x'.repeat(8192)],
   ]
   test.each(guesses)('%s', async (_, guess) => {
     const key = await guess()
@@ -315,7 +316,7 @@ describe('a question that is none', () => {
     ['an address that is none', { key: 'x', ip: 'here' }],
     ['an address with a port', { key: 'x', ip: '192.0.2.1:80' }],
     ['a network', { key: 'x', ip: '192.0.2.0/24' }],
-    ['a key that is too long', { key: 'x'.repeat(4097) }],
+    ['a key that is too long', { key: 'x'.repeat(8193) }],
     ['a list', []],
   ])('%s', async (_, json) => {
     const { key } = await make()
@@ -392,6 +393,13 @@ describe('a batch', () => {
     const { body } = await askMany([{ key, scopes: null, cost: null, ip: null }])
     expect(body.results).toMatchObject([{ valid: true }])
   })
+})
+
+test('the longest token that a service account can have verifies', async () => {
+  const scopes = Array.from({ length: 50 }, (_, at) => `s${String(at).padStart(2, '0')}`.padEnd(64, 'x'))
+  const key = await tokenOf(service, await newClient(service, admin.access, scopes))
+  expect(key.length).toBeGreaterThan(4096)
+  expect((await ask(key)).scopes).toEqual(scopes)
 })
 
 test('an imported key of any shape verifies, and one that only looks like ours does too', async () => {

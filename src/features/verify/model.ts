@@ -1,11 +1,15 @@
 import { Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, ScopeInput, ScopeList } from '../../lib/model.ts'
+import { MAX_CREDENTIAL_LENGTH } from './service.ts'
 
 const MAX_COST = 1_000_000
 const MAX_BATCH = 100
 
 const question = {
-  key: Type.String({ maxLength: 4096, description: 'The key that was shown to the asking service' }),
+  key: Type.String({
+    maxLength: MAX_CREDENTIAL_LENGTH,
+    description: 'The key that was shown to the asking service',
+  }),
   // null is absent. The body's own nulls are left out before; those of a batch's questions are not.
   scopes: Type.Optional(nullable(ScopeInput)),
   cost: Type.Optional(nullable(Type.Integer({ minimum: 0, maximum: MAX_COST }), 'Credits; 1 unless given')),
