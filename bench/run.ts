@@ -1,62 +1,109 @@
-/** The benchmarks: `bun run bench [name…] [--rounds=N] [--seconds=N]`. */
+/** The benchmarks: `bun run bench [name…] [--rounds=N] [--seconds=N] [--binary] [--profile]`. */
+import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { apiKey } from './entries/api-key.ts'
-import { jwt } from './entries/jwt.ts'
-import { type Comparison, type Entry, ratioOf, type Side } from './support/entry.ts'
-import { program } from './support/latchkey.ts'
-import { generator } from './support/load.ts'
+import { growth } from './entries/growth.ts'
+import { login, loginStorm } from './entries/login.ts'
+import { memory } from './entries/memory.ts'
+import { apiKey, jwt } from './entries/protected-route.ts'
+import { ready } from './entries/ready.ts'
+import { refresh } from './entries/refresh.ts'
+import { peers, verify } from './entries/verify.ts'
+import type { Entry, Finding, RunOptions } from './support/entry.ts'
+import { programOf } from './support/latchkey.ts'
+import { DATABASE_CORE } from './support/process.ts'
+import { describeFinding, markdownTable } from './support/report.ts'
 
-const ENTRIES: readonly Entry[] = [apiKey, jwt]
+const ENTRIES: readonly Entry[] = [
+  apiKey,
+  jwt,
+  verify,
+  refresh,
+  login,
+  loginStorm,
+  ready,
+  memory,
+  peers,
+  growth,
+]
+
+/** The most that a whole run may take; what is done by then is reported. */
+const GIVES_UP_AFTER_MINUTES = 30
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '9' }, seconds: { type: 'string', default: '3' } },
+  options: {
+    rounds: { type: 'string', default: '9' },
+    seconds: { type: 'string', default: '3' },
+    binary: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
+  },
 })
 const unknown = positionals.filter((name) => !ENTRIES.some((entry) => entry.name === name))
 if (unknown.length > 0) {
-  throw new Error(
-    `There is no ${unknown.join(', ')}; there are ${ENTRIES.map((entry) => entry.name).join(', ')}`,
-  )
+  fail(`There is no ${unknown.join(', ')}; there are ${ENTRIES.map((entry) => entry.name).join(', ')}`)
 }
+if (!Bun.which('wrk'))
+  fail('The load comes from wrk, which is not here: "apt-get install wrk" or "brew install wrk"')
+
 const chosen = ENTRIES.filter((entry) => positionals.length === 0 || positionals.includes(entry.name))
-const rounds = wholeNumber('rounds', values.rounds)
-const seconds = wholeNumber('seconds', values.seconds)
+const profileDirectory = values.profile ? join(import.meta.dir, 'profiles') : null
+if (profileDirectory !== null) mkdirSync(profileDirectory, { recursive: true })
+const options: RunOptions = {
+  rounds: wholeNumber('rounds', values.rounds),
+  seconds: wholeNumber('seconds', values.seconds),
+  program: values.binary ? 'binary' : 'source',
+  profileDirectory,
+}
+const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores, Bun ${Bun.version}, wrk`
+const minutes = chosen.reduce((sum, entry) => sum + entry.estimateSeconds(options), 0) / 60
 
-say(`${cpus()[0]?.model.trim()}, ${availableParallelism()} cores, Bun ${Bun.version}, ${generator}`)
-say(`${program.join(' ')}; ${rounds} rounds of ${seconds} s`)
+say(`${machine}; PostgreSQL on core ${DATABASE_CORE}`)
+say(`${(await programOf(options.program)).join(' ')}; ${options.rounds} rounds of ${options.seconds} s`)
+say(`${chosen.map(({ name }) => name).join(', ')}: about ${Math.ceil(minutes)} minutes`)
+if (profileDirectory !== null)
+  say(`Profiles of Latchkey go to ${profileDirectory}; the figures are not to be quoted`)
+
+const findings: (Finding & { entry: string })[] = []
+const failed: string[] = []
+setTimeout(() => {
+  failed.push(`the run took more than ${GIVES_UP_AFTER_MINUTES} minutes`)
+  end()
+}, GIVES_UP_AFTER_MINUTES * 60_000).unref()
+
+// Whatever an entry has started ends with this process.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+
 for (const entry of chosen) {
-  say(`\n${entry.name}: ${entry.title}`)
-  report(entry, await entry.run({ rounds, seconds }))
-}
-process.exit(0)
-
-function report({ budget, goal }: Entry, comparison: Comparison): void {
-  const { subject, yardstick, byTime, byProcessor, spread } = comparison
-  const ratio = ratioOf(comparison)
-  const verdict =
-    ratio >= goal ? 'meets the goal' : ratio >= budget ? 'meets the budget' : 'misses the budget'
-  say(`  ratio      ${ratio.toFixed(3)} (${spread.map((value) => value.toFixed(3)).join('–')}): ${verdict}`)
-  say(`  budget     ${budget.toFixed(2)}, goal ${goal.toFixed(2)}`)
-  if (byProcessor !== null) say(`  by time    ${byTime.toFixed(3)}`)
-  say(`  Latchkey   ${describe(subject)}`)
-  say(`  yardstick  ${describe(yardstick)}`)
-}
-
-function describe({ perSecond, perProcessorSecond, megabytes }: Side): string {
-  const figures = [`${Math.round(perSecond)} requests/s`]
-  if (perProcessorSecond !== null) {
-    figures.push(`${Math.round(perProcessorSecond)} a second of processor time`)
-    figures.push(`${(1e6 / perProcessorSecond).toFixed(2)} µs each`)
+  say(`\n${entry.name}`)
+  try {
+    for (const finding of await entry.run(options)) {
+      findings.push({ ...finding, entry: entry.name })
+      say(describeFinding(finding))
+    }
+  } catch (error) {
+    failed.push(entry.name)
+    say(`  failed: ${error instanceof Error ? (error.stack ?? error.message) : error}`)
   }
-  if (megabytes !== null) figures.push(`${megabytes.toFixed(0)} MB resident`)
-  return figures.join(', ')
+}
+end()
+
+function end(): never {
+  say(`\n${machine}; ${options.rounds} rounds of ${options.seconds} s\n\n${markdownTable(findings)}`)
+  if (failed.length > 0) say(`Failed: ${failed.join(', ')}`)
+  process.exit(failed.length > 0 ? 1 : 0)
 }
 
 function wholeNumber(name: string, text: string): number {
   const number = Number(text)
-  if (!Number.isInteger(number) || number < 1) throw new Error(`--${name} is a whole number, not "${text}"`)
+  if (!Number.isInteger(number) || number < 1) fail(`--${name} is a whole number, not "${text}"`)
   return number
+}
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\n`)
+  process.exit(2)
 }
 
 function say(line: string): void {

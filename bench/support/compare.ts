@@ -1,81 +1,140 @@
-import type { Comparison, RunOptions, Side } from './entry.ts'
-import { type LoadRequest, putLoad } from './load.ts'
+import type { Budget } from './budget.ts'
+import type { Figure, Finding, RunOptions } from './entry.ts'
+import { figureOf, median } from './figures.ts'
+import { type LoadRequest, type LoadShape, putLoad } from './load.ts'
+import { databaseCpuSeconds } from './postgres.ts'
 import type { ServerProcess } from './process.ts'
 
-/** A server and what it is asked. */
-export type Contender = { server: ServerProcess; request: LoadRequest }
+/** Something that can be measured for a while. */
+export type Contender = {
+  measure(seconds: number): Promise<Sample>
+  residentMegabytes?(): number | null
+}
 
-type Sample = { perSecond: number; perProcessorSecond: number | null }
+/** What one measurement came to. Processor time is in seconds for each thing done; null where the system doesn't tell. */
+export type Sample = {
+  perSecond: number
+  processorSeconds: number | null
+  /** PostgreSQL's, whoever asked it. */
+  databaseSeconds: number | null
+}
 
 /** How long each is asked before anything counts, in seconds: until its hot code is compiled, and the cache filled. */
 const WARM_UP_SECONDS = 3
 
+/** How long `takeTurns` takes, roughly. */
+export const turnsSeconds = ({ rounds, seconds }: RunOptions, contenders = 2): number =>
+  contenders * (rounds * (seconds + 0.2) + WARM_UP_SECONDS + 2)
+
 /**
- * Measures two servers in turns, each round the other one first, so that what else happens on the machine meets both
- * alike.
+ * Measures several in turns, each round another one first, so that what else happens on the machine meets all alike.
+ * @returns the samples of each, in the order of the rounds
  */
-export async function compare(
-  subject: Contender,
-  yardstick: Contender,
+export async function takeTurns<Name extends string>(
+  contenders: Record<Name, Contender>,
   { rounds, seconds }: RunOptions,
-): Promise<Comparison> {
-  for (const contender of [subject, yardstick]) await measure(contender, WARM_UP_SECONDS)
-  const samples: { subject: Sample; yardstick: Sample }[] = []
+): Promise<Record<Name, Sample[]>> {
+  const names = Object.keys(contenders) as Name[]
+  const samples = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Name, Sample[]>
+  for (const name of names) await contenders[name].measure(Math.min(WARM_UP_SECONDS, rounds * seconds))
   for (let round = 0; round < rounds; round++) {
-    if (round % 2 === 0) {
-      const first = await measure(subject, seconds)
-      samples.push({ subject: first, yardstick: await measure(yardstick, seconds) })
-    } else {
-      const first = await measure(yardstick, seconds)
-      samples.push({ subject: await measure(subject, seconds), yardstick: first })
+    const first = round % names.length
+    for (const name of [...names.slice(first), ...names.slice(0, first)]) {
+      samples[name].push(await contenders[name].measure(seconds))
     }
   }
-  const byTime = samples.map((round) => round.subject.perSecond / round.yardstick.perSecond)
-  const byProcessor = samples.flatMap(({ subject, yardstick }) =>
-    subject.perProcessorSecond === null || yardstick.perProcessorSecond === null
-      ? []
-      : [subject.perProcessorSecond / yardstick.perProcessorSecond],
-  )
-  const counted = byProcessor.length > 0 ? byProcessor : byTime
+  return samples
+}
+
+/** A server under load. */
+export function underLoad(server: ServerProcess, request: LoadRequest, shape: LoadShape = {}): Contender {
   return {
-    subject: summarise(
-      samples.map((round) => round.subject),
-      subject.server,
-    ),
-    yardstick: summarise(
-      samples.map((round) => round.yardstick),
-      yardstick.server,
-    ),
-    byTime: median(byTime),
-    byProcessor: byProcessor.length > 0 ? median(byProcessor) : null,
-    spread: [Math.min(...counted), Math.max(...counted)],
+    measure: async (seconds) => {
+      const sample = await weigh(server, () => putLoad(server.url, request, seconds, shape))
+      server.forgetOutput()
+      return sample
+    },
+    residentMegabytes: server.residentMegabytes,
   }
 }
 
-async function measure({ server, request }: Contender, seconds: number): Promise<Sample> {
-  const before = server.cpuSeconds()
-  const result = await putLoad(server.url, request, seconds)
-  const after = server.cpuSeconds()
-  server.forgetOutput()
+/** What `work` costs that server, and PostgreSQL, for each request of it. */
+export async function weigh(
+  server: Pick<ServerProcess, 'cpuSeconds'>,
+  work: () => Promise<{ requests: number; seconds: number }>,
+): Promise<Sample> {
+  const [before, databaseBefore] = [server.cpuSeconds(), await databaseCpuSeconds()]
+  const { requests, seconds } = await work()
+  const [after, databaseAfter] = [server.cpuSeconds(), await databaseCpuSeconds()]
   return {
-    perSecond: result.requests / result.seconds,
-    perProcessorSecond: before === null || after === null ? null : result.requests / (after - before),
+    perSecond: requests / seconds,
+    processorSeconds: before === null || after === null ? null : (after - before) / requests,
+    databaseSeconds:
+      databaseBefore === null || databaseAfter === null ? null : (databaseAfter - databaseBefore) / requests,
   }
 }
 
-function summarise(samples: readonly Sample[], server: ServerProcess): Side {
-  const processor = samples.flatMap(({ perProcessorSecond }) => perProcessorSecond ?? [])
+/** How much of the yardstick's pace the subject keeps, round by round; null where the system doesn't tell. */
+export function paceOf(subject: readonly Sample[], yardstick: readonly Sample[]) {
+  const ratio = (costOf: (sample: Sample) => number | null): Figure | null => {
+    const rounds = subject.flatMap((own, round) => {
+      const other = yardstick[round]
+      const [cost, yardstickCost] = [costOf(own), other === undefined ? null : costOf(other)]
+      return cost === null || yardstickCost === null ? [] : [yardstickCost / cost]
+    })
+    return rounds.length === 0 ? null : figureOf(rounds)
+  }
   return {
-    perSecond: median(samples.map(({ perSecond }) => perSecond)),
-    perProcessorSecond: processor.length > 0 ? median(processor) : null,
-    megabytes: server.residentMegabytes(),
+    byTime: ratio(({ perSecond }) => 1 / perSecond),
+    byProcessor: ratio(({ processorSeconds }) => processorSeconds),
+    withDatabase: ratio(allSeconds),
   }
 }
 
-/** The middle one, or the mean of the two in the middle. */
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length / 2
-  const around = sorted.slice(Math.ceil(middle) - 1, Math.floor(middle) + 1)
-  return around.reduce((sum, value) => sum + value, 0) / around.length
+/** The processor time of one thing done, PostgreSQL's part with it; null where the system doesn't tell. */
+export function allSeconds({ processorSeconds, databaseSeconds }: Sample): number | null {
+  return processorSeconds === null || databaseSeconds === null ? null : processorSeconds + databaseSeconds
+}
+
+/**
+ * The row of a comparison. The figure counts the processor time of the two alone, which neither a neighbour nor a slow
+ * generator distorts, where the system tells it.
+ */
+export function comparison(
+  what: string,
+  subject: readonly Sample[],
+  yardstick: readonly Sample[],
+  { budgetOf = () => null, details }: { budgetOf?: (ratio: number) => Budget | null; details: string[] },
+): Finding {
+  const { byTime, byProcessor, withDatabase } = paceOf(subject, yardstick)
+  const figure = byProcessor ?? byTime
+  if (figure === null || byTime === null) throw new Error(`Nothing was measured of ${what}`)
+  return {
+    what,
+    unit: 'ratio',
+    figure,
+    ...(byProcessor && { byTime }),
+    ...(withDatabase && { withDatabase }),
+    budget: budgetOf(figure.middle),
+    details,
+  }
+}
+
+/** One line about what was measured: `name  1000 requests/s, 12.3 µs of processor time each, 100 MB resident`. */
+export function describeSamples(name: string, samples: readonly Sample[], contender?: Contender): string {
+  const microseconds = (values: readonly (number | null)[]) => {
+    const known = values.filter((value) => value !== null)
+    return known.length === 0 ? null : `${(median(known) * 1e6).toFixed(1)} µs`
+  }
+  const own = microseconds(samples.map(({ processorSeconds }) => processorSeconds))
+  const database = microseconds(samples.map(({ databaseSeconds }) => databaseSeconds))
+  const megabytes = contender?.residentMegabytes?.() ?? null
+  return [
+    `${name}: ${Math.round(median(samples.map(({ perSecond }) => perSecond)))} a second`,
+    own && `${own} of processor time each`,
+    own && database && database !== '0.0 µs' && `and ${database} of PostgreSQL's`,
+    megabytes && `${megabytes.toFixed(0)} MB resident`,
+  ]
+    .filter(Boolean)
+    .join(', ')
 }

@@ -1,13 +1,12 @@
+import type { Budget } from './budget.ts'
+
 /** One benchmark. */
 export type Entry = {
   /** As it is asked for on the command line. */
   name: string
-  /** What is compared with what. */
-  title: string
-  /** The ratio that it has to reach, and the one that it should. */
-  budget: number
-  goal: number
-  run(options: RunOptions): Promise<Comparison>
+  /** Roughly how long it takes, for whoever waits. */
+  estimateSeconds(options: RunOptions): number
+  run(options: RunOptions): Promise<Finding[]>
 }
 
 export type RunOptions = {
@@ -15,20 +14,28 @@ export type RunOptions = {
   rounds: number
   /** How long each measurement lasts. */
   seconds: number
+  /** Whether Latchkey runs from source or as the binary, where an entry does not measure both. */
+  program: Program
+  /** Where Latchkey writes a profile of its processor time when it ends; null: none. */
+  profileDirectory: string | null
 }
 
-/** What came out: each a median over the rounds. */
-export type Comparison = {
-  subject: Side
-  yardstick: Side
-  /** subject / yardstick, the median of the rounds' own ratios: by requests a second, and by requests a second of processor time. */
-  byTime: number
-  byProcessor: number | null
-  /** The least and the greatest of the ratios that the headline is the median of. */
-  spread: [least: number, greatest: number]
+/** What Latchkey is started as. */
+export type Program = 'source' | 'binary'
+
+/** One figure that came out: a row of the table. */
+export type Finding = {
+  what: string
+  unit: 'ratio' | 'ms' | 'MB'
+  figure: Figure
+  /** The same ratio by wall clock, and with PostgreSQL's processor time, where the figure counts the two processes' own. */
+  byTime?: Figure
+  withDatabase?: Figure
+  /** null: there is none, it stands for comparison. */
+  budget: Budget | null
+  /** What else is worth knowing, a line each. */
+  details: readonly string[]
 }
 
-export type Side = { perSecond: number; perProcessorSecond: number | null; megabytes: number | null }
-
-/** The figure that counts: by processor time, which neither a neighbour nor a slow generator distorts, where there is one. */
-export const ratioOf = ({ byProcessor, byTime }: Comparison): number => byProcessor ?? byTime
+/** The median of the rounds, and the least and the greatest of them. */
+export type Figure = { middle: number; least: number; greatest: number }

@@ -2,44 +2,122 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { call, newKey, newPerson, type Person } from '../../tests/support/client.ts'
-import { createDatabase } from '../../tests/support/postgres.ts'
+import postgres from 'postgres'
+import { builtBinary } from '../../tests/support/binary.ts'
+import { call, logIn, newKey, newPerson, type Person } from '../../tests/support/client.ts'
+import type { Program, RunOptions } from './entry.ts'
+import type { LoadRequest } from './load.ts'
+import { makeDatabase } from './postgres.ts'
 import { type ServerProcess, startServerProcess } from './process.ts'
 
-/** A Latchkey as in production, somebody who has an account, and a key of theirs with the scope "read". */
-export type Latchkey = ServerProcess & { person: Person; key: string }
+/** A Latchkey as in production, with its database, and some who use it. */
+export type Latchkey = ServerProcess & {
+  /** A client of its database, for rows that nobody wants to make over HTTP. */
+  sql: postgres.Sql
+  databaseUrl: string
+  secretKey: string
+  metricsToken: string
+  person: Person
+  /** A key of theirs, with the scope "read". */
+  key: string
+  /** A key that may ask about other keys. */
+  verifierKey: string
+  /** Another instance on the same database, which has hashed no password yet. */
+  startAnother(): Promise<ServerProcess>
+}
 
-const ROOT = join(import.meta.dir, '../..')
+const SOURCE = join(import.meta.dir, '../../src/main.ts')
+const ADMIN = { email: 'admin@example.com', password: 'correct-horse-battery' }
 
-/** What starts Latchkey: its source, or the binary that the environment names. */
-export const program = process.env.LATCHKEY_BINARY
-  ? [process.env.LATCHKEY_BINARY]
-  : [process.execPath, join(ROOT, 'src/main.ts')]
+/** What starts Latchkey. The binary is made first, where it is older than its source: up to half a minute. */
+export async function programOf(program: Program): Promise<string[]> {
+  return program === 'binary' ? [await builtBinary()] : [process.execPath, '--no-env-file', SOURCE]
+}
 
-/** Starts it on a PostgreSQL database of its own, with every setting at its default: limits and access log are on. */
-export async function startLatchkey(): Promise<Latchkey> {
-  const database = await createDatabase({ migrated: false })
+/**
+ * Starts it on a PostgreSQL database of its own, with every setting at its default: limits and access log are on.
+ * @param env settings that differ
+ * @param isPinned false: it has every core
+ */
+export async function startLatchkey(
+  { program, profileDirectory }: Pick<RunOptions, 'program' | 'profileDirectory'>,
+  { env = {}, isPinned = true }: { env?: Record<string, string>; isPinned?: boolean } = {},
+): Promise<Latchkey> {
+  const database = await makeDatabase()
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
-  const server = await startServerProcess([...program, 'serve'], {
+  const secretKey = randomBytes(48).toString('base64')
+  const metricsToken = randomBytes(24).toString('hex')
+  const command = await programOf(profileDirectory === null ? program : 'source')
+  if (profileDirectory !== null) command.splice(1, 0, ...profiling(profileDirectory))
+  const settings = {
     DATABASE_URL: database.url,
-    SECRET_KEY: randomBytes(48).toString('base64'),
+    SECRET_KEY: secretKey,
     DATA_DIR: directory,
+    ADMIN_EMAIL: ADMIN.email,
+    ADMIN_PASSWORD: ADMIN.password,
+    METRICS_TOKEN: metricsToken,
     PORT: '0',
     // Where the system chooses the port, nobody can know the issuer from it.
     PUBLIC_URL: 'http://localhost',
-  })
+    SHUTDOWN_DELAY_SECONDS: '0',
+    ...env,
+  }
+  const start = () => startServerProcess([...command, 'serve'], settings, isPinned)
+  const server = await start()
+  const sql = postgres(database.url, { max: 1, onnotice: () => {} })
+  const stop = async () => {
+    await server.stop(profileDirectory === null ? 'SIGKILL' : 'SIGTERM')
+    await sql.end()
+    await database.drop()
+    rmSync(directory, { recursive: true })
+  }
+  try {
+    const users = await setScene(server)
+    return {
+      ...server,
+      ...users,
+      sql,
+      databaseUrl: database.url,
+      secretKey,
+      metricsToken,
+      startAnother: start,
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function setScene(server: ServerProcess): Promise<Pick<Latchkey, 'person' | 'key' | 'verifierKey'>> {
+  const admin = await logIn(server, ADMIN.email, ADMIN.password)
   const person = await newPerson(server)
   const { key } = await newKey(server, person.access, { name: 'bench', scopes: ['read'] })
-  return {
-    ...server,
-    person,
-    key,
-    async stop() {
-      await server.stop()
-      await database.drop()
-      rmSync(directory, { recursive: true })
-    },
+  const verifier = await newKey(server, admin.access, { name: 'verifier', scopes: ['latchkey:verify'] })
+  return { person, key, verifierKey: verifier.key }
+}
+
+const profiling = (directory: string) => ['--cpu-prof', '--cpu-prof-md', `--cpu-prof-dir=${directory}`]
+
+/**
+ * How much of what was looked for in the cache was there, since the start: 0 to 1.
+ * @throws Error where the metrics do not say
+ */
+export async function cacheHitRatio({ url, metricsToken }: Latchkey): Promise<number> {
+  const { text } = await call({ url }, 'GET /metrics', { bearer: metricsToken })
+  const read = (result: string) => {
+    const count = new RegExp(`^latchkey_cache_reads_total\\{result="${result}"\\} (\\d+)$`, 'm').exec(
+      text,
+    )?.[1]
+    if (count === undefined) throw new Error(`The metrics do not count a ${result} of the cache:\n${text}`)
+    return Number(count)
   }
+  return read('hit') / (read('hit') + read('miss') + read('bypass'))
+}
+
+/** Asks Latchkey about a key, as another service does. */
+export function verification({ verifierKey, key }: Pick<Latchkey, 'verifierKey' | 'key'>): LoadRequest {
+  return { path: '/keys/verify', method: 'POST', headers: { 'X-API-Key': verifierKey }, json: { key } }
 }
 
 /**
@@ -47,10 +125,10 @@ export async function startLatchkey(): Promise<Latchkey> {
  * @throws Error where the answer lacks anything that production's has: what is measured is the whole service
  */
 export async function checkAnswer(
-  { url }: ServerProcess,
-  { path, headers }: { path: string; headers: Record<string, string> },
+  { url }: Pick<ServerProcess, 'url'>,
+  { path, method = 'GET', headers = {}, json }: LoadRequest,
 ): Promise<string> {
-  const answer = await call({ url }, `GET ${path}`, { headers })
+  const answer = await call({ url }, `${method} ${path}`, { headers, ...(json !== undefined && { json }) })
   const missing = ['x-request-id', 'x-content-type-options', 'referrer-policy', 'cache-control'].filter(
     (name) => !answer.headers.has(name),
   )

@@ -1,52 +1,68 @@
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { LOAD_CORE, onCore } from './process.ts'
 
 /** One request, sent again and again. */
-export type LoadRequest = { path: string; headers: Record<string, string> }
+export type LoadRequest = {
+  path: string
+  method?: 'GET' | 'POST'
+  headers?: Record<string, string>
+  json?: unknown
+  form?: Record<string, string>
+}
+
+/** How it is sent. */
+export type LoadShape = {
+  connections?: number
+  /** How long each connection waits before a request, on average; 0: the server has all it can take. */
+  pauseMs?: number
+  /** A file of JSON bodies, one a line, that are sent in turns instead of the request's own. */
+  bodies?: string
+  /** Each body of that file is sent once; those that follow carry the refresh tokens of the answers. */
+  isChain?: boolean
+}
 
 /** What came of it. `requests` are those that were answered, in `seconds` of wall clock. */
-export type LoadResult = { requests: number; seconds: number }
+export type LoadResult = { requests: number; seconds: number; p50Ms: number; p99Ms: number }
 
 const CONNECTIONS = 64
-
-/** wrk where the system has it, since one core of it keeps a bare server busy; autocannon otherwise. */
-export const generator: 'wrk' | 'autocannon' = Bun.which('wrk') ? 'wrk' : 'autocannon'
+const SCRIPT = join(import.meta.dir, 'load.lua')
+/** wrk ends by itself; this is for the day when it does not. */
+const GRACE_MS = 30_000
 
 /**
- * Sends one request over and over, on 64 connections, from the generator's own core.
+ * Puts load on a server from the generator's own core.
  * @throws Error where not every answer was a 2xx: figures of refusals are none
  */
-export async function putLoad(url: string, request: LoadRequest, seconds: number): Promise<LoadResult> {
-  return generator === 'wrk' ? runWrk(url, request, seconds) : runAutocannon(url, request, seconds)
-}
-
-async function runWrk(url: string, { path, headers }: LoadRequest, seconds: number): Promise<LoadResult> {
-  const named = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
-  const report = await run('wrk', '-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, ...named, url + path)
-  const [, requests, took] = /(\d+) requests in ([\d.]+)s/.exec(report) ?? []
-  if (requests === undefined || took === undefined || /Non-2xx|Socket errors/.test(report)) {
-    throw new Error(`The load failed:\n${report}`)
-  }
-  return { requests: Number(requests), seconds: Number(took) }
-}
-
-async function runAutocannon(
+export async function putLoad(
   url: string,
-  { path, headers }: LoadRequest,
+  { path, method = 'GET', headers = {}, json, form }: LoadRequest,
   seconds: number,
+  { connections = CONNECTIONS, pauseMs = 0, bodies, isChain = false }: LoadShape = {},
 ): Promise<LoadResult> {
-  const program = fileURLToPath(import.meta.resolve('autocannon'))
-  const named = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
-  const shape = ['-j', '-c', String(CONNECTIONS), '-d', String(seconds)]
-  const report = await run(process.execPath, program, ...shape, ...named, url + path)
-  const { '2xx': requests, non2xx, errors, timeouts, duration } = JSON.parse(report)
-  if (requests === 0 || non2xx + errors + timeouts > 0) throw new Error(`The load failed:\n${report}`)
-  return { requests, seconds: duration }
-}
-
-async function run(...command: string[]): Promise<string> {
-  const child = Bun.spawn(onCore(LOAD_CORE, command), { stdio: ['ignore', 'pipe', 'ignore'] })
-  const report = await new Response(child.stdout).text()
-  if ((await child.exited) !== 0) throw new Error(`"${command[0]}" failed:\n${report}`)
-  return report
+  const isJson = json !== undefined || bodies !== undefined
+  const type = isJson ? 'application/json' : form ? 'application/x-www-form-urlencoded' : null
+  const named = Object.entries({ ...headers, ...(type && { 'Content-Type': type }) })
+  const body = form ? new URLSearchParams(form).toString() : JSON.stringify(json)
+  const settings = [
+    `method=${method}`,
+    ...(body === undefined ? [] : [`body=${body}`]),
+    ...(bodies === undefined ? [] : [`bodies=${bodies}`]),
+    ...(isChain ? ['chain=true'] : []),
+    ...(pauseMs > 0 ? [`pause_ms=${pauseMs}`] : []),
+  ]
+  const shape = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', SCRIPT]
+  const command = ['wrk', ...shape, ...named.flatMap(([name, value]) => ['-H', `${name}: ${value}`])]
+  const child = Bun.spawn(onCore(LOAD_CORE, [...command, url + path, '--', ...settings]), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: seconds * 1000 + GRACE_MS,
+  })
+  const [report, complaint] = await Promise.all([child.stdout.text(), child.stderr.text()])
+  const result = /^RESULT (.*)$/m.exec(report)?.[1]
+  if ((await child.exited) !== 0 || result === undefined) {
+    throw new Error(`wrk failed on ${path}:\n${report}${complaint}`)
+  }
+  const { refused, broken, ...figures } = JSON.parse(result)
+  if (figures.requests === 0 || refused + broken > 0)
+    throw new Error(`The load on ${path} failed:\n${report}`)
+  return figures
 }

@@ -1,0 +1,86 @@
+import {
+  allSeconds,
+  type Contender,
+  describeSamples,
+  takeTurns,
+  turnsSeconds,
+  weigh,
+} from '../support/compare.ts'
+import type { Entry } from '../support/entry.ts'
+import { figureOf } from '../support/figures.ts'
+import { cacheHitRatio, type Latchkey, startLatchkey, verification } from '../support/latchkey.ts'
+import { putLoad } from '../support/load.ts'
+import { insertKeys, keyNumber, writeBodies } from '../support/rows.ts'
+import { temporaryFile } from '../support/temporary-file.ts'
+
+const FEW = 1_000
+const MANY = 1_000_000
+/** Distinct keys of one measurement; more than it asks where there are more. */
+const ASKED = 100_000
+/** A small part of the time that it takes to ask about a thousand keys: hardly one is asked about twice in between. */
+const FORGET_EVERY_MS = 5
+
+/** Half of what is looked up is the caller's own key, which is known. */
+const MOST_HITS = 0.6
+
+/** What a key costs that is not in the cache, in a small database and in a large one. */
+export const growth: Entry = {
+  name: 'growth',
+  estimateSeconds: (options) => turnsSeconds(options) + 100,
+  async run(options) {
+    await using small = await startLatchkey(options)
+    await using large = await startLatchkey(options)
+    await insertKeys(small, FEW)
+    await insertKeys(large, MANY)
+    const contenders = { small: misses(small, FEW), large: misses(large, MANY) }
+    const samples = await takeTurns(contenders, options)
+    const hits = await Promise.all([small, large].map(cacheHitRatio))
+    if (hits.some((ratio) => ratio > MOST_HITS))
+      throw new Error(`Too much was in the cache: ${hits.join(', ')}`)
+    // What grows is PostgreSQL's part as much as Latchkey's own.
+    const costs = (name: 'small' | 'large') =>
+      samples[name].map((sample) => allSeconds(sample) ?? 1 / sample.perSecond)
+    const smallCosts = costs('small')
+    const figure = figureOf(costs('large').map((cost, round) => cost / (smallCosts[round] ?? Number.NaN)))
+    const details = [
+      describeSamples('a thousand keys', samples.small, contenders.small),
+      describeSamples('a million keys', samples.large, contenders.large),
+      `found in the cache: ${hits.map((ratio) => `${(100 * ratio).toFixed(0)} %`).join(' and ')}, by the caller's own key`,
+    ]
+    return [
+      {
+        what: 'verifying a key that is not in the cache: its cost among a million keys, against a thousand',
+        unit: 'ratio',
+        figure,
+        budget: null,
+        details,
+      },
+    ]
+  },
+}
+
+/** Asks about keys at random, while the database says again and again that their owner has changed. */
+function misses(latchkey: Latchkey, keys: number): Contender {
+  const { sql, person } = latchkey
+  return {
+    residentMegabytes: latchkey.residentMegabytes,
+    async measure(seconds) {
+      using bodies = temporaryFile()
+      const numbers = Array.from({ length: ASKED }, () => 1 + Math.floor(Math.random() * keys))
+      writeBodies(
+        bodies.path,
+        numbers.map((number) => ({ key: keyNumber(number) })),
+      )
+      const forgetting = setInterval(() => {
+        sql`SELECT pg_notify('latchkey_evict', ${`user ${person.id}`})`.catch(() => {})
+      }, FORGET_EVERY_MS)
+      try {
+        const request = verification(latchkey)
+        return await weigh(latchkey, () => putLoad(latchkey.url, request, seconds, { bodies: bodies.path }))
+      } finally {
+        clearInterval(forgetting)
+        latchkey.forgetOutput()
+      }
+    },
+  }
+}

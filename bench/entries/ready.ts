@@ -1,0 +1,77 @@
+import { randomBytes } from 'node:crypto'
+import { emptyDirectory, startProgram } from '../../tests/support/binary.ts'
+import { atMost } from '../support/budget.ts'
+import type { Entry, Finding, Program } from '../support/entry.ts'
+import { figureOf } from '../support/figures.ts'
+import { programOf } from '../support/latchkey.ts'
+import { makeDatabase } from '../support/postgres.ts'
+import { commandOf } from '../support/programs.ts'
+
+const PROGRAMS: readonly Program[] = ['binary', 'source']
+const WITH_DATABASE_MS = 150
+const EMBEDDED_MS = 1_000
+const FIRST_MS = 2_000
+
+/** From the start of the process to the first 200 of `/readyz`. Each start has every core. */
+export const ready: Entry = {
+  name: 'ready',
+  // The binary may have to be built.
+  estimateSeconds: ({ rounds }) => rounds * 9 + 40,
+  async run({ rounds }) {
+    const database = await makeDatabase()
+    const settings = { DATABASE_URL: database.url, SECRET_KEY: randomBytes(48).toString('base64') }
+    const findings: Finding[] = []
+    for (const program of PROGRAMS) {
+      const command = [...(await programOf(program)), 'serve']
+      using here = emptyDirectory()
+      // Brings the database up to date, which is not part of a start.
+      await timeStart(command, here.path, settings)
+      const onServer = await timeStarts(rounds, () => timeStart(command, here.path, settings))
+
+      const first: number[] = []
+      const later = await timeStarts(rounds, async () => {
+        using fresh = emptyDirectory()
+        first.push(await timeStart(command, fresh.path))
+        // Awaited here, while the directory is there.
+        return await timeStart(command, fresh.path)
+      })
+      findings.push(
+        row(`ready with \`DATABASE_URL\`, ${program}`, onServer, WITH_DATABASE_MS),
+        row(`ready embedded, ${program}`, later, EMBEDDED_MS),
+        row(`ready embedded for the very first time, ${program}`, first, FIRST_MS),
+      )
+    }
+    using here = emptyDirectory()
+    const bare = await timeStarts(rounds, () => timeStart(commandOf('bare', '/readyz'), here.path))
+    findings.push(row('ready, bare Elysia from source', bare, null))
+    await database.drop()
+    return findings
+  },
+}
+
+const row = (what: string, times: readonly number[], budgetMs: number | null): Finding => {
+  const figure = figureOf(times)
+  const budget = budgetMs === null ? null : atMost(figure.middle, budgetMs, ' ms')
+  return { what, unit: 'ms', figure, budget, details: [] }
+}
+
+async function timeStarts(times: number, start: () => Promise<number>): Promise<number[]> {
+  const took: number[] = []
+  while (took.length < times) took.push(await start())
+  return took
+}
+
+async function timeStart(
+  command: readonly string[],
+  cwd: string,
+  env: Record<string, string> = {},
+): Promise<number> {
+  const startedAt = performance.now()
+  await using server = await startProgram(command, { cwd, env: { NODE_ENV: 'production', ...env } })
+  const answer = await fetch(`${server.url}/readyz`)
+  const took = performance.now() - startedAt
+  if (answer.status !== 200) throw new Error(`/readyz answered ${answer.status}`)
+  // In its own way: the next start finds its data whole.
+  await server.end('SIGTERM')
+  return took
+}

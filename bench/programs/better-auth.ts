@@ -1,0 +1,73 @@
+/**
+ * Better Auth's API keys, verified as its documentation says, behind one route: `better-auth.ts database|memory`.
+ * `database` is its default. `memory` is the fastest that it has: keys in a secondary storage, here a Map of this very
+ * process, with nothing in the database to guard or to count by, and the write of each use put off.
+ */
+import { apiKey } from '@better-auth/api-key'
+import { type BetterAuthPlugin, betterAuth } from 'better-auth'
+import { getMigrations } from 'better-auth/db/migration'
+import { Pool } from 'pg'
+import { announce } from '../support/announcement.ts'
+
+const [storage, databaseUrl] = process.argv.slice(2)
+
+const entries = new Map<string, string>()
+const inMemory = {
+  storage: 'secondary-storage' as const,
+  deferUpdates: true,
+  customStorage: {
+    get: (key: string) => entries.get(key) ?? null,
+    set: (key: string, value: string) => entries.set(key, value),
+    delete(key: string) {
+      entries.delete(key)
+    },
+    getAndDelete(key: string) {
+      const value = entries.get(key) ?? null
+      entries.delete(key)
+      return value
+    },
+    increment(key: string) {
+      const count = Number(entries.get(key) ?? 0) + 1
+      entries.set(key, String(count))
+      return count
+    },
+  },
+}
+
+// Ten uses a day by default: it would refuse.
+const options = { rateLimit: { enabled: false } }
+const keys = storage === 'memory' ? apiKey({ ...options, ...inMemory }) : apiKey(options)
+
+const auth = betterAuth({
+  baseURL: 'http://localhost',
+  secret: 'only-for-the-bench-and-long-enough-for-it',
+  database: new Pool({ connectionString: databaseUrl ?? '', max: 10 }),
+  emailAndPassword: { enabled: true },
+  // deferUpdates wants one.
+  advanced: { backgroundTasks: { handler: (work) => void work.catch(() => {}) } },
+  // Its own types do not fit each other under exactOptionalPropertyTypes.
+  plugins: [keys as unknown as BetterAuthPlugin],
+})
+await (await getMigrations(auth.options)).runMigrations()
+const { user } = await auth.api.signUpEmail({
+  body: { email: 'bench@example.com', name: 'bench', password: 'correct-horse-battery' },
+})
+const api = auth.api as unknown as {
+  createApiKey(call: { body: { userId: string; name: string } }): Promise<{ key: string }>
+  verifyApiKey(call: { body: { key: string } }): Promise<{ valid: boolean }>
+}
+const { key } = await api.createApiKey({ body: { userId: user.id, name: 'bench' } })
+
+const server = Bun.serve({
+  hostname: '127.0.0.1',
+  port: 0,
+  routes: {
+    '/verify': {
+      POST: async (request) => {
+        const { key } = (await request.json()) as { key: string }
+        return Response.json(await api.verifyApiKey({ body: { key } }))
+      },
+    },
+  },
+})
+announce(server.url, { path: '/verify', method: 'POST', json: { key } })

@@ -1,0 +1,14 @@
+import type { Figure } from './entry.ts'
+
+/** The median of some values, and how far they lie apart. */
+export function figureOf(values: readonly number[]): Figure {
+  return { middle: median(values), least: Math.min(...values), greatest: Math.max(...values) }
+}
+
+/** The middle one, or the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length / 2
+  const around = sorted.slice(Math.ceil(middle) - 1, Math.floor(middle) + 1)
+  return around.reduce((sum, value) => sum + value, 0) / around.length
+}

@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createDatabase, sharedServer, type TestDatabase } from '../../tests/support/postgres.ts'
+import { DATABASE_CORE, familyCpuSeconds, moveToCore } from './process.ts'
+
+let postmaster: Promise<number> | null = null
+
+/** An empty database on the one PostgreSQL that everybody here is measured with. */
+export async function makeDatabase(): Promise<TestDatabase> {
+  postmaster ??= pinServer()
+  await postmaster
+  return createDatabase({ migrated: false })
+}
+
+/** The processor time of that PostgreSQL so far, in seconds; null where it does not run, or the system doesn't tell. */
+export async function databaseCpuSeconds(): Promise<number | null> {
+  return postmaster === null ? null : familyCpuSeconds(await postmaster)
+}
+
+/** Gives the server its core; connections that come later inherit it. */
+async function pinServer(): Promise<number> {
+  const { directory } = await sharedServer()
+  const pid = Number(readFileSync(join(directory, 'postmaster.pid'), 'utf8').split('\n')[0])
+  moveToCore(DATABASE_CORE, pid)
+  return pid
+}

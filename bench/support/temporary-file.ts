@@ -1,0 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** The path of a file that is not there yet: `using file = temporaryFile()` removes it. */
+export function temporaryFile() {
+  const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
+  return {
+    path: join(directory, 'file'),
+    [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
+  }
+}
