@@ -1,5 +1,6 @@
 import { and, desc, eq, gt, inArray, isNull, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
+import { preparedFor } from '../../db/prepared.ts'
 import { sessions, users } from '../../db/schema.ts'
 
 export type SessionRow = typeof sessions.$inferSelect
@@ -89,27 +90,26 @@ export type RotatedSession = {
   user: { id: string; role: 'admin' | 'user'; scopes: string[] | null }
 }
 
-/** The whole of a rotation, in one statement: the shown generation becomes the one before. No row: the slow path finds out why. */
-export async function rotateSession(
-  db: Database | Transaction,
-  { sessionId, salt, generation, from, now, idleExpiresAt }: Rotation,
-): Promise<RotatedSession | null> {
-  const [row] = await db
+/** The whole of a rotation, in one statement: the shown generation becomes the one before. */
+const rotationOf = preparedFor((db) => {
+  const given = (name: keyof Rotation, type: 'bigint' | 'timestamptz') =>
+    sql`${sql.placeholder(name)}::${sql.raw(type)}`
+  return db
     .update(sessions)
     .set({
-      generation: generation + 1,
-      rotatedAt: now,
-      idleExpiresAt: sql`LEAST(${idleExpiresAt.toISOString()}::timestamptz, ${sessions.expiresAt})`,
+      generation: sql`${given('generation', 'bigint')} + 1`,
+      rotatedAt: given('now', 'timestamptz'),
+      idleExpiresAt: sql`LEAST(${given('idleExpiresAt', 'timestamptz')}, ${sessions.expiresAt})`,
     })
     .from(users)
     .where(
       and(
-        eq(sessions.id, sessionId),
-        eq(sessions.salt, salt),
-        eq(sessions.generation, from),
+        eq(sessions.id, sql.placeholder('sessionId')),
+        eq(sessions.salt, sql.placeholder('salt')),
+        eq(sessions.generation, given('from', 'bigint')),
         isNull(sessions.endedAt),
-        gt(sessions.idleExpiresAt, now),
-        gt(sessions.expiresAt, now),
+        gt(sessions.idleExpiresAt, given('now', 'timestamptz')),
+        gt(sessions.expiresAt, given('now', 'timestamptz')),
         eq(users.id, sessions.userId),
         eq(users.isActive, true),
       ),
@@ -118,6 +118,20 @@ export async function rotateSession(
       expiresAt: sessions.expiresAt,
       user: { id: users.id, role: users.role, scopes: users.scopes },
     })
+    .prepare('latchkey_rotate_session')
+})
+
+/** Trades a generation for the next. No row: the slow path finds out why. */
+export async function rotateSession(
+  db: Database | Transaction,
+  rotation: Rotation,
+): Promise<RotatedSession | null> {
+  const { now, idleExpiresAt } = rotation
+  const [row] = await rotationOf(db).execute({
+    ...rotation,
+    now: now.toISOString(),
+    idleExpiresAt: idleExpiresAt.toISOString(),
+  })
   return row ?? null
 }
 

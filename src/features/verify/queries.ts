@@ -1,5 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm'
 import type { Database } from '../../db/open.ts'
+import { preparedFor } from '../../db/prepared.ts'
 import {
   apiKeyCredits,
   apiKeySecrets,
@@ -93,16 +94,8 @@ function prepareVerifyQueries(db: Database) {
 
 export type VerifyQueries = ReturnType<typeof prepareVerifyQueries>
 
-const prepared = new WeakMap<Database, VerifyQueries>()
-
 /** The prepared look-ups of a database. */
-export function verifyQueriesOf(db: Database): VerifyQueries {
-  const known = prepared.get(db)
-  if (known) return known
-  const queries = prepareVerifyQueries(db)
-  prepared.set(db, queries)
-  return queries
-}
+export const verifyQueriesOf = preparedFor(prepareVerifyQueries)
 
 export type CreditsRow = typeof apiKeyCredits.$inferSelect
 
