@@ -29,7 +29,7 @@ export async function openEmbedded(
   }
   const listening = new Set<Listening>()
   const startListening = async (entry: Listening) => {
-    const hear = (payload: string) => entry.listener.message(payload)
+    const hear = (payload: string) => entry.listener.message(payload, true)
     entry.stop = await engine.pg.listen(`"${entry.channel}"`, hear)
   }
 

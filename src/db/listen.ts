@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type postgres from 'postgres'
 import type { Log } from '../lib/log.ts'
 import type { Connection } from './connect.ts'
 import { errorCode } from './errors.ts'
@@ -36,14 +35,20 @@ export async function startListening(
     const cut = Promise.withResolvers<void>()
     // On a later line what arrives before the gap is told is part of the gap.
     let isHeard = isFirst
+    let isAsking = false
     const connection = connect({
       onnotify: (on, payload) => {
-        if (on === channel && isHeard && !isStopped()) tell(() => listener.message(payload))
+        if (on === channel && isHeard && !isStopped()) tell(() => listener.message(payload, !isAsking))
       },
       onclose: () => cut.resolve(),
     })
+    const ask = async (statement: string) => {
+      isAsking = true
+      await connection.client.unsafe(statement)
+      isAsking = false
+    }
     try {
-      await connection.client.unsafe(`LISTEN "${channel}"`)
+      await ask(`LISTEN "${channel}"`)
     } catch (error) {
       connection.destroy()
       throw error
@@ -51,7 +56,7 @@ export async function startListening(
     if (!isFirst && !isStopped()) tell(() => listener.gap())
     isFirst = false
     isHeard = true
-    const silent = fallsSilent(connection.client, times, stopping.signal)
+    const silent = fallsSilent(() => ask('SELECT 1'), times, stopping.signal)
     return { connection, ended: Promise.race([cut.promise, stopped, silent]) }
   }
 
@@ -96,14 +101,14 @@ export async function startListening(
 
 /** Resolves when a probe on the line fails or gets no answer in time: a cut cable closes nothing. */
 async function fallsSilent(
-  sql: postgres.Sql,
+  probe: () => Promise<void>,
   times: typeof LISTEN_TIMES,
   signal: AbortSignal,
 ): Promise<void> {
   for (;;) {
     await sleep(times.probeEveryMs, undefined, { signal }).catch(() => {})
     if (signal.aborted) return
-    const answered = sql.unsafe('SELECT 1').then(
+    const answered = probe().then(
       () => true,
       () => false,
     )

@@ -11,7 +11,14 @@ export type Database = PgDatabase<PgQueryResultHKT, typeof schema, ExtractTables
 export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0]
 
 /** What hears the channel: `gap` says that messages may have been lost, after any reconnection. */
-export type Listener = { message(payload: string): void; gap(): void }
+export type Listener = {
+  /**
+   * @param isUnasked it came by itself, while nothing was asked on the line. A transaction pooler lends a connection
+   * for as long as a question takes; what comes along with the answer says nothing of what comes without one.
+   */
+  message(payload: string, isUnasked: boolean): void
+  gap(): void
+}
 
 /** An open database, whichever it is. */
 export type OpenDatabase = {

@@ -65,17 +65,19 @@ async function openPool(config: DatabaseConfig, url: Secret, log: Log): Promise<
       })
     return createPool(open, config.databasePoolSize, statementTimeoutMs + SILENCE_GRACE_MS)
   }
-  try {
-    return await checked(withStartup({ statement_timeout: statementTimeoutMs }))
-  } catch (error) {
-    if (!isRefusedByPooler(error)) throw error
-    const pool = await checked(withStartup({}))
+  const { pool, timeoutMs } = await checked(withStartup({ statement_timeout: statementTimeoutMs })).catch(
+    (error: unknown) => {
+      if (!isRefusedByPooler(error)) throw error
+      return checked(withStartup({}))
+    },
+  )
+  // Refused, or taken and dropped; the role may have one of its own.
+  if (timeoutMs === 0 || timeoutMs > statementTimeoutMs) {
     log.warn(
-      'the connection pooler takes no statement_timeout: set it for the role (ALTER ROLE … SET statement_timeout), ' +
-        'or let the pooler pass it on',
+      'the connection pooler takes no statement_timeout: set it for the role (ALTER ROLE … SET statement_timeout)',
     )
-    return pool
   }
+  return pool
 }
 
 /** PgBouncer lets through only the startup parameters that it knows or was told to ignore. */
@@ -83,14 +85,15 @@ function isRefusedByPooler(error: unknown): boolean {
   return errorCode(error) === '08P01' && error instanceof Error && /startup parameter/.test(error.message)
 }
 
-/** Gives the pool back when its server will do, else closes it. */
-async function checked(pool: Pool): Promise<Pool> {
+/** Gives the pool back when its server will do, with the statement timeout that is in force there; else closes it. */
+async function checked(pool: Pool): Promise<{ pool: Pool; timeoutMs: number }> {
   try {
     const [server] = await pool.query(
-      "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby",
+      `SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby,
+        (SELECT setting FROM pg_settings WHERE name = 'statement_timeout') AS timeout`,
     )
     assertUsable({ version: Number(server?.version), standby: server?.standby === true })
-    return pool
+    return { pool, timeoutMs: Number(server?.timeout) }
   } catch (error) {
     await pool.close(0)
     throw errorCode(error) === 'STANDBY' ? new Error(STANDBY, { cause: error }) : error

@@ -13,7 +13,10 @@ export type Verified = { principal: Principal; validUntilMs: number; tags: reado
 export type CredentialCache = {
   /** The principal of a credential that is known to be good now, or null: ask the database. */
   read(hash: string): Principal | null
-  /** Runs `load` once for all that ask for `hash` at the same time, and keeps what it gives unless an eviction came between. */
+  /**
+   * Runs `load` once for all that ask for `hash` at the same time, and keeps what it gives unless an eviction came
+   * between. While proof of life is missing each runs its own, and nothing is kept.
+   */
   fill<R>(hash: string, load: () => Promise<Verified | R>): Promise<Verified | R>
   /** Forgets everything that stands on one row. Services call it after COMMIT and before they answer. */
   evict(kind: EvictionKind, id: string): void
@@ -78,7 +81,10 @@ export function createCredentialCache(
       return entry.principal
     },
     fill(hash, load) {
-      cacheReads[isLive() ? 'miss' : 'bypass'] += 1
+      const isUsed = isLive()
+      cacheReads[isUsed ? 'miss' : 'bypass'] += 1
+      // Whoever is in flight may have asked before a change that nobody has told of; so may all, if this process slept.
+      if (!isUsed) return load()
       const under = fills
       const inFlight = under.get(hash)
       if (inFlight) return inFlight as ReturnType<typeof load>
