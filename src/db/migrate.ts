@@ -73,10 +73,13 @@ export async function readMigrationState(database: OpenDatabase): Promise<Migrat
 }
 
 async function readJournal(db: Database): Promise<Set<number>> {
-  const [row] = await db
-    .select({ exists: sql<boolean>`to_regclass('latchkey.migrations') IS NOT NULL` })
-    .from(sql`(SELECT 1) AS one`)
-  if (!row?.exists) return new Set()
+  // to_regclass asks the connection's own memory of the catalogue, which within a transaction does not hear of what
+  // others made: one that a pooler lends may have asked before, and does not find what it now waited for.
+  const tables = await db
+    .select({ one: sql`1` })
+    .from(sql`pg_tables`)
+    .where(sql`schemaname = 'latchkey' AND tablename = 'migrations'`)
+  if (tables.length === 0) return new Set()
   const rows = await db.select({ when: journal.createdAt }).from(journal).orderBy(asc(journal.createdAt))
   return new Set(rows.map(({ when }) => when))
 }
