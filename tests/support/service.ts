@@ -51,7 +51,7 @@ export async function startService(
     ...(place && placed(`http://127.0.0.1:${place.port}`)),
     ...overrides,
     databaseUrl: secret(databaseUrl),
-    databaseDirectUrl: secret(databaseUrl),
+    databaseDirectUrl: overrides.databaseDirectUrl ?? secret(databaseUrl),
   })
   let text = ''
   const log: Log = createLog(config, (chunk) => {

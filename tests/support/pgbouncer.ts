@@ -1,0 +1,81 @@
+import { chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { freePort } from './free-port.ts'
+import { until } from './until.ts'
+
+/** A PgBouncer of the test's own before a PostgreSQL. */
+export type TestPooler = { url(database: string): string; stop(): Promise<void> }
+
+/** Where it is; null where it is not installed (Debian: apt-get install pgbouncer). */
+export const PGBOUNCER = Bun.which('pgbouncer', { PATH: `${process.env.PATH}:/usr/sbin` })
+
+/** It refuses to run as root. */
+const NOBODY = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+
+const SHIPPED = join(import.meta.dir, '../../deploy/pgbouncer/pgbouncer.ini')
+
+/**
+ * Starts a PgBouncer with the settings that are shipped in `deploy/`, and those of `settings` instead where they name
+ * the same.
+ */
+export async function startPgbouncer(
+  server: { port: number },
+  settings: Record<string, string | number> = {},
+): Promise<TestPooler> {
+  const port = await freePort()
+  const home = mkdtempSync(join(tmpdir(), 'latchkey-pgbouncer-'))
+  const users = join(home, 'users.txt')
+  writeFileSync(users, '"postgres" "any"\n"with_timeout" "any"\n')
+  const own = {
+    listen_addr: '127.0.0.1',
+    listen_port: port,
+    unix_socket_dir: '',
+    auth_type: 'trust',
+    auth_file: users,
+    ...settings,
+  }
+  const text = configure(await Bun.file(SHIPPED).text(), server.port, own)
+  const file = join(home, 'pgbouncer.ini')
+  writeFileSync(file, text)
+  if (NOBODY.uid !== undefined)
+    for (const path of [home, users, file]) chownSync(path, NOBODY.uid, NOBODY.gid)
+  const child = Bun.spawn([PGBOUNCER ?? 'pgbouncer', file], { ...NOBODY, stdout: 'ignore', stderr: 'pipe' })
+  process.once('exit', () => child.kill('SIGKILL'))
+  await until(() => answers(port), 'PgBouncer listens', 10_000)
+  return {
+    url: (database) => `postgres://postgres:any@127.0.0.1:${port}/${database}`,
+    async stop() {
+      child.kill('SIGKILL')
+      await child.exited
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
+}
+
+/** The shipped file with its database on another port and its settings replaced; each has to be in it. */
+function configure(shipped: string, port: number, settings: Record<string, string | number>): string {
+  const lines = shipped
+    .split('\n')
+    .map((line) => (/^\* *=/.test(line) ? `* = host=127.0.0.1 port=${port}` : line))
+  const left = new Map(Object.entries(settings))
+  const replaced = lines.map((line) => {
+    const name = /^(\w+) *=/.exec(line)?.[1]
+    const value = name === undefined ? undefined : left.get(name)
+    if (name === undefined || value === undefined) return line
+    left.delete(name)
+    return `${name} = ${value}`
+  })
+  return [...replaced, ...[...left].map(([name, value]) => `${name} = ${value}`), ''].join('\n')
+}
+
+async function answers(port: number): Promise<boolean> {
+  const open = () => {}
+  return Bun.connect({ hostname: '127.0.0.1', port, socket: { data: open } }).then(
+    (socket) => {
+      socket.end()
+      return true
+    },
+    () => false,
+  )
+}
