@@ -9,12 +9,12 @@ import { changeUser } from '../src/features/users/service.ts'
 import { recallCredential } from '../src/features/verify/service.ts'
 import { silentLog } from '../src/lib/log.ts'
 import { secret } from '../src/lib/secret.ts'
-import { hashToken, makeApiKey } from '../src/lib/tokens.ts'
 import { testConfig } from './support/config.ts'
 import { type LineProxy, startLineProxy } from './support/line-proxy.ts'
 import { addLoggedIn, connectTo } from './support/people.ts'
 import { createDatabase, sharedServer, type TestDatabase } from './support/postgres.ts'
 import { startService, type TestService } from './support/service.ts'
+import { makeSubjects, type Subject } from './support/subjects.ts'
 import { until } from './support/until.ts'
 
 /** Rounds at once: each has a question of its own on its way to each server's database. */
@@ -65,36 +65,6 @@ afterAll(async () => {
   for (const way of [wayOfA, wayOfB]) way?.close()
   await database?.drop()
 })
-
-/** Somebody with a session and a key, of which one is asked about. */
-type Subject = { userId: string; sessionId: string; access: string; keyId: string; key: string }
-
-/** So many of them, as sign-up, login and the creation of a key would have left them. */
-async function makeSubjects(count: number): Promise<Subject[]> {
-  const expiresAtMs = Date.now() + 25 * 60_000
-  const subjects = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const [userId, sessionId, keyId] = [Bun.randomUUIDv7(), Bun.randomUUIDv7(), Bun.randomUUIDv7()]
-      const token = { subject: userId, sessionId, role: 'user', scopes: ['read'], expiresAtMs }
-      return { userId, sessionId, keyId, key: makeApiKey('sk_'), access: await a.context.signing.sign(token) }
-    }),
-  )
-  const of = <T>(member: (subject: Subject) => T) => subjects.map(member)
-  const users = of((subject) => subject.userId)
-  const keys = of((subject) => subject.keyId)
-  await sql`INSERT INTO latchkey.users (id, email, created_at)
-    SELECT id, id || '@example.com', now() FROM unnest(${users}::uuid[]) AS id`
-  await sql`INSERT INTO latchkey.sessions (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at)
-    SELECT id, user_id, decode(md5(id::text), 'hex'), now(), now(), now() + interval '1 day', now() + interval '1 day'
-    FROM unnest(${of((subject) => subject.sessionId)}::uuid[], ${users}::uuid[]) AS t (id, user_id)`
-  await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at)
-    SELECT id, user_id, '{read}', now() FROM unnest(${keys}::uuid[], ${users}::uuid[]) AS t (id, user_id)`
-  const hashes = of(({ key }) => Buffer.from(hashToken(key)).toString('hex'))
-  await sql`INSERT INTO latchkey.api_key_secrets (id, key_id, hash, start, created_at)
-    SELECT gen_random_uuid(), key_id, decode(hash, 'hex'), 'sk_race', now()
-    FROM unnest(${keys}::uuid[], ${hashes}::text[]) AS t (key_id, hash)`
-  return subjects
-}
 
 /** What a request is answered; in this process, since it is the answers and not the sockets that race. */
 async function statusOf(at: TestService, route: string, credential: string, json?: unknown): Promise<number> {
@@ -311,7 +281,7 @@ describe('of a revocation that races verifications, nothing comes back', () => {
     '%s',
     async (_, way) => {
       const batches = BATCHES[way.from]
-      const subjects = await makeSubjects(way.undo ? BATCH : batches * BATCH)
+      const subjects = await makeSubjects(a, sql, way.undo ? BATCH : batches * BATCH)
       for (let batch = 0; batch < batches; batch++) {
         const at = batch % 2 === 0 ? a : b
         const racing = way.undo ? subjects : subjects.slice(batch * BATCH, (batch + 1) * BATCH)

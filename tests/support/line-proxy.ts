@@ -38,6 +38,16 @@ export async function startLineProxy(port: number): Promise<LineProxy> {
     else work()
   }
   const server = await listenOnTcp((client) => {
+    const late: { chunk: Buffer; dueAt: number }[] = []
+    /** In its order, whatever the delay has become meanwhile. */
+    const answerLate = (chunk: Buffer) => {
+      const dueAt = Math.max(performance.now() + delayMs, late.at(-1)?.dueAt ?? 0)
+      late.push({ chunk, dueAt })
+      setTimeout(() => {
+        const first = late.shift()
+        if (first) answer(client, first.chunk)
+      }, dueAt - performance.now())
+    }
     const behind = connect(port, '127.0.0.1')
     client.setNoDelay(true)
     behind.setNoDelay(true)
@@ -45,8 +55,8 @@ export async function startLineProxy(port: number): Promise<LineProxy> {
     client.on('data', (chunk) => unlessFrozen(() => behind.write(chunk)))
     behind.on('data', (chunk: Buffer) =>
       unlessFrozen(() => {
-        if (delayMs === 0) answer(client, chunk)
-        else setTimeout(answer, delayMs, client, chunk)
+        if (delayMs === 0 && late.length === 0) answer(client, chunk)
+        else answerLate(chunk)
       }),
     )
     client.on('close', () => {
