@@ -27,7 +27,12 @@ const isEvictionKind = (kind: string): kind is EvictionKind => KINDS.includes(ki
  */
 export async function startHeartbeat(
   database: OpenDatabase,
-  { cache, signing, log, metrics }: Pick<Context, 'cache' | 'signing' | 'log' | 'metrics'>,
+  {
+    cache,
+    signing,
+    log,
+    metrics,
+  }: Pick<Context, 'cache' | 'log' | 'metrics'> & { signing: Pick<Context['signing'], 'refresh'> },
 ): Promise<() => Promise<void>> {
   const instance = newId()
   const report = reporter(log)
