@@ -2,10 +2,19 @@ import { expect, test } from 'bun:test'
 import { type OpenDatabase, openDatabase } from '../src/db/open.ts'
 import { createCredentialCache } from '../src/features/verify/cache.ts'
 import { startHeartbeat } from '../src/features/verify/heartbeat.ts'
+import { recallCredential } from '../src/features/verify/service.ts'
 import { createLog, silentLog } from '../src/lib/log.ts'
 import { createMetrics } from '../src/lib/metrics.ts'
+import { makeApiKey } from '../src/lib/tokens.ts'
+import { call } from './support/client.ts'
+import { connectTo } from './support/people.ts'
 import { createDatabase, databaseConfig } from './support/postgres.ts'
+import { startService } from './support/service.ts'
+import { makeSubjects } from './support/subjects.ts'
 import { until } from './support/until.ts'
+
+/** As in `cache.ts`. */
+const PROOF_LASTS_MS = 3_000
 
 test('a beat that comes along with an answer proves nothing; that nothing is proven is said once, and when it ends', async () => {
   const { url, drop } = await createDatabase()
@@ -49,4 +58,40 @@ test('a beat that comes along with an answer proves nothing; that nothing is pro
   await stop()
   await real.close()
   await drop()
+})
+
+test('while every connection of the pool is taken, what is known stays known, and evictions are heard', async () => {
+  const service = await startService({ databasePoolSize: 2 })
+  const sql = connectTo(service)
+  const [known, revoked] = await makeSubjects(service, sql, 2)
+  if (!known || !revoked) throw new Error('nobody')
+  const ask = async (key: string) => (await call(service, 'GET /protected/any', { apiKey: key })).status
+  for (const { key } of [known, revoked])
+    await until(
+      async () => (await ask(key)) === 200 && recallCredential(service.context, key) !== null,
+      'it is in the cache',
+    )
+  let isOver = false
+  const takers = Array.from({ length: 2 }, () =>
+    service.context.db.transaction(async (tx) => {
+      while (!isOver) await tx.execute(`SELECT pg_sleep(0.05)`)
+    }),
+  )
+  try {
+    const startedAt = performance.now()
+    while (performance.now() - startedAt < 2 * PROOF_LASTS_MS) {
+      expect(await ask(known.key)).toBe(200)
+      await Bun.sleep(20)
+    }
+    // The control: whoever has to be looked up waits in vain.
+    expect(await ask(makeApiKey('sk_'))).toBe(503)
+    await sql`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${revoked.keyId}`
+    await until(() => recallCredential(service.context, revoked.key) === null, 'the eviction is heard', 1000)
+    expect(recallCredential(service.context, known.key)).not.toBeNull()
+  } finally {
+    isOver = true
+    await Promise.all(takers)
+  }
+  await sql.end()
+  await service.stop()
 })

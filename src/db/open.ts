@@ -28,7 +28,7 @@ export type OpenDatabase = {
   load(): PoolLoad
   /** LISTENs to a channel, named by letters and `_`, on a line of its own and stays on it over reconnections; resolves once the first LISTEN is in force. */
   listen(channel: string, listener: Listener): Promise<() => Promise<void>>
-  /** Sends NOTIFY through the pool. */
+  /** Sends NOTIFY the way that queries go, though not behind those that wait. */
   notify(channel: string, payload: string): Promise<void>
   close(): Promise<void>
 }

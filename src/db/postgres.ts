@@ -13,7 +13,7 @@ const SILENCE_GRACE_MS = 500
 
 /** Opens the PostgreSQL at `url`, having seen that it answers, is new enough and takes writes. */
 export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log): Promise<OpenDatabase> {
-  const pool = await openPool(config, url, log)
+  const { pool, notifier } = await openPools(config, url, log)
   const listening = new Set<() => Promise<void>>()
 
   return {
@@ -30,11 +30,11 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
       }
     },
     notify: async (channel, payload) => {
-      await pool.query('SELECT pg_notify($1, $2)', [channel, payload])
+      await notifier.query('SELECT pg_notify($1, $2)', [channel, payload])
     },
     close: async () => {
       await Promise.all([...listening].map((stop) => stop()))
-      await pool.close(CLOSE_TIMEOUT_SECONDS)
+      await Promise.all([pool, notifier].map((each) => each.close(CLOSE_TIMEOUT_SECONDS)))
     },
   }
 }
@@ -51,9 +51,12 @@ export function connectDirectly(config: DatabaseConfig, events: Partial<LineEven
   return connect(url.reveal(), options)
 }
 
-async function openPool(config: DatabaseConfig, url: Secret, log: Log): Promise<Pool> {
+/** `notifier`: the same way, and a connection that waits for nobody else's queries. */
+type Pools = { pool: Pool; notifier: Pool }
+
+async function openPools(config: DatabaseConfig, url: Secret, log: Log): Promise<Pools> {
   const statementTimeoutMs = config.databaseStatementTimeoutMs
-  const withStartup = (startup: { statement_timeout?: number }) => {
+  const withStartup = (startup: { statement_timeout?: number }): Pools => {
     const open = ({ onclose, onstandby }: ConnectionEvents) =>
       connect(url.reveal(), {
         prepare: config.databasePrepare,
@@ -63,9 +66,13 @@ async function openPool(config: DatabaseConfig, url: Secret, log: Log): Promise<
           if (name === 'in_hot_standby' && value === 'on') onstandby()
         },
       })
-    return createPool(open, config.databasePoolSize, statementTimeoutMs + SILENCE_GRACE_MS)
+    const silenceMs = statementTimeoutMs + SILENCE_GRACE_MS
+    return {
+      pool: createPool(open, config.databasePoolSize, silenceMs),
+      notifier: createPool(open, 1, silenceMs),
+    }
   }
-  const { pool, timeoutMs } = await checked(withStartup({ statement_timeout: statementTimeoutMs })).catch(
+  const { pools, timeoutMs } = await checked(withStartup({ statement_timeout: statementTimeoutMs })).catch(
     (error: unknown) => {
       if (!isRefusedByPooler(error)) throw error
       return checked(withStartup({}))
@@ -77,7 +84,7 @@ async function openPool(config: DatabaseConfig, url: Secret, log: Log): Promise<
       'the connection pooler takes no statement_timeout: set it for the role (ALTER ROLE … SET statement_timeout)',
     )
   }
-  return pool
+  return pools
 }
 
 /** PgBouncer lets through only the startup parameters that it knows or was told to ignore. */
@@ -85,17 +92,17 @@ function isRefusedByPooler(error: unknown): boolean {
   return errorCode(error) === '08P01' && error instanceof Error && /startup parameter/.test(error.message)
 }
 
-/** Gives the pool back when its server will do, with the statement timeout that is in force there; else closes it. */
-async function checked(pool: Pool): Promise<{ pool: Pool; timeoutMs: number }> {
+/** Gives the pools back when their server will do, with the statement timeout that is in force there. */
+async function checked(pools: Pools): Promise<{ pools: Pools; timeoutMs: number }> {
   try {
-    const [server] = await pool.query(
+    const [server] = await pools.pool.query(
       `SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby,
         (SELECT setting FROM pg_settings WHERE name = 'statement_timeout') AS timeout`,
     )
     assertUsable({ version: Number(server?.version), standby: server?.standby === true })
-    return { pool, timeoutMs: Number(server?.timeout) }
+    return { pools, timeoutMs: Number(server?.timeout) }
   } catch (error) {
-    await pool.close(0)
+    await pools.pool.close(0)
     throw errorCode(error) === 'STANDBY' ? new Error(STANDBY, { cause: error }) : error
   }
 }

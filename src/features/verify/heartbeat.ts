@@ -21,8 +21,8 @@ const isEvictionKind = (kind: string): kind is EvictionKind => KINDS.includes(ki
 
 /**
  * Keeps the cache true to the database: hears its evictions, and proves each second that they arrive. A beat goes
- * out through the pool and must come back on the listening line; NOTIFY keeps commit order, so its echo says that
- * every eviction committed before it was sent has been heard.
+ * out the way that queries go and must come back on the listening line; NOTIFY keeps commit order, so its echo says
+ * that every eviction committed before it was sent has been heard.
  * @returns a function that ends it
  */
 export async function startHeartbeat(
