@@ -40,6 +40,7 @@ async function warmCaller(): Promise<Caller> {
   const person = await newPerson(service)
   const { id, key } = await newKey(service, person.access, { scopes: ['read', 'latchkey:keys.read'] })
   const caller = { ...person, key, keyId: id }
+  await until(() => service.context.cache.isLive(), 'the cache is used', 20_000)
   expect((await me(caller, 'key')).status).toBe(200)
   expect((await me(caller, 'user')).status).toBe(200)
   return caller
