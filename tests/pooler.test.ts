@@ -106,6 +106,36 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     })
   })
 
+  test('PgBouncer is restarted: all goes on by itself, and what was revoked meanwhile is dead', async () => {
+    await using pair = await startPair(({ url }) => url)
+    const { a, b, sql } = pair
+    const { bearer, keys } = await useAll(pair)
+    const [dead, alive, late] = keys
+    if (!dead || !alive || !late) throw new Error('no keys')
+    const restarting = transactions.restart()
+    await sql`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${dead.id}`
+    await restarting
+    const isBack = async (at: TestService) =>
+      (await statusOf(at, alive.key)) === 200 && at.context.cache.isLive()
+    for (const at of [a, b]) await until(() => isBack(at), 'it works again', 5000)
+    for (const at of [a, b]) expect(await statusOf(at, dead.key)).toBe(401)
+    await call(a, `DELETE /keys/revoke/${late.id}`, { bearer })
+    await until(async () => (await statusOf(b, late.key)) === 401, 'seen elsewhere', SEEN_WITHIN_MS)
+  })
+
+  test('DATABASE_DIRECT_URL that leads to another database is refused', async () => {
+    const [database, another] = [await newDatabase({ migrated: false }), await newDatabase()]
+    const config = {
+      ...databaseConfig(transactions.url(database.name)),
+      databaseDirectUrl: secret(another.url),
+    }
+    const opened = await openDatabase(config, silentLog)
+    await expect(migrate(config, opened)).rejects.toThrow(
+      'DATABASE_DIRECT_URL leads to another database than DATABASE_URL',
+    )
+    await opened.close()
+  })
+
   test('without one the caches are off, which is said once; a revocation holds everywhere on the next request', async () => {
     await using pair = await startPair(({ name }) => transactions.url(name))
     const { a, b } = pair

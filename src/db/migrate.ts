@@ -28,7 +28,7 @@ const journal = schema.latchkey.table('migrations', {
 /**
  * Runs every pending migration in one transaction, under an advisory lock on a direct connection; ten may call it at
  * once. Needs the right to create a schema, unless an operator made `latchkey` for this role.
- * @throws Error with one sentence when another process holds the lock for too long
+ * @throws Error with one sentence when another process holds the lock for too long, or the direct way leads elsewhere
  */
 export async function migrate(
   config: DatabaseConfig,
@@ -39,7 +39,9 @@ export async function migrate(
   if (before.pending === 0) return before
   if (database.kind === 'embedded') await database.db.transaction(runPending)
   else await runPendingAlone(config, lockWaitSeconds)
-  return readMigrationState(database)
+  const after = await readMigrationState(database)
+  if (after.pending > 0) throw new Error('DATABASE_DIRECT_URL leads to another database than DATABASE_URL')
+  return after
 }
 
 async function runPendingAlone(config: DatabaseConfig, lockWaitSeconds: number): Promise<void> {

@@ -5,7 +5,12 @@ import { freePort } from './free-port.ts'
 import { until } from './until.ts'
 
 /** A PgBouncer of the test's own before a PostgreSQL. */
-export type TestPooler = { url(database: string): string; stop(): Promise<void> }
+export type TestPooler = {
+  url(database: string): string
+  /** Ends it and all that goes through it, and starts it again on the same port. */
+  restart(): Promise<void>
+  stop(): Promise<void>
+}
 
 /** Where it is; null where it is not installed (Debian: apt-get install pgbouncer). */
 export const PGBOUNCER = Bun.which('pgbouncer', { PATH: `${process.env.PATH}:/usr/sbin` })
@@ -40,14 +45,25 @@ export async function startPgbouncer(
   writeFileSync(file, text)
   if (NOBODY.uid !== undefined)
     for (const path of [home, users, file]) chownSync(path, NOBODY.uid, NOBODY.gid)
-  const child = Bun.spawn([PGBOUNCER ?? 'pgbouncer', file], { ...NOBODY, stdout: 'ignore', stderr: 'pipe' })
-  process.once('exit', () => child.kill('SIGKILL'))
-  await until(() => answers(port), 'PgBouncer listens', 10_000)
+  let child: Bun.Subprocess | null = null
+  const start = async () => {
+    child = Bun.spawn([PGBOUNCER ?? 'pgbouncer', file], { ...NOBODY, stdout: 'ignore', stderr: 'ignore' })
+    await until(() => answers(port), 'PgBouncer listens', 10_000)
+  }
+  const kill = async () => {
+    child?.kill('SIGKILL')
+    await child?.exited
+  }
+  process.once('exit', () => child?.kill('SIGKILL'))
+  await start()
   return {
     url: (database) => `postgres://postgres:any@127.0.0.1:${port}/${database}`,
+    async restart() {
+      await kill()
+      await start()
+    },
     async stop() {
-      child.kill('SIGKILL')
-      await child.exited
+      await kill()
       rmSync(home, { recursive: true, force: true })
     },
   }
