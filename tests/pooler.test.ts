@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import postgres from 'postgres'
 import { startListening } from '../src/db/listen.ts'
 import { migrate } from '../src/db/migrate.ts'
@@ -12,8 +14,15 @@ import { secret } from '../src/lib/secret.ts'
 import { call, newKey, newPerson } from './support/client.ts'
 import { testConfig } from './support/config.ts'
 import { PGBOUNCER, startPgbouncer, type TestPooler } from './support/pgbouncer.ts'
-import { createDatabase, databaseConfig, sharedServer, type TestDatabase } from './support/postgres.ts'
+import {
+  createDatabase,
+  databaseConfig,
+  sharedServer,
+  startServer,
+  type TestDatabase,
+} from './support/postgres.ts'
 import { startService, type TestService } from './support/service.ts'
+import { makeSubjects } from './support/subjects.ts'
 import { until } from './support/until.ts'
 
 const why = PGBOUNCER ? '' : ' (skipped: apt-get install pgbouncer)'
@@ -121,6 +130,36 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     for (const at of [a, b]) expect(await statusOf(at, dead.key)).toBe(401)
     await call(a, `DELETE /keys/revoke/${late.id}`, { bearer })
     await until(async () => (await statusOf(b, late.key)) === 401, 'seen elsewhere', SEEN_WITHIN_MS)
+  })
+
+  test('its server becomes a standby, of which it tells nobody: nothing that it says is believed', async () => {
+    const server = await startServer()
+    const pooler = await startPgbouncer(server)
+    const service = await startService(
+      { databasePrepare: false, databaseDirectUrl: secret(server.url('postgres')) },
+      { databaseUrl: pooler.url('postgres'), config: testConfig() },
+    )
+    const sql = postgres(server.url('postgres'), { max: 1 })
+    const subjects = await makeSubjects(service, sql, 2)
+    await sql.end()
+    const askAll = () => Promise.all(subjects.map(({ key }) => statusOf(service, key)))
+    expect(await askAll()).toEqual([200, 200])
+    const asStandby = join(server.directory, 'standby.signal')
+    await server.stop()
+    writeFileSync(asStandby, '')
+    await server.start()
+    await until(async () => (await askAll()).every((status) => status === 503), 'nobody is let in', 5000)
+    for (let times = 0; times < 20; times++) {
+      expect(await askAll()).toEqual([503, 503])
+      await Bun.sleep(50)
+    }
+    await server.stop()
+    rmSync(asStandby)
+    await server.start()
+    await until(async () => (await askAll()).every((status) => status === 200), 'all is well again', 5000)
+    await service.stop()
+    await pooler.stop()
+    await server.remove()
   })
 
   test('DATABASE_DIRECT_URL that leads to another database is refused', async () => {

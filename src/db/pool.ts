@@ -15,6 +15,8 @@ export type Pool = {
   db: Database
   /** One statement of this layer's own. */
   query(text: string, params?: string[]): Promise<postgres.Row[]>
+  /** From now on every query fails so, without being asked; null: no more. */
+  refuse(why: Error | null): void
   /** Takes nothing new, and gives what is under way at most `seconds`. */
   close(seconds: number): Promise<void>
   load(): PoolLoad
@@ -48,6 +50,7 @@ export function createPool(
   const lines = new Set<PooledLine>()
   const idle: PooledLine[] = []
   let isClosed = false
+  let refusal: Error | null = null
   /** drizzle puts its parsers in here when it is made; each client gets them. */
   const options = { parsers: {}, serializers: {} }
 
@@ -88,9 +91,10 @@ export function createPool(
   /** Runs `work` with a connection of its own. `answered` puts the watch off. */
   const lease = async <T>(work: (line: Line, answered: () => void) => PromiseLike<T>): Promise<T> => {
     await gate.enter()
-    if (isClosed) {
+    const closed = isClosed ? databaseError('POOL_CLOSED', 'the database is closed') : refusal
+    if (closed) {
       gate.leave()
-      throw databaseError('POOL_CLOSED', 'the database is closed')
+      throw closed
     }
     const line = take()
     const silent = () =>
@@ -122,6 +126,9 @@ export function createPool(
     db: drizzle({ client: gated as unknown as postgres.Sql, schema }),
     query: (text, params) => lease(({ client }) => client.unsafe(text, params, { prepare: true })),
     load: gate.load,
+    refuse: (why) => {
+      refusal = why
+    },
     close: async (seconds) => {
       isClosed = true
       await within(seconds * 1000, gate.drained())

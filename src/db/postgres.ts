@@ -1,13 +1,15 @@
 import type { Log } from '../lib/log.ts'
 import type { Secret } from '../lib/secret.ts'
 import { type Connection, connect } from './connect.ts'
-import { errorCode } from './errors.ts'
+import { databaseError, errorCode } from './errors.ts'
 import { type LineEvents, startListening } from './listen.ts'
 import type { DatabaseConfig, OpenDatabase } from './open.ts'
 import { type ConnectionEvents, createPool, type Pool } from './pool.ts'
 
 const OLDEST_VERSION = 14
 const CLOSE_TIMEOUT_SECONDS = 5
+/** The SQLSTATE of a write where none is taken. */
+const READ_ONLY = '25006'
 /** Over the server's own statement timeout, how long a connection may be silent before it counts as dead. */
 const SILENCE_GRACE_MS = 500
 
@@ -30,7 +32,14 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
       }
     },
     notify: async (channel, payload) => {
-      await notifier.query('SELECT pg_notify($1, $2)', [channel, payload])
+      try {
+        await notifier.query('SELECT pg_notify($1, $2)', [channel, payload])
+        pool.refuse(null)
+      } catch (error) {
+        // A pooler passes on no sign that its server has become a standby, which may lag and still answers.
+        if (errorCode(error) === READ_ONLY) pool.refuse(databaseError('STANDBY', STANDBY))
+        throw error
+      }
     },
     close: async () => {
       await Promise.all([...listening].map((stop) => stop()))
