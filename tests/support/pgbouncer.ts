@@ -36,7 +36,6 @@ export async function startPgbouncer(
     listen_addr: '127.0.0.1',
     listen_port: port,
     unix_socket_dir: '',
-    auth_type: 'trust',
     auth_file: users,
     ...settings,
   }
