@@ -12,6 +12,8 @@ const CLOSE_TIMEOUT_SECONDS = 5
 const READ_ONLY = '25006'
 /** Over the server's own statement timeout, how long a connection may be silent before it counts as dead. */
 const SILENCE_GRACE_MS = 500
+/** The same for a NOTIFY, however long other statements may take: what proves that messages arrive must not hang. */
+const NOTIFY_SILENCE_MS = 2500
 
 /** Opens the PostgreSQL at `url`, having seen that it answers, is new enough and takes writes. */
 export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log): Promise<OpenDatabase> {
@@ -75,10 +77,9 @@ async function openPools(config: DatabaseConfig, url: Secret, log: Log): Promise
           if (name === 'in_hot_standby' && value === 'on') onstandby()
         },
       })
-    const silenceMs = statementTimeoutMs + SILENCE_GRACE_MS
     return {
-      pool: createPool(open, config.databasePoolSize, silenceMs),
-      notifier: createPool(open, 1, silenceMs),
+      pool: createPool(open, config.databasePoolSize, statementTimeoutMs + SILENCE_GRACE_MS),
+      notifier: createPool(open, 1, NOTIFY_SILENCE_MS),
     }
   }
   const { pools, timeoutMs } = await checked(withStartup({ statement_timeout: statementTimeoutMs })).catch(
