@@ -5,8 +5,9 @@ import { emptyDirectory } from './support/binary.ts'
 import { call, newKey, newPerson, type Person } from './support/client.ts'
 import { type Family, parseExposition, valueIn } from './support/exposition.ts'
 import { freePort } from './support/free-port.ts'
+import { startLineProxy } from './support/line-proxy.ts'
 import { PASSWORD } from './support/people.ts'
-import { createDatabase } from './support/postgres.ts'
+import { createDatabase, sharedServer } from './support/postgres.ts'
 import { expectProblem } from './support/problem.ts'
 import { latchkey, serve } from './support/program.ts'
 import { sendRaw } from './support/raw-http.ts'
@@ -276,8 +277,14 @@ describe('what is counted', () => {
     expect(valueIn(after, 'latchkey_password_hashes_waiting')).toBe(0)
   })
 
-  test('a database that answers nobody: the pool is full, who waits gives up, the cache is bypassed', async () => {
-    const settings = { metricsToken: secret(TOKEN), databasePoolSize: 1, databaseStatementTimeoutMs: 4000 }
+  test('a full pool: who waits gives up; a LISTEN line that falls silent: the cache is bypassed', async () => {
+    const line = await startLineProxy((await sharedServer()).port)
+    const settings = {
+      metricsToken: secret(TOKEN),
+      databasePoolSize: 1,
+      databaseStatementTimeoutMs: 4000,
+      databaseDirectUrl: secret(line.url(service.databaseUrl)),
+    }
     const small = await startService(settings, service)
     const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
     const blocked = await sql.reserve()
@@ -290,17 +297,20 @@ describe('what is counted', () => {
         const now = await scrape(small)
         return valueIn(now, 'latchkey_pool_in_use') === 1 && valueIn(now, 'latchkey_pool_waiting') >= 2
       }, 'one query runs and the others wait')
-      await until(
-        async () => valueIn(await scrape(small), 'latchkey_cache_bypassed') === 1,
-        'the cache is bypassed',
-        6000,
-      )
+      await Promise.all(asked.slice(1))
       expect(valueIn(await scrape(small), 'latchkey_pool_refused_total', { reason: 'timeout' })).toBeWithin(
         2,
         20,
       )
       await blocked`ROLLBACK`
       await Promise.all(asked)
+      line.freeze()
+      await until(
+        async () => valueIn(await scrape(small), 'latchkey_cache_bypassed') === 1,
+        'the cache is bypassed',
+        6000,
+      )
+      line.thaw()
       await until(
         async () => valueIn(await scrape(small), 'latchkey_cache_bypassed') === 0,
         'the cache is read again',
@@ -310,7 +320,9 @@ describe('what is counted', () => {
     } finally {
       blocked.release()
       await sql.end()
+      line.thaw()
       await small.stop()
+      line.close()
     }
   }, 20_000)
 })
