@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { readFileSync } from 'node:fs'
 import type postgres from 'postgres'
 import { emptyDirectory, type RunningProgram } from './support/binary.ts'
 import { call } from './support/client.ts'
@@ -87,7 +86,10 @@ async function knownSubjects(count: number): Promise<Subject[]> {
 }
 
 describe('a server that was frozen for longer than its proof lasts refuses at once what was revoked meanwhile', () => {
-  const isFrozen = () => / T /.test(readFileSync(`/proc/${second.pid}/stat`, 'utf8'))
+  const isFrozen = () =>
+    Bun.spawnSync(['ps', '-o', 'state=', '-p', String(second.pid)])
+      .stdout.toString()
+      .startsWith('T')
   /** Runs `meanwhile` while the second server is frozen, which takes longer than a proof lasts. */
   async function whileFrozen<T>(meanwhile: () => Promise<T>): Promise<T> {
     process.kill(second.pid, 'SIGSTOP')
