@@ -68,7 +68,7 @@ export async function startPgbouncer(
   }
 }
 
-/** The shipped file with its database on another port and its settings replaced; each has to be in it. */
+/** The shipped file with its database on another port, and `settings` in place of its own or after them. */
 function configure(shipped: string, port: number, settings: Record<string, string | number>): string {
   const lines = shipped
     .split('\n')
