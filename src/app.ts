@@ -23,7 +23,7 @@ import { observe } from './http/observe.ts'
 import { openApiDocument } from './http/openapi.ts'
 import { type IsDraining, opsRoutes, rootRoute } from './http/ops.ts'
 import { createLimits } from './http/rate-limit.ts'
-import { stated } from './http/request-state.ts'
+import { type RequestState, stated } from './http/request-state.ts'
 import { createRouteTable } from './http/route-table.ts'
 
 /** What only the process around the service knows. */
@@ -33,9 +33,10 @@ export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf }
 export function createApp(context: Context, options: AppOptions = {}) {
   const limits = createLimits(context)
   const guard = auth(context)
+  const isDraining = options.isDraining ?? (() => false)
 
   const unlimited = new Elysia()
-    .use(opsRoutes(context, options.isDraining ?? (() => false)))
+    .use(opsRoutes(context, isDraining))
     .use(metricsRoute(context, context.config.metricsToken !== null))
     .use(protectedRoutes(guard))
     .use(verifyRoutes(context, guard))
@@ -65,9 +66,8 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const documented = docs(context.config.docs, document)
   const routes = createRouteTable([unlimited, limited, documented].flatMap((part) => part.routes))
   const addressOf = options.addressOf ?? createAddressOf(context.config, context.log)
-  const observed = observe(context, addressOf, (state) =>
-    recogniseCredential(context, routes.isGuarded, state),
-  )
+  const prepare = (state: RequestState) => recogniseCredential(context, routes.isGuarded, state)
+  const observed = observe(context, addressOf, prepare, isDraining)
   const door = forwardAuth(context, limits, observed.observed)
   const app = new Elysia(settingsOf((): AnyElysia => app, door))
     .use(observed.plugin)

@@ -33,6 +33,9 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
 
 const statusOf = async (server: RunningProgram, path: string) => (await call(server, `GET ${path}`)).status
 
+const connectionOf = async (server: RunningProgram) =>
+  (await call(server, 'GET /livez')).headers.get('connection')
+
 /** A login whose body has come only by half: in flight for as long as the test likes. */
 async function beginLogin(server: RunningProgram): Promise<{ finish(): Promise<string> }> {
   const { hostname, port } = new URL(server.url)
@@ -90,11 +93,14 @@ describe('SIGTERM', () => {
     async () => {
       await using server = await serve(here.path, { ...env, SHUTDOWN_DELAY_SECONDS: '2' })
       expect(await statusOf(server, '/readyz')).toBe(200)
+      expect(await connectionOf(server)).not.toBe('close')
       const askedAt = Date.now()
       const ended = server.end('SIGTERM')
       await until(async () => (await statusOf(server, '/readyz')) === 503)
       expect(await statusOf(server, '/livez')).toBe(200)
       expect(await statusOf(server, '/protected/any')).toBe(401)
+      // Nobody's next request is to come over a connection that is about to be closed.
+      expect(await connectionOf(server)).toBe('close')
       expect(await ended).toBe(0)
       expect(Date.now() - askedAt).toBeGreaterThanOrEqual(2000)
     },

@@ -2,6 +2,7 @@ import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from '../context.ts'
 import { createAccessLines } from './access-line.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
+import type { IsDraining } from './ops.ts'
 import { type RequestState, stated } from './request-state.ts'
 import { readTrace, traceResponse } from './trace.ts'
 
@@ -25,6 +26,7 @@ export function observe(
   context: Context,
   addressOf: AddressOf,
   prepare: (state: RequestState) => Promise<void> | undefined,
+  isDraining: IsDraining = () => false,
 ) {
   const nextId = createRequestIds()
   const { access } = context.log
@@ -52,6 +54,8 @@ export function observe(
     const durationMs = performance.now() - state.startedAt
     setCommonHeaders(response.headers, state.id)
     if (state.trace) response.headers.set('traceresponse', traceResponse(state.trace))
+    // A kept connection would still bring requests when the server stops; its client is to go elsewhere before.
+    if (isDraining()) response.headers.set('connection', 'close')
     context.metrics.requests.count(state.route, state.request.method, response.status, durationMs)
     access?.(lineOf(state, response.status, durationMs))
     return response
@@ -74,12 +78,15 @@ export function observe(
     .onStart((app) => {
       server = app.server
     })
-    .wrap((answer) => (request: Request) => {
-      const state = begin(request)
-      const preparing = prepare(state)
-      const enter = answer as unknown as Answer
-      return preparing ? preparing.then(() => pass(enter, state)) : pass(enter, state)
-    })
+    .wrap(
+      (answer) => (request: Request) =>
+        withAllowance(() => {
+          const state = begin(request)
+          const preparing = prepare(state)
+          const enter = answer as unknown as Answer
+          return preparing ? preparing.then(() => pass(enter, state)) : pass(enter, state)
+        }),
+    )
     // A body is read before anything is transformed: what fails there comes to onError first.
     .onTransform({ as: 'global' }, ({ state, route }) => {
       state.route = route
