@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { errorCode, isUnavailable } from '../src/db/errors.ts'
 import { type OpenDatabase, openDatabase } from '../src/db/open.ts'
+import { withAllowance } from '../src/lib/allowance.ts'
 import { createLog, silentLog } from '../src/lib/log.ts'
 import { databaseConfig, type PostgresServer, startServer } from './support/postgres.ts'
 import { selectRows } from './support/select.ts'
@@ -107,6 +108,39 @@ describe('PostgreSQL is slow', () => {
     const { code, unavailable, ms } = await outcome(() => database.db.execute(sql`SELECT pg_sleep(20)`))
     expect({ code, unavailable }).toEqual({ code: '57014', unavailable: true })
     expect(ms).toBeLessThan(2000)
+  })
+
+  test('a request that asks again and again is given four seconds in all, and what is its own to wait', async () => {
+    const oneByOne = async () => {
+      for (let i = 0; i < 20; i++) await database.db.execute(sql`SELECT pg_sleep(0.3)`)
+    }
+    const inTransaction = () =>
+      database.db.transaction(async (tx) => {
+        await tx.execute(sql`CREATE TABLE never (n int)`)
+        for (let i = 0; i < 20; i++) await tx.execute(sql`SELECT pg_sleep(0.3)`)
+      })
+    const allAtOnce = () =>
+      Promise.all(Array.from({ length: 8 }, () => database.db.execute(sql`SELECT pg_sleep(0.45)`)))
+    const [first, second, parallel, other] = await Promise.all([
+      withAllowance(() => outcome(oneByOne)),
+      withAllowance(() => outcome(inTransaction)),
+      // Time passes once, however many wait in it; and reading a slow body is no wait for the database.
+      withAllowance(async () => {
+        const { ok } = await outcome(allAtOnce)
+        await Bun.sleep(4100)
+        return ok && (await works())
+      }),
+      outcome(oneByOne),
+    ])
+    for (const { code, unavailable, ms } of [first, second]) {
+      expect({ code, unavailable }).toEqual({ code: 'OUT_OF_TIME', unavailable: true })
+      expect(ms).toBeWithin(3000, 4900)
+    }
+    expect(parallel).toBe(true)
+    expect(other.ok).toBe(true)
+    expect(await selectRows(database.db, sql`SELECT to_regclass('never')::text AS it`)).toEqual([
+      { it: null },
+    ])
   })
 
   test('whoever finds every connection taken waits a second, and the thousand-and-first not at all', async () => {

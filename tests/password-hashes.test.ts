@@ -126,6 +126,8 @@ describe('an argon2 hash', () => {
 
 describe('the queue of hashes', () => {
   afterEach(() => mock.restore())
+  const countAttempts = async () =>
+    (await sql`SELECT attempts FROM latchkey.login_attempts WHERE attempts > 0`).map((row) => row.attempts)
 
   test('has an end: beyond it a login is 503 with Retry-After, and is no attempt', async () => {
     const person = await newPerson(service)
@@ -154,12 +156,31 @@ describe('the queue of hashes', () => {
 
     hold.resolve()
     const statuses = (await Promise.all(all)).map((answer) => answer.status)
-    expect(statuses.filter((status) => status === 401)).toHaveLength(101)
-    expect(statuses.filter((status) => status === 503)).toHaveLength(29)
-    const counted = await sql`SELECT attempts FROM latchkey.login_attempts WHERE attempts > 0`
-    expect(counted.map((row) => row.attempts)).toEqual(Array(101).fill(1))
+    const checked = statuses.filter((status) => status === 401).length
+    // Where the above took long, some of the hundred have left the queue unheard.
+    expect(checked).toBeWithin(1, 102)
+    expect(statuses.filter((status) => status === 503)).toHaveLength(130 - checked)
+    expect(await countAttempts()).toEqual(Array(checked).fill(1))
     mock.restore()
     expect((await logIn(person.email, person.password)).status).toBe(200)
+  })
+
+  test('is left after two and a half seconds: the login is 503 with Retry-After, and is no attempt', async () => {
+    await sql`DELETE FROM latchkey.login_attempts`
+    const hold = Promise.withResolvers<void>()
+    spyOn(Bun.password, 'verify').mockImplementation(() => hold.promise.then(() => false))
+    const first = logIn('early@example.com', 'whatever-it-is')
+    await until(async () => (await countAttempts()).length === 1, 'the first is on its way')
+    const others = Promise.all([1, 2, 3].map((i) => logIn(`late-${i}@example.com`, 'whatever-it-is')))
+    await until(async () => (await countAttempts()).length === 4, 'the others wait behind it')
+    await Bun.sleep(2600)
+    hold.resolve()
+    expectProblem(await first, 'invalid_login')
+    for (const answer of await others) {
+      expectProblem(answer, 'unavailable')
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+    }
+    expect(await countAttempts()).toEqual([1])
   })
 
   test('being full delays the replacement of a hash, not the login', async () => {

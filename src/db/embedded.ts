@@ -1,4 +1,5 @@
 import { drizzle } from 'drizzle-orm/pglite'
+import { onAllowance } from '../lib/allowance.ts'
 import type { Log } from '../lib/log.ts'
 import { openHome } from './embedded-directory.ts'
 import { type Engine, startEngine } from './embedded-engine.ts'
@@ -49,7 +50,8 @@ export async function openEmbedded(
   // PGlite takes one query or transaction after the other, however many wait; so the wait ends, as with a pool.
   const gate = createGate(1)
   let isClosed = false
-  const lease = async <T>(work: (pg: Members) => Promise<T>): Promise<T> => {
+  const lease = <T>(work: (pg: Members) => Promise<T>): Promise<T> => onAllowance(() => leaseNow(work))
+  const leaseNow = async <T>(work: (pg: Members) => Promise<T>): Promise<T> => {
     await gate.enter()
     try {
       if (isClosed) throw databaseError('EMBEDDED_DOWN', 'the embedded database is closed')

@@ -25,6 +25,7 @@ const CONNECTION_CODES = new Set([
   'POOL_FULL',
   'POOL_CLOSED',
   'NO_ANSWER',
+  'OUT_OF_TIME',
   'CONNECTION_LOST',
   'STANDBY',
   'EMBEDDED_DOWN',
@@ -88,6 +89,7 @@ type OwnCode =
   | 'POOL_FULL'
   | 'POOL_CLOSED'
   | 'NO_ANSWER'
+  | 'OUT_OF_TIME'
   | 'CONNECTION_LOST'
   | 'STANDBY'
   | 'EMBEDDED_DOWN'

@@ -1,9 +1,10 @@
+import { allowedMs } from '../lib/allowance.ts'
 import type { PoolLoad } from '../lib/metrics.ts'
 import { databaseError } from './errors.ts'
 
 /** Lets as many through at once as the pool has connections; the others wait in line. */
 export type Gate = {
-  /** @throws Error POOL_TIMEOUT or POOL_FULL, for which `isUnavailable` is true */
+  /** @throws Error POOL_TIMEOUT, POOL_FULL or OUT_OF_TIME, for which `isUnavailable` is true */
   enter(): Promise<void>
   leave(): void
   /** Resolves when nobody is inside. */
@@ -22,14 +23,14 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
   let last: Waiter | null = null
   let empty: PromiseWithResolvers<void> | null = null
 
-  const enter = () =>
+  const enter = (ms: number) =>
     new Promise<void>((resolve, reject) => {
       const giveUp = setTimeout(() => {
         waiter.gaveUp = true
         waiting--
         timedOut++
-        reject(databaseError('POOL_TIMEOUT', `no database connection came free within ${waitMs} ms`))
-      }, waitMs)
+        reject(databaseError('POOL_TIMEOUT', `no database connection came free within ${Math.round(ms)} ms`))
+      }, ms)
       const waiter: Waiter = {
         admit: () => {
           clearTimeout(giveUp)
@@ -56,6 +57,8 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
 
   return {
     enter: async () => {
+      const leftMs = allowedMs()
+      if (leftMs <= 0) throw databaseError('OUT_OF_TIME', 'the request has waited too long for the database')
       if (free > 0) {
         free--
         return
@@ -64,7 +67,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
         turnedAway++
         throw databaseError('POOL_FULL', `${maxWaiters} queries already wait for a database connection.`)
       }
-      await enter()
+      await enter(Math.min(waitMs, leftMs))
     },
     leave: () => {
       const waiter = nextWaiter()

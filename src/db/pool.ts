@@ -1,5 +1,6 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
+import { allowedMs, onAllowance } from '../lib/allowance.ts'
 import type { PoolLoad } from '../lib/metrics.ts'
 import type { Connection } from './connect.ts'
 import { databaseError, endsConnection } from './errors.ts'
@@ -88,8 +89,19 @@ export function createPool(
     return open()
   }
 
+  /** Ends the line, and what is under way on it, once the request has no time left. */
+  const allowOnly = (line: PooledLine) => {
+    const leftMs = allowedMs()
+    if (leftMs === Infinity) return undefined
+    const late = () =>
+      giveUp(line, databaseError('OUT_OF_TIME', 'the request has waited too long for the database'))
+    return setTimeout(late, leftMs)
+  }
+
   /** Runs `work` with a connection of its own. `answered` puts the watch off. */
-  const lease = async <T>(work: (line: Line, answered: () => void) => PromiseLike<T>): Promise<T> => {
+  const lease = <T>(work: (line: Line, answered: () => void) => PromiseLike<T>): Promise<T> =>
+    onAllowance(() => leaseNow(work))
+  const leaseNow = async <T>(work: (line: Line, answered: () => void) => PromiseLike<T>): Promise<T> => {
     await gate.enter()
     const closed = isClosed ? databaseError('POOL_CLOSED', 'the database is closed') : refusal
     if (closed) {
@@ -100,6 +112,7 @@ export function createPool(
     const silent = () =>
       giveUp(line, databaseError('NO_ANSWER', `the database gave no answer for ${silenceMs} ms`))
     const watch = setTimeout(silent, silenceMs)
+    const end = allowOnly(line)
     try {
       const result = await work(line, () => watch.refresh())
       // A standby's answer may be old.
@@ -110,6 +123,7 @@ export function createPool(
       throw line.failure ?? error
     } finally {
       clearTimeout(watch)
+      clearTimeout(end)
       giveBack(line)
       gate.leave()
     }

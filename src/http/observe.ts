@@ -1,5 +1,6 @@
 import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from '../context.ts'
+import { withAllowance } from '../lib/allowance.ts'
 import { createAccessLines } from './access-line.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
 import type { IsDraining } from './ops.ts'
@@ -69,10 +70,11 @@ export function observe(
     entering = state
     return finishing(answer(state.request), state)
   }
-  const observed: Observed = (answer) => (request) => {
-    const state = begin(request)
-    return finishing(answer(request, state), state)
-  }
+  const observed: Observed = (answer) => (request) =>
+    withAllowance(() => {
+      const state = begin(request)
+      return finishing(answer(request, state), state)
+    })
   const plugin = new Elysia({ name: 'observe' })
     .use(stated)
     .onStart((app) => {

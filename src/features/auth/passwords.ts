@@ -1,5 +1,6 @@
 import pLimit from 'p-limit'
 import type { Config } from '../../config.ts'
+import { allowedMs, onAllowance } from '../../lib/allowance.ts'
 import { fail } from '../../lib/errors.ts'
 import { MAX_PASSWORD_BYTES, normalisePassword } from './password-policy.ts'
 
@@ -27,8 +28,9 @@ const PRESENT_KIND = '$argon2id$v=19$m=19456,t=2,p=1$'
 /** A well-formed hash of nothing that anybody typed: checking against it takes the time that a real one takes. */
 const NOBODY = `${PRESENT_KIND}${'A'.repeat(43)}$${'A'.repeat(43)}`
 
-/** How many may wait for each one that hashes: about two and a half seconds' worth. */
+/** How many may wait for each one that hashes: about two and a half seconds' worth; and how long on a slower machine. */
 const WAITING_PER_LANE = 100
+const WAIT_MS = 2_500
 /** bcrypt never saw more, and the replaced service cut passwords there; Bun would hash the rest in instead. */
 const BCRYPT_BYTES = 72
 
@@ -37,15 +39,17 @@ export function createPasswordHasher(config: Pick<Config, 'passwordHashConcurren
   const lane = pLimit(config.passwordHashConcurrency)
   const limit = WAITING_PER_LANE * config.passwordHashConcurrency
   let turnedAway = 0
+  const turnAway = (): never => {
+    turnedAway += 1
+    fail('unavailable', {
+      detail: 'Too many logins at once; try again shortly.',
+      headers: { 'Retry-After': '1' },
+    })
+  }
   const queue = <R>(work: () => Promise<R>): Promise<R> => {
-    if (lane.pendingCount >= limit) {
-      turnedAway += 1
-      fail('unavailable', {
-        detail: 'Too many logins at once; try again shortly.',
-        headers: { 'Retry-After': '1' },
-      })
-    }
-    return lane(work)
+    if (lane.pendingCount >= limit) turnAway()
+    const end = performance.now() + Math.min(WAIT_MS, allowedMs())
+    return onAllowance(() => lane(() => (performance.now() > end ? turnAway() : work())))
   }
   return {
     hash: (password) => queue(() => Bun.password.hash(password, ARGON2ID)),
