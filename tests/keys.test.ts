@@ -160,7 +160,10 @@ describe('a key', () => {
     try {
       for (const shown of mistyped) expectProblem(await show(shown), 'invalid_token')
       // The control: a right checksum asks, and finds no table to ask.
-      expectProblem(await show(unknown + base62(crc32(unknown))), 'internal')
+      const apiKey = unknown + base62(crc32(unknown))
+      expectProblem(await show(apiKey), 'internal')
+      // Also where it is asked on the way to the body, which is not at fault.
+      expectProblem(await call(service, 'POST /keys/create', { apiKey, json: {} }), 'internal')
     } finally {
       await sql`ALTER TABLE latchkey.elsewhere RENAME TO api_key_secrets`
     }

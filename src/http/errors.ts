@@ -94,7 +94,6 @@ function toProblem(error: unknown): Problem {
     return new Problem('invalid_request', { detail: 'No text may hold the character NUL.', cause: error })
   const kind = kindOf(error)
   if (kind === 'NOT_FOUND') return new Problem('not_found')
-  if (kind === 'PARSE') return new Problem('malformed_json', { cause: error })
   if (kind === 'VALIDATION' && !isOwnFault(error))
     return new Problem('validation_failed', { errors: fieldErrorsOf(error) })
   if (kind === 'INVALID_COOKIE_SIGNATURE' || kind === 'INVALID_FILE_TYPE')
