@@ -11,7 +11,7 @@ import * as schema from './schema.ts'
 type Members = Pick<Engine['pg'], 'query' | 'transaction'>
 type Listening = { channel: string; listener: Listener; stop(): Promise<void> }
 
-const RESTART_AFTER_MS = 5000
+const RESTART_AFTER_MS = 3000
 
 /** Opens the database in DATA_DIR for this process alone, making it at the first start from `snapshot` if given. */
 export async function openEmbedded(
