@@ -1,0 +1,32 @@
+import { createDatabase } from '../support/postgres.ts'
+import { startBed } from './bed.ts'
+import { type Fault, repeat } from './fault.ts'
+import { layLine } from './line.ts'
+import { underLoad } from './load.ts'
+
+/** What is asked of the database is done, and nobody hears of it; then the line is cut. */
+export const fault: Fault = {
+  name: 'answers of the database lost',
+  roundSeconds: 3.5,
+  isFelt: true,
+  async run(rounds) {
+    const database = await createDatabase()
+    const line = await layLine(database.url)
+    try {
+      await using bed = await startBed({ database: line.url })
+      return await underLoad(bed, ({ calm, during }) =>
+        repeat(rounds, async () => {
+          await calm(500)
+          await during({}, async (dark) => {
+            line.lose()
+            await dark(calm(1000))
+            line.cut()
+          })
+        }),
+      )
+    } finally {
+      line.close()
+      await database.drop()
+    }
+  },
+}

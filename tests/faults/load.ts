@@ -1,0 +1,88 @@
+import { keepAliveClient } from '../support/keep-alive.ts'
+import { until } from '../support/until.ts'
+import { type Account, openAccount } from './account.ts'
+import type { Bed } from './bed.ts'
+import { createJudge, type Excuse, type Findings, type Happening, type Judge } from './findings.ts'
+
+const PACE_MS = 10
+const WATCH_EVERY_MS = 50
+/** Quiet for so long, the round is over; asked in vain for longer than the invariant allows, it never recovered. */
+const QUIET_MS = 700
+const GIVE_UP_MS = 10_000
+
+/** A load under which a fault may be tried. */
+export type Load = {
+  judge: Judge
+  /** Runs on undisturbed. */
+  calm(ms: number): Promise<void>
+  /** Runs a fault, and then on until everybody is served again. */
+  during(excuse: Excuse, fault: Happening): Promise<void>
+}
+
+type Options = {
+  clients?: number
+  /** The server that a new connection goes to; absent: the first. */
+  pick?: () => string
+  /** Every request goes over a connection of its own. */
+  roams?: boolean
+}
+
+/**
+ * Runs `trial` while people use the service and somebody watches /livez and /readyz, and then asks after all that was
+ * acknowledged.
+ */
+export async function underLoad(
+  bed: Bed,
+  trial: (load: Load) => Promise<void>,
+  { clients = 8, pick = () => bed.places[0]?.url ?? '', roams = false }: Options = {},
+): Promise<Findings & { writes: number }> {
+  const judge = createJudge()
+  const accounts: Account[] = []
+  while (accounts.length < clients) accounts.push(await openAccount(bed, judge, pick))
+  let isOn = true
+  const busy = accounts.map(async (account) => {
+    while (isOn) {
+      await account.step()
+      if (roams) account.close()
+      await Bun.sleep(PACE_MS * (0.5 + Math.random()))
+    }
+  })
+  const watching = watch(bed, judge, () => isOn)
+
+  const during: Load['during'] = async (excuse, fault) => {
+    await judge.during(excuse, fault)
+    const overAt = performance.now()
+    const isServed = () => accounts.every(({ lastWriteAt }) => lastWriteAt() > overAt)
+    await until(
+      () => isServed() && judge.quietMs() > QUIET_MS,
+      'everybody is served again',
+      GIVE_UP_MS,
+    ).catch((error: Error) => judge.violate(error.message))
+  }
+  try {
+    await trial({ judge, calm: Bun.sleep, during })
+  } finally {
+    isOn = false
+    await Promise.all([...busy, ...watching])
+  }
+  await Promise.all(accounts.map((account) => account.audit()))
+  for (const { close } of accounts) close()
+  const writes = accounts.reduce((sum, account) => sum + account.writes(), 0)
+  return { ...judge.findings(), writes }
+}
+
+/** Asks /livez and /readyz of each server, on a connection each. */
+function watch(bed: Bed, judge: Judge, isOn: () => boolean): Promise<void>[] {
+  const asking = async (url: string, path: string, hear: Judge['hearLive']) => {
+    const client = keepAliveClient(() => url)
+    while (isOn()) {
+      hear(await client.send(`GET ${path}`))
+      await Bun.sleep(WATCH_EVERY_MS)
+    }
+    client.close()
+  }
+  return bed.places.flatMap(({ url }) => [
+    asking(url, '/livez', judge.hearLive),
+    asking(url, '/readyz', judge.hearReady),
+  ])
+}

@@ -1,0 +1,62 @@
+import { keepAliveClient } from '../support/keep-alive.ts'
+import { addPerson } from '../support/people.ts'
+import { startBed } from './bed.ts'
+import { type Fault, repeat } from './fault.ts'
+import { underLoad } from './load.ts'
+import { fireLogins, strangers } from './logins.ts'
+
+const LOGINS = 240
+const LIMIT_MS = 1000
+
+/** Ten times more logins at once than can be hashed in a second: verification must not feel them. */
+export const fault: Fault = {
+  name: `${LOGINS} logins at once`,
+  roundSeconds: 7,
+  isFelt: true,
+  async run(rounds) {
+    await using bed = await startBed({ env: { PASSWORD_HASH_CONCURRENCY: '1' } })
+    const url = bed.places[0]?.url ?? ''
+    const known: string[] = []
+    for (let i = 0; i < LOGINS / 2; i++) known.push((await addPerson(bed.sql)).email)
+    // Every other one is of nobody, which must cost as much.
+    const emails = strangers(LOGINS / 2).flatMap((stranger, i) => [stranger, known[i] ?? stranger])
+    return await underLoad(bed, async ({ judge, calm, during }) => {
+      const seen = new Map<number, number>()
+      const verifyMs: number[] = []
+      const verify = async (isOn: () => boolean) => {
+        const client = keepAliveClient(() => url)
+        while (isOn()) {
+          const reply = await client.send('POST /keys/verify', {
+            apiKey: bed.verifier,
+            json: { key: bed.verifier, cost: 0 },
+          })
+          verifyMs.push(reply.ms)
+          if (reply.body?.valid !== true) judge.violate(`a verification was answered ${reply.status}`)
+          await Bun.sleep(5)
+        }
+        client.close()
+      }
+      await repeat(rounds, async () => {
+        await calm(500)
+        await during({}, async () => {
+          let isOn = true
+          const verifying = verify(() => isOn)
+          for (const { status } of await fireLogins(bed, judge, emails))
+            seen.set(status, (seen.get(status) ?? 0) + 1)
+          isOn = false
+          await verifying
+        })
+      })
+      for (const status of seen.keys())
+        if (![200, 401, 503].includes(status)) judge.violate(`a login was answered ${status}`)
+      for (const status of [200, 401, 503])
+        if (!seen.has(status)) judge.violate(`no login was answered ${status}`)
+      verifyMs.sort((a, b) => a - b)
+      const [p99 = 0, longest = 0] = [verifyMs[Math.floor(verifyMs.length * 0.99)], verifyMs.at(-1)]
+      if (longest > LIMIT_MS + judge.findings().controlMs)
+        judge.violate(`a verification took ${Math.round(longest)} ms`)
+      const counts = [...seen].map(([status, n]) => `${n} × ${status}`).sort()
+      judge.note(`logins ${counts.join(', ')}; verification p99 ${Math.round(p99)} ms`)
+    })
+  },
+}

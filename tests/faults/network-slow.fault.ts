@@ -1,0 +1,41 @@
+import { createDatabase } from '../support/postgres.ts'
+import { startBed } from './bed.ts'
+import { type Fault, repeat } from './fault.ts'
+import { layLine } from './line.ts'
+import { underLoad } from './load.ts'
+import { fireLogins, strangers } from './logins.ts'
+
+/** So late that everything still works, and so late that what asks more than a few times is given up. */
+const LATE_MS = 100
+const TOO_LATE_MS = 900
+
+/** Every answer of the database comes late, but comes. */
+export const fault: Fault = {
+  name: 'a slow line to the database',
+  roundSeconds: 6,
+  isFelt: true,
+  async run(rounds) {
+    const database = await createDatabase()
+    const line = await layLine(database.url)
+    try {
+      await using bed = await startBed({ database: line.url })
+      return await underLoad(bed, ({ judge, calm, during }) =>
+        repeat(rounds, async () => {
+          line.delay(LATE_MS)
+          // Nothing is excused.
+          await calm(1000)
+          await during({}, async () => {
+            line.delay(TOO_LATE_MS)
+            await Promise.all([fireLogins(bed, judge, strangers(3)), calm(2500)])
+            // What is on its way still comes late.
+            await calm(TOO_LATE_MS)
+            line.delay(0)
+          })
+        }),
+      )
+    } finally {
+      line.close()
+      await database.drop()
+    }
+  },
+}
