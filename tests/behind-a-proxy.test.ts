@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { call, newKey, newPerson, type Person } from './support/client.ts'
-import { CADDY, type Front, NGINX, startCaddy, startNginx } from './support/front.ts'
+import { CADDY, NGINX, nginxAround, type RunningProxy, startProxy } from './support/proxy.ts'
 import { startService, type TestService } from './support/service.ts'
 import { dial } from './support/wire.ts'
 
@@ -14,17 +14,44 @@ beforeAll(async () => {
 })
 afterAll(() => service.stop())
 
+/** The files without TLS, and with a second for headers. */
 const PROXIES = [
-  ['nginx', NGINX, startNginx],
-  ['caddy', CADDY, startCaddy],
+  {
+    path: NGINX,
+    recipe: {
+      program: 'nginx',
+      config: 'nginx.conf',
+      files: { 'nginx.conf': nginxAround('behind-a-proxy.conf') },
+      changes: [
+        ['listen 443 ssl http2;', (port: number) => `listen 127.0.0.1:${port};`],
+        ['ssl_certificate /etc/ssl/auth.example.com.pem;', () => ''],
+        ['ssl_certificate_key /etc/ssl/auth.example.com.key;', () => ''],
+        ['listen 80;', () => 'listen unix:plain.sock;'],
+        ['client_header_timeout 10s;', () => 'client_header_timeout 1s;'],
+      ],
+    },
+  },
+  {
+    path: CADDY,
+    recipe: {
+      program: 'caddy',
+      config: 'behind-a-proxy.Caddyfile',
+      changes: [
+        ['{\n\tservers {', () => '{\n\tadmin off\n\tservers {'],
+        ['\nauth.example.com {', (port: number) => `\nhttp://127.0.0.1:${port} {\n\tbind 127.0.0.1`],
+        ['read_header 10s', () => 'read_header 1s'],
+      ],
+    },
+  },
 ] as const
 
-for (const [name, path, start] of PROXIES)
+for (const { path, recipe } of PROXIES) {
+  const name = recipe.program
   describe.skipIf(!path)(`behind ${name}${path ? '' : ` (skipped: apt-get install ${name})`}`, () => {
-    let front: Front
+    let front: RunningProxy
     let host: string
     beforeAll(async () => {
-      front = await start(service)
+      front = await startProxy(recipe, Number(new URL(service.url).port))
       host = `Host: ${new URL(front.url).host}\r\n`
     })
     afterAll(() => front?.stop())
@@ -177,3 +204,4 @@ for (const [name, path, start] of PROXIES)
       if (name === 'nginx') expect(service.loggedText()).not.toContain(id)
     })
   })
+}

@@ -4,7 +4,7 @@ import { type RunningProgram, startProgram } from './support/binary.ts'
 import { call, newKey, newPerson, type Person } from './support/client.ts'
 import { verifierKey } from './support/latchkey-client.ts'
 import { adminToken, newClient } from './support/oauth.ts'
-import { startProxy } from './support/proxy.ts'
+import { NGINX, startProxy } from './support/proxy.ts'
 import { startService, type TestService } from './support/service.ts'
 import { until } from './support/until.ts'
 
@@ -83,7 +83,6 @@ describe('cron-service-account', () => {
   }, 30_000)
 })
 
-const NGINX = Bun.which('nginx')
 describe.skipIf(!NGINX)(`express-nginx${NGINX ? '' : ' (skipped: apt-get install nginx)'}`, () => {
   const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
 
@@ -93,10 +92,9 @@ describe.skipIf(!NGINX)(`express-nginx${NGINX ? '' : ' (skipped: apt-get install
     const proxy = await startProxy(
       {
         program: 'nginx',
-        directory: 'nginx',
-        words: (directory) => ['-p', directory, '-c', 'nginx.conf', '-e', 'stderr'],
+        config: 'nginx.conf',
         files: { 'nginx.conf': nginxConf },
-        listens: ['listen 80 ', (port) => `listen 127.0.0.1:${port} `],
+        changes: [['listen 80 ', (port) => `listen 127.0.0.1:${port} `]],
       },
       portOf(service),
       portOf(app),

@@ -1,19 +1,16 @@
 import { describeProxy } from './support/describe-proxy.ts'
-import { startProxy } from './support/proxy.ts'
+import { CADDY, startProxy } from './support/proxy.ts'
 
-const CADDY = Bun.which('caddy')
 const why = CADDY ? '' : ' (skipped: apt-get install caddy)'
 
 describeProxy(`deploy/caddy${why}`, !CADDY, (latchkey, app) =>
   startProxy(
     {
       program: 'caddy',
-      directory: 'caddy',
-      words: (directory) => ['run', '--config', `${directory}/Caddyfile`, '--adapter', 'caddyfile'],
+      config: 'Caddyfile',
       // Of several Caddys on one machine only one has the port for its administration.
-      listens: [
-        '\n:80 {',
-        (port) => `\n{\n\tadmin off\n\tauto_https off\n}\nhttp://:${port} {\n\tbind 127.0.0.1`,
+      changes: [
+        ['\n:80 {', (port) => `\n{\n\tadmin off\n\tauto_https off\n}\nhttp://:${port} {\n\tbind 127.0.0.1`],
       ],
     },
     latchkey,

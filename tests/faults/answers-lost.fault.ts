@@ -1,7 +1,7 @@
+import { startLineProxy } from '../support/line-proxy.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
-import { layLine } from './line.ts'
 import { underLoad } from './load.ts'
 
 /** What is asked of the database is done, and nobody hears of it; then the line is cut. */
@@ -11,9 +11,9 @@ export const fault: Fault = {
   isFelt: true,
   async run(rounds) {
     const database = await createDatabase()
-    const line = await layLine(database.url)
+    const line = await startLineProxy(Number(new URL(database.url).port))
     try {
-      await using bed = await startBed({ database: line.url })
+      await using bed = await startBed({ database: line.url(database.url) })
       return await underLoad(bed, ({ calm, during }) =>
         repeat(rounds, async () => {
           await calm(500)

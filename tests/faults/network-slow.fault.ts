@@ -1,7 +1,7 @@
+import { startLineProxy } from '../support/line-proxy.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
-import { layLine } from './line.ts'
 import { underLoad } from './load.ts'
 import { fireLogins, strangers } from './logins.ts'
 
@@ -16,9 +16,9 @@ export const fault: Fault = {
   isFelt: true,
   async run(rounds) {
     const database = await createDatabase()
-    const line = await layLine(database.url)
+    const line = await startLineProxy(Number(new URL(database.url).port))
     try {
-      await using bed = await startBed({ database: line.url })
+      await using bed = await startBed({ database: line.url(database.url) })
       return await underLoad(bed, ({ judge, calm, during }) =>
         repeat(rounds, async () => {
           line.delay(LATE_MS)

@@ -13,6 +13,10 @@ export type LineProxy = {
   release(): void
   /** Answers take so long from now on. */
   delay(ms: number): void
+  /** Answers are lost from now on, though what was asked for is done. */
+  lose(): void
+  /** Cuts every connection; the next ones are good. */
+  cut(): void
   /** From now on nothing goes either way and nothing is closed, on connections old and new, as behind a cut cable. */
   freeze(): void
   thaw(): void
@@ -25,6 +29,8 @@ export async function startLineProxy(port: number): Promise<LineProxy> {
   let mayHold = 0
   let delayMs = 0
   let isFrozen = false
+  let isLosing = false
+  const clients = new Set<Socket>()
   const frozen: (() => void)[] = []
 
   const answer = (client: Socket, chunk: Buffer) => {
@@ -48,6 +54,7 @@ export async function startLineProxy(port: number): Promise<LineProxy> {
         if (first) answer(client, first.chunk)
       }, dueAt - performance.now())
     }
+    clients.add(client)
     const behind = connect(port, '127.0.0.1')
     client.setNoDelay(true)
     behind.setNoDelay(true)
@@ -55,11 +62,13 @@ export async function startLineProxy(port: number): Promise<LineProxy> {
     client.on('data', (chunk) => unlessFrozen(() => behind.write(chunk)))
     behind.on('data', (chunk: Buffer) =>
       unlessFrozen(() => {
+        if (isLosing) return
         if (delayMs === 0 && late.length === 0) answer(client, chunk)
         else answerLate(chunk)
       }),
     )
     client.on('close', () => {
+      clients.delete(client)
       kept.delete(client)
       behind.destroy()
     })
@@ -78,6 +87,13 @@ export async function startLineProxy(port: number): Promise<LineProxy> {
     },
     delay(ms) {
       delayMs = ms
+    },
+    lose() {
+      isLosing = true
+    },
+    cut() {
+      for (const client of clients) client.destroy()
+      isLosing = false
     },
     freeze() {
       isFrozen = true

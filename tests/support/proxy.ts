@@ -61,42 +61,74 @@ function readHead(head: string, body: string): Seen {
   return { startLine, target: startLine.split(' ')[1] ?? '', headers, head, body }
 }
 
+/** Where they are; null where one is not installed (Debian: apt-get install nginx caddy). */
+export const NGINX = Bun.which('nginx', { PATH: `${process.env.PATH}:/usr/sbin` })
+export const CADDY = Bun.which('caddy')
+
+/** What Debian's /etc/nginx/nginx.conf is to a file in its conf.d, with nothing outside of the test's own directory. */
+export const nginxAround = (file: string) => `
+daemon off;
+${process.getuid?.() === 0 ? 'user root;' : ''}
+worker_processes 1;
+pid nginx.pid;
+error_log stderr;
+events {}
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    include ${file};
+}
+`
+
 /** A proxy that runs by a recipe of deploy/. */
 export type RunningProxy = { url: string; log(): Promise<string>; stop(): Promise<void> }
 
 type Recipe = {
-  /** The program, as it is found in PATH. */
-  program: string
-  /** Its directory in deploy/. */
-  directory: string
-  /** What it is started with, in a directory that holds a copy of the recipe. */
-  words(directory: string): string[]
+  program: 'nginx' | 'caddy'
+  /** The file of `deploy/<program>` that it starts with: for nginx, one of the test's own may stand around it. */
+  config: string
   /** Files of the test's own beside the recipe's. */
   files?: Record<string, string>
-  /** How the recipe says where the proxy listens, and how a test says it. */
-  listens: readonly [recipe: string, test: (port: number) => string]
+  /** What the recipe says, once in all, and what a test says in its place: where the proxy listens, above all. */
+  changes: readonly (readonly [recipe: string, test: (port: number) => string])[]
+}
+
+const PROGRAMS = {
+  nginx: { path: NGINX, words: (config: string) => ['-p', '.', '-c', config, '-e', 'stderr'] },
+  caddy: { path: CADDY, words: (config: string) => ['run', '--config', config, '--adapter', 'caddyfile'] },
 }
 
 /**
- * Starts a proxy by the very files of deploy/, in a copy in which nothing but addresses is another.
+ * Starts a proxy by the very files of deploy/, in a copy in which nothing but addresses is another, and `changes`.
  * @param latchkey the port of Latchkey, or of what stands in its place
+ * @param app that of the application, where the recipe has one
+ * @throws Error where the recipe does not say what is to be changed
  */
-export async function startProxy(recipe: Recipe, latchkey: number, app: number): Promise<RunningProxy> {
+export async function startProxy(recipe: Recipe, latchkey: number, app = 0): Promise<RunningProxy> {
   const port = await freePort()
   const directory = mkdtempSync(join(tmpdir(), `latchkey-${recipe.program}-`))
-  cpSync(join(DEPLOY, recipe.directory), directory, { recursive: true })
-  const [listens, written] = recipe.listens
+  cpSync(join(DEPLOY, recipe.program), directory, { recursive: true })
+  const changes = recipe.changes.map(([from, to]) => ({ from, to: to(port), isMade: false }))
   for (const file of filesIn(directory)) {
-    const text = await Bun.file(file).text()
-    const placed = text
+    let text = (await Bun.file(file).text())
       .replaceAll('127.0.0.1:8000', `127.0.0.1:${latchkey}`)
       .replaceAll('127.0.0.1:3000', `127.0.0.1:${app}`)
-      .replaceAll(listens, written(port))
-    await Bun.write(file, placed)
+    for (const change of changes) {
+      change.isMade ||= text.includes(change.from)
+      text = text.replaceAll(change.from, change.to)
+    }
+    await Bun.write(file, text)
   }
+  const missing = changes.find(({ isMade }) => !isMade)
+  if (missing) throw new Error(`deploy/${recipe.program} has no ${JSON.stringify(missing.from)}`)
   for (const [name, text] of Object.entries(recipe.files ?? {})) await Bun.write(join(directory, name), text)
   const log = join(directory, 'proxy.log')
-  const server = Bun.spawn([recipe.program, ...recipe.words(directory)], {
+  const { path, words } = PROGRAMS[recipe.program]
+  const server = Bun.spawn([path ?? recipe.program, ...words(recipe.config)], {
     cwd: directory,
     env: {
       PATH: process.env.PATH ?? '',
