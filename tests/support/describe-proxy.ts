@@ -322,6 +322,25 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         expect(upstream.seen.length).toBe(before)
       })
 
+      test('opens no other connection, in which nobody would ask', async () => {
+        const h2c = ['Connection: Upgrade, HTTP2-Settings', 'HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA']
+        for (const lines of [
+          ['Upgrade: h2c'],
+          ['Upgrade: H2C'],
+          ['Upgrade: websocket, h2c'],
+          ['Upgrade: h2c, websocket'],
+          ['Upgrade: h2c', 'Upgrade: websocket'],
+          ['Upgrade: websocket', 'Upgrade: h2c'],
+        ]) {
+          const before = upstream.seen.length
+          await upgraded([...bearing('reader'), ...lines, ...h2c])
+          for (const { headers } of upstream.seen.slice(before))
+            expect([lines, headers.get('upgrade') ?? ['websocket']]).toEqual([lines, ['websocket']])
+        }
+        const { answer, seen } = await pass('GET /public/x', ['Upgrade: h2c', ...h2c])
+        expect([answer.status, seen[0]?.headers.get('upgrade')]).toEqual([200, undefined])
+      })
+
       /** The status of a handshake, whose connection stays open where it succeeds. */
       function upgraded(headers: string[]): Promise<number> {
         return new Promise((resolve, reject) => {
