@@ -1,6 +1,6 @@
 import { Elysia } from 'elysia'
 import type { Client } from './index.ts'
-import { type Need, type PrincipalOf, requireNeed } from './need.ts'
+import { type Need, type PrincipalOf, requireNeed, requirePlain } from './need.ts'
 import type { Principal } from './principal.ts'
 import { type Refusal, toResponse } from './refusal.ts'
 
@@ -31,7 +31,7 @@ export function latchkey(client: Client, addressOf: (asking: Asking) => string |
   const requires =
     <const B extends Need>(base: B) =>
     (more: More) => {
-      const need: Need = requireNeed(more === true ? base : { ...more, ...base })
+      const need: Need = requireNeed(more === true ? base : { ...requirePlain(more), ...base })
       const judged = new WeakMap<Request, Promise<Principal>>()
       const judge = async (asking: Asking): Promise<Principal> => {
         const verdict = await client.authenticate(asking.request, { ...need, ip: addressOf(asking) })

@@ -2,7 +2,7 @@ import { createTokenVerifier, introspect } from './access-token.ts'
 import { verifyKey } from './api-key.ts'
 import type { Latchkey } from './ask.ts'
 import { isJwt, readCredential } from './credential.ts'
-import { type Exactly, type Need, type PrincipalOf, requireNeed } from './need.ts'
+import { type Exactly, type Need, type PrincipalOf, requireNeed, requirePlain } from './need.ts'
 import type { Principal, UserPrincipal } from './principal.ts'
 import { type Refusal, refuse } from './refusal.ts'
 import { createSharedAnswers } from './shared-answers.ts'
@@ -93,7 +93,7 @@ export function createClient(options: ClientOptions): Client {
 
   return {
     async authenticate<N extends Question>(request: { headers: Headers }, question?: N) {
-      const { ip, ...rest }: Question = question ?? {}
+      const { ip, ...rest }: Question = requirePlain(question ?? {})
       const need = requireNeed(rest)
       try {
         const token = readCredential(request.headers)

@@ -28,17 +28,31 @@ const MEMBERS = new Set(['kind', 'role', 'scopes', 'cost'])
 
 /**
  * The same need, where it is one: what the compiler says to those who have it.
- * @throws TypeError for an unknown member or value
+ * @throws TypeError for an unknown member or value, and for a member that is there and undefined
  */
 export function requireNeed<N extends Need>(need: N): N {
-  const { kind, role, scopes, cost } = need as Record<string, unknown>
-  const unknown = Object.keys(need).find((member) => !MEMBERS.has(member))
-  if (unknown !== undefined) throw new TypeError(`No such need: ${unknown}`)
+  const { kind, role, scopes, cost } = requirePlain(need) as Record<string, unknown>
+  for (const [member, value] of Object.entries(need)) {
+    if (!MEMBERS.has(member)) throw new TypeError(`No such need: ${member}`)
+    if (value === undefined) throw new TypeError(`${member} is undefined: leave it out, or set it`)
+  }
   if (kind !== undefined && kind !== 'user' && kind !== 'key') throw new TypeError('kind is "user" or "key"')
   if (role !== undefined && role !== 'admin') throw new TypeError('role is "admin"')
   if (scopes !== undefined && !isTexts(scopes)) throw new TypeError('scopes is a list of scopes')
   if (cost !== undefined && !Number.isInteger(cost)) throw new TypeError('cost is a whole number')
   return need
+}
+
+/**
+ * The same object, where all that it says is in members of its own: what it inherits would be lost with its copy.
+ * @throws TypeError for what is no plain object
+ */
+export function requirePlain<O extends object>(value: O): O {
+  const prototype = typeof value === 'object' && value !== null ? Object.getPrototypeOf(value) : value
+  // Of whichever realm.
+  if (prototype !== null && (typeof prototype !== 'object' || Object.getPrototypeOf(prototype) !== null))
+    throw new TypeError('A need is a plain object')
+  return value
 }
 
 const isTexts = (value: unknown) => Array.isArray(value) && value.every((text) => typeof text === 'string')

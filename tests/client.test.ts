@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, expectTypeOf, setSystemTime, test } from 'bun:test'
 import { constants, createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
+import { Elysia } from 'elysia'
+import { latchkey } from '../client/elysia.ts'
+import { protect } from '../client/express.ts'
 import {
   createClient,
   type KeyPrincipal,
@@ -124,12 +127,42 @@ describe('a good credential gives its principal', () => {
     expectTypeOf<Exactly<{ kind: 'user' }>>().toExtend<{ kind: 'user' }>()
   })
 
-  test.each([{ scope: ['read'] }, { kind: 'users' }, { role: 'root' }, { scopes: 'read' }, { cost: '1' }])(
-    'a need that is none is an error, and lets nobody in: %j',
-    async (need) => {
-      await expect(client.bearer(person.access, need as object)).rejects.toThrow(TypeError)
-    },
-  )
+  class OfAdmins {
+    get role() {
+      return 'admin'
+    }
+  }
+  const NONE: [string, unknown][] = [
+    ['an unknown member', { scope: ['read'] }],
+    ['an unknown kind', { kind: 'users' }],
+    ['an unknown role', { role: 'root' }],
+    ['a text for a list', { scopes: 'read' }],
+    ['a text for a number', { cost: '1' }],
+    ['a role that is undefined', { role: undefined }],
+    ['scopes that are undefined', { scopes: undefined }],
+    ['what a class says', new OfAdmins()],
+    ['what is inherited', Object.create({ role: 'admin' })],
+    ['a map', new Map([['role', 'admin']])],
+    ['a promise', Promise.resolve({ role: 'admin' })],
+    ['a function', () => ({ role: 'admin' })],
+    ['a list', []],
+    ['a number', 1],
+  ]
+  test.each(NONE)('a need that is none is an error, and lets nobody in: %s', async (_, need) => {
+    const authenticate = client.client.authenticate as (
+      request: { headers: Headers },
+      need: unknown,
+    ) => Promise<unknown>
+    const request = { headers: new Headers({ authorization: `Bearer ${person.access}` }) }
+    expect(await authenticate(request, Object.assign(Object.create(null), { kind: 'user' }))).toMatchObject({
+      userId: person.id,
+    })
+    await expect(authenticate(request, need)).rejects.toThrow(TypeError)
+    expect(() => protect(client.client, need as object)).toThrow(TypeError)
+    expect(() =>
+      new Elysia().use(latchkey(client.client)).get('/', () => '', { anyone: need as object }),
+    ).toThrow(TypeError)
+  })
 })
 
 describe('refusals are those of Latchkey itself', () => {
