@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { connect } from 'node:net'
 import postgres from 'postgres'
 import type { ErrorCode } from '../src/lib/errors.ts'
 import { type Call, call, newKey, newPerson, type Person } from './support/client.ts'
+import { addLoggedIn } from './support/people.ts'
 import { expectProblem } from './support/problem.ts'
 import { sendRaw } from './support/raw-http.ts'
 import { startService, type TestService } from './support/service.ts'
+import { until } from './support/until.ts'
 
 let service: TestService
 let sql: postgres.Sql
@@ -102,5 +105,68 @@ describe('a body is not waited for', () => {
     const route = `DELETE /keys/revoke/${id}`
     expectProblem(await call(service, route, { raw, headers: json }), 'missing_credential')
     expect((await call(service, route, { raw, headers: json, bearer: person.access })).status).toBe(200)
+  })
+})
+
+describe('a body that is held back is of no use once its sender is let in no more', () => {
+  /** Sends the headers and half of a body, the rest once `meanwhile` is over. */
+  async function sendHalves(route: string, bearer: string, body: object, meanwhile: () => Promise<unknown>) {
+    const { hostname, port } = new URL(service.url)
+    const text = JSON.stringify(body)
+    const socket = connect(Number(port), hostname)
+    const answer = Promise.withResolvers<string>()
+    let received = ''
+    socket.on('data', (chunk) => {
+      received += chunk
+    })
+    socket.on('close', () => answer.resolve(received))
+    const head = [
+      `${route} HTTP/1.1`,
+      'Host: x',
+      'Connection: close',
+      `Authorization: Bearer ${bearer}`,
+      'Content-Type: application/json',
+      `Content-Length: ${text.length}`,
+    ]
+    socket.write(`${head.join('\r\n')}\r\n\r\n${text.slice(0, 5)}`)
+    // The guard is to have let it in by then, or the test would say nothing.
+    await Bun.sleep(300)
+    await meanwhile()
+    socket.write(text.slice(5))
+    return Number(/^HTTP\/1\.1 (\d+)/.exec(await answer.promise)?.[1])
+  }
+  const newKeyOf = (bearer: string, meanwhile: () => Promise<unknown>) =>
+    sendHalves('POST /keys/create', bearer, { name: 'late', scopes: ['read'] }, meanwhile)
+
+  test('a session that ended makes no key', async () => {
+    const victim = await newPerson(service)
+    expect(await newKeyOf(victim.access, async () => {})).toBe(201)
+    const end = async () =>
+      expect((await call(service, 'POST /auth/logout-all', { bearer: victim.access })).status).toBe(204)
+    expect(await newKeyOf(victim.access, end)).toBe(401)
+  })
+
+  test('nor does a key that was revoked', async () => {
+    const { access } = await addLoggedIn(service, sql, { role: 'admin' })
+    const { id, key } = await newKey(service, access, { scopes: ['read', 'latchkey:keys.write'] })
+    expect(await newKeyOf(key, async () => {})).toBe(201)
+    const revoke = async () =>
+      expect((await call(service, `DELETE /keys/${id}`, { bearer: access })).status).toBe(200)
+    expect(await newKeyOf(key, revoke)).toBe(401)
+  })
+
+  test('and who is no admin any more does nothing that takes one', async () => {
+    const { id, access } = await addLoggedIn(service, sql, { role: 'admin' })
+    const other = await addLoggedIn(service, sql)
+    const verify = (meanwhile: () => Promise<unknown>) =>
+      sendHalves(`PATCH /users/${other.id}`, access, { email_verified: true }, meanwhile)
+    expect(await verify(async () => {})).toBe(200)
+    const demote = async () => {
+      await sql`UPDATE latchkey.users SET role = 'user' WHERE id = ${id}`
+      const isTold = async () =>
+        (await call(service, 'GET /protected/admin', { bearer: access })).status === 403
+      await until(isTold, 'the admin is none')
+    }
+    expect(await verify(demote)).toBe(403)
   })
 })

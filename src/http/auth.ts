@@ -3,7 +3,7 @@ import type { Context } from '../context.ts'
 import type { KeyPrincipal, Principal, UserPrincipal } from '../features/verify/principal.ts'
 import { fail } from '../lib/errors.ts'
 import { readJson } from './body.ts'
-import { requireShown } from './credential.ts'
+import { recogniseCredential, requireShown } from './credential.ts'
 import { permit } from './permission.ts'
 import { type RequestState, stated } from './request-state.ts'
 
@@ -50,9 +50,21 @@ export function auth(context: Context) {
       state.principal = requireShown(state)
       return check(state, state.principal)
     }
+    /**
+     * The same of what may have changed while the body came: a session that ended, a key that was revoked, a role. Who is
+     * another then, or was never in the cache, is let in anew, and a key's use counts once more.
+     */
+    const admitAgain = async (state: RequestState): Promise<undefined> => {
+      const { principal } = state
+      state.shown = null
+      await recogniseCredential(context, () => true, state)
+      if (state.shown === principal) return
+      state.principal = null
+      await admit(state)
+    }
     return {
       detail: { security: [{ bearer: [...scopes] }] },
-      ...(json && { parse: readGuarded(admit, json) }),
+      ...(json && { parse: readGuarded(admit, admitAgain, json) }),
       transform: context.shared ? waitingFor(admit) : atOnce(admit),
       resolve: ({ state }: Seen) => ({ auth: state.principal as P }),
     }
@@ -77,12 +89,18 @@ export function auth(context: Context) {
 type Check = (state: RequestState, principal: Principal) => Promise<undefined> | undefined
 type Admit = (state: RequestState) => Promise<undefined> | undefined
 
+/** A body comes with its headers, or little later; whoever holds it back longer is looked at again when it is there. */
+const LATE_MS = 100
+
 /** Elysia parses before it transforms: where there is a body, this is the first to see the request. */
 const readGuarded =
-  (admit: Admit, json: Json) =>
+  (admit: Admit, admitAgain: Admit, json: Json) =>
   async ({ request, state }: Seen) => {
     await admit(state)
-    return readJson(request, json === true ? undefined : json.maxBytes)
+    const admittedAt = performance.now()
+    const body = await readJson(request, json === true ? undefined : json.maxBytes)
+    if (performance.now() - admittedAt > LATE_MS) await admitAgain(state)
+    return body
   }
 
 /**
