@@ -31,6 +31,20 @@ const length = (n: number | string) => `Content-Length: ${n}`
 const post = (headers: string, body: string, startLine = 'POST /auth/logout HTTP/1.1') =>
   `${startLine}\r\nHost: latchkey.test\r\nContent-Type: application/json\r\n${headers}\r\n\r\n${body}`
 
+test.each<[string, number, string]>([
+  ['a body that fits', 204, '{}'],
+  ['one that does not', 422, '{"refresh_token":1}'],
+  ['one that is none', 400, '{'],
+  ['one that is too large', 413, ' '.repeat(65 * 1024)],
+])('the same length twice is that length: %s, %i', async (_, status, body) => {
+  const once = length(body.length)
+  for (const headers of [once, `${once}\r\n${once}`]) {
+    const wire = dial(service)
+    wire.send(post(headers, body))
+    expect([headers, (await wire.answer()).status]).toEqual([headers, status])
+  }
+})
+
 describe('the controls', () => {
   test('what would be hidden ends a key where it is not', async () => {
     const wire = dial(service)

@@ -83,10 +83,13 @@ function isType(given: string, expected: string): boolean {
   return type.trim() === expected && (charset === undefined || /^charset="?utf-8"?$/.test(charset))
 }
 
-/** The length that a request states, which Bun holds it to; null where its body comes in chunks, or not at all. */
+/**
+ * The length that a request states, which Bun holds it to; null where its body comes in chunks, or not at all, and where
+ * the length is stated twice: Bun lets that pass, and joins the two by a comma.
+ */
 function statedLength({ headers }: Request): number | null {
-  const length = headers.get('content-length')
-  return length === null ? null : Number(length)
+  const length = Number(headers.get('content-length') ?? Number.NaN)
+  return Number.isNaN(length) ? null : length
 }
 
 /** Asked without touching `body` where a length is stated: that makes a stream, which costs more than all the rest. */
