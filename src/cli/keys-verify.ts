@@ -21,7 +21,7 @@ POST /keys/verify, but nothing is charged unless --cost says so. Exit code 1 whe
     if (text.trim() === '') throw new Error('there is no key on standard input')
     return text.trim()
   },
-  run(context, { scopes, ip, cost }, input) {
+  async run(context, { scopes, ip, cost }, input) {
     const question: Question = {
       key: input ?? '',
       cost: Number(cost ?? 0),

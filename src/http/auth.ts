@@ -96,7 +96,8 @@ const LATE_MS = 100
 const readGuarded =
   (admit: Admit, admitAgain: Admit, json: Json) =>
   async ({ request, state }: Seen) => {
-    await admit(state)
+    const admitting = admit(state)
+    if (admitting) await admitting
     const admittedAt = performance.now()
     const body = await readJson(request, json === true ? undefined : json.maxBytes)
     if (performance.now() - admittedAt > LATE_MS) await admitAgain(state)

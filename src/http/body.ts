@@ -101,9 +101,12 @@ function hasBody(request: Request): boolean {
 async function readText(request: Request, maxBytes: number): Promise<string> {
   const length = statedLength(request)
   if (length !== null && length > maxBytes) fail('body_too_large')
-  const bytes = await readBytes(request, length, maxBytes).catch((cause: unknown) =>
-    fail('invalid_request', { detail: 'The body could not be read whole.', cause }),
-  )
+  let bytes: Uint8Array
+  try {
+    bytes = length === null ? await readChunks(request, maxBytes) : await request.bytes()
+  } catch (cause) {
+    fail('invalid_request', { detail: 'The body could not be read whole.', cause })
+  }
   if (bytes.length > maxBytes) fail('body_too_large')
   try {
     return utf8.decode(bytes)
@@ -112,9 +115,8 @@ async function readText(request: Request, maxBytes: number): Promise<string> {
   }
 }
 
-/** All of the body; of one in chunks that grows beyond `maxBytes`, the part that shows it. */
-async function readBytes(request: Request, length: number | null, maxBytes: number): Promise<Uint8Array> {
-  if (length !== null) return request.bytes()
+/** All of a body of no stated length; of one that grows beyond `maxBytes`, the part that shows it. */
+async function readChunks(request: Request, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of request.body ?? []) {

@@ -1,10 +1,9 @@
 import type { Context } from '../../context.ts'
 import type { ErrorCode, Extra } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
-import { type Admission, admitKey } from '../verify/admit.ts'
-import { type Charge, chargeKey } from '../verify/credits.ts'
 import type { KeyPrincipal, Principal } from '../verify/principal.ts'
 import { excessOfRate, lackOfScopes } from '../verify/refusals.ts'
+import { type UseOutcome, useKey } from '../verify/use-key.ts'
 import type { Policy } from './policy.ts'
 
 /** Why somebody whose credential is good may not go on. */
@@ -36,40 +35,29 @@ export function judge(
 }
 
 function judgeKey(context: Context, key: KeyPrincipal, { scopes }: Policy, address: string | null) {
-  const admission = admitKey(context, key, address, scopes)
-  return admission instanceof Promise
-    ? admission.then((admitted) => settle(context, key, admitted))
-    : settle(context, key, admission)
+  const outcome = useKey(context, key, { scopes, cost: COST, address })
+  return outcome instanceof Promise ? outcome.then(denialOf) : denialOf(outcome)
 }
 
-function settle(context: Context, key: KeyPrincipal, admission: Admission) {
-  if (admission.code !== 'VALID') {
-    context.usage.count(key.keyId, admission.code)
-    return denialOf(admission)
+function denialOf(outcome: UseOutcome): Denial | null {
+  switch (outcome.code) {
+    case 'VALID':
+      return null
+    case 'IP_NOT_ALLOWED':
+      return deny('ip_not_allowed')
+    case 'INSUFFICIENT_SCOPE':
+      return deny('insufficient_scope', lackOfScopes(outcome.missingScopes))
+    case 'RATE_LIMITED':
+      return deny('rate_limited', excessOfRate(outcome))
+    case 'CREDITS_EXHAUSTED': {
+      // Without a refill that would do, no time is the right one to come back.
+      const seconds = outcome.retryAfterSeconds
+      return deny(
+        'credits_exhausted',
+        seconds === null ? {} : { headers: { 'Retry-After': String(seconds) } },
+      )
+    }
   }
-  return key.hasCredits
-    ? chargeKey(context, key.keyId, COST).then((charge) => settleCharge(context, key, charge))
-    : countUse(context, key)
-}
-
-function denialOf(admission: Exclude<Admission, { code: 'VALID' }>): Denial {
-  if (admission.code === 'IP_NOT_ALLOWED') return deny('ip_not_allowed')
-  if (admission.code === 'INSUFFICIENT_SCOPE')
-    return deny('insufficient_scope', lackOfScopes(admission.missingScopes))
-  return deny('rate_limited', excessOfRate(admission))
-}
-
-function settleCharge(context: Context, key: KeyPrincipal, charge: Charge): Denial | null {
-  if (charge.code === 'VALID') return countUse(context, key)
-  context.usage.count(key.keyId, charge.code)
-  // Without a refill that would do, no time is the right one to come back.
-  const { retryAfterSeconds: seconds } = charge
-  return deny('credits_exhausted', seconds === null ? {} : { headers: { 'Retry-After': String(seconds) } })
-}
-
-function countUse(context: Context, key: KeyPrincipal): null {
-  context.usage.count(key.keyId, 'VALID', key.secretId)
-  return null
 }
 
 const deny = (code: ErrorCode, extra: Extra = {}): Denial => ({ code, extra })

@@ -2,11 +2,10 @@ import type { Context } from '../../context.ts'
 import { failField } from '../../lib/errors.ts'
 import { parseAddress } from '../../lib/ip.ts'
 import { parseScopes } from '../../lib/scopes.ts'
-import { admitKey } from './admit.ts'
-import { chargeKey } from './credits.ts'
-import type { KeyPrincipal } from './principal.ts'
+import type { KeyPrincipal, Principal, Refusal } from './principal.ts'
 import type { RateState } from './rates.ts'
 import { recallCredential, verifyCredential } from './service.ts'
+import { type UseOutcome, useKey } from './use-key.ts'
 
 /** What another service asks of a key that was shown to it. */
 export type Question = {
@@ -30,7 +29,7 @@ export function verifyKey(context: Context, question: Question) {
  * @throws Problem validation_failed where one is wrong; nothing is charged then
  */
 export async function verifyKeys(context: Context, questions: readonly Question[]) {
-  const results: Awaited<ReturnType<typeof answer>>[] = []
+  const results: Answer[] = []
   const read = questions.map((question, at) => readQuestion(question, `/keys/${at}`))
   for (const question of read) results.push(await answer(context, question))
   return results
@@ -46,36 +45,53 @@ function readQuestion({ key, scopes: asked, cost, ip }: Question, path: string):
   return { key, scopes, cost: cost ?? 1, ip: ip ?? null }
 }
 
-async function answer(context: Context, question: ReadQuestion) {
-  const verdict = recallCredential(context, question.key) ?? (await verifyCredential(context, question.key))
+/** An answer as it is sent. */
+type Answer = { valid: boolean; code: string; key_id?: string }
+
+const NOT_FOUND: Answer = { valid: false, code: 'NOT_FOUND' }
+
+function answer(context: Context, question: ReadQuestion): Answer | Promise<Answer> {
+  const known = recallCredential(context, question.key)
+  return known
+    ? judge(context, known, question)
+    : verifyCredential(context, question.key).then((verdict) => judge(context, verdict, question))
+}
+
+function judge(
+  context: Context,
+  verdict: Principal | Refusal,
+  { scopes, cost, ip }: ReadQuestion,
+): Answer | Promise<Answer> {
   if (verdict.kind === 'refused') {
-    if (verdict.code === 'NOT_FOUND' || verdict.keyId === undefined)
-      return { valid: false, code: 'NOT_FOUND' }
+    if (verdict.code === 'NOT_FOUND' || verdict.keyId === undefined) return NOT_FOUND
     context.usage.count(verdict.keyId, verdict.code)
     return { valid: false, code: verdict.code, key_id: verdict.keyId }
   }
-  if (verdict.kind !== 'key') return { valid: false, code: 'NOT_FOUND' }
-  return judge(context, verdict, question)
+  if (verdict.kind !== 'key') return NOT_FOUND
+  const outcome = useKey(context, verdict, { scopes, cost, address: ip })
+  return outcome instanceof Promise
+    ? outcome.then((used) => present(verdict, used))
+    : present(verdict, outcome)
 }
 
-async function judge(context: Context, key: KeyPrincipal, { scopes, cost, ip }: ReadQuestion) {
-  const admission = await admitKey(context, key, ip, scopes)
-  const refuse = (code: Parameters<Context['usage']['count']>[1], more: object = {}) => {
-    context.usage.count(key.keyId, code)
-    return { valid: false, code, key_id: key.keyId, ...more }
+function present(key: KeyPrincipal, outcome: UseOutcome): Answer {
+  const refusal = { valid: false, code: outcome.code, key_id: key.keyId }
+  switch (outcome.code) {
+    case 'IP_NOT_ALLOWED':
+      return refusal
+    case 'INSUFFICIENT_SCOPE':
+      return { ...refusal, ...{ missing_scopes: outcome.missingScopes } }
+    case 'RATE_LIMITED':
+    case 'CREDITS_EXHAUSTED': {
+      const seconds = outcome.retryAfterSeconds
+      return { ...refusal, ...(seconds === null ? {} : { retry_after_seconds: seconds }) }
+    }
+    case 'VALID':
+      return presentUse(key, outcome)
   }
-  if (admission.code === 'IP_NOT_ALLOWED') return refuse(admission.code)
-  if (admission.code === 'INSUFFICIENT_SCOPE')
-    return refuse(admission.code, { missing_scopes: admission.missingScopes })
-  if (admission.code === 'RATE_LIMITED') {
-    return refuse(admission.code, { retry_after_seconds: admission.retryAfterSeconds })
-  }
-  const charge = key.hasCredits ? await chargeKey(context, key.keyId, cost) : null
-  if (charge?.code === 'CREDITS_EXHAUSTED') {
-    const { retryAfterSeconds } = charge
-    return refuse(charge.code, retryAfterSeconds === null ? {} : { retry_after_seconds: retryAfterSeconds })
-  }
-  context.usage.count(key.keyId, 'VALID', key.secretId)
+}
+
+function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & { code: 'VALID' }) {
   return {
     valid: true,
     code: 'VALID',
@@ -86,8 +102,8 @@ async function judge(context: Context, key: KeyPrincipal, { scopes, cost, ip }: 
     scopes: [...key.scopes],
     expires_at: key.secretExpiresAt?.toISOString() ?? null,
     metadata: key.metadata,
-    credits: charge === null || charge.remaining === null ? null : { remaining: charge.remaining },
-    rate_limit: admission.rate && presentRate(admission.rate),
+    credits: remainingCredits === null ? null : { remaining: remainingCredits },
+    rate_limit: rate && presentRate(rate),
   }
 }
 
