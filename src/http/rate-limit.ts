@@ -1,12 +1,13 @@
 import { rateLimit } from 'elysia-rate-limit'
 import type { RateLimitName } from '../config.ts'
 import type { Context } from '../context.ts'
+import { spentHeaders } from '../features/verify/refusals.ts'
 import { fail } from '../lib/errors.ts'
 import { SECOND_MS } from '../lib/time.ts'
 import { bucketOf } from './client-address.ts'
 import { createLimitStore } from './limit-store.ts'
 import { errorAnswer } from './problem.ts'
-import { pathOf } from './request-path.ts'
+import { pathOf, withoutSlash } from './request-path.ts'
 import type { RequestState } from './request-state.ts'
 
 /** Which limit a route falls under; every route that is limited and not named here: `other`. null: none. */
@@ -69,24 +70,15 @@ export function createLimits(context: Context) {
       const { count, nextReset } = await store.increment(keyOf(name, state), windowSeconds * SECOND_MS, now)
       if (count <= limit) return
       context.metrics.rateLimited[name] += 1
-      const reset = String(Math.max(1, Math.ceil((nextReset.getTime() - now) / SECOND_MS)))
-      fail('rate_limited', {
-        headers: {
-          'RateLimit-Limit': String(limit),
-          'RateLimit-Remaining': '0',
-          'RateLimit-Reset': reset,
-          'Retry-After': reset,
-        },
-      })
+      const resetSeconds = Math.max(1, Math.ceil((nextReset.getTime() - now) / SECOND_MS))
+      fail('rate_limited', { headers: spentHeaders(limit, resetSeconds) })
     },
   }
 }
 
 /** The limit that a route falls under; null: none, as long as it answers what was asked. */
 export function policyOf(request: Request): RateLimitName | null {
-  const pathname = pathOf(request)
-  const path = pathname.length > 1 && pathname.endsWith('/') ? pathname.slice(0, -1) : pathname
-  const policy = POLICIES[`${request.method} ${path}`]
+  const policy = POLICIES[`${request.method} ${withoutSlash(pathOf(request))}`]
   return policy === undefined ? 'other' : policy
 }
 

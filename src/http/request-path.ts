@@ -9,3 +9,8 @@ export function pathOf(request: Request): string {
   const end = url.indexOf('?', start)
   return end === -1 ? url.slice(start) : url.slice(start, end)
 }
+
+/** Elysia takes a path with and without a slash at its end. */
+export function withoutSlash(path: string): string {
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path
+}

@@ -1,6 +1,6 @@
 import type { AnyElysia } from 'elysia'
 import { Memoirist } from 'memoirist'
-import { pathOf } from './request-path.ts'
+import { pathOf, withoutSlash } from './request-path.ts'
 
 /** What has to be known of the finished app's routes from outside of them. */
 export type RouteTable = {
@@ -33,9 +33,4 @@ export function createRouteTable(routes: AnyElysia['routes']): RouteTable {
       )
     },
   }
-}
-
-/** Elysia takes a path with and without a slash at its end. */
-function withoutSlash(path: string): string {
-  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path
 }

@@ -9,9 +9,10 @@ import type { Limits } from '../../http/rate-limit.ts'
 import type { RequestState } from '../../http/request-state.ts'
 import { fail, Problem } from '../../lib/errors.ts'
 import type { Principal } from '../verify/principal.ts'
+import type { Denial } from '../verify/refusals.ts'
 import { identityOf } from './identity.ts'
 import { ANYBODY, type Policy, parsePolicy } from './policy.ts'
-import { type Denial, judge } from './service.ts'
+import { judge } from './service.ts'
 
 const PATH = '/forward-auth'
 

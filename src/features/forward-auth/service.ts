@@ -1,13 +1,9 @@
 import type { Context } from '../../context.ts'
-import type { ErrorCode, Extra } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
 import type { KeyPrincipal, Principal } from '../verify/principal.ts'
-import { excessOfRate, lackOfScopes } from '../verify/refusals.ts'
-import { type UseOutcome, useKey } from '../verify/use-key.ts'
+import { type Denial, denialOf, deny, lackOfScopes } from '../verify/refusals.ts'
+import { useKey } from '../verify/use-key.ts'
 import type { Policy } from './policy.ts'
-
-/** Why somebody whose credential is good may not go on. */
-export type Denial = { code: ErrorCode; extra: Extra }
 
 const COST = 1
 
@@ -38,26 +34,3 @@ function judgeKey(context: Context, key: KeyPrincipal, { scopes }: Policy, addre
   const outcome = useKey(context, key, { scopes, cost: COST, address })
   return outcome instanceof Promise ? outcome.then(denialOf) : denialOf(outcome)
 }
-
-function denialOf(outcome: UseOutcome): Denial | null {
-  switch (outcome.code) {
-    case 'VALID':
-      return null
-    case 'IP_NOT_ALLOWED':
-      return deny('ip_not_allowed')
-    case 'INSUFFICIENT_SCOPE':
-      return deny('insufficient_scope', lackOfScopes(outcome.missingScopes))
-    case 'RATE_LIMITED':
-      return deny('rate_limited', excessOfRate(outcome))
-    case 'CREDITS_EXHAUSTED': {
-      // Without a refill that would do, no time is the right one to come back.
-      const seconds = outcome.retryAfterSeconds
-      return deny(
-        'credits_exhausted',
-        seconds === null ? {} : { headers: { 'Retry-After': String(seconds) } },
-      )
-    }
-  }
-}
-
-const deny = (code: ErrorCode, extra: Extra = {}): Denial => ({ code, extra })

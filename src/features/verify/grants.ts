@@ -1,6 +1,7 @@
 import { fail } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
 import type { Principal } from './principal.ts'
+import { lackOfScopes } from './refusals.ts'
 
 /**
  * Nobody hands out what they don't have.
@@ -10,8 +11,7 @@ export function requireGrants(caller: Pick<Principal, 'grants'>, scopes: readonl
   const beyond = scopes.find((scope) => !covers(caller.grants, scope))
   if (beyond === undefined) return
   fail('insufficient_scope', {
+    ...lackOfScopes([beyond]),
     detail: `You cannot grant a scope that you do not hold: ${beyond}`,
-    headers: { 'WWW-Authenticate': `Bearer realm="latchkey", error="insufficient_scope", scope="${beyond}"` },
-    audit: { missing_scopes: [beyond] },
   })
 }

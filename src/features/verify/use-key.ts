@@ -4,8 +4,11 @@ import { type Charge, chargeKey } from './credits.ts'
 import type { KeyPrincipal } from './principal.ts'
 import type { RateState } from './rates.ts'
 
-/** What somebody wants to use a key for. `address`: the client's, as whoever asks knows it; null: unknown. */
-export type Use = { scopes: readonly string[]; cost: number; address: string | null }
+/**
+ * What somebody wants to use a key for. `cost`: in credits; null: none are asked about, as on Latchkey's own routes.
+ * `address`: the client's, as whoever asks knows it; null: unknown.
+ */
+export type Use = { scopes: readonly string[]; cost: number | null; address: string | null }
 
 /** What came of it: the first reason why not, in the order of API.md, or what is left of its limits. */
 export type UseOutcome =
@@ -28,7 +31,8 @@ export function useKey(context: Context, key: KeyPrincipal, use: Use): UseOutcom
 function charge(context: Context, key: KeyPrincipal, { cost }: Use, admission: Admission) {
   if (admission.code !== 'VALID') return count(context, key, admission)
   const { rate } = admission
-  if (!key.hasCredits) return count(context, key, { code: 'VALID', rate, remainingCredits: null })
+  if (!key.hasCredits || cost === null)
+    return count(context, key, { code: 'VALID', rate, remainingCredits: null })
   return chargeKey(context, key.keyId, cost).then((charged) =>
     charged.code === 'VALID'
       ? count(context, key, { code: 'VALID', rate, remainingCredits: charged.remaining })
