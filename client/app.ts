@@ -1,5 +1,5 @@
 import type { DefinitionBase, Elysia, MetadataBase, SingletonBase } from 'elysia'
-import type { App as Service } from '../src/app.ts'
+import type { App as Service } from '../src/api/app.ts'
 
 /** Inferred, so that the declaration spells every route out, and says nothing of the source. */
 const routesOf = () => (null as unknown as Service)['~Routes']

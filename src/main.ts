@@ -1,4 +1,4 @@
-import { processIo } from './cli/io.ts'
 import { runCommandLine } from './cli/run.ts'
+import { processIo } from './cli/terminal.ts'
 
 process.exit(await runCommandLine(process.argv.slice(2), processIo()))

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
-import { SYSTEM } from '../src/features/audit/service.ts'
-import { endEverySession } from '../src/features/sessions/service.ts'
-import { revokeSigningKey, rotateSigningKey } from '../src/features/signing/service.ts'
+import { SYSTEM } from '../src/core/audit/audit.ts'
+import { endEverySession } from '../src/core/sessions/sessions.ts'
+import { revokeSigningKey, rotateSigningKey } from '../src/core/signing/signing-keys.ts'
 import { type Answer, type Call, call, newKey } from './support/client.ts'
 import {
   type AddedPerson,

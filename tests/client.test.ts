@@ -12,9 +12,9 @@ import {
 } from '../client/index.ts'
 import type { Exactly } from '../client/need.ts'
 import { catalogue as refusals } from '../client/refusal.ts'
-import { SYSTEM } from '../src/features/audit/service.ts'
-import { revokeSigningKey } from '../src/features/signing/service.ts'
-import type * as server from '../src/features/verify/principal.ts'
+import { SYSTEM } from '../src/core/audit/audit.ts'
+import type * as server from '../src/core/principal.ts'
+import { revokeSigningKey } from '../src/core/signing/signing-keys.ts'
 import { catalogue } from '../src/lib/errors.ts'
 import { call, logIn, newKey, newPerson, type Person } from './support/client.ts'
 import {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import type postgres from 'postgres'
-import { IDENTITY_HEADERS } from '../src/features/forward-auth/identity.ts'
+import { IDENTITY_HEADERS } from '../src/api/forward-auth/identity.ts'
 import { newKey } from './support/client.ts'
 import { addLoggedIn, connectTo } from './support/people.ts'
 import { aliasesOf } from './support/proxy.ts'

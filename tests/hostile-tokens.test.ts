@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
-import { SYSTEM } from '../src/features/audit/service.ts'
-import { revokeSigningKey } from '../src/features/signing/service.ts'
+import { SYSTEM } from '../src/core/audit/audit.ts'
+import { revokeSigningKey } from '../src/core/signing/signing-keys.ts'
 import { type Answer, type Call, call, logIn, newPerson, type Person } from './support/client.ts'
 import {
   assemble,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
-import { sweep } from '../src/features/sweep/service.ts'
+import { sweep } from '../src/core/housekeeping/delete-outdated.ts'
 import { type Call, call, newKey } from './support/client.ts'
 import { type AddedPerson, addLoggedIn, beginSession, connectTo, type Tokens } from './support/people.ts'
 import { expectProblem } from './support/problem.ts'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
-import { nextRefill } from '../src/features/verify/credits.ts'
+import { nextRefill } from '../src/core/verify/credits.ts'
 import { emptyDirectory } from './support/binary.ts'
 import { type Answer, call, newKey } from './support/client.ts'
 import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from './support/people.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { writeUsage } from '../src/features/usage/service.ts'
+import { writeUsage } from '../src/core/usage/usage.ts'
 import { MINUTE_MS } from '../src/lib/time.ts'
 import { type Call, call, logIn, newKey, newPerson, type Person } from './support/client.ts'
 import { partsOf } from './support/forge.ts'

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { decodeProtectedHeader } from 'jose'
-import { rewrapSigningKeys } from '../src/features/signing/service.ts'
+import { rewrapSigningKeys } from '../src/core/signing/signing-keys.ts'
 import { secret } from '../src/lib/secret.ts'
 import { call, newPerson } from './support/client.ts'
 import { expectProblem } from './support/problem.ts'

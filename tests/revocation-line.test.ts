@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type postgres from 'postgres'
-import { recallCredential } from '../src/features/verify/service.ts'
+import { recallCredential } from '../src/core/verify/verify-credential.ts'
 import { secret } from '../src/lib/secret.ts'
 import { call } from './support/client.ts'
 import { type LineProxy, startLineProxy } from './support/line-proxy.ts'

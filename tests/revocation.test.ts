@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
-import { recallCredential } from '../src/features/verify/service.ts'
+import { recallCredential } from '../src/core/verify/verify-credential.ts'
 import { type Answer, call, logIn, newKey, newPerson, type Person } from './support/client.ts'
 import { partsOf } from './support/forge.ts'
 import { expectProblem } from './support/problem.ts'

@@ -6,8 +6,8 @@
 import { Elysia } from 'elysia'
 import { generateKeyPair, SignJWT } from 'jose'
 import postgres from 'postgres'
-import { Tokens } from '../../src/features/auth/model.ts'
-import { RefreshRequest } from '../../src/features/sessions/model.ts'
+import { Tokens } from '../../src/core/login/model.ts'
+import { RefreshRequest } from '../../src/core/sessions/model.ts'
 
 const CONNECTIONS = 10
 const IDLE_MS = 7 * 86_400_000

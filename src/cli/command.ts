@@ -1,6 +1,6 @@
-import type { Config } from '../config.ts'
-import type { Context } from '../context.ts'
-import type { Io } from './io.ts'
+import type { Config } from '../config/load.ts'
+import type { Context } from '../core/context.ts'
+import type { Io } from './terminal.ts'
 
 /** A named option: a flag, or with `takes` one that has a value. */
 export type OptionSpec = {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import type { Config } from '../config.ts'
-import type { Io } from './io.ts'
+import type { Config } from '../config/load.ts'
+import type { Io } from './terminal.ts'
 
 const GENERATED_BYTES = 18
 

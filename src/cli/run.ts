@@ -1,11 +1,11 @@
-import { type Config, loadConfig } from '../config.ts'
+import { type Config, loadConfig } from '../config/load.ts'
 import { createLog } from '../lib/log.ts'
 import { parseArguments } from './arguments.ts'
 import type { Command } from './command.ts'
 import { type Entry, findCommand } from './commands.ts'
 import { describeFailure } from './failure.ts'
 import { helpOf, helpOfGroup, helpOfProgram } from './help.ts'
-import type { Io } from './io.ts'
+import type { Io } from './terminal.ts'
 import { NAME, VERSION } from './version.ts'
 
 const DONE = 0

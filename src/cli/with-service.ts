@@ -1,11 +1,11 @@
-import type { Config } from '../config.ts'
-import type { Context } from '../context.ts'
+import type { Config } from '../config/load.ts'
+import type { Context } from '../core/context.ts'
 import { createLog } from '../lib/log.ts'
+import type { ControlRequest } from '../server/control.ts'
+import { askServer, retryWhileHeld } from '../server/control-client.ts'
+import { openContext } from '../server/open.ts'
 import type { Tell } from './command.ts'
-import type { ControlRequest } from './control.ts'
-import { askServer, retryWhileHeld } from './control-client.ts'
-import type { Io } from './io.ts'
-import { openContext } from './open-context.ts'
+import type { Io } from './terminal.ts'
 
 /** The same piece of work: done by this process, or described for the server that holds the database. */
 export type Work = { here(context: Context, tell: Tell): Promise<unknown>; there: ControlRequest }

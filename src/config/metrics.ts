@@ -1,6 +1,6 @@
 import type { Secret } from '../lib/secret.ts'
 import type { Reader } from './reader.ts'
-import { weaknessOf } from './secret-key.ts'
+import { weaknessOf } from './secrets.ts'
 
 const MIN_BYTES = 16
 /** RFC 6750, section 2.1: what can stand after "Bearer". */

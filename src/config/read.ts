@@ -1,16 +1,16 @@
 import { availableParallelism } from 'node:os'
 import { parseEnv } from 'node:util'
-import type { Config } from '../config.ts'
 import { type Secret, secret } from '../lib/secret.ts'
 import { readAdmin } from './admin.ts'
 import { parseDatabaseUrl } from './database-url.ts'
 import { ALGORITHMS, DEFAULT_RATE_LIMITS } from './defaults.ts'
+import type { Config } from './load.ts'
 import { readMetricsToken } from './metrics.ts'
 import { parseCidrs, parseHost, parseOrigins, parsePublicUrl, parseRedisUrl } from './network.ts'
 import { parseRateLimits } from './rate-limits.ts'
 import { createReader, type Environment, type Reader } from './reader.ts'
 import { checkTogether, warningsOf } from './rules.ts'
-import { MAKE_SECRET_KEY, weaknessOf } from './secret-key.ts'
+import { MAKE_SECRET_KEY, weaknessOf } from './secrets.ts'
 import { parseApiKeyPrefix, parseAudience, parseUserScopes } from './tokens.ts'
 
 /** What the process brings along besides its environment. */

@@ -1,7 +1,7 @@
-import type { Config } from '../config.ts'
+import type { Config } from './load.ts'
 import { isLoopback } from './network.ts'
 import type { Reader } from './reader.ts'
-import { MAKE_SECRET_KEY } from './secret-key.ts'
+import { MAKE_SECRET_KEY } from './secrets.ts'
 
 /** Adds the faults of rules that span settings. */
 export function checkTogether(config: Config, read: Reader): void {

@@ -3,8 +3,8 @@ import { bigint, serial, text } from 'drizzle-orm/pg-core'
 import { errorCode } from './errors.ts'
 import { readMigrations } from './migrations.macro.ts' with { type: 'macro' }
 import type { Database, DatabaseConfig, OpenDatabase } from './open.ts'
-import { createPool } from './pool.ts'
-import { connectDirectly } from './postgres.ts'
+import { createPool } from './postgres/pool.ts'
+import { connectDirectly } from './postgres/postgres.ts'
 import * as schema from './schema.ts'
 
 /**

@@ -1,9 +1,9 @@
 import type { ExtractTablesWithRelations } from 'drizzle-orm'
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/load.ts'
 import type { Log } from '../lib/log.ts'
 import type { PoolLoad } from '../lib/metrics.ts'
-import { openPostgres } from './postgres.ts'
+import { openPostgres } from './postgres/postgres.ts'
 import type * as schema from './schema.ts'
 
 /** One type for both drivers, and for their transactions. */
@@ -59,7 +59,7 @@ export async function openDatabase(
 ): Promise<OpenDatabase> {
   if (config.databaseUrl) return openPostgres(config, config.databaseUrl, log)
   // By import() so that a start with DATABASE_URL does not load an embedded one.
-  const { openEmbedded } = await import('./embedded.ts')
+  const { openEmbedded } = await import('./embedded/embedded.ts')
   return openEmbedded(config, log, parts.snapshot === undefined ? embeddedSnapshot() : parts.snapshot)
 }
 

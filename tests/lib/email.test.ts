@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { normaliseEmail } from '../../src/features/users/email.ts'
+import { normaliseEmail } from '../../src/core/users/email.ts'
 
 describe('one identity behind the ways to type it', () => {
   test.each([

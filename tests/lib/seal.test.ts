@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { seal, unseal } from '../../src/features/signing/seal.ts'
+import { seal, unseal } from '../../src/lib/encrypt.ts'
 
 const key = () => crypto.getRandomValues(new Uint8Array(32))
 const [ours, other] = [key(), key()]

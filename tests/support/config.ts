@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { type Config, readConfig } from '../../src/config.ts'
+import { type Config, readConfig } from '../../src/config/load.ts'
 import { secret } from '../../src/lib/secret.ts'
 
 /** The default settings with a fresh key and no limits per address, and what a test wants otherwise. */

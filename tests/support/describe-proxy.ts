@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import type postgres from 'postgres'
-import { IDENTITY_HEADERS } from '../../src/features/forward-auth/identity.ts'
+import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
 import { AMBIGUOUS, readTolerantly } from './ambiguous-targets.ts'
 import { call, newKey } from './client.ts'
 import { freePort } from './free-port.ts'

@@ -1,7 +1,7 @@
 import { createHmac, createPrivateKey, type KeyObject, sign } from 'node:crypto'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
-import { listSigningKeys } from '../../src/features/signing/queries.ts'
-import { unseal } from '../../src/features/signing/seal.ts'
+import { listSigningKeys } from '../../src/core/signing/queries.ts'
+import { unseal } from '../../src/lib/encrypt.ts'
 import type { TestService } from './service.ts'
 
 /** Anything that JSON can say, also what no library would sign. */

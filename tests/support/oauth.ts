@@ -1,6 +1,6 @@
 import { expect } from 'bun:test'
-import { SYSTEM } from '../../src/features/audit/service.ts'
-import { createAdmin } from '../../src/features/users/service.ts'
+import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { createAdmin } from '../../src/core/users/accounts.ts'
 import { type Answer, call, logIn, newKey } from './client.ts'
 import type { TestService } from './service.ts'
 

@@ -1,6 +1,6 @@
 import postgres from 'postgres'
-import { SYSTEM } from '../../src/features/audit/service.ts'
-import { startSession } from '../../src/features/sessions/service.ts'
+import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { startSession } from '../../src/core/sessions/sessions.ts'
 import { rows } from './rows.ts'
 import type { TestService } from './service.ts'
 

@@ -1,5 +1,5 @@
 import type postgres from 'postgres'
-import { recallCredential } from '../../src/features/verify/service.ts'
+import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { type Answer, type Call, call, newKey } from './client.ts'
 import { type AddedPerson, addPerson, beginSession } from './people.ts'
 import { refresh } from './refresh.ts'

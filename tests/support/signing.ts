@@ -1,5 +1,5 @@
 import { decodeProtectedHeader } from 'jose'
-import { listStoredKeys } from '../../src/features/signing/service.ts'
+import { listStoredKeys } from '../../src/core/signing/signing-keys.ts'
 import { call } from './client.ts'
 import type { TestService } from './service.ts'
 

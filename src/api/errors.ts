@@ -1,0 +1,141 @@
+import { Elysia } from 'elysia'
+import type { RateLimitName } from '../config/load.ts'
+import { recordEvent } from '../core/audit/audit.ts'
+import type { Context } from '../core/context.ts'
+import { isUnavailable, isUnstorableText } from '../db/errors.ts'
+import { catalogue, type ErrorCode, type FieldError, Problem } from '../lib/errors.ts'
+import { type ErrorAnswer, errorAnswer } from './problem.ts'
+import { type Limits, policyOf } from './rate-limit.ts'
+import { pathOf } from './request-path.ts'
+import { originOf, type RequestState, stated } from './request-state.ts'
+import { traceMembers } from './trace.ts'
+
+/**
+ * The one `onError`. A request that failed before a limit counted it is counted here, so that failing is not a way
+ * around the limits.
+ * @param methodsOf the methods that a path takes; none for a path that does not exist
+ */
+export function errors(context: Context, limits: Limits, methodsOf: (path: string) => readonly string[]) {
+  return new Elysia({ name: 'errors' })
+    .use(stated)
+    .onError({ as: 'global' }, async ({ error, request, state, set }) => {
+      const failure = kindOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
+      const counted = await countFailure(limits, failure, request, state)
+      const answer = answerError(context, await auditRefusal(context, counted, state), state)
+      set.status = answer.status
+      Object.assign(set.headers, answer.headers)
+      return answer.body
+    })
+}
+
+function missingRoute(request: Request, methodsOf: (path: string) => readonly string[]): Problem {
+  const methods = methodsOf(pathOf(request))
+  return methods.length === 0
+    ? new Problem('not_found')
+    : new Problem('method_not_allowed', { headers: { Allow: methods.join(', ') } })
+}
+
+/** The error itself, or that of the limit where there have been too many. */
+async function countFailure(
+  limits: Limits,
+  error: unknown,
+  request: Request,
+  state: RequestState,
+): Promise<unknown> {
+  const { problem } = toProblem(error)
+  if (state.counted || catalogue[problem][0] >= 500) return error
+  return limits.consume(LIMIT_OF[problem] ?? policyOf(request) ?? 'other', state).then(
+    () => error,
+    (exceeded: unknown) => exceeded,
+  )
+}
+
+/** A credential that is none, or may not enter, counts by itself, whatever the route's own limit is. */
+const LIMIT_OF: Partial<Record<ErrorCode, RateLimitName>> = {
+  missing_credential: 'unknown_credential',
+  invalid_token: 'unknown_credential',
+  forbidden: 'other',
+  insufficient_scope: 'other',
+  wrong_credential_kind: 'other',
+}
+
+const AUDITED = new Set<ErrorCode>(['forbidden', 'insufficient_scope', 'wrong_credential_kind'])
+
+/** A refusal by kind, role or scope leaves an audit row, whoever refused: the guard, or the service behind it. */
+async function auditRefusal(context: Context, error: unknown, state: RequestState): Promise<unknown> {
+  const { problem, extra } = toProblem(error)
+  if (!AUDITED.has(problem)) return error
+  const details = extra.audit ?? { reason: problem }
+  const event = { action: 'access.denied', outcome: 'refused', details } as const
+  return recordEvent(context.db, context, originOf(state), event).then(
+    () => error,
+    (failure: unknown) => failure,
+  )
+}
+
+/** Where every error turns into an answer: ours, Elysia's, the database's, and whatever nobody expected. */
+export function answerError(context: Context, error: unknown, state: RequestState): ErrorAnswer {
+  const problem = toProblem(error)
+  const { problem: code, extra } = problem
+  const [status] = catalogue[code]
+  if (status >= 500 || extra.cause !== undefined) {
+    const level = status >= 500 ? 'error' : 'debug'
+    const ids = { request_id: state.id, ...traceMembers(state.trace) }
+    context.log[level]({ err: extra.cause ?? error, ...ids, code }, 'A request failed')
+  }
+  return errorAnswer(code, extra, state)
+}
+
+/** Finds the refusal in whatever was thrown; what is none is a 500, or a 503 where the database is out of reach. */
+function toProblem(error: unknown): Problem {
+  for (let e = error; e instanceof Error; e = e.cause) if (e instanceof Problem) return e
+  if (isUnavailable(error)) return new Problem('unavailable', { cause: error })
+  if (isUnstorableText(error))
+    return new Problem('invalid_request', { detail: 'No text may hold the character NUL.', cause: error })
+  const kind = kindOf(error)
+  if (kind === 'NOT_FOUND') return new Problem('not_found')
+  if (kind === 'VALIDATION' && !isOwnFault(error))
+    return new Problem('validation_failed', { errors: fieldErrorsOf(error) })
+  if (kind === 'INVALID_COOKIE_SIGNATURE' || kind === 'INVALID_FILE_TYPE')
+    return new Problem('invalid_request')
+  return new Problem('internal', { cause: error })
+}
+
+function kindOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'code' in error ? error.code : null
+}
+
+/** A response that does not fit its own schema is our mistake, not the caller's. */
+function isOwnFault(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'type' in error && error.type === 'response'
+}
+
+const MAX_FIELD_ERRORS = 20
+
+type ValueFault = {
+  path?: string
+  message?: string
+  schema?: { error?: unknown }
+  errors?: Iterable<ValueFault>[]
+}
+
+/** The members at fault and what is wrong with them; never the submitted values. */
+function fieldErrorsOf(error: unknown): FieldError[] {
+  const all: ValueFault[] =
+    typeof error === 'object' && error !== null && 'all' in error && Array.isArray(error.all) ? error.all : []
+  const fields = new Map<string, FieldError>()
+  for (const { path = '', message = 'Invalid', schema } of all
+    .flatMap(inFirstShape)
+    .slice(0, MAX_FIELD_ERRORS)) {
+    const isUnknown = message === 'Unexpected property'
+    const shown = isUnknown ? 'Unknown member' : (schema?.error ?? message)
+    if (!fields.has(path)) fields.set(path, { path, message: String(shown) })
+  }
+  return [...fields.values()]
+}
+
+/** A body that may be left out is a union with null: what is wrong is that it does not fit the shape before that. */
+function inFirstShape(fault: ValueFault): ValueFault[] {
+  const [first] = fault.path === '' ? (fault.errors ?? []) : []
+  return first ? [...first] : [fault]
+}

@@ -1,0 +1,45 @@
+import type { Principal } from '../../core/principal.ts'
+
+/**
+ * The headers that tell a service behind the proxy who is calling. Every recipe in `deploy/` passes on all of them, and
+ * strips what a client sent under one of these names.
+ */
+export const IDENTITY_HEADERS = [
+  'X-Auth-Type',
+  'X-Auth-Subject',
+  'X-Auth-User-Id',
+  'X-Auth-User-Email',
+  'X-Auth-Role',
+  'X-Auth-Key-Id',
+  'X-Auth-Service-Account-Id',
+  'X-Auth-Scopes',
+] as const
+
+/** A value for each of them, empty where it does not apply: a header that is missing might be taken from the client. */
+export type Identity = Record<(typeof IDENTITY_HEADERS)[number], string>
+
+/** Who somebody is, in headers. A key has no role: its owner's is not handed to whoever holds the key. */
+export function identityOf(principal: Principal): Identity {
+  const person =
+    principal.kind === 'user'
+      ? { id: principal.userId, email: principal.email, emailVerified: principal.emailVerified }
+      : principal.owner.type === 'user'
+        ? principal.owner
+        : null
+  return {
+    'X-Auth-Type': principal.kind,
+    'X-Auth-Subject': principal.kind === 'user' ? principal.userId : principal.owner.id,
+    'X-Auth-User-Id': person?.id ?? '',
+    'X-Auth-User-Email': person?.emailVerified ? encodeText(person.email) : '',
+    'X-Auth-Role': principal.kind === 'user' ? principal.role : '',
+    'X-Auth-Key-Id': principal.kind === 'key' ? principal.keyId : '',
+    'X-Auth-Service-Account-Id':
+      principal.kind === 'key' && principal.owner.type === 'service_account' ? principal.owner.id : '',
+    'X-Auth-Scopes': principal.scopes.join(' '),
+  }
+}
+
+/** Visible ASCII as it is, the rest (and `%` itself) as UTF-8 in percent-encoding: `decodeURIComponent` gives the text back. */
+function encodeText(text: string): string {
+  return text.replace(/[^!-$&-~]+/g, (part) => encodeURIComponent(part.toWellFormed()))
+}

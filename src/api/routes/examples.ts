@@ -1,0 +1,81 @@
+import { Type } from '@sinclair/typebox'
+import { Elysia } from 'elysia'
+import type { KeyPrincipal, Principal, UserPrincipal } from '../../core/principal.ts'
+import { Id, ScopeList } from '../../lib/model.ts'
+import type { Guard } from '../auth.ts'
+
+const ForUser = Type.Object(
+  {
+    message: Type.String(),
+    user_email: Type.String(),
+    auth_type: Type.Literal('jwt'),
+    scopes: ScopeList,
+    role: Type.Union([Type.Literal('admin'), Type.Literal('user')]),
+    access_level: Type.Union([Type.Literal('user'), Type.Literal('admin')]),
+  },
+  { $id: 'UserAccess' },
+)
+
+const ForService = Type.Object(
+  {
+    message: Type.String(),
+    auth_type: Type.Literal('api_key'),
+    scopes: ScopeList,
+    access_level: Type.Literal('service'),
+    key_id: Id,
+    owner_id: Id,
+  },
+  { $id: 'ServiceAccess' },
+)
+
+/**
+ * Handlers by themselves, not arrows that call one: Elysia takes what calls another function for one that may have to be
+ * waited for.
+ */
+const describeUser =
+  (accessLevel: 'user' | 'admin') =>
+  ({ auth: user }: { auth: UserPrincipal }) => ({
+    message: `Hello ${user.email}`,
+    user_email: user.email,
+    auth_type: 'jwt' as const,
+    scopes: [...user.scopes],
+    role: user.role,
+    access_level: accessLevel,
+  })
+
+const describeService = ({ auth: key }: { auth: KeyPrincipal }) => ({
+  message: `Hello ${key.name ?? 'service'}`,
+  auth_type: 'api_key' as const,
+  scopes: [...key.scopes],
+  access_level: 'service' as const,
+  key_id: key.keyId,
+  owner_id: key.owner.id,
+})
+
+const describeAnyone = ({ auth }: { auth: Principal }) =>
+  auth.kind === 'user' ? describeUser('user')({ auth }) : describeService({ auth })
+
+/** Examples of protected routes: what to copy, and what the documentation's first steps reach. */
+export const protectedRoutes = (guard: Guard) =>
+  new Elysia({ prefix: '/protected', tags: ['Examples'] })
+    .use(guard)
+    .get('/user-only', describeUser('user'), {
+      user: true,
+      response: { 200: ForUser },
+      detail: { operationId: 'userOnly', summary: "Takes a user's access token" },
+    })
+    .get('/service-only', describeService, {
+      key: { scopes: ['read'] },
+      response: { 200: ForService },
+      detail: { operationId: 'serviceOnly', summary: 'Takes an API key with the scope "read"' },
+    })
+    .get('/any', describeAnyone, {
+      anyone: true,
+      response: { 200: Type.Union([ForUser, ForService]) },
+      detail: { operationId: 'anyCredential', summary: 'Takes either' },
+    })
+    .get('/admin', describeUser('admin'), {
+      admin: true,
+      response: { 200: ForUser },
+      detail: { operationId: 'adminOnly', summary: "Takes an admin's access token" },
+    })

@@ -1,0 +1,58 @@
+import { Type } from '@sinclair/typebox'
+import { sql } from 'drizzle-orm'
+import { Elysia } from 'elysia'
+import type { Context } from '../../core/context.ts'
+import { fail } from '../../lib/errors.ts'
+
+const Status = Type.Object({ status: Type.String() }, { $id: 'Status' })
+
+/** Whether the process is on its way out: `/readyz` says so, and the balancer sends nobody new. */
+export type IsDraining = () => boolean
+
+/** What a balancer and an orchestrator ask. Not limited, and open to anyone. */
+export const opsRoutes = (context: Context, isDraining: IsDraining) =>
+  new Elysia({ tags: ['Service'] })
+    .get('/health', () => ({ status: 'healthy' }), {
+      response: { 200: Status },
+      detail: { operationId: 'getHealth', summary: 'Static: the process answers' },
+    })
+    .get('/livez', () => ({ status: 'alive' }), {
+      response: { 200: Status },
+      detail: { operationId: 'getLivez', summary: 'The process works' },
+    })
+    .get(
+      '/readyz',
+      async () => {
+        if (isDraining()) fail('unavailable', { detail: 'This instance is shutting down.' })
+        await context.db.execute(sql`SELECT 1`)
+        return { status: 'ready' }
+      },
+      {
+        response: { 200: Status },
+        detail: {
+          operationId: 'getReadyz',
+          summary: 'It can serve: the database answers, and it is not shutting down',
+        },
+      },
+    )
+
+const Root = Type.Object(
+  { name: Type.String(), description: Type.String(), docs: Type.String(), openapi: Type.String() },
+  { $id: 'Root' },
+)
+
+/** What this is and where things are; no version, which would help only those who look for old ones. */
+export const rootRoute = () =>
+  new Elysia({ tags: ['Service'] }).get(
+    '/',
+    () => ({
+      name: 'Latchkey',
+      description: 'Users, service accounts and API keys for your API',
+      docs: '/docs',
+      openapi: '/openapi.json',
+    }),
+    {
+      response: { 200: Root },
+      detail: { operationId: 'getRoot', summary: 'What this is and where things are' },
+    },
+  )

@@ -1,0 +1,29 @@
+import { Type } from '@sinclair/typebox'
+import { Elysia } from 'elysia'
+import type { Context } from '../../core/context.ts'
+
+const Jwks = Type.Object(
+  {
+    keys: Type.Array(
+      Type.Object(
+        { kty: Type.String(), kid: Type.String(), alg: Type.String(), use: Type.String() },
+        { additionalProperties: true },
+      ),
+    ),
+  },
+  { $id: 'Jwks' },
+)
+
+/** RFC 7517: what services need to verify access tokens by themselves. */
+export const signingRoutes = (context: Context) =>
+  new Elysia({ tags: ['OAuth'] }).get(
+    '/.well-known/jwks.json',
+    ({ set }) => {
+      set.headers['cache-control'] = 'public, max-age=300'
+      return { keys: context.signing.publicKeys() }
+    },
+    {
+      response: { 200: Jwks },
+      detail: { operationId: 'getJwks', summary: 'The public keys that access tokens are verified with' },
+    },
+  )

@@ -1,0 +1,244 @@
+import { Type } from '@sinclair/typebox'
+import { Elysia } from 'elysia'
+import type { Context } from '../../core/context.ts'
+import {
+  changeKey,
+  createKey,
+  endSecret,
+  endShownSecret,
+  type KeyQuery as KeyQueryInput,
+  listVisibleKeys,
+  type NewKey as NewKeyInput,
+  presentKey,
+  removeKey,
+  requireKey,
+  revokeKey,
+  rotateKey,
+  type WholeKey,
+} from '../../core/keys/list.ts'
+import {
+  CreatedKey,
+  Key,
+  KeyEnded,
+  KeyList,
+  KeyPatch,
+  KeyQuery,
+  NewKey,
+  RevokeQuery,
+  Rotation,
+  Usage,
+  UsageQuery,
+} from '../../core/keys/model.ts'
+import type { Principal } from '../../core/principal.ts'
+import { describeUsage } from '../../core/usage/usage.ts'
+import { failField } from '../../lib/errors.ts'
+import { KEYS_READ, KEYS_WRITE } from '../../lib/scopes.ts'
+import type { Guard } from '../auth.ts'
+import { originOf, type RequestState } from '../request-state.ts'
+
+const DEFAULT_OVERLAP_SECONDS = 86_400
+const MAX_IDEMPOTENCY_KEY_LENGTH = 255
+
+const reads = { anyone: { scopes: [KEYS_READ] } }
+const writes = { anyone: { scopes: [KEYS_WRITE] } }
+const takes = { anyone: { scopes: [KEYS_WRITE], json: true } } as const
+const nothing = { 204: Type.Undefined({ description: 'Done' }) }
+const creates = { ...takes, body: NewKey, response: { 201: CreatedKey } }
+const lists = { ...reads, query: KeyQuery, response: { 200: KeyList } }
+const revokes = { ...writes, query: RevokeQuery, response: { 200: KeyEnded } }
+const createErrors = ['insufficient_scope', 'quota_exceeded', 'already_created', 'not_found'] as const
+const manageErrors = ['not_found', 'forbidden'] as const
+
+/** The seed's paths, and beside them those that a newcomer would guess; both answer alike. */
+export const keyRoutes = (context: Context, guard: Guard) => {
+  const shown = (key: WholeKey) => presentKey(key, context.clock())
+  const create = async (caller: Principal, state: RequestState, input: NewKeyInput) => {
+    const { row, key } = await createKey(context, originOf(state), caller, input, idempotencyKeyOf(state))
+    return { ...shown(row), key }
+  }
+  const list = async (
+    caller: Principal,
+    query: KeyQueryInput,
+    set: { headers: Record<string, unknown> },
+    path: string,
+  ) => {
+    const { keys, nextCursor } = await listVisibleKeys(context, caller, query)
+    if (nextCursor !== null) set.headers.link = nextLink(path, query, nextCursor)
+    return keys.map(shown)
+  }
+  const revoke = async (
+    caller: Principal,
+    state: RequestState,
+    id: string,
+    query: { reason?: string; created?: string },
+  ) => {
+    const options = { reason: query.reason ?? null, created: query.created === 'true' }
+    await revokeKey(context, originOf(state), caller, id, options)
+    return { message: 'API key revoked successfully', key_id: id }
+  }
+
+  return new Elysia({ prefix: '/keys', tags: ['API keys'] })
+    .use(guard)
+    .post('/create', async ({ auth, body, state, status }) => status(201, await create(auth, state, body)), {
+      ...creates,
+      detail: { operationId: 'createKey', summary: 'Make an API key', 'x-errors': createErrors },
+    })
+    .post('/', async ({ auth, body, state, status }) => status(201, await create(auth, state, body)), {
+      ...creates,
+      detail: {
+        operationId: 'postKey',
+        summary: 'Make an API key (same as /keys/create)',
+        'x-errors': createErrors,
+      },
+    })
+    .get('/list', ({ auth, query, set }) => list(auth, query, set, '/keys/list'), {
+      ...lists,
+      detail: {
+        operationId: 'listKeys',
+        summary: "The caller's API keys, newest first",
+        'x-errors': ['not_found'],
+      },
+    })
+    .get('/', ({ auth, query, set }) => list(auth, query, set, '/keys'), {
+      ...lists,
+      detail: {
+        operationId: 'getKeys',
+        summary: "The caller's API keys (same as /keys/list)",
+        'x-errors': ['not_found'],
+      },
+    })
+    .delete(
+      '/self',
+      async ({ auth, state, status }) => {
+        await endShownSecret(context, originOf(state), auth)
+        return status(204, undefined)
+      },
+      {
+        anyKey: true,
+        response: nothing,
+        detail: {
+          operationId: 'endOwnKey',
+          summary: 'End the key that is shown',
+          description: 'Asks for no scope, address, limit or credit: whoever found a leaked key may end it.',
+        },
+      },
+    )
+    .get('/:id', async ({ auth, params }) => shown(await requireKey(context, auth, params.id)), {
+      ...reads,
+      response: { 200: Key },
+      detail: { operationId: 'getKey', summary: 'One API key', 'x-errors': ['not_found'] },
+    })
+    .patch(
+      '/:id',
+      async ({ auth, body, params, state }) =>
+        shown(await changeKey(context, originOf(state), auth, params.id, body)),
+      {
+        ...takes,
+        body: KeyPatch,
+        response: { 200: Key },
+        detail: {
+          operationId: 'changeKey',
+          summary: 'Change an API key; null clears',
+          'x-errors': [...manageErrors, 'conflict', 'quota_exceeded'],
+        },
+      },
+    )
+    .post(
+      '/:id/rotate',
+      async ({ auth, body, params, state, status }) => {
+        const overlap = body?.overlap_seconds ?? DEFAULT_OVERLAP_SECONDS
+        const { row, key } = await rotateKey(context, originOf(state), auth, params.id, overlap)
+        return status(201, { ...shown(row), key })
+      },
+      {
+        ...takes,
+        body: Rotation,
+        response: { 201: CreatedKey },
+        detail: {
+          operationId: 'rotateKey',
+          summary: 'Give a key a new secret; the old one works until the overlap ends',
+          'x-errors': [...manageErrors, 'conflict'],
+        },
+      },
+    )
+    .delete(
+      '/:id/secrets/:start',
+      async ({ auth, params, state, status }) => {
+        await endSecret(context, originOf(state), auth, params.id, params.start)
+        return status(204, undefined)
+      },
+      {
+        ...writes,
+        response: nothing,
+        detail: {
+          operationId: 'endSecret',
+          summary: 'End one of two live secrets early; ending the new one cancels the rotation',
+          'x-errors': [...manageErrors, 'conflict'],
+        },
+      },
+    )
+    .get(
+      '/:id/usage',
+      async ({ auth, params, query }) => {
+        const key = await requireKey(context, auth, params.id)
+        return { items: await describeUsage(context, key.id, query) }
+      },
+      {
+        ...reads,
+        query: UsageQuery,
+        response: { 200: Usage },
+        detail: {
+          operationId: 'getKeyUsage',
+          summary: 'How often a key was used, by time and outcome',
+          'x-errors': ['not_found'],
+        },
+      },
+    )
+    .delete('/revoke/:id', ({ auth, params, query, state }) => revoke(auth, state, params.id, query), {
+      ...revokes,
+      detail: {
+        operationId: 'revokeKey',
+        summary: 'End an API key for good',
+        'x-errors': manageErrors,
+      },
+    })
+    .delete('/:id', ({ auth, params, query, state }) => revoke(auth, state, params.id, query), {
+      ...revokes,
+      detail: {
+        operationId: 'deleteKeyById',
+        summary: 'End an API key for good (same as /keys/revoke/{id})',
+        'x-errors': manageErrors,
+      },
+    })
+    .delete(
+      '/delete/:id',
+      async ({ auth, params, state }) => {
+        await removeKey(context, originOf(state), auth, params.id)
+        return { message: 'API key deleted successfully', key_id: params.id }
+      },
+      {
+        user: true,
+        response: { 200: KeyEnded },
+        detail: {
+          operationId: 'removeKey',
+          summary: 'Remove an API key; the audit trail stays',
+          'x-errors': manageErrors,
+        },
+      },
+    )
+}
+
+/** @throws Problem validation_failed */
+function idempotencyKeyOf({ request }: RequestState): string | null {
+  const value = request.headers.get('idempotency-key')
+  if (value === null || (value.length > 0 && value.length <= MAX_IDEMPOTENCY_KEY_LENGTH)) return value
+  return failField('Idempotency-Key', `Must have 1 to ${MAX_IDEMPOTENCY_KEY_LENGTH} characters`)
+}
+
+/** RFC 8288: the page after this one. */
+function nextLink(path: string, query: KeyQueryInput, cursor: string): string {
+  const next = new URLSearchParams()
+  for (const [name, value] of Object.entries({ ...query, cursor }))
+    if (value !== undefined) next.set(name, String(value))
+  return `<${path}?${next}>; rel="next"`
+}

@@ -1,0 +1,28 @@
+import { Elysia } from 'elysia'
+import type { Context } from '../../core/context.ts'
+import {
+  VerifyBatchRequest,
+  VerifyBatchResult,
+  VerifyRequest,
+  VerifyResult,
+} from '../../core/verify/model.ts'
+import { verifyKey, verifyKeys } from '../../core/verify/verify-key.ts'
+import { VERIFY } from '../../lib/scopes.ts'
+import type { Guard } from '../auth.ts'
+
+/** For other services to ask about keys. Not an oracle: an unknown key tells nothing, and asking needs a scope. */
+export const verifyRoutes = (context: Context, guard: Guard) =>
+  new Elysia({ prefix: '/keys', tags: ['API keys'] })
+    .use(guard)
+    .post('/verify', ({ body }) => verifyKey(context, body), {
+      anyone: { scopes: [VERIFY], json: true },
+      body: VerifyRequest,
+      response: { 200: VerifyResult },
+      detail: { operationId: 'verifyKey', summary: 'Whether a key is good for what it was shown for' },
+    })
+    .post('/verify-batch', async ({ body }) => ({ results: await verifyKeys(context, body.keys) }), {
+      anyone: { scopes: [VERIFY], json: true },
+      body: VerifyBatchRequest,
+      response: { 200: VerifyBatchResult },
+      detail: { operationId: 'verifyKeys', summary: 'The same for up to a hundred keys, answered in order' },
+    })

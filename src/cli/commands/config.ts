@@ -1,0 +1,17 @@
+import { showConfig } from '../../config/load.ts'
+import { defineCommand } from '../command.ts'
+
+/** `latchkey config` */
+export const command = defineCommand({
+  kind: 'local',
+  details:
+    'Secrets are hidden: of DATABASE_URL its password, of a key everything. An unset one shows as empty.',
+  run: async ({ config, warnings, io }) => {
+    for (const warning of warnings) io.err(`warning: ${warning}\n`)
+    return showConfig(config)
+  },
+  show: (settings) =>
+    Object.entries(settings)
+      .map(([name, value]) => `${name}=${value ?? ''}`)
+      .join('\n'),
+})

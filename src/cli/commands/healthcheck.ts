@@ -1,0 +1,41 @@
+import { request } from 'node:http'
+import { describeAddress } from '../../server/address.ts'
+import { defineCommand } from '../command.ts'
+
+const TIMEOUT_MS = 2_000
+
+/** `latchkey healthcheck` */
+export const command = defineCommand({
+  kind: 'local',
+  details: 'Asks /livez at HOST and PORT, for two seconds at most. Exit code 0: it works, 1: it does not.',
+  async run({ config }) {
+    const url = `${describeAddress(reachable(config.host), config.port)}/livez`
+    const status = await get(url)
+    if (status !== 200) throw new Error(`${url}: status ${status}`)
+    return { status: 'alive', url }
+  },
+  show: ({ url }) => `${url}: alive`,
+})
+
+/** Where every address is listened on, this machine's own reaches it. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  return host === '::' ? '::1' : host
+}
+
+/** By node:http, since fetch would go through HTTP_PROXY, to this machine too. */
+function get(url: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error) => {
+      const reason =
+        error.name === 'AbortError' || error.name === 'TimeoutError' ? 'no answer in 2 s' : 'no connection'
+      reject(new Error(`${url}: ${reason}`, { cause: error }))
+    }
+    request(url, { signal: AbortSignal.timeout(TIMEOUT_MS), agent: false }, (answer) => {
+      answer.resume()
+      resolve(answer.statusCode)
+    })
+      .on('error', fail)
+      .end()
+  })
+}

@@ -1,0 +1,66 @@
+import { Value } from '@sinclair/typebox/value'
+import type { NewKey } from '../../core/keys/list.ts'
+import { NewKey as NewKeySchema } from '../../core/keys/model.ts'
+import { failField } from '../../lib/errors.ts'
+
+/** The options of a new key's settings, as they stand on the command line. */
+export const settingsOptions = {
+  name: { takes: 'TEXT', summary: 'What it is called' },
+  description: { takes: 'TEXT', summary: 'What it is for' },
+  scopes: { takes: 'LIST', summary: 'What it may do, such as read,write; nothing unless given' },
+  'expires-in-days': { takes: 'N', range: [1, 36_500], summary: 'Ends after so many days' },
+  'expires-at': { takes: 'TIME', summary: 'Ends then, such as 2030-12-31T23:59:59Z' },
+  'external-id': { takes: 'TEXT', summary: 'Your own name for whom it belongs to' },
+  metadata: { takes: 'JSON', summary: 'A JSON object that goes along with it' },
+  'rate-limit': { takes: 'N/SECONDS', summary: 'At most N uses in each window, such as 100/60' },
+  credits: { takes: 'N', range: [0, 999_999_999], summary: 'So many uses at verify, then no more' },
+  refill: { takes: 'N/INTERVAL', summary: 'Fills the credits up to N, daily or monthly, such as 1000/daily' },
+  'allowed-ips': { takes: 'LIST', summary: 'Addresses and CIDRs that it may be used from' },
+} as const
+
+type SettingsArgs = { [K in keyof typeof settingsOptions]: string | undefined }
+
+/**
+ * What a new key is given, read from the options as a request's body would be.
+ * @throws Problem validation_failed
+ */
+export function readNewKey(args: SettingsArgs, serviceAccountId: string | undefined): NewKey {
+  const given = {
+    name: args.name,
+    description: args.description,
+    scopes: args.scopes,
+    expires_in_days: args['expires-in-days'] === undefined ? undefined : Number(args['expires-in-days']),
+    expires_at: args['expires-at'],
+    external_id: args['external-id'],
+    metadata: args.metadata === undefined ? undefined : readJson(args.metadata),
+    rate_limit: args['rate-limit'] === undefined ? undefined : readRate(args['rate-limit']),
+    credits: readCredits(args.credits, args.refill),
+    allowed_ips: args['allowed-ips']?.split(/[\s,]+/).filter((network) => network !== ''),
+    service_account_id: serviceAccountId,
+  }
+  const input: unknown = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+  const wrong = Value.Errors(NewKeySchema, input).First()
+  if (wrong) failField(wrong.path.replaceAll('_', '-'), `Is not accepted: ${wrong.message}`)
+  return input as NewKey
+}
+
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return failField('metadata', 'Must be JSON')
+  }
+}
+
+function readRate(text: string) {
+  const [, limit, seconds] =
+    /^(\d{1,10})\/(\d{1,7})$/.exec(text) ?? failField('rate-limit', 'Must look like 100/60')
+  return { limit: Number(limit), window_seconds: Number(seconds) }
+}
+
+function readCredits(remaining: string | undefined, refill: string | undefined) {
+  if (refill === undefined) return remaining === undefined ? undefined : { remaining: Number(remaining) }
+  const [, amount, interval] =
+    /^(\d{1,13})\/(daily|monthly)$/.exec(refill) ?? failField('refill', 'Must look like 1000/daily')
+  return { remaining: Number(remaining ?? amount), refill: { amount: Number(amount), interval } }
+}

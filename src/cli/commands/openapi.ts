@@ -1,0 +1,39 @@
+import { drizzle } from 'drizzle-orm/postgres-js'
+import { createApp } from '../../api/app.ts'
+import type { Config } from '../../config/load.ts'
+import type { OpenDatabase } from '../../db/open.ts'
+import * as schema from '../../db/schema.ts'
+import { silentLog } from '../../lib/log.ts'
+import { secret } from '../../lib/secret.ts'
+import { assembleContext } from '../../server/assemble-context.ts'
+import { defineCommand } from '../command.ts'
+
+/** `latchkey openapi` */
+export const command = defineCommand({
+  kind: 'local',
+  details: 'Always JSON, the same as at /openapi.json. Needs no database.',
+  examples: ['openapi > openapi.json'],
+  async run({ config }): Promise<unknown> {
+    const { context } = await assembleContext(describable(config), NO_DATABASE, silentLog, { caching: false })
+    const answer = await createApp(context).handle(new Request('http://localhost/openapi.json'))
+    if (!answer.ok) throw new Error(`the document could not be made (status ${answer.status})`)
+    return answer.json()
+  },
+  show: (document) => JSON.stringify(document, null, 2),
+})
+
+/** The same routes without what would have to be read from a database: signing keys are made of the secret. */
+function describable(config: Config): Config {
+  return { ...config, algorithm: 'HS256', secretKey: secret('nothing is signed'), rateLimits: null }
+}
+
+const refuse = () => Promise.reject(new Error('there is no database here'))
+
+const NO_DATABASE: OpenDatabase = {
+  kind: 'embedded',
+  db: drizzle.mock({ schema }),
+  load: () => ({ size: 0, inUse: 0, waiting: 0, timedOut: 0, turnedAway: 0 }),
+  listen: refuse,
+  notify: refuse,
+  close: async () => {},
+}

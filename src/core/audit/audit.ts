@@ -1,0 +1,164 @@
+import type { Database, Transaction } from '../../db/open.ts'
+import { pageOf, readCursor } from '../../lib/cursor.ts'
+import { failField } from '../../lib/errors.ts'
+import { isId, newId } from '../../lib/ids.ts'
+import { parseInstant } from '../../lib/time.ts'
+import type { Context } from '../context.ts'
+import type { Principal } from '../principal.ts'
+import type { EvictionKind } from '../verify/cache.ts'
+import { findEventsOf, insertAuditEvents, listAuditEvents } from './queries.ts'
+
+/** Who does something, and over which request. */
+export type Origin = {
+  actor: { type: 'user' | 'key' | 'service_account' | 'anonymous' | 'system'; id: string | null }
+  ip: string | null
+  requestId: string | null
+  userAgent: string | null
+}
+
+/** The service itself, or a person at its command line. */
+export const SYSTEM: Origin = {
+  actor: { type: 'system', id: null },
+  ip: null,
+  requestId: null,
+  userAgent: null,
+}
+
+/** The same request, once it is known whose it is. */
+export function onBehalfOf(origin: Origin, userId: string): Origin {
+  return { ...origin, actor: { type: 'user', id: userId } }
+}
+
+/** The actor that a principal is. */
+export function actorOf(principal: Principal): Origin['actor'] {
+  return principal.kind === 'user'
+    ? { type: 'user', id: principal.userId }
+    : { type: 'key', id: principal.keyId }
+}
+
+export type AuditAction =
+  | `user.${'signup' | 'created' | 'login' | 'login_failed' | 'locked' | 'deleted'}`
+  | `user.${'password_changed' | 'reset_issued' | 'password_reset'}`
+  | `user.${'role_changed' | 'scopes_changed' | 'email_verified' | 'disabled' | 'enabled'}`
+  | `session.${'ended' | 'reused'}`
+  | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported'}`
+  | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted'}`
+  | `signing_key.${'created' | 'rotated' | 'revoked'}`
+  | 'access.denied'
+
+export type AuditEvent = {
+  action: AuditAction
+  outcome?: 'success' | 'refused'
+  target?: { type: EvictionKind; id: string }
+  /** What changed, before and after; never a secret. */
+  details?: Record<string, unknown>
+}
+
+type AuditContext = Pick<Context, 'clock'>
+
+/** Writes one audit row, in the transaction of the change that it tells of. */
+export function recordEvent(
+  db: Database | Transaction,
+  context: AuditContext,
+  origin: Origin,
+  event: AuditEvent,
+): Promise<void> {
+  return recordEvents(db, context, origin, [event])
+}
+
+/** Writes audit rows at once, at least one, in the transaction of the changes that they tell of. */
+export async function recordEvents(
+  db: Database | Transaction,
+  context: AuditContext,
+  origin: Origin,
+  events: readonly AuditEvent[],
+): Promise<void> {
+  const rows = events.map((event) => ({
+    id: newId(),
+    at: new Date(context.clock()),
+    action: event.action,
+    outcome: event.outcome ?? ('success' as const),
+    actorType: origin.actor.type,
+    actorId: origin.actor.id,
+    targetType: event.target?.type ?? null,
+    targetId: event.target?.id ?? null,
+    ip: origin.ip,
+    requestId: origin.requestId,
+    details: event.details ?? {},
+  }))
+  await insertAuditEvents(db, rows)
+}
+
+/** Tells of a change within its transaction; what it names as a target is evicted after COMMIT. */
+export type RecordEvent = (event: AuditEvent, by?: Origin) => Promise<void>
+
+/**
+ * A security change: the work and its audit rows in one transaction, then this instance's cache forgets what the rows
+ * name, before the caller can answer. The other instances hear it from the database.
+ */
+export async function recordChange<R>(
+  context: Pick<Context, 'db' | 'clock' | 'cache'>,
+  origin: Origin,
+  work: (tx: Transaction, record: RecordEvent) => Promise<R>,
+): Promise<R> {
+  const touched: NonNullable<AuditEvent['target']>[] = []
+  try {
+    return await context.db.transaction((tx) =>
+      work(tx, async (event, by = origin) => {
+        await recordEvent(tx, context, by, event)
+        if (event.target) touched.push(event.target)
+      }),
+    )
+  } finally {
+    // Also after an error: a COMMIT whose answer was lost may have held.
+    for (const target of touched) context.cache.evict(target.type, target.id)
+  }
+}
+
+/**
+ * What the trail tells of some things, each as `action target`. It forgets after AUDIT_RETENTION_DAYS.
+ * @example (await wereRecorded(db, ['key.deleted'], ids)).has(`key.deleted ${id}`)
+ */
+export async function wereRecorded(
+  db: Database,
+  actions: readonly AuditAction[],
+  targets: readonly string[],
+): Promise<Set<string>> {
+  const events = await findEventsOf(db, actions, targets)
+  return new Set(events.map(({ action, target }) => `${action} ${target}`))
+}
+
+export type AuditQuery = {
+  actor?: string
+  target?: string
+  action?: string
+  from?: string
+  to?: string
+  limit: number
+  cursor?: string
+}
+
+/**
+ * A page of the audit trail, newest first.
+ * @throws Problem validation_failed for a forged cursor, an actor that is no id, or a time that is none
+ */
+export async function listEvents(context: Context, query: AuditQuery) {
+  const { actor, target, action, from, to, limit, cursor } = query
+  if (actor !== undefined && !isId(actor)) failField('?actor', 'Must be an id')
+  const list = `audit ${JSON.stringify([actor, target, action, from, to])}`
+  const after = cursor === undefined ? null : readCursor(context.keys.cursor, list, cursor)
+  const filter = {
+    actor: actor ?? null,
+    target: target ?? null,
+    action: action ?? null,
+    from: readInstant('?from', from),
+    to: readInstant('?to', to),
+  }
+  const rows = await listAuditEvents(context.db, filter, { limit: limit + 1, after })
+  return pageOf(context.keys.cursor, list, rows, limit)
+}
+
+function readInstant(path: string, text: string | undefined): Date | null {
+  if (text === undefined) return null
+  return parseInstant(text) ?? failField(path, 'Must be a time in RFC 3339, up to the year 9999')
+}

@@ -1,0 +1,115 @@
+import type { Origin } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { createAddressBook } from './address-book.ts'
+import { importKeyItems } from './keys.ts'
+import { chunksOf, type Outcome, placeReadable, refused } from './outcome.ts'
+import { placeUsers } from './place-users.ts'
+import { count, newReport, type Report, type Tell } from './report.ts'
+import { newTrial, type Trial } from './seen.ts'
+import { readUserItem } from './user-item.ts'
+
+/** What every import from a command line is told. */
+export type ImportOptions = {
+  /** A dry run: the same report, and nothing is written. */
+  isTrial: boolean
+  tell: Tell
+}
+
+/**
+ * Imports the keys of a file's text, each whole or not at all.
+ * @throws Error with one sentence where the text is no list; then nothing is imported
+ */
+export function importKeyFile(
+  context: Context,
+  origin: Origin,
+  text: string,
+  options: ImportOptions,
+): Promise<Report> {
+  return importEach('keys', text, options, (items, trial) =>
+    importKeyItems(context, origin, null, items, trial),
+  )
+}
+
+/**
+ * Imports the users of a file's text, each whole or not at all. Of addresses that differ only in case the first one is
+ * imported, and the others are reported.
+ * @throws Error with one sentence where the text is no list; then nothing is imported
+ */
+export function importUserFile(
+  context: Context,
+  origin: Origin,
+  text: string,
+  options: ImportOptions,
+): Promise<Report> {
+  const addresses = createAddressBook()
+  return importEach('users', text, options, (items, trial) => {
+    const read = items.map((item) => {
+      const user = readUserItem(context, item)
+      return 'fault' in user ? user : addresses.enter(user, emailOf(item) ?? user.email)
+    })
+    return placeReadable(read, (users) => placeUsers(context, origin, users, trial))
+  })
+}
+
+async function importEach(
+  kind: keyof Report,
+  text: string,
+  { isTrial, tell }: ImportOptions,
+  place: (items: readonly unknown[], trial: Trial | null) => Promise<Outcome[]>,
+): Promise<Report> {
+  const report = newReport()
+  const items = readItems(text)
+  const trial = newTrial(isTrial, tell)
+  let at = 0
+  for (const chunk of chunksOf(items)) {
+    const outcomes = await place(chunk, trial)
+    for (const [index, outcome] of outcomes.entries()) {
+      at += 1
+      // Not everything has an id in a file; its place tells it from the others.
+      const placed = outcome.status === 'refused' ? refused(`item ${at}: ${outcome.reason}`) : outcome
+      const item = chunk[index]
+      count(report, kind, placed, { id: idOf(item), email: emailOf(item) }, tell)
+    }
+  }
+  return report
+}
+
+/** A JSON array, or an object a line. */
+function readItems(text: string): unknown[] {
+  const start = text.trimStart()
+  if (start === '') throw new Error('the file is empty: it must be a JSON array, or a JSON object a line')
+  if (start.startsWith('[')) {
+    const items = parse(text)
+    if (Array.isArray(items)) return items
+    throw new Error('the file is not valid JSON')
+  }
+  return text.split('\n').flatMap((line, at) => {
+    if (line.trim() === '') return []
+    const item = parse(line)
+    if (item === undefined) throw new Error(`line ${at + 1} of the file is not valid JSON`)
+    return [item]
+  })
+}
+
+/** undefined where it is none: the parser's own message quotes the text. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function member(item: unknown, name: string): unknown {
+  return typeof item === 'object' && item !== null ? (item as Record<string, unknown>)[name] : undefined
+}
+
+function idOf(item: unknown): string | number | null {
+  const id = member(item, 'id')
+  return typeof id === 'number' || (typeof id === 'string' && id.length <= 64) ? id : null
+}
+
+function emailOf(item: unknown): string | null {
+  const email = member(item, 'email') ?? member(member(item, 'owner'), 'email')
+  return typeof email === 'string' ? email : null
+}

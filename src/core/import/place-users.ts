@@ -1,0 +1,65 @@
+import { type Origin, recordChange, recordEvents, wereRecorded } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { type Outcome, placeTogether, refused } from './outcome.ts'
+import { findUsersLike, type ImportedUserRow, insertImportedUsers, type KnownUser } from './queries.ts'
+import { nothingSeen, type Seen, type Trial } from './seen.ts'
+
+/**
+ * Takes over users, each whole or not at all. Who is here already stays as they are.
+ * @param users with the addresses in their normal form
+ * @param trial in a dry run: nothing is written
+ */
+export function placeUsers(
+  context: Context,
+  origin: Origin,
+  users: readonly ImportedUserRow[],
+  trial: Trial | null,
+): Promise<Outcome[]> {
+  return placeTogether(users, async (items) => {
+    const outcomes = await decide(context, items, trial ?? nothingSeen())
+    const accepted = items.filter((_, at) => outcomes[at]?.status === 'imported')
+    if (trial === null && accepted.length > 0) await write(context, origin, accepted)
+    return outcomes
+  })
+}
+
+async function decide(context: Context, users: readonly ImportedUserRow[], seen: Seen): Promise<Outcome[]> {
+  const ids = users.map(({ id }) => id)
+  const here = await findUsersLike(
+    context.db,
+    ids,
+    users.map(({ email }) => email),
+  )
+  const deleted = await wereRecorded(context.db, ['user.deleted'], ids)
+  const byEmail = new Map(here.map((user) => [user.email, user]))
+  const byId = new Map(here.map((user) => [user.id, user]))
+  return users.map((user) => {
+    const { id, email } = user
+    const holder = seen.usersByEmail.get(email) ?? byEmail.get(email)
+    if (holder?.id === id) return { status: 'already_imported', id }
+    if (holder) return refused('Another user has this address here already')
+    if (seen.usersById.has(id) || byId.has(id))
+      return refused('A user of this id is here already, with another address')
+    if (deleted.has(`user.deleted ${id}`))
+      return refused('This user was imported before and has been deleted here since')
+    remember(seen, user)
+    return { status: 'imported', id }
+  })
+}
+
+function remember(seen: Seen, user: KnownUser): void {
+  seen.usersByEmail.set(user.email, user)
+  seen.usersById.set(user.id, user)
+}
+
+async function write(context: Context, origin: Origin, users: readonly ImportedUserRow[]): Promise<void> {
+  await recordChange(context, origin, async (tx) => {
+    await insertImportedUsers(tx, users)
+    const events = users.map(({ id, role }) => ({
+      action: 'user.created' as const,
+      target: { type: 'user' as const, id },
+      details: { role, imported: true },
+    }))
+    await recordEvents(tx, context, origin, events)
+  })
+}

@@ -1,0 +1,110 @@
+import { errorCode, isUnavailable } from '../../../db/errors.ts'
+import { type Connection, connect } from '../../../db/postgres/connect.ts'
+import type { Secret } from '../../../lib/secret.ts'
+import { CHUNK } from '../outcome.ts'
+import type { Column } from './seed-sql.ts'
+import { readShape, type SeedShape } from './shape.ts'
+
+/** A user as the seed keeps them. Times are milliseconds since the epoch, or infinite. */
+export type SeedUser = {
+  id: string
+  email: string | null
+  password_hash: string | null
+  role: string | null
+  email_verified: boolean
+  is_active: boolean
+  created_ms: number | null
+}
+
+/** A key as the seed keeps it: `secret` is the key itself, or its SHA-256 in hex. */
+export type SeedKey = {
+  id: string
+  user_id: string | null
+  secret: string | null
+  prefix: string | null
+  name: string | null
+  description: string | null
+  scopes: string | null
+  is_active: boolean
+  created_ms: number | null
+  expires_ms: number | null
+  used_ms: number | null
+}
+
+/** The seed's database as it was at one moment. Nothing is written to it. */
+export type Seed = {
+  shape: SeedShape
+  /** The rows, a chunk at a time, however many there are. */
+  users(): AsyncIterable<readonly SeedUser[]>
+  keys(): AsyncIterable<readonly SeedKey[]>
+  close(): Promise<void>
+}
+
+/** It may be far away; a person waits. */
+const CONNECT_TIMEOUT_SECONDS = 10
+/** SQLSTATE classes whose text tells what to mend and repeats nothing that is stored: log-in, catalogue, rights. */
+const TELLING_STATES = /^(28|3D|3F|42501|53300|57P)/
+
+/**
+ * Opens the seed's database for reading, in one read-only snapshot.
+ * @param url as `parseDatabaseUrl` gives it
+ * @throws Error with one sentence: out of reach, or no form of the seed that is understood
+ */
+export async function openSeed(url: Secret, schema: string): Promise<Seed> {
+  const line = connect(url.reveal(), {
+    connect_timeout: CONNECT_TIMEOUT_SECONDS,
+    prepare: false,
+    connection: { application_name: 'latchkey' },
+  })
+  try {
+    await ask(line, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+    await ask(line, 'SET LOCAL idle_in_transaction_session_timeout = 0')
+    await ask(line, 'SET LOCAL statement_timeout = 0')
+    const shape = readShape(schema, await readColumns(line, schema))
+    return {
+      shape,
+      users: () => rowsOf<SeedUser>(line, shape.users),
+      keys: () => rowsOf<SeedKey>(line, shape.keys),
+      close: line.close,
+    }
+  } catch (error) {
+    line.destroy()
+    throw error
+  }
+}
+
+async function readColumns(line: Connection, schema: string): Promise<Column[]> {
+  const rows = await ask(
+    line,
+    `SELECT table_name::text AS "table", column_name::text AS name, data_type::text AS type
+     FROM information_schema.columns WHERE table_schema = $1 AND table_name IN ('users', 'api_keys')`,
+    [schema],
+  )
+  return rows as unknown as Column[]
+}
+
+async function* rowsOf<Row>(line: Connection, query: string): AsyncGenerator<readonly Row[]> {
+  await ask(line, `DECLARE seed NO SCROLL CURSOR FOR ${query}`)
+  for (;;) {
+    const rows = await ask(line, `FETCH ${CHUNK} FROM seed`)
+    yield rows as unknown as Row[]
+    if (rows.length < CHUNK) break
+  }
+  await ask(line, 'CLOSE seed')
+}
+
+/** @throws Error with one sentence that repeats nothing stored, and says which database it is about */
+async function ask(
+  line: Connection,
+  query: string,
+  parameters: string[] = [],
+): Promise<Record<string, unknown>[]> {
+  try {
+    return await line.client.unsafe(query, parameters)
+  } catch (cause) {
+    const code = errorCode(cause) ?? 'no code'
+    const isTelling = isUnavailable(cause) || TELLING_STATES.test(code)
+    const told = isTelling && cause instanceof Error && cause.message ? `${cause.message} (${code})` : code
+    throw new Error(`the seed's database cannot be read: ${told}`, { cause })
+  }
+}

@@ -1,0 +1,109 @@
+import type { Secret } from '../../../lib/secret.ts'
+import type { Origin } from '../../audit/audit.ts'
+import type { Context } from '../../context.ts'
+import { type AddressBook, createAddressBook } from '../address-book.ts'
+import type { ImportOptions } from '../files.ts'
+import { placeReadable, refused } from '../outcome.ts'
+import { placeKeys } from '../place-keys.ts'
+import { placeUsers } from '../place-users.ts'
+import { count, newReport, type Report } from '../report.ts'
+import { newTrial, type Trial } from '../seen.ts'
+import { openSeed, type Seed, type SeedKey, type SeedUser } from './database.ts'
+import { followDisabled, followRevoked } from './follow.ts'
+import { readSeedKey, readSeedUser } from './rows.ts'
+
+export type SeedOptions = ImportOptions & {
+  /** As `parseDatabaseUrl` gives it. */
+  url: Secret
+  schema: string
+  /** false: whoever is an admin there is a user here. */
+  keepsAdmins: boolean
+}
+
+/** Who a user of the seed's is here; `id: null` where they were refused. */
+type Owner = { id: string | null; email: string | null }
+type Owners = Map<string, Owner>
+type Run = { context: Context; origin: Origin; options: SeedOptions; trial: Trial | null; report: Report }
+
+/**
+ * Imports the users and keys of the replaced service from its database, each whole or not at all: passwords and keys go
+ * on as they are. Who is here already stays, but for what has been disabled or revoked there since, which is here too.
+ * @throws Error with one sentence where the database cannot be read; what was imported until then stays, and another
+ * run goes on from there
+ */
+export async function importSeed(context: Context, origin: Origin, options: SeedOptions): Promise<Report> {
+  const seed = await openSeed(options.url, options.schema)
+  try {
+    const trial = newTrial(options.isTrial, options.tell)
+    const run: Run = { context, origin, options, trial, report: newReport() }
+    options.tell(`found: ${seed.shape.summary}`)
+    const owners: Owners = new Map()
+    const addresses = createAddressBook()
+    const admins: string[] = []
+    for await (const rows of seed.users()) admins.push(...(await importUsers(run, rows, addresses, owners)))
+    if (admins.length > 0) {
+      options.tell(
+        `admins there and so here; anybody could choose to be one at sign-up: ${admins.join(', ')}`,
+      )
+    }
+    for await (const rows of seed.keys()) await importKeys(run, seed, rows, owners)
+    return run.report
+  } finally {
+    await seed.close()
+  }
+}
+
+/** @returns the addresses of the admins among them */
+async function importUsers(
+  { context, origin, options, trial, report }: Run,
+  rows: readonly SeedUser[],
+  addresses: AddressBook,
+  owners: Owners,
+): Promise<string[]> {
+  const read = rows.map((row) => {
+    const user = readSeedUser(context, row, options.keepsAdmins)
+    return 'fault' in user ? user : addresses.enter(user, row.email ?? '')
+  })
+  const outcomes = await placeReadable(read, (users) => placeUsers(context, origin, users, trial))
+  const admins: string[] = []
+  for (const [at, row] of rows.entries()) {
+    const user = read[at]
+    const placed = outcomes[at]
+    if (!user || !placed) continue
+    const isOut = placed.status === 'already_imported' && !row.is_active && trial === null
+    const refusal = isOut ? await followDisabled(context, origin, placed.id) : null
+    const outcome = refusal === null ? placed : refused(refusal)
+    if (outcome.status !== 'refused' && 'role' in user && user.role === 'admin') admins.push(user.email)
+    owners.set(row.id, { id: placed.status === 'refused' ? null : placed.id, email: row.email })
+    count(report, 'users', outcome, { id: numbered(row.id), email: row.email }, options.tell)
+  }
+  return admins
+}
+
+async function importKeys(
+  { context, origin, options, trial, report }: Run,
+  seed: Seed,
+  rows: readonly SeedKey[],
+  owners: Owners,
+): Promise<void> {
+  const read = rows.map((row) => {
+    const owner = owners.get(row.user_id ?? '')
+    if (!owner) return { fault: 'Its owner is not among the users there' }
+    if (owner.id === null) return { fault: 'Its owner was refused' }
+    return readSeedKey(context, seed.shape, row, owner.id)
+  })
+  const outcomes = await placeReadable(read, (keys) => placeKeys(context, origin, keys, trial))
+  for (const [at, row] of rows.entries()) {
+    const outcome = outcomes[at]
+    if (!outcome) continue
+    const isOver = outcome.status === 'already_imported' && !row.is_active && trial === null
+    if (isOver) await followRevoked(context, origin, outcome.id)
+    const email = owners.get(row.user_id ?? '')?.email ?? null
+    count(report, 'keys', outcome, { id: numbered(row.id), email }, options.tell)
+  }
+}
+
+/** A whole number as JSON has it; a UUID as it is. */
+function numbered(id: string): string | number {
+  return /^\d{1,15}$/.test(id) ? Number(id) : id
+}

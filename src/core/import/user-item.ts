@@ -1,0 +1,64 @@
+import { type Static, Type } from '@sinclair/typebox'
+import { ScopeInput } from '../../lib/model.ts'
+import { parseScopes } from '../../lib/scopes.ts'
+import { parseInstant } from '../../lib/time.ts'
+import type { Context } from '../context.ts'
+import { normaliseEmail } from '../users/email.ts'
+import { importedId } from './ids.ts'
+import { ForeignId } from './key-item.ts'
+import { faultOfPasswordHash } from './password-hash.ts'
+import type { ImportedUserRow } from './queries.ts'
+import { type Fault, faultOfShape, withoutNulls } from './shape.ts'
+
+/** A user to import, as one writes it. What is null is absent. */
+const UserItem = Type.Object(
+  {
+    email: Type.String({ maxLength: 1024 }),
+    password_hash: Type.Optional(Type.String({ maxLength: 1024 })),
+    id: Type.Optional(ForeignId),
+    role: Type.Optional(
+      Type.Union([Type.Literal('admin'), Type.Literal('user')], { error: 'Must be admin or user' }),
+    ),
+    is_active: Type.Optional(Type.Boolean()),
+    email_verified: Type.Optional(Type.Boolean()),
+    scopes: Type.Optional(ScopeInput),
+    created_at: Type.Optional(Type.String({ maxLength: 64 })),
+  },
+  { additionalProperties: false },
+)
+
+/**
+ * Reads one user to import. Without a password hash nobody can log in until a password is set.
+ * @returns a fault where it does not fit; it repeats no value
+ */
+export function readUserItem(context: Context, item: unknown): ImportedUserRow | Fault {
+  const present = withoutNulls(item)
+  const fault = faultOfShape(UserItem, present)
+  if (fault !== null) return { fault }
+  const written = present as Static<typeof UserItem>
+  const email = normaliseEmail(written.email)
+  if (email === null) return { fault: NO_EMAIL }
+  const passwordHash = written.password_hash ?? null
+  const hashFault = passwordHash === null ? null : faultOfPasswordHash(passwordHash)
+  if (hashFault !== null) return { fault: hashFault }
+  const scopes = written.scopes === undefined ? null : parseScopes(written.scopes)
+  if (scopes !== null && 'fault' in scopes) return { fault: `scopes: ${scopes.fault}` }
+  const createdAt = written.created_at === undefined ? null : parseInstant(written.created_at)
+  if (written.created_at !== undefined && (createdAt === null || createdAt.getTime() < 0)) {
+    return { fault: 'created_at: Must be a time in RFC 3339, from 1970 to 9999' }
+  }
+  const own = written.id === undefined ? null : String(written.id)
+  return {
+    id: importedId(own, createdAt, 'user', own ?? '', email),
+    email,
+    passwordHash,
+    scopes,
+    role: written.role ?? 'user',
+    isActive: written.is_active ?? true,
+    emailVerified: written.email_verified ?? false,
+    createdAt: createdAt ?? new Date(context.clock()),
+  }
+}
+
+/** Why an address is refused; the address itself is told beside it. */
+export const NO_EMAIL = 'Must be an e-mail address of at most 254 characters'

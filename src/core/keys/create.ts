@@ -1,0 +1,158 @@
+import { fail, failField } from '../../lib/errors.ts'
+import { newId } from '../../lib/ids.ts'
+import { covers } from '../../lib/scopes.ts'
+import { DAY_MS } from '../../lib/time.ts'
+import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
+import { type Origin, recordChange } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { requireGrants } from '../verify/grants.ts'
+import {
+  countLiveKeysLocked,
+  insertKey,
+  insertSecret,
+  type KeyOwner,
+  replaceCredits,
+  takeCreation,
+  type WholeKey,
+} from './queries.ts'
+import {
+  accountOwner,
+  isWithinReach,
+  type KeyManager,
+  type Operator,
+  ownerOf,
+  requireNoCredits,
+} from './reach.ts'
+import { type KeySettings, readCredits, readSettings, requireExpiry } from './settings.ts'
+
+/** What a new key may be given; null and absent are the same. */
+export type NewKey = Omit<KeySettings, 'is_active'> & {
+  expires_in_days?: number
+  service_account_id?: string
+}
+
+/** An `Idempotency-Key` is free again after so long. */
+export const IDEMPOTENCY_LASTS_MS = DAY_MS
+
+/**
+ * Makes a key for the caller, for the owner of the key that calls, or for a service account that the caller manages.
+ * Nobody hands out what they don't have, and a key hands out nothing that reaches further than itself.
+ * @param idempotencyKey of the request; the same caller and value make no second key within a day
+ * @returns the key's row, and the key, which nobody can read again
+ * @throws Problem validation_failed, insufficient_scope, forbidden, quota_exceeded, already_created, not_found
+ */
+export async function createKey(
+  context: Context,
+  origin: Origin,
+  caller: KeyManager,
+  input: NewKey,
+  idempotencyKey: string | null = null,
+): Promise<{ row: WholeKey; key: string }> {
+  requireNoCredits(caller)
+  const settings = { scopes: [], ...readSettings(input), expiresAt: chooseExpiry(context, caller, input) }
+  requireGrants(caller, settings.scopes)
+  requireReach(caller, settings, input)
+  const owner = await chooseOwner(context, caller, input.service_account_id, settings.scopes)
+
+  const nowMs = context.clock()
+  const createdAt = new Date(nowMs)
+  const id = newId()
+  const key = makeApiKey(context.config.apiKeyPrefix)
+  const createdBy = makerOf(caller)
+  const row = await recordChange(context, origin, async (tx, record) => {
+    if (idempotencyKey !== null) {
+      const hash = hashToken(`${createdBy ?? ''}\n${idempotencyKey}`)
+      const outdated = new Date(nowMs - IDEMPOTENCY_LASTS_MS)
+      const madeBefore = await takeCreation(tx, { hash, keyId: id, createdAt }, outdated)
+      if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
+    }
+    const live = await countLiveKeysLocked(tx, owner, createdAt)
+    if (live >= context.config.apiKeysPerOwner) fail('quota_exceeded')
+    const owned = owner.type === 'user' ? { userId: owner.id } : { serviceAccountId: owner.id }
+    const inserted = await insertKey(tx, { ...settings, ...owned, id, createdAt, createdBy })
+    const secret = { id: newId(), keyId: id, hash: hashToken(key), start: startOf(key), createdAt }
+    const credits = input.credits ? readCredits(id, input.credits, nowMs) : null
+    if (credits) await replaceCredits(tx, id, credits)
+    const secrets = [await insertSecret(tx, secret)]
+    const { scopes, expiresAt } = settings
+    const details = { owner, scopes, expires_at: expiresAt?.toISOString() ?? null }
+    await record({ action: 'key.created', target: { type: 'key', id }, details })
+    return { ...inserted, secrets, credits }
+  })
+  return { row, key }
+}
+
+function makerOf(caller: KeyManager): string | null {
+  if (caller.kind === 'operator') return null
+  return caller.kind === 'user' ? caller.userId : caller.keyId
+}
+
+/** @throws Problem forbidden where a managing key asks for more than it is bound to itself */
+function requireReach(
+  caller: KeyManager,
+  settings: ReturnType<typeof readSettings> & { scopes: readonly string[]; expiresAt: Date | null },
+  input: NewKey,
+): void {
+  if (caller.kind !== 'key') return
+  const { scopes, expiresAt, allowedIps = null } = settings
+  const rate = input.rate_limit
+    ? { limit: input.rate_limit.limit, windowSeconds: input.rate_limit.window_seconds }
+    : null
+  if (isWithinReach(caller, { scopes, expiresAt, rate, allowedIps })) return
+  fail('forbidden', {
+    detail: 'A key makes no key that outlives it, or that its own limits or addresses would not allow.',
+  })
+}
+
+/** Who the new key belongs to: its maker's owner, or a service account whose ceiling covers what it will hold. */
+async function chooseOwner(
+  context: Context,
+  caller: KeyManager,
+  serviceAccountId: string | undefined,
+  scopes: readonly string[],
+): Promise<KeyOwner> {
+  if (serviceAccountId === undefined) {
+    return caller.kind === 'operator' ? requireNamedOwner(caller, scopes) : ownerOf(caller)
+  }
+  const { scopes: held, ...owner } = await accountOwner(context, caller, serviceAccountId)
+  const beyond = scopes.find((scope) => !held.includes(scope))
+  if (beyond !== undefined) {
+    fail('insufficient_scope', { detail: `The service account does not hold the scope: ${beyond}` })
+  }
+  return owner
+}
+
+/** @throws Problem insufficient_scope for what would rest on the key without effect */
+function requireNamedOwner({ owner }: Operator, scopes: readonly string[]): KeyOwner {
+  if (owner === null) fail('forbidden', { detail: 'A key needs an owner.' })
+  const beyond = scopes.find((scope) => !covers(owner.ceiling, scope))
+  if (beyond !== undefined) {
+    fail('insufficient_scope', { detail: `The user does not hold the scope: ${beyond}` })
+  }
+  return { type: owner.type, id: owner.id }
+}
+
+/** When the new key ends: as asked, else by default, else with the key that makes it. */
+function chooseExpiry(context: Context, caller: KeyManager, input: NewKey): Date | null {
+  const { expires_in_days: days, expires_at: instant } = input
+  if (days !== undefined && instant != null)
+    failField('/expires_at', 'Give expires_in_days or expires_at, not both')
+  const now = context.clock()
+  if (days !== undefined) {
+    const at = new Date(now + days * DAY_MS)
+    requireExpiry(context, at, '/expires_in_days')
+    return at
+  }
+  if (instant != null) {
+    const at = readSettings({ expires_at: instant }).expiresAt ?? null
+    requireExpiry(context, at, '/expires_at')
+    return at
+  }
+  const { apiKeyDefaultExpireDays, apiKeyMaxExpireDays } = context.config
+  const ends = [apiKeyDefaultExpireDays, apiKeyMaxExpireDays].map((d) =>
+    d === null ? Infinity : now + d * DAY_MS,
+  )
+  if (caller.kind === 'key' && caller.expiresAt) ends.push(caller.expiresAt.getTime())
+  const end = Math.min(...ends)
+  return end === Infinity ? null : new Date(end)
+}

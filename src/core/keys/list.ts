@@ -1,0 +1,74 @@
+import { pageOf, readCursor } from '../../lib/cursor.ts'
+import { fail } from '../../lib/errors.ts'
+import { isId } from '../../lib/ids.ts'
+import type { Context } from '../context.ts'
+import { type KeyFilter, type KeyOwner, type KeyStatus, listKeys, type WholeKey } from './queries.ts'
+import { accountOwner, boundsOf, isAdmin, isWithinReach, type KeyManager, ownerOf } from './reach.ts'
+
+export { changeKey } from './change.ts'
+export { createKey, IDEMPOTENCY_LASTS_MS, type NewKey } from './create.ts'
+export { endShownSecret, removeKey, revokeKey, revokeKeysOfUser, revokePresentedKey } from './end.ts'
+export { presentKey } from './present.ts'
+export type { WholeKey } from './queries.ts'
+export { operator, requireKey } from './reach.ts'
+export { endSecret, rotateKey } from './rotate.ts'
+
+export type KeyQuery = {
+  service_account_id?: string
+  external_id?: string
+  status?: KeyStatus
+  user_id?: string
+  all?: 'true' | 'false'
+  limit?: number
+  cursor?: string
+}
+
+const MAX_PAGE = 100
+
+/**
+ * Keys of the caller, of a service account that the caller manages, or, for admins, of any user or of everybody; newest
+ * first. Complete unless a page is asked for; everybody's keys always come in pages.
+ * @throws Problem not_found for another's service account, forbidden, validation_failed for a forged cursor
+ */
+export async function listVisibleKeys(context: Context, caller: KeyManager, query: KeyQuery) {
+  const owner = await chooseListed(context, caller, query)
+  const filter: KeyFilter = {
+    owner,
+    externalId: query.external_id ?? null,
+    status: query.status ?? null,
+    within: caller.kind === 'key' ? { scopes: caller.scopes, expiresAt: caller.expiresAt } : null,
+  }
+  const isPaged = query.limit !== undefined || query.cursor !== undefined || owner === null
+  const limit = isPaged ? (query.limit ?? MAX_PAGE) : null
+  const callerId = nameOf(caller)
+  const list = `keys ${JSON.stringify([callerId, owner, filter.externalId, filter.status])}`
+  const after = query.cursor === undefined ? null : readCursor(context.keys.cursor, list, query.cursor)
+  const page = { limit: limit === null ? null : limit + 1, after }
+  const rows = await listKeys(context.db, filter, new Date(context.clock()), page)
+  const { rows: shown, nextCursor } =
+    limit === null ? { rows, nextCursor: null } : pageOf(context.keys.cursor, list, rows, limit)
+  return { keys: shown.filter((key) => isVisible(caller, key)), nextCursor }
+}
+
+/** A managing key sees what lies within all of its bounds; the statement has narrowed by scopes and expiry already. */
+function isVisible(caller: KeyManager, key: WholeKey): boolean {
+  return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
+}
+
+function nameOf(caller: KeyManager): string {
+  if (caller.kind === 'operator') return caller.kind
+  return caller.kind === 'user' ? caller.userId : caller.keyId
+}
+
+async function chooseListed(context: Context, caller: KeyManager, query: KeyQuery): Promise<KeyOwner | null> {
+  if (query.service_account_id !== undefined) {
+    const { type, id } = await accountOwner(context, caller, query.service_account_id)
+    return { type, id }
+  }
+  const isOperator = caller.kind === 'operator'
+  if (!isOperator && query.user_id === undefined && query.all !== 'true') return ownerOf(caller)
+  if (!isOperator && !isAdmin(caller))
+    fail('forbidden', { detail: "Only an admin lists other people's keys." })
+  if (query.user_id === undefined) return null
+  return isId(query.user_id) ? { type: 'user', id: query.user_id } : fail('not_found')
+}

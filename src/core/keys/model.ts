@@ -1,0 +1,133 @@
+import { Type } from '@sinclair/typebox'
+import { pageQuery } from '../../api/page.ts'
+import { Description, Id, Instant, Name, nullable, READABLE, ScopeInput, ScopeList } from '../../lib/model.ts'
+import { Credits, ExternalId, Metadata, Networks, RateLimit } from './setting-shapes.ts'
+
+const MAX_EXPIRE_DAYS = 36_500
+const MAX_OVERLAP_SECONDS = 2_592_000
+
+export const NewKey = Type.Object(
+  {
+    name: Type.Optional(Name),
+    description: Type.Optional(Description),
+    external_id: Type.Optional(ExternalId),
+    metadata: Type.Optional(Metadata),
+    scopes: Type.Optional(ScopeInput),
+    expires_in_days: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_EXPIRE_DAYS })),
+    expires_at: Type.Optional(Instant),
+    service_account_id: Type.Optional(Id),
+    rate_limit: Type.Optional(RateLimit),
+    credits: Type.Optional(Credits),
+    allowed_ips: Type.Optional(Networks),
+  },
+  { $id: 'NewKey', additionalProperties: false },
+)
+
+export const KeyPatch = Type.Object(
+  {
+    name: Type.Optional(nullable(Name)),
+    description: Type.Optional(nullable(Description)),
+    external_id: Type.Optional(nullable(ExternalId)),
+    metadata: Type.Optional(nullable(Metadata)),
+    scopes: Type.Optional(nullable(ScopeInput)),
+    expires_at: Type.Optional(nullable(Instant)),
+    rate_limit: Type.Optional(nullable(RateLimit)),
+    credits: Type.Optional(nullable(Credits)),
+    allowed_ips: Type.Optional(nullable(Networks)),
+    is_active: Type.Optional(Type.Boolean()),
+  },
+  { $id: 'KeyPatch', additionalProperties: false },
+)
+
+export const Rotation = Type.Union([
+  Type.Object(
+    {
+      overlap_seconds: Type.Optional(
+        Type.Integer({ minimum: 0, maximum: MAX_OVERLAP_SECONDS, description: '86400 unless given' }),
+      ),
+    },
+    { $id: 'KeyRotation', additionalProperties: false },
+  ),
+  Type.Null(),
+])
+
+const Secret = Type.Object({
+  start: Type.String(),
+  created_at: Instant,
+  expires_at: nullable(Instant),
+  last_used_at: nullable(Instant),
+})
+
+const members = {
+  id: Id,
+  name: nullable(Type.String()),
+  description: nullable(Type.String()),
+  external_id: nullable(Type.String()),
+  user_id: nullable(Id),
+  service_account_id: nullable(Id),
+  is_active: Type.Boolean(),
+  scopes: ScopeList,
+  start: Type.String({ examples: ['sk_AbCdEfGh'] }),
+  created_at: Instant,
+  created_by: nullable(Id),
+  expires_at: nullable(Instant),
+  revoked_at: nullable(Instant),
+  revoked_reason: nullable(Type.String()),
+  last_used_at: nullable(Instant),
+  rate_limit: nullable(RateLimit),
+  credits: nullable(Credits),
+  allowed_ips: nullable(Type.Array(Type.String())),
+  metadata: nullable(Metadata),
+  secrets: Type.Array(Secret),
+}
+
+export const Key = Type.Object(members, { $id: 'Key' })
+
+export const CreatedKey = Type.Object(
+  { ...members, key: Type.String({ description: 'The key itself, shown this once' }) },
+  { $id: 'CreatedKey' },
+)
+
+export const KeyList = Type.Array(Key, { $id: 'KeyList' })
+
+export const KeyEnded = Type.Object({ message: Type.String(), key_id: Id }, { $id: 'KeyEnded' })
+
+const yesOrNo = Type.Union([Type.Literal('true'), Type.Literal('false')])
+
+export const RevokeQuery = Type.Object(
+  {
+    reason: Type.Optional(Type.String({ maxLength: 500, pattern: READABLE })),
+    created: Type.Optional(yesOrNo),
+  },
+  { additionalProperties: false },
+)
+
+export const KeyQuery = Type.Object(
+  {
+    service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
+    external_id: Type.Optional(Type.String({ maxLength: 255 })),
+    status: Type.Optional(
+      Type.Union(
+        ['active', 'disabled', 'expired', 'revoked'].map((status) => Type.Literal(status as 'active')),
+      ),
+    ),
+    user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
+    all: Type.Optional(yesOrNo),
+    ...pageQuery,
+  },
+  { additionalProperties: false },
+)
+
+export const UsageQuery = Type.Object(
+  {
+    from: Type.Optional(Instant),
+    to: Type.Optional(Instant),
+    bucket: Type.Optional(Type.Union([Type.Literal('hour'), Type.Literal('day')])),
+  },
+  { additionalProperties: false },
+)
+
+export const Usage = Type.Object(
+  { items: Type.Array(Type.Object({ at: Instant, outcome: Type.String(), count: Type.Integer() })) },
+  { $id: 'KeyUsage' },
+)

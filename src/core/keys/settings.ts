@@ -1,0 +1,102 @@
+import { failField } from '../../lib/errors.ts'
+import { parseNetwork } from '../../lib/ip.ts'
+import { parseScopes } from '../../lib/scopes.ts'
+import { DAY_MS, parseInstant } from '../../lib/time.ts'
+import type { Context } from '../context.ts'
+import { nextRefill, type RefillInterval } from '../verify/credits.ts'
+import type { CreditsRow, KeyChange } from './queries.ts'
+
+/** What a key is given, in a request's words; null clears, where it is a change. */
+export type KeySettings = {
+  name?: string | null
+  description?: string | null
+  external_id?: string | null
+  metadata?: Record<string, unknown> | null
+  scopes?: string | string[] | null
+  expires_at?: string | null
+  rate_limit?: { limit: number; window_seconds: number } | null
+  credits?: CreditsInput | null
+  allowed_ips?: string[] | null
+  is_active?: boolean
+}
+export type CreditsInput = { remaining: number; refill?: { amount: number; interval: RefillInterval } | null }
+
+const MAX_METADATA_BYTES = 4096
+
+/**
+ * Reads settings into columns; what is absent is left out.
+ * @throws Problem validation_failed
+ */
+export function readSettings(input: KeySettings): KeyChange {
+  const change: KeyChange = {}
+  if (input.name !== undefined) change.name = input.name
+  if (input.description !== undefined) change.description = input.description
+  if (input.external_id !== undefined) change.externalId = input.external_id
+  if (input.metadata !== undefined) change.metadata = requireSmall(input.metadata)
+  if (input.scopes !== undefined) change.scopes = readScopes(input.scopes)
+  if (input.expires_at !== undefined) change.expiresAt = readInstant(input.expires_at)
+  if (input.is_active !== undefined) change.isActive = input.is_active
+  if (input.allowed_ips !== undefined) change.allowedIps = readNetworks(input.allowed_ips)
+  if (input.rate_limit !== undefined) {
+    change.rateLimit = input.rate_limit?.limit ?? null
+    change.rateWindowSeconds = input.rate_limit?.window_seconds ?? null
+  }
+  return change
+}
+
+/** The row that says what is left of a key's credits. */
+export function readCredits(keyId: string, { remaining, refill }: CreditsInput, nowMs: number): CreditsRow {
+  return {
+    keyId,
+    remaining,
+    refillAmount: refill?.amount ?? null,
+    refillInterval: refill?.interval ?? null,
+    refillsAt: refill ? nextRefill(refill.interval, nowMs) : null,
+  }
+}
+
+/**
+ * An expiry must lie ahead, and within API_KEY_MAX_EXPIRE_DAYS.
+ * @throws Problem validation_failed at `path`
+ */
+export function requireExpiry({ config, clock }: Context, expiresAt: Date | null, path: string): void {
+  const maxDays = config.apiKeyMaxExpireDays
+  const now = clock()
+  if (expiresAt === null) {
+    if (maxDays !== null) failField(path, `Must lie within ${maxDays} days`)
+    return
+  }
+  if (expiresAt.getTime() <= now) failField(path, 'Must lie in the future')
+  if (maxDays !== null && expiresAt.getTime() > now + maxDays * DAY_MS) {
+    failField(path, `Must lie within ${maxDays} days`)
+  }
+}
+
+function readScopes(input: string | readonly string[] | null): string[] {
+  const scopes = parseScopes(input)
+  return 'fault' in scopes ? failField('/scopes', scopes.fault) : scopes
+}
+
+function readInstant(text: string | null): Date | null {
+  if (text === null) return null
+  return parseInstant(text) ?? failField('/expires_at', 'Must be a time in RFC 3339, up to the year 9999')
+}
+
+function readNetworks(networks: readonly string[] | null): string[] | null {
+  if (networks === null || networks.length === 0) return null
+  const read = networks.map(
+    (network, at) => parseNetwork(network) ?? failField(`/allowed_ips/${at}`, 'Must be an address or a CIDR'),
+  )
+  return [...new Set(read)]
+}
+
+function requireSmall(metadata: Record<string, unknown> | null): Record<string, unknown> | null {
+  const text = JSON.stringify(metadata)
+  if (Buffer.byteLength(text) > MAX_METADATA_BYTES)
+    failField('/metadata', `Must have at most ${MAX_METADATA_BYTES} bytes`)
+  // PostgreSQL's jsonb holds neither; refused here, with a reason.
+  if (text.includes('\\u0000') || !text.isWellFormed() || /\\u[dD][89a-fA-F]/.test(text)) {
+    failField('/metadata', 'Must be Unicode text without NUL')
+  }
+  return metadata
+}

@@ -1,0 +1,76 @@
+import { fail, Problem } from '../../lib/errors.ts'
+import { ceilingOfUser, covers } from '../../lib/scopes.ts'
+import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { normalisePassword } from '../passwords/policy.ts'
+import type { Principal, UserOwner } from '../principal.ts'
+import { type Grant, startSession } from '../sessions/sessions.ts'
+import { findUserByEmail, type UserRow, updatePasswordHash } from '../users/accounts.ts'
+import { normaliseEmail } from '../users/email.ts'
+import { guardGuess } from './throttle.ts'
+
+/** What a person logs in with; `scopes` are those that an OAuth client asks for. */
+export type Login = { email: string; password: string; scopes?: readonly string[] }
+
+/**
+ * Log in with e-mail and password. Unknown, wrong and disabled are one answer, in the same time.
+ * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope
+ */
+export async function logIn(context: Context, origin: Origin, input: Login): Promise<Grant> {
+  const email = normaliseEmail(input.email)
+  if (email === null) fail('invalid_login')
+  const user = await guardGuess(context, origin, email, () =>
+    checkPassword(context, origin, email, input.password),
+  )
+  if (!user) fail('invalid_login')
+  await replaceOutdatedHash(context, user, input.password)
+  const ceiling = ceilingOfUser(user, context.config.userScopes)
+  if (!(input.scopes ?? []).every((scope) => covers(ceiling, scope))) fail('invalid_scope')
+  return startSession(context, onBehalfOf(origin, user.id), user)
+}
+
+/** The active user whose password this is, or null, which is audited. */
+async function checkPassword(
+  context: Context,
+  origin: Origin,
+  email: string,
+  password: string,
+): Promise<UserRow | null> {
+  const user = await findUserByEmail(context.db, email)
+  const fits = await context.passwords.verify(password, user?.passwordHash ?? null)
+  if (user?.isActive && fits) return user
+  await recordEvent(context.db, context, origin, {
+    action: 'user.login_failed',
+    outcome: 'refused',
+    ...(user ? { target: { type: 'user', id: user.id } } : {}),
+  })
+  return null
+}
+
+/** A bcrypt hash, or one with other parameters, gives way to one of today's kind; later, where hashing is too busy. */
+async function replaceOutdatedHash(context: Context, user: UserRow, password: string): Promise<void> {
+  if (user.passwordHash === null || !context.passwords.isOutdated(user.passwordHash)) return
+  try {
+    const hash = await context.passwords.hash(normalisePassword(password))
+    await updatePasswordHash(context.db, user.id, user.passwordHash, hash)
+  } catch (error) {
+    if (!(error instanceof Problem && error.problem === 'unavailable')) throw error
+  }
+}
+
+/** What `/auth/me` says of whoever asks. */
+export function describePrincipal(principal: Principal) {
+  const scopes = [...principal.scopes]
+  if (principal.kind === 'user') {
+    return { ...describeUser({ ...principal, id: principal.userId }), auth_type: 'jwt' as const, scopes }
+  }
+  const { owner } = principal
+  const auth_type = 'api_key' as const
+  if (owner.type === 'user') return { ...describeUser(owner), auth_type, scopes }
+  return { type: owner.type, id: owner.id, name: owner.name, auth_type, scopes }
+}
+
+function describeUser({ id, email, role, createdAt }: Omit<UserOwner, 'type' | 'emailVerified'>) {
+  // Somebody disabled has no principal: whoever asks is active.
+  return { type: 'user' as const, id, email, role, is_active: true, created_at: createdAt.toISOString() }
+}

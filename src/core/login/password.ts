@@ -1,0 +1,157 @@
+import type { Transaction } from '../../db/open.ts'
+import { fail } from '../../lib/errors.ts'
+import { newId } from '../../lib/ids.ts'
+import { MINUTE_MS } from '../../lib/time.ts'
+import { hashToken, makeApiKey } from '../../lib/tokens.ts'
+import { type Origin, onBehalfOf, type RecordEvent, recordChange, recordEvent } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { revokeKeysOfUser } from '../keys/list.ts'
+import { requirePassword } from '../passwords/policy.ts'
+import type { UserPrincipal } from '../principal.ts'
+import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sessions/sessions.ts'
+import { findUserById, lockUser, setPassword } from '../users/accounts.ts'
+import { deleteResets, findReset, insertReset, takeReset } from './queries.ts'
+import { guardGuess } from './throttle.ts'
+
+const RESET_PREFIX = 'pr_'
+const RESET_LASTS_MS = 30 * MINUTE_MS
+
+export type PasswordChange = { current_password: string; new_password: string; revoke_keys?: boolean }
+
+/**
+ * A user sets a new password. Every session ends, this one too; the answer begins a new one. Guessing the current
+ * password counts like guessing at the login.
+ * @throws Problem invalid_login, too_many_attempts, validation_failed, unavailable, conflict where it changed meanwhile
+ */
+export async function changePassword(
+  context: Context,
+  origin: Origin,
+  caller: UserPrincipal,
+  input: PasswordChange,
+): Promise<Grant> {
+  const user = await findUserById(context.db, caller.userId)
+  if (!user) fail('invalid_login')
+  const fits = await guardGuess(
+    context,
+    origin,
+    user.email,
+    async () => (await context.passwords.verify(input.current_password, user.passwordHash)) || null,
+  )
+  if (!fits) {
+    const target = { type: 'user' as const, id: user.id }
+    const details = { at: 'password_change' }
+    await recordEvent(context.db, context, origin, {
+      action: 'user.login_failed',
+      outcome: 'refused',
+      target,
+      details,
+    })
+    fail('invalid_login', { detail: 'The current password is not right.' })
+  }
+  const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
+  const passwordHash = await context.passwords.hash(password)
+  const session = await recordChange(context, origin, async (tx, record) => {
+    const now = await lockUser(tx, user.id)
+    if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime())
+      fail('conflict')
+    const details = await replacePassword(
+      tx,
+      record,
+      context,
+      user.id,
+      passwordHash,
+      input.revoke_keys === true,
+    )
+    await record({ action: 'user.password_changed', target: { type: 'user', id: user.id }, details })
+    return openSession(tx, record, context, origin, user.id)
+  })
+  return issueTokens(context, user, session, session.expiresAt)
+}
+
+/**
+ * An admin makes a one-time token with which somebody who lost their password sets a new one. It replaces an older one.
+ * @returns the token, which nobody can read again, and its end
+ * @throws Problem not_found
+ */
+export async function issuePasswordReset(context: Context, origin: Origin, userId: string) {
+  const now = context.clock()
+  const token = makeApiKey(RESET_PREFIX)
+  const expiresAt = new Date(now + RESET_LASTS_MS)
+  await recordChange(context, origin, async (tx, record) => {
+    if (!(await lockUser(tx, userId))) fail('not_found')
+    await deleteResets(tx, userId)
+    await insertReset(tx, {
+      id: newId(),
+      userId,
+      hash: hashToken(token),
+      createdAt: new Date(now),
+      expiresAt,
+    })
+    await record({ action: 'user.reset_issued', target: { type: 'user', id: userId } })
+  })
+  return { token, expires_at: expiresAt.toISOString() }
+}
+
+/**
+ * Sets a new password by a one-time token. Every session ends.
+ * @throws Problem invalid_token where it is unknown, used or over; validation_failed, which leaves it usable
+ */
+export async function resetPassword(
+  context: Context,
+  origin: Origin,
+  token: string,
+  chosen: string,
+): Promise<void> {
+  const hash = hashToken(token)
+  const reset = await findReset(context.db, hash, new Date(context.clock()))
+  const user = reset ? await findUserById(context.db, reset.userId) : null
+  if (!user?.isActive) fail('invalid_token')
+  const password = await requirePassword(context.config, user.email, chosen, '/new_password')
+  const passwordHash = await context.passwords.hash(password)
+  await recordChange(context, onBehalfOf(origin, user.id), async (tx, record) => {
+    const now = await lockUser(tx, user.id)
+    const isTaken = await takeReset(tx, hash, new Date(context.clock()))
+    if (!now?.isActive || !isTaken) fail('invalid_token')
+    const details = await replacePassword(tx, record, context, user.id, passwordHash, false)
+    await record({ action: 'user.password_reset', target: { type: 'user', id: user.id }, details })
+  })
+}
+
+/**
+ * An operator sets a user's password. Every session and reset ends; on wish the keys too.
+ * @throws Problem not_found, validation_failed, unavailable
+ */
+export async function setPasswordFor(
+  context: Context,
+  origin: Origin,
+  userId: string,
+  chosen: string,
+  { revokesKeys }: { revokesKeys: boolean },
+): Promise<{ sessions_ended: number; keys_revoked: number }> {
+  const user = (await findUserById(context.db, userId)) ?? fail('not_found')
+  const password = await requirePassword(context.config, user.email, chosen)
+  const passwordHash = await context.passwords.hash(password)
+  return recordChange(context, origin, async (tx, record) => {
+    if (!(await lockUser(tx, user.id))) fail('not_found')
+    const details = await replacePassword(tx, record, context, user.id, passwordHash, revokesKeys)
+    await record({ action: 'user.password_changed', target: { type: 'user', id: user.id }, details })
+    return details
+  })
+}
+
+/** The password, and everything that stood on the old one: sessions, resets, and on wish the keys. */
+async function replacePassword(
+  tx: Transaction,
+  record: RecordEvent,
+  context: Context,
+  userId: string,
+  passwordHash: string,
+  revokesKeys: boolean,
+) {
+  const now = new Date(context.clock())
+  await setPassword(tx, userId, passwordHash, now)
+  await deleteResets(tx, userId)
+  const sessions = await endSessionsOfUser(tx, userId, now, 'password_changed')
+  const keys = revokesKeys ? await revokeKeysOfUser(tx, record, userId, now, 'password_changed') : 0
+  return { sessions_ended: sessions, keys_revoked: keys }
+}

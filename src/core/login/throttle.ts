@@ -1,0 +1,61 @@
+import { hmac } from '../../lib/derived-keys.ts'
+import { fail } from '../../lib/errors.ts'
+import { MINUTE_MS } from '../../lib/time.ts'
+import { type Origin, recordEvent } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { findUserByEmail } from '../users/accounts.ts'
+import { findWindowStart, releaseAttempt, reserveAttempt } from './queries.ts'
+
+const MAX_FAILURES = 10
+const WINDOW_MS = 15 * MINUTE_MS
+
+/**
+ * Runs a check of somebody's password as one guess at the account, known or not, from anywhere: ten failures in fifteen
+ * minutes. The guess is counted before `check` hashes anything, so that a hundred parallel ones are ten, and given back
+ * where it was no failure.
+ * @param check gives null for a failure
+ * @throws Problem too_many_attempts, and whatever `check` throws
+ */
+export async function guardGuess<T>(
+  context: Context,
+  origin: Origin,
+  email: string,
+  check: () => Promise<T | null>,
+): Promise<T | null> {
+  const [key] = context.keys.email
+  if (!key) throw new Error('No key to count attempts under')
+  const emailHmac = hmac(key, email)
+  const now = context.clock()
+  const attempt = await reserveAttempt(context.db, {
+    emailHmac,
+    now: new Date(now),
+    windowStart: new Date(now - WINDOW_MS),
+    most: MAX_FAILURES,
+  })
+  if (attempt === null) {
+    context.metrics.passwordChecks.throttled += 1
+    const startedAt = await findWindowStart(context.db, emailHmac)
+    const leftMs = startedAt === null ? 0 : startedAt.getTime() + WINDOW_MS - now
+    const retryAfterSeconds = Math.max(1, Math.ceil(leftMs / 1000))
+    fail('too_many_attempts', { headers: { 'Retry-After': String(retryAfterSeconds) } })
+  }
+  const release = () => releaseAttempt(context.db, emailHmac, attempt.windowStartedAt)
+  const checked = await check().catch(async (error: unknown) => {
+    await release()
+    throw error
+  })
+  context.metrics.passwordChecks[checked === null ? 'wrong' : 'right'] += 1
+  if (checked !== null) await release()
+  else if (attempt.number === MAX_FAILURES) await recordLocked(context, origin, email)
+  return checked
+}
+
+/** Names the account, where there is one; an e-mail that nobody has is not kept. */
+async function recordLocked(context: Context, origin: Origin, email: string): Promise<void> {
+  const user = await findUserByEmail(context.db, email)
+  await recordEvent(context.db, context, origin, {
+    action: 'user.locked',
+    outcome: 'refused',
+    ...(user && { target: { type: 'user', id: user.id } }),
+  })
+}

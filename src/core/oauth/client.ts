@@ -1,0 +1,63 @@
+import { fail } from '../../lib/errors.ts'
+import type { Context } from '../context.ts'
+import type { KeyPrincipal } from '../principal.ts'
+import { verifyCredential } from '../verify/verify-credential.ts'
+
+/** What a client shows of itself (RFC 6749, section 2.3.1). */
+export type ClientCredentials = { id: string; secret: string }
+
+/** The members of a form that may name a client. */
+export type ClientForm = { client_id?: string; client_secret?: string }
+
+const BASIC = /^basic +([A-Za-z0-9+/]*={0,2}) *$/i
+
+/**
+ * The client's own credentials, in the Authorization header or in the form; null where it shows none. An empty id and
+ * secret are none: Swagger UI sends them.
+ * @throws Problem invalid_request for both ways at once, invalid_client for a header that cannot be read
+ */
+export function readClient(authorization: string | null, form: ClientForm): ClientCredentials | null {
+  const inHeader =
+    authorization !== null && /^basic( |$)/i.test(authorization) ? readBasic(authorization) : null
+  const { client_id: id = '', client_secret: secret = '' } = form
+  if (inHeader && (secret !== '' || (id !== '' && id !== inHeader.id))) {
+    fail('invalid_request', { detail: 'Authenticate one client, in one way.' })
+  }
+  if (inHeader) return inHeader
+  return secret === '' ? null : { id, secret }
+}
+
+function readBasic(authorization: string): ClientCredentials | null {
+  const text = Buffer.from(BASIC.exec(authorization)?.[1] ?? '', 'base64').toString()
+  const at = text.indexOf(':')
+  if (text === ':') return null
+  try {
+    if (at > 0) return { id: formDecode(text.slice(0, at)), secret: formDecode(text.slice(at + 1)) }
+  } catch {
+    // A broken percent-encoding: as unreadable as no colon.
+  }
+  return failClient()
+}
+
+const formDecode = (text: string): string => decodeURIComponent(text.replaceAll('+', ' '))
+
+/**
+ * The key that a service account authenticates with: client id is the account's id, the secret one of its keys.
+ * @throws Problem invalid_client
+ */
+export async function authenticateClient(context: Context, client: ClientCredentials): Promise<KeyPrincipal> {
+  const principal = client.secret.startsWith('eyJ') ? null : await verifyCredential(context, client.secret)
+  if (
+    principal?.kind === 'key' &&
+    principal.owner.type === 'service_account' &&
+    principal.owner.id === client.id
+  ) {
+    return principal
+  }
+  return failClient()
+}
+
+/** RFC 6749, section 5.2, and RFC 9110, section 15.5.2: a 401 tells how to authenticate. */
+export function failClient(): never {
+  fail('invalid_client', { headers: { 'WWW-Authenticate': 'Basic realm="latchkey"' } })
+}

@@ -1,0 +1,115 @@
+import { fail } from '../../lib/errors.ts'
+import { ceilingOfUser, covers, parseScopes } from '../../lib/scopes.ts'
+import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
+import type { Origin } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { logIn } from '../login/log-in.ts'
+import type { KeyPrincipal } from '../principal.ts'
+import { findLiveRefresh, type Grant, refreshSession } from '../sessions/sessions.ts'
+import { findUserById } from '../users/accounts.ts'
+import { failClient } from './client.ts'
+
+/** The parameters of a token request that are understood (RFC 6749). */
+export type TokenRequest = {
+  grant_type: string
+  username?: string
+  password?: string
+  refresh_token?: string
+  scope?: string
+}
+
+/** RFC 6749, section 5.1. */
+export type TokenAnswer = {
+  access_token: string
+  token_type: 'bearer'
+  expires_in: number
+  refresh_token?: string
+  scope: string
+}
+
+/**
+ * RFC 6749, section 3.2: the same logins and refreshes as under /auth, and access tokens for service accounts.
+ * @param client the key that the client authenticated with; null: it showed none
+ * @throws Problem unsupported_grant_type, invalid_request, invalid_client, invalid_scope, and what logging in and
+ * refreshing throw
+ */
+export async function grantTokens(
+  context: Context,
+  origin: Origin,
+  request: TokenRequest,
+  client: KeyPrincipal | null,
+): Promise<TokenAnswer> {
+  // Users' grants are for first-party clients, which are nobody in particular.
+  if (request.grant_type === 'client_credentials') {
+    return grantClientCredentials(context, request, client ?? failClient())
+  }
+  const { tokens, scopes } = await grantUserTokens(context, origin, request)
+  return { ...tokens, scope: scopes.join(' ') }
+}
+
+async function grantUserTokens(context: Context, origin: Origin, request: TokenRequest): Promise<Grant> {
+  switch (request.grant_type) {
+    case 'password': {
+      if (!context.config.oauthPasswordGrant) fail('unsupported_grant_type')
+      const email = requireParameter(request, 'username')
+      const password = requireParameter(request, 'password')
+      return logIn(context, origin, { email, password, scopes: readScopes(request.scope) })
+    }
+    case 'refresh_token': {
+      const token = requireParameter(request, 'refresh_token')
+      await requireScopesOfHolder(context, token, readScopes(request.scope))
+      return refreshSession(context, origin, token)
+    }
+    default:
+      return fail('unsupported_grant_type')
+  }
+}
+
+/** Before the token is traded: a refusal must not cost it. A token that is none is refused by whoever trades it. */
+async function requireScopesOfHolder(
+  context: Context,
+  token: string,
+  asked: readonly string[],
+): Promise<void> {
+  const holder = asked.length === 0 ? null : await findLiveRefresh(context, token)
+  const user = holder && (await findUserById(context.db, holder.userId))
+  if (!user) return
+  const ceiling = ceilingOfUser(user, context.config.userScopes)
+  if (!asked.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
+}
+
+/** RFC 6749, section 4.4: an access token that is, everywhere, the principal of the key that was shown. */
+async function grantClientCredentials(
+  context: Context,
+  request: TokenRequest,
+  key: KeyPrincipal,
+): Promise<TokenAnswer> {
+  const asked = readScopes(request.scope)
+  if (!asked.every((scope) => covers(key.grants, scope))) fail('invalid_scope')
+  const scopes = asked.length === 0 ? key.scopes : asked
+  const now = context.clock()
+  const lastsMs = context.config.accessTokenExpireMinutes * MINUTE_MS
+  const expiresAtMs = Math.min(now + lastsMs, key.secretExpiresAt?.getTime() ?? Infinity)
+  const access = await context.signing.sign({
+    subject: key.owner.id,
+    sessionId: key.secretId,
+    role: null,
+    scopes,
+    expiresAtMs,
+  })
+  return {
+    access_token: access,
+    token_type: 'bearer',
+    expires_in: Math.max(0, Math.floor((expiresAtMs - now) / SECOND_MS)),
+    scope: scopes.join(' '),
+  }
+}
+
+function readScopes(scope: string | undefined): string[] {
+  const scopes = parseScopes(scope)
+  return 'fault' in scopes ? fail('invalid_scope', { detail: scopes.fault }) : scopes
+}
+
+function requireParameter(request: TokenRequest, name: 'username' | 'password' | 'refresh_token'): string {
+  return request[name] || fail('invalid_request', { detail: `The parameter ${name} is missing.` })
+}

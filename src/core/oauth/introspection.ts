@@ -1,0 +1,67 @@
+import { decodeJwt } from 'jose'
+import { fail } from '../../lib/errors.ts'
+import type { Origin } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { revokePresentedKey } from '../keys/list.ts'
+import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
+import { endSessionOfBearer, endSessionOfToken, findLiveRefresh } from '../sessions/sessions.ts'
+import { verifyCredential } from '../verify/verify-credential.ts'
+
+type Answer = { active: boolean } & Record<string, string | number | boolean>
+
+const INACTIVE: Answer = { active: false }
+const REFRESH_PREFIX = 'rt_'
+
+/**
+ * RFC 7662: what a token is, now. Changes nothing and charges nothing.
+ * @param token an access token, a refresh token or an API key
+ */
+export async function introspectToken(context: Context, token: string): Promise<Answer> {
+  if (token.startsWith(REFRESH_PREFIX)) return describeRefresh(context, token)
+  const principal = await verifyCredential(context, token)
+  if (principal.kind === 'refused') return INACTIVE
+  const claims = token.startsWith('eyJ') ? pickClaims(decodeJwt(token)) : {}
+  return principal.kind === 'user' ? describeUser(principal, claims) : describeKey(principal, claims)
+}
+
+function describeUser(user: UserPrincipal, claims: Record<string, string | number>): Answer {
+  const { userId: sub, email: username, role, scopes } = user
+  return { active: true, token_type: 'access_token', ...claims, sub, username, role, scope: scopes.join(' ') }
+}
+
+function describeKey(key: KeyPrincipal, claims: Record<string, string | number>): Answer {
+  const exp = key.secretExpiresAt ? { exp: Math.floor(key.secretExpiresAt.getTime() / 1000) } : {}
+  const client =
+    key.owner.type === 'service_account' ? { client_id: key.owner.id } : { username: key.owner.email }
+  const kind = Object.keys(claims).length === 0 ? 'api_key' : 'access_token'
+  const shown = { token_type: kind, ...exp, ...claims, ...client, sub: key.owner.id, key_id: key.keyId }
+  return { active: true, ...shown, scope: key.scopes.join(' ') }
+}
+
+/** A refresh token is active only at its current generation: one that was traded is not, even within the grace. */
+async function describeRefresh(context: Context, token: string): Promise<Answer> {
+  const found = await findLiveRefresh(context, token)
+  if (!found?.isCurrent) return INACTIVE
+  const exp = Math.floor(found.expiresAt.getTime() / 1000)
+  return { active: true, token_type: 'refresh_token', sub: found.userId, iss: context.config.publicUrl, exp }
+}
+
+function pickClaims(payload: Record<string, unknown>): Record<string, string | number> {
+  const named = ['iss', 'aud', 'jti', 'exp', 'iat'].map((name) => [name, payload[name]])
+  return Object.fromEntries(
+    named.filter(([, value]) => typeof value === 'string' || typeof value === 'number'),
+  )
+}
+
+/**
+ * RFC 7009: ends whatever stands on a token. Holding it is the authority; what is unknown or dead is no error.
+ * @throws Problem unsupported_token_type for a service account's access token, which ends with its key
+ */
+export async function revokeToken(context: Context, origin: Origin, token: string): Promise<void> {
+  if (token.startsWith(REFRESH_PREFIX)) return endSessionOfToken(context, origin, token)
+  const principal = await verifyCredential(context, token)
+  if (principal.kind === 'refused') return
+  if (principal.kind === 'user') return endSessionOfBearer(context, origin, token)
+  if (token.startsWith('eyJ')) fail('unsupported_token_type')
+  await revokePresentedKey(context, origin, principal)
+}

@@ -1,0 +1,61 @@
+import type { Ceiling } from '../lib/scopes.ts'
+import type { KeyRate } from './verify/rates.ts'
+
+/** A person, by an access token of one of their sessions. */
+export type UserPrincipal = {
+  kind: 'user'
+  userId: string
+  sessionId: string
+  email: string
+  emailVerified: boolean
+  role: 'admin' | 'user'
+  createdAt: Date
+  /** What the access token carries, for answers; `grants` decides. */
+  scopes: readonly string[]
+  /** What this caller holds, and may hand out. */
+  grants: Ceiling
+}
+
+/** A service, by one of the live secrets of an API key. */
+export type KeyPrincipal = {
+  kind: 'key'
+  keyId: string
+  secretId: string
+  name: string | null
+  owner: UserOwner | ServiceAccountOwner
+  externalId: string | null
+  metadata: Record<string, unknown> | null
+  /** Uses in a window; null: no limit of its own. */
+  rateLimit: KeyRate | null
+  /** Networks that it may be used from; null: anywhere. */
+  allowedIps: readonly string[] | null
+  /** Whether uses at `/keys/verify` and forward-auth are charged. */
+  hasCredits: boolean
+  /** The key's own end; null: none. */
+  expiresAt: Date | null
+  /** The end of the secret that was shown: the key's, or that of a rotation's overlap; null: none. */
+  secretExpiresAt: Date | null
+  /** What is written on the key and lies within its owner's ceiling now. */
+  scopes: readonly string[]
+  grants: Ceiling
+}
+
+export type UserOwner = {
+  type: 'user'
+  id: string
+  email: string
+  emailVerified: boolean
+  role: 'admin' | 'user'
+  createdAt: Date
+}
+export type ServiceAccountOwner = { type: 'service_account'; id: string; name: string }
+
+/** Who is asking. Each route gets exactly the member that it asked for. */
+export type Principal = UserPrincipal | KeyPrincipal
+
+/** Why a credential is not one: the codes of `/keys/verify`. Our own doors answer them all alike. */
+export type RefusalCode = 'NOT_FOUND' | 'REVOKED' | 'EXPIRED' | 'DISABLED' | 'OWNER_DISABLED'
+export type Refusal = { kind: 'refused'; code: RefusalCode; keyId?: string }
+
+export const refuse = (code: RefusalCode, keyId?: string): Refusal =>
+  keyId === undefined ? { kind: 'refused', code } : { kind: 'refused', code, keyId }

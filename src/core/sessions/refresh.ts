@@ -1,0 +1,84 @@
+import { timingSafeEqual } from 'node:crypto'
+import { fail } from '../../lib/errors.ts'
+import { SECOND_MS } from '../../lib/time.ts'
+import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
+import { type Origin, onBehalfOf, recordChange } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import {
+  lockSession,
+  type RotatedSession,
+  type Rotation,
+  rotateSession,
+  type SessionRow,
+  updateSessionEnded,
+} from './queries.ts'
+import { type Grant, idleEnd, issueTokens } from './tokens.ts'
+
+const LAST_GENERATION = 0xffff_ffff
+
+/**
+ * Trades a refresh token for the next pair. A token that was traded within REFRESH_GRACE_SECONDS gives the same
+ * successor again (a lost answer, two tabs); an older one is theft and ends the session.
+ * @throws Problem invalid_token
+ */
+export async function refreshSession(context: Context, origin: Origin, token: string): Promise<Grant> {
+  const claims = readRefreshToken(context.keys.refresh, token)
+  const { outcome, session } = claims ? await trade(context, origin, claims) : REFUSED
+  context.metrics.refreshes[outcome] += 1
+  if (!claims || !session) fail('invalid_token')
+  const next = { ...claims, generation: claims.generation + 1 }
+  return issueTokens(context, session.user, next, session.expiresAt)
+}
+
+/** What became of a token, and the session where it goes on. */
+type Trade = { outcome: keyof Context['metrics']['refreshes']; session: RotatedSession | null }
+
+const REFUSED: Trade = { outcome: 'refused', session: null }
+
+async function trade(context: Context, origin: Origin, claims: RefreshClaims): Promise<Trade> {
+  if (claims.generation >= LAST_GENERATION) return REFUSED
+  const session = await rotateSession(context.db, rotationOf(context, claims, claims.generation))
+  return session ? { outcome: 'rotated', session } : tradeSlowly(context, origin, claims)
+}
+
+function rotationOf(context: Context, claims: RefreshClaims, from: number): Rotation {
+  const now = context.clock()
+  return { ...claims, from, now: new Date(now), idleExpiresAt: new Date(idleEnd(context, now)) }
+}
+
+/**
+ * What the one statement did not take: a repetition within the grace, a token that we signed before a restore set the
+ * counter back, theft, or a session that is over.
+ */
+async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClaims): Promise<Trade> {
+  return recordChange(context, origin, async (tx, record) => {
+    const now = context.clock()
+    const found = await lockSession(tx, claims.sessionId)
+    if (!found?.user.isActive || !isLiveFor(found.session, claims, now)) return REFUSED
+    const { session, user } = found
+    if (session.generation <= claims.generation) {
+      const rotated = await rotateSession(tx, rotationOf(context, claims, session.generation))
+      const outcome = session.generation < claims.generation ? 'restored' : 'rotated'
+      return rotated ? { outcome, session: rotated } : REFUSED
+    }
+    const isPredecessor = session.generation === claims.generation + 1
+    const rotatedAgoMs = now - session.rotatedAt.getTime()
+    if (isPredecessor && rotatedAgoMs <= context.config.refreshGraceSeconds * SECOND_MS) {
+      return { outcome: 'repeated', session: { user, expiresAt: session.expiresAt } }
+    }
+    await updateSessionEnded(tx, session.id, new Date(now), 'refresh_token_reused')
+    const target = { type: 'session' as const, id: session.id }
+    const details = { user_id: user.id }
+    await record(
+      { action: 'session.reused', outcome: 'refused', target, details },
+      onBehalfOf(origin, user.id),
+    )
+    return { outcome: 'reused', session: null }
+  })
+}
+
+/** A session that is not over, and whose own salt the token carries. */
+export function isLiveFor(session: SessionRow, claims: RefreshClaims, nowMs: number): boolean {
+  if (session.endedAt !== null || !timingSafeEqual(session.salt, claims.salt)) return false
+  return session.idleExpiresAt.getTime() > nowMs && session.expiresAt.getTime() > nowMs
+}

@@ -1,0 +1,211 @@
+import type { Transaction } from '../../db/open.ts'
+import { pageOf, readCursor } from '../../lib/cursor.ts'
+import { fail } from '../../lib/errors.ts'
+import { isId, newId } from '../../lib/ids.ts'
+import { DAY_MS } from '../../lib/time.ts'
+import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
+import { type Origin, onBehalfOf, type RecordEvent, recordChange, SYSTEM } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import type { UserPrincipal } from '../principal.ts'
+import { verifyCredential } from '../verify/verify-credential.ts'
+import {
+  endOldestSessions,
+  endSessions,
+  findSession,
+  insertSession,
+  isActiveUser,
+  listLiveSessions,
+  lockSession,
+  lockSessionUser,
+  type SessionRow,
+  updateSessionEnded,
+} from './queries.ts'
+import { isLiveFor } from './refresh.ts'
+import { type Grant, idleEnd, issueTokens, type SessionUser } from './tokens.ts'
+
+export { refreshSession } from './refresh.ts'
+export { type Grant, issueTokens } from './tokens.ts'
+
+/** A user whose password has just been checked. */
+export type CheckedUser = SessionUser & { passwordChangedAt: Date | null }
+
+const MAX_LIVE_SESSIONS = 100
+const MAX_USER_AGENT_LENGTH = 255
+
+/** What may be shown of a session to its user. */
+export function presentSession(session: SessionRow, currentId: string) {
+  return {
+    id: session.id,
+    created_at: session.createdAt.toISOString(),
+    last_used_at: session.rotatedAt.toISOString(),
+    expires_at: session.idleExpiresAt.toISOString(),
+    ip: session.ip,
+    user_agent: session.userAgent,
+    current: session.id === currentId,
+  }
+}
+
+/**
+ * A login: a new session and its first pair of tokens. Beyond a hundred live sessions the oldest ends.
+ * @throws Problem invalid_login where the user was disabled or chose another password since it was checked
+ */
+export async function startSession(context: Context, origin: Origin, user: CheckedUser): Promise<Grant> {
+  const session = await recordChange(context, origin, async (tx, record) => {
+    const now = await lockSessionUser(tx, user.id)
+    if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
+      fail('invalid_login')
+    }
+    return openSession(tx, record, context, origin, user.id)
+  })
+  return issueTokens(context, user, session, session.expiresAt)
+}
+
+/** The part of a login that belongs to a transaction; `issueTokens` follows its COMMIT. */
+export async function openSession(
+  tx: Transaction,
+  record: RecordEvent,
+  context: Context,
+  origin: Origin,
+  userId: string,
+): Promise<RefreshClaims & { expiresAt: Date }> {
+  const nowMs = context.clock()
+  const now = new Date(nowMs)
+  const id = newId()
+  const salt = crypto.getRandomValues(new Uint8Array(16))
+  const expiresAt = new Date(nowMs + context.config.sessionMaxDays * DAY_MS)
+  await insertSession(tx, {
+    id,
+    salt,
+    userId,
+    createdAt: now,
+    rotatedAt: now,
+    idleExpiresAt: new Date(Math.min(idleEnd(context, nowMs), expiresAt.getTime())),
+    expiresAt,
+    ip: origin.ip,
+    userAgent: origin.userAgent?.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed() ?? null,
+  })
+  for (const ended of await endOldestSessions(tx, userId, MAX_LIVE_SESSIONS, now)) {
+    await record(sessionEnded(ended.id, { reason: 'too_many_sessions', user_id: userId }))
+  }
+  await record({ action: 'user.login', target: { type: 'user', id: userId }, details: { session_id: id } })
+  return { sessionId: id, generation: 0, salt, expiresAt }
+}
+
+/** A page of the caller's live sessions, newest first. */
+export async function listSessions(
+  context: Context,
+  caller: UserPrincipal,
+  { limit, cursor }: { limit: number; cursor: string | undefined },
+) {
+  const list = `sessions ${caller.userId}`
+  const after = cursor === undefined ? null : readCursor(context.keys.cursor, list, cursor)
+  const now = new Date(context.clock())
+  const rows = await listLiveSessions(context.db, caller.userId, now, { limit: limit + 1, after })
+  return pageOf(context.keys.cursor, list, rows, limit)
+}
+
+/**
+ * Ends one of the caller's sessions; again: the same answer.
+ * @throws Problem not_found where it is nobody's, or another's
+ */
+export async function endOwnSession(
+  context: Context,
+  origin: Origin,
+  caller: UserPrincipal,
+  id: string,
+): Promise<void> {
+  const session = isId(id) ? await findSession(context.db, id) : null
+  if (session?.userId !== caller.userId) fail('not_found')
+  await endSession(context, origin, session.id, 'ended')
+}
+
+/** Ends the session that a refresh token of any genuine generation belongs to; anything else changes nothing. */
+export async function endSessionOfToken(context: Context, origin: Origin, token: string): Promise<void> {
+  const claims = readRefreshToken(context.keys.refresh, token)
+  if (claims) await endSession(context, origin, claims.sessionId, 'logout', claims)
+}
+
+/** Whose refresh token this is, of any genuine generation, and whether it is the present one; null where it is over. */
+export async function findLiveRefresh(
+  context: Context,
+  token: string,
+): Promise<{ userId: string; expiresAt: Date; isCurrent: boolean } | null> {
+  const claims = readRefreshToken(context.keys.refresh, token)
+  const session = claims ? await findSession(context.db, claims.sessionId) : null
+  if (!claims || !session || !isLiveFor(session, claims, context.clock())) return null
+  if (!(await isActiveUser(context.db, session.userId))) return null
+  const isCurrent = session.generation === claims.generation
+  return { userId: session.userId, expiresAt: session.idleExpiresAt, isCurrent }
+}
+
+/** Ends the session of an access token; whatever is no live access token of a user changes nothing. */
+export async function endSessionOfBearer(
+  context: Context,
+  origin: Origin,
+  token: string | null,
+): Promise<void> {
+  const principal = token === null ? null : await verifyCredential(context, token)
+  if (principal?.kind === 'user') await endSession(context, origin, principal.sessionId, 'logout')
+}
+
+/** Ends every session of a user: their own wish, or an admin's. Their keys go on. */
+export async function logOutEverywhere(
+  context: Context,
+  origin: Origin,
+  userId: string,
+  reason: 'logout_all' | 'admin_logout',
+): Promise<void> {
+  await recordChange(context, origin, async (tx, record) => {
+    // A login that is under way waits for this, or this for it: none slips between.
+    await lockSessionUser(tx, userId)
+    const ended = await endSessions(tx, userId, new Date(context.clock()), reason)
+    const target = { type: 'user' as const, id: userId }
+    await record({ action: 'session.ended', target, details: { reason, sessions: ended } })
+  })
+}
+
+/**
+ * Ends every session of a user as part of another change, which names the user in its own audit row.
+ * @returns how many
+ */
+export function endSessionsOfUser(
+  tx: Transaction,
+  userId: string,
+  now: Date,
+  reason: string,
+): Promise<number> {
+  return endSessions(tx, userId, now, reason)
+}
+
+/** Ends every session of everybody: the way out after a restore from backup or a theft of the database. */
+export async function endEverySession(context: Context, origin: Origin = SYSTEM): Promise<{ ended: number }> {
+  const ended = await recordChange(context, origin, async (tx, record) => {
+    const count = await endSessions(tx, null, new Date(context.clock()), 'ended_all')
+    await record({ action: 'session.ended', details: { reason: 'ended_all', sessions: count } })
+    return count
+  })
+  context.cache.flush()
+  return { ended }
+}
+
+/** Ends a live session; with claims only where the token carries its own salt. */
+async function endSession(
+  context: Context,
+  origin: Origin,
+  sessionId: string,
+  reason: string,
+  claims?: RefreshClaims,
+): Promise<void> {
+  await recordChange(context, origin, async (tx, record) => {
+    const now = context.clock()
+    const session = (await lockSession(tx, sessionId))?.session
+    if (!session || session.endedAt !== null || (claims && !isLiveFor(session, claims, now))) return
+    await updateSessionEnded(tx, session.id, new Date(now), reason)
+    const byUser = origin.actor.type === 'anonymous' ? onBehalfOf(origin, session.userId) : origin
+    await record(sessionEnded(session.id, { reason, user_id: session.userId }), byUser)
+  })
+}
+
+function sessionEnded(id: string, details: Record<string, unknown>) {
+  return { action: 'session.ended' as const, target: { type: 'session' as const, id }, details }
+}

@@ -1,0 +1,51 @@
+import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
+import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
+import type { Context } from '../context.ts'
+import { scopesOfUser } from '../verify/verify-credential.ts'
+
+/** RFC 6749, section 5.1, as the seed spelled it; `expires_in` in seconds. */
+export type TokenPair = {
+  access_token: string
+  refresh_token: string
+  token_type: 'bearer'
+  expires_in: number
+}
+
+/** A pair of tokens and the scopes that its access token carries. */
+export type Grant = { tokens: TokenPair; scopes: readonly string[] }
+
+/** What tokens say of a user. */
+export type SessionUser = { id: string; role: 'admin' | 'user'; scopes: readonly string[] | null }
+
+/** Signs an access token, and computes the refresh token of one generation. Neither outlives the session. */
+export async function issueTokens(
+  context: Context,
+  user: SessionUser,
+  refresh: RefreshClaims,
+  sessionExpiresAt: Date,
+): Promise<Grant> {
+  const now = context.clock()
+  const lastsMs = context.config.accessTokenExpireMinutes * MINUTE_MS
+  const expiresAtMs = Math.min(now + lastsMs, sessionExpiresAt.getTime())
+  const [key] = context.keys.refresh
+  if (!key) throw new Error('No key to sign refresh tokens with')
+  const scopes = scopesOfUser(user, context)
+  const access = await context.signing.sign({
+    subject: user.id,
+    sessionId: refresh.sessionId,
+    role: user.role,
+    scopes,
+    expiresAtMs,
+  })
+  const tokens = {
+    access_token: access,
+    refresh_token: makeRefreshToken(key, refresh),
+    token_type: 'bearer' as const,
+    expires_in: Math.max(0, Math.floor((expiresAtMs - now) / SECOND_MS)),
+  }
+  return { tokens, scopes }
+}
+
+/** When a session that is used now would end by being left alone; milliseconds. */
+export const idleEnd = (context: Context, nowMs: number): number =>
+  nowMs + context.config.refreshTokenExpireDays * DAY_MS

@@ -1,0 +1,53 @@
+import { jwt } from '@elysiajs/jwt'
+import type { Config } from '../../config/load.ts'
+import { newId } from '../../lib/ids.ts'
+import type { Secret } from '../../lib/secret.ts'
+import type { Clock } from '../../lib/time.ts'
+import { ACCESS_TOKEN_TYPE, ownClaims, REQUIRED_CLAIMS, readClaims, type SigningRing } from './claims.ts'
+
+const KEY_ID = 'hs256'
+
+/**
+ * ALGORITHM=HS256: tokens signed with SECRET_KEY itself, as the replaced service did, through @elysiajs/jwt. What the
+ * plugin leaves open is pinned at each call: algorithm, issuer, audience, type, claims, and the clock.
+ */
+export function createSharedSecretRing(
+  config: Config,
+  secrets: readonly Secret[],
+  clock: Clock,
+): SigningRing {
+  const signers = secrets.map((secret) => {
+    const plugin = jwt({ secret: secret.reveal(), alg: 'HS256', typ: ACCESS_TOKEN_TYPE, kid: KEY_ID })
+    return plugin.decorator.jwt
+  })
+  const [signer] = signers
+  if (!signer) throw new Error('HS256 needs SECRET_KEY')
+
+  return {
+    sign: (token) =>
+      signer.sign({
+        ...ownClaims(token),
+        iss: config.publicUrl,
+        aud: config.jwtAudience,
+        sub: token.subject,
+        jti: newId(),
+        exp: Math.floor(token.expiresAtMs / 1000),
+      }),
+    async verify(token) {
+      for (const { verify } of signers) {
+        const payload = await verify(token, {
+          algorithms: ['HS256'],
+          issuer: config.publicUrl,
+          audience: config.jwtAudience,
+          typ: ACCESS_TOKEN_TYPE,
+          requiredClaims: REQUIRED_CLAIMS,
+          currentDate: new Date(clock()),
+        })
+        if (payload) return readClaims(payload, null)
+      }
+      return null
+    },
+    publicKeys: () => [],
+    refresh: async () => {},
+  }
+}

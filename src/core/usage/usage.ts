@@ -1,0 +1,69 @@
+import { failField } from '../../lib/errors.ts'
+import { DAY_MS, parseInstant } from '../../lib/time.ts'
+import type { Context } from '../context.ts'
+import { addUsage, listUsage, updateLastUses } from './queries.ts'
+
+const WRITE_EVERY_MS = 5_000
+const MAX_RANGE_MS = 366 * DAY_MS
+const DEFAULT_RANGE_MS = 30 * DAY_MS
+
+export type UsageQuery = { from?: string; to?: string; bucket?: 'hour' | 'day' }
+
+/** Writes what has gathered, in one transaction. What cannot be written is put back for the next time. */
+export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metrics'>): Promise<void> {
+  const taken = context.usage.take()
+  if (taken.counts.length === 0 && taken.lastUses.length === 0) return
+  try {
+    await context.db.transaction(async (tx) => {
+      if (taken.counts.length > 0) await addUsage(tx, taken.counts)
+      if (taken.lastUses.length > 0) await updateLastUses(tx, taken.lastUses)
+    })
+    context.metrics.usageRows.written += taken.counts.length + taken.lastUses.length
+  } catch (error) {
+    context.usage.putBack(taken)
+    throw error
+  }
+}
+
+/**
+ * Writes every few seconds until the returned function is called, which writes once more.
+ */
+export function startWritingUsage(
+  context: Pick<Context, 'db' | 'usage' | 'log' | 'metrics'>,
+): () => Promise<void> {
+  const write = () =>
+    writeUsage(context).catch((error) =>
+      context.log.warn({ err: error }, 'Usage could not be written; it is kept for the next time'),
+    )
+  const timer = setInterval(write, WRITE_EVERY_MS)
+  return () => {
+    clearInterval(timer)
+    return write()
+  }
+}
+
+/**
+ * How often a key was used, by hour or day and outcome; the last thirty days unless asked otherwise.
+ * @throws Problem validation_failed for a time that is none, or more than a year
+ */
+export async function describeUsage(context: Context, keyId: string, query: UsageQuery) {
+  const now = context.clock()
+  const to = readTime('?to', query.to) ?? new Date(now + 1)
+  const from = readTime('?from', query.from) ?? new Date(to.getTime() - DEFAULT_RANGE_MS)
+  if (to.getTime() - from.getTime() > MAX_RANGE_MS) failField('?from', 'Ask for a year at most')
+  const rows = await listUsage(context.db, keyId, from, to)
+  if (query.bucket !== 'day') return rows.map((row) => ({ ...row, at: row.at.toISOString() }))
+  const days = new Map<string, { at: string; outcome: string; count: number }>()
+  for (const { at, outcome, count } of rows) {
+    const day = new Date(Math.floor(at.getTime() / DAY_MS) * DAY_MS).toISOString()
+    const known = days.get(`${day} ${outcome}`)
+    if (known) known.count += count
+    else days.set(`${day} ${outcome}`, { at: day, outcome, count })
+  }
+  return [...days.values()]
+}
+
+function readTime(path: string, text: string | undefined): Date | null {
+  if (text === undefined) return null
+  return parseInstant(text) ?? failField(path, 'Must be a time in RFC 3339')
+}

@@ -1,0 +1,161 @@
+import type { Transaction } from '../../db/open.ts'
+import { fail, Problem } from '../../lib/errors.ts'
+import { isId, newId } from '../../lib/ids.ts'
+import { type Origin, onBehalfOf, recordChange, SYSTEM } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { requirePassword } from '../passwords/policy.ts'
+import { normaliseEmail, requireEmail } from './email.ts'
+import {
+  countActiveAdmins,
+  findUserByEmail,
+  findUserById,
+  insertUser,
+  lockFirstAdmin,
+  type Role,
+  type UserRow,
+  updatePassword,
+} from './queries.ts'
+
+export { changeUser, listAllUsers, removeUser, requireUserPower } from './administration.ts'
+export { findUserByEmail, findUserById, lockUser, updatePasswordHash } from './queries.ts'
+export type { Role, UserRow }
+
+/** What may be shown of a user to themselves. */
+export function presentUser(user: UserRow) {
+  return {
+    id: user.id,
+    email: user.email,
+    role: user.role,
+    is_active: user.isActive,
+    created_at: user.createdAt.toISOString(),
+  }
+}
+
+/** What admins see of a user. */
+export function presentForAdmins(user: UserRow) {
+  return {
+    id: user.id,
+    email: user.email,
+    email_verified: user.emailVerified,
+    role: user.role,
+    is_active: user.isActive,
+    scopes: user.scopes,
+    created_at: user.createdAt.toISOString(),
+  }
+}
+
+/**
+ * Sign-up: a person makes their own account, always with the role `user`.
+ * @throws Problem validation_failed, email_taken, signup_closed, unavailable
+ */
+export function signUp(
+  context: Context,
+  origin: Origin,
+  input: { email: string; password: string },
+): Promise<UserRow> {
+  if (context.config.signup === 'closed') fail('signup_closed')
+  return addUser(context, origin, { ...input, role: 'user', emailVerified: false }, 'user.signup')
+}
+
+/** An account that somebody makes for somebody else; without a password nobody can log in to it yet. */
+export type NewUser = { email: string; password: string | null; role: Role; emailVerified: boolean }
+
+/**
+ * Makes an account for somebody: an admin does, or an operator at the command line.
+ * @throws Problem validation_failed, email_taken, unavailable
+ */
+export function createUser(context: Context, origin: Origin, input: NewUser): Promise<UserRow> {
+  return addUser(context, origin, input, 'user.created')
+}
+
+/**
+ * Makes an admin, from the command line.
+ * @throws Problem validation_failed, email_taken
+ */
+export function createAdmin(
+  context: Context,
+  origin: Origin,
+  input: { email: string; password: string },
+): Promise<UserRow> {
+  return createUser(context, origin, { ...input, role: 'admin', emailVerified: false })
+}
+
+/**
+ * ADMIN_EMAIL and ADMIN_PASSWORD: the first admin, if there is none. Of many servers that start at once, one makes it.
+ * @returns the user that was made, or null where there is nothing to do
+ * @throws Problem email_taken where the address belongs to somebody who is no admin
+ */
+export async function ensureFirstAdmin(context: Context): Promise<UserRow | null> {
+  const { adminEmail, adminPassword } = context.config
+  if (adminEmail === null || adminPassword === null || (await hasAdmin(context))) return null
+  const admin = {
+    email: adminEmail,
+    password: adminPassword.reveal(),
+    role: 'admin',
+    emailVerified: false,
+  } as const
+  try {
+    return await addUser(context, SYSTEM, admin, 'user.created', requireNoAdmin)
+  } catch (error) {
+    if (!(error instanceof Problem) || !['email_taken', 'conflict'].includes(error.problem)) throw error
+    // Another server, with this address or another, was first.
+    if (await hasAdmin(context)) return null
+    const holder = await findUserByEmail(context.db, requireEmail(adminEmail))
+    if (holder?.role === 'admin') return null
+    return fail('email_taken', { detail: 'ADMIN_EMAIL belongs to a user who is not an admin.' })
+  }
+}
+
+async function requireNoAdmin(tx: Transaction): Promise<void> {
+  await lockFirstAdmin(tx)
+  if ((await countActiveAdmins(tx)) > 0) fail('conflict')
+}
+
+/** Whether anybody can administer this service. */
+export async function hasAdmin(context: Context): Promise<boolean> {
+  return (await countActiveAdmins(context.db)) > 0
+}
+
+/**
+ * The id of a user by their id or e-mail, as an operator names them.
+ * @throws Problem not_found
+ */
+export async function requireUserId(context: Context, who: string): Promise<string> {
+  const email = normaliseEmail(who)
+  const byId = isId(who) ? await findUserById(context.db, who) : null
+  const user = byId ?? (email === null ? null : await findUserByEmail(context.db, email))
+  return user?.id ?? fail('not_found', { detail: 'There is no such user.' })
+}
+
+/** Sets a chosen password as part of another change, which ends what stood on the old one. */
+export function setPassword(tx: Transaction, id: string, hash: string, now: Date): Promise<void> {
+  return updatePassword(tx, id, hash, now)
+}
+
+/**
+ * Checks the input and hashes the password; an address that is taken is refused before the costly part.
+ * @param requireStill what must hold in the moment that the user is made
+ */
+async function addUser(
+  context: Context,
+  origin: Origin,
+  input: NewUser,
+  action: 'user.signup' | 'user.created',
+  requireStill?: (tx: Transaction) => Promise<void>,
+): Promise<UserRow> {
+  const email = requireEmail(input.email)
+  const password =
+    input.password === null ? null : await requirePassword(context.config, email, input.password)
+  if (await findUserByEmail(context.db, email)) fail('email_taken')
+  const passwordHash = password === null ? null : await context.passwords.hash(password)
+  const { role, emailVerified } = input
+  return recordChange(context, origin, async (tx, record) => {
+    await requireStill?.(tx)
+    const createdAt = new Date(context.clock())
+    const user = await insertUser(tx, { id: newId(), email, passwordHash, role, emailVerified, createdAt })
+    if (!user) fail('email_taken')
+    const by = action === 'user.signup' ? onBehalfOf(origin, user.id) : origin
+    await record({ action, target: { type: 'user', id: user.id }, details: { role } }, by)
+    return user
+  })
+}

@@ -1,0 +1,51 @@
+import { DAY_MS, SECOND_MS } from '../../lib/time.ts'
+import type { Context } from '../context.ts'
+import { type CreditsRow, findCredits, takeCredits } from './queries.ts'
+
+export type RefillInterval = 'daily' | 'monthly'
+
+/** What charging a key came to; `remaining: null` where it has no credits to count. */
+export type Charge =
+  | { code: 'VALID'; remaining: number | null }
+  | { code: 'CREDITS_EXHAUSTED'; retryAfterSeconds: number | null }
+
+/** When credits are next filled up: UTC midnight, or the first of the month. */
+export function nextRefill(interval: RefillInterval, nowMs: number): Date {
+  const now = new Date(nowMs)
+  const [year, month, day] = [now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate()]
+  return interval === 'daily'
+    ? new Date(Date.UTC(year, month, day) + DAY_MS)
+    : new Date(Date.UTC(year, month + 1, 1))
+}
+
+/** What is left at a time: a refill that is due is made with the next charge, and counts already. */
+export function remainingAt({ remaining, refillAmount, refillsAt }: CreditsRow, nowMs: number): number {
+  const isDue = refillsAt !== null && refillsAt.getTime() <= nowMs
+  return isDue ? Math.max(remaining, refillAmount ?? 0) : remaining
+}
+
+/**
+ * Takes credits from a key in one statement: never below zero, whatever the concurrency, and safe over a crash.
+ * @param cost 0 takes none, and says what is left
+ */
+export async function chargeKey(
+  context: Pick<Context, 'db' | 'clock'>,
+  keyId: string,
+  cost: number,
+): Promise<Charge> {
+  const nowMs = context.clock()
+  const refills = { daily: nextRefill('daily', nowMs), monthly: nextRefill('monthly', nowMs) }
+  const taken = cost === 0 ? null : await takeCredits(context.db, keyId, cost, new Date(nowMs), refills)
+  if (taken) return { code: 'VALID', remaining: taken.remaining }
+  const credits = await findCredits(context.db, keyId)
+  if (!credits) return { code: 'VALID', remaining: null }
+  const { refillAmount, refillsAt } = credits
+  const remaining = remainingAt(credits, nowMs)
+  if (cost === 0) return { code: 'VALID', remaining }
+  const willSuffice = refillAmount !== null && refillAmount >= cost && refillsAt !== null
+  const waitMs = willSuffice ? refillsAt.getTime() - nowMs : null
+  return {
+    code: 'CREDITS_EXHAUSTED',
+    retryAfterSeconds: waitMs === null ? null : Math.max(1, Math.ceil(waitMs / SECOND_MS)),
+  }
+}

@@ -1,0 +1,54 @@
+import { Type } from '@sinclair/typebox'
+import { Id, Instant, nullable, ScopeInput, ScopeList } from '../../lib/model.ts'
+import { MAX_CREDENTIAL_LENGTH } from './verify-credential.ts'
+
+const MAX_COST = 1_000_000
+const MAX_BATCH = 100
+
+const question = {
+  key: Type.String({
+    maxLength: MAX_CREDENTIAL_LENGTH,
+    description: 'The key that was shown to the asking service',
+  }),
+  // null is absent. The body's own nulls are left out before; those of a batch's questions are not.
+  scopes: Type.Optional(nullable(ScopeInput)),
+  cost: Type.Optional(nullable(Type.Integer({ minimum: 0, maximum: MAX_COST }), 'Credits; 1 unless given')),
+  ip: Type.Optional(
+    nullable(Type.String({ maxLength: 64 }), "The client's address, as the asking service sees it"),
+  ),
+}
+
+export const VerifyRequest = Type.Object(question, { $id: 'VerifyRequest', additionalProperties: false })
+
+export const VerifyBatchRequest = Type.Object(
+  { keys: Type.Array(VerifyRequest, { minItems: 1, maxItems: MAX_BATCH }) },
+  { $id: 'VerifyBatchRequest', additionalProperties: false },
+)
+
+export const VerifyResult = Type.Object(
+  {
+    valid: Type.Boolean(),
+    code: Type.String({ examples: ['VALID'] }),
+    key_id: Type.Optional(Id),
+    name: Type.Optional(nullable(Type.String())),
+    external_id: Type.Optional(nullable(Type.String())),
+    owner: Type.Optional(
+      Type.Object({ type: Type.Union([Type.Literal('user'), Type.Literal('service_account')]), id: Id }),
+    ),
+    scopes: Type.Optional(ScopeList),
+    expires_at: Type.Optional(nullable(Instant)),
+    metadata: Type.Optional(nullable(Type.Record(Type.String(), Type.Unknown()))),
+    credits: Type.Optional(nullable(Type.Object({ remaining: Type.Integer() }))),
+    rate_limit: Type.Optional(
+      nullable(Type.Object({ limit: Type.Integer(), remaining: Type.Integer(), reset_at: Instant })),
+    ),
+    missing_scopes: Type.Optional(ScopeList),
+    retry_after_seconds: Type.Optional(Type.Integer()),
+  },
+  { $id: 'VerifyResult' },
+)
+
+export const VerifyBatchResult = Type.Object(
+  { results: Type.Array(VerifyResult) },
+  { $id: 'VerifyBatchResult' },
+)

@@ -1,0 +1,120 @@
+import type { OpenDatabase } from '../../db/open.ts'
+import { newId } from '../../lib/ids.ts'
+import type { Log } from '../../lib/log.ts'
+import { observeSeconds } from '../../lib/metrics.ts'
+import { SECOND_MS } from '../../lib/time.ts'
+import type { Context } from '../context.ts'
+import { type EvictionKind, type Moment, momentNow } from './cache.ts'
+
+const CHANNEL = 'latchkey_evict'
+const BEAT_EVERY_MS = 1_000
+/** So many beats in a row that were sent and not heard: nothing comes through the line. */
+const DEAF_AFTER_BEATS = 3
+const KINDS: readonly string[] = [
+  'user',
+  'service_account',
+  'key',
+  'session',
+  'signing_key',
+] satisfies EvictionKind[]
+const isEvictionKind = (kind: string): kind is EvictionKind => KINDS.includes(kind)
+
+/**
+ * Keeps the cache true to the database: hears its evictions, and proves each second that they arrive. A beat goes
+ * out the way that queries go and must come back on the listening line; NOTIFY keeps commit order, so its echo says
+ * that every eviction committed before it was sent has been heard.
+ * @returns a function that ends it
+ */
+export async function startHeartbeat(
+  database: OpenDatabase,
+  {
+    cache,
+    signing,
+    log,
+    metrics,
+  }: Pick<Context, 'cache' | 'log' | 'metrics'> & { signing: Pick<Context['signing'], 'refresh'> },
+): Promise<() => Promise<void>> {
+  const instance = newId()
+  const report = reporter(log)
+  let beat = 0
+  let isSending = false
+  /** Beats whose echo has not come, by their number. */
+  const unheard = new Map<number, Moment>()
+
+  const hearBeat = (from: string | undefined, number: number) => {
+    const sentAt = from === instance ? unheard.get(number) : undefined
+    if (sentAt === undefined) return
+    for (const sent of unheard.keys()) if (sent <= number) unheard.delete(sent)
+    cache.prove(sentAt)
+    observeSeconds(metrics.evictionLag, (momentNow().monotonicMs - sentAt.monotonicMs) / SECOND_MS)
+    if (cache.isLive()) report('proven')
+  }
+  const forgetAll = () => {
+    metrics.evictions.gap += 1
+    // Beats sent before a gap prove nothing about evictions that were lost in it.
+    unheard.clear()
+    cache.flush()
+    signing.refresh()
+  }
+  const unlisten = await database.listen(CHANNEL, {
+    gap: forgetAll,
+    message(payload, isUnasked) {
+      const [kind = '', id = '', number] = payload.split(' ')
+      if (kind === 'beat') return isUnasked ? hearBeat(id, Number(number)) : undefined
+      if (kind === 'flush') {
+        metrics.evictions.flush += 1
+        cache.flush()
+        return signing.refresh()
+      }
+      if (!isEvictionKind(kind)) return
+      metrics.evictions[kind] += 1
+      cache.evict(kind, id)
+      if (kind === 'signing_key') signing.refresh()
+    },
+  })
+
+  // The embedded database has one process, which hears itself: nothing to prove, and no commit each second.
+  if (database.kind === 'embedded') return unlisten
+
+  const sendBeat = async () => {
+    if (isSending) return
+    isSending = true
+    if (unheard.size >= DEAF_AFTER_BEATS) {
+      report('deaf')
+      unheard.clear()
+    }
+    beat += 1
+    unheard.set(beat, momentNow())
+    try {
+      await database.notify(CHANNEL, `beat ${instance} ${beat}`)
+    } catch (error) {
+      unheard.delete(beat)
+      report('unreachable', error)
+    }
+    isSending = false
+  }
+  await sendBeat()
+  const timer = setInterval(sendBeat, BEAT_EVERY_MS)
+  return async () => {
+    clearInterval(timer)
+    await unlisten()
+  }
+}
+
+type Proof = 'proven' | 'deaf' | 'unreachable'
+
+/** Says once what became of the proof, and again when it changes: an operator has to know that every request asks the database. */
+function reporter(log: Log): (proof: Proof, error?: unknown) => void {
+  let last: Proof = 'proven'
+  return (proof, error) => {
+    if (proof === last) return
+    last = proof
+    if (proof === 'proven') return log.info('The cache is used again: the database is heard')
+    if (proof === 'unreachable')
+      return log.warn({ err: error }, 'The cache is bypassed: the database cannot be reached')
+    log.warn(
+      'The cache is bypassed: no echo on the LISTEN line. Where DATABASE_URL leads to a pooler in transaction mode, ' +
+        'set DATABASE_DIRECT_URL to the server itself. Until then every request asks the database; revocations hold',
+    )
+  }
+}

@@ -1,0 +1,114 @@
+import { failField } from '../../lib/errors.ts'
+import { parseAddress } from '../../lib/ip.ts'
+import { parseScopes } from '../../lib/scopes.ts'
+import type { Context } from '../context.ts'
+import type { KeyPrincipal, Principal, Refusal } from '../principal.ts'
+import type { RateState } from './rates.ts'
+import { type UseOutcome, useKey } from './use-key.ts'
+import { recallCredential, verifyCredential } from './verify-credential.ts'
+
+/** What another service asks of a key that was shown to it. */
+export type Question = {
+  key: string
+  scopes?: string | string[] | null
+  cost?: number | null
+  ip?: string | null
+}
+
+/**
+ * Whether a key is good for what it was shown for. The checks run in the order of API.md, and nothing is charged unless
+ * all before passed. A token of a user, or of nobody, is NOT_FOUND like any other guess.
+ * @throws Problem validation_failed for scopes or an address that are none
+ */
+export function verifyKey(context: Context, question: Question) {
+  return answer(context, readQuestion(question, ''))
+}
+
+/**
+ * The same for several, answered in order: of two questions about one key, the first is charged first.
+ * @throws Problem validation_failed where one is wrong; nothing is charged then
+ */
+export async function verifyKeys(context: Context, questions: readonly Question[]) {
+  const results: Answer[] = []
+  const read = questions.map((question, at) => readQuestion(question, `/keys/${at}`))
+  for (const question of read) results.push(await answer(context, question))
+  return results
+}
+
+type ReadQuestion = { key: string; scopes: string[]; cost: number; ip: string | null }
+
+/** @param path of the question in the body, for what is wrong with it */
+function readQuestion({ key, scopes: asked, cost, ip }: Question, path: string): ReadQuestion {
+  const scopes = parseScopes(asked)
+  if ('fault' in scopes) failField(`${path}/scopes`, scopes.fault)
+  if (ip != null && !parseAddress(ip)) failField(`${path}/ip`, 'Must be an IP address')
+  return { key, scopes, cost: cost ?? 1, ip: ip ?? null }
+}
+
+/** An answer as it is sent. */
+type Answer = { valid: boolean; code: string; key_id?: string }
+
+const NOT_FOUND: Answer = { valid: false, code: 'NOT_FOUND' }
+
+function answer(context: Context, question: ReadQuestion): Answer | Promise<Answer> {
+  const known = recallCredential(context, question.key)
+  return known
+    ? judge(context, known, question)
+    : verifyCredential(context, question.key).then((verdict) => judge(context, verdict, question))
+}
+
+function judge(
+  context: Context,
+  verdict: Principal | Refusal,
+  { scopes, cost, ip }: ReadQuestion,
+): Answer | Promise<Answer> {
+  if (verdict.kind === 'refused') {
+    if (verdict.code === 'NOT_FOUND' || verdict.keyId === undefined) return NOT_FOUND
+    context.usage.count(verdict.keyId, verdict.code)
+    return { valid: false, code: verdict.code, key_id: verdict.keyId }
+  }
+  if (verdict.kind !== 'key') return NOT_FOUND
+  const outcome = useKey(context, verdict, { scopes, cost, address: ip })
+  return outcome instanceof Promise
+    ? outcome.then((used) => present(verdict, used))
+    : present(verdict, outcome)
+}
+
+function present(key: KeyPrincipal, outcome: UseOutcome): Answer {
+  const refusal = { valid: false, code: outcome.code, key_id: key.keyId }
+  switch (outcome.code) {
+    case 'IP_NOT_ALLOWED':
+      return refusal
+    case 'INSUFFICIENT_SCOPE':
+      return { ...refusal, ...{ missing_scopes: outcome.missingScopes } }
+    case 'RATE_LIMITED':
+    case 'CREDITS_EXHAUSTED': {
+      const seconds = outcome.retryAfterSeconds
+      return { ...refusal, ...(seconds === null ? {} : { retry_after_seconds: seconds }) }
+    }
+    case 'VALID':
+      return presentUse(key, outcome)
+  }
+}
+
+function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & { code: 'VALID' }) {
+  return {
+    valid: true,
+    code: 'VALID',
+    key_id: key.keyId,
+    name: key.name,
+    external_id: key.externalId,
+    owner: { type: key.owner.type, id: key.owner.id },
+    scopes: [...key.scopes],
+    expires_at: key.secretExpiresAt?.toISOString() ?? null,
+    metadata: key.metadata,
+    credits: remainingCredits === null ? null : { remaining: remainingCredits },
+    rate_limit: rate && presentRate(rate),
+  }
+}
+
+const presentRate = ({ limit, remaining, resetAtMs }: RateState) => ({
+  limit,
+  remaining,
+  reset_at: new Date(resetAtMs).toISOString(),
+})

@@ -1,0 +1,99 @@
+import { drizzle } from 'drizzle-orm/pglite'
+import { onAllowance } from '../../lib/deadline.ts'
+import type { Log } from '../../lib/log.ts'
+import { databaseError } from '../errors.ts'
+import type { DatabaseConfig, Listener, OpenDatabase } from '../open.ts'
+import { createGate } from '../postgres/wait-queue.ts'
+import * as schema from '../schema.ts'
+import { openHome } from './directory.ts'
+import { type Engine, startEngine } from './engine.ts'
+
+type Members = Pick<Engine['pg'], 'query' | 'transaction'>
+type Listening = { channel: string; listener: Listener; stop(): Promise<void> }
+
+const RESTART_AFTER_MS = 3000
+
+/** Opens the database in DATA_DIR for this process alone, making it at the first start from `snapshot` if given. */
+export async function openEmbedded(
+  config: DatabaseConfig,
+  log: Log,
+  snapshot: Blob | null,
+): Promise<OpenDatabase> {
+  const home = openHome(config.dataDir)
+  let engine: Engine
+  try {
+    engine = await startEngine(home.data, home.isNew ? snapshot : null)
+    if (home.isNew) home.markComplete()
+  } catch (error) {
+    home.unlock()
+    throw error
+  }
+  const listening = new Set<Listening>()
+  const startListening = async (entry: Listening) => {
+    const hear = (payload: string) => entry.listener.message(payload, true)
+    entry.stop = await engine.pg.listen(`"${entry.channel}"`, hear)
+  }
+
+  /** As a server's postmaster does after a crash, but not over and over while the disk stays broken. */
+  let restartAt = 0
+  const restart = async () => {
+    if (Date.now() < restartAt) throw databaseError('EMBEDDED_DOWN', 'the embedded database has stopped')
+    restartAt = Date.now() + RESTART_AFTER_MS
+    log.error('the embedded database stopped, as it does when its disk fails; starting it again')
+    engine = await startEngine(home.data, null)
+    for (const entry of listening) {
+      await startListening(entry)
+      entry.listener.gap()
+    }
+  }
+
+  // PGlite takes one query or transaction after the other, however many wait; so the wait ends, as with a pool.
+  const gate = createGate(1)
+  let isClosed = false
+  const lease = <T>(work: (pg: Members) => Promise<T>): Promise<T> => onAllowance(() => leaseNow(work))
+  const leaseNow = async <T>(work: (pg: Members) => Promise<T>): Promise<T> => {
+    await gate.enter()
+    try {
+      if (isClosed) throw databaseError('EMBEDDED_DOWN', 'the embedded database is closed')
+      if (engine.isDown()) await restart()
+      return await work(engine.pg)
+    } catch (error) {
+      if (!engine.isDown()) throw error
+      throw Object.assign(databaseError('EMBEDDED_DOWN', 'the embedded database has stopped'), {
+        cause: error,
+      })
+    } finally {
+      gate.leave()
+    }
+  }
+  const gated: Members = {
+    query: (...args) => lease((pg) => pg.query(...args)),
+    transaction: (work) => lease((pg) => pg.transaction(work)),
+  }
+
+  return {
+    kind: 'embedded',
+    // drizzle uses these two members only.
+    db: drizzle({ client: gated as Engine['pg'], schema }),
+    load: gate.load,
+    // One process, one session: nothing gets lost on the way unless the engine has to be started again.
+    listen: async (channel, listener) => {
+      const entry: Listening = { channel, listener, stop: async () => {} }
+      await lease(() => startListening(entry))
+      listening.add(entry)
+      return async () => {
+        listening.delete(entry)
+        if (!isClosed && !engine.isDown()) await entry.stop()
+      }
+    },
+    notify: async (channel, payload) => {
+      await gated.query('SELECT pg_notify($1, $2)', [channel, payload])
+    },
+    close: async () => {
+      if (isClosed) return
+      isClosed = true
+      if (!engine.isDown()) await engine.pg.close()
+      home.unlock()
+    },
+  }
+}

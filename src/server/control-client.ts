@@ -1,0 +1,75 @@
+import type { Tell } from '../cli/command.ts'
+import { isHeldElsewhere } from '../db/errors.ts'
+import { type ControlAnswer, type ControlLine, type ControlRequest, controlPath } from './control.ts'
+
+/** How long whoever wants the embedded database waits for one that starts, stops, or is a command itself. */
+const WAIT_MS = 10_000
+const RETRY_AFTER_MS = 100
+
+/**
+ * Sends a command to the server that holds the embedded database.
+ * @param tell hears how far it is
+ * @returns null where nobody listens
+ * @throws Error with one sentence where the server broke off
+ */
+export async function askServer(
+  dataDir: string,
+  request: ControlRequest,
+  tell: Tell,
+): Promise<ControlAnswer | null> {
+  const response = await send(dataDir, JSON.stringify(request))
+  if (response === null) return null
+  for await (const line of linesOf(response)) {
+    if (!('progress' in line)) return line
+    tell(line.progress)
+  }
+  throw new Error(BROKE_OFF)
+}
+
+async function* linesOf(response: Response): AsyncGenerator<ControlLine> {
+  let text = ''
+  for await (const part of chunksOf(response)) {
+    const lines = (text + part).split('\n')
+    text = lines.pop() ?? ''
+    for (const line of lines) if (line !== '') yield JSON.parse(line) as ControlLine
+  }
+}
+
+async function* chunksOf(response: Response): AsyncGenerator<string> {
+  const decoder = new TextDecoder()
+  try {
+    for await (const chunk of response.body ?? []) yield decoder.decode(chunk, { stream: true })
+  } catch (error) {
+    throw new Error(BROKE_OFF, { cause: error })
+  }
+}
+
+const BROKE_OFF = 'the running server broke off; its log tells more'
+
+/** Whether a server listens for commands. */
+export async function isServing(dataDir: string): Promise<boolean> {
+  return (await send(dataDir, '')) !== null
+}
+
+/** Tries again for ten seconds as long as another process holds the embedded database. */
+export async function retryWhileHeld<T>(attempt: () => Promise<T>): Promise<T> {
+  const givesUpAt = Date.now() + WAIT_MS
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!isHeldElsewhere(error) || Date.now() > givesUpAt) throw error
+      await Bun.sleep(RETRY_AFTER_MS)
+    }
+  }
+}
+
+async function send(dataDir: string, body: string): Promise<Response | null> {
+  try {
+    return await fetch('http://localhost/', { unix: controlPath(dataDir), method: 'POST', body })
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : null
+    if (code === 'ENOENT' || code === 'ECONNREFUSED') return null
+    throw new Error(BROKE_OFF, { cause: error })
+  }
+}
