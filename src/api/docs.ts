@@ -4,7 +4,7 @@ import css from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
 import bundle from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
 import page from './docs/page.html.txt' with { type: 'file' }
 import start from './docs/start.js.txt' with { type: 'file' }
-import { pathOf } from './request-path.ts'
+import { pathOf } from './route-table.ts'
 
 const FILES: Record<string, { path: string; type: string }> = {
   'swagger-ui-bundle.js': { path: bundle, type: 'text/javascript; charset=utf-8' },

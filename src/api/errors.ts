@@ -6,8 +6,8 @@ import { isUnavailable, isUnstorableText } from '../db/errors.ts'
 import { catalogue, type ErrorCode, type FieldError, Problem } from '../lib/errors.ts'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
 import { type Limits, policyOf } from './rate-limit.ts'
-import { pathOf } from './request-path.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
+import { pathOf } from './route-table.ts'
 import { traceMembers } from './trace.ts'
 
 /**
