@@ -43,16 +43,26 @@ export function covers(ceiling: Ceiling, scope: string): boolean {
   return ceiling.everything && (ceiling.reserved || !scope.startsWith(RESERVED_PREFIX))
 }
 
+/** USER_SCOPES: what users hold who have no list of their own. */
+type UserScopes = 'any' | readonly string[]
+
+/** The scopes that a user's access token names: their own list, or USER_SCOPES; none by name where these are `any`. */
+export function scopesOfUser(
+  user: { scopes: readonly string[] | null },
+  userScopes: UserScopes,
+): readonly string[] {
+  return user.scopes ?? (userScopes === 'any' ? [] : userScopes)
+}
+
 /** The ceiling of a user: admins are not limited, the others have their own list or USER_SCOPES, and may always manage keys. */
 export function ceilingOfUser(
   user: { role: 'admin' | 'user'; scopes: readonly string[] | null },
-  userScopes: 'any' | readonly string[],
+  userScopes: UserScopes,
 ): Ceiling {
-  const listed = user.scopes ?? (userScopes === 'any' ? [] : userScopes)
   return {
     everything: user.role === 'admin' || (user.scopes === null && userScopes === 'any'),
     reserved: user.role === 'admin',
-    scopes: [...listed, KEYS_READ, KEYS_WRITE],
+    scopes: [...scopesOfUser(user, userScopes), KEYS_READ, KEYS_WRITE],
   }
 }
 

@@ -6,6 +6,9 @@ const CHECKSUM_WIDTH = 6
 const API_KEY_BYTES = 32
 const API_KEY_BODY_WIDTH = base62Width(API_KEY_BYTES)
 
+/** Longer than any credential of ours (an access token of fifty scopes has 5,000): what has more is not looked at. */
+export const MAX_CREDENTIAL_LENGTH = 8192
+
 /** How many characters of a key are kept to recognise it by, its prefix included. */
 const START_LENGTH = 11
 
@@ -39,6 +42,16 @@ function hasChecksum(token: string): boolean {
   return checksum(token.slice(0, -CHECKSUM_WIDTH)) === token.slice(-CHECKSUM_WIDTH)
 }
 
+/** Whether a credential has the form of an access token: a JWT, whose header is a JSON object in base64url. */
+export function isJwt(token: string): boolean {
+  return token.startsWith('eyJ')
+}
+
+/** Whether a credential has the form of a refresh token. */
+export function isRefreshToken(token: string): boolean {
+  return token.startsWith(REFRESH_PREFIX)
+}
+
 /** What a refresh token says; `salt` is the session's own 16 random bytes. */
 export type RefreshClaims = { sessionId: string; generation: number; salt: Uint8Array }
 
@@ -66,7 +79,7 @@ export function makeRefreshToken(key: Uint8Array, claims: RefreshClaims): string
 /** What a refresh token says, if one of the keys signed it; null for anything else. */
 export function readRefreshToken(keys: readonly Uint8Array[], token: string): RefreshClaims | null {
   const width = REFRESH_PREFIX.length + base62Width(REFRESH_BYTES) + CHECKSUM_WIDTH
-  if (token.length !== width || !token.startsWith(REFRESH_PREFIX) || !hasChecksum(token)) return null
+  if (token.length !== width || !isRefreshToken(token) || !hasChecksum(token)) return null
   const bytes = decodeBase62(token.slice(REFRESH_PREFIX.length, -CHECKSUM_WIDTH), REFRESH_BYTES)
   if (!bytes || bytes[0] !== REFRESH_VERSION) return null
   const claims = bytes.subarray(0, REFRESH_CLAIMS_BYTES)

@@ -1,5 +1,4 @@
-import { hashToken, isMistypedApiKey, startOf } from '../../lib/tokens.ts'
-import { MAX_CREDENTIAL_LENGTH } from '../verify/verify-credential.ts'
+import { hashToken, isMistypedApiKey, MAX_CREDENTIAL_LENGTH, startOf } from '../../lib/tokens.ts'
 
 /** What is kept of a key: the SHA-256 by which it is found, and a few characters by which a person knows it. */
 export type ImportedSecret = { hash: Uint8Array; start: string }

@@ -3,8 +3,8 @@ import { fail } from '../../lib/errors.ts'
 import { type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import type { Principal } from '../principal.ts'
-import { requireGrants } from '../verify/grants.ts'
 import { isRateWithin } from '../verify/rates.ts'
+import { requireGrants } from '../verify/refusals.ts'
 import { presentCredits, presentKey } from './present.ts'
 import {
   countLiveKeysLocked,

@@ -5,7 +5,7 @@ import { DAY_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import { type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import { requireGrants } from '../verify/grants.ts'
+import { requireGrants } from '../verify/refusals.ts'
 import {
   countLiveKeysLocked,
   insertKey,

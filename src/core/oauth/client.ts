@@ -1,4 +1,5 @@
 import { fail } from '../../lib/errors.ts'
+import { isJwt } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
@@ -46,7 +47,7 @@ const formDecode = (text: string): string => decodeURIComponent(text.replaceAll(
  * @throws Problem invalid_client
  */
 export async function authenticateClient(context: Context, client: ClientCredentials): Promise<KeyPrincipal> {
-  const principal = client.secret.startsWith('eyJ') ? null : await verifyCredential(context, client.secret)
+  const principal = isJwt(client.secret) ? null : await verifyCredential(context, client.secret)
   if (
     principal?.kind === 'key' &&
     principal.owner.type === 'service_account' &&

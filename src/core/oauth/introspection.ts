@@ -1,5 +1,6 @@
 import { decodeJwt } from 'jose'
 import { fail } from '../../lib/errors.ts'
+import { isJwt, isRefreshToken } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { revokePresentedKey } from '../keys/list.ts'
@@ -10,17 +11,16 @@ import { verifyCredential } from '../verify/verify-credential.ts'
 type Answer = { active: boolean } & Record<string, string | number | boolean>
 
 const INACTIVE: Answer = { active: false }
-const REFRESH_PREFIX = 'rt_'
 
 /**
  * RFC 7662: what a token is, now. Changes nothing and charges nothing.
  * @param token an access token, a refresh token or an API key
  */
 export async function introspectToken(context: Context, token: string): Promise<Answer> {
-  if (token.startsWith(REFRESH_PREFIX)) return describeRefresh(context, token)
+  if (isRefreshToken(token)) return describeRefresh(context, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return INACTIVE
-  const claims = token.startsWith('eyJ') ? pickClaims(decodeJwt(token)) : {}
+  const claims = isJwt(token) ? pickClaims(decodeJwt(token)) : {}
   return principal.kind === 'user' ? describeUser(principal, claims) : describeKey(principal, claims)
 }
 
@@ -58,10 +58,10 @@ function pickClaims(payload: Record<string, unknown>): Record<string, string | n
  * @throws Problem unsupported_token_type for a service account's access token, which ends with its key
  */
 export async function revokeToken(context: Context, origin: Origin, token: string): Promise<void> {
-  if (token.startsWith(REFRESH_PREFIX)) return endSessionOfToken(context, origin, token)
+  if (isRefreshToken(token)) return endSessionOfToken(context, origin, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return
   if (principal.kind === 'user') return endSessionOfBearer(context, origin, token)
-  if (token.startsWith('eyJ')) fail('unsupported_token_type')
+  if (isJwt(token)) fail('unsupported_token_type')
   await revokePresentedKey(context, origin, principal)
 }

@@ -5,7 +5,7 @@ import { covers, parseScopes } from '../../lib/scopes.ts'
 import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import type { Principal } from '../principal.ts'
-import { requireGrants } from '../verify/grants.ts'
+import { requireGrants } from '../verify/refusals.ts'
 import {
   deleteServiceAccount,
   findServiceAccount,

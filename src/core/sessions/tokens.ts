@@ -1,7 +1,7 @@
+import { scopesOfUser } from '../../lib/scopes.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
-import { scopesOfUser } from '../verify/verify-credential.ts'
 
 /** RFC 6749, section 5.1, as the seed spelled it; `expires_in` in seconds. */
 export type TokenPair = {
@@ -29,7 +29,7 @@ export async function issueTokens(
   const expiresAtMs = Math.min(now + lastsMs, sessionExpiresAt.getTime())
   const [key] = context.keys.refresh
   if (!key) throw new Error('No key to sign refresh tokens with')
-  const scopes = scopesOfUser(user, context)
+  const scopes = scopesOfUser(user, context.config.userScopes)
   const access = await context.signing.sign({
     subject: user.id,
     sessionId: refresh.sessionId,

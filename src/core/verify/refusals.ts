@@ -1,12 +1,14 @@
-import type { ErrorCode, Extra } from '../../lib/errors.ts'
+import { type ErrorCode, type Extra, fail } from '../../lib/errors.ts'
+import { covers } from '../../lib/scopes.ts'
+import type { Principal } from '../principal.ts'
 import type { UseOutcome } from './use-key.ts'
 
-/** Why somebody whose credential is good may not go on, in the words of every door. */
+/** Why a good credential is refused, in the same words wherever it is checked. */
 export type Denial = { code: ErrorCode; extra: Extra }
 
 export const deny = (code: ErrorCode, extra: Extra = {}): Denial => ({ code, extra })
 
-/** What is said of a use of a key that came to nothing; null where it did not. */
+/** What is said of a use of a key that was refused; null where it was not. */
 export function denialOf(outcome: UseOutcome): Denial | null {
   switch (outcome.code) {
     case 'VALID':
@@ -29,6 +31,19 @@ export function denialOf(outcome: UseOutcome): Denial | null {
       )
     }
   }
+}
+
+/**
+ * A caller hands out no scope that they do not hold.
+ * @throws Problem insufficient_scope, naming the first scope that the caller could not grant now
+ */
+export function requireGrants(caller: Pick<Principal, 'grants'>, scopes: readonly string[]): void {
+  const beyond = scopes.find((scope) => !covers(caller.grants, scope))
+  if (beyond === undefined) return
+  fail('insufficient_scope', {
+    ...lackOfScopes([beyond]),
+    detail: `You cannot grant a scope that you do not hold: ${beyond}`,
+  })
 }
 
 /** What is said of scopes that are missing (RFC 6750, section 3.1). */

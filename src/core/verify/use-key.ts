@@ -1,36 +1,70 @@
+import { isInNetworks } from '../../lib/ip.ts'
+import { covers } from '../../lib/scopes.ts'
+import { SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal } from '../principal.ts'
-import { type Admission, admitKey } from './admit.ts'
 import { type Charge, chargeKey } from './credits.ts'
 import type { RateState } from './rates.ts'
 
 /**
- * What somebody wants to use a key for. `cost`: in credits; null: none are asked about, as on Latchkey's own routes.
- * `address`: the client's, as whoever asks knows it; null: unknown.
+ * What a key is to be used for.
+ * - `scopes`: all are needed.
+ * - `cost`: in credits; null: none are asked about, as on Latchkey's own routes.
+ * - `address`: the client's, as the caller knows it; null: unknown, which a key with `allowed_ips` does not accept.
  */
 export type Use = { scopes: readonly string[]; cost: number | null; address: string | null }
+
+/** Whether address, scopes and rate allow a use, or the first of them that does not. */
+type Permission =
+  | { code: 'VALID'; rate: RateState | null }
+  | { code: 'IP_NOT_ALLOWED' }
+  | { code: 'INSUFFICIENT_SCOPE'; missingScopes: string[] }
+  | { code: 'RATE_LIMITED'; rate: RateState; retryAfterSeconds: number }
 
 /** What came of it: the first reason why not, in the order of API.md, or what is left of its limits. */
 export type UseOutcome =
   | { code: 'VALID'; rate: RateState | null; remainingCredits: number | null }
-  | Exclude<Admission, { code: 'VALID' }>
-  | Exclude<Charge, { code: 'VALID' }>
+  | Exclude<Permission | Charge, { code: 'VALID' }>
 
 /**
- * Uses a good key, which counts: nothing is charged unless all before passed, and credits last. Only a rate on Redis, and
- * credits, are waited for: whatever need not wait makes no promise.
+ * Uses a good key, which counts: nothing is charged unless all before passed, and credits last. Stays synchronous unless
+ * a rate on Redis or credits have to be waited for: one `await` here costs as much as the rest of the way.
  * @throws only where the database cannot be asked
  */
 export function useKey(context: Context, key: KeyPrincipal, use: Use): UseOutcome | Promise<UseOutcome> {
-  const admission = admitKey(context, key, use.address, use.scopes)
-  return admission instanceof Promise
-    ? admission.then((admitted) => charge(context, key, use, admitted))
-    : charge(context, key, use, admission)
+  const permission = permitUse(context, key, use)
+  return permission instanceof Promise
+    ? permission.then((permitted) => charge(context, key, use, permitted))
+    : charge(context, key, use, permission)
 }
 
-function charge(context: Context, key: KeyPrincipal, { cost }: Use, admission: Admission) {
-  if (admission.code !== 'VALID') return count(context, key, admission)
-  const { rate } = admission
+/** The rate is taken from only where address and scopes passed. */
+function permitUse(
+  context: Context,
+  key: KeyPrincipal,
+  { address, scopes }: Use,
+): Permission | Promise<Permission> {
+  if (key.allowedIps !== null && (address === null || !isInNetworks(address, key.allowedIps))) {
+    return { code: 'IP_NOT_ALLOWED' }
+  }
+  const missingScopes = scopes.filter((scope) => !covers(key.grants, scope))
+  if (missingScopes.length > 0) return { code: 'INSUFFICIENT_SCOPE', missingScopes }
+  if (key.rateLimit === null) return { code: 'VALID', rate: null }
+  const rate = context.rates.take(key.keyId, key.rateLimit)
+  return rate instanceof Promise
+    ? rate.then((state) => permitRate(context, state))
+    : permitRate(context, rate)
+}
+
+function permitRate({ clock }: Context, rate: RateState): Permission {
+  if (!rate.isExceeded) return { code: 'VALID', rate }
+  const retryAfterSeconds = Math.max(1, Math.ceil((rate.resetAtMs - clock()) / SECOND_MS))
+  return { code: 'RATE_LIMITED', rate, retryAfterSeconds }
+}
+
+function charge(context: Context, key: KeyPrincipal, { cost }: Use, permission: Permission) {
+  if (permission.code !== 'VALID') return count(context, key, permission)
+  const { rate } = permission
   if (!key.hasCredits || cost === null)
     return count(context, key, { code: 'VALID', rate, remainingCredits: null })
   return chargeKey(context, key.keyId, cost).then((charged) =>
