@@ -22,7 +22,6 @@ import {
   KeyEnded,
   KeyList,
   KeyPatch,
-  KeyQuery,
   NewKey,
   RevokeQuery,
   Rotation,
@@ -34,7 +33,24 @@ import { describeUsage } from '../../core/usage/usage.ts'
 import { failField } from '../../lib/errors.ts'
 import { KEYS_READ, KEYS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { pageQuery } from '../page.ts'
 import { originOf, type RequestState } from '../request-state.ts'
+
+const KeyQuery = Type.Object(
+  {
+    service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
+    external_id: Type.Optional(Type.String({ maxLength: 255 })),
+    status: Type.Optional(
+      Type.Union(
+        ['active', 'disabled', 'expired', 'revoked'].map((status) => Type.Literal(status as 'active')),
+      ),
+    ),
+    user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
+    all: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])),
+    ...pageQuery,
+  },
+  { additionalProperties: false },
+)
 
 const DEFAULT_OVERLAP_SECONDS = 86_400
 const MAX_IDEMPOTENCY_KEY_LENGTH = 255

@@ -17,7 +17,7 @@ import {
 } from '../../core/service-accounts/service-accounts.ts'
 import { SERVICE_ACCOUNTS_READ, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
-import { MAX_PAGE, pageQuery } from '../page.ts'
+import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
 
 const present = (account: ServiceAccountRow) => ({
@@ -51,10 +51,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
     )
     .get(
       '/',
-      async ({ auth, query: { limit = MAX_PAGE, cursor } }) => {
-        const page = await listManagedAccounts(context, auth, { limit, cursor })
-        return { items: page.rows.map(present), next_cursor: page.nextCursor }
-      },
+      async ({ auth, query }) => presentPage(await listManagedAccounts(context, auth, query), present),
       {
         ...reads,
         query: Type.Object(pageQuery),

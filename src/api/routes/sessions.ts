@@ -15,7 +15,7 @@ import {
 import { failField } from '../../lib/errors.ts'
 import type { Guard } from '../auth.ts'
 import { readCredential } from '../credential.ts'
-import { MAX_PAGE, pageQuery } from '../page.ts'
+import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
 
 const nothing = { 204: Type.Undefined({ description: 'Done' }) }
@@ -75,11 +75,10 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
     )
     .get(
       '/sessions',
-      async ({ auth, query: { limit = MAX_PAGE, cursor } }) => {
-        const page = await listSessions(context, auth, { limit, cursor })
-        const items = page.rows.map((session) => presentSession(session, auth.sessionId))
-        return { items, next_cursor: page.nextCursor }
-      },
+      async ({ auth, query }) =>
+        presentPage(await listSessions(context, auth, query), (session) =>
+          presentSession(session, auth.sessionId),
+        ),
       {
         user: true,
         query: Type.Object(pageQuery),

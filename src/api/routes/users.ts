@@ -18,14 +18,18 @@ import {
   PasswordResetToken,
   UserPage,
   UserPatchBody,
-  UserQuery,
 } from '../../core/users/model.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { USERS_READ, USERS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
-import { MAX_PAGE, pageQuery } from '../page.ts'
+import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
+
+const UserQuery = Type.Object({
+  query: Type.Optional(Type.String({ maxLength: 254, description: 'A part of the e-mail' })),
+  ...pageQuery,
+})
 
 const nothing = { 204: Type.Undefined({ description: 'Done' }) }
 
@@ -36,13 +40,12 @@ export const userRoutes = (context: Context, guard: Guard) =>
     .get(
       '/',
       async ({ query }) => {
-        const { query: text, limit = MAX_PAGE, cursor } = query
-        const page = await listAllUsers(context, { text, limit, cursor })
-        return { items: page.rows.map(present), next_cursor: page.nextCursor }
+        const { query: text, ...page } = query
+        return presentPage(await listAllUsers(context, { text, ...page }), present)
       },
       {
         anyone: { scopes: [USERS_READ] },
-        query: Type.Object({ ...UserQuery.properties, ...pageQuery }),
+        query: UserQuery,
         response: { 200: UserPage },
         detail: { operationId: 'listUsers', summary: 'Users, newest first' },
       },

@@ -1,12 +1,13 @@
 import type { Database, Transaction } from '../../db/open.ts'
-import { pageOf, readCursor } from '../../lib/cursor.ts'
 import { failField } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
+import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { parseInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { Principal } from '../principal.ts'
 import type { EvictionKind } from '../verify/cache.ts'
-import { findEventsOf, insertAuditEvents, listAuditEvents } from './queries.ts'
+import type { AuditEntry } from './model.ts'
+import { type AuditRow, findEventsOf, insertAuditEvents, listAuditEvents } from './queries.ts'
 
 /** Who does something, and over which request. */
 export type Origin = {
@@ -128,25 +129,23 @@ export async function wereRecorded(
   return new Set(events.map(({ action, target }) => `${action} ${target}`))
 }
 
-export type AuditQuery = {
+/** What a list of events is narrowed by, and which page of it. */
+export type AuditQuery = PageQuery & {
   actor?: string
   target?: string
   action?: string
   from?: string
   to?: string
-  limit: number
-  cursor?: string
 }
 
 /**
  * A page of the audit trail, newest first.
  * @throws Problem validation_failed for a forged cursor, an actor that is no id, or a time that is none
  */
-export async function listEvents(context: Context, query: AuditQuery) {
-  const { actor, target, action, from, to, limit, cursor } = query
+export async function listEvents(context: Context, query: AuditQuery): Promise<Page<AuditRow>> {
+  const { actor, target, action, from, to } = query
   if (actor !== undefined && !isId(actor)) failField('?actor', 'Must be an id')
   const list = `audit ${JSON.stringify([actor, target, action, from, to])}`
-  const after = cursor === undefined ? null : readCursor(context.keys.cursor, list, cursor)
   const filter = {
     actor: actor ?? null,
     target: target ?? null,
@@ -154,8 +153,22 @@ export async function listEvents(context: Context, query: AuditQuery) {
     from: readInstant('?from', from),
     to: readInstant('?to', to),
   }
-  const rows = await listAuditEvents(context.db, filter, { limit: limit + 1, after })
-  return pageOf(context.keys.cursor, list, rows, limit)
+  return readPage(context.keys.cursor, list, query, (rows) => listAuditEvents(context.db, filter, rows))
+}
+
+/** An event of the trail as it is answered. */
+export function presentEvent(row: AuditRow): AuditEntry {
+  return {
+    id: row.id,
+    at: row.at.toISOString(),
+    action: row.action,
+    outcome: row.outcome,
+    actor: { type: row.actorType, id: row.actorId },
+    target: { type: row.targetType, id: row.targetId },
+    ip: row.ip,
+    request_id: row.requestId,
+    details: row.details,
+  }
 }
 
 function readInstant(path: string, text: string | undefined): Date | null {

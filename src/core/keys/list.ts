@@ -1,6 +1,6 @@
-import { pageOf, readCursor } from '../../lib/cursor.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
+import { type PageQuery, readPage } from '../../lib/page.ts'
 import type { Context } from '../context.ts'
 import { type KeyFilter, type KeyOwner, type KeyStatus, listKeys, type WholeKey } from './queries.ts'
 import { accountOwner, boundsOf, isAdmin, isWithinReach, type KeyManager, ownerOf } from './reach.ts'
@@ -13,17 +13,14 @@ export type { WholeKey } from './queries.ts'
 export { operator, requireKey } from './reach.ts'
 export { endSecret, rotateKey } from './rotate.ts'
 
-export type KeyQuery = {
+/** Which keys are listed, and which page of them. */
+export type KeyQuery = PageQuery & {
   service_account_id?: string
   external_id?: string
   status?: KeyStatus
   user_id?: string
   all?: 'true' | 'false'
-  limit?: number
-  cursor?: string
 }
-
-const MAX_PAGE = 100
 
 /**
  * Keys of the caller, of a service account that the caller manages, or, for admins, of any user or of everybody; newest
@@ -38,16 +35,14 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
     status: query.status ?? null,
     within: caller.kind === 'key' ? { scopes: caller.scopes, expiresAt: caller.expiresAt } : null,
   }
+  const find = (rows: { limit: number | null; after: string | null }) =>
+    listKeys(context.db, filter, new Date(context.clock()), rows)
   const isPaged = query.limit !== undefined || query.cursor !== undefined || owner === null
-  const limit = isPaged ? (query.limit ?? MAX_PAGE) : null
-  const callerId = nameOf(caller)
-  const list = `keys ${JSON.stringify([callerId, owner, filter.externalId, filter.status])}`
-  const after = query.cursor === undefined ? null : readCursor(context.keys.cursor, list, query.cursor)
-  const page = { limit: limit === null ? null : limit + 1, after }
-  const rows = await listKeys(context.db, filter, new Date(context.clock()), page)
-  const { rows: shown, nextCursor } =
-    limit === null ? { rows, nextCursor: null } : pageOf(context.keys.cursor, list, rows, limit)
-  return { keys: shown.filter((key) => isVisible(caller, key)), nextCursor }
+  const list = `keys ${JSON.stringify([nameOf(caller), owner, filter.externalId, filter.status])}`
+  const { rows, nextCursor } = isPaged
+    ? await readPage(context.keys.cursor, list, query, find)
+    : { rows: await find({ limit: null, after: null }), nextCursor: null }
+  return { keys: rows.filter((key) => isVisible(caller, key)), nextCursor }
 }
 
 /** A managing key sees what lies within all of its bounds; the statement has narrowed by scopes and expiry already. */

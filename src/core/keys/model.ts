@@ -1,10 +1,42 @@
 import { Type } from '@sinclair/typebox'
-import { pageQuery } from '../../api/page.ts'
 import { Description, Id, Instant, Name, nullable, READABLE, ScopeInput, ScopeList } from '../../lib/model.ts'
-import { Credits, ExternalId, Metadata, Networks, RateLimit } from './setting-shapes.ts'
 
+const MAX_CREDITS = 1_000_000_000_000
 const MAX_EXPIRE_DAYS = 36_500
 const MAX_OVERLAP_SECONDS = 2_592_000
+
+export const ExternalId = Type.String({ minLength: 1, maxLength: 255, pattern: READABLE })
+export const Metadata = Type.Record(Type.String(), Type.Unknown(), { description: 'JSON of at most 4 KiB' })
+
+export const RateLimit = Type.Object(
+  {
+    limit: Type.Integer({ minimum: 1, maximum: 1_000_000_000 }),
+    window_seconds: Type.Integer({ minimum: 1, maximum: 2_592_000 }),
+  },
+  { $id: 'KeyRateLimit', additionalProperties: false },
+)
+
+const Refill = Type.Object(
+  {
+    amount: Type.Integer({ minimum: 1, maximum: MAX_CREDITS }),
+    interval: Type.Union([Type.Literal('daily'), Type.Literal('monthly')], {
+      description: 'UTC midnight, or the first of the month',
+    }),
+  },
+  { additionalProperties: false },
+)
+
+export const Credits = Type.Object(
+  {
+    remaining: Type.Integer({ minimum: 0, maximum: MAX_CREDITS }),
+    refill: Type.Optional(nullable(Refill)),
+  },
+  { $id: 'KeyCredits', additionalProperties: false },
+)
+
+export const Networks = Type.Array(Type.String({ maxLength: 64, examples: ['192.0.2.0/24'] }), {
+  maxItems: 50,
+})
 
 export const NewKey = Type.Object(
   {
@@ -98,22 +130,6 @@ export const RevokeQuery = Type.Object(
   {
     reason: Type.Optional(Type.String({ maxLength: 500, pattern: READABLE })),
     created: Type.Optional(yesOrNo),
-  },
-  { additionalProperties: false },
-)
-
-export const KeyQuery = Type.Object(
-  {
-    service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
-    external_id: Type.Optional(Type.String({ maxLength: 255 })),
-    status: Type.Optional(
-      Type.Union(
-        ['active', 'disabled', 'expired', 'revoked'].map((status) => Type.Literal(status as 'active')),
-      ),
-    ),
-    user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
-    all: Type.Optional(yesOrNo),
-    ...pageQuery,
   },
   { additionalProperties: false },
 )

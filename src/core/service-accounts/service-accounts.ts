@@ -1,6 +1,6 @@
-import { pageOf, readCursor } from '../../lib/cursor.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
+import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { covers, parseScopes } from '../../lib/scopes.ts'
 import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
@@ -60,16 +60,15 @@ export async function createServiceAccount(
 export async function listManagedAccounts(
   context: Context,
   caller: Principal,
-  { limit, cursor }: { limit: number; cursor: string | undefined },
-) {
+  page: PageQuery,
+): Promise<Page<ServiceAccountRow>> {
   const maker = isAdmin(caller) ? null : makerOf(caller)
   // Nobody is behind a service account's key: it manages none.
   if (maker === null && !isAdmin(caller)) return { rows: [], nextCursor: null }
-  const list = `service-accounts ${maker ?? ''}`
-  const after = cursor === undefined ? null : readCursor(context.keys.cursor, list, cursor)
   const within = caller.kind === 'key' ? caller.scopes : null
-  const rows = await listServiceAccounts(context.db, { maker, within, limit: limit + 1, after })
-  return pageOf(context.keys.cursor, list, rows, limit)
+  return readPage(context.keys.cursor, `service-accounts ${maker ?? ''}`, page, (rows) =>
+    listServiceAccounts(context.db, { maker, within, ...rows }),
+  )
 }
 
 /** @throws Problem not_found */

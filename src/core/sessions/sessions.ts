@@ -1,7 +1,7 @@
 import type { Transaction } from '../../db/open.ts'
-import { pageOf, readCursor } from '../../lib/cursor.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
+import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
 import { type Origin, onBehalfOf, type RecordEvent, recordChange, SYSTEM } from '../audit/audit.ts'
@@ -95,13 +95,11 @@ export async function openSession(
 export async function listSessions(
   context: Context,
   caller: UserPrincipal,
-  { limit, cursor }: { limit: number; cursor: string | undefined },
-) {
-  const list = `sessions ${caller.userId}`
-  const after = cursor === undefined ? null : readCursor(context.keys.cursor, list, cursor)
-  const now = new Date(context.clock())
-  const rows = await listLiveSessions(context.db, caller.userId, now, { limit: limit + 1, after })
-  return pageOf(context.keys.cursor, list, rows, limit)
+  page: PageQuery,
+): Promise<Page<SessionRow>> {
+  return readPage(context.keys.cursor, `sessions ${caller.userId}`, page, (rows) =>
+    listLiveSessions(context.db, caller.userId, new Date(context.clock()), rows),
+  )
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Transaction } from '../../db/open.ts'
-import { pageOf, readCursor } from '../../lib/cursor.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
+import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { covers, parseScopes } from '../../lib/scopes.ts'
 import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
@@ -30,13 +30,12 @@ export type UserPatch = {
 /** A page of users, newest first. */
 export async function listAllUsers(
   context: Context,
-  { text, limit, cursor }: { text: string | undefined; limit: number; cursor: string | undefined },
-) {
-  const list = `users ${text ?? ''}`
-  const after = cursor === undefined ? null : readCursor(context.keys.cursor, list, cursor)
+  { text, ...page }: PageQuery & { text: string | undefined },
+): Promise<Page<UserRow>> {
   const wanted = text === undefined ? null : text.normalize('NFC').toLowerCase()
-  const rows = await listUsers(context.db, { text: wanted, limit: limit + 1, after })
-  return pageOf(context.keys.cursor, list, rows, limit)
+  return readPage(context.keys.cursor, `users ${text ?? ''}`, page, (rows) =>
+    listUsers(context.db, { text: wanted, ...rows }),
+  )
 }
 
 /**

@@ -19,10 +19,6 @@ export const AdministeredUser = Type.Object(
 
 export const UserPage = pageOf(AdministeredUser, 'UserPage')
 
-export const UserQuery = Type.Object({
-  query: Type.Optional(Type.String({ maxLength: 254, description: 'A part of the e-mail' })),
-})
-
 export const NewUserBody = Type.Object(
   {
     email: Type.String({ maxLength: 1024, examples: ['user@example.com'] }),
