@@ -1,4 +1,4 @@
-import { catalogue, type ErrorCode, type Extra } from '../lib/errors.ts'
+import { BEARER_CHALLENGE, catalogue, type ErrorCode, type Extra } from '../lib/errors.ts'
 import type { RequestState } from './request-state.ts'
 import { pathOf } from './route-table.ts'
 
@@ -67,12 +67,10 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   unsupported_token_type: ['unsupported_token_type'],
 }
 
-const CHALLENGE = 'Bearer realm="latchkey"'
-
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': type }
-  if (code === 'missing_credential') headers['WWW-Authenticate'] = CHALLENGE
-  if (code === 'invalid_token') headers['WWW-Authenticate'] = `${CHALLENGE}, error="invalid_token"`
+  if (code === 'missing_credential') headers['WWW-Authenticate'] = BEARER_CHALLENGE
+  if (code === 'invalid_token') headers['WWW-Authenticate'] = `${BEARER_CHALLENGE}, error="invalid_token"`
   if (code === 'unavailable') headers['Retry-After'] = '1'
   return { ...headers, ...extra.headers }
 }

@@ -1,5 +1,7 @@
+import type { Role } from '../lib/model.ts'
+import type { CredentialCode } from '../lib/outcomes.ts'
+import type { Rate } from '../lib/rate.ts'
 import type { Ceiling } from '../lib/scopes.ts'
-import type { KeyRate } from './verify/rates.ts'
 
 /** A person, by an access token of one of their sessions. */
 export type UserPrincipal = {
@@ -8,7 +10,7 @@ export type UserPrincipal = {
   sessionId: string
   email: string
   emailVerified: boolean
-  role: 'admin' | 'user'
+  role: Role
   createdAt: Date
   /** What the access token carries, for answers; `grants` decides. */
   scopes: readonly string[]
@@ -26,7 +28,7 @@ export type KeyPrincipal = {
   externalId: string | null
   metadata: Record<string, unknown> | null
   /** Uses in a window; null: no limit of its own. */
-  rateLimit: KeyRate | null
+  rateLimit: Rate | null
   /** Networks that it may be used from; null: anywhere. */
   allowedIps: readonly string[] | null
   /** Whether uses at `/keys/verify` and forward-auth are charged. */
@@ -45,7 +47,7 @@ export type UserOwner = {
   id: string
   email: string
   emailVerified: boolean
-  role: 'admin' | 'user'
+  role: Role
   createdAt: Date
 }
 export type ServiceAccountOwner = { type: 'service_account'; id: string; name: string }
@@ -53,8 +55,12 @@ export type ServiceAccountOwner = { type: 'service_account'; id: string; name: s
 /** Who is asking. Each route gets exactly the member that it asked for. */
 export type Principal = UserPrincipal | KeyPrincipal
 
-/** Why a credential is not one: the codes of `/keys/verify`. Our own doors answer them all alike. */
-export type RefusalCode = 'NOT_FOUND' | 'REVOKED' | 'EXPIRED' | 'DISABLED' | 'OWNER_DISABLED'
+/** Whether a caller is an admin, by an access token of their own. */
+export const isAdmin = (caller: Principal | { kind: 'operator' }): boolean =>
+  caller.kind === 'user' && caller.role === 'admin'
+
+/** Why a credential is not good. Our own routes answer all of these alike. */
+type RefusalCode = Exclude<CredentialCode, 'VALID'>
 export type Refusal = { kind: 'refused'; code: RefusalCode; keyId?: string }
 
 export const refuse = (code: RefusalCode, keyId?: string): Refusal =>

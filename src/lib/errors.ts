@@ -57,6 +57,11 @@ export const catalogue = {
 
 export type ErrorCode = keyof typeof catalogue
 
+const REALM = 'realm="latchkey"'
+/** How to authenticate (RFC 9110, section 11.6.1): by an access token or a key, and for OAuth clients by id and secret. */
+export const BEARER_CHALLENGE = `Bearer ${REALM}`
+export const BASIC_CHALLENGE = `Basic ${REALM}`
+
 /** One invalid member of a request: a JSON pointer and what is wrong, never the submitted value. */
 export type FieldError = { path: string; message: string }
 
@@ -73,7 +78,7 @@ export type Extra = {
   cause?: unknown
 }
 
-/** An expected refusal on its way to `http/errors.ts`, which alone turns it into an answer. */
+/** An expected refusal on its way to `api/errors.ts`, which alone turns it into an answer. */
 export class Problem extends Error {
   readonly problem: ErrorCode
   readonly extra: Extra

@@ -1,3 +1,5 @@
+import { CREDENTIAL_CODES, USE_CODES } from './outcomes.ts'
+
 /**
  * Plain counters, which cost a request some nanoseconds; `http/exposition.ts` turns them into Prometheus's text when
  * somebody asks. What may be counted is written down here: no label ever takes a value from a request.
@@ -30,20 +32,8 @@ export function createMetrics(readPool: () => PoolLoad) {
   return {
     readPool,
     requests: createRequestCounts(),
-    /** Credentials by what they turned out to be, at every door: the codes of `/keys/verify` that ask for no more. */
-    verifications: tally('VALID', 'NOT_FOUND', 'REVOKED', 'EXPIRED', 'DISABLED', 'OWNER_DISABLED'),
-    /** Uses of keys at the doors where a use counts: all codes of `/keys/verify` but NOT_FOUND. */
-    keyUses: tally(
-      'VALID',
-      'REVOKED',
-      'EXPIRED',
-      'DISABLED',
-      'OWNER_DISABLED',
-      'IP_NOT_ALLOWED',
-      'INSUFFICIENT_SCOPE',
-      'RATE_LIMITED',
-      'CREDITS_EXHAUSTED',
-    ),
+    verifications: tally(...CREDENTIAL_CODES),
+    keyUses: tally(...USE_CODES),
     cacheReads: tally('hit', 'miss', 'bypass'),
     /** What was heard of the database; `gap`: the line was cut, and everything was forgotten. */
     evictions: tally('user', 'service_account', 'key', 'session', 'signing_key', 'flush', 'gap'),

@@ -1,4 +1,4 @@
-import { type TSchema, Type } from '@sinclair/typebox'
+import { type Static, type TSchema, Type } from '@sinclair/typebox'
 
 /** A member that may be null. */
 export const nullable = <S extends TSchema>(schema: S, description?: string) =>
@@ -6,6 +6,9 @@ export const nullable = <S extends TSchema>(schema: S, description?: string) =>
 
 export const Id = Type.String({ format: 'uuid' })
 export const Instant = Type.String({ format: 'date-time' })
+
+export const Role = Type.Union([Type.Literal('admin'), Type.Literal('user')])
+export type Role = Static<typeof Role>
 
 /** Text that people read: no control characters, no halves of characters. */
 export const READABLE =

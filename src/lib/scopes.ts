@@ -1,3 +1,6 @@
+import { failField } from './errors.ts'
+import type { Role } from './model.ts'
+
 const SCOPE = /^[a-z0-9][a-z0-9._-]*(:[a-z0-9][a-z0-9._-]*)*$/
 const MAX_SCOPE_LENGTH = 64
 const MAX_SCOPES = 50
@@ -34,6 +37,15 @@ export function parseScopes(
   return scopes
 }
 
+/**
+ * The same for a member of a request.
+ * @throws Problem validation_failed at `path`
+ */
+export function requireScopes(path: string, input: string | readonly string[] | null | undefined): string[] {
+  const scopes = parseScopes(input)
+  return 'fault' in scopes ? failField(path, scopes.fault) : scopes
+}
+
 /** What an owner may hold or hand out: everything, or a list; `reserved` says whether `latchkey:*` is part of "everything". */
 export type Ceiling = { everything: boolean; reserved: boolean; scopes: readonly string[] }
 
@@ -56,7 +68,7 @@ export function scopesOfUser(
 
 /** The ceiling of a user: admins are not limited, the others have their own list or USER_SCOPES, and may always manage keys. */
 export function ceilingOfUser(
-  user: { role: 'admin' | 'user'; scopes: readonly string[] | null },
+  user: { role: Role; scopes: readonly string[] | null },
   userScopes: UserScopes,
 ): Ceiling {
   return {

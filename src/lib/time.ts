@@ -1,3 +1,5 @@
+import { failField } from './errors.ts'
+
 /** Milliseconds since the epoch. The service's only source of "now", so that a test can move it. */
 export type Clock = () => number
 
@@ -19,4 +21,21 @@ export function parseInstant(text: string): Date | null {
   const daysOfMonth = new Date(Date.UTC(year, month, 0)).getUTCDate()
   const at = new Date(text.toUpperCase())
   return day <= daysOfMonth && at.getTime() <= LATEST_MS ? at : null
+}
+
+/**
+ * The instant that a member of a request names; null where it is null or absent.
+ * @throws Problem validation_failed at `path`
+ */
+export function readInstant(
+  path: string,
+  text: string | null | undefined,
+  fault = 'Must be a time in RFC 3339, up to the year 9999',
+): Date | null {
+  return text == null ? null : (parseInstant(text) ?? failField(path, fault))
+}
+
+/** An instant as it is answered (RFC 3339). */
+export function formatInstant(at: Date | null): string | null {
+  return at?.toISOString() ?? null
 }

@@ -1,11 +1,9 @@
 import type { Context } from '../../core/context.ts'
 import type { KeyPrincipal, Principal } from '../../core/principal.ts'
 import { type Denial, denialOf, deny, lackOfScopes } from '../../core/verify/refusals.ts'
-import { useKey } from '../../core/verify/use-key.ts'
+import { DEFAULT_COST, useKey } from '../../core/verify/use-key.ts'
 import { covers } from '../../lib/scopes.ts'
 import type { Policy } from './policy.ts'
-
-const COST = 1
 
 /**
  * Whether a policy lets somebody go on, or the first reason why not, in the order of API.md. A use of a key counts
@@ -31,6 +29,6 @@ export function judge(
 }
 
 function judgeKey(context: Context, key: KeyPrincipal, { scopes }: Policy, address: string | null) {
-  const outcome = useKey(context, key, { scopes, cost: COST, address })
+  const outcome = useKey(context, key, { scopes, cost: DEFAULT_COST, address })
   return outcome instanceof Promise ? outcome.then(denialOf) : denialOf(outcome)
 }

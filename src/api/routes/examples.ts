@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { KeyPrincipal, Principal, UserPrincipal } from '../../core/principal.ts'
-import { Id, ScopeList } from '../../lib/model.ts'
+import { Id, Role, ScopeList } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
 
 const ForUser = Type.Object(
@@ -10,7 +10,7 @@ const ForUser = Type.Object(
     user_email: Type.String(),
     auth_type: Type.Literal('jwt'),
     scopes: ScopeList,
-    role: Type.Union([Type.Literal('admin'), Type.Literal('user')]),
+    role: Role,
     access_level: Type.Union([Type.Literal('user'), Type.Literal('admin')]),
   },
   { $id: 'UserAccess' },
@@ -33,7 +33,7 @@ const ForService = Type.Object(
  * waited for.
  */
 const describeUser =
-  (accessLevel: 'user' | 'admin') =>
+  (accessLevel: Role) =>
   ({ auth: user }: { auth: UserPrincipal }) => ({
     message: `Hello ${user.email}`,
     user_email: user.email,

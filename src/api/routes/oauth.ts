@@ -8,7 +8,7 @@ import { introspectToken, revokeToken } from '../../core/oauth/introspection.ts'
 import { Introspection, OAuthTokens, TokenForm, TokenOfForm } from '../../core/oauth/model.ts'
 import type { KeyPrincipal, Principal } from '../../core/principal.ts'
 import { verifyCredential } from '../../core/verify/verify-credential.ts'
-import { fail, Problem } from '../../lib/errors.ts'
+import { BASIC_CHALLENGE, BEARER_CHALLENGE, fail, Problem } from '../../lib/errors.ts'
 import { INTROSPECT } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
 import { permit } from '../auth.ts'
@@ -133,8 +133,8 @@ async function authenticateBearer(context: Context, request: Request): Promise<P
   const token = readCredential(request)
   const verdict = token === null ? null : await verifyCredential(context, token)
   if (verdict && verdict.kind !== 'refused') return verdict
-  const bearer = `Bearer realm="latchkey"${token === null ? '' : ', error="invalid_token"'}`
-  return fail('invalid_client', { headers: { 'WWW-Authenticate': `${bearer}, Basic realm="latchkey"` } })
+  const bearer = `${BEARER_CHALLENGE}${token === null ? '' : ', error="invalid_token"'}`
+  return fail('invalid_client', { headers: { 'WWW-Authenticate': `${bearer}, ${BASIC_CHALLENGE}` } })
 }
 
 const Metadata = Type.Object(

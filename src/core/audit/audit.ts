@@ -2,7 +2,7 @@ import type { Database, Transaction } from '../../db/open.ts'
 import { failField } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
-import { parseInstant } from '../../lib/time.ts'
+import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { Principal } from '../principal.ts'
 import type { EvictionKind } from '../verify/cache.ts'
@@ -169,9 +169,4 @@ export function presentEvent(row: AuditRow): AuditEntry {
     request_id: row.requestId,
     details: row.details,
   }
-}
-
-function readInstant(path: string, text: string | undefined): Date | null {
-  if (text === undefined) return null
-  return parseInstant(text) ?? failField(path, 'Must be a time in RFC 3339, up to the year 9999')
 }

@@ -1,9 +1,9 @@
 import type { Transaction } from '../../db/open.ts'
 import { fail } from '../../lib/errors.ts'
+import { isRateWithin } from '../../lib/rate.ts'
 import { type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import type { Principal } from '../principal.ts'
-import { isRateWithin } from '../verify/rates.ts'
+import { isAdmin, type Principal } from '../principal.ts'
 import { requireGrants } from '../verify/refusals.ts'
 import { presentCredits, presentKey } from './present.ts'
 import {
@@ -17,7 +17,6 @@ import {
 import {
   areIpsWithin,
   boundsOf,
-  isAdmin,
   isWithinReach,
   type KeyManager,
   outlives,

@@ -1,7 +1,7 @@
 import { fail, failField } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { covers } from '../../lib/scopes.ts'
-import { DAY_MS } from '../../lib/time.ts'
+import { DAY_MS, formatInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import { type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
@@ -75,7 +75,7 @@ export async function createKey(
     if (credits) await replaceCredits(tx, id, credits)
     const secrets = [await insertSecret(tx, secret)]
     const { scopes, expiresAt } = settings
-    const details = { owner, scopes, expires_at: expiresAt?.toISOString() ?? null }
+    const details = { owner, scopes, expires_at: formatInstant(expiresAt) }
     await record({ action: 'key.created', target: { type: 'key', id }, details })
     return { ...inserted, secrets, credits }
   })

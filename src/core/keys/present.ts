@@ -1,3 +1,4 @@
+import { formatInstant } from '../../lib/time.ts'
 import { remainingAt } from '../verify/credits.ts'
 import { rateOf } from '../verify/rates.ts'
 import type { CreditsRow, WholeKey } from './queries.ts'
@@ -17,10 +18,10 @@ export function presentKey(key: WholeKey, nowMs: number) {
     start: key.secrets.at(-1)?.start ?? '',
     created_at: key.createdAt.toISOString(),
     created_by: key.createdBy,
-    expires_at: iso(key.expiresAt),
-    revoked_at: iso(key.revokedAt),
+    expires_at: formatInstant(key.expiresAt),
+    revoked_at: formatInstant(key.revokedAt),
     revoked_reason: key.revokedReason,
-    last_used_at: iso(latest(key.secrets.map((secret) => secret.lastUsedAt))),
+    last_used_at: formatInstant(latest(key.secrets.map((secret) => secret.lastUsedAt))),
     rate_limit: rate && { limit: rate.limit, window_seconds: rate.windowSeconds },
     credits: key.credits && presentCredits(key.credits, nowMs),
     allowed_ips: key.allowedIps,
@@ -28,8 +29,8 @@ export function presentKey(key: WholeKey, nowMs: number) {
     secrets: key.secrets.map((secret) => ({
       start: secret.start,
       created_at: secret.createdAt.toISOString(),
-      expires_at: iso(secret.expiresAt),
-      last_used_at: iso(secret.lastUsedAt),
+      expires_at: formatInstant(secret.expiresAt),
+      last_used_at: formatInstant(secret.lastUsedAt),
     })),
   }
 }
@@ -41,8 +42,6 @@ export function presentCredits(credits: CreditsRow, nowMs: number) {
   if (refillAmount === null || refillInterval === null) return { remaining, refill: null }
   return { remaining, refill: { amount: refillAmount, interval: refillInterval } }
 }
-
-const iso = (date: Date | null) => date?.toISOString() ?? null
 
 function latest(dates: (Date | null)[]): Date | null {
   return dates.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a), null)

@@ -1,11 +1,12 @@
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { areWithin } from '../../lib/ip.ts'
+import { isRateWithin, type Rate } from '../../lib/rate.ts'
 import { type Ceiling, covers } from '../../lib/scopes.ts'
 import type { Context } from '../context.ts'
-import type { KeyPrincipal, Principal } from '../principal.ts'
+import { isAdmin, type KeyPrincipal, type Principal } from '../principal.ts'
 import { findAccount, requireManagedAccount } from '../service-accounts/service-accounts.ts'
-import { isRateWithin, type KeyRate, rateOf } from '../verify/rates.ts'
+import { rateOf } from '../verify/rates.ts'
 import { findKey, type KeyOwner, type WholeKey } from './queries.ts'
 
 /**
@@ -30,8 +31,6 @@ export function ownerOf(caller: Principal): KeyOwner {
     ? { type: 'user', id: caller.userId }
     : { type: caller.owner.type, id: caller.owner.id }
 }
-
-export const isAdmin = (caller: KeyManager): boolean => caller.kind === 'user' && caller.role === 'admin'
 
 /**
  * The service account whose keys a caller may manage. A key manages the keys of its own owner alone; a user those of
@@ -79,7 +78,7 @@ export async function requireManagedKey(context: Context, caller: KeyManager, id
 export type Bounds = {
   scopes: readonly string[]
   expiresAt: Date | null
-  rate: KeyRate | null
+  rate: Rate | null
   allowedIps: readonly string[] | null
 }
 

@@ -1,7 +1,7 @@
 import { failField } from '../../lib/errors.ts'
 import { parseNetwork } from '../../lib/ip.ts'
-import { parseScopes } from '../../lib/scopes.ts'
-import { DAY_MS, parseInstant } from '../../lib/time.ts'
+import { requireScopes } from '../../lib/scopes.ts'
+import { DAY_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { nextRefill, type RefillInterval } from '../verify/credits.ts'
 import type { CreditsRow, KeyChange } from './queries.ts'
@@ -33,8 +33,8 @@ export function readSettings(input: KeySettings): KeyChange {
   if (input.description !== undefined) change.description = input.description
   if (input.external_id !== undefined) change.externalId = input.external_id
   if (input.metadata !== undefined) change.metadata = requireSmall(input.metadata)
-  if (input.scopes !== undefined) change.scopes = readScopes(input.scopes)
-  if (input.expires_at !== undefined) change.expiresAt = readInstant(input.expires_at)
+  if (input.scopes !== undefined) change.scopes = requireScopes('/scopes', input.scopes)
+  if (input.expires_at !== undefined) change.expiresAt = readInstant('/expires_at', input.expires_at)
   if (input.is_active !== undefined) change.isActive = input.is_active
   if (input.allowed_ips !== undefined) change.allowedIps = readNetworks(input.allowed_ips)
   if (input.rate_limit !== undefined) {
@@ -70,16 +70,6 @@ export function requireExpiry({ config, clock }: Context, expiresAt: Date | null
   if (maxDays !== null && expiresAt.getTime() > now + maxDays * DAY_MS) {
     failField(path, `Must lie within ${maxDays} days`)
   }
-}
-
-function readScopes(input: string | readonly string[] | null): string[] {
-  const scopes = parseScopes(input)
-  return 'fault' in scopes ? failField('/scopes', scopes.fault) : scopes
-}
-
-function readInstant(text: string | null): Date | null {
-  if (text === null) return null
-  return parseInstant(text) ?? failField('/expires_at', 'Must be a time in RFC 3339, up to the year 9999')
 }
 
 function readNetworks(networks: readonly string[] | null): string[] | null {

@@ -1,7 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Id, Instant, ScopeList } from '../../lib/model.ts'
-
-const role = Type.Union([Type.Literal('admin'), Type.Literal('user')])
+import { Id, Instant, Role, ScopeList } from '../../lib/model.ts'
 
 /** Sign-up and login ignore other members, as the seed did: a `role` has no effect. */
 export const Credentials = Type.Object(
@@ -13,7 +11,7 @@ export const Credentials = Type.Object(
 )
 
 export const User = Type.Object(
-  { id: Id, email: Type.String(), role, is_active: Type.Boolean(), created_at: Instant },
+  { id: Id, email: Type.String(), role: Role, is_active: Type.Boolean(), created_at: Instant },
   { $id: 'User' },
 )
 
@@ -35,7 +33,7 @@ export const Me = Type.Union(
       type: Type.Literal('user'),
       id: Id,
       email: Type.String(),
-      role,
+      role: Role,
       is_active: Type.Boolean(),
       created_at: Instant,
       auth_type: authType,

@@ -1,4 +1,4 @@
-import { fail } from '../../lib/errors.ts'
+import { BASIC_CHALLENGE, fail } from '../../lib/errors.ts'
 import { isJwt } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal } from '../principal.ts'
@@ -60,5 +60,5 @@ export async function authenticateClient(context: Context, client: ClientCredent
 
 /** RFC 6749, section 5.2, and RFC 9110, section 15.5.2: a 401 tells how to authenticate. */
 export function failClient(): never {
-  fail('invalid_client', { headers: { 'WWW-Authenticate': 'Basic realm="latchkey"' } })
+  fail('invalid_client', { headers: { 'WWW-Authenticate': BASIC_CHALLENGE } })
 }

@@ -1,10 +1,10 @@
-import { fail, failField } from '../../lib/errors.ts'
+import { fail } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
-import { covers, parseScopes } from '../../lib/scopes.ts'
+import { covers, requireScopes } from '../../lib/scopes.ts'
 import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import type { Principal } from '../principal.ts'
+import { isAdmin, type Principal } from '../principal.ts'
 import { requireGrants } from '../verify/refusals.ts'
 import {
   deleteServiceAccount,
@@ -39,7 +39,7 @@ export async function createServiceAccount(
   caller: Principal,
   input: NewServiceAccount,
 ): Promise<ServiceAccountRow> {
-  const scopes = input.scopes === undefined ? [...caller.scopes] : readScopes(input.scopes)
+  const scopes = input.scopes === undefined ? [...caller.scopes] : requireScopes('/scopes', input.scopes)
   requireGrants(caller, scopes)
   return recordChange(context, origin, async (tx, record) => {
     const account = await insertServiceAccount(tx, {
@@ -141,24 +141,17 @@ function manages(caller: Principal, account: ServiceAccountRow): boolean {
   return caller.kind === 'user' || account.scopes.every((scope) => covers(caller.grants, scope))
 }
 
-const isAdmin = (caller: Principal): boolean => caller.kind === 'user' && caller.role === 'admin'
-
 /** The person behind a caller; nobody behind a service account's key. */
 function makerOf(caller: Principal): string | null {
   if (caller.kind === 'user') return caller.userId
   return caller.owner.type === 'user' ? caller.owner.id : null
 }
 
-function readScopes(input: ScopeText): string[] {
-  const scopes = parseScopes(input)
-  return 'fault' in scopes ? failField('/scopes', scopes.fault) : scopes
-}
-
 function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
   const change: ServiceAccountChange = {}
   if (patch.name !== undefined) change.name = patch.name
   if (patch.description !== undefined) change.description = patch.description
-  if (patch.scopes !== undefined) change.scopes = patch.scopes === null ? [] : readScopes(patch.scopes)
+  if (patch.scopes !== undefined) change.scopes = requireScopes('/scopes', patch.scopes)
   if (patch.is_active !== undefined) change.isActive = patch.is_active
   return change
 }

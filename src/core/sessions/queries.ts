@@ -2,6 +2,7 @@ import { and, desc, eq, gt, inArray, isNull, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/open.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import { sessions, users } from '../../db/schema.ts'
+import type { SessionUser } from './tokens.ts'
 
 export type SessionRow = typeof sessions.$inferSelect
 
@@ -87,7 +88,7 @@ export type Rotation = {
 }
 export type RotatedSession = {
   expiresAt: Date
-  user: { id: string; role: 'admin' | 'user'; scopes: string[] | null }
+  user: SessionUser
 }
 
 /** The whole of a rotation, in one statement: the shown generation becomes the one before. */

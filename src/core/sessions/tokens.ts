@@ -1,3 +1,4 @@
+import type { Role } from '../../lib/model.ts'
 import { scopesOfUser } from '../../lib/scopes.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
@@ -15,7 +16,7 @@ export type TokenPair = {
 export type Grant = { tokens: TokenPair; scopes: readonly string[] }
 
 /** What tokens say of a user. */
-export type SessionUser = { id: string; role: 'admin' | 'user'; scopes: readonly string[] | null }
+export type SessionUser = { id: string; role: Role; scopes: readonly string[] | null }
 
 /** Signs an access token, and computes the refresh token of one generation. Neither outlives the session. */
 export async function issueTokens(

@@ -2,7 +2,7 @@ import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
 import type { Transaction } from '../../db/open.ts'
 import { seal } from '../../lib/encrypt.ts'
 import { fail } from '../../lib/errors.ts'
-import { DAY_MS, SECOND_MS } from '../../lib/time.ts'
+import { DAY_MS, formatInstant, SECOND_MS } from '../../lib/time.ts'
 import { type Origin, recordEvent, SYSTEM } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import {
@@ -60,7 +60,7 @@ export async function listStoredKeys(context: SigningContext) {
     state: stateOf(row, rows, context, now),
     created_at: row.createdAt.toISOString(),
     signs_from: row.signsFrom.toISOString(),
-    revoked_at: row.revokedAt?.toISOString() ?? null,
+    revoked_at: formatInstant(row.revokedAt),
   }))
 }
 

@@ -1,22 +1,11 @@
 import type { Metrics } from '../../lib/metrics.ts'
+import type { UseCode } from '../../lib/outcomes.ts'
 import { type Clock, HOUR_MS } from '../../lib/time.ts'
 import type { LastUse, UsageCount } from './queries.ts'
 
-/** What became of a use of a key: the codes of `/keys/verify`. */
-export type Outcome =
-  | 'VALID'
-  | 'REVOKED'
-  | 'EXPIRED'
-  | 'DISABLED'
-  | 'OWNER_DISABLED'
-  | 'IP_NOT_ALLOWED'
-  | 'INSUFFICIENT_SCOPE'
-  | 'RATE_LIMITED'
-  | 'CREDITS_EXHAUSTED'
-
 /** Gathers uses in memory: no request writes. What has not been written yet is lost in a crash, a few seconds' worth. */
 export type UsageCounts = {
-  count(keyId: string, outcome: Outcome, secretId?: string): void
+  count(keyId: string, outcome: UseCode, secretId?: string): void
   /** Gives what has gathered, and starts anew. */
   take(): { counts: UsageCount[]; lastUses: LastUse[] }
   /** Puts back what could not be written. */

@@ -1,11 +1,12 @@
 import { failField } from '../../lib/errors.ts'
-import { DAY_MS, parseInstant } from '../../lib/time.ts'
+import { DAY_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { addUsage, listUsage, updateLastUses } from './queries.ts'
 
 const WRITE_EVERY_MS = 5_000
 const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
+const NO_TIME = 'Must be a time in RFC 3339'
 
 export type UsageQuery = { from?: string; to?: string; bucket?: 'hour' | 'day' }
 
@@ -48,8 +49,8 @@ export function startWritingUsage(
  */
 export async function describeUsage(context: Context, keyId: string, query: UsageQuery) {
   const now = context.clock()
-  const to = readTime('?to', query.to) ?? new Date(now + 1)
-  const from = readTime('?from', query.from) ?? new Date(to.getTime() - DEFAULT_RANGE_MS)
+  const to = readInstant('?to', query.to, NO_TIME) ?? new Date(now + 1)
+  const from = readInstant('?from', query.from, NO_TIME) ?? new Date(to.getTime() - DEFAULT_RANGE_MS)
   if (to.getTime() - from.getTime() > MAX_RANGE_MS) failField('?from', 'Ask for a year at most')
   const rows = await listUsage(context.db, keyId, from, to)
   if (query.bucket !== 'day') return rows.map((row) => ({ ...row, at: row.at.toISOString() }))
@@ -61,9 +62,4 @@ export async function describeUsage(context: Context, keyId: string, query: Usag
     else days.set(`${day} ${outcome}`, { at: day, outcome, count })
   }
   return [...days.values()]
-}
-
-function readTime(path: string, text: string | undefined): Date | null {
-  if (text === undefined) return null
-  return parseInstant(text) ?? failField(path, 'Must be a time in RFC 3339')
 }

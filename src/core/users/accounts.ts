@@ -1,6 +1,7 @@
 import type { Transaction } from '../../db/open.ts'
 import { fail, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
+import type { Role } from '../../lib/model.ts'
 import { type Origin, onBehalfOf, recordChange, SYSTEM } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { requirePassword } from '../passwords/policy.ts'
@@ -11,14 +12,13 @@ import {
   findUserById,
   insertUser,
   lockFirstAdmin,
-  type Role,
   type UserRow,
   updatePassword,
 } from './queries.ts'
 
 export { changeUser, listAllUsers, removeUser, requireUserPower } from './administration.ts'
 export { findUserByEmail, findUserById, lockUser, updatePasswordHash } from './queries.ts'
-export type { Role, UserRow }
+export type { UserRow }
 
 /** What may be shown of a user to themselves. */
 export function presentUser(user: UserRow) {

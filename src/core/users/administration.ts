@@ -1,17 +1,17 @@
 import type { Transaction } from '../../db/open.ts'
-import { fail, failField } from '../../lib/errors.ts'
+import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
+import type { Role } from '../../lib/model.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
-import { covers, parseScopes } from '../../lib/scopes.ts'
+import { covers, requireScopes } from '../../lib/scopes.ts'
 import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import type { Principal } from '../principal.ts'
+import { isAdmin, type Principal } from '../principal.ts'
 import { endSessionsOfUser } from '../sessions/sessions.ts'
 import {
   deleteUser,
   listUsers,
   lockWithActiveAdmins,
-  type Role,
   type UserChange,
   type UserRow,
   updateUser,
@@ -98,7 +98,7 @@ async function lockForChange(tx: Transaction, id: string) {
 
 /** Roles are changed, and admins touched, by admins alone; a ceiling is raised only to what the caller could grant. */
 function requirePower(caller: Principal | null, user: UserRow, change: UserChange): void {
-  if (caller === null || (caller.kind === 'user' && caller.role === 'admin')) return
+  if (caller === null || isAdmin(caller)) return
   if (change.role !== undefined || user.role === 'admin') {
     fail('forbidden', { detail: ADMINS_ONLY })
   }
@@ -113,10 +113,10 @@ function readPatch(patch: UserPatch): UserChange {
   if (patch.role !== undefined) change.role = patch.role
   if (patch.is_active !== undefined) change.isActive = patch.is_active
   if (patch.email_verified !== undefined) change.emailVerified = patch.email_verified
-  if (patch.scopes === undefined) return change
-  const scopes = patch.scopes === null ? null : parseScopes(patch.scopes)
-  if (scopes !== null && 'fault' in scopes) failField('/scopes', scopes.fault)
-  return { ...change, scopes }
+  if (patch.scopes !== undefined) {
+    change.scopes = patch.scopes === null ? null : requireScopes('/scopes', patch.scopes)
+  }
+  return change
 }
 
 /** One audit event for each thing that is not as it was. */
@@ -135,9 +135,8 @@ function describeChange(before: UserRow, after: UserRow) {
 
 /**
  * Whether a caller may make or act on somebody with a role.
- * @throws Problem forbidden where it is an admin, and the caller is none
+ * @throws Problem forbidden where the role is admin, and the caller is not an admin
  */
 export function requireUserPower(caller: Principal, role: Role): void {
-  const isAdmin = caller.kind === 'user' && caller.role === 'admin'
-  if (role === 'admin' && !isAdmin) fail('forbidden', { detail: ADMINS_ONLY })
+  if (role === 'admin' && !isAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
 }

@@ -1,7 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Id, Instant, nullable, pageOf, ScopeInput, ScopeList } from '../../lib/model.ts'
-
-const RoleName = Type.Union([Type.Literal('admin'), Type.Literal('user')])
+import { Id, Instant, nullable, pageOf, Role, ScopeInput, ScopeList } from '../../lib/model.ts'
 
 /** A user as admins see them. */
 export const AdministeredUser = Type.Object(
@@ -9,7 +7,7 @@ export const AdministeredUser = Type.Object(
     id: Id,
     email: Type.String(),
     email_verified: Type.Boolean(),
-    role: RoleName,
+    role: Role,
     is_active: Type.Boolean(),
     scopes: nullable(ScopeList, "The user's own ceiling; null: USER_SCOPES"),
     created_at: Instant,
@@ -23,7 +21,7 @@ export const NewUserBody = Type.Object(
   {
     email: Type.String({ maxLength: 1024, examples: ['user@example.com'] }),
     password: Type.Optional(Type.String({ maxLength: 8192 })),
-    role: Type.Optional(RoleName),
+    role: Type.Optional(Role),
     email_verified: Type.Optional(Type.Boolean()),
   },
   { $id: 'NewUser', additionalProperties: false },
@@ -31,7 +29,7 @@ export const NewUserBody = Type.Object(
 
 export const UserPatchBody = Type.Object(
   {
-    role: Type.Optional(RoleName),
+    role: Type.Optional(Role),
     is_active: Type.Optional(Type.Boolean()),
     scopes: Type.Optional(nullable(ScopeInput)),
     email_verified: Type.Optional(Type.Boolean()),

@@ -3,7 +3,6 @@ import type { Database, Transaction } from '../../db/open.ts'
 import { users } from '../../db/schema.ts'
 
 export type UserRow = typeof users.$inferSelect
-export type Role = UserRow['role']
 
 export async function findUserByEmail(db: Database | Transaction, email: string): Promise<UserRow | null> {
   const [user] = await db.select().from(users).where(eq(users.email, email))

@@ -1,20 +1,12 @@
 import { LRUCache } from 'lru-cache'
 import type { SharedCounters } from '../../db/redis.ts'
+import type { Rate } from '../../lib/rate.ts'
 import { type Clock, SECOND_MS } from '../../lib/time.ts'
 
-/** `limit` uses in each window of so many seconds. */
-export type KeyRate = { limit: number; windowSeconds: number }
-
 /** The rate in a key's two columns, both or neither. */
-export function rateOf(key: { rateLimit: number | null; rateWindowSeconds: number | null }): KeyRate | null {
+export function rateOf(key: { rateLimit: number | null; rateWindowSeconds: number | null }): Rate | null {
   if (key.rateLimit === null || key.rateWindowSeconds === null) return null
   return { limit: key.rateLimit, windowSeconds: key.rateWindowSeconds }
-}
-
-/** Whether `inner` never allows more than `outer`; null is no limit. */
-export function isRateWithin(inner: KeyRate | null, outer: KeyRate | null): boolean {
-  if (outer === null) return true
-  return inner !== null && inner.limit <= outer.limit && inner.windowSeconds >= outer.windowSeconds
 }
 
 /** What a use found: whether it may go on, and what is left of the window. */
@@ -23,7 +15,7 @@ export type RateState = { isExceeded: boolean; limit: number; remaining: number;
 /** Counts uses of keys: exactly on one instance, and over all of them where they share a Redis. */
 export type KeyRates = {
   /** Takes one use, unless none is left. */
-  take(keyId: string, rate: KeyRate): RateState | Promise<RateState>
+  take(keyId: string, rate: Rate): RateState | Promise<RateState>
 }
 
 const MAX_KEYS = 100_000
@@ -43,7 +35,7 @@ return {0, used + 1, left}`
 /** Fixed windows that begin with a key's first use. */
 export function createKeyRates(clock: Clock, shared: SharedCounters | null): KeyRates {
   const windows = new LRUCache<string, { used: number; endsAtMs: number }>({ max: MAX_KEYS })
-  const takeHere = (keyId: string, { limit, windowSeconds }: KeyRate): RateState => {
+  const takeHere = (keyId: string, { limit, windowSeconds }: Rate): RateState => {
     const now = clock()
     const known = windows.get(keyId)
     const lastsMs = windowSeconds * SECOND_MS

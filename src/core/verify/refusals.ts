@@ -1,4 +1,4 @@
-import { type ErrorCode, type Extra, fail } from '../../lib/errors.ts'
+import { BEARER_CHALLENGE, type ErrorCode, type Extra, fail } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
 import type { Principal } from '../principal.ts'
 import type { UseOutcome } from './use-key.ts'
@@ -51,7 +51,7 @@ export function lackOfScopes(missing: readonly string[]): Extra {
   const scope = missing.join(' ')
   return {
     detail: `Missing required scope: ${scope}`,
-    headers: { 'WWW-Authenticate': `Bearer realm="latchkey", error="insufficient_scope", scope="${scope}"` },
+    headers: { 'WWW-Authenticate': `${BEARER_CHALLENGE}, error="insufficient_scope", scope="${scope}"` },
     audit: { missing_scopes: missing },
   }
 }

@@ -6,6 +6,9 @@ import type { KeyPrincipal } from '../principal.ts'
 import { type Charge, chargeKey } from './credits.ts'
 import type { RateState } from './rates.ts'
 
+/** The credits that a use takes unless the service that asks says otherwise. */
+export const DEFAULT_COST = 1
+
 /**
  * What a key is to be used for.
  * - `scopes`: all are needed.

@@ -1,10 +1,11 @@
 import { failField } from '../../lib/errors.ts'
 import { parseAddress } from '../../lib/ip.ts'
-import { parseScopes } from '../../lib/scopes.ts'
+import { requireScopes } from '../../lib/scopes.ts'
+import { formatInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal, Principal, Refusal } from '../principal.ts'
 import type { RateState } from './rates.ts'
-import { type UseOutcome, useKey } from './use-key.ts'
+import { DEFAULT_COST, type UseOutcome, useKey } from './use-key.ts'
 import { recallCredential, verifyCredential } from './verify-credential.ts'
 
 /** What another service asks of a key that was shown to it. */
@@ -39,10 +40,9 @@ type ReadQuestion = { key: string; scopes: string[]; cost: number; ip: string | 
 
 /** @param path of the question in the body, for what is wrong with it */
 function readQuestion({ key, scopes: asked, cost, ip }: Question, path: string): ReadQuestion {
-  const scopes = parseScopes(asked)
-  if ('fault' in scopes) failField(`${path}/scopes`, scopes.fault)
+  const scopes = requireScopes(`${path}/scopes`, asked)
   if (ip != null && !parseAddress(ip)) failField(`${path}/ip`, 'Must be an IP address')
-  return { key, scopes, cost: cost ?? 1, ip: ip ?? null }
+  return { key, scopes, cost: cost ?? DEFAULT_COST, ip: ip ?? null }
 }
 
 /** An answer as it is sent. */
@@ -100,7 +100,7 @@ function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & 
     external_id: key.externalId,
     owner: { type: key.owner.type, id: key.owner.id },
     scopes: [...key.scopes],
-    expires_at: key.secretExpiresAt?.toISOString() ?? null,
+    expires_at: formatInstant(key.secretExpiresAt),
     metadata: key.metadata,
     credits: remainingCredits === null ? null : { remaining: remainingCredits },
     rate_limit: rate && presentRate(rate),
