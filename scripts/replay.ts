@@ -1,0 +1,177 @@
+/**
+ * Whether two source trees answer alike, from outside: a script of requests (`replay/requests.ts`) against real servers.
+ *
+ *     bun scripts/replay.ts record --tree DIR --to FILE.json
+ *     bun scripts/replay.ts compare A.json B.json [--ignore-descriptions]
+ *
+ * `record` keeps the status, the error's code, the names of the headers and Retry-After of every answer, and the OpenAPI
+ * document; it fails where an operation of the document is never answered well. `compare` prints every difference, and
+ * fails where there is one; `--ignore-descriptions` leaves out the document's descriptions and summaries.
+ */
+import { parseArgs } from 'node:util'
+import { differences, withoutDescriptions } from './replay/differences.ts'
+import { type Case, type Options, type Script, scripts } from './replay/requests.ts'
+import { type Answer, type Request, send } from './replay/send.ts'
+import { type Server, startServer } from './replay/server.ts'
+
+const USAGE = `Usage: bun scripts/replay.ts record --tree DIR --to FILE.json
+       bun scripts/replay.ts compare A.json B.json [--ignore-descriptions]
+`
+
+/** What is kept of an answer. */
+type Outcome = { status: number; code: string | null; headers: string; retry_after?: number; times?: number }
+
+type Document = { paths: Record<string, Record<string, unknown>> }
+type Recording = { requests: Record<string, Outcome>; document: Document }
+
+/** What answers gave, by the name under which a case keeps it. */
+type Values = Map<string, string>
+
+async function record(tree: string, file: string): Promise<number> {
+  const requests: Recording['requests'] = {}
+  let document: Document | null = null
+  for (const script of scripts) {
+    await using server = await startServer(tree, script.settings)
+    await play(server, script, requests)
+    document ??= (await (await fetch(`${server.url}/openapi.json`)).json()) as Document
+  }
+  if (!document) throw new Error('There is no script')
+  await Bun.write(file, `${JSON.stringify({ requests, document }, null, 2)}\n`)
+  const missing = unansweredOperations({ requests, document })
+  for (const operation of missing) print(`No case has a good answer of ${operation}`)
+  print(`${Object.keys(requests).length} outcomes are in ${file}`)
+  return missing.length === 0 ? 0 : 1
+}
+
+/** Plays the cases of a script in their order, and adds what comes out. */
+async function play(server: Server, script: Script, requests: Recording['requests']): Promise<void> {
+  const values: Values = new Map()
+  for (const each of script.cases) {
+    const [name, route, options = {}] = each
+    const request = fillIn(route, options, values)
+    const url = options.onMetricsPort ? server.metricsUrl : server.url
+    const answers = await Promise.all(Array.from({ length: options.times ?? 1 }, () => send(url, request)))
+    for (const [key, outcome] of outcomesOf(answers, options)) {
+      const fullName = [`${script.name}: ${route}`, name, key].filter(Boolean).join(', ')
+      if (requests[fullName]) throw new Error(`Two cases have the name "${fullName}"`)
+      requests[fullName] = outcome
+    }
+    keep(each, answers[0], values)
+  }
+}
+
+/** One outcome, without a key; of requests that were sent at once, one for each status. */
+function outcomesOf(answers: readonly Answer[], options: Options): [key: string, outcome: Outcome][] {
+  const [first] = answers
+  if (first && answers.length === 1) return [['', outcomeOf(first, options)]]
+  return [...Map.groupBy(answers, ({ status }) => status)]
+    .sort(([a], [b]) => a - b)
+    .flatMap(([status, [one, ...others]]) =>
+      one ? [[`${status}`, { ...outcomeOf(one, options), times: others.length + 1 }]] : [],
+    )
+}
+
+function outcomeOf({ status, headers, text }: Answer, { untilMidnight }: Options): Outcome {
+  const isJson = headers.get('content-type')?.includes('json') ?? false
+  const body = isJson && text !== '' ? JSON.parse(text) : null
+  const retryAfter = headers.get('retry-after')
+  return {
+    status,
+    code: status < 400 ? null : (body?.code ?? body?.error ?? null),
+    headers: [...new Set(headers.keys())].sort().join(', '),
+    ...(retryAfter && { retry_after: Number(retryAfter) - (untilMidnight ? secondsToMidnight() : 0) }),
+  }
+}
+
+const DAY_SECONDS = 86_400
+const secondsToMidnight = () => DAY_SECONDS - (Math.floor(Date.now() / 1000) % DAY_SECONDS)
+
+function fillIn(route: string, options: Options, values: Values): Request {
+  const fill = (text: string) =>
+    text.replace(/\$(\w+)/g, (_, name: string) => requireValue(values, name, route))
+  const [method = '', target = ''] = route.split(' ')
+  const { as, key, client, json, form, from, lines } = options
+  const text = json === undefined ? options.text : JSON.stringify(json)
+  // `$name` of a form is found below only where it is not encoded.
+  const body = form ? String(new URLSearchParams(form)).replaceAll('%24', '$') : text
+  const type = form ? 'application/x-www-form-urlencoded' : 'application/json'
+  const headers = {
+    ...(body !== undefined && { 'content-type': type }),
+    ...(as && { authorization: `Bearer $${as}` }),
+    ...(client && { authorization: `Basic ${btoa(fill(client))}` }),
+    ...(key && { 'x-api-key': `$${key}` }),
+    ...(from && { 'x-forwarded-for': from }),
+    ...options.headers,
+  }
+  return {
+    method,
+    target: fill(target),
+    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, fill(value)])),
+    body: body === undefined ? null : fill(body),
+    lines: lines?.map(fill) ?? null,
+  }
+}
+
+function requireValue(values: Values, name: string, route: string): string {
+  const value = values.get(name)
+  if (value === undefined) throw new Error(`${route}: no case before it keeps $${name}`)
+  return value
+}
+
+/** Keeps members of the answer's body, for the cases that follow. */
+function keep([name, route, options]: Case, answer: Answer | undefined, values: Values): void {
+  for (const [key, path] of Object.entries(options?.keep ?? {})) {
+    const body: unknown = answer && answer.status < 300 ? JSON.parse(answer.text) : null
+    const found = path.split('.').reduce((value: unknown, member) => Object(value)[member], body)
+    if (typeof found !== 'string')
+      throw new Error(`${route}, ${name}: no ${path} in the answer ${answer?.status} ${answer?.text}`)
+    values.set(key, found)
+  }
+}
+
+/** The operations of the document that no case has brought to a good answer. */
+function unansweredOperations({ requests, document }: Recording): string[] {
+  const good = Object.entries(requests).filter(([, { status }]) => status >= 200 && status < 300)
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  )
+  return operations.filter((operation) => {
+    const [before = '', ...others] = operation.split(/\{\w+\}/).map(RegExp.escape)
+    const asked = new RegExp(`: ${[before, ...others].join('\\$\\w+')}[?,]`)
+    return !good.some(([name]) => asked.test(name))
+  })
+}
+
+async function compare(before: string, after: string, ignoresDescriptions: boolean): Promise<number> {
+  const read = async (file: string) => {
+    const recording = await Bun.file(file).json()
+    return ignoresDescriptions
+      ? { ...recording, document: withoutDescriptions(recording.document) }
+      : recording
+  }
+  const found = differences(await read(before), await read(after))
+  for (const line of found) print(line)
+  print(found.length === 0 ? 'No difference' : `Differences: ${found.length}`)
+  return found.length === 0 ? 0 : 1
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    tree: { type: 'string' },
+    to: { type: 'string' },
+    'ignore-descriptions': { type: 'boolean', default: false },
+  },
+})
+const [command, before, after] = positionals
+if (command === 'record' && values.tree && values.to) process.exitCode = await record(values.tree, values.to)
+else if (command === 'compare' && before && after)
+  process.exitCode = await compare(before, after, values['ignore-descriptions'])
+else {
+  process.stderr.write(USAGE)
+  process.exitCode = 2
+}

@@ -1,0 +1,33 @@
+/** How far a clock and a busy machine move Retry-After between two recordings: a second, or so much of a long window. */
+const RETRY_AFTER_TOLERANCE_SECONDS = 1
+const RETRY_AFTER_TOLERANCE = 0.01
+
+/** Every place where two JSON values differ, each as a line. */
+export function differences(before: unknown, after: unknown, path: readonly string[] = []): string[] {
+  if (isContainer(before) && isContainer(after) && Array.isArray(before) === Array.isArray(after)) {
+    const names = new Set([...Object.keys(before), ...Object.keys(after)])
+    return [...names].flatMap((name) => differences(before[name], after[name], [...path, name]))
+  }
+  const isEqual = before === after || (path.at(-1) === 'retry_after' && areClose(before, after))
+  return isEqual ? [] : [`${path.join(' › ')}: ${show(before)} → ${show(after)}`]
+}
+
+/** Leaves out the words of an OpenAPI document; a property of that name is a schema, and stays. */
+export function withoutDescriptions(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutDescriptions)
+  if (!isContainer(value)) return value
+  const isWords = ([name, member]: [string, unknown]) =>
+    (name === 'description' || name === 'summary') && typeof member === 'string'
+  const kept = Object.entries(value).filter((entry) => !isWords(entry))
+  return Object.fromEntries(kept.map(([name, member]) => [name, withoutDescriptions(member)]))
+}
+
+const isContainer = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null
+
+const areClose = (before: unknown, after: unknown) =>
+  typeof before === 'number' &&
+  typeof after === 'number' &&
+  Math.abs(before - after) <= Math.max(RETRY_AFTER_TOLERANCE_SECONDS, RETRY_AFTER_TOLERANCE * before)
+
+const show = (value: unknown) => (value === undefined ? 'absent' : JSON.stringify(value))

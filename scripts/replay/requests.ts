@@ -1,0 +1,717 @@
+// biome-ignore-all format: A case is one line, however long.
+/**
+ * The requests that are recorded, in the order in which they are sent. A case is one line: its name, which stays; method
+ * and target; what the request carries. `$name` stands for what `keep` of an earlier case took from its answer.
+ */
+export type Case = readonly [name: string, route: string, options?: Options]
+
+export type Options = {
+  /** Which kept value is sent as the bearer credential. */
+  as?: string
+  /** Which one is sent as X-API-Key. */
+  key?: string
+  /** An OAuth client, `$id:$secret`, sent by Basic. */
+  client?: string
+  json?: unknown
+  /** A body as it is, as JSON where `headers` names no other type. */
+  text?: string
+  form?: Record<string, string>
+  headers?: Record<string, string>
+  /** The address of the client; the server takes the script for a proxy. */
+  from?: string
+  /** The lines of the head after the request line, byte for byte, and none besides: for what no client library sends. */
+  lines?: readonly string[]
+  /** So many of it at once; each status that comes of it is an outcome. */
+  times?: number
+  onMetricsPort?: boolean
+  /** Retry-After points at midnight in UTC: its distance from there is recorded. */
+  untilMidnight?: boolean
+  /** Members of the answer to keep, by the names under which later cases use them. */
+  keep?: Record<string, string>
+}
+
+/** A server with settings of its own, and what it is asked. */
+export type Script = { name: string; settings: Record<string, string>; cases: readonly Case[] }
+
+const PASSWORD = 'correct-horse-battery'
+const METRICS_TOKEN = 'a-token-for-the-scrape-of-metrics'
+const ADMIN = { email: 'admin@example.com', password: PASSWORD }
+const ORIGIN = 'https://app.example.com'
+const NOBODY = '01890a5d-ac96-774b-bcce-b302099a8057'
+const EMPTY_HASH = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+const UNKNOWN = { headers: { authorization: `Bearer sk_${'0'.repeat(49)}` } }
+const TEXT = { 'content-type': 'text/plain' }
+
+const SETTINGS = {
+  PUBLIC_URL: 'https://auth.example.com',
+  ADMIN_EMAIL: ADMIN.email,
+  ADMIN_PASSWORD: ADMIN.password,
+  TRUSTED_PROXIES: '127.0.0.1/32',
+  SHUTDOWN_DELAY_SECONDS: '0',
+}
+
+/** An account `name@example.com`; keeps `$name` (an access token), `$nameRefresh` and `$nameId`. */
+const person = (name: string): Case[] => {
+  const json = { email: `${name}@example.com`, password: PASSWORD }
+  return [
+    [name, 'POST /auth/signup', { json, keep: { [`${name}Id`]: 'id' } }],
+    [name, 'POST /auth/login', { json, keep: { [name]: 'access_token', [`${name}Refresh`]: 'refresh_token' } }],
+  ]
+}
+
+/** A key; keeps `$name` and `$nameId`. */
+const key = (name: string, as: string, json: object): Case =>
+  [name, 'POST /keys', { as, json: { name, ...json }, keep: { [name]: 'key', [`${name}Id`]: 'id' } }]
+
+/** Who and what the other cases use. The keys of `foreign` and `account` end late; everything else stays as it is. */
+const scene: Case[] = [
+  ['admin', 'POST /auth/login', { json: ADMIN, keep: { admin: 'access_token' } }],
+  ...person('owner'),
+  ...person('stranger'),
+  key('plain', 'owner', { scopes: 'read' }),
+  key('bare', 'owner', {}),
+  key('manager', 'owner', { scopes: ['read', 'latchkey:keys.read', 'latchkey:keys.write'] }),
+  key('foreign', 'stranger', { scopes: 'read' }),
+  key('verifier', 'admin', { scopes: 'latchkey:verify' }),
+  key('inspector', 'admin', { scopes: 'latchkey:introspect' }),
+  key('steward', 'admin', { scopes: 'read latchkey:users.read latchkey:users.write latchkey:audit.read latchkey:service-accounts.read latchkey:service-accounts.write' }),
+  ['account', 'POST /service-accounts', { as: 'owner', json: { name: 'account', scopes: 'read' }, keep: { accountId: 'id' } }],
+  key('robot', 'owner', { scopes: 'read', service_account_id: '$accountId' }),
+  ['robot', 'POST /oauth/token', { form: { grant_type: 'client_credentials', client_id: '$accountId', client_secret: '$robot' }, keep: { robotToken: 'access_token' } }],
+]
+
+/** Every route behind a credential, and whose good credentials are refused there. */
+const GUARDED: Record<string, readonly string[]> = {
+  'GET /auth/me': [],
+  'POST /auth/password': ['plain', 'robotToken'],
+  'POST /auth/logout-all': ['plain'],
+  'GET /auth/sessions': ['plain'],
+  'DELETE /auth/sessions/$ownerId': ['plain'],
+  'POST /keys': ['plain', 'robotToken'],
+  'POST /keys/create': ['plain'],
+  'GET /keys': ['plain'],
+  'GET /keys/list': ['plain', 'robotToken'],
+  'GET /keys/$plainId': ['bare'],
+  'PATCH /keys/$plainId': ['bare'],
+  'POST /keys/$plainId/rotate': ['bare'],
+  'DELETE /keys/$plainId/secrets/sk_AbCdEfGh': ['bare'],
+  'GET /keys/$plainId/usage': ['bare'],
+  'DELETE /keys/revoke/$plainId': ['bare'],
+  'DELETE /keys/$plainId': ['bare'],
+  'DELETE /keys/delete/$plainId': ['manager'],
+  'DELETE /keys/self': ['owner'],
+  'POST /keys/import': ['owner', 'steward'],
+  'POST /keys/verify': ['owner', 'plain'],
+  'POST /keys/verify-batch': ['owner', 'plain'],
+  'GET /service-accounts': ['plain'],
+  'POST /service-accounts': ['plain'],
+  'GET /service-accounts/$accountId': ['plain'],
+  'PATCH /service-accounts/$accountId': ['plain'],
+  'DELETE /service-accounts/$accountId': ['plain'],
+  'GET /users': ['owner', 'plain'],
+  'POST /users': ['owner', 'plain'],
+  'GET /users/$strangerId': ['owner', 'plain'],
+  'PATCH /users/$strangerId': ['owner', 'plain'],
+  'DELETE /users/$strangerId': ['owner', 'plain'],
+  'POST /users/$strangerId/logout': ['owner', 'plain'],
+  'POST /users/$strangerId/password-reset': ['owner', 'steward'],
+  'GET /audit': ['owner', 'plain'],
+  'GET /protected/user-only': ['plain', 'robotToken'],
+  'GET /protected/service-only': ['owner', 'bare'],
+  'GET /protected/any': [],
+  'GET /protected/admin': ['owner', 'plain'],
+}
+
+const refusals = Object.entries(GUARDED).flatMap(([route, weak]): Case[] => [
+  ['no credential', route],
+  ['an unknown key', route, UNKNOWN],
+  ...weak.map((as): Case => [`as ${as}`, route, { as }]),
+])
+
+/** Every route that takes JSON, and who may send it; null: anyone. */
+const BODIES: Record<string, string | null> = {
+  'POST /auth/signup': null,
+  'POST /auth/login': null,
+  'POST /auth/refresh': null,
+  'POST /auth/logout': null,
+  'POST /auth/password': 'owner',
+  'POST /auth/password-reset': null,
+  'POST /keys': 'owner',
+  'POST /keys/create': 'owner',
+  'PATCH /keys/$plainId': 'owner',
+  'POST /keys/$plainId/rotate': 'owner',
+  'POST /keys/import': 'admin',
+  'POST /keys/verify': 'verifier',
+  'POST /keys/verify-batch': 'verifier',
+  'POST /service-accounts': 'owner',
+  'PATCH /service-accounts/$accountId': 'owner',
+  'POST /users': 'admin',
+  'PATCH /users/$strangerId': 'admin',
+}
+
+const badBodies = Object.entries(BODIES).flatMap(([route, who]): Case[] => {
+  const sender = who === null ? {} : { as: who }
+  return [
+    ['malformed JSON', route, { ...sender, text: '{"' }],
+    ['another type', route, { ...sender, text: '{}', headers: TEXT }],
+    ['an unknown member', route, { ...sender, json: { unknown: 1 } }],
+    ['a list', route, { ...sender, json: [] }],
+    ['65 KiB', route, { ...sender, json: { unknown: '-'.repeat(65 * 1024) } }],
+  ]
+})
+
+/** Every path, with a method that it does not have. */
+const otherMethods = `
+  PUT /  POST /health  POST /livez  POST /readyz  POST /metrics  POST /openapi.json  POST /docs  POST /docs/start.js
+  GET /auth/signup  GET /auth/login  GET /auth/refresh  GET /auth/logout  GET /auth/logout-all  POST /auth/me
+  PUT /auth/sessions  GET /auth/sessions/id  GET /auth/password  GET /auth/password-reset
+  PUT /keys  PUT /keys/list  PUT /keys/create  PUT /keys/self  PUT /keys/id  GET /keys/id/rotate  GET /keys/id/secrets/start
+  POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch
+  PUT /service-accounts  PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
+  GET /users/id/password-reset  POST /audit  GET /oauth/token  GET /oauth/introspect  GET /oauth/revoke
+  POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server
+  POST /protected/user-only  POST /protected/service-only  POST /protected/any  POST /protected/admin`
+  .trim()
+  .split(/\s{2,}/)
+  .map((route): Case => ['another method', route])
+
+const service: Case[] = [
+  ['good', 'GET /'],
+  ['good', 'GET /health'],
+  ['HEAD', 'HEAD /health'],
+  ['a dead credential is not looked at', 'GET /health', UNKNOWN],
+  ['good', 'GET /livez'],
+  ['good', 'GET /readyz'],
+  ['good', 'GET /docs'],
+  ['a slash at the end', 'GET /docs/'],
+  ['good', 'GET /docs/start.js'],
+  ['good', 'GET /docs/swagger-ui.css'],
+  ['good', 'GET /docs/swagger-ui-bundle.js'],
+  ['good', 'GET /docs/favicon.png'],
+  ['unknown', 'GET /docs/unknown.js'],
+  ['good', 'GET /openapi.json'],
+  ['HEAD', 'HEAD /openapi.json'],
+  ['good', 'GET /.well-known/jwks.json'],
+  ['good', 'GET /.well-known/oauth-authorization-server'],
+  ['good', 'GET /metrics', { headers: { authorization: `Bearer ${METRICS_TOKEN}` } }],
+  ['no credential', 'GET /metrics'],
+  ['an API key', 'GET /metrics', { as: 'plain' }],
+  ['on its own port', 'GET /metrics', { headers: { authorization: `Bearer ${METRICS_TOKEN}` }, onMetricsPort: true }],
+  ['on its own port, no credential', 'GET /metrics', { onMetricsPort: true }],
+  ['on the port of the metrics', 'GET /health', { onMetricsPort: true }],
+  ['on the port of the metrics', 'POST /metrics', { onMetricsPort: true }],
+]
+
+const anyRequest: Case[] = [
+  ['unknown', 'GET /unknown'],
+  ['unknown', 'POST /unknown', { text: '{' }],
+  ['unknown', 'DELETE /auth/unknown', { as: 'owner' }],
+  ['a slash at the end', 'GET /auth/me/', { as: 'owner' }],
+  ['two slashes', 'GET //auth/me', { as: 'owner' }],
+  ['capitals', 'GET /AUTH/ME', { as: 'owner' }],
+  ['encoded', 'GET /auth%2Fme', { as: 'owner' }],
+  ['HEAD', 'HEAD /auth/me', { as: 'owner' }],
+  ['HEAD, no credential', 'HEAD /auth/me'],
+  ['both headers', 'GET /auth/me', { as: 'owner', key: 'plain' }],
+  ['a repeated Authorization', 'GET /auth/me', { lines: ['Host: a', 'Authorization: Bearer $owner', 'Authorization: Bearer $owner'] }],
+  ['a repeated X-API-Key', 'GET /auth/me', { lines: ['Host: a', 'X-API-Key: $plain', 'X-API-Key: $plain'] }],
+  ['another scheme', 'GET /auth/me', { client: 'owner:$plain' }],
+  ['the scheme alone', 'GET /auth/me', { headers: { authorization: 'Bearer' } }],
+  ['the scheme in capitals', 'GET /auth/me', { headers: { authorization: 'BEARER $owner' } }],
+  ['an access token as X-API-Key', 'GET /auth/me', { key: 'owner' }],
+  ['a refresh token', 'GET /auth/me', { as: 'ownerRefresh' }],
+  ['an altered access token', 'GET /auth/me', { headers: { authorization: 'Bearer $owner-' } }],
+  ['a request id', 'GET /health', { headers: { 'x-request-id': 'request-1' } }],
+  ['a trace', 'GET /health', { headers: { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' } }],
+  ['a malformed trace', 'GET /health', { headers: { traceparent: '00-0-0-01' } }],
+  ['a trace, refused', 'GET /auth/me', { headers: { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' } }],
+  ['from an allowed origin', 'GET /auth/me', { as: 'owner', headers: { origin: ORIGIN } }],
+  ['from another origin', 'GET /auth/me', { as: 'owner', headers: { origin: 'https://evil.example.com' } }],
+  ['from an allowed origin, refused', 'GET /auth/me', { headers: { origin: ORIGIN } }],
+  ['preflight', 'OPTIONS /auth/login', { headers: { origin: ORIGIN, 'access-control-request-method': 'POST' } }],
+  ['preflight from another origin', 'OPTIONS /auth/login', { headers: { origin: 'https://evil.example.com', 'access-control-request-method': 'POST' } }],
+  ['preflight of an unknown path', 'OPTIONS /unknown', { headers: { origin: ORIGIN, 'access-control-request-method': 'POST' } }],
+  ['no Host', 'GET /health', { lines: [] }],
+  ['an empty Host', 'GET /health', { lines: ['Host:'] }],
+  ['a malformed Host', 'GET /health', { lines: ['Host: a b'] }],
+  ['two Hosts', 'GET /health', { lines: ['Host: a', 'Host: b'] }],
+  ['a Host of one letter', 'GET /health', { lines: ['Host: a'] }],
+  ['an absolute target', 'GET http://a/health', { lines: ['Host: a'] }],
+  ['a target that climbs', 'GET /auth/../health', { lines: ['Host: a'] }],
+  ['a target without a slash', 'GET health', { lines: ['Host: a'] }],
+  ['a header without a colon', 'GET /health', { lines: ['Host: a', 'nonsense'] }],
+  ['a header of 64 KiB', 'GET /health', { lines: ['Host: a', `X-Long: ${'-'.repeat(65_536)}`] }],
+  ['an unknown method', 'NONSENSE /health', { lines: ['Host: a'] }],
+  ['two equal lengths', 'POST /auth/login', { lines: ['Host: a', 'Content-Type: application/json', 'Content-Length: 2', 'Content-Length: 2'], text: '{}' }],
+  ['two lengths', 'POST /auth/login', { lines: ['Host: a', 'Content-Type: application/json', 'Content-Length: 2', 'Content-Length: 3'], text: '{}' }],
+  ['a malformed length', 'POST /auth/login', { lines: ['Host: a', 'Content-Type: application/json', 'Content-Length: two'], text: '{}' }],
+  ['in chunks', 'POST /auth/login', { lines: ['Host: a', 'Content-Type: application/json', 'Transfer-Encoding: chunked'], text: '2\r\n{}\r\n0\r\n\r\n' }],
+  ['in malformed chunks', 'POST /auth/login', { lines: ['Host: a', 'Content-Type: application/json', 'Transfer-Encoding: chunked'], text: 'x\r\n{}\r\n0\r\n\r\n' }],
+]
+
+const body = (name: string, text: string, headers: Record<string, string> = {}): Case =>
+  [name, 'POST /auth/login', { text, headers }]
+
+const users: Case[] = [
+  body('no body', ''),
+  body('no object', 'null'),
+  body('a text', '"text"'),
+  body('33 levels', `${'['.repeat(33)}${']'.repeat(33)}`),
+  body('a member toString', '{"toString":1}'),
+  body('another charset', '{}', { 'content-type': 'application/json; charset=latin1' }),
+  body('a charset', '{}', { 'content-type': 'application/json; charset=UTF-8' }),
+  body('compressed', '{}', { 'content-encoding': 'gzip' }),
+  ['a wrong type', 'POST /auth/login', { json: { email: 1, password: PASSWORD } }],
+  ['a wrong password', 'POST /auth/login', { json: { email: 'owner@example.com', password: 'wrong' } }],
+  ['an unknown address', 'POST /auth/login', { json: { email: 'nobody@example.com', password: 'wrong' } }],
+  ['no address', 'POST /auth/login', { json: { email: 'nobody', password: 'wrong' } }],
+  ['a dead credential is not looked at', 'POST /auth/login', { ...UNKNOWN, json: { email: 'Owner@Example.com ', password: PASSWORD, role: 'admin' } }],
+  ['a taken address', 'POST /auth/signup', { json: { email: 'owner@example.com', password: PASSWORD } }],
+  ['no address', 'POST /auth/signup', { json: { email: 'nobody', password: PASSWORD } }],
+  ['a short password', 'POST /auth/signup', { json: { email: 'short@example.com', password: 'short' } }],
+  ['a common password', 'POST /auth/signup', { json: { email: 'short@example.com', password: 'password1' } }],
+  ['NUL', 'POST /auth/signup', { json: { email: 'nul\0@example.com', password: PASSWORD } }],
+  ['a role', 'POST /auth/signup', { json: { email: 'role@example.com', password: PASSWORD, role: 'admin' } }],
+  ['as owner', 'GET /auth/me', { as: 'owner' }],
+  ['as plain', 'GET /auth/me', { key: 'plain' }],
+  ['as robot', 'GET /auth/me', { as: 'robotToken' }],
+  ['good', 'GET /auth/sessions', { as: 'owner' }],
+  ['a page', 'GET /auth/sessions?limit=1', { as: 'owner', keep: { session: 'items.0.id', sessionCursor: 'next_cursor' } }],
+  ['the next page', 'GET /auth/sessions?limit=1&cursor=$sessionCursor', { as: 'owner' }],
+  ["another's page", 'GET /auth/sessions?limit=1&cursor=$sessionCursor', { as: 'stranger' }],
+  ['a malformed page', 'GET /auth/sessions?cursor=x', { as: 'owner' }],
+  ['a malformed limit', 'GET /auth/sessions?limit=x', { as: 'owner' }],
+  ['beyond the limit', 'GET /auth/sessions?limit=101', { as: 'owner' }],
+  ["another's", 'DELETE /auth/sessions/$session', { as: 'stranger' }],
+  ['unknown', `DELETE /auth/sessions/${NOBODY}`, { as: 'owner' }],
+  ['malformed', 'DELETE /auth/sessions/1', { as: 'owner' }],
+  ['good', 'DELETE /auth/sessions/$session', { as: 'owner' }],
+  ['again', 'DELETE /auth/sessions/$session', { as: 'owner' }],
+  ...person('leaver'),
+  ['good', 'POST /auth/refresh', { json: { refresh_token: '$leaverRefresh' }, keep: { leaver: 'access_token', leaverNext: 'refresh_token' } }],
+  ['again', 'POST /auth/refresh', { json: { refresh_token: '$leaverRefresh' } }],
+  ['no token', 'POST /auth/refresh', { json: {} }],
+  ['no body', 'POST /auth/refresh'],
+  ['null', 'POST /auth/refresh', { json: { refresh_token: null } }],
+  ['a wrong type', 'POST /auth/refresh', { json: { refresh_token: 1 } }],
+  ['unknown', 'POST /auth/refresh', { json: { refresh_token: 'rt_unknown' } }],
+  ['an access token', 'POST /auth/refresh', { json: { refresh_token: '$leaver' } }],
+  ['in the query', 'POST /auth/refresh?refresh_token=$leaverNext'],
+  ['unknown', 'POST /auth/logout', { json: { refresh_token: 'rt_unknown' } }],
+  ['no credential', 'POST /auth/logout'],
+  ['an unknown key', 'POST /auth/logout', UNKNOWN],
+  ['both headers', 'POST /auth/logout', { as: 'leaver', key: 'plain' }],
+  ['good', 'POST /auth/logout', { json: { refresh_token: '$leaverNext' } }],
+  ['after logout', 'POST /auth/refresh', { json: { refresh_token: '$leaverNext' } }],
+  ['after logout', 'GET /auth/me', { as: 'leaver' }],
+  ['again', 'POST /auth/login', { json: { email: 'leaver@example.com', password: PASSWORD }, keep: { leaver: 'access_token' } }],
+  ['a bearer', 'POST /auth/logout', { as: 'leaver' }],
+  ['a third time', 'POST /auth/login', { json: { email: 'leaver@example.com', password: PASSWORD }, keep: { leaver: 'access_token' } }],
+  ['malformed JSON', 'POST /auth/logout-all', { as: 'leaver', text: '{' }],
+  ['a fourth time', 'POST /auth/login', { json: { email: 'leaver@example.com', password: PASSWORD }, keep: { leaver: 'access_token' } }],
+  ['good', 'POST /auth/logout-all', { as: 'leaver' }],
+  ['again', 'POST /auth/logout-all', { as: 'leaver' }],
+  ...person('changer'),
+  key('changing', 'changer', {}),
+  ['a wrong password', 'POST /auth/password', { as: 'changer', json: { current_password: 'wrong', new_password: 'another-horse-battery' } }],
+  ['a short password', 'POST /auth/password', { as: 'changer', json: { current_password: PASSWORD, new_password: 'short' } }],
+  ['a wrong type', 'POST /auth/password', { as: 'changer', json: { current_password: PASSWORD, new_password: PASSWORD, revoke_keys: 'yes' } }],
+  ['good', 'POST /auth/password', { as: 'changer', json: { current_password: PASSWORD, new_password: 'another-horse-battery', revoke_keys: true } }],
+  ['after the change', 'GET /auth/me', { as: 'changer' }],
+  ['a key after the change', 'GET /auth/me', { key: 'changing' }],
+  ['unknown', 'POST /auth/password-reset', { json: { token: 'pr_unknown', new_password: PASSWORD } }],
+  ['good', 'POST /users/$changerId/password-reset', { as: 'admin', keep: { reset: 'token' } }],
+  ['a short password', 'POST /auth/password-reset', { json: { token: '$reset', new_password: 'short' } }],
+  ['good', 'POST /auth/password-reset', { json: { token: '$reset', new_password: PASSWORD } }],
+  ['again', 'POST /auth/password-reset', { json: { token: '$reset', new_password: PASSWORD } }],
+  ['eleven wrong passwords', 'POST /auth/login', { json: { email: 'leaver@example.com', password: '' }, times: 11 }],
+  ['a locked account', 'POST /auth/login', { json: { email: 'leaver@example.com', password: PASSWORD } }],
+  ['a locked account', 'POST /oauth/token', { form: { grant_type: 'password', username: 'leaver@example.com', password: PASSWORD } }],
+  ['eleven wrong passwords', 'POST /auth/password', { as: 'stranger', json: { current_password: '', new_password: PASSWORD }, times: 11 }],
+]
+
+const keys: Case[] = [
+  ['every setting', 'POST /keys/create', { as: 'owner', json: { name: 'full', description: 'all', external_id: 'full', metadata: { a: 1 }, scopes: ['read', 'write'], expires_in_days: 1, rate_limit: { limit: 9, window_seconds: 9 }, credits: { remaining: 9, refill: { amount: 9, interval: 'daily' } }, allowed_ips: ['192.0.2.0/24'] }, keep: { fullId: 'id' } }],
+  ['no body', 'POST /keys/create', { as: 'owner' }],
+  ['both headers', 'POST /keys/create', { as: 'owner', key: 'plain', json: {} }],
+  ['null members', 'POST /keys/create', { as: 'owner', json: { name: null, scopes: null, credits: null } }],
+  ['as manager', 'POST /keys/create', { key: 'manager', json: { scopes: 'read' }, keep: { managedId: 'id' } }],
+  ['as manager, beyond its scopes', 'POST /keys/create', { key: 'manager', json: { scopes: 'write' } }],
+  ["beyond the owner's scopes", 'POST /keys/create', { as: 'owner', json: { scopes: 'unheard-of' } }],
+  ['a reserved scope', 'POST /keys/create', { as: 'owner', json: { scopes: 'latchkey:verify' } }],
+  ['a malformed scope', 'POST /keys/create', { as: 'owner', json: { scopes: 'Read' } }],
+  ['scopes of a wrong type', 'POST /keys/create', { as: 'owner', json: { scopes: 1 } }],
+  ['a long name', 'POST /keys/create', { as: 'owner', json: { name: '-'.repeat(101) } }],
+  ['two expiries', 'POST /keys/create', { as: 'owner', json: { expires_in_days: 1, expires_at: '2999-01-01T00:00:00Z' } }],
+  ['an expiry in the past', 'POST /keys/create', { as: 'owner', json: { expires_at: '2000-01-01T00:00:00Z' } }],
+  ['a malformed expiry', 'POST /keys/create', { as: 'owner', json: { expires_at: 'tomorrow' } }],
+  ['a malformed network', 'POST /keys/create', { as: 'owner', json: { allowed_ips: ['10.1'] } }],
+  ['a malformed rate', 'POST /keys/create', { as: 'owner', json: { rate_limit: { limit: 0, window_seconds: 1 } } }],
+  ['malformed credits', 'POST /keys/create', { as: 'owner', json: { credits: { remaining: -1 } } }],
+  ['metadata of 5 KiB', 'POST /keys/create', { as: 'owner', json: { metadata: { long: '-'.repeat(5_000) } } }],
+  ['an unknown owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: NOBODY } }],
+  ['a malformed owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: '1' } }],
+  ["beyond its owner's scopes", 'POST /keys/create', { as: 'owner', json: { service_account_id: '$accountId', scopes: 'write' } }],
+  ['an Idempotency-Key', 'POST /keys/create', { as: 'owner', json: {}, headers: { 'idempotency-key': 'once' } }],
+  ['the same Idempotency-Key', 'POST /keys/create', { as: 'owner', json: {}, headers: { 'idempotency-key': 'once' } }],
+  ['an empty Idempotency-Key', 'POST /keys/create', { as: 'owner', json: {}, headers: { 'idempotency-key': '' } }],
+  ['a long Idempotency-Key', 'POST /keys/create', { as: 'owner', json: {}, headers: { 'idempotency-key': '-'.repeat(256) } }],
+  ['good', 'GET /keys/list', { as: 'owner' }],
+  ['a page', 'GET /keys/list?limit=1', { as: 'owner' }],
+  ['as manager', 'GET /keys?status=active', { key: 'manager' }],
+  ['good', 'GET /keys', { as: 'owner' }],
+  ['all, as admin', 'GET /keys?all=true&limit=2', { as: 'admin' }],
+  ["another's, as admin", 'GET /keys?user_id=$ownerId', { as: 'admin' }],
+  ["another's", 'GET /keys?user_id=$strangerId', { as: 'owner' }],
+  ['a malformed user', 'GET /keys?user_id=1', { as: 'admin' }],
+  ["an account's", 'GET /keys?service_account_id=$accountId', { as: 'owner' }],
+  ["another's account's", 'GET /keys?service_account_id=$accountId', { as: 'stranger' }],
+  ['all', 'GET /keys?all=true', { as: 'owner' }],
+  ['a malformed status', 'GET /keys?status=x', { as: 'owner' }],
+  ['a malformed page', 'GET /keys?cursor=x', { as: 'owner' }],
+  ['an unknown parameter', 'GET /keys?unknown=1', { as: 'owner' }],
+  ['good', 'GET /keys/$plainId', { as: 'owner' }],
+  ['as admin', 'GET /keys/$plainId', { as: 'admin' }],
+  ['as manager', 'GET /keys/$plainId', { key: 'manager' }],
+  ["another's", 'GET /keys/$foreignId', { as: 'owner' }],
+  ['unknown', `GET /keys/${NOBODY}`, { as: 'owner' }],
+  ['malformed', 'GET /keys/1', { as: 'owner' }],
+  ['a word that is a route', 'GET /keys/verify', { as: 'owner' }],
+  ['good', 'PATCH /keys/$fullId', { as: 'owner', json: { name: 'fuller', description: null, credits: null, is_active: false } }],
+  ['nothing', 'PATCH /keys/$fullId', { as: 'owner', json: {} }],
+  ['no body', 'PATCH /keys/$fullId', { as: 'owner' }],
+  ['a wrong type', 'PATCH /keys/$fullId', { as: 'owner', json: { is_active: null } }],
+  ['an expiry in the past', 'PATCH /keys/$fullId', { as: 'owner', json: { expires_at: '2000-01-01T00:00:00Z' } }],
+  ["beyond the owner's scopes", 'PATCH /keys/$fullId', { as: 'owner', json: { scopes: 'unheard-of' } }],
+  ['as manager', 'PATCH /keys/$managedId', { key: 'manager', json: { name: 'managed' } }],
+  ['as manager, itself', 'PATCH /keys/$managerId', { key: 'manager', json: { name: 'managed' } }],
+  ['as admin, lowered', 'PATCH /keys/$managedId', { as: 'admin', json: { is_active: false } }],
+  ['as admin, widened', 'PATCH /keys/$managedId', { as: 'admin', json: { scopes: 'write' } }],
+  ["another's", 'PATCH /keys/$foreignId', { as: 'owner', json: {} }],
+  ['malformed', 'PATCH /keys/1', { as: 'owner', json: {} }],
+  ['good', 'POST /keys/$fullId/rotate', { as: 'owner', json: { overlap_seconds: 60 }, keep: { newStart: 'start' } }],
+  ['while the overlap runs', 'POST /keys/$fullId/rotate', { as: 'owner', json: {} }],
+  ['a long overlap', 'POST /keys/$fullId/rotate', { as: 'owner', json: { overlap_seconds: 2_592_001 } }],
+  ['as manager, itself', 'POST /keys/$managerId/rotate', { key: 'manager', json: {} }],
+  ['as admin', 'POST /keys/$managedId/rotate', { as: 'admin', json: {} }],
+  ['malformed', 'POST /keys/1/rotate', { as: 'owner' }],
+  ['unknown', 'DELETE /keys/$fullId/secrets/sk_AbCdEfGh', { as: 'owner' }],
+  ['good', 'DELETE /keys/$fullId/secrets/$newStart', { as: 'owner' }],
+  ['no body', 'POST /keys/$fullId/rotate', { as: 'owner' }],
+  ['the only one', 'POST /keys/$managedId/rotate', { as: 'owner', json: { overlap_seconds: 0 }, keep: { onlyStart: 'start' } }],
+  ['the only one', 'DELETE /keys/$managedId/secrets/$onlyStart', { as: 'owner' }],
+  ['good', 'GET /keys/$plainId/usage', { as: 'owner' }],
+  ['by day', 'GET /keys/$plainId/usage?bucket=day&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z', { as: 'owner' }],
+  ['a malformed bucket', 'GET /keys/$plainId/usage?bucket=year', { as: 'owner' }],
+  ['more than a year', 'GET /keys/$plainId/usage?from=2000-01-01T00:00:00Z', { as: 'owner' }],
+  ['a malformed time', 'GET /keys/$plainId/usage?from=yesterday', { as: 'owner' }],
+  ["another's", 'GET /keys/$foreignId/usage', { as: 'owner' }],
+  ['as manager, itself', 'DELETE /keys/$managerId', { key: 'manager' }],
+  ["another's", 'DELETE /keys/$foreignId', { as: 'owner' }],
+  ['malformed', 'DELETE /keys/1', { as: 'owner' }],
+  ['an unknown parameter', 'DELETE /keys/$fullId?unknown=1', { as: 'owner' }],
+  ['good', 'DELETE /keys/$fullId?reason=done&created=true', { as: 'owner' }],
+  ['again', 'DELETE /keys/$fullId', { as: 'owner' }],
+  ['a revoked key', 'PATCH /keys/$fullId', { as: 'owner', json: { name: 'late' } }],
+  ['a revoked key', 'POST /keys/$fullId/rotate', { as: 'owner' }],
+  ['good', 'DELETE /keys/revoke/$managedId', { as: 'owner' }],
+  ['malformed', 'DELETE /keys/revoke/1', { as: 'owner' }],
+  ["another's, as admin", 'DELETE /keys/delete/$managedId', { as: 'admin' }],
+  ['good', 'DELETE /keys/delete/$managedId', { as: 'owner' }],
+  ['again', 'DELETE /keys/delete/$managedId', { as: 'owner' }],
+  ['malformed', 'DELETE /keys/delete/1', { as: 'owner' }],
+  key('leaked', 'owner', {}),
+  ['good', 'DELETE /keys/self', { key: 'leaked' }],
+  ['again', 'DELETE /keys/self', { key: 'leaked' }],
+  ['good', 'POST /keys/import', { as: 'admin', json: { keys: [{ name: 'imported', owner: { email: 'owner@example.com' }, hash: EMPTY_HASH }, { owner: {} }, 1] } }],
+  ['again', 'POST /keys/import', { as: 'admin', json: { keys: [{ name: 'imported', owner: { email: 'owner@example.com' }, hash: EMPTY_HASH }] } }],
+  ['none', 'POST /keys/import', { as: 'admin', json: { keys: [] } }],
+  ['no list', 'POST /keys/import', { as: 'admin', json: { keys: {} } }],
+  ['1,001', 'POST /keys/import', { as: 'admin', json: { keys: Array(1_001).fill(0) } }],
+  ['9 MB', 'POST /keys/import', { as: 'admin', json: { keys: ['-'.repeat(9_000_000)] } }],
+]
+
+const limitedKeys: Case[] = [
+  key('limited', 'owner', { rate_limit: { limit: 1, window_seconds: 3600 } }),
+  ['within its rate', 'GET /protected/any', { key: 'limited' }],
+  ['beyond its rate', 'GET /protected/any', { key: 'limited' }],
+  ['beyond its rate', 'GET /forward-auth', { key: 'limited' }],
+  key('bound', 'owner', { scopes: 'read', allowed_ips: ['192.0.2.0/24'] }),
+  ['from its network', 'GET /protected/service-only', { key: 'bound', from: '192.0.2.1' }],
+  ['from another network', 'GET /protected/service-only', { key: 'bound', from: '198.51.100.1' }],
+  ['from another network', 'GET /forward-auth', { key: 'bound' }],
+  key('prepaid', 'owner', { credits: { remaining: 1 } }),
+  ['with a credit', 'GET /forward-auth', { key: 'prepaid' }],
+  ['without credits', 'GET /forward-auth', { key: 'prepaid' }],
+  ['without credits', 'GET /protected/any', { key: 'prepaid' }],
+  key('refilled', 'owner', { credits: { remaining: 0, refill: { amount: 1, interval: 'daily' } } }),
+  ['before the refill', 'GET /forward-auth', { key: 'refilled', untilMidnight: true }],
+]
+
+const verification: Case[] = [
+  ['good', 'POST /keys/verify', { key: 'verifier', json: { key: '$plain', scopes: ['read'], cost: 0, ip: '192.0.2.1' } }],
+  ['as admin', 'POST /keys/verify', { as: 'admin', json: { key: '$plain' } }],
+  ['null members', 'POST /keys/verify', { key: 'verifier', json: { key: '$plain', scopes: null, cost: null, ip: null } }],
+  ['unknown', 'POST /keys/verify', { key: 'verifier', json: { key: 'sk_unknown' } }],
+  ['revoked', 'POST /keys/verify', { key: 'verifier', json: { key: '$leaked' } }],
+  ['beyond its rate', 'POST /keys/verify', { key: 'verifier', json: { key: '$limited' } }],
+  ['without credits', 'POST /keys/verify', { key: 'verifier', json: { key: '$prepaid' } }],
+  ['no key', 'POST /keys/verify', { key: 'verifier', json: {} }],
+  ['no body', 'POST /keys/verify', { key: 'verifier' }],
+  ['a malformed address', 'POST /keys/verify', { key: 'verifier', json: { key: '$plain', ip: '1' } }],
+  ['a malformed scope', 'POST /keys/verify', { key: 'verifier', json: { key: '$plain', scopes: 'Read' } }],
+  ['a negative cost', 'POST /keys/verify', { key: 'verifier', json: { key: '$plain', cost: -1 } }],
+  ['both headers', 'POST /keys/verify', { as: 'admin', key: 'verifier', json: { key: '$plain' } }],
+  ['good', 'POST /keys/verify-batch', { key: 'verifier', json: { keys: [{ key: '$plain' }, { key: '$bare', scopes: 'read' }] } }],
+  ['none', 'POST /keys/verify-batch', { key: 'verifier', json: { keys: [] } }],
+  ['101', 'POST /keys/verify-batch', { key: 'verifier', json: { keys: Array(101).fill({ key: '$plain' }) } }],
+  ['one of them malformed', 'POST /keys/verify-batch', { key: 'verifier', json: { keys: [{ key: '$plain' }, { key: '$plain', ip: '1' }] } }],
+]
+
+const examples: Case[] = [
+  ['as owner', 'GET /protected/user-only', { as: 'owner' }],
+  ['as plain', 'GET /protected/service-only', { key: 'plain' }],
+  ['as robot', 'GET /protected/service-only', { as: 'robotToken' }],
+  ['as owner', 'GET /protected/any', { as: 'owner' }],
+  ['as plain', 'GET /protected/any', { key: 'plain' }],
+  ['as admin', 'GET /protected/admin', { as: 'admin' }],
+]
+
+const serviceAccounts: Case[] = [
+  ['as steward', 'POST /service-accounts', { key: 'steward', json: { name: 'by a key', description: 'x', scopes: 'read' } }],
+  ['no name', 'POST /service-accounts', { as: 'owner', json: {} }],
+  ['a wrong type', 'POST /service-accounts', { as: 'owner', json: { name: 1 } }],
+  ["beyond the maker's scopes", 'POST /service-accounts', { as: 'owner', json: { name: 'x', scopes: 'unheard-of' } }],
+  ['good', 'GET /service-accounts', { as: 'owner' }],
+  ['as steward', 'GET /service-accounts?limit=1', { key: 'steward' }],
+  ['a malformed page', 'GET /service-accounts?cursor=x', { as: 'owner' }],
+  ['beyond the limit', 'GET /service-accounts?limit=0', { as: 'owner' }],
+  ['good', 'GET /service-accounts/$accountId', { as: 'owner' }],
+  ['as admin', 'GET /service-accounts/$accountId', { as: 'admin' }],
+  ["another's", 'GET /service-accounts/$accountId', { as: 'stranger' }],
+  ['malformed', 'GET /service-accounts/1', { as: 'owner' }],
+  ['good', 'PATCH /service-accounts/$accountId', { as: 'owner', json: { name: 'renamed', description: null, is_active: false } }],
+  ['disabled', 'GET /auth/me', { as: 'robot' }],
+  ["beyond the maker's scopes", 'PATCH /service-accounts/$accountId', { as: 'owner', json: { scopes: 'unheard-of' } }],
+  ['a wrong type', 'PATCH /service-accounts/$accountId', { as: 'owner', json: { is_active: 'no' } }],
+  ["another's", 'PATCH /service-accounts/$accountId', { as: 'stranger', json: {} }],
+  ['malformed', 'PATCH /service-accounts/1', { as: 'owner', json: {} }],
+  ["another's", 'DELETE /service-accounts/$accountId', { as: 'stranger' }],
+  ['malformed', 'DELETE /service-accounts/1', { as: 'owner' }],
+  ['good', 'DELETE /service-accounts/$accountId', { as: 'owner' }],
+  ['again', 'DELETE /service-accounts/$accountId', { as: 'owner' }],
+]
+
+const oauth: Case[] = [
+  ['client_credentials, Basic', 'POST /oauth/token', { client: '$accountId:$robot', form: { grant_type: 'client_credentials', scope: 'read' } }],
+  ['client_credentials, no client', 'POST /oauth/token', { form: { grant_type: 'client_credentials' } }],
+  ['client_credentials, a wrong secret', 'POST /oauth/token', { client: '$accountId:sk_wrong', form: { grant_type: 'client_credentials' } }],
+  ["client_credentials, a user's key", 'POST /oauth/token', { client: '$ownerId:$plain', form: { grant_type: 'client_credentials' } }],
+  ['client_credentials, beyond its scopes', 'POST /oauth/token', { client: '$accountId:$robot', form: { grant_type: 'client_credentials', scope: 'write' } }],
+  ['client_credentials, a malformed scope', 'POST /oauth/token', { client: '$accountId:$robot', form: { grant_type: 'client_credentials', scope: 'Read' } }],
+  ['a client twice', 'POST /oauth/token', { client: '$accountId:$robot', form: { grant_type: 'client_credentials', client_id: '$accountId', client_secret: '$robot' } }],
+  ['malformed Basic', 'POST /oauth/token', { headers: { authorization: 'Basic !' }, form: { grant_type: 'client_credentials' } }],
+  ['password', 'POST /oauth/token', { form: { grant_type: 'password', username: 'owner@example.com', password: PASSWORD }, keep: { granted: 'refresh_token', grantedAccess: 'access_token' } }],
+  ['password, wrong', 'POST /oauth/token', { form: { grant_type: 'password', username: 'owner@example.com', password: 'wrong' } }],
+  ['password, none', 'POST /oauth/token', { form: { grant_type: 'password', username: 'owner@example.com' } }],
+  ['password, beyond the scopes', 'POST /oauth/token', { form: { grant_type: 'password', username: 'owner@example.com', password: PASSWORD, scope: 'unheard-of' } }],
+  ['refresh_token', 'POST /oauth/token', { form: { grant_type: 'refresh_token', refresh_token: '$granted' }, keep: { granted: 'refresh_token', grantedAccess: 'access_token' } }],
+  ['refresh_token, unknown', 'POST /oauth/token', { form: { grant_type: 'refresh_token', refresh_token: 'rt_unknown' } }],
+  ['refresh_token, beyond the scopes', 'POST /oauth/token', { form: { grant_type: 'refresh_token', refresh_token: '$granted', scope: 'unheard-of' } }],
+  ['another grant', 'POST /oauth/token', { form: { grant_type: 'implicit' } }],
+  ['no grant', 'POST /oauth/token', { form: {} }],
+  ['a repeated parameter', 'POST /oauth/token', { text: 'grant_type=password&grant_type=password', headers: { 'content-type': 'application/x-www-form-urlencoded' } }],
+  ['JSON', 'POST /oauth/token', { json: { grant_type: 'password' } }],
+  ['no body', 'POST /oauth/token'],
+  ['65 KiB', 'POST /oauth/token', { form: { grant_type: '-'.repeat(65 * 1024) } }],
+  ['an access token', 'POST /oauth/introspect', { as: 'inspector', form: { token: '$owner' } }],
+  ['a refresh token', 'POST /oauth/introspect', { as: 'admin', form: { token: '$granted' } }],
+  ['a key', 'POST /oauth/introspect', { key: 'inspector', form: { token: '$plain', token_type_hint: 'api_key' } }],
+  ['unknown', 'POST /oauth/introspect', { as: 'inspector', form: { token: 'unknown' } }],
+  ['no token', 'POST /oauth/introspect', { as: 'inspector', form: {} }],
+  ['no credential', 'POST /oauth/introspect', { form: { token: '$plain' } }],
+  ['an unknown key', 'POST /oauth/introspect', { ...UNKNOWN, form: { token: '$plain' } }],
+  ['both headers', 'POST /oauth/introspect', { as: 'admin', key: 'inspector', form: { token: '$plain' } }],
+  ['as owner', 'POST /oauth/introspect', { as: 'owner', form: { token: '$plain' } }],
+  ['as a client without the scope', 'POST /oauth/introspect', { client: '$accountId:$robot', form: { token: '$plain' } }],
+  ['as a client with a wrong secret', 'POST /oauth/introspect', { client: '$accountId:sk_wrong', form: { token: '$plain' } }],
+  ['JSON', 'POST /oauth/introspect', { as: 'inspector', json: { token: '$plain' } }],
+  ['unknown', 'POST /oauth/revoke', { form: { token: 'unknown' } }],
+  ['no token', 'POST /oauth/revoke', { form: {} }],
+  ['a wrong client', 'POST /oauth/revoke', { client: '$accountId:sk_wrong', form: { token: 'unknown' } }],
+  ['as a client', 'POST /oauth/revoke', { client: '$accountId:$robot', form: { token: 'unknown' } }],
+  ["an account's access token", 'POST /oauth/revoke', { form: { token: '$robotToken' } }],
+  ['a refresh token', 'POST /oauth/revoke', { form: { token: '$granted' } }],
+  ['its access token', 'GET /auth/me', { as: 'grantedAccess' }],
+  ['a key', 'POST /oauth/revoke', { form: { token: '$foreign', token_type_hint: 'api_key' } }],
+  ['a revoked key', 'GET /auth/me', { key: 'foreign' }],
+  ['JSON', 'POST /oauth/revoke', { json: { token: 'unknown' } }],
+  ['unknown', 'GET /oauth/unknown'],
+]
+
+const forwardAuth: Case[] = [
+  ['as owner', 'GET /forward-auth', { as: 'owner' }],
+  ['as plain', 'GET /forward-auth?scope=read&kind=key', { key: 'plain' }],
+  ['as robot', 'POST /forward-auth?kind=any', { as: 'robotToken', text: '{' }],
+  ['as admin', 'GET /forward-auth?kind=user&role=admin', { as: 'admin' }],
+  ['OPTIONS', 'OPTIONS /forward-auth', { headers: { origin: ORIGIN, 'access-control-request-method': 'POST' } }],
+  ['an unknown method', 'PROPFIND /forward-auth', { lines: ['Host: a', 'X-API-Key: $plain'] }],
+  ['no credential', 'GET /forward-auth'],
+  ['an unknown key', 'GET /forward-auth', UNKNOWN],
+  ['both headers', 'GET /forward-auth', { as: 'owner', key: 'plain' }],
+  ['a missing scope', 'GET /forward-auth?scope=read,write', { key: 'plain' }],
+  ["beyond the user's scopes", 'GET /forward-auth?scope=unheard-of', { as: 'owner' }],
+  ['a key for a user', 'GET /forward-auth?kind=user', { key: 'plain' }],
+  ['a user for a key', 'GET /forward-auth?kind=key', { as: 'owner' }],
+  ['no admin', 'GET /forward-auth?role=admin', { as: 'owner' }],
+  ["an admin's key", 'GET /forward-auth?role=admin', { key: 'steward' }],
+  ['an unknown member', 'GET /forward-auth?unknown=1', { as: 'owner' }],
+  ['a repeated member', 'GET /forward-auth?kind=key&kind=key', { as: 'owner' }],
+  ['an empty member', 'GET /forward-auth?scope=', { as: 'owner' }],
+  ['an encoded member', 'GET /forward-auth?scope=read%2Cwrite', { as: 'owner' }],
+  ['another role', 'GET /forward-auth?role=user', { as: 'owner' }],
+  ['another kind', 'GET /forward-auth?kind=robot', { as: 'owner' }],
+  ['any', 'GET /forward-auth/any/path?kind=nonsense', { as: 'owner' }],
+  ['a policy in the path', 'GET /forward-auth/scope=read&kind=key/a/b', { key: 'plain' }],
+  ['a policy alone', 'POST /forward-auth/scope=read&kind=key', { as: 'owner' }],
+  ['a malformed policy', 'GET /forward-auth/nonsense/a', { as: 'owner' }],
+  ['no policy', 'GET /forward-auth/', { as: 'owner' }],
+  ['climbing', 'GET /forward-auth/role=admin/../any', { lines: ['Host: a', 'Authorization: Bearer $owner'] }],
+  ['climbing, encoded', 'GET /forward-auth/role=admin/%2e%2e/any', { lines: ['Host: a', 'Authorization: Bearer $owner'] }],
+  ['an encoded policy', 'GET /forward-auth/%61ny/a', { lines: ['Host: a', 'Authorization: Bearer $owner'] }],
+  ['a malformed Host', 'GET /forward-auth/any/a', { lines: ['Host: a b', 'Authorization: Bearer $owner'] }],
+]
+
+const administration: Case[] = [
+  ['good', 'GET /users', { as: 'admin' }],
+  ['as steward', 'GET /users?query=owner&limit=1', { key: 'steward' }],
+  ['a malformed page', 'GET /users?cursor=x', { as: 'admin' }],
+  ['beyond the limit', 'GET /users?limit=101', { as: 'admin' }],
+  ['good', 'POST /users', { as: 'admin', json: { email: 'made@example.com', password: PASSWORD, role: 'admin', email_verified: true }, keep: { madeId: 'id' } }],
+  ['as steward', 'POST /users', { key: 'steward', json: { email: 'helped@example.com' }, keep: { helpedId: 'id' } }],
+  ['as steward, an admin', 'POST /users', { key: 'steward', json: { email: 'other@example.com', role: 'admin' } }],
+  ['a taken address', 'POST /users', { as: 'admin', json: { email: 'owner@example.com' } }],
+  ['no address', 'POST /users', { as: 'admin', json: {} }],
+  ['a malformed address', 'POST /users', { as: 'admin', json: { email: 'nobody' } }],
+  ['a short password', 'POST /users', { as: 'admin', json: { email: 'short@example.com', password: 'short' } }],
+  ['another role', 'POST /users', { as: 'admin', json: { email: 'x@example.com', role: 'root' } }],
+  ['good', 'GET /users/$madeId', { as: 'admin' }],
+  ['as steward', 'GET /users/$madeId', { key: 'steward' }],
+  ['unknown', `GET /users/${NOBODY}`, { as: 'admin' }],
+  ['malformed', 'GET /users/1', { as: 'admin' }],
+  ['good', 'PATCH /users/$helpedId', { as: 'admin', json: { scopes: 'read', email_verified: true, is_active: true } }],
+  ['as steward', 'PATCH /users/$helpedId', { key: 'steward', json: { is_active: false } }],
+  ['as steward, a role', 'PATCH /users/$helpedId', { key: 'steward', json: { role: 'admin' } }],
+  ['as steward, an admin', 'PATCH /users/$madeId', { key: 'steward', json: { is_active: false } }],
+  ['as steward, beyond its scopes', 'PATCH /users/$helpedId', { key: 'steward', json: { scopes: 'unheard-of' } }],
+  ['a malformed scope', 'PATCH /users/$helpedId', { as: 'admin', json: { scopes: 'Read' } }],
+  ['a wrong type', 'PATCH /users/$helpedId', { as: 'admin', json: { is_active: 'no' } }],
+  ['unknown', `PATCH /users/${NOBODY}`, { as: 'admin', json: {} }],
+  ['malformed', 'PATCH /users/1', { as: 'admin', json: {} }],
+  ['good', 'POST /users/$helpedId/logout', { as: 'admin' }],
+  ['as steward, an admin', 'POST /users/$madeId/logout', { key: 'steward' }],
+  ['malformed', 'POST /users/1/logout', { as: 'admin' }],
+  ['malformed', 'POST /users/1/password-reset', { as: 'admin' }],
+  ['unknown', `POST /users/${NOBODY}/password-reset`, { as: 'admin' }],
+  ['as steward, an admin', 'DELETE /users/$madeId', { key: 'steward' }],
+  ['as steward', 'DELETE /users/$helpedId', { key: 'steward' }],
+  ['again', 'DELETE /users/$helpedId', { as: 'admin' }],
+  ['malformed', 'DELETE /users/1', { as: 'admin' }],
+  ['good', 'DELETE /users/$madeId', { as: 'admin' }],
+  ['as admin', 'GET /auth/me', { as: 'admin', keep: { adminId: 'id' } }],
+  ['the last admin', 'DELETE /users/$adminId', { as: 'admin' }],
+  ['the last admin', 'PATCH /users/$adminId', { as: 'admin', json: { role: 'user' } }],
+  ['good', 'GET /audit', { as: 'admin' }],
+  ['as steward', 'GET /audit?limit=1&actor=$ownerId&action=user.login&target=$ownerId', { key: 'steward' }],
+  ['between two times', 'GET /audit?from=2026-01-01T00:00:00Z&to=2999-01-01T00:00:00Z', { as: 'admin' }],
+  ['a malformed time', 'GET /audit?from=yesterday', { as: 'admin' }],
+  ['a malformed page', 'GET /audit?cursor=x', { as: 'admin' }],
+  ['beyond the limit', 'GET /audit?limit=101', { as: 'admin' }],
+]
+
+/** The default limits per address. Each limit has a client address of its own, which the scene does not use. */
+const limits: Case[] = [
+  ['one more than the limit', 'POST /auth/signup', { json: {}, from: '203.0.113.1', times: 6 }],
+  ['one more than the limit', 'POST /auth/login', { json: {}, from: '203.0.113.2', times: 11 }],
+  ['the limit of /auth/login', 'POST /oauth/token', { form: { grant_type: 'password' }, from: '203.0.113.2' }],
+  ['one more than the limit', 'POST /auth/refresh', { json: {}, from: '203.0.113.3', times: 61 }],
+  ['the limit of /auth/refresh', 'POST /oauth/token', { form: { grant_type: 'refresh_token' }, from: '203.0.113.3' }],
+  ['one more than the limit', 'POST /keys/create', { as: 'owner', json: [], from: '203.0.113.4', times: 61 }],
+  ['the limit of /keys/create', 'POST /keys', { as: 'owner', json: {}, from: '203.0.113.4' }],
+  ['one more unknown key than the limit', 'GET /auth/me', { ...UNKNOWN, from: '203.0.113.5', times: 61 }],
+  ['beyond the limit of unknown credentials', 'GET /protected/any', { from: '203.0.113.5' }],
+  ['beyond the limit of unknown credentials', 'POST /keys/verify', { ...UNKNOWN, from: '203.0.113.5' }],
+  ['beyond the limit of unknown credentials', 'GET /forward-auth', { ...UNKNOWN, from: '203.0.113.5' }],
+  ['beyond the limit of unknown credentials', 'POST /oauth/introspect', { form: { token: 'x' }, from: '203.0.113.5' }],
+  ['beyond the limit of unknown credentials', 'POST /oauth/token', { client: 'x:y', form: { grant_type: 'client_credentials' }, from: '203.0.113.5' }],
+  ['a good one beyond the limit of unknown credentials', 'GET /auth/me', { as: 'owner', from: '203.0.113.5' }],
+  ['one more than the limit', 'GET /', { from: '203.0.113.6', times: 601 }],
+  ...Object.keys(GUARDED).map((route): Case => ['beyond the limit of others', route, { as: 'admin', from: '203.0.113.6' }]),
+  ...`
+  GET /health  GET /livez  GET /readyz  GET /docs  GET /openapi.json  GET /unknown  PUT /keys
+  GET /.well-known/jwks.json  GET /.well-known/oauth-authorization-server  POST /auth/logout  POST /auth/password-reset
+  POST /oauth/token  POST /oauth/introspect  POST /oauth/revoke  GET /forward-auth?unknown=1`
+    .trim()
+    .split(/\s{2,}/)
+    .map((route): Case => ['beyond the limit of others', route, { from: '203.0.113.6' }]),
+  ['as verifier, beyond the limit of others', 'POST /keys/verify', { key: 'verifier', json: { key: '$plain' }, from: '203.0.113.6' }],
+  ['as plain, beyond the limit of others', 'GET /forward-auth', { key: 'plain', from: '203.0.113.6' }],
+]
+
+/** What other settings change. */
+const closed: Case[] = [
+  ['admin', 'POST /auth/login', { json: ADMIN, keep: { admin: 'access_token', adminRefresh: 'refresh_token' } }],
+  ['signup is closed', 'POST /auth/signup', { json: { email: 'owner@example.com', password: PASSWORD } }],
+  ['the grant is off', 'POST /oauth/token', { form: { grant_type: 'password', username: ADMIN.email, password: PASSWORD } }],
+  ['in the query', 'POST /auth/refresh?refresh_token=$adminRefresh'],
+  ['HS256', 'GET /.well-known/jwks.json'],
+  ['off', 'GET /docs'],
+  ['off', 'GET /docs/start.js'],
+  ['on', 'GET /openapi.json'],
+  ['off', 'GET /metrics'],
+  ['on its own port', 'GET /metrics', { onMetricsPort: true }],
+  ['beyond the longest expiry', 'POST /keys', { as: 'admin', json: { expires_in_days: 31 } }],
+  ['good', 'POST /keys', { as: 'admin', json: {} }],
+  ['beyond the quota', 'POST /keys', { as: 'admin', json: {} }],
+  ['the last admin signs out', 'POST /auth/logout-all', { as: 'admin' }],
+]
+
+export const scripts: readonly Script[] = [
+  {
+    name: 'open',
+    settings: { ...SETTINGS, RATE_LIMITS: 'off', CORS_ORIGINS: ORIGIN, METRICS_TOKEN },
+    cases: [
+      ...scene,
+      ...refusals,
+      ...badBodies,
+      ...otherMethods,
+      ...service,
+      ...anyRequest,
+      ...users,
+      ...keys,
+      ...limitedKeys,
+      ...verification,
+      ...examples,
+      ...oauth,
+      ...forwardAuth,
+      ...serviceAccounts,
+      ...administration,
+    ],
+  },
+  { name: 'limits', settings: SETTINGS, cases: [...scene, ...limits] },
+  {
+    name: 'closed',
+    settings: {
+      ...SETTINGS,
+      RATE_LIMITS: 'off',
+      SIGNUP: 'closed',
+      OAUTH_PASSWORD_GRANT: 'false',
+      REFRESH_TOKEN_IN_QUERY: 'true',
+      ALGORITHM: 'HS256',
+      DOCS: 'false',
+      API_KEYS_PER_OWNER: '1',
+      API_KEY_MAX_EXPIRE_DAYS: '30',
+    },
+    cases: closed,
+  },
+]

@@ -1,0 +1,67 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+/** A Latchkey in a process of its own, and where it listens. */
+export type Server = { url: string; metricsUrl: string; [Symbol.asyncDispose](): Promise<void> }
+
+const START_MS = 30_000
+const END_MS = 10_000
+
+/**
+ * Starts the source of a tree on a new embedded database, and waits until it can serve.
+ * @param settings its whole environment, ports aside: nothing is inherited
+ * @throws Error with its output where it ends, or is not ready in time
+ */
+export async function startServer(tree: string, settings: Record<string, string>): Promise<Server> {
+  const [port, metricsPort] = await Promise.all([freePort(), freePort()])
+  const directory = mkdtempSync(join(tmpdir(), 'latchkey-replay-'))
+  const cwd = join(directory, 'empty')
+  mkdirSync(cwd)
+  const log = Bun.file(join(directory, 'log'))
+  // Bun would read `.env` by rules of its own.
+  const command = [process.execPath, '--no-env-file', resolve(tree, 'src/main.ts'), 'serve']
+  const env = { ...settings, PORT: String(port), METRICS_PORT: String(metricsPort) }
+  const child = Bun.spawn(command, { cwd, env, stdio: ['ignore', log, log] })
+  const end = async () => {
+    child.kill('SIGTERM')
+    const isEnded = await Promise.race([child.exited.then(() => true), Bun.sleep(END_MS).then(() => false)])
+    if (!isEnded) child.kill('SIGKILL')
+    await child.exited
+    rmSync(directory, { recursive: true })
+  }
+  const url = `http://127.0.0.1:${port}`
+  const deadline = Date.now() + START_MS
+  while (!(await isReady(url))) {
+    if (child.exitCode === null && Date.now() < deadline) {
+      await Bun.sleep(20)
+      continue
+    }
+    const output = readFileSync(join(directory, 'log'), 'utf8')
+    await end()
+    throw new Error(`${tree} does not serve:\n${output}`)
+  }
+  return { url, metricsUrl: `http://127.0.0.1:${metricsPort}`, [Symbol.asyncDispose]: end }
+}
+
+const isReady = (url: string) =>
+  fetch(`${url}/readyz`).then(
+    ({ ok }) => ok,
+    () => false,
+  )
+
+/** Below those that systems hand out, so that no other program is given it before the server listens there. */
+const FIRST_PORT = 10_000
+const PORTS = 20_000
+
+/** A port on which nothing listens: the words in which the server tells the one that it chose may change. */
+async function freePort(): Promise<number> {
+  const port = FIRST_PORT + Math.floor(Math.random() * PORTS)
+  const isFree = await new Promise<boolean>((resolveFree) => {
+    const probe = createServer()
+    probe.once('error', () => resolveFree(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolveFree(true)))
+  })
+  return isFree ? port : freePort()
+}
