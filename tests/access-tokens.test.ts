@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
-import { ALGORITHMS, type Algorithm } from '../src/config/defaults.ts'
+import { ALGORITHMS, type Algorithm } from '../src/config/config.ts'
 import { MINUTE_MS } from '../src/lib/time.ts'
 import { call, logIn, newPerson, type Person } from './support/client.ts'
 import {

@@ -2,7 +2,9 @@ import { describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
-import { type Config, readConfig, showConfig } from '../src/config/load.ts'
+import type { Config } from '../src/config/config.ts'
+import { readConfig } from '../src/config/read.ts'
+import { showConfig } from '../src/config/show.ts'
 
 const GOOD_KEY = 'R7BT5DyGImmK4KGF4qfMq3sz4dZmTJMdMsrLDbCk0/JYs2eyKo7sKqr2ZsUjF8NF'
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { DEFAULT_RATE_LIMITS } from '../src/config/defaults.ts'
+import { DEFAULT_RATE_LIMITS } from '../src/config/rate-limits.ts'
 import { newKey, newPerson } from './support/client.ts'
 import { startService, type TestService } from './support/service.ts'
 import { dial, type WireAnswer } from './support/wire.ts'

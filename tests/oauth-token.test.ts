@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { DEFAULT_RATE_LIMITS } from '../src/config/defaults.ts'
-import type { RateLimits } from '../src/config/load.ts'
+import type { RateLimits } from '../src/config/rate-limits.ts'
+import { DEFAULT_RATE_LIMITS } from '../src/config/rate-limits.ts'
 import { MINUTE_MS } from '../src/lib/time.ts'
 import { type Call, call, logIn, newKey, newPerson, type Person } from './support/client.ts'
 import { partsOf } from './support/forge.ts'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { DEFAULT_RATE_LIMITS } from '../src/config/defaults.ts'
-import type { RateLimitName, RateLimits } from '../src/config/load.ts'
+import type { RateLimitName, RateLimits } from '../src/config/rate-limits.ts'
+import { DEFAULT_RATE_LIMITS } from '../src/config/rate-limits.ts'
 import { type Answer, type Call, newKey, newPerson, type Person } from './support/client.ts'
 import { call } from './support/described.ts'
 import { expectProblem } from './support/problem.ts'

@@ -1,6 +1,6 @@
 import ipaddr from 'ipaddr.js'
 import { LRUCache } from 'lru-cache'
-import type { Config } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
 import { parseAddress } from '../lib/ip.ts'
 import type { Log } from '../lib/log.ts'
 

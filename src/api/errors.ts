@@ -1,5 +1,5 @@
 import { Elysia } from 'elysia'
-import type { RateLimitName } from '../config/load.ts'
+import type { RateLimitName } from '../config/rate-limits.ts'
 import { recordEvent } from '../core/audit/audit.ts'
 import type { Context } from '../core/context.ts'
 import { isUnavailable, isUnstorableText } from '../db/errors.ts'

@@ -1,5 +1,5 @@
 import { DefaultContext, type Context as LimitStore, rateLimit } from 'elysia-rate-limit'
-import type { RateLimitName } from '../config/load.ts'
+import type { RateLimitName } from '../config/rate-limits.ts'
 import type { Context } from '../core/context.ts'
 import { spentHeaders } from '../core/verify/refusals.ts'
 import type { SharedCounters } from '../db/redis.ts'

@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
-import type { Config } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
 import { NAME } from './version.ts'
 
 /** How this process was started and from where, as far as another command line depends on it. */

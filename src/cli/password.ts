@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Config } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
 import type { Io } from './terminal.ts'
 
 const GENERATED_BYTES = 18

@@ -1,4 +1,5 @@
-import { type Config, loadConfig } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
+import { loadConfig } from '../config/load.ts'
 import { createLog } from '../lib/log.ts'
 import { parseArguments } from './arguments.ts'
 import type { Command } from './command.ts'

@@ -1,4 +1,4 @@
-import type { Config } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
 import { createLog } from '../lib/log.ts'
 import type { ControlRequest } from '../server/control.ts'

@@ -1,6 +1,18 @@
 import { listOf, type Parsed, quote } from './reader.ts'
 
-type Limit = { limit: number; windowSeconds: number }
+/** The named limits per client address (API.md, Errors). */
+export const DEFAULT_RATE_LIMITS = {
+  signup: { limit: 5, windowSeconds: 3600 },
+  login: { limit: 10, windowSeconds: 60 },
+  refresh: { limit: 60, windowSeconds: 60 },
+  create_key: { limit: 60, windowSeconds: 3600 },
+  unknown_credential: { limit: 60, windowSeconds: 60 },
+  other: { limit: 600, windowSeconds: 60 },
+}
+export type RateLimitName = keyof typeof DEFAULT_RATE_LIMITS
+export type RateLimits = Record<RateLimitName, { limit: number; windowSeconds: number }>
+
+const NAMES = Object.keys(DEFAULT_RATE_LIMITS) as RateLimitName[]
 
 const ENTRY = /^([a-z_]+)=(\d{1,7})\/(\d{1,6})([smhd])$/
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 }
@@ -8,20 +20,17 @@ const MAX_LIMIT = 1_000_000
 const MAX_WINDOW_SECONDS = 7 * 86400
 
 /** `off`, or entries such as `login=10/1m,signup=5/1h` that replace single defaults; null: no limits. */
-export function parseRateLimits<N extends string>(
-  found: string,
-  defaults: Readonly<Record<N, Limit>>,
-): Parsed<Record<N, Limit> | null> {
+export function parseRateLimits(found: string): Parsed<RateLimits | null> {
   if (found.toLowerCase() === 'off') return { value: null }
-  const limits: Record<N, Limit> = { ...defaults }
+  const limits: RateLimits = { ...DEFAULT_RATE_LIMITS }
   const seen = new Set<string>()
   for (const entry of found.split(',').map((item) => item.trim())) {
     const parts = ENTRY.exec(entry)
     if (!parts)
       return { fault: `must be off, or entries such as login=10/1m,signup=5/1h, not ${quote(entry)}` }
     const [, name = '', count, length, unit] = parts
-    const known = keysOf(defaults).find((key) => key === name)
-    if (!known) return { fault: `knows ${listOf(Object.keys(defaults))}, not ${quote(name)}` }
+    const known = NAMES.find((each) => each === name)
+    if (!known) return { fault: `knows ${listOf(NAMES)}, not ${quote(name)}` }
     if (seen.has(known)) return { fault: `names ${known} twice` }
     seen.add(known)
     const limit = Number(count)
@@ -37,7 +46,7 @@ export function parseRateLimits<N extends string>(
 }
 
 /** The same as text, for people. */
-export function formatRateLimits(limits: Readonly<Record<string, Limit>> | null): string {
+export function formatRateLimits(limits: RateLimits | null): string {
   if (limits === null) return 'off'
   return Object.entries(limits)
     .map(([name, { limit, windowSeconds }]) => `${name}=${limit}/${formatWindow(windowSeconds)}`)
@@ -47,8 +56,4 @@ export function formatRateLimits(limits: Readonly<Record<string, Limit>> | null)
 function formatWindow(seconds: number): string {
   const [unit, length] = Object.entries(SECONDS).findLast(([, size]) => seconds % size === 0) ?? ['s', 1]
   return `${seconds / length}${unit}`
-}
-
-function keysOf<K extends string>(record: Readonly<Record<K, unknown>>): K[] {
-  return Object.keys(record) as K[]
 }

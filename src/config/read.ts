@@ -1,16 +1,13 @@
 import { availableParallelism } from 'node:os'
 import { parseEnv } from 'node:util'
 import { type Secret, secret } from '../lib/secret.ts'
-import { readAdmin } from './admin.ts'
+import { ALGORITHMS, type Config } from './config.ts'
 import { parseDatabaseUrl } from './database-url.ts'
-import { ALGORITHMS, DEFAULT_RATE_LIMITS } from './defaults.ts'
-import type { Config } from './load.ts'
-import { readMetricsToken } from './metrics.ts'
 import { parseCidrs, parseHost, parseOrigins, parsePublicUrl, parseRedisUrl } from './network.ts'
-import { parseRateLimits } from './rate-limits.ts'
+import { DEFAULT_RATE_LIMITS, parseRateLimits } from './rate-limits.ts'
 import { createReader, type Environment, type Reader } from './reader.ts'
 import { checkTogether, warningsOf } from './rules.ts'
-import { MAKE_SECRET_KEY, weaknessOf } from './secrets.ts'
+import { readAdmin, readMetricsToken, readSecretKey } from './secrets.ts'
 import { parseApiKeyPrefix, parseAudience, parseUserScopes } from './tokens.ts'
 
 /** What the process brings along besides its environment. */
@@ -78,11 +75,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     apiKeysPerOwner: read.integer('API_KEYS_PER_OWNER', { min: 1, max: 1_000_000 }, 1000),
     trustedProxies: read.parsed('TRUSTED_PROXIES', parseCidrs, []),
     corsOrigins: read.parsed('CORS_ORIGINS', parseOrigins, []),
-    rateLimits: read.parsed(
-      'RATE_LIMITS',
-      (found) => parseRateLimits(found, DEFAULT_RATE_LIMITS),
-      DEFAULT_RATE_LIMITS,
-    ),
+    rateLimits: read.parsed('RATE_LIMITS', parseRateLimits, DEFAULT_RATE_LIMITS),
     redisUrl: readRedisUrl(read),
     auditRetentionDays: read.integer('AUDIT_RETENTION_DAYS', days, 365),
     usageRetentionDays: read.integer('USAGE_RETENTION_DAYS', days, 90),
@@ -121,11 +114,4 @@ function readDirectUrl(read: Reader, databaseUrl: string | null): Secret | null 
 function readRedisUrl(read: Reader): Secret | null {
   const url = read.parsed('REDIS_URL', parseRedisUrl, null)
   return url === null ? null : secret(url)
-}
-
-function readSecretKey(read: Reader, name: string): Secret | null {
-  const key = read.secret(name)
-  const weakness = key && weaknessOf(key.reveal())
-  if (weakness) read.fault(`${name} ${weakness}; make one with: ${MAKE_SECRET_KEY}`)
-  return key
 }

@@ -1,4 +1,4 @@
-import type { Config } from './load.ts'
+import type { Config } from './config.ts'
 import { isLoopback } from './network.ts'
 import type { Reader } from './reader.ts'
 import { MAKE_SECRET_KEY } from './secrets.ts'

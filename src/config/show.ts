@@ -1,5 +1,5 @@
+import type { Config } from './config.ts'
 import { hideDatabasePassword } from './database-url.ts'
-import type { Config } from './load.ts'
 import { formatRateLimits } from './rate-limits.ts'
 
 /** What a setting shows as: a secret as `[redacted]`, unset as null. */

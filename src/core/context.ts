@@ -1,4 +1,4 @@
-import type { Config } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
 import type { Database } from '../db/open.ts'
 import type { SharedCounters } from '../db/redis.ts'
 import type { DerivedKeys } from '../lib/derived-keys.ts'

@@ -1,6 +1,6 @@
 import type { ExtractTablesWithRelations } from 'drizzle-orm'
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
-import type { Config } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
 import type { Log } from '../lib/log.ts'
 import type { PoolLoad } from '../lib/metrics.ts'
 import { openPostgres } from './postgres/postgres.ts'

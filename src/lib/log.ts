@@ -1,6 +1,6 @@
 import pino from 'pino'
 import { prettyFactory } from 'pino-pretty'
-import type { Config } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
 
 /** Structured events, and the one prebuilt line a request. */
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'> & {

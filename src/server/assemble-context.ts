@@ -1,4 +1,4 @@
-import type { Config } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
 import { startSweeping } from '../core/housekeeping/delete-outdated.ts'
 import { createPasswordHasher } from '../core/passwords/hasher.ts'

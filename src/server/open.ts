@@ -1,4 +1,4 @@
-import type { Config } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
 import { migrate, readMigrationState } from '../db/migrate.ts'
 import { type OpenDatabase, openDatabase } from '../db/open.ts'

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { type Config, readConfig } from '../../src/config/load.ts'
+import type { Config } from '../../src/config/config.ts'
+import { readConfig } from '../../src/config/read.ts'
 import { secret } from '../../src/lib/secret.ts'
 
 /** The default settings with a fresh key and no limits per address, and what a test wants otherwise. */

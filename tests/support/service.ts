@@ -1,5 +1,5 @@
 import { type App, createApp } from '../../src/api/app.ts'
-import type { Config } from '../../src/config/load.ts'
+import type { Config } from '../../src/config/config.ts'
 import type { Context } from '../../src/core/context.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
-import type { RateLimitName } from '../../config/load.ts'
+import type { RateLimitName } from '../../config/rate-limits.ts'
 import type { Context } from '../../core/context.ts'
 import { authenticateClient, type ClientForm, readClient } from '../../core/oauth/client.ts'
 import { grantTokens } from '../../core/oauth/grants.ts'

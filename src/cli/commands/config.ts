@@ -1,4 +1,4 @@
-import { showConfig } from '../../config/load.ts'
+import { showConfig } from '../../config/show.ts'
 import { defineCommand } from '../command.ts'
 
 /** `latchkey config` */

@@ -1,5 +1,5 @@
+import type { Config } from '../../config/config.ts'
 import { parseDatabaseUrl } from '../../config/database-url.ts'
-import type { Config } from '../../config/load.ts'
 import { SYSTEM } from '../../core/audit/audit.ts'
 import { importSeed } from '../../core/import/seed/service.ts'
 import { type Secret, secret } from '../../lib/secret.ts'

@@ -1,6 +1,6 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { createApp } from '../../api/app.ts'
-import type { Config } from '../../config/load.ts'
+import type { Config } from '../../config/config.ts'
 import type { OpenDatabase } from '../../db/open.ts'
 import * as schema from '../../db/schema.ts'
 import { silentLog } from '../../lib/log.ts'

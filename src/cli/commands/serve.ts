@@ -1,5 +1,5 @@
 import { createApp, createMetricsApp } from '../../api/app.ts'
-import type { Config } from '../../config/load.ts'
+import type { Config } from '../../config/config.ts'
 import type { Context } from '../../core/context.ts'
 import { ensureFirstAdmin, hasAdmin } from '../../core/users/accounts.ts'
 import { isHeldElsewhere } from '../../db/errors.ts'

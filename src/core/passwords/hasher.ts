@@ -1,5 +1,5 @@
 import pLimit from 'p-limit'
-import type { Config } from '../../config/load.ts'
+import type { Config } from '../../config/config.ts'
 import { allowedMs, onAllowance } from '../../lib/deadline.ts'
 import { fail } from '../../lib/errors.ts'
 import { MAX_PASSWORD_BYTES, normalisePassword } from './policy.ts'

@@ -1,4 +1,4 @@
-import type { Config } from '../../config/load.ts'
+import type { Config } from '../../config/config.ts'
 import { failField } from '../../lib/errors.ts'
 
 /** Bytes in UTF-8; beyond it hashing would be work for an attacker to hand out. */

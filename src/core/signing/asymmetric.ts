@@ -1,5 +1,5 @@
 import { decodeProtectedHeader, importJWK, type JWK, jwtVerify, SignJWT } from 'jose'
-import type { Algorithm } from '../../config/load.ts'
+import type { Algorithm } from '../../config/config.ts'
 import { unseal } from '../../lib/encrypt.ts'
 import { newId } from '../../lib/ids.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'

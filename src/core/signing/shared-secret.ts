@@ -1,5 +1,5 @@
 import { jwt } from '@elysiajs/jwt'
-import type { Config } from '../../config/load.ts'
+import type { Config } from '../../config/config.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Secret } from '../../lib/secret.ts'
 import type { Clock } from '../../lib/time.ts'

@@ -1,0 +1,60 @@
+import type { Secret } from '../lib/secret.ts'
+import type { RateLimits } from './rate-limits.ts'
+
+export const ALGORITHMS = ['HS256', 'ES256', 'RS256', 'EdDSA'] as const
+export type Algorithm = (typeof ALGORITHMS)[number]
+
+/** Every setting of API.md's table that is in force, parsed. Durations carry their unit in the name. */
+export type Config = {
+  /** null: the embedded database in `dataDir`. */
+  databaseUrl: Secret | null
+  databaseDirectUrl: Secret | null
+  databasePoolSize: number
+  databaseStatementTimeoutMs: number
+  databasePrepare: boolean
+  migrate: 'auto' | 'check'
+  dataDir: string
+  host: string
+  port: number
+  /** No trailing slash; the issuer. */
+  publicUrl: string
+  publicUrlIsSet: boolean
+  jwtAudience: string
+  /** null only on the embedded database, which makes and keeps its own. */
+  secretKey: Secret | null
+  secretKeyPrevious: Secret | null
+  algorithm: Algorithm
+  accessTokenExpireMinutes: number
+  refreshTokenExpireDays: number
+  sessionMaxDays: number
+  refreshGraceSeconds: number
+  signingKeyRotationDays: number
+  signup: 'open' | 'closed'
+  userScopes: 'any' | readonly string[]
+  adminEmail: string | null
+  adminPassword: Secret | null
+  passwordMinLength: number
+  passwordHashConcurrency: number
+  apiKeyPrefix: string
+  apiKeyDefaultExpireDays: number | null
+  apiKeyMaxExpireDays: number | null
+  apiKeysPerOwner: number
+  trustedProxies: readonly string[]
+  corsOrigins: readonly string[]
+  /** null: each instance counts its limits by itself. */
+  redisUrl: Secret | null
+  /** null: off. */
+  rateLimits: RateLimits | null
+  auditRetentionDays: number
+  usageRetentionDays: number
+  shutdownDelaySeconds: number
+  logLevel: 'debug' | 'info' | 'warn' | 'error'
+  logFormat: 'json' | 'pretty'
+  refreshTokenInQuery: boolean
+  oauthPasswordGrant: boolean
+  docs: boolean
+  /** null: /metrics is not on PORT. */
+  metricsToken: Secret | null
+  /** null: /metrics has no port of its own. */
+  metricsPort: number | null
+}
