@@ -1,8 +1,7 @@
 import pino from 'pino'
 import { prettyFactory } from 'pino-pretty'
-import type { Config } from '../config/config.ts'
 
-/** Structured events, and the one prebuilt line a request. */
+/** Structured events, and one prebuilt line per request. */
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'> & {
   /** Takes a finished JSON line without its newline; written within 100 ms. Present only where the level lets it through. */
   access: ((line: string) => void) | null
@@ -10,18 +9,22 @@ export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'> & {
   flush(): void
 }
 
-type Settings = Pick<Config, 'logLevel' | 'logFormat'>
+/** The settings LOG_LEVEL and LOG_FORMAT. */
+type LogOptions = { logLevel: 'debug' | 'info' | 'warn' | 'error'; logFormat: 'json' | 'pretty' }
 
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_CHARACTERS = 64 * 1024
-/** Whatever an error's text may carry: tokens, keys, and the password of a database URL. */
+/** Credentials that an error's text may carry: tokens, keys, and the password of a database URL. */
 const CREDENTIAL =
   /(?:\b[A-Za-z0-9]{1,16}_[0-9A-Za-z]{40,})|(?:\beyJ[\w-]+\.[\w-]*\.[\w-]*)|(?<=:\/\/[^\s:/@]*:)[^\s@]+(?=@)/g
 
-/** The structured log: one JSON object a line, or lines for people with LOG_FORMAT=pretty. */
-export function createLog(settings: Settings, write: (text: string) => void = writeStdout): Log {
+/**
+ * The structured log: one JSON object per line, or lines for people with LOG_FORMAT=pretty.
+ * @param write takes finished lines, several at a time
+ */
+export function createLog(options: LogOptions, write: (text: string) => void = writeStdout): Log {
   const pretty =
-    settings.logFormat === 'pretty'
+    options.logFormat === 'pretty'
       ? prettyFactory({
           colorize: true,
           singleLine: true,
@@ -50,7 +53,7 @@ export function createLog(settings: Settings, write: (text: string) => void = wr
 
   const logger = pino(
     {
-      level: settings.logLevel,
+      level: options.logLevel,
       base: null,
       messageKey: 'message',
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
@@ -69,7 +72,7 @@ export function createLog(settings: Settings, write: (text: string) => void = wr
   }
 }
 
-/** A log that keeps nothing, for commands whose output is for people. */
+/** A log that discards everything, for commands whose output is for people. */
 export const silentLog: Log = createLog({ logLevel: 'error', logFormat: 'json' }, () => {})
 
 function writeStdout(text: string): void {
