@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import { listSigningKeys } from '../src/core/signing/queries.ts'
 import { rewrapSigningKeys } from '../src/core/signing/signing-keys.ts'
-import { unseal } from '../src/lib/encrypt.ts'
+import { decrypt } from '../src/lib/encrypt.ts'
 import { type Secret, secret } from '../src/lib/secret.ts'
 import { DAY_MS } from '../src/lib/time.ts'
 import { emptyDirectory } from './support/binary.ts'
@@ -185,15 +185,15 @@ describe('at rest', () => {
       for (const row of keys) {
         expect(Object.keys(row.publicJwk).sort()).toEqual(PUBLIC_MEMBERS[row.algorithm])
         expect(isStored(String(row.publicJwk.x ?? row.publicJwk.n))).toBe(true)
-        const opened = unseal(owner.context.keys.signing, row.id, row.privateKey) ?? '{}'
+        const opened = decrypt(owner.context.keys.signing, row.id, row.privateKey) ?? '{}'
         const { kty, crv, x, y, n, e, ...privateParts } = JSON.parse(opened)
         expect(Object.keys(privateParts)).toContain('d')
         for (const part of Object.values<string>(privateParts)) {
           expect(isStored(part)).toBe(false)
           expect(dump).not.toContain(Buffer.from(part, 'base64url').toString('hex'))
         }
-        // Sealed for its own row: under another's name it does not open.
-        expect(unseal(owner.context.keys.signing, 'another', row.privateKey)).toBeNull()
+        // Encrypted for its own row: with the label of another row it is not decrypted.
+        expect(decrypt(owner.context.keys.signing, 'another', row.privateKey)).toBeNull()
       }
       expect(isStored(owner.config.secretKey?.reveal() ?? '')).toBe(false)
     } finally {

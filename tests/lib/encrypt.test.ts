@@ -1,39 +1,39 @@
 import { expect, test } from 'bun:test'
-import { seal, unseal } from '../../src/lib/encrypt.ts'
+import { decrypt, encrypt } from '../../src/lib/encrypt.ts'
 
 const key = () => crypto.getRandomValues(new Uint8Array(32))
 const [ours, other] = [key(), key()]
 const PLAIN = '{"kty":"EC","d":"geheim-ü"}'
 
-test('what is sealed opens with its key, also when another stands before it', () => {
-  const sealed = seal(ours, 'row-1', PLAIN)
-  expect(unseal([ours], 'row-1', sealed)).toBe(PLAIN)
-  expect(unseal([other, ours], 'row-1', sealed)).toBe(PLAIN)
-  expect(unseal([ours, other], 'row-1', sealed)).toBe(PLAIN)
-  expect(unseal([ours], 'row-1', seal(ours, 'row-1', ''))).toBe('')
+test('what is encrypted is decrypted by its key, also when another key is tried first', () => {
+  const encrypted = encrypt(ours, 'row-1', PLAIN)
+  expect(decrypt([ours], 'row-1', encrypted)).toBe(PLAIN)
+  expect(decrypt([other, ours], 'row-1', encrypted)).toBe(PLAIN)
+  expect(decrypt([ours, other], 'row-1', encrypted)).toBe(PLAIN)
+  expect(decrypt([ours], 'row-1', encrypt(ours, 'row-1', ''))).toBe('')
 })
 
-test('sealed twice, it looks different, and shows nothing of what it holds', () => {
-  const [first, second] = [seal(ours, 'row-1', PLAIN), seal(ours, 'row-1', PLAIN)]
+test('encrypted twice, a text looks different, and its content is not readable', () => {
+  const [first, second] = [encrypt(ours, 'row-1', PLAIN), encrypt(ours, 'row-1', PLAIN)]
   expect(first.toHex()).not.toBe(second.toHex())
   expect(Buffer.from(first).includes('geheim')).toBe(false)
 })
 
-test('it opens with no other key and under no other label', () => {
-  const sealed = seal(ours, 'row-1', PLAIN)
-  expect(unseal([other], 'row-1', sealed)).toBeNull()
-  expect(unseal([], 'row-1', sealed)).toBeNull()
-  expect(unseal([ours], 'row-2', sealed)).toBeNull()
-  expect(unseal([ours], '', sealed)).toBeNull()
+test('it is decrypted by no other key and under no other label', () => {
+  const encrypted = encrypt(ours, 'row-1', PLAIN)
+  expect(decrypt([other], 'row-1', encrypted)).toBeNull()
+  expect(decrypt([], 'row-1', encrypted)).toBeNull()
+  expect(decrypt([ours], 'row-2', encrypted)).toBeNull()
+  expect(decrypt([ours], '', encrypted)).toBeNull()
 })
 
-test('altered in any byte, or cut anywhere, it opens not at all', () => {
-  const sealed = seal(ours, 'row-1', PLAIN)
-  for (let i = 0; i < sealed.length; i++) {
-    const altered = Uint8Array.from(sealed)
+test('altered in any byte, or cut anywhere, it is not decrypted', () => {
+  const encrypted = encrypt(ours, 'row-1', PLAIN)
+  for (let i = 0; i < encrypted.length; i++) {
+    const altered = Uint8Array.from(encrypted)
     altered[i] = (altered[i] ?? 0) ^ 1
-    expect(unseal([ours], 'row-1', altered)).toBeNull()
-    expect(unseal([ours], 'row-1', sealed.subarray(0, i))).toBeNull()
+    expect(decrypt([ours], 'row-1', altered)).toBeNull()
+    expect(decrypt([ours], 'row-1', encrypted.subarray(0, i))).toBeNull()
   }
-  expect(unseal([ours], 'row-1', sealed)).toBe(PLAIN)
+  expect(decrypt([ours], 'row-1', encrypted)).toBe(PLAIN)
 })

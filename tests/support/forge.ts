@@ -1,7 +1,7 @@
 import { createHmac, createPrivateKey, type KeyObject, sign } from 'node:crypto'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { listSigningKeys } from '../../src/core/signing/queries.ts'
-import { unseal } from '../../src/lib/encrypt.ts'
+import { decrypt } from '../../src/lib/encrypt.ts'
 import type { TestService } from './service.ts'
 
 /** Anything that JSON can say, also what no library would sign. */
@@ -27,7 +27,7 @@ export async function ownSigner(service: TestService): Promise<Signer> {
   const { algorithm, secretKey } = service.config
   if (algorithm === 'HS256') return hmacSigner('sha256', secretKey?.reveal() ?? '')
   const row = (await listSigningKeys(service.context.db)).find((key) => key.algorithm === algorithm)
-  const jwk = row && unseal(service.context.keys.signing, row.id, row.privateKey)
+  const jwk = row && decrypt(service.context.keys.signing, row.id, row.privateKey)
   if (!jwk) throw new Error('No signing key')
   return keySigner(algorithm, createPrivateKey({ key: JSON.parse(jwk), format: 'jwk' }))
 }

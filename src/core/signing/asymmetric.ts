@@ -1,6 +1,6 @@
 import { decodeProtectedHeader, importJWK, type JWK, jwtVerify, SignJWT } from 'jose'
 import type { Algorithm } from '../../config/config.ts'
-import { unseal } from '../../lib/encrypt.ts'
+import { decrypt } from '../../lib/encrypt.ts'
 import { newId } from '../../lib/ids.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
@@ -178,7 +178,7 @@ function importPrivate(context: SigningContext, row: SigningKeyRow): Promise<Cry
  * @throws Error where neither SECRET_KEY nor SECRET_KEY_PREVIOUS made it
  */
 export function openPrivate(context: Pick<Context, 'keys'>, row: SigningKeyRow): string {
-  const opened = unseal(context.keys.signing, row.id, row.privateKey)
+  const opened = decrypt(context.keys.signing, row.id, row.privateKey)
   if (opened !== null) return opened
   throw new Error(
     'SECRET_KEY does not open the stored signing keys: set SECRET_KEY_PREVIOUS to the key that made them',

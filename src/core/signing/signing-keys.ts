@@ -1,6 +1,6 @@
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
 import type { Transaction } from '../../db/open.ts'
-import { seal } from '../../lib/encrypt.ts'
+import { encrypt } from '../../lib/encrypt.ts'
 import { fail } from '../../lib/errors.ts'
 import { DAY_MS, formatInstant, SECOND_MS } from '../../lib/time.ts'
 import { type Origin, recordEvent, SYSTEM } from '../audit/audit.ts'
@@ -145,7 +145,7 @@ export async function rewrapSigningKeys(context: SigningContext): Promise<{ rewr
   return underLock(context, async (tx, rows) => {
     for (const row of rows) {
       await updateSigningKey(tx, row.id, {
-        privateKey: seal(sealingKey(context), row.id, openPrivate(context, row)),
+        privateKey: encrypt(sealingKey(context), row.id, openPrivate(context, row)),
       })
     }
     return { rewrapped: rows.length }
@@ -182,7 +182,7 @@ async function addSigningKey(
   const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true })
   const publicJwk = await exportJWK(publicKey)
   const id = await calculateJwkThumbprint(publicJwk)
-  const sealed = seal(sealingKey(context), id, JSON.stringify(await exportJWK(privateKey)))
+  const sealed = encrypt(sealingKey(context), id, JSON.stringify(await exportJWK(privateKey)))
   const now = context.clock()
   const key = await insertSigningKey(tx, {
     id,
