@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { errorCode, isUnavailable } from '../src/db/errors.ts'
 import { type OpenDatabase, openDatabase } from '../src/db/open.ts'
-import { withAllowance } from '../src/lib/deadline.ts'
+import { withDeadline } from '../src/lib/deadline.ts'
 import { createLog, silentLog } from '../src/lib/log.ts'
 import { databaseConfig, type PostgresServer, startServer } from './support/postgres.ts'
 import { selectRows } from './support/select.ts'
@@ -122,10 +122,10 @@ describe('PostgreSQL is slow', () => {
     const allAtOnce = () =>
       Promise.all(Array.from({ length: 8 }, () => database.db.execute(sql`SELECT pg_sleep(0.45)`)))
     const [first, second, parallel, other] = await Promise.all([
-      withAllowance(() => outcome(oneByOne)),
-      withAllowance(() => outcome(inTransaction)),
+      withDeadline(() => outcome(oneByOne)),
+      withDeadline(() => outcome(inTransaction)),
       // Time passes once, however many wait in it; and reading a slow body is no wait for the database.
-      withAllowance(async () => {
+      withDeadline(async () => {
         const { ok } = await outcome(allAtOnce)
         await Bun.sleep(4100)
         return ok && (await works())

@@ -1,7 +1,7 @@
 import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from '../core/context.ts'
 import type { Principal } from '../core/principal.ts'
-import { withAllowance } from '../lib/deadline.ts'
+import { withDeadline } from '../lib/deadline.ts'
 import type { Clock } from '../lib/time.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
 import { type RequestState, stated } from './request-state.ts'
@@ -72,7 +72,7 @@ export function observe(
     return finishing(answer(state.request), state)
   }
   const observed: Observed = (answer) => (request) =>
-    withAllowance(() => {
+    withDeadline(() => {
       const state = begin(request)
       return finishing(answer(request, state), state)
     })
@@ -83,7 +83,7 @@ export function observe(
     })
     .wrap(
       (answer) => (request: Request) =>
-        withAllowance(() => {
+        withDeadline(() => {
           const state = begin(request)
           const preparing = prepare(state)
           const enter = answer as unknown as Answer

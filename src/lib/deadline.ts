@@ -1,36 +1,36 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /**
- * How long one request may wait in all, for the database and for passwords to be hashed, however often it does: with
- * what else it has to do it is answered within five seconds, whatever becomes of either.
+ * How long one request may wait in all, for the database and for passwords to be hashed, however many times it waits.
+ * The rest of its work included, it is then answered within five seconds even if neither ever comes free.
  */
 const REQUEST_MS = 4_000
 
-/** What is left of it; time passes while at least one wait is under way. */
-type Allowance = { leftMs: number; underWay: number; since: number }
+/** `leftMs` as of `since`; it shrinks while at least one wait is under way. */
+type Deadline = { leftMs: number; underWay: number; since: number }
 
-const allowances = new AsyncLocalStorage<Allowance>()
+const deadlines = new AsyncLocalStorage<Deadline>()
 
-/** Runs a request, which has an allowance of its own. Work outside of any request has no such limit. */
-export function withAllowance<T>(request: () => T): T {
-  return allowances.run({ leftMs: REQUEST_MS, underWay: 0, since: 0 }, request)
+/** Runs a request with a deadline of its own. Work outside of any request has none. */
+export function withDeadline<T>(request: () => T): T {
+  return deadlines.run({ leftMs: REQUEST_MS, underWay: 0, since: 0 }, request)
 }
 
-/** How many milliseconds the present request may still wait; not above zero: its time is up. */
-export function allowedMs(): number {
-  const allowance = allowances.getStore()
-  if (!allowance) return Infinity
-  return allowance.leftMs - (allowance.underWay > 0 ? performance.now() - allowance.since : 0)
+/** How many milliseconds the present request may still wait: zero or less once its time is up, Infinity outside of any. */
+export function remainingMs(): number {
+  const deadline = deadlines.getStore()
+  if (!deadline) return Infinity
+  return deadline.leftMs - (deadline.underWay > 0 ? performance.now() - deadline.since : 0)
 }
 
-/** Runs `work`, which waits, at the expense of the present request. */
-export async function onAllowance<T>(work: () => Promise<T>): Promise<T> {
-  const allowance = allowances.getStore()
-  if (!allowance) return work()
-  if (allowance.underWay++ === 0) allowance.since = performance.now()
+/** Runs `work`, which waits, and takes its time off what the present request may still wait. */
+export async function countTowardsDeadline<T>(work: () => Promise<T>): Promise<T> {
+  const deadline = deadlines.getStore()
+  if (!deadline) return work()
+  if (deadline.underWay++ === 0) deadline.since = performance.now()
   try {
     return await work()
   } finally {
-    if (--allowance.underWay === 0) allowance.leftMs -= performance.now() - allowance.since
+    if (--deadline.underWay === 0) deadline.leftMs -= performance.now() - deadline.since
   }
 }

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit'
 import type { Config } from '../../config/config.ts'
-import { allowedMs, onAllowance } from '../../lib/deadline.ts'
+import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
 import { fail } from '../../lib/errors.ts'
 import { MAX_PASSWORD_BYTES, normalisePassword } from './policy.ts'
 
@@ -48,8 +48,8 @@ export function createPasswordHasher(config: Pick<Config, 'passwordHashConcurren
   }
   const queue = <R>(work: () => Promise<R>): Promise<R> => {
     if (lane.pendingCount >= limit) turnAway()
-    const end = performance.now() + Math.min(WAIT_MS, allowedMs())
-    return onAllowance(() => lane(() => (performance.now() > end ? turnAway() : work())))
+    const end = performance.now() + Math.min(WAIT_MS, remainingMs())
+    return countTowardsDeadline(() => lane(() => (performance.now() > end ? turnAway() : work())))
   }
   return {
     hash: (password) => queue(() => Bun.password.hash(password, ARGON2ID)),

@@ -1,5 +1,5 @@
 import { drizzle } from 'drizzle-orm/pglite'
-import { onAllowance } from '../../lib/deadline.ts'
+import { countTowardsDeadline } from '../../lib/deadline.ts'
 import type { Log } from '../../lib/log.ts'
 import { databaseError } from '../errors.ts'
 import type { DatabaseConfig, Listener, OpenDatabase } from '../open.ts'
@@ -50,7 +50,8 @@ export async function openEmbedded(
   // PGlite takes one query or transaction after the other, however many wait; so the wait ends, as with a pool.
   const gate = createGate(1)
   let isClosed = false
-  const lease = <T>(work: (pg: Members) => Promise<T>): Promise<T> => onAllowance(() => leaseNow(work))
+  const lease = <T>(work: (pg: Members) => Promise<T>): Promise<T> =>
+    countTowardsDeadline(() => leaseNow(work))
   const leaseNow = async <T>(work: (pg: Members) => Promise<T>): Promise<T> => {
     await gate.enter()
     try {

@@ -1,6 +1,6 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
-import { allowedMs, onAllowance } from '../../lib/deadline.ts'
+import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
 import type { PoolLoad } from '../../lib/metrics.ts'
 import { databaseError, endsConnection } from '../errors.ts'
 import type { Database } from '../open.ts'
@@ -91,7 +91,7 @@ export function createPool(
 
   /** Ends the line, and what is under way on it, once the request has no time left. */
   const allowOnly = (line: PooledLine) => {
-    const leftMs = allowedMs()
+    const leftMs = remainingMs()
     if (leftMs === Infinity) return undefined
     const late = () =>
       giveUp(line, databaseError('OUT_OF_TIME', 'the request has waited too long for the database'))
@@ -100,7 +100,7 @@ export function createPool(
 
   /** Runs `work` with a connection of its own. `answered` puts the watch off. */
   const lease = <T>(work: (line: Line, answered: () => void) => PromiseLike<T>): Promise<T> =>
-    onAllowance(() => leaseNow(work))
+    countTowardsDeadline(() => leaseNow(work))
   const leaseNow = async <T>(work: (line: Line, answered: () => void) => PromiseLike<T>): Promise<T> => {
     await gate.enter()
     const closed = isClosed ? databaseError('POOL_CLOSED', 'the database is closed') : refusal

@@ -1,4 +1,4 @@
-import { allowedMs } from '../../lib/deadline.ts'
+import { remainingMs } from '../../lib/deadline.ts'
 import type { PoolLoad } from '../../lib/metrics.ts'
 import { databaseError } from '../errors.ts'
 
@@ -57,7 +57,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
 
   return {
     enter: async () => {
-      const leftMs = allowedMs()
+      const leftMs = remainingMs()
       if (leftMs <= 0) throw databaseError('OUT_OF_TIME', 'the request has waited too long for the database')
       if (free > 0) {
         free--
