@@ -1,8 +1,9 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
+import type { DatabaseConfig } from '../src/db/database.ts'
 import { migrate, readMigrationState } from '../src/db/migrate.ts'
-import { type DatabaseConfig, openDatabase } from '../src/db/open.ts'
+import { openDatabase } from '../src/db/open.ts'
 import { users } from '../src/db/schema.ts'
 import { silentLog } from '../src/lib/log.ts'
 import {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { eq, sql } from 'drizzle-orm'
-import { type DatabaseConfig, openDatabase } from '../src/db/open.ts'
+import type { DatabaseConfig } from '../src/db/database.ts'
+import { openDatabase } from '../src/db/open.ts'
 import { users } from '../src/db/schema.ts'
 import { silentLog } from '../src/lib/log.ts'
 import { createDatabase, databaseConfig, type TestDatabase } from './support/postgres.ts'

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import type { Database } from '../db/open.ts'
+import type { Database } from '../db/database.ts'
 import type { SharedCounters } from '../db/redis.ts'
 import type { DerivedKeys } from '../lib/derived-keys.ts'
 import type { Log } from '../lib/log.ts'

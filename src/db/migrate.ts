@@ -1,8 +1,8 @@
 import { asc, sql } from 'drizzle-orm'
 import { bigint, serial, text } from 'drizzle-orm/pg-core'
+import type { Database, DatabaseConfig, OpenDatabase } from './database.ts'
 import { errorCode } from './errors.ts'
 import { readMigrations } from './migrations.macro.ts' with { type: 'macro' }
-import type { Database, DatabaseConfig, OpenDatabase } from './open.ts'
 import { createPool } from './postgres/pool.ts'
 import { connectDirectly } from './postgres/postgres.ts'
 import * as schema from './schema.ts'

@@ -1,4 +1,4 @@
-import type { Database } from './open.ts'
+import type { Database } from './database.ts'
 
 /** Statements that are prepared once for each database (or transaction) that they are asked of: what is hot. */
 export function preparedFor<Statements>(prepare: (db: Database) => Statements): (db: Database) => Statements {

@@ -1,5 +1,5 @@
 import type { SQL } from 'drizzle-orm'
-import type { Database } from '../../src/db/open.ts'
+import type { Database } from '../../src/db/database.ts'
 
 /** Rows of raw SQL; the two drivers wrap them differently. */
 export async function selectRows<T extends Record<string, unknown>>(db: Database, query: SQL): Promise<T[]> {

@@ -1,7 +1,7 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { createApp } from '../../api/app.ts'
 import type { Config } from '../../config/config.ts'
-import type { OpenDatabase } from '../../db/open.ts'
+import type { OpenDatabase } from '../../db/database.ts'
 import * as schema from '../../db/schema.ts'
 import { silentLog } from '../../lib/log.ts'
 import { secret } from '../../lib/secret.ts'

@@ -1,5 +1,5 @@
 import { and, desc, eq, gte, inArray, lt } from 'drizzle-orm'
-import type { Database, Transaction } from '../../db/open.ts'
+import type { Database, Transaction } from '../../db/database.ts'
 import { auditEvents } from '../../db/schema.ts'
 
 export type AuditRow = typeof auditEvents.$inferSelect

@@ -1,6 +1,6 @@
 import { getTableName, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
-import type { Database } from '../../db/open.ts'
+import type { Database } from '../../db/database.ts'
 import {
   apiKeySecrets,
   auditEvents,

@@ -1,4 +1,4 @@
-import type { Database } from '../../db/open.ts'
+import type { Database } from '../../db/database.ts'
 import type { apiKeys } from '../../db/schema.ts'
 import { type Origin, recordChange, wereRecorded } from '../audit/audit.ts'
 import type { Context } from '../context.ts'

@@ -1,4 +1,4 @@
-import type { Transaction } from '../../db/open.ts'
+import type { Transaction } from '../../db/database.ts'
 import { newId } from '../../lib/ids.ts'
 import { type Origin, type RecordEvent, recordEvents } from '../audit/audit.ts'
 import type { Context } from '../context.ts'

@@ -1,4 +1,4 @@
-import type { Transaction } from '../../db/open.ts'
+import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
 import { isRateWithin } from '../../lib/rate.ts'
 import { type Origin, recordChange } from '../audit/audit.ts'

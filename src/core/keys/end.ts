@@ -1,4 +1,4 @@
-import type { Transaction } from '../../db/open.ts'
+import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
 import { actorOf, type Origin, type RecordEvent, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'

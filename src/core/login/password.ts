@@ -1,4 +1,4 @@
-import type { Transaction } from '../../db/open.ts'
+import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { MINUTE_MS } from '../../lib/time.ts'

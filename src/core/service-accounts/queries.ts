@@ -1,5 +1,5 @@
 import { and, arrayContained, desc, eq, lt } from 'drizzle-orm'
-import type { Database, Transaction } from '../../db/open.ts'
+import type { Database, Transaction } from '../../db/database.ts'
 import { serviceAccounts } from '../../db/schema.ts'
 
 export type ServiceAccountRow = typeof serviceAccounts.$inferSelect

@@ -1,5 +1,5 @@
 import { asc, eq, isNull, sql } from 'drizzle-orm'
-import type { Database, Transaction } from '../../db/open.ts'
+import type { Database, Transaction } from '../../db/database.ts'
 import { signingKeys } from '../../db/schema.ts'
 
 export type SigningKeyRow = typeof signingKeys.$inferSelect

@@ -1,5 +1,5 @@
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
-import type { Transaction } from '../../db/open.ts'
+import type { Transaction } from '../../db/database.ts'
 import { encrypt } from '../../lib/encrypt.ts'
 import { fail } from '../../lib/errors.ts'
 import { DAY_MS, formatInstant, SECOND_MS } from '../../lib/time.ts'

@@ -1,5 +1,5 @@
 import { and, asc, eq, gte, lt, sql } from 'drizzle-orm'
-import type { Database, Transaction } from '../../db/open.ts'
+import type { Database, Transaction } from '../../db/database.ts'
 import { apiKeySecrets, apiKeys, keyUsage } from '../../db/schema.ts'
 
 /** Uses of one key in one hour with one outcome. */

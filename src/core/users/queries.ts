@@ -1,5 +1,5 @@
 import { and, asc, count, desc, eq, like, lt, or, sql } from 'drizzle-orm'
-import type { Database, Transaction } from '../../db/open.ts'
+import type { Database, Transaction } from '../../db/database.ts'
 import { users } from '../../db/schema.ts'
 
 export type UserRow = typeof users.$inferSelect

@@ -1,5 +1,5 @@
 import { and, eq, sql } from 'drizzle-orm'
-import type { Database } from '../../db/open.ts'
+import type { Database } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import {
   apiKeyCredits,

@@ -1,9 +1,9 @@
 import { drizzle } from 'drizzle-orm/pglite'
 import { countTowardsDeadline } from '../../lib/deadline.ts'
 import type { Log } from '../../lib/log.ts'
+import type { DatabaseConfig, Listener, OpenDatabase } from '../database.ts'
 import { databaseError } from '../errors.ts'
-import type { DatabaseConfig, Listener, OpenDatabase } from '../open.ts'
-import { createGate } from '../postgres/wait-queue.ts'
+import { createWaitQueue } from '../postgres/wait-queue.ts'
 import * as schema from '../schema.ts'
 import { openHome } from './directory.ts'
 import { type Engine, startEngine } from './engine.ts'
@@ -47,13 +47,13 @@ export async function openEmbedded(
     }
   }
 
-  // PGlite takes one query or transaction after the other, however many wait; so the wait ends, as with a pool.
-  const gate = createGate(1)
+  // PGlite takes one query or transaction after the other and bounds no wait: the queue does, as for a pool.
+  const queue = createWaitQueue(1)
   let isClosed = false
   const lease = <T>(work: (pg: Members) => Promise<T>): Promise<T> =>
     countTowardsDeadline(() => leaseNow(work))
   const leaseNow = async <T>(work: (pg: Members) => Promise<T>): Promise<T> => {
-    await gate.enter()
+    await queue.enter()
     try {
       if (isClosed) throw databaseError('EMBEDDED_DOWN', 'the embedded database is closed')
       if (engine.isDown()) await restart()
@@ -64,10 +64,10 @@ export async function openEmbedded(
         cause: error,
       })
     } finally {
-      gate.leave()
+      queue.leave()
     }
   }
-  const gated: Members = {
+  const members: Members = {
     query: (...args) => lease((pg) => pg.query(...args)),
     transaction: (work) => lease((pg) => pg.transaction(work)),
   }
@@ -75,8 +75,8 @@ export async function openEmbedded(
   return {
     kind: 'embedded',
     // drizzle uses these two members only.
-    db: drizzle({ client: gated as Engine['pg'], schema }),
-    load: gate.load,
+    db: drizzle({ client: members as Engine['pg'], schema }),
+    load: queue.load,
     // One process, one session: nothing gets lost on the way unless the engine has to be started again.
     listen: async (channel, listener) => {
       const entry: Listening = { channel, listener, stop: async () => {} }
@@ -88,7 +88,7 @@ export async function openEmbedded(
       }
     },
     notify: async (channel, payload) => {
-      await gated.query('SELECT pg_notify($1, $2)', [channel, payload])
+      await members.query('SELECT pg_notify($1, $2)', [channel, payload])
     },
     close: async () => {
       if (isClosed) return

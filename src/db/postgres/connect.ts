@@ -1,7 +1,7 @@
 import { connect as connectSocket, Socket } from 'node:net'
 import postgres from 'postgres'
 import { arrayTypes } from './array-types.ts'
-import { within } from './within.ts'
+import { waitAtMost } from './wait-queue.ts'
 
 type Options = Omit<postgres.Options<Record<string, postgres.PostgresType>>, 'types' | 'max'>
 type Address = { host: string; port: number }
@@ -63,7 +63,7 @@ export function connect(url: string, options: Options): Connection {
     for (const socket of sockets) socket.destroy()
   }
   const close = async () => {
-    await within(CLOSE_TIMEOUT_MS, client.end())
+    await waitAtMost(CLOSE_TIMEOUT_MS, client.end())
     destroy()
   }
   return { client, close, destroy }

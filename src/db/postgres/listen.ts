@@ -1,16 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../lib/log.ts'
+import type { Listener } from '../database.ts'
 import { errorCode } from '../errors.ts'
-import type { Listener } from '../open.ts'
 import type { Connection } from './connect.ts'
 
-/** What a line reports of itself; `onnotify` is postgres.js's own, left out of its types. */
-export type LineEvents = { onnotify(channel: string, payload: string): void; onclose(): void }
+/** What a listening connection reports; `onnotify` is postgres.js's own, left out of its types. */
+export type ListenEvents = { onnotify(channel: string, payload: string): void; onclose(): void }
 
-/** How soon a silent line is found out, and how soon a line is tried again. */
+/** How soon a silent connection is found out, and how soon another is tried. */
 export const LISTEN_TIMES = { probeEveryMs: 5000, probeAnswerMs: 3000, retryFirstMs: 50, retryMostMs: 1000 }
 
-type Line = { connection: Connection; ended: Promise<void> }
+type Listening = { connection: Connection; ended: Promise<void> }
 
 /**
  * LISTENs on a connection of its own, makes another when that one ends or falls silent, and tells the listener of the
@@ -18,7 +18,7 @@ type Line = { connection: Connection; ended: Promise<void> }
  * @throws what the first attempt throws
  */
 export async function startListening(
-  connect: (events: LineEvents) => Connection,
+  connect: (events: ListenEvents) => Connection,
   channel: string,
   listener: Listener,
   log: Log,
@@ -31,9 +31,9 @@ export async function startListening(
   const isStopped = () => stopping.signal.aborted
   let isFirst = true
 
-  const openLine = async (): Promise<Line> => {
+  const open = async (): Promise<Listening> => {
     const cut = Promise.withResolvers<void>()
-    // On a later line what arrives before the gap is told is part of the gap.
+    // On a later connection, what arrives before the gap is told is part of the gap.
     let isHeard = isFirst
     let isAsking = false
     const connection = connect({
@@ -60,7 +60,7 @@ export async function startListening(
     return { connection, ended: Promise.race([cut.promise, stopped, silent]) }
   }
 
-  /** An exception in the listener must not reach the driver, which would take it for one of the line's. */
+  /** An exception in the listener must not reach the driver, which would take it for an error of the connection. */
   const tell = (what: () => void) => {
     try {
       what()
@@ -69,13 +69,13 @@ export async function startListening(
     }
   }
 
-  const openAgain = async (): Promise<Line | null> => {
+  const openAgain = async (): Promise<Listening | null> => {
     log.warn({ channel }, 'the database line that listens was cut; connecting again')
     for (let waitMs = times.retryFirstMs; !isStopped(); waitMs = Math.min(waitMs * 2, times.retryMostMs)) {
       try {
-        const line = await openLine()
+        const listening = await open()
         log.info({ channel }, 'listening to the database again')
-        return line
+        return listening
       } catch (error) {
         log.debug({ channel, code: errorCode(error) }, 'could not listen yet')
         await sleep(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
@@ -84,22 +84,22 @@ export async function startListening(
     return null
   }
 
-  const stay = async (first: Line) => {
-    for (let line: Line | null = first; line; line = isStopped() ? null : await openAgain()) {
-      await line.ended
-      if (isStopped()) await line.connection.close()
-      else line.connection.destroy()
+  const stay = async (first: Listening) => {
+    for (let on: Listening | null = first; on; on = isStopped() ? null : await openAgain()) {
+      await on.ended
+      if (isStopped()) await on.connection.close()
+      else on.connection.destroy()
     }
   }
 
-  const staying = stay(await openLine())
+  const staying = stay(await open())
   return () => {
     stopping.abort()
     return staying
   }
 }
 
-/** Resolves when a probe on the line fails or gets no answer in time: a cut cable closes nothing. */
+/** Resolves when a probe of the connection fails or gets no answer in time: a cut cable closes nothing. */
 async function fallsSilent(
   probe: () => Promise<void>,
   times: typeof LISTEN_TIMES,

@@ -2,23 +2,21 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
 import type { PoolLoad } from '../../lib/metrics.ts'
+import type { Database } from '../database.ts'
 import { databaseError, endsConnection } from '../errors.ts'
-import type { Database } from '../open.ts'
 import * as schema from '../schema.ts'
 import type { Connection } from './connect.ts'
-import { type Line, lazily } from './line.ts'
-import { runTransaction, type TransactionWork } from './transaction.ts'
-import { createGate } from './wait-queue.ts'
-import { within } from './within.ts'
+import { type LeasedConnection, lazily, runTransaction, type TransactionWork } from './transaction.ts'
+import { createWaitQueue, waitAtMost } from './wait-queue.ts'
 
-/** Connections behind a gate and a watch. */
+/** Connections behind a wait queue. */
 export type Pool = {
   db: Database
   /** One statement of this layer's own. */
   query(text: string, params?: string[]): Promise<postgres.Row[]>
-  /** From now on every query fails so, without being asked; null: no more. */
+  /** From now on every query fails with this error, and is not sent; null: ends that. */
   refuse(why: Error | null): void
-  /** Takes nothing new, and gives what is under way at most `seconds`. */
+  /** Takes no more queries, and gives those under way at most `seconds`. */
   close(seconds: number): Promise<void>
   load(): PoolLoad
 }
@@ -26,17 +24,16 @@ export type Pool = {
 /** What a connection reports: that it ended, or that its server takes no writes. */
 export type ConnectionEvents = { onclose(): void; onstandby(): void }
 
-type PooledLine = Line & Pick<Connection, 'close' | 'destroy'> & { retiresAt: number }
+type PooledConnection = LeasedConnection & Pick<Connection, 'close' | 'destroy'> & { retiresAt: number }
+type Work<T> = (connection: LeasedConnection, answered: () => void) => PromiseLike<T>
 
 /** About an hour: then a connection is made anew, so that a change behind a name or a balancer is followed. */
 const lifetimeMs = () => (45 + 30 * Math.random()) * 60_000
 
-type Unsafe = postgres.Sql['unsafe']
-
 /**
- * Bounds both waits that postgres.js leaves open: for a connection (the gate), and for an answer on one whose other end
- * is silently gone. The server ends a statement by its own timeout; a connection that says nothing for `silenceMs`,
- * which is longer, is dropped.
+ * Bounds both waits that postgres.js leaves open: for a connection (the wait queue), and for an answer on one whose other
+ * end is silently gone. The server ends a statement by its own timeout; a connection that is silent for `silenceMs`, which
+ * is longer, is dropped.
  *
  * Each connection is a client of its own, used for one thing at a time, and given up for good when it ends: a client
  * that connects again by itself may hang, run a dead transaction's statements inside another one, or throw out of
@@ -47,106 +44,109 @@ export function createPool(
   slots: number,
   silenceMs: number,
 ): Pool {
-  const gate = createGate(slots)
-  const lines = new Set<PooledLine>()
-  const idle: PooledLine[] = []
+  const queue = createWaitQueue(slots)
+  const connections = new Set<PooledConnection>()
+  const idle: PooledConnection[] = []
   let isClosed = false
   let refusal: Error | null = null
   /** drizzle puts its parsers in here when it is made; each client gets them. */
   const options = { parsers: {}, serializers: {} }
 
-  const open = (): PooledLine => {
-    const connection = connect({
-      onclose: () => giveUp(line),
+  const open = (): PooledConnection => {
+    const opened = connect({
+      onclose: () => giveUp(connection),
       onstandby: () =>
-        giveUp(line, databaseError('STANDBY', 'the server is a standby, which takes no writes')),
+        giveUp(connection, databaseError('STANDBY', 'the server is a standby, which takes no writes')),
     })
-    Object.assign(connection.client.options.parsers, options.parsers)
-    Object.assign(connection.client.options.serializers, options.serializers)
-    const line = { ...connection, isOver: false, failure: null, retiresAt: performance.now() + lifetimeMs() }
-    lines.add(line)
-    return line
+    Object.assign(opened.client.options.parsers, options.parsers)
+    Object.assign(opened.client.options.serializers, options.serializers)
+    const retiresAt = performance.now() + lifetimeMs()
+    const connection = { ...opened, isOver: false, failure: null, retiresAt }
+    connections.add(connection)
+    return connection
   }
-  const giveUp = (line: PooledLine, failure: Error | null = null) => {
-    line.failure ??= failure
-    if (line.isOver) return
-    line.isOver = true
-    lines.delete(line)
-    line.destroy()
+  const giveUp = (connection: PooledConnection, failure: Error | null = null) => {
+    connection.failure ??= failure
+    if (connection.isOver) return
+    connection.isOver = true
+    connections.delete(connection)
+    connection.destroy()
   }
-  const giveBack = (line: PooledLine) => {
-    if (line.isOver) return
-    if (performance.now() < line.retiresAt) {
-      idle.push(line)
+  const giveBack = (connection: PooledConnection) => {
+    if (connection.isOver) return
+    if (performance.now() < connection.retiresAt) {
+      idle.push(connection)
       return
     }
-    line.isOver = true
-    lines.delete(line)
-    void line.close()
+    connection.isOver = true
+    connections.delete(connection)
+    void connection.close()
   }
-  const take = (): PooledLine => {
-    for (let line = idle.pop(); line; line = idle.pop()) if (!line.isOver) return line
+  const take = (): PooledConnection => {
+    for (let connection = idle.pop(); connection; connection = idle.pop()) {
+      if (!connection.isOver) return connection
+    }
     return open()
   }
 
-  /** Ends the line, and what is under way on it, once the request has no time left. */
-  const allowOnly = (line: PooledLine) => {
+  /** Ends the connection, and what is under way on it, once the request has no time left. */
+  const endAtDeadline = (connection: PooledConnection) => {
     const leftMs = remainingMs()
     if (leftMs === Infinity) return undefined
     const late = () =>
-      giveUp(line, databaseError('OUT_OF_TIME', 'the request has waited too long for the database'))
+      giveUp(connection, databaseError('OUT_OF_TIME', 'the request has waited too long for the database'))
     return setTimeout(late, leftMs)
   }
 
-  /** Runs `work` with a connection of its own. `answered` puts the watch off. */
-  const lease = <T>(work: (line: Line, answered: () => void) => PromiseLike<T>): Promise<T> =>
-    countTowardsDeadline(() => leaseNow(work))
-  const leaseNow = async <T>(work: (line: Line, answered: () => void) => PromiseLike<T>): Promise<T> => {
-    await gate.enter()
+  /** Runs `work` with a connection of its own. `answered` starts the time of silence anew. */
+  const lease = <T>(work: Work<T>): Promise<T> => countTowardsDeadline(() => leaseNow(work))
+  const leaseNow = async <T>(work: Work<T>): Promise<T> => {
+    await queue.enter()
     const closed = isClosed ? databaseError('POOL_CLOSED', 'the database is closed') : refusal
     if (closed) {
-      gate.leave()
+      queue.leave()
       throw closed
     }
-    const line = take()
+    const connection = take()
     const silent = () =>
-      giveUp(line, databaseError('NO_ANSWER', `the database gave no answer for ${silenceMs} ms`))
+      giveUp(connection, databaseError('NO_ANSWER', `the database gave no answer for ${silenceMs} ms`))
     const watch = setTimeout(silent, silenceMs)
-    const end = allowOnly(line)
+    const end = endAtDeadline(connection)
     try {
-      const result = await work(line, () => watch.refresh())
+      const result = await work(connection, () => watch.refresh())
       // A standby's answer may be old.
-      if (line.failure) throw line.failure
+      if (connection.failure) throw connection.failure
       return result
     } catch (error) {
-      if (endsConnection(error)) giveUp(line)
-      throw line.failure ?? error
+      if (endsConnection(error)) giveUp(connection)
+      throw connection.failure ?? error
     } finally {
       clearTimeout(watch)
       clearTimeout(end)
-      giveBack(line)
-      gate.leave()
+      giveBack(connection)
+      queue.leave()
     }
   }
 
-  const gated = {
+  const client = {
     options,
-    unsafe: (...args: Parameters<Unsafe>) =>
-      lazily((finish) => lease(({ client }) => finish(client.unsafe(...args)))),
-    begin: (work: TransactionWork) => lease((line, answered) => runTransaction(line, answered, work)),
+    unsafe: (...args: Parameters<postgres.Sql['unsafe']>) =>
+      lazily((finish) => lease((connection) => finish(connection.client.unsafe(...args)))),
+    begin: (work: TransactionWork) =>
+      lease((connection, answered) => runTransaction(connection, answered, work)),
   }
   return {
     // drizzle uses these three members only.
-    db: drizzle({ client: gated as unknown as postgres.Sql, schema }),
-    query: (text, params) => lease(({ client }) => client.unsafe(text, params, { prepare: true })),
-    load: gate.load,
+    db: drizzle({ client: client as unknown as postgres.Sql, schema }),
+    query: (text, params) => lease((connection) => connection.client.unsafe(text, params, { prepare: true })),
+    load: queue.load,
     refuse: (why) => {
       refusal = why
     },
     close: async (seconds) => {
       isClosed = true
-      await within(seconds * 1000, gate.drained())
-      await Promise.all([...lines].map((line) => line.close()))
+      await waitAtMost(seconds * 1000, queue.drained())
+      await Promise.all([...connections].map((connection) => connection.close()))
     },
   }
 }

@@ -1,14 +1,14 @@
 import type { Log } from '../../lib/log.ts'
 import type { Secret } from '../../lib/secret.ts'
+import type { DatabaseConfig, OpenDatabase } from '../database.ts'
 import { databaseError, errorCode } from '../errors.ts'
-import type { DatabaseConfig, OpenDatabase } from '../open.ts'
 import { type Connection, connect } from './connect.ts'
-import { type LineEvents, startListening } from './listen.ts'
+import { type ListenEvents, startListening } from './listen.ts'
 import { type ConnectionEvents, createPool, type Pool } from './pool.ts'
 
 const OLDEST_VERSION = 14
 const CLOSE_TIMEOUT_SECONDS = 5
-/** The SQLSTATE of a write where none is taken. */
+/** The SQLSTATE of a write to a server that takes none. */
 const READ_ONLY = '25006'
 /** Over the server's own statement timeout, how long a connection may be silent before it counts as dead. */
 const SILENCE_GRACE_MS = 500
@@ -25,8 +25,8 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
     db: pool.db,
     load: pool.load,
     listen: async (channel, listener) => {
-      const line = (events: LineEvents) => connectDirectly(config, events)
-      const stop = await startListening(line, channel, listener, log)
+      const connectListening = (events: ListenEvents) => connectDirectly(config, events)
+      const stop = await startListening(connectListening, channel, listener, log)
       listening.add(stop)
       return async () => {
         listening.delete(stop)
@@ -51,7 +51,7 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
 }
 
 /** One connection past any pooler: for LISTEN and for migrations. */
-export function connectDirectly(config: DatabaseConfig, events: Partial<LineEvents>): Connection {
+export function connectDirectly(config: DatabaseConfig, events: Partial<ListenEvents>): Connection {
   const url = config.databaseDirectUrl ?? config.databaseUrl
   if (!url) throw new Error('DATABASE_URL is not set')
   const options = {
@@ -62,7 +62,7 @@ export function connectDirectly(config: DatabaseConfig, events: Partial<LineEven
   return connect(url.reveal(), options)
 }
 
-/** `notifier`: the same way, and a connection that waits for nobody else's queries. */
+/** `notifier`: one connection of its own by the same way, so that a NOTIFY never waits behind queries. */
 type Pools = { pool: Pool; notifier: Pool }
 
 async function openPools(config: DatabaseConfig, url: Secret, log: Log): Promise<Pools> {

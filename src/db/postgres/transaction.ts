@@ -1,38 +1,40 @@
 import type postgres from 'postgres'
 import { databaseError } from '../errors.ts'
-import { type Line, lazily } from './line.ts'
+
+/** One connection. `isOver`: it takes no more statements; `failure`: why what it answered does not count. */
+export type LeasedConnection = { client: postgres.Sql; isOver: boolean; failure: Error | null }
 
 /** What drizzle gives to `begin` and `savepoint`. */
 export type TransactionWork = (sql: postgres.TransactionSql) => unknown
 
-type Unsafe = postgres.Sql['unsafe']
-
 /**
- * Runs `work` between BEGIN and COMMIT on a connection that nobody else uses meanwhile, else ROLLBACK. `answered` is
- * called after each statement.
- * @throws Error where a statement failed whose error `work` kept to itself: such a transaction cannot be committed
+ * Runs `work` between BEGIN and COMMIT, or ROLLBACK where it fails, on a connection that is used for nothing else
+ * meanwhile. `answered` is called after each statement.
+ * @throws Error where `work` caught the error of a statement and went on: such a transaction cannot be committed
  */
 export async function runTransaction(
-  line: Line,
+  connection: LeasedConnection,
   answered: () => void,
   work: TransactionWork,
 ): Promise<unknown> {
   let savepoints = 0
   // On a connection that has ended nothing more may run: the driver would connect again, outside of the transaction.
   const run = async <T>(statement: () => PromiseLike<T>): Promise<T> => {
-    if (line.isOver) {
-      throw line.failure ?? databaseError('CONNECTION_LOST', 'the connection ended within the transaction')
+    if (connection.isOver) {
+      throw (
+        connection.failure ?? databaseError('CONNECTION_LOST', 'the connection ended within the transaction')
+      )
     }
     return await Promise.resolve(statement()).finally(answered)
   }
-  const command = (text: string) => run(() => line.client.unsafe(text))
+  const command = (text: string) => run(() => connection.client.unsafe(text))
   const undo = async (text: string) => {
-    if (!line.isOver) await command(text)
+    if (!connection.isOver) await command(text)
   }
 
   const members = {
-    unsafe: (...args: Parameters<Unsafe>) =>
-      lazily((finish) => run(() => finish(line.client.unsafe(...args)))),
+    unsafe: (...args: Parameters<postgres.Sql['unsafe']>) =>
+      lazily((finish) => run(() => finish(connection.client.unsafe(...args)))),
     savepoint: async (inner: TransactionWork) => {
       const name = `s${++savepoints}`
       await command(`SAVEPOINT ${name}`)
@@ -59,4 +61,15 @@ export async function runTransaction(
   const { command: ended } = await command('COMMIT')
   if (ended !== 'COMMIT') throw new Error('a transaction was rolled back: one of its statements had failed')
   return result
+}
+
+type Query = postgres.PendingQuery<postgres.Row[]>
+
+/** drizzle calls `.values()` on a query or awaits it as it is; nothing runs before it does either. */
+export function lazily(run: (finish: (query: Query) => PromiseLike<unknown>) => Promise<unknown>) {
+  return {
+    values: () => run((query) => query.values()),
+    // biome-ignore lint/suspicious/noThenProperty: it stands in for a query of postgres.js, which is a thenable
+    then: (...handlers: Parameters<Promise<unknown>['then']>) => run((query) => query).then(...handlers),
+  }
 }

@@ -2,19 +2,19 @@ import { remainingMs } from '../../lib/deadline.ts'
 import type { PoolLoad } from '../../lib/metrics.ts'
 import { databaseError } from '../errors.ts'
 
-/** Lets as many through at once as the pool has connections; the others wait in line. */
-export type Gate = {
+/** Lets as many callers through at once as the pool has connections. The others wait, in the order in which they came. */
+export type WaitQueue = {
   /** @throws Error POOL_TIMEOUT, POOL_FULL or OUT_OF_TIME, for which `isUnavailable` is true */
   enter(): Promise<void>
   leave(): void
-  /** Resolves when nobody is inside. */
+  /** Resolves when every caller has left. */
   drained(): Promise<void>
   load(): PoolLoad
 }
 
-/** postgres.js queues without end when every connection is busy; this line has an end, and so has the wait in it. */
-export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } = {}): Gate {
-  type Waiter = { admit(): void; next: Waiter | null; gaveUp: boolean }
+/** Bounds what postgres.js does not when every connection is busy: how many wait, and how long each of them does. */
+export function createWaitQueue(slots: number, { waitMs = 1000, maxWaiters = 1000 } = {}): WaitQueue {
+  type Waiter = { enter(): void; next: Waiter | null; gaveUp: boolean }
   let free = slots
   let waiting = 0
   let timedOut = 0
@@ -23,7 +23,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
   let last: Waiter | null = null
   let empty: PromiseWithResolvers<void> | null = null
 
-  const enter = (ms: number) =>
+  const wait = (ms: number) =>
     new Promise<void>((resolve, reject) => {
       const giveUp = setTimeout(() => {
         waiter.gaveUp = true
@@ -32,7 +32,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
         reject(databaseError('POOL_TIMEOUT', `no database connection came free within ${Math.round(ms)} ms`))
       }, ms)
       const waiter: Waiter = {
-        admit: () => {
+        enter: () => {
           clearTimeout(giveUp)
           resolve()
         },
@@ -67,7 +67,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
         turnedAway++
         throw databaseError('POOL_FULL', `${maxWaiters} queries already wait for a database connection.`)
       }
-      await enter(Math.min(waitMs, leftMs))
+      await wait(Math.min(waitMs, leftMs))
     },
     leave: () => {
       const waiter = nextWaiter()
@@ -76,7 +76,7 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
         return
       }
       waiting--
-      waiter.admit()
+      waiter.enter()
     },
     drained: async () => {
       if (free === slots) return
@@ -84,5 +84,16 @@ export function createGate(slots: number, { waitMs = 1000, maxWaiters = 1000 } =
       await empty.promise
     },
     load: () => ({ size: slots, inUse: slots - free, waiting, timedOut, turnedAway }),
+  }
+}
+
+/** Waits for `work`, but no longer than `ms`, and leaves no timer behind that would keep the process alive. */
+export async function waitAtMost(ms: number, work: Promise<unknown>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  try {
+    await Promise.race([work, promise])
+  } finally {
+    clearTimeout(timer)
   }
 }
