@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { Glob } from 'bun'
 import { eq, getTableColumns, getTableName, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import { EVICTION_CHANNEL, EVICTION_KINDS, formatBeat, parseEviction } from '../src/db/eviction.ts'
 import {
   apiKeyCredits,
   apiKeySecrets,
@@ -112,6 +114,27 @@ const cases: Case[] = [
 
 /** Whose change is tested by hand below, since it needs another row or another column. */
 const BY_HAND = new Set(['id', 'userId', 'serviceAccountId', 'keyId', 'rateLimit', 'rateWindowSeconds'])
+
+test('every word that a trigger of a migration sends is known, and no other', async () => {
+  const sent = new Set<string>()
+  for (const file of new Glob('drizzle/*.sql').scanSync(`${import.meta.dir}/..`)) {
+    const code = await Bun.file(`${import.meta.dir}/../${file}`).text()
+    for (const [, kind = ''] of code.matchAll(/EXECUTE FUNCTION latchkey\.evict\w*\('(\w+)'/g)) sent.add(kind)
+    for (const [, channel, word] of code.matchAll(/pg_notify\('(\w+)', (?:'(\w+)'\))?/g)) {
+      expect([file, channel]).toEqual([file, EVICTION_CHANNEL])
+      if (word !== undefined) sent.add(word)
+    }
+  }
+  expect([...sent].sort()).toEqual([...EVICTION_KINDS, 'flush'].sort())
+  for (const word of sent) expect(parseEviction(`${word} a`)).toMatchObject({ kind: word })
+})
+
+test('a message says what it is about', () => {
+  expect(parseEviction('key 018f')).toEqual({ kind: 'key', id: '018f' })
+  expect(parseEviction('flush')).toEqual({ kind: 'flush' })
+  expect(parseEviction(formatBeat('a', 7))).toEqual({ kind: 'beat', instance: 'a', number: 7 })
+  for (const unknown of ['', 'keys a', 'grant a', 'Key a']) expect(parseEviction(unknown)).toBeNull()
+})
 
 for (const target of targets) {
   describe.skipIf(!target.isHere)(`eviction on ${target.name}`, () => {

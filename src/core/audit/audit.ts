@@ -1,11 +1,11 @@
 import type { Database, Transaction } from '../../db/database.ts'
+import type { EvictionKind } from '../../db/eviction.ts'
 import { failField } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { Principal } from '../principal.ts'
-import type { EvictionKind } from '../verify/cache.ts'
 import type { AuditEntry } from './model.ts'
 import { type AuditRow, findEventsOf, insertAuditEvents, listAuditEvents } from './queries.ts'
 

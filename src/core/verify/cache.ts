@@ -1,10 +1,8 @@
 import { LRUCache } from 'lru-cache'
+import type { EvictionKind } from '../../db/eviction.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import type { Clock } from '../../lib/time.ts'
 import type { Principal } from '../principal.ts'
-
-/** What a change may be about; the same words that the database's triggers send. */
-export type EvictionKind = 'user' | 'service_account' | 'key' | 'session' | 'signing_key'
 
 /** A verified credential: good until `validUntilMs` unless one of the rows behind it changes. */
 export type Verified = { principal: Principal; validUntilMs: number; tags: readonly string[] }
@@ -21,7 +19,7 @@ export type CredentialCache = {
   /** Forgets everything that stands on one row. Services call it after COMMIT and before they answer. */
   evict(kind: EvictionKind, id: string): void
   flush(): void
-  /** Says that every eviction up to this moment has arrived (see heartbeat.ts). */
+  /** Says that every eviction up to this moment has arrived (see proof-of-life.ts). */
   prove(sentAt: Moment): void
   isLive(): boolean
   /** How many credentials it holds. */

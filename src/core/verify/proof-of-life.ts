@@ -1,23 +1,15 @@
 import type { OpenDatabase } from '../../db/database.ts'
+import { EVICTION_CHANNEL, formatBeat, parseEviction } from '../../db/eviction.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Log } from '../../lib/log.ts'
 import { observeSeconds } from '../../lib/metrics.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import { type EvictionKind, type Moment, momentNow } from './cache.ts'
+import { type Moment, momentNow } from './cache.ts'
 
-const CHANNEL = 'latchkey_evict'
 const BEAT_EVERY_MS = 1_000
 /** So many beats in a row that were sent and not heard: nothing comes through the line. */
 const DEAF_AFTER_BEATS = 3
-const KINDS: readonly string[] = [
-  'user',
-  'service_account',
-  'key',
-  'session',
-  'signing_key',
-] satisfies EvictionKind[]
-const isEvictionKind = (kind: string): kind is EvictionKind => KINDS.includes(kind)
 
 /**
  * Keeps the cache true to the database: hears its evictions, and proves each second that they arrive. A beat goes
@@ -41,7 +33,7 @@ export async function startHeartbeat(
   /** Beats whose echo has not come, by their number. */
   const unheard = new Map<number, Moment>()
 
-  const hearBeat = (from: string | undefined, number: number) => {
+  const hearBeat = (from: string, number: number) => {
     const sentAt = from === instance ? unheard.get(number) : undefined
     if (sentAt === undefined) return
     for (const sent of unheard.keys()) if (sent <= number) unheard.delete(sent)
@@ -56,20 +48,19 @@ export async function startHeartbeat(
     cache.flush()
     signing.refresh()
   }
-  const unlisten = await database.listen(CHANNEL, {
+  const unlisten = await database.listen(EVICTION_CHANNEL, {
     gap: forgetAll,
     message(payload, isUnasked) {
-      const [kind = '', id = '', number] = payload.split(' ')
-      if (kind === 'beat') return isUnasked ? hearBeat(id, Number(number)) : undefined
-      if (kind === 'flush') {
-        metrics.evictions.flush += 1
-        cache.flush()
-        return signing.refresh()
+      const message = parseEviction(payload)
+      if (message === null) return
+      if (message.kind === 'beat') {
+        if (isUnasked) hearBeat(message.instance, message.number)
+        return
       }
-      if (!isEvictionKind(kind)) return
-      metrics.evictions[kind] += 1
-      cache.evict(kind, id)
-      if (kind === 'signing_key') signing.refresh()
+      metrics.evictions[message.kind] += 1
+      if (message.kind === 'flush') cache.flush()
+      else cache.evict(message.kind, message.id)
+      if (message.kind === 'flush' || message.kind === 'signing_key') signing.refresh()
     },
   })
 
@@ -86,7 +77,7 @@ export async function startHeartbeat(
     beat += 1
     unheard.set(beat, momentNow())
     try {
-      await database.notify(CHANNEL, `beat ${instance} ${beat}`)
+      await database.notify(EVICTION_CHANNEL, formatBeat(instance, beat))
     } catch (error) {
       unheard.delete(beat)
       report('unreachable', error)
