@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test
 import postgres from 'postgres'
 import { describeFailure } from '../src/cli/failure.ts'
 import { SYSTEM } from '../src/core/audit/audit.ts'
-import { importSeed as readSeed } from '../src/core/import/seed/service.ts'
+import { importSeed as readSeed } from '../src/core/import/seed/seed.ts'
 import { removeUser } from '../src/core/users/accounts.ts'
 import { secret } from '../src/lib/secret.ts'
 import { emptyDirectory } from './support/binary.ts'

@@ -1,7 +1,7 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
+import { importKeys } from '../../core/import/keys.ts'
 import { KeyImport, KeyImportResults, requireKeys } from '../../core/import/model.ts'
-import { importKeys } from '../../core/import/seed/service.ts'
 import type { Guard } from '../auth.ts'
 import { originOf } from '../request-state.ts'
 

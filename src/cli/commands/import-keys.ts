@@ -1,5 +1,5 @@
 import { SYSTEM } from '../../core/audit/audit.ts'
-import { importKeyFile } from '../../core/import/seed/service.ts'
+import { importKeyFile } from '../../core/import/files.ts'
 import { defineCommand } from '../command.ts'
 import { fileArguments, readImportFile } from './import-file.ts'
 import { showReport } from './import-report.ts'

@@ -1,4 +1,4 @@
-import type { Report } from '../../core/import/seed/service.ts'
+import type { Report } from '../../core/import/outcome.ts'
 import { table } from '../table.ts'
 
 /** What an import came to, for people: the counts, and whatever was refused with its reason. */

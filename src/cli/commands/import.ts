@@ -1,7 +1,7 @@
 import type { Config } from '../../config/config.ts'
 import { parseDatabaseUrl } from '../../config/database-url.ts'
 import { SYSTEM } from '../../core/audit/audit.ts'
-import { importSeed } from '../../core/import/seed/service.ts'
+import { importSeed } from '../../core/import/seed/seed.ts'
 import { type Secret, secret } from '../../lib/secret.ts'
 import { defineCommand } from '../command.ts'
 import { showReport } from './import-report.ts'

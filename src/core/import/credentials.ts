@@ -1,18 +1,17 @@
 import { hashToken, isMistypedApiKey, MAX_CREDENTIAL_LENGTH, startOf } from '../../lib/tokens.ts'
+import type { Fault } from './shape.ts'
 
 /** What is kept of a key: the SHA-256 by which it is found, and a few characters by which a person knows it. */
 export type ImportedSecret = { hash: Uint8Array; start: string }
 
 export type HashEncoding = 'hex' | 'base64' | 'base64url'
 
-type Fault = { fault: string }
-
 const HASH_BYTES = 32
-/** What a header carries as one credential. */
+/** What a header can carry as one credential. */
 const SENDABLE = /^[\x21-\x2b\x2d-\x7e]+$/
 
 /**
- * A key that is known whole.
+ * What is kept of a key that is known whole.
  * @returns a fault where it could never be used here; it repeats nothing of the key
  */
 export function secretOfKey(apiKeyPrefix: string, key: string): ImportedSecret | Fault {
@@ -28,13 +27,13 @@ export function secretOfKey(apiKeyPrefix: string, key: string): ImportedSecret |
     }
   }
   const hash = hashToken(key)
-  // Of a short key, less is shown.
+  // Of a short key fewer characters are kept, so that most of it stays secret.
   const start = startOf(key).slice(0, Math.floor(key.length / 4))
   return { hash, start: start || markOf(hash) }
 }
 
 /**
- * A key of which only the SHA-256 is known.
+ * What is kept of a key of which only the SHA-256 is known.
  * @param start the key's first characters, where they are known
  */
 export function secretOfHash(
@@ -49,7 +48,7 @@ export function secretOfHash(
   return { fault: `The hash must be a SHA-256, which is ${HASH_BYTES} bytes, in ${encoding}` }
 }
 
-/** Tells a key from others where none of its characters is known. */
+/** Stands for the first characters of a key where they are not known. */
 function markOf(hash: Uint8Array): string {
   return `sha256:${hash.subarray(0, 4).toHex()}`
 }
@@ -59,9 +58,53 @@ function decode(text: string, encoding: HashEncoding): Uint8Array | null {
   try {
     if (encoding === 'hex') return Uint8Array.fromHex(text)
     const bytes = Uint8Array.fromBase64(text, { alphabet: encoding })
-    // One text a hash: no spaces, no stray bits at the end.
+    // One spelling per hash: no spaces, no stray bits at the end.
     return bytes.toBase64({ alphabet: encoding, omitPadding: !text.endsWith('=') }) === text ? bytes : null
   } catch {
     return null
   }
+}
+
+const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
+const ARGON2 =
+  /^\$argon2(?:id|i|d)\$v=19\$m=(\d{1,8}),t=(\d{1,8}),p=(\d{1,8})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/
+
+/** What checking a password may cost: more would let a few log-ins keep a server busy. */
+const BCRYPT_COST = [4, 14] as const
+const MAX_ARGON2_MEMORY_KIB = 64 * 1024
+const MAX_ARGON2_PASSES = 10
+const MAX_ARGON2_LANES = 16
+
+/**
+ * Why a password's hash cannot be imported, or null where it can: bcrypt, or argon2 in its own text form, at a cost
+ * that a log-in can bear. Never repeats the hash.
+ */
+export function faultOfPasswordHash(hash: string): string | null {
+  const bcrypt = BCRYPT.exec(hash)
+  if (bcrypt) return faultOfBcrypt(Number(bcrypt[1]))
+  const [matched, memory, passes, lanes, ...texts] = ARGON2.exec(hash) ?? []
+  // No number of bytes has such a length in base64.
+  const isWhole = texts.every((text) => text.length % 4 !== 1)
+  if (matched !== undefined && isWhole) return faultOfArgon2(Number(memory), Number(passes), Number(lanes))
+  if (/^\$2[aby]\$/.test(hash)) return 'The bcrypt hash is damaged'
+  if (hash.startsWith('$argon2')) return 'The argon2 hash is damaged, or of another version than 19'
+  return 'The password hash is of a kind that cannot be checked here: it must be bcrypt or argon2'
+}
+
+function faultOfBcrypt(cost: number): string | null {
+  const [least, greatest] = BCRYPT_COST
+  if (cost >= least && cost <= greatest) return null
+  return `The bcrypt hash has cost ${cost}; it must be ${least} to ${greatest}`
+}
+
+function faultOfArgon2(memoryKib: number, passes: number, lanes: number): string | null {
+  if (memoryKib > MAX_ARGON2_MEMORY_KIB) {
+    return `The argon2 hash takes ${memoryKib} KiB of memory; at most ${MAX_ARGON2_MEMORY_KIB} can be spent on a login`
+  }
+  if (passes > MAX_ARGON2_PASSES)
+    return `The argon2 hash takes ${passes} passes; at most ${MAX_ARGON2_PASSES} can be spent on a login`
+  if (lanes > MAX_ARGON2_LANES)
+    return `The argon2 hash has ${lanes} lanes; at most ${MAX_ARGON2_LANES} can be`
+  // RFC 9106, section 3.1.
+  return passes < 1 || lanes < 1 || memoryKib < 8 * lanes ? 'The argon2 hash is damaged' : null
 }

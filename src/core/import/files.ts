@@ -1,14 +1,22 @@
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import { createAddressBook } from './address-book.ts'
 import { importKeyItems } from './keys.ts'
-import { chunksOf, type Outcome, placeReadable, refused } from './outcome.ts'
+import {
+  chunksOf,
+  count,
+  newReport,
+  newTrial,
+  type Outcome,
+  placeReadable,
+  type Report,
+  refused,
+  type Tell,
+  type Trial,
+} from './outcome.ts'
 import { placeUsers } from './place-users.ts'
-import { count, newReport, type Report, type Tell } from './report.ts'
-import { newTrial, type Trial } from './seen.ts'
-import { readUserItem } from './user-item.ts'
+import { createAddressBook, readUserItem } from './user-item.ts'
 
-/** What every import from a command line is told. */
+/** The options of every import from the command line. */
 export type ImportOptions = {
   /** A dry run: the same report, and nothing is written. */
   isTrial: boolean
@@ -65,7 +73,7 @@ async function importEach(
     const outcomes = await place(chunk, trial)
     for (const [index, outcome] of outcomes.entries()) {
       at += 1
-      // Not everything has an id in a file; its place tells it from the others.
+      // Not every item has an id; its place in the file tells it from the others.
       const placed = outcome.status === 'refused' ? refused(`item ${at}: ${outcome.reason}`) : outcome
       const item = chunk[index]
       count(report, kind, placed, { id: idOf(item), email: emailOf(item) }, tell)
@@ -74,7 +82,7 @@ async function importEach(
   return report
 }
 
-/** A JSON array, or an object a line. */
+/** The items of a JSON array, or of a JSON object per line. */
 function readItems(text: string): unknown[] {
   const start = text.trimStart()
   if (start === '') throw new Error('the file is empty: it must be a JSON array, or a JSON object a line')
@@ -91,7 +99,7 @@ function readItems(text: string): unknown[] {
   })
 }
 
-/** undefined where it is none: the parser's own message quotes the text. */
+/** undefined where it is not JSON. The parser's own error is dropped: it quotes the text, which may be a secret. */
 function parse(text: string): unknown {
   try {
     return JSON.parse(text)

@@ -6,17 +6,10 @@ import type { Context } from '../context.ts'
 import { Credits, ExternalId, Metadata, Networks, RateLimit } from '../keys/model.ts'
 import { readSettings } from '../keys/settings.ts'
 import { type ImportedSecret, secretOfHash, secretOfKey } from './credentials.ts'
-import { importedId } from './ids.ts'
 import type { ImportedKey } from './place-keys.ts'
-import { type Fault, faultOfShape, withoutNulls } from './shape.ts'
+import { type Fault, ForeignId, faultOfShape, importedId, withoutNulls } from './shape.ts'
 
 const Moment = Type.String({ maxLength: 64, description: 'RFC 3339', examples: ['2025-01-31T12:00:00Z'] })
-
-/** The id that something has elsewhere. */
-export const ForeignId = Type.Union([Type.String({ maxLength: 64, pattern: READABLE }), Type.Integer()], {
-  description: 'A UUID stays the id; of another, one is made',
-  error: 'Must be an id: a UUID, another text of at most 64 characters, or a whole number',
-})
 
 const Owner = Type.Object(
   {
@@ -27,7 +20,7 @@ const Owner = Type.Object(
   { additionalProperties: false, description: 'One of the three' },
 )
 
-/** A key to import, as one writes it. What is null is absent. */
+/** A key to import, as a request or a file has it. A member that is null counts as absent. */
 export const KeyItem = Type.Object(
   {
     owner: Owner,
@@ -63,7 +56,7 @@ export const KeyItem = Type.Object(
 
 type Written = Static<typeof KeyItem>
 
-/** A key item that fits; whose it is has to be looked up. */
+/** A key item that fits. Its owner has yet to be looked up. */
 export type ReadKeyItem = {
   owner: Written['owner']
   key: Omit<ImportedKey, 'owner'>
@@ -107,7 +100,7 @@ export function readKeyItem(context: Context, item: unknown, createdBy: string |
 
 const NO_MOMENT = 'Must be a time in RFC 3339, from 1970 to 9999'
 
-/** The database has no year 0, and nobody's key is older than the epoch. */
+/** null also before 1970: the database has no year 0, and no key is that old. */
 function readMoment(text: string): Date | null {
   const at = parseInstant(text)
   return at && at.getTime() >= 0 ? at : null

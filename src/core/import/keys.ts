@@ -1,10 +1,13 @@
+import { Problem } from '../../lib/errors.ts'
+import { isId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import { readKeyItem } from './key-item.ts'
-import { chunksOf, type Outcome, placeReadable } from './outcome.ts'
-import { findOwners } from './owners.ts'
-import { placeKeys } from './place-keys.ts'
-import type { Trial } from './seen.ts'
+import { findAccount } from '../service-accounts/service-accounts.ts'
+import { normaliseEmail } from '../users/email.ts'
+import { type ReadKeyItem, readKeyItem } from './key-item.ts'
+import { chunksOf, type Outcome, placeReadable, type Trial } from './outcome.ts'
+import { type ImportedKey, placeKeys } from './place-keys.ts'
+import { findUsersLike } from './queries.ts'
 
 /** What became of one key of a request. */
 export type KeyResult =
@@ -12,7 +15,7 @@ export type KeyResult =
   | { status: 'refused'; error: string }
 
 /**
- * Imports keys for an admin, each whole or not at all: what stands behind a bad one goes on.
+ * Imports keys for an admin, each whole or not at all: a bad one does not stop those that follow.
  * @param createdBy who is said to have made them: the admin
  * @returns a result an item, in their order
  */
@@ -31,7 +34,7 @@ export async function importKeys(
   return results
 }
 
-/** Imports a chunk of keys as somebody wrote them, in a request or in a file. */
+/** Imports a chunk of keys as a request or a file has them. */
 export async function importKeyItems(
   context: Context,
   origin: Origin,
@@ -50,4 +53,34 @@ export async function importKeyItems(
     return owner ? { ...each.key, owner } : { fault: 'owner: There is no such owner' }
   })
   return placeReadable(owned, (keys) => placeKeys(context, origin, keys, trial))
+}
+
+type Owner = ImportedKey['owner']
+type OwnerName = ReadKeyItem['owner']
+
+/** The owners that keys name, in their order; null where there is no such owner. */
+async function findOwners(context: Context, names: readonly OwnerName[]): Promise<(Owner | null)[]> {
+  const ids = names.flatMap(({ user_id: id }) => (id !== undefined && isId(id) ? [id] : []))
+  const emails = names.flatMap(({ email }) => normaliseEmail(email ?? '') ?? [])
+  const users = await findUsersLike(context.db, [...new Set(ids)], [...new Set(emails)])
+  const byId = new Map(users.map((user) => [user.id, user]))
+  const byEmail = new Map(users.map((user) => [user.email, user]))
+  const accounts = new Map<string, Owner | null>()
+  for (const { service_account_id: id } of names) {
+    if (id !== undefined && !accounts.has(id)) accounts.set(id, await findAccountOwner(context, id))
+  }
+  return names.map(({ user_id, service_account_id, email }) => {
+    if (service_account_id !== undefined) return accounts.get(service_account_id) ?? null
+    const user = user_id === undefined ? byEmail.get(normaliseEmail(email ?? '') ?? '') : byId.get(user_id)
+    return user ? { type: 'user', id: user.id } : null
+  })
+}
+
+async function findAccountOwner(context: Context, id: string): Promise<Owner | null> {
+  try {
+    return { type: 'service_account', id: (await findAccount(context, id)).id }
+  } catch (error) {
+    if (error instanceof Problem && error.problem === 'not_found') return null
+    throw error
+  }
 }

@@ -6,8 +6,8 @@ import { KeyItem } from './key-item.ts'
 const MAX_KEYS = 1000
 
 /**
- * The body's shape for the document alone. The service reads it: an item that does not fit refuses itself, not the
- * request, and of megabytes that do not fit nobody has to list every fault.
+ * The body's shape for the document alone. The import reads the items itself: one that does not fit is refused alone,
+ * not the whole request, and no time is spent on listing every fault of a body of megabytes.
  */
 export const KeyImport = Type.Unknown(
   JSON.parse(

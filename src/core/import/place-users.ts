@@ -1,18 +1,21 @@
+import type { users } from '../../db/schema.ts'
 import { type Origin, recordChange, recordEvents, wereRecorded } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import { type Outcome, placeTogether, refused } from './outcome.ts'
-import { findUsersLike, type ImportedUserRow, insertImportedUsers, type KnownUser } from './queries.ts'
-import { nothingSeen, type Seen, type Trial } from './seen.ts'
+import { nothingSeen, type Outcome, placeTogether, refused, type Seen, type Trial } from './outcome.ts'
+import { findUsersLike, insertImportedUsers } from './queries.ts'
+
+/** A user who comes from elsewhere. */
+export type ImportedUser = Omit<typeof users.$inferSelect, 'passwordChangedAt'>
 
 /**
- * Takes over users, each whole or not at all. Who is here already stays as they are.
+ * Imports users, each whole or not at all. A user who is here already stays as they are.
  * @param users with the addresses in their normal form
  * @param trial in a dry run: nothing is written
  */
 export function placeUsers(
   context: Context,
   origin: Origin,
-  users: readonly ImportedUserRow[],
+  users: readonly ImportedUser[],
   trial: Trial | null,
 ): Promise<Outcome[]> {
   return placeTogether(users, async (items) => {
@@ -23,7 +26,7 @@ export function placeUsers(
   })
 }
 
-async function decide(context: Context, users: readonly ImportedUserRow[], seen: Seen): Promise<Outcome[]> {
+async function decide(context: Context, users: readonly ImportedUser[], seen: Seen): Promise<Outcome[]> {
   const ids = users.map(({ id }) => id)
   const here = await findUsersLike(
     context.db,
@@ -42,17 +45,13 @@ async function decide(context: Context, users: readonly ImportedUserRow[], seen:
       return refused('A user of this id is here already, with another address')
     if (deleted.has(`user.deleted ${id}`))
       return refused('This user was imported before and has been deleted here since')
-    remember(seen, user)
+    seen.usersByEmail.set(email, user)
+    seen.usersById.set(id, user)
     return { status: 'imported', id }
   })
 }
 
-function remember(seen: Seen, user: KnownUser): void {
-  seen.usersByEmail.set(user.email, user)
-  seen.usersById.set(user.id, user)
-}
-
-async function write(context: Context, origin: Origin, users: readonly ImportedUserRow[]): Promise<void> {
+async function write(context: Context, origin: Origin, users: readonly ImportedUser[]): Promise<void> {
   await recordChange(context, origin, async (tx) => {
     await insertImportedUsers(tx, users)
     const events = users.map(({ id, role }) => ({

@@ -1,19 +1,16 @@
-import { and, asc, eq, inArray, isNull, or } from 'drizzle-orm'
+import { asc, eq, inArray, or } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
 
-/** A user as another service knows them. */
-export type ImportedUserRow = Omit<typeof users.$inferSelect, 'passwordChangedAt'>
+/** A user who is here or comes in, as far as an import has to know. */
+export type KnownUser = Pick<typeof users.$inferSelect, 'id' | 'email' | 'role' | 'scopes'>
 
-/** A user as far as an import asks. */
-export type KnownUser = Pick<ImportedUserRow, 'id' | 'email' | 'role' | 'scopes'>
-
-/** A key that is here, or comes in, and whose. */
+/** A key that is here or comes in, and its owner. */
 export type KnownKey = { keyId: string; ownerId: string | null }
 
 const known = { id: users.id, email: users.email, role: users.role, scopes: users.scopes }
 
-/** Who has one of the ids or of the addresses, in one moment: nobody who comes in meanwhile is seen by half. */
+/** The users who have one of the ids or addresses. One statement, so that both are looked up at the same moment. */
 export function findUsersLike(
   db: Database,
   ids: readonly string[],
@@ -33,7 +30,7 @@ export async function findUsersById(db: Database, ids: readonly string[]): Promi
     .where(inArray(users.id, [...ids]))
 }
 
-/** Users locked until the transaction ends; in one order, so that two imports wait for each other in turn. */
+/** Locks users until the transaction ends, in the order of their ids, so that two imports do not deadlock. */
 export async function lockUsers(tx: Transaction, ids: readonly string[]): Promise<KnownUser[]> {
   if (ids.length === 0) return []
   return tx
@@ -54,7 +51,7 @@ export async function findKeysById(db: Database, ids: readonly string[]): Promis
   return rows.map(ownedKey)
 }
 
-/** Whose the secrets are that are here, living or dead. */
+/** The keys that have these secrets, live or dead. */
 export async function findKeysByHash(
   db: Database,
   hashes: readonly Uint8Array[],
@@ -77,7 +74,7 @@ const ownedKey = ({ keyId, userId, serviceAccountId }: Ownership): KnownKey => (
 /** @throws where an id or an address is taken; then none is inserted */
 export async function insertImportedUsers(
   tx: Transaction,
-  imported: readonly ImportedUserRow[],
+  imported: readonly (typeof users.$inferInsert)[],
 ): Promise<void> {
   await tx.insert(users).values([...imported])
 }
@@ -101,18 +98,4 @@ export async function insertImportedKeys(
   await tx.insert(apiKeys).values(keys)
   await tx.insert(apiKeySecrets).values(secrets)
   if (credits.length > 0) await tx.insert(apiKeyCredits).values(credits)
-}
-
-/** Revokes a key, unless it is revoked already. */
-export function updateRevoked(
-  tx: Transaction,
-  id: string,
-  now: Date,
-  reason: string,
-): Promise<{ id: string }[]> {
-  return tx
-    .update(apiKeys)
-    .set({ revokedAt: now, revokedReason: reason })
-    .where(and(eq(apiKeys.id, id), isNull(apiKeys.revokedAt)))
-    .returning({ id: apiKeys.id })
 }

@@ -4,13 +4,11 @@ import { parseScopes } from '../../lib/scopes.ts'
 import { parseInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { normaliseEmail } from '../users/email.ts'
-import { importedId } from './ids.ts'
-import { ForeignId } from './key-item.ts'
-import { faultOfPasswordHash } from './password-hash.ts'
-import type { ImportedUserRow } from './queries.ts'
-import { type Fault, faultOfShape, withoutNulls } from './shape.ts'
+import { faultOfPasswordHash } from './credentials.ts'
+import type { ImportedUser } from './place-users.ts'
+import { type Fault, ForeignId, faultOfShape, importedId, withoutNulls } from './shape.ts'
 
-/** A user to import, as one writes it. What is null is absent. */
+/** A user to import, as a file has it. A member that is null counts as absent. */
 const UserItem = Type.Object(
   {
     email: Type.String({ maxLength: 1024 }),
@@ -28,10 +26,10 @@ const UserItem = Type.Object(
 )
 
 /**
- * Reads one user to import. Without a password hash nobody can log in until a password is set.
+ * Reads one user to import. Without a password hash the user cannot log in until a password is set.
  * @returns a fault where it does not fit; it repeats no value
  */
-export function readUserItem(context: Context, item: unknown): ImportedUserRow | Fault {
+export function readUserItem(context: Context, item: unknown): ImportedUser | Fault {
   const present = withoutNulls(item)
   const fault = faultOfShape(UserItem, present)
   if (fault !== null) return { fault }
@@ -60,5 +58,32 @@ export function readUserItem(context: Context, item: unknown): ImportedUserRow |
   }
 }
 
-/** Why an address is refused; the address itself is told beside it. */
+/** Why an address is refused; the report names the address itself. */
 export const NO_EMAIL = 'Must be an e-mail address of at most 254 characters'
+
+/** The addresses of one import, and whose they are. */
+export type AddressBook = {
+  /** Enters a user; a fault where another user has the address, which says in what way the two differ. */
+  enter<U extends { id: string; email: string }>(user: U, written: string): U | Fault
+}
+
+/** An empty one. Two addresses that differ only in case are one address here; their two users are not made into one. */
+export function createAddressBook(): AddressBook {
+  const holders = new Map<string, { id: string; written: string }>()
+  return {
+    enter(user, written) {
+      const holder = holders.get(user.email)
+      if (!holder) {
+        holders.set(user.email, { id: user.id, written })
+        return user
+      }
+      if (holder.id === user.id && holder.written === written) return user
+      if (holder.written.trim() === written.trim()) {
+        return { fault: 'Another user of this import has the same address' }
+      }
+      return {
+        fault: `The address differs only in case from that of another user of this import, ${holder.written}: which of the two is meant has to be decided first`,
+      }
+    },
+  }
+}

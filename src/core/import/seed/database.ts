@@ -2,8 +2,7 @@ import { errorCode, isUnavailable } from '../../../db/errors.ts'
 import { type Connection, connect } from '../../../db/postgres/connect.ts'
 import type { Secret } from '../../../lib/secret.ts'
 import { CHUNK } from '../outcome.ts'
-import type { Column } from './seed-sql.ts'
-import { readShape, type SeedShape } from './shape.ts'
+import { type Column, readShape, type SeedShape } from './shape.ts'
 
 /** A user as the seed keeps them. Times are milliseconds since the epoch, or infinite. */
 export type SeedUser = {
@@ -40,9 +39,9 @@ export type Seed = {
   close(): Promise<void>
 }
 
-/** It may be far away; a person waits. */
+/** Longer than for the own database: it may be far away, and a person waits. */
 const CONNECT_TIMEOUT_SECONDS = 10
-/** SQLSTATE classes whose text tells what to mend and repeats nothing that is stored: log-in, catalogue, rights. */
+/** SQLSTATE classes whose text says what to mend and repeats nothing that is stored: log-in, catalogue, rights. */
 const TELLING_STATES = /^(28|3D|3F|42501|53300|57P)/
 
 /**
@@ -51,31 +50,31 @@ const TELLING_STATES = /^(28|3D|3F|42501|53300|57P)/
  * @throws Error with one sentence: out of reach, or no form of the seed that is understood
  */
 export async function openSeed(url: Secret, schema: string): Promise<Seed> {
-  const line = connect(url.reveal(), {
+  const connection = connect(url.reveal(), {
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
     prepare: false,
     connection: { application_name: 'latchkey' },
   })
   try {
-    await ask(line, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
-    await ask(line, 'SET LOCAL idle_in_transaction_session_timeout = 0')
-    await ask(line, 'SET LOCAL statement_timeout = 0')
-    const shape = readShape(schema, await readColumns(line, schema))
+    await ask(connection, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+    await ask(connection, 'SET LOCAL idle_in_transaction_session_timeout = 0')
+    await ask(connection, 'SET LOCAL statement_timeout = 0')
+    const shape = readShape(schema, await readColumns(connection, schema))
     return {
       shape,
-      users: () => rowsOf<SeedUser>(line, shape.users),
-      keys: () => rowsOf<SeedKey>(line, shape.keys),
-      close: line.close,
+      users: () => rowsOf<SeedUser>(connection, shape.users),
+      keys: () => rowsOf<SeedKey>(connection, shape.keys),
+      close: connection.close,
     }
   } catch (error) {
-    line.destroy()
+    connection.destroy()
     throw error
   }
 }
 
-async function readColumns(line: Connection, schema: string): Promise<Column[]> {
+async function readColumns(connection: Connection, schema: string): Promise<Column[]> {
   const rows = await ask(
-    line,
+    connection,
     `SELECT table_name::text AS "table", column_name::text AS name, data_type::text AS type
      FROM information_schema.columns WHERE table_schema = $1 AND table_name IN ('users', 'api_keys')`,
     [schema],
@@ -83,24 +82,24 @@ async function readColumns(line: Connection, schema: string): Promise<Column[]> 
   return rows as unknown as Column[]
 }
 
-async function* rowsOf<Row>(line: Connection, query: string): AsyncGenerator<readonly Row[]> {
-  await ask(line, `DECLARE seed NO SCROLL CURSOR FOR ${query}`)
+async function* rowsOf<Row>(connection: Connection, query: string): AsyncGenerator<readonly Row[]> {
+  await ask(connection, `DECLARE seed NO SCROLL CURSOR FOR ${query}`)
   for (;;) {
-    const rows = await ask(line, `FETCH ${CHUNK} FROM seed`)
+    const rows = await ask(connection, `FETCH ${CHUNK} FROM seed`)
     yield rows as unknown as Row[]
     if (rows.length < CHUNK) break
   }
-  await ask(line, 'CLOSE seed')
+  await ask(connection, 'CLOSE seed')
 }
 
 /** @throws Error with one sentence that repeats nothing stored, and says which database it is about */
 async function ask(
-  line: Connection,
+  connection: Connection,
   query: string,
   parameters: string[] = [],
 ): Promise<Record<string, unknown>[]> {
   try {
-    return await line.client.unsafe(query, parameters)
+    return await connection.client.unsafe(query, parameters)
   } catch (cause) {
     const code = errorCode(cause) ?? 'no code'
     const isTelling = isUnavailable(cause) || TELLING_STATES.test(code)

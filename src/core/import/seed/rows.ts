@@ -1,12 +1,10 @@
 import { parseScopes, RESERVED_PREFIX } from '../../../lib/scopes.ts'
 import type { Context } from '../../context.ts'
 import { normaliseEmail } from '../../users/email.ts'
-import { secretOfHash, secretOfKey } from '../credentials.ts'
-import { importedId } from '../ids.ts'
-import { faultOfPasswordHash } from '../password-hash.ts'
+import { faultOfPasswordHash, secretOfHash, secretOfKey } from '../credentials.ts'
 import type { ImportedKey } from '../place-keys.ts'
-import type { ImportedUserRow } from '../queries.ts'
-import type { Fault } from '../shape.ts'
+import type { ImportedUser } from '../place-users.ts'
+import { type Fault, importedId } from '../shape.ts'
 import { NO_EMAIL } from '../user-item.ts'
 import type { SeedKey, SeedUser } from './database.ts'
 import type { SeedShape } from './shape.ts'
@@ -21,11 +19,7 @@ const EVERYTHING = '*'
 const ONLY_SCOPE = 'read'
 
 /** A user of the seed's, or why they cannot be taken over. */
-export function readSeedUser(
-  context: Context,
-  seed: SeedUser,
-  keepsAdmins: boolean,
-): ImportedUserRow | Fault {
+export function readSeedUser(context: Context, seed: SeedUser, keepsAdmins: boolean): ImportedUser | Fault {
   const email = normaliseEmail(seed.email ?? '')
   if (email === null) return { fault: NO_EMAIL }
   const hashFault = seed.password_hash === null ? null : faultOfPasswordHash(seed.password_hash)

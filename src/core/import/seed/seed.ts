@@ -1,33 +1,35 @@
+import { Problem } from '../../../lib/errors.ts'
 import type { Secret } from '../../../lib/secret.ts'
 import type { Origin } from '../../audit/audit.ts'
 import type { Context } from '../../context.ts'
-import { type AddressBook, createAddressBook } from '../address-book.ts'
+import { revokeKey } from '../../keys/end.ts'
+import { operator } from '../../keys/reach.ts'
+import { changeUser } from '../../users/administration.ts'
 import type { ImportOptions } from '../files.ts'
-import { placeReadable, refused } from '../outcome.ts'
+import { count, newReport, newTrial, placeReadable, type Report, refused, type Trial } from '../outcome.ts'
 import { placeKeys } from '../place-keys.ts'
 import { placeUsers } from '../place-users.ts'
-import { count, newReport, type Report } from '../report.ts'
-import { newTrial, type Trial } from '../seen.ts'
+import { type AddressBook, createAddressBook } from '../user-item.ts'
 import { openSeed, type Seed, type SeedKey, type SeedUser } from './database.ts'
-import { followDisabled, followRevoked } from './follow.ts'
 import { readSeedKey, readSeedUser } from './rows.ts'
 
 export type SeedOptions = ImportOptions & {
   /** As `parseDatabaseUrl` gives it. */
   url: Secret
   schema: string
-  /** false: whoever is an admin there is a user here. */
+  /** false: an admin there becomes a user here. */
   keepsAdmins: boolean
 }
 
-/** Who a user of the seed's is here; `id: null` where they were refused. */
+/** A user of the seed's as they are here; `id: null` where they were refused. */
 type Owner = { id: string | null; email: string | null }
 type Owners = Map<string, Owner>
 type Run = { context: Context; origin: Origin; options: SeedOptions; trial: Trial | null; report: Report }
 
 /**
  * Imports the users and keys of the replaced service from its database, each whole or not at all: passwords and keys go
- * on as they are. Who is here already stays, but for what has been disabled or revoked there since, which is here too.
+ * on as they are. What is here already stays as it is, except that what has been disabled or revoked there since is
+ * disabled or revoked here too.
  * @throws Error with one sentence where the database cannot be read; what was imported until then stays, and another
  * run goes on from there
  */
@@ -106,4 +108,27 @@ async function importKeys(
 /** A whole number as JSON has it; a UUID as it is. */
 function numbered(id: string): string | number {
   return /^\d{1,15}$/.test(id) ? Number(id) : id
+}
+
+/**
+ * A user who has been disabled at the source since they were imported is disabled here too, with their sessions.
+ * @returns why not, where that may not be
+ */
+async function followDisabled(context: Context, origin: Origin, id: string): Promise<string | null> {
+  try {
+    await changeUser(context, origin, null, id, { is_active: false })
+    return null
+  } catch (error) {
+    if (!(error instanceof Problem) || error.problem !== 'last_admin') throw error
+    return 'This user has been disabled at the source, and is the last active admin here'
+  }
+}
+
+/** A key that has been revoked at the source since it was imported is revoked here too, unless it is gone meanwhile. */
+async function followRevoked(context: Context, origin: Origin, id: string): Promise<void> {
+  try {
+    await revokeKey(context, origin, operator(), id, { reason: 'revoked_at_source', created: false })
+  } catch (error) {
+    if (!(error instanceof Problem) || error.problem !== 'not_found') throw error
+  }
 }

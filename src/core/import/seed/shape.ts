@@ -1,14 +1,8 @@
-import {
-  asEpochMs,
-  asFlag,
-  asList,
-  asSecret,
-  asText,
-  type Column,
-  isInForce,
-  quote,
-  type Table,
-} from './seed-sql.ts'
+/** A column as information_schema describes it. */
+export type Column = { table: string; name: string; type: string }
+
+/** A table of the seed's. */
+type Table = { schema: string; name: string; columns: readonly Column[] }
 
 /** How to read the two tables: a SELECT for each, whose columns are those of `SeedUser` and `SeedKey`. */
 export type SeedShape = {
@@ -16,13 +10,13 @@ export type SeedShape = {
   keys: string
   /** Whether the column of the keys says by its name that it holds hashes. */
   isHashed: boolean
-  /** Keys of the second version have none. */
+  /** false in the seed's second version. */
   hasScopes: boolean
   /** What was found, for the person who waits. */
   summary: string
 }
 
-/** The names that a column may have, the surer first. */
+/** The names that a column may have, the most certain first. */
 const NAMES = {
   password: ['hashed_password', 'password_hash'],
   verified: ['email_verified', 'is_verified'],
@@ -36,6 +30,16 @@ const NAMES = {
   expires: ['expires_at', 'expires', 'expires_on', 'expiry', 'expiration', 'expiration_date', 'valid_until'],
   used: ['last_used_at', 'last_used'],
 }
+
+const GOOD = /^(is_)?(active|enabled)$/
+const BAD = /^(is_)?(disabled|deactivated|inactive|revoked|deleted|blocked|banned|suspended|locked|archived)$/
+const BAD_SINCE = /^(disabled|deactivated|revoked|deleted|blocked|banned|suspended|locked|archived)_at$/
+/** A column that may say that a user or key is not in force, in values that are not known here. */
+const STATE =
+  /^(\w+_)?(status|state)$|^(is_)?(active|enabled|disabled|deactivated|revoked|deleted|blocked|banned|suspended|locked|archived)(_at|_on|_until)?$/
+
+const INTEGER = new Set(['smallint', 'integer', 'bigint'])
+const TIME = new Set(['timestamp without time zone', 'timestamp with time zone', 'date'])
 
 /**
  * How to read the seed's tables, whichever of its versions made them.
@@ -54,7 +58,7 @@ export function readShape(schema: string, columns: readonly Column[]): SeedShape
       password_hash: asText(need(users, 'the hashes of the passwords', NAMES.password)),
       role: asText(find(users, ['role'])),
       email_verified: asFlag(users, find(users, NAMES.verified), false),
-      // The seed let people in without a look at it: NULL is what nobody set.
+      // The seed did not check this column at log-in, so a NULL there never kept anybody out.
       is_active: isInForce(users, true),
       created_ms: asEpochMs(users, find(users, NAMES.created)),
     }),
@@ -66,7 +70,7 @@ export function readShape(schema: string, columns: readonly Column[]): SeedShape
       name: asText(find(keys, NAMES.name)),
       description: asText(find(keys, ['description'])),
       scopes: asList(scopes),
-      // Here the seed asked for TRUE.
+      // Of a key the seed asked for TRUE.
       is_active: isInForce(keys, false),
       created_ms: asEpochMs(keys, find(keys, NAMES.created)),
       expires_ms: asEpochMs(keys, find(keys, NAMES.expires)),
@@ -101,4 +105,53 @@ function need(table: Table, what: string, names: readonly string[]): Column {
 function select({ schema, name }: Table, expressions: Record<string, string>): string {
   const list = Object.entries(expressions).map(([as, sql]) => `${sql} AS ${as}`)
   return `SELECT ${list.join(', ')} FROM ${quote(schema)}.${quote(name)} ORDER BY created_ms NULLS FIRST, id`
+}
+
+/** A name as SQL has it. */
+const quote = (name: string) => `"${name.replaceAll('"', '""')}"`
+
+/** `schema.table.column`, for people. */
+const tell = (table: Table, column: Column) => `${table.schema}.${table.name}.${column.name}`
+
+const asText = (column: Column | null) => (column ? `${quote(column.name)}::text` : 'NULL::text')
+
+/** SHA-256 kept as bytes comes as hex. */
+const asSecret = (column: Column) =>
+  column.type === 'bytea' ? `encode(${quote(column.name)}, 'hex')` : asText(column)
+
+/** A list of scopes as one text, however it is stored. */
+const asList = (column: Column | null) =>
+  column?.type === 'ARRAY' ? `array_to_json(${quote(column.name)})::text` : asText(column)
+
+/** Milliseconds since the epoch; a time without a zone is UTC. */
+function asEpochMs(table: Table, column: Column | null): string {
+  if (!column) return 'NULL::float8'
+  if (TIME.has(column.type)) return `(extract(epoch FROM ${quote(column.name)}) * 1000)::float8`
+  throw new Error(`${tell(table, column)} is ${column.type}, and must be a timestamp`)
+}
+
+/** @param unset what NULL, and a missing column, count as */
+function asFlag(table: Table, column: Column | null, unset: boolean): string {
+  if (!column) return String(unset)
+  if (column.type === 'boolean') return `coalesce(${quote(column.name)}, ${unset})`
+  if (INTEGER.has(column.type)) return `coalesce(${quote(column.name)} <> 0, ${unset})`
+  throw new Error(`${tell(table, column)} is ${column.type}, and must be a boolean`)
+}
+
+/**
+ * Whether a row is in force, by every column that says so.
+ * @param unset what NULL in `is_active` counts as
+ * @throws Error for a column that may say so and is not understood: what was revoked there must not live here
+ */
+function isInForce(table: Table, unset: boolean): string {
+  const conditions = table.columns.flatMap((column) => {
+    if (GOOD.test(column.name)) return [asFlag(table, column, unset)]
+    if (BAD.test(column.name)) return [`NOT ${asFlag(table, column, false)}`]
+    if (BAD_SINCE.test(column.name) && TIME.has(column.type)) return [`${quote(column.name)} IS NULL`]
+    if (!STATE.test(column.name)) return []
+    throw new Error(
+      `${tell(table, column)} may say that a row is no longer good, and is not understood: make views "users" and "api_keys" in a schema of their own that say it by "is_active", and name that schema by --schema`,
+    )
+  })
+  return conditions.length > 0 ? conditions.map((each) => `(${each})`).join(' AND ') : 'true'
 }
