@@ -16,7 +16,7 @@ const FALSE = new Set(['false', '0', 'no', 'off'])
 
 /**
  * A reader over the environment. An empty value counts as unset. After a fault it gives the fallback, so that the
- * rest can still be read; whoever calls must look at `faults` before it uses anything.
+ * rest can still be read; the caller must look at `faults` before it uses any setting.
  */
 export function createReader(env: Environment) {
   const faults: string[] = []
@@ -50,7 +50,7 @@ export function createReader(env: Environment) {
     choice<const T extends string>(name: string, choices: readonly T[], fallback: T): T {
       return parsed(name, (found) => parseChoice(found, choices), fallback)
     },
-    /** Exactly as written: white space at an end is a fault, since nobody sees it and everything that compares it fails. */
+    /** Exactly as written: white space at an end is a fault, since it is invisible and makes every comparison fail. */
     secret(name: string): Secret | null {
       const raw = env[name]
       if (raw === undefined || raw.trim() === '') return null

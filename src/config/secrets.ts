@@ -84,7 +84,7 @@ export function weaknessOf(key: string, minBytes = MIN_KEY_BYTES): string | null
   return null
 }
 
-/** The first admin's address and password: both or neither. The rules of sign-up are checked again when the account is made. */
+/** The first admin's address and password: both or neither. The account is made by the rules of sign-up, later. */
 export function readAdmin(read: Reader, passwordMinLength: number) {
   const email = read.text('ADMIN_EMAIL')
   const password = read.secret('ADMIN_PASSWORD')

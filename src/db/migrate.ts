@@ -14,7 +14,7 @@ import * as schema from './schema.ts'
 export type MigrationState = { known: number; pending: number; unknown: number }
 
 const MIGRATIONS = readMigrations()
-/** Any number that nobody else takes: "latchkey" in ASCII. */
+/** Any number that no other program takes: "latchkey" in ASCII. */
 const LOCK = 7809651199139603833n
 /** How long one statement of a migration may take. */
 const MIGRATION_SILENCE_MS = 24 * 60 * 60 * 1000
@@ -49,7 +49,7 @@ async function runPendingAlone(config: DatabaseConfig, lockWaitSeconds: number):
   try {
     await pool.db.transaction(async (tx) => {
       await tx.execute(sql`SET LOCAL statement_timeout = 0`)
-      // Holds for the lock of a table, too: nobody else's queries queue for long behind a migration that waits.
+      // It bounds the wait for a table's lock too: no other query queues for long behind a migration that waits.
       await tx.execute(sql.raw(`SET LOCAL lock_timeout = '${lockWaitSeconds * 1000}ms'`))
       await tx.execute(sql`SELECT pg_advisory_xact_lock(${LOCK.toString()}::bigint)`).catch((error) => {
         if (errorCode(error) !== '55P03') throw error
@@ -96,7 +96,7 @@ async function runPending(tx: Database): Promise<void> {
   }
 }
 
-/** Asks for the right to create a schema only where there is none: an operator may have made it beforehand. */
+/** Creates the schema only where it is missing: an operator may have made it for a role that may not create one. */
 async function createJournal(tx: Database): Promise<void> {
   const schemas = await tx.select({ one: sql`1` }).from(sql`pg_namespace`).where(sql`nspname = 'latchkey'`)
   if (schemas.length === 0) await tx.execute(sql`CREATE SCHEMA latchkey`)

@@ -18,8 +18,8 @@ export type SharedCounters = {
 export const REDIS_TIMES = { answerMs: 50, connectMs: 500, retryMs: 5_000, tellMs: 60_000 }
 
 /**
- * Redis is a help, never a need: gone, hung, full or flushed, it costs the requests of one moment 50 ms, and then nobody
- * anything until it is found to work again, which no request waits for.
+ * Redis helps and is never needed: gone, hung, full or flushed, it costs the requests of one moment 50 ms, and later
+ * requests nothing. A probe that no request waits for finds out when it works again.
  * @param namespace keeps the counters of several services on one Redis apart
  * @returns once Redis has answered, or has been given up for now
  */
@@ -101,7 +101,7 @@ function readNumbers(answer: unknown): number[] {
 }
 
 function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  // Its failure after the time is over is nobody's any more.
+  // A failure after the time is over has no caller left: it must not become an unhandled rejection.
   work.catch(() => {})
   let timer: Timer
   const late = new Promise<never>((_, reject) => {

@@ -31,9 +31,9 @@ type Work<T> = (connection: LeasedConnection, answered: () => void) => PromiseLi
 const lifetimeMs = () => (45 + 30 * Math.random()) * 60_000
 
 /**
- * Bounds both waits that postgres.js leaves open: for a connection (the wait queue), and for an answer on one whose other
- * end is silently gone. The server ends a statement by its own timeout; a connection that is silent for `silenceMs`, which
- * is longer, is dropped.
+ * Bounds both waits that postgres.js leaves open: for a connection (the wait queue), and for an answer on one whose
+ * other end is silently gone. The server ends a statement by its own timeout; a connection that is silent for
+ * `silenceMs`, which is longer, is dropped.
  *
  * Each connection is a client of its own, used for one thing at a time, and given up for good when it ends: a client
  * that connects again by itself may hang, run a dead transaction's statements inside another one, or throw out of
