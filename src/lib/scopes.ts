@@ -3,7 +3,8 @@ import type { Role } from './model.ts'
 
 const SCOPE = /^[a-z0-9][a-z0-9._-]*(:[a-z0-9][a-z0-9._-]*)*$/
 const MAX_SCOPE_LENGTH = 64
-const MAX_SCOPES = 50
+/** Of a key, a service account or a user. */
+export const MAX_SCOPES = 50
 
 /** Latchkey's own scopes: reserved, except the two that every user may hand out. */
 export const RESERVED_PREFIX = 'latchkey:'

@@ -1,7 +1,7 @@
 import type { Database, Transaction } from '../../db/database.ts'
 import type { apiKeys } from '../../db/schema.ts'
 import { newId } from '../../lib/ids.ts'
-import { ceilingOfUser, covers } from '../../lib/scopes.ts'
+import { ceilingOfUser, covers, MAX_SCOPES } from '../../lib/scopes.ts'
 import { type Origin, type RecordEvent, recordChange, recordEvents, wereRecorded } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { type CreditsInput, readCredits } from '../keys/settings.ts'
@@ -28,8 +28,6 @@ export type ImportedKey = {
   /** Whether the ceiling of the user who owns the key rises to its scopes. */
   raisesCeiling: boolean
 }
-
-const MAX_SCOPES = 50
 
 /**
  * Imports keys, each whole or not at all. A key that is here already stays as it is. Neither a quota nor
