@@ -8,10 +8,9 @@ import {
 } from '../support/compare.ts'
 import type { Entry } from '../support/entry.ts'
 import { figureOf } from '../support/figures.ts'
-import { cacheHitRatio, type Latchkey, startLatchkey, verification } from '../support/latchkey.ts'
+import { cacheReads, hitRatio, type Latchkey, startLatchkey, verification } from '../support/latchkey.ts'
 import { putLoad } from '../support/load.ts'
-import { insertKeys, keyNumber, writeBodies } from '../support/rows.ts'
-import { temporaryFile } from '../support/temporary-file.ts'
+import { insertKeys } from '../support/rows.ts'
 
 const FEW = 1_000
 const MANY = 1_000_000
@@ -30,11 +29,14 @@ export const growth: Entry = {
   async run(options) {
     await using small = await startLatchkey(options)
     await using large = await startLatchkey(options)
-    await insertKeys(small, FEW)
-    await insertKeys(large, MANY)
-    const contenders = { small: misses(small, FEW), large: misses(large, MANY) }
+    const [few, many] = [
+      await insertKeys(small, [small.person], FEW),
+      await insertKeys(large, [large.person], MANY),
+    ]
+    const contenders = { small: misses(small, few), large: misses(large, many) }
     const samples = await takeTurns(contenders, options)
-    const hits = await Promise.all([small, large].map(cacheHitRatio))
+    const reads = await Promise.all([small, large].map(cacheReads))
+    const hits = reads.map((after) => hitRatio(after, { all: 0, hits: 0 }))
     if (hits.some((ratio) => ratio > MOST_HITS))
       throw new Error(`Too much was in the cache: ${hits.join(', ')}`)
     // What grows is PostgreSQL's part as much as Latchkey's own.
@@ -60,23 +62,20 @@ export const growth: Entry = {
 }
 
 /** Asks about keys at random, while the database says again and again that their owner has changed. */
-function misses(latchkey: Latchkey, keys: number): Contender {
+function misses(latchkey: Latchkey, keys: readonly string[]): Contender {
   const { sql, person } = latchkey
   return {
     residentMegabytes: latchkey.residentMegabytes,
     async measure(seconds) {
-      using bodies = temporaryFile()
-      const numbers = Array.from({ length: ASKED }, () => 1 + Math.floor(Math.random() * keys))
-      writeBodies(
-        bodies.path,
-        numbers.map((number) => ({ key: keyNumber(number) })),
-      )
+      const requests = Array.from({ length: ASKED }, () => {
+        const key = keys[Math.floor(Math.random() * keys.length)] ?? ''
+        return verification(latchkey, key)
+      })
       const forgetting = setInterval(() => {
         sql`SELECT pg_notify('latchkey_evict', ${`user ${person.id}`})`.catch(() => {})
       }, FORGET_EVERY_MS)
       try {
-        const request = verification(latchkey)
-        return await weigh(latchkey, () => putLoad(latchkey.url, request, seconds, { bodies: bodies.path }))
+        return await weigh(latchkey, () => putLoad(latchkey.url, requests, seconds))
       } finally {
         clearInterval(forgetting)
         latchkey.forgetOutput()

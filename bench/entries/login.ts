@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { atLeast, type Budget } from '../support/budget.ts'
+import { atLeast, atMost } from '../support/budget.ts'
 import {
   type Contender,
   describeSamples,
@@ -14,15 +14,11 @@ import { checkAnswer, type Latchkey, startLatchkey } from '../support/latchkey.t
 import { type LoadRequest, putLoad } from '../support/load.ts'
 import type { ServerProcess } from '../support/process.ts'
 import { commandOf, startProgram } from '../support/programs.ts'
-import { insertPeople, writeBodies } from '../support/rows.ts'
-import { temporaryFile } from '../support/temporary-file.ts'
+import { insertKeys, insertPeople, type NewPerson } from '../support/rows.ts'
 
 /** Passwords checked at once: Latchkey's own default, said aloud so that everybody has the same. */
 const LANES = Math.max(1, availableParallelism() - 1)
-/** So many accounts that none has ten logins under way, which would lock it. */
-const ACCOUNTS = 500
-const SETTINGS = { PASSWORD_HASH_CONCURRENCY: String(LANES), RATE_LIMITS: 'login=1000000/1m' }
-const LOGIN = { path: '/auth/login', method: 'POST' } as const
+const SETTINGS = { PASSWORD_HASH_CONCURRENCY: String(LANES) }
 
 /** Enough that every lane always has the next password, and few enough that all are done soon after. */
 const LOGINS_AT_ONCE = 4 * LANES
@@ -32,6 +28,8 @@ const DRAIN_MS = 500
 const STORM_DRAIN_MS = 1_500
 /** It begins before the measurement, and ends after it. */
 const STORM_MARGIN_SECONDS = 1
+/** The paced requests alone are too few to keep 10,000 keys in the cache, whose entries last a minute. */
+const FILL_SECONDS = 2
 /** Verifications in a storm come at a pace that a server has time for: about a thousand a second. */
 const PACED = { connections: 10, pauseMs: 10 }
 
@@ -41,14 +39,15 @@ export const login: Entry = {
   estimateSeconds: (options) => turnsSeconds(options) + 8,
   async run(options) {
     await using latchkey = await startLatchkey(options, { env: SETTINGS, isPinned: false })
-    using accounts = await manyAccounts(latchkey)
+    // So many accounts that none has ten logins under way, which would lock it.
+    const logins = loginsOf(latchkey, await insertPeople(latchkey))
     const hash = await passwordHashOf(latchkey)
     const contenders: Record<'subject' | 'yardstick', Contender> = {
       subject: {
         residentMegabytes: latchkey.residentMegabytes,
         async measure(seconds) {
-          const shape = { connections: LOGINS_AT_ONCE, bodies: accounts.path }
-          const sample = await weigh(latchkey, () => putLoad(latchkey.url, LOGIN, seconds, shape))
+          const shape = { connections: LOGINS_AT_ONCE }
+          const sample = await weigh(latchkey, () => putLoad(latchkey.url, logins, seconds, shape))
           await Bun.sleep(DRAIN_MS)
           return sample
         },
@@ -60,16 +59,16 @@ export const login: Entry = {
     const { byTime } = paceOf(subject, yardstick)
     if (byTime === null) throw new Error('Nothing was measured')
     const details = [
-      `${LANES} at once; login=1000000/1m, else the limit per address refuses`,
+      `${LANES} at once`,
       describeSamples('Latchkey', subject, contenders.subject),
-      describeSamples('hashing alone', yardstick),
+      describeSamples('the yardstick', yardstick),
     ]
     return [
       {
-        what: '`POST /auth/login`, against `Bun.password.verify` at equal concurrency',
+        what: `\`POST /auth/login\`, against \`Bun.password.verify\` at equal concurrency; ${logins.length} people`,
         unit: 'ratio',
         figure: byTime,
-        budget: atLeast(byTime.middle, 0.9),
+        budget: atLeast(byTime.middle, 0.9, 0.95),
         details,
       },
     ]
@@ -79,18 +78,23 @@ export const login: Entry = {
 /** What a login storm does to everybody else. */
 export const loginStorm: Entry = {
   name: 'login-storm',
-  estimateSeconds: ({ rounds, seconds }) => 2 * rounds * (2 * seconds + 3.5) + 30,
+  estimateSeconds: ({ rounds, seconds }) => 2 * rounds * (2 * seconds + FILL_SECONDS + 3.5) + 30,
   async run({ rounds, seconds, ...options }) {
     await using latchkey = await startLatchkey(options, { env: SETTINGS, isPinned: false })
-    using accounts = await manyAccounts(latchkey)
-    const request = { path: '/protected/service-only', headers: { 'X-API-Key': latchkey.key } }
-    const body = await checkAnswer(latchkey, request)
-    const hash = await passwordHashOf(latchkey)
-    const hashing = [request.path, body, String(LANES), hash]
+    const people = await insertPeople(latchkey)
+    const load = {
+      logins: loginsOf(latchkey, people),
+      requests: (await insertKeys(latchkey, people)).map((key) => ({
+        path: '/protected/service-only',
+        headers: { 'X-API-Key': key },
+      })),
+    }
+    const { path, text } = await checkAnswer(latchkey, load.requests)
+    const hashing = [path, text, String(LANES), await passwordHashOf(latchkey)]
     await using bare = await startProgram('bare-login', hashing, { isPinned: false })
 
     // Until the code of both is compiled.
-    for (const server of [latchkey, bare]) await tailOf(server, request, accounts.path, 1)
+    for (const server of [latchkey, bare]) await tailOf(server, load, 1)
     const tails: Record<'latchkey' | 'bare', Tail[]> = { latchkey: [], bare: [] }
     for (let round = 0; round < rounds; round++) {
       const both = [
@@ -98,52 +102,49 @@ export const loginStorm: Entry = {
         ['bare', bare],
       ] as const
       for (const [name, server] of round % 2 === 0 ? both : both.toReversed()) {
-        tails[name].push(await tailOf(server, request, accounts.path, seconds))
+        tails[name].push(await tailOf(server, load, seconds))
       }
     }
-    const figure = figureOf(tails.latchkey.map(({ quietMs, stormMs }) => stormMs / quietMs))
-    const stormMs = (name: keyof typeof tails) => median(tails[name].map((tail) => tail.stormMs))
+    const figure = figureOf(
+      tails.latchkey.map(({ stormMs }, round) => stormMs / (tails.bare[round]?.stormMs ?? Number.NaN)),
+    )
     return [
       {
-        what: "verification's p99 while 50 clients log in, against its quiet p99",
+        what:
+          "verification's p99 while 50 clients log in, against bare Elysia that hashes as much; " +
+          `${load.requests.length} credentials`,
         unit: 'ratio',
         figure,
-        budget: stormBudget(figure.middle, stormMs('latchkey') <= stormMs('bare')),
+        budget: atMost(figure.middle, 1),
         details: [
           `${LANES} passwords at once; every server has every core`,
           describeTails('Latchkey', tails.latchkey),
-          describeTails('bare Elysia that hashes as much', tails.bare),
+          describeTails('the yardstick', tails.bare),
         ],
       },
     ]
   },
 }
 
+type StormLoad = { logins: readonly LoadRequest[]; requests: readonly LoadRequest[] }
 type Tail = { quietMs: number; stormMs: number; logins: number }
 
 /** The p99 of a route that has nothing to do with logins: alone, and in the middle of a storm of them. */
 async function tailOf(
   server: ServerProcess,
-  request: LoadRequest,
-  accounts: string,
+  { logins, requests }: StormLoad,
   seconds: number,
 ): Promise<Tail> {
-  const quiet = await putLoad(server.url, request, seconds, PACED)
+  await putLoad(server.url, requests, FILL_SECONDS)
+  const quiet = await putLoad(server.url, requests, seconds, PACED)
   const lasts = seconds + 2 * STORM_MARGIN_SECONDS
-  const [{ requests }, amid] = await Promise.all([
-    putLoad(server.url, LOGIN, lasts, { connections: STORM_CLIENTS, bodies: accounts }),
-    Bun.sleep(STORM_MARGIN_SECONDS * 1000).then(() => putLoad(server.url, request, seconds, PACED)),
+  const [storm, amid] = await Promise.all([
+    putLoad(server.url, logins, lasts, { connections: STORM_CLIENTS }),
+    Bun.sleep(STORM_MARGIN_SECONDS * 1000).then(() => putLoad(server.url, requests, seconds, PACED)),
   ])
   await Bun.sleep(STORM_DRAIN_MS)
   server.forgetOutput()
-  return { quietMs: quiet.p99Ms, stormMs: amid.p99Ms, logins: requests / lasts }
-}
-
-function stormBudget(ratio: number, isNoWorse: boolean): Budget {
-  return {
-    text: '≤ 3, or no worse than a bare server that hashes as much',
-    verdict: ratio <= 3 || isNoWorse ? 'meets the budget' : 'misses the budget',
-  }
+  return { quietMs: quiet.p99Ms, stormMs: amid.p99Ms, logins: storm.requests / lasts }
 }
 
 function describeTails(name: string, tails: readonly Tail[]): string {
@@ -154,15 +155,9 @@ function describeTails(name: string, tails: readonly Tail[]): string {
   )
 }
 
-/** A file of logins, each of another account. */
-async function manyAccounts(latchkey: Latchkey) {
-  const { password } = latchkey.person
-  const file = temporaryFile()
-  writeBodies(
-    file.path,
-    (await insertPeople(latchkey, ACCOUNTS)).map((email) => ({ email, password })),
-  )
-  return file
+/** A log-in of each of some people. */
+function loginsOf({ person: { password } }: Latchkey, people: readonly NewPerson[]): LoadRequest[] {
+  return people.map(({ email }) => ({ path: '/auth/login', method: 'POST', json: { email, password } }))
 }
 
 async function passwordHashOf({ sql, person }: Latchkey): Promise<string> {

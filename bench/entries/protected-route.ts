@@ -1,55 +1,54 @@
-import { atLeast, type Budget } from '../support/budget.ts'
-import { comparison, describeSamples, takeTurns, turnsSeconds, underLoad } from '../support/compare.ts'
+import { atLeast } from '../support/budget.ts'
+import { compareServers, comparisonSeconds } from '../support/compare.ts'
 import type { Entry, Finding, RunOptions } from '../support/entry.ts'
 import { checkAnswer, type Latchkey, startLatchkey } from '../support/latchkey.ts'
 import type { LoadRequest } from '../support/load.ts'
 import { startProgram } from '../support/programs.ts'
+import { accessTokensOf, insertKeys, insertPeople } from '../support/rows.ts'
 
-/** A protected route by API key: the key is known, the cache is warm. */
+/** A protected route by API key: the keys are known, the cache is warm. */
 export const apiKey: Entry = {
   name: 'api-key',
-  estimateSeconds: (options) => turnsSeconds(options) + 3,
+  estimateSeconds: comparisonSeconds,
   run: (options) =>
     compareRoute(
       '`GET /protected/service-only` by API key, against bare Elysia',
-      ({ key }) => ({ path: '/protected/service-only', headers: { 'X-API-Key': key } }),
-      (ratio) => atLeast(ratio, 0.5, 0.6),
+      async (latchkey) => {
+        const keys = await insertKeys(latchkey, await insertPeople(latchkey))
+        return keys.map((key) => ({ path: '/protected/service-only', headers: { 'X-API-Key': key } }))
+      },
       options,
     ),
 }
 
-/** A protected route by ES256 access token: the token was verified before, the cache is warm. */
+/** A protected route by ES256 access token: the tokens were verified before, the cache is warm. */
 export const jwt: Entry = {
   name: 'jwt',
-  estimateSeconds: (options) => turnsSeconds(options) + 3,
+  estimateSeconds: comparisonSeconds,
   run: (options) =>
     compareRoute(
       '`GET /protected/user-only` by ES256 access token, against bare Elysia',
-      ({ person }) => ({
-        path: '/protected/user-only',
-        headers: { Authorization: `Bearer ${person.access}` },
-      }),
-      (ratio) => atLeast(ratio, 0.55, 0.65),
+      async (latchkey) => {
+        const tokens = await accessTokensOf(latchkey, await insertPeople(latchkey))
+        return tokens.map((token) => ({
+          path: '/protected/user-only',
+          headers: { Authorization: `Bearer ${token}` },
+        }))
+      },
       options,
     ),
 }
 
-/** Compares a protected route with bare Elysia that is asked the same and answers the same body. */
+/** Compares a protected route with bare Elysia that is asked the same and always answers the first body. */
 async function compareRoute(
   what: string,
-  requestOf: (latchkey: Latchkey) => LoadRequest,
-  budgetOf: (ratio: number) => Budget,
+  requestsOf: (latchkey: Latchkey) => Promise<LoadRequest[]>,
   options: RunOptions,
 ): Promise<Finding[]> {
   await using latchkey = await startLatchkey(options)
-  const request = requestOf(latchkey)
-  const body = await checkAnswer(latchkey, request)
-  await using bare = await startProgram('bare', [request.path, body])
-  const contenders = { subject: underLoad(latchkey, request), yardstick: underLoad(bare, request) }
-  const { subject, yardstick } = await takeTurns(contenders, options)
-  const details = [
-    describeSamples('Latchkey', subject, contenders.subject),
-    describeSamples('bare Elysia', yardstick, contenders.yardstick),
-  ]
-  return [comparison(what, subject, yardstick, { budgetOf, details })]
+  const requests = await requestsOf(latchkey)
+  const { path, text } = await checkAnswer(latchkey, requests)
+  await using yardstick = await startProgram('bare', [path, text])
+  const budgetOf = (ratio: number) => atLeast(ratio, 0.5, 0.6)
+  return await compareServers(what, { latchkey, yardstick }, requests, budgetOf, options)
 }

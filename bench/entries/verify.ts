@@ -1,71 +1,76 @@
-import { announcedRequest } from '../support/announcement.ts'
+import { announcedRequests } from '../support/announcement.ts'
 import { atLeast } from '../support/budget.ts'
 import {
   type Contender,
+  compareServers,
   comparison,
+  comparisonSeconds,
   describeSamples,
   takeTurns,
   turnsSeconds,
   underLoad,
+  withRefill,
 } from '../support/compare.ts'
 import type { Entry, RunOptions } from '../support/entry.ts'
 import { checkAnswer, startLatchkey, verification } from '../support/latchkey.ts'
+import { askEach } from '../support/load.ts'
 import { makeDatabase } from '../support/postgres.ts'
 import { startProgram } from '../support/programs.ts'
+import { insertKeys, insertPeople, KEYS, PEOPLE } from '../support/rows.ts'
 
 const WHAT = '`POST /keys/verify`, against a bare Elysia POST with the same body and schema'
 
-/** Another service asks about a key: caller and key are known, the cache is warm. */
+/** Another service asks about keys: caller and keys are known, the cache is warm. */
 export const verify: Entry = {
   name: 'verify',
-  estimateSeconds: (options) => turnsSeconds(options) + 3,
+  estimateSeconds: comparisonSeconds,
   async run(options) {
     await using pair = await startPair(options)
-    const { contenders } = pair
-    const { latchkey, bare } = await takeTurns(contenders, options)
-    const details = [
-      describeSamples('Latchkey', latchkey, contenders.latchkey),
-      describeSamples('bare Elysia', bare, contenders.bare),
-    ]
-    return [comparison(WHAT, latchkey, bare, { budgetOf: (ratio) => atLeast(ratio, 0.45), details })]
+    return await compareServers(WHAT, pair, pair.requests, (ratio) => atLeast(ratio, 0.45, 0.55), options)
   },
 }
 
 /** The same question put to what others use, in the same run, on the same PostgreSQL. */
 export const peers: Entry = {
   name: 'peers',
-  estimateSeconds: (options) => turnsSeconds(options, 6) + 8,
+  estimateSeconds: (options) => turnsSeconds(withRefill(options), 6) + 60,
   async run(options) {
     await using stack = new AsyncDisposableStack()
-    const { contenders } = stack.use(await startPair(options))
+    const { latchkey, yardstick, requests } = stack.use(await startPair(options))
     const start = async (name: string, ...args: string[]): Promise<Contender> => {
       const server = stack.use(await startProgram(name, args))
-      return underLoad(server, announcedRequest(server))
+      const questions = announcedRequests(server)
+      await askEach(server, questions)
+      return underLoad(server, questions)
     }
-    const databaseUrl = async () => (await makeDatabase()).url
+    // A database, and how many keys of how many people are to be made in it.
+    const setting = async () => [(await makeDatabase()).url, String(KEYS), String(PEOPLE)]
     const others: Record<string, Contender> = {
-      'Latchkey, `POST /keys/verify`': contenders.latchkey,
-      'Better Auth, its defaults': await start('better-auth', 'database', await databaseUrl()),
-      'Better Auth, keys in memory': await start('better-auth', 'memory', await databaseUrl()),
-      'Hono, one query a request': await start('hono', await databaseUrl()),
-      'oidc-provider, introspection, in memory': await start('oidc-provider'),
+      'Latchkey, `POST /keys/verify`': underLoad(latchkey, requests),
+      'Better Auth, its defaults': await start('better-auth', 'database', ...(await setting())),
+      'Better Auth, keys in memory': await start('better-auth', 'memory', ...(await setting())),
+      'Hono, one query a request': await start('hono', ...(await setting())),
+      'oidc-provider, introspection, in memory': await start('oidc-provider', String(KEYS)),
     }
-    const { bare, ...samples } = await takeTurns<string>({ ...others, bare: contenders.bare }, options)
+    await askEach(latchkey, requests)
+    const contenders = { ...others, bare: underLoad(yardstick, requests) }
+    const { bare, ...samples } = await takeTurns<string>(contenders, options)
     return Object.entries(samples).map(([name, own]) =>
       comparison(name, own, bare ?? [], { details: [describeSamples(name, own, others[name])] }),
     )
   },
 }
 
-/** Latchkey, and bare Elysia that gives its answer. */
+/** Latchkey with its keys, bare Elysia that gives one of its answers, and the questions. */
 async function startPair(options: RunOptions) {
   const stack = new AsyncDisposableStack()
   try {
     const latchkey = stack.use(await startLatchkey(options))
-    const request = verification(latchkey)
-    const bare = stack.use(await startProgram('bare-verify', [await checkAnswer(latchkey, request)]))
-    const contenders = { latchkey: underLoad(latchkey, request), bare: underLoad(bare, request) }
-    return { contenders, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+    const keys = await insertKeys(latchkey, await insertPeople(latchkey))
+    const requests = keys.map((key) => verification(latchkey, key))
+    const { text } = await checkAnswer(latchkey, requests)
+    const yardstick = stack.use(await startProgram('bare-verify', [text]))
+    return { latchkey, yardstick, requests, [Symbol.asyncDispose]: () => stack.disposeAsync() }
   } catch (error) {
     await stack.disposeAsync()
     throw error

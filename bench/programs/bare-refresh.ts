@@ -6,8 +6,7 @@
 import { Elysia } from 'elysia'
 import { generateKeyPair, SignJWT } from 'jose'
 import postgres from 'postgres'
-import { Tokens } from '../../src/core/login/model.ts'
-import { RefreshRequest } from '../../src/core/sessions/model.ts'
+import { RefreshRequest, Tokens } from '../support/source.ts'
 
 const CONNECTIONS = 10
 const IDLE_MS = 7 * 86_400_000

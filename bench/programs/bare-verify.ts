@@ -1,6 +1,6 @@
 /** The yardstick of /keys/verify: bare Elysia that takes and gives the same shapes, and answers always the same. */
 import { Elysia } from 'elysia'
-import { VerifyRequest, VerifyResult } from '../../src/core/verify/model.ts'
+import { VerifyRequest, VerifyResult } from '../support/source.ts'
 
 const [answer = '{}'] = process.argv.slice(2)
 const result = JSON.parse(answer)

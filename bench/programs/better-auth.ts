@@ -1,5 +1,6 @@
 /**
- * Better Auth's API keys, verified as its documentation says, behind one route: `better-auth.ts database|memory`.
+ * Better Auth's API keys, verified as its documentation says, behind one route:
+ * `better-auth.ts database <url> <keys> <people>`, or `memory` in the place of `database`.
  * `database` is its default. `memory` is the fastest that it has: keys in a secondary storage, here a Map of this very
  * process, with nothing in the database to guard or to count by, and the write of each use put off.
  */
@@ -9,7 +10,7 @@ import { getMigrations } from 'better-auth/db/migration'
 import { Pool } from 'pg'
 import { announce } from '../support/announcement.ts'
 
-const [storage, databaseUrl] = process.argv.slice(2)
+const [storage, databaseUrl, keyCount, peopleCount] = process.argv.slice(2)
 
 const entries = new Map<string, string>()
 const inMemory = {
@@ -42,21 +43,28 @@ const auth = betterAuth({
   baseURL: 'http://localhost',
   secret: 'only-for-the-bench-and-long-enough-for-it',
   database: new Pool({ connectionString: databaseUrl ?? '', max: 10 }),
-  emailAndPassword: { enabled: true },
   // deferUpdates wants one.
   advanced: { backgroundTasks: { handler: (work) => void work.catch(() => {}) } },
   // Its own types do not fit each other under exactOptionalPropertyTypes.
   plugins: [keys as unknown as BetterAuthPlugin],
 })
 await (await getMigrations(auth.options)).runMigrations()
-const { user } = await auth.api.signUpEmail({
-  body: { email: 'bench@example.com', name: 'bench', password: 'correct-horse-battery' },
-})
 const api = auth.api as unknown as {
   createApiKey(call: { body: { userId: string; name: string } }): Promise<{ key: string }>
   verifyApiKey(call: { body: { key: string } }): Promise<{ valid: boolean }>
 }
-const { key } = await api.createApiKey({ body: { userId: user.id, name: 'bench' } })
+// Users without passwords: a sign-up would hash one.
+const { internalAdapter } = await auth.$context
+const people = await Promise.all(
+  Array.from({ length: Number(peopleCount) }, (_, number) =>
+    internalAdapter.createUser({ email: `bench-${number}@example.com`, name: 'bench' }, { method: 'admin' }),
+  ),
+)
+const made = await Promise.all(
+  Array.from({ length: Number(keyCount) }, (_, number) =>
+    api.createApiKey({ body: { userId: people[number % people.length]?.id ?? '', name: 'bench' } }),
+  ),
+)
 
 const server = Bun.serve({
   hostname: '127.0.0.1',
@@ -70,4 +78,7 @@ const server = Bun.serve({
     },
   },
 })
-announce(server.url, { path: '/verify', method: 'POST', json: { key } })
+announce(
+  server.url,
+  made.map(({ key }) => ({ path: '/verify', method: 'POST', json: { key }, expected: '"valid":true' })),
+)

@@ -1,11 +1,18 @@
-/** What one would write by hand: Hono on Bun, postgres.js, and one prepared look-up by SHA-256 a request: `hono.ts <url>`. */
+/**
+ * What one would write by hand: Hono on Bun, postgres.js, and one prepared look-up by SHA-256 a request:
+ * `hono.ts <url> <keys> <people>`.
+ */
 import { Hono } from 'hono'
 import postgres from 'postgres'
 import { announce } from '../support/announcement.ts'
 
-const [databaseUrl = ''] = process.argv.slice(2)
+const [databaseUrl = '', keyCount, peopleCount] = process.argv.slice(2)
 const sql = postgres(databaseUrl, { max: 10 })
-const key = `sk_${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')}`
+const owners = Array.from({ length: Number(peopleCount) }, () => crypto.randomUUID())
+const keys = Array.from(
+  { length: Number(keyCount) },
+  () => `sk_${crypto.getRandomValues(new Uint8Array(32)).toHex()}`,
+)
 const hashOf = (text: string) => Bun.SHA256.hash(text) as Uint8Array
 
 await sql`
@@ -13,9 +20,16 @@ await sql`
     id uuid PRIMARY KEY, hash bytea NOT NULL UNIQUE, name text, owner uuid NOT NULL, scopes text[] NOT NULL,
     expires_at timestamptz, revoked_at timestamptz
   )`
-await sql`
-  INSERT INTO keys (id, hash, name, owner, scopes)
-  VALUES (${crypto.randomUUID()}, ${hashOf(key)}, 'bench', ${crypto.randomUUID()}, ${['read']})`
+const rows = keys.map((key, number) => ({
+  id: crypto.randomUUID(),
+  hash: hashOf(key),
+  name: 'bench',
+  owner: owners[number % owners.length] ?? '',
+  scopes: ['read'],
+}))
+// A statement takes 65,534 parameters.
+while (rows.length > 0) await sql`INSERT INTO keys ${sql(rows.splice(0, 10_000))}`
+await sql`VACUUM ANALYZE keys`
 
 const app = new Hono().post('/verify', async (c) => {
   const { key } = await c.req.json<{ key: string }>()
@@ -25,4 +39,7 @@ const app = new Hono().post('/verify', async (c) => {
   return c.json(row ? { valid: true, ...row } : { valid: false })
 })
 const server = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: app.fetch })
-announce(server.url, { path: '/verify', method: 'POST', json: { key } })
+announce(
+  server.url,
+  keys.map((key) => ({ path: '/verify', method: 'POST', json: { key }, expected: '"valid":true' })),
+)

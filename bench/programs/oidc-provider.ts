@@ -1,10 +1,30 @@
-/** oidc-provider's introspection of an access token that it gave by client_credentials, with its in-memory adapter. */
+/**
+ * oidc-provider's introspection of access tokens that it made for a client, kept in memory:
+ * `oidc-provider.ts <tokens>`.
+ */
 import type { AddressInfo } from 'node:net'
-import Provider from 'oidc-provider'
+import Provider, { type Adapter, type AdapterPayload } from 'oidc-provider'
 import { announce } from '../support/announcement.ts'
 
+const [tokenCount] = process.argv.slice(2)
 const client = { client_id: 'bench', client_secret: 'only-for-the-bench-and-long-enough-for-it' }
+
+/** Its own in-memory adapter keeps the newest thousand. */
+function keepInMap(): Adapter {
+  const rows = new Map<string, AdapterPayload>()
+  return {
+    upsert: async (id, payload) => void rows.set(id, payload),
+    find: async (id) => rows.get(id),
+    findByUserCode: async () => undefined,
+    findByUid: async () => undefined,
+    consume: async () => {},
+    destroy: async (id) => void rows.delete(id),
+    revokeByGrantId: async () => {},
+  }
+}
+
 const provider = new Provider('http://localhost', {
+  adapter: keepInMap,
   clients: [{ ...client, grant_types: ['client_credentials'], redirect_uris: [], response_types: [] }],
   features: {
     clientCredentials: { enabled: true },
@@ -12,14 +32,21 @@ const provider = new Provider('http://localhost', {
     devInteractions: { enabled: false },
   },
 })
-const server = provider.listen(0, '127.0.0.1', async () => {
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const headers = { Authorization: `Basic ${btoa(`${client.client_id}:${client.client_secret}`)}` }
-  const answer = await fetch(`${url}/token`, {
-    method: 'POST',
-    headers,
-    body: new URLSearchParams({ grant_type: 'client_credentials' }),
-  })
-  const { access_token: token } = (await answer.json()) as { access_token: string }
-  announce(url, { path: '/token/introspection', method: 'POST', headers, form: { token } })
+const owner = await provider.Client.find(client.client_id)
+if (!owner) throw new Error('There is no client')
+const tokens = await Promise.all(
+  Array.from({ length: Number(tokenCount) }, () => new provider.ClientCredentials({ client: owner }).save()),
+)
+const headers = { Authorization: `Basic ${btoa(`${client.client_id}:${client.client_secret}`)}` }
+const server = provider.listen(0, '127.0.0.1', () => {
+  announce(
+    `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    tokens.map((token) => ({
+      path: '/token/introspection',
+      method: 'POST',
+      headers,
+      form: { token },
+      expected: '"active":true',
+    })),
+  )
 })

@@ -1,7 +1,8 @@
 import type { Budget } from './budget.ts'
 import type { Figure, Finding, RunOptions } from './entry.ts'
 import { figureOf, median } from './figures.ts'
-import { type LoadRequest, type LoadShape, putLoad } from './load.ts'
+import { cacheReads, hitRatio, type Latchkey } from './latchkey.ts'
+import { askEach, type LoadRequest, type LoadShape, putLoad } from './load.ts'
 import { databaseCpuSeconds } from './postgres.ts'
 import type { ServerProcess } from './process.ts'
 
@@ -19,8 +20,14 @@ export type Sample = {
   databaseSeconds: number | null
 }
 
-/** How long each is asked before anything counts, in seconds: until its hot code is compiled, and the cache filled. */
+/** How long each is asked before anything counts, in seconds: until its hot code is compiled. */
 const WARM_UP_SECONDS = 3
+
+/**
+ * How long a server is asked with many credentials before each measurement, in seconds. Entries of the cache last a
+ * minute, also while the others are measured: under a steady load, what expired in that time would be there.
+ */
+const REFILL_SECONDS = 1
 
 /** How long `takeTurns` takes, roughly. */
 export const turnsSeconds = ({ rounds, seconds }: RunOptions, contenders = 2): number =>
@@ -47,10 +54,15 @@ export async function takeTurns<Name extends string>(
 }
 
 /** A server under load. */
-export function underLoad(server: ServerProcess, request: LoadRequest, shape: LoadShape = {}): Contender {
+export function underLoad(
+  server: ServerProcess,
+  requests: readonly LoadRequest[],
+  shape: LoadShape = {},
+): Contender {
   return {
     measure: async (seconds) => {
-      const sample = await weigh(server, () => putLoad(server.url, request, seconds, shape))
+      if (requests.length > 1 && !shape.isChain) await putLoad(server.url, requests, REFILL_SECONDS, shape)
+      const sample = await weigh(server, () => putLoad(server.url, requests, seconds, shape))
       server.forgetOutput()
       return sample
     },
@@ -118,6 +130,53 @@ export function comparison(
     budget: budgetOf(figure.middle),
     details,
   }
+}
+
+/** How long `compareServers` takes, roughly, with the start of both servers. */
+export const comparisonSeconds = (options: RunOptions): number =>
+  turnsSeconds(options) + turnsSeconds(withRefill(options)) + 12
+
+/** The same rounds with as much time as each takes where there are many credentials. */
+export const withRefill = (options: RunOptions): RunOptions => ({
+  ...options,
+  seconds: options.seconds + REFILL_SECONDS,
+})
+
+/**
+ * Compares Latchkey with a yardstick that is sent the same requests by the same generator. The first row, which has the
+ * budget, is about all of `requests`, each with another credential; the second row is about the first of them alone.
+ */
+export async function compareServers(
+  what: string,
+  { latchkey, yardstick }: { latchkey: Latchkey; yardstick: ServerProcess },
+  requests: readonly LoadRequest[],
+  budgetOf: (ratio: number) => Budget,
+  options: RunOptions,
+): Promise<Finding[]> {
+  const compare = async (asked: readonly LoadRequest[]) => {
+    const contenders = { latchkey: underLoad(latchkey, asked), yardstick: underLoad(yardstick, asked) }
+    const readsBefore = await cacheReads(latchkey)
+    const samples = await takeTurns(contenders, options)
+    const hits = hitRatio(await cacheReads(latchkey), readsBefore)
+    const isMany = asked.length > 1
+    return comparison(
+      `${what}; ${isMany ? `${asked.length} credentials` : 'one credential'}`,
+      samples.latchkey,
+      samples.yardstick,
+      {
+        ...(isMany && { budgetOf }),
+        details: [
+          describeSamples('Latchkey', samples.latchkey, contenders.latchkey),
+          describeSamples('the yardstick', samples.yardstick, contenders.yardstick),
+          `found in the cache: ${(100 * hits).toFixed(1)} %`,
+        ],
+      },
+    )
+  }
+  // One credential first: afterwards the cache is full.
+  const one = await compare(requests.slice(0, 1))
+  await askEach(latchkey, requests)
+  return [await compare(requests), one]
 }
 
 /** One line about what was measured: `name  1000 requests/s, 12.3 µs of processor time each, 100 MB resident`. */

@@ -26,7 +26,7 @@ export type Program = 'source' | 'binary'
 /** One figure that came out: a row of the table. */
 export type Finding = {
   what: string
-  unit: 'ratio' | 'ms' | 'MB'
+  unit: 'ratio' | 'ms' | 'MB' | 'kB'
   figure: Figure
   /** The same ratio by wall clock, and with PostgreSQL's processor time, where the figure counts the two processes' own. */
   byTime?: Figure

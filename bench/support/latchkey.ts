@@ -18,8 +18,6 @@ export type Latchkey = ServerProcess & {
   secretKey: string
   metricsToken: string
   person: Person
-  /** A key of theirs, with the scope "read". */
-  key: string
   /** A key that may ask about other keys. */
   verifierKey: string
   /** Another instance on the same database, which has hashed no password yet. */
@@ -35,7 +33,7 @@ export async function programOf(program: Program): Promise<string[]> {
 }
 
 /**
- * Starts it on a PostgreSQL database of its own, with every setting at its default: limits and access log are on.
+ * Starts it on a PostgreSQL database of its own, with its settings at their defaults: limits and access log are on.
  * @param env settings that differ
  * @param isPinned false: it has every core
  */
@@ -60,6 +58,8 @@ export async function startLatchkey(
     // Where the system chooses the port, nobody can know the issuer from it.
     PUBLIC_URL: 'http://localhost',
     SHUTDOWN_DELAY_SECONDS: '0',
+    // Counted as ever, but the generator has one address, which would be refused after ten.
+    RATE_LIMITS: 'login=1000000/1m,refresh=1000000/1m',
     ...env,
   }
   const start = () => startServerProcess([...command, 'serve'], settings, isPinned)
@@ -89,21 +89,20 @@ export async function startLatchkey(
   }
 }
 
-async function setScene(server: ServerProcess): Promise<Pick<Latchkey, 'person' | 'key' | 'verifierKey'>> {
+async function setScene(server: ServerProcess): Promise<Pick<Latchkey, 'person' | 'verifierKey'>> {
   const admin = await logIn(server, ADMIN.email, ADMIN.password)
   const person = await newPerson(server)
-  const { key } = await newKey(server, person.access, { name: 'bench', scopes: ['read'] })
   const verifier = await newKey(server, admin.access, { name: 'verifier', scopes: ['latchkey:verify'] })
-  return { person, key, verifierKey: verifier.key }
+  return { person, verifierKey: verifier.key }
 }
 
 const profiling = (directory: string) => ['--cpu-prof', '--cpu-prof-md', `--cpu-prof-dir=${directory}`]
 
-/**
- * How much of what was looked for in the cache was there, since the start: 0 to 1.
- * @throws Error where the metrics do not say
- */
-export async function cacheHitRatio({ url, metricsToken }: Latchkey): Promise<number> {
+/** How often the cache of credentials was read since the start, and how often the credential was there. */
+export type CacheReads = { all: number; hits: number }
+
+/** @throws Error where the metrics do not say */
+export async function cacheReads({ url, metricsToken }: Latchkey): Promise<CacheReads> {
   const { text } = await call({ url }, 'GET /metrics', { bearer: metricsToken })
   const read = (result: string) => {
     const count = new RegExp(`^latchkey_cache_reads_total\\{result="${result}"\\} (\\d+)$`, 'm').exec(
@@ -112,22 +111,39 @@ export async function cacheHitRatio({ url, metricsToken }: Latchkey): Promise<nu
     if (count === undefined) throw new Error(`The metrics do not count a ${result} of the cache:\n${text}`)
     return Number(count)
   }
-  return read('hit') / (read('hit') + read('miss') + read('bypass'))
+  const hits = read('hit')
+  return { all: hits + read('miss') + read('bypass'), hits }
 }
 
+/** The share of hits, 0 to 1, among the reads between two moments. */
+export const hitRatio = (after: CacheReads, before: CacheReads): number =>
+  (after.hits - before.hits) / (after.all - before.all)
+
 /** Asks Latchkey about a key, as another service does. */
-export function verification({ verifierKey, key }: Pick<Latchkey, 'verifierKey' | 'key'>): LoadRequest {
-  return { path: '/keys/verify', method: 'POST', headers: { 'X-API-Key': verifierKey }, json: { key } }
+export function verification(
+  { verifierKey }: Pick<Latchkey, 'verifierKey'>,
+  key: string,
+  code: 'VALID' | 'NOT_FOUND' = 'VALID',
+): LoadRequest {
+  return {
+    path: '/keys/verify',
+    method: 'POST',
+    headers: { 'X-API-Key': verifierKey },
+    json: { key },
+    expected: `"code":"${code}"`,
+  }
 }
 
 /**
- * The body that one request is answered with.
+ * Sends the first of some requests.
+ * @returns its path, and the body of the answer
  * @throws Error where the answer lacks anything that production's has: what is measured is the whole service
  */
 export async function checkAnswer(
   { url }: Pick<ServerProcess, 'url'>,
-  { path, method = 'GET', headers = {}, json }: LoadRequest,
-): Promise<string> {
+  [request]: readonly LoadRequest[],
+): Promise<{ path: string; text: string }> {
+  const { path, method = 'GET', headers = {}, json } = request ?? { path: '/' }
   const answer = await call({ url }, `${method} ${path}`, { headers, ...(json !== undefined && { json }) })
   const missing = ['x-request-id', 'x-content-type-options', 'referrer-policy', 'cache-control'].filter(
     (name) => !answer.headers.has(name),
@@ -135,5 +151,5 @@ export async function checkAnswer(
   if (answer.status !== 200 || missing.length > 0) {
     throw new Error(`${path} answered ${answer.status} without ${missing.join(', ')}: ${answer.text}`)
   }
-  return answer.text
+  return { path, text: answer.text }
 }

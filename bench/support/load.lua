@@ -1,41 +1,44 @@
 -- What wrk sends, by arguments of the form name=value:
---   method, body   of the one request that is sent over and over
---   bodies         a file of bodies, one a line, sent in turns instead
---   chain          each body of that file once, then those that the answers' refresh tokens make
---   pause_ms       how long a connection waits, on average, before each request
+--   requests   a file of whole requests, separated by zero bytes; each request is one of them, chosen at random
+--   chain      the requests of that file once each and in order, then the same with the refresh tokens of the answers
+--   pause_ms   how long a connection waits, on average, before each request
+-- Random and not in turns: a cache that evicts the least recently used entry would lose every entry before its next use
+-- if it held one entry less than the file has requests.
 -- The last line that it prints is "RESULT" and the figures.
-local settings = {}
+local settings, requests = {}, {}
+
+-- The requests after the first ones of a chain. Content-Length is the last header of each.
+local function followTokens()
+  local head = requests[1]:match("^(.-Content%-Length: )")
+  local sent, made = 0, #requests
+  request = function()
+    sent = sent + 1
+    local text = requests[sent]
+    if text == nil then error("more requests in flight than there are tokens") end
+    requests[sent] = nil
+    return text
+  end
+  response = function(_, _, answer)
+    local body = '{"refresh_token":"' .. (answer:match('"refresh_token":"([^"]+)"') or "") .. '"}'
+    made = made + 1
+    requests[made] = head .. #body .. "\r\n\r\n" .. body
+  end
+end
 
 function init(args)
   for _, argument in ipairs(args) do
     local name, value = argument:match("^([%w_]+)=(.*)$")
     settings[name] = value
   end
-  wrk.method = settings.method or "GET"
-  wrk.body = settings.body
 
-  if settings.bodies then
-    local bodies, sent = {}, 0
-    for line in io.lines(settings.bodies) do bodies[#bodies + 1] = line end
-    if settings.chain then
-      request = function()
-        sent = sent + 1
-        if bodies[sent] == nil then error("more requests in flight than there are tokens") end
-        local body = bodies[sent]
-        bodies[sent] = nil
-        return wrk.format(nil, nil, nil, body)
-      end
-      local made = #bodies
-      response = function(_, _, body)
-        made = made + 1
-        bodies[made] = '{"refresh_token":"' .. (body:match('"refresh_token":"([^"]+)"') or "") .. '"}'
-      end
-    else
-      request = function()
-        sent = sent % #bodies + 1
-        return wrk.format(nil, nil, nil, bodies[sent])
-      end
-    end
+  local file = assert(io.open(settings.requests, "rb"))
+  for text in file:read("*a"):gmatch("[^%z]+") do requests[#requests + 1] = text end
+  file:close()
+  if settings.chain then
+    followTokens()
+  else
+    math.randomseed(os.time())
+    request = function() return requests[math.random(#requests)] end
   end
 
   if settings.pause_ms then

@@ -1,23 +1,27 @@
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { LOAD_CORE, onCore } from './process.ts'
+import pLimit from 'p-limit'
+import { call } from '../../tests/support/client.ts'
+import { LOAD_CORE, onCore, type ServerProcess } from './process.ts'
+import { temporaryFile } from './temporary-file.ts'
 
-/** One request, sent again and again. */
+/** A request that is sent again and again. */
 export type LoadRequest = {
   path: string
   method?: 'GET' | 'POST'
   headers?: Record<string, string>
   json?: unknown
   form?: Record<string, string>
+  /** What is somewhere in the answer; looked for by `askEach`, which the generator does not do. */
+  expected?: string
 }
 
-/** How it is sent. */
+/** How requests are sent. */
 export type LoadShape = {
   connections?: number
   /** How long each connection waits before a request, on average; 0: the server has all it can take. */
   pauseMs?: number
-  /** A file of JSON bodies, one a line, that are sent in turns instead of the request's own. */
-  bodies?: string
-  /** Each body of that file is sent once; those that follow carry the refresh tokens of the answers. */
+  /** Each request is sent once; those that follow carry the refresh tokens of the answers. */
   isChain?: boolean
 }
 
@@ -28,36 +32,52 @@ const CONNECTIONS = 64
 const SCRIPT = join(import.meta.dir, 'load.lua')
 /** wrk ends by itself; this is for the day when it does not. */
 const GRACE_MS = 30_000
+/** Requests of `askEach` that wait for an answer at the same time. */
+const ASKED_AT_ONCE = 32
 
 /**
- * Puts load on a server from the generator's own core.
- * @throws Error where not every answer was a 2xx: figures of refusals are none
+ * Sends each request once.
+ * @returns the texts of the answers
+ * @throws Error where an answer is not the expected one
+ */
+export function askEach(
+  { url }: Pick<ServerProcess, 'url'>,
+  requests: readonly LoadRequest[],
+): Promise<string[]> {
+  return pLimit(ASKED_AT_ONCE).map(requests, async ({ path, method = 'GET', expected = '', ...rest }) => {
+    const { status, text } = await call({ url }, `${method} ${path}`, rest)
+    if (status !== 200 || !text.includes(expected)) throw new Error(`${path} answered ${status}: ${text}`)
+    return text
+  })
+}
+
+/**
+ * Puts load on a server from the generator's own core: each request is one of `requests`, chosen at random. One request
+ * takes the same way as 10,000, so the generator costs the same.
+ * @throws Error where not every answer was a 2xx: figures of refusals say nothing
  */
 export async function putLoad(
   url: string,
-  { path, method = 'GET', headers = {}, json, form }: LoadRequest,
+  requests: readonly LoadRequest[],
   seconds: number,
-  { connections = CONNECTIONS, pauseMs = 0, bodies, isChain = false }: LoadShape = {},
+  { connections = CONNECTIONS, pauseMs = 0, isChain = false }: LoadShape = {},
 ): Promise<LoadResult> {
-  const isJson = json !== undefined || bodies !== undefined
-  const type = isJson ? 'application/json' : form ? 'application/x-www-form-urlencoded' : null
-  const named = Object.entries({ ...headers, ...(type && { 'Content-Type': type }) })
-  const body = form ? new URLSearchParams(form).toString() : JSON.stringify(json)
+  using file = temporaryFile()
+  const { host } = new URL(url)
+  writeFileSync(file.path, requests.map((request) => formatRequest(request, host)).join('\0'))
   const settings = [
-    `method=${method}`,
-    ...(body === undefined ? [] : [`body=${body}`]),
-    ...(bodies === undefined ? [] : [`bodies=${bodies}`]),
+    `requests=${file.path}`,
     ...(isChain ? ['chain=true'] : []),
     ...(pauseMs > 0 ? [`pause_ms=${pauseMs}`] : []),
   ]
   const shape = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', SCRIPT]
-  const command = ['wrk', ...shape, ...named.flatMap(([name, value]) => ['-H', `${name}: ${value}`])]
-  const child = Bun.spawn(onCore(LOAD_CORE, [...command, url + path, '--', ...settings]), {
+  const child = Bun.spawn(onCore(LOAD_CORE, ['wrk', ...shape, url, '--', ...settings]), {
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: seconds * 1000 + GRACE_MS,
   })
   const [report, complaint] = await Promise.all([child.stdout.text(), child.stderr.text()])
   const result = /^RESULT (.*)$/m.exec(report)?.[1]
+  const path = requests[0]?.path
   if ((await child.exited) !== 0 || result === undefined) {
     throw new Error(`wrk failed on ${path}:\n${report}${complaint}`)
   }
@@ -65,4 +85,19 @@ export async function putLoad(
   if (figures.requests === 0 || refused + broken > 0)
     throw new Error(`The load on ${path} failed:\n${report}`)
   return figures
+}
+
+/** A request as it goes over the wire. */
+function formatRequest(
+  { path, method = 'GET', headers = {}, json, form }: LoadRequest,
+  host: string,
+): string {
+  const body = form ? new URLSearchParams(form).toString() : json === undefined ? '' : JSON.stringify(json)
+  const type = form ? 'application/x-www-form-urlencoded' : 'application/json'
+  const lines = Object.entries({
+    Host: host,
+    ...headers,
+    ...(body !== '' && { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) }),
+  }).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n${body}`
 }

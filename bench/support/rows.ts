@@ -1,49 +1,66 @@
-import { writeFileSync } from 'node:fs'
-import { deriveKeys } from '../../src/lib/derived-keys.ts'
-import { secret } from '../../src/lib/secret.ts'
-import { makeRefreshToken } from '../../src/lib/tokens.ts'
 import type { Latchkey } from './latchkey.ts'
+import { askEach, type LoadRequest } from './load.ts'
+import { deriveKeys, makeApiKey, makeRefreshToken, secret } from './source.ts'
+
+/** How many take part where a figure is not about one credential; ten keys belong to each person. */
+export const PEOPLE = 1_000
+export const KEYS = 10_000
 
 const DAY_MS = 86_400_000
+/** Keys of one statement. */
+const BATCH = 100_000
 
-/** The key of that number, as `insertKeys` makes them. */
-export const keyNumber = (number: number): string => `bench-key-${number}`
+// Rows are inserted by SQL: over HTTP, 1,000 log-ins would hash 1,000 passwords, and 10,000 keys would be as many requests.
+// Credentials come from Latchkey: its own functions make keys and refresh tokens, and the running service signs the access
+// tokens.
 
-/** Makes `count` keys of one user in the database itself: `keyNumber(1)` and on. A million take about a minute. */
-export async function insertKeys({ sql, person }: Latchkey, count: number): Promise<void> {
-  await sql`
-    WITH n AS MATERIALIZED (
-      SELECT number, uuidv7() AS key_id, uuidv7() AS secret_id FROM generate_series(1, ${count}::int) AS number
-    ), k AS (
-      INSERT INTO latchkey.api_keys (id, user_id, name, scopes, created_at)
-      SELECT key_id, ${person.id}, 'bench', '{read}', now() FROM n
-    )
-    INSERT INTO latchkey.api_key_secrets (id, key_id, hash, start, created_at)
-    SELECT secret_id, key_id, sha256(convert_to('bench-key-' || number, 'UTF8')), 'bench-key-', now() FROM n`
-  await sql`VACUUM ANALYZE`
-}
+/** Somebody with an account. */
+export type NewPerson = { id: string; email: string }
 
-/** Makes `count` people who all have the password of the bench's own person. */
-export async function insertPeople({ sql, person }: Latchkey, count: number): Promise<string[]> {
-  const people = await sql<{ email: string }[]>`
+/** Makes `PEOPLE` people, who all have the password of the bench's own person. */
+export async function insertPeople({ sql, person }: Latchkey): Promise<NewPerson[]> {
+  return sql<NewPerson[]>`
     INSERT INTO latchkey.users (id, email, password_hash, password_changed_at, created_at)
     SELECT uuidv7(), 'person-number-' || number || '@example.com', password_hash, password_changed_at, now()
-    FROM generate_series(1, ${count}::int) AS number, latchkey.users WHERE id = ${person.id}
-    RETURNING email`
-  return people.map(({ email }) => email)
+    FROM generate_series(1, ${PEOPLE}::int) AS number, latchkey.users WHERE id = ${person.id}
+    RETURNING id, email`
 }
 
-/** A session as it stands in the database, in the words that a rotation needs. */
+/** Makes `count` keys with the scope "read", owned by each of `owners` in turn. A million take about a minute. */
+export async function insertKeys(
+  { sql }: Latchkey,
+  owners: readonly Pick<NewPerson, 'id'>[],
+  count = KEYS,
+): Promise<string[]> {
+  const keys = Array.from({ length: count }, () => makeApiKey('sk_'))
+  const ids = owners.map(({ id }) => id)
+  for (let start = 0; start < count; start += BATCH) {
+    await sql`
+      WITH k AS MATERIALIZED (
+        SELECT key, uuidv7() AS id, (${ids}::uuid[])[1 + number % ${ids.length}] AS user_id
+        FROM unnest(${keys.slice(start, start + BATCH)}::text[]) WITH ORDINALITY AS given (key, number)
+      ), made AS (
+        INSERT INTO latchkey.api_keys (id, user_id, name, scopes, created_at)
+        SELECT id, user_id, 'bench', '{read}', now() FROM k
+      )
+      INSERT INTO latchkey.api_key_secrets (id, key_id, hash, start, created_at)
+      SELECT uuidv7(), id, sha256(convert_to(key, 'UTF8')), left(key, 11), now() FROM k`
+  }
+  await sql`VACUUM ANALYZE`
+  return keys
+}
+
+/** A session as it is in the database, with what a rotation needs. */
 export type NewSession = { id: string; salt: Uint8Array }
 
-/** Makes `count` sessions of the bench's person, at generation 0. */
-export async function insertSessions({ sql, person }: Latchkey, count: number): Promise<NewSession[]> {
+/** Makes one session of each person, at generation 0. */
+export async function insertSessions({ sql }: Latchkey, people: readonly NewPerson[]): Promise<NewSession[]> {
   const expiresAt = new Date(Date.now() + DAY_MS)
   return sql<NewSession[]>`
     INSERT INTO latchkey.sessions (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at)
-    SELECT uuidv7(), ${person.id}, substr(sha256(convert_to(number || clock_timestamp()::text, 'UTF8')), 1, 16),
+    SELECT uuidv7(), user_id, substr(sha256(convert_to(user_id || clock_timestamp()::text, 'UTF8')), 1, 16),
       now(), now(), ${expiresAt}, ${expiresAt}
-    FROM generate_series(1, ${count}::int) AS number
+    FROM unnest(${people.map(({ id }) => id)}::uuid[]) AS user_id
     RETURNING id, salt`
 }
 
@@ -54,7 +71,16 @@ export function refreshTokensOf({ secretKey }: Latchkey, sessions: readonly NewS
   return sessions.map(({ id, salt }) => makeRefreshToken(key, { sessionId: id, generation: 0, salt }))
 }
 
-/** Writes bodies down, one a line, as the generator reads them. */
-export function writeBodies(path: string, bodies: readonly unknown[]): void {
-  writeFileSync(path, `${bodies.map((body) => JSON.stringify(body)).join('\n')}\n`)
+/** An access token of each person, for which each has a session that is refreshed once. */
+export async function accessTokensOf(latchkey: Latchkey, people: readonly NewPerson[]): Promise<string[]> {
+  const tokens = refreshTokensOf(latchkey, await insertSessions(latchkey, people))
+  const answers = await askEach(latchkey, tokens.map(refreshing))
+  return answers.map((text) => JSON.parse(text).access_token)
 }
+
+/** A refresh by that token. */
+export const refreshing = (refresh_token: string): LoadRequest => ({
+  path: '/auth/refresh',
+  method: 'POST',
+  json: { refresh_token },
+})
