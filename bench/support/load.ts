@@ -23,10 +23,18 @@ export type LoadShape = {
   pauseMs?: number
   /** Each request is sent once; those that follow carry the refresh tokens of the answers. */
   isChain?: boolean
+  /** Answers other than 2xx are counted; else they are an error. */
+  mayRefuse?: boolean
 }
 
-/** What came of it. `requests` are those that were answered, in `seconds` of wall clock. */
-export type LoadResult = { requests: number; seconds: number; p50Ms: number; p99Ms: number }
+/** What came of it: `requests` were answered in `seconds` of wall clock, `refused` of them by another status than 2xx. */
+export type LoadResult = {
+  requests: number
+  refused: number
+  seconds: number
+  p50Ms: number
+  p99Ms: number
+}
 
 const CONNECTIONS = 64
 const SCRIPT = join(import.meta.dir, 'load.lua')
@@ -54,13 +62,13 @@ export function askEach(
 /**
  * Puts load on a server from the generator's own core: each request is one of `requests`, chosen at random. One request
  * takes the same way as 10,000, so the generator costs the same.
- * @throws Error where not every answer was a 2xx: figures of refusals say nothing
+ * @throws Error where not every answer was a 2xx, unless `mayRefuse`: figures of refusals say nothing
  */
 export async function putLoad(
   url: string,
   requests: readonly LoadRequest[],
   seconds: number,
-  { connections = CONNECTIONS, pauseMs = 0, isChain = false }: LoadShape = {},
+  { connections = CONNECTIONS, pauseMs = 0, isChain = false, mayRefuse = false }: LoadShape = {},
 ): Promise<LoadResult> {
   using file = temporaryFile()
   const { host } = new URL(url)
@@ -81,8 +89,9 @@ export async function putLoad(
   if ((await child.exited) !== 0 || result === undefined) {
     throw new Error(`wrk failed on ${path}:\n${report}${complaint}`)
   }
-  const { refused, broken, ...figures } = JSON.parse(result)
-  if (figures.requests === 0 || refused + broken > 0)
+  const { broken, ...figures }: LoadResult & { broken: number } = JSON.parse(result)
+  const isRefused = figures.refused > 0 && !mayRefuse
+  if (figures.requests === figures.refused || isRefused || broken > 0)
     throw new Error(`The load on ${path} failed:\n${report}`)
   return figures
 }
