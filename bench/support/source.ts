@@ -1,6 +1,6 @@
 /** All that the bench takes from the source of Latchkey: it asks a running Latchkey for the rest. */
-export { Tokens } from '../../src/core/login/model.ts'
-export { RefreshRequest } from '../../src/core/sessions/model.ts'
+
+export { RefreshRequest, Tokens } from '../../src/core/sessions/model.ts'
 export { VerifyRequest, VerifyResult } from '../../src/core/verify/model.ts'
 export { deriveKeys } from '../../src/lib/derived-keys.ts'
 export { secret } from '../../src/lib/secret.ts'

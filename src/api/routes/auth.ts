@@ -2,16 +2,11 @@ import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { describePrincipal, logIn } from '../../core/login/log-in.ts'
-import {
-  Credentials,
-  Me,
-  PasswordChangeBody,
-  PasswordResetBody,
-  Tokens,
-  User,
-} from '../../core/login/model.ts'
+import { Me, PasswordChange, PasswordReset } from '../../core/login/model.ts'
 import { changePassword, resetPassword } from '../../core/login/password.ts'
+import { Tokens } from '../../core/sessions/model.ts'
 import { presentUser, signUp } from '../../core/users/accounts.ts'
+import { Credentials, User } from '../../core/users/model.ts'
 import type { Guard } from '../auth.ts'
 import { originOf } from '../request-state.ts'
 
@@ -53,7 +48,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
       async ({ auth, body, state }) => (await changePassword(context, originOf(state), auth, body)).tokens,
       {
         user: { json: true },
-        body: PasswordChangeBody,
+        body: PasswordChange,
         response: { 200: Tokens },
         detail: {
           operationId: 'changePassword',
@@ -65,12 +60,12 @@ export const authRoutes = (context: Context, guard: Guard) =>
     .post(
       '/password-reset',
       async ({ body, state, status }) => {
-        await resetPassword(context, originOf(state), body.token, body.new_password)
+        await resetPassword(context, originOf(state), body)
         return status(204, undefined)
       },
       {
         open: true,
-        body: PasswordResetBody,
+        body: PasswordReset,
         response: { 204: Type.Undefined({ description: 'The password is set; every session has ended' }) },
         detail: {
           operationId: 'resetPassword',

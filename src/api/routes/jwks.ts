@@ -1,18 +1,6 @@
-import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
-
-const Jwks = Type.Object(
-  {
-    keys: Type.Array(
-      Type.Object(
-        { kty: Type.String(), kid: Type.String(), alg: Type.String(), use: Type.String() },
-        { additionalProperties: true },
-      ),
-    ),
-  },
-  { $id: 'Jwks' },
-)
+import { Jwks } from '../../core/signing/model.ts'
 
 /** RFC 7517: what services need to verify access tokens by themselves. */
 export const signingRoutes = (context: Context) =>

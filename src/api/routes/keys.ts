@@ -6,9 +6,8 @@ import {
   createKey,
   endSecret,
   endShownSecret,
-  type KeyQuery as KeyQueryInput,
+  type KeyQuery,
   listVisibleKeys,
-  type NewKey as NewKeyInput,
   presentKey,
   removeKey,
   requireKey,
@@ -18,6 +17,7 @@ import {
 } from '../../core/keys/list.ts'
 import {
   CreatedKey,
+  DEFAULT_OVERLAP_SECONDS,
   Key,
   KeyEnded,
   KeyList,
@@ -25,10 +25,9 @@ import {
   NewKey,
   RevokeQuery,
   Rotation,
-  Usage,
-  UsageQuery,
 } from '../../core/keys/model.ts'
 import type { Principal } from '../../core/principal.ts'
+import { Usage, UsageQuery } from '../../core/usage/model.ts'
 import { describeUsage } from '../../core/usage/usage.ts'
 import { failField } from '../../lib/errors.ts'
 import { KEYS_READ, KEYS_WRITE } from '../../lib/scopes.ts'
@@ -36,7 +35,7 @@ import type { Guard } from '../auth.ts'
 import { pageQuery } from '../page.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 
-const KeyQuery = Type.Object(
+const ListQuery = Type.Object(
   {
     service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
     external_id: Type.Optional(Type.String({ maxLength: 255 })),
@@ -52,7 +51,6 @@ const KeyQuery = Type.Object(
   { additionalProperties: false },
 )
 
-const DEFAULT_OVERLAP_SECONDS = 86_400
 const MAX_IDEMPOTENCY_KEY_LENGTH = 255
 
 const reads = { anyone: { scopes: [KEYS_READ] } }
@@ -60,7 +58,7 @@ const writes = { anyone: { scopes: [KEYS_WRITE] } }
 const takes = { anyone: { scopes: [KEYS_WRITE], json: true } } as const
 const nothing = { 204: Type.Undefined({ description: 'Done' }) }
 const creates = { ...takes, body: NewKey, response: { 201: CreatedKey } }
-const lists = { ...reads, query: KeyQuery, response: { 200: KeyList } }
+const lists = { ...reads, query: ListQuery, response: { 200: KeyList } }
 const revokes = { ...writes, query: RevokeQuery, response: { 200: KeyEnded } }
 const createErrors = ['insufficient_scope', 'quota_exceeded', 'already_created', 'not_found'] as const
 const manageErrors = ['not_found', 'forbidden'] as const
@@ -68,13 +66,13 @@ const manageErrors = ['not_found', 'forbidden'] as const
 /** The seed's paths, and beside them those that a newcomer would guess; both answer alike. */
 export const keyRoutes = (context: Context, guard: Guard) => {
   const shown = (key: WholeKey) => presentKey(key, context.clock())
-  const create = async (caller: Principal, state: RequestState, input: NewKeyInput) => {
+  const create = async (caller: Principal, state: RequestState, input: NewKey): Promise<CreatedKey> => {
     const { row, key } = await createKey(context, originOf(state), caller, input, idempotencyKeyOf(state))
     return { ...shown(row), key }
   }
   const list = async (
     caller: Principal,
-    query: KeyQueryInput,
+    query: KeyQuery,
     set: { headers: Record<string, unknown> },
     path: string,
   ) => {
@@ -197,7 +195,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       '/:id/usage',
       async ({ auth, params, query }) => {
         const key = await requireKey(context, auth, params.id)
-        return { items: await describeUsage(context, key.id, query) }
+        return describeUsage(context, key.id, query)
       },
       {
         ...reads,
@@ -252,7 +250,7 @@ function idempotencyKeyOf({ request }: RequestState): string | null {
 }
 
 /** RFC 8288: the page after this one. */
-function nextLink(path: string, query: KeyQueryInput, cursor: string): string {
+function nextLink(path: string, query: KeyQuery, cursor: string): string {
   const next = new URLSearchParams()
   for (const [name, value] of Object.entries({ ...query, cursor }))
     if (value !== undefined) next.set(name, String(value))

@@ -2,10 +2,16 @@ import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { RateLimitName } from '../../config/rate-limits.ts'
 import type { Context } from '../../core/context.ts'
-import { authenticateClient, type ClientForm, readClient } from '../../core/oauth/client.ts'
+import { authenticateClient, readClient } from '../../core/oauth/client.ts'
 import { grantTokens } from '../../core/oauth/grants.ts'
 import { introspectToken, revokeToken } from '../../core/oauth/introspection.ts'
-import { Introspection, OAuthTokens, TokenForm, TokenOfForm } from '../../core/oauth/model.ts'
+import {
+  type ClientForm,
+  Introspection,
+  OAuthTokens,
+  TokenForm,
+  TokenOfForm,
+} from '../../core/oauth/model.ts'
 import type { KeyPrincipal, Principal } from '../../core/principal.ts'
 import { verifyCredential } from '../../core/verify/verify-credential.ts'
 import { BASIC_CHALLENGE, BEARER_CHALLENGE, fail, Problem } from '../../lib/errors.ts'

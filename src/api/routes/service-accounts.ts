@@ -20,7 +20,7 @@ import type { Guard } from '../auth.ts'
 import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
 
-const present = (account: ServiceAccountRow) => ({
+const present = (account: ServiceAccountRow): ServiceAccount => ({
   id: account.id,
   name: account.name,
   description: account.description,

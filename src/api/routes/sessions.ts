@@ -1,8 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
-import { Tokens } from '../../core/login/model.ts'
-import { RefreshQuery, RefreshRequest, SessionPage } from '../../core/sessions/model.ts'
+import { RefreshRequest, SessionPage, Tokens } from '../../core/sessions/model.ts'
 import {
   endOwnSession,
   endSessionOfBearer,
@@ -17,6 +16,9 @@ import type { Guard } from '../auth.ts'
 import { readCredential } from '../credential.ts'
 import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
+
+/** The seed's clients may send the token as a query parameter, where REFRESH_TOKEN_IN_QUERY lets them. */
+const RefreshQuery = Type.Object(RefreshRequest.properties, { additionalProperties: true })
 
 const nothing = { 204: Type.Undefined({ description: 'Done' }) }
 

@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
+import { PasswordResetToken } from '../../core/login/model.ts'
 import { issuePasswordReset } from '../../core/login/password.ts'
 import { logOutEverywhere } from '../../core/sessions/sessions.ts'
 import {
@@ -12,13 +13,7 @@ import {
   removeUser,
   requireUserPower,
 } from '../../core/users/accounts.ts'
-import {
-  AdministeredUser,
-  NewUserBody,
-  PasswordResetToken,
-  UserPage,
-  UserPatchBody,
-} from '../../core/users/model.ts'
+import { AdministeredUser, NewUser, UserPage, UserPatch } from '../../core/users/model.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { USERS_READ, USERS_WRITE } from '../../lib/scopes.ts'
@@ -65,7 +60,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
       },
       {
         anyone: { scopes: [USERS_WRITE], json: true },
-        body: NewUserBody,
+        body: NewUser,
         response: { 201: AdministeredUser },
         detail: {
           operationId: 'createUser',
@@ -92,7 +87,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         present(await changeUser(context, originOf(state), auth, params.id, body)),
       {
         anyone: { scopes: [USERS_WRITE], json: true },
-        body: UserPatchBody,
+        body: UserPatch,
         response: { 200: AdministeredUser },
         detail: {
           operationId: 'changeUser',

@@ -1,4 +1,5 @@
-import { type Question, verifyKey } from '../../core/verify/verify-key.ts'
+import type { VerifyRequest } from '../../core/verify/model.ts'
+import { verifyKey } from '../../core/verify/verify-key.ts'
 import { defineCommand } from '../command.ts'
 
 const MAX_COST = 1_000_000
@@ -22,7 +23,7 @@ POST /keys/verify, but nothing is charged unless --cost says so. Exit code 1 whe
     return text.trim()
   },
   async run(context, { scopes, ip, cost }, input) {
-    const question: Question = {
+    const question: VerifyRequest = {
       key: input ?? '',
       cost: Number(cost ?? 0),
       ...(scopes !== undefined && { scopes }),

@@ -21,3 +21,4 @@ export const AuditEntry = Type.Object(
 export type AuditEntry = Static<typeof AuditEntry>
 
 export const AuditPage = pageOf(AuditEntry, 'AuditPage')
+export type AuditPage = Static<typeof AuditPage>

@@ -5,6 +5,7 @@ import { type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { isAdmin, type Principal } from '../principal.ts'
 import { requireGrants } from '../verify/refusals.ts'
+import type { KeyPatch } from './model.ts'
 import { presentCredits, presentKey } from './present.ts'
 import {
   countLiveKeysLocked,
@@ -23,7 +24,7 @@ import {
   requireManagedKey,
   requireNoCredits,
 } from './reach.ts'
-import { type KeySettings, readCredits, readSettings, requireExpiry } from './settings.ts'
+import { readCredits, readSettings, requireExpiry } from './settings.ts'
 
 /**
  * Changes a key. What widens it takes a caller who could now grant every scope that it will hold; a user's key is
@@ -36,7 +37,7 @@ export async function changeKey(
   origin: Origin,
   caller: Principal,
   id: string,
-  patch: KeySettings,
+  patch: KeyPatch,
 ): Promise<WholeKey> {
   await requireManagedKey(context, caller, id)
   const change = readSettings(patch)

@@ -6,6 +6,7 @@ import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import { type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { requireGrants } from '../verify/refusals.ts'
+import type { NewKey } from './model.ts'
 import {
   countLiveKeysLocked,
   insertKey,
@@ -23,13 +24,7 @@ import {
   ownerOf,
   requireNoCredits,
 } from './reach.ts'
-import { type KeySettings, readCredits, readSettings, requireExpiry } from './settings.ts'
-
-/** What a new key may be given; null and absent are the same. */
-export type NewKey = Omit<KeySettings, 'is_active'> & {
-  expires_in_days?: number
-  service_account_id?: string
-}
+import { readCredits, readSettings, requireExpiry } from './settings.ts'
 
 /** An `Idempotency-Key` is free again after so long. */
 export const IDEMPOTENCY_LASTS_MS = DAY_MS

@@ -7,8 +7,9 @@ import { type KeyFilter, type KeyOwner, type KeyStatus, listKeys, type WholeKey 
 import { accountOwner, boundsOf, isWithinReach, type KeyManager, ownerOf } from './reach.ts'
 
 export { changeKey } from './change.ts'
-export { createKey, IDEMPOTENCY_LASTS_MS, type NewKey } from './create.ts'
+export { createKey, IDEMPOTENCY_LASTS_MS } from './create.ts'
 export { endShownSecret, removeKey, revokeKey, revokeKeysOfUser, revokePresentedKey } from './end.ts'
+export type { NewKey } from './model.ts'
 export { presentKey } from './present.ts'
 export type { WholeKey } from './queries.ts'
 export { operator, requireKey } from './reach.ts'

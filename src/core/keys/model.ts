@@ -1,9 +1,11 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { Description, Id, Instant, Name, nullable, READABLE, ScopeInput, ScopeList } from '../../lib/model.ts'
 
 const MAX_CREDITS = 1_000_000_000_000
 const MAX_EXPIRE_DAYS = 36_500
 const MAX_OVERLAP_SECONDS = 2_592_000
+/** How long the old secret of a key still works where a rotation does not say. */
+export const DEFAULT_OVERLAP_SECONDS = 86_400
 
 export const ExternalId = Type.String({ minLength: 1, maxLength: 255, pattern: READABLE })
 export const Metadata = Type.Record(Type.String(), Type.Unknown(), { description: 'JSON of at most 4 KiB' })
@@ -33,6 +35,7 @@ export const Credits = Type.Object(
   },
   { $id: 'KeyCredits', additionalProperties: false },
 )
+export type Credits = Static<typeof Credits>
 
 export const Networks = Type.Array(Type.String({ maxLength: 64, examples: ['192.0.2.0/24'] }), {
   maxItems: 50,
@@ -54,6 +57,7 @@ export const NewKey = Type.Object(
   },
   { $id: 'NewKey', additionalProperties: false },
 )
+export type NewKey = Static<typeof NewKey>
 
 export const KeyPatch = Type.Object(
   {
@@ -70,18 +74,24 @@ export const KeyPatch = Type.Object(
   },
   { $id: 'KeyPatch', additionalProperties: false },
 )
+export type KeyPatch = Static<typeof KeyPatch>
 
 export const Rotation = Type.Union([
   Type.Object(
     {
       overlap_seconds: Type.Optional(
-        Type.Integer({ minimum: 0, maximum: MAX_OVERLAP_SECONDS, description: '86400 unless given' }),
+        Type.Integer({
+          minimum: 0,
+          maximum: MAX_OVERLAP_SECONDS,
+          description: `${DEFAULT_OVERLAP_SECONDS} unless given`,
+        }),
       ),
     },
     { $id: 'KeyRotation', additionalProperties: false },
   ),
   Type.Null(),
 ])
+export type Rotation = Static<typeof Rotation>
 
 const Secret = Type.Object({
   start: Type.String(),
@@ -114,15 +124,19 @@ const members = {
 }
 
 export const Key = Type.Object(members, { $id: 'Key' })
+export type Key = Static<typeof Key>
 
 export const CreatedKey = Type.Object(
   { ...members, key: Type.String({ description: 'The key itself, shown this once' }) },
   { $id: 'CreatedKey' },
 )
+export type CreatedKey = Static<typeof CreatedKey>
 
 export const KeyList = Type.Array(Key, { $id: 'KeyList' })
+export type KeyList = Static<typeof KeyList>
 
 export const KeyEnded = Type.Object({ message: Type.String(), key_id: Id }, { $id: 'KeyEnded' })
+export type KeyEnded = Static<typeof KeyEnded>
 
 const yesOrNo = Type.Union([Type.Literal('true'), Type.Literal('false')])
 
@@ -132,18 +146,4 @@ export const RevokeQuery = Type.Object(
     created: Type.Optional(yesOrNo),
   },
   { additionalProperties: false },
-)
-
-export const UsageQuery = Type.Object(
-  {
-    from: Type.Optional(Instant),
-    to: Type.Optional(Instant),
-    bucket: Type.Optional(Type.Union([Type.Literal('hour'), Type.Literal('day')])),
-  },
-  { additionalProperties: false },
-)
-
-export const Usage = Type.Object(
-  { items: Type.Array(Type.Object({ at: Instant, outcome: Type.String(), count: Type.Integer() })) },
-  { $id: 'KeyUsage' },
 )

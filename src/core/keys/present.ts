@@ -1,10 +1,11 @@
 import { formatInstant } from '../../lib/time.ts'
 import { remainingAt } from '../verify/credits.ts'
 import { rateOf } from '../verify/rates.ts'
+import type { Credits, Key } from './model.ts'
 import type { CreditsRow, WholeKey } from './queries.ts'
 
 /** What may be shown of a key at a time; the key itself is shown once, when it is made or rotated. */
-export function presentKey(key: WholeKey, nowMs: number) {
+export function presentKey(key: WholeKey, nowMs: number): Key {
   const rate = rateOf(key)
   return {
     id: key.id,
@@ -36,7 +37,7 @@ export function presentKey(key: WholeKey, nowMs: number) {
 }
 
 /** Credits in the words in which they are asked for. */
-export function presentCredits(credits: CreditsRow, nowMs: number) {
+export function presentCredits(credits: CreditsRow, nowMs: number): Credits {
   const { refillAmount, refillInterval } = credits
   const remaining = remainingAt(credits, nowMs)
   if (refillAmount === null || refillInterval === null) return { remaining, refill: null }

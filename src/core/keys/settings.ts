@@ -3,31 +3,17 @@ import { parseNetwork } from '../../lib/ip.ts'
 import { requireScopes } from '../../lib/scopes.ts'
 import { DAY_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import { nextRefill, type RefillInterval } from '../verify/credits.ts'
+import { nextRefill } from '../verify/credits.ts'
+import type { Credits, KeyPatch } from './model.ts'
 import type { CreditsRow, KeyChange } from './queries.ts'
-
-/** What a key is given, in a request's words; null clears, where it is a change. */
-export type KeySettings = {
-  name?: string | null
-  description?: string | null
-  external_id?: string | null
-  metadata?: Record<string, unknown> | null
-  scopes?: string | string[] | null
-  expires_at?: string | null
-  rate_limit?: { limit: number; window_seconds: number } | null
-  credits?: CreditsInput | null
-  allowed_ips?: string[] | null
-  is_active?: boolean
-}
-export type CreditsInput = { remaining: number; refill?: { amount: number; interval: RefillInterval } | null }
 
 const MAX_METADATA_BYTES = 4096
 
 /**
- * Reads settings into columns; what is absent is left out.
+ * Reads the settings of a new key or a change into columns; what is absent is left out, and null clears.
  * @throws Problem validation_failed
  */
-export function readSettings(input: KeySettings): KeyChange {
+export function readSettings(input: KeyPatch): KeyChange {
   const change: KeyChange = {}
   if (input.name !== undefined) change.name = input.name
   if (input.description !== undefined) change.description = input.description
@@ -45,7 +31,7 @@ export function readSettings(input: KeySettings): KeyChange {
 }
 
 /** The row that says what is left of a key's credits. */
-export function readCredits(keyId: string, { remaining, refill }: CreditsInput, nowMs: number): CreditsRow {
+export function readCredits(keyId: string, { remaining, refill }: Credits, nowMs: number): CreditsRow {
   return {
     keyId,
     remaining,

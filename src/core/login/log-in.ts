@@ -7,10 +7,12 @@ import type { Principal, UserOwner } from '../principal.ts'
 import { type Grant, startSession } from '../sessions/sessions.ts'
 import { findUserByEmail, type UserRow, updatePasswordHash } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
+import type { Credentials } from '../users/model.ts'
+import type { Me } from './model.ts'
 import { guardGuess } from './throttle.ts'
 
 /** What a person logs in with; `scopes` are those that an OAuth client asks for. */
-export type Login = { email: string; password: string; scopes?: readonly string[] }
+type Login = Credentials & { scopes?: readonly string[] }
 
 /**
  * Log in with e-mail and password. Unknown, wrong and disabled are one answer, in the same time.
@@ -59,7 +61,7 @@ async function replaceOutdatedHash(context: Context, user: UserRow, password: st
 }
 
 /** What `/auth/me` says of whoever asks. */
-export function describePrincipal(principal: Principal) {
+export function describePrincipal(principal: Principal): Me {
   const scopes = [...principal.scopes]
   if (principal.kind === 'user') {
     return { ...describeUser({ ...principal, id: principal.userId }), auth_type: 'jwt' as const, scopes }

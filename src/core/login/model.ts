@@ -1,29 +1,5 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, Role, ScopeList } from '../../lib/model.ts'
-
-/** Sign-up and login ignore other members, as the seed did: a `role` has no effect. */
-export const Credentials = Type.Object(
-  {
-    email: Type.String({ maxLength: 1024, examples: ['user@example.com'] }),
-    password: Type.String({ maxLength: 8192, examples: ['securepassword'] }),
-  },
-  { $id: 'Credentials', additionalProperties: true },
-)
-
-export const User = Type.Object(
-  { id: Id, email: Type.String(), role: Role, is_active: Type.Boolean(), created_at: Instant },
-  { $id: 'User' },
-)
-
-export const Tokens = Type.Object(
-  {
-    access_token: Type.String(),
-    refresh_token: Type.String(),
-    token_type: Type.Literal('bearer'),
-    expires_in: Type.Integer({ description: 'Seconds' }),
-  },
-  { $id: 'Tokens' },
-)
 
 const authType = Type.Union([Type.Literal('jwt'), Type.Literal('api_key')])
 
@@ -49,10 +25,11 @@ export const Me = Type.Union(
   ],
   { $id: 'Me' },
 )
+export type Me = Static<typeof Me>
 
 const chosenPassword = Type.String({ maxLength: 8192 })
 
-export const PasswordChangeBody = Type.Object(
+export const PasswordChange = Type.Object(
   {
     current_password: chosenPassword,
     new_password: chosenPassword,
@@ -60,8 +37,16 @@ export const PasswordChangeBody = Type.Object(
   },
   { $id: 'PasswordChange', additionalProperties: false },
 )
+export type PasswordChange = Static<typeof PasswordChange>
 
-export const PasswordResetBody = Type.Object(
+export const PasswordReset = Type.Object(
   { token: Type.String({ maxLength: 4096 }), new_password: chosenPassword },
   { $id: 'PasswordReset', additionalProperties: false },
 )
+export type PasswordReset = Static<typeof PasswordReset>
+
+export const PasswordResetToken = Type.Object(
+  { token: Type.String(), expires_at: Instant },
+  { $id: 'PasswordResetToken' },
+)
+export type PasswordResetToken = Static<typeof PasswordResetToken>

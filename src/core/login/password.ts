@@ -10,13 +10,12 @@ import { requirePassword } from '../passwords/policy.ts'
 import type { UserPrincipal } from '../principal.ts'
 import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sessions/sessions.ts'
 import { findUserById, lockUser, setPassword } from '../users/accounts.ts'
+import type { PasswordChange, PasswordReset, PasswordResetToken } from './model.ts'
 import { deleteResets, findReset, insertReset, takeReset } from './queries.ts'
 import { guardGuess } from './throttle.ts'
 
 const RESET_PREFIX = 'pr_'
 const RESET_LASTS_MS = 30 * MINUTE_MS
-
-export type PasswordChange = { current_password: string; new_password: string; revoke_keys?: boolean }
 
 /**
  * A user sets a new password. Every session ends, this one too; the answer begins a new one. Guessing the current
@@ -73,7 +72,11 @@ export async function changePassword(
  * @returns the token, which nobody can read again, and its end
  * @throws Problem not_found
  */
-export async function issuePasswordReset(context: Context, origin: Origin, userId: string) {
+export async function issuePasswordReset(
+  context: Context,
+  origin: Origin,
+  userId: string,
+): Promise<PasswordResetToken> {
   const now = context.clock()
   const token = makeApiKey(RESET_PREFIX)
   const expiresAt = new Date(now + RESET_LASTS_MS)
@@ -99,8 +102,7 @@ export async function issuePasswordReset(context: Context, origin: Origin, userI
 export async function resetPassword(
   context: Context,
   origin: Origin,
-  token: string,
-  chosen: string,
+  { token, new_password: chosen }: PasswordReset,
 ): Promise<void> {
   const hash = hashToken(token)
   const reset = await findReset(context.db, hash, new Date(context.clock()))

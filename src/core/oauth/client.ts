@@ -3,12 +3,10 @@ import { isJwt } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
+import type { ClientForm } from './model.ts'
 
 /** What a client shows of itself (RFC 6749, section 2.3.1). */
 export type ClientCredentials = { id: string; secret: string }
-
-/** The members of a form that may name a client. */
-export type ClientForm = { client_id?: string; client_secret?: string }
 
 const BASIC = /^basic +([A-Za-z0-9+/]*={0,2}) *$/i
 

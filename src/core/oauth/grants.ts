@@ -8,24 +8,7 @@ import type { KeyPrincipal } from '../principal.ts'
 import { findLiveRefresh, type Grant, refreshSession } from '../sessions/sessions.ts'
 import { findUserById } from '../users/accounts.ts'
 import { failClient } from './client.ts'
-
-/** The parameters of a token request that are understood (RFC 6749). */
-export type TokenRequest = {
-  grant_type: string
-  username?: string
-  password?: string
-  refresh_token?: string
-  scope?: string
-}
-
-/** RFC 6749, section 5.1. */
-export type TokenAnswer = {
-  access_token: string
-  token_type: 'bearer'
-  expires_in: number
-  refresh_token?: string
-  scope: string
-}
+import type { OAuthTokens, TokenForm } from './model.ts'
 
 /**
  * RFC 6749, section 3.2: the same logins and refreshes as under /auth, and access tokens for service accounts.
@@ -36,9 +19,9 @@ export type TokenAnswer = {
 export async function grantTokens(
   context: Context,
   origin: Origin,
-  request: TokenRequest,
+  request: TokenForm,
   client: KeyPrincipal | null,
-): Promise<TokenAnswer> {
+): Promise<OAuthTokens> {
   // Users' grants are for first-party clients, which are nobody in particular.
   if (request.grant_type === 'client_credentials') {
     return grantClientCredentials(context, request, client ?? failClient())
@@ -47,7 +30,7 @@ export async function grantTokens(
   return { ...tokens, scope: scopes.join(' ') }
 }
 
-async function grantUserTokens(context: Context, origin: Origin, request: TokenRequest): Promise<Grant> {
+async function grantUserTokens(context: Context, origin: Origin, request: TokenForm): Promise<Grant> {
   switch (request.grant_type) {
     case 'password': {
       if (!context.config.oauthPasswordGrant) fail('unsupported_grant_type')
@@ -81,9 +64,9 @@ async function requireScopesOfHolder(
 /** RFC 6749, section 4.4: an access token that is, everywhere, the principal of the key that was shown. */
 async function grantClientCredentials(
   context: Context,
-  request: TokenRequest,
+  request: TokenForm,
   key: KeyPrincipal,
-): Promise<TokenAnswer> {
+): Promise<OAuthTokens> {
   const asked = readScopes(request.scope)
   if (!asked.every((scope) => covers(key.grants, scope))) fail('invalid_scope')
   const scopes = asked.length === 0 ? key.scopes : asked
@@ -110,6 +93,6 @@ function readScopes(scope: string | undefined): string[] {
   return 'fault' in scopes ? fail('invalid_scope', { detail: scopes.fault }) : scopes
 }
 
-function requireParameter(request: TokenRequest, name: 'username' | 'password' | 'refresh_token'): string {
+function requireParameter(request: TokenForm, name: 'username' | 'password' | 'refresh_token'): string {
   return request[name] || fail('invalid_request', { detail: `The parameter ${name} is missing.` })
 }

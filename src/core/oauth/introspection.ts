@@ -7,16 +7,15 @@ import { revokePresentedKey } from '../keys/list.ts'
 import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
 import { endSessionOfBearer, endSessionOfToken, findLiveRefresh } from '../sessions/sessions.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
+import type { Introspection } from './model.ts'
 
-type Answer = { active: boolean } & Record<string, string | number | boolean>
-
-const INACTIVE: Answer = { active: false }
+const INACTIVE: Introspection = { active: false }
 
 /**
  * RFC 7662: what a token is, now. Changes nothing and charges nothing.
  * @param token an access token, a refresh token or an API key
  */
-export async function introspectToken(context: Context, token: string): Promise<Answer> {
+export async function introspectToken(context: Context, token: string): Promise<Introspection> {
   if (isRefreshToken(token)) return describeRefresh(context, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return INACTIVE
@@ -24,12 +23,12 @@ export async function introspectToken(context: Context, token: string): Promise<
   return principal.kind === 'user' ? describeUser(principal, claims) : describeKey(principal, claims)
 }
 
-function describeUser(user: UserPrincipal, claims: Record<string, string | number>): Answer {
+function describeUser(user: UserPrincipal, claims: Claims): Introspection {
   const { userId: sub, email: username, role, scopes } = user
   return { active: true, token_type: 'access_token', ...claims, sub, username, role, scope: scopes.join(' ') }
 }
 
-function describeKey(key: KeyPrincipal, claims: Record<string, string | number>): Answer {
+function describeKey(key: KeyPrincipal, claims: Claims): Introspection {
   const exp = key.secretExpiresAt ? { exp: Math.floor(key.secretExpiresAt.getTime() / 1000) } : {}
   const client =
     key.owner.type === 'service_account' ? { client_id: key.owner.id } : { username: key.owner.email }
@@ -39,14 +38,17 @@ function describeKey(key: KeyPrincipal, claims: Record<string, string | number>)
 }
 
 /** A refresh token is active only at its current generation: one that was traded is not, even within the grace. */
-async function describeRefresh(context: Context, token: string): Promise<Answer> {
+async function describeRefresh(context: Context, token: string): Promise<Introspection> {
   const found = await findLiveRefresh(context, token)
   if (!found?.isCurrent) return INACTIVE
   const exp = Math.floor(found.expiresAt.getTime() / 1000)
   return { active: true, token_type: 'refresh_token', sub: found.userId, iss: context.config.publicUrl, exp }
 }
 
-function pickClaims(payload: Record<string, unknown>): Record<string, string | number> {
+/** What an access token of ours says of itself. */
+type Claims = Pick<Introspection, 'iss' | 'aud' | 'jti' | 'exp' | 'iat'>
+
+function pickClaims(payload: Record<string, unknown>): Claims {
   const named = ['iss', 'aud', 'jti', 'exp', 'iat'].map((name) => [name, payload[name]])
   return Object.fromEntries(
     named.filter(([, value]) => typeof value === 'string' || typeof value === 'number'),

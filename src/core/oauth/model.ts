@@ -1,4 +1,4 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 
 const value = Type.String({ maxLength: 8192 })
 const client = {
@@ -21,6 +21,10 @@ export const TokenForm = Type.Object(
   },
   { $id: 'TokenForm', additionalProperties: true },
 )
+export type TokenForm = Static<typeof TokenForm>
+
+/** The members of any form that may name a client. */
+export type ClientForm = Pick<TokenForm, keyof typeof client>
 
 /** RFC 6749, section 5.1; no refresh token for a service account (section 4.4.3). */
 export const OAuthTokens = Type.Object(
@@ -33,12 +37,14 @@ export const OAuthTokens = Type.Object(
   },
   { $id: 'OAuthTokens' },
 )
+export type OAuthTokens = Static<typeof OAuthTokens>
 
 /** RFC 7662, section 2.1, and RFC 7009, section 2.1. A token of any length is at worst unknown. */
 export const TokenOfForm = Type.Object(
   { token: Type.String(), token_type_hint: Type.Optional(value), ...client },
   { $id: 'TokenOfForm', additionalProperties: true },
 )
+export type TokenOfForm = Static<typeof TokenOfForm>
 
 /** RFC 7662, section 2.2; `active: false` says nothing more. */
 export const Introspection = Type.Object(
@@ -59,3 +65,4 @@ export const Introspection = Type.Object(
   },
   { $id: 'Introspection' },
 )
+export type Introspection = Static<typeof Introspection>

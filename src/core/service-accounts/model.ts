@@ -1,4 +1,4 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { Description, Id, Instant, Name, nullable, pageOf, ScopeInput, ScopeList } from '../../lib/model.ts'
 
 export const ServiceAccount = Type.Object(
@@ -13,8 +13,10 @@ export const ServiceAccount = Type.Object(
   },
   { $id: 'ServiceAccount' },
 )
+export type ServiceAccount = Static<typeof ServiceAccount>
 
 export const ServiceAccountPage = pageOf(ServiceAccount, 'ServiceAccountPage')
+export type ServiceAccountPage = Static<typeof ServiceAccountPage>
 
 export const NewServiceAccount = Type.Object(
   {
@@ -24,6 +26,7 @@ export const NewServiceAccount = Type.Object(
   },
   { $id: 'NewServiceAccount', additionalProperties: false },
 )
+export type NewServiceAccount = Static<typeof NewServiceAccount>
 
 export const ServiceAccountPatch = Type.Object(
   {
@@ -34,3 +37,4 @@ export const ServiceAccountPatch = Type.Object(
   },
   { $id: 'ServiceAccountPatch', additionalProperties: false },
 )
+export type ServiceAccountPatch = Static<typeof ServiceAccountPatch>

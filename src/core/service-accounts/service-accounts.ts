@@ -6,6 +6,7 @@ import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { isAdmin, type Principal } from '../principal.ts'
 import { requireGrants } from '../verify/refusals.ts'
+import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
 import {
   deleteServiceAccount,
   findServiceAccount,
@@ -18,15 +19,6 @@ import {
 } from './queries.ts'
 
 export type { ServiceAccountRow }
-
-type ScopeText = string | string[]
-export type NewServiceAccount = { name: string; description?: string; scopes?: ScopeText }
-export type ServiceAccountPatch = {
-  name?: string
-  description?: string | null
-  scopes?: ScopeText | null
-  is_active?: boolean
-}
 
 /**
  * Makes a service account: the owner of a service's keys, which outlives the person who made it. Its ceiling is what

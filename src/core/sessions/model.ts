@@ -1,20 +1,25 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, pageOf } from '../../lib/model.ts'
 
-const MAX_TOKEN_LENGTH = 4096
+/** RFC 6749, section 5.1, as the seed spelled it. */
+export const Tokens = Type.Object(
+  {
+    access_token: Type.String(),
+    refresh_token: Type.String(),
+    token_type: Type.Literal('bearer'),
+    expires_in: Type.Integer({ description: 'Seconds' }),
+  },
+  { $id: 'Tokens' },
+)
+export type Tokens = Static<typeof Tokens>
 
 export const RefreshRequest = Type.Object(
-  { refresh_token: Type.Optional(Type.String({ maxLength: MAX_TOKEN_LENGTH })) },
+  { refresh_token: Type.Optional(Type.String({ maxLength: 4096 })) },
   { $id: 'RefreshRequest', additionalProperties: false },
 )
+export type RefreshRequest = Static<typeof RefreshRequest>
 
-/** The seed's clients may send the token as a query parameter, where REFRESH_TOKEN_IN_QUERY lets them. */
-export const RefreshQuery = Type.Object(
-  { refresh_token: Type.Optional(Type.String({ maxLength: MAX_TOKEN_LENGTH })) },
-  { additionalProperties: true },
-)
-
-const Session = Type.Object(
+export const Session = Type.Object(
   {
     id: Id,
     created_at: Instant,
@@ -26,5 +31,7 @@ const Session = Type.Object(
   },
   { $id: 'Session' },
 )
+export type Session = Static<typeof Session>
 
 export const SessionPage = pageOf(Session, 'SessionPage')
+export type SessionPage = Static<typeof SessionPage>

@@ -8,6 +8,7 @@ import { type Origin, onBehalfOf, type RecordEvent, recordChange, SYSTEM } from 
 import type { Context } from '../context.ts'
 import type { UserPrincipal } from '../principal.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
+import type { Session } from './model.ts'
 import {
   endOldestSessions,
   endSessions,
@@ -33,7 +34,7 @@ const MAX_LIVE_SESSIONS = 100
 const MAX_USER_AGENT_LENGTH = 255
 
 /** What may be shown of a session to its user. */
-export function presentSession(session: SessionRow, currentId: string) {
+export function presentSession(session: SessionRow, currentId: string): Session {
   return {
     id: session.id,
     created_at: session.createdAt.toISOString(),

@@ -3,17 +3,10 @@ import { scopesOfUser } from '../../lib/scopes.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
-
-/** RFC 6749, section 5.1, as the seed spelled it; `expires_in` in seconds. */
-export type TokenPair = {
-  access_token: string
-  refresh_token: string
-  token_type: 'bearer'
-  expires_in: number
-}
+import type { Tokens } from './model.ts'
 
 /** A pair of tokens and the scopes that its access token carries. */
-export type Grant = { tokens: TokenPair; scopes: readonly string[] }
+export type Grant = { tokens: Tokens; scopes: readonly string[] }
 
 /** What tokens say of a user. */
 export type SessionUser = { id: string; role: Role; scopes: readonly string[] | null }
@@ -38,10 +31,10 @@ export async function issueTokens(
     scopes,
     expiresAtMs,
   })
-  const tokens = {
+  const tokens: Tokens = {
     access_token: access,
     refresh_token: makeRefreshToken(key, refresh),
-    token_type: 'bearer' as const,
+    token_type: 'bearer',
     expires_in: Math.max(0, Math.floor((expiresAtMs - now) / SECOND_MS)),
   }
   return { tokens, scopes }

@@ -4,14 +4,8 @@ import { decrypt } from '../../lib/encrypt.ts'
 import { newId } from '../../lib/ids.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import {
-  ACCESS_TOKEN_TYPE,
-  ownClaims,
-  type PublicJwk,
-  REQUIRED_CLAIMS,
-  readClaims,
-  type SigningRing,
-} from './claims.ts'
+import { ACCESS_TOKEN_TYPE, ownClaims, REQUIRED_CLAIMS, readClaims, type SigningRing } from './claims.ts'
+import type { PublicJwk } from './model.ts'
 import { listAllSigningKeys, type SigningKeyRow } from './queries.ts'
 
 export type SigningContext = Pick<Context, 'config' | 'db' | 'clock' | 'keys' | 'log'>
@@ -160,7 +154,7 @@ async function loadRing(context: SigningContext, algorithm: string): Promise<Rea
         kty: String(row.publicJwk.kty),
         kid: row.id,
         alg: row.algorithm,
-        use: 'sig' as const,
+        use: 'sig',
       },
       privateKey: signs ? await importPrivate(context, row) : null,
     }

@@ -1,3 +1,5 @@
+import type { PublicJwk } from './model.ts'
+
 /** What an access token is to say (RFC 9068); `sid` names the session, or the secret that a service account showed. */
 export type NewAccessToken = {
   subject: string
@@ -18,9 +20,6 @@ export type AccessClaims = {
   /** The stored key that signed it; null with a shared secret. */
   keyId: string | null
 }
-
-/** A public key as published (RFC 7517). */
-export type PublicJwk = { kty: string; kid: string; alg: string; use: 'sig' } & Record<string, unknown>
 
 /** Signs and verifies access tokens; ALGORITHM says how. */
 export type SigningRing = {

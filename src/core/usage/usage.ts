@@ -1,14 +1,13 @@
 import { failField } from '../../lib/errors.ts'
 import { DAY_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
+import type { Usage, UsageQuery } from './model.ts'
 import { addUsage, listUsage, updateLastUses } from './queries.ts'
 
 const WRITE_EVERY_MS = 5_000
 const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
 const NO_TIME = 'Must be a time in RFC 3339'
-
-export type UsageQuery = { from?: string; to?: string; bucket?: 'hour' | 'day' }
 
 /** Writes what has gathered, in one transaction. What cannot be written is put back for the next time. */
 export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metrics'>): Promise<void> {
@@ -47,19 +46,21 @@ export function startWritingUsage(
  * How often a key was used, by hour or day and outcome; the last thirty days unless asked otherwise.
  * @throws Problem validation_failed for a time that is none, or more than a year
  */
-export async function describeUsage(context: Context, keyId: string, query: UsageQuery) {
+export async function describeUsage(context: Context, keyId: string, query: UsageQuery): Promise<Usage> {
   const now = context.clock()
   const to = readInstant('?to', query.to, NO_TIME) ?? new Date(now + 1)
   const from = readInstant('?from', query.from, NO_TIME) ?? new Date(to.getTime() - DEFAULT_RANGE_MS)
   if (to.getTime() - from.getTime() > MAX_RANGE_MS) failField('?from', 'Ask for a year at most')
   const rows = await listUsage(context.db, keyId, from, to)
-  if (query.bucket !== 'day') return rows.map((row) => ({ ...row, at: row.at.toISOString() }))
-  const days = new Map<string, { at: string; outcome: string; count: number }>()
+  if (query.bucket !== 'day') {
+    return { items: rows.map((row) => ({ ...row, at: row.at.toISOString() })) }
+  }
+  const days = new Map<string, Usage['items'][number]>()
   for (const { at, outcome, count } of rows) {
     const day = new Date(Math.floor(at.getTime() / DAY_MS) * DAY_MS).toISOString()
     const known = days.get(`${day} ${outcome}`)
     if (known) known.count += count
     else days.set(`${day} ${outcome}`, { at: day, outcome, count })
   }
-  return [...days.values()]
+  return { items: [...days.values()] }
 }

@@ -6,6 +6,7 @@ import { type Origin, onBehalfOf, recordChange, SYSTEM } from '../audit/audit.ts
 import type { Context } from '../context.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
+import type { AdministeredUser, Credentials, User } from './model.ts'
 import {
   countActiveAdmins,
   findUserByEmail,
@@ -21,7 +22,7 @@ export { findUserByEmail, findUserById, lockUser, updatePasswordHash } from './q
 export type { UserRow }
 
 /** What may be shown of a user to themselves. */
-export function presentUser(user: UserRow) {
+export function presentUser(user: UserRow): User {
   return {
     id: user.id,
     email: user.email,
@@ -32,7 +33,7 @@ export function presentUser(user: UserRow) {
 }
 
 /** What admins see of a user. */
-export function presentForAdmins(user: UserRow) {
+export function presentForAdmins(user: UserRow): AdministeredUser {
   return {
     id: user.id,
     email: user.email,
@@ -48,11 +49,7 @@ export function presentForAdmins(user: UserRow) {
  * Sign-up: a person makes their own account, always with the role `user`.
  * @throws Problem validation_failed, email_taken, signup_closed, unavailable
  */
-export function signUp(
-  context: Context,
-  origin: Origin,
-  input: { email: string; password: string },
-): Promise<UserRow> {
+export function signUp(context: Context, origin: Origin, input: Credentials): Promise<UserRow> {
   if (context.config.signup === 'closed') fail('signup_closed')
   return addUser(context, origin, { ...input, role: 'user', emailVerified: false }, 'user.signup')
 }
@@ -72,11 +69,7 @@ export function createUser(context: Context, origin: Origin, input: NewUser): Pr
  * Makes an admin, from the command line.
  * @throws Problem validation_failed, email_taken
  */
-export function createAdmin(
-  context: Context,
-  origin: Origin,
-  input: { email: string; password: string },
-): Promise<UserRow> {
+export function createAdmin(context: Context, origin: Origin, input: Credentials): Promise<UserRow> {
   return createUser(context, origin, { ...input, role: 'admin', emailVerified: false })
 }
 

@@ -8,6 +8,7 @@ import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { isAdmin, type Principal } from '../principal.ts'
 import { endSessionsOfUser } from '../sessions/sessions.ts'
+import type { UserPatch } from './model.ts'
 import {
   deleteUser,
   listUsers,
@@ -18,14 +19,6 @@ import {
 } from './queries.ts'
 
 const ADMINS_ONLY = "This takes an admin's own access token."
-
-/** What an admin may change; `scopes: null` gives the user back to USER_SCOPES. */
-export type UserPatch = {
-  role?: Role
-  is_active?: boolean
-  scopes?: string | string[] | null
-  email_verified?: boolean
-}
 
 /** A page of users, newest first. */
 export async function listAllUsers(
@@ -39,7 +32,7 @@ export async function listAllUsers(
 }
 
 /**
- * Changes a user's role, state, ceiling or verified address. Disabling ends their sessions; their keys rest with them.
+ * Changes a user's role, state, ceiling or verified address; `scopes: null` gives them USER_SCOPES again. Disabling ends their sessions; their keys rest with them.
  * @param caller null: an operator at the command line, who may do everything
  * @throws Problem not_found, last_admin, forbidden, insufficient_scope, validation_failed
  */

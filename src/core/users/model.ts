@@ -1,5 +1,24 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, pageOf, Role, ScopeInput, ScopeList } from '../../lib/model.ts'
+
+/** An address as somebody types it. */
+const TypedEmail = Type.String({ maxLength: 1024, examples: ['user@example.com'] })
+
+/** Sign-up and login ignore other members, as the seed did: a `role` has no effect. */
+export const Credentials = Type.Object(
+  {
+    email: TypedEmail,
+    password: Type.String({ maxLength: 8192, examples: ['securepassword'] }),
+  },
+  { $id: 'Credentials', additionalProperties: true },
+)
+export type Credentials = Static<typeof Credentials>
+
+export const User = Type.Object(
+  { id: Id, email: Type.String(), role: Role, is_active: Type.Boolean(), created_at: Instant },
+  { $id: 'User' },
+)
+export type User = Static<typeof User>
 
 /** A user as admins see them. */
 export const AdministeredUser = Type.Object(
@@ -14,20 +33,23 @@ export const AdministeredUser = Type.Object(
   },
   { $id: 'AdministeredUser' },
 )
+export type AdministeredUser = Static<typeof AdministeredUser>
 
 export const UserPage = pageOf(AdministeredUser, 'UserPage')
+export type UserPage = Static<typeof UserPage>
 
-export const NewUserBody = Type.Object(
+export const NewUser = Type.Object(
   {
-    email: Type.String({ maxLength: 1024, examples: ['user@example.com'] }),
+    email: TypedEmail,
     password: Type.Optional(Type.String({ maxLength: 8192 })),
     role: Type.Optional(Role),
     email_verified: Type.Optional(Type.Boolean()),
   },
   { $id: 'NewUser', additionalProperties: false },
 )
+export type NewUser = Static<typeof NewUser>
 
-export const UserPatchBody = Type.Object(
+export const UserPatch = Type.Object(
   {
     role: Type.Optional(Role),
     is_active: Type.Optional(Type.Boolean()),
@@ -36,8 +58,4 @@ export const UserPatchBody = Type.Object(
   },
   { $id: 'UserPatch', additionalProperties: false },
 )
-
-export const PasswordResetToken = Type.Object(
-  { token: Type.String(), expires_at: Instant },
-  { $id: 'PasswordResetToken' },
-)
+export type UserPatch = Static<typeof UserPatch>

@@ -1,8 +1,6 @@
 import { DAY_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import { type CreditsRow, findCredits, takeCredits } from './queries.ts'
-
-export type RefillInterval = 'daily' | 'monthly'
+import { type CreditsRow, findCredits, type RefillInterval, takeCredits } from './queries.ts'
 
 /** What charging a key came to; `remaining: null` where it has no credits to count. */
 export type Charge =

@@ -1,4 +1,4 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, ScopeInput, ScopeList } from '../../lib/model.ts'
 import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 
@@ -19,11 +19,13 @@ const question = {
 }
 
 export const VerifyRequest = Type.Object(question, { $id: 'VerifyRequest', additionalProperties: false })
+export type VerifyRequest = Static<typeof VerifyRequest>
 
 export const VerifyBatchRequest = Type.Object(
   { keys: Type.Array(VerifyRequest, { minItems: 1, maxItems: MAX_BATCH }) },
   { $id: 'VerifyBatchRequest', additionalProperties: false },
 )
+export type VerifyBatchRequest = Static<typeof VerifyBatchRequest>
 
 export const VerifyResult = Type.Object(
   {
@@ -47,8 +49,10 @@ export const VerifyResult = Type.Object(
   },
   { $id: 'VerifyResult' },
 )
+export type VerifyResult = Static<typeof VerifyResult>
 
 export const VerifyBatchResult = Type.Object(
   { results: Type.Array(VerifyResult) },
   { $id: 'VerifyBatchResult' },
 )
+export type VerifyBatchResult = Static<typeof VerifyBatchResult>

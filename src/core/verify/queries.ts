@@ -98,6 +98,7 @@ export type VerifyQueries = ReturnType<typeof prepareVerifyQueries>
 export const verifyQueriesOf = preparedFor(prepareVerifyQueries)
 
 export type CreditsRow = typeof apiKeyCredits.$inferSelect
+export type RefillInterval = NonNullable<CreditsRow['refillInterval']>
 
 export async function findCredits(db: Database, keyId: string): Promise<CreditsRow | null> {
   const [row] = await db.select().from(apiKeyCredits).where(eq(apiKeyCredits.keyId, keyId))
@@ -110,7 +111,7 @@ export async function takeCredits(
   keyId: string,
   cost: number,
   now: Date,
-  next: Record<'daily' | 'monthly', Date>,
+  next: Record<RefillInterval, Date>,
 ): Promise<{ remaining: number } | null> {
   const { remaining, refillAmount, refillInterval, refillsAt } = apiKeyCredits
   const isDue = sql`${refillsAt} <= ${now.toISOString()}::timestamptz`

@@ -4,24 +4,17 @@ import { requireScopes } from '../../lib/scopes.ts'
 import { formatInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal, Principal, Refusal } from '../principal.ts'
+import type { VerifyRequest, VerifyResult } from './model.ts'
 import type { RateState } from './rates.ts'
 import { DEFAULT_COST, type UseOutcome, useKey } from './use-key.ts'
 import { recallCredential, verifyCredential } from './verify-credential.ts'
 
-/** What another service asks of a key that was shown to it. */
-export type Question = {
-  key: string
-  scopes?: string | string[] | null
-  cost?: number | null
-  ip?: string | null
-}
-
 /**
- * Whether a key is good for what it was shown for. The checks run in the order of API.md, and nothing is charged unless
- * all before passed. A token of a user, or of nobody, is NOT_FOUND like any other guess.
- * @throws Problem validation_failed for scopes or an address that are none
+ * Whether a key is good for what it is presented for. The checks run in the order of API.md, and nothing is charged unless
+ * all before passed. An access token of a user is NOT_FOUND, like any guess.
+ * @throws Problem validation_failed for scopes or an address that cannot be read
  */
-export function verifyKey(context: Context, question: Question) {
+export function verifyKey(context: Context, question: VerifyRequest) {
   return answer(context, readQuestion(question, ''))
 }
 
@@ -29,8 +22,8 @@ export function verifyKey(context: Context, question: Question) {
  * The same for several, answered in order: of two questions about one key, the first is charged first.
  * @throws Problem validation_failed where one is wrong; nothing is charged then
  */
-export async function verifyKeys(context: Context, questions: readonly Question[]) {
-  const results: Answer[] = []
+export async function verifyKeys(context: Context, questions: readonly VerifyRequest[]) {
+  const results: VerifyResult[] = []
   const read = questions.map((question, at) => readQuestion(question, `/keys/${at}`))
   for (const question of read) results.push(await answer(context, question))
   return results
@@ -39,29 +32,26 @@ export async function verifyKeys(context: Context, questions: readonly Question[
 type ReadQuestion = { key: string; scopes: string[]; cost: number; ip: string | null }
 
 /** @param path of the question in the body, for what is wrong with it */
-function readQuestion({ key, scopes: asked, cost, ip }: Question, path: string): ReadQuestion {
+function readQuestion({ key, scopes: asked, cost, ip }: VerifyRequest, path: string): ReadQuestion {
   const scopes = requireScopes(`${path}/scopes`, asked)
   if (ip != null && !parseAddress(ip)) failField(`${path}/ip`, 'Must be an IP address')
   return { key, scopes, cost: cost ?? DEFAULT_COST, ip: ip ?? null }
 }
 
-/** An answer as it is sent. */
-type Answer = { valid: boolean; code: string; key_id?: string }
+const NOT_FOUND: VerifyResult = { valid: false, code: 'NOT_FOUND' }
 
-const NOT_FOUND: Answer = { valid: false, code: 'NOT_FOUND' }
-
-function answer(context: Context, question: ReadQuestion): Answer | Promise<Answer> {
+function answer(context: Context, question: ReadQuestion): VerifyResult | Promise<VerifyResult> {
   const known = recallCredential(context, question.key)
   return known
-    ? judge(context, known, question)
-    : verifyCredential(context, question.key).then((verdict) => judge(context, verdict, question))
+    ? decide(context, known, question)
+    : verifyCredential(context, question.key).then((verdict) => decide(context, verdict, question))
 }
 
-function judge(
+function decide(
   context: Context,
   verdict: Principal | Refusal,
   { scopes, cost, ip }: ReadQuestion,
-): Answer | Promise<Answer> {
+): VerifyResult | Promise<VerifyResult> {
   if (verdict.kind === 'refused') {
     if (verdict.code === 'NOT_FOUND' || verdict.keyId === undefined) return NOT_FOUND
     context.usage.count(verdict.keyId, verdict.code)
@@ -74,13 +64,13 @@ function judge(
     : present(verdict, outcome)
 }
 
-function present(key: KeyPrincipal, outcome: UseOutcome): Answer {
+function present(key: KeyPrincipal, outcome: UseOutcome): VerifyResult {
   const refusal = { valid: false, code: outcome.code, key_id: key.keyId }
   switch (outcome.code) {
     case 'IP_NOT_ALLOWED':
       return refusal
     case 'INSUFFICIENT_SCOPE':
-      return { ...refusal, ...{ missing_scopes: outcome.missingScopes } }
+      return { ...refusal, missing_scopes: outcome.missingScopes }
     case 'RATE_LIMITED':
     case 'CREDITS_EXHAUSTED': {
       const seconds = outcome.retryAfterSeconds
