@@ -1,6 +1,6 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../core/context.ts'
-import type { KeyPrincipal, Principal, UserPrincipal } from '../core/principal.ts'
+import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../core/principal.ts'
 import { denialOf, lackOfScopes } from '../core/verify/refusals.ts'
 import { type UseOutcome, useKey } from '../core/verify/use-key.ts'
 import { type ErrorCode, fail } from '../lib/errors.ts'
@@ -9,14 +9,9 @@ import { readJson } from './body.ts'
 import { recogniseCredential, requireShown } from './credential.ts'
 import { type RequestState, stated } from './request-state.ts'
 
-/** An admin, by their own access token. */
-export type AdminPrincipal = UserPrincipal & { role: 'admin' }
-
 const isUser = (principal: Principal): principal is UserPrincipal => principal.kind === 'user'
 const isKey = (principal: Principal): principal is KeyPrincipal => principal.kind === 'key'
 const isAnyone = (_: Principal): _ is Principal => true
-const isAdmin = (principal: Principal): principal is AdminPrincipal =>
-  isUser(principal) && principal.role === 'admin'
 
 /** The plugin that a feature's routes `use`: the request's state, and the macros. */
 export type Guard = ReturnType<typeof auth>

@@ -55,9 +55,14 @@ export type ServiceAccountOwner = { type: 'service_account'; id: string; name: s
 /** Who is asking. Each route gets exactly the member that it asked for. */
 export type Principal = UserPrincipal | KeyPrincipal
 
-/** Whether a caller is an admin, by an access token of their own. */
-export const isAdmin = (caller: Principal | { kind: 'operator' }): boolean =>
+/** An admin, by an access token of their own. */
+export type AdminPrincipal = UserPrincipal & { role: 'admin' }
+
+export const isAdmin = (caller: Principal | { kind: 'operator' }): caller is AdminPrincipal =>
   caller.kind === 'user' && caller.role === 'admin'
+
+/** The id under which a caller acts: the audit trail names it, and the keys that the caller makes. */
+export const idOf = (caller: Principal): string => (caller.kind === 'user' ? caller.userId : caller.keyId)
 
 /** Why a credential is not good. Our own routes answer all of these alike. */
 type RefusalCode = Exclude<CredentialCode, 'VALID'>

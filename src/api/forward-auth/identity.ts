@@ -1,3 +1,4 @@
+import { ownerOf } from '../../core/owners.ts'
 import type { Principal } from '../../core/principal.ts'
 
 /**
@@ -20,21 +21,16 @@ export type Identity = Record<(typeof IDENTITY_HEADERS)[number], string>
 
 /** Who somebody is, in headers. A key has no role: its owner's is not handed to whoever holds the key. */
 export function identityOf(principal: Principal): Identity {
-  const person =
-    principal.kind === 'user'
-      ? { id: principal.userId, email: principal.email, emailVerified: principal.emailVerified }
-      : principal.owner.type === 'user'
-        ? principal.owner
-        : null
+  const owner = ownerOf(principal)
+  const holder = principal.kind === 'user' ? principal : principal.owner
   return {
     'X-Auth-Type': principal.kind,
-    'X-Auth-Subject': principal.kind === 'user' ? principal.userId : principal.owner.id,
-    'X-Auth-User-Id': person?.id ?? '',
-    'X-Auth-User-Email': person?.emailVerified ? encodeText(person.email) : '',
+    'X-Auth-Subject': owner.id,
+    'X-Auth-User-Id': owner.type === 'user' ? owner.id : '',
+    'X-Auth-User-Email': 'email' in holder && holder.emailVerified ? encodeText(holder.email) : '',
     'X-Auth-Role': principal.kind === 'user' ? principal.role : '',
     'X-Auth-Key-Id': principal.kind === 'key' ? principal.keyId : '',
-    'X-Auth-Service-Account-Id':
-      principal.kind === 'key' && principal.owner.type === 'service_account' ? principal.owner.id : '',
+    'X-Auth-Service-Account-Id': owner.type === 'service_account' ? owner.id : '',
     'X-Auth-Scopes': principal.scopes.join(' '),
   }
 }

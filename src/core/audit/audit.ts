@@ -5,7 +5,7 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import type { Principal } from '../principal.ts'
+import { idOf, type Principal } from '../principal.ts'
 import type { AuditEntry } from './model.ts'
 import { type AuditRow, findEventsOf, insertAuditEvents, listAuditEvents } from './queries.ts'
 
@@ -32,9 +32,7 @@ export function onBehalfOf(origin: Origin, userId: string): Origin {
 
 /** The actor that a principal is. */
 export function actorOf(principal: Principal): Origin['actor'] {
-  return principal.kind === 'user'
-    ? { type: 'user', id: principal.userId }
-    : { type: 'key', id: principal.keyId }
+  return { type: principal.kind, id: idOf(principal) }
 }
 
 export type AuditAction =

@@ -3,21 +3,16 @@ import { fail } from '../../lib/errors.ts'
 import { isRateWithin } from '../../lib/rate.ts'
 import { type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { ownerOfRow } from '../owners.ts'
 import { isAdmin, type Principal } from '../principal.ts'
 import { requireGrants } from '../verify/refusals.ts'
 import type { KeyPatch } from './model.ts'
 import { presentCredits, presentKey } from './present.ts'
-import {
-  countLiveKeysLocked,
-  type KeyOwner,
-  lockKey,
-  replaceCredits,
-  updateKey,
-  type WholeKey,
-} from './queries.ts'
+import { countLiveKeysLocked, lockKey, replaceCredits, updateKey, type WholeKey } from './queries.ts'
 import {
   areIpsWithin,
   boundsOf,
+  isOfAnotherUser,
   isWithinReach,
   type KeyManager,
   outlives,
@@ -64,10 +59,7 @@ export async function changeKey(
 
 /** @throws Problem quota_exceeded */
 async function requireQuota(context: Context, tx: Transaction, key: WholeKey): Promise<void> {
-  const { userId, serviceAccountId } = key
-  const owner: KeyOwner =
-    userId === null ? { type: 'service_account', id: serviceAccountId ?? '' } : { type: 'user', id: userId }
-  const live = await countLiveKeysLocked(tx, owner, new Date(context.clock()))
+  const live = await countLiveKeysLocked(tx, ownerOfRow(key), new Date(context.clock()))
   if (live >= context.config.apiKeysPerOwner) fail('quota_exceeded')
 }
 
@@ -87,8 +79,7 @@ function requirePower(caller: Principal, before: WholeKey, after: WholeKey): voi
  * @throws Problem forbidden
  */
 export function requireOwnership(caller: KeyManager, key: WholeKey): void {
-  const isAnothers = key.userId !== null && caller.kind === 'user' && caller.userId !== key.userId
-  if (isAdmin(caller) && isAnothers) {
+  if (isAdmin(caller) && isOfAnotherUser(key, caller)) {
     fail('forbidden', { detail: "A user's key is widened and rotated by that user alone." })
   }
 }

@@ -5,23 +5,25 @@ import { DAY_MS, formatInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import { type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
+import { idOf } from '../principal.ts'
 import { requireGrants } from '../verify/refusals.ts'
 import type { NewKey } from './model.ts'
 import {
   countLiveKeysLocked,
   insertKey,
   insertSecret,
-  type KeyOwner,
   replaceCredits,
   takeCreation,
   type WholeKey,
 } from './queries.ts'
 import {
   accountOwner,
+  type Bounds,
+  boundsOf,
   isWithinReach,
   type KeyManager,
   type Operator,
-  ownerOf,
   requireNoCredits,
 } from './reach.ts'
 import { readCredits, readSettings, requireExpiry } from './settings.ts'
@@ -29,11 +31,14 @@ import { readCredits, readSettings, requireExpiry } from './settings.ts'
 /** An `Idempotency-Key` is free again after so long. */
 export const IDEMPOTENCY_LASTS_MS = DAY_MS
 
+/** Those of a key that is given nothing. */
+const NO_SETTINGS = { scopes: [], rateLimit: null, rateWindowSeconds: null, allowedIps: null }
+
 /**
  * Makes a key for the caller, for the owner of the key that calls, or for a service account that the caller manages.
- * Nobody hands out what they don't have, and a key hands out nothing that reaches further than itself.
+ * A caller hands out no scope that they do not hold, and a key makes none that reaches further than itself.
  * @param idempotencyKey of the request; the same caller and value make no second key within a day
- * @returns the key's row, and the key, which nobody can read again
+ * @returns the key's row, and the key, which cannot be read again
  * @throws Problem validation_failed, insufficient_scope, forbidden, quota_exceeded, already_created, not_found
  */
 export async function createKey(
@@ -44,16 +49,16 @@ export async function createKey(
   idempotencyKey: string | null = null,
 ): Promise<{ row: WholeKey; key: string }> {
   requireNoCredits(caller)
-  const settings = { scopes: [], ...readSettings(input), expiresAt: chooseExpiry(context, caller, input) }
+  const settings = { ...NO_SETTINGS, ...readSettings(input), expiresAt: chooseExpiry(context, caller, input) }
   requireGrants(caller, settings.scopes)
-  requireReach(caller, settings, input)
+  requireReach(caller, boundsOf(settings))
   const owner = await chooseOwner(context, caller, input.service_account_id, settings.scopes)
 
   const nowMs = context.clock()
   const createdAt = new Date(nowMs)
   const id = newId()
   const key = makeApiKey(context.config.apiKeyPrefix)
-  const createdBy = makerOf(caller)
+  const createdBy = caller.kind === 'operator' ? null : idOf(caller)
   const row = await recordChange(context, origin, async (tx, record) => {
     if (idempotencyKey !== null) {
       const hash = hashToken(`${createdBy ?? ''}\n${idempotencyKey}`)
@@ -63,8 +68,7 @@ export async function createKey(
     }
     const live = await countLiveKeysLocked(tx, owner, createdAt)
     if (live >= context.config.apiKeysPerOwner) fail('quota_exceeded')
-    const owned = owner.type === 'user' ? { userId: owner.id } : { serviceAccountId: owner.id }
-    const inserted = await insertKey(tx, { ...settings, ...owned, id, createdAt, createdBy })
+    const inserted = await insertKey(tx, { ...settings, ...ownerColumns(owner), id, createdAt, createdBy })
     const secret = { id: newId(), keyId: id, hash: hashToken(key), start: startOf(key), createdAt }
     const credits = input.credits ? readCredits(id, input.credits, nowMs) : null
     if (credits) await replaceCredits(tx, id, credits)
@@ -77,23 +81,9 @@ export async function createKey(
   return { row, key }
 }
 
-function makerOf(caller: KeyManager): string | null {
-  if (caller.kind === 'operator') return null
-  return caller.kind === 'user' ? caller.userId : caller.keyId
-}
-
 /** @throws Problem forbidden where a managing key asks for more than it is bound to itself */
-function requireReach(
-  caller: KeyManager,
-  settings: ReturnType<typeof readSettings> & { scopes: readonly string[]; expiresAt: Date | null },
-  input: NewKey,
-): void {
-  if (caller.kind !== 'key') return
-  const { scopes, expiresAt, allowedIps = null } = settings
-  const rate = input.rate_limit
-    ? { limit: input.rate_limit.limit, windowSeconds: input.rate_limit.window_seconds }
-    : null
-  if (isWithinReach(caller, { scopes, expiresAt, rate, allowedIps })) return
+function requireReach(caller: KeyManager, bounds: Bounds): void {
+  if (caller.kind !== 'key' || isWithinReach(caller, bounds)) return
   fail('forbidden', {
     detail: 'A key makes no key that outlives it, or that its own limits or addresses would not allow.',
   })
@@ -105,7 +95,7 @@ async function chooseOwner(
   caller: KeyManager,
   serviceAccountId: string | undefined,
   scopes: readonly string[],
-): Promise<KeyOwner> {
+): Promise<Owner> {
   if (serviceAccountId === undefined) {
     return caller.kind === 'operator' ? requireNamedOwner(caller, scopes) : ownerOf(caller)
   }
@@ -118,7 +108,7 @@ async function chooseOwner(
 }
 
 /** @throws Problem insufficient_scope for what would rest on the key without effect */
-function requireNamedOwner({ owner }: Operator, scopes: readonly string[]): KeyOwner {
+function requireNamedOwner({ owner }: Operator, scopes: readonly string[]): Owner {
   if (owner === null) fail('forbidden', { detail: 'A key needs an owner.' })
   const beyond = scopes.find((scope) => !covers(owner.ceiling, scope))
   if (beyond !== undefined) {

@@ -12,7 +12,7 @@ import {
   updateRevokedOfUser,
   updateSecretExpiry,
 } from './queries.ts'
-import { type KeyManager, requireManagedKey } from './reach.ts'
+import { isOfAnotherUser, type KeyManager, requireManagedKey } from './reach.ts'
 import { liveSecrets } from './rotate.ts'
 
 /**
@@ -49,7 +49,7 @@ export async function removeKey(
   id: string,
 ): Promise<void> {
   const key = await requireManagedKey(context, caller, id)
-  if (key.userId !== null && key.userId !== caller.userId) {
+  if (isOfAnotherUser(key, caller)) {
     fail('forbidden', { detail: "Another user's key can be revoked, not deleted." })
   }
   await recordChange(context, origin, async (tx, record) => {

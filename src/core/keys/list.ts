@@ -2,9 +2,10 @@ import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { type PageQuery, readPage } from '../../lib/page.ts'
 import type { Context } from '../context.ts'
-import { isAdmin } from '../principal.ts'
-import { type KeyFilter, type KeyOwner, type KeyStatus, listKeys, type WholeKey } from './queries.ts'
-import { accountOwner, boundsOf, isWithinReach, type KeyManager, ownerOf } from './reach.ts'
+import { type Owner, ownerOf } from '../owners.ts'
+import { idOf, isAdmin } from '../principal.ts'
+import { type KeyFilter, type KeyStatus, listKeys, type WholeKey } from './queries.ts'
+import { accountOwner, boundsOf, isWithinReach, type KeyManager } from './reach.ts'
 
 export { changeKey } from './change.ts'
 export { createKey, IDEMPOTENCY_LASTS_MS } from './create.ts'
@@ -40,7 +41,8 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
   const find = (rows: { limit: number | null; after: string | null }) =>
     listKeys(context.db, filter, new Date(context.clock()), rows)
   const isPaged = query.limit !== undefined || query.cursor !== undefined || owner === null
-  const list = `keys ${JSON.stringify([nameOf(caller), owner, filter.externalId, filter.status])}`
+  const callerId = caller.kind === 'operator' ? caller.kind : idOf(caller)
+  const list = `keys ${JSON.stringify([callerId, owner, filter.externalId, filter.status])}`
   const { rows, nextCursor } = isPaged
     ? await readPage(context.keys.cursor, list, query, find)
     : { rows: await find({ limit: null, after: null }), nextCursor: null }
@@ -52,12 +54,7 @@ function isVisible(caller: KeyManager, key: WholeKey): boolean {
   return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
 }
 
-function nameOf(caller: KeyManager): string {
-  if (caller.kind === 'operator') return caller.kind
-  return caller.kind === 'user' ? caller.userId : caller.keyId
-}
-
-async function chooseListed(context: Context, caller: KeyManager, query: KeyQuery): Promise<KeyOwner | null> {
+async function chooseListed(context: Context, caller: KeyManager, query: KeyQuery): Promise<Owner | null> {
   if (query.service_account_id !== undefined) {
     const { type, id } = await accountOwner(context, caller, query.service_account_id)
     return { type, id }

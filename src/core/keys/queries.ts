@@ -16,6 +16,7 @@ import {
 } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, keyCreations } from '../../db/schema.ts'
+import { type Owner, ownerColumn } from '../owners.ts'
 
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
@@ -23,11 +24,7 @@ export type CreditsRow = typeof apiKeyCredits.$inferSelect
 /** A key with its secrets, oldest first, and its credits. */
 export type WholeKey = KeyRow & { secrets: SecretRow[]; credits: CreditsRow | null }
 
-/** Who keys belong to: a user or a service account. */
-export type KeyOwner = { type: 'user' | 'service_account'; id: string }
-
-const belongsTo = (owner: KeyOwner) =>
-  eq(owner.type === 'user' ? apiKeys.userId : apiKeys.serviceAccountId, owner.id)
+const belongsTo = (owner: Owner) => eq(apiKeys[ownerColumn(owner)], owner.id)
 
 export async function insertKey(tx: Transaction, key: typeof apiKeys.$inferInsert): Promise<KeyRow> {
   const [row] = await tx.insert(apiKeys).values(key).returning()
@@ -48,7 +45,7 @@ export type KeyStatus = 'active' | 'disabled' | 'expired' | 'revoked'
 
 /** What a list of keys is narrowed by; `owner: null` is everybody's. */
 export type KeyFilter = {
-  owner: KeyOwner | null
+  owner: Owner | null
   externalId: string | null
   status: KeyStatus | null
   /** A managing key sees what lies within its own scopes and expiry. */
@@ -103,7 +100,7 @@ export async function lockKey(tx: Transaction, id: string): Promise<WholeKey | n
 }
 
 /** Counts an owner's live keys under a lock that two creations share, so that a quota holds against both. */
-export async function countLiveKeysLocked(tx: Transaction, owner: KeyOwner, now: Date): Promise<number> {
+export async function countLiveKeysLocked(tx: Transaction, owner: Owner, now: Date): Promise<number> {
   await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${`latchkey.keys.${owner.id}`}, 0))`)
   const isUnexpired = or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, now))
   const [row] = await tx

@@ -4,16 +4,17 @@ import { areWithin } from '../../lib/ip.ts'
 import { isRateWithin, type Rate } from '../../lib/rate.ts'
 import { type Ceiling, covers } from '../../lib/scopes.ts'
 import type { Context } from '../context.ts'
-import { isAdmin, type KeyPrincipal, type Principal } from '../principal.ts'
+import { isSameOwner, type Owner, ownerOf, ownerOfRow } from '../owners.ts'
+import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../principal.ts'
 import { findAccount, requireManagedAccount } from '../service-accounts/service-accounts.ts'
 import { rateOf } from '../verify/rates.ts'
-import { findKey, type KeyOwner, type WholeKey } from './queries.ts'
+import { findKey, type WholeKey } from './queries.ts'
 
 /**
  * A person at the command line, who acts as the system: every key is theirs to manage, and whose a new one is they say;
  * it holds no more than that user could.
  */
-export type Operator = { kind: 'operator'; owner: (KeyOwner & { ceiling: Ceiling }) | null; grants: Ceiling }
+export type Operator = { kind: 'operator'; owner: (Owner & { ceiling: Ceiling }) | null; grants: Ceiling }
 
 /** Whoever manages keys. */
 export type KeyManager = Principal | Operator
@@ -25,13 +26,6 @@ export const operator = (owner: Operator['owner'] = null): Operator => ({
   grants: { everything: true, reserved: true, scopes: [] },
 })
 
-/** Whose keys a caller's are: their own, or those of the key's owner. */
-export function ownerOf(caller: Principal): KeyOwner {
-  return caller.kind === 'user'
-    ? { type: 'user', id: caller.userId }
-    : { type: caller.owner.type, id: caller.owner.id }
-}
-
 /**
  * The service account whose keys a caller may manage. A key manages the keys of its own owner alone; a user those of
  * every service account that they manage.
@@ -41,7 +35,7 @@ export async function accountOwner(
   context: Context,
   caller: KeyManager,
   id: string,
-): Promise<KeyOwner & { scopes: string[] }> {
+): Promise<Owner & { scopes: string[] }> {
   if (caller.kind === 'key' && caller.owner.id !== id) fail('not_found')
   const account =
     caller.kind === 'user' ? await requireManagedAccount(context, caller, id) : await findAccount(context, id)
@@ -56,12 +50,18 @@ export async function requireKey(context: Context, caller: KeyManager, id: strin
   const key = isId(id) ? await findKey(context.db, id) : null
   if (!key) fail('not_found')
   if (caller.kind === 'operator' || isAdmin(caller)) return key
-  const owner = ownerOf(caller)
-  const isOwn = (owner.type === 'user' ? key.userId : key.serviceAccountId) === owner.id
+  const owner = ownerOfRow(key)
+  const isOwn = isSameOwner(owner, ownerOf(caller))
   if (isOwn && (caller.kind === 'user' || isWithinReach(caller, boundsOf(key)))) return key
-  if (caller.kind === 'key' || key.serviceAccountId === null) fail('not_found')
-  await requireManagedAccount(context, caller, key.serviceAccountId)
+  if (caller.kind === 'key' || owner.type === 'user') fail('not_found')
+  await requireManagedAccount(context, caller, owner.id)
   return key
+}
+
+/** Whether a key belongs to a user, and to another than this one. */
+export function isOfAnotherUser(key: WholeKey, { userId }: UserPrincipal): boolean {
+  const owner = ownerOfRow(key)
+  return owner.type === 'user' && owner.id !== userId
 }
 
 /**
@@ -74,6 +74,8 @@ export async function requireManagedKey(context: Context, caller: KeyManager, id
   return requireKey(context, caller, id)
 }
 
+type Settings = Pick<WholeKey, 'scopes' | 'expiresAt' | 'rateLimit' | 'rateWindowSeconds' | 'allowedIps'>
+
 /** What a key may do, as far as another key has to cover it. */
 export type Bounds = {
   scopes: readonly string[]
@@ -82,7 +84,7 @@ export type Bounds = {
   allowedIps: readonly string[] | null
 }
 
-export const boundsOf = (key: WholeKey): Bounds => ({
+export const boundsOf = (key: Settings): Bounds => ({
   scopes: key.scopes,
   expiresAt: key.expiresAt,
   rate: rateOf(key),

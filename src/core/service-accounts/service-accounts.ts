@@ -4,6 +4,7 @@ import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { covers, requireScopes } from '../../lib/scopes.ts'
 import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { ownerOf } from '../owners.ts'
 import { isAdmin, type Principal } from '../principal.ts'
 import { requireGrants } from '../verify/refusals.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
@@ -135,8 +136,8 @@ function manages(caller: Principal, account: ServiceAccountRow): boolean {
 
 /** The person behind a caller; nobody behind a service account's key. */
 function makerOf(caller: Principal): string | null {
-  if (caller.kind === 'user') return caller.userId
-  return caller.owner.type === 'user' ? caller.owner.id : null
+  const owner = ownerOf(caller)
+  return owner.type === 'user' ? owner.id : null
 }
 
 function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {

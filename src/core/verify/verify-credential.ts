@@ -2,6 +2,7 @@ import { isId } from '../../lib/ids.ts'
 import { ceilingOfList, ceilingOfUser, covers, scopesOfUser } from '../../lib/scopes.ts'
 import { hashToken, isJwt, isMistypedApiKey, MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
+import { ownerOfRow } from '../owners.ts'
 import { type KeyPrincipal, type Principal, type Refusal, refuse, type UserPrincipal } from '../principal.ts'
 import type { AccessClaims } from '../signing/claims.ts'
 import { tagOf, type Verified } from './cache.ts'
@@ -130,7 +131,7 @@ function verifySecret(
   if (key.revokedAt) return refuse('REVOKED', key.id)
   if (expiresAtMs <= context.clock()) return refuse('EXPIRED', key.id)
   if (!key.isActive) return refuse('DISABLED', key.id)
-  const owner = ownerOf(context, row)
+  const owner = describeOwner(context, row)
   if (!owner?.isActive) return refuse('OWNER_DISABLED', key.id)
 
   const scopes = key.scopes.filter((scope) => covers(owner.ceiling, scope) && isWanted(scope))
@@ -154,16 +155,16 @@ function verifySecret(
   return { principal, validUntilMs: expiresAtMs, tags }
 }
 
-function ownerOf({ config }: Context, { key, user, serviceAccount }: SecretRow) {
-  if (key.userId !== null && user) {
+/** A key's owner as a principal shows them, and what they may hold. */
+function describeOwner({ config }: Context, { key, user, serviceAccount }: SecretRow) {
+  const { type, id } = ownerOfRow(key)
+  if (type === 'user') {
+    if (!user) return null
     const { email, emailVerified, role, createdAt, isActive } = user
-    const shown = { type: 'user' as const, id: key.userId, email, emailVerified, role, createdAt }
+    const shown = { type, id, email, emailVerified, role, createdAt }
     return { isActive, shown, ceiling: ceilingOfUser(user, config.userScopes) }
   }
-  if (key.serviceAccountId !== null && serviceAccount) {
-    const { name, isActive, scopes } = serviceAccount
-    const shown = { type: 'service_account' as const, id: key.serviceAccountId, name }
-    return { isActive, shown, ceiling: ceilingOfList(scopes) }
-  }
-  return null
+  if (!serviceAccount) return null
+  const { name, isActive, scopes } = serviceAccount
+  return { isActive, shown: { type, id, name }, ceiling: ceilingOfList(scopes) }
 }

@@ -3,6 +3,7 @@ import { parseAddress } from '../../lib/ip.ts'
 import { requireScopes } from '../../lib/scopes.ts'
 import { formatInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
+import { ownerOf } from '../owners.ts'
 import type { KeyPrincipal, Principal, Refusal } from '../principal.ts'
 import type { VerifyRequest, VerifyResult } from './model.ts'
 import type { RateState } from './rates.ts'
@@ -88,7 +89,7 @@ function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & 
     key_id: key.keyId,
     name: key.name,
     external_id: key.externalId,
-    owner: { type: key.owner.type, id: key.owner.id },
+    owner: ownerOf(key),
     scopes: [...key.scopes],
     expires_at: formatInstant(key.secretExpiresAt),
     metadata: key.metadata,

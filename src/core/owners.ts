@@ -1,0 +1,38 @@
+import type { Principal } from './principal.ts'
+
+/** Who a key belongs to: a user or a service account. */
+export type Owner = { type: 'user' | 'service_account'; id: string }
+
+/** The columns of a row that name its owner: one of them, and the other is null (`api_keys_owner_check`). */
+export type OwnerColumns = { userId: string | null; serviceAccountId: string | null }
+
+const COLUMNS = { user: 'userId', service_account: 'serviceAccountId' } as const satisfies Record<
+  Owner['type'],
+  keyof OwnerColumns
+>
+
+/** The column that names an owner, for a condition. */
+export const ownerColumn = ({ type }: Owner) => COLUMNS[type]
+
+/** The columns that name an owner, for an insert. */
+export const ownerColumns = (owner: Owner): OwnerColumns => ({
+  userId: null,
+  serviceAccountId: null,
+  [ownerColumn(owner)]: owner.id,
+})
+
+/** The owner that a row names. */
+export function ownerOfRow({ userId, serviceAccountId }: OwnerColumns): Owner {
+  if (userId !== null) return { type: 'user', id: userId }
+  if (serviceAccountId !== null) return { type: 'service_account', id: serviceAccountId }
+  throw new Error('A row without an owner')
+}
+
+/** Whose keys a caller's are: their own, or those of the owner of the key that calls. */
+export function ownerOf(caller: Principal): Owner {
+  if (caller.kind === 'user') return { type: 'user', id: caller.userId }
+  return { type: caller.owner.type, id: caller.owner.id }
+}
+
+export const isSameOwner = (one: Owner, other: Owner): boolean =>
+  one.type === other.type && one.id === other.id
