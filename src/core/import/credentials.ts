@@ -4,7 +4,8 @@ import type { Fault } from './shape.ts'
 /** What is kept of a key: the SHA-256 by which it is found, and a few characters by which a person knows it. */
 export type ImportedSecret = { hash: Uint8Array; start: string }
 
-export type HashEncoding = 'hex' | 'base64' | 'base64url'
+export const HASH_ENCODINGS = ['hex', 'base64', 'base64url'] as const
+type HashEncoding = (typeof HASH_ENCODINGS)[number]
 
 const HASH_BYTES = 32
 /** What a header can carry as one credential. */

@@ -2,10 +2,11 @@ import { type Static, Type } from '@sinclair/typebox'
 import { Problem } from '../../lib/errors.ts'
 import { Description, Name, READABLE, ScopeInput } from '../../lib/model.ts'
 import { parseInstant } from '../../lib/time.ts'
+import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
 import { Credits, ExternalId, Metadata, Networks, RateLimit } from '../keys/model.ts'
 import { readSettings } from '../keys/settings.ts'
-import { type ImportedSecret, secretOfHash, secretOfKey } from './credentials.ts'
+import { HASH_ENCODINGS, type ImportedSecret, secretOfHash, secretOfKey } from './credentials.ts'
 import type { ImportedKey } from './place-keys.ts'
 import { type Fault, ForeignId, faultOfShape, importedId, withoutNulls } from './shape.ts'
 
@@ -27,14 +28,16 @@ export const KeyItem = Type.Object(
     hash: Type.Optional(Type.String({ maxLength: 256, description: 'SHA-256 of the whole key' })),
     hash_encoding: Type.Optional(
       Type.Union(
-        (['hex', 'base64', 'base64url'] as const).map((encoding) => Type.Literal(encoding)),
+        HASH_ENCODINGS.map((encoding) => Type.Literal(encoding)),
         {
           description: 'hex unless given',
           error: 'Must be hex, base64 or base64url',
         },
       ),
     ),
-    key: Type.Optional(Type.String({ maxLength: 8192, description: 'The whole key, in place of its hash' })),
+    key: Type.Optional(
+      Type.String({ maxLength: MAX_CREDENTIAL_LENGTH, description: 'The whole key, in place of its hash' }),
+    ),
     start: Type.Optional(
       Type.String({ maxLength: 16, pattern: READABLE, description: 'With a hash: how the key begins' }),
     ),

@@ -2,17 +2,14 @@ import { Problem } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import type { Owner } from '../owners.ts'
 import { findAccount } from '../service-accounts/service-accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
 import { type ReadKeyItem, readKeyItem } from './key-item.ts'
+import type { KeyImportResults } from './model.ts'
 import { chunksOf, type Outcome, placeReadable, type Trial } from './outcome.ts'
-import { type ImportedKey, placeKeys } from './place-keys.ts'
+import { placeKeys } from './place-keys.ts'
 import { findUsersLike } from './queries.ts'
-
-/** What became of one key of a request. */
-export type KeyResult =
-  | { status: 'imported' | 'already_imported'; id: string }
-  | { status: 'refused'; error: string }
 
 /**
  * Imports keys for an admin, each whole or not at all: a bad one does not stop those that follow.
@@ -24,8 +21,8 @@ export async function importKeys(
   origin: Origin,
   createdBy: string,
   items: readonly unknown[],
-): Promise<KeyResult[]> {
-  const results: KeyResult[] = []
+): Promise<KeyImportResults['results']> {
+  const results: KeyImportResults['results'] = []
   for (const chunk of chunksOf(items)) {
     for (const outcome of await importKeyItems(context, origin, createdBy, chunk, null)) {
       results.push(outcome.status === 'refused' ? { status: outcome.status, error: outcome.reason } : outcome)
@@ -55,7 +52,6 @@ export async function importKeyItems(
   return placeReadable(owned, (keys) => placeKeys(context, origin, keys, trial))
 }
 
-type Owner = ImportedKey['owner']
 type OwnerName = ReadKeyItem['owner']
 
 /** The owners that keys name, in their order; null where there is no such owner. */

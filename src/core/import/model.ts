@@ -1,4 +1,4 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { failField } from '../../lib/errors.ts'
 import { Id } from '../../lib/model.ts'
 import { KeyItem } from './key-item.ts'
@@ -45,3 +45,4 @@ export const KeyImportResults = Type.Object(
   { results: Type.Array(Type.Union([Imported, Refused])) },
   { $id: 'KeyImportResults' },
 )
+export type KeyImportResults = Static<typeof KeyImportResults>

@@ -1,11 +1,12 @@
 import type { Database, Transaction } from '../../db/database.ts'
 import type { apiKeys } from '../../db/schema.ts'
 import { newId } from '../../lib/ids.ts'
-import { ceilingOfUser, covers, MAX_SCOPES } from '../../lib/scopes.ts'
+import { ceilingOfUser, covers, MAX_SCOPES, scopesOfUser } from '../../lib/scopes.ts'
 import { type Origin, type RecordEvent, recordChange, recordEvents, wereRecorded } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import type { Credits as CreditsInput } from '../keys/model.ts'
+import type { Credits } from '../keys/model.ts'
 import { readCredits } from '../keys/settings.ts'
+import { type Owner, type OwnerColumns, ownerColumns } from '../owners.ts'
 import type { ImportedSecret } from './credentials.ts'
 import { nothingSeen, type Outcome, placeTogether, refused, type Seen, type Trial } from './outcome.ts'
 import {
@@ -21,11 +22,11 @@ import {
 
 /** A key that comes from elsewhere. */
 export type ImportedKey = {
-  row: Omit<typeof apiKeys.$inferInsert, 'userId' | 'serviceAccountId'>
-  owner: { type: 'user' | 'service_account'; id: string }
+  row: Omit<typeof apiKeys.$inferInsert, keyof OwnerColumns>
+  owner: Owner
   secret: ImportedSecret
   lastUsedAt: Date | null
-  credits: CreditsInput | null
+  credits: Credits | null
   /** Whether the ceiling of the user who owns the key rises to its scopes. */
   raisesCeiling: boolean
 }
@@ -182,7 +183,7 @@ function widenedCeiling(
   const ceiling = ceilingOfUser(user, config.userScopes)
   const missing = scopes.filter((scope) => !covers(ceiling, scope))
   if (missing.length === 0) return null
-  const held = user.scopes ?? (config.userScopes === 'any' ? [] : config.userScopes)
+  const held = scopesOfUser(user, config.userScopes)
   const widened = [...held, ...missing]
   if (widened.length > MAX_SCOPES) return { refusal: `Its owner would hold more than ${MAX_SCOPES} scopes` }
   return widened
@@ -205,7 +206,7 @@ async function writeKeys(
   await insertImportedKeys(tx, {
     keys: keys.map(({ row, owner }) => ({
       ...row,
-      ...(owner.type === 'user' ? { userId: owner.id } : { serviceAccountId: owner.id }),
+      ...ownerColumns(owner),
     })),
     secrets: keys.map(({ row, secret, lastUsedAt }) => ({
       id: newId(),

@@ -1,12 +1,13 @@
 import { asc, eq, inArray, or } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
+import { type OwnerColumns, ownerOfRow } from '../owners.ts'
 
 /** A user who is here or comes in, as far as an import has to know. */
 export type KnownUser = Pick<typeof users.$inferSelect, 'id' | 'email' | 'role' | 'scopes'>
 
 /** A key that is here or comes in, and its owner. */
-export type KnownKey = { keyId: string; ownerId: string | null }
+export type KnownKey = { keyId: string; ownerId: string }
 
 const known = { id: users.id, email: users.email, role: users.role, scopes: users.scopes }
 
@@ -64,11 +65,9 @@ export async function findKeysByHash(
   return rows.map((row) => ({ ...ownedKey(row), hash: new Uint8Array(row.hash) }))
 }
 
-type Ownership = { keyId: string; userId: string | null; serviceAccountId: string | null }
-
-const ownedKey = ({ keyId, userId, serviceAccountId }: Ownership): KnownKey => ({
-  keyId,
-  ownerId: userId ?? serviceAccountId,
+const ownedKey = (row: OwnerColumns & { keyId: string }): KnownKey => ({
+  keyId: row.keyId,
+  ownerId: ownerOfRow(row).id,
 })
 
 /** @throws where an id or an address is taken; then none is inserted */
