@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { parseArguments } from '../src/cli/arguments.ts'
-import { command } from '../src/cli/commands/keys.ts'
+import { commands } from '../src/cli/commands/keys.ts'
 import { describeFailure } from '../src/cli/failure.ts'
 import { emptyDirectory } from './support/binary.ts'
 import { type Call, call, newKey } from './support/client.ts'
@@ -11,6 +11,7 @@ import { startService, type TestService } from './support/service.ts'
 import { until } from './support/until.ts'
 
 const SLOW_MS = 30_000
+const create = commands['keys create']
 
 let service: TestService
 let sql: postgres.Sql
@@ -175,9 +176,9 @@ describe('a key is not made', () => {
   ])('%s', async (_, words, sentence) => {
     const count = async () => (await sql`SELECT count(*)::int AS keys FROM latchkey.api_keys`)[0]?.keys
     const before = await count()
-    const parsed = parseArguments(command, words())
-    if ('fault' in parsed || command.kind !== 'service') throw new Error('The words are not understood')
-    const refusal = await command
+    const parsed = parseArguments(create, words())
+    if ('fault' in parsed || create.kind !== 'service') throw new Error('The words are not understood')
+    const refusal = await create
       .run(service.context, parsed.args, null, () => {})
       .then(() => 'none', describeFailure)
     expect(refusal).toStartWith(sentence)

@@ -109,7 +109,7 @@ describe('settings', () => {
         DOCS: 'perhaps',
       }
       for (const { name, load } of COMMANDS) {
-        const words = neededWords((await load()).command)
+        const words = neededWords(await load())
         const { code, out, err } = await latchkey(here.path, [...name.split(' '), ...words], env)
         expect({ name, code, out }).toEqual({ name, code: 2, out: '' })
         expect(err.match(/^ {2}- (\w+)/gm)).toEqual([

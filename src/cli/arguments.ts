@@ -2,6 +2,16 @@ import { parseArgs } from 'node:util'
 import { listOf } from '../config/reader.ts'
 import type { Command, OptionSpec } from './command.ts'
 
+/** How many items a command lists unless `--limit` says otherwise. */
+export const DEFAULT_LIMIT = 100
+const MAX_LIMIT = 10_000
+
+/** The options of a command that lists page by page. */
+export const pageOptions = {
+  limit: { takes: 'N', range: [1, MAX_LIMIT], summary: `At most so many (${DEFAULT_LIMIT})` },
+  cursor: { takes: 'CURSOR', summary: 'Go on where a page before ended' },
+} as const
+
 type Value = string | boolean | undefined
 /** Checked arguments by name, and what every command takes. */
 export type Parsed = { args: Record<string, Value>; json: boolean; help: boolean }

@@ -27,7 +27,7 @@ export async function runCommandLine(argv: readonly string[], io: Io): Promise<n
 
   const found = findCommand(first === undefined || first.startsWith('-') ? ['serve', ...words] : words)
   if (!found) return refuseUnknown(words, io)
-  const { command } = await found.entry.load()
+  const command = await found.entry.load()
   const parsed = parseArguments(command, found.rest)
   if ('fault' in parsed) return refuse(io, parsed.fault, found.entry)
   if (parsed.help) return print(io, helpOf(found.entry, command))

@@ -91,7 +91,7 @@ async function runCommand(
   tell: Tell,
 ): Promise<ControlAnswer> {
   const entry = findCommand(name.split(' '))?.entry
-  const command = await entry?.load().then((module) => module.command)
+  const command = await entry?.load()
   if (entry?.name !== name || command?.kind !== 'service') {
     return { error: `the running server is another release: it has no command "${name}"` }
   }

@@ -2,16 +2,18 @@ import { showConfig } from '../../config/show.ts'
 import { defineCommand } from '../command.ts'
 
 /** `latchkey config` */
-export const command = defineCommand({
-  kind: 'local',
-  details:
-    'Secrets are hidden: of DATABASE_URL its password, of a key everything. An unset one shows as empty.',
-  run: async ({ config, warnings, io }) => {
-    for (const warning of warnings) io.err(`warning: ${warning}\n`)
-    return showConfig(config)
-  },
-  show: (settings) =>
-    Object.entries(settings)
-      .map(([name, value]) => `${name}=${value ?? ''}`)
-      .join('\n'),
-})
+export const commands = {
+  config: defineCommand({
+    kind: 'local',
+    details:
+      'Secrets are hidden: of DATABASE_URL its password, of a key everything. An unset one shows as empty.',
+    run: async ({ config, warnings, io }) => {
+      for (const warning of warnings) io.err(`warning: ${warning}\n`)
+      return showConfig(config)
+    },
+    show: (settings) =>
+      Object.entries(settings)
+        .map(([name, value]) => `${name}=${value ?? ''}`)
+        .join('\n'),
+  }),
+}

@@ -5,17 +5,19 @@ import { defineCommand } from '../command.ts'
 const TIMEOUT_MS = 2_000
 
 /** `latchkey healthcheck` */
-export const command = defineCommand({
-  kind: 'local',
-  details: 'Asks /livez at HOST and PORT, for two seconds at most. Exit code 0: it works, 1: it does not.',
-  async run({ config }) {
-    const url = `${describeAddress(reachable(config.host), config.port)}/livez`
-    const status = await get(url)
-    if (status !== 200) throw new Error(`${url}: status ${status}`)
-    return { status: 'alive', url }
-  },
-  show: ({ url }) => `${url}: alive`,
-})
+export const commands = {
+  healthcheck: defineCommand({
+    kind: 'local',
+    details: 'Asks /livez at HOST and PORT, for two seconds at most. Exit code 0: it works, 1: it does not.',
+    async run({ config }) {
+      const url = `${describeAddress(reachable(config.host), config.port)}/livez`
+      const status = await get(url)
+      if (status !== 200) throw new Error(`${url}: status ${status}`)
+      return { status: 'alive', url }
+    },
+    show: ({ url }) => `${url}: alive`,
+  }),
+}
 
 /** Where every address is listened on, this machine's own reaches it. */
 function reachable(host: string): string {

@@ -1,43 +1,91 @@
 import type { Config } from '../../config/config.ts'
 import { parseDatabaseUrl } from '../../config/database-url.ts'
 import { SYSTEM } from '../../core/audit/audit.ts'
+import { importKeyFile, importUserFile } from '../../core/import/files.ts'
+import type { Report } from '../../core/import/outcome.ts'
 import { importSeed } from '../../core/import/seed/seed.ts'
 import { type Secret, secret } from '../../lib/secret.ts'
 import { defineCommand } from '../command.ts'
-import { showReport } from './import-report.ts'
+import { type Io, table } from '../terminal.ts'
 
+/** The same limit as by HTTP; a larger import comes in parts. It has to fit into a request to a running server. */
+const MAX_BYTES = 8 * 1024 * 1024
+const TOO_LONG = 'the file has more than 8 MiB: split it, for example by lines, and import the parts'
 const STDIN = '-'
 
-/** `latchkey import seed` */
-export const command = defineCommand({
-  kind: 'service',
-  details: `
+const dryRun = { summary: 'Report what would be done, and do nothing' }
+const fileArguments = {
+  positionals: {
+    file: { label: 'FILE', summary: 'A JSON array, or a JSON object a line, in UTF-8; - is standard input' },
+  },
+  options: { 'dry-run': dryRun },
+}
+
+/** `latchkey import …` */
+export const commands = {
+  'import seed': defineCommand({
+    kind: 'service',
+    details: `
 Reads users and API keys from the database of the FastAPI service that Latchkey replaces, in either of its versions, and
 writes nothing to it. Passwords and keys go on as they are: no client has to change. Without --from it is the database
 of DATABASE_URL; a password on the command line can be seen by others on this machine, so --from - reads the URL from
 standard input. May run while servers serve, and again: nothing is imported twice, and who has been disabled or which
 key has been revoked there since, is so here. docs/moving-from-the-seed.md tells the whole way.`,
-  examples: [
-    'import seed --from postgres://user@db.example.com/auth_db --dry-run',
-    'import seed --from - --json < url.txt',
-  ],
-  options: {
-    from: { takes: 'URL', summary: 'Its database; - reads the URL from standard input' },
-    schema: { takes: 'NAME', summary: 'The schema of its tables (public)' },
-    'no-admins': { summary: 'Import its admins as users: anybody could choose that role at sign-up' },
-    'dry-run': { summary: 'Report what would be done, and do nothing' },
-  },
-  readInput: async (io, { from }) => (from === STDIN ? (await io.readAll()).trim() : null),
-  run: (context, args, input, tell) =>
-    importSeed(context, SYSTEM, {
-      url: sourceOf(context.config, input ?? args.from),
-      schema: args.schema ?? 'public',
-      keepsAdmins: !args['no-admins'],
-      isTrial: args['dry-run'],
-      tell,
-    }),
-  show: showReport,
-})
+    examples: [
+      'import seed --from postgres://user@db.example.com/auth_db --dry-run',
+      'import seed --from - --json < url.txt',
+    ],
+    options: {
+      from: { takes: 'URL', summary: 'Its database; - reads the URL from standard input' },
+      schema: { takes: 'NAME', summary: 'The schema of its tables (public)' },
+      'no-admins': { summary: 'Import its admins as users: anybody could choose that role at sign-up' },
+      'dry-run': dryRun,
+    },
+    readInput: async (io, { from }) => (from === STDIN ? (await io.readAll()).trim() : null),
+    run: (context, args, input, tell) =>
+      importSeed(context, SYSTEM, {
+        url: sourceOf(context.config, input ?? args.from),
+        schema: args.schema ?? 'public',
+        keepsAdmins: !args['no-admins'],
+        isTrial: args['dry-run'],
+        tell,
+      }),
+    show: showReport,
+  }),
+
+  'import users': defineCommand({
+    kind: 'service',
+    details: `
+Each user is an object:
+  {"email": "user@example.com", "password_hash": "$2b$12$…", "created_at": "2025-01-31T12:00:00Z"}
+and may have id (a UUID is kept), role, is_active, email_verified and scopes. password_hash is bcrypt (cost 4 to 14) or
+argon2 (at most 64 MiB, 10 passes); passwords go on as they are, and are hashed anew at the next login. Without one,
+nobody can log in until a password is set. Of addresses that differ only in case the first is imported, the others are
+reported. The same file again imports nobody twice. At most 8 MiB.`,
+    examples: ['import users users.jsonl --dry-run', 'import users - --json < users.json'],
+    ...fileArguments,
+    readInput: (io, { file }) => readImportFile(io, file),
+    run: (context, { 'dry-run': isTrial }, input, tell) =>
+      importUserFile(context, SYSTEM, input ?? '', { isTrial, tell }),
+    show: showReport,
+  }),
+
+  'import keys': defineCommand({
+    kind: 'service',
+    details: `
+Each key is an object as POST /keys/import takes it:
+  {"owner": {"email": "user@example.com"}, "hash": "<SHA-256 in hex>", "name": "CI", "scopes": "read"}
+owner has one of email, user_id and service_account_id; "key", the whole key, may stand in place of "hash". Each is
+imported whole or not at all; what stands behind a bad one goes on, and the report says why it was refused. The same
+file again imports nothing twice. At most 8 MiB.`,
+    examples: ['import keys keys.jsonl --dry-run', 'import keys - --json < keys.json'],
+    ...fileArguments,
+    readInput: (io, { file }) => readImportFile(io, file),
+    run: (context, { 'dry-run': isTrial }, input, tell) =>
+      importKeyFile(context, SYSTEM, input ?? '', { isTrial, tell }),
+    show: showReport,
+  }),
+}
 
 /** @throws Error with one sentence that repeats nothing of the URL */
 function sourceOf(config: Config, from: string | undefined): Secret {
@@ -49,4 +97,47 @@ function sourceOf(config: Config, from: string | undefined): Secret {
   const own = config.databaseDirectUrl ?? config.databaseUrl
   if (own === null) throw new Error('--from is missing: the embedded database here is not the one to read')
   return own
+}
+
+/**
+ * The text of a file, or of standard input.
+ * @throws Error with one sentence where it cannot be read, is no text or too long
+ */
+async function readImportFile(io: Io, file: string): Promise<string> {
+  const text = file === STDIN ? await io.readAll() : await readFile(file)
+  if (Buffer.byteLength(text) > MAX_BYTES) throw new Error(TOO_LONG)
+  if (text.includes('\0')) throw new Error('the file is no text: it has NUL in it')
+  return text
+}
+
+async function readFile(path: string): Promise<string> {
+  const file = Bun.file(path)
+  if (file.size > MAX_BYTES) throw new Error(TOO_LONG)
+  const bytes = await file.bytes()
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new Error('the file is no text in UTF-8')
+  }
+}
+
+/** The result of an import for people: the counts, and each refused item with its reason. */
+function showReport({ users, keys }: Report): string {
+  const lines = [['Users', users] as const, ['Keys', keys] as const].map(
+    ([kind, { imported, already_imported, refused }]) =>
+      `${kind}: ${imported} imported, ${already_imported} imported before, ${refused.length} refused.`,
+  )
+  const refusals = [
+    ...users.refused.map((refusal) => ['user', refusal] as const),
+    ...keys.refused.map((refusal) => ['key', refusal] as const),
+  ].map(([kind, { id, email, reason }]) =>
+    [kind, String(id ?? '-'), email ?? '-', reason].map(withoutControls),
+  )
+  if (refusals.length === 0) return lines.join('\n')
+  return `${lines.join('\n')}\n\n${table(['REFUSED', 'ID', 'EMAIL', 'REASON'], refusals)}`
+}
+
+/** Imported text may hold escape sequences; they must not reach the terminal. */
+function withoutControls(text: string): string {
+  return text.replace(/\p{C}/gu, '\uFFFD')
 }

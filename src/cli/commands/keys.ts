@@ -1,36 +1,213 @@
+import { Value } from '@sinclair/typebox/value'
 import { SYSTEM } from '../../core/audit/audit.ts'
-import { createKey, operator, presentKey } from '../../core/keys/list.ts'
+import {
+  createKey,
+  listVisibleKeys,
+  operator,
+  presentKey,
+  revokeKey,
+  rotateKey,
+} from '../../core/keys/list.ts'
+import { RevokeQuery } from '../../core/keys/model.ts'
+import { requireUserId } from '../../core/users/accounts.ts'
+import type { VerifyRequest } from '../../core/verify/model.ts'
+import { verifyKey } from '../../core/verify/verify-key.ts'
+import { failField } from '../../lib/errors.ts'
+import { DEFAULT_LIMIT, pageOptions } from '../arguments.ts'
 import { defineCommand } from '../command.ts'
-import { readNewKey, settingsOptions } from './key-options.ts'
-import { operatorFor, ownerOptions, requireOneOwner } from './keys-owner.ts'
+import { table } from '../terminal.ts'
+import { operatorFor, ownerOptions, readNewKey, requireOneOwner, settingsOptions } from './key-options.ts'
 
-/** `latchkey keys create` */
-export const command = defineCommand({
-  kind: 'service',
-  details: `
+const DEFAULT_OVERLAP_SECONDS = 86_400
+const MAX_OVERLAP_SECONDS = 2_592_000
+const MAX_COST = 1_000_000
+
+const id = { label: 'ID', summary: 'The key' }
+
+/** `latchkey keys …` */
+export const commands = {
+  'keys create': defineCommand({
+    kind: 'service',
+    details: `
 Name its owner by --user or --service-account. The key is printed this once; --json prints the whole of it. It holds no
 scope that its owner may not hold: a key that may ask "latchkey:verify" belongs to an admin, or to a service account
 that an admin gave that scope. Without --credits a --refill begins with a full measure.`,
-  examples: [
-    'keys create --user user@example.com --name deploy --scopes read,write --expires-in-days 90',
-    'keys create --service-account 0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6 --scopes read --allowed-ips 192.0.2.0/24',
-  ],
-  options: { ...ownerOptions, ...settingsOptions },
-  async run(context, args) {
-    requireOneOwner(args)
-    const { user, 'service-account': account } = args
-    if (user === undefined && account === undefined) {
-      throw new Error('say whose key it is to be: --user EMAIL|ID or --service-account ID')
-    }
-    const input = readNewKey(args, account)
-    const caller = user === undefined ? operator() : await operatorFor(context, user)
-    const { row, key } = await createKey(context, SYSTEM, caller, input)
-    return { ...presentKey(row, context.clock()), key }
-  },
-  show: ({ id, name, scopes, expires_at, key }) =>
-    [
-      `Key ${name ?? id} made (id ${id}).`,
-      `Scopes: ${scopes.join(', ') || 'none'}. Expires: ${expires_at ?? 'never'}.`,
-      `Key, shown this once: ${key}`,
-    ].join('\n'),
-})
+    examples: [
+      'keys create --user user@example.com --name deploy --scopes read,write --expires-in-days 90',
+      'keys create --service-account 0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6 --scopes read --allowed-ips 192.0.2.0/24',
+    ],
+    options: { ...ownerOptions, ...settingsOptions },
+    async run(context, args) {
+      requireOneOwner(args)
+      const { user, 'service-account': account } = args
+      if (user === undefined && account === undefined) {
+        throw new Error('say whose key it is to be: --user EMAIL|ID or --service-account ID')
+      }
+      const input = readNewKey(args, account)
+      const caller = user === undefined ? operator() : await operatorFor(context, user)
+      const { row, key } = await createKey(context, SYSTEM, caller, input)
+      return { ...presentKey(row, context.clock()), key }
+    },
+    show: ({ id, name, scopes, expires_at, key }) =>
+      [
+        `Key ${name ?? id} made (id ${id}).`,
+        `Scopes: ${scopes.join(', ') || 'none'}. Expires: ${expires_at ?? 'never'}.`,
+        `Key, shown this once: ${key}`,
+      ].join('\n'),
+  }),
+
+  'keys list': defineCommand({
+    kind: 'service',
+    details: `Everybody's, newest first, unless an owner is named.`,
+    examples: ['keys list --user user@example.com', 'keys list --status active --limit 10000 --json'],
+    options: {
+      ...ownerOptions,
+      'external-id': { takes: 'TEXT', summary: 'Only those with that external id' },
+      status: {
+        takes: 'STATUS',
+        choices: ['active', 'disabled', 'expired', 'revoked'],
+        summary: 'Only those: active, disabled, expired or revoked',
+      },
+      ...pageOptions,
+    },
+    async run(context, args) {
+      requireOneOwner(args)
+      const { user, 'service-account': account, 'external-id': externalId, status, limit, cursor } = args
+      const { keys, nextCursor } = await listVisibleKeys(context, operator(), {
+        limit: Number(limit ?? DEFAULT_LIMIT),
+        ...(user !== undefined && { user_id: await requireUserId(context, user) }),
+        ...(account !== undefined && { service_account_id: account }),
+        ...(externalId !== undefined && { external_id: externalId }),
+        ...(status !== undefined && { status }),
+        ...(cursor !== undefined && { cursor }),
+      })
+      // By the clock of the service: `show` may run on another machine's.
+      const now = context.clock()
+      const items = keys
+        .map((key) => presentKey(key, now))
+        .map((key) => ({ ...key, status: statusOf(key, now) }))
+      return { items, next_cursor: nextCursor }
+    },
+    show({ items, next_cursor }) {
+      const rows = items.map((key) => [
+        key.start,
+        key.name ?? '-',
+        key.status,
+        key.user_id ?? key.service_account_id ?? '-',
+        key.scopes.join(',') || '-',
+        key.expires_at ?? 'never',
+        key.last_used_at ?? 'never',
+        key.id,
+      ])
+      const headings = ['START', 'NAME', 'STATE', 'OWNER', 'SCOPES', 'EXPIRES', 'LAST USED', 'ID']
+      const list = table(headings, rows) || 'No keys.'
+      return next_cursor === null ? list : `${list}\nThere are more: --cursor ${next_cursor}`
+    },
+  }),
+
+  'keys revoke': defineCommand({
+    kind: 'service',
+    details: 'Final. A key that is revoked already stays as it is, with its first reason.',
+    examples: ['keys revoke 0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6 --reason "found in a log" --created'],
+    positionals: { id },
+    options: {
+      reason: { takes: 'TEXT', summary: 'Why, for whoever reads of it later' },
+      created: { summary: 'Revoke the keys that it made, too' },
+    },
+    async run(context, { id, reason, created }) {
+      if (reason !== undefined && !Value.Check(RevokeQuery.properties.reason, reason)) {
+        failField('reason', 'Must be text of at most 500 characters, on one line')
+      }
+      await revokeKey(context, SYSTEM, operator(), id, { reason: reason ?? null, created })
+      return { id }
+    },
+    show: ({ id }) => `Key ${id} is revoked.`,
+  }),
+
+  'keys rotate': defineCommand({
+    kind: 'service',
+    details:
+      'The id and all that was set stay. The new key is printed this once; the old one works until the overlap ends.',
+    examples: ['keys rotate 0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6 --overlap 3600'],
+    positionals: { id },
+    options: {
+      overlap: {
+        takes: 'SECONDS',
+        range: [0, MAX_OVERLAP_SECONDS],
+        summary: `How long the old one still works (${DEFAULT_OVERLAP_SECONDS}); 0 ends it at once`,
+      },
+    },
+    async run(context, { id, overlap }) {
+      const seconds = Number(overlap ?? DEFAULT_OVERLAP_SECONDS)
+      const { row, key } = await rotateKey(context, SYSTEM, operator(), id, seconds)
+      return { ...presentKey(row, context.clock()), key }
+    },
+    show({ id, key, secrets }) {
+      const [old] = secrets
+      const until = secrets.length > 1 && old?.expires_at ? `works until ${old.expires_at}` : 'works no more'
+      return [`Key ${id} has a new secret; the old one ${until}.`, `Key, shown this once: ${key}`].join('\n')
+    },
+  }),
+
+  'keys verify': defineCommand({
+    kind: 'service',
+    details: `
+Reads the key from standard input, or asks for it, unseen: on a command line others would see it. The answer is that of
+POST /keys/verify, but nothing is charged unless --cost says so. Exit code 1 where the key is not good.`,
+    examples: ['keys verify --scopes read --ip 192.0.2.7 < key.txt'],
+    options: {
+      scopes: { takes: 'LIST', summary: 'What it is to be good for; all are needed' },
+      ip: { takes: 'ADDRESS', summary: 'Where it is shown from' },
+      cost: { takes: 'N', range: [0, MAX_COST], summary: 'Credits to take (0)' },
+    },
+    async readInput(io) {
+      const text = io.isTerminal ? await io.askHidden('Key: ') : await io.readAll()
+      if (text === null) throw new Error('given up')
+      if (text.trim() === '') throw new Error('there is no key on standard input')
+      return text.trim()
+    },
+    async run(context, { scopes, ip, cost }, input) {
+      const question: VerifyRequest = {
+        key: input ?? '',
+        cost: Number(cost ?? 0),
+        ...(scopes !== undefined && { scopes }),
+        ...(ip !== undefined && { ip }),
+      }
+      return verifyKey(context, question)
+    },
+    show: showVerdict,
+    isFailure: (result) => !result.valid,
+  }),
+}
+
+function statusOf({ revoked_at, expires_at, is_active }: ReturnType<typeof presentKey>, now: number) {
+  if (revoked_at !== null) return 'revoked'
+  if (expires_at !== null && Date.parse(expires_at) <= now) return 'expired'
+  return is_active ? 'active' : 'disabled'
+}
+
+type Verdict = {
+  valid: boolean
+  code: string
+  key_id?: string
+  name?: string | null
+  owner?: { type: string; id: string }
+  scopes?: string[]
+  expires_at?: string | null
+  missing_scopes?: string[]
+  retry_after_seconds?: number
+  credits?: { remaining: number } | null
+}
+
+function showVerdict(verdict: Verdict): string {
+  const { key_id: id, owner, credits } = verdict
+  const lines = [`${verdict.code}${id ? ` (key ${id})` : ''}`]
+  if (verdict.missing_scopes) lines.push(`Missing scopes: ${verdict.missing_scopes.join(', ')}`)
+  if (verdict.retry_after_seconds !== undefined) lines.push(`Try again in ${verdict.retry_after_seconds} s`)
+  if (!verdict.valid) return lines.join('\n')
+  if (verdict.name) lines.push(`Name: ${verdict.name}`)
+  if (owner) lines.push(`Owner: ${owner.type.replace('_', ' ')} ${owner.id}`)
+  lines.push(`Scopes: ${verdict.scopes?.join(', ') || 'none'}`, `Expires: ${verdict.expires_at ?? 'never'}`)
+  if (credits) lines.push(`Credits: ${credits.remaining}`)
+  return lines.join('\n')
+}

@@ -4,25 +4,27 @@ import { createLog } from '../../lib/log.ts'
 import { defineCommand } from '../command.ts'
 
 /** `latchkey migrate` */
-export const command = defineCommand({
-  kind: 'local',
-  details: `
+export const commands = {
+  migrate: defineCommand({
+    kind: 'local',
+    details: `
 Only adds to the schema "latchkey", so an older release goes on working meanwhile. Several may run at once. "serve"
 does the same by itself, unless MIGRATE is check. A server that holds an embedded database has migrated it already.`,
-  async run({ config, io }) {
-    const log = createLog({ logLevel: 'warn', logFormat: config.logFormat }, io.err)
-    const database = await openDatabase(config, log)
-    try {
-      const { pending } = await readMigrationState(database)
-      const { known } = await migrate(config, database)
-      return { applied: pending, known }
-    } finally {
-      await database.close()
-      log.flush()
-    }
-  },
-  show: ({ applied, known }) =>
-    applied === 0
-      ? `Nothing to do: all ${known} migrations are in.`
-      : `${applied} of ${known} migrations applied.`,
-})
+    async run({ config, io }) {
+      const log = createLog({ logLevel: 'warn', logFormat: config.logFormat }, io.err)
+      const database = await openDatabase(config, log)
+      try {
+        const { pending } = await readMigrationState(database)
+        const { known } = await migrate(config, database)
+        return { applied: pending, known }
+      } finally {
+        await database.close()
+        log.flush()
+      }
+    },
+    show: ({ applied, known }) =>
+      applied === 0
+        ? `Nothing to do: all ${known} migrations are in.`
+        : `${applied} of ${known} migrations applied.`,
+  }),
+}

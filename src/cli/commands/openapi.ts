@@ -9,18 +9,22 @@ import { assembleContext } from '../../server/assemble-context.ts'
 import { defineCommand } from '../command.ts'
 
 /** `latchkey openapi` */
-export const command = defineCommand({
-  kind: 'local',
-  details: 'Always JSON, the same as at /openapi.json. Needs no database.',
-  examples: ['openapi > openapi.json'],
-  async run({ config }): Promise<unknown> {
-    const { context } = await assembleContext(describable(config), NO_DATABASE, silentLog, { caching: false })
-    const answer = await createApp(context).handle(new Request('http://localhost/openapi.json'))
-    if (!answer.ok) throw new Error(`the document could not be made (status ${answer.status})`)
-    return answer.json()
-  },
-  show: (document) => JSON.stringify(document, null, 2),
-})
+export const commands = {
+  openapi: defineCommand({
+    kind: 'local',
+    details: 'Always JSON, the same as at /openapi.json. Needs no database.',
+    examples: ['openapi > openapi.json'],
+    async run({ config }): Promise<unknown> {
+      const { context } = await assembleContext(describable(config), NO_DATABASE, silentLog, {
+        caching: false,
+      })
+      const answer = await createApp(context).handle(new Request('http://localhost/openapi.json'))
+      if (!answer.ok) throw new Error(`the document could not be made (status ${answer.status})`)
+      return answer.json()
+    },
+    show: (document) => JSON.stringify(document, null, 2),
+  }),
+}
 
 /** The same routes without what would have to be read from a database: signing keys are made of the secret. */
 function describable(config: Config): Config {

@@ -14,14 +14,16 @@ import { describeFailure } from '../failure.ts'
 import { invocation, ownSurroundings } from '../invocation.ts'
 
 /** `latchkey serve` */
-export const command = defineCommand({
-  kind: 'process',
-  details: `
+export const commands = {
+  serve: defineCommand({
+    kind: 'process',
+    details: `
 Brings the database up to date, makes the first admin where ADMIN_EMAIL and ADMIN_PASSWORD say so, and serves HTTP at
 HOST and PORT (127.0.0.1:8000). The log goes to standard output. SIGTERM or SIGINT: /readyz turns 503, listening goes
 on for SHUTDOWN_DELAY_SECONDS, requests in flight end, then the process does; a second signal ends it at once.`,
-  run: serve,
-})
+    run: serve,
+  }),
+}
 
 /** How long the end waits for a reader of the log that is slow. */
 const LAST_LINES_MS = 1_000

@@ -1,17 +1,66 @@
-import { listStoredKeys } from '../../core/signing/signing-keys.ts'
+import { SYSTEM } from '../../core/audit/audit.ts'
+import {
+  listStoredKeys,
+  revokeSigningKey,
+  rewrapSigningKeys,
+  rotateSigningKey,
+} from '../../core/signing/signing-keys.ts'
 import { defineCommand } from '../command.ts'
-import { table } from '../table.ts'
+import { counted, table } from '../terminal.ts'
 
-/** `latchkey signing-keys list` */
-export const command = defineCommand({
-  kind: 'service',
-  details: `
+/** `latchkey signing-keys …` */
+export const commands = {
+  'signing-keys list': defineCommand({
+    kind: 'service',
+    details: `
 States: "next" is published and does not sign yet; "current" signs; "retiring" verifies until its last token is dead;
 "retired" and "revoked" verify nothing. With ALGORITHM=HS256 none is in use: SECRET_KEY itself signs.`,
-  run: listStoredKeys,
-  show: (keys) =>
-    table(
-      ['KID', 'ALGORITHM', 'STATE', 'CREATED', 'SIGNS FROM'],
-      keys.map((key) => [key.id, key.algorithm, key.state, key.created_at, key.signs_from]),
-    ) || 'There are no signing keys.',
-})
+    run: listStoredKeys,
+    show: (keys) =>
+      table(
+        ['KID', 'ALGORITHM', 'STATE', 'CREATED', 'SIGNS FROM'],
+        keys.map((key) => [key.id, key.algorithm, key.state, key.created_at, key.signs_from]),
+      ) || 'There are no signing keys.',
+  }),
+
+  'signing-keys rotate': defineCommand({
+    kind: 'service',
+    details: `
+Makes the next key. It is published now and signs in five minutes, when services that keep the JWKS know it; the old
+one verifies until its last token is dead. The server does the same every SIGNING_KEY_ROTATION_DAYS. To end a key at
+once, revoke it.`,
+    run: (context) => rotateSigningKey(context, SYSTEM),
+    show: ({ id, signs_from }) => `The key ${id} is published, and signs from ${signs_from} on.`,
+  }),
+
+  'signing-keys revoke': defineCommand({
+    kind: 'service',
+    details: `
+Every access token that the key signed is refused at once; refresh tokens go on. Where it is the key that signs,
+another takes over now. Services that verify by themselves learn of it when they read the JWKS again, within five
+minutes. Before a KID that begins with "-" write "--".`,
+    examples: [
+      'signing-keys revoke Ikm2Y4vTHkQn3nTBf1hVNlWb5a0wq8H8Vr5P4Uo0x9c',
+      'signing-keys revoke --json -- -5WwpPsJ4T1tCu5gXOm9p3Rz7K3mC0S2dE1fQaYbZcU',
+    ],
+    positionals: { kid: { label: 'KID', summary: 'The key, as "signing-keys list" shows it' } },
+    async run(context, { kid }) {
+      await revokeSigningKey(context, SYSTEM, kid)
+      const current = (await listStoredKeys(context)).find(({ state }) => state === 'current')
+      return { revoked: kid, current: current?.id ?? null }
+    },
+    show: ({ revoked, current }) =>
+      `The key ${revoked} is revoked: what it signed is refused.${current ? ` ${current} signs.` : ''}`,
+  }),
+
+  'signing-keys rewrap': defineCommand({
+    kind: 'service',
+    details: `
+The way to another SECRET_KEY, without a login lost:
+  1. On every server set SECRET_KEY_PREVIOUS to the new key.
+  2. On every server swap the two. Then run this command once, with the same settings.
+  3. After 30 days remove SECRET_KEY_PREVIOUS.`,
+    run: rewrapSigningKeys,
+    show: ({ rewrapped }) => `${counted(rewrapped, 'signing key')} encrypted under the present SECRET_KEY.`,
+  }),
+}

@@ -1,38 +1,165 @@
 import { SYSTEM } from '../../core/audit/audit.ts'
-import { createUser, presentForAdmins } from '../../core/users/accounts.ts'
+import type { Context } from '../../core/context.ts'
+import { setPasswordFor } from '../../core/login/password.ts'
+import {
+  changeUser,
+  createAdmin,
+  createUser,
+  listAllUsers,
+  presentForAdmins,
+  presentUser,
+  requireUserId,
+} from '../../core/users/accounts.ts'
+import { DEFAULT_LIMIT, pageOptions } from '../arguments.ts'
 import { defineCommand } from '../command.ts'
 import { generatePassword, readNewPassword, showPassword } from '../password.ts'
+import { counted, table } from '../terminal.ts'
 
-/** `latchkey users create` */
-export const command = defineCommand({
-  kind: 'service',
-  details: `
+const email = { takes: 'EMAIL', required: true, summary: 'The address to log in with' } as const
+const passwordStdin = { summary: 'Read the password from standard input' }
+const who = { label: 'EMAIL|ID', summary: 'The user' }
+
+/** `latchkey users …`, and `latchkey admin create`. */
+export const commands = {
+  'admin create': defineCommand({
+    kind: 'service',
+    details: `
+The password is asked for twice, unseen; an empty answer has one made. Where there is no terminal, or none is asked
+for, a strong random one is made and printed, this once. With --password-stdin it is all of standard input, without
+the line break at its end.`,
+    examples: [
+      'admin create --email you@example.com',
+      'admin create --email you@example.com --password-stdin < password.txt',
+    ],
+    options: { email, 'password-stdin': passwordStdin },
+    readInput: (io, args) => readNewPassword(io, args['password-stdin']),
+    async run(context, { email }, input) {
+      const password = input ?? generatePassword(context.config)
+      const user = presentUser(await createAdmin(context, SYSTEM, { email, password }))
+      return { ...user, ...(input === null && { password }) }
+    },
+    show: ({ email, id, password }) =>
+      [`Admin ${email} made (id ${id}).`, ...showPassword(password)].join('\n'),
+  }),
+
+  'users create': defineCommand({
+    kind: 'service',
+    details: `
 The password is asked for twice, unseen; an empty answer has one made. Where there is no terminal a strong random one
 is made and printed, this once. With --password-stdin it is all of standard input, without the line break at its end.
 With --no-password nobody can log in to the account until a password is set. SIGNUP=closed does not matter here.`,
-  examples: [
-    'users create --email user@example.com',
-    'users create --email user@example.com --role admin --password-stdin < password.txt',
-  ],
-  options: {
-    email: { takes: 'EMAIL', required: true, summary: 'The address to log in with' },
-    role: { takes: 'ROLE', choices: ['admin', 'user'], summary: 'admin, or user (the default)' },
-    'email-verified': { summary: 'The address is known to be theirs' },
-    'password-stdin': { summary: 'Read the password from standard input' },
-    'no-password': { summary: 'Set no password' },
-  },
-  async readInput(io, args) {
-    if (!args['no-password']) return readNewPassword(io, args['password-stdin'])
-    if (args['password-stdin']) throw new Error('--password-stdin and --no-password exclude each other')
-    return null
-  },
-  async run(context, args, input) {
-    const { email, role = 'user', 'email-verified': emailVerified, 'no-password': hasNone } = args
-    const password = hasNone ? null : (input ?? generatePassword(context.config))
-    const user = await createUser(context, SYSTEM, { email, password, role, emailVerified })
-    const isMade = input === null && password !== null
-    return { ...presentForAdmins(user), ...(isMade && { password }) }
-  },
-  show: ({ email, role, id, password }) =>
-    [`User ${email} made (role ${role}, id ${id}).`, ...showPassword(password)].join('\n'),
-})
+    examples: [
+      'users create --email user@example.com',
+      'users create --email user@example.com --role admin --password-stdin < password.txt',
+    ],
+    options: {
+      email,
+      role: { takes: 'ROLE', choices: ['admin', 'user'], summary: 'admin, or user (the default)' },
+      'email-verified': { summary: 'The address is known to be theirs' },
+      'password-stdin': passwordStdin,
+      'no-password': { summary: 'Set no password' },
+    },
+    async readInput(io, args) {
+      if (!args['no-password']) return readNewPassword(io, args['password-stdin'])
+      if (args['password-stdin']) throw new Error('--password-stdin and --no-password exclude each other')
+      return null
+    },
+    async run(context, args, input) {
+      const { email, role = 'user', 'email-verified': emailVerified, 'no-password': hasNone } = args
+      const password = hasNone ? null : (input ?? generatePassword(context.config))
+      const user = await createUser(context, SYSTEM, { email, password, role, emailVerified })
+      const isMade = input === null && password !== null
+      return { ...presentForAdmins(user), ...(isMade && { password }) }
+    },
+    show: ({ email, role, id, password }) =>
+      [`User ${email} made (role ${role}, id ${id}).`, ...showPassword(password)].join('\n'),
+  }),
+
+  'users list': defineCommand({
+    kind: 'service',
+    examples: ['users list --query @example.com', 'users list --limit 10000 --json'],
+    options: {
+      query: { takes: 'TEXT', summary: 'Only those whose address contains it' },
+      ...pageOptions,
+    },
+    async run(context, { query, limit, cursor }) {
+      const page = await listAllUsers(context, { text: query, limit: Number(limit ?? DEFAULT_LIMIT), cursor })
+      return { items: page.rows.map(presentForAdmins), next_cursor: page.nextCursor }
+    },
+    show({ items, next_cursor }) {
+      const rows = items.map((user) => [
+        user.email,
+        user.role,
+        user.is_active ? 'active' : 'disabled',
+        user.created_at,
+        user.id,
+      ])
+      const list = table(['EMAIL', 'ROLE', 'STATE', 'CREATED', 'ID'], rows) || 'No users.'
+      return next_cursor === null ? list : `${list}\nThere are more: --cursor ${next_cursor}`
+    },
+  }),
+
+  'users disable': defineCommand({
+    kind: 'service',
+    details: `
+Ends the user's sessions at once; their keys rest until they are enabled again. Service accounts that they made go on.
+The last active admin stays one.`,
+    examples: ['users disable user@example.com'],
+    positionals: { who },
+    run: (context, { who }) => setActive(context, who, false),
+    show: ({ email }) => `${email} is disabled.`,
+  }),
+
+  'users enable': defineCommand({
+    kind: 'service',
+    details: 'Their keys work again; sessions that ended stay over.',
+    examples: ['users enable user@example.com'],
+    positionals: { who },
+    run: (context, { who }) => setActive(context, who, true),
+    show: ({ email }) => `${email} is enabled.`,
+  }),
+
+  'users set-role': defineCommand({
+    kind: 'service',
+    details: 'Holds from the next request of that user on. The last active admin stays one.',
+    examples: ['users set-role you@example.com admin'],
+    positionals: { who, role: { label: 'admin|user', summary: 'The role', choices: ['admin', 'user'] } },
+    run: async (context, { who, role }) =>
+      presentUser(await changeUser(context, SYSTEM, null, await requireUserId(context, who), { role })),
+    show: ({ email, role }) => `${email} has the role ${role}.`,
+  }),
+
+  'users set-password': defineCommand({
+    kind: 'service',
+    details: `
+Ends the user's sessions, and reset tokens that nobody used. The password is asked for twice, unseen; an empty answer
+has one made. Where there is no terminal a strong random one is made and printed, this once. With --password-stdin it
+is all of standard input, without the line break at its end.`,
+    examples: [
+      'users set-password user@example.com',
+      'users set-password user@example.com --revoke-keys --password-stdin < password.txt',
+    ],
+    positionals: { who },
+    options: {
+      'password-stdin': passwordStdin,
+      'revoke-keys': { summary: "End the user's API keys too" },
+    },
+    readInput: (io, args) => readNewPassword(io, args['password-stdin']),
+    async run(context, { who, 'revoke-keys': revokesKeys }, input) {
+      const id = await requireUserId(context, who)
+      const password = input ?? generatePassword(context.config)
+      const ended = await setPasswordFor(context, SYSTEM, id, password, { revokesKeys })
+      return { id, ...ended, ...(input === null && { password }) }
+    },
+    show: ({ sessions_ended, keys_revoked, password }) => {
+      const keys = keys_revoked > 0 ? ` and ${counted(keys_revoked, 'key')}` : ''
+      const ended = `The password is set; ${counted(sessions_ended, 'session')}${keys} ended.`
+      return [ended, ...showPassword(password)].join('\n')
+    },
+  }),
+}
+
+async function setActive(context: Context, who: string, isActive: boolean) {
+  const id = await requireUserId(context, who)
+  return presentForAdmins(await changeUser(context, SYSTEM, null, id, { is_active: isActive }))
+}
