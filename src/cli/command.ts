@@ -1,5 +1,7 @@
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
+import type { Tell } from '../server/control-client.ts'
+import type { Execute } from '../server/control-server.ts'
 import type { Io } from './terminal.ts'
 
 /** A named option: a flag, or with `takes` one that has a value. */
@@ -42,11 +44,14 @@ type Shows<R> = {
   isFailure?(result: R): boolean
 }
 
-/** Tells the person who waits how far the work is, in one line on standard error. */
-export type Tell = (line: string) => void
-
-/** What a command on this process' own account is given. */
-export type Call = { config: Config; warnings: readonly string[]; io: Io }
+/** What a command that needs no service is given. */
+export type Call = {
+  config: Config
+  warnings: readonly string[]
+  io: Io
+  /** Runs another command of the table: what a server does for a command line that cannot open its database. */
+  execute: Execute
+}
 
 /** Lasts as long as it likes and says with which code the process ends. */
 type ProcessCommand<P, O> = Described<P, O> & {

@@ -1,10 +1,12 @@
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
+import type { Context } from '../core/context.ts'
 import { createLog } from '../lib/log.ts'
+import type { ControlAnswer, ControlRequest, Tell } from '../server/control-client.ts'
+import { describeFailure } from '../server/failure.ts'
 import { parseArguments } from './arguments.ts'
 import type { Command } from './command.ts'
 import { type Entry, findCommand } from './commands.ts'
-import { describeFailure } from './failure.ts'
 import { helpOf, helpOfGroup, helpOfProgram } from './help.ts'
 import type { Io } from './terminal.ts'
 import { NAME, VERSION } from './version.ts'
@@ -38,11 +40,12 @@ export async function runCommandLine(argv: readonly string[], io: Io): Promise<n
     return WRONG_USE
   }
   const { config, warnings } = settings
+  const call = { config, warnings, io, execute }
   try {
-    if (command.kind === 'process') return await command.run({ config, warnings, io }, parsed.args)
+    if (command.kind === 'process') return await command.run(call, parsed.args)
     const result =
       command.kind === 'local'
-        ? await command.run({ config, warnings, io }, parsed.args)
+        ? await command.run(call, parsed.args)
         : await runOnService(config, io, found.entry, command, { ...parsed, argv: found.rest })
     await print(io, parsed.json ? JSON.stringify(result, null, 2) : command.show(result))
     return command.isFailure?.(result) ? FAILED : DONE
@@ -68,6 +71,23 @@ async function runOnService(
     here: (context, tell) => command.run(context, given.args, input, tell),
     there: { command: entry.name, argv: [...given.argv], input },
   })
+}
+
+/** Runs a command that came to a server over its control socket: from a client that may be another release. */
+async function execute(
+  context: Context,
+  { command: name, argv, input }: ControlRequest,
+  tell: Tell,
+): Promise<ControlAnswer> {
+  const entry = findCommand(name.split(' '))?.entry
+  const command = await entry?.load()
+  if (entry?.name !== name || command?.kind !== 'service') {
+    return { error: `the running server is another release: it has no command "${name}"` }
+  }
+  const parsed = parseArguments(command, argv)
+  if ('fault' in parsed) return { error: `the running server is another release: ${parsed.fault}` }
+  context.log.info({ command: name }, 'A command runs')
+  return { result: await command.run(context, parsed.args, input, tell) }
 }
 
 async function print(io: Io, text: string): Promise<number> {

@@ -1,10 +1,8 @@
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
 import { createLog } from '../lib/log.ts'
-import type { ControlRequest } from '../server/control.ts'
-import { askServer, retryWhileHeld } from '../server/control-client.ts'
+import { askServer, type ControlRequest, retryWhileHeld, type Tell } from '../server/control-client.ts'
 import { openContext } from '../server/open.ts'
-import type { Tell } from './command.ts'
 import type { Io } from './terminal.ts'
 
 /** The same piece of work: done by this process, or described for the server that holds the database. */

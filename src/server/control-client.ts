@@ -1,8 +1,31 @@
-import type { Tell } from '../cli/command.ts'
+import { join } from 'node:path'
 import { isHeldElsewhere } from '../db/errors.ts'
-import { type ControlAnswer, type ControlLine, type ControlRequest, controlPath } from './control.ts'
 
-/** How long whoever wants the embedded database waits for one that starts, stops, or is a command itself. */
+/** A command as it goes to the server that holds the embedded database. */
+export type ControlRequest = {
+  /** Its name in the table of commands. */
+  command: string
+  /** What followed the name, parsed by the server again. */
+  argv: string[]
+  /** What was asked or read on the side of the person, such as a password. */
+  input: string | null
+}
+
+/** The result, or one sentence for the person. */
+export type ControlAnswer = { result: unknown } | { error: string }
+
+/** A line of what the server sends: first how far the work is, last the answer. */
+export type ControlLine = { progress: string } | ControlAnswer
+
+/** Tells the person who waits how far the work is, in one line. */
+export type Tell = (line: string) => void
+
+/** The socket at which a server takes commands. It is as private as the database beside it. */
+export function controlPath(dataDir: string): string {
+  return join(dataDir, 'control.sock')
+}
+
+/** How long to wait for the process that holds the embedded database: it may be starting, stopping, or a command. */
 const WAIT_MS = 10_000
 const RETRY_AFTER_MS = 100
 

@@ -1,6 +1,3 @@
-import type { AnyElysia } from 'elysia'
-import { describeAddress } from './address.ts'
-
 /** What Bun's server bounds before anything of ours runs; `docs/behind-a-proxy.md` has the figures that follow. */
 export const SERVER_LIMITS = {
   /** The outer wall, in bytes: the server refuses what is larger before it is a request. */
@@ -12,24 +9,40 @@ export const SERVER_LIMITS = {
    */
   idleTimeout: 30,
 }
-/** How long requests in flight may take once nobody new is let in. */
+/** How long requests in flight may take once no new ones are taken. */
 const DRAIN_SECONDS = 30
+
+/** What is needed of an Elysia app to listen with it. */
+export type App = {
+  /** Resolves when its plugins are loaded. */
+  modules: PromiseLike<unknown>
+  listen(options: ListenOptions): unknown
+  /** null until it listens. */
+  server: { port?: number | undefined; stop(closesConnections?: boolean): Promise<void> } | null
+}
+
+type ListenOptions = typeof SERVER_LIMITS & {
+  hostname: string
+  port: number
+  reusePort: boolean
+  development: boolean
+}
 
 /** A listening service. */
 export type Listening = {
   /** Where, with the port that the system chose for PORT=0. */
   address: string
-  /** Lets nobody new in and waits for the requests in flight. false: they took too long and were cut off. */
+  /** Takes no new requests and waits for those in flight. false: they took too long and were cut off. */
   drain(): Promise<boolean>
 }
 
 /**
  * Listens at HOST and a port.
- * @param at `setting` names the port's, for whoever has to change it
+ * @param at `setting` is the name of the setting that holds the port, for the message
  * @throws Error with one sentence where the address cannot be had
  */
 export async function listen(
-  app: AnyElysia,
+  app: App,
   { host, port, setting }: { host: string; port: number; setting: 'PORT' | 'METRICS_PORT' },
 ): Promise<Listening> {
   await app.modules
@@ -38,7 +51,7 @@ export async function listen(
       hostname: host,
       port,
       ...SERVER_LIMITS,
-      // Elysia would share the port with whoever has it, and show the stack of an error.
+      // By default Elysia shares the port with another process that has it, and shows the stack of an error.
       reusePort: false,
       development: false,
     })
@@ -65,4 +78,9 @@ function explain(error: unknown, host: string, port: number, setting: string): s
   if (code === 'EACCES')
     return `port ${port} needs more rights than this process has: set ${setting} to 1024 or more`
   return `cannot listen at ${describeAddress(host, port)}${code ? ` (${code})` : ''}: HOST must be an address of this machine`
+}
+
+/** `http://host:port`, an IPv6 address in brackets. */
+export function describeAddress(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

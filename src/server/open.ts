@@ -1,10 +1,21 @@
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
+import { startSweeping } from '../core/housekeeping/delete-outdated.ts'
+import { createPasswordHasher } from '../core/passwords/hasher.ts'
+import { openSigningRing } from '../core/signing/signing-keys.ts'
+import { createUsageCounts } from '../core/usage/counts.ts'
+import { startWritingUsage } from '../core/usage/usage.ts'
+import { createCredentialCache } from '../core/verify/cache.ts'
+import { startHeartbeat } from '../core/verify/proof-of-life.ts'
+import { createKeyRates } from '../core/verify/rates.ts'
 import type { OpenDatabase } from '../db/database.ts'
 import { migrate, readMigrationState } from '../db/migrate.ts'
 import { openDatabase } from '../db/open.ts'
+import { openSharedCounters, type SharedCounters } from '../db/redis.ts'
+import { deriveKeys } from '../lib/derived-keys.ts'
 import type { Log } from '../lib/log.ts'
-import { assembleContext } from './assemble-context.ts'
+import { createMetrics } from '../lib/metrics.ts'
+import type { Clock } from '../lib/time.ts'
 import { keepSecretKey } from './secret-key.ts'
 
 /** A context that works, the database under it, and how both end. */
@@ -47,4 +58,58 @@ async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): 
 
 function withSecretKey(config: Config): Config {
   return config.secretKey === null ? { ...config, secretKey: keepSecretKey(config.dataDir) } : config
+}
+
+/** A context in use; `stop` ends what runs in the background, and leaves the database open. */
+type RunningContext = { context: Context; stop(): Promise<void> }
+
+/**
+ * Puts a context together over an open, migrated database.
+ * @param config with its `secretKey` set, from the environment or from DATA_DIR
+ * @param caching false for a command that ends at once: no LISTEN, and a cache that is never read
+ * @throws Error where SECRET_KEY does not open the stored signing keys
+ */
+export async function assembleContext(
+  config: Config,
+  database: OpenDatabase,
+  log: Log,
+  { clock = Date.now, caching = true }: { clock?: Clock; caching?: boolean } = {},
+): Promise<RunningContext> {
+  if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
+  const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
+  const { db } = database
+  const signing = await openSigningRing({ config, db, clock, keys, log })
+  const metrics = createMetrics(database.load)
+  const shared = await openShared(config, log, caching)
+  const context: Context = {
+    config,
+    db,
+    clock,
+    log,
+    metrics,
+    cache: createCredentialCache(clock, database.kind === 'postgres', metrics),
+    keys,
+    signing,
+    passwords: createPasswordHasher(config),
+    rates: createKeyRates(clock, shared),
+    usage: createUsageCounts(clock, metrics),
+    shared,
+  }
+  if (!caching) return { context, stop: async () => {} }
+  const stopHeartbeat = await startHeartbeat(database, context)
+  const stopSweeping = startSweeping(context, { vacuums: database.kind === 'embedded' })
+  const stopWriting = startWritingUsage(context)
+  const stop = async () => {
+    stopSweeping()
+    await stopWriting()
+    shared?.close()
+    await stopHeartbeat()
+  }
+  return { context, stop }
+}
+
+/** Only a server counts uses. The name keeps services with another issuer on the same Redis apart. */
+async function openShared(config: Config, log: Log, isServing: boolean): Promise<SharedCounters | null> {
+  if (config.redisUrl === null || !isServing) return null
+  return openSharedCounters(config.redisUrl, Bun.hash.crc32(config.publicUrl).toString(16), log)
 }

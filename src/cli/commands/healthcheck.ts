@@ -1,5 +1,5 @@
 import { request } from 'node:http'
-import { describeAddress } from '../../server/address.ts'
+import { describeAddress } from '../../server/listen.ts'
 import { defineCommand } from '../command.ts'
 
 const TIMEOUT_MS = 2_000
@@ -19,7 +19,7 @@ export const commands = {
   }),
 }
 
-/** Where every address is listened on, this machine's own reaches it. */
+/** The wildcard address of HOST is no destination; the loopback address reaches it. */
 function reachable(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1'
   return host === '::' ? '::1' : host

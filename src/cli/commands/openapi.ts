@@ -5,7 +5,7 @@ import type { OpenDatabase } from '../../db/database.ts'
 import * as schema from '../../db/schema.ts'
 import { silentLog } from '../../lib/log.ts'
 import { secret } from '../../lib/secret.ts'
-import { assembleContext } from '../../server/assemble-context.ts'
+import { assembleContext } from '../../server/open.ts'
 import { defineCommand } from '../command.ts'
 
 /** `latchkey openapi` */

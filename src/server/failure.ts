@@ -1,7 +1,7 @@
 import { errorCode, isUnavailable } from '../db/errors.ts'
 import { catalogue, Problem } from '../lib/errors.ts'
 
-/** SQLSTATE classes whose text tells the operator what to mend and repeats nothing that was stored: log-in, catalogue, rights. */
+/** SQLSTATE classes whose message names what to mend and repeats no stored data: login, catalogue, privileges. */
 const TELLING_STATES = /^(28|3D|3F|42501|53300|57P)/
 
 /** One sentence for the person at the terminal. Never a query, its parameters, or a stack. */
@@ -9,7 +9,7 @@ export function describeFailure(error: unknown): string {
   if (error instanceof Problem) return describeProblem(error)
   if (!(error instanceof Error)) return String(error)
   const isQuery = 'query' in error
-  // An error of our own is a sentence already, whatever its cause.
+  // The message of an error of our own is a sentence for the person already.
   if (!isQuery && !('code' in error)) return error.message
   const code = errorCode(error)
   const reason = `${innermostMessage(error)}${code ? ` (${code})` : ''}`
@@ -24,12 +24,12 @@ function describeProblem({ problem, extra }: Problem): string {
   return fields ? fields.join('; ') : (extra.detail ?? detail)
 }
 
-/** ENOENT may be a socket of the database, or a file. */
+/** ENOENT may mean the socket of the database, or a file. */
 function isAboutFile(error: Error): boolean {
   return 'path' in error && 'syscall' in error && error.syscall !== 'connect'
 }
 
-/** drizzle's error tells the query with its parameters; its cause tells what went wrong. */
+/** The message of drizzle's error has the query with its parameters; its cause says what went wrong. */
 function innermostMessage(error: Error): string {
   let at = error
   while (at.cause instanceof Error) at = at.cause

@@ -1,0 +1,95 @@
+import { createApp, createMetricsApp } from '../api/app.ts'
+import type { Config } from '../config/config.ts'
+import type { Context } from '../core/context.ts'
+import { ensureFirstAdmin, hasAdmin } from '../core/users/accounts.ts'
+import { isHeldElsewhere } from '../db/errors.ts'
+import type { Log } from '../lib/log.ts'
+import { isServing, retryWhileHeld } from './control-client.ts'
+import { type Execute, startControl } from './control-server.ts'
+import { describeFailure } from './failure.ts'
+import { type Listening, listen } from './listen.ts'
+import { type Opened, openContext } from './open.ts'
+
+/** What a server is given by the command line that starts it. */
+export type ServeOptions = {
+  /** Whether the process was asked to end: /readyz then says so. */
+  isDraining(): boolean
+  /** Runs the commands that come over the control socket. */
+  execute: Execute
+  /** What a person types to make an admin; for the log. */
+  adminHint(): string
+}
+
+/** A server that serves. */
+export type Running = { stop(): Promise<void> }
+
+/**
+ * Opens the service and listens: at HOST and PORT last, so that what listens there can serve.
+ * @throws Error with one sentence for the person at the terminal
+ */
+export async function startServing(config: Config, log: Log, options: ServeOptions): Promise<Running> {
+  const { context, database, close } = await retryWhileHeld(() => openForServing(config, log))
+  try {
+    await makeFirstAdmin(context)
+    const app = createApp(context, { isDraining: options.isDraining })
+    const scraped = await listenForScrapes(context)
+    const { host, port } = config
+    const listening = await listen(app, { host, port, setting: 'PORT' })
+    const stopControl = database.kind === 'embedded' ? startControl(context, options.execute) : null
+    log.info({ public_url: config.publicUrl, database: database.kind }, `Listening on ${listening.address}`)
+    if (!(await hasAdmin(context))) log.warn(`There is no admin yet. To make one: ${options.adminHint()}`)
+    return { stop: () => stopServing(context, { listening, scraped, stopControl, close }) }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** Waits for a command that holds the embedded database, or a server that ends; not for one that serves. */
+async function openForServing(config: Config, log: Log): Promise<Opened> {
+  try {
+    return await openContext(config, log, 'serve')
+  } catch (error) {
+    if (!isHeldElsewhere(error) || !(await isServing(config.dataDir))) throw error
+    throw new Error(`another server runs on the embedded database in ${config.dataDir}`)
+  }
+}
+
+async function makeFirstAdmin(context: Context): Promise<void> {
+  try {
+    const admin = await ensureFirstAdmin(context)
+    if (admin) context.log.info({ user: admin.id }, 'The first admin is made')
+  } catch (error) {
+    throw new Error(`ADMIN_EMAIL and ADMIN_PASSWORD make no admin: ${describeFailure(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+/** Metrics at METRICS_PORT, where it is set. */
+async function listenForScrapes(context: Context): Promise<Listening | null> {
+  const { host, metricsPort } = context.config
+  if (metricsPort === null) return null
+  const at = { host, port: metricsPort, setting: 'METRICS_PORT' } as const
+  const listening = await listen(createMetricsApp(context), at)
+  context.log.info(`Metrics at ${listening.address}/metrics`)
+  return listening
+}
+
+type Parts = {
+  listening: Listening
+  scraped: Listening | null
+  stopControl: (() => Promise<void>) | null
+  close(): Promise<void>
+}
+
+/** Waits for the load balancer to see /readyz, then for the requests in flight; the last scrape still sees those end. */
+async function stopServing({ config, log }: Context, parts: Parts): Promise<void> {
+  log.info({ delay_seconds: config.shutdownDelaySeconds }, 'Shutting down')
+  await Bun.sleep(config.shutdownDelaySeconds * 1000)
+  const [inTime] = await Promise.all([parts.listening.drain(), parts.stopControl?.()])
+  if (!inTime) log.warn('Requests that took too long were cut off')
+  await parts.scraped?.drain()
+  await parts.close()
+  log.info('Stopped')
+}
