@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { sql as raw } from 'drizzle-orm'
 import postgres from 'postgres'
-import { sweep } from '../src/core/housekeeping/delete-outdated.ts'
+import { deleteOutdated } from '../src/core/housekeeping/delete-outdated.ts'
 import { silentLog } from '../src/lib/log.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../src/lib/time.ts'
 import { assembleContext } from '../src/server/open.ts'
@@ -219,7 +219,7 @@ describe.each(targets.filter((target) => target.isHere))('housekeeping on $name'
       db,
       context,
       count,
-      sweep: () => sweep(context, { vacuums }),
+      sweep: () => deleteOutdated(context, { vacuums }),
       advance: (ms: number) => {
         now += ms
       },
@@ -315,16 +315,18 @@ describe('housekeeping of many servers', () => {
     await addOld(30)
     await other.begin(async (tx) => {
       await tx`SELECT pg_advisory_xact_lock(hashtextextended('latchkey.sweep.audit_events', 0))`
-      expect(await sweep(service.context, { vacuums: false })).toBe(0)
+      expect(await deleteOutdated(service.context, { vacuums: false })).toBe(0)
     })
-    expect(await sweep(service.context, { vacuums: false })).toBe(30)
+    expect(await deleteOutdated(service.context, { vacuums: false })).toBe(30)
     await other.end()
   })
 
   test('at the same moment leaves nothing undone', async () => {
     for (let round = 0; round < 10; round++) {
       await addOld(1500)
-      const deleted = await Promise.all([1, 2, 3].map(() => sweep(service.context, { vacuums: false })))
+      const deleted = await Promise.all(
+        [1, 2, 3].map(() => deleteOutdated(service.context, { vacuums: false })),
+      )
       expect(deleted.reduce((x, y) => x + y, 0)).toBe(1500)
     }
   })

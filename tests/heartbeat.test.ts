@@ -1,12 +1,13 @@
 import { expect, test } from 'bun:test'
 import { createCredentialCache } from '../src/core/verify/cache.ts'
-import { startHeartbeat } from '../src/core/verify/proof-of-life.ts'
+import { listenForEvictions } from '../src/core/verify/proof-of-life.ts'
 import { recallCredential } from '../src/core/verify/verify-credential.ts'
 import type { OpenDatabase } from '../src/db/database.ts'
 import { openDatabase } from '../src/db/open.ts'
 import { createLog, silentLog } from '../src/lib/log.ts'
 import { createMetrics } from '../src/lib/metrics.ts'
 import { makeApiKey } from '../src/lib/tokens.ts'
+import { startJob } from '../src/server/jobs.ts'
 import { call } from './support/client.ts'
 import { connectTo } from './support/people.ts'
 import { createDatabase, databaseConfig } from './support/postgres.ts'
@@ -41,7 +42,8 @@ test('a beat that comes along with an answer proves nothing; that nothing is pro
   const refresh = async () => {
     refreshed++
   }
-  const stop = await startHeartbeat(database, { cache, signing: { refresh }, log, metrics })
+  const { sendBeat, stop } = await listenForEvictions(database, { cache, signing: { refresh }, log, metrics })
+  const stopBeats = startJob({ everyMs: 1_000, work: sendBeat, failure: 'The beat failed' }, log)
 
   await until(() => said().length > 0, 'it is said that nothing is heard', 10_000)
   expect(said()).toEqual([expect.stringContaining('no echo on the LISTEN line')])
@@ -56,6 +58,7 @@ test('a beat that comes along with an answer proves nothing; that nothing is pro
     expect.stringContaining('The cache is bypassed'),
     'The cache is used again: the database is heard',
   ])
+  await stopBeats()
   await stop()
   await real.close()
   await drop()

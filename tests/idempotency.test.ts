@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
-import { sweep } from '../src/core/housekeeping/delete-outdated.ts'
+import { deleteOutdated } from '../src/core/housekeeping/delete-outdated.ts'
 import { type Call, call, newKey } from './support/client.ts'
 import { type AddedPerson, addLoggedIn, beginSession, connectTo, type Tokens } from './support/people.ts'
 import { expectProblem } from './support/problem.ts'
@@ -145,13 +145,13 @@ test('after a day it is free again, and the sweep has removed it', async () => {
   expect((await create('daily', { apiKey: manager.key })).body.id).toBe(first.body.id)
   const kept = async () => (await sql`SELECT count(*)::int AS n FROM latchkey.key_creations`)[0]?.n
   const before = await kept()
-  await sweep(service.context, { vacuums: false })
+  await deleteOutdated(service.context, { vacuums: false })
   expect(await kept()).toBe(before)
   service.advance(61_000)
   const next = await create('daily', { apiKey: manager.key })
   expect(next.status).toBe(201)
   expect(next.body.id).not.toBe(first.body.id)
-  await sweep(service.context, { vacuums: false })
+  await deleteOutdated(service.context, { vacuums: false })
   // What was taken again a moment ago stays.
   expect(await kept()).toBe(1)
   expect((await create('daily', { apiKey: manager.key })).body.id).toBe(next.body.id)

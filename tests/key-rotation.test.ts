@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
-import { sweep } from '../src/core/housekeeping/delete-outdated.ts'
+import { deleteOutdated } from '../src/core/housekeeping/delete-outdated.ts'
 import { writeUsage } from '../src/core/usage/usage.ts'
 import { call, newKey } from './support/client.ts'
 import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from './support/people.ts'
@@ -202,10 +202,10 @@ describe('the end of an overlap', () => {
       return rows.map(({ start }) => start)
     }
     service.advance(DAY_MS)
-    await sweep(service.context, { vacuums: false })
+    await deleteOutdated(service.context, { vacuums: false })
     expect(await starts()).toEqual([startOf(key), startOf(successor)])
     service.advance(61 * SECOND_MS)
-    await sweep(service.context, { vacuums: false })
+    await deleteOutdated(service.context, { vacuums: false })
     expect(await starts()).toEqual([startOf(successor)])
     expect(await statusOf(successor)).toBe(200)
     service.advance(-DAY_MS - 61 * SECOND_MS)

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { sweep } from '../src/core/housekeeping/delete-outdated.ts'
+import { deleteOutdated } from '../src/core/housekeeping/delete-outdated.ts'
 import { verifyQueriesOf } from '../src/core/verify/queries.ts'
 import { recallCredential } from '../src/core/verify/verify-credential.ts'
 import { migrate } from '../src/db/migrate.ts'
@@ -244,7 +244,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
   test('no lock stays behind on a lent connection', async () => {
     await using pair = await startPair(({ url }) => url)
     await useAll(pair)
-    await Promise.all([pair.a, pair.b].map(({ context }) => sweep(context, { vacuums: false })))
+    await Promise.all([pair.a, pair.b].map(({ context }) => deleteOutdated(context, { vacuums: false })))
     expect([...(await pair.sql`SELECT * FROM pg_locks WHERE locktype = 'advisory'`)]).toEqual([])
   })
 

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose'
 import postgres from 'postgres'
 import { SYSTEM } from '../src/core/audit/audit.ts'
-import { sweep } from '../src/core/housekeeping/delete-outdated.ts'
 import { revokeSigningKey, rotateIfDue, rotateSigningKey } from '../src/core/signing/signing-keys.ts'
 import { recallCredential } from '../src/core/verify/verify-credential.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../src/lib/time.ts'
@@ -171,11 +170,11 @@ describe('rotation by age', () => {
   test.each([
     ['SIGNING_KEY_ROTATION_DAYS', { signingKeyRotationDays: 30 }, 30],
     ['its default', {}, 90],
-  ])('housekeeping rotates after %s, once', async (_, overrides, days) => {
+  ])('the signing key is rotated after %s, once', async (_, overrides, days) => {
     await using at = await twoServers(overrides)
     const [first = ''] = await publishedKids(at.one)
     const round = async () => {
-      for (const server of at.both) await sweep(server.context, { vacuums: false })
+      for (const server of at.both) await rotateIfDue(server.context)
     }
     at.advance(days * DAY_MS - MINUTE_MS)
     await round()

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
-import { sweep } from '../src/core/housekeeping/delete-outdated.ts'
+import { deleteOutdated } from '../src/core/housekeeping/delete-outdated.ts'
 import { createUsageCounts } from '../src/core/usage/counts.ts'
 import { writeUsage } from '../src/core/usage/usage.ts'
 import { call, newKey } from './support/client.ts'
@@ -305,6 +305,6 @@ test('counts older than USAGE_RETENTION_DAYS are swept, however many; the others
   const kept = async () =>
     (await sql`SELECT count(*)::int AS n FROM latchkey.key_usage WHERE key_id = ${id}`)[0]?.n
   expect(await kept()).toBe(2502)
-  await sweep(service.context, { vacuums: false })
+  await deleteOutdated(service.context, { vacuums: false })
   expect(await kept()).toBe(1)
 })

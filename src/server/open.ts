@@ -1,12 +1,9 @@
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
-import { startSweeping } from '../core/housekeeping/delete-outdated.ts'
 import { createPasswordHasher } from '../core/passwords/hasher.ts'
 import { openSigningRing } from '../core/signing/signing-keys.ts'
 import { createUsageCounts } from '../core/usage/counts.ts'
-import { startWritingUsage } from '../core/usage/usage.ts'
 import { createCredentialCache } from '../core/verify/cache.ts'
-import { startHeartbeat } from '../core/verify/proof-of-life.ts'
 import { createKeyRates } from '../core/verify/rates.ts'
 import type { OpenDatabase } from '../db/database.ts'
 import { migrate, readMigrationState } from '../db/migrate.ts'
@@ -16,6 +13,7 @@ import { deriveKeys } from '../lib/derived-keys.ts'
 import type { Log } from '../lib/log.ts'
 import { createMetrics } from '../lib/metrics.ts'
 import type { Clock } from '../lib/time.ts'
+import { startJobs } from './jobs.ts'
 import { keepSecretKey } from './secret-key.ts'
 
 /** A context that works, the database under it, and how both end. */
@@ -96,14 +94,10 @@ export async function assembleContext(
     shared,
   }
   if (!caching) return { context, stop: async () => {} }
-  const stopHeartbeat = await startHeartbeat(database, context)
-  const stopSweeping = startSweeping(context, { vacuums: database.kind === 'embedded' })
-  const stopWriting = startWritingUsage(context)
+  const stopJobs = await startJobs(context, database)
   const stop = async () => {
-    stopSweeping()
-    await stopWriting()
+    await stopJobs()
     shared?.close()
-    await stopHeartbeat()
   }
   return { context, stop }
 }

@@ -11,7 +11,7 @@ import {
   sessions,
 } from '../../db/schema.ts'
 
-/** Rows a transaction: no sweep holds locks for long. */
+/** Rows a transaction, so that no deletion holds locks for long. */
 const STEP = 1000
 
 /** The times before which a row of each table is of no more use. */
@@ -26,15 +26,15 @@ export type Horizons = {
 }
 
 /** `id` is what tells rows apart: a column, or where one is not enough their place. */
-type Sweep = { table: PgTable; id: PgColumn | SQL; isOutdated: SQL | undefined }
+type Deletion = { table: PgTable; id: PgColumn | SQL; isOutdated: SQL | undefined }
 
 /**
- * Deletes what is of no more use, a step at a time. Where another instance is at it, it is left to that one.
- * @returns how many rows went
+ * Deletes the rows that are of no more use, a step at a time. A table at which another instance works is left to it.
+ * @returns how many rows were deleted
  */
-export async function deleteOutdated(db: Database, before: Horizons): Promise<number> {
+export async function deleteOutdatedRows(db: Database, before: Horizons): Promise<number> {
   const endedAt = [sessions.expiresAt, sessions.idleExpiresAt, sessions.endedAt]
-  const sweeps: Sweep[] = [
+  const deletions: Deletion[] = [
     { table: sessions, id: sessions.id, isOutdated: or(...endedAt.map((end) => lt(end, before.sessions))) },
     {
       table: loginAttempts,
@@ -48,17 +48,17 @@ export async function deleteOutdated(db: Database, before: Horizons): Promise<nu
     { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
   ]
   let total = 0
-  for (const sweep of sweeps) {
+  for (const deletion of deletions) {
     let deleted = STEP
     while (deleted === STEP) {
-      deleted = await deleteStep(db, sweep)
+      deleted = await deleteStep(db, deletion)
       total += deleted
     }
   }
   return total
 }
 
-function deleteStep(db: Database, { table, id, isOutdated }: Sweep): Promise<number> {
+function deleteStep(db: Database, { table, id, isOutdated }: Deletion): Promise<number> {
   // A lock a table: one for all would let two instances that are at different tables both leave theirs undone.
   const name = `latchkey.sweep.${getTableName(table)}`
   return db.transaction(async (tx) => {

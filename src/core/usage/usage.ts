@@ -4,7 +4,6 @@ import type { Context } from '../context.ts'
 import type { Usage, UsageQuery } from './model.ts'
 import { addUsage, listUsage, updateLastUses } from './queries.ts'
 
-const WRITE_EVERY_MS = 5_000
 const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
 const NO_TIME = 'Must be a time in RFC 3339'
@@ -22,23 +21,6 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metric
   } catch (error) {
     context.usage.putBack(taken)
     throw error
-  }
-}
-
-/**
- * Writes every few seconds until the returned function is called, which writes once more.
- */
-export function startWritingUsage(
-  context: Pick<Context, 'db' | 'usage' | 'log' | 'metrics'>,
-): () => Promise<void> {
-  const write = () =>
-    writeUsage(context).catch((error) =>
-      context.log.warn({ err: error }, 'Usage could not be written; it is kept for the next time'),
-    )
-  const timer = setInterval(write, WRITE_EVERY_MS)
-  return () => {
-    clearInterval(timer)
-    return write()
   }
 }
 

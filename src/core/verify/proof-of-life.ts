@@ -7,17 +7,16 @@ import { SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { type Moment, momentNow } from './cache.ts'
 
-const BEAT_EVERY_MS = 1_000
 /** So many beats in a row that were sent and not heard: nothing comes through the line. */
 const DEAF_AFTER_BEATS = 3
 
 /**
- * Keeps the cache true to the database: hears its evictions, and proves each second that they arrive. A beat goes
- * out the way that queries go and must come back on the listening line; NOTIFY keeps commit order, so its echo says
- * that every eviction committed before it was sent has been heard.
- * @returns a function that ends it
+ * Keeps the cache true to the database: hears its evictions, and proves that they arrive. A beat goes out the way that
+ * queries go and must come back on the listening connection; NOTIFY keeps commit order, so its echo says that every
+ * eviction committed before it was sent has been heard.
+ * @returns `sendBeat`, to be called each second, and `stop`
  */
-export async function startHeartbeat(
+export async function listenForEvictions(
   database: OpenDatabase,
   {
     cache,
@@ -25,11 +24,10 @@ export async function startHeartbeat(
     log,
     metrics,
   }: Pick<Context, 'cache' | 'log' | 'metrics'> & { signing: Pick<Context['signing'], 'refresh'> },
-): Promise<() => Promise<void>> {
+): Promise<{ sendBeat(): Promise<void>; stop(): Promise<void> }> {
   const instance = newId()
   const report = reporter(log)
   let beat = 0
-  let isSending = false
   /** Beats whose echo has not come, by their number. */
   const unheard = new Map<number, Moment>()
 
@@ -64,12 +62,7 @@ export async function startHeartbeat(
     },
   })
 
-  // The embedded database has one process, which hears itself: nothing to prove, and no commit each second.
-  if (database.kind === 'embedded') return unlisten
-
   const sendBeat = async () => {
-    if (isSending) return
-    isSending = true
     if (unheard.size >= DEAF_AFTER_BEATS) {
       report('deaf')
       unheard.clear()
@@ -82,14 +75,8 @@ export async function startHeartbeat(
       unheard.delete(beat)
       report('unreachable', error)
     }
-    isSending = false
   }
-  await sendBeat()
-  const timer = setInterval(sendBeat, BEAT_EVERY_MS)
-  return async () => {
-    clearInterval(timer)
-    await unlisten()
-  }
+  return { sendBeat, stop: unlisten }
 }
 
 type Proof = 'proven' | 'deaf' | 'unreachable'

@@ -1,0 +1,98 @@
+import type { Context } from '../core/context.ts'
+import { deleteOutdated } from '../core/housekeeping/delete-outdated.ts'
+import { rotateIfDue } from '../core/signing/signing-keys.ts'
+import { writeUsage } from '../core/usage/usage.ts'
+import { listenForEvictions } from '../core/verify/proof-of-life.ts'
+import type { OpenDatabase } from '../db/database.ts'
+import type { Log } from '../lib/log.ts'
+import { HOUR_MS, SECOND_MS } from '../lib/time.ts'
+
+/** Work that a server repeats in the background. */
+export type Job = {
+  everyMs: number
+  work(): Promise<unknown>
+  /** What the log says where a round fails. The next round tries again. */
+  failure: string
+  /** The first round comes at a random moment of the interval, so that servers that start together take turns. */
+  isSpread?: boolean
+  /** Whether there is a last round when the server stops. */
+  runsAtStop?: boolean
+}
+
+/**
+ * Starts all background work of a server. This is the whole list; only the waits before a new connection are elsewhere,
+ * with their connection: `db/redis.ts`, `db/postgres/listen.ts`.
+ * @returns a function that ends it, and resolves after the last rounds
+ */
+export async function startJobs(context: Context, database: OpenDatabase): Promise<() => Promise<void>> {
+  const isEmbedded = database.kind === 'embedded'
+  const evictions = await listenForEvictions(database, context)
+
+  const hourly = {
+    everyMs: HOUR_MS,
+    isSpread: true,
+    failure: 'Housekeeping failed; it is tried again in an hour',
+  }
+  const jobs: Job[] = [
+    { ...hourly, work: () => deleteOutdated(context, { vacuums: isEmbedded }) },
+    { ...hourly, work: () => rotateIfDue(context) },
+    {
+      everyMs: 5 * SECOND_MS,
+      work: () => writeUsage(context),
+      failure: 'Usage could not be written; it is kept for the next time',
+      runsAtStop: true,
+    },
+  ]
+  // The embedded database has one process, which hears itself: nothing to prove, and no commit each second.
+  if (!isEmbedded) {
+    await evictions.sendBeat()
+    jobs.push({
+      everyMs: SECOND_MS,
+      work: evictions.sendBeat,
+      failure: 'The proof of life could not be sent',
+    })
+  }
+
+  const stops = jobs.map((job) => startJob(job, context.log))
+  return async () => {
+    await Promise.all(stops.map((stop) => stop()))
+    await evictions.stop()
+  }
+}
+
+/**
+ * Repeats a job. A round is left out while the one before still runs.
+ * @returns a function that ends it. It waits for the last round of a job that has one, and for no other.
+ */
+export function startJob(
+  { everyMs, work, failure, isSpread = false, runsAtStop = false }: Job,
+  log: Log,
+): () => Promise<void> {
+  let running: Promise<void> | null = null
+  const runRound = async () => {
+    await work().catch((error) => log.warn({ err: error }, failure))
+    running = null
+  }
+  const run = () => {
+    running ??= runRound()
+    return running
+  }
+  let timer: Timer
+  const repeat = () => {
+    timer = setInterval(run, everyMs)
+  }
+  if (isSpread) {
+    timer = setTimeout(() => {
+      repeat()
+      run()
+    }, Math.random() * everyMs)
+  } else {
+    repeat()
+  }
+  return async () => {
+    clearTimeout(timer)
+    if (!runsAtStop) return
+    await running
+    await run()
+  }
+}
