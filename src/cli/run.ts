@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { loadConfig } from '../config/load.ts'
+import { loadConfig, type SettingsSource } from '../config/load.ts'
 import type { Context } from '../core/context.ts'
 import { createLog } from '../lib/log.ts'
 import type { ControlAnswer, ControlRequest, Tell } from '../server/control-client.ts'
@@ -18,9 +18,14 @@ const WRONG_USE = 2
 /**
  * Runs one command line.
  * @param argv the words after the program's name
+ * @param source where its settings come from
  * @returns the code with which the process is to end: 0, 1 (it failed), 2 (wrong use), or a signal's
  */
-export async function runCommandLine(argv: readonly string[], io: Io): Promise<number> {
+export async function runCommandLine(
+  argv: readonly string[],
+  io: Io,
+  source: SettingsSource,
+): Promise<number> {
   const [first] = argv
   if (first === '--version' || first === '-V') return print(io, `${NAME} ${VERSION}`)
   if (first === '--help' || first === '-h') return print(io, helpOfProgram())
@@ -34,7 +39,7 @@ export async function runCommandLine(argv: readonly string[], io: Io): Promise<n
   if ('fault' in parsed) return refuse(io, parsed.fault, found.entry)
   if (parsed.help) return print(io, helpOf(found.entry, command))
 
-  const settings = loadConfig(io.isTerminal)
+  const settings = loadConfig(source, io.isTerminal)
   if ('faults' in settings) {
     io.err(`${NAME}: these settings are wrong:\n${settings.faults.map((fault) => `  - ${fault}\n`).join('')}`)
     return WRONG_USE

@@ -1,14 +1,23 @@
 import { readFileSync } from 'node:fs'
 import { type ConfigResult, readConfig } from './read.ts'
+import type { Environment } from './reader.ts'
+
+/** Where settings come from: an environment, which wins over the file at `dotenv`. */
+export type SettingsSource = { environment: Environment; dotenv: string }
+
+/** The environment of this process and the `.env` of its working directory. Nothing else reads either. */
+export function processSettings(): SettingsSource {
+  return { environment: process.env, dotenv: '.env' }
+}
 
 /**
- * The settings of this process: its environment over the `.env` of its working directory. Nothing else reads either.
- * @param isTerminal whether a person sits in front of it
+ * The settings in force.
+ * @param isTerminal whether a person sits in front of the process
  */
-export function loadConfig(isTerminal: boolean): ConfigResult {
-  const dotenv = readDotenv('.env')
+export function loadConfig(source: SettingsSource, isTerminal: boolean): ConfigResult {
+  const dotenv = readDotenv(source.dotenv)
   if (typeof dotenv === 'object') return { faults: [dotenv.fault] }
-  return readConfig(process.env, { isTerminal, ...(dotenv !== undefined && { dotenv }) })
+  return readConfig(source.environment, { isTerminal, ...(dotenv !== undefined && { dotenv }) })
 }
 
 function readDotenv(path: string): string | undefined | { fault: string } {
