@@ -11,7 +11,7 @@ import type { UsageCounts } from './usage/counts.ts'
 import type { CredentialCache } from './verify/cache.ts'
 import type { KeyRates } from './verify/rates.ts'
 
-/** What every service function is given: one per running service, made once at start (`cli/open-context.ts`). */
+/** What every service function is given: one per running service, made once at start (`server/open.ts`). */
 export type Context = {
   config: Config
   db: Database
