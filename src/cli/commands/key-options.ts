@@ -1,7 +1,7 @@
 import { Value } from '@sinclair/typebox/value'
 import type { Context } from '../../core/context.ts'
-import { type NewKey, operator } from '../../core/keys/list.ts'
-import { NewKey as NewKeySchema } from '../../core/keys/model.ts'
+import { operator } from '../../core/keys/list.ts'
+import { MAX_EXPIRE_DAYS, NewKey } from '../../core/keys/model.ts'
 import { findUserById, requireUserId } from '../../core/users/accounts.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { ceilingOfUser } from '../../lib/scopes.ts'
@@ -38,7 +38,7 @@ export const settingsOptions = {
   name: { takes: 'TEXT', summary: 'What it is called' },
   description: { takes: 'TEXT', summary: 'What it is for' },
   scopes: { takes: 'LIST', summary: 'What it may do, such as read,write; nothing unless given' },
-  'expires-in-days': { takes: 'N', range: [1, 36_500], summary: 'Ends after so many days' },
+  'expires-in-days': { takes: 'N', range: [1, MAX_EXPIRE_DAYS], summary: 'Ends after so many days' },
   'expires-at': { takes: 'TIME', summary: 'Ends then, such as 2030-12-31T23:59:59Z' },
   'external-id': { takes: 'TEXT', summary: 'Your own name for whom it belongs to' },
   metadata: { takes: 'JSON', summary: 'A JSON object that goes along with it' },
@@ -69,7 +69,7 @@ export function readNewKey(args: SettingsArgs, serviceAccountId: string | undefi
     service_account_id: serviceAccountId,
   }
   const input: unknown = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
-  const wrong = Value.Errors(NewKeySchema, input).First()
+  const wrong = Value.Errors(NewKey, input).First()
   if (wrong) failField(wrong.path.replaceAll('_', '-'), `Is not accepted: ${wrong.message}`)
   return input as NewKey
 }

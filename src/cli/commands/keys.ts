@@ -8,19 +8,15 @@ import {
   revokeKey,
   rotateKey,
 } from '../../core/keys/list.ts'
-import { RevokeQuery } from '../../core/keys/model.ts'
+import { DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, RevokeQuery } from '../../core/keys/model.ts'
 import { requireUserId } from '../../core/users/accounts.ts'
-import type { VerifyRequest } from '../../core/verify/model.ts'
+import { MAX_COST, type VerifyRequest, type VerifyResult } from '../../core/verify/model.ts'
 import { verifyKey } from '../../core/verify/verify-key.ts'
 import { failField } from '../../lib/errors.ts'
 import { DEFAULT_LIMIT, pageOptions } from '../arguments.ts'
 import { defineCommand } from '../command.ts'
 import { table } from '../terminal.ts'
 import { operatorFor, ownerOptions, readNewKey, requireOneOwner, settingsOptions } from './key-options.ts'
-
-const DEFAULT_OVERLAP_SECONDS = 86_400
-const MAX_OVERLAP_SECONDS = 2_592_000
-const MAX_COST = 1_000_000
 
 const id = { label: 'ID', summary: 'The key' }
 
@@ -186,20 +182,7 @@ function statusOf({ revoked_at, expires_at, is_active }: ReturnType<typeof prese
   return is_active ? 'active' : 'disabled'
 }
 
-type Verdict = {
-  valid: boolean
-  code: string
-  key_id?: string
-  name?: string | null
-  owner?: { type: string; id: string }
-  scopes?: string[]
-  expires_at?: string | null
-  missing_scopes?: string[]
-  retry_after_seconds?: number
-  credits?: { remaining: number } | null
-}
-
-function showVerdict(verdict: Verdict): string {
+function showVerdict(verdict: VerifyResult): string {
   const { key_id: id, owner, credits } = verdict
   const lines = [`${verdict.code}${id ? ` (key ${id})` : ''}`]
   if (verdict.missing_scopes) lines.push(`Missing scopes: ${verdict.missing_scopes.join(', ')}`)

@@ -10,7 +10,6 @@ import { accountOwner, boundsOf, isWithinReach, type KeyManager } from './reach.
 export { changeKey } from './change.ts'
 export { createKey, IDEMPOTENCY_LASTS_MS } from './create.ts'
 export { endShownSecret, removeKey, revokeKey, revokeKeysOfUser, revokePresentedKey } from './end.ts'
-export type { NewKey } from './model.ts'
 export { presentKey } from './present.ts'
 export type { WholeKey } from './queries.ts'
 export { operator, requireKey } from './reach.ts'

@@ -2,8 +2,8 @@ import { type Static, Type } from '@sinclair/typebox'
 import { Description, Id, Instant, Name, nullable, READABLE, ScopeInput, ScopeList } from '../../lib/model.ts'
 
 const MAX_CREDITS = 1_000_000_000_000
-const MAX_EXPIRE_DAYS = 36_500
-const MAX_OVERLAP_SECONDS = 2_592_000
+export const MAX_EXPIRE_DAYS = 36_500
+export const MAX_OVERLAP_SECONDS = 2_592_000
 /** How long the old secret of a key still works where a rotation does not say. */
 export const DEFAULT_OVERLAP_SECONDS = 86_400
 

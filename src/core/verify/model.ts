@@ -2,7 +2,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, ScopeInput, ScopeList } from '../../lib/model.ts'
 import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 
-const MAX_COST = 1_000_000
+export const MAX_COST = 1_000_000
 const MAX_BATCH = 100
 
 const question = {
