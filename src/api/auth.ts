@@ -103,7 +103,7 @@ const readGuarded =
 
 /**
  * The guard of a service that counts by itself: nothing in it waits. Elysia tells by a function's text whether its route
- * has to wait, which makes all of it a fifth dearer: no `return f()` here, no arrow to a call (tests/canary.test.ts).
+ * has to wait, which makes all of it a fifth dearer: no `return f()` here, no arrow to a call (tests/api/canary.test.ts).
  */
 const atOnce = (admit: Admit) =>
   function guard({ state }: Seen): void {

@@ -1,0 +1,567 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import type postgres from 'postgres'
+import { type Answer, type Call, call, newKey } from '../support/client.ts'
+import { type AddedPerson, addLoggedIn, beginSession, connectTo, type Tokens } from '../support/people.ts'
+import { expectProblem } from '../support/problem.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+type Json = Record<string, unknown>
+type Someone = AddedPerson & Tokens
+
+const NOBODYS = '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6'
+const MANAGES = ['latchkey:keys.read', 'latchkey:keys.write']
+const READS = ['keys', 'users', 'audit', 'service-accounts'].map((noun) => `latchkey:${noun}.read`)
+const RESERVED = [
+  'verify',
+  'introspect',
+  'users.read',
+  'users.write',
+  'audit.read',
+  'service-accounts.read',
+  'service-accounts.write',
+  'anything',
+].map((name) => `latchkey:${name}`)
+
+let service: TestService
+let sql: postgres.Sql
+let admin: Someone
+let owner: Someone
+let stranger: Someone
+let routes: Route[]
+beforeAll(async () => {
+  service = await startService()
+  sql = connectTo(service)
+  admin = await addLoggedIn(service, sql, { role: 'admin' })
+  owner = await addLoggedIn(service, sql)
+  stranger = await addLoggedIn(service, sql)
+  routes = readRoutes((await call(service, 'GET /openapi.json')).body)
+})
+afterAll(async () => {
+  await sql.end()
+  await service.stop()
+})
+
+/** A route of the document, and whether a request without a credential may pass. */
+type Route = { method: string; path: string; isOpen: boolean }
+type Document = { paths: Record<string, Record<string, { security?: Json[] }>> }
+
+function readRoutes({ paths }: Document): Route[] {
+  return Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { security = [] }]) => ({
+      method: method.toUpperCase(),
+      path,
+      isOpen: security.length === 0 || security.some((one) => Object.keys(one).length === 0),
+    })),
+  )
+}
+
+const make = (json: Json = {}, who = owner) => newKey(service, who.access, { scopes: 'read', ...json })
+const create = (json: Json, caller: Call = { bearer: owner.access }) =>
+  call(service, 'POST /keys', { ...caller, json })
+const patch = (id: string, json: Json, caller: Call = { bearer: owner.access }) =>
+  call(service, `PATCH /keys/${id}`, { ...caller, json })
+const rotate = (id: string, apiKey: string) => call(service, `POST /keys/${id}/rotate`, { apiKey })
+const read = async (id: string, who = owner) =>
+  (await call(service, `GET /keys/${id}`, { bearer: who.access })).body
+const newAccount = async (who: Someone, json: Json = { scopes: ['read'] }) =>
+  (await call(service, 'POST /service-accounts', { bearer: who.access, json: { name: 'builder', ...json } }))
+    .body.id as string
+const reads = (apiKey: string) => call(service, 'GET /protected/service-only', { apiKey })
+/** What a defence must leave as it is. */
+const state = async () =>
+  (
+    await sql`SELECT
+      (SELECT json_agg(k ORDER BY id) FROM latchkey.api_keys k)::text AS keys,
+      (SELECT json_agg(json_build_array(id, key_id, expires_at) ORDER BY id) FROM latchkey.api_key_secrets)::text AS secrets,
+      (SELECT json_agg(u ORDER BY id) FROM latchkey.users u)::text AS users,
+      (SELECT json_agg(a ORDER BY id) FROM latchkey.service_accounts a)::text AS accounts,
+      (SELECT json_agg(json_build_array(id, ended_at) ORDER BY id) FROM latchkey.sessions)::text AS sessions`
+  )[0]
+
+describe('whose a key is, and what it may do, comes from the caller, never from the body', () => {
+  test.each([
+    ['owner', () => stranger.id],
+    ['owner', () => ({ user_id: stranger.id })],
+    ['user_id', () => stranger.id],
+    ['userId', () => stranger.id],
+    ['created_by', () => stranger.id],
+    ['id', () => NOBODYS],
+    ['key', () => 'sk_chosen'],
+    ['hash', () => 'ab'.repeat(32)],
+    ['role', () => 'admin'],
+    ['is_active', () => true],
+    ['is_admin', () => true],
+    ['revoked_at', () => null],
+    ['secrets', () => []],
+    ['Scopes', () => 'read'],
+    ['scope', () => 'read'],
+    ['expires_in', () => 5],
+  ])('%s is no member of a new key', async (name, value) => {
+    for (const bearer of [owner.access, admin.access]) {
+      const answer = await create({ [name]: value() }, { bearer })
+      // null is absent, whatever the name.
+      if (value() === null) expect(answer.status).toBe(201)
+      else expectProblem(answer, 'validation_failed')
+    }
+  })
+
+  test('another’s service account is not there, whoever asks; one’s own is', async () => {
+    const [mine, theirs] = [await newAccount(owner), await newAccount(stranger)]
+    const manager = await make({ scopes: ['read', ...MANAGES] })
+    for (const caller of [{ bearer: owner.access }, { apiKey: manager.key }])
+      for (const id of [theirs, NOBODYS]) {
+        expectProblem(await create({ service_account_id: id }, caller), 'not_found')
+      }
+    expect((await create({ service_account_id: mine })).body.service_account_id).toBe(mine)
+    // A key stays with its own owner, though its owner manages the account.
+    expectProblem(await create({ service_account_id: mine }, { apiKey: manager.key }), 'not_found')
+  })
+
+  test('an admin makes no key for another user', async () => {
+    const { body } = await create({ scopes: 'anything' }, { bearer: admin.access })
+    expect(body).toMatchObject({ user_id: admin.id, created_by: admin.id })
+  })
+})
+
+describe('no scopes mean none', () => {
+  test.each([
+    ['[]', []],
+    ['null', null],
+    ['""', ''],
+    ['blanks', ' , \t\n'],
+    ['absent', undefined],
+  ])('%s', async (_, scopes) => {
+    for (const who of [owner, admin]) {
+      const made = await create({ scopes }, { bearer: who.access })
+      expect([made.status, made.body.scopes]).toEqual([201, []])
+      expectProblem(await reads(made.body.key), 'insufficient_scope')
+      for (const route of ['GET /keys', 'GET /users', 'GET /audit', 'POST /keys/verify'])
+        expectProblem(
+          await call(service, route, {
+            apiKey: made.body.key,
+            ...(route.startsWith('POST') && { json: { key: 'x' } }),
+          }),
+          'insufficient_scope',
+        )
+    }
+    if (scopes === undefined) return
+    const { id, key } = await make({ scopes: 'read' })
+    expect((await reads(key)).status).toBe(200)
+    expect((await patch(id, { scopes })).body.scopes).toEqual([])
+    expectProblem(await reads(key), 'insufficient_scope')
+  })
+
+  test('a manager without scopes of its own hands out none', async () => {
+    const manager = await make({ scopes: MANAGES[1] })
+    expect((await create({ scopes: [] }, { apiKey: manager.key })).status).toBe(201)
+    expectProblem(await create({ scopes: 'read' }, { apiKey: manager.key }), 'insufficient_scope')
+  })
+})
+
+describe('a scope is compared exactly', () => {
+  test.each([
+    '*',
+    'read*',
+    'read:*',
+    '**',
+    'r?ad',
+    '.*',
+    'READ',
+    'Read',
+    'r\u0435ad',
+    'ｒead',
+    'read\u200b',
+    'read\u0000',
+    'réad',
+    'read:',
+    ':read',
+    'read::x',
+    'read/write',
+    '-read',
+    '.read',
+    '_read',
+    'latchkey:',
+    'Latchkey:verify',
+    'latchkey:*',
+    'x'.repeat(65),
+    '"read"',
+    "read'--",
+    '{{read}}',
+  ])('%j is none', async (scope) => {
+    for (const bearer of [owner.access, admin.access]) {
+      for (const scopes of [scope, [scope], ['read', scope], `read,${scope}`])
+        expectProblem(await create({ scopes }, { bearer }), 'validation_failed')
+    }
+  })
+
+  test.each([['read '], [' read'], ['read\n'], ['read,write'], ['read write'], ['']])(
+    '%j in a list is none',
+    async (scope) => {
+      expectProblem(await create({ scopes: [scope] }, { bearer: admin.access }), 'validation_failed')
+    },
+  )
+
+  test.each([
+    'rea',
+    'reads',
+    'read.',
+    'read:all',
+    'read-',
+    'read_',
+    'all',
+    'any',
+    'admin',
+    'null',
+    'undefined',
+    'true',
+  ])('%j is not "read", nor everything', async (scope) => {
+    expectProblem(await create({ scopes: scope }), 'insufficient_scope')
+    const { key } = await make({ scopes: scope }, admin)
+    expectProblem(await reads(key), 'insufficient_scope')
+  })
+
+  test('fifty are taken, fifty-one are not, and repeated ones count once', async () => {
+    const many = (n: number) => Array.from({ length: n }, (_, at) => `s${at}`)
+    const bearer = admin.access
+    expect((await create({ scopes: [...many(50), ...many(50)] }, { bearer })).body.scopes).toHaveLength(50)
+    expectProblem(await create({ scopes: many(51) }, { bearer }), 'validation_failed')
+  })
+
+  test.each([[{ read: true }], [5], [true], [[['read']]], [[null]], [[5]]])(
+    '%j is no list of scopes',
+    async (scopes) => {
+      expectProblem(await create({ scopes }), 'validation_failed')
+    },
+  )
+})
+
+describe('latchkey:* is handed out by admins alone', () => {
+  test.each(RESERVED)('%s', async (scope) => {
+    const account = await newAccount(owner)
+    expectProblem(await create({ scopes: scope }), 'insufficient_scope')
+    expectProblem(await create({ scopes: ['read', scope] }), 'insufficient_scope')
+    expectProblem(await create({ scopes: scope, service_account_id: account }), 'insufficient_scope')
+    const json = { name: 'n', scopes: ['read', scope] }
+    expectProblem(
+      await call(service, 'POST /service-accounts', { bearer: owner.access, json }),
+      'insufficient_scope',
+    )
+    expectProblem(
+      await call(service, `PATCH /service-accounts/${account}`, {
+        bearer: owner.access,
+        json: { scopes: [scope] },
+      }),
+      'insufficient_scope',
+    )
+    const { id } = await make()
+    expectProblem(await patch(id, { scopes: ['read', scope] }), 'insufficient_scope')
+    expectProblem(await patch(id, { scopes: ['read', scope] }, { bearer: admin.access }), 'forbidden')
+    expect((await create({ scopes: scope }, { bearer: admin.access })).status).toBe(201)
+  })
+
+  test('also where USER_SCOPES is any; a user who was given one hands it out, and no other', async () => {
+    const lax = await startService({ userScopes: 'any' }, service)
+    try {
+      const asUser = (scopes: string, who = owner) =>
+        call(lax, 'POST /keys', { bearer: who.access, json: { scopes } })
+      expect((await asUser('deploy')).status).toBe(201)
+      for (const scope of RESERVED) expectProblem(await asUser(scope), 'insufficient_scope')
+      const trusted = await addLoggedIn(service, sql, { scopes: ['read', 'latchkey:verify'] })
+      expect((await asUser('latchkey:verify', trusted)).status).toBe(201)
+      expectProblem(await asUser('latchkey:introspect', trusted), 'insufficient_scope')
+    } finally {
+      await lax.stop()
+    }
+  })
+
+  test('an admin who is one no more leaves keys that hold it no more', async () => {
+    const former = await addLoggedIn(service, sql, { role: 'admin' })
+    const { key } = await make({ scopes: ['latchkey:users.read', 'read'] }, former)
+    const users = () => call(service, 'GET /users', { apiKey: key })
+    expect((await users()).status).toBe(200)
+    await call(service, `PATCH /users/${former.id}`, { bearer: admin.access, json: { role: 'user' } })
+    expectProblem(await users(), 'insufficient_scope')
+    expect((await reads(key)).status).toBe(200)
+  })
+})
+
+describe('a key does not get beyond itself', () => {
+  test('it changes, rotates and ends itself not, whatever it holds', async () => {
+    for (const who of [owner, admin]) {
+      const manager = await make({ scopes: ['read', ...MANAGES] }, who)
+      const caller = { apiKey: manager.key }
+      const before = await state()
+      for (const json of [
+        {},
+        { name: 'n' },
+        { scopes: 'read,write' },
+        { expires_at: null },
+        { rate_limit: null },
+      ])
+        expectProblem(await patch(manager.id, json, caller), 'forbidden')
+      expectProblem(await rotate(manager.id, manager.key), 'forbidden')
+      expectProblem(await call(service, `DELETE /keys/${manager.id}`, caller), 'forbidden')
+      const { start } = await read(manager.id, who)
+      expectProblem(await call(service, `DELETE /keys/${manager.id}/secrets/${start}`, caller), 'forbidden')
+      expect(await state()).toEqual(before)
+    }
+  })
+
+  test('it makes no child that is more, and no child is made more by it', async () => {
+    const bounds = {
+      allowed_ips: ['127.0.0.1'],
+      rate_limit: { limit: 50, window_seconds: 60 },
+      expires_in_days: 9,
+    }
+    const manager = await make({ scopes: ['read', ...MANAGES], ...bounds })
+    const caller = { apiKey: manager.key }
+    const child = (await create({ ...bounds, expires_in_days: 1, scopes: MANAGES }, caller)).body
+    const wider: [Json, number][] = [
+      [{ scopes: 'write' }, 403],
+      [{ scopes: 'latchkey:verify' }, 403],
+      [{ allowed_ips: null }, 403],
+      [{ allowed_ips: ['127.0.0.0/8'] }, 403],
+      [{ rate_limit: null }, 403],
+      [{ rate_limit: { limit: 51, window_seconds: 60 } }, 403],
+      [{ expires_at: '2099-01-01T00:00:00Z' }, 403],
+    ]
+    for (const [json, status] of wider) {
+      const made = await create({ ...bounds, expires_in_days: null, ...json }, caller)
+      expect([json, made.status]).toEqual([json, status])
+      expect([json, (await patch(child.id, json, caller)).status]).toEqual([json, status])
+      // Nor do two of them do it for each other.
+      const other = (await patch(manager.id, json, { apiKey: child.key })).status
+      expect([json, other]).toEqual([json, 404])
+    }
+    expectProblem(await rotate(manager.id, child.key), 'not_found')
+  })
+
+  test('it comes to no secret of a wider key of the same owner', async () => {
+    const manager = await make({ scopes: ['read', ...MANAGES] })
+    const wider = await make({ scopes: 'read,write' })
+    const equal = await make({ scopes: 'read' })
+    expectProblem(await rotate(wider.id, manager.key), 'not_found')
+    expect((await rotate(equal.id, manager.key)).status).toBe(201)
+  })
+
+  test('with credits it makes, rotates and widens none; it lowers and ends', async () => {
+    const bounds = { scopes: ['read', ...MANAGES] }
+    const charged = await make({ ...bounds, credits: { remaining: 5 } })
+    const free = await make(bounds)
+    const sibling = await make({ scopes: 'read', credits: { remaining: 1 } })
+    const caller = { apiKey: charged.key }
+    for (const json of [{}, { credits: { remaining: 1 } }, { scopes: 'read' }])
+      expectProblem(await create(json, caller), 'forbidden')
+    expectProblem(await rotate(sibling.id, charged.key), 'forbidden')
+    for (const json of [{ credits: null }, { credits: { remaining: 9 } }])
+      expectProblem(await patch(sibling.id, json, caller), 'forbidden')
+    expectProblem(await patch(charged.id, { credits: null }, caller), 'forbidden')
+    expect((await patch(sibling.id, { credits: { remaining: 0 } }, caller)).status).toBe(200)
+    // The control: without credits all of it goes.
+    expect((await patch(sibling.id, { credits: { remaining: 9 } }, { apiKey: free.key })).status).toBe(200)
+    expect((await rotate(sibling.id, free.key)).status).toBe(201)
+    expect((await create({}, { apiKey: free.key })).status).toBe(201)
+    expect((await call(service, `DELETE /keys/${sibling.id}`, caller)).status).toBe(200)
+  })
+})
+
+const ID_OF: [prefix: string, id: (who: Ids) => string][] = [
+  ['/keys/', ({ key }) => key],
+  ['/service-accounts/', ({ account }) => account],
+  ['/auth/sessions/', ({ session }) => session],
+  ['/users/', ({ user }) => user],
+]
+type Ids = { key: string; start: string; account: string; session: string; user: string }
+
+/** One of each that belongs to somebody. */
+async function idsOf(who: Someone): Promise<Ids> {
+  const { id, key } = await make({}, who)
+  const [session] =
+    await sql`SELECT id FROM latchkey.sessions WHERE user_id = ${who.id} ORDER BY id DESC LIMIT 1`
+  return {
+    key: id,
+    start: key.slice(0, 11),
+    account: await newAccount(who),
+    session: session?.id,
+    user: who.id,
+  }
+}
+
+function fill(path: string, ids: Ids): string {
+  const id = ID_OF.find(([prefix]) => path.startsWith(prefix))?.[1](ids) ?? NOBODYS
+  return path.replace('{id}', id).replace('{start}', ids.start)
+}
+const hasBody = (method: string) => ['POST', 'PUT', 'PATCH'].includes(method)
+const ask = ({ method, path }: Route, ids: Ids, caller: Call): Promise<Answer> =>
+  call(service, `${method} ${fill(path, ids)}`, { ...caller, ...(hasBody(method) && { json: {} }) })
+
+test('an admin’s read-only key changes nothing: every writing route of the document refuses it', async () => {
+  const { key } = await make({ scopes: ['read', ...READS] }, admin)
+  const ids = await idsOf(admin)
+  const before = await state()
+  // Whoever holds a key may end that one: it needs no scope.
+  const writing = routes.filter(
+    ({ method, path, isOpen }) => method !== 'GET' && !isOpen && path !== '/keys/self',
+  )
+  expect(writing.length).toBeGreaterThan(20)
+  for (const route of writing) {
+    const answer = await ask(route, ids, { apiKey: key })
+    expect([route, answer.status]).toEqual([route, 403])
+  }
+  for (const form of [{ token: key }, { token: 'x' }])
+    expect([401, 403]).toContain(
+      (await call(service, 'POST /oauth/introspect', { bearer: key, form })).status,
+    )
+  expect(await state()).toEqual(before)
+
+  // The control: it reads what it may, and its owner is not refused there.
+  for (const path of ['/keys', '/users', '/audit', '/service-accounts'])
+    expect([path, (await call(service, `GET ${path}`, { apiKey: key })).status]).toEqual([path, 200])
+  const nothing = { key: NOBODYS, start: 'x', account: NOBODYS, session: NOBODYS, user: NOBODYS }
+  // One of these routes ends every session of whoever calls it.
+  const spare = await addLoggedIn(service, sql, { role: 'admin' })
+  for (const route of writing) {
+    const { access: bearer } = await beginSession(service, spare)
+    const { status } = await ask(route, nothing, { bearer })
+    expect([route, status]).not.toEqual([route, 401])
+    expect([route, status]).not.toEqual([route, 403])
+  }
+})
+
+test('without a credential every route of the document that needs one is a 401', async () => {
+  const ids = await idsOf(owner)
+  const before = await state()
+  for (const route of routes.filter(({ isOpen }) => !isOpen)) {
+    const answers = [await ask(route, ids, {}), await ask(route, ids, { apiKey: `sk_${'0'.repeat(49)}` })]
+    expect([route, answers.map(({ status }) => status)]).toEqual([route, [401, 401]])
+  }
+  expect(await state()).toEqual(before)
+})
+
+test('what is not the caller’s is not there: every route with an id', async () => {
+  const [mine, theirs] = [await idsOf(owner), await idsOf(stranger)]
+  const manager = await make({ scopes: ['read', ...MANAGES] })
+  const withId = routes.filter(({ path }) => path.includes('{id}'))
+  expect(withId.length).toBeGreaterThan(14)
+  const before = await state()
+  const unknown = (id: string) => ({ ...mine, key: id, account: id, session: id, user: id })
+  for (const route of withId) {
+    const isAdmins = route.path.startsWith('/users')
+    const expected = isAdmins ? 403 : 404
+    const others = [
+      theirs,
+      unknown(NOBODYS),
+      unknown('nonsense'),
+      unknown('1'),
+      unknown('%00'),
+      unknown('..%2f'),
+    ]
+    const upper = (ids: Ids) => unknown(fill('/keys/{id}', ids).slice(6).toUpperCase())
+    for (const ids of [...others, upper(mine)]) {
+      const answer = await ask(route, ids, { bearer: owner.access })
+      expect([route, answer.status]).toEqual([route, expected])
+      expect(answer.text).not.toContain(stranger.email)
+    }
+    if (route.path.startsWith('/keys') && route.path !== '/keys/delete/{id}') {
+      const answer = await ask(route, theirs, { apiKey: manager.key })
+      expect([route, answer.status]).toEqual([route, 404])
+    }
+    if (isAdmins) {
+      const answer = await ask(route, unknown(NOBODYS), { bearer: admin.access })
+      expect([route, [404, 422].includes(answer.status)]).toEqual([route, true])
+    }
+  }
+  expect(await state()).toEqual(before)
+  // The control: to whom it belongs it is there.
+  for (const route of withId.filter(({ method, path }) => method === 'GET' && !path.startsWith('/users')))
+    expect([route, (await ask(route, mine, { bearer: owner.access })).status]).toEqual([route, 200])
+})
+
+describe('text', () => {
+  const fields = ['name', 'description', 'external_id']
+  const control = '\u0007'
+
+  test.each(fields)(
+    '%s with HTML comes back as it was, as JSON that no browser takes for a page',
+    async (field) => {
+      const html = '<script>alert(1)</script><img src=x onerror=alert(1)>"\'&'
+      const made = await create({ [field]: html })
+      const answer = await call(service, `GET /keys/${made.body.id}`, { bearer: owner.access })
+      expect(answer.body[field]).toBe(html)
+      expect(answer.headers.get('content-type')).toStartWith('application/json')
+      expect(answer.headers.get('x-content-type-options')).toBe('nosniff')
+    },
+  )
+
+  test.each(
+    fields.flatMap((field) =>
+      [
+        ['a control character', `a${control}b`],
+        ['a NUL', 'a\u0000b'],
+        ['an escape sequence of a terminal', '\u001b[2J'],
+        ['half a character', 'a\ud800b'],
+        ['a C1 control', 'a\u0085b'],
+        ['10,000 characters', 'x'.repeat(10_000)],
+      ].map(([what = '', text = '']): [string, string, string] => [field, what, text]),
+    ),
+  )('%s with %s is refused, and not repeated', async (field, _, text) => {
+    const made = await create({ [field]: text })
+    expectProblem(made, 'validation_failed')
+    expect(made.text).not.toContain('x'.repeat(100))
+    const { id } = await make()
+    expectProblem(await patch(id, { [field]: text }), 'validation_failed')
+  })
+
+  test.each<[string, string, number]>([
+    ['name', 'x'.repeat(100), 201],
+    ['name', 'x'.repeat(101), 422],
+    ['name', '', 422],
+    ['description', 'x'.repeat(500), 201],
+    ['description', 'x'.repeat(501), 422],
+    ['external_id', 'x'.repeat(255), 201],
+    ['external_id', 'x'.repeat(256), 422],
+    ['name', 'Ключ 鍵 🔑', 201],
+    ['name', "Robert'); DROP TABLE latchkey.api_keys; --", 201],
+  ])('%s %p → %p', async (field, text, status) => {
+    expect((await create({ [field]: text })).status).toBe(status)
+  })
+
+  test('of a reason: on one line, and not too long', async () => {
+    const { id } = await make()
+    for (const reason of ['a%00b', 'a%0ab', 'x'.repeat(501)])
+      expectProblem(
+        await call(service, `DELETE /keys/${id}?reason=${reason}`, { bearer: owner.access }),
+        'validation_failed',
+      )
+    expect((await call(service, `DELETE /keys/${id}?reason=ok`, { bearer: owner.access })).status).toBe(200)
+  })
+})
+
+describe('an expiry', () => {
+  test.each([
+    '2020-01-01T00:00:00Z',
+    '1970-01-01T00:00:00Z',
+    '0000-01-01T00:00:00Z',
+    '10000-01-01T00:00:00Z',
+    '+010000-01-01T00:00:00Z',
+    '9999-12-31T23:59:59-01:00',
+    '2099-02-29T00:00:00Z',
+    '2099-13-01T00:00:00Z',
+    '2099-01-01',
+    '2099-01-01T00:00:00',
+    '2099-01-01 00:00:00Z',
+    'infinity',
+    'never',
+    'tomorrow',
+    '',
+    '4102444800',
+    4_102_444_800,
+    true,
+    {},
+  ])('%j is refused on a new key and on one that is there', async (expires_at) => {
+    expectProblem(await create({ expires_at }), 'validation_failed')
+    const { id } = await make({ expires_at: '2099-01-01T00:00:00Z' })
+    expectProblem(await patch(id, { expires_at } as Json), 'validation_failed')
+    expect((await read(id)).expires_at).toBe('2099-01-01T00:00:00.000Z')
+  })
+})

@@ -1,0 +1,333 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { sql as raw } from 'drizzle-orm'
+import postgres from 'postgres'
+import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/lib/time.ts'
+import { assembleContext } from '../../src/server/open.ts'
+import { call, newKey } from '../support/client.ts'
+import { testConfig } from '../support/config.ts'
+import { targets } from '../support/databases.ts'
+import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { expectProblem } from '../support/problem.ts'
+import { selectRows } from '../support/select.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+let service: TestService
+let sql: postgres.Sql
+let admin: AddedPerson & Tokens
+let user: AddedPerson & Tokens
+/** Twelve events, the oldest first, a minute apart. */
+const events: { id: string; at: Date; action: string; actor: string; target: string }[] = []
+const T0 = Date.UTC(2026, 0, 15, 12)
+beforeAll(async () => {
+  service = await startService()
+  sql = connectTo(service)
+  admin = await addLoggedIn(service, sql, { role: 'admin' })
+  user = await addLoggedIn(service, sql)
+  await sql`DELETE FROM latchkey.audit_events`
+  const [actors, targets] = [1, 2].map(() => [Bun.randomUUIDv7(), Bun.randomUUIDv7(), Bun.randomUUIDv7()])
+  for (let i = 0; i < 12; i++) {
+    const event = {
+      id: Bun.randomUUIDv7(),
+      at: new Date(T0 + i * MINUTE_MS),
+      action: ['user.login', 'key.revoked', 'user.login', 'access.denied'][i % 4] ?? '',
+      actor: actors?.[i % 3] ?? '',
+      target: targets?.[i % 2] ?? '',
+    }
+    events.push(event)
+    await sql`INSERT INTO latchkey.audit_events
+      (id, at, action, outcome, actor_type, actor_id, target_type, target_id, ip, request_id, details)
+      VALUES (${event.id}, ${event.at}, ${event.action}, ${i % 4 === 3 ? 'refused' : 'success'}, 'user', ${event.actor},
+        'user', ${event.target}, '203.0.113.7', ${`request-${i}`}, ${sql.json({ n: i })})`
+  }
+})
+afterAll(async () => {
+  await sql.end()
+  await service.stop()
+})
+
+type Shown = { id: string }
+const list = (query = '', bearer = admin.access) => call(service, `GET /audit${query}`, { bearer })
+const numbersOf = async (query: string): Promise<number[]> => {
+  const answer = await list(query)
+  expect(`${answer.status} ${answer.text}`).toStartWith('200')
+  return answer.body.items.map(({ id }: Shown) => events.findIndex((event) => event.id === id))
+}
+const newestFirst = (keep: (event: (typeof events)[number], i: number) => boolean) =>
+  events.flatMap((event, i) => (keep(event, i) ? [i] : [])).reverse()
+const iso = (minute: number) => encodeURIComponent(new Date(T0 + minute * MINUTE_MS).toISOString())
+
+describe('the audit trail', () => {
+  test('answers each event whole, newest first', async () => {
+    const { body } = await list()
+    expect(body.next_cursor).toBeNull()
+    expect(body.items).toHaveLength(12)
+    const [event] = events
+    expect(body.items.at(-1)).toEqual({
+      id: event?.id ?? '',
+      at: '2026-01-15T12:00:00.000Z',
+      action: 'user.login',
+      outcome: 'success',
+      actor: { type: 'user', id: event?.actor ?? '' },
+      target: { type: 'user', id: event?.target ?? '' },
+      ip: '203.0.113.7',
+      request_id: 'request-0',
+      details: { n: 0 },
+    })
+    expect(await numbersOf('')).toEqual(newestFirst(() => true))
+  })
+
+  test('is narrowed by actor, action, target and time, and by all of them', async () => {
+    const { actor = '', target = '' } = events[4] ?? {}
+    expect(await numbersOf(`?actor=${actor}`)).toEqual(newestFirst((event) => event.actor === actor))
+    expect(await numbersOf(`?target=${target}`)).toEqual(newestFirst((event) => event.target === target))
+    expect(await numbersOf('?action=user.login')).toEqual(
+      newestFirst((event) => event.action === 'user.login'),
+    )
+    expect(await numbersOf(`?from=${iso(3)}&to=${iso(6)}`)).toEqual([5, 4, 3])
+    expect(await numbersOf(`?from=${iso(10)}`)).toEqual([11, 10])
+    expect(await numbersOf(`?to=${iso(1)}`)).toEqual([0])
+    expect(await numbersOf(`?from=${iso(6)}&to=${iso(3)}`)).toEqual([])
+    expect(await numbersOf(`?from=${encodeURIComponent('2026-01-15T14:05:00+02:00')}&to=${iso(7)}`)).toEqual([
+      6, 5,
+    ])
+    const all = `?actor=${actor}&target=${target}&action=user.login&from=${iso(0)}&to=${iso(12)}`
+    expect(await numbersOf(all)).toEqual(
+      newestFirst(
+        (event) => event.actor === actor && event.target === target && event.action === 'user.login',
+      ),
+    )
+    for (const none of [
+      `?actor=${Bun.randomUUIDv7()}`,
+      `?target=${Bun.randomUUIDv7()}`,
+      '?action=user',
+      '?action=user.%25',
+      `?target=${target.slice(0, -1)}`,
+    ]) {
+      expect(await numbersOf(none)).toEqual([])
+    }
+  })
+
+  test.each([[1], [2], [5], [12], [100]])('comes in pages of %d that hold each event once', async (limit) => {
+    for (const [filter, expected] of [
+      ['', newestFirst(() => true)],
+      ['&action=user.login', newestFirst((event) => event.action === 'user.login')],
+    ] as const) {
+      const found: number[] = []
+      for (let cursor: string | null = ''; cursor !== null; ) {
+        const query: string = `?limit=${limit}${filter}${cursor === '' ? '' : `&cursor=${cursor}`}`
+        const { body } = await list(query)
+        expect(body.items.length).toBeLessThanOrEqual(limit)
+        found.push(...body.items.map(({ id }: Shown) => events.findIndex((event) => event.id === id)))
+        cursor = body.next_cursor
+      }
+      expect(found).toEqual(expected)
+    }
+  })
+
+  test('takes no cursor that was altered, nor that of another search', async () => {
+    const cursor: string = (await list('?limit=2&action=user.login')).body.next_cursor
+    expect((await list(`?limit=2&action=user.login&cursor=${cursor}`)).status).toBe(200)
+    const flipped = (at: number) =>
+      cursor.slice(0, at) + (cursor[at] === '0' ? '1' : '0') + cursor.slice(at + 1)
+    const ofUsers: string = (await call(service, 'GET /users?limit=1', { bearer: admin.access })).body
+      .next_cursor
+    for (const query of [
+      `?limit=2&cursor=${cursor}`,
+      `?action=key.revoked&cursor=${cursor}`,
+      `?action=user.login&actor=${user.id}&cursor=${cursor}`,
+      `?action=user.login&from=${iso(0)}&cursor=${cursor}`,
+      ...[
+        flipped(0),
+        flipped(31),
+        flipped(cursor.length - 1),
+        cursor.slice(1),
+        `${cursor}0`,
+        ofUsers,
+        'x',
+        '',
+      ].map((forged) => `?action=user.login&cursor=${forged}`),
+      `?action=user.login&cursor=${events[5]?.id}`,
+      `?action=user.login&cursor=${'0'.repeat(257)}`,
+    ]) {
+      expectProblem(await list(query), 'validation_failed')
+    }
+  })
+
+  test.each([
+    ['from=yesterday'],
+    ['from=2026-01-15'],
+    ['from=2026-02-30T00:00:00Z'],
+    ['from=2026-01-15T12:00:00'],
+    ['to=2026-13-01T00:00:00Z'],
+    ['to=0'],
+    ['to='],
+    ['to=1768478400'],
+    ['to=%2B10000-01-01T00:00:00Z'],
+    ['from=2026-01-15T25:00:00Z'],
+    ['actor=nobody'],
+    ['actor='],
+    [`actor=${'0'.repeat(65)}`],
+    [`target=${'0'.repeat(65)}`],
+    [`action=${'a'.repeat(65)}`],
+    ['limit=0'],
+    ['limit=101'],
+    ['limit=ten'],
+  ])('is 422 with %s', async (query) => {
+    const answer = await list(`?${query}`)
+    expectProblem(answer, 'validation_failed')
+    const value = query.slice(query.indexOf('=') + 1)
+    if (value.length > 5) expect(answer.text).not.toContain(value)
+  })
+
+  test('is for admins, and for keys with latchkey:audit.read', async () => {
+    const make = async (scopes: string) => (await newKey(service, admin.access, { scopes })).key
+    const key = await make('latchkey:audit.read')
+    expect((await list('', key)).status).toBe(200)
+    expectProblem(
+      await list('', await make('latchkey:users.read,latchkey:users.write,read')),
+      'insufficient_scope',
+    )
+    expectProblem(await list('', user.access), 'insufficient_scope')
+    expectProblem(await call(service, 'GET /audit'), 'missing_credential')
+    const grab = { bearer: user.access, json: { scopes: 'latchkey:audit.read' } }
+    expectProblem(await call(service, 'POST /keys/create', grab), 'insufficient_scope')
+    expectProblem(
+      await call(service, 'POST /audit', { bearer: admin.access, json: {} }),
+      'method_not_allowed',
+    )
+    expectProblem(await call(service, 'DELETE /audit', { bearer: admin.access }), 'method_not_allowed')
+  })
+})
+
+describe.each(targets.filter((target) => target.isHere))('housekeeping on $name', ({ open }) => {
+  /** A context over a database of its own, whose clock the test moves. */
+  async function begin(auditRetentionDays = 365) {
+    const { database, config: where, end } = await open()
+    let now = T0
+    const config = testConfig({ ...where, auditRetentionDays })
+    const { context } = await assembleContext(config, database, silentLog, {
+      clock: () => now,
+      caching: false,
+    })
+    const { db } = database
+    const vacuums = database.kind === 'embedded'
+    const count = async (table: string) =>
+      (await selectRows<{ n: number }>(db, raw.raw(`SELECT count(*)::int AS n FROM latchkey.${table}`)))[0]?.n
+    return {
+      db,
+      context,
+      count,
+      sweep: () => deleteOutdated(context, { vacuums }),
+      advance: (ms: number) => {
+        now += ms
+      },
+      run: (text: string) => db.execute(raw.raw(text)),
+      end,
+    }
+  }
+  const addEvents = (n: number, at: number) =>
+    `INSERT INTO latchkey.audit_events (id, at, action, outcome, actor_type, details)
+     SELECT gen_random_uuid(), to_timestamp(${at / 1000}), 'user.login', 'success', 'system', '{}'
+     FROM generate_series(1, ${n})`
+
+  test('keeps the audit trail for AUDIT_RETENTION_DAYS, and no longer, a thousand rows a step', async () => {
+    const it = await begin(30)
+    await it.run('DELETE FROM latchkey.audit_events')
+    await it.run(addEvents(2500, T0))
+    await it.run(addEvents(7, T0 + HOUR_MS))
+    await it.run(`CREATE TABLE public.steps (n int);
+    `)
+    await it.run(`CREATE FUNCTION public.note_step() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN INSERT INTO public.steps SELECT count(*) FROM gone; RETURN NULL; END $$`)
+    await it.run(`CREATE TRIGGER note_step AFTER DELETE ON latchkey.audit_events REFERENCING OLD TABLE AS gone
+      FOR EACH STATEMENT EXECUTE FUNCTION public.note_step()`)
+    it.advance(30 * DAY_MS)
+    expect(await it.sweep()).toBe(0)
+    expect(await it.count('audit_events')).toBe(2507)
+    it.advance(MINUTE_MS)
+    expect(await it.sweep()).toBe(2500)
+    expect(await it.count('audit_events')).toBe(7)
+    const steps = await selectRows<{ n: number }>(
+      it.db,
+      raw.raw('SELECT n FROM public.steps WHERE n > 0 ORDER BY n DESC'),
+    )
+    expect(steps.map(({ n }) => n)).toEqual([1000, 1000, 500])
+    it.advance(HOUR_MS)
+    expect(await it.sweep()).toBe(7)
+    expect(await it.sweep()).toBe(0)
+    await it.end()
+  })
+
+  test('forgets what is long over, and nothing that may still be asked for', async () => {
+    const it = await begin()
+    await it.run(`INSERT INTO latchkey.users (id, email, created_at)
+      VALUES ('01900000-0000-7000-8000-000000000001', 'someone@example.com', now())`)
+    const at = (ms: number) => `to_timestamp(${(T0 + ms) / 1000})`
+    const addSession = (idle: number, expires: number, ended: number | null) =>
+      it.run(`INSERT INTO latchkey.sessions (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at, ended_at)
+        VALUES (gen_random_uuid(), '01900000-0000-7000-8000-000000000001', decode(repeat('00', 16), 'hex'), ${at(0)}, ${at(0)},
+          ${at(idle)}, ${at(expires)}, ${ended === null ? 'NULL' : at(ended)})`)
+    await addSession(7 * DAY_MS, 30 * DAY_MS, null)
+    await addSession(60 * DAY_MS, 60 * DAY_MS, HOUR_MS)
+    await addSession(60 * DAY_MS, 60 * DAY_MS, null)
+    const addReset = (expires: number) =>
+      it.run(`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at)
+        VALUES (gen_random_uuid(), '01900000-0000-7000-8000-000000000001', sha256('${expires}'), ${at(0)}, ${at(expires)})`)
+    await addReset(30 * MINUTE_MS)
+    await addReset(40 * DAY_MS)
+    const addAttempt = (began: number) =>
+      it.run(`INSERT INTO latchkey.login_attempts (email_hmac, attempts, window_started_at)
+        VALUES (sha256('${began}'), 10, ${at(began)})`)
+    await addAttempt(0)
+    await addAttempt(35 * DAY_MS)
+    const counts = async () => [
+      await it.count('sessions'),
+      await it.count('password_resets'),
+      await it.count('login_attempts'),
+    ]
+    it.advance(DAY_MS)
+    await it.sweep()
+    expect(await counts()).toEqual([3, 2, 2])
+    it.advance(HOUR_MS)
+    await it.sweep()
+    expect(await counts()).toEqual([3, 1, 1])
+    it.advance(30 * DAY_MS)
+    await it.sweep()
+    expect(await counts()).toEqual([2, 1, 1])
+    it.advance(7 * DAY_MS)
+    await it.sweep()
+    expect(await counts()).toEqual([1, 1, 0])
+    expect(await it.count('users')).toBe(1)
+    await it.end()
+  })
+})
+
+describe('housekeeping of many servers', () => {
+  const addOld = (n: number) => sql`
+    INSERT INTO latchkey.audit_events (id, at, action, outcome, actor_type, details)
+    SELECT gen_random_uuid(), now() - interval '400 days', 'user.login', 'success', 'system', '{}'
+    FROM generate_series(1, ${n})`
+
+  test('leaves a table to the one that is at it', async () => {
+    const other = postgres(service.databaseUrl, { max: 1 })
+    await addOld(30)
+    await other.begin(async (tx) => {
+      await tx`SELECT pg_advisory_xact_lock(hashtextextended('latchkey.sweep.audit_events', 0))`
+      expect(await deleteOutdated(service.context, { vacuums: false })).toBe(0)
+    })
+    expect(await deleteOutdated(service.context, { vacuums: false })).toBe(30)
+    await other.end()
+  })
+
+  test('at the same moment leaves nothing undone', async () => {
+    for (let round = 0; round < 10; round++) {
+      await addOld(1500)
+      const deleted = await Promise.all(
+        [1, 2, 3].map(() => deleteOutdated(service.context, { vacuums: false })),
+      )
+      expect(deleted.reduce((x, y) => x + y, 0)).toBe(1500)
+    }
+  })
+})

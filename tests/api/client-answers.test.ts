@@ -1,0 +1,328 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, setSystemTime, spyOn, test } from 'bun:test'
+import { createSharedAnswers } from '../../client/shared-answers.ts'
+import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { freePort } from '../support/free-port.ts'
+import { clientOf, shown, startFront, statusOf, verifierKey } from '../support/latchkey-client.ts'
+import { adminToken, newClient, tokenOf } from '../support/oauth.ts'
+import { startService, type TestService } from '../support/service.ts'
+import { until } from '../support/until.ts'
+
+let service: TestService
+let person: Person
+let ownKey: string
+let front: ReturnType<typeof startFront>
+beforeAll(async () => {
+  service = await startService({ isIssuer: true })
+  person = await newPerson(service)
+  ownKey = await verifierKey(service)
+  front = startFront(service)
+})
+afterAll(async () => {
+  await front.stop()
+  await service.stop()
+})
+beforeEach(() => {
+  front.questions.length = 0
+  front.instead = null
+})
+
+const makeKey = (json: object = {}) => newKey(service, person.access, { scopes: 'read', ...json })
+const clientAtFront = (options: object = {}) =>
+  clientOf({ url: front.url, issuer: service.url, key: ownKey, ...options })
+const creditsOf = async (id: string) =>
+  (await call(service, `GET /keys/${id}`, { bearer: person.access })).body.credits.remaining
+const times = <T>(count: number, work: () => Promise<T>) => Promise.all(Array.from({ length: count }, work))
+
+describe('an answer is shared', () => {
+  test('by all that ask at once, and by those that ask later: good or bad, one question', async () => {
+    const client = clientAtFront()
+    const { key } = await makeKey()
+    for (const [shownKey, status] of [
+      [key, 200],
+      ['sk_unknown', 401],
+    ] as const) {
+      front.questions.length = 0
+      const verdicts = await times(20, () => client.bearer(shownKey))
+      verdicts.push(await client.bearer(shownKey))
+      expect(verdicts.map(statusOf)).toEqual(Array(21).fill(status))
+      expect(front.questions).toEqual(['/keys/verify'])
+    }
+  })
+
+  test('whatever scopes they need', async () => {
+    const client = clientAtFront()
+    const { key } = await makeKey()
+    expect(statusOf(await client.bearer(key, { scopes: ['read'] }))).toBe(200)
+    expect(statusOf(await client.bearer(key, { scopes: ['write'] }))).toBe(403)
+    expect(statusOf(await client.bearer(key))).toBe(200)
+    expect(front.questions).toHaveLength(1)
+  })
+
+  test('a refusal for want of a scope is not one for somebody who needs another', async () => {
+    const client = clientAtFront()
+    const { key } = await makeKey()
+    const asked = ['write', 'read', 'write', 'read'].map((scope) => client.bearer(key, { scopes: [scope] }))
+    expect((await Promise.all(asked)).map(statusOf)).toEqual([403, 200, 403, 200])
+  })
+
+  test('only for the same address', async () => {
+    const client = clientAtFront()
+    const { key } = await makeKey({ allowed_ips: ['10.0.0.0/8'] })
+    const ips = ['10.0.0.1', '11.0.0.1', undefined, '10.0.0.1', '11.0.0.1', undefined]
+    const verdicts = await Promise.all(ips.map((ip) => client.bearer(key, { ip })))
+    expect(verdicts.map(statusOf)).toEqual([200, 403, 403, 200, 403, 403])
+    expect(front.questions).toHaveLength(3)
+  })
+
+  test('so nobody can change it', async () => {
+    const client = clientAtFront()
+    const { key } = await makeKey({ metadata: { plan: { name: 'small' } } })
+    const principal = await client.bearer(key)
+    if (principal.kind !== 'key') throw new Error('No key')
+    const changes = [
+      () => Object.assign(principal, { keyId: 'other' }),
+      () => (principal.scopes as string[]).push('write'),
+      () => Object.assign(principal.owner, { id: 'other' }),
+      () => Object.assign(principal.metadata?.plan as object, { name: 'large' }),
+    ]
+    for (const change of changes) expect(change).toThrow(TypeError)
+    const refusal = await client.bearer('sk_unknown')
+    expect(() => Object.assign(refusal, { status: 200 })).toThrow(TypeError)
+  })
+
+  test('not with cacheSeconds 0', async () => {
+    const client = clientAtFront({ cacheSeconds: 0 })
+    const { key } = await makeKey()
+    await times(3, () => client.bearer(key))
+    expect(front.questions).toHaveLength(3)
+  })
+})
+
+describe('every use of a key that is counted is counted', () => {
+  test('credits: at once and one after the other, and each to the last', async () => {
+    const client = clientAtFront()
+    const { id, key } = await makeKey({ credits: { remaining: 30 } })
+    const verdicts = await times(20, () => client.bearer(key))
+    expect(verdicts.map(statusOf)).toEqual(Array(20).fill(200))
+    expect(await creditsOf(id)).toBe(10)
+    expect(await client.bearer(key, { cost: 9 })).toMatchObject({ credits: { remaining: 1 } })
+    expect((await times(3, () => client.bearer(key))).map(statusOf).sort()).toEqual([200, 429, 429])
+    expect(shown(await client.bearer(key))).toMatchObject({
+      status: 429,
+      body: { code: 'credits_exhausted' },
+    })
+    const json = { credits: { remaining: 1 } }
+    await call(service, `PATCH /keys/${id}`, { bearer: person.access, json })
+    expect(statusOf(await client.bearer(key))).toBe(200)
+  })
+
+  test('a limit of its own', async () => {
+    const client = clientAtFront()
+    const { key } = await makeKey({ rate_limit: { limit: 3, window_seconds: 60 } })
+    const verdicts = await times(5, () => client.bearer(key))
+    expect(verdicts.map(statusOf).sort()).toEqual([200, 200, 200, 429, 429])
+    const { headers } = shown(await client.bearer(key))
+    expect(Number(headers?.['retry-after'])).toBeWithin(1, 61)
+  })
+
+  test("by a service account's token too", async () => {
+    const client = clientAtFront()
+    const batch = await newClient(service, await adminToken(service), ['read'], { credits: { remaining: 2 } })
+    const token = await tokenOf(service, batch)
+    const verdicts = await times(3, () => client.bearer(token))
+    expect(verdicts.map(statusOf).sort()).toEqual([200, 200, 429])
+  })
+
+  test('and nothing is charged where the request gets no further', async () => {
+    const client = clientAtFront()
+    const { id, key } = await makeKey({ credits: { remaining: 1 }, allowed_ips: ['10.0.0.0/8'] })
+    const ip = '10.0.0.1'
+    for (const question of [
+      { ip, scopes: ['write'] },
+      { ip: '11.0.0.1' },
+      { ip, kind: 'user' },
+      { ip, role: 'admin' },
+    ] as const) {
+      expect(statusOf(await client.bearer(key, question))).toBe(403)
+    }
+    expect(await creditsOf(id)).toBe(1)
+    expect(statusOf(await client.bearer(key, { ip, scopes: ['read'] }))).toBe(200)
+  })
+})
+
+describe('revocation', () => {
+  const revoke = ({ id }: { id: string }) =>
+    call(service, `DELETE /keys/revoke/${id}`, { bearer: person.access })
+
+  test('a revoked key is refused once the answer is stale, and at once where none is kept', async () => {
+    const made = await makeKey()
+    const slow = clientAtFront({ cacheSeconds: 60 })
+    const quick = clientAtFront({ cacheSeconds: 0.3 })
+    const strict = clientAtFront({ cacheSeconds: 0 })
+    const all = [slow, quick, strict]
+    for (const client of all) expect(statusOf(await client.bearer(made.key))).toBe(200)
+    await revoke(made)
+    expect(statusOf(await strict.bearer(made.key))).toBe(401)
+    expect(statusOf(await slow.bearer(made.key))).toBe(200)
+    await until(async () => statusOf(await quick.bearer(made.key)) === 401, 'the revoked key is refused')
+  })
+
+  test('a key is refused when it expires, whatever is kept', async () => {
+    const client = clientAtFront({ cacheSeconds: 60 })
+    const { key } = await makeKey({ expires_at: new Date(Date.now() + 30_000).toISOString() })
+    try {
+      for (const [aheadMs, status] of [
+        [0, 200],
+        [20_000, 200],
+        [40_000, 401],
+      ] as const) {
+        setSystemTime(Date.now() + aheadMs)
+        expect(statusOf(await client.bearer(key))).toBe(status)
+        setSystemTime()
+      }
+      expect(front.questions).toHaveLength(2)
+    } finally {
+      setSystemTime()
+    }
+  })
+
+  test("a user's token lives until it expires; with `online` it dies with its session", async () => {
+    const { access } = await newPerson(service)
+    const offline = clientAtFront()
+    const online = clientAtFront({ online: true, cacheSeconds: 0 })
+    for (const client of [offline, online]) expect(statusOf(await client.bearer(access))).toBe(200)
+    await call(service, 'POST /auth/logout', { bearer: access })
+    expect(statusOf(await offline.bearer(access))).toBe(200)
+    expect(statusOf(await online.bearer(access))).toBe(401)
+  })
+
+  test('with `online` a role is what it is now', async () => {
+    const admin = await adminToken(service)
+    const other = await adminToken(service)
+    const online = clientAtFront({ online: true, cacheSeconds: 0 })
+    const { body } = await call(service, 'GET /auth/me', { bearer: other })
+    expect(statusOf(await online.bearer(other, { role: 'admin' }))).toBe(200)
+    await call(service, `PATCH /users/${body.id}`, { bearer: admin, json: { role: 'user' } })
+    expect(statusOf(await online.bearer(other, { role: 'admin' }))).not.toBe(200)
+  })
+})
+
+describe('a Latchkey that does not answer lets nobody in', () => {
+  const answers: [string, () => Response | Promise<Response>][] = [
+    ['500', () => new Response('', { status: 500 })],
+    ['503', () => new Response('', { status: 503 })],
+    ['429', () => new Response('', { status: 429 })],
+    ['403, for want of latchkey:verify', () => new Response('', { status: 403 })],
+    ['a redirect', () => new Response('', { status: 307, headers: { location: '/elsewhere' } })],
+    ['no JSON', () => new Response('VALID')],
+    ['null', () => Response.json(null)],
+    ['another answer', () => Response.json({ ok: true })],
+    ['no word of credits', () => Response.json({ valid: true, code: 'VALID', scopes: [], rate_limit: null })],
+    ['no word of a limit', () => Response.json({ valid: true, code: 'VALID', scopes: [], credits: null })],
+    ['no scopes', () => Response.json({ valid: true, code: 'VALID', credits: null, rate_limit: null })],
+    ['valid with another code', () => Response.json({ valid: true, code: 'REVOKED' })],
+    ['a code that is unknown', () => Response.json({ valid: false, code: 'MAYBE' })],
+    ['half an answer', () => new Response('{"valid":true', { headers: { 'content-length': '500' } })],
+  ]
+
+  test.each(answers)('%s: 503, and it is asked once', async (_, instead) => {
+    const client = clientAtFront({ timeLimitMs: 1_000 })
+    const { key } = await makeKey()
+    front.instead = instead
+    const refusal = await client.bearer(key)
+    expect(shown(refusal)).toMatchObject({
+      status: 503,
+      headers: { 'retry-after': '1' },
+      body: { code: 'unavailable' },
+    })
+    expect(front.questions).toEqual(['/keys/verify'])
+    expect(client.errors).toHaveLength(1)
+    for (const told of [Bun.inspect(client.errors, { depth: 9 }), JSON.stringify(refusal)]) {
+      expect(told).not.toContain(key)
+      expect(told).not.toContain(ownKey)
+    }
+    // A failure is no answer: it is not kept.
+    front.instead = null
+    expect(statusOf(await client.bearer(key))).toBe(200)
+  })
+
+  test('keys of signatures that cannot be had: 503, for a genuine token', async () => {
+    for (const instead of [() => new Response('', { status: 500 }), () => Response.json({ keys: 1 })]) {
+      const client = clientAtFront()
+      front.instead = instead
+      expect(statusOf(await client.bearer(person.access))).toBe(503)
+      front.instead = null
+      expect(statusOf(await client.bearer(person.access))).toBe(200)
+    }
+  })
+
+  test('one that takes too long is not waited for', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const client = clientAtFront({ timeLimitMs: 100 })
+    front.instead = async () => {
+      await promise
+      return new Response()
+    }
+    const { key } = await makeKey()
+    expect((await Promise.all([client.bearer(key), client.bearer(person.access)])).map(statusOf)).toEqual([
+      503, 503,
+    ])
+    resolve()
+  })
+
+  test('a connection that nobody takes is tried again', async () => {
+    const port = await freePort()
+    const { key } = await makeKey()
+    const client = clientOf({ url: `http://127.0.0.1:${port}`, key: ownKey })
+    const tries = spyOn(globalThis, 'fetch')
+    try {
+      const asked = client.bearer(key)
+      await until(() => tries.mock.results.length > 0, 'the first try is made')
+      await expect(tries.mock.results[0]?.value).rejects.toThrow()
+      await using late = startFront(service, port)
+      expect(statusOf(await asked)).toBe(200)
+      expect(late.questions).toEqual(['/keys/verify'])
+    } finally {
+      tries.mockRestore()
+    }
+  })
+
+  test('down: what is known lives until it is stale, and nothing else opens', async () => {
+    const down = await startService({ isIssuer: true })
+    const { access } = await newPerson(down)
+    const { key } = await newKey(down, access)
+    const options = { url: down.url, key: await verifierKey(down), timeLimitMs: 500 }
+    const slow = clientOf({ ...options, cacheSeconds: 60 })
+    const quick = clientOf({ ...options, cacheSeconds: 0.5 })
+    for (const client of [slow, quick]) {
+      expect(statusOf(await client.bearer(key))).toBe(200)
+      expect(statusOf(await client.bearer(access))).toBe(200)
+    }
+    await down.stop()
+    expect(statusOf(await slow.bearer(key))).toBe(200)
+    expect(statusOf(await slow.bearer('sk_other'))).toBe(503)
+    await until(async () => statusOf(await quick.bearer(key)) === 503, 'the answer is stale', 5000)
+    expect(statusOf(await quick.bearer(key))).toBe(503)
+    // A signature needs nobody, if its key is known.
+    expect(statusOf(await quick.bearer(access))).toBe(200)
+    expect(statusOf(await clientOf(options).bearer(access))).toBe(503)
+    expect(statusOf(await clientOf({ ...options, online: true }).bearer(access))).toBe(503)
+  })
+})
+
+describe('the answers that are kept', () => {
+  test('are bounded: what was not used for longest is forgotten', async () => {
+    const answers = createSharedAnswers(60_000, 3)
+    const asked: number[] = []
+    const get = (question: number) =>
+      answers.get(
+        [question],
+        async () => asked.push(question),
+        () => true,
+      )
+    for (const question of [1, 2, 3, 1, 4, 5, 1]) await get(question)
+    expect([answers.size(), asked]).toEqual([3, [1, 2, 3, 4, 5]])
+    await get(2)
+    expect(asked).toEqual([1, 2, 3, 4, 5, 2])
+  })
+})

@@ -1,0 +1,172 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { randomBytes } from 'node:crypto'
+import { secret } from '../../src/lib/secret.ts'
+import { type Answer, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
+import { adminToken, newClient } from '../support/oauth.ts'
+import { expectProblem } from '../support/problem.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+setDefaultTimeout(30_000)
+
+/** A list that comes in pages, with enough in it for two of one item each. */
+type List = {
+  path: string
+  /** Who asks; with HS256 and another SECRET_KEY, by another token. */
+  bearer(at?: TestService): string
+  /** Somebody else who may ask, and whose list is another one; none where the list is one for all. */
+  other?: () => string
+  /** What narrows the list to another one. */
+  filter?: string
+}
+
+let service: TestService
+/** On the same database, with another SECRET_KEY. */
+let stranger: TestService
+let one: Person
+let two: Person
+let admin: string
+/** The first person's and the admin's tokens there. */
+let abroad: { one: string; admin: string }
+beforeAll(async () => {
+  service = await startService()
+  admin = await adminToken(service)
+  ;[one, two] = [await newPerson(service), await newPerson(service)]
+  for (const person of [one, two]) {
+    for (let i = 0; i < 3; i++) {
+      await logIn(service, person.email, person.password)
+      await newKey(service, person.access, { scopes: ['read'] })
+      await newClient(service, person.access)
+    }
+  }
+  const secretKey = secret(randomBytes(48).toString('base64'))
+  stranger = await startService({ algorithm: 'HS256', secretKey }, service)
+  const { access } = await logIn(stranger, one.email, one.password)
+  abroad = { one: access, admin: await adminToken(stranger) }
+})
+afterAll(async () => {
+  await stranger.stop()
+  await service.stop()
+})
+
+const asOne = (at?: TestService) => (at === stranger ? abroad.one : one.access)
+const asTwo = () => two.access
+const asAdmin = (at?: TestService) => (at === stranger ? abroad.admin : admin)
+const lists: List[] = [
+  { path: '/auth/sessions', bearer: asOne, other: asTwo },
+  { path: '/keys', bearer: asOne, other: asTwo, filter: 'status=active' },
+  { path: '/keys/list', bearer: asOne, other: asTwo, filter: 'status=active' },
+  { path: '/service-accounts', bearer: asOne, other: asTwo },
+  { path: '/users', bearer: asAdmin, filter: 'query=person' },
+  { path: '/audit', bearer: asAdmin, filter: 'action=user.login' },
+]
+
+const get = (path: string, query: string, bearer: string, at = service) =>
+  call(at, `GET ${path}?limit=1&${query}`, { bearer })
+
+/** The ids on a page. */
+function idsOf({ body }: Answer): string[] {
+  const items: { id: string }[] = Array.isArray(body) ? body : body.items
+  return items.map(({ id }) => id)
+}
+
+/** Where the next page begins, as the answer says. */
+function nextOf({ body, headers }: Answer): string {
+  const link = /[?&]cursor=([^&>]+)/.exec(headers.get('link') ?? '')?.[1]
+  const cursor: string | undefined = link ?? body.next_cursor
+  if (!cursor) throw new Error('There is no next page')
+  return cursor
+}
+
+test('every list that the document gives a cursor is tested here', async () => {
+  const { paths } = (await call(service, 'GET /openapi.json')).body
+  const paged = Object.entries<{ get?: { parameters?: { name: string }[] } }>(paths)
+    .filter(([, { get }]) => get?.parameters?.some(({ name }) => name === 'cursor'))
+    .map(([path]) => path.replace(/(.)\/$/, '$1'))
+  expect(paged.sort()).toEqual(lists.map(({ path }) => path).sort())
+})
+
+describe.each(lists)('$path', ({ path, bearer, other, filter }) => {
+  const first = (query = '') => get(path, query, bearer())
+
+  test('gives a cursor that leads on', async () => {
+    const page = await first()
+    expect(page.status).toBe(200)
+    const next = await get(path, `cursor=${nextOf(page)}`, bearer())
+    expect(next.status).toBe(200)
+    expect(idsOf(next)).toHaveLength(1)
+    expect(idsOf(next)).not.toEqual(idsOf(page))
+  })
+
+  const forgeries: [string, (cursor: string, id: string) => string][] = [
+    ['empty', () => ''],
+    ['garbage', () => 'garbage'],
+    ['the id alone', (_, id) => id],
+    ['the id without its lines', (_, id) => id.replaceAll('-', '')],
+    ['its seal alone', (cursor) => cursor.slice(32)],
+    ['in capitals', (cursor) => cursor.toUpperCase()],
+    ['a character short', (cursor) => cursor.slice(0, -1)],
+    ['a character longer', (cursor) => `${cursor}0`],
+    ['altered in its id', (cursor) => flip(cursor, 31)],
+    ['altered at its beginning', (cursor) => flip(cursor, 0)],
+    ['altered in its seal', (cursor) => flip(cursor, 32)],
+    ['altered at its end', (cursor) => flip(cursor, cursor.length - 1)],
+    ['with another seal', (cursor) => cursor.slice(0, 32) + '0'.repeat(24)],
+    ['with a NUL', (cursor) => `${cursor}\0`],
+    ['with a space before', (cursor) => ` ${cursor}`],
+    ['an end of a query', () => "' OR true --"],
+    ['Unicode', () => '\u202e\u{1f511}'.repeat(14)],
+    ['twice', (cursor) => `${cursor}${cursor}`],
+    ['300 characters', () => 'a'.repeat(300)],
+    ['8 KB', () => 'a'.repeat(8000)],
+  ]
+  test.each(forgeries)('refuses one that is %s', async (_, forge) => {
+    const page = await first()
+    const [id = ''] = idsOf(page)
+    await expectForged(await get(path, `cursor=${encodeURIComponent(forge(nextOf(page), id))}`, bearer()))
+  })
+
+  test('refuses a forged one behind a genuine one', async () => {
+    const cursor = nextOf(await first())
+    await expectForged(await get(path, `cursor=${cursor}&cursor=${flip(cursor, 0)}`, bearer()))
+  })
+
+  test('refuses one that another SECRET_KEY sealed', async () => {
+    const theirs = nextOf(await get(path, '', bearer(stranger), stranger))
+    expect((await get(path, `cursor=${theirs}`, bearer(stranger), stranger)).status).toBe(200)
+    await expectForged(await get(path, `cursor=${theirs}`, bearer()))
+  })
+
+  test('refuses one of any other list', async () => {
+    for (const list of lists) {
+      const isSame = list.path.startsWith('/keys') && path.startsWith('/keys')
+      if (list.path === path || isSame) continue
+      const theirs = nextOf(await get(list.path, '', list.bearer()))
+      await expectForged(await get(path, `cursor=${theirs}`, bearer()))
+    }
+  })
+
+  test('refuses one of the same list as somebody else sees it, or with another filter', async () => {
+    const mine = nextOf(await first())
+    if (other) {
+      const theirs = nextOf(await get(path, '', other()))
+      expect((await get(path, `cursor=${theirs}`, other())).status).toBe(200)
+      await expectForged(await get(path, `cursor=${theirs}`, bearer()))
+    }
+    if (!filter) return
+    const narrowed = nextOf(await first(filter))
+    expect((await first(`${filter}&cursor=${narrowed}`)).status).toBe(200)
+    await expectForged(await first(`cursor=${narrowed}`))
+    await expectForged(await first(`${filter}&cursor=${mine}`))
+  })
+
+  async function expectForged(answer: Answer): Promise<void> {
+    expectProblem(answer, 'validation_failed')
+    const [error] = answer.body.errors
+    expect(error.path).toMatch(/^[?/]cursor$/)
+    expect(answer.text.length).toBeLessThan(500)
+    expect((await first()).status).toBe(200)
+  }
+})
+
+const flip = (text: string, at: number) =>
+  text.slice(0, at) + (text[at] === '0' ? '1' : '0') + text.slice(at + 1)

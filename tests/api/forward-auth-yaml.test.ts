@@ -1,0 +1,196 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
+import type postgres from 'postgres'
+import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
+import { newKey } from '../support/client.ts'
+import { addLoggedIn, connectTo } from '../support/people.ts'
+import { aliasesOf } from '../support/proxy.ts'
+import { sendRaw } from '../support/raw-http.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+// Traefik and Envoy come in no Debian package: what their files say is read here, and the question that each sends, as
+// its documentation has it, is asked of a real Latchkey. The proxies themselves are not run.
+
+/** A file of deploy/, whose shape the test then asserts. */
+// biome-ignore lint/suspicious/noExplicitAny: a test reads what it then asserts
+const readYaml = async (path: string): Promise<any> =>
+  Bun.YAML.parse(await Bun.file(join(import.meta.dir, '../../deploy', path)).text())
+
+const LOWER = IDENTITY_HEADERS.map((name) => name.toLowerCase())
+/** The policy of each door, and whom it lets on; the same in both files. */
+const POLICIES: Record<string, string[]> = {
+  any: ['user', 'admin', 'reader', 'worker'],
+  read: ['user', 'admin', 'reader', 'worker'],
+  jobs: ['worker'],
+  admin: ['admin'],
+}
+
+let service: TestService
+let sql: postgres.Sql
+const bearers: Record<string, string> = {}
+beforeAll(async () => {
+  service = await startService({ trustedProxies: ['127.0.0.1/32'] })
+  sql = connectTo(service)
+  const user = await addLoggedIn(service, sql)
+  bearers.user = user.access
+  bearers.admin = (await addLoggedIn(service, sql, { role: 'admin' })).access
+  bearers.reader = (await newKey(service, user.access, { scopes: 'read' })).key
+  bearers.worker = (await newKey(service, user.access, { scopes: 'read,write' })).key
+})
+afterAll(async () => {
+  await sql.end()
+  await service.stop()
+})
+
+const letsOn = (status: number, head: string) => status === 200 && /^x-auth-type: (user|key)$/im.test(head)
+
+describe('deploy/traefik', () => {
+  const read = async () => (await readYaml('traefik/latchkey.yaml')).http
+
+  test('every question takes every identity header from the answer, and tells of the credential alone', async () => {
+    const { middlewares } = await read()
+    for (const policy of Object.keys(POLICIES)) {
+      const { forwardAuth } = middlewares[`latchkey-${policy}`]
+      expect(forwardAuth.authResponseHeaders).toEqual([...IDENTITY_HEADERS])
+      expect(forwardAuth.authRequestHeaders).toEqual(['Authorization', 'X-API-Key'])
+      expect(Object.keys(forwardAuth).sort()).toEqual([
+        'address',
+        'authRequestHeaders',
+        'authResponseHeaders',
+      ])
+    }
+  })
+
+  test('every router strips first, asks, and hides the credential last', async () => {
+    const { routers, middlewares } = await read()
+    const asked: Record<string, string[]> = {
+      any: ['latchkey-any'],
+      public: [],
+      reports: ['latchkey-read'],
+      jobs: ['latchkey-jobs'],
+      admin: ['latchkey-admin'],
+    }
+    expect(Object.keys(routers).sort()).toEqual(Object.keys(asked).sort())
+    for (const [name, questions] of Object.entries(asked)) {
+      expect(routers[name].middlewares).toEqual(['strip-identity', ...questions, 'hide-credential'])
+      for (const each of routers[name].middlewares) expect(middlewares).toHaveProperty(each)
+    }
+    const empty = (names: string[]) => Object.fromEntries(names.map((name) => [name, '']))
+    const { customRequestHeaders } = middlewares['strip-identity'].headers
+    expect(customRequestHeaders).toEqual(empty(IDENTITY_HEADERS.flatMap(aliasesOf)))
+    expect(middlewares['hide-credential'].headers.customRequestHeaders).toEqual(
+      empty(['Authorization', 'X-API-Key']),
+    )
+  })
+
+  test.each(Object.entries(POLICIES))('what it sends for %s is a question', async (policy, allowed) => {
+    const { middlewares } = await read()
+    const { pathname, search } = new URL(middlewares[`latchkey-${policy}`].forwardAuth.address)
+    for (const [who, token] of Object.entries(bearers)) {
+      const { status, head } = await sendRaw(service, `GET ${pathname}${search}`, [
+        `Authorization: Bearer ${token}`,
+        'Accept-Encoding: gzip',
+        'User-Agent: Go-http-client/1.1',
+        'X-Forwarded-For: 192.0.2.1',
+        'X-Forwarded-Host: app.example.com',
+        'X-Forwarded-Method: POST',
+        'X-Forwarded-Port: 443',
+        'X-Forwarded-Proto: https',
+        'X-Forwarded-Server: edge',
+        'X-Forwarded-Uri: /jobs/../admin?scope=other&kind=user',
+        'X-Real-Ip: 192.0.2.1',
+      ])
+      expect([who, letsOn(status, head)]).toEqual([who, allowed.includes(who)])
+    }
+  })
+})
+
+describe('deploy/envoy', () => {
+  const PER_ROUTE = 'type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute'
+  const read = async () => {
+    const { listeners, clusters } = (await readYaml('envoy/envoy.yaml')).static_resources
+    const manager = listeners[0].filter_chains[0].filters[0].typed_config
+    const questions = manager.http_filters.slice(0, -1)
+    return { manager, questions, routes: manager.route_config.virtual_hosts[0].routes, clusters }
+  }
+  const policyOf = (name: string) => name.replace('latchkey-', '')
+
+  test('every question takes every identity header from the answer, denies when in doubt, and has the whole policy', async () => {
+    const { questions, manager } = await read()
+    expect(questions.map(({ name }: { name: string }) => policyOf(name))).toEqual(Object.keys(POLICIES))
+    for (const { typed_config } of questions) {
+      const { http_service, failure_mode_allow, allowed_headers } = typed_config
+      const patterns = http_service.authorization_response.allowed_upstream_headers.patterns
+      expect(patterns).toEqual(LOWER.map((exact) => ({ exact })))
+      expect(failure_mode_allow).toBe(false)
+      const told = ['authorization', 'x-api-key', 'x-forwarded-for', 'x-request-id']
+      expect(allowed_headers.patterns).toEqual(told.map((exact) => ({ exact })))
+      expect(http_service.path_prefix).toMatch(/^\/forward-auth\/[^/?]+$/)
+    }
+    expect(manager.http_filters.at(-1).name).toBe('envoy.filters.http.router')
+  })
+
+  test('what a client sent under such a name goes first, and no path is read in two ways', async () => {
+    const { manager } = await read()
+    const [{ typed_config }] = manager.early_header_mutation_extensions
+    expect(typed_config.mutations).toEqual(LOWER.map((remove) => ({ remove })))
+    expect(manager).toMatchObject({
+      common_http_protocol_options: { headers_with_underscores_action: 'REJECT_REQUEST' },
+      normalize_path: true,
+      merge_slashes: true,
+      path_with_escaped_slashes_action: 'REJECT_REQUEST',
+      use_remote_address: true,
+      xff_num_trusted_hops: 0,
+    })
+    expect(manager.route_config.virtual_hosts[0].request_headers_to_remove).toEqual([
+      'authorization',
+      'x-api-key',
+    ])
+  })
+
+  test('a route leaves out by name what does not concern it, and asks all the rest', async () => {
+    const { routes, questions } = await read()
+    const names: string[] = questions.map(({ name }: { name: string }) => name)
+    const asked = routes.map(({ typed_per_filter_config = {} }) => {
+      for (const each of Object.values(typed_per_filter_config))
+        expect(each).toEqual({ '@type': PER_ROUTE, disabled: true })
+      for (const name of Object.keys(typed_per_filter_config)) expect(names).toContain(name)
+      return names.filter((name) => !(name in typed_per_filter_config)).map(policyOf)
+    })
+    expect(asked).toEqual([[], ['read'], ['jobs'], ['admin'], ['any']])
+    expect(routes.at(-1).match).toEqual({ prefix: '/' })
+  })
+
+  test.each(Object.entries(POLICIES))(
+    'what it sends for %s is a question, whatever the client asks for',
+    async (policy, allowed) => {
+      const { questions } = await read()
+      const { path_prefix } = questions.find(({ name }: { name: string }) => policyOf(name) === policy)
+        .typed_config.http_service
+      for (const [who, token] of Object.entries(bearers)) {
+        for (const [method, path] of [
+          ['GET', '/'],
+          ['GET', '/jobs/1?scope=other&role=admin'],
+          ['POST', '/reports/2024'],
+          ['OPTIONS', '/x'],
+          ['PROPFIND', '/a%20b/%C3%A9?q=../..'],
+        ]) {
+          const { status, head } = await sendRaw(service, `${method} ${path_prefix}${path}`, [
+            'Host: app.example.com',
+            'content-length: 0',
+            `authorization: Bearer ${token}`,
+            'x-forwarded-for: 192.0.2.1',
+            'x-envoy-internal: true',
+            `x-request-id: ${crypto.randomUUID()}`,
+          ])
+          expect([who, method, path, letsOn(status, head)]).toEqual([
+            who,
+            method,
+            path,
+            allowed.includes(who),
+          ])
+        }
+      }
+    },
+  )
+})

@@ -1,0 +1,139 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { DEFAULT_RATE_LIMITS } from '../../src/config/rate-limits.ts'
+import { newKey, newPerson } from '../support/client.ts'
+import { startService, type TestService } from '../support/service.ts'
+import { dial, type WireAnswer } from '../support/wire.ts'
+
+// Elysia takes the path out of a URL that begins with the Host header, so that whoever chooses that chose the path.
+
+const LOGINS = 3
+/** What one might take for the path of the login, or have it taken for another. */
+const SPELLINGS = [
+  '/auth/login',
+  '/x/auth/login',
+  '/xx/auth/login',
+  '/xxxxxxxxxx/auth/login',
+  '//auth/login',
+  '/auth/login/',
+  '/auth//login',
+  '/auth/./login',
+  '/x/../auth/login',
+  '/x/%2e%2e/auth/login',
+  '/auth/%6cogin',
+  '/auth%2flogin',
+  '/auth\\login',
+  '/AUTH/LOGIN',
+  '/auth/login;x',
+  '/auth/login#x',
+  '/auth/login?/x',
+  'http://elsewhere.test/auth/login',
+  'http://elsewhere.test?/auth/login',
+  'http://elsewhere.test#/auth/login',
+]
+
+let service: TestService
+let key: string
+let access: string
+beforeAll(async () => {
+  service = await startService({
+    rateLimits: {
+      ...DEFAULT_RATE_LIMITS,
+      signup: { limit: 100, windowSeconds: 3600 },
+      login: { limit: LOGINS, windowSeconds: 3600 },
+      other: { limit: 10_000, windowSeconds: 60 },
+    },
+  })
+  const person = await newPerson(service)
+  access = person.access
+  key = (await newKey(service, access)).key
+})
+afterAll(() => service.stop())
+
+/** What a client may put there: the version, and the header with its line end. */
+const HOSTS: Record<string, [version: string, header: string]> = {
+  'of one character': ['1.1', 'Host: a\r\n'],
+  'of two characters': ['1.1', 'Host: ab\r\n'],
+  'of three characters': ['1.1', 'Host: abc\r\n'],
+  'of a usual length': ['1.1', 'Host: latchkey.test\r\n'],
+  'with a port beyond all': ['1.1', 'Host: a:99999\r\n'],
+  'with half an IPv6 address': ['1.1', 'Host: [::zz\r\n'],
+  'of a percent sign': ['1.1', 'Host: %\r\n'],
+  empty: ['1.1', 'Host:\r\n'],
+  'with a space': ['1.1', 'Host: a b\r\n'],
+  'with a path': ['1.1', 'Host: a/health?\r\n'],
+  'with a fragment': ['1.1', 'Host: a/health#\r\n'],
+  'with a user': ['1.1', 'Host: a@b\r\n'],
+  'given twice': ['1.1', 'Host: ab\r\nHost: c\r\n'],
+  'missing, in HTTP/1.0': ['1.0', ''],
+}
+
+async function ask(
+  host: string,
+  route: string,
+  headers: readonly string[] = [],
+  body = '',
+): Promise<WireAnswer> {
+  const [method, path] = route.split(' ')
+  const [version, hostLine] = HOSTS[host] ?? []
+  const wire = dial(service)
+  wire.send(
+    `${method} ${path} HTTP/${version}\r\n${hostLine}${headers.map((line) => `${line}\r\n`).join('')}Content-Length: ${body.length}\r\n\r\n${body}`,
+  )
+  const answer = await wire.answer()
+  wire.end()
+  return answer
+}
+
+describe.each(Object.keys(HOSTS))('a Host %s', (host) => {
+  test('opens the paths that there are', async () => {
+    expect((await ask(host, 'GET /health')).status).toBe(200)
+    expect((await ask(host, 'GET /auth/me', [`X-API-Key: ${key}`])).status).toBe(200)
+    // One that is not known yet, and one that never will be.
+    const fresh = (await newKey(service, access)).key
+    expect((await ask(host, 'GET /auth/me', [`X-API-Key: ${fresh}`])).status).toBe(200)
+    expect((await ask(host, 'GET /auth/me', ['X-API-Key: unknown'])).status).toBe(401)
+  })
+
+  test('opens no path by what stands before it', async () => {
+    for (let length = 0; length <= 14; length++) {
+      const before = `/${'x'.repeat(length)}`
+      for (const path of ['/health', '/auth/me', '/keys/list']) {
+        const { status, body } = await ask(host, `GET ${before}${path}`, [`X-API-Key: ${key}`])
+        expect(`${before}${path} ${[400, 404].includes(status) ? 'refused' : status}`).toBe(
+          `${before}${path} refused`,
+        )
+        expect(body).toMatch(/^({"type":"\/errors\/not_found"|$)/)
+      }
+    }
+  })
+
+  test('makes no failure of ours', async () => {
+    for (const [route, allowed] of [
+      ['GET /auth/me', [401]],
+      ['GET /nowhere', [404, 400]],
+      ['PUT /auth/login', [405, 400]],
+      ['GET /docs/', [308, 400]],
+      ['GET /health/', [200, 404, 400]],
+      ['OPTIONS /auth/login', [405, 400]],
+      ['POST /oauth/token', [415]],
+      ['CONNECT a:80', [404, 400]],
+    ] as const) {
+      const { status, body } = await ask(host, route)
+      expect(`${route}: ${(allowed as readonly number[]).includes(status) ? 'refused' : status}`).toBe(
+        `${route}: refused`,
+      )
+      expect(body).not.toContain('<')
+    }
+  })
+})
+
+test('no Host, and no spelling, leads past the limit of a path', async () => {
+  const login = JSON.stringify({ email: 'nobody@example.com', password: 'wrong' })
+  const json = ['Content-Type: application/json']
+  const statuses: number[] = []
+  for (const host of Object.keys(HOSTS))
+    for (const path of SPELLINGS) statuses.push((await ask(host, `POST ${path}`, json, login)).status)
+  // One has been used to log the person in.
+  expect(statuses.filter((status) => status === 401)).toHaveLength(LOGINS - 1)
+  expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(0)
+})

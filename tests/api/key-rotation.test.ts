@@ -1,0 +1,260 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import type postgres from 'postgres'
+import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
+import { writeUsage } from '../../src/core/usage/usage.ts'
+import { call, newKey } from '../support/client.ts'
+import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { expectProblem } from '../support/problem.ts'
+import { startService, type TestService } from '../support/service.ts'
+import { until } from '../support/until.ts'
+
+const SECOND_MS = 1000
+const DAY_MS = 86_400_000
+const SLOW_MS = 30_000
+
+let service: TestService
+let other: TestService
+let sql: postgres.Sql
+let owner: AddedPerson & Tokens
+let stranger: AddedPerson & Tokens
+beforeAll(async () => {
+  service = await startService()
+  other = await startService({}, service)
+  sql = connectTo(service)
+  owner = await addLoggedIn(service, sql)
+  stranger = await addLoggedIn(service, sql)
+})
+afterAll(async () => {
+  await sql.end()
+  await other.stop()
+  await service.stop()
+})
+
+const make = (json: Record<string, unknown> = {}) =>
+  newKey(service, owner.access, { scopes: 'read', ...json })
+const rotate = (id: string, json?: unknown, on = service, bearer = owner.access) =>
+  call(on, `POST /keys/${id}/rotate`, { bearer, json })
+const endSecret = (id: string, start: string, bearer = owner.access) =>
+  call(service, `DELETE /keys/${id}/secrets/${start}`, { bearer })
+const read = async (id: string) => (await call(service, `GET /keys/${id}`, { bearer: owner.access })).body
+const statusOf = async (apiKey: string, on = service) =>
+  (await call(on, 'GET /protected/any', { apiKey })).status
+const startOf = (key: string) => key.slice(0, 11)
+
+describe('a rotation', () => {
+  test('keeps the id and all that was set, and shows a new secret; the old one goes on', async () => {
+    const settings = {
+      name: 'n',
+      description: 'd',
+      external_id: 'x',
+      metadata: { a: 1 },
+      allowed_ips: ['127.0.0.1'],
+    }
+    const { id, key } = await make({
+      ...settings,
+      credits: { remaining: 7 },
+      rate_limit: { limit: 9, window_seconds: 9 },
+    })
+    const before = await read(id)
+    const answer = await rotate(id)
+    expect(answer.status).toBe(201)
+    const { key: successor, ...after } = answer.body
+    expect(successor).toMatch(/^sk_\w{49}$/)
+    expect(successor).not.toBe(key)
+    const { secrets: _, start: __, ...kept } = before
+    expect(after).toMatchObject(kept)
+    expect(after.start).toBe(startOf(successor))
+    expect(after.secrets).toMatchObject([
+      { start: startOf(key), last_used_at: null },
+      { start: startOf(successor), expires_at: null, last_used_at: null },
+    ])
+    const overlapEnds = Date.parse(after.secrets[0].expires_at)
+    expect(Math.abs(overlapEnds - Date.now() - DAY_MS)).toBeLessThan(5 * SECOND_MS)
+    for (const secret of [key, successor]) expect(await statusOf(secret)).toBe(200)
+    expect(JSON.stringify(await read(id))).not.toContain(successor)
+
+    const rows =
+      await sql`SELECT * FROM latchkey.audit_events WHERE target_id = ${id} AND action = 'key.rotated'`
+    expect(rows).toMatchObject([{ details: { overlap_seconds: 86_400, start: startOf(successor) } }])
+    expect(JSON.stringify(rows)).not.toContain(successor)
+  })
+
+  test('lets the owner see which of the two is still in use', async () => {
+    const { id, key } = await make()
+    const successor = (await rotate(id)).body.key
+    const uses = async () => {
+      await writeUsage(service.context)
+      const { secrets, last_used_at } = await read(id)
+      return { old: secrets[0].last_used_at, new: secrets[1].last_used_at, last_used_at }
+    }
+    expect(await uses()).toEqual({ old: null, new: null, last_used_at: null })
+    await statusOf(key)
+    const first = await uses()
+    expect(first).toEqual({ old: expect.any(String), new: null, last_used_at: first.old })
+    await Bun.sleep(5)
+    await statusOf(successor)
+    const second = await uses()
+    expect(second).toEqual({ old: first.old, new: expect.any(String), last_used_at: second.new })
+    expect(second.new > second.old).toBe(true)
+  })
+
+  test('without an overlap ends the old secret at once', async () => {
+    const { id, key } = await make()
+    expect(await statusOf(key)).toBe(200)
+    const answer = await rotate(id, { overlap_seconds: 0 })
+    expect(answer.body.secrets).toMatchObject([{ start: startOf(answer.body.key), expires_at: null }])
+    expect(await statusOf(key)).toBe(401)
+    expect(await statusOf(answer.body.key)).toBe(200)
+    expect((await rotate(id, { overlap_seconds: 0 })).status).toBe(201)
+  })
+
+  test('under way admits no other, until one of the two secrets is ended', async () => {
+    const { id, key } = await make()
+    const second = (await rotate(id, { overlap_seconds: 3600 })).body.key
+    for (const json of [undefined, { overlap_seconds: 0 }]) expectProblem(await rotate(id, json), 'conflict')
+    expect(await statusOf(key)).toBe(200)
+    expect((await endSecret(id, startOf(key))).status).toBe(204)
+    expect([await statusOf(key), await statusOf(second)]).toEqual([401, 200])
+    expect((await read(id)).secrets).toMatchObject([{ start: startOf(second), expires_at: null }])
+    expect((await rotate(id)).status).toBe(201)
+  })
+
+  test('is cancelled by ending the new secret: the old one has no end again', async () => {
+    const { id, key } = await make()
+    const second = (await rotate(id, { overlap_seconds: 3600 })).body.key
+    expect((await endSecret(id, startOf(second))).status).toBe(204)
+    expect([await statusOf(key), await statusOf(second)]).toEqual([200, 401])
+    expect((await read(id)).secrets).toMatchObject([{ start: startOf(key), expires_at: null }])
+    expectProblem(await endSecret(id, startOf(second)), 'not_found')
+    expectProblem(await endSecret(id, startOf(key)), 'conflict')
+    expect(await statusOf(key)).toBe(200)
+  })
+
+  test.each([
+    ['a negative overlap', { overlap_seconds: -1 }],
+    ['more than thirty days', { overlap_seconds: 2_592_001 }],
+    ['half a second', { overlap_seconds: 0.5 }],
+    ['text', { overlap_seconds: 'soon' }],
+    ['an unknown member', { overlap: 5 }],
+    ['the key of one’s choice', { key: 'sk_chosen' }],
+    ['a list', []],
+  ])('does not take %s', async (_, json) => {
+    const { id, key } = await make()
+    expectProblem(await rotate(id, json), 'validation_failed')
+    expect((await read(id)).secrets).toMatchObject([{ start: startOf(key), expires_at: null }])
+  })
+
+  test.each([
+    ['the longest overlap', { overlap_seconds: 2_592_000 }],
+    ['an empty object', {}],
+    ['null', { overlap_seconds: null }],
+  ])('takes %s', async (_, json) => {
+    expect((await rotate((await make()).id, json)).status).toBe(201)
+  })
+
+  test('of a key that is over, or of somebody else’s, there is none', async () => {
+    const revoked = await make()
+    await call(service, `DELETE /keys/${revoked.id}`, { bearer: owner.access })
+    expectProblem(await rotate(revoked.id), 'conflict')
+    const { id, key } = await make()
+    expectProblem(await rotate(id, {}, service, stranger.access), 'not_found')
+    const [start, nobodys] = [startOf(key), '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6']
+    expectProblem(await endSecret(id, start, stranger.access), 'not_found')
+    expectProblem(await rotate(nobodys), 'not_found')
+    expectProblem(await endSecret(nobodys, start), 'not_found')
+    expect(await statusOf(key)).toBe(200)
+  })
+
+  test('asks for the power to grant all that the key holds, now', async () => {
+    const person = await addLoggedIn(service, sql, { scopes: ['read', 'deploy'] })
+    const { id } = await newKey(service, person.access, { scopes: 'read,deploy' })
+    // Without an overlap, so that one that came too early does not stand in the way.
+    const again = () => rotate(id, { overlap_seconds: 0 }, service, person.access)
+    await sql`UPDATE latchkey.users SET scopes = '{read}' WHERE id = ${person.id}`
+    await until(async () => (await again()).status === 403, 'the ceiling is heard of')
+    expectProblem(await again(), 'insufficient_scope')
+    await sql`UPDATE latchkey.users SET scopes = '{read,deploy}' WHERE id = ${person.id}`
+    await until(async () => (await again()).status === 201, 'it is given back')
+  })
+})
+
+describe('the end of an overlap', () => {
+  test('comes by the clock, without anybody doing anything, on every server', async () => {
+    const { id, key } = await make()
+    const successor = (await rotate(id, { overlap_seconds: 60 })).body.key
+    for (const on of [service, other]) expect(await statusOf(key, on)).toBe(200)
+    for (const on of [service, other]) on.advance(59 * SECOND_MS)
+    for (const on of [service, other]) expect(await statusOf(key, on)).toBe(200)
+    for (const on of [service, other]) on.advance(2 * SECOND_MS)
+    for (const on of [service, other]) {
+      expect(await statusOf(key, on)).toBe(401)
+      expect(await statusOf(successor, on)).toBe(200)
+    }
+    expect((await rotate(id)).status).toBe(201)
+  })
+
+  test('leaves the old secret visible for a day, then it goes; what lives stays', async () => {
+    const { id, key } = await make()
+    const successor = (await rotate(id, { overlap_seconds: 60 })).body.key
+    const starts = async () => {
+      const rows =
+        await sql`SELECT start FROM latchkey.api_key_secrets WHERE key_id = ${id} ORDER BY created_at`
+      return rows.map(({ start }) => start)
+    }
+    service.advance(DAY_MS)
+    await deleteOutdated(service.context, { vacuums: false })
+    expect(await starts()).toEqual([startOf(key), startOf(successor)])
+    service.advance(61 * SECOND_MS)
+    await deleteOutdated(service.context, { vacuums: false })
+    expect(await starts()).toEqual([startOf(successor)])
+    expect(await statusOf(successor)).toBe(200)
+    service.advance(-DAY_MS - 61 * SECOND_MS)
+  })
+})
+
+test('the holder of the new secret ends that one, and the old one lives on', async () => {
+  const { id, key } = await make()
+  const successor = (await rotate(id)).body.key
+  expect((await call(service, 'DELETE /keys/self', { apiKey: successor })).status).toBe(204)
+  expect([await statusOf(key), await statusOf(successor)]).toEqual([200, 401])
+  expect((await read(id)).secrets).toMatchObject([{ start: startOf(key), expires_at: null }])
+})
+
+test('another server sees both secrets, and the end of one, within a second', async () => {
+  const { id, key } = await make()
+  expect(await statusOf(key, other)).toBe(200)
+  const successor = (await rotate(id)).body.key
+  expect(await statusOf(successor, other)).toBe(200)
+  await endSecret(id, startOf(key))
+  await until(async () => (await statusOf(key, other)) === 401, 'the old secret is refused', SECOND_MS)
+  const third = (await rotate(id, { overlap_seconds: 0 }, other)).body.key
+  await until(async () => (await statusOf(successor)) === 401, 'the second is refused', SECOND_MS)
+  expect(await statusOf(third)).toBe(200)
+})
+
+test(
+  'of two rotations at once, on two servers, one wins, fifty times over',
+  async () => {
+    const key = await make()
+    let live = key.key
+    for (let round = 0; round < 50; round++) {
+      const answers = await Promise.all(
+        [service, other].map((on) => rotate(key.id, { overlap_seconds: 3600 }, on)),
+      )
+      expect(answers.map(({ status }) => status).sort()).toEqual([201, 409])
+      const [won, lost] = answers.toSorted((a, b) => a.status - b.status)
+      if (lost) expectProblem(lost, 'conflict')
+      const { secrets } = await read(key.id)
+      expect(secrets.map(({ start }: { start: string }) => start)).toEqual([
+        startOf(live),
+        startOf(won?.body.key),
+      ])
+      await endSecret(key.id, startOf(live))
+      live = won?.body.key
+    }
+    expect(await statusOf(live)).toBe(200)
+    const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.api_key_secrets WHERE key_id = ${key.id}`
+    expect(row?.n).toBe(1)
+  },
+  SLOW_MS,
+)

@@ -1,0 +1,456 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import postgres from 'postgres'
+import { secret } from '../../src/lib/secret.ts'
+import { emptyDirectory } from '../support/binary.ts'
+import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { type Family, parseExposition, valueIn } from '../support/exposition.ts'
+import { freePort } from '../support/free-port.ts'
+import { startLineProxy } from '../support/line-proxy.ts'
+import { PASSWORD } from '../support/people.ts'
+import { createDatabase, sharedServer } from '../support/postgres.ts'
+import { expectProblem } from '../support/problem.ts'
+import { latchkey, serve } from '../support/program.ts'
+import { sendRaw } from '../support/raw-http.ts'
+import { refresh, resign } from '../support/refresh.ts'
+import { startService, type TestService } from '../support/service.ts'
+import { until } from '../support/until.ts'
+
+const TOKEN = 'qX7vB2mK9qT4wZ8nRdF3'
+
+let service: TestService
+let owner: Person
+beforeAll(async () => {
+  service = await startService({ metricsToken: secret(TOKEN) })
+  owner = await newPerson(service)
+})
+afterAll(() => service.stop())
+
+async function scrape(on: Pick<TestService, 'url'> = service): Promise<Map<string, Family>> {
+  const answer = await call(on, 'GET /metrics', { bearer: TOKEN })
+  expect(answer.status).toBe(200)
+  return parseExposition(answer.text)
+}
+
+/** How much each of these series grows while `work` runs: [metric, labels, growth]. */
+async function growthOf(
+  work: () => Promise<unknown>,
+  series: readonly (readonly [name: string, labels: Record<string, string>, growth: number])[],
+  on: Pick<TestService, 'url'> = service,
+): Promise<void> {
+  const before = await scrape(on)
+  await work()
+  const after = await scrape(on)
+  const grown = series.map(([name, labels]) => {
+    const growth = valueIn(after, name, labels) - valueIn(before, name, labels)
+    return [name, labels, growth]
+  })
+  expect(grown).toEqual(series.map((each) => [...each]))
+}
+
+const times = async (count: number, work: () => Promise<unknown>) => {
+  for (let i = 0; i < count; i++) await work()
+}
+
+describe('who may read /metrics', () => {
+  test('whoever shows the token', async () => {
+    const answer = await call(service, 'GET /metrics', { bearer: TOKEN })
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+  })
+
+  test('nobody without one', async () => {
+    const answer = await call(service, 'GET /metrics')
+    expectProblem(answer, 'missing_credential')
+    expect(answer.text).not.toContain('latchkey_')
+  })
+
+  test.each([
+    ['another', 'qX7vB2mK9qT4wZ8nRdF4'],
+    ['the beginning of it', TOKEN.slice(0, -1)],
+    ['more than it', `${TOKEN}x`],
+    ['it in other letters', TOKEN.toLowerCase()],
+    ['what a secret prints as', '[redacted]'],
+  ])('nor with %s', async (_, bearer) => {
+    const answer = await call(service, 'GET /metrics', { bearer })
+    expectProblem(answer, 'invalid_token')
+    expect(answer.text).not.toContain('latchkey_')
+  })
+
+  test("nor with a user's access token, or the token in the query", async () => {
+    expectProblem(await call(service, 'GET /metrics', { bearer: owner.access }), 'invalid_token')
+    expectProblem(await call(service, `GET /metrics?token=${TOKEN}`), 'missing_credential')
+  })
+
+  test('where there is no token, there is no such path', async () => {
+    const plain = await startService({}, service)
+    try {
+      expectProblem(await call(plain, 'GET /metrics'), 'not_found')
+      expectProblem(await call(plain, 'GET /metrics', { bearer: TOKEN }), 'not_found')
+    } finally {
+      await plain.stop()
+    }
+  })
+})
+
+describe('what is counted', () => {
+  const heard = (families: Map<string, Family>) =>
+    valueIn(families, 'latchkey_evictions_heard_total', { kind: 'key' })
+
+  test('requests, by pattern of the route, method and status, each with its time', async () => {
+    const route = (name: string, method: string, status: number) =>
+      ['latchkey_requests_total', { route: name, method, status: String(status) }] as const
+    await growthOf(async () => {
+      await times(3, () => call(service, 'GET /health'))
+      await call(service, 'HEAD /health')
+      await times(2, () => call(service, 'GET /no/such/path'))
+      await call(service, 'PUT /auth/me')
+      await call(service, 'POST /auth/login', { json: {} })
+      await call(service, 'DELETE /keys/revoke/some-id', { bearer: owner.access })
+    }, [
+      [...route('/health', 'GET', 200), 3],
+      [...route('/health', 'HEAD', 200), 1],
+      [...route('unmatched', 'GET', 404), 2],
+      [...route('unmatched', 'PUT', 405), 1],
+      [...route('/auth/login', 'POST', 422), 1],
+      [...route('/keys/revoke/:id', 'DELETE', 404), 1],
+      ['latchkey_requests_total', { route: '/auth/login' }, 1],
+      ['latchkey_request_duration_seconds_count', { route: '/health', method: 'GET' }, 3],
+      ['latchkey_request_duration_seconds_bucket', { route: '/health', method: 'GET', le: '+Inf' }, 3],
+    ])
+    const seconds = valueIn(await scrape(), 'latchkey_request_duration_seconds_sum', { route: '/health' })
+    expect(seconds).toBeWithin(0.000001, 5)
+  })
+
+  test('credentials and keys by what they turned out to be, and where the answer came from', async () => {
+    const { key } = await newKey(service, owner.access, { scopes: 'read' })
+    const revoked = await newKey(service, owner.access, { scopes: 'read' })
+    const before = await scrape()
+    await call(service, `DELETE /keys/revoke/${revoked.id}`, { bearer: owner.access })
+    // A fill that is under way when an eviction is heard is not kept.
+    await until(async () => heard(await scrape()) > heard(before), 'the revocation is heard')
+    const read = (apiKey: string) => call(service, 'GET /protected/service-only', { apiKey })
+    await growthOf(async () => {
+      await times(5, () => read(key))
+      await read(revoked.key)
+      await read('nobody-has-this-key')
+      await call(service, 'GET /keys/list', { apiKey: key })
+    }, [
+      ['latchkey_verifications_total', { code: 'VALID' }, 6],
+      ['latchkey_verifications_total', { code: 'REVOKED' }, 1],
+      ['latchkey_verifications_total', { code: 'NOT_FOUND' }, 1],
+      ['latchkey_key_uses_total', { code: 'VALID' }, 5],
+      ['latchkey_key_uses_total', { code: 'INSUFFICIENT_SCOPE' }, 1],
+      ['latchkey_key_uses_total', { code: 'REVOKED' }, 1],
+      ['latchkey_cache_reads_total', { result: 'hit' }, 5],
+      ['latchkey_cache_reads_total', { result: 'miss' }, 3],
+      ['latchkey_cache_entries', {}, 1],
+    ])
+  })
+
+  test('the same at /keys/verify and at introspection', async () => {
+    const { key } = await newKey(service, owner.access, {
+      scopes: 'read',
+      rate_limit: { limit: 1, window_seconds: 600 },
+    })
+    const admin = await newPerson(service)
+    const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
+    await sql`UPDATE latchkey.users SET role = 'admin' WHERE id = ${admin.id}`
+    await sql.end()
+    const introspect = (token: string) =>
+      call(service, 'POST /oauth/introspect', { bearer: admin.access, form: { token } })
+    await growthOf(
+      () => times(2, () => call(service, 'POST /keys/verify', { bearer: admin.access, json: { key } })),
+      [
+        ['latchkey_key_uses_total', { code: 'VALID' }, 1],
+        ['latchkey_key_uses_total', { code: 'RATE_LIMITED' }, 1],
+        // Twice the key, and twice whoever asks.
+        ['latchkey_verifications_total', { code: 'VALID' }, 4],
+      ],
+    )
+    await growthOf(async () => {
+      expect((await introspect(key)).body.active).toBe(true)
+      expect((await introspect('nobody-has-this-key')).body.active).toBe(false)
+    }, [
+      ['latchkey_key_uses_total', {}, 0],
+      ['latchkey_verifications_total', { code: 'NOT_FOUND' }, 1],
+    ])
+  })
+
+  test('passwords: right, wrong, and not even looked at', async () => {
+    const person = await newPerson(service)
+    const logIn = (password: string) =>
+      call(service, 'POST /auth/login', { json: { email: person.email, password } })
+    await growthOf(async () => {
+      await times(2, () => logIn(person.password))
+      await times(10, () => logIn('wrong-password'))
+      await times(3, () => logIn(person.password))
+    }, [
+      ['latchkey_password_checks_total', { outcome: 'right' }, 2],
+      ['latchkey_password_checks_total', { outcome: 'wrong' }, 10],
+      ['latchkey_password_checks_total', { outcome: 'throttled' }, 3],
+    ])
+  })
+
+  test('refreshes: traded, repeated, from before a restore, stolen, none', async () => {
+    const person = await newPerson(service)
+    const other = await newPerson(service)
+    await growthOf(async () => {
+      const second = (await refresh(service, person.refresh)).body.refresh_token
+      await refresh(service, person.refresh)
+      await refresh(service, second)
+      expect((await refresh(service, person.refresh)).status).toBe(401)
+      const ahead = resign(service, other.refresh, { generation: 7 })
+      expect((await refresh(service, ahead)).status).toBe(200)
+      await refresh(service, 'rt_nobody')
+      await refresh(service, second)
+    }, [
+      ['latchkey_refreshes_total', { outcome: 'rotated' }, 2],
+      ['latchkey_refreshes_total', { outcome: 'repeated' }, 1],
+      ['latchkey_refreshes_total', { outcome: 'restored' }, 1],
+      ['latchkey_refreshes_total', { outcome: 'reused' }, 1],
+      ['latchkey_refreshes_total', { outcome: 'refused' }, 2],
+    ])
+  })
+
+  test('refusals by the limits, of the plugin and of our own counters', async () => {
+    const plenty = { limit: 1000, windowSeconds: 60 }
+    const few = { limit: 2, windowSeconds: 60 }
+    const rateLimits = {
+      signup: plenty,
+      login: few,
+      refresh: plenty,
+      create_key: plenty,
+      unknown_credential: few,
+      other: plenty,
+    }
+    const limited = await startService({ metricsToken: secret(TOKEN), rateLimits }, service)
+    try {
+      await growthOf(
+        async () => {
+          await times(5, () =>
+            call(limited, 'POST /auth/login', { json: { email: 'x', password: PASSWORD } }),
+          )
+          await times(4, () => call(limited, 'GET /protected/any', { bearer: 'guess' }))
+        },
+        [
+          ['latchkey_rate_limited_total', { policy: 'login' }, 3],
+          ['latchkey_rate_limited_total', { policy: 'unknown_credential' }, 2],
+          ['latchkey_rate_limited_total', {}, 5],
+          ['latchkey_requests_total', { status: '429' }, 5],
+        ],
+        limited,
+      )
+    } finally {
+      await limited.stop()
+    }
+  })
+
+  test('what is heard of the database, and how long it takes', async () => {
+    const before = await scrape()
+    const { id } = await newKey(service, owner.access)
+    await call(service, `DELETE /keys/revoke/${id}`, { bearer: owner.access })
+    await until(async () => heard(await scrape()) > heard(before), 'the eviction is heard')
+    await until(
+      async () => valueIn(await scrape(), 'latchkey_eviction_lag_seconds_count') > 0,
+      'a beat came back',
+    )
+    const after = await scrape()
+    expect(valueIn(after, 'latchkey_eviction_lag_seconds_sum')).toBeGreaterThan(0)
+    expect(valueIn(after, 'latchkey_cache_bypassed')).toBe(0)
+  })
+
+  test('passwords that wait to be hashed', async () => {
+    const logins = Array.from({ length: 12 }, (_, at) =>
+      call(service, 'POST /auth/login', { json: { email: `nobody-${at}@example.com`, password: PASSWORD } }),
+    )
+    await until(async () => {
+      const now = await scrape()
+      const [running, waiting] = ['running', 'waiting'].map((what) =>
+        valueIn(now, `latchkey_password_hashes_${what}`),
+      )
+      return running === service.config.passwordHashConcurrency && (waiting ?? 0) > 0
+    }, 'some are hashed and others wait')
+    await Promise.all(logins)
+    const after = await scrape()
+    expect(valueIn(after, 'latchkey_password_hashes_running')).toBe(0)
+    expect(valueIn(after, 'latchkey_password_hashes_waiting')).toBe(0)
+  })
+
+  test('a full pool: who waits gives up; a LISTEN line that falls silent: the cache is bypassed', async () => {
+    const line = await startLineProxy((await sharedServer()).port)
+    const settings = {
+      metricsToken: secret(TOKEN),
+      databasePoolSize: 1,
+      databaseStatementTimeoutMs: 4000,
+      databaseDirectUrl: secret(line.url(service.databaseUrl)),
+    }
+    const small = await startService(settings, service)
+    const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
+    const blocked = await sql.reserve()
+    try {
+      await until(async () => valueIn(await scrape(small), 'latchkey_cache_bypassed') === 0, 'it is proven')
+      await blocked`BEGIN`
+      await blocked`LOCK TABLE latchkey.api_key_secrets IN ACCESS EXCLUSIVE MODE`
+      const asked = ['a', 'b', 'c'].map((apiKey) => call(small, 'GET /protected/any', { apiKey }))
+      await until(async () => {
+        const now = await scrape(small)
+        return valueIn(now, 'latchkey_pool_in_use') === 1 && valueIn(now, 'latchkey_pool_waiting') >= 2
+      }, 'one query runs and the others wait')
+      await Promise.all(asked.slice(1))
+      expect(valueIn(await scrape(small), 'latchkey_pool_refused_total', { reason: 'timeout' })).toBeWithin(
+        2,
+        20,
+      )
+      await blocked`ROLLBACK`
+      await Promise.all(asked)
+      line.freeze()
+      await until(
+        async () => valueIn(await scrape(small), 'latchkey_cache_bypassed') === 1,
+        'the cache is bypassed',
+        6000,
+      )
+      line.thaw()
+      await until(
+        async () => valueIn(await scrape(small), 'latchkey_cache_bypassed') === 0,
+        'the cache is read again',
+        6000,
+      )
+      expect(valueIn(await scrape(small), 'latchkey_pool_size')).toBe(1)
+    } finally {
+      blocked.release()
+      await sql.end()
+      line.thaw()
+      await small.stop()
+      line.close()
+    }
+  }, 20_000)
+})
+
+/** What the server knows of methods, and some that nobody does. */
+const METHODS = [
+  ...[
+    'ACL',
+    'BIND',
+    'CHECKOUT',
+    'COPY',
+    'LINK',
+    'LOCK',
+    'MERGE',
+    'MKACTIVITY',
+    'MKCALENDAR',
+    'MKCOL',
+    'MOVE',
+  ],
+  ...[
+    'NOTIFY',
+    'PROPFIND',
+    'PROPPATCH',
+    'PURGE',
+    'REBIND',
+    'REPORT',
+    'SEARCH',
+    'SOURCE',
+    'SUBSCRIBE',
+    'TRACE',
+  ],
+  ...[
+    'UNBIND',
+    'UNLINK',
+    'UNLOCK',
+    'UNSUBSCRIBE',
+    'get',
+    'Get',
+    'MINE',
+    `A${'A'.repeat(5000)}`,
+    'X"Y',
+    'X\\Y',
+  ],
+]
+
+describe('what it never says', () => {
+  test('a secret, an id, an e-mail address, an address or a path', async () => {
+    const key = await newKey(service, owner.access, { name: 'a-name-of-mine', scopes: 'read' })
+    for (const path of [
+      '/protected/service-only',
+      `/keys/${key.id}`,
+      `/${key.key}`,
+      '/path-of-mine?q=query-of-mine',
+    ])
+      await call(service, `GET ${path}`, { apiKey: key.key, headers: { 'user-agent': 'agent-of-mine' } })
+    const text = (await call(service, 'GET /metrics', { bearer: TOKEN })).text
+    parseExposition(text)
+    const secrets = [owner.id, owner.email, owner.access, owner.refresh, key.id, key.key]
+    for (const part of [...secrets, TOKEN, 'of-mine', '127.0.0.1', '@', service.databaseUrl])
+      expect(text).not.toContain(part)
+    expect(/[0-9a-f]{8}-[0-9a-f]{4}/.exec(text)).toBeNull()
+    expect(/\b(sk|rt)_|eyJ/.exec(text)).toBeNull()
+  })
+
+  test('more, after a thousand paths and a hundred methods', async () => {
+    const routes = ['GET /nowhere', 'GET /keys/x', 'DELETE /keys/revoke/x']
+    for (const route of routes) await call(service, `${route}?x=x`, { bearer: owner.access })
+    await sendRaw(service, 'PROPFIND /', [])
+    const seriesOf = (families: Map<string, Family>) =>
+      [...families.values()].flatMap(({ samples }) =>
+        samples.map(({ name, labels }) => `${name}${JSON.stringify(labels)}`),
+      )
+    const before = new Set(seriesOf(await scrape()))
+    for (let batch = 0; batch < 20; batch++) {
+      const some = Array.from({ length: 50 }, (_, at) => `${batch}-${at}-${Math.random()}`)
+      await Promise.all(
+        some.map((part, at) => {
+          const route = routes[at % routes.length] ?? ''
+          return call(service, `${route.replace(/x$|nowhere$/, part)}?${part}=${part}`, {
+            bearer: owner.access,
+          })
+        }),
+      )
+    }
+    for (const method of METHODS) await sendRaw(service, `${method} /`, [])
+    const after = await scrape()
+    expect(seriesOf(after).filter((series) => !before.has(series))).toEqual([])
+    expect(valueIn(after, 'latchkey_requests_total', { route: 'unmatched' })).toBeGreaterThan(300)
+    expect(valueIn(after, 'latchkey_requests_total', { route: '/keys/revoke/:id' })).toBeGreaterThan(300)
+    expect(valueIn(after, 'latchkey_requests_total', { method: 'other' })).toBeGreaterThan(10)
+  })
+})
+
+describe('METRICS_PORT', () => {
+  test('serves /metrics and nothing else, and asks for the token where there is one', async () => {
+    const database = await createDatabase()
+    using here = emptyDirectory()
+    const port = await freePort()
+    const env = {
+      DATABASE_URL: database.url,
+      SECRET_KEY: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex'),
+      METRICS_PORT: String(port),
+    }
+    const own = { url: `http://127.0.0.1:${port}` }
+    try {
+      await using server = await serve(here.path, env)
+      const answer = await call(own, 'GET /metrics')
+      expect(answer.status).toBe(200)
+      expect(valueIn(parseExposition(answer.text), 'latchkey_build_info')).toBe(1)
+      for (const path of ['/', '/health', '/auth/me', '/metrics/x', '/x/metrics', '/docs', '/openapi.json'])
+        expectProblem(await call(own, `GET ${path}`), 'not_found')
+      expectProblem(await call(own, 'POST /metrics', { json: {} }), 'method_not_allowed')
+      expectProblem(await call(server, 'GET /metrics'), 'not_found')
+      expect((await call(server, 'GET /readyz')).status).toBe(200)
+      // What the one port served, the other one tells.
+      const later = parseExposition((await call(own, 'GET /metrics')).text)
+      expect(valueIn(later, 'latchkey_requests_total', { route: '/readyz', status: '200' })).toBe(1)
+      const second = await latchkey(here.path, ['serve'], { ...env, PORT: String(await freePort()) })
+      expect([second.code, second.out + second.err]).toEqual([1, expect.stringContaining('METRICS_PORT')])
+      expect(await server.end('SIGTERM')).toBe(0)
+
+      await using guarded = await serve(here.path, { ...env, METRICS_TOKEN: TOKEN })
+      expectProblem(await call(own, 'GET /metrics'), 'missing_credential')
+      expect((await call(own, 'GET /metrics', { bearer: TOKEN })).status).toBe(200)
+      expect((await call(guarded, 'GET /metrics', { bearer: TOKEN })).status).toBe(200)
+      expect(guarded.output()).not.toContain(TOKEN)
+    } finally {
+      await database.drop()
+    }
+  }, 30_000)
+})

@@ -1,0 +1,416 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { writeUsage } from '../../src/core/usage/usage.ts'
+import { MINUTE_MS } from '../../src/lib/time.ts'
+import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
+import { partsOf } from '../support/forge.ts'
+import {
+  adminToken,
+  basic,
+  expectOAuthError,
+  newClient,
+  type OAuthClient,
+  tokenOf,
+} from '../support/oauth.ts'
+import { connectTo } from '../support/people.ts'
+import { expectProblem } from '../support/problem.ts'
+import { claimsOf, refresh, resign } from '../support/refresh.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+setDefaultTimeout(30_000)
+
+const INTROSPECT = 'latchkey:introspect'
+
+let service: TestService
+let sql: ReturnType<typeof connectTo>
+let person: Person
+let admin: string
+let watcher: OAuthClient
+let client: OAuthClient
+beforeAll(async () => {
+  service = await startService()
+  sql = connectTo(service)
+  person = await newPerson(service)
+  admin = await adminToken(service)
+  watcher = await newClient(service, admin, [INTROSPECT])
+  client = await newClient(service, person.access)
+})
+afterAll(async () => {
+  await sql.end()
+  await service.stop()
+})
+
+const me = (bearer: string) => call(service, 'GET /auth/me', { bearer })
+const introspect = (token: string, at = service) =>
+  call(at, 'POST /oauth/introspect', { form: { token }, headers: basic(watcher.id, watcher.secret) })
+const revoke = (token: string, { form, ...options }: Call = {}) =>
+  call(service, 'POST /oauth/revoke', { form: { token, ...form }, ...options })
+
+async function expectInactive(token: string): Promise<void> {
+  const answer = await introspect(token)
+  expect({ status: answer.status, text: answer.text }).toEqual({ status: 200, text: '{"active":false}' })
+  expect(answer.headers.get('cache-control')).toBe('no-store')
+}
+
+describe('introspection tells', () => {
+  test("of a user's access token whose it is and what it may", async () => {
+    const answer = await introspect(person.access)
+    const { payload } = partsOf(person.access)
+    expect(answer.body).toEqual({
+      active: true,
+      token_type: 'access_token',
+      iss: payload.iss,
+      aud: payload.aud,
+      jti: payload.jti,
+      exp: payload.exp,
+      iat: payload.iat,
+      sub: person.id,
+      username: person.email,
+      role: 'user',
+      scope: 'read write',
+    })
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+  })
+
+  test("of a client's token the client, and the scopes that it was narrowed to", async () => {
+    const token = await tokenOf(service, client, 'read')
+    const { payload } = partsOf(token)
+    expect((await introspect(token)).body).toEqual({
+      active: true,
+      token_type: 'access_token',
+      iss: payload.iss,
+      aud: payload.aud,
+      jti: payload.jti,
+      exp: payload.exp,
+      iat: payload.iat,
+      sub: client.id,
+      client_id: client.id,
+      key_id: client.keyId,
+      scope: 'read',
+    })
+  })
+
+  test('of a key its owner and its end', async () => {
+    const own = await newKey(service, person.access, { scopes: ['read'], expires_in_days: 1 })
+    const { body } = await introspect(own.key)
+    expect(body).toEqual({
+      active: true,
+      token_type: 'api_key',
+      exp: expect.any(Number),
+      sub: person.id,
+      username: person.email,
+      key_id: own.id,
+      scope: 'read',
+    })
+    expect(body.exp * 1000 - Date.now()).toBeWithin(86_300_000, 86_400_000)
+    expect((await introspect(client.secret)).body).toEqual({
+      active: true,
+      token_type: 'api_key',
+      sub: client.id,
+      client_id: client.id,
+      key_id: client.keyId,
+      scope: 'read write',
+    })
+  })
+
+  test('of a refresh token whether it is the one that would be traded next, and spends none', async () => {
+    const { refresh: first } = await logIn(service, person.email, person.password)
+    const alive = {
+      active: true,
+      token_type: 'refresh_token',
+      sub: person.id,
+      iss: service.config.publicUrl,
+      exp: expect.any(Number),
+    }
+    for (let i = 0; i < 3; i++) expect((await introspect(first)).body).toEqual(alive)
+    const second = (await refresh(service, first)).body.refresh_token
+    await expectInactive(first)
+    expect((await introspect(second)).body).toEqual(alive)
+    const third = (await refresh(service, second)).body.refresh_token
+    // To look at an old one is no theft.
+    await expectInactive(first)
+    await expectInactive(second)
+    expect((await introspect(third)).body).toEqual(alive)
+    await expectInactive(resign(service, third, { generation: 99 }))
+    expect((await refresh(service, third)).status).toBe(200)
+  })
+
+  test('what holds now, not what was signed', async () => {
+    const someone = await newPerson(service)
+    const change = (json: object) => call(service, `PATCH /users/${someone.id}`, { bearer: admin, json })
+    await change({ role: 'admin', scopes: ['read', 'billing'] })
+    expect((await introspect(someone.access)).body).toMatchObject({ role: 'admin', scope: 'read billing' })
+    await change({ is_active: false })
+    await expectInactive(someone.access)
+    await expectInactive(someone.refresh)
+  })
+
+  test.each<[string, () => string | Promise<string>]>([
+    ['garbage', () => 'garbage'],
+    ['what looks like a key', () => `sk_${'0'.repeat(49)}`],
+    ['what looks like a refresh token', () => `rt_${'0'.repeat(77)}`],
+    ['what looks like a JWT', () => 'eyJhbGciOiJub25lIn0.e30.'],
+    ['an altered key', () => `${client.secret.slice(0, -1)}_`],
+    ['an altered access token', () => person.access.replace(/\.[^.]{4}/, '.AAAA')],
+    ['a refresh token with a wrong MAC', () => `${person.refresh.slice(0, 60)}0${person.refresh.slice(61)}`],
+    ['a token with a NUL', () => `${client.secret}\0`],
+    ['a token with a line break', () => `${client.secret}\n`],
+    ['a password', () => person.password],
+    ['half of a pair of UTF-16', () => '\ud800'],
+    ['60 KB', () => 'x'.repeat(60_000)],
+    ['60 KB of a JWT', () => `eyJ${'x'.repeat(60_000)}`],
+    ['60 KB of a refresh token', () => `rt_${'0'.repeat(60_000)}`],
+  ])('nothing of %s but that it is not active', async (_, token) => {
+    expect((await introspect(client.secret)).body.active).toBe(true)
+    await expectInactive(await token())
+  })
+
+  test('nothing of what is over by the clock', async () => {
+    const at = await startService({}, service)
+    const someone = await newPerson(at)
+    const own = await newKey(at, someone.access, { expires_in_days: 1 })
+    at.advance(31 * MINUTE_MS)
+    expect((await introspect(someone.access, at)).text).toBe('{"active":false}')
+    expect((await introspect(someone.refresh, at)).body.active).toBe(true)
+    at.advance(7 * 24 * 60 * MINUTE_MS)
+    for (const token of [own.key, someone.refresh]) {
+      expect((await introspect(token, at)).text).toBe('{"active":false}')
+    }
+    await at.stop()
+  })
+})
+
+describe('introspection takes', () => {
+  const ask = (options: Call) =>
+    call(service, 'POST /oauth/introspect', { ...options, form: { token: person.access, ...options.form } })
+
+  test("an admin's token, a client's credentials or its token, and any key with the scope", async () => {
+    const { id: client_id, secret: client_secret } = watcher
+    const usersOwn = await newKey(service, admin, { scopes: [INTROSPECT] })
+    for (const options of [
+      { bearer: admin },
+      { headers: basic(client_id, client_secret) },
+      { form: { client_id, client_secret } },
+      { bearer: client_secret },
+      { apiKey: client_secret },
+      { bearer: await tokenOf(service, watcher) },
+      { bearer: usersOwn.key },
+      { apiKey: usersOwn.key },
+    ]) {
+      const answer = await ask(options)
+      expect({ options, status: answer.status }).toEqual({ options, status: 200 })
+      expect(answer.body.active).toBe(true)
+    }
+  })
+
+  test('nobody without the scope, and tells which one; that is audited', async () => {
+    const plain = await newKey(service, admin, { scopes: ['read'] })
+    const both = await newClient(service, admin, ['read', INTROSPECT])
+    const before =
+      await sql`SELECT count(*)::int AS n FROM latchkey.audit_events WHERE action = 'access.denied'`
+    const refused: Call[] = [
+      { bearer: person.access },
+      { headers: basic(client.id, client.secret) },
+      { bearer: client.secret },
+      { apiKey: client.secret },
+      { bearer: plain.key },
+      { bearer: await tokenOf(service, both, 'read') },
+    ]
+    for (const options of refused) {
+      const answer = await ask(options)
+      expectOAuthError(answer, 403, 'insufficient_scope')
+      expect(answer.headers.get('www-authenticate')).toBe(
+        `Bearer realm="latchkey", error="insufficient_scope", scope="${INTROSPECT}"`,
+      )
+    }
+    const after =
+      await sql`SELECT count(*)::int AS n FROM latchkey.audit_events WHERE action = 'access.denied'`
+    expect(after[0]?.n - before[0]?.n).toBe(refused.length)
+    expect((await ask({ bearer: await tokenOf(service, both) })).status).toBe(200)
+  })
+
+  test('nobody unknown, and offers both ways in', async () => {
+    const usersOwn = await newKey(service, admin, { scopes: [INTROSPECT] })
+    const nobody = await ask({})
+    expectOAuthError(nobody, 401, 'invalid_client')
+    expect(nobody.headers.get('www-authenticate')).toBe('Bearer realm="latchkey", Basic realm="latchkey"')
+    const stale = await ask({ bearer: 'stale' })
+    expectOAuthError(stale, 401, 'invalid_client')
+    expect(stale.headers.get('www-authenticate')).toBe(
+      'Bearer realm="latchkey", error="invalid_token", Basic realm="latchkey"',
+    )
+    const { id: client_id } = watcher
+    for (const options of [
+      { apiKey: 'sk_stale' },
+      { bearer: person.refresh },
+      { headers: basic(watcher.id, 'wrong') },
+      { headers: basic(person.id, usersOwn.key) },
+      { form: { client_id, client_secret: 'wrong' } },
+      { headers: { authorization: 'Digest x' } },
+    ] as Call[]) {
+      expectOAuthError(await ask(options), 401, 'invalid_client')
+    }
+    // A wrong client is not made good by a right bearer in another place.
+    const apiKey = watcher.secret
+    expectOAuthError(await ask({ apiKey, headers: basic(watcher.id, 'wrong') }), 401, 'invalid_client')
+  })
+
+  test('one credential', async () => {
+    const { id: client_id, secret: client_secret } = watcher
+    const { authorization } = basic(client_id, client_secret)
+    for (const options of [
+      { bearer: admin, apiKey: client_secret },
+      { headers: { authorization }, form: { client_id, client_secret } },
+    ] as Call[]) {
+      expectOAuthError(await ask(options), 400, 'invalid_request')
+    }
+  })
+
+  test.each<[string, number, Call]>([
+    ['no token', 400, { form: { x: '1' } }],
+    ['an empty token', 400, { form: { token: '' } }],
+    [
+      'a token twice',
+      400,
+      { raw: 'token=a&token=b', headers: { 'content-type': 'application/x-www-form-urlencoded' } },
+    ],
+    ['JSON', 415, { json: { token: 'x' } }],
+    ['more than 64 KiB', 413, { form: { token: 'x'.repeat(65_600) } }],
+  ])('one token: %s is refused', async (_, status, options) => {
+    const answer = await call(service, 'POST /oauth/introspect', { bearer: admin, ...options })
+    expectOAuthError(answer, status, 'invalid_request')
+  })
+
+  test('its time: nothing is charged, counted or used by being looked at', async () => {
+    const tight = await newKey(service, person.access, {
+      scopes: ['read'],
+      credits: { remaining: 1 },
+      rate_limit: { limit: 1, window_seconds: 3600 },
+    })
+    for (let i = 0; i < 5; i++) expect((await introspect(tight.key)).body.active).toBe(true)
+    await writeUsage(service.context)
+    const rows = await sql`SELECT last_used_at FROM latchkey.api_key_secrets WHERE key_id = ${tight.id}`
+    expect(rows).toHaveLength(1)
+    expect(rows[0]?.last_used_at).toBeNull()
+    const verify = () => call(service, 'POST /keys/verify', { bearer: admin, json: { key: tight.key } })
+    expect((await verify()).body).toMatchObject({ valid: true, credits: { remaining: 0 } })
+    expect((await verify()).body).toMatchObject({ valid: false, code: 'RATE_LIMITED' })
+    expect((await introspect(tight.key)).body.active).toBe(true)
+  })
+})
+
+describe('revocation ends', () => {
+  const endedBy = async (token: string) => {
+    const answer = await revoke(token)
+    expect({ status: answer.status, text: answer.text }).toEqual({ status: 200, text: '{}' })
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+  }
+  const auditOf = (target: string) =>
+    sql`SELECT action, actor_type, actor_id, details FROM latchkey.audit_events
+      WHERE target_id = ${target} AND action IN ('session.ended', 'key.revoked')`
+
+  test.each<[string, (tokens: { access: string; refresh: string }) => Promise<string>]>([
+    ['its access token', async ({ access }) => access],
+    ['its refresh token', async ({ refresh: token }) => token],
+    [
+      'a refresh token that was traded',
+      async ({ refresh: token }) => {
+        await refresh(service, token)
+        return token
+      },
+    ],
+  ])('a session by %s, once', async (_, shown) => {
+    const tokens = await logIn(service, person.email, person.password)
+    const bystander = await logIn(service, person.email, person.password)
+    const token = await shown(tokens)
+    expect((await me(tokens.access)).status).toBe(200)
+    await endedBy(token)
+    expectProblem(await me(tokens.access), 'invalid_token')
+    expectProblem(await refresh(service, tokens.refresh), 'invalid_token')
+    await endedBy(token)
+    expect(await auditOf(claimsOf(service, tokens.refresh).sessionId)).toMatchObject([
+      { action: 'session.ended', actor_type: 'user', actor_id: person.id },
+    ])
+    expect((await me(bystander.access)).status).toBe(200)
+  })
+
+  test("a user's key, and a service account's with the tokens that were made by it, once", async () => {
+    const own = await newKey(service, person.access, { scopes: ['read'] })
+    const batch = await newClient(service, person.access)
+    const token = await tokenOf(service, batch)
+    for (const { id, key } of [own, { id: batch.keyId, key: batch.secret }]) {
+      await endedBy(key)
+      expectProblem(await call(service, 'GET /auth/me', { apiKey: key }), 'invalid_token')
+      await endedBy(key)
+      expect(await auditOf(id)).toMatchObject([{ action: 'key.revoked', actor_type: 'key', actor_id: id }])
+    }
+    expectProblem(await me(token), 'invalid_token')
+    expect((await me(person.access)).status).toBe(200)
+  })
+
+  test('no token of a client: its key is what to revoke', async () => {
+    const token = await tokenOf(service, client)
+    expectOAuthError(await revoke(token), 400, 'unsupported_token_type')
+    expect((await me(token)).status).toBe(200)
+  })
+
+  test.each<[string, () => string]>([
+    ['garbage', () => 'garbage'],
+    ['an altered access token', () => person.access.replace(/\.[^.]{4}/, '.AAAA')],
+    ['a refresh token with a wrong MAC', () => `${person.refresh.slice(0, 60)}0${person.refresh.slice(61)}`],
+    ['a refresh token of another salt', () => resign(service, person.refresh, { salt: new Uint8Array(16) })],
+    ['an altered key', () => `${client.secret.slice(0, -1)}_`],
+    ['an id', () => client.keyId],
+    ['a NUL', () => '\0'],
+    ['60 KB', () => `eyJ${'x'.repeat(60_000)}`],
+  ])('nothing by %s, and says so to nobody', async (_, token) => {
+    await endedBy(token())
+    expect((await me(person.access)).status).toBe(200)
+    expect((await introspect(person.refresh)).body.active).toBe(true)
+    expect((await me(client.secret)).status).toBe(200)
+  })
+
+  test.each(['access_token', 'refresh_token', 'nonsense', ''])(
+    'the same whatever the hint %p says',
+    async (token_type_hint) => {
+      const tokens = await logIn(service, person.email, person.password)
+      expect((await revoke(tokens.refresh, { form: { token_type_hint } })).status).toBe(200)
+      expectProblem(await me(tokens.access), 'invalid_token')
+    },
+  )
+
+  test('nothing for a client that is wrong, and what it holds for one that is right or is none', async () => {
+    const { id: client_id, secret: client_secret } = client
+    const tokens = await logIn(service, person.email, person.password)
+    for (const options of [
+      { headers: basic(client_id, 'wrong') },
+      { form: { client_id, client_secret: 'wrong' } },
+      { headers: basic(person.id, client_secret) },
+      { headers: { authorization: 'Basic !' } },
+    ] as Call[]) {
+      expectOAuthError(await revoke(tokens.refresh, options), 401, 'invalid_client')
+    }
+    expect((await me(tokens.access)).status).toBe(200)
+    const headers = basic(client_id, client_secret)
+    expectOAuthError(
+      await revoke(tokens.refresh, { headers, form: { client_secret } }),
+      400,
+      'invalid_request',
+    )
+    expect((await me(tokens.access)).status).toBe(200)
+
+    for (const options of [{ headers }, { form: { client_id } }, { bearer: 'stale' }] as Call[]) {
+      const { access, refresh: token } = await logIn(service, person.email, person.password)
+      expect((await revoke(token, options)).status).toBe(200)
+      expectProblem(await me(access), 'invalid_token')
+    }
+  })
+
+  test.each<[string, number, Call]>([
+    ['no token', 400, { form: { x: '1' } }],
+    ['an empty token', 400, { form: { token: '' } }],
+    ['JSON', 415, { json: { token: 'x' } }],
+    ['more than 64 KiB', 413, { form: { token: 'x'.repeat(65_600) } }],
+  ])('nothing by a request with %s', async (_, status, options) => {
+    expectOAuthError(await call(service, 'POST /oauth/revoke', options), status, 'invalid_request')
+  })
+})

@@ -1,0 +1,295 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { createRemoteJWKSet, jwtVerify } from 'jose'
+import * as oauth from 'oauth4webapi'
+import * as openid from 'openid-client'
+import { ALGORITHMS } from '../../src/config/config.ts'
+import { call, newPerson, type Person } from '../support/client.ts'
+import { adminToken, newClient, type OAuthClient } from '../support/oauth.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+setDefaultTimeout(30_000)
+
+/** Tests talk to loopback without TLS, which neither client does unless it is told to. */
+const insecure = { [oauth.allowInsecureRequests]: true }
+
+let service: TestService
+let person: Person
+let admin: string
+let client: OAuthClient
+let watcher: OAuthClient
+beforeAll(async () => {
+  service = await startService({ isIssuer: true, jwtAudience: 'https://api.example.com' })
+  person = await newPerson(service)
+  admin = await adminToken(service)
+  client = await newClient(service, person.access)
+  watcher = await newClient(service, admin, ['latchkey:introspect'])
+})
+afterAll(() => service.stop())
+
+describe('oauth4webapi', () => {
+  let server: oauth.AuthorizationServer
+  beforeAll(async () => {
+    const issuer = new URL(service.url)
+    const answer = await oauth.discoveryRequest(issuer, { algorithm: 'oauth2', ...insecure })
+    server = await oauth.processDiscoveryResponse(issuer, answer)
+  })
+
+  /** Both ways in which a client with a secret authenticates. */
+  const ways = [
+    ['Basic', oauth.ClientSecretBasic],
+    ['post', oauth.ClientSecretPost],
+  ] as const
+
+  test.each(ways)('client_credentials by %s', async (_, authenticate) => {
+    const as = { client_id: client.id }
+    const ask = async (scope?: string) => {
+      const parameters: Record<string, string> = scope === undefined ? {} : { scope }
+      const auth = authenticate(client.secret)
+      const answer = await oauth.clientCredentialsGrantRequest(server, as, auth, parameters, insecure)
+      return oauth.processClientCredentialsResponse(server, as, answer)
+    }
+    expect(await ask()).toMatchObject({ token_type: 'bearer', expires_in: 1800, scope: 'read write' })
+    const narrowed = await ask('read')
+    expect(narrowed.scope).toBe('read')
+    expect(narrowed.refresh_token).toBeUndefined()
+    const me = await call(service, 'GET /auth/me', { bearer: narrowed.access_token })
+    expect(me.body).toMatchObject({ type: 'service_account', id: client.id, scopes: ['read'] })
+    await expect(ask('read billing')).rejects.toMatchObject({ error: 'invalid_scope', status: 400 })
+  })
+
+  test.each(ways)('a wrong secret by %s is a challenge', async (_, authenticate) => {
+    for (const secret of ['wrong', `${client.secret}x`, watcher.secret]) {
+      const as = { client_id: client.id }
+      const answer = await oauth.clientCredentialsGrantRequest(server, as, authenticate(secret), {}, insecure)
+      await expect(oauth.processClientCredentialsResponse(server, as, answer)).rejects.toMatchObject({
+        code: oauth.WWW_AUTHENTICATE_CHALLENGE,
+        status: 401,
+        cause: [{ scheme: 'basic', parameters: { realm: 'latchkey' } }],
+      })
+    }
+  })
+
+  test('password and refresh_token, as a first-party client; a dead refresh token is invalid_grant', async () => {
+    const as = { client_id: 'first-party' }
+    const none = oauth.None()
+    const { email: username, password } = person
+    const ask = async (given: { username: string; password: string; scope?: string }) =>
+      oauth.processGenericTokenEndpointResponse(
+        server,
+        as,
+        await oauth.genericTokenEndpointRequest(server, as, none, 'password', given, insecure),
+      )
+    const first = await ask({ username, password, scope: 'read' })
+    expect(first).toMatchObject({ token_type: 'bearer', expires_in: 1800, scope: 'read write' })
+    await expect(ask({ username, password: 'wrong' })).rejects.toMatchObject({
+      error: 'invalid_grant',
+      status: 400,
+    })
+
+    const trade = async (token: string) =>
+      oauth.processRefreshTokenResponse(
+        server,
+        as,
+        await oauth.refreshTokenGrantRequest(server, as, none, token, insecure),
+      )
+    const second = await trade(first.refresh_token ?? '')
+    expect(second.refresh_token).not.toBe(first.refresh_token)
+    const third = await trade(second.refresh_token ?? '')
+    expect((await call(service, 'GET /auth/me', { bearer: third.access_token })).status).toBe(200)
+    // Older than its predecessor: theft, which is told as RFC 6749 tells it.
+    for (const token of [first.refresh_token, third.refresh_token, 'nonsense']) {
+      await expect(trade(token ?? '')).rejects.toMatchObject({ error: 'invalid_grant', status: 400 })
+    }
+  })
+
+  test.each(ways)('introspection and revocation by %s', async (_, authenticate) => {
+    const as = { client_id: watcher.id }
+    const auth = authenticate(watcher.secret)
+    const introspect = async (token: string) =>
+      oauth.processIntrospectionResponse(
+        server,
+        as,
+        await oauth.introspectionRequest(server, as, auth, token, insecure),
+      )
+    const revoke = async (token: string) =>
+      oauth.processRevocationResponse(
+        await oauth.revocationRequest(server, as, auth, token, {
+          ...insecure,
+          additionalParameters: { token_type_hint: 'refresh_token' },
+        }),
+      )
+    const { access, refresh } = await newPerson(service)
+    const own = await oauth.clientCredentialsGrantRequest(server, as, auth, {}, insecure)
+    const { access_token } = await oauth.processClientCredentialsResponse(server, as, own)
+    expect(await introspect(access_token)).toMatchObject({ active: true, client_id: watcher.id })
+    for (const token of [access, refresh]) expect((await introspect(token)).active).toBe(true)
+    await revoke(refresh)
+    for (const token of [access, refresh]) expect(await introspect(token)).toEqual({ active: false })
+    await revoke(refresh)
+    await expect(revoke(access_token)).rejects.toMatchObject({ error: 'unsupported_token_type', status: 400 })
+  })
+
+  test('a resource server validates what a service account shows (RFC 9068)', async () => {
+    const as = { client_id: client.id }
+    const auth = oauth.ClientSecretBasic(client.secret)
+    const answer = await oauth.clientCredentialsGrantRequest(server, as, auth, {}, insecure)
+    const { access_token } = await oauth.processClientCredentialsResponse(server, as, answer)
+    const asked = (token: string) =>
+      new Request('https://api.example.com/', { headers: { authorization: `Bearer ${token}` } })
+    const validate = (token: string, audience: string) =>
+      oauth.validateJwtAccessToken(server, asked(token), audience, insecure)
+    expect(await validate(access_token, 'https://api.example.com')).toMatchObject({
+      iss: service.url,
+      sub: client.id,
+      client_id: client.id,
+      scope: 'read write',
+    })
+    await expect(validate(access_token, 'https://other.example.com')).rejects.toThrow()
+    const altered = access_token.replace(/\.[^.]{4}/, '.AAAA')
+    await expect(validate(altered, 'https://api.example.com')).rejects.toThrow()
+  })
+})
+
+describe('openid-client', () => {
+  const configure = ({ id, secret }: OAuthClient, auth?: openid.ClientAuth) =>
+    openid.discovery(new URL(service.url), id, secret, auth, {
+      algorithm: 'oauth2',
+      execute: [openid.allowInsecureRequests],
+    })
+
+  test('discovers, and is granted tokens by every grant', async () => {
+    const config = await configure(client)
+    expect(config.serverMetadata()).toMatchObject({
+      issuer: service.url,
+      token_endpoint: `${service.url}/oauth/token`,
+    })
+    const own = await openid.clientCredentialsGrant(config, { scope: 'write' })
+    expect(own).toMatchObject({ scope: 'write', expires_in: 1800 })
+    const { email: username, password } = person
+    const first = await openid.genericGrantRequest(config, 'password', { username, password })
+    const second = await openid.refreshTokenGrant(config, first.refresh_token ?? '')
+    expect((await call(service, 'GET /auth/me', { bearer: second.access_token })).body.id).toBe(person.id)
+    await expect(
+      openid.refreshTokenGrant(config, second.refresh_token ?? '', { scope: 'billing' }),
+    ).rejects.toMatchObject({ error: 'invalid_scope' })
+    // What was refused was not spent.
+    await openid.refreshTokenGrant(config, second.refresh_token ?? '', { scope: 'read' })
+    await expect(openid.refreshTokenGrant(config, 'rt_nonsense')).rejects.toMatchObject({
+      error: 'invalid_grant',
+    })
+  })
+
+  test.each([
+    ['Basic', openid.ClientSecretBasic],
+    ['post', openid.ClientSecretPost],
+  ] as const)('introspects and revokes by %s', async (_, authenticate) => {
+    const config = await configure(watcher, authenticate(watcher.secret))
+    const { access, refresh, id } = await newPerson(service)
+    expect(await openid.tokenIntrospection(config, access)).toMatchObject({ active: true, sub: id })
+    await openid.tokenRevocation(config, access)
+    for (const token of [access, refresh]) {
+      expect(Object.entries(await openid.tokenIntrospection(config, token))).toEqual([['active', false]])
+    }
+    const stranger = await configure({ ...watcher, secret: 'wrong' }, authenticate('wrong'))
+    await expect(openid.tokenIntrospection(stranger, access)).rejects.toMatchObject({ status: 401 })
+    await expect(openid.tokenRevocation(stranger, access)).rejects.toMatchObject({ status: 401 })
+  })
+
+  test('is told when OAUTH_PASSWORD_GRANT is false', async () => {
+    const off = await startService({ isIssuer: true, oauthPasswordGrant: false })
+    try {
+      const config = await openid.discovery(new URL(off.url), 'first-party', undefined, openid.None(), {
+        algorithm: 'oauth2',
+        execute: [openid.allowInsecureRequests],
+      })
+      expect(config.serverMetadata().grant_types_supported).toEqual(['client_credentials', 'refresh_token'])
+      const { email: username, password, refresh } = await newPerson(off)
+      await expect(
+        openid.genericGrantRequest(config, 'password', { username, password }),
+      ).rejects.toMatchObject({ error: 'unsupported_grant_type', status: 400 })
+      expect((await openid.refreshTokenGrant(config, refresh)).access_token).toStartWith('eyJ')
+    } finally {
+      await off.stop()
+    }
+  })
+})
+
+describe('jose, against the JWKS that the metadata names', () => {
+  test.each(ALGORITHMS.filter((algorithm) => algorithm !== 'HS256'))(
+    'verifies users and service accounts, with %s',
+    async (algorithm) => {
+      const issuer = await startService({ isIssuer: true, algorithm })
+      try {
+        const someone = await newPerson(issuer)
+        const batch = await newClient(issuer, someone.access)
+        const metadata = await call(issuer, 'GET /.well-known/oauth-authorization-server')
+        const jwks = createRemoteJWKSet(new URL(metadata.body.jwks_uri))
+        const expected = { issuer: metadata.body.issuer, audience: issuer.url, typ: 'at+jwt' }
+        const verify = (token: string) =>
+          jwtVerify(token, jwks, { ...expected, algorithms: [algorithm], requiredClaims: ['exp', 'jti'] })
+
+        const user = await verify(someone.access)
+        expect(user.payload).toMatchObject({ sub: someone.id, role: 'user', scope: 'read write' })
+        expect(user.payload.client_id).toBeUndefined()
+        const form = {
+          grant_type: 'client_credentials',
+          client_id: batch.id,
+          client_secret: batch.secret,
+          scope: 'read',
+        }
+        const { body } = await call(issuer, 'POST /oauth/token', { form })
+        const account = await verify(body.access_token)
+        expect(account.payload).toMatchObject({ sub: batch.id, client_id: batch.id, scope: 'read' })
+        expect(account.payload.role).toBeUndefined()
+        const altered = body.access_token.replace(/\.[^.]{4}/, '.AAAA')
+        await expect(verify(altered)).rejects.toThrow()
+      } finally {
+        await issuer.stop()
+      }
+    },
+  )
+})
+
+describe('the metadata (RFC 8414)', () => {
+  test('is public, may be kept, and names what there is', async () => {
+    const answer = await call(service, 'GET /.well-known/oauth-authorization-server')
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('cache-control')).toBe('public, max-age=300')
+    expect(answer.headers.get('content-type')).toStartWith('application/json')
+    const methods = ['client_secret_basic', 'client_secret_post']
+    expect(answer.body).toEqual({
+      issuer: service.url,
+      token_endpoint: `${service.url}/oauth/token`,
+      introspection_endpoint: `${service.url}/oauth/introspect`,
+      revocation_endpoint: `${service.url}/oauth/revoke`,
+      jwks_uri: `${service.url}/.well-known/jwks.json`,
+      response_types_supported: [],
+      grant_types_supported: ['client_credentials', 'refresh_token', 'password'],
+      token_endpoint_auth_methods_supported: [...methods, 'none'],
+      introspection_endpoint_auth_methods_supported: methods,
+      revocation_endpoint_auth_methods_supported: [...methods, 'none'],
+      service_documentation: `${service.url}/docs`,
+    })
+    for (const name of ['token_endpoint', 'introspection_endpoint', 'revocation_endpoint']) {
+      const path = new URL(answer.body[name]).pathname
+      expect((await call(service, `POST ${path}`, { form: {} })).status).toBe(400)
+      const wrong = await call(service, `GET ${path}`)
+      expect(wrong.status).toBe(405)
+      expect(wrong.headers.get('allow')).toBe('POST')
+    }
+  })
+
+  test('is made of PUBLIC_URL, whatever Host a request names', async () => {
+    const other = await startService({ publicUrl: 'https://id.example.com/auth', docs: false })
+    try {
+      const headers = { host: 'evil.example.com', 'x-forwarded-host': 'evil.example.com' }
+      const { body } = await call(other, 'GET /.well-known/oauth-authorization-server', { headers })
+      expect(body.issuer).toBe('https://id.example.com/auth')
+      expect(body.token_endpoint).toBe('https://id.example.com/auth/oauth/token')
+      expect(body.service_documentation).toBeUndefined()
+      expect(JSON.stringify(body)).not.toContain('evil')
+    } finally {
+      await other.stop()
+    }
+  })
+})

@@ -1,0 +1,295 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import postgres from 'postgres'
+import { type Call, call as callUnchecked, logIn, newPerson, type Person } from '../support/client.ts'
+import { call, documentOf, type OpenApiDocument, operationsOf } from '../support/described.ts'
+import type { Schema } from '../support/json-schema.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+const PUBLIC_URL = 'https://auth.latchkey.test/base'
+
+let service: TestService
+let document: OpenApiDocument
+let operations: ReturnType<typeof operationsOf>
+let owner: Person
+let admin: Person
+beforeAll(async () => {
+  service = await startService({ publicUrl: PUBLIC_URL })
+  document = await documentOf(service)
+  operations = operationsOf(document)
+  owner = await newPerson(service)
+  admin = await newPerson(service)
+  const sql = postgres(service.databaseUrl, { max: 1 })
+  await sql`UPDATE latchkey.users SET role = 'admin' WHERE id = ${admin.id}`
+  await sql.end()
+})
+afterAll(() => service.stop())
+
+/** The names by which generated clients know the operations: they stay, whatever comes beside them. */
+const OPERATIONS = `
+  GET    /                        getRoot
+  GET    /.well-known/jwks.json   getJwks
+  GET    /health                  getHealth
+  GET    /livez                   getLivez
+  GET    /readyz                  getReadyz
+  POST   /auth/signup             signUp
+  POST   /auth/login              logIn
+  POST   /auth/refresh            refresh
+  POST   /auth/logout             logOut
+  GET    /auth/me                 getMe
+  POST   /oauth/token             getToken
+  POST   /keys/create             createKey
+  POST   /keys                    postKey
+  GET    /keys/list               listKeys
+  GET    /keys                    getKeys
+  DELETE /keys/revoke/{id}        revokeKey
+  DELETE /keys/{id}               deleteKeyById
+  DELETE /keys/delete/{id}        removeKey
+  GET    /protected/user-only     userOnly
+  GET    /protected/service-only  serviceOnly
+  GET    /protected/any           anyCredential
+  GET    /protected/admin         adminOnly
+`
+  .trim()
+  .split('\n')
+  .map((line) => line.trim().split(/\s+/) as [method: string, path: string, id: string])
+
+describe('the document', () => {
+  async function lint(it: object) {
+    const directory = mkdtempSync(join(tmpdir(), 'latchkey-openapi-'))
+    try {
+      const file = join(directory, 'openapi.json')
+      await Bun.write(file, JSON.stringify(it, null, 2))
+      const words = ['x', 'redocly', 'lint', file, '--config', 'redocly.yaml', '--format', 'json']
+      const linter = Bun.spawn([process.execPath, '--bun', ...words], {
+        cwd: join(import.meta.dir, '../..'),
+        env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
+        stderr: 'pipe',
+      })
+      const report = JSON.parse(await new Response(linter.stdout).text())
+      const problems: { ruleId: string; message: string }[] = report.problems
+      return {
+        exitCode: await linter.exited,
+        problems: problems.map(({ ruleId, message }) => `${ruleId}: ${message}`),
+      }
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
+  }
+
+  test('has no errors and no warnings from a linter, which finds what is wrong', async () => {
+    expect(await lint(document)).toEqual({ exitCode: 0, problems: [] })
+    const broken = structuredClone(document)
+    for (const { operation } of operationsOf(broken)) delete operation.parameters
+    const { exitCode, problems } = await lint(broken)
+    expect(exitCode).toBe(1)
+    expect(problems.join()).toContain('path-parameters-defined')
+  })
+
+  test('is the same before and after traffic, on every instance', async () => {
+    const other = await startService({ publicUrl: PUBLIC_URL }, service)
+    try {
+      await newPerson(other)
+      expect(await documentOf(other)).toEqual(document)
+    } finally {
+      await other.stop()
+    }
+  })
+
+  test('says where the service is: at PUBLIC_URL, whoever asks', async () => {
+    expect(document.openapi).toBe('3.1.0')
+    expect(document.servers).toEqual([{ url: PUBLIC_URL }])
+    const headers = { host: 'evil.test', 'x-forwarded-host': 'evil.test' }
+    expect((await callUnchecked(service, 'GET /openapi.json', { headers })).text).not.toContain('evil')
+  })
+
+  test('has two ways to authorise: a bearer, and e-mail with password', () => {
+    const { bearer, oauth2, ...others } = document.components.securitySchemes
+    expect(others).toEqual({})
+    expect(bearer).toMatchObject({ type: 'http', scheme: 'bearer' })
+    const tokenUrl = `${PUBLIC_URL}/oauth/token`
+    expect(oauth2).toMatchObject({ type: 'oauth2', flows: { password: { tokenUrl, refreshUrl: tokenUrl } } })
+  })
+
+  test('names every operation, once, and as it always did', () => {
+    const names = operations.map(({ operation }) => operation.operationId)
+    expect(new Set(names).size).toBe(names.length)
+    for (const name of names) expect(name).toMatch(/^[a-z][A-Za-z]+$/)
+    for (const [method, path, id] of OPERATIONS)
+      expect(`${method} ${path} ${document.paths[path]?.[method.toLowerCase()]?.operationId}`).toBe(
+        `${method} ${path} ${id}`,
+      )
+    for (const { operation } of operations) {
+      expect(operation.summary).toBeString()
+      expect(operation.tags).toHaveLength(1)
+    }
+  })
+
+  test('holds every route of the app but its own files, and no other', () => {
+    const described = operations.map(({ method, path }) => `${method} ${path}`)
+    const served = service.app.routes
+      .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}').replace(/(.)\/$/, '$1')}`)
+      .filter((route) => !/^GET \/(docs|openapi\.json)/.test(route))
+    // Bun's own router serves it, before Elysia; see docs/decisions/0010-raw-target.md.
+    const byBun = 'GET /forward-auth'
+    expect(described.sort()).toEqual([...new Set([...served, byBun])].sort())
+  })
+})
+
+describe('every operation', () => {
+  const each = (check: (route: string, it: (typeof operations)[number]) => void) => () => {
+    expect(operations.length).toBeGreaterThanOrEqual(OPERATIONS.length)
+    for (const it of operations) check(`${it.method} ${it.path}`, it)
+  }
+  const typesOf = (content: object | undefined) => Object.keys(content ?? {}).join()
+
+  test(
+    'takes and answers JSON, OAuth forms and problems, and nothing else',
+    each((route, { path, operation }) => {
+      const isOAuth = path.startsWith('/oauth/')
+      const { requestBody, responses } = operation
+      const taken = isOAuth ? 'application/x-www-form-urlencoded' : 'application/json'
+      if (requestBody) expect(`${route} ${typesOf(requestBody.content)}`).toBe(`${route} ${taken}`)
+      for (const [status, { content }] of Object.entries(responses)) {
+        const isError = Number(status) >= 400
+        const expected = isError && !isOAuth ? 'application/problem+json' : 'application/json'
+        const found = typesOf(content)
+        if (isError || found !== '')
+          expect(`${route} ${status} ${found}`).toBe(`${route} ${status} ${expected}`)
+      }
+    }),
+  )
+
+  test(
+    'tells the errors that it may end in',
+    each((route, { path, operation }) => {
+      const { requestBody, responses, security, parameters = [] } = operation
+      const isOAuth = path.startsWith('/oauth/')
+      const isSecured = security.length > 0 && !security.some((way) => Object.keys(way).length === 0)
+      const needed = new Set<number>()
+      if (isSecured) for (const status of [400, 401, 403, 503]) needed.add(status)
+      if (requestBody) for (const status of [400, 413, 415, isOAuth ? 400 : 422, 503]) needed.add(status)
+      if (parameters.some((parameter) => parameter.in === 'query')) needed.add(422)
+      if (path.includes('{')) needed.add(404)
+      if (!['/health', '/livez', '/readyz'].includes(path)) needed.add(429)
+      const missing = [...needed].filter((status) => !(String(status) in responses))
+      expect(`${route} ${missing}`).toBe(`${route} `)
+    }),
+  )
+
+  test(
+    'takes and answers named shapes',
+    each((route, { operation }) => {
+      const isNamed = (schema: Schema | undefined): boolean =>
+        schema?.$ref !== undefined || (schema?.anyOf?.every(isNamed) ?? false)
+      const shapes = [operation.requestBody, ...Object.values(operation.responses)]
+        .flatMap((part) => Object.values(part?.content ?? {}))
+        .map(({ schema }) => schema)
+      expect(`${route} ${JSON.stringify(shapes.filter((schema) => !isNamed(schema)))}`).toBe(`${route} []`)
+    }),
+  )
+})
+
+/** An operation's path with that for each of its parameters. */
+const pathWith = (path: string, value: string) => path.replace(/\{\w+\}/g, value)
+
+describe('every operation answers what is described', () => {
+  const JSON_TYPE = { 'content-type': 'application/json' }
+
+  test('to whoever has no credential: 401 exactly where the document asks for one', async () => {
+    for (const { method, path, operation } of operations) {
+      const route = `${method} ${pathWith(path, Bun.randomUUIDv7())}`
+      const { status } = await call(service, route)
+      const isSecured =
+        operation.security.length > 0 &&
+        !operation.security.some((way) => !('bearer' in way || 'oauth2' in way))
+      // Introspection is for clients, by their own authentication.
+      const isForClients = path === '/oauth/introspect'
+      if (!isForClients) expect(`${route} ${status === 401}`).toBe(`${route} ${isSecured}`)
+      const dead = { bearer: `sk_${'0'.repeat(49)}` }
+      if (isSecured) expect(`${route} ${(await call(service, route, dead)).status}`).toBe(`${route} 401`)
+    }
+  })
+
+  test.each([
+    ['nothing', {}],
+    ['malformed JSON', { raw: '{', headers: JSON_TYPE }],
+    ['an empty object', { raw: '{}', headers: JSON_TYPE }],
+    ['a list', { raw: '[]', headers: JSON_TYPE }],
+    ['an unknown member', { raw: '{"unknown":1}', headers: JSON_TYPE }],
+    ['another type', { raw: 'x', headers: { 'content-type': 'text/plain' } }],
+    ['an empty form', { form: {} }],
+    ['an unknown form', { form: { unknown: '1', grant_type: 'unknown', token: 'unknown' } }],
+    ['two credentials', { apiKey: 'sk_x' }],
+  ] satisfies [string, Call][])('to a user and to an admin who send %s', async (_, options) => {
+    for (const { method, path } of operations) {
+      for (const who of [owner, admin]) {
+        // Anew each time: some of these end the session.
+        const { access } = await bearerOf(who)
+        const ids = path.includes('{') ? [Bun.randomUUIDv7(), 'malformed'] : ['']
+        const { raw, form, ...rest } = options as Call
+        const sent = method === 'GET' ? rest : (options as Call)
+        for (const id of ids)
+          await call(service, `${method} ${pathWith(path, id)}`, { bearer: access, ...sent })
+      }
+    }
+  })
+
+  const bearers = new Map<string, { access: string }>()
+  async function bearerOf(who: Person): Promise<{ access: string }> {
+    const known = bearers.get(who.id)
+    if (known && (await callUnchecked(service, 'GET /auth/me', { bearer: known.access })).status === 200)
+      return known
+    const fresh = await logIn(service, who.email, who.password)
+    bearers.set(who.id, fresh)
+    return fresh
+  }
+
+  test('when all goes well, each of those that were always there', async () => {
+    const seen = new Set<string>()
+    const go = async (route: string, template: string, options: Call = {}) => {
+      const answer = await call(service, route, options)
+      expect(`${route} ${answer.status}`).toMatch(/ 20\d$/)
+      seen.add(`${route.split(' ')[0]} ${template}`)
+      return answer
+    }
+    const simply = (route: string, options: Call = {}) => go(route, route.split(' ')[1] ?? '', options)
+    for (const path of ['/', '/.well-known/jwks.json', '/health', '/livez', '/readyz'])
+      await simply(`GET ${path}`)
+    const credentials = { email: 'tour@example.com', password: 'correct-horse-battery' }
+    await simply('POST /auth/signup', { json: credentials })
+    const { access_token: bearer, refresh_token } = (await simply('POST /auth/login', { json: credentials }))
+      .body
+    await simply('GET /auth/me', { bearer })
+    await simply('GET /protected/user-only', { bearer })
+    await simply('GET /protected/any', { bearer })
+    for (const create of ['POST /keys/create', 'POST /keys']) {
+      for (const end of ['/keys/revoke/', '/keys/', '/keys/delete/']) {
+        const json = { name: 'tour', scopes: 'read', expires_in_days: 5 }
+        const { id, key } = (await simply(create, { bearer, json })).body
+        await simply('GET /protected/service-only', { apiKey: key })
+        await simply('GET /protected/any', { apiKey: key })
+        await simply('GET /auth/me', { apiKey: key })
+        await simply('GET /keys/list', { bearer })
+        await simply('GET /keys', { bearer })
+        await go(
+          `DELETE ${end}${id}?${end === '/keys/delete/' ? '' : 'reason=tour&created=true'}`,
+          `${end}{id}`,
+          { bearer },
+        )
+      }
+    }
+    await simply('GET /protected/admin', { bearer: (await bearerOf(admin)).access })
+    const refreshed = (await simply('POST /auth/refresh', { json: { refresh_token } })).body
+    const form = { grant_type: 'refresh_token', refresh_token: refreshed.refresh_token }
+    await simply('POST /oauth/token', { form })
+    const password = { grant_type: 'password', username: credentials.email, password: credentials.password }
+    const granted = (await simply('POST /oauth/token', { form: password })).body
+    await simply('POST /auth/logout', { bearer: granted.access_token })
+    expect(
+      OPERATIONS.map(([method, path]) => `${method} ${path}`).filter((route) => !seen.has(route)),
+    ).toEqual([])
+  })
+})

@@ -1,0 +1,167 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import postgres from 'postgres'
+import { type Answer, call } from '../support/client.ts'
+import { expectProblem } from '../support/problem.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+let service: TestService
+let sql: postgres.Sql
+beforeAll(async () => {
+  service = await startService()
+  sql = postgres(service.databaseUrl, { max: 1 })
+})
+afterAll(async () => {
+  await sql.end()
+  await service.stop()
+})
+
+const logIn = (email: string, password: string) =>
+  call(service, 'POST /auth/login', { json: { email, password } })
+const signUp = (email: string, password: string) =>
+  call(service, 'POST /auth/signup', { json: { email, password } })
+let addresses = 0
+const freshEmail = () => `someone-${++addresses}@example.com`
+
+/** JSON with the password written by hand: a client may escape what it likes. */
+function signUpRaw(email: string, passwordJson: string): Promise<Answer> {
+  const raw = `{"email":${JSON.stringify(email)},"password":${passwordJson}}`
+  return call(service, 'POST /auth/signup', { raw, headers: { 'content-type': 'application/json' } })
+}
+
+describe('a password that may be chosen logs in again, and nothing near it does', () => {
+  test.each([
+    ['8 bytes', 'vK8#qp2z', 'vK8#qp2'],
+    ['72 bytes', pattern(72), pattern(71)],
+    ['73 bytes, the last of which counts', pattern(73), `${pattern(72)}!`],
+    ['1024 bytes, the last of which counts', pattern(1024), `${pattern(1023)}!`],
+    ['1024 bytes of two-byte characters', 'é'.repeat(512), 'é'.repeat(511)],
+    ['NUL inside: what comes after it counts', 'secret\0one', 'secret\0two'],
+    ['NUL inside: it is not the end', 'secretone\0', 'secretone'],
+    ['control characters', '\u0001\u0002\u0003\u0004\u0005\u0006\u0007\u0008', '\u0001'.repeat(8)],
+    ['eight spaces and more', ' '.repeat(9), ' '.repeat(8)],
+    ['spaces around it', ' qwzx-plomf ', 'qwzx-plomf'],
+    ['eight emoji', '🔑🔒🔓🗝🔏🔐🛡🧱', '🔑🔒🔓🗝🔏🔐🛡🔑'],
+    ['other letters of the same look', 'раsswоrd-xyz', 'password-xyz'],
+    ['capitals', 'Correct-Horse', 'correct-horse'],
+    ['quotes and backslashes', `"'\\\\";--\${}`, `"'\\";--\${}`],
+    ['a quarter of the list inside', 'password123-and-more', 'password123'],
+  ])('%s', async (_, password, near) => {
+    const email = freshEmail()
+    expect((await signUp(email, password)).status).toBe(201)
+    expectProblem(await logIn(email, near), 'invalid_login')
+    expect((await logIn(email, password)).status).toBe(200)
+  })
+
+  test.each([
+    ['set composed, typed decomposed', 'pässwörtchen'.normalize('NFC'), 'pässwörtchen'.normalize('NFD')],
+    ['set decomposed, typed composed', 'crème-brûlée'.normalize('NFD'), 'crème-brûlée'.normalize('NFC')],
+    ['Hangul', '한국어비밀번호입니다'.normalize('NFD'), '한국어비밀번호입니다'.normalize('NFC')],
+    ['the Ångström sign', '\u212b-unit-of-length', '\u00c5-unit-of-length'],
+  ])('in either form of its characters: %s', async (_, chosen, typed) => {
+    const email = freshEmail()
+    expect(chosen).not.toBe(typed)
+    expect((await signUp(email, chosen)).status).toBe(201)
+    expect((await logIn(email, typed)).status).toBe(200)
+  })
+
+  test('look-alikes that NFC keeps apart stay apart', async () => {
+    const email = freshEmail()
+    expect((await signUp(email, 'ﬁnancial-times')).status).toBe(201)
+    expectProblem(await logIn(email, 'financial-times'), 'invalid_login')
+  })
+})
+
+describe('a password that may not be chosen', () => {
+  test.each([
+    ['empty', ''],
+    ['1 byte', 'a'],
+    ['7 bytes', 'vK8#qp2'],
+    ['7 emoji, of 28 bytes', '🔑'.repeat(7)],
+    ['7 letters once composed', 'vK8#qpe\u0301'],
+    ['1025 bytes', pattern(1025)],
+    ['1025 bytes in 513 characters', `${'é'.repeat(512)}!`],
+    ['1026 bytes once composed from more', 'e\u0301'.repeat(513)],
+    ['8193 characters', 'vK8#qp2z-'.repeat(911)],
+    ['common', 'password123'],
+    ['common, in capitals', 'PASSWORD123'],
+    ['common, of digits', '1234567890'],
+    ['common, of one row of keys', 'qwertyuiop'],
+  ])('%s', async (_, password) => {
+    const email = freshEmail()
+    const answer = await signUp(email, password)
+    expectProblem(answer, 'validation_failed')
+    expect(answer.body.errors).toEqual([{ path: '/password', message: expect.any(String) }])
+    if (password.length > 1) expect(answer.text).not.toContain(password)
+    expect(await sql`SELECT id FROM latchkey.users WHERE email = ${email}`).toHaveLength(0)
+  })
+
+  test.each([
+    ['as it was', 'someone.odd@example.com', 'someone.odd@example.com'],
+    ['in capitals', 'someone.other@example.com', 'Someone.Other@Example.com'],
+    ['decomposed', 'ren\u00e9e@example.com', 'rene\u0301e@example.com'],
+    ['to the e-mail as typed', ' Someone.Else@Example.com', 'Someone.Else@Example.com'],
+  ])('equal to the e-mail, %s', async (_, email, password) => {
+    const answer = await signUp(email, password)
+    expectProblem(answer, 'validation_failed')
+    expect(answer.body.errors[0].path).toBe('/password')
+    // The address itself is not the fault.
+    expect((await signUp(email, `${password}!`)).status).toBe(201)
+  })
+
+  test.each([
+    ['the first half of a pair', '"correct-\\ud83d-horse"'],
+    ['the second half of a pair', '"correct-\\udd11-horse"'],
+    ['two halves in the wrong order', '"correct-\\udd11\\ud83d-horse"'],
+  ])('no Unicode text: %s', async (_, json) => {
+    const email = freshEmail()
+    expectProblem(await signUpRaw(email, json), 'validation_failed')
+    expect((await signUpRaw(email, '"correct-\\ud83d\\udd11-horse"')).status).toBe(201)
+    expect((await logIn(email, 'correct-🔑-horse')).status).toBe(200)
+  })
+
+  test('PASSWORD_MIN_LENGTH says how short', async () => {
+    const strict = await startService({ passwordMinLength: 12 }, service)
+    const signUpThere = (password: string) =>
+      call(strict, 'POST /auth/signup', { json: { email: 'strict@example.com', password } })
+    const answer = await signUpThere('vK8#qp2zx1A')
+    expectProblem(answer, 'validation_failed')
+    expect(answer.body.errors[0].message).toContain('12')
+    expect((await signUpThere('vK8#qp2zx1Ab')).status).toBe(201)
+    await strict.stop()
+  })
+})
+
+describe('whatever is typed at login is an answer', () => {
+  const email = 'typed-at@example.com'
+  beforeAll(async () => {
+    await signUp(email, 'correct-horse-battery')
+  })
+
+  test.each([
+    ['empty', ''],
+    ['1 byte', 'a'],
+    ['1025 bytes', pattern(1025)],
+    ['NUL alone', '\0'],
+    ['half of a pair', 'correct-horse-\ud83d'],
+    ['a replacement character', 'correct-horse-battery\ufffd'],
+  ])('%s is 401', async (_, password) => {
+    expectProblem(await logIn(email, password), 'invalid_login')
+  })
+
+  test('a password beyond the schema is 422, known or not', async () => {
+    for (const each of [email, 'nobody-at-all@example.com'])
+      expectProblem(await logIn(each, 'a'.repeat(8193)), 'validation_failed')
+  })
+
+  test('and the right one goes on working', async () => {
+    expect((await logIn(email, 'correct-horse-battery')).status).toBe(200)
+  })
+})
+
+/** That many bytes, no two positions alike enough to be taken for one another. */
+function pattern(bytes: number): string {
+  return Array.from(
+    { length: bytes },
+    (_, i) => 'abcdefghijklmnopqrstuvwxyz0123456789-'[(i * i + i) % 37],
+  ).join('')
+}

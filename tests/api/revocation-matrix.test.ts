@@ -1,0 +1,549 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import type postgres from 'postgres'
+import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { endEverySession } from '../../src/core/sessions/sessions.ts'
+import { revokeSigningKey } from '../../src/core/signing/signing-keys.ts'
+import { SECOND_MS } from '../../src/lib/time.ts'
+import { type Answer, call, newKey } from '../support/client.ts'
+import { addLoggedIn, addPerson, beginSession, connectTo, PASSWORD } from '../support/people.ts'
+import { claimsOf, refresh } from '../support/refresh.ts'
+import {
+  type Credential,
+  type Household,
+  newHousehold,
+  type Surface,
+  surfacesOf,
+  warm,
+} from '../support/revocation.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+let a: TestService
+let b: TestService
+let sql: postgres.Sql
+/** An admin, and a key of theirs that introspects: no action concerns them. */
+let admin: string
+let watcher: string
+let surfaces: Awaited<ReturnType<typeof surfacesOf>>
+beforeAll(async () => {
+  a = await startService({ logLevel: 'error' })
+  b = await startService({ logLevel: 'error' }, a)
+  sql = connectTo(a)
+  const person = await addLoggedIn(a, sql, { role: 'admin' })
+  admin = person.access
+  watcher = (await newKey(a, admin, { scopes: ['latchkey:introspect', 'latchkey:verify'] })).key
+  surfaces = await surfacesOf(a, watcher)
+})
+afterAll(async () => {
+  await sql.end()
+  await b.stop()
+  await a.stop()
+})
+
+type Name = keyof Household['credentials']
+type Act = (at: TestService, household: Household) => Promise<Answer | undefined>
+type Action = { name: string; kills: Name[]; act: Act }
+
+const SESSION_0: Name[] = ['access0', 'refresh0']
+const SESSIONS: Name[] = [...SESSION_0, 'access1', 'refresh1']
+const KEYS: Name[] = ['key0', 'key1']
+const ACCOUNT_0: Name[] = ['accountKey0', 'accountToken0']
+const ACCOUNT: Name[] = [...ACCOUNT_0, 'accountKey1', 'accountToken1']
+
+const asAdmin = (at: TestService, route: string, json?: unknown) => call(at, route, { bearer: admin, json })
+const asUser = (at: TestService, h: Household, route: string, json?: unknown) =>
+  call(at, route, { bearer: h.credentials.access1.text, json })
+const revokeToken = (at: TestService, { text }: Credential) =>
+  call(at, 'POST /oauth/revoke', { form: { token: text } })
+const change = (revoke_keys: boolean): Act => {
+  const json = { current_password: PASSWORD, new_password: 'another-long-one', revoke_keys }
+  return (at, h) => asUser(at, h, 'POST /auth/password', json)
+}
+
+/** Everything that takes a credential's power away at once, with what it concerns; all else goes on. */
+const actions: Action[] = [
+  {
+    name: 'logout by the refresh token',
+    kills: SESSION_0,
+    act: (at, { credentials: c }) =>
+      call(at, 'POST /auth/logout', { json: { refresh_token: c.refresh0.text } }),
+  },
+  {
+    name: 'logout by the access token',
+    kills: SESSION_0,
+    act: (at, { credentials: c }) => call(at, 'POST /auth/logout', { bearer: c.access0.text }),
+  },
+  { name: 'logout everywhere', kills: SESSIONS, act: (at, h) => asUser(at, h, 'POST /auth/logout-all') },
+  {
+    name: 'the end of one session',
+    kills: SESSION_0,
+    act: (at, h) =>
+      asUser(at, h, `DELETE /auth/sessions/${claimsOf(at, h.credentials.refresh0.text).sessionId}`),
+  },
+  { name: 'a change of the password', kills: SESSIONS, act: change(false) },
+  { name: 'a change of the password with the keys', kills: [...SESSIONS, ...KEYS], act: change(true) },
+  {
+    name: 'a reset of the password',
+    kills: SESSIONS,
+    act: async (at, { person }) => {
+      const { token } = (await asAdmin(at, `POST /users/${person.id}/password-reset`)).body
+      return call(at, 'POST /auth/password-reset', { json: { token, new_password: 'another-long-one' } })
+    },
+  },
+  {
+    name: 'an admin’s logout of the user',
+    kills: SESSIONS,
+    act: (at, { person }) => asAdmin(at, `POST /users/${person.id}/logout`),
+  },
+  {
+    name: 'the user’s being disabled',
+    kills: [...SESSIONS, ...KEYS],
+    act: (at, { person }) => asAdmin(at, `PATCH /users/${person.id}`, { is_active: false }),
+  },
+  {
+    name: 'the user’s being deleted',
+    kills: [...SESSIONS, ...KEYS],
+    act: (at, { person }) => asAdmin(at, `DELETE /users/${person.id}`),
+  },
+  {
+    name: 'a refresh token’s reuse',
+    kills: SESSION_0,
+    act: async (at, { sessions }) => {
+      // The first of a long line by now.
+      expect((await refresh(at, sessions[0].refresh)).status).toBe(401)
+      return undefined
+    },
+  },
+  {
+    name: 'revocation of the access token',
+    kills: SESSION_0,
+    act: (at, { credentials: c }) => revokeToken(at, c.access0),
+  },
+  {
+    name: 'revocation of the refresh token',
+    kills: SESSION_0,
+    act: (at, { credentials: c }) => revokeToken(at, c.refresh0),
+  },
+  {
+    name: 'revocation of a user’s key as a token',
+    kills: ['key0'],
+    act: (at, { credentials: c }) => revokeToken(at, c.key0),
+  },
+  {
+    name: 'revocation of a service account’s key as a token',
+    kills: ACCOUNT_0,
+    act: (at, { credentials: c }) => revokeToken(at, c.accountKey0),
+  },
+  {
+    name: 'revocation of a key',
+    kills: ['key0'],
+    act: (at, h) => asUser(at, h, `DELETE /keys/revoke/${h.keys[0].id}`),
+  },
+  {
+    name: 'an admin’s revocation of a key',
+    kills: ['key0'],
+    act: (at, h) => asAdmin(at, `DELETE /keys/${h.keys[0].id}`),
+  },
+  {
+    name: 'deletion of a key',
+    kills: ['key0'],
+    act: (at, h) => asUser(at, h, `DELETE /keys/delete/${h.keys[0].id}`),
+  },
+  {
+    name: 'a key’s being disabled',
+    kills: ['key0'],
+    act: (at, h) => asUser(at, h, `PATCH /keys/${h.keys[0].id}`, { is_active: false }),
+  },
+  {
+    name: 'a rotation without overlap',
+    kills: ['key0'],
+    act: (at, h) => asUser(at, h, `POST /keys/${h.keys[0].id}/rotate`, { overlap_seconds: 0 }),
+  },
+  {
+    name: 'a rotation without overlap of a service account’s key',
+    kills: ACCOUNT_0,
+    act: (at, h) => asUser(at, h, `POST /keys/${h.accountKeys[0].id}/rotate`, { overlap_seconds: 0 }),
+  },
+  {
+    name: 'the end of a secret before its overlap is over',
+    kills: ACCOUNT_0,
+    act: async (at, h) => {
+      const { id } = h.accountKeys[0]
+      const before = (await asUser(at, h, `GET /keys/${id}`)).body.secrets[0].start
+      expect((await asUser(at, h, `POST /keys/${id}/rotate`, {})).status).toBe(201)
+      expect((await call(at, 'GET /auth/me', { bearer: h.credentials.accountToken0.text })).status).toBe(200)
+      return asUser(at, h, `DELETE /keys/${id}/secrets/${before}`)
+    },
+  },
+  {
+    name: 'the end of a key by whoever holds it',
+    kills: ACCOUNT_0,
+    act: (at, { credentials: c }) => call(at, 'DELETE /keys/self', { apiKey: c.accountKey0.text }),
+  },
+  {
+    name: 'revocation of a service account’s key',
+    kills: ACCOUNT_0,
+    act: (at, h) => asUser(at, h, `DELETE /keys/${h.accountKeys[0].id}`),
+  },
+  {
+    name: 'deletion of a service account’s key',
+    kills: ACCOUNT_0,
+    act: (at, h) => asUser(at, h, `DELETE /keys/delete/${h.accountKeys[0].id}`),
+  },
+  {
+    name: 'the service account’s being disabled',
+    kills: ACCOUNT,
+    act: (at, h) => asUser(at, h, `PATCH /service-accounts/${h.account}`, { is_active: false }),
+  },
+  {
+    name: 'the service account’s being deleted',
+    kills: ACCOUNT,
+    act: (at, h) => asUser(at, h, `DELETE /service-accounts/${h.account}`),
+  },
+]
+
+type Cell = { credential: Credential; surface: Surface }
+const cellsOf = (credentials: Credential[]): Cell[] =>
+  credentials.flatMap((credential) => surfaces[credential.kind].map((surface) => ({ credential, surface })))
+const count = { cells: 0, actions: 0 }
+const lagsMs: number[] = []
+const describeCell = ({ credential, surface }: Cell, answer: Answer) =>
+  `${credential.name} at ${surface.name}: ${answer.status} ${answer.text.slice(0, 200)}`
+
+/** The credential opens the door; where that would end it, another one does. */
+async function expectOpen(at: TestService, { credential, surface }: Cell): Promise<void> {
+  if (!surface.isHarmless) return
+  const answer = await surface.show(at, credential)
+  if (!surface.isOpen(answer)) throw new Error(`Not open to ${describeCell({ credential, surface }, answer)}`)
+}
+
+async function expectShut(at: TestService, cell: Cell): Promise<void> {
+  count.cells++
+  const answer = await cell.surface.show(at, cell.credential)
+  if (!cell.surface.isShut(answer)) throw new Error(`Not shut to ${describeCell(cell, answer)}`)
+}
+
+/** Dead there within a second of the action's answer; a refresh token, which no server remembers, at once. */
+async function expectDeadSoon(at: TestService, credential: Credential, since: number): Promise<void> {
+  const [surface] = surfaces[credential.kind].filter((each) => each.isHarmless)
+  if (!surface) throw new Error('No surface')
+  const cell = { credential, surface }
+  for (;;) {
+    const askedAtMs = performance.now() - since
+    const answer = await surface.show(at, credential)
+    if (surface.isShut(answer)) {
+      lagsMs.push(performance.now() - since)
+      return
+    }
+    if (askedAtMs > 1000 || credential.kind === 'refresh') {
+      throw new Error(`After ${askedAtMs} ms not shut to ${describeCell(cell, answer)}`)
+    }
+    await Bun.sleep(2)
+  }
+}
+
+/** Each credential at each surface in turn, so that a refresh token is traded by one at a time. */
+async function openAll(at: TestService, credentials: Credential[]): Promise<void> {
+  await Promise.all(
+    credentials.map(async (credential) => {
+      for (const cell of cellsOf([credential])) await expectOpen(at, cell)
+    }),
+  )
+}
+
+/** What each action left behind, for the servers that start later. */
+const dead: Cell[] = []
+const alive: Credential[] = []
+
+async function run(kills: Credential[], spares: Credential[], at: TestService, act: () => Promise<unknown>) {
+  const other = at === a ? b : a
+  count.actions++
+  expect([at.context.cache.isLive(), other.context.cache.isLive()]).toEqual([true, true])
+  for (const server of [at, other]) {
+    await openAll(server, kills)
+    for (const credential of [...kills, ...spares]) await warm(server, credential)
+  }
+  await act()
+  const since = performance.now()
+  const cells = cellsOf(kills)
+  await Promise.all([
+    ...cells.map((cell) => expectShut(at, cell)),
+    ...kills.map(async (credential) => {
+      await expectDeadSoon(other, credential, since)
+      for (const cell of cellsOf([credential])) await expectShut(other, cell)
+    }),
+  ])
+  for (const server of [at, other]) await expectAlive(server, spares)
+  dead.push(...cells)
+  alive.push(...spares)
+}
+
+/** What an action does not concern goes on: by who it is, and at the door that only a live one opens. */
+async function expectAlive(at: TestService, credentials: Credential[]): Promise<void> {
+  await Promise.all(
+    credentials.map(async (credential) => {
+      const byName = (surface: Surface) =>
+        surface.name === 'GET /auth/me' || surface.name === 'POST /oauth/introspect: as the token'
+      for (const surface of surfaces[credential.kind].filter(byName)) {
+        await expectOpen(at, { credential, surface })
+      }
+    }),
+  )
+}
+
+/** A server that starts afterwards finds all of it as it was left. */
+async function restart(aheadMs = 0): Promise<void> {
+  await b.stop()
+  b = await startService({ logLevel: 'error' }, a)
+  b.advance(aheadMs)
+  await expectAlive(b, alive)
+  await inBatches(dead, (cell) => expectShut(b, cell))
+  dead.length = 0
+}
+
+async function inBatches<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  for (let i = 0; i < items.length; i += 50) await Promise.all(items.slice(i, i + 50).map(work))
+}
+
+const pick = (h: Household, names: Name[]) => names.map((name) => h.credentials[name])
+const others = (h: Household, names: Name[]) =>
+  Object.entries(h.credentials)
+    .filter(([name]) => !names.includes(name as Name))
+    .map(([, credential]) => credential)
+
+describe('what ends a credential ends it at every surface', () => {
+  test('the surfaces are those that there are, for every kind of credential', () => {
+    const names = surfaces.access.map((surface) => surface.name)
+    for (const name of [
+      'GET /auth/me',
+      'GET /protected/user-only',
+      'GET /protected/service-only',
+      'GET /protected/any',
+      'GET /protected/admin',
+      'GET /keys/list',
+      'POST /keys/create',
+      'DELETE /keys/revoke/{id}',
+      'GET /auth/sessions',
+      'POST /auth/password',
+      'POST /auth/logout-all',
+      'GET /users',
+      'GET /audit',
+      'GET /service-accounts',
+      'GET /forward-auth',
+    ]) {
+      expect(names).toContain(name)
+    }
+    expect(names.length).toBeGreaterThanOrEqual(30)
+    expect(surfaces.refresh.length).toBe(3)
+    expect(surfaces['account key'].length).toBe(names.length + 8)
+  })
+
+  test('a door that ends what opens it does open', async () => {
+    const person = await addPerson(sql)
+    const { access } = await beginSession(a, person)
+    expect((await call(a, 'POST /auth/logout-all', { bearer: access })).status).toBe(204)
+  })
+
+  let turn = 0
+  test.each(actions.map((action) => [action.name, action] as const))('%s', async (_, { kills, act }) => {
+    const at = turn++ % 2 === 0 ? a : b
+    const household = await newHousehold(at, sql)
+    await run(pick(household, kills), others(household, kills), at, async () => {
+      const answer = await act(at, household)
+      if (answer) expect(answer.status).toBeOneOf([200, 201, 204])
+    })
+  })
+
+  test('after a restart as before', () => restart())
+})
+
+/** A door and what it answers to somebody with the power, and to the same one without. */
+type Demotion = [route: string, before: number, after: number, code: string, options?: { json: unknown }]
+
+describe('what lowers a credential lowers it at every surface', () => {
+  const nobody = Bun.randomUUIDv7()
+  const nonsense = { json: { nonsense: 1 } }
+  const ofAdmins: Demotion[] = [
+    ['GET /protected/admin', 200, 403, 'forbidden'],
+    [`POST /users/${nobody}/password-reset`, 404, 403, 'forbidden'],
+  ]
+  const ofAdminsAndTheirKeys: Demotion[] = [
+    ['GET /users', 200, 403, 'insufficient_scope'],
+    ['POST /users', 422, 403, 'insufficient_scope', nonsense],
+    [`GET /users/${nobody}`, 404, 403, 'insufficient_scope'],
+    [`PATCH /users/${nobody}`, 422, 403, 'insufficient_scope', nonsense],
+    [`DELETE /users/${nobody}`, 404, 403, 'insufficient_scope'],
+    [`POST /users/${nobody}/logout`, 404, 403, 'insufficient_scope'],
+    ['GET /audit', 200, 403, 'insufficient_scope'],
+  ]
+  const ofAccounts = (id: string): Demotion[] => [
+    [`GET /service-accounts/${id}`, 200, 404, 'not_found'],
+    [`PATCH /service-accounts/${id}`, 200, 404, 'not_found', { json: {} }],
+  ]
+  const ofReaders: Demotion[] = [['GET /protected/service-only', 200, 403, 'insufficient_scope']]
+
+  async function runDemotion(
+    bearer: string,
+    doors: Demotion[],
+    at: TestService,
+    act: () => Promise<unknown>,
+  ) {
+    const other = at === a ? b : a
+    const ask = (server: TestService, [route, , , , options]: Demotion) =>
+      call(server, route, { bearer, ...options })
+    for (const server of [at, other]) {
+      for (const door of doors)
+        expect([door[0], (await ask(server, door)).status]).toEqual([door[0], door[1]])
+      await warm(server, { name: bearer.slice(0, 8), kind: 'key', text: bearer })
+    }
+    count.actions++
+    await act()
+    const since = performance.now()
+    const isLowered = (answer: Answer, door: Demotion) =>
+      answer.status === door[2] && answer.body?.code === door[3]
+    await Promise.all(
+      doors.flatMap((door) => [
+        (async () => {
+          const answer = await ask(at, door)
+          if (!isLowered(answer, door)) throw new Error(`${door[0]}: ${answer.status} ${answer.text}`)
+        })(),
+        (async () => {
+          for (;;) {
+            const answer = await ask(other, door)
+            if (isLowered(answer, door)) break
+            if (performance.now() - since > 1000)
+              throw new Error(`${door[0]}: ${answer.status} ${answer.text}`)
+            await Bun.sleep(2)
+          }
+          lagsMs.push(performance.now() - since)
+        })(),
+      ]),
+    )
+    count.cells += 2 * doors.length
+    lowered.push(async (server) => {
+      count.cells += doors.length
+      for (const door of doors) {
+        const answer = await ask(server, door)
+        if (!isLowered(answer, door)) throw new Error(`${door[0]}: ${answer.status} ${answer.text}`)
+      }
+    })
+  }
+  const lowered: ((server: TestService) => Promise<void>)[] = []
+
+  test.each([['a'], ['b']])('an admin’s demotion on server %s', async (which) => {
+    const at = which === 'a' ? a : b
+    const person = await addLoggedIn(a, sql, { role: 'admin' })
+    const household = await newHousehold(a, sql)
+    const doors = [...ofAdmins, ...ofAdminsAndTheirKeys, ...ofAccounts(household.account)]
+    await runDemotion(person.access, doors, at, () =>
+      asAdmin(at, `PATCH /users/${person.id}`, { role: 'user' }),
+    )
+  })
+
+  test('an admin’s demotion lowers their keys', async () => {
+    const person = await addLoggedIn(a, sql, { role: 'admin' })
+    const scopes = ['latchkey:users.read', 'latchkey:users.write', 'latchkey:audit.read', 'deploy']
+    const { key } = await newKey(a, person.access, { scopes })
+    await runDemotion(key, ofAdminsAndTheirKeys, a, () =>
+      asAdmin(a, `PATCH /users/${person.id}`, { role: 'user' }),
+    )
+    expect((await call(a, 'GET /auth/me', { apiKey: key })).body.scopes).toEqual([])
+  })
+
+  test('an admin’s demotion ends their introspecting, by token and by key', async () => {
+    const person = await addLoggedIn(a, sql, { role: 'admin' })
+    const { key } = await newKey(a, person.access, { scopes: ['latchkey:introspect'] })
+    const ask = async (at: TestService, bearer: string) =>
+      (await call(at, 'POST /oauth/introspect', { form: { token: watcher }, bearer })).status
+    for (const at of [a, b]) {
+      for (const bearer of [person.access, key]) expect(await ask(at, bearer)).toBe(200)
+    }
+    await asAdmin(a, `PATCH /users/${person.id}`, { role: 'user' })
+    const since = performance.now()
+    for (const bearer of [person.access, key]) {
+      expect(await ask(a, bearer)).toBe(403)
+      while ((await ask(b, bearer)) !== 403) {
+        expect(performance.now() - since).toBeLessThan(1000)
+        await Bun.sleep(2)
+      }
+    }
+    count.actions++
+    count.cells += 4
+  })
+
+  test('a lower ceiling of the user lowers their keys', async () => {
+    const { person, keys } = await newHousehold(a, sql)
+    await runDemotion(keys[0].key, ofReaders, b, () =>
+      asAdmin(b, `PATCH /users/${person.id}`, { scopes: ['write'] }),
+    )
+  })
+
+  test('a lower ceiling of the service account lowers its keys and their tokens', async () => {
+    for (const name of ['accountKey0', 'accountToken0'] as const) {
+      const household = await newHousehold(a, sql)
+      const { text } = household.credentials[name]
+      await runDemotion(text, ofReaders, b, () =>
+        asUser(b, household, `PATCH /service-accounts/${household.account}`, { scopes: [] }),
+      )
+    }
+  })
+
+  test('after a restart as before', async () => {
+    const fresh = await startService({ logLevel: 'error' }, a)
+    for (const check of lowered) await check(fresh)
+    await fresh.stop()
+  })
+})
+
+describe('what concerns everybody', () => {
+  beforeAll(() => {
+    dead.length = 0
+    alive.length = 0
+  })
+
+  test('a key’s expiry, with the tokens that were made by it', async () => {
+    const lastsMs = 60 * SECOND_MS
+    const expires_at = new Date(a.context.clock() + lastsMs).toISOString()
+    const { credentials: c } = await newHousehold(a, sql, { expires_at })
+    const { accountKey0, accountToken0, accountKey1, accountToken1 } = c
+    const kills = [c.key0, c.key1, accountKey0, accountToken0, accountKey1, accountToken1]
+    const spares = [c.access0, c.refresh0, c.access1, c.refresh1]
+    await run(kills, spares, a, async () => {
+      for (const server of [a, b]) server.advance(lastsMs)
+    })
+    await restart(lastsMs)
+  })
+
+  test('the end of every session', async () => {
+    const household = await newHousehold(a, sql)
+    alive.length = 0
+    await run(pick(household, SESSIONS), pick(household, [...KEYS, ...ACCOUNT]), a, () =>
+      endEverySession(a.context),
+    )
+    await restart(60 * SECOND_MS)
+  })
+
+  test('the revocation of the signing key', async () => {
+    const household = await newHousehold(b, sql)
+    const kills: Name[] = ['access0', 'access1', 'accountToken0', 'accountToken1']
+    alive.length = 0
+    await run(pick(household, kills), others(household, kills), b, async () => {
+      const [current] = (await call(b, 'GET /.well-known/jwks.json')).body.keys
+      await revokeSigningKey(b.context, SYSTEM, current.kid)
+    })
+    await restart(60 * SECOND_MS)
+    // The tokens of the next key are good.
+    const { access } = await beginSession(b, await addPerson(sql))
+    for (const at of [a, b]) expect((await call(at, 'GET /auth/me', { bearer: access })).status).toBe(200)
+  })
+
+  test('so many cells were seen', () => {
+    lagsMs.sort((x, y) => x - y)
+    const [p50 = 0, max = 0] = [lagsMs[lagsMs.length >> 1], lagsMs.at(-1)]
+    process.stdout.write(
+      `      ${count.cells} cells of ${count.actions} actions; on another server shut after p50 ${p50.toFixed(0)} ms, max ${max.toFixed(0)} ms\n`,
+    )
+    expect(count.actions).toBeGreaterThanOrEqual(actions.length + 9)
+    expect(count.cells).toBeGreaterThan(4000)
+    expect(max).toBeLessThan(1500)
+  })
+})

@@ -1,0 +1,178 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import postgres from 'postgres'
+import { type Answer, call } from '../support/client.ts'
+import { expectProblem } from '../support/problem.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+let service: TestService
+let closed: TestService
+let sql: postgres.Sql
+beforeAll(async () => {
+  service = await startService({ passwordHashConcurrency: 2 })
+  closed = await startService({ signup: 'closed' }, service)
+  sql = postgres(service.databaseUrl, { max: 1 })
+})
+afterAll(async () => {
+  await sql.end()
+  await closed.stop()
+  await service.stop()
+})
+
+const PASSWORD = 'correct-horse-battery'
+const signUp = (json: unknown) => call(service, 'POST /auth/signup', { json })
+let addresses = 0
+const freshEmail = () => `new-${++addresses}@example.com`
+const countUsers = async () => Number((await sql`SELECT count(*) FROM latchkey.users`)[0]?.count)
+
+describe('sign-up', () => {
+  test('answers the account and nothing else', async () => {
+    const before = Date.now()
+    const answer = await signUp({ email: 'user@example.com', password: 'securepassword' })
+    expect(answer.status).toBe(201)
+    expect(answer.body).toEqual({
+      id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
+      email: 'user@example.com',
+      role: 'user',
+      is_active: true,
+      created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+    })
+    expect(Math.abs(Date.parse(answer.body.created_at) - before)).toBeLessThan(10_000)
+    const [row] = await sql`SELECT * FROM latchkey.users WHERE id = ${answer.body.id}`
+    expect(row?.password_hash).toStartWith('$argon2id$v=19$m=19456,t=2,p=1$')
+  })
+
+  test('is audited once, and the row names no password', async () => {
+    const { id } = (await signUp({ email: freshEmail(), password: 'a-password-of-mine' })).body
+    const rows = await sql`SELECT * FROM latchkey.audit_events WHERE target_id = ${id}`
+    expect(rows).toHaveLength(1)
+    expect(rows[0]).toMatchObject({
+      action: 'user.signup',
+      outcome: 'success',
+      actor_type: 'user',
+      actor_id: id,
+      target_type: 'user',
+    })
+    expect(JSON.stringify(rows)).not.toContain('a-password-of-mine')
+  })
+
+  test('gives nobody a role, a state, an id or a ceiling of their own choice', async () => {
+    const answer = await signUp({
+      email: freshEmail(),
+      password: PASSWORD,
+      role: 'admin',
+      is_active: false,
+      id: '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6',
+      scopes: ['latchkey:users.write'],
+      email_verified: true,
+    })
+    expect(answer.status).toBe(201)
+    const [row] = await sql`SELECT * FROM latchkey.users WHERE id = ${answer.body.id}`
+    expect(row).toMatchObject({ role: 'user', is_active: true, scopes: null, email_verified: false })
+    expect(answer.body.id).not.toBe('0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6')
+  })
+
+  test.each([
+    ['as it was', 'jos\u00e9@example.com'],
+    ['in capitals', 'JOS\u00c9@EXAMPLE.COM'],
+    ['with spaces around', '  jos\u00e9@example.com\t'],
+    ['decomposed', 'jose\u0301@example.com'],
+    ['decomposed, in capitals, with spaces', ' JOSE\u0301@Example.com '],
+  ])('of an address that is taken is 409, %s', async (_, email) => {
+    await signUp({ email: 'jos\u00e9@example.com', password: PASSWORD })
+    const before = await countUsers()
+    expectProblem(await signUp({ email, password: 'another-password' }), 'email_taken')
+    expect(await countUsers()).toBe(before)
+    // The first password still opens it, and the second does not.
+    expect((await logIn(email, PASSWORD)).status).toBe(200)
+    expect((await logIn(email, 'another-password')).status).toBe(401)
+  })
+
+  test('fifty times at once for one address makes one account', async () => {
+    const email = freshEmail()
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, i) =>
+        signUp({ email: i % 2 ? email : email.toUpperCase(), password: PASSWORD }),
+      ),
+    )
+    const taken = answers.filter((answer) => answer.status === 409)
+    expect(answers.filter((answer) => answer.status === 201)).toHaveLength(1)
+    expect(taken).toHaveLength(49)
+    for (const answer of taken) expectProblem(answer, 'email_taken')
+    expect(await sql`SELECT id FROM latchkey.users WHERE email = ${email}`).toHaveLength(1)
+  })
+
+  test('is 403 where SIGNUP=closed, and makes nobody', async () => {
+    const before = await countUsers()
+    const json = { email: freshEmail(), password: PASSWORD }
+    expectProblem(await call(closed, 'POST /auth/signup', { json }), 'signup_closed')
+    expect(await countUsers()).toBe(before)
+    expect((await signUp(json)).status).toBe(201)
+    // Who has an account logs in there all the same.
+    expect((await call(closed, 'POST /auth/login', { json })).status).toBe(200)
+  })
+})
+
+describe('an e-mail at sign-up', () => {
+  const local = (length: number) => `${'a'.repeat(length - '@example.com'.length)}@example.com`
+  test.each([
+    ['254 characters', local(254)],
+    ['outside ASCII', '用户@例え.jp'],
+    ['an emoji', '🔑@example.com'],
+    ['a tag and a quote', "o'hara+tag@example.com"],
+    ['what a query would stumble over', `"';drop_table_users;--"@example.com`],
+  ])('is taken: %s', async (_, email) => {
+    const answer = await signUp({ email, password: PASSWORD })
+    expect([answer.status, answer.body.email]).toEqual([201, email])
+    expect((await logIn(email, PASSWORD)).status).toBe(200)
+  })
+
+  test.each([
+    ['255 characters', local(255)],
+    ['far too long', local(100_000 / 2)],
+    ['empty', ''],
+    ['no @', 'user.example.com'],
+    ['two @', 'a@b@example.com'],
+    ['a space inside', 'us er@example.com'],
+    ['a line break', 'user@example.com\r\nBcc: all@example.com'],
+    ['NUL', 'us\0er@example.com'],
+    ['a control character', 'us\u0007er@example.com'],
+    ['a zero-width space', 'us\u200ber@example.com'],
+    ['a right-to-left override', 'us\u202eer@example.com'],
+    ['half of a pair', 'us\ud83der@example.com'],
+    ['a number', 5],
+    ['a list', ['user@example.com']],
+    ['an object', { $ne: null }],
+    ['true', true],
+  ])('is refused: %s', async (_, email) => {
+    await expectRefused({ email, password: PASSWORD }, '/email')
+  })
+
+  test.each([
+    ['neither member', {}],
+    ['null', null],
+    ['a list', []],
+    ['a text', 'user@example.com'],
+    ['a null password', { email: 'x@example.com', password: null }],
+    ['no password', { email: 'x@example.com' }],
+    ['no e-mail', { password: PASSWORD }],
+    ['a number as the password', { email: 'x@example.com', password: 1234567890 }],
+    ['a list as the password', { email: 'x@example.com', password: [PASSWORD] }],
+  ])('and a password are both needed, as text: %s', async (_, json) => {
+    await expectRefused(json)
+  })
+})
+
+/** A 422 that repeats nothing of what was sent, and changes nothing. */
+async function expectRefused(json: unknown, path?: string): Promise<Answer> {
+  const before = await countUsers()
+  const answer = await signUp(json)
+  expectProblem(answer, 'validation_failed')
+  expect(answer.text).not.toContain(PASSWORD)
+  if (path !== undefined) expect(answer.body.errors[0].path).toBe(path)
+  expect(await countUsers()).toBe(before)
+  return answer
+}
+
+function logIn(email: string, password: string): Promise<Answer> {
+  return call(service, 'POST /auth/login', { json: { email, password } })
+}

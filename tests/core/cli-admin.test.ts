@@ -1,0 +1,448 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { randomBytes } from 'node:crypto'
+import postgres from 'postgres'
+import { emptyDirectory, type RunningProgram } from '../support/binary.ts'
+import { call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
+import { createDatabase, type TestDatabase } from '../support/postgres.ts'
+import { latchkey, serve } from '../support/program.ts'
+import { refresh } from '../support/refresh.ts'
+import { kidOf, publishedKids } from '../support/signing.ts'
+import { until } from '../support/until.ts'
+
+setDefaultTimeout(60_000)
+
+const PASSWORD = 'a passphrase of several words'
+const OTHER_PASSWORD = 'another passphrase of several words'
+
+type Run = (words: string[], stdin?: string) => Promise<{ code: number; out: string; err: string }>
+
+/** What a command prints as JSON; it must have worked, and said nothing else. */
+async function json(run: Run, words: string[], stdin = '') {
+  // Before what follows "--".
+  const end = words.includes('--') ? words.indexOf('--') : words.length
+  const { code, out, err } = await run(words.toSpliced(end, 0, '--json'), stdin)
+  expect({ words, code, err }).toEqual({ words, code: 0, err: '' })
+  return JSON.parse(out)
+}
+
+const statusOf = async (server: RunningProgram, bearer: string) =>
+  (await call(server, 'GET /auth/me', { bearer })).status
+const logInStatus = async (server: RunningProgram, email: string, password: string) =>
+  (await call(server, 'POST /auth/login', { json: { email, password } })).status
+
+describe('on PostgreSQL, while a server runs', () => {
+  const here = emptyDirectory()
+  let database: TestDatabase
+  let server: RunningProgram
+  let sql: postgres.Sql
+  let env: Record<string, string>
+  const run: Run = (words, stdin = '') => latchkey(here.path, words, env, stdin)
+  beforeAll(async () => {
+    database = await createDatabase()
+    env = { DATABASE_URL: database.url, SECRET_KEY: randomBytes(32).toString('hex'), RATE_LIMITS: 'off' }
+    sql = postgres(database.url, { max: 1 })
+    server = await serve(here.path, env)
+  })
+  afterAll(async () => {
+    await server.end('SIGTERM')
+    await sql.end()
+    await database.drop()
+    here[Symbol.dispose]()
+  })
+
+  /** Another process did it: the server knows within a second. */
+  const becomes = (bearer: string, status: number) =>
+    until(async () => (await statusOf(server, bearer)) === status, `the answer becomes ${status}`, 1000)
+  const fails = async (words: string[], sentence: string, stdin = '') =>
+    expect(await run(words, stdin)).toEqual({ code: 1, out: '', err: `latchkey: ${sentence}\n` })
+  const auditOf = (target: string) =>
+    sql`SELECT action, actor_type, details FROM latchkey.audit_events WHERE target_id = ${target} ORDER BY id`
+
+  describe('users create', () => {
+    test('makes somebody who can log in, whatever SIGNUP says, and is audited', async () => {
+      const words = ['users', 'create', '--email', ' Ada@Example.com', '--password-stdin', '--json']
+      const { code, out, err } = await latchkey(
+        here.path,
+        words,
+        { ...env, SIGNUP: 'closed' },
+        `${PASSWORD}\n`,
+      )
+      expect({ code, err }).toEqual({ code: 0, err: '' })
+      const made = JSON.parse(out)
+      expect(made).toEqual({
+        id: expect.any(String),
+        email: 'ada@example.com',
+        email_verified: false,
+        role: 'user',
+        is_active: true,
+        scopes: null,
+        created_at: expect.stringMatching(/Z$/),
+      })
+      await logIn(server, 'ada@example.com', PASSWORD)
+      expect((await auditOf(made.id))[0]).toMatchObject({ action: 'user.created', actor_type: 'system' })
+      await fails(words.slice(0, -1), 'This e-mail is already registered.', PASSWORD)
+    })
+
+    test('makes an admin, a verified address, and a strong password that is shown once', async () => {
+      const email = 'boss@example.com'
+      const { code, out } = await run([
+        'users',
+        'create',
+        '--email',
+        email,
+        '--role',
+        'admin',
+        '--email-verified',
+      ])
+      expect(code).toBe(0)
+      expect(out).toMatch(/^User boss@example\.com made \(role admin, id [0-9a-f-]{36}\)\.\n/)
+      const password = /shown this once: (\S{24,})\n$/.exec(out)?.[1] ?? ''
+      const { access } = await logIn(server, email, password)
+      expect((await call(server, 'GET /protected/admin', { bearer: access })).status).toBe(200)
+      const [found] = (await json(run, ['users', 'list', '--query', email])).items
+      expect(found).toMatchObject({ role: 'admin', email_verified: true })
+    })
+
+    test('makes an account without a password, into which nobody gets until one is set', async () => {
+      const words = ['users', 'create', '--email', 'later@example.com', '--no-password']
+      const { password, ...made } = await json(run, words)
+      expect(password).toBeUndefined()
+      for (const guess of ['', 'null', PASSWORD]) {
+        expect(await logInStatus(server, made.email, guess)).toBe(401)
+      }
+      await json(run, ['users', 'set-password', made.id, '--password-stdin'], PASSWORD)
+      expect(await logInStatus(server, made.email, PASSWORD)).toBe(200)
+    })
+
+    test.each([
+      ['no-address', PASSWORD, 'email: Must be an e-mail address of at most 254 characters'],
+      ['new@example.com', 'short', 'password: Must have at least 8 characters'],
+      ['new@example.com', 'NEW@example.com', 'password: Must not be the e-mail address'],
+      ['new@example.com', '', 'there is no password on standard input'],
+    ])('refuses %p with %p', async (email, password, sentence) => {
+      await fails(['users', 'create', '--email', email, '--password-stdin'], sentence, password)
+    })
+
+    test('refuses a password that is both given and none', async () => {
+      await fails(
+        ['users', 'create', '--email', 'new@example.com', '--password-stdin', '--no-password'],
+        '--password-stdin and --no-password exclude each other',
+        PASSWORD,
+      )
+    })
+  })
+
+  describe('users list', () => {
+    test('shows everybody, newest first, in pages', async () => {
+      for (let i = 0; i < 3; i++) await newPerson(server)
+      const everybody = await json(run, ['users', 'list'])
+      expect(everybody.next_cursor).toBeNull()
+      expect(everybody.items.length).toBeGreaterThanOrEqual(3)
+      const ids = everybody.items.map(({ id }: { id: string }) => id)
+      expect(ids).toEqual(ids.toSorted().toReversed())
+
+      const first = await json(run, ['users', 'list', '--limit', '2'])
+      const second = await json(run, ['users', 'list', '--limit', '2', '--cursor', first.next_cursor])
+      expect([...first.items, ...second.items]).toEqual(everybody.items.slice(0, 4))
+      const page = await run(['users', 'list', '--limit', '2'])
+      expect(page.out).toEndWith(`There are more: --cursor ${first.next_cursor}\n`)
+      await fails(['users', 'list', '--cursor', 'forged'], 'cursor: Is not a cursor of this list')
+    })
+
+    test('finds a part of an address, to the letter, as a table for people', async () => {
+      const { email, id } = await newPerson(server)
+      const { code, out } = await run(['users', 'list', '--query', email.toUpperCase()])
+      expect(code).toBe(0)
+      expect(out).toMatch(/^EMAIL +ROLE +STATE +CREATED +ID\n/)
+      const row = `^${email.replaceAll('.', '\\.')} +user +active +\\S+Z +${id}$`
+      expect(out).toMatch(new RegExp(row, 'm'))
+      expect(out.trimEnd().split('\n')).toHaveLength(2)
+      for (const wild of ['%', '_', '\\']) {
+        expect(await run(['users', 'list', '--query', wild])).toEqual({
+          code: 0,
+          out: 'No users.\n',
+          err: '',
+        })
+      }
+    })
+  })
+
+  describe('users disable and enable', () => {
+    test('shut somebody out at once, sessions and keys, and let the keys in again', async () => {
+      const person = await newPerson(server)
+      const { key } = await newKey(server, person.access)
+      for (const credential of [person.access, key]) expect(await statusOf(server, credential)).toBe(200)
+      const disabled = await run(['users', 'disable', person.email.toUpperCase()])
+      expect(disabled).toEqual({ code: 0, out: `${person.email} is disabled.\n`, err: '' })
+      for (const credential of [person.access, key]) await becomes(credential, 401)
+      expect(await logInStatus(server, person.email, person.password)).toBe(401)
+      expect((await refresh(server, person.refresh)).status).toBe(401)
+      // Again: the same, and nothing new to tell.
+      expect((await json(run, ['users', 'disable', person.id])).is_active).toBe(false)
+
+      const enabled = await run(['users', 'enable', person.id])
+      expect(enabled).toEqual({ code: 0, out: `${person.email} is enabled.\n`, err: '' })
+      await becomes(key, 200)
+      expect(await statusOf(server, person.access)).toBe(401)
+      expect(await logInStatus(server, person.email, person.password)).toBe(200)
+      const events = (await auditOf(person.id)).filter(({ action }) => /abled$/.test(action))
+      expect(events).toMatchObject([
+        { action: 'user.disabled', actor_type: 'system' },
+        { action: 'user.enabled', actor_type: 'system' },
+      ])
+    })
+
+    test('leave the last admin, and know nobody who is not there', async () => {
+      const admins = await sql`SELECT email FROM latchkey.users WHERE role = 'admin' AND is_active`
+      expect(admins).toHaveLength(1)
+      await fails(
+        ['users', 'disable', admins[0]?.email],
+        'The last active admin cannot be demoted, disabled or deleted.',
+      )
+      for (const who of ['nobody@example.com', Bun.randomUUIDv7(), 'nobody']) {
+        for (const command of ['disable', 'enable']) {
+          await fails(['users', command, who], 'There is no such user.')
+        }
+      }
+    })
+  })
+
+  describe('users set-password', () => {
+    test('ends all that stood on the old one, and leaves the keys', async () => {
+      const person = await newPerson(server)
+      const { key } = await newKey(server, person.access)
+      const boss = await json(run, ['users', 'create', '--email', 'reset@example.com', '--role', 'admin'])
+      const { access: bearer } = await logIn(server, boss.email, boss.password)
+      const reset = await call(server, `POST /users/${person.id}/password-reset`, { bearer })
+
+      const words = ['users', 'set-password', person.email, '--password-stdin']
+      const { code, out, err } = await run(words, OTHER_PASSWORD)
+      expect({ code, out, err }).toEqual({
+        code: 0,
+        out: 'The password is set; 1 session ended.\n',
+        err: '',
+      })
+      await becomes(person.access, 401)
+      expect((await refresh(server, person.refresh)).status).toBe(401)
+      expect(await logInStatus(server, person.email, person.password)).toBe(401)
+      expect(await logInStatus(server, person.email, OTHER_PASSWORD)).toBe(200)
+      expect(await statusOf(server, key)).toBe(200)
+      const stale = { token: reset.body.token, new_password: PASSWORD }
+      expect((await call(server, 'POST /auth/password-reset', { json: stale })).status).toBe(401)
+      const [event] = (await auditOf(person.id)).filter(({ action }) => action === 'user.password_changed')
+      expect(event).toMatchObject({
+        actor_type: 'system',
+        details: { sessions_ended: 1, keys_revoked: 0 },
+      })
+      await json(run, ['users', 'disable', boss.email])
+    })
+
+    test('on wish ends the keys too, and makes a password where none is given', async () => {
+      const person = await newPerson(server)
+      const { key } = await newKey(server, person.access)
+      await newKey(server, person.access)
+      const { code, out } = await run(['users', 'set-password', person.id, '--revoke-keys'])
+      expect(code).toBe(0)
+      expect(out).toStartWith('The password is set; 1 session and 2 keys ended.\n')
+      const password = /shown this once: (\S{24,})\n$/.exec(out)?.[1] ?? ''
+      await becomes(key, 401)
+      expect(await logInStatus(server, person.email, password)).toBe(200)
+      // Of somebody disabled too, who then still does not get in.
+      await json(run, ['users', 'disable', person.id])
+      await json(run, ['users', 'set-password', person.id, '--password-stdin'], PASSWORD)
+      expect(await logInStatus(server, person.email, PASSWORD)).toBe(401)
+      await json(run, ['users', 'enable', person.id])
+      expect(await logInStatus(server, person.email, PASSWORD)).toBe(200)
+    })
+
+    test('refuses what nobody may choose, and changes nothing', async () => {
+      const person = await newPerson(server)
+      const words = ['users', 'set-password', person.email, '--password-stdin']
+      await fails(words, 'password: Is among the most common passwords', 'password')
+      await fails(words, 'password: Must not be the e-mail address', person.email)
+      await fails(words, 'there is no password on standard input', '')
+      await fails(['users', 'set-password', 'nobody@example.com'], 'There is no such user.')
+      expect(await statusOf(server, person.access)).toBe(200)
+      expect(await logInStatus(server, person.email, person.password)).toBe(200)
+    })
+  })
+
+  test('sessions end --all ends every session and no key', async () => {
+    const people: Person[] = [await newPerson(server), await newPerson(server)]
+    const keys = await Promise.all(people.map(({ access }) => newKey(server, access)))
+    const { ended } = await json(run, ['sessions', 'end', '--all'])
+    expect(ended).toBeGreaterThanOrEqual(2)
+    for (const { access, refresh: token } of people) {
+      await becomes(access, 401)
+      expect((await refresh(server, token)).status).toBe(401)
+    }
+    for (const { key } of keys) expect(await statusOf(server, key)).toBe(200)
+    for (const { email, password } of people) await logIn(server, email, password)
+    const again = await run(['sessions', 'end', '--all'])
+    expect(again).toEqual({ code: 0, out: '2 sessions ended.\n', err: '' })
+    const events = await sql`
+      SELECT actor_type, details FROM latchkey.audit_events WHERE details ->> 'reason' = 'ended_all' ORDER BY id`
+    expect(events).toMatchObject([
+      { actor_type: 'system', details: { sessions: ended } },
+      { actor_type: 'system', details: { sessions: 2 } },
+    ])
+  })
+
+  describe('signing-keys', () => {
+    test('rotate publishes the next key, revoke refuses what a key signed, list tells', async () => {
+      const person = await newPerson(server)
+      const current = kidOf(person.access)
+      expect(await json(run, ['signing-keys', 'list'])).toEqual([
+        {
+          id: current,
+          algorithm: 'ES256',
+          state: 'current',
+          created_at: expect.any(String),
+          signs_from: expect.any(String),
+          revoked_at: null,
+        },
+      ])
+      const { id: next, signs_from } = await json(run, ['signing-keys', 'rotate'])
+      expect(new Date(signs_from).getTime() - Date.now()).toBeWithin(280_000, 300_001)
+      await until(async () => (await publishedKids(server)).length === 2, 'both are published', 1000)
+      expect(await publishedKids(server)).toEqual([current, next])
+      await fails(['signing-keys', 'rotate'], 'The next key is published already and has not begun to sign.')
+      expect(kidOf((await logIn(server, person.email, person.password)).access)).toBe(current)
+
+      const revoked = await run(['signing-keys', 'revoke', '--', current])
+      expect(revoked).toEqual({
+        code: 0,
+        out: `The key ${current} is revoked: what it signed is refused. ${next} signs.\n`,
+        err: '',
+      })
+      await becomes(person.access, 401)
+      const traded = await refresh(server, person.refresh)
+      expect(kidOf(traded.body.access_token)).toBe(next)
+      expect(await statusOf(server, traded.body.access_token)).toBe(200)
+      expect(await publishedKids(server)).toEqual([next])
+      const { out } = await run(['signing-keys', 'list'])
+      expect(out).toMatch(/^KID +ALGORITHM +STATE +CREATED +SIGNS FROM\n/)
+      expect(out).toMatch(new RegExp(`^${current} +ES256 +revoked `, 'm'))
+      expect(out).toMatch(new RegExp(`^${next} +ES256 +current `, 'm'))
+    })
+
+    test('revoke refuses what is not there, and takes a KID that begins with "-" after "--"', async () => {
+      const before = await json(run, ['signing-keys', 'list'])
+      const missing = 'There is no such signing key, or it is revoked already.'
+      await fails(['signing-keys', 'revoke', 'nonsense'], missing)
+      await fails(['signing-keys', 'revoke', '--', '-nonsense'], missing)
+      expect((await run(['signing-keys', 'revoke', '-nonsense'])).code).toBe(2)
+      expect(await json(run, ['signing-keys', 'list'])).toEqual(before)
+    })
+
+    test('rewrap is the second step of a SECRET_KEY rotation, after which the old key opens nothing', async () => {
+      const before = await json(run, ['signing-keys', 'list'])
+      const swapped = {
+        ...env,
+        SECRET_KEY: randomBytes(32).toString('hex'),
+        SECRET_KEY_PREVIOUS: env.SECRET_KEY ?? '',
+      }
+      const rewrapped = await latchkey(here.path, ['signing-keys', 'rewrap'], swapped)
+      expect(rewrapped).toEqual({
+        code: 0,
+        out: '1 signing key encrypted under the present SECRET_KEY.\n',
+        err: '',
+      })
+      const { SECRET_KEY_PREVIOUS, ...alone } = swapped
+      const list = await latchkey(here.path, ['signing-keys', 'list', '--json'], alone)
+      expect(JSON.parse(list.out)).toEqual(before)
+      await fails(
+        ['signing-keys', 'list'],
+        'SECRET_KEY does not open the stored signing keys: set SECRET_KEY_PREVIOUS to the key that made them',
+      )
+      // The server goes on with what it has read, and back they go.
+      await newPerson(server)
+      const back = { ...env, SECRET_KEY_PREVIOUS: alone.SECRET_KEY }
+      expect((await latchkey(here.path, ['signing-keys', 'rewrap'], back)).code).toBe(0)
+      expect(await json(run, ['signing-keys', 'list'])).toEqual(before)
+    })
+
+    test('with HS256 there is none to rotate or revoke', async () => {
+      const empty = await createDatabase()
+      const hs256 = { ...env, DATABASE_URL: empty.url, ALGORITHM: 'HS256' }
+      expect(await latchkey(here.path, ['signing-keys', 'list'], hs256)).toEqual({
+        code: 0,
+        out: 'There are no signing keys.\n',
+        err: '',
+      })
+      for (const words of [['rotate'], ['revoke', 'x']]) {
+        const { code, out, err } = await latchkey(here.path, ['signing-keys', ...words], hs256)
+        expect({ code, out }).toEqual({ code: 1, out: '' })
+        expect(err).toBe(
+          'latchkey: With ALGORITHM=HS256 tokens are signed with SECRET_KEY; there are no signing keys.\n',
+        )
+      }
+      await empty.drop()
+    })
+  })
+
+  test('no password that was set here is in the log of the server or in the audit trail', async () => {
+    const rows = await sql`SELECT t::text AS row FROM latchkey.audit_events t`
+    expect(rows.length).toBeGreaterThan(20)
+    const told = server.output() + rows.map(({ row }) => row).join('\n')
+    for (const password of [PASSWORD, OTHER_PASSWORD]) expect(told).not.toContain(password)
+  })
+})
+
+test('on an embedded database that a server holds, each command works there and holds at once', async () => {
+  using here = emptyDirectory()
+  await using server = await serve(here.path, { RATE_LIMITS: 'off' })
+  const run: Run = (words, stdin = '') => latchkey(here.path, words, {}, stdin)
+  const email = 'ada@example.com'
+
+  const made = await json(run, ['users', 'create', '--email', email, '--password-stdin'], PASSWORD)
+  const person = await logIn(server, email, PASSWORD)
+  const { key } = await newKey(server, person.access)
+  expect((await json(run, ['users', 'list'])).items).toEqual([made])
+
+  await json(run, ['users', 'disable', email])
+  for (const credential of [person.access, key]) expect(await statusOf(server, credential)).toBe(401)
+  await json(run, ['users', 'enable', made.id])
+  expect(await statusOf(server, key)).toBe(200)
+
+  const before = await logIn(server, email, PASSWORD)
+  const words = ['users', 'set-password', email, '--revoke-keys', '--password-stdin']
+  expect(await json(run, words, OTHER_PASSWORD)).toEqual({
+    id: made.id,
+    sessions_ended: 1,
+    keys_revoked: 1,
+  })
+  for (const credential of [before.access, key]) expect(await statusOf(server, credential)).toBe(401)
+  expect(await logInStatus(server, email, PASSWORD)).toBe(401)
+
+  const { access, refresh: token } = await logIn(server, email, OTHER_PASSWORD)
+  const current = kidOf(access)
+  const { id: next } = await json(run, ['signing-keys', 'rotate'])
+  expect(await json(run, ['signing-keys', 'revoke', '--', current])).toEqual({
+    revoked: current,
+    current: next,
+  })
+  expect(await statusOf(server, access)).toBe(401)
+  const traded = await refresh(server, token)
+  expect(kidOf(traded.body.access_token)).toBe(next)
+  expect(await json(run, ['signing-keys', 'rewrap'])).toEqual({ rewrapped: 1 })
+  const states = (await json(run, ['signing-keys', 'list'])).map(({ state }: { state: string }) => state)
+  expect(states.toSorted()).toEqual(['current', 'revoked'])
+
+  expect(await json(run, ['sessions', 'end', '--all'])).toEqual({ ended: 1 })
+  expect(await statusOf(server, traded.body.access_token)).toBe(401)
+  expect((await refresh(server, traded.body.refresh_token)).status).toBe(401)
+
+  // In the server, not beside it; and what fails there is a sentence here.
+  const names = ['users create', 'users list', 'users set-password', 'sessions end', 'signing-keys rewrap']
+  await until(
+    () => names.every((name) => server.output().includes(`"command":"${name}"`)),
+    'the server has logged the commands',
+  )
+  expect(await run(['users', 'enable', 'nobody@example.com'])).toEqual({
+    code: 1,
+    out: '',
+    err: 'latchkey: There is no such user.\n',
+  })
+  for (const password of [PASSWORD, OTHER_PASSWORD]) expect(server.output()).not.toContain(password)
+})

@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { eq, sql } from 'drizzle-orm'
+import type { DatabaseConfig } from '../../src/db/database.ts'
+import { openDatabase } from '../../src/db/open.ts'
+import { users } from '../../src/db/schema.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { createDatabase, databaseConfig, type TestDatabase } from '../support/postgres.ts'
+import { selectRows } from '../support/select.ts'
+
+setDefaultTimeout(30_000)
+
+let target: TestDatabase
+beforeAll(async () => {
+  target = await createDatabase()
+})
+afterAll(() => target?.drop())
+
+async function withDatabase<T>(
+  settings: Partial<DatabaseConfig>,
+  work: (db: Awaited<ReturnType<typeof openDatabase>>['db']) => Promise<T>,
+): Promise<T> {
+  const database = await openDatabase({ ...databaseConfig(target.url), ...settings }, silentLog)
+  try {
+    return await work(database.db)
+  } finally {
+    await database.close()
+  }
+}
+
+test('the server is told who we are and how long a statement may take', async () => {
+  const found = await withDatabase({ databaseStatementTimeoutMs: 1234 }, (db) =>
+    selectRows(
+      db,
+      sql`SELECT current_setting('application_name') AS name, current_setting('statement_timeout') AS timeout`,
+    ),
+  )
+  expect(found).toEqual([{ name: 'latchkey', timeout: '1234ms' }])
+})
+
+test('there are never more connections than DATABASE_POOL_SIZE, and as many as that', async () => {
+  const count = sql`SELECT count(*)::int AS n FROM pg_stat_activity
+    WHERE application_name = 'latchkey' AND datname = current_database()`
+  const most = await withDatabase({ databasePoolSize: 3 }, async (db) => {
+    const counts = await Promise.all(
+      Array.from({ length: 30 }, async () => {
+        const [row] = await selectRows<{ n: number }>(db, sql`${count} AND pg_sleep(0.01) IS NOT NULL`)
+        return row?.n ?? 0
+      }),
+    )
+    return Math.max(...counts)
+  })
+  expect(most).toBe(3)
+})
+
+for (const databasePrepare of [true, false]) {
+  test(`DATABASE_PREPARE=${databasePrepare}: statements ${databasePrepare ? 'are' : 'are never'} kept on the server`, async () => {
+    const kept = await withDatabase({ databasePrepare, databasePoolSize: 1 }, async (db) => {
+      const byId = db
+        .select()
+        .from(users)
+        .where(eq(users.id, sql.placeholder('id')))
+        .prepare('by_id')
+      for (let i = 0; i < 3; i++) expect(await byId.execute({ id: Bun.randomUUIDv7() })).toEqual([])
+      return selectRows(
+        db,
+        sql`SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%"users"%'`,
+      )
+    })
+    expect(kept).toHaveLength(databasePrepare ? 1 : 0)
+  })
+}
+
+test('the names in a URL may hold anything', async () => {
+  const odd = 'odd name/%?#ü'
+  await withDatabase({}, (db) => db.execute(sql.raw(`CREATE DATABASE "${odd}"`)))
+  const url = target.url.replace(/\/[^/]*$/, `/${encodeURIComponent(odd)}`)
+  const database = await openDatabase(databaseConfig(url), silentLog)
+  expect(await selectRows(database.db, sql`SELECT current_database() AS name`)).toEqual([{ name: odd }])
+  await database.close()
+  await withDatabase({}, (db) => db.execute(sql.raw(`DROP DATABASE "${odd}"`)))
+})

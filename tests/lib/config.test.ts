@@ -1,0 +1,386 @@
+import { describe, expect, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseEnv } from 'node:util'
+import type { Config } from '../../src/config/config.ts'
+import { readConfig } from '../../src/config/read.ts'
+import { showConfig } from '../../src/config/show.ts'
+
+const GOOD_KEY = 'R7BT5DyGImmK4KGF4qfMq3sz4dZmTJMdMsrLDbCk0/JYs2eyKo7sKqr2ZsUjF8NF'
+
+type Environment = Record<string, string>
+
+function read(env: Environment, dotenv?: string): Config {
+  const result = readConfig(env, { ...(dotenv !== undefined && { dotenv }) })
+  if ('faults' in result) throw new Error(result.faults.join('\n'))
+  return result.config
+}
+
+function faultsOf(env: Environment, dotenv?: string): string[] {
+  const result = readConfig(env, { ...(dotenv !== undefined && { dotenv }) })
+  return 'faults' in result ? result.faults : []
+}
+
+function warningsOf(env: Environment): string[] {
+  const result = readConfig(env)
+  if ('faults' in result) throw new Error(result.faults.join('\n'))
+  return result.warnings
+}
+
+test('nothing set is a service on this machine alone, with the embedded database', () => {
+  const result = readConfig({}, { cores: 4 })
+  expect(result).toMatchObject({
+    warnings: [],
+    config: {
+      databaseUrl: null,
+      databaseDirectUrl: null,
+      dataDir: './data',
+      host: '127.0.0.1',
+      port: 8000,
+      publicUrl: 'http://localhost:8000',
+      jwtAudience: 'http://localhost:8000',
+      secretKey: null,
+      algorithm: 'ES256',
+      userScopes: ['read', 'write'],
+      passwordHashConcurrency: 3,
+      shutdownDelaySeconds: 5,
+      rateLimits: { login: { limit: 10, windowSeconds: 60 }, signup: { limit: 5, windowSeconds: 3600 } },
+    },
+  })
+})
+
+test('one core still hashes, and nobody on a terminal waits for a balancer', () => {
+  expect(readConfig({}, { cores: 1, isTerminal: true })).toMatchObject({
+    config: { passwordHashConcurrency: 1, shutdownDelaySeconds: 0 },
+  })
+  expect(readConfig({ SHUTDOWN_DELAY_SECONDS: '7' }, { isTerminal: true })).toMatchObject({
+    config: { shutdownDelaySeconds: 7 },
+  })
+})
+
+describe('every fault is listed at once', () => {
+  const WRONG: Environment = {
+    DATABASE_URL: 'mysql://user:hunter2@host/db',
+    DATABASE_POOL_SIZE: '0',
+    DATABASE_STATEMENT_TIMEOUT_MS: '2s',
+    DATABASE_PREPARE: 'perhaps',
+    MIGRATE: 'never',
+    HOST: 'http://localhost',
+    PORT: '65536',
+    PUBLIC_URL: 'auth.example.com',
+    JWT_AUDIENCE: 'two words',
+    SECRET_KEY: 'hunter2',
+    SECRET_KEY_PREVIOUS: 'hunter2hunter2hunter2hunter2hunter2hunter2',
+    ALGORITHM: 'none',
+    ACCESS_TOKEN_EXPIRE_MINUTES: '-1',
+    REFRESH_TOKEN_EXPIRE_DAYS: '1.5',
+    SESSION_MAX_DAYS: '1e1',
+    REFRESH_GRACE_SECONDS: '301',
+    SIGNUP: 'yes',
+    USER_SCOPES: 'Read',
+    ADMIN_EMAIL: 'nobody',
+    ADMIN_PASSWORD: 'hunter2',
+    PASSWORD_MIN_LENGTH: '7',
+    PASSWORD_HASH_CONCURRENCY: '0',
+    API_KEY_PREFIX: 'SK-',
+    API_KEY_DEFAULT_EXPIRE_DAYS: '0',
+    API_KEY_MAX_EXPIRE_DAYS: 'never',
+    API_KEYS_PER_OWNER: '',
+    TRUSTED_PROXIES: '10.0.0.0/33',
+    CORS_ORIGINS: '*',
+    RATE_LIMITS: 'login=ten/1m',
+    AUDIT_RETENTION_DAYS: '0',
+    USAGE_RETENTION_DAYS: '3651',
+    SHUTDOWN_DELAY_SECONDS: '301',
+    LOG_LEVEL: 'loud',
+    LOG_FORMAT: 'xml',
+    REFRESH_TOKEN_IN_QUERY: '2',
+    OAUTH_PASSWORD_GRANT: 'never',
+    DOCS: 'no thanks',
+    METRICS_TOKEN: 'hunter2hunter2',
+    METRICS_PORT: '0',
+  }
+  const faults = faultsOf(WRONG)
+
+  test.each(Object.keys(WRONG).filter((name) => WRONG[name] !== ''))('%s', (name) => {
+    expect(faults.filter((fault) => fault.startsWith(`${name} `))).toHaveLength(1)
+  })
+
+  test('and none of them repeats a secret', () => {
+    expect(faults.join('\n')).not.toContain('hunter2')
+  })
+})
+
+test('an empty value counts as unset, and white space around one does not count', () => {
+  expect(read({ PORT: ' ', SECRET_KEY: '', HOST: ' 127.0.0.2 ' })).toMatchObject({
+    port: 8000,
+    secretKey: null,
+    host: '127.0.0.2',
+  })
+})
+
+test.each([
+  ['true', true],
+  ['TRUE', true],
+  ['1', true],
+  ['Yes', true],
+  ['false', false],
+  ['0', false],
+  ['NO', false],
+])('DOCS=%s is %p', (text, value) => {
+  expect(read({ DOCS: text }).docs).toBe(value)
+})
+
+describe('.env', () => {
+  test('the real environment wins over it, with an empty value too', () => {
+    expect(read({ PORT: '1' }, 'PORT=2\nHOST=::1')).toMatchObject({ port: 1, host: '::1' })
+    expect(read({ PORT: '' }, 'PORT=2').port).toBe(8000)
+  })
+
+  test('is read with quotes, comments, export and a byte order mark, and expands nothing', () => {
+    const text = '\uFEFFexport PORT=9 # here\nDATA_DIR="a # $HOME"\n# HOST=x\r\nJWT_AUDIENCE=\'$x\'\n'
+    expect(read({ x: '1' }, text)).toMatchObject({ port: 9, dataDir: 'a # $HOME', jwtAudience: '$x' })
+  })
+
+  const SEED = `
+# Application
+APP_NAME=FastAPI Auth Service
+DEBUG=True
+DATABASE_URL=postgresql+asyncpg://postgres:postgres@localhost:5432/db
+SECRET_KEY=your-secret-key-change-in-production
+ALGORITHM=HS256
+ACCESS_TOKEN_EXPIRE_MINUTES=30
+REFRESH_TOKEN_EXPIRE_DAYS=7
+`
+  test('of the replaced service works, but for its SECRET_KEY', () => {
+    expect(faultsOf({}, SEED)).toEqual([expect.stringMatching(/^SECRET_KEY .*openssl rand -base64 48$/)])
+    const config = read({ SECRET_KEY: GOOD_KEY }, SEED)
+    expect(config).toMatchObject({ algorithm: 'HS256', accessTokenExpireMinutes: 30 })
+    expect(config.databaseUrl?.reveal()).toBe('postgres://postgres:postgres@localhost:5432/db')
+  })
+})
+
+describe('DATABASE_URL', () => {
+  const url = (found: string) => read({ DATABASE_URL: found, SECRET_KEY: GOOD_KEY }).databaseUrl?.reveal()
+
+  test.each([
+    ['postgres://u:p@h/db', 'postgres://u:p@h/db'],
+    ['postgresql://u:p@h:5433/db', 'postgres://u:p@h:5433/db'],
+    ['postgresql+asyncpg://u:p@h/db', 'postgres://u:p@h/db'],
+    ['postgresql+psycopg2://u:p@h/db', 'postgres://u:p@h/db'],
+    ['postgresql+psycopg://u@h/db', 'postgres://u@h/db'],
+    ['postgres://u:p@h/db?ssl=require', 'postgres://u:p@h/db?sslmode=require'],
+    ['postgres://u:p@h/db?ssl=true', 'postgres://u:p@h/db?sslmode=require'],
+    ['postgres://u:p@h/db?sslmode=verify-full', 'postgres://u:p@h/db?sslmode=verify-full'],
+    ['postgres://u:p@h/db?channel_binding=require&sslmode=require', 'postgres://u:p@h/db?sslmode=require'],
+    ['postgresql+asyncpg://u:p@h/db?prepared_statement_cache_size=0', 'postgres://u:p@h/db'],
+    ['postgres://u:p@[::1]:5432/db', 'postgres://u:p@[::1]:5432/db'],
+    ['postgres://u:a@b:c@h/db', 'postgres://u:a%40b%3Ac@h/db'],
+    ['postgres://u:%23%2F@h/db', 'postgres://u:%23%2F@h/db'],
+  ])('%s is read', (found, expected) => {
+    expect(url(found)).toBe(expected)
+  })
+
+  test.each([
+    'mysql://u:hunter2@h/db',
+    'sqlite+aiosqlite:///hunter2.db',
+    'postgres://',
+    'postgres://u:hunter2@/db',
+    'postgres://u:hunter2@h:0/db',
+    'postgres://u:hunter2@h:99999/db',
+    'postgres://u:hunter2/x@h/db',
+    'postgres://u:%hunter2@h/db',
+    'postgres://u:hunter2@h/db?sslmode=maybe',
+    'postgres://u:hunter2@h/db?sslmode=verify-full&sslrootcert=/ca.pem',
+    'hunter2',
+    'postgres://u:p@one:1,two:2/db',
+  ])('%s is refused, and not repeated', (found) => {
+    const faults = faultsOf({ DATABASE_URL: found, SECRET_KEY: GOOD_KEY })
+    expect(faults).toEqual([expect.stringMatching(/^DATABASE_URL /)])
+    expect(faults.join()).not.toContain('hunter2')
+  })
+
+  test('is also the direct one, unless that is set', () => {
+    const env = { DATABASE_URL: 'postgres://u:p@pooler/db', SECRET_KEY: GOOD_KEY }
+    expect(read(env).databaseDirectUrl?.reveal()).toBe('postgres://u:p@pooler/db')
+    const direct = { ...env, DATABASE_DIRECT_URL: 'postgresql+asyncpg://u:p@real/db' }
+    expect(read(direct).databaseDirectUrl?.reveal()).toBe('postgres://u:p@real/db')
+    expect(faultsOf({ DATABASE_DIRECT_URL: 'postgres://u:p@h/db' })).toHaveLength(1)
+  })
+
+  test('needs a SECRET_KEY beside it', () => {
+    expect(faultsOf({ DATABASE_URL: 'postgres://u:p@h/db' })).toEqual([
+      expect.stringMatching(/^SECRET_KEY is needed .*openssl rand -base64 48$/),
+    ])
+  })
+})
+
+describe('SECRET_KEY', () => {
+  test.each([
+    'hunter2',
+    'abcdefghijklmnopqrstuvwxyz012345',
+    'your-secret-key-change-in-production',
+    'change-me-change-me-change-me-change-me',
+    'CHANGEME_to_a_long_random_string_of_32',
+    'a-string-secret-at-least-256-bits-long',
+    'my super secret key for development only',
+    '00000000000000000000000000000000',
+    'aZ3$aZ3$aZ3$aZ3$aZ3$aZ3$aZ3$aZ3$',
+    'qX7!vB2@mK9#qX7!vB2@mK9#qX7!vB2@mK9#',
+    '09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7',
+  ])('%s is too weak', (key) => {
+    const faults = faultsOf({ SECRET_KEY: key })
+    expect(faults).toEqual([expect.stringMatching(/^SECRET_KEY is .*openssl rand -base64 48$/)])
+    expect(faults.join()).not.toContain(key)
+  })
+
+  test('random ones are taken: base64, hex and bytes beyond ASCII', () => {
+    for (let round = 0; round < 500; round++) {
+      const bytes = Buffer.from(crypto.getRandomValues(new Uint8Array(32)))
+      for (const key of [bytes.toString('base64'), bytes.toString('hex'), bytes.toString('base64url')]) {
+        expect(faultsOf({ SECRET_KEY: key })).toEqual([])
+      }
+    }
+    expect(faultsOf({ SECRET_KEY: 'žluťoučký kůň úpěl ďábelské ódy' })).toEqual([])
+  })
+
+  test('white space at an end is a fault, since another instance may not have it', () => {
+    expect(faultsOf({ SECRET_KEY: `${GOOD_KEY}\n` })).toHaveLength(1)
+  })
+
+  test('the previous one must be another', () => {
+    expect(faultsOf({ SECRET_KEY: GOOD_KEY, SECRET_KEY_PREVIOUS: GOOD_KEY })).toHaveLength(1)
+  })
+})
+
+test.each([
+  ['RATE_LIMITS', 'off', { rateLimits: null }],
+  ['RATE_LIMITS', 'login=3/10s, other=9/2d', { rateLimits: { login: { limit: 3, windowSeconds: 10 } } }],
+  ['RATE_LIMITS', 'login=3/2h', { rateLimits: { refresh: { limit: 60, windowSeconds: 60 } } }],
+  [
+    'TRUSTED_PROXIES',
+    '10.0.0.1, 10.1.0.0/16 ::1',
+    { trustedProxies: ['10.0.0.1/32', '10.1.0.0/16', '::1/128'] },
+  ],
+  [
+    'CORS_ORIGINS',
+    'https://a.example,http://b:3000',
+    { corsOrigins: ['https://a.example', 'http://b:3000'] },
+  ],
+  ['PUBLIC_URL', 'https://Auth.Example.com/base//', { publicUrl: 'https://auth.example.com/base' }],
+  ['PUBLIC_URL', 'http://[::1]:8000/', { publicUrl: 'http://[::1]:8000', jwtAudience: 'http://[::1]:8000' }],
+  ['HOST', '[::]', { host: '::' }],
+  ['USER_SCOPES', 'any', { userScopes: 'any' }],
+  ['USER_SCOPES', 'a:b c,a:b', { userScopes: ['a:b', 'c'] }],
+  ['API_KEY_PREFIX', 'acme1_', { apiKeyPrefix: 'acme1_' }],
+  ['ALGORITHM', 'eddsa', { algorithm: 'EdDSA' }],
+  ['LOG_LEVEL', 'DEBUG', { logLevel: 'debug' }],
+  ['METRICS_PORT', '9464', { metricsPort: 9464 }],
+] as const)('%s=%s is read', (name, value, expected) => {
+  expect(read({ [name]: value })).toMatchObject(expected as object)
+})
+
+test.each([
+  ['RATE_LIMITS', 'logn=1/1m'],
+  ['RATE_LIMITS', 'login=0/1m'],
+  ['RATE_LIMITS', 'login=1/0m'],
+  ['RATE_LIMITS', 'login=1/8d'],
+  ['RATE_LIMITS', 'login=1/1m,login=2/1m'],
+  ['RATE_LIMITS', 'login=1/1m,'],
+  ['RATE_LIMITS', '__proto__=1/1m'],
+  ['TRUSTED_PROXIES', '10.1'],
+  ['TRUSTED_PROXIES', 'proxy.internal'],
+  ['CORS_ORIGINS', 'https://a.example/'],
+  ['CORS_ORIGINS', 'null'],
+  ['CORS_ORIGINS', 'https://a.example/path'],
+  ['PUBLIC_URL', 'https://a.example/?x'],
+  ['PUBLIC_URL', 'https://user:pass@a.example'],
+  ['PUBLIC_URL', 'ftp://a.example'],
+  ['HOST', '127.0.0.256'],
+  ['HOST', 'a b'],
+  ['PORT', '0'],
+  ['API_KEY_PREFIX', 'rt_'],
+  ['API_KEY_PREFIX', 'eyj_'],
+  ['API_KEY_PREFIX', 'sk'],
+  ['API_KEY_PREFIX', 'abcdefghijklmnop_'],
+  ['USER_SCOPES', 'read,latchkey:users.write'],
+  ['REFRESH_TOKEN_EXPIRE_DAYS', '31'],
+  ['ADMIN_EMAIL', 'a@example.com'],
+  ['ADMIN_PASSWORD', 'long enough to be one'],
+  ['METRICS_TOKEN', 'fifteen7hB3kZq9'],
+  ['METRICS_TOKEN', 'change-me-change-me-now'],
+  ['METRICS_TOKEN', 'aaaaaaaaaaaaaaaaaaaaaaaa'],
+  ['METRICS_TOKEN', 'qX7vB2mK9 qT4wZ8nR'],
+  ['METRICS_TOKEN', 'qX7vB2mK9,qT4wZ8nR'],
+  ['METRICS_TOKEN', 'qX7vB2mK9qT4wZ8nR\n'],
+  ['METRICS_PORT', '8000'],
+  ['METRICS_PORT', '65536'],
+  ['REDIS_URL', 'localhost:6379'],
+  ['REDIS_URL', 'http://user:hunter2@localhost'],
+])('%s=%s is refused', (name, value) => {
+  const faults = faultsOf({ [name]: value })
+  expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} `))])
+})
+
+test('rules that span settings', () => {
+  expect(faultsOf({ API_KEY_DEFAULT_EXPIRE_DAYS: '10', API_KEY_MAX_EXPIRE_DAYS: '9' })).toHaveLength(1)
+  expect(faultsOf({ REFRESH_TOKEN_EXPIRE_DAYS: '31', SESSION_MAX_DAYS: '31' })).toEqual([])
+  expect(faultsOf({ ADMIN_EMAIL: 'a@example.com', ADMIN_PASSWORD: 'seven77' })).toHaveLength(1)
+  expect(faultsOf({ ADMIN_EMAIL: 'a@example.com', ADMIN_PASSWORD: 'eight888' })).toEqual([])
+  expect(faultsOf({ PORT: '0', PUBLIC_URL: 'http://localhost' })).toEqual([])
+  expect(faultsOf({ PORT: '9464', METRICS_PORT: '9464' })).toEqual(['METRICS_PORT must differ from PORT'])
+  expect(faultsOf({ METRICS_PORT: '9464', METRICS_TOKEN: 'qX7vB2mK9qT4wZ8nR' })).toEqual([])
+  expect(faultsOf({ SECRET_KEY: GOOD_KEY, METRICS_TOKEN: GOOD_KEY })).toHaveLength(1)
+})
+
+test('warns where others can come in and nobody said by which name', () => {
+  expect(warningsOf({ HOST: '0.0.0.0' })).toEqual([expect.stringContaining('PUBLIC_URL')])
+  expect(warningsOf({ HOST: '0.0.0.0', PUBLIC_URL: 'https://a.example' })).toEqual([])
+  for (const HOST of ['127.0.0.1', '127.8.8.8', '::1', 'localhost']) expect(warningsOf({ HOST })).toEqual([])
+  expect(warningsOf({ TRUSTED_PROXIES: '::/0' })).toEqual([expect.stringContaining('TRUSTED_PROXIES')])
+})
+
+test('names that are not ours are left alone', () => {
+  expect(faultsOf({ DEBUG: 'True', PATH: '/bin' })).toEqual([])
+})
+
+describe('shown', () => {
+  const config = read({
+    DATABASE_URL: 'postgres://user:hunter%2Ftwo@host:5432/db?sslmode=require',
+    SECRET_KEY: GOOD_KEY,
+    SECRET_KEY_PREVIOUS: [...GOOD_KEY].reverse().join(''),
+    ADMIN_EMAIL: 'admin@example.com',
+    ADMIN_PASSWORD: 'correct horse battery',
+    METRICS_TOKEN: 'qX7vB2mK9qT4wZ8nR',
+  })
+
+  test('every setting but no secret', () => {
+    const shown = showConfig(config)
+    expect(shown).toMatchObject({
+      DATABASE_URL: 'postgres://user:[redacted]@host:5432/db?sslmode=require',
+      SECRET_KEY: '[redacted]',
+      SECRET_KEY_PREVIOUS: '[redacted]',
+      ADMIN_EMAIL: 'admin@example.com',
+      ADMIN_PASSWORD: '[redacted]',
+      METRICS_TOKEN: '[redacted]',
+      USER_SCOPES: 'read,write',
+    })
+    for (const text of [JSON.stringify(shown), JSON.stringify(config), Bun.inspect(config)]) {
+      for (const part of ['hunter', GOOD_KEY, 'correct horse', 'qX7vB2']) expect(text).not.toContain(part)
+    }
+  })
+
+  test('it can be read back: the same settings', () => {
+    const shown = showConfig(read({ RATE_LIMITS: 'login=3/90s', TRUSTED_PROXIES: '::1', USER_SCOPES: 'any' }))
+    const text = Object.fromEntries(Object.entries(shown).map(([name, value]) => [name, String(value ?? '')]))
+    expect(showConfig(read(text))).toEqual(shown)
+  })
+})
+
+test('.env.example names every setting with its default, and sets none', () => {
+  const text = readFileSync(join(import.meta.dir, '../../.env.example'), 'utf8')
+  expect(parseEnv(text)).toEqual({})
+  const examples = parseEnv(text.replaceAll(/^#(?=[A-Z_]+=)/gm, ''))
+  expect(Object.keys(examples).sort()).toEqual(Object.keys(showConfig(read({}))).sort())
+  expect(showConfig(read(examples as Environment))).toEqual(showConfig(read({})))
+})

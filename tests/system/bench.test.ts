@@ -1,0 +1,27 @@
+import { expect, test } from 'bun:test'
+import { join } from 'node:path'
+import { runProgram } from '../support/binary.ts'
+
+const root = join(import.meta.dir, '../..')
+
+test.skipIf(!Bun.which('wrk'))(
+  'the bench runs, and prints the rows of its table',
+  async () => {
+    const words = ['api-key', '--rounds=1', '--seconds=1']
+    const command = [process.execPath, '--no-env-file', 'bench/run.ts', ...words]
+    const { code, out } = await runProgram(command, { cwd: root, env: { PATH: process.env.PATH } })
+    const rows = out.split('\n').filter((line) => line.startsWith('| `api-key` |'))
+    expect(rows).toEqual([
+      expect.stringMatching(/; 10000 credentials \| \d+\.\d+ \(\d+\.\d+–\d+\.\d+\) \|/),
+      expect.stringMatching(/; one credential \| \d+\.\d+ \(\d+\.\d+–\d+\.\d+\) \|/),
+    ])
+    expect(code).toBe(0)
+  },
+  60_000,
+)
+
+test('the bench knows the entries that it has, and says so', async () => {
+  const { code, err } = await runProgram([process.execPath, 'bench/run.ts', 'api-keys'], { cwd: root })
+  expect(err).toContain('There is no api-keys; there are api-key, ')
+  expect(code).toBe(2)
+})

@@ -1,0 +1,243 @@
+import { describe, expect, test } from 'bun:test'
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { emptyDirectory, type RunningProgram } from '../support/binary.ts'
+import { call, logIn } from '../support/client.ts'
+import { latchkey, serve } from '../support/program.ts'
+
+/** A first start from source makes the database by initdb, which takes four seconds alone. */
+const SLOW_MS = 60_000
+const PASSWORD = 'a passphrase of several words'
+
+let template: Promise<string> | null = null
+
+/** A working directory in which a server has been before: in half a second, where a first start takes five. */
+async function startedBefore() {
+  template ??= (async () => {
+    const { path } = emptyDirectory()
+    process.once('exit', () => rmSync(path, { recursive: true, force: true }))
+    await using server = await serve(path)
+    await server.end('SIGTERM')
+    return path
+  })()
+  const here = emptyDirectory()
+  cpSync(await template, here.path, { recursive: true })
+  chmodSync(join(here.path, 'data'), 0o700)
+  return here
+}
+
+const modeOf = (path: string) => statSync(path).mode & 0o777
+
+function createAdmin(path: string, email: string, env: Record<string, string> = {}) {
+  return latchkey(path, ['admin', 'create', '--email', email, '--password-stdin'], env, PASSWORD)
+}
+
+async function adminStatus(server: RunningProgram, bearer: string): Promise<number> {
+  return (await call(server, 'GET /protected/admin', { bearer })).status
+}
+
+test(
+  'a command works while a server holds the embedded database, in the server, and holds at once',
+  async () => {
+    using here = await startedBefore()
+    await using server = await serve(here.path)
+    expect(await createAdmin(here.path, 'one@example.com')).toMatchObject({ code: 0, err: '' })
+    expect(await createAdmin(here.path, 'two@example.com')).toMatchObject({ code: 0, err: '' })
+    expect(server.output()).toContain('"command":"admin create"')
+    const { access } = await logIn(server, 'one@example.com', PASSWORD)
+    expect(await adminStatus(server, access)).toBe(200)
+
+    const role = ['users', 'set-role', 'one@example.com']
+    const demoted = await latchkey(here.path, [...role, 'user', '--json'])
+    expect(JSON.parse(demoted.out)).toMatchObject({ email: 'one@example.com', role: 'user' })
+    expect(await adminStatus(server, access)).toBe(403)
+
+    // What fails there says here why, in one sentence.
+    expect(await createAdmin(here.path, 'one@example.com')).toEqual({
+      code: 1,
+      out: '',
+      err: 'latchkey: This e-mail is already registered.\n',
+    })
+    expect(await latchkey(here.path, ['users', 'set-role', 'two@example.com', 'user'])).toMatchObject({
+      code: 1,
+      out: '',
+    })
+    expect(server.output()).not.toContain(PASSWORD)
+  },
+  SLOW_MS,
+)
+
+test(
+  'the same commands work where no server runs',
+  async () => {
+    using here = emptyDirectory()
+    expect(await createAdmin(here.path, 'one@example.com')).toMatchObject({ code: 0, err: '' })
+    expect(existsSync(join(here.path, 'data/control.sock'))).toBe(false)
+    await using server = await serve(here.path)
+    expect(server.output()).not.toContain('There is no admin yet')
+    await logIn(server, 'one@example.com', PASSWORD)
+  },
+  SLOW_MS,
+)
+
+test(
+  'only the owner reaches the socket, the key and the data; an orderly end leaves no socket',
+  async () => {
+    using here = emptyDirectory()
+    const data = join(here.path, 'data')
+    await using server = await serve(here.path)
+    expect(modeOf(data)).toBe(0o700)
+    expect(modeOf(join(data, 'control.sock'))).toBe(0o600)
+    expect(modeOf(join(data, 'secret_key'))).toBe(0o600)
+    await server.end('SIGTERM')
+    expect(existsSync(join(data, 'control.sock'))).toBe(false)
+  },
+  SLOW_MS,
+)
+
+test(
+  'the socket that kill -9 leaves behind stops neither a command nor the next server, and the key stays',
+  async () => {
+    using here = await startedBefore()
+    const data = join(here.path, 'data')
+    await using first = await serve(here.path)
+    await createAdmin(here.path, 'one@example.com')
+    const { refresh } = await logIn(first, 'one@example.com', PASSWORD)
+    const key = readFileSync(join(data, 'secret_key'), 'utf8')
+    await first.end('SIGKILL')
+    expect(existsSync(join(data, 'control.sock'))).toBe(true)
+
+    expect(await createAdmin(here.path, 'two@example.com')).toMatchObject({ code: 0, err: '' })
+    await using second = await serve(here.path)
+    expect(await createAdmin(here.path, 'three@example.com')).toMatchObject({ code: 0, err: '' })
+    for (const email of ['one', 'two', 'three']) await logIn(second, `${email}@example.com`, PASSWORD)
+    expect(readFileSync(join(data, 'secret_key'), 'utf8')).toBe(key)
+    const refreshed = await call(second, 'POST /auth/refresh', { json: { refresh_token: refresh } })
+    expect(refreshed.status).toBe(200)
+  },
+  SLOW_MS,
+)
+
+test(
+  'a second server on one DATA_DIR is refused in one sentence, after a first start too, and the first goes on',
+  async () => {
+    using here = emptyDirectory()
+    await using server = await serve(here.path)
+    const refused = await latchkey(here.path, ['serve'], { PORT: '0', PUBLIC_URL: 'http://localhost' })
+    expect(refused).toEqual({
+      code: 1,
+      out: '',
+      err: 'latchkey: another server runs on the embedded database in ./data\n',
+    })
+    const migrated = await latchkey(here.path, ['migrate'])
+    expect(migrated).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('in use by another Latchkey process'),
+    })
+    expect(await createAdmin(here.path, 'one@example.com')).toMatchObject({ code: 0 })
+    await logIn(server, 'one@example.com', PASSWORD)
+  },
+  SLOW_MS,
+)
+
+test(
+  'a command and a server that start at the same moment both succeed',
+  async () => {
+    using here = emptyDirectory()
+    const [made, started] = await Promise.all([createAdmin(here.path, 'one@example.com'), serve(here.path)])
+    await using server = started
+    expect(made).toMatchObject({ code: 0, err: '' })
+    await logIn(server, 'one@example.com', PASSWORD)
+  },
+  SLOW_MS,
+)
+
+test(
+  'a DATA_DIR longer than a socket address works',
+  async () => {
+    using here = emptyDirectory()
+    const env = { DATA_DIR: join(here.path, 'd'.repeat(100), 'e'.repeat(100)) }
+    await using server = await serve(here.path, env)
+    expect(await createAdmin(here.path, 'one@example.com', env)).toMatchObject({ code: 0, err: '' })
+    expect(server.output()).toContain('"command":"admin create"')
+    await logIn(server, 'one@example.com', PASSWORD)
+  },
+  SLOW_MS,
+)
+
+test(
+  'a kept key that is damaged stops the start, and is never replaced',
+  async () => {
+    using here = await startedBefore()
+    const path = join(here.path, 'data/secret_key')
+    await Bun.write(path, 'cut off')
+    const refused = await latchkey(here.path, ['serve'])
+    expect(refused.code).toBe(1)
+    expect(refused.err).toMatch(/^latchkey: \S*secret_key is damaged: [^\n]*\n$/)
+    expect(refused.err).not.toContain('cut off')
+    expect(readFileSync(path, 'utf8')).toBe('cut off')
+  },
+  SLOW_MS,
+)
+
+describe('what comes over the socket is not trusted', () => {
+  test(
+    'only commands on the service run, with the arguments that they take',
+    async () => {
+      using here = await startedBefore()
+      await using server = await serve(here.path)
+      const unix = join(here.path, 'data/control.sock')
+      const send = async (body: string) => {
+        const answer = await fetch('http://localhost/', { unix, method: 'POST', body })
+        return answer.status === 200 ? await answer.json() : answer.status
+      }
+      const ask = (command: string, argv: string[], input: unknown = null) =>
+        send(JSON.stringify({ command, argv, input }))
+      const refused = { error: expect.any(String) }
+
+      for (const body of [
+        '',
+        'null',
+        '[]',
+        '{',
+        '{"command":"admin create"}',
+        '{"command":1,"argv":[],"input":null}',
+      ]) {
+        expect(await send(body)).toEqual(refused)
+      }
+      for (const name of [
+        '',
+        'serve',
+        'migrate',
+        'config',
+        'admin',
+        'users set-role extra',
+        '__proto__',
+        'nonsense',
+      ]) {
+        expect(await ask(name, [])).toEqual(refused)
+      }
+      expect(await ask('users set-role', ['a@example.com', 'root'])).toEqual(refused)
+      expect(await ask('admin create', ['--email', 'a@example.com'], { a: 1 })).toEqual(refused)
+      expect(await ask('admin create', ['--email', 'a@example.com'], PASSWORD)).toMatchObject({
+        result: { role: 'admin' },
+      })
+      expect(await send('x'.repeat(25 * 1024 * 1024))).toBe(413)
+      expect((await call(server, 'GET /livez')).status).toBe(200)
+    },
+    SLOW_MS,
+  )
+
+  test(
+    'a folder that takes no socket stops no server',
+    async () => {
+      using here = await startedBefore()
+      // A directory cannot be removed as a file can.
+      mkdirSync(join(here.path, 'data/control.sock'))
+      await using server = await serve(here.path)
+      expect(server.output()).toContain('Commands cannot reach this server')
+      expect((await call(server, 'GET /readyz')).status).toBe(200)
+    },
+    SLOW_MS,
+  )
+})

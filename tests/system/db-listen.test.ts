@@ -1,0 +1,124 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { sql } from 'drizzle-orm'
+import type { OpenDatabase } from '../../src/db/database.ts'
+import { isUnavailable } from '../../src/db/errors.ts'
+import { openDatabase } from '../../src/db/open.ts'
+import { startListening } from '../../src/db/postgres/listen.ts'
+import { assertUsable, connectDirectly } from '../../src/db/postgres/postgres.ts'
+import { createLog, silentLog } from '../../src/lib/log.ts'
+import { databaseConfig, type PostgresServer, startServer } from '../support/postgres.ts'
+import { until } from '../support/until.ts'
+
+setDefaultTimeout(30_000)
+
+let server: PostgresServer
+let database: OpenDatabase
+beforeAll(async () => {
+  server = await startServer()
+  database = await openDatabase(config(), silentLog)
+})
+afterAll(async () => {
+  await database?.close()
+  await server?.remove()
+})
+const config = () => databaseConfig(server.url('postgres'))
+
+/** Ends every connection of ours that listens. */
+const cutListeners = () =>
+  database.db.execute(sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = 'latchkey' AND query LIKE 'LISTEN%'`)
+
+test('a line that falls silent is found out, though nothing closes it', async () => {
+  const heard: string[] = []
+  const times = { probeEveryMs: 100, probeAnswerMs: 200, retryFirstMs: 20, retryMostMs: 100 }
+  const listener = { message: (payload: string) => heard.push(payload), gap: () => heard.push('gap') }
+  let lines = 0
+  const connect = (events: Parameters<typeof connectDirectly>[1]) => {
+    lines++
+    return connectDirectly(config(), events)
+  }
+  const stop = await startListening(connect, 'silence', listener, silentLog, times)
+  // Answered probes leave the line as it is.
+  await Bun.sleep(350)
+  expect(lines).toBe(1)
+  server.pause()
+  try {
+    await until(() => lines > 1, 'another line is tried', 5000)
+  } finally {
+    server.resume()
+  }
+  await until(() => heard.includes('gap'), 'the gap is told', 10_000)
+  await database.notify('silence', 'after')
+  await until(() => heard.includes('after'), 'messages arrive again', 5000)
+  expect(heard).toEqual(['gap', 'after'])
+  await stop()
+})
+
+test('a listener that throws is logged, and hears the next message all the same', async () => {
+  let logged = ''
+  const log = createLog({ logLevel: 'error', logFormat: 'json' }, (text) => {
+    logged += text
+  })
+  const open = await openDatabase(config(), log)
+  const heard: string[] = []
+  await open.listen('throwing', {
+    gap: () => {
+      heard.push('gap')
+      throw new Error('gap failed')
+    },
+    message: (payload) => {
+      heard.push(payload)
+      throw new Error('message failed')
+    },
+  })
+  await open.notify('throwing', '1')
+  await open.notify('throwing', '2')
+  await until(() => heard.length === 2, 'both are heard')
+  await cutListeners()
+  await until(() => heard.length === 3, 'the gap is told', 5000)
+  await open.notify('throwing', '3')
+  await until(() => heard.length === 4, 'messages arrive again', 5000)
+  expect(heard).toEqual(['1', '2', 'gap', '3'])
+  log.flush()
+  expect(logged.split('a listener to the database failed')).toHaveLength(5)
+  await open.close()
+})
+
+test('listening that ends stays ended, also while the line is away', async () => {
+  const heard: string[] = []
+  const listener = { message: (payload: string) => heard.push(payload), gap: () => heard.push('gap') }
+  const stop = await database.listen('ending', listener)
+  await server.stop()
+  await stop()
+  await server.start()
+  await until(
+    () =>
+      database.notify('ending', 'too late').then(
+        () => true,
+        () => false,
+      ),
+    'the database works again',
+    5000,
+  )
+  await Bun.sleep(100)
+  expect(heard).toEqual([])
+})
+
+test('a closed database answers that it is closed, at once', async () => {
+  const open = await openDatabase(config(), silentLog)
+  const under = open.db.execute(sql`SELECT pg_sleep(0.2), 'done' AS end`)
+  const result = Promise.resolve(under)
+  await Bun.sleep(50)
+  await open.close()
+  // What was under way is let end.
+  expect(await result).toMatchObject([{ end: 'done' }])
+  expect(isUnavailable(await open.db.execute(sql`SELECT 1`).catch((error: unknown) => error))).toBe(true)
+})
+
+test('a server that is too old is named', () => {
+  expect(() => assertUsable({ version: 130_014, standby: false })).toThrow(
+    'the server is PostgreSQL 13; Latchkey needs 14 or later',
+  )
+  expect(() => assertUsable({ version: Number.NaN, standby: false })).toThrow('needs 14 or later')
+  expect(() => assertUsable({ version: 140_000, standby: false })).not.toThrow()
+})

@@ -1,0 +1,241 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { sql } from 'drizzle-orm'
+import type { OpenDatabase } from '../../src/db/database.ts'
+import { errorCode, isUnavailable } from '../../src/db/errors.ts'
+import { openDatabase } from '../../src/db/open.ts'
+import { withDeadline } from '../../src/lib/deadline.ts'
+import { createLog, silentLog } from '../../src/lib/log.ts'
+import { databaseConfig, type PostgresServer, startServer } from '../support/postgres.ts'
+import { selectRows } from '../support/select.ts'
+import { listenOnTcp } from '../support/tcp.ts'
+import { until } from '../support/until.ts'
+
+setDefaultTimeout(30_000)
+
+let server: PostgresServer
+let database: OpenDatabase
+beforeAll(async () => {
+  server = await startServer()
+  database = await openDatabase(config(), silentLog)
+})
+afterAll(async () => {
+  await database?.close()
+  await server?.remove()
+})
+
+const config = (url = server.url('postgres')) => ({ ...databaseConfig(url), databaseStatementTimeoutMs: 500 })
+const ask = () => database.db.execute(sql`SELECT 1`)
+
+/** What becomes of a query, and how long it takes. */
+async function outcome(work: () => PromiseLike<unknown> = ask) {
+  const start = performance.now()
+  const error: unknown = await Promise.resolve(work()).then(
+    () => null,
+    (e) => e,
+  )
+  return {
+    ok: error === null,
+    unavailable: isUnavailable(error),
+    code: errorCode(error),
+    ms: performance.now() - start,
+  }
+}
+const works = async () => (await outcome()).ok
+
+describe('PostgreSQL goes away', () => {
+  for (const how of ['stop', 'kill'] as const) {
+    test(`by ${how}: errors come at once and mean 503; back again, everything works by itself`, async () => {
+      const heard: string[] = []
+      const stop = await database.listen('outage', {
+        message: (payload) => heard.push(payload),
+        gap: () => heard.push('gap'),
+      })
+      expect(await works()).toBe(true)
+      await server[how]()
+      for (let i = 0; i < 12; i++) {
+        const { ok, unavailable, ms } = await outcome()
+        expect({ ok, unavailable }).toEqual({ ok: false, unavailable: true })
+        expect(ms).toBeLessThan(2000)
+      }
+      await server.start()
+      await until(works, 'queries work again', 5000)
+      // The gap is told before anything that is sent after it.
+      await until(() => heard.includes('gap'), 'the gap is told', 10_000)
+      await database.notify('outage', 'after')
+      await until(() => heard.includes('after'), 'messages arrive again', 5000)
+      expect(heard).toEqual(['gap', 'after'])
+      await stop()
+    })
+  }
+
+  test('silently: nothing waits for an answer that does not come', async () => {
+    expect(await works()).toBe(true)
+    server.pause()
+    try {
+      const outcomes = await Promise.all(Array.from({ length: 25 }, () => outcome()))
+      for (const { ok, unavailable, ms } of outcomes) {
+        expect({ ok, unavailable }).toEqual({ ok: false, unavailable: true })
+        expect(ms).toBeLessThan(4000)
+      }
+      const inside = await outcome(() => database.db.transaction((tx) => tx.execute(sql`SELECT 1`)))
+      expect(inside.unavailable).toBe(true)
+    } finally {
+      server.resume()
+    }
+    await until(works, 'queries work again', 5000)
+  })
+
+  test('in the middle of a transaction: it fails, and nothing of it stays', async () => {
+    await database.db.execute(sql`CREATE TABLE IF NOT EXISTS half (n int)`)
+    const { unavailable } = await outcome(() =>
+      database.db.transaction(async (tx) => {
+        await tx.execute(sql`INSERT INTO half VALUES (1)`)
+        await server.kill()
+        await tx.execute(sql`INSERT INTO half VALUES (2)`)
+      }),
+    )
+    expect(unavailable).toBe(true)
+    await server.start()
+    await until(works, 'queries work again', 5000)
+    expect(await selectRows(database.db, sql`SELECT * FROM half`)).toEqual([])
+  })
+})
+
+describe('PostgreSQL is slow', () => {
+  test('a statement ends at its timeout', async () => {
+    const { code, unavailable, ms } = await outcome(() => database.db.execute(sql`SELECT pg_sleep(20)`))
+    expect({ code, unavailable }).toEqual({ code: '57014', unavailable: true })
+    expect(ms).toBeLessThan(2000)
+  })
+
+  test('a request that asks again and again is given four seconds in all, and what is its own to wait', async () => {
+    const oneByOne = async () => {
+      for (let i = 0; i < 20; i++) await database.db.execute(sql`SELECT pg_sleep(0.3)`)
+    }
+    const inTransaction = () =>
+      database.db.transaction(async (tx) => {
+        await tx.execute(sql`CREATE TABLE never (n int)`)
+        for (let i = 0; i < 20; i++) await tx.execute(sql`SELECT pg_sleep(0.3)`)
+      })
+    const allAtOnce = () =>
+      Promise.all(Array.from({ length: 8 }, () => database.db.execute(sql`SELECT pg_sleep(0.45)`)))
+    const [first, second, parallel, other] = await Promise.all([
+      withDeadline(() => outcome(oneByOne)),
+      withDeadline(() => outcome(inTransaction)),
+      // Time passes once, however many wait in it; and reading a slow body is no wait for the database.
+      withDeadline(async () => {
+        const { ok } = await outcome(allAtOnce)
+        await Bun.sleep(4100)
+        return ok && (await works())
+      }),
+      outcome(oneByOne),
+    ])
+    for (const { code, unavailable, ms } of [first, second]) {
+      expect({ code, unavailable }).toEqual({ code: 'OUT_OF_TIME', unavailable: true })
+      expect(ms).toBeWithin(3000, 4900)
+    }
+    expect(parallel).toBe(true)
+    expect(other.ok).toBe(true)
+    expect(await selectRows(database.db, sql`SELECT to_regclass('never')::text AS it`)).toEqual([
+      { it: null },
+    ])
+  })
+
+  test('whoever finds every connection taken waits a second, and the thousand-and-first not at all', async () => {
+    const letGo = Promise.withResolvers<void>()
+    const taken = Promise.all(
+      Array.from({ length: 10 }, () =>
+        database.db.transaction(async (tx) => {
+          // Within the limit for a silent connection, again and again.
+          const until = performance.now() + 1800
+          while (performance.now() < until) await tx.execute(sql`SELECT pg_sleep(0.1)`)
+          await letGo.promise
+        }),
+      ),
+    )
+    const waiting = Array.from({ length: 1000 }, () => outcome())
+    await Bun.sleep(0)
+    const turnedAway = await outcome()
+    expect(turnedAway).toMatchObject({ code: 'POOL_FULL', unavailable: true })
+    expect(turnedAway.ms).toBeLessThan(500)
+    for (const waited of await Promise.all(waiting)) {
+      expect(waited).toMatchObject({ code: 'POOL_TIMEOUT', unavailable: true })
+    }
+    letGo.resolve()
+    await taken
+    expect(await works()).toBe(true)
+  })
+})
+
+describe('what DATABASE_URL leads to', () => {
+  const failureOf = (url: string) =>
+    openDatabase(config(url), silentLog).then(
+      () => 'it opened',
+      (error: Error) => error.message,
+    )
+
+  test('a server that is not there, or not for us, is named in one sentence', async () => {
+    expect(await failureOf('postgres://a:secret@127.0.0.1:1/x')).toContain('ECONNREFUSED 127.0.0.1:1')
+    expect(await failureOf(server.url('nowhere'))).toContain('database "nowhere" does not exist')
+    expect(await failureOf(server.url('postgres', 'nobody'))).toContain('role "nobody" does not exist')
+    expect(await failureOf('postgres://a@127.0.0.1:1,127.0.0.1:2/x')).toContain('must name one host')
+  })
+
+  test('a proxy whose server is away is tried once, not without end', async () => {
+    const proxy = await listenOnTcp((socket) => socket.end())
+    const failure = await failureOf(`postgres://a@127.0.0.1:${proxy.port}/x`)
+    expect(failure).toBe(`127.0.0.1:${proxy.port} closed the connection without a word`)
+    expect(proxy.accepted()).toBe(1)
+    proxy.close()
+  })
+
+  test('a pooler that takes no statement_timeout is used without, and says so', async () => {
+    const refusal = 'unsupported startup parameter: statement_timeout'
+    const fields = `SFATAL\0VFATAL\0C08P01\0M${refusal}\0\0`
+    const message = Buffer.alloc(5 + fields.length)
+    message.write(`E\0\0\0\0${fields}`, 'latin1')
+    message.writeUInt32BE(4 + fields.length, 1)
+    const pooler = await listenOnTcp((socket) => {
+      socket.once('data', (startup) => {
+        if (startup.includes('statement_timeout')) return socket.end(message)
+        const behind = connect(server.port, '127.0.0.1')
+        behind.on('error', () => socket.destroy())
+        behind.write(startup)
+        socket.pipe(behind).pipe(socket)
+      })
+    })
+    let logged = ''
+    const log = createLog({ logLevel: 'warn', logFormat: 'json' }, (text) => {
+      logged += text
+    })
+    const through = await openDatabase(config(`postgres://postgres@127.0.0.1:${pooler.port}/postgres`), log)
+    await through.db.execute(sql`SELECT 1`)
+    log.flush()
+    expect(logged).toContain('takes no statement_timeout')
+    await through.close()
+    pooler.close()
+  })
+
+  test('a standby is refused at the start, and its answers are refused later', async () => {
+    const pair = await startServer()
+    const open = await openDatabase(config(pair.url('postgres')), silentLog)
+    await open.db.execute(sql`SELECT 1`)
+    await pair.stop()
+    writeFileSync(join(pair.directory, 'standby.signal'), '')
+    await pair.start()
+    expect(await failureOf(pair.url('postgres'))).toBe(
+      'the server is a standby, which takes no writes: DATABASE_URL must name the primary',
+    )
+    for (let i = 0; i < 3; i++) {
+      expect(await outcome(() => open.db.execute(sql`SELECT 1`))).toMatchObject({
+        code: 'STANDBY',
+        unavailable: true,
+      })
+    }
+    await open.close()
+    await pair.remove()
+  })
+})

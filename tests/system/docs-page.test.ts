@@ -1,0 +1,217 @@
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { existsSync } from 'node:fs'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { expectProblem } from '../support/problem.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+setDefaultTimeout(60_000)
+
+let service: TestService
+let owner: Person
+beforeAll(async () => {
+  // Its PUBLIC_URL is not where the tests reach it, as behind a proxy or at another name of the same machine.
+  service = await startService({ publicUrl: 'https://auth.elsewhere.test' })
+  owner = await newPerson(service)
+})
+afterAll(() => service.stop())
+
+const FILES = {
+  '/docs': 'text/html; charset=utf-8',
+  '/docs/start.js': 'text/javascript; charset=utf-8',
+  '/docs/swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+  '/docs/swagger-ui.css': 'text/css; charset=utf-8',
+  '/docs/favicon.png': 'image/png',
+}
+
+describe('the page and its files', () => {
+  test.each(Object.entries(FILES))(
+    '%s comes from the service, typed and under a strict policy',
+    async (path, type) => {
+      const answer = await call(service, `GET ${path}`)
+      expect(answer.status).toBe(200)
+      expect(answer.text.length).toBeGreaterThan(100)
+      expect(answer.headers.get('content-type')).toBe(type)
+      expect(answer.headers.get('x-content-type-options')).toBe('nosniff')
+      expect(answer.headers.get('cache-control')).toBe('public, max-age=3600')
+      const policy = (answer.headers.get('content-security-policy') ?? '')
+        .split(';')
+        .map((part) => part.trim())
+      expect(policy.sort()).toEqual([
+        "base-uri 'none'",
+        "connect-src 'self'",
+        "default-src 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "img-src 'self' data:",
+        "script-src 'self'",
+        "style-src 'self'",
+      ])
+    },
+  )
+
+  test('the page has no script and no style inline, and names nothing outside', async () => {
+    const { text } = await call(service, 'GET /docs')
+    expect(text.match(/<script\b/g)?.length).toBe(text.match(/<script src="[^"]+"><\/script>/g)?.length)
+    for (const inline of [/<style/i, /\sstyle=/i, /\son\w+=/i, /javascript:/i, /https?:/i, /["'(]\/\//])
+      expect(text).not.toMatch(inline)
+    const named = [...text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, name]) => `/${name}`)
+    expect(named.sort()).toEqual([...Object.keys(FILES).slice(1), '/openapi.json'].sort())
+    for (const path of named) expect((await call(service, `GET ${path}`)).status).toBe(200)
+  })
+
+  test('the styles and the own script load nothing from outside', async () => {
+    const css = (await call(service, 'GET /docs/swagger-ui.css')).text
+    expect(css).not.toMatch(/@import/)
+    for (const [, target] of css.matchAll(/url\(["']?([^"')]{1,10})/g)) expect(target).toStartWith('data:')
+    expect((await call(service, 'GET /docs/start.js')).text).not.toMatch(/https?:|["'`]\/\//)
+  })
+
+  test('a slash at the end leads to the page without one, where its links fit', async () => {
+    const answer = await fetch(`${service.url}/docs/`, { redirect: 'manual' })
+    expect([answer.status, answer.headers.get('location')]).toEqual([308, '../../docs'])
+  })
+
+  test('no page of the documenting plugin is served', async () => {
+    for (const path of ['/swagger', '/swagger/json', '/describer', '/document.json', '/docs/json', '/docs/x'])
+      expectProblem(await call(service, `GET ${path}`), 'not_found')
+  })
+
+  test('DOCS=false leaves the page out, and the document in', async () => {
+    const bare = await startService({ docs: false }, service)
+    try {
+      for (const path of Object.keys(FILES)) expectProblem(await call(bare, `GET ${path}`), 'not_found')
+      expect((await call(bare, 'GET /openapi.json')).status).toBe(200)
+    } finally {
+      await bare.stop()
+    }
+  })
+})
+
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
+const why = CHROMIUM ? '' : ' (needs Chromium: apt-get update && apt-get install -y chromium)'
+
+describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
+  let browser: Browser
+  let page: Page
+  const complaints: string[] = []
+  const requested: string[] = []
+  beforeAll(async () => {
+    // As root Chromium has no sandbox to give; it sees nothing here but our own page.
+    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+    page = await browser.newPage()
+    page.setDefaultTimeout(20_000)
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
+    })
+    page.on('pageerror', (error) => complaints.push(error.message))
+    page.on('request', (request) => requested.push(request.url()))
+    await load()
+  })
+  afterAll(() => browser?.close())
+  afterEach(() => {
+    // A violation of the policy is a complaint, and so is a file that is missing.
+    expect(complaints).toEqual([])
+    const outside = requested.filter(
+      (url) => !url.startsWith(`${service.url}/`) && !/^(data|about):/.test(url),
+    )
+    expect(outside).toEqual([])
+    expect(requested.length).toBeGreaterThan(4)
+  })
+
+  /** Loads the page, without the part after `#` by which it would open what was open before. */
+  async function load(): Promise<void> {
+    await page.goto('about:blank')
+    await page.goto(`${service.url}/docs`)
+    await page.waitForSelector('.opblock')
+  }
+
+  const operation = (id: string) => `[id^="operations-"][id$="-${id}"]`
+
+  /** Runs an operation in the page: its status, its body, and the credentials that it was sent with. */
+  async function execute(id: string) {
+    const block = page.locator(operation(id))
+    if ((await block.locator('.btn.execute').count()) === 0) {
+      await block.locator('.opblock-summary-control').click()
+      await block.locator('.try-out__btn').click()
+    }
+    const [response] = await Promise.all([
+      page.waitForResponse((answer) => answer.request().resourceType() === 'fetch'),
+      block.locator('.btn.execute').click(),
+    ])
+    const status = block.locator('.live-responses-table tbody .response-col_status').first()
+    await status.getByText(String(response.status())).waitFor()
+    const { authorization, 'x-api-key': apiKey } = response.request().headers()
+    const shown = await block.locator('.live-responses-table .highlight-code').first().textContent()
+    return { status: response.status(), shown, authorization, apiKey }
+  }
+
+  /** Opens the dialogue, fills in one scheme, and closes it. */
+  async function authorise(scheme: string, fill: (form: ReturnType<Page['locator']>) => Promise<void>) {
+    await page.locator('.btn.authorize').click()
+    const form = page.locator('.auth-container', { hasText: scheme })
+    const before = form.locator('.btn', { hasText: 'Logout' })
+    if ((await before.count()) > 0) await before.click()
+    await fill(form)
+    await form.locator('.btn.authorize').click()
+    await form.locator('.btn', { hasText: 'Logout' }).waitFor()
+    await page.locator('.btn-done').first().click()
+  }
+
+  test('it loads under its policy and lists every operation', async () => {
+    const { paths } = (await call(service, 'GET /openapi.json')).body
+    const operations = Object.values<Record<string, { operationId: string }>>(paths).flatMap(Object.values)
+    expect(operations.length).toBeGreaterThan(20)
+    expect(await page.locator('.opblock').count()).toBe(operations.length)
+    for (const { operationId } of operations)
+      expect(`${operationId} ${await page.locator(operation(operationId)).count()}`).toBe(`${operationId} 1`)
+    expect(await page.title()).toBe('Latchkey API')
+  })
+
+  test('an access token authorises its calls, to the service that the page came from, and over a reload', async () => {
+    await authorise('bearer', (form) => form.locator('input').fill(owner.access))
+    const { status, shown, authorization, apiKey } = await execute('getMe')
+    expect([status, authorization, apiKey]).toEqual([200, `Bearer ${owner.access}`, undefined])
+    expect(shown).toContain(owner.email)
+    await load()
+    expect((await execute('userOnly')).status).toBe(200)
+  })
+
+  test('an API key does so in the same field', async () => {
+    const { key } = await newKey(service, owner.access, { scopes: 'read' })
+    await authorise('bearer', (form) => form.locator('input').fill(key))
+    const { status, shown, authorization } = await execute('serviceOnly')
+    expect([status, authorization]).toEqual([200, `Bearer ${key}`])
+    expect(shown).toContain('"auth_type": "api_key"')
+  })
+
+  test('e-mail and password do so by OAuth2, over a reload, and beside a token a call carries one credential', async () => {
+    await page.locator('.btn.authorize').click()
+    const form = page.locator('.auth-container', { hasText: 'oauth2' })
+    await form.locator('#oauth_username').fill(owner.email)
+    await form.locator('#oauth_password').fill('wrong')
+    await form.locator('.btn.authorize').click()
+    await form.locator('.errors').getByText('Incorrect email or password').waitFor()
+    expect(requested).toContain(`${service.url}/oauth/token`)
+    // The one complaint that is right: the browser tells of every 400.
+    expect(complaints.splice(0)).toEqual([expect.stringContaining('400')])
+    await page.locator('.btn-done').first().click()
+
+    await authorise('oauth2', async (again) => {
+      await again.locator('#oauth_username').fill(owner.email)
+      await again.locator('#oauth_password').fill(owner.password)
+    })
+    const { status, shown, authorization, apiKey } = await execute('getMe')
+    expect([status, apiKey]).toEqual([200, undefined])
+    expect(authorization).toMatch(/^Bearer eyJ[\w.-]+$/)
+    expect(shown).toContain(owner.email)
+
+    await load()
+    await authorise('bearer', (both) => both.locator('input').fill(owner.access))
+    const beside = await execute('userOnly')
+    expect([beside.status, beside.apiKey]).toEqual([200, undefined])
+    expect(beside.authorization).toMatch(/^Bearer eyJ[\w.-]+$/)
+    await page.locator('.btn.authorize').click()
+    expect(await page.locator('.auth-container .btn', { hasText: 'Logout' }).count()).toBe(2)
+  })
+})

@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { join, resolve } from 'node:path'
+import { type RunningProgram, startProgram } from '../support/binary.ts'
+import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { verifierKey } from '../support/latchkey-client.ts'
+import { adminToken, newClient } from '../support/oauth.ts'
+import { NGINX, startProxy } from '../support/proxy.ts'
+import { startService, type TestService } from '../support/service.ts'
+import { until } from '../support/until.ts'
+
+const root = resolve(import.meta.dir, '../..')
+
+/** Starts an example as its README does. */
+const startExample = (path: string, env: Record<string, string>) =>
+  startProgram([process.execPath, join('examples', path)], { cwd: root, env })
+
+let service: TestService
+let person: Person
+let api: RunningProgram
+beforeAll(async () => {
+  service = await startService({ isIssuer: true, trustedProxies: ['127.0.0.1/32'] })
+  person = await newPerson(service)
+  api = await startExample('elysia-api/server.ts', {
+    LATCHKEY_URL: service.url,
+    LATCHKEY_KEY: await verifierKey(service),
+  })
+})
+afterAll(async () => {
+  await api.end('SIGTERM')
+  await service.stop()
+})
+
+test('elysia-api: people write, a key that may read reads, and nobody else does either', async () => {
+  const reader = (await newKey(service, person.access, { scopes: 'read' })).key
+  const json = { text: 'hello' }
+  const written = await call(api, 'POST /notes', { bearer: person.access, json })
+  expect([written.status, written.body]).toEqual([201, { text: 'hello', by: person.id }])
+  expect((await call(api, 'GET /notes', { apiKey: reader })).body).toEqual([written.body])
+  expect((await call(api, 'GET /me', { bearer: person.access })).body).toEqual({
+    id: person.id,
+    role: 'user',
+  })
+
+  expect((await call(api, 'POST /notes', { apiKey: reader, json })).status).toBe(403)
+  expect((await call(api, 'GET /notes')).status).toBe(401)
+  expect((await call(api, 'DELETE /notes', { bearer: person.access })).status).toBe(403)
+  expect((await call(api, 'DELETE /notes', { bearer: await adminToken(service) })).status).toBe(200)
+})
+
+describe('cron-service-account', () => {
+  test('the job works with one token, and stops working with its key', async () => {
+    const account = await newClient(service, await adminToken(service), ['read'])
+    const child = Bun.spawn([process.execPath, 'examples/cron-service-account/job.ts'], {
+      cwd: root,
+      env: {
+        LATCHKEY_URL: service.url,
+        API_URL: api.url,
+        CLIENT_ID: account.id,
+        CLIENT_SECRET: account.secret,
+        EVERY_SECONDS: '0.1',
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const said: string[] = []
+    const read = async (stream: ReadableStream<Uint8Array>) => {
+      const decoder = new TextDecoder()
+      for await (const chunk of stream) said.push(...decoder.decode(chunk).trim().split('\n'))
+    }
+    const reading = Promise.all([read(child.stdout), read(child.stderr)])
+    try {
+      await until(() => said.length >= 3, 'three rounds', 10_000)
+      expect(new Set(said)).toEqual(new Set([expect.stringMatching(/^Notes: \d$/)]))
+      const tokens = service.logged().filter((line) => JSON.stringify(line).includes('/oauth/token'))
+      expect(tokens).toHaveLength(1)
+
+      await call(service, `DELETE /keys/${account.keyId}`, { bearer: await adminToken(service) })
+      await until(() => said.includes('No token: 401'), 'the key is dead', 10_000)
+      expect(said).toContain('No notes: 401')
+    } finally {
+      child.kill()
+      await reading
+    }
+  }, 30_000)
+})
+
+describe.skipIf(!NGINX)(`express-nginx${NGINX ? '' : ' (skipped: apt-get install nginx)'}`, () => {
+  const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
+
+  test('nginx lets in whom the recipe says, and the application knows who it is', async () => {
+    await using app = await startExample('express-nginx/server.ts', {})
+    const nginxConf = await Bun.file(join(root, 'examples/express-nginx/nginx.conf')).text()
+    const proxy = await startProxy(
+      {
+        program: 'nginx',
+        config: 'nginx.conf',
+        files: { 'nginx.conf': nginxConf },
+        changes: [['listen 80 ', (port) => `listen 127.0.0.1:${port} `]],
+      },
+      portOf(service),
+      portOf(app),
+    )
+    try {
+      const { id, key } = await newKey(service, person.access, { scopes: 'write' })
+      const get = (path: string, options: Parameters<typeof call>[2] = {}) =>
+        call(proxy, `GET ${path}`, options)
+      const forged = { 'x-auth-subject': 'somebody', 'x-auth-type': 'user' }
+      expect((await get('/public/hello')).body).toEqual({ hello: 'world' })
+      expect((await get('/me', { bearer: person.access, headers: forged })).body).toEqual({
+        type: 'user',
+        id: person.id,
+        scopes: ['read', 'write'],
+      })
+      expect((await get('/me', { apiKey: key, headers: forged })).body).toEqual({
+        type: 'key',
+        id: person.id,
+        scopes: ['write'],
+      })
+      expect((await get('/reports/daily', { bearer: person.access })).body).toMatchObject({ for: person.id })
+      const admin = await adminToken(service)
+      expect((await get('/admin/settings', { bearer: admin })).status).toBe(200)
+
+      expect((await get('/me', { headers: forged })).status).toBe(401)
+      expect((await get('/reports/daily', { apiKey: key })).status).toBe(403)
+      expect((await get('/admin/settings', { bearer: person.access })).status).toBe(403)
+      await call(service, `DELETE /keys/${id}`, { bearer: person.access })
+      expect((await get('/me', { apiKey: key })).status).toBe(401)
+    } finally {
+      await proxy.stop()
+    }
+  })
+})

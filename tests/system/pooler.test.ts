@@ -1,0 +1,285 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import postgres from 'postgres'
+import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
+import { verifyQueriesOf } from '../../src/core/verify/queries.ts'
+import { recallCredential } from '../../src/core/verify/verify-credential.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { openDatabase } from '../../src/db/open.ts'
+import { startListening } from '../../src/db/postgres/listen.ts'
+import { connectDirectly } from '../../src/db/postgres/postgres.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { secret } from '../../src/lib/secret.ts'
+import { call, newKey, newPerson } from '../support/client.ts'
+import { testConfig } from '../support/config.ts'
+import { PGBOUNCER, startPgbouncer, type TestPooler } from '../support/pgbouncer.ts'
+import {
+  createDatabase,
+  databaseConfig,
+  sharedServer,
+  startServer,
+  type TestDatabase,
+} from '../support/postgres.ts'
+import { startService, type TestService } from '../support/service.ts'
+import { makeSubjects } from '../support/subjects.ts'
+import { until } from '../support/until.ts'
+
+const why = PGBOUNCER ? '' : ' (skipped: apt-get install pgbouncer)'
+
+/** Fewer than the connections to it: each of the server's is lent to one after the other. */
+const FEW = 3
+const SEEN_WITHIN_MS = 1000
+const BYPASSED = 'The cache is bypassed: no echo on the LISTEN line'
+
+const meAs = (at: TestService, apiKey: string) => call(at, 'GET /auth/me', { apiKey })
+const statusOf = async (at: TestService, apiKey: string) => (await meAs(at, apiKey)).status
+
+describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => {
+  let transactions: TestPooler
+  let sessions: TestPooler
+  const databases: TestDatabase[] = []
+  const running: TestService[] = []
+  beforeAll(async () => {
+    const server = await sharedServer()
+    transactions = await startPgbouncer(server, { default_pool_size: FEW })
+    // Of its other settings one is as PgBouncer has it: it takes no startup parameter that it does not know.
+    sessions = await startPgbouncer(server, { pool_mode: 'session', ignore_startup_parameters: '' })
+  })
+  afterAll(async () => {
+    for (const service of running) await service.stop()
+    for (const database of databases) await database.drop()
+    await sessions?.stop()
+    await transactions?.stop()
+  })
+
+  /** An empty database, and its name behind a pooler. */
+  async function newDatabase(options: { migrated?: boolean } = {}) {
+    const database = await createDatabase(options)
+    databases.push(database)
+    return { url: database.url, name: database.url.split('/').at(-1) ?? '' }
+  }
+
+  /** Two servers on an empty database, started at once, which the pool reaches through the pooler. */
+  async function startPair(directly: (database: { url: string; name: string }) => string) {
+    const database = await newDatabase({ migrated: false })
+    const on = { databaseUrl: transactions.url(database.name), config: testConfig() }
+    const settings = { databasePrepare: false, databaseDirectUrl: secret(directly(database)) }
+    const pair = await Promise.all([startService(settings, on), startService(settings, on)])
+    running.push(...pair)
+    const [a, b] = pair
+    const sql = postgres(database.url, { max: 1 })
+    return { a, b, sql, [Symbol.asyncDispose]: () => sql.end() }
+  }
+
+  /** What a service does for its people, through both servers. */
+  async function useAll({ a, b }: { a: TestService; b: TestService }) {
+    const person = await newPerson(a)
+    const json = { refresh_token: person.refresh }
+    const renewed = await call(b, 'POST /auth/refresh', { json })
+    expect(renewed.status).toBe(200)
+    const bearer: string = renewed.body.access_token
+    expect((await call(a, 'GET /auth/me', { bearer })).body.email).toBe(person.email)
+    const keys = await Promise.all(Array.from({ length: 20 }, () => newKey(a, bearer, { scopes: 'read' })))
+    expect((await call(b, 'GET /keys/list', { bearer })).body).toHaveLength(20)
+    const rotated = await call(b, `POST /keys/${keys[0]?.id}/rotate`, { bearer, json: {} })
+    expect(rotated.status).toBe(201)
+    // A key of the user's own may not ask about keys; the answer needs the look-up all the same.
+    for (const { key } of keys) expect([await statusOf(a, key), await statusOf(b, key)]).toEqual([200, 200])
+    return { person, bearer, keys }
+  }
+
+  describe.each<[string, (database: { url: string; name: string }) => string]>([
+    ['the server itself', ({ url }) => url],
+    ['a pooler in session mode', ({ name }) => sessions.url(name)],
+  ])('with DATABASE_DIRECT_URL to %s', (_, directly) => {
+    test('everything works, the caches too; a revocation is seen elsewhere within a second', async () => {
+      await using pair = await startPair(directly)
+      const { a, b, sql } = pair
+      const { bearer, keys } = await useAll(pair)
+      for (const [turn, { id, key }] of keys.entries()) {
+        for (const at of [a, b]) {
+          const isRemembered = async () =>
+            (await statusOf(at, key)) === 200 && recallCredential(at.context, key) !== null
+          await until(isRemembered, 'the key is in the cache')
+        }
+        const at = turn % 2 === 0 ? a : b
+        const other = at === a ? b : a
+        if (turn < 15) {
+          expect((await call(at, `DELETE /keys/revoke/${id}`, { bearer })).status).toBe(200)
+          expect(await statusOf(at, key)).toBe(401)
+        } else await sql`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${id}`
+        await until(async () => (await statusOf(other, key)) === 401, 'seen elsewhere', SEEN_WITHIN_MS)
+        await until(async () => (await statusOf(at, key)) === 401, 'seen', SEEN_WITHIN_MS)
+      }
+      for (const { loggedText } of [a, b]) expect(loggedText()).not.toContain('bypassed')
+    })
+  })
+
+  test('PgBouncer is restarted: all goes on by itself, and what was revoked meanwhile is dead', async () => {
+    await using pair = await startPair(({ url }) => url)
+    const { a, b, sql } = pair
+    const { bearer, keys } = await useAll(pair)
+    const [dead, alive, late] = keys
+    if (!dead || !alive || !late) throw new Error('no keys')
+    const restarting = transactions.restart()
+    await sql`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${dead.id}`
+    await restarting
+    const isBack = async (at: TestService) =>
+      (await statusOf(at, alive.key)) === 200 && at.context.cache.isLive()
+    for (const at of [a, b]) await until(() => isBack(at), 'it works again', 5000)
+    for (const at of [a, b]) expect(await statusOf(at, dead.key)).toBe(401)
+    await call(a, `DELETE /keys/revoke/${late.id}`, { bearer })
+    await until(async () => (await statusOf(b, late.key)) === 401, 'seen elsewhere', SEEN_WITHIN_MS)
+  })
+
+  test('its server becomes a standby, of which it tells nobody: nothing that it says is believed', async () => {
+    const server = await startServer()
+    const pooler = await startPgbouncer(server)
+    const service = await startService(
+      { databasePrepare: false, databaseDirectUrl: secret(server.url('postgres')) },
+      { databaseUrl: pooler.url('postgres'), config: testConfig() },
+    )
+    const sql = postgres(server.url('postgres'), { max: 1 })
+    const subjects = await makeSubjects(service, sql, 2)
+    await sql.end()
+    const askAll = () => Promise.all(subjects.map(({ key }) => statusOf(service, key)))
+    expect(await askAll()).toEqual([200, 200])
+    const asStandby = join(server.directory, 'standby.signal')
+    await server.stop()
+    writeFileSync(asStandby, '')
+    await server.start()
+    await until(async () => (await askAll()).every((status) => status === 503), 'nobody is let in', 5000)
+    for (let times = 0; times < 20; times++) {
+      expect(await askAll()).toEqual([503, 503])
+      await Bun.sleep(50)
+    }
+    await server.stop()
+    rmSync(asStandby)
+    await server.start()
+    await until(async () => (await askAll()).every((status) => status === 200), 'all is well again', 5000)
+    await service.stop()
+    await pooler.stop()
+    await server.remove()
+  })
+
+  test('DATABASE_DIRECT_URL that leads to another database is refused', async () => {
+    const [database, another] = [await newDatabase({ migrated: false }), await newDatabase()]
+    const config = {
+      ...databaseConfig(transactions.url(database.name)),
+      databaseDirectUrl: secret(another.url),
+    }
+    const opened = await openDatabase(config, silentLog)
+    await expect(migrate(config, opened)).rejects.toThrow(
+      'DATABASE_DIRECT_URL leads to another database than DATABASE_URL',
+    )
+    await opened.close()
+  })
+
+  test('without one the caches are off, which is said once; a revocation holds everywhere on the next request', async () => {
+    await using pair = await startPair(({ name }) => transactions.url(name))
+    const { a, b } = pair
+    const { bearer, keys } = await useAll(pair)
+    for (const at of [a, b]) await until(() => at.loggedText().includes(BYPASSED), 'it is said', 10_000)
+    for (const [turn, { id, key }] of keys.entries()) {
+      const [at, other] = turn % 2 === 0 ? [a, b] : [b, a]
+      const warm = Array.from({ length: 5 }, () => statusOf(other, key))
+      const revoked = call(at, `DELETE /keys/revoke/${id}`, { bearer })
+      // These are on their way while it is revoked: nobody who comes later may be given their answer.
+      warm.push(...Array.from({ length: 5 }, () => statusOf(other, key)))
+      expect((await revoked).status).toBe(200)
+      expect([await statusOf(other, key), await statusOf(at, key)]).toEqual([401, 401])
+      for (const status of await Promise.all(warm)) expect([200, 401]).toContain(status)
+    }
+    for (const at of [a, b]) {
+      expect(at.context.cache.isLive()).toBe(false)
+      expect(at.loggedText().split(BYPASSED)).toHaveLength(2)
+      expect(at.loggedText()).toContain('set DATABASE_DIRECT_URL')
+    }
+  })
+
+  test('what its lent connections bring along by chance is no proof that they are heard', async () => {
+    const { url, name } = await newDatabase()
+    /** Messages heard by themselves, and those that came while something was asked on the line. */
+    const listen = async (through: string, wanted: 'unasked' | 'asked') => {
+      const heard = { unasked: 0, asked: 0 }
+      const config = { ...databaseConfig(through), databasePrepare: false }
+      const database = await openDatabase(config, silentLog)
+      const times = { probeEveryMs: 1, probeAnswerMs: 3000, retryFirstMs: 20, retryMostMs: 100 }
+      const message = (_: string, isUnasked: boolean) => heard[isUnasked ? 'unasked' : 'asked']++
+      const line = (events: Parameters<typeof connectDirectly>[1]) => connectDirectly(config, events)
+      const listener = { message, gap: () => {} }
+      const stop = await startListening(line, 'chance', listener, silentLog, times)
+      await until(
+        async () => {
+          await Promise.all([database.notify('chance', 'a'), database.notify('chance', 'b')])
+          return heard[wanted] >= 20
+        },
+        'enough are heard',
+        20_000,
+      )
+      await stop()
+      await database.close()
+      return heard
+    }
+    expect((await listen(transactions.url(name), 'asked')).unasked).toBe(0)
+    // The control: a line of its own hears them so.
+    expect((await listen(url, 'unasked')).unasked).toBeGreaterThanOrEqual(20)
+  })
+
+  test('many may migrate an empty database at once through it', async () => {
+    const { name } = await newDatabase({ migrated: false })
+    const config = { ...databaseConfig(transactions.url(name)), databasePrepare: false }
+    const states = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const database = await openDatabase(config, silentLog)
+        const state = await migrate(config, database)
+        await database.close()
+        return state
+      }),
+    )
+    for (const { known, pending } of states) expect([known > 0, pending]).toEqual([true, 0])
+  })
+
+  test('no lock stays behind on a lent connection', async () => {
+    await using pair = await startPair(({ url }) => url)
+    await useAll(pair)
+    await Promise.all([pair.a, pair.b].map(({ context }) => deleteOutdated(context, { vacuums: false })))
+    expect([...(await pair.sql`SELECT * FROM pg_locks WHERE locktype = 'advisory'`)]).toEqual([])
+  })
+
+  test('DATABASE_PREPARE=true works all the same: what one connection has not prepared is prepared again', async () => {
+    const { name } = await newDatabase()
+    const database = await openDatabase(databaseConfig(transactions.url(name)), silentLog)
+    const { findSecret } = verifyQueriesOf(database.db)
+    const ask = () => findSecret.execute({ hash: new Uint8Array(32) })
+    for (let round = 0; round < 10; round++)
+      for (const rows of await Promise.all(Array.from({ length: 50 }, ask))) expect(rows).toEqual([])
+    await database.close()
+  })
+
+  test('a statement timeout that does not arrive is missed, unless the role has one', async () => {
+    const warningOf = async (pooler: TestPooler, user: string) => {
+      const { name } = await newDatabase()
+      const url = pooler.url(name).replace('postgres:any', `${user}:any`)
+      let warnings = ''
+      const log = {
+        ...silentLog,
+        warn: (text: string) => {
+          warnings += text
+        },
+      }
+      await (await openDatabase({ ...databaseConfig(url), databasePrepare: false }, log)).close()
+      return warnings
+    }
+    const sql = postgres((await sharedServer()).url('postgres'), { max: 1 })
+    await sql`CREATE ROLE with_timeout LOGIN PASSWORD 'any'`
+    await sql`ALTER ROLE with_timeout SET statement_timeout = '2s'`
+    await sql.end()
+    // The first drops it without a word, the second refuses the connection.
+    for (const pooler of [transactions, sessions]) {
+      expect(await warningOf(pooler, 'postgres')).toContain('takes no statement_timeout')
+      expect(await warningOf(pooler, 'with_timeout')).toBe('')
+    }
+  })
+})

@@ -1,0 +1,271 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { openSharedCounters, REDIS_TIMES, type SharedCounters } from '../../src/db/redis.ts'
+import { createLog, silentLog } from '../../src/lib/log.ts'
+import { secret } from '../../src/lib/secret.ts'
+import { call, newKey, newPerson } from '../support/client.ts'
+import { parseExposition, valueIn } from '../support/exposition.ts'
+import { REDIS_SERVER, startRedis, type TestRedis } from '../support/redis.ts'
+import { startService, type TestService } from '../support/service.ts'
+import { listenOnTcp } from '../support/tcp.ts'
+import { until } from '../support/until.ts'
+
+const why = REDIS_SERVER ? '' : ' (skipped: apt-get install redis-server)'
+
+const BREAK_MS = REDIS_TIMES.retryMs
+const TOKEN = 'qX7vB2mK9qT4wZ8nRdF3'
+
+describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
+  let redis: TestRedis
+  let first: TestService
+  let second: TestService
+  let owner: { access: string }
+
+  beforeAll(async () => {
+    redis = await startRedis()
+    const settings = {
+      redisUrl: secret(redis.url),
+      metricsToken: secret(TOKEN),
+      rateLimits: limits({ refresh: 20 }),
+    }
+    first = await startService(settings)
+    second = await startService(settings, first)
+    owner = await newPerson(first)
+  })
+  afterAll(async () => {
+    await second?.stop()
+    await first?.stop()
+    await redis?.stop()
+  })
+
+  const keyWith = (limit: number) =>
+    newKey(first, owner.access, { scopes: 'read', rate_limit: { limit, window_seconds: 600 } })
+  const use = (service: TestService, key: string) =>
+    call(service, 'GET /protected/service-only', { apiKey: key })
+  const count = (answers: { status: number }[], status: number) =>
+    answers.filter((a) => a.status === status).length
+  const burst = (services: TestService[], key: string, times: number) =>
+    Promise.all(Array.from({ length: times }, (_, at) => use(services[at % services.length] ?? first, key)))
+  /** Both servers ask Redis again: a key of its own is counted once over the two of them. */
+  const untilShared = () =>
+    until(
+      async () => {
+        const { key } = await keyWith(1)
+        return (await use(first, key)).status === 200 && (await use(second, key)).status === 429
+      },
+      'the two servers count together',
+      2 * BREAK_MS + 2_000,
+    )
+
+  /** What the metrics say of Redis. */
+  const told = async (service: TestService) => {
+    const families = parseExposition((await call(service, 'GET /metrics', { bearer: TOKEN })).text)
+    return {
+      isBroken: valueIn(families, 'latchkey_redis_broken') === 1,
+      fallbacks: valueIn(families, 'latchkey_redis_fallbacks_total'),
+    }
+  }
+
+  test("a key's limit is exact over two servers under concurrency", async () => {
+    const { key } = await keyWith(25)
+    const answers = await burst([first, second], key, 100)
+    expect([count(answers, 200), count(answers, 429)]).toEqual([25, 75])
+    const refused = await use(second, key)
+    expect(refused.status).toBe(429)
+    expect(Number(refused.headers.get('retry-after'))).toBeWithin(590, 601)
+    expect(refused.headers.get('ratelimit-limit')).toBe('25')
+  })
+
+  test('and at the door for proxies, which waits for Redis', async () => {
+    const { key } = await keyWith(5)
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, at) =>
+        call(at % 2 ? first : second, 'GET /forward-auth?scope=read', { apiKey: key }),
+      ),
+    )
+    expect([count(answers, 200), count(answers, 429)]).toEqual([5, 15])
+  })
+
+  test('a limit per address is one over two servers', async () => {
+    const refresh = (service: TestService) =>
+      call(service, 'POST /auth/refresh', { json: { refresh_token: 'rt_nobody' } })
+    const answers = await Promise.all(Array.from({ length: 30 }, (_, at) => refresh(at % 2 ? first : second)))
+    expect([count(answers, 401), count(answers, 429)]).toEqual([20, 10])
+  })
+
+  test('flushed, it counts anew, and nobody notices', async () => {
+    const { key } = await keyWith(2)
+    await burst([first, second], key, 2)
+    expect((await use(first, key)).status).toBe(429)
+    const client = new Bun.RedisClient(redis.url)
+    await client.send('FLUSHALL', [])
+    client.close()
+    expect((await use(second, key)).status).toBe(200)
+  })
+
+  test('gone, each server applies the full limit by itself, says so once, and comes back by itself', async () => {
+    const { key } = await keyWith(3)
+    await redis.kill()
+    const answers = [...(await burst([first], key, 5)), ...(await burst([second], key, 5))]
+    expect([count(answers, 200), count(answers, 429)]).toEqual([6, 4])
+    const said = first.logged().filter(({ message }) => String(message).startsWith('Redis does not answer'))
+    expect(said.length).toBe(1)
+    expect(JSON.stringify(said)).not.toContain(redis.url)
+    expect((await told(first)).isBroken).toBe(true)
+    await redis.start()
+    // Nobody asks: it is found out all the same.
+    await until(async () => !(await told(first)).isBroken, 'the metric says that it is back', 2 * BREAK_MS)
+    const back = first.logged().filter(({ message }) => String(message).startsWith('Redis answers again'))
+    expect(back.length).toBe(1)
+    await untilShared()
+  }, 30_000)
+
+  test('hung, it is waited for once, and then left alone', async () => {
+    await untilShared()
+    const { key } = await keyWith(1000)
+    await use(first, key)
+    const before = await told(first)
+    expect(before.isBroken).toBe(false)
+    redis.pause()
+    try {
+      const answers = await burst([first], key, 50)
+      expect(count(answers, 200)).toBe(50)
+      const hung = await told(first)
+      expect(hung).toEqual({ isBroken: true, fallbacks: before.fallbacks + 50 })
+      // Each of these would wait for it, if the breaker did not hold: ten seconds.
+      const start = performance.now()
+      for (let i = 0; i < 200; i++) expect((await use(first, key)).status).toBe(200)
+      expect(performance.now() - start).toBeLessThan(5_000)
+      expect((await told(first)).fallbacks).toBe(hung.fallbacks + 200)
+    } finally {
+      redis.resume()
+    }
+    await untilShared()
+    expect((await told(first)).isBroken).toBe(false)
+  }, 30_000)
+
+  test('full, each server goes on by itself', async () => {
+    await untilShared()
+    const before = await told(first)
+    const client = new Bun.RedisClient(redis.url)
+    await client.send('CONFIG', ['SET', 'maxmemory', '1'])
+    try {
+      const { key } = await keyWith(1)
+      expect((await use(first, key)).status).toBe(200)
+      expect((await use(first, key)).status).toBe(429)
+      expect((await use(second, key)).status).toBe(200)
+      const full = await told(first)
+      expect(full.isBroken).toBe(true)
+      expect(full.fallbacks).toBeGreaterThan(before.fallbacks)
+    } finally {
+      await client.send('CONFIG', ['SET', 'maxmemory', '0'])
+      client.close()
+    }
+  }, 30_000)
+})
+
+describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
+  const COUNT = `return {redis.call('INCR', KEYS[1])}`
+  let redis: TestRedis
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  afterAll(() => redis?.stop())
+
+  const timed = async <T>(work: Promise<T>) => {
+    const start = performance.now()
+    return { result: await work, ms: performance.now() - start }
+  }
+  const opened = async (work: (counters: SharedCounters) => Promise<void>, limits = REDIS_TIMES) => {
+    const counters = await openSharedCounters(secret(redis.url), 'test', silentLog, limits)
+    await work(counters).finally(() => counters.close())
+  }
+  const pause = async (ms: number) => {
+    const admin = new Bun.RedisClient(redis.url)
+    await admin.send('CLIENT', ['PAUSE', String(ms), 'ALL'])
+    admin.close()
+  }
+
+  test('is connected to before anybody needs it', () =>
+    opened(async (counters) => {
+      expect(counters.state()).toEqual({ isBroken: false, fallbacks: 0 })
+      expect(await counters.run(COUNT, 'first', [])).toEqual([1])
+    }))
+
+  test('that answers late costs those of one moment one wait, and nobody after them any', () =>
+    opened(
+      async (counters) => {
+        await pause(3_000)
+        const together = await Promise.all(
+          Array.from({ length: 20 }, () => timed(counters.run(COUNT, 'k', []))),
+        )
+        expect(together.map(({ result }) => result)).toEqual(Array(20).fill(null))
+        for (const { ms } of together) expect(ms).toBeLessThan(1_500)
+        expect(counters.state()).toEqual({ isBroken: true, fallbacks: 20 })
+        const later = await timed(times(1_000, () => counters.run(COUNT, 'k', [])))
+        expect(later.ms).toBeLessThan(1_000)
+        const most = Math.max(...together.map(({ ms }) => ms))
+        process.stdout.write(`      waited ${most.toFixed(1)} ms, then ${later.ms.toFixed(1)} ms for a thousand
+`)
+        // Still paused when it is tried again: no request is used for that.
+        await until(() => !counters.state().isBroken, 'it is found to answer again', 10_000)
+        expect(await counters.run(COUNT, 'late', [])).toEqual([1])
+      },
+      { ...REDIS_TIMES, retryMs: 300 },
+    ))
+
+  test('that is away for long is told of once in a while, however often it is tried', async () => {
+    const nobody = await listenOnTcp((socket) => socket.destroy())
+    const tellMs = 400
+    const lines: { at: number; text: string }[] = []
+    const log = createLog({ logLevel: 'info', logFormat: 'json' }, (text) =>
+      lines.push({ at: performance.now(), text }),
+    )
+    const url = secret(`redis://:hunter2@127.0.0.1:${nobody.port}`)
+    const counters = await openSharedCounters(url, 'test', log, {
+      answerMs: 50,
+      connectMs: 100,
+      retryMs: 20,
+      tellMs,
+    })
+    try {
+      await until(
+        async () => {
+          await counters.run(COUNT, 'k', [])
+          log.flush()
+          return lines.length >= 3
+        },
+        'three lines',
+        10_000,
+      )
+      expect(nobody.accepted()).toBeGreaterThan(lines.length * 2)
+      for (const [at, line] of lines.entries()) {
+        expect(line.text.trim().split('\n')).toHaveLength(1)
+        expect(JSON.parse(line.text)).toMatchObject({ level: 'error', err: { type: expect.any(String) } })
+        expect(line.text).not.toContain('hunter2')
+        const previous = lines[at - 1]
+        if (previous) expect(line.at - previous.at).toBeGreaterThan(tellMs / 2)
+      }
+    } finally {
+      counters.close()
+      nobody.close()
+    }
+  })
+})
+
+const times = async (count: number, work: () => Promise<unknown>) => {
+  for (let i = 0; i < count; i++) await work()
+}
+
+/** The limits of a test: what it names, and plenty of the rest. */
+function limits(named: Partial<Record<'refresh', number>>) {
+  const plenty = { limit: 100_000, windowSeconds: 60 }
+  const refresh = { limit: named.refresh ?? plenty.limit, windowSeconds: 60 }
+  return {
+    signup: plenty,
+    login: plenty,
+    refresh,
+    create_key: plenty,
+    unknown_credential: plenty,
+    other: plenty,
+  }
+}

@@ -1,0 +1,191 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import type postgres from 'postgres'
+import { recallCredential } from '../../src/core/verify/verify-credential.ts'
+import { secret } from '../../src/lib/secret.ts'
+import { call } from '../support/client.ts'
+import { type LineProxy, startLineProxy } from '../support/line-proxy.ts'
+import { addLoggedIn, connectTo } from '../support/people.ts'
+import { sharedServer } from '../support/postgres.ts'
+import { startService, type TestService } from '../support/service.ts'
+import { makeSubjects, type Subject } from '../support/subjects.ts'
+import { until } from '../support/until.ts'
+
+/** API.md, "Revocation holds": elsewhere within a second, five if the database line is cut. */
+const WITHIN_MS = 1000
+const CUT_WITHIN_MS = 5000
+
+/** `near` changes things; `far`, whose LISTEN line goes a way of its own, has to hear of them. */
+let near: TestService
+let far: TestService
+let line: LineProxy
+let sql: postgres.Sql
+let admin: string
+beforeAll(async () => {
+  near = await startService({ logLevel: 'info' })
+  line = await startLineProxy((await sharedServer()).port)
+  const settings = { logLevel: 'info' as const, databaseDirectUrl: secret(line.url(near.databaseUrl)) }
+  far = await startService(settings, near)
+  sql = connectTo(near)
+  admin = (await addLoggedIn(near, sql, { role: 'admin' })).access
+})
+afterAll(async () => {
+  line?.thaw()
+  await sql?.end()
+  await far?.stop()
+  await near?.stop()
+  line?.close()
+})
+
+const isGood = async (at: TestService, { key }: Subject) => {
+  const { status } = await call(at, 'GET /protected/service-only', { apiKey: key })
+  expect([200, 401]).toContain(status)
+  return status === 200
+}
+const isLive = () => far.context.cache.isLive()
+
+/** So many keys that `far` knows by heart. */
+async function knownSubjects(count: number): Promise<Subject[]> {
+  const subjects = await makeSubjects(near, sql, count)
+  await until(isLive, 'the cache is used', 20_000)
+  const known = subjects.map((subject) =>
+    until(
+      async () => (await isGood(far, subject)) && recallCredential(far.context, subject.key) !== null,
+      'it is in the cache',
+    ),
+  )
+  await Promise.all(known)
+  return subjects
+}
+
+type Revocation = (subject: Subject) => PromiseLike<unknown>
+const overHttp: Revocation = async ({ keyId }) => {
+  expect((await call(near, `DELETE /keys/revoke/${keyId}`, { bearer: admin })).status).toBe(200)
+}
+const inSql: Revocation = ({ keyId }) =>
+  sql`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${keyId}`
+
+/**
+ * Revokes it, and asks `far` until it refuses and on for a while: what is refused once stays so.
+ * @returns how long after the answer to the revocation it was still good
+ */
+async function lagOf(subject: Subject, revoke: Revocation, withinMs: number): Promise<number> {
+  await revoke(subject)
+  const revokedAt = performance.now()
+  for (let askedAt = revokedAt; await isGood(far, subject); askedAt = performance.now()) {
+    if (askedAt - revokedAt > withinMs) throw new Error(`Good ${askedAt - revokedAt} ms after its revocation`)
+    await Bun.sleep(2)
+  }
+  const lagMs = performance.now() - revokedAt
+  for (let i = 0; i < 3; i++) {
+    await Bun.sleep(20)
+    expect(await isGood(far, subject)).toBe(false)
+  }
+  return lagMs
+}
+
+function tell(what: string, lagsMs: number[]): void {
+  lagsMs.sort((x, y) => x - y)
+  const at = (share: number) => lagsMs[Math.floor((lagsMs.length - 1) * share)]?.toFixed(1)
+  const figures = `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms`
+  process.stdout.write(`      ${what}: refused on another server after ${figures} (${lagsMs.length})\n`)
+}
+
+/** Some at once, and all of them never again good in the end. */
+async function revokeAll(
+  what: string,
+  subjects: Subject[],
+  revoke: Revocation,
+  withinMs: number,
+  atOnce = 8,
+) {
+  const lagsMs: number[] = []
+  const left = [...subjects]
+  await Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      for (let subject = left.pop(); subject; subject = left.pop())
+        lagsMs.push(await lagOf(subject, revoke, withinMs))
+    }),
+  )
+  tell(what, lagsMs)
+}
+async function expectAllDead(subjects: Subject[]): Promise<void> {
+  for (const subject of subjects)
+    expect([await isGood(near, subject), await isGood(far, subject)]).toEqual([false, false])
+}
+
+test.each([
+  ['over HTTP', overHttp],
+  ['in SQL', inSql],
+])('revoked %s, a key is refused on another server within a second', async (how, revoke) => {
+  const subjects = await knownSubjects(200)
+  await revokeAll(`revoked ${how}`, subjects, revoke, WITHIN_MS)
+  expect(isLive()).toBe(true)
+})
+
+test('revoked while the line that LISTENs is terminated, within five', async () => {
+  const subjects = await knownSubjects(60)
+  const terminating: Revocation = ({ keyId }) =>
+    // The line ends before what it should have told: in one transaction, of which it hears only at the end.
+    sql.begin(async (tx) => {
+      await tx`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${keyId}`
+      await tx`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'latchkey'
+          AND query IN ('LISTEN "latchkey_evict"', 'SELECT 1')`
+    })
+  await revokeAll('its LISTEN line terminated', subjects, terminating, CUT_WITHIN_MS, 3)
+  await until(isLive, 'the cache is used again', 10_000)
+  await expectAllDead(subjects)
+  expect(far.loggedText()).toContain('the database line that listens was cut')
+  await revokeAll('and once it listens again', await knownSubjects(20), overHttp, WITHIN_MS)
+})
+
+test('revoked while the line that LISTENs is silent, and not closed, within five', async () => {
+  const subjects = await knownSubjects(60)
+  line.freeze()
+  const staggered =
+    (at: number): Revocation =>
+    async (subject) => {
+      await Bun.sleep((at * 3000) / subjects.length)
+      await (at % 2 === 0 ? overHttp : inSql)(subject)
+    }
+  const lags = subjects.map((subject, at) => lagOf(subject, staggered(at), CUT_WITHIN_MS))
+  tell('its LISTEN line frozen', await Promise.all(lags))
+  expect(isLive()).toBe(false)
+  await until(() => far.loggedText().includes('no echo on the LISTEN line'), 'it is said', 5000)
+  // The control: the key of somebody else, whom nobody revoked, is good all the while.
+  const [bystander] = await makeSubjects(near, sql, 1)
+  if (bystander) expect(await isGood(far, bystander)).toBe(true)
+  line.thaw()
+  await until(isLive, 'the cache is used again', 20_000)
+  expect(far.loggedText()).toContain('The cache is used again')
+  await expectAllDead(subjects)
+  await revokeAll('and once it is heard again', await knownSubjects(20), inSql, WITHIN_MS)
+}, 60_000)
+
+test('where what it hears is four seconds old it believes nothing: a revocation holds on the next request', async () => {
+  const subjects = await knownSubjects(60)
+  line.delay(4000)
+  await until(() => !isLive(), 'the cache is bypassed', 10_000)
+  let wasLive = false
+  for (const [at, subject] of subjects.entries()) {
+    await (at % 2 === 0 ? overHttp : inSql)(subject)
+    expect(await isGood(far, subject)).toBe(false)
+    for (let i = 0; i < 10; i++) {
+      wasLive ||= isLive()
+      await Bun.sleep(10)
+    }
+  }
+  expect(wasLive).toBe(false)
+  line.delay(0)
+  await until(isLive, 'the cache is used again', 20_000)
+  await expectAllDead(subjects)
+}, 60_000)
+
+test('where what it hears is two seconds old, within five', async () => {
+  const subjects = await knownSubjects(40)
+  line.delay(2000)
+  await revokeAll('its LISTEN line two seconds late', subjects, overHttp, CUT_WITHIN_MS, 20)
+  line.delay(0)
+  await until(isLive, 'the cache is used again', 20_000)
+  await expectAllDead(subjects)
+}, 60_000)
