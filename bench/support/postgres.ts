@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import postgres from 'postgres'
 import { createDatabase, sharedServer, type TestDatabase } from '../../tests/support/postgres.ts'
 import { DATABASE_CORE, familyCpuSeconds, moveToCore } from './process.ts'
 
@@ -19,8 +20,10 @@ export async function databaseCpuSeconds(): Promise<number | null> {
 
 /** Gives the server its core; connections that come later inherit it. */
 async function pinServer(): Promise<number> {
-  const { directory } = await sharedServer()
-  const pid = Number(readFileSync(join(directory, 'postmaster.pid'), 'utf8').split('\n')[0])
+  const sql = postgres((await sharedServer()).url('postgres'), { max: 1 })
+  const [row] = await sql`SHOW data_directory`
+  await sql.end()
+  const pid = Number(readFileSync(join(row?.data_directory, 'postmaster.pid'), 'utf8').split('\n')[0])
   moveToCore(DATABASE_CORE, pid)
   return pid
 }

@@ -38,12 +38,12 @@ test('the server is told who we are and how long a statement may take', async ()
 })
 
 test('there are never more connections than DATABASE_POOL_SIZE, and as many as that', async () => {
-  const count = sql`SELECT count(*)::int AS n FROM pg_stat_activity
+  const count = sql`SELECT count(*)::int FROM pg_stat_activity
     WHERE application_name = 'latchkey' AND datname = current_database()`
   const most = await withDatabase({ databasePoolSize: 3 }, async (db) => {
     const counts = await Promise.all(
       Array.from({ length: 30 }, async () => {
-        const [row] = await selectRows<{ n: number }>(db, sql`${count} AND pg_sleep(0.01) IS NOT NULL`)
+        const [row] = await selectRows<{ n: number }>(db, sql`SELECT (${count}) AS n FROM pg_sleep(0.02)`)
         return row?.n ?? 0
       }),
     )

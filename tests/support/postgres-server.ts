@@ -7,14 +7,17 @@ import { join } from 'node:path'
 import { freePort } from './free-port.ts'
 import { binariesOf, NEWEST, type PostgresVersion } from './postgres-binaries.ts'
 
-/** A PostgreSQL of the test's own; the superuser is `postgres`, any password is taken. */
-export type PostgresServer = {
-  version: PostgresVersion
+/** Where a PostgreSQL of the tests is; the superuser is `postgres`, any password is taken. */
+export type ServerAddress = {
   port: number
-  /** The data directory. */
-  directory: string
   /** The URL of one of its databases. */
   url(database: string, user?: string): string
+}
+
+/** A PostgreSQL of the test's own. */
+export type PostgresServer = ServerAddress & {
+  /** The data directory. */
+  directory: string
   /** Starts it again, on the same port and data. */
   start(): Promise<void>
   /** Shuts it down in an orderly way; open connections are cut. */
@@ -27,6 +30,12 @@ export type PostgresServer = {
   /** Stops it and removes its data. */
   remove(): Promise<void>
 }
+
+/** The address of a server on that port of 127.0.0.1. */
+export const addressOn = (port: number): ServerAddress => ({
+  port,
+  url: (database, user = 'postgres') => `postgres://${user}:any@127.0.0.1:${port}/${database}`,
+})
 
 /** PostgreSQL refuses to run as root; nobody is there on every system. */
 const NOBODY = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
@@ -89,10 +98,8 @@ export async function startServer({
   await start()
 
   return {
-    version,
-    port,
+    ...addressOn(port),
     directory,
-    url: (database, user = 'postgres') => `postgres://${user}:any@127.0.0.1:${port}/${database}`,
     start,
     stop: () => end((pid) => pid && process.kill(pid, 'SIGINT')),
     // Its backends would outlive it by one more answer.

@@ -5,7 +5,7 @@ import { openDatabase } from '../../src/db/open.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { NEWEST, type PostgresVersion } from './postgres-binaries.ts'
-import { type PostgresServer, startServer } from './postgres-server.ts'
+import { addressOn, type ServerAddress, startServer } from './postgres-server.ts'
 
 export { hasVersion, type PostgresVersion } from './postgres-binaries.ts'
 export { type PostgresServer, startServer } from './postgres-server.ts'
@@ -26,12 +26,28 @@ export function databaseConfig(url: string | null, dataDir = './none') {
   }
 }
 
-type Shared = { server: PostgresServer; admin: postgres.Sql; template: Promise<string> | null }
+/** Tells the processes of one run where their PostgreSQL is. */
+const PORT_VARIABLE = 'LATCHKEY_TEST_POSTGRES_PORT'
+const TEMPLATE = 'latchkey_template'
+
+type Shared = { server: ServerAddress; admin: postgres.Sql; template: Promise<void> | null }
 const shared = new Map<PostgresVersion, Promise<Shared>>()
 
-/** The one server of this test process and version, started at first use and gone with the process. */
-export async function sharedServer(version: PostgresVersion = NEWEST): Promise<PostgresServer> {
+/** The one server of that version: of the whole run, or else of this process, started at first use. */
+export async function sharedServer(version: PostgresVersion = NEWEST): Promise<ServerAddress> {
   return (await share(version)).server
+}
+
+/**
+ * Starts the one PostgreSQL of a run, with the template in it.
+ * @returns the environment in which its processes find it; `end` stops it
+ */
+export async function startSharedServer(): Promise<{ env: Record<string, string>; end(): Promise<void> }> {
+  const server = await startServer({ settings: ['max_connections=500'] })
+  const admin = connect(server)
+  await makeTemplate(server, admin)
+  await admin.end()
+  return { env: { [PORT_VARIABLE]: String(server.port) }, end: server.remove }
 }
 
 /**
@@ -48,8 +64,9 @@ export async function createDatabase({
   const it = await share(version)
   const name = `test_${randomBytes(6).toString('hex')}`
   if (migrated) {
-    it.template ??= makeTemplate(it)
-    await it.admin.unsafe(`CREATE DATABASE ${name} TEMPLATE ${await it.template}`)
+    it.template ??= makeTemplate(it.server, it.admin)
+    await it.template
+    await it.admin.unsafe(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`)
   } else {
     await it.admin.unsafe(`CREATE DATABASE ${name}`)
   }
@@ -64,25 +81,34 @@ export async function createDatabase({
 function share(version: PostgresVersion): Promise<Shared> {
   let it = shared.get(version)
   if (!it) {
-    it = startServer({ version }).then((server) => ({
-      server,
-      admin: postgres(server.url('postgres'), { max: 4, idle_timeout: 1, onnotice: () => {} }),
-      template: null,
-    }))
+    it = reach(version)
     shared.set(version, it)
   }
   return it
 }
 
-async function makeTemplate({ server, admin }: Shared): Promise<string> {
-  const name = 'latchkey_template'
-  await admin.unsafe(`CREATE DATABASE ${name}`)
-  const config = databaseConfig(server.url(name))
+async function reach(version: PostgresVersion): Promise<Shared> {
+  const port = version === NEWEST ? process.env[PORT_VARIABLE] : undefined
+  if (port)
+    return {
+      server: addressOn(Number(port)),
+      admin: connect(addressOn(Number(port))),
+      template: Promise.resolve(),
+    }
+  const server = await startServer({ version })
+  return { server, admin: connect(server), template: null }
+}
+
+const connect = (server: ServerAddress) =>
+  postgres(server.url('postgres'), { max: 4, idle_timeout: 1, onnotice: () => {} })
+
+async function makeTemplate(server: ServerAddress, admin: postgres.Sql): Promise<void> {
+  await admin.unsafe(`CREATE DATABASE ${TEMPLATE}`)
+  const config = databaseConfig(server.url(TEMPLATE))
   const database = await openDatabase(config, silentLog)
   try {
     await migrate(config, database)
   } finally {
     await database.close()
   }
-  return name
 }
