@@ -52,6 +52,16 @@ describe('a login', () => {
     expect(decodeJwt(answer.body.access_token).role).toBe('user')
   })
 
+  test.each<[scopes: unknown]>([[5], ['read'], [{}], [['latchkey:users.read']]])(
+    'ignores a member scopes: %p asks for nothing',
+    async (scopes) => {
+      const json = { email: person.email, password: person.password, scopes }
+      const answer = await call(service, 'POST /auth/login', { json })
+      expect(answer.status).toBe(200)
+      expect(decodeJwt(answer.body.access_token).scope).toBe('read write')
+    },
+  )
+
   test('says who logged in, at /auth/me', async () => {
     const answer = await call(service, 'GET /auth/me', { bearer: person.access })
     expect(answer.status).toBe(200)

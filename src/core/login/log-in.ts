@@ -11,14 +11,18 @@ import type { Credentials } from '../users/model.ts'
 import type { Me } from './model.ts'
 import { guardGuess } from './throttle.ts'
 
-/** What a person logs in with; `scopes` are those that an OAuth client asks for. */
-type Login = Credentials & { scopes?: readonly string[] }
-
 /**
  * Log in with e-mail and password. Unknown, wrong and disabled are one answer, in the same time.
+ * @param input a request's body, which may have any other members: nothing else of it is read
+ * @param scopes those that an OAuth client asks for; the user must hold them
  * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope
  */
-export async function logIn(context: Context, origin: Origin, input: Login): Promise<Grant> {
+export async function logIn(
+  context: Context,
+  origin: Origin,
+  input: Credentials,
+  scopes: readonly string[] = [],
+): Promise<Grant> {
   const email = normaliseEmail(input.email)
   if (email === null) fail('invalid_login')
   const user = await guardGuess(context, origin, email, () =>
@@ -27,7 +31,7 @@ export async function logIn(context: Context, origin: Origin, input: Login): Pro
   if (!user) fail('invalid_login')
   await replaceOutdatedHash(context, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
-  if (!(input.scopes ?? []).every((scope) => covers(ceiling, scope))) fail('invalid_scope')
+  if (!scopes.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
   return startSession(context, onBehalfOf(origin, user.id), user)
 }
 

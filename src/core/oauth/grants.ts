@@ -36,7 +36,7 @@ async function grantUserTokens(context: Context, origin: Origin, request: TokenF
       if (!context.config.oauthPasswordGrant) fail('unsupported_grant_type')
       const email = requireParameter(request, 'username')
       const password = requireParameter(request, 'password')
-      return logIn(context, origin, { email, password, scopes: readScopes(request.scope) })
+      return logIn(context, origin, { email, password }, readScopes(request.scope))
     }
     case 'refresh_token': {
       const token = requireParameter(request, 'refresh_token')
