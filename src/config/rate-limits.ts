@@ -1,3 +1,4 @@
+import type { Rate } from '../lib/rate.ts'
 import { listOf, type Parsed, quote } from './reader.ts'
 
 /** The named limits per client address (API.md, Errors). */
@@ -10,7 +11,7 @@ export const DEFAULT_RATE_LIMITS = {
   other: { limit: 600, windowSeconds: 60 },
 }
 export type RateLimitName = keyof typeof DEFAULT_RATE_LIMITS
-export type RateLimits = Record<RateLimitName, { limit: number; windowSeconds: number }>
+export type RateLimits = Record<RateLimitName, Rate>
 
 const NAMES = Object.keys(DEFAULT_RATE_LIMITS) as RateLimitName[]
 

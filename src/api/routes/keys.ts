@@ -18,6 +18,7 @@ import {
 import {
   CreatedKey,
   DEFAULT_OVERLAP_SECONDS,
+  KEY_STATUSES,
   Key,
   KeyEnded,
   KeyList,
@@ -39,11 +40,7 @@ const ListQuery = Type.Object(
   {
     service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
     external_id: Type.Optional(Type.String({ maxLength: 255 })),
-    status: Type.Optional(
-      Type.Union(
-        ['active', 'disabled', 'expired', 'revoked'].map((status) => Type.Literal(status as 'active')),
-      ),
-    ),
+    status: Type.Optional(Type.Union(KEY_STATUSES.map((status) => Type.Literal(status as 'active')))),
     user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
     all: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])),
     ...pageQuery,

@@ -135,6 +135,10 @@ export type CreatedKey = Static<typeof CreatedKey>
 export const KeyList = Type.Array(Key, { $id: 'KeyList' })
 export type KeyList = Static<typeof KeyList>
 
+/** What a key can be at a time. */
+export const KEY_STATUSES = ['active', 'disabled', 'expired', 'revoked'] as const
+export type KeyStatus = (typeof KEY_STATUSES)[number]
+
 export const KeyEnded = Type.Object({ message: Type.String(), key_id: Id }, { $id: 'KeyEnded' })
 export type KeyEnded = Static<typeof KeyEnded>
 

@@ -17,6 +17,7 @@ import {
 import type { Database, Transaction } from '../../db/database.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, keyCreations } from '../../db/schema.ts'
 import { type Owner, ownerColumn } from '../owners.ts'
+import type { KeyStatus } from './model.ts'
 
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
@@ -40,8 +41,6 @@ export async function insertSecret(
   if (!row) throw new Error('An insert returned no row')
   return row
 }
-
-export type KeyStatus = 'active' | 'disabled' | 'expired' | 'revoked'
 
 /** What a list of keys is narrowed by; `owner: null` is everybody's. */
 export type KeyFilter = {
