@@ -1,7 +1,7 @@
 import { fail, failField } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { covers } from '../../lib/scopes.ts'
-import { DAY_MS, formatInstant } from '../../lib/time.ts'
+import { DAY_MS, formatInstant, readInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import { type Origin, recordChange } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
@@ -120,7 +120,7 @@ function requireNamedOwner({ owner }: Operator, scopes: readonly string[]): Owne
 /** When the new key ends: as asked, else by default, else with the key that makes it. */
 function chooseExpiry(context: Context, caller: KeyManager, input: NewKey): Date | null {
   const { expires_in_days: days, expires_at: instant } = input
-  if (days !== undefined && instant != null)
+  if (days !== undefined && instant !== undefined)
     failField('/expires_at', 'Give expires_in_days or expires_at, not both')
   const now = context.clock()
   if (days !== undefined) {
@@ -128,8 +128,8 @@ function chooseExpiry(context: Context, caller: KeyManager, input: NewKey): Date
     requireExpiry(context, at, '/expires_in_days')
     return at
   }
-  if (instant != null) {
-    const at = readSettings({ expires_at: instant }).expiresAt ?? null
+  if (instant !== undefined) {
+    const at = readInstant('/expires_at', instant)
     requireExpiry(context, at, '/expires_at')
     return at
   }
