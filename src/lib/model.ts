@@ -7,6 +7,9 @@ export const nullable = <S extends TSchema>(schema: S, description?: string) =>
 export const Id = Type.String({ format: 'uuid' })
 export const Instant = Type.String({ format: 'date-time' })
 
+/** A flag in a query. */
+export const Flag = Type.Union([Type.Literal('true'), Type.Literal('false')])
+
 export const Role = Type.Union([Type.Literal('admin'), Type.Literal('user')])
 export type Role = Static<typeof Role>
 

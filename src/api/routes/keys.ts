@@ -31,6 +31,7 @@ import type { Principal } from '../../core/principal.ts'
 import { Usage, UsageQuery } from '../../core/usage/model.ts'
 import { describeUsage } from '../../core/usage/usage.ts'
 import { failField } from '../../lib/errors.ts'
+import { Flag } from '../../lib/model.ts'
 import { KEYS_READ, KEYS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
 import { pageQuery } from '../page.ts'
@@ -42,7 +43,7 @@ const ListQuery = Type.Object(
     external_id: Type.Optional(Type.String({ maxLength: 255 })),
     status: Type.Optional(Type.Union(KEY_STATUSES.map((status) => Type.Literal(status as 'active')))),
     user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
-    all: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])),
+    all: Type.Optional(Flag),
     ...pageQuery,
   },
   { additionalProperties: false },
@@ -77,12 +78,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     if (nextCursor !== null) set.headers.link = nextLink(path, query, nextCursor)
     return keys.map(shown)
   }
-  const revoke = async (
-    caller: Principal,
-    state: RequestState,
-    id: string,
-    query: { reason?: string; created?: string },
-  ) => {
+  const revoke = async (caller: Principal, state: RequestState, id: string, query: RevokeQuery) => {
     const options = { reason: query.reason ?? null, created: query.created === 'true' }
     await revokeKey(context, originOf(state), caller, id, options)
     return { message: 'API key revoked successfully', key_id: id }

@@ -1,5 +1,15 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Description, Id, Instant, Name, nullable, READABLE, ScopeInput, ScopeList } from '../../lib/model.ts'
+import {
+  Description,
+  Flag,
+  Id,
+  Instant,
+  Name,
+  nullable,
+  READABLE,
+  ScopeInput,
+  ScopeList,
+} from '../../lib/model.ts'
 
 const MAX_CREDITS = 1_000_000_000_000
 export const MAX_EXPIRE_DAYS = 36_500
@@ -142,12 +152,11 @@ export type KeyStatus = (typeof KEY_STATUSES)[number]
 export const KeyEnded = Type.Object({ message: Type.String(), key_id: Id }, { $id: 'KeyEnded' })
 export type KeyEnded = Static<typeof KeyEnded>
 
-const yesOrNo = Type.Union([Type.Literal('true'), Type.Literal('false')])
-
 export const RevokeQuery = Type.Object(
   {
     reason: Type.Optional(Type.String({ maxLength: 500, pattern: READABLE })),
-    created: Type.Optional(yesOrNo),
+    created: Type.Optional(Flag),
   },
   { additionalProperties: false },
 )
+export type RevokeQuery = Static<typeof RevokeQuery>
