@@ -48,15 +48,8 @@ export const userRoutes = (context: Context, guard: Guard) =>
     .post(
       '/',
       async ({ auth, body, state, status }) => {
-        const { email, password = null, role = 'user', email_verified = false } = body
-        requireUserPower(auth, role)
-        const made = await createUser(context, originOf(state), {
-          email,
-          password,
-          role,
-          emailVerified: email_verified,
-        })
-        return status(201, present(made))
+        requireUserPower(auth, body.role ?? 'user')
+        return status(201, present(await createUser(context, originOf(state), body)))
       },
       {
         anyone: { scopes: [USERS_WRITE], json: true },

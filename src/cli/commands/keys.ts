@@ -8,7 +8,12 @@ import {
   revokeKey,
   rotateKey,
 } from '../../core/keys/list.ts'
-import { DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, RevokeQuery } from '../../core/keys/model.ts'
+import {
+  DEFAULT_OVERLAP_SECONDS,
+  KEY_STATUSES,
+  MAX_OVERLAP_SECONDS,
+  RevokeQuery,
+} from '../../core/keys/model.ts'
 import { requireUserId } from '../../core/users/accounts.ts'
 import { MAX_COST, type VerifyRequest, type VerifyResult } from '../../core/verify/model.ts'
 import { verifyKey } from '../../core/verify/verify-key.ts'
@@ -61,7 +66,7 @@ that an admin gave that scope. Without --credits a --refill begins with a full m
       'external-id': { takes: 'TEXT', summary: 'Only those with that external id' },
       status: {
         takes: 'STATUS',
-        choices: ['active', 'disabled', 'expired', 'revoked'],
+        choices: KEY_STATUSES,
         summary: 'Only those: active, disabled, expired or revoked',
       },
       ...pageOptions,

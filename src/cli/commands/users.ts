@@ -65,9 +65,10 @@ With --no-password nobody can log in to the account until a password is set. SIG
       return null
     },
     async run(context, args, input) {
-      const { email, role = 'user', 'email-verified': emailVerified, 'no-password': hasNone } = args
+      const { email, role = 'user', 'email-verified': email_verified, 'no-password': hasNone } = args
       const password = hasNone ? null : (input ?? generatePassword(context.config))
-      const user = await createUser(context, SYSTEM, { email, password, role, emailVerified })
+      const given = { email, role, email_verified }
+      const user = await createUser(context, SYSTEM, password === null ? given : { ...given, password })
       const isMade = input === null && password !== null
       return { ...presentForAdmins(user), ...(isMade && { password }) }
     },

@@ -1,12 +1,11 @@
 import type { Transaction } from '../../db/database.ts'
 import { fail, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
-import type { Role } from '../../lib/model.ts'
 import { type Origin, onBehalfOf, recordChange, SYSTEM } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
-import type { AdministeredUser, Credentials, User } from './model.ts'
+import type { AdministeredUser, Credentials, NewUser, User } from './model.ts'
 import {
   countActiveAdmins,
   findUserByEmail,
@@ -46,19 +45,18 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
 }
 
 /**
- * Sign-up: a person makes their own account, always with the role `user`.
+ * Sign-up: a person makes their own account, always with the role `user`: of a request's body, which may have any other
+ * members, a role among them, nothing else is read.
  * @throws Problem validation_failed, email_taken, signup_closed, unavailable
  */
-export function signUp(context: Context, origin: Origin, input: Credentials): Promise<UserRow> {
+export function signUp(context: Context, origin: Origin, { email, password }: Credentials): Promise<UserRow> {
   if (context.config.signup === 'closed') fail('signup_closed')
-  return addUser(context, origin, { ...input, role: 'user', emailVerified: false }, 'user.signup')
+  return addUser(context, origin, { email, password }, 'user.signup')
 }
 
-/** An account that somebody makes for somebody else; without a password nobody can log in to it yet. */
-export type NewUser = { email: string; password: string | null; role: Role; emailVerified: boolean }
-
 /**
- * Makes an account for somebody: an admin does, or an operator at the command line.
+ * Makes an account for somebody else: an admin does, or an operator at the command line. Without a password the user
+ * cannot log in until one is set.
  * @throws Problem validation_failed, email_taken, unavailable
  */
 export function createUser(context: Context, origin: Origin, input: NewUser): Promise<UserRow> {
@@ -70,7 +68,7 @@ export function createUser(context: Context, origin: Origin, input: NewUser): Pr
  * @throws Problem validation_failed, email_taken
  */
 export function createAdmin(context: Context, origin: Origin, input: Credentials): Promise<UserRow> {
-  return createUser(context, origin, { ...input, role: 'admin', emailVerified: false })
+  return createUser(context, origin, { ...input, role: 'admin' })
 }
 
 /**
@@ -81,12 +79,7 @@ export function createAdmin(context: Context, origin: Origin, input: Credentials
 export async function ensureFirstAdmin(context: Context): Promise<UserRow | null> {
   const { adminEmail, adminPassword } = context.config
   if (adminEmail === null || adminPassword === null || (await hasAdmin(context))) return null
-  const admin = {
-    email: adminEmail,
-    password: adminPassword.reveal(),
-    role: 'admin',
-    emailVerified: false,
-  } as const
+  const admin: NewUser = { email: adminEmail, password: adminPassword.reveal(), role: 'admin' }
   try {
     return await addUser(context, SYSTEM, admin, 'user.created', requireNoAdmin)
   } catch (error) {
@@ -132,16 +125,14 @@ export function setPassword(tx: Transaction, id: string, hash: string, now: Date
 async function addUser(
   context: Context,
   origin: Origin,
-  input: NewUser,
+  { email: typed, password: chosen, role = 'user', email_verified: emailVerified = false }: NewUser,
   action: 'user.signup' | 'user.created',
   requireStill?: (tx: Transaction) => Promise<void>,
 ): Promise<UserRow> {
-  const email = requireEmail(input.email)
-  const password =
-    input.password === null ? null : await requirePassword(context.config, email, input.password)
+  const email = requireEmail(typed)
+  const password = chosen === undefined ? null : await requirePassword(context.config, email, chosen)
   if (await findUserByEmail(context.db, email)) fail('email_taken')
   const passwordHash = password === null ? null : await context.passwords.hash(password)
-  const { role, emailVerified } = input
   return recordChange(context, origin, async (tx, record) => {
     await requireStill?.(tx)
     const createdAt = new Date(context.clock())
