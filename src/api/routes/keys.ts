@@ -1,20 +1,10 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
-import {
-  changeKey,
-  createKey,
-  endSecret,
-  endShownSecret,
-  type KeyQuery,
-  listVisibleKeys,
-  presentKey,
-  removeKey,
-  requireKey,
-  revokeKey,
-  rotateKey,
-  type WholeKey,
-} from '../../core/keys/list.ts'
+import { changeKey } from '../../core/keys/change.ts'
+import { createKey } from '../../core/keys/create.ts'
+import { endShownSecret, removeKey, revokeKey } from '../../core/keys/end.ts'
+import { type KeyQuery, listVisibleKeys } from '../../core/keys/list.ts'
 import {
   CreatedKey,
   DEFAULT_OVERLAP_SECONDS,
@@ -27,6 +17,9 @@ import {
   RevokeQuery,
   Rotation,
 } from '../../core/keys/model.ts'
+import { presentKey, type WholeKey } from '../../core/keys/present.ts'
+import { requireKey } from '../../core/keys/reach.ts'
+import { endSecret, rotateKey } from '../../core/keys/rotate.ts'
 import type { Principal } from '../../core/principal.ts'
 import { Usage, UsageQuery } from '../../core/usage/model.ts'
 import { describeUsage } from '../../core/usage/usage.ts'

@@ -1,7 +1,7 @@
 import { Value } from '@sinclair/typebox/value'
 import type { Context } from '../../core/context.ts'
-import { operator } from '../../core/keys/list.ts'
 import { MAX_EXPIRE_DAYS, NewKey } from '../../core/keys/model.ts'
+import { operator } from '../../core/keys/reach.ts'
 import { findUserById, requireUserId } from '../../core/users/accounts.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { ceilingOfUser } from '../../lib/scopes.ts'

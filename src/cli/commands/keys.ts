@@ -1,19 +1,17 @@
 import { Value } from '@sinclair/typebox/value'
 import { SYSTEM } from '../../core/audit/audit.ts'
-import {
-  createKey,
-  listVisibleKeys,
-  operator,
-  presentKey,
-  revokeKey,
-  rotateKey,
-} from '../../core/keys/list.ts'
+import { createKey } from '../../core/keys/create.ts'
+import { revokeKey } from '../../core/keys/end.ts'
+import { listVisibleKeys } from '../../core/keys/list.ts'
 import {
   DEFAULT_OVERLAP_SECONDS,
   KEY_STATUSES,
   MAX_OVERLAP_SECONDS,
   RevokeQuery,
 } from '../../core/keys/model.ts'
+import { presentKey } from '../../core/keys/present.ts'
+import { operator } from '../../core/keys/reach.ts'
+import { rotateKey } from '../../core/keys/rotate.ts'
 import { requireUserId } from '../../core/users/accounts.ts'
 import { MAX_COST, type VerifyRequest, type VerifyResult } from '../../core/verify/model.ts'
 import { verifyKey } from '../../core/verify/verify-key.ts'

@@ -1,6 +1,6 @@
 import { DAY_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import { IDEMPOTENCY_LASTS_MS } from '../keys/list.ts'
+import { IDEMPOTENCY_LASTS_MS } from '../keys/create.ts'
 import { deleteOutdatedRows, type Horizons, vacuum } from './queries.ts'
 
 /** An ended session stays this long: a replay of its tokens is still recognised as one. */

@@ -8,14 +8,6 @@ import type { KeyStatus } from './model.ts'
 import { type KeyFilter, listKeys, type WholeKey } from './queries.ts'
 import { accountOwner, boundsOf, isWithinReach, type KeyManager } from './reach.ts'
 
-export { changeKey } from './change.ts'
-export { createKey, IDEMPOTENCY_LASTS_MS } from './create.ts'
-export { endShownSecret, removeKey, revokeKey, revokeKeysOfUser, revokePresentedKey } from './end.ts'
-export { presentKey } from './present.ts'
-export type { WholeKey } from './queries.ts'
-export { operator, requireKey } from './reach.ts'
-export { endSecret, rotateKey } from './rotate.ts'
-
 /** Which keys are listed, and which page of them. */
 export type KeyQuery = PageQuery & {
   service_account_id?: string

@@ -4,6 +4,8 @@ import { rateOf } from '../verify/rates.ts'
 import type { Credits, Key } from './model.ts'
 import type { CreditsRow, WholeKey } from './queries.ts'
 
+export type { WholeKey }
+
 /** What may be shown of a key at a time; the key itself is shown once, when it is made or rotated. */
 export function presentKey(key: WholeKey, nowMs: number): Key {
   const rate = rateOf(key)
