@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
-import { createPasswordHasher } from '../core/passwords/hasher.ts'
+import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
 import { openSigningRing } from '../core/signing/signing-keys.ts'
 import { createUsageCounts } from '../core/usage/counts.ts'
 import { createCredentialCache } from '../core/verify/cache.ts'
@@ -64,6 +64,7 @@ type RunningContext = { context: Context; stop(): Promise<void> }
 /**
  * Puts a context together over an open, migrated database.
  * @param config with its `secretKey` set, from the environment or from DATA_DIR
+ * @param passwordCost the cost of new password hashes, where it is not the one of production
  * @param caching false for a command that ends at once: no LISTEN, and a cache that is never read
  * @throws Error where SECRET_KEY does not open the stored signing keys
  */
@@ -71,7 +72,11 @@ export async function assembleContext(
   config: Config,
   database: OpenDatabase,
   log: Log,
-  { clock = Date.now, caching = true }: { clock?: Clock; caching?: boolean } = {},
+  {
+    clock = Date.now,
+    caching = true,
+    passwordCost,
+  }: { clock?: Clock; caching?: boolean; passwordCost?: PasswordCost } = {},
 ): Promise<RunningContext> {
   if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
   const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
@@ -88,7 +93,7 @@ export async function assembleContext(
     cache: createCredentialCache(clock, database.kind === 'postgres', metrics),
     keys,
     signing,
-    passwords: createPasswordHasher(config),
+    passwords: createPasswordHasher(config, passwordCost),
     rates: createKeyRates(clock, shared),
     usage: createUsageCounts(clock, metrics),
     shared,

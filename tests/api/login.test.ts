@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, spyOn, test } from 'bun:test'
 import { decodeJwt } from 'jose'
 import postgres from 'postgres'
+import { OWASP_COST } from '../../src/core/passwords/hasher.ts'
 import { type Call, call, newPerson, type Person } from '../support/client.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -11,7 +12,7 @@ let person: Person
 let disabled: Person
 let passwordless: Person
 beforeAll(async () => {
-  service = await startService()
+  service = await startService({ passwordCost: OWASP_COST })
   sql = postgres(service.databaseUrl, { max: 1 })
   person = await newPerson(service)
   disabled = await newPerson(service)

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, spyOn, test } from 'bun:test'
 import postgres from 'postgres'
 import { secret } from '../../src/lib/secret.ts'
 import { emptyDirectory } from '../support/binary.ts'
@@ -261,6 +261,8 @@ describe('what is counted', () => {
   })
 
   test('passwords that wait to be hashed', async () => {
+    const hold = Promise.withResolvers<void>()
+    const hashing = spyOn(Bun.password, 'verify').mockImplementation(() => hold.promise.then(() => false))
     const logins = Array.from({ length: 12 }, (_, at) =>
       call(service, 'POST /auth/login', { json: { email: `nobody-${at}@example.com`, password: PASSWORD } }),
     )
@@ -271,7 +273,9 @@ describe('what is counted', () => {
       )
       return running === service.config.passwordHashConcurrency && (waiting ?? 0) > 0
     }, 'some are hashed and others wait')
+    hold.resolve()
     await Promise.all(logins)
+    hashing.mockRestore()
     const after = await scrape()
     expect(valueIn(after, 'latchkey_password_hashes_running')).toBe(0)
     expect(valueIn(after, 'latchkey_password_hashes_waiting')).toBe(0)

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
+import { OWASP_COST } from '../../src/core/passwords/hasher.ts'
 import { type Answer, call } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -8,7 +9,7 @@ let service: TestService
 let closed: TestService
 let sql: postgres.Sql
 beforeAll(async () => {
-  service = await startService({ passwordHashConcurrency: 2 })
+  service = await startService()
   closed = await startService({ signup: 'closed' }, service)
   sql = postgres(service.databaseUrl, { max: 1 })
 })
@@ -37,7 +38,14 @@ describe('sign-up', () => {
       created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
     })
     expect(Math.abs(Date.parse(answer.body.created_at) - before)).toBeLessThan(10_000)
-    const [row] = await sql`SELECT * FROM latchkey.users WHERE id = ${answer.body.id}`
+  })
+
+  test('stores the password as OWASP recommends', async () => {
+    const real = await startService({ passwordCost: OWASP_COST }, service)
+    const json = { email: freshEmail(), password: PASSWORD }
+    const { id } = (await call(real, 'POST /auth/signup', { json })).body
+    await real.stop()
+    const [row] = await sql`SELECT password_hash FROM latchkey.users WHERE id = ${id}`
     expect(row?.password_hash).toStartWith('$argon2id$v=19$m=19456,t=2,p=1$')
   })
 

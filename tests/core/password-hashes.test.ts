@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, mock, spyOn, test } from 'bun:test'
 import postgres from 'postgres'
+import { createPasswordHasher, OWASP_COST } from '../../src/core/passwords/hasher.ts'
 import { fail as raise } from '../../src/lib/errors.ts'
 import { type Answer, call, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -9,7 +10,7 @@ import { until } from '../support/until.ts'
 let service: TestService
 let sql: postgres.Sql
 beforeAll(async () => {
-  service = await startService({ passwordHashConcurrency: 1 })
+  service = await startService({ passwordHashConcurrency: 1, passwordCost: OWASP_COST })
   sql = postgres(service.databaseUrl, { max: 1 })
 })
 afterAll(async () => {
@@ -37,6 +38,13 @@ const UU = '$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'
 const LONG =
   '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789chars after 72 are ignored'
 const LONG_HASH = '$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui'
+
+test('a new hash is of today’s kind unless another cost is given', async () => {
+  const config = { passwordHashConcurrency: 1 }
+  expect(await createPasswordHasher(config).hash('vK8#qp2zx')).toStartWith(TODAYS)
+  const cheaper = createPasswordHasher(config, { memoryCost: 16, timeCost: 3 })
+  expect(await cheaper.hash('vK8#qp2zx')).toStartWith('$argon2id$v=19$m=16,t=3,p=1$')
+})
 
 describe('a bcrypt hash', () => {
   test.each(['$2a', '$2b', '$2y'])('%s verifies, and is replaced at that login', async (kind) => {

@@ -1,5 +1,6 @@
+import { OWASP_COST } from '../../src/core/passwords/hasher.ts'
 import { keepAliveClient } from '../support/keep-alive.ts'
-import { addPerson } from '../support/people.ts'
+import { addPerson, hashPassword } from '../support/people.ts'
 import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
@@ -17,7 +18,8 @@ export const fault: Fault = {
     await using bed = await startBed({ env: { PASSWORD_HASH_CONCURRENCY: '1' } })
     const url = bed.places[0]?.url ?? ''
     const known: string[] = []
-    for (let i = 0; i < LOGINS / 2; i++) known.push((await addPerson(bed.sql)).email)
+    const hash = await hashPassword(OWASP_COST)
+    for (let i = 0; i < LOGINS / 2; i++) known.push((await addPerson(bed.sql, { hash })).email)
     // Every other one is of nobody, which must cost as much.
     const emails = strangers(LOGINS / 2).flatMap((stranger, i) => [stranger, known[i] ?? stranger])
     return await underLoad(bed, async ({ judge, calm, during }) => {

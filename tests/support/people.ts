@@ -1,18 +1,16 @@
 import postgres from 'postgres'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
+import type { PasswordCost } from '../../src/core/passwords/hasher.ts'
 import { startSession } from '../../src/core/sessions/sessions.ts'
 import { rows } from './rows.ts'
-import type { TestService } from './service.ts'
+import { CHEAPEST, type TestService } from './service.ts'
 
 /** The password of everybody whom `addPerson` makes. */
 export const PASSWORD = 'correct-horse-battery'
 
-let hashed: Promise<string> | null = null
-/** Its hash, of the present kind; made once, since hashing is what costs. */
-const passwordHash = () => {
-  hashed ??= Bun.password.hash(PASSWORD, { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 })
-  return hashed
-}
+/** A hash of `PASSWORD`. */
+export const hashPassword = (cost: PasswordCost) =>
+  Bun.password.hash(PASSWORD, { algorithm: 'argon2id', ...cost })
 
 /** A user as `addPerson` made them. */
 export type AddedPerson = {
@@ -28,7 +26,7 @@ export type Tokens = { access: string; refresh: string }
 export const connectTo = (service: Pick<TestService, 'databaseUrl'>) =>
   postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
 
-/** Puts a user into the database; nobody waits for a hash. */
+/** Puts a user into the database, with a hash of `PASSWORD` of the kind that `startService` makes unless `hash` is given. */
 export async function addPerson(
   sql: postgres.Sql,
   more: { role?: 'admin' | 'user'; scopes?: string[]; email?: string; hash?: string } = {},
@@ -42,7 +40,7 @@ export async function addPerson(
     passwordChangedAt: null,
   }
   await sql`INSERT INTO latchkey.users (id, email, role, scopes, password_hash, created_at)
-    VALUES (${id}, ${person.email}, ${person.role}, ${person.scopes}, ${more.hash ?? (await passwordHash())}, now())`
+    VALUES (${id}, ${person.email}, ${person.role}, ${person.scopes}, ${more.hash ?? (await hashPassword(CHEAPEST))}, now())`
   return person
 }
 

@@ -1,6 +1,7 @@
 import { type App, createApp } from '../../src/api/app.ts'
 import type { Config } from '../../src/config/config.ts'
 import type { Context } from '../../src/core/context.ts'
+import type { PasswordCost } from '../../src/core/passwords/hasher.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { createLog, type Log } from '../../src/lib/log.ts'
@@ -31,14 +32,24 @@ type Options = Partial<Config> & {
   isIssuer?: boolean
   /** In seconds, where a test cannot wait for the real one. */
   idleTimeout?: number
+  /** `OWASP_COST` in a test whose subject is the hashing. */
+  passwordCost?: PasswordCost
 }
+
+/** The least that argon2 allows. */
+export const CHEAPEST: PasswordCost = { memoryCost: 8, timeCost: 1 }
 
 /**
  * Starts a service. Limits per address are off unless a test gives `rateLimits`.
  * @param on an existing database, for a second server beside the first
  */
 export async function startService(
-  { isIssuer = false, idleTimeout = SERVER_LIMITS.idleTimeout, ...overrides }: Options = {},
+  {
+    isIssuer = false,
+    idleTimeout = SERVER_LIMITS.idleTimeout,
+    passwordCost = CHEAPEST,
+    ...overrides
+  }: Options = {},
   on?: Pick<TestService, 'databaseUrl' | 'config'>,
 ): Promise<TestService> {
   const place = isIssuer ? holdPort() : null
@@ -61,10 +72,12 @@ export async function startService(
   const clock = () => Date.now() + skew
   const opened = await openDatabase(config, log)
   await migrate(config, opened)
-  const { context, stop } = await assembleContext(config, opened, log, { clock }).catch(async (error) => {
-    await opened.close()
-    throw error
-  })
+  const { context, stop } = await assembleContext(config, opened, log, { clock, passwordCost }).catch(
+    async (error) => {
+      await opened.close()
+      throw error
+    },
+  )
   const app = createApp(context)
   const hostname = '127.0.0.1'
   app.listen({

@@ -333,11 +333,6 @@ function storm(email: string, first: Tokens) {
 }
 
 describe('racing refreshes and logins, nothing that began before it outlives', () => {
-  /** Cheap to check, so that many logins fit between. */
-  let cheap = ''
-  beforeAll(async () => {
-    cheap = await Bun.password.hash(PASSWORD, { algorithm: 'argon2id', memoryCost: 64, timeCost: 1 })
-  })
   const countSessions = async (id: string) =>
     (
       await sql`SELECT count(*)::int AS n FROM latchkey.sessions WHERE user_id = ${id} AND ended_at IS NULL`
@@ -346,7 +341,7 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
   test('a change of the password: eight rounds', async () => {
     let given = 0
     for (let round = 0; round < 8; round++) {
-      const someone = await addPerson(sql, { hash: cheap })
+      const someone = await addPerson(sql)
       const first = await beginSession(a, someone)
       const at = both(round)
       const storms = storm(someone.email, await beginSession(b, someone))
@@ -366,7 +361,7 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
 
   test('a reset of the password: eight rounds', async () => {
     for (let round = 0; round < 8; round++) {
-      const someone = await addPerson(sql, { hash: cheap })
+      const someone = await addPerson(sql)
       const storms = storm(someone.email, await beginSession(b, someone))
       const issued = await call(a, `POST /users/${someone.id}/password-reset`, { bearer: admin.access })
       await until(() => storms.given.length > 2, 'logins and refreshes are under way')
@@ -381,7 +376,7 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
 
   test('a user’s being disabled, and being enabled gives nothing back: ten rounds', async () => {
     for (let round = 0; round < 10; round++) {
-      const someone = await addPerson(sql, { hash: cheap })
+      const someone = await addPerson(sql)
       const storms = storm(someone.email, await beginSession(b, someone))
       await until(() => storms.given.length > 2, 'logins and refreshes are under way')
       const at = both(round)
@@ -398,7 +393,7 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
 
   test('a user’s being deleted: ten rounds', async () => {
     for (let round = 0; round < 10; round++) {
-      const someone = await addPerson(sql, { hash: cheap })
+      const someone = await addPerson(sql)
       const storms = storm(someone.email, await beginSession(b, someone))
       await until(() => storms.given.length > 2, 'logins and refreshes are under way')
       const at = both(round)

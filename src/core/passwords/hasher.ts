@@ -21,12 +21,11 @@ export type PasswordHasher = {
 /** What the queue of hashing is doing, and how many it has turned away. */
 export type HashingLoad = { running: number; waiting: number; limit: number; turnedAway: number }
 
-/** OWASP's second recommendation for argon2id: 19 MiB, two passes; `p` is 1 in Bun. */
-const ARGON2ID = { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 } as const
-const PRESENT_KIND = '$argon2id$v=19$m=19456,t=2,p=1$'
+/** What a new argon2id hash costs: KiB of memory, and passes over it. */
+export type PasswordCost = { memoryCost: number; timeCost: number }
 
-/** A well-formed hash of nothing that anybody typed: checking against it takes the time that a real one takes. */
-const NOBODY = `${PRESENT_KIND}${'A'.repeat(43)}$${'A'.repeat(43)}`
+/** OWASP's second recommendation for argon2id: 19 MiB, two passes; `p` is 1 in Bun. */
+export const OWASP_COST: PasswordCost = { memoryCost: 19_456, timeCost: 2 }
 
 /** How many may wait for each one that hashes: about two and a half seconds' worth; and how long on a slower machine. */
 const WAITING_PER_LANE = 100
@@ -34,8 +33,18 @@ const WAIT_MS = 2_500
 /** bcrypt never saw more, and the replaced service cut passwords there; Bun would hash the rest in instead. */
 const BCRYPT_BYTES = 72
 
-/** Hashing runs behind a bounded queue: a storm of logins must not be felt by verification, nor fill the memory. */
-export function createPasswordHasher(config: Pick<Config, 'passwordHashConcurrency'>): PasswordHasher {
+/**
+ * Hashing runs behind a bounded queue: a storm of logins must not be felt by verification, nor fill the memory.
+ * @param cost of new hashes; lower only in tests
+ */
+export function createPasswordHasher(
+  config: Pick<Config, 'passwordHashConcurrency'>,
+  cost = OWASP_COST,
+): PasswordHasher {
+  const presentKind = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=1$`
+  /** A well-formed hash of nothing that anybody typed: checking against it takes the time that a real one takes. */
+  const nobody = `${presentKind}${'A'.repeat(43)}$${'A'.repeat(43)}`
+  const isOutdated = (hash: string) => !hash.startsWith(presentKind)
   const lane = pLimit(config.passwordHashConcurrency)
   const limit = WAITING_PER_LANE * config.passwordHashConcurrency
   let turnedAway = 0
@@ -52,10 +61,10 @@ export function createPasswordHasher(config: Pick<Config, 'passwordHashConcurren
     return countTowardsDeadline(() => lane(() => (performance.now() > end ? turnAway() : work())))
   }
   return {
-    hash: (password) => queue(() => Bun.password.hash(password, ARGON2ID)),
+    hash: (password) => queue(() => Bun.password.hash(password, { algorithm: 'argon2id', ...cost })),
     async verify(typed, hash) {
-      const stored = hash ?? NOBODY
-      for (const password of readingsOf(typed, stored)) {
+      const stored = hash ?? nobody
+      for (const password of readingsOf(typed, isOutdated(stored))) {
         if (password === '' || Buffer.byteLength(password) > MAX_PASSWORD_BYTES) return false
         // A stored hash of no known kind fits nothing.
         const fits = await queue(() =>
@@ -70,12 +79,10 @@ export function createPasswordHasher(config: Pick<Config, 'passwordHashConcurren
   }
 }
 
-const isOutdated = (hash: string) => !hash.startsWith(PRESENT_KIND)
-
 /** What may have been hashed. Where a hash comes from they took a password as it was typed, in whichever form. */
-function readingsOf(typed: string, stored: string): Set<string> {
+function readingsOf(typed: string, isOutdated: boolean): Set<string> {
   const password = normalisePassword(typed).toWellFormed()
-  return new Set(isOutdated(stored) ? [password, typed.toWellFormed()] : [password])
+  return new Set(isOutdated ? [password, typed.toWellFormed()] : [password])
 }
 
 function inputFor(hash: string, password: string): string | Uint8Array {
