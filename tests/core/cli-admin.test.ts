@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
-import { emptyDirectory, type RunningProgram } from '../support/binary.ts'
 import { call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
-import { createDatabase, type TestDatabase } from '../support/postgres.ts'
-import { latchkey, serve } from '../support/program.ts'
+import { runInProcess } from '../support/command-line.ts'
+import { createDatabase } from '../support/postgres.ts'
 import { refresh } from '../support/refresh.ts'
+import { startService, type TestService } from '../support/service.ts'
 import { kidOf, publishedKids } from '../support/signing.ts'
 import { until } from '../support/until.ts'
 
@@ -25,29 +25,24 @@ async function json(run: Run, words: string[], stdin = '') {
   return JSON.parse(out)
 }
 
-const statusOf = async (server: RunningProgram, bearer: string) =>
+const statusOf = async (server: TestService, bearer: string) =>
   (await call(server, 'GET /auth/me', { bearer })).status
-const logInStatus = async (server: RunningProgram, email: string, password: string) =>
+const logInStatus = async (server: TestService, email: string, password: string) =>
   (await call(server, 'POST /auth/login', { json: { email, password } })).status
 
 describe('on PostgreSQL, while a server runs', () => {
-  const here = emptyDirectory()
-  let database: TestDatabase
-  let server: RunningProgram
+  let server: TestService
   let sql: postgres.Sql
   let env: Record<string, string>
-  const run: Run = (words, stdin = '') => latchkey(here.path, words, env, stdin)
+  const run: Run = (words, stdin = '') => runInProcess(words, { env, input: stdin })
   beforeAll(async () => {
-    database = await createDatabase()
-    env = { DATABASE_URL: database.url, SECRET_KEY: randomBytes(32).toString('hex'), RATE_LIMITS: 'off' }
-    sql = postgres(database.url, { max: 1 })
-    server = await serve(here.path, env)
+    server = await startService()
+    env = { DATABASE_URL: server.databaseUrl, SECRET_KEY: server.config.secretKey?.reveal() ?? '' }
+    sql = postgres(server.databaseUrl, { max: 1 })
   })
   afterAll(async () => {
-    await server.end('SIGTERM')
     await sql.end()
-    await database.drop()
-    here[Symbol.dispose]()
+    await server.stop()
   })
 
   /** Another process did it: the server knows within a second. */
@@ -61,12 +56,10 @@ describe('on PostgreSQL, while a server runs', () => {
   describe('users create', () => {
     test('makes somebody who can log in, whatever SIGNUP says, and is audited', async () => {
       const words = ['users', 'create', '--email', ' Ada@Example.com', '--password-stdin', '--json']
-      const { code, out, err } = await latchkey(
-        here.path,
-        words,
-        { ...env, SIGNUP: 'closed' },
-        `${PASSWORD}\n`,
-      )
+      const { code, out, err } = await runInProcess(words, {
+        env: { ...env, SIGNUP: 'closed' },
+        input: `${PASSWORD}\n`,
+      })
       expect({ code, err }).toEqual({ code: 0, err: '' })
       const made = JSON.parse(out)
       expect(made).toEqual({
@@ -342,14 +335,14 @@ describe('on PostgreSQL, while a server runs', () => {
         SECRET_KEY: randomBytes(32).toString('hex'),
         SECRET_KEY_PREVIOUS: env.SECRET_KEY ?? '',
       }
-      const rewrapped = await latchkey(here.path, ['signing-keys', 'rewrap'], swapped)
+      const rewrapped = await runInProcess(['signing-keys', 'rewrap'], { env: swapped })
       expect(rewrapped).toEqual({
         code: 0,
         out: '1 signing key encrypted under the present SECRET_KEY.\n',
         err: '',
       })
       const { SECRET_KEY_PREVIOUS, ...alone } = swapped
-      const list = await latchkey(here.path, ['signing-keys', 'list', '--json'], alone)
+      const list = await runInProcess(['signing-keys', 'list', '--json'], { env: alone })
       expect(JSON.parse(list.out)).toEqual(before)
       await fails(
         ['signing-keys', 'list'],
@@ -358,20 +351,20 @@ describe('on PostgreSQL, while a server runs', () => {
       // The server goes on with what it has read, and back they go.
       await newPerson(server)
       const back = { ...env, SECRET_KEY_PREVIOUS: alone.SECRET_KEY }
-      expect((await latchkey(here.path, ['signing-keys', 'rewrap'], back)).code).toBe(0)
+      expect((await runInProcess(['signing-keys', 'rewrap'], { env: back })).code).toBe(0)
       expect(await json(run, ['signing-keys', 'list'])).toEqual(before)
     })
 
     test('with HS256 there is none to rotate or revoke', async () => {
       const empty = await createDatabase()
       const hs256 = { ...env, DATABASE_URL: empty.url, ALGORITHM: 'HS256' }
-      expect(await latchkey(here.path, ['signing-keys', 'list'], hs256)).toEqual({
+      expect(await runInProcess(['signing-keys', 'list'], { env: hs256 })).toEqual({
         code: 0,
         out: 'There are no signing keys.\n',
         err: '',
       })
       for (const words of [['rotate'], ['revoke', 'x']]) {
-        const { code, out, err } = await latchkey(here.path, ['signing-keys', ...words], hs256)
+        const { code, out, err } = await runInProcess(['signing-keys', ...words], { env: hs256 })
         expect({ code, out }).toEqual({ code: 1, out: '' })
         expect(err).toBe(
           'latchkey: With ALGORITHM=HS256 tokens are signed with SECRET_KEY; there are no signing keys.\n',
@@ -384,65 +377,7 @@ describe('on PostgreSQL, while a server runs', () => {
   test('no password that was set here is in the log of the server or in the audit trail', async () => {
     const rows = await sql`SELECT t::text AS row FROM latchkey.audit_events t`
     expect(rows.length).toBeGreaterThan(20)
-    const told = server.output() + rows.map(({ row }) => row).join('\n')
+    const told = server.loggedText() + rows.map(({ row }) => row).join('\n')
     for (const password of [PASSWORD, OTHER_PASSWORD]) expect(told).not.toContain(password)
   })
-})
-
-test('on an embedded database that a server holds, each command works there and holds at once', async () => {
-  using here = emptyDirectory()
-  await using server = await serve(here.path, { RATE_LIMITS: 'off' })
-  const run: Run = (words, stdin = '') => latchkey(here.path, words, {}, stdin)
-  const email = 'ada@example.com'
-
-  const made = await json(run, ['users', 'create', '--email', email, '--password-stdin'], PASSWORD)
-  const person = await logIn(server, email, PASSWORD)
-  const { key } = await newKey(server, person.access)
-  expect((await json(run, ['users', 'list'])).items).toEqual([made])
-
-  await json(run, ['users', 'disable', email])
-  for (const credential of [person.access, key]) expect(await statusOf(server, credential)).toBe(401)
-  await json(run, ['users', 'enable', made.id])
-  expect(await statusOf(server, key)).toBe(200)
-
-  const before = await logIn(server, email, PASSWORD)
-  const words = ['users', 'set-password', email, '--revoke-keys', '--password-stdin']
-  expect(await json(run, words, OTHER_PASSWORD)).toEqual({
-    id: made.id,
-    sessions_ended: 1,
-    keys_revoked: 1,
-  })
-  for (const credential of [before.access, key]) expect(await statusOf(server, credential)).toBe(401)
-  expect(await logInStatus(server, email, PASSWORD)).toBe(401)
-
-  const { access, refresh: token } = await logIn(server, email, OTHER_PASSWORD)
-  const current = kidOf(access)
-  const { id: next } = await json(run, ['signing-keys', 'rotate'])
-  expect(await json(run, ['signing-keys', 'revoke', '--', current])).toEqual({
-    revoked: current,
-    current: next,
-  })
-  expect(await statusOf(server, access)).toBe(401)
-  const traded = await refresh(server, token)
-  expect(kidOf(traded.body.access_token)).toBe(next)
-  expect(await json(run, ['signing-keys', 'rewrap'])).toEqual({ rewrapped: 1 })
-  const states = (await json(run, ['signing-keys', 'list'])).map(({ state }: { state: string }) => state)
-  expect(states.toSorted()).toEqual(['current', 'revoked'])
-
-  expect(await json(run, ['sessions', 'end', '--all'])).toEqual({ ended: 1 })
-  expect(await statusOf(server, traded.body.access_token)).toBe(401)
-  expect((await refresh(server, traded.body.refresh_token)).status).toBe(401)
-
-  // In the server, not beside it; and what fails there is a sentence here.
-  const names = ['users create', 'users list', 'users set-password', 'sessions end', 'signing-keys rewrap']
-  await until(
-    () => names.every((name) => server.output().includes(`"command":"${name}"`)),
-    'the server has logged the commands',
-  )
-  expect(await run(['users', 'enable', 'nobody@example.com'])).toEqual({
-    code: 1,
-    out: '',
-    err: 'latchkey: There is no such user.\n',
-  })
-  for (const password of [PASSWORD, OTHER_PASSWORD]) expect(server.output()).not.toContain(password)
 })

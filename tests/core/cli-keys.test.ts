@@ -3,10 +3,9 @@ import type postgres from 'postgres'
 import { parseArguments } from '../../src/cli/arguments.ts'
 import { commands } from '../../src/cli/commands/keys.ts'
 import { describeFailure } from '../../src/server/failure.ts'
-import { emptyDirectory } from '../support/binary.ts'
 import { type Call, call, newKey } from '../support/client.ts'
+import { runInProcess } from '../support/command-line.ts'
 import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
-import { latchkey, serve } from '../support/program.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
@@ -18,7 +17,6 @@ let sql: postgres.Sql
 let admin: AddedPerson & Tokens
 let user: AddedPerson & Tokens
 let account: { id: string }
-let here: ReturnType<typeof emptyDirectory>
 beforeAll(async () => {
   service = await startService()
   sql = connectTo(service)
@@ -29,22 +27,18 @@ beforeAll(async () => {
     json: { name: 'builder', scopes: ['read', 'deploy', 'latchkey:verify'] },
   })
   account = made.body
-  here = emptyDirectory()
 })
 afterAll(async () => {
-  here[Symbol.dispose]()
   await sql.end()
   await service.stop()
 })
 
-/** A command on the service's own database, in a process of its own. */
+/** A command on the service's own database. */
 const keys = (words: readonly string[], stdin = '') =>
-  latchkey(
-    here.path,
-    ['keys', ...words],
-    { DATABASE_URL: service.databaseUrl, SECRET_KEY: service.config.secretKey?.reveal() ?? '' },
-    stdin,
-  )
+  runInProcess(['keys', ...words], {
+    env: { DATABASE_URL: service.databaseUrl, SECRET_KEY: service.config.secretKey?.reveal() ?? '' },
+    input: stdin,
+  })
 const keysJson = async (words: readonly string[], stdin = '') => {
   const { code, out, err } = await keys([...words, '--json'], stdin)
   return { code, err, body: out === '' ? null : JSON.parse(out) }
@@ -310,29 +304,6 @@ test(
     expect(await keys(['verify', '--ip', 'here'], made.key)).toMatchObject({ code: 1, out: '' })
     expect((await keys(['verify'])).err).toContain('there is no key on standard input')
     expect((await keys(['verify', made.key])).code).toBe(2)
-  },
-  SLOW_MS,
-)
-
-test(
-  'on the embedded database the running server does the work, and knows of it at once',
-  async () => {
-    using at = emptyDirectory()
-    await using server = await serve(at.path)
-    const run = (words: readonly string[], stdin = '') => latchkey(at.path, words, {}, stdin)
-    await run(['users', 'create', '--email', 'a@example.com', '--no-password'])
-    const made = JSON.parse((await run(['keys', 'create', '--user', 'a@example.com', '--json'])).out)
-    const status = async () => (await call(server, 'GET /protected/any', { apiKey: made.key })).status
-    expect(await status()).toBe(200)
-    expect((await run(['keys', 'verify'], made.key)).out).toStartWith(`VALID (key ${made.id})`)
-    expect((await run(['keys', 'revoke', made.id])).code).toBe(0)
-    expect(await status()).toBe(401)
-    expect(await run(['keys', 'verify'], made.key)).toMatchObject({
-      code: 1,
-      out: `REVOKED (key ${made.id})\n`,
-    })
-    expect((await run(['keys', 'list'])).out).toContain('revoked')
-    expect(server.output()).not.toContain(made.key)
   },
   SLOW_MS,
 )

@@ -5,13 +5,11 @@ import { join } from 'node:path'
 import type postgres from 'postgres'
 import { emptyDirectory } from '../support/binary.ts'
 import { call, logIn } from '../support/client.ts'
+import { runInProcess } from '../support/command-line.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { latchkey, serve } from '../support/program.ts'
-import { bcrypt, createSeed, seedKey, sha256 } from '../support/seed.ts'
+import { bcrypt, seedKey, sha256 } from '../support/seed.ts'
 import { startService, type TestService } from '../support/service.ts'
-
-const SLOW_MS = 60_000
 
 let service: TestService
 let sql: postgres.Sql
@@ -31,7 +29,8 @@ const settings = () => ({
   DATABASE_URL: service.databaseUrl,
   SECRET_KEY: service.config.secretKey?.reveal() ?? '',
 })
-const run = (words: string[], stdin = '') => latchkey(here.path, ['import', ...words], settings(), stdin)
+const run = (words: string[], stdin = '') =>
+  runInProcess(['import', ...words], { env: settings(), input: stdin })
 
 let files = 0
 function file(text: string | Uint8Array): string {
@@ -299,51 +298,4 @@ describe('import keys', () => {
       err: expect.stringContaining('FILE is missing'),
     })
   })
-})
-
-describe('on an embedded database', () => {
-  test(
-    'that a server holds, the imports run in it, hold at once, and tell how far they are',
-    async () => {
-      using at = emptyDirectory()
-      await using server = await serve(at.path)
-      const email = address()
-      const users = Array.from({ length: 1500 }, () => ({ email: address() }))
-      const text = lines([...users, { email, password_hash: await bcrypt('an old password') }])
-      const imported = await latchkey(at.path, ['import', 'users', '-', '--json'], {}, text)
-      expect(imported).toMatchObject({ code: 0, err: '1000 users so far\n' })
-      expect(JSON.parse(imported.out).users).toEqual({ ...none, imported: 1501 })
-      const { access: bearer } = await logIn(server, email, 'an old password')
-
-      const key = seedKey()
-      const item = JSON.stringify([{ owner: { email }, key, scopes: 'read' }])
-      expect(await latchkey(at.path, ['import', 'keys', '-'], {}, item)).toMatchObject({ code: 0 })
-      expect((await call(server, 'GET /protected/service-only', { bearer: key })).status).toBe(200)
-      expect((await call(server, 'GET /keys/list', { bearer })).body).toHaveLength(1)
-
-      const seed = await createSeed(1)
-      try {
-        const old = await seed.addKey(await seed.addUser({ email: address(), role: 'admin' }))
-        const from = ['import', 'seed', '--from', seed.url, '--json']
-        const dry = await latchkey(at.path, [...from, '--dry-run'])
-        const real = await latchkey(at.path, from)
-        expect(real.out).toBe(dry.out)
-        expect(JSON.parse(real.out)).toEqual({
-          users: { ...none, imported: 1 },
-          keys: { ...none, imported: 1 },
-        })
-        expect(real.err).toContain('admins there')
-        expect((await call(server, 'GET /protected/service-only', { bearer: old.key })).status).toBe(200)
-        expect(server.output()).not.toContain(old.key)
-      } finally {
-        await seed.end()
-      }
-      expect(server.output()).not.toContain(key)
-      const broken = await latchkey(at.path, ['import', 'keys', '-'], {}, '{')
-      expect(broken).toEqual({ code: 1, out: '', err: 'latchkey: line 1 of the file is not valid JSON\n' })
-      const fromNowhere = await latchkey(at.path, ['import', 'seed'])
-      expect(fromNowhere).toMatchObject({ code: 1, err: expect.stringContaining('--from is missing') })
-    },
-    SLOW_MS,
-  )
 })

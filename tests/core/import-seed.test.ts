@@ -5,30 +5,26 @@ import { importSeed as readSeed } from '../../src/core/import/seed/seed.ts'
 import { removeUser } from '../../src/core/users/accounts.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { describeFailure } from '../../src/server/failure.ts'
-import { emptyDirectory } from '../support/binary.ts'
 import { call, logIn } from '../support/client.ts'
+import { runInProcess } from '../support/command-line.ts'
 import { connectTo } from '../support/people.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { expectProblem } from '../support/problem.ts'
-import { latchkey, PROGRAM } from '../support/program.ts'
 import { bcrypt, createSeed, type SeedDatabase, seedKey } from '../support/seed.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
 let service: TestService
 let sql: postgres.Sql
-let here: ReturnType<typeof emptyDirectory>
 const seeds: SeedDatabase[] = []
 beforeAll(async () => {
   service = await startService()
   sql = connectTo(service)
-  here = emptyDirectory()
 })
 afterEach(async () => {
   for (const seed of seeds.splice(0)) await seed.end()
 })
 afterAll(async () => {
-  here[Symbol.dispose]()
   await sql.end()
   await service.stop()
 })
@@ -47,7 +43,7 @@ const settings = () => ({
 /** Runs the command, which must go through, and reads its report. */
 async function importSeed(from: SeedDatabase, ...more: string[]) {
   const words = ['import', 'seed', '--from', from.url, '--json', ...more]
-  const { code, out, err } = await latchkey(here.path, words, settings())
+  const { code, out, err } = await runInProcess(words, { env: settings() })
   expect({ code, err }).toEqual({ code: 0, err: expect.any(String) })
   return { ...JSON.parse(out), out, err }
 }
@@ -314,7 +310,7 @@ describe('the second version', () => {
         USER_SCOPES: 'other',
       }
       env.SECRET_KEY = strict.config.secretKey?.reveal() ?? ''
-      expect(await latchkey(here.path, ['import', 'seed', '--from', seed.url], env)).toMatchObject({
+      expect(await runInProcess(['import', 'seed', '--from', seed.url], { env })).toMatchObject({
         code: 0,
       })
       const answer = await call(strict, 'GET /protected/service-only', { bearer: key })
@@ -392,31 +388,6 @@ describe.each([1, 2] as const)('an import of version %i', (version) => {
     for (const key of made) expect((await use(key)).status).toBe(200)
   })
 
-  test('that was cut off half-way is completed by the next one, and no key is left without its secret', async () => {
-    const seed = await newSeed(version)
-    const id = await seed.addUser({ email: address() })
-    const made = await seed.addKeys(id, 5000)
-    const words = [...PROGRAM, 'import', 'seed', '--from', seed.url]
-    const env = settings()
-    const child = Bun.spawn(words, { cwd: here.path, env, stdio: ['ignore', 'ignore', 'ignore'] })
-    const countKeys = async () =>
-      (await sql`SELECT count(*)::int AS n FROM latchkey.api_keys WHERE name = ${`many of ${id}`}`)[0]?.n
-    await until(async () => (await countKeys()) > 0, 'some keys are in', 20_000)
-    child.kill('SIGKILL')
-    await child.exited
-    const halves = await sql`SELECT k.id FROM latchkey.api_keys k LEFT JOIN latchkey.api_key_secrets s
-      ON s.key_id = k.id LEFT JOIN latchkey.audit_events e ON e.target_id = k.id::text AND e.action = 'key.imported'
-      WHERE k.name = ${`many of ${id}`} AND (s.id IS NULL OR e.id IS NULL)`
-    expect(halves).toHaveLength(0)
-    const { users, keys } = await importSeed(seed)
-    expect(users).toEqual({ ...none, already_imported: 1 })
-    expect(keys.already_imported).toBeGreaterThan(0)
-    expect(keys.imported).toBeGreaterThan(0)
-    expect(keys.imported + keys.already_imported).toBe(5000)
-    expect(await countKeys()).toBe(5000)
-    for (const at of [0, 2500, 4999]) expect((await use(made[at] ?? '')).status).toBe(200)
-  })
-
   test('carries over who was disabled, and which key was revoked, since the one before', async () => {
     const seed = await newSeed(version)
     const email = address()
@@ -483,7 +454,7 @@ test('the seed may be in the same database, and --from then needs not be given',
   try {
     const email = address()
     const { key } = await seed.addKey(await seed.addUser({ email }))
-    const { code, out } = await latchkey(here.path, ['import', 'seed'], settings())
+    const { code, out } = await runInProcess(['import', 'seed'], { env: settings() })
     expect(code).toBe(0)
     expect(out).toContain('Users: 1 imported, 0 imported before, 0 refused.')
     expect((await use(key)).status).toBe(200)
@@ -538,7 +509,7 @@ describe('tables of other shapes', () => {
       const flag = await other`SELECT 1 FROM information_schema.columns
         WHERE table_name = 'users' AND column_name = 'is_active'`
       if (flag.length > 0) await other`UPDATE users SET is_active = 1`
-      const { code, err } = await latchkey(here.path, ['import', 'seed', '--from', url], settings())
+      const { code, err } = await runInProcess(['import', 'seed', '--from', url], { env: settings() })
       expect({ code, err }).toMatchObject({ code: 0 })
       expect((await use(key)).body.scopes).toEqual(scopes)
       await logIn(service, row.email as string, 'a seed password')
@@ -614,7 +585,7 @@ describe('a source that cannot be read', () => {
     ['mysql://u:hunter2@h/db', /^latchkey: --from must be a PostgreSQL URL/],
     ['hunter2', /^latchkey: --from cannot be read as a URL/],
   ])('%s is one sentence without its password', async (from, sentence) => {
-    const { code, out, err } = await latchkey(here.path, ['import', 'seed', '--from', from], settings())
+    const { code, out, err } = await runInProcess(['import', 'seed', '--from', from], { env: settings() })
     expect({ code, out }).toEqual({ code: 1, out: '' })
     expect(err).toMatch(sentence)
     expect(err).not.toContain('hunter2')
@@ -624,7 +595,7 @@ describe('a source that cannot be read', () => {
     const seed = await newSeed(2)
     await seed.addUser({ email: address() })
     const words = ['import', 'seed', '--from', '-', '--json']
-    const { code, out } = await latchkey(here.path, words, settings(), `${seed.url}\n`)
+    const { code, out } = await runInProcess(words, { env: settings(), input: `${seed.url}\n` })
     expect(code).toBe(0)
     expect(JSON.parse(out).users.imported).toBe(1)
   })

@@ -1,30 +1,14 @@
 import { describe, expect, test } from 'bun:test'
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { emptyDirectory, type RunningProgram } from '../support/binary.ts'
 import { call, logIn } from '../support/client.ts'
+import { embeddedHome } from '../support/embedded-home.ts'
 import { latchkey, serve } from '../support/program.ts'
 
 /** A first start from source makes the database by initdb, which takes four seconds alone. */
 const SLOW_MS = 60_000
 const PASSWORD = 'a passphrase of several words'
-
-let template: Promise<string> | null = null
-
-/** A working directory in which a server has been before: in half a second, where a first start takes five. */
-async function startedBefore() {
-  template ??= (async () => {
-    const { path } = emptyDirectory()
-    process.once('exit', () => rmSync(path, { recursive: true, force: true }))
-    await using server = await serve(path)
-    await server.end('SIGTERM')
-    return path
-  })()
-  const here = emptyDirectory()
-  cpSync(await template, here.path, { recursive: true })
-  chmodSync(join(here.path, 'data'), 0o700)
-  return here
-}
 
 const modeOf = (path: string) => statSync(path).mode & 0o777
 
@@ -39,7 +23,7 @@ async function adminStatus(server: RunningProgram, bearer: string): Promise<numb
 test(
   'a command works while a server holds the embedded database, in the server, and holds at once',
   async () => {
-    using here = await startedBefore()
+    using here = await embeddedHome()
     await using server = await serve(here.path)
     expect(await createAdmin(here.path, 'one@example.com')).toMatchObject({ code: 0, err: '' })
     expect(await createAdmin(here.path, 'two@example.com')).toMatchObject({ code: 0, err: '' })
@@ -83,7 +67,7 @@ test(
 test(
   'only the owner reaches the socket, the key and the data; an orderly end leaves no socket',
   async () => {
-    using here = emptyDirectory()
+    using here = await embeddedHome()
     const data = join(here.path, 'data')
     await using server = await serve(here.path)
     expect(modeOf(data)).toBe(0o700)
@@ -98,7 +82,7 @@ test(
 test(
   'the socket that kill -9 leaves behind stops neither a command nor the next server, and the key stays',
   async () => {
-    using here = await startedBefore()
+    using here = await embeddedHome()
     const data = join(here.path, 'data')
     await using first = await serve(here.path)
     await createAdmin(here.path, 'one@example.com')
@@ -143,7 +127,7 @@ test(
 test(
   'a command and a server that start at the same moment both succeed',
   async () => {
-    using here = emptyDirectory()
+    using here = await embeddedHome()
     const [made, started] = await Promise.all([createAdmin(here.path, 'one@example.com'), serve(here.path)])
     await using server = started
     expect(made).toMatchObject({ code: 0, err: '' })
@@ -168,7 +152,7 @@ test(
 test(
   'a kept key that is damaged stops the start, and is never replaced',
   async () => {
-    using here = await startedBefore()
+    using here = await embeddedHome()
     const path = join(here.path, 'data/secret_key')
     await Bun.write(path, 'cut off')
     const refused = await latchkey(here.path, ['serve'])
@@ -184,7 +168,7 @@ describe('what comes over the socket is not trusted', () => {
   test(
     'only commands on the service run, with the arguments that they take',
     async () => {
-      using here = await startedBefore()
+      using here = await embeddedHome()
       await using server = await serve(here.path)
       const unix = join(here.path, 'data/control.sock')
       const send = async (body: string) => {
@@ -231,7 +215,7 @@ describe('what comes over the socket is not trusted', () => {
   test(
     'a folder that takes no socket stops no server',
     async () => {
-      using here = await startedBefore()
+      using here = await embeddedHome()
       // A directory cannot be removed as a file can.
       mkdirSync(join(here.path, 'data/control.sock'))
       await using server = await serve(here.path)
