@@ -1,20 +1,20 @@
 /**
- * Fails when less than nine lines in ten of `src/` and `client/` ran: `bun run test --coverage
- * --coverage-reporter=lcov` first. A file that no test loads is not in that report, nor in the threshold of `bun test`;
- * here it counts, with nothing covered.
+ * Fails when less than nine lines in ten of `src/` and `client/` ran in `bun run test` and `bun run test:system` together,
+ * each run with `--coverage --coverage-reporter=lcov` and a `--coverage-dir` below `coverage/`. A file that no test loads
+ * is not in a report, nor in the threshold of `bun test`; here it counts, with nothing covered.
  */
 import { resolve } from 'node:path'
 import { Glob } from 'bun'
 
 const NEEDED_PERCENT = 90
-/**
- * What the tests run as a process of its own, or only the bundler or the compiler reads: the report sees it loaded at
- * most. It counts neither way.
- */
-const OUT_OF_SIGHT = /^(src\/(main\.ts|cli\/.*|.*\.macro\.ts)|client\/app\.ts)$/
+/** What is an entry point, or only the bundler or the compiler reads: it counts neither way. */
+const OUT_OF_SIGHT = /^(src\/(main\.ts|.*\.macro\.ts)|client\/app\.ts)$/
+const RUNS = ['test', 'system']
 
 const root = resolve(import.meta.dir, '..')
-const loaded = readLcov(await Bun.file(`${root}/coverage/lcov.info`).text())
+/** Of each file: how often each line ran, in all runs. */
+const loaded = new Map<string, Map<number, number>>()
+for (const run of RUNS) addReport(await Bun.file(`${root}/coverage/${run}/lcov.info`).text())
 let lines = 0
 let covered = 0
 const unloaded: string[] = []
@@ -22,15 +22,15 @@ for (const path of [...new Glob('{src,client}/**/*.ts').scanSync({ cwd: root })]
   if (OUT_OF_SIGHT.test(path)) continue
   const counts = loaded.get(path)
   if (counts) {
-    lines += counts.lines
-    covered += counts.covered
+    lines += counts.size
+    covered += [...counts.values()].filter((count) => count > 0).length
     continue
   }
   const missed = await countStatements(path)
   lines += missed
   if (missed > 0) unloaded.push(`${path} (${missed} lines)`)
 }
-if (loaded.size === 0 || lines === 0) throw new Error('coverage/lcov.info says nothing about the sources')
+if (loaded.size === 0 || lines === 0) throw new Error('The reports say nothing about the sources')
 
 const percent = (100 * covered) / lines
 for (const file of unloaded) process.stdout.write(`Never loaded by a test: ${file}\n`)
@@ -40,17 +40,19 @@ if (percent < NEEDED_PERCENT) {
   process.exitCode = 1
 }
 
-type Counts = { lines: number; covered: number }
-
-/** The line counts of each file of an lcov report. */
-function readLcov(report: string): Map<string, Counts> {
-  const files = new Map<string, Counts>()
-  for (const record of report.split('end_of_record')) {
-    const member = (name: string) => new RegExp(`^${name}:(.*)$`, 'm').exec(record)?.[1]
-    const path = member('SF')
-    if (path) files.set(path, { lines: Number(member('LF')), covered: Number(member('LH')) })
+/** Adds an lcov report: `SF:` begins a file, `DA:line,count` is one of its lines. */
+function addReport(report: string): void {
+  let counts = new Map<number, number>()
+  for (const record of report.split('\n')) {
+    const [kind, value = ''] = record.split(/:(.*)/)
+    if (kind === 'SF') {
+      counts = loaded.get(value) ?? new Map()
+      loaded.set(value, counts)
+    } else if (kind === 'DA') {
+      const [line = 0, count = 0] = value.split(',').map(Number)
+      counts.set(line, (counts.get(line) ?? 0) + count)
+    }
   }
-  return files
 }
 
 /** Lines left of a file when its types, comments and imports are gone. */

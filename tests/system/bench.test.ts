@@ -4,8 +4,10 @@ import { runProgram } from '../support/binary.ts'
 
 const root = join(import.meta.dir, '../..')
 
-test.skipIf(!Bun.which('wrk'))(
-  'the bench runs, and prints the rows of its table',
+const why = Bun.which('wrk') ? '' : ' (skipped: apt-get install wrk)'
+
+test.skipIf(why !== '')(
+  `the bench runs, and prints the rows of its table${why}`,
   async () => {
     const words = ['api-key', '--rounds=1', '--seconds=1']
     const command = [process.execPath, '--no-env-file', 'bench/run.ts', ...words]

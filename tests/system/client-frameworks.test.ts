@@ -226,7 +226,9 @@ test('Elysia guards every kind of route, also under an `onError` of the applicat
 describe('Hono', guaranteesOf(startHono))
 describe('Express', guaranteesOf(startExpress))
 describe('Fastify', guaranteesOf(startFastify))
-describe.skipIf(Bun.which('node') === null)('on Node', () => {
+const why = Bun.which('node') ? '' : ' (skipped: apt-get install nodejs)'
+
+describe.skipIf(why !== '')(`on Node${why}`, () => {
   describe('Express', guaranteesOf(onNode('express')))
   describe('Fastify', guaranteesOf(onNode('fastify')))
 })
