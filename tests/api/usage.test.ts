@@ -52,6 +52,28 @@ const countsOf = async (id: string) => {
 const lastUseOf = async (id: string) =>
   (await call(service, `GET /keys/${id}`, { bearer: owner.access })).body.last_used_at
 
+test('writing what was counted waits for no change that holds a secret, and dates the key afterwards', async () => {
+  const { id, key } = await make()
+  const free = await make()
+  await use(key)
+  await use(free.key)
+  const held = Promise.withResolvers<void>()
+  const isHeld = Promise.withResolvers<void>()
+  const change = sql.begin(async (tx) => {
+    await tx`SELECT 1 FROM latchkey.api_key_secrets WHERE key_id = ${id} FOR SHARE`
+    isHeld.resolve()
+    await held.promise
+  })
+  await isHeld.promise
+  await writeUsage(service.context)
+  expect(await lastUseOf(free.id)).toBeString()
+  expect(await lastUseOf(id)).toBeNull()
+  held.resolve()
+  await change
+  await writeUsage(service.context)
+  expect(await lastUseOf(id)).toBeString()
+})
+
 test('a use is counted by hour and outcome, and dates the key', async () => {
   const { id, key } = await make()
   expect(await lastUseOf(id)).toBeNull()

@@ -26,17 +26,34 @@ export async function addUsage(tx: Transaction, counts: readonly UsageCount[]): 
     ON CONFLICT (key_id, hour, outcome) DO UPDATE SET count = known.count + excluded.count`)
 }
 
-/** Moves `last_used_at` forward, never back: another instance may have written a later one. */
-export async function updateLastUses(tx: Transaction, uses: readonly LastUse[]): Promise<void> {
-  const rows = JSON.stringify(uses.map(({ secretId, at }) => ({ id: secretId, at: at.toISOString() })))
+/**
+ * Moves `last_used_at` forward, never back: another instance may have written a later one. Waits for no lock: a change
+ * that holds one secret and is about to lock another would wait for this in turn.
+ * @returns the uses of secrets that are locked now; none of secrets that are gone
+ */
+export async function updateLastUses(tx: Transaction, uses: readonly LastUse[]): Promise<LastUse[]> {
+  const ids = sql.param(uses.map(({ secretId }) => secretId))
+  const isUsed = sql`${apiKeySecrets.id} = ANY (${ids}::uuid[])`
+  const { id } = apiKeySecrets
+  const free = await tx
+    .select({ id })
+    .from(apiKeySecrets)
+    .where(isUsed)
+    .for('no key update', { skipLocked: true })
+  const freeIds = new Set(free.map((secret) => secret.id))
+  const rows = JSON.stringify(
+    uses.flatMap(({ secretId, at }) =>
+      freeIds.has(secretId) ? [{ id: secretId, at: at.toISOString() }] : [],
+    ),
+  )
   await tx.execute(sql`
-    WITH used AS (
-      SELECT secret.id, shown.at FROM ${apiKeySecrets} secret
-      JOIN jsonb_to_recordset(${rows}::jsonb) AS shown (id uuid, at timestamptz) ON shown.id = secret.id
-      WHERE secret.last_used_at IS NULL OR secret.last_used_at < shown.at
-      ORDER BY secret.id FOR UPDATE OF secret
-    )
-    UPDATE ${apiKeySecrets} SET last_used_at = used.at FROM used WHERE ${apiKeySecrets.id} = used.id`)
+    UPDATE ${apiKeySecrets} SET last_used_at = used.at
+    FROM jsonb_to_recordset(${rows}::jsonb) AS used (id uuid, at timestamptz)
+    WHERE ${apiKeySecrets.id} = used.id AND (last_used_at IS NULL OR last_used_at < used.at)`)
+  if (freeIds.size === uses.length) return []
+  const known = await tx.select({ id }).from(apiKeySecrets).where(isUsed)
+  const lockedIds = new Set(known.flatMap((secret) => (freeIds.has(secret.id) ? [] : [secret.id])))
+  return uses.filter(({ secretId }) => lockedIds.has(secretId))
 }
 
 /** A key's counts by hour, oldest first. */

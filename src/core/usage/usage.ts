@@ -8,16 +8,20 @@ const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
 const NO_TIME = 'Must be a time in RFC 3339'
 
-/** Writes what has gathered, in one transaction. What cannot be written is put back for the next time. */
+/**
+ * Writes what has gathered, in one transaction. What cannot be written, and the last uses of secrets that a change holds
+ * now, are put back for the next time.
+ */
 export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metrics'>): Promise<void> {
   const taken = context.usage.take()
   if (taken.counts.length === 0 && taken.lastUses.length === 0) return
   try {
-    await context.db.transaction(async (tx) => {
+    const skipped = await context.db.transaction(async (tx) => {
       if (taken.counts.length > 0) await addUsage(tx, taken.counts)
-      if (taken.lastUses.length > 0) await updateLastUses(tx, taken.lastUses)
+      return taken.lastUses.length > 0 ? updateLastUses(tx, taken.lastUses) : []
     })
-    context.metrics.usageRows.written += taken.counts.length + taken.lastUses.length
+    context.usage.putBack({ counts: [], lastUses: skipped })
+    context.metrics.usageRows.written += taken.counts.length + taken.lastUses.length - skipped.length
   } catch (error) {
     context.usage.putBack(taken)
     throw error
