@@ -1,11 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { nextRefill } from '../../src/core/verify/credits.ts'
-import { emptyDirectory } from '../support/binary.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { serve } from '../support/program.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 const SLOW_MS = 30_000
@@ -243,42 +241,6 @@ describe('credits', () => {
   ])('of %s are refused', async (_, credits) => {
     expectProblem(await create({ credits }), 'validation_failed')
   })
-
-  test(
-    'survive a server that is killed while it charges: never more is granted than there was',
-    async () => {
-      const [CREDITS, CLIENTS] = [400, 20]
-      const { id, key } = await make({ credits: { remaining: CREDITS } })
-      using here = emptyDirectory()
-      const env = { DATABASE_URL: service.databaseUrl, SECRET_KEY: service.config.secretKey?.reveal() ?? '' }
-      let granted = 0
-      for (let round = 0; round < 2; round++) {
-        await using server = await serve(here.path, env)
-        const enough = Promise.withResolvers<void>()
-        let answered = 0
-        const clients = times(CLIENTS, async () => {
-          for (;;) {
-            const answer = await verify(key, {}, server).catch(() => null)
-            if (!answer?.valid) return
-            granted++
-            if (++answered === 60) enough.resolve()
-          }
-        })
-        await Promise.race([enough.promise, clients])
-        await server.end('SIGKILL')
-        await clients
-        expect(granted).toBeGreaterThanOrEqual(60 * (round + 1))
-      }
-      expect(granted + (await remainingOf(id))).toBeLessThanOrEqual(CREDITS)
-      const rest = await times(CREDITS - granted + 20, async () => (await verify(key)).valid)
-      const all = granted + rest.filter((valid) => valid).length
-      expect(all).toBeLessThanOrEqual(CREDITS)
-      // Charged, and not answered: at most what was in flight when the server was killed.
-      expect(CREDITS - all).toBeLessThanOrEqual(2 * CLIENTS)
-      expect(await remainingOf(id)).toBe(0)
-    },
-    SLOW_MS,
-  )
 })
 
 describe('the next refill', () => {
