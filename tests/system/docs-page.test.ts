@@ -69,7 +69,7 @@ describe('the page and its files', () => {
 
   test('a slash at the end leads to the page without one, where its links fit', async () => {
     const answer = await fetch(`${service.url}/docs/`, { redirect: 'manual' })
-    expect([answer.status, answer.headers.get('location')]).toEqual([308, '../../docs'])
+    expect([answer.status, answer.headers.get('location')]).toEqual([308, '../docs'])
   })
 
   test('no page of the documenting plugin is served', async () => {
