@@ -11,14 +11,14 @@ import type { RequestState } from './request-state.ts'
 import { pathOf, withoutSlash } from './route-table.ts'
 
 /** Which limit a route falls under; every route that is limited and not named here: `other`. null: none. */
-const POLICIES: Record<string, RateLimitName | null> = {
-  'POST /auth/signup': 'signup',
-  'POST /auth/login': 'login',
-  'POST /auth/refresh': 'refresh',
-  'POST /keys/create': 'create_key',
-  'POST /keys': 'create_key',
-  'POST /oauth/introspect': null,
-}
+const POLICIES = new Map<string, RateLimitName | null>([
+  ['POST /auth/signup', 'signup'],
+  ['POST /auth/login', 'login'],
+  ['POST /auth/refresh', 'refresh'],
+  ['POST /keys/create', 'create_key'],
+  ['POST /keys', 'create_key'],
+  ['POST /oauth/introspect', null],
+])
 
 /** What the plugin answers with; `answerRefused` turns it into a problem. */
 const REFUSED = 'rate_limited'
@@ -78,7 +78,7 @@ export function createLimits(context: Context) {
 
 /** The limit that a route falls under; null: none, as long as it answers what was asked. */
 export function policyOf(request: Request): RateLimitName | null {
-  const policy = POLICIES[`${request.method} ${withoutSlash(pathOf(request))}`]
+  const policy = POLICIES.get(`${request.method} ${withoutSlash(pathOf(request))}`)
   return policy === undefined ? 'other' : policy
 }
 

@@ -24,7 +24,10 @@ import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 
 /** The limit that each grant shares with its twin under /auth. */
-const POLICY_OF_GRANT: Record<string, RateLimitName> = { password: 'login', refresh_token: 'refresh' }
+const POLICY_OF_GRANT = new Map<string, RateLimitName>([
+  ['password', 'login'],
+  ['refresh_token', 'refresh'],
+])
 
 type Seen = { request: Request; state: RequestState }
 
@@ -69,11 +72,13 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     .post(
       '/token',
       async ({ body, request, state }) => {
-        const policy = POLICY_OF_GRANT[body.grant_type]
+        const policy = POLICY_OF_GRANT.get(body.grant_type)
         if (policy) await limits.consume(policy, state)
         return countingGuesses(state, async () => {
           const client = await admitClient({ request, state }, body)
-          return grantTokens(context, originOf(state), body, client)
+          const { grant_type, username, password, refresh_token, scope } = body
+          const asked = { grant_type, username, password, refresh_token, scope }
+          return grantTokens(context, originOf(state), asked, client)
         })
       },
       {

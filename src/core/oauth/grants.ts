@@ -8,7 +8,13 @@ import type { KeyPrincipal } from '../principal.ts'
 import { findLiveRefresh, type Grant, refreshSession } from '../sessions/sessions.ts'
 import { findUserById } from '../users/accounts.ts'
 import { failClient } from './client.ts'
-import type { OAuthTokens, TokenForm } from './model.ts'
+import type { OAuthTokens } from './model.ts'
+
+/** The parameters of a token request that are read (RFC 6749). */
+export type TokenRequest = { grant_type: string } & Record<
+  'username' | 'password' | 'refresh_token' | 'scope',
+  string | undefined
+>
 
 /**
  * RFC 6749, section 3.2: the same logins and refreshes as under /auth, and access tokens for service accounts.
@@ -19,7 +25,7 @@ import type { OAuthTokens, TokenForm } from './model.ts'
 export async function grantTokens(
   context: Context,
   origin: Origin,
-  request: TokenForm,
+  request: TokenRequest,
   client: KeyPrincipal | null,
 ): Promise<OAuthTokens> {
   // Users' grants are for first-party clients, which are nobody in particular.
@@ -30,7 +36,7 @@ export async function grantTokens(
   return { ...tokens, scope: scopes.join(' ') }
 }
 
-async function grantUserTokens(context: Context, origin: Origin, request: TokenForm): Promise<Grant> {
+async function grantUserTokens(context: Context, origin: Origin, request: TokenRequest): Promise<Grant> {
   switch (request.grant_type) {
     case 'password': {
       if (!context.config.oauthPasswordGrant) fail('unsupported_grant_type')
@@ -64,7 +70,7 @@ async function requireScopesOfHolder(
 /** RFC 6749, section 4.4: an access token that is, everywhere, the principal of the key that was shown. */
 async function grantClientCredentials(
   context: Context,
-  request: TokenForm,
+  request: TokenRequest,
   key: KeyPrincipal,
 ): Promise<OAuthTokens> {
   const asked = readScopes(request.scope)
@@ -93,6 +99,6 @@ function readScopes(scope: string | undefined): string[] {
   return 'fault' in scopes ? fail('invalid_scope', { detail: scopes.fault }) : scopes
 }
 
-function requireParameter(request: TokenForm, name: 'username' | 'password' | 'refresh_token'): string {
+function requireParameter(request: TokenRequest, name: 'username' | 'password' | 'refresh_token'): string {
   return request[name] || fail('invalid_request', { detail: `The parameter ${name} is missing.` })
 }

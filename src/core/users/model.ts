@@ -4,7 +4,10 @@ import { Id, Instant, nullable, pageOf, Role, ScopeInput, ScopeList } from '../.
 /** An address as somebody types it. */
 const TypedEmail = Type.String({ maxLength: 1024, examples: ['user@example.com'] })
 
-/** Sign-up and login ignore other members, as the seed did: a `role` has no effect. */
+/**
+ * Sign-up and login ignore other members, as the seed did: a `role` has no effect. Routes pick the two that they know:
+ * handed on whole, a body would reach parameters that are meant for others.
+ */
 export const Credentials = Type.Object(
   {
     email: TypedEmail,
