@@ -42,6 +42,12 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
       failure: 'Usage could not be written; it is kept for the next time',
       runsAtStop: true,
     },
+    {
+      everyMs: 5 * SECOND_MS,
+      work: () => context.countedEvents.flush(),
+      failure: 'Audit events could not be counted; they are kept for the next time',
+      runsAtStop: true,
+    },
   ]
   // The embedded database has one process, which hears itself: nothing to prove, and no commit each second.
   if (!isEmbedded) {

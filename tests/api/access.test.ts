@@ -98,18 +98,19 @@ describe('each example takes its own kind of credential', () => {
 
   test('a refusal is audited with who and what, and a missing credential is not', async () => {
     const countDenied = async () =>
-      sql`SELECT * FROM latchkey.audit_events WHERE action = 'access.denied' ORDER BY id`
+      sql`SELECT * FROM latchkey.audit_events WHERE action = 'access.denied' ORDER BY at`
     const before = (await countDenied()).length
     await call(service, 'GET /protected/service-only')
     await call(service, 'GET /protected/service-only', { bearer: 'garbage' })
     expect(await countDenied()).toHaveLength(before)
-    await call(service, 'GET /protected/service-only', AS['a key with write']?.())
+    const key = await newKey(service, person.access, { scopes: 'write' })
+    await call(service, 'GET /protected/service-only', { apiKey: key.key })
     const rows = await countDenied()
     expect(rows).toHaveLength(before + 1)
     expect(rows.at(-1)).toMatchObject({
       outcome: 'refused',
       actor_type: 'key',
-      details: { missing_scopes: ['read'] },
+      details: { missing_scopes: ['read'], reason: 'insufficient_scope', count: 1 },
     })
     expect(rows.at(-1)?.ip).toBe('127.0.0.1')
   })

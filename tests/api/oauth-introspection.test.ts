@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import { MINUTE_MS } from '../../src/lib/time.ts'
 import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
+import { countDenials } from '../support/denials.ts'
 import { partsOf } from '../support/forge.ts'
 import {
   adminToken,
@@ -205,8 +206,7 @@ describe('introspection takes', () => {
   test('nobody without the scope, and tells which one; that is audited', async () => {
     const plain = await newKey(service, admin, { scopes: ['read'] })
     const both = await newClient(service, admin, ['read', INTROSPECT])
-    const before =
-      await sql`SELECT count(*)::int AS n FROM latchkey.audit_events WHERE action = 'access.denied'`
+    const before = await countDenials(service, sql)
     const refused: Call[] = [
       { bearer: person.access },
       { headers: basic(client.id, client.secret) },
@@ -222,9 +222,7 @@ describe('introspection takes', () => {
         `Bearer realm="latchkey", error="insufficient_scope", scope="${INTROSPECT}"`,
       )
     }
-    const after =
-      await sql`SELECT count(*)::int AS n FROM latchkey.audit_events WHERE action = 'access.denied'`
-    expect(after[0]?.n - before[0]?.n).toBe(refused.length)
+    expect((await countDenials(service, sql)) - before).toBe(refused.length)
     expect((await ask({ bearer: await tokenOf(service, both) })).status).toBe(200)
   })
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import type { ErrorCode } from '../../src/lib/errors.ts'
 import { type Call, call, newKey } from '../support/client.ts'
+import { countDenials } from '../support/denials.ts'
 import {
   type AddedPerson,
   addLoggedIn,
@@ -361,9 +362,9 @@ describe('who is no admin', () => {
   ]
 
   test('is refused at each door, for themselves too, with an audit row each', async () => {
-    const person = await addLoggedIn(service, sql)
-    for (const id of [person.id, admin.id, Bun.randomUUIDv7()]) {
-      for (const [route, json] of routes(id)) {
+    for (const other of [null, admin.id, Bun.randomUUIDv7()]) {
+      const person = await addLoggedIn(service, sql)
+      for (const [route, json] of routes(other ?? person.id)) {
         const answer = await call(service, route, { bearer: person.access, json })
         expectProblem(answer, route.includes('password-reset') ? 'forbidden' : 'insufficient_scope')
         const [event, ...more] =
@@ -377,8 +378,8 @@ describe('who is no admin', () => {
         })
         expect(more).toEqual([])
       }
+      expect(await rowOf(person.id)).toMatchObject({ role: 'user', is_active: true })
     }
-    expect(await rowOf(person.id)).toMatchObject({ role: 'user', is_active: true })
     expect(await isGood(admin.access)).toBe(true)
   })
 
@@ -491,14 +492,9 @@ describe('a key that manages users', () => {
       ['POST /users', { email: freshEmail(), role: 'admin' }],
       [`POST /users/${person.id}/password-reset`, undefined],
     ] as const) {
-      const answer = await asKey(route, json)
-      expect(answer.status).toBe(403)
-      const events = await sql`SELECT action, outcome, actor_type FROM latchkey.audit_events
-        WHERE request_id = ${answer.headers.get('x-request-id')}`
-      expect([route, ...events.map((event) => ({ ...event }))]).toEqual([
-        route,
-        { action: 'access.denied', outcome: 'refused', actor_type: 'key' },
-      ])
+      const before = await countDenials(service, sql)
+      expect((await asKey(route, json)).status).toBe(403)
+      expect([route, await countDenials(service, sql)]).toEqual([route, before + 1])
     }
   })
 

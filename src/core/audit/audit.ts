@@ -72,9 +72,16 @@ export async function recordEvents(
   origin: Origin,
   events: readonly AuditEvent[],
 ): Promise<void> {
-  const rows = events.map((event) => ({
-    id: newId(),
-    at: new Date(context.clock()),
+  await insertAuditEvents(
+    db,
+    events.map((event) => ({ id: newId(), ...rowOf(origin, event, context.clock()) })),
+  )
+}
+
+/** What a row says of an event, but for its id. */
+export function rowOf(origin: Origin, event: AuditEvent, nowMs: number) {
+  return {
+    at: new Date(nowMs),
     action: event.action,
     outcome: event.outcome ?? ('success' as const),
     actorType: origin.actor.type,
@@ -84,8 +91,7 @@ export async function recordEvents(
     ip: origin.ip,
     requestId: origin.requestId,
     details: event.details ?? {},
-  }))
-  await insertAuditEvents(db, rows)
+  }
 }
 
 /** Tells of a change within its transaction; what it names as a target is evicted after COMMIT. */

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { eq, sql } from 'drizzle-orm'
+import { addAuditCounts, listAuditEvents } from '../../../src/core/audit/queries.ts'
 import { errorCode, isUnavailable, violatedConstraint } from '../../../src/db/errors.ts'
 import { migrate, readMigrationState } from '../../../src/db/migrate.ts'
 import { apiKeys, auditEvents, loginAttempts, sessions, users } from '../../../src/db/schema.ts'
@@ -101,6 +102,24 @@ export function describeConformance(target: Target): void {
       await db().insert(auditEvents).values(event)
       const [audit] = await db().select().from(auditEvents).where(eq(auditEvents.id, event.id))
       expect(audit).toMatchObject({ ...event, actorId: null, ip: null })
+    })
+
+    test('events that are counted are one row, and stand in the list by their time', async () => {
+      const actorId = Bun.randomUUIDv7()
+      const eventAt = (ms: number) => ({ ...rows.auditEvent(), actorId, at: new Date(ms) })
+      const [first, between, last] = [eventAt(1000), eventAt(2000), eventAt(3000)]
+      // By its id, the last one is the oldest.
+      const counted = { ...last, id: '00000000-0000-7000-8000-000000000000', details: { reason: 'x' } }
+      await db().insert(auditEvents).values([first, between])
+      const other = { ...counted, ip: '192.0.2.1', at: new Date(9000) }
+      await addAuditCounts(db(), [{ row: counted, count: 1 }])
+      await addAuditCounts(db(), [{ row: other, count: 41 }])
+      const filter = { actor: actorId, target: null, action: null, from: null, to: null }
+      const [newest, ...rest] = await listAuditEvents(db(), filter, { limit: 2, after: null })
+      expect(newest).toMatchObject({ ...counted, details: { reason: 'x', count: 42 } })
+      expect(rest.map(({ id }) => id)).toEqual([between.id])
+      const more = await listAuditEvents(db(), filter, { limit: 2, after: between.id })
+      expect(more.map(({ id }) => id)).toEqual([first.id])
     })
 
     test('a stored value is what SQL sees, not its encoding', async () => {
