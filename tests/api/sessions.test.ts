@@ -33,9 +33,11 @@ function advance(ms: number): void {
 const begin = () => logIn(service, person.email, person.password)
 const sessionOf = async (token: string) =>
   (await sql`SELECT * FROM latchkey.sessions WHERE id = ${claimsOf(service, token).sessionId}`)[0]
+/** What became of a session; that its tokens are refused afterwards is tests/audit.test.ts's. */
 const auditOf = async (token: string) =>
   (
-    await sql`SELECT action FROM latchkey.audit_events WHERE target_id = ${claimsOf(service, token).sessionId}`
+    await sql`SELECT action FROM latchkey.audit_events
+      WHERE target_id = ${claimsOf(service, token).sessionId} AND action <> 'session.refresh_refused'`
   ).map((row) => row.action)
 const isGood = async (access: string) =>
   (await call(service, 'GET /auth/me', { bearer: access })).status === 200

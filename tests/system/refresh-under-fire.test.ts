@@ -48,10 +48,12 @@ const isActive = async (at: TestService, token: string) =>
   (await call(at, 'POST /oauth/introspect', { form: { token }, bearer: admin.access })).body.active === true
 const sessionOf = async (token: string) =>
   (await sql`SELECT * FROM latchkey.sessions WHERE id = ${claimsOf(a, token).sessionId}`)[0]
+/** What became of a session; that its tokens are refused afterwards is tests/audit.test.ts's. */
 const auditOf = async (token: string) =>
-  (await sql`SELECT action FROM latchkey.audit_events WHERE target_id = ${claimsOf(a, token).sessionId}`).map(
-    (row) => row.action,
-  )
+  (
+    await sql`SELECT action FROM latchkey.audit_events
+      WHERE target_id = ${claimsOf(a, token).sessionId} AND action <> 'session.refresh_refused'`
+  ).map((row) => row.action)
 
 /** Trades a token that must be good. */
 async function next(at: TestService, token: string): Promise<Tokens> {

@@ -3,7 +3,7 @@ import { Elysia } from 'elysia'
 import type { RateLimitName } from '../../config/rate-limits.ts'
 import type { Context } from '../../core/context.ts'
 import { authenticateClient, readClient } from '../../core/oauth/client.ts'
-import { grantTokens } from '../../core/oauth/grants.ts'
+import { grantTokens, recordRefusedGrant } from '../../core/oauth/grants.ts'
 import { introspectToken, revokeToken } from '../../core/oauth/introspection.ts'
 import {
   type ClientForm,
@@ -44,6 +44,16 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       throw error
     }
   }
+  /** A client that gets no token of its own leaves an audit row, whatever the reason. */
+  const auditingRefusal = async <T>(state: RequestState, grant: () => Promise<T>): Promise<T> => {
+    try {
+      return await grant()
+    } catch (error) {
+      if (error instanceof Problem && error.problem !== 'unavailable')
+        await recordRefusedGrant(context, originOf(state), error)
+      throw error
+    }
+  }
   /** The client that a request shows, as the key that it is; null where it shows none. */
   const admitClient = async (seen: Seen, form: ClientForm): Promise<KeyPrincipal | null> => {
     const shown = readClient(seen.request.headers.get('authorization'), form)
@@ -74,12 +84,15 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       async ({ body, request, state }) => {
         const policy = POLICY_OF_GRANT.get(body.grant_type)
         if (policy) await limits.consume(policy, state)
-        return countingGuesses(state, async () => {
+        const { grant_type, username, password, refresh_token, scope } = body
+        const asked = { grant_type, username, password, refresh_token, scope }
+        const grant = async () => {
           const client = await admitClient({ request, state }, body)
-          const { grant_type, username, password, refresh_token, scope } = body
-          const asked = { grant_type, username, password, refresh_token, scope }
           return grantTokens(context, originOf(state), asked, client)
-        })
+        }
+        return countingGuesses(state, () =>
+          grant_type === 'client_credentials' ? auditingRefusal(state, grant) : grant(),
+        )
       },
       {
         parse: ({ request }) => readForm(request),

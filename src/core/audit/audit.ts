@@ -37,12 +37,13 @@ export function actorOf(principal: Principal): Origin['actor'] {
 
 export type AuditAction =
   | `user.${'signup' | 'created' | 'login' | 'login_failed' | 'locked' | 'deleted'}`
-  | `user.${'password_changed' | 'reset_issued' | 'password_reset'}`
+  | `user.${'password_changed' | 'reset_issued' | 'password_reset' | 'reset_refused'}`
   | `user.${'role_changed' | 'scopes_changed' | 'email_verified' | 'disabled' | 'enabled'}`
-  | `session.${'ended' | 'reused'}`
+  | `session.${'ended' | 'reused' | 'refresh_refused'}`
+  | `token.${'granted' | 'refused'}`
   | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported'}`
   | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted'}`
-  | `signing_key.${'created' | 'rotated' | 'revoked'}`
+  | `signing_key.${'created' | 'rotated' | 'revoked' | 'rewrapped'}`
   | 'access.denied'
 
 export type AuditEvent = {

@@ -107,7 +107,15 @@ export async function resetPassword(
   const hash = hashToken(token)
   const reset = await findReset(context.db, hash, new Date(context.clock()))
   const user = reset ? await findUserById(context.db, reset.userId) : null
-  if (!user?.isActive) fail('invalid_token')
+  if (!user?.isActive) {
+    await context.countedEvents.record(origin, {
+      action: 'user.reset_refused',
+      outcome: 'refused',
+      ...(user && { target: { type: 'user', id: user.id } }),
+      details: { reason: user ? 'disabled' : 'unknown' },
+    })
+    fail('invalid_token')
+  }
   const password = await requirePassword(context.config, user.email, chosen, '/new_password')
   const passwordHash = await context.passwords.hash(password)
   await recordChange(context, onBehalfOf(origin, user.id), async (tx, record) => {

@@ -1,4 +1,4 @@
-import { BASIC_CHALLENGE, fail } from '../../lib/errors.ts'
+import { BASIC_CHALLENGE, type Extra, fail } from '../../lib/errors.ts'
 import { isJwt } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal } from '../principal.ts'
@@ -53,10 +53,11 @@ export async function authenticateClient(context: Context, client: ClientCredent
   ) {
     return principal
   }
-  return failClient()
+  const keyId = principal && 'keyId' in principal ? principal.keyId : undefined
+  return failClient(keyId === undefined ? {} : { audit: { key_id: keyId } })
 }
 
 /** RFC 6749, section 5.2, and RFC 9110, section 15.5.2: a 401 tells how to authenticate. */
-export function failClient(): never {
-  fail('invalid_client', { headers: { 'WWW-Authenticate': BASIC_CHALLENGE } })
+export function failClient(extra: Pick<Extra, 'audit'> = {}): never {
+  fail('invalid_client', { ...extra, headers: { 'WWW-Authenticate': BASIC_CHALLENGE } })
 }

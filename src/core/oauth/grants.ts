@@ -1,4 +1,4 @@
-import { fail } from '../../lib/errors.ts'
+import { fail, type Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers, parseScopes } from '../../lib/scopes.ts'
 import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
@@ -30,7 +30,7 @@ export async function grantTokens(
 ): Promise<OAuthTokens> {
   // Users' grants are for first-party clients, which are nobody in particular.
   if (request.grant_type === 'client_credentials') {
-    return grantClientCredentials(context, request, client ?? failClient())
+    return grantClientCredentials(context, origin, request, client ?? failClient())
   }
   const { tokens, scopes } = await grantUserTokens(context, origin, request)
   return { ...tokens, scope: scopes.join(' ') }
@@ -70,6 +70,7 @@ async function requireScopesOfHolder(
 /** RFC 6749, section 4.4: an access token that is, everywhere, the principal of the key that was shown. */
 async function grantClientCredentials(
   context: Context,
+  origin: Origin,
   request: TokenRequest,
   key: KeyPrincipal,
 ): Promise<OAuthTokens> {
@@ -86,12 +87,30 @@ async function grantClientCredentials(
     scopes,
     expiresAtMs,
   })
+  await context.countedEvents.record(origin, {
+    action: 'token.granted',
+    target: { type: 'service_account', id: key.owner.id },
+    details: { scopes },
+  })
   return {
     access_token: access,
     token_type: 'bearer',
     expires_in: Math.max(0, Math.floor((expiresAtMs - now) / SECOND_MS)),
     scope: scopes.join(' '),
   }
+}
+
+/**
+ * Records that a client got no token of its own; of a key that is known and dead, which one.
+ * @param origin of the client where it authenticated
+ */
+export function recordRefusedGrant(
+  context: Context,
+  origin: Origin,
+  { problem, extra }: Problem,
+): Promise<void> {
+  const details = { ...extra.audit, reason: problem }
+  return context.countedEvents.record(origin, { action: 'token.refused', outcome: 'refused', details })
 }
 
 function readScopes(scope: string | undefined): string[] {

@@ -25,9 +25,21 @@ export async function refreshSession(context: Context, origin: Origin, token: st
   const claims = readRefreshToken(context.keys.refresh, token)
   const { outcome, session } = claims ? await trade(context, origin, claims) : REFUSED
   context.metrics.refreshes[outcome] += 1
+  if (outcome === 'refused') await recordRefused(context, origin, claims)
   if (!claims || !session) fail('invalid_token')
   const next = { ...claims, generation: claims.generation + 1 }
   return issueTokens(context, session.user, next, session.expiresAt)
+}
+
+/** Tells the session where the token is genuine. Theft has been recorded with the session's end. */
+function recordRefused(context: Context, origin: Origin, claims: RefreshClaims | null): Promise<void> {
+  const reason = claims ? 'over' : 'unknown'
+  return context.countedEvents.record(origin, {
+    action: 'session.refresh_refused',
+    outcome: 'refused',
+    ...(claims && { target: { type: 'session', id: claims.sessionId } }),
+    details: { reason },
+  })
 }
 
 /** What became of a token, and the session where it goes on. */
