@@ -119,5 +119,5 @@ function readUrl(text: string): string {
   const isPlain = `${username}${password}${search}${hash}` === ''
   if (!/^https?:$/.test(protocol) || !isPlain)
     throw new TypeError('url is http(s)://host, and holds no credential')
-  return text.replace(/\/+$/, '')
+  return text.replace(/(?<!\/)\/+$/, '')
 }

@@ -14,6 +14,8 @@ type Address = { ip: ipaddr.IPv4 | ipaddr.IPv6; text: string; isTrusted: boolean
 
 const IPV6_PREFIX_BITS = 64
 const MAX_REMEMBERED_PEERS = 10_000
+/** Proxies one behind the other. A header of 16 KB may name two thousand. */
+const MAX_HOPS = 32
 
 /**
  * Who is calling: the peer, or, where the peer is a trusted proxy, the last address in X-Forwarded-For that is not one.
@@ -54,7 +56,7 @@ export function createAddressOf(config: Pick<Config, 'trustedProxies'>, log: Log
       return peer.text
     }
     let client = peer
-    for (const hop of forwarded.split(',').reverse()) {
+    for (const hop of forwarded.split(',').slice(-MAX_HOPS).reverse()) {
       const address = describe(hop.trim())
       if (!address) break
       client = address

@@ -24,7 +24,7 @@ export function parsePublicUrl(found: string): Parsed<string> {
   if (url.search || url.hash || found.includes('?') || found.includes('#')) {
     return { fault: `must have no query and no fragment` }
   }
-  return { value: url.href.replace(/\/+$/, '') }
+  return { value: url.href.replace(/(?<!\/)\/+$/, '') }
 }
 
 /** Exact origins, separated by commas. */

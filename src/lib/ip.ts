@@ -2,8 +2,12 @@ import ipaddr from 'ipaddr.js'
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6
 
+/** An IPv6 address has 45 characters at most; what is left is for a zone and a length. */
+const MAX_TEXT_LENGTH = 128
+
 /** An address in its plain form: IPv4 where it is one mapped into IPv6, no zone; null where it is none. */
 export function parseAddress(text: string): Address | null {
+  if (text.length > MAX_TEXT_LENGTH) return null
   const [address = ''] = text.split('%')
   return ipaddr.isValid(address) && isWhole(address) ? ipaddr.process(address) : null
 }
@@ -15,6 +19,7 @@ function isWhole(address: string): boolean {
 
 /** A network in CIDR notation, its host bits cleared; an address alone is a network of one. null where it is none. */
 export function parseNetwork(text: string): string | null {
+  if (text.length > MAX_TEXT_LENGTH) return null
   const [address = '', bits, ...more] = text.split('/')
   const parsed = parseAddress(address)
   if (!parsed || more.length > 0) return null

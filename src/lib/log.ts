@@ -14,9 +14,12 @@ type LogOptions = { logLevel: 'debug' | 'info' | 'warn' | 'error'; logFormat: 'j
 
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_CHARACTERS = 64 * 1024
-/** Credentials that an error's text may carry: tokens, keys, and the password of a database URL. */
-const CREDENTIAL =
-  /(?:\b[A-Za-z0-9]{1,16}_[0-9A-Za-z]{40,})|(?:\beyJ[\w-]+\.[\w-]*\.[\w-]*)|(?<=:\/\/[^\s:/@]*:)[^\s@]+(?=@)/g
+/** Whatever an error's text may carry: keys and tokens. */
+const CREDENTIAL = /\b[A-Za-z0-9]{1,16}_[0-9A-Za-z]{40,}|(?<![\w-])eyJ[\w-]+\.[\w-]*\.[\w-]*/g
+/** A word as far as an `@`, and in it what stands in a URL before a password. */
+const WORD = /[^\s@]+@?/g
+const URL_USER = /:\/\/[^\s:/@]*:/
+const HIDDEN = '[redacted]'
 
 /**
  * The structured log: one JSON object per line, or lines for people with LOG_FORMAT=pretty.
@@ -60,7 +63,7 @@ export function createLog(options: LogOptions, write: (text: string) => void = w
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },
-    { write: (line: string) => push(line.trimEnd().replace(CREDENTIAL, '[redacted]')) },
+    { write: (line: string) => push(redact(line.trimEnd())) },
   )
   return {
     debug: logger.debug.bind(logger),
@@ -70,6 +73,18 @@ export function createLog(options: LogOptions, write: (text: string) => void = w
     access: logger.isLevelEnabled('info') ? push : null,
     flush,
   }
+}
+
+/** Takes as long as the line is long: a caller's text may stand in an error's. */
+function redact(line: string): string {
+  const text = line.replace(CREDENTIAL, HIDDEN)
+  return text.includes('://') ? text.replace(WORD, hidePassword) : text
+}
+
+/** The password in the URL of a database or of Redis. */
+function hidePassword(word: string): string {
+  const user = word.endsWith('@') ? URL_USER.exec(word) : null
+  return user ? `${word.slice(0, user.index + user[0].length)}${HIDDEN}@` : word
 }
 
 /** A log that discards everything, for commands whose output is for people. */

@@ -2,7 +2,7 @@ import pLimit from 'p-limit'
 import type { Config } from '../../config/config.ts'
 import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
 import { fail } from '../../lib/errors.ts'
-import { MAX_PASSWORD_BYTES, normalisePassword } from './policy.ts'
+import { isTooLong, normalisePassword } from './policy.ts'
 
 /** Hashes and checks passwords, a few at a time. */
 export type PasswordHasher = {
@@ -63,9 +63,9 @@ export function createPasswordHasher(
   return {
     hash: (password) => queue(() => Bun.password.hash(password, { algorithm: 'argon2id', ...cost })),
     async verify(typed, hash) {
+      if (typed === '' || isTooLong(typed)) return false
       const stored = hash ?? nobody
       for (const password of readingsOf(typed, isOutdated(stored))) {
-        if (password === '' || Buffer.byteLength(password) > MAX_PASSWORD_BYTES) return false
         // A stored hash of no known kind fits nothing.
         const fits = await queue(() =>
           Bun.password.verify(inputFor(stored, password), stored).catch(() => false),

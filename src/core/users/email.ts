@@ -1,6 +1,8 @@
 import { failField } from '../../lib/errors.ts'
 
 const MAX_EMAIL_LENGTH = 254
+/** Decomposed characters take more room until they are composed, and composing takes the square of the length. */
+const MAX_TYPED_LENGTH = 2 * MAX_EMAIL_LENGTH
 /** One `@` with something on both sides; no spaces, no control, format or unassigned characters. */
 const EMAIL = /^[^@\p{C}\p{Z}]+@[^@\p{C}\p{Z}]+$/u
 
@@ -9,7 +11,9 @@ const EMAIL = /^[^@\p{C}\p{Z}]+@[^@\p{C}\p{Z}]+$/u
  * @returns null where it is no address
  */
 export function normaliseEmail(typed: string): string | null {
-  const email = typed.trim().normalize('NFC').toLowerCase().normalize('NFC')
+  const trimmed = typed.trim()
+  if (trimmed.length > MAX_TYPED_LENGTH) return null
+  const email = trimmed.normalize('NFC').toLowerCase().normalize('NFC')
   return email.length <= MAX_EMAIL_LENGTH && EMAIL.test(email) ? email : null
 }
 
