@@ -74,7 +74,7 @@ describe('what reads text in another way is known here, and bounded', () => {
   /** Quadratic where marks follow each other. Each of them is tried below, or sees the text of an operator alone. */
   test('Unicode normalisation: for what is short by then', () => {
     expect(listOf('normalize')).toEqual([
-      "src/config/admin.ts: password.reveal().normalize('NFC')",
+      "src/config/secrets.ts: password.reveal().normalize('NFC')",
       "src/core/passwords/policy.ts: password.normalize('NFC')",
       "src/core/users/administration.ts: text.normalize('NFC')",
       "src/core/users/email.ts: trimmed.normalize('NFC').toLowerCase().normalize('NFC')",

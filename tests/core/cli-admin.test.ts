@@ -252,6 +252,8 @@ describe('on PostgreSQL, while a server runs', () => {
       const person = await newPerson(server)
       const words = ['users', 'set-password', person.email, '--password-stdin']
       await fails(words, 'password: Is among the most common passwords', 'password')
+      const usual = 'password: Is a common password or word but for digits, signs and look-alikes'
+      await fails(words, usual, 'Summer2026!')
       await fails(words, 'password: Must not be the e-mail address', person.email)
       await fails(words, 'there is no password on standard input', '')
       await fails(['users', 'set-password', 'nobody@example.com'], 'There is no such user.')

@@ -1,5 +1,9 @@
 import type { Config } from '../../config/config.ts'
 import { failField } from '../../lib/errors.ts'
+import { isMadeOf, wordsBehind } from './disguises.ts'
+
+const SERVICE = 'latchkey'
+const SEPARATORS = /[^\p{L}\p{N}]+/u
 
 /** Bytes in UTF-8; beyond it hashing would be work for an attacker to hand out. */
 const MAX_PASSWORD_BYTES = 1024
@@ -14,13 +18,17 @@ export function normalisePassword(password: string): string {
   return password.normalize('NFC')
 }
 
+/** Shorter parts of an address stand in many words. */
+const MIN_PART_LENGTH = 3
+
 /**
- * Whether a password may be chosen (NIST SP 800-63B: length and a list of common ones, no composition rules).
+ * Whether a password may be chosen (NIST SP 800-63B, section 5.1.1.2: length, and lists of what is guessed first; no rules
+ * of composition). Hashes nothing.
  * @returns the password in its normal form
  * @throws Problem validation_failed
  */
 export async function requirePassword(
-  config: Pick<Config, 'passwordMinLength'>,
+  config: Pick<Config, 'passwordMinLength' | 'publicUrl'>,
   email: string,
   chosen: string,
   path = '/password',
@@ -34,9 +42,22 @@ export async function requirePassword(
     refuse(`Must have at least ${config.passwordMinLength} characters`)
   if (isTooLong(password)) refuse(tooLong)
   const lower = password.toLowerCase()
+  if (lower.trim() === '') refuse('Must not be blank')
+  if (new Set(lower).size === 1) refuse('Must not be one character again and again')
   if (lower === email) refuse('Must not be the e-mail address')
+  if (isMadeOf(lower, ownWords(config, email)))
+    refuse("Must not be made of the service's name or parts of the e-mail address")
   // Read at the first choice of a password: neither start-up nor verification pays for it.
   const { isCommonPassword } = await import('./common-passwords.ts')
   if (isCommonPassword(lower)) refuse('Is among the most common passwords')
+  if (wordsBehind(lower).values().some(isCommonPassword))
+    refuse('Is a common password or word but for digits, signs and look-alikes')
   return password
+}
+
+/** What somebody who guesses knows: the names of the service and of its host, and the address with its parts. */
+function ownWords({ publicUrl }: Pick<Config, 'publicUrl'>, email: string): string[] {
+  const known = [SERVICE, URL.parse(publicUrl)?.hostname ?? '', email]
+  const parts = known.flatMap((text) => text.split(SEPARATORS))
+  return [...parts, ...email.split('@')].filter((part) => part.length >= MIN_PART_LENGTH)
 }
