@@ -9,8 +9,8 @@ import {
   operationsOf,
   resolveIn,
 } from '../support/described.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { faultsOf, type Schema } from '../support/json-schema.ts'
-import { sendRaw } from '../support/raw-http.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 type Route = { method: string; path: string; operation: Operation }

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { makeApiKey } from '../../src/lib/tokens.ts'
 import { type Answer, type Call, call, newKey, newPerson, type Person } from '../support/client.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
-import { sendRaw } from '../support/raw-http.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 let service: TestService

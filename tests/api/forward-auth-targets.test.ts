@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import type postgres from 'postgres'
 import { call, newKey } from '../support/client.ts'
+import { sendRaw, type WireAnswer } from '../support/http-socket.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
-import { type RawAnswer, sendRaw } from '../support/raw-http.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
@@ -27,7 +27,7 @@ afterAll(async () => {
 const bearing = () => [`Authorization: Bearer ${key}`]
 const ask = (target: string, headers: string[] = [], method = 'GET') =>
   sendRaw(service, `${method} ${target}`, headers)
-const isAsked = ({ status, head }: RawAnswer) => status === 200 && /^x-auth-type: key$/im.test(head)
+const isAsked = ({ status, head }: WireAnswer) => status === 200 && /^x-auth-type: key$/im.test(head)
 
 /** No target says yes to nobody; and a key gets no more out of it than `outcome`. */
 async function expectOutcome(target: string, outcome: 'asked' | 'refused'): Promise<void> {

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import type postgres from 'postgres'
 import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
 import { newKey } from '../support/client.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { aliasesOf } from '../support/proxy.ts'
-import { sendRaw } from '../support/raw-http.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 // Traefik and Envoy come in no Debian package: what their files say is read here, and the question that each sends, as

@@ -6,9 +6,9 @@ import type { ErrorCode } from '../../src/lib/errors.ts'
 import { DAY_MS } from '../../src/lib/time.ts'
 import { makeApiKey } from '../../src/lib/tokens.ts'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { addLoggedIn, addPerson, beginSession, connectTo } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { sendRaw } from '../support/raw-http.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 type Owner = Awaited<ReturnType<typeof addLoggedIn>>

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { dial } from '../support/http-socket.ts'
 import { startService, type TestService } from '../support/service.ts'
-import { dial } from '../support/wire.ts'
 
 // Where a proxy and Latchkey disagree about where a request ends, somebody's bytes become somebody else's request. Each
 // framing here either is refused and its connection closed, or is read the one way that RFC 9112 knows.

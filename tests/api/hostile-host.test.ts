@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { DEFAULT_RATE_LIMITS } from '../../src/config/rate-limits.ts'
 import { newKey, newPerson } from '../support/client.ts'
+import { dial, type WireAnswer } from '../support/http-socket.ts'
 import { startService, type TestService } from '../support/service.ts'
-import { dial, type WireAnswer } from '../support/wire.ts'
 
 // Elysia takes the path out of a URL that begins with the Host header, so that whoever chooses that chose the path.
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { call, newPerson, type Person } from '../support/client.ts'
+import { dial, type Wire } from '../support/http-socket.ts'
 import { startService, type TestService } from '../support/service.ts'
-import { dial, type Wire } from '../support/wire.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB

@@ -4,7 +4,7 @@ import postgres from 'postgres'
 import { createLog } from '../../src/lib/log.ts'
 import { type Call, newKey, newPerson, type Person } from '../support/client.ts'
 import { call } from '../support/described.ts'
-import { sendRaw } from '../support/raw-http.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 

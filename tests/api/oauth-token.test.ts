@@ -4,6 +4,7 @@ import { DEFAULT_RATE_LIMITS } from '../../src/config/rate-limits.ts'
 import { MINUTE_MS } from '../../src/lib/time.ts'
 import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
 import { partsOf } from '../support/forge.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import {
   adminToken,
   basic,
@@ -14,7 +15,6 @@ import {
   tokenOf,
 } from '../support/oauth.ts'
 import { expectProblem } from '../support/problem.ts'
-import { sendRaw } from '../support/raw-http.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 setDefaultTimeout(30_000)

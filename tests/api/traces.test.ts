@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type Answer, call } from '../support/client.ts'
-import { sendRaw } from '../support/raw-http.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 

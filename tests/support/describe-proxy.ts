@@ -5,9 +5,9 @@ import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
 import { AMBIGUOUS, readTolerantly } from './ambiguous-targets.ts'
 import { call, newKey } from './client.ts'
 import { freePort } from './free-port.ts'
+import { sendRaw, type WireAnswer } from './http-socket.ts'
 import { addLoggedIn, connectTo } from './people.ts'
 import { aliasesOf, type RunningProxy, type Seen, startUpstream, type Upstream } from './proxy.ts'
-import { type RawAnswer, sendRaw } from './raw-http.ts'
 import { startService, type TestService } from './service.ts'
 import { listenOnTcp } from './tcp.ts'
 
@@ -59,7 +59,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
       const answer = await through(startLine, headers, body, at)
       return { answer, seen: upstream.seen.slice(before) }
     }
-    const headerOf = ({ head }: RawAnswer, name: string) =>
+    const headerOf = ({ head }: WireAnswer, name: string) =>
       new RegExp(`^${name}: *(.*)$`, 'im').exec(head)?.[1]?.trim() ?? null
     const identityOf = ({ headers }: Seen) =>
       Object.fromEntries(

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { dial } from '../support/http-socket.ts'
 import { CADDY, NGINX, nginxAround, type RunningProxy, startProxy } from '../support/proxy.ts'
 import { startService, type TestService } from '../support/service.ts'
-import { dial } from '../support/wire.ts'
 
 // Latchkey as docs/behind-a-proxy.md says that it is to be put on the Internet, behind the very files of `deploy/`.
 
