@@ -27,8 +27,10 @@ let sql: postgres.Sql
 let admin: Tokens
 let person: AddedPerson
 beforeAll(async () => {
-  a = await startService({ logLevel: 'error', passwordHashConcurrency: 4 })
-  b = await startService({ logLevel: 'error' }, a)
+  // A connection for each of fifty requests at once: none of them is to be turned away by a full pool.
+  const quiet = { logLevel: 'error', databasePoolSize: 25 } as const
+  a = await startService({ ...quiet, passwordHashConcurrency: 4 })
+  b = await startService(quiet, a)
   sql = connectTo(a)
   admin = await addLoggedIn(a, sql, { role: 'admin' })
   person = await addPerson(sql)
