@@ -12,7 +12,6 @@ export type AddressOf = (request: Request, server: PeerSource) => string | null
 
 type Address = { ip: ipaddr.IPv4 | ipaddr.IPv6; text: string; isTrusted: boolean }
 
-const IPV6_PREFIX_BITS = 64
 const MAX_REMEMBERED_PEERS = 10_000
 /** Proxies one behind the other. A header of 16 KB may name two thousand. */
 const MAX_HOPS = 32
@@ -64,12 +63,4 @@ export function createAddressOf(config: Pick<Config, 'trustedProxies'>, log: Log
     }
     return client.text
   }
-}
-
-/** What counts as one client for limits: an IPv4 address, or the /64 of an IPv6 address. */
-export function bucketOf(address: string | null): string {
-  const ip = parseAddress(address ?? '')
-  if (!ip) return 'unknown'
-  if (ip.kind() === 'ipv4') return ip.toString()
-  return `${ipaddr.IPv6.networkAddressFromCIDR(`${ip}/${IPV6_PREFIX_BITS}`)}/${IPV6_PREFIX_BITS}`
 }

@@ -4,6 +4,8 @@ type Address = ipaddr.IPv4 | ipaddr.IPv6
 
 /** An IPv6 address has 45 characters at most; what is left is for a zone and a length. */
 const MAX_TEXT_LENGTH = 128
+/** A household, or a server, has all addresses of such a network. */
+const IPV6_PREFIX_BITS = 64
 
 /** An address in its plain form: IPv4 where it is one mapped into IPv6, no zone; null where it is none. */
 export function parseAddress(text: string): Address | null {
@@ -33,6 +35,14 @@ export function parseNetwork(text: string): string | null {
       ? ipaddr.IPv4.networkAddressFromCIDR(cidr)
       : ipaddr.IPv6.networkAddressFromCIDR(cidr)
   return `${network}/${length}`
+}
+
+/** What counts as one client for limits: an IPv4 address, or the /64 of an IPv6 address. */
+export function bucketOf(address: string | null): string {
+  const ip = parseAddress(address ?? '')
+  if (!ip) return 'unknown'
+  if (ip.kind() === 'ipv4') return ip.toString()
+  return `${ipaddr.IPv6.networkAddressFromCIDR(`${ip}/${IPV6_PREFIX_BITS}`)}/${IPV6_PREFIX_BITS}`
 }
 
 /** Whether an address lies in one of the networks. */

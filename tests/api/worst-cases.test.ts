@@ -211,11 +211,12 @@ describe('a password of any length', () => {
     }
     try {
       const hasher = createPasswordHasher({ passwordHashConcurrency: 1 })
+      const caller = { address: null, account: 'someone@example.com' }
       await requirePassword(testConfig(), 'someone@example.com', marks(8000)).catch(() => {})
-      expect(await hasher.verify(marks(8000), null)).toBe(false)
+      expect(await hasher.verify(marks(8000), null, caller)).toBe(false)
       expect(seen).toEqual([])
       await requirePassword(testConfig(), 'someone@example.com', marks(500))
-      expect(await hasher.verify(marks(500), null)).toBe(false)
+      expect(await hasher.verify(marks(500), null, caller)).toBe(false)
       expect(seen).toEqual([1001, 1001])
     } finally {
       String.prototype.normalize = normalize

@@ -29,7 +29,7 @@ export async function logIn(
     checkPassword(context, origin, email, input.password),
   )
   if (!user) fail('invalid_login')
-  await replaceOutdatedHash(context, user, input.password)
+  await replaceOutdatedHash(context, origin, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!scopes.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
   return startSession(context, onBehalfOf(origin, user.id), user)
@@ -43,7 +43,8 @@ async function checkPassword(
   password: string,
 ): Promise<UserRow | null> {
   const user = await findUserByEmail(context.db, email)
-  const fits = await context.passwords.verify(password, user?.passwordHash ?? null)
+  const caller = { address: origin.ip, account: email, isLogin: true }
+  const fits = await context.passwords.verify(password, user?.passwordHash ?? null, caller)
   if (user?.isActive && fits) return user
   await recordEvent(context.db, context, origin, {
     action: 'user.login_failed',
@@ -54,10 +55,16 @@ async function checkPassword(
 }
 
 /** A bcrypt hash, or one with other parameters, gives way to one of today's kind; later, where hashing is too busy. */
-async function replaceOutdatedHash(context: Context, user: UserRow, password: string): Promise<void> {
+async function replaceOutdatedHash(
+  context: Context,
+  origin: Origin,
+  user: UserRow,
+  password: string,
+): Promise<void> {
   if (user.passwordHash === null || !context.passwords.isOutdated(user.passwordHash)) return
   try {
-    const hash = await context.passwords.hash(normalisePassword(password))
+    const caller = { address: origin.ip, account: user.email }
+    const hash = await context.passwords.hash(normalisePassword(password), caller)
     await updatePasswordHash(context.db, user.id, user.passwordHash, hash)
   } catch (error) {
     if (!(error instanceof Problem && error.problem === 'unavailable')) throw error

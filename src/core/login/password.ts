@@ -30,11 +30,15 @@ export async function changePassword(
 ): Promise<Grant> {
   const user = await findUserById(context.db, caller.userId)
   if (!user) fail('invalid_login')
+  // Before the current one is checked: nothing is hashed for a password that may not be chosen.
+  const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
+  const hashedFor = { address: origin.ip, account: user.email }
   const fits = await guardGuess(
     context,
     origin,
     user.email,
-    async () => (await context.passwords.verify(input.current_password, user.passwordHash)) || null,
+    async () =>
+      (await context.passwords.verify(input.current_password, user.passwordHash, hashedFor)) || null,
   )
   if (!fits) {
     const target = { type: 'user' as const, id: user.id }
@@ -47,8 +51,7 @@ export async function changePassword(
     })
     fail('invalid_login', { detail: 'The current password is not right.' })
   }
-  const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
-  const passwordHash = await context.passwords.hash(password)
+  const passwordHash = await context.passwords.hash(password, hashedFor)
   const session = await recordChange(context, origin, async (tx, record) => {
     const now = await lockUser(tx, user.id)
     if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime())
@@ -117,7 +120,7 @@ export async function resetPassword(
     fail('invalid_token')
   }
   const password = await requirePassword(context.config, user.email, chosen, '/new_password')
-  const passwordHash = await context.passwords.hash(password)
+  const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
   await recordChange(context, onBehalfOf(origin, user.id), async (tx, record) => {
     const now = await lockUser(tx, user.id)
     const isTaken = await takeReset(tx, hash, new Date(context.clock()))
@@ -140,7 +143,7 @@ export async function setPasswordFor(
 ): Promise<{ sessions_ended: number; keys_revoked: number }> {
   const user = (await findUserById(context.db, userId)) ?? fail('not_found')
   const password = await requirePassword(context.config, user.email, chosen)
-  const passwordHash = await context.passwords.hash(password)
+  const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
   return recordChange(context, origin, async (tx, record) => {
     if (!(await lockUser(tx, user.id))) fail('not_found')
     const details = await replacePassword(tx, record, context, user.id, passwordHash, revokesKeys)

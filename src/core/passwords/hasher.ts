@@ -1,25 +1,21 @@
-import pLimit from 'p-limit'
 import type { Config } from '../../config/config.ts'
-import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
-import { fail } from '../../lib/errors.ts'
+import { countTowardsDeadline } from '../../lib/deadline.ts'
+import { type Caller, createFairQueue, type QueueLoad } from './fair-queue.ts'
 import { isTooLong, normalisePassword } from './policy.ts'
 
 /** Hashes and checks passwords, a few at a time. */
 export type PasswordHasher = {
   /** @throws Problem unavailable where too many wait */
-  hash(password: string): Promise<string>
+  hash(password: string, caller: Caller): Promise<string>
   /**
    * Whether the password fits. `null` as the hash (nobody, or nobody with a password) does the same work and says no.
    * @throws Problem unavailable where too many wait
    */
-  verify(password: string, hash: string | null): Promise<boolean>
+  verify(password: string, hash: string | null, caller: Caller): Promise<boolean>
   /** Whether a hash that just fitted should be replaced by one of today's kind. */
   isOutdated(hash: string): boolean
-  load(): HashingLoad
+  load(): QueueLoad
 }
-
-/** What the queue of hashing is doing, and how many it has turned away. */
-export type HashingLoad = { running: number; waiting: number; limit: number; turnedAway: number }
 
 /** What a new argon2id hash costs: KiB of memory, and passes over it. */
 export type PasswordCost = { memoryCost: number; timeCost: number }
@@ -27,9 +23,6 @@ export type PasswordCost = { memoryCost: number; timeCost: number }
 /** OWASP's second recommendation for argon2id: 19 MiB, two passes; `p` is 1 in Bun. */
 export const OWASP_COST: PasswordCost = { memoryCost: 19_456, timeCost: 2 }
 
-/** How many may wait for each one that hashes: about two and a half seconds' worth; and how long on a slower machine. */
-const WAITING_PER_LANE = 100
-const WAIT_MS = 2_500
 /** bcrypt never saw more, and the replaced service cut passwords there; Bun would hash the rest in instead. */
 const BCRYPT_BYTES = 72
 
@@ -45,38 +38,29 @@ export function createPasswordHasher(
   /** A well-formed hash of nothing that anybody typed: checking against it takes the time that a real one takes. */
   const nobody = `${presentKind}${'A'.repeat(43)}$${'A'.repeat(43)}`
   const isOutdated = (hash: string) => !hash.startsWith(presentKind)
-  const lane = pLimit(config.passwordHashConcurrency)
-  const limit = WAITING_PER_LANE * config.passwordHashConcurrency
-  let turnedAway = 0
-  const turnAway = (): never => {
-    turnedAway += 1
-    fail('unavailable', {
-      detail: 'Too many logins at once; try again shortly.',
-      headers: { 'Retry-After': '1' },
-    })
-  }
-  const queue = <R>(work: () => Promise<R>): Promise<R> => {
-    if (lane.pendingCount >= limit) turnAway()
-    const end = performance.now() + Math.min(WAIT_MS, remainingMs())
-    return countTowardsDeadline(() => lane(() => (performance.now() > end ? turnAway() : work())))
-  }
+  const queue = createFairQueue(config.passwordHashConcurrency)
+  const run = <R>(caller: Caller, work: () => Promise<R>) =>
+    countTowardsDeadline(() => queue.run(caller, work))
   return {
-    hash: (password) => queue(() => Bun.password.hash(password, { algorithm: 'argon2id', ...cost })),
-    async verify(typed, hash) {
+    hash: (password, caller) =>
+      run(caller, () => Bun.password.hash(password, { algorithm: 'argon2id', ...cost })),
+    async verify(typed, hash, caller) {
       if (typed === '' || isTooLong(typed)) return false
       const stored = hash ?? nobody
-      for (const password of readingsOf(typed, isOutdated(stored))) {
-        // A stored hash of no known kind fits nothing.
-        const fits = await queue(() =>
-          Bun.password.verify(inputFor(stored, password), stored).catch(() => false),
-        )
-        if (fits) return hash !== null
-      }
-      return false
+      const fits = await run(caller, () => checkReadings(readingsOf(typed, isOutdated(stored)), stored))
+      return fits && hash !== null
     },
     isOutdated,
-    load: () => ({ running: lane.activeCount, waiting: lane.pendingCount, limit, turnedAway }),
+    load: queue.load,
   }
+}
+
+async function checkReadings(readings: Iterable<string>, stored: string): Promise<boolean> {
+  for (const password of readings) {
+    // A stored hash of no known kind fits nothing.
+    if (await Bun.password.verify(inputFor(stored, password), stored).catch(() => false)) return true
+  }
+  return false
 }
 
 /** What may have been hashed. Where a hash comes from they took a password as it was typed, in whichever form. */

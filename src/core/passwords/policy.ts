@@ -47,12 +47,22 @@ export async function requirePassword(
   if (lower === email) refuse('Must not be the e-mail address')
   if (isMadeOf(lower, ownWords(config, email)))
     refuse("Must not be made of the service's name or parts of the e-mail address")
-  // Read at the first choice of a password: neither start-up nor verification pays for it.
-  const { isCommonPassword } = await import('./common-passwords.ts')
+  const { isCommonPassword } = await loadCommonPasswords()
   if (isCommonPassword(lower)) refuse('Is among the most common passwords')
   if (wordsBehind(lower).values().some(isCommonPassword))
     refuse('Is a common password or word but for digits, signs and look-alikes')
   return password
+}
+
+let commonPasswords: Promise<typeof import('./common-passwords.ts')> | null = null
+
+/**
+ * Read at the first choice of a password: neither start-up nor verification pays for it. Once: while a module loads, each
+ * further `import()` of it builds it again.
+ */
+function loadCommonPasswords() {
+  commonPasswords ??= import('./common-passwords.ts')
+  return commonPasswords
 }
 
 /** What somebody who guesses knows: the names of the service and of its host, and the address with its parts. */

@@ -132,7 +132,8 @@ async function addUser(
   const email = requireEmail(typed)
   const password = chosen === undefined ? null : await requirePassword(context.config, email, chosen)
   if (await findUserByEmail(context.db, email)) fail('email_taken')
-  const passwordHash = password === null ? null : await context.passwords.hash(password)
+  const passwordHash =
+    password === null ? null : await context.passwords.hash(password, { address: origin.ip, account: email })
   return recordChange(context, origin, async (tx, record) => {
     await requireStill?.(tx)
     const createdAt = new Date(context.clock())
