@@ -15,6 +15,7 @@ const POLICIES = new Map<string, RateLimitName | null>([
   ['POST /auth/signup', 'signup'],
   ['POST /auth/login', 'login'],
   ['POST /auth/refresh', 'refresh'],
+  ['POST /auth/password', 'password'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   ['POST /oauth/introspect', null],
@@ -82,8 +83,10 @@ export function policyOf(request: Request): RateLimitName | null {
   return policy === undefined ? 'other' : policy
 }
 
-function keyOf(name: RateLimitName, state: RequestState): string {
-  return `${name} ${bucketOf(state.address)}`
+function keyOf(name: RateLimitName, { address, principal }: RequestState): string {
+  // Of many sessions at one address, guesses in one do not keep the others from a new password.
+  const session = name === 'password' && principal?.kind === 'user' ? `${principal.sessionId} ` : ''
+  return `${name} ${session}${bucketOf(address)}`
 }
 
 /** How many client addresses are told apart on one instance; beyond that the longest unseen is forgotten. */

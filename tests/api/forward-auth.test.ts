@@ -426,6 +426,7 @@ describe('limits per address', () => {
       signup: plenty,
       login: plenty,
       refresh: plenty,
+      password: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: few,

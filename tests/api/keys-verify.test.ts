@@ -446,6 +446,7 @@ const ONE_A_MINUTE = {
   signup: once,
   login: once,
   refresh: once,
+  password: once,
   create_key: once,
   unknown_credential: once,
   other: once,

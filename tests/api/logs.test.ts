@@ -105,10 +105,9 @@ describe('each request writes one access line', () => {
       {
         logLevel: 'info',
         rateLimits: Object.fromEntries(
-          ['signup', 'login', 'refresh', 'create_key', 'unknown_credential', 'other'].map((name) => [
-            name,
-            { limit: 1, windowSeconds: 60 },
-          ]),
+          ['signup', 'login', 'refresh', 'password', 'create_key', 'unknown_credential', 'other'].map(
+            (name) => [name, { limit: 1, windowSeconds: 60 }],
+          ),
         ) as NonNullable<TestService['config']['rateLimits']>,
       },
       service,

@@ -217,6 +217,7 @@ describe('what is counted', () => {
       signup: plenty,
       login: few,
       refresh: plenty,
+      password: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: plenty,

@@ -100,6 +100,15 @@ describe('somebody else logs in while one address', () => {
     const statuses = (await Promise.all(floods)).map(({ status }) => status)
     expect(new Set(statuses)).toEqual(new Set([201, 503]))
   })
+
+  test('of many holds the session of one account, and each changes its password', async () => {
+    const floods = times(120, (i) =>
+      change(accounts[0]?.access ?? '', { current_password: 'a-guess' }, from(`198.51.100.${i}`)),
+    )
+    expect(await logInMeanwhile(person.email, floods)).toEqual(ALL_IN)
+    const waited = (await Promise.all(floods)).filter(({ status }) => status !== 503)
+    expect(waited.length).toBeWithin(1, 60)
+  })
 })
 
 describe('nothing is hashed', () => {

@@ -256,6 +256,8 @@ describe('SECRET_KEY', () => {
 test.each([
   ['RATE_LIMITS', 'off', { rateLimits: null }],
   ['RATE_LIMITS', 'login=3/10s, other=9/2d', { rateLimits: { login: { limit: 3, windowSeconds: 10 } } }],
+  ['RATE_LIMITS', 'login=3/2h', { rateLimits: { password: { limit: 10, windowSeconds: 60 } } }],
+  ['RATE_LIMITS', 'password=3/5m', { rateLimits: { password: { limit: 3, windowSeconds: 300 } } }],
   ['RATE_LIMITS', 'login=3/2h', { rateLimits: { refresh: { limit: 60, windowSeconds: 60 } } }],
   [
     'TRUSTED_PROXIES',

@@ -264,6 +264,7 @@ function limits(named: Partial<Record<'refresh', number>>) {
     signup: plenty,
     login: plenty,
     refresh,
+    password: plenty,
     create_key: plenty,
     unknown_credential: plenty,
     other: plenty,

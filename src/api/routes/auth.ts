@@ -58,7 +58,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'changePassword',
           summary: 'Set a new password; every session ends, and a new one begins',
-          'x-errors': ['invalid_login', 'too_many_attempts', 'conflict'],
+          'x-errors': ['invalid_login', 'conflict'],
         },
       },
     )

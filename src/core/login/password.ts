@@ -12,15 +12,15 @@ import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sess
 import { findUserById, lockUser, setPassword } from '../users/accounts.ts'
 import type { PasswordChange, PasswordReset, PasswordResetToken } from './model.ts'
 import { deleteResets, findReset, insertReset, takeReset } from './queries.ts'
-import { guardGuess } from './throttle.ts'
+import { forgetGuesses } from './throttle.ts'
 
 const RESET_PREFIX = 'pr_'
 const RESET_LASTS_MS = 30 * MINUTE_MS
 
 /**
- * A user sets a new password. Every session ends, this one too; the answer begins a new one. Guessing the current
- * password counts like guessing at the login.
- * @throws Problem invalid_login, too_many_attempts, validation_failed, unavailable, conflict where it changed meanwhile
+ * A user sets a new password. Every session ends, this one too; the answer begins a new one. The limit `password` bounds
+ * guesses at the current one; those of strangers at the log-in neither count here nor refuse it.
+ * @throws Problem invalid_login, validation_failed, unavailable, conflict where it changed meanwhile
  */
 export async function changePassword(
   context: Context,
@@ -33,13 +33,8 @@ export async function changePassword(
   // Before the current one is checked: nothing is hashed for a password that may not be chosen.
   const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
   const hashedFor = { address: origin.ip, account: user.email }
-  const fits = await guardGuess(
-    context,
-    origin,
-    user.email,
-    async () =>
-      (await context.passwords.verify(input.current_password, user.passwordHash, hashedFor)) || null,
-  )
+  const fits = await context.passwords.verify(input.current_password, user.passwordHash, hashedFor)
+  context.metrics.passwordChecks[fits ? 'right' : 'wrong'] += 1
   if (!fits) {
     const target = { type: 'user' as const, id: user.id }
     const details = { at: 'password_change' }
@@ -99,7 +94,7 @@ export async function issuePasswordReset(
 }
 
 /**
- * Sets a new password by a one-time token. Every session ends.
+ * Sets a new password by a one-time token. Every session ends, and failed log-ins are forgotten.
  * @throws Problem invalid_token where it is unknown, used or over; validation_failed, which leaves it usable
  */
 export async function resetPassword(
@@ -126,12 +121,14 @@ export async function resetPassword(
     const isTaken = await takeReset(tx, hash, new Date(context.clock()))
     if (!now?.isActive || !isTaken) fail('invalid_token')
     const details = await replacePassword(tx, record, context, user.id, passwordHash, false)
+    await forgetGuesses(tx, context, user.email)
     await record({ action: 'user.password_reset', target: { type: 'user', id: user.id }, details })
   })
 }
 
 /**
- * An operator sets a user's password. Every session and reset ends; on wish the keys too.
+ * An operator sets a user's password. Every session and reset ends, and failed log-ins are forgotten; on wish the keys end
+ * too.
  * @throws Problem not_found, validation_failed, unavailable
  */
 export async function setPasswordFor(
@@ -147,6 +144,7 @@ export async function setPasswordFor(
   return recordChange(context, origin, async (tx, record) => {
     if (!(await lockUser(tx, user.id))) fail('not_found')
     const details = await replacePassword(tx, record, context, user.id, passwordHash, revokesKeys)
+    await forgetGuesses(tx, context, user.email)
     await record({ action: 'user.password_changed', target: { type: 'user', id: user.id }, details })
     return details
   })

@@ -1,4 +1,4 @@
-import { and, eq, gt, sql } from 'drizzle-orm'
+import { and, eq, gt, inArray, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { loginAttempts, passwordResets } from '../../db/schema.ts'
 
@@ -54,6 +54,11 @@ export async function releaseAttempt(
     .update(loginAttempts)
     .set({ attempts: sql`GREATEST(${loginAttempts.attempts} - 1, 0)` })
     .where(and(eq(loginAttempts.emailHmac, emailHmac), eq(loginAttempts.windowStartedAt, windowStartedAt)))
+}
+
+/** Ends the windows of an account. */
+export async function deleteAttempts(tx: Transaction, emailHmacs: Uint8Array[]): Promise<void> {
+  await tx.delete(loginAttempts).where(inArray(loginAttempts.emailHmac, emailHmacs))
 }
 
 /** A reset that may still be used, by the hash of its token. */
