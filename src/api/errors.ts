@@ -1,5 +1,6 @@
 import { Elysia } from 'elysia'
 import type { RateLimitName } from '../config/rate-limits.ts'
+import { countEvent } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { isUnavailable, isUnstorableText } from '../db/errors.ts'
 import { catalogue, type ErrorCode, type FieldError, Problem } from '../lib/errors.ts'
@@ -70,7 +71,7 @@ async function auditRefusal(context: Context, error: unknown, state: RequestStat
   const route = `${state.request.method} ${state.route}`
   const details = { ...extra.audit, reason: problem, route }
   const event = { action: 'access.denied', outcome: 'refused', details } as const
-  return context.countedEvents.record(originOf(state), event).then(
+  return countEvent(context, originOf(state), event).then(
     () => error,
     (failure: unknown) => failure,
   )

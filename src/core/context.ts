@@ -5,7 +5,7 @@ import type { DerivedKeys } from '../lib/derived-keys.ts'
 import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import type { Clock } from '../lib/time.ts'
-import type { CountedEvents } from './audit/counted-events.ts'
+import type { AuditCounts } from './audit/counts.ts'
 import type { PasswordHasher } from './passwords/hasher.ts'
 import type { SigningRing } from './signing/claims.ts'
 import type { UsageCounts } from './usage/counts.ts'
@@ -27,8 +27,8 @@ export type Context = {
   /** Limits per key. */
   rates: KeyRates
   usage: UsageCounts
-  /** Audit events that a caller can cause as often as they like. */
-  countedEvents: CountedEvents
+  /** Audit events of which the trail has their number. */
+  auditCounts: AuditCounts
   /** Redis, where instances share their limits; null: each counts by itself. */
   shared: SharedCounters | null
 }

@@ -1,3 +1,4 @@
+import { writeAuditCounts } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { deleteOutdated } from '../core/housekeeping/delete-outdated.ts'
 import { rotateIfDue } from '../core/signing/signing-keys.ts'
@@ -44,7 +45,7 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
     },
     {
       everyMs: 5 * SECOND_MS,
-      work: () => context.countedEvents.flush(),
+      work: () => writeAuditCounts(context),
       failure: 'Audit events could not be counted; they are kept for the next time',
       runsAtStop: true,
     },

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { createCountedEvents } from '../core/audit/counted-events.ts'
+import { createAuditCounts } from '../core/audit/counts.ts'
 import type { Context } from '../core/context.ts'
 import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
 import { openSigningRing } from '../core/signing/signing-keys.ts'
@@ -97,7 +97,7 @@ export async function assembleContext(
     passwords: createPasswordHasher(config, passwordCost),
     rates: createKeyRates(clock, shared),
     usage: createUsageCounts(clock, metrics),
-    countedEvents: createCountedEvents({ db, clock }),
+    auditCounts: createAuditCounts(clock),
     shared,
   }
   if (!caching) return { context, stop: async () => {} }

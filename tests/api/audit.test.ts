@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { writeAuditCounts } from '../../src/core/audit/counted-events.ts'
 import { endEverySession } from '../../src/core/sessions/sessions.ts'
 import { revokeSigningKey, rewrapSigningKeys, rotateSigningKey } from '../../src/core/signing/signing-keys.ts'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
@@ -402,7 +403,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
       for (const scope of ['read', 'write', `not-held-${i}`]) await expectRows(await ask({ scope }), [])
       await expectRows(await ask({}, `sk_wrong-${i}`), [])
     }
-    await service.context.countedEvents.flush()
+    await writeAuditCounts(service.context)
     const counts = await sql`SELECT action, details->>'reason' AS reason, (details->>'count')::int AS n
       FROM latchkey.audit_events WHERE action LIKE 'token.%' ORDER BY 1, 2`
     expect(counts.map(({ action, reason, n }) => [action, reason, n])).toEqual([
@@ -444,7 +445,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     beginMinute()
     await expectRows(await resetBy('pr_unknown'), refused('user.reset_refused', [null, null], 'unknown'))
     for (let i = 0; i < 20; i++) await expectRows(await resetBy(`pr_unknown-${i}`), [])
-    await service.context.countedEvents.flush()
+    await writeAuditCounts(service.context)
     const counts = await sql`SELECT action, sum((details->>'count')::int)::int AS n FROM latchkey.audit_events
       WHERE action IN ('session.refresh_refused', 'user.reset_refused') GROUP BY 1 ORDER BY 1`
     expect(counts.map(({ action, n }) => [action, n])).toEqual([

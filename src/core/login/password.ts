@@ -4,6 +4,7 @@ import { newId } from '../../lib/ids.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey } from '../../lib/tokens.ts'
 import { type Origin, onBehalfOf, type RecordEvent, recordChange, recordEvent } from '../audit/audit.ts'
+import { countEvent } from '../audit/counted-events.ts'
 import type { Context } from '../context.ts'
 import { revokeKeysOfUser } from '../keys/end.ts'
 import { requirePassword } from '../passwords/policy.ts'
@@ -106,7 +107,7 @@ export async function resetPassword(
   const reset = await findReset(context.db, hash, new Date(context.clock()))
   const user = reset ? await findUserById(context.db, reset.userId) : null
   if (!user?.isActive) {
-    await context.countedEvents.record(origin, {
+    await countEvent(context, origin, {
       action: 'user.reset_refused',
       outcome: 'refused',
       ...(user && { target: { type: 'user', id: user.id } }),

@@ -2,6 +2,7 @@ import { fail, type Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers, parseScopes } from '../../lib/scopes.ts'
 import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
+import { countEvent } from '../audit/counted-events.ts'
 import type { Context } from '../context.ts'
 import { logIn } from '../login/log-in.ts'
 import type { KeyPrincipal } from '../principal.ts'
@@ -87,7 +88,7 @@ async function grantClientCredentials(
     scopes,
     expiresAtMs,
   })
-  await context.countedEvents.record(origin, {
+  await countEvent(context, origin, {
     action: 'token.granted',
     target: { type: 'service_account', id: key.owner.id },
     details: { scopes },
@@ -110,7 +111,7 @@ export function recordRefusedGrant(
   { problem, extra }: Problem,
 ): Promise<void> {
   const details = { ...extra.audit, reason: problem }
-  return context.countedEvents.record(origin, { action: 'token.refused', outcome: 'refused', details })
+  return countEvent(context, origin, { action: 'token.refused', outcome: 'refused', details })
 }
 
 function readScopes(scope: string | undefined): string[] {

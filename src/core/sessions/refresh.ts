@@ -3,6 +3,7 @@ import { fail } from '../../lib/errors.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
 import { type Origin, onBehalfOf, recordChange } from '../audit/audit.ts'
+import { countEvent } from '../audit/counted-events.ts'
 import type { Context } from '../context.ts'
 import {
   lockSession,
@@ -34,7 +35,7 @@ export async function refreshSession(context: Context, origin: Origin, token: st
 /** Tells the session where the token is genuine. Theft has been recorded with the session's end. */
 function recordRefused(context: Context, origin: Origin, claims: RefreshClaims | null): Promise<void> {
   const reason = claims ? 'over' : 'unknown'
-  return context.countedEvents.record(origin, {
+  return countEvent(context, origin, {
     action: 'session.refresh_refused',
     outcome: 'refused',
     ...(claims && { target: { type: 'session', id: claims.sessionId } }),
