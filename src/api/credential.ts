@@ -2,7 +2,7 @@ import type { Context } from '../core/context.ts'
 import type { Principal } from '../core/principal.ts'
 import { recallCredential, verifyCredential } from '../core/verify/verify-credential.ts'
 import { fail, Problem } from '../lib/errors.ts'
-import { isJwt } from '../lib/tokens.ts'
+import { isAccessToken } from '../lib/tokens.ts'
 import type { RequestState } from './request-state.ts'
 
 /**
@@ -67,7 +67,7 @@ export function readCredential(request: Request): string | null {
   if (authorization === null && apiKey === null) return null
   if (authorization !== null && apiKey !== null) fail('ambiguous_credentials')
   if ((authorization ?? apiKey)?.includes(',')) fail('ambiguous_credentials')
-  if (apiKey !== null) return isJwt(apiKey) ? '' : apiKey
+  if (apiKey !== null) return isAccessToken(apiKey) ? '' : apiKey
   return tokenOf(authorization ?? '')
 }
 

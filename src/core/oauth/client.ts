@@ -1,5 +1,5 @@
 import { BASIC_CHALLENGE, type Extra, fail } from '../../lib/errors.ts'
-import { isJwt, MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
+import { isAccessToken, MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
@@ -50,7 +50,7 @@ const formDecode = (text: string): string => decodeURIComponent(text.replaceAll(
  * @throws Problem invalid_client
  */
 export async function authenticateClient(context: Context, client: ClientCredentials): Promise<KeyPrincipal> {
-  const principal = isJwt(client.secret) ? null : await verifyCredential(context, client.secret)
+  const principal = isAccessToken(client.secret) ? null : await verifyCredential(context, client.secret)
   if (
     principal?.kind === 'key' &&
     principal.owner.type === 'service_account' &&

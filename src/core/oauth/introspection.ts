@@ -1,6 +1,6 @@
 import { decodeJwt } from 'jose'
 import { fail } from '../../lib/errors.ts'
-import { isJwt, isRefreshToken } from '../../lib/tokens.ts'
+import { isAccessToken, isRefreshToken } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { revokePresentedKey } from '../keys/end.ts'
@@ -19,7 +19,7 @@ export async function introspectToken(context: Context, token: string): Promise<
   if (isRefreshToken(token)) return describeRefresh(context, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return INACTIVE
-  const claims = isJwt(token) ? pickClaims(decodeJwt(token)) : {}
+  const claims = isAccessToken(token) ? pickClaims(decodeJwt(token)) : {}
   return principal.kind === 'user' ? describeUser(principal, claims) : describeKey(principal, claims)
 }
 
@@ -64,6 +64,6 @@ export async function revokeToken(context: Context, origin: Origin, token: strin
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return
   if (principal.kind === 'user') return endSessionOfBearer(context, origin, token)
-  if (isJwt(token)) fail('unsupported_token_type')
+  if (isAccessToken(token)) fail('unsupported_token_type')
   await revokePresentedKey(context, origin, principal)
 }

@@ -32,9 +32,6 @@ export type SigningRing = {
   refresh(): Promise<void>
 }
 
-/** RFC 9068, section 2.1: what keeps an access token from being taken for another kind of JWT, and back. */
-export const ACCESS_TOKEN_TYPE = 'at+jwt'
-
 /** Claims that a token of ours always has; one without is not ours, or not whole. */
 export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope']
 

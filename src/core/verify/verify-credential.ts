@@ -1,6 +1,12 @@
 import { isId } from '../../lib/ids.ts'
 import { ceilingOfList, ceilingOfUser, covers, scopesOfUser } from '../../lib/scopes.ts'
-import { hashToken, isJwt, isMistypedApiKey, MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
+import {
+  hashToken,
+  isAccessToken,
+  isMistypedApiKey,
+  isRefreshToken,
+  MAX_CREDENTIAL_LENGTH,
+} from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
 import { ownerOfRow } from '../owners.ts'
 import { type KeyPrincipal, type Principal, type Refusal, refuse, type UserPrincipal } from '../principal.ts'
@@ -31,7 +37,7 @@ export async function verifyCredential(context: Context, token: string): Promise
 }
 
 async function load(context: Context, token: string): Promise<Principal | Refusal> {
-  const load = isJwt(token) ? () => loadAccessToken(context, token) : () => loadApiKey(context, token)
+  const load = isAccessToken(token) ? () => loadAccessToken(context, token) : () => loadApiKey(context, token)
   const loaded = await context.cache.fill<Refusal>(cacheKeyOf(token), load)
   return 'principal' in loaded ? loaded.principal : loaded
 }
@@ -40,15 +46,12 @@ function cacheKeyOf(token: string): string {
   return Bun.SHA256.hash(token, 'base64')
 }
 
-/** RFC 7515, section 3.1, to the letter: decoders also take padding and white space. */
-const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/
-
 /**
  * Whose access token this is, by its signature and by what the database says now: a signature alone outlives sessions,
  * roles and revocations.
  */
 async function loadAccessToken(context: Context, token: string): Promise<Verified | Refusal> {
-  const claims = COMPACT_JWS.test(token) ? await context.signing.verify(token) : null
+  const claims = await context.signing.verify(token)
   if (!claims || !isId(claims.sessionId) || !isId(claims.subject)) return refuse('NOT_FOUND')
   return claims.isServiceAccount ? loadServiceAccountToken(context, claims) : loadUserToken(context, claims)
 }
@@ -109,7 +112,8 @@ type SecretRow = Awaited<ReturnType<VerifyQueries['findSecret']['execute']>>[num
 
 /** Whose API key this is, by the SHA-256 of the whole of it. */
 async function loadApiKey(context: Context, token: string): Promise<Verified | Refusal> {
-  if (isMistypedApiKey(context.config.apiKeyPrefix, token)) return refuse('NOT_FOUND')
+  if (isRefreshToken(token) || isMistypedApiKey(context.config.apiKeyPrefix, token))
+    return refuse('NOT_FOUND')
   const [row] = await verifyQueriesOf(context.db).findSecret.execute({ hash: hashToken(token) })
   return row ? verifySecret(context, row) : refuse('NOT_FOUND')
 }
