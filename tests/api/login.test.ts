@@ -70,6 +70,7 @@ describe('a login', () => {
       type: 'user',
       id: person.id,
       email: person.email,
+      email_verified: false,
       role: 'user',
       is_active: true,
       created_at: expect.stringMatching(/Z$/),

@@ -66,10 +66,24 @@ describe('introspection tells', () => {
       iat: payload.iat,
       sub: person.id,
       username: person.email,
+      email_verified: false,
       role: 'user',
       scope: 'read write',
     })
     expect(answer.headers.get('cache-control')).toBe('no-store')
+  })
+
+  test('whether the address beside it was proven, of a person and of their key, from the next request', async () => {
+    const someone = await newPerson(service)
+    const own = await newKey(service, someone.access, { scopes: ['read'] })
+    for (const email_verified of [true, false]) {
+      await call(service, `PATCH /users/${someone.id}`, { bearer: admin, json: { email_verified } })
+      for (const token of [someone.access, own.key]) {
+        const told = { username: someone.email, email_verified }
+        expect((await introspect(token)).body).toMatchObject(told)
+        expect((await me(token)).body).toMatchObject({ email: someone.email, email_verified })
+      }
+    }
   })
 
   test("of a client's token the client, and the scopes that it was narrowed to", async () => {
@@ -99,6 +113,7 @@ describe('introspection tells', () => {
       exp: expect.any(Number),
       sub: person.id,
       username: person.email,
+      email_verified: false,
       key_id: own.id,
       scope: 'read',
     })

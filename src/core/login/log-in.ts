@@ -83,7 +83,15 @@ export function describePrincipal(principal: Principal): Me {
   return { type: owner.type, id: owner.id, name: owner.name, auth_type, scopes }
 }
 
-function describeUser({ id, email, role, createdAt }: Omit<UserOwner, 'type' | 'emailVerified'>) {
+function describeUser({ id, email, emailVerified, role, createdAt }: Omit<UserOwner, 'type'>) {
   // Somebody disabled has no principal: whoever asks is active.
-  return { type: 'user' as const, id, email, role, is_active: true, created_at: createdAt.toISOString() }
+  return {
+    type: 'user' as const,
+    id,
+    email,
+    email_verified: emailVerified,
+    role,
+    is_active: true,
+    created_at: createdAt.toISOString(),
+  }
 }

@@ -9,6 +9,7 @@ export const Me = Type.Union(
       type: Type.Literal('user'),
       id: Id,
       email: Type.String(),
+      email_verified: Type.Boolean(),
       role: Role,
       is_active: Type.Boolean(),
       created_at: Instant,

@@ -24,18 +24,24 @@ export async function introspectToken(context: Context, token: string): Promise<
 }
 
 function describeUser(user: UserPrincipal, claims: Claims): Introspection {
-  const { userId: sub, email: username, role, scopes } = user
-  return { active: true, token_type: 'access_token', ...claims, sub, username, role, scope: scopes.join(' ') }
+  const { userId: sub, role, scopes } = user
+  const person = { sub, ...addressOf(user), role, scope: scopes.join(' ') }
+  return { active: true, token_type: 'access_token', ...claims, ...person }
 }
 
 function describeKey(key: KeyPrincipal, claims: Claims): Introspection {
   const exp = key.secretExpiresAt ? { exp: Math.floor(key.secretExpiresAt.getTime() / 1000) } : {}
-  const client =
-    key.owner.type === 'service_account' ? { client_id: key.owner.id } : { username: key.owner.email }
+  const client = key.owner.type === 'service_account' ? { client_id: key.owner.id } : addressOf(key.owner)
   const kind = Object.keys(claims).length === 0 ? 'api_key' : 'access_token'
   const shown = { token_type: kind, ...exp, ...claims, ...client, sub: key.owner.id, key_id: key.keyId }
   return { active: true, ...shown, scope: key.scopes.join(' ') }
 }
+
+/** An address says who somebody is only where it was proven: that stands beside it. */
+const addressOf = ({ email, emailVerified }: Pick<UserPrincipal, 'email' | 'emailVerified'>) => ({
+  username: email,
+  email_verified: emailVerified,
+})
 
 /** A refresh token is active only at its current generation: one that was traded is not, even within the grace. */
 async function describeRefresh(context: Context, token: string): Promise<Introspection> {
