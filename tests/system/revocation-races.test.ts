@@ -3,6 +3,7 @@ import type postgres from 'postgres'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import type { Context } from '../../src/core/context.ts'
 import { operator, revokeKey } from '../../src/core/keys/list.ts'
+import { OPERATOR } from '../../src/core/principal.ts'
 import { changeUser } from '../../src/core/users/accounts.ts'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
@@ -164,7 +165,7 @@ const WAYS: Way[] = [
     name: 'a user is disabled at the command line',
     ...bySession,
     from: 'commandLine',
-    end: (_, { userId }) => changeUser(commandLine.context, SYSTEM, null, userId, { is_active: false }),
+    end: (_, { userId }) => changeUser(commandLine.context, SYSTEM, OPERATOR, userId, { is_active: false }),
   },
   {
     name: 'a user is disabled in SQL, and enabled',

@@ -4,8 +4,8 @@ import type { Context } from '../../core/context.ts'
 import {
   changeKey,
   createKey,
+  endPresented,
   endSecret,
-  endShownSecret,
   type KeyQuery,
   listVisibleKeys,
   presentKey,
@@ -124,7 +124,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     .delete(
       '/self',
       async ({ auth, state, status }) => {
-        await endShownSecret(context, originOf(state), auth)
+        await endPresented(context, originOf(state), auth)
         return status(204, undefined)
       },
       {
@@ -176,9 +176,9 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       },
     )
     .delete(
-      '/:id/secrets/:start',
+      '/:id/secrets/:secret',
       async ({ auth, params, state, status }) => {
-        await endSecret(context, originOf(state), auth, params.id, params.start)
+        await endSecret(context, originOf(state), auth, params.id, params.secret)
         return status(204, undefined)
       },
       {
@@ -187,6 +187,8 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         detail: {
           operationId: 'endSecret',
           summary: 'End one of two live secrets early; ending the new one cancels the rotation',
+          description:
+            'The secret is named by its id, or by its first characters where these name one alone.',
           'x-errors': [...manageErrors, 'conflict'],
         },
       },
@@ -231,7 +233,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         return { message: 'API key deleted successfully', key_id: params.id }
       },
       {
-        user: true,
+        user: { scopes: [KEYS_WRITE] },
         response: { 200: KeyEnded },
         detail: {
           operationId: 'removeKey',

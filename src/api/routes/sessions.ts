@@ -66,7 +66,7 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
     .post(
       '/logout-all',
       async ({ auth, state, status }) => {
-        await logOutEverywhere(context, originOf(state), auth.userId, 'logout_all')
+        await logOutEverywhere(context, originOf(state), auth, auth.userId)
         return status(204, undefined)
       },
       {

@@ -1,6 +1,7 @@
 import { SYSTEM } from '../../core/audit/audit.ts'
 import type { Context } from '../../core/context.ts'
 import { setPasswordFor } from '../../core/login/password.ts'
+import { OPERATOR } from '../../core/principal.ts'
 import {
   changeUser,
   createAdmin,
@@ -67,7 +68,7 @@ With --no-password nobody can log in to the account until a password is set. SIG
     async run(context, args, input) {
       const { email, role = 'user', 'email-verified': emailVerified, 'no-password': hasNone } = args
       const password = hasNone ? null : (input ?? generatePassword(context.config))
-      const user = await createUser(context, SYSTEM, { email, password, role, emailVerified })
+      const user = await createUser(context, SYSTEM, OPERATOR, { email, password, role, emailVerified })
       const isMade = input === null && password !== null
       return { ...presentForAdmins(user), ...(isMade && { password }) }
     },
@@ -125,7 +126,9 @@ The last active admin stays one.`,
     examples: ['users set-role you@example.com admin'],
     positionals: { who, role: { label: 'admin|user', summary: 'The role', choices: ['admin', 'user'] } },
     run: async (context, { who, role }) =>
-      presentUser(await changeUser(context, SYSTEM, null, await requireUserId(context, who), { role })),
+      presentUser(
+        (await changeUser(context, SYSTEM, OPERATOR, await requireUserId(context, who), { role })).user,
+      ),
     show: ({ email, role }) => `${email} has the role ${role}.`,
   }),
 
@@ -161,5 +164,6 @@ is all of standard input, without the line break at its end.`,
 
 async function setActive(context: Context, who: string, isActive: boolean) {
   const id = await requireUserId(context, who)
-  return presentForAdmins(await changeUser(context, SYSTEM, null, id, { is_active: isActive }))
+  const { user } = await changeUser(context, SYSTEM, OPERATOR, id, { is_active: isActive })
+  return presentForAdmins(user)
 }

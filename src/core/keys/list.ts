@@ -5,11 +5,11 @@ import type { Context } from '../context.ts'
 import { type Owner, ownerOf } from '../owners.ts'
 import { idOf, isAdmin } from '../principal.ts'
 import { type KeyFilter, type KeyStatus, listKeys, type WholeKey } from './queries.ts'
-import { accountOwner, boundsOf, isWithinReach, type KeyManager } from './reach.ts'
+import { boundsOf, isWithinReach, type KeyManager, requireKeysAccount } from './reach.ts'
 
 export { changeKey } from './change.ts'
 export { createKey, IDEMPOTENCY_LASTS_MS } from './create.ts'
-export { endShownSecret, removeKey, revokeKey, revokeKeysOfUser, revokePresentedKey } from './end.ts'
+export { endPresented, removeKey, revokeKey, revokeKeysOfUser, revokePresented } from './end.ts'
 export { presentKey } from './present.ts'
 export type { WholeKey } from './queries.ts'
 export { operator, requireKey } from './reach.ts'
@@ -35,7 +35,7 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
     owner,
     externalId: query.external_id ?? null,
     status: query.status ?? null,
-    within: caller.kind === 'key' ? { scopes: caller.scopes, expiresAt: caller.expiresAt } : null,
+    within: caller.kind === 'key' ? { scopes: caller.scopes, expiresAt: caller.keyExpiresAt } : null,
   }
   const find = (rows: { limit: number | null; after: string | null }) =>
     listKeys(context.db, filter, new Date(context.clock()), rows)
@@ -55,8 +55,8 @@ function isVisible(caller: KeyManager, key: WholeKey): boolean {
 
 async function chooseListed(context: Context, caller: KeyManager, query: KeyQuery): Promise<Owner | null> {
   if (query.service_account_id !== undefined) {
-    const { type, id } = await accountOwner(context, caller, query.service_account_id)
-    return { type, id }
+    const { id } = await requireKeysAccount(context, caller, query.service_account_id)
+    return { type: 'service_account', id }
   }
   const isOperator = caller.kind === 'operator'
   if (!isOperator && query.user_id === undefined && query.all !== 'true') return ownerOf(caller)

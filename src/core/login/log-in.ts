@@ -11,8 +11,8 @@ import type { Credentials } from '../users/model.ts'
 import type { Me } from './model.ts'
 import { guardGuess } from './throttle.ts'
 
-/** What a person logs in with; `scopes` are those that an OAuth client asks for. */
-type Login = Credentials & { scopes?: readonly string[] }
+/** What a person logs in with; `scopes` are all that the session may then do, where an OAuth client asks for some. */
+type Login = Pick<Credentials, 'email' | 'password'> & { scopes?: readonly string[] }
 
 /**
  * Log in with e-mail and password. Unknown, wrong and disabled are one answer, in the same time.
@@ -28,7 +28,8 @@ export async function logIn(context: Context, origin: Origin, input: Login): Pro
   await replaceOutdatedHash(context, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!(input.scopes ?? []).every((scope) => covers(ceiling, scope))) fail('invalid_scope')
-  return startSession(context, onBehalfOf(origin, user.id), user)
+  const scopes = input.scopes?.length ? input.scopes : null
+  return startSession(context, onBehalfOf(origin, user.id), user, scopes)
 }
 
 /** The active user whose password this is, or null, which is audited. */
