@@ -44,29 +44,26 @@ export function findRaised<Subject>(
 }
 
 /**
- * What is locked after a change. What an admin lowers is locked with its value from before; only an admin raises it, and
- * the lock is gone once it is back at that value.
- * @param isAdmin whether the change is an admin's, on what is not the admin's own
- * @throws Problem forbidden where anybody else raises what is locked
+ * What is locked after a change. What an admin lowers of somebody else's is locked with its value from before; only an
+ * admin raises it, and the lock is gone once it is back at that value.
+ * @param by whether an admin makes the change, and whether it is on what is the caller's own
+ * @throws Problem forbidden where anybody but an admin raises what is locked
  */
 export function relock<Subject>(
   settings: Settings<Subject>,
   locked: LockedSettings,
   before: Subject,
   after: Subject,
-  isAdmin: boolean,
+  by: { isAdmin: boolean; isOwn: boolean },
 ): Record<string, unknown> {
   const next = { ...locked }
   for (const [name, { read, isWithin, isLockable }] of Object.entries(settings)) {
     if (!isLockable) continue
     const [was, is] = [read(before), read(after)]
-    if (!isAdmin) {
-      if (Object.hasOwn(locked, name) && !isWithin(is, was)) failLocked(name)
-    } else if (!Object.hasOwn(locked, name)) {
-      if (!isWithin(was, is)) next[name] = was
-    } else if (isWithin(locked[name], is)) {
-      delete next[name]
-    }
+    const isLocked = Object.hasOwn(locked, name)
+    if (isLocked && !by.isAdmin && !isWithin(is, was)) failLocked(name)
+    if (isLocked && by.isAdmin && isWithin(locked[name], is)) delete next[name]
+    if (!isLocked && by.isAdmin && !by.isOwn && !isWithin(was, is)) next[name] = was
   }
   return next
 }

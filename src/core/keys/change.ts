@@ -8,7 +8,7 @@ import { requireQuota } from './create.ts'
 import type { KeyPatch } from './model.ts'
 import { requireKeyPower } from './power.ts'
 import { presentCredits, presentKey } from './present.ts'
-import { replaceCredits, updateKey, type WholeKey } from './queries.ts'
+import { lockCredits, replaceCredits, updateKey, type WholeKey } from './queries.ts'
 import { readCredits, readSettings, requireExpiry } from './settings.ts'
 
 /**
@@ -27,7 +27,10 @@ export async function changeKey(
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
   return changeManagedKey(context, origin, caller, id, 'no key update', async (work) => {
-    const { tx, now, key: before, account, record } = work
+    const { tx, now, key, account, record } = work
+    // A use that is charged meanwhile must not be undone by setting what was left before it.
+    const charged = patch.credits === undefined ? key.credits : await lockCredits(tx, id)
+    const before = { ...key, credits: charged }
     const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
     const credits = patch.credits ? readCredits(id, patch.credits, now.getTime()) : patch.credits

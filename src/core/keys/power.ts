@@ -81,14 +81,16 @@ export function requireKeyPower(
   after: KeyPower,
   account: ServiceAccountRow | null,
 ): Record<string, unknown> {
-  const isAnothers = before !== null && caller.kind === 'user' && isOfAnotherUser(before, caller)
-  const isAdministered = isByAdmin(caller) && (isAnothers || caller.kind === 'operator')
   const locked = before?.lockedSettings ?? {}
-  const next = before === null ? locked : relock(SETTINGS, locked, before, after, isAdministered)
+  const by = { isAdmin: isByAdmin(caller), isOwn: isOwn(caller, before, account) }
+  const next = before === null ? locked : relock(SETTINGS, locked, before, after, by)
   const raised = findRaised(SETTINGS, before, after)
   if (raised.length === 0) return next
 
   requireUnlimited(caller)
+  requireGrants(caller, after.scopes)
+  // A person manages an account by having made it; a key acts for its owner, and is bound by its own scopes.
+  if (account && caller.kind === 'user') requireGrants(caller, account.scopes)
   if (caller.kind === 'key' && !isWithinReach(caller, boundsOf(after)))
     fail('forbidden', {
       detail: 'A key gives no other more than its own scopes, expiry, limits and addresses.',
@@ -97,13 +99,17 @@ export function requireKeyPower(
     fail('forbidden', {
       detail: 'What a key makes ends no later than the key, secret or token that was used.',
     })
-  if (isAdmin(caller) && isAnothers && !raised.every((name) => isPutBack(name, locked, after))) {
+  const isAnothers = before !== null && isAdmin(caller) && isOfAnotherUser(before, caller)
+  if (isAnothers && !raised.every((name) => isPutBack(name, locked, after))) {
     fail('forbidden', { detail: "A user's key is widened and rotated by that user alone." })
   }
-  requireGrants(caller, after.scopes)
-  // A person manages an account by having made it; a key acts for its owner, and is bound by its own scopes.
-  if (account && caller.kind === 'user') requireGrants(caller, account.scopes)
   return next
+}
+
+/** Whether a key is the caller's own, or of an account that the caller made: an admin who lowers it locks nothing. */
+function isOwn(caller: KeyManager, key: WholeKey | null, account: ServiceAccountRow | null): boolean {
+  if (caller.kind !== 'user') return false
+  return (account ? account.createdBy : key?.userId) === caller.userId
 }
 
 /** Whether a setting that an admin lowered stays within what it was before. */

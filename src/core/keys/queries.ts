@@ -146,6 +146,16 @@ export async function updateKey(tx: Transaction, id: string, change: KeyChange):
   await tx.update(apiKeys).set(change).where(eq(apiKeys.id, id))
 }
 
+/** What is left of a key's credits, which no use takes from until the transaction ends. The key is locked already. */
+export async function lockCredits(tx: Transaction, keyId: string): Promise<CreditsRow | null> {
+  const [row] = await tx
+    .select()
+    .from(apiKeyCredits)
+    .where(eq(apiKeyCredits.keyId, keyId))
+    .for('no key update')
+  return row ?? null
+}
+
 /** Sets a key's credits, or takes them away. */
 export async function replaceCredits(
   tx: Transaction,

@@ -157,7 +157,8 @@ export async function disableAccounts(
   for (const before of accounts) {
     if (!before.isActive) continue
     const after = { ...before, isActive: false }
-    const lockedSettings = relock(SETTINGS, before.lockedSettings, before, after, isByAdmin(caller))
+    const by = { isAdmin: isByAdmin(caller), isOwn: false }
+    const lockedSettings = relock(SETTINGS, before.lockedSettings, before, after, by)
     await updateServiceAccount(tx, before.id, { isActive: false, lockedSettings })
     const target = { type: 'service_account' as const, id: before.id }
     await record(describeChange(before, after).map((event) => ({ ...event, target })))
@@ -192,7 +193,8 @@ function requireAccountPower(
   after: ServiceAccountRow,
 ): Record<string, unknown> {
   const isOwn = before.createdBy !== null && before.createdBy === makerOf(caller)
-  const next = relock(SETTINGS, before.lockedSettings, before, after, isByAdmin(caller) && !isOwn)
+  const by = { isAdmin: isByAdmin(caller), isOwn }
+  const next = relock(SETTINGS, before.lockedSettings, before, after, by)
   if (findRaised(SETTINGS, before, after).length > 0) requireGrants(caller, after.scopes)
   return next
 }

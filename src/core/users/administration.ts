@@ -192,7 +192,8 @@ export function requirePower(
     if (isRaised) requireCeiling(caller as Principal, ceilingOf(context, after.scopes))
   }
   if (before === null) return after.lockedSettings
-  return relock(settings, before.lockedSettings, before, after as UserRow, isByAdmin(caller) && !isOwn)
+  const by = { isAdmin: isByAdmin(caller), isOwn }
+  return relock(settings, before.lockedSettings, before, after as UserRow, by)
 }
 
 /** @throws Problem forbidden where anybody but an admin names what only admins set, whatever value it has now */
