@@ -3,7 +3,7 @@ import type { Context } from '../core/context.ts'
 import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../core/principal.ts'
 import { denialOf, lackOfScopes } from '../core/verify/refusals.ts'
 import { refusalOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
-import { type ErrorCode, fail } from '../lib/errors.ts'
+import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
 import { covers } from '../lib/scopes.ts'
 import { readJson } from './body.ts'
 import { recogniseAgain, requireShown } from './credential.ts'
@@ -16,8 +16,11 @@ const isAnyone = (_: Principal): _ is Principal => true
 /** The plugin that a feature's routes `use`: the request's state, and the macros. */
 export type Guard = ReturnType<typeof auth>
 
-/** What a route asks for: `true`, or scopes that are all needed, of everybody or of keys alone; the body that it takes. */
-type Need = true | { scopes?: readonly string[]; keyScopes?: readonly string[]; json?: Json }
+/**
+ * What a route asks for: `true`, or scopes that are all needed, of everybody or of keys alone; the body that it takes.
+ * `whole`: a user's token that was narrowed to some scopes is refused, since none of these stands for what the route does.
+ */
+type Need = true | { scopes?: readonly string[]; keyScopes?: readonly string[]; whole?: boolean; json?: Json }
 
 /** A JSON body: of the usual size at most, or of so many bytes. */
 type Json = true | { maxBytes: number }
@@ -32,10 +35,10 @@ export function auth(context: Context) {
   const requires =
     <P extends Principal>(allows: (principal: Principal) => principal is P) =>
     (need: Need) => {
-      const { scopes = [], keyScopes = scopes, json } = need === true ? {} : need
+      const { scopes = [], keyScopes = scopes, whole = false, json } = need === true ? {} : need
       const refusal = (principal: Principal) =>
         allows === (isAdmin as unknown) && isUser(principal) ? 'forbidden' : 'wrong_credential_kind'
-      const requirement = { allows, refusal, userScopes: scopes, keyScopes } as const
+      const requirement = { allows, refusal, userScopes: scopes, keyScopes, whole } as const
       return guarded<P>({
         scopes: keyScopes,
         json,
@@ -134,6 +137,8 @@ type Requirement = {
   refusal(principal: Principal): ErrorCode
   userScopes: readonly string[]
   keyScopes: readonly string[]
+  /** Whether a user's token must not be a narrowed one. */
+  whole: boolean
 }
 
 /**
@@ -147,8 +152,15 @@ function authorize(principal: Principal, need: Requirement, address: string | nu
     requireValid(refusalOf(principal, { scopes: need.keyScopes, address }))
     return
   }
+  if (need.whole && principal.claims.isNarrowed) fail('insufficient_scope', NARROWED)
   const missing = need.userScopes.filter((scope) => !covers(principal.grants, scope))
   if (missing.length > 0) fail('insufficient_scope', lackOfScopes(missing))
+}
+
+const NARROWED = {
+  detail: 'This access token was narrowed to some scopes: log in without asking for any.',
+  headers: { 'WWW-Authenticate': `${BEARER_CHALLENGE}, error="insufficient_scope"` },
+  audit: { reason: 'narrowed_token' },
 }
 
 /**
@@ -164,7 +176,7 @@ export function permit(
 ): Promise<undefined> | undefined {
   if (!need.allows(principal)) fail(need.refusal(principal))
   if (principal.kind !== 'key') {
-    if (need.userScopes.length > 0) authorize(principal, need, state.address)
+    if (need.whole || need.userScopes.length > 0) authorize(principal, need, state.address)
     return
   }
   const outcome = useKey(context, principal, { scopes: need.keyScopes, cost: null, address: state.address })

@@ -10,7 +10,7 @@ import { revokeKeysOfUser } from '../keys/list.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type UserPrincipal } from '../principal.ts'
 import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sessions/sessions.ts'
-import { findUserById, setPassword } from '../users/accounts.ts'
+import { findUserById, setPassword, type UserRow } from '../users/accounts.ts'
 import type { PasswordChange, PasswordReset, PasswordResetToken, PendingReset } from './model.ts'
 import {
   deleteReset,
@@ -95,7 +95,7 @@ export async function issuePasswordReset(
   const locks: Lock[] = [['users', userId, 'no key update']]
   const expiresAt = await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
     const user = held.users.get(userId) ?? fail('not_found')
-    if (user.role === 'admin' && userId !== caller.userId && !context.config.adminResetsAdmin) {
+    if (!mayReset(context, held.users.get(caller.userId), user)) {
       fail('forbidden', { detail: 'Admins do not reset the password of another admin.' })
     }
     const expiresAt = new Date(now.getTime() + RESET_LASTS_MS)
@@ -106,6 +106,15 @@ export async function issuePasswordReset(
     return expiresAt
   })
   return { token, expires_at: expiresAt.toISOString() }
+}
+
+/**
+ * Whether somebody may have a user's password reset: an active admin, and only their own where the user is an admin too.
+ * Asked again when the token is used: since then the issuer may have been demoted, or the user made an admin.
+ */
+function mayReset({ config }: Context, issuer: UserRow | undefined, user: UserRow): boolean {
+  if (issuer?.role !== 'admin' || !issuer.isActive) return false
+  return user.role !== 'admin' || user.id === issuer.id || config.adminResetsAdmin
 }
 
 /**
@@ -174,9 +183,9 @@ export async function resetPassword(
   ]
   await recordChange(context, onBehalfOf(origin, user.id), null, locks, async (change) => {
     const { tx, held, now, record } = change
-    const issuer = createdBy === null ? null : held.users.get(createdBy)
-    const isIssued = createdBy === null || (issuer?.role === 'admin' && issuer.isActive)
-    if (!isIssued || !held.users.get(user.id)?.isActive) fail('invalid_token')
+    const present = held.users.get(user.id)
+    const isIssued = createdBy === null || (present && mayReset(context, held.users.get(createdBy), present))
+    if (!isIssued || !present?.isActive) fail('invalid_token')
     if (!(await takeReset(tx, hash, now))) fail('invalid_token')
     const details = await replacePassword(change, user.id, passwordHash, revokesKeys)
     await record({ action: 'user.password_reset', target: { type: 'user', id: user.id }, details })

@@ -39,11 +39,11 @@ export async function createServiceAccount(
   requireGrants(caller, scopes)
   const id = newId()
   const createdBy = makerOf(caller)
-  const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
   // The maker is locked, so that of two at once the second counts the first.
-  const locks: Lock[] = countsFor === null ? [] : [['users', countsFor, 'no key update']]
+  const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
   return recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
+    const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
     if (countsFor !== null) await requireQuota(context, tx, countsFor)
     const account = await insertServiceAccount(tx, {
       id,
