@@ -6,6 +6,7 @@ import {
   changeUser,
   createAdmin,
   createUser,
+  type Ending,
   listAllUsers,
   presentForAdmins,
   presentUser,
@@ -103,12 +104,20 @@ With --no-password nobody can log in to the account until a password is set. SIG
   'users disable': defineCommand({
     kind: 'service',
     details: `
-Ends the user's sessions at once; their keys rest until they are enabled again. Service accounts that they made go on.
-The last active admin stays one.`,
-    examples: ['users disable user@example.com'],
+Ends the user's sessions at once; their keys rest until they are enabled again. The service accounts that they alone
+manage are named, and go on unless --disable-service-accounts says otherwise. The last active admin stays one.`,
+    examples: ['users disable user@example.com', 'users disable user@example.com --disable-service-accounts'],
     positionals: { who },
-    run: (context, { who }) => setActive(context, who, false),
-    show: ({ email }) => `${email} is disabled.`,
+    options: { 'disable-service-accounts': { summary: 'Those that the user alone manages, too' } },
+    run: (context, { who, 'disable-service-accounts': disablesAccounts }) =>
+      setActive(context, who, false, { disablesAccounts }),
+    show({ email, service_accounts: accounts = [] }) {
+      const rows = accounts.map(({ id, name }) => [id, name])
+      const list = table(['SERVICE ACCOUNT', 'NAME'], rows)
+      return list === ''
+        ? `${email} is disabled.`
+        : `${email} is disabled. Service accounts that they alone manage:\n${list}`
+    },
   }),
 
   'users enable': defineCommand({
@@ -162,8 +171,9 @@ is all of standard input, without the line break at its end.`,
   }),
 }
 
-async function setActive(context: Context, who: string, isActive: boolean) {
+async function setActive(context: Context, who: string, isActive: boolean, ending?: Ending) {
   const id = await requireUserId(context, who)
-  const { user } = await changeUser(context, SYSTEM, OPERATOR, id, { is_active: isActive })
-  return presentForAdmins(user)
+  const patch = { is_active: isActive }
+  const { user, accounts } = await changeUser(context, SYSTEM, OPERATOR, id, patch, ending)
+  return { ...presentForAdmins(user), ...(accounts && { service_accounts: accounts }) }
 }

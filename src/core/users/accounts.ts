@@ -18,7 +18,7 @@ import {
   updatePassword,
 } from './queries.ts'
 
-export { changeUser, listAllUsers, removeUser } from './administration.ts'
+export { changeUser, type Ending, listAllUsers, removeUser } from './administration.ts'
 export { findUserByEmail, findUserById, updatePasswordHash } from './queries.ts'
 export type { UserRow }
 
