@@ -28,16 +28,22 @@ export const authRoutes = (context: Context, guard: Guard) =>
         },
       },
     )
-    .post('/login', async ({ body, state }) => (await logIn(context, originOf(state), body)).tokens, {
-      open: true,
-      body: Credentials,
-      response: { 200: Tokens },
-      detail: {
-        operationId: 'logIn',
-        summary: 'Trade e-mail and password for a pair of tokens',
-        'x-errors': ['invalid_login', 'too_many_attempts'],
+    .post(
+      '/login',
+      // The body may have other members, which must not become parameters of the log-in.
+      async ({ body: { email, password }, state }) =>
+        (await logIn(context, originOf(state), { email, password })).tokens,
+      {
+        open: true,
+        body: Credentials,
+        response: { 200: Tokens },
+        detail: {
+          operationId: 'logIn',
+          summary: 'Trade e-mail and password for a pair of tokens',
+          'x-errors': ['invalid_login', 'too_many_attempts'],
+        },
       },
-    })
+    )
     .get('/me', ({ auth }) => describePrincipal(auth), {
       anyone: true,
       response: { 200: Me },
