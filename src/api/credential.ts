@@ -1,6 +1,6 @@
 import type { Context } from '../core/context.ts'
 import type { Principal } from '../core/principal.ts'
-import { recallCredential, verifyCredential } from '../core/verify/verify-credential.ts'
+import { recallAgain, recallCredential, verifyCredential } from '../core/verify/verify-credential.ts'
 import { fail, Problem } from '../lib/errors.ts'
 import { isAccessToken } from '../lib/tokens.ts'
 import type { RequestState } from './request-state.ts'
@@ -20,6 +20,20 @@ export function recogniseCredential(
   state.shown = recallCredential(context, token)
   if (state.shown !== null || !isGuarded(state.request)) return
   return verify(context, state, token)
+}
+
+/**
+ * The principal of a request once its body is there. A body may be held back: whoever lost the credential, the role or a
+ * scope meanwhile acts without it. Costs one look-up in memory where nothing changed.
+ * @throws Problem invalid_token, or why the credential could not be verified
+ */
+export async function recogniseAgain(context: Context, state: RequestState): Promise<Principal> {
+  const token = readShown(state)
+  const known = token === null ? null : recallAgain(context, token)
+  if (known !== null) return known
+  state.shown = null
+  if (token !== null) await verify(context, state, token)
+  return requireShown(state)
 }
 
 function readShown(state: RequestState): string | null {

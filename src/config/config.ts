@@ -39,6 +39,7 @@ export type Config = {
   apiKeyDefaultExpireDays: number | null
   apiKeyMaxExpireDays: number | null
   apiKeysPerOwner: number
+  serviceAccountsPerUser: number
   trustedProxies: readonly string[]
   corsOrigins: readonly string[]
   /** null: each instance counts its limits by itself. */
@@ -52,6 +53,8 @@ export type Config = {
   logFormat: 'json' | 'pretty'
   refreshTokenInQuery: boolean
   oauthPasswordGrant: boolean
+  /** Whether an admin may make a password reset for another admin. */
+  adminResetsAdmin: boolean
   docs: boolean
   /** null: /metrics is not on PORT. */
   metricsToken: Secret | null

@@ -37,15 +37,27 @@ const TLS_CODE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|
 /**
  * SQLSTATEs by which a server says "not now" or "not to you": 08 connection, 28 log-in, 3D no such database,
  * 53 resources, 57 operator (shutdown, statement timeout), 58 its system; idle in transaction, read-only after a
- * failover, lock timeout, and what would pass when tried again (serialisation, deadlock).
+ * failover, lock timeout.
  */
-const UNAVAILABLE_STATE = /^(08...|28...|3D...|53...|57...|58...|25P03|25006|55P03|40001|40P01)$/
+const UNAVAILABLE_STATE = /^(08...|28...|3D...|53...|57...|58...|25P03|25006|55P03)$/
+
+/** Serialization failure, deadlock, and rows that changed before they were locked. */
+const RETRYABLE_CODES = new Set(['40001', '40P01', 'CHANGED_MEANWHILE'])
 
 /** Whether the database could not be asked or gave up, which is a 503 and says nothing about the data. */
 export function isUnavailable(error: unknown): boolean {
   return codedCauses(error).some(
-    ({ code }) => CONNECTION_CODES.has(code) || TLS_CODE.test(code) || UNAVAILABLE_STATE.test(code),
+    ({ code }) =>
+      CONNECTION_CODES.has(code) ||
+      TLS_CODE.test(code) ||
+      UNAVAILABLE_STATE.test(code) ||
+      RETRYABLE_CODES.has(code),
   )
+}
+
+/** Whether the same transaction may well succeed when tried again. */
+export function isRetryable(error: unknown): boolean {
+  return codedCauses(error).some(({ code }) => RETRYABLE_CODES.has(code))
 }
 
 /** The name of the constraint or unique index that refused a row, or null: postgres.js and PGlite name the field differently. */
@@ -94,6 +106,7 @@ type OwnCode =
   | 'STANDBY'
   | 'EMBEDDED_DOWN'
   | 'EMBEDDED_HELD'
+  | 'CHANGED_MEANWHILE'
 
 /** An error of this layer's own, with a code that the functions above know. */
 export function databaseError(code: OwnCode, message: string): Error {

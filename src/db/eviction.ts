@@ -11,6 +11,9 @@
  * - `key <id>`: this key got its row of credits, or lost it
  * - `flush`: the table of credits was truncated
  *
+ * 0006_evict_tokens.sql:
+ * - `token <id>`: this access token of a service account was revoked
+ *
  * Not a trigger's but core/verify/proof-of-life.ts's: `beat <instance> <number>`, which an instance sends to itself.
  *
  * Of users, service accounts, secrets and sessions only the columns count on which a credential's rights depend: each
@@ -18,7 +21,7 @@
  */
 export const EVICTION_CHANNEL = 'latchkey_evict'
 
-export const EVICTION_KINDS = ['user', 'service_account', 'key', 'session', 'signing_key'] as const
+export const EVICTION_KINDS = ['user', 'service_account', 'key', 'session', 'signing_key', 'token'] as const
 
 /** What a change is about; the first argument of the triggers. */
 export type EvictionKind = (typeof EVICTION_KINDS)[number]

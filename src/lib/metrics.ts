@@ -36,7 +36,7 @@ export function createMetrics(readPool: () => PoolLoad) {
     keyUses: tally(...USE_CODES),
     cacheReads: tally('hit', 'miss', 'bypass'),
     /** What was heard of the database; `gap`: the line was cut, and everything was forgotten. */
-    evictions: tally('user', 'service_account', 'key', 'session', 'signing_key', 'flush', 'gap'),
+    evictions: tally('user', 'service_account', 'key', 'session', 'signing_key', 'token', 'flush', 'gap'),
     /** From the sending of a beat to its echo. */
     evictionLag: createHistogram(LAG_BOUNDS_SECONDS),
     passwordChecks: tally('right', 'wrong', 'throttled'),

@@ -9,8 +9,8 @@ const API_KEY_BODY_WIDTH = base62Width(API_KEY_BYTES)
 /** Longer than any credential of ours (an access token of fifty scopes has 5,000): what has more is not looked at. */
 export const MAX_CREDENTIAL_LENGTH = 8192
 
-/** How many characters of a key are kept to recognise it by, its prefix included. */
-const START_LENGTH = 11
+/** How many characters of a key are kept to recognise it by, besides its prefix. */
+const START_LENGTH = 8
 
 /** A new API key: prefix, 256 random bits, CRC-32. Shown once; only `hashToken` of it is stored. */
 export function makeApiKey(prefix: string): string {
@@ -19,8 +19,8 @@ export function makeApiKey(prefix: string): string {
 }
 
 /** The part of a key that may be shown: `sk_AbCdEfGh`. */
-export function startOf(key: string): string {
-  return key.slice(0, START_LENGTH)
+export function startOf(key: string, prefix: string): string {
+  return key.slice(0, prefix.length + START_LENGTH)
 }
 
 /** SHA-256 of a whole credential, as stored. */

@@ -123,7 +123,9 @@ describe('a good credential gives its principal', () => {
 
     type Shared<P, Own extends keyof P> = Omit<P, Own>
     expectTypeOf<server.UserPrincipal>().toExtend<UserPrincipal>()
-    expectTypeOf<server.KeyPrincipal>().toExtend<Shared<KeyPrincipal, 'credits' | 'rate'>>()
+    expectTypeOf<server.KeyPrincipal>().toExtend<
+      Shared<KeyPrincipal, 'credits' | 'rate' | 'secretExpiresAt'>
+    >()
     expectTypeOf<Exactly<{ kind: 'user' }>>().toExtend<{ kind: 'user' }>()
   })
 

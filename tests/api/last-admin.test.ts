@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { OPERATOR } from '../../src/core/principal.ts'
 import { changeUser, createAdmin, ensureFirstAdmin, removeUser } from '../../src/core/users/accounts.ts'
 import { Problem } from '../../src/lib/errors.ts'
 import { secret } from '../../src/lib/secret.ts'
@@ -83,9 +84,9 @@ describe('the last active admin', () => {
     if (!admin) throw new Error('No admin')
     const refused = { name: 'Problem', problem: 'last_admin' }
     for (const work of [
-      () => changeUser(a.context, SYSTEM, null, admin.id, { role: 'user' }),
-      () => changeUser(a.context, SYSTEM, null, admin.id, { is_active: false }),
-      () => removeUser(a.context, SYSTEM, null, admin.id),
+      () => changeUser(a.context, SYSTEM, OPERATOR, admin.id, { role: 'user' }),
+      () => changeUser(a.context, SYSTEM, OPERATOR, admin.id, { is_active: false }),
+      () => removeUser(a.context, SYSTEM, OPERATOR, admin.id),
     ]) {
       expect(await work().catch((error) => error)).toMatchObject(refused)
     }

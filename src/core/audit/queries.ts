@@ -4,11 +4,28 @@ import { auditEvents } from '../../db/schema.ts'
 
 export type AuditRow = typeof auditEvents.$inferSelect
 
+/** In one statement with one parameter, however many there are: a statement takes 65,534 parameters. */
 export async function insertAuditEvents(
   db: Database | Transaction,
-  events: (typeof auditEvents.$inferInsert)[],
+  events: readonly (typeof auditEvents.$inferInsert)[],
 ): Promise<void> {
-  await db.insert(auditEvents).values(events)
+  const rows = JSON.stringify(
+    events.map((event) => ({
+      id: event.id,
+      at: event.at.toISOString(),
+      action: event.action,
+      outcome: event.outcome,
+      actor_type: event.actorType,
+      actor_id: event.actorId,
+      target_type: event.targetType,
+      target_id: event.targetId,
+      ip: event.ip,
+      request_id: event.requestId,
+      details: event.details,
+    })),
+  )
+  await db.execute(sql`
+    INSERT INTO ${auditEvents} SELECT * FROM jsonb_populate_recordset(NULL::${auditEvents}, ${rows}::jsonb)`)
 }
 
 export type CountedRow = typeof auditEvents.$inferInsert & { details: Record<string, unknown> }

@@ -39,7 +39,7 @@ export function secretOfKey(apiKeyPrefix: string, key: string): ImportedSecret |
   }
   const hash = hashToken(key)
   // Of a short key fewer characters are kept, so that most of it stays secret.
-  const start = startOf(key).slice(0, Math.floor(key.length / 4))
+  const start = startOf(key, apiKeyPrefix).slice(0, Math.floor(key.length / 4))
   return { hash, start: start || markOf(hash) }
 }
 

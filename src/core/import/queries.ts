@@ -1,4 +1,4 @@
-import { asc, eq, inArray, or } from 'drizzle-orm'
+import { eq, inArray, or } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
 import { type OwnerColumns, ownerOfRow } from '../owners.ts'
@@ -29,17 +29,6 @@ export async function findUsersById(db: Database, ids: readonly string[]): Promi
     .select(known)
     .from(users)
     .where(inArray(users.id, [...ids]))
-}
-
-/** Locks users until the transaction ends, in the order of their ids, so that two imports do not deadlock. */
-export async function lockUsers(tx: Transaction, ids: readonly string[]): Promise<KnownUser[]> {
-  if (ids.length === 0) return []
-  return tx
-    .select(known)
-    .from(users)
-    .where(inArray(users.id, [...ids]))
-    .orderBy(asc(users.id))
-    .for('update')
 }
 
 const ownership = { keyId: apiKeys.id, userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId }

@@ -32,7 +32,8 @@ export async function logIn(
   await replaceOutdatedHash(context, origin, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!scopes.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
-  return startSession(context, onBehalfOf(origin, user.id), user)
+  const narrowing = scopes.length > 0 ? scopes : null
+  return startSession(context, onBehalfOf(origin, user.id), user, narrowing)
 }
 
 /** The active user whose password this is, or null, which is audited. */

@@ -47,8 +47,9 @@ async function grantUserTokens(context: Context, origin: Origin, request: TokenR
     }
     case 'refresh_token': {
       const token = requireParameter(request, 'refresh_token')
-      await requireScopesOfHolder(context, token, readScopes(request.scope))
-      return refreshSession(context, origin, token)
+      const asked = readScopes(request.scope)
+      await requireScopesOfHolder(context, token, asked)
+      return refreshSession(context, origin, token, asked.length === 0 ? null : asked)
     }
     default:
       return fail('unsupported_grant_type')
@@ -65,7 +66,8 @@ async function requireScopesOfHolder(
   const user = holder && (await findUserById(context.db, holder.userId))
   if (!user) return
   const ceiling = ceilingOfUser(user, context.config.userScopes)
-  if (!asked.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
+  const isHeld = (scope: string) => covers(ceiling, scope) && (holder.scopes?.includes(scope) ?? true)
+  if (!asked.every(isHeld)) fail('invalid_scope')
 }
 
 /** RFC 6749, section 4.4: an access token that is, everywhere, the principal of the key that was shown. */
@@ -80,12 +82,13 @@ async function grantClientCredentials(
   const scopes = asked.length === 0 ? key.scopes : asked
   const now = context.clock()
   const lastsMs = context.config.accessTokenExpireMinutes * MINUTE_MS
-  const expiresAtMs = Math.min(now + lastsMs, key.secretExpiresAt?.getTime() ?? Infinity)
+  const expiresAtMs = Math.min(now + lastsMs, key.endsAt?.getTime() ?? Infinity)
   const access = await context.signing.sign({
     subject: key.owner.id,
     sessionId: key.secretId,
     role: null,
     scopes,
+    isNarrowed: false,
     expiresAtMs,
   })
   await countEvent(context, origin, {

@@ -1,9 +1,8 @@
 import { decodeJwt } from 'jose'
-import { fail } from '../../lib/errors.ts'
 import { isAccessToken, isRefreshToken } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import { revokePresentedKey } from '../keys/end.ts'
+import { revokePresented } from '../keys/end.ts'
 import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
 import { endSessionOfBearer, endSessionOfToken, findLiveRefresh } from '../sessions/sessions.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
@@ -30,7 +29,7 @@ function describeUser(user: UserPrincipal, claims: Claims): Introspection {
 }
 
 function describeKey(key: KeyPrincipal, claims: Claims): Introspection {
-  const exp = key.secretExpiresAt ? { exp: Math.floor(key.secretExpiresAt.getTime() / 1000) } : {}
+  const exp = key.endsAt ? { exp: Math.floor(key.endsAt.getTime() / 1000) } : {}
   const client = key.owner.type === 'service_account' ? { client_id: key.owner.id } : addressOf(key.owner)
   const kind = Object.keys(claims).length === 0 ? 'api_key' : 'access_token'
   const shown = { token_type: kind, ...exp, ...claims, ...client, sub: key.owner.id, key_id: key.keyId }
@@ -62,14 +61,13 @@ function pickClaims(payload: Record<string, unknown>): Claims {
 }
 
 /**
- * RFC 7009: ends whatever stands on a token. Holding it is the authority; what is unknown or dead is no error.
- * @throws Problem unsupported_token_type for a service account's access token, which ends with its key
+ * RFC 7009: ends what a token stands for: a user's session, a key, or a service account's access token alone. Holding it
+ * is the authority; what is unknown or dead is no error.
  */
 export async function revokeToken(context: Context, origin: Origin, token: string): Promise<void> {
   if (isRefreshToken(token)) return endSessionOfToken(context, origin, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return
   if (principal.kind === 'user') return endSessionOfBearer(context, origin, token)
-  if (isAccessToken(token)) fail('unsupported_token_type')
-  await revokePresentedKey(context, origin, principal)
+  await revokePresented(context, origin, principal)
 }

@@ -38,6 +38,22 @@ export const AdministeredUser = Type.Object(
 )
 export type AdministeredUser = Static<typeof AdministeredUser>
 
+/** A service account, as far as it is named where its manager ends. */
+export const ManagedAccount = Type.Object({ id: Id, name: Type.String() })
+export type ManagedAccount = Static<typeof ManagedAccount>
+
+const managedAlone = Type.Array(ManagedAccount, {
+  description: 'The service accounts that this user alone manages',
+})
+
+/** A changed user; with `service_accounts` where the change disabled them. */
+export const ChangedUser = Type.Object(
+  { ...AdministeredUser.properties, service_accounts: Type.Optional(managedAlone) },
+  { $id: 'ChangedUser' },
+)
+
+export const DeletedUser = Type.Object({ service_accounts: managedAlone }, { $id: 'DeletedUser' })
+
 export const UserPage = pageOf(AdministeredUser, 'UserPage')
 export type UserPage = Static<typeof UserPage>
 

@@ -91,7 +91,7 @@ function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & 
     external_id: key.externalId,
     owner: ownerOf(key),
     scopes: [...key.scopes],
-    expires_at: formatInstant(key.secretExpiresAt),
+    expires_at: formatInstant(key.endsAt),
     metadata: key.metadata,
     credits: remainingCredits === null ? null : { remaining: remainingCredits },
     rate_limit: rate && presentRate(rate),
