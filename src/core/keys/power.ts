@@ -89,6 +89,9 @@ export function requireKeyPower(
   if (raised.length === 0) return next
 
   requireUnlimited(caller)
+  requireGrants(caller, after.scopes)
+  // A person manages an account by having made it; a key acts for its owner, and is bound by its own scopes.
+  if (account && caller.kind === 'user') requireGrants(caller, account.scopes)
   if (caller.kind === 'key' && !isWithinReach(caller, boundsOf(after)))
     fail('forbidden', {
       detail: 'A key gives no other more than its own scopes, expiry, limits and addresses.',
@@ -100,9 +103,6 @@ export function requireKeyPower(
   if (isAdmin(caller) && isAnothers && !raised.every((name) => isPutBack(name, locked, after))) {
     fail('forbidden', { detail: "A user's key is widened and rotated by that user alone." })
   }
-  requireGrants(caller, after.scopes)
-  // A person manages an account by having made it; a key acts for its owner, and is bound by its own scopes.
-  if (account && caller.kind === 'user') requireGrants(caller, account.scopes)
   return next
 }
 
