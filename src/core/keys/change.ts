@@ -26,7 +26,7 @@ export async function changeKey(
 ): Promise<WholeKey> {
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
-  return changeManagedKey(context, origin, caller, id, 'no key update', async (work) => {
+  return changeManagedKey(context, origin, caller, id, { key: 'no key update' }, async (work) => {
     const { tx, now, key: before, account, record } = work
     const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
