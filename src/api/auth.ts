@@ -84,7 +84,10 @@ export function auth(context: Context) {
         scopes: [],
         json: undefined,
         authorize,
-        permit: (_state, principal) => authorize(principal),
+        permit: (_state, principal) => {
+          authorize(principal)
+          return undefined
+        },
       })
     },
     /** A JSON body that needs no credential. */
@@ -100,9 +103,9 @@ type Guarding = {
   /** Whether the caller may use the route; asked again wherever the caller is read again. Charges nothing. */
   authorize: Authorize
   /** The same, and a key's use counts; a promise where that has to be waited for. */
-  permit(state: RequestState, principal: Principal): Promise<undefined> | undefined | void
+  permit(state: RequestState, principal: Principal): Promise<undefined> | undefined
 }
-type Admit = (state: RequestState) => Promise<undefined> | undefined | void
+type Admit = (state: RequestState) => Promise<undefined> | undefined
 
 /** Elysia parses before it transforms: where there is a body, this is the first to see the request. */
 const readGuarded =

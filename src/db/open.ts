@@ -1,3 +1,4 @@
+import type { Logger } from 'drizzle-orm/logger'
 import type { Log } from '../lib/log.ts'
 import type { DatabaseConfig, OpenDatabase } from './database.ts'
 import { openPostgres } from './postgres/postgres.ts'
@@ -8,15 +9,15 @@ const SNAPSHOT_NAME = 'embedded-database'
 /**
  * Opens PostgreSQL at DATABASE_URL, or PGlite in DATA_DIR. Does not migrate.
  * @param parts `snapshot`: the data directory that a new embedded database starts from, null for initdb; by default
- * the one inside the binary
+ * the one inside the binary; `statements` is told of every statement that goes to PostgreSQL
  * @throws Error with one sentence for the person at the terminal: unreachable, too old, standby, locked by another process
  */
 export async function openDatabase(
   config: DatabaseConfig,
   log: Log,
-  parts: { snapshot?: Blob | null } = {},
+  parts: { snapshot?: Blob | null; statements?: Logger } = {},
 ): Promise<OpenDatabase> {
-  if (config.databaseUrl) return openPostgres(config, config.databaseUrl, log)
+  if (config.databaseUrl) return openPostgres(config, config.databaseUrl, log, parts.statements)
   // By import() so that a start with DATABASE_URL does not load an embedded one.
   const { openEmbedded } = await import('./embedded/embedded.ts')
   return openEmbedded(config, log, parts.snapshot === undefined ? embeddedSnapshot() : parts.snapshot)

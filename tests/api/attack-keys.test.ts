@@ -308,21 +308,16 @@ describe('a key does not get beyond itself', () => {
   })
 
   test('it makes no child that is more, and no child is made more by it', async () => {
-    const bounds = {
-      allowed_ips: ['127.0.0.1'],
-      rate_limit: { limit: 50, window_seconds: 60 },
-      expires_in_days: 9,
-    }
+    const bounds = { allowed_ips: ['127.0.0.1'], expires_in_days: 9 }
     const manager = await make({ scopes: ['read', ...MANAGES], ...bounds })
     const caller = { apiKey: manager.key }
     const child = (await create({ ...bounds, expires_in_days: 1, scopes: MANAGES }, caller)).body
+    expect(child.created_by).toBe(manager.id)
     const wider: [Json, number][] = [
       [{ scopes: 'write' }, 403],
       [{ scopes: 'latchkey:verify' }, 403],
       [{ allowed_ips: null }, 403],
       [{ allowed_ips: ['127.0.0.0/8'] }, 403],
-      [{ rate_limit: null }, 403],
-      [{ rate_limit: { limit: 51, window_seconds: 60 } }, 403],
       [{ expires_at: '2099-01-01T00:00:00Z' }, 403],
     ]
     for (const [json, status] of wider) {

@@ -212,12 +212,16 @@ describe('the end of an overlap', () => {
   })
 })
 
-test('the holder of the new secret ends that one, and the old one lives on', async () => {
+test('the holder of the new secret ends that one alone: the old one lives on until its own end', async () => {
   const { id, key } = await make()
-  const successor = (await rotate(id)).body.key
+  const { key: successor, secrets } = (await rotate(id)).body
+  const [old] = secrets
+  expect(old.expires_at).not.toBeNull()
   expect((await call(service, 'DELETE /keys/self', { apiKey: successor })).status).toBe(204)
   expect([await statusOf(key), await statusOf(successor)]).toEqual([200, 401])
-  expect((await read(id)).secrets).toMatchObject([{ start: startOf(key), expires_at: null }])
+  expect((await read(id)).secrets).toMatchObject([
+    { id: old.id, start: startOf(key), expires_at: old.expires_at },
+  ])
 })
 
 test('another server sees both secrets, and the end of one, within a second', async () => {

@@ -48,6 +48,7 @@ describe("the seed's calls", () => {
     expect(made.status).toBe(201)
     const { key, ...shown } = made.body
     const secret = {
+      id: expect.stringMatching(UUID_V7),
       start: key.slice(0, 11),
       created_at: shown.created_at,
       expires_at: null,

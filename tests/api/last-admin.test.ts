@@ -104,7 +104,6 @@ describe('admins who act on each other at the same moment', () => {
   const everything = [demote, disable, remove]
 
   test('leave one: fifty rounds of two admins on two servers', async () => {
-    let races = 0
     for (let round = 0; round < 50; round++) {
       const [one, two] = await newAdmins(2)
       if (!one || !two) throw new Error('No admins')
@@ -120,11 +119,9 @@ describe('admins who act on each other at the same moment', () => {
       expect(left).toHaveLength(1)
       expect(answers.filter(({ status }) => status < 300)).toHaveLength(1)
       const refused = answers.find(({ status }) => status >= 300)
-      // Either the rule holds the second back, or the news of the first's success has reached it by then.
-      expect(refused?.body.code).toBeOneOf(['last_admin', 'insufficient_scope', 'invalid_token'])
-      if (refused?.body.code === 'last_admin') races++
+      // The second waits for the first, and acts no more as an admin: never does it come as far as being the last.
+      expect(refused?.body.code).toBeOneOf(['insufficient_scope', 'invalid_token'])
     }
-    expect(races).toBeGreaterThan(0)
   })
 
   test('leave one: thirty rounds of four admins, each on all', async () => {
@@ -143,9 +140,7 @@ describe('admins who act on each other at the same moment', () => {
       const admins = await newAdmins(3)
       const act = everything[round % 3]
       const answers = await Promise.all(admins.map((admin, i) => act?.(i % 2 ? a : b, admin, admin)))
-      expect(answers.map((answer) => answer?.status).sort()).toEqual(
-        act === remove ? [204, 204, 409] : [200, 200, 409],
-      )
+      expect(answers.map((answer) => answer?.status).sort()).toEqual([200, 200, 409])
       expect(await activeAdmins()).toHaveLength(1)
     }
   })

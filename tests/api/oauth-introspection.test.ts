@@ -319,7 +319,7 @@ describe('revocation ends', () => {
   }
   const auditOf = (target: string) =>
     sql`SELECT action, actor_type, actor_id, details FROM latchkey.audit_events
-      WHERE target_id = ${target} AND action IN ('session.ended', 'key.revoked')`
+      WHERE target_id = ${target} AND action IN ('session.ended', 'key.revoked', 'token.revoked')`
 
   test.each<[string, (tokens: { access: string; refresh: string }) => Promise<string>]>([
     ['its access token', async ({ access }) => access],
@@ -360,10 +360,16 @@ describe('revocation ends', () => {
     expect((await me(person.access)).status).toBe(200)
   })
 
-  test('no token of a client: its key is what to revoke', async () => {
-    const token = await tokenOf(service, client)
-    expectOAuthError(await revoke(token), 400, 'unsupported_token_type')
+  test('a token of a client alone, once: its key and other tokens go on', async () => {
+    const [token, other] = [await tokenOf(service, client), await tokenOf(service, client)]
     expect((await me(token)).status).toBe(200)
+    await endedBy(token)
+    expectProblem(await me(token), 'invalid_token')
+    await endedBy(token)
+    const jti = String(partsOf(token).payload.jti)
+    expect(await auditOf(jti)).toMatchObject([{ action: 'token.revoked', actor_type: 'key' }])
+    expect((await me(other)).status).toBe(200)
+    expect((await call(service, 'GET /auth/me', { apiKey: client.secret })).status).toBe(200)
   })
 
   test.each<[string, () => string]>([

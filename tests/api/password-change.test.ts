@@ -99,7 +99,7 @@ describe('a change of the password', () => {
     expect(await isGood(bystander.access)).toBe(true)
   })
 
-  test('leaves the keys, unless they are to go: then the user’s own alone', async () => {
+  test('leaves the keys, unless they are to go: then also those of accounts that the user alone manages', async () => {
     const person = await addLoggedIn(service, sql)
     const json = { name: 'builder', scopes: ['read'] }
     const account = (await call(service, 'POST /service-accounts', { bearer: person.access, json })).body.id
@@ -113,7 +113,7 @@ describe('a change of the password', () => {
     const then = await change(first.body.access_token, next)
     expect(then.status).toBe(200)
     expect(await isGood(mine.key)).toBe(false)
-    expect(await isGood(ofAccount.key)).toBe(true)
+    expect(await isGood(ofAccount.key)).toBe(false)
     const keys = await sql`SELECT id, revoked_reason FROM latchkey.api_keys ORDER BY created_at`
     expect(keys.find(({ id }) => id === mine.id)?.revoked_reason).toBe('password_changed')
     expect(keys.find(({ id }) => id === older.id)?.revoked_reason).toBe('before')
@@ -124,7 +124,7 @@ describe('a change of the password', () => {
     ).toMatchObject([
       { details: { sessions_ended: 1, keys_revoked: 0 } },
       {
-        details: { sessions_ended: 1, keys_revoked: 1 },
+        details: { sessions_ended: 1, keys_revoked: 2 },
         actor_id: person.id,
         outcome: 'success',
         request_id,

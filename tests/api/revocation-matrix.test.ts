@@ -81,7 +81,11 @@ const actions: Action[] = [
       asUser(at, h, `DELETE /auth/sessions/${claimsOf(at, h.credentials.refresh0.text).sessionId}`),
   },
   { name: 'a change of the password', kills: SESSIONS, act: change(false) },
-  { name: 'a change of the password with the keys', kills: [...SESSIONS, ...KEYS], act: change(true) },
+  {
+    name: 'a change of the password with the keys',
+    kills: [...SESSIONS, ...KEYS, ...ACCOUNT],
+    act: change(true),
+  },
   {
     name: 'a reset of the password',
     kills: SESSIONS,

@@ -24,7 +24,7 @@ let admin: Person
 let maker: Person
 let stranger: Person
 beforeAll(async () => {
-  service = await startService()
+  service = await startService({ serviceAccountsPerUser: 100 })
   sql = connectTo(service)
   admin = await addLoggedIn(service, sql, { role: 'admin' })
   maker = await addLoggedIn(service, sql, { scopes: ['read', 'write', 'deploy'] })

@@ -84,7 +84,7 @@ describe('making a user', () => {
     expect((await rowOf(body.id)).password_hash).toBeNull()
     for (const password of ['', 'null', 'long-enough-one'])
       expectProblem(await logIn(email, password), 'invalid_login')
-    expect((await asAdmin(`DELETE /users/${body.id}`)).status).toBe(204)
+    expect((await asAdmin(`DELETE /users/${body.id}`)).status).toBe(200)
   })
 
   test.each<[string, unknown, ErrorCode]>([
@@ -330,7 +330,7 @@ describe('changing a user', () => {
     const person = await addLoggedIn(service, sql)
     const { key } = await newKey(service, person.access, { scopes: ['read'] })
     const answer = await asAdmin(`DELETE /users/${person.id}`)
-    expect([answer.status, answer.text]).toEqual([204, ''])
+    expect([answer.status, answer.body]).toEqual([200, { service_accounts: [] }])
     for (const bearer of [person.access, key]) expect(await isGood(bearer)).toBe(false)
     for (const table of ['sessions', 'api_keys'] as const)
       expect(await sql`SELECT 1 FROM latchkey.${sql(table)} WHERE user_id = ${person.id}`).toHaveLength(0)
@@ -409,26 +409,21 @@ describe('a key that manages users', () => {
 
   test('makes, changes, logs out and deletes users, in its own name', async () => {
     const email = freshEmail()
+    const scopes = [WRITE, 'read', 'write', 'deploy']
+    const { id: keyId, key } = await newKey(service, admin.access, { scopes })
+    const asKey = (route: string, json?: unknown) => call(service, route, { apiKey: key, json })
     const created = await asKey('POST /users', { email, password: 'long-enough-one' })
     expect(created.status).toBe(201)
     const { id } = created.body
-    expect(
-      (await asKey(`PATCH /users/${id}`, { email_verified: true, scopes: 'deploy' })).body,
-    ).toMatchObject({
-      email_verified: true,
-      scopes: ['deploy'],
-    })
+    expect((await asKey(`PATCH /users/${id}`, { scopes: 'deploy' })).body.scopes).toEqual(['deploy'])
     expect((await asKey(`PATCH /users/${id}`, { is_active: false })).status).toBe(200)
     expect((await asKey(`PATCH /users/${id}`, { is_active: true })).status).toBe(200)
     expect((await asKey(`POST /users/${id}/logout`)).status).toBe(204)
-    expect((await asKey(`DELETE /users/${id}`)).status).toBe(204)
-    const [{ id: keyId } = { id: '' }] =
-      await sql`SELECT id FROM latchkey.api_keys WHERE ${WRITE} = ANY (scopes)`
+    expect((await asKey(`DELETE /users/${id}`)).status).toBe(200)
     const events = await auditOf(id)
     expect(events.map(({ action }) => action)).toEqual([
       'user.created',
       'user.scopes_changed',
-      'user.email_verified',
       'user.disabled',
       'user.enabled',
       'session.ended',
@@ -437,13 +432,30 @@ describe('a key that manages users', () => {
     for (const event of events) expect(event).toMatchObject({ actor_type: 'key', actor_id: keyId })
   })
 
-  test('changes no role, makes no admin, and resets no password', async () => {
+  test('makes and enables nobody who holds more than the key', async () => {
+    const countUsers = async () => (await sql`SELECT count(*)::int AS n FROM latchkey.users`)[0]?.n
+    const before = await countUsers()
+    // USER_SCOPES, which a new user holds, has "write", and the key has not.
+    expectProblem(await asKey('POST /users', { email: freshEmail() }), 'insufficient_scope')
+    expect(await countUsers()).toBe(before)
+    const wider = await addPerson(sql, { scopes: ['read', 'write'] })
+    const within = await addPerson(sql, { scopes: ['read', 'latchkey:keys.write'] })
+    for (const { id } of [wider, within])
+      expect((await asKey(`PATCH /users/${id}`, { is_active: false })).status).toBe(200)
+    expectProblem(await asKey(`PATCH /users/${wider.id}`, { is_active: true }), 'insufficient_scope')
+    expect((await rowOf(wider.id)).is_active).toBe(false)
+    expect((await asKey(`PATCH /users/${within.id}`, { is_active: true })).status).toBe(200)
+  })
+
+  test('changes no role, makes no admin, proves no address, and resets no password', async () => {
     const person = await addLoggedIn(service, sql)
     const refused: [string, unknown, ErrorCode][] = [
       [`PATCH /users/${person.id}`, { role: 'admin' }, 'forbidden'],
       [`PATCH /users/${person.id}`, { role: 'admin', email_verified: true }, 'forbidden'],
       [`PATCH /users/${person.id}`, { role: 'user' }, 'forbidden'],
+      [`PATCH /users/${person.id}`, { email_verified: true }, 'forbidden'],
       ['POST /users', { email: freshEmail(), role: 'admin' }, 'forbidden'],
+      ['POST /users', { email: freshEmail(), email_verified: true }, 'forbidden'],
       [`POST /users/${person.id}/password-reset`, undefined, 'wrong_credential_kind'],
     ]
     const before = await rowOf(person.id)
@@ -484,7 +496,7 @@ describe('a key that manages users', () => {
   })
 
   test('its refusals are in the audit trail', async () => {
-    const person = await addPerson(sql)
+    const person = await addPerson(sql, { scopes: ['read'] })
     for (const [route, json] of [
       [`PATCH /users/${person.id}`, { role: 'admin' }],
       [`PATCH /users/${person.id}`, { scopes: 'write' }],

@@ -9,6 +9,7 @@ import { secret } from '../../src/lib/secret.ts'
 import { SERVER_LIMITS } from '../../src/server/listen.ts'
 import { assembleContext } from '../../src/server/open.ts'
 import { testConfig } from './config.ts'
+import { type LockWatch, watchLocks } from './lock-order.ts'
 import { createDatabase } from './postgres.ts'
 
 /** A Latchkey that listens on loopback, over a PostgreSQL database of its own. */
@@ -21,6 +22,8 @@ export type TestService = {
   /** Everything that was logged, a parsed line each. */
   logged(): Record<string, unknown>[]
   loggedText(): string
+  /** What its transactions lock; `stop` throws where one locked in another order. */
+  locks: LockWatch
   /** Moves the service's clock. */
   advance(ms: number): void
   stop(): Promise<void>
@@ -70,7 +73,9 @@ export async function startService(
   })
   let skew = 0
   const clock = () => Date.now() + skew
-  const opened = await openDatabase(config, log)
+  const locks = watchLocks()
+  const opened = await openDatabase(config, log, { statements: locks.logger })
+  locks.watch(opened.db)
   await migrate(config, opened)
   const { context, stop } = await assembleContext(config, opened, log, { clock, passwordCost }).catch(
     async (error) => {
@@ -99,6 +104,7 @@ export async function startService(
     context,
     app,
     loggedText,
+    locks,
     logged: () =>
       loggedText()
         .split('\n')
@@ -112,6 +118,7 @@ export async function startService(
       await stop()
       await opened.close()
       await database?.drop()
+      if (locks.faults.length > 0) throw new Error(`Wrong order of locks: ${locks.faults.join('\n')}`)
     },
   }
 }

@@ -65,6 +65,7 @@ export const LOCKABLE = {
     reads: false,
   },
   secrets: { table: 'secrets', where: (ids) => inArray(apiKeySecrets.id, ids), reads: true },
+  secretsOfKey: { table: 'secrets', where: (ids) => inArray(apiKeySecrets.keyId, ids), reads: true },
   signingKeys: { table: 'signingKeys', where: (ids) => inArray(signingKeys.id, ids), reads: true },
 } as const satisfies Record<string, Lockable>
 

@@ -14,10 +14,12 @@ export type KeyChange<C extends KeyManager> = Change<C> & {
   account: ServiceAccountRow | null
 }
 
+/** How a change locks the key, and its secrets where it changes them too: `update` for what will be deleted. */
+type KeyLocks = { key: LockMode; secrets?: LockMode }
+
 /**
  * A change of one key that the caller may act on: its owner and the key are locked, and whether the caller may still act
  * on it is decided again.
- * @param mode `update` where the key will be deleted
  * @throws Problem not_found, forbidden where a key would manage itself, and what `recordChange` throws
  */
 export async function changeManagedKey<C extends KeyManager, R>(
@@ -25,13 +27,17 @@ export async function changeManagedKey<C extends KeyManager, R>(
   origin: Origin,
   caller: C,
   id: string,
-  mode: LockMode,
+  { key: mode, secrets }: KeyLocks,
   work: (change: KeyChange<C>) => Promise<R>,
 ): Promise<R> {
   const found = await requireManagedKey(context, caller, id)
   // The owner of a key never changes.
   const owner = ownerOfRow(found)
-  const locks: Lock[] = [lockOwner(owner, mode === 'update' ? 'share' : 'no key update'), ['keys', id, mode]]
+  const locks: Lock[] = [
+    lockOwner(owner, mode === 'update' ? 'share' : 'no key update'),
+    ['keys', id, mode],
+    ...(secrets ? [['secretsOfKey', id, secrets] as const] : []),
+  ]
   return recordChange(context, origin, caller, locks, async (change) => {
     const row = change.held.keys.get(id) ?? fail('not_found')
     const key = await findWholeKey(change.tx, row)

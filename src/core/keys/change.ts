@@ -26,7 +26,7 @@ export async function changeKey(
 ): Promise<WholeKey> {
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
-  return changeManagedKey(context, origin, caller, id, 'no key update', async (work) => {
+  return changeManagedKey(context, origin, caller, id, { key: 'no key update' }, async (work) => {
     const { tx, now, key, account, record } = work
     // A use that is charged meanwhile must not be undone by setting what was left before it.
     const charged = patch.credits === undefined ? key.credits : await lockCredits(tx, id)

@@ -57,6 +57,8 @@ export async function revokeKey(
   })
 }
 
+const DELETED = { key: 'update', secrets: 'update' } as const
+
 /**
  * Removes one of the caller's own keys, or of a service account's that the caller manages; the audit trail stays.
  * @throws Problem not_found, forbidden where it is another user's (an admin may revoke it)
@@ -67,7 +69,7 @@ export async function removeKey(
   caller: UserPrincipal,
   id: string,
 ): Promise<void> {
-  await changeManagedKey(context, origin, caller, id, 'update', async ({ tx, key, caller, record }) => {
+  await changeManagedKey(context, origin, caller, id, DELETED, async ({ tx, key, caller, record }) => {
     if (isOfAnotherUser(key, caller)) {
       fail('forbidden', { detail: "Another user's key can be revoked, not deleted." })
     }
@@ -107,7 +109,7 @@ async function endHeld(
   const locks: Lock[] = [
     lockOwner(owner, 'share'),
     ['keys', keyId, 'no key update'],
-    ['secrets', secretId, 'no key update'],
+    ['secrets', secretId, claims ? 'no key update' : 'update'],
   ]
   await recordChange(context, by, null, locks, async ({ tx, held, now, record }) => {
     const key = held.keys.get(keyId)

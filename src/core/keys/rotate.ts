@@ -16,6 +16,9 @@ import {
 } from './queries.ts'
 import type { KeyManager } from './reach.ts'
 
+/** Rotations end and delete secrets. */
+const WITH_SECRETS = { key: 'no key update', secrets: 'update' } as const
+
 /**
  * Gives a key a new secret; its id, and everything else of it, stays. The old secret works until the overlap ends.
  * @param overlapSeconds 0 ends the old secret at once
@@ -32,7 +35,7 @@ export async function rotateKey(
   const secret = makeApiKey(context.config.apiKeyPrefix)
   const start = startOf(secret, context.config.apiKeyPrefix)
   const secretId = newId()
-  const row = await changeManagedKey(context, origin, caller, id, 'no key update', async (change) => {
+  const row = await changeManagedKey(context, origin, caller, id, WITH_SECRETS, async (change) => {
     const { tx, now, key, account, record } = change
     const live = liveSecrets(key, now.getTime())
     const overlapEnds = new Date(now.getTime() + overlapSeconds * SECOND_MS)
@@ -70,7 +73,7 @@ export async function endSecret(
   id: string,
   name: string,
 ): Promise<void> {
-  await changeManagedKey(context, origin, caller, id, 'no key update', async (change) => {
+  await changeManagedKey(context, origin, caller, id, WITH_SECRETS, async (change) => {
     const { tx, now, key, account, record } = change
     const live = liveSecrets(key, now.getTime())
     const named = live.filter((secret) => secret.id === name || secret.start === name)

@@ -81,7 +81,7 @@ export async function changeUser(
   const isDisabling = change.isActive === false
   const locks = async (): Promise<Lock[]> => [
     ...(await findLocks(context, id, 'no key update', takesAdmin)),
-    ...(isDisabling ? rowsOf(id, ['accountsOfUser', 'sessionsOfUser']) : []),
+    ...(isDisabling ? locksOfEnding(id, 'no key update') : []),
   ]
   return recordChange(context, origin, caller, locks, async (work) => {
     const before = work.held.users.get(id) ?? fail('not_found')
@@ -112,7 +112,8 @@ export async function removeUser(
 ): Promise<ManagedAccount[]> {
   const locks = async (): Promise<Lock[]> => [
     ...(await findLocks(context, id, 'update', true)),
-    ...rowsOf(id, ['accountsOfUser', 'sessionsOfUser', 'keysOfUser']),
+    ...locksOfEnding(id, 'update'),
+    ['keysOfUser', id, 'update'],
   ]
   return recordChange(context, origin, caller, locks, async (work) => {
     const user = work.held.users.get(id) ?? fail('not_found')
@@ -132,8 +133,11 @@ async function findLocks({ db }: Context, id: string, mode: LockMode, takesAdmin
   return [...(takesAdmin && isActiveAdmin(user) ? [LAST_ADMIN] : []), ['users', id, mode]]
 }
 
-const rowsOf = (id: string, what: readonly ('accountsOfUser' | 'sessionsOfUser' | 'keysOfUser')[]): Lock[] =>
-  what.map((rows) => [rows, id, 'no key update'])
+/** What ends with a user, and what may be switched off with them. */
+const locksOfEnding = (id: string, mode: LockMode): Lock[] => [
+  ['accountsOfUser', id, 'no key update'],
+  ['sessionsOfUser', id, mode],
+]
 
 /** The service accounts that a user alone manages, of those that are locked. */
 const managedAloneBy = ({ held }: Change<Administrator>, id: string) =>

@@ -1,3 +1,4 @@
+import type { Logger } from 'drizzle-orm/logger'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
@@ -43,6 +44,7 @@ export function createPool(
   connect: (events: ConnectionEvents) => Connection,
   slots: number,
   silenceMs: number,
+  logger?: Logger,
 ): Pool {
   const queue = createWaitQueue(slots)
   const connections = new Set<PooledConnection>()
@@ -137,7 +139,7 @@ export function createPool(
   }
   return {
     // drizzle uses these three members only.
-    db: drizzle({ client: client as unknown as postgres.Sql, schema }),
+    db: drizzle({ client: client as unknown as postgres.Sql, schema, ...(logger && { logger }) }),
     query: (text, params) => lease((connection) => connection.client.unsafe(text, params, { prepare: true })),
     load: queue.load,
     refuse: (why) => {

@@ -1,3 +1,4 @@
+import type { Logger } from 'drizzle-orm/logger'
 import type { Log } from '../../lib/log.ts'
 import type { Secret } from '../../lib/secret.ts'
 import type { DatabaseConfig, OpenDatabase } from '../database.ts'
@@ -16,8 +17,13 @@ const SILENCE_GRACE_MS = 500
 const NOTIFY_SILENCE_MS = 2500
 
 /** Opens the PostgreSQL at `url`, having seen that it answers, is new enough and takes writes. */
-export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log): Promise<OpenDatabase> {
-  const { pool, notifier } = await openPools(config, url, log)
+export async function openPostgres(
+  config: DatabaseConfig,
+  url: Secret,
+  log: Log,
+  statements?: Logger,
+): Promise<OpenDatabase> {
+  const { pool, notifier } = await openPools(config, url, log, statements)
   const listening = new Set<() => Promise<void>>()
 
   return {
@@ -65,7 +71,7 @@ export function connectDirectly(config: DatabaseConfig, events: Partial<ListenEv
 /** `notifier`: one connection of its own by the same way, so that a NOTIFY never waits behind queries. */
 type Pools = { pool: Pool; notifier: Pool }
 
-async function openPools(config: DatabaseConfig, url: Secret, log: Log): Promise<Pools> {
+async function openPools(config: DatabaseConfig, url: Secret, log: Log, statements?: Logger): Promise<Pools> {
   const statementTimeoutMs = config.databaseStatementTimeoutMs
   const withStartup = (startup: { statement_timeout?: number }): Pools => {
     const open = ({ onclose, onstandby }: ConnectionEvents) =>
@@ -78,7 +84,7 @@ async function openPools(config: DatabaseConfig, url: Secret, log: Log): Promise
         },
       })
     return {
-      pool: createPool(open, config.databasePoolSize, statementTimeoutMs + SILENCE_GRACE_MS),
+      pool: createPool(open, config.databasePoolSize, statementTimeoutMs + SILENCE_GRACE_MS, statements),
       notifier: createPool(open, 1, NOTIFY_SILENCE_MS),
     }
   }

@@ -5,6 +5,7 @@ import {
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
+  revokedTokens,
   serviceAccounts,
   sessions,
   signingKeys,
@@ -41,14 +42,25 @@ const cases: Case[] = [
       isActive: false,
       scopes: ['x'],
     }),
-    silent: () => ({ passwordHash: 'h', createdAt: later, passwordChangedAt: later }),
+    silent: () => ({
+      passwordHash: 'h',
+      createdAt: later,
+      passwordChangedAt: later,
+      lockedSettings: { is_active: true },
+    }),
   },
   {
     table: serviceAccounts,
     idOf: (e) => e.serviceAccount.id,
     message: (e) => `service_account ${e.serviceAccount.id}`,
     loud: () => ({ name: 'other', scopes: ['x'], isActive: false }),
-    silent: (e) => ({ description: 'd', createdBy: e.user.id, createdAt: later }),
+    silent: (e) => ({
+      description: 'd',
+      createdBy: e.user.id,
+      countsFor: e.user.id,
+      createdAt: later,
+      lockedSettings: { is_active: true },
+    }),
   },
   {
     table: apiKeys,
@@ -67,6 +79,7 @@ const cases: Case[] = [
       externalId: 'x',
       metadata: { a: 1 },
       allowedIps: ['10.0.0.0/8'],
+      lockedSettings: { is_active: true },
     }),
     silent: () => ({}),
   },
@@ -90,6 +103,8 @@ const cases: Case[] = [
       endedReason: 'r',
       ip: '::1',
       userAgent: 'u',
+      // What an access token may do stands in the token.
+      scopes: ['read'],
     }),
   },
   {
@@ -138,14 +153,14 @@ export function describeEviction(target: Target): void {
       await opened.database.notify('latchkey_evict', 'end')
       return (await waiting.promise).sort()
     }
-    /** A new signing key is told, since everybody has to publish it; so are a key's first credits. */
+    /** A new signing key is told, since everybody has to publish it; so are a key's first credits and a token's end. */
     const insertAll = async () => {
       let existing: Existing | undefined
       const told = await during(async () => {
         existing = await insertOneOfEach(db())
       })
       if (!existing) throw new Error('nothing was inserted')
-      expect(told).toEqual(['flush', `key ${existing.apiKey.id}`])
+      expect(told).toEqual(['flush', `key ${existing.apiKey.id}`, `token ${existing.revokedToken.id}`])
       return existing
     }
 
@@ -205,6 +220,12 @@ export function describeEviction(target: Target): void {
       expect(await during(() => db().delete(apiKeyCredits).where(ofCredits))).toEqual(told)
       expect(await during(() => db().insert(apiKeyCredits).values(e.credits))).toEqual(told)
       expect(await during(() => db().execute(sql`TRUNCATE ${apiKeyCredits}`))).toEqual(['flush'])
+    })
+
+    test('the end of one token is told', async () => {
+      const e = await insertAll()
+      const token = { ...rows.revokedToken(e.secret.id), id: Bun.randomUUIDv7() }
+      expect(await during(() => db().insert(revokedTokens).values(token))).toEqual([`token ${token.id}`])
     })
 
     test('a delete is told, with all that goes with the row', async () => {
