@@ -23,7 +23,7 @@ const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date
 
 /**
  * What an admin lowered or switched off, by setting, each with the value that it had before: only an admin raises it
- * again. The values are JSON, as `core/change/locked-settings.ts` writes them.
+ * again. The values are JSON, as `relock` in core/change/power.ts writes them.
  */
 const lockedSettings = () => jsonb('locked_settings').$type<Record<string, unknown>>().notNull().default({})
 

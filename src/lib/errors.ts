@@ -12,11 +12,6 @@ export const catalogue = {
   invalid_request: [400, 'Invalid request', 'The request cannot be read.'],
   invalid_scope: [400, 'Invalid scope', 'A scope is asked for that cannot be granted.'],
   unsupported_grant_type: [400, 'Unsupported grant type', 'This grant type is not offered here.'],
-  unsupported_token_type: [
-    400,
-    'Unsupported token type',
-    'A token of a service account ends with the key that it was made with: revoke that.',
-  ],
   missing_credential: [401, 'Missing credential', 'Send an access token or an API key.'],
   invalid_token: [401, 'Invalid credential', 'The credential is not valid, or no longer.'],
   invalid_login: [401, 'Invalid login', 'Incorrect email or password'],

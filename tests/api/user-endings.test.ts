@@ -186,10 +186,21 @@ describe('a user who is disabled or deleted', () => {
 
 describe('SERVICE_ACCOUNTS_PER_USER', () => {
   let small: TestService
+  let watch: postgres.Sql
+  /** How many statements of this database wait for a lock. */
+  const waiting = async () =>
+    (
+      await watch`SELECT count(*)::int AS n FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'`
+    )[0]?.n
   beforeAll(async () => {
+    watch = connectTo(service)
     small = await startService({ serviceAccountsPerUser: 2, apiKeysPerOwner: 3 }, service)
   })
-  afterAll(() => small.stop())
+  afterAll(async () => {
+    await watch.end()
+    await small.stop()
+  })
   const make = (caller: { bearer?: string; apiKey?: string }, more: Record<string, unknown> = {}) =>
     call(small, 'POST /service-accounts', { ...caller, json: { name: 'batch', scopes: '', ...more } })
   const expectQuota = (answer: Answer, sentence: string) => {
@@ -224,7 +235,7 @@ describe('SERVICE_ACCOUNTS_PER_USER', () => {
     const demoted = sql.begin(async (tx) => {
       await tx`UPDATE latchkey.users SET role = 'user' WHERE id = ${boss.id}`
       const making = make({ bearer: boss.access })
-      await Bun.sleep(100)
+      await until(async () => (await waiting()) > 0, 'the request waits for the demotion')
       return { making }
     })
     const { body } = await (await demoted).making

@@ -146,7 +146,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         detail: {
           operationId: 'revokeToken',
           summary: 'End what stands on a token (RFC 7009); holding it is the authority',
-          'x-errors': ['invalid_client', 'ip_not_allowed', 'unsupported_token_type'],
+          'x-errors': ['invalid_client', 'ip_not_allowed'],
         },
       },
     )
