@@ -238,6 +238,14 @@ describe('the end of one session', () => {
         target_type: 'session',
         details: { reason: 'ended', user_id: person.id },
       },
+      {
+        action: 'session.refresh_refused',
+        outcome: 'refused',
+        actor_type: 'anonymous',
+        actor_id: null,
+        target_type: 'session',
+        details: { reason: 'over', count: 1 },
+      },
     ])
   })
 

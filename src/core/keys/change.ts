@@ -29,7 +29,8 @@ export async function changeKey(
   return changeManagedKey(context, origin, caller, id, { key: 'no key update' }, async (work) => {
     const { tx, now, key, account, record } = work
     // A use that is charged meanwhile must not be undone by setting what was left before it.
-    const charged = patch.credits === undefined ? key.credits : await lockCredits(tx, id)
+    const mode = patch.credits === null ? 'update' : 'no key update'
+    const charged = patch.credits === undefined ? key.credits : await lockCredits(tx, id, mode)
     const before = { ...key, credits: charged }
     const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })

@@ -24,6 +24,7 @@ import {
   revokedTokens,
   serviceAccounts,
 } from '../../db/schema.ts'
+import type { LockMode } from '../change/record-change.ts'
 import { type Owner, type OwnerColumns, ownerColumn } from '../owners.ts'
 import type { KeyStatus } from './model.ts'
 
@@ -145,13 +146,16 @@ export async function updateKey(tx: Transaction, id: string, change: KeyChange):
   await tx.update(apiKeys).set(change).where(eq(apiKeys.id, id))
 }
 
-/** What is left of a key's credits, which no use takes from until the transaction ends. The key is locked already. */
-export async function lockCredits(tx: Transaction, keyId: string): Promise<CreditsRow | null> {
-  const [row] = await tx
-    .select()
-    .from(apiKeyCredits)
-    .where(eq(apiKeyCredits.keyId, keyId))
-    .for('no key update')
+/**
+ * What is left of a key's credits, which no use takes from until the transaction ends. The key is locked already.
+ * @param mode `update` where the row will be deleted
+ */
+export async function lockCredits(
+  tx: Transaction,
+  keyId: string,
+  mode: LockMode,
+): Promise<CreditsRow | null> {
+  const [row] = await tx.select().from(apiKeyCredits).where(eq(apiKeyCredits.keyId, keyId)).for(mode)
   return row ?? null
 }
 
