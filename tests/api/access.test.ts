@@ -1,22 +1,17 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import type { ErrorCode } from '../../src/lib/errors.ts'
 import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let person: Person
-let admin: Person
 const keys: Record<string, string> = {}
+const service = useService()
+const sql = useSql(service)
+const person = prepare(() => newPerson(service))
+const admin = prepare(() => newPerson(service))
 beforeAll(async () => {
-  service = await startService()
-  sql = postgres(service.databaseUrl, { max: 1 })
-  person = await newPerson(service)
-  admin = await newPerson(service)
   await sql`UPDATE latchkey.users SET role = 'admin' WHERE id = ${admin.id}`
-  admin = { ...admin, ...(await logIn(service, admin.email, admin.password)) }
+  Object.assign(admin, await logIn(service, admin.email, admin.password))
   const make = async (of: Person, scopes: string) => (await newKey(service, of.access, { scopes })).key
   keys.read = await make(person, 'read')
   keys.write = await make(person, 'write')
@@ -24,10 +19,6 @@ beforeAll(async () => {
   keys.none = await make(person, '')
   keys.manager = await make(person, 'latchkey:keys.read')
   keys.admins = await make(admin, 'read,latchkey:users.read')
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const AS: Record<string, () => Call> = {

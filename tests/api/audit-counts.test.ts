@@ -1,20 +1,16 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { writeAuditCounts } from '../../src/core/audit/counted-events.ts'
 import { type Call, call, newKey } from '../support/client.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let other: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
+const service = useService()
+const other = useService({}, service)
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 beforeAll(async () => {
-  service = await startService()
-  other = await startService({}, service)
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
   // Counts the statements that write to the trail.
   await sql.unsafe(`
     CREATE TABLE public.writes (n int NOT NULL);
@@ -23,11 +19,6 @@ beforeAll(async () => {
       $$ BEGIN UPDATE public.writes SET n = n + 1; RETURN NULL; END $$;
     CREATE TRIGGER count_write AFTER INSERT ON latchkey.audit_events
       FOR EACH STATEMENT EXECUTE FUNCTION public.count_write()`)
-})
-afterAll(async () => {
-  await sql.end()
-  await other.stop()
-  await service.stop()
 })
 /** A minute of its own for each test, from its beginning, on both servers. */
 beforeEach(() => {

@@ -1,24 +1,20 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
 import { MINUTE_MS } from '../../src/lib/time.ts'
 import { call, newKey } from '../support/client.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-let user: AddedPerson & Tokens
 /** Twelve events, the oldest first, a minute apart. */
 const events: { id: string; at: Date; action: string; actor: string; target: string }[] = []
 const T0 = Date.UTC(2026, 0, 15, 12)
+const service = useService()
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const user = prepare(() => addLoggedIn(service, sql))
 beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  user = await addLoggedIn(service, sql)
   await sql`DELETE FROM latchkey.audit_events`
   const [actors, targets] = [1, 2].map(() => [Bun.randomUUIDv7(), Bun.randomUUIDv7(), Bun.randomUUIDv7()])
   for (let i = 0; i < 12; i++) {
@@ -35,10 +31,6 @@ beforeAll(async () => {
       VALUES (${event.id}, ${event.at}, ${event.action}, ${i % 4 === 3 ? 'refused' : 'success'}, 'user', ${event.actor},
         'user', ${event.target}, '203.0.113.7', ${`request-${i}`}, ${sql.json({ n: i })})`
   }
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 type Shown = { id: string }

@@ -1,5 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { writeAuditCounts } from '../../src/core/audit/counted-events.ts'
 import { endEverySession } from '../../src/core/sessions/sessions.ts'
@@ -17,23 +16,15 @@ import {
 } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { claimsOf, refresh } from '../support/refresh.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const FROM = '203.0.113.77'
 const NEW = 'another-long-one'
 
-let service: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-beforeAll(async () => {
-  service = await startService({ trustedProxies: ['127.0.0.0/8'] })
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService({ trustedProxies: ['127.0.0.0/8'] })
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 
 /** Repeated refusals of one minute are one row. */
 const beginMinute = () => service.advance(60_000 - (service.context.clock() % 60_000))

@@ -1,23 +1,19 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { createClient } from '../../client/index.ts'
 import { base62Width, checksum } from '../../src/lib/base62.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import { basic } from '../support/oauth.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
+const service = useService({ isIssuer: true })
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 /** Another service's own key, with which it asks. */
 let asking: string
 let account: string
 beforeAll(async () => {
-  service = await startService({ isIssuer: true })
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
   const scopes = ['latchkey:verify', 'latchkey:introspect']
   asking = (await newKey(service, admin.access, { scopes })).key
   const made = await call(service, 'POST /service-accounts', {
@@ -25,10 +21,6 @@ beforeAll(async () => {
     json: { name: 'batch', scopes: ['read', 'latchkey:introspect'] },
   })
   account = made.body.id
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')

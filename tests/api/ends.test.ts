@@ -1,29 +1,20 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
-import type postgres from 'postgres'
 import type { ErrorCode } from '../../src/lib/errors.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import { newClient, type OAuthClient, tokenOf } from '../support/oauth.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { addLoggedIn, connectTo } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const SCOPES = ['read', 'latchkey:keys.read', 'latchkey:keys.write']
 const MINUTE_MS = 60_000
 const inMinutes = (minutes: number) => new Date(Date.now() + minutes * MINUTE_MS).toISOString()
 
-let service: TestService
-let sql: postgres.Sql
-let owner: AddedPerson & Tokens
-beforeAll(async () => {
-  service = await startService({ accessTokenExpireMinutes: 30 })
-  sql = connectTo(service)
-  owner = await addLoggedIn(service, sql)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService({ accessTokenExpireMinutes: 30 })
+const sql = useSql(service)
+const owner = prepare(() => addLoggedIn(service, sql))
 
 const create = (caller: Call, json: Record<string, unknown> = {}) =>
   call(service, 'POST /keys', { ...caller, json })

@@ -1,12 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import type postgres from 'postgres'
 import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
 import { newKey } from '../support/client.ts'
 import { sendRaw } from '../support/http-socket.ts'
-import { addLoggedIn, connectTo } from '../support/people.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { aliasesOf } from '../support/proxy.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
 // Traefik and Envoy come in no Debian package: what their files say is read here, and the question that each sends, as
 // its documentation has it, is asked of a real Latchkey. The proxies themselves are not run.
@@ -25,21 +24,15 @@ const POLICIES: Record<string, string[]> = {
   admin: ['admin'],
 }
 
-let service: TestService
-let sql: postgres.Sql
 const bearers: Record<string, string> = {}
+const service = useService({ trustedProxies: ['127.0.0.1/32'] })
+const sql = useSql(service)
 beforeAll(async () => {
-  service = await startService({ trustedProxies: ['127.0.0.1/32'] })
-  sql = connectTo(service)
   const user = await addLoggedIn(service, sql)
   bearers.user = user.access
   bearers.admin = (await addLoggedIn(service, sql, { role: 'admin' })).access
   bearers.reader = (await newKey(service, user.access, { scopes: 'read' })).key
   bearers.worker = (await newKey(service, user.access, { scopes: 'read,write' })).key
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const letsOn = (status: number, head: string) => status === 200 && /^x-auth-type: (user|key)$/im.test(head)

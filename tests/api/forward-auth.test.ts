@@ -1,5 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import type { ErrorCode } from '../../src/lib/errors.ts'
@@ -7,24 +6,19 @@ import { DAY_MS, MINUTE_MS } from '../../src/lib/time.ts'
 import { makeApiKey } from '../../src/lib/tokens.ts'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
 import { sendRaw } from '../support/http-socket.ts'
-import { addLoggedIn, addPerson, beginSession, connectTo } from '../support/people.ts'
+import { addLoggedIn, addPerson, beginSession } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-type Owner = Awaited<ReturnType<typeof addLoggedIn>>
-
-let service: TestService
-let sql: postgres.Sql
-let user: Owner
-let admin: Owner
 let account: string
 const keys = {} as Record<'reader' | 'writer' | 'adminKey' | 'accountKey' | 'accountToken', string>
 const ids = {} as Record<'reader' | 'accountKey', string>
+const service = useService({ corsOrigins: ['https://app.example.com'] })
+const sql = useSql(service)
+const user = prepare(() => addLoggedIn(service, sql))
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 beforeAll(async () => {
-  service = await startService({ corsOrigins: ['https://app.example.com'] })
-  sql = connectTo(service)
-  user = await addLoggedIn(service, sql)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
   const reader = await newKey(service, user.access, { scopes: 'read' })
   const json = { name: 'builder', scopes: ['read', 'write'] }
   account = (await call(service, 'POST /service-accounts', { bearer: user.access, json })).body.id
@@ -38,10 +32,6 @@ beforeAll(async () => {
     accountKey: accountKey.key,
     accountToken: (await call(service, 'POST /oauth/token', { form })).body.access_token,
   })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const CALLERS = {

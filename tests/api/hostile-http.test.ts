@@ -1,19 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { call, newPerson, type Person } from '../support/client.ts'
+import { describe, expect, test } from 'bun:test'
+import { call, newPerson } from '../support/client.ts'
 import { dial, type Wire } from '../support/http-socket.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
 
-let service: TestService
-let person: Person
-beforeAll(async () => {
-  // Bun looks every four seconds which connections are to be closed, and may come up to four too early.
-  service = await startService({ idleTimeout: 8 })
-  person = await newPerson(service)
-})
-afterAll(() => service.stop())
+// Bun looks every four seconds which connections are to be closed, and may come up to four too early.
+const service = useService({ idleTimeout: 8 })
+const person = prepare(() => newPerson(service))
 
 /** A figure for whoever reads the output; nothing is asserted of it. */
 const tell = (text: string) => process.stderr.write(`${text}\n`)

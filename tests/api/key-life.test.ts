@@ -1,29 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { call, newKey } from '../support/client.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { type AddedPerson, addLoggedIn, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 type Json = Record<string, unknown>
 type Someone = AddedPerson & Tokens
 
-let service: TestService
-let sql: postgres.Sql
-let admin: Someone
-let owner: Someone
-let stranger: Someone
-beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  owner = await addLoggedIn(service, sql)
-  stranger = await addLoggedIn(service, sql)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService()
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const owner = prepare(() => addLoggedIn(service, sql))
+const stranger = prepare(() => addLoggedIn(service, sql))
 
 const MANAGES = ['latchkey:keys.read', 'latchkey:keys.write']
 const YEAR_2099 = '2099-01-01T00:00:00.000Z'

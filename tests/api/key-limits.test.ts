@@ -1,32 +1,22 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { nextRefill } from '../../src/core/verify/credits.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const SLOW_MS = 30_000
 const SECOND_MS = 1000
 
-let service: TestService
-let other: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-let owner: AddedPerson & Tokens
+const service = useService()
+const other = useService({ trustedProxies: ['127.0.0.1/32', '10.0.0.0/8'] }, service)
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const owner = prepare(() => addLoggedIn(service, sql))
 let asker: { id: string; key: string }
 beforeAll(async () => {
-  service = await startService()
-  other = await startService({ trustedProxies: ['127.0.0.1/32', '10.0.0.0/8'] }, service)
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  owner = await addLoggedIn(service, sql)
   asker = await newKey(service, admin.access, { scopes: 'latchkey:verify' })
-})
-afterAll(async () => {
-  await sql.end()
-  await other.stop()
-  await service.stop()
 })
 
 type Json = Record<string, unknown>

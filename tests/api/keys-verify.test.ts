@@ -1,27 +1,19 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { type Answer, call, newKey } from '../support/client.ts'
 import { newClient, tokenOf } from '../support/oauth.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-let owner: AddedPerson & Tokens
+const service = useService()
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const owner = prepare(() => addLoggedIn(service, sql))
 let asker: { id: string; key: string }
 beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  owner = await addLoggedIn(service, sql)
   asker = await newKey(service, admin.access, { scopes: 'latchkey:verify' })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 type Json = Record<string, unknown>

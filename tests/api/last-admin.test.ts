@@ -1,5 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { OPERATOR } from '../../src/core/principal.ts'
 import { changeUser, createAdmin, ensureFirstAdmin, removeUser } from '../../src/core/users/accounts.ts'
@@ -9,22 +8,13 @@ import { type Answer, call } from '../support/client.ts'
 import { type AddedPerson, addLoggedIn, addPerson, connectTo, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
 type Admin = AddedPerson & Tokens
 
-let a: TestService
-let b: TestService
-let sql: postgres.Sql
-beforeAll(async () => {
-  a = await startService({ logLevel: 'error' })
-  b = await startService({ logLevel: 'error' }, a)
-  sql = connectTo(a)
-})
-afterAll(async () => {
-  await sql.end()
-  await b.stop()
-  await a.stop()
-})
+const a = useService({ logLevel: 'error' })
+const b = useService({ logLevel: 'error' }, a)
+const sql = useSql(a)
 
 const activeAdmins = async (): Promise<string[]> =>
   (await sql`SELECT id FROM latchkey.users WHERE role = 'admin' AND is_active ORDER BY id`).map(

@@ -1,26 +1,19 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
-import postgres from 'postgres'
 import { createLog } from '../../src/lib/log.ts'
-import { type Call, newKey, newPerson, type Person } from '../support/client.ts'
+import { type Call, newKey, newPerson } from '../support/client.ts'
 import { call } from '../support/described.ts'
 import { sendRaw } from '../support/http-socket.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let owner: Person
+const service = useService({ logLevel: 'debug', trustedProxies: ['127.0.0.1/32'] })
+const sql = useSql(service)
+const owner = prepare(() => newPerson(service))
 let key: { id: string; key: string }
 beforeAll(async () => {
-  service = await startService({ logLevel: 'debug', trustedProxies: ['127.0.0.1/32'] })
-  sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
-  owner = await newPerson(service)
   key = await newKey(service, owner.access, { scopes: 'read' })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const JSON_TYPE = { 'content-type': 'application/json' }

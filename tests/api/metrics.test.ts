@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, spyOn, test } from 'bun:test'
+import { describe, expect, spyOn, test } from 'bun:test'
 import postgres from 'postgres'
 import { secret } from '../../src/lib/secret.ts'
-import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { call, newKey, newPerson } from '../support/client.ts'
 import { type Family, parseExposition, valueIn } from '../support/exposition.ts'
 import { sendRaw } from '../support/http-socket.ts'
 import { startLineProxy } from '../support/line-proxy.ts'
@@ -11,16 +11,12 @@ import { expectProblem } from '../support/problem.ts'
 import { refresh, resign } from '../support/refresh.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 const TOKEN = 'qX7vB2mK9qT4wZ8nRdF3'
 
-let service: TestService
-let owner: Person
-beforeAll(async () => {
-  service = await startService({ metricsToken: secret(TOKEN) })
-  owner = await newPerson(service)
-})
-afterAll(() => service.stop())
+const service = useService({ metricsToken: secret(TOKEN) })
+const owner = prepare(() => newPerson(service))
 
 async function scrape(on: Pick<TestService, 'url'> = service): Promise<Map<string, Family>> {
   const answer = await call(on, 'GET /metrics', { bearer: TOKEN })

@@ -1,37 +1,24 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
-import type postgres from 'postgres'
 import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
 import { basic, expectOAuthError, newClient, tokenOf } from '../support/oauth.ts'
 import { type AddedPerson, addLoggedIn, connectTo, PASSWORD, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { refresh } from '../support/refresh.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-type Someone = AddedPerson & Tokens
 type Json = Record<string, unknown>
 
 const KEYS_WRITE = 'latchkey:keys.write'
 
-let service: TestService
-let other: TestService
-let sql: postgres.Sql
-let admin: Someone
-let user: Someone
-beforeAll(async () => {
-  service = await startService()
-  other = await startService({}, service)
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  user = await addLoggedIn(service, sql)
-})
-afterAll(async () => {
-  await sql.end()
-  await other.stop()
-  await service.stop()
-})
+const service = useService()
+const other = useService({}, service)
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const user = prepare(() => addLoggedIn(service, sql))
 
 const as = (bearer: string, route: string, json?: unknown): Promise<Answer> =>
   call(service, route, { bearer, json })

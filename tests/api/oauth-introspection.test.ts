@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import { MINUTE_MS } from '../../src/lib/time.ts'
-import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
+import { type Call, call, logIn, newKey, newPerson } from '../support/client.ts'
 import { countDenials } from '../support/denials.ts'
 import { partsOf } from '../support/forge.ts'
 import {
@@ -12,32 +12,25 @@ import {
   type OAuthClient,
   tokenOf,
 } from '../support/oauth.ts'
-import { connectTo } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { claimsOf, refresh, resign } from '../support/refresh.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(30_000)
 
 const INTROSPECT = 'latchkey:introspect'
 
-let service: TestService
-let sql: ReturnType<typeof connectTo>
-let person: Person
+const service = useService()
+const sql = useSql(service)
+const person = prepare(() => newPerson(service))
 let admin: string
 let watcher: OAuthClient
 let client: OAuthClient
 beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  person = await newPerson(service)
   admin = await adminToken(service)
   watcher = await newClient(service, admin, [INTROSPECT])
   client = await newClient(service, person.access)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const me = (bearer: string) => call(service, 'GET /auth/me', { bearer })

@@ -1,30 +1,28 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import * as oauth from 'oauth4webapi'
 import * as openid from 'openid-client'
 import { ALGORITHMS } from '../../src/config/config.ts'
-import { call, newPerson, type Person } from '../support/client.ts'
+import { call, newPerson } from '../support/client.ts'
 import { adminToken, newClient, type OAuthClient } from '../support/oauth.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 setDefaultTimeout(30_000)
 
 /** Tests talk to loopback without TLS, which neither client does unless it is told to. */
 const insecure = { [oauth.allowInsecureRequests]: true }
 
-let service: TestService
-let person: Person
+const service = useService({ isIssuer: true, jwtAudience: 'https://api.example.com' })
+const person = prepare(() => newPerson(service))
 let admin: string
 let client: OAuthClient
 let watcher: OAuthClient
 beforeAll(async () => {
-  service = await startService({ isIssuer: true, jwtAudience: 'https://api.example.com' })
-  person = await newPerson(service)
   admin = await adminToken(service)
   client = await newClient(service, person.access)
   watcher = await newClient(service, admin, ['latchkey:introspect'])
 })
-afterAll(() => service.stop())
 
 describe('oauth4webapi', () => {
   let server: oauth.AuthorizationServer

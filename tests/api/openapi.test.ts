@@ -1,19 +1,19 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { type Call, call as callUnchecked, logIn, newPerson, type Person } from '../support/client.ts'
 import { call, documentOf, type OpenApiDocument, operationsOf } from '../support/described.ts'
 import type { Schema } from '../support/json-schema.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { useService } from '../support/use-service.ts'
 
 const PUBLIC_URL = 'https://auth.latchkey.test/base'
 
-let service: TestService
+const service = useService({ publicUrl: PUBLIC_URL })
 let document: OpenApiDocument
 let operations: ReturnType<typeof operationsOf>
 let owner: Person
 let admin: Person
 beforeAll(async () => {
-  service = await startService({ publicUrl: PUBLIC_URL })
   document = await documentOf(service)
   operations = operationsOf(document)
   owner = await newPerson(service)
@@ -22,7 +22,6 @@ beforeAll(async () => {
   await sql`UPDATE latchkey.users SET role = 'admin' WHERE id = ${admin.id}`
   await sql.end()
 })
-afterAll(() => service.stop())
 
 /** The names by which generated clients know the operations: they stay, whatever comes beside them. */
 const OPERATIONS = `

@@ -1,42 +1,23 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
 import { DEFAULT_RATE_LIMITS } from '../../src/config/rate-limits.ts'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { setPasswordFor } from '../../src/core/login/password.ts'
 import { MINUTE_MS, SECOND_MS } from '../../src/lib/time.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import { testConfig } from '../support/config.ts'
-import {
-  type AddedPerson,
-  addLoggedIn,
-  addPerson,
-  beginSession,
-  connectTo,
-  PASSWORD,
-  type Tokens,
-} from '../support/people.ts'
+import { addLoggedIn, addPerson, beginSession, PASSWORD, type Tokens } from '../support/people.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
 import { refresh } from '../support/refresh.ts'
 import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const NEW = 'another-long-one'
 const MAX_FAILURES = 10
 
-let service: TestService
-let second: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-beforeAll(async () => {
-  service = await startService()
-  second = await startService({}, service)
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-})
-afterAll(async () => {
-  await sql.end()
-  await second.stop()
-  await service.stop()
-})
+const service = useService()
+const second = useService({}, service)
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 
 const change = (bearer: string, json: Record<string, unknown> = {}, at = service) =>
   call(at, 'POST /auth/password', {

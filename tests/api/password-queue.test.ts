@@ -1,5 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, mock, spyOn, test } from 'bun:test'
-import type postgres from 'postgres'
+import { afterEach, beforeAll, describe, expect, mock, spyOn, test } from 'bun:test'
 import { createFairQueue } from '../../src/core/passwords/fair-queue.ts'
 import { OWASP_COST } from '../../src/core/passwords/hasher.ts'
 import { type Answer, call } from '../support/client.ts'
@@ -7,28 +6,19 @@ import {
   type AddedPerson,
   addLoggedIn,
   addPerson,
-  connectTo,
   hashPassword,
   PASSWORD,
   type Tokens,
 } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-beforeAll(async () => {
-  service = await startService({
-    passwordHashConcurrency: 1,
-    passwordCost: OWASP_COST,
-    trustedProxies: ['127.0.0.0/8'],
-  })
-  sql = connectTo(service)
+const service = useService({
+  passwordHashConcurrency: 1,
+  passwordCost: OWASP_COST,
+  trustedProxies: ['127.0.0.0/8'],
 })
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const sql = useSql(service)
 afterEach(() => mock.restore())
 
 const from = (address: string) => ({ 'x-forwarded-for': address })

@@ -1,36 +1,17 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { type Answer, call } from '../support/client.ts'
-import {
-  type AddedPerson,
-  addLoggedIn,
-  addPerson,
-  connectTo,
-  PASSWORD,
-  type Tokens,
-} from '../support/people.ts'
+import { type AddedPerson, addLoggedIn, addPerson, PASSWORD, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 type Someone = AddedPerson & Tokens
 
 const CHOSEN = 'another passphrase of several words'
 
-let service: TestService
-let lenient: TestService
-let sql: postgres.Sql
-let admin: Someone
-beforeAll(async () => {
-  service = await startService()
-  lenient = await startService({ adminResetsAdmin: true }, service)
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-})
-afterAll(async () => {
-  await sql.end()
-  await lenient.stop()
-  await service.stop()
-})
+const service = useService()
+const lenient = useService({ adminResetsAdmin: true }, service)
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 
 const as = (who: { access: string }, route: string, json?: unknown, at = service): Promise<Answer> =>
   call(at, route, { bearer: who.access, json })

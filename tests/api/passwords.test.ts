@@ -1,5 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { setPasswordFor } from '../../src/core/login/password.ts'
 import { createAdmin, ensureFirstAdmin } from '../../src/core/users/accounts.ts'
@@ -8,18 +7,11 @@ import { secret } from '../../src/lib/secret.ts'
 import { type Answer, call } from '../support/client.ts'
 import { type AddedPerson, addLoggedIn, addPerson, PASSWORD, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-beforeAll(async () => {
-  service = await startService({ publicUrl: 'https://keys.acme-widgets.test/auth' })
-  sql = postgres(service.databaseUrl, { max: 1 })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService({ publicUrl: 'https://keys.acme-widgets.test/auth' })
+const sql = useSql(service)
 
 const logIn = (email: string, password: string) =>
   call(service, 'POST /auth/login', { json: { email, password } })

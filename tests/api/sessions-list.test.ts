@@ -1,6 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
-import type postgres from 'postgres'
 import { DAY_MS, HOUR_MS } from '../../src/lib/time.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import {
@@ -8,24 +7,15 @@ import {
   addLoggedIn,
   addPerson,
   beginSession,
-  connectTo,
   PASSWORD,
   type Tokens,
 } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { claimsOf, refresh } from '../support/refresh.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-beforeAll(async () => {
-  service = await startService({ trustedProxies: ['127.0.0.0/8'] })
-  sql = connectTo(service)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService({ trustedProxies: ['127.0.0.0/8'] })
+const sql = useSql(service)
 
 type Shown = { id: string; current: boolean } & Record<string, unknown>
 

@@ -1,25 +1,15 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { OWASP_COST } from '../../src/core/passwords/hasher.ts'
 import { type Answer, call } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'
 import { addLoggedIn, addPerson } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let closed: TestService
-let sql: postgres.Sql
-beforeAll(async () => {
-  service = await startService()
-  closed = await startService({ signup: 'closed' }, service)
-  sql = postgres(service.databaseUrl, { max: 1 })
-})
-afterAll(async () => {
-  await sql.end()
-  await closed.stop()
-  await service.stop()
-})
+const service = useService()
+const closed = useService({ signup: 'closed' }, service)
+const sql = useSql(service)
 
 const PASSWORD = 'correct-horse-battery'
 const signUp = (json: unknown) => call(service, 'POST /auth/signup', { json })

@@ -14,24 +14,16 @@ import {
 import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 type Someone = AddedPerson & Tokens
 
 const CHOSEN = 'another passphrase of several words'
 const ACCOUNTS_WRITE = 'latchkey:service-accounts.write'
 
-let service: TestService
-let sql: postgres.Sql
-let admin: Someone
-beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService()
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 
 const as = (who: { access: string }, route: string, json?: unknown): Promise<Answer> =>
   call(service, route, { bearer: who.access, json })

@@ -1,37 +1,19 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import type { ErrorCode } from '../../src/lib/errors.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import { countDenials } from '../support/denials.ts'
-import {
-  type AddedPerson,
-  addLoggedIn,
-  addPerson,
-  connectTo,
-  PASSWORD,
-  type Tokens,
-} from '../support/people.ts'
+import { addLoggedIn, addPerson, PASSWORD } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { refresh } from '../support/refresh.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const READ = 'latchkey:users.read'
 const WRITE = 'latchkey:users.write'
 
-let service: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-let user: AddedPerson & Tokens
-beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  user = await addLoggedIn(service, sql)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService()
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const user = prepare(() => addLoggedIn(service, sql))
 
 type Shown = { id: string; email: string }
 const asAdmin = (route: string, json?: unknown) => call(service, route, { bearer: admin.access, json })

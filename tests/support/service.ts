@@ -29,7 +29,7 @@ export type TestService = {
   stop(): Promise<void>
 }
 
-type Options = Partial<Config> & {
+export type Options = Partial<Config> & {
   databaseUrl?: never
   /** PUBLIC_URL is where it listens, as a client that discovers needs it. */
   isIssuer?: boolean

@@ -1,18 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { call, newKey, newPerson } from '../support/client.ts'
 import { dial } from '../support/http-socket.ts'
 import { CADDY, NGINX, nginxAround, type RunningProxy, startProxy } from '../support/proxy.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 // Latchkey as docs/behind-a-proxy.md says that it is to be put on the Internet, behind the very files of `deploy/`.
 
-let service: TestService
-let person: Person
-beforeAll(async () => {
-  service = await startService({ trustedProxies: ['127.0.0.0/8'] })
-  person = await newPerson(service)
-})
-afterAll(() => service.stop())
+const service = useService({ trustedProxies: ['127.0.0.0/8'] })
+const person = prepare(() => newPerson(service))
 
 /** The files without TLS, and with a second for headers. */
 const PROXIES = [

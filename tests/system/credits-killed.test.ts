@@ -1,29 +1,23 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, expect, test } from 'bun:test'
 import { emptyDirectory } from '../support/binary.ts'
 import { call, newKey } from '../support/client.ts'
-import { addLoggedIn, connectTo } from '../support/people.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { serve } from '../support/program.ts'
-import { startService, type TestService } from '../support/service.ts'
+import type { TestService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
 const SLOW_MS = 30_000
 
-let service: TestService
-let sql: postgres.Sql
 let asker: { id: string; key: string }
 let limited: { id: string; key: string }
 const CREDITS = 400
+const service = useService()
+const sql = useSql(service)
 beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
   const admin = await addLoggedIn(service, sql, { role: 'admin' })
   const owner = await addLoggedIn(service, sql)
   asker = await newKey(service, admin.access, { scopes: 'latchkey:verify' })
   limited = await newKey(service, owner.access, { scopes: 'read', credits: { remaining: CREDITS } })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const verify = async (key: string, on: Pick<TestService, 'url'> = service) =>

@@ -1,20 +1,16 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { type Browser, chromium, type Page } from 'playwright-core'
-import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { call, newKey, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 setDefaultTimeout(60_000)
 
-let service: TestService
-let owner: Person
-beforeAll(async () => {
-  // Its PUBLIC_URL is not where the tests reach it, as behind a proxy or at another name of the same machine.
-  service = await startService({ publicUrl: 'https://auth.elsewhere.test' })
-  owner = await newPerson(service)
-})
-afterAll(() => service.stop())
+// Its PUBLIC_URL is not where the tests reach it, as behind a proxy or at another name of the same machine.
+const service = useService({ publicUrl: 'https://auth.elsewhere.test' })
+const owner = prepare(() => newPerson(service))
 
 const FILES = {
   '/docs': 'text/html; charset=utf-8',
