@@ -45,8 +45,8 @@ async function checkPassword(
 ): Promise<UserRow | null> {
   const user = await findUserByEmail(context.db, email)
   const caller = { address: origin.ip, account: email, isLogin: true }
-  const fits = await context.passwords.verify(password, user?.passwordHash ?? null, caller)
-  if (user?.isActive && fits) return user
+  const mayEnter = await context.passwords.verify(password, user, caller)
+  if (user && mayEnter) return user
   await recordEvent(context.db, context, origin, {
     action: 'user.login_failed',
     outcome: 'refused',

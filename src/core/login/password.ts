@@ -43,7 +43,7 @@ export async function changePassword(
   // Before the current one is checked: nothing is hashed for a password that may not be chosen.
   const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
   const hashedFor = { address: origin.ip, account: user.email }
-  const fits = await context.passwords.verify(input.current_password, user.passwordHash, hashedFor)
+  const fits = await context.passwords.verify(input.current_password, user, hashedFor)
   context.metrics.passwordChecks[fits ? 'right' : 'wrong'] += 1
   if (!fits) {
     const target = { type: 'user' as const, id: user.id }

@@ -1,6 +1,8 @@
 import type { Config } from '../../config/config.ts'
-import { countTowardsDeadline } from '../../lib/deadline.ts'
+import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
 import { type Caller, createFairQueue, type QueueLoad } from './fair-queue.ts'
+import { createFloor, type Floor } from './floor.ts'
+import { kindOf, sampleOf } from './kinds.ts'
 import { isTooLong, normalisePassword } from './policy.ts'
 
 /** Hashes and checks passwords, a few at a time. */
@@ -8,14 +10,20 @@ export type PasswordHasher = {
   /** @throws Problem unavailable where too many wait */
   hash(password: string, caller: Caller): Promise<string>
   /**
-   * Whether the password fits. `null` as the hash (nobody, or nobody with a password) does the same work and says no.
+   * Whether an account may be entered with a password. No takes the same time whether there is no such account, it has no
+   * password or another, or is disabled.
    * @throws Problem unavailable where too many wait
    */
-  verify(password: string, hash: string | null, caller: Caller): Promise<boolean>
+  verify(password: string, account: Account | null, caller: Caller): Promise<boolean>
+  /** Takes note of kinds of hashes that are stored: by the dearest of them a failed check is drawn out. */
+  learn: Floor['learn']
   /** Whether a hash that just fitted should be replaced by one of today's kind. */
   isOutdated(hash: string): boolean
   load(): QueueLoad
 }
+
+/** What decides whether a password lets somebody in. */
+export type Account = { passwordHash: string | null; isActive: boolean }
 
 /** What a new argon2id hash costs: KiB of memory, and passes over it. */
 export type PasswordCost = { memoryCost: number; timeCost: number }
@@ -34,39 +42,56 @@ export function createPasswordHasher(
   config: Pick<Config, 'passwordHashConcurrency'>,
   cost = OWASP_COST,
 ): PasswordHasher {
-  const presentKind = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=1$`
-  /** A well-formed hash of nothing that anybody typed: checking against it takes the time that a real one takes. */
-  const nobody = `${presentKind}${'A'.repeat(43)}$${'A'.repeat(43)}`
-  const isOutdated = (hash: string) => !hash.startsWith(presentKind)
+  const presentKind = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=1`
+  /** For an account that does not exist, or has no password. */
+  const nobody = sampleOf(presentKind)
+  const isOutdated = (hash: string) => kindOf(hash) !== presentKind
   const queue = createFairQueue(config.passwordHashConcurrency)
+  const floor = createFloor(presentKind)
   const run = <R>(caller: Caller, work: () => Promise<R>) =>
     countTowardsDeadline(() => queue.run(caller, work))
   return {
     hash: (password, caller) =>
       run(caller, () => Bun.password.hash(password, { algorithm: 'argon2id', ...cost })),
-    async verify(typed, hash, caller) {
+    async verify(typed, account, caller) {
       if (typed === '' || isTooLong(typed)) return false
-      const stored = hash ?? nobody
-      const fits = await run(caller, () => checkReadings(readingsOf(typed, isOutdated(stored)), stored))
-      return fits && hash !== null
+      const stored = account?.passwordHash ?? nobody
+      const readings = readingsOf(typed)
+      const [password = ''] = readings
+      const check = await run(caller, () =>
+        checkReadings(isOutdated(stored) ? readings : [password], stored, floor),
+      )
+      if (check.fits && account?.passwordHash && account.isActive) return true
+      // Not in the queue: the place is free for the next one.
+      const missingMs = Math.min(await floor.missingMs(check.ms, readings.size), remainingMs())
+      if (missingMs > 0) await countTowardsDeadline(() => Bun.sleep(Math.ceil(missingMs)))
+      return false
     },
+    learn: floor.learn,
     isOutdated,
     load: queue.load,
   }
 }
 
-async function checkReadings(readings: Iterable<string>, stored: string): Promise<boolean> {
+async function checkReadings(readings: Iterable<string>, stored: string, floor: Floor) {
+  const start = performance.now()
+  let fits: boolean | null = null
+  let hashes = 0
   for (const password of readings) {
-    // A stored hash of no known kind fits nothing.
-    if (await Bun.password.verify(inputFor(stored, password), stored).catch(() => false)) return true
+    fits = await Bun.password.verify(inputFor(stored, password), stored).catch(() => null)
+    hashes += 1
+    if (fits !== false) break
   }
-  return false
+  const ms = performance.now() - start
+  const kind = kindOf(stored)
+  // A damaged hash, or one of no known kind, fits nothing. It is refused at once: that is no kind's cost.
+  if (kind !== null && fits !== null) floor.observe(kind, ms, hashes)
+  return { fits: fits === true, ms }
 }
 
-/** What may have been hashed. Where a hash comes from they took a password as it was typed, in whichever form. */
-function readingsOf(typed: string, isOutdated: boolean): Set<string> {
-  const password = normalisePassword(typed).toWellFormed()
-  return new Set(isOutdated ? [password, typed.toWellFormed()] : [password])
+/** What may have been hashed, first in today's form. Where a hash comes from they took a password as it was typed. */
+function readingsOf(typed: string): Set<string> {
+  return new Set([normalisePassword(typed).toWellFormed(), typed.toWellFormed()])
 }
 
 function inputFor(hash: string, password: string): string | Uint8Array {
