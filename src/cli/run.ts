@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts'
 import { loadConfig, type SettingsSource } from '../config/load.ts'
 import type { Context } from '../core/context.ts'
 import { createLog } from '../lib/log.ts'
+import { hideCredentials } from '../lib/secret.ts'
 import type { ControlAnswer, ControlRequest, Tell } from '../server/control-client.ts'
 import { describeFailure } from '../server/failure.ts'
 import { parseArguments } from './arguments.ts'
@@ -120,6 +121,6 @@ async function refuseUnknown(words: readonly string[], io: Io): Promise<number> 
 }
 
 function refuse(io: Io, fault: string, entry: Entry): number {
-  io.err(`${NAME}: ${fault}\nSee ${NAME} ${entry.name} --help\n`)
+  io.err(`${NAME}: ${hideCredentials(fault)}\nSee ${NAME} ${entry.name} --help\n`)
   return WRONG_USE
 }

@@ -13,6 +13,7 @@ const FOREIGN_PARAMETERS = new Set([
   'pgbouncer',
   'prepared_statement_cache_size',
   'prepared_statement_name_func',
+  'sslpassword',
   'statement_cache_size',
 ])
 const FILE_PARAMETERS = new Set(['sslcert', 'sslkey', 'sslcrl', 'sslrootcert'])
@@ -39,18 +40,28 @@ export function parseDatabaseUrl(found: string): Parsed<string> {
         'has a host or port that cannot be read; in a password / ? # % @ are written %2F %3F %23 %25 %40',
     }
   }
-  const credentials = userinfo === undefined ? '' : encodeUserinfo(userinfo)
+  const parameters = new URLSearchParams(query)
+  const credentials = readCredentials(userinfo, parameters)
   const name = decode(database)
   if (credentials === null || name === null)
     return { fault: 'has a % that starts no escape; write %25 for a plain %' }
-  const parameters = parseParameters(query)
-  if ('fault' in parameters) return parameters
-  return { value: `postgres://${credentials}${hosts}/${encodeURIComponent(name)}${parameters.value}` }
+  const rest = parseParameters(parameters)
+  if ('fault' in rest) return rest
+  return { value: `postgres://${credentials}${hosts}/${encodeURIComponent(name)}${rest.value}` }
 }
+
+/** The parameters whose values are for people to see; of another one, such as a password mistyped, only the name is. */
+const SHOWN_PARAMETERS = new Set(['sslmode', 'application_name', 'connect_timeout', 'target_session_attrs'])
 
 /** The URL with its password hidden, for people. Takes what `parseDatabaseUrl` gave. */
 export function hideDatabasePassword(url: string): string {
-  return url.replace(/^(postgres:\/\/[^:@/]*):[^@/]*@/, '$1:[redacted]@')
+  const [start = '', query] = url.replace(/^(postgres:\/\/[^:@/]*):[^@/]*@/, '$1:[redacted]@').split('?')
+  if (query === undefined) return start
+  const shown = query.split('&').map((parameter) => {
+    const [name = ''] = parameter.split('=')
+    return SHOWN_PARAMETERS.has(name) ? parameter : `${name}=[redacted]`
+  })
+  return `${start}?${shown.join('&')}`
 }
 
 function isHost(text: string): boolean {
@@ -58,13 +69,20 @@ function isHost(text: string): boolean {
   return host !== null && Number(host[1] ?? 5432) >= 1 && Number(host[1] ?? 5432) <= 65535
 }
 
-/** Everything after the first `:` is the password, and the last `@` ended it, however it was written. */
-function encodeUserinfo(userinfo: string): string | null {
-  const colon = userinfo.indexOf(':')
-  const user = decode(colon < 0 ? userinfo : userinfo.slice(0, colon))
-  const password = colon < 0 ? null : decode(userinfo.slice(colon + 1))
-  if (user === null || (colon >= 0 && password === null)) return null
-  return `${encodeURIComponent(user)}${password === null ? '' : `:${encodeURIComponent(password)}`}@`
+/**
+ * The user and the password, before the host. Everything after the first `:` is the password, and the last `@` ended it,
+ * however it was written. As with libpq either may also be a parameter, which wins; the driver would send it on as a setting.
+ * @returns null where an escape is broken
+ */
+function readCredentials(userinfo: string | undefined, parameters: URLSearchParams): string | null {
+  const [, user = '', password = ''] = /^([^:]*):?(.*)$/s.exec(userinfo ?? '') ?? []
+  const both = [parameters.get('user') ?? decode(user), parameters.get('password') ?? decode(password)]
+  parameters.delete('user')
+  parameters.delete('password')
+  const [name, secret] = both.map((part) => (part === null ? null : encodeURIComponent(part)))
+  if (name == null || secret == null) return null
+  if (secret !== '') return `${name}:${secret}@`
+  return name === '' ? '' : `${name}@`
 }
 
 function decode(text: string): string | null {
@@ -75,8 +93,7 @@ function decode(text: string): string | null {
   }
 }
 
-function parseParameters(query: string): Parsed<string> {
-  const parameters = new URLSearchParams(query)
+function parseParameters(parameters: URLSearchParams): Parsed<string> {
   for (const name of [...parameters.keys()]) {
     if (FOREIGN_PARAMETERS.has(name)) parameters.delete(name)
     if (FILE_PARAMETERS.has(name) && parameters.get(name) !== 'system') {

@@ -1,5 +1,6 @@
 import pino from 'pino'
 import { prettyFactory } from 'pino-pretty'
+import { hideCredentials } from './secret.ts'
 
 /** Structured events, and one prebuilt line per request. */
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'> & {
@@ -14,12 +15,6 @@ type LogOptions = { logLevel: 'debug' | 'info' | 'warn' | 'error'; logFormat: 'j
 
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_CHARACTERS = 64 * 1024
-/** Whatever an error's text may carry: keys and tokens. */
-const CREDENTIAL = /\b[A-Za-z0-9]{1,16}_[0-9A-Za-z]{40,}|(?<![\w-])eyJ[\w-]+\.[\w-]*\.[\w-]*/g
-/** A word as far as an `@`, and in it what stands in a URL before a password. */
-const WORD = /[^\s@]+@?/g
-const URL_USER = /:\/\/[^\s:/@]*:/
-const HIDDEN = '[redacted]'
 
 /**
  * The structured log: one JSON object per line, or lines for people with LOG_FORMAT=pretty.
@@ -63,7 +58,7 @@ export function createLog(options: LogOptions, write: (text: string) => void = w
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },
-    { write: (line: string) => push(redact(line.trimEnd())) },
+    { write: (line: string) => push(hideCredentials(line.trimEnd())) },
   )
   return {
     debug: logger.debug.bind(logger),
@@ -73,18 +68,6 @@ export function createLog(options: LogOptions, write: (text: string) => void = w
     access: logger.isLevelEnabled('info') ? push : null,
     flush,
   }
-}
-
-/** Takes as long as the line is long: a caller's text may stand in an error's. */
-function redact(line: string): string {
-  const text = line.replace(CREDENTIAL, HIDDEN)
-  return text.includes('://') ? text.replace(WORD, hidePassword) : text
-}
-
-/** The password in the URL of a database or of Redis. */
-function hidePassword(word: string): string {
-  const user = word.endsWith('@') ? URL_USER.exec(word) : null
-  return user ? `${word.slice(0, user.index + user[0].length)}${HIDDEN}@` : word
 }
 
 /** A log that discards everything, for commands whose output is for people. */

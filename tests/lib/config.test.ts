@@ -177,6 +177,10 @@ describe('DATABASE_URL', () => {
     ['postgres://u:p@[::1]:5432/db', 'postgres://u:p@[::1]:5432/db'],
     ['postgres://u:a@b:c@h/db', 'postgres://u:a%40b%3Ac@h/db'],
     ['postgres://u:%23%2F@h/db', 'postgres://u:%23%2F@h/db'],
+    ['postgres://h/db?user=u&password=a%40b', 'postgres://u:a%40b@h/db'],
+    ['postgres://u@h/db?sslmode=require&password=p', 'postgres://u:p@h/db?sslmode=require'],
+    ['postgres://u:first@h/db?password=second&sslpassword=x', 'postgres://u:second@h/db'],
+    ['postgres://h/db', 'postgres://h/db'],
   ])('%s is read', (found, expected) => {
     expect(url(found)).toBe(expected)
   })
@@ -369,6 +373,40 @@ describe('shown', () => {
     })
     for (const text of [JSON.stringify(shown), JSON.stringify(config), Bun.inspect(config)]) {
       for (const part of ['hunter', GOOD_KEY, 'correct horse', 'qX7vB2']) expect(text).not.toContain(part)
+    }
+  })
+
+  test.each([
+    ['a parameter', 'postgres://h/db?user=u&password=hunter2', 'postgres://u:[redacted]@h/db'],
+    [
+      'one that is mistyped',
+      'postgres://u@h/db?passwrod=hunter2&sslmode=require',
+      'postgres://u@h/db?passwrod=[redacted]&sslmode=require',
+    ],
+    [
+      'one in capitals',
+      'postgres://u:hunter2@h/db?PASSWORD=hunter2',
+      'postgres://u:[redacted]@h/db?PASSWORD=[redacted]',
+    ],
+  ])('a database’s password is hidden wherever it stands: %s', (_, url, expected) => {
+    const { DATABASE_URL, DATABASE_DIRECT_URL } = showConfig(
+      read({ DATABASE_URL: url, SECRET_KEY: GOOD_KEY }),
+    )
+    expect([DATABASE_URL, DATABASE_DIRECT_URL]).toEqual([expected, expected])
+  })
+
+  test('a fault that repeats a setting repeats no password that got there by mistake', () => {
+    for (const url of ['postgres://u:hunter2@h/db', 'https://h?password=hunter2', 'redis://:hunter2@h']) {
+      const faults = faultsOf({
+        HOST: url,
+        CORS_ORIGINS: url,
+        LOG_LEVEL: url,
+        RATE_LIMITS: url,
+        TRUSTED_PROXIES: url,
+      })
+      expect(faults.length).toBe(5)
+      expect(faults.join()).toContain('[redacted]')
+      expect(faults.join()).not.toContain('hunter2')
     }
   })
 
