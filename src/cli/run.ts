@@ -102,7 +102,7 @@ async function print(io: Io, text: string): Promise<number> {
 }
 
 function fail(io: Io, config: Config, error: unknown): number {
-  io.err(`${NAME}: ${describeFailure(error)}\n`)
+  io.err(`${NAME}: ${hideCredentials(describeFailure(error))}\n`)
   if (config.logLevel === 'debug') {
     // Through the log, which knows what of an error may be shown.
     const log = createLog({ logLevel: 'debug', logFormat: config.logFormat }, io.err)
@@ -116,7 +116,7 @@ async function refuseUnknown(words: readonly string[], io: Io): Promise<number> 
   const group = helpOfGroup(words[0] ?? '')
   if (group !== null && words.includes('--help')) return print(io, group)
   const name = words.slice(0, group === null ? 1 : 2).join(' ')
-  io.err(`${NAME}: there is no command "${name}"\n\n${group ?? `See ${NAME} --help\n`}`)
+  io.err(`${NAME}: there is no command "${hideCredentials(name)}"\n\n${group ?? `See ${NAME} --help\n`}`)
   return WRONG_USE
 }
 
