@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { type ConfigResult, readConfig } from './read.ts'
 import type { Environment } from './reader.ts'
+import { distrustOf, OTHERS } from './trust.ts'
+
+const DOTENV = '.env in the working directory'
+/** A line that sets a secret; a URL holds a password. */
+const SECRETS =
+  /^\s*(?:export\s+)?(?:SECRET_KEY|ADMIN_PASSWORD|METRICS_TOKEN|DATABASE_URL|DATABASE_DIRECT_URL|REDIS_URL)\w*\s*=\s*\S/m
 
 /** Where settings come from: an environment, which wins over the file at `dotenv`. */
 export type SettingsSource = { environment: Environment; dotenv: string }
@@ -17,7 +23,13 @@ export function processSettings(): SettingsSource {
 export function loadConfig(source: SettingsSource, isTerminal: boolean): ConfigResult {
   const dotenv = readDotenv(source.dotenv)
   if (typeof dotenv === 'object') return { faults: [dotenv.fault] }
-  return readConfig(source.environment, { isTerminal, ...(dotenv !== undefined && { dotenv }) })
+  if (dotenv === undefined) return readConfig(source.environment, { isTerminal })
+  const distrust = distrustOf(source.dotenv)
+  if (distrust !== null) return { faults: [`${DOTENV} ${distrust}`] }
+  const result = readConfig(source.environment, { isTerminal, dotenv })
+  const exposure = SECRETS.test(dotenv) ? distrustOf(source.dotenv, OTHERS.readOrWrite) : null
+  if ('config' in result && exposure !== null) result.warnings.push(`${DOTENV} holds secrets and ${exposure}`)
+  return result
 }
 
 function readDotenv(path: string): string | undefined | { fault: string } {
@@ -27,6 +39,6 @@ function readDotenv(path: string): string | undefined | { fault: string } {
     const code = error instanceof Error && 'code' in error ? error.code : null
     // A directory of that name (Python's virtual environments are often called so) is not ours.
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined
-    return { fault: `.env in the working directory cannot be read (${code ?? error})` }
+    return { fault: `${DOTENV} cannot be read (${code ?? error})` }
   }
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { weaknessOf } from '../config/secrets.ts'
+import { OTHERS, requireTrust } from '../config/trust.ts'
 import { type Secret, secret } from '../lib/secret.ts'
 
 const FILE = 'secret_key'
@@ -11,7 +12,8 @@ const OWNER_ONLY = 0o600
 /**
  * The key of an embedded database, made at its first start and kept beside it. Whoever calls holds the database's
  * lock, so that no two make one.
- * @throws Error with one sentence where the file is there and holds no good key: a new one would end every session
+ * @throws Error with one sentence where the file is there and holds no good key (a new one would end every session), or
+ * is for others to read or write
  */
 export function keepSecretKey(dataDir: string): Secret {
   const path = join(dataDir, FILE)
@@ -24,6 +26,7 @@ export function keepSecretKey(dataDir: string): Secret {
   if (weaknessOf(kept) !== null) {
     throw new Error(`${path} is damaged: restore it from a backup, or remove it, which ends every session`)
   }
+  requireTrust(path, path, OTHERS.readOrWrite)
   return secret(kept)
 }
 

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { OTHERS, requireTrust } from '../../config/trust.ts'
 import { databaseError } from '../errors.ts'
 import { lockFile } from './lock.ts'
 
@@ -23,10 +24,12 @@ export type Home = { data: string; isNew: boolean; markComplete(): void; unlock(
 /**
  * Makes `DATA_DIR/database`, 0700, and locks it. What a start that was killed while it made the database has left is
  * removed: nothing in there was ever acknowledged to anybody.
- * @throws Error with one sentence: in use, or of another PostgreSQL
+ * @throws Error with one sentence: in use, of another PostgreSQL, or another user's
  */
 export function openHome(dataDir: string): Home {
   const home = join(dataDir, 'database')
+  requireTrust(dataDir, `DATA_DIR ${dataDir}`)
+  requireTrust(home, home, OTHERS.nothing)
   mkdirSync(home, { recursive: true, mode: 0o700 })
   chmodSync(home, 0o700)
   const unlock = lockFile(join(home, 'lock'))
