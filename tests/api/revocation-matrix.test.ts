@@ -5,6 +5,7 @@ import { endEverySession } from '../../src/core/sessions/sessions.ts'
 import { revokeSigningKey } from '../../src/core/signing/signing-keys.ts'
 import { SECOND_MS } from '../../src/lib/time.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
+import { sendHalves } from '../support/held.ts'
 import { addLoggedIn, addPerson, beginSession, connectTo, PASSWORD } from '../support/people.ts'
 import { claimsOf, refresh } from '../support/refresh.ts'
 import {
@@ -270,10 +271,15 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
     await openAll(server, kills)
     for (const credential of [...kills, ...spares]) await warm(server, credential)
   }
+  const underWay = await beginChanges([at, other], kills)
+  const others = await beginChanges([at, other], spares)
   await act()
   const since = performance.now()
+  count.cells += underWay.length
   const cells = cellsOf(kills)
   await Promise.all([
+    ...underWay.map(async ([name, finish]) => expect([name, await finish()]).toEqual([name, 401])),
+    ...others.map(async ([name, finish]) => expect([name, await finish()]).toEqual([name, 201])),
     ...cells.map((cell) => expectShut(at, cell)),
     ...kills.map(async (credential) => {
       await expectDeadSoon(other, credential, since)
@@ -283,6 +289,20 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
   for (const server of [at, other]) await expectAlive(server, spares)
   dead.push(...cells)
   alive.push(...spares)
+}
+
+/** A change that is under way at each server by each credential, and what finishes it. */
+async function beginChanges(servers: TestService[], credentials: Credential[]) {
+  const callers = credentials.filter(({ kind }) => kind !== 'refresh')
+  const begun = await Promise.all(
+    servers.map((server) =>
+      sendHalves(
+        server,
+        callers.map(({ text: bearer }) => ({ line: 'POST /keys/create', bearer, json: { scopes: 'read' } })),
+      ),
+    ),
+  )
+  return begun.flatMap((rests) => rests.map((finish, i) => [callers[i]?.name, finish] as const))
 }
 
 /** What an action does not concern goes on: by who it is, and at the door that only a live one opens. */
