@@ -28,6 +28,7 @@ const CONNECTION_CODES = new Set([
   'OUT_OF_TIME',
   'CONNECTION_LOST',
   'STANDBY',
+  'CONNECT_FAILED',
   'EMBEDDED_DOWN',
 ])
 
@@ -74,6 +75,11 @@ export function isHeldElsewhere(error: unknown): boolean {
   return errorCode(error) === 'EMBEDDED_HELD'
 }
 
+/** Whether the server refused a write because it takes none: a standby, or one that was made read-only. */
+export function isReadOnly(error: unknown): boolean {
+  return errorCode(error) === '25006'
+}
+
 /** Whether the connection that gave this error is no good any more, even if it has not closed yet. */
 export function endsConnection(error: unknown): boolean {
   return codedCauses(error).some(
@@ -85,6 +91,9 @@ export function endsConnection(error: unknown): boolean {
 }
 
 type OwnCode =
+  | 'ECONNRESET'
+  | 'CONNECT_TIMEOUT'
+  | 'CONNECT_FAILED'
   | 'POOL_TIMEOUT'
   | 'POOL_FULL'
   | 'POOL_CLOSED'

@@ -82,6 +82,7 @@ export async function assembleContext(
   const context: Context = {
     config,
     db,
+    assertWritable: database.assertWritable,
     clock,
     log,
     metrics,

@@ -7,8 +7,9 @@ import { verifyQueriesOf } from '../../src/core/verify/queries.ts'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'
+import type { ListenEvents } from '../../src/db/postgres/listen.ts'
 import { startListening } from '../../src/db/postgres/listen.ts'
-import { connectDirectly } from '../../src/db/postgres/postgres.ts'
+import { reachDirectly } from '../../src/db/postgres/postgres.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
@@ -207,7 +208,9 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
       const database = await openDatabase(config, silentLog)
       const times = { probeEveryMs: 1, probeAnswerMs: 3000, retryFirstMs: 20, retryMostMs: 100 }
       const message = (_: string, isUnasked: boolean) => heard[isUnasked ? 'unasked' : 'asked']++
-      const line = (events: Parameters<typeof connectDirectly>[1]) => connectDirectly(config, events)
+      const direct = await reachDirectly(config)
+      const line = (events: ListenEvents) =>
+        direct.connect('latchkey listener', { prepare: false, ...events })
       const listener = { message, gap: () => {} }
       const stop = await startListening(line, 'chance', listener, silentLog, times)
       await until(
