@@ -29,6 +29,7 @@ const CONNECTION_CODES = new Set([
   'CONNECTION_LOST',
   'STANDBY',
   'CONNECT_FAILED',
+  'UNWRITABLE',
   'EMBEDDED_DOWN',
 ])
 
@@ -94,6 +95,7 @@ type OwnCode =
   | 'ECONNRESET'
   | 'CONNECT_TIMEOUT'
   | 'CONNECT_FAILED'
+  | 'UNWRITABLE'
   | 'POOL_TIMEOUT'
   | 'POOL_FULL'
   | 'POOL_CLOSED'
@@ -105,8 +107,8 @@ type OwnCode =
   | 'EMBEDDED_HELD'
 
 /** An error of this layer's own, with a code that the functions above know. */
-export function databaseError(code: OwnCode, message: string): Error {
-  return Object.assign(new Error(message), { code })
+export function databaseError(code: OwnCode, message: string, cause?: unknown): Error {
+  return Object.assign(new Error(message, { cause }), { code })
 }
 
 /** drizzle wraps the driver's error: the error and its causes, as far as they carry a code. */

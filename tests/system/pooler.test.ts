@@ -156,6 +156,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     writeFileSync(asStandby, '')
     await server.start()
     await until(async () => (await askAll()).every((status) => status === 503), 'nobody is let in', 5000)
+    expect((await call(service, 'GET /readyz')).status).toBe(503)
     for (let times = 0; times < 20; times++) {
       expect(await askAll()).toEqual([503, 503])
       await Bun.sleep(50)

@@ -10,6 +10,9 @@ const CLOSE_TIMEOUT_SECONDS = 5
 /** The same for a NOTIFY, however long other statements may take: what proves that messages arrive must not hang. */
 const NOTIFY_SILENCE_MS = 2500
 
+/** Asks for the right to write, which a server that takes no writes refuses, and locks and writes nothing. */
+const WOULD_WRITE = 'SELECT FROM latchkey.users WHERE false FOR NO KEY UPDATE'
+
 /** Opens the PostgreSQL at `url`, having seen that it answers, is new enough and takes writes. */
 export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log): Promise<OpenDatabase> {
   const { databasePoolSize, databasePrepare: prepare, databaseStatementTimeoutMs: timeoutMs } = config
@@ -67,11 +70,8 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
       }
     },
     assertWritable: async () => {
-      if (unwritable) throw unwritable
-      const [server] = await pool.query(
-        `SELECT pg_catalog.current_setting('transaction_read_only') AS read_only`,
-      )
-      if (server?.read_only !== 'off') throw databaseError('STANDBY', STANDBY)
+      if (unwritable) throw databaseError('UNWRITABLE', 'the last NOTIFY failed', unwritable)
+      await pool.query(WOULD_WRITE)
     },
     close: async () => {
       await Promise.all([...listening].map((stop) => stop()))
