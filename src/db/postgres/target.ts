@@ -42,7 +42,6 @@ export function readTarget(url: string): Target {
   }
   const host = decodeURIComponent(parts.hostname).replace(/^\[(.*)\]$/, '$1')
   const mode = query.get('sslmode') ?? 'prefer'
-  const rootCert = query.get('sslrootcert')
   return {
     host,
     hostaddr: query.get('hostaddr'),
@@ -56,7 +55,7 @@ export function readTarget(url: string): Target {
     isTlsDirect: query.get('sslnegotiation') === 'direct',
     tls: () => ({
       ...(isIP(host) === 0 && { servername: host }),
-      ...verification(host, rootCert === 'system' ? 'verify-full' : mode, rootCert),
+      ...verification(host, mode, query.get('sslrootcert')),
       ...readFileOption('cert', query.get('sslcert')),
       ...readFileOption('key', query.get('sslkey')),
     }),
@@ -66,12 +65,11 @@ export function readTarget(url: string): Target {
 /** Whether a host is a directory with the server's Unix socket in it. */
 export const isSocketPath = (host: string): boolean => host.startsWith('/')
 
-/** `require` with a root certificate is `verify-ca`, as in libpq. */
 function verification(host: string, mode: string, rootCert: string | null): ConnectionOptions {
-  const isChecked = mode.startsWith('verify-') || (mode === 'require' && rootCert !== null)
-  if (!isChecked) return { rejectUnauthorized: false }
+  if (!mode.startsWith('verify-')) return { rejectUnauthorized: false }
   return {
     rejectUnauthorized: true,
+    // Otherwise the runtime's own authorities, and those of NODE_EXTRA_CA_CERTS.
     ...(rootCert !== 'system' && readFileOption('ca', rootCert)),
     ...(mode === 'verify-full' ? { host } : { checkServerIdentity: () => undefined }),
   }
