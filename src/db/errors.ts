@@ -33,6 +33,10 @@ const CONNECTION_CODES = new Set([
   'EMBEDDED_DOWN',
 ])
 
+/** Of those, and of the SQLSTATEs: what passes once a server has started. */
+const WAITED_FOR =
+  /^(E(CONN|HOST|NET)[A-Z]+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_[A-Z]+|CONNECT_TIMEOUT|CONNECTION_[A-Z]+|NO_ANSWER|08(000|001|003|004|006)|53300|57P0[123])$/
+
 /** TLS to the database failed: a certificate ran out or is another's. */
 const TLS_CODE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_TLS_|ERR_SSL_|EPROTO)/
 
@@ -45,9 +49,7 @@ const UNAVAILABLE_STATE = /^(08...|28...|3D...|53...|57...|58...|25P03|25006|55P
 
 /** Whether the database could not be asked or gave up, which is a 503 and says nothing about the data. */
 export function isUnavailable(error: unknown): boolean {
-  return codedCauses(error).some(
-    ({ code }) => CONNECTION_CODES.has(code) || TLS_CODE.test(code) || UNAVAILABLE_STATE.test(code),
-  )
+  return codedCauses(error).some((cause) => isConnectionError(cause) || UNAVAILABLE_STATE.test(cause.code))
 }
 
 /** The name of the constraint or unique index that refused a row, or null: postgres.js and PGlite name the field differently. */
@@ -81,14 +83,33 @@ export function isReadOnly(error: unknown): boolean {
   return errorCode(error) === '25006'
 }
 
+/** PgBouncer, while it cannot reach its server. */
+const POOLER_WAITS = /server login has been failing|cannot connect to server/
+
+/**
+ * Whether a start had better wait: the server is not there yet, is starting, or has no connection to give. A wrong
+ * password or name does not pass by waiting.
+ */
+export function mayPass(error: unknown): boolean {
+  return codedCauses(error).some(({ code, message }) => {
+    if (code === '08P01') return POOLER_WAITS.test(message)
+    return WAITED_FOR.test(code) || (code === 'ENOENT' && isUnavailable(error))
+  })
+}
+
 /** Whether the connection that gave this error is no good any more, even if it has not closed yet. */
 export function endsConnection(error: unknown): boolean {
   return codedCauses(error).some(
     (cause) =>
-      CONNECTION_CODES.has(cause.code) ||
-      TLS_CODE.test(cause.code) ||
+      isConnectionError(cause) ||
       ('severity' in cause && (cause.severity === 'FATAL' || cause.severity === 'PANIC')),
   )
+}
+
+/** ENOENT: the Unix socket is not there, as while a server starts anew. */
+function isConnectionError(cause: Coded): boolean {
+  if (cause.code === 'ENOENT') return 'syscall' in cause && cause.syscall === 'connect'
+  return CONNECTION_CODES.has(cause.code) || TLS_CODE.test(cause.code)
 }
 
 type OwnCode =

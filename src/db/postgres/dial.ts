@@ -23,10 +23,10 @@ export async function dial(
     ? connectSocket(`${host}/.s.PGSQL.${port}`)
     : connectSocket({ host: hostaddr ?? host, port })
   opened(plain)
-  // The driver waits for the connection by itself.
-  if (encryption === 'off') return plain
   const signal = AbortSignal.timeout(timeoutMs)
   try {
+    await once(plain, 'connect', { signal })
+    if (encryption === 'off') return plain
     if (!target.isTlsDirect && !(await offersTls(plain, target, signal))) {
       if (encryption === 'if-offered') return plain
       throw databaseError('CONNECT_FAILED', `${host}:${port} does not offer TLS, which sslmode asks for`)
