@@ -64,6 +64,7 @@ describe('every fault is listed at once', () => {
     DATABASE_POOL_SIZE: '0',
     DATABASE_STATEMENT_TIMEOUT_MS: '2s',
     DATABASE_PREPARE: 'perhaps',
+    DATABASE_WAIT_SECONDS: 'long',
     MIGRATE: 'never',
     HOST: 'http://localhost',
     PORT: '65536',
@@ -177,6 +178,34 @@ describe('DATABASE_URL', () => {
     ['postgres://u:p@[::1]:5432/db', 'postgres://u:p@[::1]:5432/db'],
     ['postgres://u:a@b:c@h/db', 'postgres://u:a%40b%3Ac@h/db'],
     ['postgres://u:%23%2F@h/db', 'postgres://u:%23%2F@h/db'],
+    ['postgres://u@/db?host=/run/postgresql', 'postgres://u@%2Frun%2Fpostgresql/db'],
+    ['postgresql:///db?host=/run/postgresql&user=u&port=5433', 'postgres://u@%2Frun%2Fpostgresql:5433/db'],
+    ['postgres://u:p@%2Frun%2Fpostgresql:5433/db', 'postgres://u:p@%2Frun%2Fpostgresql:5433/db'],
+    ['postgres:///?host=h&dbname=d%20b&user=u&password=a+b%2F', 'postgres://u:a%2Bb%2F@h/d%20b'],
+    ['postgres://u@/db?host=::1', 'postgres://u@[::1]/db'],
+    ['postgres://u@a/db?host=b', 'postgres://u@b/db'],
+    ['postgres://u@h/db?hostaddr=10.0.0.7', 'postgres://u@h/db?hostaddr=10.0.0.7'],
+    ['postgres://u@/db?hostaddr=10.0.0.7', 'postgres://u@10.0.0.7/db?hostaddr=10.0.0.7'],
+    ['postgres://u@h', 'postgres://u@h/'],
+    ['postgres://h/db', 'postgres://h/db'],
+    [
+      'postgres://u@h/db?sslmode=require&sslrootcert=/ca.pem',
+      'postgres://u@h/db?sslmode=verify-ca&sslrootcert=%2Fca.pem',
+    ],
+    ['postgres://u@h/db?sslrootcert=system', 'postgres://u@h/db?sslrootcert=system&sslmode=verify-full'],
+    ['postgres://u@h/db?sslmode=allow', 'postgres://u@h/db?sslmode=allow'],
+    ['postgres://u@h/db?requiressl=1', 'postgres://u@h/db?sslmode=require'],
+    ['postgres://u@h/db?options=endpoint%3Da-b', 'postgres://u@h/db?options=endpoint%3Da-b'],
+    ['postgres://u@h/db?target_session_attrs=read-write&load_balance_hosts=disable', 'postgres://u@h/db'],
+    [
+      'postgres://u@h/db?keepalives=1&keepalives_idle=30&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=9',
+      'postgres://u@h/db',
+    ],
+    [
+      'postgres://u@h/db?sslsni=0&gssencmode=disable&application_name=x&connect_timeout=3',
+      'postgres://u@h/db',
+    ],
+    ['postgres://u@h/db?schema=public&pgbouncer=true&connection_limit=1', 'postgres://u@h/db'],
   ])('%s is read', (found, expected) => {
     expect(url(found)).toBe(expected)
   })
@@ -191,7 +220,13 @@ describe('DATABASE_URL', () => {
     'postgres://u:hunter2/x@h/db',
     'postgres://u:%hunter2@h/db',
     'postgres://u:hunter2@h/db?sslmode=maybe',
-    'postgres://u:hunter2@h/db?sslmode=verify-full&sslrootcert=/ca.pem',
+    'postgres://u:hunter2@h/db?hostaddr=h',
+    'postgres://u:hunter2@h/db?host=a,b',
+    'postgres://u:hunter2@h/db?port=none',
+    'postgres://u:12?hunter2@h/db',
+    'postgres://u:12?hunter@h/db&hunter2=x',
+    'postgres://u:hunter2@h/db?target_session_attrs=standby',
+    'postgres://u:hunter2@h/db?sslnegotiation=hunter2',
     'hunter2',
     'postgres://u:p@one:1,two:2/db',
   ])('%s is refused, and not repeated', (found) => {
@@ -199,6 +234,14 @@ describe('DATABASE_URL', () => {
     expect(faults).toEqual([expect.stringMatching(/^DATABASE_URL /)])
     expect(faults.join()).not.toContain('hunter2')
   })
+
+  test.each(['sslcrl', 'passfile', 'service', 'require_auth', 'kepalives'])(
+    '%s in it is named, not ignored',
+    (name) => {
+      const env = { DATABASE_URL: `postgres://u:p@h/db?${name}=x&sslmode=require`, SECRET_KEY: GOOD_KEY }
+      expect(faultsOf(env)).toEqual([`DATABASE_URL has ${name}, which is not supported`])
+    },
+  )
 
   test('is also the direct one, unless that is set', () => {
     const env = { DATABASE_URL: 'postgres://u:p@pooler/db', SECRET_KEY: GOOD_KEY }

@@ -16,7 +16,9 @@ const WOULD_WRITE = 'SELECT FROM latchkey.users WHERE false FOR NO KEY UPDATE'
 /** Opens the PostgreSQL at `url`, having seen that it answers, is new enough and takes writes. */
 export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log): Promise<OpenDatabase> {
   const { databasePoolSize, databasePrepare: prepare, databaseStatementTimeoutMs: timeoutMs } = config
-  const { connect, unpinned } = await reach(url, timeoutMs)
+  const reached = await reach(url, timeoutMs)
+  const { connect, unpinned } = reached
+  const isDirect = (config.databaseDirectUrl ?? url).reveal() === url.reveal()
   const missing = Object.keys(unpinned)
   if (missing.length > 0) {
     log.info(
@@ -44,7 +46,7 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
     db: pool.db,
     load: pool.load,
     listen: async (channel, listener) => {
-      const direct = await reachDirectly(config)
+      const direct = isDirect ? reached : await reachDirectly(config)
       const stop = await startListening(
         (events) => direct.connect('latchkey listener', { prepare: false, ...events }),
         channel,
