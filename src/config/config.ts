@@ -12,6 +12,8 @@ export type Config = {
   databasePoolSize: number
   databaseStatementTimeoutMs: number
   databasePrepare: boolean
+  /** How long a start waits for the database. */
+  databaseWaitSeconds: number
   migrate: 'auto' | 'check'
   dataDir: string
   host: string

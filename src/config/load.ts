@@ -11,8 +11,12 @@ const SECRETS =
 /** Where settings come from: an environment, which wins over the file at `dotenv`. */
 export type SettingsSource = { environment: Environment; dotenv: string }
 
-/** The environment of this process and the `.env` of its working directory. Nothing else reads either. */
+/**
+ * The environment of this process and the `.env` of its working directory. Nothing else reads either: the driver of
+ * PostgreSQL would take `PGPASSWORD`, `PGTARGETSESSIONATTRS` and others from the environment, so they are removed.
+ */
 export function processSettings(): SettingsSource {
+  for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name]
   return { environment: process.env, dotenv: '.env' }
 }
 

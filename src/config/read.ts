@@ -44,6 +44,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
       2000,
     ),
     databasePrepare: read.flag('DATABASE_PREPARE', true),
+    databaseWaitSeconds: read.integer('DATABASE_WAIT_SECONDS', { min: 0, max: 3600 }, 60),
     migrate: read.choice('MIGRATE', ['auto', 'check'], 'auto'),
     dataDir: read.text('DATA_DIR') ?? './data',
     host: read.parsed('HOST', parseHost, '127.0.0.1'),

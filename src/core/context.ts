@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import type { Database } from '../db/database.ts'
+import type { Database, OpenDatabase } from '../db/database.ts'
 import type { SharedCounters } from '../db/redis.ts'
 import type { DerivedKeys } from '../lib/derived-keys.ts'
 import type { Log } from '../lib/log.ts'
@@ -16,6 +16,8 @@ import type { KeyRates } from './verify/rates.ts'
 export type Context = {
   config: Config
   db: Database
+  /** For readiness: whether the database takes writes. */
+  assertWritable: OpenDatabase['assertWritable']
   clock: Clock
   log: Log
   metrics: Metrics

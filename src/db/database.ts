@@ -34,6 +34,11 @@ export type OpenDatabase = {
   listen(channel: string, listener: Listener): Promise<() => Promise<void>>
   /** Sends NOTIFY the way that queries go, though not behind those that wait. */
   notify(channel: string, payload: string): Promise<void>
+  /**
+   * Asks whether writes are taken now, without writing.
+   * @throws Error for which `isUnavailable` is true
+   */
+  assertWritable(): Promise<void>
   close(): Promise<void>
 }
 

@@ -16,17 +16,18 @@ import { createMetrics } from '../lib/metrics.ts'
 import type { Clock } from '../lib/time.ts'
 import { startJobs } from './jobs.ts'
 import { keepSecretKey } from './secret-key.ts'
+import { waitForDatabase } from './wait-for-database.ts'
 
 /** A context that works, the database under it, and how both end. */
 export type Opened = { context: Context; database: OpenDatabase; close(): Promise<void> }
 
 /**
  * Opens the database, brings it up to date (MIGRATE=check: makes sure that it is), and puts the context together.
- * @param purpose `serve` keeps the cache true to the database for as long as it is open; a `command` asks the database
+ * @param purpose `serve` waits for a database that is not there yet, and keeps the cache true to the database for as long as it is open; a `command` asks the database
  * @throws Error with one sentence for the person at the terminal
  */
 export async function openContext(config: Config, log: Log, purpose: 'serve' | 'command'): Promise<Opened> {
-  const database = await openDatabase(config, log)
+  const database = await (purpose === 'serve' ? waitForDatabase : openDatabase)(config, log)
   try {
     await bringUpToDate(config, database, log)
     const caching = purpose === 'serve'
@@ -88,6 +89,7 @@ export async function assembleContext(
   const context: Context = {
     config,
     db,
+    assertWritable: database.assertWritable,
     clock,
     log,
     metrics,

@@ -146,7 +146,9 @@ test('a database that cannot be reached is one sentence, and the stack comes wit
   expect(err).toMatch(/^latchkey: the database cannot be reached: .*\n$/)
   const inQuery = 'postgres://127.0.0.1:1/db?user=u&password=hunter2'
   for (const DATABASE_URL of [env.DATABASE_URL, inQuery]) {
-    const debug = await runInProcess(['migrate'], { env: { ...env, DATABASE_URL, LOG_LEVEL: 'debug' } })
+    const debug = await runInProcess(['migrate'], {
+      env: { ...env, DATABASE_URL, LOG_LEVEL: 'debug', DATABASE_WAIT_SECONDS: '0' },
+    })
     expect(debug.err).toContain(' at ')
     expect(err + debug.err).not.toContain('hunter2')
   }

@@ -64,6 +64,7 @@ describe('every fault is listed at once', () => {
     DATABASE_POOL_SIZE: '0',
     DATABASE_STATEMENT_TIMEOUT_MS: '2s',
     DATABASE_PREPARE: 'perhaps',
+    DATABASE_WAIT_SECONDS: 'long',
     MIGRATE: 'never',
     HOST: 'http://localhost',
     PORT: '65536',
@@ -179,8 +180,34 @@ describe('DATABASE_URL', () => {
     ['postgres://u:%23%2F@h/db', 'postgres://u:%23%2F@h/db'],
     ['postgres://h/db?user=u&password=a%40b', 'postgres://u:a%40b@h/db'],
     ['postgres://u@h/db?sslmode=require&password=p', 'postgres://u:p@h/db?sslmode=require'],
-    ['postgres://u:first@h/db?password=second&sslpassword=x', 'postgres://u:second@h/db'],
+    ['postgres://u@/db?host=/run/postgresql', 'postgres://u@%2Frun%2Fpostgresql/db'],
+    ['postgresql:///db?host=/run/postgresql&user=u&port=5433', 'postgres://u@%2Frun%2Fpostgresql:5433/db'],
+    ['postgres://u:p@%2Frun%2Fpostgresql:5433/db', 'postgres://u:p@%2Frun%2Fpostgresql:5433/db'],
+    ['postgres:///?host=h&dbname=d%20b&user=u&password=a+b%2F', 'postgres://u:a%2Bb%2F@h/d%20b'],
+    ['postgres://u@/db?host=::1', 'postgres://u@[::1]/db'],
+    ['postgres://u@a/db?host=b', 'postgres://u@b/db'],
+    ['postgres://u@h/db?hostaddr=10.0.0.7', 'postgres://u@h/db?hostaddr=10.0.0.7'],
+    ['postgres://u@/db?hostaddr=10.0.0.7', 'postgres://u@10.0.0.7/db?hostaddr=10.0.0.7'],
+    ['postgres://u@h', 'postgres://u@h/'],
     ['postgres://h/db', 'postgres://h/db'],
+    [
+      'postgres://u@h/db?sslmode=require&sslrootcert=/ca.pem',
+      'postgres://u@h/db?sslmode=verify-ca&sslrootcert=%2Fca.pem',
+    ],
+    ['postgres://u@h/db?sslrootcert=system', 'postgres://u@h/db?sslrootcert=system&sslmode=verify-full'],
+    ['postgres://u@h/db?sslmode=allow', 'postgres://u@h/db?sslmode=allow'],
+    ['postgres://u@h/db?requiressl=1', 'postgres://u@h/db?sslmode=require'],
+    ['postgres://u@h/db?options=endpoint%3Da-b', 'postgres://u@h/db?options=endpoint%3Da-b'],
+    ['postgres://u@h/db?target_session_attrs=read-write&load_balance_hosts=disable', 'postgres://u@h/db'],
+    [
+      'postgres://u@h/db?keepalives=1&keepalives_idle=30&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=9',
+      'postgres://u@h/db',
+    ],
+    [
+      'postgres://u@h/db?sslsni=0&gssencmode=disable&application_name=x&connect_timeout=3',
+      'postgres://u@h/db',
+    ],
+    ['postgres://u@h/db?schema=public&pgbouncer=true&connection_limit=1', 'postgres://u@h/db'],
   ])('%s is read', (found, expected) => {
     expect(url(found)).toBe(expected)
   })
@@ -195,7 +222,13 @@ describe('DATABASE_URL', () => {
     'postgres://u:hunter2/x@h/db',
     'postgres://u:%hunter2@h/db',
     'postgres://u:hunter2@h/db?sslmode=maybe',
-    'postgres://u:hunter2@h/db?sslmode=verify-full&sslrootcert=/ca.pem',
+    'postgres://u:hunter2@h/db?hostaddr=h',
+    'postgres://u:hunter2@h/db?host=a,b',
+    'postgres://u:hunter2@h/db?port=none',
+    'postgres://u:12?hunter2@h/db',
+    'postgres://u:12?hunter@h/db&hunter2=x',
+    'postgres://u:hunter2@h/db?target_session_attrs=standby',
+    'postgres://u:hunter2@h/db?sslnegotiation=hunter2',
     'hunter2',
     'postgres://u:p@one:1,two:2/db',
   ])('%s is refused, and not repeated', (found) => {
@@ -203,6 +236,14 @@ describe('DATABASE_URL', () => {
     expect(faults).toEqual([expect.stringMatching(/^DATABASE_URL /)])
     expect(faults.join()).not.toContain('hunter2')
   })
+
+  test.each(['sslcrl', 'passfile', 'service', 'require_auth', 'kepalives'])(
+    '%s in it is named, not ignored',
+    (name) => {
+      const env = { DATABASE_URL: `postgres://u:p@h/db?${name}=x&sslmode=require`, SECRET_KEY: GOOD_KEY }
+      expect(faultsOf(env)).toEqual([`DATABASE_URL has ${name}, which is not supported`])
+    },
+  )
 
   test('is also the direct one, unless that is set', () => {
     const env = { DATABASE_URL: 'postgres://u:p@pooler/db', SECRET_KEY: GOOD_KEY }
@@ -376,24 +417,27 @@ describe('shown', () => {
     }
   })
 
-  test.each([
-    ['a parameter', 'postgres://h/db?user=u&password=hunter2', 'postgres://u:[redacted]@h/db'],
-    [
-      'one that is mistyped',
-      'postgres://u@h/db?passwrod=hunter2&sslmode=require',
-      'postgres://u@h/db?passwrod=[redacted]&sslmode=require',
-    ],
-    [
-      'one in capitals',
-      'postgres://u:hunter2@h/db?PASSWORD=hunter2',
-      'postgres://u:[redacted]@h/db?PASSWORD=[redacted]',
-    ],
-  ])('a database’s password is hidden wherever it stands: %s', (_, url, expected) => {
-    const { DATABASE_URL, DATABASE_DIRECT_URL } = showConfig(
-      read({ DATABASE_URL: url, SECRET_KEY: GOOD_KEY }),
-    )
-    expect([DATABASE_URL, DATABASE_DIRECT_URL]).toEqual([expected, expected])
-  })
+  test.each(['passwrod', 'PASSWORD'])(
+    'of a parameter that is mistyped (%s) the name alone is shown',
+    (name) => {
+      const url = `postgres://u@h/db?${name}=hunter2`
+      const faults = JSON.stringify(
+        readConfig({ DATABASE_URL: url, SECRET_KEY: GOOD_KEY }, { isTerminal: false }),
+      )
+      expect(faults).toContain(name)
+      expect(faults).not.toContain('hunter2')
+    },
+  )
+
+  test.each([['a parameter', 'postgres://h/db?user=u&password=hunter2', 'postgres://u:[redacted]@h/db']])(
+    'a database’s password is hidden wherever it stands: %s',
+    (_, url, expected) => {
+      const { DATABASE_URL, DATABASE_DIRECT_URL } = showConfig(
+        read({ DATABASE_URL: url, SECRET_KEY: GOOD_KEY }),
+      )
+      expect([DATABASE_URL, DATABASE_DIRECT_URL]).toEqual([expected, expected])
+    },
+  )
 
   test('a fault that repeats a setting repeats no password that got there by mistake', () => {
     for (const url of ['postgres://u:hunter2@h/db', 'https://h?password=hunter2', 'redis://:hunter2@h']) {

@@ -1,6 +1,6 @@
+import { dial } from './http-socket.ts'
 import type { TestService } from './service.ts'
 import { until } from './until.ts'
-import { dial } from './wire.ts'
 
 /** A request that is held half sent. */
 export type HalfSent = { line: string; bearer: string; json: unknown }

@@ -1,6 +1,6 @@
 import { migrate, readMigrationState } from '../../db/migrate.ts'
-import { openDatabase } from '../../db/open.ts'
 import { createLog } from '../../lib/log.ts'
+import { waitForDatabase } from '../../server/wait-for-database.ts'
 import { defineCommand } from '../command.ts'
 
 /** `latchkey migrate` */
@@ -12,7 +12,7 @@ Only adds to the schema "latchkey", so an older release goes on working meanwhil
 does the same by itself, unless MIGRATE is check. A server that holds an embedded database has migrated it already.`,
     async run({ config, io }) {
       const log = createLog({ logLevel: 'warn', logFormat: config.logFormat }, io.err)
-      const database = await openDatabase(config, log)
+      const database = await waitForDatabase(config, log)
       try {
         const { pending } = await readMigrationState(database)
         const { known } = await migrate(config, database)

@@ -90,6 +90,9 @@ export async function openEmbedded(
     notify: async (channel, payload) => {
       await members.query('SELECT pg_notify($1, $2)', [channel, payload])
     },
+    assertWritable: async () => {
+      await members.query('SELECT 1')
+    },
     close: async () => {
       if (isClosed) return
       isClosed = true
