@@ -3,6 +3,7 @@ import favicon from 'swagger-ui-dist/favicon-32x32.png' with { type: 'file' }
 import css from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
 import bundle from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
 import { createCodedAnswer } from './compression.ts'
+import pageCss from './docs/page.css.txt' with { type: 'file' }
 import page from './docs/page.html.txt' with { type: 'file' }
 import start from './docs/start.js.txt' with { type: 'file' }
 import { pathOf } from './route-table.ts'
@@ -10,6 +11,7 @@ import { pathOf } from './route-table.ts'
 const FILES: Record<string, { path: string; type: string }> = {
   'swagger-ui-bundle.js': { path: bundle, type: 'text/javascript; charset=utf-8' },
   'swagger-ui.css': { path: css, type: 'text/css; charset=utf-8' },
+  'page.css': { path: pageCss, type: 'text/css; charset=utf-8' },
   'favicon.png': { path: favicon, type: 'image/png' },
   'start.js': { path: start, type: 'text/javascript; charset=utf-8' },
 }
