@@ -98,3 +98,15 @@ export function fail(code: ErrorCode, extra?: Extra): never {
 export function failField(path: string, message: string): never {
   fail('validation_failed', { errors: [{ path, message }] })
 }
+
+/**
+ * The headers of a limit that is used up.
+ * @param limit how much it allows in a window; 0 where it allows nothing more
+ * @param resetSeconds until there is some again; null: at no time that is known
+ */
+export function spentHeaders(limit: number, resetSeconds: number | null): Record<string, string> {
+  const spent = { 'RateLimit-Limit': String(limit), 'RateLimit-Remaining': '0' }
+  if (resetSeconds === null) return spent
+  const seconds = String(resetSeconds)
+  return { ...spent, 'RateLimit-Reset': seconds, 'Retry-After': seconds }
+}

@@ -14,6 +14,15 @@ export function parseAddress(text: string): Address | null {
   return ipaddr.isValid(address) && isWhole(address) ? ipaddr.process(address) : null
 }
 
+/**
+ * A client's address as a proxy or a server writes it: also with a port, and IPv6 in brackets.
+ * @example parseClientAddress('[2001:db8::1]:443')
+ */
+export function parseClientAddress(text: string): Address | null {
+  const bracketed = /^\[([^\]]*:[^\]]*)\](?::\d{1,5})?$/.exec(text)
+  return parseAddress(bracketed?.[1] ?? text.replace(/^([\d.]+):\d{1,5}$/, '$1'))
+}
+
 /** ipaddr.js also reads `1` and `0x7f.1` as IPv4, as C did; nobody writes that today but to get past a check. */
 function isWhole(address: string): boolean {
   return address.includes(':') || ipaddr.IPv4.isValidFourPartDecimal(address)

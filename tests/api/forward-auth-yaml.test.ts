@@ -113,6 +113,8 @@ describe('deploy/envoy', () => {
     expect(questions.map(({ name }: { name: string }) => policyOf(name))).toEqual(Object.keys(POLICIES))
     for (const { typed_config } of questions) {
       const { http_service, failure_mode_allow, allowed_headers } = typed_config
+      // No body goes with the question.
+      expect(typed_config).not.toHaveProperty('with_request_body')
       const patterns = http_service.authorization_response.allowed_upstream_headers.patterns
       expect(patterns).toEqual(LOWER.map((exact) => ({ exact })))
       expect(failure_mode_allow).toBe(false)
@@ -133,6 +135,8 @@ describe('deploy/envoy', () => {
       merge_slashes: true,
       path_with_escaped_slashes_action: 'REJECT_REQUEST',
       use_remote_address: true,
+      // Of cookies, other headers and URL together: by itself 60, and a request has 30 of each.
+      max_request_headers_kb: 96,
       xff_num_trusted_hops: 0,
     })
     expect(manager.route_config.virtual_hosts[0].request_headers_to_remove).toEqual([

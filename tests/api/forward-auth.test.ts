@@ -359,6 +359,8 @@ describe('a use of a key counts as at /keys/verify', () => {
     const ended = await ask(spent.key)
     expectProblem(ended, 'credits_exhausted')
     expect(ended.headers.has('retry-after')).toBe(false)
+    const limits = [answer, ended].map(({ headers }) => headers.get('ratelimit-limit'))
+    expect(limits).toEqual(['5', '0'])
     const { body } = await call(service, `GET /keys/${refilled.id}`, { bearer: user.access })
     expect(body.credits.remaining).toBe(0)
   })

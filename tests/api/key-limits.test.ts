@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
+import { DEFAULT_RATE_LIMITS } from '../../src/config/rate-limits.ts'
 import { nextRefill } from '../../src/core/verify/credits.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import { addLoggedIn } from '../support/people.ts'
@@ -8,6 +9,21 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const SLOW_MS = 30_000
 const SECOND_MS = 1000
+
+/** What a proxy may have put into X-Forwarded-For that is no address. */
+const UNREADABLE = [
+  'unknown',
+  '_hidden',
+  '',
+  '203.0.113.9:',
+  '203.0.113.9:x',
+  '203.0.113.9:123456',
+  '[203.0.113.9]:80',
+  '[2001:db8::1',
+  '[2001:db8::1]443',
+  '203.0.113.900',
+  'client.example.com:80',
+]
 
 const service = useService()
 const other = useService({ trustedProxies: ['127.0.0.1/32', '10.0.0.0/8'] }, service)
@@ -434,11 +450,59 @@ describe('allowed_ips', () => {
       // What the client wrote itself stands on the left, and does not count.
       [other, far.key, from('192.0.2.9, 203.0.113.5'), 403],
       [other, far.key, from('192.0.2.9, nonsense'), 403],
+      // With a port, as some balancers write it.
+      [other, far.key, from('192.0.2.9:4711'), 200],
+      [other, near.key, from('192.0.2.9:4711'), 403],
+      [other, far.key, from('192.0.2.9:4711, 10.1.1.1:80'), 200],
+      // Of what cannot be read nothing is guessed: neither what stands before it, nor that it is the proxy.
+      ...UNREADABLE.flatMap((hop): [TestService, string, Record<string, string>, number][] => [
+        [other, near.key, from(hop), 403],
+        [other, near.key, from(`127.0.0.1, ${hop}`), 403],
+        [other, far.key, from(`192.0.2.9, ${hop}, 10.1.1.1`), 403],
+      ]),
     ]
     for (const [on, key, headers, status] of cases) {
       const answer = await use(key, headers, on)
       expect([headers, answer.status]).toEqual([headers, status])
       if (status === 403) expectProblem(answer, 'ip_not_allowed')
+    }
+  })
+
+  test('a client whose address cannot be read has none, which is told once, and takes from no other client', async () => {
+    const behind = await startService(
+      {
+        trustedProxies: ['127.0.0.1/32'],
+        rateLimits: { ...DEFAULT_RATE_LIMITS, unknown_credential: { limit: 2, windowSeconds: 600 } },
+      },
+      service,
+    )
+    try {
+      const guess = (forwarded?: string) =>
+        call(behind, 'GET /auth/me', {
+          apiKey: 'guess',
+          headers: forwarded === undefined ? {} : { 'x-forwarded-for': forwarded },
+        })
+      for (const hop of UNREADABLE.slice(0, 2)) expectProblem(await guess(hop), 'invalid_token')
+      for (const hop of UNREADABLE) expectProblem(await guess(hop), 'rate_limited')
+      // The proxy itself, and a client of whom it tells, each with a port of its own.
+      for (const port of [1024, 1025]) {
+        expectProblem(await guess(), 'invalid_token')
+        expectProblem(await guess(`203.0.113.9:${port}`), 'invalid_token')
+        expectProblem(await guess(`[2001:db8::1]:${port}`), 'invalid_token')
+      }
+      expectProblem(await guess('203.0.113.9:1026'), 'rate_limited')
+      expectProblem(await guess('2001:db8::2'), 'rate_limited')
+      const lines = behind.logged()
+      const warnings = lines.filter(({ level }) => level === 'warn')
+      expect(warnings).toEqual([
+        expect.objectContaining({ message: expect.stringContaining('X-Forwarded-For'), peer: '127.0.0.1' }),
+      ])
+      const clients = lines.filter(({ message }) => message === 'request').map(({ client }) => client)
+      expect(new Set(clients)).toEqual(
+        new Set([null, '127.0.0.1', '203.0.113.9', '2001:db8::1', '2001:db8::2']),
+      )
+    } finally {
+      await behind.stop()
     }
   })
 

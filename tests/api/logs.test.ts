@@ -187,6 +187,9 @@ describe('the request id', () => {
 describe('nothing that a client sends makes a line of its own', () => {
   const FORGED = '{"level":"error","message":"forged"}'
 
+  // An address that cannot be read is warned of once, whatever it is.
+  beforeAll(() => call(service, 'GET /', { headers: { 'x-forwarded-for': 'unknown' } }))
+
   test.each<[string, string, readonly string[]]>([
     ['in a header', 'GET /', [`User-Agent: ${FORGED}`, `Referer: ${FORGED}`, `Cookie: ${FORGED}`]],
     ['in the path', `GET /${encodeURIComponent(`"}\n${FORGED}\n`)}`, []],

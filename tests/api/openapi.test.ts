@@ -160,6 +160,41 @@ describe('every operation', () => {
 /** An operation's path with that for each of its parameters. */
 const pathWith = (path: string, value: string) => path.replace(/\{\w+\}/g, value)
 
+test('the example of every body is taken as it stands, one after the other', async () => {
+  const made = await callUnchecked(service, 'POST /keys', { bearer: admin.access, json: {} })
+  const account = await callUnchecked(service, 'POST /service-accounts', {
+    bearer: admin.access,
+    json: { name: 'example' },
+  })
+  const idFor = (path: string) =>
+    path.startsWith('/keys') ? made.body.id : path.startsWith('/users') ? owner.id : account.body.id
+  const schemas = document.components.schemas as Record<string, { examples?: object[] }>
+  const statuses: Record<string, number> = {}
+  for (const { method, path, operation } of operations) {
+    const content = operation.requestBody?.content
+    if (!content) continue
+    const [[type, media] = []] = Object.entries(content)
+    const name = media?.schema?.$ref?.split('/').at(-1) ?? ''
+    const [example] = schemas[name]?.examples ?? []
+    expect([method, path, typeof example]).toEqual([method, path, 'object'])
+    const body = type === 'application/json' ? { json: example } : { form: example as Record<string, string> }
+    const answer = await call(service, `${method} ${pathWith(path, idFor(path))}`, {
+      // Introspection is for clients, by their own authentication, or for admins.
+      ...(operation.security.length > 0 || path === '/oauth/introspect' ? { bearer: admin.access } : {}),
+      ...body,
+    })
+    statuses[`${method} ${path}`] = answer.status
+  }
+  const refused = Object.entries(statuses).filter(([, status]) => status >= 400)
+  // Those that hold a secret that only its holder has; its form is right.
+  expect(Object.fromEntries(refused)).toEqual({
+    'POST /auth/password': 401,
+    'POST /auth/password-reset': 401,
+    'POST /auth/refresh': 401,
+  })
+  expect(Object.keys(statuses).length).toBeGreaterThan(15)
+})
+
 describe('every operation answers what is described', () => {
   const JSON_TYPE = { 'content-type': 'application/json' }
 

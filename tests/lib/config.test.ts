@@ -364,9 +364,23 @@ test.each([
   ['METRICS_PORT', '65536'],
   ['REDIS_URL', 'localhost:6379'],
   ['REDIS_URL', 'http://user:hunter2@localhost'],
+  ['REDIS_URL', 'redis://localhost/cache'],
+  ['REDIS_URL', 'redis://localhost/-1'],
+  ['REDIS_URL', 'redis://localhost/0/1'],
+  ['REDIS_URL', 'redis://localhost?'],
+  ['REDIS_URL', 'redis://:hunter2@local#host'],
+  ['REDIS_URL', 'redis://:%zz@localhost'],
+  ['REDIS_URL', 'redis://:%ff@localhost'],
 ])('%s=%s is refused', (name, value) => {
   const faults = faultsOf({ [name]: value })
   expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} `))])
+})
+
+test('what REDIS_URL has and no Redis knows is named, and never what it is', () => {
+  const REDIS_URL = 'rediss://:hunter2@localhost:6379/3?db=17&ssl_cert_reqs=hunter3&db=18'
+  expect(faultsOf({ REDIS_URL })).toEqual([expect.stringMatching(/^REDIS_URL .*"db", "ssl_cert_reqs"$/)])
+  for (const good of ['redis://a', 'redis://a/', 'redis://a/15', 'valkeys://u:p%40@[::1]:7/0'])
+    expect(faultsOf({ REDIS_URL: good })).toEqual([])
 })
 
 test('rules that span settings', () => {

@@ -1,6 +1,6 @@
 import type { Transaction } from '../../db/database.ts'
 import { hmac } from '../../lib/derived-keys.ts'
-import { fail } from '../../lib/errors.ts'
+import { fail, spentHeaders } from '../../lib/errors.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import { type Origin, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
@@ -38,7 +38,7 @@ export async function guardGuess<T>(
     const startedAt = await findWindowStart(context.db, emailHmac)
     const leftMs = startedAt === null ? 0 : startedAt.getTime() + WINDOW_MS - now
     const retryAfterSeconds = Math.max(1, Math.ceil(leftMs / 1000))
-    fail('too_many_attempts', { headers: { 'Retry-After': String(retryAfterSeconds) } })
+    fail('too_many_attempts', { headers: spentHeaders(MAX_FAILURES, retryAfterSeconds) })
   }
   const release = () => releaseAttempt(context.db, emailHmac, attempt.windowStartedAt)
   const checked = await check().catch(async (error: unknown) => {
