@@ -13,7 +13,7 @@ type CountedEvent = AuditEvent & { details: { reason?: string; route?: string } 
 type CountingContext = Pick<Context, 'db' | 'clock' | 'auditCounts'>
 
 /**
- * Counts an event of which the audit trail has one row a minute, with `details.count` (docs/decisions/0031). The row has
+ * Counts an event of which the audit trail has one row a minute, with `details.count` (docs/decisions/0033). The row has
  * the address, the request and the further details of its first event. All servers share a row. The first event on this
  * server is written before this resolves, the others within seconds.
  * @throws what the database throws; the event is written later then
