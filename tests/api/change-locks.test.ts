@@ -158,6 +158,31 @@ describe('what the re-read caller costs', () => {
     },
   )
 
+  test.each(KINDS.map((kind) => [kind]))(
+    'in one round trip for %s: all is sent before anything is answered',
+    async (kind) => {
+      const w = await newWorld(service, sql, kind)
+      const tables = () => locksOf(statements).map(({ table }) => table)
+      let statements: readonly Statement[] = []
+      let sent: ReturnType<typeof call> | undefined
+      await service.locks.record(async (recorded) => {
+        statements = recorded
+        await holder.begin(async (tx) => {
+          await tx`SELECT 1 FROM latchkey.users FOR UPDATE`
+          await tx`SELECT 1 FROM latchkey.service_accounts FOR UPDATE`
+          const [{ pid } = { pid: 0 }] = await tx`SELECT pg_backend_pid() AS pid`
+          const json = { name: 'new', scopes: ['read'] }
+          sent = call(service, 'POST /service-accounts', { bearer: w.bearer, json })
+          const isWaiting = () =>
+            sql`SELECT 1 FROM pg_stat_activity WHERE ${pid} = ANY (pg_blocking_pids(pid))`
+          while ((await isWaiting()).length === 0) await Bun.sleep(1)
+          expect(tables()).toEqual(STANDS_ON[kind])
+        })
+        expect((await sent)?.status).toBe(201)
+      })
+    },
+  )
+
   test('at a refresh nothing, and at a log-in the lock on the user that there has to be', async () => {
     const person = await addLoggedIn(service, sql)
     const refreshing = await service.locks.record(async () => {
