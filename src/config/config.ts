@@ -53,6 +53,8 @@ export type Config = {
   refreshTokenInQuery: boolean
   oauthPasswordGrant: boolean
   docs: boolean
+  /** Of exports; null: it is asked for. */
+  latchkeyPassphrase: Secret | null
   /** null: /metrics is not on PORT. */
   metricsToken: Secret | null
   /** null: /metrics has no port of its own. */

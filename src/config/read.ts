@@ -89,6 +89,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     refreshTokenInQuery: read.flag('REFRESH_TOKEN_IN_QUERY', false),
     oauthPasswordGrant: read.flag('OAUTH_PASSWORD_GRANT', true),
     docs: read.flag('DOCS', true),
+    latchkeyPassphrase: read.secret('LATCHKEY_PASSPHRASE'),
     metricsToken: readMetricsToken(read),
     metricsPort: read.integer('METRICS_PORT', { min: 1, max: 65535 }, null),
   }

@@ -7,19 +7,20 @@ const SNAPSHOT_NAME = 'embedded-database'
 
 /**
  * Opens PostgreSQL at DATABASE_URL, or PGlite in DATA_DIR. Does not migrate.
- * @param parts `snapshot`: the data directory that a new embedded database starts from, null for initdb; by default
- * the one inside the binary
- * @throws Error with one sentence for the person at the terminal: unreachable, too old, standby, locked by another process
+ * @param parts `creates`: whether an embedded database is made where there is none; `snapshot`: the data directory that a
+ * new one starts from, null for initdb; by default the one inside the binary
+ * @throws Error with one sentence for the person at the terminal: unreachable, too old, standby, locked by another process,
+ * not there
  */
 export async function openDatabase(
   config: DatabaseConfig,
   log: Log,
-  parts: { snapshot?: Blob | null } = {},
+  { creates = false, snapshot = embeddedSnapshot() }: { creates?: boolean; snapshot?: Blob | null } = {},
 ): Promise<OpenDatabase> {
   if (config.databaseUrl) return openPostgres(config, config.databaseUrl, log)
   // By import() so that a start with DATABASE_URL does not load an embedded one.
   const { openEmbedded } = await import('./embedded/embedded.ts')
-  return openEmbedded(config, log, parts.snapshot === undefined ? embeddedSnapshot() : parts.snapshot)
+  return openEmbedded(config, log, creates ? { snapshot } : null)
 }
 
 /** null when run from source: only the build embeds the file. */

@@ -23,7 +23,7 @@ export async function embeddedHome() {
 async function make(): Promise<void> {
   const snapshot = await embeddedSnapshot()
   const aside = mkdtempSync(`${MADE}-`)
-  await (await openDatabase(databaseConfig(null, aside), silentLog, { snapshot })).close()
+  await (await openDatabase(databaseConfig(null, aside), silentLog, { creates: true, snapshot })).close()
   try {
     renameSync(aside, MADE)
   } catch {

@@ -43,6 +43,7 @@ export async function openPostgres(config: DatabaseConfig, url: Secret, log: Log
         throw error
       }
     },
+    dump: null,
     close: async () => {
       await Promise.all([...listening].map((stop) => stop()))
       await Promise.all([pool, notifier].map((each) => each.close(CLOSE_TIMEOUT_SECONDS)))
