@@ -39,7 +39,7 @@ export async function runCommandLine(
   if ('fault' in parsed) return refuse(io, parsed.fault, found.entry)
   if (parsed.help) return print(io, helpOf(found.entry, command))
 
-  const settings = loadConfig(source, io.isTerminal)
+  const settings = loadConfig(source, io)
   if ('faults' in settings) {
     io.err(`${NAME}: these settings are wrong:\n${settings.faults.map((fault) => `  - ${fault}\n`).join('')}`)
     return WRONG_USE

@@ -50,6 +50,8 @@ export type Config = {
   shutdownDelaySeconds: number
   logLevel: 'debug' | 'info' | 'warn' | 'error'
   logFormat: 'json' | 'pretty'
+  /** Whether /livez and /readyz are in the access log. */
+  logProbes: boolean
   refreshTokenInQuery: boolean
   oauthPasswordGrant: boolean
   docs: boolean

@@ -69,23 +69,26 @@ export const NOT_EMBEDDED =
  * @throws Error with one sentence where the file is none, or damaged
  */
 export async function readBackup(path: string): Promise<Backup> {
-  const files = await unpack(path)
-  const manifest = await files.get(FILES.manifest)?.json()
-  const database = files.get(FILES.database)
-  if (!Value.Check(Manifest, manifest) || !database) throw new Error(NO_BACKUP)
-  const key = (await files.get(FILES.key)?.text()) ?? null
-  return { release: manifest.release, madeAt: manifest.made_at, database, key }
+  const bytes = await Bun.file(path).bytes()
+  try {
+    return await unpack(bytes)
+  } catch (error) {
+    throw new Error(NO_BACKUP, { cause: error })
+  }
 }
 
 const NO_BACKUP = 'the file is damaged, or no backup of Latchkey; nothing is changed'
 
-async function unpack(path: string): Promise<Map<string, File>> {
-  const bytes = await Bun.file(path).bytes()
-  try {
-    return await new Bun.Archive(bytes).files()
-  } catch (error) {
-    throw new Error(NO_BACKUP, { cause: error })
-  }
+async function unpack(bytes: Uint8Array<ArrayBuffer>): Promise<Backup> {
+  const files = await new Bun.Archive(bytes).files()
+  const manifest = Value.Decode(Manifest, await files.get(FILES.manifest)?.json())
+  const packed = files.get(FILES.database)
+  if (!packed) throw new Error('There is no database in it')
+  // Unpacked here, since PGlite rejects a promise of its own over a checksum that is wrong, which would end a server.
+  const tar = await new Response(packed.stream().pipeThrough(new DecompressionStream('gzip'))).blob()
+  const database = new File([tar], 'database.tar', { type: 'application/x-tar' })
+  const key = (await files.get(FILES.key)?.text()) ?? null
+  return { release: manifest.release, madeAt: manifest.made_at, database, key }
 }
 
 /**

@@ -10,7 +10,7 @@ export const commands = {
     kind: 'process',
     details: `
 Brings the database up to date, makes the first admin where ADMIN_EMAIL and ADMIN_PASSWORD say so, and serves HTTP at
-HOST and PORT (127.0.0.1:8000). The log goes to standard output. SIGTERM or SIGINT: /readyz turns 503, listening goes
+HOST and PORT (127.0.0.1:8000). The log goes to standard output. SIGTERM, SIGINT or SIGHUP: /readyz turns 503, listening goes
 on for SHUTDOWN_DELAY_SECONDS, requests in flight end, then the process does; a second signal ends it at once.`,
     run: serve,
   }),
