@@ -1,3 +1,4 @@
+import { decodeProtectedHeader } from 'jose'
 import { type Refusal, refuse } from './refusal.ts'
 
 const BEARER = /^bearer +(\S+) *$/i
@@ -10,12 +11,25 @@ export function readCredential(headers: Headers): string | Refusal {
   if (authorization !== null && apiKey !== null) return refuse('ambiguous_credentials')
   if ((authorization ?? apiKey)?.includes(',')) return refuse('ambiguous_credentials')
   const token = apiKey ?? BEARER.exec(authorization ?? '')?.[1] ?? ''
-  const isUsable = token !== '' && !(apiKey !== null && isJwt(apiKey))
+  const isUsable = token !== '' && !(apiKey !== null && isAccessToken(apiKey))
   return isUsable ? token : refuse('invalid_token')
 }
 
-/** Whether a credential is an access token, or else a key. */
-export const isJwt = (token: string): boolean => token.startsWith('eyJ')
+const COMPACT_JWS = /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/
+
+/**
+ * Whether a credential has the whole form of an access token (RFC 9068); else it is a key. By the beginning alone it cannot
+ * be told: a key that Latchkey has imported may be another issuer's JWT.
+ */
+export function isAccessToken(token: string): boolean {
+  try {
+    return (
+      COMPACT_JWS.test(token) && /^(?:application\/)?at\+jwt$/i.test(String(decodeProtectedHeader(token).typ))
+    )
+  } catch {
+    return false
+  }
+}
 
 /**
  * The credential's headers out of Node's list of names and values: its object of headers keeps the first

@@ -1,7 +1,7 @@
 import { createTokenVerifier, introspect } from './access-token.ts'
 import { verifyKey } from './api-key.ts'
 import type { Latchkey } from './ask.ts'
-import { isJwt, readCredential } from './credential.ts'
+import { isAccessToken, readCredential } from './credential.ts'
 import { type Exactly, type Need, type PrincipalOf, requireNeed, requirePlain } from './need.ts'
 import type { Principal, UserPrincipal } from './principal.ts'
 import { type Refusal, refuse } from './refusal.ts'
@@ -82,12 +82,16 @@ export function createClient(options: ClientOptions): Client {
     return user ? permitUser(user, need) : refuse('invalid_token')
   }
   const judge = async (token: string, ip: string | undefined, need: Need): Promise<Principal | Refusal> => {
-    const genuine = isJwt(token) ? await verifyToken(token) : 'key'
+    const genuine = isAccessToken(token) ? await verifyToken(token) : 'key'
     if (genuine === null) return refuse('invalid_token')
     if (genuine !== 'key' && genuine.kind === 'user') return judgeUser(token, genuine, need)
     // Before Latchkey is asked: a key that is of no use here is not charged.
     const wantsUser = need.kind === 'user' || need.role !== undefined
-    if (wantsUser || latchkey === null) return refuse('wrong_credential_kind')
+    if (wantsUser || latchkey === null) {
+      // A token that is no whole one is far more often forged than an imported key.
+      const isForged = genuine === 'key' && token.startsWith('eyJ')
+      return refuse(isForged ? 'invalid_token' : 'wrong_credential_kind')
+    }
     return verifyKey(latchkey, answers, token, ip, need)
   }
 
@@ -119,5 +123,5 @@ function readUrl(text: string): string {
   const isPlain = `${username}${password}${search}${hash}` === ''
   if (!/^https?:$/.test(protocol) || !isPlain)
     throw new TypeError('url is http(s)://host, and holds no credential')
-  return text.replace(/\/+$/, '')
+  return text.replace(/(?<!\/)\/+$/, '')
 }

@@ -3,6 +3,7 @@ import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from '../core/context.ts'
 import { auth } from './auth.ts'
 import { type AddressOf, createAddressOf } from './client-address.ts'
+import { compressAnswer } from './compression.ts'
 import { recogniseCredential } from './credential.ts'
 import { docs } from './docs.ts'
 import { errors } from './errors.ts'
@@ -45,6 +46,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(stated)
     .use(limits.plugin)
     .mapResponse(limits.answerRefused)
+    .mapResponse(compressAnswer)
     .use(rootRoute())
     .use(authRoutes(context, guard))
     .use(sessionRoutes(context, guard))

@@ -2,12 +2,12 @@ import { Elysia } from 'elysia'
 import type { Context } from '../core/context.ts'
 import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../core/principal.ts'
 import { denialOf, lackOfScopes } from '../core/verify/refusals.ts'
-import { type UseOutcome, useKey } from '../core/verify/use-key.ts'
-import { type ErrorCode, fail } from '../lib/errors.ts'
+import { refusalOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
+import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
 import { covers } from '../lib/scopes.ts'
 import { readJson } from './body.ts'
-import { recogniseCredential, requireShown } from './credential.ts'
-import { type RequestState, stated } from './request-state.ts'
+import { recogniseAgain, requireShown } from './credential.ts'
+import { type Authorize, type RequestState, stated } from './request-state.ts'
 
 const isUser = (principal: Principal): principal is UserPrincipal => principal.kind === 'user'
 const isKey = (principal: Principal): principal is KeyPrincipal => principal.kind === 'key'
@@ -16,8 +16,11 @@ const isAnyone = (_: Principal): _ is Principal => true
 /** The plugin that a feature's routes `use`: the request's state, and the macros. */
 export type Guard = ReturnType<typeof auth>
 
-/** What a route asks for: `true`, or scopes that are all needed, of everybody or of keys alone; the body that it takes. */
-type Need = true | { scopes?: readonly string[]; keyScopes?: readonly string[]; json?: Json }
+/**
+ * What a route asks for: `true`, or scopes that are all needed, of everybody or of keys alone; the body that it takes.
+ * `whole`: a user's token that was narrowed to some scopes is refused, since none of these stands for what the route does.
+ */
+type Need = true | { scopes?: readonly string[]; keyScopes?: readonly string[]; whole?: boolean; json?: Json }
 
 /** A JSON body: of the usual size at most, or of so many bytes. */
 type Json = true | { maxBytes: number }
@@ -32,36 +35,36 @@ export function auth(context: Context) {
   const requires =
     <P extends Principal>(allows: (principal: Principal) => principal is P) =>
     (need: Need) => {
-      const { scopes = [], keyScopes = scopes, json } = need === true ? {} : need
+      const { scopes = [], keyScopes = scopes, whole = false, json } = need === true ? {} : need
       const refusal = (principal: Principal) =>
         allows === (isAdmin as unknown) && isUser(principal) ? 'forbidden' : 'wrong_credential_kind'
-      const requirement = { allows, refusal, userScopes: scopes, keyScopes } as const
-      const check = (state: RequestState, principal: Principal) =>
-        permit(context, state, principal, requirement)
-      return guarded<P>(keyScopes, check, json)
+      const requirement = { allows, refusal, userScopes: scopes, keyScopes, whole } as const
+      return guarded<P>({
+        scopes: keyScopes,
+        json,
+        authorize: (principal, address) => authorize(principal, requirement, address),
+        permit: (state, principal) => permit(context, state, principal, requirement),
+      })
     }
-  const guarded = <P extends Principal>(scopes: readonly string[], check: Check, json?: Json) => {
+  const guarded = <P extends Principal>({ scopes, json, authorize, permit }: Guarding) => {
     /** Runs once a request, whichever hook is the first to see it. */
     const admit = (state: RequestState) => {
       if (state.principal !== null) return
       state.principal = requireShown(state)
-      return check(state, state.principal)
+      state.authorize = authorize
+      return permit(state, state.principal)
     }
-    /**
-     * The same of what may have changed while the body came: a session that ended, a key that was revoked, a role. Who is
-     * another then, or was never in the cache, is let in anew, and a key's use counts once more.
-     */
-    const admitAgain = async (state: RequestState): Promise<undefined> => {
-      const { principal } = state
-      state.shown = null
-      await recogniseCredential(context, () => true, state)
-      if (state.shown === principal) return
-      state.principal = null
-      await admit(state)
+    /** What was revoked or lowered while the body came holds for what follows the body. */
+    const confirm = async (state: RequestState): Promise<void> => {
+      const before = state.principal
+      const principal = await recogniseAgain(context, state)
+      if (principal === before) return
+      state.principal = principal
+      authorize(principal, state.address)
     }
     return {
       detail: { security: [{ bearer: [...scopes] }] },
-      ...(json && { parse: readGuarded(admit, admitAgain, json) }),
+      ...(json && { parse: readGuarded(admit, confirm, json) }),
       transform: context.shared ? waitingFor(admit) : atOnce(admit),
       resolve: ({ state }: Seen) => ({ auth: state.principal as P }),
     }
@@ -73,31 +76,45 @@ export function auth(context: Context) {
     anyone: requires(isAnyone),
     admin: requires(isAdmin),
     /** Any good key, whatever its scopes, addresses and limits. */
-    anyKey: (_: true) =>
-      guarded<KeyPrincipal>([], (_state, principal) => {
+    anyKey: (_: true) => {
+      const authorize = (principal: Principal) => {
         if (!isKey(principal)) fail('wrong_credential_kind')
-      }),
+      }
+      return guarded<KeyPrincipal>({
+        scopes: [],
+        json: undefined,
+        authorize,
+        permit: (_state, principal) => {
+          authorize(principal)
+          return undefined
+        },
+      })
+    },
     /** A JSON body that needs no credential. */
     open: (_: true) => ({ parse: ({ request }: Seen) => readJson(request) }),
   })
 }
 
-/** Whether a good credential may go on here; a promise where that has to be waited for. */
-type Check = (state: RequestState, principal: Principal) => Promise<undefined> | undefined
+/** What a guard does, besides finding out who asks. */
+type Guarding = {
+  /** For the document. */
+  scopes: readonly string[]
+  json: Json | undefined
+  /** Whether the caller may use the route; asked again wherever the caller is read again. Charges nothing. */
+  authorize: Authorize
+  /** The same, and a key's use counts; a promise where that has to be waited for. */
+  permit(state: RequestState, principal: Principal): Promise<undefined> | undefined
+}
 type Admit = (state: RequestState) => Promise<undefined> | undefined
-
-/** A body comes with its headers, or little later; whoever holds it back longer is looked at again when it is there. */
-const LATE_MS = 100
 
 /** Elysia parses before it transforms: where there is a body, this is the first to see the request. */
 const readGuarded =
-  (admit: Admit, admitAgain: Admit, json: Json) =>
+  (admit: Admit, confirm: (state: RequestState) => Promise<void>, json: Json) =>
   async ({ request, state }: Seen) => {
     const admitting = admit(state)
     if (admitting) await admitting
-    const admittedAt = performance.now()
     const body = await readJson(request, json === true ? undefined : json.maxBytes)
-    if (performance.now() - admittedAt > LATE_MS) await admitAgain(state)
+    await confirm(state)
     return body
   }
 
@@ -123,12 +140,36 @@ type Requirement = {
   refusal(principal: Principal): ErrorCode
   userScopes: readonly string[]
   keyScopes: readonly string[]
+  /** Whether a user's token must not be a narrowed one. */
+  whole: boolean
 }
 
 /**
- * Whether a good credential may go on here: its kind, then, for keys, address, scopes and rate, in the order of API.md.
- * Only a rate that is counted on Redis waits for anything. `errors.ts` counts and audits a refusal.
- * @throws Problem wrong_credential_kind, forbidden, ip_not_allowed, insufficient_scope, rate_limited
+ * Whether a caller may use a route: its kind, then, for keys, address and scopes, in the order of API.md. Charges
+ * nothing, so that it can be asked again within a change.
+ * @throws Problem wrong_credential_kind, forbidden, ip_not_allowed, insufficient_scope
+ */
+function authorize(principal: Principal, need: Requirement, address: string | null): void {
+  if (!need.allows(principal)) fail(need.refusal(principal))
+  if (principal.kind === 'key') {
+    requireValid(refusalOf(principal, { scopes: need.keyScopes, address }))
+    return
+  }
+  if (need.whole && principal.claims.isNarrowed) fail('insufficient_scope', NARROWED)
+  const missing = need.userScopes.filter((scope) => !covers(principal.grants, scope))
+  if (missing.length > 0) fail('insufficient_scope', lackOfScopes(missing))
+}
+
+const NARROWED = {
+  detail: 'This access token was narrowed to some scopes: log in without asking for any.',
+  headers: { 'WWW-Authenticate': `${BEARER_CHALLENGE}, error="insufficient_scope"` },
+  audit: { reason: 'narrowed_token' },
+}
+
+/**
+ * The same, and a key's use is counted, after its rate. Only a rate that is counted on Redis waits for anything.
+ * `errors.ts` counts and audits a refusal.
+ * @throws Problem as `authorize`, rate_limited
  */
 export function permit(
   context: Context,
@@ -137,23 +178,15 @@ export function permit(
   need: Requirement,
 ): Promise<undefined> | undefined {
   if (!need.allows(principal)) fail(need.refusal(principal))
-  if (principal.kind === 'key') return permitKey(context, state, principal, need.keyScopes)
-  if (need.userScopes.length === 0) return
-  const missing = need.userScopes.filter((scope) => !covers(principal.grants, scope))
-  if (missing.length > 0) fail('insufficient_scope', lackOfScopes(missing))
-}
-
-function permitKey(
-  context: Context,
-  state: RequestState,
-  key: KeyPrincipal,
-  scopes: readonly string[],
-): Promise<undefined> | undefined {
-  const outcome = useKey(context, key, { scopes, cost: null, address: state.address })
+  if (principal.kind !== 'key') {
+    if (need.whole || need.userScopes.length > 0) authorize(principal, need, state.address)
+    return
+  }
+  const outcome = useKey(context, principal, { scopes: need.keyScopes, cost: null, address: state.address })
   return outcome instanceof Promise ? outcome.then(requireValid) : requireValid(outcome)
 }
 
-function requireValid(outcome: UseOutcome): undefined {
-  const denial = denialOf(outcome)
+function requireValid(outcome: UseOutcome | null): undefined {
+  const denial = outcome && denialOf(outcome)
   if (denial) fail(denial.code, denial.extra)
 }

@@ -1,7 +1,7 @@
 import ipaddr from 'ipaddr.js'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/config.ts'
-import { parseAddress } from '../lib/ip.ts'
+import { parseClientAddress } from '../lib/ip.ts'
 import type { Log } from '../lib/log.ts'
 
 /** The server's part that knows the peer of a connection (Bun's `Server`). */
@@ -12,19 +12,25 @@ export type AddressOf = (request: Request, server: PeerSource) => string | null
 
 type Address = { ip: ipaddr.IPv4 | ipaddr.IPv6; text: string; isTrusted: boolean }
 
-const IPV6_PREFIX_BITS = 64
 const MAX_REMEMBERED_PEERS = 10_000
+/** Proxies one behind the other. A header of 16 KB may name two thousand. */
+const MAX_HOPS = 32
 
 /**
  * Who is calling: the peer, or, where the peer is a trusted proxy, the last address in X-Forwarded-For that is not one.
- * The header of anybody else is ignored, with one warning.
+ * The header of anybody else is ignored, with one warning. Where a trusted proxy names what is no address, the client has
+ * none: the proxy's own would let strangers past a list, and put all clients under one limit.
  */
 export function createAddressOf(config: Pick<Config, 'trustedProxies'>, log: Log): AddressOf {
   const trusted = config.trustedProxies.map((cidr) => ipaddr.parseCIDR(cidr))
-  let warned = false
+  const warnOfIgnored = warnOnce(log, 'X-Forwarded-For from a peer outside TRUSTED_PROXIES is ignored')
+  const warnOfUnreadable = warnOnce(
+    log,
+    'X-Forwarded-For from a trusted proxy holds what is no address: its client has none, so keys that are bound to addresses refuse it',
+  )
 
   const describe = (text: string): Address | null => {
-    const ip = parseAddress(text)
+    const ip = parseClientAddress(text)
     if (!ip) return null
     const isTrusted = trusted.some(
       ([network, bits]) => ip.kind() === network.kind() && ip.match(network, bits),
@@ -48,15 +54,16 @@ export function createAddressOf(config: Pick<Config, 'trustedProxies'>, log: Log
     const forwarded = request.headers.get('x-forwarded-for')
     if (forwarded === null) return peer.text
     if (!peer.isTrusted) {
-      if (!warned)
-        log.warn({ peer: peer.text }, 'X-Forwarded-For from a peer outside TRUSTED_PROXIES is ignored')
-      warned = true
+      warnOfIgnored(peer.text)
       return peer.text
     }
     let client = peer
-    for (const hop of forwarded.split(',').reverse()) {
+    for (const hop of forwarded.split(',').slice(-MAX_HOPS).reverse()) {
       const address = describe(hop.trim())
-      if (!address) break
+      if (!address) {
+        warnOfUnreadable(peer.text)
+        return null
+      }
       client = address
       if (!address.isTrusted) break
     }
@@ -64,10 +71,10 @@ export function createAddressOf(config: Pick<Config, 'trustedProxies'>, log: Log
   }
 }
 
-/** What counts as one client for limits: an IPv4 address, or the /64 of an IPv6 address. */
-export function bucketOf(address: string | null): string {
-  const ip = parseAddress(address ?? '')
-  if (!ip) return 'unknown'
-  if (ip.kind() === 'ipv4') return ip.toString()
-  return `${ipaddr.IPv6.networkAddressFromCIDR(`${ip}/${IPV6_PREFIX_BITS}`)}/${IPV6_PREFIX_BITS}`
+function warnOnce(log: Log, message: string): (peer: string) => void {
+  let isTold = false
+  return (peer) => {
+    if (!isTold) log.warn({ peer }, message)
+    isTold = true
+  }
 }

@@ -1,8 +1,8 @@
 import type { Context } from '../core/context.ts'
 import type { Principal } from '../core/principal.ts'
-import { recallCredential, verifyCredential } from '../core/verify/verify-credential.ts'
+import { recallAgain, recallCredential, verifyCredential } from '../core/verify/verify-credential.ts'
 import { fail, Problem } from '../lib/errors.ts'
-import { isJwt } from '../lib/tokens.ts'
+import { isAccessToken } from '../lib/tokens.ts'
 import type { RequestState } from './request-state.ts'
 
 /**
@@ -20,6 +20,20 @@ export function recogniseCredential(
   state.shown = recallCredential(context, token)
   if (state.shown !== null || !isGuarded(state.request)) return
   return verify(context, state, token)
+}
+
+/**
+ * The principal of a request once its body is there. A body may be held back: whoever lost the credential, the role or a
+ * scope meanwhile acts without it. Costs one look-up in memory where nothing changed.
+ * @throws Problem invalid_token, or why the credential could not be verified
+ */
+export async function recogniseAgain(context: Context, state: RequestState): Promise<Principal> {
+  const token = readShown(state)
+  const known = token === null ? null : recallAgain(context, token)
+  if (known !== null) return known
+  state.shown = null
+  if (token !== null) await verify(context, state, token)
+  return requireShown(state)
 }
 
 function readShown(state: RequestState): string | null {
@@ -67,7 +81,7 @@ export function readCredential(request: Request): string | null {
   if (authorization === null && apiKey === null) return null
   if (authorization !== null && apiKey !== null) fail('ambiguous_credentials')
   if ((authorization ?? apiKey)?.includes(',')) fail('ambiguous_credentials')
-  if (apiKey !== null) return isJwt(apiKey) ? '' : apiKey
+  if (apiKey !== null) return isAccessToken(apiKey) ? '' : apiKey
   return tokenOf(authorization ?? '')
 }
 

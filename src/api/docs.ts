@@ -2,6 +2,8 @@ import { Elysia } from 'elysia'
 import favicon from 'swagger-ui-dist/favicon-32x32.png' with { type: 'file' }
 import css from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
 import bundle from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
+import { createCodedAnswer } from './compression.ts'
+import pageCss from './docs/page.css.txt' with { type: 'file' }
 import page from './docs/page.html.txt' with { type: 'file' }
 import start from './docs/start.js.txt' with { type: 'file' }
 import { pathOf } from './route-table.ts'
@@ -9,6 +11,7 @@ import { pathOf } from './route-table.ts'
 const FILES: Record<string, { path: string; type: string }> = {
   'swagger-ui-bundle.js': { path: bundle, type: 'text/javascript; charset=utf-8' },
   'swagger-ui.css': { path: css, type: 'text/css; charset=utf-8' },
+  'page.css': { path: pageCss, type: 'text/css; charset=utf-8' },
   'favicon.png': { path: favicon, type: 'image/png' },
   'start.js': { path: start, type: 'text/javascript; charset=utf-8' },
 }
@@ -25,39 +28,43 @@ const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-const send = ({ path, type }: { path: string; type: string }) =>
-  new Response(Bun.file(path), {
-    headers: {
-      'content-type': type,
-      'cache-control': 'public, max-age=3600',
-      'content-security-policy': CONTENT_SECURITY_POLICY,
-    },
-  })
+/** A file of the page; a picture is compressed as it is. */
+function fileAnswer({ path, type }: { path: string; type: string }) {
+  const file = Bun.file(path)
+  const headers = {
+    'content-type': type,
+    'cache-control': 'public, max-age=3600',
+    'content-security-policy': CONTENT_SECURITY_POLICY,
+  }
+  return type.startsWith('image/')
+    ? () => new Response(file, { headers })
+    : createCodedAnswer(() => file.bytes(), headers)
+}
 
 /**
  * The document, and Swagger UI from files inside the binary, which DOCS=false leaves out.
  * @param describe gives the document when it is first asked for
  */
 export function docs(hasPage: boolean, describe: () => Promise<object>) {
-  const app = new Elysia().get(
-    '/openapi.json',
-    async ({ set }) => {
-      set.headers['cache-control'] = 'public, max-age=300'
-      return await describe()
-    },
-    { detail: { hide: true } },
-  )
+  const sendDocument = createCodedAnswer(async () => Buffer.from(JSON.stringify(await describe())), {
+    'content-type': 'application/json',
+    'cache-control': 'public, max-age=300',
+  })
+  const app = new Elysia().get('/openapi.json', ({ request }) => sendDocument(request), {
+    detail: { hide: true },
+  })
   if (!hasPage) return app
+  const sendPage = fileAnswer({ path: page, type: 'text/html; charset=utf-8' })
   app.get(
     '/docs',
     ({ request, redirect }) =>
       // The page names its files relative to itself, so that it also works below a path of a proxy's.
-      pathOf(request).endsWith('/')
-        ? redirect('../docs', 308)
-        : send({ path: page, type: 'text/html; charset=utf-8' }),
+      pathOf(request).endsWith('/') ? redirect('../docs', 308) : sendPage(request),
     { detail: { hide: true } },
   )
-  for (const [name, file] of Object.entries(FILES))
-    app.get(`/docs/${name}`, () => send(file), { detail: { hide: true } })
+  for (const [name, file] of Object.entries(FILES)) {
+    const sendFile = fileAnswer(file)
+    app.get(`/docs/${name}`, ({ request }) => sendFile(request), { detail: { hide: true } })
+  }
   return app
 }

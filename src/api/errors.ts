@@ -1,6 +1,6 @@
 import { Elysia } from 'elysia'
 import type { RateLimitName } from '../config/rate-limits.ts'
-import { recordEvent } from '../core/audit/audit.ts'
+import { countEvent } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { isUnavailable, isUnstorableText } from '../db/errors.ts'
 import { catalogue, type ErrorCode, type FieldError, Problem } from '../lib/errors.ts'
@@ -61,13 +61,17 @@ const LIMIT_OF: Partial<Record<ErrorCode, RateLimitName>> = {
 
 const AUDITED = new Set<ErrorCode>(['forbidden', 'insufficient_scope', 'wrong_credential_kind'])
 
-/** A refusal by kind, role or scope leaves an audit row, whoever refused: the guard, or the service behind it. */
+/**
+ * A refusal by kind, role or scope leaves an audit row, whoever refused: the guard, or the service behind it. One row for
+ * each caller, route, reason and minute: refusals cost a caller nothing, and must not fill the trail.
+ */
 async function auditRefusal(context: Context, error: unknown, state: RequestState): Promise<unknown> {
   const { problem, extra } = toProblem(error)
   if (!AUDITED.has(problem)) return error
-  const details = extra.audit ?? { reason: problem }
+  const route = `${state.request.method} ${state.route}`
+  const details = { ...extra.audit, reason: problem, route }
   const event = { action: 'access.denied', outcome: 'refused', details } as const
-  return recordEvent(context.db, context, originOf(state), event).then(
+  return countEvent(context, originOf(state), event).then(
     () => error,
     (failure: unknown) => failure,
   )

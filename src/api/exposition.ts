@@ -120,6 +120,9 @@ function families(context: Context): Family[] {
     counter('redis_fallbacks_total', 'Limits counted by this instance alone, for want of Redis.', () =>
       one(shared.state().fallbacks),
     ),
+    counter('redis_errors_total', 'Commands that Redis answered by an error: a fault, not an outage.', () =>
+      one(shared.state().errors),
+    ),
   ]
 }
 

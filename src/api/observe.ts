@@ -51,6 +51,7 @@ export function observe(
       shown: null,
       refusal: null,
       principal: null,
+      authorize: null,
       counted: false,
     }
   }

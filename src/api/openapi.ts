@@ -1,5 +1,6 @@
 import { swagger } from '@elysiajs/swagger'
 import { type AnyElysia, Elysia } from 'elysia'
+import { EXAMPLES } from './openapi/examples.ts'
 import { complete, type Operation } from './openapi/operation.ts'
 import {
   HEADERS,
@@ -54,11 +55,14 @@ export async function openApiDocument(app: AnyElysia, publicUrl: string): Promis
     paths[name] = { ...paths[name], ...operations }
   }
   const schemas: Json = { Problem: PROBLEM, OAuthError: OAUTH_ERROR }
+  const named = hoistNamed(paths, schemas)
+  for (const [name, example] of Object.entries(EXAMPLES))
+    Object.assign(schemas[name] as Json, { examples: [example] })
   return {
     ...document,
     openapi: '3.1.0',
     servers: [{ url: publicUrl }],
-    paths: hoistNamed(paths, schemas),
+    paths: named,
     components: {
       schemas: sortByName(schemas),
       headers: HEADERS,

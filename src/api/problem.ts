@@ -64,7 +64,6 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   ip_not_allowed: ['unauthorized_client', 400],
   invalid_scope: ['invalid_scope'],
   insufficient_scope: ['insufficient_scope'],
-  unsupported_token_type: ['unsupported_token_type'],
 }
 
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {

@@ -1,24 +1,24 @@
 import { DefaultContext, type Context as LimitStore, rateLimit } from 'elysia-rate-limit'
 import type { RateLimitName } from '../config/rate-limits.ts'
 import type { Context } from '../core/context.ts'
-import { spentHeaders } from '../core/verify/refusals.ts'
 import type { SharedCounters } from '../db/redis.ts'
-import { fail } from '../lib/errors.ts'
+import { fail, spentHeaders } from '../lib/errors.ts'
+import { bucketOf } from '../lib/ip.ts'
 import { SECOND_MS } from '../lib/time.ts'
-import { bucketOf } from './client-address.ts'
 import { errorAnswer } from './problem.ts'
 import type { RequestState } from './request-state.ts'
 import { pathOf, withoutSlash } from './route-table.ts'
 
 /** Which limit a route falls under; every route that is limited and not named here: `other`. null: none. */
-const POLICIES: Record<string, RateLimitName | null> = {
-  'POST /auth/signup': 'signup',
-  'POST /auth/login': 'login',
-  'POST /auth/refresh': 'refresh',
-  'POST /keys/create': 'create_key',
-  'POST /keys': 'create_key',
-  'POST /oauth/introspect': null,
-}
+const POLICIES = new Map<string, RateLimitName | null>([
+  ['POST /auth/signup', 'signup'],
+  ['POST /auth/login', 'login'],
+  ['POST /auth/refresh', 'refresh'],
+  ['POST /auth/password', 'password'],
+  ['POST /keys/create', 'create_key'],
+  ['POST /keys', 'create_key'],
+  ['POST /oauth/introspect', null],
+])
 
 /** What the plugin answers with; `answerRefused` turns it into a problem. */
 const REFUSED = 'rate_limited'
@@ -78,12 +78,14 @@ export function createLimits(context: Context) {
 
 /** The limit that a route falls under; null: none, as long as it answers what was asked. */
 export function policyOf(request: Request): RateLimitName | null {
-  const policy = POLICIES[`${request.method} ${withoutSlash(pathOf(request))}`]
+  const policy = POLICIES.get(`${request.method} ${withoutSlash(pathOf(request))}`)
   return policy === undefined ? 'other' : policy
 }
 
-function keyOf(name: RateLimitName, state: RequestState): string {
-  return `${name} ${bucketOf(state.address)}`
+function keyOf(name: RateLimitName, { address, principal }: RequestState): string {
+  // Of many sessions at one address, guesses in one do not keep the others from a new password.
+  const session = name === 'password' && principal?.kind === 'user' ? `${principal.sessionId} ` : ''
+  return `${name} ${session}${bucketOf(address)}`
 }
 
 /** How many client addresses are told apart on one instance; beyond that the longest unseen is forgotten. */

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { loadConfig, type SettingsSource } from '../config/load.ts'
 import { createLog, type Log } from '../lib/log.ts'
+import { hideCredentials } from '../lib/secret.ts'
 import type { ControlAnswer, ControlRequest, Tell } from '../server/control-client.ts'
 import type { Service } from '../server/control-server.ts'
 import { describeFailure } from '../server/failure.ts'
@@ -105,7 +106,7 @@ async function print(io: Io, text: string): Promise<number> {
 }
 
 function fail(io: Io, config: Config, error: unknown): number {
-  io.err(`${NAME}: ${describeFailure(error)}\n`)
+  io.err(`${NAME}: ${hideCredentials(describeFailure(error))}\n`)
   if (config.logLevel === 'debug') {
     // Through the log, which knows what of an error may be shown.
     const log = createLog({ logLevel: 'debug', logFormat: config.logFormat }, io.err)
@@ -119,11 +120,11 @@ async function refuseUnknown(words: readonly string[], io: Io): Promise<number> 
   const group = helpOfGroup(words[0] ?? '')
   if (group !== null && words.includes('--help')) return print(io, group)
   const name = words.slice(0, group === null ? 1 : 2).join(' ')
-  io.err(`${NAME}: there is no command "${name}"\n\n${group ?? `See ${NAME} --help\n`}`)
+  io.err(`${NAME}: there is no command "${hideCredentials(name)}"\n\n${group ?? `See ${NAME} --help\n`}`)
   return WRONG_USE
 }
 
 function refuse(io: Io, fault: string, entry: Entry): number {
-  io.err(`${NAME}: ${fault}\nSee ${NAME} ${entry.name} --help\n`)
+  io.err(`${NAME}: ${hideCredentials(fault)}\nSee ${NAME} ${entry.name} --help\n`)
   return WRONG_USE
 }

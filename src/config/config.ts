@@ -12,6 +12,8 @@ export type Config = {
   databasePoolSize: number
   databaseStatementTimeoutMs: number
   databasePrepare: boolean
+  /** How long a start waits for the database. */
+  databaseWaitSeconds: number
   migrate: 'auto' | 'check'
   dataDir: string
   host: string
@@ -39,6 +41,7 @@ export type Config = {
   apiKeyDefaultExpireDays: number | null
   apiKeyMaxExpireDays: number | null
   apiKeysPerOwner: number
+  serviceAccountsPerUser: number
   trustedProxies: readonly string[]
   corsOrigins: readonly string[]
   /** null: each instance counts its limits by itself. */
@@ -54,6 +57,8 @@ export type Config = {
   logProbes: boolean
   refreshTokenInQuery: boolean
   oauthPasswordGrant: boolean
+  /** Whether an admin may make a password reset for another admin. */
+  adminResetsAdmin: boolean
   docs: boolean
   /** Of exports; null: it is asked for. */
   latchkeyPassphrase: Secret | null

@@ -1,71 +1,103 @@
+import { isIP } from 'node:net'
 import { listOf, type Parsed } from './reader.ts'
 
 const SCHEMES = new Set(['postgres', 'postgresql'])
 /** SQLAlchemy names its driver in the scheme; the database is the same. */
 const DRIVERS = new Set(['asyncpg', 'psycopg', 'psycopg2', 'psycopg_async', 'pg8000'])
+/** In place of the same parts of the URL. */
+const PLACES = new Set(['host', 'port', 'user', 'password', 'dbname'])
+const KEPT_PARAMETERS = new Set(['hostaddr', 'options', 'sslcert', 'sslkey', 'sslnegotiation', 'sslrootcert'])
 const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
-/** Settings of other clients that mean nothing here; the server would refuse them as unknown parameters. */
-const FOREIGN_PARAMETERS = new Set([
-  'async_fallback',
-  'channel_binding',
-  'command_timeout',
-  'gssencmode',
-  'pgbouncer',
-  'prepared_statement_cache_size',
-  'prepared_statement_name_func',
-  'statement_cache_size',
-])
-const FILE_PARAMETERS = new Set(['sslcert', 'sslkey', 'sslcrl', 'sslrootcert'])
+const SSL_WORDS: Record<string, (typeof SSL_MODES)[number]> = {
+  true: 'require',
+  '1': 'require',
+  false: 'disable',
+  '0': 'prefer',
+}
+/** Parameters of libpq and of other clients that change nothing here, or nothing that matters. */
+const IGNORED_PARAMETERS = new Set(
+  `application_name async_fallback channel_binding client_encoding command_timeout connect_timeout connection_limit
+  fallback_application_name gssdelegation gssencmode gsslib keepalives keepalives_count keepalives_idle
+  keepalives_interval krbsrvname load_balance_hosts max_protocol_version min_protocol_version pgbouncer pool_timeout
+  prepared_statement_cache_size prepared_statement_name_func schema socket_timeout sslcertmode sslcompression sslsni
+  statement_cache_size tcp_user_timeout uselibpqcompat`.split(/\s+/),
+)
+/** A primary is what we need anyway. */
+const SESSION_ATTRIBUTES = new Set(['any', 'primary', 'read-write'])
 
 const PARTS = /^([a-z0-9]+)(?:\+([a-z0-9_]+))?:\/\/(?:([^/?]*)@)?([^/?@]*)(?:\/([^?]*))?(?:\?(.*))?$/i
-const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?$/i
+const AUTHORITY = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d{1,5}))?$/
+const HOST_NAME = /^[a-z0-9._-]+$/i
 
 /**
- * A database URL in the one form that our driver reads: `postgres://user:password@host:port/database?sslmode=…`.
- * Takes SQLAlchemy's form too. Its faults never repeat any part of the URL.
+ * A database URL in the one form that `db/postgres/target.ts` reads: each part encoded, a Unix socket's directory in
+ * the place of the host (`postgres://user@%2Frun%2Fpostgresql/database`), of the parameters only those that do
+ * something. Takes what libpq and SQLAlchemy take. Its faults repeat no more of the URL than the name of a parameter.
  */
 export function parseDatabaseUrl(found: string): Parsed<string> {
   const parts = PARTS.exec(found)
   if (!parts) return { fault: `cannot be read as a URL; write postgres://user:password@host:5432/database` }
-  const [, scheme = '', driver, userinfo, hosts = '', database = '', query = ''] = parts
+  const [, scheme = '', driver, userinfo = '', authority = '', path = '', search = ''] = parts
   if (!SCHEMES.has(scheme.toLowerCase()) || (driver && !DRIVERS.has(driver.toLowerCase()))) {
     return { fault: 'must be a PostgreSQL URL: postgres://user:password@host:5432/database' }
   }
-  if (hosts === '') return { fault: 'names no host: postgres://user:password@host:5432/database' }
-  if (hosts.includes(',')) return { fault: 'names several hosts; name the one that is written to' }
-  if (!isHost(hosts)) {
+  // libpq takes a + for a plus.
+  const query = new URLSearchParams(search.replaceAll('+', '%2B'))
+  const [, hostInPlace, portInPlace] = AUTHORITY.exec(authority) ?? []
+  if (authority.includes(',') || query.get('host')?.includes(',')) {
+    return { fault: 'names several hosts; name the one that is written to' }
+  }
+  // Everything after the first : is the password, and the last @ ended it, however it was written.
+  const [, userInPlace = '', passwordInPlace] = /^([^:]*)(?::(.*))?$/s.exec(userinfo) ?? []
+  const decoded = [hostInPlace ?? '', userInPlace, passwordInPlace ?? '', path].map(decode)
+  if (decoded.includes(null)) return { fault: 'has a % that starts no escape; write %25 for a plain %' }
+  const [host = '', user = '', password = '', database = ''] = ['host', 'user', 'password', 'dbname'].map(
+    (name, i) => query.get(name) ?? decoded[i] ?? '',
+  )
+  const port = query.get('port') ?? portInPlace ?? ''
+  const hasHost = hostInPlace !== undefined || query.has('host')
+  if (hasHost && host === '' && !query.has('hostaddr')) {
+    return { fault: 'names no host: postgres://user:password@host:5432/database' }
+  }
+  const place = writeHost(host || (query.get('hostaddr') ?? ''))
+  if (!hasHost || place === null || !isPort(port)) {
     return {
       fault:
         'has a host or port that cannot be read; in a password / ? # % @ are written %2F %3F %23 %25 %40',
     }
   }
-  const credentials = userinfo === undefined ? '' : encodeUserinfo(userinfo)
-  const name = decode(database)
-  if (credentials === null || name === null)
-    return { fault: 'has a % that starts no escape; write %25 for a plain %' }
   const parameters = parseParameters(query)
   if ('fault' in parameters) return parameters
-  return { value: `postgres://${credentials}${hosts}/${encodeURIComponent(name)}${parameters.value}` }
+  const credentials =
+    user + password && `${encodeURIComponent(user)}${password && `:${encodeURIComponent(password)}`}@`
+  const at = `${credentials}${place}${port && `:${port}`}`
+  return { value: `postgres://${at}/${encodeURIComponent(database)}${parameters.value}` }
 }
+
+/** The parameters whose values are for people to see; of another one, such as a password mistyped, only the name is. */
+const SHOWN_PARAMETERS = new Set(['sslmode', 'application_name', 'connect_timeout', 'target_session_attrs'])
 
 /** The URL with its password hidden, for people. Takes what `parseDatabaseUrl` gave. */
 export function hideDatabasePassword(url: string): string {
-  return url.replace(/^(postgres:\/\/[^:@/]*):[^@/]*@/, '$1:[redacted]@')
+  const [start = '', query] = url.replace(/^(postgres:\/\/[^:@/]*):[^@/]*@/, '$1:[redacted]@').split('?')
+  if (query === undefined) return start
+  const shown = query.split('&').map((parameter) => {
+    const [name = ''] = parameter.split('=')
+    return SHOWN_PARAMETERS.has(name) ? parameter : `${name}=[redacted]`
+  })
+  return `${start}?${shown.join('&')}`
 }
 
-function isHost(text: string): boolean {
-  const host = HOST.exec(text)
-  return host !== null && Number(host[1] ?? 5432) >= 1 && Number(host[1] ?? 5432) <= 65535
+/** null where it is none. A directory holds a Unix socket. */
+function writeHost(host: string): string | null {
+  const address = host.replace(/^\[(.*)\]$/, '$1')
+  if (isIP(address) === 6) return `[${address}]`
+  if (host.startsWith('/')) return encodeURIComponent(host)
+  return HOST_NAME.test(host) ? host : null
 }
 
-/** Everything after the first `:` is the password, and the last `@` ended it, however it was written. */
-function encodeUserinfo(userinfo: string): string | null {
-  const colon = userinfo.indexOf(':')
-  const user = decode(colon < 0 ? userinfo : userinfo.slice(0, colon))
-  const password = colon < 0 ? null : decode(userinfo.slice(colon + 1))
-  if (user === null || (colon >= 0 && password === null)) return null
-  return `${encodeURIComponent(user)}${password === null ? '' : `:${encodeURIComponent(password)}`}@`
-}
+const isPort = (text: string) =>
+  text === '' || (/^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535)
 
 function decode(text: string): string | null {
   try {
@@ -75,23 +107,36 @@ function decode(text: string): string | null {
   }
 }
 
-function parseParameters(query: string): Parsed<string> {
-  const parameters = new URLSearchParams(query)
-  for (const name of [...parameters.keys()]) {
-    if (FOREIGN_PARAMETERS.has(name)) parameters.delete(name)
-    if (FILE_PARAMETERS.has(name) && parameters.get(name) !== 'system') {
+/** Those that do something, as libpq reads them. */
+function parseParameters(query: URLSearchParams): Parsed<string> {
+  const kept = new URLSearchParams()
+  for (const [name, value] of query) {
+    if (IGNORED_PARAMETERS.has(name) || PLACES.has(name)) continue
+    if (name === 'hostaddr' && isIP(value) === 0) return { fault: 'has a hostaddr that is no address' }
+    if (name === 'sslnegotiation' && value !== 'direct' && value !== 'postgres') {
+      return { fault: 'has an sslnegotiation that is neither postgres nor direct' }
+    }
+    if (name === 'target_session_attrs') {
+      if (SESSION_ATTRIBUTES.has(value)) continue
       return {
-        fault: `has ${name}, which is not supported; name the certificate authority in NODE_EXTRA_CA_CERTS`,
+        fault: 'has a target_session_attrs that asks for a standby; Latchkey writes, and needs the primary',
       }
     }
+    // asyncpg calls it ssl, and takes true as well; requiressl is libpq's of old.
+    if (name === 'sslmode' || name === 'ssl' || name === 'requiressl') {
+      const mode = SSL_WORDS[value.toLowerCase()] ?? SSL_MODES.find((each) => each === value.toLowerCase())
+      if (!mode) return { fault: `has an sslmode that is none of ${listOf(SSL_MODES)}` }
+      kept.set('sslmode', mode)
+    } else if (KEPT_PARAMETERS.has(name)) kept.set(name, value)
+    // What stands after an unescaped ? may be half of a password.
+    else if (!/^[a-z_]{1,40}$/i.test(name) || query.toString().includes('%40')) {
+      return {
+        fault: 'has a parameter that is not known; in a password / ? # % @ are written %2F %3F %23 %25 %40',
+      }
+    } else return { fault: `has ${name}, which is not supported` }
   }
-  // asyncpg calls it ssl and takes true as well.
-  const ssl = parameters.get('sslmode') ?? parameters.get('ssl')
-  parameters.delete('ssl')
-  if (ssl !== null) {
-    const mode = ssl.toLowerCase() === 'true' ? 'require' : SSL_MODES.find((m) => m === ssl.toLowerCase())
-    if (!mode) return { fault: `has an sslmode that is none of ${listOf(SSL_MODES)}` }
-    parameters.set('sslmode', mode)
-  }
-  return { value: parameters.size === 0 ? '' : `?${parameters}` }
+  const rootCert = kept.get('sslrootcert')
+  if (rootCert === 'system') kept.set('sslmode', 'verify-full')
+  else if (rootCert && kept.get('sslmode') === 'require') kept.set('sslmode', 'verify-ca')
+  return { value: kept.size === 0 ? '' : `?${kept}` }
 }

@@ -1,12 +1,22 @@
 import { readFileSync } from 'node:fs'
 import { type ConfigResult, readConfig } from './read.ts'
 import type { Environment } from './reader.ts'
+import { distrustOf, OTHERS } from './trust.ts'
+
+const DOTENV = '.env in the working directory'
+/** A line that sets a secret; a URL holds a password. */
+const SECRETS =
+  /^\s*(?:export\s+)?(?:SECRET_KEY|ADMIN_PASSWORD|METRICS_TOKEN|DATABASE_URL|DATABASE_DIRECT_URL|REDIS_URL|LATCHKEY_PASSPHRASE)\w*(?<!_FILE)\s*=\s*\S/m
 
 /** Where settings come from: an environment, which wins over the file at `dotenv`. */
 export type SettingsSource = { environment: Environment; dotenv: string }
 
-/** The environment of this process and the `.env` of its working directory. Nothing else reads either. */
+/**
+ * The environment of this process and the `.env` of its working directory. Nothing else reads either: the driver of
+ * PostgreSQL would take `PGPASSWORD`, `PGTARGETSESSIONATTRS` and others from the environment, so they are removed.
+ */
 export function processSettings(): SettingsSource {
+  for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name]
   return { environment: process.env, dotenv: '.env' }
 }
 
@@ -20,11 +30,19 @@ export function loadConfig(
 ): ConfigResult {
   const dotenv = readDotenv(source.dotenv)
   if (typeof dotenv === 'object') return { faults: [dotenv.fault] }
-  return readConfig(source.environment, { ...terminal, readFile, ...(dotenv !== undefined && { dotenv }) })
+  if (dotenv === undefined) return readConfig(source.environment, { ...terminal, readFile })
+  const distrust = distrustOf(source.dotenv)
+  if (distrust !== null) return { faults: [`${DOTENV} ${distrust}`] }
+  const result = readConfig(source.environment, { ...terminal, readFile, dotenv })
+  const exposure = SECRETS.test(dotenv) ? distrustOf(source.dotenv, OTHERS.readOrWrite) : null
+  if ('config' in result && exposure !== null) result.warnings.push(`${DOTENV} holds secrets and ${exposure}`)
+  return result
 }
 
-/** A mounted secret. */
+/** A mounted secret; others may read it, as they may in a container, and not write. */
 function readFile(path: string): { text: string } | { fault: string } {
+  const distrust = distrustOf(path)
+  if (distrust !== null) return { fault: `the file ${path} ${distrust}` }
   try {
     return { text: readFileSync(path, 'utf8') }
   } catch (error) {
@@ -41,6 +59,6 @@ function readDotenv(path: string): string | undefined | { fault: string } {
     const code = codeOf(error)
     // A directory of that name (Python's virtual environments are often called so) is not ours.
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined
-    return { fault: `.env in the working directory cannot be read (${code})` }
+    return { fault: `${DOTENV} cannot be read (${code})` }
   }
 }

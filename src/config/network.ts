@@ -24,7 +24,7 @@ export function parsePublicUrl(found: string): Parsed<string> {
   if (url.search || url.hash || found.includes('?') || found.includes('#')) {
     return { fault: `must have no query and no fragment` }
   }
-  return { value: url.href.replace(/\/+$/, '') }
+  return { value: url.href.replace(/(?<!\/)\/+$/, '') }
 }
 
 /** Exact origins, separated by commas. */
@@ -65,9 +65,34 @@ function splitList(found: string): string[] {
   return found.split(/[\s,]+/).filter((item) => item !== '')
 }
 
-/** A Redis or Valkey URL. Its faults never repeat any part of it: it may hold a password. */
+const REDIS_FORM =
+  'must be a URL such as redis://localhost:6379 or rediss://:PASSWORD@redis.example.com:6379/0'
+
+/**
+ * A Redis or Valkey URL: a user and a password, a host, a port and the number of a database. Its faults never repeat a
+ * value: it may be a password. Names of members are no secret.
+ */
 export function parseRedisUrl(found: string): Parsed<string> {
   const url = URL.parse(found)
   const isRedis = url !== null && /^(rediss?|valkeys?):$/.test(url.protocol) && url.hostname !== ''
-  return isRedis ? { value: found } : { fault: 'must be a URL such as redis://localhost:6379' }
+  if (!isRedis) return { fault: REDIS_FORM }
+  const unknown = [...new Set(url.searchParams.keys())].map((name) => quote(name))
+  if (unknown.length > 0) return { fault: `has members that are not known here: ${unknown.join(', ')}` }
+  if (found.includes('?') || found.includes('#')) return { fault: 'must have no query and no fragment' }
+  if (!isPercentEncoded(url.username) || !isPercentEncoded(url.password)) {
+    return { fault: 'must have a % in its user or password written as %25' }
+  }
+  if (!/^\/?\d{0,5}$/.test(url.pathname)) {
+    return { fault: 'must name a database by its number, as in redis://localhost:6379/0' }
+  }
+  return { value: found }
+}
+
+function isPercentEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
 }

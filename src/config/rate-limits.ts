@@ -1,11 +1,12 @@
 import type { Rate } from '../lib/rate.ts'
 import { listOf, type Parsed, quote } from './reader.ts'
 
-/** The named limits per client address (API.md, Errors). */
+/** The named limits per client address; `password` for each session there (API.md, Errors). */
 export const DEFAULT_RATE_LIMITS = {
   signup: { limit: 5, windowSeconds: 3600 },
   login: { limit: 10, windowSeconds: 60 },
   refresh: { limit: 60, windowSeconds: 60 },
+  password: { limit: 10, windowSeconds: 60 },
   create_key: { limit: 60, windowSeconds: 3600 },
   unknown_credential: { limit: 60, windowSeconds: 60 },
   other: { limit: 600, windowSeconds: 60 },

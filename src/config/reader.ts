@@ -1,4 +1,4 @@
-import { type Secret, secret } from '../lib/secret.ts'
+import { hideCredentials, type Secret, secret } from '../lib/secret.ts'
 
 /** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -86,9 +86,9 @@ function parseChoice<T extends string>(found: string, choices: readonly T[]): Pa
   return { fault: `must be ${listOf(choices)}, not ${quote(found)}` }
 }
 
-/** A value for a message: short, on one line, in quotes. For settings that are no secret. */
+/** A value for a message: short, on one line, in quotes. For settings that are no secret, unless one got there by mistake. */
 export function quote(found: string): string {
-  const line = JSON.stringify(found)
+  const line = JSON.stringify(hideCredentials(found))
   return line.length > 62 ? `${line.slice(0, 58)}…"` : line
 }
 

@@ -2,12 +2,15 @@ import type { Role } from '../lib/model.ts'
 import type { CredentialCode } from '../lib/outcomes.ts'
 import type { Rate } from '../lib/rate.ts'
 import type { Ceiling } from '../lib/scopes.ts'
+import type { AccessClaims } from './signing/claims.ts'
 
 /** A person, by an access token of one of their sessions. */
 export type UserPrincipal = {
   kind: 'user'
   userId: string
   sessionId: string
+  /** What the presented access token says. */
+  claims: AccessClaims
   email: string
   emailVerified: boolean
   role: Role
@@ -33,10 +36,12 @@ export type KeyPrincipal = {
   allowedIps: readonly string[] | null
   /** Whether uses at `/keys/verify` and forward-auth are charged. */
   hasCredits: boolean
-  /** The key's own end; null: none. */
-  expiresAt: Date | null
-  /** The end of the secret that was shown: the key's, or that of a rotation's overlap; null: none. */
-  secretExpiresAt: Date | null
+  /** What the access token says that a service account presented; null: the key itself was presented. */
+  claims: AccessClaims | null
+  /** The key's own end, for answers; null: none. */
+  keyExpiresAt: Date | null
+  /** The earliest end of what was presented: token, secret, key; null: none. What the key makes ends no later. */
+  endsAt: Date | null
   /** What is written on the key and lies within its owner's ceiling now. */
   scopes: readonly string[]
   grants: Ceiling
@@ -58,7 +63,11 @@ export type Principal = UserPrincipal | KeyPrincipal
 /** An admin, by an access token of their own. */
 export type AdminPrincipal = UserPrincipal & { role: 'admin' }
 
-export const isAdmin = (caller: Principal | { kind: 'operator' }): caller is AdminPrincipal =>
+/** A person at the command line, who acts as the system and stands on no credential. */
+export type Operator = { kind: 'operator' }
+export const OPERATOR: Operator = { kind: 'operator' }
+
+export const isAdmin = (caller: Principal | Operator): caller is AdminPrincipal =>
   caller.kind === 'user' && caller.role === 'admin'
 
 /** The id under which a caller acts: the audit trail names it, and the keys that the caller makes. */

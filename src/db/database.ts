@@ -36,6 +36,11 @@ export type OpenDatabase = {
   notify(channel: string, payload: string): Promise<void>
   /** All of an embedded database as a gzipped tar, as of one moment; null: the server has means of its own. */
   dump: (() => Promise<Blob>) | null
+  /**
+   * Asks whether writes are taken now, without writing.
+   * @throws Error for which `isUnavailable` is true
+   */
+  assertWritable(): Promise<void>
   close(): Promise<void>
 }
 

@@ -28,8 +28,14 @@ const CONNECTION_CODES = new Set([
   'OUT_OF_TIME',
   'CONNECTION_LOST',
   'STANDBY',
+  'CONNECT_FAILED',
+  'UNWRITABLE',
   'EMBEDDED_DOWN',
 ])
+
+/** Of those, and of the SQLSTATEs: what passes once a server has started. */
+const WAITED_FOR =
+  /^(E(CONN|HOST|NET)[A-Z]+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_[A-Z]+|CONNECT_TIMEOUT|CONNECTION_[A-Z]+|NO_ANSWER|08(000|001|003|004|006)|53300|57P0[123])$/
 
 /** TLS to the database failed: a certificate ran out or is another's. */
 const TLS_CODE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_TLS_|ERR_SSL_|EPROTO)/
@@ -37,15 +43,24 @@ const TLS_CODE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|
 /**
  * SQLSTATEs by which a server says "not now" or "not to you": 08 connection, 28 log-in, 3D no such database,
  * 53 resources, 57 operator (shutdown, statement timeout), 58 its system; idle in transaction, read-only after a
- * failover, lock timeout, and what would pass when tried again (serialisation, deadlock).
+ * failover, lock timeout.
  */
-const UNAVAILABLE_STATE = /^(08...|28...|3D...|53...|57...|58...|25P03|25006|55P03|40001|40P01)$/
+const UNAVAILABLE_STATE = /^(08...|28...|3D...|53...|57...|58...|25P03|25006|55P03)$/
+
+/** Serialization failure, deadlock, and rows that changed before they were locked. */
+const RETRYABLE_CODES = new Set(['40001', '40P01', 'CHANGED_MEANWHILE'])
 
 /** Whether the database could not be asked or gave up, which is a 503 and says nothing about the data. */
 export function isUnavailable(error: unknown): boolean {
   return codedCauses(error).some(
-    ({ code }) => CONNECTION_CODES.has(code) || TLS_CODE.test(code) || UNAVAILABLE_STATE.test(code),
+    (cause) =>
+      isConnectionError(cause) || UNAVAILABLE_STATE.test(cause.code) || RETRYABLE_CODES.has(cause.code),
   )
+}
+
+/** Whether the same transaction may well succeed when tried again. */
+export function isRetryable(error: unknown): boolean {
+  return codedCauses(error).some(({ code }) => RETRYABLE_CODES.has(code))
 }
 
 /** The name of the constraint or unique index that refused a row, or null: postgres.js and PGlite name the field differently. */
@@ -74,17 +89,45 @@ export function isHeldElsewhere(error: unknown): boolean {
   return errorCode(error) === 'EMBEDDED_HELD'
 }
 
+/** Whether the server refused a write because it takes none: a standby, or one that was made read-only. */
+export function isReadOnly(error: unknown): boolean {
+  return errorCode(error) === '25006'
+}
+
+/** PgBouncer, while it cannot reach its server. */
+const POOLER_WAITS = /server login has been failing|cannot connect to server/
+
+/**
+ * Whether a start had better wait: the server is not there yet, is starting, or has no connection to give. A wrong
+ * password or name does not pass by waiting.
+ */
+export function mayPass(error: unknown): boolean {
+  return codedCauses(error).some(({ code, message }) => {
+    if (code === '08P01') return POOLER_WAITS.test(message)
+    return WAITED_FOR.test(code) || (code === 'ENOENT' && isUnavailable(error))
+  })
+}
+
 /** Whether the connection that gave this error is no good any more, even if it has not closed yet. */
 export function endsConnection(error: unknown): boolean {
   return codedCauses(error).some(
     (cause) =>
-      CONNECTION_CODES.has(cause.code) ||
-      TLS_CODE.test(cause.code) ||
+      isConnectionError(cause) ||
       ('severity' in cause && (cause.severity === 'FATAL' || cause.severity === 'PANIC')),
   )
 }
 
+/** ENOENT: the Unix socket is not there, as while a server starts anew. */
+function isConnectionError(cause: Coded): boolean {
+  if (cause.code === 'ENOENT') return 'syscall' in cause && cause.syscall === 'connect'
+  return CONNECTION_CODES.has(cause.code) || TLS_CODE.test(cause.code)
+}
+
 type OwnCode =
+  | 'ECONNRESET'
+  | 'CONNECT_TIMEOUT'
+  | 'CONNECT_FAILED'
+  | 'UNWRITABLE'
   | 'POOL_TIMEOUT'
   | 'POOL_FULL'
   | 'POOL_CLOSED'
@@ -94,10 +137,11 @@ type OwnCode =
   | 'STANDBY'
   | 'EMBEDDED_DOWN'
   | 'EMBEDDED_HELD'
+  | 'CHANGED_MEANWHILE'
 
 /** An error of this layer's own, with a code that the functions above know. */
-export function databaseError(code: OwnCode, message: string): Error {
-  return Object.assign(new Error(message), { code })
+export function databaseError(code: OwnCode, message: string, cause?: unknown): Error {
+  return Object.assign(new Error(message, { cause }), { code })
 }
 
 /** drizzle wraps the driver's error: the error and its causes, as far as they carry a code. */

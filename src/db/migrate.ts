@@ -3,8 +3,8 @@ import { bigint, serial, text } from 'drizzle-orm/pg-core'
 import type { Database, DatabaseConfig, OpenDatabase } from './database.ts'
 import { errorCode } from './errors.ts'
 import { readMigrations } from './migrations.macro.ts' with { type: 'macro' }
-import { createPool } from './postgres/pool.ts'
-import { connectDirectly } from './postgres/postgres.ts'
+import { type ConnectionEvents, createPool } from './postgres/pool.ts'
+import { reachDirectly } from './postgres/postgres.ts'
 import * as schema from './schema.ts'
 
 /**
@@ -47,7 +47,9 @@ export async function migrate(
 }
 
 async function runPendingAlone(config: DatabaseConfig, lockWaitSeconds: number): Promise<void> {
-  const pool = createPool(({ onclose }) => connectDirectly(config, { onclose }), 1, MIGRATION_SILENCE_MS)
+  const { connect, unpinned } = await reachDirectly(config)
+  const open = ({ onclose }: ConnectionEvents) => connect('latchkey migrate', { prepare: false, onclose })
+  const pool = createPool(open, 1, MIGRATION_SILENCE_MS, unpinned)
   try {
     await pool.db.transaction(async (tx) => {
       await tx.execute(sql`SET LOCAL statement_timeout = 0`)

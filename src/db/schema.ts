@@ -21,6 +21,12 @@ export const latchkey = pgSchema('latchkey')
 const bytes = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
 const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
 
+/**
+ * What an admin lowered or switched off, by setting, each with the value that it had before: only an admin raises it
+ * again. The values are JSON, as `relock` in core/change/power.ts writes them.
+ */
+const lockedSettings = () => jsonb('locked_settings').$type<Record<string, unknown>>().notNull().default({})
+
 export const users = latchkey.table(
   'users',
   {
@@ -39,6 +45,7 @@ export const users = latchkey.table(
     /** The user's own ceiling; null: USER_SCOPES. */
     scopes: text('scopes').array(),
     createdAt: time('created_at').notNull(),
+    lockedSettings: lockedSettings(),
   },
   (t) => [
     uniqueIndex('users_email_key').on(t.email),
@@ -60,9 +67,13 @@ export const serviceAccounts = latchkey.table(
     isActive: boolean('is_active').notNull().default(true),
     createdBy: uuid('created_by').references(() => users.id, { onDelete: 'set null' }),
     createdAt: time('created_at').notNull(),
+    lockedSettings: lockedSettings(),
+    /** The user to whose SERVICE_ACCOUNTS_PER_USER and API_KEYS_PER_OWNER it counts; null: nobody's. */
+    countsFor: uuid('counts_for').references(() => users.id, { onDelete: 'set null' }),
   },
   (t) => [
     index('service_accounts_created_by_idx').on(t.createdBy),
+    index('service_accounts_counts_for_idx').on(t.countsFor),
     check('service_accounts_name_check', sql`char_length(${t.name}) BETWEEN 1 AND 100`),
     check('service_accounts_description_check', sql`char_length(${t.description}) <= 500`),
     check('service_accounts_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
@@ -95,6 +106,7 @@ export const apiKeys = latchkey.table(
     rateWindowSeconds: integer('rate_window_seconds'),
     /** CIDRs that it may be used from; null: anywhere. */
     allowedIps: text('allowed_ips').array(),
+    lockedSettings: lockedSettings(),
   },
   (t) => [
     index('api_keys_user_id_idx').on(t.userId, t.createdAt),
@@ -160,6 +172,8 @@ export const sessions = latchkey.table(
     endedReason: text('ended_reason'),
     ip: text('ip'),
     userAgent: text('user_agent'),
+    /** The scopes that the log-in asked for; null: all that the user holds. */
+    scopes: text('scopes').array(),
   },
   (t) => [
     index('sessions_user_id_idx').on(t.userId, t.createdAt),
@@ -167,6 +181,7 @@ export const sessions = latchkey.table(
     check('sessions_salt_check', sql`octet_length(${t.salt}) = 16`),
     check('sessions_generation_check', sql`${t.generation} BETWEEN 0 AND 4294967295`),
     check('sessions_user_agent_check', sql`char_length(${t.userAgent}) <= 255`),
+    check('sessions_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
   ],
 )
 
@@ -247,12 +262,35 @@ export const passwordResets = latchkey.table(
     hash: bytes('hash').notNull(),
     createdAt: time('created_at').notNull(),
     expiresAt: time('expires_at').notNull(),
+    /** The admin who made it; null: an operator. It is good only while that admin is an active admin. */
+    createdBy: uuid('created_by').references(() => users.id, { onDelete: 'cascade' }),
   },
   (t) => [
     uniqueIndex('password_resets_hash_key').on(t.hash),
     index('password_resets_user_id_idx').on(t.userId),
+    index('password_resets_created_by_idx').on(t.createdBy),
     index('password_resets_expires_at_idx').on(t.expiresAt),
     check('password_resets_hash_check', sql`octet_length(${t.hash}) = 32`),
+  ],
+)
+
+/**
+ * Access tokens of service accounts that were revoked one by one. A row is deleted once the token would have ended by
+ * itself, and with the secret that the token was made from.
+ */
+export const revokedTokens = latchkey.table(
+  'revoked_tokens',
+  {
+    /** The token's `jti`. */
+    id: uuid('id').primaryKey(),
+    secretId: uuid('secret_id')
+      .notNull()
+      .references(() => apiKeySecrets.id, { onDelete: 'cascade' }),
+    expiresAt: time('expires_at').notNull(),
+  },
+  (t) => [
+    index('revoked_tokens_secret_id_idx').on(t.secretId),
+    index('revoked_tokens_expires_at_idx').on(t.expiresAt),
   ],
 )
 

@@ -12,11 +12,6 @@ export const catalogue = {
   invalid_request: [400, 'Invalid request', 'The request cannot be read.'],
   invalid_scope: [400, 'Invalid scope', 'A scope is asked for that cannot be granted.'],
   unsupported_grant_type: [400, 'Unsupported grant type', 'This grant type is not offered here.'],
-  unsupported_token_type: [
-    400,
-    'Unsupported token type',
-    'A token of a service account ends with the key that it was made with: revoke that.',
-  ],
   missing_credential: [401, 'Missing credential', 'Send an access token or an API key.'],
   invalid_token: [401, 'Invalid credential', 'The credential is not valid, or no longer.'],
   invalid_login: [401, 'Invalid login', 'Incorrect email or password'],
@@ -102,4 +97,16 @@ export function fail(code: ErrorCode, extra?: Extra): never {
 /** A 422 for one member: `path` is a JSON pointer into the body, or `?name` for a query parameter. */
 export function failField(path: string, message: string): never {
   fail('validation_failed', { errors: [{ path, message }] })
+}
+
+/**
+ * The headers of a limit that is used up.
+ * @param limit how much it allows in a window; 0 where it allows nothing more
+ * @param resetSeconds until there is some again; null: at no time that is known
+ */
+export function spentHeaders(limit: number, resetSeconds: number | null): Record<string, string> {
+  const spent = { 'RateLimit-Limit': String(limit), 'RateLimit-Remaining': '0' }
+  if (resetSeconds === null) return spent
+  const seconds = String(resetSeconds)
+  return { ...spent, 'RateLimit-Reset': seconds, 'Retry-After': seconds }
 }

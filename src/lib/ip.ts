@@ -2,10 +2,25 @@ import ipaddr from 'ipaddr.js'
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6
 
+/** An IPv6 address has 45 characters at most; what is left is for a zone and a length. */
+const MAX_TEXT_LENGTH = 128
+/** A household, or a server, has all addresses of such a network. */
+const IPV6_PREFIX_BITS = 64
+
 /** An address in its plain form: IPv4 where it is one mapped into IPv6, no zone; null where it is none. */
 export function parseAddress(text: string): Address | null {
+  if (text.length > MAX_TEXT_LENGTH) return null
   const [address = ''] = text.split('%')
   return ipaddr.isValid(address) && isWhole(address) ? ipaddr.process(address) : null
+}
+
+/**
+ * A client's address as a proxy or a server writes it: also with a port, and IPv6 in brackets.
+ * @example parseClientAddress('[2001:db8::1]:443')
+ */
+export function parseClientAddress(text: string): Address | null {
+  const bracketed = /^\[([^\]]*:[^\]]*)\](?::\d{1,5})?$/.exec(text)
+  return parseAddress(bracketed?.[1] ?? text.replace(/^([\d.]+):\d{1,5}$/, '$1'))
 }
 
 /** ipaddr.js also reads `1` and `0x7f.1` as IPv4, as C did; nobody writes that today but to get past a check. */
@@ -15,6 +30,7 @@ function isWhole(address: string): boolean {
 
 /** A network in CIDR notation, its host bits cleared; an address alone is a network of one. null where it is none. */
 export function parseNetwork(text: string): string | null {
+  if (text.length > MAX_TEXT_LENGTH) return null
   const [address = '', bits, ...more] = text.split('/')
   const parsed = parseAddress(address)
   if (!parsed || more.length > 0) return null
@@ -28,6 +44,14 @@ export function parseNetwork(text: string): string | null {
       ? ipaddr.IPv4.networkAddressFromCIDR(cidr)
       : ipaddr.IPv6.networkAddressFromCIDR(cidr)
   return `${network}/${length}`
+}
+
+/** What counts as one client for limits: an IPv4 address, or the /64 of an IPv6 address. */
+export function bucketOf(address: string | null): string {
+  const ip = parseAddress(address ?? '')
+  if (!ip) return 'unknown'
+  if (ip.kind() === 'ipv4') return ip.toString()
+  return `${ipaddr.IPv6.networkAddressFromCIDR(`${ip}/${IPV6_PREFIX_BITS}`)}/${IPV6_PREFIX_BITS}`
 }
 
 /** Whether an address lies in one of the networks. */

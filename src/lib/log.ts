@@ -1,5 +1,6 @@
 import pino from 'pino'
 import { prettyFactory } from 'pino-pretty'
+import { hideCredentials } from './secret.ts'
 
 /** Structured events, and one prebuilt line per request. */
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'> & {
@@ -14,9 +15,6 @@ type LogOptions = { logLevel: 'debug' | 'info' | 'warn' | 'error'; logFormat: 'j
 
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_CHARACTERS = 64 * 1024
-/** Credentials that an error's text may carry: tokens, keys, and the password of a database URL. */
-const CREDENTIAL =
-  /(?:\b[A-Za-z0-9]{1,16}_[0-9A-Za-z]{40,})|(?:\beyJ[\w-]+\.[\w-]*\.[\w-]*)|(?<=:\/\/[^\s:/@]*:)[^\s@]+(?=@)/g
 
 /**
  * The structured log: one JSON object per line, or lines for people with LOG_FORMAT=pretty.
@@ -60,7 +58,7 @@ export function createLog(options: LogOptions, write: (text: string) => void = w
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },
-    { write: (line: string) => push(line.trimEnd().replace(CREDENTIAL, '[redacted]')) },
+    { write: (line: string) => push(hideCredentials(line.trimEnd())) },
   )
   return {
     debug: logger.debug.bind(logger),

@@ -36,14 +36,14 @@ export function createMetrics(readPool: () => PoolLoad) {
     keyUses: tally(...USE_CODES),
     cacheReads: tally('hit', 'miss', 'bypass'),
     /** What was heard of the database; `gap`: the line was cut, and everything was forgotten. */
-    evictions: tally('user', 'service_account', 'key', 'session', 'signing_key', 'flush', 'gap'),
+    evictions: tally('user', 'service_account', 'key', 'session', 'signing_key', 'token', 'flush', 'gap'),
     /** From the sending of a beat to its echo. */
     evictionLag: createHistogram(LAG_BOUNDS_SECONDS),
     passwordChecks: tally('right', 'wrong', 'throttled'),
     /** `repeated`: within the grace; `restored`: ahead of the database; `reused`: theft; `refused`: none or over. */
     refreshes: tally('rotated', 'repeated', 'restored', 'reused', 'refused'),
     /** Refusals by the limits per client address. */
-    rateLimited: tally('signup', 'login', 'refresh', 'create_key', 'unknown_credential', 'other'),
+    rateLimited: tally('signup', 'login', 'refresh', 'password', 'create_key', 'unknown_credential', 'other'),
     usageRows: tally('written', 'dropped'),
   }
 }

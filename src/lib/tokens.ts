@@ -9,8 +9,8 @@ const API_KEY_BODY_WIDTH = base62Width(API_KEY_BYTES)
 /** Longer than any credential of ours (an access token of fifty scopes has 5,000): what has more is not looked at. */
 export const MAX_CREDENTIAL_LENGTH = 8192
 
-/** How many characters of a key are kept to recognise it by, its prefix included. */
-const START_LENGTH = 11
+/** How many characters of a key are kept to recognise it by, besides its prefix. */
+const START_LENGTH = 8
 
 /** A new API key: prefix, 256 random bits, CRC-32. Shown once; only `hashToken` of it is stored. */
 export function makeApiKey(prefix: string): string {
@@ -19,8 +19,8 @@ export function makeApiKey(prefix: string): string {
 }
 
 /** The part of a key that may be shown: `sk_AbCdEfGh`. */
-export function startOf(key: string): string {
-  return key.slice(0, START_LENGTH)
+export function startOf(key: string, prefix: string): string {
+  return key.slice(0, prefix.length + START_LENGTH)
 }
 
 /** SHA-256 of a whole credential, as stored. */
@@ -42,14 +42,35 @@ function hasChecksum(token: string): boolean {
   return checksum(token.slice(0, -CHECKSUM_WIDTH)) === token.slice(-CHECKSUM_WIDTH)
 }
 
-/** Whether a credential has the form of an access token: a JWT, whose header is a JSON object in base64url. */
-export function isJwt(token: string): boolean {
-  return token.startsWith('eyJ')
+/** RFC 9068, section 2.1: what keeps an access token from being taken for another kind of JWT, and back. */
+export const ACCESS_TOKEN_TYPE = 'at+jwt'
+/** The same in each of its spellings (RFC 9068, section 4). */
+const ACCESS_TOKEN_TYPES = /^(?:application\/)?at\+jwt$/i
+
+/** RFC 7515, section 3.1, to the letter: decoders also take padding and white space. A header is a JSON object. */
+const COMPACT_JWS = /^(eyJ[\w-]*)\.[\w-]+\.[\w-]+$/
+
+/**
+ * Whether a credential has the whole form of an access token of ours: a JWS whose header says so. Nothing else that begins
+ * like one is: an imported key may be another issuer's JWT, or begin by chance in the same way. Wherever the kind of a
+ * credential decides what becomes of it, this and `isRefreshToken` tell it, so that every entry point takes it for the same.
+ */
+export function isAccessToken(token: string): boolean {
+  const [, header] = COMPACT_JWS.exec(token) ?? []
+  return header !== undefined && ACCESS_TOKEN_TYPES.test(typeOf(header))
 }
 
-/** Whether a credential has the form of a refresh token. */
+function typeOf(header: string): string {
+  try {
+    return String(JSON.parse(Buffer.from(header, 'base64url').toString()).typ)
+  } catch {
+    return ''
+  }
+}
+
+/** Whether a credential has the whole form of a refresh token: prefix, length, checksum. Whether it is genuine, its MAC tells. */
 export function isRefreshToken(token: string): boolean {
-  return token.startsWith(REFRESH_PREFIX)
+  return token.startsWith(REFRESH_PREFIX) && token.length === REFRESH_LENGTH && hasChecksum(token)
 }
 
 /** What a refresh token says; `salt` is the session's own 16 random bytes. */
@@ -60,6 +81,7 @@ const REFRESH_VERSION = 1
 const REFRESH_CLAIMS_BYTES = 1 + 16 + 4 + 16
 const REFRESH_MAC_BYTES = 16
 const REFRESH_BYTES = REFRESH_CLAIMS_BYTES + REFRESH_MAC_BYTES
+const REFRESH_LENGTH = REFRESH_PREFIX.length + base62Width(REFRESH_BYTES) + CHECKSUM_WIDTH
 
 /**
  * The refresh token of one generation of a session. Computed, never stored: version, session id, generation, salt
@@ -78,8 +100,7 @@ export function makeRefreshToken(key: Uint8Array, claims: RefreshClaims): string
 
 /** What a refresh token says, if one of the keys signed it; null for anything else. */
 export function readRefreshToken(keys: readonly Uint8Array[], token: string): RefreshClaims | null {
-  const width = REFRESH_PREFIX.length + base62Width(REFRESH_BYTES) + CHECKSUM_WIDTH
-  if (token.length !== width || !isRefreshToken(token) || !hasChecksum(token)) return null
+  if (!isRefreshToken(token)) return null
   const bytes = decodeBase62(token.slice(REFRESH_PREFIX.length, -CHECKSUM_WIDTH), REFRESH_BYTES)
   if (!bytes || bytes[0] !== REFRESH_VERSION) return null
   const claims = bytes.subarray(0, REFRESH_CLAIMS_BYTES)

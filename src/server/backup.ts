@@ -1,4 +1,4 @@
-import { chownSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
@@ -17,7 +17,7 @@ const FILES = { manifest: 'latchkey-backup.json', database: 'database.tar.gz', k
 const OWNER_ONLY = 0o600
 /** The requests in flight have 30 seconds to end. */
 const REPLACED_WITHIN_MS = 60_000
-/** What passes between a command and the server, which may run as another user and see other folders. */
+/** What passes between a command and the server, which may see other folders (in a container, or a unit of systemd). */
 const TRANSFER = 'transfer-'
 
 /** What a backup says of itself. */
@@ -129,13 +129,6 @@ export async function untilReplaced(dataDir: string): Promise<void> {
     }
     await Bun.sleep(50)
   }
-}
-
-/** Gives a file in DATA_DIR to the user whose directory that is, where root has made it. */
-export function giveToOwner(path: string, dataDir: string): void {
-  if (process.getuid?.() !== 0) return
-  const { uid, gid } = statSync(dataDir)
-  chownSync(path, uid, gid)
 }
 
 /** Whether a path is one of `transferPath`: a server removes no other file that it is told of. */

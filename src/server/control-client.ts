@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { requireTrust } from '../config/trust.ts'
 import { isHeldElsewhere } from '../db/errors.ts'
 
 /** A command as it goes to the server that holds the embedded database. */
@@ -87,7 +88,10 @@ export async function retryWhileHeld<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
+/** @throws Error with one sentence where the socket may be another user's, who would read what is sent */
 async function send(dataDir: string, body: string): Promise<Response | null> {
+  requireTrust(dataDir, `DATA_DIR ${dataDir}`)
+  requireTrust(controlPath(dataDir), controlPath(dataDir))
   try {
     return await fetch('http://localhost/', { unix: controlPath(dataDir), method: 'POST', body })
   } catch (error) {

@@ -1,5 +1,7 @@
+import { writeAuditCounts } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { deleteOutdated } from '../core/housekeeping/delete-outdated.ts'
+import { learnStoredKinds } from '../core/passwords/stored-kinds.ts'
 import { rotateIfDue } from '../core/signing/signing-keys.ts'
 import { writeUsage } from '../core/usage/usage.ts'
 import { listenForEvictions } from '../core/verify/proof-of-life.ts'
@@ -42,6 +44,12 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
       failure: 'Usage could not be written; it is kept for the next time',
       runsAtStop: true,
     },
+    {
+      everyMs: 5 * SECOND_MS,
+      work: () => writeAuditCounts(context),
+      failure: 'Audit events could not be counted; they are kept for the next time',
+      runsAtStop: true,
+    },
   ]
   // The embedded database has one process, which hears itself: nothing to prove, and no commit each second.
   if (!isEmbedded) {
@@ -53,6 +61,10 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
     })
   }
 
+  // Nothing waits for it: the server listens meanwhile.
+  learnStoredKinds(context).catch((error) =>
+    context.log.warn({ err: error }, 'The kinds of stored password hashes are not known yet'),
+  )
   const stops = jobs.map((job) => startJob(job, context.log))
   return async () => {
     await Promise.all(stops.map((stop) => stop()))

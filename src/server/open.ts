@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts'
+import { createAuditCounts } from '../core/audit/counts.ts'
 import type { Context } from '../core/context.ts'
 import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
 import { openSigningRing } from '../core/signing/signing-keys.ts'
@@ -15,18 +16,21 @@ import { createMetrics } from '../lib/metrics.ts'
 import type { Clock } from '../lib/time.ts'
 import { startJobs } from './jobs.ts'
 import { keepSecretKey } from './secret-key.ts'
+import { waitForDatabase } from './wait-for-database.ts'
 
 /** A context that works, the database under it, and how both end. */
 export type Opened = { context: Context; database: OpenDatabase; close(): Promise<void> }
 
 /**
  * Opens the database, brings it up to date (MIGRATE=check: makes sure that it is), and puts the context together.
- * @param purpose `serve` keeps the cache true to the database for as long as it is open; a `command` asks the database
+ * @param purpose `serve` waits for a database that is not there yet, and keeps the cache true to the database for as long as it is open; a `command` asks the database
  * @throws Error with one sentence for the person at the terminal
  */
 export async function openContext(config: Config, log: Log, purpose: 'serve' | 'command'): Promise<Opened> {
   const isServer = purpose === 'serve'
-  const database = await openDatabase(config, log, { creates: isServer })
+  const database = await (isServer
+    ? waitForDatabase(config, log, { creates: true })
+    : openDatabase(config, log))
   try {
     await bringUpToDate(config, database, log)
     const { context, stop } = await assembleContext(await withSecretKey(config, isServer), database, log, {
@@ -92,6 +96,7 @@ export async function assembleContext(
   const context: Context = {
     config,
     db,
+    assertWritable: database.assertWritable,
     clock,
     log,
     metrics,
@@ -101,6 +106,7 @@ export async function assembleContext(
     passwords: createPasswordHasher(config, passwordCost),
     rates: createKeyRates(clock, shared),
     usage: createUsageCounts(clock, metrics),
+    auditCounts: createAuditCounts(clock),
     shared,
   }
   if (!caching) return { context, stop: async () => {} }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { weaknessOf } from '../config/secrets.ts'
+import { OTHERS, requireTrust } from '../config/trust.ts'
 import { KEPT_KEY } from '../db/embedded/replacement.ts'
 import { type Secret, secret } from '../lib/secret.ts'
 import { writeDurably } from './durable-file.ts'
@@ -15,7 +16,8 @@ export const secretKeyPath = (dataDir: string) => join(dataDir, KEPT_KEY)
  * The key of an embedded database, made at its first start and kept beside it. The caller holds the database's lock, so
  * that no two make one.
  * @param creates false: the key has to be there
- * @throws Error with one sentence where the file holds no good key: a new one would end every session
+ * @throws Error with one sentence where the file holds no good key (a new one would end every session), or is for others
+ * to read or write
  */
 export async function keepSecretKey(dataDir: string, creates: boolean): Promise<Secret> {
   const path = secretKeyPath(dataDir)
@@ -31,6 +33,7 @@ export async function keepSecretKey(dataDir: string, creates: boolean): Promise<
   if (weaknessOf(kept) !== null) {
     throw new Error(`${path} is damaged: restore it from a backup, or remove it, which ends every session`)
   }
+  requireTrust(path, path, OTHERS.readOrWrite)
   return secret(kept)
 }
 

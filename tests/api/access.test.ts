@@ -1,22 +1,17 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import type { ErrorCode } from '../../src/lib/errors.ts'
 import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let person: Person
-let admin: Person
 const keys: Record<string, string> = {}
+const service = useService()
+const sql = useSql(service)
+const person = prepare(() => newPerson(service))
+const admin = prepare(() => newPerson(service))
 beforeAll(async () => {
-  service = await startService()
-  sql = postgres(service.databaseUrl, { max: 1 })
-  person = await newPerson(service)
-  admin = await newPerson(service)
   await sql`UPDATE latchkey.users SET role = 'admin' WHERE id = ${admin.id}`
-  admin = { ...admin, ...(await logIn(service, admin.email, admin.password)) }
+  Object.assign(admin, await logIn(service, admin.email, admin.password))
   const make = async (of: Person, scopes: string) => (await newKey(service, of.access, { scopes })).key
   keys.read = await make(person, 'read')
   keys.write = await make(person, 'write')
@@ -24,10 +19,6 @@ beforeAll(async () => {
   keys.none = await make(person, '')
   keys.manager = await make(person, 'latchkey:keys.read')
   keys.admins = await make(admin, 'read,latchkey:users.read')
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const AS: Record<string, () => Call> = {
@@ -98,18 +89,19 @@ describe('each example takes its own kind of credential', () => {
 
   test('a refusal is audited with who and what, and a missing credential is not', async () => {
     const countDenied = async () =>
-      sql`SELECT * FROM latchkey.audit_events WHERE action = 'access.denied' ORDER BY id`
+      sql`SELECT * FROM latchkey.audit_events WHERE action = 'access.denied' ORDER BY at`
     const before = (await countDenied()).length
     await call(service, 'GET /protected/service-only')
     await call(service, 'GET /protected/service-only', { bearer: 'garbage' })
     expect(await countDenied()).toHaveLength(before)
-    await call(service, 'GET /protected/service-only', AS['a key with write']?.())
+    const key = await newKey(service, person.access, { scopes: 'write' })
+    await call(service, 'GET /protected/service-only', { apiKey: key.key })
     const rows = await countDenied()
     expect(rows).toHaveLength(before + 1)
     expect(rows.at(-1)).toMatchObject({
       outcome: 'refused',
       actor_type: 'key',
-      details: { missing_scopes: ['read'] },
+      details: { missing_scopes: ['read'], reason: 'insufficient_scope', count: 1 },
     })
     expect(rows.at(-1)?.ip).toBe('127.0.0.1')
   })

@@ -1,15 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { type Answer, type Call, call, newPerson, type Person } from '../support/client.ts'
-import { sendRaw } from '../support/raw-http.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { describe, expect, test } from 'bun:test'
+import { type Answer, type Call, call, newPerson } from '../support/client.ts'
+import { sendRaw } from '../support/http-socket.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
-let service: TestService
-let person: Person
-beforeAll(async () => {
-  service = await startService()
-  person = await newPerson(service)
-})
-afterAll(() => service.stop())
+const service = useService()
+const person = prepare(() => newPerson(service))
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
 const json = { 'content-type': 'application/json' }

@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { writeAuditCounts } from '../../src/core/audit/counted-events.ts'
 import { endEverySession } from '../../src/core/sessions/sessions.ts'
-import { revokeSigningKey, rotateSigningKey } from '../../src/core/signing/signing-keys.ts'
+import { revokeSigningKey, rewrapSigningKeys, rotateSigningKey } from '../../src/core/signing/signing-keys.ts'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
+import { basic, newClient } from '../support/oauth.ts'
 import {
   type AddedPerson,
   addLoggedIn,
@@ -15,23 +16,18 @@ import {
 } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { claimsOf, refresh } from '../support/refresh.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const FROM = '203.0.113.77'
 const NEW = 'another-long-one'
 
-let service: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-beforeAll(async () => {
-  service = await startService({ trustedProxies: ['127.0.0.0/8'] })
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService({ trustedProxies: ['127.0.0.0/8'] })
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+
+/** Repeated refusals of one minute are one row. */
+const beginMinute = () => service.advance(60_000 - (service.context.clock() % 60_000))
 
 type Row = {
   action: string
@@ -219,7 +215,13 @@ describe('each event is one row with who, what, whom, from where, and what came 
     await expectRows(reset, [
       { action: 'user.password_reset', ...mine, details: { sessions_ended: 1, keys_revoked: 0 } },
     ])
-    await expectRows(await send('POST /auth/password-reset', { json: { token, new_password: PASSWORD } }), [])
+    const again = await send('POST /auth/password-reset', { json: { token, new_password: PASSWORD } })
+    await expectRows(again, [
+      {
+        ...{ action: 'user.reset_refused', actor: ANYBODY, target: [null, null], outcome: 'refused' },
+        details: { reason: 'unknown', count: 1 },
+      },
+    ])
   })
 
   test('the ends of sessions, and a refresh token’s reuse; a refresh is none', async () => {
@@ -260,7 +262,13 @@ describe('each event is one row with who, what, whom, from where, and what came 
         details: { user_id: person.id },
       },
     ])
-    await expectRows(await replay(), [])
+    // What is over is refused, as the next test has it.
+    await expectRows(await replay(), [
+      {
+        ...{ action: 'session.refresh_refused', actor: ANYBODY, target: session(five), outcome: 'refused' },
+        details: { reason: 'over', count: 1 },
+      },
+    ])
     const [six] = [await begin(), await begin()]
     await expectRows(await send('POST /auth/logout-all', { bearer: six.access }), [
       {
@@ -359,6 +367,85 @@ describe('each event is one row with who, what, whom, from where, and what came 
     await expectRows(await as(`DELETE /service-accounts/${id}`), [])
   })
 
+  test('what clients are granted, and what is refused to them', async () => {
+    beginMinute()
+    const person = await addLoggedIn(service, sql)
+    const client = await newClient(service, person.access)
+    const itself: Expected['actor'] = ['key', client.keyId]
+    const account: Expected['target'] = ['service_account', client.id]
+    const ask = (form: Record<string, string> = {}, secret = client.secret) =>
+      send('POST /oauth/token', {
+        form: { grant_type: 'client_credentials', ...form },
+        headers: basic(client.id, secret),
+      })
+    await expectRows(await ask({ scope: 'read' }), [
+      { action: 'token.granted', actor: itself, target: account, details: { scopes: ['read'], count: 1 } },
+    ])
+    const refused = (reason: string, actor = itself, more = {}): Expected[] => [
+      {
+        ...{ action: 'token.refused', actor, target: [null, null], outcome: 'refused' },
+        details: { reason, count: 1, ...more },
+      },
+    ]
+    await expectRows(await ask({ scope: 'not-held' }), refused('invalid_scope'))
+    await expectRows(await ask({}, 'sk_wrong'), refused('invalid_client', ANYBODY))
+    // Neither a way to more rows, nor lost.
+    for (let i = 0; i < 20; i++) {
+      for (const scope of ['read', 'write', `not-held-${i}`]) await expectRows(await ask({ scope }), [])
+      await expectRows(await ask({}, `sk_wrong-${i}`), [])
+    }
+    await writeAuditCounts(service.context)
+    const counts = await sql`SELECT action, details->>'reason' AS reason, (details->>'count')::int AS n
+      FROM latchkey.audit_events WHERE action LIKE 'token.%' ORDER BY 1, 2`
+    expect(counts.map(({ action, reason, n }) => [action, reason, n])).toEqual([
+      ['token.granted', null, 41],
+      ['token.refused', 'invalid_client', 21],
+      ['token.refused', 'invalid_scope', 21],
+    ])
+    // Of a key that is dead the trail tells which.
+    beginMinute()
+    await call(service, `DELETE /keys/${client.keyId}`, { bearer: person.access })
+    await expectRows(await ask(), refused('invalid_client', ANYBODY, { key_id: client.keyId }))
+  })
+
+  test('refused resets and refreshes; a refresh that is granted is none', async () => {
+    beginMinute()
+    const refused = (action: string, target: Expected['target'], reason: string): Expected[] => [
+      { action, actor: ANYBODY, target, outcome: 'refused', details: { reason, count: 1 } },
+    ]
+    const person = await addLoggedIn(service, sql)
+    const refreshBy = (refresh_token: string) => send('POST /auth/refresh', { json: { refresh_token } })
+    const granted = await refreshBy(person.refresh)
+    await expectRows(granted, [])
+    await call(service, 'POST /auth/logout', { json: { refresh_token: granted.body.refresh_token } })
+    const over = refused('session.refresh_refused', session(person), 'over')
+    await expectRows(await refreshBy(granted.body.refresh_token), over)
+    const unknown = refused('session.refresh_refused', [null, null], 'unknown')
+    await expectRows(await refreshBy('rt_unknown'), unknown)
+    for (let i = 0; i < 20; i++) {
+      await expectRows(await refreshBy(`rt_unknown-${i}`), [])
+      const form = { grant_type: 'refresh_token', refresh_token: granted.body.refresh_token }
+      await expectRows(await send('POST /oauth/token', { form }), [])
+    }
+
+    const resetBy = (token: string) =>
+      send('POST /auth/password-reset', { json: { token, new_password: NEW } })
+    const { token } = (await asAdmin(`POST /users/${person.id}/password-reset`)).body
+    await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${person.id}`
+    await expectRows(await resetBy(token), refused('user.reset_refused', user(person.id), 'disabled'))
+    beginMinute()
+    await expectRows(await resetBy('pr_unknown'), refused('user.reset_refused', [null, null], 'unknown'))
+    for (let i = 0; i < 20; i++) await expectRows(await resetBy(`pr_unknown-${i}`), [])
+    await writeAuditCounts(service.context)
+    const counts = await sql`SELECT action, sum((details->>'count')::int)::int AS n FROM latchkey.audit_events
+      WHERE action IN ('session.refresh_refused', 'user.reset_refused') GROUP BY 1 ORDER BY 1`
+    expect(counts.map(({ action, n }) => [action, n])).toEqual([
+      ['session.refresh_refused', expect.any(Number)],
+      ['user.reset_refused', expect.any(Number)],
+    ])
+    for (const { n } of counts) expect(n).toBeGreaterThanOrEqual(22)
+  })
+
   test('what the system does: signing keys, and the end of every session', async () => {
     const other = await startService()
     const own = connectTo(other)
@@ -366,6 +453,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     const { id } = await rotateSigningKey(other.context, SYSTEM)
     await revokeSigningKey(other.context, SYSTEM, id)
     await endEverySession(other.context)
+    const { rewrapped } = await rewrapSigningKeys(other.context)
     const rows = await own`SELECT * FROM latchkey.audit_events WHERE actor_type = 'system' ORDER BY id`
     expect(rows.map(({ action, outcome, target_type }) => [action, outcome, target_type])).toEqual([
       ['signing_key.created', 'success', 'signing_key'],
@@ -373,9 +461,11 @@ describe('each event is one row with who, what, whom, from where, and what came 
       ['signing_key.rotated', 'success', 'signing_key'],
       ['signing_key.revoked', 'success', 'signing_key'],
       ['session.ended', 'success', null],
+      ['signing_key.rewrapped', 'success', null],
     ])
     expect(rows.slice(2, 4).map(({ target_id }) => target_id)).toEqual([id, id])
     expect(rows[4]?.details).toEqual({ reason: 'ended_all', sessions: 1 })
+    expect([rewrapped, rows[5]?.details]).toEqual([1, { signing_keys: 1 }])
     for (const { actor_id, ip, request_id } of rows)
       expect([actor_id, ip, request_id]).toEqual([null, null, null])
     expect(JSON.stringify(rows)).not.toContain('"d"')
@@ -390,9 +480,9 @@ describe('each event is one row with who, what, whom, from where, and what came 
     const byUser: Expected['actor'] = user(person.id)
     const byKey: Expected['actor'] = ['key', id]
     const cases: [string, Call, Expected['actor'], Record<string, unknown>][] = [
-      ['GET /protected/admin', { bearer: person.access }, byUser, { reason: 'forbidden' }],
-      ['GET /protected/service-only', { bearer: person.access }, byUser, { reason: 'wrong_credential_kind' }],
-      ['GET /protected/user-only', { apiKey: key }, byKey, { reason: 'wrong_credential_kind' }],
+      ['GET /protected/admin', { bearer: person.access }, byUser, {}],
+      ['GET /protected/service-only', { bearer: person.access }, byUser, {}],
+      ['GET /protected/user-only', { apiKey: key }, byKey, {}],
       ['GET /protected/service-only', { apiKey: key }, byKey, { missing_scopes: ['read'] }],
       ['GET /audit', { bearer: person.access }, byUser, { missing_scopes: ['latchkey:audit.read'] }],
       ['GET /keys/list', { bearer: key }, byKey, { missing_scopes: ['latchkey:keys.read'] }],
@@ -413,8 +503,9 @@ describe('each event is one row with who, what, whom, from where, and what came 
     for (const [route, options, actor, details] of cases) {
       const answer = await send(route, options)
       expect([route, answer.status]).toEqual([route, 403])
+      const row = { reason: answer.body.code ?? answer.body.error, route, count: 1, ...details }
       await expectRows(answer, [
-        { action: 'access.denied', actor, target: [null, null], outcome: 'refused', details },
+        { action: 'access.denied', actor, target: [null, null], outcome: 'refused', details: row },
       ])
     }
     // A key’s own deeds are the key’s.
@@ -440,7 +531,6 @@ describe('each event is one row with who, what, whom, from where, and what came 
       [404, await asAdmin('GET /nowhere')],
       [200, await send('POST /oauth/revoke', { form: { token: 'sk_unknown' } })],
       [204, await send('POST /auth/logout', { json: { refresh_token: 'rt_unknown' } })],
-      [401, await send('POST /auth/refresh', { json: { refresh_token: 'rt_unknown' } })],
     ] as const) {
       expect(answer.status).toBe(status)
       await expectRows(answer, [])
@@ -473,6 +563,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
       ...['signup', 'created', 'login', 'login_failed', 'locked', 'password_changed', 'reset_issued'],
       ...[
         'password_reset',
+        'reset_refused',
         'role_changed',
         'scopes_changed',
         'email_verified',
@@ -482,12 +573,13 @@ describe('each event is one row with who, what, whom, from where, and what came 
       ],
     ].map((name) => `user.${name}`)
     const rest = [
-      ...['ended', 'reused'].map((name) => `session.${name}`),
+      ...['ended', 'reused', 'refresh_refused'].map((name) => `session.${name}`),
+      ...['granted', 'refused'].map((name) => `token.${name}`),
       ...['created', 'updated', 'rotated', 'secret_ended', 'revoked', 'deleted', 'imported'].map(
         (name) => `key.${name}`,
       ),
       ...['created', 'updated', 'disabled', 'enabled', 'deleted'].map((name) => `service_account.${name}`),
-      ...['created', 'rotated', 'revoked'].map((name) => `signing_key.${name}`),
+      ...['created', 'rotated', 'revoked', 'rewrapped'].map((name) => `signing_key.${name}`),
       'access.denied',
     ]
     expect([...seen].sort()).toEqual([...actions, ...rest].sort())

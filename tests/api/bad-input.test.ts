@@ -1,5 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { type Call, logIn, newKey, newPerson } from '../support/client.ts'
 import {
   call,
@@ -9,25 +8,23 @@ import {
   operationsOf,
   resolveIn,
 } from '../support/described.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { faultsOf, type Schema } from '../support/json-schema.ts'
-import { sendRaw } from '../support/raw-http.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
 type Route = { method: string; path: string; operation: Operation }
 
 const FORM = 'application/x-www-form-urlencoded'
 const LIMIT_BYTES = 64 * 1024
 
-let service: TestService
-let sql: postgres.Sql
+const service = useService()
+const sql = useSql(service)
 let document: OpenApiDocument
 let routes: Route[]
 let bearer: string
 /** Rows that somebody might hit by accident. */
 let ids: { key: string; user: string }
 beforeAll(async () => {
-  service = await startService()
-  sql = postgres(service.databaseUrl, { max: 1 })
   document = await documentOf(service)
   routes = operationsOf(document)
   const person = await newPerson(service)
@@ -36,10 +33,6 @@ beforeAll(async () => {
   bearer = (await logIn(service, person.email, person.password)).access
   const other = await newPerson(service)
   ids = { key: (await newKey(service, other.access)).id, user: other.id }
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 /** Everything in every table, but for those that tell of refused requests. */

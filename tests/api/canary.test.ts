@@ -5,7 +5,7 @@ import { Type } from '@sinclair/typebox'
 import { type AnyElysia, Elysia, t } from 'elysia'
 import { DefaultContext, rateLimit } from 'elysia-rate-limit'
 import { SignJWT } from 'jose'
-import { sendRaw } from '../support/raw-http.ts'
+import { sendRaw } from '../support/http-socket.ts'
 
 // What of Elysia, its plugins and Bun's server we lean on without being promised it. The day one of these fails, the
 // file that it names has to be looked at; nothing else may be wrong.

@@ -1,15 +1,10 @@
-import { afterAll, beforeAll, expect, expectTypeOf, test } from 'bun:test'
+import { expect, expectTypeOf, test } from 'bun:test'
 import { management } from 'latchkey/client/management'
-import { newKey, newPerson, type Person } from '../support/client.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { newKey, newPerson } from '../support/client.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
-let service: TestService
-let person: Person
-beforeAll(async () => {
-  service = await startService()
-  person = await newPerson(service)
-})
-afterAll(() => service.stop())
+const service = useService()
+const person = prepare(() => newPerson(service))
 
 test('keys are managed by typed calls', async () => {
   const scopes = ['latchkey:keys.read', 'latchkey:keys.write', 'read']

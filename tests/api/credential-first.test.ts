@@ -1,27 +1,19 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
-import postgres from 'postgres'
 import type { ErrorCode } from '../../src/lib/errors.ts'
-import { type Call, call, newKey, newPerson, type Person } from '../support/client.ts'
+import { type Call, call, newKey, newPerson } from '../support/client.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { addLoggedIn } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { sendRaw } from '../support/raw-http.ts'
-import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let person: Person
+const service = useService()
+const sql = useSql(service)
+const person = prepare(() => newPerson(service))
 let readKey: string
 beforeAll(async () => {
-  service = await startService()
-  sql = postgres(service.databaseUrl, { max: 1 })
-  person = await newPerson(service)
   readKey = (await newKey(service, person.access, { scopes: 'read' })).key
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const json = { 'content-type': 'application/json' }

@@ -1,19 +1,16 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { makeApiKey } from '../../src/lib/tokens.ts'
-import { type Answer, type Call, call, newKey, newPerson, type Person } from '../support/client.ts'
+import { type Answer, type Call, call, newKey, newPerson } from '../support/client.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
-import { sendRaw } from '../support/raw-http.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
-let service: TestService
-let person: Person
+const service = useService()
+const person = prepare(() => newPerson(service))
 let key: string
 beforeAll(async () => {
-  service = await startService()
-  person = await newPerson(service)
   key = (await newKey(service, person.access, { scopes: 'read' })).key
 })
-afterAll(() => service.stop())
 
 const CHALLENGE = 'Bearer realm="latchkey"'
 const ask = (options: Call, path = '/protected/any') => call(service, `GET ${path}`, options)

@@ -3,10 +3,14 @@ import { randomBytes } from 'node:crypto'
 import { secret } from '../../src/lib/secret.ts'
 import { type Answer, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
 import { adminToken, newClient } from '../support/oauth.ts'
+import { connectTo } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 setDefaultTimeout(30_000)
+
+/** The id of a user who can set a new password by one of several tokens. */
+const WITH_RESETS = Bun.randomUUIDv7()
 
 /** A list that comes in pages, with enough in it for two of one item each. */
 type List = {
@@ -38,6 +42,12 @@ beforeAll(async () => {
       await newClient(service, person.access)
     }
   }
+  const sql = connectTo(service)
+  await sql`INSERT INTO latchkey.users (id, email, created_at) VALUES (${WITH_RESETS}, 'resets@example.com', now())`
+  await sql`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at)
+    SELECT gen_random_uuid(), ${WITH_RESETS}, sha256(n::text::bytea), now(), now() + interval '1 hour'
+    FROM generate_series(1, 3) AS n`
+  await sql.end()
   const secretKey = secret(randomBytes(48).toString('base64'))
   stranger = await startService({ algorithm: 'HS256', secretKey }, service)
   const { access } = await logIn(stranger, one.email, one.password)
@@ -57,6 +67,7 @@ const lists: List[] = [
   { path: '/keys/list', bearer: asOne, other: asTwo, filter: 'status=active' },
   { path: '/service-accounts', bearer: asOne, other: asTwo },
   { path: '/users', bearer: asAdmin, filter: 'query=person' },
+  { path: `/users/${WITH_RESETS}/password-resets`, bearer: asAdmin },
   { path: '/audit', bearer: asAdmin, filter: 'action=user.login' },
 ]
 
@@ -82,7 +93,7 @@ test('every list that the document gives a cursor is tested here', async () => {
   const paged = Object.entries<{ get?: { parameters?: { name: string }[] } }>(paths)
     .filter(([, { get }]) => get?.parameters?.some(({ name }) => name === 'cursor'))
     .map(([path]) => path.replace(/(.)\/$/, '$1'))
-  expect(paged.sort()).toEqual(lists.map(({ path }) => path).sort())
+  expect(paged.sort()).toEqual(lists.map(({ path }) => path.replace(WITH_RESETS, '{id}')).sort())
 })
 
 describe.each(lists)('$path', ({ path, bearer, other, filter }) => {

@@ -1,33 +1,26 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
-import type postgres from 'postgres'
 import { call, newKey } from '../support/client.ts'
-import { addLoggedIn, connectTo } from '../support/people.ts'
-import { type RawAnswer, sendRaw } from '../support/raw-http.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { sendRaw, type WireAnswer } from '../support/http-socket.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { until } from '../support/until.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
 // What a proxy makes of a client's path comes to this door as it is: here byte for byte, past any client library.
 
-let service: TestService
-let sql: postgres.Sql
+const service = useService({ corsOrigins: ['https://app.example.com'] })
+const sql = useSql(service)
 /** A user's key with the scope `read`: good for `any`, and not for `role=admin`. */
 let key: string
 beforeAll(async () => {
-  service = await startService({ corsOrigins: ['https://app.example.com'] })
-  sql = connectTo(service)
   const { access } = await addLoggedIn(service, sql)
   key = (await newKey(service, access, { scopes: 'read' })).key
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const bearing = () => [`Authorization: Bearer ${key}`]
 const ask = (target: string, headers: string[] = [], method = 'GET') =>
   sendRaw(service, `${method} ${target}`, headers)
-const isAsked = ({ status, head }: RawAnswer) => status === 200 && /^x-auth-type: key$/im.test(head)
+const isAsked = ({ status, head }: WireAnswer) => status === 200 && /^x-auth-type: key$/im.test(head)
 
 /** No target says yes to nobody; and a key gets no more out of it than `outcome`. */
 async function expectOutcome(target: string, outcome: 'asked' | 'refused'): Promise<void> {

@@ -1,12 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import type postgres from 'postgres'
 import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
 import { newKey } from '../support/client.ts'
-import { addLoggedIn, connectTo } from '../support/people.ts'
+import { sendRaw } from '../support/http-socket.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { aliasesOf } from '../support/proxy.ts'
-import { sendRaw } from '../support/raw-http.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
 // Traefik and Envoy come in no Debian package: what their files say is read here, and the question that each sends, as
 // its documentation has it, is asked of a real Latchkey. The proxies themselves are not run.
@@ -25,21 +24,15 @@ const POLICIES: Record<string, string[]> = {
   admin: ['admin'],
 }
 
-let service: TestService
-let sql: postgres.Sql
 const bearers: Record<string, string> = {}
+const service = useService({ trustedProxies: ['127.0.0.1/32'] })
+const sql = useSql(service)
 beforeAll(async () => {
-  service = await startService({ trustedProxies: ['127.0.0.1/32'] })
-  sql = connectTo(service)
   const user = await addLoggedIn(service, sql)
   bearers.user = user.access
   bearers.admin = (await addLoggedIn(service, sql, { role: 'admin' })).access
   bearers.reader = (await newKey(service, user.access, { scopes: 'read' })).key
   bearers.worker = (await newKey(service, user.access, { scopes: 'read,write' })).key
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const letsOn = (status: number, head: string) => status === 200 && /^x-auth-type: (user|key)$/im.test(head)
@@ -120,6 +113,8 @@ describe('deploy/envoy', () => {
     expect(questions.map(({ name }: { name: string }) => policyOf(name))).toEqual(Object.keys(POLICIES))
     for (const { typed_config } of questions) {
       const { http_service, failure_mode_allow, allowed_headers } = typed_config
+      // No body goes with the question.
+      expect(typed_config).not.toHaveProperty('with_request_body')
       const patterns = http_service.authorization_response.allowed_upstream_headers.patterns
       expect(patterns).toEqual(LOWER.map((exact) => ({ exact })))
       expect(failure_mode_allow).toBe(false)
@@ -140,6 +135,8 @@ describe('deploy/envoy', () => {
       merge_slashes: true,
       path_with_escaped_slashes_action: 'REJECT_REQUEST',
       use_remote_address: true,
+      // Of cookies, other headers and URL together: by itself 60, and a request has 30 of each.
+      max_request_headers_kb: 96,
       xff_num_trusted_hops: 0,
     })
     expect(manager.route_config.virtual_hosts[0].request_headers_to_remove).toEqual([

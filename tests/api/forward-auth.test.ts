@@ -1,30 +1,24 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import type { ErrorCode } from '../../src/lib/errors.ts'
-import { DAY_MS } from '../../src/lib/time.ts'
+import { DAY_MS, MINUTE_MS } from '../../src/lib/time.ts'
 import { makeApiKey } from '../../src/lib/tokens.ts'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
-import { addLoggedIn, addPerson, beginSession, connectTo } from '../support/people.ts'
+import { sendRaw } from '../support/http-socket.ts'
+import { addLoggedIn, addPerson, beginSession } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { sendRaw } from '../support/raw-http.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-type Owner = Awaited<ReturnType<typeof addLoggedIn>>
-
-let service: TestService
-let sql: postgres.Sql
-let user: Owner
-let admin: Owner
 let account: string
 const keys = {} as Record<'reader' | 'writer' | 'adminKey' | 'accountKey' | 'accountToken', string>
 const ids = {} as Record<'reader' | 'accountKey', string>
+const service = useService({ corsOrigins: ['https://app.example.com'] })
+const sql = useSql(service)
+const user = prepare(() => addLoggedIn(service, sql))
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 beforeAll(async () => {
-  service = await startService({ corsOrigins: ['https://app.example.com'] })
-  sql = connectTo(service)
-  user = await addLoggedIn(service, sql)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
   const reader = await newKey(service, user.access, { scopes: 'read' })
   const json = { name: 'builder', scopes: ['read', 'write'] }
   account = (await call(service, 'POST /service-accounts', { bearer: user.access, json })).body.id
@@ -38,10 +32,6 @@ beforeAll(async () => {
     accountKey: accountKey.key,
     accountToken: (await call(service, 'POST /oauth/token', { form })).body.access_token,
   })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const CALLERS = {
@@ -354,21 +344,23 @@ describe('a use of a key counts as at /keys/verify', () => {
   })
 
   test('against its credits, which come back at the refill', async () => {
+    const untilMidnight = () => DAY_MS - (service.context.clock() % DAY_MS)
+    if (untilMidnight() < MINUTE_MS) service.advance(2 * MINUTE_MS)
     const refill = { amount: 5, interval: 'daily' }
     const refilled = await newKey(service, user.access, { scopes: 'read', credits: { remaining: 2, refill } })
     const spent = await newKey(service, user.access, { scopes: 'read', credits: { remaining: 1 } })
     for (let i = 0; i < 2; i++) expect((await ask(refilled.key)).status).toBe(200)
+    const before = untilMidnight()
     const answer = await ask(refilled.key)
     expectProblem(answer, 'credits_exhausted')
-    const untilMidnight = DAY_MS - (service.context.clock() % DAY_MS)
-    expect(Number(answer.headers.get('retry-after')) * 1000).toBeWithin(
-      untilMidnight - 10_000,
-      untilMidnight + 1001,
-    )
+    // In whole seconds, rounded up.
+    expect(Number(answer.headers.get('retry-after')) * 1000).toBeWithin(untilMidnight(), before + 1000)
     expect((await ask(spent.key)).status).toBe(200)
     const ended = await ask(spent.key)
     expectProblem(ended, 'credits_exhausted')
     expect(ended.headers.has('retry-after')).toBe(false)
+    const limits = [answer, ended].map(({ headers }) => headers.get('ratelimit-limit'))
+    expect(limits).toEqual(['5', '0'])
     const { body } = await call(service, `GET /keys/${refilled.id}`, { bearer: user.access })
     expect(body.credits.remaining).toBe(0)
   })
@@ -426,6 +418,7 @@ describe('limits per address', () => {
       signup: plenty,
       login: plenty,
       refresh: plenty,
+      password: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: few,

@@ -1,20 +1,15 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { call, newKey, newPerson, type Person } from '../support/client.ts'
-import { startService, type TestService } from '../support/service.ts'
-import { dial } from '../support/wire.ts'
+import { beforeEach, describe, expect, test } from 'bun:test'
+import { call, newKey, newPerson } from '../support/client.ts'
+import { dial } from '../support/http-socket.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 // Where a proxy and Latchkey disagree about where a request ends, somebody's bytes become somebody else's request. Each
 // framing here either is refused and its connection closed, or is read the one way that RFC 9112 knows.
 
-let service: TestService
-let person: Person
+const service = useService()
+const person = prepare(() => newPerson(service))
 /** A key that a hidden request would end. */
 let prey: { id: string; key: string }
-beforeAll(async () => {
-  service = await startService()
-  person = await newPerson(service)
-})
-afterAll(() => service.stop())
 
 const isAlive = async ({ key }: { key: string }) =>
   (await call(service, 'GET /protected/any', { apiKey: key })).status === 200

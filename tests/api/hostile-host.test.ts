@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { DEFAULT_RATE_LIMITS } from '../../src/config/rate-limits.ts'
 import { newKey, newPerson } from '../support/client.ts'
-import { startService, type TestService } from '../support/service.ts'
-import { dial, type WireAnswer } from '../support/wire.ts'
+import { dial, type WireAnswer } from '../support/http-socket.ts'
+import { useService } from '../support/use-service.ts'
 
 // Elysia takes the path out of a URL that begins with the Host header, so that whoever chooses that chose the path.
 
@@ -31,23 +31,21 @@ const SPELLINGS = [
   'http://elsewhere.test#/auth/login',
 ]
 
-let service: TestService
+const service = useService({
+  rateLimits: {
+    ...DEFAULT_RATE_LIMITS,
+    signup: { limit: 100, windowSeconds: 3600 },
+    login: { limit: LOGINS, windowSeconds: 3600 },
+    other: { limit: 10_000, windowSeconds: 60 },
+  },
+})
 let key: string
 let access: string
 beforeAll(async () => {
-  service = await startService({
-    rateLimits: {
-      ...DEFAULT_RATE_LIMITS,
-      signup: { limit: 100, windowSeconds: 3600 },
-      login: { limit: LOGINS, windowSeconds: 3600 },
-      other: { limit: 10_000, windowSeconds: 60 },
-    },
-  })
   const person = await newPerson(service)
   access = person.access
   key = (await newKey(service, access)).key
 })
-afterAll(() => service.stop())
 
 /** What a client may put there: the version, and the header with its line end. */
 const HOSTS: Record<string, [version: string, header: string]> = {

@@ -1,30 +1,17 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
 import { type Call, call, newKey } from '../support/client.ts'
-import { type AddedPerson, addLoggedIn, beginSession, connectTo, type Tokens } from '../support/people.ts'
+import { addLoggedIn, beginSession } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const DAY_MS = 86_400_000
 
-let service: TestService
-let other: TestService
-let sql: postgres.Sql
-let owner: AddedPerson & Tokens
-let stranger: AddedPerson & Tokens
-beforeAll(async () => {
-  service = await startService({ apiKeysPerOwner: 40 })
-  other = await startService({ apiKeysPerOwner: 40 }, service)
-  sql = connectTo(service)
-  owner = await addLoggedIn(service, sql)
-  stranger = await addLoggedIn(service, sql)
-})
-afterAll(async () => {
-  await sql.end()
-  await other.stop()
-  await service.stop()
-})
+const service = useService({ apiKeysPerOwner: 40 })
+const other = useService({ apiKeysPerOwner: 40 }, service)
+const sql = useSql(service)
+const owner = prepare(() => addLoggedIn(service, sql))
+const stranger = prepare(() => addLoggedIn(service, sql))
 
 const create = (value: string, { json = {}, ...caller }: Call = {}, on = service, path = '/keys') =>
   call(on, `POST ${path}`, {

@@ -1,29 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { call, newKey } from '../support/client.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { type AddedPerson, addLoggedIn, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 type Json = Record<string, unknown>
 type Someone = AddedPerson & Tokens
 
-let service: TestService
-let sql: postgres.Sql
-let admin: Someone
-let owner: Someone
-let stranger: Someone
-beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  owner = await addLoggedIn(service, sql)
-  stranger = await addLoggedIn(service, sql)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService()
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const owner = prepare(() => addLoggedIn(service, sql))
+const stranger = prepare(() => addLoggedIn(service, sql))
 
 const MANAGES = ['latchkey:keys.read', 'latchkey:keys.write']
 const YEAR_2099 = '2099-01-01T00:00:00.000Z'
@@ -256,12 +245,22 @@ describe('widening', () => {
     },
   )
 
-  test('enabling is widening: the owner does it, an admin does not; disabling is for both', async () => {
+  test('enabling is widening: what the owner disabled, the owner enables and no admin', async () => {
     const { id, key } = await make()
-    expect((await patch(id, { is_active: false }, admin)).status).toBe(200)
+    expect((await patch(id, { is_active: false })).status).toBe(200)
     expect(await statusOf(key)).toBe(401)
     expectProblem(await patch(id, { is_active: true }, admin), 'forbidden')
     expect((await patch(id, { is_active: true })).status).toBe(200)
+    expect(await statusOf(key)).toBe(200)
+  })
+
+  test('what an admin disabled, an admin enables and not the owner', async () => {
+    const { id, key } = await make()
+    expect((await patch(id, { is_active: false }, admin)).status).toBe(200)
+    expect(await statusOf(key)).toBe(401)
+    expectProblem(await patch(id, { is_active: true }), 'forbidden')
+    expect(await statusOf(key)).toBe(401)
+    expect((await patch(id, { is_active: true }, admin)).status).toBe(200)
     expect(await statusOf(key)).toBe(200)
   })
 
@@ -291,7 +290,6 @@ describe('widening', () => {
     const bounds = {
       scopes: ['read', ...MANAGES],
       expires_at: YEAR_2099,
-      rate_limit: { limit: 100, window_seconds: 60 },
       allowed_ips: ['127.0.0.0/8'],
     }
     const manager = await make(bounds)
@@ -316,8 +314,6 @@ describe('widening', () => {
     for (const json of [
       { scopes: 'read,write' },
       { expires_at: null },
-      { rate_limit: null },
-      { rate_limit: { limit: 101, window_seconds: 60 } },
       { allowed_ips: null },
       { allowed_ips: ['126.0.0.0/7'] },
     ])
@@ -326,6 +322,23 @@ describe('widening', () => {
     const wider = await make({ scopes: 'write' })
     expectProblem(await patchAs(manager.key, wider.id, { scopes: '' }), 'not_found')
   }, 15_000)
+
+  test('a managing key with a rate limit makes, rotates and widens no key, and lowers one', async () => {
+    const rate_limit = { limit: 100, window_seconds: 60 }
+    const manager = await make({ scopes: ['read', ...MANAGES], rate_limit })
+    const child = await make({ scopes: ['read'], rate_limit })
+    const asManager = (route: string, json: unknown) => call(service, route, { apiKey: manager.key, json })
+    for (const [route, json] of [
+      ['POST /keys', { scopes: [] }],
+      ['POST /keys', { scopes: [], rate_limit: { limit: 1, window_seconds: 60 } }],
+      [`POST /keys/${child.id}/rotate`, {}],
+      [`PATCH /keys/${child.id}`, { rate_limit: { limit: 101, window_seconds: 60 } }],
+    ] as const)
+      expectProblem(await asManager(route, json), 'forbidden')
+    const lower = { rate_limit: { limit: 99, window_seconds: 60 } }
+    expect((await asManager(`PATCH /keys/${child.id}`, lower)).status).toBe(200)
+    expect((await asManager(`PATCH /keys/${child.id}`, { rate_limit })).status).toBe(403)
+  })
 })
 
 describe('lists', () => {

@@ -1,34 +1,21 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import { call, newKey } from '../support/client.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const SECOND_MS = 1000
 const DAY_MS = 86_400_000
 const SLOW_MS = 30_000
 
-let service: TestService
-let other: TestService
-let sql: postgres.Sql
-let owner: AddedPerson & Tokens
-let stranger: AddedPerson & Tokens
-beforeAll(async () => {
-  service = await startService()
-  other = await startService({}, service)
-  sql = connectTo(service)
-  owner = await addLoggedIn(service, sql)
-  stranger = await addLoggedIn(service, sql)
-})
-afterAll(async () => {
-  await sql.end()
-  await other.stop()
-  await service.stop()
-})
+const service = useService()
+const other = useService({}, service)
+const sql = useSql(service)
+const owner = prepare(() => addLoggedIn(service, sql))
+const stranger = prepare(() => addLoggedIn(service, sql))
 
 const make = (json: Record<string, unknown> = {}) =>
   newKey(service, owner.access, { scopes: 'read', ...json })
@@ -212,12 +199,16 @@ describe('the end of an overlap', () => {
   })
 })
 
-test('the holder of the new secret ends that one, and the old one lives on', async () => {
+test('the holder of the new secret ends that one alone: the old one lives on until its own end', async () => {
   const { id, key } = await make()
-  const successor = (await rotate(id)).body.key
+  const { key: successor, secrets } = (await rotate(id)).body
+  const [old] = secrets
+  expect(old.expires_at).not.toBeNull()
   expect((await call(service, 'DELETE /keys/self', { apiKey: successor })).status).toBe(204)
   expect([await statusOf(key), await statusOf(successor)]).toEqual([200, 401])
-  expect((await read(id)).secrets).toMatchObject([{ start: startOf(key), expires_at: null }])
+  expect((await read(id)).secrets).toMatchObject([
+    { id: old.id, start: startOf(key), expires_at: old.expires_at },
+  ])
 })
 
 test('another server sees both secrets, and the end of one, within a second', async () => {

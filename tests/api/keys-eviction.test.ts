@@ -1,24 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { newKey, newPerson } from '../support/client.ts'
 import { call } from '../support/described.ts'
-import { startService, type TestService } from '../support/service.ts'
+import type { TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
 /** Two instances over one database, and an operator with `psql`. */
-let one: TestService
-let other: TestService
-let sql: postgres.Sql
-beforeAll(async () => {
-  one = await startService()
-  other = await startService({}, one)
-  sql = postgres(one.databaseUrl, { max: 1 })
-})
-afterAll(async () => {
-  await sql.end()
-  await other.stop()
-  await one.stop()
-})
+const one = useService()
+const other = useService({}, one)
+const sql = useSql(one)
 
 const WITHIN_MS = 2000
 const statusAt = async (on: TestService, key: string) =>

@@ -1,18 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { logIn, newKey, newPerson, type Person } from '../support/client.ts'
+import { logIn, newKey, newPerson } from '../support/client.ts'
 import { call } from '../support/described.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 const DAY_MS = 86_400_000
 
-let service: TestService
-let owner: Person
-beforeAll(async () => {
-  service = await startService()
-  owner = await newPerson(service)
-})
-afterAll(() => service.stop())
+const service = useService()
+const owner = prepare(() => newPerson(service))
 
 const create = (json: Record<string, unknown>, on = service, bearer = owner.access) =>
   call(on, 'POST /keys/create', { bearer, json })

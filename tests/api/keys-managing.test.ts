@@ -1,28 +1,17 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import postgres from 'postgres'
-import { newKey, newPerson, type Person } from '../support/client.ts'
+import { describe, expect, test } from 'bun:test'
+import { newKey, newPerson } from '../support/client.ts'
 import { call } from '../support/described.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const READ = 'latchkey:keys.read'
 const WRITE = 'latchkey:keys.write'
 
-let service: TestService
-let sql: postgres.Sql
-let owner: Person
-let stranger: Person
-beforeAll(async () => {
-  service = await startService()
-  sql = postgres(service.databaseUrl, { max: 1 })
-  owner = await newPerson(service)
-  stranger = await newPerson(service)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService()
+const sql = useSql(service)
+const owner = prepare(() => newPerson(service))
+const stranger = prepare(() => newPerson(service))
 
 type Shown = { id: string }
 

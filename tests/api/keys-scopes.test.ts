@@ -1,27 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { type Answer, logIn, newKey, newPerson, type Person } from '../support/client.ts'
 import { call } from '../support/described.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import type { TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let generous: TestService
-let sql: postgres.Sql
-let user: Person
+const service = useService()
+const generous = useService({ userScopes: 'any' }, service)
+const sql = useSql(service)
+const user = prepare(() => newPerson(service))
 let admin: Person
 beforeAll(async () => {
-  service = await startService()
-  generous = await startService({ userScopes: 'any' }, service)
-  sql = postgres(service.databaseUrl, { max: 1 })
-  user = await newPerson(service)
   admin = await newAdmin()
-})
-afterAll(async () => {
-  await sql.end()
-  await generous.stop()
-  await service.stop()
 })
 
 async function newAdmin(): Promise<Person> {

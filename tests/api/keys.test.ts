@@ -1,27 +1,17 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import postgres from 'postgres'
-import { newKey, newPerson, type Person } from '../support/client.ts'
+import { newKey, newPerson } from '../support/client.ts'
 import { call } from '../support/described.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let owner: Person
-let stranger: Person
-beforeAll(async () => {
-  service = await startService()
-  sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
-  owner = await newPerson(service)
-  stranger = await newPerson(service)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService()
+const sql = useSql(service)
+const owner = prepare(() => newPerson(service))
+const stranger = prepare(() => newPerson(service))
 
 const asOwner = (route: string, json?: unknown) => call(service, route, { bearer: owner.access, json })
 const asStranger = (route: string) => call(service, route, { bearer: stranger.access })
@@ -48,6 +38,7 @@ describe("the seed's calls", () => {
     expect(made.status).toBe(201)
     const { key, ...shown } = made.body
     const secret = {
+      id: expect.stringMatching(UUID_V7),
       start: key.slice(0, 11),
       created_at: shown.created_at,
       expires_at: null,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, spyOn, test } from 'bun:test'
 import postgres from 'postgres'
 import { type Answer, call, newPerson, type Person } from '../support/client.ts'
-import { comparable, expectProblem } from '../support/problem.ts'
+import { comparable, expectProblem, expectSpent } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 const MINUTE_MS = 60_000
@@ -41,6 +41,8 @@ function expectLocked(answer: Answer): void {
   const seconds = Number(answer.headers.get('retry-after'))
   expect(seconds).toBeGreaterThan(0)
   expect(seconds).toBeLessThanOrEqual(15 * 60)
+  // Not those of the limit per address, of which some is left.
+  expect(answer.headers.get('ratelimit-limit')).toBe('10')
 }
 
 const countAudited = async (action: string, since: Date) =>
@@ -73,6 +75,7 @@ describe('guessing at one account', () => {
     expectLocked(await logIn(person.email, person.password, '2001:db8::1', second))
     const refused = await call(service, 'POST /oauth/token', { form: { ...form, password: person.password } })
     expect([refused.status, refused.body.error]).toEqual([429, 'invalid_grant'])
+    expectSpent(refused)
     const rows = await sql`
       SELECT DISTINCT ip FROM latchkey.audit_events WHERE action = 'user.login_failed' AND at >= ${since}`
     const addresses = ['127.0.0.1', '203.0.113.0', '203.0.113.1', '203.0.113.2', '203.0.113.3']

@@ -1,28 +1,18 @@
-import { afterAll, beforeAll, describe, expect, spyOn, test } from 'bun:test'
+import { beforeAll, describe, expect, spyOn, test } from 'bun:test'
 import { decodeJwt } from 'jose'
-import postgres from 'postgres'
 import { OWASP_COST } from '../../src/core/passwords/hasher.ts'
-import { type Call, call, newPerson, type Person } from '../support/client.ts'
+import { type Call, call, newPerson } from '../support/client.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let person: Person
-let disabled: Person
-let passwordless: Person
+const service = useService({ passwordCost: OWASP_COST })
+const sql = useSql(service)
+const person = prepare(() => newPerson(service))
+const disabled = prepare(() => newPerson(service))
+const passwordless = prepare(() => newPerson(service))
 beforeAll(async () => {
-  service = await startService({ passwordCost: OWASP_COST })
-  sql = postgres(service.databaseUrl, { max: 1 })
-  person = await newPerson(service)
-  disabled = await newPerson(service)
-  passwordless = await newPerson(service)
   await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${disabled.id}`
   await sql`UPDATE latchkey.users SET password_hash = NULL WHERE id = ${passwordless.id}`
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const logIn = (email: string, password: string, more: Call = {}) =>
@@ -70,6 +60,7 @@ describe('a login', () => {
       type: 'user',
       id: person.id,
       email: person.email,
+      email_verified: false,
       role: 'user',
       is_active: true,
       created_at: expect.stringMatching(/Z$/),

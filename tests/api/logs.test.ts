@@ -1,26 +1,19 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
-import postgres from 'postgres'
 import { createLog } from '../../src/lib/log.ts'
-import { type Call, newKey, newPerson, type Person } from '../support/client.ts'
+import { type Call, newKey, newPerson } from '../support/client.ts'
 import { call } from '../support/described.ts'
-import { sendRaw } from '../support/raw-http.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-let owner: Person
+const service = useService({ logLevel: 'debug', trustedProxies: ['127.0.0.1/32'] })
+const sql = useSql(service)
+const owner = prepare(() => newPerson(service))
 let key: { id: string; key: string }
 beforeAll(async () => {
-  service = await startService({ logLevel: 'debug', trustedProxies: ['127.0.0.1/32'] })
-  sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
-  owner = await newPerson(service)
   key = await newKey(service, owner.access, { scopes: 'read' })
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const JSON_TYPE = { 'content-type': 'application/json' }
@@ -119,10 +112,9 @@ describe('each request writes one access line', () => {
       {
         logLevel: 'info',
         rateLimits: Object.fromEntries(
-          ['signup', 'login', 'refresh', 'create_key', 'unknown_credential', 'other'].map((name) => [
-            name,
-            { limit: 1, windowSeconds: 60 },
-          ]),
+          ['signup', 'login', 'refresh', 'password', 'create_key', 'unknown_credential', 'other'].map(
+            (name) => [name, { limit: 1, windowSeconds: 60 }],
+          ),
         ) as NonNullable<TestService['config']['rateLimits']>,
       },
       service,
@@ -208,6 +200,9 @@ describe('the request id', () => {
 
 describe('nothing that a client sends makes a line of its own', () => {
   const FORGED = '{"level":"error","message":"forged"}'
+
+  // An address that cannot be read is warned of once, whatever it is.
+  beforeAll(() => call(service, 'GET /', { headers: { 'x-forwarded-for': 'unknown' } }))
 
   test.each<[string, string, readonly string[]]>([
     ['in a header', 'GET /', [`User-Agent: ${FORGED}`, `Referer: ${FORGED}`, `Cookie: ${FORGED}`]],

@@ -1,29 +1,22 @@
-import { afterAll, beforeAll, describe, expect, spyOn, test } from 'bun:test'
+import { describe, expect, spyOn, test } from 'bun:test'
 import postgres from 'postgres'
 import { secret } from '../../src/lib/secret.ts'
-import { emptyDirectory } from '../support/binary.ts'
-import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { call, newKey, newPerson } from '../support/client.ts'
 import { type Family, parseExposition, valueIn } from '../support/exposition.ts'
-import { freePort } from '../support/free-port.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { startLineProxy } from '../support/line-proxy.ts'
 import { PASSWORD } from '../support/people.ts'
-import { createDatabase, sharedServer } from '../support/postgres.ts'
+import { sharedServer } from '../support/postgres.ts'
 import { expectProblem } from '../support/problem.ts'
-import { latchkey, serve } from '../support/program.ts'
-import { sendRaw } from '../support/raw-http.ts'
 import { refresh, resign } from '../support/refresh.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 const TOKEN = 'qX7vB2mK9qT4wZ8nRdF3'
 
-let service: TestService
-let owner: Person
-beforeAll(async () => {
-  service = await startService({ metricsToken: secret(TOKEN) })
-  owner = await newPerson(service)
-})
-afterAll(() => service.stop())
+const service = useService({ metricsToken: secret(TOKEN) })
+const owner = prepare(() => newPerson(service))
 
 async function scrape(on: Pick<TestService, 'url'> = service): Promise<Map<string, Family>> {
   const answer = await call(on, 'GET /metrics', { bearer: TOKEN })
@@ -220,6 +213,7 @@ describe('what is counted', () => {
       signup: plenty,
       login: few,
       refresh: plenty,
+      password: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: plenty,
@@ -418,43 +412,4 @@ describe('what it never says', () => {
     expect(valueIn(after, 'latchkey_requests_total', { route: '/keys/revoke/:id' })).toBeGreaterThan(300)
     expect(valueIn(after, 'latchkey_requests_total', { method: 'other' })).toBeGreaterThan(10)
   })
-})
-
-describe('METRICS_PORT', () => {
-  test('serves /metrics and nothing else, and asks for the token where there is one', async () => {
-    const database = await createDatabase()
-    using here = emptyDirectory()
-    const port = await freePort()
-    const env = {
-      DATABASE_URL: database.url,
-      SECRET_KEY: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex'),
-      METRICS_PORT: String(port),
-    }
-    const own = { url: `http://127.0.0.1:${port}` }
-    try {
-      await using server = await serve(here.path, env)
-      const answer = await call(own, 'GET /metrics')
-      expect(answer.status).toBe(200)
-      expect(valueIn(parseExposition(answer.text), 'latchkey_build_info')).toBe(1)
-      for (const path of ['/', '/health', '/auth/me', '/metrics/x', '/x/metrics', '/docs', '/openapi.json'])
-        expectProblem(await call(own, `GET ${path}`), 'not_found')
-      expectProblem(await call(own, 'POST /metrics', { json: {} }), 'method_not_allowed')
-      expectProblem(await call(server, 'GET /metrics'), 'not_found')
-      expect((await call(server, 'GET /readyz')).status).toBe(200)
-      // What the one port served, the other one tells.
-      const later = parseExposition((await call(own, 'GET /metrics')).text)
-      expect(valueIn(later, 'latchkey_requests_total', { route: '/readyz', status: '200' })).toBe(1)
-      const second = await latchkey(here.path, ['serve'], { ...env, PORT: String(await freePort()) })
-      expect([second.code, second.out + second.err]).toEqual([1, expect.stringContaining('METRICS_PORT')])
-      expect(await server.end('SIGTERM')).toBe(0)
-
-      await using guarded = await serve(here.path, { ...env, METRICS_TOKEN: TOKEN })
-      expectProblem(await call(own, 'GET /metrics'), 'missing_credential')
-      expect((await call(own, 'GET /metrics', { bearer: TOKEN })).status).toBe(200)
-      expect((await call(guarded, 'GET /metrics', { bearer: TOKEN })).status).toBe(200)
-      expect(guarded.output()).not.toContain(TOKEN)
-    } finally {
-      await database.drop()
-    }
-  }, 30_000)
 })

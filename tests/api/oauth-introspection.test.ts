@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import { MINUTE_MS } from '../../src/lib/time.ts'
-import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
+import { type Call, call, logIn, newKey, newPerson } from '../support/client.ts'
+import { countDenials } from '../support/denials.ts'
 import { partsOf } from '../support/forge.ts'
 import {
   adminToken,
@@ -11,32 +12,25 @@ import {
   type OAuthClient,
   tokenOf,
 } from '../support/oauth.ts'
-import { connectTo } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { claimsOf, refresh, resign } from '../support/refresh.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(30_000)
 
 const INTROSPECT = 'latchkey:introspect'
 
-let service: TestService
-let sql: ReturnType<typeof connectTo>
-let person: Person
+const service = useService()
+const sql = useSql(service)
+const person = prepare(() => newPerson(service))
 let admin: string
 let watcher: OAuthClient
 let client: OAuthClient
 beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  person = await newPerson(service)
   admin = await adminToken(service)
   watcher = await newClient(service, admin, [INTROSPECT])
   client = await newClient(service, person.access)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 const me = (bearer: string) => call(service, 'GET /auth/me', { bearer })
@@ -65,10 +59,24 @@ describe('introspection tells', () => {
       iat: payload.iat,
       sub: person.id,
       username: person.email,
+      email_verified: false,
       role: 'user',
       scope: 'read write',
     })
     expect(answer.headers.get('cache-control')).toBe('no-store')
+  })
+
+  test('whether the address beside it was proven, of a person and of their key, from the next request', async () => {
+    const someone = await newPerson(service)
+    const own = await newKey(service, someone.access, { scopes: ['read'] })
+    for (const email_verified of [true, false]) {
+      await call(service, `PATCH /users/${someone.id}`, { bearer: admin, json: { email_verified } })
+      for (const token of [someone.access, own.key]) {
+        const told = { username: someone.email, email_verified }
+        expect((await introspect(token)).body).toMatchObject(told)
+        expect((await me(token)).body).toMatchObject({ email: someone.email, email_verified })
+      }
+    }
   })
 
   test("of a client's token the client, and the scopes that it was narrowed to", async () => {
@@ -98,6 +106,7 @@ describe('introspection tells', () => {
       exp: expect.any(Number),
       sub: person.id,
       username: person.email,
+      email_verified: false,
       key_id: own.id,
       scope: 'read',
     })
@@ -205,8 +214,7 @@ describe('introspection takes', () => {
   test('nobody without the scope, and tells which one; that is audited', async () => {
     const plain = await newKey(service, admin, { scopes: ['read'] })
     const both = await newClient(service, admin, ['read', INTROSPECT])
-    const before =
-      await sql`SELECT count(*)::int AS n FROM latchkey.audit_events WHERE action = 'access.denied'`
+    const before = await countDenials(service, sql)
     const refused: Call[] = [
       { bearer: person.access },
       { headers: basic(client.id, client.secret) },
@@ -222,9 +230,7 @@ describe('introspection takes', () => {
         `Bearer realm="latchkey", error="insufficient_scope", scope="${INTROSPECT}"`,
       )
     }
-    const after =
-      await sql`SELECT count(*)::int AS n FROM latchkey.audit_events WHERE action = 'access.denied'`
-    expect(after[0]?.n - before[0]?.n).toBe(refused.length)
+    expect((await countDenials(service, sql)) - before).toBe(refused.length)
     expect((await ask({ bearer: await tokenOf(service, both) })).status).toBe(200)
   })
 
@@ -306,7 +312,7 @@ describe('revocation ends', () => {
   }
   const auditOf = (target: string) =>
     sql`SELECT action, actor_type, actor_id, details FROM latchkey.audit_events
-      WHERE target_id = ${target} AND action IN ('session.ended', 'key.revoked')`
+      WHERE target_id = ${target} AND action IN ('session.ended', 'key.revoked', 'token.revoked')`
 
   test.each<[string, (tokens: { access: string; refresh: string }) => Promise<string>]>([
     ['its access token', async ({ access }) => access],
@@ -347,10 +353,16 @@ describe('revocation ends', () => {
     expect((await me(person.access)).status).toBe(200)
   })
 
-  test('no token of a client: its key is what to revoke', async () => {
-    const token = await tokenOf(service, client)
-    expectOAuthError(await revoke(token), 400, 'unsupported_token_type')
+  test('a token of a client alone, once: its key and other tokens go on', async () => {
+    const [token, other] = [await tokenOf(service, client), await tokenOf(service, client)]
     expect((await me(token)).status).toBe(200)
+    await endedBy(token)
+    expectProblem(await me(token), 'invalid_token')
+    await endedBy(token)
+    const jti = String(partsOf(token).payload.jti)
+    expect(await auditOf(jti)).toMatchObject([{ action: 'token.revoked', actor_type: 'key' }])
+    expect((await me(other)).status).toBe(200)
+    expect((await call(service, 'GET /auth/me', { apiKey: client.secret })).status).toBe(200)
   })
 
   test.each<[string, () => string]>([

@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import type { RateLimits } from '../../src/config/rate-limits.ts'
 import { DEFAULT_RATE_LIMITS } from '../../src/config/rate-limits.ts'
 import { MINUTE_MS } from '../../src/lib/time.ts'
-import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
+import { type Call, call, logIn, newKey, newPerson } from '../support/client.ts'
 import { partsOf } from '../support/forge.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import {
   adminToken,
   basic,
@@ -14,22 +15,19 @@ import {
   tokenOf,
 } from '../support/oauth.ts'
 import { expectProblem } from '../support/problem.ts'
-import { sendRaw } from '../support/raw-http.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 setDefaultTimeout(30_000)
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 
-let service: TestService
-let person: Person
+const service = useService()
+const person = prepare(() => newPerson(service))
 let client: OAuthClient
 beforeAll(async () => {
-  service = await startService()
-  person = await newPerson(service)
   client = await newClient(service, person.access)
 })
-afterAll(() => service.stop())
 
 const me = (bearer: string, at = service) => call(at, 'GET /auth/me', { bearer })
 const ask = (options: Call, at = service) => call(at, 'POST /oauth/token', options)

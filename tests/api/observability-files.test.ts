@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { secret } from '../../src/lib/secret.ts'
 import { call } from '../support/client.ts'
 import { type Family, parseExposition, type Sample } from '../support/exposition.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { useService } from '../support/use-service.ts'
 
 type Panel = { id: number; type: string; title: string; targets?: { expr: string }[]; gridPos: Rectangle }
 type Rectangle = { x: number; y: number; w: number; h: number }
@@ -24,17 +24,15 @@ const queries = [
   ...rules.map(({ alert, expr }) => [alert, expr] as const),
 ]
 
-let service: TestService
+// Nobody is there: all that is said of a Redis is said of a broken one, too.
+const service = useService({ metricsToken: secret(TOKEN), redisUrl: secret('redis://127.0.0.1:1') })
 let families: Map<string, Family>
 let samples: Sample[]
 beforeAll(async () => {
-  // Nobody is there: all that is said of a Redis is said of a broken one, too.
-  service = await startService({ metricsToken: secret(TOKEN), redisUrl: secret('redis://127.0.0.1:1') })
   await call(service, 'GET /health')
   families = parseExposition((await call(service, 'GET /metrics', { bearer: TOKEN })).text)
   samples = [...families.values()].flatMap((family) => family.samples)
 })
-afterAll(() => service.stop())
 
 const METRIC = /\b(?:latchkey|process|nodejs)_[a-z0-9_]+/g
 /** Those that Prometheus or the routes bring along: their values are not known beforehand. */

@@ -1,38 +1,23 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { DEFAULT_RATE_LIMITS } from '../../src/config/rate-limits.ts'
+import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { setPasswordFor } from '../../src/core/login/password.ts'
 import { MINUTE_MS, SECOND_MS } from '../../src/lib/time.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
-import {
-  type AddedPerson,
-  addLoggedIn,
-  addPerson,
-  beginSession,
-  connectTo,
-  PASSWORD,
-  type Tokens,
-} from '../support/people.ts'
+import { testConfig } from '../support/config.ts'
+import { addLoggedIn, addPerson, beginSession, PASSWORD, type Tokens } from '../support/people.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
 import { refresh } from '../support/refresh.ts'
 import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const NEW = 'another-long-one'
 const MAX_FAILURES = 10
 
-let service: TestService
-let second: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-beforeAll(async () => {
-  service = await startService()
-  second = await startService({}, service)
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-})
-afterAll(async () => {
-  await sql.end()
-  await second.stop()
-  await service.stop()
-})
+const service = useService()
+const second = useService({}, service)
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 
 const change = (bearer: string, json: Record<string, unknown> = {}, at = service) =>
   call(at, 'POST /auth/password', {
@@ -95,7 +80,7 @@ describe('a change of the password', () => {
     expect(await isGood(bystander.access)).toBe(true)
   })
 
-  test('leaves the keys, unless they are to go: then the user’s own alone', async () => {
+  test('leaves the keys, unless they are to go: then also those of accounts that the user alone manages', async () => {
     const person = await addLoggedIn(service, sql)
     const json = { name: 'builder', scopes: ['read'] }
     const account = (await call(service, 'POST /service-accounts', { bearer: person.access, json })).body.id
@@ -109,7 +94,7 @@ describe('a change of the password', () => {
     const then = await change(first.body.access_token, next)
     expect(then.status).toBe(200)
     expect(await isGood(mine.key)).toBe(false)
-    expect(await isGood(ofAccount.key)).toBe(true)
+    expect(await isGood(ofAccount.key)).toBe(false)
     const keys = await sql`SELECT id, revoked_reason FROM latchkey.api_keys ORDER BY created_at`
     expect(keys.find(({ id }) => id === mine.id)?.revoked_reason).toBe('password_changed')
     expect(keys.find(({ id }) => id === older.id)?.revoked_reason).toBe('before')
@@ -120,7 +105,7 @@ describe('a change of the password', () => {
     ).toMatchObject([
       { details: { sessions_ended: 1, keys_revoked: 0 } },
       {
-        details: { sessions_ended: 1, keys_revoked: 1 },
+        details: { sessions_ended: 1, keys_revoked: 2 },
         actor_id: person.id,
         outcome: 'success',
         request_id,
@@ -191,48 +176,107 @@ describe('a change of the password', () => {
   })
 })
 
-describe('guessing the current password', () => {
-  test('counts with the logins: ten failures in all, over servers, then neither door hashes', async () => {
+describe('guessing at an account', () => {
+  test('by strangers keeps no open session from a new password', async () => {
     const person = await addLoggedIn(service, sql)
-    await setFailures(person.email, 4)
-    for (let i = 0; i < MAX_FAILURES - 4; i++) {
-      const answer = await change(
-        person.access,
-        { current_password: 'a-guess-of-it' },
-        i % 2 ? second : service,
-      )
-      expectProblem(answer, 'invalid_login')
+    await setFailures(person.email, MAX_FAILURES)
+    expectProblem(await logIn(person.email, PASSWORD), 'too_many_attempts')
+    expect((await change(person.access)).status).toBe(200)
+    // For the others it stays locked: they may know the old password.
+    expectProblem(await logIn(person.email, NEW), 'too_many_attempts')
+  })
+
+  test('is forgotten with a reset: the new password logs in at once, and has ten guesses of its own', async () => {
+    const person = await addPerson(sql)
+    await setFailures(person.email, MAX_FAILURES)
+    const token = await issued(person.id)
+    expectProblem(await reset(token, 'short'), 'validation_failed')
+    expectProblem(await logIn(person.email, PASSWORD), 'too_many_attempts')
+    expect((await reset(token)).status).toBe(204)
+    expect((await logIn(person.email, NEW)).status).toBe(200)
+    await setFailures(person.email, MAX_FAILURES)
+    expectProblem(await logIn(person.email, NEW), 'too_many_attempts')
+  })
+
+  test('is forgotten with a password that an operator sets', async () => {
+    const person = await addPerson(sql)
+    await setFailures(person.email, MAX_FAILURES)
+    await setPasswordFor(service.context, SYSTEM, person.id, NEW, { revokesKeys: false })
+    expect((await logIn(person.email, NEW)).status).toBe(200)
+  })
+
+  test('is forgotten with a reset after SECRET_KEY was rotated', async () => {
+    const person = await addPerson(sql)
+    await setFailures(person.email, MAX_FAILURES)
+    const secretKeyPrevious = service.config.secretKey
+    const rotated = await startService({ secretKeyPrevious }, { ...service, config: testConfig() })
+    try {
+      expect((await reset(await issued(person.id), NEW, rotated)).status).toBe(204)
+      // The servers that have not heard of the new key yet.
+      expect((await logIn(person.email, NEW)).status).toBe(200)
+    } finally {
+      await rotated.stop()
     }
-    for (const answer of [
-      await change(person.access),
-      await change(person.access, {}, second),
-      await logIn(person.email, PASSWORD),
-    ]) {
-      expectProblem(answer, 'too_many_attempts')
-      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
-    }
-    // Open sessions go on.
+  })
+})
+
+describe('guessing the current password in an open session', () => {
+  let limited: TestService
+  beforeAll(async () => {
+    const trustedProxies = ['127.0.0.0/8']
+    limited = await startService({ rateLimits: DEFAULT_RATE_LIMITS, trustedProxies }, service)
+  })
+  afterAll(() => limited.stop())
+  let clients = 0
+  const freshAddress = () => `198.51.100.${++clients}`
+  const guess = (bearer: string, address: string, json: Record<string, unknown> = {}) =>
+    call(limited, 'POST /auth/password', {
+      bearer,
+      headers: { 'x-forwarded-for': address },
+      json: { current_password: 'a-guess-of-it', new_password: NEW, ...json },
+    })
+  const RIGHT = { current_password: PASSWORD }
+
+  test('ends after ten in a minute, for the right one too, whatever else was wrong', async () => {
+    const person = await addLoggedIn(service, sql)
+    const address = freshAddress()
+    for (let i = 0; i < 8; i++) expectProblem(await guess(person.access, address), 'invalid_login')
+    expectProblem(await guess(person.access, address, { new_password: 'short' }), 'validation_failed')
+    expectProblem(await guess(person.access, address, { new_password: 5 }), 'validation_failed')
+    const refused = await guess(person.access, address, RIGHT)
+    expectProblem(refused, 'rate_limited')
+    expect(refused.headers.get('ratelimit-limit')).toBe('10')
+    expect(Number(refused.headers.get('retry-after'))).toBeWithin(30, 61)
+    // The session goes on.
     expect(await isGood(person.access)).toBe(true)
     expect((await refresh(service, person.refresh)).status).toBe(200)
   })
 
-  test('each failure is in the audit trail with the account, and the lock once', async () => {
+  test('is counted for each pair of session and address: no other session or address is held back', async () => {
     const person = await addLoggedIn(service, sql)
-    await setFailures(person.email, 3)
-    for (let i = 3; i < MAX_FAILURES + 2; i++)
-      await change(person.access, { current_password: 'a-guess-of-it' })
-    const refused = (await auditOf(person.id)).filter(({ outcome }) => outcome === 'refused')
-    const count = (action: string) => refused.filter((event) => event.action === action).length
-    expect([count('user.login_failed'), count('user.locked')]).toEqual([MAX_FAILURES, 1])
-    expect(refused.at(-1)).toMatchObject({ actor_id: person.id })
+    const other = await beginSession(service, person)
+    const neighbour = await addLoggedIn(service, sql)
+    const address = freshAddress()
+    for (let i = 0; i < 11; i++) await guess(person.access, address)
+    expectProblem(await guess(person.access, address, RIGHT), 'rate_limited')
+    expectProblem(await guess(other.access, address), 'invalid_login')
+    expectProblem(await guess(person.access, freshAddress()), 'invalid_login')
+    expect((await guess(neighbour.access, address, RIGHT)).status).toBe(200)
+    expect((await guess(other.access, address, RIGHT)).status).toBe(200)
   })
 
-  test('a new password that may not be chosen is no guess', async () => {
+  test('is no guess at the log-in, and each failure is in the audit trail with the account', async () => {
     const person = await addLoggedIn(service, sql)
-    await setFailures(person.email, MAX_FAILURES - 1)
-    for (let i = 0; i < 3; i++)
-      expectProblem(await change(person.access, { new_password: 'short' }), 'validation_failed')
-    expect((await change(person.access)).status).toBe(200)
+    for (let i = 0; i < MAX_FAILURES + 2; i++)
+      expectProblem(await change(person.access, { current_password: 'a-guess-of-it' }), 'invalid_login')
+    expect((await logIn(person.email, PASSWORD)).status).toBe(200)
+    const refused = (await auditOf(person.id)).filter(({ outcome }) => outcome === 'refused')
+    expect(refused).toHaveLength(MAX_FAILURES + 2)
+    expect(refused.at(-1)).toMatchObject({
+      action: 'user.login_failed',
+      actor_id: person.id,
+      details: { at: 'password_change' },
+    })
   })
 })
 

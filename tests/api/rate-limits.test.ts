@@ -81,6 +81,14 @@ describe('the limits of the contract', () => {
           return answer
         },
       },
+      // A new password would begin another session.
+      password: {
+        status: 401,
+        send: (as) => {
+          const json = { current_password: 'not-the-password', new_password: 'a-quite-unheard-of-one' }
+          return as('POST /auth/password', { bearer: owner.access, json })
+        },
+      },
       create_key: { status: 201, send: (as) => as('POST /keys/create', { bearer: owner.access, json: {} }) },
       unknown_credential: { status: 401, send: (as) => as('GET /protected/any', { apiKey: 'guess' }) },
       other: { status: 200, send: (as) => as('GET /auth/me', { bearer: owner.access }) },
@@ -92,6 +100,7 @@ describe('the limits of the contract', () => {
     ['signup', 5, 3600],
     ['login', 10, 60],
     ['refresh', 60, 60],
+    ['password', 10, 60],
     ['create_key', 60, 3600],
     ['unknown_credential', 60, 60],
     ['other', 600, 60],

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { decodeProtectedHeader } from 'jose'
 import { rewrapSigningKeys } from '../../src/core/signing/signing-keys.ts'
@@ -8,12 +8,9 @@ import { expectProblem } from '../support/problem.ts'
 import { refresh } from '../support/refresh.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { useService } from '../support/use-service.ts'
 
-let service: TestService
-beforeAll(async () => {
-  service = await startService()
-})
-afterAll(() => service.stop())
+const service = useService()
 
 describe('a refresh token in the query', () => {
   test('is no refresh token, unless REFRESH_TOKEN_IN_QUERY says so; neither reaches the log', async () => {

@@ -5,6 +5,7 @@ import { endEverySession } from '../../src/core/sessions/sessions.ts'
 import { revokeSigningKey } from '../../src/core/signing/signing-keys.ts'
 import { SECOND_MS } from '../../src/lib/time.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
+import { sendHalves } from '../support/held.ts'
 import { addLoggedIn, addPerson, beginSession, connectTo, PASSWORD } from '../support/people.ts'
 import { claimsOf, refresh } from '../support/refresh.ts'
 import {
@@ -16,6 +17,10 @@ import {
   warm,
 } from '../support/revocation.ts'
 import { startService, type TestService } from '../support/service.ts'
+import { until } from '../support/until.ts'
+
+/** With connections for all that asks at once, so that none is turned away by a full pool. */
+const quiet = { logLevel: 'error', databasePoolSize: 30 } as const
 
 let a: TestService
 let b: TestService
@@ -25,8 +30,8 @@ let admin: string
 let watcher: string
 let surfaces: Awaited<ReturnType<typeof surfacesOf>>
 beforeAll(async () => {
-  a = await startService({ logLevel: 'error' })
-  b = await startService({ logLevel: 'error' }, a)
+  a = await startService(quiet)
+  b = await startService(quiet, a)
   sql = connectTo(a)
   const person = await addLoggedIn(a, sql, { role: 'admin' })
   admin = person.access
@@ -80,7 +85,11 @@ const actions: Action[] = [
       asUser(at, h, `DELETE /auth/sessions/${claimsOf(at, h.credentials.refresh0.text).sessionId}`),
   },
   { name: 'a change of the password', kills: SESSIONS, act: change(false) },
-  { name: 'a change of the password with the keys', kills: [...SESSIONS, ...KEYS], act: change(true) },
+  {
+    name: 'a change of the password with the keys',
+    kills: [...SESSIONS, ...KEYS, ...ACCOUNT],
+    act: change(true),
+  },
   {
     name: 'a reset of the password',
     kills: SESSIONS,
@@ -262,10 +271,15 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
     await openAll(server, kills)
     for (const credential of [...kills, ...spares]) await warm(server, credential)
   }
+  const underWay = await beginChanges([at, other], kills)
+  const others = await beginChanges([at, other], spares)
   await act()
   const since = performance.now()
+  count.cells += underWay.length
   const cells = cellsOf(kills)
   await Promise.all([
+    ...underWay.map(async ([name, finish]) => expect([name, await finish()]).toEqual([name, 401])),
+    ...others.map(async ([name, finish]) => expect([name, await finish()]).toEqual([name, 201])),
     ...cells.map((cell) => expectShut(at, cell)),
     ...kills.map(async (credential) => {
       await expectDeadSoon(other, credential, since)
@@ -275,6 +289,20 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
   for (const server of [at, other]) await expectAlive(server, spares)
   dead.push(...cells)
   alive.push(...spares)
+}
+
+/** A change that is under way at each server by each credential, and what finishes it. */
+async function beginChanges(servers: TestService[], credentials: Credential[]) {
+  const callers = credentials.filter(({ kind }) => kind !== 'refresh')
+  const begun = await Promise.all(
+    servers.map((server) =>
+      sendHalves(
+        server,
+        callers.map(({ text: bearer }) => ({ line: 'POST /keys/create', bearer, json: { scopes: 'read' } })),
+      ),
+    ),
+  )
+  return begun.flatMap((rests) => rests.map((finish, i) => [callers[i]?.name, finish] as const))
 }
 
 /** What an action does not concern goes on: by who it is, and at the door that only a live one opens. */
@@ -293,7 +321,7 @@ async function expectAlive(at: TestService, credentials: Credential[]): Promise<
 /** A server that starts afterwards finds all of it as it was left. */
 async function restart(aheadMs = 0): Promise<void> {
   await b.stop()
-  b = await startService({ logLevel: 'error' }, a)
+  b = await startService(quiet, a)
   b.advance(aheadMs)
   await expectAlive(b, alive)
   await inBatches(dead, (cell) => expectShut(b, cell))
@@ -407,13 +435,7 @@ describe('what lowers a credential lowers it at every surface', () => {
           if (!isLowered(answer, door)) throw new Error(`${door[0]}: ${answer.status} ${answer.text}`)
         })(),
         (async () => {
-          for (;;) {
-            const answer = await ask(other, door)
-            if (isLowered(answer, door)) break
-            if (performance.now() - since > 1000)
-              throw new Error(`${door[0]}: ${answer.status} ${answer.text}`)
-            await Bun.sleep(2)
-          }
+          await until(async () => isLowered(await ask(other, door), door), `${door[0]} is lowered`, 1000)
           lagsMs.push(performance.now() - since)
         })(),
       ]),
@@ -458,13 +480,9 @@ describe('what lowers a credential lowers it at every surface', () => {
       for (const bearer of [person.access, key]) expect(await ask(at, bearer)).toBe(200)
     }
     await asAdmin(a, `PATCH /users/${person.id}`, { role: 'user' })
-    const since = performance.now()
     for (const bearer of [person.access, key]) {
       expect(await ask(a, bearer)).toBe(403)
-      while ((await ask(b, bearer)) !== 403) {
-        expect(performance.now() - since).toBeLessThan(1000)
-        await Bun.sleep(2)
-      }
+      await until(async () => (await ask(b, bearer)) === 403, 'it is refused on the other server', 1000)
     }
     count.actions++
     count.cells += 4
@@ -488,7 +506,7 @@ describe('what lowers a credential lowers it at every surface', () => {
   })
 
   test('after a restart as before', async () => {
-    const fresh = await startService({ logLevel: 'error' }, a)
+    const fresh = await startService(quiet, a)
     for (const check of lowered) await check(fresh)
     await fresh.stop()
   })
@@ -544,6 +562,7 @@ describe('what concerns everybody', () => {
     )
     expect(count.actions).toBeGreaterThanOrEqual(actions.length + 9)
     expect(count.cells).toBeGreaterThan(4000)
-    expect(max).toBeLessThan(1500)
+    // Each of them is held to a second where it is measured.
+    expect(p50).toBeLessThan(1000)
   })
 })

@@ -6,10 +6,9 @@ import { rewrapSigningKeys } from '../../src/core/signing/signing-keys.ts'
 import { decrypt } from '../../src/lib/encrypt.ts'
 import { type Secret, secret } from '../../src/lib/secret.ts'
 import { DAY_MS } from '../../src/lib/time.ts'
-import { emptyDirectory } from '../support/binary.ts'
 import { call, logIn, newPerson, type Person } from '../support/client.ts'
+import { runInProcess } from '../support/command-line.ts'
 import { expectProblem } from '../support/problem.ts'
-import { latchkey } from '../support/program.ts'
 import { refresh } from '../support/refresh.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { kidOf, kidsThatAre, publishedKids, statesOf } from '../support/signing.ts'
@@ -137,15 +136,13 @@ describe('a SECRET_KEY that did not make the stored signing keys', () => {
   test('stops every start in one sentence, which names the way out and no key', async () => {
     const owner = await startService()
     const [wrong, right] = [newSecret(), owner.config.secretKey ?? newSecret()]
-    const serve = async (env: Record<string, string>) => {
-      using here = emptyDirectory()
-      return latchkey(here.path, ['signing-keys', 'list'], { DATABASE_URL: owner.databaseUrl, ...env })
-    }
+    const open = (env: Record<string, string>) =>
+      runInProcess(['signing-keys', 'list'], { env: { DATABASE_URL: owner.databaseUrl, ...env } })
     try {
-      const refused = await serve({ SECRET_KEY: wrong.reveal() })
+      const refused = await open({ SECRET_KEY: wrong.reveal() })
       expect(refused).toEqual({ code: 1, out: '', err: `latchkey: ${WRONG_KEY}\n` })
       const [kid = ''] = await publishedKids(owner)
-      const opened = await serve({ SECRET_KEY: wrong.reveal(), SECRET_KEY_PREVIOUS: right.reveal() })
+      const opened = await open({ SECRET_KEY: wrong.reveal(), SECRET_KEY_PREVIOUS: right.reveal() })
       expect(opened).toMatchObject({ code: 0, err: '', out: expect.stringContaining(kid) })
       expect(await statesOf(owner)).toEqual({ [kid]: 'current' })
     } finally {

@@ -1,39 +1,20 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import type { ErrorCode } from '../../src/lib/errors.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
-import {
-  type AddedPerson,
-  addLoggedIn,
-  addPerson,
-  beginSession,
-  connectTo,
-  type Tokens,
-} from '../support/people.ts'
+import { type AddedPerson, addLoggedIn, addPerson, beginSession, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const READ = 'latchkey:service-accounts.read'
 const WRITE = 'latchkey:service-accounts.write'
 
 type Person = AddedPerson & Tokens
 
-let service: TestService
-let sql: postgres.Sql
-let admin: Person
-let maker: Person
-let stranger: Person
-beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  maker = await addLoggedIn(service, sql, { scopes: ['read', 'write', 'deploy'] })
-  stranger = await addLoggedIn(service, sql)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService({ serviceAccountsPerUser: 100 })
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const maker = prepare(() => addLoggedIn(service, sql, { scopes: ['read', 'write', 'deploy'] }))
+const stranger = prepare(() => addLoggedIn(service, sql))
 
 type Shown = { id: string; name: string; scopes: string[]; is_active: boolean }
 const as = (who: string, route: string, json?: unknown): Promise<Answer> =>

@@ -1,23 +1,15 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import postgres from 'postgres'
+import { describe, expect, test } from 'bun:test'
 import { OWASP_COST } from '../../src/core/passwords/hasher.ts'
 import { type Answer, call } from '../support/client.ts'
+import { runInProcess } from '../support/command-line.ts'
+import { addLoggedIn, addPerson } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let closed: TestService
-let sql: postgres.Sql
-beforeAll(async () => {
-  service = await startService()
-  closed = await startService({ signup: 'closed' }, service)
-  sql = postgres(service.databaseUrl, { max: 1 })
-})
-afterAll(async () => {
-  await sql.end()
-  await closed.stop()
-  await service.stop()
-})
+const service = useService()
+const closed = useService({ signup: 'closed' }, service)
+const sql = useSql(service)
 
 const PASSWORD = 'correct-horse-battery'
 const signUp = (json: unknown) => call(service, 'POST /auth/signup', { json })
@@ -127,7 +119,7 @@ describe('an e-mail at sign-up', () => {
     ['outside ASCII', '用户@例え.jp'],
     ['an emoji', '🔑@example.com'],
     ['a tag and a quote', "o'hara+tag@example.com"],
-    ['what a query would stumble over', `"';drop_table_users;--"@example.com`],
+    ['what a query would stumble over', `';drop_table_users;--@example.com`],
   ])('is taken: %s', async (_, email) => {
     const answer = await signUp({ email, password: PASSWORD })
     expect([answer.status, answer.body.email]).toEqual([201, email])
@@ -147,12 +139,42 @@ describe('an e-mail at sign-up', () => {
     ['a zero-width space', 'us\u200ber@example.com'],
     ['a right-to-left override', 'us\u202eer@example.com'],
     ['half of a pair', 'us\ud83der@example.com'],
+    ['a letter of another script', '\u0430dmin@example.com'],
+    ['full width', '\uff41dmin@example.com'],
+    ['a dot at its end', 'admin@example.com.'],
+    ['a tag', '<b>admin</b>@example.com'],
     ['a number', 5],
     ['a list', ['user@example.com']],
     ['an object', { $ne: null }],
     ['true', true],
   ])('is refused: %s', async (_, email) => {
     await expectRefused({ email, password: PASSWORD }, '/email')
+  })
+
+  test('that looks like another one is no admin’s to make either, and one that is there logs in', async () => {
+    const admin = await addLoggedIn(service, sql, { role: 'admin' })
+    const looking = '\u0430dmin@example.com'
+    const make = (email: string) =>
+      call(service, 'POST /users', {
+        bearer: admin.access,
+        json: { email, password: PASSWORD, role: 'admin' },
+      })
+    const refused = await make(looking)
+    expectProblem(refused, 'validation_failed')
+    expect(refused.body.errors.map(({ path }: { path: string }) => path)).toEqual(['/email'])
+    const secretKey = service.config.secretKey?.reveal() ?? ''
+    const env = { DATABASE_URL: service.databaseUrl, SECRET_KEY: secretKey }
+    const typed = await runInProcess(['admin', 'create', '--email', looking], { env })
+    expect([typed.code, typed.err]).toEqual([1, expect.stringContaining('one script')])
+    expect((await make('admin@example.com')).status).toBe(201)
+
+    const there = await addPerson(sql, { email: looking })
+    const login = await call(service, 'POST /auth/login', {
+      json: { email: there.email, password: PASSWORD },
+    })
+    expect(login.status).toBe(200)
+    const me = await call(service, 'GET /auth/me', { bearer: login.body.access_token })
+    expect(me.body.email).toBe(looking)
   })
 
   test.each([

@@ -1,14 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import { type Answer, call } from '../support/client.ts'
-import { sendRaw } from '../support/raw-http.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { until } from '../support/until.ts'
+import { useService } from '../support/use-service.ts'
 
-let service: TestService
-beforeAll(async () => {
-  service = await startService({ corsOrigins: ['https://app.example.com'] })
-})
-afterAll(() => service.stop())
+const service = useService({ corsOrigins: ['https://app.example.com'] })
 
 const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736'
 const PARENT_ID = '00f067aa0ba902b7'

@@ -134,10 +134,11 @@ describe('what the types say is what arrives', () => {
     'kind',
     'userId',
     'sessionId',
+    'claims',
     'email',
     'emailVerified',
-    'role',
     'createdAt',
+    'role',
     'scopes',
     'grants',
   ]

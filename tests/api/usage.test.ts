@@ -1,34 +1,22 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
 import { createUsageCounts } from '../../src/core/usage/counts.ts'
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import { call, newKey } from '../support/client.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
+import { addLoggedIn } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import type { TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
-let service: TestService
-let other: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-let owner: AddedPerson & Tokens
-beforeAll(async () => {
-  service = await startService()
-  other = await startService({}, service)
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  owner = await addLoggedIn(service, sql)
-})
-afterAll(async () => {
-  await sql.end()
-  await other.stop()
-  await service.stop()
-})
+const service = useService()
+const other = useService({}, service)
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const owner = prepare(() => addLoggedIn(service, sql))
 /** Not across the hour: a test that counts hours would see two. */
 beforeEach(async () => {
   const left = HOUR_MS - (Date.now() % HOUR_MS)

@@ -252,6 +252,8 @@ describe('on PostgreSQL, while a server runs', () => {
       const person = await newPerson(server)
       const words = ['users', 'set-password', person.email, '--password-stdin']
       await fails(words, 'password: Is among the most common passwords', 'password')
+      const usual = 'password: Is a common password or word but for digits, signs and look-alikes'
+      await fails(words, usual, 'Summer2026!')
       await fails(words, 'password: Must not be the e-mail address', person.email)
       await fails(words, 'there is no password on standard input', '')
       await fails(['users', 'set-password', 'nobody@example.com'], 'There is no such user.')
@@ -309,10 +311,11 @@ describe('on PostgreSQL, while a server runs', () => {
         err: '',
       })
       await becomes(person.access, 401)
+      const isGone = async () => Bun.deepEquals(await publishedKids(server), [next])
+      await until(isGone, 'the server signs with the next one alone', 1000)
       const traded = await refresh(server, person.refresh)
       expect(kidOf(traded.body.access_token)).toBe(next)
       expect(await statusOf(server, traded.body.access_token)).toBe(200)
-      expect(await publishedKids(server)).toEqual([next])
       const { out } = await run(['signing-keys', 'list'])
       expect(out).toMatch(/^KID +ALGORITHM +STATE +CREATED +SIGNS FROM\n/)
       expect(out).toMatch(new RegExp(`^${current} +ES256 +revoked `, 'm'))

@@ -1,36 +1,27 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import { parseArguments } from '../../src/cli/arguments.ts'
 import { commands } from '../../src/cli/commands/keys.ts'
 import { describeFailure } from '../../src/server/failure.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'
-import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../support/people.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { addLoggedIn, type Tokens } from '../support/people.ts'
 import { until } from '../support/until.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const SLOW_MS = 30_000
 const create = commands['keys create']
 
-let service: TestService
-let sql: postgres.Sql
-let admin: AddedPerson & Tokens
-let user: AddedPerson & Tokens
+const service = useService()
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const user = prepare(() => addLoggedIn(service, sql))
 let account: { id: string }
 beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-  admin = await addLoggedIn(service, sql, { role: 'admin' })
-  user = await addLoggedIn(service, sql)
   const made = await call(service, 'POST /service-accounts', {
     bearer: admin.access,
     json: { name: 'builder', scopes: ['read', 'deploy', 'latchkey:verify'] },
   })
   account = made.body
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
 })
 
 /** A command on the service's own database. */

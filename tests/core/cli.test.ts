@@ -144,9 +144,17 @@ test('a database that cannot be reached is one sentence, and the stack comes wit
   const { code, out, err } = await runInProcess(['admin', 'create', '--email', 'a@example.com'], { env })
   expect({ code, out }).toEqual({ code: 1, out: '' })
   expect(err).toMatch(/^latchkey: the database cannot be reached: .*\n$/)
-  const debug = await runInProcess(['migrate'], { env: { ...env, LOG_LEVEL: 'debug' } })
-  expect(debug.err).toContain(' at ')
-  expect(err + debug.err).not.toContain('hunter2')
+  const inQuery = 'postgres://127.0.0.1:1/db?user=u&password=hunter2'
+  for (const DATABASE_URL of [env.DATABASE_URL, inQuery]) {
+    const debug = await runInProcess(['migrate'], {
+      env: { ...env, DATABASE_URL, LOG_LEVEL: 'debug', DATABASE_WAIT_SECONDS: '0' },
+    })
+    expect(debug.err).toContain(' at ')
+    expect(err + debug.err).not.toContain('hunter2')
+  }
+  // A URL where none belongs.
+  const wrong = await runInProcess(['users', 'list', inQuery], { env })
+  expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining('password=[redacted]')])
 })
 
 describe('healthcheck', () => {

@@ -4,6 +4,7 @@ import type { DatabaseConfig } from '../../src/db/database.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { users } from '../../src/db/schema.ts'
 import { silentLog } from '../../src/lib/log.ts'
+import { secret } from '../../src/lib/secret.ts'
 import { createDatabase, databaseConfig, type TestDatabase } from '../support/postgres.ts'
 import { selectRows } from '../support/select.ts'
 
@@ -35,6 +36,14 @@ test('the server is told who we are and how long a statement may take', async ()
     ),
   )
   expect(found).toEqual([{ name: 'latchkey', timeout: '1234ms' }])
+})
+
+test('what the URL asks of the server as `options` does not win over our settings', async () => {
+  const url = `${target.url}?options=${encodeURIComponent('-c datestyle=German -c work_mem=5MB')}`
+  const found = await withDatabase({ databaseUrl: secret(url) }, (db) =>
+    selectRows(db, sql`SELECT current_setting('datestyle') AS style, current_setting('work_mem') AS memory`),
+  )
+  expect(found).toEqual([{ style: 'ISO, MDY', memory: '5MB' }])
 })
 
 test('there are never more connections than DATABASE_POOL_SIZE, and as many as that', async () => {

@@ -42,7 +42,13 @@ test('a beat that comes along with an answer proves nothing; that nothing is pro
   const refresh = async () => {
     refreshed++
   }
-  const { sendBeat, stop } = await listenForEvictions(database, { cache, signing: { refresh }, log, metrics })
+  const { sendBeat, stop } = await listenForEvictions(database, {
+    cache,
+    signing: { refresh },
+    passwords: { learn: () => {} },
+    log,
+    metrics,
+  })
   const stopBeats = startJob({ everyMs: 1_000, work: sendBeat, failure: 'The beat failed' }, log)
 
   await until(() => said().length > 0, 'it is said that nothing is heard', 10_000)

@@ -83,8 +83,14 @@ describe('import users', () => {
     const [email, password] = [address(), 'short']
     const { users, keys } = await importLines('users', [{ email, password_hash: await hash(password) }])
     expect({ users, keys }).toEqual({ users: { ...none, imported: 1 }, keys: none })
-    expectProblem(await tryLogIn(email, `${password}!`), 'invalid_login')
-    await logIn(service, email, password)
+    // The dearest hash takes a second, and on a busy machine longer than a login may.
+    const patiently = async (typed: string) => {
+      let answer = await tryLogIn(email, typed)
+      for (let again = 0; answer.status === 503 && again < 20; again++) answer = await tryLogIn(email, typed)
+      return answer
+    }
+    expectProblem(await patiently(`${password}!`), 'invalid_login')
+    expect((await patiently(password)).status).toBe(200)
     expect(service.context.passwords.isOutdated((await rowOf(email))?.password_hash)).toBe(false)
     await logIn(service, email, password)
   })

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test
 import postgres from 'postgres'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { importSeed as readSeed } from '../../src/core/import/seed/seed.ts'
+import { OPERATOR } from '../../src/core/principal.ts'
 import { removeUser } from '../../src/core/users/accounts.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { describeFailure } from '../../src/server/failure.ts'
@@ -433,7 +434,7 @@ describe.each([1, 2] as const)('an import of version %i', (version) => {
     expect((await call(service, `DELETE /keys/${ids[1]}`, { bearer })).status).toBe(200)
     expect((await call(service, `DELETE /keys/delete/${ids[2]}`, { bearer })).status).toBe(200)
     const deleted = (await call(service, 'GET /auth/me', { apiKey: gones.key })).body.id
-    await removeUser(service.context, SYSTEM, null, deleted)
+    await removeUser(service.context, SYSTEM, OPERATOR, deleted)
 
     const { users, keys } = await importSeed(seed)
     const reason = expect.stringContaining('deleted here')

@@ -1,4 +1,4 @@
-import { type KeepAliveClient, keepAliveClient, type Reply } from '../support/keep-alive.ts'
+import { type KeepAliveClient, keepAliveClient, type Reply } from '../support/http-socket.ts'
 import { until } from '../support/until.ts'
 import { type Bed, signUp } from './bed.ts'
 import type { Judge } from './findings.ts'

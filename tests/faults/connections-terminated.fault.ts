@@ -17,7 +17,7 @@ export const fault: Fault = {
           for (let i = 0; i < 15; i++) {
             terminated += (
               await bed.sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                WHERE datname = current_database() AND application_name = 'latchkey'`
+                WHERE datname = current_database() AND application_name LIKE 'latchkey%'`
             ).length
             await calm(100)
           }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { keepAliveClient } from '../support/keep-alive.ts'
+import { keepAliveClient } from '../support/http-socket.ts'
 import { type Bed, startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import type { Judge } from './findings.ts'

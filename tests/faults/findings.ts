@@ -1,4 +1,4 @@
-import type { Reply } from '../support/keep-alive.ts'
+import type { Reply } from '../support/http-socket.ts'
 
 /** The longest that any request may take; what the machine adds shows in the control beside it. */
 const LONGEST_MS = 5000

@@ -1,4 +1,4 @@
-import { keepAliveClient } from '../support/keep-alive.ts'
+import { keepAliveClient } from '../support/http-socket.ts'
 import { until } from '../support/until.ts'
 import { type Account, openAccount } from './account.ts'
 import type { Bed } from './bed.ts'

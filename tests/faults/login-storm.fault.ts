@@ -1,5 +1,5 @@
 import { OWASP_COST } from '../../src/core/passwords/hasher.ts'
-import { keepAliveClient } from '../support/keep-alive.ts'
+import { keepAliveClient } from '../support/http-socket.ts'
 import { addPerson, hashPassword } from '../support/people.ts'
 import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'

@@ -1,4 +1,4 @@
-import { keepAliveClient, type Reply } from '../support/keep-alive.ts'
+import { keepAliveClient, type Reply } from '../support/http-socket.ts'
 import { PASSWORD } from '../support/people.ts'
 import type { Bed } from './bed.ts'
 import type { Judge } from './findings.ts'

@@ -1,4 +1,4 @@
-import { keepAliveClient } from '../support/keep-alive.ts'
+import { keepAliveClient } from '../support/http-socket.ts'
 import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'

@@ -64,6 +64,7 @@ describe('every fault is listed at once', () => {
     DATABASE_POOL_SIZE: '0',
     DATABASE_STATEMENT_TIMEOUT_MS: '2s',
     DATABASE_PREPARE: 'perhaps',
+    DATABASE_WAIT_SECONDS: 'long',
     MIGRATE: 'never',
     HOST: 'http://localhost',
     PORT: '65536',
@@ -177,6 +178,36 @@ describe('DATABASE_URL', () => {
     ['postgres://u:p@[::1]:5432/db', 'postgres://u:p@[::1]:5432/db'],
     ['postgres://u:a@b:c@h/db', 'postgres://u:a%40b%3Ac@h/db'],
     ['postgres://u:%23%2F@h/db', 'postgres://u:%23%2F@h/db'],
+    ['postgres://h/db?user=u&password=a%40b', 'postgres://u:a%40b@h/db'],
+    ['postgres://u@h/db?sslmode=require&password=p', 'postgres://u:p@h/db?sslmode=require'],
+    ['postgres://u@/db?host=/run/postgresql', 'postgres://u@%2Frun%2Fpostgresql/db'],
+    ['postgresql:///db?host=/run/postgresql&user=u&port=5433', 'postgres://u@%2Frun%2Fpostgresql:5433/db'],
+    ['postgres://u:p@%2Frun%2Fpostgresql:5433/db', 'postgres://u:p@%2Frun%2Fpostgresql:5433/db'],
+    ['postgres:///?host=h&dbname=d%20b&user=u&password=a+b%2F', 'postgres://u:a%2Bb%2F@h/d%20b'],
+    ['postgres://u@/db?host=::1', 'postgres://u@[::1]/db'],
+    ['postgres://u@a/db?host=b', 'postgres://u@b/db'],
+    ['postgres://u@h/db?hostaddr=10.0.0.7', 'postgres://u@h/db?hostaddr=10.0.0.7'],
+    ['postgres://u@/db?hostaddr=10.0.0.7', 'postgres://u@10.0.0.7/db?hostaddr=10.0.0.7'],
+    ['postgres://u@h', 'postgres://u@h/'],
+    ['postgres://h/db', 'postgres://h/db'],
+    [
+      'postgres://u@h/db?sslmode=require&sslrootcert=/ca.pem',
+      'postgres://u@h/db?sslmode=verify-ca&sslrootcert=%2Fca.pem',
+    ],
+    ['postgres://u@h/db?sslrootcert=system', 'postgres://u@h/db?sslrootcert=system&sslmode=verify-full'],
+    ['postgres://u@h/db?sslmode=allow', 'postgres://u@h/db?sslmode=allow'],
+    ['postgres://u@h/db?requiressl=1', 'postgres://u@h/db?sslmode=require'],
+    ['postgres://u@h/db?options=endpoint%3Da-b', 'postgres://u@h/db?options=endpoint%3Da-b'],
+    ['postgres://u@h/db?target_session_attrs=read-write&load_balance_hosts=disable', 'postgres://u@h/db'],
+    [
+      'postgres://u@h/db?keepalives=1&keepalives_idle=30&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=9',
+      'postgres://u@h/db',
+    ],
+    [
+      'postgres://u@h/db?sslsni=0&gssencmode=disable&application_name=x&connect_timeout=3',
+      'postgres://u@h/db',
+    ],
+    ['postgres://u@h/db?schema=public&pgbouncer=true&connection_limit=1', 'postgres://u@h/db'],
   ])('%s is read', (found, expected) => {
     expect(url(found)).toBe(expected)
   })
@@ -191,7 +222,13 @@ describe('DATABASE_URL', () => {
     'postgres://u:hunter2/x@h/db',
     'postgres://u:%hunter2@h/db',
     'postgres://u:hunter2@h/db?sslmode=maybe',
-    'postgres://u:hunter2@h/db?sslmode=verify-full&sslrootcert=/ca.pem',
+    'postgres://u:hunter2@h/db?hostaddr=h',
+    'postgres://u:hunter2@h/db?host=a,b',
+    'postgres://u:hunter2@h/db?port=none',
+    'postgres://u:12?hunter2@h/db',
+    'postgres://u:12?hunter@h/db&hunter2=x',
+    'postgres://u:hunter2@h/db?target_session_attrs=standby',
+    'postgres://u:hunter2@h/db?sslnegotiation=hunter2',
     'hunter2',
     'postgres://u:p@one:1,two:2/db',
   ])('%s is refused, and not repeated', (found) => {
@@ -199,6 +236,14 @@ describe('DATABASE_URL', () => {
     expect(faults).toEqual([expect.stringMatching(/^DATABASE_URL /)])
     expect(faults.join()).not.toContain('hunter2')
   })
+
+  test.each(['sslcrl', 'passfile', 'service', 'require_auth', 'kepalives'])(
+    '%s in it is named, not ignored',
+    (name) => {
+      const env = { DATABASE_URL: `postgres://u:p@h/db?${name}=x&sslmode=require`, SECRET_KEY: GOOD_KEY }
+      expect(faultsOf(env)).toEqual([`DATABASE_URL has ${name}, which is not supported`])
+    },
+  )
 
   test('is also the direct one, unless that is set', () => {
     const env = { DATABASE_URL: 'postgres://u:p@pooler/db', SECRET_KEY: GOOD_KEY }
@@ -256,6 +301,8 @@ describe('SECRET_KEY', () => {
 test.each([
   ['RATE_LIMITS', 'off', { rateLimits: null }],
   ['RATE_LIMITS', 'login=3/10s, other=9/2d', { rateLimits: { login: { limit: 3, windowSeconds: 10 } } }],
+  ['RATE_LIMITS', 'login=3/2h', { rateLimits: { password: { limit: 10, windowSeconds: 60 } } }],
+  ['RATE_LIMITS', 'password=3/5m', { rateLimits: { password: { limit: 3, windowSeconds: 300 } } }],
   ['RATE_LIMITS', 'login=3/2h', { rateLimits: { refresh: { limit: 60, windowSeconds: 60 } } }],
   [
     'TRUSTED_PROXIES',
@@ -317,9 +364,23 @@ test.each([
   ['METRICS_PORT', '65536'],
   ['REDIS_URL', 'localhost:6379'],
   ['REDIS_URL', 'http://user:hunter2@localhost'],
+  ['REDIS_URL', 'redis://localhost/cache'],
+  ['REDIS_URL', 'redis://localhost/-1'],
+  ['REDIS_URL', 'redis://localhost/0/1'],
+  ['REDIS_URL', 'redis://localhost?'],
+  ['REDIS_URL', 'redis://:hunter2@local#host'],
+  ['REDIS_URL', 'redis://:%zz@localhost'],
+  ['REDIS_URL', 'redis://:%ff@localhost'],
 ])('%s=%s is refused', (name, value) => {
   const faults = faultsOf({ [name]: value })
   expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} `))])
+})
+
+test('what REDIS_URL has and no Redis knows is named, and never what it is', () => {
+  const REDIS_URL = 'rediss://:hunter2@localhost:6379/3?db=17&ssl_cert_reqs=hunter3&db=18'
+  expect(faultsOf({ REDIS_URL })).toEqual([expect.stringMatching(/^REDIS_URL .*"db", "ssl_cert_reqs"$/)])
+  for (const good of ['redis://a', 'redis://a/', 'redis://a/15', 'valkeys://u:p%40@[::1]:7/0'])
+    expect(faultsOf({ REDIS_URL: good })).toEqual([])
 })
 
 test('rules that span settings', () => {
@@ -472,6 +533,43 @@ describe('shown', () => {
     })
     for (const text of [JSON.stringify(shown), JSON.stringify(config), Bun.inspect(config)]) {
       for (const part of ['hunter', GOOD_KEY, 'correct horse', 'qX7vB2']) expect(text).not.toContain(part)
+    }
+  })
+
+  test.each(['passwrod', 'PASSWORD'])(
+    'of a parameter that is mistyped (%s) the name alone is shown',
+    (name) => {
+      const url = `postgres://u@h/db?${name}=hunter2`
+      const faults = JSON.stringify(
+        readConfig({ DATABASE_URL: url, SECRET_KEY: GOOD_KEY }, { isTerminal: false }),
+      )
+      expect(faults).toContain(name)
+      expect(faults).not.toContain('hunter2')
+    },
+  )
+
+  test.each([['a parameter', 'postgres://h/db?user=u&password=hunter2', 'postgres://u:[redacted]@h/db']])(
+    'a database’s password is hidden wherever it stands: %s',
+    (_, url, expected) => {
+      const { DATABASE_URL, DATABASE_DIRECT_URL } = showConfig(
+        read({ DATABASE_URL: url, SECRET_KEY: GOOD_KEY }),
+      )
+      expect([DATABASE_URL, DATABASE_DIRECT_URL]).toEqual([expected, expected])
+    },
+  )
+
+  test('a fault that repeats a setting repeats no password that got there by mistake', () => {
+    for (const url of ['postgres://u:hunter2@h/db', 'https://h?password=hunter2', 'redis://:hunter2@h']) {
+      const faults = faultsOf({
+        HOST: url,
+        CORS_ORIGINS: url,
+        LOG_LEVEL: url,
+        RATE_LIMITS: url,
+        TRUSTED_PROXIES: url,
+      })
+      expect(faults.length).toBe(5)
+      expect(faults.join()).toContain('[redacted]')
+      expect(faults.join()).not.toContain('hunter2')
     }
   })
 

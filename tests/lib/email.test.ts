@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { normaliseEmail } from '../../src/core/users/email.ts'
+import { normaliseEmail, requireEmail } from '../../src/core/users/email.ts'
 
 describe('one identity behind the ways to type it', () => {
   test.each([
@@ -65,5 +65,62 @@ describe('no address', () => {
     ['255 characters once small', `${'İ'.repeat(122)}@example.com`],
   ])('%s', (_, typed) => {
     expect(normaliseEmail(typed)).toBeNull()
+  })
+})
+
+describe('the address of a new account', () => {
+  test.each([
+    'user@example.com',
+    "o'hara+tag@localhost",
+    'ka-1_x!#$%*/=?^{|}~@example.com',
+    '🔑@example.com',
+    'jörg7@bücher.example',
+    'nguyễn@example.com',
+    'почта@пример.рф',
+    'иван.petrov@example.com',
+    'δοκιμή@παράδειγμα.gr',
+    'שלום@example.com',
+    'مثال٥@مثال.com',
+    'राम@उदाहरण.भारत',
+    'ทดสอบ@example.co.th',
+    '用户@例え.jp',
+    '日本のメール7@例え.jp',
+    '김철수金@예.kr',
+  ])('may be %p', (typed) => {
+    expect(requireEmail(typed)).toBe(typed)
+  })
+
+  test.each([
+    ['Cyrillic among Latin letters', '\u0430dmin@example.com', 'script'],
+    ['the same in the domain', 'user@r\u0430ypal.com', 'script'],
+    ['Greek among Latin letters', 'g\u03bfogle@example.com', 'script'],
+    ['a digit of another script', 'adm\u09ean@example.com', 'script'],
+    ['an accent that stands alone', 'm\u0130crosoft@example.com', 'script'],
+    ['an accent without a letter of its own', 'x\u0327@example.com', 'script'],
+    ['another hyphen', 'pay\u2010pal@example.com', 'script'],
+    ['another apostrophe', 'o\u02bchara@example.com', 'script'],
+    ['a stroke that is a letter', 'a\u01c0b@example.com', 'script'],
+    ['a script that no language of today is written in', '\u13aa\u13be@example.com', 'script'],
+    ['full width', '\uff41dmin@example.com', 'variants'],
+    ['a ligature', 'o\ufb03ce@example.com', 'variants'],
+    ['a superscript', 'admin\u00b2@example.com', 'variants'],
+    ['another dot', 'user@example\u2024com', 'variants'],
+    ['a dot at the end', 'user@example.com.', 'dot'],
+    ['a dot before the @', 'user.@example.com', 'dot'],
+    ['a dot at the beginning', '.user@example.com', 'dot'],
+    ['two dots', 'us..er@example.com', 'dot'],
+    ['a tag', '<b>@example.com', '<'],
+    ['an entity', 'a&amp;b@example.com', '<'],
+    ['quotes', '"a"@example.com', '<'],
+    ['a backtick', 'a`b@example.com', '<'],
+  ])('is no look-alike: %s', (_, typed, told) => {
+    expect(() => requireEmail(typed)).toThrow(
+      expect.objectContaining({
+        problem: 'validation_failed',
+        extra: { errors: [{ path: '/email', message: expect.stringContaining(told) }] },
+      }),
+    )
+    // An account that has it logs in.
+    expect(normaliseEmail(typed)).not.toBeNull()
   })
 })

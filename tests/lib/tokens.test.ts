@@ -54,7 +54,8 @@ describe('an API key', () => {
     const key = makeApiKey('sk_')
     expect(Buffer.from(hashToken(key))).toEqual(createHash('sha256').update(key).digest())
     expect(Buffer.from(hashToken('abc')).toString('hex')).toStartWith('ba7816bf8f01cfea414140de5dae2223')
-    expect(startOf(key)).toBe(key.slice(0, 11))
+    expect(startOf(key, 'sk_')).toBe(key.slice(0, 11))
+    expect(startOf(makeApiKey('long_prefix_'), 'long_prefix_')).toHaveLength(20)
   })
 })
 

@@ -9,6 +9,7 @@ import {
   keyUsage,
   loginAttempts,
   passwordResets,
+  revokedTokens,
   serviceAccounts,
   sessions,
   signingKeys,
@@ -51,6 +52,8 @@ const attempt = (bad: object) => (db: Database) =>
   db.insert(loginAttempts).values({ ...rows.loginAttempt(), ...bad })
 const reset = (bad: object) => (db: Database, e: Existing) =>
   db.insert(passwordResets).values({ ...rows.passwordReset(e.user.id), ...bad })
+const revokedToken = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(revokedTokens).values({ ...rows.revokedToken(e.secret.id), ...bad })
 
 /** By constraint: statements that nothing but it refuses. A new constraint needs its line here. */
 export const constraintCases: Record<string, Statement[]> = {
@@ -61,6 +64,7 @@ export const constraintCases: Record<string, Statement[]> = {
   users_scopes_check: [user({ scopes: fiftyOne })],
   service_accounts_pkey: [(db, e) => account({ id: e.serviceAccount.id })(db)],
   service_accounts_created_by_users_id_fk: [account({ createdBy: nobody })],
+  service_accounts_counts_for_users_id_fk: [account({ countsFor: nobody })],
   service_accounts_name_check: [account({ name: '' }), account({ name: 'n'.repeat(101) })],
   service_accounts_description_check: [account({ description: 'd'.repeat(501) })],
   service_accounts_scopes_check: [account({ scopes: fiftyOne })],
@@ -104,6 +108,7 @@ export const constraintCases: Record<string, Statement[]> = {
   sessions_salt_check: [session({ salt: bytes(15) }), session({ salt: bytes(17) })],
   sessions_generation_check: [session({ generation: -1 }), session({ generation: 2 ** 32 })],
   sessions_user_agent_check: [session({ userAgent: 'u'.repeat(256) })],
+  sessions_scopes_check: [session({ scopes: fiftyOne })],
   signing_keys_pkey: [(db, e) => signingKey({ id: e.signingKey.id })(db)],
   signing_keys_algorithm_check: [signingKey({ algorithm: 'HS256' }), signingKey({ algorithm: 'none' })],
   audit_events_pkey: [(db, e) => event({ id: e.auditEvent.id })(db)],
@@ -113,8 +118,11 @@ export const constraintCases: Record<string, Statement[]> = {
   login_attempts_attempts_check: [attempt({ attempts: -1 })],
   password_resets_pkey: [(db, e) => reset({ id: e.passwordReset.id })(db, e)],
   password_resets_user_id_users_id_fk: [reset({ userId: nobody })],
+  password_resets_created_by_users_id_fk: [reset({ createdBy: nobody })],
   password_resets_hash_key: [(db, e) => reset({ hash: e.passwordReset.hash })(db, e)],
   password_resets_hash_check: [reset({ hash: bytes(31) }), reset({ hash: bytes(33) })],
+  revoked_tokens_pkey: [(db, e) => revokedToken({ id: e.revokedToken.id })(db, e)],
+  revoked_tokens_secret_id_api_key_secrets_id_fk: [revokedToken({ secretId: nobody })],
 }
 
 /** Every constraint and unique index of our tables, the journal's aside, by the name that a violation gives. */

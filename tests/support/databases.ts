@@ -19,8 +19,8 @@ export type Target = {
   open(options?: { migrated?: boolean }): Promise<Opened>
 }
 
-const postgres = (version: PostgresVersion): Target => ({
-  name: `PostgreSQL ${version}`,
+export const postgres = (version: PostgresVersion): Target => ({
+  name: `PostgreSQL ${version}${hasVersion(version) ? '' : ' (skipped: there is none for this machine)'}`,
   isHere: hasVersion(version),
   open: async ({ migrated = true } = {}) => {
     const { url, drop } = await createDatabase({ version, migrated })
@@ -34,7 +34,7 @@ const postgres = (version: PostgresVersion): Target => ({
   },
 })
 
-const embedded: Target = {
+export const embedded: Target = {
   name: 'embedded',
   isHere: true,
   open: async ({ migrated = true } = {}) => {
@@ -52,9 +52,6 @@ const embedded: Target = {
     return { config, database, end }
   },
 }
-
-/** Every database that the one code has to work on. */
-export const targets: readonly Target[] = [embedded, postgres(18), postgres(14)]
 
 /** Where `embeddedSnapshot` keeps it. */
 export const snapshotPath = join(

@@ -2,12 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
 import type postgres from 'postgres'
 import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
+import { catalogue, type ErrorCode } from '../../src/lib/errors.ts'
 import { AMBIGUOUS, readTolerantly } from './ambiguous-targets.ts'
 import { call, newKey } from './client.ts'
 import { freePort } from './free-port.ts'
+import { sendRaw, type WireAnswer } from './http-socket.ts'
 import { addLoggedIn, connectTo } from './people.ts'
 import { aliasesOf, type RunningProxy, type Seen, startUpstream, type Upstream } from './proxy.ts'
-import { type RawAnswer, sendRaw } from './raw-http.ts'
 import { startService, type TestService } from './service.ts'
 import { listenOnTcp } from './tcp.ts'
 
@@ -59,8 +60,17 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
       const answer = await through(startLine, headers, body, at)
       return { answer, seen: upstream.seen.slice(before) }
     }
-    const headerOf = ({ head }: RawAnswer, name: string) =>
+    const headerOf = ({ head }: WireAnswer, name: string) =>
       new RegExp(`^${name}: *(.*)$`, 'im').exec(head)?.[1]?.trim() ?? null
+    const expectRefusal = (answer: WireAnswer, status: number) => {
+      expect([answer.status, headerOf(answer, 'content-type')]).toEqual([status, 'application/problem+json'])
+      const problem = JSON.parse(answer.body)
+      expect(problem).toMatchObject({ status, title: expect.any(String), detail: expect.any(String) })
+      expect(problem.type).toBe(`/errors/${problem.code}`)
+      expect<number>(catalogue[problem.code as ErrorCode][0]).toBe(status)
+      expect(problem.request_id).toBe(headerOf(answer, 'x-request-id'))
+      expect(headerOf(answer, 'cache-control')).toBe('no-store')
+    }
     const identityOf = ({ headers }: Seen) =>
       Object.fromEntries(
         IDENTITY_HEADERS.map((each) => [each, headers.get(each.toLowerCase())?.join() ?? '']),
@@ -287,6 +297,73 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         }
       })
 
+      /** More than Latchkey reads of headers, and than a proxy does by itself. */
+      const LARGE = 30_000
+      const cookie = `Cookie: session=${'c'.repeat(LARGE)}`
+      const browserHeaders = [
+        'User-Agent: Mozilla/5.0',
+        'Accept: text/html',
+        'Accept-Language: en',
+        'Accept-Encoding: gzip, br',
+        `Referer: https://app.example.com/${'r'.repeat(4_000)}`,
+        'Origin: https://app.example.com',
+        'Cache-Control: no-cache',
+        'If-None-Match: "x"',
+        'Sec-Fetch-Mode: navigate',
+        'X-Requested-With: XMLHttpRequest',
+        'X-CSRF-Token: abc',
+        'Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+        'Content-Type: application/json',
+      ]
+
+      test('goes on with a request whose cookies, URL and body are large, as with any', async () => {
+        const target = `/reports/x?q=${'u'.repeat(LARGE)}`
+        const body = 'b'.repeat(LARGE)
+        const large = [cookie, ...browserHeaders, `Content-Length: ${body.length}`]
+        const { answer, seen } = await pass(`POST ${target}`, [...bearing('reader'), ...large], body)
+        expect([answer.status, seen.length]).toEqual([200, 1])
+        expect([seen[0]?.target, seen[0]?.body]).toEqual([target, body])
+        expect(seen[0]?.headers.get('cookie')).toEqual([cookie.slice('Cookie: '.length)])
+        for (const [path, headers, status] of [
+          [target, [], 401],
+          [target.replace('/reports', '/jobs'), bearing('reader'), 403],
+          [target.replace('/reports', '/public'), [], 200],
+        ] as const) {
+          const other = await pass(`POST ${path}`, [...headers, ...large], body)
+          expect([path.slice(0, 9), other.answer.status]).toEqual([path.slice(0, 9), status])
+          expect(other.seen).toHaveLength(status === 200 ? 1 : 0)
+        }
+      })
+
+      test('is all that the question carries, with the address and an id', async () => {
+        const recorder = await startUpstream()
+        const asking = await start(recorder.port, upstream.port)
+        try {
+          const headers = [...bearing('user'), cookie, ...browserHeaders, 'X-Request-Id: 0123456789']
+          await pass(`GET /reports/x?q=${'u'.repeat(LARGE)}`, headers, '', asking)
+          const [question] = recorder.seen
+          expect(question?.target).toBe('/forward-auth?scope=read')
+          expect(question?.headers.get('authorization')).toEqual([`Bearer ${bearers.user}`])
+          const needed = ['authorization', 'x-forwarded-for', 'x-request-id']
+          /** What HTTP itself brings, and a proxy in a few words. */
+          const small = [
+            'host',
+            'connection',
+            'accept-encoding',
+            'user-agent',
+            'x-forwarded-proto',
+            'x-forwarded-host',
+          ]
+          const names = [...(question?.headers.keys() ?? [])]
+          expect(needed.filter((name) => !names.includes(name))).toEqual([])
+          expect(names.filter((name) => ![...needed, ...small].includes(name))).toEqual([])
+          expect(question?.head.length).toBeLessThan(1_500)
+        } finally {
+          await asking.stop()
+          recorder.close()
+        }
+      })
+
       test('is asked about anew each time: dead, it opens nothing from the next request', async () => {
         const { id, key } = await newKey(service, owner.access)
         for (let i = 0; i < 3; i++)
@@ -397,12 +474,63 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
       })
     })
 
+    describe('a refusal', () => {
+      test.each<[status: number, startLine: string, headers: () => readonly string[]]>([
+        [401, 'GET /x', () => []],
+        [401, 'GET /x', () => ['X-API-Key: garbage']],
+        [403, 'GET /admin', () => bearing('user')],
+        [403, 'GET /jobs', () => bearing('reader')],
+      ])(
+        'of %i is a problem with a code and an id, as Latchkey’s own',
+        async (status, startLine, headers) => {
+          expectRefusal((await pass(startLine, headers())).answer, status)
+        },
+      )
+    })
+
+    test('a credential that is larger than any is refused, and is no failure', async () => {
+      const { answer, seen } = await pass('GET /x', [`X-API-Key: sk_${'0'.repeat(20_000)}`])
+      // nginx knows of a refusal by 401 alone; Caddy hands on Latchkey's own.
+      expect([[401, 431].includes(answer.status), seen]).toEqual([true, []])
+      if (answer.status === 401) expectRefusal(answer, 401)
+    })
+
+    test.skipIf(!name.includes('nginx'))(
+      'what the proxy itself refuses is told in the same form',
+      async () => {
+        expectRefusal((await pass('GET /x//y', bearing('user'))).answer, 400)
+        const length = 'Content-Length: 17000000'
+        expectRefusal((await pass('POST /x', [...bearing('user'), length])).answer, 413)
+        expect((await pass('GET /latchkey/ambiguous', bearing('user'))).answer.status).toBe(404)
+      },
+    )
+
+    test('an error of the application’s own stays as it is', async () => {
+      const page = '<h1>Not for you</h1>'
+      const app = await listenOnTcp((socket) =>
+        socket.once('data', () =>
+          socket.end(
+            `HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: ${page.length}\r\n\r\n${page}`,
+          ),
+        ),
+      )
+      const own = await start(portOf(service), app.port)
+      try {
+        const answer = await through('GET /x', bearing('user'), '', own)
+        expect([answer.status, answer.body]).toEqual([403, page])
+      } finally {
+        await own.stop()
+        app.close()
+      }
+    })
+
     describe('what Latchkey cannot grant', () => {
       test('a key used too often: 429, and when to come back', async () => {
         const { key } = await newKey(service, owner.access, { rate_limit: { limit: 1, window_seconds: 600 } })
         expect((await pass('GET /x', [`X-API-Key: ${key}`])).answer.status).toBe(200)
         const { answer, seen } = await pass('GET /x', [`X-API-Key: ${key}`])
         expect([answer.status, seen]).toEqual([429, []])
+        expectRefusal(answer, 429)
         expect(Number(headerOf(answer, 'retry-after'))).toBeWithin(1, 601)
         expect(headerOf(answer, 'ratelimit-limit')).toBe('1')
         expect(headerOf(answer, 'ratelimit-remaining')).toBe('0')
@@ -417,6 +545,8 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         const { answer, seen } = await pass('GET /x', [`X-API-Key: ${key}`])
         expect([answer.status, seen]).toEqual([429, []])
         expect(Number(headerOf(answer, 'retry-after'))).toBeWithin(1, 86_401)
+        expect(headerOf(answer, 'ratelimit-remaining')).toBe('0')
+        expectRefusal(answer, 429)
       })
 
       test('a database that does not answer: 503, and when to come back', async () => {
@@ -425,6 +555,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
           await tx`LOCK TABLE latchkey.api_key_secrets`
           const { answer, seen } = await pass('GET /x', [`X-API-Key: ${key}`])
           expect([answer.status, headerOf(answer, 'retry-after'), seen]).toEqual([503, '1', []])
+          expectRefusal(answer, 503)
         })
         expect((await pass('GET /x', [`X-API-Key: ${key}`])).answer.status).toBe(200)
       })

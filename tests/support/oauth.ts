@@ -2,6 +2,7 @@ import { expect } from 'bun:test'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { createAdmin } from '../../src/core/users/accounts.ts'
 import { type Answer, call, logIn, newKey } from './client.ts'
+import { expectSpent } from './problem.ts'
 import type { TestService } from './service.ts'
 
 /** A service account with one key: what a client authenticates with. */
@@ -65,6 +66,7 @@ export function expectOAuthError(answer: Answer, status: number, error: string):
   expect(answer.body.error_description).toMatch(/^[\x20\x21\x23-\x5b\x5d-\x7e]+$/)
   expect(answer.headers.get('content-type')).toBe('application/json')
   expect(answer.headers.get('cache-control')).toBe('no-store')
+  if (status === 429) expectSpent(answer)
   const challenge = answer.headers.get('www-authenticate')
   if (status === 401) expect(challenge).toMatch(/\bBasic realm="latchkey"/)
   else if (status !== 403) expect(challenge).toBeNull()

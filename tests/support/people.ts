@@ -46,7 +46,7 @@ export async function addPerson(
 
 /** Begins a session, as a login does once the password is checked. */
 export async function beginSession(service: TestService, person: AddedPerson): Promise<Tokens> {
-  const { tokens } = await startSession(service.context, SYSTEM, person)
+  const { tokens } = await startSession(service.context, SYSTEM, person, null)
   return { access: tokens.access_token, refresh: tokens.refresh_token }
 }
 

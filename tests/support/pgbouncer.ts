@@ -31,7 +31,7 @@ export async function startPgbouncer(
   const port = await freePort()
   const home = mkdtempSync(join(tmpdir(), 'latchkey-pgbouncer-'))
   const users = join(home, 'users.txt')
-  writeFileSync(users, '"postgres" "any"\n"with_timeout" "any"\n')
+  writeFileSync(users, '"postgres" "any"\n')
   const own = {
     listen_addr: '127.0.0.1',
     listen_port: port,
@@ -70,18 +70,16 @@ export async function startPgbouncer(
 
 /** The shipped file with its database on another port, and `settings` in place of its own or after them. */
 function configure(shipped: string, port: number, settings: Record<string, string | number>): string {
-  const lines = shipped
-    .split('\n')
-    .map((line) => (/^\* *=/.test(line) ? `* = host=127.0.0.1 port=${port}` : line))
   const left = new Map(Object.entries(settings))
-  const replaced = lines.map((line) => {
-    const name = /^(\w+) *=/.exec(line)?.[1]
+  const lines = shipped.split('\n').map((line) => {
+    const name = /^(\*|\w+) *=/.exec(line)?.[1]
     const value = name === undefined ? undefined : left.get(name)
     if (name === undefined || value === undefined) return line
     left.delete(name)
     return `${name} = ${value}`
   })
-  return [...replaced, ...[...left].map(([name, value]) => `${name} = ${value}`), ''].join('\n')
+  const added = [...left].map(([name, value]) => `${name} = ${value}`)
+  return [...lines, ...added, ''].join('\n').replace(/^(\* = .*port=)5432/m, `$1${port}`)
 }
 
 async function answers(port: number): Promise<boolean> {

@@ -13,6 +13,19 @@ export function expectProblem(answer: Answer, code: ErrorCode): void {
   expect(detail).toBeString()
   if (code === 'validation_failed') expect(errors).not.toBeEmpty()
   else expect(errors).toBeUndefined()
+  if (status === 429) expectSpent(answer)
+}
+
+/**
+ * Asserts that a refusal tells which limit is used up: none is left, and both headers name the same time to come back. Credits
+ * that nothing refills name neither time nor amount.
+ */
+export function expectSpent({ status, headers }: Pick<Answer, 'status' | 'headers'>): void {
+  const read = (name: string) => headers.get(name)
+  const told = [status, read('ratelimit-remaining'), read('retry-after') === read('ratelimit-reset')]
+  expect(told).toEqual([429, '0', true])
+  expect(read('ratelimit-limit')).toMatch(read('retry-after') === null ? /^0$/ : /^[1-9]\d*$/)
+  expect(read('retry-after') ?? '1').toMatch(/^[1-9]\d*$/)
 }
 
 /** An answer without what differs from request to request: to hold two of them against each other. */

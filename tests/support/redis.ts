@@ -17,25 +17,35 @@ export type TestRedis = {
 /** Where the server is; null where it is not installed (Debian: apt-get install redis-server). */
 export const REDIS_SERVER = Bun.which('redis-server')
 
-/** Starts a Redis that keeps nothing on disk. */
-export async function startRedis(): Promise<TestRedis> {
+/**
+ * Starts a Redis that keeps nothing on disk.
+ * @param directives more of its configuration, a name and a value each
+ */
+export async function startRedis(
+  directives: readonly (readonly [string, string])[] = [],
+): Promise<TestRedis> {
   const port = await freePort()
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-redis-'))
   const url = `redis://127.0.0.1:${port}`
   let server: Bun.Subprocess | null = null
   const start = async () => {
-    const settings = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', directory]
-    server = Bun.spawn([REDIS_SERVER ?? 'redis-server', ...settings], { stdout: 'ignore', stderr: 'ignore' })
+    const own = [
+      ['port', port],
+      ['bind', '127.0.0.1'],
+      ['save', '""'],
+      ['dir', directory],
+    ]
+    const file = join(directory, 'redis.conf')
+    await Bun.write(file, [...own, ...directives].map((directive) => `${directive.join(' ')}\n`).join(''))
+    server = Bun.spawn([REDIS_SERVER ?? 'redis-server', file], { stdout: 'ignore', stderr: 'ignore' })
     await until(
       async () => {
-        const client = new Bun.RedisClient(url, { autoReconnect: false, connectionTimeout: 200 })
-        return client.ping().then(
-          () => {
-            client.close()
-            return true
-          },
-          () => false,
+        // Of one that asks for a password any answer will do.
+        const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data() {} } }).catch(
+          () => null,
         )
+        socket?.end()
+        return socket !== null
       },
       'Redis answers',
       10_000,

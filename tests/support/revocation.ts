@@ -1,5 +1,6 @@
 import type postgres from 'postgres'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
+import { KEYS_WRITE } from '../../src/lib/scopes.ts'
 import { type Answer, type Call, call, newKey } from './client.ts'
 import { type AddedPerson, addPerson, beginSession } from './people.ts'
 import { refresh } from './refresh.ts'
@@ -186,10 +187,10 @@ export async function newHousehold(
   const person: AddedPerson = await addPerson(sql)
   const sessions = [await beginSession(service, person), await beginSession(service, person)] as const
   const bearer = sessions[1].access
-  const json = { name: 'builder', scopes: ['read'] }
+  const json = { name: 'builder', scopes: ['read', KEYS_WRITE] }
   const account: string = (await call(service, 'POST /service-accounts', { bearer, json })).body.id
   const make = (more: Record<string, unknown>) =>
-    newKey(service, bearer, { scopes: ['read'], ...keyJson, ...more })
+    newKey(service, bearer, { scopes: ['read', KEYS_WRITE], ...keyJson, ...more })
   const keys = [await make({}), await make({})] as const
   const accountKeys = [
     await make({ service_account_id: account }),

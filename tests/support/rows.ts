@@ -9,6 +9,7 @@ import {
   keyUsage,
   loginAttempts,
   passwordResets,
+  revokedTokens,
   serviceAccounts,
   sessions,
   signingKeys,
@@ -61,6 +62,7 @@ export const rows = {
     createdAt: now(),
     expiresAt: now(),
   }),
+  revokedToken: (secretId: string) => ({ id: id(), secretId, expiresAt: now() }),
 }
 
 /** One row in each table, belonging together: the identifiers that a test needs. */
@@ -77,6 +79,7 @@ export async function insertOneOfEach(db: Database) {
   const auditEvent = rows.auditEvent()
   const loginAttempt = rows.loginAttempt()
   const passwordReset = rows.passwordReset(user.id)
+  const revokedToken = rows.revokedToken(secret.id)
   await db.insert(users).values(user)
   await db.insert(serviceAccounts).values(serviceAccount)
   await db.insert(apiKeys).values(apiKey)
@@ -89,6 +92,7 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(auditEvents).values(auditEvent)
   await db.insert(loginAttempts).values(loginAttempt)
   await db.insert(passwordResets).values(passwordReset)
+  await db.insert(revokedTokens).values(revokedToken)
   return {
     user,
     serviceAccount,
@@ -102,5 +106,6 @@ export async function insertOneOfEach(db: Database) {
     auditEvent,
     loginAttempt,
     passwordReset,
+    revokedToken,
   }
 }

@@ -10,6 +10,7 @@ import { secret } from '../../src/lib/secret.ts'
 import { SERVER_LIMITS } from '../../src/server/listen.ts'
 import { assembleContext } from '../../src/server/open.ts'
 import { testConfig } from './config.ts'
+import { type LockWatch, watchLocks } from './lock-order.ts'
 import { createDatabase } from './postgres.ts'
 
 /** A Latchkey that listens on loopback, over a PostgreSQL database of its own. */
@@ -23,12 +24,14 @@ export type TestService = {
   /** Everything that was logged, a parsed line each. */
   logged(): Record<string, unknown>[]
   loggedText(): string
+  /** What its transactions lock; `stop` throws where one locked in another order. */
+  locks: LockWatch
   /** Moves the service's clock. */
   advance(ms: number): void
   stop(): Promise<void>
 }
 
-type Options = Partial<Config> & {
+export type Options = Partial<Config> & {
   databaseUrl?: never
   /** PUBLIC_URL is where it listens, as a client that discovers needs it. */
   isIssuer?: boolean
@@ -72,7 +75,9 @@ export async function startService(
   })
   let skew = 0
   const clock = () => Date.now() + skew
-  const opened = await openDatabase(config, log)
+  const locks = watchLocks()
+  const opened = await openDatabase(config, log, { statements: locks.logger })
+  locks.watch(opened.db)
   await migrate(config, opened)
   const { context, stop } = await assembleContext(config, opened, log, { clock, passwordCost }).catch(
     async (error) => {
@@ -102,6 +107,7 @@ export async function startService(
     database: opened,
     app,
     loggedText,
+    locks,
     logged: () =>
       loggedText()
         .split('\n')
@@ -115,6 +121,7 @@ export async function startService(
       await stop()
       await opened.close()
       await database?.drop()
+      if (locks.faults.length > 0) throw new Error(`Wrong order of locks: ${locks.faults.join('\n')}`)
     },
   }
 }

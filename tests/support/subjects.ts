@@ -11,7 +11,14 @@ export async function makeSubjects(at: TestService, sql: postgres.Sql, count: nu
   const subjects = await Promise.all(
     Array.from({ length: count }, async () => {
       const [userId, sessionId, keyId] = [Bun.randomUUIDv7(), Bun.randomUUIDv7(), Bun.randomUUIDv7()]
-      const token = { subject: userId, sessionId, role: 'user', scopes: ['read'], expiresAtMs }
+      const token = {
+        subject: userId,
+        sessionId,
+        role: 'user',
+        scopes: ['read'],
+        isNarrowed: false,
+        expiresAtMs,
+      }
       return {
         userId,
         sessionId,

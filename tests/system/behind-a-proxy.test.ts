@@ -1,18 +1,26 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { secret } from '../../src/lib/secret.ts'
+import { call, newKey, newPerson } from '../support/client.ts'
+import { dial, sendRaw } from '../support/http-socket.ts'
 import { CADDY, NGINX, nginxAround, type RunningProxy, startProxy } from '../support/proxy.ts'
-import { startService, type TestService } from '../support/service.ts'
-import { dial } from '../support/wire.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 // Latchkey as docs/behind-a-proxy.md says that it is to be put on the Internet, behind the very files of `deploy/`.
 
-let service: TestService
-let person: Person
-beforeAll(async () => {
-  service = await startService({ trustedProxies: ['127.0.0.0/8'] })
-  person = await newPerson(service)
-})
-afterAll(() => service.stop())
+const METRICS_TOKEN = 'qX7vB2mK9tQ4wZ8nR'
+
+const service = useService({ trustedProxies: ['127.0.0.0/8'], metricsToken: secret(METRICS_TOKEN) })
+const person = prepare(() => newPerson(service))
+
+/** The path of the metrics as Latchkey reads it, and paths that another program might take for it. */
+const METRICS = [
+  ...['/metrics', '/metrics/', '/metrics?x', '/metrics/?x', '/metrics/.', '/./metrics', '/x/../metrics'],
+  ...['/%2e/metrics', '/metrics/x/..', 'http://latchkey.test/metrics'],
+]
+const NEARLY_METRICS = [
+  ...['//metrics', '/metrics//', '/metrics#x', '/METRICS', '/%6detrics', '/metrics%2f'],
+  ...['/metrics;x', '/x/..%2fmetrics'],
+]
 
 /** The files without TLS, and with a second for headers. */
 const PROXIES = [
@@ -70,6 +78,18 @@ for (const { path, recipe } of PROXIES) {
       const answer = await call(front, 'POST /auth/login', large).catch(() => ({ status: 413 }))
       expect([413, ...(name === 'caddy' ? [502] : [])]).toContain(answer.status)
     })
+
+    test.each([...METRICS, ...NEARLY_METRICS])(
+      'the metrics are for the machines inside, however they are spelled: %s',
+      async (target) => {
+        const headers = [`Authorization: Bearer ${METRICS_TOKEN}`]
+        const outside = await sendRaw(front, `GET ${target}`, [host.trim(), ...headers])
+        expect(outside.body.includes('latchkey_')).toBe(false)
+        // The control: Latchkey itself answers, where the spelling is one of its own.
+        const inside = await sendRaw(service, `GET ${target}`, headers)
+        if (METRICS.includes(target)) expect(inside.body.includes('latchkey_')).toBe(true)
+      },
+    )
 
     test('the client is who the proxy says, and not what the client says', async () => {
       const id = `forwarded-${name}`

@@ -14,10 +14,10 @@ import { latchkey } from 'latchkey/client/elysia'
 import * as forHono from 'latchkey/client/hono'
 import { call, newKey, newPerson, type Person } from '../support/client.ts'
 import { startOnNode } from '../support/client-package.ts'
+import { sendRaw } from '../support/http-socket.ts'
 import { shownBy, startFront, verifierKey } from '../support/latchkey-client.ts'
 import { type FrameworkServer, idOf, isExactly, startExpress, startFastify } from '../support/node-servers.ts'
 import { adminToken } from '../support/oauth.ts'
-import { sendRaw } from '../support/raw-http.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 /** Who is behind the nearest proxy, which is on loopback in these tests: it adds the address it sees at the end. */

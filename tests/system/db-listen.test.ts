@@ -3,8 +3,10 @@ import { sql } from 'drizzle-orm'
 import type { OpenDatabase } from '../../src/db/database.ts'
 import { isUnavailable } from '../../src/db/errors.ts'
 import { openDatabase } from '../../src/db/open.ts'
+import type { ListenEvents } from '../../src/db/postgres/listen.ts'
 import { startListening } from '../../src/db/postgres/listen.ts'
-import { assertUsable, connectDirectly } from '../../src/db/postgres/postgres.ts'
+import { reachDirectly } from '../../src/db/postgres/postgres.ts'
+import { assertUsable } from '../../src/db/postgres/reach.ts'
 import { createLog, silentLog } from '../../src/lib/log.ts'
 import { databaseConfig, type PostgresServer, startServer } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
@@ -26,16 +28,17 @@ const config = () => databaseConfig(server.url('postgres'))
 /** Ends every connection of ours that listens. */
 const cutListeners = () =>
   database.db.execute(sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE application_name = 'latchkey' AND query LIKE 'LISTEN%'`)
+    WHERE application_name = 'latchkey listener' AND query LIKE 'LISTEN%'`)
 
 test('a line that falls silent is found out, though nothing closes it', async () => {
   const heard: string[] = []
   const times = { probeEveryMs: 100, probeAnswerMs: 200, retryFirstMs: 20, retryMostMs: 100 }
   const listener = { message: (payload: string) => heard.push(payload), gap: () => heard.push('gap') }
   let lines = 0
-  const connect = (events: Parameters<typeof connectDirectly>[1]) => {
+  const direct = await reachDirectly(config())
+  const connect = (events: ListenEvents) => {
     lines++
-    return connectDirectly(config(), events)
+    return direct.connect('latchkey listener', { prepare: false, ...events })
   }
   const stop = await startListening(connect, 'silence', listener, silentLog, times)
   // Answered probes leave the line as it is.

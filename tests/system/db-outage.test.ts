@@ -3,13 +3,17 @@ import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
+import postgres from 'postgres'
 import type { OpenDatabase } from '../../src/db/database.ts'
 import { errorCode, isUnavailable } from '../../src/db/errors.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
 import { createLog, silentLog } from '../../src/lib/log.ts'
+import { call } from '../support/client.ts'
+import { testConfig } from '../support/config.ts'
 import { databaseConfig, type PostgresServer, startServer } from '../support/postgres.ts'
 import { selectRows } from '../support/select.ts'
+import { startService } from '../support/service.ts'
 import { listenOnTcp } from '../support/tcp.ts'
 import { until } from '../support/until.ts'
 
@@ -89,18 +93,18 @@ describe('PostgreSQL goes away', () => {
   })
 
   test('in the middle of a transaction: it fails, and nothing of it stays', async () => {
-    await database.db.execute(sql`CREATE TABLE IF NOT EXISTS half (n int)`)
+    await database.db.execute(sql`CREATE TABLE IF NOT EXISTS public.half (n int)`)
     const { unavailable } = await outcome(() =>
       database.db.transaction(async (tx) => {
-        await tx.execute(sql`INSERT INTO half VALUES (1)`)
+        await tx.execute(sql`INSERT INTO public.half VALUES (1)`)
         await server.kill()
-        await tx.execute(sql`INSERT INTO half VALUES (2)`)
+        await tx.execute(sql`INSERT INTO public.half VALUES (2)`)
       }),
     )
     expect(unavailable).toBe(true)
     await server.start()
     await until(works, 'queries work again', 5000)
-    expect(await selectRows(database.db, sql`SELECT * FROM half`)).toEqual([])
+    expect(await selectRows(database.db, sql`SELECT * FROM public.half`)).toEqual([])
   })
 })
 
@@ -117,7 +121,7 @@ describe('PostgreSQL is slow', () => {
     }
     const inTransaction = () =>
       database.db.transaction(async (tx) => {
-        await tx.execute(sql`CREATE TABLE never (n int)`)
+        await tx.execute(sql`CREATE TABLE public.never (n int)`)
         for (let i = 0; i < 20; i++) await tx.execute(sql`SELECT pg_sleep(0.3)`)
       })
     const allAtOnce = () =>
@@ -139,7 +143,7 @@ describe('PostgreSQL is slow', () => {
     }
     expect(parallel).toBe(true)
     expect(other.ok).toBe(true)
-    expect(await selectRows(database.db, sql`SELECT to_regclass('never')::text AS it`)).toEqual([
+    expect(await selectRows(database.db, sql`SELECT to_regclass('public.never')::text AS it`)).toEqual([
       { it: null },
     ])
   })
@@ -170,6 +174,65 @@ describe('PostgreSQL is slow', () => {
   })
 })
 
+describe('a server that takes no writes', () => {
+  /** As a failover or an operator may leave them behind. */
+  const makeReadOnly = () =>
+    Promise.all(
+      Array.from({ length: 10 }, () =>
+        database.db.execute(sql`SET default_transaction_read_only = on; SELECT pg_sleep(0.1)`),
+      ),
+    )
+  const write = () =>
+    outcome(() => database.db.execute(sql`CREATE TABLE IF NOT EXISTS public.written (n int)`))
+
+  test('is left with all connections to it at the first refusal, and the next write is taken', async () => {
+    expect((await write()).ok).toBe(true)
+    await makeReadOnly()
+    expect(await write()).toMatchObject({ ok: false, code: '25006', unavailable: true })
+    const writes = await Promise.all(Array.from({ length: 20 }, write))
+    expect(writes.filter(({ ok }) => !ok)).toEqual([])
+  })
+
+  test('is found out by /readyz, though no connection broke', async () => {
+    const own = await startServer({ settings: ['max_notify_queue_pages=64'] })
+    const service = await startService({}, { databaseUrl: own.url('postgres'), config: testConfig() })
+    const ready = async () => (await call(service, 'GET /readyz')).status
+    expect(await ready()).toBe(200)
+
+    const { db } = service.context
+    await Promise.all(
+      Array.from({ length: 10 }, () =>
+        db.execute(sql`SET default_transaction_read_only = on; SELECT pg_sleep(0.1)`),
+      ),
+    )
+    expect(await ready()).toBe(503)
+    // Not for good: the connections are new ones.
+    expect(await ready()).toBe(200)
+
+    // A listener that hears nothing fills the queue: no change that must be told can be committed.
+    const deaf = postgres(own.url('postgres'), { max: 1, onnotice: () => {} })
+    await deaf.unsafe('LISTEN other; BEGIN; SELECT 1')
+    const full = db.execute(
+      sql`SELECT pg_notify('other', repeat('x', 7900) || n) FROM generate_series(1, 100) AS n`,
+    )
+    expect(await outcome(() => full)).toMatchObject({ ok: false, code: '54000' })
+    await until(async () => (await ready()) === 503, '/readyz says so', 5000)
+    expect((await outcome(() => db.execute(sql`SELECT 1`))).ok).toBe(true)
+    await deaf.end({ timeout: 1 })
+    // PostgreSQL clears a full queue when nobody listens who is behind, and it is asked for the queue's size.
+    await db.execute(
+      sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'latchkey listener'`,
+    )
+    const readyAgain = async () => {
+      await db.execute(sql`SELECT pg_notification_queue_usage()`)
+      return (await ready()) === 200
+    }
+    await until(readyAgain, 'it is ready again', 5000)
+    await service.stop()
+    await own.remove()
+  })
+})
+
 describe('what DATABASE_URL leads to', () => {
   const failureOf = (url: string) =>
     openDatabase(config(url), silentLog).then(
@@ -192,7 +255,7 @@ describe('what DATABASE_URL leads to', () => {
     proxy.close()
   })
 
-  test('a pooler that takes no statement_timeout is used without, and says so', async () => {
+  test('a pooler that refuses our settings is used all the same, and says so', async () => {
     const refusal = 'unsupported startup parameter: statement_timeout'
     const fields = `SFATAL\0VFATAL\0C08P01\0M${refusal}\0\0`
     const message = Buffer.alloc(5 + fields.length)
@@ -208,13 +271,17 @@ describe('what DATABASE_URL leads to', () => {
       })
     })
     let logged = ''
-    const log = createLog({ logLevel: 'warn', logFormat: 'json' }, (text) => {
+    const log = createLog({ logLevel: 'info', logFormat: 'json' }, (text) => {
       logged += text
     })
-    const through = await openDatabase(config(`postgres://postgres@127.0.0.1:${pooler.port}/postgres`), log)
-    await through.db.execute(sql`SELECT 1`)
+    const through = await openDatabase(
+      config(`postgres://postgres@127.0.0.1:${pooler.port}/postgres?sslmode=disable`),
+      log,
+    )
+    const asked = sql`SELECT current_setting('statement_timeout') AS timeout`
+    expect(await selectRows(through.db, asked)).toEqual([{ timeout: '500ms' }])
     log.flush()
-    expect(logged).toContain('takes no statement_timeout')
+    expect(logged).toContain('does not keep these settings')
     await through.close()
     pooler.close()
   })

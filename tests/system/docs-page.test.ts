@@ -1,26 +1,24 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { type Browser, chromium, type Page } from 'playwright-core'
-import { call, newKey, newPerson, type Person } from '../support/client.ts'
+import { call, newKey, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
-import { startService, type TestService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
+import { until } from '../support/until.ts'
+import { prepare, useService } from '../support/use-service.ts'
 
 setDefaultTimeout(60_000)
 
-let service: TestService
-let owner: Person
-beforeAll(async () => {
-  // Its PUBLIC_URL is not where the tests reach it, as behind a proxy or at another name of the same machine.
-  service = await startService({ publicUrl: 'https://auth.elsewhere.test' })
-  owner = await newPerson(service)
-})
-afterAll(() => service.stop())
+// Its PUBLIC_URL is not where the tests reach it, as behind a proxy or at another name of the same machine.
+const service = useService({ publicUrl: 'https://auth.elsewhere.test' })
+const owner = prepare(() => newPerson(service))
 
 const FILES = {
   '/docs': 'text/html; charset=utf-8',
   '/docs/start.js': 'text/javascript; charset=utf-8',
   '/docs/swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
   '/docs/swagger-ui.css': 'text/css; charset=utf-8',
+  '/docs/page.css': 'text/css; charset=utf-8',
   '/docs/favicon.png': 'image/png',
 }
 
@@ -69,7 +67,7 @@ describe('the page and its files', () => {
 
   test('a slash at the end leads to the page without one, where its links fit', async () => {
     const answer = await fetch(`${service.url}/docs/`, { redirect: 'manual' })
-    expect([answer.status, answer.headers.get('location')]).toEqual([308, '../../docs'])
+    expect([answer.status, answer.headers.get('location')]).toEqual([308, '../docs'])
   })
 
   test('no page of the documenting plugin is served', async () => {
@@ -157,6 +155,66 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     await form.locator('.btn', { hasText: 'Logout' }).waitFor()
     await page.locator('.btn-done').first().click()
   }
+
+  test('its colours are the ones that the system has, at once and as they change', async () => {
+    // As text: the types here know of no browser.
+    const look = async () => {
+      const script = `(({ colorScheme, backgroundColor }) => [colorScheme, backgroundColor])(getComputedStyle(document.documentElement))`
+      const [scheme = '', color = ''] = await page.evaluate<string[]>(script)
+      const light = color.startsWith('rgb(')
+        ? (color.match(/\d+/g) ?? []).reduce((sum, part) => sum + Number(part), 0)
+        : 765
+      return { isDark: scheme === 'dark' && light < 200 }
+    }
+    for (const colorScheme of ['dark', 'light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme })
+      await until(async () => (await look()).isDark === (colorScheme === 'dark'), `it is ${colorScheme}`)
+      await load()
+      expect(await look()).toEqual({ isDark: colorScheme === 'dark' })
+    }
+    await page.emulateMedia({ colorScheme: 'light' })
+  })
+
+  test('on a phone nothing is wider than the screen, and no text is one letter wide', async () => {
+    const desktop = page.viewportSize()
+    await page.setViewportSize({ width: 390, height: 844 })
+    try {
+      await load()
+      const block = page.locator(operation('createKey')).first()
+      await block.locator('.opblock-summary-control').click()
+      await block.locator('.try-out__btn').click()
+      const width = await page.evaluate('document.documentElement.scrollWidth')
+      expect(width).toBeLessThanOrEqual(390)
+      const widths = await page
+        .locator('.opblock-tag small')
+        .evaluateAll((all) => all.map((each) => each.clientWidth))
+      expect(widths.length).toBeGreaterThan(4)
+      expect(Math.min(...widths)).toBeGreaterThan(200)
+    } finally {
+      if (desktop) await page.setViewportSize(desktop)
+      await load()
+    }
+  })
+
+  test('the dialogue opens at e-mail and password', async () => {
+    await page.locator('.btn.authorize').click()
+    const top = async (selector: string) =>
+      (await page.locator(selector).first().boundingBox())?.y ?? Number.NaN
+    const [password, bearer] = [await top('#oauth_password'), await top('.auth-container form input')]
+    expect(password).toBeLessThan(bearer)
+    expect(await page.evaluate('document.activeElement.id')).toBe('oauth_username')
+    await page.locator('.btn-done').first().click()
+  })
+
+  test('what it fills in for a new key makes one', async () => {
+    await authorise('bearer', (form) => form.locator('input').fill(owner.access))
+    const { status, shown } = await execute('createKey')
+    expect([status, shown?.includes('"name": "Nightly report"')]).toEqual([201, true])
+    await page.locator('.btn.authorize').click()
+    await page.locator('.auth-container .btn', { hasText: 'Logout' }).click()
+    await page.locator('.btn-done').first().click()
+    await load()
+  })
 
   test('it loads under its policy and lists every operation', async () => {
     const { paths } = (await call(service, 'GET /openapi.json')).body

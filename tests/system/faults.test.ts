@@ -5,7 +5,7 @@ import { allFaults } from '../faults/fault.ts'
 describe('no acknowledged write is lost, nothing revoked is let in, and everybody is served again', async () => {
   for (const { name, lacks, isFelt, run } of await allFaults()) {
     test.skipIf(Boolean(lacks))(
-      name,
+      lacks ? `${name} (skipped: it needs ${lacks})` : name,
       async () => {
         const { violations, writes, refused, unanswered } = await run(1)
         expect(violations).toEqual([])

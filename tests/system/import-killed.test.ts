@@ -1,23 +1,13 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
-import type postgres from 'postgres'
+import { expect, test } from 'bun:test'
 import { call } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'
-import { connectTo } from '../support/people.ts'
 import { PROGRAM } from '../support/program.ts'
 import { createSeed } from '../support/seed.ts'
-import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
-let service: TestService
-let sql: postgres.Sql
-beforeAll(async () => {
-  service = await startService()
-  sql = connectTo(service)
-})
-afterAll(async () => {
-  await sql.end()
-  await service.stop()
-})
+const service = useService()
+const sql = useSql(service)
 
 test.each([1, 2] as const)(
   'an import of version %i that was killed half-way is completed by the next one, and no key is left without its secret',

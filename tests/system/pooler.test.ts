@@ -1,18 +1,22 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
 import { verifyQueriesOf } from '../../src/core/verify/queries.ts'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
+import { errorCode } from '../../src/db/errors.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'
+import type { ListenEvents } from '../../src/db/postgres/listen.ts'
 import { startListening } from '../../src/db/postgres/listen.ts'
-import { connectDirectly } from '../../src/db/postgres/postgres.ts'
-import { silentLog } from '../../src/lib/log.ts'
+import { reachDirectly } from '../../src/db/postgres/postgres.ts'
+import { createLog, silentLog } from '../../src/lib/log.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
 import { testConfig } from '../support/config.ts'
+import { HOSTILE_SETTINGS, setForDatabase, useMainFlows } from '../support/hostile-settings.ts'
 import { PGBOUNCER, startPgbouncer, type TestPooler } from '../support/pgbouncer.ts'
 import {
   createDatabase,
@@ -29,6 +33,8 @@ const why = PGBOUNCER ? '' : ' (skipped: apt-get install pgbouncer)'
 
 /** Fewer than the connections to it: each of the server's is lent to one after the other. */
 const FEW = 3
+/** The database as the shipped file has it, but without `connect_query`. */
+const UNTOLD = 'host=127.0.0.1 port=5432'
 const SEEN_WITHIN_MS = 1000
 const BYPASSED = 'The cache is bypassed: no echo on the LISTEN line'
 
@@ -150,6 +156,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     writeFileSync(asStandby, '')
     await server.start()
     await until(async () => (await askAll()).every((status) => status === 503), 'nobody is let in', 5000)
+    expect((await call(service, 'GET /readyz')).status).toBe(503)
     for (let times = 0; times < 20; times++) {
       expect(await askAll()).toEqual([503, 503])
       await Bun.sleep(50)
@@ -207,7 +214,9 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
       const database = await openDatabase(config, silentLog)
       const times = { probeEveryMs: 1, probeAnswerMs: 3000, retryFirstMs: 20, retryMostMs: 100 }
       const message = (_: string, isUnasked: boolean) => heard[isUnasked ? 'unasked' : 'asked']++
-      const line = (events: Parameters<typeof connectDirectly>[1]) => connectDirectly(config, events)
+      const direct = await reachDirectly(config)
+      const line = (events: ListenEvents) =>
+        direct.connect('latchkey listener', { prepare: false, ...events })
       const listener = { message, gap: () => {} }
       const stop = await startListening(line, 'chance', listener, silentLog, times)
       await until(
@@ -258,28 +267,48 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await database.close()
   })
 
-  test('a statement timeout that does not arrive is missed, unless the role has one', async () => {
-    const warningOf = async (pooler: TestPooler, user: string) => {
-      const { name } = await newDatabase()
-      const url = pooler.url(name).replace('postgres:any', `${user}:any`)
-      let warnings = ''
-      const log = {
-        ...silentLog,
-        warn: (text: string) => {
-          warnings += text
-        },
-      }
-      await (await openDatabase({ ...databaseConfig(url), databasePrepare: false }, log)).close()
-      return warnings
-    }
-    const sql = postgres((await sharedServer()).url('postgres'), { max: 1 })
-    await sql`CREATE ROLE with_timeout LOGIN PASSWORD 'any'`
-    await sql`ALTER ROLE with_timeout SET statement_timeout = '2s'`
-    await sql.end()
-    // The first drops it without a word, the second refuses the connection.
-    for (const pooler of [transactions, sessions]) {
-      expect(await warningOf(pooler, 'postgres')).toContain('takes no statement_timeout')
-      expect(await warningOf(pooler, 'with_timeout')).toBe('')
-    }
+  describe('the role and the database change nothing of what Latchkey does', () => {
+    /** What a pooler without `connect_query` cannot be kept from: PostgreSQL ends connections that it lends to nobody. */
+    const others = HOSTILE_SETTINGS.filter(([name]) => name !== 'idle_session_timeout')
+      // Long enough for the one question before the first transaction.
+      .map(([name, value]) => [name, name === 'statement_timeout' ? "'50ms'" : value] as const)
+
+    test.each<[string, Record<string, string | number>]>([
+      ['as shipped', {}],
+      ['that drops what it does not know', { '*': UNTOLD }],
+      ['that refuses what it does not know', { '*': UNTOLD, ignore_startup_parameters: '' }],
+      [
+        'in session mode',
+        { '*': UNTOLD, ignore_startup_parameters: '', pool_mode: 'session', default_pool_size: 20 },
+      ],
+    ])('behind a PgBouncer %s', async (_, settings) => {
+      const pooler = await startPgbouncer(await sharedServer(), { default_pool_size: FEW, ...settings })
+      const { url, name } = await newDatabase({ migrated: false })
+      await setForDatabase(url, others)
+      await useMainFlows({ databaseUrl: pooler.url(name), directUrl: url })
+      await pooler.stop()
+    })
+  })
+
+  test.each<[string, Record<string, string>, boolean]>([
+    ['as shipped keeps the settings', {}, true],
+    ['without connect_query does not, which is said', { '*': UNTOLD }, false],
+  ])('a PgBouncer %s; a statement ends at its timeout either way', async (_, settings, isKept) => {
+    const pooler = await startPgbouncer(await sharedServer(), settings)
+    const { name } = await newDatabase()
+    let logged = ''
+    const log = createLog({ logLevel: 'info', logFormat: 'json' }, (text) => {
+      logged += text
+    })
+    const config = { ...databaseConfig(pooler.url(name)), databasePrepare: false }
+    const database = await openDatabase(config, log)
+    log.flush()
+    expect(logged.includes('does not keep these settings')).toBe(!isKept)
+    const began = performance.now()
+    const failure: unknown = await database.db.execute(sql`SELECT pg_sleep(10)`).catch((error) => error)
+    expect(errorCode(failure)).toBe('57014')
+    expect(performance.now() - began).toBeWithin(1900, 4000)
+    await database.close()
+    await pooler.stop()
   })
 })

@@ -187,7 +187,7 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
 
   test('is connected to before anybody needs it', () =>
     opened(async (counters) => {
-      expect(counters.state()).toEqual({ isBroken: false, fallbacks: 0 })
+      expect(counters.state()).toEqual({ isBroken: false, fallbacks: 0, errors: 0 })
       expect(await counters.run(COUNT, 'first', [])).toEqual([1])
     }))
 
@@ -200,7 +200,7 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
         )
         expect(together.map(({ result }) => result)).toEqual(Array(20).fill(null))
         for (const { ms } of together) expect(ms).toBeLessThan(1_500)
-        expect(counters.state()).toEqual({ isBroken: true, fallbacks: 20 })
+        expect(counters.state()).toEqual({ isBroken: true, fallbacks: 20, errors: 0 })
         const later = await timed(times(1_000, () => counters.run(COUNT, 'k', [])))
         expect(later.ms).toBeLessThan(1_000)
         const most = Math.max(...together.map(({ ms }) => ms))
@@ -264,6 +264,7 @@ function limits(named: Partial<Record<'refresh', number>>) {
     signup: plenty,
     login: plenty,
     refresh,
+    password: plenty,
     create_key: plenty,
     unknown_credential: plenty,
     other: plenty,

@@ -129,7 +129,7 @@ test('revoked while the line that LISTENs is terminated, within five', async () 
     sql.begin(async (tx) => {
       await tx`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${keyId}`
       await tx`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND application_name = 'latchkey'
+        WHERE datname = current_database() AND application_name = 'latchkey listener'
           AND query IN ('LISTEN "latchkey_evict"', 'SELECT 1')`
     })
   await revokeAll('its LISTEN line terminated', subjects, terminating, CUT_WITHIN_MS, 3)

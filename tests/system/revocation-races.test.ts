@@ -4,6 +4,7 @@ import { SYSTEM } from '../../src/core/audit/audit.ts'
 import type { Context } from '../../src/core/context.ts'
 import { revokeKey } from '../../src/core/keys/end.ts'
 import { operator } from '../../src/core/keys/reach.ts'
+import { OPERATOR } from '../../src/core/principal.ts'
 import { changeUser } from '../../src/core/users/accounts.ts'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
@@ -165,7 +166,7 @@ const WAYS: Way[] = [
     name: 'a user is disabled at the command line',
     ...bySession,
     from: 'commandLine',
-    end: (_, { userId }) => changeUser(commandLine.context, SYSTEM, null, userId, { is_active: false }),
+    end: (_, { userId }) => changeUser(commandLine.context, SYSTEM, OPERATOR, userId, { is_active: false }),
   },
   {
     name: 'a user is disabled in SQL, and enabled',

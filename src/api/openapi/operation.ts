@@ -129,8 +129,14 @@ function errorResponse(codes: ErrorCode[], isOAuth: boolean): Json {
 
 function headersOf(codes: ErrorCode[]): Json | null {
   const of = (name: string) => ({ $ref: `#/components/headers/${name}` })
-  if (codes.includes('rate_limited') || codes.includes('unavailable'))
-    return { 'Retry-After': of('RetryAfter') }
+  if (codes.includes('unavailable')) return { 'Retry-After': of('RetryAfter') }
+  if (codes.includes('rate_limited'))
+    return {
+      'Retry-After': of('RetryAfter'),
+      'RateLimit-Limit': of('RateLimitLimit'),
+      'RateLimit-Remaining': of('RateLimitRemaining'),
+      'RateLimit-Reset': of('RateLimitReset'),
+    }
   if (codes.includes('missing_credential') || codes.includes('insufficient_scope'))
     return { 'WWW-Authenticate': of('WwwAuthenticate') }
   return null

@@ -54,6 +54,15 @@ export const OAUTH_ERROR = {
 /** The headers that errors come with. */
 export const HEADERS = {
   RetryAfter: { description: 'Seconds to wait', schema: { type: 'integer', minimum: 0 } },
+  RateLimitLimit: {
+    description: 'What the limit that refused allows',
+    schema: { type: 'integer', minimum: 0 },
+  },
+  RateLimitRemaining: { description: 'What is left of it', schema: { type: 'integer', minimum: 0 } },
+  RateLimitReset: {
+    description: 'Seconds until there is some again',
+    schema: { type: 'integer', minimum: 0 },
+  },
   WwwAuthenticate: { description: 'RFC 9110, section 11.6.1', schema: { type: 'string' } },
 }
 

@@ -15,8 +15,8 @@ export const authRoutes = (context: Context, guard: Guard) =>
     .use(guard)
     .post(
       '/signup',
-      async ({ body, state, status }) =>
-        status(201, presentUser(await signUp(context, originOf(state), body))),
+      async ({ body: { email, password }, state, status }) =>
+        status(201, presentUser(await signUp(context, originOf(state), { email, password }))),
       {
         open: true,
         body: Credentials,
@@ -28,16 +28,21 @@ export const authRoutes = (context: Context, guard: Guard) =>
         },
       },
     )
-    .post('/login', async ({ body, state }) => (await logIn(context, originOf(state), body)).tokens, {
-      open: true,
-      body: Credentials,
-      response: { 200: Tokens },
-      detail: {
-        operationId: 'logIn',
-        summary: 'Trade e-mail and password for a pair of tokens',
-        'x-errors': ['invalid_login', 'too_many_attempts'],
+    .post(
+      '/login',
+      async ({ body: { email, password }, state }) =>
+        (await logIn(context, originOf(state), { email, password })).tokens,
+      {
+        open: true,
+        body: Credentials,
+        response: { 200: Tokens },
+        detail: {
+          operationId: 'logIn',
+          summary: 'Trade e-mail and password for a pair of tokens',
+          'x-errors': ['invalid_login', 'too_many_attempts'],
+        },
       },
-    })
+    )
     .get('/me', ({ auth }) => describePrincipal(auth), {
       anyone: true,
       response: { 200: Me },
@@ -53,7 +58,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'changePassword',
           summary: 'Set a new password; every session ends, and a new one begins',
-          'x-errors': ['invalid_login', 'too_many_attempts', 'conflict'],
+          'x-errors': ['invalid_login', 'conflict'],
         },
       },
     )

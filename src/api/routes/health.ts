@@ -1,5 +1,4 @@
 import { Type } from '@sinclair/typebox'
-import { sql } from 'drizzle-orm'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { fail } from '../../lib/errors.ts'
@@ -24,14 +23,14 @@ export const opsRoutes = (context: Context, isDraining: IsDraining) =>
       '/readyz',
       async () => {
         if (isDraining()) fail('unavailable', { detail: 'This instance is shutting down.' })
-        await context.db.execute(sql`SELECT 1`)
+        await context.assertWritable()
         return { status: 'ready' }
       },
       {
         response: { 200: Status },
         detail: {
           operationId: 'getReadyz',
-          summary: 'It can serve: the database answers, and it is not shutting down',
+          summary: 'It can serve: the database takes writes, and it is not shutting down',
         },
       },
     )

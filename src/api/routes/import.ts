@@ -12,7 +12,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/keys', tags: ['API keys'] }).use(guard).post(
     '/import',
     async ({ auth, body, state }) => ({
-      results: await importKeys(context, originOf(state), auth.userId, requireKeys(body)),
+      results: await importKeys(context, originOf(state), auth, requireKeys(body)),
     }),
     {
       admin: { json: { maxBytes: MAX_IMPORT_BYTES } },

@@ -3,7 +3,7 @@ import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { changeKey } from '../../core/keys/change.ts'
 import { createKey } from '../../core/keys/create.ts'
-import { endShownSecret, removeKey, revokeKey } from '../../core/keys/end.ts'
+import { endPresented, removeKey, revokeKey } from '../../core/keys/end.ts'
 import { type KeyQuery, listVisibleKeys } from '../../core/keys/list.ts'
 import {
   CreatedKey,
@@ -110,7 +110,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     .delete(
       '/self',
       async ({ auth, state, status }) => {
-        await endShownSecret(context, originOf(state), auth)
+        await endPresented(context, originOf(state), auth)
         return status(204, undefined)
       },
       {
@@ -162,9 +162,9 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       },
     )
     .delete(
-      '/:id/secrets/:start',
+      '/:id/secrets/:secret',
       async ({ auth, params, state, status }) => {
-        await endSecret(context, originOf(state), auth, params.id, params.start)
+        await endSecret(context, originOf(state), auth, params.id, params.secret)
         return status(204, undefined)
       },
       {
@@ -173,6 +173,8 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         detail: {
           operationId: 'endSecret',
           summary: 'End one of two live secrets early; ending the new one cancels the rotation',
+          description:
+            'The secret is named by its id, or by its first characters where these name one alone.',
           'x-errors': [...manageErrors, 'conflict'],
         },
       },
@@ -217,7 +219,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         return { message: 'API key deleted successfully', key_id: params.id }
       },
       {
-        user: true,
+        user: { scopes: [KEYS_WRITE] },
         response: { 200: KeyEnded },
         detail: {
           operationId: 'removeKey',

@@ -4,6 +4,7 @@ import type { Context } from '../../core/context.ts'
 import { fail } from '../../lib/errors.ts'
 import type { Secret } from '../../lib/secret.ts'
 import { hashToken } from '../../lib/tokens.ts'
+import { codedAnswer } from '../compression.ts'
 import { readCredential } from '../credential.ts'
 
 /**
@@ -23,7 +24,7 @@ export function metricsRoute(context: Context, isOffered: boolean) {
       if (metricsToken) requireToken(request, metricsToken)
       exposition ??= open()
       const registry = await exposition
-      return new Response(await registry.metrics(), { headers: { 'content-type': registry.contentType } })
+      return codedAnswer(request.headers, await registry.metrics(), { 'content-type': registry.contentType })
     },
     { detail: { hide: true } },
   )

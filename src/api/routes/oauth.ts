@@ -3,7 +3,7 @@ import { Elysia } from 'elysia'
 import type { RateLimitName } from '../../config/rate-limits.ts'
 import type { Context } from '../../core/context.ts'
 import { authenticateClient, readClient } from '../../core/oauth/client.ts'
-import { grantTokens } from '../../core/oauth/grants.ts'
+import { grantTokens, recordRefusedGrant } from '../../core/oauth/grants.ts'
 import { introspectToken, revokeToken } from '../../core/oauth/introspection.ts'
 import {
   type ClientForm,
@@ -24,7 +24,10 @@ import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 
 /** The limit that each grant shares with its twin under /auth. */
-const POLICY_OF_GRANT: Record<string, RateLimitName> = { password: 'login', refresh_token: 'refresh' }
+const POLICY_OF_GRANT = new Map<string, RateLimitName>([
+  ['password', 'login'],
+  ['refresh_token', 'refresh'],
+])
 
 type Seen = { request: Request; state: RequestState }
 
@@ -38,6 +41,16 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       if (error instanceof Problem && error.problem === 'invalid_client') {
         await limits.consume('unknown_credential', state)
       }
+      throw error
+    }
+  }
+  /** A client that gets no token of its own leaves an audit row, whatever the reason. */
+  const auditingRefusal = async <T>(state: RequestState, grant: () => Promise<T>): Promise<T> => {
+    try {
+      return await grant()
+    } catch (error) {
+      if (error instanceof Problem && error.problem !== 'unavailable')
+        await recordRefusedGrant(context, originOf(state), error)
       throw error
     }
   }
@@ -60,7 +73,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
   /** A key is bound to its addresses, scopes and rate, here as everywhere. */
   const admit = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
     state.principal = principal
-    const anyone = { allows: () => true, refusal: () => 'forbidden' as const }
+    const anyone = { allows: () => true, refusal: () => 'forbidden' as const, whole: false }
     await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
   }
 
@@ -69,12 +82,17 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     .post(
       '/token',
       async ({ body, request, state }) => {
-        const policy = POLICY_OF_GRANT[body.grant_type]
+        const policy = POLICY_OF_GRANT.get(body.grant_type)
         if (policy) await limits.consume(policy, state)
-        return countingGuesses(state, async () => {
+        const { grant_type, username, password, refresh_token, scope } = body
+        const asked = { grant_type, username, password, refresh_token, scope }
+        const grant = async () => {
           const client = await admitClient({ request, state }, body)
-          return grantTokens(context, originOf(state), body, client)
-        })
+          return grantTokens(context, originOf(state), asked, client)
+        }
+        return countingGuesses(state, () =>
+          grant_type === 'client_credentials' ? auditingRefusal(state, grant) : grant(),
+        )
       },
       {
         parse: ({ request }) => readForm(request),
@@ -128,7 +146,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         detail: {
           operationId: 'revokeToken',
           summary: 'End what stands on a token (RFC 7009); holding it is the authority',
-          'x-errors': ['invalid_client', 'ip_not_allowed', 'unsupported_token_type'],
+          'x-errors': ['invalid_client', 'ip_not_allowed'],
         },
       },
     )

@@ -30,9 +30,9 @@ const present = (account: ServiceAccountRow): ServiceAccount => ({
   created_at: account.createdAt.toISOString(),
 })
 
-const reads = { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ] } }
-const writes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE] } }
-const takes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], json: true } } as const
+const reads = { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } }
+const writes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true } }
+const takes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, json: true } } as const
 
 /** Service accounts: any user makes them, makers manage their own, admins all; a key needs the scope. */
 export const serviceAccountRoutes = (context: Context, guard: Guard) =>

@@ -66,13 +66,17 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
     .post(
       '/logout-all',
       async ({ auth, state, status }) => {
-        await logOutEverywhere(context, originOf(state), auth.userId, 'logout_all')
+        await logOutEverywhere(context, originOf(state), auth, auth.userId)
         return status(204, undefined)
       },
       {
-        user: true,
+        user: { whole: true },
         response: nothing,
-        detail: { operationId: 'logOutEverywhere', summary: 'End every session of the caller, this one too' },
+        detail: {
+          operationId: 'logOutEverywhere',
+          summary: 'End every session of the caller, this one too',
+          'x-errors': ['insufficient_scope'],
+        },
       },
     )
     .get(
@@ -82,10 +86,14 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
           presentSession(session, auth.sessionId),
         ),
       {
-        user: true,
+        user: { whole: true },
         query: Type.Object(pageQuery),
         response: { 200: SessionPage },
-        detail: { operationId: 'listSessions', summary: "The caller's live sessions, newest first" },
+        detail: {
+          operationId: 'listSessions',
+          summary: "The caller's live sessions, newest first",
+          'x-errors': ['insufficient_scope'],
+        },
       },
     )
     .delete(
@@ -95,12 +103,12 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        user: true,
+        user: { whole: true },
         response: nothing,
         detail: {
           operationId: 'endSession',
           summary: "End one of the caller's sessions",
-          'x-errors': ['not_found'],
+          'x-errors': ['not_found', 'insufficient_scope'],
         },
       },
     )

@@ -1,8 +1,13 @@
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
-import { PasswordResetToken } from '../../core/login/model.ts'
-import { issuePasswordReset } from '../../core/login/password.ts'
+import { PasswordResetPage, PasswordResetToken } from '../../core/login/model.ts'
+import {
+  cancelPasswordReset,
+  issuePasswordReset,
+  listPasswordResets,
+  presentReset,
+} from '../../core/login/password.ts'
 import { logOutEverywhere } from '../../core/sessions/sessions.ts'
 import {
   changeUser,
@@ -11,9 +16,15 @@ import {
   listAllUsers,
   presentForAdmins as present,
   removeUser,
-  requireUserPower,
 } from '../../core/users/accounts.ts'
-import { AdministeredUser, NewUser, UserPage, UserPatch } from '../../core/users/model.ts'
+import {
+  AdministeredUser,
+  ChangedUser,
+  DeletedUser,
+  NewUser,
+  UserPage,
+  UserPatch,
+} from '../../core/users/model.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { USERS_READ, USERS_WRITE } from '../../lib/scopes.ts'
@@ -24,6 +35,15 @@ import { originOf } from '../request-state.ts'
 const UserQuery = Type.Object({
   query: Type.Optional(Type.String({ maxLength: 254, description: 'A part of the e-mail' })),
   ...pageQuery,
+})
+
+/** What becomes of the service accounts that a user alone manages, where the user is disabled or deleted. */
+const EndingQuery = Type.Object(
+  { service_accounts: Type.Optional(Type.Literal('disable')) },
+  { additionalProperties: false },
+)
+const endingOf = (query: Static<typeof EndingQuery>) => ({
+  disablesAccounts: query.service_accounts === 'disable',
 })
 
 const nothing = { 204: Type.Undefined({ description: 'Done' }) }
@@ -48,8 +68,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
     .post(
       '/',
       async ({ auth, body, state, status }) => {
-        requireUserPower(auth, body.role ?? 'user')
-        return status(201, present(await createUser(context, originOf(state), body)))
+        return status(201, present(await createUser(context, originOf(state), auth, body)))
       },
       {
         anyone: { scopes: [USERS_WRITE], json: true },
@@ -76,12 +95,22 @@ export const userRoutes = (context: Context, guard: Guard) =>
     )
     .patch(
       '/:id',
-      async ({ auth, body, params, state }) =>
-        present(await changeUser(context, originOf(state), auth, params.id, body)),
+      async ({ auth, body, params, query, state }) => {
+        const { user, accounts } = await changeUser(
+          context,
+          originOf(state),
+          auth,
+          params.id,
+          body,
+          endingOf(query),
+        )
+        return { ...present(user), ...(accounts && { service_accounts: accounts }) }
+      },
       {
         anyone: { scopes: [USERS_WRITE], json: true },
         body: UserPatch,
-        response: { 200: AdministeredUser },
+        query: EndingQuery,
+        response: { 200: ChangedUser },
         detail: {
           operationId: 'changeUser',
           summary: "Change a user's role, state, ceiling or verified address",
@@ -91,13 +120,13 @@ export const userRoutes = (context: Context, guard: Guard) =>
     )
     .delete(
       '/:id',
-      async ({ auth, params, state, status }) => {
-        await removeUser(context, originOf(state), auth, params.id)
-        return status(204, undefined)
-      },
+      async ({ auth, params, query, state }) => ({
+        service_accounts: await removeUser(context, originOf(state), auth, params.id, endingOf(query)),
+      }),
       {
         anyone: { scopes: [USERS_WRITE] },
-        response: nothing,
+        query: EndingQuery,
+        response: { 200: DeletedUser },
         detail: {
           operationId: 'deleteUser',
           summary: 'Delete a user with their sessions and keys',
@@ -108,9 +137,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
     .post(
       '/:id/logout',
       async ({ auth, params, state, status }) => {
-        const user = isId(params.id) ? await findUserById(context.db, params.id) : null
-        requireUserPower(auth, user?.role ?? fail('not_found'))
-        await logOutEverywhere(context, originOf(state), params.id, 'admin_logout')
+        await logOutEverywhere(context, originOf(state), auth, params.id)
         return status(204, undefined)
       },
       {
@@ -125,8 +152,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
     )
     .post(
       '/:id/password-reset',
-      async ({ params, state }) =>
-        issuePasswordReset(context, originOf(state), isId(params.id) ? params.id : fail('not_found')),
+      async ({ auth, params, state }) => issuePasswordReset(context, originOf(state), auth, params.id),
       {
         // Whoever holds the token is that user: no key may have one made.
         admin: true,
@@ -134,6 +160,37 @@ export const userRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'issuePasswordReset',
           summary: 'Make a one-time token for a new password, for the admin to deliver',
+          'x-errors': ['not_found', 'forbidden'],
+        },
+      },
+    )
+    .get(
+      '/:id/password-resets',
+      async ({ params, query }) =>
+        presentPage(await listPasswordResets(context, params.id, query), presentReset),
+      {
+        admin: true,
+        query: Type.Object(pageQuery, { additionalProperties: false }),
+        response: { 200: PasswordResetPage },
+        detail: {
+          operationId: 'listPasswordResets',
+          summary: 'The one-time tokens of a user that are not used yet, newest first',
+          'x-errors': ['not_found', 'forbidden'],
+        },
+      },
+    )
+    .delete(
+      '/:id/password-resets/:reset_id',
+      async ({ auth, params, state, status }) => {
+        await cancelPasswordReset(context, originOf(state), auth, params.id, params.reset_id)
+        return status(204, undefined)
+      },
+      {
+        admin: true,
+        response: nothing,
+        detail: {
+          operationId: 'cancelPasswordReset',
+          summary: 'Cancel a one-time token that is not used yet',
           'x-errors': ['not_found', 'forbidden'],
         },
       },

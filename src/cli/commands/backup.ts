@@ -6,7 +6,6 @@ import { stageReplacement } from '../../db/embedded/replacement.ts'
 import type { Log } from '../../lib/log.ts'
 import {
   type Backup,
-  giveToOwner,
   isTransfer,
   makeBackup,
   NOT_EMBEDDED,
@@ -79,12 +78,11 @@ live again: "latchkey sessions end --all" ends them all.`,
 const fillFrom = (backup: Backup, config: Config, log: Log) => (dataDir: string) =>
   openBackup({ ...config, dataDir }, backup, log, async () => {})
 
-/** Puts a file where a running server, which may be another user in a container's view of the disk, can read it. */
+/** Puts a file where a running server, which may see other folders, can read it. */
 async function offer(file: string, { databaseUrl, dataDir }: Config): Promise<string> {
   if (databaseUrl !== null || !existsSync(controlPath(dataDir))) return file
   const offered = transferPath(dataDir)
   copyFileSync(file, offered)
-  giveToOwner(offered, dataDir)
   return offered
 }
 

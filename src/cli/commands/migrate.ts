@@ -1,6 +1,6 @@
 import { migrate, readMigrationState } from '../../db/migrate.ts'
-import { openDatabase } from '../../db/open.ts'
 import { createLog } from '../../lib/log.ts'
+import { waitForDatabase } from '../../server/wait-for-database.ts'
 import { defineCommand } from '../command.ts'
 
 /** `latchkey migrate` */
@@ -13,7 +13,7 @@ does the same by itself, unless MIGRATE is check. A server that holds an embedde
 where there is none, "serve" makes it.`,
     async run({ config, io }) {
       const log = createLog({ logLevel: 'warn', logFormat: config.logFormat }, io.err)
-      const database = await openDatabase(config, log)
+      const database = await waitForDatabase(config, log)
       try {
         const { pending } = await readMigrationState(database)
         const { known } = await migrate(config, database)

@@ -40,5 +40,6 @@ const NO_DATABASE: OpenDatabase = {
   listen: refuse,
   notify: refuse,
   dump: null,
+  assertWritable: refuse,
   close: async () => {},
 }

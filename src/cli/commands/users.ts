@@ -1,10 +1,12 @@
 import { SYSTEM } from '../../core/audit/audit.ts'
 import type { Context } from '../../core/context.ts'
 import { setPasswordFor } from '../../core/login/password.ts'
+import { OPERATOR } from '../../core/principal.ts'
 import {
   changeUser,
   createAdmin,
   createUser,
+  type Ending,
   listAllUsers,
   presentForAdmins,
   presentUser,
@@ -68,7 +70,12 @@ With --no-password nobody can log in to the account until a password is set. SIG
       const { email, role = 'user', 'email-verified': email_verified, 'no-password': hasNone } = args
       const password = hasNone ? null : (input ?? generatePassword(context.config))
       const given = { email, role, email_verified }
-      const user = await createUser(context, SYSTEM, password === null ? given : { ...given, password })
+      const user = await createUser(
+        context,
+        SYSTEM,
+        OPERATOR,
+        password === null ? given : { ...given, password },
+      )
       const isMade = input === null && password !== null
       return { ...presentForAdmins(user), ...(isMade && { password }) }
     },
@@ -103,12 +110,20 @@ With --no-password nobody can log in to the account until a password is set. SIG
   'users disable': defineCommand({
     kind: 'service',
     details: `
-Ends the user's sessions at once; their keys rest until they are enabled again. Service accounts that they made go on.
-The last active admin stays one.`,
-    examples: ['users disable user@example.com'],
+Ends the user's sessions at once; their keys rest until they are enabled again. The service accounts that they alone
+manage are named, and go on unless --disable-service-accounts says otherwise. The last active admin stays one.`,
+    examples: ['users disable user@example.com', 'users disable user@example.com --disable-service-accounts'],
     positionals: { who },
-    run: (context, { who }) => setActive(context, who, false),
-    show: ({ email }) => `${email} is disabled.`,
+    options: { 'disable-service-accounts': { summary: 'Those that the user alone manages, too' } },
+    run: (context, { who, 'disable-service-accounts': disablesAccounts }) =>
+      setActive(context, who, false, { disablesAccounts }),
+    show({ email, service_accounts: accounts = [] }) {
+      const rows = accounts.map(({ id, name }) => [id, name])
+      const list = table(['SERVICE ACCOUNT', 'NAME'], rows)
+      return list === ''
+        ? `${email} is disabled.`
+        : `${email} is disabled. Service accounts that they alone manage:\n${list}`
+    },
   }),
 
   'users enable': defineCommand({
@@ -126,7 +141,9 @@ The last active admin stays one.`,
     examples: ['users set-role you@example.com admin'],
     positionals: { who, role: { label: 'admin|user', summary: 'The role', choices: ['admin', 'user'] } },
     run: async (context, { who, role }) =>
-      presentUser(await changeUser(context, SYSTEM, null, await requireUserId(context, who), { role })),
+      presentUser(
+        (await changeUser(context, SYSTEM, OPERATOR, await requireUserId(context, who), { role })).user,
+      ),
     show: ({ email, role }) => `${email} has the role ${role}.`,
   }),
 
@@ -160,7 +177,9 @@ is all of standard input, without the line break at its end.`,
   }),
 }
 
-async function setActive(context: Context, who: string, isActive: boolean) {
+async function setActive(context: Context, who: string, isActive: boolean, ending?: Ending) {
   const id = await requireUserId(context, who)
-  return presentForAdmins(await changeUser(context, SYSTEM, null, id, { is_active: isActive }))
+  const patch = { is_active: isActive }
+  const { user, accounts } = await changeUser(context, SYSTEM, OPERATOR, id, patch, ending)
+  return { ...presentForAdmins(user), ...(accounts && { service_accounts: accounts }) }
 }

@@ -5,7 +5,7 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import { idOf, type Principal } from '../principal.ts'
+import type { KeyPrincipal, Principal, UserPrincipal } from '../principal.ts'
 import type { AuditEntry } from './model.ts'
 import { type AuditRow, findEventsOf, insertAuditEvents, listAuditEvents } from './queries.ts'
 
@@ -15,6 +15,11 @@ export type Origin = {
   ip: string | null
   requestId: string | null
   userAgent: string | null
+  /**
+   * What the entry point asks of its caller; `recordChange` asks it again of the caller as of the change. null: nothing.
+   * @throws Problem where the caller may not use the entry point
+   */
+  authorize: ((caller: Principal) => void) | null
 }
 
 /** The service itself, or a person at its command line. */
@@ -23,6 +28,7 @@ export const SYSTEM: Origin = {
   ip: null,
   requestId: null,
   userAgent: null,
+  authorize: null,
 }
 
 /** The same request, once it is known whose it is. */
@@ -31,18 +37,23 @@ export function onBehalfOf(origin: Origin, userId: string): Origin {
 }
 
 /** The actor that a principal is. */
-export function actorOf(principal: Principal): Origin['actor'] {
-  return { type: principal.kind, id: idOf(principal) }
+export function actorOf(
+  principal: Pick<UserPrincipal, 'kind' | 'userId'> | Pick<KeyPrincipal, 'kind' | 'keyId'>,
+): Origin['actor'] {
+  return principal.kind === 'user'
+    ? { type: 'user', id: principal.userId }
+    : { type: 'key', id: principal.keyId }
 }
 
 export type AuditAction =
   | `user.${'signup' | 'created' | 'login' | 'login_failed' | 'locked' | 'deleted'}`
-  | `user.${'password_changed' | 'reset_issued' | 'password_reset'}`
+  | `user.${'password_changed' | 'reset_issued' | 'reset_cancelled' | 'password_reset' | 'reset_refused'}`
   | `user.${'role_changed' | 'scopes_changed' | 'email_verified' | 'disabled' | 'enabled'}`
-  | `session.${'ended' | 'reused'}`
+  | `session.${'ended' | 'reused' | 'refresh_refused'}`
+  | `token.${'granted' | 'refused' | 'revoked'}`
   | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported'}`
   | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted'}`
-  | `signing_key.${'created' | 'rotated' | 'revoked'}`
+  | `signing_key.${'created' | 'rotated' | 'revoked' | 'rewrapped'}`
   | 'access.denied'
 
 export type AuditEvent = {
@@ -72,9 +83,16 @@ export async function recordEvents(
   origin: Origin,
   events: readonly AuditEvent[],
 ): Promise<void> {
-  const rows = events.map((event) => ({
-    id: newId(),
-    at: new Date(context.clock()),
+  await insertAuditEvents(
+    db,
+    events.map((event) => ({ id: newId(), ...rowOf(origin, event, context.clock()) })),
+  )
+}
+
+/** What a row says of an event, but for its id. */
+export function rowOf(origin: Origin, event: AuditEvent, nowMs: number) {
+  return {
+    at: new Date(nowMs),
     action: event.action,
     outcome: event.outcome ?? ('success' as const),
     actorType: origin.actor.type,
@@ -84,33 +102,6 @@ export async function recordEvents(
     ip: origin.ip,
     requestId: origin.requestId,
     details: event.details ?? {},
-  }))
-  await insertAuditEvents(db, rows)
-}
-
-/** Tells of a change within its transaction; what it names as a target is evicted after COMMIT. */
-export type RecordEvent = (event: AuditEvent, by?: Origin) => Promise<void>
-
-/**
- * A security change: the work and its audit rows in one transaction, then this instance's cache forgets what the rows
- * name, before the caller can answer. The other instances hear it from the database.
- */
-export async function recordChange<R>(
-  context: Pick<Context, 'db' | 'clock' | 'cache'>,
-  origin: Origin,
-  work: (tx: Transaction, record: RecordEvent) => Promise<R>,
-): Promise<R> {
-  const touched: NonNullable<AuditEvent['target']>[] = []
-  try {
-    return await context.db.transaction((tx) =>
-      work(tx, async (event, by = origin) => {
-        await recordEvent(tx, context, by, event)
-        if (event.target) touched.push(event.target)
-      }),
-    )
-  } finally {
-    // Also after an error: a COMMIT whose answer was lost may have held.
-    for (const target of touched) context.cache.evict(target.type, target.id)
   }
 }
 

@@ -1,6 +1,7 @@
 import { DAY_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { IDEMPOTENCY_LASTS_MS } from '../keys/create.ts'
+import { CLOCK_MARGIN_MS } from '../signing/asymmetric.ts'
 import { deleteOutdatedRows, type Horizons, vacuum } from './queries.ts'
 
 /** An ended session stays this long: a replay of its tokens is still recognised as one. */
@@ -23,6 +24,8 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     audit: new Date(now - context.config.auditRetentionDays * DAY_MS),
     creations: new Date(now - IDEMPOTENCY_LASTS_MS),
     secrets: new Date(now - ENDED_SECRETS_STAY_MS),
+    // Such a token is refused by its row until it has ended by every server's clock.
+    tokens: new Date(now - CLOCK_MARGIN_MS),
     usage: new Date(now - context.config.usageRetentionDays * DAY_MS),
   }
   const deleted = await deleteOutdatedRows(context.db, before)

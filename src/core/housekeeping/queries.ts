@@ -8,6 +8,7 @@ import {
   keyUsage,
   loginAttempts,
   passwordResets,
+  revokedTokens,
   sessions,
 } from '../../db/schema.ts'
 
@@ -22,6 +23,7 @@ export type Horizons = {
   audit: Date
   creations: Date
   secrets: Date
+  tokens: Date
   usage: Date
 }
 
@@ -45,6 +47,7 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: auditEvents, id: auditEvents.id, isOutdated: lt(auditEvents.at, before.audit) },
     { table: keyCreations, id: keyCreations.hash, isOutdated: lt(keyCreations.createdAt, before.creations) },
     { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.expiresAt, before.secrets) },
+    { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
     { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
   ]
   let total = 0

@@ -1,4 +1,11 @@
-import { hashToken, isJwt, isMistypedApiKey, MAX_CREDENTIAL_LENGTH, startOf } from '../../lib/tokens.ts'
+import {
+  hashToken,
+  isAccessToken,
+  isMistypedApiKey,
+  isRefreshToken,
+  MAX_CREDENTIAL_LENGTH,
+  startOf,
+} from '../../lib/tokens.ts'
 import type { Fault } from './shape.ts'
 
 /** What is kept of a key: the SHA-256 by which it is found, and a few characters by which a person knows it. */
@@ -21,7 +28,10 @@ export function secretOfKey(apiKeyPrefix: string, key: string): ImportedSecret |
     return { fault: `The key has more than ${MAX_CREDENTIAL_LENGTH} characters` }
   if (!SENDABLE.test(key))
     return { fault: 'The key has a character that no header can carry: a space, a comma, or none of ASCII' }
-  if (isJwt(key)) return { fault: 'The key starts like an access token, and would be read as one' }
+  if (isAccessToken(key))
+    return { fault: 'The key has the form of an access token, and would be read as one' }
+  if (isRefreshToken(key))
+    return { fault: 'The key has the form of a refresh token, and would be read as one' }
   if (isMistypedApiKey(apiKeyPrefix, key)) {
     return {
       fault: `The key has the form of this service's own keys (${apiKeyPrefix}…) and a wrong checksum: it would be refused as mistyped. Mend it, or set another API_KEY_PREFIX`,
@@ -29,7 +39,7 @@ export function secretOfKey(apiKeyPrefix: string, key: string): ImportedSecret |
   }
   const hash = hashToken(key)
   // Of a short key fewer characters are kept, so that most of it stays secret.
-  const start = startOf(key).slice(0, Math.floor(key.length / 4))
+  const start = startOf(key, apiKeyPrefix).slice(0, Math.floor(key.length / 4))
   return { hash, start: start || markOf(hash) }
 }
 

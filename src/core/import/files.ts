@@ -1,5 +1,6 @@
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { OPERATOR } from '../principal.ts'
 import { importKeyItems } from './keys.ts'
 import {
   chunksOf,
@@ -34,7 +35,7 @@ export function importKeyFile(
   options: ImportOptions,
 ): Promise<Report> {
   return importEach('keys', text, options, (items, trial) =>
-    importKeyItems(context, origin, null, items, trial),
+    importKeyItems(context, origin, OPERATOR, items, trial),
   )
 }
 

@@ -8,23 +8,22 @@ import { normaliseEmail } from '../users/email.ts'
 import { type ReadKeyItem, readKeyItem } from './key-item.ts'
 import type { KeyImportResults } from './model.ts'
 import { chunksOf, type Outcome, placeReadable, type Trial } from './outcome.ts'
-import { placeKeys } from './place-keys.ts'
+import { type Importer, placeKeys } from './place-keys.ts'
 import { findUsersLike } from './queries.ts'
 
 /**
  * Imports keys for an admin, each whole or not at all: a bad one does not stop those that follow.
- * @param createdBy who is said to have made them: the admin
  * @returns a result an item, in their order
  */
 export async function importKeys(
   context: Context,
   origin: Origin,
-  createdBy: string,
+  caller: Importer,
   items: readonly unknown[],
 ): Promise<KeyImportResults['results']> {
   const results: KeyImportResults['results'] = []
   for (const chunk of chunksOf(items)) {
-    for (const outcome of await importKeyItems(context, origin, createdBy, chunk, null)) {
+    for (const outcome of await importKeyItems(context, origin, caller, chunk, null)) {
       results.push(outcome.status === 'refused' ? { status: outcome.status, error: outcome.reason } : outcome)
     }
   }
@@ -35,10 +34,11 @@ export async function importKeys(
 export async function importKeyItems(
   context: Context,
   origin: Origin,
-  createdBy: string | null,
+  caller: Importer,
   items: readonly unknown[],
   trial: Trial | null,
 ): Promise<Outcome[]> {
+  const createdBy = caller.kind === 'operator' ? null : caller.userId
   const read = items.map((item) => readKeyItem(context, item, createdBy))
   const owners = await findOwners(
     context,
@@ -49,7 +49,7 @@ export async function importKeyItems(
     if ('fault' in each) return each
     return owner ? { ...each.key, owner } : { fault: 'owner: There is no such owner' }
   })
-  return placeReadable(owned, (keys) => placeKeys(context, origin, keys, trial))
+  return placeReadable(owned, (keys) => placeKeys(context, origin, caller, keys, trial))
 }
 
 type OwnerName = ReadKeyItem['owner']

@@ -1,12 +1,14 @@
-import type { Database, Transaction } from '../../db/database.ts'
+import type { Database } from '../../db/database.ts'
 import type { apiKeys } from '../../db/schema.ts'
 import { newId } from '../../lib/ids.ts'
 import { ceilingOfUser, covers, MAX_SCOPES, scopesOfUser } from '../../lib/scopes.ts'
-import { type Origin, type RecordEvent, recordChange, recordEvents, wereRecorded } from '../audit/audit.ts'
+import { type Origin, recordEvents, wereRecorded } from '../audit/audit.ts'
+import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import type { Credits } from '../keys/model.ts'
 import { readCredits } from '../keys/settings.ts'
 import { type Owner, type OwnerColumns, ownerColumns } from '../owners.ts'
+import type { AdminPrincipal, Operator } from '../principal.ts'
 import type { ImportedSecret } from './credentials.ts'
 import { nothingSeen, type Outcome, placeTogether, refused, type Seen, type Trial } from './outcome.ts'
 import {
@@ -16,9 +18,11 @@ import {
   insertImportedKeys,
   type KnownKey,
   type KnownUser,
-  lockUsers,
   updateCeiling,
 } from './queries.ts'
+
+/** Who imports: an admin over HTTP, or the operator at the command line. */
+export type Importer = AdminPrincipal | Operator
 
 /** A key that comes from elsewhere. */
 export type ImportedKey = {
@@ -39,6 +43,7 @@ export type ImportedKey = {
 export function placeKeys(
   context: Context,
   origin: Origin,
+  caller: Importer,
   keys: readonly ImportedKey[],
   trial: Trial | null,
 ): Promise<Outcome[]> {
@@ -48,15 +53,14 @@ export function placeKeys(
     if (trial) return decideKeys(context, items, known, owners, trial).outcomes
     const first = decideKeys(context, items, known, owners, nothingSeen())
     if (first.outcomes.every(({ status }) => status !== 'imported')) return first.outcomes
-    return recordChange(context, origin, async (tx, record) => {
-      // Users whose ceiling rises are locked: two imports raise it one after the other, and neither undoes the other's.
-      const low = items.filter((key) => needsCeiling(context, key) && !holdsAll(context, owners, key))
-      for (const user of await lockUsers(tx, [...new Set(low.map(({ owner }) => owner.id))])) {
-        owners.set(user.id, user)
-      }
+    // Users whose ceiling rises are locked: two imports raise it one after the other, and neither undoes the other's.
+    const low = items.filter((key) => needsCeiling(context, key) && !holdsAll(context, owners, key))
+    const locks = low.map(({ owner }): Lock => ['users', owner.id, 'no key update'])
+    return recordChange(context, origin, caller, locks, async (change) => {
+      for (const user of change.held.users.values()) if (owners.has(user.id)) owners.set(user.id, user)
       const { outcomes, raised } = decideKeys(context, items, known, owners, nothingSeen())
       const accepted = items.filter((_, at) => outcomes[at]?.status === 'imported')
-      if (accepted.length > 0) await writeKeys(context, tx, origin, record, accepted, raised)
+      if (accepted.length > 0) await writeKeys(context, change, origin, accepted, raised)
       return outcomes
     })
   })
@@ -192,9 +196,8 @@ function widenedCeiling(
 /** Writes keys with their secrets, credits and audit rows, and the ceilings that rise for them. */
 async function writeKeys(
   context: Context,
-  tx: Transaction,
+  { tx, record }: Change<Caller>,
   origin: Origin,
-  record: RecordEvent,
   keys: readonly ImportedKey[],
   raised: ReadonlyMap<string, Raise>,
 ): Promise<void> {

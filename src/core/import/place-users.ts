@@ -1,11 +1,14 @@
 import type { users } from '../../db/schema.ts'
-import { type Origin, recordChange, recordEvents, wereRecorded } from '../audit/audit.ts'
+import { type Origin, recordEvents, wereRecorded } from '../audit/audit.ts'
+import { recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { kindOf } from '../passwords/kinds.ts'
+import { OPERATOR } from '../principal.ts'
 import { nothingSeen, type Outcome, placeTogether, refused, type Seen, type Trial } from './outcome.ts'
-import { findUsersLike, insertImportedUsers } from './queries.ts'
+import { findUsersLike, insertImportedUsers, notifyPasswordKinds } from './queries.ts'
 
 /** A user who comes from elsewhere. */
-export type ImportedUser = Omit<typeof users.$inferSelect, 'passwordChangedAt'>
+export type ImportedUser = Omit<typeof users.$inferSelect, 'passwordChangedAt' | 'lockedSettings'>
 
 /**
  * Imports users, each whole or not at all. A user who is here already stays as they are.
@@ -52,8 +55,10 @@ async function decide(context: Context, users: readonly ImportedUser[], seen: Se
 }
 
 async function write(context: Context, origin: Origin, users: readonly ImportedUser[]): Promise<void> {
-  await recordChange(context, origin, async (tx) => {
+  await recordChange(context, origin, OPERATOR, [], async ({ tx }) => {
     await insertImportedUsers(tx, users)
+    const kinds = users.map(({ passwordHash }) => (passwordHash === null ? null : kindOf(passwordHash)))
+    await notifyPasswordKinds(tx, new Set(kinds.filter((kind) => kind !== null)))
     const events = users.map(({ id, role }) => ({
       action: 'user.created' as const,
       target: { type: 'user' as const, id },

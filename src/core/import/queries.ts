@@ -1,5 +1,6 @@
-import { asc, eq, inArray, or } from 'drizzle-orm'
+import { eq, inArray, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
+import { EVICTION_CHANNEL, formatPasswordKind } from '../../db/eviction.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
 import { type OwnerColumns, ownerOfRow } from '../owners.ts'
 
@@ -29,17 +30,6 @@ export async function findUsersById(db: Database, ids: readonly string[]): Promi
     .select(known)
     .from(users)
     .where(inArray(users.id, [...ids]))
-}
-
-/** Locks users until the transaction ends, in the order of their ids, so that two imports do not deadlock. */
-export async function lockUsers(tx: Transaction, ids: readonly string[]): Promise<KnownUser[]> {
-  if (ids.length === 0) return []
-  return tx
-    .select(known)
-    .from(users)
-    .where(inArray(users.id, [...ids]))
-    .orderBy(asc(users.id))
-    .for('update')
 }
 
 const ownership = { keyId: apiKeys.id, userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId }
@@ -76,6 +66,14 @@ export async function insertImportedUsers(
   imported: readonly (typeof users.$inferInsert)[],
 ): Promise<void> {
   await tx.insert(users).values([...imported])
+}
+
+/** Tells every instance, at COMMIT, of the kinds of password hashes that come with the transaction. */
+export async function notifyPasswordKinds(tx: Transaction, kinds: Iterable<string>): Promise<void> {
+  const messages = [...kinds].map(formatPasswordKind)
+  await tx.execute(
+    sql`SELECT pg_notify(${EVICTION_CHANNEL}, message) FROM unnest(${sql.param(messages)}::text[]) AS message`,
+  )
 }
 
 export async function updateCeiling(tx: Transaction, userId: string, scopes: string[]): Promise<void> {

@@ -1,6 +1,6 @@
 import { type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { isId } from '../../lib/ids.ts'
+import { deriveId, isId } from '../../lib/ids.ts'
 import { READABLE } from '../../lib/model.ts'
 
 /** What is wrong with an item, in a sentence that repeats no value of it. */
@@ -44,17 +44,5 @@ export const ForeignId = Type.Union([Type.String({ maxLength: 64, pattern: READA
  */
 export function importedId(own: string | null, createdAt: Date | null, ...origin: string[]): string {
   const given = own?.toLowerCase() ?? ''
-  if (isId(given)) return given
-  const bytes = Bun.SHA256.hash(JSON.stringify(origin)) as Uint8Array
-  const ms = Math.max(0, createdAt?.getTime() ?? 0)
-  const time = new DataView(bytes.buffer)
-  time.setUint16(0, Math.floor(ms / 2 ** 32))
-  time.setUint32(2, ms % 2 ** 32)
-  // RFC 9562, section 5.7.
-  time.setUint8(6, (time.getUint8(6) & 0x0f) | 0x70)
-  time.setUint8(8, (time.getUint8(8) & 0x3f) | 0x80)
-  return bytes
-    .subarray(0, 16)
-    .toHex()
-    .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  return isId(given) ? given : deriveId(Math.max(0, createdAt?.getTime() ?? 0), ...origin)
 }

@@ -1,24 +1,14 @@
-import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
-import { isRateWithin } from '../../lib/rate.ts'
-import { type Origin, recordChange } from '../audit/audit.ts'
+import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { ownerOfRow } from '../owners.ts'
-import { isAdmin, type Principal } from '../principal.ts'
-import { requireGrants } from '../verify/refusals.ts'
+import type { Principal } from '../principal.ts'
+import { changeManagedKey } from './change-managed.ts'
+import { requireQuota } from './create.ts'
 import type { KeyPatch } from './model.ts'
+import { requireKeyPower } from './power.ts'
 import { presentCredits, presentKey } from './present.ts'
-import { countLiveKeysLocked, lockKey, replaceCredits, updateKey, type WholeKey } from './queries.ts'
-import {
-  areIpsWithin,
-  boundsOf,
-  isOfAnotherUser,
-  isWithinReach,
-  type KeyManager,
-  outlives,
-  requireManagedKey,
-  requireNoCredits,
-} from './reach.ts'
+import { lockCredits, replaceCredits, updateKey, type WholeKey } from './queries.ts'
 import { readCredits, readSettings, requireExpiry } from './settings.ts'
 
 /**
@@ -34,20 +24,21 @@ export async function changeKey(
   id: string,
   patch: KeyPatch,
 ): Promise<WholeKey> {
-  await requireManagedKey(context, caller, id)
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
-  return recordChange(context, origin, async (tx, record) => {
-    const now = new Date(context.clock())
+  return changeManagedKey(context, origin, caller, id, { key: 'no key update' }, async (work) => {
+    const { tx, now, key, account, record } = work
+    // A use that is charged meanwhile must not be undone by setting what was left before it.
+    const mode = patch.credits === null ? 'update' : 'no key update'
+    const charged = patch.credits === undefined ? key.credits : await lockCredits(tx, id, mode)
+    const before = { ...key, credits: charged }
     const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
-    const before = await lockKey(tx, id)
-    if (!before) fail('not_found')
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
-    const credits = patch.credits ? readCredits(id, patch.credits, context.clock()) : patch.credits
+    const credits = patch.credits ? readCredits(id, patch.credits, now.getTime()) : patch.credits
     const after = { ...before, ...change, credits: credits === undefined ? before.credits : credits }
-    requirePower(caller, before, after)
-    if (isOver(before) && !isOver(after)) await requireQuota(context, tx, before)
-    if (Object.keys(change).length > 0) await updateKey(tx, id, change)
+    const lockedSettings = requireKeyPower(work.caller, before, after, account)
+    if (isOver(before) && !isOver(after)) await requireQuota(context, work, ownerOfRow(before), account)
+    if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, lockedSettings })
     if (credits !== undefined) await replaceCredits(tx, id, credits)
     const details = differences(before, after, now.getTime())
     if (Object.keys(details).length > 0) {
@@ -55,53 +46,6 @@ export async function changeKey(
     }
     return after
   })
-}
-
-/** @throws Problem quota_exceeded */
-async function requireQuota(context: Context, tx: Transaction, key: WholeKey): Promise<void> {
-  const live = await countLiveKeysLocked(tx, ownerOfRow(key), new Date(context.clock()))
-  if (live >= context.config.apiKeysPerOwner) fail('quota_exceeded')
-}
-
-/** @throws Problem forbidden, insufficient_scope */
-function requirePower(caller: Principal, before: WholeKey, after: WholeKey): void {
-  if (caller.kind === 'key' && !isWithinReach(caller, boundsOf(after))) {
-    fail('forbidden', { detail: 'A key sets no other beyond its own scopes, expiry, limits and addresses.' })
-  }
-  if (!widens(before, after)) return
-  requireNoCredits(caller)
-  requireOwnership(caller, before)
-  requireGrants(caller, after.scopes)
-}
-
-/**
- * Widening a user's key, or showing its secret, is for that user; an admin lowers, disables and revokes it.
- * @throws Problem forbidden
- */
-export function requireOwnership(caller: KeyManager, key: WholeKey): void {
-  if (isAdmin(caller) && isOfAnotherUser(key, caller)) {
-    fail('forbidden', { detail: "A user's key is widened and rotated by that user alone." })
-  }
-}
-
-/** Whether a key may do anything afterwards that it may not do before. */
-function widens(before: WholeKey, after: WholeKey): boolean {
-  const [was, is] = [boundsOf(before), boundsOf(after)]
-  return (
-    is.scopes.some((scope) => !was.scopes.includes(scope)) ||
-    outlives(is.expiresAt, was.expiresAt) ||
-    !isRateWithin(is.rate, was.rate) ||
-    !areIpsWithin(is.allowedIps, was.allowedIps) ||
-    hasMoreCredits(before.credits, after.credits) ||
-    (after.isActive && !before.isActive)
-  )
-}
-
-function hasMoreCredits(before: WholeKey['credits'], after: WholeKey['credits']): boolean {
-  if (before === null) return false
-  if (after === null || after.remaining > before.remaining) return true
-  const isRefilledMore = (after.refillAmount ?? 0) > (before.refillAmount ?? 0)
-  return isRefilledMore || (after.refillInterval === 'daily' && before.refillInterval === 'monthly')
 }
 
 /** What is not as it was, before and after, in the words of the key object. */

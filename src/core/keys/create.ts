@@ -3,29 +3,24 @@ import { newId } from '../../lib/ids.ts'
 import { covers } from '../../lib/scopes.ts'
 import { DAY_MS, formatInstant, readInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
-import { type Origin, recordChange } from '../audit/audit.ts'
+import type { Origin } from '../audit/audit.ts'
+import { type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
-import { idOf } from '../principal.ts'
-import { requireGrants } from '../verify/refusals.ts'
+import { idOf, type Principal } from '../principal.ts'
+import { findAccount, manages, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
+import { accountOf, lockOwner } from './change-managed.ts'
 import type { NewKey } from './model.ts'
+import { type KeyPower, requireKeyPower } from './power.ts'
 import {
-  countLiveKeysLocked,
+  countLiveKeys,
   insertKey,
   insertSecret,
   replaceCredits,
   takeCreation,
   type WholeKey,
 } from './queries.ts'
-import {
-  accountOwner,
-  type Bounds,
-  boundsOf,
-  isWithinReach,
-  type KeyManager,
-  type Operator,
-  requireNoCredits,
-} from './reach.ts'
+import { type KeyManager, requireKeysAccount } from './reach.ts'
 import { readCredits, readSettings, requireExpiry } from './settings.ts'
 
 /** An `Idempotency-Key` is free again after so long. */
@@ -48,31 +43,44 @@ export async function createKey(
   input: NewKey,
   idempotencyKey: string | null = null,
 ): Promise<{ row: WholeKey; key: string }> {
-  requireNoCredits(caller)
   const settings = { ...NO_SETTINGS, ...readSettings(input), expiresAt: chooseExpiry(context, caller, input) }
-  requireGrants(caller, settings.scopes)
-  requireReach(caller, boundsOf(settings))
-  const owner = await chooseOwner(context, caller, input.service_account_id, settings.scopes)
-
-  const nowMs = context.clock()
-  const createdAt = new Date(nowMs)
-  const id = newId()
+  const [id, secretId] = [newId(), newId()]
   const key = makeApiKey(context.config.apiKeyPrefix)
+  const credits = input.credits ? readCredits(id, input.credits, context.clock()) : null
+  const made: KeyPower = {
+    ...settings,
+    isActive: true,
+    credits,
+    secrets: [{ id: secretId, expiresAt: null }],
+  }
+  const { owner, account } = await chooseOwner(context, caller, input.service_account_id)
+  requireHeld(caller, account, settings.scopes)
+  requireKeyPower(caller, null, made, account)
+
   const createdBy = caller.kind === 'operator' ? null : idOf(caller)
-  const row = await recordChange(context, origin, async (tx, record) => {
+  const locks: Lock[] = [
+    lockOwner(owner, 'no key update'),
+    ...(account?.countsFor ? [['users', account.countsFor, 'no key update'] as const] : []),
+  ]
+  const row = await recordChange(context, origin, caller, locks, async (change) => {
+    const { tx, now: createdAt, record } = change
+    const account = accountOf(change, owner)
+    if (account && caller.kind === 'user' && !manages(change.caller as Principal, account)) fail('not_found')
+    requireHeld(change.caller, account, settings.scopes)
+    requireKeyPower(change.caller, null, made, account)
     if (idempotencyKey !== null) {
       const hash = hashToken(`${createdBy ?? ''}\n${idempotencyKey}`)
-      const outdated = new Date(nowMs - IDEMPOTENCY_LASTS_MS)
+      const outdated = new Date(createdAt.getTime() - IDEMPOTENCY_LASTS_MS)
       const madeBefore = await takeCreation(tx, { hash, keyId: id, createdAt }, outdated)
       if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
     }
-    const live = await countLiveKeysLocked(tx, owner, createdAt)
-    if (live >= context.config.apiKeysPerOwner) fail('quota_exceeded')
+    await requireQuota(context, change, owner, account)
     const inserted = await insertKey(tx, { ...settings, ...ownerColumns(owner), id, createdAt, createdBy })
-    const secret = { id: newId(), keyId: id, hash: hashToken(key), start: startOf(key), createdAt }
-    const credits = input.credits ? readCredits(id, input.credits, nowMs) : null
     if (credits) await replaceCredits(tx, id, credits)
-    const secrets = [await insertSecret(tx, secret)]
+    const start = startOf(key, context.config.apiKeyPrefix)
+    const secrets = [
+      await insertSecret(tx, { id: secretId, keyId: id, hash: hashToken(key), start, createdAt }),
+    ]
     const { scopes, expiresAt } = settings
     const details = { owner, scopes, expires_at: formatInstant(expiresAt) }
     await record({ action: 'key.created', target: { type: 'key', id }, details })
@@ -81,40 +89,55 @@ export async function createKey(
   return { row, key }
 }
 
-/** @throws Problem forbidden where a managing key asks for more than it is bound to itself */
-function requireReach(caller: KeyManager, bounds: Bounds): void {
-  if (caller.kind !== 'key' || isWithinReach(caller, bounds)) return
-  fail('forbidden', {
-    detail: 'A key makes no key that outlives it, or that its own limits or addresses would not allow.',
-  })
+/**
+ * One more live key has to be within API_KEYS_PER_OWNER, for its owner and for the user whom an account counts for.
+ * @throws Problem quota_exceeded
+ */
+export async function requireQuota(
+  { config }: Pick<Context, 'config'>,
+  { tx, now }: Pick<Change<null>, 'tx' | 'now'>,
+  owner: Owner,
+  account: ServiceAccountRow | null,
+): Promise<void> {
+  const counted: Owner[] = account?.countsFor ? [owner, { type: 'user', id: account.countsFor }] : [owner]
+  for (const each of counted) {
+    if ((await countLiveKeys(tx, each, now)) < config.apiKeysPerOwner) continue
+    fail('quota_exceeded', {
+      detail: `API_KEYS_PER_OWNER allows ${config.apiKeysPerOwner} live keys: revoke some first.`,
+    })
+  }
 }
 
-/** Who the new key belongs to: its maker's owner, or a service account whose ceiling covers what it will hold. */
+/** Who the new key belongs to: its maker's owner, or a service account that the caller manages. */
 async function chooseOwner(
   context: Context,
   caller: KeyManager,
   serviceAccountId: string | undefined,
-  scopes: readonly string[],
-): Promise<Owner> {
-  if (serviceAccountId === undefined) {
-    return caller.kind === 'operator' ? requireNamedOwner(caller, scopes) : ownerOf(caller)
+): Promise<{ owner: Owner; account: ServiceAccountRow | null }> {
+  if (serviceAccountId !== undefined) {
+    const account = await requireKeysAccount(context, caller, serviceAccountId)
+    return { owner: { type: 'service_account', id: account.id }, account }
   }
-  const { scopes: held, ...owner } = await accountOwner(context, caller, serviceAccountId)
-  const beyond = scopes.find((scope) => !held.includes(scope))
-  if (beyond !== undefined) {
-    fail('insufficient_scope', { detail: `The service account does not hold the scope: ${beyond}` })
+  if (caller.kind === 'operator') {
+    const { type, id } = caller.owner ?? fail('forbidden', { detail: 'A key needs an owner.' })
+    return { owner: { type, id }, account: null }
   }
-  return owner
+  const owner = ownerOf(caller)
+  return { owner, account: owner.type === 'user' ? null : await findAccount(context, owner.id) }
 }
 
-/** @throws Problem insufficient_scope for what would rest on the key without effect */
-function requireNamedOwner({ owner }: Operator, scopes: readonly string[]): Owner {
-  if (owner === null) fail('forbidden', { detail: 'A key needs an owner.' })
-  const beyond = scopes.find((scope) => !covers(owner.ceiling, scope))
-  if (beyond !== undefined) {
-    fail('insufficient_scope', { detail: `The user does not hold the scope: ${beyond}` })
-  }
-  return { type: owner.type, id: owner.id }
+/**
+ * What the owner does not hold would rest on the key without effect, until the owner's ceiling rises.
+ * @throws Problem insufficient_scope
+ */
+function requireHeld(caller: KeyManager, account: ServiceAccountRow | null, scopes: readonly string[]): void {
+  const named = caller.kind === 'operator' ? caller.owner : null
+  const beyond = scopes.find(
+    (scope) => (account && !account.scopes.includes(scope)) || (named && !covers(named.ceiling, scope)),
+  )
+  if (beyond === undefined) return
+  const owner = account ? 'service account' : 'user'
+  fail('insufficient_scope', { detail: `The ${owner} does not hold the scope: ${beyond}` })
 }
 
 /** When the new key ends: as asked, else by default, else with the key that makes it. */
@@ -137,7 +160,7 @@ function chooseExpiry(context: Context, caller: KeyManager, input: NewKey): Date
   const ends = [apiKeyDefaultExpireDays, apiKeyMaxExpireDays].map((d) =>
     d === null ? Infinity : now + d * DAY_MS,
   )
-  if (caller.kind === 'key' && caller.expiresAt) ends.push(caller.expiresAt.getTime())
+  if (caller.kind === 'key' && caller.endsAt) ends.push(caller.endsAt.getTime())
   const end = Math.min(...ends)
   return end === Infinity ? null : new Date(end)
 }

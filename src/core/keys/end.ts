@@ -1,18 +1,21 @@
 import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
-import { actorOf, type Origin, type RecordEvent, recordChange } from '../audit/audit.ts'
+import { actorOf, type Origin } from '../audit/audit.ts'
+import { changedMeanwhile, type Lock, type RecordEvent, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { ownerOfRow } from '../owners.ts'
 import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
+import { accountOf, changeManagedKey, lockOwner } from './change-managed.ts'
 import {
   deleteKey,
-  deleteSecret,
+  deleteSecrets,
+  findWholeKey,
+  insertRevokedToken,
   listCreatedKeys,
-  lockKey,
   updateRevoked,
   updateRevokedOfUser,
-  updateSecretExpiry,
 } from './queries.ts'
-import { isOfAnotherUser, type KeyManager, requireManagedKey } from './reach.ts'
+import { isInReach, isOfAnotherUser, type KeyManager, requireManagedKey } from './reach.ts'
 import { liveSecrets } from './rotate.ts'
 
 /**
@@ -25,18 +28,36 @@ export async function revokeKey(
   origin: Origin,
   caller: KeyManager,
   id: string,
-  options: { reason: string | null; created: boolean },
+  { reason, created }: { reason: string | null; created: boolean },
 ): Promise<void> {
   const key = await requireManagedKey(context, caller, id)
-  await recordChange(context, origin, async (tx, record) => {
-    const made = options.created ? await listCreatedKeys(tx, key.id) : []
-    const ids = [key.id, ...made.map((child) => child.id)]
-    for (const revoked of await updateRevoked(tx, ids, new Date(context.clock()), options.reason)) {
-      const details = { reason: options.reason, ...(revoked.id === key.id ? {} : { made_by: key.id }) }
-      await record({ action: 'key.revoked', target: { type: 'key', id: revoked.id }, details })
-    }
+  const locks = async (): Promise<Lock[]> => {
+    const made = created ? await listCreatedKeys(context.db, id) : []
+    return [key, ...made].flatMap((each): Lock[] => [
+      lockOwner(ownerOfRow(each), 'share'),
+      ['keys', each.id, 'no key update'],
+    ])
+  }
+  await recordChange(context, origin, caller, locks, async (change) => {
+    const { tx, held, now, record } = change
+    const row = held.keys.get(id) ?? fail('not_found')
+    const account = accountOf(change, ownerOfRow(row))
+    if (!isInReach(change.caller, await findWholeKey(tx, row), account)) fail('not_found')
+    const made = created ? await listCreatedKeys(tx, id) : []
+    // A key that was made in between would go on.
+    if (made.some((child) => !held.keys.has(child.id))) throw changedMeanwhile()
+    const revoked = await updateRevoked(tx, [id, ...made.map((child) => child.id)], now, reason)
+    await record(
+      revoked.map((each) => ({
+        action: 'key.revoked',
+        target: { type: 'key', id: each.id },
+        details: { reason, ...(each.id === id ? {} : { made_by: id }) },
+      })),
+    )
   })
 }
+
+const DELETED = { key: 'update', secrets: 'update' } as const
 
 /**
  * Removes one of the caller's own keys, or of a service account's that the caller manages; the audit trail stays.
@@ -48,55 +69,82 @@ export async function removeKey(
   caller: UserPrincipal,
   id: string,
 ): Promise<void> {
-  const key = await requireManagedKey(context, caller, id)
-  if (isOfAnotherUser(key, caller)) {
-    fail('forbidden', { detail: "Another user's key can be revoked, not deleted." })
-  }
-  await recordChange(context, origin, async (tx, record) => {
-    // Of two at once, one finds it.
-    if (!(await deleteKey(tx, key.id))) fail('not_found')
+  await changeManagedKey(context, origin, caller, id, DELETED, async ({ tx, key, caller, record }) => {
+    if (isOfAnotherUser(key, caller)) {
+      fail('forbidden', { detail: "Another user's key can be revoked, not deleted." })
+    }
+    await deleteKey(tx, id)
     const details = { name: key.name, user_id: key.userId, service_account_id: key.serviceAccountId }
-    await record({ action: 'key.deleted', target: { type: 'key', id: key.id }, details })
+    await record({ action: 'key.deleted', target: { type: 'key', id }, details })
   })
 }
 
-/** Ends the secret that was shown, and the key with its last one: whoever found a leaked key may end it. */
-export async function endShownSecret(context: Context, origin: Origin, key: KeyPrincipal): Promise<void> {
-  const by = { ...origin, actor: actorOf(key) }
-  const target = { type: 'key' as const, id: key.keyId }
-  await recordChange(context, by, async (tx, record) => {
-    const row = await lockKey(tx, key.keyId)
-    const live = row ? liveSecrets(row, context.clock()) : []
-    const shown = live.find((secret) => secret.id === key.secretId)
-    if (!shown) return
-    if (live.length === 1) {
-      const reason = 'ended_by_holder'
-      const revoked = await updateRevoked(tx, [key.keyId], new Date(context.clock()), reason)
-      // Of several at once the first one ends it.
-      if (revoked.length > 0) await record({ action: 'key.revoked', target, details: { reason } })
-      return
-    }
-    await deleteSecret(tx, shown.id)
-    // Where it was the new one, the rotation is cancelled: the old one lives on.
-    const rest = live.filter((other) => other.id !== shown.id).map((other) => other.id)
-    await updateSecretExpiry(tx, rest, null)
-    await record({ action: 'key.secret_ended', target, details: { start: shown.start } })
-  })
+/** What ends with a credential that its holder ends: everything of the key, or what was presented alone. */
+type Extent = 'key' | 'presented'
+
+/**
+ * Ends what was presented, and the key with its last secret: whoever found a leaked key may end it. A token that was made
+ * from a key ends alone.
+ */
+export function endPresented(context: Context, origin: Origin, key: KeyPrincipal): Promise<void> {
+  return endHeld(context, origin, key, 'presented')
 }
 
-/** Ends a key that somebody holds (RFC 7009). */
-export async function revokePresentedKey(context: Context, origin: Origin, key: KeyPrincipal): Promise<void> {
-  const by = { ...origin, actor: actorOf(key) }
-  await recordChange(context, by, async (tx, record) => {
-    const reason = 'revoked_by_holder'
-    for (const { id } of await updateRevoked(tx, [key.keyId], new Date(context.clock()), reason)) {
-      await record({ action: 'key.revoked', target: { type: 'key', id }, details: { reason } })
+/**
+ * Ends what somebody holds (RFC 7009): a key by its newest secret, an older secret alone, a token that was made from a key
+ * alone.
+ */
+export function revokePresented(context: Context, origin: Origin, key: KeyPrincipal): Promise<void> {
+  return endHeld(context, origin, key, 'key')
+}
+
+/** Possession is the authority, so nothing is asked of the caller; what is over already changes nothing. */
+async function endHeld(
+  context: Context,
+  origin: Origin,
+  { keyId, secretId, claims, owner }: KeyPrincipal,
+  extent: Extent,
+): Promise<void> {
+  const by = { ...origin, actor: actorOf({ kind: 'key', keyId }) }
+  const locks: Lock[] = [
+    lockOwner(owner, 'share'),
+    ['keys', keyId, 'no key update'],
+    ['secrets', secretId, claims ? 'no key update' : 'update'],
+  ]
+  await recordChange(context, by, null, locks, async ({ tx, held, now, record }) => {
+    const key = held.keys.get(keyId)
+    if (!key || !held.secrets.has(secretId)) return
+    if (claims) {
+      const token = { id: claims.tokenId, secretId, expiresAt: new Date(claims.expiresAtMs) }
+      if (!(await insertRevokedToken(tx, token))) return
+      const details = { key_id: keyId, reason: 'revoked_by_holder' }
+      return record({ action: 'token.revoked', target: { type: 'token', id: claims.tokenId }, details })
     }
+    const live = liveSecrets(await findWholeKey(tx, key), now.getTime())
+    const presented = live.find((secret) => secret.id === secretId)
+    if (!presented) return
+    const isNewest = presented.id === live.at(-1)?.id
+    const endsKey = extent === 'key' ? isNewest : live.length === 1
+    if (!endsKey) {
+      // The other secret goes on until its own end: less never does more.
+      await deleteSecrets(tx, [presented.id])
+      const details = { secret_id: presented.id, start: presented.start }
+      return record({ action: 'key.secret_ended', target: { type: 'key', id: keyId }, details })
+    }
+    const reason = extent === 'key' ? 'revoked_by_holder' : 'ended_by_holder'
+    const revoked = await updateRevoked(tx, [keyId], now, reason)
+    await record(
+      revoked.map(({ id }) => ({
+        action: 'key.revoked',
+        target: { type: 'key', id },
+        details: { reason },
+      })),
+    )
   })
 }
 
 /**
- * Ends every live key of a user, as part of another change.
+ * Ends every live key of a user and of the service accounts that the user alone manages, as part of another change.
  * @returns how many
  */
 export async function revokeKeysOfUser(
@@ -107,8 +155,8 @@ export async function revokeKeysOfUser(
   reason: string,
 ): Promise<number> {
   const revoked = await updateRevokedOfUser(tx, userId, now, reason)
-  for (const { id } of revoked) {
-    await record({ action: 'key.revoked', target: { type: 'key', id }, details: { reason } })
-  }
+  await record(
+    revoked.map(({ id }) => ({ action: 'key.revoked', target: { type: 'key', id }, details: { reason } })),
+  )
   return revoked.length
 }

@@ -6,7 +6,7 @@ import { type Owner, ownerOf } from '../owners.ts'
 import { idOf, isAdmin } from '../principal.ts'
 import type { KeyStatus } from './model.ts'
 import { type KeyFilter, listKeys, type WholeKey } from './queries.ts'
-import { accountOwner, boundsOf, isWithinReach, type KeyManager } from './reach.ts'
+import { boundsOf, isWithinReach, type KeyManager, requireKeysAccount } from './reach.ts'
 
 /** Which keys are listed, and which page of them. */
 export type KeyQuery = PageQuery & {
@@ -28,7 +28,7 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
     owner,
     externalId: query.external_id ?? null,
     status: query.status ?? null,
-    within: caller.kind === 'key' ? { scopes: caller.scopes, expiresAt: caller.expiresAt } : null,
+    within: caller.kind === 'key' ? { scopes: caller.scopes, expiresAt: caller.keyExpiresAt } : null,
   }
   const find = (rows: { limit: number | null; after: string | null }) =>
     listKeys(context.db, filter, new Date(context.clock()), rows)
@@ -48,8 +48,8 @@ function isVisible(caller: KeyManager, key: WholeKey): boolean {
 
 async function chooseListed(context: Context, caller: KeyManager, query: KeyQuery): Promise<Owner | null> {
   if (query.service_account_id !== undefined) {
-    const { type, id } = await accountOwner(context, caller, query.service_account_id)
-    return { type, id }
+    const { id } = await requireKeysAccount(context, caller, query.service_account_id)
+    return { type: 'service_account', id }
   }
   const isOperator = caller.kind === 'operator'
   if (!isOperator && query.user_id === undefined && query.all !== 'true') return ownerOf(caller)

@@ -104,6 +104,7 @@ export const Rotation = Type.Union([
 export type Rotation = Static<typeof Rotation>
 
 const Secret = Type.Object({
+  id: Id,
   start: Type.String(),
   created_at: Instant,
   expires_at: nullable(Instant),

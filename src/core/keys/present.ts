@@ -30,6 +30,7 @@ export function presentKey(key: WholeKey, nowMs: number): Key {
     allowed_ips: key.allowedIps,
     metadata: key.metadata,
     secrets: key.secrets.map((secret) => ({
+      id: secret.id,
       start: secret.start,
       created_at: secret.createdAt.toISOString(),
       expires_at: formatInstant(secret.expiresAt),

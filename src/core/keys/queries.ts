@@ -15,8 +15,17 @@ import {
   sql,
 } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
-import { apiKeyCredits, apiKeySecrets, apiKeys, keyCreations } from '../../db/schema.ts'
-import { type Owner, ownerColumn } from '../owners.ts'
+import { isOneOf } from '../../db/one-of.ts'
+import {
+  apiKeyCredits,
+  apiKeySecrets,
+  apiKeys,
+  keyCreations,
+  revokedTokens,
+  serviceAccounts,
+} from '../../db/schema.ts'
+import type { LockMode } from '../change/record-change.ts'
+import { type Owner, type OwnerColumns, ownerColumn } from '../owners.ts'
 import type { KeyStatus } from './model.ts'
 
 export type KeyRow = typeof apiKeys.$inferSelect
@@ -92,20 +101,27 @@ export async function findKey(db: Database | Transaction, id: string): Promise<W
   return found ?? null
 }
 
-/** A key, locked until the transaction ends. */
-export async function lockKey(tx: Transaction, id: string): Promise<WholeKey | null> {
-  const [found] = await whole(tx, await tx.select().from(apiKeys).where(eq(apiKeys.id, id)).for('update'))
-  return found ?? null
+/** A locked key with its secrets and its credits. */
+export async function findWholeKey(tx: Transaction, key: KeyRow): Promise<WholeKey> {
+  const [found] = await whole(tx, [key])
+  return found ?? { ...key, secrets: [], credits: null }
 }
 
-/** Counts an owner's live keys under a lock that two creations share, so that a quota holds against both. */
-export async function countLiveKeysLocked(tx: Transaction, owner: Owner, now: Date): Promise<number> {
-  await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${`latchkey.keys.${owner.id}`}, 0))`)
+/** Live keys of one owner; of a user also those of the accounts that count for them. The owner is locked meanwhile. */
+export async function countLiveKeys(tx: Transaction, owner: Owner, now: Date): Promise<number> {
   const isUnexpired = or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, now))
+  const counted = tx
+    .select({ id: serviceAccounts.id })
+    .from(serviceAccounts)
+    .where(eq(serviceAccounts.countsFor, owner.id))
+  const isCounted =
+    owner.type === 'user'
+      ? or(belongsTo(owner), inArray(apiKeys.serviceAccountId, counted))
+      : belongsTo(owner)
   const [row] = await tx
     .select({ keys: count() })
     .from(apiKeys)
-    .where(and(belongsTo(owner), isNull(apiKeys.revokedAt), isUnexpired))
+    .where(and(isCounted, isNull(apiKeys.revokedAt), isUnexpired))
   return row?.keys ?? 0
 }
 
@@ -122,11 +138,25 @@ export type KeyChange = Partial<
     | 'rateLimit'
     | 'rateWindowSeconds'
     | 'allowedIps'
+    | 'lockedSettings'
   >
 >
 
 export async function updateKey(tx: Transaction, id: string, change: KeyChange): Promise<void> {
   await tx.update(apiKeys).set(change).where(eq(apiKeys.id, id))
+}
+
+/**
+ * What is left of a key's credits, which no use takes from until the transaction ends. The key is locked already.
+ * @param mode `update` where the row will be deleted
+ */
+export async function lockCredits(
+  tx: Transaction,
+  keyId: string,
+  mode: LockMode,
+): Promise<CreditsRow | null> {
+  const [row] = await tx.select().from(apiKeyCredits).where(eq(apiKeyCredits.keyId, keyId)).for(mode)
+  return row ?? null
 }
 
 /** Sets a key's credits, or takes them away. */
@@ -149,14 +179,11 @@ export async function updateSecretExpiry(
   ids: readonly string[],
   expiresAt: Date | null,
 ): Promise<void> {
-  await tx
-    .update(apiKeySecrets)
-    .set({ expiresAt })
-    .where(inArray(apiKeySecrets.id, [...ids]))
+  await tx.update(apiKeySecrets).set({ expiresAt }).where(isOneOf(apiKeySecrets.id, ids))
 }
 
-export async function deleteSecret(tx: Transaction, id: string): Promise<void> {
-  await tx.delete(apiKeySecrets).where(eq(apiKeySecrets.id, id))
+export async function deleteSecrets(tx: Transaction, ids: readonly string[]): Promise<void> {
+  await tx.delete(apiKeySecrets).where(isOneOf(apiKeySecrets.id, ids))
 }
 
 const revocation = (now: Date, reason: string | null) => ({ revokedAt: now, revokedReason: reason })
@@ -171,32 +198,56 @@ export async function updateRevoked(
   return tx
     .update(apiKeys)
     .set(revocation(now, reason))
-    .where(and(inArray(apiKeys.id, [...ids]), isNull(apiKeys.revokedAt)))
+    .where(and(isOneOf(apiKeys.id, ids), isNull(apiKeys.revokedAt)))
     .returning({ id: apiKeys.id })
 }
 
-/** Revokes a user's live keys, and says which. */
+/** Revokes the live keys of a user and of the accounts that the user alone manages, and says which. */
 export async function updateRevokedOfUser(
   tx: Transaction,
   userId: string,
   now: Date,
   reason: string,
 ): Promise<{ id: string }[]> {
+  const managed = tx
+    .select({ id: serviceAccounts.id })
+    .from(serviceAccounts)
+    .where(eq(serviceAccounts.createdBy, userId))
+  const isTheirs = or(eq(apiKeys.userId, userId), inArray(apiKeys.serviceAccountId, managed))
   return tx
     .update(apiKeys)
     .set(revocation(now, reason))
-    .where(and(eq(apiKeys.userId, userId), isNull(apiKeys.revokedAt)))
+    .where(and(isTheirs, isNull(apiKeys.revokedAt)))
     .returning({ id: apiKeys.id })
 }
 
-/** The keys that a key made, and those that these made, and so on. */
-export async function listCreatedKeys(tx: Transaction, id: string): Promise<{ id: string }[]> {
+/** The keys that a key made, and those that these made, and so on, with their owners. */
+export async function listCreatedKeys(
+  db: Database | Transaction,
+  id: string,
+): Promise<({ id: string } & OwnerColumns)[]> {
   const made = sql`
     WITH RECURSIVE made (id) AS (
       SELECT child.id FROM ${apiKeys} child WHERE child.created_by = ${id}
       UNION SELECT child.id FROM ${apiKeys} child JOIN made ON child.created_by = made.id
     ) SELECT id FROM made`
-  return tx.select({ id: apiKeys.id }).from(apiKeys).where(sql`${apiKeys.id} IN (${made})`)
+  return db
+    .select({ id: apiKeys.id, userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId })
+    .from(apiKeys)
+    .where(sql`${apiKeys.id} IN (${made})`)
+}
+
+/** A service account's access token that is good no more, though its key is. */
+export async function insertRevokedToken(
+  tx: Transaction,
+  token: typeof revokedTokens.$inferInsert,
+): Promise<boolean> {
+  const inserted = await tx
+    .insert(revokedTokens)
+    .values(token)
+    .onConflictDoNothing()
+    .returning({ id: revokedTokens.id })
+  return inserted.length > 0
 }
 
 /** false where it is gone already. */
@@ -233,9 +284,9 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
   const secrets = await db
     .select()
     .from(apiKeySecrets)
-    .where(inArray(apiKeySecrets.keyId, ids))
+    .where(isOneOf(apiKeySecrets.keyId, ids))
     .orderBy(asc(apiKeySecrets.createdAt), asc(apiKeySecrets.id))
-  const credits = await db.select().from(apiKeyCredits).where(inArray(apiKeyCredits.keyId, ids))
+  const credits = await db.select().from(apiKeyCredits).where(isOneOf(apiKeyCredits.keyId, ids))
   const secretsOf = Map.groupBy(secrets, (secret) => secret.keyId)
   const creditsOf = new Map(credits.map((row) => [row.keyId, row]))
   return keys.map((key) => ({

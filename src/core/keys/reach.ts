@@ -6,7 +6,12 @@ import { type Ceiling, covers } from '../../lib/scopes.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner, ownerOf, ownerOfRow } from '../owners.ts'
 import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../principal.ts'
-import { findAccount, requireManagedAccount } from '../service-accounts/service-accounts.ts'
+import {
+  findAccount,
+  manages,
+  requireManagedAccount,
+  type ServiceAccountRow,
+} from '../service-accounts/service-accounts.ts'
 import { rateOf } from '../verify/rates.ts'
 import { findKey, type WholeKey } from './queries.ts'
 
@@ -31,15 +36,13 @@ export const operator = (owner: Operator['owner'] = null): Operator => ({
  * every service account that they manage.
  * @throws Problem not_found
  */
-export async function accountOwner(
+export async function requireKeysAccount(
   context: Context,
   caller: KeyManager,
   id: string,
-): Promise<Owner & { scopes: string[] }> {
+): Promise<ServiceAccountRow> {
   if (caller.kind === 'key' && caller.owner.id !== id) fail('not_found')
-  const account =
-    caller.kind === 'user' ? await requireManagedAccount(context, caller, id) : await findAccount(context, id)
-  return { type: 'service_account', id: account.id, scopes: account.scopes }
+  return caller.kind === 'user' ? requireManagedAccount(context, caller, id) : findAccount(context, id)
 }
 
 /**
@@ -49,13 +52,24 @@ export async function accountOwner(
 export async function requireKey(context: Context, caller: KeyManager, id: string): Promise<WholeKey> {
   const key = isId(id) ? await findKey(context.db, id) : null
   if (!key) fail('not_found')
-  if (caller.kind === 'operator' || isAdmin(caller)) return key
-  const owner = ownerOfRow(key)
-  const isOwn = isSameOwner(owner, ownerOf(caller))
-  if (isOwn && (caller.kind === 'user' || isWithinReach(caller, boundsOf(key)))) return key
-  if (caller.kind === 'key' || owner.type === 'user') fail('not_found')
-  await requireManagedAccount(context, caller, owner.id)
-  return key
+  const { type, id: ownerId } = ownerOfRow(key)
+  // Only of a person is it asked whether they manage the account.
+  const isAsked = type === 'service_account' && caller.kind === 'user' && !isAdmin(caller)
+  return isInReach(caller, key, isAsked ? await findAccount(context, ownerId) : null)
+    ? key
+    : fail('not_found')
+}
+
+/**
+ * Whether a caller may look at a key, and act on it: their own, one of an account that they manage, or as an admin any.
+ * A key reaches those of its own owner that lie within its bounds.
+ * @param account the service account that owns the key; null: a user does
+ */
+export function isInReach(caller: KeyManager, key: WholeKey, account: ServiceAccountRow | null): boolean {
+  if (caller.kind === 'operator' || isAdmin(caller)) return true
+  if (isSameOwner(ownerOfRow(key), ownerOf(caller)))
+    return caller.kind === 'user' || isWithinReach(caller, boundsOf(key))
+  return caller.kind === 'user' && account !== null && manages(caller, account)
 }
 
 /** Whether a key belongs to a user, and to another than this one. */
@@ -74,7 +88,7 @@ export async function requireManagedKey(context: Context, caller: KeyManager, id
   return requireKey(context, caller, id)
 }
 
-type Settings = Pick<WholeKey, 'scopes' | 'expiresAt' | 'rateLimit' | 'rateWindowSeconds' | 'allowedIps'>
+type Bounded = Pick<WholeKey, 'scopes' | 'expiresAt' | 'rateLimit' | 'rateWindowSeconds' | 'allowedIps'>
 
 /** What a key may do, as far as another key has to cover it. */
 export type Bounds = {
@@ -84,7 +98,7 @@ export type Bounds = {
   allowedIps: readonly string[] | null
 }
 
-export const boundsOf = (key: Settings): Bounds => ({
+export const boundsOf = (key: Bounded): Bounds => ({
   scopes: key.scopes,
   expiresAt: key.expiresAt,
   rate: rateOf(key),
@@ -95,20 +109,20 @@ export const boundsOf = (key: Settings): Bounds => ({
 export function isWithinReach(manager: KeyPrincipal, bounds: Bounds): boolean {
   return (
     bounds.scopes.every((scope) => covers(manager.grants, scope)) &&
-    !outlives(bounds.expiresAt, manager.expiresAt) &&
+    !outlives(bounds.expiresAt, manager.keyExpiresAt) &&
     isRateWithin(bounds.rate, manager.rateLimit) &&
     areIpsWithin(bounds.allowedIps, manager.allowedIps)
   )
 }
 
 /**
- * Whoever holds a key with credits must come to none without: it makes, shows and widens no other.
+ * A key whose uses are counted leads to none whose uses are not: it makes, rotates and widens no other. Each key that it
+ * made would begin with a limit of its own.
  * @throws Problem forbidden
  */
-export function requireNoCredits(caller: KeyManager): void {
-  if (caller.kind === 'key' && caller.hasCredits) {
-    fail('forbidden', { detail: 'A key with credits makes, rotates and widens no keys.' })
-  }
+export function requireUnlimited(caller: KeyManager): void {
+  if (caller.kind !== 'key' || (!caller.hasCredits && caller.rateLimit === null)) return
+  fail('forbidden', { detail: 'A key with credits or a rate limit makes, rotates and widens no keys.' })
 }
 
 export const outlives = (end: Date | null, limit: Date | null): boolean =>

@@ -2,19 +2,22 @@ import { fail } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
-import { type Origin, recordChange } from '../audit/audit.ts'
+import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import { requireGrants } from '../verify/refusals.ts'
-import { requireOwnership } from './change.ts'
+import { changeManagedKey } from './change-managed.ts'
+import { requireKeyPower } from './power.ts'
 import {
-  deleteSecret,
+  deleteSecrets,
+  findWholeKey,
   insertSecret,
-  lockKey,
   type SecretRow,
   updateSecretExpiry,
   type WholeKey,
 } from './queries.ts'
-import { type KeyManager, requireManagedKey, requireNoCredits } from './reach.ts'
+import type { KeyManager } from './reach.ts'
+
+/** Rotations end and delete secrets. */
+const WITH_SECRETS = { key: 'no key update', secrets: 'update' } as const
 
 /**
  * Gives a key a new secret; its id, and everything else of it, stays. The old secret works until the overlap ends.
@@ -29,68 +32,69 @@ export async function rotateKey(
   id: string,
   overlapSeconds: number,
 ): Promise<{ row: WholeKey; key: string }> {
-  await requireManagedKey(context, caller, id)
-  requireNoCredits(caller)
   const secret = makeApiKey(context.config.apiKeyPrefix)
-  const row = await recordChange(context, origin, async (tx, record) => {
-    const nowMs = context.clock()
-    const key = await lockKey(tx, id)
-    if (!key) fail('not_found')
-    requireOwnership(caller, key)
-    requireGrants(caller, key.scopes)
-    if (key.revokedAt !== null || (key.expiresAt && key.expiresAt.getTime() <= nowMs)) {
+  const start = startOf(secret, context.config.apiKeyPrefix)
+  const secretId = newId()
+  const row = await changeManagedKey(context, origin, caller, id, WITH_SECRETS, async (change) => {
+    const { tx, now, key, account, record } = change
+    const live = liveSecrets(key, now.getTime())
+    const overlapEnds = new Date(now.getTime() + overlapSeconds * SECOND_MS)
+    const rotated = [
+      ...(overlapSeconds === 0 ? [] : live.map((old) => ({ ...old, expiresAt: overlapEnds }))),
+      { id: secretId, expiresAt: null },
+    ]
+    requireKeyPower(change.caller, key, { ...key, secrets: rotated }, account)
+    if (key.revokedAt !== null || (key.expiresAt && key.expiresAt <= now)) {
       fail('conflict', { detail: 'The key is revoked or expired.' })
     }
-    const live = liveSecrets(key, nowMs)
     if (live.length > 1) fail('conflict', { detail: 'A rotation is under way: two secrets are live.' })
     const ids = live.map((old) => old.id)
-    if (overlapSeconds === 0) for (const old of ids) await deleteSecret(tx, old)
-    else await updateSecretExpiry(tx, ids, new Date(nowMs + overlapSeconds * SECOND_MS))
-    const createdAt = new Date(nowMs)
-    await insertSecret(tx, {
-      id: newId(),
-      keyId: id,
-      hash: hashToken(secret),
-      start: startOf(secret),
-      createdAt,
-    })
-    await record({
-      action: 'key.rotated',
-      target: { type: 'key', id },
-      details: { overlap_seconds: overlapSeconds, start: startOf(secret) },
-    })
-    return (await lockKey(tx, id)) ?? fail('not_found')
+    if (overlapSeconds === 0) await deleteSecrets(tx, ids)
+    else await updateSecretExpiry(tx, ids, overlapEnds)
+    await insertSecret(tx, { id: secretId, keyId: id, hash: hashToken(secret), start, createdAt: now })
+    const details = { overlap_seconds: overlapSeconds, start }
+    await record({ action: 'key.rotated', target: { type: 'key', id }, details })
+    return findWholeKey(tx, key)
   })
   return { row, key: secret }
 }
 
 /**
- * Ends one of two live secrets early: the old one, or the new one, which cancels the rotation.
- * @param start the first characters of the secret, as shown
- * @throws Problem not_found, conflict where it is the only one (revoke the key instead)
+ * Ends one of two live secrets early: the old one, or the new one, which cancels the rotation. Then the old one works on
+ * without an end, which takes the power to grant all that the key holds.
+ * @param name the secret's id, or its first characters as presented
+ * @throws Problem not_found, forbidden, insufficient_scope, conflict where it is the only one (revoke the key instead), or
+ * where the first characters name both
  */
 export async function endSecret(
   context: Context,
   origin: Origin,
   caller: KeyManager,
   id: string,
-  start: string,
+  name: string,
 ): Promise<void> {
-  await requireManagedKey(context, caller, id)
-  await recordChange(context, origin, async (tx, record) => {
-    const key = await lockKey(tx, id)
-    const live = key ? liveSecrets(key, context.clock()) : []
-    const secret = live.find((candidate) => candidate.start === start)
+  await changeManagedKey(context, origin, caller, id, WITH_SECRETS, async (change) => {
+    const { tx, now, key, account, record } = change
+    const live = liveSecrets(key, now.getTime())
+    const named = live.filter((secret) => secret.id === name || secret.start === name)
+    if (named.length > 1)
+      fail('conflict', { detail: 'Both secrets begin so: name the one to end by its id.' })
+    const [secret] = named
     if (!secret) fail('not_found')
     if (live.length === 1) fail('conflict', { detail: 'This is the only secret: revoke the key instead.' })
-    await deleteSecret(tx, secret.id)
+    const isNew = secret.id === live.at(-1)?.id
     const rest = live.filter((other) => other.id !== secret.id)
-    await updateSecretExpiry(
-      tx,
-      rest.map((other) => other.id),
-      null,
-    )
-    await record({ action: 'key.secret_ended', target: { type: 'key', id }, details: { start } })
+    const kept = isNew ? rest.map((other) => ({ ...other, expiresAt: null })) : rest
+    requireKeyPower(change.caller, key, { ...key, secrets: kept }, account)
+    await deleteSecrets(tx, [secret.id])
+    if (isNew)
+      await updateSecretExpiry(
+        tx,
+        rest.map((other) => other.id),
+        null,
+      )
+    const details = { secret_id: secret.id, start: secret.start }
+    await record({ action: 'key.secret_ended', target: { type: 'key', id }, details })
   })
 }
 

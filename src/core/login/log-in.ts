@@ -29,10 +29,11 @@ export async function logIn(
     checkPassword(context, origin, email, input.password),
   )
   if (!user) fail('invalid_login')
-  await replaceOutdatedHash(context, user, input.password)
+  await replaceOutdatedHash(context, origin, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!scopes.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
-  return startSession(context, onBehalfOf(origin, user.id), user)
+  const narrowing = scopes.length > 0 ? scopes : null
+  return startSession(context, onBehalfOf(origin, user.id), user, narrowing)
 }
 
 /** The active user whose password this is, or null, which is audited. */
@@ -43,8 +44,9 @@ async function checkPassword(
   password: string,
 ): Promise<UserRow | null> {
   const user = await findUserByEmail(context.db, email)
-  const fits = await context.passwords.verify(password, user?.passwordHash ?? null)
-  if (user?.isActive && fits) return user
+  const caller = { address: origin.ip, account: email, isLogin: true }
+  const mayEnter = await context.passwords.verify(password, user, caller)
+  if (user && mayEnter) return user
   await recordEvent(context.db, context, origin, {
     action: 'user.login_failed',
     outcome: 'refused',
@@ -54,10 +56,16 @@ async function checkPassword(
 }
 
 /** A bcrypt hash, or one with other parameters, gives way to one of today's kind; later, where hashing is too busy. */
-async function replaceOutdatedHash(context: Context, user: UserRow, password: string): Promise<void> {
+async function replaceOutdatedHash(
+  context: Context,
+  origin: Origin,
+  user: UserRow,
+  password: string,
+): Promise<void> {
   if (user.passwordHash === null || !context.passwords.isOutdated(user.passwordHash)) return
   try {
-    const hash = await context.passwords.hash(normalisePassword(password))
+    const caller = { address: origin.ip, account: user.email }
+    const hash = await context.passwords.hash(normalisePassword(password), caller)
     await updatePasswordHash(context.db, user.id, user.passwordHash, hash)
   } catch (error) {
     if (!(error instanceof Problem && error.problem === 'unavailable')) throw error
@@ -76,7 +84,15 @@ export function describePrincipal(principal: Principal): Me {
   return { type: owner.type, id: owner.id, name: owner.name, auth_type, scopes }
 }
 
-function describeUser({ id, email, role, createdAt }: Omit<UserOwner, 'type' | 'emailVerified'>) {
+function describeUser({ id, email, emailVerified, role, createdAt }: Omit<UserOwner, 'type'>) {
   // Somebody disabled has no principal: whoever asks is active.
-  return { type: 'user' as const, id, email, role, is_active: true, created_at: createdAt.toISOString() }
+  return {
+    type: 'user' as const,
+    id,
+    email,
+    email_verified: emailVerified,
+    role,
+    is_active: true,
+    created_at: createdAt.toISOString(),
+  }
 }

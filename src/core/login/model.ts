@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Id, Instant, Role, ScopeList } from '../../lib/model.ts'
+import { Id, Instant, nullable, pageOf, Role, ScopeList } from '../../lib/model.ts'
 
 const authType = Type.Union([Type.Literal('jwt'), Type.Literal('api_key')])
 
@@ -9,6 +9,7 @@ export const Me = Type.Union(
       type: Type.Literal('user'),
       id: Id,
       email: Type.String(),
+      email_verified: Type.Boolean(),
       role: Role,
       is_active: Type.Boolean(),
       created_at: Instant,
@@ -40,7 +41,11 @@ export const PasswordChange = Type.Object(
 export type PasswordChange = Static<typeof PasswordChange>
 
 export const PasswordReset = Type.Object(
-  { token: Type.String({ maxLength: 4096 }), new_password: chosenPassword },
+  {
+    token: Type.String({ maxLength: 4096 }),
+    new_password: chosenPassword,
+    revoke_keys: Type.Optional(Type.Boolean()),
+  },
   { $id: 'PasswordReset', additionalProperties: false },
 )
 export type PasswordReset = Static<typeof PasswordReset>
@@ -50,3 +55,14 @@ export const PasswordResetToken = Type.Object(
   { $id: 'PasswordResetToken' },
 )
 export type PasswordResetToken = Static<typeof PasswordResetToken>
+
+/** A one-time token that is not used yet, without the token. */
+const PendingReset = Type.Object({
+  id: Id,
+  created_by: nullable(Id, 'The admin who made it'),
+  created_at: Instant,
+  expires_at: Instant,
+})
+export type PendingReset = Static<typeof PendingReset>
+
+export const PasswordResetPage = pageOf(PendingReset, 'PasswordResetPage')

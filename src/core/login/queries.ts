@@ -1,4 +1,4 @@
-import { and, eq, gt, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { loginAttempts, passwordResets } from '../../db/schema.ts'
 
@@ -56,14 +56,19 @@ export async function releaseAttempt(
     .where(and(eq(loginAttempts.emailHmac, emailHmac), eq(loginAttempts.windowStartedAt, windowStartedAt)))
 }
 
+/** Ends the windows of an account. */
+export async function deleteAttempts(tx: Transaction, emailHmacs: Uint8Array[]): Promise<void> {
+  await tx.delete(loginAttempts).where(inArray(loginAttempts.emailHmac, emailHmacs))
+}
+
 /** A reset that may still be used, by the hash of its token. */
 export async function findReset(
   db: Database,
   hash: Uint8Array,
   now: Date,
-): Promise<{ userId: string } | null> {
+): Promise<{ userId: string; createdBy: string | null } | null> {
   const [reset] = await db
-    .select({ userId: passwordResets.userId })
+    .select({ userId: passwordResets.userId, createdBy: passwordResets.createdBy })
     .from(passwordResets)
     .where(and(eq(passwordResets.hash, hash), gt(passwordResets.expiresAt, now)))
   return reset ?? null
@@ -80,6 +85,38 @@ export async function takeReset(tx: Transaction, hash: Uint8Array, now: Date): P
     .where(and(eq(passwordResets.hash, hash), gt(passwordResets.expiresAt, now)))
     .returning({ id: passwordResets.id })
   return taken.length > 0
+}
+
+export type ResetRow = Pick<
+  typeof passwordResets.$inferSelect,
+  'id' | 'createdBy' | 'createdAt' | 'expiresAt'
+>
+
+/** A user's resets that may still be used, newest first, after the reset `after`. */
+export function listResets(
+  db: Database,
+  userId: string,
+  now: Date,
+  { limit, after }: { limit: number; after: string | null },
+): Promise<ResetRow[]> {
+  const { id, createdBy, createdAt, expiresAt } = passwordResets
+  return db
+    .select({ id, createdBy, createdAt, expiresAt })
+    .from(passwordResets)
+    .where(
+      and(eq(passwordResets.userId, userId), gt(expiresAt, now), after === null ? undefined : lt(id, after)),
+    )
+    .orderBy(desc(id))
+    .limit(limit)
+}
+
+/** false where it is gone already. */
+export async function deleteReset(tx: Transaction, userId: string, id: string): Promise<boolean> {
+  const deleted = await tx
+    .delete(passwordResets)
+    .where(and(eq(passwordResets.id, id), eq(passwordResets.userId, userId)))
+    .returning({ id: passwordResets.id })
+  return deleted.length > 0
 }
 
 export async function deleteResets(tx: Transaction, userId: string): Promise<void> {

@@ -1,10 +1,11 @@
+import type { Transaction } from '../../db/database.ts'
 import { hmac } from '../../lib/derived-keys.ts'
-import { fail } from '../../lib/errors.ts'
+import { fail, spentHeaders } from '../../lib/errors.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import { type Origin, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { findUserByEmail } from '../users/accounts.ts'
-import { findWindowStart, releaseAttempt, reserveAttempt } from './queries.ts'
+import { deleteAttempts, findWindowStart, releaseAttempt, reserveAttempt } from './queries.ts'
 
 const MAX_FAILURES = 10
 const WINDOW_MS = 15 * MINUTE_MS
@@ -37,7 +38,7 @@ export async function guardGuess<T>(
     const startedAt = await findWindowStart(context.db, emailHmac)
     const leftMs = startedAt === null ? 0 : startedAt.getTime() + WINDOW_MS - now
     const retryAfterSeconds = Math.max(1, Math.ceil(leftMs / 1000))
-    fail('too_many_attempts', { headers: { 'Retry-After': String(retryAfterSeconds) } })
+    fail('too_many_attempts', { headers: spentHeaders(MAX_FAILURES, retryAfterSeconds) })
   }
   const release = () => releaseAttempt(context.db, emailHmac, attempt.windowStartedAt)
   const checked = await check().catch(async (error: unknown) => {
@@ -48,6 +49,15 @@ export async function guardGuess<T>(
   if (checked !== null) await release()
   else if (attempt.number === MAX_FAILURES) await recordLocked(context, origin, email)
   return checked
+}
+
+/**
+ * Gives an account all its guesses back, as part of a change after which the old password is worth nothing. While
+ * SECRET_KEY is rotated other servers count under the other key.
+ */
+export async function forgetGuesses(tx: Transaction, context: Context, email: string): Promise<void> {
+  const hmacs = context.keys.email.map((key) => hmac(key, email))
+  await deleteAttempts(tx, hmacs)
 }
 
 /** Names the account, where there is one; an e-mail that nobody has is not kept. */

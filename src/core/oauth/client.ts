@@ -1,5 +1,5 @@
-import { BASIC_CHALLENGE, fail } from '../../lib/errors.ts'
-import { isJwt } from '../../lib/tokens.ts'
+import { BASIC_CHALLENGE, type Extra, fail } from '../../lib/errors.ts'
+import { isAccessToken, MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
@@ -8,7 +8,10 @@ import type { ClientForm } from './model.ts'
 /** What a client shows of itself (RFC 6749, section 2.3.1). */
 export type ClientCredentials = { id: string; secret: string }
 
-const BASIC = /^basic +([A-Za-z0-9+/]*={0,2}) *$/i
+const BASIC = /^basic( |$)/i
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
+/** An id, a colon and a secret of the greatest length, in base64. */
+const MAX_BASIC_LENGTH = 2 * MAX_CREDENTIAL_LENGTH
 
 /**
  * The client's own credentials, in the Authorization header or in the form; null where it shows none. An empty id and
@@ -16,8 +19,7 @@ const BASIC = /^basic +([A-Za-z0-9+/]*={0,2}) *$/i
  * @throws Problem invalid_request for both ways at once, invalid_client for a header that cannot be read
  */
 export function readClient(authorization: string | null, form: ClientForm): ClientCredentials | null {
-  const inHeader =
-    authorization !== null && /^basic( |$)/i.test(authorization) ? readBasic(authorization) : null
+  const inHeader = authorization !== null && BASIC.test(authorization) ? readBasic(authorization) : null
   const { client_id: id = '', client_secret: secret = '' } = form
   if (inHeader && (secret !== '' || (id !== '' && id !== inHeader.id))) {
     fail('invalid_request', { detail: 'Authenticate one client, in one way.' })
@@ -27,7 +29,10 @@ export function readClient(authorization: string | null, form: ClientForm): Clie
 }
 
 function readBasic(authorization: string): ClientCredentials | null {
-  const text = Buffer.from(BASIC.exec(authorization)?.[1] ?? '', 'base64').toString()
+  // Trimmed apart: one expression for spaces, text and spaces takes the square of a long header's length.
+  const encoded = authorization.slice('basic'.length).trim()
+  if (encoded.length > MAX_BASIC_LENGTH || !BASE64.test(encoded)) return failClient()
+  const text = Buffer.from(encoded, 'base64').toString()
   const at = text.indexOf(':')
   if (text === ':') return null
   try {
@@ -45,7 +50,7 @@ const formDecode = (text: string): string => decodeURIComponent(text.replaceAll(
  * @throws Problem invalid_client
  */
 export async function authenticateClient(context: Context, client: ClientCredentials): Promise<KeyPrincipal> {
-  const principal = isJwt(client.secret) ? null : await verifyCredential(context, client.secret)
+  const principal = isAccessToken(client.secret) ? null : await verifyCredential(context, client.secret)
   if (
     principal?.kind === 'key' &&
     principal.owner.type === 'service_account' &&
@@ -53,10 +58,11 @@ export async function authenticateClient(context: Context, client: ClientCredent
   ) {
     return principal
   }
-  return failClient()
+  const keyId = principal && 'keyId' in principal ? principal.keyId : undefined
+  return failClient(keyId === undefined ? {} : { audit: { key_id: keyId } })
 }
 
 /** RFC 6749, section 5.2, and RFC 9110, section 15.5.2: a 401 tells how to authenticate. */
-export function failClient(): never {
-  fail('invalid_client', { headers: { 'WWW-Authenticate': BASIC_CHALLENGE } })
+export function failClient(extra: Pick<Extra, 'audit'> = {}): never {
+  fail('invalid_client', { ...extra, headers: { 'WWW-Authenticate': BASIC_CHALLENGE } })
 }

@@ -1,14 +1,21 @@
-import { fail } from '../../lib/errors.ts'
+import { fail, type Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers, parseScopes } from '../../lib/scopes.ts'
 import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
+import { countEvent } from '../audit/counted-events.ts'
 import type { Context } from '../context.ts'
 import { logIn } from '../login/log-in.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import { findLiveRefresh, type Grant, refreshSession } from '../sessions/sessions.ts'
 import { findUserById } from '../users/accounts.ts'
 import { failClient } from './client.ts'
-import type { OAuthTokens, TokenForm } from './model.ts'
+import type { OAuthTokens } from './model.ts'
+
+/** The parameters of a token request that are read (RFC 6749). */
+export type TokenRequest = { grant_type: string } & Record<
+  'username' | 'password' | 'refresh_token' | 'scope',
+  string | undefined
+>
 
 /**
  * RFC 6749, section 3.2: the same logins and refreshes as under /auth, and access tokens for service accounts.
@@ -19,18 +26,18 @@ import type { OAuthTokens, TokenForm } from './model.ts'
 export async function grantTokens(
   context: Context,
   origin: Origin,
-  request: TokenForm,
+  request: TokenRequest,
   client: KeyPrincipal | null,
 ): Promise<OAuthTokens> {
   // Users' grants are for first-party clients, which are nobody in particular.
   if (request.grant_type === 'client_credentials') {
-    return grantClientCredentials(context, request, client ?? failClient())
+    return grantClientCredentials(context, origin, request, client ?? failClient())
   }
   const { tokens, scopes } = await grantUserTokens(context, origin, request)
   return { ...tokens, scope: scopes.join(' ') }
 }
 
-async function grantUserTokens(context: Context, origin: Origin, request: TokenForm): Promise<Grant> {
+async function grantUserTokens(context: Context, origin: Origin, request: TokenRequest): Promise<Grant> {
   switch (request.grant_type) {
     case 'password': {
       if (!context.config.oauthPasswordGrant) fail('unsupported_grant_type')
@@ -40,8 +47,9 @@ async function grantUserTokens(context: Context, origin: Origin, request: TokenF
     }
     case 'refresh_token': {
       const token = requireParameter(request, 'refresh_token')
-      await requireScopesOfHolder(context, token, readScopes(request.scope))
-      return refreshSession(context, origin, token)
+      const asked = readScopes(request.scope)
+      await requireScopesOfHolder(context, token, asked)
+      return refreshSession(context, origin, token, asked.length === 0 ? null : asked)
     }
     default:
       return fail('unsupported_grant_type')
@@ -58,13 +66,15 @@ async function requireScopesOfHolder(
   const user = holder && (await findUserById(context.db, holder.userId))
   if (!user) return
   const ceiling = ceilingOfUser(user, context.config.userScopes)
-  if (!asked.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
+  const isHeld = (scope: string) => covers(ceiling, scope) && (holder.scopes?.includes(scope) ?? true)
+  if (!asked.every(isHeld)) fail('invalid_scope')
 }
 
 /** RFC 6749, section 4.4: an access token that is, everywhere, the principal of the key that was shown. */
 async function grantClientCredentials(
   context: Context,
-  request: TokenForm,
+  origin: Origin,
+  request: TokenRequest,
   key: KeyPrincipal,
 ): Promise<OAuthTokens> {
   const asked = readScopes(request.scope)
@@ -72,13 +82,19 @@ async function grantClientCredentials(
   const scopes = asked.length === 0 ? key.scopes : asked
   const now = context.clock()
   const lastsMs = context.config.accessTokenExpireMinutes * MINUTE_MS
-  const expiresAtMs = Math.min(now + lastsMs, key.secretExpiresAt?.getTime() ?? Infinity)
+  const expiresAtMs = Math.min(now + lastsMs, key.endsAt?.getTime() ?? Infinity)
   const access = await context.signing.sign({
     subject: key.owner.id,
     sessionId: key.secretId,
     role: null,
     scopes,
+    isNarrowed: false,
     expiresAtMs,
+  })
+  await countEvent(context, origin, {
+    action: 'token.granted',
+    target: { type: 'service_account', id: key.owner.id },
+    details: { scopes },
   })
   return {
     access_token: access,
@@ -88,11 +104,24 @@ async function grantClientCredentials(
   }
 }
 
+/**
+ * Records that a client got no token of its own; of a key that is known and dead, which one.
+ * @param origin of the client where it authenticated
+ */
+export function recordRefusedGrant(
+  context: Context,
+  origin: Origin,
+  { problem, extra }: Problem,
+): Promise<void> {
+  const details = { ...extra.audit, reason: problem }
+  return countEvent(context, origin, { action: 'token.refused', outcome: 'refused', details })
+}
+
 function readScopes(scope: string | undefined): string[] {
   const scopes = parseScopes(scope)
   return 'fault' in scopes ? fail('invalid_scope', { detail: scopes.fault }) : scopes
 }
 
-function requireParameter(request: TokenForm, name: 'username' | 'password' | 'refresh_token'): string {
+function requireParameter(request: TokenRequest, name: 'username' | 'password' | 'refresh_token'): string {
   return request[name] || fail('invalid_request', { detail: `The parameter ${name} is missing.` })
 }

@@ -1,9 +1,8 @@
 import { decodeJwt } from 'jose'
-import { fail } from '../../lib/errors.ts'
-import { isJwt, isRefreshToken } from '../../lib/tokens.ts'
+import { isAccessToken, isRefreshToken } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import { revokePresentedKey } from '../keys/end.ts'
+import { revokePresented } from '../keys/end.ts'
 import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
 import { endSessionOfBearer, endSessionOfToken, findLiveRefresh } from '../sessions/sessions.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
@@ -19,23 +18,29 @@ export async function introspectToken(context: Context, token: string): Promise<
   if (isRefreshToken(token)) return describeRefresh(context, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return INACTIVE
-  const claims = isJwt(token) ? pickClaims(decodeJwt(token)) : {}
+  const claims = isAccessToken(token) ? pickClaims(decodeJwt(token)) : {}
   return principal.kind === 'user' ? describeUser(principal, claims) : describeKey(principal, claims)
 }
 
 function describeUser(user: UserPrincipal, claims: Claims): Introspection {
-  const { userId: sub, email: username, role, scopes } = user
-  return { active: true, token_type: 'access_token', ...claims, sub, username, role, scope: scopes.join(' ') }
+  const { userId: sub, role, scopes } = user
+  const person = { sub, ...addressOf(user), role, scope: scopes.join(' ') }
+  return { active: true, token_type: 'access_token', ...claims, ...person }
 }
 
 function describeKey(key: KeyPrincipal, claims: Claims): Introspection {
-  const exp = key.secretExpiresAt ? { exp: Math.floor(key.secretExpiresAt.getTime() / 1000) } : {}
-  const client =
-    key.owner.type === 'service_account' ? { client_id: key.owner.id } : { username: key.owner.email }
+  const exp = key.endsAt ? { exp: Math.floor(key.endsAt.getTime() / 1000) } : {}
+  const client = key.owner.type === 'service_account' ? { client_id: key.owner.id } : addressOf(key.owner)
   const kind = Object.keys(claims).length === 0 ? 'api_key' : 'access_token'
   const shown = { token_type: kind, ...exp, ...claims, ...client, sub: key.owner.id, key_id: key.keyId }
   return { active: true, ...shown, scope: key.scopes.join(' ') }
 }
+
+/** An address says who somebody is only where it was proven: that stands beside it. */
+const addressOf = ({ email, emailVerified }: Pick<UserPrincipal, 'email' | 'emailVerified'>) => ({
+  username: email,
+  email_verified: emailVerified,
+})
 
 /** A refresh token is active only at its current generation: one that was traded is not, even within the grace. */
 async function describeRefresh(context: Context, token: string): Promise<Introspection> {
@@ -56,14 +61,13 @@ function pickClaims(payload: Record<string, unknown>): Claims {
 }
 
 /**
- * RFC 7009: ends whatever stands on a token. Holding it is the authority; what is unknown or dead is no error.
- * @throws Problem unsupported_token_type for a service account's access token, which ends with its key
+ * RFC 7009: ends what a token stands for: a user's session, a key, or a service account's access token alone. Holding it
+ * is the authority; what is unknown or dead is no error.
  */
 export async function revokeToken(context: Context, origin: Origin, token: string): Promise<void> {
   if (isRefreshToken(token)) return endSessionOfToken(context, origin, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return
   if (principal.kind === 'user') return endSessionOfBearer(context, origin, token)
-  if (isJwt(token)) fail('unsupported_token_type')
-  await revokePresentedKey(context, origin, principal)
+  await revokePresented(context, origin, principal)
 }

@@ -53,6 +53,7 @@ export const Introspection = Type.Object(
     scope: Type.Optional(Type.String()),
     client_id: Type.Optional(Type.String()),
     username: Type.Optional(Type.String()),
+    email_verified: Type.Optional(Type.Boolean({ description: 'Whether `username` was proven' })),
     token_type: Type.Optional(Type.String()),
     exp: Type.Optional(Type.Integer()),
     iat: Type.Optional(Type.Integer()),

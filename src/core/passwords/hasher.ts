@@ -1,25 +1,29 @@
-import pLimit from 'p-limit'
 import type { Config } from '../../config/config.ts'
 import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
-import { fail } from '../../lib/errors.ts'
-import { MAX_PASSWORD_BYTES, normalisePassword } from './policy.ts'
+import { type Caller, createFairQueue, type QueueLoad } from './fair-queue.ts'
+import { createFloor, type Floor } from './floor.ts'
+import { kindOf, sampleOf } from './kinds.ts'
+import { isTooLong, normalisePassword } from './policy.ts'
 
 /** Hashes and checks passwords, a few at a time. */
 export type PasswordHasher = {
   /** @throws Problem unavailable where too many wait */
-  hash(password: string): Promise<string>
+  hash(password: string, caller: Caller): Promise<string>
   /**
-   * Whether the password fits. `null` as the hash (nobody, or nobody with a password) does the same work and says no.
+   * Whether an account may be entered with a password. No takes the same time whether there is no such account, it has no
+   * password or another, or is disabled.
    * @throws Problem unavailable where too many wait
    */
-  verify(password: string, hash: string | null): Promise<boolean>
+  verify(password: string, account: Account | null, caller: Caller): Promise<boolean>
+  /** Takes note of kinds of hashes that are stored: by the dearest of them a failed check is drawn out. */
+  learn: Floor['learn']
   /** Whether a hash that just fitted should be replaced by one of today's kind. */
   isOutdated(hash: string): boolean
-  load(): HashingLoad
+  load(): QueueLoad
 }
 
-/** What the queue of hashing is doing, and how many it has turned away. */
-export type HashingLoad = { running: number; waiting: number; limit: number; turnedAway: number }
+/** What decides whether a password lets somebody in. */
+export type Account = { passwordHash: string | null; isActive: boolean }
 
 /** What a new argon2id hash costs: KiB of memory, and passes over it. */
 export type PasswordCost = { memoryCost: number; timeCost: number }
@@ -27,9 +31,6 @@ export type PasswordCost = { memoryCost: number; timeCost: number }
 /** OWASP's second recommendation for argon2id: 19 MiB, two passes; `p` is 1 in Bun. */
 export const OWASP_COST: PasswordCost = { memoryCost: 19_456, timeCost: 2 }
 
-/** How many may wait for each one that hashes: about two and a half seconds' worth; and how long on a slower machine. */
-const WAITING_PER_LANE = 100
-const WAIT_MS = 2_500
 /** bcrypt never saw more, and the replaced service cut passwords there; Bun would hash the rest in instead. */
 const BCRYPT_BYTES = 72
 
@@ -41,48 +42,56 @@ export function createPasswordHasher(
   config: Pick<Config, 'passwordHashConcurrency'>,
   cost = OWASP_COST,
 ): PasswordHasher {
-  const presentKind = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=1$`
-  /** A well-formed hash of nothing that anybody typed: checking against it takes the time that a real one takes. */
-  const nobody = `${presentKind}${'A'.repeat(43)}$${'A'.repeat(43)}`
-  const isOutdated = (hash: string) => !hash.startsWith(presentKind)
-  const lane = pLimit(config.passwordHashConcurrency)
-  const limit = WAITING_PER_LANE * config.passwordHashConcurrency
-  let turnedAway = 0
-  const turnAway = (): never => {
-    turnedAway += 1
-    fail('unavailable', {
-      detail: 'Too many logins at once; try again shortly.',
-      headers: { 'Retry-After': '1' },
-    })
-  }
-  const queue = <R>(work: () => Promise<R>): Promise<R> => {
-    if (lane.pendingCount >= limit) turnAway()
-    const end = performance.now() + Math.min(WAIT_MS, remainingMs())
-    return countTowardsDeadline(() => lane(() => (performance.now() > end ? turnAway() : work())))
-  }
+  const presentKind = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=1`
+  /** For an account that does not exist, or has no password. */
+  const nobody = sampleOf(presentKind)
+  const isOutdated = (hash: string) => kindOf(hash) !== presentKind
+  const queue = createFairQueue(config.passwordHashConcurrency)
+  const floor = createFloor(presentKind)
+  const run = <R>(caller: Caller, work: () => Promise<R>) =>
+    countTowardsDeadline(() => queue.run(caller, work))
   return {
-    hash: (password) => queue(() => Bun.password.hash(password, { algorithm: 'argon2id', ...cost })),
-    async verify(typed, hash) {
-      const stored = hash ?? nobody
-      for (const password of readingsOf(typed, isOutdated(stored))) {
-        if (password === '' || Buffer.byteLength(password) > MAX_PASSWORD_BYTES) return false
-        // A stored hash of no known kind fits nothing.
-        const fits = await queue(() =>
-          Bun.password.verify(inputFor(stored, password), stored).catch(() => false),
-        )
-        if (fits) return hash !== null
-      }
+    hash: (password, caller) =>
+      run(caller, () => Bun.password.hash(password, { algorithm: 'argon2id', ...cost })),
+    async verify(typed, account, caller) {
+      if (typed === '' || isTooLong(typed)) return false
+      const stored = account?.passwordHash ?? nobody
+      const readings = readingsOf(typed)
+      const [password = ''] = readings
+      const check = await run(caller, () =>
+        checkReadings(isOutdated(stored) ? readings : [password], stored, floor),
+      )
+      if (check.fits && account?.passwordHash && account.isActive) return true
+      // Not in the queue: the place is free for the next one.
+      const missingMs = Math.min(await floor.missingMs(check.ms, readings.size), remainingMs())
+      if (missingMs > 0) await countTowardsDeadline(() => Bun.sleep(Math.ceil(missingMs)))
       return false
     },
+    learn: floor.learn,
     isOutdated,
-    load: () => ({ running: lane.activeCount, waiting: lane.pendingCount, limit, turnedAway }),
+    load: queue.load,
   }
 }
 
-/** What may have been hashed. Where a hash comes from they took a password as it was typed, in whichever form. */
-function readingsOf(typed: string, isOutdated: boolean): Set<string> {
-  const password = normalisePassword(typed).toWellFormed()
-  return new Set(isOutdated ? [password, typed.toWellFormed()] : [password])
+async function checkReadings(readings: Iterable<string>, stored: string, floor: Floor) {
+  const start = performance.now()
+  let fits: boolean | null = null
+  let hashes = 0
+  for (const password of readings) {
+    fits = await Bun.password.verify(inputFor(stored, password), stored).catch(() => null)
+    hashes += 1
+    if (fits !== false) break
+  }
+  const ms = performance.now() - start
+  const kind = kindOf(stored)
+  // A damaged hash, or one of no known kind, fits nothing. It is refused at once: that is no kind's cost.
+  if (kind !== null && fits !== null) floor.observe(kind, ms, hashes)
+  return { fits: fits === true, ms }
+}
+
+/** What may have been hashed, first in today's form. Where a hash comes from they took a password as it was typed. */
+function readingsOf(typed: string): Set<string> {
+  return new Set([normalisePassword(typed).toWellFormed(), typed.toWellFormed()])
 }
 
 function inputFor(hash: string, password: string): string | Uint8Array {

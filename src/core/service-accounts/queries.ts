@@ -1,4 +1,4 @@
-import { and, arrayContained, desc, eq, lt } from 'drizzle-orm'
+import { and, arrayContained, count, desc, eq, lt } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { serviceAccounts } from '../../db/schema.ts'
 
@@ -21,9 +21,13 @@ export async function findServiceAccount(
   return row ?? null
 }
 
-export async function lockServiceAccount(tx: Transaction, id: string): Promise<ServiceAccountRow | null> {
-  const [row] = await tx.select().from(serviceAccounts).where(eq(serviceAccounts.id, id)).for('update')
-  return row ?? null
+/** How many accounts count for a user. */
+export async function countAccountsOf(tx: Transaction, userId: string): Promise<number> {
+  const [row] = await tx
+    .select({ accounts: count() })
+    .from(serviceAccounts)
+    .where(eq(serviceAccounts.countsFor, userId))
+  return row?.accounts ?? 0
 }
 
 export type AccountFilter = {
@@ -55,24 +59,17 @@ export function listServiceAccounts(
 }
 
 export type ServiceAccountChange = Partial<
-  Pick<ServiceAccountRow, 'name' | 'description' | 'scopes' | 'isActive'>
+  Pick<ServiceAccountRow, 'name' | 'description' | 'scopes' | 'isActive' | 'lockedSettings'>
 >
 
 export async function updateServiceAccount(
   tx: Transaction,
   id: string,
   change: ServiceAccountChange,
-): Promise<ServiceAccountRow> {
-  const [row] = await tx.update(serviceAccounts).set(change).where(eq(serviceAccounts.id, id)).returning()
-  if (!row) throw new Error('A locked service account is gone')
-  return row
+): Promise<void> {
+  await tx.update(serviceAccounts).set(change).where(eq(serviceAccounts.id, id))
 }
 
-/** false where it is gone already. */
-export async function deleteServiceAccount(tx: Transaction, id: string): Promise<boolean> {
-  const deleted = await tx
-    .delete(serviceAccounts)
-    .where(eq(serviceAccounts.id, id))
-    .returning({ id: serviceAccounts.id })
-  return deleted.length > 0
+export async function deleteServiceAccount(tx: Transaction, id: string): Promise<void> {
+  await tx.delete(serviceAccounts).where(eq(serviceAccounts.id, id))
 }

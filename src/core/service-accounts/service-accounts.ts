@@ -1,19 +1,22 @@
+import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { covers, requireScopes } from '../../lib/scopes.ts'
-import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
+import type { AuditAction, Origin } from '../audit/audit.ts'
+import { findRaised, isByAdmin, relock, type Settings, setting } from '../change/power.ts'
+import { type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { ownerOf } from '../owners.ts'
-import { isAdmin, type Principal } from '../principal.ts'
+import { isAdmin, type Operator, type Principal } from '../principal.ts'
 import { requireGrants } from '../verify/refusals.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
 import {
+  countAccountsOf,
   deleteServiceAccount,
   findServiceAccount,
   insertServiceAccount,
   listServiceAccounts,
-  lockServiceAccount,
   type ServiceAccountChange,
   type ServiceAccountRow,
   updateServiceAccount,
@@ -34,18 +37,35 @@ export async function createServiceAccount(
 ): Promise<ServiceAccountRow> {
   const scopes = input.scopes === undefined ? [...caller.scopes] : requireScopes('/scopes', input.scopes)
   requireGrants(caller, scopes)
-  return recordChange(context, origin, async (tx, record) => {
+  const id = newId()
+  const createdBy = makerOf(caller)
+  // The maker is locked, so that of two at once the second counts the first.
+  const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
+  return recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
+    requireGrants(caller, scopes)
+    const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
+    if (countsFor !== null) await requireQuota(context, tx, countsFor)
     const account = await insertServiceAccount(tx, {
-      id: newId(),
+      id,
       name: input.name,
       description: input.description ?? null,
       scopes,
-      createdBy: makerOf(caller),
-      createdAt: new Date(context.clock()),
+      createdBy,
+      countsFor,
+      createdAt: now,
     })
-    const target = { type: 'service_account' as const, id: account.id }
+    const target = { type: 'service_account' as const, id }
     await record({ action: 'service_account.created', target, details: { name: account.name, scopes } })
     return account
+  })
+}
+
+/** @throws Problem quota_exceeded */
+async function requireQuota({ config }: Context, tx: Transaction, userId: string): Promise<void> {
+  const most = config.serviceAccountsPerUser
+  if ((await countAccountsOf(tx, userId)) < most) return
+  fail('quota_exceeded', {
+    detail: `SERVICE_ACCOUNTS_PER_USER allows ${most} service accounts: delete some first.`,
   })
 }
 
@@ -93,17 +113,15 @@ export async function changeServiceAccount(
 ): Promise<ServiceAccountRow> {
   await requireManagedAccount(context, caller, id)
   const change = readPatch(patch)
-  return recordChange(context, origin, async (tx, record) => {
-    const before = await lockServiceAccount(tx, id)
-    if (!before) fail('not_found')
+  const locks: Lock[] = [['serviceAccounts', id, 'no key update']]
+  return recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
+    const before = requireHeld(held.serviceAccounts.get(id), caller)
     if (Object.keys(change).length === 0) return before
-    const widens = change.scopes?.filter((scope) => !before.scopes.includes(scope)) ?? []
-    const revives = change.isActive === true && !before.isActive
-    requireGrants(caller, revives ? (change.scopes ?? before.scopes) : widens)
-    const after = await updateServiceAccount(tx, id, change)
-    for (const event of describeChange(before, after)) {
-      await record({ ...event, target: { type: 'service_account', id } })
-    }
+    const after = { ...before, ...change }
+    const lockedSettings = requireAccountPower(caller, before, after)
+    await updateServiceAccount(tx, id, { ...change, lockedSettings })
+    const target = { type: 'service_account' as const, id }
+    await record(describeChange(before, after).map((event) => ({ ...event, target })))
     return after
   })
 }
@@ -118,17 +136,71 @@ export async function removeServiceAccount(
   caller: Principal,
   id: string,
 ): Promise<void> {
-  const account = await requireManagedAccount(context, caller, id)
-  await recordChange(context, origin, async (tx, record) => {
-    // Of two at once, one finds it.
-    if (!(await deleteServiceAccount(tx, id))) fail('not_found')
+  await requireManagedAccount(context, caller, id)
+  const locks: Lock[] = [
+    ['serviceAccounts', id, 'update'],
+    ['keysOfAccount', id, 'update'],
+  ]
+  await recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
+    const account = requireHeld(held.serviceAccounts.get(id), caller)
+    await deleteServiceAccount(tx, id)
     const target = { type: 'service_account' as const, id }
     await record({ action: 'service_account.deleted', target, details: { name: account.name } })
   })
 }
 
+/** Switches off locked accounts as part of another change: an admin's, who thereby locks them. */
+export async function disableAccounts(
+  { tx, caller, record }: Change<Principal | Operator>,
+  accounts: readonly ServiceAccountRow[],
+): Promise<void> {
+  for (const before of accounts) {
+    if (!before.isActive) continue
+    const after = { ...before, isActive: false }
+    const by = { isAdmin: isByAdmin(caller), isOwn: false }
+    const lockedSettings = relock(SETTINGS, before.lockedSettings, before, after, by)
+    await updateServiceAccount(tx, before.id, { isActive: false, lockedSettings })
+    const target = { type: 'service_account' as const, id: before.id }
+    await record(describeChange(before, after).map((event) => ({ ...event, target })))
+  }
+}
+
+/** A locked account that the caller still manages. */
+function requireHeld(account: ServiceAccountRow | undefined, caller: Principal): ServiceAccountRow {
+  return account && manages(caller, account) ? account : fail('not_found')
+}
+
+/** What bounds an account. */
+const SETTINGS: Settings<ServiceAccountRow> = {
+  scopes: setting(
+    (account) => account.scopes,
+    (inner, outer) => inner.every((scope) => outer.includes(scope)),
+  ),
+  is_active: setting(
+    (account) => account.isActive,
+    (inner, outer) => !inner || outer,
+  ),
+}
+
+/**
+ * What raises an account takes the power to grant all that it then holds.
+ * @returns what is locked afterwards
+ * @throws Problem forbidden, insufficient_scope
+ */
+function requireAccountPower(
+  caller: Principal,
+  before: ServiceAccountRow,
+  after: ServiceAccountRow,
+): Record<string, unknown> {
+  const isOwn = before.createdBy !== null && before.createdBy === makerOf(caller)
+  const by = { isAdmin: isByAdmin(caller), isOwn }
+  const next = relock(SETTINGS, before.lockedSettings, before, after, by)
+  if (findRaised(SETTINGS, before, after).length > 0) requireGrants(caller, after.scopes)
+  return next
+}
+
 /** Makers manage their own, admins all; a key manages those of its owner that hold no more than it could grant. */
-function manages(caller: Principal, account: ServiceAccountRow): boolean {
+export function manages(caller: Principal, account: ServiceAccountRow): boolean {
   if (isAdmin(caller)) return true
   if (account.createdBy === null || account.createdBy !== makerOf(caller)) return false
   return caller.kind === 'user' || account.scopes.every((scope) => covers(caller.grants, scope))

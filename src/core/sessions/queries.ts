@@ -46,16 +46,6 @@ export async function endSessions(
   return ended.length
 }
 
-/** The user as the session's start sees them, locked: a change of password or state waits, or is seen. */
-export async function lockSessionUser(tx: Transaction, id: string) {
-  const [user] = await tx
-    .select({ isActive: users.isActive, passwordChangedAt: users.passwordChangedAt })
-    .from(users)
-    .where(eq(users.id, id))
-    .for('no key update')
-  return user ?? null
-}
-
 /** Ends a user's oldest live sessions beyond the newest `keep`. */
 export async function endOldestSessions(
   tx: Transaction,
@@ -88,6 +78,8 @@ export type Rotation = {
 }
 export type RotatedSession = {
   expiresAt: Date
+  /** All that the session may do; null: it is all of the user. */
+  scopes: string[] | null
   user: SessionUser
 }
 
@@ -117,6 +109,7 @@ const rotationOf = preparedFor((db) => {
     )
     .returning({
       expiresAt: sessions.expiresAt,
+      scopes: sessions.scopes,
       user: { id: users.id, role: users.role, scopes: users.scopes },
     })
     .prepare('latchkey_rotate_session')
@@ -146,15 +139,13 @@ export async function findSession(db: Database, id: string): Promise<SessionRow 
   return session ?? null
 }
 
-/** A session, locked, with its user: the slow path of a refresh, and a logout. */
-export async function lockSession(tx: Transaction, sessionId: string) {
-  const [session] = await tx.select().from(sessions).where(eq(sessions.id, sessionId)).for('update')
-  if (!session) return null
+/** The user of a session, for its tokens. */
+export async function findSessionUser(tx: Transaction, id: string) {
   const [user] = await tx
     .select({ id: users.id, role: users.role, scopes: users.scopes, isActive: users.isActive })
     .from(users)
-    .where(eq(users.id, session.userId))
-  return user ? { session, user } : null
+    .where(eq(users.id, id))
+  return user ?? null
 }
 
 export async function updateSessionEnded(

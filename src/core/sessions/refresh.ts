@@ -2,10 +2,12 @@ import { timingSafeEqual } from 'node:crypto'
 import { fail } from '../../lib/errors.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
-import { type Origin, onBehalfOf, recordChange } from '../audit/audit.ts'
+import { type Origin, onBehalfOf } from '../audit/audit.ts'
+import { countEvent } from '../audit/counted-events.ts'
+import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import {
-  lockSession,
+  findSessionUser,
   type RotatedSession,
   type Rotation,
   rotateSession,
@@ -19,15 +21,35 @@ const LAST_GENERATION = 0xffff_ffff
 /**
  * Trades a refresh token for the next pair. A token that was traded within REFRESH_GRACE_SECONDS gives the same
  * successor again (a lost answer, two tabs); an older one is theft and ends the session.
+ * @param asked narrows the access token further, and nothing of the session; null: it does what the session may
  * @throws Problem invalid_token
  */
-export async function refreshSession(context: Context, origin: Origin, token: string): Promise<Grant> {
+export async function refreshSession(
+  context: Context,
+  origin: Origin,
+  token: string,
+  asked: readonly string[] | null = null,
+): Promise<Grant> {
   const claims = readRefreshToken(context.keys.refresh, token)
   const { outcome, session } = claims ? await trade(context, origin, claims) : REFUSED
   context.metrics.refreshes[outcome] += 1
+  if (outcome === 'refused') await recordRefused(context, origin, claims)
   if (!claims || !session) fail('invalid_token')
   const next = { ...claims, generation: claims.generation + 1 }
-  return issueTokens(context, session.user, next, session.expiresAt)
+  const { scopes } = session
+  const narrowing = asked?.filter((scope) => scopes === null || scopes.includes(scope)) ?? scopes
+  return issueTokens(context, session.user, next, session.expiresAt, narrowing)
+}
+
+/** Tells the session where the token is genuine. Theft has been recorded with the session's end. */
+function recordRefused(context: Context, origin: Origin, claims: RefreshClaims | null): Promise<void> {
+  const reason = claims ? 'over' : 'unknown'
+  return countEvent(context, origin, {
+    action: 'session.refresh_refused',
+    outcome: 'refused',
+    ...(claims && { target: { type: 'session', id: claims.sessionId } }),
+    details: { reason },
+  })
 }
 
 /** What became of a token, and the session where it goes on. */
@@ -51,11 +73,12 @@ function rotationOf(context: Context, claims: RefreshClaims, from: number): Rota
  * counter back, theft, or a session that is over.
  */
 async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClaims): Promise<Trade> {
-  return recordChange(context, origin, async (tx, record) => {
-    const now = context.clock()
-    const found = await lockSession(tx, claims.sessionId)
-    if (!found?.user.isActive || !isLiveFor(found.session, claims, now)) return REFUSED
-    const { session, user } = found
+  const locks: Lock[] = [['sessions', claims.sessionId, 'no key update']]
+  return recordChange(context, origin, null, locks, async ({ tx, held, now: at, record }) => {
+    const now = at.getTime()
+    const session = held.sessions.get(claims.sessionId)
+    const user = session && (await findSessionUser(tx, session.userId))
+    if (!session || !user?.isActive || !isLiveFor(session, claims, now)) return REFUSED
     if (session.generation <= claims.generation) {
       const rotated = await rotateSession(tx, rotationOf(context, claims, session.generation))
       const outcome = session.generation < claims.generation ? 'restored' : 'rotated'
@@ -64,7 +87,7 @@ async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClai
     const isPredecessor = session.generation === claims.generation + 1
     const rotatedAgoMs = now - session.rotatedAt.getTime()
     if (isPredecessor && rotatedAgoMs <= context.config.refreshGraceSeconds * SECOND_MS) {
-      return { outcome: 'repeated', session: { user, expiresAt: session.expiresAt } }
+      return { outcome: 'repeated', session: { user, expiresAt: session.expiresAt, scopes: session.scopes } }
     }
     await updateSessionEnded(tx, session.id, new Date(now), 'refresh_token_reused')
     const target = { type: 'session' as const, id: session.id }

@@ -4,9 +4,11 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
-import { type Origin, onBehalfOf, type RecordEvent, recordChange, SYSTEM } from '../audit/audit.ts'
+import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
+import { requirePowerOver } from '../change/power.ts'
+import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import type { UserPrincipal } from '../principal.ts'
+import { OPERATOR, type Principal, type UserPrincipal } from '../principal.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Session } from './model.ts'
 import {
@@ -16,8 +18,6 @@ import {
   insertSession,
   isActiveUser,
   listLiveSessions,
-  lockSession,
-  lockSessionUser,
   type SessionRow,
   updateSessionEnded,
 } from './queries.ts'
@@ -48,29 +48,35 @@ export function presentSession(session: SessionRow, currentId: string): Session 
 
 /**
  * A login: a new session and its first pair of tokens. Beyond a hundred live sessions the oldest ends.
+ * @param scopes all that the session may do; null: it is all of the user
  * @throws Problem invalid_login where the user was disabled or chose another password since it was checked
  */
-export async function startSession(context: Context, origin: Origin, user: CheckedUser): Promise<Grant> {
-  const session = await recordChange(context, origin, async (tx, record) => {
-    const now = await lockSessionUser(tx, user.id)
+export async function startSession(
+  context: Context,
+  origin: Origin,
+  user: CheckedUser,
+  scopes: readonly string[] | null,
+): Promise<Grant> {
+  const locks: Lock[] = [['users', user.id, 'no key update']]
+  const session = await recordChange(context, origin, null, locks, async (change) => {
+    const now = change.held.users.get(user.id)
     if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
       fail('invalid_login')
     }
-    return openSession(tx, record, context, origin, user.id)
+    return openSession(context, change, origin, user.id, scopes)
   })
-  return issueTokens(context, user, session, session.expiresAt)
+  return issueTokens(context, user, session, session.expiresAt, scopes)
 }
 
 /** The part of a login that belongs to a transaction; `issueTokens` follows its COMMIT. */
 export async function openSession(
-  tx: Transaction,
-  record: RecordEvent,
   context: Context,
+  { tx, now, record }: Pick<Change<Caller>, 'tx' | 'now' | 'record'>,
   origin: Origin,
   userId: string,
+  scopes: readonly string[] | null,
 ): Promise<RefreshClaims & { expiresAt: Date }> {
-  const nowMs = context.clock()
-  const now = new Date(nowMs)
+  const nowMs = now.getTime()
   const id = newId()
   const salt = crypto.getRandomValues(new Uint8Array(16))
   const expiresAt = new Date(nowMs + context.config.sessionMaxDays * DAY_MS)
@@ -84,11 +90,13 @@ export async function openSession(
     expiresAt,
     ip: origin.ip,
     userAgent: origin.userAgent?.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed() ?? null,
+    scopes: scopes && [...scopes],
   })
-  for (const ended of await endOldestSessions(tx, userId, MAX_LIVE_SESSIONS, now)) {
-    await record(sessionEnded(ended.id, { reason: 'too_many_sessions', user_id: userId }))
-  }
-  await record({ action: 'user.login', target: { type: 'user', id: userId }, details: { session_id: id } })
+  const ended = await endOldestSessions(tx, userId, MAX_LIVE_SESSIONS, now)
+  await record([
+    ...ended.map((session) => sessionEnded(session.id, { reason: 'too_many_sessions', user_id: userId })),
+    { action: 'user.login', target: { type: 'user', id: userId }, details: { session_id: id } },
+  ])
   return { sessionId: id, generation: 0, salt, expiresAt }
 }
 
@@ -115,26 +123,26 @@ export async function endOwnSession(
 ): Promise<void> {
   const session = isId(id) ? await findSession(context.db, id) : null
   if (session?.userId !== caller.userId) fail('not_found')
-  await endSession(context, origin, session.id, 'ended')
+  await endSession(context, origin, caller, session.id, 'ended')
 }
 
 /** Ends the session that a refresh token of any genuine generation belongs to; anything else changes nothing. */
 export async function endSessionOfToken(context: Context, origin: Origin, token: string): Promise<void> {
   const claims = readRefreshToken(context.keys.refresh, token)
-  if (claims) await endSession(context, origin, claims.sessionId, 'logout', claims)
+  if (claims) await endSession(context, origin, null, claims.sessionId, 'logout', claims)
 }
 
+/** A refresh token that is not over; `scopes`: all that its session may do, null: all of the user. */
+type LiveRefresh = { userId: string; expiresAt: Date; isCurrent: boolean; scopes: readonly string[] | null }
+
 /** Whose refresh token this is, of any genuine generation, and whether it is the present one; null where it is over. */
-export async function findLiveRefresh(
-  context: Context,
-  token: string,
-): Promise<{ userId: string; expiresAt: Date; isCurrent: boolean } | null> {
+export async function findLiveRefresh(context: Context, token: string): Promise<LiveRefresh | null> {
   const claims = readRefreshToken(context.keys.refresh, token)
   const session = claims ? await findSession(context.db, claims.sessionId) : null
   if (!claims || !session || !isLiveFor(session, claims, context.clock())) return null
   if (!(await isActiveUser(context.db, session.userId))) return null
   const isCurrent = session.generation === claims.generation
-  return { userId: session.userId, expiresAt: session.idleExpiresAt, isCurrent }
+  return { userId: session.userId, expiresAt: session.idleExpiresAt, isCurrent, scopes: session.scopes }
 }
 
 /** Ends the session of an access token; whatever is no live access token of a user changes nothing. */
@@ -144,20 +152,31 @@ export async function endSessionOfBearer(
   token: string | null,
 ): Promise<void> {
   const principal = token === null ? null : await verifyCredential(context, token)
-  if (principal?.kind === 'user') await endSession(context, origin, principal.sessionId, 'logout')
+  if (principal?.kind === 'user') await endSession(context, origin, null, principal.sessionId, 'logout')
 }
 
-/** Ends every session of a user: their own wish, or an admin's. Their keys go on. */
+/**
+ * Ends every session of a user: their own wish, or an admin's. Their keys go on.
+ * @throws Problem not_found, forbidden where the user is an admin and the caller is not
+ */
 export async function logOutEverywhere(
   context: Context,
   origin: Origin,
+  caller: Principal,
   userId: string,
-  reason: 'logout_all' | 'admin_logout',
 ): Promise<void> {
-  await recordChange(context, origin, async (tx, record) => {
-    // A login that is under way waits for this, or this for it: none slips between.
-    await lockSessionUser(tx, userId)
-    const ended = await endSessions(tx, userId, new Date(context.clock()), reason)
+  if (!isId(userId)) fail('not_found')
+  // The lock on the user also holds off a log-in that is under way.
+  const locks: Lock[] = [
+    ['users', userId, 'no key update'],
+    ['sessionsOfUser', userId, 'no key update'],
+  ]
+  await recordChange(context, origin, caller, locks, async ({ tx, held, now, record, caller }) => {
+    const user = held.users.get(userId) ?? fail('not_found')
+    const isOwn = caller.kind === 'user' && caller.userId === userId
+    if (!isOwn) requirePowerOver(caller, user.role)
+    const reason = isOwn ? 'logout_all' : 'admin_logout'
+    const ended = await endSessions(tx, userId, now, reason)
     const target = { type: 'user' as const, id: userId }
     await record({ action: 'session.ended', target, details: { reason, sessions: ended } })
   })
@@ -178,8 +197,8 @@ export function endSessionsOfUser(
 
 /** Ends every session of everybody: the way out after a restore from backup or a theft of the database. */
 export async function endEverySession(context: Context, origin: Origin = SYSTEM): Promise<{ ended: number }> {
-  const ended = await recordChange(context, origin, async (tx, record) => {
-    const count = await endSessions(tx, null, new Date(context.clock()), 'ended_all')
+  const ended = await recordChange(context, origin, OPERATOR, [], async ({ tx, now, record }) => {
+    const count = await endSessions(tx, null, now, 'ended_all')
     await record({ action: 'session.ended', details: { reason: 'ended_all', sessions: count } })
     return count
   })
@@ -191,15 +210,16 @@ export async function endEverySession(context: Context, origin: Origin = SYSTEM)
 async function endSession(
   context: Context,
   origin: Origin,
+  caller: UserPrincipal | null,
   sessionId: string,
   reason: string,
   claims?: RefreshClaims,
 ): Promise<void> {
-  await recordChange(context, origin, async (tx, record) => {
-    const now = context.clock()
-    const session = (await lockSession(tx, sessionId))?.session
-    if (!session || session.endedAt !== null || (claims && !isLiveFor(session, claims, now))) return
-    await updateSessionEnded(tx, session.id, new Date(now), reason)
+  const locks: Lock[] = [['sessions', sessionId, 'no key update']]
+  await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
+    const session = held.sessions.get(sessionId)
+    if (!session || session.endedAt !== null || (claims && !isLiveFor(session, claims, now.getTime()))) return
+    await updateSessionEnded(tx, session.id, now, reason)
     const byUser = origin.actor.type === 'anonymous' ? onBehalfOf(origin, session.userId) : origin
     await record(sessionEnded(session.id, { reason, user_id: session.userId }), byUser)
   })

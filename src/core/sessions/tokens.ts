@@ -1,5 +1,5 @@
 import type { Role } from '../../lib/model.ts'
-import { scopesOfUser } from '../../lib/scopes.ts'
+import { ceilingOfUser, covers, scopesOfUser } from '../../lib/scopes.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
@@ -11,24 +11,33 @@ export type Grant = { tokens: Tokens; scopes: readonly string[] }
 /** What tokens say of a user. */
 export type SessionUser = { id: string; role: Role; scopes: readonly string[] | null }
 
-/** Signs an access token, and computes the refresh token of one generation. Neither outlives the session. */
+/**
+ * Signs an access token, and computes the refresh token of one generation. Neither outlives the session.
+ * @param narrowing the scopes that the access token is limited to, as far as the user holds them; null: it is all of the
+ * user
+ */
 export async function issueTokens(
   context: Context,
   user: SessionUser,
   refresh: RefreshClaims,
   sessionExpiresAt: Date,
+  narrowing: readonly string[] | null,
 ): Promise<Grant> {
   const now = context.clock()
   const lastsMs = context.config.accessTokenExpireMinutes * MINUTE_MS
   const expiresAtMs = Math.min(now + lastsMs, sessionExpiresAt.getTime())
   const [key] = context.keys.refresh
   if (!key) throw new Error('No key to sign refresh tokens with')
-  const scopes = scopesOfUser(user, context.config.userScopes)
+  const { userScopes } = context.config
+  const ceiling = ceilingOfUser(user, userScopes)
+  const scopes = narrowing?.filter((scope) => covers(ceiling, scope)) ?? scopesOfUser(user, userScopes)
   const access = await context.signing.sign({
     subject: user.id,
     sessionId: refresh.sessionId,
-    role: user.role,
+    // A narrowed token has nothing of the role, and does not name it to services that verify by themselves.
+    role: narrowing === null ? user.role : 'user',
     scopes,
+    isNarrowed: narrowing !== null,
     expiresAtMs,
   })
   const tokens: Tokens = {

@@ -7,14 +7,20 @@ export type NewAccessToken = {
   /** A user's; null in a service account's token, which says `client_id` instead. */
   role: string | null
   scopes: readonly string[]
+  /** Whether a user's token does less than its user could: `scopes` are then all that it does. */
+  isNarrowed: boolean
   expiresAtMs: number
 }
 
 /** What a genuine, unexpired access token says. */
 export type AccessClaims = {
+  /** `jti`, by which a single token is revoked. */
+  tokenId: string
   subject: string
   sessionId: string
   isServiceAccount: boolean
+  /** Whether a user's token does less than its user could. */
+  isNarrowed: boolean
   scopes: readonly string[]
   expiresAtMs: number
   /** The stored key that signed it; null with a shared secret. */
@@ -32,23 +38,22 @@ export type SigningRing = {
   refresh(): Promise<void>
 }
 
-/** RFC 9068, section 2.1: what keeps an access token from being taken for another kind of JWT, and back. */
-export const ACCESS_TOKEN_TYPE = 'at+jwt'
-
 /** Claims that a token of ours always has; one without is not ours, or not whole. */
 export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope']
 
 /** The claims of a verified payload in our own words; null where they have another type. */
 export function readClaims(payload: Record<string, unknown>, keyId: string | null): AccessClaims | null {
-  const { sub, sid, exp, iat, jti, scope, client_id } = payload
+  const { sub, sid, exp, iat, jti, scope, client_id, narrowed } = payload
   if (typeof sub !== 'string' || typeof sid !== 'string' || typeof scope !== 'string') return null
   // No token of ours says a part of a second, or more seconds than can be counted.
   if (typeof exp !== 'number' || !Number.isSafeInteger(exp)) return null
   if (!Number.isSafeInteger(iat) || typeof jti !== 'string') return null
   return {
+    tokenId: jti,
     subject: sub,
     sessionId: sid,
     isServiceAccount: client_id === sub,
+    isNarrowed: narrowed === true,
     scopes: scope.split(' ').filter((name) => name !== ''),
     expiresAtMs: exp * 1000,
     keyId,
@@ -56,7 +61,7 @@ export function readClaims(payload: Record<string, unknown>, keyId: string | nul
 }
 
 /** A token's own claims, besides those of the standard. */
-export function ownClaims({ subject, sessionId, role, scopes }: NewAccessToken) {
+export function ownClaims({ subject, sessionId, role, scopes, isNarrowed }: NewAccessToken) {
   const kind = role === null ? { client_id: subject } : { role }
-  return { sid: sessionId, ...kind, scope: scopes.join(' ') }
+  return { sid: sessionId, ...kind, scope: scopes.join(' '), ...(isNarrowed && { narrowed: true }) }
 }

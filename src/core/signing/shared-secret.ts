@@ -3,7 +3,8 @@ import type { Config } from '../../config/config.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Secret } from '../../lib/secret.ts'
 import type { Clock } from '../../lib/time.ts'
-import { ACCESS_TOKEN_TYPE, ownClaims, REQUIRED_CLAIMS, readClaims, type SigningRing } from './claims.ts'
+import { ACCESS_TOKEN_TYPE } from '../../lib/tokens.ts'
+import { ownClaims, REQUIRED_CLAIMS, readClaims, type SigningRing } from './claims.ts'
 
 const KEY_ID = 'hs256'
 

@@ -148,6 +148,8 @@ export async function rewrapSigningKeys(context: SigningContext): Promise<{ rewr
         privateKey: encrypt(sealingKey(context), row.id, openPrivate(context, row)),
       })
     }
+    const details = { signing_keys: rows.length }
+    await recordEvent(tx, context, SYSTEM, { action: 'signing_key.rewrapped', details })
     return { rewrapped: rows.length }
   })
 }

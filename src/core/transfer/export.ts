@@ -23,20 +23,13 @@ export async function exportRows(
   const migrations = await requireOwnRelease(database)
   const header: ExportHeader = { format: FORMAT, release, migrations, made_at: new Date().toISOString() }
   await write(`${JSON.stringify(header)}\n`)
-  const rows = await database.db.transaction(
-    async (tx) => {
-      const counts: RowCounts = {}
-      for (const table of TABLES) {
-        counts[table.name] = 0
-        for await (const page of listRowPages(tx, table, PAGE_ROWS)) {
-          counts[table.name] = (counts[table.name] ?? 0) + page.length
-          await write(page.map((row) => `${table.name} ${openRow(keys, table.name, row)}\n`).join(''))
-        }
-      }
-      return counts
-    },
-    { isolationLevel: 'repeatable read', accessMode: 'read only' },
-  )
+  const rows: RowCounts = Object.fromEntries(TABLES.map(({ name }) => [name, 0]))
+  await database.db.transaction(async (tx) => {
+    for await (const page of listRowPages(tx, TABLES, PAGE_ROWS)) {
+      for (const { table } of page) rows[table] = (rows[table] ?? 0) + 1
+      await write(page.map(({ table, row }) => `${table} ${openRow(keys, table, row)}\n`).join(''))
+    }
+  })
   await write(`${JSON.stringify({ rows })}\n`)
   return rows
 }

@@ -10,20 +10,27 @@ const listOf = (names: readonly string[]) =>
     sql`, `,
   )
 
-/** The rows of a table as JSON, by pages of `pageRows`. Text goes from database to database: no number is rounded. */
+/** A row as JSON. Text goes from database to database: no number is rounded. */
+export type RowLine = { table: string; row: string }
+
+/**
+ * The rows of all tables, one table after the other, by pages of `pageRows`. One statement sees one moment, also where a
+ * pooler has begun the transaction.
+ */
 export async function* listRowPages(
   tx: Transaction,
-  { name, columns }: TableNames,
+  tables: readonly TableNames[],
   pageRows: number,
-): AsyncGenerator<string[]> {
-  // Of bytes it decides in which form they come.
-  await tx.execute(sql`SET LOCAL bytea_output = 'hex'`)
-  await tx.execute(sql`DECLARE ${CURSOR} NO SCROLL CURSOR FOR
-    SELECT row_to_json(r)::text AS line FROM (SELECT ${listOf(columns)} FROM ${tableOf(name)}) r`)
+): AsyncGenerator<RowLine[]> {
+  const all = tables.map(
+    ({ name, columns }) =>
+      sql`SELECT ${sql.raw(`'${name}'`)} AS "table", row_to_json(r)::text AS row FROM (SELECT ${listOf(columns)} FROM ${tableOf(name)}) r`,
+  )
+  await tx.execute(sql`DECLARE ${CURSOR} NO SCROLL CURSOR FOR ${sql.join(all, sql` UNION ALL `)}`)
   for (;;) {
-    const page = await rowsOf<{ line: string }>(tx, sql`FETCH ${sql.raw(String(pageRows))} FROM ${CURSOR}`)
+    const page = await rowsOf<RowLine>(tx, sql`FETCH ${sql.raw(String(pageRows))} FROM ${CURSOR}`)
     if (page.length === 0) break
-    yield page.map(({ line }) => line)
+    yield page
   }
   await tx.execute(sql`CLOSE ${CURSOR}`)
 }

@@ -1,12 +1,11 @@
 import { failField } from '../../lib/errors.ts'
-import { DAY_MS, readInstant } from '../../lib/time.ts'
+import { DAY_MS, EARLIEST_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { Usage, UsageQuery } from './model.ts'
 import { addUsage, listUsage, updateLastUses } from './queries.ts'
 
 const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
-const NO_TIME = 'Must be a time in RFC 3339'
 
 /**
  * Writes what has gathered, in one transaction. What cannot be written, and the last uses of secrets that a change holds
@@ -34,8 +33,9 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metric
  */
 export async function describeUsage(context: Context, keyId: string, query: UsageQuery): Promise<Usage> {
   const now = context.clock()
-  const to = readInstant('?to', query.to, NO_TIME) ?? new Date(now + 1)
-  const from = readInstant('?from', query.from, NO_TIME) ?? new Date(to.getTime() - DEFAULT_RANGE_MS)
+  const to = readInstant('?to', query.to) ?? new Date(now + 1)
+  const from =
+    readInstant('?from', query.from) ?? new Date(Math.max(EARLIEST_MS, to.getTime() - DEFAULT_RANGE_MS))
   if (to.getTime() - from.getTime() > MAX_RANGE_MS) failField('?from', 'Ask for a year at most')
   const rows = await listUsage(context.db, keyId, from, to)
   if (query.bucket !== 'day') {

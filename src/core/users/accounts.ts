@@ -1,9 +1,11 @@
-import type { Transaction } from '../../db/database.ts'
 import { fail, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
-import { type Origin, onBehalfOf, recordChange, SYSTEM } from '../audit/audit.ts'
+import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
+import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { requirePassword } from '../passwords/policy.ts'
+import { OPERATOR, type Operator, type Principal } from '../principal.ts'
+import { requirePower } from './administration.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
 import type { AdministeredUser, Credentials, NewUser, User } from './model.ts'
 import {
@@ -11,13 +13,12 @@ import {
   findUserByEmail,
   findUserById,
   insertUser,
-  lockFirstAdmin,
   type UserRow,
   updatePassword,
 } from './queries.ts'
 
-export { changeUser, listAllUsers, removeUser, requireUserPower } from './administration.ts'
-export { findUserByEmail, findUserById, lockUser, updatePasswordHash } from './queries.ts'
+export { changeUser, type Ending, listAllUsers, removeUser } from './administration.ts'
+export { findUserByEmail, findUserById, updatePasswordHash } from './queries.ts'
 export type { UserRow }
 
 /** What may be shown of a user to themselves. */
@@ -51,16 +52,40 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
  */
 export function signUp(context: Context, origin: Origin, { email, password }: Credentials): Promise<UserRow> {
   if (context.config.signup === 'closed') fail('signup_closed')
-  return addUser(context, origin, { email, password }, 'user.signup')
+  return addUser(context, origin, null, { email, password }, 'user.signup')
 }
 
 /**
- * Makes an account for somebody else: an admin does, or an operator at the command line. Without a password the user
- * cannot log in until one is set.
- * @throws Problem validation_failed, email_taken, unavailable
+ * Makes an account for somebody else: an admin does, a key within its own scopes, or an operator at the command line.
+ * Without a password the user cannot log in until one is set.
+ * @throws Problem validation_failed, email_taken, forbidden, insufficient_scope, unavailable
  */
-export function createUser(context: Context, origin: Origin, input: NewUser): Promise<UserRow> {
-  return addUser(context, origin, input, 'user.created')
+export function createUser(
+  context: Context,
+  origin: Origin,
+  caller: Principal | Operator,
+  input: NewUser,
+): Promise<UserRow> {
+  // Asked before the costly part, and again within the change.
+  requirePowerToMake(context, caller, input)
+  return addUser(context, origin, caller, input, 'user.created', {
+    requireStill: async (change) => requirePowerToMake(context, change.caller, input),
+  })
+}
+
+function requirePowerToMake(
+  context: Context,
+  caller: Principal | Operator,
+  { role = 'user', email_verified: emailVerified = false }: NewUser,
+): void {
+  requirePower(context, caller, null, {
+    id: '',
+    isActive: true,
+    scopes: null,
+    lockedSettings: {},
+    role,
+    emailVerified,
+  })
 }
 
 /**
@@ -68,7 +93,7 @@ export function createUser(context: Context, origin: Origin, input: NewUser): Pr
  * @throws Problem validation_failed, email_taken
  */
 export function createAdmin(context: Context, origin: Origin, input: Credentials): Promise<UserRow> {
-  return createUser(context, origin, { ...input, role: 'admin' })
+  return createUser(context, origin, OPERATOR, { ...input, role: 'admin' })
 }
 
 /**
@@ -81,7 +106,8 @@ export async function ensureFirstAdmin(context: Context): Promise<UserRow | null
   if (adminEmail === null || adminPassword === null || (await hasAdmin(context))) return null
   const admin: NewUser = { email: adminEmail, password: adminPassword.reveal(), role: 'admin' }
   try {
-    return await addUser(context, SYSTEM, admin, 'user.created', requireNoAdmin)
+    const options = { locks: [['advisory', 'first_admin']], requireStill: requireNoAdmin } as const
+    return await addUser(context, SYSTEM, OPERATOR, admin, 'user.created', options)
   } catch (error) {
     if (!(error instanceof Problem) || !['email_taken', 'conflict'].includes(error.problem)) throw error
     // Another server, with this address or another, was first.
@@ -92,8 +118,7 @@ export async function ensureFirstAdmin(context: Context): Promise<UserRow | null
   }
 }
 
-async function requireNoAdmin(tx: Transaction): Promise<void> {
-  await lockFirstAdmin(tx)
+async function requireNoAdmin({ tx }: Change<Caller>): Promise<void> {
   if ((await countActiveAdmins(tx)) > 0) fail('conflict')
 }
 
@@ -114,32 +139,39 @@ export async function requireUserId(context: Context, who: string): Promise<stri
 }
 
 /** Sets a chosen password as part of another change, which ends what stood on the old one. */
-export function setPassword(tx: Transaction, id: string, hash: string, now: Date): Promise<void> {
+export function setPassword(tx: Change<Caller>['tx'], id: string, hash: string, now: Date): Promise<void> {
   return updatePassword(tx, id, hash, now)
 }
 
-/**
- * Checks the input and hashes the password; an address that is taken is refused before the costly part.
- * @param requireStill what must hold in the moment that the user is made
- */
-async function addUser(
+/** What a new user depends on, besides the input. */
+type Conditions<C extends Caller> = {
+  locks?: readonly Lock[]
+  /** Must hold in the moment that the user is made. */
+  requireStill?(change: Change<C>): Promise<void>
+}
+
+/** Checks the input and hashes the password; an address that is taken is refused before the costly part. */
+async function addUser<C extends Caller>(
   context: Context,
   origin: Origin,
+  caller: C,
   { email: typed, password: chosen, role = 'user', email_verified: emailVerified = false }: NewUser,
   action: 'user.signup' | 'user.created',
-  requireStill?: (tx: Transaction) => Promise<void>,
+  { locks = [], requireStill }: Conditions<C> = {},
 ): Promise<UserRow> {
   const email = requireEmail(typed)
   const password = chosen === undefined ? null : await requirePassword(context.config, email, chosen)
   if (await findUserByEmail(context.db, email)) fail('email_taken')
-  const passwordHash = password === null ? null : await context.passwords.hash(password)
-  return recordChange(context, origin, async (tx, record) => {
-    await requireStill?.(tx)
-    const createdAt = new Date(context.clock())
-    const user = await insertUser(tx, { id: newId(), email, passwordHash, role, emailVerified, createdAt })
+  const passwordHash =
+    password === null ? null : await context.passwords.hash(password, { address: origin.ip, account: email })
+  const id = newId()
+  return recordChange(context, origin, caller, locks, async (change) => {
+    await requireStill?.(change)
+    const { tx, now, record } = change
+    const user = await insertUser(tx, { id, email, passwordHash, role, emailVerified, createdAt: now })
     if (!user) fail('email_taken')
     const by = action === 'user.signup' ? onBehalfOf(origin, user.id) : origin
-    await record({ action, target: { type: 'user', id: user.id }, details: { role } }, by)
+    await record({ action, target: { type: 'user', id }, details: { role } }, by)
     return user
   })
 }

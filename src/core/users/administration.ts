@@ -1,24 +1,51 @@
-import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
-import type { Role } from '../../lib/model.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
-import { covers, requireScopes } from '../../lib/scopes.ts'
-import { type AuditAction, type Origin, recordChange } from '../audit/audit.ts'
-import type { Context } from '../context.ts'
-import { isAdmin, type Principal } from '../principal.ts'
-import { endSessionsOfUser } from '../sessions/sessions.ts'
-import type { UserPatch } from './model.ts'
 import {
+  type Ceiling,
+  ceilingOfUser,
+  covers,
+  KEYS_READ,
+  KEYS_WRITE,
+  requireScopes,
+} from '../../lib/scopes.ts'
+import type { AuditAction, Origin } from '../audit/audit.ts'
+import {
+  ADMINS_ONLY,
+  findRaised,
+  isByAdmin,
+  relock,
+  requirePowerOver,
+  type Settings,
+  setting,
+} from '../change/power.ts'
+import {
+  type Change,
+  changedMeanwhile,
+  type Lock,
+  type LockMode,
+  recordChange,
+} from '../change/record-change.ts'
+import type { Context } from '../context.ts'
+import type { Operator, Principal } from '../principal.ts'
+import { disableAccounts } from '../service-accounts/service-accounts.ts'
+import { endSessionsOfUser } from '../sessions/sessions.ts'
+import type { ManagedAccount, UserPatch } from './model.ts'
+import {
+  countActiveAdmins,
   deleteUser,
+  findUserById,
   listUsers,
-  lockWithActiveAdmins,
   type UserChange,
   type UserRow,
   updateUser,
 } from './queries.ts'
 
-const ADMINS_ONLY = "This takes an admin's own access token."
+/** The advisory lock of every change that takes an active admin away: of two at once, the second counts after the first. */
+const LAST_ADMIN: Lock = ['advisory', 'last_admin']
+
+/** Who administers users. */
+type Administrator = Principal | Operator
 
 /** A page of users, newest first. */
 export async function listAllUsers(
@@ -31,74 +58,160 @@ export async function listAllUsers(
   )
 }
 
+/** What becomes of the service accounts that a user alone manages, when the user is disabled or deleted. */
+export type Ending = { disablesAccounts: boolean }
+
 /**
- * Changes a user's role, state, ceiling or verified address; `scopes: null` gives them USER_SCOPES again. Disabling ends their sessions; their keys rest with them.
- * @param caller null: an operator at the command line, who may do everything
+ * Changes a user's role, state, ceiling or verified address; `scopes: null` gives them USER_SCOPES again. Disabling ends
+ * their sessions; their keys rest with them.
+ * @returns the user, and where they are disabled now, the service accounts that they alone manage
  * @throws Problem not_found, last_admin, forbidden, insufficient_scope, validation_failed
  */
 export async function changeUser(
   context: Context,
   origin: Origin,
-  caller: Principal | null,
+  caller: Administrator,
   id: string,
   patch: UserPatch,
-): Promise<UserRow> {
+  { disablesAccounts }: Ending = { disablesAccounts: false },
+): Promise<{ user: UserRow; accounts: ManagedAccount[] | null }> {
   const change = readPatch(patch)
-  return recordChange(context, origin, async (tx, record) => {
-    const { user, isLastAdmin } = await lockForChange(tx, id)
-    requirePower(caller, user, change)
-    if (isLastAdmin && (change.role === 'user' || change.isActive === false)) fail('last_admin')
-    if (Object.keys(change).length === 0) return user
-    const changed = await updateUser(tx, user.id, change)
-    if (user.isActive && !changed.isActive) {
-      await endSessionsOfUser(tx, user.id, new Date(context.clock()), 'user_disabled')
-    }
-    for (const event of describeChange(user, changed)) {
-      await record({ ...event, target: { type: 'user', id: user.id } })
-    }
-    return changed
+  requirePowerToName(caller, change)
+  const takesAdmin = change.role === 'user' || change.isActive === false
+  const isDisabling = change.isActive === false
+  const locks = async (): Promise<Lock[]> => [
+    ...(await findLocks(context, id, 'no key update', takesAdmin)),
+    ...(isDisabling ? locksOfEnding(id, 'no key update') : []),
+  ]
+  return recordChange(context, origin, caller, locks, async (work) => {
+    const before = work.held.users.get(id) ?? fail('not_found')
+    const after = { ...before, ...change }
+    const lockedSettings = requirePower(context, work.caller, before, after)
+    if (takesAdmin) await requireOtherAdmin(work, before)
+    if (Object.keys(change).length > 0) await updateUser(work.tx, id, { ...change, lockedSettings })
+    const accounts = isDisabling ? managedAloneBy(work, id) : []
+    if (disablesAccounts) await disableAccounts(work, accounts)
+    if (isDisabling) await endSessionsOfUser(work.tx, id, work.now, 'user_disabled')
+    const target = { type: 'user' as const, id }
+    await work.record(describeChange(before, after).map((event) => ({ ...event, target })))
+    return { user: after, accounts: isDisabling ? accounts.map(nameAccount) : null }
   })
 }
 
 /**
  * Deletes a user with their sessions and keys. What the audit trail says of them stays.
+ * @returns the service accounts that they alone managed, which go on unless `disablesAccounts`
  * @throws Problem not_found, last_admin, forbidden
  */
 export async function removeUser(
   context: Context,
   origin: Origin,
-  caller: Principal | null,
+  caller: Administrator,
   id: string,
-): Promise<void> {
-  await recordChange(context, origin, async (tx, record) => {
-    const { user, isLastAdmin } = await lockForChange(tx, id)
-    requirePower(caller, user, {})
-    if (isLastAdmin) fail('last_admin')
-    await deleteUser(tx, user.id)
+  { disablesAccounts }: Ending = { disablesAccounts: false },
+): Promise<ManagedAccount[]> {
+  const locks = async (): Promise<Lock[]> => [
+    ...(await findLocks(context, id, 'update', true)),
+    ...locksOfEnding(id, 'update'),
+    ['keysOfUser', id, 'update'],
+  ]
+  return recordChange(context, origin, caller, locks, async (work) => {
+    const user = work.held.users.get(id) ?? fail('not_found')
+    requirePowerOver(work.caller, user.role)
+    await requireOtherAdmin(work, user)
+    const accounts = managedAloneBy(work, id)
+    if (disablesAccounts) await disableAccounts(work, accounts)
+    await deleteUser(work.tx, id)
     const details = { email: user.email, role: user.role }
-    await record({ action: 'user.deleted', target: { type: 'user', id: user.id }, details })
+    await work.record({ action: 'user.deleted', target: { type: 'user', id }, details })
+    return accounts.map(nameAccount)
   })
 }
 
-/** The user, locked with the admins: whoever changes an admin has seen who else is one. */
-async function lockForChange(tx: Transaction, id: string) {
-  const rows = isId(id) ? await lockWithActiveAdmins(tx, id) : []
-  const user = rows.find((row) => row.id === id)
-  if (!user) fail('not_found')
-  const hasOthers = rows.some((row) => row.id !== id)
-  return { user, isLastAdmin: !hasOthers && user.role === 'admin' && user.isActive }
+async function findLocks({ db }: Context, id: string, mode: LockMode, takesAdmin: boolean): Promise<Lock[]> {
+  const user = (isId(id) ? await findUserById(db, id) : null) ?? fail('not_found')
+  return [...(takesAdmin && isActiveAdmin(user) ? [LAST_ADMIN] : []), ['users', id, mode]]
 }
 
-/** Roles are changed, and admins touched, by admins alone; a ceiling is raised only to what the caller could grant. */
-function requirePower(caller: Principal | null, user: UserRow, change: UserChange): void {
-  if (caller === null || isAdmin(caller)) return
-  if (change.role !== undefined || user.role === 'admin') {
-    fail('forbidden', { detail: ADMINS_ONLY })
+/** What ends with a user, and what may be switched off with them. */
+const locksOfEnding = (id: string, mode: LockMode): Lock[] => [
+  ['accountsOfUser', id, 'no key update'],
+  ['sessionsOfUser', id, mode],
+]
+
+/** The service accounts that a user alone manages, of those that are locked. */
+const managedAloneBy = ({ held }: Change<Administrator>, id: string) =>
+  [...held.serviceAccounts.values()].filter((account) => account.createdBy === id)
+
+const nameAccount = ({ id, name }: ManagedAccount): ManagedAccount => ({ id, name })
+
+const isActiveAdmin = (user: UserRow) => user.role === 'admin' && user.isActive
+
+/** @throws Problem last_admin; `changedMeanwhile` where the user became an admin after the locks were chosen */
+async function requireOtherAdmin({ tx, locks }: Change<Administrator>, user: UserRow): Promise<void> {
+  if (!isActiveAdmin(user)) return
+  if (!locks.includes(LAST_ADMIN)) throw changedMeanwhile()
+  if ((await countActiveAdmins(tx)) === 1) fail('last_admin')
+}
+
+/** What bounds a user, besides the role. A ceiling is compared as it is in force. */
+const settingsOf = (context: Pick<Context, 'config'>): Settings<UserRow> => ({
+  is_active: setting(
+    (user) => user.isActive,
+    (inner, outer) => !inner || outer,
+  ),
+  scopes: setting(
+    (user) => user.scopes,
+    (inner, outer) => isCeilingWithin(ceilingOf(context, inner), ceilingOf(context, outer)),
+  ),
+})
+
+const ceilingOf = ({ config }: Pick<Context, 'config'>, scopes: string[] | null): Ceiling =>
+  ceilingOfUser({ role: 'user', scopes }, config.userScopes)
+
+function isCeilingWithin(inner: Ceiling, outer: Ceiling): boolean {
+  return (!inner.everything || outer.everything) && inner.scopes.every((scope) => covers(outer, scope))
+}
+
+/**
+ * Roles, admins and proofs of an address are an admin's own business. Anybody else makes, enables and widens only users
+ * whose whole ceiling they could grant.
+ * @param before null: the user is new
+ * @returns what is locked afterwards
+ * @throws Problem forbidden, insufficient_scope
+ */
+export function requirePower(
+  context: Pick<Context, 'config'>,
+  caller: Administrator,
+  before: UserRow | null,
+  after: Pick<UserRow, 'id' | 'role' | 'isActive' | 'scopes' | 'emailVerified' | 'lockedSettings'>,
+): UserRow['lockedSettings'] {
+  const settings = settingsOf(context)
+  const isOwn = caller.kind === 'user' && caller.userId === after.id
+  if (!isByAdmin(caller)) {
+    requirePowerOver(caller, before?.role ?? after.role)
+    const changesProof = (before?.emailVerified ?? false) !== after.emailVerified
+    if (changesProof || (before && before.role !== after.role)) fail('forbidden', { detail: ADMINS_ONLY })
+    const isRaised = before === null || findRaised(settings, before, after as UserRow).length > 0
+    if (isRaised) requireCeiling(caller as Principal, ceilingOf(context, after.scopes))
   }
-  const isRaised = change.scopes === null || change.scopes?.some((scope) => !covers(caller.grants, scope))
-  if (change.scopes !== undefined && isRaised) {
-    fail('insufficient_scope', { detail: 'You cannot grant a scope that you do not hold.' })
-  }
+  if (before === null) return after.lockedSettings
+  const by = { isAdmin: isByAdmin(caller), isOwn }
+  return relock(settings, before.lockedSettings, before, after as UserRow, by)
+}
+
+/** @throws Problem forbidden where anybody but an admin names what only admins set, whatever value it has now */
+function requirePowerToName(caller: Administrator, change: UserChange): void {
+  const isNamed = change.role !== undefined || change.emailVerified !== undefined
+  if (isNamed && !isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
+}
+
+/** @throws Problem insufficient_scope where a user would hold what the caller could not grant */
+function requireCeiling(caller: Principal, ceiling: Ceiling): void {
+  const isGrantable = (scope: string) =>
+    scope === KEYS_READ || scope === KEYS_WRITE || covers(caller.grants, scope)
+  if ((!ceiling.everything || caller.grants.everything) && ceiling.scopes.every(isGrantable)) return
+  fail('insufficient_scope', { detail: 'You cannot grant a scope that you do not hold.' })
 }
 
 function readPatch(patch: UserPatch): UserChange {
@@ -124,12 +237,4 @@ function describeChange(before: UserRow, after: UserRow) {
   compare(after.isActive ? 'user.enabled' : 'user.disabled', before.isActive, after.isActive)
   compare('user.email_verified', before.emailVerified, after.emailVerified)
   return events
-}
-
-/**
- * Whether a caller may make or act on somebody with a role.
- * @throws Problem forbidden where the role is admin, and the caller is not an admin
- */
-export function requireUserPower(caller: Principal, role: Role): void {
-  if (role === 'admin' && !isAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
 }

@@ -4,7 +4,10 @@ import { Id, Instant, nullable, pageOf, Role, ScopeInput, ScopeList } from '../.
 /** An address as somebody types it. */
 const TypedEmail = Type.String({ maxLength: 1024, examples: ['user@example.com'] })
 
-/** Sign-up and login ignore other members, as the seed did: a `role` has no effect. */
+/**
+ * Sign-up and login ignore other members, as the seed did: a `role` has no effect. Routes pick the two that they know:
+ * handed on whole, a body would reach parameters that are meant for others.
+ */
 export const Credentials = Type.Object(
   {
     email: TypedEmail,
@@ -34,6 +37,22 @@ export const AdministeredUser = Type.Object(
   { $id: 'AdministeredUser' },
 )
 export type AdministeredUser = Static<typeof AdministeredUser>
+
+/** A service account, as far as it is named where its manager ends. */
+export const ManagedAccount = Type.Object({ id: Id, name: Type.String() })
+export type ManagedAccount = Static<typeof ManagedAccount>
+
+const managedAlone = Type.Array(ManagedAccount, {
+  description: 'The service accounts that this user alone manages',
+})
+
+/** A changed user; with `service_accounts` where the change disabled them. */
+export const ChangedUser = Type.Object(
+  { ...AdministeredUser.properties, service_accounts: Type.Optional(managedAlone) },
+  { $id: 'ChangedUser' },
+)
+
+export const DeletedUser = Type.Object({ service_accounts: managedAlone }, { $id: 'DeletedUser' })
 
 export const UserPage = pageOf(AdministeredUser, 'UserPage')
 export type UserPage = Static<typeof UserPage>

@@ -1,4 +1,4 @@
-import { and, asc, count, desc, eq, like, lt, or, sql } from 'drizzle-orm'
+import { and, count, desc, eq, like, lt } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { users } from '../../db/schema.ts'
 
@@ -11,12 +11,6 @@ export async function findUserByEmail(db: Database | Transaction, email: string)
 
 export async function findUserById(db: Database | Transaction, id: string): Promise<UserRow | null> {
   const [user] = await db.select().from(users).where(eq(users.id, id))
-  return user ?? null
-}
-
-/** A user, locked until the transaction ends. */
-export async function lockUser(tx: Transaction, id: string): Promise<UserRow | null> {
-  const [user] = await tx.select().from(users).where(eq(users.id, id)).for('update')
   return user ?? null
 }
 
@@ -57,12 +51,12 @@ export async function updatePassword(tx: Transaction, id: string, hash: string, 
   await tx.update(users).set({ passwordHash: hash, passwordChangedAt: now }).where(eq(users.id, id))
 }
 
-export type UserChange = Partial<Pick<UserRow, 'role' | 'isActive' | 'scopes' | 'emailVerified'>>
+export type UserChange = Partial<
+  Pick<UserRow, 'role' | 'isActive' | 'scopes' | 'emailVerified' | 'lockedSettings'>
+>
 
-export async function updateUser(tx: Transaction, id: string, change: UserChange): Promise<UserRow> {
-  const [user] = await tx.update(users).set(change).where(eq(users.id, id)).returning()
-  if (!user) throw new Error('A locked user is gone')
-  return user
+export async function updateUser(tx: Transaction, id: string, change: UserChange): Promise<void> {
+  await tx.update(users).set(change).where(eq(users.id, id))
 }
 
 export async function deleteUser(tx: Transaction, id: string): Promise<void> {
@@ -70,24 +64,6 @@ export async function deleteUser(tx: Transaction, id: string): Promise<void> {
 }
 
 const isActiveAdmin = and(eq(users.role, 'admin'), eq(users.isActive, true))
-
-/**
- * A user and the active admins, locked in the order of their ids: whoever waits for one holds none that comes after, so
- * that admins who act on each other wait instead of both winning, and never for each other.
- */
-export function lockWithActiveAdmins(tx: Transaction, id: string): Promise<UserRow[]> {
-  return tx
-    .select()
-    .from(users)
-    .where(or(eq(users.id, id), isActiveAdmin))
-    .orderBy(asc(users.id))
-    .for('update')
-}
-
-/** Held until the transaction ends: of several servers, one makes the first admin and the others find them. */
-export async function lockFirstAdmin(tx: Transaction): Promise<void> {
-  await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended('latchkey.first_admin', 0))`)
-}
 
 export async function countActiveAdmins(db: Database | Transaction): Promise<number> {
   const [row] = await db.select({ admins: count() }).from(users).where(isActiveAdmin)

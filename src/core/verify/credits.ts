@@ -2,10 +2,13 @@ import { DAY_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { type CreditsRow, findCredits, type RefillInterval, takeCredits } from './queries.ts'
 
-/** What charging a key came to; `remaining: null` where it has no credits to count. */
+/**
+ * What charging a key came to; `remaining: null` where it has no credits to count. `refill` is what the next refill that will
+ * do brings, 0 where none will: no time is the right one to come back then.
+ */
 export type Charge =
   | { code: 'VALID'; remaining: number | null }
-  | { code: 'CREDITS_EXHAUSTED'; retryAfterSeconds: number | null }
+  | { code: 'CREDITS_EXHAUSTED'; refill: number; retryAfterSeconds: number | null }
 
 /** When credits are next filled up: UTC midnight, or the first of the month. */
 export function nextRefill(interval: RefillInterval, nowMs: number): Date {
@@ -44,6 +47,7 @@ export async function chargeKey(
   const waitMs = willSuffice ? refillsAt.getTime() - nowMs : null
   return {
     code: 'CREDITS_EXHAUSTED',
+    refill: willSuffice ? refillAmount : 0,
     retryAfterSeconds: waitMs === null ? null : Math.max(1, Math.ceil(waitMs / SECOND_MS)),
   }
 }

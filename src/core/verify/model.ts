@@ -14,7 +14,10 @@ const question = {
   scopes: Type.Optional(nullable(ScopeInput)),
   cost: Type.Optional(nullable(Type.Integer({ minimum: 0, maximum: MAX_COST }), 'Credits; 1 unless given')),
   ip: Type.Optional(
-    nullable(Type.String({ maxLength: 64 }), "The client's address, as the asking service sees it"),
+    nullable(
+      Type.String({ maxLength: 64 }),
+      "The client's address, as the asking service sees it; a port is left aside, and an address that cannot be read is none",
+    ),
   ),
 }
 

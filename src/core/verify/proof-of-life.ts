@@ -23,7 +23,11 @@ export async function listenForEvictions(
     signing,
     log,
     metrics,
-  }: Pick<Context, 'cache' | 'log' | 'metrics'> & { signing: Pick<Context['signing'], 'refresh'> },
+    passwords,
+  }: Pick<Context, 'cache' | 'log' | 'metrics'> & {
+    signing: Pick<Context['signing'], 'refresh'>
+    passwords: Pick<Context['passwords'], 'learn'>
+  },
 ): Promise<{ sendBeat(): Promise<void>; stop(): Promise<void> }> {
   const instance = newId()
   const report = reporter(log)
@@ -55,6 +59,7 @@ export async function listenForEvictions(
         if (isUnasked) hearBeat(message.instance, message.number)
         return
       }
+      if (message.kind === 'password_kind') return passwords.learn([message.passwordKind])
       metrics.evictions[message.kind] += 1
       if (message.kind === 'flush') cache.flush()
       else cache.evict(message.kind, message.id)

@@ -1,10 +1,11 @@
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq, exists, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import {
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
+  revokedTokens,
   serviceAccounts,
   sessions,
   signingKeys,
@@ -66,7 +67,16 @@ function prepareVerifyQueries(db: Database) {
 
     /** The secret that a service account's access token stands on, if the token's subject still owns it. */
     findSecretById: db
-      .select({ ...secretAndOwner, signingKey })
+      .select({
+        ...secretAndOwner,
+        signingKey,
+        isTokenRevoked: exists(
+          db
+            .select({ id: revokedTokens.id })
+            .from(revokedTokens)
+            .where(eq(revokedTokens.id, sql.placeholder('tokenId'))),
+        ).as<boolean>('is_token_revoked'),
+      })
       .from(apiKeySecrets)
       .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
       .innerJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))

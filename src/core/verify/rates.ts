@@ -22,12 +22,13 @@ const MAX_KEYS = 100_000
 
 /**
  * Takes a use, unless none is left, in a window that begins with the first one. A window that ends later than one could
- * now was begun under a longer rate, and begins anew. Gives whether it was refused, the uses, the milliseconds left.
+ * now was begun under a longer rate, and begins anew; so does one in its last millisecond, of which PTTL says 0 and which
+ * no SET may ask for. Gives whether it was refused, the uses, the milliseconds left.
  */
 const TAKE = `
 local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local used, left = tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('PTTL', KEYS[1])
-if left < 0 or left > window then used = 0 left = window end
+if left <= 0 or left > window then used = 0 left = window end
 if used >= limit then return {1, used, left} end
 redis.call('SET', KEYS[1], used + 1, 'PX', left)
 return {0, used + 1, left}`

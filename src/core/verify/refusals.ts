@@ -1,4 +1,4 @@
-import { BEARER_CHALLENGE, type ErrorCode, type Extra, fail } from '../../lib/errors.ts'
+import { BEARER_CHALLENGE, type ErrorCode, type Extra, fail, spentHeaders } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
 import type { Principal } from '../principal.ts'
 import type { UseOutcome } from './use-key.ts'
@@ -22,14 +22,8 @@ export function denialOf(outcome: UseOutcome): Denial | null {
         detail: 'This key has been used as often as it may be; wait before the next time.',
         headers: spentHeaders(outcome.rate.limit, outcome.retryAfterSeconds),
       })
-    case 'CREDITS_EXHAUSTED': {
-      // Without a refill that would do, no time is the right one to come back.
-      const seconds = outcome.retryAfterSeconds
-      return deny(
-        'credits_exhausted',
-        seconds === null ? {} : { headers: { 'Retry-After': String(seconds) } },
-      )
-    }
+    case 'CREDITS_EXHAUSTED':
+      return deny('credits_exhausted', { headers: spentHeaders(outcome.refill, outcome.retryAfterSeconds) })
   }
 }
 
@@ -53,16 +47,5 @@ export function lackOfScopes(missing: readonly string[]): Extra {
     detail: `Missing required scope: ${scope}`,
     headers: { 'WWW-Authenticate': `${BEARER_CHALLENGE}, error="insufficient_scope", scope="${scope}"` },
     audit: { missing_scopes: missing },
-  }
-}
-
-/** The headers of a limit that is used up. */
-export function spentHeaders(limit: number, resetSeconds: number): Record<string, string> {
-  const seconds = String(resetSeconds)
-  return {
-    'RateLimit-Limit': String(limit),
-    'RateLimit-Remaining': '0',
-    'RateLimit-Reset': seconds,
-    'Retry-After': seconds,
   }
 }

@@ -41,17 +41,28 @@ export function useKey(context: Context, key: KeyPrincipal, use: Use): UseOutcom
     : charge(context, key, use, permission)
 }
 
+/** Why a key may not be used from an address, or for scopes; null where it may. Counts nothing. */
+export function refusalOf(
+  key: KeyPrincipal,
+  { address, scopes }: Pick<Use, 'address' | 'scopes'>,
+): Refused | null {
+  if (key.allowedIps !== null && (address === null || !isInNetworks(address, key.allowedIps))) {
+    return { code: 'IP_NOT_ALLOWED' }
+  }
+  const missingScopes = scopes.filter((scope) => !covers(key.grants, scope))
+  return missingScopes.length > 0 ? { code: 'INSUFFICIENT_SCOPE', missingScopes } : null
+}
+
+type Refused = Extract<Permission, { code: 'IP_NOT_ALLOWED' | 'INSUFFICIENT_SCOPE' }>
+
 /** The rate is taken from only where address and scopes passed. */
 function permitUse(
   context: Context,
   key: KeyPrincipal,
   { address, scopes }: Use,
 ): Permission | Promise<Permission> {
-  if (key.allowedIps !== null && (address === null || !isInNetworks(address, key.allowedIps))) {
-    return { code: 'IP_NOT_ALLOWED' }
-  }
-  const missingScopes = scopes.filter((scope) => !covers(key.grants, scope))
-  if (missingScopes.length > 0) return { code: 'INSUFFICIENT_SCOPE', missingScopes }
+  const refusal = refusalOf(key, { address, scopes })
+  if (refusal) return refusal
   if (key.rateLimit === null) return { code: 'VALID', rate: null }
   const rate = context.rates.take(key.keyId, key.rateLimit)
   return rate instanceof Promise

@@ -1,5 +1,4 @@
-import { failField } from '../../lib/errors.ts'
-import { parseAddress } from '../../lib/ip.ts'
+import { parseClientAddress } from '../../lib/ip.ts'
 import { requireScopes } from '../../lib/scopes.ts'
 import { formatInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
@@ -13,7 +12,7 @@ import { recallCredential, verifyCredential } from './verify-credential.ts'
 /**
  * Whether a key is good for what it is presented for. The checks run in the order of API.md, and nothing is charged unless
  * all before passed. An access token of a user is NOT_FOUND, like any guess.
- * @throws Problem validation_failed for scopes or an address that cannot be read
+ * @throws Problem validation_failed for scopes that cannot be read
  */
 export function verifyKey(context: Context, question: VerifyRequest) {
   return answer(context, readQuestion(question, ''))
@@ -35,8 +34,8 @@ type ReadQuestion = { key: string; scopes: string[]; cost: number; ip: string | 
 /** @param path of the question in the body, for what is wrong with it */
 function readQuestion({ key, scopes: asked, cost, ip }: VerifyRequest, path: string): ReadQuestion {
   const scopes = requireScopes(`${path}/scopes`, asked)
-  if (ip != null && !parseAddress(ip)) failField(`${path}/ip`, 'Must be an IP address')
-  return { key, scopes, cost: cost ?? DEFAULT_COST, ip: ip ?? null }
+  // An address that cannot be read is an unknown one, which only a key that is bound to addresses refuses.
+  return { key, scopes, cost: cost ?? DEFAULT_COST, ip: parseClientAddress(ip ?? '')?.toString() ?? null }
 }
 
 const NOT_FOUND: VerifyResult = { valid: false, code: 'NOT_FOUND' }
@@ -91,7 +90,7 @@ function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & 
     external_id: key.externalId,
     owner: ownerOf(key),
     scopes: [...key.scopes],
-    expires_at: formatInstant(key.secretExpiresAt),
+    expires_at: formatInstant(key.endsAt),
     metadata: key.metadata,
     credits: remainingCredits === null ? null : { remaining: remainingCredits },
     rate_limit: rate && presentRate(rate),

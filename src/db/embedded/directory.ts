@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { OTHERS, requireTrust } from '../../config/trust.ts'
 import { databaseError } from '../errors.ts'
 import { lockFile } from './lock.ts'
 import { applyReplacement, hasReplacement, stageReplacement } from './replacement.ts'
@@ -29,7 +30,7 @@ const absent = (dataDir: string) =>
  * Makes `DATA_DIR/database`, 0700, and locks it. What a start that was killed while it made the database has left is
  * removed: nothing in there was ever acknowledged to anybody.
  * @param creates false: the database has to be there; a command in the wrong directory leaves no trace
- * @throws Error with one sentence: not there, in use, or of another PostgreSQL
+ * @throws Error with one sentence: not there, in use, of another PostgreSQL, or another user's
  */
 export function openHome(dataDir: string, creates: boolean): Home {
   const home = homeIn(dataDir)
@@ -64,6 +65,8 @@ export async function replaceEmbedded<T>(dataDir: string, fill: (staged: string)
 
 function lockHome(dataDir: string): () => void {
   const home = homeIn(dataDir)
+  requireTrust(dataDir, `DATA_DIR ${dataDir}`)
+  requireTrust(home, home, OTHERS.nothing)
   mkdirSync(home, { recursive: true, mode: 0o700 })
   chmodSync(home, 0o700)
   const unlock = lockFile(join(home, 'lock'))

@@ -99,6 +99,9 @@ export async function openEmbedded(
         await pg.query('CHECKPOINT')
         return engine.pg.dumpDataDir('gzip')
       }),
+    assertWritable: async () => {
+      await members.query('SELECT 1')
+    },
     close: async () => {
       if (isClosed) return
       isClosed = true

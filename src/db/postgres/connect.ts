@@ -1,15 +1,16 @@
-import { connect as connectSocket, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import postgres from 'postgres'
+import { databaseError } from '../errors.ts'
 import { arrayTypes } from './array-types.ts'
+import { closedWithoutWord, dial } from './dial.ts'
+import { TRACKED_SETTINGS } from './session.ts'
+import type { Encryption, Target } from './target.ts'
 import { waitAtMost } from './wait-queue.ts'
 
 type Options = Omit<postgres.Options<Record<string, postgres.PostgresType>>, 'types' | 'max'>
-type Address = { host: string; port: number }
 
 const CONNECT_TIMEOUT_SECONDS = 1.5
 const CLOSE_TIMEOUT_MS = 500
-
-const URL_PARTS = /^[a-z]+:\/\/(?:[^/?]*@)?(?:\[([^\]]*)\]|([^/?@:,]*))(?::(\d+))?(?:\/([^?]*))?(?:\?|$)/i
 
 /** A postgres.js client of one connection, and its end. */
 export type Connection = {
@@ -21,28 +22,31 @@ export type Connection = {
 }
 
 /**
- * One connection to `url`, made at first use, with what this service always wants: nothing waits long, nothing prints,
- * and a cut connection is an error of the query on it and of nothing else.
- * @throws Error when the URL names more than one host
+ * One connection, made at first use, with what this service always wants: nothing waits long, nothing prints, the
+ * settings in which text is written are ours, and a cut connection is an error of the query on it and of nothing else.
  */
-export function connect(url: string, options: Options): Connection {
-  const parts = URL_PARTS.exec(url)
-  if (!parts)
-    throw new Error('the database URL must name one host: that of the primary, or of a proxy before it')
-  const [, ipv6, name = '', port, database = ''] = parts
-  const address = { host: ipv6 ?? decodeURIComponent(name), port: Number(port ?? 5432) }
+export function connect(target: Target, encryption: Encryption, options: Options): Connection {
+  const { host, port, user, password, database } = target
+  const timeoutSeconds = Number(options.connect_timeout ?? CONNECT_TIMEOUT_SECONDS)
   const sockets = new Set<Socket>()
   let isOver = false
-  const openSocket = () => {
-    // The driver may be on its way to another attempt when it is told to end.
-    const socket = isOver ? new Socket().destroy() : dial(address)
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-    // For the driver: the name in the certificate, and in its errors.
-    return Object.assign(socket, address)
+  let isDialled = false
+  const openSocket = async () => {
+    if (isOver) throw databaseError('CONNECTION_LOST', 'the connection is over')
+    // The driver connects again, at once and without end, where the connection closes before the first answer.
+    if (isDialled) throw closedWithoutWord(host, port)
+    isDialled = true
+    const socket = await dial(target, encryption, timeoutSeconds * 1000, (opened) => {
+      // Until the driver listens for them, errors of a socket would end the process.
+      opened.on('error', () => {})
+      sockets.add(opened)
+      opened.once('close', () => sockets.delete(opened))
+      if (isOver) opened.destroy()
+    })
+    // For the driver's errors.
+    return Object.assign(socket, { host, port })
   }
-  const all = {
-    connect_timeout: CONNECT_TIMEOUT_SECONDS,
+  const client = postgres({
     keep_alive: 10,
     // It would end a connection between two statements of a transaction.
     max_lifetime: null,
@@ -50,13 +54,23 @@ export function connect(url: string, options: Options): Connection {
     fetch_types: false,
     types: arrayTypes,
     ...options,
-    ...address,
+    connect_timeout: timeoutSeconds,
+    host,
+    port,
+    ...(user !== null && { user }),
+    password,
+    // Empty: it takes the user's, as libpq does.
+    database,
+    // `dial` does it.
+    ssl: false,
+    connection: {
+      ...(target.options !== null && { options: target.options }),
+      ...TRACKED_SETTINGS,
+      ...options.connection,
+    },
     max: 1,
-    // The driver does not decode the name. Empty: it takes the user's, as libpq does.
-    database: decodeURIComponent(database),
     socket: openSocket,
-  }
-  const client = postgres(url, all)
+  } as postgres.Options<Record<string, postgres.PostgresType>>)
   const destroy = () => {
     isOver = true
     void client.end({ timeout: 0 })
@@ -67,18 +81,4 @@ export function connect(url: string, options: Options): Connection {
     destroy()
   }
   return { client, close, destroy }
-}
-
-/**
- * Where something accepts and then closes, as a proxy does whose server is away, the driver connects again at once and
- * without end. Here that is an error.
- */
-function dial(address: Address): Socket {
-  const socket = connectSocket(address)
-  socket.once('end', () => {
-    if (socket.bytesRead > 0) return
-    const message = `${address.host}:${address.port} closed the connection without a word`
-    socket.destroy(Object.assign(new Error(message), { code: 'ECONNRESET' }))
-  })
-  return socket
 }

@@ -1,11 +1,13 @@
+import type { Logger } from 'drizzle-orm/logger'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
 import type { PoolLoad } from '../../lib/metrics.ts'
 import type { Database } from '../database.ts'
-import { databaseError, endsConnection } from '../errors.ts'
+import { databaseError, endsConnection, isReadOnly } from '../errors.ts'
 import * as schema from '../schema.ts'
 import type { Connection } from './connect.ts'
+import { beginWith, type SessionSettings } from './session.ts'
 import { type LeasedConnection, lazily, runTransaction, type TransactionWork } from './transaction.ts'
 import { createWaitQueue, waitAtMost } from './wait-queue.ts'
 
@@ -38,25 +40,33 @@ const lifetimeMs = () => (45 + 30 * Math.random()) * 60_000
  * Each connection is a client of its own, used for one thing at a time, and given up for good when it ends: a client
  * that connects again by itself may hang, run a dead transaction's statements inside another one, or throw out of
  * reach of any catch (postgres.js 3.4.9).
+ *
+ * @param unpinned settings that the connections do not keep: then each statement runs in a transaction that sets them
  */
 export function createPool(
   connect: (events: ConnectionEvents) => Connection,
   slots: number,
   silenceMs: number,
+  unpinned: SessionSettings = {},
+  logger?: Logger,
 ): Pool {
   const queue = createWaitQueue(slots)
   const connections = new Set<PooledConnection>()
   const idle: PooledConnection[] = []
   let isClosed = false
   let refusal: Error | null = null
+  const isPinned = Object.keys(unpinned).length === 0
+  const begin = isPinned ? 'BEGIN' : beginWith(unpinned)
   /** drizzle puts its parsers in here when it is made; each client gets them. */
   const options = { parsers: {}, serializers: {} }
 
   const open = (): PooledConnection => {
     const opened = connect({
       onclose: () => giveUp(connection),
-      onstandby: () =>
-        giveUp(connection, databaseError('STANDBY', 'the server is a standby, which takes no writes')),
+      onstandby: () => {
+        giveUp(connection, databaseError('STANDBY', 'the server is a standby, which takes no writes'))
+        retireAll()
+      },
     })
     Object.assign(opened.client.options.parsers, options.parsers)
     Object.assign(opened.client.options.serializers, options.serializers)
@@ -71,6 +81,11 @@ export function createPool(
     connection.isOver = true
     connections.delete(connection)
     connection.destroy()
+  }
+  /** After a failover no connection to the old primary may stay: an idle one ends now, another after its work. */
+  const retireAll = () => {
+    for (const connection of connections) connection.retiresAt = 0
+    for (const connection of idle.splice(0)) giveUp(connection)
   }
   const giveBack = (connection: PooledConnection) => {
     if (connection.isOver) return
@@ -119,6 +134,7 @@ export function createPool(
       return result
     } catch (error) {
       if (endsConnection(error)) giveUp(connection)
+      if (isReadOnly(error)) retireAll()
       throw connection.failure ?? error
     } finally {
       clearTimeout(watch)
@@ -128,20 +144,26 @@ export function createPool(
     }
   }
 
+  const transact = (work: TransactionWork) =>
+    lease((connection, answered) => runTransaction(connection, answered, work, begin))
+  /** One statement. */
+  const run = <T>(work: (sql: Pick<postgres.Sql, 'unsafe'>) => PromiseLike<T>): Promise<T> =>
+    isPinned ? lease((connection) => work(connection.client)) : (transact(work) as Promise<T>)
+
   const client = {
     options,
     unsafe: (...args: Parameters<postgres.Sql['unsafe']>) =>
-      lazily((finish) => lease((connection) => finish(connection.client.unsafe(...args)))),
-    begin: (work: TransactionWork) =>
-      lease((connection, answered) => runTransaction(connection, answered, work)),
+      lazily((finish) => run((sql) => finish(sql.unsafe(...args)))),
+    begin: transact,
   }
   return {
     // drizzle uses these three members only.
-    db: drizzle({ client: client as unknown as postgres.Sql, schema }),
-    query: (text, params) => lease((connection) => connection.client.unsafe(text, params, { prepare: true })),
+    db: drizzle({ client: client as unknown as postgres.Sql, schema, ...(logger && { logger }) }),
+    query: (text, params) => run((sql) => sql.unsafe(text, params, { prepare: true })),
     load: queue.load,
     refuse: (why) => {
       refusal = why
+      if (why) retireAll()
     },
     close: async (seconds) => {
       isClosed = true

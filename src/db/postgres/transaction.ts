@@ -8,7 +8,7 @@ export type LeasedConnection = { client: postgres.Sql; isOver: boolean; failure:
 export type TransactionWork = (sql: postgres.TransactionSql) => unknown
 
 /**
- * Runs `work` between BEGIN and COMMIT, or ROLLBACK where it fails, on a connection that is used for nothing else
+ * Runs `work` between `begin` and COMMIT, or ROLLBACK where it fails, on a connection that is used for nothing else
  * meanwhile. `answered` is called after each statement.
  * @throws Error where `work` caught the error of a statement and went on: such a transaction cannot be committed
  */
@@ -16,6 +16,7 @@ export async function runTransaction(
   connection: LeasedConnection,
   answered: () => void,
   work: TransactionWork,
+  begin: string,
 ): Promise<unknown> {
   let savepoints = 0
   // On a connection that has ended nothing more may run: the driver would connect again, outside of the transaction.
@@ -50,7 +51,7 @@ export async function runTransaction(
   }
   const sql = members as unknown as postgres.TransactionSql
 
-  await command('BEGIN')
+  await command(begin)
   let result: unknown
   try {
     result = await work(sql)

@@ -1,5 +1,7 @@
 import { errorCode, isUnavailable } from '../../../db/errors.ts'
 import { type Connection, connect } from '../../../db/postgres/connect.ts'
+import { tryEncryptions } from '../../../db/postgres/reach.ts'
+import { readTarget } from '../../../db/postgres/target.ts'
 import type { Secret } from '../../../lib/secret.ts'
 import { CHUNK } from '../outcome.ts'
 import { type Column, readShape, type SeedShape } from './shape.ts'
@@ -50,13 +52,22 @@ const TELLING_STATES = /^(28|3D|3F|42501|53300|57P)/
  * @throws Error with one sentence: out of reach, or no form of the seed that is understood
  */
 export async function openSeed(url: Secret, schema: string): Promise<Seed> {
-  const connection = connect(url.reveal(), {
-    connect_timeout: CONNECT_TIMEOUT_SECONDS,
-    prepare: false,
-    connection: { application_name: 'latchkey' },
+  const target = readTarget(url.reveal())
+  const connection = await tryEncryptions(target, async (encryption) => {
+    const opened = connect(target, encryption, {
+      connect_timeout: CONNECT_TIMEOUT_SECONDS,
+      prepare: false,
+      connection: { application_name: 'latchkey import' },
+    })
+    try {
+      await ask(opened, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+      return opened
+    } catch (error) {
+      opened.destroy()
+      throw error
+    }
   })
   try {
-    await ask(connection, 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
     await ask(connection, 'SET LOCAL idle_in_transaction_session_timeout = 0')
     await ask(connection, 'SET LOCAL statement_timeout = 0')
     const shape = readShape(schema, await readColumns(connection, schema))

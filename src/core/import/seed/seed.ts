@@ -4,6 +4,7 @@ import type { Origin } from '../../audit/audit.ts'
 import type { Context } from '../../context.ts'
 import { revokeKey } from '../../keys/end.ts'
 import { operator } from '../../keys/reach.ts'
+import { OPERATOR } from '../../principal.ts'
 import { changeUser } from '../../users/administration.ts'
 import type { ImportOptions } from '../files.ts'
 import { count, newReport, newTrial, placeReadable, type Report, refused, type Trial } from '../outcome.ts'
@@ -94,7 +95,7 @@ async function importKeys(
     if (owner.id === null) return { fault: 'Its owner was refused' }
     return readSeedKey(context, seed.shape, row, owner.id)
   })
-  const outcomes = await placeReadable(read, (keys) => placeKeys(context, origin, keys, trial))
+  const outcomes = await placeReadable(read, (keys) => placeKeys(context, origin, OPERATOR, keys, trial))
   for (const [at, row] of rows.entries()) {
     const outcome = outcomes[at]
     if (!outcome) continue
@@ -116,7 +117,7 @@ function numbered(id: string): string | number {
  */
 async function followDisabled(context: Context, origin: Origin, id: string): Promise<string | null> {
   try {
-    await changeUser(context, origin, null, id, { is_active: false })
+    await changeUser(context, origin, OPERATOR, id, { is_active: false })
     return null
   } catch (error) {
     if (!(error instanceof Problem) || error.problem !== 'last_admin') throw error

@@ -1,0 +1,67 @@
+import type { Transaction } from '../../db/database.ts'
+import type { Context } from '../context.ts'
+import type { KeyPrincipal, Principal, UserPrincipal } from '../principal.ts'
+import { decideSecret, decideSession } from '../verify/verify-credential.ts'
+import { type HeldRows, hasCredits, isTokenRevoked } from './queries.ts'
+
+/**
+ * The caller as the locked rows have them now, decided as at any other check of a credential; null where the credential
+ * is dead. Takes `facts` that were asked for in the same round trip as the locks.
+ */
+export function rereadCaller(
+  context: Pick<Context, 'config' | 'clock'>,
+  caller: Principal,
+  held: HeldRows,
+  facts: CallerFacts,
+): Principal | null {
+  const verdict =
+    caller.kind === 'user' ? rereadUser(context, caller, held) : rereadKey(context, caller, held, facts)
+  return verdict !== null && 'principal' in verdict ? verdict.principal : null
+}
+
+/** What is asked about a key besides its rows. */
+export type CallerFacts = { hasCredits: boolean; isTokenRevoked: boolean }
+
+/** Asks for what no lock of its own guards; after the locks, so that nothing older is read. */
+export async function findFacts(tx: Transaction, caller: Principal | null): Promise<CallerFacts> {
+  if (caller?.kind !== 'key') return { hasCredits: false, isTokenRevoked: false }
+  const [credits, revoked] = await Promise.all([
+    hasCredits(tx, caller.keyId),
+    caller.claims ? isTokenRevoked(tx, caller.claims.tokenId) : false,
+  ])
+  return { hasCredits: credits, isTokenRevoked: revoked }
+}
+
+function rereadUser(context: Pick<Context, 'config' | 'clock'>, caller: UserPrincipal, held: HeldRows) {
+  const session = held.sessions.get(caller.sessionId)
+  const user = held.users.get(caller.userId)
+  if (!session || !user) return null
+  const { expiresAt, endedAt } = session
+  const signingKey = signingKeyOf(caller, held)
+  return decideSession(context, caller.claims, { expiresAt, endedAt, user, signingKey })
+}
+
+function rereadKey(
+  context: Pick<Context, 'config' | 'clock'>,
+  caller: KeyPrincipal,
+  held: HeldRows,
+  facts: CallerFacts,
+) {
+  const secret = held.secrets.get(caller.secretId)
+  const key = held.keys.get(caller.keyId)
+  if (!secret || !key) return null
+  return decideSecret(context, caller.claims, {
+    secretId: secret.id,
+    secretExpiresAt: secret.expiresAt,
+    key,
+    user: held.users.get(caller.owner.id) ?? null,
+    serviceAccount: held.serviceAccounts.get(caller.owner.id) ?? null,
+    creditsOf: facts.hasCredits ? key.id : null,
+    signingKey: signingKeyOf(caller, held),
+    isTokenRevoked: facts.isTokenRevoked,
+  })
+}
+
+function signingKeyOf({ claims }: Principal, held: HeldRows) {
+  return (claims?.keyId != null && held.signingKeys.get(claims.keyId)) || null
+}

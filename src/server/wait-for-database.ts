@@ -1,0 +1,41 @@
+import type { Config } from '../config/config.ts'
+import type { OpenDatabase } from '../db/database.ts'
+import { mayPass } from '../db/errors.ts'
+import { openDatabase } from '../db/open.ts'
+import type { Log } from '../lib/log.ts'
+import { SECOND_MS } from '../lib/time.ts'
+import { describeFailure } from './failure.ts'
+
+const RETRY_MS = SECOND_MS / 4
+const TELL_MS = 5 * SECOND_MS
+
+/**
+ * Opens the database; one that is not there yet, is starting or has no connection free is waited for, at most
+ * DATABASE_WAIT_SECONDS, and the log tells why.
+ * @param parts those of `openDatabase`
+ * @throws what `openDatabase` throws, at once where waiting does not help
+ */
+export async function waitForDatabase(
+  config: Config,
+  log: Log,
+  parts: { creates?: boolean } = {},
+): Promise<OpenDatabase> {
+  const endsAt = performance.now() + config.databaseWaitSeconds * SECOND_MS
+  let tellsAt = 0
+  for (;;) {
+    try {
+      return await openDatabase(config, log, parts)
+    } catch (error) {
+      const now = performance.now()
+      if (!mayPass(error) || now >= endsAt) throw error
+      if (now >= tellsAt) {
+        tellsAt = now + TELL_MS
+        log.warn(
+          { seconds_left: Math.round((endsAt - now) / SECOND_MS) },
+          `Waiting: ${describeFailure(error)}`,
+        )
+      }
+      await Bun.sleep(RETRY_MS)
+    }
+  }
+}

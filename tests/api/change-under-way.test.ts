@@ -1,0 +1,265 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import type postgres from 'postgres'
+import {
+  CHANGING_ROUTES,
+  digest,
+  KINDS,
+  type Kind,
+  newWorld,
+  requestOf,
+  type World,
+} from '../support/authority.ts'
+import { type Answer, call } from '../support/client.ts'
+import { connectTo } from '../support/people.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+setDefaultTimeout(60_000)
+
+let a: TestService
+let b: TestService
+let sql: postgres.Sql
+/** The connection on which power ends while a request waits for it. */
+let holder: postgres.Sql
+beforeAll(async () => {
+  a = await startService({ logLevel: 'error' })
+  b = await startService({ logLevel: 'error' }, a)
+  ;[sql, holder] = [connectTo(a), connectTo(a)]
+})
+afterAll(async () => {
+  await Promise.all([sql.end(), holder.end()])
+  await b.stop()
+  await a.stop()
+})
+// Few rows, so that all of them are quickly compared.
+beforeEach(async () => {
+  await sql`DELETE FROM latchkey.users`
+  await sql`DELETE FROM latchkey.service_accounts`
+})
+
+type Tx = postgres.TransactionSql
+type End = { of: readonly Kind[]; act(tx: Tx, w: World): Promise<unknown>; isDemotion?: true }
+
+const PEOPLE = ['admin', 'user'] as const
+const KEYS = ['key', 'account key', 'account token'] as const
+const ACCOUNT = ['account key', 'account token'] as const
+const SIGNED = [...PEOPLE, 'account token'] as const
+
+/** Every way to end a caller's power, as it comes to the database. The first of each row is tried on every route. */
+const ENDS: Record<string, Record<string, End>> = {
+  user: {
+    'the user is disabled': {
+      of: [...PEOPLE, 'key'],
+      act: (tx, w) => tx`UPDATE latchkey.users SET is_active = false WHERE id = ${w.person.id}`,
+    },
+    'the user is deleted': {
+      of: [...PEOPLE, 'key'],
+      act: (tx, w) => tx`DELETE FROM latchkey.users WHERE id = ${w.person.id}`,
+    },
+  },
+  role: {
+    'the admin is demoted': {
+      of: ['admin', 'key'],
+      act: (tx, w) => tx`UPDATE latchkey.users SET role = 'user' WHERE id = ${w.person.id}`,
+      isDemotion: true,
+    },
+  },
+  session: {
+    'the session ends': {
+      of: PEOPLE,
+      act: (tx, w) => tx`UPDATE latchkey.sessions SET ended_at = now() WHERE id = ${w.sessionId}`,
+    },
+    'the session expires': {
+      of: PEOPLE,
+      act: (tx, w) =>
+        tx`UPDATE latchkey.sessions SET expires_at = now() - interval '1 s' WHERE id = ${w.sessionId}`,
+    },
+    'the session is deleted': {
+      of: PEOPLE,
+      act: (tx, w) => tx`DELETE FROM latchkey.sessions WHERE id = ${w.sessionId}`,
+    },
+  },
+  key: {
+    'the key is revoked': {
+      of: KEYS,
+      act: (tx, w) => tx`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${w.caller.id}`,
+    },
+    'the key is disabled': {
+      of: KEYS,
+      act: (tx, w) => tx`UPDATE latchkey.api_keys SET is_active = false WHERE id = ${w.caller.id}`,
+    },
+    'the key expires': {
+      of: KEYS,
+      act: (tx, w) =>
+        tx`UPDATE latchkey.api_keys SET expires_at = now() - interval '1 s' WHERE id = ${w.caller.id}`,
+    },
+    'the key is deleted': {
+      of: KEYS,
+      act: (tx, w) => tx`DELETE FROM latchkey.api_keys WHERE id = ${w.caller.id}`,
+    },
+    'the key loses its scopes': {
+      of: KEYS,
+      act: (tx, w) => tx`UPDATE latchkey.api_keys SET scopes = '{}' WHERE id = ${w.caller.id}`,
+    },
+    'the key is bound to another address': {
+      of: KEYS,
+      act: (tx, w) =>
+        tx`UPDATE latchkey.api_keys SET allowed_ips = '{203.0.113.1/32}' WHERE id = ${w.caller.id}`,
+    },
+  },
+  secret: {
+    'the secret is deleted': {
+      of: KEYS,
+      act: (tx, w) => tx`DELETE FROM latchkey.api_key_secrets WHERE id = ${w.caller.secretId}`,
+    },
+    'the secret expires': {
+      of: KEYS,
+      act: (tx, w) => tx`UPDATE latchkey.api_key_secrets SET expires_at = now() - interval '1 s'
+        WHERE id = ${w.caller.secretId}`,
+    },
+  },
+  account: {
+    'the account is disabled': {
+      of: ACCOUNT,
+      act: (tx, w) => tx`UPDATE latchkey.service_accounts SET is_active = false WHERE id = ${w.account}`,
+    },
+    'the account is deleted': {
+      of: ACCOUNT,
+      act: (tx, w) => tx`DELETE FROM latchkey.service_accounts WHERE id = ${w.account}`,
+    },
+    'the account loses its scopes': {
+      of: ACCOUNT,
+      act: (tx, w) => tx`UPDATE latchkey.service_accounts SET scopes = '{}' WHERE id = ${w.account}`,
+    },
+  },
+  token: {
+    'the token is revoked': {
+      of: ['account token'],
+      // As `revokePresented` does it: what inserts a row locks the secret first.
+      act: async (tx, w) => {
+        await tx`SELECT 1 FROM latchkey.api_key_secrets WHERE id = ${w.caller.secretId} FOR NO KEY UPDATE`
+        await tx`INSERT INTO latchkey.revoked_tokens (id, secret_id, expires_at)
+          VALUES (${w.tokenId}, ${w.caller.secretId}, now() + interval '1 hour')`
+      },
+    },
+  },
+  signingKey: {
+    'the signing key is revoked': {
+      of: SIGNED,
+      act: (tx, w) => tx`UPDATE latchkey.signing_keys SET revoked_at = now() WHERE id = ${w.signingKeyId}`,
+    },
+  },
+}
+
+const UNDONE = new Error('undone')
+
+/**
+ * Ends a caller's power in a transaction, sends the request, waits until it waits for that transaction, then commits or
+ * rolls back: what the request does comes after it, for certain.
+ */
+async function sendMeanwhile(at: TestService, route: string, w: World, { act }: End, isCommitted: boolean) {
+  let sent: Promise<Answer> | undefined
+  let before = ''
+  await holder
+    .begin(async (tx) => {
+      await act(tx, w)
+      const [{ pid } = { pid: 0 }] = await tx`SELECT pg_backend_pid() AS pid`
+      let answer: Answer | undefined
+      sent = call(at, ...requestOf(route, w))
+      void sent.then((came) => {
+        answer = came
+      })
+      while (
+        (await sql`SELECT 1 FROM pg_stat_activity WHERE ${pid} = ANY (pg_blocking_pids(pid))`).length === 0
+      ) {
+        if (answer) throw new Error(`${route} did not wait: ${answer.status} ${answer.text}`)
+        await Bun.sleep(1)
+      }
+      before = await digest(isCommitted ? (tx as unknown as postgres.Sql) : sql)
+      if (!isCommitted) throw UNDONE
+    })
+    .catch((error) => {
+      if (error !== UNDONE) throw error
+    })
+  if (!sent) throw new Error('Nothing was sent')
+  const answer = await sent
+  return { answer, isChanged: (await digest(sql)) !== before }
+}
+
+/** Makes a revoked signing key sign again. */
+async function restoreSigningKeys(): Promise<void> {
+  await sql`UPDATE latchkey.signing_keys SET revoked_at = NULL`
+  for (const at of [a, b]) await at.context.signing.refresh()
+}
+
+/** The servers in turn. */
+let turn = 0
+const nextServer = () => (turn++ % 2 === 0 ? a : b)
+
+async function expectRefused(route: string, kind: Kind, name: string, end: End): Promise<void> {
+  const at = nextServer()
+  const w = await newWorld(at, sql, kind)
+  const { answer, isChanged } = await sendMeanwhile(at, route, w, end, true)
+  if (name.startsWith('the signing key')) await restoreSigningKeys()
+  const seen = { end: name, status: answer.status, isChanged }
+  expect([401, 403, 404]).toContain(seen.status)
+  expect(seen).toEqual({ end: name, status: answer.status, isChanged: false })
+}
+
+const isOf = (end: End, kind: Kind, route: string) =>
+  end.of.includes(kind) && (!end.isDemotion || CHANGING_ROUTES[route]?.isOfAdmins === true)
+
+describe('a change that waits for the end of its caller’s power is refused', () => {
+  const rows = Object.entries(CHANGING_ROUTES).flatMap(([route, { by }]) =>
+    by.map((kind) => [route, kind] as const),
+  )
+
+  test.each(rows)('%s by %s: whatever it stands on', async (route, kind) => {
+    for (const ways of Object.values(ENDS)) {
+      const [[name, end] = []] = Object.entries(ways)
+      if (name && end && isOf(end, kind, route)) await expectRefused(route, kind, name, end)
+    }
+  })
+
+  test.each(KINDS.map((kind) => [kind]))('POST /keys by %s: however it ends', async (kind) => {
+    for (const ways of Object.values(ENDS)) {
+      for (const [name, end] of Object.entries(ways).slice(1))
+        if (isOf(end, kind, 'POST /keys')) await expectRefused('POST /keys', kind, name, end)
+    }
+  })
+
+  test.each(rows)('%s by %s goes through where nothing ends after all', async (route, kind) => {
+    const at = nextServer()
+    const w = await newWorld(at, sql, kind)
+    const [end] = Object.values(ENDS).flatMap((ways) =>
+      Object.values(ways).filter((way) => isOf(way, kind, route)),
+    )
+    if (!end) throw new Error('Nothing ends it')
+    const { answer, isChanged } = await sendMeanwhile(at, route, w, end, false)
+    expect([answer.status < 300, isChanged, answer.text]).toEqual([true, true, answer.text])
+  })
+})
+
+/** Whoever sends these is asked for nothing but what they hold, or they change nothing. */
+const BY_POSSESSION = [
+  'DELETE /keys/self',
+  'POST /keys/verify',
+  'POST /keys/verify-batch',
+  'POST /oauth/introspect',
+]
+
+test('every route that changes something on a caller’s power is tried', async () => {
+  type Operation = { security?: object[] }
+  const { paths }: { paths: Record<string, Record<string, Operation>> } = (await call(a, 'GET /openapi.json'))
+    .body
+  const isGuarded = ({ security = [] }: Operation) =>
+    security.length > 0 && security.every((way) => Object.keys(way).length > 0)
+  const routes = Object.entries(paths).flatMap(([path, operations]) =>
+    Object.entries(operations)
+      .filter(([method, operation]) => method !== 'get' && isGuarded(operation))
+      .map(([method]) => `${method.toUpperCase()} ${path.replace(/(.)\/$/, '$1')}`),
+  )
+  const changing = routes.filter(
+    (route) => !BY_POSSESSION.includes(route) && !route.includes('/forward-auth'),
+  )
+  expect(changing.sort()).toEqual(Object.keys(CHANGING_ROUTES).sort())
+})

@@ -1,0 +1,256 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import type postgres from 'postgres'
+import { DEFAULT_RATE_LIMITS, type RateLimitName, type RateLimits } from '../../src/config/rate-limits.ts'
+import { type Call, call, newKey } from '../support/client.ts'
+import {
+  documentOf,
+  type OpenApiDocument,
+  type Operation,
+  operationsOf,
+  resolveIn,
+} from '../support/described.ts'
+import type { Schema } from '../support/json-schema.ts'
+import { addLoggedIn, connectTo } from '../support/people.ts'
+import { startService, type TestService } from '../support/service.ts'
+
+/** What every object of JavaScript inherits: a table that is looked up by request text gives these for an entry. */
+const INHERITED = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__', '__defineGetter__']
+/** Instants at the ends of what PostgreSQL and JavaScript can say, and a step beyond. */
+const INSTANTS = [
+  '0000-01-01T00:00:00Z',
+  '0000-12-31T23:59:59.999Z',
+  '0001-01-01T00:00:00+14:00',
+  '0001-01-01T00:00:00Z',
+  '0001-01-15T00:00:00Z',
+  '1969-12-31T23:59:59Z',
+  '9999-12-31T23:59:59.999Z',
+  '9999-12-31T23:59:59-14:00',
+  '2026-01-01T24:00:00Z',
+  '2026-01-01T23:59:60Z',
+]
+const WORDS = [...INHERITED, ...INSTANTS]
+/** Those that are read. */
+const HEADERS = ['authorization', 'x-api-key', 'x-request-id', 'idempotency-key', 'traceparent']
+const FORM = 'application/x-www-form-urlencoded'
+
+type Route = { method: string; path: string; operation: Operation }
+type Case = { route: string; options: Call }
+
+let service: TestService
+let sql: postgres.Sql
+let document: OpenApiDocument
+let bearer: string
+let ids: Record<string, string>
+beforeAll(async () => {
+  // With limits, which are looked up by what was asked for, and never reached.
+  const unreached = { limit: 1_000_000, windowSeconds: 60 }
+  const names = Object.keys(DEFAULT_RATE_LIMITS) as RateLimitName[]
+  const rateLimits = Object.fromEntries(names.map((name) => [name, unreached])) as RateLimits
+  service = await startService({ refreshTokenInQuery: true, rateLimits })
+  sql = connectTo(service)
+  document = await documentOf(service)
+  // An admin, because their requests get furthest.
+  bearer = (await addLoggedIn(service, sql, { role: 'admin' })).access
+  const account = await call(service, 'POST /service-accounts', { bearer, json: { name: 'one' } })
+  const other = await addLoggedIn(service, sql)
+  ids = {
+    '/keys': (await newKey(service, bearer)).id,
+    '/users': other.id,
+    '/service-accounts': account.body.id,
+  }
+})
+afterAll(async () => {
+  await sql.end()
+  await service.stop()
+})
+
+/** A path with ids of what there is, as far as it is known. */
+const pathOf = (path: string) =>
+  path.replace(/\{\w+\}/g, () => ids[`/${path.split('/')[1]}`] ?? Bun.randomUUIDv7())
+
+/** A value that fits a schema, whose every text is `word` where that may be any text. */
+function fittingValue(schema: Schema, word: string, within: OpenApiDocument): unknown {
+  if (schema.$ref) return fittingValue(resolveIn(within)(schema.$ref), word, within)
+  if (schema.anyOf?.[0]) return fittingValue(schema.anyOf[0], word, within)
+  if ('const' in schema) return schema.const
+  if (schema.type === 'array') return [fittingValue(schema.items ?? {}, word, within)]
+  if (schema.type === 'integer') return schema.minimum ?? 1
+  if (schema.type === 'boolean') return true
+  if (schema.properties) {
+    const members = Object.entries(schema.properties)
+    return Object.fromEntries(members.map(([name, member]) => [name, fittingValue(member, word, within)]))
+  }
+  return schema.type === 'object' ? { [word]: word } : word
+}
+
+const membersOf = (schema: Schema, within: OpenApiDocument): [string, Schema][] => {
+  const { $ref, anyOf, properties } = schema
+  if ($ref) return membersOf(resolveIn(within)($ref), within)
+  if (anyOf) return anyOf.flatMap((choice) => membersOf(choice, within))
+  return Object.entries(properties ?? {})
+}
+
+/** Every place of a route where a word may stand: values one by one and all together, and the names of members. */
+function* casesOf(
+  { method, path, operation }: Route,
+  word: string,
+  within: OpenApiDocument,
+): Generator<Case> {
+  const isGuarded =
+    operation.security.length > 0 && operation.security.every((way) => Object.keys(way).length > 0)
+  const credential = isGuarded ? { bearer } : {}
+  const target = `${method} ${pathOf(path)}`
+  const text = encodeURIComponent(word)
+  if (path.includes('{'))
+    yield { route: `${method} ${path.replace(/\{\w+\}/g, text)}`, options: { ...credential } }
+  const queries = (operation.parameters ?? []).filter((parameter) => parameter.in === 'query')
+  for (const { name } of queries) yield { route: `${target}?${name}=${text}`, options: { ...credential } }
+  if (queries.length > 0)
+    yield {
+      route: `${target}?${queries.map(({ name }) => `${name}=${text}`).join('&')}`,
+      options: credential,
+    }
+  // Not where a request without a body does what it is for.
+  if (method === 'GET') yield { route: `${target}?${text}=${text}`, options: { ...credential } }
+  for (const [type, { schema = {} }] of Object.entries(operation.requestBody?.content ?? {})) {
+    const members = membersOf(schema, within)
+    const fitting = Object.fromEntries(
+      members.map(([name, member]) => [name, fittingValue(member, 'fitting text', within)]),
+    )
+    const bodies = members.map(([name, member]) => ({
+      ...fitting,
+      [name]: fittingValue(member, word, within),
+    }))
+    bodies.push(
+      ...members.map(([name, member]) => ({ [name]: fittingValue(member, word, within) })),
+      Object.fromEntries(members.map(([name, member]) => [name, fittingValue(member, word, within)])),
+      Object.fromEntries([...Object.entries(fitting), [word, word]]),
+      Object.fromEntries([[word, word]]),
+    )
+    for (const body of bodies)
+      yield {
+        route: target,
+        options:
+          type === FORM
+            ? { ...credential, form: body as Record<string, string> }
+            : { ...credential, json: body },
+      }
+  }
+}
+
+/** Sends all of it. @returns the requests that were answered by an error of the server's own, and how many were sent */
+async function walk(on: Pick<TestService, 'url'>, within: OpenApiDocument, words: readonly string[]) {
+  const failed: string[] = []
+  const reached = new Set<string>()
+  let sent = 0
+  for (const word of words) {
+    for (const route of operationsOf(within)) {
+      for (const { route: target, options } of casesOf(route, word, within)) {
+        sent += 1
+        reached.add(route.operation.operationId)
+        const { status } = await call(on, target, options)
+        if (status >= 500) failed.push(`${status} ${target} ${JSON.stringify(options.json ?? options.form)}`)
+      }
+    }
+  }
+  return { failed, reached, sent }
+}
+
+test('no inherited name and no instant, as any value or name of any operation, is an error of ours', async () => {
+  const { failed, reached, sent } = await walk(service, document, WORDS)
+  expect(failed).toEqual([])
+  expect(sent).toBeGreaterThan(1000)
+  const withoutText = operationsOf(document)
+    .filter(({ operation }) => !reached.has(operation.operationId))
+    .map(({ method, path }) => `${method} ${path}`)
+  // What takes nothing but a credential.
+  expect(withoutText.sort()).toEqual(['DELETE /keys/self', 'POST /auth/logout-all'])
+}, 120_000)
+
+test('nor is one in a header', async () => {
+  for (const word of WORDS) {
+    for (const name of INHERITED.includes(word) ? [...HEADERS, word] : HEADERS) {
+      const value = name === 'authorization' ? `Bearer ${word}` : word
+      const headers = {
+        ...(name === 'authorization' ? {} : { authorization: `Bearer ${bearer}` }),
+        [name]: value,
+      }
+      const answer = await call(service, 'POST /keys', { json: {}, headers })
+      expect([word, name, answer.status < 500]).toEqual([word, name, true])
+    }
+  }
+})
+
+test('a member that a route ignores reaches nothing behind it', async () => {
+  const credentials = { email: 'ignored@example.com', password: 'correct-horse-battery' }
+  const ignored = {
+    ...{
+      id: ids['/users'],
+      role: 'admin',
+      scopes: ['latchkey:verify'],
+      isActive: false,
+      emailVerified: true,
+    },
+    ...{ email_verified: true, passwordHash: 'x', createdAt: '0000-01-01T00:00:00Z', requireStill: 'x' },
+  }
+  const made = await call(service, 'POST /auth/signup', { json: { ...ignored, ...credentials } })
+  expect(made.status).toBe(201)
+  const [row] =
+    await sql`SELECT role, scopes, is_active, email_verified FROM latchkey.users WHERE id = ${made.body.id}`
+  expect(row).toEqual({ role: 'user', scopes: null, is_active: true, email_verified: false })
+
+  for (const scopes of ['read', ['read'], 'not-held', ['not-held'], 5, { every: 1 }, '', []]) {
+    const answer = await call(service, 'POST /auth/login', { json: { ...ignored, ...credentials, scopes } })
+    expect([scopes, answer.status]).toEqual([scopes, 200])
+    const me = await call(service, 'GET /auth/me', { bearer: answer.body.access_token })
+    expect(me.body).toMatchObject({ role: 'user', scopes: ['read', 'write'] })
+  }
+  const form = { grant_type: 'password', username: credentials.email, password: credentials.password }
+  const more = { scopes: 'not-held', email: 'other@example.com', client: 'x' }
+  const granted = await call(service, 'POST /oauth/token', { form: { ...form, ...more } })
+  expect([granted.status, granted.body.scope]).toEqual([200, 'read write'])
+  // The control: a member that the route reads.
+  const narrowed = await call(service, 'POST /oauth/token', { form: { ...form, scope: 'not-held' } })
+  expect([narrowed.status, narrowed.body.error]).toEqual([400, 'invalid_scope'])
+})
+
+test('the control: the same walk finds a table that is looked up by request text, and a date without bounds', async () => {
+  const grants: Record<string, () => string> = { password: () => 'a token' }
+  const faulty = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    fetch: async (request) => {
+      try {
+        const { grant_type = '' } = Object.fromEntries(new URLSearchParams(await request.text()))
+        const from = new URL(request.url).searchParams.get('from')
+        if (from !== null) await sql`SELECT ${new Date(from).toISOString()}::timestamptz`
+        const grant = grants[grant_type]
+        return grant ? new Response(grant().toUpperCase()) : new Response(null, { status: 400 })
+      } catch {
+        return new Response(null, { status: 500 })
+      }
+    },
+  })
+  const string = { type: 'string' }
+  const body = { type: 'object', properties: { grant_type: string } }
+  const operation = { security: [], responses: {}, tags: [] }
+  const described: OpenApiDocument = {
+    ...document,
+    paths: {
+      '/token': {
+        post: { ...operation, operationId: 'token', requestBody: { content: { [FORM]: { schema: body } } } },
+      },
+      '/audit': {
+        get: {
+          ...operation,
+          operationId: 'audit',
+          parameters: [{ name: 'from', in: 'query', schema: string }],
+        },
+      },
+    },
+  }
+  const { failed } = await walk({ url: faulty.url.origin }, described, WORDS)
+  expect(failed.some((line) => line.includes('POST /token {"grant_type":"constructor"}'))).toBe(true)
+  expect(failed.some((line) => line.includes('GET /audit?from=0000'))).toBe(true)
+  await faulty.stop(true)
+})

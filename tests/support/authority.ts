@@ -1,0 +1,209 @@
+import type postgres from 'postgres'
+import { KEYS_WRITE, SERVICE_ACCOUNTS_WRITE, USERS_WRITE } from '../../src/lib/scopes.ts'
+import { hashToken, makeApiKey } from '../../src/lib/tokens.ts'
+import { type Call, call } from './client.ts'
+import { type AddedPerson, addPerson, beginSession, PASSWORD } from './people.ts'
+import { claimsOf } from './refresh.ts'
+import type { TestService } from './service.ts'
+
+/** What a caller is, by what decides about them. */
+export const KINDS = ['admin', 'user', 'key', 'account key', 'account token'] as const
+export type Kind = (typeof KINDS)[number]
+
+type InsertedKey = { id: string; key: string; secretId: string }
+
+/** A caller, and what they may change. */
+export type World = {
+  kind: Kind
+  bearer: string
+  /** The person who calls, or to whom the key or the account belongs. */
+  person: AddedPerson
+  sessionId: string
+  otherSession: { id: string; access: string }
+  /** The account that calls. */
+  account: string
+  /** The key that calls. */
+  caller: InsertedKey
+  /** The token that calls, by its `jti`. */
+  tokenId: string
+  signingKeyId: string
+  target: AddedPerson
+  resetId: string
+  managedAccount: string
+  key: string
+  /** A key with two live secrets, the older first. */
+  rotated: { id: string; secrets: [string, string] }
+}
+
+const POWERS = ['read', 'write', KEYS_WRITE, USERS_WRITE, SERVICE_ACCOUNTS_WRITE]
+
+/** Makes a caller of a kind with something of everything that such a caller may change; straight into the database. */
+export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): Promise<World> {
+  const person = await addPerson(sql, kind === 'user' ? {} : { role: 'admin' })
+  const [session, other] = [await beginSession(at, person), await beginSession(at, person)]
+  const target = await addPerson(sql, { scopes: ['read'] })
+  await beginSession(at, target)
+  const [resetId, account, managedAccount] = [newId(), newId(), newId()]
+  await sql`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at, created_by)
+    VALUES (${resetId}, ${target.id}, sha256(${resetId}::text::bytea), now(), now() + interval '1 hour', ${person.id})`
+  await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at) VALUES
+    (${account}, 'caller', ${POWERS}, ${person.id}, now()),
+    (${managedAccount}, 'managed', '{read}', ${person.id}, now())`
+  const owner = kind.startsWith('account') ? { account } : { user: person.id }
+  const caller = await insertKey(sql, owner, POWERS)
+  const { id: key } = await insertKey(sql, owner, ['read'])
+  const rotated = await insertKey(sql, owner, ['read'])
+  const newer = await insertSecret(sql, rotated.id)
+  await sql`UPDATE latchkey.api_key_secrets SET expires_at = now() + interval '1 hour' WHERE id = ${rotated.secretId}`
+  // An access token gives a secret to none that would outlive it.
+  await sql`UPDATE latchkey.api_keys SET expires_at = now() + interval '10 min' WHERE id IN (${key}, ${rotated.id})`
+  const bearer = await credentialOf(at, kind, { session: session.access, caller, account })
+  const signed = bearer.startsWith('eyJ') ? bearer : session.access
+  return {
+    kind,
+    bearer,
+    person,
+    sessionId: claimsOf(at, session.refresh).sessionId,
+    otherSession: { id: claimsOf(at, other.refresh).sessionId, access: other.access },
+    account,
+    caller,
+    tokenId: partOf(signed, 1).jti ?? '',
+    signingKeyId: partOf(signed, 0).kid ?? '',
+    target,
+    resetId,
+    managedAccount,
+    key,
+    rotated: { id: rotated.id, secrets: [rotated.secretId, newer.secretId] },
+  }
+}
+
+const newId = () => Bun.randomUUIDv7()
+const partOf = (token: string, at: number): Record<string, string> =>
+  JSON.parse(Buffer.from(token.split('.')[at] ?? '', 'base64url').toString())
+
+/** Puts a key into the database. */
+export async function insertKey(
+  sql: postgres.Sql,
+  owner: { user?: string; account?: string },
+  scopes: string[],
+  createdBy: string | null = null,
+): Promise<InsertedKey> {
+  const id = newId()
+  await sql`INSERT INTO latchkey.api_keys (id, user_id, service_account_id, scopes, created_by, created_at)
+    VALUES (${id}, ${owner.user ?? null}, ${owner.account ?? null}, ${scopes}, ${createdBy}, now())`
+  return { id, ...(await insertSecret(sql, id)) }
+}
+
+async function insertSecret(sql: postgres.Sql, keyId: string): Promise<{ key: string; secretId: string }> {
+  const [key, secretId] = [makeApiKey('sk_'), newId()]
+  await sql`INSERT INTO latchkey.api_key_secrets (id, key_id, hash, start, created_at)
+    VALUES (${secretId}, ${keyId}, ${Buffer.from(hashToken(key))}, ${key.slice(0, 11)}, now())`
+  return { key, secretId }
+}
+
+async function credentialOf(
+  at: TestService,
+  kind: Kind,
+  { session, caller, account }: { session: string; caller: InsertedKey; account: string },
+): Promise<string> {
+  if (kind === 'admin' || kind === 'user') return session
+  if (kind !== 'account token') return caller.key
+  const form = { grant_type: 'client_credentials', client_id: account, client_secret: caller.key }
+  return (await call(at, 'POST /oauth/token', { form })).body.access_token
+}
+
+/** A request that changes something, of whom, and what it sends. */
+export type ChangingRoute = {
+  by: readonly Kind[]
+  /** What the path's parameters are, in their order. */
+  ids?(w: World): string[]
+  json?(w: World): unknown
+  /** Only an admin's own power lets it through: demotion refuses it, not only the end of the credential. */
+  isOfAdmins?: boolean
+}
+
+const PEOPLE = ['admin', 'user'] as const
+const MANAGERS = ['admin', 'user', 'key'] as const
+const ADMINISTRATORS = ['admin', 'key', 'account key', 'account token'] as const
+const CREATE = { by: KINDS, json: () => ({ scopes: ['read'] }) }
+const REVOKE = { by: KINDS, ids: (w: World) => [w.key] }
+
+/** Every request that changes something on a caller's power, by its route in the document. */
+export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
+  'POST /keys': CREATE,
+  'POST /keys/create': CREATE,
+  'PATCH /keys/{id}': { by: KINDS, ids: (w) => [w.key], json: () => ({ name: 'other' }) },
+  'POST /keys/{id}/rotate': { by: KINDS, ids: (w) => [w.key], json: () => ({}) },
+  'DELETE /keys/{id}/secrets/{secret}': { by: KINDS, ids: (w) => [w.rotated.id, w.rotated.secrets[1]] },
+  'DELETE /keys/{id}': REVOKE,
+  'DELETE /keys/revoke/{id}': REVOKE,
+  'DELETE /keys/delete/{id}': { by: PEOPLE, ids: (w) => [w.key] },
+  'POST /keys/import': {
+    by: ['admin'],
+    json: (w) => ({
+      keys: [{ name: 'old', owner: { user_id: w.target.id }, key: makeApiKey('old_'), scopes: ['read'] }],
+    }),
+    isOfAdmins: true,
+  },
+  'POST /service-accounts': { by: KINDS, json: () => ({ name: 'new', scopes: ['read'] }) },
+  'PATCH /service-accounts/{id}': {
+    by: MANAGERS,
+    ids: (w) => [w.managedAccount],
+    json: () => ({ name: 'other' }),
+  },
+  'DELETE /service-accounts/{id}': { by: MANAGERS, ids: (w) => [w.managedAccount] },
+  'POST /users': {
+    by: ADMINISTRATORS,
+    json: (w) => ({ email: `new-${w.person.id}@example.com` }),
+    isOfAdmins: true,
+  },
+  'PATCH /users/{id}': {
+    by: ADMINISTRATORS,
+    ids: (w) => [w.target.id],
+    json: () => ({ scopes: [] }),
+    isOfAdmins: true,
+  },
+  'DELETE /users/{id}': { by: ADMINISTRATORS, ids: (w) => [w.target.id], isOfAdmins: true },
+  'POST /users/{id}/logout': { by: ADMINISTRATORS, ids: (w) => [w.target.id], isOfAdmins: true },
+  'POST /users/{id}/password-reset': { by: ['admin'], ids: (w) => [w.target.id], isOfAdmins: true },
+  'DELETE /users/{id}/password-resets/{reset_id}': {
+    by: ['admin'],
+    ids: (w) => [w.target.id, w.resetId],
+    isOfAdmins: true,
+  },
+  'POST /auth/password': {
+    by: PEOPLE,
+    json: () => ({ current_password: PASSWORD, new_password: 'another-long-one' }),
+  },
+  'POST /auth/logout-all': { by: PEOPLE },
+  'DELETE /auth/sessions/{id}': { by: PEOPLE, ids: (w) => [w.otherSession.id] },
+}
+
+/** A changing request as `call` takes it. */
+export function requestOf(route: string, w: World): [route: string, call: Call] {
+  const { ids, json } = CHANGING_ROUTES[route] ?? {}
+  const given = ids?.(w) ?? []
+  const path = route.replaceAll(/\{\w+\}/g, () => given.shift() ?? '')
+  return [path, { bearer: w.bearer, ...(json && { json: json(w) }) }]
+}
+
+/**
+ * All that security rests on, in one short text: two are equal where nothing has changed between. The audit trail, counts
+ * and times of use are left out, since a refusal may write these.
+ */
+export async function digest(sql: postgres.Sql): Promise<string> {
+  const [row] = await sql`
+    SELECT md5(string_agg(row, E'\n' ORDER BY row)) AS digest FROM (
+      SELECT x::text AS row FROM latchkey.users x
+      UNION ALL SELECT x::text FROM latchkey.service_accounts x
+      UNION ALL SELECT x::text FROM latchkey.sessions x
+      UNION ALL SELECT x::text FROM latchkey.api_keys x
+      UNION ALL SELECT ROW(id, key_id, hash, expires_at)::text FROM latchkey.api_key_secrets
+      UNION ALL SELECT x::text FROM latchkey.api_key_credits x
+      UNION ALL SELECT x::text FROM latchkey.key_creations x
+      UNION ALL SELECT x::text FROM latchkey.password_resets x
+      UNION ALL SELECT x::text FROM latchkey.revoked_tokens x
+      UNION ALL SELECT x::text FROM latchkey.signing_keys x
+    ) AS rows`
+  return row?.digest ?? ''
+}

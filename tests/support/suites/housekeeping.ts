@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'bun:test'
+import { sql as raw } from 'drizzle-orm'
+import { deleteOutdated } from '../../../src/core/housekeeping/delete-outdated.ts'
+import { silentLog } from '../../../src/lib/log.ts'
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../../src/lib/time.ts'
+import { assembleContext } from '../../../src/server/open.ts'
+import { testConfig } from '../config.ts'
+import type { Target } from '../databases.ts'
+import { selectRows } from '../select.ts'
+
+const T0 = Date.UTC(2026, 0, 15, 12)
+
+/** What is deleted when it is outdated, and what is not. */
+export function describeHousekeeping({ name, isHere, open }: Target): void {
+  describe.skipIf(!isHere)(`housekeeping on ${name}`, () => {
+    /** A context over a database of its own, whose clock the test moves. */
+    async function begin(auditRetentionDays = 365) {
+      const { database, config: where, end } = await open()
+      let now = T0
+      const config = testConfig({ ...where, auditRetentionDays })
+      const { context } = await assembleContext(config, database, silentLog, {
+        clock: () => now,
+        caching: false,
+      })
+      const { db } = database
+      const vacuums = database.kind === 'embedded'
+      const count = async (table: string) =>
+        (await selectRows<{ n: number }>(db, raw.raw(`SELECT count(*)::int AS n FROM latchkey.${table}`)))[0]
+          ?.n
+      return {
+        db,
+        context,
+        count,
+        sweep: () => deleteOutdated(context, { vacuums }),
+        advance: (ms: number) => {
+          now += ms
+        },
+        run: (text: string) => db.execute(raw.raw(text)),
+        end,
+      }
+    }
+    const addEvents = (n: number, at: number) =>
+      `INSERT INTO latchkey.audit_events (id, at, action, outcome, actor_type, details)
+     SELECT gen_random_uuid(), to_timestamp(${at / 1000}), 'user.login', 'success', 'system', '{}'
+     FROM generate_series(1, ${n})`
+
+    test('keeps the audit trail for AUDIT_RETENTION_DAYS, and no longer, a thousand rows a step', async () => {
+      const it = await begin(30)
+      await it.run('DELETE FROM latchkey.audit_events')
+      await it.run(addEvents(2500, T0))
+      await it.run(addEvents(7, T0 + HOUR_MS))
+      await it.run(`CREATE TABLE public.steps (n int);
+    `)
+      await it.run(`CREATE FUNCTION public.note_step() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN INSERT INTO public.steps SELECT count(*) FROM gone; RETURN NULL; END $$`)
+      await it.run(`CREATE TRIGGER note_step AFTER DELETE ON latchkey.audit_events REFERENCING OLD TABLE AS gone
+      FOR EACH STATEMENT EXECUTE FUNCTION public.note_step()`)
+      it.advance(30 * DAY_MS)
+      expect(await it.sweep()).toBe(0)
+      expect(await it.count('audit_events')).toBe(2507)
+      it.advance(MINUTE_MS)
+      expect(await it.sweep()).toBe(2500)
+      expect(await it.count('audit_events')).toBe(7)
+      const steps = await selectRows<{ n: number }>(
+        it.db,
+        raw.raw('SELECT n FROM public.steps WHERE n > 0 ORDER BY n DESC'),
+      )
+      expect(steps.map(({ n }) => n)).toEqual([1000, 1000, 500])
+      it.advance(HOUR_MS)
+      expect(await it.sweep()).toBe(7)
+      expect(await it.sweep()).toBe(0)
+      await it.end()
+    })
+
+    test('forgets what is long over, and nothing that may still be asked for', async () => {
+      const it = await begin()
+      await it.run(`INSERT INTO latchkey.users (id, email, created_at)
+      VALUES ('01900000-0000-7000-8000-000000000001', 'someone@example.com', now())`)
+      const at = (ms: number) => `to_timestamp(${(T0 + ms) / 1000})`
+      const addSession = (idle: number, expires: number, ended: number | null) =>
+        it.run(`INSERT INTO latchkey.sessions (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at, ended_at)
+        VALUES (gen_random_uuid(), '01900000-0000-7000-8000-000000000001', decode(repeat('00', 16), 'hex'), ${at(0)}, ${at(0)},
+          ${at(idle)}, ${at(expires)}, ${ended === null ? 'NULL' : at(ended)})`)
+      await addSession(7 * DAY_MS, 30 * DAY_MS, null)
+      await addSession(60 * DAY_MS, 60 * DAY_MS, HOUR_MS)
+      await addSession(60 * DAY_MS, 60 * DAY_MS, null)
+      const addReset = (expires: number) =>
+        it.run(`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at)
+        VALUES (gen_random_uuid(), '01900000-0000-7000-8000-000000000001', sha256('${expires}'), ${at(0)}, ${at(expires)})`)
+      await addReset(30 * MINUTE_MS)
+      await addReset(40 * DAY_MS)
+      const addAttempt = (began: number) =>
+        it.run(`INSERT INTO latchkey.login_attempts (email_hmac, attempts, window_started_at)
+        VALUES (sha256('${began}'), 10, ${at(began)})`)
+      await addAttempt(0)
+      await addAttempt(35 * DAY_MS)
+      const counts = async () => [
+        await it.count('sessions'),
+        await it.count('password_resets'),
+        await it.count('login_attempts'),
+      ]
+      it.advance(DAY_MS)
+      await it.sweep()
+      expect(await counts()).toEqual([3, 2, 2])
+      it.advance(HOUR_MS)
+      await it.sweep()
+      expect(await counts()).toEqual([3, 1, 1])
+      it.advance(30 * DAY_MS)
+      await it.sweep()
+      expect(await counts()).toEqual([2, 1, 1])
+      it.advance(7 * DAY_MS)
+      await it.sweep()
+      expect(await counts()).toEqual([1, 1, 0])
+      expect(await it.count('users')).toBe(1)
+      await it.end()
+    })
+  })
+}
