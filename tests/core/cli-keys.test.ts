@@ -164,7 +164,7 @@ describe('a key is not made', () => {
     const parsed = parseArguments(create, words())
     if ('fault' in parsed || create.kind !== 'service') throw new Error('The words are not understood')
     const refusal = await create
-      .run(service.context, parsed.args, null, () => {})
+      .run(service.context, parsed.args, null, () => {}, { ...service, restart: null })
       .then(() => 'none', describeFailure)
     expect(refusal).toStartWith(sentence)
     expect(await count()).toBe(before)
