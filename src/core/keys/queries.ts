@@ -24,6 +24,7 @@ import {
   revokedTokens,
   serviceAccounts,
 } from '../../db/schema.ts'
+import type { PageRows } from '../../lib/page.ts'
 import type { LockMode } from '../change/record-change.ts'
 import { type Owner, type OwnerColumns, ownerColumn } from '../owners.ts'
 import type { KeyStatus } from './model.ts'
@@ -60,14 +61,14 @@ export type KeyFilter = {
   within: { scopes: readonly string[]; expiresAt: Date | null } | null
 }
 
-/** Keys newest first, after the key `after`; all of them without a limit. */
+/** Keys newest first. Ids do not tell: an imported key keeps its own. */
 export async function listKeys(
   db: Database,
   { owner, externalId, status, within }: KeyFilter,
   now: Date,
-  { limit, after }: { limit: number | null; after: string | null },
+  { limit, after, afterAt }: PageRows,
 ): Promise<WholeKey[]> {
-  const query = db
+  const keys = await db
     .select()
     .from(apiKeys)
     .where(
@@ -76,11 +77,19 @@ export async function listKeys(
         externalId === null ? undefined : eq(apiKeys.externalId, externalId),
         status === null ? undefined : hasStatus(status, now),
         within === null ? undefined : liesWithin(within),
-        after === null ? undefined : lt(apiKeys.id, after),
+        after === null || afterAt === null ? undefined : comesAfter(after, afterAt),
       ),
     )
-    .orderBy(desc(apiKeys.id))
-  return whole(db, await (limit === null ? query : query.limit(limit)))
+    .orderBy(desc(apiKeys.createdAt), desc(apiKeys.id))
+    .limit(limit)
+  return whole(db, keys)
+}
+
+/** By the time that the row has, as long as it is there: it may be finer than the milliseconds of a cursor. */
+function comesAfter(id: string, at: Date): SQL {
+  const ofRow = sql`(SELECT last.created_at FROM ${apiKeys} AS last WHERE last.id = ${id})`
+  const since = sql`COALESCE(${ofRow}, ${at.toISOString()}::timestamptz)`
+  return sql`(${apiKeys.createdAt}, ${apiKeys.id}) < (${since}, ${id}::uuid)`
 }
 
 function hasStatus(status: KeyStatus, now: Date): SQL | undefined {
