@@ -24,7 +24,7 @@ export function presentKey(key: WholeKey, nowMs: number): Key {
     expires_at: formatInstant(key.expiresAt),
     revoked_at: formatInstant(key.revokedAt),
     revoked_reason: key.revokedReason,
-    last_used_at: formatInstant(latest(key.secrets.map((secret) => secret.lastUsedAt))),
+    last_used_at: formatInstant(latest([key.lastUsedAt, ...key.secrets.map((secret) => secret.lastUsedAt)])),
     rate_limit: rate && { limit: rate.limit, window_seconds: rate.windowSeconds },
     credits: key.credits && presentCredits(key.credits, nowMs),
     allowed_ips: key.allowedIps,

@@ -191,7 +191,13 @@ export async function updateSecretExpiry(
   await tx.update(apiKeySecrets).set({ expiresAt }).where(isOneOf(apiKeySecrets.id, ids))
 }
 
+/** Deletes secrets of keys that are locked. When they were last used stays with their keys. */
 export async function deleteSecrets(tx: Transaction, ids: readonly string[]): Promise<void> {
+  await tx
+    .update(apiKeys)
+    .set({ lastUsedAt: sql`GREATEST(${apiKeys.lastUsedAt}, ${apiKeySecrets.lastUsedAt})` })
+    .from(apiKeySecrets)
+    .where(and(eq(apiKeySecrets.keyId, apiKeys.id), isOneOf(apiKeySecrets.id, ids)))
   await tx.delete(apiKeySecrets).where(isOneOf(apiKeySecrets.id, ids))
 }
 
