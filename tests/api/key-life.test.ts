@@ -187,6 +187,43 @@ describe('metadata', () => {
     expect(JSON.stringify(answer.body.metadata)).toBe(JSON.stringify(metadata))
     expect(JSON.stringify((await read(answer.body.id)).metadata)).toBe(JSON.stringify(metadata))
   })
+
+  test.each([
+    ['9007199254740991', 201],
+    ['-9007199254740991', 201],
+    ['9007199254740992', 422],
+    ['9007199254740993', 422],
+    ['-9007199254740993', 422],
+    ['1234567890123456789012', 422],
+    ['1e400', 422],
+    ['-1e400', 422],
+    ['1.7e308', 201],
+    ['6.02e23', 201],
+    ['0.1234567890123456', 201],
+    ['"9007199254740993"', 201],
+  ])('with %s is kept as it is, or refused', async (value, status) => {
+    const raw = `{"metadata":{"deep":[{"a/b":${value}}]}}`
+    const headers = { 'content-type': 'application/json' }
+    const answer = await call(service, 'POST /keys', { bearer: owner.access, raw, headers })
+    expect(answer.status).toBe(status)
+    if (status === 422) expect(answer.body.errors).toMatchObject([{ path: '/metadata/deep/0/a~1b' }])
+    else expect(answer.body.metadata).toEqual(JSON.parse(raw).metadata)
+    const { id } = await make()
+    const changed = await call(service, `PATCH /keys/${id}`, { bearer: owner.access, raw, headers })
+    expect(changed.status).toBe(status === 201 ? 200 : 422)
+  })
+
+  test('with an integer beyond 2^53 is not imported', async () => {
+    const item = (value: string) =>
+      `{"owner":{"user_id":"${owner.id}"},"key":"${crypto.randomUUID()}","metadata":{"secret-name":${value}}}`
+    const raw = `{"keys":[${item('9007199254740993')},${item('9007199254740991')}]}`
+    const headers = { 'content-type': 'application/json' }
+    const { body } = await call(service, 'POST /keys/import', { bearer: admin.access, raw, headers })
+    expect(body.results).toMatchObject([
+      { status: 'refused', error: expect.stringMatching(/^metadata: Must be/) },
+      { status: 'imported' },
+    ])
+  })
 })
 
 describe('widening', () => {
