@@ -1,19 +1,4 @@
-import {
-  and,
-  asc,
-  count,
-  desc,
-  eq,
-  gt,
-  inArray,
-  isNotNull,
-  isNull,
-  lt,
-  lte,
-  or,
-  type SQL,
-  sql,
-} from 'drizzle-orm'
+import { and, asc, count, desc, eq, gt, isNotNull, isNull, lt, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import {
@@ -125,7 +110,7 @@ export async function countLiveKeys(tx: Transaction, owner: Owner, now: Date): P
     .where(eq(serviceAccounts.countsFor, owner.id))
   const isCounted =
     owner.type === 'user'
-      ? or(belongsTo(owner), inArray(apiKeys.serviceAccountId, counted))
+      ? or(belongsTo(owner), sql`${apiKeys.serviceAccountId} IN ${counted}`)
       : belongsTo(owner)
   const [row] = await tx
     .select({ keys: count() })
@@ -228,7 +213,7 @@ export async function updateRevokedOfUser(
     .select({ id: serviceAccounts.id })
     .from(serviceAccounts)
     .where(eq(serviceAccounts.createdBy, userId))
-  const isTheirs = or(eq(apiKeys.userId, userId), inArray(apiKeys.serviceAccountId, managed))
+  const isTheirs = or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${managed}`)
   return tx
     .update(apiKeys)
     .set(revocation(now, reason))

@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, isNull, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import { sessions, users } from '../../db/schema.ts'
@@ -62,7 +62,7 @@ export async function endOldestSessions(
   return tx
     .update(sessions)
     .set({ endedAt: now, endedReason: 'too_many_sessions' })
-    .where(inArray(sessions.id, beyond))
+    .where(sql`${sessions.id} IN ${beyond}`)
     .returning({ id: sessions.id })
 }
 
