@@ -1,4 +1,5 @@
 import { fail } from '../lib/errors.ts'
+import { parseJson } from '../lib/json.ts'
 
 /** The most that a body may have, in bytes. */
 const MAX_BODY_BYTES = 64 * 1024
@@ -26,7 +27,7 @@ export async function readJson(request: Request, maxBytes = MAX_BODY_BYTES): Pro
 
 function parse(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch {
     // Not passed on as a cause: its message quotes the body.
     fail('malformed_json')

@@ -107,11 +107,14 @@ export const apiKeys = latchkey.table(
     /** CIDRs that it may be used from; null: anywhere. */
     allowedIps: text('allowed_ips').array(),
     lockedSettings: lockedSettings(),
+    /** The last use of secrets that are gone. */
+    lastUsedAt: time('last_used_at'),
   },
   (t) => [
     index('api_keys_user_id_idx').on(t.userId, t.createdAt),
     index('api_keys_service_account_id_idx').on(t.serviceAccountId, t.createdAt),
     index('api_keys_created_by_idx').on(t.createdBy),
+    index('api_keys_created_at_idx').on(t.createdAt, t.id),
     check('api_keys_owner_check', sql`num_nonnulls(${t.userId}, ${t.serviceAccountId}) = 1`),
     index('api_keys_external_id_idx').on(t.externalId),
     check('api_keys_description_check', sql`char_length(${t.description}) <= 500`),
@@ -170,8 +173,12 @@ export const sessions = latchkey.table(
     expiresAt: time('expires_at').notNull(),
     endedAt: time('ended_at'),
     endedReason: text('ended_reason'),
+    /** Those of the log-in. */
     ip: text('ip'),
     userAgent: text('user_agent'),
+    /** Those of the last refresh; a session that was never refreshed has none. */
+    lastIp: text('last_ip'),
+    lastUserAgent: text('last_user_agent'),
     /** The scopes that the log-in asked for; null: all that the user holds. */
     scopes: text('scopes').array(),
   },
@@ -181,6 +188,7 @@ export const sessions = latchkey.table(
     check('sessions_salt_check', sql`octet_length(${t.salt}) = 16`),
     check('sessions_generation_check', sql`${t.generation} BETWEEN 0 AND 4294967295`),
     check('sessions_user_agent_check', sql`char_length(${t.userAgent}) <= 255`),
+    check('sessions_last_user_agent_check', sql`char_length(${t.lastUserAgent}) <= 255`),
     check('sessions_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
   ],
 )

@@ -187,6 +187,43 @@ describe('metadata', () => {
     expect(JSON.stringify(answer.body.metadata)).toBe(JSON.stringify(metadata))
     expect(JSON.stringify((await read(answer.body.id)).metadata)).toBe(JSON.stringify(metadata))
   })
+
+  test.each([
+    ['9007199254740991', 201],
+    ['-9007199254740991', 201],
+    ['9007199254740992', 422],
+    ['9007199254740993', 422],
+    ['-9007199254740993', 422],
+    ['1234567890123456789012', 422],
+    ['1e400', 422],
+    ['-1e400', 422],
+    ['1.7e308', 201],
+    ['6.02e23', 201],
+    ['0.1234567890123456', 201],
+    ['"9007199254740993"', 201],
+  ])('with %s is kept as it is, or refused', async (value, status) => {
+    const raw = `{"metadata":{"deep":[{"a/b":${value}}]}}`
+    const headers = { 'content-type': 'application/json' }
+    const answer = await call(service, 'POST /keys', { bearer: owner.access, raw, headers })
+    expect(answer.status).toBe(status)
+    if (status === 422) expect(answer.body.errors).toMatchObject([{ path: '/metadata/deep/0/a~1b' }])
+    else expect(answer.body.metadata).toEqual(JSON.parse(raw).metadata)
+    const { id } = await make()
+    const changed = await call(service, `PATCH /keys/${id}`, { bearer: owner.access, raw, headers })
+    expect(changed.status).toBe(status === 201 ? 200 : 422)
+  })
+
+  test('with an integer beyond 2^53 is not imported', async () => {
+    const item = (value: string) =>
+      `{"owner":{"user_id":"${owner.id}"},"key":"${crypto.randomUUID()}","metadata":{"secret-name":${value}}}`
+    const raw = `{"keys":[${item('9007199254740993')},${item('9007199254740991')}]}`
+    const headers = { 'content-type': 'application/json' }
+    const { body } = await call(service, 'POST /keys/import', { bearer: admin.access, raw, headers })
+    expect(body.results).toMatchObject([
+      { status: 'refused', error: expect.stringMatching(/^metadata: Must be/) },
+      { status: 'imported' },
+    ])
+  })
 })
 
 describe('widening', () => {
@@ -374,7 +411,7 @@ describe('lists', () => {
     expect(await named('?status=disabled')).toEqual(['disabled'])
     expect(await named('?status=expired')).toEqual(['expired', 'expired and disabled'])
     expect(await named('?status=revoked')).toEqual(['revoked', 'revoked and expired'])
-    for (const query of ['?status=gone', '?status=', '?state=active', '?limit=0', '?limit=101', '?limit=x'])
+    for (const query of ['?status=gone', '?status=', '?state=active', '?limit=0', '?limit=1001', '?limit=x'])
       expectProblem(await list(query, person), 'validation_failed')
   })
 
@@ -387,7 +424,7 @@ describe('lists', () => {
     expect(await idsOf('?external_id=customer')).toEqual([])
   })
 
-  test('complete without a limit, in pages with one: newest first, each key once', async () => {
+  test('whole where a page holds them, else in pages: newest first, each key once', async () => {
     const person = await addLoggedIn(service, sql)
     const made: string[] = []
     for (let i = 0; i < 7; i++) made.unshift((await make({ external_id: i % 2 ? 'odd' : 'even' }, person)).id)
@@ -397,7 +434,7 @@ describe('lists', () => {
     const whole = await list('', person)
     expect(whole.body).toHaveLength(157)
     expect(whole.headers.get('link')).toBeNull()
-    expect(whole.body.slice(0, 7).map(({ id }: Shown) => id)).toEqual(made)
+    expect(whole.body.slice(150).map(({ id }: Shown) => id)).toEqual(made)
 
     const follow = async (start: string) => {
       const pages: string[][] = []
@@ -406,7 +443,8 @@ describe('lists', () => {
         const page = await call(service, `GET ${path}`, { bearer: person.access })
         expect(page.status).toBe(200)
         pages.push(page.body.map(({ id }: Shown) => id))
-        path = /^<(\/[^>]+)>; rel="next"$/.exec(page.headers.get('link') ?? '')?.[1]
+        const next = /^<(\?[^>]+)>; rel="next"$/.exec(page.headers.get('link') ?? '')?.[1]
+        path = next && start.replace(/\?.*/, next)
       }
       return pages
     }
@@ -426,6 +464,47 @@ describe('lists', () => {
     ])
       expectProblem(await list(query, person), 'validation_failed')
     expectProblem(await list(`?limit=2&cursor=${cursor}`, stranger), 'validation_failed')
+  })
+
+  test('in pages of 1,000 of one owner and of 100 of everybody, unless fewer are asked for', async () => {
+    const person = await addLoggedIn(service, sql)
+    await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at)
+      SELECT gen_random_uuid(), ${person.id}, '{}', now() - n * interval '1 microsecond' FROM generate_series(1, 1001) n`
+    const inOrder = (await sql`SELECT id FROM latchkey.api_keys WHERE user_id = ${person.id}
+      ORDER BY created_at DESC, id DESC`) as unknown as Shown[]
+    const first = await list('', person)
+    expect(first.body.map(({ id }: Shown) => id)).toEqual(inOrder.slice(0, 1000).map(({ id }) => id))
+    const next = /^<(\?[^>]+)>; rel="next"$/.exec(first.headers.get('link') ?? '')?.[1] ?? ''
+    const second = await list(next, person)
+    expect(second.body.map(({ id }: Shown) => id)).toEqual([inOrder.at(-1)?.id])
+    expect(second.headers.get('link')).toBeNull()
+    expect(await idsOf('?limit=1000', person)).toHaveLength(1000)
+    expect(await idsOf(`?user_id=${person.id}`, admin)).toHaveLength(1000)
+
+    expect(await idsOf('?all=true', admin)).toHaveLength(100)
+    expect(await idsOf('?all=true&limit=100', admin)).toHaveLength(100)
+    const tooLarge = await list('?all=true&limit=101', admin)
+    expectProblem(tooLarge, 'validation_failed')
+    expect(tooLarge.body.errors).toMatchObject([{ path: '?limit' }])
+  })
+
+  test('newest first by the time when a key was made, whatever its id, and on after a key that is gone', async () => {
+    const person = await addLoggedIn(service, sql)
+    const made = async (at: string, id: string) => {
+      await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at) VALUES (${id}, ${person.id}, '{}', ${at})`
+      return id
+    }
+    const oldest = await made('2020-01-01T00:00:00.000Z', 'ffffffff-0000-4000-8000-000000000000')
+    const newest = await made('2026-01-01T00:00:00.000Z', '00000000-0000-4000-8000-000000000000')
+    const middle = await made('2023-01-01T00:00:00.000Z', '88888888-0000-4000-8000-000000000000')
+    const twin = await made('2023-01-01T00:00:00.000Z', '99999999-0000-4000-8000-000000000000')
+    expect(await idsOf('', person)).toEqual([newest, twin, middle, oldest])
+    const page = await list('?limit=2', person)
+    expect(page.body.map(({ id }: Shown) => id)).toEqual([newest, twin])
+    const next = /^<(\?[^>]+)>/.exec(page.headers.get('link') ?? '')?.[1] ?? ''
+    expect(await idsOf(next, person)).toEqual([middle, oldest])
+    await sql`DELETE FROM latchkey.api_keys WHERE id = ${twin}`
+    expect(await idsOf(next, person)).toEqual([middle, oldest])
   })
 
   test('of another user, and of everybody, for admins alone', async () => {

@@ -191,6 +191,43 @@ describe('credits', () => {
     expect(tally(codes)).toEqual({ VALID: 50, CREDITS_EXHAUSTED: 50 })
   })
 
+  test.each([
+    ['daily', '25 hours'],
+    ['daily', '10 years'],
+    ['monthly', '32 days'],
+    ['monthly', '10 years'],
+  ] as const)(
+    'of which the %s refill was set for %s from now, by a clock far ahead, are filled up once',
+    async (interval, wait) => {
+      const { id, key } = await make({ credits: { remaining: 0, refill: { amount: 5, interval } } })
+      const setFor = (text: string) =>
+        sql`UPDATE latchkey.api_key_credits SET refills_at = now() + ${text}::interval WHERE key_id = ${id}`
+      await setFor(interval === 'daily' ? '1 day' : '28 days')
+      expect((await verify(key)).code).toBe('CREDITS_EXHAUSTED')
+      await setFor(wait)
+      expect((await verify(key, { cost: 0 })).credits).toEqual({ remaining: 5 })
+      const codes = await times(10, async (at) => (await verify(key, {}, at % 2 ? service : other)).code)
+      expect(tally(codes)).toEqual({ VALID: 5, CREDITS_EXHAUSTED: 5 })
+      const [row] = await sql`SELECT refills_at FROM latchkey.api_key_credits WHERE key_id = ${id}`
+      expect(row?.refills_at).toEqual(nextRefill(interval, Date.now()))
+    },
+  )
+
+  test('that are set anew keep their refill, unless it is changed or cleared', async () => {
+    const refill = { amount: 9, interval: 'daily' }
+    const { id } = await make({ credits: { remaining: 5, refill } })
+    const patch = async (credits: unknown) =>
+      (await call(service, `PATCH /keys/${id}`, { bearer: owner.access, json: { credits } })).body.credits
+    expect(await patch({ remaining: 50 })).toEqual({ remaining: 50, refill })
+    // Due already: what is set now is what there is.
+    await sql`UPDATE latchkey.api_key_credits SET refills_at = now() - interval '1 day' WHERE key_id = ${id}`
+    expect(await patch({ remaining: 2 })).toEqual({ remaining: 2, refill })
+    const monthly = { amount: 1, interval: 'monthly' }
+    expect(await patch({ remaining: 2, refill: monthly })).toEqual({ remaining: 2, refill: monthly })
+    expect(await patch({ remaining: 3, refill: null })).toEqual({ remaining: 3, refill: null })
+    expect(await patch({ remaining: 4 })).toEqual({ remaining: 4, refill: null })
+  })
+
   test('are charged as asked: nothing, the default of one, up to a million', async () => {
     const { id, key } = await make({ credits: { remaining: 1_000_002 } })
     const left = async (more: Json) => (await verify(key, more)).credits?.remaining
@@ -278,10 +315,11 @@ describe('the next refill', () => {
         expect(answer.status).toBe(201)
         return answer.body.key
       },
-      /** What the owner is shown of the two newest keys. */
-      async remaining(): Promise<number[]> {
-        const { body } = await call(traveller, 'GET /keys?limit=2', { apiKey: manager.key })
-        return body.map(({ credits }: { credits: { remaining: number } }) => credits.remaining)
+      /** What the owner is shown of some keys. */
+      async remaining(...keys: string[]): Promise<number[]> {
+        const { body } = await call(traveller, 'GET /keys', { apiKey: manager.key })
+        const shown: { start: string; credits: { remaining: number } }[] = body
+        return keys.map((key) => shown.find(({ start }) => key.startsWith(start))?.credits.remaining ?? -1)
       },
       /** Takes one by one, and says how many there were and how long to wait for more. */
       async spend(key: string) {
@@ -351,9 +389,9 @@ describe('the next refill', () => {
     expect((await on.spend(much)).spent).toBe(9)
     on.at('2027-05-12T00:00:00Z')
     // The owner sees what is there, though nobody has charged it yet.
-    expect(await on.remaining()).toEqual([5, 5])
+    expect(await on.remaining(little, much)).toEqual([5, 5])
     for (const key of [little, much]) expect((await on.spend(key)).spent).toBe(5)
-    expect(await on.remaining()).toEqual([0, 0])
+    expect(await on.remaining(little, much)).toEqual([0, 0])
   })
 
   test('a cost beyond what a refill gives says no time to wait', async () => {

@@ -95,6 +95,38 @@ describe('a rotation', () => {
     expect((await rotate(id, { overlap_seconds: 0 })).status).toBe(201)
   })
 
+  test('keeps when the key was last used, however its old secret goes', async () => {
+    const used = async () => {
+      const made = await make()
+      await statusOf(made.key)
+      await writeUsage(service.context)
+      const { last_used_at } = await read(made.id)
+      expect(last_used_at).toBeString()
+      return { ...made, last_used_at }
+    }
+    const atOnce = await used()
+    const rotated = await rotate(atOnce.id, { overlap_seconds: 0 })
+    expect(rotated.body.last_used_at).toBe(atOnce.last_used_at)
+    expect(rotated.body.secrets).toMatchObject([{ last_used_at: null }])
+
+    const ended = await used()
+    await rotate(ended.id)
+    await endSecret(ended.id, startOf(ended.key))
+    expect(await read(ended.id)).toMatchObject({ last_used_at: ended.last_used_at, secrets: [{}] })
+
+    const outdated = await used()
+    await rotate(outdated.id, { overlap_seconds: 1 })
+    await sql`UPDATE latchkey.api_key_secrets SET expires_at = now() - interval '2 days'
+      WHERE key_id = ${outdated.id} AND expires_at IS NOT NULL`
+    await deleteOutdated(service.context, { vacuums: false })
+    expect(await read(outdated.id)).toMatchObject({ last_used_at: outdated.last_used_at, secrets: [{}] })
+
+    // A later use counts.
+    await statusOf(rotated.body.key)
+    await writeUsage(service.context)
+    expect((await read(atOnce.id)).last_used_at > atOnce.last_used_at).toBe(true)
+  })
+
   test('under way admits no other, until one of the two secrets is ended', async () => {
     const { id, key } = await make()
     const second = (await rotate(id, { overlap_seconds: 3600 })).body.key

@@ -381,6 +381,19 @@ describe('what an admin lowered of a key', () => {
     expect((await asKey(manager.key, [`PATCH /keys/${free.id}`, { is_active: true }])).status).toBe(200)
   })
 
+  test('to fewer uses in a shorter window is lowered, and locked', async () => {
+    const owner = await addLoggedIn(service, sql)
+    const rate_limit = { limit: 600, window_seconds: 60 }
+    const { id } = await newKey(service, owner.access, { rate_limit })
+    const path = `PATCH /keys/${id}`
+    // Ten times sixty-one: more than before.
+    expectProblem(await as(admin, [path, { rate_limit: { limit: 10, window_seconds: 1 } }]), 'forbidden')
+    await administer(path, { rate_limit: { limit: 5, window_seconds: 1 } })
+    expectProblem(await as(owner, [path, { rate_limit }]), 'forbidden')
+    await administer(path, { rate_limit })
+    expect((await as(owner, [path, { rate_limit }])).status).toBe(200)
+  })
+
   test('in two steps, is locked at what it was before the first', async () => {
     const owner = await addLoggedIn(service, sql)
     const { id } = await newKey(service, owner.access, { rate_limit: { limit: 50, window_seconds: 60 } })

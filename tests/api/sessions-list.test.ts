@@ -55,10 +55,16 @@ describe('the list of sessions', () => {
     const [sid1, sid2] = [first, second].map(({ body }) => decodeJwt(body.access_token).sid as string)
     const moment = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     const shown = { created_at: moment, last_used_at: moment, expires_at: moment }
+    const usedAt = (ip: string, user_agent: string) => ({
+      ip,
+      user_agent,
+      login_ip: ip,
+      login_user_agent: user_agent,
+    })
     expect(answer.body).toEqual({
       items: [
-        { id: sid2 ?? '', ...shown, ip: '2001:db8::5', user_agent: 'New/2', current: false },
-        { id: sid1 ?? '', ...shown, ip: '203.0.113.7', user_agent: 'Old/1', current: true },
+        { id: sid2 ?? '', ...shown, ...usedAt('2001:db8::5', 'New/2'), current: false },
+        { id: sid1 ?? '', ...shown, ...usedAt('203.0.113.7', 'Old/1'), current: true },
       ],
       next_cursor: null,
     })
@@ -87,6 +93,26 @@ describe('the list of sessions', () => {
     ).toBeGreaterThanOrEqual(HOUR_MS)
     expect(after?.created_at).toBe(before?.created_at)
     expect(after?.current).toBe(true)
+  })
+
+  test('shows where a session was last used beside where it began', async () => {
+    const person = await addPerson(sql)
+    const { body } = await logIn(person.email, { 'user-agent': 'Old/1', 'x-forwarded-for': '203.0.113.7' })
+    const began = { login_ip: '203.0.113.7', login_user_agent: 'Old/1' }
+    const use = async (refresh_token: string, headers: Record<string, string>) =>
+      (await call(service, 'POST /auth/refresh', { json: { refresh_token }, headers })).body
+    const first = await use(body.refresh_token, { 'user-agent': 'New/2', 'x-forwarded-for': '2001:db8::5' })
+    expect(await listed(first.access_token)).toMatchObject([
+      { ip: '2001:db8::5', user_agent: 'New/2', ...began },
+    ])
+    // An address that cannot be read is none, and not that of the log-in.
+    const second = await use(first.refresh_token, {
+      'user-agent': 'x'.repeat(256),
+      'x-forwarded-for': 'unknown',
+    })
+    expect(await listed(second.access_token)).toMatchObject([
+      { ip: null, user_agent: 'x'.repeat(255), ...began },
+    ])
   })
 
   test('leaves out what is over, in each way that it can be, and what is another’s', async () => {

@@ -260,6 +260,15 @@ describe('the answer', () => {
     expect(await short(span('2026-03-01T00:00:00Z', '2026-02-01T00:00:00Z'))).toEqual([])
   })
 
+  test('has the hour that its beginning lies in', async () => {
+    const from = (at: string) => short(`?from=${at}&to=2026-04-01T00:00:00Z`)
+    expect(await from('2026-02-28T23:00:00Z')).toEqual(['02-28T23 VALID 4', '03-01T00 VALID 5'])
+    expect(await from('2026-02-28T23:59:59.999Z')).toEqual(['02-28T23 VALID 4', '03-01T00 VALID 5'])
+    expect(await from('2026-03-01T00:00:00Z')).toEqual(['03-01T00 VALID 5'])
+    // Where clocks differ from UTC by half an hour, midnight lies within an hour.
+    expect(await from('2026-03-01T05:00:00%2B05:30')).toEqual(['02-28T23 VALID 4', '03-01T00 VALID 5'])
+  })
+
   test('by days, of UTC', async () => {
     expect(await short('?from=2026-02-01T00:00:00Z&to=2026-04-01T00:00:00Z&bucket=day')).toEqual([
       '02-27T00 VALID 1',

@@ -108,6 +108,7 @@ export const constraintCases: Record<string, Statement[]> = {
   sessions_salt_check: [session({ salt: bytes(15) }), session({ salt: bytes(17) })],
   sessions_generation_check: [session({ generation: -1 }), session({ generation: 2 ** 32 })],
   sessions_user_agent_check: [session({ userAgent: 'u'.repeat(256) })],
+  sessions_last_user_agent_check: [session({ lastUserAgent: 'u'.repeat(256) })],
   sessions_scopes_check: [session({ scopes: fiftyOne })],
   signing_keys_pkey: [(db, e) => signingKey({ id: e.signingKey.id })(db)],
   signing_keys_algorithm_check: [signingKey({ algorithm: 'HS256' }), signingKey({ algorithm: 'none' })],

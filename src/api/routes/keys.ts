@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Elysia } from 'elysia'
+import { Elysia, t } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { changeKey } from '../../core/keys/change.ts'
 import { createKey } from '../../core/keys/create.ts'
@@ -25,6 +25,7 @@ import { Usage, UsageQuery } from '../../core/usage/model.ts'
 import { describeUsage } from '../../core/usage/usage.ts'
 import { failField } from '../../lib/errors.ts'
 import { Flag } from '../../lib/model.ts'
+import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import { KEYS_READ, KEYS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
 import { pageQuery } from '../page.ts'
@@ -38,6 +39,14 @@ const ListQuery = Type.Object(
     user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
     all: Type.Optional(Flag),
     ...pageQuery,
+    // Elysia's own type: it reads the number from the query's text.
+    limit: t.Optional(
+      t.Integer({
+        minimum: 1,
+        maximum: MAX_OWNER_PAGE,
+        description: `${MAX_OWNER_PAGE} unless given; with all=true at most ${MAX_PAGE}, and ${MAX_PAGE} unless given`,
+      }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -61,14 +70,9 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     const { row, key } = await createKey(context, originOf(state), caller, input, idempotencyKeyOf(state))
     return { ...shown(row), key }
   }
-  const list = async (
-    caller: Principal,
-    query: KeyQuery,
-    set: { headers: Record<string, unknown> },
-    path: string,
-  ) => {
+  const list = async (caller: Principal, query: KeyQuery, set: { headers: Record<string, unknown> }) => {
     const { keys, nextCursor } = await listVisibleKeys(context, caller, query)
-    if (nextCursor !== null) set.headers.link = nextLink(path, query, nextCursor)
+    if (nextCursor !== null) set.headers.link = nextLink(query, nextCursor)
     return keys.map(shown)
   }
   const revoke = async (caller: Principal, state: RequestState, id: string, query: RevokeQuery) => {
@@ -91,7 +95,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         'x-errors': createErrors,
       },
     })
-    .get('/list', ({ auth, query, set }) => list(auth, query, set, '/keys/list'), {
+    .get('/list', ({ auth, query, set }) => list(auth, query, set), {
       ...lists,
       detail: {
         operationId: 'listKeys',
@@ -99,7 +103,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         'x-errors': ['not_found'],
       },
     })
-    .get('/', ({ auth, query, set }) => list(auth, query, set, '/keys'), {
+    .get('/', ({ auth, query, set }) => list(auth, query, set), {
       ...lists,
       detail: {
         operationId: 'getKeys',
@@ -237,10 +241,10 @@ function idempotencyKeyOf({ request }: RequestState): string | null {
   return failField('Idempotency-Key', `Must have 1 to ${MAX_IDEMPOTENCY_KEY_LENGTH} characters`)
 }
 
-/** RFC 8288: the page after this one. */
-function nextLink(path: string, query: KeyQuery, cursor: string): string {
+/** RFC 8288: the page after this one, relative to the URL that was asked for: a proxy may have added to its path. */
+function nextLink(query: KeyQuery, cursor: string): string {
   const next = new URLSearchParams()
   for (const [name, value] of Object.entries({ ...query, cursor }))
     if (value !== undefined) next.set(name, String(value))
-  return `<${path}?${next}>; rel="next"`
+  return `<?${next}>; rel="next"`
 }

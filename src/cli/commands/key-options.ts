@@ -4,6 +4,7 @@ import { MAX_EXPIRE_DAYS, NewKey } from '../../core/keys/model.ts'
 import { operator } from '../../core/keys/reach.ts'
 import { findUserById, requireUserId } from '../../core/users/accounts.ts'
 import { fail, failField } from '../../lib/errors.ts'
+import { parseJson } from '../../lib/json.ts'
 import { ceilingOfUser } from '../../lib/scopes.ts'
 
 /** The two options that say whose keys are meant. */
@@ -76,7 +77,7 @@ export function readNewKey(args: SettingsArgs, serviceAccountId: string | undefi
 
 function readJson(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch {
     return failField('metadata', 'Must be JSON')
   }

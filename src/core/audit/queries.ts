@@ -1,5 +1,6 @@
-import { and, desc, eq, gte, inArray, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gte, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
+import { isOneOf } from '../../db/one-of.ts'
 import { auditEvents } from '../../db/schema.ts'
 
 export type AuditRow = typeof auditEvents.$inferSelect
@@ -61,7 +62,7 @@ export function findEventsOf(
   return db
     .selectDistinct({ action: auditEvents.action, target: auditEvents.targetId })
     .from(auditEvents)
-    .where(and(inArray(auditEvents.targetId, [...targets]), inArray(auditEvents.action, [...actions])))
+    .where(and(isOneOf(auditEvents.targetId, targets), isOneOf(auditEvents.action, actions)))
 }
 
 /** What a list of events may be narrowed by. */

@@ -1,5 +1,6 @@
-import { and, asc, count, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, asc, count, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Transaction } from '../../db/database.ts'
+import { isOneOf } from '../../db/one-of.ts'
 import {
   apiKeyCredits,
   apiKeySecrets,
@@ -31,27 +32,27 @@ type Lockable = {
  * keys of a user those that are still good are locked: the others change no more.
  */
 export const LOCKABLE = {
-  users: { table: 'users', where: (ids) => inArray(users.id, ids), reads: true },
+  users: { table: 'users', where: (ids) => isOneOf(users.id, ids), reads: true },
   serviceAccounts: {
     table: 'serviceAccounts',
-    where: (ids) => inArray(serviceAccounts.id, ids),
+    where: (ids) => isOneOf(serviceAccounts.id, ids),
     reads: true,
   },
   accountsOfUser: {
     table: 'serviceAccounts',
-    where: (ids) => inArray(serviceAccounts.createdBy, ids),
+    where: (ids) => isOneOf(serviceAccounts.createdBy, ids),
     reads: true,
   },
-  sessions: { table: 'sessions', where: (ids) => inArray(sessions.id, ids), reads: true },
+  sessions: { table: 'sessions', where: (ids) => isOneOf(sessions.id, ids), reads: true },
   sessionsOfUser: {
     table: 'sessions',
-    where: (ids) => and(inArray(sessions.userId, ids), isNull(sessions.endedAt)),
+    where: (ids) => and(isOneOf(sessions.userId, ids), isNull(sessions.endedAt)),
     reads: false,
   },
-  keys: { table: 'keys', where: (ids) => inArray(apiKeys.id, ids), reads: true },
+  keys: { table: 'keys', where: (ids) => isOneOf(apiKeys.id, ids), reads: true },
   keysOfUser: {
     table: 'keys',
-    where: (ids) => and(inArray(apiKeys.userId, ids), isNull(apiKeys.revokedAt)),
+    where: (ids) => and(isOneOf(apiKeys.userId, ids), isNull(apiKeys.revokedAt)),
     reads: false,
   },
   keysOfAccountsOfUser: {
@@ -61,16 +62,16 @@ export const LOCKABLE = {
   },
   keysOfAccount: {
     table: 'keys',
-    where: (ids) => and(inArray(apiKeys.serviceAccountId, ids), isNull(apiKeys.revokedAt)),
+    where: (ids) => and(isOneOf(apiKeys.serviceAccountId, ids), isNull(apiKeys.revokedAt)),
     reads: false,
   },
-  secrets: { table: 'secrets', where: (ids) => inArray(apiKeySecrets.id, ids), reads: true },
-  secretsOfKey: { table: 'secrets', where: (ids) => inArray(apiKeySecrets.keyId, ids), reads: true },
-  signingKeys: { table: 'signingKeys', where: (ids) => inArray(signingKeys.id, ids), reads: true },
+  secrets: { table: 'secrets', where: (ids) => isOneOf(apiKeySecrets.id, ids), reads: true },
+  secretsOfKey: { table: 'secrets', where: (ids) => isOneOf(apiKeySecrets.keyId, ids), reads: true },
+  signingKeys: { table: 'signingKeys', where: (ids) => isOneOf(signingKeys.id, ids), reads: true },
 } as const satisfies Record<string, Lockable>
 
 const isOfAccountOf = (userIds: string[]) => {
-  const managed = sql`SELECT id FROM ${serviceAccounts} WHERE created_by IN ${userIds}`
+  const managed = sql`SELECT id FROM ${serviceAccounts} WHERE ${isOneOf(serviceAccounts.createdBy, userIds)}`
   return sql`${apiKeys.serviceAccountId} IN (${managed})`
 }
 

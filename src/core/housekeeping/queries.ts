@@ -1,8 +1,9 @@
-import { getTableName, lt, or, type SQL, sql } from 'drizzle-orm'
+import { and, eq, getTableName, gt, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import type { Database } from '../../db/database.ts'
 import {
   apiKeySecrets,
+  apiKeys,
   auditEvents,
   keyCreations,
   keyUsage,
@@ -50,6 +51,7 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
     { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
   ]
+  await keepLastUses(db, before.secrets)
   let total = 0
   for (const deletion of deletions) {
     let deleted = STEP
@@ -59,6 +61,21 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     }
   }
   return total
+}
+
+/** When outdated secrets were last used stays with their keys. They work no more, so that it is their last use. */
+async function keepLastUses(db: Database, before: Date): Promise<void> {
+  await db
+    .update(apiKeys)
+    .set({ lastUsedAt: sql`GREATEST(${apiKeys.lastUsedAt}, ${apiKeySecrets.lastUsedAt})` })
+    .from(apiKeySecrets)
+    .where(
+      and(
+        eq(apiKeySecrets.keyId, apiKeys.id),
+        lt(apiKeySecrets.expiresAt, before),
+        gt(apiKeySecrets.lastUsedAt, sql`COALESCE(${apiKeys.lastUsedAt}, '-infinity')`),
+      ),
+    )
 }
 
 function deleteStep(db: Database, { table, id, isOutdated }: Deletion): Promise<number> {

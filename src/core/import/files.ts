@@ -1,3 +1,4 @@
+import { parseJson } from '../../lib/json.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { OPERATOR } from '../principal.ts'
@@ -103,7 +104,7 @@ function readItems(text: string): unknown[] {
 /** undefined where it is not JSON. The parser's own error is dropped: it quotes the text, which may be a secret. */
 function parse(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch {
     return undefined
   }

@@ -126,6 +126,8 @@ function readSettingsOf(written: Written): ReturnType<typeof readSettings> | Fau
   } catch (error) {
     if (!(error instanceof Problem) || error.problem !== 'validation_failed') throw error
     const [first] = error.extra.errors ?? []
-    return { fault: first ? `${first.path.slice(1)}: ${first.message}` : 'One of its members does not fit' }
+    // What is deeper may be a member of the metadata, whose name is not repeated.
+    const [, member] = first?.path.split('/') ?? []
+    return { fault: first ? `${member}: ${first.message}` : 'One of its members does not fit' }
   }
 }

@@ -1,6 +1,7 @@
-import { eq, inArray, or, sql } from 'drizzle-orm'
+import { eq, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { EVICTION_CHANNEL, formatPasswordKind } from '../../db/eviction.ts'
+import { isOneOf } from '../../db/one-of.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
 import { type OwnerColumns, ownerOfRow } from '../owners.ts'
 
@@ -21,24 +22,18 @@ export function findUsersLike(
   return db
     .select(known)
     .from(users)
-    .where(or(inArray(users.id, [...ids]), inArray(users.email, [...emails])))
+    .where(or(isOneOf(users.id, ids), isOneOf(users.email, emails)))
 }
 
 export async function findUsersById(db: Database, ids: readonly string[]): Promise<KnownUser[]> {
   if (ids.length === 0) return []
-  return db
-    .select(known)
-    .from(users)
-    .where(inArray(users.id, [...ids]))
+  return db.select(known).from(users).where(isOneOf(users.id, ids))
 }
 
 const ownership = { keyId: apiKeys.id, userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId }
 
 export async function findKeysById(db: Database, ids: readonly string[]): Promise<KnownKey[]> {
-  const rows = await db
-    .select(ownership)
-    .from(apiKeys)
-    .where(inArray(apiKeys.id, [...ids]))
+  const rows = await db.select(ownership).from(apiKeys).where(isOneOf(apiKeys.id, ids))
   return rows.map(ownedKey)
 }
 
@@ -47,11 +42,13 @@ export async function findKeysByHash(
   db: Database,
   hashes: readonly Uint8Array[],
 ): Promise<(KnownKey & { hash: Uint8Array })[]> {
+  const hex = sql.param(hashes.map((hash) => hash.toHex()))
+  const wanted = sql`SELECT decode(hash, 'hex') FROM unnest(${hex}::text[]) AS hash`
   const rows = await db
     .select({ ...ownership, hash: apiKeySecrets.hash })
     .from(apiKeySecrets)
     .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
-    .where(inArray(apiKeySecrets.hash, [...hashes]))
+    .where(sql`${apiKeySecrets.hash} IN (${wanted})`)
   return rows.map((row) => ({ ...ownedKey(row), hash: new Uint8Array(row.hash) }))
 }
 

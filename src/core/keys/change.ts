@@ -7,7 +7,7 @@ import { changeManagedKey } from './change-managed.ts'
 import { requireQuota } from './create.ts'
 import type { KeyPatch } from './model.ts'
 import { requireKeyPower } from './power.ts'
-import { presentCredits, presentKey } from './present.ts'
+import { presentCredits, presentKey, presentRefill } from './present.ts'
 import { lockCredits, replaceCredits, updateKey, type WholeKey } from './queries.ts'
 import { readCredits, readSettings, requireExpiry } from './settings.ts'
 
@@ -34,7 +34,10 @@ export async function changeKey(
     const before = { ...key, credits: charged }
     const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
-    const credits = patch.credits ? readCredits(id, patch.credits, now.getTime()) : patch.credits
+    // A refill that the change does not name stays.
+    const credits = patch.credits
+      ? readCredits(id, { refill: charged && presentRefill(charged), ...patch.credits }, now.getTime())
+      : patch.credits
     const after = { ...before, ...change, credits: credits === undefined ? before.credits : credits }
     const lockedSettings = requireKeyPower(work.caller, before, after, account)
     if (isOver(before) && !isOver(after)) await requireQuota(context, work, ownerOfRow(before), account)

@@ -1,6 +1,6 @@
-import { fail } from '../../lib/errors.ts'
+import { fail, failField } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
-import { type PageQuery, readPage } from '../../lib/page.ts'
+import { MAX_OWNER_PAGE, MAX_PAGE, type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerOf } from '../owners.ts'
 import { idOf, isAdmin } from '../principal.ts'
@@ -18,9 +18,10 @@ export type KeyQuery = PageQuery & {
 }
 
 /**
- * Keys of the caller, of a service account that the caller manages, or, for admins, of any user or of everybody; newest
- * first. Complete unless a page is asked for; everybody's keys always come in pages.
- * @throws Problem not_found for another's service account, forbidden, validation_failed for a forged cursor
+ * A page of keys of the caller, of a service account that the caller manages, or, for admins, of any user or of
+ * everybody; newest first.
+ * @throws Problem not_found for another's service account, forbidden, validation_failed for a forged cursor, or for too
+ * large a page of everybody's keys
  */
 export async function listVisibleKeys(context: Context, caller: KeyManager, query: KeyQuery) {
   const owner = await chooseListed(context, caller, query)
@@ -30,14 +31,13 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
     status: query.status ?? null,
     within: caller.kind === 'key' ? { scopes: caller.scopes, expiresAt: caller.keyExpiresAt } : null,
   }
-  const find = (rows: { limit: number | null; after: string | null }) =>
-    listKeys(context.db, filter, new Date(context.clock()), rows)
-  const isPaged = query.limit !== undefined || query.cursor !== undefined || owner === null
+  const find = (rows: PageRows) => listKeys(context.db, filter, new Date(context.clock()), rows)
+  const { cursor, limit = owner === null ? MAX_PAGE : MAX_OWNER_PAGE } = query
+  if (owner === null && limit > MAX_PAGE && caller.kind !== 'operator')
+    failField('?limit', `Must be at most ${MAX_PAGE} with all=true`)
   const callerId = caller.kind === 'operator' ? caller.kind : idOf(caller)
   const list = `keys ${JSON.stringify([callerId, owner, filter.externalId, filter.status])}`
-  const { rows, nextCursor } = isPaged
-    ? await readPage(context.keys.cursor, list, query, find)
-    : { rows: await find({ limit: null, after: null }), nextCursor: null }
+  const { rows, nextCursor } = await readPage(context.keys.cursor, list, { limit, cursor }, find)
   return { keys: rows.filter((key) => isVisible(caller, key)), nextCursor }
 }
 

@@ -24,7 +24,7 @@ export function presentKey(key: WholeKey, nowMs: number): Key {
     expires_at: formatInstant(key.expiresAt),
     revoked_at: formatInstant(key.revokedAt),
     revoked_reason: key.revokedReason,
-    last_used_at: formatInstant(latest(key.secrets.map((secret) => secret.lastUsedAt))),
+    last_used_at: formatInstant(latest([key.lastUsedAt, ...key.secrets.map((secret) => secret.lastUsedAt)])),
     rate_limit: rate && { limit: rate.limit, window_seconds: rate.windowSeconds },
     credits: key.credits && presentCredits(key.credits, nowMs),
     allowed_ips: key.allowedIps,
@@ -41,10 +41,16 @@ export function presentKey(key: WholeKey, nowMs: number): Key {
 
 /** Credits in the words in which they are asked for. */
 export function presentCredits(credits: CreditsRow, nowMs: number): Credits {
-  const { refillAmount, refillInterval } = credits
-  const remaining = remainingAt(credits, nowMs)
-  if (refillAmount === null || refillInterval === null) return { remaining, refill: null }
-  return { remaining, refill: { amount: refillAmount, interval: refillInterval } }
+  return { remaining: remainingAt(credits, nowMs), refill: presentRefill(credits) }
+}
+
+/** The refill of credits; null: they have none. */
+export function presentRefill({
+  refillAmount,
+  refillInterval,
+}: CreditsRow): NonNullable<Credits['refill']> | null {
+  if (refillAmount === null || refillInterval === null) return null
+  return { amount: refillAmount, interval: refillInterval }
 }
 
 function latest(dates: (Date | null)[]): Date | null {

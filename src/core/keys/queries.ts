@@ -1,19 +1,4 @@
-import {
-  and,
-  asc,
-  count,
-  desc,
-  eq,
-  gt,
-  inArray,
-  isNotNull,
-  isNull,
-  lt,
-  lte,
-  or,
-  type SQL,
-  sql,
-} from 'drizzle-orm'
+import { and, asc, count, desc, eq, gt, isNotNull, isNull, lt, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import {
@@ -24,6 +9,7 @@ import {
   revokedTokens,
   serviceAccounts,
 } from '../../db/schema.ts'
+import type { PageRows } from '../../lib/page.ts'
 import type { LockMode } from '../change/record-change.ts'
 import { type Owner, type OwnerColumns, ownerColumn } from '../owners.ts'
 import type { KeyStatus } from './model.ts'
@@ -60,14 +46,14 @@ export type KeyFilter = {
   within: { scopes: readonly string[]; expiresAt: Date | null } | null
 }
 
-/** Keys newest first, after the key `after`; all of them without a limit. */
+/** Keys newest first. Ids do not tell: an imported key keeps its own. */
 export async function listKeys(
   db: Database,
   { owner, externalId, status, within }: KeyFilter,
   now: Date,
-  { limit, after }: { limit: number | null; after: string | null },
+  { limit, after, afterAt }: PageRows,
 ): Promise<WholeKey[]> {
-  const query = db
+  const keys = await db
     .select()
     .from(apiKeys)
     .where(
@@ -76,11 +62,19 @@ export async function listKeys(
         externalId === null ? undefined : eq(apiKeys.externalId, externalId),
         status === null ? undefined : hasStatus(status, now),
         within === null ? undefined : liesWithin(within),
-        after === null ? undefined : lt(apiKeys.id, after),
+        after === null || afterAt === null ? undefined : comesAfter(after, afterAt),
       ),
     )
-    .orderBy(desc(apiKeys.id))
-  return whole(db, await (limit === null ? query : query.limit(limit)))
+    .orderBy(desc(apiKeys.createdAt), desc(apiKeys.id))
+    .limit(limit)
+  return whole(db, keys)
+}
+
+/** By the time that the row has, as long as it is there: it may be finer than the milliseconds of a cursor. */
+function comesAfter(id: string, at: Date): SQL {
+  const ofRow = sql`(SELECT last.created_at FROM ${apiKeys} AS last WHERE last.id = ${id})`
+  const since = sql`COALESCE(${ofRow}, ${at.toISOString()}::timestamptz)`
+  return sql`(${apiKeys.createdAt}, ${apiKeys.id}) < (${since}, ${id}::uuid)`
 }
 
 function hasStatus(status: KeyStatus, now: Date): SQL | undefined {
@@ -116,7 +110,7 @@ export async function countLiveKeys(tx: Transaction, owner: Owner, now: Date): P
     .where(eq(serviceAccounts.countsFor, owner.id))
   const isCounted =
     owner.type === 'user'
-      ? or(belongsTo(owner), inArray(apiKeys.serviceAccountId, counted))
+      ? or(belongsTo(owner), sql`${apiKeys.serviceAccountId} IN ${counted}`)
       : belongsTo(owner)
   const [row] = await tx
     .select({ keys: count() })
@@ -182,7 +176,13 @@ export async function updateSecretExpiry(
   await tx.update(apiKeySecrets).set({ expiresAt }).where(isOneOf(apiKeySecrets.id, ids))
 }
 
+/** Deletes secrets of keys that are locked. When they were last used stays with their keys. */
 export async function deleteSecrets(tx: Transaction, ids: readonly string[]): Promise<void> {
+  await tx
+    .update(apiKeys)
+    .set({ lastUsedAt: sql`GREATEST(${apiKeys.lastUsedAt}, ${apiKeySecrets.lastUsedAt})` })
+    .from(apiKeySecrets)
+    .where(and(eq(apiKeySecrets.keyId, apiKeys.id), isOneOf(apiKeySecrets.id, ids)))
   await tx.delete(apiKeySecrets).where(isOneOf(apiKeySecrets.id, ids))
 }
 
@@ -213,7 +213,7 @@ export async function updateRevokedOfUser(
     .select({ id: serviceAccounts.id })
     .from(serviceAccounts)
     .where(eq(serviceAccounts.createdBy, userId))
-  const isTheirs = or(eq(apiKeys.userId, userId), inArray(apiKeys.serviceAccountId, managed))
+  const isTheirs = or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${managed}`)
   return tx
     .update(apiKeys)
     .set(revocation(now, reason))

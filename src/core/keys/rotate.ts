@@ -8,7 +8,7 @@ import { changeManagedKey } from './change-managed.ts'
 import { requireKeyPower } from './power.ts'
 import {
   deleteSecrets,
-  findWholeKey,
+  findKey,
   insertSecret,
   type SecretRow,
   updateSecretExpiry,
@@ -54,7 +54,7 @@ export async function rotateKey(
     await insertSecret(tx, { id: secretId, keyId: id, hash: hashToken(secret), start, createdAt: now })
     const details = { overlap_seconds: overlapSeconds, start }
     await record({ action: 'key.rotated', target: { type: 'key', id }, details })
-    return findWholeKey(tx, key)
+    return (await findKey(tx, id)) ?? fail('not_found')
   })
   return { row, key: secret }
 }

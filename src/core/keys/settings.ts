@@ -1,5 +1,6 @@
 import { failField } from '../../lib/errors.ts'
 import { parseNetwork } from '../../lib/ip.ts'
+import { findNonFinite } from '../../lib/json.ts'
 import { requireScopes } from '../../lib/scopes.ts'
 import { DAY_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
@@ -67,6 +68,12 @@ function readNetworks(networks: readonly string[] | null): string[] | null {
 }
 
 function requireSmall(metadata: Record<string, unknown> | null): Record<string, unknown> | null {
+  const rounded = findNonFinite(metadata, '/metadata')
+  if (rounded !== null)
+    failField(
+      rounded,
+      'Must be an integer below 2^53, or a number up to 1.79e308: others would not be kept as they are',
+    )
   const text = JSON.stringify(metadata)
   if (Buffer.byteLength(text) > MAX_METADATA_BYTES)
     failField('/metadata', `Must have at most ${MAX_METADATA_BYTES} bytes`)

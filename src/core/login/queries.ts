@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, lt, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { loginAttempts, passwordResets } from '../../db/schema.ts'
 
@@ -56,9 +56,9 @@ export async function releaseAttempt(
     .where(and(eq(loginAttempts.emailHmac, emailHmac), eq(loginAttempts.windowStartedAt, windowStartedAt)))
 }
 
-/** Ends the windows of an account. */
+/** Ends the windows of an account: one for each key that it is counted under. */
 export async function deleteAttempts(tx: Transaction, emailHmacs: Uint8Array[]): Promise<void> {
-  await tx.delete(loginAttempts).where(inArray(loginAttempts.emailHmac, emailHmacs))
+  await tx.delete(loginAttempts).where(or(sql`false`, ...emailHmacs.map((hmac) => eq(loginAttempts.emailHmac, hmac))))
 }
 
 /** A reset that may still be used, by the hash of its token. */

@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, inArray, isNull, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import { sessions, users } from '../../db/schema.ts'
@@ -62,7 +62,7 @@ export async function endOldestSessions(
   return tx
     .update(sessions)
     .set({ endedAt: now, endedReason: 'too_many_sessions' })
-    .where(inArray(sessions.id, beyond))
+    .where(sql`${sessions.id} IN ${beyond}`)
     .returning({ id: sessions.id })
 }
 
@@ -75,6 +75,8 @@ export type Rotation = {
   from: number
   now: Date
   idleExpiresAt: Date
+  ip: string | null
+  userAgent: string | null
 }
 export type RotatedSession = {
   expiresAt: Date
@@ -85,13 +87,15 @@ export type RotatedSession = {
 
 /** The whole of a rotation, in one statement: the shown generation becomes the one before. */
 const rotationOf = preparedFor((db) => {
-  const given = (name: keyof Rotation, type: 'bigint' | 'timestamptz') =>
+  const given = (name: keyof Rotation, type: 'bigint' | 'timestamptz' | 'text') =>
     sql`${sql.placeholder(name)}::${sql.raw(type)}`
   return db
     .update(sessions)
     .set({
       generation: sql`${given('generation', 'bigint')} + 1`,
       rotatedAt: given('now', 'timestamptz'),
+      lastIp: given('ip', 'text'),
+      lastUserAgent: given('userAgent', 'text'),
       idleExpiresAt: sql`LEAST(${given('idleExpiresAt', 'timestamptz')}, ${sessions.expiresAt})`,
     })
     .from(users)

@@ -14,7 +14,7 @@ import {
   type SessionRow,
   updateSessionEnded,
 } from './queries.ts'
-import { type Grant, idleEnd, issueTokens } from './tokens.ts'
+import { type Grant, idleEnd, issueTokens, userAgentOf } from './tokens.ts'
 
 const LAST_GENERATION = 0xffff_ffff
 
@@ -59,13 +59,14 @@ const REFUSED: Trade = { outcome: 'refused', session: null }
 
 async function trade(context: Context, origin: Origin, claims: RefreshClaims): Promise<Trade> {
   if (claims.generation >= LAST_GENERATION) return REFUSED
-  const session = await rotateSession(context.db, rotationOf(context, claims, claims.generation))
+  const session = await rotateSession(context.db, rotationOf(context, origin, claims, claims.generation))
   return session ? { outcome: 'rotated', session } : tradeSlowly(context, origin, claims)
 }
 
-function rotationOf(context: Context, claims: RefreshClaims, from: number): Rotation {
+function rotationOf(context: Context, origin: Origin, claims: RefreshClaims, from: number): Rotation {
   const now = context.clock()
-  return { ...claims, from, now: new Date(now), idleExpiresAt: new Date(idleEnd(context, now)) }
+  const idleExpiresAt = new Date(idleEnd(context, now))
+  return { ...claims, from, now: new Date(now), idleExpiresAt, ip: origin.ip, userAgent: userAgentOf(origin) }
 }
 
 /**
@@ -80,7 +81,7 @@ async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClai
     const user = session && (await findSessionUser(tx, session.userId))
     if (!session || !user?.isActive || !isLiveFor(session, claims, now)) return REFUSED
     if (session.generation <= claims.generation) {
-      const rotated = await rotateSession(tx, rotationOf(context, claims, session.generation))
+      const rotated = await rotateSession(tx, rotationOf(context, origin, claims, session.generation))
       const outcome = session.generation < claims.generation ? 'restored' : 'rotated'
       return rotated ? { outcome, session: rotated } : REFUSED
     }

@@ -22,7 +22,7 @@ import {
   updateSessionEnded,
 } from './queries.ts'
 import { isLiveFor } from './refresh.ts'
-import { type Grant, idleEnd, issueTokens, type SessionUser } from './tokens.ts'
+import { type Grant, idleEnd, issueTokens, type SessionUser, userAgentOf } from './tokens.ts'
 
 export { refreshSession } from './refresh.ts'
 export { type Grant, issueTokens } from './tokens.ts'
@@ -31,17 +31,19 @@ export { type Grant, issueTokens } from './tokens.ts'
 export type CheckedUser = SessionUser & { passwordChangedAt: Date | null }
 
 const MAX_LIVE_SESSIONS = 100
-const MAX_USER_AGENT_LENGTH = 255
 
 /** What may be shown of a session to its user. */
 export function presentSession(session: SessionRow, currentId: string): Session {
+  const isRefreshed = session.generation > 0
   return {
     id: session.id,
     created_at: session.createdAt.toISOString(),
     last_used_at: session.rotatedAt.toISOString(),
     expires_at: session.idleExpiresAt.toISOString(),
-    ip: session.ip,
-    user_agent: session.userAgent,
+    ip: isRefreshed ? session.lastIp : session.ip,
+    user_agent: isRefreshed ? session.lastUserAgent : session.userAgent,
+    login_ip: session.ip,
+    login_user_agent: session.userAgent,
     current: session.id === currentId,
   }
 }
@@ -89,7 +91,7 @@ export async function openSession(
     idleExpiresAt: new Date(Math.min(idleEnd(context, nowMs), expiresAt.getTime())),
     expiresAt,
     ip: origin.ip,
-    userAgent: origin.userAgent?.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed() ?? null,
+    userAgent: userAgentOf(origin),
     scopes: scopes && [...scopes],
   })
   const ended = await endOldestSessions(tx, userId, MAX_LIVE_SESSIONS, now)

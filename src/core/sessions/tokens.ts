@@ -2,6 +2,7 @@ import type { Role } from '../../lib/model.ts'
 import { ceilingOfUser, covers, scopesOfUser } from '../../lib/scopes.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
+import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import type { Tokens } from './model.ts'
 
@@ -52,3 +53,9 @@ export async function issueTokens(
 /** When a session that is used now would end by being left alone; milliseconds. */
 export const idleEnd = (context: Context, nowMs: number): number =>
   nowMs + context.config.refreshTokenExpireDays * DAY_MS
+
+const MAX_USER_AGENT_LENGTH = 255
+
+/** What is kept of the name that a browser or another client gives itself. */
+export const userAgentOf = ({ userAgent }: Origin): string | null =>
+  userAgent?.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed() ?? null

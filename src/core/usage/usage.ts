@@ -1,5 +1,5 @@
 import { failField } from '../../lib/errors.ts'
-import { DAY_MS, EARLIEST_MS, readInstant } from '../../lib/time.ts'
+import { DAY_MS, EARLIEST_MS, HOUR_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { Usage, UsageQuery } from './model.ts'
 import { addUsage, listUsage, updateLastUses } from './queries.ts'
@@ -28,7 +28,8 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metric
 }
 
 /**
- * How often a key was used, by hour or day and outcome; the last thirty days unless asked otherwise.
+ * How often a key was used, by hour or day and outcome; the last thirty days unless asked otherwise. The hour that
+ * `from` lies in is part of the answer.
  * @throws Problem validation_failed for a time that is none, or more than a year
  */
 export async function describeUsage(context: Context, keyId: string, query: UsageQuery): Promise<Usage> {
@@ -37,7 +38,8 @@ export async function describeUsage(context: Context, keyId: string, query: Usag
   const from =
     readInstant('?from', query.from) ?? new Date(Math.max(EARLIEST_MS, to.getTime() - DEFAULT_RANGE_MS))
   if (to.getTime() - from.getTime() > MAX_RANGE_MS) failField('?from', 'Ask for a year at most')
-  const rows = await listUsage(context.db, keyId, from, to)
+  const fromHour = new Date(Math.floor(from.getTime() / HOUR_MS) * HOUR_MS)
+  const rows = await listUsage(context.db, keyId, fromHour, to)
   if (query.bucket !== 'day') {
     return { items: rows.map((row) => ({ ...row, at: row.at.toISOString() })) }
   }

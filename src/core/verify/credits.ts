@@ -1,5 +1,6 @@
 import { DAY_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
+import { CLOCK_MARGIN_MS } from '../signing/asymmetric.ts'
 import { type CreditsRow, findCredits, type RefillInterval, takeCredits } from './queries.ts'
 
 /**
@@ -19,9 +20,20 @@ export function nextRefill(interval: RefillInterval, nowMs: number): Date {
     : new Date(Date.UTC(year, month + 1, 1))
 }
 
+/**
+ * The latest times that a refill can wait for, from now on. A deadline beyond was set by a clock that was far ahead, and
+ * counts as due: it could lie years away.
+ */
+const furthestRefills = (nowMs: number): Record<RefillInterval, Date> => ({
+  daily: new Date(nowMs + DAY_MS + CLOCK_MARGIN_MS),
+  monthly: new Date(nowMs + 31 * DAY_MS + CLOCK_MARGIN_MS),
+})
+
 /** What is left at a time: a refill that is due is made with the next charge, and counts already. */
-export function remainingAt({ remaining, refillAmount, refillsAt }: CreditsRow, nowMs: number): number {
-  const isDue = refillsAt !== null && refillsAt.getTime() <= nowMs
+export function remainingAt(credits: CreditsRow, nowMs: number): number {
+  const { remaining, refillAmount, refillInterval, refillsAt } = credits
+  if (refillsAt === null || refillInterval === null) return remaining
+  const isDue = refillsAt.getTime() <= nowMs || refillsAt > furthestRefills(nowMs)[refillInterval]
   return isDue ? Math.max(remaining, refillAmount ?? 0) : remaining
 }
 
@@ -35,8 +47,9 @@ export async function chargeKey(
   cost: number,
 ): Promise<Charge> {
   const nowMs = context.clock()
-  const refills = { daily: nextRefill('daily', nowMs), monthly: nextRefill('monthly', nowMs) }
-  const taken = cost === 0 ? null : await takeCredits(context.db, keyId, cost, new Date(nowMs), refills)
+  const next = { daily: nextRefill('daily', nowMs), monthly: nextRefill('monthly', nowMs) }
+  const times = { now: new Date(nowMs), next, furthest: furthestRefills(nowMs) }
+  const taken = cost === 0 ? null : await takeCredits(context.db, keyId, cost, times)
   if (taken) return { code: 'VALID', remaining: taken.remaining }
   const credits = await findCredits(context.db, keyId)
   if (!credits) return { code: 'VALID', remaining: null }

@@ -115,21 +115,23 @@ export async function findCredits(db: Database, keyId: string): Promise<CreditsR
   return row ?? null
 }
 
+/** The refills after those that are due, and the latest that no clock far ahead has set. */
+type RefillTimes = { now: Date } & Record<'next' | 'furthest', Record<RefillInterval, Date>>
+
 /** Fills up what is due and takes the cost, if that much is there; null where it is not. */
 export async function takeCredits(
   db: Database,
   keyId: string,
   cost: number,
-  now: Date,
-  next: Record<RefillInterval, Date>,
+  { now, next, furthest }: RefillTimes,
 ): Promise<{ remaining: number } | null> {
   const { remaining, refillAmount, refillInterval, refillsAt } = apiKeyCredits
-  const isDue = sql`${refillsAt} <= ${now.toISOString()}::timestamptz`
+  const ofInterval = (times: Record<RefillInterval, Date>) => sql`CASE ${refillInterval}
+    WHEN 'daily' THEN ${times.daily.toISOString()}::timestamptz ELSE ${times.monthly.toISOString()}::timestamptz END`
+  const isDue = sql`(${refillsAt} <= ${now.toISOString()}::timestamptz OR ${refillsAt} > ${ofInterval(furthest)})`
   const available = sql`CASE WHEN ${isDue} THEN GREATEST(${remaining}, ${refillAmount}) ELSE ${remaining} END`
   // Without a refill nothing is ever due: the comparison is NULL then, which no branch but ELSE takes.
-  const nextRefill = sql`CASE WHEN ${isDue} THEN
-    CASE ${refillInterval} WHEN 'daily' THEN ${next.daily.toISOString()}::timestamptz
-    ELSE ${next.monthly.toISOString()}::timestamptz END ELSE ${refillsAt} END`
+  const nextRefill = sql`CASE WHEN ${isDue} THEN ${ofInterval(next)} ELSE ${refillsAt} END`
   const [row] = await db
     .update(apiKeyCredits)
     .set({ remaining: sql`${available} - ${cost}::bigint`, refillsAt: nextRefill })

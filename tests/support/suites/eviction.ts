@@ -80,6 +80,8 @@ const cases: Case[] = [
       metadata: { a: 1 },
       allowedIps: ['10.0.0.0/8'],
       lockedSettings: { is_active: true },
+      // Written where secrets go, which is told anyway.
+      lastUsedAt: later,
     }),
     silent: () => ({}),
   },
@@ -103,6 +105,8 @@ const cases: Case[] = [
       endedReason: 'r',
       ip: '::1',
       userAgent: 'u',
+      lastIp: '::1',
+      lastUserAgent: 'u',
       // What an access token may do stands in the token.
       scopes: ['read'],
     }),
