@@ -25,7 +25,10 @@ try {
     'build',
     '--compile',
     ...(target === undefined ? [] : [`--target=${target}`]),
-    '--minify',
+    // Names stay as they are: Elysia and others decide by those of classes (`error.constructor.name`), as the text of a
+    // function decides what Elysia prepares for it. With --minify-identifiers no bound of a number in a query held.
+    '--minify-whitespace',
+    '--minify-syntax',
     // Without --format=esm, bytecode means CommonJS, which has no top-level await.
     '--bytecode',
     '--format=esm',

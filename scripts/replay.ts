@@ -1,7 +1,8 @@
 /**
- * Whether two source trees answer alike, from outside: a script of requests (`replay/requests.ts`) against real servers.
+ * Whether two source trees, or a tree and its binary, answer alike, from outside: a script of requests
+ * (`replay/requests.ts`) against real servers.
  *
- *     bun scripts/replay.ts record --tree DIR --to FILE.json
+ *     bun scripts/replay.ts record --program DIR|BINARY --to FILE.json
  *     bun scripts/replay.ts compare A.json B.json [--ignore-descriptions]
  *
  * `record` keeps the status, the error's code, the names of the headers and Retry-After of every answer, and the OpenAPI
@@ -14,7 +15,7 @@ import { type Case, type Options, type Script, scripts } from './replay/requests
 import { type Answer, type Request, send } from './replay/send.ts'
 import { type Server, startServer } from './replay/server.ts'
 
-const USAGE = `Usage: bun scripts/replay.ts record --tree DIR --to FILE.json
+const USAGE = `Usage: bun scripts/replay.ts record --program DIR|BINARY --to FILE.json
        bun scripts/replay.ts compare A.json B.json [--ignore-descriptions]
 `
 
@@ -27,11 +28,11 @@ type Recording = { requests: Record<string, Outcome>; document: Document }
 /** What answers gave, by the name under which a case keeps it. */
 type Values = Map<string, string>
 
-async function record(tree: string, file: string): Promise<number> {
+async function record(program: string, file: string): Promise<number> {
   const requests: Recording['requests'] = {}
   let document: Document | null = null
   for (const script of scripts) {
-    await using server = await startServer(tree, script.settings)
+    await using server = await startServer(program, script.settings)
     await play(server, script, requests)
     document ??= (await (await fetch(`${server.url}/openapi.json`)).json()) as Document
   }
@@ -162,13 +163,14 @@ function print(line: string): void {
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    tree: { type: 'string' },
+    program: { type: 'string' },
     to: { type: 'string' },
     'ignore-descriptions': { type: 'boolean', default: false },
   },
 })
 const [command, before, after] = positionals
-if (command === 'record' && values.tree && values.to) process.exitCode = await record(values.tree, values.to)
+if (command === 'record' && values.program && values.to)
+  process.exitCode = await record(values.program, values.to)
 else if (command === 'compare' && before && after)
   process.exitCode = await compare(before, after, values['ignore-descriptions'])
 else {

@@ -629,6 +629,11 @@ const administration: Case[] = [
   ['beyond the limit', 'GET /audit?limit=101', { as: 'admin' }],
 ]
 
+/** Numbers at the bounds of a page, on every list. */
+const bounds: Case[] = ['/auth/sessions', '/keys', '/keys/list', '/service-accounts', '/users', '/audit'].flatMap((list) =>
+  ['0', '-1', '1', '100', '101', '1000', '1001', '1e9', '1.5', 'x', ''].map((limit): Case => ['at the bounds', `GET ${list}?limit=${limit}`, { as: 'admin' }]),
+)
+
 /** The default limits per address. Each limit has a client address of its own, which the scene does not use. */
 const limits: Case[] = [
   ['one more than the limit', 'POST /auth/signup', { json: {}, from: '203.0.113.1', times: 6 }],
@@ -696,6 +701,7 @@ export const scripts: readonly Script[] = [
       ...forwardAuth,
       ...serviceAccounts,
       ...administration,
+      ...bounds,
     ],
   },
   { name: 'limits', settings: SETTINGS, cases: [...scene, ...limits] },

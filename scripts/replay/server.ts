@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -10,18 +10,18 @@ const START_MS = 30_000
 const END_MS = 10_000
 
 /**
- * Starts the source of a tree on a new embedded database, and waits until it can serve.
+ * Starts a program, or the source of a tree, on a new embedded database, and waits until it can serve.
+ * @param program the binary's file, or the directory of a tree
  * @param settings its whole environment, ports aside: nothing is inherited
  * @throws Error with its output where it ends, or is not ready in time
  */
-export async function startServer(tree: string, settings: Record<string, string>): Promise<Server> {
+export async function startServer(program: string, settings: Record<string, string>): Promise<Server> {
   const [port, metricsPort] = await Promise.all([freePort(), freePort()])
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-replay-'))
   const cwd = join(directory, 'empty')
   mkdirSync(cwd)
   const log = Bun.file(join(directory, 'log'))
-  // Bun would read `.env` by rules of its own.
-  const command = [process.execPath, '--no-env-file', resolve(tree, 'src/main.ts'), 'serve']
+  const command = [...commandOf(resolve(program)), 'serve']
   const env = { ...settings, PORT: String(port), METRICS_PORT: String(metricsPort) }
   const child = Bun.spawn(command, { cwd, env, stdio: ['ignore', log, log] })
   const end = async () => {
@@ -40,10 +40,16 @@ export async function startServer(tree: string, settings: Record<string, string>
     }
     const output = readFileSync(join(directory, 'log'), 'utf8')
     await end()
-    throw new Error(`${tree} does not serve:\n${output}`)
+    throw new Error(`${program} does not serve:\n${output}`)
   }
   return { url, metricsUrl: `http://127.0.0.1:${metricsPort}`, [Symbol.asyncDispose]: end }
 }
+
+/** With Bun's own reading of `.env` off, which has rules of its own. */
+const commandOf = (program: string) =>
+  statSync(program).isDirectory()
+    ? [process.execPath, '--no-env-file', join(program, 'src/main.ts')]
+    : [program]
 
 const isReady = (url: string) =>
   fetch(`${url}/readyz`).then(

@@ -32,6 +32,8 @@ export function observe(
 ) {
   const nextId = createRequestIds()
   const { access } = context.log
+  const isLogged = (route: string | null) =>
+    context.config.logProbes || (route !== '/livez' && route !== '/readyz')
   const lineOf = createAccessLines(context.clock)
   let server: PeerSource = null
   let entering: RequestState | null = null
@@ -60,7 +62,7 @@ export function observe(
     // A kept connection would still bring requests when the server stops; its client is to go elsewhere before.
     if (isDraining()) response.headers.set('connection', 'close')
     context.metrics.requests.count(state.route, state.request.method, response.status, durationMs)
-    access?.(lineOf(state, response.status, durationMs))
+    if (access && isLogged(state.route)) access(lineOf(state, response.status, durationMs))
     return response
   }
   /** Nothing that need not be waited for makes a promise: that would cost as much as the rest of the way. */

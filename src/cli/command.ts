@@ -1,7 +1,8 @@
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
+import type { Log } from '../lib/log.ts'
 import type { Tell } from '../server/control-client.ts'
-import type { Execute } from '../server/control-server.ts'
+import type { Execute, Service } from '../server/control-server.ts'
 import type { Io } from './terminal.ts'
 
 /** A named option: a flag, or with `takes` one that has a value. */
@@ -74,8 +75,12 @@ type ServiceCommand<P, O, R> = Described<P, O> &
   Shows<R> & {
     kind: 'service'
     /** Asks for, or reads, what must not stand on a command line; where the person sits. */
-    readInput?(io: Io, args: Args<P, O>): Promise<string | null>
-    run(context: Context, args: Args<P, O>, input: string | null, tell: Tell): Promise<R>
+    readInput?(io: Io, args: Args<P, O>, config: Config): Promise<string | null>
+    run(context: Context, args: Args<P, O>, input: string | null, tell: Tell, service: Service): Promise<R>
+    /** Where no server has the embedded database, in place of `run`, which needs one that is there. */
+    runAlone?(config: Config, log: Log, input: string | null): Promise<R>
+    /** What is left to do where the person sits. */
+    finish?(result: R, args: Args<P, O>, config: Config): Promise<R>
   }
 
 type AnyArgs = Readonly<Record<string, string | boolean | undefined>>
@@ -87,8 +92,16 @@ export type Command = Described<Positionals, Options> &
     | ({ kind: 'local'; run(call: Call, args: AnyArgs): Promise<unknown> } & Shows<unknown>)
     | ({
         kind: 'service'
-        readInput?(io: Io, args: AnyArgs): Promise<string | null>
-        run(context: Context, args: AnyArgs, input: string | null, tell: Tell): Promise<unknown>
+        readInput?(io: Io, args: AnyArgs, config: Config): Promise<string | null>
+        run(
+          context: Context,
+          args: AnyArgs,
+          input: string | null,
+          tell: Tell,
+          service: Service,
+        ): Promise<unknown>
+        runAlone?(config: Config, log: Log, input: string | null): Promise<unknown>
+        finish?(result: unknown, args: AnyArgs, config: Config): Promise<unknown>
       } & Shows<unknown>)
   )
 

@@ -14,6 +14,8 @@ function entry<N extends string>(
 
 const users = () => import('./commands/users.ts')
 const keys = () => import('./commands/keys.ts')
+const backups = () => import('./commands/backup.ts')
+const moves = () => import('./commands/move.ts')
 const imports = () => import('./commands/import.ts')
 const signingKeys = () => import('./commands/signing-keys.ts')
 
@@ -36,6 +38,10 @@ export const COMMANDS: readonly Entry[] = [
   entry('import seed', 'Take over users and API keys from the service that this one replaces', imports),
   entry('import users', 'Import users from a file', imports),
   entry('import keys', 'Import API keys from a file', imports),
+  entry('backup', 'Write a backup of the embedded database', backups),
+  entry('restore', 'Put a backup in the place of the embedded database', backups),
+  entry('export', 'Write all there is to a file, for another database', moves),
+  entry('import', 'Read an export into an empty database', moves),
   entry('sessions end', 'End every session', () => import('./commands/sessions.ts')),
   entry('signing-keys list', 'List the keys that sign access tokens', signingKeys),
   entry('signing-keys rotate', 'Make the next signing key', signingKeys),

@@ -33,6 +33,7 @@ export function helpOfGroup(word: string): string | null {
 export function helpOf(entry: Entry, command: Command): string {
   const positionals = Object.values(command.positionals ?? {})
   const options = Object.entries(command.options ?? {})
+  const group = helpOfGroup(entry.name)
   const words = [
     ...positionals.map(({ label }) => label),
     ...options.filter(([, spec]) => spec.required).map(([name, spec]) => spellOption(name, spec)),
@@ -51,6 +52,8 @@ export function helpOf(entry: Entry, command: Command): string {
     table(optionRows),
     ...(command.examples ? ['Examples:', ...command.examples.map((line) => `  ${NAME} ${line}`), ''] : []),
     ...(command.details ? [`${command.details.trim()}\n`] : []),
+    // `import` is a command, and the first word of others.
+    ...(group === null ? [] : [group]),
   ].join('\n')
 }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Config } from '../config/config.ts'
+import type { Secret } from '../lib/secret.ts'
 import type { Io } from './terminal.ts'
 
 const GENERATED_BYTES = 18
@@ -20,6 +21,36 @@ export async function readNewPassword(io: Io, fromStdin: boolean): Promise<strin
   if (password === '') return null
   if ((await ask(io, 'The same again: ')) !== password) throw new Error('the two passwords differ')
   return password
+}
+
+const MIN_PASSPHRASE_LENGTH = 12
+
+/**
+ * The passphrase of an export: standard input, the setting, or the person, in this order.
+ * @param isNew it is to be chosen: asked for twice, and not too short
+ * @throws Error with one sentence where there is none
+ */
+export async function readPassphrase(
+  io: Io,
+  { latchkeyPassphrase }: Pick<Config, 'latchkeyPassphrase'>,
+  { fromStdin, isNew }: { fromStdin: boolean; isNew: boolean },
+): Promise<string> {
+  const passphrase = await findPassphrase(io, latchkeyPassphrase, fromStdin, isNew)
+  if (passphrase === '') throw new Error('the passphrase is empty')
+  if (isNew && [...passphrase].length < MIN_PASSPHRASE_LENGTH)
+    throw new Error(`the passphrase must have at least ${MIN_PASSPHRASE_LENGTH} characters`)
+  return passphrase
+}
+
+async function findPassphrase(io: Io, setting: Secret | null, fromStdin: boolean, isNew: boolean) {
+  if (fromStdin) return (await io.readAll()).replace(/\r?\n$/, '')
+  if (setting !== null) return setting.reveal()
+  if (!io.isTerminal)
+    throw new Error('there is no passphrase: set LATCHKEY_PASSPHRASE, or give --passphrase-stdin')
+  const passphrase = await ask(io, 'Passphrase: ')
+  if (isNew && (await ask(io, 'The same again: ')) !== passphrase)
+    throw new Error('the two passphrases differ')
+  return passphrase
 }
 
 async function ask(io: Io, question: string): Promise<string> {

@@ -1,9 +1,9 @@
 import type { Config } from '../config/config.ts'
 import { loadConfig, type SettingsSource } from '../config/load.ts'
-import type { Context } from '../core/context.ts'
-import { createLog } from '../lib/log.ts'
+import { createLog, type Log } from '../lib/log.ts'
 import { hideCredentials } from '../lib/secret.ts'
 import type { ControlAnswer, ControlRequest, Tell } from '../server/control-client.ts'
+import type { Service } from '../server/control-server.ts'
 import { describeFailure } from '../server/failure.ts'
 import { parseArguments } from './arguments.ts'
 import type { Command } from './command.ts'
@@ -40,7 +40,7 @@ export async function runCommandLine(
   if ('fault' in parsed) return refuse(io, parsed.fault, found.entry)
   if (parsed.help) return print(io, helpOf(found.entry, command))
 
-  const settings = loadConfig(source, io.isTerminal)
+  const settings = loadConfig(source, io)
   if ('faults' in settings) {
     io.err(`${NAME}: these settings are wrong:\n${settings.faults.map((fault) => `  - ${fault}\n`).join('')}`)
     return WRONG_USE
@@ -70,18 +70,21 @@ async function runOnService(
   command: ServiceCommand,
   given: Given,
 ): Promise<unknown> {
-  const input = (await command.readInput?.(io, given.args)) ?? null
+  const input = (await command.readInput?.(io, given.args, config)) ?? null
   // Loaded here, since neither help nor a health check needs a database.
   const { withService } = await import('./with-service.ts')
-  return withService(config, io, {
-    here: (context, tell) => command.run(context, given.args, input, tell),
+  const { runAlone } = command
+  const result = await withService(config, io, {
+    here: (service, tell) => command.run(service.context, given.args, input, tell, service),
+    ...(runAlone && { alone: (log: Log) => runAlone(config, log, input) }),
     there: { command: entry.name, argv: [...given.argv], input },
   })
+  return command.finish ? command.finish(result, given.args, config) : result
 }
 
 /** Runs a command that came to a server over its control socket: from a client that may be another release. */
 async function execute(
-  context: Context,
+  service: Service,
   { command: name, argv, input }: ControlRequest,
   tell: Tell,
 ): Promise<ControlAnswer> {
@@ -92,8 +95,9 @@ async function execute(
   }
   const parsed = parseArguments(command, argv)
   if ('fault' in parsed) return { error: `the running server is another release: ${parsed.fault}` }
+  const { context } = service
   context.log.info({ command: name }, 'A command runs')
-  return { result: await command.run(context, parsed.args, input, tell) }
+  return { result: await command.run(context, parsed.args, input, tell, service) }
 }
 
 async function print(io: Io, text: string): Promise<number> {

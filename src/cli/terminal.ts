@@ -5,6 +5,8 @@ import { Writable } from 'node:stream'
 export type Io = {
   /** Whether a person can be asked. */
   isTerminal: boolean
+  /** Whether a person reads what `out` writes. */
+  isRead: boolean
   /**
    * Resolves when the reader has taken it: to end before would cut it off.
    * @throws Error where it cannot be written, as on a full disk
@@ -23,6 +25,7 @@ export function processIo(): Io {
   process.stdout.on('error', () => {})
   return {
     isTerminal: process.stdin.isTTY === true && process.stderr.isTTY === true,
+    isRead: process.stdout.isTTY === true,
     out,
     err: (text) => void process.stderr.write(text),
     readAll: () => Bun.stdin.text(),

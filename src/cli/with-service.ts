@@ -1,12 +1,17 @@
 import type { Config } from '../config/config.ts'
-import type { Context } from '../core/context.ts'
-import { createLog } from '../lib/log.ts'
+import { createLog, type Log } from '../lib/log.ts'
 import { askServer, type ControlRequest, retryWhileHeld, type Tell } from '../server/control-client.ts'
+import type { Service } from '../server/control-server.ts'
 import { openContext } from '../server/open.ts'
 import type { Io } from './terminal.ts'
 
 /** The same piece of work: done by this process, or described for the server that holds the database. */
-export type Work = { here(context: Context, tell: Tell): Promise<unknown>; there: ControlRequest }
+export type Work = {
+  here(service: Service, tell: Tell): Promise<unknown>
+  /** In place of `here`, for what does not need the database to be there. */
+  alone?(log: Log): Promise<unknown>
+  there: ControlRequest
+}
 
 /**
  * Does a piece of work on the service. With DATABASE_URL this process does it, whatever else runs; on an embedded
@@ -24,15 +29,20 @@ export function withService(config: Config, io: Io, work: Work): Promise<unknown
 }
 
 async function workHere(config: Config, io: Io, work: Work): Promise<unknown> {
-  const logLevel = config.logLevel === 'debug' ? 'debug' : 'warn'
-  const log = createLog({ logLevel, logFormat: config.logFormat }, io.err)
-  const opened = await openContext(config, log, 'command')
+  const log = commandLog(config, io)
   try {
-    return await work.here(opened.context, tellOn(io))
+    if (work.alone) return await work.alone(log)
+    const { context, database, close } = await openContext(config, log, 'command')
+    return await work.here({ context, database, restart: null }, tellOn(io)).finally(close)
   } finally {
-    await opened.close()
     log.flush()
   }
+}
+
+/** The log of a command: on the terminal, and only what the person should know. */
+export function commandLog(config: Config, io: Io): Log {
+  const logLevel = config.logLevel === 'debug' ? 'debug' : 'warn'
+  return createLog({ logLevel, logFormat: config.logFormat }, io.err)
 }
 
 const tellOn =

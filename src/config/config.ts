@@ -53,11 +53,15 @@ export type Config = {
   shutdownDelaySeconds: number
   logLevel: 'debug' | 'info' | 'warn' | 'error'
   logFormat: 'json' | 'pretty'
+  /** Whether /livez and /readyz are in the access log. */
+  logProbes: boolean
   refreshTokenInQuery: boolean
   oauthPasswordGrant: boolean
   /** Whether an admin may make a password reset for another admin. */
   adminResetsAdmin: boolean
   docs: boolean
+  /** Of exports; null: it is asked for. */
+  latchkeyPassphrase: Secret | null
   /** null: /metrics is not on PORT. */
   metricsToken: Secret | null
   /** null: /metrics has no port of its own. */

@@ -6,7 +6,7 @@ import { distrustOf, OTHERS } from './trust.ts'
 const DOTENV = '.env in the working directory'
 /** A line that sets a secret; a URL holds a password. */
 const SECRETS =
-  /^\s*(?:export\s+)?(?:SECRET_KEY|ADMIN_PASSWORD|METRICS_TOKEN|DATABASE_URL|DATABASE_DIRECT_URL|REDIS_URL)\w*\s*=\s*\S/m
+  /^\s*(?:export\s+)?(?:SECRET_KEY|ADMIN_PASSWORD|METRICS_TOKEN|DATABASE_URL|DATABASE_DIRECT_URL|REDIS_URL|LATCHKEY_PASSPHRASE)\w*(?<!_FILE)\s*=\s*\S/m
 
 /** Where settings come from: an environment, which wins over the file at `dotenv`. */
 export type SettingsSource = { environment: Environment; dotenv: string }
@@ -22,27 +22,43 @@ export function processSettings(): SettingsSource {
 
 /**
  * The settings in force.
- * @param isTerminal whether a person sits in front of the process
+ * @param terminal whether a person sits in front of the process, and whether a person reads its output
  */
-export function loadConfig(source: SettingsSource, isTerminal: boolean): ConfigResult {
+export function loadConfig(
+  source: SettingsSource,
+  terminal: { isTerminal: boolean; isRead: boolean },
+): ConfigResult {
   const dotenv = readDotenv(source.dotenv)
   if (typeof dotenv === 'object') return { faults: [dotenv.fault] }
-  if (dotenv === undefined) return readConfig(source.environment, { isTerminal })
+  if (dotenv === undefined) return readConfig(source.environment, { ...terminal, readFile })
   const distrust = distrustOf(source.dotenv)
   if (distrust !== null) return { faults: [`${DOTENV} ${distrust}`] }
-  const result = readConfig(source.environment, { isTerminal, dotenv })
+  const result = readConfig(source.environment, { ...terminal, readFile, dotenv })
   const exposure = SECRETS.test(dotenv) ? distrustOf(source.dotenv, OTHERS.readOrWrite) : null
   if ('config' in result && exposure !== null) result.warnings.push(`${DOTENV} holds secrets and ${exposure}`)
   return result
 }
 
+/** A mounted secret; others may read it, as they may in a container, and not write. */
+function readFile(path: string): { text: string } | { fault: string } {
+  const distrust = distrustOf(path)
+  if (distrust !== null) return { fault: `the file ${path} ${distrust}` }
+  try {
+    return { text: readFileSync(path, 'utf8') }
+  } catch (error) {
+    return { fault: `the file ${path} cannot be read (${codeOf(error)})` }
+  }
+}
+
+const codeOf = (error: unknown) => (error instanceof Error && 'code' in error ? error.code : String(error))
+
 function readDotenv(path: string): string | undefined | { fault: string } {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : null
+    const code = codeOf(error)
     // A directory of that name (Python's virtual environments are often called so) is not ours.
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined
-    return { fault: `${DOTENV} cannot be read (${code ?? error})` }
+    return { fault: `${DOTENV} cannot be read (${code})` }
   }
 }

@@ -3,7 +3,8 @@ import { parseEnv } from 'node:util'
 import { type Secret, secret } from '../lib/secret.ts'
 import { ALGORITHMS, type Config } from './config.ts'
 import { parseDatabaseUrl } from './database-url.ts'
-import { parseCidrs, parseHost, parseOrigins, parsePublicUrl, parseRedisUrl } from './network.ts'
+import { faultsOfNames, mergeSources, type ReadFile, type Sources } from './names.ts'
+import { isLoopback, parseCidrs, parseHost, parseOrigins, parsePublicUrl, parseRedisUrl } from './network.ts'
 import { DEFAULT_RATE_LIMITS, parseRateLimits } from './rate-limits.ts'
 import { createReader, type Environment, type Reader } from './reader.ts'
 import { checkTogether, warningsOf } from './rules.ts'
@@ -16,6 +17,10 @@ export type ReadOptions = {
   dotenv?: string
   /** Whether a person sits in front of it: then nothing waits for a load balancer. */
   isTerminal?: boolean
+  /** Whether a person reads its output. */
+  isRead?: boolean
+  /** For `NAME_FILE`. */
+  readFile?: ReadFile
   cores?: number
 }
 
@@ -23,12 +28,17 @@ export type ReadOptions = {
 export type ConfigResult = { config: Config; warnings: string[] } | { faults: string[] }
 
 /**
- * Reads the settings from environment variables. An empty value counts as unset, an unknown name is left alone.
+ * Reads the settings from environment variables. An empty value counts as unset. An unknown name is a fault in `.env`, and
+ * in the environment where it looks like a mistyped one.
  * @example const result = readConfig({ PORT: '8001' })
  */
 export function readConfig(environment: Environment, options: ReadOptions = {}): ConfigResult {
-  const read = createReader(withDotenv(environment, options.dotenv))
+  const sources: Sources = [environment, parseDotenv(options.dotenv)]
+  const unreadable: string[] = []
+  const readFile = options.readFile ?? (() => ({ fault: 'files are not read here' }))
+  const read = createReader(mergeSources(sources, readFile, (sentence) => unreadable.push(sentence)))
   const databaseUrl = read.parsed('DATABASE_URL', parseDatabaseUrl, null)
+  const host = read.parsed('HOST', parseHost, '127.0.0.1')
   const port = read.integer('PORT', { min: 0, max: 65535 }, 8000)
   const publicUrl = read.parsed('PUBLIC_URL', parsePublicUrl, null)
   const passwordMinLength = read.integer('PASSWORD_MIN_LENGTH', { min: 8, max: 128 }, 8)
@@ -47,7 +57,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     databaseWaitSeconds: read.integer('DATABASE_WAIT_SECONDS', { min: 0, max: 3600 }, 60),
     migrate: read.choice('MIGRATE', ['auto', 'check'], 'auto'),
     dataDir: read.text('DATA_DIR') ?? './data',
-    host: read.parsed('HOST', parseHost, '127.0.0.1'),
+    host,
     port,
     publicUrl: publicUrl ?? `http://localhost:${port}`,
     publicUrlIsSet: publicUrl !== null,
@@ -87,22 +97,24 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
       options.isTerminal ? 0 : 5,
     ),
     logLevel: read.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error'], 'info'),
-    logFormat: read.choice('LOG_FORMAT', ['json', 'pretty'], 'json'),
+    logFormat: read.choice('LOG_FORMAT', ['json', 'pretty'], options.isRead ? 'pretty' : 'json'),
+    logProbes: read.flag('LOG_PROBES', isLoopback(host)),
     refreshTokenInQuery: read.flag('REFRESH_TOKEN_IN_QUERY', false),
     oauthPasswordGrant: read.flag('OAUTH_PASSWORD_GRANT', true),
     adminResetsAdmin: read.flag('ADMIN_RESETS_ADMIN', false),
     docs: read.flag('DOCS', true),
+    latchkeyPassphrase: read.secret('LATCHKEY_PASSPHRASE'),
     metricsToken: readMetricsToken(read),
     metricsPort: read.integer('METRICS_PORT', { min: 1, max: 65535 }, null),
   }
   checkTogether(config, read)
-  return read.faults.length > 0 ? { faults: read.faults } : { config, warnings: warningsOf(config) }
+  const faults = [...faultsOfNames(sources, [...read.names]), ...unreadable, ...read.faults]
+  return faults.length > 0 ? { faults } : { config, warnings: warningsOf(config) }
 }
 
-/** Bun and Node write a file's variables under the real ones. A mark of byte order is no part of the first name. */
-function withDotenv(environment: Environment, dotenv: string | undefined): Environment {
-  if (dotenv === undefined) return environment
-  return { ...parseEnv(dotenv.replace(/^\uFEFF/, '')), ...environment }
+/** A mark of byte order is no part of the first name. */
+function parseDotenv(text: string | undefined): Environment {
+  return text === undefined ? {} : { ...parseEnv(text.replace(/^\uFEFF/, '')) }
 }
 
 function defaultHashers({ cores = availableParallelism() }: ReadOptions): number {

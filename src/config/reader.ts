@@ -20,9 +20,14 @@ const FALSE = new Set(['false', '0', 'no', 'off'])
  */
 export function createReader(env: Environment) {
   const faults: string[] = []
+  const names = new Set<string>()
 
+  const find = (name: string): string | undefined => {
+    names.add(name)
+    return env[name]
+  }
   /** The value without the white space around it, or null. */
-  const text = (name: string): string | null => env[name]?.trim() || null
+  const text = (name: string): string | null => find(name)?.trim() || null
 
   const parsed = <T, F>(name: string, parse: (text: string) => Parsed<T>, fallback: F): T | F => {
     const found = text(name)
@@ -35,6 +40,8 @@ export function createReader(env: Environment) {
 
   return {
     faults,
+    /** What it has been asked for: once all is read, the names of all settings. */
+    names,
     text,
     parsed,
     /** Adds a fault that belongs to several settings at once. */
@@ -52,7 +59,7 @@ export function createReader(env: Environment) {
     },
     /** Exactly as written: white space at an end is a fault, since it is invisible and makes every comparison fail. */
     secret(name: string): Secret | null {
-      const raw = env[name]
+      const raw = find(name)
       if (raw === undefined || raw.trim() === '') return null
       if (raw !== raw.trim()) faults.push(`${name} must not start or end with white space or a line break`)
       return secret(raw)

@@ -42,6 +42,11 @@ export function warningsOf(config: Config): string[] {
       `PUBLIC_URL is not set while HOST ${config.host} lets others in: tokens name ${config.publicUrl} as their issuer`,
     )
   }
+  if (config.databaseUrl === null && !isLoopback(config.host)) {
+    warnings.push(
+      `DATABASE_URL is not set while HOST ${config.host} lets others in: all there is lies in the embedded database in DATA_DIR (${config.dataDir}), which one server alone can have`,
+    )
+  }
   if (config.trustedProxies.some((cidr) => cidr.endsWith('/0'))) {
     warnings.push('TRUSTED_PROXIES trusts every address: any client can claim any address by X-Forwarded-For')
   }

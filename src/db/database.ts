@@ -34,6 +34,8 @@ export type OpenDatabase = {
   listen(channel: string, listener: Listener): Promise<() => Promise<void>>
   /** Sends NOTIFY the way that queries go, though not behind those that wait. */
   notify(channel: string, payload: string): Promise<void>
+  /** All of an embedded database as a gzipped tar, as of one moment; null: the server has means of its own. */
+  dump: (() => Promise<Blob>) | null
   /**
    * Asks whether writes are taken now, without writing.
    * @throws Error for which `isUnavailable` is true

@@ -14,6 +14,8 @@ import * as schema from './schema.ts'
 export type MigrationState = { known: number; pending: number; unknown: number }
 
 const MIGRATIONS = readMigrations()
+/** Tells one form of the schema from another: the time at which its last migration was made. */
+export const NEWEST_MIGRATION = Math.max(...MIGRATIONS.map(({ when }) => when))
 /** Any number that no other program takes: "latchkey" in ASCII. */
 const LOCK = 7809651199139603833n
 /** How long one statement of a migration may take. */

@@ -8,19 +8,25 @@ const SNAPSHOT_NAME = 'embedded-database'
 
 /**
  * Opens PostgreSQL at DATABASE_URL, or PGlite in DATA_DIR. Does not migrate.
- * @param parts `snapshot`: the data directory that a new embedded database starts from, null for initdb; by default
- * the one inside the binary; `statements` is told of every statement that goes to PostgreSQL
- * @throws Error with one sentence for the person at the terminal: unreachable, too old, standby, locked by another process
+ * @param parts `creates`: whether an embedded database is made where there is none; `snapshot`: the data directory that a
+ * new one starts from, null for initdb; by default the one inside the binary;
+ * `statements` is told of every statement that goes to PostgreSQL
+ * @throws Error with one sentence for the person at the terminal: unreachable, too old, standby, locked by another process,
+ * not there
  */
 export async function openDatabase(
   config: DatabaseConfig,
   log: Log,
-  parts: { snapshot?: Blob | null; statements?: Logger } = {},
+  {
+    creates = false,
+    snapshot = embeddedSnapshot(),
+    statements,
+  }: { creates?: boolean; snapshot?: Blob | null; statements?: Logger } = {},
 ): Promise<OpenDatabase> {
-  if (config.databaseUrl) return openPostgres(config, config.databaseUrl, log, parts.statements)
+  if (config.databaseUrl) return openPostgres(config, config.databaseUrl, log, statements)
   // By import() so that a start with DATABASE_URL does not load an embedded one.
   const { openEmbedded } = await import('./embedded/embedded.ts')
-  return openEmbedded(config, log, parts.snapshot === undefined ? embeddedSnapshot() : parts.snapshot)
+  return openEmbedded(config, log, creates ? { snapshot } : null)
 }
 
 /** null when run from source: only the build embeds the file. */

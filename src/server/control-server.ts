@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs'
 import { Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import type { Context } from '../core/context.ts'
+import type { OpenDatabase } from '../db/database.ts'
 import { Problem } from '../lib/errors.ts'
 import {
   type ControlAnswer,
@@ -24,15 +25,24 @@ const Request = Type.Object({
   input: Type.Union([Type.String(), Type.Null()]),
 })
 
+/** What a command works on: in a server, or opened by the command itself. */
+export type Service = {
+  context: Context
+  database: OpenDatabase
+  /** Closes everything and opens it again, once the commands in work are done; null: this is no server. */
+  restart: (() => void) | null
+}
+
 /** Runs a command with the server's own context. What it throws is described to the person. */
-export type Execute = (context: Context, request: ControlRequest, tell: Tell) => Promise<ControlAnswer>
+export type Execute = (service: Service, request: ControlRequest, tell: Tell) => Promise<ControlAnswer>
 
 /**
  * Takes commands over DATA_DIR/control.sock. The caller must hold the database's lock: a socket file that exists was
  * then left by a process that is gone.
  * @returns a function that takes no more and resolves when those in work are done; null where no socket could be made
  */
-export function startControl(context: Context, execute: Execute): (() => Promise<void>) | null {
+export function startControl(service: Service, execute: Execute): (() => Promise<void>) | null {
+  const { context } = service
   const path = controlPath(context.config.dataDir)
   const umask = process.umask(OWNER_ONLY_UMASK)
   try {
@@ -43,7 +53,7 @@ export function startControl(context: Context, execute: Execute): (() => Promise
       development: false,
       fetch: async (request) => {
         const body: unknown = await request.json().catch(() => null)
-        return new Response(linesOf((tell) => answer(context, execute, body, tell)))
+        return new Response(linesOf((tell) => answer(service, execute, body, tell)))
       },
     })
     return () => server.stop()
@@ -79,10 +89,11 @@ function linesOf(work: (tell: Tell) => Promise<ControlAnswer>): ReadableStream<U
   })
 }
 
-async function answer(context: Context, execute: Execute, body: unknown, tell: Tell): Promise<ControlAnswer> {
+async function answer(service: Service, execute: Execute, body: unknown, tell: Tell): Promise<ControlAnswer> {
+  const { context } = service
   if (!Value.Check(Request, body)) return { error: 'the server does not understand this request' }
   try {
-    return await execute(context, body, tell)
+    return await execute(service, body, tell)
   } catch (error) {
     const refused = error instanceof Problem
     const reason = refused ? { code: error.problem } : { err: error }

@@ -32,6 +32,7 @@ type ListenOptions = typeof SERVER_LIMITS & {
 export type Listening = {
   /** Where, with the port that the system chose for PORT=0. */
   address: string
+  port: number
   /** Takes no new requests and waits for those in flight. false: they took too long and were cut off. */
   drain(): Promise<boolean>
 }
@@ -62,6 +63,7 @@ export async function listen(
   if (!server) throw new Error('the server did not start')
   return {
     address: describeAddress(host, server.port ?? port),
+    port: server.port ?? port,
     async drain() {
       const late = Bun.sleep(DRAIN_SECONDS * 1000).then(() => false)
       const inTime = await Promise.race([server.stop().then(() => true), late])

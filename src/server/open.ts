@@ -27,11 +27,15 @@ export type Opened = { context: Context; database: OpenDatabase; close(): Promis
  * @throws Error with one sentence for the person at the terminal
  */
 export async function openContext(config: Config, log: Log, purpose: 'serve' | 'command'): Promise<Opened> {
-  const database = await (purpose === 'serve' ? waitForDatabase : openDatabase)(config, log)
+  const isServer = purpose === 'serve'
+  const database = await (isServer
+    ? waitForDatabase(config, log, { creates: true })
+    : openDatabase(config, log))
   try {
     await bringUpToDate(config, database, log)
-    const caching = purpose === 'serve'
-    const { context, stop } = await assembleContext(withSecretKey(config), database, log, { caching })
+    const { context, stop } = await assembleContext(await withSecretKey(config, isServer), database, log, {
+      caching: isServer,
+    })
     const close = async () => {
       await stop()
       await database.close()
@@ -43,7 +47,8 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
   }
 }
 
-async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): Promise<void> {
+/** Migrates, or with MIGRATE=check makes sure that nothing is to be done. */
+export async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): Promise<void> {
   const { pending, unknown } = await readMigrationState(database)
   if (unknown > 0) log.warn({ unknown }, 'The database has been migrated by a newer Latchkey')
   if (pending === 0) return
@@ -56,8 +61,10 @@ async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): 
   log.info({ migrations: pending }, 'The database is up to date')
 }
 
-function withSecretKey(config: Config): Config {
-  return config.secretKey === null ? { ...config, secretKey: keepSecretKey(config.dataDir) } : config
+/** The settings with SECRET_KEY from DATA_DIR where it is not set. */
+export async function withSecretKey(config: Config, creates: boolean): Promise<Config> {
+  if (config.secretKey !== null) return config
+  return { ...config, secretKey: await keepSecretKey(config.dataDir, creates) }
 }
 
 /** A context in use; `stop` ends what runs in the background, and leaves the database open. */

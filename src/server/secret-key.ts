@@ -1,26 +1,33 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { weaknessOf } from '../config/secrets.ts'
 import { OTHERS, requireTrust } from '../config/trust.ts'
+import { KEPT_KEY } from '../db/embedded/replacement.ts'
 import { type Secret, secret } from '../lib/secret.ts'
+import { writeDurably } from './durable-file.ts'
 
-const FILE = 'secret_key'
 const KEY_BYTES = 48
-const OWNER_ONLY = 0o600
+
+/** Where it is kept. */
+export const secretKeyPath = (dataDir: string) => join(dataDir, KEPT_KEY)
 
 /**
- * The key of an embedded database, made at its first start and kept beside it. Whoever calls holds the database's
- * lock, so that no two make one.
- * @throws Error with one sentence where the file is there and holds no good key (a new one would end every session), or
- * is for others to read or write
+ * The key of an embedded database, made at its first start and kept beside it. The caller holds the database's lock, so
+ * that no two make one.
+ * @param creates false: the key has to be there
+ * @throws Error with one sentence where the file holds no good key (a new one would end every session), or is for others
+ * to read or write
  */
-export function keepSecretKey(dataDir: string): Secret {
-  const path = join(dataDir, FILE)
+export async function keepSecretKey(dataDir: string, creates: boolean): Promise<Secret> {
+  const path = secretKeyPath(dataDir)
   const kept = readKept(path)
+  if (kept === null && !creates) {
+    throw new Error(`${path} is missing: set the SECRET_KEY that the server has, or start the server once`)
+  }
   if (kept === null) {
     const made = randomBytes(KEY_BYTES).toString('base64')
-    writeDurably(dataDir, path, `${made}\n`)
+    await writeDurably(path, [Buffer.from(`${made}\n`)])
     return secret(made)
   }
   if (weaknessOf(kept) !== null) {
@@ -36,25 +43,5 @@ function readKept(path: string): string | null {
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
     throw error
-  }
-}
-
-/** Aside, then renamed, so that a crash leaves the whole file or none. */
-function writeDurably(directory: string, path: string, text: string): void {
-  const aside = `${path}.new`
-  rmSync(aside, { force: true })
-  const file = openSync(aside, 'wx', OWNER_ONLY)
-  try {
-    writeSync(file, text)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
-  renameSync(aside, path)
-  const entries = openSync(directory, 'r')
-  try {
-    fsyncSync(entries)
-  } finally {
-    closeSync(entries)
   }
 }

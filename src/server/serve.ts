@@ -4,8 +4,9 @@ import type { Context } from '../core/context.ts'
 import { ensureFirstAdmin, hasAdmin } from '../core/users/accounts.ts'
 import { isHeldElsewhere } from '../db/errors.ts'
 import type { Log } from '../lib/log.ts'
+import { removeTransfers } from './backup.ts'
 import { isServing, retryWhileHeld } from './control-client.ts'
-import { type Execute, startControl } from './control-server.ts'
+import { type Execute, type Service, startControl } from './control-server.ts'
 import { describeFailure } from './failure.ts'
 import { type Listening, listen } from './listen.ts'
 import { type Opened, openContext } from './open.ts'
@@ -18,10 +19,16 @@ export type ServeOptions = {
   execute: Execute
   /** What a person types to make an admin; for the log. */
   adminHint(): string
+  /** Asked for by a command that has prepared another database: the caller stops this server and starts the next. */
+  restart(): void
 }
 
-/** A server that serves. */
-export type Running = { stop(): Promise<void> }
+/** A server that serves, and the port that it has. */
+export type Running = {
+  port: number
+  /** @param delays whether listening goes on for SHUTDOWN_DELAY_SECONDS first */
+  stop(options: { delays: boolean }): Promise<void>
+}
 
 /**
  * Opens the service and listens: at HOST and PORT last, so that what listens there can serve.
@@ -35,10 +42,12 @@ export async function startServing(config: Config, log: Log, options: ServeOptio
     const scraped = await listenForScrapes(context)
     const { host, port } = config
     const listening = await listen(app, { host, port, setting: 'PORT' })
-    const stopControl = database.kind === 'embedded' ? startControl(context, options.execute) : null
+    const service = { context, database, restart: options.restart }
+    const stopControl = database.kind === 'embedded' ? startOwnControl(service, options.execute) : null
     log.info({ public_url: config.publicUrl, database: database.kind }, `Listening on ${listening.address}`)
     if (!(await hasAdmin(context))) log.warn(`There is no admin yet. To make one: ${options.adminHint()}`)
-    return { stop: () => stopServing(context, { listening, scraped, stopControl, close }) }
+    const parts = { listening, scraped, stopControl, close }
+    return { port: listening.port, stop: ({ delays }) => stopServing(context, parts, delays) }
   } catch (error) {
     await close()
     throw error
@@ -66,6 +75,12 @@ async function makeFirstAdmin(context: Context): Promise<void> {
   }
 }
 
+/** Takes commands, having removed the files of those that were cut. */
+function startOwnControl(service: Service, execute: Execute) {
+  removeTransfers(service.context.config.dataDir)
+  return startControl(service, execute)
+}
+
 /** Metrics at METRICS_PORT, where it is set. */
 async function listenForScrapes(context: Context): Promise<Listening | null> {
   const { host, metricsPort } = context.config
@@ -84,9 +99,10 @@ type Parts = {
 }
 
 /** Waits for the load balancer to see /readyz, then for the requests in flight; the last scrape still sees those end. */
-async function stopServing({ config, log }: Context, parts: Parts): Promise<void> {
-  log.info({ delay_seconds: config.shutdownDelaySeconds }, 'Shutting down')
-  await Bun.sleep(config.shutdownDelaySeconds * 1000)
+async function stopServing({ config, log }: Context, parts: Parts, delays: boolean): Promise<void> {
+  const delaySeconds = delays ? config.shutdownDelaySeconds : 0
+  log.info({ delay_seconds: delaySeconds }, 'Shutting down')
+  await Bun.sleep(delaySeconds * 1000)
   const [inTime] = await Promise.all([parts.listening.drain(), parts.stopControl?.()])
   if (!inTime) log.warn('Requests that took too long were cut off')
   await parts.scraped?.drain()

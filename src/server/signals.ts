@@ -1,10 +1,10 @@
 import type { Log } from '../lib/log.ts'
 
-type Signal = 'SIGINT' | 'SIGTERM'
+type Signal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
 
 /** What ends a process from outside, each as the exit code that it asks for. */
 export type ProcessLife = {
-  /** The first SIGTERM or SIGINT. */
+  /** The first SIGTERM, SIGINT or SIGHUP. */
   asked: Promise<number>
   /** The second one: end at once. Also an error that nobody caught: nothing can be relied on any more. */
   forced: Promise<number>
@@ -12,7 +12,7 @@ export type ProcessLife = {
 }
 
 /** By convention 128 and the number of the signal. */
-const EXIT_CODES: Record<Signal, number> = { SIGINT: 130, SIGTERM: 143 }
+const EXIT_CODES: Record<Signal, number> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }
 const CRASHED = 1
 /** npm passes on the Ctrl-C that the terminal has sent already: that is one request, not two. */
 const SAME_SIGNAL_MS = 100
@@ -31,8 +31,7 @@ export function watchProcess(log: Log): ProcessLife {
       forced.resolve(EXIT_CODES[signal])
     }
   }
-  process.on('SIGINT', () => hear('SIGINT'))
-  process.on('SIGTERM', () => hear('SIGTERM'))
+  for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.on(signal, () => hear(signal))
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => {
       log.error({ err: error }, 'An error that nobody caught ends the process')

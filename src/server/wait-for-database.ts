@@ -12,14 +12,19 @@ const TELL_MS = 5 * SECOND_MS
 /**
  * Opens the database; one that is not there yet, is starting or has no connection free is waited for, at most
  * DATABASE_WAIT_SECONDS, and the log tells why.
+ * @param parts those of `openDatabase`
  * @throws what `openDatabase` throws, at once where waiting does not help
  */
-export async function waitForDatabase(config: Config, log: Log): Promise<OpenDatabase> {
+export async function waitForDatabase(
+  config: Config,
+  log: Log,
+  parts: { creates?: boolean } = {},
+): Promise<OpenDatabase> {
   const endsAt = performance.now() + config.databaseWaitSeconds * SECOND_MS
   let tellsAt = 0
   for (;;) {
     try {
-      return await openDatabase(config, log)
+      return await openDatabase(config, log, parts)
     } catch (error) {
       const now = performance.now()
       if (!mayPass(error) || now >= endsAt) throw error

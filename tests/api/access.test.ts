@@ -120,6 +120,7 @@ const OPEN = new Set([
   'GET /docs/swagger-ui-bundle.js',
   'GET /docs/swagger-ui.css',
   'GET /docs/favicon.png',
+  'GET /docs/page.css',
   'GET /docs/start.js',
   'POST /auth/signup',
   'POST /auth/login',

@@ -21,6 +21,20 @@ const accessLines = (of = service) => of.logged().filter(({ message }) => messag
 const lineOf = (requestId: string | null, of = service) =>
   accessLines(of).filter(({ request_id }) => request_id === requestId)
 
+test('without LOG_PROBES, /livez and /readyz write none, and every other route does', async () => {
+  const quiet = await startService({ logProbes: false })
+  try {
+    for (const path of ['/livez', '/readyz', '/health']) await call(quiet, `GET ${path}`)
+    await call(service, 'GET /livez')
+    const routes = accessLines(quiet).map(({ route }) => route)
+    expect(routes).toContain('/health')
+    for (const probe of ['/livez', '/readyz']) expect(routes).not.toContain(probe)
+    expect(accessLines().map(({ route }) => route)).toContain('/livez')
+  } finally {
+    await quiet.stop()
+  }
+})
+
 describe('each request writes one access line', () => {
   const as: Record<string, () => Call> = {
     nobody: () => ({}),

@@ -164,7 +164,7 @@ describe('a key is not made', () => {
     const parsed = parseArguments(create, words())
     if ('fault' in parsed || create.kind !== 'service') throw new Error('The words are not understood')
     const refusal = await create
-      .run(service.context, parsed.args, null, () => {})
+      .run(service.context, parsed.args, null, () => {}, { ...service, restart: null })
       .then(() => 'none', describeFailure)
     expect(refusal).toStartWith(sentence)
     expect(await count()).toBe(before)
@@ -292,7 +292,10 @@ test(
       body: { valid: false, code: 'IP_NOT_ALLOWED', key_id: made.id },
     })
     expect(await keysJson(['verify'], 'sk_nonsense')).toMatchObject({ code: 1, body: { code: 'NOT_FOUND' } })
-    expect(await keys(['verify', '--ip', 'here'], made.key)).toMatchObject({ code: 1, out: '' })
+    expect(await keysJson(['verify', '--ip', 'here'], made.key)).toMatchObject({
+      code: 1,
+      body: { code: 'IP_NOT_ALLOWED' },
+    })
     expect((await keys(['verify'])).err).toContain('there is no key on standard input')
     expect((await keys(['verify', made.key])).code).toBe(2)
   },

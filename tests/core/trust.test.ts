@@ -163,42 +163,44 @@ describe('DATA_DIR', () => {
     using here = emptyDirectory()
     const dataDir = make(join(here.path, 'data'), 0o700)
     spoil(dataDir, '')
-    expect(() => openHome(dataDir)).toThrow(fault)
+    expect(() => openHome(dataDir, true)).toThrow(fault)
     expect(existsSync(join(dataDir, 'database'))).toBe(false)
     if (isRoot) chownSync(dataDir, 0, 0)
     chmodSync(dataDir, 0o755)
-    openHome(dataDir).unlock()
+    openHome(dataDir, true).unlock()
   })
 
   test.skipIf(!isRoot)('with a database of another user in it: it is not opened', () => {
     using here = emptyDirectory()
     const database = make(join(here.path, 'database'), 0o700)
     chownSync(database, SOMEBODY, SOMEBODY)
-    expect(() => openHome(here.path)).toThrow(`belongs to the user ${SOMEBODY}`)
+    expect(() => openHome(here.path, true)).toThrow(`belongs to the user ${SOMEBODY}`)
   })
 
-  test('with a key that others may read or write, or of another user: it is not used', () => {
+  test('with a key that others may read or write, or of another user: it is not used', async () => {
     using here = emptyDirectory()
-    const made = keepSecretKey(here.path).reveal()
-    expect(keepSecretKey(here.path).reveal()).toBe(made)
+    const keep = async () => (await keepSecretKey(here.path, true)).reveal()
+    const made = await keep()
+    expect(await keep()).toBe(made)
     const path = join(here.path, 'secret_key')
     for (const [mode, fault] of [
       [0o644, 'read'],
       [0o666, 'written'],
     ] as const) {
       chmodSync(path, mode)
-      expect(() => keepSecretKey(here.path)).toThrow(fault)
+      await expect(keep()).rejects.toThrow(fault)
     }
     chmodSync(path, 0o600)
-    expect(keepSecretKey(here.path).reveal()).toBe(made)
+    expect(await keep()).toBe(made)
     if (!isRoot) return
     chownSync(path, SOMEBODY, SOMEBODY)
-    expect(() => keepSecretKey(here.path)).toThrow(`belongs to the user ${SOMEBODY}`)
+    await expect(keep()).rejects.toThrow(`belongs to the user ${SOMEBODY}`)
   })
 })
 
 describe('.env', () => {
-  const load = (dotenv: string) => loadConfig({ environment: {}, dotenv }, true)
+  const load = (dotenv: string) =>
+    loadConfig({ environment: {}, dotenv }, { isTerminal: true, isRead: false })
 
   test('that others may write, or of another user, is a fault, and nothing in it counts', async () => {
     using here = emptyDirectory()

@@ -395,14 +395,119 @@ test('rules that span settings', () => {
 })
 
 test('warns where others can come in and nobody said by which name', () => {
-  expect(warningsOf({ HOST: '0.0.0.0' })).toEqual([expect.stringContaining('PUBLIC_URL')])
-  expect(warningsOf({ HOST: '0.0.0.0', PUBLIC_URL: 'https://a.example' })).toEqual([])
+  const onServer = { DATABASE_URL: 'postgres://localhost/db', SECRET_KEY: GOOD_KEY }
+  expect(warningsOf({ ...onServer, HOST: '0.0.0.0' })).toEqual([expect.stringContaining('PUBLIC_URL')])
+  const named = { HOST: '0.0.0.0', PUBLIC_URL: 'https://a.example' }
+  expect(warningsOf({ ...onServer, ...named })).toEqual([])
+  expect(warningsOf(named)).toEqual([expect.stringContaining('DATABASE_URL is not set')])
   for (const HOST of ['127.0.0.1', '127.8.8.8', '::1', 'localhost']) expect(warningsOf({ HOST })).toEqual([])
   expect(warningsOf({ TRUSTED_PROXIES: '::/0' })).toEqual([expect.stringContaining('TRUSTED_PROXIES')])
 })
 
-test('names that are not ours are left alone', () => {
-  expect(faultsOf({ DEBUG: 'True', PATH: '/bin' })).toEqual([])
+test('names of other programs are left alone', () => {
+  const names =
+    `DEBUG PATH HOME HOSTNAME PWD OLDPWD USER SHELL TERM LANG TZ MAIL LOGNAME DISPLAY EDITOR PAGER SHLVL _
+    PGHOST PGPORT PGUSER PGDATA PGDATABASE PGPASSWORD POSTGRES_URL POSTGRES_PASSWORD DATABASE_URL_UNPOOLED DATABASE_NAME
+    DATABASE_HOST DATABASE_PORT REDIS_HOST REDIS_PORT REDIS_PASSWORD KUBERNETES_PORT LATCHKEY_PORT LATCHKEY_SERVICE_HOST
+    NODE_ENV NODE_OPTIONS LOG_DIR LOG_FILE XDG_DATA_DIRS JWT_SECRET API_KEY SECRET PASSWORD HTTP_PROXY NO_PROXY CI
+    SSL_CERT_FILE SMTP_HOST MAIL_HOST AWS_REGION INVOCATION_ID NOTIFY_SOCKET STATE_DIRECTORY`.split(/\s+/)
+  expect(faultsOf(Object.fromEntries(names.map((name) => [name, 'x'])))).toEqual([])
+})
+
+test.each([
+  ['DATABSE_URL', 'DATABASE_URL'],
+  ['DATABASE_ULR', 'DATABASE_URL'],
+  ['DATABASEURL', 'DATABASE_URL'],
+  ['DATABASES_URLS', 'DATABASE_URL'],
+  ['SECRETKEY', 'SECRET_KEY'],
+  ['SECRET_KEY_FIEL', 'SECRET_KEY_FILE'],
+  ['TRUSTED_PROXYS', 'TRUSTED_PROXIES'],
+  ['PROT', 'PORT'],
+  ['SIGN_UP', 'SIGNUP'],
+])('%s in the environment is a mistyped %s', (name, meant) => {
+  expect(faultsOf({ [name]: 'x' })).toEqual([`${name} is no setting; is ${meant} meant?`])
+  expect(faultsOf({}, `${name}=x`)).toEqual([`.env has ${name}, which is no setting; is ${meant} meant?`])
+})
+
+test('in .env every name is a setting', () => {
+  expect(faultsOf({}, 'POSTGRES_PASSWORD=x\nSIGNUP=closed')).toEqual([
+    '.env has POSTGRES_PASSWORD, which is no setting',
+  ])
+  // With a value in the environment it still stands in .env.
+  expect(faultsOf({ NODE_ENV: 'production' }, 'NODE_ENV=production')).toHaveLength(1)
+})
+
+describe('a secret in a file', () => {
+  const files: Record<string, string> = {
+    '/run/key': `${GOOD_KEY}\n`,
+    '/run/url': 'postgres://localhost/db\r\n',
+    '/run/password': 'a passphrase of words',
+    '/run/empty': '\n',
+    '/run/spaces': `${GOOD_KEY} \n`,
+  }
+  const readFile = (path: string) => {
+    const text = files[path]
+    return text === undefined ? { fault: 'cannot be read' } : { text }
+  }
+  const readAll = (env: Environment, dotenv?: string) =>
+    readConfig(env, { readFile, ...(dotenv !== undefined && { dotenv }) })
+  const configOf = (env: Environment, dotenv?: string): Config => {
+    const result = readAll(env, dotenv)
+    if ('faults' in result) throw new Error(result.faults.join('\n'))
+    return result.config
+  }
+
+  test.each([
+    ['SECRET_KEY', '/run/key', {}],
+    ['SECRET_KEY_PREVIOUS', '/run/key', {}],
+    ['DATABASE_URL', '/run/url', { SECRET_KEY: GOOD_KEY }],
+    ['DATABASE_DIRECT_URL', '/run/url', { SECRET_KEY: GOOD_KEY, DATABASE_URL: 'postgres://other/db' }],
+    ['REDIS_URL', '/run/redis', {}],
+    ['ADMIN_PASSWORD', '/run/password', { ADMIN_EMAIL: 'a@example.com' }],
+    ['METRICS_TOKEN', '/run/token', {}],
+    ['LATCHKEY_PASSPHRASE', '/run/password', {}],
+  ])('%s_FILE is its value', (name, path, others) => {
+    files['/run/redis'] = 'redis://localhost:6379\n'
+    files['/run/token'] = 'qX7vB2mK9qT4wZ8nR\n'
+    const value = files[path]?.trimEnd() ?? ''
+    const inFile = configOf({ ...others, [`${name}_FILE`]: path })
+    const inPlace = configOf({ ...others, [name]: value })
+    expect(Object.values(inFile).map(revealed)).toEqual(Object.values(inPlace).map(revealed))
+  })
+
+  test('the real environment wins over .env, whichever of the two names it has', () => {
+    const key = (env: Environment, dotenv: string) => configOf(env, dotenv).secretKey?.reveal()
+    const other = [...GOOD_KEY].reverse().join('')
+    expect(key({ SECRET_KEY: other }, 'SECRET_KEY_FILE=/run/key')).toBe(other)
+    expect(key({ SECRET_KEY_FILE: '/run/key' }, `SECRET_KEY=${other}`)).toBe(GOOD_KEY)
+    expect(key({ SECRET_KEY_FILE: '' }, 'SECRET_KEY_FILE=/run/key')).toBe(GOOD_KEY)
+  })
+
+  test.each<[Environment, string]>([
+    [
+      { SECRET_KEY: GOOD_KEY, SECRET_KEY_FILE: '/run/key' },
+      'SECRET_KEY and SECRET_KEY_FILE exclude each other',
+    ],
+    [{ SECRET_KEY_FILE: '/run/none' }, 'SECRET_KEY_FILE: cannot be read'],
+    [{ SECRET_KEY_FILE: '/run/empty' }, 'SECRET_KEY_FILE: the file is empty'],
+    [{ SECRET_KEY_FILE: '/run/spaces' }, 'SECRET_KEY must not start or end with white space or a line break'],
+  ])('%j is refused', (env, fault) => {
+    expect(readAll(env)).toEqual({ faults: [fault] })
+  })
+})
+
+const revealed = (value: unknown) =>
+  value !== null && typeof value === 'object' && 'reveal' in value
+    ? (value as { reveal(): string }).reveal()
+    : value
+
+test('logs are for people on a terminal, and without probes where others reach it', () => {
+  expect(readConfig({}, { isRead: true })).toMatchObject({ config: { logFormat: 'pretty', logProbes: true } })
+  expect(readConfig({ LOG_FORMAT: 'json' }, { isRead: true })).toMatchObject({
+    config: { logFormat: 'json' },
+  })
+  expect(read({ HOST: '0.0.0.0' })).toMatchObject({ logFormat: 'json', logProbes: false })
+  expect(read({ HOST: '0.0.0.0', LOG_PROBES: 'true' }).logProbes).toBe(true)
 })
 
 describe('shown', () => {

@@ -51,7 +51,7 @@ export type RunningProgram = {
   /** All that it has written. */
   output(): string
   /** Ends it, and gives the code: a signal's is 128 and its number. */
-  end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number>
+  end(signal: 'SIGTERM' | 'SIGHUP' | 'SIGKILL'): Promise<number>
   /** `await using server = …`: a test that fails leaves none behind. */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -83,7 +83,7 @@ export async function startProgram(
   const allRead = Promise.all([read(child.stdout), read(child.stderr)])
   const url = await Promise.race([listening, allRead.then(() => null)])
   if (url === null) throw new Error(`It ended with ${await child.exited} before it listened:\n${text}`)
-  const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
+  const end = async (signal: 'SIGTERM' | 'SIGHUP' | 'SIGKILL') => {
     child.kill(signal)
     await allRead
     return child.exited

@@ -29,6 +29,7 @@ export async function runInProcess(
   const typed = [...(answers ?? [])]
   const io = {
     isTerminal: answers !== undefined,
+    isRead: false,
     out: async (text: string) => {
       out += text
     },

@@ -40,7 +40,10 @@ export const embedded: Target = {
   open: async ({ migrated = true } = {}) => {
     const directory = mkdtempSync(join(tmpdir(), 'latchkey-embedded-'))
     const config = databaseConfig(null, directory)
-    const database = await openDatabase(config, silentLog, { snapshot: await embeddedSnapshot() })
+    const database = await openDatabase(config, silentLog, {
+      creates: true,
+      snapshot: await embeddedSnapshot(),
+    })
     if (migrated) await migrate(config, database)
     const end = async () => {
       await database.close()

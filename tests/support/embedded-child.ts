@@ -12,7 +12,7 @@ import { rows } from './rows.ts'
 const [directory = '', from = 'initdb'] = process.argv.slice(2)
 const config = databaseConfig(null, directory)
 const snapshot = from === 'initdb' ? null : Bun.file(from)
-const database = await openDatabase(config, silentLog, { snapshot })
+const database = await openDatabase(config, silentLog, { creates: true, snapshot })
 await migrate(config, database)
 process.stdout.write('ready\n')
 for (;;) {

@@ -73,8 +73,8 @@ export type LockWatch = {
   watch(db: Database): void
   /** What was wrong with each transaction that has ended. */
   faults: string[]
-  /** Keeps the statements of `work`. */
-  record(work: () => Promise<unknown>): Promise<Statement[]>
+  /** Keeps the statements of `work`, which is given them as they are sent. */
+  record(work: (statements: readonly Statement[]) => Promise<unknown>): Promise<Statement[]>
 }
 
 /** Watches the order in which the transactions of one service lock. */
@@ -103,11 +103,11 @@ export function watchLocks(): LockWatch {
       })
     }
   }
-  const record = async (work: () => Promise<unknown>) => {
+  const record: LockWatch['record'] = async (work) => {
     const statements: Statement[] = []
     kept = statements
     try {
-      await work()
+      await work(statements)
     } finally {
       kept = null
     }

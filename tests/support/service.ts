@@ -2,6 +2,7 @@ import { type App, createApp } from '../../src/api/app.ts'
 import type { Config } from '../../src/config/config.ts'
 import type { Context } from '../../src/core/context.ts'
 import type { PasswordCost } from '../../src/core/passwords/hasher.ts'
+import type { OpenDatabase } from '../../src/db/database.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { createLog, type Log } from '../../src/lib/log.ts'
@@ -18,6 +19,7 @@ export type TestService = {
   databaseUrl: string
   config: Config
   context: Context
+  database: OpenDatabase
   app: App
   /** Everything that was logged, a parsed line each. */
   logged(): Record<string, unknown>[]
@@ -102,6 +104,7 @@ export async function startService(
     databaseUrl,
     config,
     context,
+    database: opened,
     app,
     loggedText,
     locks,

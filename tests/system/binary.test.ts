@@ -119,22 +119,26 @@ test(
     const write = (name: string, text: string) => writeFileSync(join(here.path, name), text)
     write('hostile.ts', `require('node:fs').writeFileSync('executed', '')`)
     write('bunfig.toml', 'preload = ["./hostile.ts"]\n[run]\npreload = ["./hostile.ts"]\n')
-    write(
-      '.env',
-      'SIGNUP=closed\nBUN_OPTIONS=--preload=./hostile.ts\nNODE_OPTIONS=--require=./hostile.ts\nBUN_BE_BUN=1\n',
-    )
+    const hostile = 'BUN_OPTIONS=--preload=./hostile.ts\nNODE_OPTIONS=--require=./hostile.ts\nBUN_BE_BUN=1\n'
+    write('.env', `SIGNUP=closed\n${hostile}`)
     write('.env.local', 'SIGNUP=open\nPASSWORD_MIN_LENGTH=none\n')
     write('.env.production', 'SIGNUP=open\nPASSWORD_MIN_LENGTH=none\n')
     write('package.json', '{"imports":{"#hostile":"./hostile.ts"},"scripts":{"serve":"bun hostile.ts"}}')
     write('tsconfig.json', '{"compilerOptions":{"paths":{"*":["./hostile.ts"]}}}')
     const executed = join(here.path, 'executed')
 
+    const refused = await runProgram([latchkey, 'serve'], { cwd: here.path })
+    expect(refused).toMatchObject({ code: 2, err: expect.stringContaining('.env has BUN_OPTIONS') })
+    expect(existsSync(executed)).toBe(false)
+
+    write('.env', 'SIGNUP=closed\n')
     await using server = await startProgram([latchkey], { cwd: here.path })
     expect((await call(server, 'POST /auth/signup', { json: user })).status).toBe(403)
     expect(await server.end('SIGTERM')).toBe(0)
     expect(existsSync(executed)).toBe(false)
 
     // The control: Bun itself would have run it.
+    write('.env', hostile)
     await runProgram([process.execPath, '-e', '0'], { cwd: here.path })
     expect(existsSync(executed)).toBe(true)
   },

@@ -54,7 +54,7 @@ test(
 test(
   'the same commands work where no server runs',
   async () => {
-    using here = emptyDirectory()
+    using here = await embeddedHome()
     expect(await createAdmin(here.path, 'one@example.com')).toMatchObject({ code: 0, err: '' })
     expect(existsSync(join(here.path, 'data/control.sock'))).toBe(false)
     await using server = await serve(here.path)

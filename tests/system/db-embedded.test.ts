@@ -39,7 +39,7 @@ function newDirectory(): string {
 
 async function open(directory: string) {
   const snapshot = await embeddedSnapshot()
-  return openDatabase(databaseConfig(null, directory), silentLog, { snapshot })
+  return openDatabase(databaseConfig(null, directory), silentLog, { creates: true, snapshot })
 }
 
 /** Another process on that directory; `lines` are what it has said so far. */

@@ -71,14 +71,14 @@ function acceptsConnections(server: RunningProgram): Promise<boolean> {
 }
 
 describe('SIGTERM', () => {
-  test(
-    'lets the requests in flight end, takes no new ones, and ends with 0',
-    async () => {
+  test.each(['SIGTERM', 'SIGHUP'] as const)(
+    '%s lets the requests in flight end, takes no new ones, and ends with 0',
+    async (signal) => {
       await using server = await serve(here.path, env)
       const login = await beginLogin(server)
       // Whoever came before it has been heard.
       expect(await statusOf(server, '/livez')).toBe(200)
-      const ended = server.end('SIGTERM')
+      const ended = server.end(signal)
       await until(async () => !(await acceptsConnections(server)))
       expect(await Promise.race([ended, Bun.sleep(100).then(() => 'still there')])).toBe('still there')
       expect(await login.finish()).toStartWith('HTTP/1.1 401 ')
@@ -131,9 +131,12 @@ test(
       PORT: `${freePort()}`,
     })
     await statusOf(server, '/livez')
+    await statusOf(server, '/health')
     await server.end('SIGTERM')
     const lines = server.output().trimEnd().split('\n')
-    expect(server.output()).toContain('"route":"/livez","status":200')
+    expect(server.output()).toContain('"route":"/health","status":200')
+    // Others can reach it, and ask every few seconds.
+    expect(server.output()).not.toContain('"route":"/livez"')
     const events = lines.map((line) => JSON.parse(line))
     for (const event of events)
       expect(event).toMatchObject({ level: expect.any(String), time: expect.any(String) })

@@ -9,7 +9,8 @@ export const commands = {
     kind: 'local',
     details: `
 Only adds to the schema "latchkey", so an older release goes on working meanwhile. Several may run at once. "serve"
-does the same by itself, unless MIGRATE is check. A server that holds an embedded database has migrated it already.`,
+does the same by itself, unless MIGRATE is check. A server that holds an embedded database has migrated it already;
+where there is none, "serve" makes it.`,
     async run({ config, io }) {
       const log = createLog({ logLevel: 'warn', logFormat: config.logFormat }, io.err)
       const database = await waitForDatabase(config, log)

@@ -39,6 +39,7 @@ const NO_DATABASE: OpenDatabase = {
   load: () => ({ size: 0, inUse: 0, waiting: 0, timedOut: 0, turnedAway: 0 }),
   listen: refuse,
   notify: refuse,
+  dump: null,
   assertWritable: refuse,
   close: async () => {},
 }

@@ -10,13 +10,14 @@ export const commands = {
     kind: 'process',
     details: `
 Brings the database up to date, makes the first admin where ADMIN_EMAIL and ADMIN_PASSWORD say so, and serves HTTP at
-HOST and PORT (127.0.0.1:8000). The log goes to standard output. SIGTERM or SIGINT: /readyz turns 503, listening goes
+HOST and PORT (127.0.0.1:8000). The log goes to standard output. SIGTERM, SIGINT or SIGHUP: /readyz turns 503, listening goes
 on for SHUTDOWN_DELAY_SECONDS, requests in flight end, then the process does; a second signal ends it at once.`,
     run: serve,
   }),
 }
 
 const DONE = 0
+const RESTART = 'restart'
 /** How long the end waits for a slow reader of the log. */
 const LAST_LINES_MS = 1_000
 
@@ -29,13 +30,27 @@ async function serve({ config, warnings, io, execute }: Call): Promise<number> {
   const life = watchProcess(log)
   for (const warning of warnings) log.warn(warning)
   const adminHint = () => invocation(config, 'admin create --email you@example.com', ownSurroundings())
-  const starting = startServing(config, log, { isDraining: life.isAsked, execute, adminHint })
+  let port = config.port
   try {
-    const running = await Promise.race([starting, life.asked, life.forced])
-    // Asked to end before it served.
-    if (typeof running === 'number') return running
-    await Promise.race([life.asked, life.forced])
-    return await Promise.race([running.stop().then(() => DONE), life.forced])
+    // Each round is a server; one that a command has put another database under is followed by the next.
+    for (;;) {
+      const restart = Promise.withResolvers<typeof RESTART>()
+      const starting = startServing({ ...config, port }, log, {
+        isDraining: life.isAsked,
+        execute,
+        adminHint,
+        restart: () => restart.resolve(RESTART),
+      })
+      const running = await Promise.race([starting, life.asked, life.forced])
+      // Asked to end before it served.
+      if (typeof running === 'number') return running
+      const reason = await Promise.race([life.asked, life.forced, restart.promise])
+      const stopped = running.stop({ delays: reason !== RESTART }).then(() => DONE)
+      const code = await Promise.race([stopped, life.forced])
+      if (reason !== RESTART || life.isAsked() || code !== DONE) return code
+      // Where the system chose it, clients know this one.
+      port = running.port
+    }
   } finally {
     log.flush()
     await Promise.race([written, Bun.sleep(LAST_LINES_MS)])

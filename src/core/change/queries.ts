@@ -99,9 +99,13 @@ export async function lockRows(tx: Transaction, { what, ids, mode }: LockStep): 
   return []
 }
 
-/** Takes a lock that belongs to no row, until the transaction ends. Locks of this kind come before those of rows. */
+/**
+ * Takes a lock that belongs to no row, until the transaction ends. Locks of this kind come before those of rows. The query
+ * is built: one that is written out (`execute`) would be sent after those that were started later.
+ */
 export async function takeAdvisoryLock(tx: Transaction, name: string): Promise<void> {
-  await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended(${`latchkey.${name}`}, 0))`)
+  const lock = sql`pg_advisory_xact_lock(hashtextextended(${`latchkey.${name}`}, 0))`
+  await tx.select({ lock }).from(sql`(SELECT 1) AS one`)
 }
 
 /** Whether a key has credits. Credits come and go under a lock on the key. */

@@ -113,7 +113,7 @@ async function attemptChange<C extends Caller, R>(
 export const changedMeanwhile = (): Error =>
   databaseError('CHANGED_MEANWHILE', 'rows changed between being found and being locked')
 
-/** One round trip: the statements are sent in the order in which they stand here (tests/canary-database.test.ts). */
+/** One round trip: the statements are sent in the order in which they stand here (tests/api/change-locks.test.ts). */
 async function takeLocks(tx: Transaction, locks: readonly Lock[], caller: Principal | null) {
   const { advisory, steps } = planLocks(locks)
   const advised = Promise.all(advisory.map((name) => takeAdvisoryLock(tx, name)))

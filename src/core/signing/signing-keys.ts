@@ -1,5 +1,5 @@
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
-import type { Transaction } from '../../db/database.ts'
+import type { Database, Transaction } from '../../db/database.ts'
 import { encrypt } from '../../lib/encrypt.ts'
 import { fail } from '../../lib/errors.ts'
 import { DAY_MS, formatInstant, SECOND_MS } from '../../lib/time.ts'
@@ -152,6 +152,14 @@ export async function rewrapSigningKeys(context: SigningContext): Promise<{ rewr
     await recordEvent(tx, context, SYSTEM, { action: 'signing_key.rewrapped', details })
     return { rewrapped: rows.length }
   })
+}
+
+/**
+ * Makes sure that SECRET_KEY opens every stored key.
+ * @throws Error with one sentence where it does not
+ */
+export async function assertSecretKeyFits(db: Database, keys: Context['keys']): Promise<void> {
+  for (const row of await listAllSigningKeys(db)) openPrivate({ keys }, row)
 }
 
 function currentOf(

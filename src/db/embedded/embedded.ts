@@ -13,16 +13,19 @@ type Listening = { channel: string; listener: Listener; stop(): Promise<void> }
 
 const RESTART_AFTER_MS = 3000
 
-/** Opens the database in DATA_DIR for this process alone, making it at the first start from `snapshot` if given. */
+/**
+ * Opens the database in DATA_DIR for this process alone.
+ * @param creation makes it where there is none, from `snapshot` if that is given; null: it has to be there
+ */
 export async function openEmbedded(
   config: DatabaseConfig,
   log: Log,
-  snapshot: Blob | null,
+  creation: { snapshot: Blob | null } | null,
 ): Promise<OpenDatabase> {
-  const home = openHome(config.dataDir)
+  const home = openHome(config.dataDir, creation !== null)
   let engine: Engine
   try {
-    engine = await startEngine(home.data, home.isNew ? snapshot : null)
+    engine = await startEngine(home.data, home.isNew ? (creation?.snapshot ?? null) : null)
     if (home.isNew) home.markComplete()
   } catch (error) {
     home.unlock()
@@ -90,6 +93,12 @@ export async function openEmbedded(
     notify: async (channel, payload) => {
       await members.query('SELECT pg_notify($1, $2)', [channel, payload])
     },
+    dump: () =>
+      lease(async (pg) => {
+        // What follows has little to recover from the log.
+        await pg.query('CHECKPOINT')
+        return engine.pg.dumpDataDir('gzip')
+      }),
     assertWritable: async () => {
       await members.query('SELECT 1')
     },

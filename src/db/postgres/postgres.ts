@@ -78,6 +78,7 @@ export async function openPostgres(
         throw error
       }
     },
+    dump: null,
     assertWritable: async () => {
       if (unwritable) throw databaseError('UNWRITABLE', 'the last NOTIFY failed', unwritable)
       await pool.query(WOULD_WRITE)

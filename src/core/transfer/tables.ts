@@ -1,0 +1,29 @@
+import { is } from 'drizzle-orm'
+import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
+import * as schema from '../../db/schema.ts'
+
+/** A table of the schema, by the names that the database has for it and its columns. */
+export type TableNames = { name: string; columns: string[] }
+
+/** Every table of the schema, each behind those that it refers to. */
+export const TABLES: readonly TableNames[] = sortByReference(
+  Object.values(schema)
+    .filter((member) => is(member, PgTable))
+    .map((table) => getTableConfig(table)),
+).map(({ name, columns }) => ({ name, columns: columns.map((column) => column.name) }))
+
+type TableConfig = ReturnType<typeof getTableConfig>
+
+function sortByReference(tables: readonly TableConfig[]): TableConfig[] {
+  const sorted = new Set<TableConfig>()
+  const visit = (table: TableConfig) => {
+    for (const { reference } of table.foreignKeys) {
+      const { name } = getTableConfig(reference().foreignTable)
+      const target = tables.find((other) => other.name === name)
+      if (target && target !== table && !sorted.has(target)) visit(target)
+    }
+    sorted.add(table)
+  }
+  for (const table of tables) visit(table)
+  return [...sorted]
+}

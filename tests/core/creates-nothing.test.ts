@@ -1,0 +1,59 @@
+import { expect, test } from 'bun:test'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { COMMANDS } from '../../src/cli/commands.ts'
+import { emptyDirectory } from '../support/binary.ts'
+import { runInProcess } from '../support/command-line.ts'
+
+/** What a command needs besides its name. */
+const WORDS: Record<string, string> = {
+  'admin create': '--email a@example.com',
+  'users create': '--email a@example.com',
+  'users disable': 'a@example.com',
+  'users enable': 'a@example.com',
+  'users set-role': 'a@example.com admin',
+  'users set-password': 'a@example.com',
+  'keys create': '--user a@example.com',
+  'keys revoke': '01890a5d-ac96-774b-bcce-b302099a8057',
+  'keys rotate': '01890a5d-ac96-774b-bcce-b302099a8057',
+  'import seed': '--from postgres://127.0.0.1:1/db',
+  'import users': '-',
+  'import keys': '-',
+  backup: '--to FILE',
+  export: '--to FILE',
+  'sessions end': '--all',
+  'signing-keys revoke': 'x',
+}
+/** They need no database, or make one from a file, which is not there. */
+const OTHERS = ['serve', 'openapi', 'healthcheck', 'config', 'restore', 'import']
+const tested = COMMANDS.map(({ name }) => name).filter((name) => !OTHERS.includes(name))
+
+test.each(tested)('where there is no database, "%s" says so and creates nothing', async (name) => {
+  using here = emptyDirectory()
+  const words = [
+    ...name.split(' '),
+    ...(WORDS[name]?.replace('FILE', join(here.path, 'file')).split(' ') ?? []),
+  ]
+  const env = { LATCHKEY_PASSPHRASE: 'a passphrase of words' }
+  const { code, err } = await runInProcess(words, {
+    directory: here.path,
+    env,
+    input: 'a passphrase of words',
+  })
+  expect({ code, err }).toEqual({
+    code: 1,
+    err: expect.stringMatching(
+      /^latchkey: there is no database: DATABASE_URL is not set, and DATA_DIR \(\S+\) holds none/,
+    ),
+  })
+  expect(readdirSync(here.path)).toEqual([])
+})
+
+test('a database that is there is opened', async () => {
+  using here = emptyDirectory()
+  mkdirSync(join(here.path, 'data/database/data'), { recursive: true })
+  writeFileSync(join(here.path, 'data/database/data/PG_VERSION'), '17\n')
+  const { code, err } = await runInProcess(['users', 'list'], { directory: here.path })
+  expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('is of PostgreSQL 17') })
+  expect(readdirSync(join(here.path, 'data'))).toEqual(['database'])
+})
