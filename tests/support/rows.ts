@@ -12,6 +12,7 @@ import {
   revokedTokens,
   serviceAccounts,
   sessions,
+  sharedSettings,
   signingKeys,
   users,
 } from '../../src/db/schema.ts'
@@ -63,6 +64,7 @@ export const rows = {
     expiresAt: now(),
   }),
   revokedToken: (secretId: string) => ({ id: id(), secretId, expiresAt: now() }),
+  sharedSetting: () => ({ name: id(), value: 'https://auth.example.com' }),
 }
 
 /** One row in each table, belonging together: the identifiers that a test needs. */
@@ -93,6 +95,7 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(loginAttempts).values(loginAttempt)
   await db.insert(passwordResets).values(passwordReset)
   await db.insert(revokedTokens).values(revokedToken)
+  await db.insert(sharedSettings).values(rows.sharedSetting())
   return {
     user,
     serviceAccount,
