@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { keyUsage, passwordResets } from '../../src/db/schema.ts'
+import { apiKeySecrets, keyUsage, passwordResets, revokedTokens } from '../../src/db/schema.ts'
 import { decryptUnder, encryptUnder } from '../../src/lib/passphrase.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { emptyDirectory } from '../support/binary.ts'
@@ -47,6 +47,8 @@ beforeAll(async () => {
   await call(source, 'POST /auth/login', { json: { email: person.email, password: 'wrong-password-0' } })
   await source.context.db.insert(keyUsage).values(rows.usage(made.id))
   await source.context.db.insert(passwordResets).values(rows.passwordReset(person.id))
+  const [stored] = await source.context.db.select().from(apiKeySecrets)
+  await source.context.db.insert(revokedTokens).values(rows.revokedToken(stored?.id ?? ''))
   before = await readEveryTable(source.databaseUrl)
 })
 afterAll(async () => {

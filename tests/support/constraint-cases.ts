@@ -12,6 +12,7 @@ import {
   revokedTokens,
   serviceAccounts,
   sessions,
+  sharedSettings,
   signingKeys,
   users,
 } from '../../src/db/schema.ts'
@@ -109,6 +110,7 @@ export const constraintCases: Record<string, Statement[]> = {
   sessions_generation_check: [session({ generation: -1 }), session({ generation: 2 ** 32 })],
   sessions_user_agent_check: [session({ userAgent: 'u'.repeat(256) })],
   sessions_scopes_check: [session({ scopes: fiftyOne })],
+  shared_settings_pkey: [(db, e) => db.insert(sharedSettings).values(e.sharedSetting)],
   signing_keys_pkey: [(db, e) => signingKey({ id: e.signingKey.id })(db)],
   signing_keys_algorithm_check: [signingKey({ algorithm: 'HS256' }), signingKey({ algorithm: 'none' })],
   audit_events_pkey: [(db, e) => event({ id: e.auditEvent.id })(db)],

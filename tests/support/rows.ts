@@ -82,6 +82,7 @@ export async function insertOneOfEach(db: Database) {
   const loginAttempt = rows.loginAttempt()
   const passwordReset = rows.passwordReset(user.id)
   const revokedToken = rows.revokedToken(secret.id)
+  const sharedSetting = rows.sharedSetting()
   await db.insert(users).values(user)
   await db.insert(serviceAccounts).values(serviceAccount)
   await db.insert(apiKeys).values(apiKey)
@@ -95,7 +96,7 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(loginAttempts).values(loginAttempt)
   await db.insert(passwordResets).values(passwordReset)
   await db.insert(revokedTokens).values(revokedToken)
-  await db.insert(sharedSettings).values(rows.sharedSetting())
+  await db.insert(sharedSettings).values(sharedSetting)
   return {
     user,
     serviceAccount,
@@ -110,5 +111,6 @@ export async function insertOneOfEach(db: Database) {
     loginAttempt,
     passwordReset,
     revokedToken,
+    sharedSetting,
   }
 }
