@@ -358,3 +358,9 @@ export const keyCreations = latchkey.table(
     check('key_creations_hash_check', sql`octet_length(${t.hash}) = 32`),
   ],
 )
+
+/** Settings that all servers on this database must have alike, as the last one that started has them. */
+export const sharedSettings = latchkey.table('shared_settings', {
+  name: text('name').primaryKey(),
+  value: text('value').notNull(),
+})

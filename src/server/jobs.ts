@@ -2,12 +2,13 @@ import { writeAuditCounts } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { deleteOutdated } from '../core/housekeeping/delete-outdated.ts'
 import { learnStoredKinds } from '../core/passwords/stored-kinds.ts'
+import { warnOfDifferences } from '../core/shared-settings/shared-settings.ts'
 import { rotateIfDue } from '../core/signing/signing-keys.ts'
 import { writeUsage } from '../core/usage/usage.ts'
 import { listenForEvictions } from '../core/verify/proof-of-life.ts'
 import type { OpenDatabase } from '../db/database.ts'
 import type { Log } from '../lib/log.ts'
-import { HOUR_MS, SECOND_MS } from '../lib/time.ts'
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../lib/time.ts'
 
 /** Work that a server repeats in the background. */
 export type Job = {
@@ -49,6 +50,11 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
       work: () => writeAuditCounts(context),
       failure: 'Audit events could not be counted; they are kept for the next time',
       runsAtStop: true,
+    },
+    {
+      everyMs: 5 * MINUTE_MS,
+      work: () => warnOfDifferences(context),
+      failure: 'The settings of the other servers could not be read',
     },
   ]
   // The embedded database has one process, which hears itself: nothing to prove, and no commit each second.

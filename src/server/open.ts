@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts'
 import { createAuditCounts } from '../core/audit/counts.ts'
 import type { Context } from '../core/context.ts'
 import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
+import { announceSettings } from '../core/shared-settings/shared-settings.ts'
 import { openSigningRing } from '../core/signing/signing-keys.ts'
 import { createUsageCounts } from '../core/usage/counts.ts'
 import { createCredentialCache } from '../core/verify/cache.ts'
@@ -110,6 +111,7 @@ export async function assembleContext(
     shared,
   }
   if (!caching) return { context, stop: async () => {} }
+  await announceSettings(context)
   const stopJobs = await startJobs(context, database)
   const stop = async () => {
     await stopJobs()

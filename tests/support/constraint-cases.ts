@@ -12,6 +12,7 @@ import {
   revokedTokens,
   serviceAccounts,
   sessions,
+  sharedSettings,
   signingKeys,
   users,
 } from '../../src/db/schema.ts'
@@ -110,6 +111,7 @@ export const constraintCases: Record<string, Statement[]> = {
   sessions_user_agent_check: [session({ userAgent: 'u'.repeat(256) })],
   sessions_last_user_agent_check: [session({ lastUserAgent: 'u'.repeat(256) })],
   sessions_scopes_check: [session({ scopes: fiftyOne })],
+  shared_settings_pkey: [(db, e) => db.insert(sharedSettings).values(e.sharedSetting)],
   signing_keys_pkey: [(db, e) => signingKey({ id: e.signingKey.id })(db)],
   signing_keys_algorithm_check: [signingKey({ algorithm: 'HS256' }), signingKey({ algorithm: 'none' })],
   audit_events_pkey: [(db, e) => event({ id: e.auditEvent.id })(db)],

@@ -12,6 +12,7 @@ import {
   revokedTokens,
   serviceAccounts,
   sessions,
+  sharedSettings,
   signingKeys,
   users,
 } from '../../src/db/schema.ts'
@@ -63,6 +64,7 @@ export const rows = {
     expiresAt: now(),
   }),
   revokedToken: (secretId: string) => ({ id: id(), secretId, expiresAt: now() }),
+  sharedSetting: () => ({ name: id(), value: 'https://auth.example.com' }),
 }
 
 /** One row in each table, belonging together: the identifiers that a test needs. */
@@ -80,6 +82,7 @@ export async function insertOneOfEach(db: Database) {
   const loginAttempt = rows.loginAttempt()
   const passwordReset = rows.passwordReset(user.id)
   const revokedToken = rows.revokedToken(secret.id)
+  const sharedSetting = rows.sharedSetting()
   await db.insert(users).values(user)
   await db.insert(serviceAccounts).values(serviceAccount)
   await db.insert(apiKeys).values(apiKey)
@@ -93,6 +96,7 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(loginAttempts).values(loginAttempt)
   await db.insert(passwordResets).values(passwordReset)
   await db.insert(revokedTokens).values(revokedToken)
+  await db.insert(sharedSettings).values(sharedSetting)
   return {
     user,
     serviceAccount,
@@ -107,5 +111,6 @@ export async function insertOneOfEach(db: Database) {
     loginAttempt,
     passwordReset,
     revokedToken,
+    sharedSetting,
   }
 }

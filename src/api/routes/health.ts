@@ -1,9 +1,21 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
+import { findDifferences } from '../../core/shared-settings/shared-settings.ts'
 import { fail } from '../../lib/errors.ts'
 
 const Status = Type.Object({ status: Type.String() }, { $id: 'Status' })
+const Readiness = Type.Object(
+  {
+    status: Type.String(),
+    warnings: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'Settings that differ from those of the server that started last on this database',
+      }),
+    ),
+  },
+  { $id: 'Readiness' },
+)
 
 /** Whether the process is on its way out: `/readyz` says so, and the balancer sends nobody new. */
 export type IsDraining = () => boolean
@@ -24,10 +36,11 @@ export const opsRoutes = (context: Context, isDraining: IsDraining) =>
       async () => {
         if (isDraining()) fail('unavailable', { detail: 'This instance is shutting down.' })
         await context.assertWritable()
-        return { status: 'ready' }
+        const warnings = await findDifferences(context)
+        return { status: 'ready', ...(warnings.length > 0 && { warnings }) }
       },
       {
-        response: { 200: Status },
+        response: { 200: Readiness },
         detail: {
           operationId: 'getReadyz',
           summary: 'It can serve: the database takes writes, and it is not shutting down',

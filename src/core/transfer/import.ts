@@ -7,7 +7,7 @@ import { type SealingKeys, sealRow } from './sealed.ts'
 import { TABLES } from './tables.ts'
 
 /** What a server has written by its first start alone. */
-const MADE_AT_START = ['signing_keys', 'audit_events']
+const MADE_AT_START = ['signing_keys', 'audit_events', 'shared_settings']
 const BATCH_ROWS = 500
 const BATCH_CHARACTERS = 1024 * 1024
 const BROKEN = 'the file is damaged, or no export of Latchkey; nothing is imported'
@@ -51,6 +51,7 @@ async function requireEmpty(tx: Transaction): Promise<void> {
   }
   // Nothing that they signed is known to anybody: there is no user, and no service account.
   await deleteRows(tx, 'signing_keys')
+  await deleteRows(tx, 'shared_settings')
 }
 
 /** @returns the first line that is no row */

@@ -1,4 +1,4 @@
-import { fsyncSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, fsyncSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
@@ -19,6 +19,28 @@ const START_PARAMS = [
 
 /** Opens the data in `directory`, or makes it there: from `snapshot` in under a second, else by initdb in a few. */
 export async function startEngine(directory: string, snapshot: Blob | null): Promise<Engine> {
+  // Not by PGlite's `loadDataDir`: it holds all files in memory, and most of that stays with the process.
+  if (snapshot) await new Bun.Archive(await snapshot.bytes()).extract(directory)
+  else if (!existsSync(join(directory, 'PG_VERSION'))) await initialize(directory)
+  return createEngine(directory)
+}
+
+/**
+ * Runs initdb in a worker, since half a gigabyte of compiled WebAssembly and its memory would stay with this thread. Only
+ * from source: the binary has a snapshot. A worker, and not a process: it ends with this process, so that it never writes
+ * to a directory that the next start has cleared.
+ */
+async function initialize(directory: string): Promise<void> {
+  const worker = new Worker(new URL('./initdb-worker.ts', import.meta.url).href)
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  worker.onmessage = () => resolve()
+  worker.onerror = ({ message }) => reject(new Error(`initdb failed: ${message}`))
+  worker.postMessage(directory)
+  await promise.finally(() => worker.terminate())
+}
+
+/** Opens the data in `directory`, and runs initdb first where there is none. */
+export async function createEngine(directory: string): Promise<Engine> {
   let down = false
   const fs = diskFilesystem(directory, () => {
     down = true
@@ -27,7 +49,6 @@ export async function startEngine(directory: string, snapshot: Blob | null): Pro
     ...(await engineFiles()),
     fs,
     startParams: START_PARAMS,
-    ...(snapshot ? { loadDataDir: snapshot } : {}),
   })
   // Asked once more after its end, it would never return, and take the whole process with it.
   const execute = pg.execProtocolRawSync.bind(pg)
@@ -42,7 +63,7 @@ export async function startEngine(directory: string, snapshot: Blob | null): Pro
 export async function makeSnapshot(): Promise<Blob> {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-snapshot-'))
   try {
-    const { pg } = await startEngine(directory, null)
+    const { pg } = await createEngine(directory)
     await pg.close()
     const closed = await PGlite.create({
       ...(await engineFiles()),
