@@ -58,7 +58,9 @@ export async function releaseAttempt(
 
 /** Ends the windows of an account: one for each key that it is counted under. */
 export async function deleteAttempts(tx: Transaction, emailHmacs: Uint8Array[]): Promise<void> {
-  await tx.delete(loginAttempts).where(or(sql`false`, ...emailHmacs.map((hmac) => eq(loginAttempts.emailHmac, hmac))))
+  await tx
+    .delete(loginAttempts)
+    .where(or(sql`false`, ...emailHmacs.map((hmac) => eq(loginAttempts.emailHmac, hmac))))
 }
 
 /** A reset that may still be used, by the hash of its token. */
