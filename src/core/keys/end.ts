@@ -14,9 +14,11 @@ import {
   listCreatedKeys,
   updateRevoked,
   updateRevokedOfUser,
+  type WholeKey,
 } from './queries.ts'
 import { isInReach, isOfAnotherUser, type KeyManager, requireManagedKey } from './reach.ts'
 import { liveSecrets } from './rotate.ts'
+import { endInSteps } from './steps.ts'
 
 /**
  * Ends a key for good; again: the same answer.
@@ -31,19 +33,33 @@ export async function revokeKey(
   { reason, created }: { reason: string | null; created: boolean },
 ): Promise<void> {
   const key = await requireManagedKey(context, caller, id)
+  const revoke = (limit: number) => revokeStep(context, origin, caller, key, reason, limit)
+  await (created ? endInSteps(revoke) : revoke(0))
+}
+
+/** Revokes a key, and at most so many live ones of those that it made; says how many of these. */
+async function revokeStep(
+  context: Context,
+  origin: Origin,
+  caller: KeyManager,
+  key: WholeKey,
+  reason: string | null,
+  limit: number,
+): Promise<number> {
+  const { id } = key
   const locks = async (): Promise<Lock[]> => {
-    const made = created ? await listCreatedKeys(context.db, id) : []
+    const made = limit > 0 ? await listCreatedKeys(context.db, id, limit) : []
     return [key, ...made].flatMap((each): Lock[] => [
       lockOwner(ownerOfRow(each), 'share'),
       ['keys', each.id, 'no key update'],
     ])
   }
-  await recordChange(context, origin, caller, locks, async (change) => {
+  return recordChange(context, origin, caller, locks, async (change) => {
     const { tx, held, now, record } = change
     const row = held.keys.get(id) ?? fail('not_found')
     const account = accountOf(change, ownerOfRow(row))
     if (!isInReach(change.caller, await findWholeKey(tx, row), account)) fail('not_found')
-    const made = created ? await listCreatedKeys(tx, id) : []
+    const made = limit > 0 ? await listCreatedKeys(tx, id, limit) : []
     // A key that was made in between would go on.
     if (made.some((child) => !held.keys.has(child.id))) throw changedMeanwhile()
     const revoked = await updateRevoked(tx, [id, ...made.map((child) => child.id)], now, reason)
@@ -54,6 +70,7 @@ export async function revokeKey(
         details: { reason, ...(each.id === id ? {} : { made_by: id }) },
       })),
     )
+    return made.length
   })
 }
 

@@ -1,4 +1,4 @@
-import { and, asc, count, desc, eq, gt, isNotNull, isNull, lt, lte, or, type SQL, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, gt, isNotNull, isNull, lt, lte, ne, or, type SQL, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import {
@@ -221,10 +221,11 @@ export async function updateRevokedOfUser(
     .returning({ id: apiKeys.id })
 }
 
-/** The keys that a key made, and those that these made, and so on, with their owners. */
+/** The live keys that a key made, and those that these made, and so on, with their owners; at most `limit` of them. */
 export async function listCreatedKeys(
   db: Database | Transaction,
   id: string,
+  limit: number,
 ): Promise<({ id: string } & OwnerColumns)[]> {
   const made = sql`
     WITH RECURSIVE made (id) AS (
@@ -234,7 +235,9 @@ export async function listCreatedKeys(
   return db
     .select({ id: apiKeys.id, userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId })
     .from(apiKeys)
-    .where(sql`${apiKeys.id} IN (${made})`)
+    .where(and(sql`${apiKeys.id} IN (${made})`, isNull(apiKeys.revokedAt)))
+    .orderBy(asc(apiKeys.id))
+    .limit(limit)
 }
 
 /** A service account's access token that is good no more, though its key is. */
@@ -248,6 +251,26 @@ export async function insertRevokedToken(
     .onConflictDoNothing()
     .returning({ id: revokedTokens.id })
   return inserted.length > 0
+}
+
+/** Some keys of an owner, at most so many. */
+export async function listKeyIdsOf(
+  db: Database,
+  owner: Owner,
+  except: string | null,
+  limit: number,
+): Promise<string[]> {
+  const isOther = except === null ? undefined : ne(apiKeys.id, except)
+  const rows = await db
+    .select({ id: apiKeys.id })
+    .from(apiKeys)
+    .where(and(belongsTo(owner), isOther))
+    .limit(limit)
+  return rows.map(({ id }) => id)
+}
+
+export async function deleteKeys(tx: Transaction, ids: readonly string[]): Promise<void> {
+  await tx.delete(apiKeys).where(isOneOf(apiKeys.id, ids))
 }
 
 /** false where it is gone already. */

@@ -7,6 +7,7 @@ import type { AuditAction, Origin } from '../audit/audit.ts'
 import { findRaised, isByAdmin, relock, type Settings, setting } from '../change/power.ts'
 import { type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
 import { isAdmin, type Operator, type Principal } from '../principal.ts'
 import { requireGrants } from '../verify/refusals.ts'
@@ -137,6 +138,11 @@ export async function removeServiceAccount(
   id: string,
 ): Promise<void> {
   await requireManagedAccount(context, caller, id)
+  const owned = { type: 'service_account', id } as const
+  const ending = async (): Promise<Lock[]> => [['serviceAccounts', id, 'no key update']]
+  await deleteManyKeys(context, origin, caller, owned, ending, async ({ held, caller }) => {
+    requireHeld(held.serviceAccounts.get(id), caller)
+  })
   const locks: Lock[] = [
     ['serviceAccounts', id, 'update'],
     ['keysOfAccount', id, 'update'],

@@ -7,23 +7,28 @@ import { addUsage, listUsage, updateLastUses } from './queries.ts'
 const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
 
+/** Counts that one transaction writes: it takes a fraction of DATABASE_STATEMENT_TIMEOUT_MS. */
+const STEP = 10_000
+
 /**
- * Writes what has gathered, in one transaction. What cannot be written, and the last uses of secrets that a change holds
- * now, are put back for the next time.
+ * Writes what has gathered, in steps, each a transaction. What cannot be written, and the last uses of secrets that a change
+ * holds now, are put back for the next time.
  */
 export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metrics'>): Promise<void> {
-  const taken = context.usage.take()
-  if (taken.counts.length === 0 && taken.lastUses.length === 0) return
-  try {
-    const skipped = await context.db.transaction(async (tx) => {
-      if (taken.counts.length > 0) await addUsage(tx, taken.counts)
-      return taken.lastUses.length > 0 ? updateLastUses(tx, taken.lastUses) : []
-    })
-    context.usage.putBack({ counts: [], lastUses: skipped })
-    context.metrics.usageRows.written += taken.counts.length + taken.lastUses.length - skipped.length
-  } catch (error) {
-    context.usage.putBack(taken)
-    throw error
+  const { counts, lastUses } = context.usage.take()
+  for (let at = 0; at < Math.max(counts.length, lastUses.length); at += STEP) {
+    const step = { counts: counts.slice(at, at + STEP), lastUses: lastUses.slice(at, at + STEP) }
+    try {
+      const skipped = await context.db.transaction(async (tx) => {
+        if (step.counts.length > 0) await addUsage(tx, step.counts)
+        return step.lastUses.length > 0 ? updateLastUses(tx, step.lastUses) : []
+      })
+      context.usage.putBack({ counts: [], lastUses: skipped })
+      context.metrics.usageRows.written += step.counts.length + step.lastUses.length - skipped.length
+    } catch (error) {
+      context.usage.putBack({ counts: counts.slice(at), lastUses: lastUses.slice(at) })
+      throw error
+    }
   }
 }
 

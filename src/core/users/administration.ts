@@ -27,6 +27,7 @@ import {
   recordChange,
 } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { deleteManyKeys } from '../keys/steps.ts'
 import type { Operator, Principal } from '../principal.ts'
 import { disableAccounts } from '../service-accounts/service-accounts.ts'
 import { endSessionsOfUser } from '../sessions/sessions.ts'
@@ -110,15 +111,25 @@ export async function removeUser(
   id: string,
   { disablesAccounts }: Ending = { disablesAccounts: false },
 ): Promise<ManagedAccount[]> {
+  if (!isId(id)) fail('not_found')
+  const requireEnding = async (work: Change<Administrator>) => {
+    const user = work.held.users.get(id) ?? fail('not_found')
+    requirePowerOver(work.caller, user.role)
+    await requireOtherAdmin(work, user)
+    return user
+  }
+  const owned = { type: 'user', id } as const
+  const ending = () => findLocks(context, id, 'no key update', true)
+  await deleteManyKeys(context, origin, caller, owned, ending, async (work) => {
+    await requireEnding(work)
+  })
   const locks = async (): Promise<Lock[]> => [
     ...(await findLocks(context, id, 'update', true)),
     ...locksOfEnding(id, 'update'),
     ['keysOfUser', id, 'update'],
   ]
   return recordChange(context, origin, caller, locks, async (work) => {
-    const user = work.held.users.get(id) ?? fail('not_found')
-    requirePowerOver(work.caller, user.role)
-    await requireOtherAdmin(work, user)
+    const user = await requireEnding(work)
     const accounts = managedAloneBy(work, id)
     if (disablesAccounts) await disableAccounts(work, accounts)
     await deleteUser(work.tx, id)

@@ -1,0 +1,129 @@
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { writeUsage } from '../../src/core/usage/usage.ts'
+import { call, newKey } from '../support/client.ts'
+import { newClient } from '../support/oauth.ts'
+import { type AddedPerson, addLoggedIn, PASSWORD } from '../support/people.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
+
+setDefaultTimeout(240_000)
+
+const MANY = 100_000
+/** On a busy machine too. */
+const MOST_MS = 60_000
+/** A statement that takes one for each row is far above. */
+const MOST_PARAMETERS = 100
+
+const service = useService({ apiKeysPerOwner: MANY + 100 })
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+
+/** Keys of one owner, with a secret each. */
+async function addKeys(
+  owner: { user_id?: string; service_account_id?: string },
+  createdBy: string | null = null,
+  count = MANY,
+) {
+  const { user_id = null, service_account_id = null } = owner
+  await sql`INSERT INTO latchkey.api_keys (id, user_id, service_account_id, scopes, created_at, created_by)
+    SELECT gen_random_uuid(), ${user_id}, ${service_account_id}, '{}', now() - n * interval '1 ms', ${createdBy}
+    FROM generate_series(1, ${count}) n`
+  await sql`INSERT INTO latchkey.api_key_secrets (id, key_id, hash, start, created_at)
+    SELECT gen_random_uuid(), id, sha256(id::text::bytea), 'sk_AbCdEfGh', created_at FROM latchkey.api_keys key
+    WHERE NOT EXISTS (SELECT FROM latchkey.api_key_secrets WHERE key_id = key.id)`
+  await sql`ANALYZE latchkey.api_keys, latchkey.api_key_secrets`
+}
+
+const liveKeys = async (person: AddedPerson) =>
+  (
+    await sql`SELECT count(*)::int AS n FROM latchkey.api_keys WHERE user_id = ${person.id} AND revoked_at IS NULL`
+  )[0]?.n
+
+/** Makes a request, and tells what is wrong with how it went: its status, its time, its statements. */
+async function ask(route: string, options: Parameters<typeof call>[2], status = 200) {
+  const begin = performance.now()
+  let answer: Awaited<ReturnType<typeof call>> | undefined
+  const statements = await service.locks.record(async () => {
+    answer = await call(service, route, options)
+  })
+  const ms = Math.round(performance.now() - begin)
+  expect([route, answer?.status, answer?.text.slice(0, 200)]).toEqual([route, status, expect.any(String)])
+  expect(ms).toBeLessThan(MOST_MS)
+  expect(Math.max(0, ...statements.map(({ params }) => params.length))).toBeLessThan(MOST_PARAMETERS)
+  expect(statements.length).toBeLessThan(MANY / 100)
+  return answer as Awaited<ReturnType<typeof call>>
+}
+
+describe('with 100,000 keys of one user', () => {
+  const owner = prepare(async () => {
+    const person = await addLoggedIn(service, sql)
+    await addKeys({ user_id: person.id })
+    return person
+  })
+
+  test('they are read in pages, and one more is made, changed, rotated, revoked and deleted', async () => {
+    const bearer = owner.access
+    expect((await ask('GET /keys/list', { bearer })).body).toHaveLength(1000)
+    expect((await ask('GET /keys?limit=1&status=active', { bearer })).body).toHaveLength(1)
+    expect((await ask('GET /keys?external_id=none', { bearer })).body).toEqual([])
+    expect((await ask('GET /keys?all=true', { bearer: admin.access })).body).toHaveLength(100)
+    await ask(`GET /keys?user_id=${owner.id}`, { bearer: admin.access })
+    const { body } = await ask('POST /keys', { bearer, json: { scopes: 'read' } }, 201)
+    await ask('GET /protected/any', { apiKey: body.key })
+    await ask('POST /keys/verify', { bearer: admin.access, json: { key: body.key } })
+    await ask(`PATCH /keys/${body.id}`, { bearer, json: { name: 'n' } })
+    await ask(`POST /keys/${body.id}/rotate`, { bearer }, 201)
+    await ask(`GET /keys/${body.id}/usage`, { bearer })
+    await ask(`DELETE /keys/${body.id}`, { bearer })
+    await ask(`DELETE /keys/delete/${body.id}`, { bearer })
+    await ask('GET /users', { bearer: admin.access })
+    await ask('GET /auth/sessions', { bearer })
+  })
+
+  test('what is counted of each of them is written at once', async () => {
+    const keys = await sql`SELECT s.key_id, s.id FROM latchkey.api_key_secrets s JOIN latchkey.api_keys k
+      ON k.id = s.key_id WHERE k.user_id = ${owner.id}`
+    for (const key of keys) service.context.usage.count(key.key_id, 'VALID', key.id)
+    const statements = await service.locks.record(() => writeUsage(service.context))
+    expect(Math.max(...statements.map(({ params }) => params.length))).toBeLessThan(MOST_PARAMETERS)
+    const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.key_usage`
+    expect(row?.n).toBeGreaterThan(MANY - 10)
+  })
+
+  test('disabling and enabling their owner answers', async () => {
+    const bearer = admin.access
+    await ask(`PATCH /users/${owner.id}`, { bearer, json: { is_active: false } })
+    await ask(`PATCH /users/${owner.id}`, { bearer, json: { is_active: true } })
+  })
+
+  test('deleting their owner deletes them', async () => {
+    await ask(`DELETE /users/${owner.id}`, { bearer: admin.access })
+    const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.api_keys WHERE user_id = ${owner.id}`
+    expect(row?.n).toBe(0)
+  })
+})
+
+test('100,000 keys that a key made are revoked with it', async () => {
+  const owner = await addLoggedIn(service, sql)
+  const maker = await newKey(service, owner.access, { scopes: 'read' })
+  await addKeys({ user_id: owner.id }, maker.id)
+  await ask(`DELETE /keys/${maker.id}?created=true`, { bearer: owner.access })
+  expect(await liveKeys(owner)).toBe(0)
+})
+
+test('a service account with 100,000 keys is disabled and deleted', async () => {
+  const owner = await addLoggedIn(service, sql)
+  const { id } = await newClient(service, owner.access)
+  await addKeys({ service_account_id: id })
+  const bearer = owner.access
+  expect((await ask(`GET /keys?service_account_id=${id}`, { bearer })).body).toHaveLength(1000)
+  await ask(`PATCH /service-accounts/${id}`, { bearer, json: { is_active: false } })
+  await ask(`DELETE /service-accounts/${id}`, { bearer }, 204)
+})
+
+test('a new password revokes 20,000 keys', async () => {
+  const owner = await addLoggedIn(service, sql)
+  await addKeys({ user_id: owner.id }, null, 20_000)
+  const json = { current_password: PASSWORD, new_password: 'another-horse-battery', revoke_keys: true }
+  await ask('POST /auth/password', { bearer: owner.access, json })
+  expect(await liveKeys(owner)).toBe(0)
+})
