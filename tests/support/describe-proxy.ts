@@ -6,7 +6,7 @@ import { catalogue, type ErrorCode } from '../../src/lib/errors.ts'
 import { AMBIGUOUS, readTolerantly } from './ambiguous-targets.ts'
 import { call, newKey } from './client.ts'
 import { freePort } from './free-port.ts'
-import { sendRaw, type WireAnswer } from './http-socket.ts'
+import { dial, sendRaw, type WireAnswer } from './http-socket.ts'
 import { addLoggedIn, connectTo } from './people.ts'
 import { aliasesOf, type RunningProxy, type Seen, startUpstream, type Upstream } from './proxy.ts'
 import { startService, type TestService } from './service.ts'
@@ -495,15 +495,23 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
       if (answer.status === 401) expectRefusal(answer, 401)
     })
 
-    test.skipIf(!name.includes('nginx'))(
-      'what the proxy itself refuses is told in the same form',
-      async () => {
+    if (name.includes('nginx')) {
+      test('what the proxy itself refuses is told in the same form', async () => {
         expectRefusal((await pass('GET /x//y', bearing('user'))).answer, 400)
-        const length = 'Content-Length: 17000000'
-        expectRefusal((await pass('POST /x', [...bearing('user'), length])).answer, 413)
+        // nginx keeps the connection open for a while, to read the body that it refused.
+        const wire = dial(proxy)
+        const head = [
+          'POST /x HTTP/1.1',
+          'Host: latchkey.test',
+          ...bearing('user'),
+          'Content-Length: 17000000',
+        ]
+        wire.send(`${head.join('\r\n')}\r\n\r\n`)
+        expectRefusal(await wire.answer(), 413)
+        wire.end()
         expect((await pass('GET /latchkey/ambiguous', bearing('user'))).answer.status).toBe(404)
-      },
-    )
+      })
+    }
 
     test('an error of the application’s own stays as it is', async () => {
       const page = '<h1>Not for you</h1>'
