@@ -2,7 +2,6 @@ import { describe, expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { readConfig } from '../../src/config/read.ts'
-import { runProgram } from '../support/binary.ts'
 import { call } from '../support/client.ts'
 import { useService } from '../support/use-service.ts'
 
@@ -175,14 +174,5 @@ describe('deploy/kubernetes: the server', () => {
       name: 'latchkey',
     })
     for (const path of kustomization.resources) expect(existsSync(join(FOLDER, path))).toBe(true)
-  })
-
-  test.skipIf(Bun.which('kubectl') === null)('kustomize takes the files', async () => {
-    const { code, out, err } = await runProgram(['kubectl', 'kustomize', FOLDER], {
-      cwd: ROOT,
-      env: { PATH: process.env.PATH, HOME: '/nonexistent' },
-    })
-    expect({ code, err }).toEqual({ code: 0, err: '' })
-    expect(out.match(/^kind: /gm)).toHaveLength(objects.length + 1)
   })
 })
