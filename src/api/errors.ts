@@ -3,7 +3,8 @@ import type { RateLimitName } from '../config/rate-limits.ts'
 import { countEvent } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { isUnavailable, isUnstorableText } from '../db/errors.ts'
-import { catalogue, type ErrorCode, type FieldError, Problem } from '../lib/errors.ts'
+import { catalogue, type ErrorCode, Problem } from '../lib/errors.ts'
+import { fieldErrorsOf } from './field-errors.ts'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
 import { type Limits, policyOf } from './rate-limit.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
@@ -98,7 +99,7 @@ function toProblem(error: unknown): Problem {
     return new Problem('invalid_request', { detail: 'No text may hold the character NUL.', cause: error })
   const kind = kindOf(error)
   if (kind === 'NOT_FOUND') return new Problem('not_found')
-  if (kind === 'VALIDATION' && !isOwnFault(error))
+  if (kind === 'VALIDATION' && error instanceof Error && !isOwnFault(error))
     return new Problem('validation_failed', { errors: fieldErrorsOf(error) })
   if (kind === 'INVALID_COOKIE_SIGNATURE' || kind === 'INVALID_FILE_TYPE')
     return new Problem('invalid_request')
@@ -112,34 +113,4 @@ function kindOf(error: unknown): unknown {
 /** A response that does not fit its own schema is our mistake, not the caller's. */
 function isOwnFault(error: unknown): boolean {
   return typeof error === 'object' && error !== null && 'type' in error && error.type === 'response'
-}
-
-const MAX_FIELD_ERRORS = 20
-
-type ValueFault = {
-  path?: string
-  message?: string
-  schema?: { error?: unknown }
-  errors?: Iterable<ValueFault>[]
-}
-
-/** The members at fault and what is wrong with them; never the submitted values. */
-function fieldErrorsOf(error: unknown): FieldError[] {
-  const all: ValueFault[] =
-    typeof error === 'object' && error !== null && 'all' in error && Array.isArray(error.all) ? error.all : []
-  const fields = new Map<string, FieldError>()
-  for (const { path = '', message = 'Invalid', schema } of all
-    .flatMap(inFirstShape)
-    .slice(0, MAX_FIELD_ERRORS)) {
-    const isUnknown = message === 'Unexpected property'
-    const shown = isUnknown ? 'Unknown member' : (schema?.error ?? message)
-    if (!fields.has(path)) fields.set(path, { path, message: String(shown) })
-  }
-  return [...fields.values()]
-}
-
-/** A body that may be left out is a union with null: what is wrong is that it does not fit the shape before that. */
-function inFirstShape(fault: ValueFault): ValueFault[] {
-  const [first] = fault.path === '' ? (fault.errors ?? []) : []
-  return first ? [...first] : [fault]
 }

@@ -1,10 +1,27 @@
+import { Type } from '@sinclair/typebox'
 import { t } from 'elysia'
+import { failField } from '../lib/errors.ts'
 import { MAX_PAGE, type Page } from '../lib/page.ts'
+
+/**
+ * A whole number in a query. Elysia's own type says nothing of the parameter whose number is out of bounds; the shape is
+ * the same, and so is the document.
+ */
+function queryInteger(name: string, minimum: number, maximum: number) {
+  const bounds = { minimum, maximum }
+  return t
+    .Transform(t.Union([t.String({ format: 'integer' }), Type.Integer(bounds)], bounds))
+    .Decode((text) => {
+      const number = Number(text)
+      if (number >= minimum && number <= maximum) return number
+      return failField(`?${name}`, `Must be an integer from ${minimum} to ${maximum}`)
+    })
+    .Encode((number) => number)
+}
 
 /** The query of every list that comes in pages. */
 export const pageQuery = {
-  // Elysia's own type: it reads the number from the query's text.
-  limit: t.Optional(t.Integer({ minimum: 1, maximum: MAX_PAGE })),
+  limit: t.Optional(queryInteger('limit', 1, MAX_PAGE)),
   cursor: t.Optional(t.String({ maxLength: 256, description: '`next_cursor` of the page before' })),
 }
 

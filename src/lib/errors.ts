@@ -57,7 +57,7 @@ const REALM = 'realm="latchkey"'
 export const BEARER_CHALLENGE = `Bearer ${REALM}`
 export const BASIC_CHALLENGE = `Basic ${REALM}`
 
-/** One invalid member of a request: a JSON pointer and what is wrong, never the submitted value. */
+/** One invalid member of a request: where it is (see `failField`) and what is allowed, never the submitted value. */
 export type FieldError = { path: string; message: string }
 
 /** What a `fail` may add to the catalogue's entry. */
@@ -94,9 +94,18 @@ export function fail(code: ErrorCode, extra?: Extra): never {
   throw new Problem(code, extra)
 }
 
-/** A 422 for one member: `path` is a JSON pointer into the body, or `?name` for a query parameter. */
+/**
+ * A 422 for one member.
+ * @param path a JSON pointer into the body, `?name` for a query parameter, or the name of a header
+ * @param message a sentence that says what is allowed
+ */
 export function failField(path: string, message: string): never {
   fail('validation_failed', { errors: [{ path, message }] })
+}
+
+/** The JSON pointer of a member of the body (RFC 6901, section 3). */
+export function pointerTo(name: string): string {
+  return `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
 }
 
 /**

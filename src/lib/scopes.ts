@@ -18,6 +18,11 @@ export const INTROSPECT = 'latchkey:introspect'
 export const SERVICE_ACCOUNTS_READ = 'latchkey:service-accounts.read'
 export const SERVICE_ACCOUNTS_WRITE = 'latchkey:service-accounts.write'
 
+const SCOPE_FAULT =
+  'Must be lower-case letters, digits, ".", "_", "-", in parts joined by ":", of at most 64 characters'
+
+const isScope = (text: string) => text.length <= MAX_SCOPE_LENGTH && SCOPE.test(text)
+
 /**
  * Scopes in any of their four spellings (`"read"`, `"read,write"`, `"read write"`, `["read","write"]`) as a list
  * without repetitions; null, absent and empty mean none. Returns a sentence where one is malformed.
@@ -28,23 +33,19 @@ export function parseScopes(
   const parts =
     typeof input === 'string' ? input.split(/[\s,]+/).filter((part) => part !== '') : (input ?? [])
   const scopes = [...new Set(parts)]
-  if (scopes.length > MAX_SCOPES) return { fault: `At most ${MAX_SCOPES} scopes` }
-  if (!scopes.every((scope) => scope.length <= MAX_SCOPE_LENGTH && SCOPE.test(scope))) {
-    return {
-      fault:
-        'A scope is lower-case letters, digits, ".", "_", "-", in parts joined by ":", of at most 64 characters',
-    }
-  }
-  return scopes
+  if (scopes.length > MAX_SCOPES) return { fault: `Must be at most ${MAX_SCOPES} scopes` }
+  return scopes.every(isScope) ? scopes : { fault: `Each scope: ${SCOPE_FAULT}` }
 }
 
 /**
  * The same for a member of a request.
- * @throws Problem validation_failed at `path`
+ * @throws Problem validation_failed at `path`, or at the item of a list that is no scope
  */
 export function requireScopes(path: string, input: string | readonly string[] | null | undefined): string[] {
   const scopes = parseScopes(input)
-  return 'fault' in scopes ? failField(path, scopes.fault) : scopes
+  if (!('fault' in scopes)) return scopes
+  const at = typeof input === 'string' ? -1 : (input ?? []).findIndex((scope) => !isScope(scope))
+  return at === -1 ? failField(path, scopes.fault) : failField(`${path}/${at}`, SCOPE_FAULT)
 }
 
 /** What an owner may hold or hand out: everything, or a list; `reserved` says whether `latchkey:*` is part of "everything". */

@@ -239,7 +239,7 @@ describe('a body that no route takes is refused by every route, and changes noth
       ])
     }
     const list = await call(service, 'POST /auth/refresh', { json: [] })
-    expect(list.body.errors).toEqual([{ path: '', message: 'Expected object' }])
+    expect(list.body.errors).toEqual([{ path: '', message: 'Must be an object or null' }])
   })
 
   test('the control: a body that is right is taken, in either spelling of its type, after a mark of byte order too', async () => {

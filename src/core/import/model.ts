@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { failField } from '../../lib/errors.ts'
+import { failField, pointerTo } from '../../lib/errors.ts'
 import { Id } from '../../lib/model.ts'
 import { KeyItem } from './key-item.ts'
 
@@ -27,9 +27,10 @@ export const KeyImport = Type.Unknown(
 export function requireKeys(body: unknown): readonly unknown[] {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) failField('', 'Must be an object')
   const { keys, ...more } = body as Record<string, unknown>
-  if (Object.keys(more).length > 0) failField('', 'Unknown member')
-  if (!Array.isArray(keys)) failField('/keys', 'Must be a list')
-  return keys.length <= MAX_KEYS ? keys : failField('/keys', `Must have at most ${MAX_KEYS} keys`)
+  const [unknown] = Object.keys(more)
+  if (unknown !== undefined) failField(pointerTo(unknown), 'Unknown member')
+  if (!Array.isArray(keys)) failField('/keys', `Must be a list of at most ${MAX_KEYS}`)
+  return keys.length <= MAX_KEYS ? keys : failField('/keys', `Must be a list of at most ${MAX_KEYS}`)
 }
 
 const Imported = Type.Object({

@@ -1,0 +1,107 @@
+import type { FieldError } from '../lib/errors.ts'
+import { READABLE } from '../lib/model.ts'
+
+/** The members of a 422, and how many faults are looked at on the way to them: a body of 64 KiB has room for thousands. */
+const MAX_FIELD_ERRORS = 20
+
+type Schema = {
+  type?: string
+  const?: unknown
+  anyOf?: Schema[]
+  format?: string
+  pattern?: string
+  minLength?: number
+  maxLength?: number
+  minimum?: number
+  maximum?: number
+  maxItems?: number
+  error?: unknown
+}
+
+/** One fault as TypeBox tells it. A union has the faults of each of its choices in `errors`. */
+type Fault = { path: string; message: string; schema: Schema; errors: Iterable<Fault>[] }
+
+/**
+ * The members at fault, and for each a sentence that says what is allowed; never the submitted values.
+ * @param error Elysia's ValidationError
+ */
+export function fieldErrorsOf(error: object): FieldError[] {
+  const faults = 'all' in error && Array.isArray(error.all) ? (error.all as Fault[]) : []
+  const isQuery = 'type' in error && error.type === 'query'
+  const fields = new Map<string, FieldError>()
+  for (const { path: pointer, message, schema } of faults
+    .slice(0, MAX_FIELD_ERRORS)
+    .flatMap(inNearestChoice)) {
+    const path = isQuery ? pointer.replace('/', '?') : pointer
+    if (!fields.has(path)) fields.set(path, { path, message: sentenceOf(message, schema) })
+  }
+  return [...fields.values()].slice(0, MAX_FIELD_ERRORS)
+}
+
+/**
+ * TypeBox says "Expected union value" of every fault within a union, at the union's own place. A choice whose faults all
+ * lie deeper is the one that was meant: the object beside null, say. Without such a choice the value has the wrong type.
+ */
+function inNearestChoice(fault: Fault): Fault[] {
+  const choices = fault.errors.map((faults) =>
+    [...Iterator.from(faults).take(MAX_FIELD_ERRORS)].flatMap(inNearestChoice),
+  )
+  const [nearest] = choices
+    .filter((faults) => faults.length > 0 && faults.every(({ path }) => path.length > fault.path.length))
+    .sort((one, other) => one.length - other.length)
+  return nearest ?? [fault]
+}
+
+function sentenceOf(message: string, schema: Schema): string {
+  if (message === 'Unexpected property') return 'Unknown member'
+  if (message === 'Expected required property') return `Is required: ${describe(schema)}`
+  return typeof schema.error === 'string' ? schema.error : `Must be ${describe(schema)}`
+}
+
+/** What a schema allows, in words. */
+function describe(schema: Schema): string {
+  if (schema.const !== undefined) return JSON.stringify(schema.const)
+  switch (schema.type) {
+    case 'string':
+      return describeText(schema)
+    case 'integer':
+      return `an integer${range(schema.minimum, schema.maximum, ' from', ' of')}`
+    case 'number':
+      return `a number${range(schema.minimum, schema.maximum, ' from', ' of')}`
+    case 'boolean':
+      return 'true or false'
+    case 'array':
+      return `a list${range(undefined, schema.maxItems, '', ' of')}`
+    case 'object':
+      return 'an object'
+    case 'null':
+      return 'null'
+    default:
+      return schema.anyOf ? describeChoices(schema.anyOf) : 'another value'
+  }
+}
+
+function describeText({ format, pattern, minLength, maxLength }: Schema): string {
+  if (format === 'uuid') return 'a UUID'
+  if (format === 'date-time') return 'a time in RFC 3339'
+  const length = range(minLength, maxLength, ' of', ' of')
+  const kind = pattern === READABLE ? ', on one line' : ''
+  const limits = pattern === undefined ? '' : `${kind}, without control characters`
+  return `text${length}${length === '' ? '' : ' characters'}${limits}`
+}
+
+function range(least: number | undefined, most: number | undefined, between: string, one: string): string {
+  if (least !== undefined && most !== undefined) return `${between} ${least} to ${most}`
+  if (most !== undefined) return `${one} at most ${most}`
+  return least === undefined ? '' : `${one} at least ${least}`
+}
+
+/** A number in a query may be text to Elysia; that is no choice of the caller's. */
+function describeChoices(choices: Schema[]): string {
+  const words = choices
+    .flatMap((choice) => choice.anyOf ?? choice)
+    .filter(({ format }) => format !== 'integer')
+    .map(describe)
+  const last = words.pop() ?? ''
+  return words.length === 0 ? last : `${words.join(', ')} or ${last}`
+}
