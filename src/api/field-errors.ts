@@ -81,12 +81,12 @@ function describe(schema: Schema): string {
   }
 }
 
-function describeText({ format, pattern, minLength, maxLength }: Schema): string {
-  if (format === 'uuid') return 'a UUID'
-  if (format === 'date-time') return 'a time in RFC 3339'
-  const length = range(minLength, maxLength, ' of', ' of')
-  const kind = pattern === READABLE ? ', on one line' : ''
-  const limits = pattern === undefined ? '' : `${kind}, without control characters`
+function describeText(schema: Schema): string {
+  if (schema.format === 'uuid') return 'a UUID'
+  if (schema.format === 'date-time') return 'a time in RFC 3339'
+  const length = range(schema.minLength, schema.maxLength, ' of', ' of')
+  const kind = schema.pattern === READABLE ? ', on one line' : ''
+  const limits = schema.pattern === undefined ? '' : `${kind}, without control characters`
   return `text${length}${length === '' ? '' : ' characters'}${limits}`
 }
 

@@ -7,8 +7,8 @@ import { MAX_PAGE, type Page } from '../lib/page.ts'
  * A whole number in a query. Elysia's own type says nothing of the parameter whose number is out of bounds; the shape is
  * the same, and so is the document.
  */
-function queryInteger(name: string, minimum: number, maximum: number) {
-  const bounds = { minimum, maximum }
+export function queryInteger(name: string, minimum: number, maximum: number, description?: string) {
+  const bounds = { minimum, maximum, ...(description !== undefined && { description }) }
   return t
     .Transform(t.Union([t.String({ format: 'integer' }), Type.Integer(bounds)], bounds))
     .Decode((text) => {

@@ -119,7 +119,7 @@ describe('a key is not made', () => {
       () => ['--service-account', account.id, '--scopes', 'write'],
       'The service account does not hold the scope: write',
     ],
-    ['with a malformed scope', () => ['--user', user.email, '--scopes', '*'], 'scopes: A scope is'],
+    ['with a malformed scope', () => ['--user', user.email, '--scopes', '*'], 'scopes: Each scope: Must be'],
     ['with a name too long', () => ['--user', user.email, '--name', 'x'.repeat(101)], 'name: Is not'],
     ['with a name of two lines', () => ['--user', user.email, '--name', 'a\nb'], 'name: Is not accepted'],
     [

@@ -28,7 +28,7 @@ import { Flag } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import { KEYS_READ, KEYS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
-import { pageQuery } from '../page.ts'
+import { pageQuery, queryInteger } from '../page.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 
 const ListQuery = Type.Object(
@@ -39,13 +39,13 @@ const ListQuery = Type.Object(
     user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
     all: Type.Optional(Flag),
     ...pageQuery,
-    // Elysia's own type: it reads the number from the query's text.
     limit: t.Optional(
-      t.Integer({
-        minimum: 1,
-        maximum: MAX_OWNER_PAGE,
-        description: `${MAX_OWNER_PAGE} unless given; with all=true at most ${MAX_PAGE}, and ${MAX_PAGE} unless given`,
-      }),
+      queryInteger(
+        'limit',
+        1,
+        MAX_OWNER_PAGE,
+        `${MAX_OWNER_PAGE} unless given; with all=true at most ${MAX_PAGE}, and ${MAX_PAGE} unless given`,
+      ),
     ),
   },
   { additionalProperties: false },
