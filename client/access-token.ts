@@ -11,6 +11,8 @@ export type TokenSettings = { url: string; issuer: string; audience: string; tim
 /** What Latchkey signs with, shared secrets aside: whoever can verify by one of those can also sign. */
 const ALGORITHMS = ['ES256', 'RS256', 'EdDSA']
 const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope']
+/** The `client_id` of a person's own token; a service account's is its `sub`. */
+const FIRST_PARTY_CLIENT = 'latchkey'
 const CLOCK_TOLERANCE_SECONDS = 5
 /** Latchkey publishes a key this long before it signs. */
 const KEYS_LAST_MS = 300_000
@@ -51,7 +53,8 @@ export function createTokenVerifier({ url, issuer, audience, timeLimitMs }: Toke
 
 function readPayload({ sub, sid, role, scope, client_id }: JWTPayload): AccessToken | null {
   if (typeof sub !== 'string' || typeof sid !== 'string' || typeof scope !== 'string') return null
-  if (client_id !== undefined) return client_id === sub ? { kind: 'service_account' } : null
+  if (client_id === sub) return { kind: 'service_account' }
+  if (client_id !== undefined && client_id !== FIRST_PARTY_CLIENT) return null
   if (role !== 'admin' && role !== 'user') return null
   return { kind: 'user', userId: sub, sessionId: sid, role, scopes: scopesOf(scope) }
 }

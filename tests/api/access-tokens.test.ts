@@ -55,6 +55,7 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
       exp: expect.any(Number),
       sid: expect.stringMatching(/^[0-9a-f-]{36}$/),
       role: 'user',
+      client_id: 'latchkey',
       scope: 'read write',
     })
     expect(Number(payload.exp) - Number(payload.iat)).toBeWithin(1799, 1802)

@@ -69,7 +69,7 @@ async function verdictsOn(key: string): Promise<Record<string, boolean>> {
     'x-api-key': await is200('GET /protected/any', { apiKey: key }),
     verify: verify.body.valid,
     'verify-batch': verifyEach.body.results[0].valid,
-    introspect: introspect.body.active && introspect.body.token_type === 'api_key',
+    introspect: introspect.body.active && introspect.body.token_kind === 'api_key',
     'introspect by itself': await is200('POST /oauth/introspect', { bearer: key, form: { token: 'x' } }),
     'forward-auth': await is200('GET /forward-auth?kind=key', { bearer: key }),
     'forward-auth by X-API-Key': await is200('GET /forward-auth', { apiKey: key }),
@@ -127,7 +127,7 @@ describe('tokens of ours are what they are', () => {
     expect(verdicts).toEqual(all(verdicts, false))
     const form = { token: refresh }
     const { body } = await call(service, 'POST /oauth/introspect', { bearer: asking, form })
-    expect(body).toMatchObject({ active: true, token_type: 'refresh_token' })
+    expect(body).toMatchObject({ active: true, token_type: 'Bearer', token_kind: 'refresh_token' })
     await call(service, 'POST /oauth/revoke', { form })
     expect((await call(service, 'POST /oauth/introspect', { bearer: asking, form })).body.active).toBe(false)
   })

@@ -51,7 +51,9 @@ describe('introspection tells', () => {
     const { payload } = partsOf(person.access)
     expect(answer.body).toEqual({
       active: true,
-      token_type: 'access_token',
+      token_type: 'Bearer',
+      token_kind: 'access_token',
+      client_id: 'latchkey',
       iss: payload.iss,
       aud: payload.aud,
       jti: payload.jti,
@@ -84,7 +86,8 @@ describe('introspection tells', () => {
     const { payload } = partsOf(token)
     expect((await introspect(token)).body).toEqual({
       active: true,
-      token_type: 'access_token',
+      token_type: 'Bearer',
+      token_kind: 'access_token',
       iss: payload.iss,
       aud: payload.aud,
       jti: payload.jti,
@@ -102,7 +105,8 @@ describe('introspection tells', () => {
     const { body } = await introspect(own.key)
     expect(body).toEqual({
       active: true,
-      token_type: 'api_key',
+      token_type: 'Bearer',
+      token_kind: 'api_key',
       exp: expect.any(Number),
       sub: person.id,
       username: person.email,
@@ -113,7 +117,8 @@ describe('introspection tells', () => {
     expect(body.exp * 1000 - Date.now()).toBeWithin(86_300_000, 86_400_000)
     expect((await introspect(client.secret)).body).toEqual({
       active: true,
-      token_type: 'api_key',
+      token_type: 'Bearer',
+      token_kind: 'api_key',
       sub: client.id,
       client_id: client.id,
       key_id: client.keyId,
@@ -125,7 +130,8 @@ describe('introspection tells', () => {
     const { refresh: first } = await logIn(service, person.email, person.password)
     const alive = {
       active: true,
-      token_type: 'refresh_token',
+      token_type: 'Bearer',
+      token_kind: 'refresh_token',
       sub: person.id,
       iss: service.config.publicUrl,
       exp: expect.any(Number),

@@ -140,6 +140,8 @@ describe('a client', () => {
     ['shows nothing', {}],
     ['shows its id alone', { form: { client_id: 'x' } }],
     ['shows an empty Basic', { headers: basic('', '') }],
+    ['shows an empty secret by Basic', { headers: basic('an-app', '') }],
+    ['shows an empty secret in the form', { form: { client_id: 'an-app', client_secret: '' } }],
     ['shows an empty id and secret', { form: { client_id: '', client_secret: '' } }],
   ])('that %s gets no token of its own', async (_, { form, headers = {} }) => {
     const grant = { grant_type: 'client_credentials', ...form }

@@ -233,7 +233,7 @@ describe('jose, against the JWKS that the metadata names', () => {
 
         const user = await verify(someone.access)
         expect(user.payload).toMatchObject({ sub: someone.id, role: 'user', scope: 'read write' })
-        expect(user.payload.client_id).toBeUndefined()
+        expect(user.payload.client_id).toBe('latchkey')
         const form = {
           grant_type: 'client_credentials',
           client_id: batch.id,

@@ -14,8 +14,8 @@ const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
 const MAX_BASIC_LENGTH = 2 * MAX_CREDENTIAL_LENGTH
 
 /**
- * The client's own credentials, in the Authorization header or in the form; null where it shows none. An empty id and
- * secret are none: Swagger UI sends them.
+ * The client's own credentials, in the Authorization header or in the form; null where it shows none. An empty
+ * secret proves nothing, so there is no client then, in either way: Swagger UI sends one.
  * @throws Problem invalid_request for both ways at once, invalid_client for a header that cannot be read
  */
 export function readClient(authorization: string | null, form: ClientForm): ClientCredentials | null {
@@ -36,7 +36,8 @@ function readBasic(authorization: string): ClientCredentials | null {
   const at = text.indexOf(':')
   if (text === ':') return null
   try {
-    if (at > 0) return { id: formDecode(text.slice(0, at)), secret: formDecode(text.slice(at + 1)) }
+    const client = { id: formDecode(text.slice(0, at)), secret: formDecode(text.slice(at + 1)) }
+    if (at > 0) return client.secret === '' ? null : client
   } catch {
     // A broken percent-encoding: as unreadable as no colon.
   }

@@ -5,9 +5,12 @@ import type { Context } from '../context.ts'
 import { revokePresented } from '../keys/end.ts'
 import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
 import { endSessionOfBearer, endSessionOfToken, findLiveRefresh } from '../sessions/sessions.ts'
+import { FIRST_PARTY_CLIENT } from '../signing/claims.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Introspection } from './model.ts'
 
+/** RFC 7662, section 2.2: how a token is used (RFC 6749, section 7.1). What it is says `token_kind`. */
+const BEARER = 'Bearer'
 const INACTIVE: Introspection = { active: false }
 
 /**
@@ -25,15 +28,16 @@ export async function introspectToken(context: Context, token: string): Promise<
 function describeUser(user: UserPrincipal, claims: Claims): Introspection {
   const { userId: sub, role, scopes } = user
   const person = { sub, ...addressOf(user), role, scope: scopes.join(' ') }
-  return { active: true, token_type: 'access_token', ...claims, ...person }
+  const kind = { token_type: BEARER, token_kind: 'access_token', client_id: FIRST_PARTY_CLIENT }
+  return { active: true, ...kind, ...claims, ...person }
 }
 
 function describeKey(key: KeyPrincipal, claims: Claims): Introspection {
   const exp = key.endsAt ? { exp: Math.floor(key.endsAt.getTime() / 1000) } : {}
   const client = key.owner.type === 'service_account' ? { client_id: key.owner.id } : addressOf(key.owner)
   const kind = Object.keys(claims).length === 0 ? 'api_key' : 'access_token'
-  const shown = { token_type: kind, ...exp, ...claims, ...client, sub: key.owner.id, key_id: key.keyId }
-  return { active: true, ...shown, scope: key.scopes.join(' ') }
+  const shown = { ...exp, ...claims, ...client, sub: key.owner.id, key_id: key.keyId }
+  return { active: true, token_type: BEARER, token_kind: kind, ...shown, scope: key.scopes.join(' ') }
 }
 
 /** An address says who somebody is only where it was proven: that stands beside it. */
@@ -47,7 +51,8 @@ async function describeRefresh(context: Context, token: string): Promise<Introsp
   const found = await findLiveRefresh(context, token)
   if (!found?.isCurrent) return INACTIVE
   const exp = Math.floor(found.expiresAt.getTime() / 1000)
-  return { active: true, token_type: 'refresh_token', sub: found.userId, iss: context.config.publicUrl, exp }
+  const kind = { token_type: BEARER, token_kind: 'refresh_token' }
+  return { active: true, ...kind, sub: found.userId, iss: context.config.publicUrl, exp }
 }
 
 /** What an access token of ours says of itself. */

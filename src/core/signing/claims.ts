@@ -4,7 +4,7 @@ import type { PublicJwk } from './model.ts'
 export type NewAccessToken = {
   subject: string
   sessionId: string
-  /** A user's; null in a service account's token, which says `client_id` instead. */
+  /** A user's; null in a service account's token, whose `client_id` is its `sub`. */
   role: string | null
   scopes: readonly string[]
   /** Whether a user's token does less than its user could: `scopes` are then all that it does. */
@@ -60,8 +60,11 @@ export function readClaims(payload: Record<string, unknown>, keyId: string | nul
   }
 }
 
+/** RFC 9068, section 2.2, asks each token for its client: a person's own token has Latchkey itself. No account has this id. */
+export const FIRST_PARTY_CLIENT = 'latchkey'
+
 /** A token's own claims, besides those of the standard. */
 export function ownClaims({ subject, sessionId, role, scopes, isNarrowed }: NewAccessToken) {
-  const kind = role === null ? { client_id: subject } : { role }
+  const kind = role === null ? { client_id: subject } : { role, client_id: FIRST_PARTY_CLIENT }
   return { sid: sessionId, ...kind, scope: scopes.join(' '), ...(isNarrowed && { narrowed: true }) }
 }
