@@ -23,6 +23,11 @@ export const setting = <Subject, Value>(
   isLockable,
 })
 
+/** For a list of scopes, and for whether something is active: the same wherever they bound anything. */
+export const areScopesWithin = (inner: readonly string[], outer: readonly string[]): boolean =>
+  inner.every((scope) => outer.includes(scope))
+export const isActiveWithin = (inner: boolean, outer: boolean): boolean => !inner || outer
+
 /** All that bounds a kind of subject, by the name that requests use. */
 export type Settings<Subject> = Readonly<Record<string, Setting<Subject, unknown>>>
 

@@ -1,7 +1,15 @@
 import { fail } from '../../lib/errors.ts'
 import { isRateWithin } from '../../lib/rate.ts'
 import { formatInstant } from '../../lib/time.ts'
-import { findRaised, isByAdmin, relock, type Settings, setting } from '../change/power.ts'
+import {
+  areScopesWithin,
+  findRaised,
+  isActiveWithin,
+  isByAdmin,
+  relock,
+  type Settings,
+  setting,
+} from '../change/power.ts'
 import { isAdmin } from '../principal.ts'
 import type { ServiceAccountRow } from '../service-accounts/service-accounts.ts'
 import { rateOf } from '../verify/rates.ts'
@@ -30,18 +38,12 @@ const isNoLater = (inner: string | null, outer: string | null) =>
 
 /** Everything by which a key can be given more. */
 const SETTINGS: Settings<KeyPower> = {
-  scopes: setting(
-    (key) => key.scopes,
-    (inner, outer) => inner.every((scope) => outer.includes(scope)),
-  ),
+  scopes: setting((key) => key.scopes, areScopesWithin),
   expires_at: setting((key) => formatInstant(key.expiresAt), isNoLater),
   rate_limit: setting((key) => rateOf(key), isRateWithin),
   allowed_ips: setting((key) => key.allowedIps, areIpsWithin),
   credits: setting((key) => key.credits && pickCredits(key.credits), areCreditsWithin),
-  is_active: setting(
-    (key) => key.isActive,
-    (inner, outer) => !inner || outer,
-  ),
+  is_active: setting((key) => key.isActive, isActiveWithin),
   secrets: setting(
     (key) => Object.fromEntries(key.secrets.map(({ id, expiresAt }) => [id, formatInstant(expiresAt)])),
     (inner, outer) =>

@@ -4,7 +4,15 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { covers, requireScopes } from '../../lib/scopes.ts'
 import type { AuditAction, Origin } from '../audit/audit.ts'
-import { findRaised, isByAdmin, relock, type Settings, setting } from '../change/power.ts'
+import {
+  areScopesWithin,
+  findRaised,
+  isActiveWithin,
+  isByAdmin,
+  relock,
+  type Settings,
+  setting,
+} from '../change/power.ts'
 import { type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
@@ -178,14 +186,8 @@ function requireHeld(account: ServiceAccountRow | undefined, caller: Principal):
 
 /** What bounds an account. */
 const SETTINGS: Settings<ServiceAccountRow> = {
-  scopes: setting(
-    (account) => account.scopes,
-    (inner, outer) => inner.every((scope) => outer.includes(scope)),
-  ),
-  is_active: setting(
-    (account) => account.isActive,
-    (inner, outer) => !inner || outer,
-  ),
+  scopes: setting((account) => account.scopes, areScopesWithin),
+  is_active: setting((account) => account.isActive, isActiveWithin),
 }
 
 /**

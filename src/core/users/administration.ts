@@ -13,6 +13,7 @@ import type { AuditAction, Origin } from '../audit/audit.ts'
 import {
   ADMINS_ONLY,
   findRaised,
+  isActiveWithin,
   isByAdmin,
   relock,
   requirePowerOver,
@@ -167,10 +168,7 @@ async function requireOtherAdmin({ tx, locks }: Change<Administrator>, user: Use
 
 /** What bounds a user, besides the role. A ceiling is compared as it is in force. */
 const settingsOf = (context: Pick<Context, 'config'>): Settings<UserRow> => ({
-  is_active: setting(
-    (user) => user.isActive,
-    (inner, outer) => !inner || outer,
-  ),
+  is_active: setting((user) => user.isActive, isActiveWithin),
   scopes: setting(
     (user) => user.scopes,
     (inner, outer) => isCeilingWithin(ceilingOf(context, inner), ceilingOf(context, outer)),
