@@ -17,7 +17,7 @@ import type { KeyStatus } from './model.ts'
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
 export type CreditsRow = typeof apiKeyCredits.$inferSelect
-/** A key with its secrets, oldest first, and its credits. */
+/** A key with its secrets, oldest first, and its credits. Of two that are live, the newest is the one without an end. */
 export type WholeKey = KeyRow & { secrets: SecretRow[]; credits: CreditsRow | null }
 
 const belongsTo = (owner: Owner) => eq(apiKeys[ownerColumn(owner)], owner.id)
@@ -308,7 +308,8 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
     .select()
     .from(apiKeySecrets)
     .where(isOneOf(apiKeySecrets.keyId, ids))
-    .orderBy(asc(apiKeySecrets.createdAt), asc(apiKeySecrets.id))
+    // By the end first, null last: the clocks of two servers may differ by more than the time between two rotations.
+    .orderBy(asc(apiKeySecrets.expiresAt), asc(apiKeySecrets.createdAt), asc(apiKeySecrets.id))
   const credits = await db.select().from(apiKeyCredits).where(isOneOf(apiKeyCredits.keyId, ids))
   const secretsOf = Map.groupBy(secrets, (secret) => secret.keyId)
   const creditsOf = new Map(credits.map((row) => [row.keyId, row]))
