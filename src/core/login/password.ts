@@ -172,15 +172,7 @@ export async function resetPassword(
   const hash = hashToken(token)
   const reset = await findReset(context.db, hash, new Date(context.clock()))
   const user = reset ? await findUserById(context.db, reset.userId) : null
-  if (!reset || !user?.isActive) {
-    await countEvent(context, origin, {
-      action: 'user.reset_refused',
-      outcome: 'refused',
-      ...(user && { target: { type: 'user', id: user.id } }),
-      details: { reason: user ? 'disabled' : 'unknown' },
-    })
-    fail('invalid_token')
-  }
+  if (!reset || !user?.isActive) return failReset(context, origin, user, user ? 'disabled' : 'unknown')
   const password = await requirePassword(context.config, user.email, chosen, '/new_password')
   const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
   const { createdBy } = reset
@@ -188,16 +180,39 @@ export async function resetPassword(
     ...locksOfPassword(user.id, revokesKeys),
     ...(createdBy === null ? [] : [['users', createdBy, 'share'] as const]),
   ]
-  await recordChange(context, onBehalfOf(origin, user.id), null, locks, async (change) => {
+  const by = onBehalfOf(origin, user.id)
+  const refusal = await recordChange<null, ResetRefusal | null>(context, by, null, locks, async (change) => {
     const { tx, held, now, record } = change
     const present = held.users.get(user.id)
-    const isIssued = createdBy === null || (present && mayReset(context, held.users.get(createdBy), present))
-    if (!isIssued || !present?.isActive) fail('invalid_token')
-    if (!(await takeReset(tx, hash, now))) fail('invalid_token')
+    if (!present) return 'unknown'
+    if (!present.isActive) return 'disabled'
+    if (createdBy !== null && !mayReset(context, held.users.get(createdBy), present)) return 'issuer'
+    if (!(await takeReset(tx, hash, now))) return 'unknown'
     const details = await replacePassword(change, user.id, passwordHash, revokesKeys)
     await forgetGuesses(tx, context, user.email)
     await record({ action: 'user.password_reset', target: { type: 'user', id: user.id }, details })
+    return null
   })
+  if (refusal !== null) return failReset(context, origin, user, refusal)
+}
+
+/** Why a reset is refused: the token or its user is gone, the user is disabled, or its issuer may not reset them now. */
+type ResetRefusal = 'unknown' | 'disabled' | 'issuer'
+
+/** @throws Problem invalid_token */
+async function failReset(
+  context: Context,
+  origin: Origin,
+  user: UserRow | null,
+  reason: ResetRefusal,
+): Promise<never> {
+  await countEvent(context, origin, {
+    action: 'user.reset_refused',
+    outcome: 'refused',
+    ...(user && { target: { type: 'user', id: user.id } }),
+    details: { reason },
+  })
+  return fail('invalid_token')
 }
 
 /**
