@@ -4,12 +4,12 @@ import { covers } from '../../lib/scopes.ts'
 import { DAY_MS, formatInstant, readInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
-import { type Change, type Lock, recordChange } from '../change/record-change.ts'
+import { type Change, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
 import { idOf, type Principal } from '../principal.ts'
 import { findAccount, manages, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
-import { accountOf, lockOwner } from './change-managed.ts'
+import { accountOf, lockOwner, locksOfQuota } from './change-managed.ts'
 import type { NewKey } from './model.ts'
 import { type KeyPower, requireKeyPower } from './power.ts'
 import {
@@ -58,10 +58,7 @@ export async function createKey(
   requireKeyPower(caller, null, made, account)
 
   const createdBy = caller.kind === 'operator' ? null : idOf(caller)
-  const locks: Lock[] = [
-    lockOwner(owner, 'no key update'),
-    ...(account?.countsFor ? [['users', account.countsFor, 'no key update'] as const] : []),
-  ]
+  const locks = [lockOwner(owner, 'no key update'), ...locksOfQuota(account)]
   const row = await recordChange(context, origin, caller, locks, async (change) => {
     const { tx, now: createdAt, record } = change
     const account = accountOf(change, owner)
@@ -123,7 +120,8 @@ async function chooseOwner(
     return { owner: { type, id }, account: null }
   }
   const owner = ownerOf(caller)
-  return { owner, account: owner.type === 'user' ? null : await findAccount(context, owner.id) }
+  if (owner.type === 'user') return { owner, account: null }
+  return { owner, account: await findAccount(context, owner.id, 'invalid_token') }
 }
 
 /**

@@ -93,10 +93,17 @@ export async function listManagedAccounts(
   )
 }
 
-/** @throws Problem not_found */
-export async function findAccount(context: Context, id: string): Promise<ServiceAccountRow> {
+/**
+ * @param otherwise the problem where there is none: for the caller's own account invalid_token
+ * @throws Problem not_found or invalid_token
+ */
+export async function findAccount(
+  context: Context,
+  id: string,
+  otherwise: 'not_found' | 'invalid_token' = 'not_found',
+): Promise<ServiceAccountRow> {
   const account = isId(id) ? await findServiceAccount(context.db, id) : null
-  return account ?? fail('not_found')
+  return account ?? fail(otherwise)
 }
 
 /** @throws Problem not_found for what is not the caller's to manage */
