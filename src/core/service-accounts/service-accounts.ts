@@ -210,8 +210,24 @@ function requireAccountPower(
   const isOwn = before.createdBy !== null && before.createdBy === makerOf(caller)
   const by = { isAdmin: isByAdmin(caller), isOwn }
   const next = relock(SETTINGS, before.lockedSettings, before, after, by)
-  if (findRaised(SETTINGS, before, after).length > 0) requireGrants(caller, after.scopes)
+  if (findRaised(SETTINGS, before, after).length === 0) return next
+  requireUnbounded(caller)
+  requireGrants(caller, after.scopes)
   return next
+}
+
+/**
+ * An account has no end and no limit of its own, so a key that has one gives an account nothing: what the account's keys
+ * could do again would go beyond it.
+ * @throws Problem forbidden
+ */
+function requireUnbounded(caller: Principal): void {
+  if (caller.kind !== 'key') return
+  const { endsAt, rateLimit, allowedIps, hasCredits } = caller
+  if (endsAt === null && rateLimit === null && allowedIps === null && !hasCredits) return
+  fail('forbidden', {
+    detail: 'A key with an end, a rate limit, credits or allowed_ips enables and widens no service account.',
+  })
 }
 
 /** Makers manage their own, admins all; a key manages those of its owner that hold no more than it could grant. */
