@@ -209,16 +209,26 @@ export async function updateRevokedOfUser(
   now: Date,
   reason: string,
 ): Promise<{ id: string }[]> {
-  const managed = tx
+  return tx
+    .update(apiKeys)
+    .set(revocation(now, reason))
+    .where(isLiveOfUser(tx, userId))
+    .returning({ id: apiKeys.id })
+}
+
+/** At most `limit` ids of the keys that `updateRevokedOfUser` revokes. */
+export async function listLiveKeyIdsOfUser(db: Database, userId: string, limit: number): Promise<string[]> {
+  const rows = await db.select({ id: apiKeys.id }).from(apiKeys).where(isLiveOfUser(db, userId)).limit(limit)
+  return rows.map(({ id }) => id)
+}
+
+function isLiveOfUser(db: Database | Transaction, userId: string) {
+  const managed = db
     .select({ id: serviceAccounts.id })
     .from(serviceAccounts)
     .where(eq(serviceAccounts.createdBy, userId))
   const isTheirs = or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${managed}`)
-  return tx
-    .update(apiKeys)
-    .set(revocation(now, reason))
-    .where(and(isTheirs, isNull(apiKeys.revokedAt)))
-    .returning({ id: apiKeys.id })
+  return and(isTheirs, isNull(apiKeys.revokedAt))
 }
 
 /** The live keys that a key made, and those that these made, and so on, with their owners; at most `limit` of them. */
