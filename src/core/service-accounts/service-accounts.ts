@@ -28,6 +28,7 @@ import {
   listServiceAccounts,
   type ServiceAccountChange,
   type ServiceAccountRow,
+  updateDisabled,
   updateServiceAccount,
 } from './queries.ts'
 
@@ -175,15 +176,18 @@ export async function disableAccounts(
   { tx, caller, record }: Change<Principal | Operator>,
   accounts: readonly ServiceAccountRow[],
 ): Promise<void> {
-  for (const before of accounts) {
-    if (!before.isActive) continue
+  const by = { isAdmin: isByAdmin(caller), isOwn: false }
+  const active = accounts.filter((account) => account.isActive)
+  const disabled = active.map((before) => {
     const after = { ...before, isActive: false }
-    const by = { isAdmin: isByAdmin(caller), isOwn: false }
-    const lockedSettings = relock(SETTINGS, before.lockedSettings, before, after, by)
-    await updateServiceAccount(tx, before.id, { isActive: false, lockedSettings })
+    return { ...after, lockedSettings: relock(SETTINGS, before.lockedSettings, before, after, by) }
+  })
+  await updateDisabled(tx, disabled)
+  const events = active.flatMap((before) => {
     const target = { type: 'service_account' as const, id: before.id }
-    await record(describeChange(before, after).map((event) => ({ ...event, target })))
-  }
+    return describeChange(before, { ...before, isActive: false }).map((event) => ({ ...event, target }))
+  })
+  await record(events)
 }
 
 /** A locked account that the caller still manages. */
