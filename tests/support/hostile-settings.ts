@@ -26,6 +26,7 @@ export const HOSTILE_SETTINGS: readonly (readonly [name: string, value: string])
   ['statement_timeout', "'1ms'"],
   ['idle_in_transaction_session_timeout', "'1ms'"],
   ['idle_session_timeout', "'20ms'"],
+  ['transaction_timeout', "'1ms'"],
   ['row_security', 'off'],
   ['quote_all_identifiers', 'on'],
   ['extra_float_digits', '-15'],
@@ -46,8 +47,10 @@ export async function setForDatabase(
   await sql.unsafe(`CREATE SCHEMA hostile;
     CREATE FUNCTION hostile.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT 'epoch'::timestamptz $$;
     CREATE FUNCTION hostile.pg_notify(text, text) RETURNS void LANGUAGE sql AS ''`)
+  const known = new Set((await sql`SELECT lower(name) AS name FROM pg_settings`).map(({ name }) => name))
   for (const [setting, value] of settings) {
-    await sql.unsafe(`ALTER DATABASE "${name}" SET ${setting} = ${value}`)
+    // An older server has fewer.
+    if (known.has(setting)) await sql.unsafe(`ALTER DATABASE "${name}" SET ${setting} = ${value}`)
   }
   await sql.end()
 }

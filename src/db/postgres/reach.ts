@@ -3,7 +3,7 @@ import { errorCode } from '../errors.ts'
 import { type Connection, connect } from './connect.ts'
 import type { ListenEvents } from './listen.ts'
 import { type ConnectionEvents, createPool } from './pool.ts'
-import { type SessionSettings, sessionSettings, TRACKED_SETTINGS } from './session.ts'
+import { LATER_SETTINGS, type SessionSettings, sessionSettings, TRACKED_SETTINGS } from './session.ts'
 import { type Encryption, readTarget, type Target } from './target.ts'
 
 /** How the server at a URL is reached, as was found out by trying. */
@@ -34,6 +34,7 @@ export const STANDBY = 'the server is a standby, which takes no writes: DATABASE
 export async function reach(url: Secret, statementTimeoutMs: number): Promise<Reached> {
   const target = readTarget(url.reveal())
   const settings = sessionSettings(statementTimeoutMs)
+  const all = { ...settings, ...LATER_SETTINGS }
   const withStartup =
     (encryption: Encryption, startup: SessionSettings): Reached['connect'] =>
     (purpose, { onstandby, ...options }) =>
@@ -46,14 +47,15 @@ export async function reach(url: Secret, statementTimeoutMs: number): Promise<Re
       })
   /** Not all of the settings are known to a pooler, or to a server that is too old. */
   const withFewer = async (encryption: Encryption): Promise<Reached> => {
-    const all = withStartup(encryption, settings)
-    try {
-      return { connect: all, unpinned: await findUnpinned(all, settings) }
-    } catch (error) {
-      if (!isSettingRefused(error)) throw error
-      const few = withStartup(encryption, {})
-      return { connect: few, unpinned: await findUnpinned(few, settings) }
+    const attempt = async (startup: SessionSettings): Promise<Reached> => {
+      const connect = withStartup(encryption, startup)
+      return { connect, unpinned: await findUnpinned(connect, all) }
     }
+    const orFewer = (startup: SessionSettings) => (error: unknown) => {
+      if (!isSettingRefused(error)) throw error
+      return attempt(startup)
+    }
+    return attempt(all).catch(orFewer(settings)).catch(orFewer({}))
   }
   return tryEncryptions(target, withFewer)
 }
@@ -103,12 +105,17 @@ async function findUnpinned(
       version: Number(found.get('server_version_num')?.setting),
       standby: found.get('in_hot_standby')?.setting === 'on',
     })
-    /** What only happens to be right now may be changed by an operator, for the connections that a pooler makes later. */
+    /**
+     * What only happens to be right now may be changed by an operator, for the connections that a pooler makes later. Of a
+     * later setting that would be an error that is seen, and no pooler is configured for it yet.
+     */
     const isPinned = ([name, value]: [string, string]) => {
       const { setting, source } = found.get(name) ?? {}
-      return setting === value && (name in TRACKED_SETTINGS || source === 'client' || source === 'session')
+      const isKept = name in TRACKED_SETTINGS || name in LATER_SETTINGS
+      return setting === value && (isKept || source === 'client' || source === 'session')
     }
-    return Object.fromEntries(Object.entries(settings).filter((setting) => !isPinned(setting)))
+    const known = Object.entries(settings).filter(([name]) => found.has(name))
+    return Object.fromEntries(known.filter((setting) => !isPinned(setting)))
   } catch (error) {
     throw errorCode(error) === 'STANDBY' ? new Error(STANDBY, { cause: error }) : error
   } finally {

@@ -35,6 +35,12 @@ export const sessionSettings = (statementTimeoutMs: number): SessionSettings => 
   idle_session_timeout: '0',
 })
 
+/**
+ * Those that came after the oldest PostgreSQL that Latchkey runs on: an older server refuses a connection that begins with
+ * one. It has no such setting to inherit, either.
+ */
+export const LATER_SETTINGS: SessionSettings = { transaction_timeout: '0' }
+
 /** Begins a transaction that has these settings, whatever the session has. */
 export function beginWith(settings: SessionSettings): string {
   const calls = Object.entries(settings).map(
