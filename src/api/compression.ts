@@ -68,15 +68,24 @@ export async function codedAnswer(asked: Headers, text: string, headers: HeaderR
 type Mapped = { responseValue: unknown; set: { headers: object }; state: RequestState }
 
 /**
- * A `mapResponse` hook of routes off the hot path, for lists that are long. Only what GET answers, which never holds a
+ * A `mapResponse` hook of routes off the hot path, for lists that are long. Not of what POST answers, which may hold a
  * secret (docs/decisions/0035).
  */
-export async function compressAnswer({ responseValue, set, state }: Mapped): Promise<Response | undefined> {
-  const { method, headers } = state.request
+export async function compressAnswer(mapped: Mapped): Promise<Response | undefined> {
+  const { method } = mapped.state.request
+  return method === 'POST' || method === 'HEAD' ? undefined : compressWithoutSecret(mapped)
+}
+
+/** The same, for a single POST route whose answer is long and holds no secret. */
+export async function compressWithoutSecret({
+  responseValue,
+  set,
+  state: { request },
+}: Mapped): Promise<Response | undefined> {
   const isJson =
     typeof responseValue === 'object' && responseValue !== null && !(responseValue instanceof Response)
-  if (method !== 'GET' || !isJson) return
-  return codedAnswer(headers, JSON.stringify(responseValue), {
+  if (!isJson) return
+  return codedAnswer(request.headers, JSON.stringify(responseValue), {
     'content-type': 'application/json',
     ...set.headers,
   })

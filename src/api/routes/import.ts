@@ -3,6 +3,7 @@ import type { Context } from '../../core/context.ts'
 import { importKeys } from '../../core/import/keys.ts'
 import { KeyImport, KeyImportResults, requireKeys } from '../../core/import/model.ts'
 import type { Guard } from '../auth.ts'
+import { compressWithoutSecret } from '../compression.ts'
 import { originOf } from '../request-state.ts'
 
 const MAX_IMPORT_BYTES = 8 * 1024 * 1024
@@ -18,6 +19,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
       admin: { json: { maxBytes: MAX_IMPORT_BYTES } },
       body: KeyImport,
       response: { 200: KeyImportResults },
+      mapResponse: compressWithoutSecret,
       detail: {
         operationId: 'importKeys',
         summary: 'Take over API keys from elsewhere, by their SHA-256 or whole',

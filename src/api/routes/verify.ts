@@ -9,6 +9,7 @@ import {
 import { verifyKey, verifyKeys } from '../../core/verify/verify-key.ts'
 import { VERIFY } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { compressWithoutSecret } from '../compression.ts'
 
 /** For other services to ask about keys. Not an oracle: an unknown key tells nothing, and asking needs a scope. */
 export const verifyRoutes = (context: Context, guard: Guard) =>
@@ -24,5 +25,6 @@ export const verifyRoutes = (context: Context, guard: Guard) =>
       anyone: { scopes: [VERIFY], json: true },
       body: VerifyBatchRequest,
       response: { 200: VerifyBatchResult },
+      mapResponse: compressWithoutSecret,
       detail: { operationId: 'verifyKeys', summary: 'The same for up to a hundred keys, answered in order' },
     })
