@@ -1,7 +1,7 @@
 const EMAIL = 'user@example.com'
 const PASSWORD = 'correct horse battery staple'
-/** Of the form of a key, and none. */
-const KEY = `sk_${'0'.repeat(49)}`
+/** Has the form of a key, its checksum too. */
+const KEY = `sk_${'0'.repeat(43)}4LPos6`
 const REFRESH_TOKEN = 'rt_from-the-answer-to-a-login'
 
 /**

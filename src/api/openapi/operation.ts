@@ -2,7 +2,10 @@ import { catalogue, type ErrorCode } from '../../lib/errors.ts'
 import { oauthAnswer } from '../problem.ts'
 import type { Json } from './schemas.ts'
 
-/** One method of one path. `x-errors` names the errors that its shape does not tell. */
+/**
+ * One method of one path. `x-errors` names the errors that its shape does not tell, `x-security` the credentials of a route
+ * that authenticates its caller by itself.
+ */
 export type Operation = Json & {
   responses?: Record<string, Json>
   parameters?: Json[]
@@ -10,6 +13,7 @@ export type Operation = Json & {
   security?: Json[]
   description?: string
   'x-errors'?: ErrorCode[]
+  'x-security'?: Json[]
 }
 
 const FORM = 'application/x-www-form-urlencoded'
@@ -28,6 +32,7 @@ export function complete(
   shapes: Record<string, Json>,
 ): void {
   const isOAuth = path.startsWith('/oauth/')
+  if (operation['x-security']) operation.security = operation['x-security']
   const scopes = (operation.security ?? []).flatMap((entry) => (entry.bearer as string[] | undefined) ?? [])
   completeParameters(path, operation)
   if (operation.requestBody) completeBody(operation.requestBody, isOAuth ? FORM : 'application/json')
@@ -49,6 +54,7 @@ export function complete(
       .filter(Boolean)
       .join(' ')
   delete operation['x-errors']
+  delete operation['x-security']
 }
 
 /** Whether it also takes no credential at all: one of the alternatives asks for nothing. */
@@ -97,7 +103,8 @@ function errorResponses(method: string, path: string, operation: Operation, scop
     for (const code of more) codes.add(code)
   }
   if (operation.security) add('ambiguous_credentials')
-  if (operation.security && !isOptional(operation))
+  // The OAuth routes that take a credential name their own errors.
+  if (operation.security && !isOptional(operation) && !isOAuth)
     add('missing_credential', 'invalid_token', 'wrong_credential_kind')
   if (scopes.length > 0) add('insufficient_scope')
   // Whether it wants one or not, a body is read as one.
@@ -137,8 +144,8 @@ function headersOf(codes: ErrorCode[]): Json | null {
       'RateLimit-Remaining': of('RateLimitRemaining'),
       'RateLimit-Reset': of('RateLimitReset'),
     }
-  if (codes.includes('missing_credential') || codes.includes('insufficient_scope'))
-    return { 'WWW-Authenticate': of('WwwAuthenticate') }
+  const challenges: ErrorCode[] = ['missing_credential', 'invalid_client', 'insufficient_scope']
+  if (challenges.some((code) => codes.includes(code))) return { 'WWW-Authenticate': of('WwwAuthenticate') }
   return null
 }
 

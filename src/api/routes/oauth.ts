@@ -22,12 +22,17 @@ import { readForm } from '../body.ts'
 import { readCredential } from '../credential.ts'
 import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
+import { pathOf, withoutSlash } from '../route-table.ts'
 
 /** The limit that each grant shares with its twin under /auth. */
 const POLICY_OF_GRANT = new Map<string, RateLimitName>([
   ['password', 'login'],
   ['refresh_token', 'refresh'],
 ])
+
+/** How a client authenticates, in the document: no security scheme there has two ways, and one of them in the body. */
+const CLIENTS =
+  'A client is a service account: its id and one of its keys, by HTTP Basic or as `client_id` and `client_secret`.'
 
 type Seen = { request: Request; state: RequestState }
 
@@ -101,8 +106,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         detail: {
           operationId: 'getToken',
           summary: 'The token endpoint (RFC 6749)',
-          description:
-            'Grants `client_credentials`, `refresh_token` and `password`. Clients are service accounts.',
+          description: `Grants \`client_credentials\`, \`refresh_token\` and \`password\`. ${CLIENTS} The other two grants need none.`,
           'x-errors': [
             'invalid_login',
             'invalid_client',
@@ -127,7 +131,8 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         detail: {
           operationId: 'introspectToken',
           summary: 'What a token is, now (RFC 7662)',
-          description: `Needs the scope \`${INTROSPECT}\`, by a bearer credential or by a client's own.`,
+          description: `${CLIENTS} Without a bearer credential, the client authenticates.`,
+          'x-security': [{ bearer: [INTROSPECT] }],
           'x-errors': ['invalid_client', 'ip_not_allowed', 'insufficient_scope'],
         },
       },
@@ -146,6 +151,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         detail: {
           operationId: 'revokeToken',
           summary: 'End what stands on a token (RFC 7009); holding it is the authority',
+          description: `${CLIENTS} A client need not authenticate; a wrong one is refused.`,
           'x-errors': ['invalid_client', 'ip_not_allowed'],
         },
       },
@@ -166,34 +172,46 @@ const Metadata = Type.Object(
   { $id: 'AuthorizationServer', additionalProperties: true },
 )
 
-/** RFC 8414: where the standard doors are. */
-export const metadataRoute = ({ config }: Context) =>
-  new Elysia({ tags: ['OAuth'] }).get(
-    '/.well-known/oauth-authorization-server',
-    ({ set }) => {
-      set.headers['cache-control'] = 'public, max-age=300'
-      const issuer = config.publicUrl
-      const methods = ['client_secret_basic', 'client_secret_post']
-      return {
-        issuer,
-        token_endpoint: `${issuer}/oauth/token`,
-        introspection_endpoint: `${issuer}/oauth/introspect`,
-        revocation_endpoint: `${issuer}/oauth/revoke`,
-        jwks_uri: `${issuer}/.well-known/jwks.json`,
-        response_types_supported: [],
-        grant_types_supported: [
-          'client_credentials',
-          'refresh_token',
-          ...(config.oauthPasswordGrant ? ['password'] : []),
-        ],
-        token_endpoint_auth_methods_supported: [...methods, 'none'],
-        introspection_endpoint_auth_methods_supported: methods,
-        revocation_endpoint_auth_methods_supported: [...methods, 'none'],
-        ...(config.docs ? { service_documentation: `${issuer}/docs` } : {}),
-      }
-    },
-    {
-      response: { 200: Metadata },
-      detail: { operationId: 'getAuthorizationServer', summary: 'Where the standard doors are (RFC 8414)' },
-    },
+const METADATA_PATH = '/.well-known/oauth-authorization-server'
+
+/**
+ * RFC 8414: where the standard doors are. An issuer with a path has its metadata at the root of its host, with that path at
+ * the end (section 3.1); below the path too, for those who append.
+ */
+export const metadataRoute = ({ config }: Context) => {
+  const issuer = config.publicUrl
+  const answer = ({ set }: { set: { headers: Record<string, string | number> } }) => {
+    set.headers['cache-control'] = 'public, max-age=300'
+    const methods = ['client_secret_basic', 'client_secret_post']
+    return {
+      issuer,
+      token_endpoint: `${issuer}/oauth/token`,
+      introspection_endpoint: `${issuer}/oauth/introspect`,
+      revocation_endpoint: `${issuer}/oauth/revoke`,
+      jwks_uri: `${issuer}/.well-known/jwks.json`,
+      response_types_supported: [],
+      grant_types_supported: [
+        'client_credentials',
+        'refresh_token',
+        ...(config.oauthPasswordGrant ? ['password'] : []),
+      ],
+      token_endpoint_auth_methods_supported: [...methods, 'none'],
+      introspection_endpoint_auth_methods_supported: methods,
+      revocation_endpoint_auth_methods_supported: [...methods, 'none'],
+      ...(config.docs ? { service_documentation: `${issuer}/docs` } : {}),
+    }
+  }
+  const app = new Elysia({ tags: ['OAuth'] }).get(METADATA_PATH, answer, {
+    response: { 200: Metadata },
+    detail: { operationId: 'getAuthorizationServer', summary: 'Where the standard doors are (RFC 8414)' },
+  })
+  const inserted = METADATA_PATH + new URL(issuer).pathname
+  if (inserted === `${METADATA_PATH}/`) return app
+  // Not a route of that name: a path may hold what a router reads as a parameter. The document's paths are below PUBLIC_URL.
+  app.get(
+    `${METADATA_PATH}/*`,
+    (context) => (withoutSlash(pathOf(context.request)) === inserted ? answer(context) : fail('not_found')),
+    { response: { 200: Metadata }, detail: { hide: true } },
   )
+  return app
+}
