@@ -15,6 +15,7 @@ import { type RequestState, stated } from './request-state.ts'
 import { createRouteTable } from './route-table.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { authRoutes } from './routes/auth.ts'
+import { errorPages } from './routes/error-pages.ts'
 import { protectedRoutes } from './routes/examples.ts'
 import { type IsDraining, opsRoutes, rootRoute } from './routes/health.ts'
 import { importRoutes } from './routes/import.ts'
@@ -48,6 +49,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .mapResponse(limits.answerRefused)
     .mapResponse(compressAnswer)
     .use(rootRoute())
+    .use(errorPages())
     .use(authRoutes(context, guard))
     .use(sessionRoutes(context, guard))
     .use(importRoutes(context, guard))

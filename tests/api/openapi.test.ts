@@ -116,7 +116,7 @@ describe('the document', () => {
     const described = operations.map(({ method, path }) => `${method} ${path}`)
     const served = service.app.routes
       .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}').replace(/(.)\/$/, '$1')}`)
-      .filter((route) => !/^GET \/(docs|openapi\.json)/.test(route))
+      .filter((route) => !/^GET \/(docs|errors|openapi\.json)/.test(route))
       // Not below PUBLIC_URL, where the document's paths are.
       .filter((route) => route !== 'GET /.well-known/oauth-authorization-server/*')
     // Bun's own router serves it, before Elysia; see docs/decisions/0010-raw-target.md.
