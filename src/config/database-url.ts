@@ -75,17 +75,17 @@ export function parseDatabaseUrl(found: string): Parsed<string> {
 }
 
 /** The parameters whose values are for people to see; of another one, such as a password mistyped, only the name is. */
-const SHOWN_PARAMETERS = new Set(['sslmode', 'application_name', 'connect_timeout', 'target_session_attrs'])
+const PUBLIC_PARAMETERS = new Set(['sslmode', 'application_name', 'connect_timeout', 'target_session_attrs'])
 
 /** The URL with its password hidden, for people. Takes what `parseDatabaseUrl` gave. */
 export function hideDatabasePassword(url: string): string {
   const [start = '', query] = url.replace(/^(postgres:\/\/[^:@/]*):[^@/]*@/, '$1:[redacted]@').split('?')
   if (query === undefined) return start
-  const shown = query.split('&').map((parameter) => {
+  const parameters = query.split('&').map((parameter) => {
     const [name = ''] = parameter.split('=')
-    return SHOWN_PARAMETERS.has(name) ? parameter : `${name}=[redacted]`
+    return PUBLIC_PARAMETERS.has(name) ? parameter : `${name}=[redacted]`
   })
-  return `${start}?${shown.join('&')}`
+  return `${start}?${parameters.join('&')}`
 }
 
 /** null where it is none. A directory holds a Unix socket. */

@@ -45,7 +45,7 @@ export function parseEviction(payload: string): EvictionMessage | null {
 }
 
 /** The message by which an instance proves to itself that evictions arrive. */
-export const formatBeat = (instance: string, number: number): string => `beat ${instance} ${number}`
+export const formatHeartbeat = (instance: string, number: number): string => `beat ${instance} ${number}`
 
 /** The message that password hashes of a kind have come. */
 export const formatPasswordKind = (kind: string): string => `password_kind ${kind}`

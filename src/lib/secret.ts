@@ -14,8 +14,8 @@ const URL_USER = /:\/\/[^\s:/@]*:/
 
 /** A text for people or for the log, without the credentials that it carries by mistake. */
 export function hideCredentials(text: string): string {
-  const shown = text.replace(CREDENTIAL, HIDDEN)
-  return shown.includes('://') ? shown.replace(WORD, hidePassword) : shown
+  const redacted = text.replace(CREDENTIAL, HIDDEN)
+  return redacted.includes('://') ? redacted.replace(WORD, hidePassword) : redacted
 }
 
 /** The password in the URL of a database or of Redis. */

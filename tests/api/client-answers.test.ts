@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setSystemTime, spyOn
 import { createSharedAnswers } from '../../client/shared-answers.ts'
 import { call, newKey, newPerson, type Person } from '../support/client.ts'
 import { freePort } from '../support/free-port.ts'
-import { clientOf, shown, startFront, statusOf, verifierKey } from '../support/latchkey-client.ts'
+import { clientOf, describeVerdict, startFront, statusOf, verifierKey } from '../support/latchkey-client.ts'
 import { adminToken, newClient, tokenOf } from '../support/oauth.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
@@ -107,7 +107,7 @@ describe('every use of a key that is counted is counted', () => {
     expect(await creditsOf(id)).toBe(10)
     expect(await client.bearer(key, { cost: 9 })).toMatchObject({ credits: { remaining: 1 } })
     expect((await times(3, () => client.bearer(key))).map(statusOf).sort()).toEqual([200, 429, 429])
-    expect(shown(await client.bearer(key))).toMatchObject({
+    expect(describeVerdict(await client.bearer(key))).toMatchObject({
       status: 429,
       body: { code: 'credits_exhausted' },
     })
@@ -121,7 +121,7 @@ describe('every use of a key that is counted is counted', () => {
     const { key } = await makeKey({ rate_limit: { limit: 3, window_seconds: 60 } })
     const verdicts = await times(5, () => client.bearer(key))
     expect(verdicts.map(statusOf).sort()).toEqual([200, 200, 200, 429, 429])
-    const { headers } = shown(await client.bearer(key))
+    const { headers } = describeVerdict(await client.bearer(key))
     expect(Number(headers?.['retry-after'])).toBeWithin(1, 61)
   })
 
@@ -318,7 +318,7 @@ describe('a Latchkey that does not answer lets nobody in', () => {
     const { key } = await makeKey()
     front.instead = instead
     const refusal = await client.bearer(key)
-    expect(shown(refusal)).toMatchObject({
+    expect(describeVerdict(refusal)).toMatchObject({
       status: 503,
       headers: { 'retry-after': '1' },
       body: { code: 'unavailable' },

@@ -9,7 +9,7 @@ export const fault: Fault = {
   isFelt: true,
   async run(rounds) {
     await using bed = await startBed()
-    return await underLoad(bed, async ({ judge, calm, during }) => {
+    return await underLoad(bed, async ({ checker, calm, during }) => {
       let terminated = 0
       await repeat(rounds, async () => {
         await calm(500)
@@ -23,7 +23,7 @@ export const fault: Fault = {
           }
         })
       })
-      if (terminated === 0) judge.violate('there was nothing to terminate')
+      if (terminated === 0) checker.violate('there was nothing to terminate')
     })
   },
 }

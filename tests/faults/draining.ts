@@ -30,14 +30,14 @@ export async function behindBalancer(
               () => false,
             )
           await until(saysSo, '/readyz says that it is on its way out').catch(({ message }) =>
-            load.judge.violate(message),
+            load.checker.violate(message),
           )
           await dark(ended)
-          if ((await ended) !== 0) load.judge.violate(`it ended with ${await ended}`)
-          if (place.output().includes('were cut off')) load.judge.violate('requests were cut off')
+          if ((await ended) !== 0) load.checker.violate(`it ended with ${await ended}`)
+          if (place.output().includes('were cut off')) load.checker.violate('requests were cut off')
         }
         const during = (place: Place, work: Happening) =>
-          load.judge.during({ draining: place.url, down: true }, work)
+          load.checker.during({ draining: place.url, down: true }, work)
         await trial(bed.places, {
           ...load,
           shutDown: (place) =>

@@ -35,8 +35,8 @@ export type Findings = {
   notes: readonly string[]
 }
 
-/** Judges every reply against the invariants, as it comes. */
-export type Judge = {
+/** Checkers every reply against the invariants, as it comes. */
+export type Checker = {
   hear(route: string, reply: Reply): void
   hearLive(reply: Reply): void
   hearReady(reply: Reply): void
@@ -54,7 +54,7 @@ export type Judge = {
 const isQueueFull = ({ body }: Reply) => String(body?.detail).startsWith('Too many logins')
 
 /** Nothing is excused until a fault begins. */
-export function createJudge(): Judge {
+export function createChecker(): Checker {
   const troubles: Trouble[] = []
   const violations = new Set<string>()
   const notes: string[] = []

@@ -19,14 +19,14 @@ export const fault: Fault = {
     const line = await startLineProxy(Number(new URL(database.url).port))
     try {
       await using bed = await startBed({ database: line.url(database.url) })
-      return await underLoad(bed, ({ judge, calm, during }) =>
+      return await underLoad(bed, ({ checker, calm, during }) =>
         repeat(rounds, async () => {
           line.delay(LATE_MS)
           // Nothing is excused.
           await calm(1000)
           await during({}, async () => {
             line.delay(TOO_LATE_MS)
-            await Promise.all([fireLogins(bed, judge, strangers(3)), calm(2500)])
+            await Promise.all([fireLogins(bed, checker, strangers(3)), calm(2500)])
             // What is on its way still comes late.
             await calm(TOO_LATE_MS)
             line.delay(0)

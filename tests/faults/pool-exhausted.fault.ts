@@ -16,7 +16,7 @@ export const fault: Fault = {
   async run(rounds) {
     await using bed = await startBed({ env: { DATABASE_POOL_SIZE: '2' } })
     const [{ url } = { url: '' }] = bed.places
-    return await underLoad(bed, async ({ judge, calm, during }) => {
+    return await underLoad(bed, async ({ checker, calm, during }) => {
       let longestMs = 0
       let turnedAway = 0
       const ask = async (isOn: () => boolean) => {
@@ -24,7 +24,7 @@ export const fault: Fault = {
         while (isOn()) {
           const ask = { apiKey: bed.verifier, json: { key: unknownKey() } }
           const reply = await client.send('POST /keys/verify', ask)
-          judge.hear('POST /keys/verify', reply)
+          checker.hear('POST /keys/verify', reply)
           if (reply.status === 503) {
             turnedAway++
             longestMs = Math.max(longestMs, reply.ms)
@@ -48,10 +48,10 @@ export const fault: Fault = {
           await Promise.all(await asking)
         })
       })
-      if (turnedAway === 0) judge.violate('nobody was turned away')
-      if (longestMs > WAIT_MS + judge.findings().controlMs)
-        judge.violate(`somebody waited ${Math.round(longestMs)} ms for a connection`)
-      judge.note(`turned away after at most ${Math.round(longestMs)} ms`)
+      if (turnedAway === 0) checker.violate('nobody was turned away')
+      if (longestMs > WAIT_MS + checker.findings().controlMs)
+        checker.violate(`somebody waited ${Math.round(longestMs)} ms for a connection`)
+      checker.note(`turned away after at most ${Math.round(longestMs)} ms`)
     })
   },
 }

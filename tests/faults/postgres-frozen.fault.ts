@@ -11,11 +11,11 @@ export const fault: Fault = {
   async run(rounds) {
     await using server = await ownPostgres()
     await using bed = await startBed({ database: server.url('postgres') })
-    return await underLoad(bed, ({ judge, calm, during }) =>
+    return await underLoad(bed, ({ checker, calm, during }) =>
       repeat(rounds, async () => {
         await calm(500)
         // Logins ask most often, and so are met at every point of their way.
-        const logins = fireLogins(bed, judge, strangers(30))
+        const logins = fireLogins(bed, checker, strangers(30))
         await calm(150)
         await during({}, async (dark) => {
           server.pause()

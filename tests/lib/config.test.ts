@@ -510,7 +510,7 @@ test('logs are for people on a terminal, and without probes where others reach i
   expect(read({ HOST: '0.0.0.0', LOG_PROBES: 'true' }).logProbes).toBe(true)
 })
 
-describe('shown', () => {
+describe('showConfig', () => {
   const config = read({
     DATABASE_URL: 'postgres://user:hunter%2Ftwo@host:5432/db?sslmode=require',
     SECRET_KEY: GOOD_KEY,
@@ -521,8 +521,8 @@ describe('shown', () => {
   })
 
   test('every setting but no secret', () => {
-    const shown = showConfig(config)
-    expect(shown).toMatchObject({
+    const settings = showConfig(config)
+    expect(settings).toMatchObject({
       DATABASE_URL: 'postgres://user:[redacted]@host:5432/db?sslmode=require',
       SECRET_KEY: '[redacted]',
       SECRET_KEY_PREVIOUS: '[redacted]',
@@ -531,7 +531,7 @@ describe('shown', () => {
       METRICS_TOKEN: '[redacted]',
       USER_SCOPES: 'read,write',
     })
-    for (const text of [JSON.stringify(shown), JSON.stringify(config), Bun.inspect(config)]) {
+    for (const text of [JSON.stringify(settings), JSON.stringify(config), Bun.inspect(config)]) {
       for (const part of ['hunter', GOOD_KEY, 'correct horse', 'qX7vB2']) expect(text).not.toContain(part)
     }
   })
@@ -574,9 +574,13 @@ describe('shown', () => {
   })
 
   test('it can be read back: the same settings', () => {
-    const shown = showConfig(read({ RATE_LIMITS: 'login=3/90s', TRUSTED_PROXIES: '::1', USER_SCOPES: 'any' }))
-    const text = Object.fromEntries(Object.entries(shown).map(([name, value]) => [name, String(value ?? '')]))
-    expect(showConfig(read(text))).toEqual(shown)
+    const settings = showConfig(
+      read({ RATE_LIMITS: 'login=3/90s', TRUSTED_PROXIES: '::1', USER_SCOPES: 'any' }),
+    )
+    const text = Object.fromEntries(
+      Object.entries(settings).map(([name, value]) => [name, String(value ?? '')]),
+    )
+    expect(showConfig(read(text))).toEqual(settings)
   })
 })
 

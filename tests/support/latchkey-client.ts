@@ -37,13 +37,13 @@ export function clientOf(options: ClientOptions) {
 export const statusOf = (verdict: Principal | Refusal) => (verdict.kind === 'refused' ? verdict.status : 200)
 
 /** A refusal as it would arrive, to be held against Latchkey's own. */
-export function shown(verdict: Principal | Refusal) {
+export function describeVerdict(verdict: Principal | Refusal) {
   if (verdict.kind !== 'refused') return { status: 200 }
   return { status: verdict.status, headers: verdict.headers, body: JSON.parse(verdict.body) }
 }
 
 /** The same of an answer of Latchkey's. */
-export function shownBy({ status, headers, body }: Answer) {
+export function describeAnswer({ status, headers, body }: Answer) {
   if (status === 200) return { status }
   const names = ['content-type', 'cache-control', 'www-authenticate', 'retry-after']
   const { request_id: _, ...problem } = body
