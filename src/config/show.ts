@@ -2,12 +2,12 @@ import type { Config } from './config.ts'
 import { hideDatabasePassword } from './database-url.ts'
 import { formatRateLimits } from './rate-limits.ts'
 
-/** What a setting shows as: a secret as `[redacted]`, unset as null. */
+/** The displayed value of a setting: `[redacted]` for a secret, null for an unset one. */
 export type SettingValue = string | number | boolean | null
 
 /**
- * The settings in force by their names, in the order of the contract, without a secret: of a database's URL
- * everything but the password, of a key only that it is set.
+ * The effective settings by name, in the order of API.md, without secrets. A database URL hides only its
+ * password; a key shows only that it is set.
  */
 export function showConfig(config: Config): Record<string, SettingValue> {
   const { publicUrlIsSet: _, ...settings } = config
@@ -21,7 +21,7 @@ export function showConfig(config: Config): Record<string, SettingValue> {
   return Object.fromEntries(Object.entries(all).map(([key, value]) => [nameOf(key), show(value)]))
 }
 
-/** `databasePoolSize` is read from DATABASE_POOL_SIZE, and so every other. */
+/** The name of a setting: DATABASE_POOL_SIZE for `databasePoolSize`. */
 function nameOf(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 }
@@ -29,6 +29,6 @@ function nameOf(key: string): string {
 function show(value: unknown): SettingValue {
   if (value === null || typeof value === 'number' || typeof value === 'boolean') return value
   if (Array.isArray(value)) return value.join(',')
-  // A secret says of itself that it is one.
+  // The text of a `Secret` is `[redacted]`.
   return String(value)
 }
