@@ -11,10 +11,10 @@ const RETRY_MS = SECOND_MS / 4
 const TELL_MS = 5 * SECOND_MS
 
 /**
- * Opens the database; one that is not there yet, is starting or has no connection free is waited for, at most
- * DATABASE_WAIT_SECONDS, and the log tells why. So is the server at DATABASE_DIRECT_URL.
+ * Opens the database. Waits up to DATABASE_WAIT_SECONDS for a database that does not exist yet, is starting
+ * or has no free connection, also at DATABASE_DIRECT_URL. The log says why.
  * @param parts those of `openDatabase`
- * @throws what `openDatabase` throws, at once where waiting does not help
+ * @throws the error of `openDatabase`, at once if waiting cannot help
  */
 export async function waitForDatabase(
   config: Config,
