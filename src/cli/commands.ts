@@ -1,9 +1,11 @@
 import type { Command } from './command.ts'
 
-/** A command in the table: its module is loaded when it is asked for, so that a quick one stays quick. */
+/**
+ * An entry of the table of commands. Its module is loaded on demand, so that a short command starts quickly.
+ */
 export type Entry = { name: string; summary: string; load(): Promise<Command> }
 
-/** A line of the table. `load` imports the noun's file, which has the command under the same name. */
+/** Makes an entry. `load` imports the file of the noun, which exports the command under the same name. */
 function entry<N extends string>(
   name: N,
   summary: string,
@@ -19,7 +21,10 @@ const moves = () => import('./commands/move.ts')
 const imports = () => import('./commands/import.ts')
 const signingKeys = () => import('./commands/signing-keys.ts')
 
-/** Every command, in the order of `--help`. To add one: put it into its noun's file, and a line here. */
+/**
+ * Every command in the order of `--help`. To add a command, put it into the file of its noun and add an entry
+ * here.
+ */
 export const COMMANDS: readonly Entry[] = [
   entry('serve', 'Serve HTTP (also with no command)', () => import('./commands/serve.ts')),
   entry('migrate', 'Bring the database up to date', () => import('./commands/migrate.ts')),
@@ -52,7 +57,10 @@ export const COMMANDS: readonly Entry[] = [
   entry('config', 'Print the settings in force, secrets hidden', () => import('./commands/config.ts')),
 ]
 
-/** The command that a line starts with, the longest name first, and what follows it; null: none of that name. */
+/**
+ * Finds the command at the start of a command line. The longest name wins.
+ * @returns the command and the words after its name; null if no command has that name
+ */
 export function findCommand(argv: readonly string[]): { entry: Entry; rest: string[] } | null {
   for (const words of [2, 1]) {
     const name = argv.slice(0, words).join(' ')

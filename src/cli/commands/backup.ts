@@ -74,11 +74,13 @@ live again: "latchkey sessions end --all" ends them all.`,
   }),
 }
 
-/** What makes a database from a backup in another directory, having seen that it opens. */
+/** Fills a directory with the database of a backup, after checking that it opens. */
 const fillFrom = (backup: Backup, config: Config, log: Log) => (dataDir: string) =>
   openBackup({ ...config, dataDir }, backup, log, async () => {})
 
-/** Puts a file where a running server, which may see other folders, can read it. */
+/**
+ * Copies a file to where a running server can read it. The server may see different folders than the command.
+ */
 async function offer(file: string, { databaseUrl, dataDir }: Config): Promise<string> {
   if (databaseUrl !== null || !existsSync(controlPath(dataDir))) return file
   const offered = transferPath(dataDir)

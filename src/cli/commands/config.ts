@@ -1,7 +1,7 @@
 import { showConfig } from '../../config/show.ts'
 import { defineCommand } from '../command.ts'
 
-/** `latchkey config` */
+/** `latchkey config`. */
 export const commands = {
   config: defineCommand({
     kind: 'local',

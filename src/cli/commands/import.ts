@@ -8,7 +8,10 @@ import { type Secret, secret } from '../../lib/secret.ts'
 import { defineCommand } from '../command.ts'
 import { type Io, table } from '../terminal.ts'
 
-/** The same limit as by HTTP; a larger import comes in parts. It has to fit into a request to a running server. */
+/**
+ * The same limit as for an import over HTTP. An import has to fit into a request to a running server; a
+ * larger one is imported in parts.
+ */
 const MAX_BYTES = 8 * 1024 * 1024
 const TOO_LONG = 'the file has more than 8 MiB: split it, for example by lines, and import the parts'
 const STDIN = '-'
@@ -21,7 +24,7 @@ const fileArguments = {
   options: { 'dry-run': dryRun },
 }
 
-/** `latchkey import …` */
+/** `latchkey import …`. */
 export const commands = {
   'import seed': defineCommand({
     kind: 'service',
@@ -87,7 +90,10 @@ file again imports nothing twice. At most 8 MiB.`,
   }),
 }
 
-/** @throws Error with one sentence that repeats nothing of the URL */
+/**
+ * Reads the URL of the source database.
+ * @throws Error with one sentence that contains nothing of the URL
+ */
 function sourceOf(config: Config, from: string | undefined): Secret {
   if (from !== undefined) {
     const parsed = parseDatabaseUrl(from)
@@ -100,8 +106,8 @@ function sourceOf(config: Config, from: string | undefined): Secret {
 }
 
 /**
- * The text of a file, or of standard input.
- * @throws Error with one sentence where it cannot be read, is no text or too long
+ * Reads the text of a file, or of standard input.
+ * @throws Error with one sentence if the text cannot be read, is not UTF-8, or is too long
  */
 async function readImportFile(io: Io, file: string): Promise<string> {
   const text = file === STDIN ? await io.readAll() : await readFile(file)
@@ -121,7 +127,7 @@ async function readFile(path: string): Promise<string> {
   }
 }
 
-/** The result of an import for people: the counts, and each refused item with its reason. */
+/** Writes the result of an import for people: the counts, and each refused item with its reason. */
 function showReport({ users, keys }: Report): string {
   const lines = [['Users', users] as const, ['Keys', keys] as const].map(
     ([kind, { imported, already_imported, refused }]) =>
@@ -137,7 +143,9 @@ function showReport({ users, keys }: Report): string {
   return `${lines.join('\n')}\n\n${table(['REFUSED', 'ID', 'EMAIL', 'REASON'], refusals)}`
 }
 
-/** Imported text may hold escape sequences; they must not reach the terminal. */
+/**
+ * Removes control characters: imported text may contain escape sequences, which must not reach the terminal.
+ */
 function withoutControls(text: string): string {
   return text.replace(/\p{C}/gu, '\uFFFD')
 }

@@ -7,7 +7,7 @@ import { fail, failField } from '../../lib/errors.ts'
 import { parseJson } from '../../lib/json.ts'
 import { ceilingOfUser } from '../../lib/scopes.ts'
 
-/** The two options that say whose keys are meant. */
+/** The two options that select the owner of keys. */
 export const ownerOptions = {
   user: { takes: 'EMAIL|ID', summary: 'The user that owns them' },
   'service-account': { takes: 'ID', summary: 'The service account that owns them' },
@@ -15,7 +15,7 @@ export const ownerOptions = {
 
 type OwnerArgs = { user: string | undefined; 'service-account': string | undefined }
 
-/** @throws Error where both are given */
+/** @throws Error if both options are given */
 export function requireOneOwner(args: OwnerArgs): void {
   if (args.user !== undefined && args['service-account'] !== undefined) {
     throw new Error('--user and --service-account exclude each other')
@@ -23,7 +23,7 @@ export function requireOneOwner(args: OwnerArgs): void {
 }
 
 /**
- * An operator who makes a key for that user, with what the user may hold now.
+ * An operator who creates a key for a user. The key is limited by what that user may hold now.
  * @param who an e-mail or an id
  * @throws Problem not_found
  */
@@ -34,7 +34,7 @@ export async function operatorFor(context: Context, who: string) {
   return operator({ type: 'user', id, ceiling: ceilingOfUser(user, context.config.userScopes) })
 }
 
-/** The options of a new key's settings, as they stand on the command line. */
+/** The command line's options for the settings of a new key. */
 export const settingsOptions = {
   name: { takes: 'TEXT', summary: 'What it is called' },
   description: { takes: 'TEXT', summary: 'What it is for' },
@@ -52,7 +52,7 @@ export const settingsOptions = {
 type SettingsArgs = { [K in keyof typeof settingsOptions]: string | undefined }
 
 /**
- * What a new key is given, read from the options as a request's body would be.
+ * Reads the settings of a new key from the options, by the rules of a request body.
  * @throws Problem validation_failed
  */
 export function readNewKey(args: SettingsArgs, serviceAccountId: string | undefined): NewKey {

@@ -23,7 +23,7 @@ import { operatorFor, ownerOptions, readNewKey, requireOneOwner, settingsOptions
 
 const id = { label: 'ID', summary: 'The key' }
 
-/** `latchkey keys …` */
+/** `latchkey keys …`. */
 export const commands = {
   'keys create': defineCommand({
     kind: 'service',
@@ -80,7 +80,7 @@ that an admin gave that scope. Without --credits a --refill begins with a full m
         ...(status !== undefined && { status }),
         ...(cursor !== undefined && { cursor }),
       })
-      // By the clock of the service: `show` may run on another machine's.
+      // The time of the service. `show` may run on another machine with another clock.
       const now = context.clock()
       const items = keys
         .map((key) => presentKey(key, now))

@@ -3,7 +3,7 @@ import { createLog } from '../../lib/log.ts'
 import { waitForDatabase } from '../../server/wait-for-database.ts'
 import { defineCommand } from '../command.ts'
 
-/** `latchkey migrate` */
+/** `latchkey migrate`. */
 export const commands = {
   migrate: defineCommand({
     kind: 'local',

@@ -86,7 +86,7 @@ const showRows = (rows: RowCounts) =>
 
 type Work<T> = (database: OpenDatabase, keys: DerivedKeys) => Promise<T>
 
-/** Reads the database; of an embedded one that a server has open, a copy. */
+/** Reads from the database. If a server has an embedded database open, reads from a copy. */
 function readingFrom<T>(config: Config, log: Log, work: Work<T>): Promise<T> {
   if (config.databaseUrl !== null) return open(config, log, work, false)
   return retryWhileHeld(async () => {
@@ -110,7 +110,7 @@ async function readingCopy<T>(config: Config, log: Log, path: string, work: Work
   }
 }
 
-/** Opens the database to be written; a new embedded one is put into its place once it is whole. */
+/** Opens the database for writing. A new embedded database is put into place only when it is complete. */
 function writingTo<T>(config: Config, log: Log, work: Work<T>): Promise<T> {
   if (config.databaseUrl !== null || hasEmbedded(config.dataDir)) return open(config, log, work, false)
   return replaceEmbedded(config.dataDir, (dataDir) => open({ ...config, dataDir }, log, work, true))

@@ -3,7 +3,7 @@ import { endEverySession } from '../../core/sessions/sessions.ts'
 import { defineCommand } from '../command.ts'
 import { counted } from '../terminal.ts'
 
-/** `latchkey sessions end --all` */
+/** `latchkey sessions end --all`. */
 export const commands = {
   'sessions end': defineCommand({
     kind: 'service',

@@ -8,7 +8,7 @@ import {
 import { defineCommand } from '../command.ts'
 import { counted, table } from '../terminal.ts'
 
-/** `latchkey signing-keys …` */
+/** `latchkey signing-keys …`. */
 export const commands = {
   'signing-keys list': defineCommand({
     kind: 'service',
