@@ -1,7 +1,7 @@
 /**
- * The yardstick of a refresh: bare Elysia with the same body and answer, the one UPDATE, prepared, over as many
- * connections of the same driver as Latchkey has, and one ES256 signature. It takes tokens of the form id.generation.salt
- * at their word: `bare-refresh.ts <url>`.
+ * The yardstick of a refresh: bare Elysia with the same body and answer, one prepared UPDATE over as many
+ * connections of the same driver as Latchkey has, and one ES256 signature. A token has the form
+ * id.generation.salt and is not authenticated: `bare-refresh.ts <url>`.
  */
 import { Elysia } from 'elysia'
 import { generateKeyPair, SignJWT } from 'jose'
