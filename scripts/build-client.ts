@@ -1,4 +1,7 @@
-/** Makes `dist/client`: the package that services install, ESM for Node and Bun. `bun run build:client [--outdir=…]`. */
+/**
+ * Builds `dist/client`, the package that services install (docs/decisions/0014): ESM for Node and Bun. `bun
+ * run build:client [--outdir=…]`.
+ */
 import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -10,7 +13,9 @@ const { values } = parseArgs({ options: { outdir: { type: 'string', default: 'di
 const outdir = resolve(root, values.outdir)
 
 const entry = (name: string) => ({ types: `./${name}.d.ts`, default: `./${name}.js` })
-/** Whoever uses one of these has it already; nobody needs them all. */
+/**
+ * Frameworks are optional peers: a service that uses one has it already, and no service needs all of them.
+ */
 const peers = {
   '@elysiajs/eden': '^1.4.0',
   elysia: '^1.4.0',
@@ -39,7 +44,8 @@ const manifest = {
   peerDependenciesMeta: Object.fromEntries(Object.keys(peers).map((name) => [name, { optional: true }])),
 }
 
-// Made aside and moved over. The compiler writes what the client takes types from too; that stays behind.
+// Built in a temporary directory and then moved, so that no reader sees half a package. The compiler also
+// writes files that the client takes only types from; they are not moved.
 mkdirSync(dirname(outdir), { recursive: true })
 const aside = mkdtempSync(join(dirname(outdir), '.client-'))
 try {
