@@ -15,8 +15,8 @@ import {
 } from '../support/authority.ts'
 import { type Answer, call } from '../support/client.ts'
 import { testConfig } from '../support/config.ts'
+import { type DatabaseProxy, startDatabaseProxy } from '../support/database-proxy.ts'
 import { sendHalves } from '../support/held.ts'
-import { type LineProxy, startLineProxy } from '../support/line-proxy.ts'
 import { addLoggedIn, connectTo, PASSWORD } from '../support/people.ts'
 import { createDatabase, sharedServer, type TestDatabase } from '../support/postgres.ts'
 import { warm } from '../support/revocation.ts'
@@ -32,11 +32,11 @@ let sql: postgres.Sql
 /** An admin whom nothing concerns. */
 let admin: string
 /** The ways by which the servers hear of changes: news can be kept back, for less than the time that a cache believes. */
-let news: LineProxy[]
+let news: DatabaseProxy[]
 beforeAll(async () => {
   const { port } = await sharedServer()
   database = await createDatabase()
-  news = [await startLineProxy(port), await startLineProxy(port)]
+  news = [await startDatabaseProxy(port), await startDatabaseProxy(port)]
   const [one, two] = news.map((way) => ({
     logLevel: 'error' as const,
     databaseDirectUrl: secret(way.url(database.url)),

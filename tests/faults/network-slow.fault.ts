@@ -1,4 +1,4 @@
-import { startLineProxy } from '../support/line-proxy.ts'
+import { startDatabaseProxy } from '../support/database-proxy.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
@@ -16,25 +16,25 @@ export const fault: Fault = {
   isFelt: true,
   async run(rounds) {
     const database = await createDatabase()
-    const line = await startLineProxy(Number(new URL(database.url).port))
+    const proxy = await startDatabaseProxy(Number(new URL(database.url).port))
     try {
-      await using bed = await startBed({ database: line.url(database.url) })
+      await using bed = await startBed({ database: proxy.url(database.url) })
       return await underLoad(bed, ({ checker, calm, during }) =>
         repeat(rounds, async () => {
-          line.delay(LATE_MS)
+          proxy.delay(LATE_MS)
           // Nothing is excused.
           await calm(1000)
           await during({}, async () => {
-            line.delay(TOO_LATE_MS)
+            proxy.delay(TOO_LATE_MS)
             await Promise.all([fireLogins(bed, checker, strangers(3)), calm(2500)])
             // What is on its way still comes late.
             await calm(TOO_LATE_MS)
-            line.delay(0)
+            proxy.delay(0)
           })
         }),
       )
     } finally {
-      line.close()
+      proxy.close()
       await database.drop()
     }
   },

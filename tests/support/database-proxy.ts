@@ -2,11 +2,11 @@ import { connect, type Socket } from 'node:net'
 import { listenOnTcp } from './tcp.ts'
 
 /** A way to PostgreSQL on which answers can be kept back. What is asked goes on at once. */
-export type LineProxy = {
+export type DatabaseProxy = {
   /** The same URL by this way. */
   url(databaseUrl: string): string
   /** Keeps back what comes from now on over the next `lines` connections that get an answer; the others go on. */
-  hold(lines: number): void
+  hold(connections: number): void
   /** How many connections wait for what is kept back. */
   held(): number
   /** Lets everything go, in its order. */
@@ -24,7 +24,7 @@ export type LineProxy = {
 }
 
 /** Starts one before the server at a port of 127.0.0.1. */
-export async function startLineProxy(port: number): Promise<LineProxy> {
+export async function startDatabaseProxy(port: number): Promise<DatabaseProxy> {
   const kept = new Map<Socket, Buffer[]>()
   let mayHold = 0
   let delayMs = 0
@@ -76,8 +76,8 @@ export async function startLineProxy(port: number): Promise<LineProxy> {
   })
   return {
     url: (databaseUrl) => databaseUrl.replace(/@127\.0\.0\.1:\d+\//, `@127.0.0.1:${server.port}/`),
-    hold(lines) {
-      mayHold = lines
+    hold(connections) {
+      mayHold = connections
     },
     held: () => kept.size,
     release() {
