@@ -3,42 +3,47 @@ import { until } from '../support/until.ts'
 import { type Bed, signUp } from './bed.ts'
 import type { Checker } from './findings.ts'
 
-/** A credential, and what its holder was told of it. `unsure`: its end was asked for, and no answer came. */
+/**
+ * A credential and what its holder was told about it. `unsure`: its end was requested, and no answer came.
+ */
 type HeldCredential = {
   kind: 'key' | 'token'
   secret: string
   state: 'live' | 'unsure' | 'dead'
   end: { at: number; url: string } | null
 }
-/** A key with credits; `unsure` charges may or may not have been taken. */
+/** A key with credits. `unsure` charges may or may not have been made. */
 type Purse = { id: string; secret: string; taken: number; unsure: number }
 type Session = { access: string; refresh: string; unansweredSince: number | null }
 
 const CREDITS = 40
-/** REFRESH_GRACE_SECONDS as it is by default. */
+/** The default of REFRESH_GRACE_SECONDS. */
 const GRACE_MS = 10_000
-/** How soon another server knows of a revocation, and what a busy machine may add; and while its line may be cut. */
+/**
+ * How soon another server knows of a revocation, with the delay that a busy machine may add; first normally,
+ * then while its listening connection may be cut.
+ */
 const ELSEWHERE_MS = 1000 + 500
 const ELSEWHERE_CUT_MS = 5000 + 500
-/** What is kept in mind of one kind, so that the last check stays short. */
+/** The maximum number of credentials that an account keeps, so that the last check stays short. */
 const MAX_CREDENTIALS = 150
 
-/** A person who uses the service without a pause, and remembers all that was promised. */
+/** A person who uses the service without a pause, and remembers every acknowledged change. */
 export type Account = {
-  /** One request. */
+  /** Sends one request. */
   step(): Promise<void>
   /** When the last request was sent that changed something and was acknowledged. */
   lastWriteAt(): number
   /** How many writes were acknowledged. */
   writes(): number
-  /** Asks after everything that was acknowledged. */
+  /** Checks that everything that was acknowledged is still true. */
   audit(): Promise<void>
   close(): void
 }
 
 /**
- * Signs somebody up.
- * @param pick the server that a new connection goes to
+ * Signs a new person up.
+ * @param pick the server for a new connection
  */
 export async function openAccount(bed: Bed, checker: Checker, pick: () => string): Promise<Account> {
   const email = `${Bun.randomUUIDv7()}@example.com`
@@ -89,7 +94,7 @@ export async function openAccount(bed: Bed, checker: Checker, pick: () => string
       credential.state = 'unsure'
     }
   }
-  /** Whatever is neither the answer nor a refusal that the checker has recorded. */
+  /** Records a reply that is neither the expected answer nor a refusal that the checker already counts. */
   const unexpected = (what: string, reply: Reply): void => {
     if (reply.status !== 503 && reply.failure === null)
       checker.violate(`${what} was answered ${reply.status} ${reply.body?.code ?? ''}`)
@@ -131,7 +136,7 @@ export async function openAccount(bed: Bed, checker: Checker, pick: () => string
       const { access_token: access, refresh_token: next } = reply.body
       session = { access, refresh: next, unansweredSince: null }
     } else if (reply.status === 401 && isLate(current)) {
-      // Whoever comes later than the grace is taken for a thief.
+      // A token that is presented after the grace period counts as stolen, so the session ends.
       session = null
     } else {
       unexpected('a refresh', reply)
@@ -141,7 +146,7 @@ export async function openAccount(bed: Bed, checker: Checker, pick: () => string
   const isLate = ({ unansweredSince }: Session) =>
     unansweredSince !== null && performance.now() - unansweredSince > GRACE_MS
 
-  /** Shows a credential at an endpoint, or has the verifier ask about it. */
+  /** Presents a credential at an endpoint, or has the verifier ask about it. */
   const use = async (credential: HeldCredential | undefined, endpoint: 'own' | 'verify') => {
     if (!credential) return
     const { kind, secret, state, end: ended } = credential
@@ -190,7 +195,7 @@ export async function openAccount(bed: Bed, checker: Checker, pick: () => string
       if (credential.kind === 'key') await use(credential, 'verify')
     }
     if (session) await refresh(session)
-    // A refresh that no answer came to may have been too long ago.
+    // The unanswered refresh may have happened longer ago than the grace period.
     if (!session) await logIn()
     const bearer = (session as Session | null)?.access ?? ''
     for (const { id, taken, unsure } of purses) {

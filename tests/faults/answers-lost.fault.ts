@@ -4,7 +4,7 @@ import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 
-/** What is asked of the database is done, and nobody hears of it; then the proxy is cut. */
+/** The database does what it is asked, but its answers are lost. Then the connections are cut. */
 export const fault: Fault = {
   name: 'answers of the database lost',
   roundSeconds: 3.5,

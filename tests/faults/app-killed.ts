@@ -2,7 +2,7 @@ import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 
-/** `kill -9` to Latchkey in the midst of writes, and a new start. */
+/** `kill -9` to Latchkey during writes, and a new start. */
 export const appKilled = (name: string, database?: 'embedded'): Fault => ({
   name,
   roundSeconds: 3,

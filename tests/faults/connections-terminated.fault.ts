@@ -2,7 +2,7 @@ import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 
-/** `pg_terminate_backend` on every connection, again and again, as a failover or an impatient operator does. */
+/** `pg_terminate_backend` on every connection, repeatedly, as during a failover. */
 export const fault: Fault = {
   name: 'all connections terminated',
   roundSeconds: 3.5,

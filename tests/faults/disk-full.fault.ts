@@ -7,14 +7,14 @@ import type { Checker } from './findings.ts'
 import { underLoad } from './load.ts'
 import { lacksForSmallDisk, smallDisk } from './small-disk.ts'
 
-/** The embedded database has some 60 MB from the start, and its log grows by 16 MB at a time. */
+/** The embedded database uses about 60 MB from the start, and its log grows by 16 MB at a time. */
 const DISK_MB = 300
 const LESS_THAN_LOG_MB = 12
 const MOST_IMPORTS = 12
 
 /**
- * At first there is room for everything but another piece of the log, which makes the database end itself; then for
- * nothing at all; then again for everything.
+ * At first there is room for everything except another piece of the log, and the database ends itself. Then
+ * there is no room at all. Then there is room again.
  */
 export const fault: Fault = {
   name: 'disk full, embedded',

@@ -6,30 +6,33 @@ import { type Checker, createChecker, type Excuse, type Findings, type Happening
 
 const PACE_MS = 10
 const WATCH_EVERY_MS = 50
-/** Quiet for so long, the round is over; asked in vain for longer than the invariant allows, it never recovered. */
+/**
+ * A round ends after this time without a refusal. If that does not happen within the time of the invariant,
+ * the service did not recover.
+ */
 const QUIET_MS = 700
 const GIVE_UP_MS = 10_000
 
-/** A load under which a fault may be tried. */
+/** A load during which a fault may be tried. */
 export type Load = {
   checker: Checker
-  /** Runs on undisturbed. */
+  /** Continues without a fault. */
   calm(ms: number): Promise<void>
-  /** Runs a fault, and then on until everybody is served again. */
+  /** Runs a fault, and continues until all requests succeed again. */
   during(excuse: Excuse, fault: Happening): Promise<void>
 }
 
 type Options = {
   clients?: number
-  /** The server that a new connection goes to; absent: the first. */
+  /** The server for a new connection. Absent: the first one. */
   pick?: () => string
-  /** Every request goes over a connection of its own. */
+  /** Whether every request uses a new connection. */
   roams?: boolean
 }
 
 /**
- * Runs `trial` while people use the service and somebody watches /livez and /readyz, and then asks after all that was
- * acknowledged.
+ * Runs `trial` while clients use the service and /livez and /readyz are watched. Then checks everything that
+ * was acknowledged.
  */
 export async function underLoad(
   bed: Bed,
@@ -71,7 +74,7 @@ export async function underLoad(
   return { ...checker.findings(), writes }
 }
 
-/** Asks /livez and /readyz of each server, on a connection each. */
+/** Requests /livez and /readyz of each server, on one connection each. */
 function watch(bed: Bed, checker: Checker, isOn: () => boolean): Promise<void>[] {
   const asking = async (url: string, path: string, hear: Checker['hearLive']) => {
     const client = keepAliveClient(() => url)

@@ -9,7 +9,7 @@ import { fireLogins, strangers } from './logins.ts'
 const LOGINS = 240
 const LIMIT_MS = 1000
 
-/** Ten times more logins at once than can be hashed in a second: verification must not feel them. */
+/** Ten times more log-ins at once than can be hashed in a second. Verification must not become slower. */
 export const fault: Fault = {
   name: `${LOGINS} logins at once`,
   roundSeconds: 7,
@@ -20,7 +20,7 @@ export const fault: Fault = {
     const known: string[] = []
     const hash = await hashPassword(OWASP_COST)
     for (let i = 0; i < LOGINS / 2; i++) known.push((await addPerson(bed.sql, { hash })).email)
-    // Every other one is of nobody, which must cost as much.
+    // Every second log-in is for an unknown account, which must cost the same time.
     const emails = strangers(LOGINS / 2).flatMap((stranger, i) => [stranger, known[i] ?? stranger])
     return await underLoad(bed, async ({ checker, calm, during }) => {
       const seen = new Map<number, number>()

@@ -3,11 +3,11 @@ import { PASSWORD } from '../support/people.ts'
 import type { Bed } from './bed.ts'
 import type { Checker } from './findings.ts'
 
-/** Addresses that nobody has. */
+/** E-mail addresses without an account. */
 export const strangers = (count: number) =>
   Array.from({ length: count }, () => `${Bun.randomUUIDv7()}@example.com`)
 
-/** Logs them all in at once, each on a connection of its own, with the password of `addPerson`. */
+/** Logs all of them in at once, each on a new connection, with the password of `addPerson`. */
 export function fireLogins(bed: Bed, checker: Checker, emails: readonly string[]): Promise<Reply[]> {
   const logIn = async (email: string) => {
     const client = keepAliveClient(() => bed.places[0]?.url ?? '')

@@ -5,13 +5,16 @@ import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 import { fireLogins, strangers } from './logins.ts'
 
-/** So late that everything still works, and so late that what asks more than a few times is given up. */
+/**
+ * With the first delay everything still works. With the second one, a request with several queries exceeds
+ * its deadline.
+ */
 const LATE_MS = 100
 const TOO_LATE_MS = 900
 
-/** Every answer of the database comes late, but comes. */
+/** Every answer of the database arrives late. */
 export const fault: Fault = {
-  name: 'a slow line to the database',
+  name: 'a slow connection to the database',
   roundSeconds: 6,
   isFelt: true,
   async run(rounds) {
@@ -27,7 +30,7 @@ export const fault: Fault = {
           await during({}, async () => {
             proxy.delay(TOO_LATE_MS)
             await Promise.all([fireLogins(bed, checker, strangers(3)), calm(2500)])
-            // What is on its way still comes late.
+            // Answers that are already on their way still arrive late.
             await calm(TOO_LATE_MS)
             proxy.delay(0)
           })

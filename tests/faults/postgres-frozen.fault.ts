@@ -3,7 +3,10 @@ import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 import { fireLogins, strangers } from './logins.ts'
 
-/** SIGSTOP to every process of PostgreSQL: connections stay open, new ones are accepted, and nothing answers. */
+/**
+ * SIGSTOP to every process of PostgreSQL: connections stay open, new ones are accepted, and no query is
+ * answered.
+ */
 export const fault: Fault = {
   name: 'PostgreSQL frozen',
   roundSeconds: 8,
@@ -14,7 +17,7 @@ export const fault: Fault = {
     return await underLoad(bed, ({ checker, calm, during }) =>
       repeat(rounds, async () => {
         await calm(500)
-        // Logins ask most often, and so are met at every point of their way.
+        // A log-in makes the most queries, so the fault interrupts it at every point.
         const logins = fireLogins(bed, checker, strangers(30))
         await calm(150)
         await during({}, async (dark) => {
