@@ -89,7 +89,7 @@ describe('checksum', () => {
   })
 })
 
-/** The same number by the encoding that the tests above hold: six digits take 35 bits. */
+/** The same number in the encoding that the tests above check. Six digits hold 35 bits. */
 function toDigits(value: number): string {
   return encodeBase62(Uint8Array.fromHex(value.toString(16).padStart(8, '0'))).padStart(6, '0')
 }

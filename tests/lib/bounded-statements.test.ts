@@ -4,8 +4,9 @@ import { join } from 'node:path'
 const src = join(import.meta.dir, '../../src')
 
 /**
- * What may make a parameter of each member of a list: a statement takes 65,534 of them. tests/api/bounded-requests.test.ts
- * counts them as they are sent.
+/**
+ * What may make one parameter for each item of a list. A statement has at most 65,534 parameters.
+ * tests/api/bounded-requests.test.ts counts the parameters as they are sent.
  */
 const PARAMETER_EACH = /\b(?:not)?inArray\(|\bsql\.join\(|\b(?:or|and)\(.*\.\.\.|\.values\((?:\[|\w+s\))/i
 

@@ -433,7 +433,7 @@ test('in .env every name is a setting', () => {
   expect(faultsOf({}, 'POSTGRES_PASSWORD=x\nSIGNUP=closed')).toEqual([
     '.env has POSTGRES_PASSWORD, which is no setting',
   ])
-  // With a value in the environment it still stands in .env.
+  // The name is still in .env, although the environment has the value.
   expect(faultsOf({ NODE_ENV: 'production' }, 'NODE_ENV=production')).toHaveLength(1)
 })
 

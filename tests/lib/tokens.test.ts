@@ -66,7 +66,7 @@ const CLAIMS = { sessionId: SESSION, generation: 5, salt: SALT }
 const TOKEN = makeRefreshToken(KEY, CLAIMS)
 const BYTES = 53
 
-/** A token put together by hand, with a right checksum and, unless told otherwise, a right MAC. */
+/** A token that is assembled by hand, with a correct checksum and, by default, a correct MAC. */
 function build(version: number, generation: number, mac?: Uint8Array): string {
   const claims = Buffer.alloc(37)
   claims[0] = version
