@@ -33,7 +33,7 @@ const key = (bad: object) => (db: Database, e: Existing) =>
   db.insert(apiKeys).values({ ...rows.apiKey(e.user.id), ...bad })
 const secret = (bad: object) => (db: Database, e: Existing) =>
   db.insert(apiKeySecrets).values({ ...rows.secret(e.apiKey.id), ...bad })
-/** On a key of its own, since each has one at most. */
+/** Uses a new key, because a key has at most one row of credits. */
 const credits = (bad: object) => async (db: Database, e: Existing) => {
   const apiKey = rows.apiKey(e.user.id)
   await db.insert(apiKeys).values(apiKey)
@@ -56,7 +56,7 @@ const reset = (bad: object) => (db: Database, e: Existing) =>
 const revokedToken = (bad: object) => (db: Database, e: Existing) =>
   db.insert(revokedTokens).values({ ...rows.revokedToken(e.secret.id), ...bad })
 
-/** By constraint: statements that nothing but it refuses. A new constraint needs its line here. */
+/** For each constraint, statements that no other constraint refuses. A new constraint needs an entry here. */
 export const constraintCases: Record<string, Statement[]> = {
   users_pkey: [(db, e) => user({ id: e.user.id })(db)],
   users_email_key: [(db, e) => user({ email: e.user.email })(db)],
@@ -128,7 +128,10 @@ export const constraintCases: Record<string, Statement[]> = {
   revoked_tokens_secret_id_api_key_secrets_id_fk: [revokedToken({ secretId: nobody })],
 }
 
-/** Every constraint and unique index of our tables, the journal's aside, by the name that a violation gives. */
+/**
+ * Every constraint and unique index of Latchkey's tables except the journal's, by the name that a violation
+ * reports.
+ */
 export const constraintNames = sql`
   SELECT conname AS name FROM pg_constraint
   WHERE connamespace = 'latchkey'::regnamespace AND contype IN ('c', 'f', 'p', 'u', 'x')

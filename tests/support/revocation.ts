@@ -7,19 +7,24 @@ import { refresh } from './refresh.ts'
 import type { TestService } from './service.ts'
 import { until } from './until.ts'
 
-/** Something that opens doors. A refresh token is another one after each trade: `text` is the newest. */
+/** A credential. A refresh token changes with each exchange: `text` is the newest one. */
 export type Credential = {
   name: string
   kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token'
   text: string
-  /** The service account of an account's key. */
+  /** The service account, for the key of an account. */
   account?: string
 }
 
-/** A way in: how to show a credential there, and what tells a live one from a dead one. */
+/**
+ * A place where a credential is checked: how to present it there, and how to tell acceptance from refusal.
+ */
 export type Surface = {
   name: string
-  /** Shown there, the credential does no harm. Else somebody else's is shown to see that the door opens. */
+  /**
+   * Whether presenting the credential there changes nothing. If it would, another credential is presented to
+   * check that the place accepts live ones.
+   */
   isHarmless: boolean
   show(at: TestService, credential: Credential): Promise<Answer>
   isOpen(answer: Answer): boolean
@@ -29,19 +34,23 @@ export type Surface = {
 type Operation = { security?: object[] }
 type Document = { paths: Record<string, Record<string, Operation>> }
 
-/** Routes whose mere success ends what was shown, or what stands beside it. */
+/** Routes whose success ends the presented credential, or other credentials of the same owner. */
 const HARMFUL = ['POST /auth/logout-all', 'DELETE /keys/self']
 
 const isRefused = ({ status, body }: Answer) => status === 401 && body?.code === 'invalid_token'
-/** Whoever shows it has been recognised, whatever the answer to the rest of the request. */
+/** The caller was recognised, whatever the answer to the rest of the request. */
 const isRecognised = ({ status }: Answer) => status !== 401 && status !== 429 && status < 500
 
-/** Every route that the service's own description puts behind a credential; a new one is in the matrix by itself. */
+/**
+ * Every route that requires a credential according to the OpenAPI document. A new route is included
+ * automatically.
+ */
 async function guardedRoutes(service: TestService): Promise<Surface[]> {
   const document: Document = (await call(service, 'GET /openapi.json')).body
   const routes = Object.entries(document.paths).flatMap(([path, operations]) =>
     Object.entries(operations)
-      // Where none is needed either, a dead one is as good as none.
+      // Routes where the credential is optional are left out: a dead credential has the same effect there as
+      // none.
       .filter(
         ([, { security = [] }]) =>
           security.length > 0 && security.every((way) => Object.keys(way).length > 0),
@@ -59,7 +68,10 @@ async function guardedRoutes(service: TestService): Promise<Surface[]> {
     }))
 }
 
-/** Nobody's id, and a body that fits nothing: all that is to be seen is whether the credential is known. */
+/**
+ * Presents a credential with an id that does not exist and a body that is not valid: only whether the
+ * credential is recognised matters.
+ */
 function showAt(at: TestService, route: string, credential: Call): Promise<Answer> {
   const path = route.replaceAll(/\{\w+\}/g, () => Bun.randomUUIDv7())
   const takesBody = /^(POST|PUT|PATCH) /.test(route) && !HARMFUL.includes(route)
@@ -78,7 +90,7 @@ const door = (
 const isKnownClient = ({ status }: Answer) => status === 200 || status === 403
 const isUnknownClient = ({ status, body }: Answer) => status === 401 && body?.error === 'invalid_client'
 
-/** Every surface that takes a credential, by the kind that it takes. */
+/** Every place that takes a credential, by the kind of credential. */
 export async function surfacesOf(service: TestService, watcher: string) {
   const introspected = door(
     'POST /oauth/introspect: as the token',
@@ -175,10 +187,13 @@ export async function surfacesOf(service: TestService, watcher: string) {
   } satisfies Record<Credential['kind'], Surface[]>
 }
 
-/** Somebody with two sessions, two keys, and a service account that has two keys, each with an access token. */
+/** A person with two sessions, two keys, and a service account with two keys, each with an access token. */
 export type Household = Awaited<ReturnType<typeof newHousehold>>
 
-/** Makes a household; `keyJson` is what its keys are made with. */
+/**
+ * Makes a household.
+ * @param keyJson the settings of its keys
+ */
 export async function newHousehold(
   service: TestService,
   sql: postgres.Sql,
@@ -221,7 +236,9 @@ export async function newHousehold(
   return { person, sessions, account, keys, accountKeys, credentials }
 }
 
-/** Shows a credential until the server remembers it: a cache that holds nothing has nothing to forget. */
+/**
+ * Presents a credential until the server has cached it. A test with an empty cache would not test eviction.
+ */
 export async function warm(at: TestService, { kind, name, text }: Credential): Promise<void> {
   if (kind === 'refresh') return
   await until(

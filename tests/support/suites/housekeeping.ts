@@ -10,10 +10,10 @@ import { selectRows } from '../select.ts'
 
 const T0 = Date.UTC(2026, 0, 15, 12)
 
-/** What is deleted when it is outdated, and what is not. */
+/** What is deleted as outdated, and what is kept. */
 export function describeHousekeeping({ name, isHere, open }: Target): void {
   describe.skipIf(!isHere)(`housekeeping on ${name}`, () => {
-    /** A context over a database of its own, whose clock the test moves. */
+    /** A context on its own database, with a clock that the test moves. */
     async function begin(auditRetentionDays = 365) {
       const { database, config: where, end } = await open()
       let now = T0
