@@ -26,9 +26,9 @@ export type Surface = {
    * check that the place accepts live ones.
    */
   isHarmless: boolean
-  show(at: TestService, credential: Credential): Promise<Answer>
-  isOpen(answer: Answer): boolean
-  isShut(answer: Answer): boolean
+  present(at: TestService, credential: Credential): Promise<Answer>
+  isAccepted(answer: Answer): boolean
+  isRefused(answer: Answer): boolean
 }
 
 type Operation = { security?: object[] }
@@ -62,9 +62,9 @@ async function guardedRoutes(service: TestService): Promise<Surface[]> {
     .map((route) => ({
       name: route,
       isHarmless: !HARMFUL.includes(route),
-      show: (at, { text }) => showAt(at, route, { bearer: text }),
-      isOpen: isRecognised,
-      isShut: isRefused,
+      present: (at, { text }) => presentAt(at, route, { bearer: text }),
+      isAccepted: isRecognised,
+      isRefused,
     }))
 }
 
@@ -72,7 +72,7 @@ async function guardedRoutes(service: TestService): Promise<Surface[]> {
  * Presents a credential with an id that does not exist and a body that is not valid: only whether the
  * credential is recognised matters.
  */
-function showAt(at: TestService, route: string, credential: Call): Promise<Answer> {
+function presentAt(at: TestService, route: string, credential: Call): Promise<Answer> {
   const path = route.replaceAll(/\{\w+\}/g, () => Bun.randomUUIDv7())
   const takesBody = /^(POST|PUT|PATCH) /.test(route) && !HARMFUL.includes(route)
   return call(at, path, takesBody ? { ...credential, json: { nonsense: 1 } } : credential)
@@ -83,10 +83,10 @@ const basic = (account: string, secret: string) => ({
 })
 const door = (
   name: string,
-  show: Surface['show'],
-  isOpen: Surface['isOpen'],
-  isShut: Surface['isShut'],
-): Surface => ({ name, isHarmless: true, show, isOpen, isShut })
+  present: Surface['present'],
+  isAccepted: Surface['isAccepted'],
+  isRefused: Surface['isRefused'],
+): Surface => ({ name, isHarmless: true, present, isAccepted, isRefused })
 const isKnownClient = ({ status }: Answer) => status === 200 || status === 403
 const isUnknownClient = ({ status, body }: Answer) => status === 401 && body?.error === 'invalid_client'
 
@@ -114,9 +114,9 @@ export async function surfacesOf(service: TestService, watcher: string) {
     (route): Surface => ({
       name: `${route}: X-API-Key`,
       isHarmless: true,
-      show: (at, { text }) => call(at, route, { apiKey: text }),
-      isOpen: ({ status }) => status === 200,
-      isShut: isRefused,
+      present: (at, { text }) => call(at, route, { apiKey: text }),
+      isAccepted: ({ status }) => status === 200,
+      isRefused,
     }),
   )
   const asked = door(
