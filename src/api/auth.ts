@@ -1,7 +1,7 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../core/context.ts'
 import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../core/principal.ts'
-import { denialOf, lackOfScopes } from '../core/verify/refusals.ts'
+import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
 import { refusalOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
 import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
 import { covers } from '../lib/scopes.ts'
@@ -157,7 +157,7 @@ function authorize(principal: Principal, need: Requirement, address: string | nu
   }
   if (need.whole && principal.claims.isNarrowed) fail('insufficient_scope', NARROWED)
   const missing = need.userScopes.filter((scope) => !covers(principal.grants, scope))
-  if (missing.length > 0) fail('insufficient_scope', lackOfScopes(missing))
+  if (missing.length > 0) throw lackOfScopes(missing)
 }
 
 const NARROWED = {
@@ -187,6 +187,6 @@ export function permit(
 }
 
 function requireValid(outcome: UseOutcome | null): undefined {
-  const denial = outcome && denialOf(outcome)
-  if (denial) fail(denial.code, denial.extra)
+  const problem = outcome && problemOf(outcome)
+  if (problem) throw problem
 }

@@ -2,7 +2,6 @@ import type { BunRequest } from 'bun'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import type { Principal } from '../../core/principal.ts'
-import type { Denial } from '../../core/verify/refusals.ts'
 import { fail, Problem } from '../../lib/errors.ts'
 import { recogniseCredential } from '../credential.ts'
 import { answerError } from '../errors.ts'
@@ -10,7 +9,7 @@ import type { Observed } from '../observe.ts'
 import { type ErrorAnswer, problemAnswer } from '../problem.ts'
 import type { Limits } from '../rate-limit.ts'
 import type { RequestState } from '../request-state.ts'
-import { judge } from './decide.ts'
+import { decide } from './decide.ts'
 import { identityOf } from './identity.ts'
 import { ANYBODY, type Policy, parsePolicy } from './policy.ts'
 
@@ -75,23 +74,23 @@ function ask(
   policy: Policy | { fault: string },
 ): Response | Promise<Response> {
   if ('fault' in policy) return refusePolicy(context, limits, state, policy.fault)
-  const decide = (): Response | Promise<Response> => {
+  const answer = (): Response | Promise<Response> => {
     const principal = state.shown
     if (principal === null) return refuseUnknown(limits, state)
     state.principal = principal
-    const denial = judge(context, principal, policy, state.address)
-    return denial instanceof Promise
-      ? denial.then((denied) => conclude(state, principal, denied))
-      : conclude(state, principal, denial)
+    const decision = decide(context, principal, policy, state.address)
+    return decision instanceof Promise
+      ? decision.then((problem) => conclude(state, principal, problem))
+      : conclude(state, principal, decision)
   }
   const recognising = recogniseCredential(context, () => true, state)
-  return recognising ? recognising.then(decide) : decide()
+  return recognising ? recognising.then(answer) : answer()
 }
 
-function conclude(state: RequestState, principal: Principal, denial: Denial | null): Response {
-  return denial === null
+function conclude(state: RequestState, principal: Principal, problem: Problem | null): Response {
+  return problem === null
     ? new Response(null, { headers: identityOf(principal) })
-    : respond(problemAnswer(denial.code, denial.extra, state))
+    : respond(problemAnswer(problem.problem, problem.extra, state))
 }
 
 /** The proxy asks for what there is not, whoever calls: its operator has to see that. */

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import { ownerOfRow } from '../owners.ts'
 import type { Principal } from '../principal.ts'
 import { changeManagedKey } from './change-managed.ts'
-import { requireQuota } from './create.ts'
+import { requireKeyQuota } from './create.ts'
 import type { KeyPatch } from './model.ts'
 import { requireKeyPower } from './power.ts'
 import { presentCredits, presentKey, presentRefill } from './present.ts'
@@ -41,7 +41,7 @@ export async function changeKey(
       : patch.credits
     const after = { ...before, ...change, credits: credits === undefined ? before.credits : credits }
     const lockedSettings = requireKeyPower(work.caller, before, after, account)
-    if (isOver(before) && !isOver(after)) await requireQuota(context, work, ownerOfRow(before), account)
+    if (isOver(before) && !isOver(after)) await requireKeyQuota(context, work, ownerOfRow(before), account)
     if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, lockedSettings })
     if (credits !== undefined) await replaceCredits(tx, id, credits)
     const details = differences(before, after, now.getTime())

@@ -8,6 +8,7 @@ import { type Change, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
 import { idOf, type Principal } from '../principal.ts'
+import { requireQuota } from '../quota.ts'
 import { findAccount, manages, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
 import { accountOf, lockOwner, locksOfQuota } from './change-managed.ts'
 import type { NewKey } from './model.ts'
@@ -71,7 +72,7 @@ export async function createKey(
       const madeBefore = await takeCreation(tx, { hash, keyId: id, createdAt }, outdated)
       if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
     }
-    await requireQuota(context, change, owner, account)
+    await requireKeyQuota(context, change, owner, account)
     const inserted = await insertKey(tx, { ...settings, ...ownerColumns(owner), id, createdAt, createdBy })
     if (credits) await replaceCredits(tx, id, credits)
     const start = startOf(key, context.config.apiKeyPrefix)
@@ -87,22 +88,23 @@ export async function createKey(
 }
 
 /**
- * One more live key has to be within API_KEYS_PER_OWNER, for its owner and for the user whom an account counts for.
+ * The live keys of an owner are within API_KEYS_PER_OWNER, with one more; so are those of the user whom a service account
+ * counts for, or else that user would make keys without end in the names of accounts.
  * @throws Problem quota_exceeded
  */
-export async function requireQuota(
+export async function requireKeyQuota(
   { config }: Pick<Context, 'config'>,
   { tx, now }: Pick<Change<null>, 'tx' | 'now'>,
   owner: Owner,
   account: ServiceAccountRow | null,
 ): Promise<void> {
   const counted: Owner[] = account?.countsFor ? [owner, { type: 'user', id: account.countsFor }] : [owner]
-  for (const each of counted) {
-    if ((await countLiveKeys(tx, each, now)) < config.apiKeysPerOwner) continue
-    fail('quota_exceeded', {
-      detail: `API_KEYS_PER_OWNER allows ${config.apiKeysPerOwner} live keys: revoke some first.`,
-    })
+  const quota = {
+    setting: 'API_KEYS_PER_OWNER',
+    most: config.apiKeysPerOwner,
+    advice: 'live keys: revoke some first.',
   }
+  for (const each of counted) requireQuota(await countLiveKeys(tx, each, now), quota)
 }
 
 /** Who the new key belongs to: its maker's owner, or a service account that the caller manages. */

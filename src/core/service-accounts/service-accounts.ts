@@ -18,7 +18,8 @@ import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
 import { isAdmin, type Operator, type Principal } from '../principal.ts'
-import { requireGrants } from '../verify/refusals.ts'
+import { requireQuota } from '../quota.ts'
+import { requireGrants } from '../verify/problems.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
 import {
   countAccountsOf,
@@ -54,7 +55,7 @@ export async function createServiceAccount(
   return recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
     const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
-    if (countsFor !== null) await requireQuota(context, tx, countsFor)
+    if (countsFor !== null) await requireAccountQuota(context, tx, countsFor)
     const account = await insertServiceAccount(tx, {
       id,
       name: input.name,
@@ -70,12 +71,15 @@ export async function createServiceAccount(
   })
 }
 
-/** @throws Problem quota_exceeded */
-async function requireQuota({ config }: Context, tx: Transaction, userId: string): Promise<void> {
-  const most = config.serviceAccountsPerUser
-  if ((await countAccountsOf(tx, userId)) < most) return
-  fail('quota_exceeded', {
-    detail: `SERVICE_ACCOUNTS_PER_USER allows ${most} service accounts: delete some first.`,
+/**
+ * The service accounts that count for a user are within SERVICE_ACCOUNTS_PER_USER, with one more.
+ * @throws Problem quota_exceeded
+ */
+async function requireAccountQuota({ config }: Context, tx: Transaction, userId: string): Promise<void> {
+  requireQuota(await countAccountsOf(tx, userId), {
+    setting: 'SERVICE_ACCOUNTS_PER_USER',
+    most: config.serviceAccountsPerUser,
+    advice: 'service accounts: delete some first.',
   })
 }
 
