@@ -6,6 +6,7 @@ import { type AddressOf, createAddressOf } from './client-address.ts'
 import { compressAnswer } from './compression.ts'
 import { recogniseCredential } from './credential.ts'
 import { docs } from './docs.ts'
+import { serverSettings, skipCookies } from './elysia.ts'
 import { errors } from './errors.ts'
 import { forwardAuth, forwardAuthDescription } from './forward-auth/routes.ts'
 import { observe } from './observe.ts'
@@ -73,7 +74,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const prepare = (state: RequestState) => recogniseCredential(context, routes.isGuarded, state)
   const observed = observe(context, addressOf, prepare, isDraining)
   const door = forwardAuth(context, limits, observed.observed)
-  const app = new Elysia(settingsOf((): AnyElysia => app, door))
+  const app = new Elysia(serverSettings((): AnyElysia => app, door))
     .use(observed.plugin)
     .use(errors(context, limits, routes.methodsOf))
     .use(crossOrigin(context.config.corsOrigins))
@@ -81,7 +82,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(limited)
     .use(documented)
   observed.provideState(app)
-  prepareOnlyWhatIsUsed(app)
+  skipCookies(app)
   return app
 }
 
@@ -91,43 +92,11 @@ export function createMetricsApp(context: Context) {
   const { methodsOf } = createRouteTable(metrics.routes)
   const addressOf = createAddressOf(context.config, context.log)
   const observed = observe(context, addressOf, () => undefined)
-  const app = new Elysia(settingsOf((): AnyElysia => app))
+  const app = new Elysia(serverSettings((): AnyElysia => app))
     .use(observed.plugin)
     .use(errors(context, createLimits(context), methodsOf))
     .use(metrics)
   return observed.provideState(app)
-}
-
-/**
- * Of everything that listens.
- * @param routes of Bun's own router
- */
-const settingsOf = (app: () => AnyElysia, routes: Record<string, (request: Request) => Answer> = {}) => ({
-  // Normalising would make a body fit its schema before it is checked: drop unknown members, turn `[]` into `{}`.
-  normalize: false,
-  // Else Elysia takes no host for shorter than four characters, and looks for the path behind them.
-  handler: { standardHostname: false },
-  serve: { routes: { ...routes, '/*': (request: Request): Answer => answerUnrouted(app(), request) } },
-})
-
-/**
- * What none of the routes that Elysia gives to Bun's router takes: a slash at the end, a wrong path or method. Elysia
- * looks at the URL then, and where the Host header is missing (HTTP/1.0) or malformed, that is the target alone: it would
- * take the end of a longer path for a path, past the limit of that. Refused as by Bun, before it is a request.
- */
-function answerUnrouted(app: AnyElysia, request: Request): Answer {
-  return request.url.startsWith('http') ? app.fetch(request) : new Response(null, { status: 400 })
-}
-
-type Answer = Response | Promise<Response>
-
-/**
- * From the text of every hook Elysia guesses what it uses, and prepares that for each request of each route. The rate
- * limiter names cookies; nobody here has any.
- */
-function prepareOnlyWhatIsUsed(app: unknown): void {
-  const { inference } = app as { inference: Record<string, boolean> }
-  inference.cookie = false
 }
 
 /** The HTTP service, typed by its routes: what Eden Treaty reads. */

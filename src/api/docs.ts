@@ -6,7 +6,7 @@ import { createCodedAnswer } from './compression.ts'
 import pageCss from './docs/page.css.txt' with { type: 'file' }
 import page from './docs/page.html.txt' with { type: 'file' }
 import start from './docs/start.js.txt' with { type: 'file' }
-import { pathOf } from './route-table.ts'
+import { pathOf } from './elysia.ts'
 
 const FILES: Record<string, { path: string; type: string }> = {
   'swagger-ui-bundle.js': { path: bundle, type: 'text/javascript; charset=utf-8' },

@@ -4,11 +4,11 @@ import { countEvent } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { isUnavailable, isUnstorableText } from '../db/errors.ts'
 import { catalogue, type ErrorCode, Problem } from '../lib/errors.ts'
+import { elysiaCodeOf, isAboutResponse, pathOf } from './elysia.ts'
 import { fieldErrorsOf } from './field-errors.ts'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
 import { type Limits, policyOf } from './rate-limit.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
-import { pathOf } from './route-table.ts'
 import { traceMembers } from './trace.ts'
 
 /**
@@ -20,7 +20,7 @@ export function errors(context: Context, limits: Limits, methodsOf: (path: strin
   return new Elysia({ name: 'errors' })
     .use(stated)
     .onError({ as: 'global' }, async ({ error, request, state, set }) => {
-      const failure = kindOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
+      const failure = elysiaCodeOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
       const counted = await countFailure(limits, failure, request, state)
       const answer = answerError(context, await auditRefusal(context, counted, state), state)
       set.status = answer.status
@@ -97,20 +97,11 @@ function toProblem(error: unknown): Problem {
   if (isUnavailable(error)) return new Problem('unavailable', { cause: error })
   if (isUnstorableText(error))
     return new Problem('invalid_request', { detail: 'No text may hold the character NUL.', cause: error })
-  const kind = kindOf(error)
+  const kind = elysiaCodeOf(error)
   if (kind === 'NOT_FOUND') return new Problem('not_found')
-  if (kind === 'VALIDATION' && error instanceof Error && !isOwnFault(error))
+  if (kind === 'VALIDATION' && error instanceof Error && !isAboutResponse(error))
     return new Problem('validation_failed', { errors: fieldErrorsOf(error) })
   if (kind === 'INVALID_COOKIE_SIGNATURE' || kind === 'INVALID_FILE_TYPE')
     return new Problem('invalid_request')
   return new Problem('internal', { cause: error })
-}
-
-function kindOf(error: unknown): unknown {
-  return typeof error === 'object' && error !== null && 'code' in error ? error.code : null
-}
-
-/** A response that does not fit its own schema is our mistake, not the caller's. */
-function isOwnFault(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'type' in error && error.type === 'response'
 }

@@ -1,35 +1,18 @@
 import type { FieldError } from '../lib/errors.ts'
 import { READABLE } from '../lib/model.ts'
+import { type Fault, faultsOf, isAboutQuery, type Schema } from './elysia.ts'
 
 /** The members of a 422, and how many faults are looked at on the way to them: a body of 64 KiB has room for thousands. */
 const MAX_FIELD_ERRORS = 20
-
-type Schema = {
-  type?: string
-  const?: unknown
-  anyOf?: Schema[]
-  format?: string
-  pattern?: string
-  minLength?: number
-  maxLength?: number
-  minimum?: number
-  maximum?: number
-  maxItems?: number
-  error?: unknown
-}
-
-/** One fault as TypeBox tells it. A union has the faults of each of its choices in `errors`. */
-type Fault = { path: string; message: string; schema: Schema; errors: Iterable<Fault>[] }
 
 /**
  * The members at fault, and for each a sentence that says what is allowed; never the submitted values.
  * @param error Elysia's ValidationError
  */
 export function fieldErrorsOf(error: object): FieldError[] {
-  const faults = 'all' in error && Array.isArray(error.all) ? (error.all as Fault[]) : []
-  const isQuery = 'type' in error && error.type === 'query'
+  const isQuery = isAboutQuery(error)
   const fields = new Map<string, FieldError>()
-  for (const { path: pointer, message, schema } of faults
+  for (const { path: pointer, message, schema } of faultsOf(error)
     .slice(0, MAX_FIELD_ERRORS)
     .flatMap(inNearestChoice)) {
     const path = isQuery ? pointer.replace('/', '?') : pointer

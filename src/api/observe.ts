@@ -4,15 +4,13 @@ import type { Principal } from '../core/principal.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Clock } from '../lib/time.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
+import { type Answer, provideState, wrapWith } from './elysia.ts'
 import { type RequestState, stated } from './request-state.ts'
 import type { IsDraining } from './routes/health.ts'
 import { readTrace, type Trace, traceResponse } from './trace.ts'
 
 /** A request id that came in is kept where it is of this form, so that it can be followed through a proxy. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
-
-/** Elysia's way from a request to its answer. */
-type Answer = (request: Request) => Response | Promise<Response>
 
 /** Gives a way of answering that is not Elysia's what every request and every answer has. */
 export type Observed = (
@@ -85,13 +83,13 @@ export function observe(
       server = app.server
     })
     .wrap(
-      (answer) => (request: Request) =>
+      wrapWith((request, answer) =>
         withDeadline(() => {
           const state = begin(request)
           const preparing = prepare(state)
-          const enter = answer as unknown as Answer
-          return preparing ? preparing.then(() => pass(enter, state)) : pass(enter, state)
+          return preparing ? preparing.then(() => pass(answer, state)) : pass(answer, state)
         }),
+      ),
     )
     // A body is read before anything is transformed: what fails there comes to onError first.
     .onTransform({ as: 'global' }, ({ state, route }) => {
@@ -100,17 +98,11 @@ export function observe(
     .onError({ as: 'global' }, ({ state, route }) => {
       state.route = route ?? null
     })
-  /**
-   * Elysia reads the decorators for each context that it makes, and makes it as soon as a request is handed in: this one
-   * is each request's own.
-   */
-  const provideState = <App extends AnyElysia>(app: App): App => {
-    app.decorate((others) =>
-      Object.defineProperty(others, 'state', { get: () => entering, enumerable: true }),
-    )
-    return app
+  return {
+    plugin,
+    observed,
+    provideState: <App extends AnyElysia>(app: App) => provideState(app, () => entering),
   }
-  return { plugin, provideState, observed }
 }
 
 /** On every answer; see API.md, Errors. What may be kept says so itself. */

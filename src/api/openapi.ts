@@ -1,5 +1,6 @@
 import { swagger } from '@elysiajs/swagger'
 import { type AnyElysia, Elysia } from 'elysia'
+import { answersOf } from './elysia.ts'
 import { EXAMPLES } from './openapi/examples.ts'
 import { complete, type Operation } from './openapi/operation.ts'
 import {
@@ -45,7 +46,7 @@ export async function openApiDocument(app: AnyElysia, publicUrl: string): Promis
     .use(swagger({ path: '/describer', specPath: SPEC_PATH, excludeStaticFile: false, documentation: INFO }))
   const answer = await describer.handle(new Request(`http://localhost${SPEC_PATH}`))
   const document = (await answer.json()) as Document
-  const shapes = answersOf(app)
+  const shapes = shapesOf(app)
   const paths: Record<string, Operations> = {}
   for (const [path, operations] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(operations))
@@ -75,12 +76,12 @@ export async function openApiDocument(app: AnyElysia, publicUrl: string): Promis
 const withoutClosing = (key: string, value: unknown) =>
   key === 'additionalProperties' && value === false ? undefined : value
 
-/** The shapes of every route's answers by status: the plugin drops their names and `additionalProperties`. */
-function answersOf(app: AnyElysia): Map<string, Record<string, Json>> {
+/** The shapes of every route's answers by status, by the method and path of the document. */
+function shapesOf(app: AnyElysia): Map<string, Record<string, Json>> {
   return new Map(
-    app.routes.map(({ method, path, hooks }) => {
-      const route = `${method.toLowerCase()} ${path.replace(/:(\w+)/g, '{$1}')}`
-      return [route, JSON.parse(JSON.stringify(hooks.response ?? {}, withoutClosing))]
+    app.routes.map((route) => {
+      const name = `${route.method.toLowerCase()} ${route.path.replace(/:(\w+)/g, '{$1}')}`
+      return [name, JSON.parse(JSON.stringify(answersOf(route), withoutClosing))]
     }),
   )
 }

@@ -1,6 +1,6 @@
 import { BEARER_CHALLENGE, catalogue, type ErrorCode, type Extra } from '../lib/errors.ts'
+import { pathOf } from './elysia.ts'
 import type { RequestState } from './request-state.ts'
-import { pathOf } from './route-table.ts'
 
 /** An error before it is sent: what `onError` sets on the response. */
 export type ErrorAnswer = { status: number; headers: Record<string, string>; body: string }

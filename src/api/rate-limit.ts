@@ -5,9 +5,9 @@ import type { SharedCounters } from '../db/redis.ts'
 import { fail, spentHeaders } from '../lib/errors.ts'
 import { bucketOf } from '../lib/ip.ts'
 import { SECOND_MS } from '../lib/time.ts'
+import { pathOf, withoutSlash } from './elysia.ts'
 import { errorAnswer } from './problem.ts'
 import type { RequestState } from './request-state.ts'
-import { pathOf, withoutSlash } from './route-table.ts'
 
 /** Which limit a route falls under; every route that is limited and not named here: `other`. null: none. */
 const POLICIES = new Map<string, RateLimitName | null>([
