@@ -5,7 +5,7 @@ import { withDeadline } from '../lib/deadline.ts'
 import type { Clock } from '../lib/time.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
 import { type Answer, provideState, wrapWith } from './elysia.ts'
-import { type RequestState, stated } from './request-state.ts'
+import { callerOf, NO_CREDENTIAL, type RequestState, stated } from './request-state.ts'
 import type { IsDraining } from './routes/health.ts'
 import { readTrace, type Trace, traceResponse } from './trace.ts'
 
@@ -46,9 +46,7 @@ export function observe(
       address: addressOf(request, server),
       trace: readTrace(request),
       route: null,
-      shown: null,
-      refusal: null,
-      principal: null,
+      credential: NO_CREDENTIAL,
       authorize: null,
       counted: false,
     }
@@ -153,7 +151,7 @@ function createAccessLines(clock: Clock): AccessLines {
     const route = state.route === null ? 'null' : quote(state.route)
     // An address is in its canonical form: nothing in it needs escaping.
     const client = state.address === null ? 'null' : `"${state.address}"`
-    return `{"level":"${level}","time":"${timeOf(clock())}","message":"request","request_id":"${state.id}","method":${quote(state.request.method)},"route":${route},"status":${status},"duration_ms":${Math.round(durationMs * 1000) / 1000},"client":${client},"principal":${nameOf(state.principal)}${endOf(state.trace)}`
+    return `{"level":"${level}","time":"${timeOf(clock())}","message":"request","request_id":"${state.id}","method":${quote(state.request.method)},"route":${route},"status":${status},"duration_ms":${Math.round(durationMs * 1000) / 1000},"client":${client},"principal":${nameOf(callerOf(state))}${endOf(state.trace)}`
   }
 }
 

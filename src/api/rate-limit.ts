@@ -7,7 +7,7 @@ import { bucketOf } from '../lib/ip.ts'
 import { SECOND_MS } from '../lib/time.ts'
 import { pathOf, withoutSlash } from './elysia.ts'
 import { errorAnswer } from './problem.ts'
-import type { RequestState } from './request-state.ts'
+import { callerOf, type RequestState } from './request-state.ts'
 
 /** Which limit a route falls under; every route that is limited and not named here: `other`. null: none. */
 const POLICIES = new Map<string, RateLimitName | null>([
@@ -82,10 +82,11 @@ export function policyOf(request: Request): RateLimitName | null {
   return policy === undefined ? 'other' : policy
 }
 
-function keyOf(name: RateLimitName, { address, principal }: RequestState): string {
+function keyOf(name: RateLimitName, state: RequestState): string {
   // Of many sessions at one address, guesses in one do not keep the others from a new password.
-  const session = name === 'password' && principal?.kind === 'user' ? `${principal.sessionId} ` : ''
-  return `${name} ${session}${bucketOf(address)}`
+  const caller = name === 'password' ? callerOf(state) : null
+  const session = caller?.kind === 'user' ? `${caller.sessionId} ` : ''
+  return `${name} ${session}${bucketOf(state.address)}`
 }
 
 /** How many client addresses are told apart on one instance; beyond that the longest unseen is forgotten. */

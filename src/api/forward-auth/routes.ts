@@ -75,9 +75,9 @@ function ask(
 ): Response | Promise<Response> {
   if ('fault' in policy) return refusePolicy(context, limits, state, policy.fault)
   const answer = (): Response | Promise<Response> => {
-    const principal = state.shown
-    if (principal === null) return refuseUnknown(limits, state)
-    state.principal = principal
+    if (state.credential.kind !== 'verified') return refuseUnknown(limits, state)
+    const { principal } = state.credential
+    state.credential = { kind: 'accepted', principal }
     const decision = decide(context, principal, policy, state.address)
     return decision instanceof Promise
       ? decision.then((problem) => conclude(state, principal, problem))
@@ -102,7 +102,8 @@ async function refusePolicy(context: Context, limits: Limits, state: RequestStat
 
 /** Of the refusals, proxies pass on 401 and 403 alone: two credentials are as good as a wrong one. */
 async function refuseUnknown(limits: Limits, state: RequestState): Promise<never> {
-  const refusal = state.refusal ?? new Problem('missing_credential')
+  const { credential } = state
+  const refusal = credential.kind === 'refused' ? credential.reason : new Problem('missing_credential')
   if (!(refusal instanceof Problem)) throw refusal
   await limits.consume('unknown_credential', state)
   if (refusal.problem !== 'ambiguous_credentials') throw refusal

@@ -77,7 +77,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
   }
   /** A key is bound to its addresses, scopes and rate, here as everywhere. */
   const admit = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
-    state.principal = principal
+    state.credential = { kind: 'accepted', principal }
     const anyone = { allows: () => true, refusal: () => 'forbidden' as const, whole: false }
     await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
   }
