@@ -47,7 +47,6 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const limited = new Elysia()
     .use(stated)
     .use(limits.plugin)
-    .mapResponse(limits.answerRefused)
     .mapResponse(compressAnswer)
     .use(rootRoute())
     .use(errorPages())

@@ -7,7 +7,7 @@ import { catalogue, type ErrorCode, Problem } from '../lib/errors.ts'
 import { elysiaCodeOf, isAboutResponse, pathOf } from './elysia.ts'
 import { fieldErrorsOf } from './field-errors.ts'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
-import { type Limits, policyOf } from './rate-limit.ts'
+import { type Limits, limitOf } from './rate-limit.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
 import { traceMembers } from './trace.ts'
 
@@ -45,7 +45,7 @@ async function countFailure(
 ): Promise<unknown> {
   const { problem } = toProblem(error)
   if (state.counted || catalogue[problem][0] >= 500) return error
-  return limits.consume(LIMIT_OF[problem] ?? policyOf(request) ?? 'other', state).then(
+  return limits.consume(LIMIT_OF[problem] ?? limitOf(request) ?? 'other', state).then(
     () => error,
     (exceeded: unknown) => exceeded,
   )

@@ -493,12 +493,31 @@ describe('elysia-rate-limit', () => {
     expect(asked).toEqual(['first', 'second'])
   })
 
-  test('asks generator, max and duration of each request, hands over what is decorated, and lets a string pass mapResponse', async () => {
+  test('asks generator, duration and max of each request, hands over what is decorated, and lets an error of its store through (api/rate-limit.ts)', async () => {
     const asked: unknown[] = []
+    const full = new Error('no more')
+    const local = new DefaultContext(10)
+    const context = {
+      init: (options: Parameters<typeof local.init>[0]) => local.init(options),
+      increment: async (key: string, duration?: number, now?: number) => {
+        const counted = await local.increment(key, duration, now)
+        if (counted.count > 1) throw full
+        return counted
+      },
+      decrement: (key: string) => local.decrement(key),
+      reset: (key?: string) => local.reset(key),
+      kill: () => local.kill(),
+    }
+    const caught: unknown[] = []
     const app = new Elysia()
       .decorate('state', { id: 'decorated' })
+      .onError({ as: 'global' }, ({ error }) => {
+        caught.push(error)
+        return 'told'
+      })
       .use(
         rateLimit({
+          context,
           scoping: 'scoped',
           countFailedRequest: true,
           max: (key) => Number(asked.push(['max', key]) && 1),
@@ -507,31 +526,25 @@ describe('elysia-rate-limit', () => {
             asked.push(['generator', derived.state.id])
             return 'key'
           },
-          errorResponse: 'refused',
         }),
       )
-      .mapResponse(({ responseValue, set }) =>
-        responseValue === 'refused'
-          ? Response.json({ mapped: true, headers: set.headers }, { status: 429 })
-          : undefined,
-      )
       .get('/', () => 'x')
-    expect(await statusOf(app, '/')).toBe(200)
-    expect(asked.splice(0)).toEqual([
+    const { status, headers } = await app.handle(at('/'))
+    expect([status, headers.get('RateLimit-Limit'), headers.get('RateLimit-Remaining')]).toEqual([
+      200,
+      '1',
+      '0',
+    ])
+    const order = [
       ['generator', 'decorated'],
       ['duration', 'key'],
       ['max', 'key'],
-    ])
-    const refused = await app.handle(at('/'))
-    expect(await refused.json()).toEqual({
-      mapped: true,
-      headers: expect.objectContaining({
-        'RateLimit-Limit': '1',
-        'RateLimit-Remaining': '0',
-        'RateLimit-Reset': '60',
-        'Retry-After': '60',
-      }),
-    })
+    ]
+    expect(asked.splice(0)).toEqual(order)
+    expect(await (await app.handle(at('/'))).text()).toBe('told')
+    expect(caught).toEqual([full])
+    // Asked once: the plugin's own error handler counts nothing.
+    expect(asked).toEqual(order)
   })
 
   test('counts in a store that others may count in as well, once the plugin has it (api/rate-limit.ts)', async () => {
