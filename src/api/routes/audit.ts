@@ -6,6 +6,7 @@ import type { Context } from '../../core/context.ts'
 import { Instant } from '../../lib/model.ts'
 import { AUDIT_READ } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { describe } from '../openapi/describe.ts'
 import { pageQuery, presentPage } from '../page.ts'
 
 const AuditQuery = Type.Object({
@@ -25,5 +26,5 @@ export const auditRoutes = (context: Context, guard: Guard) =>
       anyone: { scopes: [AUDIT_READ] },
       query: AuditQuery,
       response: { 200: AuditPage },
-      detail: { operationId: 'listAuditEvents', summary: 'The audit trail, newest first' },
+      detail: describe('listAuditEvents', 'The audit trail, newest first'),
     })

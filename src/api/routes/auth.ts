@@ -8,6 +8,7 @@ import { Tokens } from '../../core/sessions/model.ts'
 import { presentUser, signUp } from '../../core/users/accounts.ts'
 import { Credentials, User } from '../../core/users/model.ts'
 import type { Guard } from '../auth.ts'
+import { describe } from '../openapi/describe.ts'
 import { originOf } from '../request-state.ts'
 
 export const authRoutes = (context: Context, guard: Guard) =>
@@ -21,11 +22,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         open: true,
         body: Credentials,
         response: { 201: User },
-        detail: {
-          operationId: 'signUp',
-          summary: 'Make an account',
-          'x-errors': ['signup_closed', 'email_taken'],
-        },
+        detail: describe('signUp', 'Make an account', { errors: ['signup_closed', 'email_taken'] }),
       },
     )
     .post(
@@ -36,17 +33,15 @@ export const authRoutes = (context: Context, guard: Guard) =>
         open: true,
         body: Credentials,
         response: { 200: Tokens },
-        detail: {
-          operationId: 'logIn',
-          summary: 'Trade e-mail and password for a pair of tokens',
-          'x-errors': ['invalid_login', 'too_many_attempts'],
-        },
+        detail: describe('logIn', 'Trade e-mail and password for a pair of tokens', {
+          errors: ['invalid_login', 'too_many_attempts'],
+        }),
       },
     )
     .get('/me', ({ auth }) => describePrincipal(auth), {
       anyone: true,
       response: { 200: Me },
-      detail: { operationId: 'getMe', summary: 'Who the credential belongs to' },
+      detail: describe('getMe', 'Who the credential belongs to'),
     })
     .post(
       '/password',
@@ -55,11 +50,9 @@ export const authRoutes = (context: Context, guard: Guard) =>
         user: { json: true },
         body: PasswordChange,
         response: { 200: Tokens },
-        detail: {
-          operationId: 'changePassword',
-          summary: 'Set a new password; every session ends, and a new one begins',
-          'x-errors': ['invalid_login', 'conflict'],
-        },
+        detail: describe('changePassword', 'Set a new password; every session ends, and a new one begins', {
+          errors: ['invalid_login', 'conflict'],
+        }),
       },
     )
     .post(
@@ -72,10 +65,8 @@ export const authRoutes = (context: Context, guard: Guard) =>
         open: true,
         body: PasswordReset,
         response: { 204: Type.Undefined({ description: 'The password is set; every session has ended' }) },
-        detail: {
-          operationId: 'resetPassword',
-          summary: 'Set a new password by a one-time token',
-          'x-errors': ['invalid_token'],
-        },
+        detail: describe('resetPassword', 'Set a new password by a one-time token', {
+          errors: ['invalid_token'],
+        }),
       },
     )

@@ -3,6 +3,7 @@ import { Elysia } from 'elysia'
 import type { KeyPrincipal, Principal, UserPrincipal } from '../../core/principal.ts'
 import { Id, Role, ScopeList } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
+import { describe } from '../openapi/describe.ts'
 
 const ForUser = Type.Object(
   {
@@ -62,20 +63,20 @@ export const protectedRoutes = (guard: Guard) =>
     .get('/user-only', describeUser('user'), {
       user: true,
       response: { 200: ForUser },
-      detail: { operationId: 'userOnly', summary: "Takes a user's access token" },
+      detail: describe('userOnly', "Takes a user's access token"),
     })
     .get('/service-only', describeService, {
       key: { scopes: ['read'] },
       response: { 200: ForService },
-      detail: { operationId: 'serviceOnly', summary: 'Takes an API key with the scope "read"' },
+      detail: describe('serviceOnly', 'Takes an API key with the scope "read"'),
     })
     .get('/any', describeAnyone, {
       anyone: true,
       response: { 200: Type.Union([ForUser, ForService]) },
-      detail: { operationId: 'anyCredential', summary: 'Takes either' },
+      detail: describe('anyCredential', 'Takes either'),
     })
     .get('/admin', describeUser('admin'), {
       admin: true,
       response: { 200: ForUser },
-      detail: { operationId: 'adminOnly', summary: "Takes an admin's access token" },
+      detail: describe('adminOnly', "Takes an admin's access token"),
     })

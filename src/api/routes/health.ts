@@ -3,6 +3,7 @@ import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { findDifferences } from '../../core/shared-settings/shared-settings.ts'
 import { fail } from '../../lib/errors.ts'
+import { describe } from '../openapi/describe.ts'
 
 const Status = Type.Object({ status: Type.String() }, { $id: 'Status' })
 const Readiness = Type.Object(
@@ -25,11 +26,11 @@ export const opsRoutes = (context: Context, isDraining: IsDraining) =>
   new Elysia({ tags: ['Service'] })
     .get('/health', () => ({ status: 'healthy' }), {
       response: { 200: Status },
-      detail: { operationId: 'getHealth', summary: 'Static: the process answers' },
+      detail: describe('getHealth', 'Static: the process answers'),
     })
     .get('/livez', () => ({ status: 'alive' }), {
       response: { 200: Status },
-      detail: { operationId: 'getLivez', summary: 'The process works' },
+      detail: describe('getLivez', 'The process works'),
     })
     .get(
       '/readyz',
@@ -41,10 +42,7 @@ export const opsRoutes = (context: Context, isDraining: IsDraining) =>
       },
       {
         response: { 200: Readiness },
-        detail: {
-          operationId: 'getReadyz',
-          summary: 'It can serve: the database takes writes, and it is not shutting down',
-        },
+        detail: describe('getReadyz', 'It can serve: the database takes writes, and it is not shutting down'),
       },
     )
 
@@ -65,6 +63,6 @@ export const rootRoute = () =>
     }),
     {
       response: { 200: Root },
-      detail: { operationId: 'getRoot', summary: 'What this is and where things are' },
+      detail: describe('getRoot', 'What this is and where things are'),
     },
   )

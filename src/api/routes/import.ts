@@ -4,6 +4,7 @@ import { importKeys } from '../../core/import/keys.ts'
 import { KeyImport, KeyImportResults, requireKeys } from '../../core/import/model.ts'
 import type { Guard } from '../auth.ts'
 import { compressWithoutSecret } from '../compression.ts'
+import { describe } from '../openapi/describe.ts'
 import { originOf } from '../request-state.ts'
 
 const MAX_IMPORT_BYTES = 8 * 1024 * 1024
@@ -20,12 +21,10 @@ export const importRoutes = (context: Context, guard: Guard) =>
       body: KeyImport,
       response: { 200: KeyImportResults },
       mapResponse: compressWithoutSecret,
-      detail: {
-        operationId: 'importKeys',
-        summary: 'Take over API keys from elsewhere, by their SHA-256 or whole',
+      detail: describe('importKeys', 'Take over API keys from elsewhere, by their SHA-256 or whole', {
         description:
           'At most 1,000 keys and 8 MiB. Each key is imported whole or not at all, and a result says what became of it, in their order. The same request again answers `already_imported`.',
-        'x-errors': ['forbidden'],
-      },
+        errors: ['forbidden'],
+      }),
     },
   )

@@ -28,6 +28,7 @@ import { Flag } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import { KEYS_READ, KEYS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { describe } from '../openapi/describe.ts'
 import { pageQuery, queryInteger } from '../page.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 
@@ -85,31 +86,19 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     .use(guard)
     .post('/create', async ({ auth, body, state, status }) => status(201, await create(auth, state, body)), {
       ...creates,
-      detail: { operationId: 'createKey', summary: 'Make an API key', 'x-errors': createErrors },
+      detail: describe('createKey', 'Make an API key', { errors: createErrors }),
     })
     .post('/', async ({ auth, body, state, status }) => status(201, await create(auth, state, body)), {
       ...creates,
-      detail: {
-        operationId: 'postKey',
-        summary: 'Make an API key (same as /keys/create)',
-        'x-errors': createErrors,
-      },
+      detail: describe('postKey', 'Make an API key (same as /keys/create)', { errors: createErrors }),
     })
     .get('/list', ({ auth, query, set }) => list(auth, query, set), {
       ...lists,
-      detail: {
-        operationId: 'listKeys',
-        summary: "The caller's API keys, newest first",
-        'x-errors': ['not_found'],
-      },
+      detail: describe('listKeys', "The caller's API keys, newest first", { errors: ['not_found'] }),
     })
     .get('/', ({ auth, query, set }) => list(auth, query, set), {
       ...lists,
-      detail: {
-        operationId: 'getKeys',
-        summary: "The caller's API keys (same as /keys/list)",
-        'x-errors': ['not_found'],
-      },
+      detail: describe('getKeys', "The caller's API keys (same as /keys/list)", { errors: ['not_found'] }),
     })
     .delete(
       '/self',
@@ -120,17 +109,15 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       {
         anyKey: true,
         response: nothing,
-        detail: {
-          operationId: 'endOwnKey',
-          summary: 'End the key that is shown',
+        detail: describe('endOwnKey', 'End the key that is shown', {
           description: 'Asks for no scope, address, limit or credit: whoever found a leaked key may end it.',
-        },
+        }),
       },
     )
     .get('/:id', async ({ auth, params }) => shown(await requireKey(context, auth, params.id)), {
       ...reads,
       response: { 200: Key },
-      detail: { operationId: 'getKey', summary: 'One API key', 'x-errors': ['not_found'] },
+      detail: describe('getKey', 'One API key', { errors: ['not_found'] }),
     })
     .patch(
       '/:id',
@@ -140,11 +127,9 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         ...takes,
         body: KeyPatch,
         response: { 200: Key },
-        detail: {
-          operationId: 'changeKey',
-          summary: 'Change an API key; null clears',
-          'x-errors': [...manageErrors, 'conflict', 'quota_exceeded'],
-        },
+        detail: describe('changeKey', 'Change an API key; null clears', {
+          errors: [...manageErrors, 'conflict', 'quota_exceeded'],
+        }),
       },
     )
     .post(
@@ -158,11 +143,9 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         ...takes,
         body: Rotation,
         response: { 201: CreatedKey },
-        detail: {
-          operationId: 'rotateKey',
-          summary: 'Give a key a new secret; the old one works until the overlap ends',
-          'x-errors': [...manageErrors, 'conflict'],
-        },
+        detail: describe('rotateKey', 'Give a key a new secret; the old one works until the overlap ends', {
+          errors: [...manageErrors, 'conflict'],
+        }),
       },
     )
     .delete(
@@ -174,13 +157,15 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       {
         ...writes,
         response: nothing,
-        detail: {
-          operationId: 'endSecret',
-          summary: 'End one of two live secrets early; ending the new one cancels the rotation',
-          description:
-            'The secret is named by its id, or by its first characters where these name one alone.',
-          'x-errors': [...manageErrors, 'conflict'],
-        },
+        detail: describe(
+          'endSecret',
+          'End one of two live secrets early; ending the new one cancels the rotation',
+          {
+            description:
+              'The secret is named by its id, or by its first characters where these name one alone.',
+            errors: [...manageErrors, 'conflict'],
+          },
+        ),
       },
     )
     .get(
@@ -193,28 +178,20 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         ...reads,
         query: UsageQuery,
         response: { 200: Usage },
-        detail: {
-          operationId: 'getKeyUsage',
-          summary: 'How often a key was used, by time and outcome',
-          'x-errors': ['not_found'],
-        },
+        detail: describe('getKeyUsage', 'How often a key was used, by time and outcome', {
+          errors: ['not_found'],
+        }),
       },
     )
     .delete('/revoke/:id', ({ auth, params, query, state }) => revoke(auth, state, params.id, query), {
       ...revokes,
-      detail: {
-        operationId: 'revokeKey',
-        summary: 'End an API key for good',
-        'x-errors': manageErrors,
-      },
+      detail: describe('revokeKey', 'End an API key for good', { errors: manageErrors }),
     })
     .delete('/:id', ({ auth, params, query, state }) => revoke(auth, state, params.id, query), {
       ...revokes,
-      detail: {
-        operationId: 'deleteKeyById',
-        summary: 'End an API key for good (same as /keys/revoke/{id})',
-        'x-errors': manageErrors,
-      },
+      detail: describe('deleteKeyById', 'End an API key for good (same as /keys/revoke/{id})', {
+        errors: manageErrors,
+      }),
     })
     .delete(
       '/delete/:id',
@@ -225,11 +202,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       {
         user: { scopes: [KEYS_WRITE] },
         response: { 200: KeyEnded },
-        detail: {
-          operationId: 'removeKey',
-          summary: 'Remove an API key; the audit trail stays',
-          'x-errors': manageErrors,
-        },
+        detail: describe('removeKey', 'Remove an API key; the audit trail stays', { errors: manageErrors }),
       },
     )
 }

@@ -17,6 +17,7 @@ import {
 } from '../../core/service-accounts/service-accounts.ts'
 import { SERVICE_ACCOUNTS_READ, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { describe } from '../openapi/describe.ts'
 import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
 
@@ -46,7 +47,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         ...takes,
         body: NewServiceAccount,
         response: { 201: ServiceAccount },
-        detail: { operationId: 'createServiceAccount', summary: 'Make a service account' },
+        detail: describe('createServiceAccount', 'Make a service account'),
       },
     )
     .get(
@@ -56,13 +57,13 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         ...reads,
         query: Type.Object(pageQuery),
         response: { 200: ServiceAccountPage },
-        detail: { operationId: 'listServiceAccounts', summary: 'Service accounts, newest first' },
+        detail: describe('listServiceAccounts', 'Service accounts, newest first'),
       },
     )
     .get('/:id', async ({ auth, params }) => present(await requireManagedAccount(context, auth, params.id)), {
       ...reads,
       response: { 200: ServiceAccount },
-      detail: { operationId: 'getServiceAccount', summary: 'One service account', 'x-errors': ['not_found'] },
+      detail: describe('getServiceAccount', 'One service account', { errors: ['not_found'] }),
     })
     .patch(
       '/:id',
@@ -72,11 +73,9 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         ...takes,
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
-        detail: {
-          operationId: 'changeServiceAccount',
-          summary: "Change a service account's name, ceiling or state",
-          'x-errors': ['not_found'],
-        },
+        detail: describe('changeServiceAccount', "Change a service account's name, ceiling or state", {
+          errors: ['not_found'],
+        }),
       },
     )
     .delete(
@@ -88,10 +87,8 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       {
         ...writes,
         response: { 204: Type.Undefined({ description: 'Deleted, with its keys' }) },
-        detail: {
-          operationId: 'deleteServiceAccount',
-          summary: 'Delete a service account with its keys',
-          'x-errors': ['not_found'],
-        },
+        detail: describe('deleteServiceAccount', 'Delete a service account with its keys', {
+          errors: ['not_found'],
+        }),
       },
     )

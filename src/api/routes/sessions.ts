@@ -14,6 +14,7 @@ import {
 import { failField } from '../../lib/errors.ts'
 import type { Guard } from '../auth.ts'
 import { readCredential } from '../credential.ts'
+import { describe } from '../openapi/describe.ts'
 import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
 
@@ -37,11 +38,9 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         body: Type.Union([RefreshRequest, Type.Null()]),
         query: RefreshQuery,
         response: { 200: Tokens },
-        detail: {
-          operationId: 'refresh',
-          summary: 'Trade a refresh token for the next pair of tokens',
-          'x-errors': ['invalid_token'],
-        },
+        detail: describe('refresh', 'Trade a refresh token for the next pair of tokens', {
+          errors: ['invalid_token'],
+        }),
       },
     )
     .post(
@@ -56,11 +55,11 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         open: true,
         body: Type.Union([RefreshRequest, Type.Null()]),
         response: { 204: Type.Undefined({ description: 'The session is over, if there was one' }) },
-        detail: {
-          operationId: 'logOut',
-          security: [{}, { bearer: [] }],
-          summary: 'End the session of a refresh token, or of the access token that is sent',
-        },
+        detail: describe(
+          'logOut',
+          'End the session of a refresh token, or of the access token that is sent',
+          { security: [{}, { bearer: [] }] },
+        ),
       },
     )
     .post(
@@ -72,11 +71,9 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
       {
         user: { whole: true },
         response: nothing,
-        detail: {
-          operationId: 'logOutEverywhere',
-          summary: 'End every session of the caller, this one too',
-          'x-errors': ['insufficient_scope'],
-        },
+        detail: describe('logOutEverywhere', 'End every session of the caller, this one too', {
+          errors: ['insufficient_scope'],
+        }),
       },
     )
     .get(
@@ -89,11 +86,9 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         user: { whole: true },
         query: Type.Object(pageQuery),
         response: { 200: SessionPage },
-        detail: {
-          operationId: 'listSessions',
-          summary: "The caller's live sessions, newest first",
-          'x-errors': ['insufficient_scope'],
-        },
+        detail: describe('listSessions', "The caller's live sessions, newest first", {
+          errors: ['insufficient_scope'],
+        }),
       },
     )
     .delete(
@@ -105,10 +100,8 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
       {
         user: { whole: true },
         response: nothing,
-        detail: {
-          operationId: 'endSession',
-          summary: "End one of the caller's sessions",
-          'x-errors': ['not_found', 'insufficient_scope'],
-        },
+        detail: describe('endSession', "End one of the caller's sessions", {
+          errors: ['not_found', 'insufficient_scope'],
+        }),
       },
     )

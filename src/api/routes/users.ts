@@ -29,6 +29,7 @@ import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { USERS_READ, USERS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { describe } from '../openapi/describe.ts'
 import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
 
@@ -62,7 +63,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         anyone: { scopes: [USERS_READ] },
         query: UserQuery,
         response: { 200: UserPage },
-        detail: { operationId: 'listUsers', summary: 'Users, newest first' },
+        detail: describe('listUsers', 'Users, newest first'),
       },
     )
     .post(
@@ -74,11 +75,9 @@ export const userRoutes = (context: Context, guard: Guard) =>
         anyone: { scopes: [USERS_WRITE], json: true },
         body: NewUser,
         response: { 201: AdministeredUser },
-        detail: {
-          operationId: 'createUser',
-          summary: 'Make an account for somebody',
-          'x-errors': ['email_taken', 'forbidden'],
-        },
+        detail: describe('createUser', 'Make an account for somebody', {
+          errors: ['email_taken', 'forbidden'],
+        }),
       },
     )
     .get(
@@ -90,7 +89,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
       {
         anyone: { scopes: [USERS_READ] },
         response: { 200: AdministeredUser },
-        detail: { operationId: 'getUser', summary: 'One user', 'x-errors': ['not_found'] },
+        detail: describe('getUser', 'One user', { errors: ['not_found'] }),
       },
     )
     .patch(
@@ -111,11 +110,9 @@ export const userRoutes = (context: Context, guard: Guard) =>
         body: UserPatch,
         query: EndingQuery,
         response: { 200: ChangedUser },
-        detail: {
-          operationId: 'changeUser',
-          summary: "Change a user's role, state, ceiling or verified address",
-          'x-errors': ['not_found', 'last_admin', 'forbidden'],
-        },
+        detail: describe('changeUser', "Change a user's role, state, ceiling or verified address", {
+          errors: ['not_found', 'last_admin', 'forbidden'],
+        }),
       },
     )
     .delete(
@@ -127,11 +124,9 @@ export const userRoutes = (context: Context, guard: Guard) =>
         anyone: { scopes: [USERS_WRITE] },
         query: EndingQuery,
         response: { 200: DeletedUser },
-        detail: {
-          operationId: 'deleteUser',
-          summary: 'Delete a user with their sessions and keys',
-          'x-errors': ['not_found', 'last_admin', 'forbidden'],
-        },
+        detail: describe('deleteUser', 'Delete a user with their sessions and keys', {
+          errors: ['not_found', 'last_admin', 'forbidden'],
+        }),
       },
     )
     .post(
@@ -143,11 +138,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
       {
         anyone: { scopes: [USERS_WRITE] },
         response: nothing,
-        detail: {
-          operationId: 'logOutUser',
-          summary: 'End every session of a user',
-          'x-errors': ['not_found', 'forbidden'],
-        },
+        detail: describe('logOutUser', 'End every session of a user', { errors: ['not_found', 'forbidden'] }),
       },
     )
     .post(
@@ -157,11 +148,11 @@ export const userRoutes = (context: Context, guard: Guard) =>
         // Whoever holds the token is that user: no key may have one made.
         admin: true,
         response: { 200: PasswordResetToken },
-        detail: {
-          operationId: 'issuePasswordReset',
-          summary: 'Make a one-time token for a new password, for the admin to deliver',
-          'x-errors': ['not_found', 'forbidden'],
-        },
+        detail: describe(
+          'issuePasswordReset',
+          'Make a one-time token for a new password, for the admin to deliver',
+          { errors: ['not_found', 'forbidden'] },
+        ),
       },
     )
     .get(
@@ -172,11 +163,11 @@ export const userRoutes = (context: Context, guard: Guard) =>
         admin: true,
         query: Type.Object(pageQuery, { additionalProperties: false }),
         response: { 200: PasswordResetPage },
-        detail: {
-          operationId: 'listPasswordResets',
-          summary: 'The one-time tokens of a user that are not used yet, newest first',
-          'x-errors': ['not_found', 'forbidden'],
-        },
+        detail: describe(
+          'listPasswordResets',
+          'The one-time tokens of a user that are not used yet, newest first',
+          { errors: ['not_found', 'forbidden'] },
+        ),
       },
     )
     .delete(
@@ -188,10 +179,8 @@ export const userRoutes = (context: Context, guard: Guard) =>
       {
         admin: true,
         response: nothing,
-        detail: {
-          operationId: 'cancelPasswordReset',
-          summary: 'Cancel a one-time token that is not used yet',
-          'x-errors': ['not_found', 'forbidden'],
-        },
+        detail: describe('cancelPasswordReset', 'Cancel a one-time token that is not used yet', {
+          errors: ['not_found', 'forbidden'],
+        }),
       },
     )

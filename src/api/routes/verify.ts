@@ -10,6 +10,7 @@ import { verifyKey, verifyKeys } from '../../core/verify/verify-key.ts'
 import { VERIFY } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
 import { compressWithoutSecret } from '../compression.ts'
+import { describe } from '../openapi/describe.ts'
 
 /** For other services to ask about keys. Not an oracle: an unknown key tells nothing, and asking needs a scope. */
 export const verifyRoutes = (context: Context, guard: Guard) =>
@@ -19,12 +20,12 @@ export const verifyRoutes = (context: Context, guard: Guard) =>
       anyone: { scopes: [VERIFY], json: true },
       body: VerifyRequest,
       response: { 200: VerifyResult },
-      detail: { operationId: 'verifyKey', summary: 'Whether a key is good for what it was shown for' },
+      detail: describe('verifyKey', 'Whether a key is good for what it was shown for'),
     })
     .post('/verify-batch', async ({ body }) => ({ results: await verifyKeys(context, body.keys) }), {
       anyone: { scopes: [VERIFY], json: true },
       body: VerifyBatchRequest,
       response: { 200: VerifyBatchResult },
       mapResponse: compressWithoutSecret,
-      detail: { operationId: 'verifyKeys', summary: 'The same for up to a hundred keys, answered in order' },
+      detail: describe('verifyKeys', 'The same for up to a hundred keys, answered in order'),
     })
