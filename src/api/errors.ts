@@ -7,8 +7,9 @@ import { catalogue, type ErrorCode, Problem } from '../lib/errors.ts'
 import { elysiaCodeOf, isAboutResponse, pathOf } from './elysia.ts'
 import { fieldErrorsOf } from './field-errors.ts'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
-import { type Limits, limitOf } from './rate-limit.ts'
+import type { Limits } from './rate-limit.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
+import { limitOf } from './route-table.ts'
 import { traceMembers } from './trace.ts'
 
 /**

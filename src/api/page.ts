@@ -19,11 +19,14 @@ export function queryInteger(name: string, minimum: number, maximum: number, des
     .Encode((number) => number)
 }
 
-/** The query of every list that comes in pages. */
+/** The parameters of every list that comes in pages. */
 export const pageQuery = {
   limit: t.Optional(queryInteger('limit', 1, MAX_PAGE)),
   cursor: t.Optional(t.String({ maxLength: 256, description: '`next_cursor` of the page before' })),
 }
+
+/** The query of a list that has no other parameters. */
+export const PageQuery = Type.Object(pageQuery)
 
 /** A page as it is answered (`pageOf` in lib/model.ts is its shape). */
 export function presentPage<Row, Item>({ rows, nextCursor }: Page<Row>, present: (row: Row) => Item) {

@@ -5,19 +5,8 @@ import type { SharedCounters } from '../db/redis.ts'
 import { fail, spentHeaders } from '../lib/errors.ts'
 import { bucketOf } from '../lib/ip.ts'
 import { SECOND_MS } from '../lib/time.ts'
-import { pathOf, withoutSlash } from './elysia.ts'
 import { callerOf, type RequestState } from './request-state.ts'
-
-/** The routes with a limit of their own, or with none (null). Any other route that is limited has `other`. */
-const LIMITS = new Map<string, RateLimitName | null>([
-  ['POST /auth/signup', 'signup'],
-  ['POST /auth/login', 'login'],
-  ['POST /auth/refresh', 'refresh'],
-  ['POST /auth/password', 'password'],
-  ['POST /keys/create', 'create_key'],
-  ['POST /keys', 'create_key'],
-  ['POST /oauth/introspect', null],
-])
+import { limitOf } from './route-table.ts'
 
 /** The limits per client address. */
 export type Limits = ReturnType<typeof createLimits>
@@ -73,12 +62,6 @@ export function createLimits(context: Context) {
       if (limits !== null) await store.increment(key, limits[name].windowSeconds * SECOND_MS)
     },
   }
-}
-
-/** The limit that a request falls under; null: none, unless the request fails. */
-export function limitOf(request: Request): RateLimitName | null {
-  const limit = LIMITS.get(`${request.method} ${withoutSlash(pathOf(request))}`)
-  return limit === undefined ? 'other' : limit
 }
 
 /** A counter's key: the limit's name, a space, and who is counted. */

@@ -4,10 +4,10 @@ import { listEvents, presentEvent } from '../../core/audit/audit.ts'
 import { AuditPage } from '../../core/audit/model.ts'
 import type { Context } from '../../core/context.ts'
 import { Instant } from '../../lib/model.ts'
-import { AUDIT_READ } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
 import { describe } from '../openapi/describe.ts'
 import { pageQuery, presentPage } from '../page.ts'
+import { NEEDS } from '../route-table.ts'
 
 const AuditQuery = Type.Object({
   actor: Type.Optional(Type.String({ maxLength: 64, description: 'An id' })),
@@ -23,7 +23,7 @@ export const auditRoutes = (context: Context, guard: Guard) =>
   new Elysia({ tags: ['Administration'] })
     .use(guard)
     .get('/audit', async ({ query }) => presentPage(await listEvents(context, query), presentEvent), {
-      anyone: { scopes: [AUDIT_READ] },
+      ...NEEDS['GET /audit'],
       query: AuditQuery,
       response: { 200: AuditPage },
       detail: describe('listAuditEvents', 'The audit trail, newest first'),

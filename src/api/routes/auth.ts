@@ -1,4 +1,3 @@
-import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { describePrincipal, logIn } from '../../core/login/log-in.ts'
@@ -8,8 +7,9 @@ import { Tokens } from '../../core/sessions/model.ts'
 import { presentUser, signUp } from '../../core/users/accounts.ts'
 import { Credentials, User } from '../../core/users/model.ts'
 import type { Guard } from '../auth.ts'
-import { describe } from '../openapi/describe.ts'
+import { describe, noContent } from '../openapi/describe.ts'
 import { originOf } from '../request-state.ts'
+import { NEEDS } from '../route-table.ts'
 
 export const authRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/auth', tags: ['Users and sessions'] })
@@ -19,7 +19,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
       async ({ body: { email, password }, state, status }) =>
         status(201, presentUser(await signUp(context, originOf(state), { email, password }))),
       {
-        open: true,
+        ...NEEDS['POST /auth/signup'],
         body: Credentials,
         response: { 201: User },
         detail: describe('signUp', 'Make an account', { errors: ['signup_closed', 'email_taken'] }),
@@ -30,7 +30,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
       async ({ body: { email, password }, state }) =>
         (await logIn(context, originOf(state), { email, password })).tokens,
       {
-        open: true,
+        ...NEEDS['POST /auth/login'],
         body: Credentials,
         response: { 200: Tokens },
         detail: describe('logIn', 'Trade e-mail and password for a pair of tokens', {
@@ -39,7 +39,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
       },
     )
     .get('/me', ({ auth }) => describePrincipal(auth), {
-      anyone: true,
+      ...NEEDS['GET /auth/me'],
       response: { 200: Me },
       detail: describe('getMe', 'Who the credential belongs to'),
     })
@@ -47,7 +47,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
       '/password',
       async ({ auth, body, state }) => (await changePassword(context, originOf(state), auth, body)).tokens,
       {
-        user: { json: true },
+        ...NEEDS['POST /auth/password'],
         body: PasswordChange,
         response: { 200: Tokens },
         detail: describe('changePassword', 'Set a new password; every session ends, and a new one begins', {
@@ -62,9 +62,9 @@ export const authRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        open: true,
+        ...NEEDS['POST /auth/password-reset'],
         body: PasswordReset,
-        response: { 204: Type.Undefined({ description: 'The password is set; every session has ended' }) },
+        response: noContent('The password is set; every session has ended'),
         detail: describe('resetPassword', 'Set a new password by a one-time token', {
           errors: ['invalid_token'],
         }),

@@ -6,8 +6,7 @@ import type { Guard } from '../auth.ts'
 import { compressWithoutSecret } from '../compression.ts'
 import { describe } from '../openapi/describe.ts'
 import { originOf } from '../request-state.ts'
-
-const MAX_IMPORT_BYTES = 8 * 1024 * 1024
+import { NEEDS } from '../route-table.ts'
 
 /** Keys that come from elsewhere, for admins with their own access token: no key brings others in. */
 export const importRoutes = (context: Context, guard: Guard) =>
@@ -17,7 +16,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
       results: await importKeys(context, originOf(state), auth, requireKeys(body)),
     }),
     {
-      admin: { json: { maxBytes: MAX_IMPORT_BYTES } },
+      ...NEEDS['POST /keys/import'],
       body: KeyImport,
       response: { 200: KeyImportResults },
       mapResponse: compressWithoutSecret,

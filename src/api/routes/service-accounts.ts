@@ -1,4 +1,3 @@
-import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import {
@@ -15,11 +14,11 @@ import {
   requireManagedAccount,
   type ServiceAccountRow,
 } from '../../core/service-accounts/service-accounts.ts'
-import { SERVICE_ACCOUNTS_READ, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
-import { describe } from '../openapi/describe.ts'
-import { pageQuery, presentPage } from '../page.ts'
+import { describe, noContent } from '../openapi/describe.ts'
+import { PageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
+import { NEEDS } from '../route-table.ts'
 
 const present = (account: ServiceAccountRow): ServiceAccount => ({
   id: account.id,
@@ -31,10 +30,6 @@ const present = (account: ServiceAccountRow): ServiceAccount => ({
   created_at: account.createdAt.toISOString(),
 })
 
-const reads = { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } }
-const writes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true } }
-const takes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, json: true } } as const
-
 /** Service accounts: any user makes them, makers manage their own, admins all; a key needs the scope. */
 export const serviceAccountRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/service-accounts', tags: ['Service accounts'] })
@@ -44,7 +39,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       async ({ auth, body, state, status }) =>
         status(201, present(await createServiceAccount(context, originOf(state), auth, body))),
       {
-        ...takes,
+        ...NEEDS['POST /service-accounts'],
         body: NewServiceAccount,
         response: { 201: ServiceAccount },
         detail: describe('createServiceAccount', 'Make a service account'),
@@ -54,14 +49,14 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       '/',
       async ({ auth, query }) => presentPage(await listManagedAccounts(context, auth, query), present),
       {
-        ...reads,
-        query: Type.Object(pageQuery),
+        ...NEEDS['GET /service-accounts'],
+        query: PageQuery,
         response: { 200: ServiceAccountPage },
         detail: describe('listServiceAccounts', 'Service accounts, newest first'),
       },
     )
     .get('/:id', async ({ auth, params }) => present(await requireManagedAccount(context, auth, params.id)), {
-      ...reads,
+      ...NEEDS['GET /service-accounts/:id'],
       response: { 200: ServiceAccount },
       detail: describe('getServiceAccount', 'One service account', { errors: ['not_found'] }),
     })
@@ -70,7 +65,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       async ({ auth, body, params, state }) =>
         present(await changeServiceAccount(context, originOf(state), auth, params.id, body)),
       {
-        ...takes,
+        ...NEEDS['PATCH /service-accounts/:id'],
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
         detail: describe('changeServiceAccount', "Change a service account's name, ceiling or state", {
@@ -85,8 +80,8 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        ...writes,
-        response: { 204: Type.Undefined({ description: 'Deleted, with its keys' }) },
+        ...NEEDS['DELETE /service-accounts/:id'],
+        response: noContent('Deleted, with its keys'),
         detail: describe('deleteServiceAccount', 'Delete a service account with its keys', {
           errors: ['not_found'],
         }),

@@ -14,14 +14,16 @@ import {
 import { failField } from '../../lib/errors.ts'
 import type { Guard } from '../auth.ts'
 import { readCredential } from '../credential.ts'
-import { describe } from '../openapi/describe.ts'
-import { pageQuery, presentPage } from '../page.ts'
+import { describe, noContent } from '../openapi/describe.ts'
+import { PageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
+import { NEEDS } from '../route-table.ts'
 
-/** The seed's clients may send the token as a query parameter, where REFRESH_TOKEN_IN_QUERY lets them. */
+/** A body that may be missing, as the seed's clients send the token elsewhere. */
+const OptionalRefreshRequest = Type.Union([RefreshRequest, Type.Null()])
+
+/** The seed's clients may send the token as a query parameter, where REFRESH_TOKEN_IN_QUERY allows it. */
 const RefreshQuery = Type.Object(RefreshRequest.properties, { additionalProperties: true })
-
-const nothing = { 204: Type.Undefined({ description: 'Done' }) }
 
 export const sessionRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/auth', tags: ['Users and sessions'] })
@@ -34,8 +36,8 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return (await refreshSession(context, originOf(state), token)).tokens
       },
       {
-        open: true,
-        body: Type.Union([RefreshRequest, Type.Null()]),
+        ...NEEDS['POST /auth/refresh'],
+        body: OptionalRefreshRequest,
         query: RefreshQuery,
         response: { 200: Tokens },
         detail: describe('refresh', 'Trade a refresh token for the next pair of tokens', {
@@ -52,9 +54,9 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        open: true,
-        body: Type.Union([RefreshRequest, Type.Null()]),
-        response: { 204: Type.Undefined({ description: 'The session is over, if there was one' }) },
+        ...NEEDS['POST /auth/logout'],
+        body: OptionalRefreshRequest,
+        response: noContent('The session is over, if there was one'),
         detail: describe(
           'logOut',
           'End the session of a refresh token, or of the access token that is sent',
@@ -69,8 +71,8 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        user: { whole: true },
-        response: nothing,
+        ...NEEDS['POST /auth/logout-all'],
+        response: noContent(),
         detail: describe('logOutEverywhere', 'End every session of the caller, this one too', {
           errors: ['insufficient_scope'],
         }),
@@ -83,8 +85,8 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
           presentSession(session, auth.sessionId),
         ),
       {
-        user: { whole: true },
-        query: Type.Object(pageQuery),
+        ...NEEDS['GET /auth/sessions'],
+        query: PageQuery,
         response: { 200: SessionPage },
         detail: describe('listSessions', "The caller's live sessions, newest first", {
           errors: ['insufficient_scope'],
@@ -98,8 +100,8 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        user: { whole: true },
-        response: nothing,
+        ...NEEDS['DELETE /auth/sessions/:id'],
+        response: noContent(),
         detail: describe('endSession', "End one of the caller's sessions", {
           errors: ['not_found', 'insufficient_scope'],
         }),

@@ -27,11 +27,11 @@ import {
 } from '../../core/users/model.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
-import { USERS_READ, USERS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
-import { describe } from '../openapi/describe.ts'
+import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
+import { NEEDS } from '../route-table.ts'
 
 const UserQuery = Type.Object({
   query: Type.Optional(Type.String({ maxLength: 254, description: 'A part of the e-mail' })),
@@ -47,8 +47,6 @@ const endingOf = (query: Static<typeof EndingQuery>) => ({
   disablesAccounts: query.service_accounts === 'disable',
 })
 
-const nothing = { 204: Type.Undefined({ description: 'Done' }) }
-
 /** Users for admins, and for keys that hold `latchkey:users.*`; roles and admins are an admin's own business. */
 export const userRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/users', tags: ['Administration'] })
@@ -60,7 +58,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return presentPage(await listAllUsers(context, { text, ...page }), present)
       },
       {
-        anyone: { scopes: [USERS_READ] },
+        ...NEEDS['GET /users'],
         query: UserQuery,
         response: { 200: UserPage },
         detail: describe('listUsers', 'Users, newest first'),
@@ -72,7 +70,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return status(201, present(await createUser(context, originOf(state), auth, body)))
       },
       {
-        anyone: { scopes: [USERS_WRITE], json: true },
+        ...NEEDS['POST /users'],
         body: NewUser,
         response: { 201: AdministeredUser },
         detail: describe('createUser', 'Make an account for somebody', {
@@ -87,7 +85,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return present(user ?? fail('not_found'))
       },
       {
-        anyone: { scopes: [USERS_READ] },
+        ...NEEDS['GET /users/:id'],
         response: { 200: AdministeredUser },
         detail: describe('getUser', 'One user', { errors: ['not_found'] }),
       },
@@ -106,7 +104,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return { ...present(user), ...(accounts && { service_accounts: accounts }) }
       },
       {
-        anyone: { scopes: [USERS_WRITE], json: true },
+        ...NEEDS['PATCH /users/:id'],
         body: UserPatch,
         query: EndingQuery,
         response: { 200: ChangedUser },
@@ -121,7 +119,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         service_accounts: await removeUser(context, originOf(state), auth, params.id, endingOf(query)),
       }),
       {
-        anyone: { scopes: [USERS_WRITE] },
+        ...NEEDS['DELETE /users/:id'],
         query: EndingQuery,
         response: { 200: DeletedUser },
         detail: describe('deleteUser', 'Delete a user with their sessions and keys', {
@@ -136,8 +134,8 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        anyone: { scopes: [USERS_WRITE] },
-        response: nothing,
+        ...NEEDS['POST /users/:id/logout'],
+        response: noContent(),
         detail: describe('logOutUser', 'End every session of a user', { errors: ['not_found', 'forbidden'] }),
       },
     )
@@ -145,8 +143,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
       '/:id/password-reset',
       async ({ auth, params, state }) => issuePasswordReset(context, originOf(state), auth, params.id),
       {
-        // Whoever holds the token is that user: no key may have one made.
-        admin: true,
+        ...NEEDS['POST /users/:id/password-reset'],
         response: { 200: PasswordResetToken },
         detail: describe(
           'issuePasswordReset',
@@ -160,7 +157,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
       async ({ params, query }) =>
         presentPage(await listPasswordResets(context, params.id, query), presentReset),
       {
-        admin: true,
+        ...NEEDS['GET /users/:id/password-resets'],
         query: Type.Object(pageQuery, { additionalProperties: false }),
         response: { 200: PasswordResetPage },
         detail: describe(
@@ -177,8 +174,8 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        admin: true,
-        response: nothing,
+        ...NEEDS['DELETE /users/:id/password-resets/:reset_id'],
+        response: noContent(),
         detail: describe('cancelPasswordReset', 'Cancel a one-time token that is not used yet', {
           errors: ['not_found', 'forbidden'],
         }),
