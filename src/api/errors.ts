@@ -13,8 +13,8 @@ import { limitOf } from './route-table.ts'
 import { traceMembers } from './trace.ts'
 
 /**
- * The one `onError`. A request that failed before a limit counted it is counted here, so that failing is not a way
- * around the limits.
+ * The one `onError`. A request that failed before a rate limit counted it is counted here; otherwise a client could send
+ * any number of requests that fail (docs/decisions/0005).
  * @param methodsOf the methods that a path takes; none for a path that does not exist
  */
 export function errors(context: Context, limits: Limits, methodsOf: (path: string) => readonly string[]) {
@@ -37,7 +37,7 @@ function missingRoute(request: Request, methodsOf: (path: string) => readonly st
     : new Problem('method_not_allowed', { headers: { Allow: methods.join(', ') } })
 }
 
-/** The error itself, or that of the limit where there have been too many. */
+/** Gives back the error, or rate_limited where the client has sent too many requests. */
 async function countFailure(
   limits: Limits,
   error: unknown,
@@ -52,7 +52,7 @@ async function countFailure(
   )
 }
 
-/** A credential that is none, or may not enter, counts by itself, whatever the route's own limit is. */
+/** Failed authentication and refused authorization have rate limits of their own, independent of the route's. */
 const LIMIT_OF: Partial<Record<ErrorCode, RateLimitName>> = {
   missing_credential: 'unknown_credential',
   invalid_token: 'unknown_credential',
@@ -64,8 +64,9 @@ const LIMIT_OF: Partial<Record<ErrorCode, RateLimitName>> = {
 const AUDITED = new Set<ErrorCode>(['forbidden', 'insufficient_scope', 'wrong_credential_kind'])
 
 /**
- * A refusal by kind, role or scope leaves an audit row, whoever refused: the guard, or the service behind it. One row for
- * each caller, route, reason and minute: refusals cost a caller nothing, and must not fill the trail.
+ * Audits a refusal by kind, role or scope, whether the guard or a function of `core/` refused. There is one row for each
+ * caller, route, reason and minute; otherwise a caller could fill the audit trail (docs/decisions/0033).
+ * @returns the error itself, or why it could not be audited
  */
 async function auditRefusal(context: Context, error: unknown, state: RequestState): Promise<unknown> {
   const { problem, extra } = toProblem(error)
@@ -79,7 +80,10 @@ async function auditRefusal(context: Context, error: unknown, state: RequestStat
   )
 }
 
-/** Where every error turns into an answer: ours, Elysia's, the database's, and whatever nobody expected. */
+/**
+ * Turns any error into an answer: a Problem, an error of Elysia's or of the database's, and anything unexpected. A private
+ * cause goes to the log with the request id, and never into the answer.
+ */
 export function answerError(context: Context, error: unknown, state: RequestState): ErrorAnswer {
   const problem = toProblem(error)
   const { problem: code, extra } = problem
@@ -92,7 +96,7 @@ export function answerError(context: Context, error: unknown, state: RequestStat
   return errorAnswer(code, extra, state)
 }
 
-/** Finds the refusal in whatever was thrown; what is none is a 500, or a 503 where the database is out of reach. */
+/** The Problem behind an error, which Elysia may have wrapped; `unavailable` without the database; else `internal`. */
 function toProblem(error: unknown): Problem {
   for (let e = error; e instanceof Error; e = e.cause) if (e instanceof Problem) return e
   if (isUnavailable(error)) return new Problem('unavailable', { cause: error })
