@@ -18,7 +18,7 @@ const AuditQuery = Type.Object({
   ...pageQuery,
 })
 
-/** Who did what, to whom, when, from where; refusals included. */
+/** The audit trail: who did what, to whom, when, and from which address; refusals included. */
 export const auditRoutes = (context: Context, guard: Guard) =>
   new Elysia({ tags: ['Administration'] })
     .use(guard)

@@ -11,6 +11,7 @@ import { describe, noContent } from '../openapi/describe.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
+/** Sign-up, login and passwords. */
 export const authRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/auth', tags: ['Users and sessions'] })
     .use(guard)

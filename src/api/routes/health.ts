@@ -18,10 +18,10 @@ const Readiness = Type.Object(
   { $id: 'Readiness' },
 )
 
-/** Whether the process is on its way out: `/readyz` says so, and the balancer sends nobody new. */
+/** Whether the process is shutting down. `/readyz` then fails, and a load balancer sends no new requests. */
 export type IsDraining = () => boolean
 
-/** What a balancer and an orchestrator ask. Not limited, and open to anyone. */
+/** The probes of load balancers and orchestrators: public, and without a rate limit, which would fail a probe. */
 export const opsRoutes = (context: Context, isDraining: IsDraining) =>
   new Elysia({ tags: ['Service'] })
     .get('/health', () => ({ status: 'healthy' }), {
@@ -51,7 +51,7 @@ const Root = Type.Object(
   { $id: 'Root' },
 )
 
-/** What this is and where things are; no version, which would help only those who look for old ones. */
+/** The root says what this service is. It names no version, which helps an attacker to find an outdated one. */
 export const rootRoute = () =>
   new Elysia({ tags: ['Service'] }).get(
     '/',

@@ -8,7 +8,7 @@ import { describe } from '../openapi/describe.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
-/** Keys that come from elsewhere, for admins with their own access token: no key brings others in. */
+/** The import of keys from another system, for admins with their own access token. No API key may import keys. */
 export const importRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/keys', tags: ['API keys'] }).use(guard).post(
     '/import',

@@ -3,7 +3,7 @@ import type { Context } from '../../core/context.ts'
 import { Jwks } from '../../core/signing/model.ts'
 import { describe } from '../openapi/describe.ts'
 
-/** RFC 7517: what services need to verify access tokens by themselves. */
+/** The public signing keys (RFC 7517), with which services verify access tokens by themselves. */
 export const signingRoutes = (context: Context) =>
   new Elysia({ tags: ['OAuth'] }).get(
     '/.well-known/jwks.json',

@@ -20,9 +20,9 @@ import type { Guard } from '../auth.ts'
 import { permit } from '../auth.ts'
 import { readForm } from '../body.ts'
 import { readCredential } from '../credential.ts'
+import { pathOf, withoutSlash } from '../elysia.ts'
 import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
-import { pathOf, withoutSlash } from '../route-table.ts'
 
 /** The limit that each grant shares with its twin under /auth. */
 const POLICY_OF_GRANT = new Map<string, RateLimitName>([

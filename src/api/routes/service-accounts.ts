@@ -30,7 +30,7 @@ const present = (account: ServiceAccountRow): ServiceAccount => ({
   created_at: account.createdAt.toISOString(),
 })
 
-/** Service accounts: any user makes them, makers manage their own, admins all; a key needs the scope. */
+/** Service accounts. A user makes and manages their own; an admin manages all; an API key needs the scope as well. */
 export const serviceAccountRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/service-accounts', tags: ['Service accounts'] })
     .use(guard)

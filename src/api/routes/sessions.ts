@@ -19,12 +19,13 @@ import { PageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
-/** A body that may be missing, as the seed's clients send the token elsewhere. */
+/** The body may be missing: the token may be in the query instead, or the access token may name the session. */
 const OptionalRefreshRequest = Type.Union([RefreshRequest, Type.Null()])
 
 /** The seed's clients may send the token as a query parameter, where REFRESH_TOKEN_IN_QUERY allows it. */
 const RefreshQuery = Type.Object(RefreshRequest.properties, { additionalProperties: true })
 
+/** Sessions: refresh, logout, and the list of a user's own. */
 export const sessionRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/auth', tags: ['Users and sessions'] })
     .use(guard)

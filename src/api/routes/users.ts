@@ -38,7 +38,7 @@ const UserQuery = Type.Object({
   ...pageQuery,
 })
 
-/** What becomes of the service accounts that a user alone manages, where the user is disabled or deleted. */
+/** What happens to the service accounts that only this user manages, when the user is disabled or deleted. */
 const EndingQuery = Type.Object(
   { service_accounts: Type.Optional(Type.Literal('disable')) },
   { additionalProperties: false },
@@ -47,7 +47,7 @@ const endingOf = (query: Static<typeof EndingQuery>) => ({
   disablesAccounts: query.service_accounts === 'disable',
 })
 
-/** Users for admins, and for keys that hold `latchkey:users.*`; roles and admins are an admin's own business. */
+/** Users, for admins and for keys with a `latchkey:users.*` scope. Only an admin changes roles and other admins. */
 export const userRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/users', tags: ['Administration'] })
     .use(guard)

@@ -12,7 +12,7 @@ import { compressWithoutSecret } from '../compression.ts'
 import { describe } from '../openapi/describe.ts'
 import { NEEDS } from '../route-table.ts'
 
-/** For other services to ask about keys. Not an oracle: an unknown key tells nothing, and asking needs a scope. */
+/** Verification of keys, for other services. It needs a scope; otherwise a stranger could try keys without limit. */
 export const verifyRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/keys', tags: ['API keys'] })
     .use(guard)
@@ -20,7 +20,7 @@ export const verifyRoutes = (context: Context, guard: Guard) =>
       ...NEEDS['POST /keys/verify'],
       body: VerifyRequest,
       response: { 200: VerifyResult },
-      detail: describe('verifyKey', 'Whether a key is good for what it was shown for'),
+      detail: describe('verifyKey', 'Whether a key may be used as it was presented'),
     })
     .post('/verify-batch', async ({ body }) => ({ results: await verifyKeys(context, body.keys) }), {
       ...NEEDS['POST /keys/verify-batch'],
