@@ -56,7 +56,7 @@ function principalOf(credential: Credential): Principal {
   return credential.principal
 }
 
-/** The presented credential; null where there is none, or where it cannot be read, which the state then says. */
+/** The presented credential; null where there is none. Of one that cannot be read, the state keeps the reason. */
 function readInto(state: RequestState): string | null {
   try {
     return readCredential(state.request)

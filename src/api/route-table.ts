@@ -24,8 +24,8 @@ const OAUTH = {}
 const WHOLE_USER = { user: { whole: true } } as const
 
 /**
- * Every route of the OpenAPI document, and what it asks of its caller: the macros of `auth.ts`. The route itself stands in
- * `routes/`, under the same path, and spreads its entry from here. `tests/api/route-table.test.ts` holds that no route is
+ * Every route of the OpenAPI document, and what it asks of its caller, in the macros of `auth.ts`. The routes themselves are
+ * in `routes/`; each one that asks for anything spreads its entry. `tests/api/route-table.test.ts` holds that no route is
  * missing here, and that each one asks for what its entry says.
  *
  * Not in this table: `/forward-auth`, which Bun routes and whose callers a policy decides on (`forward-auth/`);

@@ -65,7 +65,7 @@ function policyOfPath({ url, params }: Asked): Policy | { fault: string } {
   const asked = `${PATH}/${text}`
   const parsed = URL.parse(url)?.pathname
   if (parsed !== asked && !parsed?.startsWith(`${asked}/`))
-    return { fault: 'The policy is encoded, the path climbs past it, or the Host header is none' }
+    return { fault: 'The policy is encoded, the path climbs past it, or the Host header is invalid' }
   return text === 'any' ? ANYBODY : parsePolicy(text)
 }
 
@@ -98,7 +98,7 @@ function conclude(state: RequestState, principal: Principal, problem: Problem | 
 /** The policy is faulty, which is a mistake of the proxy's operator: every caller gets the 400, and the log an error. */
 async function refusePolicy(context: Context, limits: Limits, state: RequestState, fault: string) {
   await limits.consume('other', state)
-  context.log.error({ request_id: state.id, fault }, 'A proxy asks /forward-auth by a policy that is none')
+  context.log.error({ request_id: state.id, fault }, 'A proxy asks /forward-auth by an invalid policy')
   return respond(problemAnswer('invalid_request', { detail: fault }, state))
 }
 

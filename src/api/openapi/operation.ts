@@ -17,7 +17,7 @@ export type Operation = Json & {
 }
 
 const FORM = 'application/x-www-form-urlencoded'
-/** They ask for nothing that may be used up; the first two ask nothing at all. */
+/** The probes have no rate limit. The first two also work without the database, and so never answer 503. */
 const UNLIMITED = new Set(['/health', '/livez', '/readyz'])
 const STATIC = new Set(['/health', '/livez'])
 
@@ -57,7 +57,7 @@ export function complete(
   delete operation['x-security']
 }
 
-/** Whether it also takes no credential at all: one of the alternatives asks for nothing. */
+/** Whether the credential is optional: one of the alternatives asks for nothing. */
 function isOptional({ security = [] }: Operation): boolean {
   return security.some((entry) => Object.keys(entry).length === 0)
 }
@@ -78,13 +78,13 @@ function completeParameters(path: string, operation: Operation): void {
   else delete operation.parameters
 }
 
-/** Elysia describes a number in a query as a text or a number: it is a number to whoever calls. */
+/** Elysia describes a number in a query as a text or a number. To the caller it is a number. */
 function readNumber(schema: Json): Json {
   const choices = Array.isArray(schema.anyOf) ? (schema.anyOf as Json[]) : []
   return choices.find(({ type }) => type === 'integer' || type === 'number') ?? schema
 }
 
-/** A body that may be null is one that may be left out. */
+/** A body whose schema allows null may be left out. */
 function completeBody(body: NonNullable<Operation['requestBody']>, type: string): void {
   body.content = onlyType(body.content, type)
   const media = body.content[type] as { schema?: { anyOf?: Json[] } } | undefined
@@ -95,7 +95,7 @@ function completeBody(body: NonNullable<Operation['requestBody']>, type: string)
   body.content = { [type]: { schema: some.length === 1 ? some[0] : { anyOf: some } } }
 }
 
-/** The errors that an operation's shape allows, and those that it names in `x-errors`. */
+/** The errors of an operation: those that follow from its shape, and those that it names in `x-errors`. */
 function errorResponses(method: string, path: string, operation: Operation, scopes: string[]) {
   const isOAuth = path.startsWith('/oauth/')
   const codes = new Set<ErrorCode>(operation['x-errors'])
@@ -107,7 +107,7 @@ function errorResponses(method: string, path: string, operation: Operation, scop
   if (operation.security && !isOptional(operation) && !isOAuth)
     add('missing_credential', 'invalid_token', 'wrong_credential_kind')
   if (scopes.length > 0) add('insufficient_scope')
-  // Whether it wants one or not, a body is read as one.
+  // A body is read and checked for every such method, also where the route needs none.
   if (method !== 'get' && method !== 'delete')
     add('malformed_json', 'body_too_large', 'unsupported_media_type')
   const hasQuery = operation.parameters?.some((parameter) => parameter.in === 'query')

@@ -24,8 +24,8 @@ import { pathOf, withoutSlash } from '../elysia.ts'
 import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 
-/** The limit that each grant shares with its twin under /auth. */
-const POLICY_OF_GRANT = new Map<string, RateLimitName>([
+/** The rate limit that a grant shares with the route under /auth that does the same. */
+const LIMIT_OF_GRANT = new Map<string, RateLimitName>([
   ['password', 'login'],
   ['refresh_token', 'refresh'],
 ])
@@ -36,9 +36,12 @@ const CLIENTS =
 
 type Seen = { request: Request; state: RequestState }
 
-/** The standard doors (RFC 6749, 7662, 7009), with the standards' own errors. */
+/** The OAuth endpoints (RFC 6749, 7662, 7009), with the errors of those standards. */
 export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
-  /** A wrong client is a guess like any other: counted, and never a reason to refuse a right one. */
+  /**
+   * Counts a failed client authentication as a guess, or else client secrets could be guessed without limit. A right
+   * secret is never refused for the guesses of others at its address.
+   */
   const countingGuesses = async <T>(state: RequestState, work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
@@ -49,7 +52,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       throw error
     }
   }
-  /** A client that gets no token of its own leaves an audit row, whatever the reason. */
+  /** Audits every refused `client_credentials` grant, whatever the reason. */
   const auditingRefusal = async <T>(state: RequestState, grant: () => Promise<T>): Promise<T> => {
     try {
       return await grant()
@@ -59,24 +62,24 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       throw error
     }
   }
-  /** The client that a request shows, as the key that it is; null where it shows none. */
-  const admitClient = async (seen: Seen, form: ClientForm): Promise<KeyPrincipal | null> => {
-    const shown = readClient(seen.request.headers.get('authorization'), form)
-    if (shown === null) return null
-    const key = await authenticateClient(context, shown)
-    await admit(seen.state, key, [])
+  /** The authenticated client, as the key that is its secret; null where the request presents no client. */
+  const acceptClient = async (seen: Seen, form: ClientForm): Promise<KeyPrincipal | null> => {
+    const client = readClient(seen.request.headers.get('authorization'), form)
+    if (client === null) return null
+    const key = await authenticateClient(context, client)
+    await accept(seen.state, key, [])
     return key
   }
-  /** Who introspects: a bearer credential, or a client by its own; either needs the scope. */
-  const admitIntrospector = async ({ request, state }: Seen, form: ClientForm): Promise<void> => {
+  /** Authenticates who introspects, by a bearer credential or as a client. Either one needs the scope. */
+  const acceptIntrospector = async ({ request, state }: Seen, form: ClientForm): Promise<void> => {
     const client = readClient(request.headers.get('authorization'), form)
     const principal = client
       ? await authenticateClient(context, client)
       : await authenticateBearer(context, request)
-    await admit(state, principal, [INTROSPECT])
+    await accept(state, principal, [INTROSPECT])
   }
-  /** A key is bound to its addresses, scopes and rate, here as everywhere. */
-  const admit = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
+  /** Takes a principal for the caller. A key is bound to its addresses, scopes and rate, as on every other route. */
+  const accept = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
     state.credential = { kind: 'accepted', principal }
     const anyone = { allows: () => true, refusal: () => 'forbidden' as const, whole: false }
     await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
@@ -87,12 +90,12 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     .post(
       '/token',
       async ({ body, request, state }) => {
-        const policy = POLICY_OF_GRANT.get(body.grant_type)
-        if (policy) await limits.consume(policy, state)
+        const limit = LIMIT_OF_GRANT.get(body.grant_type)
+        if (limit) await limits.consume(limit, state)
         const { grant_type, username, password, refresh_token, scope } = body
         const asked = { grant_type, username, password, refresh_token, scope }
         const grant = async () => {
-          const client = await admitClient({ request, state }, body)
+          const client = await acceptClient({ request, state }, body)
           return grantTokens(context, originOf(state), asked, client)
         }
         return countingGuesses(state, () =>
@@ -121,7 +124,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     .post(
       '/introspect',
       async ({ body, request, state }) => {
-        await countingGuesses(state, () => admitIntrospector({ request, state }, body))
+        await countingGuesses(state, () => acceptIntrospector({ request, state }, body))
         return introspectToken(context, body.token)
       },
       {
@@ -140,7 +143,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     .post(
       '/revoke',
       async ({ body, request, state }) => {
-        await countingGuesses(state, () => admitClient({ request, state }, body))
+        await countingGuesses(state, () => acceptClient({ request, state }, body))
         await revokeToken(context, originOf(state), body.token)
         return {}
       },
@@ -158,7 +161,10 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     )
 }
 
-/** RFC 7662, section 2.1, by RFC 6750. */
+/**
+ * Authenticates by a bearer credential (RFC 7662, section 2.1; RFC 6750).
+ * @throws Problem invalid_client, with the challenges of both ways to authenticate
+ */
 async function authenticateBearer(context: Context, request: Request): Promise<Principal> {
   const token = readCredential(request)
   const verdict = token === null ? null : await verifyCredential(context, token)
@@ -175,7 +181,7 @@ const Metadata = Type.Object(
 const METADATA_PATH = '/.well-known/oauth-authorization-server'
 
 /**
- * RFC 8414: where the standard doors are. An issuer with a path has its metadata at the root of its host, with that path at
+ * The metadata of the authorization server (RFC 8414): which endpoints there are, and what they take. An issuer with a path has its metadata at the root of its host, with that path at
  * the end (section 3.1); below the path too, for those who append.
  */
 export const metadataRoute = ({ config }: Context) => {
@@ -203,7 +209,7 @@ export const metadataRoute = ({ config }: Context) => {
   }
   const app = new Elysia({ tags: ['OAuth'] }).get(METADATA_PATH, answer, {
     response: { 200: Metadata },
-    detail: { operationId: 'getAuthorizationServer', summary: 'Where the standard doors are (RFC 8414)' },
+    detail: { operationId: 'getAuthorizationServer', summary: 'Where the OAuth endpoints are (RFC 8414)' },
   })
   const inserted = METADATA_PATH + new URL(issuer).pathname
   if (inserted === `${METADATA_PATH}/`) return app
