@@ -8,6 +8,8 @@ type More = {
   errors?: readonly ErrorCode[]
   /** In place of what the guard says; an empty object means that the credential is optional. */
   security?: Record<string, string[]>[]
+  /** The credentials of a route that authenticates its caller by itself. */
+  credentials?: Record<string, string[]>[]
 }
 
 /**
@@ -16,8 +18,14 @@ type More = {
  * @param operationId is frozen: clients are generated from it
  * @example detail: describe('revokeKey', 'End an API key for good', { errors: ['not_found', 'forbidden'] })
  */
-export function describe(operationId: string, summary: string, { errors, ...more }: More = {}) {
-  return { operationId, summary, ...more, ...(errors && { 'x-errors': [...errors] }) }
+export function describe(operationId: string, summary: string, { errors, credentials, ...more }: More = {}) {
+  return {
+    operationId,
+    summary,
+    ...more,
+    ...(errors && { 'x-errors': [...errors] }),
+    ...(credentials && { 'x-security': credentials }),
+  }
 }
 
 /** The shape of an answer without a body. */

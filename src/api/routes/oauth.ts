@@ -21,6 +21,7 @@ import { permit } from '../auth.ts'
 import { readForm } from '../body.ts'
 import { readCredential } from '../credential.ts'
 import { pathOf, withoutSlash } from '../elysia.ts'
+import { describe } from '../openapi/describe.ts'
 import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 
@@ -106,11 +107,9 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         parse: ({ request }) => readForm(request),
         body: TokenForm,
         response: { 200: OAuthTokens },
-        detail: {
-          operationId: 'getToken',
-          summary: 'The token endpoint (RFC 6749)',
+        detail: describe('getToken', 'The token endpoint (RFC 6749)', {
           description: `Grants \`client_credentials\`, \`refresh_token\` and \`password\`. ${CLIENTS} The other two grants need none.`,
-          'x-errors': [
+          errors: [
             'invalid_login',
             'invalid_client',
             'ip_not_allowed',
@@ -118,7 +117,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
             'invalid_scope',
             'too_many_attempts',
           ],
-        },
+        }),
       },
     )
     .post(
@@ -131,13 +130,11 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         parse: ({ request }) => readForm(request),
         body: TokenOfForm,
         response: { 200: Introspection },
-        detail: {
-          operationId: 'introspectToken',
-          summary: 'What a token is, now (RFC 7662)',
+        detail: describe('introspectToken', 'What a token is, now (RFC 7662)', {
           description: `${CLIENTS} Without a bearer credential, the client authenticates.`,
-          'x-security': [{ bearer: [INTROSPECT] }],
-          'x-errors': ['invalid_client', 'ip_not_allowed', 'insufficient_scope'],
-        },
+          credentials: [{ bearer: [INTROSPECT] }],
+          errors: ['invalid_client', 'ip_not_allowed', 'insufficient_scope'],
+        }),
       },
     )
     .post(
@@ -151,12 +148,14 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         parse: ({ request }) => readForm(request),
         body: TokenOfForm,
         response: { 200: Type.Object({}, { $id: 'Revoked' }) },
-        detail: {
-          operationId: 'revokeToken',
-          summary: 'End what stands on a token (RFC 7009); holding it is the authority',
-          description: `${CLIENTS} A client need not authenticate; a wrong one is refused.`,
-          'x-errors': ['invalid_client', 'ip_not_allowed'],
-        },
+        detail: describe(
+          'revokeToken',
+          'End what stands on a token (RFC 7009); holding it is the authority',
+          {
+            description: `${CLIENTS} A client need not authenticate; a wrong one is refused.`,
+            errors: ['invalid_client', 'ip_not_allowed'],
+          },
+        ),
       },
     )
 }
@@ -181,8 +180,9 @@ const Metadata = Type.Object(
 const METADATA_PATH = '/.well-known/oauth-authorization-server'
 
 /**
- * The metadata of the authorization server (RFC 8414): which endpoints there are, and what they take. An issuer with a path has its metadata at the root of its host, with that path at
- * the end (section 3.1); below the path too, for those who append.
+ * The metadata of the authorization server (RFC 8414): which endpoints there are, and what they take. An issuer
+ * with a path has its metadata at the root of its host, with that path at the end (section 3.1); also below the path, for
+ * clients that append it.
  */
 export const metadataRoute = ({ config }: Context) => {
   const issuer = config.publicUrl
@@ -209,7 +209,7 @@ export const metadataRoute = ({ config }: Context) => {
   }
   const app = new Elysia({ tags: ['OAuth'] }).get(METADATA_PATH, answer, {
     response: { 200: Metadata },
-    detail: { operationId: 'getAuthorizationServer', summary: 'Where the OAuth endpoints are (RFC 8414)' },
+    detail: describe('getAuthorizationServer', 'Where the OAuth endpoints are (RFC 8414)'),
   })
   const inserted = METADATA_PATH + new URL(issuer).pathname
   if (inserted === `${METADATA_PATH}/`) return app
