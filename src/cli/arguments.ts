@@ -8,8 +8,8 @@ const MAX_LIMIT = 10_000
 
 /** The options of commands that list in pages. */
 export const pageOptions = {
-  limit: { takes: 'N', range: [1, MAX_LIMIT], summary: `At most so many (${DEFAULT_LIMIT})` },
-  cursor: { takes: 'CURSOR', summary: 'Go on where a page before ended' },
+  limit: { takes: 'N', range: [1, MAX_LIMIT], summary: `The maximum number of items (${DEFAULT_LIMIT})` },
+  cursor: { takes: 'CURSOR', summary: 'Continue after the previous page' },
 } as const
 
 type Value = string | boolean | undefined

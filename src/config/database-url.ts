@@ -53,7 +53,8 @@ export function parseDatabaseUrl(found: string): Parsed<string> {
   // contain an unescaped @.
   const [, userInPlace = '', passwordInPlace] = /^([^:]*)(?::(.*))?$/s.exec(userinfo) ?? []
   const decoded = [hostInPlace ?? '', userInPlace, passwordInPlace ?? '', path].map(decode)
-  if (decoded.includes(null)) return { fault: 'has a % that starts no escape; write %25 for a plain %' }
+  if (decoded.includes(null))
+    return { fault: 'has a % that does not start an escape; write %25 for a plain %' }
   const [host = '', user = '', password = '', database = ''] = ['host', 'user', 'password', 'dbname'].map(
     (name, i) => query.get(name) ?? decoded[i] ?? '',
   )
@@ -120,7 +121,7 @@ function parseParameters(query: URLSearchParams): Parsed<string> {
   const kept = new URLSearchParams()
   for (const [name, value] of query) {
     if (IGNORED_PARAMETERS.has(name) || PLACES.has(name)) continue
-    if (name === 'hostaddr' && isIP(value) === 0) return { fault: 'has a hostaddr that is no address' }
+    if (name === 'hostaddr' && isIP(value) === 0) return { fault: 'has a hostaddr that is not an address' }
     if (name === 'sslnegotiation' && value !== 'direct' && value !== 'postgres') {
       return { fault: 'has an sslnegotiation that is neither postgres nor direct' }
     }
@@ -133,7 +134,7 @@ function parseParameters(query: URLSearchParams): Parsed<string> {
     // `ssl` is asyncpg's name, which also takes `true`. `requiressl` is an old parameter of libpq.
     if (name === 'sslmode' || name === 'ssl' || name === 'requiressl') {
       const mode = SSL_WORDS[value.toLowerCase()] ?? SSL_MODES.find((each) => each === value.toLowerCase())
-      if (!mode) return { fault: `has an sslmode that is none of ${listOf(SSL_MODES)}` }
+      if (!mode) return { fault: `has an sslmode that is not one of ${listOf(SSL_MODES)}` }
       kept.set('sslmode', mode)
     } else if (KEPT_PARAMETERS.has(name)) kept.set(name, value)
     // The text after an unescaped ? may be half of a password, so it is not repeated.

@@ -31,7 +31,7 @@ export function parsePublicUrl(found: string): Parsed<string> {
 export function parseOrigins(found: string): Parsed<string[]> {
   const origins = splitList(found)
   for (const origin of origins) {
-    if (origin === '*') return { fault: 'must list exact origins; * would let every site in' }
+    if (origin === '*') return { fault: 'must list exact origins; * would allow every site' }
     const url = parseUrl(origin)
     if (!url) return { fault: `must list origins such as https://app.example.com, not ${quote(origin)}` }
     if (url.origin !== origin)

@@ -16,9 +16,7 @@ export function checkTogether(config: Config, read: Reader): void {
     read.fault('SECRET_KEY_PREVIOUS must differ from SECRET_KEY')
   }
   if (config.refreshTokenExpireDays > config.sessionMaxDays) {
-    read.fault(
-      'REFRESH_TOKEN_EXPIRE_DAYS must not be more than SESSION_MAX_DAYS, which ends a session whatever happens',
-    )
+    read.fault('REFRESH_TOKEN_EXPIRE_DAYS must not be more than SESSION_MAX_DAYS, which ends every session')
   }
   if ((config.apiKeyDefaultExpireDays ?? 0) > (config.apiKeyMaxExpireDays ?? Number.POSITIVE_INFINITY)) {
     read.fault('API_KEY_DEFAULT_EXPIRE_DAYS must not be more than API_KEY_MAX_EXPIRE_DAYS')

@@ -112,7 +112,7 @@ export async function openSharedCounters(
           if (answered !== null && !SERVER_STATE.test(answered)) {
             errors += 1
             if (isErrorToTell())
-              log.error({ err: error }, 'Redis refuses a command: this check is counted here')
+              log.error({ err: error }, 'Redis refuses a command: this server counts this check by itself')
           } else if (asked === client && !isClosed) {
             // Of several failed requests, only the first one starts the pause.
             breakOff(error, null)

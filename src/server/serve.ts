@@ -76,7 +76,7 @@ async function makeFirstAdmin(context: Context): Promise<void> {
     const admin = await ensureFirstAdmin(context)
     if (admin) context.log.info({ user: admin.id }, 'The first admin is made')
   } catch (error) {
-    throw new Error(`ADMIN_EMAIL and ADMIN_PASSWORD make no admin: ${describeFailure(error)}`, {
+    throw new Error(`ADMIN_EMAIL and ADMIN_PASSWORD do not make an admin: ${describeFailure(error)}`, {
       cause: error,
     })
   }

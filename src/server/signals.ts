@@ -40,7 +40,7 @@ export function watchProcess(log: Log): ProcessLife {
   for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.on(signal, () => hear(signal))
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => {
-      log.error({ err: error }, 'An error that nobody caught ends the process')
+      log.error({ err: error }, 'An uncaught error ends the process')
       forced.resolve(CRASHED)
     })
   }

@@ -24,7 +24,7 @@ function findUnclear(path: string, text: string): string[] {
 /** The comments of a file. Consecutive comments of one line each are one comment, as a sentence continues in them. */
 function commentsOf(path: string, text: string): string[] {
   const isScript = path.endsWith('.ts')
-  const mark = isScript ? '//' : /\.(sql|lua)$/.test(path) ? '--' : '#'
+  const mark = isScript ? '//' : /\.(sql|lua)$/.test(path) ? '--' : path.endsWith('.ini') ? ';' : '#'
   const comments = isScript
     ? parseSync(path, text).comments.map(({ start, end }) => text.slice(start, end))
     : text.split('\n').flatMap((line) => (line.includes(mark) ? [line.slice(line.indexOf(mark))] : []))

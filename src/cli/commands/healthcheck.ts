@@ -8,7 +8,8 @@ const TIMEOUT_MS = 2_000
 export const commands = {
   healthcheck: defineCommand({
     kind: 'local',
-    details: 'Asks /livez at HOST and PORT, for two seconds at most. Exit code 0: it works, 1: it does not.',
+    details:
+      'Requests /livez at HOST and PORT, and waits two seconds at most. Exit code 0: the server works, 1: it does not.',
     async run({ config }) {
       const url = `${describeAddress(reachable(config.host), config.port)}/livez`
       const status = await get(url)

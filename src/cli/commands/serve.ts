@@ -9,9 +9,9 @@ export const commands = {
   serve: defineCommand({
     kind: 'process',
     details: `
-Brings the database up to date, makes the first admin where ADMIN_EMAIL and ADMIN_PASSWORD say so, and serves HTTP at
-HOST and PORT (127.0.0.1:8000). The log goes to standard output. SIGTERM, SIGINT or SIGHUP: /readyz turns 503, listening goes
-on for SHUTDOWN_DELAY_SECONDS, requests in flight end, then the process does; a second signal ends it at once.`,
+Migrates the database, creates the first admin if ADMIN_EMAIL and ADMIN_PASSWORD are set, and serves HTTP at HOST and
+PORT (127.0.0.1:8000). The log goes to standard output. After SIGTERM, SIGINT or SIGHUP, /readyz answers 503, the server
+listens for SHUTDOWN_DELAY_SECONDS more, finishes the requests in flight, and ends. A second signal ends it at once.`,
     run: serve,
   }),
 }

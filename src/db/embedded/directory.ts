@@ -112,7 +112,7 @@ function prepare(dataDir: string): Omit<Home, 'unlock'> {
 function checkVersion(data: string): void {
   const file = join(data, 'PG_VERSION')
   const found = existsSync(file) ? readFileSync(file, 'utf8').trim() : null
-  if (found === null) throw new Error(`${data} is no database: PG_VERSION is missing`)
+  if (found === null) throw new Error(`${data} is not a database: PG_VERSION is missing`)
   if (found !== EMBEDDED_MAJOR_VERSION) {
     throw new Error(
       `${data} is of PostgreSQL ${found}; the one in this Latchkey is ${EMBEDDED_MAJOR_VERSION}`,

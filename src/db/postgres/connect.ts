@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { databaseError } from '../errors.ts'
 import { arrayTypes } from './array-types.ts'
-import { closedWithoutWord, dial } from './dial.ts'
+import { closedWithoutAnswer, dial } from './dial.ts'
 import { TRACKED_SETTINGS } from './session.ts'
 import type { Encryption, Target } from './target.ts'
 import { waitAtMost } from './wait-queue.ts'
@@ -34,7 +34,7 @@ export function connect(target: Target, encryption: Encryption, options: Options
   const openSocket = async () => {
     if (isOver) throw databaseError('CONNECTION_LOST', 'the connection is over')
     // If the connection closes before the first answer, the driver would reconnect at once and without end.
-    if (isDialled) throw closedWithoutWord(host, port)
+    if (isDialled) throw closedWithoutAnswer(host, port)
     isDialled = true
     const socket = await dial(target, encryption, timeoutSeconds * 1000, (opened) => {
       // Until the driver listens for errors of the socket, an error would end the process.

@@ -51,14 +51,14 @@ async function offersTls(socket: Socket, { host, port }: Target, signal: AbortSi
   const ended = once(socket, 'end', { signal }).then(() => null)
   const answer = await Promise.race([once(socket, 'data', { signal }), ended])
   ended.catch(() => {})
-  if (answer === null) throw closedWithoutWord(host, port)
+  if (answer === null) throw closedWithoutAnswer(host, port)
   const [bytes] = answer
   // More than one byte means that an attacker in the network added plain text (CVE-2021-23222).
   if (bytes.length !== 1)
-    throw databaseError('CONNECT_FAILED', `${host}:${port} gave more than an answer to the request for TLS`)
+    throw databaseError('CONNECT_FAILED', `${host}:${port} sent more than an answer to the request for TLS`)
   return bytes[0] === 0x53
 }
 
 /** The error for a connection that closed without an answer, as a proxy does whose server is gone. */
-export const closedWithoutWord = (host: string, port: number): Error =>
-  databaseError('ECONNRESET', `${host}:${port} closed the connection without a word`)
+export const closedWithoutAnswer = (host: string, port: number): Error =>
+  databaseError('ECONNRESET', `${host}:${port} closed the connection without an answer`)

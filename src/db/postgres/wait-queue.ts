@@ -35,7 +35,9 @@ export function createWaitQueue(slots: number, { waitMs = 1000, maxWaiters = 100
         waiter.gaveUp = true
         waiting--
         timedOut++
-        reject(databaseError('POOL_TIMEOUT', `no database connection came free within ${Math.round(ms)} ms`))
+        reject(
+          databaseError('POOL_TIMEOUT', `no database connection became free within ${Math.round(ms)} ms`),
+        )
       }, ms)
       const waiter: Waiter = {
         enter: () => {
