@@ -40,7 +40,7 @@ const PASSWORD = 'correct-horse-battery'
 const METRICS_TOKEN = 'a-token-for-the-scrape-of-metrics'
 const ADMIN = { email: 'admin@example.com', password: PASSWORD }
 const ORIGIN = 'https://app.example.com'
-const NOBODY = '01890a5d-ac96-774b-bcce-b302099a8057'
+const UNKNOWN_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
 const EMPTY_HASH = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 const UNKNOWN = { headers: { authorization: `Bearer sk_${'0'.repeat(49)}` } }
 const TEXT = { 'content-type': 'text/plain' }
@@ -294,7 +294,7 @@ const users: Case[] = [
   ['a malformed limit', 'GET /auth/sessions?limit=x', { as: 'owner' }],
   ['beyond the limit', 'GET /auth/sessions?limit=101', { as: 'owner' }],
   ["another's", 'DELETE /auth/sessions/$session', { as: 'stranger' }],
-  ['unknown', `DELETE /auth/sessions/${NOBODY}`, { as: 'owner' }],
+  ['unknown', `DELETE /auth/sessions/${UNKNOWN_ID}`, { as: 'owner' }],
   ['malformed', 'DELETE /auth/sessions/1', { as: 'owner' }],
   ['good', 'DELETE /auth/sessions/$session', { as: 'owner' }],
   ['again', 'DELETE /auth/sessions/$session', { as: 'owner' }],
@@ -365,7 +365,7 @@ const keys: Case[] = [
   ['a malformed rate', 'POST /keys/create', { as: 'owner', json: { rate_limit: { limit: 0, window_seconds: 1 } } }],
   ['malformed credits', 'POST /keys/create', { as: 'owner', json: { credits: { remaining: -1 } } }],
   ['metadata of 5 KiB', 'POST /keys/create', { as: 'owner', json: { metadata: { long: '-'.repeat(5_000) } } }],
-  ['an unknown owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: NOBODY } }],
+  ['an unknown owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: UNKNOWN_ID } }],
   ['a malformed owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: '1' } }],
   ["beyond its owner's scopes", 'POST /keys/create', { as: 'owner', json: { service_account_id: '$accountId', scopes: 'write' } }],
   ['an Idempotency-Key', 'POST /keys/create', { as: 'owner', json: {}, headers: { 'idempotency-key': 'once' } }],
@@ -390,7 +390,7 @@ const keys: Case[] = [
   ['as admin', 'GET /keys/$plainId', { as: 'admin' }],
   ['as manager', 'GET /keys/$plainId', { key: 'manager' }],
   ["another's", 'GET /keys/$foreignId', { as: 'owner' }],
-  ['unknown', `GET /keys/${NOBODY}`, { as: 'owner' }],
+  ['unknown', `GET /keys/${UNKNOWN_ID}`, { as: 'owner' }],
   ['malformed', 'GET /keys/1', { as: 'owner' }],
   ['a word that is a route', 'GET /keys/verify', { as: 'owner' }],
   ['good', 'PATCH /keys/$fullId', { as: 'owner', json: { name: 'fuller', description: null, credits: null, is_active: false } }],
@@ -613,7 +613,7 @@ const administration: Case[] = [
   ['another role', 'POST /users', { as: 'admin', json: { email: 'x@example.com', role: 'root' } }],
   ['good', 'GET /users/$madeId', { as: 'admin' }],
   ['as steward', 'GET /users/$madeId', { key: 'steward' }],
-  ['unknown', `GET /users/${NOBODY}`, { as: 'admin' }],
+  ['unknown', `GET /users/${UNKNOWN_ID}`, { as: 'admin' }],
   ['malformed', 'GET /users/1', { as: 'admin' }],
   ['good', 'PATCH /users/$helpedId', { as: 'admin', json: { scopes: 'read', email_verified: true, is_active: true } }],
   ['as steward', 'PATCH /users/$helpedId', { key: 'steward', json: { is_active: false } }],
@@ -622,13 +622,13 @@ const administration: Case[] = [
   ['as steward, beyond its scopes', 'PATCH /users/$helpedId', { key: 'steward', json: { scopes: 'unheard-of' } }],
   ['a malformed scope', 'PATCH /users/$helpedId', { as: 'admin', json: { scopes: 'Read' } }],
   ['a wrong type', 'PATCH /users/$helpedId', { as: 'admin', json: { is_active: 'no' } }],
-  ['unknown', `PATCH /users/${NOBODY}`, { as: 'admin', json: {} }],
+  ['unknown', `PATCH /users/${UNKNOWN_ID}`, { as: 'admin', json: {} }],
   ['malformed', 'PATCH /users/1', { as: 'admin', json: {} }],
   ['good', 'POST /users/$helpedId/logout', { as: 'admin' }],
   ['as steward, an admin', 'POST /users/$madeId/logout', { key: 'steward' }],
   ['malformed', 'POST /users/1/logout', { as: 'admin' }],
   ['malformed', 'POST /users/1/password-reset', { as: 'admin' }],
-  ['unknown', `POST /users/${NOBODY}/password-reset`, { as: 'admin' }],
+  ['unknown', `POST /users/${UNKNOWN_ID}/password-reset`, { as: 'admin' }],
   ['as steward, an admin', 'DELETE /users/$madeId', { key: 'steward' }],
   ['as steward', 'DELETE /users/$helpedId', { key: 'steward' }],
   ['again', 'DELETE /users/$helpedId', { as: 'admin' }],

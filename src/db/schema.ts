@@ -29,6 +29,7 @@ const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date
  */
 const lockedSettings = () => jsonb('locked_settings').$type<Record<string, unknown>>().notNull().default({})
 
+/** People. A user logs in and owns keys. */
 export const users = latchkey.table(
   'users',
   {
@@ -58,6 +59,7 @@ export const users = latchkey.table(
   ],
 )
 
+/** Accounts of programs. A service account owns keys and cannot log in. */
 export const serviceAccounts = latchkey.table(
   'service_accounts',
   {
@@ -85,6 +87,7 @@ export const serviceAccounts = latchkey.table(
   ],
 )
 
+/** API keys. The secrets of a key are in `apiKeySecrets`, because a rotation adds a secret to the same key. */
 export const apiKeys = latchkey.table(
   'api_keys',
   {
@@ -201,6 +204,7 @@ export const sessions = latchkey.table(
   ],
 )
 
+/** Key pairs that sign access tokens. They are not used with ALGORITHM=HS256. */
 export const signingKeys = latchkey.table(
   'signing_keys',
   {
@@ -224,6 +228,7 @@ export const signingKeys = latchkey.table(
   ],
 )
 
+/** The audit trail. A refusal has one row for each caller, action, route, reason and minute (docs/decisions/0033). */
 export const auditEvents = latchkey.table(
   'audit_events',
   {

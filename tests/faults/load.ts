@@ -58,7 +58,7 @@ export async function underLoad(
     const isServed = () => accounts.every(({ lastWriteAt }) => lastWriteAt() > overAt)
     await until(
       () => isServed() && checker.quietMs() > QUIET_MS,
-      'everybody is served again',
+      'every request succeeds again',
       GIVE_UP_MS,
     ).catch((error: Error) => checker.violate(error.message))
   }

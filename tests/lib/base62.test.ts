@@ -32,7 +32,7 @@ describe('encoding', () => {
     expect(decodeBase62(text, value.length)).toEqual(value)
   })
 
-  test('comes back whole, for every length and for leading zeros', () => {
+  test('is decoded to the same bytes, for every length and for leading zeros', () => {
     for (let n = 1; n <= 64; n++) {
       for (const value of [new Uint8Array(n), new Uint8Array(n).fill(255), randomBytes(n), zeroFirst(n)]) {
         const text = encodeBase62(value)
@@ -50,7 +50,7 @@ describe('encoding', () => {
 })
 
 describe('decoding', () => {
-  test('takes one spelling of each value and no other', () => {
+  test('accepts exactly one spelling of each value', () => {
     const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
     const decoded = [...digits]
       .flatMap((first) => [...digits].map((second) => decodeBase62(first + second, 1)))

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 const src = join(import.meta.dir, '../../src')
 
 /**
-/**
  * What may make one parameter for each item of a list. A statement has at most 65,534 parameters.
  * tests/api/bounded-requests.test.ts counts the parameters as they are sent.
  */
@@ -43,7 +42,7 @@ test('no statement takes a parameter for each of many ids: isOneOf takes them in
   expect(found).toEqual(BOUNDED)
 })
 
-test('which is found where it is', () => {
+test('a line that makes a parameter for each of many ids is found', () => {
   for (const line of [
     '.where(inArray(users.id, ids))',
     'notInArray(users.id, [...ids])',

@@ -399,7 +399,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         expect(upstream.seen.length).toBe(before)
       })
 
-      test('opens no other connection, in which nobody would ask', async () => {
+      test('opens no other connection, on which no credential would be checked', async () => {
         const h2c = ['Connection: Upgrade, HTTP2-Settings', 'HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA']
         for (const lines of [
           ['Upgrade: h2c'],
@@ -571,7 +571,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
 
     describe('where Latchkey is out of reach', () => {
       test.each<[string, () => Promise<{ port: number; close(): void }>]>([
-        ['nobody listens', async () => ({ port: await freePort(), close: () => {} })],
+        ['nothing listens', async () => ({ port: await freePort(), close: () => {} })],
         ['the connection is cut', () => listenOnTcp((socket) => socket.destroy())],
         ['nothing is answered', () => listenOnTcp(() => {})],
         ['nonsense is answered', () => listenOnTcp((socket) => socket.end('nonsense\r\n\r\n'))],
@@ -587,7 +587,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
             ),
         ],
       ])(
-        'nobody gets through: %s',
+        'no request gets through: %s',
         async (what, stand) => {
           const latchkey = await stand()
           const alone = await start(latchkey.port, upstream.port)

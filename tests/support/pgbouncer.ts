@@ -16,7 +16,7 @@ export type TestPooler = {
 export const PGBOUNCER = Bun.which('pgbouncer', { PATH: `${process.env.PATH}:/usr/sbin` })
 
 /** PgBouncer refuses to run as root. */
-const NOBODY = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 
 const SHIPPED = join(import.meta.dir, '../../deploy/pgbouncer/pgbouncer.ini')
 
@@ -39,11 +39,15 @@ export async function startPgbouncer(
   const text = configure(await Bun.file(SHIPPED).text(), server.port, own)
   const file = join(home, 'pgbouncer.ini')
   writeFileSync(file, text)
-  if (NOBODY.uid !== undefined)
-    for (const path of [home, users, file]) chownSync(path, NOBODY.uid, NOBODY.gid)
+  if (UNPRIVILEGED.uid !== undefined)
+    for (const path of [home, users, file]) chownSync(path, UNPRIVILEGED.uid, UNPRIVILEGED.gid)
   let child: Bun.Subprocess | null = null
   const start = async () => {
-    child = Bun.spawn([PGBOUNCER ?? 'pgbouncer', file], { ...NOBODY, stdout: 'ignore', stderr: 'ignore' })
+    child = Bun.spawn([PGBOUNCER ?? 'pgbouncer', file], {
+      ...UNPRIVILEGED,
+      stdout: 'ignore',
+      stderr: 'ignore',
+    })
     await until(() => answers(port), 'PgBouncer listens', 10_000)
   }
   const kill = async () => {

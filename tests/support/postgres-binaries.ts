@@ -88,6 +88,7 @@ function copyOut(root: string): string {
       rmSync(aside, { recursive: true, force: true })
     }
   }
-  if (lstatSync(copy).uid !== process.getuid?.()) throw new Error(`${copy} is somebody else's: remove it`)
+  if (lstatSync(copy).uid !== process.getuid?.())
+    throw new Error(`${copy} belongs to another user: remove it`)
   return copy
 }

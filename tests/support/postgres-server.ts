@@ -38,7 +38,7 @@ export const addressOn = (port: number): ServerAddress => ({
 })
 
 /** PostgreSQL refuses to run as root. The user id 65534 exists on every system. */
-const NOBODY = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 
 const FAST_SETTINGS = ['fsync=off', 'full_page_writes=off', 'autovacuum=off', 'shared_buffers=64MB']
 
@@ -56,7 +56,7 @@ export async function startServer({
 } = {}): Promise<PostgresServer> {
   const bin = binariesOf(version)
   const home = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
-  if (NOBODY.uid !== undefined) chownSync(home, NOBODY.uid, NOBODY.gid)
+  if (UNPRIVILEGED.uid !== undefined) chownSync(home, UNPRIVILEGED.uid, UNPRIVILEGED.gid)
   const directory = join(home, 'data')
   const guard = guardAgainstOrphans(home, directory)
   const options = ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
@@ -73,7 +73,7 @@ export async function startServer({
     for (let attempt = 1; ; attempt++) {
       output = ''
       child = spawn(join(bin, 'postgres'), [...place, ...all], {
-        ...NOBODY,
+        ...UNPRIVILEGED,
         stdio: ['ignore', 'ignore', 'pipe'],
       })
       letGo(child)
@@ -129,7 +129,7 @@ for i in 1 2 3 4 5 6 7 8 9 10; do
   sleep 0.2
 done 2>/dev/null`
   const guard = spawn('/bin/sh', ['-c', script, 'sh', home, directory], {
-    ...NOBODY,
+    ...UNPRIVILEGED,
     stdio: ['pipe', 'ignore', 'ignore'],
   })
   letGo(guard)
@@ -159,7 +159,7 @@ function signalAll(pid: number | undefined, signal: NodeJS.Signals): void {
 }
 
 async function run(file: string, args: string[]): Promise<void> {
-  const child = spawn(file, args, { ...NOBODY, stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(file, args, { ...UNPRIVILEGED, stdio: ['ignore', 'ignore', 'pipe'] })
   let errors = ''
   child.stderr.on('data', (text) => {
     errors += text

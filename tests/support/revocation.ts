@@ -81,7 +81,7 @@ function presentAt(at: TestService, route: string, credential: Call): Promise<An
 const basic = (account: string, secret: string) => ({
   authorization: `Basic ${btoa(`${account}:${secret}`)}`,
 })
-const door = (
+const surfaceAt = (
   name: string,
   present: Surface['present'],
   isAccepted: Surface['isAccepted'],
@@ -92,19 +92,19 @@ const isUnknownClient = ({ status, body }: Answer) => status === 401 && body?.er
 
 /** Every place that takes a credential, by the kind of credential. */
 export async function surfacesOf(service: TestService, watcher: string) {
-  const introspected = door(
+  const introspected = surfaceAt(
     'POST /oauth/introspect: as the token',
     (at, { text }) => call(at, 'POST /oauth/introspect', { form: { token: text }, bearer: watcher }),
     ({ body }) => body?.active === true,
     ({ status, text }) => status === 200 && text === '{"active":false}',
   )
-  const introspecting = door(
+  const introspecting = surfaceAt(
     'POST /oauth/introspect: as the caller',
     (at, { text }) => call(at, 'POST /oauth/introspect', { form: { token: 'x' }, bearer: text }),
     isKnownClient,
     isUnknownClient,
   )
-  const verified = door(
+  const verified = surfaceAt(
     'POST /keys/verify: as the key',
     (at, { text }) => call(at, 'POST /keys/verify', { bearer: watcher, json: { key: text, cost: 0 } }),
     ({ body }) => body?.valid === true,
@@ -119,14 +119,14 @@ export async function surfacesOf(service: TestService, watcher: string) {
       isRefused,
     }),
   )
-  const asked = door(
+  const asked = surfaceAt(
     'PUT /forward-auth/any/a/path',
     (at, { text }) => call(at, 'PUT /forward-auth/any/a/path', { bearer: text }),
     ({ status, headers }) => status === 200 && headers.get('x-auth-subject') !== '',
     isRefused,
   )
   const asClient = [
-    door(
+    surfaceAt(
       'POST /oauth/token: client_credentials, Basic',
       (at, { text, account = '' }) =>
         call(at, 'POST /oauth/token', {
@@ -136,7 +136,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
       ({ status }) => status === 200,
       isUnknownClient,
     ),
-    door(
+    surfaceAt(
       'POST /oauth/token: client_credentials, in the form',
       (at, { text, account = '' }) => {
         const form = { grant_type: 'client_credentials', client_id: account, client_secret: text }
@@ -146,7 +146,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
       isUnknownClient,
     ),
     ...['introspect', 'revoke'].map((endpoint) =>
-      door(
+      surfaceAt(
         `POST /oauth/${endpoint}: as the client`,
         (at, { text, account = '' }) =>
           call(at, `POST /oauth/${endpoint}`, { form: { token: 'x' }, headers: basic(account, text) }),
@@ -161,13 +161,13 @@ export async function surfacesOf(service: TestService, watcher: string) {
     return got
   }
   const traded = [
-    door(
+    surfaceAt(
       'POST /auth/refresh',
       (at, credential) => trade(refresh(at, credential.text), credential),
       ({ status }) => status === 200,
       isRefused,
     ),
-    door(
+    surfaceAt(
       'POST /oauth/token: refresh_token',
       (at, credential) => {
         const form = { grant_type: 'refresh_token', refresh_token: credential.text }
