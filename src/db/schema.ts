@@ -228,7 +228,10 @@ export const signingKeys = latchkey.table(
   ],
 )
 
-/** The audit trail. A refusal has one row for each caller, action, route, reason and minute (docs/decisions/0033). */
+/**
+ * The audit trail. A refusal has one row for each caller, action, route, reason and minute
+ * (docs/decisions/0033).
+ */
 export const auditEvents = latchkey.table(
   'audit_events',
   {
