@@ -12,25 +12,28 @@ import type { UsageCounts } from './usage/counts.ts'
 import type { CredentialCache } from './verify/cache.ts'
 import type { KeyRates } from './verify/rates.ts'
 
-/** What every service function is given: one per running service, made once at start (`server/open.ts`). */
+/**
+ * What the functions of `core/` need: configuration, database, cache, keys and clock. A process makes one at its start
+ * (`server/open.ts`).
+ */
 export type Context = {
   config: Config
   db: Database
-  /** For readiness: whether the database takes writes. */
+  /** Checks for readiness that the database accepts writes. */
   assertWritable: OpenDatabase['assertWritable']
   clock: Clock
   log: Log
   metrics: Metrics
   cache: CredentialCache
-  /** Keys derived from SECRET_KEY (and SECRET_KEY_PREVIOUS). */
+  /** Keys derived from SECRET_KEY, and from SECRET_KEY_PREVIOUS during a rotation. */
   keys: DerivedKeys
   signing: SigningRing
   passwords: PasswordHasher
-  /** Limits per key. */
+  /** Counts uses against the rate limits of single keys. */
   rates: KeyRates
   usage: UsageCounts
-  /** Audit events of which the trail has their number. */
+  /** Audit events that are counted instead of written one by one (docs/decisions/0033). */
   auditCounts: AuditCounts
-  /** Redis, where instances share their limits; null: each counts by itself. */
+  /** Counters on Redis, where instances share their limits; null: each instance counts alone. */
   shared: SharedCounters | null
 }

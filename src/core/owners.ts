@@ -1,9 +1,9 @@
 import type { Principal } from './principal.ts'
 
-/** Who a key belongs to: a user or a service account. */
+/** The owner of a key: a user or a service account. */
 export type Owner = { type: 'user' | 'service_account'; id: string }
 
-/** The columns of a row that name its owner: one of them, and the other is null (`api_keys_owner_check`). */
+/** The columns of a row that name its owner. Exactly one of them is set (the constraint `api_keys_owner_check`). */
 export type OwnerColumns = { userId: string | null; serviceAccountId: string | null }
 
 const COLUMNS = { user: 'userId', service_account: 'serviceAccountId' } as const satisfies Record<
@@ -11,10 +11,10 @@ const COLUMNS = { user: 'userId', service_account: 'serviceAccountId' } as const
   keyof OwnerColumns
 >
 
-/** The column that names an owner, for a condition. */
+/** The column that names an owner, for a WHERE condition. */
 export const ownerColumn = ({ type }: Owner) => COLUMNS[type]
 
-/** The columns that name an owner, for an insert. */
+/** The values of both owner columns, for an INSERT. */
 export const ownerColumns = (owner: Owner): OwnerColumns => ({
   userId: null,
   serviceAccountId: null,
@@ -28,7 +28,7 @@ export function ownerOfRow({ userId, serviceAccountId }: OwnerColumns): Owner {
   throw new Error('A row without an owner')
 }
 
-/** Whose keys a caller's are: their own, or those of the owner of the key that calls. */
+/** The owner whose keys a caller works with: a user's own account, or the owner of the key that calls. */
 export function ownerOf(caller: Principal): Owner {
   if (caller.kind === 'user') return { type: 'user', id: caller.userId }
   return { type: caller.owner.type, id: caller.owner.id }

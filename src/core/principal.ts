@@ -4,24 +4,24 @@ import type { Rate } from '../lib/rate.ts'
 import type { Ceiling } from '../lib/scopes.ts'
 import type { AccessClaims } from './signing/claims.ts'
 
-/** A person, by an access token of one of their sessions. */
+/** A user, verified by an access token of one of the user's sessions. */
 export type UserPrincipal = {
   kind: 'user'
   userId: string
   sessionId: string
-  /** What the presented access token says. */
+  /** The claims of the presented access token. */
   claims: AccessClaims
   email: string
   emailVerified: boolean
   role: Role
   createdAt: Date
-  /** What the access token carries, for answers; `grants` decides. */
+  /** The scopes that the access token carries, for answers only. Decisions use `grants`. */
   scopes: readonly string[]
-  /** What this caller holds, and may hand out. */
+  /** The scopes that this caller holds, and may grant to others. */
   grants: Ceiling
 }
 
-/** A service, by one of the live secrets of an API key. */
+/** An API key, verified by one of its live secrets, or by an access token that a service account obtained with one. */
 export type KeyPrincipal = {
   kind: 'key'
   keyId: string
@@ -30,19 +30,22 @@ export type KeyPrincipal = {
   owner: UserOwner | ServiceAccountOwner
   externalId: string | null
   metadata: Record<string, unknown> | null
-  /** Uses in a window; null: no limit of its own. */
+  /** The key's own rate limit; null: none. */
   rateLimit: Rate | null
-  /** Networks that it may be used from; null: anywhere. */
+  /** The networks from which the key may be used; null: any address. */
   allowedIps: readonly string[] | null
-  /** Whether uses at `/keys/verify` and forward-auth are charged. */
+  /** Whether uses at `/keys/verify` and forward-auth are charged to the key. */
   hasCredits: boolean
-  /** What the access token says that a service account presented; null: the key itself was presented. */
+  /** The claims of the access token that a service account presented; null: the key itself was presented. */
   claims: AccessClaims | null
-  /** The key's own end, for answers; null: none. */
+  /** The expiry of the key, for answers; null: never. */
   keyExpiresAt: Date | null
-  /** The earliest end of what was presented: token, secret, key; null: none. What the key makes ends no later. */
+  /**
+   * The earliest expiry of what was presented: token, secret or key; null: never. No key that this one creates may
+   * expire later.
+   */
   endsAt: Date | null
-  /** What is written on the key and lies within its owner's ceiling now. */
+  /** The scopes of the key that lie within its owner's present ceiling. */
   scopes: readonly string[]
   grants: Ceiling
 }
@@ -57,23 +60,25 @@ export type UserOwner = {
 }
 export type ServiceAccountOwner = { type: 'service_account'; id: string; name: string }
 
-/** Who is asking. Each route gets exactly the member that it asked for. */
+/** The verified caller. A route's handler gets exactly the member that the route requires. */
 export type Principal = UserPrincipal | KeyPrincipal
 
-/** An admin, by an access token of their own. */
+/** An admin, verified by an access token of their own; never a key. */
 export type AdminPrincipal = UserPrincipal & { role: 'admin' }
 
-/** A person at the command line, who acts as the system and stands on no credential. */
+/** A person at the command line. Acts as the system and presents no credential. */
 export type Operator = { kind: 'operator' }
 export const OPERATOR: Operator = { kind: 'operator' }
 
 export const isAdmin = (caller: Principal | Operator): caller is AdminPrincipal =>
   caller.kind === 'user' && caller.role === 'admin'
 
-/** The id under which a caller acts: the audit trail names it, and the keys that the caller makes. */
+/** The id under which a caller acts. The audit trail names it, and so do the keys that the caller creates. */
 export const idOf = (caller: Principal): string => (caller.kind === 'user' ? caller.userId : caller.keyId)
 
-/** Why a credential is not good. Our own routes answer all of these alike. */
+/**
+ * Why a credential is refused. Latchkey's own routes answer all of these codes alike, so that a guess learns nothing.
+ */
 type RefusalCode = Exclude<CredentialCode, 'VALID'>
 export type Refusal = { kind: 'refused'; code: RefusalCode; keyId?: string }
 

@@ -1,9 +1,10 @@
 import { fail } from '../lib/errors.ts'
 
 /**
- * One more has to fit into a quota.
- * @param held how many there are, counted under a lock that no other creation passes
- * @param quota the setting that says how many there may be, its value, and what it counts
+ * Checks that a quota has room for one more.
+ * @param held the present number, counted under a lock that every other creation waits for. Without the lock, two
+ * creations at once could both fit.
+ * @param quota the setting that names the limit, its value, and what it counts
  * @throws Problem quota_exceeded, whose detail names the setting
  */
 export function requireQuota(

@@ -9,14 +9,15 @@ import type { KeyPrincipal, Principal, UserPrincipal } from '../principal.ts'
 import type { AuditEntry } from './model.ts'
 import { type AuditRow, findEventsOf, insertAuditEvents, listAuditEvents } from './queries.ts'
 
-/** Who does something, and over which request. */
+/** The actor of a change or an event, and the request by which the actor acts. */
 export type Origin = {
   actor: { type: 'user' | 'key' | 'service_account' | 'anonymous' | 'system'; id: string | null }
   ip: string | null
   requestId: string | null
   userAgent: string | null
   /**
-   * What the entry point asks of its caller; `recordChange` asks it again of the caller as of the change. null: nothing.
+   * The requirement of the entry point for its caller. `recordChange` checks it again on the caller as of the change,
+   * so that a caller who was demoted meanwhile changes nothing. null: the entry point requires nothing.
    * @throws Problem where the caller may not use the entry point
    */
   authorize: ((caller: Principal) => void) | null
@@ -31,12 +32,12 @@ export const SYSTEM: Origin = {
   authorize: null,
 }
 
-/** The same request, once it is known whose it is. */
+/** The same origin with a user as the actor, for requests whose user is known only later, such as a log-in. */
 export function onBehalfOf(origin: Origin, userId: string): Origin {
   return { ...origin, actor: { type: 'user', id: userId } }
 }
 
-/** The actor that a principal is. */
+/** The actor of a caller, for the audit trail: a user, or a key. */
 export function actorOf(
   principal: Pick<UserPrincipal, 'kind' | 'userId'> | Pick<KeyPrincipal, 'kind' | 'keyId'>,
 ): Origin['actor'] {
@@ -45,6 +46,7 @@ export function actorOf(
     : { type: 'key', id: principal.keyId }
 }
 
+/** The actions that the audit trail knows. Readers of the trail filter by these texts, so they are never renamed. */
 export type AuditAction =
   | `user.${'signup' | 'created' | 'login' | 'login_failed' | 'locked' | 'deleted'}`
   | `user.${'password_changed' | 'reset_issued' | 'reset_cancelled' | 'password_reset' | 'reset_refused'}`
@@ -56,17 +58,21 @@ export type AuditAction =
   | `signing_key.${'created' | 'rotated' | 'revoked' | 'rewrapped'}`
   | 'access.denied'
 
+/** One event of the audit trail; the origin adds actor, address and request. */
 export type AuditEvent = {
   action: AuditAction
   outcome?: 'success' | 'refused'
   target?: { type: EvictionKind; id: string }
-  /** What changed, before and after; never a secret. */
+  /** The changed values, before and after. Must never hold a secret. */
   details?: Record<string, unknown>
 }
 
 type AuditContext = Pick<Context, 'clock'>
 
-/** Writes one audit row, in the transaction of the change that it tells of. */
+/**
+ * Writes one audit row. `db` is the transaction of the change that the row describes, so that both are committed or
+ * neither.
+ */
 export function recordEvent(
   db: Database | Transaction,
   context: AuditContext,
@@ -76,7 +82,7 @@ export function recordEvent(
   return recordEvents(db, context, origin, [event])
 }
 
-/** Writes audit rows at once, at least one, in the transaction of the changes that they tell of. */
+/** Writes at least one audit row by one statement, in the transaction of the changes that the rows describe. */
 export async function recordEvents(
   db: Database | Transaction,
   context: AuditContext,
@@ -89,7 +95,10 @@ export async function recordEvents(
   )
 }
 
-/** What a row says of an event, but for its id. */
+/**
+ * The columns of an audit row, without the id.
+ * @param nowMs milliseconds since the epoch
+ */
 export function rowOf(origin: Origin, event: AuditEvent, nowMs: number) {
   return {
     at: new Date(nowMs),
@@ -106,7 +115,8 @@ export function rowOf(origin: Origin, event: AuditEvent, nowMs: number) {
 }
 
 /**
- * What the trail tells of some things, each as `action target`. It forgets after AUDIT_RETENTION_DAYS.
+ * Which of some actions the audit trail has for which targets. Rows older than AUDIT_RETENTION_DAYS are deleted.
+ * @returns texts of the form `action target`
  * @example (await wereRecorded(db, ['key.deleted'], ids)).has(`key.deleted ${id}`)
  */
 export async function wereRecorded(
@@ -118,7 +128,7 @@ export async function wereRecorded(
   return new Set(events.map(({ action, target }) => `${action} ${target}`))
 }
 
-/** What a list of events is narrowed by, and which page of it. */
+/** The query parameters of a list of events: its conditions and its page. */
 export type AuditQuery = PageQuery & {
   actor?: string
   target?: string
@@ -129,7 +139,7 @@ export type AuditQuery = PageQuery & {
 
 /**
  * A page of the audit trail, newest first.
- * @throws Problem validation_failed for a forged cursor, an actor that is no id, or a time that is none
+ * @throws Problem validation_failed for a forged cursor, an `actor` that is not an id, or a time that cannot be read
  */
 export async function listEvents(context: Context, query: AuditQuery): Promise<Page<AuditRow>> {
   const { actor, target, action, from, to } = query
@@ -145,7 +155,7 @@ export async function listEvents(context: Context, query: AuditQuery): Promise<P
   return readPage(context.keys.cursor, list, query, (rows) => listAuditEvents(context.db, filter, rows))
 }
 
-/** An event of the trail as it is answered. */
+/** An audit event in the form in which the API answers. */
 export function presentEvent(row: AuditRow): AuditEntry {
   return {
     id: row.id,

@@ -5,18 +5,19 @@ import { type AuditEvent, type Origin, rowOf } from './audit.ts'
 import { addAuditCounts } from './queries.ts'
 
 /**
- * An event that a caller can cause as often as they like. `reason` and `route` are out of small sets, as the action is:
- * with the caller and the target they tell its row from others.
+ * An event that a caller can cause at any rate, such as a refused request. `reason` and `route` come from small sets,
+ * as `action` does: together with the caller and the target they choose the row in which the event is counted.
  */
 type CountedEvent = AuditEvent & { details: { reason?: string; route?: string } }
 
 type CountingContext = Pick<Context, 'db' | 'clock' | 'auditCounts'>
 
 /**
- * Counts an event of which the audit trail has one row a minute, with `details.count` (docs/decisions/0033). The row has
- * the address, the request and the further details of its first event. All servers share a row. The first event on this
- * server is written before this resolves, the others within seconds.
- * @throws what the database throws; the event is written later then
+ * Counts an event in the audit trail, which has one row a minute for all events of the same kind, with `details.count`
+ * (docs/decisions/0033). Otherwise a stream of refused requests could fill the disk. The row has the address, the
+ * request and the other details of the first event. All servers share the row. The first event on this server is
+ * written before the promise resolves; later ones are written within seconds.
+ * @throws the database's error where the first event cannot be written; the event is kept and written later
  */
 export async function countEvent(
   context: CountingContext,
@@ -29,7 +30,10 @@ export async function countEvent(
   await write(context, [{ row, count: 1 }])
 }
 
-/** Writes what has gathered, in one statement. What cannot be written is put back for the next time. */
+/**
+ * Writes the events counted since the last call, by one statement. Where the statement fails, the counts are kept for
+ * the next call.
+ */
 export async function writeAuditCounts(context: CountingContext): Promise<void> {
   const taken = context.auditCounts.take()
   if (taken.length > 0) await write(context, taken)
@@ -44,7 +48,7 @@ async function write({ db, auditCounts }: CountingContext, added: ReturnType<typ
   }
 }
 
-/** The same on every server, so that their rows are one. */
+/** The id of the row. It is computed from the event, so that all servers count in the same row. */
 function idOf(minuteMs: number, { actor }: Origin, { action, target, details }: CountedEvent): string {
   const by = [actor.type, actor.id, target?.type ?? null, target?.id ?? null]
   return deriveId(minuteMs, action, ...by, details.route ?? null, details.reason ?? null)

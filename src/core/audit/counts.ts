@@ -1,26 +1,26 @@
 import { type Clock, MINUTE_MS } from '../../lib/time.ts'
 import type { CountedRow } from './queries.ts'
 
-/** A row of the audit trail that stands for so many events more. */
+/** An audit row and the number of events to add to its count. */
 export type AddedEvents = { row: CountedRow; count: number }
 
-/** Counts audit events by their row in memory. What has not been written yet is lost in a crash, a few seconds' worth. */
+/** Counts audit events in memory, by row. A crash loses the counts of the last few seconds. */
 export type AuditCounts = {
   /**
    * Counts an event.
-   * @returns false for the first one of its row on this server, which is not counted: the caller writes it
+   * @returns false for the first event of a row on this server. It is not counted: the caller writes the row.
    */
   add(row: CountedRow): boolean
-  /** Gives what has gathered, and starts anew. */
+  /** Returns the counts that are not written yet, and resets them to zero. */
   take(): AddedEvents[]
-  /** Puts back what could not be written. */
+  /** Adds counts again whose write failed. */
   putBack(added: readonly AddedEvents[]): void
 }
 
-/** Beyond so many different rows each event is written by itself, so that memory is bounded. */
+/** Bounds the memory. With this many rows known, an event of a further row is written by itself. */
 const MAX_ROWS = 10_000
 
-/** No counts yet. A row stays known for a minute after its last event. */
+/** Creates an empty set of counts. A row is kept for a minute after its last event. */
 export function createAuditCounts(clock: Clock): AuditCounts {
   const known = new Map<string, AddedEvents & { untilMs: number }>()
   const add = (row: CountedRow, count: number) => {

@@ -3,7 +3,7 @@ import { Id, Instant, nullable, pageOf } from '../../lib/model.ts'
 
 const party = Type.Object({ type: nullable(Type.String()), id: nullable(Type.String()) })
 
-/** An event of the audit trail. */
+/** An event of the audit trail, as the API answers it. */
 export const AuditEntry = Type.Object(
   {
     id: Id,

@@ -5,7 +5,10 @@ import { auditEvents } from '../../db/schema.ts'
 
 export type AuditRow = typeof auditEvents.$inferSelect
 
-/** In one statement with one parameter, however many there are: a statement takes 65,534 parameters. */
+/**
+ * Inserts audit events by one statement. All rows are one JSON parameter, because a statement takes at most 65,534
+ * parameters.
+ */
 export async function insertAuditEvents(
   db: Database | Transaction,
   events: readonly (typeof auditEvents.$inferInsert)[],
@@ -32,15 +35,16 @@ export async function insertAuditEvents(
 export type CountedRow = typeof auditEvents.$inferInsert & { details: Record<string, unknown> }
 
 /**
- * Inserts events, each of which stands for `count` of them; where the row is there already its `details.count` grows, and
- * the rest of it stays.
+ * Inserts rows that each stand for `count` events. Where a row with the same id exists, its `details.count` grows by
+ * that number and its other columns stay.
  */
 export async function addAuditCounts(
   db: Database,
   added: readonly { row: CountedRow; count: number }[],
 ): Promise<void> {
   const rows = added.map(({ row, count }) => ({ ...row, details: { ...row.details, count } }))
-  // In the order of their ids: two servers that add to the same rows wait for each other, and lock nothing twice.
+  // Rows are locked in the order of their ids. In different orders, two servers that add to the same rows could wait
+  // for each other: a deadlock.
   await db.execute(sql`
     INSERT INTO ${auditEvents} AS known
       (id, at, action, outcome, actor_type, actor_id, target_type, target_id, ip, request_id, details)
@@ -53,7 +57,7 @@ export async function addAuditCounts(
       to_jsonb((known.details->>'count')::bigint + (excluded.details->>'count')::bigint))`)
 }
 
-/** Which of these events the trail has of which of these targets. */
+/** The events of these actions on these targets, as the audit trail has them. */
 export function findEventsOf(
   db: Database,
   actions: readonly string[],
@@ -65,7 +69,7 @@ export function findEventsOf(
     .where(and(isOneOf(auditEvents.targetId, targets), isOneOf(auditEvents.action, actions)))
 }
 
-/** What a list of events may be narrowed by. */
+/** The conditions by which a list of events is narrowed; null is no condition. */
 export type AuditFilter = {
   actor: string | null
   target: string | null
@@ -75,8 +79,8 @@ export type AuditFilter = {
 }
 
 /**
- * Events newest first, after the event `after`. By their time: the id of a row that counts events begins with the minute's
- * (counted-events.ts).
+ * Events, newest first, after the event `after`. The order is by time and not by id, because the id of a counted row
+ * begins with the start of its minute (counted-events.ts).
  */
 export function listAuditEvents(
   db: Database,

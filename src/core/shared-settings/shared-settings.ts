@@ -3,8 +3,8 @@ import type { Context } from '../context.ts'
 import { listSharedSettings, type SharedSetting, upsertSharedSettings } from './queries.ts'
 
 /**
- * What all servers on one database must have alike, where nothing else tells. The namespace in Redis is made of
- * PUBLIC_URL (server/open.ts), and another SECRET_KEY ends the start.
+ * The settings that all servers on one database must have in common and that nothing else compares. PUBLIC_URL is not
+ * among them, because the namespace in Redis contains it (server/open.ts). A different SECRET_KEY stops the start.
  */
 const settingsOf = (config: Config): SharedSetting[] => [
   { name: 'PUBLIC_URL', value: config.publicUrl },
@@ -18,7 +18,7 @@ const CONSEQUENCES: Record<string, string> = {
 
 /**
  * Compares the settings of this server with those of the server that started last on this database.
- * @returns a sentence for each that differs, with both values
+ * @returns a sentence for each setting that differs, with both values
  */
 export async function findDifferences({ config, db }: Pick<Context, 'config' | 'db'>): Promise<string[]> {
   const remembered = new Map((await listSharedSettings(db)).map(({ name, value }) => [name, value]))
@@ -29,12 +29,15 @@ export async function findDifferences({ config, db }: Pick<Context, 'config' | '
   })
 }
 
-/** Tells in the log what differs. */
+/** Logs a warning for each setting that differs. */
 export async function warnOfDifferences(context: Pick<Context, 'config' | 'db' | 'log'>): Promise<void> {
   for (const difference of await findDifferences(context)) context.log.warn(difference)
 }
 
-/** Tells in the log what differs, and has the database remember this server's settings: the last start is in the right. */
+/**
+ * Logs a warning for each setting that differs, then stores this server's settings: those of the last start count as
+ * right (docs/decisions/0040).
+ */
 export async function announceSettings(context: Pick<Context, 'config' | 'db' | 'log'>): Promise<void> {
   await warnOfDifferences(context)
   await upsertSharedSettings(context.db, settingsOf(context.config))

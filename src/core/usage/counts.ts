@@ -3,24 +3,30 @@ import type { UseCode } from '../../lib/outcomes.ts'
 import { type Clock, HOUR_MS } from '../../lib/time.ts'
 import type { LastUse, UsageCount } from './queries.ts'
 
-/** Gathers uses in memory: no request writes. What has not been written yet is lost in a crash, a few seconds' worth. */
+/**
+ * Gathers the uses of keys in memory, so that no request waits for a write. A crash loses the uses of the last few
+ * seconds.
+ */
 export type UsageCounts = {
   count(keyId: string, outcome: UseCode, secretId?: string): void
-  /** Gives what has gathered, and starts anew. */
+  /** Returns what is not written yet, and starts empty again. */
   take(): { counts: UsageCount[]; lastUses: LastUse[] }
-  /** Puts back what could not be written. */
+  /** Adds what could not be written again. */
   putBack(taken: { counts: UsageCount[]; lastUses: LastUse[] }): void
 }
 
-/** Beyond this many different counts new ones are dropped: a database that is gone must not fill the memory. */
+/** Bounds the memory while the database is out of reach: beyond this many different counts, new ones are dropped. */
 const MAX_COUNTS = 100_000
 
-/** An empty set of counts. */
+/** Creates an empty set of counts. */
 export function createUsageCounts(
   clock: Clock,
   { keyUses, usageRows }: Pick<Metrics, 'keyUses' | 'usageRows'>,
 ): UsageCounts {
-  /** By key, of each a handful: every use of a key looks here, and puts no name together for it. */
+  /**
+   * The counts of each key, a handful. The map's key is the key's id alone: building a longer text would cost time at
+   * every use.
+   */
   let counts = new Map<string, UsageCount[]>()
   let size = 0
   let lastUses = new Map<string, number>()

@@ -3,14 +3,15 @@ import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { apiKeySecrets, apiKeys, keyUsage } from '../../db/schema.ts'
 
-/** Uses of one key in one hour with one outcome. */
+/** The number of uses of one key in one hour with one outcome. */
 export type UsageCount = { keyId: string; hour: Date; outcome: string; count: number }
-/** When a secret was last shown and good. */
+/** The time at which a secret was last presented and valid. */
 export type LastUse = { secretId: string; at: Date }
 
 /**
- * Adds counts to what is there; those of keys that are gone are dropped. The keys are locked first, as a deletion locks
- * them: it would wait for counts that are written here, while these wait for another of its keys.
+ * Adds counts to the stored ones; counts of deleted keys are dropped. The keys are locked first, in the order in which
+ * a deletion locks them. Otherwise the deletion could wait for the counts written here, while this transaction waits
+ * for another key of the deletion: a deadlock.
  */
 export async function addUsage(tx: Transaction, counts: readonly UsageCount[]): Promise<void> {
   const ids = [...new Set(counts.map(({ keyId }) => keyId))]
@@ -38,9 +39,10 @@ export async function addUsage(tx: Transaction, counts: readonly UsageCount[]): 
 }
 
 /**
- * Moves `last_used_at` forward, never back: another instance may have written a later one. Waits for no lock: a change
- * that holds one secret and is about to lock another would wait for this in turn.
- * @returns the uses of secrets that are locked now; none of secrets that are gone
+ * Moves `last_used_at` forward, never back, because another instance may have written a later time. Skips locked
+ * secrets instead of waiting: a change that holds one secret and is about to lock another would wait for this
+ * transaction in turn, which is a deadlock.
+ * @returns the uses of secrets that are locked now; uses of deleted secrets are dropped
  */
 export async function updateLastUses(tx: Transaction, uses: readonly LastUse[]): Promise<LastUse[]> {
   const ids = sql.param(uses.map(({ secretId }) => secretId))

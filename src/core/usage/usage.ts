@@ -7,12 +7,12 @@ import { addUsage, listUsage, updateLastUses } from './queries.ts'
 const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
 
-/** Counts that one transaction writes: it takes a fraction of DATABASE_STATEMENT_TIMEOUT_MS. */
+/** Counts per transaction. Writing this many takes a fraction of DATABASE_STATEMENT_TIMEOUT_MS. */
 const STEP = 10_000
 
 /**
- * Writes what has gathered, in steps, each a transaction. What cannot be written, and the last uses of secrets that a change
- * holds now, are put back for the next time.
+ * Writes the gathered uses in steps, each a transaction. Uses that could not be written, and last uses of secrets that
+ * a change has locked, are kept for the next call.
  */
 export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metrics'>): Promise<void> {
   const { counts, lastUses } = context.usage.take()
@@ -33,9 +33,9 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metric
 }
 
 /**
- * How often a key was used, by hour or day and outcome; the last thirty days unless asked otherwise. The hour that
- * `from` lies in is part of the answer.
- * @throws Problem validation_failed for a time that is none, or more than a year
+ * How often a key was used, by hour or day and by outcome; the last thirty days by default. The hour in which `from`
+ * lies is part of the answer.
+ * @throws Problem validation_failed for a time that cannot be read, or a range of more than a year
  */
 export async function describeUsage(context: Context, keyId: string, query: UsageQuery): Promise<Usage> {
   const now = context.clock()
