@@ -1,9 +1,15 @@
 import { listCommonPasswords } from './common-passwords.macro.ts' with { type: 'macro' }
 
-/** Shorter ones hide in too much: with digits around them they are no longer what is guessed first. */
+/**
+ * Passwords of one to three characters are left out. Too many longer passwords contain one of them, and those longer
+ * ones are not the first guesses.
+ */
 const COMMON = listCommonPasswords(4)
 
-/** Whether a text in lower case is among the most common passwords. Halves the list again and again: some microseconds. */
+/**
+ * Whether a lower-case text is among the most common passwords. A binary search in the text of the list; takes
+ * microseconds.
+ */
 export function isCommonPassword(lower: string): boolean {
   let from = 0
   let to = COMMON.length

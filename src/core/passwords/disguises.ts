@@ -1,4 +1,6 @@
-/** What people write in place of a letter; of two letters, it may be either. */
+/**
+ * Digits and signs that people write in place of a letter. Where two letters are given, the sign may stand for either.
+ */
 const LOOKALIKES = new Map([
   ['0', 'o'],
   ['1', 'il'],
@@ -14,16 +16,20 @@ const LOOKALIKES = new Map([
   ['8', 'b'],
   ['9', 'g'],
 ])
-/** Which of two letters a look-alike is read as. */
+/**
+ * Indices into the letters of a look-alike: a password is read once with the first letter of each and once with the
+ * last.
+ */
 const READINGS = [0, 1]
-/** At either end of a word, so many look-alikes may belong to it. */
+/** Look-alikes at each end of a word that may belong to the word. The bound keeps the number of candidates small. */
 const MAX_AT_END = 3
 
 const LETTER = /\p{L}/u
 const isLetter = (character: string) => LETTER.test(character)
 
 /**
- * The words that a password may be but for digits and signs around it and look-alikes in it.
+ * The words that a password may consist of, once digits and signs around it are removed and look-alikes are read as
+ * letters.
  * @param lower a password in lower case
  * @example wordsBehind('$ummer2026!').has('summer')
  */
@@ -45,7 +51,7 @@ export function wordsBehind(lower: string): Set<string> {
   return words
 }
 
-/** How many of some digits and signs, from a word outwards, may belong to it. */
+/** How many characters next to a word may belong to it: look-alikes, counted from the word outwards. */
 function countLookalikes(signs: readonly string[]): number {
   const end = signs.findIndex((sign) => !LOOKALIKES.has(sign))
   return Math.min(MAX_AT_END, end === -1 ? signs.length : end)
@@ -61,13 +67,14 @@ function undoLookalikes(text: string, reading: number): string {
 }
 
 /**
- * Whether a password has no letter but in some words, with or without look-alikes, however often and in whatever order.
+ * Whether every letter of a password belongs to one of some words, with or without look-alikes, in any number and
+ * order.
  * @param lower a password in lower case
- * @param words in lower case, none empty
+ * @param words in lower case, none of them empty
  */
 export function isMadeOf(lower: string, words: readonly string[]): boolean {
   const isTaken = new Uint8Array(lower.length)
-  // A look-alike is as long as its letter: places are the same in every reading.
+  // A look-alike and its letter have the same length, so an index means the same place in every reading.
   for (const text of [lower, ...READINGS.map((reading) => undoLookalikes(lower, reading))]) {
     for (const word of words) {
       for (let at = text.indexOf(word); at !== -1; at = text.indexOf(word, at + 1))

@@ -2,40 +2,47 @@ import { remainingMs } from '../../lib/deadline.ts'
 import { Problem } from '../../lib/errors.ts'
 import { bucketOf } from '../../lib/ip.ts'
 
-/** For whom a password is hashed: a client address, and the e-mail of the account, known or not. */
+/** For whom a password is hashed: a client address, and the e-mail of an account, whether it exists or not. */
 export type Caller = { address: string | null; account: string; isLogin?: boolean }
 
-/** What the queue is doing, and how many it has turned away. */
+/** The present load of the queue, and the number of requests that it has refused. */
 export type QueueLoad = { running: number; waiting: number; limit: number; turnedAway: number }
 
-/** Runs work, a few at a time, and the callers' in turn. */
+/** Runs a bounded number of jobs at once, and lets callers take turns. */
 export type FairQueue = {
-  /** @throws Problem unavailable where too many wait, or the caller waited too long */
+  /** @throws Problem unavailable where the queue is full for this caller, or the caller waited too long */
   run<R>(caller: Caller, work: () => Promise<R>): Promise<R>
   load(): QueueLoad
 }
 
-/** How many may wait for each one that runs: about two and a half seconds' worth; and how long on a slower machine. */
+/** Waiting jobs per running one: about two and a half seconds of work. On a slower machine, WAIT_MS bounds the wait. */
 const WAITING_PER_LANE = 100
 const WAIT_MS = 2_500
-/** Of the places in the queue, what is not a log-in takes at most so many, and so does one address; one account fewer. */
+/**
+ * Shares of the places in the queue. Work other than log-ins takes at most half of them, one address half, one account
+ * a tenth. Without the shares, one client could fill the queue and every log-in would be answered 503.
+ */
 const SHARE_OF_OTHERS = 0.5
 const SHARE_OF_ADDRESS = 0.5
 const SHARE_OF_ACCOUNT = 0.1
 
 type Job = { keys: readonly string[]; start(): void }
-/** Waiting jobs by key. The first key has its turn next, and goes to the end after it; the same within each key. */
+/**
+ * Waiting jobs by key. The first key has its turn next, and then moves to the end. The same holds on each level below.
+ */
 type Turns = Map<string, Turns | Set<Job>>
 
 /**
- * A bounded queue in which neither one address nor one account keeps others waiting: log-ins and the rest take turns,
- * within either the addresses do, and within an address its accounts (docs/decisions/0030).
- * @param concurrency how much runs at once
+ * A bounded queue in which neither one address nor one account can keep others waiting. Log-ins and other work take
+ * turns; within each, the addresses take turns; within an address, its accounts (docs/decisions/0030).
+ * @param concurrency the number of jobs that run at once
  */
 export function createFairQueue(concurrency: number): FairQueue {
   const limit = WAITING_PER_LANE * concurrency
   const turns: Turns = new Map()
-  /** A job that waited too long is in `turns` until its turn, and no longer here. */
+  /**
+   * The jobs that still wait. A job that waited too long is removed here at once, and from `turns` when its turn comes.
+   */
   const waiting = new Set<Job>()
   let running = 0
   let turnedAway = 0

@@ -1,38 +1,41 @@
 import { sampleOf } from './kinds.ts'
 
-/** The longest that a failed check is drawn out to, whatever is stored. */
+/** The longest duration to which a failed check is extended, whatever is stored. */
 const MAX_FLOOR_MS = 1_000
-/** Checks of one kind differ by less than that from each other: the dearest one, too, is drawn out. */
+/** Measurements of one kind differ by less than this factor. So a failed check of the slowest kind is extended too. */
 const MARGIN = 1.2
-/** Of what the floor knows of the machine's load, so much is the last check's. */
+/** The weight of the newest check in the moving averages that measure the machine's load. */
 const NEWEST_SHARE = 0.1
-/** Beyond it something else than load kept a check. */
+/** A check that is slowed down by more than this factor was delayed by something other than load, and is capped. */
 const MAX_SLOWNESS = 4
 
-/** How long a failed check of a password takes at least, so that the time tells nothing of the account. */
+/**
+ * The shortest duration of a failed password check. Without it, the duration tells whether an account exists and where
+ * it was imported from.
+ */
 export type Floor = {
-  /** Takes note of kinds of hashes that are stored, and measures those that are new, one after the other. */
+  /** Records which kinds of hashes are stored, and measures the new kinds, one after the other. */
   learn(kinds: Iterable<string> | Promise<Iterable<string>>): void
-  /** Takes note of how long a check took: of a kind, and for so many hashes. */
+  /** Records the duration of a check, in milliseconds, for a kind and a number of hashes. */
   observe(kind: string, ms: number, hashes: number): void
   /**
-   * How much longer a failed check has to take. Waits, at most for as long as the floor can be, for kinds of which the
-   * cost is not known yet.
-   * @param spentMs the time that its own hashing took
-   * @param readings how many hashes a check of this password takes where the kind is not today's
+   * How many milliseconds a failed check must still wait. Waits for running measurements first, at most MAX_FLOOR_MS.
+   * @param spentMs the milliseconds that the check's own hashing took
+   * @param readings how many hashes a check of this password takes where the stored kind is not today's
    */
   missingMs(spentMs: number, readings: number): Promise<number>
 }
 
 /**
- * The floor follows the dearest kind of hash that is stored, and the machine's load (docs/decisions/0031): a bcrypt hash of
- * cost 12 takes eight times as long as today's kind, which would tell who was imported.
- * @param presentKind of which one hash is checked, whatever the password
+ * The floor follows the slowest kind of hash that is stored, and the machine's load (docs/decisions/0031). A bcrypt
+ * hash of cost 12 takes eight times as long as today's kind: without a floor, the duration would tell which accounts
+ * were imported.
+ * @param presentKind the kind of new hashes. A check against it computes one hash, whatever the password.
  */
 export function createFloor(presentKind: string): Floor {
-  /** The least time that a check took, by kind: what it costs where nothing else runs. */
+  /** The shortest duration of one hash, by kind: its cost on an idle machine. */
   const costsMs = new Map<string, number>()
-  /** Recent times as they were, and as they are where nothing else runs. */
+  /** Moving averages of the measured durations, and of the durations that the same checks have on an idle machine. */
   const recent = { spentMs: 1, leastMs: 1 }
   let learning: Promise<void> | null = null
 
@@ -53,7 +56,7 @@ export function createFloor(presentKind: string): Floor {
   const learn = (kinds: Iterable<string> | Promise<Iterable<string>>) => {
     const next: Promise<void> = Promise.resolve(learning)
       .then(() => measureNew(kinds))
-      // What cannot be learned now is learned from the first check of it.
+      // A measurement that fails here is made up for by the first real check of that kind.
       .catch(() => {})
       .finally(() => {
         if (learning === next) learning = null

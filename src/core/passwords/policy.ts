@@ -5,25 +5,30 @@ import { isMadeOf, wordsBehind } from './disguises.ts'
 const SERVICE = 'latchkey'
 const SEPARATORS = /[^\p{L}\p{N}]+/u
 
-/** Bytes in UTF-8; beyond it hashing would be work for an attacker to hand out. */
+/** Bytes in UTF-8. Longer passwords would let an attacker make the server work. */
 const MAX_PASSWORD_BYTES = 1024
 
-/** Asked before anything else is done with a password: the time for normalising grows with the square of its length. */
+/**
+ * Whether a password is too long. Must be asked before anything else, because normalising takes time that grows with
+ * the square of the length.
+ */
 export function isTooLong(password: string): boolean {
   return Buffer.byteLength(password) > MAX_PASSWORD_BYTES
 }
 
-/** The one form of a password in which it is set and checked, however a keyboard composes its characters. */
+/**
+ * The normal form (NFC) in which a password is set and checked. Keyboards encode the same character in different ways.
+ */
 export function normalisePassword(password: string): string {
   return password.normalize('NFC')
 }
 
-/** Shorter parts of an address stand in many words. */
+/** Shorter parts of an address occur in many words by chance. */
 const MIN_PART_LENGTH = 3
 
 /**
- * Whether a password may be chosen (NIST SP 800-63B, section 5.1.1.2: length, and lists of what is guessed first; no rules
- * of composition). Hashes nothing.
+ * Checks that a password may be chosen (NIST SP 800-63B, section 5.1.1.2: length, and lists of the first guesses; no
+ * rules of composition). Computes no hash.
  * @returns the password in its normal form
  * @throws Problem validation_failed
  */
@@ -57,15 +62,18 @@ export async function requirePassword(
 let commonPasswords: Promise<typeof import('./common-passwords.ts')> | null = null
 
 /**
- * Read at the first choice of a password: neither start-up nor verification pays for it. Once: while a module loads, each
- * further `import()` of it builds it again.
+ * Loads the list when the first password is chosen, so that neither the start nor verification pays for it. The promise
+ * is kept: while a module loads, each further `import()` of it would build the list again.
  */
 function loadCommonPasswords() {
   commonPasswords ??= import('./common-passwords.ts')
   return commonPasswords
 }
 
-/** What somebody who guesses knows: the names of the service and of its host, and the address with its parts. */
+/**
+ * The words that somebody guessing would try first: the name of the service and of its host, and the address with its
+ * parts.
+ */
 function ownWords({ publicUrl }: Pick<Config, 'publicUrl'>, email: string): string[] {
   const known = [SERVICE, URL.parse(publicUrl)?.hostname ?? '', email]
   const parts = known.flatMap((text) => text.split(SEPARATORS))

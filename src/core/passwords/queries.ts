@@ -3,7 +3,9 @@ import type { Database } from '../../db/database.ts'
 import { users } from '../../db/schema.ts'
 import { KIND_PATTERN } from './kinds.ts'
 
-/** The kinds of the hashes of some users, in the order of their ids: each once, and where the next page begins. */
+/**
+ * The kinds of hashes among one page of users, in the order of their ids, and the id after which the next page begins.
+ */
 export async function listKinds(
   db: Database,
   { after, limit }: { after: string | null; limit: number },
@@ -21,7 +23,7 @@ export async function listKinds(
     .with(page)
     .select({
       kinds: sql<string[] | null>`array_agg(DISTINCT ${kind}) FILTER (WHERE ${kind} IS NOT NULL)`,
-      // None where the page is not full: it is the last one.
+      // NULL where the page is not full, because then it is the last page.
       last: sql<string | null>`(array_agg(${page.id} ORDER BY ${page.id}))[${limit}::int]`,
     })
     .from(page)

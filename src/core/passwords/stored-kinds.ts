@@ -1,10 +1,10 @@
 import type { Context } from '../context.ts'
 import { listKinds } from './queries.ts'
 
-/** Users a statement: each takes some milliseconds, however many there are. */
+/** Users per statement. A statement takes some milliseconds, whatever the number of users in the table. */
 const PAGE = 10_000
 
-/** Finds the kinds of all hashes that are stored, and has the floor of failed checks follow them. */
+/** Finds the kinds of all stored password hashes, and sets the duration of failed checks by them. */
 export async function learnStoredKinds({ db, passwords }: Pick<Context, 'db' | 'passwords'>): Promise<void> {
   const kinds = findKinds(db)
   passwords.learn(kinds)
