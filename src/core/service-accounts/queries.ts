@@ -21,7 +21,7 @@ export async function findServiceAccount(
   return row ?? null
 }
 
-/** How many accounts count for a user. */
+/** The number of service accounts that count against a user's quota. */
 export async function countAccountsOf(tx: Transaction, userId: string): Promise<number> {
   const [row] = await tx
     .select({ accounts: count() })
@@ -31,15 +31,15 @@ export async function countAccountsOf(tx: Transaction, userId: string): Promise<
 }
 
 export type AccountFilter = {
-  /** null: anybody's. */
+  /** Only accounts that this user created; null: all. */
   maker: string | null
-  /** Those that hold no other scopes; null: whatever they hold. */
+  /** Only accounts whose scopes are all in this list; null: all. */
   within: readonly string[] | null
   limit: number
   after: string | null
 }
 
-/** Newest first, after the account `after`. */
+/** Service accounts, newest first, after the account `after`. */
 export function listServiceAccounts(
   db: Database,
   { maker, within, limit, after }: AccountFilter,
@@ -70,7 +70,7 @@ export async function updateServiceAccount(
   await tx.update(serviceAccounts).set(change).where(eq(serviceAccounts.id, id))
 }
 
-/** Switches accounts off in one statement, each with what is locked afterwards. */
+/** Disables accounts by one statement, and stores for each the settings that are locked from now on. */
 export async function updateDisabled(
   tx: Transaction,
   accounts: readonly Pick<ServiceAccountRow, 'id' | 'lockedSettings'>[],

@@ -36,9 +36,9 @@ import {
 export type { ServiceAccountRow }
 
 /**
- * Makes a service account: the owner of a service's keys, which outlives the person who made it. Its ceiling is what
- * was asked for, else its maker's; never more than the maker could grant.
- * @throws Problem insufficient_scope, validation_failed
+ * Creates a service account: the owner of a service's keys, which stays when the person who created it leaves. Its
+ * ceiling is the requested scopes, by default those of the caller; never more than the caller could grant.
+ * @throws Problem insufficient_scope, validation_failed, quota_exceeded
  */
 export async function createServiceAccount(
   context: Context,
@@ -50,7 +50,7 @@ export async function createServiceAccount(
   requireGrants(caller, scopes)
   const id = newId()
   const createdBy = makerOf(caller)
-  // The maker is locked, so that of two at once the second counts the first.
+  // The creator's row is locked, so that two creations at once are counted one after the other, and the quota holds.
   const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
   return recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
@@ -72,7 +72,7 @@ export async function createServiceAccount(
 }
 
 /**
- * The service accounts that count for a user are within SERVICE_ACCOUNTS_PER_USER, with one more.
+ * Checks that SERVICE_ACCOUNTS_PER_USER leaves room for one more account of a user.
  * @throws Problem quota_exceeded
  */
 async function requireAccountQuota({ config }: Context, tx: Transaction, userId: string): Promise<void> {
@@ -90,7 +90,7 @@ export async function listManagedAccounts(
   page: PageQuery,
 ): Promise<Page<ServiceAccountRow>> {
   const maker = isAdmin(caller) ? null : makerOf(caller)
-  // Nobody is behind a service account's key: it manages none.
+  // A service account's key acts for no person, so it manages no service account.
   if (maker === null && !isAdmin(caller)) return { rows: [], nextCursor: null }
   const within = caller.kind === 'key' ? caller.scopes : null
   return readPage(context.keys.cursor, `service-accounts ${maker ?? ''}`, page, (rows) =>
@@ -99,7 +99,8 @@ export async function listManagedAccounts(
 }
 
 /**
- * @param otherwise the problem where there is none: for the caller's own account invalid_token
+ * A service account by its id.
+ * @param otherwise the error for an unknown id: `invalid_token` where it is the caller's own account, which was deleted
  * @throws Problem not_found or invalid_token
  */
 export async function findAccount(
@@ -111,7 +112,10 @@ export async function findAccount(
   return account ?? fail(otherwise)
 }
 
-/** @throws Problem not_found for what is not the caller's to manage */
+/**
+ * A service account that the caller manages.
+ * @throws Problem not_found for an unknown account, and for one that the caller does not manage
+ */
 export async function requireManagedAccount(
   context: Context,
   caller: Principal,
@@ -122,8 +126,10 @@ export async function requireManagedAccount(
 }
 
 /**
- * Changes a service account. Its keys hold, at each use, only what lies within the new ceiling.
- * @throws Problem not_found, insufficient_scope where it would hold or begin to hold what the caller can't grant
+ * Changes a service account. From the next use on, each of its keys holds only the scopes that lie within the new
+ * ceiling.
+ * @throws Problem not_found, insufficient_scope where the account would gain or regain scopes that the caller cannot
+ * grant
  */
 export async function changeServiceAccount(
   context: Context,
@@ -148,7 +154,7 @@ export async function changeServiceAccount(
 }
 
 /**
- * Deletes a service account with its keys. What the audit trail says of it stays.
+ * Deletes a service account with its keys. Its rows in the audit trail stay.
  * @throws Problem not_found
  */
 export async function removeServiceAccount(
@@ -175,7 +181,10 @@ export async function removeServiceAccount(
   })
 }
 
-/** Switches off locked accounts as part of another change: an admin's, who thereby locks them. */
+/**
+ * Disables locked accounts as part of another change. Where an admin makes the change, only an admin can enable them
+ * again.
+ */
 export async function disableAccounts(
   { tx, caller, record }: Change<Principal | Operator>,
   accounts: readonly ServiceAccountRow[],
@@ -194,20 +203,23 @@ export async function disableAccounts(
   await record(events)
 }
 
-/** A locked account that the caller still manages. */
+/**
+ * A locked account that the caller still manages.
+ * @throws Problem not_found
+ */
 function requireHeld(account: ServiceAccountRow | undefined, caller: Principal): ServiceAccountRow {
   return account && manages(caller, account) ? account : fail('not_found')
 }
 
-/** What bounds an account. */
+/** The settings that bound what an account may do. */
 const SETTINGS: Settings<ServiceAccountRow> = {
   scopes: setting((account) => account.scopes, areScopesWithin),
   is_active: setting((account) => account.isActive, isActiveWithin),
 }
 
 /**
- * What raises an account takes the power to grant all that it then holds.
- * @returns what is locked afterwards
+ * A change that gives an account more needs a caller who could grant all scopes that the account then holds.
+ * @returns the settings that are locked after the change
  * @throws Problem forbidden, insufficient_scope
  */
 function requireAccountPower(
@@ -225,8 +237,8 @@ function requireAccountPower(
 }
 
 /**
- * An account has no end and no limit of its own, so a key that has one gives an account nothing: what the account's keys
- * could do again would go beyond it.
+ * A key with an expiry, a rate limit, credits or address limits widens and enables no account. An account has no such
+ * bounds, so the account's keys could do more than the key that widened it.
  * @throws Problem forbidden
  */
 function requireUnbounded(caller: Principal): void {
@@ -238,14 +250,17 @@ function requireUnbounded(caller: Principal): void {
   })
 }
 
-/** Makers manage their own, admins all; a key manages those of its owner that hold no more than it could grant. */
+/**
+ * Whether a caller manages an account. An admin manages all, a user the accounts that the user created, a user's key
+ * those of them that hold no scope beyond the key's own.
+ */
 export function manages(caller: Principal, account: ServiceAccountRow): boolean {
   if (isAdmin(caller)) return true
   if (account.createdBy === null || account.createdBy !== makerOf(caller)) return false
   return caller.kind === 'user' || account.scopes.every((scope) => covers(caller.grants, scope))
 }
 
-/** The person behind a caller; nobody behind a service account's key. */
+/** The user for whom a caller acts; null for a service account's key. */
 function makerOf(caller: Principal): string | null {
   const owner = ownerOf(caller)
   return owner.type === 'user' ? owner.id : null
@@ -262,11 +277,11 @@ function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
 
 function describeChange(before: ServiceAccountRow, after: ServiceAccountRow) {
   const events: { action: AuditAction; details: Record<string, unknown> }[] = []
-  const shown = ({ name, description, scopes }: ServiceAccountRow) => ({ name, description, scopes })
-  if (JSON.stringify(shown(before)) !== JSON.stringify(shown(after))) {
+  const describe = ({ name, description, scopes }: ServiceAccountRow) => ({ name, description, scopes })
+  if (JSON.stringify(describe(before)) !== JSON.stringify(describe(after))) {
     events.push({
       action: 'service_account.updated',
-      details: { before: shown(before), after: shown(after) },
+      details: { before: describe(before), after: describe(after) },
     })
   }
   if (before.isActive !== after.isActive) {

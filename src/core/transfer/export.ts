@@ -2,21 +2,22 @@ import type { OpenDatabase } from '../../db/database.ts'
 import { type ExportHeader, FORMAT, type RowCounts } from './model.ts'
 import { listRowPages } from './queries.ts'
 import { requireOwnRelease } from './release.ts'
-import { openRow, type SealingKeys } from './sealed.ts'
+import { decryptRow, type EncryptionKeys } from './encrypted-columns.ts'
 import { TABLES } from './tables.ts'
 
-/** So many rows of the largest kind are a few megabytes. */
+/** Rows per page. This many rows of the largest table are a few megabytes of memory. */
 const PAGE_ROWS = 200
 
 /**
- * Writes all that the database holds, as of one moment, as lines of text. Private signing keys stand in it as they are, so
- * that another SECRET_KEY can encrypt them: the caller encrypts the whole.
- * @param write resolves when more may come
- * @throws Error with one sentence where the database is of another release, or SECRET_KEY does not open its keys
+ * Writes all rows of the database, as of one moment, as lines of text. Private signing keys are decrypted in the text,
+ * so that an import can encrypt them with another SECRET_KEY. The caller must encrypt the text.
+ * @param write resolves when the next text may be written
+ * @throws Error with one sentence where the database belongs to another release, or SECRET_KEY does not decrypt its
+ * signing keys
  */
 export async function exportRows(
   database: OpenDatabase,
-  keys: SealingKeys,
+  keys: EncryptionKeys,
   release: string,
   write: (text: string) => Promise<void>,
 ): Promise<RowCounts> {
@@ -27,7 +28,7 @@ export async function exportRows(
   await database.db.transaction(async (tx) => {
     for await (const page of listRowPages(tx, TABLES, PAGE_ROWS)) {
       for (const { table } of page) rows[table] = (rows[table] ?? 0) + 1
-      await write(page.map(({ table, row }) => `${table} ${openRow(keys, table, row)}\n`).join(''))
+      await write(page.map(({ table, row }) => `${table} ${decryptRow(keys, table, row)}\n`).join(''))
     }
   })
   await write(`${JSON.stringify({ rows })}\n`)

@@ -3,14 +3,14 @@ import { decryptUnder, encryptUnder } from '../../lib/passphrase.ts'
 import { exportRows } from './export.ts'
 import { importRows } from './import.ts'
 import type { RowCounts } from './model.ts'
-import type { SealingKeys } from './sealed.ts'
+import type { EncryptionKeys } from './encrypted-columns.ts'
 
-/** A database, the keys that encrypt signing keys there, and the passphrase of the file. */
-type Ends = { database: OpenDatabase; keys: SealingKeys; passphrase: string }
+/** A database, the keys that encrypt its signing keys, and the passphrase of the file. */
+type Ends = { database: OpenDatabase; keys: EncryptionKeys; passphrase: string }
 
 /**
- * Exports a database, encrypted.
- * @param save takes all of the file's bytes, or throws
+ * Exports a database into an encrypted file.
+ * @param save writes all bytes of the file, or throws
  */
 export async function exportEncrypted(
   { database, keys, passphrase }: Ends,
@@ -26,7 +26,8 @@ export async function exportEncrypted(
     () => writer.close(),
     (error) => writer.abort(error),
   )
-  // Where one side fails the stream ends the other, which says less of the reason.
+  // A failure on one side also ends the stream on the other side, with a less telling error. So the error of the export
+  // is thrown first.
   const [saved, exported] = await Promise.allSettled([save(encrypted), exporting, closed])
   if (exported.status === 'rejected' && exported.reason instanceof Error) throw exported.reason
   if (saved.status === 'rejected') throw saved.reason
@@ -34,8 +35,8 @@ export async function exportEncrypted(
 }
 
 /**
- * Imports what `exportEncrypted` has written, all of it or nothing.
- * @throws Error with one sentence where the passphrase is wrong, or the file damaged or cut
+ * Imports a file that `exportEncrypted` has written: all of it, or nothing.
+ * @throws Error with one sentence where the passphrase is wrong, or the file is damaged or incomplete
  */
 export async function importEncrypted(
   { database, keys, passphrase }: Ends,

@@ -3,10 +3,12 @@ import type { OpenDatabase, Transaction } from '../../db/database.ts'
 import { ExportFooter, ExportHeader, type RowCounts } from './model.ts'
 import { deleteRows, hasRows, insertRows, lockTables } from './queries.ts'
 import { requireOwnRelease } from './release.ts'
-import { type SealingKeys, sealRow } from './sealed.ts'
+import { type EncryptionKeys, encryptRow } from './encrypted-columns.ts'
 import { TABLES } from './tables.ts'
 
-/** What a server has written by its first start alone. */
+/**
+ * Tables in which the first start of a server writes rows by itself. Their rows do not make a database count as used.
+ */
 const MADE_AT_START = ['signing_keys', 'audit_events', 'shared_settings']
 const BATCH_ROWS = 500
 const BATCH_CHARACTERS = 1024 * 1024
@@ -14,12 +16,12 @@ const BROKEN = 'the file is damaged, or no export of Latchkey; nothing is import
 
 /**
  * Imports an export into an empty database: all of it, or nothing.
- * @param lines of `exportRows`; their end is authentic
- * @throws Error with one sentence where the database has anything in it, or the export is of another release
+ * @param lines as `exportRows` wrote them. The caller has authenticated them up to the last one.
+ * @throws Error with one sentence where the database is not empty, or the export belongs to another release
  */
 export async function importRows(
   database: OpenDatabase,
-  keys: SealingKeys,
+  keys: EncryptionKeys,
   lines: AsyncIterable<string>,
 ): Promise<RowCounts> {
   const migrations = await requireOwnRelease(database)
@@ -49,15 +51,15 @@ async function requireEmpty(tx: Transaction): Promise<void> {
     if (MADE_AT_START.includes(name) || !(await hasRows(tx, name))) continue
     throw new Error(`the database is not empty: ${name} has rows. Import into a new database`)
   }
-  // Nothing that they signed is known to anybody: there is no user, and no service account.
+  // The database has no user and no service account, so these keys have signed no token that anybody holds.
   await deleteRows(tx, 'signing_keys')
   await deleteRows(tx, 'shared_settings')
 }
 
-/** @returns the first line that is no row */
+/** @returns the first line that is not a row */
 async function insertLines(
   tx: Transaction,
-  keys: SealingKeys,
+  keys: EncryptionKeys,
   lines: AsyncIterator<string>,
   counts: RowCounts,
 ): Promise<string | undefined> {
@@ -81,7 +83,7 @@ async function insertLines(
     if (name !== table?.name || batch.length === BATCH_ROWS || characters > BATCH_CHARACTERS) await flush()
     table = TABLES.find((known) => known.name === name)
     if (!table) throw new Error(BROKEN)
-    const row = sealRow(keys, name, line.slice(name.length + 1))
+    const row = encryptRow(keys, name, line.slice(name.length + 1))
     batch.push(row)
     characters += row.length
   }

@@ -6,14 +6,14 @@ export const FORMAT = 'latchkey export 1'
 export const ExportHeader = Type.Object({
   format: Type.Literal(FORMAT),
   release: Type.String(),
-  /** The newest migration: its time of making. */
+  /** The time at which the newest migration was created, in milliseconds since the epoch. */
   migrations: Type.Number(),
   made_at: Type.String(),
 })
 export type ExportHeader = Static<typeof ExportHeader>
 
-/** How many rows each table has. */
+/** The number of rows, by table. */
 export type RowCounts = Record<string, number>
 
-/** The last line: without it, the export is not whole. */
+/** The last line of an export. Without it, the file was cut off and is not imported. */
 export const ExportFooter = Type.Object({ rows: Type.Record(Type.String(), Type.Number()) })

@@ -10,12 +10,15 @@ const listOf = (names: readonly string[]) =>
     sql`, `,
   )
 
-/** A row as JSON. Text goes from database to database: no number is rounded. */
+/**
+ * A row as JSON text. The text goes unparsed from one database to the other, because parsing in JavaScript would round
+ * large numbers.
+ */
 export type RowLine = { table: string; row: string }
 
 /**
- * The rows of all tables, one table after the other, by pages of `pageRows`. One statement sees one moment, also where a
- * pooler has begun the transaction.
+ * The rows of all tables, one table after the other, in pages of `pageRows`. One statement reads all of them, so they
+ * are of one moment even where a pooler has started the transaction in READ COMMITTED mode.
  */
 export async function* listRowPages(
   tx: Transaction,
@@ -35,7 +38,7 @@ export async function* listRowPages(
   await tx.execute(sql`CLOSE ${CURSOR}`)
 }
 
-/** Keeps everybody else from writing until the transaction ends. */
+/** Keeps other transactions from writing to the tables until this one ends. */
 export async function lockTables(tx: Transaction, names: readonly string[]): Promise<void> {
   const tables = sql.join(names.map(tableOf), sql`, `)
   await tx.execute(sql`LOCK TABLE ${tables} IN SHARE ROW EXCLUSIVE MODE`)
@@ -50,15 +53,15 @@ export async function deleteRows(tx: Transaction, name: string): Promise<void> {
   await tx.execute(sql`DELETE FROM ${tableOf(name)}`)
 }
 
-/** @param rows JSON objects by the names of columns */
+/** @param rows JSON objects, by the names of the columns */
 export async function insertRows(tx: Transaction, table: TableNames, rows: readonly string[]): Promise<void> {
   const columns = listOf(table.columns)
-  // Given as text, so that neither driver encodes it as JSON once more.
+  // The parameter is cast from text, so that neither driver encodes the JSON a second time.
   await tx.execute(sql`INSERT INTO ${tableOf(table.name)} (${columns})
     SELECT ${columns} FROM json_populate_recordset(NULL::${tableOf(table.name)}, ${`[${rows.join(',')}]`}::text::json)`)
 }
 
-/** The two drivers answer in two forms. */
+/** The rows of a result. The PostgreSQL driver returns an array, the embedded database an object with `rows`. */
 async function rowsOf<Row>(tx: Transaction, query: SQL): Promise<Row[]> {
   const result = (await tx.execute(query)) as unknown as Row[] | { rows: Row[] }
   return Array.isArray(result) ? result : result.rows

@@ -2,9 +2,10 @@ import type { OpenDatabase } from '../../db/database.ts'
 import { NEWEST_MIGRATION, readMigrationState } from '../../db/migrate.ts'
 
 /**
- * Makes sure that the database has exactly the tables that this program knows.
- * @returns the newest migration
- * @throws Error with one sentence where it is of an older or a newer Latchkey: something would be left out
+ * Checks that the database has exactly the migrations of this program. In another release, a table or column could be
+ * missing from the export.
+ * @returns the time of the newest migration, in milliseconds since the epoch
+ * @throws Error with one sentence where the database belongs to an older or a newer Latchkey
  */
 export async function requireOwnRelease(database: OpenDatabase): Promise<number> {
   const { pending, unknown } = await readMigrationState(database)

@@ -2,10 +2,13 @@ import { is } from 'drizzle-orm'
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
 import * as schema from '../../db/schema.ts'
 
-/** A table of the schema, by the names that the database has for it and its columns. */
+/** A table of the schema: its name and its columns' names in the database. */
 export type TableNames = { name: string; columns: string[] }
 
-/** Every table of the schema, each behind those that it refers to. */
+/**
+ * Every table of the schema, after the tables to which it refers. In this order, rows can be inserted without breaking
+ * a foreign key.
+ */
 export const TABLES: readonly TableNames[] = sortByReference(
   Object.values(schema)
     .filter((member) => is(member, PgTable))
