@@ -7,23 +7,27 @@ import { findAccount, type ServiceAccountRow } from '../service-accounts/service
 import { findWholeKey, type WholeKey } from './queries.ts'
 import { isInReach, type KeyManager, requireManagedKey } from './reach.ts'
 
-/** What the work on one key is given, besides what every change is: the key as it is now, and the account that owns it. */
+/**
+ * What the work of a change of one key is given: what every change is given, the key as of now, and the service account
+ * that owns it.
+ */
 export type KeyChange<C extends KeyManager> = Change<C> & {
   key: WholeKey
-  /** null: the key is a user's. */
+  /** null: a user owns the key. */
   account: ServiceAccountRow | null
 }
 
 /**
- * How a change locks the key, and its secrets where it changes them too: `update` for what will be deleted. `counts`:
- * there may be one more live key after it.
+ * How a change locks the key, and its secrets where it changes them too: `update` where the row will be deleted.
+ * `counts`: the change can increase the number of live keys, so the rows that carry the quota are locked too.
  */
 type KeyLocks = { key: LockMode; secrets?: LockMode; counts?: boolean }
 
 /**
- * A change of one key that the caller may act on: its owner and the key are locked, and whether the caller may still act
- * on it is decided again.
- * @throws Problem not_found, forbidden where a key would manage itself, and what `recordChange` throws
+ * Changes one key that the caller manages. Locks its owner and the key, and then checks again that the caller still
+ * manages it. Without the second check, a caller who lost that power meanwhile could still change the key
+ * (docs/decisions/0026).
+ * @throws Problem not_found, forbidden where a key would change itself, and what `recordChange` throws
  */
 export async function changeManagedKey<C extends KeyManager, R>(
   context: Context,
@@ -34,7 +38,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
   work: (change: KeyChange<C>) => Promise<R>,
 ): Promise<R> {
   const found = await requireManagedKey(context, caller, id)
-  // The owner of a key never changes.
+  // A key never changes its owner, so the owner may be read before the locks are taken.
   const owner = ownerOfRow(found)
   const account = counts && owner.type === 'service_account' ? await findAccount(context, owner.id) : null
   const locks: Lock[] = [
@@ -52,18 +56,24 @@ export async function changeManagedKey<C extends KeyManager, R>(
   })
 }
 
-/** The lock of a key's owner: whoever changes keys of one owner does so one after the other. */
+/** The lock of a key's owner. Changes of the keys of one owner run one after the other. */
 export const lockOwner = ({ type, id }: Owner, mode: LockMode): Lock => [
   type === 'user' ? 'users' : 'serviceAccounts',
   id,
   mode,
 ]
 
-/** Where one more live key of an account counts for a user, of two at once the second counts the first. */
+/**
+ * The lock of the user against whose quota an account's keys count, if there is one. With it, two creations at once are
+ * counted one after the other.
+ */
 export const locksOfQuota = (account: ServiceAccountRow | null): Lock[] =>
   account?.countsFor ? [['users', account.countsFor, 'no key update']] : []
 
-/** The locked service account that owns a key; null where a user does. */
+/**
+ * The locked service account that owns a key; null where a user does.
+ * @throws Problem not_found where the account was deleted
+ */
 export function accountOf(
   { held }: Pick<Change<null>, 'held'>,
   { type, id }: Owner,

@@ -12,10 +12,10 @@ import { lockCredits, replaceCredits, updateKey, type WholeKey } from './queries
 import { readCredits, readSettings, requireExpiry } from './settings.ts'
 
 /**
- * Changes a key. What widens it takes a caller who could now grant every scope that it will hold; a user's key is
- * widened by that user alone. null clears.
- * @throws Problem not_found, forbidden, insufficient_scope, validation_failed, conflict where it is revoked,
- * quota_exceeded where one that is over would live again
+ * Changes a key; a member that is null clears the setting. A change that widens the key needs a caller who could grant
+ * every scope that the key then holds. A user's key is widened by that user alone.
+ * @throws Problem not_found, forbidden, insufficient_scope, validation_failed, conflict where the key is revoked,
+ * quota_exceeded where an expired key would become live again
  */
 export async function changeKey(
   context: Context,
@@ -29,13 +29,14 @@ export async function changeKey(
   const locks = { key: 'no key update', counts: change.expiresAt !== undefined } as const
   return changeManagedKey(context, origin, caller, id, locks, async (work) => {
     const { tx, now, key, account, record } = work
-    // A use that is charged meanwhile must not be undone by setting what was left before it.
+    // The credits are locked before they are read. Otherwise a use that is charged meanwhile would be undone by writing
+    // the older number.
     const mode = patch.credits === null ? 'update' : 'no key update'
     const charged = patch.credits === undefined ? key.credits : await lockCredits(tx, id, mode)
     const before = { ...key, credits: charged }
     const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
-    // A refill that the change does not name stays.
+    // A patch of the credits without `refill` keeps the present refill.
     const credits = patch.credits
       ? readCredits(id, { refill: charged && presentRefill(charged), ...patch.credits }, now.getTime())
       : patch.credits
@@ -52,7 +53,7 @@ export async function changeKey(
   })
 }
 
-/** What is not as it was, before and after, in the words of the key object. */
+/** The settings that changed, before and after, by the names of the key object. */
 function differences(before: WholeKey, after: WholeKey, nowMs: number): Record<string, unknown> {
   const [was, is] = [presentKey(before, nowMs), presentKey(after, nowMs)]
   const names = [

@@ -24,17 +24,17 @@ import {
 import { type KeyManager, requireKeysAccount } from './reach.ts'
 import { readCredits, readSettings, requireExpiry } from './settings.ts'
 
-/** An `Idempotency-Key` is free again after so long. */
+/** An `Idempotency-Key` may be used again after this time, in milliseconds. */
 export const IDEMPOTENCY_LASTS_MS = DAY_MS
 
-/** Those of a key that is given nothing. */
+/** The settings of a key for which the request names none. */
 const NO_SETTINGS = { scopes: [], rateLimit: null, rateWindowSeconds: null, allowedIps: null }
 
 /**
- * Makes a key for the caller, for the owner of the key that calls, or for a service account that the caller manages.
- * A caller hands out no scope that they do not hold, and a key makes none that reaches further than itself.
- * @param idempotencyKey of the request; the same caller and value make no second key within a day
- * @returns the key's row, and the key, which cannot be read again
+ * Creates a key for the caller, for the owner of the key that calls, or for a service account that the caller manages.
+ * A caller grants no scope that the caller does not hold, and a key creates no key that may do more than itself.
+ * @param idempotencyKey of the request. The same caller and value create no second key within a day.
+ * @returns the key's row, and the key itself, which cannot be read again
  * @throws Problem validation_failed, insufficient_scope, forbidden, quota_exceeded, already_created, not_found
  */
 export async function createKey(
@@ -88,8 +88,8 @@ export async function createKey(
 }
 
 /**
- * The live keys of an owner are within API_KEYS_PER_OWNER, with one more; so are those of the user whom a service account
- * counts for, or else that user would make keys without end in the names of accounts.
+ * Checks that API_KEYS_PER_OWNER leaves room for one more live key of an owner. The keys of a service account also
+ * count for its creator. Otherwise a user could create any number of keys in the names of service accounts.
  * @throws Problem quota_exceeded
  */
 export async function requireKeyQuota(
@@ -107,7 +107,7 @@ export async function requireKeyQuota(
   for (const each of counted) requireQuota(await countLiveKeys(tx, each, now), quota)
 }
 
-/** Who the new key belongs to: its maker's owner, or a service account that the caller manages. */
+/** The owner of the new key: that of the caller, or a service account that the caller manages. */
 async function chooseOwner(
   context: Context,
   caller: KeyManager,
@@ -127,7 +127,8 @@ async function chooseOwner(
 }
 
 /**
- * What the owner does not hold would rest on the key without effect, until the owner's ceiling rises.
+ * Checks that the owner holds every scope of the new key. Otherwise a scope would have no effect at first, and would
+ * begin to work unnoticed when the owner's ceiling is raised.
  * @throws Problem insufficient_scope
  */
 function requireHeld(caller: KeyManager, account: ServiceAccountRow | null, scopes: readonly string[]): void {
@@ -140,7 +141,10 @@ function requireHeld(caller: KeyManager, account: ServiceAccountRow | null, scop
   fail('insufficient_scope', { detail: `The ${owner} does not hold the scope: ${beyond}` })
 }
 
-/** When the new key ends: as asked, else by default, else with the key that makes it. */
+/**
+ * The expiry of the new key: the requested one; else the earliest of the default, the maximum, and the expiry of the
+ * key that creates it. null: never.
+ */
 function chooseExpiry(context: Context, caller: KeyManager, input: NewKey): Date | null {
   const { expires_in_days: days, expires_at: instant } = input
   if (days !== undefined && instant !== undefined)

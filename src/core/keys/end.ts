@@ -21,8 +21,8 @@ import { liveSecrets } from './rotate.ts'
 import { endInSteps, keyRevoked } from './steps.ts'
 
 /**
- * Ends a key for good; again: the same answer.
- * @param options.created also ends the keys that this one made, and those that these made
+ * Revokes a key for good. Revoking it again changes nothing and gives the same answer.
+ * @param options.created also revokes the keys that this key created, the keys that those created, and so on
  * @throws Problem not_found, forbidden where a key would revoke itself
  */
 export async function revokeKey(
@@ -37,7 +37,10 @@ export async function revokeKey(
   await (created ? endInSteps(revoke) : revoke(0))
 }
 
-/** Revokes a key, and at most so many live ones of those that it made; says how many of these. */
+/**
+ * Revokes a key, and at most `limit` of the live keys that it created.
+ * @returns how many of those were revoked
+ */
 async function revokeStep(
   context: Context,
   origin: Origin,
@@ -60,7 +63,7 @@ async function revokeStep(
     const account = accountOf(change, ownerOfRow(row))
     if (!isInReach(change.caller, await findWholeKey(tx, row), account)) fail('not_found')
     const made = limit > 0 ? await listCreatedKeys(tx, id, limit) : []
-    // A key that was made in between would go on.
+    // A key that was created after the locks were chosen would stay live. The change starts again, with more locks.
     if (made.some((child) => !held.keys.has(child.id))) throw changedMeanwhile()
     const revoked = await updateRevoked(tx, [id, ...made.map((child) => child.id)], now, reason)
     await record(
@@ -77,8 +80,9 @@ async function revokeStep(
 const DELETED = { key: 'update', secrets: 'update' } as const
 
 /**
- * Removes one of the caller's own keys, or of a service account's that the caller manages; the audit trail stays.
- * @throws Problem not_found, forbidden where it is another user's (an admin may revoke it)
+ * Deletes one of the caller's own keys, or a key of a service account that the caller manages. Its rows in the audit
+ * trail stay.
+ * @throws Problem not_found, forbidden where the key belongs to another user (an admin may revoke it)
  */
 export async function removeKey(
   context: Context,
@@ -96,26 +100,29 @@ export async function removeKey(
   })
 }
 
-/** What ends with a credential that its holder ends: everything of the key, or what was presented alone. */
+/** What a holder ends: the whole key, or only the presented secret. */
 type Extent = 'key' | 'presented'
 
 /**
- * Ends what was presented, and the key with its last secret: whoever found a leaked key may end it. A token that was made
- * from a key ends alone.
+ * Ends the presented secret, and the key where that secret was its last one. So a person who has found a leaked key can
+ * end it. An access token that was obtained with a key ends alone.
  */
 export function endPresented(context: Context, origin: Origin, key: KeyPrincipal): Promise<void> {
   return endHeld(context, origin, key, 'presented')
 }
 
 /**
- * Ends what somebody holds (RFC 7009): a key by its newest secret, an older secret alone, a token that was made from a key
- * alone.
+ * Revokes a presented credential (RFC 7009). The newest secret of a key revokes the key; an older secret ends alone,
+ * and so does an access token that was obtained with a key.
  */
 export function revokePresented(context: Context, origin: Origin, key: KeyPrincipal): Promise<void> {
   return endHeld(context, origin, key, 'key')
 }
 
-/** Possession is the authority, so nothing is asked of the caller; what is over already changes nothing. */
+/**
+ * Ends a presented credential. Possession is the authority, so nothing else is required of the caller. A credential
+ * that has ended already changes nothing.
+ */
 async function endHeld(
   context: Context,
   origin: Origin,
@@ -143,7 +150,7 @@ async function endHeld(
     const isNewest = presented.id === live.at(-1)?.id
     const endsKey = extent === 'key' ? isNewest : live.length === 1
     if (!endsKey) {
-      // The other secret goes on until its own end: less never does more.
+      // The other secret keeps its expiry: ending one secret must never make another one last longer.
       await deleteSecrets(tx, [presented.id])
       const details = { secret_id: presented.id, start: presented.start }
       return record({ action: 'key.secret_ended', target: { type: 'key', id: keyId }, details })
@@ -155,8 +162,8 @@ async function endHeld(
 }
 
 /**
- * Ends every live key of a user and of the service accounts that the user alone manages, as part of another change.
- * @returns how many
+ * Revokes every live key of a user, and of the service accounts that no other user manages, as part of another change.
+ * @returns how many keys were revoked
  */
 export async function revokeKeysOfUser(
   tx: Transaction,

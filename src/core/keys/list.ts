@@ -8,7 +8,7 @@ import type { KeyStatus } from './model.ts'
 import { type KeyFilter, listKeys, type WholeKey } from './queries.ts'
 import { boundsOf, isWithinReach, type KeyManager, requireKeysAccount } from './reach.ts'
 
-/** Which keys are listed, and which page of them. */
+/** The query parameters of a list of keys: its conditions and its page. */
 export type KeyQuery = PageQuery & {
   service_account_id?: string
   external_id?: string
@@ -18,10 +18,10 @@ export type KeyQuery = PageQuery & {
 }
 
 /**
- * A page of keys of the caller, of a service account that the caller manages, or, for admins, of any user or of
- * everybody; newest first.
- * @throws Problem not_found for another's service account, forbidden, validation_failed for a forged cursor, or for too
- * large a page of everybody's keys
+ * A page of keys, newest first: the caller's own, those of a service account that the caller manages, or, for admins,
+ * those of any user or of all owners.
+ * @throws Problem not_found for another user's service account, forbidden, validation_failed for a forged cursor, or
+ * for too large a page of all owners' keys
  */
 export async function listVisibleKeys(context: Context, caller: KeyManager, query: KeyQuery) {
   const owner = await chooseListed(context, caller, query)
@@ -41,7 +41,10 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
   return { keys: rows.filter((key) => isVisible(caller, key)), nextCursor }
 }
 
-/** A managing key sees what lies within all of its bounds; the statement has narrowed by scopes and expiry already. */
+/**
+ * Whether a managing key may see a key: only one that lies within all of its own bounds. The query has compared scopes
+ * and expiry already; rate and addresses are compared here.
+ */
 function isVisible(caller: KeyManager, key: WholeKey): boolean {
   return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
 }

@@ -14,7 +14,7 @@ import {
 const MAX_CREDITS = 1_000_000_000_000
 export const MAX_EXPIRE_DAYS = 36_500
 export const MAX_OVERLAP_SECONDS = 2_592_000
-/** How long the old secret of a key still works where a rotation does not say. */
+/** How long the old secret of a key still works after a rotation that names no overlap. */
 export const DEFAULT_OVERLAP_SECONDS = 86_400
 
 export const ExternalId = Type.String({ minLength: 1, maxLength: 255, pattern: READABLE })
@@ -146,7 +146,7 @@ export type CreatedKey = Static<typeof CreatedKey>
 export const KeyList = Type.Array(Key, { $id: 'KeyList' })
 export type KeyList = Static<typeof KeyList>
 
-/** What a key can be at a time. */
+/** The states of a key, by which a list can be narrowed. */
 export const KEY_STATUSES = ['active', 'disabled', 'expired', 'revoked'] as const
 export type KeyStatus = (typeof KEY_STATUSES)[number]
 

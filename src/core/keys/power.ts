@@ -25,18 +25,18 @@ import {
   requireUnlimited,
 } from './reach.ts'
 
-/** A key as far as its power goes: what it may do, for how long, and by which secrets. */
+/** The part of a key that decides what it may do, for how long, and by which secrets. */
 export type KeyPower = Pick<
   WholeKey,
   'scopes' | 'expiresAt' | 'isActive' | 'rateLimit' | 'rateWindowSeconds' | 'allowedIps' | 'credits'
 > & { secrets: readonly SecretPower[] }
 type SecretPower = Pick<WholeKey['secrets'][number], 'id' | 'expiresAt'>
 
-/** Whether an end, as text, is no later than another; null is no end. */
+/** Whether one expiry is no later than another, both in RFC 3339; null is never. */
 const isNoLater = (inner: string | null, outer: string | null) =>
   outer === null || (inner !== null && inner <= outer)
 
-/** Everything by which a key can be given more. */
+/** Every setting by which a key can be given more. */
 const SETTINGS: Settings<KeyPower> = {
   scopes: setting((key) => key.scopes, areScopesWithin),
   expires_at: setting((key) => formatInstant(key.expiresAt), isNoLater),
@@ -68,13 +68,15 @@ function areCreditsWithin(inner: Credits | null, outer: Credits | null): boolean
 }
 
 /**
- * The one decision about power over keys: whether a caller may take a key from one state to another, whatever the route
- * is called. What raises nothing is allowed to whoever may act on the key. What raises anything needs a caller who could
- * grant all that the key then holds; a user's key is raised by that user alone, except that an admin puts back what an
- * admin lowered.
+ * Decides whether a caller may change a key from one state to another. Every route that creates, changes or rotates
+ * keys asks this function, so that no route can be used to evade another.
+ *
+ * - A change that gives the key nothing more is allowed to every caller who manages the key.
+ * - A change that gives it more needs a caller who could grant all scopes that the key then holds.
+ * - A user's key is widened by that user alone. One exception: an admin may restore what an admin had lowered.
  * @param before null: the key is new
- * @param account the service account that owns it; null: a user does
- * @returns what is locked afterwards
+ * @param account the service account that owns the key; null: a user owns it
+ * @returns the settings that are locked after the change
  * @throws Problem forbidden, insufficient_scope
  */
 export function requireKeyPower(
@@ -91,7 +93,8 @@ export function requireKeyPower(
 
   requireUnlimited(caller)
   requireGrants(caller, after.scopes)
-  // A person manages an account by having made it; a key acts for its owner, and is bound by its own scopes.
+  // A user who created the account may have lost scopes since, so the user must still be able to grant all scopes of
+  // the account. A key acts for its owner, and is bound by its own scopes.
   if (account && caller.kind === 'user') requireGrants(caller, account.scopes)
   if (caller.kind === 'key' && !isWithinReach(caller, boundsOf(after)))
     fail('forbidden', {
@@ -108,13 +111,16 @@ export function requireKeyPower(
   return next
 }
 
-/** Whether a key is the caller's own, or of an account that the caller made: an admin who lowers it locks nothing. */
+/**
+ * Whether a key is the caller's own, or belongs to an account that the caller created. Where an admin lowers such a
+ * key, nothing is locked.
+ */
 function isOwn(caller: KeyManager, key: WholeKey | null, account: ServiceAccountRow | null): boolean {
   if (caller.kind !== 'user') return false
   return (account ? account.createdBy : key?.userId) === caller.userId
 }
 
-/** Whether a setting that an admin lowered stays within what it was before. */
+/** Whether a setting that an admin lowered is raised to at most its value from before. */
 function isPutBack(name: string, locked: Readonly<Record<string, unknown>>, after: KeyPower): boolean {
   const known = SETTINGS[name]
   return known !== undefined && Object.hasOwn(locked, name) && known.isWithin(known.read(after), locked[name])

@@ -6,7 +6,7 @@ import type { CreditsRow, WholeKey } from './queries.ts'
 
 export type { WholeKey }
 
-/** What may be shown of a key at a time; the key itself is shown once, when it is made or rotated. */
+/** A key in the form in which the API answers, without its secrets. A secret is answered once, when it is created. */
 export function presentKey(key: WholeKey, nowMs: number): Key {
   const rate = rateOf(key)
   return {
@@ -39,12 +39,12 @@ export function presentKey(key: WholeKey, nowMs: number): Key {
   }
 }
 
-/** Credits in the words in which they are asked for. */
+/** Credits in the form in which a request gives them. */
 export function presentCredits(credits: CreditsRow, nowMs: number): Credits {
   return { remaining: remainingAt(credits, nowMs), refill: presentRefill(credits) }
 }
 
-/** The refill of credits; null: they have none. */
+/** The refill of credits; null: they are not refilled. */
 export function presentRefill({
   refillAmount,
   refillInterval,

@@ -17,7 +17,10 @@ import type { KeyStatus } from './model.ts'
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
 export type CreditsRow = typeof apiKeyCredits.$inferSelect
-/** A key with its secrets, oldest first, and its credits. Of two that are live, the newest is the one without an end. */
+/**
+ * A key with its credits and its secrets, oldest first. Where two secrets are live, the newer one is the one without an
+ * expiry.
+ */
 export type WholeKey = KeyRow & { secrets: SecretRow[]; credits: CreditsRow | null }
 
 const belongsTo = (owner: Owner) => eq(apiKeys[ownerColumn(owner)], owner.id)
@@ -37,16 +40,16 @@ export async function insertSecret(
   return row
 }
 
-/** What a list of keys is narrowed by; `owner: null` is everybody's. */
+/** The conditions by which a list of keys is narrowed. `owner: null` lists the keys of all owners. */
 export type KeyFilter = {
   owner: Owner | null
   externalId: string | null
   status: KeyStatus | null
-  /** A managing key sees what lies within its own scopes and expiry. */
+  /** The scopes and expiry of a managing key, which sees only keys within them; null: the caller is not a key. */
   within: { scopes: readonly string[]; expiresAt: Date | null } | null
 }
 
-/** Keys newest first. Ids do not tell: an imported key keeps its own. */
+/** Keys, newest first by their time of creation. Ids are not in that order, because an imported key keeps its id. */
 export async function listKeys(
   db: Database,
   { owner, externalId, status, within }: KeyFilter,
@@ -70,7 +73,10 @@ export async function listKeys(
   return whole(db, keys)
 }
 
-/** By the time that the row has, as long as it is there: it may be finer than the milliseconds of a cursor. */
+/**
+ * The condition of the next page. The time is read from the last row where that row still exists: the database stores
+ * microseconds, and the cursor has only milliseconds, so rows of one millisecond could be skipped.
+ */
 function comesAfter(id: string, at: Date): SQL {
   const ofRow = sql`(SELECT last.created_at FROM ${apiKeys} AS last WHERE last.id = ${id})`
   const since = sql`COALESCE(${ofRow}, ${at.toISOString()}::timestamptz)`
@@ -101,7 +107,10 @@ export async function findWholeKey(tx: Transaction, key: KeyRow): Promise<WholeK
   return found ?? { ...key, secrets: [], credits: null }
 }
 
-/** Live keys of one owner; of a user also those of the accounts that count for them. The owner is locked meanwhile. */
+/**
+ * The number of live keys of an owner; for a user including those of the accounts that count for the user. The caller
+ * has locked the owner, so the number does not change until the transaction ends.
+ */
 export async function countLiveKeys(tx: Transaction, owner: Owner, now: Date): Promise<number> {
   const isUnexpired = or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, now))
   const counted = tx
@@ -141,7 +150,8 @@ export async function updateKey(tx: Transaction, id: string, change: KeyChange):
 }
 
 /**
- * What is left of a key's credits, which no use takes from until the transaction ends. The key is locked already.
+ * Reads a key's credits and locks them, so that no use is charged until the transaction ends. The caller has locked the
+ * key.
  * @param mode `update` where the row will be deleted
  */
 export async function lockCredits(
@@ -153,7 +163,7 @@ export async function lockCredits(
   return row ?? null
 }
 
-/** Sets a key's credits, or takes them away. */
+/** Stores a key's credits; null deletes them. */
 export async function replaceCredits(
   tx: Transaction,
   keyId: string,
@@ -176,7 +186,7 @@ export async function updateSecretExpiry(
   await tx.update(apiKeySecrets).set({ expiresAt }).where(isOneOf(apiKeySecrets.id, ids))
 }
 
-/** Deletes secrets of keys that are locked. When they were last used stays with their keys. */
+/** Deletes secrets of locked keys. The time of their last use is kept on their keys. */
 export async function deleteSecrets(tx: Transaction, ids: readonly string[]): Promise<void> {
   await tx
     .update(apiKeys)
@@ -188,7 +198,10 @@ export async function deleteSecrets(tx: Transaction, ids: readonly string[]): Pr
 
 const revocation = (now: Date, reason: string | null) => ({ revokedAt: now, revokedReason: reason })
 
-/** Revokes what is not revoked yet, and says which. */
+/**
+ * Revokes those of the keys that are not revoked yet.
+ * @returns the keys that were revoked
+ */
 export async function updateRevoked(
   tx: Transaction,
   ids: readonly string[],
@@ -202,7 +215,10 @@ export async function updateRevoked(
     .returning({ id: apiKeys.id })
 }
 
-/** Revokes the live keys of a user and of the accounts that the user alone manages, and says which. */
+/**
+ * Revokes the live keys of a user, and of the accounts that no other user manages.
+ * @returns the keys that were revoked
+ */
 export async function updateRevokedOfUser(
   tx: Transaction,
   userId: string,
@@ -216,7 +232,7 @@ export async function updateRevokedOfUser(
     .returning({ id: apiKeys.id })
 }
 
-/** At most `limit` ids of the keys that `updateRevokedOfUser` revokes. */
+/** At most `limit` ids of the keys that `updateRevokedOfUser` would revoke. */
 export async function listLiveKeyIdsOfUser(db: Database, userId: string, limit: number): Promise<string[]> {
   const rows = await db.select({ id: apiKeys.id }).from(apiKeys).where(isLiveOfUser(db, userId)).limit(limit)
   return rows.map(({ id }) => id)
@@ -231,7 +247,7 @@ function isLiveOfUser(db: Database | Transaction, userId: string) {
   return and(isTheirs, isNull(apiKeys.revokedAt))
 }
 
-/** The live keys that a key made, and those that these made, and so on, with their owners; at most `limit` of them. */
+/** At most `limit` live keys, with their owners, that a key created, directly or through keys that it created. */
 export async function listCreatedKeys(
   db: Database | Transaction,
   id: string,
@@ -250,7 +266,10 @@ export async function listCreatedKeys(
     .limit(limit)
 }
 
-/** A service account's access token that is good no more, though its key is. */
+/**
+ * Revokes one access token of a service account. The key with which it was obtained stays valid.
+ * @returns false where the token was revoked already
+ */
 export async function insertRevokedToken(
   tx: Transaction,
   token: typeof revokedTokens.$inferInsert,
@@ -263,7 +282,7 @@ export async function insertRevokedToken(
   return inserted.length > 0
 }
 
-/** Some keys of an owner, at most so many. */
+/** At most `limit` ids of an owner's keys. */
 export async function listKeyIdsOf(
   db: Database,
   owner: Owner,
@@ -283,14 +302,14 @@ export async function deleteKeys(tx: Transaction, ids: readonly string[]): Promi
   await tx.delete(apiKeys).where(isOneOf(apiKeys.id, ids))
 }
 
-/** false where it is gone already. */
+/** @returns false where the key does not exist */
 export async function deleteKey(tx: Transaction, id: string): Promise<boolean> {
   return (await tx.delete(apiKeys).where(eq(apiKeys.id, id)).returning({ id: apiKeys.id })).length > 0
 }
 
 /**
- * Takes an idempotency key for a creation. One that was taken before `outdated` is free again.
- * @returns the id of the key that was made with it; null where it was free
+ * Reserves an idempotency key for a creation. One that was reserved before `outdated` may be used again.
+ * @returns the id of the key that was created with it; null where it was free
  */
 export async function takeCreation(
   tx: Transaction,
@@ -318,7 +337,8 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
     .select()
     .from(apiKeySecrets)
     .where(isOneOf(apiKeySecrets.keyId, ids))
-    // By the end first, null last: the clocks of two servers may differ by more than the time between two rotations.
+    // By expiry first, NULL last. The times of creation are not enough: the clocks of two servers may differ by more
+    // than the time between two rotations.
     .orderBy(asc(apiKeySecrets.expiresAt), asc(apiKeySecrets.createdAt), asc(apiKeySecrets.id))
   const credits = await db.select().from(apiKeyCredits).where(isOneOf(apiKeyCredits.keyId, ids))
   const secretsOf = Map.groupBy(secrets, (secret) => secret.keyId)

@@ -16,15 +16,15 @@ import { rateOf } from '../verify/rates.ts'
 import { findKey, type WholeKey } from './queries.ts'
 
 /**
- * A person at the command line, who acts as the system: every key is theirs to manage, and whose a new one is they say;
- * it holds no more than that user could.
+ * A person at the command line, who acts as the system and manages every key. `owner` is the user for whom a key is
+ * created; the key holds no more than that user could.
  */
 export type Operator = { kind: 'operator'; owner: (Owner & { ceiling: Ceiling }) | null; grants: Ceiling }
 
-/** Whoever manages keys. */
+/** A caller that manages keys. */
 export type KeyManager = Principal | Operator
 
-/** An operator; `owner` is the user whose key is made. */
+/** An operator; `owner` is the user for whom a key is created. */
 export const operator = (owner: Operator['owner'] = null): Operator => ({
   kind: 'operator',
   owner,
@@ -32,9 +32,9 @@ export const operator = (owner: Operator['owner'] = null): Operator => ({
 })
 
 /**
- * The service account whose keys a caller may manage. A key manages the keys of its own owner alone; a user those of
- * every service account that they manage.
- * @throws Problem not_found, invalid_token where the account of the key that calls is gone
+ * The service account whose keys a caller wants to manage. A user manages the keys of each service account that the
+ * user manages; a key only those of its own owner.
+ * @throws Problem not_found, invalid_token where the account of the key that calls was deleted
  */
 export async function requireKeysAccount(
   context: Context,
@@ -47,14 +47,15 @@ export async function requireKeysAccount(
 }
 
 /**
- * A key that the caller may look at. What is not theirs is not there.
+ * A key that the caller may read. A key out of reach is answered as an unknown one, so that its existence is not
+ * revealed.
  * @throws Problem not_found
  */
 export async function requireKey(context: Context, caller: KeyManager, id: string): Promise<WholeKey> {
   const key = isId(id) ? await findKey(context.db, id) : null
   if (!key) fail('not_found')
   const { type, id: ownerId } = ownerOfRow(key)
-  // Only of a person is it asked whether they manage the account.
+  // Only for a user does the answer depend on the account, so only then is the account read.
   const isAsked = type === 'service_account' && caller.kind === 'user' && !isAdmin(caller)
   return isInReach(caller, key, isAsked ? await findAccount(context, ownerId) : null)
     ? key
@@ -62,9 +63,9 @@ export async function requireKey(context: Context, caller: KeyManager, id: strin
 }
 
 /**
- * Whether a caller may look at a key, and act on it: their own, one of an account that they manage, or as an admin any.
- * A key reaches those of its own owner that lie within its bounds.
- * @param account the service account that owns the key; null: a user does
+ * Whether a caller may read and manage a key. A user may manage their own keys and those of accounts that they manage;
+ * an admin all keys; a key those of its own owner that lie within its bounds.
+ * @param account the service account that owns the key; null: a user owns it, or the caller is not a user
  */
 export function isInReach(caller: KeyManager, key: WholeKey, account: ServiceAccountRow | null): boolean {
   if (caller.kind === 'operator' || isAdmin(caller)) return true
@@ -73,15 +74,15 @@ export function isInReach(caller: KeyManager, key: WholeKey, account: ServiceAcc
   return caller.kind === 'user' && account !== null && manages(caller, account)
 }
 
-/** Whether a key belongs to a user, and to another than this one. */
+/** Whether a key belongs to a user other than this one. */
 export function isOfAnotherUser(key: WholeKey, { userId }: UserPrincipal): boolean {
   const owner = ownerOfRow(key)
   return owner.type === 'user' && owner.id !== userId
 }
 
 /**
- * A key that the caller may act on.
- * @throws Problem not_found, forbidden where a key would manage itself
+ * A key that the caller may change.
+ * @throws Problem not_found, forbidden where a key would change itself
  */
 export async function requireManagedKey(context: Context, caller: KeyManager, id: string): Promise<WholeKey> {
   if (caller.kind === 'key' && caller.keyId === id)
@@ -91,7 +92,7 @@ export async function requireManagedKey(context: Context, caller: KeyManager, id
 
 type Bounded = Pick<WholeKey, 'scopes' | 'expiresAt' | 'rateLimit' | 'rateWindowSeconds' | 'allowedIps'>
 
-/** What a key may do, as far as another key has to cover it. */
+/** The bounds of a key that are compared with those of a managing key. */
 export type Bounds = {
   scopes: readonly string[]
   expiresAt: Date | null
@@ -106,7 +107,7 @@ export const boundsOf = (key: Bounded): Bounds => ({
   allowedIps: key.allowedIps,
 })
 
-/** Whether what a key may do lies within what a managing key may do itself. */
+/** Whether a managing key may itself do everything that these bounds allow. */
 export function isWithinReach(manager: KeyPrincipal, bounds: Bounds): boolean {
   return (
     bounds.scopes.every((scope) => covers(manager.grants, scope)) &&
@@ -117,8 +118,8 @@ export function isWithinReach(manager: KeyPrincipal, bounds: Bounds): boolean {
 }
 
 /**
- * A key whose uses are counted leads to none whose uses are not: it makes, rotates and widens no other. Each key that it
- * made would begin with a limit of its own.
+ * A key with a rate limit or credits creates, rotates and widens no keys. Otherwise it could evade its own limits,
+ * because each key that it created would have limits of its own.
  * @throws Problem forbidden
  */
 export function requireUnlimited(caller: KeyManager): void {
@@ -129,7 +130,7 @@ export function requireUnlimited(caller: KeyManager): void {
 export const outlives = (end: Date | null, limit: Date | null): boolean =>
   limit !== null && (end === null || end.getTime() > limit.getTime())
 
-/** Whether every address of `inner` is one of `outer`; null is every address. */
+/** Whether every address of `inner` lies in `outer`; null is every address. */
 export function areIpsWithin(inner: readonly string[] | null, outer: readonly string[] | null): boolean {
   return outer === null || (inner !== null && areWithin(inner, outer))
 }

@@ -16,14 +16,15 @@ import {
 } from './queries.ts'
 import type { KeyManager } from './reach.ts'
 
-/** Rotations end and delete secrets. */
+/** A rotation ends or deletes secrets, so their rows are locked too. */
 const WITH_SECRETS = { key: 'no key update', secrets: 'update' } as const
 
 /**
- * Gives a key a new secret; its id, and everything else of it, stays. The old secret works until the overlap ends.
+ * Gives a key a new secret. Its id and all settings stay. The old secret works until the overlap ends.
  * @param overlapSeconds 0 ends the old secret at once
- * @returns the key's row, and the new secret, which nobody can read again
- * @throws Problem not_found, forbidden, insufficient_scope, conflict while an overlap runs, or where the key is over
+ * @returns the key's row, and the new secret, which cannot be read again
+ * @throws Problem not_found, forbidden, insufficient_scope, conflict while an overlap runs, or where the key is revoked
+ * or expired
  */
 export async function rotateKey(
   context: Context,
@@ -60,11 +61,11 @@ export async function rotateKey(
 }
 
 /**
- * Ends one of two live secrets early: the old one, or the new one, which cancels the rotation. Then the old one works on
- * without an end, which takes the power to grant all that the key holds.
- * @param name the secret's id, or its first characters as presented
- * @throws Problem not_found, forbidden, insufficient_scope, conflict where it is the only one (revoke the key instead), or
- * where the first characters name both
+ * Ends one of two live secrets early. Ending the new one cancels the rotation: the old secret then has no expiry again.
+ * That gives the key more, so it needs a caller who could grant all that the key holds.
+ * @param name the secret's id, or its first characters as the API answers them
+ * @throws Problem not_found, forbidden, insufficient_scope, conflict where it is the only secret (revoke the key
+ * instead), or where both secrets begin with `name`
  */
 export async function endSecret(
   context: Context,
@@ -98,7 +99,7 @@ export async function endSecret(
   })
 }
 
-/** The secrets that work now, oldest first. */
+/** The secrets that are valid at a time, oldest first. */
 export function liveSecrets(key: WholeKey, nowMs: number): SecretRow[] {
   return key.secrets.filter((secret) => secret.expiresAt === null || secret.expiresAt.getTime() > nowMs)
 }

@@ -11,7 +11,7 @@ import type { CreditsRow, KeyChange } from './queries.ts'
 const MAX_METADATA_BYTES = 4096
 
 /**
- * Reads the settings of a new key or a change into columns; what is absent is left out, and null clears.
+ * Reads the settings of a request into columns. Absent settings are left out; null clears a setting.
  * @throws Problem validation_failed
  */
 export function readSettings(input: KeyPatch): KeyChange {
@@ -31,7 +31,7 @@ export function readSettings(input: KeyPatch): KeyChange {
   return change
 }
 
-/** The row that says what is left of a key's credits. */
+/** Reads the credits of a request into a row. */
 export function readCredits(keyId: string, { remaining, refill }: Credits, nowMs: number): CreditsRow {
   return {
     keyId,
@@ -43,7 +43,7 @@ export function readCredits(keyId: string, { remaining, refill }: Credits, nowMs
 }
 
 /**
- * An expiry must lie ahead, and within API_KEY_MAX_EXPIRE_DAYS.
+ * Checks that an expiry lies in the future and within API_KEY_MAX_EXPIRE_DAYS.
  * @throws Problem validation_failed at `path`
  */
 export function requireExpiry({ config, clock }: Context, expiresAt: Date | null, path: string): void {
@@ -74,7 +74,7 @@ function requireSmall(metadata: Record<string, unknown> | null): Record<string, 
       rounded,
       'Must be an integer below 2^53, or a number up to 1.79e308: others would not be kept as they are',
     )
-  // PostgreSQL writes numbers out: 1e300 takes 301 bytes there.
+  // PostgreSQL writes numbers out: 1e300 takes 301 bytes there, and 5 bytes in the request.
   let zeros = 0
   const text = JSON.stringify(metadata, (_, value: unknown) => {
     if (typeof value === 'number') zeros += Math.abs(Number(String(value).split('e')[1] ?? 0))
@@ -82,7 +82,8 @@ function requireSmall(metadata: Record<string, unknown> | null): Record<string, 
   })
   if (Buffer.byteLength(text) + zeros > MAX_METADATA_BYTES)
     failField('/metadata', `Must have at most ${MAX_METADATA_BYTES} bytes`)
-  // PostgreSQL's jsonb holds neither; refused here, with a reason.
+  // PostgreSQL's jsonb stores neither NUL nor half of a surrogate pair. Checked here, so that the answer names the
+  // member instead of an internal error.
   if (text.includes('\\u0000') || !text.isWellFormed() || /\\u[dD][89a-fA-F]/.test(text)) {
     failField('/metadata', 'Must be Unicode text without NUL')
   }

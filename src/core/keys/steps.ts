@@ -5,39 +5,39 @@ import type { Context } from '../context.ts'
 import type { Owner } from '../owners.ts'
 import { deleteKeys, listKeyIdsOf, listLiveKeyIdsOfUser, updateRevoked } from './queries.ts'
 
-/** Keys that one transaction ends: it takes a fraction of DATABASE_STATEMENT_TIMEOUT_MS. */
+/** Keys per transaction. Ending this many takes a fraction of DATABASE_STATEMENT_TIMEOUT_MS. */
 const STEP = 5000
 
 /**
- * Works through many keys in steps, each a transaction with a time of its own, until one has less than it could do. Where
- * it is cut off between two, the same request goes on where it ended.
- * @param step ends at most `limit` keys, and says how many
+ * Repeats a step until it ends fewer keys than its limit. Each step is a transaction with a deadline of its own. Where
+ * the work stops between two steps, the same request continues it.
+ * @param step ends at most `limit` keys, and returns how many it ended
  */
 export async function endInSteps(step: (limit: number) => Promise<number>): Promise<void> {
   let ended = STEP
   while (ended === STEP) ended = await withDeadline(() => step(STEP))
 }
 
-/** What the audit trail says of a key that is revoked with its owner's wish. */
+/** The audit event of a key that is revoked as part of another change. */
 export const keyRevoked = (id: string, reason: string): AuditEvent => ({
   action: 'key.revoked',
   target: { type: 'key', id },
   details: { reason },
 })
 
-/** A change that ends many keys before the change that needs them gone. */
+/** A change that ends many keys before the change for which they must be gone. */
 type ManyKeys<C extends Caller> = {
   mode: LockMode
   list(limit: number): Promise<string[]>
-  /** Of their owner. */
+  /** The locks of their owner. */
   locks(): Promise<readonly Lock[]>
-  /** Asks what is asked before the following change, and ends these keys. */
+  /** Makes the checks of the change that follows, and ends these keys. */
   end(change: Change<C>, ids: readonly string[]): Promise<void>
 }
 
 /**
- * Ends keys in steps, until so few are left that they can end with the change that follows.
- * @returns how many ended
+ * Ends keys in steps, until the change that follows can end the rest by itself.
+ * @returns how many keys ended
  */
 async function endManyKeys<C extends Caller>(
   context: Context,
@@ -58,10 +58,10 @@ async function endManyKeys<C extends Caller>(
 }
 
 /**
- * Deletes the keys of an owner who is about to be deleted, until so few are left that they can go with their owner. Not the
- * key that asks: the deletion that follows needs it.
+ * Deletes the keys of an owner in steps, until the deletion of the owner can delete the rest. Keeps the key that calls,
+ * because the deletion of the owner still needs that caller.
  * @param locks of the owner
- * @param check what is asked before the owner is deleted
+ * @param check the checks of the deletion, made in every step
  */
 export async function deleteManyKeys<C extends Caller>(
   context: Context,
@@ -84,10 +84,10 @@ export async function deleteManyKeys<C extends Caller>(
 }
 
 /**
- * Revokes the live keys of a user, and of the service accounts that nobody else manages, until so few are left that
- * `revokeKeysOfUser` can revoke them within another change.
- * @param check what is asked before that change
- * @returns how many
+ * Revokes in steps the live keys of a user, and of the service accounts that no other user manages, until
+ * `revokeKeysOfUser` can revoke the rest within another change.
+ * @param check the checks of that change, made in every step
+ * @returns how many keys were revoked
  */
 export function revokeManyKeysOfUser<C extends Caller>(
   context: Context,
