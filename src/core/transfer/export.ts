@@ -1,8 +1,8 @@
 import type { OpenDatabase } from '../../db/database.ts'
+import { decryptRow, type EncryptionKeys } from './encrypted-columns.ts'
 import { type ExportHeader, FORMAT, type RowCounts } from './model.ts'
 import { listRowPages } from './queries.ts'
 import { requireOwnRelease } from './release.ts'
-import { decryptRow, type EncryptionKeys } from './encrypted-columns.ts'
 import { TABLES } from './tables.ts'
 
 /** Rows per page. This many rows of the largest table are a few megabytes of memory. */

@@ -1,9 +1,9 @@
 import type { OpenDatabase } from '../../db/database.ts'
 import { decryptUnder, encryptUnder } from '../../lib/passphrase.ts'
+import type { EncryptionKeys } from './encrypted-columns.ts'
 import { exportRows } from './export.ts'
 import { importRows } from './import.ts'
 import type { RowCounts } from './model.ts'
-import type { EncryptionKeys } from './encrypted-columns.ts'
 
 /** A database, the keys that encrypt its signing keys, and the passphrase of the file. */
 type Ends = { database: OpenDatabase; keys: EncryptionKeys; passphrase: string }

@@ -1,9 +1,9 @@
 import { Value } from '@sinclair/typebox/value'
 import type { OpenDatabase, Transaction } from '../../db/database.ts'
+import { type EncryptionKeys, encryptRow } from './encrypted-columns.ts'
 import { ExportFooter, ExportHeader, type RowCounts } from './model.ts'
 import { deleteRows, hasRows, insertRows, lockTables } from './queries.ts'
 import { requireOwnRelease } from './release.ts'
-import { type EncryptionKeys, encryptRow } from './encrypted-columns.ts'
 import { TABLES } from './tables.ts'
 
 /**

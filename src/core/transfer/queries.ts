@@ -18,7 +18,7 @@ export type RowLine = { table: string; row: string }
 
 /**
  * The rows of all tables, one table after the other, in pages of `pageRows`. One statement reads all of them, so they
- * are of one moment even where a pooler has started the transaction in READ COMMITTED mode.
+ * are of one moment, whatever isolation a pooler has given the transaction.
  */
 export async function* listRowPages(
   tx: Transaction,
