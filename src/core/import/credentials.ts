@@ -8,19 +8,21 @@ import {
 } from '../../lib/tokens.ts'
 import type { Fault } from './shape.ts'
 
-/** What is kept of a key: the SHA-256 by which it is found, and a few characters by which a person knows it. */
+/**
+ * The stored part of a key: its SHA-256, by which it is found, and a few characters by which a person recognises it.
+ */
 export type ImportedSecret = { hash: Uint8Array; start: string }
 
 export const HASH_ENCODINGS = ['hex', 'base64', 'base64url'] as const
 type HashEncoding = (typeof HASH_ENCODINGS)[number]
 
 const HASH_BYTES = 32
-/** What a header can carry as one credential. */
+/** The characters that a header can carry as one credential. */
 const SENDABLE = /^[\x21-\x2b\x2d-\x7e]+$/
 
 /**
- * What is kept of a key that is known whole.
- * @returns a fault where it could never be used here; it repeats nothing of the key
+ * The stored part of a key that is known whole.
+ * @returns a fault where no request could ever present the key here. The fault repeats nothing of the key.
  */
 export function secretOfKey(apiKeyPrefix: string, key: string): ImportedSecret | Fault {
   if (key === '') return { fault: 'The key is empty' }
@@ -38,14 +40,14 @@ export function secretOfKey(apiKeyPrefix: string, key: string): ImportedSecret |
     }
   }
   const hash = hashToken(key)
-  // Of a short key fewer characters are kept, so that most of it stays secret.
+  // At most a quarter of a short key is stored in plain text, so that the rest still cannot be guessed.
   const start = startOf(key, apiKeyPrefix).slice(0, Math.floor(key.length / 4))
   return { hash, start: start || markOf(hash) }
 }
 
 /**
- * What is kept of a key of which only the SHA-256 is known.
- * @param start the key's first characters, where they are known
+ * The stored part of a key of which only the SHA-256 is known.
+ * @param start the key's first characters; null: unknown
  */
 export function secretOfHash(
   text: string,
@@ -59,7 +61,7 @@ export function secretOfHash(
   return { fault: `The hash must be a SHA-256, which is ${HASH_BYTES} bytes, in ${encoding}` }
 }
 
-/** Stands for the first characters of a key where they are not known. */
+/** Replaces the first characters of a key where they are unknown. */
 function markOf(hash: Uint8Array): string {
   return `sha256:${hash.subarray(0, 4).toHex()}`
 }
@@ -69,7 +71,7 @@ function decode(text: string, encoding: HashEncoding): Uint8Array | null {
   try {
     if (encoding === 'hex') return Uint8Array.fromHex(text)
     const bytes = Uint8Array.fromBase64(text, { alphabet: encoding })
-    // One spelling per hash: no spaces, no stray bits at the end.
+    // Accepts one spelling per hash: no spaces, no stray bits at the end.
     return bytes.toBase64({ alphabet: encoding, omitPadding: !text.endsWith('=') }) === text ? bytes : null
   } catch {
     return null
@@ -80,21 +82,22 @@ const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
 const ARGON2 =
   /^\$argon2(?:id|i|d)\$v=19\$m=(\d{1,8}),t=(\d{1,8}),p=(\d{1,8})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/
 
-/** What checking a password may cost: more would let a few log-ins keep a server busy. */
+/** The accepted costs of a password check. With higher ones, a few log-ins could keep a server busy. */
 const BCRYPT_COST = [4, 14] as const
 const MAX_ARGON2_MEMORY_KIB = 64 * 1024
 const MAX_ARGON2_PASSES = 10
 const MAX_ARGON2_LANES = 16
 
 /**
- * Why a password's hash cannot be imported, or null where it can: bcrypt, or argon2 in its own text form, at a cost
- * that a log-in can bear. Never repeats the hash.
+ * Why a password hash cannot be imported. Accepts bcrypt, and argon2 in its own text form, at costs that a log-in can
+ * afford.
+ * @returns null where the hash can be imported; else a sentence that repeats nothing of the hash
  */
 export function faultOfPasswordHash(hash: string): string | null {
   const bcrypt = BCRYPT.exec(hash)
   if (bcrypt) return faultOfBcrypt(Number(bcrypt[1]))
   const [matched, memory, passes, lanes, ...texts] = ARGON2.exec(hash) ?? []
-  // No number of bytes has such a length in base64.
+  // No number of bytes has a base64 text of such a length.
   const isWhole = texts.every((text) => text.length % 4 !== 1)
   if (matched !== undefined && isWhole) return faultOfArgon2(Number(memory), Number(passes), Number(lanes))
   if (/^\$2[aby]\$/.test(hash)) return 'The bcrypt hash is damaged'

@@ -20,14 +20,15 @@ import { createAddressBook, readUserItem } from './user-item.ts'
 
 /** The options of every import from the command line. */
 export type ImportOptions = {
-  /** A dry run: the same report, and nothing is written. */
+  /** A dry run: the report is the same, and nothing is written. */
   isTrial: boolean
   tell: Tell
 }
 
 /**
- * Imports the keys of a file's text, each whole or not at all.
- * @throws Error with one sentence where the text is no list; then nothing is imported
+ * Imports the keys of a file. Each key is imported whole or refused; a refused key does not stop the others.
+ * @param text of the file: a JSON array, or one JSON object per line
+ * @throws Error with one sentence where the text cannot be read as a list; then nothing is imported
  */
 export function importKeyFile(
   context: Context,
@@ -41,9 +42,10 @@ export function importKeyFile(
 }
 
 /**
- * Imports the users of a file's text, each whole or not at all. Of addresses that differ only in case the first one is
- * imported, and the others are reported.
- * @throws Error with one sentence where the text is no list; then nothing is imported
+ * Imports the users of a file. Each user is imported whole or refused. Of several addresses that differ only in case,
+ * the first is imported and the others are refused.
+ * @param text of the file: a JSON array, or one JSON object per line
+ * @throws Error with one sentence where the text cannot be read as a list; then nothing is imported
  */
 export function importUserFile(
   context: Context,
@@ -75,7 +77,7 @@ async function importEach(
     const outcomes = await place(chunk, trial)
     for (const [index, outcome] of outcomes.entries()) {
       at += 1
-      // Not every item has an id; its place in the file tells it from the others.
+      // Not every item has an id, so a refusal names the place of the item in the file.
       const placed = outcome.status === 'refused' ? refused(`item ${at}: ${outcome.reason}`) : outcome
       const item = chunk[index]
       count(report, kind, placed, { id: idOf(item), email: emailOf(item) }, tell)
@@ -84,7 +86,7 @@ async function importEach(
   return report
 }
 
-/** The items of a JSON array, or of a JSON object per line. */
+/** The items of a JSON array, or of one JSON object per line. */
 function readItems(text: string): unknown[] {
   const start = text.trimStart()
   if (start === '') throw new Error('the file is empty: it must be a JSON array, or a JSON object a line')
@@ -101,7 +103,10 @@ function readItems(text: string): unknown[] {
   })
 }
 
-/** undefined where it is not JSON. The parser's own error is dropped: it quotes the text, which may be a secret. */
+/**
+ * Parses JSON; undefined where the text is not JSON. The parser's error is dropped, because it quotes the text, which
+ * may be a secret.
+ */
 function parse(text: string): unknown {
   try {
     return parseJson(text)

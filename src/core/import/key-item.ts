@@ -21,7 +21,7 @@ const Owner = Type.Object(
   { additionalProperties: false, description: 'One of the three' },
 )
 
-/** A key to import, as a request or a file has it. A member that is null counts as absent. */
+/** A key to import, as a request or a file gives it. A member that is null counts as absent. */
 export const KeyItem = Type.Object(
   {
     owner: Owner,
@@ -59,7 +59,7 @@ export const KeyItem = Type.Object(
 
 type Written = Static<typeof KeyItem>
 
-/** A key item that fits. Its owner has yet to be looked up. */
+/** A key that has been read, with the name of its owner, which has not been looked up yet. */
 export type ReadKeyItem = {
   owner: Written['owner']
   key: Omit<ImportedKey, 'owner'>
@@ -67,8 +67,8 @@ export type ReadKeyItem = {
 
 /**
  * Reads one key to import.
- * @param createdBy who is said to have made it
- * @returns a fault where it does not fit; it repeats no value
+ * @param createdBy the id that is stored as the creator; null: none
+ * @returns a fault where the item is invalid. The fault repeats no value.
  */
 export function readKeyItem(context: Context, item: unknown, createdBy: string | null): ReadKeyItem | Fault {
   const present = withoutNulls(item, 'owner')
@@ -103,7 +103,9 @@ export function readKeyItem(context: Context, item: unknown, createdBy: string |
 
 const NO_MOMENT = 'Must be a time in RFC 3339, from 1970 to 9999'
 
-/** null also before 1970: the database has no year 0, and no key is that old. */
+/**
+ * Reads a time; null where it cannot be read or lies before 1970. PostgreSQL has no year 0, and no API key is that old.
+ */
 function readMoment(text: string): Date | null {
   const at = parseInstant(text)
   return at && at.getTime() >= 0 ? at : null
@@ -126,7 +128,8 @@ function readSettingsOf(written: Written): ReturnType<typeof readSettings> | Fau
   } catch (error) {
     if (!(error instanceof Problem) || error.problem !== 'validation_failed') throw error
     const [first] = error.extra.errors ?? []
-    // What is deeper may be a member of the metadata, whose name is not repeated.
+    // Only the first name of the path is repeated. A deeper one may be a name in the metadata, and so a secret in the
+    // wrong place.
     const [, member] = first?.path.split('/') ?? []
     return { fault: first ? `${member}: ${first.message}` : 'One of its members does not fit' }
   }

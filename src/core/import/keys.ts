@@ -12,8 +12,8 @@ import { type Importer, placeKeys } from './place-keys.ts'
 import { findUsersLike } from './queries.ts'
 
 /**
- * Imports keys for an admin, each whole or not at all: a bad one does not stop those that follow.
- * @returns a result an item, in their order
+ * Imports keys for an admin. Each key is imported whole or refused; a refused key does not stop the others.
+ * @returns one result per item, in the order of the items
  */
 export async function importKeys(
   context: Context,
@@ -30,7 +30,7 @@ export async function importKeys(
   return results
 }
 
-/** Imports a chunk of keys as a request or a file has them. */
+/** Imports a chunk of keys, as a request or a file gives them. */
 export async function importKeyItems(
   context: Context,
   origin: Origin,
@@ -54,7 +54,7 @@ export async function importKeyItems(
 
 type OwnerName = ReadKeyItem['owner']
 
-/** The owners that keys name, in their order; null where there is no such owner. */
+/** The owners that keys name, in the same order; null where an owner does not exist. */
 async function findOwners(context: Context, names: readonly OwnerName[]): Promise<(Owner | null)[]> {
   const ids = names.flatMap(({ user_id: id }) => (id !== undefined && isId(id) ? [id] : []))
   const emails = names.flatMap(({ email }) => normaliseEmail(email ?? '') ?? [])

@@ -6,8 +6,8 @@ import { KeyItem } from './key-item.ts'
 const MAX_KEYS = 1000
 
 /**
- * The body's shape for the document alone. The import reads the items itself: one that does not fit is refused alone,
- * not the whole request, and no time is spent on listing every fault of a body of megabytes.
+ * The shape of the body, for the OpenAPI document only. The import checks the items itself, for two reasons: an invalid
+ * item is refused alone and not the whole request, and a body of megabytes costs no time for a list of all its errors.
  */
 export const KeyImport = Type.Unknown(
   JSON.parse(
@@ -21,7 +21,7 @@ export const KeyImport = Type.Unknown(
 )
 
 /**
- * The keys of a body, each as it was written.
+ * The keys of a body, as they were sent.
  * @throws Problem validation_failed
  */
 export function requireKeys(body: unknown): readonly unknown[] {

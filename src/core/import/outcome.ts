@@ -2,26 +2,26 @@ import { errorCode, violatedConstraint } from '../../db/errors.ts'
 import type { KnownKey, KnownUser } from './queries.ts'
 import type { Fault } from './shape.ts'
 
-/** What became of one user or key; `reason` is a sentence that repeats no secret. */
+/** The result for one user or key. `reason` is a sentence that repeats no secret. */
 export type Outcome =
   | { status: 'imported' | 'already_imported'; id: string }
   | { status: 'refused'; reason: string }
 
 export const refused = (reason: string): Outcome => ({ status: 'refused', reason })
 
-/** How many users or keys are written in one transaction. */
+/** Users or keys per transaction. */
 export const CHUNK = 100
-/** How often in a row another change may come between. */
+/** How often a chunk is tried where other changes conflict with it. */
 const ATTEMPTS = 3
-/** SQLSTATE: a value that its column does not take. */
+/** SQLSTATE codes of a value that its column does not accept. */
 const UNFIT = /^(22...|23502|23514)$/
-/** SQLSTATE: two transactions waited for each other. */
+/** SQLSTATE of a deadlock: two transactions waited for each other. */
 const DEADLOCK = '40P01'
 
 /**
- * Places items, all of them or none. Where another transaction wrote in the same moment what conflicts with one of
- * them, all are decided on anew, and now see it; where that does not help, each is placed alone, and only those that
- * cannot be placed are refused.
+ * Writes items, all of them or none. Where a transaction that ran at the same time conflicts with one of them, the
+ * outcome of all is decided again, now with its rows in sight. Where that fails as well, each item is written alone,
+ * and only those that cannot be written are refused.
  */
 export async function placeTogether<T>(
   items: readonly T[],
@@ -45,7 +45,10 @@ export async function placeTogether<T>(
   return outcomes
 }
 
-/** Places the items that could be read; the others are refused for their fault. The outcomes come in the order of all. */
+/**
+ * Writes the items that could be read, and refuses the others for their fault.
+ * @returns the outcomes, in the order of all items
+ */
 export async function placeReadable<T extends object>(
   read: readonly (T | Fault)[],
   place: (items: readonly T[]) => Promise<Outcome[]>,
@@ -58,16 +61,16 @@ export async function placeReadable<T extends object>(
   })
 }
 
-/** The items, a chunk at a time. */
+/** The items in chunks of at most `CHUNK`. */
 export function* chunksOf<T>(items: readonly T[]): Generator<readonly T[]> {
   for (let at = 0; at < items.length; at += CHUNK) yield items.slice(at, at + CHUNK)
 }
 
-/** What of this import has been decided to come in. What follows may conflict with it. */
+/** The users and keys that this import has accepted so far. Later items may conflict with them. */
 export type Seen = {
   usersByEmail: Map<string, KnownUser>
   usersById: Map<string, KnownUser>
-  /** By the hash of the secret, in hex. */
+  /** By the SHA-256 of the secret, in hex. */
   keysByHash: Map<string, KnownKey>
   keysById: Map<string, KnownKey>
 }
@@ -80,38 +83,38 @@ export const nothingSeen = (): Seen => ({
 })
 
 /**
- * A dry run: nothing is written. What would have been written is remembered from one chunk to the next, so that what
- * follows has the same outcome as in a real run.
+ * The state of a dry run, which writes nothing. Accepted items are remembered from chunk to chunk, so that later items
+ * get the same outcome as in a real run.
  */
 export type Trial = Seen
 
-/** Says how far an import is, in one line for the person who waits. */
+/** Reports progress, one line of text for the person who waits. */
 export type Tell = (line: string) => void
 
-/** null where it is not a dry run. */
+/** The state of a dry run; null where the import is not one. */
 export function newTrial(isTrial: boolean, tell: Tell): Trial | null {
   if (!isTrial) return null
   tell('dry run: nothing is written')
   return nothingSeen()
 }
 
-/** What was refused, by the id that it has where it comes from, and why. Never a secret. */
+/** A refused item: its id at the source, and the reason. Never holds a secret. */
 type Refusal = { id: string | number | null; email: string | null; reason: string }
 
 type Tally = { imported: number; already_imported: number; refused: Refusal[] }
 
-/** What an import came to. */
+/** The result of an import, for users and for keys. */
 export type Report = { users: Tally; keys: Tally }
 
 const TOLD_EVERY = 1000
-/** The longest address that is valid. */
-const MAX_SHOWN_EMAIL = 254
+/** The length of the longest valid address. A longer text in its place is cut in the report. */
+const MAX_EMAIL_LENGTH = 254
 
 export const newReport = (): Report => ({ users: newTally(), keys: newTally() })
 
 const newTally = (): Tally => ({ imported: 0, already_imported: 0, refused: [] })
 
-/** Counts one outcome, and tells of every thousandth. */
+/** Adds one outcome to the report, and reports progress every thousand items. */
 export function count(
   report: Report,
   kind: keyof Report,
@@ -121,7 +124,7 @@ export function count(
 ): void {
   const tally = report[kind]
   if (outcome.status === 'refused') {
-    const email = from.email?.slice(0, MAX_SHOWN_EMAIL) ?? null
+    const email = from.email?.slice(0, MAX_EMAIL_LENGTH) ?? null
     tally.refused.push({ id: from.id, email, reason: outcome.reason })
   } else {
     tally[outcome.status] += 1

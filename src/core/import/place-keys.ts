@@ -22,24 +22,24 @@ import {
   updateCeiling,
 } from './queries.ts'
 
-/** Who imports: an admin over HTTP, or the operator at the command line. */
+/** The caller of an import: an admin over HTTP, or the operator at the command line. */
 export type Importer = AdminPrincipal | Operator
 
-/** A key that comes from elsewhere. */
+/** A key to import, read and with its owner. */
 export type ImportedKey = {
   row: Omit<typeof apiKeys.$inferInsert, keyof OwnerColumns>
   owner: Owner
   secret: ImportedSecret
   lastUsedAt: Date | null
   credits: Credits | null
-  /** Whether the ceiling of the user who owns the key rises to its scopes. */
+  /** Whether the ceiling of the user who owns the key is raised to the key's scopes. */
   raisesCeiling: boolean
 }
 
 /**
- * Imports keys, each whole or not at all. A key that is here already stays as it is. Neither a quota nor
- * API_KEY_MAX_EXPIRE_DAYS applies: keys that worked go on, and expired ones are imported as expired.
- * @param trial in a dry run: nothing is written
+ * Imports keys, each whole or not at all. A key that exists already stays unchanged. Neither quotas nor
+ * API_KEY_MAX_EXPIRE_DAYS apply: the keys worked before and must go on working. Expired keys are imported as expired.
+ * @param trial the state of a dry run, in which nothing is written; null: a real run
  */
 export function placeKeys(
   context: Context,
@@ -54,8 +54,9 @@ export function placeKeys(
     if (trial) return decideKeys(context, items, known, owners, trial).outcomes
     const first = decideKeys(context, items, known, owners, nothingSeen())
     if (first.outcomes.every(({ status }) => status !== 'imported')) return first.outcomes
-    // Owners are locked, so that none is deleted meanwhile. Two imports raise a user's ceiling one after the other, and
-    // neither undoes the other's.
+    // The owners are locked, so that none is deleted meanwhile. A user whose ceiling is raised is locked in the
+    // stronger mode: of two imports at once, the second then adds to the ceiling that the first has raised, instead of
+    // replacing it.
     const isLow = (key: ImportedKey) => needsCeiling(context, key) && !holdsAll(context, owners, key)
     const locks = items.map((key) => lockOwner(key.owner, isLow(key) ? 'no key update' : 'share'))
     return recordChange(context, origin, caller, locks, async (change) => {
@@ -70,16 +71,19 @@ export function placeKeys(
   })
 }
 
-/** What is here of the keys to import. */
+/** The existing keys with which an import can conflict. */
 type KnownKeys = {
   byId: ReadonlyMap<string, KnownKey>
-  /** By the hash of the secret, in hex. */
+  /** By the SHA-256 of the secret, in hex. */
   byHash: ReadonlyMap<string, KnownKey>
-  /** What the audit trail tells of their ids: `key.deleted <id>`, `key.rotated <id>`. */
+  /** Events of the audit trail about the imported ids: `key.deleted <id>`, `key.rotated <id>`. */
   events: ReadonlySet<string>
 }
 
-/** By id before by hash: a key that comes in between is found by both, or by the hash alone. */
+/**
+ * Looks up by id first, then by hash. A key that is inserted between the two queries is then found by its hash, so it
+ * cannot be missed.
+ */
 async function findKnownKeys(db: Database, keys: readonly ImportedKey[]): Promise<KnownKeys> {
   const ids = keys.map(({ row }) => row.id)
   const byId = await findKeysById(db, ids)
@@ -94,7 +98,7 @@ async function findKnownKeys(db: Database, keys: readonly ImportedKey[]): Promis
   }
 }
 
-/** The users whose ceilings have to be known. */
+/** The users whose ceilings decide about the import. */
 async function findOwners(
   context: Context,
   keys: readonly ImportedKey[],
@@ -107,12 +111,12 @@ async function findOwners(
 
 const OWNER_GONE = 'Its owner is gone'
 
-/** A user's ceiling before and after. */
+/** A user's ceiling before and after the import. */
 type Raise = { before: string[] | null; after: string[] }
 
 /**
- * Decides on keys in their order; a key that comes in may conflict with those that follow.
- * @returns the outcomes, and the ceilings that have to rise
+ * Decides about keys in their order, because an accepted key may conflict with a later one.
+ * @returns the outcomes, and the ceilings to raise
  */
 function decideKeys(
   context: Context,
@@ -146,7 +150,7 @@ function decideKeys(
   return { outcomes, raised }
 }
 
-/** The outcome of a key that is here already, or conflicts with one that is; null: it can be imported. */
+/** The outcome of a key that exists already or conflicts with an existing one; null: the key can be imported. */
 function findConflict({ row, owner, secret }: ImportedKey, known: KnownKeys, seen: Seen): Outcome | null {
   const hash = secret.hash.toHex()
   const holder = seen.keysByHash.get(hash) ?? known.byHash.get(hash)
@@ -154,7 +158,7 @@ function findConflict({ row, owner, secret }: ImportedKey, known: KnownKeys, see
   if (holder) return refused('This key belongs to another owner here')
   const namesake = seen.keysById.get(row.id) ?? known.byId.get(row.id)
   if (namesake?.ownerId === owner.id && known.events.has(`key.rotated ${row.id}`)) {
-    // The secret that the rotation replaced stays dead.
+    // The secret that the rotation replaced must not become valid again.
     return { status: 'already_imported', id: row.id }
   }
   if (namesake) return refused('Another key has this id here already')
@@ -164,7 +168,7 @@ function findConflict({ row, owner, secret }: ImportedKey, known: KnownKeys, see
   return null
 }
 
-/** Whether its owner must be able to hold its scopes. Only a live key counts: a dead one raises no ceiling. */
+/** Whether the owner's ceiling must cover the key's scopes. Only a live key raises a ceiling. */
 function needsCeiling(
   { clock }: Pick<Context, 'clock'>,
   { row, owner, raisesCeiling }: ImportedKey,
@@ -173,7 +177,7 @@ function needsCeiling(
   return raisesCeiling && owner.type === 'user' && isLive
 }
 
-/** Whether its owner, who is among the users, can hold its scopes already. */
+/** Whether the owner, if found among the users, already holds the key's scopes. */
 function holdsAll(
   context: Pick<Context, 'config'>,
   users: ReadonlyMap<string, KnownUser>,
@@ -184,8 +188,8 @@ function holdsAll(
 }
 
 /**
- * The ceiling that a user needs to hold these scopes too.
- * @returns null where it holds them already; a refusal where it would be too long
+ * The ceiling that a user needs in order to hold these scopes too.
+ * @returns null where the present ceiling covers them; a refusal where the ceiling would have too many scopes
  */
 function widenedCeiling(
   { config }: Pick<Context, 'config'>,
@@ -201,7 +205,7 @@ function widenedCeiling(
   return widened
 }
 
-/** Writes keys with their secrets, credits and audit rows, and the ceilings that rise for them. */
+/** Writes keys with their secrets, credits and audit rows, and raises the ceilings of their owners. */
 async function writeKeys(
   context: Context,
   { tx, record }: Change<Caller>,
@@ -231,7 +235,7 @@ async function writeKeys(
       credits ? [readCredits(row.id, credits, context.clock())] : [],
     ),
   })
-  // Unlike `record`, this evicts nothing: no cache holds a new key.
+  // Unlike `record`, `recordEvents` evicts nothing from the cache, which cannot hold a new key.
   await recordEvents(tx, context, origin, keys.map(eventOf))
 }
 

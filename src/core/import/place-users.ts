@@ -7,13 +7,13 @@ import { OPERATOR } from '../principal.ts'
 import { nothingSeen, type Outcome, placeTogether, refused, type Seen, type Trial } from './outcome.ts'
 import { findUsersLike, insertImportedUsers, notifyPasswordKinds } from './queries.ts'
 
-/** A user who comes from elsewhere. */
+/** A user to import, as a row. */
 export type ImportedUser = Omit<typeof users.$inferSelect, 'passwordChangedAt' | 'lockedSettings'>
 
 /**
- * Imports users, each whole or not at all. A user who is here already stays as they are.
- * @param users with the addresses in their normal form
- * @param trial in a dry run: nothing is written
+ * Imports users, each whole or not at all. A user who exists already stays unchanged.
+ * @param users with their addresses in the normal form
+ * @param trial the state of a dry run, in which nothing is written; null: a real run
  */
 export function placeUsers(
   context: Context,

@@ -5,15 +5,18 @@ import { isOneOf } from '../../db/one-of.ts'
 import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
 import { type OwnerColumns, ownerOfRow } from '../owners.ts'
 
-/** A user who is here or comes in, as far as an import has to know. */
+/** The part of an existing or accepted user on which the import decides. */
 export type KnownUser = Pick<typeof users.$inferSelect, 'id' | 'email' | 'role' | 'scopes'>
 
-/** A key that is here or comes in, and its owner. */
+/** An existing or accepted key, and its owner. */
 export type KnownKey = { keyId: string; ownerId: string }
 
 const known = { id: users.id, email: users.email, role: users.role, scopes: users.scopes }
 
-/** The users who have one of the ids or addresses. One statement, so that both are looked up at the same moment. */
+/**
+ * The users who have one of the ids or addresses. One statement looks both up at the same moment, so that no user is
+ * missed between two.
+ */
 export function findUsersLike(
   db: Database,
   ids: readonly string[],
@@ -37,7 +40,7 @@ export async function findKeysById(db: Database, ids: readonly string[]): Promis
   return rows.map(ownedKey)
 }
 
-/** The keys that have these secrets, live or dead. */
+/** The keys that have these secrets, valid or not. */
 export async function findKeysByHash(
   db: Database,
   hashes: readonly Uint8Array[],
@@ -57,7 +60,10 @@ const ownedKey = (row: OwnerColumns & { keyId: string }): KnownKey => ({
   ownerId: ownerOfRow(row).id,
 })
 
-/** @throws where an id or an address is taken; then none is inserted */
+/**
+ * Inserts users by one statement.
+ * @throws the database's error where an id or an address exists; then none is inserted
+ */
 export async function insertImportedUsers(
   tx: Transaction,
   imported: readonly (typeof users.$inferInsert)[],
@@ -65,7 +71,10 @@ export async function insertImportedUsers(
   await tx.insert(users).values([...imported])
 }
 
-/** Tells every instance, at COMMIT, of the kinds of password hashes that come with the transaction. */
+/**
+ * Tells every instance, at COMMIT, which kinds of password hashes the transaction adds. The instances adapt the
+ * duration of failed log-ins (docs/decisions/0031).
+ */
 export async function notifyPasswordKinds(tx: Transaction, kinds: Iterable<string>): Promise<void> {
   const messages = [...kinds].map(formatPasswordKind)
   await tx.execute(
@@ -84,7 +93,10 @@ export type ImportedKeyRows = {
   credits: (typeof apiKeyCredits.$inferInsert)[]
 }
 
-/** @throws where an id or a secret is taken, or an owner gone; then none is inserted */
+/**
+ * Inserts keys with their secrets and credits.
+ * @throws the database's error where an id or a secret exists, or an owner does not; then none is inserted
+ */
 export async function insertImportedKeys(
   tx: Transaction,
   { keys, secrets, credits }: ImportedKeyRows,

@@ -3,12 +3,12 @@ import { Value } from '@sinclair/typebox/value'
 import { deriveId, isId } from '../../lib/ids.ts'
 import { READABLE } from '../../lib/model.ts'
 
-/** What is wrong with an item, in a sentence that repeats no value of it. */
+/** Why an item is invalid, in a sentence that repeats no value of it. */
 export type Fault = { fault: string }
 
 /**
- * The item without its members that are null: those count as absent. Anything but an object stays as it is.
- * @param within a member in which the same holds
+ * The item without its members that are null, which count as absent. Anything but an object is returned as it is.
+ * @param within a member in which the same applies
  */
 export function withoutNulls(item: unknown, within?: string): unknown {
   if (typeof item !== 'object' || item === null || Array.isArray(item)) return item
@@ -18,12 +18,13 @@ export function withoutNulls(item: unknown, within?: string): unknown {
   )
 }
 
-/** The first thing in an item that does not fit the shape; null where everything fits. */
+/** The first error of an item; null where it has the shape. */
 export function faultOfShape(shape: TSchema, item: unknown): string | null {
   const first = Value.Errors(shape, item).First()
   if (!first) return null
   const path = first.path.slice(1)
-  // A member's name is the writer's text too, and may be a misplaced secret: only what looks like a name is repeated.
+  // The name of a member also comes from the sender, and may be a secret in the wrong place. Only what looks like a
+  // name is repeated.
   const isNameLike = /^[a-z_0-9/]{1,64}$/.test(path)
   if (first.message === 'Unexpected property')
     return isNameLike ? `Unknown member: ${path}` : 'Unknown member'
@@ -31,16 +32,16 @@ export function faultOfShape(shape: TSchema, item: unknown): string | null {
   return path === '' || !isNameLike ? message : `${path}: ${message}`
 }
 
-/** The id that something has elsewhere. */
+/** The id of a user or key at the source. */
 export const ForeignId = Type.Union([Type.String({ maxLength: 64, pattern: READABLE }), Type.Integer()], {
   description: 'A UUID stays the id; of another, one is made',
   error: 'Must be an id: a UUID, another text of at most 64 characters, or a whole number',
 })
 
 /**
- * The id here of something that comes from elsewhere: its own where that is a UUID, else a UUIDv7 of the time when it
- * was made and a hash of its origin. The same thing gets the same id each time it is imported.
- * @param origin what tells it from everything else; nothing of it can be read from the id
+ * The id that an imported user or key gets here: its own where that is a UUID, else a UUIDv7 of its time of creation
+ * and a hash of its origin. Repeated imports of one item give the same id.
+ * @param origin texts that identify the item; they cannot be read from the id
  */
 export function importedId(own: string | null, createdAt: Date | null, ...origin: string[]): string {
   const given = own?.toLowerCase() ?? ''

@@ -8,7 +8,7 @@ import { faultOfPasswordHash } from './credentials.ts'
 import type { ImportedUser } from './place-users.ts'
 import { type Fault, ForeignId, faultOfShape, importedId, withoutNulls } from './shape.ts'
 
-/** A user to import, as a file has it. A member that is null counts as absent. */
+/** A user to import, as a file gives it. A member that is null counts as absent. */
 const UserItem = Type.Object(
   {
     email: Type.String({ maxLength: 1024 }),
@@ -26,8 +26,8 @@ const UserItem = Type.Object(
 )
 
 /**
- * Reads one user to import. Without a password hash the user cannot log in until a password is set.
- * @returns a fault where it does not fit; it repeats no value
+ * Reads one user to import. A user without a password hash cannot log in until a password is set.
+ * @returns a fault where the item is invalid. The fault repeats no value.
  */
 export function readUserItem(context: Context, item: unknown): ImportedUser | Fault {
   const present = withoutNulls(item)
@@ -58,16 +58,19 @@ export function readUserItem(context: Context, item: unknown): ImportedUser | Fa
   }
 }
 
-/** Why an address is refused; the report names the address itself. */
+/** Why an address is refused. The report names the address itself. */
 export const NO_EMAIL = 'Must be an e-mail address of at most 254 characters'
 
-/** The addresses of one import, and whose they are. */
+/** The addresses of one import, each with its user. */
 export type AddressBook = {
-  /** Enters a user; a fault where another user has the address, which says in what way the two differ. */
+  /** Adds a user. Gives a fault where another user has the address, which says how the two spellings differ. */
   enter<U extends { id: string; email: string }>(user: U, written: string): U | Fault
 }
 
-/** An empty one. Two addresses that differ only in case are one address here; their two users are not made into one. */
+/**
+ * Creates an empty address book. Two addresses that differ only in case are one address here, and their two users are
+ * never merged.
+ */
 export function createAddressBook(): AddressBook {
   const holders = new Map<string, { id: string; written: string }>()
   return {

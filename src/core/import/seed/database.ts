@@ -6,7 +6,7 @@ import type { Secret } from '../../../lib/secret.ts'
 import { CHUNK } from '../outcome.ts'
 import { type Column, readShape, type SeedShape } from './shape.ts'
 
-/** A user as the seed keeps them. Times are milliseconds since the epoch, or infinite. */
+/** A user in the seed's database. Times are milliseconds since the epoch, or infinite. */
 export type SeedUser = {
   id: string
   email: string | null
@@ -17,7 +17,7 @@ export type SeedUser = {
   created_ms: number | null
 }
 
-/** A key as the seed keeps it: `secret` is the key itself, or its SHA-256 in hex. */
+/** A key in the seed's database. `secret` is the key itself, or its SHA-256 in hex. */
 export type SeedKey = {
   id: string
   user_id: string | null
@@ -32,24 +32,24 @@ export type SeedKey = {
   used_ms: number | null
 }
 
-/** The seed's database as it was at one moment. Nothing is written to it. */
+/** The seed's database as of one moment. It is only read. */
 export type Seed = {
   shape: SeedShape
-  /** The rows, a chunk at a time, however many there are. */
+  /** The rows, one chunk at a time, so that memory stays bounded. */
   users(): AsyncIterable<readonly SeedUser[]>
   keys(): AsyncIterable<readonly SeedKey[]>
   close(): Promise<void>
 }
 
-/** Longer than for the own database: it may be far away, and a person waits. */
+/** Longer than for Latchkey's own database: this one may be far away, and a person waits. */
 const CONNECT_TIMEOUT_SECONDS = 10
-/** SQLSTATE classes whose text says what to mend and repeats nothing that is stored: log-in, catalogue, rights. */
+/** SQLSTATE classes whose messages help the operator and repeat no stored value: log-in, catalogue, permissions. */
 const TELLING_STATES = /^(28|3D|3F|42501|53300|57P)/
 
 /**
- * Opens the seed's database for reading, in one read-only snapshot.
+ * Opens the seed's database, in one read-only snapshot.
  * @param url as `parseDatabaseUrl` gives it
- * @throws Error with one sentence: out of reach, or no form of the seed that is understood
+ * @throws Error with one sentence where the database is out of reach, or has tables that are not understood
  */
 export async function openSeed(url: Secret, schema: string): Promise<Seed> {
   const target = readTarget(url.reveal())
@@ -103,7 +103,7 @@ async function* rowsOf<Row>(connection: Connection, query: string): AsyncGenerat
   await ask(connection, 'CLOSE seed')
 }
 
-/** @throws Error with one sentence that repeats nothing stored, and says which database it is about */
+/** @throws Error with one sentence that names the database and repeats nothing stored in it */
 async function ask(
   connection: Connection,
   query: string,

@@ -13,19 +13,19 @@ const LATEST_MS = Date.UTC(9999, 11, 31)
 const MAX_NAME = 100
 const MAX_DESCRIPTION = 500
 const SHA256_HEX = /^[0-9a-f]{64}$/
-/** To the seed, one scope that was all of them. */
+/** The seed's scope that stood for all scopes. */
 const EVERYTHING = '*'
-/** What the seed's second version, which had no scopes, let every key do. */
+/** The scope of every key of the seed's second version, which stored no scopes. */
 const ONLY_SCOPE = 'read'
 
-/** A user of the seed's, or why they cannot be taken over. */
+/** A user of the seed as a row, or why the user cannot be imported. */
 export function readSeedUser(context: Context, seed: SeedUser, keepsAdmins: boolean): ImportedUser | Fault {
   const email = normaliseEmail(seed.email ?? '')
   if (email === null) return { fault: NO_EMAIL }
   const hashFault = seed.password_hash === null ? null : faultOfPasswordHash(seed.password_hash)
   if (hashFault !== null) return { fault: hashFault }
   const createdAt = dateOf(seed.created_ms)
-  // Two seeds count alike from 1; the moment, else the address, tells their users apart.
+  // Every seed counts its users from 1. The time of creation, or else the address, keeps users of two seeds apart.
   const origin = createdAt ? [] : [email]
   return {
     id: importedId(seed.id, createdAt, 'seed user', seed.id, ...origin),
@@ -39,7 +39,10 @@ export function readSeedUser(context: Context, seed: SeedUser, keepsAdmins: bool
   }
 }
 
-/** A key of the seed's, or why it cannot be taken over. An inactive one is revoked: the seed had no way back. */
+/**
+ * A key of the seed as a row, or why the key cannot be imported. An inactive key is imported as revoked, because the
+ * seed could not activate one again.
+ */
 export function readSeedKey(
   context: Context,
   shape: SeedShape,
@@ -66,7 +69,10 @@ export function readSeedKey(
   return { row, owner, secret, lastUsedAt: dateOf(seed.used_ms), credits: null, raisesCeiling: true }
 }
 
-/** Both versions kept it in `key`: the first as it is, which always has a prefix, the second as SHA-256 in hex. */
+/**
+ * Both versions of the seed stored keys in `key`: the first the key itself, which always has a prefix, the second its
+ * SHA-256 in hex.
+ */
 function secretOf({ config }: Context, { isHashed }: SeedShape, { secret, prefix }: SeedKey) {
   if (secret === null) return { fault: 'The key is empty' }
   if (isHashed || SHA256_HEX.test(secret)) return secretOfHash(secret, 'hex', shorten(prefix, 16))
@@ -85,14 +91,14 @@ function readScopes({ config }: Context, text: string | null): string[] | Fault 
   }
   const scopes = parseScopes([...named, ...(hasAll && config.userScopes !== 'any' ? config.userScopes : [])])
   if ('fault' in scopes) return { fault: `scopes: ${scopes.fault}` }
-  // Anybody wrote any word there; these would mean something here.
+  // In the seed, a scope was any word that a user wrote. A reserved word would give the key power over Latchkey.
   if (scopes.some((scope) => scope.startsWith(RESERVED_PREFIX))) {
     return { fault: `scopes: Those that start with "${RESERVED_PREFIX}" are reserved` }
   }
   return scopes
 }
 
-/** Words between commas and spaces, or a JSON list. */
+/** Reads scopes from words between commas and spaces, or from a JSON list. */
 function listOf(text: string): string[] | null {
   if (!/^\s*["[]/.test(text)) return words(text)
   try {
@@ -106,13 +112,16 @@ function listOf(text: string): string[] | null {
 
 const words = (text: string) => text.split(/[\s,]+/).filter((word) => word !== '')
 
-/** Infinity is never; what no calendar here has is its first or last day. */
+/**
+ * A date from milliseconds; null for none and for `infinity`. Times outside of 1970 to 9999 become the nearest of
+ * these.
+ */
 function dateOf(ms: number | null): Date | null {
   if (ms === null || ms === Infinity) return null
   return new Date(Math.min(Math.max(0, Math.round(ms)), LATEST_MS))
 }
 
-/** What people read, without control characters and not too long; null for nothing. */
+/** A text without control characters, cut to at most `most` characters; null where nothing remains. */
 function shorten(text: string | null, most: number): string | null {
   const readable = (text ?? '')
     .replace(/\p{Cc}/gu, ' ')

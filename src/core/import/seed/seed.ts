@@ -18,21 +18,21 @@ export type SeedOptions = ImportOptions & {
   /** As `parseDatabaseUrl` gives it. */
   url: Secret
   schema: string
-  /** false: an admin there becomes a user here. */
+  /** false: an admin of the seed becomes a user here. */
   keepsAdmins: boolean
 }
 
-/** A user of the seed's as they are here; `id: null` where they were refused. */
+/** A user of the seed: the id here, or null where the user was refused. */
 type Owner = { id: string | null; email: string | null }
 type Owners = Map<string, Owner>
 type Run = { context: Context; origin: Origin; options: SeedOptions; trial: Trial | null; report: Report }
 
 /**
- * Imports the users and keys of the replaced service from its database, each whole or not at all: passwords and keys go
- * on as they are. What is here already stays as it is, except that what has been disabled or revoked there since is
- * disabled or revoked here too.
- * @throws Error with one sentence where the database cannot be read; what was imported until then stays, and another
- * run goes on from there
+ * Imports the users and keys of the replaced service from its database, each whole or not at all. Passwords and keys go
+ * on working. A user or key that exists already stays unchanged, with one exception: one that was disabled or revoked
+ * at the source since is disabled or revoked here too.
+ * @throws Error with one sentence where the database cannot be read. What was imported until then stays, and the next
+ * run continues from there.
  */
 export async function importSeed(context: Context, origin: Origin, options: SeedOptions): Promise<Report> {
   const seed = await openSeed(options.url, options.schema)
@@ -106,14 +106,14 @@ async function importKeys(
   }
 }
 
-/** A whole number as JSON has it; a UUID as it is. */
+/** The id of the seed for the report: a JSON number where it is a whole number, else the text. */
 function numbered(id: string): string | number {
   return /^\d{1,15}$/.test(id) ? Number(id) : id
 }
 
 /**
- * A user who has been disabled at the source since they were imported is disabled here too, with their sessions.
- * @returns why not, where that may not be
+ * Disables a user who was disabled at the source after the import, and ends their sessions.
+ * @returns null, or the reason why the user cannot be disabled
  */
 async function followDisabled(context: Context, origin: Origin, id: string): Promise<string | null> {
   try {
@@ -125,7 +125,7 @@ async function followDisabled(context: Context, origin: Origin, id: string): Pro
   }
 }
 
-/** A key that has been revoked at the source since it was imported is revoked here too, unless it is gone meanwhile. */
+/** Revokes a key that was revoked at the source after the import. A key that was deleted here meanwhile is skipped. */
 async function followRevoked(context: Context, origin: Origin, id: string): Promise<void> {
   try {
     await revokeKey(context, origin, operator(), id, { reason: 'revoked_at_source', created: false })

@@ -1,14 +1,14 @@
-/** A column as information_schema describes it. */
+/** A column, as information_schema describes it. */
 export type Column = { table: string; name: string; type: string }
 
-/** A table of the seed's. */
+/** A table of the seed. */
 type Table = { schema: string; name: string; columns: readonly Column[] }
 
-/** How to read the two tables: a SELECT for each, whose columns are those of `SeedUser` and `SeedKey`. */
+/** How to read the two tables of the seed: one SELECT for each, whose columns are those of `SeedUser` and `SeedKey`. */
 export type SeedShape = {
   users: string
   keys: string
-  /** Whether the column of the keys says by its name that it holds hashes. */
+  /** Whether the name of the key's column says that it holds hashes. */
   isHashed: boolean
   /** false in the seed's second version. */
   hasScopes: boolean
@@ -34,7 +34,7 @@ const NAMES = {
 const GOOD = /^(is_)?(active|enabled)$/
 const BAD = /^(is_)?(disabled|deactivated|inactive|revoked|deleted|blocked|banned|suspended|locked|archived)$/
 const BAD_SINCE = /^(disabled|deactivated|revoked|deleted|blocked|banned|suspended|locked|archived)_at$/
-/** A column that may say that a user or key is not in force, in values that are not known here. */
+/** Names of columns that may say, in values unknown here, that a user or key is not valid. */
 const STATE =
   /^(\w+_)?(status|state)$|^(is_)?(active|enabled|disabled|deactivated|revoked|deleted|blocked|banned|suspended|locked|archived)(_at|_on|_until)?$/
 
@@ -42,8 +42,8 @@ const INTEGER = new Set(['smallint', 'integer', 'bigint'])
 const TIME = new Set(['timestamp without time zone', 'timestamp with time zone', 'date'])
 
 /**
- * How to read the seed's tables, whichever of its versions made them.
- * @throws Error with one sentence that names the column, where something that matters is missing or is not understood
+ * How to read the seed's tables, in any of the seed's versions.
+ * @throws Error with one sentence that names the column, where a necessary column is missing or not understood
  */
 export function readShape(schema: string, columns: readonly Column[]): SeedShape {
   const users = tableOf(schema, 'users', columns)
@@ -58,7 +58,7 @@ export function readShape(schema: string, columns: readonly Column[]): SeedShape
       password_hash: asText(need(users, 'the hashes of the passwords', NAMES.password)),
       role: asText(find(users, ['role'])),
       email_verified: asFlag(users, find(users, NAMES.verified), false),
-      // The seed did not check this column at log-in, so a NULL there never kept anybody out.
+      // The seed did not check this column at log-in, so users whose value is NULL could log in.
       is_active: isInForce(users, true),
       created_ms: asEpochMs(users, find(users, NAMES.created)),
     }),
@@ -70,7 +70,7 @@ export function readShape(schema: string, columns: readonly Column[]): SeedShape
       name: asText(find(keys, NAMES.name)),
       description: asText(find(keys, ['description'])),
       scopes: asList(scopes),
-      // Of a key the seed asked for TRUE.
+      // For a key, the seed required the value TRUE, so a key whose value is NULL did not work.
       is_active: isInForce(keys, false),
       created_ms: asEpochMs(keys, find(keys, NAMES.created)),
       expires_ms: asEpochMs(keys, find(keys, NAMES.expires)),
@@ -101,36 +101,36 @@ function need(table: Table, what: string, names: readonly string[]): Column {
   )
 }
 
-/** The oldest first: of two addresses that differ in case, the first one's stays. */
+/** The rows are read oldest first. Of two addresses that differ only in case, the older user is imported. */
 function select({ schema, name }: Table, expressions: Record<string, string>): string {
   const list = Object.entries(expressions).map(([as, sql]) => `${sql} AS ${as}`)
   return `SELECT ${list.join(', ')} FROM ${quote(schema)}.${quote(name)} ORDER BY created_ms NULLS FIRST, id`
 }
 
-/** A name as SQL has it. */
+/** A quoted identifier of SQL. */
 const quote = (name: string) => `"${name.replaceAll('"', '""')}"`
 
-/** `schema.table.column`, for people. */
+/** `schema.table.column`, for error messages. */
 const tell = (table: Table, column: Column) => `${table.schema}.${table.name}.${column.name}`
 
 const asText = (column: Column | null) => (column ? `${quote(column.name)}::text` : 'NULL::text')
 
-/** SHA-256 kept as bytes comes as hex. */
+/** A SHA-256 that is stored as bytes is read as hex. */
 const asSecret = (column: Column) =>
   column.type === 'bytea' ? `encode(${quote(column.name)}, 'hex')` : asText(column)
 
-/** A list of scopes as one text, however it is stored. */
+/** A list of scopes is read as one text, in whatever type it is stored. */
 const asList = (column: Column | null) =>
   column?.type === 'ARRAY' ? `array_to_json(${quote(column.name)})::text` : asText(column)
 
-/** Milliseconds since the epoch; a time without a zone is UTC. */
+/** A time is read as milliseconds since the epoch. A time without a zone counts as UTC. */
 function asEpochMs(table: Table, column: Column | null): string {
   if (!column) return 'NULL::float8'
   if (TIME.has(column.type)) return `(extract(epoch FROM ${quote(column.name)}) * 1000)::float8`
   throw new Error(`${tell(table, column)} is ${column.type}, and must be a timestamp`)
 }
 
-/** @param unset what NULL, and a missing column, count as */
+/** @param unset the value of NULL, and of a missing column */
 function asFlag(table: Table, column: Column | null, unset: boolean): string {
   if (!column) return String(unset)
   if (column.type === 'boolean') return `coalesce(${quote(column.name)}, ${unset})`
@@ -139,9 +139,10 @@ function asFlag(table: Table, column: Column | null, unset: boolean): string {
 }
 
 /**
- * Whether a row is in force, by every column that says so.
- * @param unset what NULL in `is_active` counts as
- * @throws Error for a column that may say so and is not understood: what was revoked there must not live here
+ * The condition that a row is valid, from every column that says so.
+ * @param unset the value of NULL in `is_active`
+ * @throws Error for a column that may say so and is not understood, because a user or key that was revoked at the
+ * source must not become valid here
  */
 function isInForce(table: Table, unset: boolean): string {
   const conditions = table.columns.flatMap((column) => {
