@@ -3,38 +3,46 @@ import { ask, fetchIssuer, type Latchkey } from './ask.ts'
 import type { UserPrincipal } from './principal.ts'
 import type { SharedAnswers } from './shared-answers.ts'
 
-/** A genuine token: of a user, or of a service account, which stands for the key that it was made with. */
+/**
+ * A valid access token: of a user, or of a service account, whose token stands for the key with which it was obtained.
+ */
 export type AccessToken = UserPrincipal | { kind: 'service_account' }
 
 export type TokenSettings = {
   url: string
-  /** Undefined: what Latchkey's metadata name. */
+  /** undefined: the issuer that Latchkey's metadata name. */
   issuer: string | undefined
-  /** Undefined: the issuer. */
+  /** undefined: the issuer. */
   audience: string | undefined
   timeLimitMs: number
-  /** Hears of a genuine token that is another issuer's, or for another audience. */
+  /** Is called for a validly signed token of another issuer or audience, which is a mistake in the configuration. */
   onError: ((error: unknown) => void) | undefined
 }
 
-/** What Latchkey signs with, shared secrets aside: whoever can verify by one of those can also sign. */
+/**
+ * The signature algorithms that Latchkey publishes keys for. HS256 is left out: a service that can verify with a shared
+ * secret can also sign with it.
+ */
 const ALGORITHMS = ['ES256', 'RS256', 'EdDSA']
 const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope']
-/** The `client_id` of a person's own token; a service account's is its `sub`. */
+/** The `client_id` in a user's token. In a service account's token it equals `sub`. */
 const FIRST_PARTY_CLIENT = 'latchkey'
 const CLOCK_TOLERANCE_SECONDS = 5
-/** Latchkey publishes a key this long before it signs. */
+/** How long fetched keys are used. Latchkey publishes a new key for at least this long before it signs with it. */
 const KEYS_LAST_MS = 300_000
-/** A stranger chooses the `kid`: an unknown one has the keys read anew at most this often. */
+/**
+ * The shortest time between two fetches that an unknown `kid` causes. A sender chooses the `kid`, so without this bound
+ * forged tokens would cause a fetch each.
+ */
 const REREAD_AFTER_MS = 5_000
 
-/** How jose says that the keys cannot be had, rather than that the token is bad. */
+/** Codes of jose's errors when the keys cannot be fetched. Such an error says nothing about the token. */
 const NO_KEYS = new Set(['ERR_JOSE_GENERIC', 'ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID'])
 
 /**
- * Verifies access tokens here, by Latchkey's published keys: signature, issuer, audience, type (RFC 9068), expiry. What
- * happened to the session or the user since it was signed, a signature does not know.
- * @returns a function that gives null for whatever is not a genuine token, and throws where the keys cannot be had
+ * Verifies access tokens locally with Latchkey's published keys: signature, issuer, audience, type (RFC 9068) and
+ * expiry. A signature does not show that the session has ended or the user was disabled since; `introspect` does.
+ * @returns a function that gives null for an invalid token, and throws where the keys cannot be fetched
  */
 export function createTokenVerifier({ url, timeLimitMs, onError, ...expected }: TokenSettings) {
   const keys = createRemoteJWKSet(new URL(`${url}/.well-known/jwks.json`), {
@@ -43,7 +51,7 @@ export function createTokenVerifier({ url, timeLimitMs, onError, ...expected }: 
     timeoutDuration: timeLimitMs,
   })
   let known: Promise<string> | null = null
-  /** Asked for once. A failure is no answer. */
+  /** Fetches the issuer once. A failure is not kept, so the next token tries again. */
   const discoverIssuer = () => {
     known ??= fetchIssuer({ url, timeLimitMs }).catch((error) => {
       known = null
@@ -73,7 +81,10 @@ export function createTokenVerifier({ url, timeLimitMs, onError, ...expected }: 
   }
 }
 
-/** Why a token that Latchkey signed is not for this client: the claims are looked at after the signature. */
+/**
+ * Why a token that Latchkey signed is not for this client. jose checks the claims only after the signature, so a forged
+ * token never gets here.
+ */
 function describeMismatch(error: unknown, expected: { iss: string; aud: string }): string | null {
   if (!(error instanceof errors.JWTClaimValidationFailed) || error.reason !== 'check_failed') return null
   const { claim, payload } = error
@@ -95,8 +106,9 @@ const NO_ANSWER = 'Not an answer of /oauth/introspect'
 const scopesOf = (scope: string) => Object.freeze(scope.split(' ').filter((name) => name !== ''))
 
 /**
- * What Latchkey says of a genuine token now (RFC 7662); null: its session ended, or its user may no longer.
- * @throws Error where Latchkey cannot say
+ * What Latchkey says now about a token whose signature is valid (RFC 7662). null: the session has ended, or the user is
+ * disabled.
+ * @throws Error where Latchkey cannot answer
  */
 export function introspect(
   latchkey: Latchkey,

@@ -4,15 +4,15 @@ import type { KeyPrincipal } from './principal.ts'
 import { type Refusal, refuse } from './refusal.ts'
 import type { SharedAnswers } from './shared-answers.ts'
 
-/** The longest that `/keys/verify` takes. */
+/** The longest credential that `/keys/verify` accepts. */
 const MAX_LENGTH = 8192
 
 /**
- * Asks Latchkey about an API key, or a service account's access token, which stands for its key everywhere. The scopes
- * are asked along, so that a request that lacks one is not charged. An answer is kept under key and address; one that
- * counted the use, or that depends on the scopes asked, is not.
- * @param ip the client's address; a key that is bound to addresses is refused without one
- * @throws Error where Latchkey cannot say
+ * Asks Latchkey to verify an API key, or a service account's access token, which stands for a key. The question names
+ * the required scopes, so that a request that lacks one is not charged. An answer is kept by key and address, unless it
+ * counted the use or depends on the scopes of the question (docs/decisions/0013).
+ * @param ip the client's address. Without it, a key with `allowed_ips` is refused.
+ * @throws Error where Latchkey cannot answer
  */
 export async function verifyKey(
   latchkey: Latchkey,
@@ -34,7 +34,10 @@ export async function verifyKey(
   return missing.length === 0 ? verdict : refuse('insufficient_scope', { missing })
 }
 
-/** Whether the next use of the same key from the same address gets the same answer, and nothing has to be counted. */
+/**
+ * Whether an answer also holds for the next use of the key from the same address. An answer that counted the use does
+ * not: a kept answer would be a use that is not counted.
+ */
 function isLasting(verdict: KeyPrincipal | Refusal): boolean {
   if (verdict.kind === 'refused') return verdict.code === 'invalid_token' || verdict.code === 'ip_not_allowed'
   const { credits, rate, secretExpiresAt } = verdict
@@ -59,7 +62,7 @@ type Answer = {
   retry_after_seconds?: number
 }
 
-/** @throws Error for what is no answer of `/keys/verify` */
+/** @throws Error where the JSON is not an answer of `/keys/verify` */
 function readAnswer(json: unknown): KeyPrincipal | Refusal {
   const answer = json as Answer
   if (answer?.valid === true && answer.code === 'VALID') return readPrincipal(answer)
@@ -87,7 +90,7 @@ function readAnswer(json: unknown): KeyPrincipal | Refusal {
 }
 
 function readPrincipal(answer: Answer): KeyPrincipal {
-  // An answer without these would be taken for one that counts nothing.
+  // An answer without these members would be taken for one that counted nothing, and would be kept.
   if (answer.credits === undefined || answer.rate_limit === undefined || !Array.isArray(answer.scopes))
     throw new Error('Not an answer of /keys/verify')
   const { expires_at, rate_limit } = answer

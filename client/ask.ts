@@ -1,10 +1,10 @@
-/** How a Latchkey is reached, and as whom. */
+/** The address of a Latchkey, and the credential with which it is asked. */
 export type Latchkey = {
-  /** Without a slash at its end. */
+  /** Without a slash at the end. */
   url: string
-  /** The asking service's own API key. */
+  /** The API key of the service that asks. */
   key: string
-  /** For one question with all its tries. */
+  /** For one question, all tries together. */
   timeLimitMs: number
 }
 
@@ -12,9 +12,9 @@ const TRIES = 3
 const FIRST_PAUSE_MS = 100
 
 /**
- * Posts a question to Latchkey.
- * @returns the JSON of the answer, for reading only: several requests may share it
- * @throws Error where there is no answer in time, or another one than 200; it names no credential
+ * Sends a question to Latchkey by POST.
+ * @returns the JSON of the answer, frozen, because several requests may share it
+ * @throws Error where no answer comes in time, or its status is not 200. The error names no credential.
  */
 export function ask(latchkey: Latchkey, path: string, body: string, type: string): Promise<unknown> {
   const headers = { authorization: `Bearer ${latchkey.key}`, 'content-type': type }
@@ -22,8 +22,8 @@ export function ask(latchkey: Latchkey, path: string, body: string, type: string
 }
 
 /**
- * The issuer of Latchkey's tokens, as its metadata names it (RFC 8414).
- * @throws Error like `ask`
+ * The issuer of Latchkey's tokens, from its metadata (RFC 8414).
+ * @throws Error as `ask` does
  */
 export async function fetchIssuer(latchkey: Omit<Latchkey, 'key'>): Promise<string> {
   const metadata = await request(latchkey, '/.well-known/oauth-authorization-server', { method: 'GET' })
@@ -33,8 +33,8 @@ export async function fetchIssuer(latchkey: Omit<Latchkey, 'key'>): Promise<stri
 }
 
 /**
- * Sends a request. It is repeated only where no connection came about: what was sent may have been counted, and a second
- * time would charge the key twice.
+ * Sends a request. It is repeated only where no connection was established. An answer that got lost may have charged
+ * the key, and a repetition would charge it twice (docs/decisions/0013).
  */
 async function request(
   { url, timeLimitMs }: Omit<Latchkey, 'key'>,
@@ -58,8 +58,9 @@ async function request(
 }
 
 /**
- * What Latchkey says of its refusal: a problem's `detail` (RFC 9457), or `error_description` (RFC 6749). Latchkey repeats
- * nothing that was sent; another server might, so any other answer is left out.
+ * The reason in an error answer of Latchkey: `detail` of a problem (RFC 9457), or `error_description` (RFC 6749).
+ * Latchkey repeats nothing that was sent. Another server might repeat a credential, so answers in other forms are left
+ * out.
  */
 function sentenceOf({ headers }: Response, text: string): string {
   try {
@@ -74,7 +75,7 @@ function sentenceOf({ headers }: Response, text: string): string {
 
 const freeze = (_: string, value: unknown) => Object.freeze(value)
 
-/** Whether nobody took the connection, in the words of Node and of Bun. */
+/** Whether the connection was refused, by the error codes of Node and of Bun. */
 function wasRefused(error: unknown): boolean {
   const causes = [error, error instanceof Error ? error.cause : null]
   return causes.some(

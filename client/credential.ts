@@ -3,7 +3,10 @@ import { type Refusal, refuse } from './refusal.ts'
 
 const BEARER = /^bearer +(\S+) *$/i
 
-/** The one credential of a request, by the rules of Latchkey's own doors. A repeated header arrives joined by a comma. */
+/**
+ * The one credential of a request, by the same rules as on Latchkey's own routes. `Headers` joins a repeated header
+ * with a comma.
+ */
 export function readCredential(headers: Headers): string | Refusal {
   const authorization = headers.get('authorization')
   const apiKey = headers.get('x-api-key')
@@ -18,8 +21,8 @@ export function readCredential(headers: Headers): string | Refusal {
 const COMPACT_JWS = /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/
 
 /**
- * Whether a credential has the whole form of an access token (RFC 9068); else it is a key. By the beginning alone it cannot
- * be told: a key that Latchkey has imported may be another issuer's JWT.
+ * Whether a credential has the complete form of an access token (RFC 9068); otherwise it is a key. Its beginning alone
+ * does not decide, because an imported key may be a JWT of another issuer.
  */
 export function isAccessToken(token: string): boolean {
   try {
@@ -32,8 +35,8 @@ export function isAccessToken(token: string): boolean {
 }
 
 /**
- * The credential's headers out of Node's list of names and values: its object of headers keeps the first
- * `Authorization` and drops the others.
+ * The headers that carry credentials, from Node's list of names and values. Node's object of headers keeps only the
+ * first `Authorization`, so a second credential would go unnoticed.
  */
 export function headersOfNode(rawHeaders: readonly string[]): Headers {
   const headers = new Headers()

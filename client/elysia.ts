@@ -4,10 +4,10 @@ import { type Need, type PrincipalOf, requireNeed, requirePlain } from './need.t
 import type { Principal } from './principal.ts'
 import { type Refusal, toResponse } from './refusal.ts'
 
-/** A refusal on its way to `onError`. */
+/** A refusal that is thrown, and answered by `onError`. */
 class Refused extends Error {
   readonly refusal: Refusal
-  /** What Elysia answers with, whatever an `onError` of the application's own says. */
+  /** The status of the answer, also where the application's own `onError` writes the body. */
   readonly status: number
   constructor(refusal: Refusal) {
     super(refusal.code)
@@ -18,13 +18,13 @@ class Refused extends Error {
 
 type Asking = { request: Request; server: { requestIP(request: Request): { address: string } | null } | null }
 
-/** What a macro takes: `true`, or what else is needed. */
+/** The value of a macro: `true`, or further requirements. */
 type More = true | Pick<Need, 'scopes' | 'cost'>
 
 /**
- * Macros that let in whoever meets a need, each with `principal` of its own type in the handler's context: `anyone`,
- * `user`, `admin`, `key`. The credential is judged before the body is read as anything.
- * @param addressOf the client's address, where a proxy stands between; unless given, that of the connection
+ * Macros that require a verified caller: `anyone`, `user`, `admin`, `key`. Each gives the handler a `principal` of the
+ * fitting type. The credential is verified before the body is parsed.
+ * @param addressOf gives the client's address where a proxy is in between; by default the address of the connection
  * @example app.use(latchkey(client)).get('/me', ({ principal }) => principal.userId, { user: true })
  */
 export function latchkey(client: Client, addressOf: (asking: Asking) => string | undefined = peerOf) {
@@ -32,33 +32,36 @@ export function latchkey(client: Client, addressOf: (asking: Asking) => string |
     <const B extends Need>(base: B) =>
     (more: More) => {
       const need: Need = requireNeed(more === true ? base : { ...requirePlain(more), ...base })
-      const judged = new WeakMap<Request, Promise<Principal>>()
-      const judge = async (asking: Asking): Promise<Principal> => {
+      const authenticated = new WeakMap<Request, Promise<Principal>>()
+      const authenticate = async (asking: Asking): Promise<Principal> => {
         const verdict = await client.authenticate(asking.request, { ...need, ip: addressOf(asking) })
         if (verdict.kind === 'refused') throw new Refused(verdict)
         return verdict
       }
-      /** Elysia parses before it transforms, and transforms before it validates: each is the first to see some request. */
-      const judgeOnce = ({ request, server }: Asking): Promise<Principal> => {
-        const principal = judged.get(request) ?? judge({ request, server })
-        judged.set(request, principal)
+      /**
+       * Elysia parses before it transforms, and transforms before it validates. Not every request passes all hooks, so
+       * each hook asks, and the answer is kept for the others.
+       */
+      const authenticateOnce = ({ request, server }: Asking): Promise<Principal> => {
+        const principal = authenticated.get(request) ?? authenticate({ request, server })
+        authenticated.set(request, principal)
         return principal
       }
       return {
         async parse({ request, server }: Asking) {
-          await judgeOnce({ request, server })
+          await authenticateOnce({ request, server })
         },
         async transform({ request, server }: Asking) {
-          await judgeOnce({ request, server })
+          await authenticateOnce({ request, server })
         },
         async resolve({ request, server }: Asking) {
-          return { principal: (await judgeOnce({ request, server })) as PrincipalOf<B> }
+          return { principal: (await authenticateOnce({ request, server })) as PrincipalOf<B> }
         },
       }
     }
   return new Elysia()
     .onError({ as: 'scoped' }, ({ error }) => {
-      // What is thrown while a body is parsed arrives as the cause of a ParseError.
+      // An error that is thrown while a body is parsed arrives as the cause of a ParseError.
       const refused = [error, error instanceof Error ? error.cause : null].find((e) => e instanceof Refused)
       return refused && toResponse(refused.refusal)
     })

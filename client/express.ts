@@ -3,7 +3,7 @@ import { headersOfNode } from './credential.ts'
 import type { Client } from './index.ts'
 import { type Exactly, type Need, type PrincipalOf, requireNeed } from './need.ts'
 
-/** A handler that asks nothing of the route's parameters, so that Express goes on to infer them. */
+/** A handler that requires nothing of the route's parameters, so that Express can still infer their types. */
 type Handler<P> = (
   request: Pick<Request, 'rawHeaders' | 'ip'>,
   response: Pick<Response<unknown, { principal: P }>, 'locals' | 'writeHead'>,
@@ -11,8 +11,8 @@ type Handler<P> = (
 ) => Promise<void>
 
 /**
- * Lets in whoever meets the need; the handlers after it find them at `response.locals.principal`. The client's address
- * is `request.ip`: behind a proxy, set `trust proxy`.
+ * Middleware that lets only requests pass whose credential meets the need. Later handlers find the caller at
+ * `response.locals.principal`. The client's address is `request.ip`: behind a proxy, set `trust proxy`.
  * @example
  * app.get('/me', protect(client, { kind: 'user' }), (_, response) => response.json({ id: response.locals.principal.userId }))
  */

@@ -6,14 +6,14 @@ import type { Principal } from './principal.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who is asking, on a route that `protect` guards. */
+    /** The verified caller, on routes with `protect`. */
     principal?: Principal
   }
 }
 
 /**
- * Lets in whoever meets the need, before the body is read; the handler finds them at `request.principal`. The client's
- * address is `request.ip`: behind a proxy, set `trustProxy`.
+ * A hook that lets only requests pass whose credential meets the need, before the body is read. The handler finds the
+ * caller at `request.principal`. The client's address is `request.ip`: behind a proxy, set `trustProxy`.
  * @example app.get('/me', { onRequest: protect(client, { kind: 'user' }) }, (request) => request.principal)
  */
 export function protect<const N extends Need = Need>(

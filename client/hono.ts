@@ -4,8 +4,9 @@ import { type Exactly, type Need, type PrincipalOf, requireNeed } from './need.t
 import { toResponse } from './refusal.ts'
 
 /**
- * Lets in whoever meets the need; the handler finds them at `c.get('principal')`.
- * @param addressOf the client's address: Hono's `getConnInfo` of the runtime, or what a trusted proxy says
+ * Middleware that lets only requests pass whose credential meets the need. The handler finds the caller at
+ * `c.get('principal')`.
+ * @param addressOf gives the client's address: Hono's `getConnInfo` of the runtime, or the header of a trusted proxy
  * @example app.get('/me', protect(client, { kind: 'user' }), (c) => c.json({ id: c.get('principal').userId }))
  */
 export function protect<const N extends Need = Need>(

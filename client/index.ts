@@ -12,41 +12,44 @@ export type { KeyPrincipal, Principal, UserPrincipal } from './principal.ts'
 export { type Refusal, type RefusalCode, toResponse } from './refusal.ts'
 
 export type ClientOptions = {
-  /** Where Latchkey is reached: `http://latchkey:8000`. */
+  /** The base URL of Latchkey, such as `http://latchkey:8000`. */
   url: string
   /**
-   * This service's own API key, with the scope `latchkey:verify`. Without one, users' access tokens are all that is
-   * accepted.
+   * This service's own API key, with the scope `latchkey:verify`. Without it, only users' access tokens are accepted.
    */
   key?: string | undefined
-  /** Latchkey's PUBLIC_URL; what its metadata name unless given. */
+  /** Latchkey's PUBLIC_URL; by default the issuer that its metadata name. */
   issuer?: string
-  /** Latchkey's JWT_AUDIENCE; the issuer unless given. */
+  /** Latchkey's JWT_AUDIENCE; by default the issuer. */
   audience?: string
   /**
-   * Asks Latchkey about users' tokens too (the key needs `latchkey:introspect`): an ended session is then refused within
-   * `cacheSeconds`, and not only when its token expires.
+   * true: Latchkey is also asked about users' tokens, which needs a key with `latchkey:introspect`. A token of an ended
+   * session is then refused within `cacheSeconds`, and not only when it expires.
    */
   online?: boolean
-  /** How old an answer of Latchkey's may be, good or bad: 0…60, 5 unless given. */
+  /**
+   * How long an answer of Latchkey is used, positive or negative: 0 to 60, by default 5. A revocation takes effect here
+   * within this time.
+   */
   cacheSeconds?: number
-  /** For one question to Latchkey, all tries together: 2,000 unless given. */
+  /** Milliseconds for one question to Latchkey, all tries together; by default 2,000. */
   timeLimitMs?: number
   /**
-   * Hears why Latchkey could not be asked, in the words of its refusal, and of a token that Latchkey signed for another
-   * issuer or audience than this client expects. What it hears names no credential.
+   * Is called with the reason where Latchkey could not be asked, and for a validly signed token of another issuer or
+   * audience. The error names no credential.
    */
   onError?: (error: unknown) => void
 }
 
-/** What a route asks for, and the client's address: a key that is bound to addresses is refused without one. */
+/** What a route requires, and the client's address. Without an address, a key with `allowed_ips` is refused. */
 export type Question = Need & { ip?: string | null | undefined }
 
 export type Client = {
   /**
-   * Who is asking, or why they may not go on: what cannot be decided is refused with 503.
-   * @param request anything with `headers`
-   * @throws TypeError for a need that is none
+   * Verifies the credential of a request.
+   * @param request any object with `headers`
+   * @returns the caller, or a refusal. Where Latchkey cannot be asked, the refusal has the status 503.
+   * @throws TypeError for an invalid question
    */
   authenticate<const N extends Question>(
     request: { headers: Headers },
@@ -58,8 +61,8 @@ const MAX_ANSWERS = 10_000
 const MAX_CACHE_SECONDS = 60
 
 /**
- * A client for services that protect their own routes.
- * @throws TypeError for options that cannot work
+ * Creates a client for a service that protects its own routes with Latchkey.
+ * @throws TypeError for invalid options
  * @example
  * const client = createClient({ url: 'http://latchkey:8000', key: process.env.LATCHKEY_KEY })
  * const principal = await client.authenticate(request, { scopes: ['read'] })
@@ -77,19 +80,19 @@ export function createClient(options: ClientOptions): Client {
   const answers = createSharedAnswers(cacheSeconds * 1000, MAX_ANSWERS)
   const verifyToken = createTokenVerifier({ url, issuer, audience, timeLimitMs, onError })
 
-  const judgeUser = async (token: string, genuine: UserPrincipal, need: Need) => {
+  const verifyUser = async (token: string, genuine: UserPrincipal, need: Need) => {
     if (need.kind === 'key') return refuse('wrong_credential_kind')
     const user = online && latchkey ? await introspect(latchkey, answers, token, genuine) : genuine
     return user ? permitUser(user, need) : refuse('invalid_token')
   }
-  const judge = async (token: string, ip: string | undefined, need: Need): Promise<Principal | Refusal> => {
+  const verify = async (token: string, ip: string | undefined, need: Need): Promise<Principal | Refusal> => {
     const genuine = isAccessToken(token) ? await verifyToken(token) : 'key'
     if (genuine === null) return refuse('invalid_token')
-    if (genuine !== 'key' && genuine.kind === 'user') return judgeUser(token, genuine, need)
-    // Before Latchkey is asked: a key that is of no use here is not charged.
+    if (genuine !== 'key' && genuine.kind === 'user') return verifyUser(token, genuine, need)
+    // Decided before Latchkey is asked, so that a key that this route does not accept is not charged.
     const wantsUser = need.kind === 'user' || need.role !== undefined
     if (wantsUser || latchkey === null) {
-      // A token that is no whole one is far more often forged than an imported key.
+      // A text that begins like a token is far more often a forged token than an imported key.
       const isForged = genuine === 'key' && token.startsWith('eyJ')
       return refuse(isForged ? 'invalid_token' : 'wrong_credential_kind')
     }
@@ -102,7 +105,7 @@ export function createClient(options: ClientOptions): Client {
       const need = requireNeed(rest)
       try {
         const token = readCredential(request.headers)
-        const verdict = typeof token === 'string' ? await judge(token, ip || undefined, need) : token
+        const verdict = typeof token === 'string' ? await verify(token, ip || undefined, need) : token
         return verdict as PrincipalOf<N> | Refusal
       } catch (error) {
         onError?.(error)
@@ -118,7 +121,10 @@ function permitUser(user: UserPrincipal, { role, scopes = [] }: Need): UserPrinc
   return missing.length === 0 ? user : refuse('insufficient_scope', { missing })
 }
 
-/** The address without a slash at its end. */
+/**
+ * The URL without slashes at its end.
+ * @throws TypeError where it is not a plain HTTP URL
+ */
 function readUrl(text: string): string {
   const { protocol, username, password, search, hash } = new URL(text)
   const isPlain = `${username}${password}${search}${hash}` === ''

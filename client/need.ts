@@ -1,18 +1,18 @@
 import type { KeyPrincipal, Principal, UserPrincipal } from './principal.ts'
 
-/** What a route needs of whoever asks. */
+/** What a route requires of the caller. */
 export type Need = {
-  /** Either kind may ask unless this says which. */
+  /** The kind of caller; by default both are accepted. */
   kind?: 'user' | 'key'
-  /** Met by a user's token alone. */
+  /** Only a user's access token can have a role; a key of an admin does not. */
   role?: 'admin'
-  /** All are needed. */
+  /** The caller needs all of them. */
   scopes?: readonly string[]
-  /** What this use takes from a key that has credits; 1 unless given. */
+  /** Credits that this use takes from a key that has credits; by default 1. */
   cost?: number
 }
 
-/** The principal that a need lets in. */
+/** The type of the callers that meet a need. */
 export type PrincipalOf<N extends Need> = N extends { role: 'admin' }
   ? UserPrincipal & { role: 'admin' }
   : N extends { kind: 'user' }
@@ -21,14 +21,15 @@ export type PrincipalOf<N extends Need> = N extends { role: 'admin' }
       ? KeyPrincipal
       : Principal
 
-/** A need, and nothing that is none: a mistyped member would ask for nothing. */
+/** A need without unknown members. A mistyped member would otherwise require nothing, and leave the route open. */
 export type Exactly<N, Known = Need> = N & Record<Exclude<keyof N, keyof Known>, never>
 
 const MEMBERS = new Set(['kind', 'role', 'scopes', 'cost'])
 
 /**
- * The same need, where it is one: what the compiler says to those who have it.
- * @throws TypeError for an unknown member or value, and for a member that is there and undefined
+ * Checks a need at run time, as the compiler does for TypeScript.
+ * @returns the same need
+ * @throws TypeError for an unknown member or value, and for a member whose value is undefined
  */
 export function requireNeed<N extends Need>(need: N): N {
   const { kind, role, scopes, cost } = requirePlain(need) as Record<string, unknown>
@@ -44,12 +45,15 @@ export function requireNeed<N extends Need>(need: N): N {
 }
 
 /**
- * The same object, where all that it says is in members of its own: what it inherits would be lost with its copy.
- * @throws TypeError for what is no plain object
+ * Checks that an object is plain, so that all its members are its own: a copy would lose inherited ones, and with them
+ * a requirement.
+ * @returns the same object
+ * @throws TypeError for any other value
  */
 export function requirePlain<O extends object>(value: O): O {
   const prototype = typeof value === 'object' && value !== null ? Object.getPrototypeOf(value) : value
-  // Of whichever realm.
+  // A plain object of another realm (an iframe, a vm context) has another Object.prototype, so the prototype's own
+  // prototype is compared.
   if (prototype !== null && (typeof prototype !== 'object' || Object.getPrototypeOf(prototype) !== null))
     throw new TypeError('A need is a plain object')
   return value

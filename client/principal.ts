@@ -1,14 +1,14 @@
-/** A person, by an access token of one of their sessions. */
+/** A user, verified by an access token of one of the user's sessions. */
 export type UserPrincipal = {
   kind: 'user'
   userId: string
   sessionId: string
   role: 'admin' | 'user'
-  /** What the token carries. An admin may do everything, whatever stands here. */
+  /** The scopes of the token. An admin may do everything, whatever the token's scopes are. */
   scopes: readonly string[]
 }
 
-/** A service, by an API key or by an access token that was made with one. */
+/** A service, verified by an API key or by an access token that was obtained with one. */
 export type KeyPrincipal = {
   kind: 'key'
   keyId: string
@@ -16,14 +16,14 @@ export type KeyPrincipal = {
   owner: { type: 'user' | 'service_account'; id: string }
   externalId: string | null
   metadata: Record<string, unknown> | null
-  /** The end of what was shown; null: none. */
+  /** The expiry of the presented credential; null: never. */
   secretExpiresAt: Date | null
   scopes: readonly string[]
-  /** What is left after this use; null: the key has no credits to count. */
+  /** The credits that remain after this use; null: the key has no credits. */
   credits: { remaining: number } | null
-  /** Where the key stands in its own limit; null: it has none. */
+  /** The state of the key's own rate limit; null: the key has none. */
   rate: { limit: number; remaining: number; resetAt: Date } | null
 }
 
-/** Who is asking: the server's own union, less what neither a token nor `/keys/verify` says. */
+/** The verified caller: the server's own type, without what neither a token nor `/keys/verify` tells. */
 export type Principal = UserPrincipal | KeyPrincipal

@@ -1,4 +1,4 @@
-/** Status, title and detail of each refusal, as Latchkey itself answers it. */
+/** Status, title and detail of each refusal, in Latchkey's own words. */
 export const catalogue = {
   ambiguous_credentials: [
     400,
@@ -18,7 +18,7 @@ export const catalogue = {
 
 export type RefusalCode = keyof typeof catalogue
 
-/** Why a request may not go on, ready to be sent: a problem of RFC 9457. */
+/** Why a request is refused, with the answer to send: a problem of RFC 9457. */
 export type Refusal = {
   kind: 'refused'
   code: RefusalCode
@@ -29,10 +29,10 @@ export type Refusal = {
 
 const CHALLENGE = 'Bearer realm="latchkey"'
 
-/** What a refusal may add: the scopes that are missing, when to come back. */
+/** Optional parts of a refusal: the missing scopes, and the seconds until a retry makes sense. */
 type More = { missing?: readonly string[]; retryAfterSeconds?: number }
 
-/** A refusal in the words and headers of Latchkey's own. */
+/** A refusal with the text and headers of Latchkey's own answer. */
 export function refuse(code: RefusalCode, more: More = {}): Refusal {
   const [status, title, standard] = catalogue[code]
   const scope = more.missing?.join(' ')
@@ -51,7 +51,7 @@ export function refuse(code: RefusalCode, more: More = {}): Refusal {
   return Object.freeze({ kind: 'refused', code, status, headers: Object.freeze(headers), body })
 }
 
-/** A refusal as an answer, where the framework speaks `Response`. */
+/** A refusal as a `Response`, for frameworks that use the Fetch API. */
 export function toResponse({ status, headers, body }: Refusal): Response {
   return new Response(body, { status, headers })
 }

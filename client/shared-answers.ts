@@ -1,8 +1,9 @@
-/** Answers that several requests may share: those asked for at the same time, and those that are not stale yet. */
+/** Answers that several requests share: those that are being asked for, and those that are still fresh. */
 export type SharedAnswers = {
   /**
-   * The answer to a question: a known one, or else what `ask` gives.
-   * @param mayKeep whether an answer also holds for the next who asks; where not, everybody asks for themselves
+   * The answer to a question: a fresh one, or else the result of `ask`.
+   * @param mayKeep whether an answer also holds for the next request. Where it does not, each request asks for itself:
+   * an answer that counted a use must not stand for a second one (docs/decisions/0013).
    */
   get<A>(question: readonly unknown[], ask: () => Promise<A>, mayKeep: (answer: A) => boolean): Promise<A>
   size(): number
@@ -12,8 +13,9 @@ type Moment = { wallMs: number; monotonicMs: number }
 type Entry = { answer: Promise<unknown>; askedAt: Moment }
 
 /**
- * @param staleMs how old an answer may be, counted from when it was asked for; 0: nothing is shared
- * @param maxEntries beyond, what was not used for the longest time is forgotten
+ * @param staleMs the greatest age of an answer in milliseconds, counted from when it was asked for; 0: nothing is
+ * shared
+ * @param maxEntries bounds the memory. Beyond it, the least recently used answer is dropped.
  */
 export function createSharedAnswers(staleMs: number, maxEntries: number): SharedAnswers {
   const entries = new Map<string, Entry>()
@@ -47,7 +49,7 @@ export function createSharedAnswers(staleMs: number, maxEntries: number): Shared
       try {
         return await entry.answer
       } catch (error) {
-        // A failure is no answer.
+        // A failure is not kept, so the next request asks again.
         if (entries.get(id) === entry) entries.delete(id)
         throw error
       }
@@ -57,10 +59,13 @@ export function createSharedAnswers(staleMs: number, maxEntries: number): Shared
 
 const now = (): Moment => ({ wallMs: Date.now(), monotonicMs: performance.now() })
 
-/** By the clock that ran further: the monotonic one stands still while a machine sleeps, the other may be set back. */
+/**
+ * The age by the clock that has advanced more. The monotonic clock stops while a machine sleeps, and the wall clock may
+ * be set back; by either alone, an old answer could seem fresh.
+ */
 const ageMs = (since: Moment) => Math.max(Date.now() - since.wallMs, performance.now() - since.monotonicMs)
 
-/** SHA-256: no credential is kept. */
+/** The SHA-256 of a question. The question holds a credential, which must not stay in memory. */
 async function fingerprint(question: readonly unknown[]): Promise<string> {
   const bytes = new TextEncoder().encode(JSON.stringify(question))
   return String.fromCharCode(...new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
