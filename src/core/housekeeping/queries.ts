@@ -13,10 +13,10 @@ import {
   sessions,
 } from '../../db/schema.ts'
 
-/** Rows a transaction, so that no deletion holds locks for long. */
+/** Rows per transaction, so that no deletion holds locks for long. */
 const STEP = 1000
 
-/** The times before which a row of each table is of no more use. */
+/** The times before which the rows of each table are deleted. */
 export type Horizons = {
   sessions: Date
   attempts: Date
@@ -28,11 +28,12 @@ export type Horizons = {
   usage: Date
 }
 
-/** `id` is what tells rows apart: a column, or where one is not enough their place. */
+/** The rows to delete. `id` tells rows apart: a column, or where no single column does, the row's physical place. */
 type Deletion = { table: PgTable; id: PgColumn | SQL; isOutdated: SQL | undefined }
 
 /**
- * Deletes the rows that are of no more use, a step at a time. A table at which another instance works is left to it.
+ * Deletes the rows that are no longer needed, in steps. A table on which another instance works at the moment is left
+ * to that instance.
  * @returns how many rows were deleted
  */
 export async function deleteOutdatedRows(db: Database, before: Horizons): Promise<number> {
@@ -63,7 +64,10 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
   return total
 }
 
-/** When outdated secrets were last used stays with their keys. They work no more, so that it is their last use. */
+/**
+ * Copies the time of last use from outdated secrets to their keys. These secrets are no longer valid, so the time is
+ * final.
+ */
 async function keepLastUses(db: Database, before: Date): Promise<void> {
   await db
     .update(apiKeys)
@@ -79,7 +83,7 @@ async function keepLastUses(db: Database, before: Date): Promise<void> {
 }
 
 function deleteStep(db: Database, { table, id, isOutdated }: Deletion): Promise<number> {
-  // A lock a table: one for all would let two instances that are at different tables both leave theirs undone.
+  // One lock per table. With one lock for all, two instances that are at different tables would both skip theirs.
   const name = `latchkey.sweep.${getTableName(table)}`
   return db.transaction(async (tx) => {
     const [lock] = await tx
@@ -91,7 +95,7 @@ function deleteStep(db: Database, { table, id, isOutdated }: Deletion): Promise<
   })
 }
 
-/** Gives the room of deleted rows back; only the embedded database, which does not do it by itself, needs it. */
+/** Frees the space of deleted rows. Only the embedded database needs it. */
 export async function vacuum(db: Database): Promise<void> {
   await db.execute(sql`VACUUM`)
 }
