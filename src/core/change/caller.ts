@@ -5,8 +5,9 @@ import { decideSecret, decideSession } from '../verify/verify-credential.ts'
 import { type HeldRows, hasCredits, isTokenRevoked } from './queries.ts'
 
 /**
- * The caller as the locked rows have them now, decided as at any other check of a credential; null where the credential
- * is dead. Takes `facts` that were asked for in the same round trip as the locks.
+ * The caller according to the rows that are locked now, decided as in any other verification. null: the credential is
+ * no longer valid.
+ * @param facts from `findFacts`, which runs in the same round trip as the locks
  */
 export function rereadCaller(
   context: Pick<Context, 'config' | 'clock'>,
@@ -19,10 +20,13 @@ export function rereadCaller(
   return verdict !== null && 'principal' in verdict ? verdict.principal : null
 }
 
-/** What is asked about a key besides its rows. */
+/** Facts about a calling key that are not in its own rows. */
 export type CallerFacts = { hasCredits: boolean; isTokenRevoked: boolean }
 
-/** Asks for what no lock of its own guards; after the locks, so that nothing older is read. */
+/**
+ * Reads the facts that have no lock of their own. Must be sent after the locks, or it could read a state from before
+ * them.
+ */
 export async function findFacts(tx: Transaction, caller: Principal | null): Promise<CallerFacts> {
   if (caller?.kind !== 'key') return { hasCredits: false, isTokenRevoked: false }
   const [credits, revoked] = await Promise.all([

@@ -2,14 +2,17 @@ import type { Principal } from '../principal.ts'
 import type { AccessClaims } from '../signing/claims.ts'
 import { LOCKABLE, type LockMode, type LockStep } from './queries.ts'
 
-/** Rows to lock: what, by which id, and how; or an advisory lock by its name. */
+/** Rows to lock: what, by which id, and in which mode; or an advisory lock by its name. */
 export type Lock =
   | readonly [what: LockStep['what'], id: string, mode: LockMode]
   | readonly [what: 'advisory', name: string]
 
 const STRENGTH: Record<LockMode, number> = { share: 0, 'no key update': 1, update: 2 }
 
-/** The rows that a caller stands on. Whatever ends the caller's power updates or deletes one of them. */
+/**
+ * The rows on which a caller's power depends. Whatever ends that power updates or deletes one of these rows, and so
+ * waits for the lock.
+ */
 export function locksOfCaller(caller: Principal): Lock[] {
   const signedBy: Lock[] = signingKeyOf(caller.claims).map((id) => ['signingKeys', id, 'share'])
   if (caller.kind === 'user') {
@@ -27,12 +30,16 @@ const signingKeyOf = (claims: AccessClaims | null): string[] => (claims?.keyId =
 
 const byId = ([a]: readonly [string, LockMode], [b]: readonly [string, LockMode]) => (a < b ? -1 : 1)
 
-/** What is locked, in its order. `queues`: the owners whose queue comes before their row. */
+/**
+ * The locks in the order in which they are taken. `queues`: the owners whose wait queue is entered before their row is
+ * locked.
+ */
 export type LockPlan = { advisory: string[]; queues: [id: string, mode: LockMode][]; steps: LockStep[] }
 
 /**
- * Puts locks into the order in which they are taken: by table, then by id. A row that is named twice is locked once, in
- * the stronger mode: two holders of a weaker lock that both raise it would wait for each other.
+ * Sorts locks into the order in which every change takes them: by table, then by id. A row that is named twice is
+ * locked once, in the stronger mode. Otherwise two changes that hold the weaker lock and both ask for the stronger one
+ * would wait for each other: a deadlock.
  */
 export function planLocks(locks: readonly Lock[]): LockPlan {
   const queues = new Map<string, LockMode>()

@@ -2,17 +2,17 @@ import { fail } from '../../lib/errors.ts'
 import type { Role } from '../../lib/model.ts'
 import { isAdmin, type Operator, type Principal } from '../principal.ts'
 
-/** One thing that bounds what a key, an account or a user may do. */
+/** A setting that bounds what a key, an account or a user may do. */
 type Setting<Subject, Value> = {
-  /** As JSON holds it. */
+  /** The value, in a form that JSON can store. */
   read(subject: Subject): Value
-  /** Whether `inner` allows nothing that `outer` does not. */
+  /** Whether `inner` allows nothing that `outer` does not allow. */
   isWithin(inner: Value, outer: Value): boolean
-  /** false: nobody is kept from raising it again. */
+  /** false: where an admin lowers the setting, others may raise it again. */
   isLockable: boolean
 }
 
-/** Declares a setting; `Value` follows from `read`. */
+/** Declares a setting; TypeScript infers `Value` from `read`. */
 export const setting = <Subject, Value>(
   read: (subject: Subject) => Value,
   isWithin: (inner: Value, outer: Value) => boolean,
@@ -23,20 +23,22 @@ export const setting = <Subject, Value>(
   isLockable,
 })
 
-/** For a list of scopes, and for whether something is active: the same wherever they bound anything. */
+/** Compares lists of scopes. This and `isActiveWithin` are used for every kind of subject. */
 export const areScopesWithin = (inner: readonly string[], outer: readonly string[]): boolean =>
   inner.every((scope) => outer.includes(scope))
 export const isActiveWithin = (inner: boolean, outer: boolean): boolean => !inner || outer
 
-/** All that bounds a kind of subject, by the name that requests use. */
+/** All settings that bound a kind of subject, by their names in requests. */
 export type Settings<Subject> = Readonly<Record<string, Setting<Subject, unknown>>>
 
-/** Values that settings had before an admin lowered them, by name. */
+/** The values that settings had before an admin lowered them, by name. */
 export type LockedSettings = Readonly<Record<string, unknown>>
 
 /**
- * The settings by which a subject may do more after a change, live longer or act again; all of them where it is new.
- * Whoever makes such a change needs the power to grant what the subject then holds, whatever the route is called.
+ * The settings by which a change gives a subject more: more power, a longer life, or activity again. For a new subject,
+ * all of them. The caller of such a change must be able to grant all that the subject then holds, whatever route makes
+ * the change.
+ * @param before null: the subject is new
  */
 export function findRaised<Subject>(
   settings: Settings<Subject>,
@@ -49,10 +51,11 @@ export function findRaised<Subject>(
 }
 
 /**
- * What is locked after a change. What an admin lowers of somebody else's is locked with its value from before; only an
- * admin raises it, and the lock is gone once it is back at that value.
- * @param by whether an admin makes the change, and whether it is on what is the caller's own
- * @throws Problem forbidden where anybody but an admin raises what is locked
+ * The settings that are locked after a change. Where an admin lowers a setting of another person's subject, the setting
+ * is locked with its value from before. Only an admin can raise it again, and the lock ends when the setting is back at
+ * that value.
+ * @param by whether an admin makes the change, and whether the subject is the caller's own
+ * @throws Problem forbidden where a caller who is not an admin raises a locked setting
  */
 export function relock<Subject>(
   settings: Settings<Subject>,
@@ -75,13 +78,13 @@ export function relock<Subject>(
 
 export const ADMINS_ONLY = "This takes an admin's own access token."
 
-/** Whether a caller acts with the power of an admin. */
+/** Whether a caller has the power of an admin: an admin's own access token, or the command line. */
 export const isByAdmin = (caller: Principal | Operator): boolean =>
   caller.kind === 'operator' || isAdmin(caller)
 
 /**
- * Admins are administered by admins alone.
- * @throws Problem forbidden where the role is admin, and the caller is neither an admin nor the operator
+ * Only admins administer admins.
+ * @throws Problem forbidden where the role is `admin`, and the caller is neither an admin nor the operator
  */
 export function requirePowerOver(caller: Principal | Operator, role: Role): void {
   if (role === 'admin' && !isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })

@@ -12,24 +12,24 @@ import {
   users,
 } from '../../db/schema.ts'
 
-/** The tables that changes lock rows of. */
+/** The tables whose rows a change can lock. */
 const TABLES = { users, serviceAccounts, sessions, keys: apiKeys, secrets: apiKeySecrets, signingKeys }
 
-/** Rows that a change has locked, as they are now, by table and id; a row that is gone is missing. */
+/** The rows that a change has locked, as they are now, by table and id. A row that does not exist is missing. */
 export type HeldRows = { [T in keyof typeof TABLES]: Map<string, (typeof TABLES)[T]['$inferSelect']> }
 
 type Lockable = {
   table: keyof HeldRows
-  /** The rows that an id names. */
+  /** The rows that the ids select. */
   where(ids: string[]): SQL | undefined
-  /** false: there may be a hundred thousand of them; they are locked and not read. */
+  /** false: the rows are locked and not read, because there may be a hundred thousand of them. */
   reads: boolean
 }
 
 /**
- * What can be locked, in the order in which every change locks it (docs/decisions/0026). Two changes that lock in one
- * order wait for each other at most once; in two orders each could wait for what the other holds. Of the sessions and
- * keys of a user those that are still good are locked: the others change no more.
+ * Everything that can be locked, in the order in which every change locks it (docs/decisions/0026). In one common
+ * order, two changes can wait for each other only one way; in different orders, each could wait for the other: a
+ * deadlock. Of a user's sessions and keys only the live ones are locked, because the others never change again.
  */
 export const LOCKABLE = {
   users: { table: 'users', where: (ids) => isOneOf(users.id, ids), reads: true },
@@ -76,21 +76,21 @@ const isOfAccountOf = (userIds: string[]) => {
 }
 
 /**
- * FOR SHARE for a row that is only read, FOR NO KEY UPDATE for one that will be updated, FOR UPDATE for one that will be
- * deleted. (FOR KEY SHARE does not conflict with an update, so it would hold no revocation off.)
+ * FOR SHARE for a row that is only read, FOR NO KEY UPDATE for one that will be updated, FOR UPDATE for one that will
+ * be deleted. FOR KEY SHARE is not used: it does not conflict with an update, so a revocation would not wait for it.
  */
 export type LockMode = 'share' | 'no key update' | 'update'
 
-/** Rows that are locked by one statement. */
+/** Rows that one statement locks. */
 export type LockStep = { what: keyof typeof LOCKABLE; ids: string[]; mode: LockMode }
 
 /**
- * Locks rows, lowest id first.
- * @returns the rows as they are once the locks are held; none where there may be too many to read
+ * Locks rows, in the order of their ids.
+ * @returns the rows as they are under the lock; an empty list where there may be too many to read
  */
 export async function lockRows(tx: Transaction, { what, ids, mode }: LockStep): Promise<{ id: string }[]> {
   const { table, where, reads }: Lockable = LOCKABLE[what]
-  // The row types differ; all that is used of them here is `id`, which every one of these tables has.
+  // The row types differ. Only `id` is used here, which each of these tables has.
   const rows = TABLES[table] as typeof users
   if (reads) return tx.select().from(rows).where(where(ids)).orderBy(asc(rows.id)).for(mode)
   const locked = tx
@@ -101,8 +101,8 @@ export async function lockRows(tx: Transaction, { what, ids, mode }: LockStep): 
 }
 
 /**
- * Takes a lock that belongs to no row, until the transaction ends. Locks of this kind come before those of rows. The query
- * is built: one that is written out (`execute`) would be sent after those that were started later.
+ * Takes a lock that belongs to no row, until the transaction ends. These locks come before those of rows. The query is
+ * made by the query builder: one made by `execute` would be sent after queries that were started later.
  */
 export async function takeAdvisoryLock(tx: Transaction, name: string): Promise<void> {
   const lock = sql`pg_advisory_xact_lock(hashtextextended(${`latchkey.${name}`}, 0))`
@@ -110,9 +110,10 @@ export async function takeAdvisoryLock(tx: Transaction, name: string): Promise<v
 }
 
 /**
- * Waits in the queue of each owner, shared by what locks the row FOR SHARE. PostgreSQL lets such a lock past a statement
- * that waits for the row, so requests of a caller without a pause would hold their own revocation off for ever; it lets
- * nothing past in the queue of an advisory lock (docs/decisions/0026).
+ * Waits in the queue of each owner, an advisory lock that changes with FOR SHARE on the owner's row share. PostgreSQL
+ * grants FOR SHARE before an update that already waits for the row. So without the queue, an endless stream of requests
+ * by a caller could delay that caller's revocation for ever. An advisory lock is granted in the order of the requests
+ * (docs/decisions/0026).
  */
 export async function queueForOwners(
   tx: Transaction,
@@ -127,7 +128,7 @@ export async function queueForOwners(
     .from(sql`unnest(${ids}::text[], ${modes}::text[]) AS queue (id, mode)`)
 }
 
-/** Whether a key has credits. Credits come and go under a lock on the key. */
+/** Whether a key has credits. They are added and removed only under a lock on the key. */
 export async function hasCredits(tx: Transaction, keyId: string): Promise<boolean> {
   const [row] = await tx
     .select({ keyId: apiKeyCredits.keyId })
@@ -136,7 +137,7 @@ export async function hasCredits(tx: Transaction, keyId: string): Promise<boolea
   return row !== undefined
 }
 
-/** Whether a service account's token was revoked by itself, which happens under a lock on its secret. */
+/** Whether a single access token of a service account was revoked, which happens only under a lock on its secret. */
 export async function isTokenRevoked(tx: Transaction, tokenId: string): Promise<boolean> {
   const [row] = await tx
     .select({ id: revokedTokens.id })

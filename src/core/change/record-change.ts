@@ -12,22 +12,27 @@ import { type HeldRows, LOCKABLE, lockRows, queueForOwners, takeAdvisoryLock } f
 export type { Lock } from './locks.ts'
 export type { LockMode } from './queries.ts'
 
-/** Tells of changes within their transaction; what they name as a target is evicted after COMMIT. */
+/**
+ * Writes audit rows within the transaction of a change. The cache entries of their targets are evicted after COMMIT.
+ */
 export type RecordEvent = (event: AuditEvent | readonly AuditEvent[], by?: Origin) => Promise<void>
 
-/** Who makes a change; null: whoever holds what the work itself checks. Only a principal stands on rows that may end. */
+/**
+ * The caller of a change. Only a principal depends on rows that may change meanwhile. null: the work itself checks what
+ * the caller presented, such as a one-time token.
+ */
 export type Caller = Principal | Operator | null
 
 /** What the work of a change is given. */
 export type Change<C extends Caller> = {
   tx: Transaction
-  /** The caller as of now: with the role, the scopes and the end that hold while the locks are held. */
+  /** The caller as of now: with the role, scopes and expiry that hold while the locks are held. */
   caller: C
-  /** The rows that the change asked for, and those of the caller. */
+  /** The rows that the change named, and those of the caller. */
   held: HeldRows
-  /** What the change asked for. */
+  /** The locks that the change named. */
   locks: readonly Lock[]
-  /** Read after the locks were taken. */
+  /** The time, read after the locks were taken. */
   now: Date
   record: RecordEvent
 }
@@ -36,23 +41,24 @@ type Locks = readonly Lock[] | (() => Promise<readonly Lock[]>)
 
 type ChangeContext = Pick<Context, 'db' | 'clock' | 'cache' | 'config'>
 
-/** How often a change is tried again after a deadlock or a serialization failure, before the answer is 503. */
+/** How often a change is repeated after a deadlock or a serialization failure, before the answer is 503. */
 const MAX_RETRIES = 2
 const RETRY_AFTER_MS = 20
 
 /**
- * The one way to change security data: a transaction that first locks, and reads again, the rows that the caller stands
- * on and those that will change; then does the work and writes its audit rows (docs/decisions/0026).
+ * Every change of security data goes through this function: a transaction that first locks and rereads the caller's
+ * rows and those to change, then does the work and writes its audit rows (docs/decisions/0026).
  *
- * A revocation updates the same rows, so one of the two waits for the other: once a revocation is acknowledged, no change
- * of that caller is committed on any server, however long it was under way. After COMMIT this server's cache forgets what
- * the audit rows name; the other servers hear of it from the database.
+ * A revocation updates the same rows, so either the change or the revocation waits for the other. Once a revocation has
+ * been answered, no server commits a change of that caller any more, even one that began long before. After COMMIT this
+ * server's cache drops what the audit rows name; the database tells the other servers.
  *
- * The work may run up to three times, so it sends nothing, and takes ids, secrets and hashes from outside.
- * @param locks the rows that the work decides by or will change, in any order; or how to find them, where that takes a
- * query, which is asked anew for each attempt. Work that finds other rows than it has locked throws `changedMeanwhile`.
- * @throws Problem invalid_token where the caller's credential is dead now, what `origin.authorize` throws where the
- * caller lacks what the entry point asks for, and what `work` throws
+ * The work may run up to three times. So it must send nothing, and its ids, secrets and hashes must be made outside of
+ * it.
+ * @param locks the rows on which the work decides or that it will change, in any order; or a function that finds them,
+ * which runs anew for each attempt. Work that finds other rows than it has locked throws `changedMeanwhile`.
+ * @throws Problem invalid_token where the caller's credential is no longer valid, what `origin.authorize` throws where
+ * the caller may no longer use the entry point, and what `work` throws
  * @example
  * await recordChange(context, origin, caller, [['keys', id, 'no key update']], async ({ tx, held, record }) => {
  *   const key = held.keys.get(id) ?? fail('not_found')
@@ -99,21 +105,24 @@ async function attemptChange<C extends Caller, R>(
         if (events.length > 0) await recordEvents(tx, context, by, events)
         for (const { target } of events) if (target) touched.push(target)
       }
-      // A reread principal is of the caller's own kind.
+      // `reread` has the same kind as `caller`, which the compiler cannot infer.
       const now = new Date(context.clock())
       return work({ tx, caller: (reread ?? caller) as C, held, locks, now, record })
     })
   } finally {
-    // Also after an error: a COMMIT whose answer was lost may have held.
+    // Also after an error, because a COMMIT whose answer was lost may have succeeded.
     for (const target of touched) context.cache.evict(target.type, target.id)
   }
 }
 
-/** What work throws where other rows would have to be locked than were found before: the change is tried again. */
+/** The error for work that needs locks on other rows than were found before. The change is repeated. */
 export const changedMeanwhile = (): Error =>
   databaseError('CHANGED_MEANWHILE', 'rows changed between being found and being locked')
 
-/** One round trip: the statements are sent in the order in which they stand here (tests/api/change-locks.test.ts). */
+/**
+ * Takes all locks in one round trip. PostgreSQL runs the statements in the order in which they stand here
+ * (tests/api/change-locks.test.ts).
+ */
 async function takeLocks(tx: Transaction, locks: readonly Lock[], caller: Principal | null) {
   const { advisory, queues, steps } = planLocks(locks)
   const advised = Promise.all(advisory.map((name) => takeAdvisoryLock(tx, name)))
