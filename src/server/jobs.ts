@@ -63,10 +63,10 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
   // The embedded database has one process, so evictions always reach it. A heartbeat would prove nothing, and
   // would cost a commit each second.
   if (!isEmbedded) {
-    await evictions.sendBeat()
+    await evictions.sendHeartbeat()
     jobs.push({
       everyMs: SECOND_MS,
-      work: evictions.sendBeat,
+      work: evictions.sendHeartbeat,
       failure: 'The proof of life could not be sent',
     })
   }

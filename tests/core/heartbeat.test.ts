@@ -42,14 +42,14 @@ test('a beat that comes along with an answer proves nothing; that nothing is pro
   const refresh = async () => {
     refreshed++
   }
-  const { sendBeat, stop } = await listenForEvictions(database, {
+  const { sendHeartbeat, stop } = await listenForEvictions(database, {
     cache,
     signing: { refresh },
     passwords: { learn: () => {} },
     log,
     metrics,
   })
-  const stopBeats = startJob({ everyMs: 1_000, work: sendBeat, failure: 'The beat failed' }, log)
+  const stopBeats = startJob({ everyMs: 1_000, work: sendHeartbeat, failure: 'The beat failed' }, log)
 
   await until(() => said().length > 0, 'it is said that nothing is heard', 10_000)
   expect(said()).toEqual([expect.stringContaining('no echo on the LISTEN line')])

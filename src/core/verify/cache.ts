@@ -4,29 +4,39 @@ import type { Metrics } from '../../lib/metrics.ts'
 import type { Clock } from '../../lib/time.ts'
 import type { Principal } from '../principal.ts'
 
-/** A verified credential: good until `validUntilMs` unless one of the rows behind it changes. */
+/** A verified credential. It is valid until `validUntilMs`, unless a row that one of the tags names changes before. */
 export type Verified = { principal: Principal; validUntilMs: number; tags: readonly string[] }
 
-/** Verified credentials by the SHA-256 of what was shown. Holds neither the credentials nor refusals. */
+/**
+ * Verified credentials by the SHA-256 of the presented credential (docs/decisions/0004). Keeps neither credentials nor
+ * refusals.
+ */
 export type CredentialCache = {
-  /** The principal of a credential that is known to be good now, or null: ask the database. */
+  /** The principal of a credential that is known to be valid now. null: unknown here, so the database must be asked. */
   read(hash: string): Principal | null
   /**
-   * Runs `load` once for all that ask for `hash` at the same time, and keeps what it gives unless an eviction came
-   * between. While proof of life is missing each runs its own, and nothing is kept.
+   * Runs `load` once for all callers that ask for `hash` at the same time, and keeps the result, unless an eviction
+   * arrived meanwhile. Without proof of life each caller runs its own `load`, and nothing is kept
+   * (docs/decisions/0017).
    */
   fill<R>(hash: string, load: () => Promise<Verified | R>): Promise<Verified | R>
-  /** Forgets everything that stands on one row. Services call it after COMMIT and before they answer. */
+  /**
+   * Drops every entry that depends on one row. Changes call it after COMMIT and before they answer, so that a revoked
+   * credential is refused from then on.
+   */
   evict(kind: EvictionKind, id: string): void
   flush(): void
-  /** Says that every eviction up to this moment has arrived (see proof-of-life.ts). */
+  /** Records that every eviction up to this moment has arrived (proof-of-life.ts). */
   prove(sentAt: Moment): void
+  /** Whether the proof of life is recent enough for the cache to be used. */
   isLive(): boolean
-  /** How many credentials it holds. */
+  /** The number of entries. */
   size(): number
 }
 
-/** An instant on both clocks: the monotonic one does not jump, the wall clock goes on while the process is frozen. */
+/**
+ * An instant on both clocks. The monotonic clock does not jump; the wall clock advances while the process is suspended.
+ */
 export type Moment = { wallMs: number; monotonicMs: number }
 export const momentNow = (): Moment => ({ wallMs: Date.now(), monotonicMs: performance.now() })
 
@@ -35,11 +45,13 @@ const PROOF_LASTS_MS = 3_000
 const ENTRY_LASTS_MS = 60_000
 const ENTRY_SPREAD_MS = 10_000
 
+/** The tag that names a row on which an entry depends. */
 export const tagOf = (kind: EvictionKind, id: string): string => `${kind} ${id}`
 
 /**
- * @param needsProof true where other processes can change the database (PostgreSQL): the cache is then read only
- * while proof of life is fresh. The embedded database has one process, which evicts by itself.
+ * Creates an empty cache.
+ * @param needsProof true where other processes can change the database (PostgreSQL): the cache is then used only while
+ * proof of life is recent. The embedded database has one process, which evicts by itself.
  */
 export function createCredentialCache(
   clock: Clock,
@@ -57,7 +69,7 @@ export function createCredentialCache(
       }
     },
   })
-  /** Loads in flight, by hash; emptied by every eviction, so that whoever comes later asks anew. */
+  /** Loads in flight, by hash. Every eviction empties the map, so that a later caller asks the database again. */
   let fills = new Map<string, Promise<unknown>>()
   let proof: Moment | null = needsProof ? null : { wallMs: Infinity, monotonicMs: Infinity }
 
@@ -81,7 +93,8 @@ export function createCredentialCache(
     fill(hash, load) {
       const isUsed = isLive()
       cacheReads[isUsed ? 'miss' : 'bypass'] += 1
-      // Whoever is in flight may have asked before a change that nobody has told of; so may all, if this process slept.
+      // Without proof of life, a query in flight may be older than a revocation that never arrived here, so its result
+      // is not shared (docs/decisions/0017).
       if (!isUsed) return load()
       const under = fills
       const inFlight = under.get(hash)

@@ -4,14 +4,14 @@ import { CLOCK_MARGIN_MS } from '../signing/asymmetric.ts'
 import { type CreditsRow, findCredits, type RefillInterval, takeCredits } from './queries.ts'
 
 /**
- * What charging a key came to; `remaining: null` where it has no credits to count. `refill` is what the next refill that will
- * do brings, 0 where none will: no time is the right one to come back then.
+ * The result of charging a key. `remaining: null`: the key has no credits to count. `refill` is the amount of the next
+ * refill if it covers the cost, else 0: then no time to retry can be named.
  */
 export type Charge =
   | { code: 'VALID'; remaining: number | null }
   | { code: 'CREDITS_EXHAUSTED'; refill: number; retryAfterSeconds: number | null }
 
-/** When credits are next filled up: UTC midnight, or the first of the month. */
+/** The time of the next refill: the next midnight in UTC, or the first of the next month. */
 export function nextRefill(interval: RefillInterval, nowMs: number): Date {
   const now = new Date(nowMs)
   const [year, month, day] = [now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate()]
@@ -21,15 +21,17 @@ export function nextRefill(interval: RefillInterval, nowMs: number): Date {
 }
 
 /**
- * The latest times that a refill can wait for, from now on. A deadline beyond was set by a clock that was far ahead, and
- * counts as due: it could lie years away.
+ * The latest times for which a refill can be scheduled now. A later one was stored by a server whose clock was far
+ * ahead, and could lie years away; it counts as due.
  */
 const furthestRefills = (nowMs: number): Record<RefillInterval, Date> => ({
   daily: new Date(nowMs + DAY_MS + CLOCK_MARGIN_MS),
   monthly: new Date(nowMs + 31 * DAY_MS + CLOCK_MARGIN_MS),
 })
 
-/** What is left at a time: a refill that is due is made with the next charge, and counts already. */
+/**
+ * The credits that remain at a time. A due refill counts already, although the row is updated only by the next charge.
+ */
 export function remainingAt(credits: CreditsRow, nowMs: number): number {
   const { remaining, refillAmount, refillInterval, refillsAt } = credits
   if (refillsAt === null || refillInterval === null) return remaining
@@ -38,8 +40,9 @@ export function remainingAt(credits: CreditsRow, nowMs: number): number {
 }
 
 /**
- * Takes credits from a key in one statement: never below zero, whatever the concurrency, and safe over a crash.
- * @param cost 0 takes none, and says what is left
+ * Takes credits from a key, by one statement: concurrent charges never take it below zero, and a crash never leaves
+ * half of a charge (docs/decisions/0006).
+ * @param cost 0 takes nothing, and returns what remains
  */
 export async function chargeKey(
   context: Pick<Context, 'db' | 'clock'>,

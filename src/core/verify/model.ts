@@ -8,9 +8,10 @@ const MAX_BATCH = 100
 const question = {
   key: Type.String({
     maxLength: MAX_CREDENTIAL_LENGTH,
-    description: 'The key that was shown to the asking service',
+    description: 'The key that was presented to the asking service',
   }),
-  // null is absent. The body's own nulls are left out before; those of a batch's questions are not.
+  // null counts as absent. The members of the body that are null are removed before the check, but not those of a
+  // batch's questions.
   scopes: Type.Optional(nullable(ScopeInput)),
   cost: Type.Optional(nullable(Type.Integer({ minimum: 0, maximum: MAX_COST }), 'Credits; 1 unless given')),
   ip: Type.Optional(

@@ -4,7 +4,7 @@ import type { Principal } from '../principal.ts'
 import type { UseOutcome } from './use-key.ts'
 
 /**
- * The error that answers a refused use of a key: the same wherever a key is checked.
+ * The error that answers a refused use of a key, the same wherever a key is verified.
  * @returns null where the use was allowed
  */
 export function problemOf(outcome: UseOutcome): Problem | null {
@@ -29,7 +29,7 @@ export function problemOf(outcome: UseOutcome): Problem | null {
 
 /**
  * A caller grants no scope that the caller does not hold.
- * @throws Problem insufficient_scope, naming the first scope that the caller could not grant now
+ * @throws Problem insufficient_scope, which names the first scope that the caller cannot grant now
  */
 export function requireGrants(caller: Pick<Principal, 'grants'>, scopes: readonly string[]): void {
   const beyond = scopes.find((scope) => !covers(caller.grants, scope))

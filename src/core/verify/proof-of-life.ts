@@ -7,14 +7,14 @@ import { SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { type Moment, momentNow } from './cache.ts'
 
-/** So many beats in a row that were sent and not heard: nothing comes through the line. */
-const DEAF_AFTER_BEATS = 3
+/** After this many heartbeats in a row that were sent and not received, the listening connection counts as broken. */
+const DEAF_AFTER_HEARTBEATS = 3
 
 /**
- * Keeps the cache true to the database: hears its evictions, and proves that they arrive. A beat goes out the way that
- * queries go and must come back on the listening connection; NOTIFY keeps commit order, so its echo says that every
- * eviction committed before it was sent has been heard.
- * @returns `sendBeat`, to be called each second, and `stop`
+ * Receives the evictions of the database, and proves that they arrive. A heartbeat is sent on a connection for queries,
+ * and must come back on the listening connection. NOTIFY keeps the order of commits. So when a heartbeat arrives, every
+ * eviction that was committed before it was sent has arrived too (docs/decisions/0018).
+ * @returns `sendHeartbeat`, to be called once a second, and `stop`
  */
 export async function listenForEvictions(
   database: OpenDatabase,
@@ -28,14 +28,14 @@ export async function listenForEvictions(
     signing: Pick<Context['signing'], 'refresh'>
     passwords: Pick<Context['passwords'], 'learn'>
   },
-): Promise<{ sendBeat(): Promise<void>; stop(): Promise<void> }> {
+): Promise<{ sendHeartbeat(): Promise<void>; stop(): Promise<void> }> {
   const instance = newId()
   const report = reporter(log)
-  let beat = 0
-  /** Beats whose echo has not come, by their number. */
+  let number = 0
+  /** Heartbeats that have not come back yet, by number. */
   const unheard = new Map<number, Moment>()
 
-  const hearBeat = (from: string, number: number) => {
+  const receiveHeartbeat = (from: string, number: number) => {
     const sentAt = from === instance ? unheard.get(number) : undefined
     if (sentAt === undefined) return
     for (const sent of unheard.keys()) if (sent <= number) unheard.delete(sent)
@@ -45,7 +45,7 @@ export async function listenForEvictions(
   }
   const forgetAll = () => {
     metrics.evictions.gap += 1
-    // Beats sent before a gap prove nothing about evictions that were lost in it.
+    // Heartbeats from before a gap prove nothing, because evictions may have been lost in the gap.
     unheard.clear()
     cache.flush()
     signing.refresh()
@@ -56,7 +56,7 @@ export async function listenForEvictions(
       const message = parseEviction(payload)
       if (message === null) return
       if (message.kind === 'beat') {
-        if (isUnasked) hearBeat(message.instance, message.number)
+        if (isUnasked) receiveHeartbeat(message.instance, message.number)
         return
       }
       if (message.kind === 'password_kind') return passwords.learn([message.passwordKind])
@@ -67,26 +67,26 @@ export async function listenForEvictions(
     },
   })
 
-  const sendBeat = async () => {
-    if (unheard.size >= DEAF_AFTER_BEATS) {
+  const sendHeartbeat = async () => {
+    if (unheard.size >= DEAF_AFTER_HEARTBEATS) {
       report('deaf')
       unheard.clear()
     }
-    beat += 1
-    unheard.set(beat, momentNow())
+    number += 1
+    unheard.set(number, momentNow())
     try {
-      await database.notify(EVICTION_CHANNEL, formatHeartbeat(instance, beat))
+      await database.notify(EVICTION_CHANNEL, formatHeartbeat(instance, number))
     } catch (error) {
-      unheard.delete(beat)
+      unheard.delete(number)
       report('unreachable', error)
     }
   }
-  return { sendBeat, stop: unlisten }
+  return { sendHeartbeat, stop: unlisten }
 }
 
 type Proof = 'proven' | 'deaf' | 'unreachable'
 
-/** Says once what became of the proof, and again when it changes: an operator has to know that every request asks the database. */
+/** Logs a change of the state once, not every second. An operator must know when every request asks the database. */
 function reporter(log: Log): (proof: Proof, error?: unknown) => void {
   let last: Proof = 'proven'
   return (proof, error) => {

@@ -21,7 +21,7 @@ const owner = {
   createdAt: users.createdAt,
 }
 
-/** Everything that decides whether a key is good, and for what. */
+/** All columns that decide whether a key is valid, and for what. */
 const secretAndOwner = {
   secretId: apiKeySecrets.id,
   secretExpiresAt: apiKeySecrets.expiresAt,
@@ -51,10 +51,10 @@ const secretAndOwner = {
 
 const signingKey = { id: signingKeys.id, revokedAt: signingKeys.revokedAt }
 
-/** The look-ups behind every verification, prepared once a database. */
+/** The queries of every verification, prepared once per database. */
 function prepareVerifyQueries(db: Database) {
   return {
-    /** A live or dead secret with its key and its owner, by the hash of what was shown. */
+    /** A secret, valid or not, with its key and its owner, by the SHA-256 of the presented key. */
     findSecret: db
       .select(secretAndOwner)
       .from(apiKeySecrets)
@@ -65,7 +65,10 @@ function prepareVerifyQueries(db: Database) {
       .where(eq(apiKeySecrets.hash, sql.placeholder('hash')))
       .prepare('latchkey_find_secret'),
 
-    /** The secret that a service account's access token stands on, if the token's subject still owns it. */
+    /**
+     * The secret with which a service account obtained an access token, if the token's subject still owns it. Joins the
+     * signing key: the database knows of its revocation before the keys in memory do (docs/decisions/0007).
+     */
     findSecretById: db
       .select({
         ...secretAndOwner,
@@ -91,7 +94,10 @@ function prepareVerifyQueries(db: Database) {
       )
       .prepare('latchkey_find_secret_by_id'),
 
-    /** A session with its user, if the token's subject is that user, and the key that signed the token. */
+    /**
+     * A session with its user, if the token's subject is that user, and the signing key of the token
+     * (docs/decisions/0007).
+     */
     findSession: db
       .select({ expiresAt: sessions.expiresAt, endedAt: sessions.endedAt, user: owner, signingKey })
       .from(sessions)
@@ -104,7 +110,7 @@ function prepareVerifyQueries(db: Database) {
 
 export type VerifyQueries = ReturnType<typeof prepareVerifyQueries>
 
-/** The prepared look-ups of a database. */
+/** The prepared queries of a database. */
 export const verifyQueriesOf = preparedFor(prepareVerifyQueries)
 
 export type CreditsRow = typeof apiKeyCredits.$inferSelect
@@ -115,10 +121,10 @@ export async function findCredits(db: Database, keyId: string): Promise<CreditsR
   return row ?? null
 }
 
-/** The refills after those that are due, and the latest that no clock far ahead has set. */
+/** The times of the refills that follow a due one, and the latest times that a correct clock can have stored. */
 type RefillTimes = { now: Date } & Record<'next' | 'furthest', Record<RefillInterval, Date>>
 
-/** Fills up what is due and takes the cost, if that much is there; null where it is not. */
+/** Applies a due refill and takes the cost, if enough remains; null where it does not. */
 export async function takeCredits(
   db: Database,
   keyId: string,
@@ -130,7 +136,7 @@ export async function takeCredits(
     WHEN 'daily' THEN ${times.daily.toISOString()}::timestamptz ELSE ${times.monthly.toISOString()}::timestamptz END`
   const isDue = sql`(${refillsAt} <= ${now.toISOString()}::timestamptz OR ${refillsAt} > ${ofInterval(furthest)})`
   const available = sql`CASE WHEN ${isDue} THEN GREATEST(${remaining}, ${refillAmount}) ELSE ${remaining} END`
-  // Without a refill nothing is ever due: the comparison is NULL then, which no branch but ELSE takes.
+  // Without a refill the comparison is NULL, so the ELSE branch keeps the NULL in `refills_at`.
   const nextRefill = sql`CASE WHEN ${isDue} THEN ${ofInterval(next)} ELSE ${refillsAt} END`
   const [row] = await db
     .update(apiKeyCredits)

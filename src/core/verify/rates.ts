@@ -3,27 +3,28 @@ import type { SharedCounters } from '../../db/redis.ts'
 import type { Rate } from '../../lib/rate.ts'
 import { type Clock, SECOND_MS } from '../../lib/time.ts'
 
-/** The rate in a key's two columns, both or neither. */
+/** The rate limit in a key's two columns, of which both or neither are set. */
 export function rateOf(key: { rateLimit: number | null; rateWindowSeconds: number | null }): Rate | null {
   if (key.rateLimit === null || key.rateWindowSeconds === null) return null
   return { limit: key.rateLimit, windowSeconds: key.rateWindowSeconds }
 }
 
-/** What a use found: whether it may go on, and what is left of the window. */
+/** The result of a use: whether the limit is exceeded, and what remains of the window. */
 export type RateState = { isExceeded: boolean; limit: number; remaining: number; resetAtMs: number }
 
-/** Counts uses of keys: exactly on one instance, and over all of them where they share a Redis. */
+/** Counts the uses of keys: on one instance exactly, and across instances where they share a Redis. */
 export type KeyRates = {
-  /** Takes one use, unless none is left. */
+  /** Counts one use, unless none remains. */
   take(keyId: string, rate: Rate): RateState | Promise<RateState>
 }
 
 const MAX_KEYS = 100_000
 
 /**
- * Takes a use, unless none is left, in a window that begins with the first one. A window that ends later than one could
- * now was begun under a longer rate, and begins anew; so does one in its last millisecond, of which PTTL says 0 and which
- * no SET may ask for. Gives whether it was refused, the uses, the milliseconds left.
+ * Counts a use, unless none remains, in a window that begins with the first use. Two kinds of windows are begun anew. A
+ * window that ends later than a new one would was begun under a longer rate. A window in its last millisecond has a
+ * PTTL of 0, which SET does not accept. Returns whether the use was refused, the number of uses, and the milliseconds
+ * that remain.
  */
 const TAKE = `
 local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -33,7 +34,7 @@ if used >= limit then return {1, used, left} end
 redis.call('SET', KEYS[1], used + 1, 'PX', left)
 return {0, used + 1, left}`
 
-/** Fixed windows that begin with a key's first use. */
+/** Creates the counters. Windows have a fixed length, and begin with a key's first use. */
 export function createKeyRates(clock: Clock, shared: SharedCounters | null): KeyRates {
   const windows = new LRUCache<string, { used: number; endsAtMs: number }>({ max: MAX_KEYS })
   const takeHere = (keyId: string, { limit, windowSeconds }: Rate): RateState => {

@@ -6,33 +6,38 @@ import type { KeyPrincipal } from '../principal.ts'
 import { type Charge, chargeKey } from './credits.ts'
 import type { RateState } from './rates.ts'
 
-/** The credits that a use takes unless the service that asks says otherwise. */
+/** The credits that a use takes where the request names no cost. */
 export const DEFAULT_COST = 1
 
 /**
- * What a key is to be used for.
- * - `scopes`: all are needed.
- * - `cost`: in credits; null: none are asked about, as on Latchkey's own routes.
- * - `address`: the client's, as the caller knows it; null: unknown, which a key with `allowed_ips` does not accept.
+ * The use for which a key is presented.
+ * - `scopes`: the key needs all of them.
+ * - `cost`: in credits; null: credits are not counted, as on Latchkey's own routes.
+ * - `address`: of the client; null: unknown, which a key with `allowed_ips` refuses.
  */
 export type Use = { scopes: readonly string[]; cost: number | null; address: string | null }
 
-/** Whether address, scopes and rate allow a use, or the first of them that does not. */
+/** Whether address, scopes and rate allow a use, or else the first of them that does not. */
 type Permission =
   | { code: 'VALID'; rate: RateState | null }
   | { code: 'IP_NOT_ALLOWED' }
   | { code: 'INSUFFICIENT_SCOPE'; missingScopes: string[] }
   | { code: 'RATE_LIMITED'; rate: RateState; retryAfterSeconds: number }
 
-/** What came of it: the first reason why not, in the order of API.md, or what is left of its limits. */
+/** The result of a use: the first reason for a refusal, in the order of API.md, or what remains of the key's limits. */
 export type UseOutcome =
   | { code: 'VALID'; rate: RateState | null; remainingCredits: number | null }
   | Exclude<Permission | Charge, { code: 'VALID' }>
 
 /**
- * Uses a good key, which counts: nothing is charged unless all before passed, and credits last. Stays synchronous unless
- * a rate on Redis or credits have to be waited for: one `await` here costs as much as the rest of the way.
- * @throws only where the database cannot be asked
+ * Uses a verified key, and counts the use. Address, scopes and rate are checked before anything is charged; credits are
+ * charged last. Stays synchronous where the answer already is: one `await` here doubles the cost of a warm request.
+ * @returns the outcome, or a promise of it where a rate on Redis or the credits must be waited for
+ * @throws only where the database cannot be asked; a refusal is a value
+ * @example
+ * const outcome = await useKey(context, key, { scopes: ['read'], cost: DEFAULT_COST, address: null })
+ * const problem = problemOf(outcome)
+ * if (problem) throw problem
  */
 export function useKey(context: Context, key: KeyPrincipal, use: Use): UseOutcome | Promise<UseOutcome> {
   const permission = permitUse(context, key, use)
@@ -41,7 +46,7 @@ export function useKey(context: Context, key: KeyPrincipal, use: Use): UseOutcom
     : charge(context, key, use, permission)
 }
 
-/** Why a key may not be used from an address, or for scopes; null where it may. Counts nothing. */
+/** Why a key may not be used from an address or for scopes; null where it may. Counts nothing. */
 export function refusalOf(
   key: KeyPrincipal,
   { address, scopes }: Pick<Use, 'address' | 'scopes'>,
@@ -55,7 +60,7 @@ export function refusalOf(
 
 type Refused = Extract<Permission, { code: 'IP_NOT_ALLOWED' | 'INSUFFICIENT_SCOPE' }>
 
-/** The rate is taken from only where address and scopes passed. */
+/** The rate is counted only where address and scopes are allowed, so that a refused request does not use it up. */
 function permitUse(
   context: Context,
   key: KeyPrincipal,

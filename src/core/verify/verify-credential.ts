@@ -15,23 +15,30 @@ import { tagOf, type Verified } from './cache.ts'
 import { type VerifyQueries, verifyQueriesOf } from './queries.ts'
 import { rateOf } from './rates.ts'
 
-/** The principal of a credential that was verified before and is known to be still good; null says nothing. */
+/**
+ * The principal of a credential that was verified before and is known to be still valid. Counts as a verification.
+ * null: unknown here, so `verifyCredential` must be asked.
+ */
 export function recallCredential(context: Context, token: string): Principal | null {
   const principal = context.cache.read(cacheKeyOf(token))
   if (principal) context.metrics.verifications.VALID += 1
   return principal
 }
 
-/** The same, not counted as another verification: what a request has presented once already. */
+/** The same for a credential that this request has had verified already, so it is not counted a second time. */
 export function recallAgain(context: Pick<Context, 'cache'>, token: string): Principal | null {
   return context.cache.read(cacheKeyOf(token))
 }
 
 /**
- * Who is this? The one answer wherever a credential is checked: our own routes, `/keys/verify`, introspection,
- * forward-auth, the command line. A credential that is dead for one of them is dead for all of them, at the same moment.
+ * Verifies a presented credential. Latchkey's own routes, `/keys/verify`, introspection, forward-auth and the command
+ * line all use this function, so a revoked credential is refused by all of them from the same moment.
  * @param token an access token or an API key, as presented
- * @throws only where the database cannot be asked; a bad credential is a value
+ * @returns the principal, or a refusal with its code
+ * @throws only where the database cannot be asked; a refusal is a value
+ * @example
+ * const principal = await verifyCredential(context, token)
+ * if (principal.kind === 'refused') fail('invalid_token')
  */
 export async function verifyCredential(context: Context, token: string): Promise<Principal | Refusal> {
   const known = recallCredential(context, token)
@@ -52,8 +59,8 @@ function cacheKeyOf(token: string): string {
 }
 
 /**
- * Whose access token this is, by its signature and by what the database says now: a signature alone outlives sessions,
- * roles and revocations.
+ * Verifies an access token: its signature, and the present state in the database. A signature alone stays valid after
+ * the session has ended, the role has changed or the token was revoked.
  */
 async function loadAccessToken(context: Context, token: string): Promise<Verified | Refusal> {
   const claims = await context.signing.verify(token)
@@ -70,10 +77,10 @@ async function loadUserToken(context: Context, claims: AccessClaims): Promise<Ve
   return row ? decideSession(context, claims, row) : refuse('NOT_FOUND')
 }
 
-/** What decides about a user's token: its session, its user, and the key that signed it. */
+/** The rows that decide about a user's token: its session, its user, and the key that signed it. */
 export type SessionFacts = Awaited<ReturnType<VerifyQueries['findSession']['execute']>>[number]
 
-/** Whether a user's access token is good now, and for what. */
+/** Decides whether a user's access token is valid now, and for what. */
 export function decideSession(
   context: VerifyContext,
   claims: AccessClaims,
@@ -101,8 +108,8 @@ export function decideSession(
 }
 
 /**
- * A narrowed token holds the scopes that it names, as far as its user still holds them, and nothing of the user's role:
- * an admin's token that was made for `read` administers nothing.
+ * A narrowed token holds the scopes that it names, as far as the user still holds them, and no role
+ * (docs/decisions/0027). So an admin's token that was issued for `read` cannot administer.
  */
 function powersOf(
   { config: { userScopes } }: VerifyContext,
@@ -115,7 +122,7 @@ function powersOf(
   return { role: 'user', scopes, grants: ceilingOfList(scopes) }
 }
 
-/** Everywhere a service account's token is the principal of the key that it was made with, less what `scope` left out. */
+/** A service account's token is verified as the key with which it was obtained, limited to the token's `scope`. */
 async function loadServiceAccountToken(context: Context, claims: AccessClaims): Promise<Verified | Refusal> {
   const [row] = await verifyQueriesOf(context.db).findSecretById.execute({
     secretId: claims.sessionId,
@@ -126,7 +133,10 @@ async function loadServiceAccountToken(context: Context, claims: AccessClaims): 
   return row ? decideSecret(context, claims, row) : refuse('NOT_FOUND')
 }
 
-/** The signing keys in memory may not have heard yet that this one was revoked; the database has. */
+/**
+ * Whether the token's signing key is not revoked. The database is asked, because the keys in memory may not have heard
+ * of a revocation yet (docs/decisions/0007).
+ */
 function isSignedByLiveKey(claims: AccessClaims, key: { revokedAt: Date | null } | null): boolean {
   return claims.keyId === null || (key !== null && key.revokedAt === null)
 }
@@ -134,7 +144,7 @@ function isSignedByLiveKey(claims: AccessClaims, key: { revokedAt: Date | null }
 const signingKeyTag = ({ keyId }: AccessClaims): string[] =>
   keyId === null ? [] : [tagOf('signing_key', keyId)]
 
-/** Whose API key this is, by the SHA-256 of the whole of it. */
+/** Verifies an API key, found by the SHA-256 of the whole key. */
 async function loadApiKey(context: Context, token: string): Promise<Verified | Refusal> {
   if (isRefreshToken(token) || isMistypedApiKey(context.config.apiKeyPrefix, token))
     return refuse('NOT_FOUND')
@@ -143,8 +153,8 @@ async function loadApiKey(context: Context, token: string): Promise<Verified | R
 }
 
 /**
- * What decides about a key, or about a token that was made from it: secret, key, owner, whether it has credits; for a
- * token also the key that signed it, and whether it was revoked by itself.
+ * The rows that decide about a key, or about a token that was obtained with it: secret, key, owner, and whether it has
+ * credits. For a token also its signing key, and whether the token itself was revoked.
  */
 export type SecretFacts = Awaited<ReturnType<VerifyQueries['findSecret']['execute']>>[number] &
   Partial<Pick<TokenFacts, 'signingKey' | 'isTokenRevoked'>>
@@ -153,8 +163,8 @@ type TokenFacts = Awaited<ReturnType<VerifyQueries['findSecretById']['execute']>
 type VerifyContext = Pick<Context, 'config' | 'clock'>
 
 /**
- * Whether a secret is good now, and for what. The order of the checks is that of API.md.
- * @param claims of the service account's token that was presented; null: the key itself was
+ * Decides whether a secret is valid now, and for what. The order of the checks is that of API.md.
+ * @param claims of the service account's token that was presented; null: the key itself was presented
  */
 export function decideSecret(
   context: VerifyContext,
@@ -198,7 +208,7 @@ export function decideSecret(
   return { principal, validUntilMs: endsAtMs, tags }
 }
 
-/** A key's owner as a principal shows them, and what they may hold. */
+/** The owner of a key as a principal names it, and the scopes that the owner may hold. */
 function describeOwner({ config }: VerifyContext, { key, user, serviceAccount }: SecretFacts) {
   const { type, id } = ownerOfRow(key)
   if (type === 'user') {

@@ -10,8 +10,8 @@ import { DEFAULT_COST, type UseOutcome, useKey } from './use-key.ts'
 import { recallCredential, verifyCredential } from './verify-credential.ts'
 
 /**
- * Whether a key is good for what it is presented for. The checks run in the order of API.md, and nothing is charged unless
- * all before passed. An access token of a user is NOT_FOUND, like any guess.
+ * Verifies a key for the use that a service names, and counts the use. The checks run in the order of API.md, and
+ * nothing is charged unless all of them pass. A user's access token is answered NOT_FOUND, as any unknown key.
  * @throws Problem validation_failed for scopes that cannot be read
  */
 export function verifyKey(context: Context, question: VerifyRequest) {
@@ -19,8 +19,8 @@ export function verifyKey(context: Context, question: VerifyRequest) {
 }
 
 /**
- * The same for several, answered in order: of two questions about one key, the first is charged first.
- * @throws Problem validation_failed where one is wrong; nothing is charged then
+ * Verifies several keys, one after the other: of two questions about one key, the first is charged first.
+ * @throws Problem validation_failed where one question cannot be read; then nothing is charged
  */
 export async function verifyKeys(context: Context, questions: readonly VerifyRequest[]) {
   const results: VerifyResult[] = []
@@ -31,10 +31,10 @@ export async function verifyKeys(context: Context, questions: readonly VerifyReq
 
 type ReadQuestion = { key: string; scopes: string[]; cost: number; ip: string | null }
 
-/** @param path of the question in the body, for what is wrong with it */
+/** @param path of the question in the body, for its errors */
 function readQuestion({ key, scopes: asked, cost, ip }: VerifyRequest, path: string): ReadQuestion {
   const scopes = requireScopes(`${path}/scopes`, asked)
-  // An address that cannot be read is an unknown one, which only a key that is bound to addresses refuses.
+  // An address that cannot be read counts as unknown. Only a key with `allowed_ips` refuses an unknown address.
   return { key, scopes, cost: cost ?? DEFAULT_COST, ip: parseClientAddress(ip ?? '')?.toString() ?? null }
 }
 
