@@ -21,7 +21,7 @@ export { changeUser, type Ending, listAllUsers, removeUser } from './administrat
 export { findUserByEmail, findUserById, updatePasswordHash } from './queries.ts'
 export type { UserRow }
 
-/** What may be shown of a user to themselves. */
+/** A user in the form in which the API answers that user. */
 export function presentUser(user: UserRow): User {
   return {
     id: user.id,
@@ -32,7 +32,7 @@ export function presentUser(user: UserRow): User {
   }
 }
 
-/** What admins see of a user. */
+/** A user in the form in which the API answers admins. */
 export function presentForAdmins(user: UserRow): AdministeredUser {
   return {
     id: user.id,
@@ -46,8 +46,8 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
 }
 
 /**
- * Sign-up: a person makes their own account, always with the role `user`: of a request's body, which may have any other
- * members, a role among them, nothing else is read.
+ * Sign-up: a person creates an account, always with the role `user`. The body may have any other members, such as a
+ * role; they are not read.
  * @throws Problem validation_failed, email_taken, signup_closed, unavailable
  */
 export function signUp(context: Context, origin: Origin, { email, password }: Credentials): Promise<UserRow> {
@@ -56,8 +56,8 @@ export function signUp(context: Context, origin: Origin, { email, password }: Cr
 }
 
 /**
- * Makes an account for somebody else: an admin does, a key within its own scopes, or an operator at the command line.
- * Without a password the user cannot log in until one is set.
+ * Creates an account for another person. An admin may, a key within its own scopes, and an operator at the command
+ * line. Without a password the user cannot log in until one is set.
  * @throws Problem validation_failed, email_taken, forbidden, insufficient_scope, unavailable
  */
 export function createUser(
@@ -66,7 +66,7 @@ export function createUser(
   caller: Principal | Operator,
   input: NewUser,
 ): Promise<UserRow> {
-  // Asked before the costly part, and again within the change.
+  // Checked here so that a caller without the power causes no hashing, and checked again within the change.
   requirePowerToMake(context, caller, input)
   return addUser(context, origin, caller, input, 'user.created', {
     requireStill: async (change) => requirePowerToMake(context, change.caller, input),
@@ -89,7 +89,7 @@ function requirePowerToMake(
 }
 
 /**
- * Makes an admin, from the command line.
+ * Creates an admin, from the command line.
  * @throws Problem validation_failed, email_taken
  */
 export function createAdmin(context: Context, origin: Origin, input: Credentials): Promise<UserRow> {
@@ -97,9 +97,10 @@ export function createAdmin(context: Context, origin: Origin, input: Credentials
 }
 
 /**
- * ADMIN_EMAIL and ADMIN_PASSWORD: the first admin, if there is none. Of many servers that start at once, one makes it.
- * @returns the user that was made, or null where there is nothing to do
- * @throws Problem email_taken where the address belongs to somebody who is no admin
+ * Creates the first admin from ADMIN_EMAIL and ADMIN_PASSWORD, if there is no admin yet. Of several servers that start
+ * at once, one creates it.
+ * @returns the created user; null where nothing had to be done
+ * @throws Problem email_taken where the address belongs to a user who is not an admin
  */
 export async function ensureFirstAdmin(context: Context): Promise<UserRow | null> {
   const { adminEmail, adminPassword } = context.config
@@ -110,7 +111,7 @@ export async function ensureFirstAdmin(context: Context): Promise<UserRow | null
     return await addUser(context, SYSTEM, OPERATOR, admin, 'user.created', options)
   } catch (error) {
     if (!(error instanceof Problem) || !['email_taken', 'conflict'].includes(error.problem)) throw error
-    // Another server, with this address or another, was first.
+    // Another server was first, with this address or another.
     if (await hasAdmin(context)) return null
     const holder = await findUserByEmail(context.db, requireEmail(adminEmail))
     if (holder?.role === 'admin') return null
@@ -122,13 +123,13 @@ async function requireNoAdmin({ tx }: Change<Caller>): Promise<void> {
   if ((await countActiveAdmins(tx)) > 0) fail('conflict')
 }
 
-/** Whether anybody can administer this service. */
+/** Whether there is an active admin, who can administer this service. */
 export async function hasAdmin(context: Context): Promise<boolean> {
   return (await countActiveAdmins(context.db)) > 0
 }
 
 /**
- * The id of a user by their id or e-mail, as an operator names them.
+ * The id of a user whom an operator names by id or e-mail.
  * @throws Problem not_found
  */
 export async function requireUserId(context: Context, who: string): Promise<string> {
@@ -138,19 +139,19 @@ export async function requireUserId(context: Context, who: string): Promise<stri
   return user?.id ?? fail('not_found', { detail: 'There is no such user.' })
 }
 
-/** Sets a chosen password as part of another change, which ends what stood on the old one. */
+/** Stores a chosen password as part of another change. That change ends the sessions and resets of the old password. */
 export function setPassword(tx: Change<Caller>['tx'], id: string, hash: string, now: Date): Promise<void> {
   return updatePassword(tx, id, hash, now)
 }
 
-/** What a new user depends on, besides the input. */
+/** Conditions of a new user, besides the input. */
 type Conditions<C extends Caller> = {
   locks?: readonly Lock[]
-  /** Must hold in the moment that the user is made. */
+  /** Checked under the locks, when the user is created. */
   requireStill?(change: Change<C>): Promise<void>
 }
 
-/** Checks the input and hashes the password; an address that is taken is refused before the costly part. */
+/** Creates a user. An address that is taken is refused before the password is hashed, because hashing is costly. */
 async function addUser<C extends Caller>(
   context: Context,
   origin: Origin,

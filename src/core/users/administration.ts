@@ -43,13 +43,19 @@ import {
   updateUser,
 } from './queries.ts'
 
-/** The advisory lock of every change that takes an active admin away: of two at once, the second counts after the first. */
+/**
+ * The advisory lock of every change that takes away an active admin. Without it, two such changes at once could each
+ * count the other's admin, and none would remain.
+ */
 const LAST_ADMIN: Lock = ['advisory', 'last_admin']
 
-/** Who administers users. */
+/** A caller that administers users. */
 type Administrator = Principal | Operator
 
-/** A page of users, newest first. */
+/**
+ * A page of users, newest first.
+ * @param text only users whose address contains this text
+ */
 export async function listAllUsers(
   context: Context,
   { text, ...page }: PageQuery & { text: string | undefined },
@@ -60,13 +66,13 @@ export async function listAllUsers(
   )
 }
 
-/** What becomes of the service accounts that a user alone manages, when the user is disabled or deleted. */
+/** Whether a user's service accounts are disabled, when the user who alone manages them is disabled or deleted. */
 export type Ending = { disablesAccounts: boolean }
 
 /**
- * Changes a user's role, state, ceiling or verified address; `scopes: null` gives them USER_SCOPES again. Disabling ends
- * their sessions; their keys rest with them.
- * @returns the user, and where they are disabled now, the service accounts that they alone manage
+ * Changes a user's role, state, scopes or verified address. `scopes: null` restores USER_SCOPES. Disabling a user ends
+ * the user's sessions; the user's keys are refused until the user is enabled again.
+ * @returns the user. Where the change disables the user, also the service accounts that no other user manages.
  * @throws Problem not_found, last_admin, forbidden, insufficient_scope, validation_failed
  */
 export async function changeUser(
@@ -101,8 +107,8 @@ export async function changeUser(
 }
 
 /**
- * Deletes a user with their sessions and keys. What the audit trail says of them stays.
- * @returns the service accounts that they alone managed, which go on unless `disablesAccounts`
+ * Deletes a user with all sessions and keys. The user's rows in the audit trail stay.
+ * @returns the service accounts that no other user manages. They stay active unless `disablesAccounts`.
  * @throws Problem not_found, last_admin, forbidden
  */
 export async function removeUser(
@@ -145,13 +151,13 @@ async function findLocks({ db }: Context, id: string, mode: LockMode, takesAdmin
   return [...(takesAdmin && isActiveAdmin(user) ? [LAST_ADMIN] : []), ['users', id, mode]]
 }
 
-/** What ends with a user, and what may be switched off with them. */
+/** Locks of the rows that end or may be disabled with a user. */
 const locksOfEnding = (id: string, mode: LockMode): Lock[] => [
   ['accountsOfUser', id, 'no key update'],
   ['sessionsOfUser', id, mode],
 ]
 
-/** The service accounts that a user alone manages, of those that are locked. */
+/** Those of the locked service accounts that only this user manages. */
 const managedAloneBy = ({ held }: Change<Administrator>, id: string) =>
   [...held.serviceAccounts.values()].filter((account) => account.createdBy === id)
 
@@ -159,14 +165,17 @@ const nameAccount = ({ id, name }: ManagedAccount): ManagedAccount => ({ id, nam
 
 const isActiveAdmin = (user: UserRow) => user.role === 'admin' && user.isActive
 
-/** @throws Problem last_admin; `changedMeanwhile` where the user became an admin after the locks were chosen */
+/**
+ * Checks that an active admin remains.
+ * @throws Problem last_admin; `changedMeanwhile` where the user became an admin after the locks were chosen
+ */
 async function requireOtherAdmin({ tx, locks }: Change<Administrator>, user: UserRow): Promise<void> {
   if (!isActiveAdmin(user)) return
   if (!locks.includes(LAST_ADMIN)) throw changedMeanwhile()
   if ((await countActiveAdmins(tx)) === 1) fail('last_admin')
 }
 
-/** What bounds a user, besides the role. A ceiling is compared as it is in force. */
+/** The settings that bound a user, besides the role. Scopes are compared as the ceiling that they give now. */
 const settingsOf = (context: Pick<Context, 'config'>): Settings<UserRow> => ({
   is_active: setting((user) => user.isActive, isActiveWithin),
   scopes: setting(
@@ -183,10 +192,10 @@ function isCeilingWithin(inner: Ceiling, outer: Ceiling): boolean {
 }
 
 /**
- * Roles, admins and proofs of an address are an admin's own business. Anybody else makes, enables and widens only users
- * whose whole ceiling they could grant.
+ * Decides whether a caller may change a user from one state to another. Roles, admins and verified addresses are for
+ * admins only. Other callers create, enable and widen only users whose whole ceiling they could grant.
  * @param before null: the user is new
- * @returns what is locked afterwards
+ * @returns the settings that are locked after the change
  * @throws Problem forbidden, insufficient_scope
  */
 export function requirePower(
@@ -209,13 +218,16 @@ export function requirePower(
   return relock(settings, before.lockedSettings, before, after as UserRow, by)
 }
 
-/** @throws Problem forbidden where anybody but an admin names what only admins set, whatever value it has now */
+/**
+ * @throws Problem forbidden where a caller who is not an admin names a member that only admins set, even with its
+ * present value
+ */
 function requirePowerToName(caller: Administrator, change: UserChange): void {
   const isNamed = change.role !== undefined || change.emailVerified !== undefined
   if (isNamed && !isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
 }
 
-/** @throws Problem insufficient_scope where a user would hold what the caller could not grant */
+/** @throws Problem insufficient_scope where the user would hold a scope that the caller cannot grant */
 function requireCeiling(caller: Principal, ceiling: Ceiling): void {
   const isGrantable = (scope: string) =>
     scope === KEYS_READ || scope === KEYS_WRITE || covers(caller.grants, scope)
@@ -234,7 +246,7 @@ function readPatch(patch: UserPatch): UserChange {
   return change
 }
 
-/** One audit event for each thing that is not as it was. */
+/** One audit event for each setting that changed. */
 function describeChange(before: UserRow, after: UserRow) {
   const events: { action: AuditAction; details: Record<string, unknown> }[] = []
   const compare = (action: AuditAction, from: unknown, to: unknown) => {

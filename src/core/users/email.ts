@@ -1,14 +1,17 @@
 import { failField } from '../../lib/errors.ts'
 
 const MAX_EMAIL_LENGTH = 254
-/** Decomposed characters take more room until they are composed, and composing takes the square of the length. */
+/**
+ * Decomposed characters are longer until they are composed. The bound is checked before, because composing takes time
+ * that grows with the square of the length.
+ */
 const MAX_TYPED_LENGTH = 2 * MAX_EMAIL_LENGTH
-/** One `@` with something on both sides; no spaces, no control, format or unassigned characters. */
+/** One `@` with text on both sides; no spaces, control, format or unassigned characters. */
 const EMAIL = /^[^@\p{C}\p{Z}]+@[^@\p{C}\p{Z}]+$/u
 
 /**
- * The identity behind an address as typed: trimmed, NFC, lower case.
- * @returns null where it is no address
+ * The normal form of an address: trimmed, NFC, lower case. Accounts are found by it.
+ * @returns null where the text is not an address
  */
 export function normaliseEmail(typed: string): string | null {
   const trimmed = typed.trim()
@@ -18,9 +21,9 @@ export function normaliseEmail(typed: string): string | null {
 }
 
 /**
- * The identity behind the address of a new account, which must not pass for another one. Accounts that are there already, or
- * are imported, log in with whatever address they have.
- * @throws Problem validation_failed where it is no address, or looks like another one
+ * The normal form of the address of a new account, which must not look like another address. Existing and imported
+ * accounts log in with the address that they have.
+ * @throws Problem validation_failed where the text is not an address, or looks like another one
  */
 export function requireEmail(typed: string): string {
   const email = normaliseEmail(typed)
@@ -29,7 +32,7 @@ export function requireEmail(typed: string): string {
   return fault === null ? email : failField('/email', fault)
 }
 
-/** What makes an address look like another one, or break a page or a mail that shows it. */
+/** Why an address looks like another one, or breaks a page or a mail that contains it; null where it does not. */
 function faultOfLook(email: string): string | null {
   if (/[<>&"`]/.test(email)) return 'Must not contain any of < > & " `'
   const labels = email.split(/[.@]/)
@@ -44,8 +47,8 @@ function faultOfLook(email: string): string | null {
 }
 
 /**
- * What a label may consist of, by the script that it is written in (UAX 31, table 5; UTS 39, section 5.1): letters and
- * accents of that script, and beside them ASCII's digits and signs, and emoji.
+ * The characters that a label may have in each script (UAX 31, table 5; UTS 39, section 5.1): letters and accents of
+ * the script, the digits and signs of ASCII, and emoji.
  */
 const SCRIPTS = [
   ...[
@@ -65,11 +68,13 @@ const SCRIPTS = [
     'Mymr',
   ],
   ...['Orya', 'Sinh', 'Taml', 'Telu', 'Thaa', 'Thai', 'Tibt'],
-  // Written in several scripts at once: Japanese, Korean, Chinese.
+  // Languages that mix several scripts: Japanese, Korean, Chinese.
   ...['Hani Hira Kana', 'Hani Hang', 'Hani Bopo'],
 ].map((names) => consistingOf(names.replace(/\w+/g, '\\p{scx=$&}').replaceAll(' ', '')))
 
-/** Of these an accent that stands alone after NFC, or a letter that has no capital, looks like something else. */
+/**
+ * In these scripts, an accent that stays separate in NFC, and a letter without a capital, look like other characters.
+ */
 const SCRIPTS_WITHOUT_ACCENTS = ['Latn', 'Grek', 'Cyrl'].map((name) =>
   consistingOf(`[\\p{scx=${name}}&&\\p{Ll}]`),
 )

@@ -1,12 +1,12 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, pageOf, Role, ScopeInput, ScopeList } from '../../lib/model.ts'
 
-/** An address as somebody types it. */
+/** An address as a person types it. */
 const TypedEmail = Type.String({ maxLength: 1024, examples: ['user@example.com'] })
 
 /**
- * Sign-up and login ignore other members, as the seed did: a `role` has no effect. Routes pick the two that they know:
- * handed on whole, a body would reach parameters that are meant for others.
+ * The body of sign-up and log-in. Other members are ignored, as the seed did, so a `role` has no effect. Routes must
+ * pick the two known members: a body that is handed on whole could set parameters that are not meant for the sender.
  */
 export const Credentials = Type.Object(
   {
@@ -23,7 +23,7 @@ export const User = Type.Object(
 )
 export type User = Static<typeof User>
 
-/** A user as admins see them. */
+/** A user, as the API answers admins. */
 export const AdministeredUser = Type.Object(
   {
     id: Id,
@@ -38,7 +38,7 @@ export const AdministeredUser = Type.Object(
 )
 export type AdministeredUser = Static<typeof AdministeredUser>
 
-/** A service account, as far as it is named where its manager ends. */
+/** A service account in the answer to a change that ends the user who manages it. */
 export const ManagedAccount = Type.Object({ id: Id, name: Type.String() })
 export type ManagedAccount = Static<typeof ManagedAccount>
 
@@ -46,7 +46,7 @@ const managedAlone = Type.Array(ManagedAccount, {
   description: 'The service accounts that this user alone manages',
 })
 
-/** A changed user; with `service_accounts` where the change disabled them. */
+/** A changed user, with `service_accounts` where the change disabled the user. */
 export const ChangedUser = Type.Object(
   { ...AdministeredUser.properties, service_accounts: Type.Optional(managedAlone) },
   { $id: 'ChangedUser' },

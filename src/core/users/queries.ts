@@ -14,7 +14,7 @@ export async function findUserById(db: Database | Transaction, id: string): Prom
   return user ?? null
 }
 
-/** Users newest first, after the user `after`, whose address contains `text`. */
+/** Users whose address contains `text`, newest first, after the user `after`. */
 export function listUsers(
   db: Database,
   { text, limit, after }: { text: string | null; limit: number; after: string | null },
@@ -28,7 +28,7 @@ export function listUsers(
     .limit(limit)
 }
 
-/** null where the address is taken. */
+/** @returns null where the address is taken */
 export async function insertUser(tx: Transaction, user: typeof users.$inferInsert): Promise<UserRow | null> {
   const [inserted] = await tx
     .insert(users)
@@ -38,7 +38,7 @@ export async function insertUser(tx: Transaction, user: typeof users.$inferInser
   return inserted ?? null
 }
 
-/** Replaces a hash by a better one of the same password, unless it changed meanwhile. */
+/** Replaces a password hash by a stronger one of the same password, unless the hash was changed meanwhile. */
 export async function updatePasswordHash(db: Database, id: string, from: string, to: string): Promise<void> {
   await db
     .update(users)
@@ -46,7 +46,7 @@ export async function updatePasswordHash(db: Database, id: string, from: string,
     .where(and(eq(users.id, id), eq(users.passwordHash, from)))
 }
 
-/** A new password, as its user's choice. */
+/** Stores a new password that its user has chosen. */
 export async function updatePassword(tx: Transaction, id: string, hash: string, now: Date): Promise<void> {
   await tx.update(users).set({ passwordHash: hash, passwordChangedAt: now }).where(eq(users.id, id))
 }
