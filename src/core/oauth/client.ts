@@ -5,18 +5,18 @@ import type { KeyPrincipal } from '../principal.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { ClientForm } from './model.ts'
 
-/** What a client shows of itself (RFC 6749, section 2.3.1). */
+/** The credentials that a client presents (RFC 6749, section 2.3.1). */
 export type ClientCredentials = { id: string; secret: string }
 
 const BASIC = /^basic( |$)/i
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
-/** An id, a colon and a secret of the greatest length, in base64. */
+/** The longest id, colon and secret, in base64. */
 const MAX_BASIC_LENGTH = 2 * MAX_CREDENTIAL_LENGTH
 
 /**
- * The client's own credentials, in the Authorization header or in the form; null where it shows none. An empty
- * secret proves nothing, so there is no client then, in either way: Swagger UI sends one.
- * @throws Problem invalid_request for both ways at once, invalid_client for a header that cannot be read
+ * The credentials of the client, from the Authorization header or from the form; null where it presents none. An empty
+ * secret counts as none, because it proves nothing; Swagger UI sends one.
+ * @throws Problem invalid_request where both are present, invalid_client for a header that cannot be read
  */
 export function readClient(authorization: string | null, form: ClientForm): ClientCredentials | null {
   const inHeader = authorization !== null && BASIC.test(authorization) ? readBasic(authorization) : null
@@ -29,7 +29,8 @@ export function readClient(authorization: string | null, form: ClientForm): Clie
 }
 
 function readBasic(authorization: string): ClientCredentials | null {
-  // Trimmed apart: one expression for spaces, text and spaces takes the square of a long header's length.
+  // `trim` instead of a regular expression: matching spaces on both sides takes time that grows with the square of the
+  // header's length.
   const encoded = authorization.slice('basic'.length).trim()
   if (encoded.length > MAX_BASIC_LENGTH || !BASE64.test(encoded)) return failClient()
   const text = Buffer.from(encoded, 'base64').toString()
@@ -39,7 +40,7 @@ function readBasic(authorization: string): ClientCredentials | null {
     const client = { id: formDecode(text.slice(0, at)), secret: formDecode(text.slice(at + 1)) }
     if (at > 0) return client.secret === '' ? null : client
   } catch {
-    // A broken percent-encoding: as unreadable as no colon.
+    // A broken percent-encoding is refused like a header without a colon.
   }
   return failClient()
 }
@@ -47,7 +48,7 @@ function readBasic(authorization: string): ClientCredentials | null {
 const formDecode = (text: string): string => decodeURIComponent(text.replaceAll('+', ' '))
 
 /**
- * The key that a service account authenticates with: client id is the account's id, the secret one of its keys.
+ * The key with which a service account authenticates: the client id is the account's id, the secret one of its keys.
  * @throws Problem invalid_client
  */
 export async function authenticateClient(context: Context, client: ClientCredentials): Promise<KeyPrincipal> {
@@ -63,7 +64,7 @@ export async function authenticateClient(context: Context, client: ClientCredent
   return failClient(keyId === undefined ? {} : { audit: { key_id: keyId } })
 }
 
-/** RFC 6749, section 5.2, and RFC 9110, section 15.5.2: a 401 tells how to authenticate. */
+/** Refuses a client. The 401 names the way to authenticate (RFC 6749, section 5.2; RFC 9110, section 15.5.2). */
 export function failClient(extra: Pick<Extra, 'audit'> = {}): never {
   fail('invalid_client', { ...extra, headers: { 'WWW-Authenticate': BASIC_CHALLENGE } })
 }

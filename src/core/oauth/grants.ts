@@ -18,10 +18,11 @@ export type TokenRequest = { grant_type: string } & Record<
 >
 
 /**
- * RFC 6749, section 3.2: the same logins and refreshes as under /auth, and access tokens for service accounts.
- * @param client the key that the client authenticated with; null: it showed none
- * @throws Problem unsupported_grant_type, invalid_request, invalid_client, invalid_scope, and what logging in and
- * refreshing throw
+ * The token endpoint (RFC 6749, section 3.2): the same log-ins and refreshes as under /auth, and access tokens for
+ * service accounts.
+ * @param client the key with which the client authenticated; null: it presented none
+ * @throws Problem unsupported_grant_type, invalid_request, invalid_client, invalid_scope, and the errors of logging in
+ * and refreshing
  */
 export async function grantTokens(
   context: Context,
@@ -29,7 +30,7 @@ export async function grantTokens(
   request: TokenRequest,
   client: KeyPrincipal | null,
 ): Promise<OAuthTokens> {
-  // Users' grants are for first-party clients, which are nobody in particular.
+  // Only this grant needs a client. The grants for users are for Latchkey's own clients, which do not authenticate.
   if (request.grant_type === 'client_credentials') {
     return grantClientCredentials(context, origin, request, client ?? failClient())
   }
@@ -56,7 +57,11 @@ async function grantUserTokens(context: Context, origin: Origin, request: TokenR
   }
 }
 
-/** Before the token is traded: a refusal must not cost it. A token that is none is refused by whoever trades it. */
+/**
+ * Checks the requested scopes before the refresh token is exchanged, so that a refusal does not use the token up. An
+ * invalid token is refused later, by the exchange.
+ * @throws Problem invalid_scope
+ */
 async function requireScopesOfHolder(
   context: Context,
   token: string,
@@ -70,7 +75,10 @@ async function requireScopesOfHolder(
   if (!asked.every(isHeld)) fail('invalid_scope')
 }
 
-/** RFC 6749, section 4.4: an access token that is, everywhere, the principal of the key that was shown. */
+/**
+ * The client credentials grant (RFC 6749, section 4.4). Wherever the token is verified, it stands for the key with
+ * which it was obtained.
+ */
 async function grantClientCredentials(
   context: Context,
   origin: Origin,
@@ -105,8 +113,8 @@ async function grantClientCredentials(
 }
 
 /**
- * Records that a client got no token of its own; of a key that is known and dead, which one.
- * @param origin of the client where it authenticated
+ * Records that a client was refused a token. Names the key where the presented one is known and no longer valid.
+ * @param origin of the client, where it authenticated
  */
 export function recordRefusedGrant(
   context: Context,

@@ -9,12 +9,12 @@ import { FIRST_PARTY_CLIENT } from '../signing/claims.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Introspection } from './model.ts'
 
-/** RFC 7662, section 2.2: how a token is used (RFC 6749, section 7.1). What it is says `token_kind`. */
+/** How a token is used (RFC 7662, section 2.2; RFC 6749, section 7.1). The kind of the token is in `token_kind`. */
 const BEARER = 'Bearer'
 const INACTIVE: Introspection = { active: false }
 
 /**
- * RFC 7662: what a token is, now. Changes nothing and charges nothing.
+ * The present state of a token (RFC 7662). Changes and charges nothing.
  * @param token an access token, a refresh token or an API key
  */
 export async function introspectToken(context: Context, token: string): Promise<Introspection> {
@@ -40,13 +40,16 @@ function describeKey(key: KeyPrincipal, claims: Claims): Introspection {
   return { active: true, token_type: BEARER, token_kind: kind, ...shown, scope: key.scopes.join(' ') }
 }
 
-/** An address says who somebody is only where it was proven: that stands beside it. */
+/**
+ * The address of a user, with the mark whether it was verified. Without the mark, a service could take an unverified
+ * address as proof of who the user is.
+ */
 const addressOf = ({ email, emailVerified }: Pick<UserPrincipal, 'email' | 'emailVerified'>) => ({
   username: email,
   email_verified: emailVerified,
 })
 
-/** A refresh token is active only at its current generation: one that was traded is not, even within the grace. */
+/** A refresh token is active only in its present generation. One that was exchanged is not, even within the grace. */
 async function describeRefresh(context: Context, token: string): Promise<Introspection> {
   const found = await findLiveRefresh(context, token)
   if (!found?.isCurrent) return INACTIVE
@@ -55,7 +58,7 @@ async function describeRefresh(context: Context, token: string): Promise<Introsp
   return { active: true, ...kind, sub: found.userId, iss: context.config.publicUrl, exp }
 }
 
-/** What an access token of ours says of itself. */
+/** The claims of an access token that an introspection answers. */
 type Claims = Pick<Introspection, 'iss' | 'aud' | 'jti' | 'exp' | 'iat'>
 
 function pickClaims(payload: Record<string, unknown>): Claims {
@@ -66,8 +69,8 @@ function pickClaims(payload: Record<string, unknown>): Claims {
 }
 
 /**
- * RFC 7009: ends what a token stands for: a user's session, a key, or a service account's access token alone. Holding it
- * is the authority; what is unknown or dead is no error.
+ * Revokes a token (RFC 7009): ends a user's session, a key, or a single access token of a service account. Possession
+ * is the authority. An unknown or ended token is not an error.
  */
 export async function revokeToken(context: Context, origin: Origin, token: string): Promise<void> {
   if (isRefreshToken(token)) return endSessionOfToken(context, origin, token)

@@ -6,7 +6,9 @@ const client = {
   client_secret: Type.Optional(Type.String({ maxLength: 8192, description: 'One of its keys' })),
 }
 
-/** RFC 6749, sections 4.3.2, 4.4.2 and 6. Unknown parameters are ignored (section 3.2). */
+/**
+ * The form of the token endpoint (RFC 6749, sections 4.3.2, 4.4.2 and 6). Unknown parameters are ignored (section 3.2).
+ */
 export const TokenForm = Type.Object(
   {
     grant_type: Type.String({
@@ -23,10 +25,12 @@ export const TokenForm = Type.Object(
 )
 export type TokenForm = Static<typeof TokenForm>
 
-/** The members of any form that may name a client. */
+/** The members of a form that name a client. */
 export type ClientForm = Pick<TokenForm, keyof typeof client>
 
-/** RFC 6749, section 5.1; no refresh token for a service account (section 4.4.3). */
+/**
+ * The answer of the token endpoint (RFC 6749, section 5.1). A service account gets no refresh token (section 4.4.3).
+ */
 export const OAuthTokens = Type.Object(
   {
     access_token: Type.String(),
@@ -39,14 +43,20 @@ export const OAuthTokens = Type.Object(
 )
 export type OAuthTokens = Static<typeof OAuthTokens>
 
-/** RFC 7662, section 2.1, and RFC 7009, section 2.1. A token of any length is at worst unknown. */
+/**
+ * The form of introspection and revocation (RFC 7662, section 2.1; RFC 7009, section 2.1). A token may have any length;
+ * one that is too long is unknown.
+ */
 export const TokenOfForm = Type.Object(
   { token: Type.String(), token_type_hint: Type.Optional(value), ...client },
   { $id: 'TokenOfForm', additionalProperties: true },
 )
 export type TokenOfForm = Static<typeof TokenOfForm>
 
-/** RFC 7662, section 2.2; `active: false` says nothing more. */
+/**
+ * The answer of introspection (RFC 7662, section 2.2). `active: false` comes without other members, so that a guess
+ * learns nothing.
+ */
 export const Introspection = Type.Object(
   {
     active: Type.Boolean(),
