@@ -16,22 +16,31 @@ type RingKey = {
   id: string
   algorithm: string
   signsFromMs: number
-  /** When its last token is dead; Infinity while it has no successor. */
+  /** When the last token that the key signed expires; Infinity while the key has no successor. */
   verifiesUntilMs: number
   publicKey: CryptoKey
   published: PublicJwk
-  /** Only of keys that sign now or later. */
+  /** null for keys that have stopped signing. */
   privateKey: CryptoKey | null
 }
 
-/** An unknown `kid` reads the keys again at most this often: a stranger chooses the `kid`. */
+/**
+ * An unknown `kid` causes at most one reading of the keys in this time. The sender chooses the `kid`, so forged tokens
+ * would otherwise cause a query each.
+ */
 const REREAD_AFTER_MS = 5 * SECOND_MS
-/** Without news, keys are read again this often: a rotation must not depend on one message. */
+/**
+ * Keys are read again after this time even without an eviction, so that a rotation is noticed where its message was
+ * lost.
+ */
 const STALE_AFTER_MS = MINUTE_MS
-/** What another server's clock may be off by. */
+/** The greatest difference between the clocks of two servers that is tolerated. */
 export const CLOCK_MARGIN_MS = MINUTE_MS
 
-/** A ring over the stored keys: the newest that is due signs, every one with a live token verifies. */
+/**
+ * Signs and verifies with the stored keys. The newest key whose time has come signs; every key whose tokens may still
+ * be valid verifies.
+ */
 export async function openKeyRing(
   context: SigningContext,
   algorithm: AsymmetricAlgorithm,
@@ -41,7 +50,10 @@ export async function openKeyRing(
   let readAtMs = clock()
   let reading = Promise.resolve()
   let nextReading: Promise<void> | null = null
-  /** One reading at a time, begun after the call: what an older one saw never replaces what a newer one did. */
+  /**
+   * Reads the keys again, one reading at a time. The reading begins after the call, and an older reading never
+   * overwrites the result of a newer one: a revoked key could otherwise come back.
+   */
   const reread = (): Promise<void> => {
     if (nextReading === null) {
       nextReading = reading.then(async () => {
@@ -59,10 +71,11 @@ export async function openKeyRing(
   const signer = () => {
     if (clock() - readAtMs > STALE_AFTER_MS) refresh()
     const signing = [...ring.values()].filter((key) => key.privateKey !== null)
-    // None is due yet where another server's clock, which made the first one, is ahead.
+    // Where the server that made the first key has a clock that is ahead, no key is due here yet. The first one then
+    // signs anyway.
     return signing.findLast((key) => key.signsFromMs <= clock()) ?? signing[0]
   }
-  /** A key that is not known may be one that was just made. */
+  /** An unknown key may have been made a moment ago, so the keys are read again. */
   const findKey = async (kid: string) => {
     if (!ring.has(kid)) await (clock() - readAtMs > REREAD_AFTER_MS ? reread() : reading)
     return ring.get(kid)
@@ -116,9 +129,11 @@ function keyIdOf(token: string): string | null {
 }
 
 /**
- * When the last token that a key signed is dead: its successor took over, and a token's life has passed since. Where
- * ALGORITHM is another one now, that is when a server which has not heard of it would have rotated the key.
- * @param all every key, the revoked ones too: what took over from a key did so, whatever became of it
+ * When the last token that a key signed expires: its successor has begun to sign, and the lifetime of a token has
+ * passed since. Where ALGORITHM has been changed, a server that still uses the old one is assumed to rotate at the
+ * latest after SIGNING_KEY_ROTATION_DAYS.
+ * @param all every key, including revoked ones: a successor that was revoked has still taken over
+ * @returns milliseconds since the epoch, or Infinity
  */
 export function verifiesUntil(
   row: SigningKeyRow,
@@ -134,7 +149,7 @@ export function verifiesUntil(
   return row.signsFrom.getTime() + (config.signingKeyRotationDays + 1) * DAY_MS + tokenLastsMs
 }
 
-/** Revoked before it signed: it took over from nobody. */
+/** Whether a key was revoked before it began to sign. Such a key is no successor. */
 const isStillborn = ({ revokedAt, signsFrom }: SigningKeyRow) => revokedAt !== null && revokedAt <= signsFrom
 
 async function loadRing(context: SigningContext, algorithm: string): Promise<ReadonlyMap<string, RingKey>> {
@@ -169,8 +184,9 @@ function importPrivate(context: SigningContext, row: SigningKeyRow): Promise<Cry
 }
 
 /**
- * The private JWK of a stored key, as JSON.
- * @throws Error where neither SECRET_KEY nor SECRET_KEY_PREVIOUS made it
+ * Decrypts the private key of a stored key.
+ * @returns the private JWK, as JSON
+ * @throws Error where neither SECRET_KEY nor SECRET_KEY_PREVIOUS decrypts it
  */
 export function openPrivate(context: Pick<Context, 'keys'>, row: SigningKeyRow): string {
   const opened = decrypt(context.keys.signing, row.id, row.privateKey)

@@ -1,51 +1,54 @@
 import type { PublicJwk } from './model.ts'
 
-/** What an access token is to say (RFC 9068); `sid` names the session, or the secret that a service account showed. */
+/**
+ * The claims of a new access token (RFC 9068). `sid` names the session, or the secret with which a service account
+ * authenticated.
+ */
 export type NewAccessToken = {
   subject: string
   sessionId: string
-  /** A user's; null in a service account's token, whose `client_id` is its `sub`. */
+  /** The role of a user; null in a service account's token, whose `client_id` equals its `sub`. */
   role: string | null
   scopes: readonly string[]
-  /** Whether a user's token does less than its user could: `scopes` are then all that it does. */
+  /** Whether the token of a user is limited to `scopes`, instead of all that the user may do. */
   isNarrowed: boolean
   expiresAtMs: number
 }
 
-/** What a genuine, unexpired access token says. */
+/** The claims of a genuine, unexpired access token. */
 export type AccessClaims = {
-  /** `jti`, by which a single token is revoked. */
+  /** The claim `jti`, by which a single token is revoked. */
   tokenId: string
   subject: string
   sessionId: string
   isServiceAccount: boolean
-  /** Whether a user's token does less than its user could. */
+  /** Whether the token of a user is limited to `scopes`. */
   isNarrowed: boolean
   scopes: readonly string[]
   expiresAtMs: number
-  /** The stored key that signed it; null with a shared secret. */
+  /** The stored key that signed the token; null: signed with a shared secret. */
   keyId: string | null
 }
 
-/** Signs and verifies access tokens; ALGORITHM says how. */
+/** Signs and verifies access tokens, with the algorithm of ALGORITHM. */
 export type SigningRing = {
   sign(token: NewAccessToken): Promise<string>
-  /** null for whatever is not a genuine, unexpired access token of this service. */
+  /** @returns null for every text that is not a genuine, unexpired access token of this service */
   verify(token: string): Promise<AccessClaims | null>
-  /** The public keys; none with a shared secret. */
+  /** The public keys; an empty list with a shared secret. */
   publicKeys(): PublicJwk[]
-  /** Reads the keys again; the present ones stay in force until it resolves. Never rejects. */
+  /** Reads the keys again. The present keys are used until the promise resolves. Never rejects. */
   refresh(): Promise<void>
 }
 
-/** Claims that a token of ours always has; one without is not ours, or not whole. */
+/** Claims that every token of this service has. A token without one was not issued here, or is damaged. */
 export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope']
 
-/** The claims of a verified payload in our own words; null where they have another type. */
+/** The claims of a verified payload; null where a claim has another type. */
 export function readClaims(payload: Record<string, unknown>, keyId: string | null): AccessClaims | null {
   const { sub, sid, exp, iat, jti, scope, client_id, narrowed } = payload
   if (typeof sub !== 'string' || typeof sid !== 'string' || typeof scope !== 'string') return null
-  // No token of ours says a part of a second, or more seconds than can be counted.
+  // Tokens of this service hold whole seconds, within the range of safe integers.
   if (typeof exp !== 'number' || !Number.isSafeInteger(exp)) return null
   if (!Number.isSafeInteger(iat) || typeof jti !== 'string') return null
   return {
@@ -60,10 +63,13 @@ export function readClaims(payload: Record<string, unknown>, keyId: string | nul
   }
 }
 
-/** RFC 9068, section 2.2, asks each token for its client: a person's own token has Latchkey itself. No account has this id. */
+/**
+ * The `client_id` of a user's own token. RFC 9068, section 2.2, requires one in each token. No service account has this
+ * id.
+ */
 export const FIRST_PARTY_CLIENT = 'latchkey'
 
-/** A token's own claims, besides those of the standard. */
+/** The claims of a token besides those that the standard defines. */
 export function ownClaims({ subject, sessionId, role, scopes, isNarrowed }: NewAccessToken) {
   const kind = role === null ? { client_id: subject } : { role, client_id: FIRST_PARTY_CLIENT }
   return { sid: sessionId, ...kind, scope: scopes.join(' '), ...(isNarrowed && { narrowed: true }) }

@@ -13,7 +13,7 @@ export function listSigningKeys(db: Database | Transaction): Promise<SigningKeyR
     .orderBy(asc(signingKeys.signsFrom), asc(signingKeys.id))
 }
 
-/** Every key there ever was, in the order in which they sign. */
+/** Every key, including revoked ones, in the order in which they sign. */
 export function listAllSigningKeys(db: Database | Transaction): Promise<SigningKeyRow[]> {
   return db.select().from(signingKeys).orderBy(asc(signingKeys.signsFrom), asc(signingKeys.id))
 }
@@ -35,7 +35,10 @@ export async function updateSigningKey(
   await tx.update(signingKeys).set(change).where(eq(signingKeys.id, id))
 }
 
-/** Held until the transaction ends: of several servers, one makes the key and the others find it. */
+/**
+ * Takes the lock of all changes of signing keys until the transaction ends. So of several servers that start at once,
+ * one makes the first key and the others find it.
+ */
 export async function lockSigningKeys(tx: Transaction): Promise<void> {
   await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended('latchkey.signing_keys', 0))`)
 }

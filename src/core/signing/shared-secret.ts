@@ -9,8 +9,9 @@ import { ownClaims, REQUIRED_CLAIMS, readClaims, type SigningRing } from './clai
 const KEY_ID = 'hs256'
 
 /**
- * ALGORITHM=HS256: tokens signed with SECRET_KEY itself, as the replaced service did, through @elysiajs/jwt. What the
- * plugin leaves open is pinned at each call: algorithm, issuer, audience, type, claims, and the clock.
+ * ALGORITHM=HS256: signs tokens with SECRET_KEY itself, as the replaced service did, through @elysiajs/jwt. Each call
+ * states what the plugin does not check by itself: algorithm, issuer, audience, type, claims and clock.
+ * @param secrets SECRET_KEY, and SECRET_KEY_PREVIOUS during a rotation: the first signs, all verify
  */
 export function createSharedSecretRing(
   config: Config,

@@ -24,13 +24,13 @@ import {
 } from './queries.ts'
 import { createSharedSecretRing } from './shared-secret.ts'
 
-/** A new key is published this long before it signs: verifiers that keep the JWKS for 300 s know it by then. */
+/** A new key is published this long before it signs. Verifiers that keep the JWKS for 300 s know the key by then. */
 const PUBLISHED_AHEAD_MS = 300 * SECOND_MS
 
 /**
- * The ring that ALGORITHM asks for. With ES256, RS256 or EdDSA the keys live in the database; the first one is made
- * at the first start, by one of however many servers start at once.
- * @throws Error where SECRET_KEY does not open the stored keys
+ * The signer and verifier for ALGORITHM. With ES256, RS256 or EdDSA the keys are in the database. The first start makes
+ * the first key; of several servers that start at once, one does.
+ * @throws Error where SECRET_KEY does not decrypt the stored keys
  */
 export async function openSigningRing(context: SigningContext): Promise<SigningRing> {
   const { config, clock } = context
@@ -50,7 +50,7 @@ export async function openSigningRing(context: SigningContext): Promise<SigningR
   return openKeyRing(context, algorithm)
 }
 
-/** A stored key and what it does now. */
+/** The stored keys, each with its present state. */
 export async function listStoredKeys(context: SigningContext) {
   const rows = await listAllSigningKeys(context.db)
   const now = context.clock()
@@ -75,9 +75,9 @@ function stateOf(row: SigningKeyRow, all: SigningKeyRow[], context: SigningConte
 }
 
 /**
- * Makes the next signing key; it is published now and signs in five minutes. The old one verifies until its last token
- * is dead.
- * @throws Problem conflict where a next key waits already, or the keys are not ours to rotate (HS256)
+ * Makes the next signing key. It is published now and signs in five minutes. The old key verifies until its last token
+ * has expired.
+ * @throws Problem conflict where a next key is waiting already, or there are no stored keys (HS256)
  */
 export async function rotateSigningKey(
   context: SigningContext,
@@ -94,7 +94,7 @@ export async function rotateSigningKey(
   })
 }
 
-/** Rotates where the newest key is SIGNING_KEY_ROTATION_DAYS old; of several servers, one does. */
+/** Rotates where the newest key is SIGNING_KEY_ROTATION_DAYS old. Of several servers, one does. */
 export async function rotateIfDue(context: SigningContext): Promise<void> {
   const { algorithm, signingKeyRotationDays } = context.config
   if (algorithm === 'HS256') return
@@ -112,8 +112,8 @@ export async function rotateIfDue(context: SigningContext): Promise<void> {
 }
 
 /**
- * Refuses every token that a key signed, at once. Where it was the one that signs, the next one takes over now, or a
- * new one; never one that has signed before.
+ * Revokes a signing key: every token that it signed is refused at once. Where it is the key that signs, the next key or
+ * a new one takes over now. A key that has signed before never signs again.
  * @throws Problem not_found, conflict with HS256
  */
 export async function revokeSigningKey(context: Context, origin: Origin, id: string): Promise<void> {
@@ -137,9 +137,9 @@ export async function revokeSigningKey(context: Context, origin: Origin, id: str
 }
 
 /**
- * Seals every signing key under the present SECRET_KEY: the second step of its rotation.
- * @returns how many there are
- * @throws Error where one opens with neither SECRET_KEY nor SECRET_KEY_PREVIOUS
+ * Encrypts every signing key with the present SECRET_KEY: the second step of its rotation.
+ * @returns how many keys there are
+ * @throws Error where neither SECRET_KEY nor SECRET_KEY_PREVIOUS decrypts one of them
  */
 export async function rewrapSigningKeys(context: SigningContext): Promise<{ rewrapped: number }> {
   return underLock(context, async (tx, rows) => {
@@ -155,7 +155,7 @@ export async function rewrapSigningKeys(context: SigningContext): Promise<{ rewr
 }
 
 /**
- * Makes sure that SECRET_KEY opens every stored key.
+ * Checks that SECRET_KEY decrypts every stored key.
  * @throws Error with one sentence where it does not
  */
 export async function assertSecretKeyFits(db: Database, keys: Context['keys']): Promise<void> {
@@ -170,7 +170,7 @@ function currentOf(
   return rows.findLast((row) => row.algorithm === algorithm && row.signsFrom.getTime() <= nowMs)
 }
 
-/** Every change of the keys, one at a time over all servers, on what is there then. */
+/** Runs a change of the signing keys under a lock that all servers share, on the keys as they are then. */
 function underLock<R>(
   context: SigningContext,
   work: (tx: Transaction, rows: SigningKeyRow[]) => Promise<R>,
