@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, pageOf } from '../../lib/model.ts'
 
-/** RFC 6749, section 5.1, as the seed spelled it. */
+/** A pair of tokens (RFC 6749, section 5.1), with `bearer` in lower case as the seed answered it. */
 export const Tokens = Type.Object(
   {
     access_token: Type.String(),

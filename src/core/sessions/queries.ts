@@ -29,8 +29,8 @@ export function listLiveSessions(
 }
 
 /**
- * Ends every session that is not over, of one user or of everybody.
- * @returns how many
+ * Ends the sessions that have not ended yet, of one user; null: of all users.
+ * @returns how many were ended
  */
 export async function endSessions(
   tx: Transaction,
@@ -46,7 +46,7 @@ export async function endSessions(
   return ended.length
 }
 
-/** Ends a user's oldest live sessions beyond the newest `keep`. */
+/** Ends the oldest live sessions of a user, except the newest `keep`. */
 export async function endOldestSessions(
   tx: Transaction,
   userId: string,
@@ -69,9 +69,9 @@ export async function endOldestSessions(
 export type Rotation = {
   sessionId: string
   salt: Uint8Array
-  /** That of the token. */
+  /** The generation of the presented token. */
   generation: number
-  /** That which is stored: the token's, unless it was signed before a restore set the counter back. */
+  /** The stored generation: the token's, unless the token was signed before a restore set the counter back. */
   from: number
   now: Date
   idleExpiresAt: Date
@@ -80,12 +80,12 @@ export type Rotation = {
 }
 export type RotatedSession = {
   expiresAt: Date
-  /** All that the session may do; null: it is all of the user. */
+  /** The scopes to which the session is limited; null: all of the user's. */
   scopes: string[] | null
   user: SessionUser
 }
 
-/** The whole of a rotation, in one statement: the shown generation becomes the one before. */
+/** A rotation, in one statement: the presented generation is replaced by the next one. */
 const rotationOf = preparedFor((db) => {
   const given = (name: keyof Rotation, type: 'bigint' | 'timestamptz' | 'text') =>
     sql`${sql.placeholder(name)}::${sql.raw(type)}`
@@ -119,7 +119,10 @@ const rotationOf = preparedFor((db) => {
     .prepare('latchkey_rotate_session')
 })
 
-/** Trades a generation for the next. No row: the slow path finds out why. */
+/**
+ * Replaces a generation by the next one.
+ * @returns null where no row matched; `tradeSlowly` finds out why
+ */
 export async function rotateSession(
   db: Database | Transaction,
   rotation: Rotation,
@@ -143,7 +146,7 @@ export async function findSession(db: Database, id: string): Promise<SessionRow 
   return session ?? null
 }
 
-/** The user of a session, for its tokens. */
+/** The user of a session, for the session's tokens. */
 export async function findSessionUser(tx: Transaction, id: string) {
   const [user] = await tx
     .select({ id: users.id, role: users.role, scopes: users.scopes, isActive: users.isActive })

@@ -19,9 +19,10 @@ import { type Grant, idleEnd, issueTokens, userAgentOf } from './tokens.ts'
 const LAST_GENERATION = 0xffff_ffff
 
 /**
- * Trades a refresh token for the next pair. A token that was traded within REFRESH_GRACE_SECONDS gives the same
- * successor again (a lost answer, two tabs); an older one is theft and ends the session.
- * @param asked narrows the access token further, and nothing of the session; null: it does what the session may
+ * Exchanges a refresh token for the next pair of tokens. A token that was exchanged within the last
+ * REFRESH_GRACE_SECONDS gives the same successor again, for a lost answer or a second tab. An older one was stolen or
+ * replayed, and ends the session.
+ * @param asked narrows the access token, but not the session; null: the access token carries all scopes of the session
  * @throws Problem invalid_token
  */
 export async function refreshSession(
@@ -41,7 +42,10 @@ export async function refreshSession(
   return issueTokens(context, session.user, next, session.expiresAt, narrowing)
 }
 
-/** Tells the session where the token is genuine. Theft has been recorded with the session's end. */
+/**
+ * Records a refusal; names the session where the token is genuine. A reused token is recorded with the end of its
+ * session instead.
+ */
 function recordRefused(context: Context, origin: Origin, claims: RefreshClaims | null): Promise<void> {
   const reason = claims ? 'over' : 'unknown'
   return countEvent(context, origin, {
@@ -52,7 +56,7 @@ function recordRefused(context: Context, origin: Origin, claims: RefreshClaims |
   })
 }
 
-/** What became of a token, and the session where it goes on. */
+/** The result for a token, and the session where it continues. */
 type Trade = { outcome: keyof Context['metrics']['refreshes']; session: RotatedSession | null }
 
 const REFUSED: Trade = { outcome: 'refused', session: null }
@@ -70,8 +74,8 @@ function rotationOf(context: Context, origin: Origin, claims: RefreshClaims, fro
 }
 
 /**
- * What the one statement did not take: a repetition within the grace, a token that we signed before a restore set the
- * counter back, theft, or a session that is over.
+ * Decides about a token that the rotation's statement did not match. There are four cases: a repetition within the
+ * grace, a token that was signed before a restore set the counter back, a stolen token, and a session that has ended.
  */
 async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClaims): Promise<Trade> {
   const locks: Lock[] = [['sessions', claims.sessionId, 'no key update']]
@@ -101,7 +105,7 @@ async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClai
   })
 }
 
-/** A session that is not over, and whose own salt the token carries. */
+/** Whether a session is live, and the token carries its salt. */
 export function isLiveFor(session: SessionRow, claims: RefreshClaims, nowMs: number): boolean {
   if (session.endedAt !== null || !timingSafeEqual(session.salt, claims.salt)) return false
   return session.idleExpiresAt.getTime() > nowMs && session.expiresAt.getTime() > nowMs

@@ -27,12 +27,12 @@ import { type Grant, idleEnd, issueTokens, type SessionUser, userAgentOf } from 
 export { refreshSession } from './refresh.ts'
 export { type Grant, issueTokens } from './tokens.ts'
 
-/** A user whose password has just been checked. */
+/** A user whose password has just been verified. */
 export type CheckedUser = SessionUser & { passwordChangedAt: Date | null }
 
 const MAX_LIVE_SESSIONS = 100
 
-/** What may be shown of a session to its user. */
+/** A session in the form in which the API answers its user. */
 export function presentSession(session: SessionRow, currentId: string): Session {
   const isRefreshed = session.generation > 0
   return {
@@ -49,9 +49,10 @@ export function presentSession(session: SessionRow, currentId: string): Session 
 }
 
 /**
- * A login: a new session and its first pair of tokens. Beyond a hundred live sessions the oldest ends.
- * @param scopes all that the session may do; null: it is all of the user
- * @throws Problem invalid_login where the user was disabled or chose another password since it was checked
+ * Starts a session, and issues its first pair of tokens. With more than a hundred live sessions, the oldest ends.
+ * @param scopes the scopes to which the session is limited; null: all of the user's
+ * @throws Problem invalid_login where the user was disabled, or the password was changed, since the password was
+ * verified
  */
 export async function startSession(
   context: Context,
@@ -70,7 +71,7 @@ export async function startSession(
   return issueTokens(context, user, session, session.expiresAt, scopes)
 }
 
-/** The part of a login that belongs to a transaction; `issueTokens` follows its COMMIT. */
+/** The part of a log-in that belongs into a transaction. The caller issues the tokens after COMMIT. */
 export async function openSession(
   context: Context,
   { tx, now, record }: Pick<Change<Caller>, 'tx' | 'now' | 'record'>,
@@ -114,8 +115,8 @@ export async function listSessions(
 }
 
 /**
- * Ends one of the caller's sessions; again: the same answer.
- * @throws Problem not_found where it is nobody's, or another's
+ * Ends one of the caller's sessions. Ending it again changes nothing and gives the same answer.
+ * @throws Problem not_found where the session does not exist or belongs to another user
  */
 export async function endOwnSession(
   context: Context,
@@ -128,16 +129,22 @@ export async function endOwnSession(
   await endSession(context, origin, caller, session.id, 'ended')
 }
 
-/** Ends the session that a refresh token of any genuine generation belongs to; anything else changes nothing. */
+/**
+ * Ends the session of a refresh token, whatever generation the token is of. A token that is not genuine changes
+ * nothing.
+ */
 export async function endSessionOfToken(context: Context, origin: Origin, token: string): Promise<void> {
   const claims = readRefreshToken(context.keys.refresh, token)
   if (claims) await endSession(context, origin, null, claims.sessionId, 'logout', claims)
 }
 
-/** A refresh token that is not over; `scopes`: all that its session may do, null: all of the user. */
+/** A refresh token of a live session. `scopes` are those to which the session is limited; null: all of the user's. */
 type LiveRefresh = { userId: string; expiresAt: Date; isCurrent: boolean; scopes: readonly string[] | null }
 
-/** Whose refresh token this is, of any genuine generation, and whether it is the present one; null where it is over. */
+/**
+ * The user of a genuine refresh token, and whether the token is of the present generation; null where its session has
+ * ended.
+ */
 export async function findLiveRefresh(context: Context, token: string): Promise<LiveRefresh | null> {
   const claims = readRefreshToken(context.keys.refresh, token)
   const session = claims ? await findSession(context.db, claims.sessionId) : null
@@ -147,7 +154,7 @@ export async function findLiveRefresh(context: Context, token: string): Promise<
   return { userId: session.userId, expiresAt: session.idleExpiresAt, isCurrent, scopes: session.scopes }
 }
 
-/** Ends the session of an access token; whatever is no live access token of a user changes nothing. */
+/** Ends the session of an access token. A token that is not a live access token of a user changes nothing. */
 export async function endSessionOfBearer(
   context: Context,
   origin: Origin,
@@ -158,7 +165,7 @@ export async function endSessionOfBearer(
 }
 
 /**
- * Ends every session of a user: their own wish, or an admin's. Their keys go on.
+ * Ends every session of a user, for the user or for an admin. The user's keys stay valid.
  * @throws Problem not_found, forbidden where the user is an admin and the caller is not
  */
 export async function logOutEverywhere(
@@ -168,7 +175,7 @@ export async function logOutEverywhere(
   userId: string,
 ): Promise<void> {
   if (!isId(userId)) fail('not_found')
-  // The lock on the user also holds off a log-in that is under way.
+  // A log-in that is under way waits for the lock on the user, so it cannot start a session that would be missed here.
   const locks: Lock[] = [
     ['users', userId, 'no key update'],
     ['sessionsOfUser', userId, 'no key update'],
@@ -185,8 +192,8 @@ export async function logOutEverywhere(
 }
 
 /**
- * Ends every session of a user as part of another change, which names the user in its own audit row.
- * @returns how many
+ * Ends every session of a user as part of another change, whose own audit row names the user.
+ * @returns how many were ended
  */
 export function endSessionsOfUser(
   tx: Transaction,
@@ -197,7 +204,7 @@ export function endSessionsOfUser(
   return endSessions(tx, userId, now, reason)
 }
 
-/** Ends every session of everybody: the way out after a restore from backup or a theft of the database. */
+/** Ends every session of all users, for use after a restore from a backup or a theft of the database. */
 export async function endEverySession(context: Context, origin: Origin = SYSTEM): Promise<{ ended: number }> {
   const ended = await recordChange(context, origin, OPERATOR, [], async ({ tx, now, record }) => {
     const count = await endSessions(tx, null, now, 'ended_all')
@@ -208,7 +215,7 @@ export async function endEverySession(context: Context, origin: Origin = SYSTEM)
   return { ended }
 }
 
-/** Ends a live session; with claims only where the token carries its own salt. */
+/** Ends a live session. With `claims`, only where the token carries the session's salt. */
 async function endSession(
   context: Context,
   origin: Origin,

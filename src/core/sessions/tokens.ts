@@ -6,16 +6,16 @@ import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import type { Tokens } from './model.ts'
 
-/** A pair of tokens and the scopes that its access token carries. */
+/** A pair of tokens, and the scopes of the access token. */
 export type Grant = { tokens: Tokens; scopes: readonly string[] }
 
-/** What tokens say of a user. */
+/** The part of a user that tokens tell. */
 export type SessionUser = { id: string; role: Role; scopes: readonly string[] | null }
 
 /**
  * Signs an access token, and computes the refresh token of one generation. Neither outlives the session.
- * @param narrowing the scopes that the access token is limited to, as far as the user holds them; null: it is all of the
- * user
+ * @param narrowing the scopes to which the access token is limited, as far as the user holds them; null: all of the
+ * user's
  */
 export async function issueTokens(
   context: Context,
@@ -35,7 +35,8 @@ export async function issueTokens(
   const access = await context.signing.sign({
     subject: user.id,
     sessionId: refresh.sessionId,
-    // A narrowed token has nothing of the role, and does not name it to services that verify by themselves.
+    // A narrowed token has no role (docs/decisions/0027). Services that verify tokens offline read the role from the
+    // token, so it must not name one.
     role: narrowing === null ? user.role : 'user',
     scopes,
     isNarrowed: narrowing !== null,
@@ -50,12 +51,12 @@ export async function issueTokens(
   return { tokens, scopes }
 }
 
-/** When a session that is used now would end by being left alone; milliseconds. */
+/** The time at which a session that is used now will end if it is not used again; milliseconds since the epoch. */
 export const idleEnd = (context: Context, nowMs: number): number =>
   nowMs + context.config.refreshTokenExpireDays * DAY_MS
 
 const MAX_USER_AGENT_LENGTH = 255
 
-/** What is kept of the name that a browser or another client gives itself. */
+/** The stored part of the `User-Agent` header. */
 export const userAgentOf = ({ userAgent }: Origin): string | null =>
   userAgent?.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed() ?? null
