@@ -12,9 +12,10 @@ import type { Me } from './model.ts'
 import { guardGuess } from './throttle.ts'
 
 /**
- * Log in with e-mail and password. Unknown, wrong and disabled are one answer, in the same time.
- * @param input a request's body, which may have any other members: nothing else of it is read
- * @param scopes those that an OAuth client asks for; the user must hold them
+ * Logs a user in by e-mail and password. An unknown address, a wrong password and a disabled user get one answer, in
+ * the same time. Otherwise the answer would tell which addresses have accounts.
+ * @param input the body of a request. Its other members are not read.
+ * @param scopes the scopes that an OAuth client requests; the user must hold them. Empty: all of the user's.
  * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope
  */
 export async function logIn(
@@ -32,7 +33,7 @@ export async function logIn(
   await replaceOutdatedHash(context, origin, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!scopes.every((scope) => covers(ceiling, scope))) {
-    // The answer confirms the password, so the trail has to name it.
+    // The answer confirms that the password is right, so the audit trail must show it.
     await recordFailure(context, origin, user, { reason: 'invalid_scope' })
     fail('invalid_scope')
   }
@@ -40,7 +41,7 @@ export async function logIn(
   return startSession(context, onBehalfOf(origin, user.id), user, narrowing)
 }
 
-/** The active user whose password this is, or null, which is audited. */
+/** The active user whose password this is; null where there is none, which is audited. */
 async function checkPassword(
   context: Context,
   origin: Origin,
@@ -69,7 +70,10 @@ function recordFailure(
   })
 }
 
-/** A bcrypt hash, or one with other parameters, gives way to one of today's kind; later, where hashing is too busy. */
+/**
+ * Replaces a password hash of an outdated kind by one of today's kind. Where the hashing queue is full, the next log-in
+ * does it.
+ */
 async function replaceOutdatedHash(
   context: Context,
   origin: Origin,
@@ -86,7 +90,7 @@ async function replaceOutdatedHash(
   }
 }
 
-/** What `/auth/me` says of whoever asks. */
+/** The answer of `/auth/me` about the caller. */
 export function describePrincipal(principal: Principal): Me {
   const scopes = [...principal.scopes]
   if (principal.kind === 'user') {
@@ -99,7 +103,7 @@ export function describePrincipal(principal: Principal): Me {
 }
 
 function describeUser({ id, email, emailVerified, role, createdAt }: Omit<UserOwner, 'type'>) {
-  // Somebody disabled has no principal: whoever asks is active.
+  // A disabled user is never a principal, so `is_active` is always true here.
   return {
     type: 'user' as const,
     id,

@@ -56,7 +56,7 @@ export const PasswordResetToken = Type.Object(
 )
 export type PasswordResetToken = Static<typeof PasswordResetToken>
 
-/** A one-time token that is not used yet, without the token. */
+/** A one-time token that has not been used yet, without the token itself. */
 const PendingReset = Type.Object({
   id: Id,
   created_by: nullable(Id, 'The admin who made it'),

@@ -21,9 +21,10 @@ const RESET_PREFIX = 'pr_'
 const RESET_LASTS_MS = 30 * MINUTE_MS
 
 /**
- * A user sets a new password. Every session ends, this one too; the answer begins a new one. The limit `password` bounds
- * guesses at the current one; those of strangers at the log-in neither count here nor refuse it.
- * @throws Problem invalid_login, validation_failed, unavailable, conflict where it changed meanwhile
+ * Changes the caller's own password. Every session ends, this one too, and the answer starts a new one. Guesses at the
+ * current password count against the limit `password`. Failed log-ins of strangers do not, so they cannot keep the user
+ * from changing it.
+ * @throws Problem invalid_login, validation_failed, unavailable, conflict where the password was changed meanwhile
  */
 export async function changePassword(
   context: Context,
@@ -33,7 +34,7 @@ export async function changePassword(
 ): Promise<Grant> {
   const user = await findUserById(context.db, caller.userId)
   if (!user) fail('invalid_login')
-  // Before the current one is checked: nothing is hashed for a password that may not be chosen.
+  // Before the current password is verified, so that a new password that may not be chosen causes no hashing.
   const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
   const hashedFor = { address: origin.ip, account: user.email }
   const fits = await context.passwords.verify(input.current_password, user, hashedFor)
@@ -67,7 +68,7 @@ export async function changePassword(
     caller,
     replacement,
     async (change) => {
-      // The new session does no more than the one that asked for it.
+      // The new session is limited to the scopes of the session that asked for it.
       const { claims, scopes } = change.caller
       const narrowing = claims.isNarrowed ? scopes : null
       return { session: await openSession(context, change, origin, user.id, narrowing), narrowing }
@@ -77,9 +78,9 @@ export async function changePassword(
 }
 
 /**
- * An admin makes a one-time token with which somebody who lost their password sets a new one. It replaces an older one,
- * and is good only while that admin is an active admin.
- * @returns the token, which nobody can read again, and its end
+ * An admin issues a one-time token, with which a user who lost the password sets a new one. It replaces an older token,
+ * and is valid only while the issuer is an active admin.
+ * @returns the token, which cannot be read again, and its expiry
  * @throws Problem not_found, forbidden for another admin, unless ADMIN_RESETS_ADMIN
  */
 export async function issuePasswordReset(
@@ -108,8 +109,8 @@ export async function issuePasswordReset(
 }
 
 /**
- * Whether somebody may have a user's password reset: an active admin, and only their own where the user is an admin too.
- * Asked again when the token is used: since then the issuer may have been demoted, or the user made an admin.
+ * Whether an issuer may reset a user's password: an active admin, and for a user who is an admin only that admin.
+ * Checked again when the token is used, because the issuer may have been demoted since, or the user made an admin.
  */
 function mayReset({ config }: Context, issuer: UserRow | undefined, user: UserRow): boolean {
   if (issuer?.role !== 'admin' || !issuer.isActive) return false
@@ -117,7 +118,7 @@ function mayReset({ config }: Context, issuer: UserRow | undefined, user: UserRo
 }
 
 /**
- * The resets of a user that may still be used, newest first.
+ * A page of the resets of a user that can still be used, newest first.
  * @throws Problem not_found
  */
 export async function listPasswordResets(
@@ -132,7 +133,7 @@ export async function listPasswordResets(
   )
 }
 
-/** What admins see of a reset. */
+/** A reset in the form in which the API answers admins. */
 export const presentReset = (reset: ResetRow): PendingReset => ({
   id: reset.id,
   created_by: reset.createdBy,
@@ -141,7 +142,7 @@ export const presentReset = (reset: ResetRow): PendingReset => ({
 })
 
 /**
- * Cancels a reset that was not used yet; again: the same answer.
+ * Cancels a reset that has not been used. Cancelling it again changes nothing and gives the same answer.
  * @throws Problem not_found where the user is unknown
  */
 export async function cancelPasswordReset(
@@ -161,8 +162,9 @@ export async function cancelPasswordReset(
 }
 
 /**
- * Sets a new password by a one-time token. Every session ends, and failed log-ins are forgotten.
- * @throws Problem invalid_token where it is unknown, used or over; validation_failed, which leaves it usable
+ * Sets a new password by a one-time token. Every session ends, and the failed log-ins of the account are forgotten.
+ * @throws Problem invalid_token where the token is unknown, used or expired; validation_failed, after which the token
+ * can still be used
  */
 export async function resetPassword(
   context: Context,
@@ -192,7 +194,7 @@ export async function resetPassword(
       const present = held.users.get(user.id) ?? refuse('unknown')
       if (!present.isActive) refuse('disabled')
       if (createdBy !== null && !mayReset(context, held.users.get(createdBy), present)) refuse('issuer')
-      // Of two at once the second waits for the lock on the user, and then finds none.
+      // Of two requests with the same token, the second waits for the lock on the user, and then finds the token used.
       if (!(await findReset(tx, hash, now))) refuse('unknown')
     },
   }
@@ -204,10 +206,16 @@ export async function resetPassword(
   }
 }
 
-/** Why a reset is refused: the token or its user is gone, the user is disabled, or its issuer may not reset them now. */
+/**
+ * Why a reset is refused: the token or its user does not exist, the user is disabled, or the issuer may no longer reset
+ * this user.
+ */
 type ResetRefusal = 'unknown' | 'disabled' | 'issuer'
 
-/** @throws Problem invalid_token */
+/**
+ * Records a refused reset.
+ * @throws Problem invalid_token
+ */
 async function failReset(
   context: Context,
   origin: Origin,
@@ -224,8 +232,9 @@ async function failReset(
 }
 
 /**
- * An operator sets a user's password. Every session and reset ends, and failed log-ins are forgotten; on wish the keys end
- * too.
+ * An operator sets a user's password. Every session and reset ends, and the failed log-ins of the account are
+ * forgotten.
+ * @param options.revokesKeys also revokes the user's keys
  * @throws Problem not_found, validation_failed, unavailable
  */
 export async function setPasswordFor(
@@ -253,7 +262,7 @@ export async function setPasswordFor(
   })
 }
 
-/** What a new password ends is locked with its user. */
+/** Locks of the user and of everything that ends with the old password. */
 const locksOfPassword = (userId: string, revokesKeys: boolean): Lock[] => {
   const kinds = [
     'users',
@@ -263,23 +272,23 @@ const locksOfPassword = (userId: string, revokesKeys: boolean): Lock[] => {
   return kinds.map((what) => [what, userId, 'no key update'])
 }
 
-/** A new password of a user, whose row is locked besides `locks`. */
+/** A new password for a user, whose row is locked in addition to `locks`. */
 type Replacement<C extends Caller> = {
   userId: string
   passwordHash: string
   revokesKeys: boolean
   action: 'user.password_changed' | 'user.password_reset'
   locks?: readonly Lock[]
-  /** Must hold whenever keys end, and in the moment that the password changes. */
+  /** Checked in every step that revokes keys, and when the password is stored. */
   check(change: Change<C>): Promise<void>
 }
 
 type Ended = { sessions_ended: number; keys_revoked: number }
 
 /**
- * Sets the password, and ends everything that stood on the old one: sessions, resets, and on wish the keys, also those of
- * the service accounts that nobody else manages. Many keys end in steps before: where one of these fails, the old password
- * stays, and the same request ends the rest.
+ * Stores a password, and ends everything that depends on the old one: sessions, resets, and on request the keys,
+ * including those of service accounts that no other user manages. Many keys are revoked in steps before. Where a step
+ * fails, the old password stays, and the same request revokes the rest.
  * @param work what else belongs to the change
  */
 async function replacePassword<C extends Caller, R>(

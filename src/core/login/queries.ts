@@ -5,15 +5,15 @@ import { loginAttempts, passwordResets } from '../../db/schema.ts'
 export type Attempt = {
   emailHmac: Uint8Array
   now: Date
-  /** A window that began before this is over. */
+  /** A window that began before this time has ended. */
   windowStart: Date
-  /** How many a window has room for. */
+  /** The attempts that a window allows. */
   most: number
 }
 
 /**
- * Counts one attempt, in a new window where the last one is over. One statement.
- * @returns which attempt of its window it is; null where the window has no room, and then nothing is counted
+ * Counts one attempt by one statement, in a new window where the last one has ended.
+ * @returns the number of the attempt in its window; null where the window is full, in which case nothing is counted
  */
 export async function reserveAttempt(
   db: Database,
@@ -35,7 +35,7 @@ export async function reserveAttempt(
   return row ?? null
 }
 
-/** When an account's window began; null where it has none. */
+/** The start of an account's window; null where it has none. */
 export async function findWindowStart(db: Database, emailHmac: Uint8Array): Promise<Date | null> {
   const [row] = await db
     .select({ startedAt: loginAttempts.windowStartedAt })
@@ -44,7 +44,7 @@ export async function findWindowStart(db: Database, emailHmac: Uint8Array): Prom
   return row?.startedAt ?? null
 }
 
-/** Gives one attempt of a window back: it was no failure. */
+/** Takes one attempt of a window back, because it was not a failure. */
 export async function releaseAttempt(
   db: Database,
   emailHmac: Uint8Array,
@@ -56,14 +56,14 @@ export async function releaseAttempt(
     .where(and(eq(loginAttempts.emailHmac, emailHmac), eq(loginAttempts.windowStartedAt, windowStartedAt)))
 }
 
-/** Ends the windows of an account: one for each key that it is counted under. */
+/** Deletes the windows of an account: one for each key under which it is counted. */
 export async function deleteAttempts(tx: Transaction, emailHmacs: Uint8Array[]): Promise<void> {
   await tx
     .delete(loginAttempts)
     .where(or(sql`false`, ...emailHmacs.map((hmac) => eq(loginAttempts.emailHmac, hmac))))
 }
 
-/** A reset that may still be used, by the hash of its token. */
+/** A reset that can still be used, by the hash of its token. */
 export async function findReset(
   db: Database | Transaction,
   hash: Uint8Array,
@@ -85,7 +85,7 @@ export type ResetRow = Pick<
   'id' | 'createdBy' | 'createdAt' | 'expiresAt'
 >
 
-/** A user's resets that may still be used, newest first, after the reset `after`. */
+/** A user's resets that can still be used, newest first, after the reset `after`. */
 export function listResets(
   db: Database,
   userId: string,
@@ -103,7 +103,7 @@ export function listResets(
     .limit(limit)
 }
 
-/** false where it is gone already. */
+/** @returns false where the reset does not exist */
 export async function deleteReset(tx: Transaction, userId: string, id: string): Promise<boolean> {
   const deleted = await tx
     .delete(passwordResets)

@@ -11,11 +11,11 @@ const MAX_FAILURES = 10
 const WINDOW_MS = 15 * MINUTE_MS
 
 /**
- * Runs a check of somebody's password as one guess at the account, known or not, from anywhere: ten failures in fifteen
- * minutes. The guess is counted before `check` hashes anything, so that a hundred parallel ones are ten, and given back
- * where it was no failure.
+ * Runs a check of a password as one guess at an account, whether the account exists or not. Allows ten failures in
+ * fifteen minutes, from all addresses together. The guess is counted before `check` hashes anything, so that a hundred
+ * requests at once are still ten guesses, and taken back where it was not a failure.
  * @param check gives null for a failure
- * @throws Problem too_many_attempts, and whatever `check` throws
+ * @throws Problem too_many_attempts, and what `check` throws
  */
 export async function guardGuess<T>(
   context: Context,
@@ -52,15 +52,15 @@ export async function guardGuess<T>(
 }
 
 /**
- * Gives an account all its guesses back, as part of a change after which the old password is worth nothing. While
- * SECRET_KEY is rotated other servers count under the other key.
+ * Deletes the failures of an account, as part of a change after which the old password opens nothing. Deletes them
+ * under both keys, because during a rotation of SECRET_KEY another server may count under the other one.
  */
 export async function forgetGuesses(tx: Transaction, context: Context, email: string): Promise<void> {
   const hmacs = context.keys.email.map((key) => hmac(key, email))
   await deleteAttempts(tx, hmacs)
 }
 
-/** Names the account, where there is one; an e-mail that nobody has is not kept. */
+/** Records a full window. Names the account where it exists. An address without an account is not stored. */
 async function recordLocked(context: Context, origin: Origin, email: string): Promise<void> {
   const user = await findUserByEmail(context.db, email)
   await recordEvent(context.db, context, origin, {
