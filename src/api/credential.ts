@@ -56,7 +56,10 @@ function principalOf(credential: Credential): Principal {
   return credential.principal
 }
 
-/** The presented credential; null where there is none. Of one that cannot be read, the state keeps the reason. */
+/**
+ * The presented credential; null where the request presents no credential. Where it cannot be read, the state keeps the
+ * reason.
+ */
 function readInto(state: RequestState): string | null {
   try {
     return readCredential(state.request)

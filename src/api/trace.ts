@@ -1,4 +1,7 @@
-/** A caller's trace, and the id of this request's work (its span) in the trace. */
+/**
+ * A caller's trace, and the id of this request's work (its span) in the trace. Spans are not exported: the line of the
+ * access log is the span (docs/decisions/0021).
+ */
 export type Trace = { traceId: string; spanId: string; flags: string }
 
 /** W3C Trace Context, section 3.2.2, version 00. Ids of zeros alone are invalid. */

@@ -19,7 +19,10 @@ export const IDENTITY_HEADERS = [
 /** A value for each header, empty where it does not apply. A proxy could keep a missing header as the client sent it. */
 export type Identity = Record<(typeof IDENTITY_HEADERS)[number], string>
 
-/** A principal in headers. A key has no role: otherwise a service would treat the key of an admin as an admin. */
+/**
+ * A principal in headers. A key has no role: otherwise a service would treat the key of an admin as an admin
+ * (docs/decisions/0012).
+ */
 export function identityOf(principal: Principal): Identity {
   const owner = ownerOf(principal)
   const holder = principal.kind === 'user' ? principal : principal.owner
