@@ -41,7 +41,7 @@ export async function logIn(
   return startSession(context, onBehalfOf(origin, user.id), user, narrowing)
 }
 
-/** The active user whose password this is; null where there is none, which is audited. */
+/** The active user whose password this is; null where the check failed, which is audited. */
 async function checkPassword(
   context: Context,
   origin: Origin,
