@@ -29,14 +29,17 @@ export function secretOfKey(apiKeyPrefix: string, key: string): ImportedSecret |
   if (key.length > MAX_CREDENTIAL_LENGTH)
     return { fault: `The key has more than ${MAX_CREDENTIAL_LENGTH} characters` }
   if (!SENDABLE.test(key))
-    return { fault: 'The key has a character that no header can carry: a space, a comma, or none of ASCII' }
+    return {
+      fault:
+        'The key has a character that no header can carry: a space, a comma, or a character outside of ASCII',
+    }
   if (isAccessToken(key))
     return { fault: 'The key has the form of an access token, and would be read as one' }
   if (isRefreshToken(key))
     return { fault: 'The key has the form of a refresh token, and would be read as one' }
   if (isMistypedApiKey(apiKeyPrefix, key)) {
     return {
-      fault: `The key has the form of this service's own keys (${apiKeyPrefix}…) and a wrong checksum: it would be refused as mistyped. Mend it, or set another API_KEY_PREFIX`,
+      fault: `The key has the form of this service's own keys (${apiKeyPrefix}…) and a wrong checksum: it would be refused as mistyped. Correct it, or set another API_KEY_PREFIX`,
     }
   }
   const hash = hashToken(key)

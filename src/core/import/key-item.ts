@@ -131,6 +131,6 @@ function readSettingsOf(written: Written): ReturnType<typeof readSettings> | Fau
     // Only the first name of the path is repeated. A deeper one may be a name in the metadata, and so a secret in the
     // wrong place.
     const [, member] = first?.path.split('/') ?? []
-    return { fault: first ? `${member}: ${first.message}` : 'One of its members does not fit' }
+    return { fault: first ? `${member}: ${first.message}` : 'One of its members is invalid' }
   }
 }

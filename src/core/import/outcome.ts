@@ -57,7 +57,7 @@ export async function placeReadable<T extends object>(
   const placed = (await place(read.filter(isReadable))).values()
   return read.map((each) => {
     if (!isReadable(each)) return refused(each.fault)
-    return placed.next().value ?? refused('It was not placed')
+    return placed.next().value ?? refused('The item was not imported')
   })
 }
 

@@ -92,7 +92,7 @@ export async function removeKey(
 ): Promise<void> {
   await changeManagedKey(context, origin, caller, id, DELETED, async ({ tx, key, caller, record }) => {
     if (isOfAnotherUser(key, caller)) {
-      fail('forbidden', { detail: "Another user's key can be revoked, not deleted." })
+      fail('forbidden', { detail: "Another user's key can be revoked, but not deleted." })
     }
     await deleteKey(tx, id)
     const details = { name: key.name, user_id: key.userId, service_account_id: key.serviceAccountId }

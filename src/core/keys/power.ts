@@ -98,15 +98,15 @@ export function requireKeyPower(
   if (account && caller.kind === 'user') requireGrants(caller, account.scopes)
   if (caller.kind === 'key' && !isWithinReach(caller, boundsOf(after)))
     fail('forbidden', {
-      detail: 'A key gives no other more than its own scopes, expiry, limits and addresses.',
+      detail: 'A key cannot give another key more than its own scopes, expiry, limits and addresses.',
     })
   if (caller.kind === 'key' && outlives(after.expiresAt, caller.endsAt))
     fail('forbidden', {
-      detail: 'What a key makes ends no later than the key, secret or token that was used.',
+      detail: 'A key cannot create a key that expires later than the key, secret or token that was used.',
     })
   const isAnothers = before !== null && isAdmin(caller) && isOfAnotherUser(before, caller)
   if (isAnothers && !raised.every((name) => isPutBack(name, locked, after))) {
-    fail('forbidden', { detail: "A user's key is widened and rotated by that user alone." })
+    fail('forbidden', { detail: 'Only the user who owns a key widens and rotates it.' })
   }
   return next
 }

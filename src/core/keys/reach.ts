@@ -86,7 +86,7 @@ export function isOfAnotherUser(key: WholeKey, { userId }: UserPrincipal): boole
  */
 export async function requireManagedKey(context: Context, caller: KeyManager, id: string): Promise<WholeKey> {
   if (caller.kind === 'key' && caller.keyId === id)
-    fail('forbidden', { detail: 'A key does not manage itself.' })
+    fail('forbidden', { detail: 'A key cannot manage itself.' })
   return requireKey(context, caller, id)
 }
 

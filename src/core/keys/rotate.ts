@@ -79,7 +79,7 @@ export async function endSecret(
     const live = liveSecrets(key, now.getTime())
     const named = live.filter((secret) => secret.id === name || secret.start === name)
     if (named.length > 1)
-      fail('conflict', { detail: 'Both secrets begin so: name the one to end by its id.' })
+      fail('conflict', { detail: 'Both secrets begin with these characters: name the secret by its id.' })
     const [secret] = named
     if (!secret) fail('not_found')
     if (live.length === 1) fail('conflict', { detail: 'This is the only secret: revoke the key instead.' })

@@ -246,7 +246,8 @@ function requireUnbounded(caller: Principal): void {
   const { endsAt, rateLimit, allowedIps, hasCredits } = caller
   if (endsAt === null && rateLimit === null && allowedIps === null && !hasCredits) return
   fail('forbidden', {
-    detail: 'A key with an end, a rate limit, credits or allowed_ips enables and widens no service account.',
+    detail:
+      'A key with an expiry, a rate limit, credits or allowed_ips cannot enable or widen a service account.',
   })
 }
 

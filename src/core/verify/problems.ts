@@ -17,7 +17,7 @@ export function problemOf(outcome: UseOutcome): Problem | null {
       return lackOfScopes(outcome.missingScopes)
     case 'RATE_LIMITED':
       return new Problem('rate_limited', {
-        detail: 'This key has been used as often as it may be; wait before the next time.',
+        detail: 'The key has reached its rate limit; wait before the next use.',
         headers: spentHeaders(outcome.rate.limit, outcome.retryAfterSeconds),
       })
     case 'CREDITS_EXHAUSTED':
