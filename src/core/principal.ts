@@ -70,6 +70,10 @@ export type AdminPrincipal = UserPrincipal & { role: 'admin' }
 export type Operator = { kind: 'operator' }
 export const OPERATOR: Operator = { kind: 'operator' }
 
+/**
+ * Whether a caller is an admin by an access token of their own. An admin's key is not, and neither is a narrowed token
+ * of an admin, whose role is `user`.
+ */
 export const isAdmin = (caller: Principal | Operator): caller is AdminPrincipal =>
   caller.kind === 'user' && caller.role === 'admin'
 
@@ -82,5 +86,6 @@ export const idOf = (caller: Principal): string => (caller.kind === 'user' ? cal
 type RefusalCode = Exclude<CredentialCode, 'VALID'>
 export type Refusal = { kind: 'refused'; code: RefusalCode; keyId?: string }
 
+/** A refusal, with the id of the key where the key is known. */
 export const refuse = (code: RefusalCode, keyId?: string): Refusal =>
   keyId === undefined ? { kind: 'refused', code } : { kind: 'refused', code, keyId }

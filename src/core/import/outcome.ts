@@ -7,6 +7,7 @@ export type Outcome =
   | { status: 'imported' | 'already_imported'; id: string }
   | { status: 'refused'; reason: string }
 
+/** @param reason a sentence that repeats no secret */
 export const refused = (reason: string): Outcome => ({ status: 'refused', reason })
 
 /** Users or keys per transaction. */
@@ -75,6 +76,7 @@ export type Seen = {
   keysById: Map<string, KnownKey>
 }
 
+/** The state at the beginning of an import. */
 export const nothingSeen = (): Seen => ({
   usersByEmail: new Map(),
   usersById: new Map(),
@@ -110,6 +112,7 @@ const TOLD_EVERY = 1000
 /** The length of the longest valid address. A longer text in its place is cut in the report. */
 const MAX_EMAIL_LENGTH = 254
 
+/** The report at the beginning of an import. */
 export const newReport = (): Report => ({ users: newTally(), keys: newTally() })
 
 const newTally = (): Tally => ({ imported: 0, already_imported: 0, refused: [] })

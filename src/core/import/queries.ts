@@ -82,6 +82,7 @@ export async function notifyPasswordKinds(tx: Transaction, kinds: Iterable<strin
   )
 }
 
+/** Stores the scopes that a user may hold. The caller has locked the user. */
 export async function updateCeiling(tx: Transaction, userId: string, scopes: string[]): Promise<void> {
   await tx.update(users).set({ scopes }).where(eq(users.id, userId))
 }

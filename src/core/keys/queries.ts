@@ -96,6 +96,7 @@ function liesWithin({ scopes, expiresAt }: NonNullable<KeyFilter['within']>): SQ
   return and(held, expiresAt === null ? undefined : lte(apiKeys.expiresAt, expiresAt))
 }
 
+/** A key with its secrets and credits; null where it does not exist. */
 export async function findKey(db: Database | Transaction, id: string): Promise<WholeKey | null> {
   const [found] = await whole(db, await db.select().from(apiKeys).where(eq(apiKeys.id, id)))
   return found ?? null
@@ -178,6 +179,7 @@ export async function replaceCredits(
   }
 }
 
+/** Sets the expiry of secrets; null: never. The caller has locked them. */
 export async function updateSecretExpiry(
   tx: Transaction,
   ids: readonly string[],
@@ -298,6 +300,7 @@ export async function listKeyIdsOf(
   return rows.map(({ id }) => id)
 }
 
+/** Deletes keys with their secrets and credits. The caller has locked them. */
 export async function deleteKeys(tx: Transaction, ids: readonly string[]): Promise<void> {
   await tx.delete(apiKeys).where(isOneOf(apiKeys.id, ids))
 }

@@ -100,6 +100,7 @@ export type Bounds = {
   allowedIps: readonly string[] | null
 }
 
+/** The bounds of a key. */
 export const boundsOf = (key: Bounded): Bounds => ({
   scopes: key.scopes,
   expiresAt: key.expiresAt,
@@ -127,6 +128,7 @@ export function requireUnlimited(caller: KeyManager): void {
   fail('forbidden', { detail: 'A key with credits or a rate limit makes, rotates and widens no keys.' })
 }
 
+/** Whether an expiry is later than a limit; null is never. */
 export const outlives = (end: Date | null, limit: Date | null): boolean =>
   limit !== null && (end === null || end.getTime() > limit.getTime())
 

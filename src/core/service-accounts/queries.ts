@@ -83,6 +83,7 @@ export async function updateDisabled(
     .where(sql`${serviceAccounts.id} = disabled.id`)
 }
 
+/** Deletes an account. The database deletes its keys with it. */
 export async function deleteServiceAccount(tx: Transaction, id: string): Promise<void> {
   await tx.delete(serviceAccounts).where(eq(serviceAccounts.id, id))
 }

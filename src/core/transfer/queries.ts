@@ -49,6 +49,7 @@ export async function hasRows(tx: Transaction, name: string): Promise<boolean> {
   return rows.length > 0
 }
 
+/** Deletes all rows of a table. */
 export async function deleteRows(tx: Transaction, name: string): Promise<void> {
   await tx.execute(sql`DELETE FROM ${tableOf(name)}`)
 }
