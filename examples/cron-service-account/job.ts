@@ -1,16 +1,16 @@
-/** A service that does its work by the clock, as a service account. See README.md. */
+/** A job that calls an API every minute, as a service account. See README.md. */
 import { setTimeout as pause } from 'node:timers/promises'
 
 const { LATCHKEY_URL = 'http://localhost:8000', API_URL = 'http://127.0.0.1:3000' } = process.env
 const { CLIENT_ID = '', CLIENT_SECRET = '', EVERY_SECONDS = '60' } = process.env
 
 const TIME_LIMIT_MS = 5_000
-/** So long before its end a token is traded for the next: it must not expire on its way. */
+/** A token is replaced this long before it expires, so that it cannot expire on its way to the API. */
 const MARGIN_SECONDS = 30
 
 let token: { text: string; goodUntilMs: number } | null = null
 
-/** The token in hand, or a new one for the account's key (RFC 6749, section 4.4). */
+/** Gives the current token, or gets a new one by the account's key (RFC 6749, section 4.4). */
 async function accessToken(): Promise<string> {
   if (token && Date.now() < token.goodUntilMs) return token.text
   const response = await fetch(`${LATCHKEY_URL}/oauth/token`, {
@@ -30,7 +30,7 @@ async function countNotes(): Promise<void> {
     headers: { authorization: `Bearer ${await accessToken()}` },
     signal: AbortSignal.timeout(TIME_LIMIT_MS),
   })
-  // The key may have been rotated or revoked: the next round asks for a new token.
+  // The key may have been rotated or revoked. The next call gets a new token.
   if (response.status === 401) token = null
   if (!response.ok) throw new Error(`No notes: ${response.status}`)
   console.log(`Notes: ${((await response.json()) as unknown[]).length}`)

@@ -1,4 +1,4 @@
-/** An API of notes for people, by their access tokens, and for machines, by their keys. See README.md. */
+/** An API of notes. People call it with access tokens, programs with API keys. See README.md. */
 import { Elysia, t } from 'elysia'
 import { createClient } from 'latchkey/client'
 import { latchkey } from 'latchkey/client/elysia'

@@ -3,7 +3,7 @@ import express, { type Request } from 'express'
 
 const { PORT = '3000' } = process.env
 
-/** Who is asking, by the word of nginx: it sets each of these headers, or takes it away. */
+/** Names the caller by the headers of nginx. nginx sets each of these headers or removes it. */
 const callerOf = (request: Request) => ({
   type: request.get('x-auth-type'),
   id: request.get('x-auth-subject'),
@@ -11,7 +11,7 @@ const callerOf = (request: Request) => ({
 })
 
 const app = express()
-// Whom nginx lets through to which path is in the recipe: /reports needs "read", /admin an admin, /public nobody.
+// deploy/nginx/latchkey.conf decides by path: /reports needs "read", /admin an admin, /public no credential.
 app.get('/public/hello', (_, response) => {
   response.json({ hello: 'world' })
 })
@@ -25,7 +25,7 @@ app.get('/me', (request, response) => {
   response.json(callerOf(request))
 })
 
-// On loopback, where nginx alone reaches it: whoever else could would be whom they say they are.
+// Listens on loopback, where only nginx can connect. Any other client could name itself in the headers.
 const server = app.listen(Number(PORT), '127.0.0.1', () => {
   const address = server.address()
   console.log(`Listening on http://127.0.0.1:${typeof address === 'object' ? address?.port : PORT}`)
