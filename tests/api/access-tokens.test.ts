@@ -44,7 +44,7 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
 
   const me = (bearer: string) => call(service, 'GET /auth/me', { bearer })
 
-  test('a token says what it is to say, and nothing else', async () => {
+  test('an access token holds exactly the documented claims', async () => {
     expect(header).toEqual({ alg: algorithm, typ: 'at+jwt', kid: expect.stringMatching(/^.+$/) })
     expect(payload).toEqual({
       iss: 'https://auth.example.com',
@@ -65,7 +65,7 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
     expect(again.sid).not.toBe(payload.sid)
   })
 
-  test('the published keys verify it, and hold no private member', async () => {
+  test('the published keys verify an access token, and contain no private member', async () => {
     const answer = await call(service, 'GET /.well-known/jwks.json')
     expect(answer.status).toBe(200)
     expect(answer.headers.get('cache-control')).toBe('public, max-age=300')
@@ -88,22 +88,22 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
     expect(jwtVerify(mint({ header: { kid: OTHER_ID } }), jwks, requirements)).rejects.toThrow()
   })
 
-  test('made by hand as the service makes it, a token is good', async () => {
+  test('the control: a token that is assembled by hand and signed by the service is accepted', async () => {
     expect((await me(mint({}))).body.id).toBe(person.id)
-    // RFC 9068, section 4: the long name of the type too.
+    // RFC 9068, section 4, allows the long name of the type too.
     expect((await me(mint({ header: { typ: 'application/at+jwt' } }))).status).toBe(200)
     expect((await me(mint({ payload: { aud: ['another-api', 'our-api'] } }))).status).toBe(200)
     expect((await me(mint({ payload: { unknown_claim: 1 } }))).status).toBe(200)
   })
 
-  test('signed by the service itself, it says nothing of its role or scopes: the database does', async () => {
+  test('role and scopes come from the database, also where a token that the service signed claims others', async () => {
     const token = mint({ payload: { role: 'admin', scope: 'read write billing' } })
     expect((await me(token)).body).toMatchObject({ role: 'user', scopes: ['read', 'write'] })
     expectProblem(await call(service, 'GET /protected/admin', { bearer: token }), 'forbidden')
   })
 
   type Change = { header?: Claims; payload?: Claims; by?: Signer }
-  /** The person's token, with members changed (undefined: left out), signed by the service's own key. */
+  /** The person's token with changed members (undefined leaves one out), signed by the service's own key. */
   function mint({ header: h, payload: p, by = sign }: Change): string {
     return assemble({ ...header, ...h }, { ...payload, jti: crypto.randomUUID(), ...p }, by)
   }
@@ -119,7 +119,7 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
     ['the issuer in a list', () => ({ payload: { iss: ['https://auth.example.com'] } })],
     ['another audience', () => ({ payload: { aud: 'another-api' } })],
     ['no audience', () => ({ payload: { aud: undefined } })],
-    ['an audience of nobody', () => ({ payload: { aud: [] } })],
+    ['an empty audience', () => ({ payload: { aud: [] } })],
     ['no end', () => ({ payload: { exp: undefined } })],
     ['an end in the past', () => ({ payload: { exp: seconds() - 1 } })],
     ['an end now', () => ({ payload: { exp: seconds() } })],
@@ -190,14 +190,14 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
 
   const twice = () => `${JSON.stringify(payload).slice(0, -1)},"iss":"https://evil.example.com"}`
 
-  test('a token of 4 KB or 64 KB is refused, whatever it says', async () => {
+  test('a token of 4 KB or 64 KB is refused, whatever it contains', async () => {
     await expectRefused(`eyJ${'a'.repeat(4093)}`)
     await expectRefused(mint({ payload: { padding: 'a'.repeat(9000) } }))
     expect([401, 431]).toContain((await me(`eyJ${'a'.repeat(65_533)}`)).status)
     expect((await me(mint({ payload: { padding: 'a'.repeat(2000) } }))).status).toBe(200)
   })
 
-  test('a token with as many scopes as a user may have is good', async () => {
+  test('a token with the greatest number of scopes that a user may have is accepted', async () => {
     const scopes = Array.from({ length: 50 }, (_, i) => `${'s'.repeat(62)}${String(i).padStart(2, '0')}`)
     const rich = await startService({ algorithm, userScopes: scopes }, service)
     const { access } = await logIn(rich, person.email, person.password)
@@ -205,7 +205,7 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
     await rich.stop()
   })
 
-  test('it expires by the clock, also when it was seen before', async () => {
+  test('a token expires by the clock, also when it was used before', async () => {
     const mine = await startService(
       { algorithm, publicUrl: 'https://auth.example.com', jwtAudience: 'our-api' },
       service,
@@ -219,7 +219,7 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
     await mine.stop()
   })
 
-  /** By a stranger: with a key of their own, or with what the service publishes. */
+  /** Tokens that a stranger forges, with a key of their own or with what the service publishes. */
   const stranger = strangerKey(algorithm)
   const published = async (): Promise<Claims> =>
     (await call(service, 'GET /.well-known/jwks.json')).body.keys[0] ?? { kty: 'oct', k: 'c2VjcmV0' }
@@ -267,7 +267,7 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
     await theirs.stop(true)
   })
 
-  /** The one answer to every bad token, the same as to garbage. */
+  /** Every bad token gets the same answer as garbage. */
   async function expectRefused(token: string): Promise<void> {
     const [answer, garbage] = [await me(token), await me('garbage')]
     expectProblem(answer, 'invalid_token')
@@ -279,14 +279,14 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
 const alter = (token: string, at: number) =>
   token.slice(0, at) + (token[at] === 'x' ? 'y' : 'x') + token.slice(at + 1)
 
-/** The token, with one of its three parts from another. */
+/** The token with one of its three parts taken from another token. */
 function splice(token: string, from: string, part: number): string {
   const parts = token.split('.')
   parts[part] = from.split('.')[part] ?? ''
   return parts.join('.')
 }
 
-/** A key pair that the service has never seen, for whatever algorithm it uses. */
+/** A key pair for the given algorithm that the service has never seen. */
 function strangerKey(algorithm: Algorithm): { sign: Signer; jwk: Claims } {
   if (algorithm === 'HS256')
     return { sign: hmacSigner('sha256', 'theirs'), jwk: { kty: 'oct', k: 'dGhlaXJz' } }

@@ -32,7 +32,7 @@ const AS: Record<string, () => Call> = {
   "an admin's key": () => ({ bearer: keys.admins ?? '' }),
 }
 
-describe('each example takes its own kind of credential', () => {
+describe('each example route accepts its own kind of credential', () => {
   test.each<[string, string, 200 | ErrorCode]>([
     ['user-only', 'a user', 200],
     ['user-only', 'an admin', 200],
@@ -65,7 +65,7 @@ describe('each example takes its own kind of credential', () => {
     if (challenge) expect(answer.body.detail).toBe('Missing required scope: read')
   })
 
-  test('and says who it let in', async () => {
+  test('an example route answers with the caller', async () => {
     const bodyOf = async (route: string, who: string) =>
       (await call(service, `GET /protected/${route}`, AS[who]?.())).body
     const user = { message: expect.any(String), user_email: person.email, auth_type: 'jwt' }
@@ -87,7 +87,7 @@ describe('each example takes its own kind of credential', () => {
       })
   })
 
-  test('a refusal is audited with who and what, and a missing credential is not', async () => {
+  test('a refusal is audited with its actor and its route; a missing credential is not audited', async () => {
     const countDenied = async () =>
       sql`SELECT * FROM latchkey.audit_events WHERE action = 'access.denied' ORDER BY at`
     const before = (await countDenied()).length
@@ -107,7 +107,7 @@ describe('each example takes its own kind of credential', () => {
   })
 })
 
-/** What nobody needs a credential for; everything else does, also what is not written yet. */
+/** The routes that need no credential. Every other route needs one, also a route that is added later. */
 const OPEN = new Set([
   'GET /',
   'GET /health',
@@ -135,7 +135,7 @@ const OPEN = new Set([
 describe('every route', () => {
   const routes = () => service.app.routes.map(({ method, path }) => `${method} ${path}`)
 
-  test('asks for a credential, unless it is one of those that are open', async () => {
+  test('asks for a credential, unless the route is listed as open', async () => {
     const guarded = routes().filter((route) => !OPEN.has(route))
     expect(guarded.length).toBeGreaterThan(10)
     for (const route of guarded) {
@@ -146,14 +146,14 @@ describe('every route', () => {
     for (const open of OPEN) if (!routes().includes(open)) expect(open).toBe('a route')
   })
 
-  test('that is open answers alike with a bad credential, or with two', async () => {
+  test('that is open gives the same answer with a bad credential, and with two', async () => {
     const bad: Call[] = [
       { bearer: 'garbage' },
       { apiKey: 'garbage' },
       { bearer: person.access, apiKey: keys.read ?? '' },
       { headers: { authorization: 'Digest x, y' } },
     ]
-    // Those whose holder may be told by a header are not among them (API.md: logout, revocation's client).
+    // Except the open routes that read an Authorization header (API.md: logout, the client of a revocation).
     const open = [...OPEN].filter((route) => !['POST /auth/logout', 'POST /oauth/revoke'].includes(route))
     for (const route of open) {
       const body = bodyOf(route)
@@ -167,7 +167,7 @@ describe('every route', () => {
     }
   })
 
-  test('to log in and to refresh works with an expired bearer at hand', async () => {
+  test('log-in and refresh work while the client still sends an expired access token', async () => {
     const { access, refresh, email, password } = await newPerson(service)
     service.advance(60 * 60 * 1000)
     expectProblem(await call(service, 'GET /auth/me', { bearer: access }), 'invalid_token')
@@ -179,13 +179,13 @@ describe('every route', () => {
     expect((await call(service, 'POST /oauth/token', { form, bearer: access })).status).toBe(200)
   })
 
-  /** A body of the right type: a client may stand in the form of an OAuth request, which is why that is read first. */
+  /** A body of the right type. OAuth routes read the form before the credential, because the form may hold the client. */
   function bodyFor(route: string): Call {
     if (route.startsWith('POST /oauth/')) return { form: { token: 'any' } }
     return /^(POST|PUT|PATCH) /.test(route) ? { json: {} } : {}
   }
 
-  /** A body that gets each open route past its validation where it can. */
+  /** A body that passes the validation of an open route where possible. */
   function bodyOf(route: string): Call {
     if (route === 'POST /auth/login') return { json: { email: person.email, password: person.password } }
     if (route === 'POST /auth/signup') return { json: { email: person.email, password: person.password } }

@@ -17,7 +17,7 @@ function expectCommonHeaders(answer: Answer, cacheControl = 'no-store'): void {
   expect(answer.headers.get('cache-control')).toBe(cacheControl)
 }
 
-describe('every answer carries its headers, whatever becomes of the request', () => {
+describe('every answer has the common headers, whatever its status', () => {
   test.each<[number, string, () => Call]>([
     [200, 'GET /', () => ({})],
     [200, 'GET /health', () => ({})],
@@ -51,7 +51,7 @@ describe('every answer carries its headers, whatever becomes of the request', ()
     expectCommonHeaders(await call(service, route), 'public, max-age=300')
   })
 
-  test('a 500 too, and it says nothing of its cause', async () => {
+  test('a 500 has them too, and does not name its cause', async () => {
     const broken = await startService()
     broken.context.signing.sign = () => Promise.reject(new Error('the private reason'))
     const json = { email: 'broken@example.com', password: 'vK8#qp2zx' }
@@ -67,7 +67,7 @@ describe('every answer carries its headers, whatever becomes of the request', ()
 })
 
 describe('a request id', () => {
-  test.each(['abcdefgh', 'trace-01.2_X', 'a'.repeat(64)])('%p that came in is kept', async (id) => {
+  test.each(['abcdefgh', 'trace-01.2_X', 'a'.repeat(64)])('%p is taken from the request', async (id) => {
     const answer = await call(service, 'GET /nowhere', { headers: { 'x-request-id': id } })
     expect(answer.headers.get('x-request-id')).toBe(id)
     expect(answer.body.request_id).toBe(id)
@@ -83,7 +83,7 @@ describe('a request id', () => {
     },
   )
 
-  test('sent twice is replaced', async () => {
+  test('that was sent twice is replaced', async () => {
     const { head } = await sendRaw(service, 'GET /health', [
       'x-request-id: first-one',
       'x-request-id: other-one',
@@ -92,7 +92,7 @@ describe('a request id', () => {
     expect(head).not.toContain('first-one')
   })
 
-  test('is never given twice', async () => {
+  test('is unique for each request', async () => {
     const answers = await Promise.all(Array.from({ length: 100 }, () => call(service, 'GET /health')))
     expect(new Set(answers.map((answer) => answer.headers.get('x-request-id'))).size).toBe(100)
   })

@@ -8,7 +8,7 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 type Json = Record<string, unknown>
 type Someone = AddedPerson & Tokens
 
-const NOBODYS = '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6'
+const UNKNOWN_ID = '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6'
 const MANAGES = ['latchkey:keys.read', 'latchkey:keys.write']
 const READS = ['keys', 'users', 'audit', 'service-accounts'].map((noun) => `latchkey:${noun}.read`)
 const RESERVED = [
@@ -32,7 +32,7 @@ beforeAll(async () => {
   routes = readRoutes((await call(service, 'GET /openapi.json')).body)
 })
 
-/** A route of the document, and whether a request without a credential may pass. */
+/** A route of the OpenAPI document, and whether it answers without a credential. */
 type Route = { method: string; path: string; isOpen: boolean }
 type Document = { paths: Record<string, Record<string, { security?: Json[] }>> }
 
@@ -58,7 +58,7 @@ const newAccount = async (who: Someone, json: Json = { scopes: ['read'] }) =>
   (await call(service, 'POST /service-accounts', { bearer: who.access, json: { name: 'builder', ...json } }))
     .body.id as string
 const reads = (apiKey: string) => call(service, 'GET /protected/service-only', { apiKey })
-/** What a defence must leave as it is. */
+/** The rows that a refused attack must not change. */
 const state = async () =>
   (
     await sql`SELECT
@@ -69,14 +69,14 @@ const state = async () =>
       (SELECT json_agg(json_build_array(id, ended_at) ORDER BY id) FROM latchkey.sessions)::text AS sessions`
   )[0]
 
-describe('whose a key is, and what it may do, comes from the caller, never from the body', () => {
+describe('the owner and the powers of a key come from the caller, never from the body', () => {
   test.each([
     ['owner', () => stranger.id],
     ['owner', () => ({ user_id: stranger.id })],
     ['user_id', () => stranger.id],
     ['userId', () => stranger.id],
     ['created_by', () => stranger.id],
-    ['id', () => NOBODYS],
+    ['id', () => UNKNOWN_ID],
     ['key', () => 'sk_chosen'],
     ['hash', () => 'ab'.repeat(32)],
     ['role', () => 'admin'],
@@ -87,28 +87,28 @@ describe('whose a key is, and what it may do, comes from the caller, never from 
     ['Scopes', () => 'read'],
     ['scope', () => 'read'],
     ['expires_in', () => 5],
-  ])('%s is no member of a new key', async (name, value) => {
+  ])('the member %s is refused in the body of a new key', async (name, value) => {
     for (const bearer of [owner.access, admin.access]) {
       const answer = await create({ [name]: value() }, { bearer })
-      // null is absent, whatever the name.
+      // null counts as absent for every member.
       if (value() === null) expect(answer.status).toBe(201)
       else expectProblem(answer, 'validation_failed')
     }
   })
 
-  test('another’s service account is not there, whoever asks; one’s own is', async () => {
+  test('a service account of another user is not found by any caller; the caller’s own is', async () => {
     const [mine, theirs] = [await newAccount(owner), await newAccount(stranger)]
     const manager = await make({ scopes: ['read', ...MANAGES] })
     for (const caller of [{ bearer: owner.access }, { apiKey: manager.key }])
-      for (const id of [theirs, NOBODYS]) {
+      for (const id of [theirs, UNKNOWN_ID]) {
         expectProblem(await create({ service_account_id: id }, caller), 'not_found')
       }
     expect((await create({ service_account_id: mine })).body.service_account_id).toBe(mine)
-    // A key stays with its own owner, though its owner manages the account.
+    // A user's key makes keys for that user only, although the user manages the account.
     expectProblem(await create({ service_account_id: mine }, { apiKey: manager.key }), 'not_found')
   })
 
-  test('an admin makes no key for another user', async () => {
+  test('an admin cannot make a key for another user', async () => {
     const { body } = await create({ scopes: 'anything' }, { bearer: admin.access })
     expect(body).toMatchObject({ user_id: admin.id, created_by: admin.id })
   })
@@ -142,7 +142,7 @@ describe('no scopes mean none', () => {
     expectProblem(await reads(key), 'insufficient_scope')
   })
 
-  test('a manager without scopes of its own hands out none', async () => {
+  test('a key-managing key without further scopes cannot hand out any', async () => {
     const manager = await make({ scopes: MANAGES[1] })
     expect((await create({ scopes: [] }, { apiKey: manager.key })).status).toBe(201)
     expectProblem(await create({ scopes: 'read' }, { apiKey: manager.key }), 'insufficient_scope')
@@ -178,7 +178,7 @@ describe('a scope is compared exactly', () => {
     '"read"',
     "read'--",
     '{{read}}',
-  ])('%j is none', async (scope) => {
+  ])('%j is refused as a scope', async (scope) => {
     for (const bearer of [owner.access, admin.access]) {
       for (const scopes of [scope, [scope], ['read', scope], `read,${scope}`])
         expectProblem(await create({ scopes }, { bearer }), 'validation_failed')
@@ -205,13 +205,13 @@ describe('a scope is compared exactly', () => {
     'null',
     'undefined',
     'true',
-  ])('%j is not "read", nor everything', async (scope) => {
+  ])('%j grants neither "read" nor everything', async (scope) => {
     expectProblem(await create({ scopes: scope }), 'insufficient_scope')
     const { key } = await make({ scopes: scope }, admin)
     expectProblem(await reads(key), 'insufficient_scope')
   })
 
-  test('fifty are taken, fifty-one are not, and repeated ones count once', async () => {
+  test('fifty scopes are accepted, fifty-one are refused, and a repeated scope counts once', async () => {
     const many = (n: number) => Array.from({ length: n }, (_, at) => `s${at}`)
     const bearer = admin.access
     expect((await create({ scopes: [...many(50), ...many(50)] }, { bearer })).body.scopes).toHaveLength(50)
@@ -226,7 +226,7 @@ describe('a scope is compared exactly', () => {
   )
 })
 
-describe('latchkey:* is handed out by admins alone', () => {
+describe('only admins hand out latchkey:* scopes', () => {
   test.each(RESERVED)('%s', async (scope) => {
     const account = await newAccount(owner)
     expectProblem(await create({ scopes: scope }), 'insufficient_scope')
@@ -250,7 +250,7 @@ describe('latchkey:* is handed out by admins alone', () => {
     expect((await create({ scopes: scope }, { bearer: admin.access })).status).toBe(201)
   })
 
-  test('also where USER_SCOPES is any; a user who was given one hands it out, and no other', async () => {
+  test('also with USER_SCOPES=any; a user who was granted one such scope hands out that one and no other', async () => {
     const lax = await startService({ userScopes: 'any' }, service)
     try {
       const asUser = (scopes: string, who = owner) =>
@@ -265,7 +265,7 @@ describe('latchkey:* is handed out by admins alone', () => {
     }
   })
 
-  test('an admin who is one no more leaves keys that hold it no more', async () => {
+  test('the keys of a user who is no longer an admin lose their latchkey:* scopes', async () => {
     const former = await addLoggedIn(service, sql, { role: 'admin' })
     const { key } = await make({ scopes: ['latchkey:users.read', 'read'] }, former)
     const users = () => call(service, 'GET /users', { apiKey: key })
@@ -276,8 +276,8 @@ describe('latchkey:* is handed out by admins alone', () => {
   })
 })
 
-describe('a key does not get beyond itself', () => {
-  test('it changes, rotates and ends itself not, whatever it holds', async () => {
+describe('a key cannot exceed its own powers', () => {
+  test('a key cannot manage itself (change, rotate, revoke), whatever its scopes', async () => {
     for (const who of [owner, admin]) {
       const manager = await make({ scopes: ['read', ...MANAGES] }, who)
       const caller = { apiKey: manager.key }
@@ -298,7 +298,7 @@ describe('a key does not get beyond itself', () => {
     }
   })
 
-  test('it makes no child that is more, and no child is made more by it', async () => {
+  test('a key cannot make a key with more power than its own, nor give such power to one that it made', async () => {
     const bounds = { allowed_ips: ['127.0.0.1'], expires_in_days: 9 }
     const manager = await make({ scopes: ['read', ...MANAGES], ...bounds })
     const caller = { apiKey: manager.key }
@@ -315,14 +315,14 @@ describe('a key does not get beyond itself', () => {
       const made = await create({ ...bounds, expires_in_days: null, ...json }, caller)
       expect([json, made.status]).toEqual([json, status])
       expect([json, (await patch(child.id, json, caller)).status]).toEqual([json, status])
-      // Nor do two of them do it for each other.
+      // Two keys cannot do it for each other either.
       const other = (await patch(manager.id, json, { apiKey: child.key })).status
       expect([json, other]).toEqual([json, 404])
     }
     expectProblem(await rotate(manager.id, child.key), 'not_found')
   })
 
-  test('it comes to no secret of a wider key of the same owner', async () => {
+  test('a key cannot get a secret of a wider key of the same owner', async () => {
     const manager = await make({ scopes: ['read', ...MANAGES] })
     const wider = await make({ scopes: 'read,write' })
     const equal = await make({ scopes: 'read' })
@@ -330,7 +330,7 @@ describe('a key does not get beyond itself', () => {
     expect((await rotate(equal.id, manager.key)).status).toBe(201)
   })
 
-  test('with credits it makes, rotates and widens none; it lowers and ends', async () => {
+  test('a key with credits cannot make, rotate or widen keys; it can narrow and revoke them', async () => {
     const bounds = { scopes: ['read', ...MANAGES] }
     const charged = await make({ ...bounds, credits: { remaining: 5 } })
     const free = await make(bounds)
@@ -343,7 +343,7 @@ describe('a key does not get beyond itself', () => {
       expectProblem(await patch(sibling.id, json, caller), 'forbidden')
     expectProblem(await patch(charged.id, { credits: null }, caller), 'forbidden')
     expect((await patch(sibling.id, { credits: { remaining: 0 } }, caller)).status).toBe(200)
-    // The control: without credits all of it goes.
+    // The control: a key without credits does all of it.
     expect((await patch(sibling.id, { credits: { remaining: 9 } }, { apiKey: free.key })).status).toBe(200)
     expect((await rotate(sibling.id, free.key)).status).toBe(201)
     expect((await create({}, { apiKey: free.key })).status).toBe(201)
@@ -359,7 +359,7 @@ const ID_OF: [prefix: string, id: (who: Ids) => string][] = [
 ]
 type Ids = { key: string; start: string; account: string; session: string; user: string }
 
-/** One of each that belongs to somebody. */
+/** The id of one resource of each kind that belongs to the person. */
 async function idsOf(who: Someone): Promise<Ids> {
   const { id, key } = await make({}, who)
   const [session] =
@@ -374,7 +374,7 @@ async function idsOf(who: Someone): Promise<Ids> {
 }
 
 function fill(path: string, ids: Ids): string {
-  const id = ID_OF.find(([prefix]) => path.startsWith(prefix))?.[1](ids) ?? NOBODYS
+  const id = ID_OF.find(([prefix]) => path.startsWith(prefix))?.[1](ids) ?? UNKNOWN_ID
   return path.replace('{id}', id).replace('{start}', ids.start)
 }
 const hasBody = (method: string) => ['POST', 'PUT', 'PATCH'].includes(method)
@@ -386,7 +386,7 @@ test('an admin’s read-only key changes nothing: every writing route of the doc
   const { key } = await make({ scopes: ['read', ...READS] }, admin)
   const ids = await idsOf(admin)
   const before = await state()
-  // Whoever holds a key may end that one: it needs no scope.
+  // A key may revoke itself and needs no scope for it.
   const writing = routes.filter(
     ({ method, path, isOpen }) => method !== 'GET' && !isOpen && path !== '/keys/self',
   )
@@ -397,11 +397,11 @@ test('an admin’s read-only key changes nothing: every writing route of the doc
   }
   expect(await state()).toEqual(before)
 
-  // The control: it reads what it may, and its owner is not refused there.
+  // The control: the key reads what its scopes allow, and its owner is not refused on the writing routes.
   for (const path of ['/keys', '/users', '/audit', '/service-accounts'])
     expect([path, (await call(service, `GET ${path}`, { apiKey: key })).status]).toEqual([path, 200])
-  const nothing = { key: NOBODYS, start: 'x', account: NOBODYS, session: NOBODYS, user: NOBODYS }
-  // One of these routes ends every session of whoever calls it.
+  const nothing = { key: UNKNOWN_ID, start: 'x', account: UNKNOWN_ID, session: UNKNOWN_ID, user: UNKNOWN_ID }
+  // One of these routes ends every session of its caller.
   const spare = await addLoggedIn(service, sql, { role: 'admin' })
   for (const route of writing) {
     const { access: bearer } = await beginSession(service, spare)
@@ -411,7 +411,7 @@ test('an admin’s read-only key changes nothing: every writing route of the doc
   }
 })
 
-test('without a credential every route of the document that needs one is a 401', async () => {
+test('every route of the document that needs a credential answers 401 without one', async () => {
   const ids = await idsOf(owner)
   const before = await state()
   for (const route of routes.filter(({ isOpen }) => !isOpen)) {
@@ -421,7 +421,7 @@ test('without a credential every route of the document that needs one is a 401',
   expect(await state()).toEqual(before)
 })
 
-test('what is not the caller’s is not there: every route with an id', async () => {
+test('every route with an id answers 404 for a resource that is not the caller’s', async () => {
   const [mine, theirs] = [await idsOf(owner), await idsOf(stranger)]
   const manager = await make({ scopes: ['read', ...MANAGES] })
   const withId = routes.filter(({ path }) => path.includes('{id}'))
@@ -433,7 +433,7 @@ test('what is not the caller’s is not there: every route with an id', async ()
     const expected = isAdmins ? 403 : 404
     const others = [
       theirs,
-      unknown(NOBODYS),
+      unknown(UNKNOWN_ID),
       unknown('nonsense'),
       unknown('1'),
       unknown('%00'),
@@ -450,12 +450,12 @@ test('what is not the caller’s is not there: every route with an id', async ()
       expect([route, answer.status]).toEqual([route, 404])
     }
     if (isAdmins) {
-      const answer = await ask(route, unknown(NOBODYS), { bearer: admin.access })
+      const answer = await ask(route, unknown(UNKNOWN_ID), { bearer: admin.access })
       expect([route, [404, 422].includes(answer.status)]).toEqual([route, true])
     }
   }
   expect(await state()).toEqual(before)
-  // The control: to whom it belongs it is there.
+  // The control: the owner finds it.
   for (const route of withId.filter(({ method, path }) => method === 'GET' && !path.startsWith('/users')))
     expect([route, (await ask(route, mine, { bearer: owner.access })).status]).toEqual([route, 200])
 })
@@ -465,7 +465,7 @@ describe('text', () => {
   const control = '\u0007'
 
   test.each(fields)(
-    '%s with HTML comes back as it was, as JSON that no browser takes for a page',
+    '%s with HTML is given back unchanged, as JSON that no browser renders as a page',
     async (field) => {
       const html = '<script>alert(1)</script><img src=x onerror=alert(1)>"\'&'
       const made = await create({ [field]: html })
@@ -487,7 +487,7 @@ describe('text', () => {
         ['10,000 characters', 'x'.repeat(10_000)],
       ].map(([what = '', text = '']): [string, string, string] => [field, what, text]),
     ),
-  )('%s with %s is refused, and not repeated', async (field, _, text) => {
+  )('%s with %s is refused, and the answer does not repeat it', async (field, _, text) => {
     const made = await create({ [field]: text })
     expectProblem(made, 'validation_failed')
     expect(made.text).not.toContain('x'.repeat(100))
@@ -509,7 +509,7 @@ describe('text', () => {
     expect((await create({ [field]: text })).status).toBe(status)
   })
 
-  test('of a reason: on one line, and not too long', async () => {
+  test('of a reason is one line of limited length', async () => {
     const { id } = await make()
     for (const reason of ['a%00b', 'a%0ab', 'x'.repeat(501)])
       expectProblem(
@@ -541,7 +541,7 @@ describe('an expiry', () => {
     4_102_444_800,
     true,
     {},
-  ])('%j is refused on a new key and on one that is there', async (expires_at) => {
+  ])('%j is refused for a new key and for an existing one', async (expires_at) => {
     expectProblem(await create({ expires_at }), 'validation_failed')
     const { id } = await make({ expires_at: '2099-01-01T00:00:00Z' })
     expectProblem(await patch(id, { expires_at } as Json), 'validation_failed')

@@ -20,14 +20,14 @@ beforeAll(async () => {
     CREATE TRIGGER count_write AFTER INSERT ON latchkey.audit_events
       FOR EACH STATEMENT EXECUTE FUNCTION public.count_write()`)
 })
-/** A minute of its own for each test, from its beginning, on both servers. */
+/** Moves both servers to the beginning of a new minute, so that each test has rows of its own. */
 beforeEach(() => {
   for (const each of [service, other]) each.advance(60_000 - (each.context.clock() % 60_000))
 })
 
 const DENIED = { reason: 'insufficient_scope', missing_scopes: ['latchkey:users.read'], route: 'GET /users/' }
 
-/** Asks for what the caller may not have, so many times. */
+/** Sends a request that is refused for want of a scope, so many times. */
 async function beRefused(on: TestService, caller: Call, times: number, route = 'GET /users') {
   const answers = await Promise.all(Array.from({ length: times }, () => call(on, route, caller)))
   for (const { status } of answers) expect(status).toBe(403)
@@ -45,8 +45,8 @@ const person = async () => {
   return { id, caller: { bearer: access } }
 }
 
-describe('refusals fill no trail', () => {
-  test('600 of one caller at one route are one row with their number, in a handful of statements', async () => {
+describe('refusals cannot flood the audit trail', () => {
+  test('600 refusals of one caller on one route are one row with their count, in a few statements', async () => {
     const { id, caller } = await person()
     const before = await writes()
     for (let round = 0; round < 6; round++) await beRefused(service, caller, 100)
@@ -55,7 +55,7 @@ describe('refusals fill no trail', () => {
     expect((await writes()) - before).toBeLessThan(5)
   })
 
-  test('and so they are on two servers, at the same moment', async () => {
+  test('refusals on two servers at the same moment are one row with their count', async () => {
     const { id, caller } = await person()
     for (let round = 0; round < 3; round++)
       await Promise.all([beRefused(service, caller, 20), beRefused(other, caller, 20)])
@@ -67,7 +67,7 @@ describe('refusals fill no trail', () => {
     expect(body.items.map((item: Row) => item.details)).toEqual([{ ...DENIED, count: 120 }])
   })
 
-  test('the first one is there before its answer, with who, when and from where', async () => {
+  test('the first refusal is written before its answer, with actor, time and address', async () => {
     const { id, caller } = await person()
     await beRefused(service, caller, 1)
     const [row] = await rowsOf(id)
@@ -76,7 +76,7 @@ describe('refusals fill no trail', () => {
     expect(row?.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   })
 
-  test('another caller, route, reason and minute have rows of their own', async () => {
+  test('another caller, route, reason or minute has a row of its own', async () => {
     const [one, two] = [await person(), await person()]
     const key = await newKey(service, one.caller.bearer, { scopes: 'read' })
     await beRefused(service, one.caller, 2)
@@ -101,7 +101,7 @@ describe('refusals fill no trail', () => {
     expect(await counts(key.id)).toEqual(['insufficient_scope GET /users/ 1'])
   })
 
-  test('each stands in the list where its first one belongs, page by page', async () => {
+  test('a counted row has the place of its first refusal in the list, on every page', async () => {
     const { id, caller } = await person()
     const routes = ['/users', '/audit', '/protected/admin', '/protected/service-only', '/users', '/audit']
     for (const route of routes) {
@@ -110,22 +110,22 @@ describe('refusals fill no trail', () => {
       await newKey(service, caller.bearer)
       service.advance(5)
     }
-    const shown: string[] = []
+    const listed: string[] = []
     let cursor = ''
     do {
       const { body } = await call(service, `GET /audit?actor=${id}&limit=2${cursor}`, {
         bearer: admin.access,
       })
-      shown.push(...body.items.map(({ action, details }: Json) => details.route ?? action))
+      listed.push(...body.items.map(({ action, details }: Json) => details.route ?? action))
       cursor = body.next_cursor && `&cursor=${body.next_cursor}`
     } while (cursor)
-    expect(shown.toReversed().filter((each) => each !== 'user.login')).toEqual([
+    expect(listed.toReversed().filter((each) => each !== 'user.login')).toEqual([
       ...['GET /users/', 'key.created', 'GET /audit', 'key.created', 'GET /protected/admin', 'key.created'],
       ...['GET /protected/service-only', 'key.created', 'key.created', 'key.created'],
     ])
   })
 
-  test('no member of a request is a way to more rows', async () => {
+  test('no member of a request makes more rows', async () => {
     const { id, caller } = await person()
     for (let i = 0; i < 50; i++) {
       const json = { name: `${i}`, scopes: [`not-held-${i}`] }
@@ -145,14 +145,14 @@ describe('refusals fill no trail', () => {
 })
 
 describe('no refusal is lost', () => {
-  test('while the server runs: repetitions are written within seconds', async () => {
+  test('while the server runs: repeated refusals are written within seconds', async () => {
     const { id, caller } = await person()
     await beRefused(service, caller, 4)
     expect(await detailsOf(id)).toEqual([{ ...DENIED, count: 1 }])
     await until(async () => (await detailsOf(id))[0]?.count === 4, 'the repetitions are written', 10_000)
   })
 
-  test('when it stops', async () => {
+  test('when the server stops', async () => {
     const third = await startService({}, service)
     const { id, caller } = await person()
     await beRefused(third, caller, 3)
@@ -160,7 +160,7 @@ describe('no refusal is lost', () => {
     expect(await detailsOf(id)).toEqual([{ ...DENIED, count: 3 }])
   })
 
-  test('where it cannot be written at once: the answer says so, and it is written later, once', async () => {
+  test('when the database cannot be written: the answer is 503, and the refusal is written later, once', async () => {
     const { id, caller } = await person()
     await beRefused(service, caller, 1)
     const { id: late, caller: another } = await person()
@@ -176,7 +176,7 @@ describe('no refusal is lost', () => {
     } finally {
       await sql.unsafe('DROP FUNCTION public.refuse_row() CASCADE')
     }
-    // Also beyond its minute.
+    // Also after the minute of the refusal has passed.
     service.advance(60_000)
     await flush()
     await flush()

@@ -45,7 +45,7 @@ const newestFirst = (keep: (event: (typeof events)[number], i: number) => boolea
 const iso = (minute: number) => encodeURIComponent(new Date(T0 + minute * MINUTE_MS).toISOString())
 
 describe('the audit trail', () => {
-  test('answers each event whole, newest first', async () => {
+  test('lists every member of each event, newest first', async () => {
     const { body } = await list()
     expect(body.next_cursor).toBeNull()
     expect(body.items).toHaveLength(12)
@@ -64,7 +64,7 @@ describe('the audit trail', () => {
     expect(await numbersOf('')).toEqual(newestFirst(() => true))
   })
 
-  test('is narrowed by actor, action, target and time, and by all of them', async () => {
+  test('is filtered by actor, action, target and time, and by all of them together', async () => {
     const { actor = '', target = '' } = events[4] ?? {}
     expect(await numbersOf(`?actor=${actor}`)).toEqual(newestFirst((event) => event.actor === actor))
     expect(await numbersOf(`?target=${target}`)).toEqual(newestFirst((event) => event.target === target))
@@ -95,7 +95,7 @@ describe('the audit trail', () => {
     }
   })
 
-  test.each([[1], [2], [5], [12], [100]])('comes in pages of %d that hold each event once', async (limit) => {
+  test.each([[1], [2], [5], [12], [100]])('in pages of %d holds each event once', async (limit) => {
     for (const [filter, expected] of [
       ['', newestFirst(() => true)],
       ['&action=user.login', newestFirst((event) => event.action === 'user.login')],
@@ -112,7 +112,7 @@ describe('the audit trail', () => {
     }
   })
 
-  test('takes no cursor that was altered, nor that of another search', async () => {
+  test('refuses a cursor that was altered, and a cursor of another search', async () => {
     const cursor: string = (await list('?limit=2&action=user.login')).body.next_cursor
     expect((await list(`?limit=2&action=user.login&cursor=${cursor}`)).status).toBe(200)
     const flipped = (at: number) =>
@@ -160,14 +160,14 @@ describe('the audit trail', () => {
     ['limit=0'],
     ['limit=101'],
     ['limit=ten'],
-  ])('is 422 with %s', async (query) => {
+  ])('answers 422 to %s', async (query) => {
     const answer = await list(`?${query}`)
     expectProblem(answer, 'validation_failed')
     const value = query.slice(query.indexOf('=') + 1)
     if (value.length > 5) expect(answer.text).not.toContain(value)
   })
 
-  test('is for admins, and for keys with latchkey:audit.read', async () => {
+  test('is readable by admins, and by keys with latchkey:audit.read', async () => {
     const make = async (scopes: string) => (await newKey(service, admin.access, { scopes })).key
     const key = await make('latchkey:audit.read')
     expect((await list('', key)).status).toBe(200)
@@ -187,13 +187,13 @@ describe('the audit trail', () => {
   })
 })
 
-describe('housekeeping of many servers', () => {
+describe('deletion of outdated rows by several servers', () => {
   const addOld = (n: number) => sql`
     INSERT INTO latchkey.audit_events (id, at, action, outcome, actor_type, details)
     SELECT gen_random_uuid(), now() - interval '400 days', 'user.login', 'success', 'system', '{}'
     FROM generate_series(1, ${n})`
 
-  test('leaves a table to the one that is at it', async () => {
+  test('is skipped for a table where another server is at work', async () => {
     const other = postgres(service.databaseUrl, { max: 1 })
     await addOld(30)
     await other.begin(async (tx) => {
@@ -204,7 +204,7 @@ describe('housekeeping of many servers', () => {
     await other.end()
   })
 
-  test('at the same moment leaves nothing undone', async () => {
+  test('at the same moment deletes every outdated row', async () => {
     for (let round = 0; round < 10; round++) {
       await addOld(1500)
       const deleted = await Promise.all(

@@ -26,7 +26,7 @@ const service = useService({ trustedProxies: ['127.0.0.0/8'] })
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 
-/** Repeated refusals of one minute are one row. */
+/** Moves the clock to a new minute, because repeated refusals within one minute are one row. */
 const beginMinute = () => service.advance(60_000 - (service.context.clock() % 60_000))
 
 type Row = {
@@ -40,7 +40,7 @@ type Row = {
   request_id: string | null
   details: Record<string, unknown>
 }
-/** What an event is expected to be; actor and target by type and id. */
+/** The expected members of an event. Actor and target are a type and an id. */
 type Expected = {
   action: string
   actor: [type: string, id: string | null]
@@ -51,7 +51,7 @@ type Expected = {
 
 let requests = 0
 const seen = new Set<string>()
-/** Everything that must never be in a row. */
+/** Secrets that must never be in a row. */
 const secrets = new Set([PASSWORD, NEW])
 const rowsOf = async (requestId: string): Promise<Row[]> =>
   (await sql<Row[]>`SELECT * FROM latchkey.audit_events WHERE request_id = ${requestId} ORDER BY id`).map(
@@ -60,7 +60,7 @@ const rowsOf = async (requestId: string): Promise<Row[]> =>
     }),
   )
 
-/** Sends a request from an address and with an id of its own. */
+/** Sends a request from the address FROM, with an id of its own. */
 async function send(route: string, options: Call = {}): Promise<Answer & { id: string }> {
   const id = `audit-test-${String(++requests).padStart(6, '0')}`
   const headers = { 'x-forwarded-for': FROM, 'x-request-id': id, ...options.headers }
@@ -78,7 +78,7 @@ async function send(route: string, options: Call = {}): Promise<Answer & { id: s
   return { ...answer, id }
 }
 
-/** The request has left these rows, each once and whole, and no other. */
+/** Expects exactly these rows of the request, each once and with all its members. */
 async function expectRows(answer: { id: string }, expected: Expected[]): Promise<void> {
   const rows = await rowsOf(answer.id)
   expect(rows).toEqual(
@@ -104,8 +104,8 @@ const user = (id: string): [string, string] => ['user', id]
 const session = (tokens: Tokens): [string, string] => ['session', claimsOf(service, tokens.refresh).sessionId]
 const text = expect.any(String)
 
-describe('each event is one row with who, what, whom, from where, and what came of it', () => {
-  test('a sign-up, a login, a failed one, and the lock', async () => {
+describe('each event is one row with actor, action, target, address and outcome', () => {
+  test('a sign-up, a log-in, a failed log-in, and the lock after too many', async () => {
     const email = 'signs-up@example.com'
     const json = { email, password: PASSWORD }
     const made = await send('POST /auth/signup', { json })
@@ -134,11 +134,11 @@ describe('each event is one row with who, what, whom, from where, and what came 
     for (let i = 1; i < 10; i++) await expectRows(await send('POST /auth/login', wrong), [failed])
     const locked: Expected = { action: 'user.locked', actor: ANYBODY, target: user(id), outcome: 'refused' }
     await expectRows(await send('POST /auth/login', wrong), [failed, locked])
-    // Once a window: what the lock refuses is not looked at.
+    // One row for each window, because a locked account is refused before its password is checked.
     for (let i = 0; i < 3; i++) await expectRows(await send('POST /auth/login', wrong), [])
   })
 
-  test('a failed login of nobody names nobody: what was typed is not kept', async () => {
+  test('a failed log-in of an unknown e-mail has no actor, and the typed e-mail is not kept', async () => {
     const json = { email: 'nobody-has-this@example.com', password: 'not-the-password' }
     const failed: Expected = {
       action: 'user.login_failed',
@@ -151,14 +151,14 @@ describe('each event is one row with who, what, whom, from where, and what came 
     await expectRows(await send('POST /auth/login', { json }), [failed, locked])
     const found = await sql`SELECT 1 FROM latchkey.audit_events e WHERE e::text LIKE '%nobody-has-this%'`
     expect(found).toHaveLength(0)
-    // A login that somebody disabled tries with the right password fails like any other.
+    // A disabled user who gives the right password fails like any other.
     const off = await addPerson(sql)
     await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${off.id}`
     const answer = await send('POST /auth/login', { json: { email: off.email, password: PASSWORD } })
     await expectRows(answer, [{ ...failed, target: user(off.id) }])
   })
 
-  test('what admins do to users', async () => {
+  test('changes of users by admins', async () => {
     const made = await asAdmin('POST /users', {
       email: 'made@example.com',
       password: PASSWORD,
@@ -191,7 +191,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     ])
   })
 
-  test('what people do to their password', async () => {
+  test('password changes and resets', async () => {
     const person = await addLoggedIn(service, sql)
     const mine = { actor: user(person.id), target: user(person.id) }
     const wrong = { current_password: 'not-the-password', new_password: NEW }
@@ -224,7 +224,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     ])
   })
 
-  test('the ends of sessions, and a refresh token’s reuse; a refresh is none', async () => {
+  test('the end of a session and the reuse of a refresh token; a refresh has no row', async () => {
     const person = await addPerson(sql)
     const begin = () => beginSession(service, person)
     const mine = { actor: user(person.id) }
@@ -262,7 +262,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
         details: { user_id: person.id },
       },
     ])
-    // What is over is refused, as the next test has it.
+    // A session that is over is refused, which the next test covers.
     await expectRows(await replay(), [
       {
         ...{ action: 'session.refresh_refused', actor: ANYBODY, target: session(five), outcome: 'refused' },
@@ -280,7 +280,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     ])
   })
 
-  test('what is done to keys', async () => {
+  test('changes of keys', async () => {
     const person = await addLoggedIn(service, sql)
     const as = (route: string, json?: unknown) => send(route, { bearer: person.access, json })
     const made = await as('POST /keys/create', { name: 'one', scopes: ['read'] })
@@ -317,7 +317,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     ])
   })
 
-  test('keys that are taken over', async () => {
+  test('imported keys', async () => {
     const person = await addPerson(sql)
     const hash = Buffer.from(Bun.SHA256.hash(`elsewhere-${person.id}`) as Uint8Array).toString('hex')
     const key = { name: 'old', owner: { user_id: person.id }, hash, hash_encoding: 'hex', scopes: ['read'] }
@@ -339,7 +339,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     ).toBe(0)
   })
 
-  test('what is done to service accounts', async () => {
+  test('changes of service accounts', async () => {
     const person = await addLoggedIn(service, sql)
     const as = (route: string, json?: unknown) => send(route, { bearer: person.access, json })
     const made = await as('POST /service-accounts', { name: 'one', scopes: ['read'] })
@@ -367,7 +367,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     await expectRows(await as(`DELETE /service-accounts/${id}`), [])
   })
 
-  test('what clients are granted, and what is refused to them', async () => {
+  test('tokens that clients are granted, and their refusals', async () => {
     beginMinute()
     const person = await addLoggedIn(service, sql)
     const client = await newClient(service, person.access)
@@ -389,7 +389,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     ]
     await expectRows(await ask({ scope: 'not-held' }), refused('invalid_scope'))
     await expectRows(await ask({}, 'sk_wrong'), refused('invalid_client', ANYBODY))
-    // Neither a way to more rows, nor lost.
+    // Repeated refusals make no more rows, and each is counted.
     for (let i = 0; i < 20; i++) {
       for (const scope of ['read', 'write', `not-held-${i}`]) await expectRows(await ask({ scope }), [])
       await expectRows(await ask({}, `sk_wrong-${i}`), [])
@@ -402,13 +402,13 @@ describe('each event is one row with who, what, whom, from where, and what came 
       ['token.refused', 'invalid_client', 21],
       ['token.refused', 'invalid_scope', 21],
     ])
-    // Of a key that is dead the trail tells which.
+    // The row of a dead key names the key.
     beginMinute()
     await call(service, `DELETE /keys/${client.keyId}`, { bearer: person.access })
     await expectRows(await ask(), refused('invalid_client', ANYBODY, { key_id: client.keyId }))
   })
 
-  test('refused resets and refreshes; a refresh that is granted is none', async () => {
+  test('refused resets and refused refreshes; a granted refresh has no row', async () => {
     beginMinute()
     const refused = (action: string, target: Expected['target'], reason: string): Expected[] => [
       { action, actor: ANYBODY, target, outcome: 'refused', details: { reason, count: 1 } },
@@ -446,7 +446,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     for (const { n } of counts) expect(n).toBeGreaterThanOrEqual(22)
   })
 
-  test('what the system does: signing keys, and the end of every session', async () => {
+  test('actions of the system: signing keys, and the end of every session', async () => {
     const other = await startService()
     const own = connectTo(other)
     await addLoggedIn(other, own)
@@ -474,7 +474,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     await other.stop()
   })
 
-  test('refusals by kind, role and scope, of users and keys, wherever they come from', async () => {
+  test('refusals for the kind of credential, the role and the scopes, of users and of keys', async () => {
     const person = await addLoggedIn(service, sql)
     const { id, key } = await newKey(service, person.access, { scopes: ['write', 'latchkey:keys.write'] })
     const byUser: Expected['actor'] = user(person.id)
@@ -508,12 +508,12 @@ describe('each event is one row with who, what, whom, from where, and what came 
         { action: 'access.denied', actor, target: [null, null], outcome: 'refused', details: row },
       ])
     }
-    // A key’s own deeds are the key’s.
+    // The actor of what a key does is the key, not its owner.
     const made = await send('POST /keys/create', { apiKey: key, json: { scopes: 'write' } })
     expect((await rowsOf(made.id)).map(({ actor_type, actor_id }) => [actor_type, actor_id])).toEqual([byKey])
   })
 
-  test('nothing that failed, and nothing that only looks', async () => {
+  test('a change that failed and a request that only reads have no row', async () => {
     const person = await addLoggedIn(service, sql)
     for (const [status, answer] of [
       [200, await asAdmin('GET /users')],
@@ -537,7 +537,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     }
   })
 
-  test('of two deletions at once one, and so of revocations', async () => {
+  test('two deletions at the same time have one row, and so have two revocations', async () => {
     for (let round = 0; round < 10; round++) {
       const person = await addLoggedIn(service, sql)
       const bearer = person.access
@@ -558,7 +558,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
     }
   })
 
-  test('every action that there is has been seen', () => {
+  test('the tests above cover every action', () => {
     const actions = [
       ...['signup', 'created', 'login', 'login_failed', 'locked', 'password_changed', 'reset_issued'],
       ...[
@@ -598,7 +598,7 @@ describe('each event is one row with who, what, whom, from where, and what came 
 })
 
 describe('the change and its row are one transaction', () => {
-  /** What the database refuses to write at all, and what it refuses at COMMIT. */
+  /** Makes the database refuse audit rows at once, or only at COMMIT. */
   const refuseRows = async (action: string) => {
     await sql.unsafe(`CREATE FUNCTION refuse_row() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN RAISE EXCEPTION 'no'; END $$;
@@ -612,7 +612,7 @@ describe('the change and its row are one transaction', () => {
       DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse_row()`)
   }
   const allow = () => sql.unsafe('DROP FUNCTION refuse_row() CASCADE')
-  /** Everything but the audit trail. */
+  /** The rows of every table but the audit trail. */
   const state = async () =>
     JSON.stringify([
       await sql`SELECT * FROM latchkey.users ORDER BY id`,
@@ -708,7 +708,7 @@ describe('the change and its row are one transaction', () => {
     expect(await state()).toBe(before)
     expect((await call(service, 'GET /auth/me', { apiKey: scene.key.key })).status).toBe(200)
     expect((await call(service, 'GET /auth/me', { bearer: scene.person.access })).status).toBe(200)
-    // And with it the change there is.
+    // The control: once the audit row can be written, the change is made.
     expect((await act(scene)).status).toBeLessThan(300)
     expect(await state()).not.toBe(before)
   })
@@ -725,7 +725,7 @@ describe('the change and its row are one transaction', () => {
     expect([await state(), await countRows()]).toEqual([before, rows])
   })
 
-  test('a session that a replay ends is ended with its row, or the replay is an error', async () => {
+  test('a replay ends the session together with its audit row, or the replay is an error', async () => {
     const person = await addLoggedIn(service, sql)
     const one = (await refresh(service, person.refresh)).body.refresh_token
     const two = (await refresh(service, one)).body.refresh_token

@@ -22,20 +22,20 @@ const sql = useSql(service)
 let document: OpenApiDocument
 let routes: Route[]
 let bearer: string
-/** Rows that somebody might hit by accident. */
+/** Existing rows, which a wrong request might change by accident. */
 let ids: { key: string; user: string }
 beforeAll(async () => {
   document = await documentOf(service)
   routes = operationsOf(document)
   const person = await newPerson(service)
   await sql`UPDATE latchkey.users SET role = 'admin' WHERE id = ${person.id}`
-  // An admin, because their requests get furthest.
+  // An admin, because more routes answer an admin.
   bearer = (await logIn(service, person.email, person.password)).access
   const other = await newPerson(service)
   ids = { key: (await newKey(service, other.access)).id, user: other.id }
 })
 
-/** Everything in every table, but for those that tell of refused requests. */
+/** The rows of every table, but for the tables that record refused requests. */
 async function stateOfDatabase(): Promise<Record<string, string>> {
   const tables = await sql`
     SELECT table_name FROM information_schema.tables
@@ -50,7 +50,7 @@ async function stateOfDatabase(): Promise<Record<string, string>> {
   return state
 }
 
-/** Runs `work`, after which no row of any table may be another than before. */
+/** Runs `work` and expects that it changed no row of any table. */
 async function changingNothing(work: () => Promise<void>): Promise<void> {
   const before = await stateOfDatabase()
   expect(Object.keys(before).length).toBeGreaterThan(6)
@@ -58,7 +58,7 @@ async function changingNothing(work: () => Promise<void>): Promise<void> {
   expect(await stateOfDatabase()).toEqual(before)
 }
 
-/** A credential where the operation asks for one; where it may be left out, a body alone decides. */
+/** A credential where the operation needs one. Where the credential is optional, it is left out. */
 const credentialFor = ({ operation }: Route): Call =>
   operation.security.length > 0 && operation.security.every((way) => Object.keys(way).length > 0)
     ? { bearer }
@@ -97,7 +97,7 @@ const padded = (length: number) => `{"unknown":"${'x'.repeat(length - 14)}"}`
 const GRAFT =
   '{"email":"a@example.com","password":"correct-horse-battery","role":"admin","refresh_token":"x"}'
 
-/** Bodies that no route takes. */
+/** Bodies that every route refuses. */
 const BODIES: Record<string, Call> = {
   empty: json(''),
   'a blank': json(' '),
@@ -167,7 +167,7 @@ const BODIES: Record<string, Call> = {
   'half of it': json('{"email":'),
 }
 
-/** The bodies of which the status is certain; of the others each is a 422. */
+/** The bodies that have a status of their own. Every other body is answered by 422. */
 const STATUS_OF: Record<string, number> = {
   'a blank': 400,
   'thirty thousand lists': 400,
@@ -207,10 +207,10 @@ const STATUS_OF: Record<string, number> = {
   'two types': 415,
 }
 
-/** What stands for no body, which some routes do without: `POST /auth/logout` ends nothing then. */
+/** Empty bodies. Some routes accept a request without a body: `POST /auth/logout` then ends nothing. */
 const NOTHING = new Set(['empty', 'null'])
 
-describe('a body that no route takes is refused by every route, and changes nothing', () => {
+describe('an invalid body is refused by every route, and changes nothing', () => {
   test.each(Object.entries(BODIES))('%s', async (what, options) => {
     const withBody = routes.filter(takes('application/json'))
     expect(withBody.length).toBeGreaterThanOrEqual(6)
@@ -218,9 +218,9 @@ describe('a body that no route takes is refused by every route, and changes noth
       for (const route of withBody) {
         const isNothing = NOTHING.has(what) && route.operation.requestBody?.required === false
         const allowed = isNothing ? [204, 404, 422] : [STATUS_OF[what] ?? 422]
-        // An import takes eight megabytes.
+        // An import accepts eight megabytes.
         if (route.path === '/keys/import' && allowed[0] === 413) allowed[0] = 422
-        // A stream is read once.
+        // A stream can be sent once only.
         const raw = options.raw instanceof ReadableStream ? inChunks(padded(LIMIT_BYTES + 100)) : options.raw
         await expectRefused(route, what, raw === undefined ? options : { ...options, raw }, allowed)
       }
@@ -229,7 +229,7 @@ describe('a body that no route takes is refused by every route, and changes noth
     expect(({} as Record<string, unknown>).role).toBeUndefined()
   })
 
-  test('an unknown member is named, whether or not the body may be left out', async () => {
+  test('the answer names an unknown member, whether or not the body is optional', async () => {
     for (const path of ['/auth/refresh', '/auth/logout', '/keys/create']) {
       const options = path === '/keys/create' ? { bearer } : {}
       const answer = await call(service, `POST ${path}`, { ...options, json: { refresh_tokn: 'rt_x' } })
@@ -242,7 +242,7 @@ describe('a body that no route takes is refused by every route, and changes noth
     expect(list.body.errors).toEqual([{ path: '', message: 'Must be an object or null' }])
   })
 
-  test('the control: a body that is right is taken, in either spelling of its type, after a mark of byte order too', async () => {
+  test('the control: a valid body is accepted, in either spelling of its type, and after a byte order mark', async () => {
     const text = JSON.stringify({ email: 'control@example.com', password: 'correct-horse-battery' })
     expect((await call(service, 'POST /auth/signup', json(text))).status).toBe(201)
     for (const type of [
@@ -259,7 +259,7 @@ describe('a body that no route takes is refused by every route, and changes noth
     expect((await call(service, 'POST /auth/login', streamed)).status).toBe(200)
   })
 
-  test('what is not UTF-8 is not read as something near it, and what is too long not as its beginning', async () => {
+  test('invalid UTF-8 is not repaired, and a value that is too long is not cut', async () => {
     await changingNothing(async () => {
       for (const wrong of [[0xff], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf0, 0x9f, 0x99]]) {
         const [before, after] = ['{"email":"near@example.com","password":"correct-', '-horse-battery"}']
@@ -275,7 +275,7 @@ describe('a body that no route takes is refused by every route, and changes noth
     })
   })
 
-  test('what is larger than any body is cut off, and the service lives on', async () => {
+  test('a body above the largest limit is cut off, and the service continues', async () => {
     await changingNothing(async () => {
       for (const length of [10 * 1024 * 1024, 99_999_999_999]) {
         const headers = ['Content-Type: application/json', `Content-Length: ${length}`]
@@ -298,7 +298,7 @@ describe('a body that no route takes is refused by every route, and changes noth
   })
 })
 
-describe('each member of each body is held to its shape', () => {
+describe('each member of each body is validated', () => {
   const VALUES: unknown[] = [
     5,
     -1,
@@ -326,7 +326,7 @@ describe('each member of each body is held to its shape', () => {
     Array.from({ length: 5000 }, () => 'x'),
   ]
 
-  test('a value that does not fit is refused, and changes nothing', async () => {
+  test('an invalid value is refused, and changes nothing', async () => {
     let tried = 0
     await changingNothing(async () => {
       for (const route of routes.filter(takes('application/json'))) {
@@ -335,7 +335,7 @@ describe('each member of each body is held to its shape', () => {
           for (const value of VALUES) {
             const body = { ...plausible(schema), [name]: value }
             if (faultsOf(body, schema, resolveIn(document)).length === 0) continue
-            // An import answers for each of its items.
+            // An import answers 200 with a result for each item.
             const allowed = route.path === '/keys/import' && name === 'keys' ? [...REFUSALS, 200] : REFUSALS
             await expectRefused(
               route,
@@ -351,7 +351,7 @@ describe('each member of each body is held to its shape', () => {
     expect(tried).toBeGreaterThan(200)
   })
 
-  test('a number beyond all is refused wherever a number may stand', async () => {
+  test('a number beyond every bound is refused in every member that takes a number', async () => {
     await changingNothing(async () => {
       for (const route of routes.filter(takes('application/json'))) {
         for (const name of Object.keys(shapeOf(route).properties ?? {})) {
@@ -362,9 +362,9 @@ describe('each member of each body is held to its shape', () => {
     })
   })
 
-  test('a value that fits may be taken or refused, and is no error of ours', async () => {
+  test('any value of a member is accepted or refused, and is no server error', async () => {
     for (const route of routes.filter(takes('application/json'))) {
-      // These would end the session that the others need, or hash a password each time.
+      // These routes would end the session that the others need, or hash a password each time.
       if (['/auth/password', '/auth/signup', '/auth/login', '/users'].includes(route.path)) continue
       const schema = shapeOf(route)
       for (const name of Object.keys(schema.properties ?? {})) {
@@ -387,7 +387,7 @@ describe('each member of each body is held to its shape', () => {
     return schema?.$ref ? resolveIn(document)(schema.$ref) : (schema ?? {})
   }
 
-  /** What each required member might be. */
+  /** A plausible value for each required member. */
   function plausible({ required = [], properties = {} }: Schema): Record<string, unknown> {
     const texts: Record<string, string> = { email: 'plausible@example.com', name: 'plausible' }
     return Object.fromEntries(
@@ -399,7 +399,7 @@ describe('each member of each body is held to its shape', () => {
   }
 })
 
-describe('a form that no route takes is refused by every route, and changes nothing', () => {
+describe('an invalid form is refused by every route, and changes nothing', () => {
   const form = (raw: string | Uint8Array<ArrayBuffer>, type = FORM): Call => ({
     raw,
     headers: { 'content-type': type },
@@ -435,7 +435,7 @@ describe('a form that no route takes is refused by every route, and changes noth
     expect(withForm.length).toBeGreaterThan(0)
     await changingNothing(async () => {
       for (const route of withForm) {
-        // Whoever asks for a token's end is told that it has ended (RFC 7009), whatever the token was.
+        // A revocation answers 200 for any token, also for an unknown one (RFC 7009).
         const allowed = route.path === '/oauth/token' ? REFUSALS : [...REFUSALS, 200]
         await expectRefused(route, what, options, [...allowed, 401])
       }
@@ -443,7 +443,7 @@ describe('a form that no route takes is refused by every route, and changes noth
   })
 })
 
-describe('an id that is none finds nothing, and changes nothing', () => {
+describe('an invalid id finds nothing, and changes nothing', () => {
   const IDS = {
     'a word': 'x',
     'a number': '1',
@@ -497,7 +497,7 @@ describe('an id that is none finds nothing, and changes nothing', () => {
             body,
           )
           const outcome = `${route.method} ${route.path}, ${what}: `
-          // A step leads to another path, and so does nothing at all: GET of a list is one of them.
+          // `..` and an empty id lead to another path, which may be a route: GET of a list for example.
           const isElsewhere = route.method === 'GET' && ['', '..', '%2e%2e'].includes(spelling)
           const isRefused = status >= 400 && status < 500
           expect(`${outcome}${isRefused || isElsewhere ? 'refused' : status}`).toBe(`${outcome}refused`)
@@ -507,7 +507,7 @@ describe('an id that is none finds nothing, and changes nothing', () => {
   })
 })
 
-describe('a query that is wrong is no error of ours, and changes nothing', () => {
+describe('an invalid query is no server error, and changes nothing', () => {
   const VALUES = [
     '',
     '%00',
@@ -536,7 +536,7 @@ describe('a query that is wrong is no error of ours, and changes nothing', () =>
     'x'.repeat(5000),
   ]
 
-  test('in every parameter, once, twice, and beside unknown ones', async () => {
+  test('in every parameter, sent once, sent twice, and together with unknown parameters', async () => {
     let tried = 0
     await changingNothing(async () => {
       for (const route of routes) {
@@ -550,7 +550,7 @@ describe('a query that is wrong is no error of ours, and changes nothing', () =>
               `${name}=${value}&${name}=${value}`,
               `${name}[]=${value}`,
             ]) {
-              // Nothing but what the query may do.
+              // Skips the routes that would make a change whatever the query is.
               if (route.method !== 'GET' && !route.path.includes('{')) continue
               if (route.operation.requestBody) continue
               const { status } = await call(
@@ -570,7 +570,7 @@ describe('a query that is wrong is no error of ours, and changes nothing', () =>
     expect(tried).toBeGreaterThan(500)
   }, 60_000)
 
-  test('the control: a query that is right is understood', async () => {
+  test('the control: a valid query is accepted', async () => {
     const { status, body } = await call(service, 'GET /keys/list', { bearer })
     expect([status, Array.isArray(body)]).toEqual([200, true])
     expect((await call(service, 'DELETE /keys/revoke/x?reason=why&created=true', { bearer })).status).toBe(
