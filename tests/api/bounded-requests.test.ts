@@ -8,14 +8,14 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 setDefaultTimeout(60_000)
 
 const MANY = 200
-/** What a server writes beside any request, and what a page reads to find out whether there is another. */
+/** Statements that come on top: what a server writes after any request, and the look for a next page. */
 const MORE_STATEMENTS = 4
 
 const service = useService({ apiKeysPerOwner: 1000, adminResetsAdmin: true })
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 
-/** Somebody with so many of everything: keys that one key made, service accounts with a key each, sessions, resets. */
+/** Adds a user with so many of everything: keys that one key made, service accounts with a key each, sessions, resets. */
 async function addWorld(count: number) {
   const person = await addLoggedIn(service, sql)
   const { id: account } = await newClient(service, person.access)
@@ -74,7 +74,7 @@ const lists: Request[] = [
   asAdmin(() => 'GET /audit'),
 ]
 
-/** In the order in which they are sent: the last ones end the person. */
+/** In the order in which the requests are sent. The last ones disable and delete the person. */
 const changes: Request[] = [
   own((w) => `DELETE /keys/${w.maker}?created=true`),
   own(
@@ -98,7 +98,7 @@ const changes: Request[] = [
   asAdmin((w) => `DELETE /users/${w.person.id}?service_accounts=disable`),
 ]
 
-/** How many statements a request took, and how many parameters the one with the most. */
+/** The number of statements of a request, and the greatest number of parameters of one statement. */
 async function cost(world: World, { ask }: Request) {
   const [route, options] = ask(world)
   let status = 0
@@ -122,12 +122,12 @@ async function expectSame(request: Request) {
   expect(large.parameters).toBeLessThanOrEqual(small.parameters + MORE_STATEMENTS)
 }
 
-describe(`takes as many statements and parameters for ${MANY} as for one:`, () => {
+describe(`a request needs as many statements and parameters for ${MANY} rows as for one:`, () => {
   test.each(lists)('$name', expectSame)
   test.each(changes)('$name', expectSame)
 })
 
-test('every list that the document gives a cursor is among them', async () => {
+test('every list that has a cursor in the document is tested here', async () => {
   const { paths } = (await call(service, 'GET /openapi.json')).body
   const paged = Object.entries<{ get?: { parameters?: { name: string }[] } }>(paths)
     .filter(([, { get }]) => get?.parameters?.some(({ name }) => name === 'cursor'))
@@ -137,7 +137,7 @@ test('every list that the document gives a cursor is among them', async () => {
   expect(new Set(paged)).toEqual(new Set(tested))
 })
 
-test('a request that takes a statement for each is found: a batch to verify, of a hundred at most', async () => {
+test('the control: a request with a statement for each item is found (a batch to verify, of a hundred at most)', async () => {
   const batch = asAdmin(
     () => 'POST /keys/verify-batch',
     ({ count }) => ({

@@ -7,8 +7,8 @@ import { DefaultContext, rateLimit } from 'elysia-rate-limit'
 import { SignJWT } from 'jose'
 import { dial, sendRaw } from '../support/http-socket.ts'
 
-// What we use of Elysia, its plugins and Bun's server without a promise that it stays. When one of these fails after an
-// upgrade, look at the file that its name ends with. `api/elysia.ts` names its tests of this file.
+// Behaviour of Elysia, its plugins and Bun's server on which we rely, and which their documentation does not promise. When
+// a test fails after an upgrade, look at the file at the end of its name. `api/elysia.ts` names its tests in this file.
 
 const at = (path: string, init?: RequestInit) => new Request(`http://localhost${path}`, init)
 const posted = (body: string, type = 'application/json') => ({
@@ -22,13 +22,13 @@ const statusOf = async (app: AnyElysia, path: string, init?: RequestInit) =>
 const servers: { stop(): unknown }[] = []
 afterAll(() => Promise.all(servers.map((server) => server.stop())))
 
-/** What each route of an app is compiled to. */
+/** The kinds of function to which the routes of an app are compiled. */
 const kindsOf = (app: AnyElysia) =>
   Object.fromEntries(
     app.router.history.map((route) => [route.path, (route.compile?.() ?? route.composed)?.constructor.name]),
   )
 
-/** Serves an app on loopback: where it is. */
+/** Serves an app on loopback and gives its URL. */
 function listen(app: AnyElysia): { url: string } {
   app.listen({ port: 0, hostname: '127.0.0.1', maxRequestBodySize: 9 * 1024 * 1024 })
   servers.push({ stop: () => app.stop(true) })
@@ -75,7 +75,7 @@ describe('Elysia', () => {
     expect(order).toEqual(['transform', 'resolve', 'beforeHandle'])
   })
 
-  test('wraps what a parser throws into an error with the code PARSE, whose cause it is (api/elysia.ts)', async () => {
+  test('wraps an error of a parser into an error with the code PARSE, as its cause (api/elysia.ts)', async () => {
     class Refusal extends Error {}
     let caught: unknown
     const app = new Elysia()
@@ -94,7 +94,7 @@ describe('Elysia', () => {
     expect((caught as Error).cause).toBeInstanceOf(Refusal)
   })
 
-  test('normalises a body before it checks it, and with normalize: false leaves it alone (api/elysia.ts)', async () => {
+  test('changes a body before its validation, and with normalize: false leaves the body as sent (api/elysia.ts)', async () => {
     const app = (normalize: boolean) =>
       new Elysia({ normalize }).post('/', ({ body }) => JSON.stringify(body), {
         body: Type.Object({ name: Type.Optional(Type.String()) }, { additionalProperties: false }),
@@ -107,7 +107,7 @@ describe('Elysia', () => {
     expect(await statusOf(app(false), '/', posted('{"name":5}'))).toBe(422)
   })
 
-  test('with normalize: false closes answers: a member too many is an error of type response (api/elysia.ts)', async () => {
+  test('with normalize: false a member too many in an answer is an error of type response (api/elysia.ts)', async () => {
     let caught: unknown
     const app = new Elysia({ normalize: false })
       .onError({ as: 'global' }, ({ error }) => {
@@ -157,7 +157,7 @@ describe('Elysia', () => {
     expect([...(first ?? [])]).toMatchObject([{ path: '/c', message: 'Unexpected property' }])
   })
 
-  test('stumbles over a member called toString when it describes a fault (api/body.ts refuses it before)', async () => {
+  test('throws on a member called toString when it describes a fault (api/body.ts refuses it before)', async () => {
     let caught: unknown
     const app = new Elysia({ normalize: false })
       .onError(({ error }) => {
@@ -169,7 +169,7 @@ describe('Elysia', () => {
     expect(caught).toBeInstanceOf(TypeError)
   })
 
-  test("reads a decorator's getter once for each request, as soon as the request is handed in (api/elysia.ts)", async () => {
+  test("reads a decorator's getter once for each request, before everything else (api/elysia.ts)", async () => {
     let entering = ''
     let reads = 0
     const app = new Elysia()
@@ -204,7 +204,7 @@ describe('Elysia', () => {
     expect(await ask('/nothing?id=x')).toBe('failed x')
   })
 
-  test('calls a wrapper around everything, and onRequest within it before it gives back anything (api/elysia.ts)', async () => {
+  test('calls a wrapper around everything, and onRequest inside of it before it returns (api/elysia.ts)', async () => {
     const order: string[] = []
     const app = new Elysia()
       .wrap((answer) => (request: Request) => {
@@ -228,14 +228,14 @@ describe('Elysia', () => {
     }
   })
 
-  test('keeps what it infers of the hooks where we set it (api/elysia.ts)', () => {
+  test('keeps the inference of the hooks where we set it (api/elysia.ts)', () => {
     const { inference } = new Elysia().get('/', () => 'x') as unknown as {
       inference: Record<string, unknown>
     }
     expect(inference).toMatchObject({ cookie: expect.any(Boolean), route: expect.any(Boolean) })
   })
 
-  test('takes a slash at the end, and prefers the fixed path (api/elysia.ts)', async () => {
+  test('accepts a slash at the end, and prefers a fixed path to a parameter (api/elysia.ts)', async () => {
     const app = new Elysia()
       .get('/keys/list', () => 'list')
       .get('/keys/:id', ({ params }) => `id ${params.id}`)
@@ -280,7 +280,7 @@ describe('Elysia', () => {
       '/waiting': 'AsyncFunction',
       '/handler': 'AsyncFunction',
     })
-    // A declared hook still runs.
+    // A hook with isAsync: false still runs.
     expect(await statusOf(app, '/declared')).toBe(200)
     expect(order).toEqual(['passed'])
   })
@@ -303,7 +303,7 @@ describe('Elysia', () => {
     expect(await statusOf(app, '/', posted('{"limit":"5"}'))).toBe(422)
   })
 
-  test('takes +010000-01-01 and the thirtieth of February for a date-time (lib/time.ts)', async () => {
+  test('accepts +010000-01-01 and the thirtieth of February as a date-time (lib/time.ts)', async () => {
     const app = new Elysia().post('/', () => 'taken', {
       body: Type.Object({ at: Type.String({ format: 'date-time' }) }),
     })
@@ -314,7 +314,7 @@ describe('Elysia', () => {
 })
 
 describe("Bun's server", () => {
-  test('routes by the target as it came, which Elysia does not see, and Elysia hands it our routes (api/forward-auth)', async () => {
+  test('routes by the raw target, which Elysia does not see, and gets our routes from Elysia (api/forward-auth)', async () => {
     const app = new Elysia({
       serve: {
         routes: {
@@ -343,7 +343,7 @@ describe("Bun's server", () => {
     expect([await answer(false), await answer(true)]).toEqual(['another', 'login'])
   })
 
-  test('hands on the bare target where the Host header is missing (api/elysia.ts)', async () => {
+  test('gives the target alone as the URL where the Host header is missing (api/elysia.ts)', async () => {
     const app = new Elysia({
       serve: { routes: { '/*': (request: Request) => new Response(request.url) } },
     })
@@ -364,7 +364,7 @@ describe("Bun's server", () => {
     expect(body).toContain('Bearer a, Bearer b')
   })
 
-  test('knows no body where there is none, and the peer only before the answer (api/body.ts, api/observe.ts)', async () => {
+  test('has a null body where none was sent, and knows the peer only until the answer (api/body.ts, api/observe.ts)', async () => {
     let kept: Request | null = null
     const app = new Elysia()
     app.post(
@@ -382,7 +382,7 @@ describe("Bun's server", () => {
     expect(kept && app.server?.requestIP(kept)).toBeNull()
   })
 
-  test('refuses by itself what is larger than maxRequestBodySize, without a body (API.md, Errors)', async () => {
+  test('refuses a body above maxRequestBodySize by itself, with an empty answer (API.md, Errors)', async () => {
     const app = new Elysia().post('/', () => 'never')
     const length = 10 * 1024 * 1024
     const { status, body } = await sendRaw(
@@ -422,7 +422,7 @@ describe('@elysiajs/jwt', () => {
     expect(await verify(token, pinned)).toMatchObject({ sub: 'somebody', iat: expect.any(Number) })
   })
 
-  test('leaves open whatever is not pinned at each call', async () => {
+  test('checks only the claims and algorithms that each call names', async () => {
     const loose = [
       await forged('HS512', 'at+jwt', ours()),
       await forged('HS256', 'JWT', ours()),
@@ -436,7 +436,7 @@ describe('@elysiajs/jwt', () => {
     }
   })
 
-  test('sets no expiry, and says false to everything that is wrong', async () => {
+  test('sets no expiry, and answers false for every invalid token', async () => {
     const [, payload = ''] = (await sign({ sub: 'somebody' })).split('.')
     expect(JSON.parse(Buffer.from(payload, 'base64url').toString())).not.toHaveProperty('exp')
     const token = await sign(ours())
@@ -456,14 +456,14 @@ describe('elysia-rate-limit', () => {
     throw new Error('no')
   }
 
-  /** The statuses of that many requests, one after another. */
+  /** The statuses of so many requests in sequence. */
   async function statuses(app: AnyElysia, path: string, count: number): Promise<number[]> {
     const found: number[] = []
     for (let i = 0; i < count; i++) found.push(await statusOf(app, path))
     return found
   }
 
-  test('as shipped gives back what fails, and with countFailedRequest counts it (api/rate-limit.ts)', async () => {
+  test('does not count failed requests by default, and counts them with countFailedRequest (api/rate-limit.ts)', async () => {
     const app = (countFailedRequest: boolean) =>
       new Elysia()
         .use(rateLimit({ max: 1, duration: 60_000, countFailedRequest, generator: () => 'one' }))
@@ -472,7 +472,7 @@ describe('elysia-rate-limit', () => {
     expect(await statuses(app(true), '/', 4)).toEqual([500, 429, 429, 429])
   })
 
-  test('takes two limiters with the same numbers for one; a function for `max` keeps them apart', async () => {
+  test('merges two limiters with the same numbers; a function for `max` keeps them apart', async () => {
     const asked: string[] = []
     const app = (max: number | (() => number)) => {
       const limiter = (name: string) => {
@@ -493,7 +493,7 @@ describe('elysia-rate-limit', () => {
     expect(asked).toEqual(['first', 'second'])
   })
 
-  test('asks generator, duration and max of each request, hands over what is decorated, and lets an error of its store through (api/rate-limit.ts)', async () => {
+  test('calls generator, duration and max for each request with the decorators, and passes on an error of its store (api/rate-limit.ts)', async () => {
     const asked: unknown[] = []
     const full = new Error('no more')
     const local = new DefaultContext(10)
@@ -543,11 +543,11 @@ describe('elysia-rate-limit', () => {
     expect(asked.splice(0)).toEqual(order)
     expect(await (await app.handle(at('/'))).text()).toBe('told')
     expect(caught).toEqual([full])
-    // Asked once: the plugin's own error handler counts nothing.
+    // One call: the plugin's own error handler does not count again.
     expect(asked).toEqual(order)
   })
 
-  test('counts in a store that others may count in as well, once the plugin has it (api/rate-limit.ts)', async () => {
+  test('counts in a store that other code can count in too, after the plugin got the store (api/rate-limit.ts)', async () => {
     const store = new DefaultContext(10)
     const app = new Elysia()
       .use(rateLimit({ context: store, max: 2, duration: 60_000, generator: () => 'shared' }))
@@ -564,7 +564,7 @@ describe('elysia-rate-limit', () => {
 describe('@elysiajs/swagger', () => {
   type Described = { responses: Record<string, Record<string, unknown>>; requestBody: { content: object } }
 
-  test('leaves out what the document gets back, and keeps the shapes of the routes (api/elysia.ts)', async () => {
+  test('leaves out parts that our document adds, and keeps the schemas of the routes (api/elysia.ts)', async () => {
     const app = new Elysia()
       .macro({
         guarded: (_: true) => ({
@@ -585,25 +585,25 @@ describe('@elysiajs/swagger', () => {
     const described = (await (await app.handle(at('/document.json'))).json()) as {
       paths: Record<string, { post: Described }>
     }
-    // A group's own path with a slash at the end.
+    // The path of a group itself gets a slash at the end.
     const operation = described.paths['/things/']?.post
     expect(operation).toMatchObject({
       operationId: 'makeThing',
       'x-errors': ['conflict'],
       security: [{ bearer: ['scope'] }],
     })
-    // More types than the route takes, and not what the macro answers.
+    // The plugin names more types than the route accepts, and leaves out the answers of the macro.
     expect(Object.keys(operation?.requestBody.content ?? {})).toEqual([
       'application/json',
       'multipart/form-data',
       'text/plain',
     ])
     expect(Object.keys(operation?.responses ?? {})).toEqual(['200'])
-    // The name of the answer stands beside it, and whether there may be other members nowhere.
+    // The name of the answer is a sibling of its schema, and `additionalProperties` is missing.
     expect(operation?.responses['200']?.$id).toBe('Thing')
     expect(JSON.stringify(operation?.responses)).not.toContain('additionalProperties')
     expect(JSON.stringify(operation?.requestBody)).toContain('"additionalProperties":false')
-    // The routes hold it all.
+    // The routes have all of these parts.
     const [route] = app.routes.filter(({ method }) => method === 'POST')
     expect(route).toMatchObject({
       path: '/things/',

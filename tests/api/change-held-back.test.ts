@@ -29,9 +29,9 @@ let a: TestService
 let b: TestService
 let database: TestDatabase
 let sql: postgres.Sql
-/** An admin whom nothing concerns. */
+/** An admin whose power does not end in any of these tests. */
 let admin: string
-/** The ways by which the servers hear of changes: news can be kept back, for less than the time that a cache believes. */
+/** The connections on which the servers hear of changes. They can hold evictions back, for less time than a cache needs proof of life. */
 let news: DatabaseProxy[]
 beforeAll(async () => {
   const { port } = await sharedServer()
@@ -55,7 +55,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-/** Holds changing requests of a caller half sent. */
+/** Sends a part of each changing request of a caller and holds the rest back. */
 async function hold(at: TestService, w: World, routes: readonly string[]) {
   const requests = routes.map((route) => {
     const [line, { json }] = requestOf(route, w)
@@ -73,9 +73,9 @@ const bodied = (kind: Kind) =>
 type Way = {
   name: string
   of: Kind
-  /** Through one of the servers; the last answer is that of what ends the power. */
+  /** Ends the power through one of the servers, and gives the last answer. */
   act(at: TestService, w: World): Promise<Answer | undefined>
-  /** What ends for admins' routes alone. */
+  /** True where only the admin's role ends, so that other routes still answer. */
   isDemotion?: true
 }
 const asAdmin = (at: TestService, route: string, json?: unknown) => call(at, route, { bearer: admin, json })
@@ -161,12 +161,12 @@ const ways: Way[] = [
   },
 ]
 
-/** Once the other server has heard of it, too. */
+/** Waits until both servers refuse the caller. */
 async function expectHeard(w: World, { isDemotion }: Way): Promise<void> {
   const [route, dead] = isDemotion ? ['GET /protected/admin', 403] : ['GET /auth/me', 401]
   for (const at of [a, b]) {
     const isDead = async () => (await call(at, route, { bearer: w.bearer })).status === dead
-    await until(isDead, 'the end is heard of')
+    await until(isDead, 'the caller is refused')
   }
 }
 
@@ -179,7 +179,7 @@ async function expectRefusals(way: Way, act: (w: World) => Promise<unknown>): Pr
     [await hold(a, w, routes), await hold(b, w, routes)],
     [await hold(a, w, routes), await hold(b, w, routes)],
   ]
-  // What is not remembered is asked for anew once the body has come, and then refused without another look at the caller.
+  // A caller that is not cached would be looked up when the body arrives, and be refused before the change begins.
   for (const at of [a, b]) await warm(at, { name: way.of, kind: 'key', text: w.bearer })
   for (const way of news) way.hold(1)
   await act(w)
@@ -190,7 +190,7 @@ async function expectRefusals(way: Way, act: (w: World) => Promise<unknown>): Pr
     )
     expect(answers.length).toBe(2 * routes.length)
     for (const [route, status] of answers) {
-      // For a new key nothing has to be found first.
+      // A new key needs no existing row, so 404 is no refusal here.
       const refusals = way.isDemotion ? [403] : MAKES_KEY.includes(route) ? [401] : [401, 403, 404]
       expect([route, refusals.includes(status), status]).toEqual([route, true, status])
     }
@@ -201,24 +201,27 @@ async function expectRefusals(way: Way, act: (w: World) => Promise<unknown>): Pr
   }
 }
 
-describe('a body that comes once its sender’s power has ended changes nothing', () => {
-  test.each(KINDS.map((kind) => [kind]))('while nothing ends, each of %s goes through', async (kind) => {
-    for (const [at, other] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      const w = await newWorld(at, sql, kind)
-      // A new password ends the session by which the others come.
-      const routes = bodied(kind).filter((route) => route !== 'POST /auth/password')
-      const held = [...(await hold(other, w, routes))]
-      if (routes.length < bodied(kind).length) held.push(...(await hold(at, w, ['POST /auth/password'])))
-      for (const { route, finish } of held) {
-        const before = await digest(sql)
-        expect([route, (await finish()) < 300]).toEqual([route, true])
-        expect([route, (await digest(sql)) === before]).toEqual([route, false])
+describe('a body that arrives after its sender’s power ended changes nothing', () => {
+  test.each(KINDS.map((kind) => [kind]))(
+    'the control: while no power ends, each request of %s succeeds',
+    async (kind) => {
+      for (const [at, other] of [
+        [a, b],
+        [b, a],
+      ] as const) {
+        const w = await newWorld(at, sql, kind)
+        // A new password ends the session of the other requests.
+        const routes = bodied(kind).filter((route) => route !== 'POST /auth/password')
+        const held = [...(await hold(other, w, routes))]
+        if (routes.length < bodied(kind).length) held.push(...(await hold(at, w, ['POST /auth/password'])))
+        for (const { route, finish } of held) {
+          const before = await digest(sql)
+          expect([route, (await finish()) < 300]).toEqual([route, true])
+          expect([route, (await digest(sql)) === before]).toEqual([route, false])
+        }
       }
-    }
-  })
+    },
+  )
 
   const onEach = ways.flatMap(
     (way) =>

@@ -84,7 +84,7 @@ describe('the order of locks', () => {
     expect(findLockFault(statements)).toBe(fault)
   })
 
-  test('a lock that is raised', () => {
+  test('a lock that is raised to a stronger one is found', () => {
     const id = Bun.randomUUIDv7()
     const raised = [
       locks('users', 'share', id),
@@ -94,7 +94,7 @@ describe('the order of locks', () => {
     expect(findLockFault([locks('users', 'no key update', id), ...raised.slice(1)])).toBeNull()
   })
 
-  test('is watched in the transactions of a service', async () => {
+  test('the transactions of a service keep the order', async () => {
     const { db } = service.context
     const { faults } = service.locks
     const someId = Bun.randomUUIDv7()
@@ -124,8 +124,8 @@ describe('the order of locks', () => {
   })
 })
 
-describe('what the re-read caller costs', () => {
-  /** The tables that a caller of each kind stands on. */
+describe('the cost of reading the caller again inside a change', () => {
+  /** The tables that the power of each kind of caller depends on. */
   const STANDS_ON: Record<Kind, string[]> = {
     admin: ['users', 'sessions', 'signing_keys'],
     user: ['users', 'sessions', 'signing_keys'],
@@ -135,7 +135,7 @@ describe('what the re-read caller costs', () => {
   }
 
   test.each(KINDS.map((kind) => [kind]))(
-    'one statement for each table that %s stands on, by an index, and one for the queue of the owner, before all else',
+    'for %s: one indexed statement for each table of the caller and one for the queue of the owner, before all else',
     async (kind) => {
       const w = await newWorld(service, sql, kind)
       const statements = await service.locks.record(async () => {
@@ -161,7 +161,7 @@ describe('what the re-read caller costs', () => {
   )
 
   test.each(KINDS.map((kind) => [kind]))(
-    'in one round trip for %s: all is sent before anything is answered',
+    'for %s: one round trip, because all statements are sent before the first is answered',
     async (kind) => {
       const w = await newWorld(service, sql, kind)
       const tables = () => locksOf(statements).map(({ table }) => table)
@@ -185,7 +185,7 @@ describe('what the re-read caller costs', () => {
     },
   )
 
-  test('at a refresh nothing, and at a log-in the lock on the user that there has to be, and its queue', async () => {
+  test('a refresh reads nothing again; a log-in locks the user and the queue of the user', async () => {
     const person = await addLoggedIn(service, sql)
     const refreshing = await service.locks.record(async () => {
       expect((await refresh(service, person.refresh)).status).toBe(200)
@@ -198,7 +198,7 @@ describe('what the re-read caller costs', () => {
     const loggingIn = await service.locks.record(async () => {
       expect((await call(service, 'POST /auth/login', { json })).status).toBe(200)
     })
-    // Of the transaction that begins the session: counts of uses may be written meanwhile.
+    // Only the transaction that begins the session counts. Counts of uses may be written meanwhile.
     const begins = loggingIn.find(({ text }) => text.startsWith('insert into "latchkey"."sessions"'))
     const within = loggingIn.filter(({ transaction }) => transaction === begins?.transaction)
     expect(locksOf(within).map(({ table, mode }) => [table, mode])).toEqual([['users', 1]])
@@ -206,8 +206,8 @@ describe('what the re-read caller costs', () => {
   })
 })
 
-describe('statements that are started together within a transaction', () => {
-  test('of a change: the advisory locks are held before any row is waited for', async () => {
+describe('statements that are started together in a transaction', () => {
+  test('of a change: the advisory locks are held before the change waits for a row', async () => {
     const [w, other] = [await newWorld(service, sql, 'admin'), await addPerson(sql, { role: 'admin' })]
     let sent: ReturnType<typeof call> | undefined
     await holder.begin(async (tx) => {
@@ -219,13 +219,13 @@ describe('statements that are started together within a transaction', () => {
       while (!blocked) [blocked] = await waiting()
       const held = await sql`SELECT 1 FROM pg_locks
         WHERE pid = ${blocked.pid} AND locktype = 'advisory' AND granted`
-      // That of the last admin, and the queues of the caller and of the other.
+      // The lock of the last admin, and the queues of the caller and of the other user.
       expect(held).toHaveLength(3)
     })
     expect((await sent)?.status).toBe(200)
   })
 
-  test('are sent in the order in which they were started, however they are built', async () => {
+  test('are sent in the order in which they were started, whatever builds them', async () => {
     const people = await Promise.all([addPerson(sql), addPerson(sql)])
     await sql`CREATE SEQUENCE sent`
     const next = text<string>`nextval('public.sent')`
@@ -258,7 +258,7 @@ describe('statements that are started together within a transaction', () => {
         return row?.at
       }
       const asked = async () => (await Promise.all([selected(), executed()])).join()
-      // As `takeLocks` starts them: advisory locks, rows, facts.
+      // `takeLocks` starts them in this order: advisory locks, rows, facts.
       const started = Array.from({ length: 10 }, () => [executed(), selected(), locked(), asked()])
       const answers = await Promise.all(started.flat())
       seen.push(...answers.join().split(',').map(Number))
@@ -268,8 +268,8 @@ describe('statements that are started together within a transaction', () => {
   })
 })
 
-describe('a transaction that PostgreSQL gives up', () => {
-  /** From now on the making of a service account fails so many times. */
+describe('a transaction that PostgreSQL aborts', () => {
+  /** Makes the next inserts of a service account fail, so many times. */
   async function failTimes(times: number, state: string): Promise<() => Promise<number>> {
     await sql.unsafe(`
       CREATE SEQUENCE public.attempts;
@@ -292,7 +292,7 @@ describe('a transaction that PostgreSQL gives up', () => {
   }
   const countAccounts = async () => (await sql`SELECT 1 FROM latchkey.service_accounts`).length
 
-  test.each([['40001'], ['40P01']])('%s twice is tried again, and done once', async (state) => {
+  test.each([['40001'], ['40P01']])('with %s twice is tried again, and takes effect once', async (state) => {
     const end = await failTimes(2, state)
     const answer = await make()
     expect([await end(), answer.status, await countAccounts()]).toEqual([3, 201, 1])
@@ -300,7 +300,7 @@ describe('a transaction that PostgreSQL gives up', () => {
     expect(events).toHaveLength(1)
   })
 
-  test.each([['40001'], ['40P01']])('%s three times is a 503, and nothing is done', async (state) => {
+  test.each([['40001'], ['40P01']])('with %s three times answers 503, and has no effect', async (state) => {
     const end = await failTimes(3, state)
     const answer = await make()
     expect([await end(), await countAccounts()]).toEqual([3, 0])
@@ -308,13 +308,13 @@ describe('a transaction that PostgreSQL gives up', () => {
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
   })
 
-  test('any other error is not tried again', async () => {
+  test('with any other error is not tried again', async () => {
     const end = await failTimes(1, '42501')
     const answer = await make()
     expect([await end(), answer.status]).toEqual([1, 500])
   })
 
-  test('a deadlock with somebody who locks in another order goes unnoticed by the caller', async () => {
+  test('by a deadlock with a session that locks in another order still succeeds for the caller', async () => {
     const w = await newWorld(service, sql, 'user')
     const deadlocks = async () => {
       await sql`SELECT pg_stat_clear_snapshot()`
@@ -330,7 +330,7 @@ describe('a transaction that PostgreSQL gives up', () => {
       sent = call(service, ...requestOf('PATCH /keys/{id}', w))
       const isWaiting = () => sql`SELECT 1 FROM pg_stat_activity WHERE ${pid} = ANY (pg_blocking_pids(pid))`
       while ((await isWaiting()).length === 0) await Bun.sleep(1)
-      // The request holds the user and waits for the key. It looks for a deadlock first, so it is the one that is given up.
+      // The request holds the user and waits for the key. It checks for a deadlock first, so PostgreSQL aborts the request.
       await tx`SELECT 1 FROM latchkey.users WHERE id = ${w.person.id} FOR UPDATE`
     })
     expect((await sent)?.status).toBe(200)

@@ -18,7 +18,7 @@ setDefaultTimeout(60_000)
 let a: TestService
 let b: TestService
 let sql: postgres.Sql
-/** The connection on which power ends while a request waits for it. */
+/** The connection whose open transaction ends the power, while a request waits for that transaction. */
 let holder: postgres.Sql
 beforeAll(async () => {
   a = await startService({ logLevel: 'error' })
@@ -30,7 +30,7 @@ afterAll(async () => {
   await b.stop()
   await a.stop()
 })
-// Few rows, so that all of them are quickly compared.
+// Few rows, so that comparing all of them is quick.
 beforeEach(async () => {
   await sql`DELETE FROM latchkey.users`
   await sql`DELETE FROM latchkey.service_accounts`
@@ -44,7 +44,7 @@ const KEYS = ['key', 'account key', 'account token'] as const
 const ACCOUNT = ['account key', 'account token'] as const
 const SIGNED = [...PEOPLE, 'account token'] as const
 
-/** Every way to end a caller's power, as it comes to the database. The first of each row is tried on every route. */
+/** The statements of every way to end a caller's power. The first of each row is tried on every route. */
 const ENDS: Record<string, Record<string, End>> = {
   user: {
     'the user is disabled': {
@@ -134,7 +134,7 @@ const ENDS: Record<string, Record<string, End>> = {
   token: {
     'the token is revoked': {
       of: ['account token'],
-      // As `revokePresented` does it: what inserts a row locks the secret first.
+      // Like `revokePresented`: an insert into this table locks the secret first.
       act: async (tx, w) => {
         await tx`SELECT 1 FROM latchkey.api_key_secrets WHERE id = ${w.caller.secretId} FOR NO KEY UPDATE`
         await tx`INSERT INTO latchkey.revoked_tokens (id, secret_id, expires_at)
@@ -153,8 +153,8 @@ const ENDS: Record<string, Record<string, End>> = {
 const UNDONE = new Error('undone')
 
 /**
- * Ends a caller's power in a transaction, sends the request, waits until it waits for that transaction, then commits or
- * rolls back: what the request does comes after it, for certain.
+ * Ends a caller's power in a transaction, sends the request, waits until the request is blocked by that transaction, then
+ * commits or rolls back. So the effect of the request comes after the end of the power, for certain.
  */
 async function sendMeanwhile(at: TestService, route: string, w: World, { act }: End, isCommitted: boolean) {
   let sent: Promise<Answer> | undefined
@@ -191,7 +191,7 @@ async function restoreSigningKeys(): Promise<void> {
   for (const at of [a, b]) await at.context.signing.refresh()
 }
 
-/** The servers in turn. */
+/** Alternates between the two servers. */
 let turn = 0
 const nextServer = () => (turn++ % 2 === 0 ? a : b)
 
@@ -239,7 +239,7 @@ describe('a change that waits for the end of its caller’s power is refused', (
   })
 })
 
-/** Whoever sends these is asked for nothing but what they hold, or they change nothing. */
+/** Routes where holding the credential is enough, and routes that change nothing. */
 const BY_POSSESSION = [
   'DELETE /keys/self',
   'POST /keys/verify',
@@ -247,7 +247,7 @@ const BY_POSSESSION = [
   'POST /oauth/introspect',
 ]
 
-test('every route that changes something on a caller’s power is tried', async () => {
+test('every route that makes a change by a caller’s power is tried', async () => {
   type Operation = { security?: object[] }
   const { paths }: { paths: Record<string, Record<string, Operation>> } = (await call(a, 'GET /openapi.json'))
     .body

@@ -28,7 +28,7 @@ describe('keys are imported while one of their owners is deleted', () => {
     ['a service account', 'service_accounts'],
   ] as const
 
-  test.each(OWNERS)('%s: that key is refused, the others come in', async (_, table) => {
+  test.each(OWNERS)('%s: the key of that owner is refused, and the others are imported', async (_, table) => {
     const stays = await addPerson(sql)
     const goes = table === 'users' ? (await addPerson(sql)).id : await addAccount(stays.id)
     const owner = table === 'users' ? { user_id: goes } : { service_account_id: goes }
@@ -45,7 +45,7 @@ describe('keys are imported while one of their owners is deleted', () => {
     expect(again.body.results).toMatchObject([{ status: 'already_imported' }])
   })
 
-  test.each(OWNERS)('%s who is not deleted after all: all come in', async (_, table) => {
+  test.each(OWNERS)('%s whose deletion is rolled back: every key is imported', async (_, table) => {
     const person = await addPerson(sql)
     const owner =
       table === 'users' ? { user_id: person.id } : { service_account_id: await addAccount(person.id) }
@@ -59,7 +59,7 @@ describe('keys are imported while one of their owners is deleted', () => {
   })
 })
 
-test(`keys of two accounts that count for one user live again at once: API_KEYS_PER_OWNER holds`, async () => {
+test(`keys of two accounts of one user are enabled at the same time: API_KEYS_PER_OWNER holds`, async () => {
   const person = await addLoggedIn(a, sql)
   const yesterday = new Date(Date.now() - 86_400_000)
   const tomorrow = new Date(Date.now() + 86_400_000).toISOString()
@@ -72,7 +72,7 @@ test(`keys of two accounts that count for one user live again at once: API_KEYS_
   const [first, second] = [await expired(), await expired()]
   const revive = (on: typeof a, id: string) =>
     call(on, `PATCH /keys/${id}`, { bearer: person.access, json: { expires_at: tomorrow } })
-  // Both have counted before either is committed, unless one waits for the other.
+  // Without a lock, both requests would count before either commits.
   const answers = await sendMeanwhile(at, {
     work: (tx) => tx`LOCK TABLE latchkey.audit_events IN SHARE MODE`,
     send: () => Promise.all([revive(a, first), revive(b, second)]),
@@ -84,7 +84,7 @@ test(`keys of two accounts that count for one user live again at once: API_KEYS_
   ])
 })
 
-test('writing what was counted and deleting the keys wait for each other at most once', async () => {
+test('writing the counts of uses and deleting their keys does not deadlock', async () => {
   const person = await addPerson(sql)
   const keys = [await insertKey(sql, { user: person.id }, ['read'])]
   keys.push(await insertKey(sql, { user: person.id }, ['read']))
@@ -92,7 +92,7 @@ test('writing what was counted and deleting the keys wait for each other at most
   const use = (key: string | undefined) => call(a, 'GET /protected/any', { apiKey: key ?? '' })
   await use(counted?.key)
   await writeUsage(a.context)
-  // One count is added to, which its deletion waits for; the other is new, and waits for its key.
+  // One count exists, and the deletion waits for its row. The other is inserted, and the insert waits for its key.
   await use(counted?.key)
   await use(uncounted?.key)
   const ids = keys.map(({ id }) => id)
@@ -115,7 +115,7 @@ describe('a one-time reset that is refused leaves an audit row', () => {
         WHERE target_id = ${userId} AND action IN ('user.reset_refused', 'user.password_reset') ORDER BY action`
     ).map(({ action, outcome, reason }) => [action, outcome, reason])
 
-  test('the later one of two at once', async () => {
+  test('the later of two at the same time', async () => {
     const person = await addPerson(sql)
     const token = await issue(admin, person.id)
     const answers = await sendMeanwhile(at, {
@@ -130,7 +130,7 @@ describe('a one-time reset that is refused leaves an audit row', () => {
     ])
   })
 
-  test('whose issuer is no admin now, or whose user is disabled or deleted meanwhile', async () => {
+  test('whose issuer is no longer an admin, or whose user was disabled or deleted meanwhile', async () => {
     const issuer = await addLoggedIn(a, sql, { role: 'admin' })
     const [ofDemoted, disabled, deleted] = [await addPerson(sql), await addPerson(sql), await addPerson(sql)]
     const [token, ...others] = [
@@ -155,12 +155,12 @@ describe('a one-time reset that is refused leaves an audit row', () => {
   })
 })
 
-test('the newest secret is the one without an end, whatever the clocks of two servers said', async () => {
+test('the newest secret is the one without an expiry, whatever the clocks of two servers are', async () => {
   const person = await addLoggedIn(a, sql)
   const rotate = async () => {
     const { id, secretId, key } = await insertKey(sql, { user: person.id }, ['read'])
     const { body } = await call(a, `POST /keys/${id}/rotate`, { bearer: person.access, json: {} })
-    // As a server wrote it whose clock is late.
+    // A server whose clock is late wrote this secret.
     await sql`UPDATE latchkey.api_key_secrets SET created_at = now() - interval '1 hour' WHERE hash = sha256(${body.key}::bytea)`
     const read = async () => (await call(b, `GET /keys/${id}`, { bearer: person.access })).body
     return { id, old: { id: secretId, key }, new: { key: body.key as string, start: body.start }, read }
@@ -186,7 +186,7 @@ test('the newest secret is the one without an end, whatever the clocks of two se
   expect((await revoked.read()).revoked_at).toBeString()
 })
 
-test('a password grant for a scope that is not held confirms the password, and the trail says so', async () => {
+test('a password grant for a scope that the user lacks is audited as a right password', async () => {
   const person = await addPerson(sql, { scopes: ['read'] })
   const grant = (password: string, scope: string) =>
     call(a, 'POST /oauth/token', {

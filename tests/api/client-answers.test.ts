@@ -33,8 +33,8 @@ const creditsOf = async (id: string) =>
   (await call(service, `GET /keys/${id}`, { bearer: person.access })).body.credits.remaining
 const times = <T>(count: number, work: () => Promise<T>) => Promise.all(Array.from({ length: count }, work))
 
-describe('an answer is shared', () => {
-  test('by all that ask at once, and by those that ask later: good or bad, one question', async () => {
+describe('the client shares an answer of Latchkey', () => {
+  test('between calls at the same time and later ones: one question for a good key, and one for a bad key', async () => {
     const client = clientAtFront()
     const { key } = await makeKey()
     for (const [shownKey, status] of [
@@ -49,7 +49,7 @@ describe('an answer is shared', () => {
     }
   })
 
-  test('whatever scopes they need', async () => {
+  test('between calls that need different scopes', async () => {
     const client = clientAtFront()
     const { key } = await makeKey()
     expect(statusOf(await client.bearer(key, { scopes: ['read'] }))).toBe(200)
@@ -58,14 +58,14 @@ describe('an answer is shared', () => {
     expect(front.questions).toHaveLength(1)
   })
 
-  test('a refusal for want of a scope is not one for somebody who needs another', async () => {
+  test('and still decides about scopes for each call: a refusal for one scope does not refuse another', async () => {
     const client = clientAtFront()
     const { key } = await makeKey()
     const asked = ['write', 'read', 'write', 'read'].map((scope) => client.bearer(key, { scopes: [scope] }))
     expect((await Promise.all(asked)).map(statusOf)).toEqual([403, 200, 403, 200])
   })
 
-  test('only for the same address', async () => {
+  test('only between calls for the same address', async () => {
     const client = clientAtFront()
     const { key } = await makeKey({ allowed_ips: ['10.0.0.0/8'] })
     const ips = ['10.0.0.1', '11.0.0.1', undefined, '10.0.0.1', '11.0.0.1', undefined]
@@ -74,7 +74,7 @@ describe('an answer is shared', () => {
     expect(front.questions).toHaveLength(3)
   })
 
-  test('so nobody can change it', async () => {
+  test('as a frozen object, so that no caller can change it for the others', async () => {
     const client = clientAtFront()
     const { key } = await makeKey({ metadata: { plan: { name: 'small' } } })
     const principal = await client.bearer(key)
@@ -98,8 +98,8 @@ describe('an answer is shared', () => {
   })
 })
 
-describe('every use of a key that is counted is counted', () => {
-  test('credits: at once and one after the other, and each to the last', async () => {
+describe('each use of a key with credits or a limit is counted', () => {
+  test('credits: uses at the same time and in sequence, to the last credit', async () => {
     const client = clientAtFront()
     const { id, key } = await makeKey({ credits: { remaining: 30 } })
     const verdicts = await times(20, () => client.bearer(key))
@@ -116,7 +116,7 @@ describe('every use of a key that is counted is counted', () => {
     expect(statusOf(await client.bearer(key))).toBe(200)
   })
 
-  test('a limit of its own', async () => {
+  test('a rate limit of the key', async () => {
     const client = clientAtFront()
     const { key } = await makeKey({ rate_limit: { limit: 3, window_seconds: 60 } })
     const verdicts = await times(5, () => client.bearer(key))
@@ -125,7 +125,7 @@ describe('every use of a key that is counted is counted', () => {
     expect(Number(headers?.['retry-after'])).toBeWithin(1, 61)
   })
 
-  test("by a service account's token too", async () => {
+  test("credits of the key behind a service account's token", async () => {
     const client = clientAtFront()
     const batch = await newClient(service, await adminToken(service), ['read'], { credits: { remaining: 2 } })
     const token = await tokenOf(service, batch)
@@ -133,7 +133,7 @@ describe('every use of a key that is counted is counted', () => {
     expect(verdicts.map(statusOf).sort()).toEqual([200, 200, 429])
   })
 
-  test('and nothing is charged where the request gets no further', async () => {
+  test('and a request that is refused is not charged', async () => {
     const client = clientAtFront()
     const { id, key } = await makeKey({ credits: { remaining: 1 }, allowed_ips: ['10.0.0.0/8'] })
     const ip = '10.0.0.1'
@@ -153,7 +153,7 @@ describe('every use of a key that is counted is counted', () => {
 describe('the issuer', () => {
   const METADATA = '/.well-known/oauth-authorization-server'
 
-  test('is the one of the metadata, by whatever name Latchkey is reached: asked for once', async () => {
+  test('is read once from the metadata, whatever the URL of Latchkey is', async () => {
     const client = clientOf({ url: front.url })
     const verdicts = await times(20, () => client.bearer(person.access))
     verdicts.push(await client.bearer(person.access))
@@ -162,7 +162,7 @@ describe('the issuer', () => {
     expect(client.errors).toEqual([])
   })
 
-  test('that cannot be had: 503, and it is asked for again', async () => {
+  test('that cannot be read: 503, and the next call reads it again', async () => {
     for (const instead of [
       () => new Response('', { status: 500 }),
       () => Response.json(null),
@@ -178,7 +178,7 @@ describe('the issuer', () => {
     }
   })
 
-  test('or the audience of another than was said: 401, and `onError` hears both names, for genuine tokens alone', async () => {
+  test('or the audience differs from the options: 401, and `onError` gets both names, for genuine tokens only', async () => {
     const said = 'https://id.example.com'
     for (const [options, sentence] of [
       [{ issuer: said }, `The token's issuer is ${service.url}, this client expects ${said}`],
@@ -194,13 +194,13 @@ describe('the issuer', () => {
   })
 })
 
-describe('what Latchkey says of a refusal', () => {
+describe('a refusal by Latchkey', () => {
   const heard = async (client: ReturnType<typeof clientOf>, token: string) => {
     expect(statusOf(await client.bearer(token))).toBe(503)
     return client.errors.map(String)
   }
 
-  test('a key that lacks what the client asks for: `onError` hears which scope', async () => {
+  test("of the client's own key for want of a scope: `onError` gets the scope", async () => {
     const { key } = await makeKey()
     const { key: powerless } = await makeKey()
     expect(await heard(clientOf({ url: service.url, key: powerless }), key)).toEqual([
@@ -212,7 +212,7 @@ describe('what Latchkey says of a refusal', () => {
     ])
   })
 
-  test('a key that is none, and one that is bound to other addresses', async () => {
+  test("of the client's own key as invalid or for its address: `onError` gets the reason", async () => {
     const { key } = await makeKey()
     expect(await heard(clientOf({ url: service.url, key: 'sk_gone' }), key)).toEqual([
       'Error: Latchkey answered 401 to POST /keys/verify: The credential is not valid, or no longer.',
@@ -224,7 +224,7 @@ describe('what Latchkey says of a refusal', () => {
     ])
   })
 
-  test('nothing of what another server makes of the question', async () => {
+  test('by another server: `onError` gets nothing of its answer', async () => {
     const { key } = await makeKey()
     for (const type of ['application/json', 'application/problem+json', 'text/plain']) {
       const client = clientAtFront()
@@ -242,7 +242,7 @@ describe('revocation', () => {
   const revoke = ({ id }: { id: string }) =>
     call(service, `DELETE /keys/revoke/${id}`, { bearer: person.access })
 
-  test('a revoked key is refused once the answer is stale, and at once where none is kept', async () => {
+  test('a revoked key is refused when the cached answer expires, and at once without a cache', async () => {
     const made = await makeKey()
     const slow = clientAtFront({ cacheSeconds: 60 })
     const quick = clientAtFront({ cacheSeconds: 0.3 })
@@ -255,7 +255,7 @@ describe('revocation', () => {
     await until(async () => statusOf(await quick.bearer(made.key)) === 401, 'the revoked key is refused')
   })
 
-  test('a key is refused when it expires, whatever is kept', async () => {
+  test('a key is refused when it expires, also while a cached answer exists', async () => {
     const client = clientAtFront({ cacheSeconds: 60 })
     const { key } = await makeKey({ expires_at: new Date(Date.now() + 30_000).toISOString() })
     try {
@@ -274,7 +274,7 @@ describe('revocation', () => {
     }
   })
 
-  test("a user's token lives until it expires; with `online` it dies with its session", async () => {
+  test("a user's token is accepted until it expires; with `online` it is refused when its session ends", async () => {
     const { access } = await newPerson(service)
     const offline = clientAtFront()
     const online = clientAtFront({ online: true, cacheSeconds: 0 })
@@ -284,7 +284,7 @@ describe('revocation', () => {
     expect(statusOf(await online.bearer(access))).toBe(401)
   })
 
-  test('with `online` a role is what it is now', async () => {
+  test('with `online` the role is the present one', async () => {
     const admin = await adminToken(service)
     const other = await adminToken(service)
     const online = clientAtFront({ online: true, cacheSeconds: 0 })
@@ -295,7 +295,7 @@ describe('revocation', () => {
   })
 })
 
-describe('a Latchkey that does not answer lets nobody in', () => {
+describe('without a valid answer of Latchkey every request is refused', () => {
   const answers: [string, () => Response | Promise<Response>][] = [
     ['500', () => new Response('', { status: 500 })],
     ['503', () => new Response('', { status: 503 })],
@@ -305,15 +305,24 @@ describe('a Latchkey that does not answer lets nobody in', () => {
     ['no JSON', () => new Response('VALID')],
     ['null', () => Response.json(null)],
     ['another answer', () => Response.json({ ok: true })],
-    ['no word of credits', () => Response.json({ valid: true, code: 'VALID', scopes: [], rate_limit: null })],
-    ['no word of a limit', () => Response.json({ valid: true, code: 'VALID', scopes: [], credits: null })],
-    ['no scopes', () => Response.json({ valid: true, code: 'VALID', credits: null, rate_limit: null })],
+    [
+      'an answer without credits',
+      () => Response.json({ valid: true, code: 'VALID', scopes: [], rate_limit: null }),
+    ],
+    [
+      'an answer without a rate limit',
+      () => Response.json({ valid: true, code: 'VALID', scopes: [], credits: null }),
+    ],
+    [
+      'an answer without scopes',
+      () => Response.json({ valid: true, code: 'VALID', credits: null, rate_limit: null }),
+    ],
     ['valid with another code', () => Response.json({ valid: true, code: 'REVOKED' })],
     ['a code that is unknown', () => Response.json({ valid: false, code: 'MAYBE' })],
     ['half an answer', () => new Response('{"valid":true', { headers: { 'content-length': '500' } })],
   ]
 
-  test.each(answers)('%s: 503, and it is asked once', async (_, instead) => {
+  test.each(answers)('%s: 503 after one question', async (_, instead) => {
     const client = clientAtFront({ timeLimitMs: 1_000 })
     const { key } = await makeKey()
     front.instead = instead
@@ -329,12 +338,12 @@ describe('a Latchkey that does not answer lets nobody in', () => {
       expect(told).not.toContain(key)
       expect(told).not.toContain(ownKey)
     }
-    // A failure is no answer: it is not kept.
+    // A failure is not cached.
     front.instead = null
     expect(statusOf(await client.bearer(key))).toBe(200)
   })
 
-  test('keys of signatures that cannot be had: 503, for a genuine token', async () => {
+  test('signing keys that cannot be read: 503 for a genuine token', async () => {
     for (const instead of [() => new Response('', { status: 500 }), () => Response.json({ keys: 1 })]) {
       const client = clientAtFront()
       front.instead = instead
@@ -344,7 +353,7 @@ describe('a Latchkey that does not answer lets nobody in', () => {
     }
   })
 
-  test('one that takes too long is not waited for', async () => {
+  test('an answer later than timeLimitMs: 503', async () => {
     const { promise, resolve } = Promise.withResolvers<void>()
     const client = clientAtFront({ timeLimitMs: 100 })
     front.instead = async () => {
@@ -358,7 +367,7 @@ describe('a Latchkey that does not answer lets nobody in', () => {
     resolve()
   })
 
-  test('a connection that nobody takes is tried again', async () => {
+  test('a refused connection is tried again', async () => {
     const port = await freePort()
     const { key } = await makeKey()
     const client = clientOf({ url: `http://127.0.0.1:${port}`, key: ownKey })
@@ -375,7 +384,7 @@ describe('a Latchkey that does not answer lets nobody in', () => {
     }
   })
 
-  test('down: what is known lives until it is stale, and nothing else opens', async () => {
+  test('Latchkey down: a cached answer is used until it expires, and other credentials get 503', async () => {
     const down = await startService({ isIssuer: true })
     const { access } = await newPerson(down)
     const { key } = await newKey(down, access)
@@ -391,15 +400,15 @@ describe('a Latchkey that does not answer lets nobody in', () => {
     expect(statusOf(await slow.bearer('sk_other'))).toBe(503)
     await until(async () => statusOf(await quick.bearer(key)) === 503, 'the answer is stale', 5000)
     expect(statusOf(await quick.bearer(key))).toBe(503)
-    // A signature needs nobody, if its key is known.
+    // An access token is verified without Latchkey, if its signing key is known.
     expect(statusOf(await quick.bearer(access))).toBe(200)
     expect(statusOf(await clientOf(options).bearer(access))).toBe(503)
     expect(statusOf(await clientOf({ ...options, online: true }).bearer(access))).toBe(503)
   })
 })
 
-describe('the answers that are kept', () => {
-  test('are bounded: what was not used for longest is forgotten', async () => {
+describe('the cached answers', () => {
+  test('are bounded: the least recently used answer is deleted', async () => {
     const answers = createSharedAnswers(60_000, 3)
     const asked: number[] = []
     const get = (question: number) =>

@@ -31,7 +31,7 @@ test('a refusal is a value, with the status and the problem', async () => {
   expect(error).toMatchObject({ status: 401, value: { code: 'invalid_token' } })
 })
 
-test('what the API does not take does not compile', () => {
+test('a call that the API does not accept does not compile', () => {
   const latchkey = management(service.url, person.access)
   // @ts-expect-error a name is text
   const wrongType = () => latchkey.keys.create.post({ name: 5 })

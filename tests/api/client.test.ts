@@ -61,7 +61,7 @@ beforeAll(async () => {
   client = clientOf({ url: service.url, key: ownKey })
 })
 
-describe('a good credential gives its principal', () => {
+describe('a valid credential gives its principal', () => {
   test('a user, by their access token', async () => {
     const { payload } = partsOf(person.access)
     expect(await client.bearer(person.access)).toEqual({
@@ -90,7 +90,7 @@ describe('a good credential gives its principal', () => {
     expect(await client.ask({ 'x-api-key': key })).toEqual(principal as KeyPrincipal)
   })
 
-  test("a service account, by its key and by its token, which stands for that key and what is the token's of its scopes", async () => {
+  test("a service account, by its key and by its token, which has the key's limits and the scopes of the token", async () => {
     const { id } = batch
     const principal = { kind: 'key', keyId: batch.keyId, owner: { type: 'service_account', id } }
     expect(await client.bearer(batch.secret)).toMatchObject({ ...principal, scopes: ['read'] })
@@ -100,7 +100,7 @@ describe('a good credential gives its principal', () => {
     })
   })
 
-  test('its type is that of the need, and its members are those of the server', () => {
+  test('the type of the principal follows the need, and its members are those of the server', () => {
     const { authenticate } = createClient({ url: service.url })
     const request = new Request(service.url)
     const types = {
@@ -113,9 +113,9 @@ describe('a good credential gives its principal', () => {
     expectTypeOf(types.admin).returns.resolves.toEqualTypeOf<(UserPrincipal & { role: 'admin' }) | Refusal>()
     expectTypeOf(types.key).returns.resolves.toEqualTypeOf<KeyPrincipal | Refusal>()
     expectTypeOf(types.anyone).returns.resolves.toEqualTypeOf<Principal | Refusal>()
-    // @ts-expect-error a mistyped need would ask for nothing
+    // @ts-expect-error a misspelled need would require nothing
     const mistyped = () => authenticate(request, { kind: 'user', scope: ['read'] })
-    // @ts-expect-error an unmet need is no principal
+    // @ts-expect-error a refusal has no members of a principal
     const unread = async () => (await authenticate(request, { kind: 'user' })).userId
     expect([mistyped, unread]).toBeArray()
 
@@ -140,15 +140,15 @@ describe('a good credential gives its principal', () => {
     ['a text for a number', { cost: '1' }],
     ['a role that is undefined', { role: undefined }],
     ['scopes that are undefined', { scopes: undefined }],
-    ['what a class says', new OfAdmins()],
-    ['what is inherited', Object.create({ role: 'admin' })],
+    ['an instance of a class', new OfAdmins()],
+    ['an inherited member', Object.create({ role: 'admin' })],
     ['a map', new Map([['role', 'admin']])],
     ['a promise', Promise.resolve({ role: 'admin' })],
     ['a function', () => ({ role: 'admin' })],
     ['a list', []],
     ['a number', 1],
   ]
-  test.each(NONE)('a need that is none is an error, and lets nobody in: %s', async (_, need) => {
+  test.each(NONE)('an invalid need is an error, and no request is accepted: %s', async (_, need) => {
     const authenticate = client.client.authenticate as (
       request: { headers: Headers },
       need: unknown,
@@ -165,7 +165,7 @@ describe('a good credential gives its principal', () => {
   })
 })
 
-describe('refusals are those of Latchkey itself', () => {
+describe('the client refuses like Latchkey itself', () => {
   const DOORS: [string, string, object][] = [
     ['/protected/any', 'any', {}],
     ['/protected/user-only', 'a user', { kind: 'user' }],
@@ -214,15 +214,15 @@ describe('refusals are those of Latchkey itself', () => {
     ['a refresh token', 'rt_nothing'],
     ['beyond ASCII', 'sk_ü'],
     ['endless', 'x'.repeat(5000)],
-  ])('a key that is unknown is refused: %s', async (_, unknown) => {
+  ])('an unknown key is refused: %s', async (_, unknown) => {
     const own = await call(service, 'GET /protected/any', { apiKey: unknown })
     expect(own.status).toBe(401)
     expect(describeVerdict(await client.ask({ 'x-api-key': unknown }))).toEqual(describeAnswer(own))
-    // Here nobody is asked: whatever it is, it is no access token.
+    // Latchkey is not asked here: the text is no access token.
     expect(statusOf(await client.ask({ 'x-api-key': unknown }, { kind: 'user' }))).toBe(403)
   })
 
-  test('scopes: all are needed, and an admin has them all', async () => {
+  test('every needed scope is required, and an admin has every scope', async () => {
     expect(statusOf(await client.bearer(person.access, { scopes: ['read', 'write'] }))).toBe(200)
     const refusal = describeVerdict(await client.bearer(person.access, { scopes: ['read', 'ship', 'load'] }))
     expect(refusal).toMatchObject({
@@ -239,7 +239,7 @@ describe('refusals are those of Latchkey itself', () => {
     })
   })
 
-  test('a key that is bound to addresses needs one of them', async () => {
+  test('a key with allowed addresses is refused from any other', async () => {
     const bound = await newKey(service, person.access, { allowed_ips: ['10.1.0.0/16'] })
     const bearer = (ip?: string) => client.bearer(bound.key, { ip })
     expect(statusOf(await bearer('10.1.2.3'))).toBe(200)
@@ -249,7 +249,7 @@ describe('refusals are those of Latchkey itself', () => {
     expect(statusOf(await bearer('10.1.2.3'))).toBe(200)
   })
 
-  test("without a key of the service's own, only users get in", async () => {
+  test("without a key of the service's own, only access tokens are accepted", async () => {
     const alone = clientOf({ url: service.url })
     expect(statusOf(await alone.bearer(person.access))).toBe(200)
     expect(describeVerdict(await alone.bearer(key))).toMatchObject({
@@ -260,7 +260,7 @@ describe('refusals are those of Latchkey itself', () => {
   })
 })
 
-test("its refusals are the server's, in every word", () => {
+test("the texts of the client's refusals are those of the server", () => {
   for (const [code, entry] of Object.entries(refusals)) expect(entry).toEqual(catalogue[code as never])
 })
 
@@ -273,7 +273,7 @@ describe('hostile tokens', () => {
     ;({ header, payload } = partsOf(person.access))
   })
 
-  test('a token that is put together like a genuine one opens', async () => {
+  test('the control: a token that is assembled like a genuine one is accepted', async () => {
     expect(statusOf(await client.bearer(assemble(header, payload, own)))).toBe(200)
   })
 
@@ -326,7 +326,7 @@ describe('hostile tokens', () => {
     ['no role', changed({ role: undefined })],
     ['an unknown role', changed({ role: 'root' })],
     ["somebody else's client", changed({ client_id: 'other' })],
-    ['claims that are none', async () => assemble(header, '[]', own)],
+    ['claims that are a list', async () => assemble(header, '[]', own)],
     ['claims that are no JSON', async () => assemble(header, 'x', own)],
     [
       'other claims under the signature',
@@ -350,14 +350,14 @@ describe('hostile tokens', () => {
     expect(client.errors.filter((error) => Bun.inspect(error, { depth: 9 }).includes(token))).toEqual([])
   })
 
-  test('the issuer and the audience are what the options say', async () => {
+  test('the issuer and the audience have to be those of the options', async () => {
     const elsewhere = (options: object) => clientOf({ url: service.url, ...options }).bearer(person.access)
     expect(statusOf(await elsewhere({ issuer: service.url, audience: service.url }))).toBe(200)
     expect(statusOf(await elsewhere({ issuer: 'https://id.example.com' }))).toBe(401)
     expect(statusOf(await elsewhere({ audience: 'https://id.example.com' }))).toBe(401)
   })
 
-  test('an algorithm that Latchkey does not sign with is not taken, whatever the keys allow', async () => {
+  test('an algorithm that Latchkey does not sign with is refused, whatever the published keys allow', async () => {
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
     const jwk = { ...rsa.publicKey.export({ format: 'jwk' }), kid: 'rsa', use: 'sig' }
     await using keys = startFront(service)
@@ -371,7 +371,7 @@ describe('hostile tokens', () => {
     expect(statusOf(await bearer(signed('PS256', constants.RSA_PKCS1_PSS_PADDING)))).toBe(401)
   })
 
-  test('an algorithm with a shared secret is not taken: nobody gets in by token', async () => {
+  test('with a shared secret (HS256) every access token is refused', async () => {
     await using hs = Object.assign(await startService({ isIssuer: true, algorithm: 'HS256' }), {
       async [Symbol.asyncDispose]() {
         await hs.stop()
@@ -384,7 +384,7 @@ describe('hostile tokens', () => {
 })
 
 describe('the keys that tokens are signed with', () => {
-  test('a new one is picked up, and a revoked one goes with the next reading', async () => {
+  test('a new key is accepted, and a revoked one is refused after the next reading', async () => {
     const old = person.access
     expect(statusOf(await client.bearer(old))).toBe(200)
     await revokeSigningKey(service.context, SYSTEM, kidOf(old))

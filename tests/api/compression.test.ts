@@ -25,7 +25,7 @@ beforeAll(async () => {
 })
 afterAll(() => service.stop())
 
-/** An answer as it came over the wire. */
+/** Gives an answer with its body as sent, not decompressed. */
 async function ask(path: string, accepted: string | null, bearer = access, init: RequestInit = {}) {
   const headers = new Headers(init.headers)
   headers.set('authorization', `Bearer ${bearer}`)
@@ -47,7 +47,7 @@ const LONG: [path: string, bearer: () => string][] = [
 
 describe('an answer above 1 KiB', () => {
   test.each(LONG)(
-    '%s is compressed as the client takes it, and the same underneath',
+    '%s is compressed in a coding that the client accepts, and decompresses to the same bytes',
     async (path, bearer) => {
       const plain = await ask(path, null, bearer())
       expect([plain.status, plain.headers.get('content-encoding')]).toEqual([200, null])
@@ -57,7 +57,7 @@ describe('an answer above 1 KiB', () => {
         ['gzip, deflate, br, zstd', 'zstd', Bun.zstdDecompressSync],
         ['gzip', 'gzip', gunzipSync],
       ] as const) {
-        // Twice: what is kept is as good as what was just made.
+        // Twice: the second answer comes from the cache of compressed answers.
         for (let i = 0; i < 2; i++) {
           const answer = await ask(path, accepted, bearer())
           expect([answer.status, answer.headers.get('content-encoding')]).toEqual([200, coding])
@@ -97,7 +97,7 @@ describe('an answer above 1 KiB', () => {
       'PATCH',
       () => ({ description: 'd'.repeat(500), allowed_ips: MANY_ADDRESSES }),
     ],
-  ])('%s is compressed: that %s holds no secret', async (path, _, method, body) => {
+  ])('%s is compressed, because its %s answer holds no secret', async (path, _, method, body) => {
     const init = { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body()) }
     const to = path.replace(':id', keyId)
     const by = method === 'PATCH' ? access : admin
@@ -116,13 +116,13 @@ describe('an answer above 1 KiB', () => {
     expect(answer.headers.get('x-request-id')).not.toBeNull()
   })
 
-  test('keeps what CORS says of its variants', async () => {
+  test('keeps the Vary of CORS', async () => {
     const { headers } = await ask('/keys/list', 'gzip', access, { headers: { origin: ORIGIN } })
     expect(headers.get('access-control-allow-origin')).toBe(ORIGIN)
     expect(headers.get('vary')?.split(/, */).sort()).toEqual(['Accept-Encoding', 'Origin'])
   })
 
-  test('with a secret is never compressed, nor is one that is small, a picture, or a refusal', async () => {
+  test('that holds a secret is never compressed; a small answer, a picture and a refusal are not either', async () => {
     const made = await ask('/keys', 'gzip, zstd', access, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -159,6 +159,6 @@ test.each<[string | null, string | null]>([
   ['gzip ; q=0.5', 'gzip'],
   ['gzip;q=nonsense', null],
   [',,;;q=,', null],
-])('%p asks for %p', (accepted, coding) => {
+])('Accept-Encoding %p selects %p', (accepted, coding) => {
   expect(codingFor(accepted)).toBe(coding as never)
 })

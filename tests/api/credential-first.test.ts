@@ -19,16 +19,16 @@ beforeAll(async () => {
 const json = { 'content-type': 'application/json' }
 const KIB = 1024
 
-/** Bodies, and what they are answered with once the credential is good. */
+/** Invalid bodies, and the error of each for a valid credential. */
 const BODIES: [name: string, body: Call, code: ErrorCode][] = [
   ['malformed', { raw: '{"name": ', headers: json }, 'malformed_json'],
   ['empty', { raw: '', headers: json }, 'validation_failed'],
   ['missing', {}, 'validation_failed'],
-  ['not UTF-8', { raw: new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]), headers: json }, 'malformed_json'],
+  ['invalid UTF-8', { raw: new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]), headers: json }, 'malformed_json'],
   ['of 100 KiB', { raw: `{"name":"${'a'.repeat(100 * KIB)}"}`, headers: json }, 'body_too_large'],
   ['of 8 MiB', { raw: 'a'.repeat(8 * KIB * KIB), headers: json }, 'body_too_large'],
   ['text', { raw: '{"name":"a"}', headers: { 'content-type': 'text/plain' } }, 'unsupported_media_type'],
-  ['of no type', { raw: new Uint8Array([123, 125]) }, 'unsupported_media_type'],
+  ['without a type', { raw: new Uint8Array([123, 125]) }, 'unsupported_media_type'],
   ['a form', { form: { name: 'a' } }, 'unsupported_media_type'],
   ['a list', { json: [] }, 'validation_failed'],
   ['a text in JSON', { json: 'name' }, 'validation_failed'],
@@ -47,21 +47,21 @@ describe.each(BODIES)('before a body that is %s', (_, body, code) => {
     call(service, 'POST /keys/create', { ...body, ...credential, headers: { ...body.headers } })
   const countKeys = async () => (await sql`SELECT count(*)::int AS n FROM latchkey.api_keys`)[0]?.n
 
-  test('comes the credential', async () => {
+  test('the credential is checked', async () => {
     const before = await countKeys()
     expectProblem(await create({}), 'missing_credential')
     expectProblem(await create({ bearer: 'garbage' }), 'invalid_token')
     expectProblem(await create({ bearer: person.access, apiKey: readKey }), 'ambiguous_credentials')
-    // Who may not make keys hears that, whatever they send.
+    // A caller that may not make keys is refused for that, whatever the body is.
     expectProblem(await create({ apiKey: readKey }), 'insufficient_scope')
-    // With a good credential the body is what counts.
+    // With a good credential the body is refused.
     const answer = await create({ bearer: person.access })
     expectProblem(answer, code)
     expect(await countKeys()).toBe(before)
   })
 })
 
-test('every route that takes a body has a parser of ours: Elysia would read it before the credential', () => {
+test('every route with a body has a parser of ours, because Elysia would read the body before the credential', () => {
   const routes = service.app.routes.filter(({ hooks }) => hooks.body)
   expect(routes.length).toBeGreaterThan(15)
   expect(routes.filter(({ hooks }) => !hooks.parse).map(({ method, path }) => `${method} ${path}`)).toEqual(
@@ -69,21 +69,21 @@ test('every route that takes a body has a parser of ours: Elysia would read it b
   )
 })
 
-test('the way of a known credential through a route waits for nothing', () => {
+test('a request with a cached credential runs synchronously through the route', () => {
   const kinds = service.app.router.history
     .filter(({ path }) => path.startsWith('/protected/'))
     .map((route) => (route.compile?.() ?? route.composed)?.constructor.name)
   expect(kinds).toEqual(['Function', 'Function', 'Function', 'Function'])
 })
 
-describe('a body is not waited for', () => {
-  test('without a credential, a chunked one', async () => {
+describe('the answer does not wait for a body', () => {
+  test('without a credential, for a chunked body', async () => {
     const headers = ['Content-Type: application/json', 'Transfer-Encoding: chunked']
     const answer = await sendRaw(service, 'POST /keys/create', headers, '5\r\n{"a":\r\n0\r\n\r\n')
     expect([answer.status, JSON.parse(answer.body).code]).toEqual([401, 'missing_credential'])
   })
 
-  test('without a credential, on every route that takes one', async () => {
+  test('without a credential, on several routes with a body', async () => {
     for (const route of ['PATCH /users/x', 'POST /users', 'POST /auth/password', 'POST /service-accounts']) {
       const raw = '{"malformed'
       expectProblem(await call(service, route, { raw, headers: json }), 'missing_credential')
@@ -91,7 +91,7 @@ describe('a body is not waited for', () => {
     }
   })
 
-  test('where the method takes none: what comes along is ignored', async () => {
+  test('of a DELETE, where a body is ignored', async () => {
     const raw = '{"malformed'
     const { id } = await newKey(service, person.access)
     const route = `DELETE /keys/revoke/${id}`
@@ -100,8 +100,8 @@ describe('a body is not waited for', () => {
   })
 })
 
-describe('a body that is held back is of no use once its sender is let in no more', () => {
-  /** Sends the headers and half of a body, the rest once `meanwhile` is over. */
+describe('a body that is held back has no effect once its sender is refused', () => {
+  /** Sends the headers and half of a body, runs `meanwhile`, then sends the rest. */
   async function sendHalves(route: string, bearer: string, body: object, meanwhile: () => Promise<unknown>) {
     const { hostname, port } = new URL(service.url)
     const text = JSON.stringify(body)
@@ -121,7 +121,7 @@ describe('a body that is held back is of no use once its sender is let in no mor
       `Content-Length: ${text.length}`,
     ]
     socket.write(`${head.join('\r\n')}\r\n\r\n${text.slice(0, 5)}`)
-    // The guard is to have let it in by then, or the test would say nothing.
+    // The guard has to authorize the request before that, or the test would prove nothing.
     await Bun.sleep(300)
     await meanwhile()
     socket.write(text.slice(5))
@@ -130,7 +130,7 @@ describe('a body that is held back is of no use once its sender is let in no mor
   const newKeyOf = (bearer: string, meanwhile: () => Promise<unknown>) =>
     sendHalves('POST /keys/create', bearer, { name: 'late', scopes: ['read'] }, meanwhile)
 
-  test('a session that ended makes no key', async () => {
+  test('a session that ended cannot make a key', async () => {
     const victim = await newPerson(service)
     expect(await newKeyOf(victim.access, async () => {})).toBe(201)
     const end = async () =>
@@ -138,7 +138,7 @@ describe('a body that is held back is of no use once its sender is let in no mor
     expect(await newKeyOf(victim.access, end)).toBe(401)
   })
 
-  test('nor does a key that was revoked', async () => {
+  test('a key that was revoked cannot make a key', async () => {
     const { access } = await addLoggedIn(service, sql, { role: 'admin' })
     const { id, key } = await newKey(service, access, { scopes: ['read', 'latchkey:keys.write'] })
     expect(await newKeyOf(key, async () => {})).toBe(201)
@@ -147,7 +147,7 @@ describe('a body that is held back is of no use once its sender is let in no mor
     expect(await newKeyOf(key, revoke)).toBe(401)
   })
 
-  test('and who is no admin any more does nothing that takes one', async () => {
+  test('a user who is no longer an admin cannot do what only admins may', async () => {
     const { id, access } = await addLoggedIn(service, sql, { role: 'admin' })
     const other = await addLoggedIn(service, sql)
     const verify = (meanwhile: () => Promise<unknown>) =>

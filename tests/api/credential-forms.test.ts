@@ -10,7 +10,7 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 const service = useService({ isIssuer: true })
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
-/** Another service's own key, with which it asks. */
+/** The key with which another service asks Latchkey about keys. */
 let asking: string
 let account: string
 beforeAll(async () => {
@@ -26,10 +26,10 @@ beforeAll(async () => {
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const REFRESH_WIDTH = 'rt_'.length + base62Width(53) + 6
 let made = 0
-/** A text of letters and digits, another one each time. */
+/** A new text of letters and digits on each call. */
 const filler = (length: number) => `${++made}`.padStart(length, 'Ab')
 
-/** Keys of another service's making, which begin as tokens of ours do. */
+/** Keys that another system made, and that begin like our tokens. */
 const FORMS: [string, () => string][] = [
   ['like a refresh token, shorter', () => `rt_${filler(40)}`],
   ['like a refresh token, longer', () => `rt_${filler(REFRESH_WIDTH)}`],
@@ -43,7 +43,7 @@ const FORMS: [string, () => string][] = [
   ["another issuer's token without a type", () => `${encode({ alg: 'RS256' })}.e30.${filler(43)}`],
 ]
 
-/** Imports a key of the account's. */
+/** Imports a key for the service account. */
 async function importKey(by: { key: string } | { hash: string }) {
   const owner = { service_account_id: account }
   const scopes = ['read', 'latchkey:introspect']
@@ -53,7 +53,7 @@ async function importKey(by: { key: string } | { hash: string }) {
 }
 const hashOf = (key: string) => Buffer.from(Bun.SHA256.hash(key) as Uint8Array).toString('hex')
 
-/** What every entry point makes of a key: all of them say the same. */
+/** Whether each entry point accepts a key. */
 async function verdictsOn(key: string): Promise<Record<string, boolean>> {
   const client = createClient({ url: service.url, key: asking, cacheSeconds: 0 })
   const is200 = async (route: string, options: Call) => (await call(service, route, options)).status === 200
@@ -81,7 +81,7 @@ async function verdictsOn(key: string): Promise<Record<string, boolean>> {
 const all = (verdicts: Record<string, boolean>, verdict: boolean) =>
   Object.fromEntries(Object.keys(verdicts).map((name) => [name, verdict]))
 
-describe('an imported key is good everywhere or nowhere, however it begins', () => {
+describe('an imported key is accepted wherever a key is checked, whatever its first letters', () => {
   describe.each(FORMS)('%s', (_, make) => {
     test.each(['key', 'hash'])('imported by its %s', async (by) => {
       const key = make()
@@ -91,7 +91,7 @@ describe('an imported key is good everywhere or nowhere, however it begins', () 
       expect(imported).toMatchObject({ status: 'imported' })
       const verdicts = await verdictsOn(key)
       expect(verdicts).toEqual(all(verdicts, true))
-      // Whoever holds it ends it, as any key.
+      // The imported key can revoke itself, like any key.
       expect((await call(service, 'POST /oauth/revoke', { form: { token: key } })).status).toBe(200)
       const after = await verdictsOn(key)
       expect(after).toEqual(all(after, false))
@@ -109,19 +109,19 @@ describe('an imported key is good everywhere or nowhere, however it begins', () 
   test.each([
     ['a refresh token', () => withChecksum(`rt_${filler(REFRESH_WIDTH - 9)}`)],
     ['an access token', () => `${encode({ alg: 'ES256', typ: 'at+jwt', kid: 'x' })}.e30.${filler(86)}`],
-  ])('what has the whole form of %s is no key anywhere, and is not imported', async (kind, make) => {
+  ])('a text in the form of %s is accepted as a key nowhere, and is not imported', async (kind, make) => {
     const key = make()
     const refused = await importKey({ key })
     expect(refused).toMatchObject({ status: 'refused', error: expect.stringContaining(kind) })
-    // By a hash nobody can tell.
+    // A hash does not tell the form of its key.
     await importKey({ hash: hashOf(key) })
     const verdicts = await verdictsOn(key)
     expect(verdicts).toEqual(all(verdicts, false))
   })
 })
 
-describe('tokens of ours are what they are', () => {
-  test('a refresh token is no bearer credential, no key and no secret, and is introspected as what it is', async () => {
+describe('our tokens are not accepted in the place of other credentials', () => {
+  test('a refresh token is refused as a bearer, as a key and as a client secret, and is introspected as a refresh token', async () => {
     const { refresh } = await addLoggedIn(service, sql)
     const verdicts = await verdictsOn(refresh)
     expect(verdicts).toEqual(all(verdicts, false))
@@ -132,7 +132,7 @@ describe('tokens of ours are what they are', () => {
     expect((await call(service, 'POST /oauth/introspect', { bearer: asking, form })).body.active).toBe(false)
   })
 
-  test('an access token goes as a bearer, and nowhere as a key', async () => {
+  test('an access token is accepted as a bearer, and refused wherever a key is expected', async () => {
     const { access } = await addLoggedIn(service, sql)
     expect((await call(service, 'GET /auth/me', { bearer: access })).status).toBe(200)
     expectProblem(await call(service, 'GET /auth/me', { apiKey: access }), 'invalid_token')

@@ -26,14 +26,14 @@ function expectInvalid(answer: Answer): void {
   expect(answer.headers.get('www-authenticate')).toBe(`${CHALLENGE}, error="invalid_token"`)
 }
 
-describe('a credential is taken', () => {
+describe('a valid credential is accepted', () => {
   test.each<[string, () => Call, string]>([
     ['an access token', () => ({ bearer: person.access }), 'jwt'],
     ['a key as Bearer', () => ({ bearer: key }), 'api_key'],
     ['a key in X-API-Key', () => ({ apiKey: key }), 'api_key'],
     ['the scheme in small letters', () => authorization(`bearer ${person.access}`), 'jwt'],
     ['the scheme in capitals', () => authorization(`BEARER ${key}`), 'api_key'],
-    ['the scheme in both', () => authorization(`bEaReR ${key}`), 'api_key'],
+    ['the scheme in mixed case', () => authorization(`bEaReR ${key}`), 'api_key'],
     ['several spaces', () => authorization(`Bearer   ${key}`), 'api_key'],
     ['spaces around the key', () => ({ headers: { 'x-api-key': `  ${key}  ` } }), 'api_key'],
   ])('%s', async (_, options, kind) => {
@@ -42,13 +42,13 @@ describe('a credential is taken', () => {
     expect(answer.headers.has('www-authenticate')).toBe(false)
   })
 
-  test('once in each header of its own connection', async () => {
+  test('in a single header of a raw connection', async () => {
     const answer = await sendRaw(service, 'GET /protected/any', [`authorization: Bearer ${key}`])
     expect([answer.status, answer.head.includes('application/json')]).toEqual([200, true])
   })
 })
 
-describe('no credential is no credential', () => {
+describe('a request without a credential is refused as such', () => {
   test.each<[string, () => Call, string?]>([
     ['nothing', () => ({})],
     ['another header', () => ({ headers: { 'x-auth-token': key, 'proxy-authorization': `Bearer ${key}` } })],
@@ -64,7 +64,7 @@ describe('no credential is no credential', () => {
     expect((await ask({ bearer: person.access }, asked)).status).toBe(200)
   })
 
-  test('and what stood in the query is not in the log', async () => {
+  test('and a credential in the query is not logged', async () => {
     await ask({}, `/protected/any?access_token=${person.access}&api_key=${key}`)
     const log = service.loggedText()
     expect(log).toContain('/protected/any')
@@ -72,7 +72,7 @@ describe('no credential is no credential', () => {
   })
 })
 
-describe('a bad credential is one answer', () => {
+describe('every bad credential gets the same answer', () => {
   test.each<[string, () => Call]>([
     ['garbage', () => ({ bearer: 'garbage' })],
     ['garbage in X-API-Key', () => ({ apiKey: 'garbage' })],
@@ -103,7 +103,7 @@ describe('a bad credential is one answer', () => {
     ['ApiKey', () => authorization(`ApiKey ${key}`)],
     ['an empty X-API-Key', () => ({ headers: { 'x-api-key': '' } })],
     ['an empty Authorization', () => authorization('')],
-    ['what a query would stumble over', () => ({ apiKey: "' OR '1'='1" })],
+    ['a quote and SQL', () => ({ apiKey: "' OR '1'='1" })],
     ['bytes beyond ASCII', () => ({ apiKey: `${key}\u00e9` })],
     ['4 KB', () => ({ apiKey: `sk_${'a'.repeat(4093)}` })],
   ])('%s', async (_, options) => {
@@ -120,7 +120,7 @@ describe('a bad credential is one answer', () => {
   })
 })
 
-describe('two credentials are none that counts', () => {
+describe('two credentials are refused, whichever of them is valid', () => {
   test.each<[string, () => Call]>([
     ['a token and a key', () => ({ bearer: person.access, apiKey: key })],
     ['the same key twice', () => ({ bearer: key, apiKey: key })],

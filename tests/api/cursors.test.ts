@@ -9,27 +9,27 @@ import { startService, type TestService } from '../support/service.ts'
 
 setDefaultTimeout(30_000)
 
-/** The id of a user who can set a new password by one of several tokens. */
+/** The id of a user with several open password resets. */
 const WITH_RESETS = Bun.randomUUIDv7()
 
-/** A list that comes in pages, with enough in it for two of one item each. */
+/** A list that is given in pages, with at least two items. */
 type List = {
   path: string
-  /** Who asks; with HS256 and another SECRET_KEY, by another token. */
+  /** The access token of the caller at a server. */
   bearer(at?: TestService): string
-  /** Somebody else who may ask, and whose list is another one; none where the list is one for all. */
+  /** The access token of another caller, whose list is another. Missing where every caller gets the same list. */
   other?: () => string
-  /** What narrows the list to another one. */
+  /** A query that filters the list. */
   filter?: string
 }
 
 let service: TestService
-/** On the same database, with another SECRET_KEY. */
+/** A server on the same database with another SECRET_KEY. */
 let stranger: TestService
 let one: Person
 let two: Person
 let admin: string
-/** The first person's and the admin's tokens there. */
+/** Access tokens of the first person and the admin at `stranger`. */
 let abroad: { one: string; admin: string }
 beforeAll(async () => {
   service = await startService()
@@ -80,7 +80,7 @@ function idsOf({ body }: Answer): string[] {
   return items.map(({ id }) => id)
 }
 
-/** Where the next page begins, as the answer says. */
+/** The cursor of the next page that an answer gives. */
 function nextOf({ body, headers }: Answer): string {
   const link = /[?&]cursor=([^&>]+)/.exec(headers.get('link') ?? '')?.[1]
   const cursor: string | undefined = link ?? body.next_cursor
@@ -88,7 +88,7 @@ function nextOf({ body, headers }: Answer): string {
   return cursor
 }
 
-test('every list that the document gives a cursor is tested here', async () => {
+test('every list that has a cursor in the document is tested here', async () => {
   const { paths } = (await call(service, 'GET /openapi.json')).body
   const paged = Object.entries<{ get?: { parameters?: { name: string }[] } }>(paths)
     .filter(([, { get }]) => get?.parameters?.some(({ name }) => name === 'cursor'))
@@ -99,7 +99,7 @@ test('every list that the document gives a cursor is tested here', async () => {
 describe.each(lists)('$path', ({ path, bearer, other, filter }) => {
   const first = (query = '') => get(path, query, bearer())
 
-  test('gives a cursor that leads on', async () => {
+  test('gives a cursor that leads to the next page', async () => {
     const page = await first()
     expect(page.status).toBe(200)
     const next = await get(path, `cursor=${nextOf(page)}`, bearer())
@@ -112,16 +112,16 @@ describe.each(lists)('$path', ({ path, bearer, other, filter }) => {
     ['empty', () => ''],
     ['garbage', () => 'garbage'],
     ['the id alone', (_, id) => id],
-    ['the id without its lines', (_, id) => id.replaceAll('-', '')],
-    ['its seal alone', (cursor) => cursor.slice(32)],
+    ['the id without its dashes', (_, id) => id.replaceAll('-', '')],
+    ['its authentication tag alone', (cursor) => cursor.slice(32)],
     ['in capitals', (cursor) => cursor.toUpperCase()],
     ['a character short', (cursor) => cursor.slice(0, -1)],
     ['a character longer', (cursor) => `${cursor}0`],
     ['altered in its id', (cursor) => flip(cursor, 31)],
     ['altered at its beginning', (cursor) => flip(cursor, 0)],
-    ['altered in its seal', (cursor) => flip(cursor, 32)],
+    ['altered in its authentication tag', (cursor) => flip(cursor, 32)],
     ['altered at its end', (cursor) => flip(cursor, cursor.length - 1)],
-    ['with another seal', (cursor) => cursor.slice(0, 32) + '0'.repeat(24)],
+    ['with another authentication tag', (cursor) => cursor.slice(0, 32) + '0'.repeat(24)],
     ['with a NUL', (cursor) => `${cursor}\0`],
     ['with a space before', (cursor) => ` ${cursor}`],
     ['an end of a query', () => "' OR true --"],
@@ -130,24 +130,24 @@ describe.each(lists)('$path', ({ path, bearer, other, filter }) => {
     ['300 characters', () => 'a'.repeat(300)],
     ['8 KB', () => 'a'.repeat(8000)],
   ]
-  test.each(forgeries)('refuses one that is %s', async (_, forge) => {
+  test.each(forgeries)('refuses a cursor that is %s', async (_, forge) => {
     const page = await first()
     const [id = ''] = idsOf(page)
     await expectForged(await get(path, `cursor=${encodeURIComponent(forge(nextOf(page), id))}`, bearer()))
   })
 
-  test('refuses a forged one behind a genuine one', async () => {
+  test('refuses a forged cursor after a genuine one in the same query', async () => {
     const cursor = nextOf(await first())
     await expectForged(await get(path, `cursor=${cursor}&cursor=${flip(cursor, 0)}`, bearer()))
   })
 
-  test('refuses one that another SECRET_KEY sealed', async () => {
+  test('refuses a cursor that was made with another SECRET_KEY', async () => {
     const theirs = nextOf(await get(path, '', bearer(stranger), stranger))
     expect((await get(path, `cursor=${theirs}`, bearer(stranger), stranger)).status).toBe(200)
     await expectForged(await get(path, `cursor=${theirs}`, bearer()))
   })
 
-  test('refuses one of any other list', async () => {
+  test('refuses a cursor of any other list', async () => {
     for (const list of lists) {
       const isSame = list.path.startsWith('/keys') && path.startsWith('/keys')
       if (list.path === path || isSame) continue
@@ -156,7 +156,7 @@ describe.each(lists)('$path', ({ path, bearer, other, filter }) => {
     }
   })
 
-  test('refuses one of the same list as somebody else sees it, or with another filter', async () => {
+  test('refuses a cursor of another caller or of another filter of the same list', async () => {
     const mine = nextOf(await first())
     if (other) {
       const theirs = nextOf(await get(path, '', other()))

@@ -25,7 +25,7 @@ const endOf = async (caller: Call, json: Record<string, unknown> = {}) => {
 }
 const msOf = (token: string) => (decodeJwt(token).exp ?? 0) * 1000
 
-/** A service account's key that manages keys, and another key of the account. */
+/** A service account with a key that manages keys, and another key of the account. */
 async function newAccount(more: Record<string, unknown> = {}) {
   const client = await newClient(service, owner.access, SCOPES, more)
   const sibling = await newKey(service, owner.access, {
@@ -36,7 +36,7 @@ async function newAccount(more: Record<string, unknown> = {}) {
   return { client, sibling }
 }
 
-/** Rotates a key: the old secret has so many minutes left. */
+/** Rotates a key so that its old secret expires in so many minutes. */
 async function rotate(keyId: string, minutes: number) {
   const json = { overlap_seconds: minutes * 60 }
   const { status, body } = await call(service, `POST /keys/${keyId}/rotate`, { bearer: owner.access, json })
@@ -45,12 +45,12 @@ async function rotate(keyId: string, minutes: number) {
   return { key: body.key as string, oldEnds: Date.parse(old.expires_at), fresh }
 }
 
-/** What is presented, and when the earliest of it ends. */
+/** A presented credential, and the earliest expiry of its token, secret and key. */
 type Shown = {
   caller: Call
   endsAt: number
   account: Awaited<ReturnType<typeof newAccount>>
-  /** A key that ends before another does not reach that one at all. */
+  /** The error where the presented key expires before the sibling, and so cannot manage it at all. */
   refusal?: ErrorCode
 }
 const presented: Record<string, () => Promise<Shown>> = {
@@ -93,14 +93,14 @@ const presented: Record<string, () => Promise<Shown>> = {
   },
 }
 
-describe('what is made by', () => {
-  test.each(Object.entries(presented))('%s ends no later', async (_, present) => {
+describe('a key that is made by', () => {
+  test.each(Object.entries(presented))('%s expires no later than that credential', async (_, present) => {
     const { caller, endsAt, account, refusal = 'forbidden' } = await present()
     expect(await endOf(caller)).toBe(endsAt)
     expect(await endOf(caller, { expires_at: inMinutes(1) })).toBeLessThan(endsAt)
     for (const json of [{ expires_at: new Date(endsAt + 1000).toISOString() }, { expires_in_days: 1 }])
       expectProblem(await create(caller, json), 'forbidden')
-    // Nor does it give another key more that ends later: by a change, a new secret or an old one.
+    // The credential cannot make another key last longer either: not by a rotation and not by a change.
     const path = `/keys/${account.sibling.id}`
     const [row] = await sql`SELECT * FROM latchkey.api_keys WHERE id = ${account.sibling.id}`
     expectProblem(await call(service, `POST ${path}/rotate`, { ...caller, json: {} }), refusal)
@@ -111,7 +111,7 @@ describe('what is made by', () => {
     ).toEqual(row)
   })
 
-  test('a key that was made so, ends no later either', async () => {
+  test('such a key expires no later than the first credential either', async () => {
     const { client } = await newAccount()
     const token = await tokenOf(service, client)
     const child = await create({ bearer: token }, { scopes: SCOPES })
@@ -123,7 +123,7 @@ describe('what is made by', () => {
     }
   })
 
-  test('a person, or a key without an end, has none', async () => {
+  test('a person, or a key without an expiry, has no expiry', async () => {
     const { client } = await newAccount()
     const { key } = await rotate(client.keyId, 2)
     expect(await endOf({ apiKey: key })).toBeNull()
@@ -131,7 +131,7 @@ describe('what is made by', () => {
     expect(await endOf({ bearer: owner.access }, { service_account_id: client.id })).toBeNull()
   })
 
-  test('a default or a greatest end that comes before, ends then', async () => {
+  test('a key under an earlier default or greatest expiry expires then', async () => {
     const strict = await startService({ apiKeyDefaultExpireDays: 1, apiKeyMaxExpireDays: 2 })
     const at = connectTo(strict)
     const maker = await addLoggedIn(strict, at)

@@ -10,7 +10,7 @@ const service = useService()
 const codes = Object.keys(catalogue) as ErrorCode[]
 
 describe('the page of an error', () => {
-  test('answers at the type that an error names', async () => {
+  test('is served at the URL that an error has as its type', async () => {
     const refusal = await call(service, 'GET /auth/me')
     const page = await call(service, `GET ${refusal.body.type}`)
     expect(page.status).toBe(200)
@@ -25,7 +25,7 @@ describe('the page of an error', () => {
     expect(EXPLANATIONS[code].length).toBeGreaterThan(40)
   })
 
-  test.each(['unknown', 'constructor', '__proto__'])('there is none for %s', async (name) =>
+  test.each(['unknown', 'constructor', '__proto__'])('is missing for the unknown code %s', async (name) =>
     expectProblem(await call(service, `GET /errors/${name}`), 'not_found'),
   )
 })

@@ -19,7 +19,7 @@ type Place = { path: string; schema: Schema; wrap: (value: unknown) => unknown }
 
 const resolved = (schema: Schema): Schema => (schema.$ref ? resolveIn(document)(schema.$ref) : schema)
 
-/** Every member of a body, as deep as its schema goes, with what puts a value in its place. */
+/** Every member of a body at every depth, each with a function that builds a body with a value in this place. */
 function placesIn(given: Schema, path = '', wrap: Place['wrap'] = (value) => value): Place[] {
   const schema = resolved(given)
   const inChoices = (schema.anyOf ?? []).flatMap((choice) => placesIn(choice, path, wrap).slice(1))
@@ -30,7 +30,7 @@ function placesIn(given: Schema, path = '', wrap: Place['wrap'] = (value) => val
   return [{ path, schema, wrap }, ...inChoices, ...inMembers, ...inItems]
 }
 
-/** Values of each type, and beside each bound that a schema names. */
+/** Values of each type, and values just beyond each bound of a schema. */
 function wrongValuesOf(schema: Schema): unknown[] {
   const bounds = [schema, ...(schema.anyOf ?? []).map(resolved)].flatMap((choice) => [
     ...(choice.minimum === undefined ? [] : [choice.minimum - 1]),
@@ -44,7 +44,7 @@ function wrongValuesOf(schema: Schema): unknown[] {
   )
 }
 
-/** What every message has to be: a sentence of ours that says what is allowed. */
+/** Every message is a sentence of ours that says what is allowed. */
 const SENTENCE = /^(Must |Is required: |Unknown member)/
 
 function expectNamed(route: string, sent: unknown, path: string, answer: { status: number; body: unknown }) {
@@ -55,14 +55,14 @@ function expectNamed(route: string, sent: unknown, path: string, answer: { statu
   for (const { message } of errors) expect([what, message]).toEqual([what, expect.stringMatching(SENTENCE)])
 }
 
-describe('a 422 says where and what', () => {
+describe('a 422 names each member and what is allowed', () => {
   test('for every member of every body, with a wrong type and beyond each bound', async () => {
     let tried = 0
     for (const { method, path: route, operation } of operationsOf(document)) {
       const schema = operation.requestBody?.content['application/json']?.schema
       if (!schema) continue
       for (const { path, schema: member, wrap } of placesIn(schema)) {
-        // An import answers for each of its items.
+        // An import answers 200 with a result for each item.
         if (route === '/keys/import' && path.startsWith('/keys/')) continue
         for (const value of wrongValuesOf(member)) {
           const target = `${method} ${route.replace(/\{\w+\}/g, Bun.randomUUIDv7())}`
@@ -133,7 +133,7 @@ describe('a 422 says where and what', () => {
     expect(answer.body.errors).toEqual([{ path, message: expect.stringContaining(message) }])
   })
 
-  test('for numbers in a query beyond their bounds, and the control within them', async () => {
+  test('for numbers in a query beyond their bounds; the control is within them', async () => {
     for (const [limit, status] of [
       ['0', 422],
       ['1', 200],
@@ -147,7 +147,7 @@ describe('a 422 says where and what', () => {
     }
   })
 
-  test('without a word of what was sent', async () => {
+  test('and repeats nothing of the body', async () => {
     const json = { name: ['unheard-of'], metadata: 'unheard-of', scopes: { 'unheard-of': 1 } }
     const answer = await call(service, 'POST /keys', { bearer, json })
     expect(answer.body.errors).toHaveLength(3)

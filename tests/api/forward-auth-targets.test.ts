@@ -6,11 +6,11 @@ import { addLoggedIn } from '../support/people.ts'
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-// What a proxy makes of a client's path comes to this door as it is: here byte for byte, past any client library.
+// A proxy appends the client's path to the policy. These tests send such targets byte for byte, without a client library.
 
 const service = useService({ corsOrigins: ['https://app.example.com'] })
 const sql = useSql(service)
-/** A user's key with the scope `read`: good for `any`, and not for `role=admin`. */
+/** A user's key with the scope `read`: accepted for `any`, and refused for `role=admin`. */
 let key: string
 beforeAll(async () => {
   const { access } = await addLoggedIn(service, sql)
@@ -22,7 +22,7 @@ const ask = (target: string, headers: string[] = [], method = 'GET') =>
   sendRaw(service, `${method} ${target}`, headers)
 const isAsked = ({ status, head }: WireAnswer) => status === 200 && /^x-auth-type: key$/im.test(head)
 
-/** No target says yes to nobody; and a key gets no more out of it than `outcome`. */
+/** Expects that a target refuses a request without a credential, and answers the key by `outcome`. */
 async function expectOutcome(target: string, outcome: 'asked' | 'refused'): Promise<void> {
   const nobody = await ask(target)
   expect([target, nobody.status < 200 || nobody.status >= 400, /x-auth-/i.test(nobody.head)]).toEqual([
@@ -39,7 +39,7 @@ async function expectOutcome(target: string, outcome: 'asked' | 'refused'): Prom
   expect([target, found]).toEqual([target, outcome])
 }
 
-describe('a target is a question as it stands', () => {
+describe('a target with a valid policy is a question, whatever follows the policy', () => {
   test.each([
     '/forward-auth',
     '/forward-auth?scope=read',
@@ -62,9 +62,9 @@ describe('a target is a question as it stands', () => {
   ])('%s', (target) => expectOutcome(target, 'asked'))
 })
 
-describe('what climbs, is encoded, or is another path opens nothing', () => {
+describe('a target that climbs, is encoded, or is another path is refused', () => {
   test.each([
-    // Climbing out of one policy: to another, to a route that is open, out of it all.
+    // Climbing out of a policy: to another policy, to an open route, above the root.
     '/forward-auth/role=admin/../any',
     '/forward-auth/role=admin/../any/x',
     '/forward-auth/role=admin/a/../../any',
@@ -92,7 +92,7 @@ describe('what climbs, is encoded, or is another path opens nothing', () => {
     '/forward-auth/any%5c..%5c..%5chealth',
     'http://latchkey.test/forward-auth/role=admin/../any',
     'http://latchkey.test/forward-auth/role=admin/../../health',
-    // No policy, or one that is encoded.
+    // No policy, or an encoded policy.
     '/forward-auth/',
     '/forward-auth//',
     '/forward-auth//any',
@@ -146,7 +146,7 @@ describe('what climbs, is encoded, or is another path opens nothing', () => {
     '*',
   ])('%s', (target) => expectOutcome(target, 'refused'))
 
-  test('nor with a Host that is none', async () => {
+  test('also with an invalid Host', async () => {
     for (const host of ['', 'a/b', 'a?b', 'a b', 'evil/forward-auth/any?', '[', 'x%2fy']) {
       const named = [`Host: ${host}`]
       for (const target of ['/forward-auth', '/forward-auth/any/a', '/forward-auth/role=admin/../any'])
@@ -159,7 +159,7 @@ describe('what climbs, is encoded, or is another path opens nothing', () => {
   })
 })
 
-describe('whatever the method, it is the same question', () => {
+describe('every method is the same question', () => {
   const METHODS = [
     'GET',
     'HEAD',
@@ -185,7 +185,7 @@ describe('whatever the method, it is the same question', () => {
     }
   })
 
-  test('a preflight is a question too, and CORS says nothing of it', async () => {
+  test('a preflight is a question too, and CORS does not answer it', async () => {
     const preflight = [
       'Origin: https://app.example.com',
       'Access-Control-Request-Method: POST',
@@ -201,7 +201,7 @@ describe('whatever the method, it is the same question', () => {
         expect(answer.head.toLowerCase()).not.toContain('access-control-')
       }
     }
-    // The control: CORS is on.
+    // The control: CORS answers a preflight of another route.
     const elsewhere = await ask('/auth/me', preflight, 'OPTIONS')
     expect([elsewhere.status, elsewhere.head.toLowerCase().includes('access-control-allow-origin')]).toEqual([
       204,
@@ -217,11 +217,11 @@ describe('the body is not read', () => {
     ['begun, and not ended', ['Transfer-Encoding: chunked'], '5\r\nabc'],
     ['promised after a 100', ['Content-Length: 5', 'Expect: 100-continue'], ''],
     [
-      'of a type that nobody takes',
+      'of an unsupported type',
       ['Content-Length: 3', 'Content-Type: application/x-www-form-urlencoded'],
       '%zz',
     ],
-    ['larger than any that Latchkey takes', ['Content-Length: 300000'], 'x'.repeat(300_000)],
+    ['larger than any that Latchkey accepts', ['Content-Length: 300000'], 'x'.repeat(300_000)],
   ])('%s', async (_, headers, body) => {
     for (const target of ['/forward-auth', '/forward-auth/any/upload']) {
       for (const method of ['POST', 'PUT', 'PROPFIND'])
@@ -229,7 +229,7 @@ describe('the body is not read', () => {
     }
   })
 
-  test('nor taken for the next request, when it comes after all', async () => {
+  test('and is not read as the next request when it arrives later', async () => {
     const { hostname, port } = new URL(service.url)
     const hidden = 'GET /forward-auth/role=admin HTTP/1.1\r\nHost: x\r\n\r\n'
     const first = [
@@ -251,12 +251,12 @@ describe('the body is not read', () => {
     await until(() => statuses().length === 1, 'an answer before the body', 5000)
     socket.write(hidden + second.join('\r\n'))
     await until(() => socket.destroyed, 'the end of the connection', 5000)
-    // Closed after the first, or answered twice: never a third time.
+    // The connection is closed after the first answer, or gives two answers, but never a third.
     expect([1, 2]).toContain(statuses().length)
     expect(new Set(statuses())).toEqual(new Set(['HTTP/1.1 200']))
   })
 
-  /** The status that comes while the rest of the body is still to come. */
+  /** The status of the answer, before the rest of the body is sent. */
   async function answerBeforeBody(
     target: string,
     method: string,
@@ -277,7 +277,7 @@ describe('the body is not read', () => {
   }
 })
 
-test('the access line names the door, and neither policy nor path', async () => {
+test('the log entry names the route, and neither policy nor path', async () => {
   await ask('/forward-auth/scope=read/private-path?private=1', bearing())
   await call(service, 'GET /forward-auth?scope=unheard-of')
   const lines = service

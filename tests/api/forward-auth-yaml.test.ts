@@ -7,8 +7,8 @@ import { addLoggedIn } from '../support/people.ts'
 import { aliasesOf } from '../support/proxy.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-// Traefik and Envoy come in no Debian package: what their files say is read here, and the question that each sends, as
-// its documentation has it, is asked of a real Latchkey. The proxies themselves are not run.
+// Debian has no package of Traefik and Envoy, so the proxies themselves are not run. These tests read their configuration,
+// and send the question that each proxy sends, by its documentation, to a real Latchkey.
 
 /** A file of deploy/, whose shape the test then asserts. */
 // biome-ignore lint/suspicious/noExplicitAny: a test reads what it then asserts
@@ -16,7 +16,7 @@ const readYaml = async (path: string): Promise<any> =>
   Bun.YAML.parse(await Bun.file(join(import.meta.dir, '../../deploy', path)).text())
 
 const LOWER = IDENTITY_HEADERS.map((name) => name.toLowerCase())
-/** The policy of each door, and whom it lets on; the same in both files. */
+/** The policies of both files, and the callers that each authorizes. */
 const POLICIES: Record<string, string[]> = {
   any: ['user', 'admin', 'reader', 'worker'],
   read: ['user', 'admin', 'reader', 'worker'],
@@ -40,7 +40,7 @@ const letsOn = (status: number, head: string) => status === 200 && /^x-auth-type
 describe('deploy/traefik', () => {
   const read = async () => (await readYaml('traefik/latchkey.yaml')).http
 
-  test('every question takes every identity header from the answer, and tells of the credential alone', async () => {
+  test('every question sends only the credential, and copies every identity header from the answer', async () => {
     const { middlewares } = await read()
     for (const policy of Object.keys(POLICIES)) {
       const { forwardAuth } = middlewares[`latchkey-${policy}`]
@@ -54,7 +54,7 @@ describe('deploy/traefik', () => {
     }
   })
 
-  test('every router strips first, asks, and hides the credential last', async () => {
+  test('every router removes identity headers first, then asks, then hides the credential', async () => {
     const { routers, middlewares } = await read()
     const asked: Record<string, string[]> = {
       any: ['latchkey-any'],
@@ -108,12 +108,12 @@ describe('deploy/envoy', () => {
   }
   const policyOf = (name: string) => name.replace('latchkey-', '')
 
-  test('every question takes every identity header from the answer, denies when in doubt, and has the whole policy', async () => {
+  test('every question copies every identity header, denies when Latchkey fails, and holds the whole policy', async () => {
     const { questions, manager } = await read()
     expect(questions.map(({ name }: { name: string }) => policyOf(name))).toEqual(Object.keys(POLICIES))
     for (const { typed_config } of questions) {
       const { http_service, failure_mode_allow, allowed_headers } = typed_config
-      // No body goes with the question.
+      // The question has no body.
       expect(typed_config).not.toHaveProperty('with_request_body')
       const patterns = http_service.authorization_response.allowed_upstream_headers.patterns
       expect(patterns).toEqual(LOWER.map((exact) => ({ exact })))
@@ -125,7 +125,7 @@ describe('deploy/envoy', () => {
     expect(manager.http_filters.at(-1).name).toBe('envoy.filters.http.router')
   })
 
-  test('what a client sent under such a name goes first, and no path is read in two ways', async () => {
+  test('identity headers of the client are removed first, and every path is normalised', async () => {
     const { manager } = await read()
     const [{ typed_config }] = manager.early_header_mutation_extensions
     expect(typed_config.mutations).toEqual(LOWER.map((remove) => ({ remove })))
@@ -135,7 +135,7 @@ describe('deploy/envoy', () => {
       merge_slashes: true,
       path_with_escaped_slashes_action: 'REJECT_REQUEST',
       use_remote_address: true,
-      // Of cookies, other headers and URL together: by itself 60, and a request has 30 of each.
+      // Envoy's default is 60 KB for cookies, other headers and URL together.
       max_request_headers_kb: 96,
       xff_num_trusted_hops: 0,
     })
@@ -145,7 +145,7 @@ describe('deploy/envoy', () => {
     ])
   })
 
-  test('a route leaves out by name what does not concern it, and asks all the rest', async () => {
+  test('a route disables the filters of other policies by name, and no others', async () => {
     const { routes, questions } = await read()
     const names: string[] = questions.map(({ name }: { name: string }) => name)
     const asked = routes.map(({ typed_per_filter_config = {} }) => {
@@ -159,7 +159,7 @@ describe('deploy/envoy', () => {
   })
 
   test.each(Object.entries(POLICIES))(
-    'what it sends for %s is a question, whatever the client asks for',
+    'the request of Envoy for %s is a question, whatever the client asks for',
     async (policy, allowed) => {
       const { questions } = await read()
       const { path_prefix } = questions.find(({ name }: { name: string }) => policyOf(name) === policy)

@@ -47,14 +47,14 @@ const CALLERS = {
 }
 type Caller = keyof typeof CALLERS
 
-/** Everything that the door says of whoever calls; a header that is missing is not one that is empty. */
+/** The identity headers of an answer. A missing header is null, which differs from an empty one. */
 function identityIn({ headers }: Answer): Record<string, string | null> {
   return Object.fromEntries(IDENTITY_HEADERS.map((name) => [name, headers.get(name)]))
 }
 
 const NOTHING = Object.fromEntries(IDENTITY_HEADERS.map((name) => [name, '']))
 
-describe('who is calling stands in the headers, all of them set', () => {
+describe('the answer names the caller in its headers, and sets every one', () => {
   test.each<[Caller, () => Record<string, string>]>([
     [
       'user',
@@ -107,7 +107,7 @@ describe('who is calling stands in the headers, all of them set', () => {
     }
   })
 
-  test('an e-mail only once it is verified, of a key its owner’s, percent-encoded outside ASCII', async () => {
+  test('the e-mail only when it is verified, for a key that of its owner, percent-encoded outside ASCII', async () => {
     const email = "jürgen+100%o'x@exämple.com"
     const person = await addPerson(sql, { email })
     const { access } = await beginSession(service, person)
@@ -123,7 +123,7 @@ describe('who is calling stands in the headers, all of them set', () => {
     }
   })
 
-  test('and on a refusal nowhere', async () => {
+  test('a refusal names no caller', async () => {
     for (const caller of ['nobody', 'stranger', 'user'] as const) {
       const answer = await call(service, 'GET /forward-auth?role=admin', CALLERS[caller]())
       expect(answer.status).toBeOneOf([401, 403])
@@ -132,7 +132,7 @@ describe('who is calling stands in the headers, all of them set', () => {
   })
 })
 
-describe('a policy lets on whom it names', () => {
+describe('a policy authorizes the callers that it names', () => {
   const OK = 200
   test.each<[string, Partial<Record<Caller, typeof OK | ErrorCode>>]>([
     ['', { user: OK, admin: OK, reader: OK, "account's token": OK }],
@@ -193,7 +193,7 @@ describe('a policy lets on whom it names', () => {
     }
   })
 
-  test('and says what is missing as every door does', async () => {
+  test('a refusal says what is missing, like every route', async () => {
     const nobody = await call(service, 'GET /forward-auth')
     expect(nobody.headers.get('www-authenticate')).toBe('Bearer realm="latchkey"')
     const stranger = await call(service, 'GET /forward-auth', CALLERS.stranger())
@@ -205,7 +205,7 @@ describe('a policy lets on whom it names', () => {
     expect(writer.body.detail).toBe('Missing required scope: read')
   })
 
-  test('a refusal is no event of Latchkey’s own API', async () => {
+  test('a refusal for another service is not audited', async () => {
     const [before] = await sql`SELECT count(*)::int AS n FROM latchkey.audit_events`
     for (const policy of ['role=admin', 'scope=deploy', 'kind=key'])
       expect((await call(service, `GET /forward-auth?${policy}`, CALLERS.user())).status).toBe(403)
@@ -214,7 +214,7 @@ describe('a policy lets on whom it names', () => {
   })
 })
 
-describe('a policy that is none lets nobody on, and is logged', () => {
+describe('an invalid policy refuses every caller, and is logged', () => {
   const POLICIES = [
     '',
     'any',
@@ -279,7 +279,7 @@ describe('a policy that is none lets nobody on, and is logged', () => {
     }
   })
 
-  test('and what stands in it is not shown: it may be a secret in the wrong place', async () => {
+  test('the text of the policy is neither answered nor logged, because it may be a misplaced secret', async () => {
     for (const policy of [
       keys.reader,
       `${keys.reader}=1`,
@@ -306,7 +306,7 @@ describe('a policy that is none lets nobody on, and is logged', () => {
   })
 })
 
-describe('two credentials are a wrong one', () => {
+describe('two credentials are refused as an invalid one', () => {
   test.each<[string, () => string[]]>([
     ['a token and a key', () => [`Authorization: Bearer ${user.access}`, `X-API-Key: ${keys.reader}`]],
     [
@@ -323,11 +323,11 @@ describe('two credentials are a wrong one', () => {
   })
 })
 
-describe('a use of a key counts as at /keys/verify', () => {
+describe('a use of a key counts like one at /keys/verify', () => {
   const ask = (key: string, headers: Record<string, string> = {}, policy = 'scope=read') =>
     call(service, `GET /forward-auth?${policy}`, { apiKey: key, headers })
 
-  test('against its rate, and only where all before passed', async () => {
+  test('against its rate limit, and only when every earlier check passed', async () => {
     const rate_limit = { limit: 2, window_seconds: 600 }
     const { key } = await newKey(service, user.access, { scopes: 'read', rate_limit })
     for (let i = 0; i < 3; i++) expectProblem(await ask(key, {}, 'scope=write'), 'insufficient_scope')
@@ -339,7 +339,7 @@ describe('a use of a key counts as at /keys/verify', () => {
     expect(refused.headers.get('ratelimit-remaining')).toBe('0')
     for (const name of ['ratelimit-reset', 'retry-after'])
       expect(Number(refused.headers.get(name))).toBeWithin(1, 601)
-    // The same uses: at another door there is none left either.
+    // Every route counts the same uses: another route has none left either.
     expect((await call(service, 'GET /protected/service-only', { apiKey: key })).status).toBe(429)
   })
 
@@ -365,7 +365,7 @@ describe('a use of a key counts as at /keys/verify', () => {
     expect(body.credits.remaining).toBe(0)
   })
 
-  test('a hundred at once take no more than there are', async () => {
+  test('many uses at the same time take no more credits than the key has', async () => {
     const credits = { remaining: 7 }
     const { key } = await newKey(service, user.access, { scopes: 'read', credits })
     const answers = await Promise.all(Array.from({ length: 40 }, () => ask(key)))
@@ -373,7 +373,7 @@ describe('a use of a key counts as at /keys/verify', () => {
     expect(answers.filter(({ status }) => status === 429)).toHaveLength(33)
   })
 
-  test('and every outcome is counted', async () => {
+  test('and every outcome is in the usage of the key', async () => {
     const rate_limit = { limit: 2, window_seconds: 600 }
     const { id, key } = await newKey(service, user.access, { scopes: 'read', rate_limit })
     await ask(key)
@@ -390,11 +390,11 @@ describe('a use of a key counts as at /keys/verify', () => {
     expect(counts).toEqual({ VALID: 2, RATE_LIMITED: 1, INSUFFICIENT_SCOPE: 1, REVOKED: 1 })
   })
 
-  test('from the addresses that it may be used from: those of the client, by a trusted proxy', async () => {
+  test('from its allowed addresses: that of the client, where a trusted proxy names it', async () => {
     const allowed_ips = ['192.0.2.0/24', '127.0.0.1']
     const { key } = await newKey(service, user.access, { scopes: 'read', allowed_ips })
     const forwarded = { 'x-forwarded-for': '198.51.100.7' }
-    // Nobody is trusted here: what the header says is not heard, and the peer is on the list.
+    // Without trusted proxies the header is ignored, and the peer is an allowed address.
     expect((await ask(key, forwarded)).status).toBe(200)
     const behind = await startService({ trustedProxies: ['127.0.0.1/32'] }, service)
     try {
@@ -413,7 +413,7 @@ describe('limits per address', () => {
   const plenty = { limit: 100_000, windowSeconds: 600 }
   const few = { limit: 3, windowSeconds: 600 }
 
-  test('count failures, and never a good credential', async () => {
+  test('count failures, and never a valid credential', async () => {
     const rateLimits = {
       signup: plenty,
       login: plenty,
@@ -439,7 +439,7 @@ describe('limits per address', () => {
         expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
       }
       expect((await ask({ apiKey: keys.reader })).status).toBe(200)
-      // Policies that are none have a limit of their own, so that nobody fills the log with them.
+      // Invalid policies have a limit of their own, so that they cannot fill the log.
       for (let i = 0; i < 3; i++) expect((await ask({}, '?x')).status).toBe(400)
       const errors = () => limited.logged().filter(({ level }) => level === 'error').length
       const before = errors()
@@ -451,8 +451,8 @@ describe('limits per address', () => {
   })
 })
 
-describe('where it cannot decide', () => {
-  test('it answers 503, to whom it does not know and to whoever has to be charged', async () => {
+describe('without a database', () => {
+  test('a credential that is not cached and a key that is charged get 503', async () => {
     const stuck = await startService({ databaseStatementTimeoutMs: 1000 }, service)
     const credits = { remaining: 100 }
     const charged = (await newKey(service, user.access, { scopes: 'read', credits })).key
@@ -469,7 +469,7 @@ describe('where it cannot decide', () => {
           expectProblem(answer, 'unavailable')
           expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
         }
-        // What needs no database is decided as before.
+        // A cached credential and a missing one need no database.
         expect([known?.status, nobody?.status, refused.length]).toEqual([200, 401, 3])
       })
       expect((await ask({ apiKey: charged })).status).toBe(200)
