@@ -3,12 +3,12 @@ import { call, newKey, newPerson } from '../support/client.ts'
 import { dial } from '../support/http-socket.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
-// Where a proxy and Latchkey disagree about where a request ends, somebody's bytes become somebody else's request. Each
-// framing here either is refused and its connection closed, or is read the one way that RFC 9112 knows.
+// Where a proxy and Latchkey disagree about the end of a request, the body of one client can become the request of another
+// (request smuggling). Each framing here is refused and its connection closed, or is read exactly as RFC 9112 says.
 
 const service = useService()
 const person = prepare(() => newPerson(service))
-/** A key that a hidden request would end. */
+/** The key that the hidden request would revoke. */
 let prey: { id: string; key: string }
 
 const isAlive = async ({ key }: { key: string }) =>
@@ -17,21 +17,21 @@ beforeEach(async () => {
   if (!prey || !(await isAlive(prey))) prey = await newKey(service, person.access)
 })
 
-/** The request that nobody may execute. */
+/** The hidden request, which must never be executed. */
 const hidden = () => `DELETE /keys/self HTTP/1.1\r\nHost: latchkey.test\r\nX-API-Key: ${prey.key}\r\n\r\n`
 const CHUNKED = 'Transfer-Encoding: chunked'
 const length = (n: number | string) => `Content-Length: ${n}`
 
-/** A request with a body that is answered by 204 if it is `{}` and else by another status. */
+/** A request that answers 204 if its body is `{}`, and another status otherwise. */
 const post = (headers: string, body: string, startLine = 'POST /auth/logout HTTP/1.1') =>
   `${startLine}\r\nHost: latchkey.test\r\nContent-Type: application/json\r\n${headers}\r\n\r\n${body}`
 
 test.each<[string, number, string]>([
-  ['a body that fits', 204, '{}'],
-  ['one that does not', 422, '{"refresh_token":1}'],
-  ['one that is none', 400, '{'],
-  ['one that is too large', 413, ' '.repeat(65 * 1024)],
-])('the same length twice is that length: %s, %i', async (_, status, body) => {
+  ['a valid body', 204, '{}'],
+  ['an invalid body', 422, '{"refresh_token":1}'],
+  ['malformed JSON', 400, '{'],
+  ['a body that is too large', 413, ' '.repeat(65 * 1024)],
+])('a repeated Content-Length of the same value counts once: %s, %i', async (_, status, body) => {
   const once = length(body.length)
   for (const headers of [once, `${once}\r\n${once}`]) {
     const wire = dial(service)
@@ -41,7 +41,7 @@ test.each<[string, number, string]>([
 })
 
 describe('the controls', () => {
-  test('what would be hidden ends a key where it is not', async () => {
+  test('the hidden request revokes the key when it is sent openly', async () => {
     const wire = dial(service)
     wire.send(hidden())
     expect((await wire.answer()).status).toBe(204)
@@ -49,7 +49,7 @@ describe('the controls', () => {
     wire.end()
   })
 
-  test('the body decides what is answered', async () => {
+  test('the body decides the status of the answer', async () => {
     for (const [body, status] of [
       ['{}', 204],
       ['[]', 422],
@@ -63,7 +63,7 @@ describe('the controls', () => {
   })
 })
 
-/** Sends bytes that are refused: the status, after which nothing on the connection is read any more. */
+/** Sends bytes, gives the status, and expects that the connection is closed and the hidden request not executed. */
 async function refusal(bytes: string): Promise<number> {
   const wire = dial(service)
   wire.send(bytes)
@@ -75,7 +75,7 @@ async function refusal(bytes: string): Promise<number> {
 }
 
 describe('is refused by 400, and its connection closed', () => {
-  /** How the hidden request would come out, if one part of the framing were believed and not the other. */
+  /** Bodies that would uncover the hidden request, if one part of the framing were followed and the other ignored. */
   const bothLengths = () => ({ all: length(5 + hidden().length), ended: `0\r\n\r\n${hidden()}` })
   const after = (headers: string) => () => post(headers, `{}${hidden()}`)
   const inChunks = (chunks: string) => () => post(CHUNKED, `${chunks}${hidden()}`)
@@ -260,7 +260,7 @@ describe('is read as RFC 9112 says, and the connection stays in step', () => {
     const wire = dial(service)
     wire.send(bytes())
     expect((await wire.answer()).status).toBe(status)
-    // Whatever was left of it would be taken for the beginning of this.
+    // Bytes left over from the first request would be read as the beginning of this one.
     wire.send('GET /livez HTTP/1.1\r\nHost: latchkey.test\r\n\r\n')
     expect(JSON.parse((await wire.answer()).body)).toEqual({ status: 'alive' })
     expect(await isAlive(prey)).toBe(true)
@@ -272,7 +272,7 @@ describe('is read as RFC 9112 says, and the connection stays in step', () => {
     ['a length after the last chunk', 'Content-Length: 5\r\n\r\n'],
     ['something else after the last chunk', 'XX'],
     ['a request after the last chunk', ''],
-  ])('%s: the request is answered, and the connection closed over what follows', async (_, rest) => {
+  ])('%s: the request is answered, and the connection is closed because of what follows', async (_, rest) => {
     const wire = dial(service)
     wire.send(post(CHUNKED, `2\r\n{}\r\n0\r\n${rest}${hidden()}`))
     expect([0, 204]).toContain((await wire.answer()).status)
@@ -298,14 +298,14 @@ describe('several requests at once on a connection', () => {
     )
     const answers = []
     for (const who of order) answers.push({ who, ...(await wire.answer()) })
-    // The second waits for nobody's database, or the connection is closed: never is one answered for another.
+    // An answer may be missing, because the connection was closed. But no answer belongs to another request.
     const answered = answers.filter(({ status }) => status !== 0)
     for (const { who, status } of answered) expect(status).toBe(who === null ? 401 : 200)
     if (answered.length < order.length) await wire.closed
     wire.end()
   })
 
-  test('where the first has to be waited for: the connection is closed, and the second not executed', async () => {
+  test('where the first is answered later: the connection is closed, and the second is not executed', async () => {
     const wire = dial(service)
     const login = JSON.stringify({ email: person.email, password: 'wrong' })
     wire.send(post(length(login.length), login, 'POST /auth/login HTTP/1.1') + hidden())

@@ -4,10 +4,10 @@ import { newKey, newPerson } from '../support/client.ts'
 import { dial, type WireAnswer } from '../support/http-socket.ts'
 import { useService } from '../support/use-service.ts'
 
-// Elysia takes the path out of a URL that begins with the Host header, so that whoever chooses that chose the path.
+// Elysia takes the path from a URL that begins with the Host header. A crafted Host could so choose the path.
 
 const LOGINS = 3
-/** What one might take for the path of the login, or have it taken for another. */
+/** Spellings that may be read as the path of the log-in, or hide it from the limit. */
 const SPELLINGS = [
   '/auth/login',
   '/x/auth/login',
@@ -47,7 +47,7 @@ beforeAll(async () => {
   key = (await newKey(service, access)).key
 })
 
-/** What a client may put there: the version, and the header with its line end. */
+/** Forms of the Host header: the HTTP version, and the header with its line end. */
 const HOSTS: Record<string, [version: string, header: string]> = {
   'of one character': ['1.1', 'Host: a\r\n'],
   'of two characters': ['1.1', 'Host: ab\r\n'],
@@ -83,16 +83,16 @@ async function ask(
 }
 
 describe.each(Object.keys(HOSTS))('a Host %s', (host) => {
-  test('opens the paths that there are', async () => {
+  test('does not change which paths exist', async () => {
     expect((await ask(host, 'GET /health')).status).toBe(200)
     expect((await ask(host, 'GET /auth/me', [`X-API-Key: ${key}`])).status).toBe(200)
-    // One that is not known yet, and one that never will be.
+    // A path that was not requested before, and an unknown path.
     const fresh = (await newKey(service, access)).key
     expect((await ask(host, 'GET /auth/me', [`X-API-Key: ${fresh}`])).status).toBe(200)
     expect((await ask(host, 'GET /auth/me', ['X-API-Key: unknown'])).status).toBe(401)
   })
 
-  test('opens no path by what stands before it', async () => {
+  test('opens no path by a prefix before it', async () => {
     for (let length = 0; length <= 14; length++) {
       const before = `/${'x'.repeat(length)}`
       for (const path of ['/health', '/auth/me', '/keys/list']) {
@@ -105,7 +105,7 @@ describe.each(Object.keys(HOSTS))('a Host %s', (host) => {
     }
   })
 
-  test('makes no failure of ours', async () => {
+  test('causes no server error', async () => {
     for (const [route, allowed] of [
       ['GET /auth/me', [401]],
       ['GET /nowhere', [404, 400]],
@@ -125,13 +125,13 @@ describe.each(Object.keys(HOSTS))('a Host %s', (host) => {
   })
 })
 
-test('no Host, and no spelling, leads past the limit of a path', async () => {
+test('no Host and no spelling evades the limit of a path', async () => {
   const login = JSON.stringify({ email: 'nobody@example.com', password: 'wrong' })
   const json = ['Content-Type: application/json']
   const statuses: number[] = []
   for (const host of Object.keys(HOSTS))
     for (const path of SPELLINGS) statuses.push((await ask(host, `POST ${path}`, json, login)).status)
-  // One has been used to log the person in.
+  // The log-in of the person used one of them.
   expect(statuses.filter((status) => status === 401)).toHaveLength(LOGINS - 1)
   expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(0)
 })

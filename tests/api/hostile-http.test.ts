@@ -6,11 +6,11 @@ import { prepare, useService } from '../support/use-service.ts'
 const KIB = 1024
 const MIB = 1024 * KIB
 
-// Bun looks every four seconds which connections are to be closed, and may come up to four too early.
+// Bun checks every four seconds which connections have timed out, and may close one up to four seconds early.
 const service = useService({ idleTimeout: 8 })
 const person = prepare(() => newPerson(service))
 
-/** A figure for whoever reads the output; nothing is asserted of it. */
+/** Prints a figure for the reader of the output. Nothing is asserted of it. */
 const tell = (text: string) => process.stderr.write(`${text}\n`)
 
 const rssMib = () => process.memoryUsage.rss() / MIB
@@ -33,7 +33,7 @@ describe('headers', () => {
     ['one of 20 KB', headOf('GET /health', `X-Long: ${'a'.repeat(20_000)}\r\n`)],
     ['one of 100 KB', headOf('GET /health', `X-Long: ${'a'.repeat(100_000)}\r\n`)],
     ['one of 1 MB', headOf('GET /health', `X-Long: ${'a'.repeat(1_000_000)}\r\n`)],
-    ['one without an end', headOf('GET /health', `X-Long: ${'a'.repeat(40_000)}`).trimEnd()],
+    ['one that does not end', headOf('GET /health', `X-Long: ${'a'.repeat(40_000)}`).trimEnd()],
     ['a name of 20 KB', headOf('GET /health', `${'a'.repeat(20_000)}: x\r\n`)],
     ['a thousand', headOf('GET /health', 'X-Many: a\r\n'.repeat(1000))],
     ['a target of 20 KB', headOf(`GET /health?${'a'.repeat(20_000)}`)],
@@ -43,7 +43,7 @@ describe('headers', () => {
     const wire = dial(service)
     wire.send(bytes)
     const { status, body } = await wire.answer()
-    // What was still on its way when the connection was closed may have taken the answer with it.
+    // The client may lose the answer, if the server closes the connection while bytes are still on their way.
     expect([431, ...(bytes.length > 64 * KIB ? [0] : [])]).toContain(status)
     expect(body).toBe('')
     await wire.closed
@@ -64,7 +64,7 @@ describe('headers', () => {
   })
 })
 
-describe('a body that is too large', () => {
+describe('a body that is too large, refused', () => {
   const tooLarge = 64 * KIB + 1
   const chunk = (length: number) => `${length.toString(16)}\r\n${'a'.repeat(length)}\r\n`
   const credential = () => `Authorization: Bearer ${person.access}\r\n`
@@ -104,7 +104,7 @@ describe('a body that is too large', () => {
         ) + chunk(tooLarge),
       413,
     ],
-  ])('%s: the answer does not wait', async (_, bytes, expected) => {
+  ])('%s: the answer does not wait for the body', async (_, bytes, expected) => {
     const wire = dial(service)
     wire.send(bytes())
     expect((await wire.answer()).status).toBe(expected)
@@ -115,7 +115,7 @@ describe('a body that is too large', () => {
     ['by its length', headOf('POST /auth/login', `${JSON_TYPE}Content-Length: ${9 * MIB + 1}\r\n`)],
     ['by its length, at no path', headOf('POST /nowhere', `Content-Length: ${9 * MIB + 1}\r\n`)],
     ['by its length, where no body is read', headOf('DELETE /keys/self', `Content-Length: ${99 * MIB}\r\n`)],
-  ])('for every route, %s: 413 without a body, and the connection is closed', async (_, bytes) => {
+  ])('on every route, %s: 413 without a body, and the connection is closed', async (_, bytes) => {
     const wire = dial(service)
     wire.send(bytes)
     const { status, body } = await wire.answer()
@@ -123,7 +123,7 @@ describe('a body that is too large', () => {
     await wire.closed
   })
 
-  test('the control: what is not too large is read, in chunks as well', async () => {
+  test('the control: a body within the limit is read, also in chunks', async () => {
     for (const bytes of [
       headOf('POST /auth/login', `${JSON_TYPE}Content-Length: ${login().length}\r\n`) + login(),
       `${headOf('POST /auth/login', `${JSON_TYPE}Transfer-Encoding: chunked\r\n`)}${login().length.toString(16)}\r\n${login()}\r\n0\r\n\r\n`,
@@ -141,7 +141,7 @@ describe('Expect: 100-continue', () => {
   const expecting = (route: string, headers: string) =>
     headOf(route, `${headers}${JSON_TYPE}Expect: 100-continue\r\n`)
 
-  test('is answered by 100, and with the body by what it deserves', async () => {
+  test('is answered by 100, and after the body by the usual answer', async () => {
     const wire = dial(service)
     wire.send(expecting('POST /auth/login', `Content-Length: ${login().length}\r\n`))
     expect((await wire.answer()).status).toBe(100)
@@ -160,7 +160,7 @@ describe('Expect: 100-continue', () => {
   ])('%s: the refusal does not wait for the body', async (_, status, headers) => {
     const wire = dial(service)
     wire.send(expecting('POST /keys/create', headers.replace('ACCESS', person.access)))
-    // Bun says 100 to everybody.
+    // Bun answers 100 to every such request.
     expect([(await wire.answer()).status, (await wire.answer()).status]).toEqual([100, status])
     wire.end()
   })
@@ -172,7 +172,7 @@ describe('a compressed body is not unpacked', () => {
 
   test.each<[string, () => Uint8Array<ArrayBuffer>, string]>([
     ['ten megabytes in a few', () => bomb, 'gzip'],
-    ['what would be right', small, 'gzip'],
+    ['a valid log-in', small, 'gzip'],
     ['by another name', small, 'x-gzip'],
     ['twice', () => Bun.gzipSync(small()), 'gzip, gzip'],
     ['that is not compressed at all', () => new TextEncoder().encode(login()), 'br'],
@@ -182,7 +182,7 @@ describe('a compressed body is not unpacked', () => {
     expect([answer.status, answer.body.code]).toEqual([415, 'unsupported_media_type'])
   })
 
-  test('a form neither', async () => {
+  test('nor is a compressed form', async () => {
     const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-encoding': 'gzip' }
     const raw = Bun.gzipSync('grant_type=password')
     const answer = await call(service, 'POST /oauth/token', { raw, headers })
@@ -190,16 +190,16 @@ describe('a compressed body is not unpacked', () => {
   })
 })
 
-/** Sends `bytes` again and again until the other side has had enough of it. */
+/** Sends `bytes` again and again until the server closes the connection. */
 async function drip(wire: Wire, bytes: string, everyMs: number): Promise<{ seconds: number }> {
   const timer = setInterval(() => wire.send(bytes), everyMs)
   return wire.closed.finally(() => clearInterval(timer))
 }
 
-describe('bodies that nobody reads stay out of memory', () => {
+describe('unread bodies stay out of memory', () => {
   const CONNECTIONS = 40
 
-  test('eight megabytes each, refused at their headers', async () => {
+  test('eight megabytes each, refused by their headers', async () => {
     Bun.gc(true)
     const before = rssMib()
     const wires = Array.from({ length: CONNECTIONS }, () => dial(service))
@@ -219,12 +219,12 @@ describe('bodies that nobody reads stay out of memory', () => {
 })
 
 // At once, because each waits for Bun to close connections.
-describe.concurrent('whoever is slow or silent', () => {
-  /** Twice the time that is given, for a machine that is busy. */
+describe.concurrent('a slow or silent client', () => {
+  /** Twice the timeout, for a busy machine. */
   const BOUND_SECONDS = 24
 
   test(
-    'is cut off: a byte now and then wins no time, neither in the headers nor in the body',
+    'is disconnected: a byte now and then gains no time, neither in the headers nor in the body',
     async () => {
       const opened = (first: string) => {
         const wire = dial(service)
@@ -242,7 +242,7 @@ describe.concurrent('whoever is slow or silent', () => {
         'sends no body': opened(body('Content-Length: 100\r\n')).closed,
         'drips its body': drip(opened(body('Content-Length: 60000\r\n')), 'a', 200),
         'drips its body in chunks': drip(opened(body('Transfer-Encoding: chunked\r\n')), '1\r\na\r\n', 200),
-        'drips a body that nobody reads': drip(
+        'drips an unread body': drip(
           opened(headOf('POST /keys/create', 'Content-Length: 60000\r\n')),
           'a',
           200,
@@ -250,7 +250,7 @@ describe.concurrent('whoever is slow or silent', () => {
         'drips a second request': drip(opened(headOf('GET /health')), 'G', 200),
         'says nothing more': opened(headOf('GET /health')).closed,
       }
-      // The control: who is slow, but done in time, is served.
+      // The control: a slow client that finishes in time is served.
       const text = login()
       for (const part of [text.slice(0, 10), text.slice(10, 20), text.slice(20)]) {
         await Bun.sleep(300)
@@ -270,7 +270,7 @@ describe.concurrent('whoever is slow or silent', () => {
     2 * BOUND_SECONDS * 1000,
   )
 
-  test('sixty kilobytes each, of two hundred with a credential that never come to an end', async () => {
+  test('with a credential cannot fill the memory: two hundred unfinished bodies of sixty kilobytes', async () => {
     const [count, bytes] = [200, 60 * KIB]
     Bun.gc(true)
     const before = rssMib()

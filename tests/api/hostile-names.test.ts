@@ -13,9 +13,9 @@ import type { Schema } from '../support/json-schema.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { startService, type TestService } from '../support/service.ts'
 
-/** What every object of JavaScript inherits: a table that is looked up by request text gives these for an entry. */
+/** Names that every JavaScript object inherits. A plain object that is indexed by request text seems to have them as entries. */
 const INHERITED = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__', '__defineGetter__']
-/** Instants at the ends of what PostgreSQL and JavaScript can say, and a step beyond. */
+/** Instants at the bounds of PostgreSQL and JavaScript, and just beyond. */
 const INSTANTS = [
   '0000-01-01T00:00:00Z',
   '0000-12-31T23:59:59.999Z',
@@ -29,7 +29,7 @@ const INSTANTS = [
   '2026-01-01T23:59:60Z',
 ]
 const WORDS = [...INHERITED, ...INSTANTS]
-/** Those that are read. */
+/** The headers that Latchkey reads. */
 const HEADERS = ['authorization', 'x-api-key', 'x-request-id', 'idempotency-key', 'traceparent']
 const FORM = 'application/x-www-form-urlencoded'
 
@@ -42,14 +42,14 @@ let document: OpenApiDocument
 let bearer: string
 let ids: Record<string, string>
 beforeAll(async () => {
-  // With limits, which are looked up by what was asked for, and never reached.
+  // With limits that are never reached, because limits are looked up by request text too.
   const unreached = { limit: 1_000_000, windowSeconds: 60 }
   const names = Object.keys(DEFAULT_RATE_LIMITS) as RateLimitName[]
   const rateLimits = Object.fromEntries(names.map((name) => [name, unreached])) as RateLimits
   service = await startService({ refreshTokenInQuery: true, rateLimits })
   sql = connectTo(service)
   document = await documentOf(service)
-  // An admin, because their requests get furthest.
+  // An admin, because more routes answer an admin.
   bearer = (await addLoggedIn(service, sql, { role: 'admin' })).access
   const account = await call(service, 'POST /service-accounts', { bearer, json: { name: 'one' } })
   const other = await addLoggedIn(service, sql)
@@ -64,11 +64,11 @@ afterAll(async () => {
   await service.stop()
 })
 
-/** A path with ids of what there is, as far as it is known. */
+/** A path with ids of existing resources where one is known. */
 const pathOf = (path: string) =>
   path.replace(/\{\w+\}/g, () => ids[`/${path.split('/')[1]}`] ?? Bun.randomUUIDv7())
 
-/** A value that fits a schema, whose every text is `word` where that may be any text. */
+/** A value that fits a schema, with `word` wherever any text fits. */
 function fittingValue(schema: Schema, word: string, within: OpenApiDocument): unknown {
   if (schema.$ref) return fittingValue(resolveIn(within)(schema.$ref), word, within)
   if (schema.anyOf?.[0]) return fittingValue(schema.anyOf[0], word, within)
@@ -90,7 +90,7 @@ const membersOf = (schema: Schema, within: OpenApiDocument): [string, Schema][] 
   return Object.entries(properties ?? {})
 }
 
-/** Every place of a route where a word may stand: values one by one and all together, and the names of members. */
+/** Requests of a route with the word in every place: each value alone, all values together, and the names of members. */
 function* casesOf(
   { method, path, operation }: Route,
   word: string,
@@ -110,7 +110,7 @@ function* casesOf(
       route: `${target}?${queries.map(({ name }) => `${name}=${text}`).join('&')}`,
       options: credential,
     }
-  // Not where a request without a body does what it is for.
+  // Only for GET: another method would make its change, whatever the query is.
   if (method === 'GET') yield { route: `${target}?${text}=${text}`, options: { ...credential } }
   for (const [type, { schema = {} }] of Object.entries(operation.requestBody?.content ?? {})) {
     const members = membersOf(schema, within)
@@ -138,7 +138,7 @@ function* casesOf(
   }
 }
 
-/** Sends all of it. @returns the requests that were answered by an error of the server's own, and how many were sent */
+/** Sends every case. @returns the requests that were answered by a server error, and how many were sent */
 async function walk(on: Pick<TestService, 'url'>, within: OpenApiDocument, words: readonly string[]) {
   const failed: string[] = []
   const reached = new Set<string>()
@@ -156,18 +156,18 @@ async function walk(on: Pick<TestService, 'url'>, within: OpenApiDocument, words
   return { failed, reached, sent }
 }
 
-test('no inherited name and no instant, as any value or name of any operation, is an error of ours', async () => {
+test('an inherited name or an extreme instant, as any value or name of any operation, causes no server error', async () => {
   const { failed, reached, sent } = await walk(service, document, WORDS)
   expect(failed).toEqual([])
   expect(sent).toBeGreaterThan(1000)
   const withoutText = operationsOf(document)
     .filter(({ operation }) => !reached.has(operation.operationId))
     .map(({ method, path }) => `${method} ${path}`)
-  // What takes nothing but a credential.
+  // The routes that take a credential only.
   expect(withoutText.sort()).toEqual(['DELETE /keys/self', 'POST /auth/logout-all'])
 }, 120_000)
 
-test('nor is one in a header', async () => {
+test('an inherited name or an extreme instant in a header causes no server error', async () => {
   for (const word of WORDS) {
     for (const name of INHERITED.includes(word) ? [...HEADERS, word] : HEADERS) {
       const value = name === 'authorization' ? `Bearer ${word}` : word
@@ -181,7 +181,7 @@ test('nor is one in a header', async () => {
   }
 })
 
-test('a member that a route ignores reaches nothing behind it', async () => {
+test('a member that a route ignores has no effect', async () => {
   const credentials = { email: 'ignored@example.com', password: 'correct-horse-battery' }
   const ignored = {
     ...{
@@ -209,12 +209,12 @@ test('a member that a route ignores reaches nothing behind it', async () => {
   const more = { scopes: 'not-held', email: 'other@example.com', client: 'x' }
   const granted = await call(service, 'POST /oauth/token', { form: { ...form, ...more } })
   expect([granted.status, granted.body.scope]).toEqual([200, 'read write'])
-  // The control: a member that the route reads.
+  // The control: a member that the route reads has an effect.
   const narrowed = await call(service, 'POST /oauth/token', { form: { ...form, scope: 'not-held' } })
   expect([narrowed.status, narrowed.body.error]).toEqual([400, 'invalid_scope'])
 })
 
-test('the control: the same walk finds a table that is looked up by request text, and a date without bounds', async () => {
+test('the control: the same requests find an object that is indexed by request text, and a date without bounds', async () => {
   const grants: Record<string, () => string> = { password: () => 'a token' }
   const faulty = Bun.serve({
     hostname: '127.0.0.1',

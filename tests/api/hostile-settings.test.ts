@@ -20,18 +20,18 @@ async function hostileDatabase(
   return database.url
 }
 
-describe('the role and the database change nothing of what Latchkey does', () => {
+describe('settings of the role and the database do not change the behaviour', () => {
   test.each(HOSTILE_SETTINGS)('%s = %s', async (name, value) => {
     const url = await hostileDatabase([[name, value]])
     await useMainFlows({ databaseUrl: url, directUrl: url })
   })
 
-  test('all of them at once, from the first migration on', async () => {
+  test('all of them together, from the first migration on', async () => {
     const url = await hostileDatabase(HOSTILE_SETTINGS, { migrated: false })
     await useMainFlows({ databaseUrl: url, directUrl: url })
   })
 
-  test('the control: another client of such a database is given what it was set to', async () => {
+  test('the control: another client of such a database gets the settings', async () => {
     const settings = [
       ['datestyle', "'SQL, DMY'"],
       ['default_transaction_read_only', 'on'],

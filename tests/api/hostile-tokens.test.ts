@@ -20,7 +20,7 @@ import { kidOf } from '../support/signing.ts'
 
 setDefaultTimeout(30_000)
 
-/** A place where somebody may show a token, and what a good access token is answered there. */
+/** A place that a token can be sent to, and the status for a good access token there. */
 type Surface = { name: string; show(token: string): Promise<Answer>; opens: number }
 
 describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
@@ -31,7 +31,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
   let own: Signer
   let header: Claims
   let payload: Claims
-  /** A listener that a token may name; nobody must come. */
+  /** A server that a token may name as the source of a key. Latchkey must never call it. */
   let theirs: Bun.Server<undefined>
   let fetched = 0
   beforeAll(async () => {
@@ -113,7 +113,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
       opens: 401,
     },
   ]
-  /** Where a good one would end the session: shown last, each time with a session of its own to lose. */
+  /** Places where a good token ends its session. They are tried last, each with a session of its own. */
   const endings: Surface[] = [
     { name: 'logout', show: at('POST /auth/logout', (bearer) => ({ bearer })), opens: 204 },
     {
@@ -123,7 +123,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     },
   ]
 
-  test('a good token opens what it opens, or ends its session', async () => {
+  test('the control: a good token is accepted at every place, or ends its session', async () => {
     for (const { name, show, opens } of surfaces) {
       expect([name, (await show(person.access)).status]).toEqual([name, opens])
     }
@@ -132,12 +132,12 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
       expect([name, (await show(access)).status]).toEqual([name, opens])
       expect((await call(service, 'GET /auth/me', { bearer: access })).status).toBe(401)
     }
-    // Put together by hand as the service does it, so that each change below is the reason of its refusal.
+    // A token assembled by hand is accepted too, so each change below is the reason of its refusal.
     expect((await call(service, 'GET /auth/me', { bearer: mint({}) })).status).toBe(200)
   })
 
   type Change = { header?: Claims; payload?: Claims; by?: Signer }
-  /** The person's token with members changed (undefined: left out), signed by the service's own key. */
+  /** The person's token with changed members (undefined leaves one out), signed by the service's own key. */
   const mint = ({ header: h, payload: p, by = own }: Change) =>
     assemble({ ...header, ...h }, { ...payload, jti: crypto.randomUUID(), ...p }, by)
   const stranger = makeStranger(algorithm)
@@ -146,7 +146,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     (await call(service, 'GET /.well-known/jwks.json')).body.keys[0] ?? { kty: 'oct', k: 'cHVibGlj' }
 
   const usualAnswers = new Map<string, ReturnType<typeof comparable>>()
-  /** What a surface says of garbage; where none is too long, it is as good as any other. */
+  /** The answer of a place to garbage. Garbage below the limits of length is always answered alike. */
   async function answerToGarbage({ name, show }: Surface, length: number) {
     const usualLength = length <= 4096 ? 300 : length
     const known = usualAnswers.get(`${name} ${usualLength}`)
@@ -155,7 +155,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     return answer
   }
 
-  /** Every surface answers as it answers garbage of that length, and the person's session goes on. */
+  /** Expects of every place the answer to garbage of the same length, and that the person's session continues. */
   async function expectRefusedEverywhere(token: string): Promise<void> {
     for (const surface of [...surfaces, ...endings]) {
       const { name, show } = surface
@@ -182,7 +182,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     ['PS256', 'PS256'],
     ['of encryption', 'dir'],
     ['a name of every object', 'constructor'],
-  ])('an algorithm that is %s, signed by the service or not at all', async (_, alg) => {
+  ])('refused: the algorithm %s, signed by the service or unsigned', async (_, alg) => {
     for (const by of [own, unsigned]) await expectRefusedEverywhere(mint({ header: { alg }, by }))
   })
 
@@ -191,7 +191,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     ['PEM', (jwk) => pem(jwk)],
     ['its id', (jwk) => String(jwk.kid)],
     ['nothing', () => ''],
-  ])('HS256 under what is published, as %s', async (_, keyOf) => {
+  ])('refused: HS256 under published text, with %s as the key', async (_, keyOf) => {
     const by = hmacSigner('sha256', keyOf(await published()))
     await expectRefusedEverywhere(mint({ header: { alg: 'HS256' }, by }))
   })
@@ -226,11 +226,11 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
   test.each(kids)('a kid that is %s', async (_, kid) => {
     await expectRefusedEverywhere(mint({ header: { kid }, by: stranger.by }))
     await expectRefusedEverywhere(mint({ header: { kid }, by: hmacSigner('sha256', '') }))
-    // With a shared secret there is one key, and `kid` chooses nothing.
+    // With a shared secret there is one key, and `kid` is not used.
     if (algorithm !== 'HS256') await expectRefusedEverywhere(mint({ header: { kid } }))
   })
 
-  test('a kid of the right key, nearly', async () => {
+  test('refused: a kid that is almost that of the right key', async () => {
     if (algorithm === 'HS256') return
     const kid = String(header.kid)
     for (const wrong of [`${kid} `, ` ${kid}`, `${kid}\0`, kid.toUpperCase(), kid.slice(0, -1), [kid]]) {
@@ -240,18 +240,18 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
 
   test.each<[string, Claims]>([
     ['exp', { crit: ['exp'] }],
-    ['what is not there', { crit: ['x'] }],
-    ['what is there', { crit: ['https://example.com/x'], 'https://example.com/x': 1 }],
+    ['an extension that is missing', { crit: ['x'] }],
+    ['an extension that is present', { crit: ['https://example.com/x'], 'https://example.com/x': 1 }],
     ['b64 and another', { crit: ['b64', 'x'], b64: true, x: 1 }],
     ['an unencoded payload', { crit: ['b64'], b64: false }],
     ['nothing', { crit: [] }],
     ['text', { crit: 'exp' }],
     ['null', { crit: null }],
-  ])('a critical extension: %s', async (_, more) => {
+  ])('refused: a critical extension: %s', async (_, more) => {
     await expectRefusedEverywhere(mint({ header: more }))
   })
 
-  test('where to fetch a key: nobody does', async () => {
+  test('refused: a URL of a key, and the URL is never fetched', async () => {
     const url = theirs.url.href
     for (const more of [
       { jku: url },
@@ -285,7 +285,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     ['true', true],
     ['a list', [Math.floor(Date.now() / 1000) + 900]],
     ['an object', {}],
-  ])('an exp that is %s', async (_, exp) => {
+  ])('refused: an exp that is %s', async (_, exp) => {
     await expectRefusedEverywhere(mint({ payload: { exp } }))
   })
 
@@ -293,7 +293,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     ['iat that is a fraction', () => ({ iat: Number(payload.iat) + 0.5 })],
     ['iat that is text', () => ({ iat: String(payload.iat) })],
     ['iat that is 1e308', () => ({ iat: 1e308 })],
-    ['nbf that is to come', () => ({ nbf: inFuture() })],
+    ['nbf in the future', () => ({ nbf: inFuture() })],
     ['nbf that is text', () => ({ nbf: '0' })],
     ['jti that is a number', () => ({ jti: 5 })],
     ['sid in capitals', () => ({ sid: String(payload.sid).toUpperCase() })],
@@ -315,22 +315,22 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     ['in the JSON form', (token) => jsonForm(token)],
     ['padded', (token) => `${token}==`],
     ['a header that is no JSON', (token) => `eyJ7.${token.split('.')[1]}.${token.split('.')[2]}`],
-    ['a header that goes deep', (token) => `${deep(500)}.${token.split('.')[1]}.${token.split('.')[2]}`],
+    ['a deeply nested header', (token) => `${deep(500)}.${token.split('.')[1]}.${token.split('.')[2]}`],
     ['claims that are no text', () => signed(Buffer.from([0xff, 0xfe, 0x80]))],
     ['claims that are a list', () => signed(Buffer.from('[]'))],
-    ['claims that go deep', () => signed(Buffer.from('['.repeat(1000)))],
+    ['deeply nested claims', () => signed(Buffer.from('['.repeat(1000)))],
     ['a prototype', () => signed(Buffer.from('{"__proto__":{"sub":"x"}}'))],
-  ])('a token that is, or has, %s', async (_, change) => {
+  ])('refused: a token that is, or has, %s', async (_, change) => {
     await expectRefusedEverywhere(change(mint({})))
   })
 
-  /** Any bytes at all as claims, under the service's own signature. */
+  /** Signs any bytes as claims by the service's own key. */
   function signed(claims: Uint8Array): string {
     const input = `${Buffer.from(JSON.stringify(header)).toString('base64url')}.${Buffer.from(claims).toString('base64url')}`
     return `${input}.${Buffer.from(own(input)).toString('base64url')}`
   }
 
-  test('a token of 60 KB and of 64 KB: no header and no body is that large', async () => {
+  test('a token of 60 KB and of 64 KB is refused, as a header or a body of that size', async () => {
     for (const bytes of [60_000, 65_536]) {
       for (const token of [
         `eyJ${'a'.repeat(bytes - 3)}`,
@@ -346,7 +346,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     expect((await call(service, 'GET /auth/me', { bearer: person.access })).status).toBe(200)
   })
 
-  test('a key that was revoked, and what it signs from then on', async () => {
+  test('a revoked signing key: its old and its new tokens are refused', async () => {
     if (algorithm === 'HS256') return
     const mine = await startService({ algorithm })
     try {
@@ -368,7 +368,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
     }
   })
 
-  test('a thousand unknown kids at once are refused, and a good token gets through', async () => {
+  test('a thousand unknown kids at once are refused, and a good token is still accepted', async () => {
     if (algorithm === 'HS256') return
     const tokens = Array.from({ length: 1000 }, (_, i) =>
       mint({ header: { kid: `guess-${i}` }, by: stranger.by }),
@@ -381,7 +381,7 @@ describe.each(['ES256', 'HS256'] as const)('%s', (algorithm) => {
   })
 })
 
-/** What a token that is none is told, by surface; the second is for more than a door takes. */
+/** The answer to a refused token at each place. The second is for a token that is too long for the place. */
 const REFUSALS: Record<string, string[]> = {
   'own route': ['401 invalid_token', '431 '],
   'own unlimited route': ['401 invalid_token', '431 '],
@@ -418,7 +418,7 @@ const LARGE: Record<string, number[]> = {
 
 type Asymmetric = 'ES256' | 'RS256' | 'EdDSA'
 
-/** Somebody with a key of their own, of the service's kind where it has one. */
+/** A stranger's key, of the same kind as the service's where that is published. */
 function makeStranger(algorithm: Asymmetric | 'HS256'): { by: Signer; jwk: Claims } {
   if (algorithm === 'HS256') {
     return { by: hmacSigner('sha256', 'theirs'), jwk: { kty: 'oct', k: 'dGhlaXJz' } }
@@ -438,7 +438,7 @@ function pem(jwk: Claims): string {
   return String(createPublicKey({ key: jwk, format: 'jwk' }).export({ type: 'spki', format: 'pem' }))
 }
 
-/** RFC 7515, section 7.2: a JWS that is no compact one. */
+/** The JWS in its JSON form instead of the compact one (RFC 7515, section 7.2). */
 function jsonForm(token: string): string {
   const [protectedHeader, payload, signature] = token.split('.')
   return JSON.stringify({ payload, protected: protectedHeader, signature }).replaceAll(/[\s,]/g, '')

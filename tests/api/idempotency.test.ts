@@ -25,7 +25,7 @@ const keysOf = async (id: string): Promise<number> => {
   return row?.n
 }
 
-test('a repeated request makes no second key and shows no secret a second time', async () => {
+test('a repeated request makes no second key, and its answer has no secret', async () => {
   const first = await create('order-1', { json: { name: 'first' } })
   expect(first.status).toBe(201)
   const before = await keysOf(owner.id)
@@ -45,14 +45,14 @@ test('a repeated request makes no second key and shows no secret a second time',
   expect((await create('order-2')).status).toBe(201)
 })
 
-test('the value is stored as a hash alone', async () => {
+test('the value is stored only as a hash', async () => {
   await create('a-secret-of-the-client')
   const rows = await sql`SELECT k::text AS text FROM latchkey.key_creations k`
   expect(rows.length).toBeGreaterThan(0)
   for (const { text } of rows) expect(text).not.toContain('a-secret-of-the-client')
 })
 
-test('belongs to its caller: another person, and a key of the same person, make their own', async () => {
+test('a value belongs to its caller: another person, and a key of the same person, may use the same value', async () => {
   const manager = await newKey(service, owner.access, { scopes: 'latchkey:keys.write' })
   const made = [
     await create('shared'),
@@ -82,7 +82,7 @@ test('of twenty requests at once, on two servers, one makes a key', async () => 
   expect(await keysOf(stranger.id)).toBe(before + 1)
 })
 
-test('a creation that failed leaves the value free', async () => {
+test('a creation that failed does not use the value up', async () => {
   const failures: [Record<string, unknown>, number][] = [
     [{ scopes: 'deploy' }, 403],
     [{ scopes: '*' }, 422],
@@ -101,7 +101,7 @@ test('a creation that failed leaves the value free', async () => {
   expect((await create('failed')).status).toBe(409)
 })
 
-test('a repeated request is told of the first one even where it could not make a key now', async () => {
+test('a repeated request gets the first answer, also where it could not make a key now', async () => {
   const person = await addLoggedIn(service, sql)
   const first = await create('then-full', { bearer: person.access })
   await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at)
@@ -114,7 +114,7 @@ describe('the value', () => {
   test.each([
     ['a UUID', '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6', 201],
     ['255 characters', 'x'.repeat(255), 201],
-    ['quotes and a line of SQL', `"'; DROP TABLE latchkey.api_keys; --`, 201],
+    ['quotes and SQL', `"'; DROP TABLE latchkey.api_keys; --`, 201],
     ['256 characters', 'x'.repeat(256), 422],
     ['nothing', '', 422],
   ])('of %s', async (_, value, status) => {
@@ -125,7 +125,7 @@ describe('the value', () => {
   })
 })
 
-test('after a day it is free again, and the sweep has removed it', async () => {
+test('after a day a value is free again, and the background job has deleted it', async () => {
   const manager = await newKey(service, owner.access, { scopes: 'latchkey:keys.write' })
   const first = await create('daily', { apiKey: manager.key })
   service.advance(DAY_MS - 60_000)
@@ -139,7 +139,7 @@ test('after a day it is free again, and the sweep has removed it', async () => {
   expect(next.status).toBe(201)
   expect(next.body.id).not.toBe(first.body.id)
   await deleteOutdated(service.context, { vacuums: false })
-  // What was taken again a moment ago stays.
+  // A value that was used again a moment ago stays.
   expect(await kept()).toBe(1)
   expect((await create('daily', { apiKey: manager.key })).body.id).toBe(next.body.id)
 })

@@ -44,8 +44,8 @@ describe('an imported key', () => {
       (key: string) => ({ hash: base64(key, 'base64url'), hash_encoding: 'base64url' }),
     ],
     ['whole', (key: string) => ({ key })],
-  ])('%s verifies at every door', async (_, identify) => {
-    // Shapes of other services' keys: none is ours.
+  ])('%s is accepted wherever a key is checked', async (_, identify) => {
+    // The forms of other services' keys, which differ from ours.
     for (const key of [seedKey(), crypto.randomUUID(), `live.${seedKey()}/+=~`]) {
       expectProblem(await use(key), 'invalid_token')
       expect(await importOne({ ...identify(key), scopes: 'read' })).toEqual(imported)
@@ -61,7 +61,7 @@ describe('an imported key', () => {
     }
   })
 
-  test('keeps everything that was written on it, and takes over its owner by any of three names', async () => {
+  test('keeps every member, and finds its owner by any of three names', async () => {
     const account = await call(service, 'POST /service-accounts', {
       bearer: admin.access,
       json: { name: 'builder', scopes: ['read', 'deploy'] },
@@ -101,19 +101,19 @@ describe('an imported key', () => {
     }
   })
 
-  test('holds no more than its owner may now, whatever is written on it', async () => {
+  test('has no scope beyond the present ceiling of its owner, whatever was imported', async () => {
     const key = seedKey()
     await importOne({ key, scopes: ['read', 'reports', 'latchkey:users.write'] })
     expect((await use(key)).body.scopes).toEqual(['read'])
     expectProblem(await call(service, 'GET /users', { bearer: key }), 'insufficient_scope')
-    // The ceiling is the admin's to raise.
+    // An admin raises the ceiling.
     const json = { scopes: ['read', 'reports'] }
     await call(service, `PATCH /users/${owner.id}`, { bearer: admin.access, json })
     expect((await use(key)).body.scopes).toEqual(['read', 'reports'])
     await call(service, `PATCH /users/${owner.id}`, { bearer: admin.access, json: { scopes: null } })
   })
 
-  test('without scopes holds none', async () => {
+  test('without scopes has none', async () => {
     for (const scopes of [undefined, null, '', []]) {
       const key = seedKey()
       expect(await importOne({ key, scopes })).toEqual(imported)
@@ -122,7 +122,7 @@ describe('an imported key', () => {
     }
   })
 
-  test('that is over already is imported as what it is', async () => {
+  test('that is expired, revoked or disabled is imported as such', async () => {
     const [expired, disabled] = [seedKey(), seedKey()]
     const one = await importOne({ key: expired, scopes: 'read', expires_at: '2020-01-01T00:00:00Z' })
     const two = await importOne({ key: disabled, scopes: 'read', is_active: false })
@@ -136,7 +136,7 @@ describe('an imported key', () => {
     }
     expect((await get(one.id)).expires_at).toBe('2020-01-01T00:00:00.000Z')
     expect((await get(two.id)).is_active).toBe(false)
-    // A disabled one is its owner's to enable.
+    // The owner may enable a disabled key.
     const enabled = await call(service, `PATCH /keys/${two.id}`, {
       bearer: owner.access,
       json: { is_active: true },
@@ -145,7 +145,7 @@ describe('an imported key', () => {
     expect((await use(disabled)).status).toBe(200)
   })
 
-  test('is asked neither for the quota nor for the longest life of new keys', async () => {
+  test('is not subject to the quota and the longest expiry of new keys', async () => {
     const strict = await startService({ apiKeysPerOwner: 1, apiKeyMaxExpireDays: 7 }, service)
     try {
       const items = [seedKey(), seedKey()].map((key) => ({
@@ -176,7 +176,7 @@ describe('an imported key', () => {
     expect([await verify(), await verify()]).toEqual(['VALID', 'CREDITS_EXHAUSTED'])
   })
 
-  test('is recognised by its beginning: that of a whole key, the one given with a hash, else a mark of the hash', async () => {
+  test('has a start: that of the key, the one given with a hash, or a part of the hash', async () => {
     const [whole, hashed, unknown] = [seedKey(), seedKey(), seedKey()]
     const short = `k${crypto.randomUUID().slice(0, 11)}`
     const starts = [
@@ -189,12 +189,12 @@ describe('an imported key', () => {
       whole.slice(0, 11),
       hashed.slice(0, 9),
       `sha256:${sha256(unknown).slice(0, 8)}`,
-      // Of twelve characters, three.
+      // A key of twelve characters has a start of three.
       short.slice(0, 3),
     ])
   })
 
-  test('is managed by its owner like any other: rotated, its old secret ended, revoked', async () => {
+  test('is managed by its owner like any key: rotated, its old secret ended, revoked', async () => {
     const key = seedKey()
     const { id } = await importOne({ hash: sha256(key), scopes: 'read' })
     const bearer = owner.access
@@ -218,8 +218,8 @@ describe('an imported key', () => {
   })
 })
 
-describe('a key that is here already', () => {
-  test('of the same owner is not imported again, and its id is told', async () => {
+describe('a key that exists already', () => {
+  test('of the same owner is not imported again, and the result has its id', async () => {
     const key = seedKey()
     const first = await importOne({ key, scopes: 'read' })
     for (const item of [{ key }, { hash: sha256(key), scopes: 'write', name: 'another' }]) {
@@ -228,7 +228,7 @@ describe('a key that is here already', () => {
     expect(await get(first.id)).toMatchObject({ scopes: ['read'], name: null })
   })
 
-  test('of another owner is refused, one that was made here too', async () => {
+  test('of another owner is refused, also where it was made here', async () => {
     const key = seedKey()
     await importOne({ key, scopes: 'read' })
     const made = await newKey(service, owner.access, { scopes: 'read' })
@@ -240,7 +240,7 @@ describe('a key that is here already', () => {
     expect(await importOne({ key: made.key })).toEqual({ status: 'already_imported', id: made.id })
   })
 
-  test('within one request is the same one, for another owner another', async () => {
+  test('twice in one request is imported once; for another owner the second is refused', async () => {
     const key = seedKey()
     const mine = { owner: { user_id: owner.id }, key, scopes: 'read' }
     const { body } = await send([mine, mine, { ...mine, owner: { user_id: admin.id } }])
@@ -252,7 +252,7 @@ describe('a key that is here already', () => {
     ])
   })
 
-  test('is imported once by ten requests at the same moment', async () => {
+  test('in ten requests at the same moment is imported once', async () => {
     const items = Array.from({ length: 5 }, () => ({
       owner: { user_id: owner.id },
       key: seedKey(),
@@ -266,7 +266,7 @@ describe('a key that is here already', () => {
     for (const { key } of items) expect((await use(key)).status).toBe(200)
   })
 
-  test('of another id is refused by its id, and the key that has it stays', async () => {
+  test('under an id that another key has is refused, and the other key stays', async () => {
     const id = crypto.randomUUID()
     const [first, second] = [seedKey(), seedKey()]
     await importOne({ key: first, id, scopes: 'read' })
@@ -279,7 +279,7 @@ describe('a key that is here already', () => {
   })
 })
 
-describe('what is refused', () => {
+describe('an import refuses', () => {
   const BCRYPT = '$2b$12$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'
   const hash = sha256('some key of old')
 
@@ -289,7 +289,7 @@ describe('what is refused', () => {
     ['a hash cut short', { hash: hash.slice(1) }, 'SHA-256'],
     ['a hash of another length', { hash: 'a'.repeat(128) }, 'SHA-256'],
     ['MD5', { hash: 'd41d8cd98f00b204e9800998ecf8427e' }, 'SHA-256'],
-    ['hex that is none', { hash: `g${hash.slice(1)}` }, 'SHA-256'],
+    ['invalid hex', { hash: `g${hash.slice(1)}` }, 'SHA-256'],
     ['hex called base64', { hash, hash_encoding: 'base64' }, 'SHA-256'],
     ['base64 called hex', { hash: base64('x', 'base64') }, 'SHA-256'],
     ['base64 with stray bits at its end', { hash: `${'A'.repeat(42)}B`, hash_encoding: 'base64' }, 'SHA-256'],
@@ -327,14 +327,14 @@ describe('what is refused', () => {
     ['no owner', { hash, owner: {} }, 'owner'],
     ['an owner of null', { hash, owner: null }, 'owner'],
     ['an unknown user', { hash, owner: { user_id: crypto.randomUUID() } }, 'no such owner'],
-    ['an id that is none', { hash, owner: { user_id: 'x' } }, 'no such owner'],
+    ['a malformed id', { hash, owner: { user_id: 'x' } }, 'no such owner'],
     [
       'an unknown service account',
       { hash, owner: { service_account_id: crypto.randomUUID() } },
       'no such owner',
     ],
     ['an unknown address', { hash, owner: { email: 'nobody@example.com' } }, 'no such owner'],
-  ])('%s: the others are imported, and its secret is told nowhere', async (_, item, error) => {
+  ])('%s: the other keys are imported, and the refused secret appears nowhere', async (_, item, error) => {
     const [before, after] = [seedKey(), seedKey()]
     const mine = { owner: { user_id: owner.id }, scopes: 'read' }
     const bad: Record<string, unknown> = { owner: { user_id: owner.id }, ...(item as object) }
@@ -352,7 +352,7 @@ describe('what is refused', () => {
     ['a number', 7],
     ['a text', 'sk_key'],
     ['a list', []],
-  ])('an item that is %s, alone', async (_, item) => {
+  ])('an item that is %s, and imports the others', async (_, item) => {
     const good = { owner: { user_id: owner.id }, key: seedKey() }
     const { body } = await send([item, good])
     expect(body.results).toEqual([{ status: 'refused', error: expect.any(String) }, imported])
@@ -363,14 +363,14 @@ describe('what is refused', () => {
     ['no list', { keys: { hash } }],
     ['no keys at all', {}],
     ['an unknown member', { keys: [], dry_run: true }],
-  ])('a body with %s, whole', async (_, json) => {
+  ])('a body with %s as a whole', async (_, json) => {
     expectProblem(
       await call(service, 'POST /keys/import', { bearer: admin.access, json }),
       'validation_failed',
     )
   })
 
-  test('a body that is broken, of another type, or larger than 8 MiB; just below it is taken', async () => {
+  test('a body that is malformed, of another type, or larger than 8 MiB; just below 8 MiB is accepted', async () => {
     const headers = { 'content-type': 'application/json' }
     const raw = (text: string, more = headers) =>
       call(service, 'POST /keys/import', { bearer: admin.access, raw: text, headers: more })
@@ -380,20 +380,20 @@ describe('what is refused', () => {
     const padded = (length: number) => `{"keys":[]${' '.repeat(length - 11)}}`
     expect((await raw(padded(8 * 1024 * 1024))).body).toEqual({ results: [] })
     expectProblem(await raw(padded(8 * 1024 * 1024 + 1)), 'body_too_large')
-    // Millions of items are refused without a look at each.
+    // Millions of items are refused without checking each.
     const started = performance.now()
     expectProblem(await raw(`{"keys":[${'0,'.repeat(4_000_000)}0]}`), 'validation_failed')
     expect(performance.now() - started).toBeLessThan(5000)
   })
 
-  test('other routes take no larger bodies for it', async () => {
+  test('other routes still refuse large bodies', async () => {
     const json = { name: 'a'.repeat(70_000) }
     expectProblem(await call(service, 'POST /keys/create', { bearer: admin.access, json }), 'body_too_large')
   })
 })
 
 describe('who may import', () => {
-  test("an admin's own token, and neither anybody else's nor any key", async () => {
+  test('an admin by an access token; other users and every key are refused', async () => {
     const item = { owner: { user_id: owner.id }, key: seedKey(), scopes: 'read' }
     const key = await newKey(service, admin.access, {
       scopes: ['latchkey:keys.write', 'latchkey:users.write'],
@@ -406,7 +406,7 @@ describe('who may import', () => {
     expect((await use(item.key)).status).toBe(200)
   })
 
-  test('whoever may not is told so before the body is looked at', async () => {
+  test('a caller who may not import is refused before the body is read', async () => {
     const raw = '{'.repeat(100_000)
     const headers = { 'content-type': 'application/json' }
     expectProblem(await call(service, 'POST /keys/import', { raw, headers }), 'missing_credential')
@@ -417,7 +417,7 @@ describe('who may import', () => {
   })
 })
 
-test('an import is audited with who, whose and what, and without the secret', async () => {
+test('an import is audited with actor, owner and key, and without the secret', async () => {
   const key = seedKey()
   const { id } = await importOne({ key, scopes: 'read', expires_at: '2999-01-01T00:00:00Z' })
   const { body, text } = await call(service, `GET /audit?target=${id}`, { bearer: admin.access })
@@ -444,7 +444,7 @@ test('an import is audited with who, whose and what, and without the secret', as
   expect(stored?.n).toBe(0)
 })
 
-test('a thousand keys are taken over in one request, and again change nothing', async () => {
+test('a thousand keys are imported in one request, and importing them again changes nothing', async () => {
   const items = Array.from({ length: 1000 }, () => ({
     owner: { email: owner.email },
     hash: sha256(seedKey()),

@@ -48,7 +48,7 @@ describe('GET and PATCH /keys/{id}', () => {
     ],
     ['allowed_ips', ['192.0.2.0/24'], ['192.0.2.1/32', '2001:db8::/32'], null],
   ])(
-    '%s: given, changed, cleared by null, and nothing else with it',
+    '%s is set, changed and cleared by null, and nothing else changes',
     async (name, given, changed, cleared) => {
       const made = (await create({ name: 'n', scopes: 'read', [name]: given })).body
       const { key: _, ...before } = made
@@ -65,7 +65,7 @@ describe('GET and PATCH /keys/{id}', () => {
     },
   )
 
-  test('is_active: disabled at once, enabled at once, and not cleared', async () => {
+  test('is_active takes effect at once in both directions, and null is refused', async () => {
     const { id, key } = await make()
     expect(await statusOf(key)).toBe(200)
     expect((await patch(id, { is_active: false })).body.is_active).toBe(false)
@@ -75,7 +75,7 @@ describe('GET and PATCH /keys/{id}', () => {
     expectProblem(await patch(id, { is_active: null }), 'validation_failed')
   })
 
-  test('nothing to change is no change, and no audit row', async () => {
+  test('a PATCH that changes nothing has no audit row', async () => {
     const { id } = await make({ name: 'n' })
     const before = await read(id)
     for (const json of [{}, { name: 'n' }, { scopes: 'read' }, { is_active: true }, { expires_at: null }])
@@ -84,7 +84,7 @@ describe('GET and PATCH /keys/{id}', () => {
     expect(rows.map(({ action }) => action)).toEqual(['key.created'])
   })
 
-  test('several at once are all changed, or none', async () => {
+  test('several members are changed together or not at all', async () => {
     const { id } = await make({ name: 'n' })
     const before = await read(id)
     expectProblem(await patch(id, { name: 'other', scopes: 'read,deploy' }), 'insufficient_scope')
@@ -107,7 +107,7 @@ describe('GET and PATCH /keys/{id}', () => {
     'last_used_at',
     'isActive',
     '__proto__x',
-  ])('%s is no member that can be changed', async (name) => {
+  ])('%s cannot be changed', async (name) => {
     const { id } = await make()
     const before = await read(id)
     const answer = await patch(id, { [name]: stranger.id })
@@ -116,7 +116,7 @@ describe('GET and PATCH /keys/{id}', () => {
     expect(await read(id)).toEqual(before)
   })
 
-  test('a revoked key is not changed any more', async () => {
+  test('a revoked key cannot be changed', async () => {
     const { id, key } = await make()
     await call(service, `DELETE /keys/${id}?reason=old`, { bearer: owner.access })
     expectProblem(await patch(id, { is_active: true }), 'conflict')
@@ -129,7 +129,7 @@ describe('GET and PATCH /keys/{id}', () => {
     })
   })
 
-  test('an expired key is good again with a later end', async () => {
+  test('an expired key is accepted again with a later expiry', async () => {
     const { id, key } = await make()
     await sql`UPDATE latchkey.api_keys SET expires_at = now() - interval '1 day' WHERE id = ${id}`
     expectProblem(await patch(id, { expires_at: '2020-01-01T00:00:00Z' }), 'validation_failed')
@@ -138,7 +138,7 @@ describe('GET and PATCH /keys/{id}', () => {
   })
 })
 
-test('a key that is over counts for the quota again when it is given a later end', async () => {
+test('an expired key counts for the quota again when it gets a later expiry', async () => {
   const small = await startService({ apiKeysPerOwner: 2 }, service)
   try {
     const person = await addLoggedIn(service, sql)
@@ -149,7 +149,7 @@ test('a key that is over counts for the quota again when it is given a later end
     await sql`UPDATE latchkey.api_keys SET expires_at = now() - interval '1 day' WHERE id = ${over.id}`
     const [first] = [await make(), await make()]
     for (const end of [YEAR_2099, null]) expectProblem(await extend(over.id, end), 'quota_exceeded')
-    // One that is alive is no further one.
+    // A live key already counts, so a later expiry does not count it twice.
     expect((await extend(first.id, YEAR_2099)).status).toBe(200)
     await call(small, `DELETE /keys/${first.id}`, { bearer: person.access })
     expect((await extend(over.id, YEAR_2099)).status).toBe(200)
@@ -172,12 +172,12 @@ describe('metadata', () => {
     ['with half a character', { a: '\ud800' }, 422],
     ['with the other half', { a: ['\udc00'] }, 422],
     ['with a whole one', { a: '😀' }, 201],
-    ['with the text of an escape', { a: '\\u0041' }, 201],
+    ['with text that looks like an escape', { a: '\\u0041' }, 201],
     ['a list', [1], 422],
     ['a text', 'x', 422],
     ['a number', 5, 422],
     ['empty', {}, 201],
-    ['with members of the language', JSON.parse('{"__proto__":{"a":1},"constructor":1}'), 201],
+    ['with inherited names as members', JSON.parse('{"__proto__":{"a":1},"constructor":1}'), 201],
     ['twenty levels deep', nested(20), 201],
     ['a hundred levels deep', nested(100), 400],
   ])('%s', async (_, metadata, status) => {
@@ -201,7 +201,7 @@ describe('metadata', () => {
     ['6.02e23', 201],
     ['0.1234567890123456', 201],
     ['"9007199254740993"', 201],
-  ])('with %s is kept as it is, or refused', async (value, status) => {
+  ])('with %s is stored unchanged, or refused', async (value, status) => {
     const raw = `{"metadata":{"deep":[{"a/b":${value}}]}}`
     const headers = { 'content-type': 'application/json' }
     const answer = await call(service, 'POST /keys', { bearer: owner.access, raw, headers })
@@ -218,7 +218,7 @@ describe('metadata', () => {
     ['580 numbers with 308 places', Array(580).fill(1e-308), 422],
     ['13 numbers of 309 digits', Array(13).fill(1e308), 422],
     ['12 numbers of 309 digits', Array(12).fill(1e308), 201],
-  ])('with %s is as long as the database writes it, wherever it is set', async (_, n, status) => {
+  ])('with %s has the length that the database stores, wherever it is set', async (_, n, status) => {
     const metadata = { n }
     const [isFit, errors] = [status === 201, [{ path: '/metadata' }]]
     const made = await create({ metadata })
@@ -281,21 +281,21 @@ describe('widening', () => {
   ]
 
   test.each(widenings)(
-    '%s: for the owner, and not for an admin on a user’s key',
+    '%s: allowed for the owner, refused for an admin on a user’s key',
     async (what, given, wider) => {
       const { id } = await make(given)
       const before = await read(id)
       expectProblem(await patch(id, wider, admin), 'forbidden')
       expect(await read(id)).toEqual(before)
       expect((await patch(id, wider)).status).toBe(200)
-      // The way back lowers it, which an admin may; where both are no part of each other it is widening, too.
+      // The reverse change narrows the key, which an admin may. Where neither value contains the other, the reverse widens too.
       const back = await patch(id, given, admin)
       expect(back.status).toBe(/^(another|other)/.test(what) ? 403 : 200)
     },
   )
 
   test.each(widenings)(
-    '%s: on a service account’s key for its maker and for an admin',
+    '%s: allowed on a service account’s key for its maker and for an admin',
     async (_, given, wider) => {
       const account = await newAccount(owner)
       for (const who of [owner, admin]) {
@@ -306,7 +306,7 @@ describe('widening', () => {
     },
   )
 
-  test('enabling is widening: what the owner disabled, the owner enables and no admin', async () => {
+  test('enabling is widening: a key that its owner disabled is enabled by the owner, not by an admin', async () => {
     const { id, key } = await make()
     expect((await patch(id, { is_active: false })).status).toBe(200)
     expect(await statusOf(key)).toBe(401)
@@ -315,7 +315,7 @@ describe('widening', () => {
     expect(await statusOf(key)).toBe(200)
   })
 
-  test('what an admin disabled, an admin enables and not the owner', async () => {
+  test('a key that an admin disabled is enabled by an admin, not by the owner', async () => {
     const { id, key } = await make()
     expect((await patch(id, { is_active: false }, admin)).status).toBe(200)
     expect(await statusOf(key)).toBe(401)
@@ -325,7 +325,7 @@ describe('widening', () => {
     expect(await statusOf(key)).toBe(200)
   })
 
-  test('an admin does not rotate a user’s key, and does revoke it', async () => {
+  test('an admin cannot rotate a user’s key, and can revoke it', async () => {
     const { id, key } = await make()
     expectProblem(await call(service, `POST /keys/${id}/rotate`, { bearer: admin.access }), 'forbidden')
     expect(await statusOf(key)).toBe(200)
@@ -334,7 +334,7 @@ describe('widening', () => {
     expect(await statusOf(key)).toBe(401)
   })
 
-  test('takes a caller who could grant now all that the key holds', async () => {
+  test('needs a caller who could grant every scope of the key now', async () => {
     const person = await addLoggedIn(service, sql, { scopes: ['read', 'deploy'] })
     const { id } = await make({ scopes: 'read,deploy', expires_at: '2098-01-01T00:00:00Z' }, person)
     await call(service, `PATCH /users/${person.id}`, { bearer: admin.access, json: { scopes: ['read'] } })
@@ -342,12 +342,12 @@ describe('widening', () => {
       expectProblem(await patch(id, json, person), 'insufficient_scope')
     expect((await patch(id, { is_active: false }, person)).status).toBe(200)
     expectProblem(await patch(id, { is_active: true }, person), 'insufficient_scope')
-    // Without what is beyond the ceiling it may be enabled and last longer.
+    // Without the scope beyond the ceiling the key may be enabled and last longer.
     const lowered = await patch(id, { scopes: 'read', is_active: true, expires_at: YEAR_2099 }, person)
     expect(lowered.status).toBe(200)
   })
 
-  test('a managing key lowers and widens within its own bounds, and nothing beyond', async () => {
+  test('a managing key narrows and widens keys within its own scopes and expiry only', async () => {
     const bounds = {
       scopes: ['read', ...MANAGES],
       expires_at: YEAR_2099,
@@ -384,7 +384,7 @@ describe('widening', () => {
     expectProblem(await patchAs(manager.key, wider.id, { scopes: '' }), 'not_found')
   }, 15_000)
 
-  test('a managing key with a rate limit makes, rotates and widens no key, and lowers one', async () => {
+  test('a managing key with a rate limit cannot make, rotate or widen a key, and can narrow one', async () => {
     const rate_limit = { limit: 100, window_seconds: 60 }
     const manager = await make({ scopes: ['read', ...MANAGES], rate_limit })
     const child = await make({ scopes: ['read'], rate_limit })
@@ -408,7 +408,7 @@ describe('lists', () => {
   const idsOf = async (query: string, who = owner) =>
     (await list(query, who)).body.map(({ id }: Shown) => id) as string[]
 
-  test('by status: each key in one of them', async () => {
+  test('by status: each key has exactly one status', async () => {
     const person = await addLoggedIn(service, sql)
     const ids: Record<string, string> = {}
     for (const status of [
@@ -439,7 +439,7 @@ describe('lists', () => {
       expectProblem(await list(query, person), 'validation_failed')
   })
 
-  test('by external id, exactly, and only one’s own', async () => {
+  test('by external id: the exact value, among the caller’s own keys only', async () => {
     const mine = await make({ external_id: 'customer 7/ä&b' })
     await make({ external_id: 'customer 7' })
     await make({ external_id: 'customer 7/ä&b' }, stranger)
@@ -448,7 +448,7 @@ describe('lists', () => {
     expect(await idsOf('?external_id=customer')).toEqual([])
   })
 
-  test('whole where a page holds them, else in pages: newest first, each key once', async () => {
+  test('whole or in pages: newest first, each key once', async () => {
     const person = await addLoggedIn(service, sql)
     const made: string[] = []
     for (let i = 0; i < 7; i++) made.unshift((await make({ external_id: i % 2 ? 'odd' : 'even' }, person)).id)
@@ -476,7 +476,7 @@ describe('lists', () => {
     expect(pages.map((page) => page.length)).toEqual([50, 50, 50, 7])
     expect(pages.flat()).toEqual(whole.body.map(({ id }: Shown) => id))
     expect((await follow('/keys/list?limit=2&external_id=odd')).map((page) => page.length)).toEqual([2, 1])
-    // The last page is full: nothing comes after it.
+    // The last page is full and has no cursor.
     expect(await follow('/keys?limit=3&external_id=odd')).toHaveLength(1)
 
     const cursor =
@@ -490,7 +490,7 @@ describe('lists', () => {
     expectProblem(await list(`?limit=2&cursor=${cursor}`, stranger), 'validation_failed')
   })
 
-  test('in pages of 1,000 of one owner and of 100 of everybody, unless fewer are asked for', async () => {
+  test('in pages of 1,000 for one owner and of 100 for every owner, unless the limit is lower', async () => {
     const person = await addLoggedIn(service, sql)
     await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at)
       SELECT gen_random_uuid(), ${person.id}, '{}', now() - n * interval '1 microsecond' FROM generate_series(1, 1001) n`
@@ -512,7 +512,7 @@ describe('lists', () => {
     expect(tooLarge.body.errors).toMatchObject([{ path: '?limit' }])
   })
 
-  test('newest first by the time when a key was made, whatever its id, and on after a key that is gone', async () => {
+  test('newest first by creation time, whatever the ids, and continues after a deleted key', async () => {
     const person = await addLoggedIn(service, sql)
     const made = async (at: string, id: string) => {
       await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at) VALUES (${id}, ${person.id}, '{}', ${at})`
@@ -531,7 +531,7 @@ describe('lists', () => {
     expect(await idsOf(next, person)).toEqual([middle, oldest])
   })
 
-  test('of another user, and of everybody, for admins alone', async () => {
+  test('of another user, and of every user, for admins only', async () => {
     const person = await addLoggedIn(service, sql)
     const [first, second] = [await make({}, person), await make({}, person)]
     expect(await idsOf(`?user_id=${person.id}`, admin)).toEqual([second.id, first.id])
@@ -549,7 +549,7 @@ describe('lists', () => {
       expectProblem(await call(service, `GET /keys${query}`, { apiKey: adminsKey.key }), 'forbidden')
   })
 
-  test('of a service account, for whoever manages it', async () => {
+  test('of a service account, for its managers', async () => {
     const account = await newAccount(owner)
     const { id } = await make({ service_account_id: account })
     for (const who of [owner, admin]) expect(await idsOf(`?service_account_id=${account}`, who)).toEqual([id])
@@ -565,7 +565,7 @@ describe('DELETE /keys/self', () => {
     ['from an address that it may not be used from', { allowed_ips: ['192.0.2.1'] }],
     ['without credits', { credits: { remaining: 0 } }],
     ['with its rate used up', { rate_limit: { limit: 1, window_seconds: 3600 } }],
-  ])('%s ends the key', async (_, json) => {
+  ])('%s revokes the key', async (_, json) => {
     const { id, key } = await make(json)
     await call(service, 'GET /protected/any', { apiKey: key })
     expect((await end(key)).status).toBe(204)
@@ -577,7 +577,7 @@ describe('DELETE /keys/self', () => {
     expect(event).toMatchObject({ actor_type: 'key', actor_id: id })
   })
 
-  test('during a rotation ends only the secret that was shown, and the key with the other', async () => {
+  test('during a rotation ends only the presented secret; the other secret then revokes the key', async () => {
     const { id, key } = await make()
     const successor = (await call(service, `POST /keys/${id}/rotate`, { bearer: owner.access })).body.key
     expect((await end(key)).status).toBe(204)
@@ -587,7 +587,7 @@ describe('DELETE /keys/self', () => {
     expect((await read(id)).revoked_at).toBeString()
   })
 
-  test('is for keys: a user’s token ends nothing, nor does a dead or an unknown key', async () => {
+  test('is for live keys: an access token, a dead key and an unknown key have no effect', async () => {
     expectProblem(await call(service, 'DELETE /keys/self', { bearer: owner.access }), 'wrong_credential_kind')
     expectProblem(await call(service, 'DELETE /keys/self'), 'missing_credential')
     expectProblem(await end(`sk_${'0'.repeat(49)}`), 'invalid_token')
@@ -596,7 +596,7 @@ describe('DELETE /keys/self', () => {
     expectProblem(await end(key), 'invalid_token')
   })
 
-  test('forty at once, of both secrets, leave no key and one revocation', async () => {
+  test('forty requests at once by both secrets revoke the key, with one audit row', async () => {
     const { id, key } = await make()
     const successor = (await call(service, `POST /keys/${id}/rotate`, { bearer: owner.access })).body.key
     await Promise.all(Array.from({ length: 40 }, (_, at) => end(at % 2 ? key : successor)))

@@ -10,7 +10,7 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 const SLOW_MS = 30_000
 const SECOND_MS = 1000
 
-/** What a proxy may have put into X-Forwarded-For that is no address. */
+/** Texts in X-Forwarded-For that are no address. */
 const UNREADABLE = [
   'unknown',
   '_hidden',
@@ -52,7 +52,7 @@ const tally = (words: readonly (string | number)[]) =>
   Object.fromEntries([...Map.groupBy(words, (word) => word)].map(([word, all]) => [word, all.length]))
 
 describe('rate_limit', () => {
-  test('is exact under concurrency, over our own routes, verify and batches together', async () => {
+  test('is exact under concurrency, for our own routes, verify and batches together', async () => {
     const { key } = await make({ rate_limit: { limit: 100, window_seconds: 3600 } })
     const results = await times(60, async (at): Promise<string[]> => {
       if (at % 3 === 0) return [`${(await use(key)).status === 200 ? 'VALID' : 'RATE_LIMITED'}`]
@@ -64,7 +64,7 @@ describe('rate_limit', () => {
     expect(tally(results.flat())).toEqual({ VALID: 100, RATE_LIMITED: 140 })
   })
 
-  test('exceeded is a 429 with Retry-After and RateLimit headers, never a 401, on every route', async () => {
+  test('answers 429 with Retry-After and RateLimit headers when exceeded, never 401, on every route', async () => {
     const scopes = ['read', 'latchkey:keys.read', 'latchkey:keys.write']
     const { key } = await make({ scopes, rate_limit: { limit: 1, window_seconds: 60 } })
     expect((await use(key)).status).toBe(200)
@@ -90,7 +90,7 @@ describe('rate_limit', () => {
     expect(await verify(key)).toMatchObject({ valid: false, code: 'RATE_LIMITED' })
   })
 
-  test('is over at the end of the window, by the clock, and begins with the next use', async () => {
+  test('resets at the end of the window, and the next window begins with the next use', async () => {
     const { key } = await make({ rate_limit: { limit: 2, window_seconds: 60 } })
     const codes = async (count: number) => {
       const seen: string[] = []
@@ -107,7 +107,7 @@ describe('rate_limit', () => {
     service.advance(-60 * SECOND_MS)
   })
 
-  test('of another key, and of the same owner’s, is not touched', async () => {
+  test('of another key of the same owner is not affected', async () => {
     const rate_limit = { limit: 1, window_seconds: 3600 }
     const [one, two] = [await make({ rate_limit }), await make({ rate_limit })]
     expect((await verify(one.key)).code).toBe('VALID')
@@ -133,7 +133,7 @@ describe('rate_limit', () => {
     expect(await introspect()).toBe(true)
   })
 
-  test('holds from the next use on after it is lowered, and is gone after it is cleared', async () => {
+  test('applies from the next use after a change, and no longer after it is cleared', async () => {
     const { id, key } = await make({ rate_limit: { limit: 10, window_seconds: 3600 } })
     const patch = (json: Json) => call(service, `PATCH /keys/${id}`, { bearer: owner.access, json })
     for (let i = 0; i < 3; i++) expect((await verify(key)).code).toBe('VALID')
@@ -144,11 +144,11 @@ describe('rate_limit', () => {
   })
 
   test.each([
-    ['none a window', { limit: 0, window_seconds: 60 }],
-    ['less than none', { limit: -1, window_seconds: 60 }],
+    ['zero a window', { limit: 0, window_seconds: 60 }],
+    ['a negative number', { limit: -1, window_seconds: 60 }],
     ['half a use', { limit: 1.5, window_seconds: 60 }],
     ['no window', { limit: 1 }],
-    ['a window of nothing', { limit: 1, window_seconds: 0 }],
+    ['a window of zero seconds', { limit: 1, window_seconds: 0 }],
     ['a window of more than thirty days', { limit: 1, window_seconds: 2_592_001 }],
     ['more than a billion', { limit: 1_000_000_001, window_seconds: 60 }],
     ['text', '10/60'],
@@ -158,7 +158,7 @@ describe('rate_limit', () => {
     expectProblem(await create({ rate_limit }), 'validation_failed')
   })
 
-  test('takes its bounds', async () => {
+  test('accepts its lowest and highest values', async () => {
     const { key } = await make({ rate_limit: { limit: 1_000_000_000, window_seconds: 2_592_000 } })
     expect(await verify(key)).toMatchObject({ valid: true, rate_limit: { remaining: 999_999_999 } })
   })
@@ -166,7 +166,7 @@ describe('rate_limit', () => {
 
 describe('credits', () => {
   test(
-    'never go below zero under hundreds of requests at once on two servers, and not one is lost',
+    'never go below zero under hundreds of requests at once on two servers, and no use is lost',
     async () => {
       const { id, key } = await make({ credits: { remaining: 500 } })
       const costs = await times(300, async (at) => {
@@ -184,7 +184,7 @@ describe('credits', () => {
     SLOW_MS,
   )
 
-  test('are filled up once, whoever comes first, by however many at once', async () => {
+  test('are refilled once, by any number of requests at the same time', async () => {
     const { id, key } = await make({ credits: { remaining: 0, refill: { amount: 50, interval: 'daily' } } })
     await sql`UPDATE latchkey.api_key_credits SET refills_at = now() - interval '1 second' WHERE key_id = ${id}`
     const codes = await times(100, async (at) => (await verify(key, {}, at % 2 ? service : other)).code)
@@ -197,7 +197,7 @@ describe('credits', () => {
     ['monthly', '32 days'],
     ['monthly', '10 years'],
   ] as const)(
-    'of which the %s refill was set for %s from now, by a clock far ahead, are filled up once',
+    'whose %s refill is due in %s, because a clock far ahead set it, are refilled once',
     async (interval, wait) => {
       const { id, key } = await make({ credits: { remaining: 0, refill: { amount: 5, interval } } })
       const setFor = (text: string) =>
@@ -213,13 +213,13 @@ describe('credits', () => {
     },
   )
 
-  test('that are set anew keep their refill, unless it is changed or cleared', async () => {
+  test('that are set again keep their refill, unless the refill is changed or cleared', async () => {
     const refill = { amount: 9, interval: 'daily' }
     const { id } = await make({ credits: { remaining: 5, refill } })
     const patch = async (credits: unknown) =>
       (await call(service, `PATCH /keys/${id}`, { bearer: owner.access, json: { credits } })).body.credits
     expect(await patch({ remaining: 50 })).toEqual({ remaining: 50, refill })
-    // Due already: what is set now is what there is.
+    // The refill is due. The new number of credits counts, without the refill.
     await sql`UPDATE latchkey.api_key_credits SET refills_at = now() - interval '1 day' WHERE key_id = ${id}`
     expect(await patch({ remaining: 2 })).toEqual({ remaining: 2, refill })
     const monthly = { amount: 1, interval: 'monthly' }
@@ -228,7 +228,7 @@ describe('credits', () => {
     expect(await patch({ remaining: 4 })).toEqual({ remaining: 4, refill: null })
   })
 
-  test('are charged as asked: nothing, the default of one, up to a million', async () => {
+  test('are charged by the cost of the question: zero, one by default, up to a million', async () => {
     const { id, key } = await make({ credits: { remaining: 1_000_002 } })
     const left = async (more: Json) => (await verify(key, more)).credits?.remaining
     expect(await left({ cost: 0 })).toBe(1_000_002)
@@ -248,7 +248,7 @@ describe('credits', () => {
     expect(await remainingOf(id)).toBe(0)
   })
 
-  test('are not asked for by our own routes, nor by introspection', async () => {
+  test('are not charged by our own routes, nor by introspection', async () => {
     const { id, key } = await make({ credits: { remaining: 1 } })
     expect((await use(key)).status).toBe(200)
     await call(service, 'POST /oauth/introspect', { bearer: admin.access, form: { token: key } })
@@ -257,7 +257,7 @@ describe('credits', () => {
     expect((await use(key)).status).toBe(200)
   })
 
-  test('given later, changed, and cleared hold at the next question', async () => {
+  test('that are set, changed or cleared apply from the next question', async () => {
     const { id, key } = await make()
     expect(await verify(key)).toMatchObject({ valid: true, credits: null })
     const patch = (credits: unknown) =>
@@ -272,11 +272,11 @@ describe('credits', () => {
   })
 
   test.each([
-    ['less than none', { remaining: -1 }],
+    ['a negative number', { remaining: -1 }],
     ['half a credit', { remaining: 1.5 }],
-    ['more than a number is exact for', { remaining: 2 ** 53 }],
+    ['a number that JavaScript cannot represent exactly', { remaining: 2 ** 53 }],
     ['a refill alone', { refill: { amount: 1, interval: 'daily' } }],
-    ['a refill of nothing', { remaining: 1, refill: { amount: 0, interval: 'daily' } }],
+    ['a refill of zero', { remaining: 1, refill: { amount: 0, interval: 'daily' } }],
     ['a refill by the week', { remaining: 1, refill: { amount: 1, interval: 'weekly' } }],
     ['a refill without an interval', { remaining: 1, refill: { amount: 1 } }],
     ['a number', 5],
@@ -304,7 +304,7 @@ describe('the next refill', () => {
     expect(nextRefill(interval, Date.parse(now)).toISOString()).toBe(next)
   })
 
-  /** A server with a clock to set; a key makes the keys there, since it does not run out. */
+  /** A server with an injected clock. A key makes the keys, because an access token would expire. */
   async function startTraveller() {
     const traveller = await startService({}, service)
     const manager = await make({ scopes: ['read', 'latchkey:keys.read', 'latchkey:keys.write'] })
@@ -315,13 +315,13 @@ describe('the next refill', () => {
         expect(answer.status).toBe(201)
         return answer.body.key
       },
-      /** What the owner is shown of some keys. */
+      /** The remaining credits of some keys, as their owner sees them. */
       async remaining(...keys: string[]): Promise<number[]> {
         const { body } = await call(traveller, 'GET /keys', { apiKey: manager.key })
         const shown: { start: string; credits: { remaining: number } }[] = body
         return keys.map((key) => shown.find(({ start }) => key.startsWith(start))?.credits.remaining ?? -1)
       },
-      /** Takes one by one, and says how many there were and how long to wait for more. */
+      /** Uses credits one by one, and gives how many there were and the seconds until the refill. */
       async spend(key: string) {
         let spent = 0
         let answer = await verify(key, {}, traveller)
@@ -358,7 +358,7 @@ describe('the next refill', () => {
       '2028-02-01T00:00:00Z',
     ],
   ])(
-    '%s: made at %s, nothing at %s, full at %s, nothing at %s, full at %s',
+    '%s: made at %s, empty at %s, full at %s, empty at %s, full at %s',
     async (interval, made, before, first, later, second) => {
       await using on = await startTraveller()
       on.at(made)
@@ -379,7 +379,7 @@ describe('the next refill', () => {
     },
   )
 
-  test('fills up to the amount, takes nothing away, and does not add up over days without a use', async () => {
+  test('fills up to the amount, never reduces the credits, and does not add up over days without a use', async () => {
     await using on = await startTraveller()
     on.at('2027-05-01T10:00:00Z')
     const little = await on.makeKey({ remaining: 2, refill: { amount: 5, interval: 'daily' } })
@@ -388,13 +388,13 @@ describe('the next refill', () => {
     expect((await on.spend(little)).spent).toBe(5)
     expect((await on.spend(much)).spent).toBe(9)
     on.at('2027-05-12T00:00:00Z')
-    // The owner sees what is there, though nobody has charged it yet.
+    // The owner sees the refill before the first use after it.
     expect(await on.remaining(little, much)).toEqual([5, 5])
     for (const key of [little, much]) expect((await on.spend(key)).spent).toBe(5)
     expect(await on.remaining(little, much)).toEqual([0, 0])
   })
 
-  test('a cost beyond what a refill gives says no time to wait', async () => {
+  test('a cost above the refill has no Retry-After', async () => {
     const { key } = await make({ credits: { remaining: 0, refill: { amount: 5, interval: 'daily' } } })
     expect(await verify(key, { cost: 6 })).toEqual({
       valid: false,
@@ -424,11 +424,11 @@ describe('allowed_ips', () => {
       ['10.9.9.9', '2001:db8::1'],
       ['11.0.0.0', '::1'],
     ],
-  ])('%p admits %p, not %p', async (allowed_ips, good, bad) => {
+  ])('%p allows %p and refuses %p', async (allowed_ips, good, bad) => {
     const { key } = await make({ allowed_ips })
     for (const ip of good) expect([ip, (await verify(key, { ip })).code]).toEqual([ip, 'VALID'])
     for (const ip of bad) expect([ip, (await verify(key, { ip })).code]).toEqual([ip, 'IP_NOT_ALLOWED'])
-    // Who does not say where it is shown from gets a no.
+    // A question without an address is refused.
     for (const more of [{}, { ip: null }]) expect((await verify(key, more)).code).toBe('IP_NOT_ALLOWED')
   })
 
@@ -451,13 +451,13 @@ describe('allowed_ips', () => {
     [' 192.0.2.1'],
     ['192.0.2.1\u0000'],
     ['192.0.2.0-192.0.2.9'],
-  ])('does not take %p', async (network) => {
+  ])('%p is refused as a network', async (network) => {
     const answer = await create({ allowed_ips: ['192.0.2.1', network] })
     expectProblem(answer, 'validation_failed')
     expect(answer.body.errors).toMatchObject([{ path: '/allowed_ips/1' }])
   })
 
-  test('takes fifty, not fifty-one; none and null mean anywhere', async () => {
+  test('accepts fifty networks and refuses fifty-one; an empty list and null allow every address', async () => {
     const networks = (n: number) => Array.from({ length: n }, (_, at) => `10.0.${at}.0/24`)
     expectProblem(await create({ allowed_ips: networks(51) }), 'validation_failed')
     const fifty = await create({ allowed_ips: networks(50) })
@@ -471,28 +471,28 @@ describe('allowed_ips', () => {
     expect(body.allowed_ips).toEqual(['10.0.0.0/8', '192.0.2.1/32'])
   })
 
-  test('holds on our own routes, by the address that proxies we trust tell', async () => {
+  test('applies to our own routes, by the address that a trusted proxy names', async () => {
     const near = await make({ allowed_ips: ['127.0.0.1'] })
     const far = await make({ allowed_ips: ['192.0.2.0/24'] })
     const from = (forwarded: string) => ({ 'x-forwarded-for': forwarded })
     const cases: [TestService, string, Record<string, string>, number][] = [
       [service, near.key, {}, 200],
       [service, far.key, {}, 403],
-      // Nobody is trusted here: the header changes nothing.
+      // Without trusted proxies the header is ignored.
       [service, near.key, from('192.0.2.9'), 200],
       [service, far.key, from('192.0.2.9'), 403],
       [other, near.key, {}, 200],
       [other, far.key, from('192.0.2.9'), 200],
       [other, near.key, from('192.0.2.9'), 403],
       [other, far.key, from('192.0.2.9, 10.1.1.1'), 200],
-      // What the client wrote itself stands on the left, and does not count.
+      // The client's own entries are on the left, and do not count.
       [other, far.key, from('192.0.2.9, 203.0.113.5'), 403],
       [other, far.key, from('192.0.2.9, nonsense'), 403],
-      // With a port, as some balancers write it.
+      // Some load balancers write the port too.
       [other, far.key, from('192.0.2.9:4711'), 200],
       [other, near.key, from('192.0.2.9:4711'), 403],
       [other, far.key, from('192.0.2.9:4711, 10.1.1.1:80'), 200],
-      // Of what cannot be read nothing is guessed: neither what stands before it, nor that it is the proxy.
+      // An unreadable entry means no address: not the entry before it, and not the proxy.
       ...UNREADABLE.flatMap((hop): [TestService, string, Record<string, string>, number][] => [
         [other, near.key, from(hop), 403],
         [other, near.key, from(`127.0.0.1, ${hop}`), 403],
@@ -506,7 +506,7 @@ describe('allowed_ips', () => {
     }
   })
 
-  test('a client whose address cannot be read has none, which is told once, and takes from no other client', async () => {
+  test('a client with an unreadable address has no address, is warned of once, and does not use up the limit of others', async () => {
     const behind = await startService(
       {
         trustedProxies: ['127.0.0.1/32'],
@@ -522,7 +522,7 @@ describe('allowed_ips', () => {
         })
       for (const hop of UNREADABLE.slice(0, 2)) expectProblem(await guess(hop), 'invalid_token')
       for (const hop of UNREADABLE) expectProblem(await guess(hop), 'rate_limited')
-      // The proxy itself, and a client of whom it tells, each with a port of its own.
+      // The proxy itself, and a client that it names, each with a port.
       for (const port of [1024, 1025]) {
         expectProblem(await guess(), 'invalid_token')
         expectProblem(await guess(`203.0.113.9:${port}`), 'invalid_token')
@@ -544,7 +544,7 @@ describe('allowed_ips', () => {
     }
   })
 
-  test('is asked before scopes and rate, and takes nothing of the rate', async () => {
+  test('is checked before scopes and rate limit, and a refusal does not count for the rate limit', async () => {
     const { key } = await make({
       scopes: '',
       allowed_ips: ['192.0.2.1'],

@@ -29,7 +29,7 @@ const statusOf = async (apiKey: string, on = service) =>
 const startOf = (key: string) => key.slice(0, 11)
 
 describe('a rotation', () => {
-  test('keeps the id and all that was set, and shows a new secret; the old one goes on', async () => {
+  test('keeps the id and every setting, and gives a new secret; the old secret stays valid', async () => {
     const settings = {
       name: 'n',
       description: 'd',
@@ -66,7 +66,7 @@ describe('a rotation', () => {
     expect(JSON.stringify(rows)).not.toContain(successor)
   })
 
-  test('lets the owner see which of the two is still in use', async () => {
+  test('shows the owner which of the two secrets is still in use', async () => {
     const { id, key } = await make()
     const successor = (await rotate(id)).body.key
     const uses = async () => {
@@ -95,7 +95,7 @@ describe('a rotation', () => {
     expect((await rotate(id, { overlap_seconds: 0 })).status).toBe(201)
   })
 
-  test('keeps when the key was last used, however its old secret goes', async () => {
+  test('keeps the time of the last use, however the old secret ends', async () => {
     const used = async () => {
       const made = await make()
       await statusOf(made.key)
@@ -121,13 +121,13 @@ describe('a rotation', () => {
     await deleteOutdated(service.context, { vacuums: false })
     expect(await read(outdated.id)).toMatchObject({ last_used_at: outdated.last_used_at, secrets: [{}] })
 
-    // A later use counts.
+    // A later use updates the time.
     await statusOf(rotated.body.key)
     await writeUsage(service.context)
     expect((await read(atOnce.id)).last_used_at > atOnce.last_used_at).toBe(true)
   })
 
-  test('under way admits no other, until one of the two secrets is ended', async () => {
+  test('under way refuses another rotation, until one of the two secrets is ended', async () => {
     const { id, key } = await make()
     const second = (await rotate(id, { overlap_seconds: 3600 })).body.key
     for (const json of [undefined, { overlap_seconds: 0 }]) expectProblem(await rotate(id, json), 'conflict')
@@ -138,7 +138,7 @@ describe('a rotation', () => {
     expect((await rotate(id)).status).toBe(201)
   })
 
-  test('is cancelled by ending the new secret: the old one has no end again', async () => {
+  test('is cancelled by ending the new secret: the old one no longer expires', async () => {
     const { id, key } = await make()
     const second = (await rotate(id, { overlap_seconds: 3600 })).body.key
     expect((await endSecret(id, startOf(second))).status).toBe(204)
@@ -157,7 +157,7 @@ describe('a rotation', () => {
     ['an unknown member', { overlap: 5 }],
     ['the key of one’s choice', { key: 'sk_chosen' }],
     ['a list', []],
-  ])('does not take %s', async (_, json) => {
+  ])('refuses %s', async (_, json) => {
     const { id, key } = await make()
     expectProblem(await rotate(id, json), 'validation_failed')
     expect((await read(id)).secrets).toMatchObject([{ start: startOf(key), expires_at: null }])
@@ -167,11 +167,11 @@ describe('a rotation', () => {
     ['the longest overlap', { overlap_seconds: 2_592_000 }],
     ['an empty object', {}],
     ['null', { overlap_seconds: null }],
-  ])('takes %s', async (_, json) => {
+  ])('accepts %s', async (_, json) => {
     expect((await rotate((await make()).id, json)).status).toBe(201)
   })
 
-  test('of a key that is over, or of somebody else’s, there is none', async () => {
+  test('of a dead key, or of another user’s key, is refused', async () => {
     const revoked = await make()
     await call(service, `DELETE /keys/${revoked.id}`, { bearer: owner.access })
     expectProblem(await rotate(revoked.id), 'conflict')
@@ -184,10 +184,10 @@ describe('a rotation', () => {
     expect(await statusOf(key)).toBe(200)
   })
 
-  test('asks for the power to grant all that the key holds, now', async () => {
+  test('needs the power to grant every scope of the key now', async () => {
     const person = await addLoggedIn(service, sql, { scopes: ['read', 'deploy'] })
     const { id } = await newKey(service, person.access, { scopes: 'read,deploy' })
-    // Without an overlap, so that one that came too early does not stand in the way.
+    // Without an overlap, so that an earlier rotation does not block the next.
     const again = () => rotate(id, { overlap_seconds: 0 }, service, person.access)
     await sql`UPDATE latchkey.users SET scopes = '{read}' WHERE id = ${person.id}`
     await until(async () => (await again()).status === 403, 'the ceiling is heard of')
@@ -198,7 +198,7 @@ describe('a rotation', () => {
 })
 
 describe('the end of an overlap', () => {
-  test('comes by the clock, without anybody doing anything, on every server', async () => {
+  test('takes effect by the clock on every server, without any action', async () => {
     const { id, key } = await make()
     const successor = (await rotate(id, { overlap_seconds: 60 })).body.key
     for (const on of [service, other]) expect(await statusOf(key, on)).toBe(200)
@@ -212,7 +212,7 @@ describe('the end of an overlap', () => {
     expect((await rotate(id)).status).toBe(201)
   })
 
-  test('leaves the old secret visible for a day, then it goes; what lives stays', async () => {
+  test('leaves the old secret listed for a day, then deletes it; live secrets stay', async () => {
     const { id, key } = await make()
     const successor = (await rotate(id, { overlap_seconds: 60 })).body.key
     const starts = async () => {
@@ -231,7 +231,7 @@ describe('the end of an overlap', () => {
   })
 })
 
-test('the holder of the new secret ends that one alone: the old one lives on until its own end', async () => {
+test('the new secret ends itself only: the old one stays valid until its own expiry', async () => {
   const { id, key } = await make()
   const { key: successor, secrets } = (await rotate(id)).body
   const [old] = secrets
@@ -243,7 +243,7 @@ test('the holder of the new secret ends that one alone: the old one lives on unt
   ])
 })
 
-test('another server sees both secrets, and the end of one, within a second', async () => {
+test('another server accepts both secrets, and refuses an ended one, within a second', async () => {
   const { id, key } = await make()
   expect(await statusOf(key, other)).toBe(200)
   const successor = (await rotate(id)).body.key
@@ -256,7 +256,7 @@ test('another server sees both secrets, and the end of one, within a second', as
 })
 
 test(
-  'of two rotations at once, on two servers, one wins, fifty times over',
+  'of two rotations at once, on two servers, exactly one succeeds (fifty rounds)',
   async () => {
     const key = await make()
     let live = key.key

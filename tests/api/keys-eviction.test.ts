@@ -14,7 +14,7 @@ const WITHIN_MS = 2000
 const statusAt = async (on: TestService, key: string) =>
   (await call(on, 'GET /protected/any', { apiKey: key })).status
 
-/** A key that both instances hold in their caches, and one of somebody else that must live on. */
+/** A key that both instances have in their caches, and a key of another user that must stay valid. */
 async function prepare() {
   const person = await newPerson(one)
   const { id, key } = await newKey(one, person.access, { scopes: 'read' })
@@ -31,7 +31,7 @@ async function expectDead(key: string, bystander: string): Promise<void> {
   }
 }
 
-describe('a key dies at once on every instance when an operator', () => {
+describe('a key is refused at once on every instance when an operator', () => {
   test.each<[string, (ids: { user: string; key: string }) => Promise<unknown>]>([
     ['disables its owner', ({ user }) => sql`UPDATE latchkey.users SET is_active = false WHERE id = ${user}`],
     ['deletes its owner', ({ user }) => sql`DELETE FROM latchkey.users WHERE id = ${user}`],
@@ -58,7 +58,7 @@ describe('a key dies at once on every instance when an operator', () => {
     await expectDead(key, bystander)
   })
 
-  test('changes more rows than are named one by one', async () => {
+  test('changes more rows than an eviction names one by one', async () => {
     const { person, id, key, bystander } = await prepare()
     await sql`
       INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at)
@@ -70,7 +70,7 @@ describe('a key dies at once on every instance when an operator', () => {
     await expectDead(key, bystander)
   })
 
-  test('enables its owner again, it lives again', async () => {
+  test('disables its owner, and is accepted again when the owner is enabled', async () => {
     const { person, key, bystander } = await prepare()
     await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${person.id}`
     await expectDead(key, bystander)
@@ -88,14 +88,14 @@ test('a key that is revoked at one instance is refused there on the next request
   expect(await statusAt(other, bystander)).toBe(200)
 })
 
-test('what no security depends on evicts nothing: a warm key needs no database', async () => {
+test('a change that no decision depends on evicts nothing: a cached key needs no database', async () => {
   const { person, key } = await prepare()
   await sql`UPDATE latchkey.api_key_secrets SET last_used_at = now()`
   await sql`UPDATE latchkey.sessions SET generation = generation + 1 WHERE user_id = ${person.id}`
   await sql`ALTER TABLE latchkey.api_keys RENAME TO elsewhere`
   try {
     for (const on of [one, other]) expect(await statusAt(on, key)).toBe(200)
-    // The control: whatever is not in the cache has to be looked up.
+    // The control: a key that is not in the cache needs the database.
     expect(await statusAt(one, key.replace('sk_', 'old_'))).toBe(500)
   } finally {
     await sql`ALTER TABLE latchkey.elsewhere RENAME TO api_keys`

@@ -14,7 +14,7 @@ const create = (json: Record<string, unknown>, on = service, bearer = owner.acce
   call(on, 'POST /keys/create', { bearer, json })
 const inDays = (days: number) => new Date(Date.now() + days * DAY_MS).toISOString()
 
-/** How far an expiry is from `days` after now, in seconds. */
+/** The seconds between an expiry and `days` from now. */
 const offBy = (expiresAt: string, days: number) =>
   Math.abs(Date.parse(expiresAt) - Date.now() - days * DAY_MS) / 1000
 
@@ -40,7 +40,7 @@ describe('an expiry', () => {
     expect((await call(service, 'GET /protected/any', { apiKey: answer.body.key })).status).toBe(200)
   })
 
-  test('that is null or absent is none', async () => {
+  test('that is null or absent means no expiry', async () => {
     expect((await create({})).body.expires_at).toBeNull()
     expect((await create({ expires_in_days: null, expires_at: null })).body.expires_at).toBeNull()
   })
@@ -51,27 +51,27 @@ describe('an expiry', () => {
     ['half a day', { expires_in_days: 1.5 }],
     ['days as text', { expires_in_days: '5' }],
     ['days as a list', { expires_in_days: [5] }],
-    ['days as a truth', { expires_in_days: true }],
+    ['days as a boolean', { expires_in_days: true }],
     ['more days than a century has', { expires_in_days: 36_501 }],
     ['more days than a number holds', { expires_in_days: Number.MAX_SAFE_INTEGER }],
     ['a word', { expires_at: 'tomorrow' }],
     ['nothing', { expires_at: '' }],
     ['a number of seconds', { expires_at: 4_102_444_799 }],
     ['the past', { expires_at: '2020-01-01T00:00:00Z' }],
-    ['the beginning', { expires_at: '0000-01-01T00:00:00Z' }],
-    ['before the beginning', { expires_at: '-000001-01-01T00:00:00Z' }],
+    ['the year 0', { expires_at: '0000-01-01T00:00:00Z' }],
+    ['a negative year', { expires_at: '-000001-01-01T00:00:00Z' }],
     ['a day alone', { expires_at: '2099-12-31' }],
     ['no zone', { expires_at: '2099-12-31T23:59:59' }],
-    ['a blank for the T', { expires_at: '2099-12-31 23:59:59Z' }],
+    ['a space for the T', { expires_at: '2099-12-31 23:59:59Z' }],
     ['the thirtieth of February', { expires_at: '2099-02-30T00:00:00Z' }],
     ['a leap day of no leap year', { expires_at: '2099-02-29T00:00:00Z' }],
     ['a thirteenth month', { expires_at: '2099-13-01T00:00:00Z' }],
     ['the year 10000', { expires_at: '10000-01-01T00:00:00Z' }],
     ['the year 10000 in its long form', { expires_at: '+010000-01-01T00:00:00Z' }],
-    ['the year 10000 in London', { expires_at: '9999-12-31T23:59:59-05:00' }],
+    ['the year 10000 in UTC', { expires_at: '9999-12-31T23:59:59-05:00' }],
     ['the latest instant that a Date has', { expires_at: '+275760-09-13T00:00:00Z' }],
     ['both', { expires_in_days: 5, expires_at: '2099-12-31T23:59:59Z' }],
-  ])('that is wrong is a 422 and makes no key: %s', async (_, json) => {
+  ])('that is invalid answers 422 and makes no key: %s', async (_, json) => {
     const list = async (): Promise<string[]> =>
       (await call(service, 'GET /keys/list', { bearer: owner.access })).body.map(
         ({ id }: { id: string }) => id,
@@ -96,13 +96,13 @@ describe('API_KEY_DEFAULT_EXPIRE_DAYS and API_KEY_MAX_EXPIRE_DAYS', () => {
     await bounded.stop()
   })
 
-  test('a key that asks for no expiry gets the default, else the most', async () => {
+  test('a key without an expiry gets the default one, or else the longest', async () => {
     expect(offBy((await create({}, bounded)).body.expires_at, 30)).toBeLessThan(10)
     expect(offBy((await create({ expires_at: null }, bounded)).body.expires_at, 30)).toBeLessThan(10)
     expect(offBy((await create({}, capped)).body.expires_at, 90)).toBeLessThan(10)
   })
 
-  test('a key may ask for up to the most', async () => {
+  test('a key may have the longest expiry', async () => {
     for (const on of [bounded, capped]) {
       expect(offBy((await create({ expires_in_days: 90 }, on)).body.expires_at, 90)).toBeLessThan(10)
       expect(offBy((await create({ expires_at: inDays(89) }, on)).body.expires_at, 89)).toBeLessThan(10)
@@ -113,7 +113,7 @@ describe('API_KEY_DEFAULT_EXPIRE_DAYS and API_KEY_MAX_EXPIRE_DAYS', () => {
     ['/expires_in_days', { expires_in_days: 91 }],
     ['/expires_at', { expires_at: inDays(91) }],
     ['/expires_at', { expires_at: '9999-12-31T23:59:59Z' }],
-  ])('beyond it is a 422 at %s', async (path, json) => {
+  ])('an expiry beyond the longest is a 422 at %s', async (path, json) => {
     for (const on of [bounded, capped]) {
       const answer = await create(json, on)
       expectProblem(answer, 'validation_failed')
@@ -124,7 +124,7 @@ describe('API_KEY_DEFAULT_EXPIRE_DAYS and API_KEY_MAX_EXPIRE_DAYS', () => {
 })
 
 describe('by the clock', () => {
-  test('a key dies at its instant, out of the cache too, and its list entry stays', async () => {
+  test('a key is refused from its expiry on, also when it is cached, and stays in the list', async () => {
     const late = await startService()
     try {
       const person = await newPerson(late)
@@ -141,7 +141,7 @@ describe('by the clock', () => {
       const { access } = await logIn(late, person.email, person.password)
       const list = await call(late, 'GET /keys/list', { bearer: access })
       expect(list.body.find((shown: { id: string }) => shown.id === id)).toBeDefined()
-      // Revoking what has expired is no error: whoever cleans up after a leak need not look at the clock.
+      // Revoking an expired key is no error, so that cleaning up after a leak need not check the clock.
       expect((await call(late, `DELETE /keys/revoke/${id}`, { bearer: access })).status).toBe(200)
     } finally {
       await late.stop()

@@ -43,7 +43,7 @@ describe('a key that manages keys', () => {
     expect(audit).toMatchObject([{ action: 'key.created', actor_type: 'key', actor_id: manager.id }])
   })
 
-  test('hands out nothing that it does not hold itself, though its owner does', async () => {
+  test('cannot hand out a scope that it lacks, although its owner has it', async () => {
     const manager = await newManager({ scopes: ['read', WRITE] })
     for (const scope of ['write', READ, 'latchkey:verify', 'deploy']) {
       const answer = await asKey(manager.key, 'POST /keys/create', { scopes: ['read', scope] })
@@ -55,7 +55,7 @@ describe('a key that manages keys', () => {
     expect(whatItHolds.status).toBe(201)
   })
 
-  test('hands out nothing that its owner has lost since', async () => {
+  test('cannot hand out a scope that its owner has lost', async () => {
     const person = await newPerson(service)
     const manager = await newManager({}, person)
     await sql`UPDATE latchkey.users SET scopes = '{}' WHERE id = ${person.id}`
@@ -65,7 +65,7 @@ describe('a key that manages keys', () => {
     expect((await asKey(manager.key, 'POST /keys/create', {})).status).toBe(201)
   })
 
-  test('makes none that outlives it', async () => {
+  test('cannot make a key that expires later than itself', async () => {
     const manager = await newManager({ expires_in_days: 10 })
     const [row] = await sql`SELECT expires_at FROM latchkey.api_keys WHERE id = ${manager.id}`
     const end: Date = row?.expires_at
@@ -83,7 +83,7 @@ describe('a key that manages keys', () => {
     expect((await create({ expires_at: null })).body.expires_at).toBe(end.toISOString())
   })
 
-  test('sees and ends those keys of its owner that lie within its own bounds; the others are not there', async () => {
+  test('lists and revokes keys of its owner within its own power; other keys answer 404', async () => {
     const manager = await newManager({ expires_in_days: 10 })
     const within = [
       await newKey(service, owner.access, { scopes: 'read', expires_in_days: 5 }),
@@ -109,7 +109,7 @@ describe('a key that manages keys', () => {
     }
   })
 
-  test('cannot act on itself, in whatever spelling', async () => {
+  test('cannot manage itself, in any spelling of its id', async () => {
     const manager = await newManager()
     for (const path of ['revoke/', '']) {
       for (const query of ['', '?created=true'])
@@ -120,14 +120,14 @@ describe('a key that manages keys', () => {
     expect(await works(manager.key)).toBe(true)
   })
 
-  test('removes no key: that takes its user', async () => {
+  test('cannot delete a key: that needs its user', async () => {
     const manager = await newManager()
     const child = await newKey(service, owner.access, { scopes: 'read' })
     expectProblem(await asKey(manager.key, `DELETE /keys/delete/${child.id}`), 'wrong_credential_kind')
     expect(await works(child.key)).toBe(true)
   })
 
-  test('makes nothing once it is revoked', async () => {
+  test('cannot make keys once it is revoked', async () => {
     const manager = await newManager()
     expect((await asKey(manager.key, 'POST /keys/create', {})).status).toBe(201)
     await call(service, `DELETE /keys/revoke/${manager.id}`, { bearer: owner.access })
@@ -144,24 +144,27 @@ describe('without the scope for it', () => {
     ['GET /keys', READ],
     ['DELETE /keys/revoke/0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6', WRITE],
     ['DELETE /keys/0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6', WRITE],
-  ])('%s is a 403 that names it, before anything is looked up or read', async (route, needed) => {
-    const almost = await newKey(service, owner.access, {
-      scopes: ['read', 'write', needed === READ ? WRITE : READ],
-    })
-    const options = { apiKey: almost.key, ...(route.startsWith('POST') ? { raw: 'not JSON' } : {}) }
-    const answer = await call(service, route, options)
-    expectProblem(answer, 'insufficient_scope')
-    expect(answer.body.detail).toBe(`Missing required scope: ${needed}`)
-    expect(answer.headers.get('www-authenticate')).toContain(`scope="${needed}"`)
-    const [row] = await sql`
+  ])(
+    '%s answers 403 and names the scope, before any look-up and before the body is read',
+    async (route, needed) => {
+      const almost = await newKey(service, owner.access, {
+        scopes: ['read', 'write', needed === READ ? WRITE : READ],
+      })
+      const options = { apiKey: almost.key, ...(route.startsWith('POST') ? { raw: 'not JSON' } : {}) }
+      const answer = await call(service, route, options)
+      expectProblem(answer, 'insufficient_scope')
+      expect(answer.body.detail).toBe(`Missing required scope: ${needed}`)
+      expect(answer.headers.get('www-authenticate')).toContain(`scope="${needed}"`)
+      const [row] = await sql`
       SELECT * FROM latchkey.audit_events WHERE action = 'access.denied' AND actor_id = ${almost.id}`
-    expect(row).toMatchObject({ outcome: 'refused' })
-    expect(JSON.stringify(row?.details)).toContain(needed)
-  })
+      expect(row).toMatchObject({ outcome: 'refused' })
+      expect(JSON.stringify(row?.details)).toContain(needed)
+    },
+  )
 })
 
 describe('?created=true', () => {
-  test('ends the keys that a key made, and those that these made, and no others', async () => {
+  test('revokes the keys that a key made, and the keys that these made, and no others', async () => {
     const manager = await newManager()
     const child = (await asKey(manager.key, 'POST /keys/create', { scopes: ['read', WRITE] })).body
     const grandchild = (await asKey(child.key, 'POST /keys/create', { scopes: 'read' })).body

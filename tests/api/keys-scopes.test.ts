@@ -33,7 +33,7 @@ function expectBeyond(answer: Answer, scope: string): void {
   )
 }
 
-describe('scopes are taken in every spelling and answered as a list', () => {
+describe('scopes are accepted in every spelling and answered as a list', () => {
   test.each([
     ['one word', 'read', ['read']],
     ['commas', 'read,write', ['read', 'write']],
@@ -53,7 +53,7 @@ describe('scopes are taken in every spelling and answered as a list', () => {
     expect(await scopesNow(answer.body.key)).toEqual(expected)
   })
 
-  test('up to fifty of them, of up to 64 characters', async () => {
+  test('up to fifty scopes, of up to 64 characters', async () => {
     const fifty = Array.from({ length: 50 }, (_, i) => `s${i}`)
     expect((await create(admin, fifty)).body.scopes).toEqual(fifty)
     expect((await create(admin, [...fifty, 's0'].join(' '))).body.scopes).toEqual(fifty)
@@ -93,9 +93,9 @@ describe('scopes are taken in every spelling and answered as a list', () => {
   })
 })
 
-describe('nobody hands out what they do not have', () => {
+describe('a user cannot hand out a scope that they lack', () => {
   test.each(['delete', 'reads', 'rea', 'read.all', 'read:all', 'latchkey:verify', 'latchkey:users.write'])(
-    'a user within USER_SCOPES=read,write gets no key for %p',
+    'with USER_SCOPES=read,write a user cannot make a key with %p',
     async (scope) => {
       const before = await countKeys()
       expectBeyond(await create(user, ['read', scope]), scope)
@@ -115,7 +115,7 @@ describe('nobody hands out what they do not have', () => {
     expectBeyond(await create({ ...person, access }, 'read'), 'read')
   })
 
-  test('USER_SCOPES=any lifts the ceiling, but not to the scopes that admins grant', async () => {
+  test('USER_SCOPES=any lifts the ceiling, except for the scopes that only admins grant', async () => {
     const anything = ['delete', 'billing:invoices.read', 'read']
     expectBeyond(await create(user, anything), 'delete')
     expect((await create(user, anything, generous)).body.scopes).toEqual(anything)
@@ -143,7 +143,7 @@ describe("a key's scopes at use", () => {
     expect((await call(service, 'GET /protected/service-only', { apiKey: exact.key })).status).toBe(200)
   })
 
-  test("of a demoted admin are what a user's ceiling leaves of them, from the next use", async () => {
+  test("of a demoted admin's key shrink to a user's ceiling, from the next use", async () => {
     const former = await newAdmin()
     const { id, key } = await newKey(service, former.access, { scopes: 'read deploy latchkey:verify' })
     expect(await scopesNow(key)).toEqual(['read', 'deploy', 'latchkey:verify'])
@@ -157,7 +157,7 @@ describe("a key's scopes at use", () => {
     expect(await scopesNow(key)).toEqual(['read', 'deploy', 'latchkey:verify'])
   })
 
-  test('shrink on every instance when an operator lowers the ceiling by hand', async () => {
+  test('shrink on every instance when an operator lowers the ceiling in the database', async () => {
     const person = await newPerson(service)
     const { key } = await newKey(service, person.access, { scopes: 'read write' })
     const doors = [service, generous]

@@ -24,7 +24,7 @@ const askMany = (questions: unknown, apiKey = asker.key) =>
   call(service, 'POST /keys/verify-batch', { apiKey, json: { keys: questions } })
 const patch = (id: string, json: Json, who = owner) =>
   call(service, `PATCH /keys/${id}`, { bearer: who.access, json })
-/** An active service account of the admin's. */
+/** An active service account that the admin made. */
 const newAccount = async () =>
   (
     await call(service, 'POST /service-accounts', {
@@ -34,7 +34,7 @@ const newAccount = async () =>
   ).body.id as string
 
 describe('a good key', () => {
-  test('is answered with all that the asking service may know of it, and nothing else', async () => {
+  test('is answered with exactly the documented members', async () => {
     const { id, key } = await make({
       name: 'n',
       external_id: 'x-1',
@@ -62,7 +62,7 @@ describe('a good key', () => {
     expect(answer.text).not.toContain(owner.email)
   })
 
-  test('that has nothing set is answered with nulls, not with gaps', async () => {
+  test('without settings is answered with nulls, not with missing members', async () => {
     const { id, key } = await make({ scopes: [] })
     expect(await ask(key)).toEqual({
       valid: true,
@@ -85,7 +85,7 @@ describe('a good key', () => {
     expect(await ask(key)).toMatchObject({ valid: true, owner: { type: 'service_account', id: account } })
   })
 
-  test('holds what is written on it and lies within its owner’s ceiling now', async () => {
+  test('has its own scopes as far as its owner’s ceiling has them now', async () => {
     const person = await addLoggedIn(service, sql, { scopes: ['read', 'deploy'] })
     const { id, key } = await make({ scopes: 'read,deploy' }, person)
     expect((await ask(key, { scopes: 'deploy' })).valid).toBe(true)
@@ -117,8 +117,8 @@ describe('a good key', () => {
   })
 })
 
-/** Each of these makes a key of which the answer is that code, whatever else would be wrong with it, too. */
-describe('the first check that fails is the answer', () => {
+/** Each function makes a key whose answer is that code. Later checks would fail too. */
+describe('the first check that fails decides the answer', () => {
   const worse = {
     allowed_ips: ['192.0.2.1'],
     credits: { remaining: 0 },
@@ -130,7 +130,7 @@ describe('the first check that fails is the answer', () => {
     sql`UPDATE latchkey.api_keys SET expires_at = now() - interval '1 second' WHERE id = ${id}`
   const disable = (id: string) => patch(id, { is_active: false })
 
-  test('through all nine, one mended after the other', async () => {
+  test('for all nine checks, each mended in turn', async () => {
     const person = await addLoggedIn(service, sql)
     const { id, key } = await make(worse, person)
     expect(await ask(key, { ...all, ip: '192.0.2.1', scopes: 'read', cost: 0 })).toMatchObject({
@@ -170,7 +170,7 @@ describe('the first check that fails is the answer', () => {
     ])
   })
 
-  test('and nothing is charged for it', async () => {
+  test('and a refused question is not charged', async () => {
     const { id, key } = await make({
       allowed_ips: ['192.0.2.1'],
       credits: { remaining: 5 },
@@ -202,7 +202,7 @@ describe('the first check that fails is the answer', () => {
     expect(await ask(key)).toEqual({ valid: false, code: 'NOT_FOUND' })
   })
 
-  test('the end of a key comes by the clock, from the cache too', async () => {
+  test('a key expires by the clock, also when it is cached', async () => {
     const { id, key } = await make({ expires_at: new Date(service.context.clock() + 60_000).toISOString() })
     expect((await ask(key)).valid).toBe(true)
     service.advance(59_000)
@@ -211,7 +211,7 @@ describe('the first check that fails is the answer', () => {
     expect(await ask(key)).toEqual({ valid: false, code: 'EXPIRED', key_id: id })
   })
 
-  test('on the same server from the next question on', async () => {
+  test('a change applies on the same server from the next question', async () => {
     const revoked = await make()
     const disabled = await make()
     for (const { key } of [revoked, disabled]) expect((await ask(key)).valid).toBe(true)
@@ -224,11 +224,11 @@ describe('the first check that fails is the answer', () => {
   })
 })
 
-describe('NOT_FOUND tells nothing but itself', () => {
+describe('NOT_FOUND has no further details', () => {
   const guesses: [string, () => Promise<string> | string][] = [
     ['a guess', () => 'nonsense'],
     ['an empty one', () => ''],
-    ['a key of our shape that nobody has', () => `sk_${'0'.repeat(49)}`],
+    ['an unknown key in our form', () => `sk_${'0'.repeat(49)}`],
     ['a mistyped key', async () => (await make()).key.slice(0, -1).concat('_')],
     ['a key cut short', async () => (await make()).key.slice(0, -1)],
     ['a key with a space', async () => ` ${(await make()).key}`],
@@ -236,7 +236,7 @@ describe('NOT_FOUND tells nothing but itself', () => {
     ['a user’s access token', () => owner.access],
     ['an admin’s access token', () => admin.access],
     ['a refresh token', () => owner.refresh],
-    ['a JWT of nobody', () => 'eyJhbGciOiJub25lIn0.e30.'],
+    ['an unsigned JWT', () => 'eyJhbGciOiJub25lIn0.e30.'],
     ['the hash of a key', async () => Bun.SHA256.hash((await make()).key, 'hex')],
     [
       'a key that was deleted',
@@ -259,7 +259,7 @@ describe('NOT_FOUND tells nothing but itself', () => {
   })
 })
 
-describe('whoever asks', () => {
+describe('the service that asks', () => {
   const route = (path: string, body: Json) => ({ path: `POST /keys/${path}`, body })
   const routes = [route('verify', { key: 'x' }), route('verify-batch', { keys: [{ key: 'x' }] })]
 
@@ -277,7 +277,7 @@ describe('whoever asks', () => {
     expectProblem(await call(service, path, { apiKey: without.key, raw: 'not JSON' }), 'insufficient_scope')
   })
 
-  test('holds the asking key’s own limits', async () => {
+  test('is bound by the limits of its own key', async () => {
     const limited = await make(
       { scopes: 'latchkey:verify', rate_limit: { limit: 2, window_seconds: 60 } },
       admin,
@@ -289,7 +289,7 @@ describe('whoever asks', () => {
     expect(answer.headers.get('retry-after')).toMatch(/^\d+$/)
   })
 
-  test('asks about itself like about any other', async () => {
+  test('may ask about its own key', async () => {
     expect(await ask(asker.key)).toMatchObject({ valid: true, key_id: asker.id, scopes: ['latchkey:verify'] })
   })
 })
@@ -312,7 +312,7 @@ describe('the address', () => {
     ['192.0.2.1, 192.0.2.1', false],
     ['192.0.2.1:', false],
     ['[192.0.2.1]:80', false],
-  ])('%p matters to a key with a list alone', async (ip, isOnList) => {
+  ])('%p matters only to a key with allowed addresses', async (ip, isOnList) => {
     const listed = await make({ allowed_ips: ['192.0.2.1', '2001:db8::/32'] })
     const free = await make()
     const code = isOnList ? 'VALID' : 'IP_NOT_ALLOWED'
@@ -326,7 +326,7 @@ describe('the address', () => {
   })
 })
 
-describe('a question that is none', () => {
+describe('an invalid question is refused:', () => {
   test.each<[string, unknown]>([
     ['no key', {}],
     ['a key that is no text', { key: 5 }],
@@ -350,7 +350,7 @@ describe('a question that is none', () => {
     expectProblem(await askMany([{ key }, filled]), 'validation_failed')
   })
 
-  test('the same with what is right', async () => {
+  test('the control: valid questions are answered', async () => {
     const { key } = await make({ credits: { remaining: 2_000_000 } })
     for (const more of [
       { cost: 0 },
@@ -365,7 +365,7 @@ describe('a question that is none', () => {
 })
 
 describe('a batch', () => {
-  test('is answered in order, each as if asked alone', async () => {
+  test('is answered in order, each question as if it was asked alone', async () => {
     const [good, revoked, charged] = [await make(), await make(), await make({ credits: { remaining: 1 } })]
     await call(service, `DELETE /keys/${revoked.id}`, { bearer: owner.access })
     const answer = await askMany([
@@ -399,7 +399,7 @@ describe('a batch', () => {
     expectProblem(await askMany({ key }), 'validation_failed')
   })
 
-  test('with a scope or a cost that is none charges nobody', async () => {
+  test('with one invalid scope or cost charges no key', async () => {
     const { id, key } = await make({ credits: { remaining: 5 } })
     for (const wrong of [{ scopes: 'Read' }, { cost: -1 }]) {
       const answer = await askMany([{ key }, { key, ...wrong }])
@@ -410,21 +410,21 @@ describe('a batch', () => {
     expect(row).toEqual({ remaining: 5 })
   })
 
-  test('takes the member null as absent', async () => {
+  test('accepts null for an absent member', async () => {
     const { key } = await make()
     const { body } = await askMany([{ key, scopes: null, cost: null, ip: null }])
     expect(body.results).toMatchObject([{ valid: true }])
   })
 })
 
-test('the longest token that a service account can have verifies', async () => {
+test('the longest token of a service account is accepted', async () => {
   const scopes = Array.from({ length: 50 }, (_, at) => `s${String(at).padStart(2, '0')}`.padEnd(64, 'x'))
   const key = await tokenOf(service, await newClient(service, admin.access, scopes))
   expect(key.length).toBeGreaterThan(4096)
   expect((await ask(key)).scopes).toEqual(scopes)
 })
 
-test('an imported key of any shape verifies, and one that only looks like ours does too', async () => {
+test('an imported key of any form is accepted, also in a form that resembles ours', async () => {
   const insert = async (key: string) => {
     const [id, hash] = [Bun.randomUUIDv7(), Bun.SHA256.hash(key) as Uint8Array]
     await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at) VALUES (${id}, ${owner.id}, '{read}', now())`
@@ -443,7 +443,7 @@ test('an imported key of any shape verifies, and one that only looks like ours d
   }
 })
 
-test('is not limited per address, and a thousand guesses lock nobody out', async () => {
+test('is not limited per address: a thousand guesses lock no caller out', async () => {
   const limited = await startService({ rateLimits: { ...ONE_A_MINUTE } }, service)
   try {
     const { key } = await make()
@@ -474,14 +474,14 @@ const ONE_A_MINUTE = {
   other: once,
 }
 
-test('a key that is known to be good is answered without asking the database', async () => {
+test('a cached key is answered without the database', async () => {
   const { key } = await make({ rate_limit: { limit: 1000, window_seconds: 60 }, allowed_ips: ['192.0.2.1'] })
   const question = { key, ip: '192.0.2.1', scopes: 'read' }
   await until(() => service.context.cache.isLive(), 'the cache is live')
   await ask(key, question)
   const { promise: released, resolve: release } = Promise.withResolvers<void>()
   const { promise: locked, resolve: lock } = Promise.withResolvers<void>()
-  // Whoever reads or writes any of these tables waits.
+  // Every query on these tables waits.
   const holding = sql.begin(async (tx) => {
     await tx`LOCK TABLE latchkey.api_keys, latchkey.api_key_secrets, latchkey.api_key_credits, latchkey.key_usage,
       latchkey.users, latchkey.service_accounts, latchkey.audit_events IN ACCESS EXCLUSIVE MODE`
@@ -491,7 +491,7 @@ test('a key that is known to be good is answered without asking the database', a
   await locked
   try {
     for (let i = 0; i < 50; i++) expect((await ask(key, question)).valid).toBe(true)
-    // The control: a key that nobody knows is looked for.
+    // The control: an unknown key needs the database.
     const guess = ask('unknown')
     expect(await Promise.race([guess, Bun.sleep(100).then(() => 'waits')])).toBe('waits')
     release()

@@ -19,7 +19,7 @@ const show = (key: string) => call(service, 'GET /protected/any', { apiKey: key 
 const auditOf = (id: string) =>
   sql`SELECT action, outcome, actor_id, details FROM latchkey.audit_events WHERE target_id = ${id} ORDER BY id`
 
-/** A key as shown, but for its last use, which is written some time later. */
+/** A key as answered, without its last use, which is written some time later. */
 const unused = (key: { secrets: object[] }) => ({
   ...key,
   last_used_at: null,
@@ -80,7 +80,7 @@ describe("the seed's calls", () => {
     expect(after).toEqual({ ...shown, is_active: false, revoked_at: expect.stringMatching(TIME) })
   })
 
-  test('a list is a bare array of the own keys, newest first', async () => {
+  test('the list is an array of the caller’s own keys, newest first', async () => {
     const somebody = await newPerson(service)
     expect((await call(service, 'GET /keys/list', { bearer: somebody.access })).body).toEqual([])
     const ids: string[] = []
@@ -90,7 +90,7 @@ describe("the seed's calls", () => {
     expect(listed.text).not.toContain(owner.id)
   })
 
-  test('a deleted key is gone and refused; what the audit trail says of it stays', async () => {
+  test('a deleted key is gone and refused; its audit rows stay', async () => {
     const { id, key } = await newKey(service, owner.access, { name: 'short-lived' })
     expect((await show(key)).status).toBe(200)
     const deleted = await asOwner(`DELETE /keys/delete/${id}`)
@@ -116,7 +116,7 @@ describe('a key', () => {
     return digits
   }
 
-  test('has its prefix, 43 random digits and the CRC-32 of all before it: 52 characters, never twice', async () => {
+  test('has a prefix, 43 random digits and their CRC-32: 52 characters, different each time', async () => {
     const made = await Promise.all(Array.from({ length: 20 }, () => newKey(service, owner.access)))
     for (const { key } of made) {
       expect(key).toMatch(/^sk_[0-9A-Za-z]{49}$/)
@@ -125,7 +125,7 @@ describe('a key', () => {
     expect(new Set(made.map(({ key }) => key.slice(3, 20))).size).toBe(20)
   })
 
-  test('is nowhere in the database but as its SHA-256', async () => {
+  test('is in the database only as its SHA-256', async () => {
     const { key } = await newKey(service, owner.access, { name: 'kept as a hash' })
     await show(key)
     const dump = await dumpEverything()
@@ -150,10 +150,10 @@ describe('a key', () => {
     await sql`ALTER TABLE latchkey.api_key_secrets RENAME TO elsewhere`
     try {
       for (const shown of mistyped) expectProblem(await show(shown), 'invalid_token')
-      // The control: a right checksum asks, and finds no table to ask.
+      // The control: with a right checksum the database is asked, and a table is missing.
       const apiKey = unknown + base62(crc32(unknown))
       expectProblem(await show(apiKey), 'internal')
-      // Also where it is asked on the way to the body, which is not at fault.
+      // Also on a route with a body, where the credential is checked before the body is parsed.
       expectProblem(await call(service, 'POST /keys/create', { apiKey, json: {} }), 'internal')
     } finally {
       await sql`ALTER TABLE latchkey.elsewhere RENAME TO api_key_secrets`
@@ -162,13 +162,13 @@ describe('a key', () => {
     expect((await show(key)).status).toBe(200)
   })
 
-  test('takes the prefix of the setting', async () => {
+  test('has the prefix of the setting', async () => {
     const prefixed = await startService({ apiKeyPrefix: 'acme_' }, service)
     try {
       const { key } = await newKey(prefixed, (await newPerson(prefixed)).access)
       expect(key).toMatch(/^acme_[0-9A-Za-z]{49}$/)
       expect((await call(prefixed, 'GET /protected/any', { apiKey: key })).status).toBe(200)
-      // A key belongs to the database, whatever prefix a server gives to new ones.
+      // A key stays valid, whatever prefix a server gives to new keys.
       expect((await show(key)).status).toBe(200)
     } finally {
       await prefixed.stop()
@@ -187,7 +187,7 @@ describe('a key', () => {
 })
 
 describe('a revoked key', () => {
-  test('is refused on the next request, on every door, and never comes back', async () => {
+  test('is refused on the next request, wherever a key is checked, and cannot be restored', async () => {
     const { id, key } = await newKey(service, owner.access, { scopes: ['read', 'latchkey:keys.read'] })
     const doors = ['/protected/any', '/protected/service-only', '/auth/me', '/keys/list']
     for (const door of doors) expect((await call(service, `GET ${door}`, { apiKey: key })).status).toBe(200)
@@ -208,7 +208,7 @@ describe('a revoked key', () => {
     expect((await auditOf(id)).map(({ action }) => action)).toEqual(['key.created', 'key.revoked'])
   })
 
-  test('says why, to its owner and in the audit trail', async () => {
+  test('has its reason, for its owner and in the audit trail', async () => {
     const { id } = await newKey(service, owner.access)
     const reason = '<b>left</b> in a log, "by" Zoë 🙂'
     expect((await asOwner(`DELETE /keys/revoke/${id}?reason=${encodeURIComponent(reason)}`)).status).toBe(200)
@@ -223,14 +223,14 @@ describe('a revoked key', () => {
     ['a line break in it', 'reason=a%0Ab'],
     ['an unknown parameter', 'because=leaked'],
     ['created neither true nor false', 'created=yes'],
-  ])('stays live where the request is wrong: %s', async (_, query) => {
+  ])('stays valid where the request to revoke it is invalid: %s', async (_, query) => {
     const { id, key } = await newKey(service, owner.access)
     expectProblem(await asOwner(`DELETE /keys/revoke/${id}?${query}`), 'validation_failed')
     expect((await show(key)).status).toBe(200)
   })
 })
 
-describe('nobody reaches a key that is not theirs', () => {
+describe('a caller cannot reach the key of another user', () => {
   test("another person's id is answered exactly like one that does not exist", async () => {
     const { id, key } = await newKey(service, owner.access)
     for (const path of ['revoke/', 'delete/', '']) {
@@ -258,7 +258,7 @@ describe('nobody reaches a key that is not theirs', () => {
       expectProblem(await asOwner(`DELETE /keys/${path}${id}`), 'not_found')
   })
 
-  test('an admin revokes what is not theirs, and deletes nothing', async () => {
+  test('an admin can revoke the key of another user, and cannot delete it', async () => {
     const admin = await newPerson(service)
     const { id, key } = await newKey(service, owner.access)
     const asAdmin = (route: string) => call(service, route, { bearer: admin.access })
@@ -273,7 +273,7 @@ describe('nobody reaches a key that is not theirs', () => {
   })
 })
 
-describe('what a new key may be', () => {
+describe('a new key may have', () => {
   const countKeys = async () => Number((await sql`SELECT count(*) FROM latchkey.api_keys`)[0]?.count)
 
   test.each([
@@ -310,7 +310,7 @@ describe('what a new key may be', () => {
     ['the key itself', { key: `sk_${'0'.repeat(49)}` }, '/key'],
     ['a hash', { hash: '00'.repeat(32) }, '/hash'],
     ['a mistyped expiry', { expires_in_day: 5 }, '/expires_in_day'],
-  ])('not %s: 422, which names the member, repeats no value and makes nothing', async (_, json, path) => {
+  ])('not %s: the 422 names the member and repeats no value, and no key is made', async (_, json, path) => {
     const before = await countKeys()
     const answer = await asOwner('POST /keys/create', json)
     expectProblem(answer, 'validation_failed')
@@ -324,7 +324,7 @@ describe('what a new key may be', () => {
 })
 
 describe('API_KEYS_PER_OWNER', () => {
-  test('holds against creations at the same time, counts live keys alone, and each owner by themselves', async () => {
+  test('holds against creations at the same time, and counts the live keys of each owner', async () => {
     const small = await startService({ apiKeysPerOwner: 5 }, service)
     try {
       const person = await newPerson(small)
