@@ -5,7 +5,7 @@ import { readConfig } from '../../src/config/read.ts'
 import { call } from '../support/client.ts'
 import { useService } from '../support/use-service.ts'
 
-// No cluster runs here: what the files say is read, and held against the settings, the image and a server that runs.
+// No cluster runs here. These tests compare the files with the settings, the image and a running server.
 
 const ROOT = join(import.meta.dir, '../..')
 const FOLDER = join(ROOT, 'deploy/kubernetes')
@@ -31,7 +31,7 @@ const pods: [string, KubernetesObject][] = [
 ]
 const server = deployment.template.spec.containers[0]
 
-/** NAME=value of a container, as the ConfigMap and the image have them too. */
+/** The environment of a container, with that of the ConfigMap and of the image. */
 async function settingsOf(container: KubernetesObject): Promise<Record<string, string>> {
   const image = (await Bun.file(join(ROOT, 'Dockerfile')).text()).match(/^ENV (?:.*\\\n)*.*$/m)?.[0] ?? ''
   const lines = [
@@ -47,7 +47,7 @@ const SECRETS: Record<string, string> = {
   SECRET_KEY: Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex'),
 }
 
-/** The settings as a pod has them: every name has to be a setting, as in `.env`. */
+/** The settings of a pod. Every name has to be a setting, as in `.env`. */
 function read(settings: Record<string, string>, mountPath: string) {
   const dotenv = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`)
   const readFile = (path: string) => {
@@ -60,7 +60,7 @@ function read(settings: Record<string, string>, mountPath: string) {
 describe.each(pods)('deploy/kubernetes: %s', (_, { spec, metadata }) => {
   const [container] = spec.containers
 
-  test('has settings that exist, and reads its secrets from files', async () => {
+  test('has only settings that exist, and reads its secrets from files', async () => {
     const [{ mountPath, readOnly }] = container.volumeMounts
     expect(readOnly).toBe(true)
     const settings = await settingsOf(container)
@@ -70,12 +70,12 @@ describe.each(pods)('deploy/kubernetes: %s', (_, { spec, metadata }) => {
     expect(result.config).toMatchObject({ migrate: 'check', publicUrlIsSet: true, host: '0.0.0.0' })
     expect(result.config.databaseUrl?.reveal()).toContain('db.example.com')
     expect(result.config.secretKey?.reveal()).toBe(SECRETS.SECRET_KEY ?? '')
-    // A name that is no setting, and a file that is not there, would be told.
+    // The control: an unknown name and a missing file are faults.
     expect(read({ ...settings, PUBLIC_ADDRESS: 'x' }, mountPath)).toHaveProperty('faults')
     expect(read(settings, '/elsewhere')).toHaveProperty('faults')
   })
 
-  test('has the rights of the image’s user, and no others', async () => {
+  test('has the rights of the user of the image, and no others', async () => {
     const user = (await Bun.file(join(ROOT, 'Dockerfile')).text())
       .match(/^USER (\d+):(\d+)$/m)
       ?.slice(1)
@@ -124,7 +124,7 @@ describe('deploy/kubernetes: the server', () => {
     ['readinessProbe', '/readyz'],
   ]
 
-  test('listens at the ports that are named, which all others name', async () => {
+  test('listens on the named ports, which all other files name', async () => {
     const result = read(await settingsOf(server), server.volumeMounts[0].mountPath)
     if ('faults' in result) throw new Error(result.faults.join('\n'))
     expect(ports).toEqual({ http: result.config.port, metrics: result.config.metricsPort ?? 0 })
@@ -145,7 +145,7 @@ describe('deploy/kubernetes: the server', () => {
     expect((await call(service, `GET ${path}`)).status).toBe(200)
   })
 
-  test('has the time that its settings ask for', async () => {
+  test('has the grace periods that its settings need', async () => {
     const result = read(await settingsOf(server), server.volumeMounts[0].mountPath)
     if ('faults' in result) throw new Error(result.faults.join('\n'))
     const { databaseWaitSeconds, shutdownDelaySeconds, databasePoolSize } = result.config
@@ -160,7 +160,7 @@ describe('deploy/kubernetes: the server', () => {
     expect(find('HorizontalPodAutoscaler').spec.maxReplicas * (databasePoolSize + 2)).toBeLessThan(100)
   })
 
-  test('is what the others select', () => {
+  test('is selected by the other objects', () => {
     const { labels } = deployment.template.metadata
     const selectors = [
       deployment.selector.matchLabels,

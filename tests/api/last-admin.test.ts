@@ -22,7 +22,7 @@ const activeAdmins = async (): Promise<string[]> =>
   )
 const rowOf = async (id: string) => ({ ...(await sql`SELECT * FROM latchkey.users WHERE id = ${id}`)[0] })
 
-/** Nobody else is an admin. */
+/** Deletes every user and makes so many admins. */
 async function newAdmins(count: number): Promise<Admin[]> {
   await sql`DELETE FROM latchkey.users`
   const admins: Admin[] = []
@@ -46,10 +46,10 @@ const acts: [string, Act][] = [
 ]
 
 describe('the last active admin', () => {
-  test.each(acts)('cannot be %s, and nothing else of the request happens', async (_, act) => {
+  test.each(acts)('cannot be %s, and the request changes nothing else', async (_, act) => {
     const [admin] = await newAdmins(1)
     if (!admin) throw new Error('No admin')
-    // Admins who are none now, and users who are none, do not count.
+    // A disabled admin and an ordinary user do not count.
     await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${(await addPerson(sql, { role: 'admin' })).id}`
     await addPerson(sql)
     const before = await rowOf(admin.id)
@@ -60,7 +60,7 @@ describe('the last active admin', () => {
     expect(audited.map(({ action }) => action)).toEqual(['user.login'])
   })
 
-  test('keeps the rest of what may be changed', async () => {
+  test('can be changed in every other way', async () => {
     const [admin] = await newAdmins(1)
     if (!admin) throw new Error('No admin')
     const json = { role: 'admin', is_active: true, email_verified: true, scopes: ['x'] }
@@ -69,7 +69,7 @@ describe('the last active admin', () => {
     expect(await rowOf(admin.id)).toMatchObject({ email_verified: true, role: 'admin' })
   })
 
-  test('nor by an operator at the command line', async () => {
+  test('cannot be removed at the command line either', async () => {
     const [admin] = await newAdmins(1)
     if (!admin) throw new Error('No admin')
     const refused = { name: 'Problem', problem: 'last_admin' }
@@ -90,16 +90,16 @@ describe('the last active admin', () => {
   })
 })
 
-describe('admins who act on each other at the same moment', () => {
+describe('admins who remove each other at the same moment', () => {
   const everything = [demote, disable, remove]
 
-  test('leave one: fifty rounds of two admins on two servers', async () => {
+  test('leave one admin: fifty rounds of two admins on two servers', async () => {
     for (let round = 0; round < 50; round++) {
       const [one, two] = await newAdmins(2)
       if (!one || !two) throw new Error('No admins')
       const [first, second] = [everything[round % 3], everything[Math.floor(round / 3) % 3]]
       if (!first || !second) throw new Error('No act')
-      // Both are known to their servers: neither waits for the database to say who they are.
+      // Both servers have the credentials cached, so that neither request waits for a look-up.
       await Promise.all([
         call(a, 'GET /protected/admin', { bearer: one.access }),
         call(b, 'GET /protected/admin', { bearer: two.access }),
@@ -109,12 +109,12 @@ describe('admins who act on each other at the same moment', () => {
       expect(left).toHaveLength(1)
       expect(answers.filter(({ status }) => status < 300)).toHaveLength(1)
       const refused = answers.find(({ status }) => status >= 300)
-      // The second waits for the first, and acts no more as an admin: never does it come as far as being the last.
+      // The second request waits for the first and is then refused as no admin, before the check for the last admin.
       expect(refused?.body.code).toBeOneOf(['insufficient_scope', 'invalid_token'])
     }
   })
 
-  test('leave one: thirty rounds of four admins, each on all', async () => {
+  test('leave one admin: thirty rounds of four admins who each act on all', async () => {
     for (let round = 0; round < 30; round++) {
       const admins = await newAdmins(4)
       const attempts = admins.flatMap((by, i) =>
@@ -125,7 +125,7 @@ describe('admins who act on each other at the same moment', () => {
     }
   })
 
-  test('leave one: fifty rounds of each who steps down alone', async () => {
+  test('leave one admin: fifty rounds in which each admin steps down', async () => {
     for (let round = 0; round < 50; round++) {
       const admins = await newAdmins(3)
       const act = everything[round % 3]
@@ -145,7 +145,7 @@ describe('the first admin', () => {
     )
   const settle = (work: Promise<unknown>[]) => Promise.allSettled(work)
 
-  test('of ADMIN_EMAIL and ADMIN_PASSWORD is made once by many servers at once, and logs in', async () => {
+  test('from ADMIN_EMAIL and ADMIN_PASSWORD is made once by several servers at once, and logs in', async () => {
     const first = await boot('Root@Example.com')
     const servers = [
       first,
@@ -171,7 +171,7 @@ describe('the first admin', () => {
     for (const server of servers.reverse()) await server.stop()
   })
 
-  test('is one where the servers name different addresses', async () => {
+  test('is made once where the servers have different addresses', async () => {
     for (let round = 0; round < 5; round++) {
       const first = await boot('one@example.com')
       const rest = await Promise.all(
@@ -188,7 +188,7 @@ describe('the first admin', () => {
     }
   })
 
-  test('is not made beside one, nor out of somebody, nor without the settings', async () => {
+  test('is not made where an admin exists, nor from an existing user, nor without the settings', async () => {
     const server = await boot('root@example.com')
     const own = connectTo(server)
     const without = await boot(null, server)
@@ -207,7 +207,7 @@ describe('the first admin', () => {
     await server.stop()
   })
 
-  test('of "admin create", on many servers at once, is one', async () => {
+  test('by "admin create" on several servers at once is made once', async () => {
     const first = await boot(null)
     const rest = await Promise.all(Array.from({ length: 3 }, () => boot(null, first)))
     const create = { email: 'root@example.com', password: PASSWORD }

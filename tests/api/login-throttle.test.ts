@@ -41,7 +41,7 @@ function expectLocked(answer: Answer): void {
   const seconds = Number(answer.headers.get('retry-after'))
   expect(seconds).toBeGreaterThan(0)
   expect(seconds).toBeLessThanOrEqual(15 * 60)
-  // Not those of the limit per address, of which some is left.
+  // The headers are those of the account's limit. The limit per address is not used up.
   expect(answer.headers.get('ratelimit-limit')).toBe('10')
 }
 
@@ -51,7 +51,7 @@ const countAudited = async (action: string, since: Date) =>
   )[0]?.n
 
 describe('guessing at one account', () => {
-  test('ends with the tenth failure, for the right password too, before any hashing', async () => {
+  test('is refused after the tenth failure, also with the right password, and before hashing', async () => {
     await fail(9, person.email)
     expect((await logIn(person.email, person.password)).status).toBe(200)
     await fail(1, person.email)
@@ -61,7 +61,7 @@ describe('guessing at one account', () => {
     expect(hashing).not.toHaveBeenCalled()
   })
 
-  test('is counted across addresses, spellings of the e-mail, doors and servers', async () => {
+  test('is counted across addresses, spellings of the e-mail, routes and servers', async () => {
     const since = new Date()
     await fail(4, person.email)
     await fail(3, person.email, { at: second })
@@ -83,7 +83,7 @@ describe('guessing at one account', () => {
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
   })
 
-  test('at one that nobody has is the same to see', async () => {
+  test('gets the same answers where the account does not exist', async () => {
     const nobody = `nobody-${person.id}@example.com`
     const [known, unknown] = [[], []] as Answer[][]
     for (let i = 0; i < 12; i++) {
@@ -98,7 +98,7 @@ describe('guessing at one account', () => {
     expect(known?.map((answer) => answer.status)).toEqual([...Array(10).fill(401), 429, 429])
   })
 
-  test('with a hundred guesses at once is ten hashes', async () => {
+  test('by a hundred requests at once costs ten hashes', async () => {
     const since = new Date()
     const answers = await Promise.all(
       Array.from({ length: 100 }, (_, i) => logIn(person.email, WRONG, `198.51.100.${i}`)),
@@ -110,7 +110,7 @@ describe('guessing at one account', () => {
     expect(await countAudited('user.locked', since)).toBe(1)
   })
 
-  test('locks nobody else out, and ends no session', async () => {
+  test('does not lock other users out, and ends no session', async () => {
     const other = await newPerson(service)
     await fail(10, person.email)
     expectLocked(await logIn(person.email, person.password))
@@ -121,7 +121,7 @@ describe('guessing at one account', () => {
     expect((await call(service, 'GET /auth/me', { bearer: refreshed.body.access_token })).status).toBe(200)
   })
 
-  test('is forgotten fifteen minutes after it began, and attempts in between do not prolong it', async () => {
+  test('is forgotten fifteen minutes after the first failure, and later attempts do not prolong it', async () => {
     await fail(10, person.email)
     const locked = await logIn(person.email, person.password)
     expectLocked(locked)
@@ -135,7 +135,7 @@ describe('guessing at one account', () => {
     expect((await logIn(person.email, person.password)).status).toBe(200)
   })
 
-  test('names nobody in the database', async () => {
+  test('leaves no e-mail in the database', async () => {
     await fail(1, person.email)
     const rows = await sql`SELECT encode(email_hmac, 'escape') AS hmac, * FROM latchkey.login_attempts`
     expect(rows.length).toBeGreaterThan(0)
@@ -145,13 +145,13 @@ describe('guessing at one account', () => {
 })
 
 describe('the right password', () => {
-  test('is no attempt, however often', async () => {
+  test('is not counted, however often it is used', async () => {
     for (let i = 0; i < 12; i++) expect((await logIn(person.email, person.password)).status).toBe(200)
     await fail(10, person.email)
     expectLocked(await logIn(person.email, person.password))
   })
 
-  test('many times at once locks nobody out once they are answered', async () => {
+  test('used many times at once does not lock the user out afterwards', async () => {
     const answers = await Promise.all(Array.from({ length: 30 }, () => logIn(person.email, person.password)))
     expect(answers.filter((answer) => answer.status === 200).length).toBeGreaterThanOrEqual(10)
     for (const answer of answers.filter((each) => each.status !== 200)) expectLocked(answer)

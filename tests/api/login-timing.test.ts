@@ -12,7 +12,7 @@ import { until } from '../support/until.ts'
 
 const WRONG = 'not-the-password'
 const RIGHT = 'the-right-password'
-/** Of the hashes that `startService` makes. */
+/** The kind of the hashes that `startService` makes. */
 const TODAY = `$argon2id$v=19$m=${CHEAPEST.memoryCost},t=${CHEAPEST.timeCost},p=1`
 const TODAYS_MS = 20
 const DEAR = '$2b$12'
@@ -21,8 +21,8 @@ const DEARER = '$2b$13'
 const DEARER_MS = 600
 
 /**
- * Checks by the clock in place of the processor, so that the machine's load is no part of it. A hash that is damaged is
- * refused at once, as by the real thing.
+ * Replaces hashing by waiting, so that the load of the machine does not matter. A damaged hash is refused at once, as by
+ * the real function.
  */
 function checkByClock() {
   return spyOn(Bun.password, 'verify').mockImplementation(async (typed, hash) => {
@@ -38,7 +38,7 @@ let service: TestService
 let sql: postgres.Sql
 let checking: ReturnType<typeof checkByClock>
 beforeAll(async () => {
-  // All at once: what waits in the queue is no part of it.
+  // Enough for all checks at once, so that no time is spent in the queue.
   service = await startService({ passwordHashConcurrency: 64 })
   sql = connectTo(service)
 })
@@ -56,7 +56,7 @@ const logIn = (email: string, password: string, at = service) =>
 const grant = (username: string, password: string) =>
   call(service, 'POST /oauth/token', { form: { grant_type: 'password', username, password } })
 let strangers = 0
-/** An address that has no account, and that nobody has guessed at. */
+/** An e-mail without an account and without failed attempts. */
 const nobody = () => `nobody-${++strangers}@example.com`
 const fits = (hash: string) => `${hash.slice(0, -1)}B`
 
@@ -66,7 +66,7 @@ async function msOf(work: () => Promise<Answer>): Promise<[ms: number, answer: A
   return [performance.now() - start, answer]
 }
 
-/** The middle of some times, of failures. */
+/** The median time of failed checks, in milliseconds. */
 async function medianOf(work: () => Promise<Answer>): Promise<number> {
   const times: number[] = []
   for (let i = 0; i < 3; i++) {
@@ -80,7 +80,7 @@ async function medianOf(work: () => Promise<Answer>): Promise<number> {
   return times.sort((a, b) => a - b)[1] ?? 0
 }
 
-/** Without a floor it is less than a quarter, or more than four. On a busy machine one in three may be off. */
+/** Whether two times are alike. Without the floor the ratio is below a quarter or above four. */
 const isNearOne = (ratio: number) => ratio > 1 / 1.5 && ratio < 1.5
 
 const importKind = (kind: string, at = service) => {
@@ -99,15 +99,15 @@ const importKind = (kind: string, at = service) => {
 }
 
 describe('a failed check of a password', () => {
-  test('takes as long as its own kind costs while no other is stored', async () => {
+  test('takes the time of the only stored kind of hash', async () => {
     const { email } = await addPerson(sql)
     for (const each of [email, nobody()])
       expect(await medianOf(() => logIn(each, WRONG))).toBeWithin(TODAYS_MS, 2 * DEAR_MS)
   })
 
-  test('takes the same time whatever the account is, at every entry point, once dearer hashes came', async () => {
+  test('takes the same time for every account at every entry point, once hashes of a dearer kind are stored', async () => {
     const other = await startService({}, service)
-    // By another process, of which this one hears through the database alone.
+    // Another process imports the hash. This process hears of it through the database.
     const email = await importKind(DEAR, other)
     await other.stop()
     await until(() => checking.mock.calls.some(([, hash]) => hash === sampleOf(DEAR)), 'it is measured')
@@ -127,12 +127,12 @@ describe('a failed check of a password', () => {
     const cases: Record<string, () => Promise<Answer>> = {
       bcrypt: () => logIn(email, WRONG),
       'of today': () => logIn(today.email, WRONG),
-      'of nobody': () => logIn(nobody(), WRONG),
+      'of an unknown e-mail': () => logIn(nobody(), WRONG),
       'disabled, and right': () => logIn(disabled.email, RIGHT),
       'without a password': () => logIn(nameless.email, WRONG),
       'with a damaged hash': () => logIn(damaged.email, WRONG),
       'bcrypt, at /oauth/token': () => grant(email, WRONG),
-      'of nobody, at /oauth/token': () => grant(nobody(), WRONG),
+      'of an unknown e-mail, at /oauth/token': () => grant(nobody(), WRONG),
       'in a session, for a new password': change,
     }
     const names = Object.keys(cases)
@@ -141,13 +141,13 @@ describe('a failed check of a password', () => {
     expect(reference).toBeGreaterThan(DEAR_MS)
     const ratios = times.map((ms) => ms / reference)
     expect(names.filter((_, i) => !isNearOne(ratios[i] ?? 0))).toEqual([])
-    // What succeeds waits for nothing.
+    // A right password is not delayed.
     const [okMs, ok] = await msOf(() => logIn(right.email, RIGHT))
     expect(ok.status).toBe(200)
     expect(okMs).toBeLessThan(reference)
   })
 
-  test('of a decomposed password takes the same time for nobody as for bcrypt, which is asked twice', async () => {
+  test('of a decomposed password takes the same time for an unknown e-mail as for bcrypt, which is checked twice', async () => {
     const email = await importKind(DEAR)
     const decomposed = 'pa\u0308sswo\u0308rtchen'
     const [nobodyMs = 0, bcryptMs = 0] = await Promise.all([
@@ -158,7 +158,7 @@ describe('a failed check of a password', () => {
     expect(nobodyMs / bcryptMs).toSatisfy(isNearOne)
   })
 
-  test('holds no place in the queue while it waits', async () => {
+  test('does not occupy the hashing queue while it is delayed', async () => {
     const narrow = await startService({ passwordHashConcurrency: 1 }, service)
     try {
       const [alone] = await msOf(() => logIn(nobody(), WRONG, narrow))
@@ -167,14 +167,14 @@ describe('a failed check of a password', () => {
         for (const answer of answers) expectProblem(answer, 'invalid_login')
         return answers[0] as Answer
       })
-      // One after the other it would be eight times as long.
+      // In sequence the delays would take eight times as long.
       expect(together).toBeLessThan(4 * alone)
     } finally {
       await narrow.stop()
     }
   })
 
-  test('takes at most a second more, whatever is stored', async () => {
+  test('is delayed by at most a second, whatever is stored', async () => {
     await importKind(DEARER)
     await until(() => checking.mock.calls.some(([, hash]) => hash === sampleOf(DEARER)), 'it is measured')
     const decomposed = 'pa\u0308sswo\u0308rtchen'
@@ -183,7 +183,7 @@ describe('a failed check of a password', () => {
     expect(ms).toBeWithin(950, 2 * DEARER_MS * 1.2)
   })
 
-  test('is drawn out from the first one after a start, which waits for nothing', async () => {
+  test('is delayed from the first one after a start, and the start does not wait', async () => {
     const again = await startService({}, service)
     try {
       const measuring = () => checking.mock.calls.some(([, hash]) => hash === sampleOf(DEARER))
@@ -197,7 +197,7 @@ describe('a failed check of a password', () => {
   })
 })
 
-test('the kinds of all stored hashes are found, page by page', async () => {
+test('every kind of stored hash is found, page by page', async () => {
   const kinds = new Set<string>()
   const pages: string[][] = []
   let after: string | null = null
@@ -214,7 +214,7 @@ test('the kinds of all stored hashes are found, page by page', async () => {
   expect(kinds).toContain(DEARER)
 })
 
-test('what is measured is a hash of the kind itself', async () => {
+test('the sample that is measured is a hash of its kind', async () => {
   mock.restore()
   for (const kind of ['$2b$04', '$2y$05', '$argon2id$v=19$m=19456,t=2,p=1', '$argon2i$v=19$m=4096,t=3,p=1']) {
     expect(kindOf(sampleOf(kind))).toBe(kind)

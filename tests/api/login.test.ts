@@ -19,7 +19,7 @@ const logIn = (email: string, password: string, more: Call = {}) =>
   call(service, 'POST /auth/login', { json: { email, password }, ...more })
 
 describe('a login', () => {
-  test('answers a pair of tokens and nothing else', async () => {
+  test('answers exactly a pair of tokens', async () => {
     const answer = await logIn(person.email, person.password)
     expect(answer.status).toBe(200)
     expect(answer.body).toEqual({
@@ -31,12 +31,12 @@ describe('a login', () => {
     expect(answer.headers.get('cache-control')).toBe('no-store')
   })
 
-  test('takes the address in any of its spellings', async () => {
+  test('accepts any spelling of the e-mail', async () => {
     for (const email of [person.email.toUpperCase(), `  ${person.email}\n`, `\u00a0${person.email}`])
       expect((await logIn(email, person.password)).status).toBe(200)
   })
 
-  test('ignores other members, a role among them', async () => {
+  test('ignores other members, for example a role', async () => {
     const json = { email: person.email, password: person.password, role: 'admin', remember: true }
     const answer = await call(service, 'POST /auth/login', { json })
     expect(answer.status).toBe(200)
@@ -44,7 +44,7 @@ describe('a login', () => {
   })
 
   test.each<[scopes: unknown]>([[5], ['read'], [{}], [['latchkey:users.read']]])(
-    'ignores a member scopes: %p asks for nothing',
+    'ignores the member scopes: %p has no effect',
     async (scopes) => {
       const json = { email: person.email, password: person.password, scopes }
       const answer = await call(service, 'POST /auth/login', { json })
@@ -53,7 +53,7 @@ describe('a login', () => {
     },
   )
 
-  test('says who logged in, at /auth/me', async () => {
+  test('gives an access token of the user who logged in', async () => {
     const answer = await call(service, 'GET /auth/me', { bearer: person.access })
     expect(answer.status).toBe(200)
     expect(answer.body).toEqual({
@@ -69,7 +69,7 @@ describe('a login', () => {
     })
   })
 
-  test('starts a session that knows where it came from, whatever the client calls itself', async () => {
+  test('starts a session with the address and the User-Agent of the client', async () => {
     const userAgent = `Browser/1.0 ${'é'.repeat(300)}`
     const answer = await logIn(person.email, person.password, {
       headers: { 'user-agent': encodeURIComponent(userAgent) },
@@ -81,7 +81,7 @@ describe('a login', () => {
     expect(session?.salt).toHaveLength(16)
   })
 
-  test('is audited, and so is one that failed, without what was typed', async () => {
+  test('is audited, also when it fails, without the typed e-mail and password', async () => {
     const before = new Date()
     await logIn(person.email, person.password)
     await logIn(person.email, 'wrong-password-typed')
@@ -112,7 +112,7 @@ describe('a login that fails', () => {
     ['address too long', `${'a'.repeat(300)}@example.com`, person.password],
   ]
 
-  test('is one answer, whatever was wrong', async () => {
+  test('has the same answer for every reason', async () => {
     const [first, ...others] = await Promise.all(cases().map(([, email, password]) => logIn(email, password)))
     if (!first) throw new Error('No answer')
     expectProblem(first, 'invalid_login')
@@ -122,7 +122,7 @@ describe('a login that fails', () => {
     expect((await logIn(person.email, person.password)).status).toBe(200)
   })
 
-  test('is one answer from /oauth/token too', async () => {
+  test('has the same answer for every reason at /oauth/token too', async () => {
     const attempts = cases().filter(([, , password]) => password !== '')
     const [first, ...others] = await Promise.all(
       attempts.map(([, username, password]) =>
@@ -134,7 +134,7 @@ describe('a login that fails', () => {
     for (const other of others) expect(comparable(other)).toEqual(comparable(first))
   })
 
-  test('does the same work: one hash of today’s kind, one attempt counted', async () => {
+  test('does the same work for every reason: one hash of the present kind, one counted attempt', async () => {
     await sql`DELETE FROM latchkey.login_attempts`
     const hashing = spyOn(Bun.password, 'verify')
     const work: unknown[] = []
@@ -163,7 +163,7 @@ describe('a login that fails', () => {
 })
 
 describe('the account of a disabled user', () => {
-  test('opens again when it is enabled', async () => {
+  test('is accepted again when it is enabled', async () => {
     const other = await newPerson(service)
     await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${other.id}`
     expectProblem(await logIn(other.email, other.password), 'invalid_login')

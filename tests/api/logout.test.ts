@@ -10,7 +10,7 @@ type Tokens = { access: string; refresh: string }
 const service = useService()
 const sql = useSql(service)
 const person = prepare(() => newPerson(service))
-/** A session that nobody ends. */
+/** A session that no test ends. */
 let bystander: Tokens
 beforeAll(async () => {
   bystander = await begin()
@@ -40,13 +40,13 @@ async function next(token: string): Promise<Tokens> {
   return { access: body.access_token, refresh: body.refresh_token }
 }
 
-describe('a logout ends the session, and none but that', () => {
+describe('a logout ends its own session only', () => {
   test.each([
     ['by its refresh token', (t: Tokens) => ({ json: { refresh_token: t.refresh } })],
     ['by its access token', (t: Tokens) => ({ bearer: t.access })],
     ['by its access token and an empty body', (t: Tokens) => ({ bearer: t.access, json: {} })],
     [
-      'by its access token and a null one',
+      'by its access token and a null refresh token',
       (t: Tokens) => ({ bearer: t.access, json: { refresh_token: null } }),
     ],
     [
@@ -70,7 +70,7 @@ describe('a logout ends the session, and none but that', () => {
     expect(await auditOf(tokens.refresh)).toMatchObject([
       { action: 'session.ended', actor_type: 'user', actor_id: person.id, details: { reason: 'logout' } },
     ])
-    // Once more: the same answer, and nothing more to tell.
+    // A second logout has the same answer, and no audit row.
     expect((await logOut(options(tokens))).status).toBe(204)
     expect(await auditOf(tokens.refresh)).toHaveLength(1)
     await expectLive(bystander)
@@ -99,7 +99,7 @@ describe('a logout ends the session, and none but that', () => {
   })
 })
 
-describe('a logout by anything else is 204 too, and ends nothing', () => {
+describe('a logout by anything else answers 204 too, and ends no session', () => {
   test.each([
     ['nothing', () => ({})],
     ['an empty object', () => ({ json: {} })],
@@ -133,7 +133,7 @@ describe('a logout by anything else is 204 too, and ends nothing', () => {
     return kept
   }
 
-  test('an API key, which goes on', async () => {
+  test('an API key, which stays valid', async () => {
     const tokens = await begin()
     const { key } = await newKey(service, tokens.access, { scopes: 'read' })
     for (const options of [{ bearer: key }, { apiKey: key }]) expect((await logOut(options)).status).toBe(204)
@@ -151,7 +151,7 @@ describe('a logout by anything else is 204 too, and ends nothing', () => {
     await expectOver(renewed)
   })
 
-  test('a refresh token of a session that is over by itself', async () => {
+  test('a refresh token of a session that has expired', async () => {
     const tokens = await begin()
     service.advance(8 * DAY_MS)
     expect((await logOut({ json: { refresh_token: tokens.refresh } })).status).toBe(204)

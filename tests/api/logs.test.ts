@@ -21,7 +21,7 @@ const accessLines = (of = service) => of.logged().filter(({ message }) => messag
 const lineOf = (requestId: string | null, of = service) =>
   accessLines(of).filter(({ request_id }) => request_id === requestId)
 
-test('without LOG_PROBES, /livez and /readyz write none, and every other route does', async () => {
+test('without LOG_PROBES, requests of /livez and /readyz are not logged, and all others are', async () => {
   const quiet = await startService({ logProbes: false })
   try {
     for (const path of ['/livez', '/readyz', '/health']) await call(quiet, `GET ${path}`)
@@ -35,7 +35,7 @@ test('without LOG_PROBES, /livez and /readyz write none, and every other route d
   }
 })
 
-describe('each request writes one access line', () => {
+describe('each request writes one log entry', () => {
   const as: Record<string, () => Call> = {
     nobody: () => ({}),
     user: () => ({ bearer: owner.access }),
@@ -98,7 +98,7 @@ describe('each request writes one access line', () => {
         status,
         duration_ms: expect.any(Number),
         client: '127.0.0.1',
-        // Two credentials are none.
+        // A request with two credentials has no principal.
         principal: status === 400 ? null : principal,
       },
     ])
@@ -107,7 +107,7 @@ describe('each request writes one access line', () => {
     expect(Number(line?.duration_ms)).toBeGreaterThan(0)
   })
 
-  test('a refusal by the limits, by the plugin and by our own counters', async () => {
+  test('a refusal by a rate limit, of the plugin and of our own counters', async () => {
     const limited = await startService(
       {
         logLevel: 'info',
@@ -133,7 +133,7 @@ describe('each request writes one access line', () => {
     }
   })
 
-  test('a failure of ours: its line at level error, and one that tells the cause under the same id', async () => {
+  test('a server error: the entry at level error, and a second entry with the cause and the same id', async () => {
     await sql`ALTER TABLE latchkey.sessions RENAME TO elsewhere`
     const answer = await call(service, 'POST /auth/login', {
       json: { email: owner.email, password: owner.password },
@@ -153,7 +153,7 @@ describe('the request id', () => {
   const sent = (id: string) => call(service, 'GET /', { headers: { 'x-request-id': id } })
 
   test.each(['abcdefgh', 'A.b_c-9876', 'x'.repeat(64), crypto.randomUUID()])(
-    'that came in is kept where it is well-formed: %p',
+    'is taken from the request where it is well-formed: %p',
     async (id) => {
       const answer = await sent(id)
       expect(answer.headers.get('x-request-id')).toBe(id)
@@ -175,7 +175,7 @@ describe('the request id', () => {
     ['beyond ASCII', 'abcdefgh\u00e9'],
     ['sent twice', 'abcdefgh, abcdefgi'],
     ['a token', `rt_${'a'.repeat(60)}+`],
-  ])('that came in is replaced where it is not: %s', async (_, id) => {
+  ])('is replaced where that of the request is malformed: %s', async (_, id) => {
     const answer = await sent(id)
     const given = answer.headers.get('x-request-id') ?? ''
     expect(given).toMatch(/^[0-9a-f]{12}-[0-9a-z]{6,}$/)
@@ -185,7 +185,7 @@ describe('the request id', () => {
     for (const line of accessLines()) expect(line.request_id).toMatch(/^[A-Za-z0-9._-]{8,64}$/)
   })
 
-  test('is never given twice, by no instance', async () => {
+  test('is unique across instances', async () => {
     const other = await startService({}, service)
     try {
       const ids = new Set<string | null>()
@@ -198,10 +198,10 @@ describe('the request id', () => {
   })
 })
 
-describe('nothing that a client sends makes a line of its own', () => {
+describe('no text of a client makes a log entry of its own', () => {
   const FORGED = '{"level":"error","message":"forged"}'
 
-  // An address that cannot be read is warned of once, whatever it is.
+  // An unreadable address is warned of once.
   beforeAll(() => call(service, 'GET /', { headers: { 'x-forwarded-for': 'unknown' } }))
 
   test.each<[string, string, readonly string[]]>([
@@ -220,7 +220,7 @@ describe('nothing that a client sends makes a line of its own', () => {
     const after = service.logged()
     for (const line of after) expect(Object.keys(line)).toContain('message')
     expect(after.length - before.length).toBeLessThanOrEqual(1)
-    // The method is the one thing of the client's own that is shown, as text.
+    // Of the client's own text only the method is logged, as a string.
     const news = JSON.stringify(after.slice(before.length).map(({ method, ...line }) => line))
     expect(news).not.toContain('forged')
     expect(answer.status).toBeLessThan(500)
@@ -228,7 +228,7 @@ describe('nothing that a client sends makes a line of its own', () => {
 })
 
 describe('no secret is ever logged', () => {
-  /** What must not be found in the log, in any of the forms in which it may get there. */
+  /** The forms in which a secret could get into the log. */
   function formsOf(secret: string): string[] {
     const hash = (encoding: 'hex' | 'base64') => createHash('sha256').update(secret).digest(encoding)
     return [
@@ -242,7 +242,7 @@ describe('no secret is ever logged', () => {
     ]
   }
 
-  /** Every route, in every way that it may go wrong, with recognisable secrets wherever a client can put one. */
+  /** Calls every route in every way that can fail, with recognisable secrets in every place that a client can fill. */
   async function tour(on: TestService): Promise<{ secrets: string[]; statuses: Set<number> }> {
     const statuses = new Set<number>()
     const go = async (route: string, options: Call = {}) => {
@@ -317,7 +317,7 @@ describe('no secret is ever logged', () => {
       expect(shape.exec(log)?.[0]).toBeUndefined()
   }
 
-  test('when all goes its way, at LOG_LEVEL=debug', async () => {
+  test('without failures, at LOG_LEVEL=debug', async () => {
     const lines = service.logged().length
     const { secrets, statuses } = await tour(service)
     for (const status of [200, 201, 204, 400, 401, 404, 415, 422]) expect(statuses).toContain(status)
@@ -341,7 +341,7 @@ describe('no secret is ever logged', () => {
     },
   )
 
-  test('when a row is refused, which PostgreSQL tells with the whole row', async () => {
+  test('when PostgreSQL refuses a row, although its error quotes the whole row', async () => {
     await sql`ALTER TABLE latchkey.users ADD CONSTRAINT no_more CHECK (email NOT LIKE 'mail-%') NOT VALID`
     try {
       const { secrets, statuses } = await tour(service)
@@ -353,7 +353,7 @@ describe('no secret is ever logged', () => {
     expect(service.loggedText()).toContain('"constraint":"no_more"')
   })
 
-  test('when a statement is given up', async () => {
+  test('when a statement is cancelled', async () => {
     const blocked = await sql.reserve()
     try {
       await blocked`BEGIN`
@@ -372,7 +372,7 @@ describe('no secret is ever logged', () => {
 })
 
 describe('LOG_FORMAT and LOG_LEVEL', () => {
-  test('pretty writes lines for people, with no more secrets', async () => {
+  test('pretty writes readable lines, also without secrets', async () => {
     const pretty = await startService({ logFormat: 'pretty', logLevel: 'debug' }, service)
     try {
       await call(pretty, 'GET /protected/any', { apiKey: key.key })
@@ -412,7 +412,7 @@ describe('LOG_FORMAT and LOG_LEVEL', () => {
     }
   })
 
-  test('a line is out within 100 ms, with nobody asking for it', async () => {
+  test('a line is written within 100 ms, without a flush', async () => {
     let text = ''
     const log = createLog({ logLevel: 'info', logFormat: 'json' }, (chunk) => {
       text += chunk

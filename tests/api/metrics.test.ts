@@ -24,7 +24,7 @@ async function scrape(on: Pick<TestService, 'url'> = service): Promise<Map<strin
   return parseExposition(answer.text)
 }
 
-/** How much each of these series grows while `work` runs: [metric, labels, growth]. */
+/** Expects of each series [metric, labels, growth] that it grows so much while `work` runs. */
 async function growthOf(
   work: () => Promise<unknown>,
   series: readonly (readonly [name: string, labels: Record<string, string>, growth: number])[],
@@ -45,14 +45,14 @@ const times = async (count: number, work: () => Promise<unknown>) => {
 }
 
 describe('who may read /metrics', () => {
-  test('whoever shows the token', async () => {
+  test('a request with the token', async () => {
     const answer = await call(service, 'GET /metrics', { bearer: TOKEN })
     expect(answer.status).toBe(200)
     expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
     expect(answer.headers.get('cache-control')).toBe('no-store')
   })
 
-  test('nobody without one', async () => {
+  test('no request without a token', async () => {
     const answer = await call(service, 'GET /metrics')
     expectProblem(answer, 'missing_credential')
     expect(answer.text).not.toContain('latchkey_')
@@ -64,18 +64,18 @@ describe('who may read /metrics', () => {
     ['more than it', `${TOKEN}x`],
     ['it in other letters', TOKEN.toLowerCase()],
     ['what a secret prints as', '[redacted]'],
-  ])('nor with %s', async (_, bearer) => {
+  ])('no request with %s', async (_, bearer) => {
     const answer = await call(service, 'GET /metrics', { bearer })
     expectProblem(answer, 'invalid_token')
     expect(answer.text).not.toContain('latchkey_')
   })
 
-  test("nor with a user's access token, or the token in the query", async () => {
+  test("no request with a user's access token, or with the token in the query", async () => {
     expectProblem(await call(service, 'GET /metrics', { bearer: owner.access }), 'invalid_token')
     expectProblem(await call(service, `GET /metrics?token=${TOKEN}`), 'missing_credential')
   })
 
-  test('where there is no token, there is no such path', async () => {
+  test('without METRICS_TOKEN the path does not exist', async () => {
     const plain = await startService({}, service)
     try {
       expectProblem(await call(plain, 'GET /metrics'), 'not_found')
@@ -115,12 +115,12 @@ describe('what is counted', () => {
     expect(seconds).toBeWithin(0.000001, 5)
   })
 
-  test('credentials and keys by what they turned out to be, and where the answer came from', async () => {
+  test('verifications and uses of keys by outcome, and reads of the cache', async () => {
     const { key } = await newKey(service, owner.access, { scopes: 'read' })
     const revoked = await newKey(service, owner.access, { scopes: 'read' })
     const before = await scrape()
     await call(service, `DELETE /keys/revoke/${revoked.id}`, { bearer: owner.access })
-    // A fill that is under way when an eviction is heard is not kept.
+    // A look-up that is under way when an eviction arrives is not cached.
     await until(async () => heard(await scrape()) > heard(before), 'the revocation is heard')
     const read = (apiKey: string) => call(service, 'GET /protected/service-only', { apiKey })
     await growthOf(async () => {
@@ -157,7 +157,7 @@ describe('what is counted', () => {
       [
         ['latchkey_key_uses_total', { code: 'VALID' }, 1],
         ['latchkey_key_uses_total', { code: 'RATE_LIMITED' }, 1],
-        // Twice the key, and twice whoever asks.
+        // Two questions: each counts the key and the caller.
         ['latchkey_verifications_total', { code: 'VALID' }, 4],
       ],
     )
@@ -170,7 +170,7 @@ describe('what is counted', () => {
     ])
   })
 
-  test('passwords: right, wrong, and not even looked at', async () => {
+  test('passwords: right, wrong, and not checked', async () => {
     const person = await newPerson(service)
     const logIn = (password: string) =>
       call(service, 'POST /auth/login', { json: { email: person.email, password } })
@@ -185,7 +185,7 @@ describe('what is counted', () => {
     ])
   })
 
-  test('refreshes: traded, repeated, from before a restore, stolen, none', async () => {
+  test('refreshes: traded, repeated, from before a restore, stolen, invalid', async () => {
     const person = await newPerson(service)
     const other = await newPerson(service)
     await growthOf(async () => {
@@ -206,7 +206,7 @@ describe('what is counted', () => {
     ])
   })
 
-  test('refusals by the limits, of the plugin and of our own counters', async () => {
+  test('refusals by rate limits, of the plugin and of our own counters', async () => {
     const plenty = { limit: 1000, windowSeconds: 60 }
     const few = { limit: 2, windowSeconds: 60 }
     const rateLimits = {
@@ -240,14 +240,14 @@ describe('what is counted', () => {
     }
   })
 
-  test('what is heard of the database, and how long it takes', async () => {
+  test('evictions, and the delay of the heartbeat', async () => {
     const before = await scrape()
     const { id } = await newKey(service, owner.access)
     await call(service, `DELETE /keys/revoke/${id}`, { bearer: owner.access })
     await until(async () => heard(await scrape()) > heard(before), 'the eviction is heard')
     await until(
       async () => valueIn(await scrape(), 'latchkey_eviction_lag_seconds_count') > 0,
-      'a beat came back',
+      'a heartbeat came back',
     )
     const after = await scrape()
     expect(valueIn(after, 'latchkey_eviction_lag_seconds_sum')).toBeGreaterThan(0)
@@ -275,7 +275,7 @@ describe('what is counted', () => {
     expect(valueIn(after, 'latchkey_password_hashes_waiting')).toBe(0)
   })
 
-  test('a full pool: who waits gives up; a LISTEN line that falls silent: the cache is bypassed', async () => {
+  test('waits that a full pool refuses, and the cache that is bypassed while the LISTEN connection is silent', async () => {
     const line = await startDatabaseProxy((await sharedServer()).port)
     const settings = {
       metricsToken: secret(TOKEN),
@@ -325,7 +325,7 @@ describe('what is counted', () => {
   }, 20_000)
 })
 
-/** What the server knows of methods, and some that nobody does. */
+/** Methods that the server knows, and unknown methods. */
 const METHODS = [
   ...[
     'ACL',
@@ -366,7 +366,7 @@ const METHODS = [
   ],
 ]
 
-describe('what it never says', () => {
+describe('metrics never contain', () => {
   test('a secret, an id, an e-mail address, an address or a path', async () => {
     const key = await newKey(service, owner.access, { name: 'a-name-of-mine', scopes: 'read' })
     for (const path of [
@@ -385,7 +385,7 @@ describe('what it never says', () => {
     expect(/\b(sk|rt)_|eyJ/.exec(text)).toBeNull()
   })
 
-  test('more, after a thousand paths and a hundred methods', async () => {
+  test('more series after a thousand paths and a hundred methods', async () => {
     const routes = ['GET /nowhere', 'GET /keys/x', 'DELETE /keys/revoke/x']
     for (const route of routes) await call(service, `${route}?x=x`, { bearer: owner.access })
     await sendRaw(service, 'PROPFIND /', [])

@@ -42,7 +42,7 @@ const revoke = (token: string) => call(service, 'POST /oauth/revoke', { form: { 
 const { id: nobody } = { id: '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6' }
 
 describe('scope at a password grant', () => {
-  test('narrows the session: at once, and whatever it is refreshed by', async () => {
+  test('narrows the session: its first token, and every token after a refresh', async () => {
     const session = await logIn(user, 'read')
     const again = await trade(session.refresh)
     const third = (await refresh(service, again.refresh)).body.access_token
@@ -64,7 +64,7 @@ describe('scope at a password grant', () => {
     expect((await as(session.access, 'GET /auth/me')).body.scopes).toEqual(['read', 'deploy'])
   })
 
-  test('may not be more than the user holds; no scope is all of the user', async () => {
+  test('may not exceed the scopes of the user; without a scope the session has all of them', async () => {
     const form = { grant_type: 'password', username: user.email, password: PASSWORD }
     for (const scope of ['admin', 'read latchkey:verify', 'READ'])
       expectOAuthError(
@@ -79,7 +79,7 @@ describe('scope at a password grant', () => {
     }
   })
 
-  test('is no member of the log-in that takes others: it has no effect there', async () => {
+  test('has no effect at /auth/login, which ignores other members', async () => {
     const json = { email: user.email, password: PASSWORD, scopes: 'read', scope: 'read' }
     const { status, body } = await call(service, 'POST /auth/login', { json })
     expect(status).toBe(200)
@@ -88,7 +88,7 @@ describe('scope at a password grant', () => {
 })
 
 describe('scope at a refresh', () => {
-  test('narrows that access token alone', async () => {
+  test('narrows only the access token of that refresh', async () => {
     const session = await logIn(user)
     const low = await trade(session.refresh, 'read')
     expect((await as(low.access, 'GET /auth/me')).body.scopes).toEqual(['read'])
@@ -98,7 +98,7 @@ describe('scope at a refresh', () => {
     expect(decodeJwt(whole.access)).not.toHaveProperty('narrowed')
   })
 
-  test('does not lead out of a session that was narrowed', async () => {
+  test('cannot widen a narrowed session', async () => {
     const session = await logIn(user, 'read')
     const form = { grant_type: 'refresh_token', refresh_token: session.refresh }
     for (const scope of ['write', 'read write', KEYS_WRITE])
@@ -107,7 +107,7 @@ describe('scope at a refresh', () => {
         400,
         'invalid_scope',
       )
-    // The refusal did not cost the token.
+    // The refusal did not use the refresh token up.
     expect((await trade(session.refresh, 'read')).scope).toBe('read')
   })
 })
@@ -115,7 +115,7 @@ describe('scope at a refresh', () => {
 describe('a narrowed token', () => {
   const MAKES: Json = { scopes: 'read' }
 
-  test('makes, changes, rotates, ends and deletes no keys without latchkey:keys.write; with it, within its scopes', async () => {
+  test('cannot make, change, rotate, revoke or delete keys without latchkey:keys.write; with it, only within its scopes', async () => {
     const { access } = await logIn(user, 'read latchkey:keys.read')
     const { access: manager } = await logIn(user, `read ${KEYS_WRITE} latchkey:keys.read`)
     const { id } = await newKey(service, user.access, { scopes: 'read', expires_in_days: 1 })
@@ -147,7 +147,7 @@ describe('a narrowed token', () => {
     }
   })
 
-  test('gives no key a scope that it lacks, nor any of an account that holds more', async () => {
+  test('cannot give a key a scope that it lacks, nor manage keys of an account that has more', async () => {
     const { access: manager } = await logIn(user, `read ${KEYS_WRITE}`)
     const wide = await newKey(service, user.access, { scopes: 'read write', expires_in_days: 1 })
     const client = await newClient(service, user.access, ['read', 'write'])
@@ -162,7 +162,7 @@ describe('a narrowed token', () => {
     }
   })
 
-  test('of an admin is no admin’s', async () => {
+  test('of an admin does not act as an admin', async () => {
     const person = await addLoggedIn(service, sql)
     const scope = 'read latchkey:users.read latchkey:users.write latchkey:audit.read'
     const low = await logIn(admin, scope)
@@ -189,7 +189,7 @@ describe('a narrowed token', () => {
       expect(asked.status).toBe(403)
       const told = await call(service, 'GET /forward-auth', { bearer: access })
       expect([told.headers.get('x-auth-role'), told.headers.get('x-auth-scopes')]).toEqual(['user', scope])
-      // What its scopes stand for, it does.
+      // The control: the token does what its scopes allow.
       expect((await as(access, 'GET /users')).status).toBe(200)
       expect((await as(access, 'GET /audit')).status).toBe(200)
       const ceiling = (scopes: string) => as(access, `PATCH /users/${person.id}`, { scopes })
@@ -200,7 +200,7 @@ describe('a narrowed token', () => {
     expect((await call(service, 'GET /forward-auth?role=admin', { bearer: admin.access })).status).toBe(200)
   })
 
-  test('does nothing with the whole of its user: sessions and service accounts', async () => {
+  test('cannot manage the sessions and service accounts of its user', async () => {
     const person = await addLoggedIn(service, sql)
     const { id } = await newClient(service, person.access, [])
     const victim = await logIn(person)
@@ -229,7 +229,7 @@ describe('a narrowed token', () => {
     }
   })
 
-  test('stays one through a new password', async () => {
+  test('stays narrowed after a new password', async () => {
     const person = await addLoggedIn(service, sql)
     const { access } = await logIn(person, 'read')
     const json = { current_password: PASSWORD, new_password: 'another passphrase of several words' }
@@ -277,14 +277,14 @@ describe('a service account’s token that is revoked', () => {
       expect(await isGood({ apiKey: client.secret }, at)).toBe(true)
     }
     expect(await isGood({ bearer: await tokenOf(service, client) })).toBe(true)
-    // Again is no error, and no second row.
+    // A second revocation is no error and has no audit row.
     expect((await revoke(token)).status).toBe(200)
     const events = await sql`SELECT action FROM latchkey.audit_events
       WHERE target_id = ${String(decodeJwt(token).jti)}`
     expect(events.map(({ action }) => action)).toEqual(['token.revoked'])
   })
 
-  test('changes nothing more that was under way', async () => {
+  test('cannot finish a change that was under way', async () => {
     const client = await newClient(service, user.access, ['read', KEYS_WRITE])
     const token = await tokenOf(service, client)
     expect((await as(token, 'POST /keys', {})).status).toBe(201)
@@ -295,7 +295,7 @@ describe('a service account’s token that is revoked', () => {
     expectProblem(await as(token, 'POST /keys', {}), 'invalid_token')
   })
 
-  test('is forgotten once it is over, and with its secret', async () => {
+  test('is forgotten after its expiry, and when its secret is deleted', async () => {
     const own = await startService()
     const at = connectTo(own)
     const maker = await addLoggedIn(own, at)
@@ -321,7 +321,7 @@ describe('an old secret of a rotation', () => {
     'at /oauth/revoke': async (token) => (await revoke(token)).status,
     'at DELETE /keys/self': async (apiKey) => (await call(service, 'DELETE /keys/self', { apiKey })).status,
   }
-  test.each(Object.entries(ways))('%s ends alone', async (_, end) => {
+  test.each(Object.entries(ways))('%s ends without the new secret', async (_, end) => {
     const { id, key } = await newKey(service, user.access, { scopes: 'read' })
     const { body } = await as(user.access, `POST /keys/${id}/rotate`, {})
     expect(await end(key)).toBeLessThan(300)
@@ -332,7 +332,7 @@ describe('an old secret of a rotation', () => {
     expect(await isGood({ apiKey: body.key })).toBe(false)
   })
 
-  test('the new one at DELETE /keys/self ends alone, and gives the old one no longer life', async () => {
+  test('keeps its expiry when the new secret ends itself at DELETE /keys/self', async () => {
     const { id, key } = await newKey(service, user.access, { scopes: 'read' })
     const { body } = await as(user.access, `POST /keys/${id}/rotate`, { overlap_seconds: 60 })
     await call(service, 'DELETE /keys/self', { apiKey: body.key })
@@ -343,7 +343,7 @@ describe('an old secret of a rotation', () => {
   })
 })
 
-describe('a secret is named', () => {
+describe('a secret of a rotation is ended', () => {
   const prefixes = ['sk_', 'a23456789012345_']
   test.each(prefixes)(
     'by its id, or by a start that is long enough, with the prefix %s',
@@ -374,7 +374,7 @@ describe('a secret is named', () => {
         ])
       }
       const { id, key, body, secrets } = await rotated()
-      // As keys with a long prefix were kept before.
+      // Earlier versions stored the start of keys with a long prefix so.
       await at`UPDATE latchkey.api_key_secrets SET start = ${apiKeyPrefix} WHERE key_id = ${id}`
       expectProblem(await end(id, apiKeyPrefix), 'conflict')
       expectProblem(await end(id, nobody), 'not_found')
@@ -392,7 +392,7 @@ describe('a secret is named', () => {
     },
   )
 
-  test('of its own key alone', async () => {
+  test('only through its own key', async () => {
     const [one, two] = [await newKey(service, user.access), await newKey(service, user.access)]
     const { body } = await as(user.access, `POST /keys/${two.id}/rotate`, {})
     await as(user.access, `POST /keys/${one.id}/rotate`, {})

@@ -45,8 +45,8 @@ async function expectInactive(token: string): Promise<void> {
   expect(answer.headers.get('cache-control')).toBe('no-store')
 }
 
-describe('introspection tells', () => {
-  test("of a user's access token whose it is and what it may", async () => {
+describe('introspection answers', () => {
+  test("for a user's access token its user and its scopes", async () => {
     const answer = await introspect(person.access)
     const { payload } = partsOf(person.access)
     expect(answer.body).toEqual({
@@ -68,7 +68,7 @@ describe('introspection tells', () => {
     expect(answer.headers.get('cache-control')).toBe('no-store')
   })
 
-  test('whether the address beside it was proven, of a person and of their key, from the next request', async () => {
+  test('for a person and a key of theirs whether the e-mail is verified, from the next request', async () => {
     const someone = await newPerson(service)
     const own = await newKey(service, someone.access, { scopes: ['read'] })
     for (const email_verified of [true, false]) {
@@ -81,7 +81,7 @@ describe('introspection tells', () => {
     }
   })
 
-  test("of a client's token the client, and the scopes that it was narrowed to", async () => {
+  test("for a client's token the client and the narrowed scopes", async () => {
     const token = await tokenOf(service, client, 'read')
     const { payload } = partsOf(token)
     expect((await introspect(token)).body).toEqual({
@@ -100,7 +100,7 @@ describe('introspection tells', () => {
     })
   })
 
-  test('of a key its owner and its end', async () => {
+  test('for a key its owner and its expiry', async () => {
     const own = await newKey(service, person.access, { scopes: ['read'], expires_in_days: 1 })
     const { body } = await introspect(own.key)
     expect(body).toEqual({
@@ -126,7 +126,7 @@ describe('introspection tells', () => {
     })
   })
 
-  test('of a refresh token whether it is the one that would be traded next, and spends none', async () => {
+  test('active for the newest refresh token of a session only, and does not use it up', async () => {
     const { refresh: first } = await logIn(service, person.email, person.password)
     const alive = {
       active: true,
@@ -141,7 +141,7 @@ describe('introspection tells', () => {
     await expectInactive(first)
     expect((await introspect(second)).body).toEqual(alive)
     const third = (await refresh(service, second)).body.refresh_token
-    // To look at an old one is no theft.
+    // Introspecting an old refresh token is not taken as theft.
     await expectInactive(first)
     await expectInactive(second)
     expect((await introspect(third)).body).toEqual(alive)
@@ -149,7 +149,7 @@ describe('introspection tells', () => {
     expect((await refresh(service, third)).status).toBe(200)
   })
 
-  test('what holds now, not what was signed', async () => {
+  test('the present role and scopes, not the signed ones', async () => {
     const someone = await newPerson(service)
     const change = (json: object) => call(service, `PATCH /users/${someone.id}`, { bearer: admin, json })
     await change({ role: 'admin', scopes: ['read', 'billing'] })
@@ -161,9 +161,9 @@ describe('introspection tells', () => {
 
   test.each<[string, () => string | Promise<string>]>([
     ['garbage', () => 'garbage'],
-    ['what looks like a key', () => `sk_${'0'.repeat(49)}`],
-    ['what looks like a refresh token', () => `rt_${'0'.repeat(77)}`],
-    ['what looks like a JWT', () => 'eyJhbGciOiJub25lIn0.e30.'],
+    ['a text that looks like a key', () => `sk_${'0'.repeat(49)}`],
+    ['a text that looks like a refresh token', () => `rt_${'0'.repeat(77)}`],
+    ['a text that looks like a JWT', () => 'eyJhbGciOiJub25lIn0.e30.'],
     ['an altered key', () => `${client.secret.slice(0, -1)}_`],
     ['an altered access token', () => person.access.replace(/\.[^.]{4}/, '.AAAA')],
     ['a refresh token with a wrong MAC', () => `${person.refresh.slice(0, 60)}0${person.refresh.slice(61)}`],
@@ -174,12 +174,12 @@ describe('introspection tells', () => {
     ['60 KB', () => 'x'.repeat(60_000)],
     ['60 KB of a JWT', () => `eyJ${'x'.repeat(60_000)}`],
     ['60 KB of a refresh token', () => `rt_${'0'.repeat(60_000)}`],
-  ])('nothing of %s but that it is not active', async (_, token) => {
+  ])('only active: false for %s', async (_, token) => {
     expect((await introspect(client.secret)).body.active).toBe(true)
     await expectInactive(await token())
   })
 
-  test('nothing of what is over by the clock', async () => {
+  test('only active: false for what has expired', async () => {
     const at = await startService({}, service)
     const someone = await newPerson(at)
     const own = await newKey(at, someone.access, { expires_in_days: 1 })
@@ -194,7 +194,7 @@ describe('introspection tells', () => {
   })
 })
 
-describe('introspection takes', () => {
+describe('introspection accepts', () => {
   const ask = (options: Call) =>
     call(service, 'POST /oauth/introspect', { ...options, form: { token: person.access, ...options.form } })
 
@@ -217,7 +217,7 @@ describe('introspection takes', () => {
     }
   })
 
-  test('nobody without the scope, and tells which one; that is audited', async () => {
+  test('no caller without the scope: the refusal names the scope and is audited', async () => {
     const plain = await newKey(service, admin, { scopes: ['read'] })
     const both = await newClient(service, admin, ['read', INTROSPECT])
     const before = await countDenials(service, sql)
@@ -240,7 +240,7 @@ describe('introspection takes', () => {
     expect((await ask({ bearer: await tokenOf(service, both) })).status).toBe(200)
   })
 
-  test('nobody unknown, and offers both ways in', async () => {
+  test('no unknown caller: the refusal offers both ways to authenticate', async () => {
     const usersOwn = await newKey(service, admin, { scopes: [INTROSPECT] })
     const nobody = await ask({})
     expectOAuthError(nobody, 401, 'invalid_client')
@@ -261,12 +261,12 @@ describe('introspection takes', () => {
     ] as Call[]) {
       expectOAuthError(await ask(options), 401, 'invalid_client')
     }
-    // A wrong client is not made good by a right bearer in another place.
+    // A valid bearer does not make up for a wrong client.
     const apiKey = watcher.secret
     expectOAuthError(await ask({ apiKey, headers: basic(watcher.id, 'wrong') }), 401, 'invalid_client')
   })
 
-  test('one credential', async () => {
+  test('exactly one credential', async () => {
     const { id: client_id, secret: client_secret } = watcher
     const { authorization } = basic(client_id, client_secret)
     for (const options of [
@@ -287,12 +287,12 @@ describe('introspection takes', () => {
     ],
     ['JSON', 415, { json: { token: 'x' } }],
     ['more than 64 KiB', 413, { form: { token: 'x'.repeat(65_600) } }],
-  ])('one token: %s is refused', async (_, status, options) => {
+  ])('exactly one token: %s is refused', async (_, status, options) => {
     const answer = await call(service, 'POST /oauth/introspect', { bearer: admin, ...options })
     expectOAuthError(answer, status, 'invalid_request')
   })
 
-  test('its time: nothing is charged, counted or used by being looked at', async () => {
+  test('a key without charging, counting or dating it', async () => {
     const tight = await newKey(service, person.access, {
       scopes: ['read'],
       credits: { remaining: 1 },
@@ -380,7 +380,7 @@ describe('revocation ends', () => {
     ['an id', () => client.keyId],
     ['a NUL', () => '\0'],
     ['60 KB', () => `eyJ${'x'.repeat(60_000)}`],
-  ])('nothing by %s, and says so to nobody', async (_, token) => {
+  ])('nothing by %s, with the same answer', async (_, token) => {
     await endedBy(token())
     expect((await me(person.access)).status).toBe(200)
     expect((await introspect(person.refresh)).body.active).toBe(true)
@@ -388,7 +388,7 @@ describe('revocation ends', () => {
   })
 
   test.each(['access_token', 'refresh_token', 'nonsense', ''])(
-    'the same whatever the hint %p says',
+    'the same token whatever the hint %p is',
     async (token_type_hint) => {
       const tokens = await logIn(service, person.email, person.password)
       expect((await revoke(tokens.refresh, { form: { token_type_hint } })).status).toBe(200)
@@ -396,7 +396,7 @@ describe('revocation ends', () => {
     },
   )
 
-  test('nothing for a client that is wrong, and what it holds for one that is right or is none', async () => {
+  test('nothing for a wrong client, and the token for a right client or for no client', async () => {
     const { id: client_id, secret: client_secret } = client
     const tokens = await logIn(service, person.email, person.password)
     for (const options of [

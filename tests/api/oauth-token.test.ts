@@ -33,7 +33,7 @@ const me = (bearer: string, at = service) => call(at, 'GET /auth/me', { bearer }
 const ask = (options: Call, at = service) => call(at, 'POST /oauth/token', options)
 
 describe('client_credentials', () => {
-  test('answers as RFC 6749 says, and nobody keeps the answer', async () => {
+  test('answers as RFC 6749 says, with no-store', async () => {
     const answer = await grantToClient(service, client)
     expect(answer.status).toBe(200)
     expect(answer.body).toEqual({
@@ -74,11 +74,11 @@ describe('client_credentials', () => {
     Array.from({ length: 51 }, (_, i) => `s${i}`).join(' '),
     'r'.repeat(65),
     'lésen',
-  ])('scope %p is beyond what is held', async (scope) => {
+  ])('scope %p is refused as beyond what the key has', async (scope) => {
     expectOAuthError(await grantToClient(service, client, { scope }), 400, 'invalid_scope')
   })
 
-  test('holds what the key and the account hold at each use, and never more than was asked for', async () => {
+  test('has at each use the scopes of the key and the account, and never more than it asked for', async () => {
     const batch = await newClient(service, person.access)
     const path = `PATCH /service-accounts/${batch.id}`
     const [whole, narrow] = [await tokenOf(service, batch), await tokenOf(service, batch, 'read')]
@@ -122,7 +122,7 @@ describe('a client', () => {
     ['a secret of 8 KB', () => [client.id, 's'.repeat(8000)]],
     ['a wild card', () => ['%', '%']],
     ['an end of a query', () => ["' OR true --", "' OR true --"]],
-  ])('with %s is refused, in whichever way it shows that', async (_, shown) => {
+  ])('with %s is refused, by Basic and in the form', async (_, shown) => {
     const [id, secret] = shown()
     const grant = { grant_type: 'client_credentials' }
     expect((await grantToClient(service, client)).status).toBe(200)
@@ -131,18 +131,18 @@ describe('a client', () => {
     expectOAuthError(await ask({ form }), 401, 'invalid_client')
   })
 
-  test('whose own access token is its secret is refused: a token makes no tokens', async () => {
+  test('that presents its access token as its secret is refused: a token cannot get tokens', async () => {
     const secret = await tokenOf(service, client)
     expectOAuthError(await grantToClient(service, { id: client.id, secret }), 401, 'invalid_client')
   })
 
   test.each<[string, Call]>([
-    ['shows nothing', {}],
-    ['shows its id alone', { form: { client_id: 'x' } }],
-    ['shows an empty Basic', { headers: basic('', '') }],
-    ['shows an empty secret by Basic', { headers: basic('an-app', '') }],
-    ['shows an empty secret in the form', { form: { client_id: 'an-app', client_secret: '' } }],
-    ['shows an empty id and secret', { form: { client_id: '', client_secret: '' } }],
+    ['sends nothing', {}],
+    ['sends its id alone', { form: { client_id: 'x' } }],
+    ['sends an empty Basic', { headers: basic('', '') }],
+    ['sends an empty secret by Basic', { headers: basic('an-app', '') }],
+    ['sends an empty secret in the form', { form: { client_id: 'an-app', client_secret: '' } }],
+    ['sends an empty id and secret', { form: { client_id: '', client_secret: '' } }],
   ])('that %s gets no token of its own', async (_, { form, headers = {} }) => {
     const grant = { grant_type: 'client_credentials', ...form }
     expectOAuthError(await ask({ form: grant, headers }), 401, 'invalid_client')
@@ -168,7 +168,7 @@ describe('a client', () => {
     expect((await logIn(service, person.email, person.password)).access).toStartWith('eyJ')
   })
 
-  test('authenticates in one way, and as one', async () => {
+  test('authenticates in one way only, and as one client', async () => {
     const grant = { grant_type: 'client_credentials' }
     const headers = basic(client.id, client.secret)
     const { id: client_id, secret: client_secret } = client
@@ -178,7 +178,7 @@ describe('a client', () => {
     >[]) {
       expectOAuthError(await ask({ form: { ...grant, ...more }, headers }), 400, 'invalid_request')
     }
-    // Its id in the form besides is what RFC 6749 lets it say.
+    // RFC 6749 allows its id in the form in addition.
     expect((await ask({ form: { ...grant, client_id }, headers })).status).toBe(200)
     expect((await ask({ form: { ...grant, client_id, client_secret } })).status).toBe(200)
     const empty = { ...grant, client_id: '', client_secret: '' }
@@ -199,7 +199,7 @@ describe('a client', () => {
     expect((await send([header, header])).status).toBe(401)
   })
 
-  test('whose bearer is expired gets through: the token endpoint looks at Basic alone', async () => {
+  test('with an expired bearer is accepted: the token endpoint reads only Basic', async () => {
     const { id: client_id, secret: client_secret } = client
     const form = { grant_type: 'client_credentials', client_id, client_secret }
     expect((await ask({ form, bearer: 'expired' })).status).toBe(200)
@@ -207,8 +207,8 @@ describe('a client', () => {
   })
 })
 
-describe("a client's token is everywhere the principal of the key that was shown", () => {
-  test('its name, its scopes, its kind', async () => {
+describe("a client's token is the principal of the key that was presented, wherever it is checked", () => {
+  test('it has the name, the scopes and the kind of the key', async () => {
     const token = await tokenOf(service, client, 'read')
     expect((await me(token)).body).toEqual({
       type: 'service_account',
@@ -229,11 +229,11 @@ describe("a client's token is everywhere the principal of the key that was shown
     for (const route of ['GET /auth/sessions', 'POST /auth/logout-all', 'DELETE /keys/delete/x']) {
       expectProblem(await call(service, route, { bearer: token }), 'wrong_credential_kind')
     }
-    // It is no key: where a key is asked for by its own header, it opens nothing.
+    // It is no key: in X-API-Key it is refused.
     expectProblem(await call(service, 'GET /auth/me', { apiKey: token }), 'invalid_token')
   })
 
-  test('it manages keys as the key does, and hands out no more than it holds itself', async () => {
+  test('it manages keys like the key, and cannot hand out more than it has', async () => {
     const scopes = ['read', 'write', 'latchkey:keys.read', 'latchkey:keys.write']
     const batch = await newClient(service, person.access, scopes)
     const whole = await tokenOf(service, batch)
@@ -264,7 +264,7 @@ describe("a client's token is everywhere the principal of the key that was shown
     expectProblem(await me(token), 'ip_not_allowed')
   })
 
-  test('it is counted by the rate of the key, together with the key itself', async () => {
+  test('its uses count for the rate limit of the key, together with those of the key', async () => {
     const rate_limit = { limit: 4, window_seconds: 3600 }
     const slow = await newClient(service, person.access, ['read'], { rate_limit })
     const token = await tokenOf(service, slow)
@@ -278,7 +278,7 @@ describe("a client's token is everywhere the principal of the key that was shown
   })
 })
 
-test("another service may ask about a client's token: the key's scopes, less what was left out, and its credits", async () => {
+test("another service can verify a client's token: the narrowed scopes, and the credits of the key", async () => {
   const credits = { remaining: 2 }
   const batch = await newClient(service, person.access, ['read', 'write'], { credits })
   const token = await tokenOf(service, batch, 'read')
@@ -295,11 +295,11 @@ test("another service may ask about a client's token: the key's scopes, less wha
   expect((await verify(token, { scopes: 'write' })).body).toMatchObject({ code: 'INSUFFICIENT_SCOPE' })
   expect((await verify(batch.secret)).body).toMatchObject({ valid: true, credits: { remaining: 0 } })
   expect((await verify(token)).body).toMatchObject({ valid: false, code: 'CREDITS_EXHAUSTED' })
-  // Its own doors charge nothing.
+  // Latchkey's own routes charge nothing.
   expect((await me(token)).status).toBe(200)
 })
 
-describe("a client's token dies with what it stands on, on its next request", () => {
+describe("a client's token is refused on its next request, when", () => {
   type Ending = [string, (batch: OAuthClient) => [string, Call?]]
   test.each<Ending>([
     ['the key is revoked', ({ keyId }) => [`DELETE /keys/${keyId}`]],
@@ -325,7 +325,7 @@ describe("a client's token dies with what it stands on, on its next request", ()
     expect((await me(await tokenOf(service, client))).status).toBe(200)
   })
 
-  test('enabled again, the account and its token live again', async () => {
+  test('an account that is enabled again has its token accepted again', async () => {
     const batch = await newClient(service, person.access)
     const token = await tokenOf(service, batch)
     for (const [is_active, status] of [[false, 401] as const, [true, 200] as const]) {
@@ -338,7 +338,7 @@ describe("a client's token dies with what it stands on, on its next request", ()
     }
   })
 
-  test('the token of one secret dies with that, and that of the other lives', async () => {
+  test('a token ends with its own secret, and the token of the other secret stays valid', async () => {
     const batch = await newClient(service, person.access)
     const old = await tokenOf(service, batch)
     const rotated = await call(service, `POST /keys/${batch.keyId}/rotate`, {
@@ -387,7 +387,7 @@ describe("users' grants", () => {
     ...more,
   })
 
-  test('answer a pair of tokens and its scopes', async () => {
+  test('answer a pair of tokens and their scopes', async () => {
     const first = await ask({ form: password() })
     const pair = {
       access_token: expect.stringMatching(/^eyJ/),
@@ -413,7 +413,7 @@ describe("users' grants", () => {
     expect((await ask({ form: trade(body.refresh_token, form), headers })).status).toBe(200)
   })
 
-  test('with a client take the right one alone; a wrong one costs neither a session nor a token', async () => {
+  test('refuse a wrong client; that starts no session and uses no refresh token up', async () => {
     const { refresh } = await logIn(service, person.email, person.password)
     const right = basic(client.id, client.secret)
     const wrong = basic(client.id, 'wrong')
@@ -425,9 +425,9 @@ describe("users' grants", () => {
 
   test.each<[string, () => Record<string, string>]>([
     ['a wrong password', () => password({ password: 'wrong-horse' })],
-    ['nobody', () => password({ username: 'nobody@example.com' })],
-    ['what is no address', () => password({ username: 'nobody' })],
-    ['a refresh token that is none', () => trade('rt_nonsense')],
+    ['an unknown user', () => password({ username: 'nobody@example.com' })],
+    ['a malformed e-mail', () => password({ username: 'nobody' })],
+    ['an invalid refresh token', () => trade('rt_nonsense')],
     ['an altered refresh token', () => trade(`${person.refresh.slice(0, -1)}_`)],
     ['an access token as a refresh token', () => trade(person.access)],
     ['a key as a refresh token', () => trade(client.secret)],
@@ -435,7 +435,7 @@ describe("users' grants", () => {
     expectOAuthError(await ask({ form: form() }), 400, 'invalid_grant')
   })
 
-  test('refuse a disabled user like a wrong password, and their refresh token', async () => {
+  test('refuse a disabled user like a wrong password, and the refresh token of that user', async () => {
     const admin = await adminToken(service)
     const gone = await newPerson(service)
     const form = { grant_type: 'password', username: gone.email, password: gone.password }
@@ -447,7 +447,7 @@ describe("users' grants", () => {
     expectOAuthError(await ask({ form: trade(gone.refresh) }), 400, 'invalid_grant')
   })
 
-  test('refuse a scope beyond what the user holds, and a refresh token is not spent by that', async () => {
+  test('refuse a scope that the user lacks, and that does not use a refresh token up', async () => {
     const { refresh } = await logIn(service, person.email, person.password)
     for (const scope of ['billing', 'read billing', 'latchkey:introspect', 'NOT A SCOPE']) {
       expectOAuthError(await ask({ form: password({ scope }) }), 400, 'invalid_scope')
@@ -461,7 +461,7 @@ describe("users' grants", () => {
     expect((await ask({ form: trade(refresh, { scope: 'read' }) })).status).toBe(200)
   })
 
-  test('of a throttled account: 429 invalid_grant with Retry-After, the right password too', async () => {
+  test('of a throttled account answer 429 invalid_grant with Retry-After, also to the right password', async () => {
     const victim = await newPerson(service)
     const form = { grant_type: 'password', username: victim.email }
     for (let i = 0; i < 10; i++) {
@@ -470,7 +470,7 @@ describe("users' grants", () => {
     const refused = await ask({ form: { ...form, password: victim.password } })
     expectOAuthError(refused, 429, 'invalid_grant')
     expect(Number(refused.headers.get('retry-after'))).toBeWithin(800, 901)
-    // One counter with /auth/login.
+    // /auth/login shares the counter.
     const login = await call(service, 'POST /auth/login', {
       json: { email: victim.email, password: victim.password },
     })
@@ -478,7 +478,7 @@ describe("users' grants", () => {
     expect((await ask({ form: trade(victim.refresh) })).status).toBe(200)
   })
 
-  test('OAUTH_PASSWORD_GRANT=false refuses the password before it is looked at, and nothing else', async () => {
+  test('refuse a password unchecked with OAUTH_PASSWORD_GRANT=false; other grants still work', async () => {
     const off = await startService({ oauthPasswordGrant: false }, service)
     for (const form of [password(), password({ password: 'wrong-horse' }), { grant_type: 'password' }]) {
       expectOAuthError(await ask({ form }, off), 400, 'unsupported_grant_type')
@@ -490,7 +490,7 @@ describe("users' grants", () => {
   })
 })
 
-describe('a request that is wrong in itself', () => {
+describe('a malformed request', () => {
   const login = (more: Record<string, string> = {}) => ({
     grant_type: 'password',
     username: person.email,
@@ -499,7 +499,7 @@ describe('a request that is wrong in itself', () => {
   })
   const text = (form: Record<string, string>) => new URLSearchParams(form).toString()
 
-  test('may hold what nobody knows', async () => {
+  test('is not one with unknown parameters: these are ignored', async () => {
     expect((await ask({ form: login({ audience: 'x', nonsense: 'y', __proto__x: 'z' }) })).status).toBe(200)
     const raw = `${text(login())}&__proto__=1&constructor=2&toString=3`
     expect((await ask({ raw, headers: FORM })).status).toBe(200)
@@ -515,7 +515,7 @@ describe('a request that is wrong in itself', () => {
     'client_id=',
     'nonsense=1',
     '__proto__=1',
-  ])('is refused where it says %p twice or once more', async (again) => {
+  ])('is refused where it repeats %p', async (again) => {
     const raw = `${text(login({ scope: 'read', client_id: '' }))}&nonsense=1&__proto__=0&${again}`
     expectOAuthError(await ask({ raw, headers: FORM }), 400, 'invalid_request')
   })
@@ -557,18 +557,18 @@ describe('a request that is wrong in itself', () => {
     expectOAuthError(await ask(options()), status, 'invalid_request')
   })
 
-  test('is none with its type in capitals and its charset named', async () => {
+  test('is not one with its type in capitals and a charset', async () => {
     const headers = { 'content-type': 'Application/X-WWW-Form-Urlencoded; Charset=UTF-8' }
     expect((await ask({ raw: text(login()), headers })).status).toBe(200)
   })
 
-  test('is not mended by its query, which nobody reads', async () => {
+  test('is not completed by its query, which is not read', async () => {
     const path = `POST /oauth/token?${text(login())}`
     expectOAuthError(await call(service, path, { form: { x: '1' } }), 400, 'invalid_request')
     expect(service.loggedText()).not.toContain(encodeURIComponent(person.password))
   })
 
-  test('of another method, or beside the door, is refused in the same words', async () => {
+  test('of another method, or on a similar path, is refused in the same form', async () => {
     for (const method of ['GET', 'PUT', 'DELETE', 'PATCH']) {
       const answer = await call(service, `${method} /oauth/token`)
       expectOAuthError(answer, 405, 'invalid_request')
@@ -578,7 +578,7 @@ describe('a request that is wrong in itself', () => {
   })
 })
 
-test('guessing at clients is limited per address, in the words of RFC 6749, and refuses no right one', async () => {
+test('guessing at clients is limited per address, in the form of RFC 6749, and a right client is never refused', async () => {
   const names = Object.keys(DEFAULT_RATE_LIMITS) as (keyof RateLimits)[]
   const limits = names.map((name) => [
     name,
@@ -593,13 +593,13 @@ test('guessing at clients is limited per address, in the words of RFC 6749, and 
     expect(Number(refused.headers.get('retry-after'))).toBeWithin(1, 61)
     expect((await grantToClient(strict, client)).status).toBe(200)
 
-    // As many requests as one address may make, whatever they are.
+    // Uses up the limit of the address.
     const statuses: number[] = []
     for (let i = 0; i < 10; i++) statuses.push((await grantToClient(strict, client)).status)
     expect(statuses).toContain(200)
     expectOAuthError(await grantToClient(strict, client), 429, 'temporarily_unavailable')
 
-    // Introspection is what services live on: no limit of an address counts it.
+    // Services depend on introspection, so no limit per address counts it.
     const watcher = await newClient(service, await adminToken(service), ['latchkey:introspect'])
     for (let i = 0; i < 20; i++) {
       const answer = await call(strict, 'POST /oauth/introspect', {

@@ -10,7 +10,7 @@ import { prepare, useService } from '../support/use-service.ts'
 
 setDefaultTimeout(30_000)
 
-/** Tests talk to loopback without TLS, which neither client does unless it is told to. */
+/** The tests use loopback without TLS. Both clients refuse that by default. */
 const insecure = { [oauth.allowInsecureRequests]: true }
 
 const service = useService({ isIssuer: true, jwtAudience: 'https://api.example.com' })
@@ -32,7 +32,7 @@ describe('oauth4webapi', () => {
     server = await oauth.processDiscoveryResponse(issuer, answer)
   })
 
-  /** Both ways in which a client with a secret authenticates. */
+  /** The two ways in which a client with a secret authenticates. */
   const ways = [
     ['Basic', oauth.ClientSecretBasic],
     ['post', oauth.ClientSecretPost],
@@ -94,7 +94,7 @@ describe('oauth4webapi', () => {
     expect(second.refresh_token).not.toBe(first.refresh_token)
     const third = await trade(second.refresh_token ?? '')
     expect((await call(service, 'GET /auth/me', { bearer: third.access_token })).status).toBe(200)
-    // Older than its predecessor: theft, which is told as RFC 6749 tells it.
+    // A token two generations old is taken as theft, and answered as RFC 6749 says.
     for (const token of [first.refresh_token, third.refresh_token, 'nonsense']) {
       await expect(trade(token ?? '')).rejects.toMatchObject({ error: 'invalid_grant', status: 400 })
     }
@@ -124,7 +124,7 @@ describe('oauth4webapi', () => {
     await revoke(refresh)
     for (const token of [access, refresh]) expect(await introspect(token)).toEqual({ active: false })
     await revoke(refresh)
-    // Its own token ends alone: the client goes on with its key.
+    // Only the token ends. The client can still use its key.
     const again = await oauth.clientCredentialsGrantRequest(server, as, auth, {}, insecure)
     const other = await oauth.processClientCredentialsResponse(server, as, again)
     await revoke(access_token)
@@ -132,7 +132,7 @@ describe('oauth4webapi', () => {
     expect((await introspect(other.access_token)).active).toBe(true)
   })
 
-  test('a resource server validates what a service account shows (RFC 9068)', async () => {
+  test('a resource server validates the token of a service account (RFC 9068)', async () => {
     const as = { client_id: client.id }
     const auth = oauth.ClientSecretBasic(client.secret)
     const answer = await oauth.clientCredentialsGrantRequest(server, as, auth, {}, insecure)
@@ -160,7 +160,7 @@ describe('openid-client', () => {
       execute: [openid.allowInsecureRequests],
     })
 
-  test('discovers, and is granted tokens by every grant', async () => {
+  test('discovers the metadata, and gets tokens by every grant', async () => {
     const config = await configure(client)
     expect(config.serverMetadata()).toMatchObject({
       issuer: service.url,
@@ -175,7 +175,7 @@ describe('openid-client', () => {
     await expect(
       openid.refreshTokenGrant(config, second.refresh_token ?? '', { scope: 'billing' }),
     ).rejects.toMatchObject({ error: 'invalid_scope' })
-    // What was refused was not spent.
+    // The refused refresh token was not used up.
     await openid.refreshTokenGrant(config, second.refresh_token ?? '', { scope: 'read' })
     await expect(openid.refreshTokenGrant(config, 'rt_nonsense')).rejects.toMatchObject({
       error: 'invalid_grant',
@@ -198,7 +198,7 @@ describe('openid-client', () => {
     await expect(openid.tokenRevocation(stranger, access)).rejects.toMatchObject({ status: 401 })
   })
 
-  test('is told when OAUTH_PASSWORD_GRANT is false', async () => {
+  test('gets unsupported_grant_type when OAUTH_PASSWORD_GRANT is false', async () => {
     const off = await startService({ isIssuer: true, oauthPasswordGrant: false })
     try {
       const config = await openid.discovery(new URL(off.url), 'first-party', undefined, openid.None(), {
@@ -254,7 +254,7 @@ describe('jose, against the JWKS that the metadata names', () => {
 })
 
 describe('the metadata (RFC 8414)', () => {
-  test('is public, may be kept, and names what there is', async () => {
+  test('is public, may be cached, and names what Latchkey supports', async () => {
     const answer = await call(service, 'GET /.well-known/oauth-authorization-server')
     expect(answer.status).toBe(200)
     expect(answer.headers.get('cache-control')).toBe('public, max-age=300')
@@ -282,7 +282,7 @@ describe('the metadata (RFC 8414)', () => {
     }
   })
 
-  test('is made of PUBLIC_URL, whatever Host a request names', async () => {
+  test('has the URLs of PUBLIC_URL, whatever the Host of the request is', async () => {
     const other = await startService({ publicUrl: 'https://id.example.com/auth', docs: false })
     try {
       const headers = { host: 'evil.example.com', 'x-forwarded-host': 'evil.example.com' }
@@ -296,11 +296,11 @@ describe('the metadata (RFC 8414)', () => {
     }
   })
 
-  test("is also where a standard client looks for it: at the host's root, before the issuer's path", async () => {
+  test("is also served where RFC 8414 puts it: at the host's root, before the issuer's path", async () => {
     const root = 'GET /.well-known/oauth-authorization-server'
     for (const [path, others] of [
       ['/auth', ['/aut', '/auth/x', '/AUTH', '/', '']],
-      // What a router would read as a parameter.
+      // A router would read this as a parameter.
       ['/auth:one/two', ['/authone/two', '/auth:one', '/auth:two/two']],
       ['/%C3%A9', ['/%C3%A8', '/é%']],
     ] as const) {
@@ -325,7 +325,7 @@ describe('the metadata (RFC 8414)', () => {
             algorithm: 'oauth2',
             [oauth.customFetch]: (url: string) => {
               asked.push(url)
-              // As a proxy does that has this host.
+              // As a proxy for this host sends it.
               return fetch(other.url + new URL(url).pathname)
             },
           }),
@@ -335,7 +335,7 @@ describe('the metadata (RFC 8414)', () => {
         await other.stop()
       }
     }
-    // Without a path there is one place.
+    // Without a path in the issuer both places are the same.
     expect((await call(service, `${root}/auth`)).status).toBe(404)
   })
 })

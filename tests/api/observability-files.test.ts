@@ -24,7 +24,7 @@ const queries = [
   ...rules.map(({ alert, expr }) => [alert, expr] as const),
 ]
 
-// Nobody is there: all that is said of a Redis is said of a broken one, too.
+// No Redis runs there. A broken Redis has the same metrics as a working one.
 const service = useService({ metricsToken: secret(TOKEN), redisUrl: secret('redis://127.0.0.1:1') })
 let families: Map<string, Family>
 let samples: Sample[]
@@ -35,11 +35,11 @@ beforeAll(async () => {
 })
 
 const METRIC = /\b(?:latchkey|process|nodejs)_[a-z0-9_]+/g
-/** Those that Prometheus or the routes bring along: their values are not known beforehand. */
+/** Labels that Prometheus or the routes add. Their values are not known beforehand. */
 const OPEN_LABELS = new Set(['job', 'instance', 'le', 'route', 'method', 'status'])
 
 describe('every query, on the dashboard and in the alerts', () => {
-  test('asks for metrics that are really there', () => {
+  test('names only metrics that exist', () => {
     expect(queries.length).toBeGreaterThan(40)
     const names = new Set(samples.map(({ name }) => name))
     const asked = queries.flatMap(([title, expr]) =>
@@ -49,7 +49,7 @@ describe('every query, on the dashboard and in the alerts', () => {
     expect(asked.filter(({ name }) => !names.has(name))).toEqual([])
   })
 
-  test('selects by labels, and by values, that they have', () => {
+  test('selects only by labels and values that the metrics have', () => {
     const faults: string[] = []
     for (const [title, expr] of queries) {
       for (const [, name = '', selectors = ''] of expr.matchAll(/\b(latchkey_[a-z_]+)\{([^}]*)\}/g)) {
@@ -65,7 +65,7 @@ describe('every query, on the dashboard and in the alerts', () => {
     expect(faults).toEqual([])
   })
 
-  test('shows every metric of ours somewhere', () => {
+  test('together the queries cover every metric of ours', () => {
     const text = queries.map(([, expr]) => expr).join('\n')
     const unused = [...families.keys()].filter((name) => name.startsWith('latchkey_') && !text.includes(name))
     expect(unused).toEqual([])
@@ -73,7 +73,7 @@ describe('every query, on the dashboard and in the alerts', () => {
 })
 
 describe('the dashboard', () => {
-  test('has what Grafana asks of one, and panels that lie beside each other', () => {
+  test('has the members that Grafana needs, and panels that do not overlap', () => {
     expect(dashboard).toMatchObject({ uid: 'latchkey', title: 'Latchkey', schemaVersion: expect.any(Number) })
     expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
     const overlap = (a: Rectangle, b: Rectangle) =>
@@ -85,7 +85,7 @@ describe('the dashboard', () => {
     for (const { gridPos } of panels) expect(gridPos.x + gridPos.w).toBeLessThanOrEqual(24)
   })
 
-  test('names no data source, job or instance of its own', () => {
+  test('has no fixed data source, job or instance', () => {
     const variables = dashboard.templating.list.map(({ name }: { name: string }) => name)
     expect(variables).toEqual(['datasource', 'job', 'instance'])
     const uids = [...JSON.stringify(dashboard).matchAll(/"uid":"([^"]*)"/g)].map(([, uid]) => uid)
@@ -94,7 +94,7 @@ describe('the dashboard', () => {
 })
 
 describe('the handbook', () => {
-  test('tells what to do for every alert, and of no other', () => {
+  test('has steps for every alert, and for no other', () => {
     const told = [...handbook.matchAll(/^### (Latchkey\w+)/gm)].map(([, alert]) => alert)
     expect(told.sort()).toEqual(rules.map(({ alert }) => alert).sort())
     for (const { labels, annotations } of rules) {
@@ -118,7 +118,7 @@ describe('the handbook', () => {
     expect(rows.sort()).toEqual(exposed.sort())
   })
 
-  test('the sample configuration reads those very alerts', () => {
+  test('comes with a sample configuration of Prometheus that reads these alerts', () => {
     const config = Bun.YAML.parse(read('deploy/prometheus/prometheus.yml'))
     expect(config).toMatchObject({
       rule_files: ['alerts.yaml'],

@@ -30,7 +30,7 @@ beforeAll(async () => {
   await sql.end()
 })
 
-/** The names by which generated clients know the operations: they stay, whatever comes beside them. */
+/** The operationIds, which are the names of functions in generated clients. They never change. */
 const OPERATIONS = `
   GET    /                        getRoot
   GET    /.well-known/jwks.json   getJwks
@@ -70,7 +70,7 @@ describe('the document', () => {
     }
   })
 
-  test('says where the service is: at PUBLIC_URL, whoever asks', async () => {
+  test('has PUBLIC_URL as its server, whatever the Host of the request is', async () => {
     expect(document.openapi).toBe('3.1.0')
     expect(document.servers).toEqual([{ url: PUBLIC_URL }])
     const headers = { host: 'evil.test', 'x-forwarded-host': 'evil.test' }
@@ -85,20 +85,20 @@ describe('the document', () => {
     expect(oauth2).toMatchObject({ type: 'oauth2', flows: { password: { tokenUrl, refreshUrl: tokenUrl } } })
   })
 
-  test('says who may introspect, and with what: a generated client sends that', () => {
+  test('says by which credentials introspection is authenticated, so that a generated client sends one', () => {
     const operationOf = (path: string) => document.paths[path]?.post as Operation & { description: string }
     const { security, description } = operationOf('/oauth/introspect')
     expect(security).toEqual([{ bearer: [] }, { oauth2: [] }])
     expect(description).toContain('HTTP Basic')
     expect(description).toContain('Needs the scope `latchkey:introspect`')
-    // By the client's own authentication, or without any.
+    // With client authentication, or without any.
     for (const path of ['/oauth/token', '/oauth/revoke']) {
       expect(operationOf(path).security).toEqual([])
       expect(operationOf(path).description).toContain('HTTP Basic')
     }
   })
 
-  test('names every operation, once, and as it always did', () => {
+  test('has each operationId once, with its lasting name', () => {
     const names = operations.map(({ operation }) => operation.operationId)
     expect(new Set(names).size).toBe(names.length)
     for (const name of names) expect(name).toMatch(/^[a-z][A-Za-z]+$/)
@@ -112,12 +112,12 @@ describe('the document', () => {
     }
   })
 
-  test('holds every route of the app but its own files, and no other', () => {
+  test('has exactly the routes of the app, except for its own files', () => {
     const described = operations.map(({ method, path }) => `${method} ${path}`)
     const served = service.app.routes
       .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}').replace(/(.)\/$/, '$1')}`)
       .filter((route) => !/^GET \/(docs|errors|openapi\.json)/.test(route))
-      // Not below PUBLIC_URL, where the document's paths are.
+      // This path is not below PUBLIC_URL, where the document's paths are.
       .filter((route) => route !== 'GET /.well-known/oauth-authorization-server/*')
     // Bun's own router serves it, before Elysia; see docs/decisions/0010-raw-target.md.
     const byBun = 'GET /forward-auth'
@@ -133,7 +133,7 @@ describe('every operation', () => {
   const typesOf = (content: object | undefined) => Object.keys(content ?? {}).join()
 
   test(
-    'takes and answers JSON, OAuth forms and problems, and nothing else',
+    'has only JSON, OAuth forms and problems as its media types',
     each((route, { path, operation }) => {
       const isOAuth = path.startsWith('/oauth/')
       const { requestBody, responses } = operation
@@ -150,7 +150,7 @@ describe('every operation', () => {
   )
 
   test(
-    'tells the errors that it may end in',
+    'lists its possible errors',
     each((route, { path, operation }) => {
       const { requestBody, responses, security, parameters = [] } = operation
       const isOAuth = path.startsWith('/oauth/')
@@ -167,7 +167,7 @@ describe('every operation', () => {
   )
 
   test(
-    'takes and answers named shapes',
+    'has named schemas for its bodies and answers',
     each((route, { operation }) => {
       const isNamed = (schema: Schema | undefined): boolean =>
         schema?.$ref !== undefined || (schema?.anyOf?.every(isNamed) ?? false)
@@ -179,7 +179,7 @@ describe('every operation', () => {
   )
 })
 
-/** An operation's path with that for each of its parameters. */
+/** The path of an operation with a value for each of its parameters. */
 const pathWith = (path: string, value: string) => path.replace(/\{\w+\}/g, value)
 
 describe('every example', () => {
@@ -198,7 +198,7 @@ describe('every example', () => {
   type Example = Record<string, string>
   const exampleOf = (name: string) => schemas()[name]?.examples?.[0] ?? {}
 
-  /** Who the examples are about, as an admin with a session, and what a path or an example may name. */
+  /** The user of the examples, as an admin with a session, and the resources that paths and examples name. */
   async function prepareExample() {
     const { email = '', password = '' } = exampleOf('Credentials')
     await callUnchecked(other, 'POST /auth/signup', { json: exampleOf('Credentials') })
@@ -226,7 +226,7 @@ describe('every example', () => {
     const bearer = bystander.access
     expect((await callUnchecked(other, `DELETE /users/${person?.id}`, { bearer })).status).toBe(200)
   }
-  /** What only its holder knows stands in no document. */
+  /** The document cannot contain secrets, so these values take the place of those in the examples. */
   async function secretsFor(operationId: string, refresh: string): Promise<Example> {
     if (operationId === 'refresh') return { refresh_token: refresh }
     if (operationId !== 'resetPassword') return {}
@@ -234,7 +234,7 @@ describe('every example', () => {
     return { token: (await callUnchecked(other, issue, { bearer: bystander.access })).body.token }
   }
 
-  test('of a body brings about what its operation is for, when it is sent as it stands', async () => {
+  test('of a body succeeds when it is sent unchanged', async () => {
     const sent: string[] = []
     for (const { method, path, operation } of operations) {
       const [[type, media] = []] = Object.entries(operation.requestBody?.content ?? {})
@@ -288,13 +288,13 @@ describe('every example', () => {
 describe('every operation answers what is described', () => {
   const JSON_TYPE = { 'content-type': 'application/json' }
 
-  test('to whoever has no credential: 401 exactly where the document asks for one', async () => {
+  test('without a credential: 401 exactly where the document asks for one', async () => {
     for (const { method, path, operation } of operations) {
       const route = `${method} ${pathWith(path, Bun.randomUUIDv7())}`
       const isSecured =
         operation.security.length > 0 &&
         !operation.security.some((way) => !('bearer' in way || 'oauth2' in way))
-      // The OAuth routes read the form before they ask who sends it.
+      // The OAuth routes read the form before they authenticate the caller.
       const form = path === '/oauth/introspect' ? { form: { token: 'unknown' } } : {}
       const { status } = await call(service, route, form)
       expect(`${route} ${status === 401}`).toBe(`${route} ${isSecured}`)
@@ -316,7 +316,7 @@ describe('every operation answers what is described', () => {
   ] satisfies [string, Call][])('to a user and to an admin who send %s', async (_, options) => {
     for (const { method, path } of operations) {
       for (const who of [owner, admin]) {
-        // Anew each time: some of these end the session.
+        // A new session each time, because some of these routes end it.
         const { access } = await bearerOf(who)
         const ids = path.includes('{') ? [Bun.randomUUIDv7(), 'malformed'] : ['']
         const { raw, form, ...rest } = options as Call
@@ -337,7 +337,7 @@ describe('every operation answers what is described', () => {
     return fresh
   }
 
-  test('when all goes well, each of those that were always there', async () => {
+  test('on success, for each lasting operation', async () => {
     const seen = new Set<string>()
     const go = async (route: string, template: string, options: Call = {}) => {
       const answer = await call(service, route, options)

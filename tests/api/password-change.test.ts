@@ -46,7 +46,7 @@ const auditOf = async (id: string) =>
 const passwordOf = async (id: string) =>
   (await sql`SELECT password_hash, password_changed_at FROM latchkey.users WHERE id = ${id}`)[0]
 
-/** Sessions are over, for the access token and the refresh token of each. */
+/** Expects that the access token and the refresh token of each session are refused. */
 async function expectOver(...tokens: Tokens[]): Promise<void> {
   for (const { access, refresh: token } of tokens) {
     expectProblem(await call(service, 'GET /auth/me', { bearer: access }), 'invalid_token')
@@ -54,13 +54,13 @@ async function expectOver(...tokens: Tokens[]): Promise<void> {
   }
 }
 
-/** As few guesses as may be: what a test does not need for itself it puts into the table. */
+/** Writes failed attempts into the table, so that a test makes only the guesses that it is about. */
 async function setFailures(email: string, failures: number): Promise<void> {
   for (let i = 0; i < failures; i++) expectProblem(await logIn(email, 'not-the-password'), 'invalid_login')
 }
 
 describe('a change of the password', () => {
-  test('answers a pair that works, and ends everything older: sessions, and the old password', async () => {
+  test('answers a valid pair of tokens, and ends every older session and the old password', async () => {
     const person = await addLoggedIn(service, sql)
     const other = await beginSession(service, person)
     const bystander = await addLoggedIn(service, sql)
@@ -80,7 +80,7 @@ describe('a change of the password', () => {
     expect(await isGood(bystander.access)).toBe(true)
   })
 
-  test('leaves the keys, unless they are to go: then also those of accounts that the user alone manages', async () => {
+  test('leaves the keys; with revoke_keys it ends them, also those of accounts that only the user manages', async () => {
     const person = await addLoggedIn(service, sql)
     const json = { name: 'builder', scopes: ['read'] }
     const account = (await call(service, 'POST /service-accounts', { bearer: person.access, json })).body.id
@@ -139,7 +139,7 @@ describe('a change of the password', () => {
     expect((await change(person.access)).status).toBe(200)
   })
 
-  test('of somebody who has no password is refused', async () => {
+  test('of a user without a password is refused', async () => {
     const person = await addLoggedIn(service, sql)
     await sql`UPDATE latchkey.users SET password_hash = NULL WHERE id = ${person.id}`
     for (const current_password of ['', PASSWORD, 'null'])
@@ -147,7 +147,7 @@ describe('a change of the password', () => {
     expect((await passwordOf(person.id))?.password_hash).toBeNull()
   })
 
-  test('of two at the same moment one wins, and the other has changed nothing', async () => {
+  test('of two at the same moment one succeeds, and the other changes nothing', async () => {
     for (let round = 0; round < 5; round++) {
       const person = await addLoggedIn(service, sql)
       const chosen = ['the-first-choice', 'the-second-one', 'the-third-of-all']
@@ -167,7 +167,7 @@ describe('a change of the password', () => {
     }
   })
 
-  test('ends resets that were handed out before', async () => {
+  test('ends resets that were issued before', async () => {
     const person = await addLoggedIn(service, sql)
     const token = await issued(person.id)
     expect((await change(person.access)).status).toBe(200)
@@ -177,16 +177,16 @@ describe('a change of the password', () => {
 })
 
 describe('guessing at an account', () => {
-  test('by strangers keeps no open session from a new password', async () => {
+  test('by strangers does not keep an open session from setting a new password', async () => {
     const person = await addLoggedIn(service, sql)
     await setFailures(person.email, MAX_FAILURES)
     expectProblem(await logIn(person.email, PASSWORD), 'too_many_attempts')
     expect((await change(person.access)).status).toBe(200)
-    // For the others it stays locked: they may know the old password.
+    // The account stays locked for log-ins, because a guesser may know the old password.
     expectProblem(await logIn(person.email, NEW), 'too_many_attempts')
   })
 
-  test('is forgotten with a reset: the new password logs in at once, and has ten guesses of its own', async () => {
+  test('is forgotten after a reset: the new password logs in at once, and ten new guesses are allowed', async () => {
     const person = await addPerson(sql)
     await setFailures(person.email, MAX_FAILURES)
     const token = await issued(person.id)
@@ -198,21 +198,21 @@ describe('guessing at an account', () => {
     expectProblem(await logIn(person.email, NEW), 'too_many_attempts')
   })
 
-  test('is forgotten with a password that an operator sets', async () => {
+  test('is forgotten after an operator sets a password', async () => {
     const person = await addPerson(sql)
     await setFailures(person.email, MAX_FAILURES)
     await setPasswordFor(service.context, SYSTEM, person.id, NEW, { revokesKeys: false })
     expect((await logIn(person.email, NEW)).status).toBe(200)
   })
 
-  test('is forgotten with a reset after SECRET_KEY was rotated', async () => {
+  test('is forgotten after a reset, also when SECRET_KEY was rotated meanwhile', async () => {
     const person = await addPerson(sql)
     await setFailures(person.email, MAX_FAILURES)
     const secretKeyPrevious = service.config.secretKey
     const rotated = await startService({ secretKeyPrevious }, { ...service, config: testConfig() })
     try {
       expect((await reset(await issued(person.id), NEW, rotated)).status).toBe(204)
-      // The servers that have not heard of the new key yet.
+      // Servers that do not have the new key yet.
       expect((await logIn(person.email, NEW)).status).toBe(200)
     } finally {
       await rotated.stop()
@@ -237,7 +237,7 @@ describe('guessing the current password in an open session', () => {
     })
   const RIGHT = { current_password: PASSWORD }
 
-  test('ends after ten in a minute, for the right one too, whatever else was wrong', async () => {
+  test('is refused after ten guesses in a minute, also with the right password, whatever else is wrong', async () => {
     const person = await addLoggedIn(service, sql)
     const address = freshAddress()
     for (let i = 0; i < 8; i++) expectProblem(await guess(person.access, address), 'invalid_login')
@@ -247,12 +247,12 @@ describe('guessing the current password in an open session', () => {
     expectProblem(refused, 'rate_limited')
     expect(refused.headers.get('ratelimit-limit')).toBe('10')
     expect(Number(refused.headers.get('retry-after'))).toBeWithin(30, 61)
-    // The session goes on.
+    // The session stays valid.
     expect(await isGood(person.access)).toBe(true)
     expect((await refresh(service, person.refresh)).status).toBe(200)
   })
 
-  test('is counted for each pair of session and address: no other session or address is held back', async () => {
+  test('is counted for each pair of session and address, so that no other session or address is refused', async () => {
     const person = await addLoggedIn(service, sql)
     const other = await beginSession(service, person)
     const neighbour = await addLoggedIn(service, sql)
@@ -265,7 +265,7 @@ describe('guessing the current password in an open session', () => {
     expect((await guess(other.access, address, RIGHT)).status).toBe(200)
   })
 
-  test('is no guess at the log-in, and each failure is in the audit trail with the account', async () => {
+  test('does not count as a guess at the log-in, and each failure is audited with the account', async () => {
     const person = await addLoggedIn(service, sql)
     for (let i = 0; i < MAX_FAILURES + 2; i++)
       expectProblem(await change(person.access, { current_password: 'a-guess-of-it' }), 'invalid_login')
@@ -280,7 +280,7 @@ describe('guessing the current password in an open session', () => {
   })
 })
 
-describe('a reset that an admin hands out', () => {
+describe('a reset that an admin issues', () => {
   test('sets the new password once, and ends every session', async () => {
     const person = await addLoggedIn(service, sql)
     const other = await beginSession(service, person)
@@ -290,7 +290,7 @@ describe('a reset that an admin hands out', () => {
     expect(Object.keys(answer.body).sort()).toEqual(['expires_at', 'token'])
     expect(Date.parse(answer.body.expires_at) - service.context.clock()).toBeLessThanOrEqual(30 * MINUTE_MS)
     expect(Date.parse(answer.body.expires_at) - service.context.clock()).toBeGreaterThan(29 * MINUTE_MS)
-    // Handed out, it has changed nothing yet.
+    // An unused reset changes nothing.
     expect(await isGood(person.access)).toBe(true)
     const used = await reset(answer.body.token)
     expect([used.status, used.text]).toEqual([204, ''])
@@ -302,7 +302,7 @@ describe('a reset that an admin hands out', () => {
     expect((await logIn(person.email, NEW)).status).toBe(200)
   })
 
-  test('is in the audit trail, without the token, and the database does not hold it', async () => {
+  test('is audited without its token, and the token is not in the database', async () => {
     const person = await addLoggedIn(service, sql)
     const token = await issued(person.id)
     const dump = JSON.stringify([
@@ -321,7 +321,7 @@ describe('a reset that an admin hands out', () => {
     expect(await sql`SELECT 1 FROM latchkey.password_resets WHERE user_id = ${person.id}`).toHaveLength(0)
   })
 
-  test('lives for thirty minutes by the clock', async () => {
+  test('expires after thirty minutes', async () => {
     const person = await addPerson(sql)
     const token = await issued(person.id)
     const other = await issued((await addPerson(sql)).id)
@@ -341,7 +341,7 @@ describe('a reset that an admin hands out', () => {
     expect((await reset(tokens[2] ?? '')).status).toBe(204)
   })
 
-  test('of two that are made at the same moment one is good', async () => {
+  test('of two that are issued at the same moment one is valid', async () => {
     const person = await addPerson(sql)
     const tokens = await Promise.all(Array.from({ length: 8 }, () => issued(person.id)))
     expect(await sql`SELECT 1 FROM latchkey.password_resets WHERE user_id = ${person.id}`).toHaveLength(1)
@@ -350,7 +350,7 @@ describe('a reset that an admin hands out', () => {
     expect(statuses.filter((status) => status === 204)).toHaveLength(1)
   })
 
-  test('stays usable after a new password that may not be chosen', async () => {
+  test('stays usable after an attempt with a password that is refused', async () => {
     const person = await addPerson(sql)
     const token = await issued(person.id)
     for (const weak of ['short', 'password123', person.email, 'é'.repeat(513), '']) {
@@ -361,7 +361,7 @@ describe('a reset that an admin hands out', () => {
     expect((await reset(token)).status).toBe(204)
   })
 
-  test('used many times at once, one wins: its password is the one that logs in', async () => {
+  test('is used once by many requests at once, and the password of that request logs in', async () => {
     for (let round = 0; round < 5; round++) {
       const person = await addLoggedIn(service, sql)
       const token = await issued(person.id)
@@ -381,14 +381,14 @@ describe('a reset that an admin hands out', () => {
     }
   })
 
-  test('that is not good answers the same, whatever is wrong with it', async () => {
+  test('that is invalid has the same answer for every reason', async () => {
     const [used, replaced, old, off, gone] = await Promise.all([1, 2, 3, 4, 5].map(() => addPerson(sql)))
-    if (!used || !replaced || !old || !off || !gone) throw new Error('Nobody')
+    if (!used || !replaced || !old || !off || !gone) throw new Error('A reset is missing')
     const tokens: [string, string][] = [
       ['used', await issued(used.id)],
       ['replaced', await issued(replaced.id)],
-      ['of somebody disabled', await issued(off.id)],
-      ['of somebody deleted', await issued(gone.id)],
+      ['of a disabled user', await issued(off.id)],
+      ['of a deleted user', await issued(gone.id)],
       ['expired', await issued(old.id)],
     ]
     await reset(tokens[0]?.[1] ?? '')
@@ -409,12 +409,12 @@ describe('a reset that an admin hands out', () => {
     expect(unknown).toMatchObject({ status: 401, body: { code: 'invalid_token' } })
     for (const [name, token] of tokens) {
       expect({ name, ...comparable(await reset(token)) }).toEqual({ name, ...unknown })
-      // Nor does it tell by judging the password.
+      // A bad password has the same answer too: the token is checked first.
       expect({ name, ...comparable(await reset(token, 'short')) }).toEqual({ name, ...unknown })
     }
   })
 
-  test('of somebody disabled is good once they are enabled again', async () => {
+  test('of a disabled user is valid again when the user is enabled', async () => {
     const person = await addPerson(sql)
     await call(service, `PATCH /users/${person.id}`, { bearer: admin.access, json: { is_active: false } })
     const answer = await issue(person.id)
@@ -424,7 +424,7 @@ describe('a reset that an admin hands out', () => {
     expect((await reset(answer.body.token)).status).toBe(204)
   })
 
-  test('gives somebody their first password', async () => {
+  test('sets the first password of a user without one', async () => {
     const json = { email: `invited-${Date.now()}@example.com` }
     const { body } = await call(service, 'POST /users', { bearer: admin.access, json })
     expectProblem(await logIn(json.email, ''), 'invalid_login')
@@ -433,7 +433,7 @@ describe('a reset that an admin hands out', () => {
     expect((await logIn(json.email, NEW)).status).toBe(200)
   })
 
-  test('is handed out by admins alone, by their own token, for somebody who is there', async () => {
+  test('is issued only by admins, by an access token, for an existing user', async () => {
     const person = await addLoggedIn(service, sql)
     const scopes = ['latchkey:users.write', 'latchkey:users.read']
     const { key } = await newKey(service, admin.access, { scopes })

@@ -13,7 +13,7 @@ import {
 import { expectProblem } from '../support/problem.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-/** Enough that a flood fills the queue, and no more: it has to be waited for. */
+/** A cost that lets many requests fill the queue, and still keeps the test short. */
 const COST: PasswordCost = { memoryCost: 16_384, timeCost: 1 }
 
 const service = useService({
@@ -41,7 +41,7 @@ const times = <R>(count: number, work: (i: number) => R): R[] =>
 let addresses = 0
 const freshEmail = () => `queued-${++addresses}@example.com`
 
-/** Somebody else logs in, again and again, while something goes on. */
+/** Logs another user in again and again while the other requests are under way. */
 async function logInMeanwhile(email: string, others: Promise<Answer>[]): Promise<number[]> {
   const statuses: number[] = []
   for (let i = 0; i < 5; i++) statuses.push((await logIn(email, PASSWORD, SOMEBODY)).status)
@@ -50,7 +50,7 @@ async function logInMeanwhile(email: string, others: Promise<Answer>[]): Promise
 }
 const ALL_IN = [200, 200, 200, 200, 200]
 
-describe('somebody else logs in while one address', () => {
+describe('another user can log in while one address', () => {
   let person: AddedPerson
   let accounts: (AddedPerson & Tokens)[]
   beforeAll(async () => {
@@ -73,7 +73,7 @@ describe('somebody else logs in while one address', () => {
     )
     expect(await logInMeanwhile(person.email, floods)).toEqual(ALL_IN)
     const statuses = (await Promise.all(floods)).map(({ status }) => status)
-    // It was as much as the queue takes of one address, and more.
+    // The control: the queue refused some requests of the address.
     expect(new Set(statuses)).toEqual(new Set([401, 503]))
   })
 
@@ -94,7 +94,7 @@ describe('somebody else logs in while one address', () => {
     expect(new Set(statuses)).toEqual(new Set([201, 503]))
   })
 
-  test('of many holds the session of one account, and each changes its password', async () => {
+  test('and many others change the password of one account at the same time', async () => {
     const floods = times(120, (i) =>
       change(accounts[0]?.access ?? '', { current_password: 'a-guess' }, from(`198.51.100.${i}`)),
     )
@@ -104,8 +104,8 @@ describe('somebody else logs in while one address', () => {
   })
 })
 
-describe('nothing is hashed', () => {
-  test('that a cheaper check refuses', async () => {
+describe('no password is hashed', () => {
+  test('where a cheaper check refuses the request', async () => {
     const hashed = [spyOn(Bun.password, 'hash'), spyOn(Bun.password, 'verify')]
     const count = () => hashed.reduce((sum, { mock }) => sum + mock.calls.length, 0)
     const { access, ...person } = await addLoggedIn(service, sql, { hash: await hashPassword(COST) })
@@ -136,7 +136,7 @@ describe('nothing is hashed', () => {
     ]
     expect(answers.map(([{ status }]) => status)).toEqual(answers.map(([, status]) => status))
     expect(count()).toBe(before)
-    // The control: what is not refused is hashed.
+    // The control: a request that no other check refuses is hashed.
     expect((await logIn(person.email, PASSWORD, SOMEBODY)).status).toBe(200)
     expect((await change(access, {}, SOMEBODY)).status).toBe(200)
     expect(count()).toBe(before + 3)
@@ -144,7 +144,7 @@ describe('nothing is hashed', () => {
 })
 
 describe('the queue', () => {
-  /** Fills the queue, lets it run, and tells in which order things ran; `-` for what was turned away. */
+  /** Fills the queue, lets it run, and gives the order in which the work ran, with `-` for refused work. */
   async function orderOf(callers: [name: string, address: string, account: string, isLogin?: boolean][]) {
     const queue = createFairQueue(1)
     const hold = Promise.withResolvers<void>()
@@ -161,7 +161,7 @@ describe('the queue', () => {
     return { order: order.join(' '), waiting }
   }
 
-  test('serves addresses in turn, and within an address its accounts', async () => {
+  test('serves addresses in turn, and the accounts of an address in turn', async () => {
     const { order } = await orderOf([
       ['a1', '192.0.2.1', 'one'],
       ['a2', '192.0.2.1', 'one'],
@@ -173,7 +173,7 @@ describe('the queue', () => {
     expect(order).toBe('a1 b1 c1 a3 b2 a2')
   })
 
-  test('serves log-ins and the rest in turn', async () => {
+  test('serves log-ins and other work in turn', async () => {
     const { order } = await orderOf([
       ['other1', '192.0.2.1', 'one', false],
       ['other2', '192.0.2.2', 'two', false],
@@ -184,7 +184,7 @@ describe('the queue', () => {
     expect(order).toBe('other1 login1 other2 login2 other3')
   })
 
-  test('takes addresses of one IPv6 network for one', async () => {
+  test('counts addresses of one IPv6 network as one', async () => {
     const { order } = await orderOf([
       ['a1', '2001:db8::1', 'one'],
       ['a2', '2001:db8::2', 'two'],
@@ -196,15 +196,15 @@ describe('the queue', () => {
   test.each<[of: string, most: number, caller: (i: number) => [string, string, boolean]]>([
     ['one address', 50, (i) => ['192.0.2.1', `${i}`, true]],
     ['one account', 10, (i) => [`192.0.2.${i}`, 'one', true]],
-    ['what is no log-in', 50, (i) => [`192.0.2.${i}`, `${i}`, false]],
+    ['work that is no log-in', 50, (i) => [`192.0.2.${i}`, `${i}`, false]],
     ['all together', 100, (i) => [`192.0.2.${i}`, `${i}`, true]],
-  ])('holds so many of %s: %d', async (_, most, callerOf) => {
+  ])('holds at most so many of %s: %d', async (_, most, callerOf) => {
     const { order, waiting } = await orderOf(times(130, (i) => [`${i}`, ...callerOf(i)]))
     expect(waiting).toBe(most)
     expect(order.split(' ').filter((name) => name === '-')).toHaveLength(130 - most)
   })
 
-  test('goes on after work that fails', async () => {
+  test('continues after work that fails', async () => {
     const queue = createFairQueue(1)
     const caller = { address: null, account: '' }
     const failing = queue.run(caller, () => Promise.reject(new Error('no')))

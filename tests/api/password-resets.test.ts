@@ -34,7 +34,7 @@ describe('a reset that an admin made', () => {
     ['is demoted', (id: string) => administer(`PATCH /users/${id}`, { role: 'user' })],
     ['is disabled', (id: string) => administer(`PATCH /users/${id}`, { is_active: false })],
     ['is deleted', (id: string) => administer(`DELETE /users/${id}`)],
-  ])('is of no use once that admin %s', async (_, end) => {
+  ])('is refused once that admin %s', async (_, end) => {
     const boss = await addLoggedIn(service, sql, { role: 'admin' })
     const [person, other] = [await addPerson(sql), await addPerson(sql)]
     const [token, otherToken] = [await issue(boss, person), await issue(admin, other)]
@@ -45,7 +45,7 @@ describe('a reset that an admin made', () => {
     expect(await logsIn(other, CHOSEN)).toBe(true)
   })
 
-  test('is of use again where that admin is one again', async () => {
+  test('is accepted again once that user is an admin again', async () => {
     const boss = await addLoggedIn(service, sql, { role: 'admin' })
     const token = await issue(boss, await addPerson(sql))
     await administer(`PATCH /users/${boss.id}`, { role: 'user' })
@@ -54,18 +54,18 @@ describe('a reset that an admin made', () => {
     expect((await use(token)).status).toBe(204)
   })
 
-  test('is never of another admin, unless ADMIN_RESETS_ADMIN', async () => {
+  test('cannot be for another admin, unless ADMIN_RESETS_ADMIN is set', async () => {
     const boss = await addLoggedIn(service, sql, { role: 'admin' })
     expectProblem(await as(admin, `POST /users/${boss.id}/password-reset`), 'forbidden')
     expect((await list(boss)).items).toEqual([])
     expect((await use(await issue(boss, boss))).status).toBe(204)
-    // The setting decides when the token is used, too.
+    // The setting also decides when the token is used.
     const allowed = await issue(admin, boss, lenient)
     expectProblem(await use(allowed), 'invalid_token')
     expect((await use(allowed, lenient)).status).toBe(204)
   })
 
-  test('does not become one of another admin, where the user is made an admin', async () => {
+  test('is refused once its user is made an admin', async () => {
     const person = await addPerson(sql)
     const token = await issue(admin, person)
     await administer(`PATCH /users/${person.id}`, { role: 'admin' })
@@ -75,14 +75,14 @@ describe('a reset that an admin made', () => {
     expect((await use(token)).status).toBe(204)
   })
 
-  test('is not for a user who is disabled', async () => {
+  test('is refused while its user is disabled', async () => {
     const person = await addPerson(sql)
     const token = await issue(admin, person)
     await administer(`PATCH /users/${person.id}`, { is_active: false })
     expectProblem(await use(token), 'invalid_token')
   })
 
-  test('is used once, of two at the same moment too', async () => {
+  test('is used once, also by two requests at the same moment', async () => {
     const person = await addPerson(sql)
     const token = await issue(admin, person)
     const answers = await Promise.all([use(token), use(token, lenient), use(token)])
@@ -90,7 +90,7 @@ describe('a reset that an admin made', () => {
     expect(await logsIn(person, CHOSEN)).toBe(true)
   })
 
-  test('is the only one of its user, of two made at the same moment too', async () => {
+  test('is the only one of its user, also when two are made at the same moment', async () => {
     const person = await addPerson(sql)
     const tokens = await Promise.all([issue(admin, person), issue(admin, person, lenient)])
     expect((await list(person)).items).toHaveLength(1)
@@ -128,7 +128,7 @@ describe('pending resets', () => {
     expect(events.map(({ action }) => action)).toEqual(['user.reset_issued', 'user.reset_cancelled'])
   })
 
-  test('are not listed once they are over or used', async () => {
+  test('are not listed once they are expired or used', async () => {
     const [used, over] = [await addPerson(sql), await addPerson(sql)]
     await use(await issue(admin, used))
     await issue(admin, over)
@@ -136,7 +136,7 @@ describe('pending resets', () => {
     for (const person of [used, over]) expect((await list(person)).items).toEqual([])
   })
 
-  test('are an active admin’s business alone', async () => {
+  test('are listed and cancelled only by an active admin', async () => {
     const person = await addLoggedIn(service, sql, {
       scopes: ['latchkey:users.read', 'latchkey:users.write'],
     })

@@ -20,21 +20,21 @@ const signUp = (email: string, password: string) =>
 let addresses = 0
 const freshEmail = () => `someone-${++addresses}@example.com`
 
-/** JSON with the password written by hand: a client may escape what it likes. */
+/** Builds JSON by hand, because a client may escape any character of the password. */
 function signUpRaw(email: string, passwordJson: string): Promise<Answer> {
   const raw = `{"email":${JSON.stringify(email)},"password":${passwordJson}}`
   return call(service, 'POST /auth/signup', { raw, headers: { 'content-type': 'application/json' } })
 }
 
-describe('a password that may be chosen logs in again, and nothing near it does', () => {
+describe('an accepted password logs in, and a similar one does not', () => {
   test.each([
     ['8 bytes', 'vK8#qp2z', 'vK8#qp2'],
     ['72 bytes', pattern(72), pattern(71)],
     ['73 bytes, the last of which counts', pattern(73), `${pattern(72)}!`],
     ['1024 bytes, the last of which counts', pattern(1024), `${pattern(1023)}!`],
     ['1024 bytes of two-byte characters', 'éè'.repeat(256), 'éè'.repeat(255)],
-    ['NUL inside: what comes after it counts', 'secret\0one', 'secret\0two'],
-    ['NUL inside: it is not the end', 'secretone\0', 'secretone'],
+    ['NUL inside: characters after NUL count', 'secret\0one', 'secret\0two'],
+    ['NUL at the end: NUL counts', 'secretone\0', 'secretone'],
     ['control characters', '\u0001\u0002\u0003\u0004\u0005\u0006\u0007\u0008', '\u0001'.repeat(8)],
     ['spaces and one letter', `${' '.repeat(9)}x`, `${' '.repeat(8)}x`],
     ['digits that no list has', '9384761520', '9384761521'],
@@ -48,7 +48,7 @@ describe('a password that may be chosen logs in again, and nothing near it does'
     ['other letters of the same look', 'раsswоrd-xyz', 'password-xyz'],
     ['capitals', 'Correct-Horse', 'correct-horse'],
     ['quotes and backslashes', `"'\\\\";--\${}`, `"'\\";--\${}`],
-    ['a quarter of the list inside', 'password123-and-more', 'password123'],
+    ['a common password as a part', 'password123-and-more', 'password123'],
   ])('%s', async (_, password, near) => {
     const email = freshEmail()
     expect((await signUp(email, password)).status).toBe(201)
@@ -68,14 +68,14 @@ describe('a password that may be chosen logs in again, and nothing near it does'
     expect((await logIn(email, typed)).status).toBe(200)
   })
 
-  test('look-alikes that NFC keeps apart stay apart', async () => {
+  test('look-alikes that NFC distinguishes are different passwords', async () => {
     const email = freshEmail()
     expect((await signUp(email, 'ﬁnancial-times')).status).toBe(201)
     expectProblem(await logIn(email, 'financial-times'), 'invalid_login')
   })
 })
 
-describe('a password that may not be chosen', () => {
+describe('a password is refused:', () => {
   test.each([
     ['empty', ''],
     ['1 byte', 'a'],
@@ -132,7 +132,7 @@ describe('a password that may not be chosen', () => {
     const answer = await signUp(email, password)
     expectProblem(answer, 'validation_failed')
     expect(answer.body.errors[0].path).toBe('/password')
-    // The address itself is not the fault.
+    // The control: the e-mail itself is accepted.
     expect((await signUp(email, 'vK8#qp2z')).status).toBe(201)
   })
 
@@ -147,7 +147,7 @@ describe('a password that may not be chosen', () => {
     expect((await logIn(email, 'correct-🔑-horse')).status).toBe(200)
   })
 
-  test('PASSWORD_MIN_LENGTH says how short', async () => {
+  test('shorter than PASSWORD_MIN_LENGTH', async () => {
     const strict = await startService({ passwordMinLength: 12 }, service)
     const signUpThere = (password: string) =>
       call(strict, 'POST /auth/signup', { json: { email: 'strict@example.com', password } })
@@ -159,7 +159,7 @@ describe('a password that may not be chosen', () => {
   })
 })
 
-describe('a password that may not be chosen is refused wherever one is set, with the reason', () => {
+describe('a bad password is refused wherever one is set, with the reason', () => {
   let admin: AddedPerson & Tokens
   beforeAll(async () => {
     admin = await addLoggedIn(service, sql, { role: 'admin' })
@@ -176,7 +176,7 @@ describe('a password that may not be chosen is refused wherever one is set, with
     ],
   ]
   type Refusal = { path: string; message: string }
-  /** Sets a password in some way; null where it went through. */
+  /** Sets a password in some way, and gives the refusal, or null on success. */
   const ways: Record<string, (password: string) => Promise<Refusal | null>> = {
     'at the sign-up': async (password) => refusalOf(await signUp(freshEmail(), password)),
     'of an account that an admin makes': async (password) => {
@@ -229,7 +229,7 @@ describe('a password that may not be chosen is refused wherever one is set, with
   }
 })
 
-describe('whatever is typed at login is an answer', () => {
+describe('every text as the password of a log-in is answered', () => {
   const email = 'typed-at@example.com'
   beforeAll(async () => {
     await signUp(email, 'correct-horse-battery')
@@ -251,12 +251,12 @@ describe('whatever is typed at login is an answer', () => {
       expectProblem(await logIn(each, 'a'.repeat(8193)), 'validation_failed')
   })
 
-  test('and the right one goes on working', async () => {
+  test('and the right password still logs in', async () => {
     expect((await logIn(email, 'correct-horse-battery')).status).toBe(200)
   })
 })
 
-/** That many bytes, no two positions alike enough to be taken for one another. */
+/** A text of so many bytes without a repeated pattern. */
 function pattern(bytes: number): string {
   return Array.from(
     { length: bytes },

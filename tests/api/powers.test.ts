@@ -43,13 +43,13 @@ const done = async (answer: Promise<Answer>): Promise<Answer> => {
 }
 const administer = (...attempt: Attempt) => done(as(admin, attempt))
 const setRole = (who: Someone, role: string) => administer(`PATCH /users/${who.id}`, { role })
-/** How many statements of this database wait for a lock. */
+/** The number of statements of this database that wait for a lock. */
 const waiting = async () =>
   (
     await watch`SELECT count(*)::int AS n FROM pg_stat_activity
       WHERE datname = current_database() AND wait_event_type = 'Lock'`
   )[0]?.n ?? 0
-/** All that a refused change leaves as it was. */
+/** The rows that a refused change must not touch. */
 const state = async () =>
   (
     await sql`SELECT
@@ -61,14 +61,14 @@ const state = async () =>
   )[0]
 
 describe('a manager who can no longer grant what an account holds', () => {
-  /** A service account of an admin that holds a scope which admins alone grant. */
+  /** A service account of an admin with a scope that only admins grant. */
   async function newAccount(who: Someone) {
     const { id } = await newClient(service, who.access, ['read', 'latchkey:verify'])
     const own = (json: Json = {}) => newKey(service, who.access, { service_account_id: id, ...json })
     return { id, own }
   }
 
-  /** What gives an account or its keys more, again or for longer, each on a key of its own. */
+  /** Requests that would give an account or its keys more power, give power back or prolong it, each on a separate key. */
   async function findAttempts(who: Someone): Promise<Attempt[]> {
     const { id, own } = await newAccount(who)
     const resting = await newAccount(who)
@@ -115,7 +115,7 @@ describe('a manager who can no longer grant what an account holds', () => {
     ]
   }
 
-  test('makes, rotates, enables and raises nothing of it, and cancels no rotation', async () => {
+  test('cannot make, rotate, enable or widen keys of the account, and cannot cancel a rotation', async () => {
     const boss = await addLoggedIn(service, sql, { role: 'admin' })
     const attempts = await findAttempts(boss)
     await setRole(boss, 'user')
@@ -125,7 +125,7 @@ describe('a manager who can no longer grant what an account holds', () => {
       expect([attempt, answer.body?.code]).toEqual([attempt, 'insufficient_scope'])
     }
     expect(await state()).toEqual(before)
-    // Each of them is what an admin may do.
+    // The control: an admin may do each of these.
     await setRole(boss, 'admin')
     for (const attempt of attempts) {
       const { status } = await as(boss, attempt)
@@ -133,7 +133,7 @@ describe('a manager who can no longer grant what an account holds', () => {
     }
   })
 
-  test('still lowers and ends what it holds', async () => {
+  test('can still narrow and revoke keys of the account', async () => {
     const boss = await addLoggedIn(service, sql, { role: 'admin' })
     const { id, own } = await newAccount(boss)
     const key = await own({ scopes: 'read' })
@@ -149,7 +149,7 @@ describe('a manager who can no longer grant what an account holds', () => {
       expect([attempt, (await as(boss, attempt)).status < 300]).toEqual([attempt, true])
   })
 
-  test('nor anything of their own keys that hold it', async () => {
+  test('cannot widen their own keys that have the scope either', async () => {
     const boss = await addLoggedIn(service, sql, { role: 'admin' })
     const key = await newKey(service, boss.access, { scopes: 'read latchkey:verify' })
     const rotated = await done(as(boss, [`POST /keys/${key.id}/rotate`, {}]))
@@ -168,28 +168,28 @@ describe('a manager who can no longer grant what an account holds', () => {
   })
 })
 
-describe('a rotation that goes back to the old secret', () => {
-  test('is not an admin’s to order for another user', async () => {
+describe('cancelling a rotation, so that the old secret stays', () => {
+  test('is refused to an admin for the key of another user', async () => {
     const owner = await addLoggedIn(service, sql)
     const { id, key } = await newKey(service, owner.access, { scopes: 'read' })
     const { body } = await done(as(owner, [`POST /keys/${id}/rotate`, {}]))
     const [old, fresh] = body.secrets
     expectProblem(await as(admin, [`DELETE /keys/${id}/secrets/${fresh.id}`]), 'forbidden')
-    // Ending the old one gives nobody more.
+    // Ending the old secret gives no power.
     expect((await as(admin, [`DELETE /keys/${id}/secrets/${old.id}`])).status).toBe(204)
     expect((await asKey(key, ['GET /auth/me'])).status).toBe(401)
   })
 })
 
-describe('whoever manages users without being an admin', () => {
+describe('a manager of users who is no admin', () => {
   const freshEmail = () => `${Bun.randomUUIDv7()}@example.com`
-  /** A key, and a person in whose ceiling an admin put the scope. */
+  /** Two such managers: a key, and a person whose ceiling has the scope. */
   const callers = async (scopes: string[]): Promise<Call[]> => [
     { apiKey: (await newKey(service, admin.access, { scopes: [USERS_WRITE, ...scopes] })).key },
     { bearer: (await addLoggedIn(service, sql, { scopes: [USERS_WRITE, ...scopes] })).access },
   ]
 
-  test('makes nobody who holds more', async () => {
+  test('cannot make a user with more power than their own', async () => {
     const before = await state()
     for (const caller of [...(await callers([])), ...(await callers(['read']))])
       expectProblem(
@@ -206,7 +206,7 @@ describe('whoever manages users without being an admin', () => {
       )
   })
 
-  test('makes nobody where users may hold anything', async () => {
+  test('cannot make a user where USER_SCOPES is any', async () => {
     const open = await startService({ userScopes: 'any' })
     const at = connectTo(open)
     const boss = await addLoggedIn(open, at, { role: 'admin' })
@@ -221,7 +221,7 @@ describe('whoever manages users without being an admin', () => {
     await open.stop()
   })
 
-  test('proves no address, of nobody: not that of a user whom they deleted', async () => {
+  test('cannot mark an e-mail as verified, also not that of a user whom they deleted', async () => {
     for (const caller of await callers(['read', 'write'])) {
       const victim = await addPerson(sql)
       await administer(`PATCH /users/${victim.id}`, { email_verified: true })
@@ -235,7 +235,7 @@ describe('whoever manages users without being an admin', () => {
     }
   })
 
-  test('gives nobody a role, and makes no reset', async () => {
+  test('cannot give a role, and cannot issue a reset', async () => {
     for (const caller of await callers(['read', 'write'])) {
       const person = await addPerson(sql)
       for (const [route, json] of [
@@ -252,7 +252,7 @@ describe('whoever manages users without being an admin', () => {
     }
   })
 
-  test('enables nobody who holds more, also after a ceiling was raised in the same request', async () => {
+  test('cannot enable a user with more power, also together with a raised ceiling in one request', async () => {
     for (const caller of await callers(['read'])) {
       const [wide, low] = [await addPerson(sql), await addPerson(sql, { scopes: ['read', 'deploy'] })]
       const patch = (id: string, json: Json) => call(service, `PATCH /users/${id}`, { ...caller, json })
@@ -266,7 +266,7 @@ describe('whoever manages users without being an admin', () => {
     }
   })
 
-  test('raises no ceiling beyond what they hold, their own neither', async () => {
+  test('cannot raise a ceiling beyond their own scopes, nor their own ceiling', async () => {
     const [, caller] = await callers(['read'])
     const me = (await call(service, 'GET /auth/me', caller)).body
     for (const scopes of [null, 'read write', `${USERS_WRITE} read latchkey:verify`])
@@ -276,7 +276,7 @@ describe('whoever manages users without being an admin', () => {
       )
   })
 
-  test('does nothing to an admin', async () => {
+  test('cannot change an admin', async () => {
     for (const caller of await callers(['read', 'write'])) {
       const boss = await addLoggedIn(service, sql, { role: 'admin' })
       for (const [route, json] of [
@@ -292,7 +292,7 @@ describe('whoever manages users without being an admin', () => {
   })
 })
 
-/** Each setting of a key: as it is made, as an admin lowers it, lower still, and higher than it was made. */
+/** Four values of each setting of a key: the first one, one that an admin lowers it to, a lower one, and one above the first. */
 const SETTINGS: Record<string, { made: unknown; low: unknown; lower: unknown; beyond: unknown }> = {
   scopes: { made: 'read write', low: 'read', lower: '', beyond: 'read write other' },
   expires_at: { made: inDays(9), low: inDays(5), lower: inDays(1), beyond: inDays(10) },
@@ -311,12 +311,12 @@ const SETTINGS: Record<string, { made: unknown; low: unknown; lower: unknown; be
   },
 }
 
-describe('what an admin lowered of a key', () => {
+describe('a setting of a key that an admin lowered', () => {
   const make = async (who: Someone, json: Json = {}) => {
     const settings = Object.fromEntries(Object.entries(SETTINGS).map(([name, { made }]) => [name, made]))
     return newKey(service, who.access, { ...settings, ...json })
   }
-  /** Users' keys and service accounts' are locked alike; what differs is who else may raise them. */
+  /** The lock is the same for keys of users and of service accounts. The callers that may raise them differ. */
   const owners = ['their own', 'a service account’s'] as const
   const newOwner = async (kind: (typeof owners)[number]) => {
     const owner = await addLoggedIn(service, sql, { scopes: ['read', 'write', 'other'] })
@@ -328,7 +328,7 @@ describe('what an admin lowered of a key', () => {
 
   for (const kind of owners) {
     test.each(Object.entries(SETTINGS))(
-      `${kind}, is not the owner’s to put back: %s`,
+      `cannot be raised by the owner of the key (${kind}): %s`,
       async (name, values) => {
         const { owner, json } = await newOwner(kind)
         const { id } = await make(owner, json)
@@ -340,21 +340,21 @@ describe('what an admin lowered of a key', () => {
         expect(await state()).toEqual(before)
         expect((await as(owner, [path, { name: 'renamed' }])).status).toBe(200)
         expect((await as(owner, [path, { [name]: values.lower }])).status).toBe(200)
-        // Lower is what it stays: the lock is not a floor.
+        // After the owner lowers the setting further, the owner cannot raise it to the admin's value either.
         expectProblem(await as(owner, [path, { [name]: values.low }]), 'forbidden')
-        // An admin puts a user's key back to where it was, and no further; a service account's as far as they like.
+        // An admin raises a user's key to its first value at most, and a service account's key to any value.
         const beyond = await as(admin, [path, { [name]: values.beyond }])
         expect(beyond.status).toBe(kind === 'their own' ? 403 : 200)
         await administer(path, { [name]: values.made })
         if (kind === 'their own') {
-          // Free again: what the owner lowers now, the owner raises.
+          // The lock is gone: a setting that the owner lowers now, the owner may raise.
           await done(as(owner, [path, { [name]: values.lower }]))
           expect((await as(owner, [path, { [name]: values.made }])).status).toBe(200)
         }
       },
     )
 
-    test(`${kind}: a key that an admin switched off is not the owner’s to switch on`, async () => {
+    test(`cannot be raised by the owner of the key (${kind}): is_active`, async () => {
       const { owner, json } = await newOwner(kind)
       const { id } = await make(owner, json)
       const on = [`PATCH /keys/${id}`, { is_active: true }] as const
@@ -366,7 +366,7 @@ describe('what an admin lowered of a key', () => {
     })
   }
 
-  test('is not another key’s to put back', async () => {
+  test('cannot be raised by a managing key', async () => {
     const owner = await addLoggedIn(service, sql)
     const manager = await newKey(service, owner.access, { scopes: ['read', 'write', ...MANAGES] })
     const { id } = await make(owner)
@@ -381,12 +381,12 @@ describe('what an admin lowered of a key', () => {
     expect((await asKey(manager.key, [`PATCH /keys/${free.id}`, { is_active: true }])).status).toBe(200)
   })
 
-  test('to fewer uses in a shorter window is lowered, and locked', async () => {
+  test('is locked also where it is fewer uses in a shorter window', async () => {
     const owner = await addLoggedIn(service, sql)
     const rate_limit = { limit: 600, window_seconds: 60 }
     const { id } = await newKey(service, owner.access, { rate_limit })
     const path = `PATCH /keys/${id}`
-    // Ten times sixty-one: more than before.
+    // Ten uses a second are up to 610 in a minute: more than before.
     expectProblem(await as(admin, [path, { rate_limit: { limit: 10, window_seconds: 1 } }]), 'forbidden')
     await administer(path, { rate_limit: { limit: 5, window_seconds: 1 } })
     expectProblem(await as(owner, [path, { rate_limit }]), 'forbidden')
@@ -394,7 +394,7 @@ describe('what an admin lowered of a key', () => {
     expect((await as(owner, [path, { rate_limit }])).status).toBe(200)
   })
 
-  test('in two steps, is locked at what it was before the first', async () => {
+  test('in two steps is locked at its value before the first step', async () => {
     const owner = await addLoggedIn(service, sql)
     const { id } = await newKey(service, owner.access, { rate_limit: { limit: 50, window_seconds: 60 } })
     const limit = (limit: number) =>
@@ -408,7 +408,7 @@ describe('what an admin lowered of a key', () => {
     expect((await as(owner, limit(50))).status).toBe(200)
   })
 
-  test('by one who is no admin any more, stays locked', async () => {
+  test('stays locked when that admin is demoted', async () => {
     const [boss, owner] = [
       await addLoggedIn(service, sql, { role: 'admin' }),
       await addLoggedIn(service, sql),
@@ -419,7 +419,7 @@ describe('what an admin lowered of a key', () => {
     expectProblem(await as(owner, [`PATCH /keys/${id}`, { is_active: true }]), 'forbidden')
   })
 
-  test('of what another admin owns, that admin puts back; what they lower themselves locks nothing', async () => {
+  test('can be raised by its owner, if the owner is an admin; an owner who lowers a setting locks nothing', async () => {
     const boss = await addLoggedIn(service, sql, { role: 'admin' })
     const account = (await newClient(service, boss.access, ['read'])).id
     const key = await newKey(service, boss.access)
@@ -433,7 +433,7 @@ describe('what an admin lowered of a key', () => {
     }
   })
 
-  test('credits are not raised by setting them while a use is charged', async () => {
+  test('of credits cannot be raised by setting them while a use is charged', async () => {
     const owner = await addLoggedIn(service, sql)
     const { id } = await newKey(service, owner.access, { credits: { remaining: 500 } })
     const set = (remaining: number) => [`PATCH /keys/${id}`, { credits: { remaining } }] as const
@@ -446,13 +446,13 @@ describe('what an admin lowered of a key', () => {
     })
     expectProblem(await setting.answer, 'forbidden')
     expect((await as(owner, [`GET /keys/${id}`])).body.credits.remaining).toBe(5)
-    // What is left may be set, and less.
+    // The owner may set the present number and a lower one.
     for (const remaining of [5, 4]) expect((await as(owner, set(remaining))).status).toBe(200)
   })
 })
 
-describe('what an admin lowered of a service account', () => {
-  test('is not its manager’s to put back, nor a key’s that manages it', async () => {
+describe('a setting of a service account that an admin lowered', () => {
+  test('cannot be raised by its manager, nor by a managing key', async () => {
     const manager = await addLoggedIn(service, sql, { scopes: ['read', 'write', ACCOUNTS_WRITE] })
     const { key } = await newKey(service, manager.access, { scopes: ['read', 'write', ACCOUNTS_WRITE] })
     for (const [low, made] of [
@@ -475,7 +475,7 @@ describe('what an admin lowered of a service account', () => {
   })
 })
 
-describe('a key with an end or a limit of its own', () => {
+describe('a key with an expiry or a rate limit', () => {
   const bounds: [string, () => Json][] = [
     ['an end', () => ({ expires_at: inDays(1) })],
     ['a rate limit', () => ({ rate_limit: { limit: 1000, window_seconds: 60 } })],
@@ -504,8 +504,8 @@ describe('a key with an end or a limit of its own', () => {
   })
 })
 
-describe('what an admin lowered of a user', () => {
-  test('is nobody’s else to put back', async () => {
+describe('a setting of a user that an admin lowered', () => {
+  test('can be raised only by an admin', async () => {
     const { key } = await newKey(service, admin.access, { scopes: [USERS_WRITE, 'read', 'write'] })
     const helper = await addLoggedIn(service, sql, { scopes: [USERS_WRITE, 'read', 'write'] })
     for (const [low, made] of [
@@ -529,8 +529,8 @@ describe('what an admin lowered of a user', () => {
   })
 })
 
-describe('a key with a rate limit of its own', () => {
-  test('makes, rotates and widens no other, by itself or by a token', async () => {
+describe('a key with a rate limit', () => {
+  test('cannot make, rotate or widen another key, by itself or by a token', async () => {
     const owner = await addLoggedIn(service, sql)
     const rate_limit = { limit: 1000, window_seconds: 60 }
     const scopes = ['read', ...MANAGES]

@@ -9,7 +9,7 @@ import { until } from '../support/until.ts'
 
 const LIMIT = 3
 
-/** The defaults, and `LIMIT` a minute for everything; both behind a proxy that tests speak as. */
+/** Two servers: one with the default limits, one with `LIMIT` a minute for everything. Both trust the tests as their proxy. */
 let usual: TestService
 let strict: TestService
 let owner: Person
@@ -32,10 +32,10 @@ function everyLimit(limit: number, windowSeconds: number): RateLimits {
 }
 
 let clients = 0
-/** An address that nobody has called from. */
+/** An address that no request has come from. */
 const freshAddress = () => `198.51.${100 + Math.floor(++clients / 250)}.${clients % 250}`
 
-/** A client at an address of its own. */
+/** Gives a function that calls from an address of its own. */
 function clientAt(address = freshAddress(), on = strict) {
   return (route: string, options: Call = {}) =>
     call(on, route, { ...options, headers: { 'x-forwarded-for': address, ...options.headers } })
@@ -59,7 +59,7 @@ let emails = 0
 const freshEmail = () => `limit-${++emails}@example.com`
 
 describe('the limits of the contract', () => {
-  /** What succeeds, so that success alone is counted. */
+  /** Requests that succeed, so that only successes are counted. */
   async function requests(): Promise<
     Record<RateLimitName, { status: number; send: (as: Client) => Promise<Answer> }>
   > {
@@ -81,7 +81,7 @@ describe('the limits of the contract', () => {
           return answer
         },
       },
-      // A new password would begin another session.
+      // The same password, so that the session stays the same.
       password: {
         status: 401,
         send: (as) => {
@@ -120,7 +120,7 @@ describe('the limits of the contract', () => {
     expect((await send(clientAt(undefined, usual))).status).toBe(status)
   })
 
-  test('are counted apart from each other', async () => {
+  test('are counted separately', async () => {
     const client = clientAt()
     const login = () => client('POST /auth/login', { json: { email: freshEmail(), password } })
     for (let i = 0; i < LIMIT; i++) expectProblem(await login(), 'invalid_login')
@@ -142,7 +142,7 @@ describe('the limits of the contract', () => {
     expect(answers.filter(({ status }) => status === 429)).toHaveLength(20 - LIMIT)
   })
 
-  test('are over when their window is', async () => {
+  test('reset at the end of their window', async () => {
     const quick = await startService(
       { rateLimits: everyLimit(2, 1), trustedProxies: ['127.0.0.1/32'] },
       usual,
@@ -208,7 +208,7 @@ describe('a request that fails is counted too', () => {
     ['two credentials', 400, (as) => as('GET /auth/me', { bearer: owner.access, apiKey: 'sk_x' })],
     ['an unknown path', 404, (as) => as('GET /nothing/here')],
     ['a method that the path does not take', 405, (as) => as('PUT /auth/me')],
-    ["an id that is nobody's", 404, (as) => as('DELETE /keys/revoke/x', { bearer: owner.access })],
+    ['an unknown id', 404, (as) => as('DELETE /keys/revoke/x', { bearer: owner.access })],
     ['a wrong query', 422, (as) => as('DELETE /keys/revoke/x?created=x', { bearer: owner.access })],
     [
       'the wrong kind of credential',
@@ -234,7 +234,7 @@ describe('a request that fails is counted too', () => {
     expect((await send(clientAt())).status).toBe(status)
   })
 
-  test('so failing leaves no room to succeed', async () => {
+  test('and after so many failures a valid request is refused', async () => {
     const client = clientAt()
     for (let i = 0; i < LIMIT; i++) await client('POST /auth/signup', { raw: '{', headers: JSON_TYPE })
     const email = freshEmail()
@@ -249,7 +249,7 @@ describe('a request that fails is counted too', () => {
     ['a doubled slash', '//auth/login'],
     ['a step', '/auth/x/../login'],
     ['capitals', '/Auth/Login'],
-  ])('no other spelling of a path is a way around its limit: %s', async (_, path) => {
+  ])('another spelling of a path cannot evade its limit: %s', async (_, path) => {
     const client = clientAt()
     const json = { email: freshEmail(), password }
     const send = () => client(`POST ${path}`, { json })
@@ -264,7 +264,7 @@ describe('a request that fails is counted too', () => {
 })
 
 describe('unknown_credential', () => {
-  test('never refuses a good credential, and a good one never counts', async () => {
+  test('never refuses or counts a valid credential', async () => {
     const { key } = await newKey(strict, owner.access, { scopes: 'read' })
     const client = clientAt()
     for (let i = 0; i < LIMIT; i++)
@@ -282,19 +282,22 @@ describe('unknown_credential', () => {
   })
 })
 
-describe('without a limit are', () => {
-  test.each(['/health', '/livez', '/readyz'])('%s, also for whoever has used up the rest', async (path) => {
-    const client = clientAt()
-    for (let i = 0; i <= LIMIT; i++) await client('GET /')
-    expectLimited(await client('GET /'), LIMIT, 60)
-    for (let i = 0; i < 5 * LIMIT; i++) {
-      const answer = await client(`GET ${path}`)
-      expect(answer.status).toBe(200)
-      expect(answer.headers.has('ratelimit-limit')).toBe(false)
-    }
-  })
+describe('not limited are', () => {
+  test.each(['/health', '/livez', '/readyz'])(
+    '%s, also for a client that used up every limit',
+    async (path) => {
+      const client = clientAt()
+      for (let i = 0; i <= LIMIT; i++) await client('GET /')
+      expectLimited(await client('GET /'), LIMIT, 60)
+      for (let i = 0; i < 5 * LIMIT; i++) {
+        const answer = await client(`GET ${path}`)
+        expect(answer.status).toBe(200)
+        expect(answer.headers.has('ratelimit-limit')).toBe(false)
+      }
+    },
+  )
 
-  test('/protected/* with a valid credential, which takes nothing from what is limited', async () => {
+  test('/protected/* with a valid credential, whose requests do not count for the limit of other routes', async () => {
     const { key } = await newKey(strict, owner.access, { scopes: 'read' })
     const client = clientAt()
     for (let i = 0; i < 5 * LIMIT; i++) {
@@ -387,8 +390,8 @@ describe('/oauth/token', () => {
   })
 })
 
-describe('who counts as one client', () => {
-  /** The addresses of which the second finds the limit used up by the first, or does not. */
+describe('one client is', () => {
+  /** Two values of X-Forwarded-For, and whether both count as one client. */
   async function shareLimit(first: string, second: string): Promise<boolean> {
     for (let i = 0; i < LIMIT; i++) expect((await clientAt(first)('GET /')).status).toBe(200)
     expect((await clientAt(first)('GET /')).status).toBe(429)
@@ -416,13 +419,13 @@ describe('who counts as one client', () => {
     ['one client behind another proxy of ours', '203.0.113.16, 10.1.2.3', '203.0.113.16', true],
     ['one client and a header full of ours', '203.0.113.17, 10.1.2.3, 127.0.0.1', '203.0.113.17', true],
     ['two clients behind the same proxy of ours', '203.0.113.18, 10.1.2.3', '203.0.113.19, 10.1.2.3', false],
-    ['clients whose addresses are none', 'unknown', 'not an address', true],
-    ['a client and what it makes up before', '8.8.8.8, garbage, 203.0.113.20', '8.8.4.4, 203.0.113.20', true],
+    ['clients with malformed addresses', 'unknown', 'not an address', true],
+    ['a client and entries that it forges', '8.8.8.8, garbage, 203.0.113.20', '8.8.4.4, 203.0.113.20', true],
   ])('%s: %p and %p', async (_, first, second, isShared) => {
     expect(await shareLimit(first, second)).toBe(isShared)
   })
 
-  test('X-Forwarded-For from whoever is no trusted proxy is ignored, with one warning', async () => {
+  test('X-Forwarded-For is ignored where the peer is no trusted proxy, with one warning', async () => {
     const direct = await startService({ rateLimits: everyLimit(LIMIT, 60) }, usual)
     try {
       for (let i = 0; i < LIMIT; i++)

@@ -13,7 +13,7 @@ import { useService } from '../support/use-service.ts'
 const service = useService()
 
 describe('a refresh token in the query', () => {
-  test('is no refresh token, unless REFRESH_TOKEN_IN_QUERY says so; neither reaches the log', async () => {
+  test('is ignored, unless REFRESH_TOKEN_IN_QUERY is set; it is never logged', async () => {
     const lenient = await startService({ refreshTokenInQuery: true }, service)
     const person = await newPerson(service)
     expectProblem(await inQuery(service, person.refresh), 'validation_failed')
@@ -29,7 +29,7 @@ describe('a refresh token in the query', () => {
       expect(log).not.toContain(person.refresh.slice(0, 20))
     }
     expectProblem(await inQuery(lenient, 'garbage'), 'invalid_token')
-    // What is in the body goes first.
+    // The body takes precedence.
     const body = { refresh_token: answer.body.refresh_token }
     const both = await call(lenient, 'POST /auth/refresh?refresh_token=garbage', { json: body })
     expect(both.status).toBe(200)
@@ -40,7 +40,7 @@ describe('a refresh token in the query', () => {
 })
 
 describe('SECRET_KEY is changed without ending a session', () => {
-  test('in the three steps: the next key is known, then signs, then is alone', async () => {
+  test('in three steps: the next key is accepted, then signs, then is the only one', async () => {
     const oldKey = service.config.secretKey
     const newKey = secret(randomBytes(48).toString('base64'))
     const ready = await startService({ secretKey: oldKey, secretKeyPrevious: newKey }, service)
@@ -52,7 +52,7 @@ describe('SECRET_KEY is changed without ending a session', () => {
     const renewed = await refresh(swapped, person.refresh)
     expect(renewed.status).toBe(200)
     expect(await isGood(swapped, person.access)).toBe(true)
-    // Who has not heard of the new key refuses its tokens, and who has takes them.
+    // A server without the new key refuses its tokens. A server with it accepts them.
     expectProblem(await refresh(service, renewed.body.refresh_token), 'invalid_token')
     const back = await refresh(ready, renewed.body.refresh_token)
     expect(back.status).toBe(200)
@@ -69,7 +69,7 @@ describe('SECRET_KEY is changed without ending a session', () => {
     for (const server of [ready, swapped, alone]) await server.stop()
   })
 
-  test('with HS256, whose tokens SECRET_KEY itself signs, too', async () => {
+  test('also with HS256, where a key from SECRET_KEY signs access tokens', async () => {
     const first = await startService({ algorithm: 'HS256' })
     const newKey = secret(randomBytes(48).toString('base64'))
     const swapped = await startService(
@@ -91,7 +91,7 @@ describe('SECRET_KEY is changed without ending a session', () => {
 })
 
 describe('ALGORITHM is changed without ending a session', () => {
-  test('tokens of the one before verify until they expire, and both keys are published', async () => {
+  test('tokens of the old algorithm are accepted until they expire, and both keys are published', async () => {
     const first = await startService({ algorithm: 'ES256' })
     const person = await newPerson(first)
     const changed = await startService({ algorithm: 'EdDSA' }, first)
@@ -102,7 +102,7 @@ describe('ALGORITHM is changed without ending a session', () => {
     expect(await isGood(renewed.access_token)).toBe(true)
     const { keys } = (await call(changed, 'GET /.well-known/jwks.json')).body
     expect(keys.map((key: { alg: string }) => key.alg).sort()).toEqual(['ES256', 'EdDSA'])
-    // The server that has not been restarted yet learns of the key.
+    // The server that was not restarted yet reads the new key.
     const status = async () =>
       (await call(first, 'GET /auth/me', { bearer: renewed.access_token })).status === 200
     await until(status, 'the other server knows the key')
@@ -110,7 +110,7 @@ describe('ALGORITHM is changed without ending a session', () => {
     await first.stop()
   })
 
-  test('to HS256, and the stored keys count for nothing', async () => {
+  test('to HS256, where tokens of the stored keys are refused', async () => {
     const first = await startService({ algorithm: 'ES256' })
     const person = await newPerson(first)
     const changed = await startService({ algorithm: 'HS256' }, first)

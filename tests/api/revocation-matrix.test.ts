@@ -19,13 +19,13 @@ import {
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
-/** With connections for all that asks at once, so that none is turned away by a full pool. */
+/** Enough connections for all requests at once, so that a full pool refuses none. */
 const quiet = { logLevel: 'error', databasePoolSize: 30 } as const
 
 let a: TestService
 let b: TestService
 let sql: postgres.Sql
-/** An admin, and a key of theirs that introspects: no action concerns them. */
+/** An admin, and an introspecting key of that admin. No action affects them. */
 let admin: string
 let watcher: string
 let surfaces: Awaited<ReturnType<typeof surfacesOf>>
@@ -64,7 +64,7 @@ const change = (revoke_keys: boolean): Act => {
   return (at, h) => asUser(at, h, 'POST /auth/password', json)
 }
 
-/** Everything that takes a credential's power away at once, with what it concerns; all else goes on. */
+/** Each action that ends credentials at once, with the credentials that it ends. All others stay valid. */
 const actions: Action[] = [
   {
     name: 'logout by the refresh token',
@@ -117,7 +117,7 @@ const actions: Action[] = [
     name: 'a refresh token’s reuse',
     kills: SESSION_0,
     act: async (at, { sessions }) => {
-      // The first of a long line by now.
+      // This refresh token was traded several times ago.
       expect((await refresh(at, sessions[0].refresh)).status).toBe(401)
       return undefined
     },
@@ -184,7 +184,7 @@ const actions: Action[] = [
     },
   },
   {
-    name: 'the end of a key by whoever holds it',
+    name: 'a key that revokes itself',
     kills: ACCOUNT_0,
     act: (at, { credentials: c }) => call(at, 'DELETE /keys/self', { apiKey: c.accountKey0.text }),
   },
@@ -218,7 +218,7 @@ const lagsMs: number[] = []
 const describeCell = ({ credential, surface }: Cell, answer: Answer) =>
   `${credential.name} at ${surface.name}: ${answer.status} ${answer.text.slice(0, 200)}`
 
-/** The credential opens the door; where that would end it, another one does. */
+/** Expects that the surface accepts the credential. Skips a surface where that would end the credential. */
 async function expectOpen(at: TestService, { credential, surface }: Cell): Promise<void> {
   if (!surface.isHarmless) return
   const answer = await surface.present(at, credential)
@@ -232,7 +232,7 @@ async function expectShut(at: TestService, cell: Cell): Promise<void> {
   if (!cell.surface.isRefused(answer)) throw new Error(`Not shut to ${describeCell(cell, answer)}`)
 }
 
-/** Dead there within a second of the action's answer; a refresh token, which no server remembers, at once. */
+/** Expects a refusal within a second of the action's answer. A refresh token is never cached, so it is refused at once. */
 async function expectDeadSoon(at: TestService, credential: Credential, since: number): Promise<void> {
   const [surface] = surfaces[credential.kind].filter((each) => each.isHarmless)
   if (!surface) throw new Error('No surface')
@@ -251,7 +251,7 @@ async function expectDeadSoon(at: TestService, credential: Credential, since: nu
   }
 }
 
-/** Each credential at each surface in turn, so that a refresh token is traded by one at a time. */
+/** Presents each credential at its surfaces in sequence, so that a refresh token is traded by one request at a time. */
 async function openAll(at: TestService, credentials: Credential[]): Promise<void> {
   await Promise.all(
     credentials.map(async (credential) => {
@@ -260,7 +260,7 @@ async function openAll(at: TestService, credentials: Credential[]): Promise<void
   )
 }
 
-/** What each action left behind, for the servers that start later. */
+/** The ended and the valid credentials of every action, to check on servers that start later. */
 const dead: Cell[] = []
 const alive: Credential[] = []
 
@@ -281,7 +281,7 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
   await Promise.all([
     ...underWay.map(async ([name, finish]) => {
       const status = await finish()
-      // 404: the account that would own the new key is gone with its keys.
+      // 404: the service account that would own the new key was deleted.
       expect([name, [401, 404].includes(status), status]).toEqual([name, true, status])
     }),
     ...others.map(async ([name, finish]) => expect([name, await finish()]).toEqual([name, 201])),
@@ -296,7 +296,7 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
   alive.push(...spares)
 }
 
-/** A change that is under way at each server by each credential, and what finishes it. */
+/** Begins a change at each server by each credential, and gives functions that finish the changes. */
 async function beginChanges(servers: TestService[], credentials: Credential[]) {
   const callers = credentials.filter(({ kind }) => kind !== 'refresh')
   const begun = await Promise.all(
@@ -310,7 +310,7 @@ async function beginChanges(servers: TestService[], credentials: Credential[]) {
   return begun.flatMap((rests) => rests.map((finish, i) => [callers[i]?.name, finish] as const))
 }
 
-/** What an action does not concern goes on: by who it is, and at the door that only a live one opens. */
+/** Expects that credentials are still valid, by the routes that only a valid credential passes. */
 async function expectAlive(at: TestService, credentials: Credential[]): Promise<void> {
   await Promise.all(
     credentials.map(async (credential) => {
@@ -323,7 +323,7 @@ async function expectAlive(at: TestService, credentials: Credential[]): Promise<
   )
 }
 
-/** A server that starts afterwards finds all of it as it was left. */
+/** Expects of a server that starts afterwards the same refusals and the same valid credentials. */
 async function restart(aheadMs = 0): Promise<void> {
   await b.stop()
   b = await startService(quiet, a)
@@ -343,8 +343,8 @@ const others = (h: Household, names: Name[]) =>
     .filter(([name]) => !names.includes(name as Name))
     .map(([, credential]) => credential)
 
-describe('what ends a credential ends it at every surface', () => {
-  test('the surfaces are those that there are, for every kind of credential', () => {
+describe('an ended credential is refused at every surface:', () => {
+  test('the surfaces are complete, for every kind of credential', () => {
     const names = surfaces.access.map((surface) => surface.name)
     for (const name of [
       'GET /auth/me',
@@ -370,7 +370,7 @@ describe('what ends a credential ends it at every surface', () => {
     expect(surfaces['account key'].length).toBe(names.length + 8)
   })
 
-  test('a door that ends what opens it does open', async () => {
+  test('the control: a surface that ends its credential accepts it', async () => {
     const person = await addPerson(sql)
     const { access } = await beginSession(a, person)
     expect((await call(a, 'POST /auth/logout-all', { bearer: access })).status).toBe(204)
@@ -389,10 +389,10 @@ describe('what ends a credential ends it at every surface', () => {
   test('after a restart as before', () => restart())
 })
 
-/** A door and what it answers to somebody with the power, and to the same one without. */
+/** A route, its status with the power, and its status and error code without the power. */
 type Demotion = [route: string, before: number, after: number, code: string, options?: { json: unknown }]
 
-describe('what lowers a credential lowers it at every surface', () => {
+describe('a lowered credential is refused wherever it lacks the power:', () => {
   const nobody = Bun.randomUUIDv7()
   const nonsense = { json: { nonsense: 1 } }
   const ofAdmins: Demotion[] = [
@@ -517,7 +517,7 @@ describe('what lowers a credential lowers it at every surface', () => {
   })
 })
 
-describe('what concerns everybody', () => {
+describe('an action on all credentials:', () => {
   beforeAll(() => {
     dead.length = 0
     alive.length = 0
@@ -554,12 +554,12 @@ describe('what concerns everybody', () => {
       await revokeSigningKey(b.context, SYSTEM, current.kid)
     })
     await restart(60 * SECOND_MS)
-    // The tokens of the next key are good.
+    // Tokens of the next signing key are accepted.
     const { access } = await beginSession(b, await addPerson(sql))
     for (const at of [a, b]) expect((await call(at, 'GET /auth/me', { bearer: access })).status).toBe(200)
   })
 
-  test('so many cells were seen', () => {
+  test('the number of tried combinations and the delay on another server', () => {
     lagsMs.sort((x, y) => x - y)
     const [p50 = 0, max = 0] = [lagsMs[lagsMs.length >> 1], lagsMs.at(-1)]
     process.stdout.write(
@@ -567,7 +567,7 @@ describe('what concerns everybody', () => {
     )
     expect(count.actions).toBeGreaterThanOrEqual(actions.length + 9)
     expect(count.cells).toBeGreaterThan(4000)
-    // Each of them is held to a second where it is measured.
+    // Every single delay is limited to a second where it is measured.
     expect(p50).toBeLessThan(1000)
   })
 })

@@ -28,7 +28,7 @@ const servers = () => [service, second]
 const sessionIdOf = (person: Person) => String(partsOf(person.access).payload.sid)
 const me = (at: TestService, bearer: string) => call(at, 'GET /auth/me', { bearer })
 
-/** What a person's access token is good for, and their key. */
+/** The answers to a person's access token and key, as a text. */
 async function standing(at: TestService, who: Subject): Promise<string> {
   const { status, body } = await me(at, who.access)
   const adminDoor = await call(at, 'GET /protected/admin', { bearer: who.access })
@@ -44,7 +44,7 @@ const AS_ADMIN = 'token: admin read,write, admin door: 200, key: 200'
 
 type Subject = Person & { key: string }
 
-/** Somebody whose credentials both servers know by heart: nothing but an eviction makes them ask again. */
+/** A person whose credentials both servers have cached. Only an eviction makes them ask the database again. */
 async function newSubject(among = servers()): Promise<Subject> {
   const [first = service] = among
   const person = await newPerson(first)
@@ -98,7 +98,7 @@ const CHANGES: [name: string, change: Change, after: string][] = [
   ['another ceiling', patch({ scopes: ['billing'] }), 'token: user billing, admin door: 403, key: 200'],
 ]
 
-describe('a change through one server holds there on the next request, and on another within two seconds', () => {
+describe('a change through one server applies there on the next request, and on another within two seconds', () => {
   test.each(CHANGES)('%s', async (_, change, after) => {
     const [who, bystander] = [await newSubject(), await newSubject()]
     expect([200, 204]).toContain((await change(service, who, admin)).status)
@@ -107,7 +107,7 @@ describe('a change through one server holds there on the next request, and on an
     for (const at of servers()) expect(await standing(at, bystander)).toBe(AS_BEFORE)
   })
 
-  test('a demoted admin is none on the next request', async () => {
+  test('a demoted admin is refused as an admin on the next request', async () => {
     const who = await newSubject()
     await patch({ role: 'admin' })(service, who, admin)
     for (const at of servers()) await until(async () => (await standing(at, who)) === AS_ADMIN, 'an admin')
@@ -116,7 +116,7 @@ describe('a change through one server holds there on the next request, and on an
     await until(async () => (await standing(second, who)) === AS_BEFORE, 'no admin any more')
   })
 
-  test('a refresh token used twice ends what the thief holds on the next request', async () => {
+  test('a refresh token that is used twice ends the thief’s access token on the next request', async () => {
     const who = await newSubject()
     const json = { refresh_token: who.refresh }
     const thief = await call(service, 'POST /auth/refresh', { json })
@@ -136,7 +136,7 @@ describe('a change through one server holds there on the next request, and on an
   })
 })
 
-describe('a change holds on the next request without a word from the database', () => {
+describe('a change applies on the next request without an eviction from the database', () => {
   let alone: TestService
   let boss: Person
   beforeAll(async () => {
@@ -157,7 +157,7 @@ describe('a change holds on the next request without a word from the database', 
   })
 })
 
-describe('a change in the database itself holds on every server within two seconds', () => {
+describe('a change in the database itself applies on every server within two seconds', () => {
   test.each<[string, (who: Subject) => postgres.PendingQuery<postgres.Row[]>, string]>([
     ['a disabled user', (who) => sql`UPDATE latchkey.users SET is_active = false WHERE id = ${who.id}`, DEAD],
     ['a deleted user', (who) => sql`DELETE FROM latchkey.users WHERE id = ${who.id}`, DEAD],
@@ -194,7 +194,7 @@ describe('a change in the database itself holds on every server within two secon
       await until(async () => (await standing(at, who)) === after, `${after} at ${at.url}`)
   })
 
-  test('with the triggers of replication off, too', async () => {
+  test('also as a replication role, which skips ordinary triggers', async () => {
     const who = await newSubject()
     await sql.begin(async (tx) => {
       await tx`SET LOCAL session_replication_role = replica`
@@ -203,7 +203,7 @@ describe('a change in the database itself holds on every server within two secon
     for (const at of servers()) await until(async () => (await standing(at, who)) === DEAD, 'dead')
   })
 
-  test('of more rows than are named one by one', async () => {
+  test('of more rows than an eviction names one by one', async () => {
     const who = await newSubject()
     await sql`
       INSERT INTO latchkey.sessions (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at)
@@ -213,7 +213,7 @@ describe('a change in the database itself holds on every server within two secon
     for (const at of servers()) await until(async () => (await standing(at, who)) === SESSION_OVER, 'over')
   })
 
-  test('once it is committed, and not if it is not', async () => {
+  test('when it is committed, and not when it is rolled back', async () => {
     const who = await newSubject()
     const isRemembered = () => servers().every((at) => recallCredential(at.context, who.access) !== null)
     await sql
@@ -232,7 +232,7 @@ describe('a change in the database itself holds on every server within two secon
     for (const at of servers()) await until(async () => (await standing(at, who)) === DEAD, 'dead')
   })
 
-  test('of a signing key: every token that it signed is dead', async () => {
+  test('of a signing key: every token that it signed is refused', async () => {
     const [one, two] = [await startService(), await newSubject()]
     const other = await startService({}, one)
     const person = await newPerson(one)
@@ -241,7 +241,7 @@ describe('a change in the database itself holds on every server within two secon
     await pool`UPDATE latchkey.signing_keys SET revoked_at = now()`
     for (const at of [one, other])
       await until(async () => (await me(at, person.access)).status === 401, 'the token is dead')
-    // A service beside it, on its own database, has nothing to do with it.
+    // A service on another database is not affected.
     expect(await standing(service, two)).toBe(AS_BEFORE)
     await pool.end()
     await other.stop()
@@ -249,17 +249,17 @@ describe('a change in the database itself holds on every server within two secon
   })
 })
 
-test('an enabled user comes back with the tokens of sessions that did not end', async () => {
+test('an enabled user’s tokens of live sessions are accepted again', async () => {
   const who = await newSubject()
   await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${who.id}`
   for (const at of servers()) await until(async () => (await standing(at, who)) === DEAD, 'dead')
   await sql`UPDATE latchkey.users SET is_active = true WHERE id = ${who.id}`
-  // Refusals are not remembered: there is nothing to wait for.
+  // Refusals are not cached, so the test need not wait.
   for (const at of servers()) expect(await standing(at, who)).toBe(AS_BEFORE)
   expect((await logIn(service, who.email, who.password)).access).toStartWith('eyJ')
 })
 
-test('an address that is changed in the database is the one that is told', async () => {
+test('an e-mail that is changed in the database is answered at once', async () => {
   const who = await newSubject()
   await sql`UPDATE latchkey.users SET email = ${`renamed-${who.email}`} WHERE id = ${who.id}`
   for (const at of servers())

@@ -10,7 +10,7 @@ const service = useService()
 
 const entries = Object.entries<Entry>(NEEDS)
 const guarded = entries.filter(([, need]) => Object.keys(need).length > 0 && !need.open)
-/** A path of the route that names nothing. */
+/** A path of the route with unknown ids. */
 const targetOf = (route: string) => route.replace(/:\w+/g, '00000000-0000-7000-8000-000000000000')
 
 test('every route of the document has an entry, and every entry a route', async () => {
@@ -25,13 +25,13 @@ test('every route of the document has an entry, and every entry a route', async 
   )
 })
 
-describe('a route asks for what its entry says', () => {
+describe('a route requires what its entry says', () => {
   test.each(guarded.map(([route]) => route))('%s refuses a caller without a credential', async (route) => {
     expectProblem(await call(service, targetOf(route)), 'missing_credential')
   })
 
   test.each(guarded)('%s takes principals of its own kind alone', async (route, need) => {
-    // Of this route alone: some end the credential that is presented.
+    // A new credential for each route, because some routes end the presented one.
     const person = await newPerson(service)
     const { key } = await newKey(service, person.access)
     const byKey = await call(service, targetOf(route), { apiKey: key })

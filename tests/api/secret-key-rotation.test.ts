@@ -23,7 +23,7 @@ const WRONG_KEY =
 
 describe.each(['ES256', 'HS256'] as const)('SECRET_KEY is rotated, with %s', (algorithm) => {
   const [old, next] = [newSecret(), newSecret()]
-  /** Before: the old key alone. Step 1: both, the old one first. Step 2: swapped. Step 3: the new key alone. */
+  /** Before: only the old key. Step 1: both, the old key first. Step 2: both, the new key first. Step 3: only the new key. */
   let before: TestService
   let step1: TestService
   let step2: TestService
@@ -40,7 +40,7 @@ describe.each(['ES256', 'HS256'] as const)('SECRET_KEY is rotated, with %s', (al
     for (const server of [step2, step1, before]) await server.stop()
   })
 
-  /** Trades a token on each server in turn; what comes out must be good on all of them. */
+  /** Trades a refresh token on each server in turn, and expects that every server accepts the new tokens. */
   async function expectToTravel(first: string, through: readonly TestService[]): Promise<string> {
     let token = first
     for (const server of [...through, ...through, ...through]) {
@@ -62,14 +62,14 @@ describe.each(['ES256', 'HS256'] as const)('SECRET_KEY is rotated, with %s', (al
     return call(server, `GET /auth/sessions?limit=1&cursor=${cursor}`, { bearer: access })
   }
 
-  test('while servers go from the old key to step 1, sessions and cursors travel between them', async () => {
+  test('while servers go from the old key to step 1, sessions and cursors work on all of them', async () => {
     await expectToTravel(person.refresh, [step1, before])
     for (const [from, to] of [[before, step1] as const, [step1, before] as const]) {
       expect((await pageAt(to, await cursorOf(from))).status).toBe(200)
     }
   })
 
-  test('while servers go from step 1 to step 2, sessions and cursors travel between them', async () => {
+  test('while servers go from step 1 to step 2, sessions and cursors work on all of them', async () => {
     const { refresh: token } = await logIn(step1, person.email, person.password)
     await expectToTravel(token, [step2, step1])
     for (const [from, to] of [[step2, step1] as const, [step1, step2] as const]) {
@@ -77,7 +77,7 @@ describe.each(['ES256', 'HS256'] as const)('SECRET_KEY is rotated, with %s', (al
     }
   })
 
-  test('who skips step 1 sees tokens refused, and no session ends by it', async () => {
+  test('without step 1 some tokens are refused, and no session ends', async () => {
     const ahead = await logIn(step2, person.email, person.password)
     expectProblem(await refresh(before, ahead.refresh), 'invalid_token')
     expectProblem(await pageAt(before, await cursorOf(step2)), 'validation_failed')
@@ -85,7 +85,7 @@ describe.each(['ES256', 'HS256'] as const)('SECRET_KEY is rotated, with %s', (al
     expect((await refresh(step1, ahead.refresh)).status).toBe(200)
   })
 
-  test('after rewrap the new key alone is enough; what the old key made is refused and ends nothing', async () => {
+  test('after rewrap the new key alone is enough; tokens of the old key are refused, and no session ends', async () => {
     if (algorithm === 'ES256') await expect(start(next)).rejects.toThrow(WRONG_KEY)
     const logins = Array.from({ length: 8 }, (_, i) =>
       logIn(i % 2 === 0 ? step1 : step2, person.email, person.password),
@@ -107,13 +107,13 @@ describe.each(['ES256', 'HS256'] as const)('SECRET_KEY is rotated, with %s', (al
     expect((await me(step3, byOld.access)).status).toBe(algorithm === 'HS256' ? 401 : 200)
     expectProblem(await refresh(step3, byOld.refresh), 'invalid_token')
     expectProblem(await pageAt(step3, await cursorOf(step1)), 'validation_failed')
-    // Traded on a server that knows both, it gets through.
+    // A server with both keys accepts the token.
     const traded = await refresh(step2, byOld.refresh)
     expect((await refresh(step3, traded.body.refresh_token)).status).toBe(200)
     await step3.stop()
   })
 
-  test('after rewrap every step starts anew, and the old key alone does not', async () => {
+  test('after rewrap servers of every step start, and a server with only the old key does not', async () => {
     for (const [secretKey, previous] of [[old, next] as const, [next, old] as const]) {
       const restarted = await start(secretKey, previous)
       const { access } = await logIn(restarted, person.email, person.password)
@@ -122,7 +122,7 @@ describe.each(['ES256', 'HS256'] as const)('SECRET_KEY is rotated, with %s', (al
     }
     if (algorithm === 'HS256') return
     await expect(start(old)).rejects.toThrow(WRONG_KEY)
-    // One that runs goes on with the keys that it has read.
+    // A running server continues with the signing keys that it has read.
     await until(
       () => before.loggedText().includes('Signing keys could not be read again'),
       'the old server has tried to read the keys again',
@@ -133,7 +133,7 @@ describe.each(['ES256', 'HS256'] as const)('SECRET_KEY is rotated, with %s', (al
 })
 
 describe('a SECRET_KEY that did not make the stored signing keys', () => {
-  test('stops every start in one sentence, which names the way out and no key', async () => {
+  test('stops every start with one sentence, which names the remedy and no key', async () => {
     const owner = await startService()
     const [wrong, right] = [newSecret(), owner.config.secretKey ?? newSecret()]
     const open = (env: Record<string, string>) =>
@@ -158,7 +158,7 @@ describe('at rest', () => {
     EdDSA: ['crv', 'kty', 'x'],
   }
 
-  test('no private part of a signing key, nor SECRET_KEY, is in the database', async () => {
+  test('the database has no private part of a signing key in plain text, and no SECRET_KEY', async () => {
     const owner = await startService({ algorithm: 'HS256' })
     const sql = postgres(owner.databaseUrl, { max: 1 })
     try {
@@ -189,7 +189,7 @@ describe('at rest', () => {
           expect(isStored(part)).toBe(false)
           expect(dump).not.toContain(Buffer.from(part, 'base64url').toString('hex'))
         }
-        // Encrypted for its own row: with the label of another row it is not decrypted.
+        // Each ciphertext is bound to its own row, and fails under the label of another row.
         expect(decrypt(owner.context.keys.signing, 'another', row.privateKey)).toBeNull()
       }
       expect(isStored(owner.config.secretKey?.reveal() ?? '')).toBe(false)
@@ -201,7 +201,7 @@ describe('at rest', () => {
 })
 
 describe('ALGORITHM is changed', () => {
-  test('from ES256 to RS256, server by server: each knows what the other signs, and sessions go on', async () => {
+  test('from ES256 to RS256, server by server: each accepts the tokens of the other, and sessions stay valid', async () => {
     const one = await startService({ algorithm: 'ES256', signingKeyRotationDays: 30 })
     const two = await startService({ algorithm: 'RS256', signingKeyRotationDays: 30 }, one)
     try {
@@ -218,7 +218,7 @@ describe('ALGORITHM is changed', () => {
       expect(await kidsThatAre(one, 'current')).toEqual([kids[0] ?? ''])
       expect(await kidsThatAre(two, 'current')).toEqual([kids[1] ?? ''])
 
-      // The old algorithm's key is not published for ever: it goes when it would have been rotated.
+      // The key of the old algorithm is published until it would have been rotated.
       two.advance(30 * DAY_MS)
       expect(await publishedKids(two)).toEqual(kids)
       two.advance(2 * DAY_MS)
@@ -230,7 +230,7 @@ describe('ALGORITHM is changed', () => {
     }
   })
 
-  test('to HS256 and back: access tokens end, sessions go on, the JWKS is empty meanwhile', async () => {
+  test('to HS256 and back: access tokens end, sessions stay valid, and the JWKS is empty meanwhile', async () => {
     const one = await startService({ algorithm: 'ES256' })
     const two = await startService({ algorithm: 'HS256' }, one)
     try {

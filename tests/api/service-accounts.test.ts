@@ -39,7 +39,7 @@ const tokenOf = (id: string, secret: string, scope?: string) => {
 }
 
 describe('making a service account', () => {
-  test('answers the whole of it', async () => {
+  test('answers every member', async () => {
     const answer = await create(maker.access, { description: 'Builds\nthings', scopes: 'deploy read' })
     expect(answer.status).toBe(201)
     expect(answer.body).toEqual({
@@ -54,7 +54,7 @@ describe('making a service account', () => {
     expect((await get(maker.access, answer.body.id)).body).toEqual(answer.body)
   })
 
-  test('gives it its maker’s ceiling, unless it is told', async () => {
+  test('gives the account its maker’s ceiling by default', async () => {
     expect((await newAccount(maker)).scopes).toEqual(['read', 'write', 'deploy'])
     expect((await newAccount(stranger)).scopes).toEqual(['read', 'write'])
     expect((await newAccount(admin)).scopes).toEqual(['read', 'write'])
@@ -72,7 +72,7 @@ describe('making a service account', () => {
   test.each<[string, Record<string, unknown>, ErrorCode]>([
     ['a scope that its maker does not hold', { scopes: ['read', 'admin'] }, 'insufficient_scope'],
     ['a reserved scope', { scopes: 'latchkey:verify' }, 'insufficient_scope'],
-    ['the scope that makes others', { scopes: WRITE }, 'insufficient_scope'],
+    ['the scope that makes service accounts', { scopes: WRITE }, 'insufficient_scope'],
     ['a malformed scope', { scopes: 'READ' }, 'validation_failed'],
     ['51 scopes', { scopes: Array.from({ length: 51 }, (_, i) => `s${i}`) }, 'validation_failed'],
     ['no name', { name: null }, 'validation_failed'],
@@ -90,14 +90,14 @@ describe('making a service account', () => {
     expect((await sql`SELECT count(*) FROM latchkey.service_accounts`)[0]).toEqual(before ?? {})
   })
 
-  test('takes names and descriptions up to their limits', async () => {
+  test('accepts names and descriptions up to their limits', async () => {
     const made = await newAccount(maker, { name: 'n'.repeat(100), description: '🔑'.repeat(250) })
     expect(made.name).toHaveLength(100)
   })
 })
 
 describe('the list of service accounts', () => {
-  test('holds one’s own, newest first, in pages; admins see all', async () => {
+  test('has the caller’s own accounts, newest first, in pages; admins get all', async () => {
     const person = await addLoggedIn(service, sql)
     const ids: string[] = []
     for (let i = 0; i < 5; i++) ids.unshift((await newAccount(person, { name: `account ${i}` })).id)
@@ -129,7 +129,7 @@ describe('the list of service accounts', () => {
 })
 
 describe('changing a service account', () => {
-  test('changes what is named, and clears what may be clear', async () => {
+  test('changes the members of the body, and clears optional ones', async () => {
     const { id } = await newAccount(maker, { description: 'first', scopes: ['read'] })
     const steps: [Record<string, unknown>, Record<string, unknown>][] = [
       [{ name: 'renamed' }, { name: 'renamed', description: 'first', scopes: ['read'], is_active: true }],
@@ -156,14 +156,14 @@ describe('changing a service account', () => {
     ['a scope that is not the caller’s to give', { scopes: ['read', 'admin'] }, 'insufficient_scope'],
     ['a reserved one', { scopes: [READ] }, 'insufficient_scope'],
     ['no body', undefined, 'validation_failed'],
-  ])('is refused with %s, whole', async (_, json, code) => {
+  ])('is refused as a whole with %s', async (_, json, code) => {
     const account = await newAccount(maker)
     const beside = json === undefined ? json : { description: 'beside it', ...(json as object) }
     expectProblem(await patch(maker.access, account.id, beside), code)
     expect((await get(maker.access, account.id)).body).toEqual(account)
   })
 
-  test('whoever’s ceiling fell widens and revives nothing beyond it, and may still lower and end', async () => {
+  test('a manager with a lowered ceiling cannot widen or enable beyond it, and can still narrow and delete', async () => {
     const person = await addLoggedIn(service, sql, { scopes: ['read', 'write'] })
     const account = await newAccount(person)
     const sleeping = await newAccount(person)
@@ -184,7 +184,7 @@ describe('changing a service account', () => {
     expect((await remove(person.access, account.id)).status).toBe(204)
   })
 
-  test('its keys hold what is written on them within its ceiling, from the next request', async () => {
+  test('a lower ceiling narrows its keys from the next request', async () => {
     const { id } = await newAccount(maker, { scopes: ['read', 'deploy'] })
     const { key } = await keyOf(maker, id, { scopes: ['read', 'deploy'] })
     const token = (await tokenOf(id, key)).body.access_token
@@ -205,7 +205,7 @@ describe('changing a service account', () => {
 })
 
 describe('a service account', () => {
-  test('is its maker’s and the admins’, and to others it is not there', async () => {
+  test('is managed by its maker and by admins, and answers 404 to others', async () => {
     const account = await newAccount(maker)
     const key = await keyOf(maker, account.id)
     for (const who of [stranger.access, 'other']) {
@@ -237,7 +237,7 @@ describe('a service account', () => {
     expectProblem(await get(maker.access, account.id), 'not_found')
   })
 
-  test('has keys that are its own: within its ceiling and its maker’s power, listed apart', async () => {
+  test('has its own keys, within its ceiling and its maker’s power, in a list of their own', async () => {
     const account = await newAccount(maker, { scopes: ['read', 'deploy'] })
     const made = await as(maker.access, 'POST /keys/create', {
       service_account_id: account.id,
@@ -258,7 +258,7 @@ describe('a service account', () => {
     expect(its.map(({ id }: Shown) => id)).toEqual([made.body.id])
     const { body: own } = await as(maker.access, 'GET /keys/list')
     expect(own.map(({ id }: Shown) => id)).not.toContain(made.body.id)
-    // A maker whose ceiling fell makes no key that holds more than they could give.
+    // A maker with a lowered ceiling cannot make a key beyond that ceiling.
     await as(admin.access, `PATCH /users/${maker.id}`, { scopes: ['read'] })
     const lost = { service_account_id: account.id, scopes: ['deploy'] }
     expectProblem(await as(maker.access, 'POST /keys/create', lost), 'insufficient_scope')
@@ -266,7 +266,7 @@ describe('a service account', () => {
     expect((await as(maker.access, 'POST /keys/create', lost)).status).toBe(201)
   })
 
-  test('disabled, its keys and their tokens are dead at once; enabled, they live again', async () => {
+  test('that is disabled has its keys and their tokens refused at once; enabled, they are accepted again', async () => {
     const account = await newAccount(maker)
     const { key } = await keyOf(maker, account.id)
     const token = (await tokenOf(account.id, key)).body.access_token
@@ -278,7 +278,7 @@ describe('a service account', () => {
     expect([await isGood(key), await isGood(token)]).toEqual([true, true])
   })
 
-  test('deleted, its keys and their tokens are gone for good, and nobody else’s', async () => {
+  test('that is deleted has its keys and their tokens refused for good, and no others', async () => {
     const [account, other] = [await newAccount(maker), await newAccount(maker)]
     const [key, bystander] = [await keyOf(maker, account.id), await keyOf(maker, other.id)]
     const token = (await tokenOf(account.id, key.key)).body.access_token
@@ -292,7 +292,7 @@ describe('a service account', () => {
     expect(await sql`SELECT 1 FROM latchkey.api_keys WHERE id = ${key.id}`).toHaveLength(0)
   })
 
-  test('has no password and no session', async () => {
+  test('cannot have a password or a session', async () => {
     const account = await newAccount(maker)
     const { key } = await keyOf(maker, account.id)
     const token = (await tokenOf(account.id, key)).body
@@ -309,8 +309,8 @@ describe('a service account', () => {
   })
 })
 
-describe('the end of its maker', () => {
-  test('disabled, the maker’s own keys rest and the account’s go on', async () => {
+describe('a service account whose maker is', () => {
+  test('disabled keeps its keys, while the maker’s own keys are refused', async () => {
     const person = await addLoggedIn(service, sql)
     const account = await newAccount(person)
     const [own, its] = [
@@ -322,7 +322,7 @@ describe('the end of its maker', () => {
     expect((await tokenOf(account.id, its.key)).status).toBe(200)
   })
 
-  test('deleted, their own keys end, and the account is the admins’', async () => {
+  test('deleted is managed by admins, while the maker’s own keys end', async () => {
     const person = await addLoggedIn(service, sql)
     const account = await newAccount(person)
     const [own, its] = [
@@ -346,7 +346,7 @@ describe('the end of its maker', () => {
     expect((await remove(admin.access, account.id)).status).toBe(204)
   })
 
-  test('somebody who takes the address over is not the maker', async () => {
+  test('deleted is not managed by a new user with the maker’s e-mail', async () => {
     const person = await addLoggedIn(service, sql)
     const account = await newAccount(person)
     await as(admin.access, `DELETE /users/${person.id}`)
@@ -361,7 +361,7 @@ describe('a key that manages service accounts', () => {
   const manager = async (owner: Person, scopes: string[]) =>
     (await newKey(service, owner.access, { scopes })).key
 
-  test('needs the scope, which admins alone give', async () => {
+  test('needs the scope, which only admins grant', async () => {
     const plain = await manager(maker, ['read'])
     const reader = await manager(admin, [READ])
     const account = await newAccount(admin, { scopes: [] })
@@ -377,12 +377,12 @@ describe('a key that manages service accounts', () => {
       else expectProblem(await as(reader, route, json), 'insufficient_scope')
     }
     expectProblem(await as(maker.access, 'POST /keys/create', { scopes: [WRITE] }), 'insufficient_scope')
-    // Somebody may be given it by their ceiling, and then may give it to a key.
+    // A user may have the scope by their ceiling, and may then grant it to a key.
     const person = await addLoggedIn(service, sql, { scopes: [WRITE, READ, 'read'] })
     expect((await create(await manager(person, [WRITE, 'read']), { scopes: 'read' })).status).toBe(201)
   })
 
-  test('makes them for its owner, and manages the owner’s within its own power alone', async () => {
+  test('makes accounts for its owner, and manages the owner’s accounts only within its own power', async () => {
     const person = await addLoggedIn(service, sql, { scopes: [WRITE, READ, 'read', 'deploy'] })
     const key = await manager(person, [WRITE, READ, 'read'])
     const made = await create(key)
@@ -405,7 +405,7 @@ describe('a key that manages service accounts', () => {
     expect(row?.actor_type).toBe('key')
   })
 
-  test('lists what it may manage, and no more', async () => {
+  test('lists only the accounts that it may manage', async () => {
     const person = await addLoggedIn(service, sql, { scopes: [READ, 'read', 'deploy'] })
     const key = await manager(person, [READ, 'read'])
     const small = await newAccount(person, { scopes: ['read'] })
@@ -415,7 +415,7 @@ describe('a key that manages service accounts', () => {
     expectProblem(await get(key, large.id), 'not_found')
   })
 
-  test('of an admin is no admin: others’ accounts are not there', async () => {
+  test('of an admin does not act as an admin: accounts of others answer 404', async () => {
     const key = await manager(admin, [WRITE, READ, 'read', 'write', 'deploy'])
     const foreign = await newAccount(maker, { scopes: ['read'] })
     expect((await get(admin.access, foreign.id)).status).toBe(200)
@@ -424,14 +424,14 @@ describe('a key that manages service accounts', () => {
     expect((await as(key, 'GET /service-accounts')).text).not.toContain(foreign.id)
   })
 
-  test('of a service account manages none, its own neither', async () => {
+  test('of a service account cannot manage any account, also not its own', async () => {
     const account = await newAccount(admin, { scopes: [WRITE, READ, 'read'] })
     const { key } = await keyOf(admin, account.id, { scopes: [WRITE, READ, 'read'] })
     expectProblem(await get(key, account.id), 'not_found')
     expectProblem(await patch(key, account.id, { scopes: [] }), 'not_found')
     expectProblem(await remove(key, account.id), 'not_found')
     expect((await as(key, 'GET /service-accounts')).body.items).toEqual([])
-    // What it makes is nobody’s but the admins’.
+    // An account that it makes is managed by admins only.
     const made = await create(key, { scopes: 'read' })
     expect(made.body).toMatchObject({ created_by: null, scopes: ['read'] })
     expectProblem(await get(key, made.body.id), 'not_found')

@@ -28,7 +28,7 @@ const auditOf = (id: string) =>
     WHERE target_id = ${id}`
 const isGood = async (bearer: string) => (await call(service, 'GET /auth/me', { bearer })).status === 200
 
-/** Many live sessions at once, a second apart, the newest last. */
+/** Inserts many live sessions, a second apart, the newest last. */
 async function addSessions(person: AddedPerson, count: number): Promise<string[]> {
   const ids = Array.from({ length: count }, () => Bun.randomUUIDv7())
   const now = service.context.clock()
@@ -40,13 +40,13 @@ async function addSessions(person: AddedPerson, count: number): Promise<string[]
   return ids
 }
 
-/** Logs in as a browser would. */
+/** Logs in with the headers of a browser. */
 async function logIn(email: string, headers: Record<string, string>): Promise<Answer> {
   return call(service, 'POST /auth/login', { json: { email, password: PASSWORD }, headers })
 }
 
 describe('the list of sessions', () => {
-  test('shows each live session of the caller, newest first, with where it began and which is this one', async () => {
+  test('has each live session of the caller, newest first, with its first address, and marks the current one', async () => {
     const person = await addPerson(sql)
     const first = await logIn(person.email, { 'user-agent': 'Old/1', 'x-forwarded-for': '203.0.113.7' })
     const second = await logIn(person.email, { 'user-agent': 'New/2', 'x-forwarded-for': '2001:db8::5' })
@@ -73,7 +73,7 @@ describe('the list of sessions', () => {
     expect((await listed(second.body.access_token)).map(({ current }) => current)).toEqual([true, false])
   })
 
-  test('shows nothing that opens anything', async () => {
+  test('has no secret', async () => {
     const person = await addLoggedIn(service, sql)
     const { text } = await list(person.access)
     expect(text).toContain(idOf(person))
@@ -82,7 +82,7 @@ describe('the list of sessions', () => {
     }
   })
 
-  test('follows each use', async () => {
+  test('has the time of each use', async () => {
     const person = await addLoggedIn(service, sql)
     const [before] = await listed(person.access)
     service.advance(HOUR_MS)
@@ -95,7 +95,7 @@ describe('the list of sessions', () => {
     expect(after?.current).toBe(true)
   })
 
-  test('shows where a session was last used beside where it began', async () => {
+  test('has the address of the last use and that of the log-in', async () => {
     const person = await addPerson(sql)
     const { body } = await logIn(person.email, { 'user-agent': 'Old/1', 'x-forwarded-for': '203.0.113.7' })
     const began = { login_ip: '203.0.113.7', login_user_agent: 'Old/1' }
@@ -105,7 +105,7 @@ describe('the list of sessions', () => {
     expect(await listed(first.access_token)).toMatchObject([
       { ip: '2001:db8::5', user_agent: 'New/2', ...began },
     ])
-    // An address that cannot be read is none, and not that of the log-in.
+    // An unreadable address is null, and not that of the log-in.
     const second = await use(first.refresh_token, {
       'user-agent': 'x'.repeat(256),
       'x-forwarded-for': 'unknown',
@@ -115,7 +115,7 @@ describe('the list of sessions', () => {
     ])
   })
 
-  test('leaves out what is over, in each way that it can be, and what is another’s', async () => {
+  test('leaves out ended and expired sessions, and sessions of other users', async () => {
     const person = await addLoggedIn(service, sql)
     await addLoggedIn(service, sql)
     const [ended = '', idle = '', old = '', live = ''] = await addSessions(person, 4)
@@ -131,14 +131,14 @@ describe('the list of sessions', () => {
     ['8000 characters', 'y'.repeat(8000), 'y'.repeat(255)],
     ['an empty one', '', ''],
     ['markup', '<script>alert(1)</script>', '<script>alert(1)</script>'],
-  ])('keeps of a user agent what fits: %s', async (_, sent, kept) => {
+  ])('keeps at most 255 characters of a User-Agent: %s', async (_, sent, kept) => {
     const person = await addPerson(sql)
     const { body } = await logIn(person.email, { 'user-agent': sent })
     const [session] = await listed(body.access_token)
     expect(session?.user_agent).toBe(kept)
   })
 
-  test('keeps no more of an address than an address', async () => {
+  test('keeps only a valid address', async () => {
     const person = await addPerson(sql)
     const hostile = `${'9'.repeat(4000)}, <b>203.0.113.9</b>`
     const { body } = await logIn(person.email, { 'x-forwarded-for': hostile })
@@ -146,7 +146,7 @@ describe('the list of sessions', () => {
     expect(session?.ip).toBeNull()
   })
 
-  test('takes a user’s own token alone', async () => {
+  test('accepts only a user’s access token', async () => {
     const person = await addLoggedIn(service, sql)
     const { key } = await newKey(service, person.access, { scopes: ['read'] })
     expectProblem(await list(key), 'wrong_credential_kind')
@@ -167,7 +167,7 @@ describe('pages of sessions', () => {
     ids.reverse()
   })
 
-  test.each([[1], [2], [3], [6], [7], [100]])('of %d hold all of them, once, in order', async (limit) => {
+  test.each([[1], [2], [3], [6], [7], [100]])('of %d have each session once, in order', async (limit) => {
     const seen: string[] = []
     let cursor: string | null = ''
     for (let page = 0; cursor !== null; page++) {
@@ -181,7 +181,7 @@ describe('pages of sessions', () => {
     expect(seen).toEqual(ids)
   })
 
-  test('are not moved by a session that begins meanwhile', async () => {
+  test('do not shift when a session begins meanwhile', async () => {
     const { body } = await list(person.access, '?limit=3')
     const fresh = await beginSession(service, person)
     const next = await list(person.access, `?limit=3&cursor=${body.next_cursor}`)
@@ -189,7 +189,7 @@ describe('pages of sessions', () => {
     await end(person.access, idOf(fresh))
   })
 
-  test('take no cursor that was altered, nor another list’s', async () => {
+  test('refuse a cursor that was altered, and a cursor of another list', async () => {
     const cursor: string = (await list(person.access, '?limit=2')).body.next_cursor
     const stranger = await addLoggedIn(service, sql)
     const admin = await addLoggedIn(service, sql, { role: 'admin' })
@@ -232,7 +232,7 @@ describe('pages of sessions', () => {
 })
 
 describe('the end of one session', () => {
-  test('ends that one and no other, at once, audited once; again: the same answer', async () => {
+  test('ends only that session, at once, with one audit row; a second request has the same answer', async () => {
     const person = await addLoggedIn(service, sql)
     const other = await beginSession(service, person)
     expect(await isGood(other.access)).toBe(true)
@@ -265,14 +265,14 @@ describe('the end of one session', () => {
     ])
   })
 
-  test('may be that of the token that asks', async () => {
+  test('may end the session of the caller’s own token', async () => {
     const person = await addLoggedIn(service, sql)
     expect((await end(person.access, idOf(person))).status).toBe(204)
     expectProblem(await end(person.access, idOf(person)), 'invalid_token')
     expectProblem(await list(person.access), 'invalid_token')
   })
 
-  test('that is not the caller’s is 404 and goes on: of another, of an admin’s, of nobody', async () => {
+  test('answers 404 and ends nothing for a session of another user, of an admin, or an unknown one', async () => {
     const [person, stranger] = [await addLoggedIn(service, sql), await addLoggedIn(service, sql)]
     const admin = await addLoggedIn(service, sql, { role: 'admin' })
     for (const id of [
@@ -289,7 +289,7 @@ describe('the end of one session', () => {
     ]) {
       expectProblem(await end(person.access, id), 'not_found')
     }
-    // Nor does an admin by this door.
+    // An admin cannot end another user's session by this route either.
     expectProblem(await end(admin.access, idOf(stranger)), 'not_found')
     for (const { access } of [person, stranger, admin]) expect(await isGood(access)).toBe(true)
     expect(await auditOf(idOf(stranger))).toHaveLength(0)
@@ -297,7 +297,7 @@ describe('the end of one session', () => {
 })
 
 describe('at most a hundred live sessions a user', () => {
-  test('a hundred go on; with each further one the oldest ends, and none that is not the user’s', async () => {
+  test('each further session ends the oldest one of the user, and none of another user', async () => {
     const person = await addPerson(sql)
     const stranger = await addLoggedIn(service, sql)
     const ids = await addSessions(person, 99)
@@ -314,7 +314,7 @@ describe('at most a hundred live sessions a user', () => {
     expect(await isGood(stranger.access)).toBe(true)
   })
 
-  test('however many begin at the same moment', async () => {
+  test('also when many begin at the same moment', async () => {
     const person = await addPerson(sql)
     await addSessions(person, 95)
     await Promise.all(Array.from({ length: 30 }, () => beginSession(service, person)))

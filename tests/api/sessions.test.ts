@@ -9,13 +9,13 @@ import { claimsOf, refresh, resign } from '../support/refresh.ts'
 import { startService } from '../support/service.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
-// Enough for fifty requests at once, so that none is turned away by a full pool.
+// Enough for fifty requests at once, so that a full pool refuses none.
 const service = useService({ databasePoolSize: 50 })
 const second = useService({}, service)
 const sql = useSql(service)
 const person = prepare(() => newPerson(service))
 
-/** Both servers keep the same time. */
+/** Moves the clocks of both servers together. */
 function advance(ms: number): void {
   service.advance(ms)
   second.advance(ms)
@@ -23,7 +23,7 @@ function advance(ms: number): void {
 const begin = () => logIn(service, person.email, person.password)
 const sessionOf = async (token: string) =>
   (await sql`SELECT * FROM latchkey.sessions WHERE id = ${claimsOf(service, token).sessionId}`)[0]
-/** What became of a session; that its tokens are refused afterwards is tests/audit.test.ts's. */
+/** Gives the session row. */
 const auditOf = async (token: string) =>
   (
     await sql`SELECT action FROM latchkey.audit_events
@@ -32,14 +32,14 @@ const auditOf = async (token: string) =>
 const isGood = async (access: string) =>
   (await call(service, 'GET /auth/me', { bearer: access })).status === 200
 
-/** Trades a token that must be good. */
+/** Trades a refresh token and expects success. */
 async function next(token: string, at = service) {
   const answer = await refresh(at, token)
   expect(`${answer.status} ${answer.text}`).toStartWith('200')
   return { access: String(answer.body.access_token), refresh: String(answer.body.refresh_token) }
 }
 
-/** The session is over for every token of it, at the next request. */
+/** Expects that every token of the session is refused on the next request. */
 async function expectOver(tokens: { access?: string; refresh?: string }[]): Promise<void> {
   for (const { access } of tokens) if (access) expect(await isGood(access)).toBe(false)
   for (const { refresh: token } of tokens)
@@ -47,7 +47,7 @@ async function expectOver(tokens: { access?: string; refresh?: string }[]): Prom
 }
 
 describe('a refresh', () => {
-  test('answers the next pair, of the same session and the same shape as a login', async () => {
+  test('answers a new pair of the same session, in the form of a log-in', async () => {
     const first = await begin()
     const answer = await refresh(service, first.refresh)
     expect(answer.status).toBe(200)
@@ -63,11 +63,11 @@ describe('a refresh', () => {
     expect([after.sid, after.sub]).toEqual([before.sid, before.sub])
     expect(after.jti).not.toBe(before.jti)
     expect(await isGood(answer.body.access_token)).toBe(true)
-    // The one before lives until it expires.
+    // The earlier access token is valid until it expires.
     expect(await isGood(first.access)).toBe(true)
   })
 
-  test('goes on and on, a generation each, on whichever server, and writes no audit row', async () => {
+  test('can be repeated on any server, each with the next generation, and writes no audit row', async () => {
     let tokens = await begin()
     const before = await auditOf(tokens.refresh)
     for (let i = 1; i <= 6; i++) {
@@ -79,7 +79,7 @@ describe('a refresh', () => {
     expect(await isGood(tokens.access)).toBe(true)
   })
 
-  test('carries the role and the scopes of now', async () => {
+  test('has the present role and scopes', async () => {
     const other = await newPerson(service)
     await sql`UPDATE latchkey.users SET role = 'admin', scopes = '{billing}' WHERE id = ${other.id}`
     const { access } = await next(other.refresh)
@@ -93,7 +93,7 @@ describe('a refresh', () => {
     expect(dump).toContain(claimsOf(service, tokens.refresh).sessionId)
   })
 
-  test('ignores whatever credentials stand in the headers', async () => {
+  test('ignores credentials in the headers', async () => {
     const first = await begin()
     const json = { refresh_token: first.refresh }
     const headers = { authorization: 'Bearer long-expired', 'x-api-key': 'sk_nothing' }
@@ -111,7 +111,7 @@ describe('a refresh', () => {
 })
 
 describe('a lost answer', () => {
-  test('is given again within the grace: the same refresh token, and nothing ends', async () => {
+  test('is given again within the grace period: the same refresh token, and no session ends', async () => {
     const first = await begin()
     const one = await next(first.refresh)
     advance(9 * SECOND_MS)
@@ -149,7 +149,7 @@ describe('a lost answer', () => {
 })
 
 describe('a token that was traded before', () => {
-  test('after the grace ends the session with its access tokens, audited once', async () => {
+  test('after the grace period ends the session with its access tokens, with one audit row', async () => {
     const first = await begin()
     const bystander = await begin()
     const one = await next(first.refresh)
@@ -159,12 +159,12 @@ describe('a token that was traded before', () => {
     await expectOver([first, one])
     expect(await sessionOf(one.refresh)).toMatchObject({ ended_reason: 'refresh_token_reused' })
     expect(await auditOf(one.refresh)).toEqual(['session.reused'])
-    // The user's other sessions are nobody's business.
+    // Other sessions of the user stay valid.
     expect(await isGood(bystander.access)).toBe(true)
     await next(bystander.refresh)
   })
 
-  test('two generations ago ends the session at once, within the grace too', async () => {
+  test('two generations ago ends the session at once, also within the grace period', async () => {
     const first = await begin()
     const one = await next(first.refresh)
     const two = await next(one.refresh)
@@ -173,7 +173,7 @@ describe('a token that was traded before', () => {
     expect(await auditOf(two.refresh)).toEqual(['session.reused'])
   })
 
-  test('ends it whoever is first: the thief is refused with the owner', async () => {
+  test('ends the session whether the thief or the owner is first: both are refused', async () => {
     const owner = await begin()
     const thief = await next(owner.refresh)
     advance(HOUR_MS)
@@ -182,7 +182,7 @@ describe('a token that was traded before', () => {
   })
 })
 
-describe('what is no refresh token of the session changes nothing', () => {
+describe('a text that is no refresh token of the session changes nothing', () => {
   const altered = (token: string, at: number) =>
     token.slice(0, at) + (token[at] === 'x' ? 'y' : 'x') + token.slice(at + 1)
   const withChecksum = (body: string) => body + checksum(body)
@@ -227,7 +227,7 @@ describe('what is no refresh token of the session changes nothing', () => {
     current = await next(tokens.refresh)
   })
 
-  /** One session serves them all, since none of them harms it. */
+  /** One session for all cases, because no case changes it. */
   let current: { access: string; refresh: string } | null = null
   const shared = async () => {
     current ??= await begin()
@@ -249,7 +249,7 @@ describe('what is no refresh token of the session changes nothing', () => {
 })
 
 describe('after a restore', () => {
-  test('a token of a generation ahead of the database is good, and what was before it is not', async () => {
+  test('a token of a generation ahead of the database is accepted, and older generations are refused', async () => {
     const tokens = await begin()
     const ahead = resign(service, tokens.refresh, { generation: 7 })
     const eighth = await next(ahead)
@@ -262,7 +262,7 @@ describe('after a restore', () => {
 })
 
 describe('a session', () => {
-  test('ends by being left alone for seven days, and each use prolongs it', async () => {
+  test('expires after seven days without a use, and each use prolongs it', async () => {
     let tokens = await begin()
     for (let i = 0; i < 2; i++) {
       advance(7 * DAY_MS - MINUTE_MS)
@@ -270,12 +270,12 @@ describe('a session', () => {
     }
     advance(7 * DAY_MS + MINUTE_MS)
     expectProblem(await refresh(service, tokens.refresh), 'invalid_token')
-    // Not theft: an old one is over, and that is all.
+    // An expired token is no theft, and is only refused.
     expect(await auditOf(tokens.refresh)).toEqual([])
     expect(await sessionOf(tokens.refresh)).toMatchObject({ ended_at: null })
   })
 
-  test('ends after thirty days whatever its use, and no access token outlives it', async () => {
+  test('expires after thirty days of any use, and no access token expires later', async () => {
     let tokens = await begin()
     for (let i = 0; i < 4; i++) {
       advance(6 * DAY_MS)
@@ -292,7 +292,7 @@ describe('a session', () => {
     expectProblem(await refresh(service, last.body.refresh_token), 'invalid_token')
   })
 
-  test('of a disabled user does not go on, and does when they are enabled', async () => {
+  test('of a disabled user is refused, and accepted again when the user is enabled', async () => {
     const other = await newPerson(service)
     await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${other.id}`
     expectProblem(await refresh(service, other.refresh), 'invalid_token')
@@ -300,15 +300,15 @@ describe('a session', () => {
     await next(other.refresh)
   })
 
-  test('of a deleted user is over', async () => {
+  test('of a deleted user is refused', async () => {
     const other = await newPerson(service)
     await sql`DELETE FROM latchkey.users WHERE id = ${other.id}`
     expectProblem(await refresh(service, other.refresh), 'invalid_token')
   })
 
-  test('beyond a hundred live ones the oldest ends', async () => {
+  test('beyond a hundred live ones ends the oldest', async () => {
     const other = await newPerson(service)
-    // From here on 100 live ones, newest last, and twenty that are over in one way or another.
+    // Makes 100 live sessions, newest last, and twenty that ended or expired.
     await sql`
       INSERT INTO latchkey.sessions (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at, ended_at)
       SELECT gen_random_uuid(), user_id, salt, created_at + n * interval '1 ms', rotated_at,

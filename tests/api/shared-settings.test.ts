@@ -22,7 +22,7 @@ const warnings = (service: TestService) =>
     .filter(({ level }) => level === 'warn')
     .map(({ message }) => message)
 
-test('servers on one database with another PUBLIC_URL say so, with both values: the last start is in the right', async () => {
+test('servers on one database with different PUBLIC_URLs warn with both values; the last start is taken as right', async () => {
   const first = await start('https://one.example.com')
   expect(await ready(first)).toEqual({ status: 'ready' })
   expect(warnings(first)).toEqual([])
@@ -38,19 +38,19 @@ test('servers on one database with another PUBLIC_URL say so, with both values: 
   await warnOfDifferences(first.context)
   expect(warnings(first)).toEqual([difference])
 
-  // What the warning is about.
+  // The reason of the warning: each server refuses the tokens of the other.
   const person = await newPerson(first)
   const statusAt = async (service: TestService) =>
     (await call(service, 'GET /auth/me', { bearer: person.access })).status
   expect([await statusAt(first), await statusAt(second)]).toEqual([200, 401])
 
-  // All are restarted with the new value.
+  // All servers are restarted with the new value.
   const third = await start('https://two.example.com', first)
   expect(warnings(third)).toEqual([])
   expect([await ready(second), await ready(third)]).toEqual([{ status: 'ready' }, { status: 'ready' }])
 })
 
-test('another JWT_AUDIENCE is told too', async () => {
+test('a different JWT_AUDIENCE is warned of too', async () => {
   const first = await start('https://one.example.com')
   const other = { ...first.context, config: { ...first.config, jwtAudience: 'https://other.example.com' } }
   const answer = await createApp(other).handle(new Request('http://localhost/readyz'))

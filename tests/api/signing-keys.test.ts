@@ -21,7 +21,7 @@ const freshToken = async (service: TestService, { email, password }: Person) =>
 const publishes = (service: TestService, kids: readonly string[]) =>
   until(async () => Bun.deepEquals(await publishedKids(service), kids), `publishes ${kids.length} keys`, 1000)
 
-/** Two servers on one database, which go through the test's time together. */
+/** Two servers on one database with the same injected clock. */
 async function twoServers(overrides = {}) {
   const one = await startService(overrides)
   const two = await startService(overrides, one)
@@ -37,7 +37,7 @@ async function twoServers(overrides = {}) {
       one.advance(ms)
       two.advance(ms)
     },
-    /** Rotates, and waits until both know the next key, as they do long before it signs. */
+    /** Rotates, and waits until both servers have read the next key. */
     async rotate(): Promise<string> {
       const { id } = await rotateSigningKey(one.context, SYSTEM)
       for (const server of [one, two]) {
@@ -54,7 +54,7 @@ async function twoServers(overrides = {}) {
 }
 
 describe('rotation', () => {
-  test('the next key is published 300 s before it signs, and the old one verifies until its last token is dead', async () => {
+  test('the next key is published 300 s before it signs, and the old key is published until its last token expires', async () => {
     await using at = await twoServers()
     const { one, two, both, person } = at
     const [old = ''] = await publishedKids(one)
@@ -82,7 +82,7 @@ describe('rotation', () => {
       expect(await statesOf(server)).toEqual({ [old]: 'retiring', [next]: 'current' })
     }
 
-    // The last token that the old key signed lives half an hour from then on.
+    // The last token of the old key expires half an hour after that.
     at.advance(30 * MINUTE_MS - 20 * SECOND_MS)
     for (const server of both) {
       expectProblem(await me(server, first), 'invalid_token')
@@ -90,7 +90,7 @@ describe('rotation', () => {
       await publishes(server, [old, next])
     }
 
-    // What the old key signs beyond that, nobody but a thief signed.
+    // A later token of the old key can only come from a thief.
     const { header, payload } = partsOf(last)
     const forged = assemble(header, { ...payload, exp: Number(payload.exp) + 86_400 }, signAsOld)
     expect((await me(one, forged)).status).toBe(200)
@@ -102,7 +102,7 @@ describe('rotation', () => {
     }
   })
 
-  test('who keeps the JWKS for its 300 s verifies what the next key signs without asking again', async () => {
+  test('a client that caches the JWKS for 300 s verifies tokens of the next key without another request', async () => {
     await using at = await twoServers()
     const next = await at.rotate()
 
@@ -127,7 +127,7 @@ describe('rotation', () => {
     expect(fetched).toBe(1)
   })
 
-  test('the JWKS asks for no credential, may be kept, and names public members alone', async () => {
+  test('the JWKS needs no credential, may be cached, and has only public members', async () => {
     await using at = await twoServers()
     await at.rotate()
     for (const headers of [{}, { authorization: 'Bearer expired' }, { authorization: 'Basic eDp5' }]) {
@@ -141,7 +141,7 @@ describe('rotation', () => {
     }
   })
 
-  test('again while the next key waits is refused on every server, and each rotation is audited once', async () => {
+  test('a second rotation while the next key waits is refused on every server, and each rotation is audited once', async () => {
     await using at = await twoServers()
     const id = await at.rotate()
     for (const server of at.both) {
@@ -199,12 +199,12 @@ describe('rotation by age', () => {
   })
 })
 
-describe('many servers', () => {
+describe('several servers', () => {
   const SERVERS = 6
   let owner: TestService
   let sql: postgres.Sql
   beforeAll(async () => {
-    // Makes no signing key of its own.
+    // With HS256 the server makes no signing key.
     owner = await startService({ algorithm: 'HS256' })
     sql = postgres(owner.databaseUrl, { max: 1 })
   })
@@ -213,7 +213,7 @@ describe('many servers', () => {
     await owner.stop()
   })
 
-  /** The one key that signs, on whichever server one asks. */
+  /** The key that signs, and expects that it is the same on every server. */
   async function expectOneSigner(servers: readonly TestService[]): Promise<string> {
     const signers = await Promise.all(servers.map((server) => kidsThatAre(server, 'current')))
     const [first = []] = signers
@@ -254,7 +254,7 @@ describe('many servers', () => {
     await stopAll(servers)
   })
 
-  test('of which all rotate or revoke at once: one does, and one key signs', async () => {
+  test('that all rotate or revoke at once: one of them does, and one key signs', async () => {
     await sql`TRUNCATE latchkey.signing_keys`
     const servers = await startMany()
     for (let round = 1; round <= 20; round++) {
@@ -276,7 +276,7 @@ describe('many servers', () => {
     await stopAll(servers)
   })
 
-  test('of which one has a clock that is behind: it makes no second key, and what it signs is good', async () => {
+  test('of which one has a late clock: it makes no second key, and its tokens are accepted', async () => {
     await sql`TRUNCATE latchkey.signing_keys`
     const ahead = await startService({ algorithm: 'ES256' }, owner)
     await sql`UPDATE latchkey.signing_keys SET signs_from = signs_from + interval '20 seconds'`
@@ -289,14 +289,14 @@ describe('many servers', () => {
 })
 
 describe('revocation', () => {
-  test('of the key that signs is felt at once, here, on another server and after a restart; another signs', async () => {
+  test('of the signing key: its tokens are refused at once on every server and after a restart, and another key signs', async () => {
     await using at = await twoServers()
     const { one, two, person } = at
     const kid = kidOf(person.access)
     for (const server of at.both) expect((await me(server, person.access)).status).toBe(200)
 
     await revokeSigningKey(one.context, SYSTEM, kid)
-    // Before any news from the database could have come.
+    // Before an eviction from the database can arrive.
     expect(recallCredential(one.context, person.access)).toBeNull()
     expect(one.context.signing.publicKeys().map((key) => key.kid)).not.toContain(kid)
     expectProblem(await me(one, person.access), 'invalid_token')
@@ -316,7 +316,7 @@ describe('revocation', () => {
     expect((await me(restarted, anew)).status).toBe(200)
     await restarted.stop()
 
-    // Sessions go on: the key was lost, not the password.
+    // Sessions stay valid, because the key was lost and not a password.
     const traded = await refresh(two, person.refresh)
     expect(traded.status).toBe(200)
     expect((await me(one, traded.body.access_token)).status).toBe(200)
@@ -325,7 +325,7 @@ describe('revocation', () => {
     expect(events.map(({ action }) => action)).toEqual(['signing_key.created', 'signing_key.revoked'])
   })
 
-  test('while the next key waits: that one signs now', async () => {
+  test('while the next key waits: the next key signs at once', async () => {
     await using at = await twoServers()
     const current = kidOf(at.person.access)
     const next = await at.rotate()
@@ -334,7 +334,7 @@ describe('revocation', () => {
     expect(kidOf(await freshToken(at.one, at.person))).toBe(next)
   })
 
-  test('of a key that does not sign leaves what the others signed alone', async () => {
+  test('of a key that does not sign keeps the tokens of the other keys valid', async () => {
     await using at = await twoServers()
     const { one, person } = at
     const old = kidOf(person.access)
@@ -349,13 +349,13 @@ describe('revocation', () => {
     expectProblem(await me(one, person.access), 'invalid_token')
     expect((await me(one, token)).status).toBe(200)
     expect(await statesOf(one)).toEqual({ [old]: 'revoked', [second]: 'current', [third]: 'revoked' })
-    // The key that was to take over is gone: the present one goes on for as long as it takes.
+    // The next key is gone, so the present key continues to sign.
     at.advance(DAY_MS)
     expect(kidOf(await freshToken(one, person))).toBe(second)
     await publishes(one, [second])
   })
 
-  test('brings back none that was retired: a new key is made', async () => {
+  test('makes a new key, and never reuses a retired one', async () => {
     await using at = await twoServers()
     const { one, person } = at
     const retired = kidOf(person.access)
@@ -376,7 +376,7 @@ describe('revocation', () => {
     }
   })
 
-  test('of what is not there, or twice, is refused and changes nothing', async () => {
+  test('of an unknown or a revoked key is refused and changes nothing', async () => {
     await using at = await twoServers()
     const kid = kidOf(at.person.access)
     for (const wrong of ['', 'nonsense', "' OR true --", kid.toUpperCase(), `${kid} `]) {

@@ -18,7 +18,7 @@ const freshEmail = () => `new-${++addresses}@example.com`
 const countUsers = async () => Number((await sql`SELECT count(*) FROM latchkey.users`)[0]?.count)
 
 describe('sign-up', () => {
-  test('answers the account and nothing else', async () => {
+  test('answers exactly the account', async () => {
     const before = Date.now()
     const answer = await signUp({ email: 'user@example.com', password: 'securepassword' })
     expect(answer.status).toBe(201)
@@ -32,7 +32,7 @@ describe('sign-up', () => {
     expect(Math.abs(Date.parse(answer.body.created_at) - before)).toBeLessThan(10_000)
   })
 
-  test('stores the password as OWASP recommends', async () => {
+  test('hashes the password as OWASP recommends', async () => {
     const real = await startService({ passwordCost: OWASP_COST }, service)
     const json = { email: freshEmail(), password: PASSWORD }
     const { id } = (await call(real, 'POST /auth/signup', { json })).body
@@ -41,7 +41,7 @@ describe('sign-up', () => {
     expect(row?.password_hash).toStartWith('$argon2id$v=19$m=19456,t=2,p=1$')
   })
 
-  test('is audited once, and the row names no password', async () => {
+  test('is audited once, without the password', async () => {
     const { id } = (await signUp({ email: freshEmail(), password: 'a-password-of-mine' })).body
     const rows = await sql`SELECT * FROM latchkey.audit_events WHERE target_id = ${id}`
     expect(rows).toHaveLength(1)
@@ -55,7 +55,7 @@ describe('sign-up', () => {
     expect(JSON.stringify(rows)).not.toContain('a-password-of-mine')
   })
 
-  test('gives nobody a role, a state, an id or a ceiling of their own choice', async () => {
+  test('ignores a role, a state, an id and a ceiling in the body', async () => {
     const answer = await signUp({
       email: freshEmail(),
       password: PASSWORD,
@@ -77,17 +77,17 @@ describe('sign-up', () => {
     ['with spaces around', '  jos\u00e9@example.com\t'],
     ['decomposed', 'jose\u0301@example.com'],
     ['decomposed, in capitals, with spaces', ' JOSE\u0301@Example.com '],
-  ])('of an address that is taken is 409, %s', async (_, email) => {
+  ])('of an e-mail that is taken answers 409, %s', async (_, email) => {
     await signUp({ email: 'jos\u00e9@example.com', password: PASSWORD })
     const before = await countUsers()
     expectProblem(await signUp({ email, password: 'another-password' }), 'email_taken')
     expect(await countUsers()).toBe(before)
-    // The first password still opens it, and the second does not.
+    // The first password still logs in, and the second does not.
     expect((await logIn(email, PASSWORD)).status).toBe(200)
     expect((await logIn(email, 'another-password')).status).toBe(401)
   })
 
-  test('fifty times at once for one address makes one account', async () => {
+  test('fifty times at once for one e-mail makes one account', async () => {
     const email = freshEmail()
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, i) =>
@@ -101,13 +101,13 @@ describe('sign-up', () => {
     expect(await sql`SELECT id FROM latchkey.users WHERE email = ${email}`).toHaveLength(1)
   })
 
-  test('is 403 where SIGNUP=closed, and makes nobody', async () => {
+  test('answers 403 with SIGNUP=closed, and makes no account', async () => {
     const before = await countUsers()
     const json = { email: freshEmail(), password: PASSWORD }
     expectProblem(await call(closed, 'POST /auth/signup', { json }), 'signup_closed')
     expect(await countUsers()).toBe(before)
     expect((await signUp(json)).status).toBe(201)
-    // Who has an account logs in there all the same.
+    // Existing users can still log in.
     expect((await call(closed, 'POST /auth/login', { json })).status).toBe(200)
   })
 })
@@ -119,8 +119,8 @@ describe('an e-mail at sign-up', () => {
     ['outside ASCII', '用户@例え.jp'],
     ['an emoji', '🔑@example.com'],
     ['a tag and a quote', "o'hara+tag@example.com"],
-    ['what a query would stumble over', `';drop_table_users;--@example.com`],
-  ])('is taken: %s', async (_, email) => {
+    ['a quote and SQL', `';drop_table_users;--@example.com`],
+  ])('is accepted: %s', async (_, email) => {
     const answer = await signUp({ email, password: PASSWORD })
     expect([answer.status, answer.body.email]).toEqual([201, email])
     expect((await logIn(email, PASSWORD)).status).toBe(200)
@@ -151,7 +151,7 @@ describe('an e-mail at sign-up', () => {
     await expectRefused({ email, password: PASSWORD }, '/email')
   })
 
-  test('that looks like another one is no admin’s to make either, and one that is there logs in', async () => {
+  test('that resembles another one is refused to an admin too; an existing one can log in', async () => {
     const admin = await addLoggedIn(service, sql, { role: 'admin' })
     const looking = '\u0430dmin@example.com'
     const make = (email: string) =>
@@ -187,12 +187,12 @@ describe('an e-mail at sign-up', () => {
     ['no e-mail', { password: PASSWORD }],
     ['a number as the password', { email: 'x@example.com', password: 1234567890 }],
     ['a list as the password', { email: 'x@example.com', password: [PASSWORD] }],
-  ])('and a password are both needed, as text: %s', async (_, json) => {
+  ])('and a password are both required, as text: %s', async (_, json) => {
     await expectRefused(json)
   })
 })
 
-/** A 422 that repeats nothing of what was sent, and changes nothing. */
+/** Expects a 422 that repeats nothing of the body, and no change. */
 async function expectRefused(json: unknown, path?: string): Promise<Answer> {
   const before = await countUsers()
   const answer = await signUp(json)

@@ -10,7 +10,7 @@ const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736'
 const PARENT_ID = '00f067aa0ba902b7'
 const traced = (route: string, traceparent: string) => call(service, route, { headers: { traceparent } })
 
-/** All that was logged of the request that this answers. */
+/** The log entries of the request that has this answer. */
 async function linesOf(answer: Answer): Promise<Record<string, unknown>[]> {
   const id = answer.headers.get('x-request-id')
   const lines = () => service.logged().filter(({ request_id }) => request_id === id)
@@ -18,9 +18,9 @@ async function linesOf(answer: Answer): Promise<Record<string, unknown>[]> {
   return lines()
 }
 
-describe('a trace that comes in', () => {
+describe('a trace of the caller', () => {
   test.each(['00', '01', '03', 'ff'])(
-    'with flags %s is in the access line and in the answer',
+    'with flags %s is in the log entry and in the answer',
     async (flags) => {
       const answer = await traced('GET /health', `00-${TRACE_ID}-${PARENT_ID}-${flags}`)
       const [, spanId] = /^00-4bf92f3577b34da6a3ce929d0e0e4736-([0-9a-f]{16})-/.exec(
@@ -32,13 +32,13 @@ describe('a trace that comes in', () => {
     },
   )
 
-  test('gives each request in it an id of its own', async () => {
+  test('has a span id of its own for each request', async () => {
     const both = await Promise.all([1, 2].map(() => traced('GET /health', `00-${TRACE_ID}-${PARENT_ID}-01`)))
     const [first, second] = both.map((answer) => answer.headers.get('traceresponse'))
     expect(first).not.toBe(second)
   })
 
-  test('is in the line that tells of an error, too', async () => {
+  test('is in the log entry of an error too', async () => {
     const verify = service.context.passwords.verify
     service.context.passwords.verify = () => Promise.reject(new Error('the private reason'))
     const answer = await call(service, 'POST /auth/login', {
@@ -68,7 +68,7 @@ describe('a trace that comes in', () => {
   })
 })
 
-describe('what is no trace is as if nothing had come', () => {
+describe('an invalid traceparent is ignored', () => {
   const VALID = `00-${TRACE_ID}-${PARENT_ID}-01`
 
   test.each([
@@ -96,7 +96,7 @@ describe('what is no trace is as if nothing had come', () => {
     expect(line?.level).toBe('info')
   })
 
-  test('the header twice, or with the beginning of another line in it', async () => {
+  test('the header twice, or with a line break inside', async () => {
     for (const headers of [
       [`traceparent: ${VALID}`, `traceparent: ${VALID}`],
       [`traceparent: ${VALID}\n{"message":"request","forged":true}`],

@@ -12,7 +12,7 @@ import type { AdminPrincipal, KeyPrincipal, Principal, UserPrincipal } from '../
 import { call, logIn, newKey, newPerson } from '../support/client.ts'
 import { startService, type TestService } from '../support/service.ts'
 
-/** Routes of somebody who builds on the macros. What is said of types here is checked by the compiler. */
+/** Routes that use the macros. The compiler checks their types. */
 function routesOver(context: Context) {
   const limits = createLimits(context)
   const observed = observe(context, createAddressOf(context.config, context.log), (state) =>
@@ -35,7 +35,7 @@ function routesOver(context: Context) {
       '/key',
       ({ auth }) => {
         expectTypeOf(auth).toEqualTypeOf<KeyPrincipal>()
-        // @ts-expect-error a key has no e-mail; its owner may
+        // @ts-expect-error a key has no e-mail, but its owner may have one
         auth.email
         return { kind: auth.kind, members: Object.keys(auth) }
       },
@@ -45,7 +45,7 @@ function routesOver(context: Context) {
       '/anyone',
       ({ auth }) => {
         expectTypeOf(auth).toEqualTypeOf<Principal>()
-        // @ts-expect-error not before it is known to be a user
+        // @ts-expect-error the principal may be a key
         auth.userId
         if (auth.kind === 'user') expectTypeOf(auth).toEqualTypeOf<UserPrincipal>()
         else expectTypeOf(auth).toEqualTypeOf<KeyPrincipal>()
@@ -73,14 +73,14 @@ function routesOver(context: Context) {
     )
     .get('/open', (context) => {
       expectTypeOf(context).not.toHaveProperty('auth')
-      // @ts-expect-error a route that asks for nothing has no `auth`
+      // @ts-expect-error a route without a need has no `auth`
       return { auth: context.auth ?? 'none' }
     })
     .post(
       '/open',
       (context) => {
         expectTypeOf(context).not.toHaveProperty('auth')
-        // @ts-expect-error nor has one that takes a body
+        // @ts-expect-error a route with a body and without a need has no `auth` either
         return { auth: context.auth ?? 'none', name: context.body.name }
       },
       { open: true, body: Type.Object({ name: Type.String() }) },
@@ -88,12 +88,12 @@ function routesOver(context: Context) {
   return observed.provideState(app)
 }
 
-/** What the compiler refuses: each line that it came to accept would be an error. */
+/** Code that the compiler must refuse. If the compiler accepted a line, its @ts-expect-error would be an error. */
 function refusedByTheCompiler(context: Context) {
   const app = new Elysia().use(auth(context))
   // @ts-expect-error no such macro
   app.get('/', () => '', { owner: true })
-  // @ts-expect-error a macro is not switched off: a route without it is open
+  // @ts-expect-error a macro cannot be switched off, because a route without it is open
   app.get('/', () => '', { user: false })
   // @ts-expect-error scopes are a list
   app.get('/', () => '', { key: { scopes: 'read' } })
@@ -101,13 +101,13 @@ function refusedByTheCompiler(context: Context) {
   app.get('/', () => '', { key: { scope: ['read'] } })
   // @ts-expect-error a handler for keys does not fit a route for users
   app.get('/', ({ auth }: { auth: KeyPrincipal }) => auth.keyId, { user: true })
-  // @ts-expect-error nor one for admins
+  // @ts-expect-error a handler for keys does not fit a route for admins
   app.get('/', ({ auth }: { auth: AdminPrincipal }) => auth.role, { user: true })
-  // @ts-expect-error nor one that wants a principal where nothing is asked for
+  // @ts-expect-error a handler with a principal does not fit a route without a need
   app.get('/', ({ auth }: { auth: Principal }) => auth.kind)
 }
 
-describe('what the types say is what arrives', () => {
+describe('the types match the values at run time', () => {
   let service: TestService
   let app: ReturnType<typeof routesOver>
   let url: string
@@ -173,14 +173,14 @@ describe('what the types say is what arrives', () => {
     ['GET /admin', 'nobody', 401],
     ['POST /body', 'nobody', 401],
     ['POST /body', 'key', 403],
-  ])('%s does not let %s in: %i', async (route, who, status) => {
+  ])('%s refuses %s: %i', async (route, who, status) => {
     const bearer = credentials[who]
     const options = route.startsWith('POST') ? { raw: '{"malformed' } : {}
     const answer = await call({ url }, route, bearer === undefined ? options : { ...options, bearer })
     expect(answer.status).toBe(status)
   })
 
-  test.each(['GET /open', 'POST /open'])('%s has no auth, whoever asks', async (route) => {
+  test.each(['GET /open', 'POST /open'])('%s has no auth, whatever the credential', async (route) => {
     for (const bearer of Object.values(credentials)) {
       const options = route.startsWith('POST') ? { json: { name: 'a' } } : {}
       const answer = await call({ url }, route, { ...options, bearer })
@@ -189,6 +189,6 @@ describe('what the types say is what arrives', () => {
   })
 })
 
-test('what the compiler refuses is here to be compiled', () => {
+test('the code that the compiler must refuse is part of this file', () => {
   expect(refusedByTheCompiler).toBeFunction()
 })

@@ -17,7 +17,7 @@ const other = useService({}, service)
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 const owner = prepare(() => addLoggedIn(service, sql))
-/** Not across the hour: a test that counts hours would see two. */
+/** Waits where the hour is about to end, so that a test that counts hours sees one. */
 beforeEach(async () => {
   const left = HOUR_MS - (Date.now() % HOUR_MS)
   if (left < 3000) await Bun.sleep(left)
@@ -31,7 +31,7 @@ const verify = (key: string, more: Json = {}) =>
 const usageOf = (id: string, query = '', bearer = owner.access) =>
   call(service, `GET /keys/${id}/usage${query}`, { bearer })
 const itemsOf = async (id: string, query = '') => (await usageOf(id, query)).body.items
-/** Counts by outcome, all that has been gathered included. */
+/** The counts of a key by outcome, after everything is written. */
 const countsOf = async (id: string) => {
   await writeUsage(service.context)
   const items: { outcome: string; count: number }[] = await itemsOf(id)
@@ -40,7 +40,7 @@ const countsOf = async (id: string) => {
 const lastUseOf = async (id: string) =>
   (await call(service, `GET /keys/${id}`, { bearer: owner.access })).body.last_used_at
 
-test('writing what was counted waits for no change that holds a secret, and dates the key afterwards', async () => {
+test('writing counts does not wait for a change that locks a secret, and dates the key afterwards', async () => {
   const { id, key } = await make()
   const free = await make()
   await use(key)
@@ -73,7 +73,7 @@ test('a use is counted by hour and outcome, and dates the key', async () => {
   expect(Math.abs(Date.parse(await lastUseOf(id)) - Date.now())).toBeLessThan(5000)
 })
 
-test('every outcome has its count, at our own doors and at verify', async () => {
+test('every outcome has its count, on our own routes and at verify', async () => {
   const bounds = { allowed_ips: ['127.0.0.1'], rate_limit: { limit: 2, window_seconds: 3600 } }
   const limited = await make({ ...bounds, scopes: 'write' })
   expect((await call(service, 'GET /protected/service-only', { apiKey: limited.key })).status).toBe(403)
@@ -118,7 +118,7 @@ test('every outcome has its count, at our own doors and at verify', async () => 
   ])
 })
 
-test('a refused use does not date the key, and nobody’s key counts nowhere', async () => {
+test('a refused use does not date the key, and an unknown key is not counted', async () => {
   const { id, key } = await make({ scopes: '' })
   await call(service, 'GET /protected/service-only', { apiKey: key })
   expect(await countsOf(id)).toEqual({ INSUFFICIENT_SCOPE: 1 })
@@ -127,7 +127,7 @@ test('a refused use does not date the key, and nobody’s key counts nowhere', a
   expect(service.context.usage.take()).toEqual({ counts: [], lastUses: [] })
 })
 
-test('a thousand uses are one row to write', async () => {
+test('a thousand uses are written as one row', async () => {
   const counts = createUsageCounts(() => 5 * HOUR_MS + 7, service.context.metrics)
   for (let i = 0; i < 1000; i++) counts.count('k', 'VALID', 's')
   counts.count('k', 'REVOKED')
@@ -141,21 +141,21 @@ test('a thousand uses are one row to write', async () => {
   expect(counts.take()).toEqual({ counts: [], lastUses: [] })
 })
 
-test('what is written is counted, and so is what a full memory drops', async () => {
+test('written rows and rows that a full memory drops are in the metrics', async () => {
   const { usageRows } = service.context.metrics
   await writeUsage(service.context)
   const before = { ...usageRows }
   const { key } = await make()
   await use(key)
   await writeUsage(service.context)
-  // The count and the last use.
+  // Two rows: the count and the last use.
   expect(usageRows).toEqual({ ...before, written: before.written + 2 })
   const counts = createUsageCounts(() => 0, service.context.metrics)
   for (let i = 0; i < 100_003; i++) counts.count(`key ${i}`, 'VALID')
   expect(usageRows.dropped - before.dropped).toBe(3)
 })
 
-test('no request waits for a write, and none is made until the batch is', async () => {
+test('a request does not wait for a write, and counts are written in batches only', async () => {
   const { id, key } = await make()
   await use(key)
   await writeUsage(service.context)
@@ -178,13 +178,13 @@ test('no request waits for a write, and none is made until the batch is', async 
   expect(await countsOf(id)).toEqual({ VALID: 101 })
 })
 
-test('it is written by itself, within seconds', async () => {
+test('counts are written in the background, within seconds', async () => {
   const { id, key } = await make()
   await use(key)
   await until(async () => (await itemsOf(id)).length === 1, 'it is written', 8000)
 }, 15_000)
 
-test('what cannot be written is kept, and written later, once', async () => {
+test('counts that cannot be written are kept, and written later, once', async () => {
   const { id, key } = await make()
   await sql`ALTER TABLE latchkey.key_usage RENAME TO gone`
   for (let i = 0; i < 3; i++) await use(key)
@@ -206,7 +206,7 @@ test('the counts of a key that was deleted are dropped, and those of the others 
   expectProblem(await usageOf(deleted.id), 'not_found')
 })
 
-test('two servers add up, and the last use never goes back', async () => {
+test('the counts of two servers add up, and the last use never moves back', async () => {
   const { id, key } = await make()
   await use(key)
   other.advance(30_000)
@@ -248,7 +248,7 @@ describe('the answer', () => {
         `${at.slice(5, 13)} ${outcome} ${count}`,
     )
 
-  test('goes from an hour up to another, which is not part of it', async () => {
+  test('has the hours from a beginning up to an end, without the last', async () => {
     const span = (from: string, to: string, more = '') => `?from=${from}&to=${to}${more}`
     expect(await short(span('2026-02-28T00:00:00Z', '2026-03-01T00:00:00Z'))).toEqual([
       '02-28T00 REVOKED 3',
@@ -260,16 +260,16 @@ describe('the answer', () => {
     expect(await short(span('2026-03-01T00:00:00Z', '2026-02-01T00:00:00Z'))).toEqual([])
   })
 
-  test('has the hour that its beginning lies in', async () => {
+  test('includes the hour of its beginning', async () => {
     const from = (at: string) => short(`?from=${at}&to=2026-04-01T00:00:00Z`)
     expect(await from('2026-02-28T23:00:00Z')).toEqual(['02-28T23 VALID 4', '03-01T00 VALID 5'])
     expect(await from('2026-02-28T23:59:59.999Z')).toEqual(['02-28T23 VALID 4', '03-01T00 VALID 5'])
     expect(await from('2026-03-01T00:00:00Z')).toEqual(['03-01T00 VALID 5'])
-    // Where clocks differ from UTC by half an hour, midnight lies within an hour.
+    // In zones with half an hour of offset, midnight is in the middle of an hour.
     expect(await from('2026-03-01T05:00:00%2B05:30')).toEqual(['02-28T23 VALID 4', '03-01T00 VALID 5'])
   })
 
-  test('by days, of UTC', async () => {
+  test('is by days of UTC on request', async () => {
     expect(await short('?from=2026-02-01T00:00:00Z&to=2026-04-01T00:00:00Z&bucket=day')).toEqual([
       '02-27T00 VALID 1',
       '02-28T00 REVOKED 3',
@@ -278,7 +278,7 @@ describe('the answer', () => {
     ])
   })
 
-  test('is of the last thirty days unless asked otherwise', async () => {
+  test('is of the last thirty days by default', async () => {
     const { id: recent } = await make()
     for (const days of [1, 29, 31]) {
       await sql`INSERT INTO latchkey.key_usage (key_id, hour, outcome, count)
@@ -296,11 +296,11 @@ describe('the answer', () => {
     ['?from=2020-01-01T00:00:00Z&to=2026-01-01T00:00:00Z'],
     ['?from=0001-01-01T00:00:00Z'],
     ['?unknown=1'],
-  ])('does not take %s', async (query) => {
+  ])('refuses the query %s', async (query) => {
     expectProblem(await usageOf(id, query), 'validation_failed')
   })
 
-  test('is for those who may see the key', async () => {
+  test('is readable by callers that may read the key', async () => {
     const stranger = await addLoggedIn(service, sql)
     expectProblem(await usageOf(id, '', stranger.access), 'not_found')
     expect((await usageOf(id, '', admin.access)).status).toBe(200)
@@ -314,7 +314,7 @@ describe('the answer', () => {
   })
 })
 
-test('counts older than USAGE_RETENTION_DAYS are swept, however many; the others stay', async () => {
+test('counts older than USAGE_RETENTION_DAYS are deleted, however many; the others stay', async () => {
   const { id } = await make()
   await sql`INSERT INTO latchkey.key_usage (key_id, hour, outcome, count)
     SELECT ${id}, date_trunc('hour', now()) - make_interval(days => 91, hours => n::int), 'VALID', 1

@@ -60,27 +60,27 @@ describe('revoke_keys', () => {
     },
   }
   test.each(Object.entries(endings))(
-    '%s also ends the keys of the accounts that the user alone manages',
+    '%s also ends the keys of accounts that only the user manages',
     async (_, end) => {
       const [{ person, own, clients, held }, others] = [await newManager(), await newManager()]
       expect(await goodOf([own, ...held])).not.toContain(false)
       await end(person)
       await expectSoon(() => goodOf([own, ...held]), [false, false, false, false, false])
       expect(await goodOf([others.own, ...others.held])).not.toContain(false)
-      // The accounts stay, and their manager makes new keys.
+      // The accounts stay, and their manager can make new keys.
       const again = await beginSession(service, { ...person, ...(await rowOf(person.id)) })
       expect((await newKey(service, again.access, { service_account_id: clients[0]?.id })).key).toBeString()
     },
   )
 
-  test('is not asked for: all keys go on', async () => {
+  test('is off by default: every key stays valid', async () => {
     const { person, own, held } = await newManager()
     const json = { current_password: PASSWORD, new_password: CHOSEN }
     expect((await as(person, 'POST /auth/password', json)).status).toBe(200)
     expect(await goodOf([own, ...held])).not.toContain(false)
   })
 
-  test('ends all of them, whatever their number', async () => {
+  test('ends every key, whatever their number', async () => {
     const { person, clients } = await newManager()
     await sql`INSERT INTO latchkey.api_keys (id, service_account_id, scopes, created_at)
       SELECT gen_random_uuid(), ${clients[0]?.id ?? ''}, '{}', now() FROM generate_series(1, 1500)`
@@ -100,7 +100,7 @@ describe('a user who is disabled or deleted', () => {
     ],
     ['deleted', (id: string, query: string) => as(admin, `DELETE /users/${id}${query}`)],
   ] as const) {
-    test(`${ending}: the accounts that they alone manage are named, and go on`, async () => {
+    test(`${ending}: the answer names the accounts that only they manage, and these stay valid`, async () => {
       const { person, own, clients, held } = await newManager()
       const answer = await end(person.id, '')
       expect(answer.status).toBe(200)
@@ -109,7 +109,7 @@ describe('a user who is disabled or deleted', () => {
       expect(await goodOf(held)).not.toContain(false)
     })
 
-    test(`${ending} with ?service_accounts=disable: these are disabled too, for an admin to enable`, async () => {
+    test(`${ending} with ?service_accounts=disable: these accounts are disabled too, and an admin can enable them`, async () => {
       const [{ person, clients, held }, others] = [await newManager(), await newManager()]
       const answer = await end(person.id, '?service_accounts=disable')
       expect(sorted(answer.body.service_accounts)).toEqual(named(clients))
@@ -130,12 +130,12 @@ describe('a user who is disabled or deleted', () => {
       expect(await goodOf(held)).not.toContain(false)
     })
 
-    test(`${ending}, without an account: none is named`, async () => {
+    test(`${ending}, without an account: the answer names no account`, async () => {
       const person = await addLoggedIn(service, sql)
       expect((await end(person.id, '')).body.service_accounts).toEqual([])
     })
 
-    test(`${ending}: a word that is not known is refused, and nothing happens`, async () => {
+    test(`${ending}: an unknown value is refused, and nothing changes`, async () => {
       const { person, held } = await newManager()
       expectProblem(await end(person.id, '?service_accounts=delete'), 'validation_failed')
       expect(await isGood(person.access)).toBe(true)
@@ -143,7 +143,7 @@ describe('a user who is disabled or deleted', () => {
     })
   }
 
-  test('any other change names no accounts', async () => {
+  test('the answer to any other change names no accounts', async () => {
     const { person } = await newManager()
     const { body } = await as(admin, `PATCH /users/${person.id}`, { email_verified: true })
     expect(body).not.toHaveProperty('service_accounts')
@@ -158,7 +158,7 @@ describe('a user who is disabled or deleted', () => {
     expect(await goodOf(held)).not.toContain(true)
   })
 
-  test('at the command line: named, and with --disable-service-accounts disabled', async () => {
+  test('at the command line: the accounts are named, and disabled with --disable-service-accounts', async () => {
     const [one, two] = [await newManager(), await newManager()]
     const shown = await command(['users', 'disable', one.person.email])
     expect(shown.code).toBe(0)
@@ -179,7 +179,7 @@ describe('a user who is disabled or deleted', () => {
 describe('SERVICE_ACCOUNTS_PER_USER', () => {
   let small: TestService
   let watch: postgres.Sql
-  /** How many statements of this database wait for a lock. */
+  /** The number of statements of this database that wait for a lock. */
   const waiting = async () =>
     (
       await watch`SELECT count(*)::int AS n FROM pg_stat_activity
@@ -200,7 +200,7 @@ describe('SERVICE_ACCOUNTS_PER_USER', () => {
     expect(answer.body.detail).toContain(sentence)
   }
 
-  test('counts those that a person made in their own session, of many at once too', async () => {
+  test('counts the accounts that a person made by a session, also those made at once', async () => {
     const person = await addLoggedIn(small, sql)
     const answers = await Promise.all(Array.from({ length: 6 }, () => make({ bearer: person.access })))
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(2)
@@ -211,17 +211,17 @@ describe('SERVICE_ACCOUNTS_PER_USER', () => {
     expect((await make({ bearer: person.access })).status).toBe(201)
   })
 
-  test('counts none that an admin makes, or a key with the scope for it', async () => {
+  test('does not count accounts that an admin makes, or a key with the scope', async () => {
     const boss = await addLoggedIn(small, sql, { role: 'admin' })
     const person = await addLoggedIn(small, sql, { scopes: [ACCOUNTS_WRITE] })
     const { key } = await newKey(small, person.access, { scopes: ACCOUNTS_WRITE })
     for (const caller of [{ bearer: boss.access }, { apiKey: key }])
       for (let n = 0; n < 4; n++) expect((await make(caller)).status).toBe(201)
-    // Nor do these count for the person behind the key.
+    // Accounts that a key makes do not count for its owner.
     expect((await make({ bearer: person.access })).status).toBe(201)
   })
 
-  test('an admin who is demoted while the request is under way has one', async () => {
+  test('counts for an admin who is demoted while the request is under way', async () => {
     const boss = await addLoggedIn(small, sql, { role: 'admin' })
     for (let n = 0; n < 3; n++) await make({ bearer: boss.access })
     const demoted = sql.begin(async (tx) => {
@@ -235,7 +235,7 @@ describe('SERVICE_ACCOUNTS_PER_USER', () => {
     expect(row?.counts_for).toBe(boss.id)
   })
 
-  test('their keys count for the person, together with the person’s own', async () => {
+  test('is joined by API_KEYS_PER_OWNER: keys of these accounts count for the person, with the person’s own', async () => {
     const person = await addLoggedIn(small, sql)
     const [one, two] = [await make({ bearer: person.access }), await make({ bearer: person.access })]
     const key = (service_account_id?: string) =>
@@ -252,7 +252,7 @@ describe('SERVICE_ACCOUNTS_PER_USER', () => {
     expect(answers.map(({ status }) => status).sort()).toEqual([201, 403, 403])
   })
 
-  test('the keys of an account that counts for nobody count for it alone', async () => {
+  test('does not apply to an account of an admin, whose keys count for that account only', async () => {
     const boss = await addLoggedIn(small, sql, { role: 'admin' })
     const { id } = (await make({ bearer: boss.access })).body
     const key = (json: Record<string, unknown>) => call(small, 'POST /keys', { bearer: boss.access, json })
@@ -274,7 +274,7 @@ const command = (words: readonly string[], input = '') => {
   const SECRET_KEY = service.config.secretKey?.reveal() ?? ''
   return runInProcess(words, { env: { DATABASE_URL: service.databaseUrl, SECRET_KEY }, input })
 }
-/** Another process did it: this one hears of it within a second. */
+/** Waits until this process has evicted what another process changed, within a second. */
 async function expectSoon(read: () => Promise<boolean[]>, wanted: boolean[]): Promise<void> {
   await until(async () => Bun.deepEquals(await read(), wanted), `it becomes ${wanted}`, 1000)
 }

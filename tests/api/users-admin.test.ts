@@ -30,7 +30,7 @@ let made = 0
 const freshEmail = () => `made-${++made}@users.example.com`
 
 describe('making a user', () => {
-  test('answers the whole of them, and they log in', async () => {
+  test('answers every member, and the user can log in', async () => {
     const email = freshEmail()
     const answer = await asAdmin('POST /users', {
       email: ` ${email.toUpperCase()} `,
@@ -59,7 +59,7 @@ describe('making a user', () => {
     ])
   })
 
-  test('may make an admin, with a verified address; without a password nobody logs in', async () => {
+  test('may make an admin with a verified e-mail; without a password the user cannot log in', async () => {
     const email = freshEmail()
     const { body } = await asAdmin('POST /users', { email, role: 'admin', email_verified: true })
     expect(body).toMatchObject({ email, role: 'admin', email_verified: true })
@@ -71,7 +71,7 @@ describe('making a user', () => {
 
   test.each<[string, unknown, ErrorCode]>([
     ['no e-mail', { password: 'long-enough-one' }, 'validation_failed'],
-    ['an e-mail that is none', { email: 'nobody' }, 'validation_failed'],
+    ['a malformed e-mail', { email: 'nobody' }, 'validation_failed'],
     ['a short password', { email: 'short@users.example.com', password: 'short' }, 'validation_failed'],
     ['a common one', { email: 'common@users.example.com', password: 'password123' }, 'validation_failed'],
     ['an unknown role', { email: 'role@users.example.com', role: 'root' }, 'validation_failed'],
@@ -84,7 +84,7 @@ describe('making a user', () => {
     expect([...(await sql`SELECT count(*) FROM latchkey.users`)]).toEqual([...before])
   })
 
-  test('of an address that is taken is a conflict, of twenty at once all but one', async () => {
+  test('with a taken e-mail is a conflict; of twenty at once one succeeds', async () => {
     expectProblem(await asAdmin('POST /users', { email: user.email.toUpperCase() }), 'email_taken')
     const email = freshEmail()
     const answers = await Promise.all(Array.from({ length: 20 }, () => asAdmin('POST /users', { email })))
@@ -134,11 +134,11 @@ describe('the list of users', () => {
     ['ångström', ['ångström']],
     ['@wild.example.com', marked.map((name) => name.toLowerCase()).sort()],
     ['nobody-has-this', []],
-  ])('finds %p as it stands: wildcards are letters', async (query, expected) => {
+  ])('finds %p literally, without wildcards', async (query, expected) => {
     expect(await found(query)).toEqual(expected)
   })
 
-  test('finds % and _ where they are, and nowhere else', async () => {
+  test('finds % and _ only where they occur', async () => {
     for (const [letter, name] of [
       ['%', 'per%cent'],
       ['_', 'under_score'],
@@ -149,7 +149,7 @@ describe('the list of users', () => {
     }
   })
 
-  test('comes in pages that hold everybody once, newest first', async () => {
+  test('comes in pages that have each user once, newest first', async () => {
     const all: string[] = []
     for (let cursor: string | null = ''; cursor !== null; ) {
       const more: string = cursor === '' ? '' : `&cursor=${cursor}`
@@ -163,7 +163,7 @@ describe('the list of users', () => {
     expect(all.length).toBeGreaterThan(10)
   })
 
-  test('a cursor belongs to its own search', async () => {
+  test('refuses the cursor of another search', async () => {
     const { body } = await asAdmin('GET /users?limit=2&query=wild')
     const cursor: string = body.next_cursor
     expect((await asAdmin(`GET /users?limit=2&query=wild&cursor=${cursor}`)).status).toBe(200)
@@ -179,7 +179,7 @@ describe('the list of users', () => {
     expectProblem(await asAdmin(`GET /users?query=${'x'.repeat(255)}`), 'validation_failed')
   })
 
-  test('shows no password, nor anything of one', async () => {
+  test('has no password and no hash of one', async () => {
     const { text } = await asAdmin('GET /users?limit=100')
     expect(text).toContain(admin.email)
     for (const hidden of ['argon2', 'password', 'hash']) expect(text).not.toContain(hidden)
@@ -187,7 +187,7 @@ describe('the list of users', () => {
 })
 
 describe('changing a user', () => {
-  test('each thing is one audit row with what it was; what is as it was is none', async () => {
+  test('has one audit row for each changed member, with its old value, and none without a change', async () => {
     const person = await addPerson(sql)
     const steps: [Record<string, unknown>, string, unknown, unknown][] = [
       [{ role: 'admin' }, 'user.role_changed', 'user', 'admin'],
@@ -233,7 +233,7 @@ describe('changing a user', () => {
     ['an e-mail', { email: 'other@users.example.com' }],
     ['an id', { id: Bun.randomUUIDv7() }],
     ['nothing at all', undefined],
-  ])('is 422 with %s, and changes nothing beside it', async (_, json) => {
+  ])('answers 422 to %s, and changes nothing', async (_, json) => {
     const person = await addPerson(sql)
     const before = await rowOf(person.id)
     const beside = json === undefined ? json : { email_verified: true, ...(json as object) }
@@ -242,7 +242,7 @@ describe('changing a user', () => {
     expect(await auditOf(person.id)).toEqual([])
   })
 
-  test('that nobody is, is 404', async () => {
+  test('who does not exist answers 404', async () => {
     for (const id of [Bun.randomUUIDv7(), 'x', user.id.toUpperCase(), `${user.id}x`, '%00']) {
       expectProblem(await asAdmin(`GET /users/${id}`), 'not_found')
       expectProblem(await asAdmin(`PATCH /users/${id}`, { is_active: false }), 'not_found')
@@ -252,7 +252,7 @@ describe('changing a user', () => {
     expect(await isGood(user.access)).toBe(true)
   })
 
-  test('a ceiling bounds the user’s tokens and keys from the next request', async () => {
+  test('a ceiling limits the user’s tokens and keys from the next request', async () => {
     const person = await addLoggedIn(service, sql)
     const { key } = await newKey(service, person.access, { scopes: ['read'] })
     const serviceOnly = () => call(service, 'GET /protected/service-only', { apiKey: key })
@@ -268,7 +268,7 @@ describe('changing a user', () => {
     expect((await serviceOnly()).status).toBe(200)
   })
 
-  test('a role counts from the next request, for tokens that are out', async () => {
+  test('a role applies from the next request, also to existing tokens', async () => {
     const person = await addLoggedIn(service, sql)
     const asPerson = (route: string) => call(service, route, { bearer: person.access })
     expectProblem(await asPerson('GET /protected/admin'), 'forbidden')
@@ -279,7 +279,7 @@ describe('changing a user', () => {
     expectProblem(await asPerson('GET /users'), 'insufficient_scope')
   })
 
-  test('disabled, they are out, their keys rest, and their login is wrong; enabled, keys and login are back', async () => {
+  test('a disabled user has sessions, keys and log-ins refused; enabled, keys and log-ins are accepted again', async () => {
     const person = await addLoggedIn(service, sql)
     const { key } = await newKey(service, person.access, { scopes: ['read'] })
     expect((await asAdmin(`PATCH /users/${person.id}`, { is_active: false })).body.is_active).toBe(false)
@@ -291,7 +291,7 @@ describe('changing a user', () => {
     expect((await logIn(person.email)).status).toBe(200)
   })
 
-  test('logged out, they are out of every session, and their keys and login go on', async () => {
+  test('a logged-out user loses every session, and keys and log-ins are still accepted', async () => {
     const person = await addLoggedIn(service, sql)
     const { key } = await newKey(service, person.access, { scopes: ['read'] })
     const answer = await asAdmin(`POST /users/${person.id}/logout`)
@@ -308,7 +308,7 @@ describe('changing a user', () => {
     })
   })
 
-  test('deleted, they are gone with sessions and keys; the audit trail stays, and the address is free', async () => {
+  test('a deleted user is gone with sessions and keys; the audit rows stay, and the e-mail is free', async () => {
     const person = await addLoggedIn(service, sql)
     const { key } = await newKey(service, person.access, { scopes: ['read'] })
     const answer = await asAdmin(`DELETE /users/${person.id}`)
@@ -331,7 +331,7 @@ describe('changing a user', () => {
   })
 })
 
-describe('who is no admin', () => {
+describe('a user who is no admin', () => {
   const routes = (id: string): [string, unknown][] => [
     ['GET /users', undefined],
     ['POST /users', { email: 'x@users.example.com' }],
@@ -343,7 +343,7 @@ describe('who is no admin', () => {
     ['GET /audit', undefined],
   ]
 
-  test('is refused at each door, for themselves too, with an audit row each', async () => {
+  test('is refused on each route, also for their own account, with an audit row each', async () => {
     for (const other of [null, admin.id, Bun.randomUUIDv7()]) {
       const person = await addLoggedIn(service, sql)
       for (const [route, json] of routes(other ?? person.id)) {
@@ -365,7 +365,7 @@ describe('who is no admin', () => {
     expect(await isGood(admin.access)).toBe(true)
   })
 
-  test('nor is a key without the scope, of an admin', async () => {
+  test('is refused like an admin’s key without the scope', async () => {
     const { key } = await newKey(service, admin.access, {
       scopes: ['read', 'latchkey:verify', 'latchkey:keys.write'],
     })
@@ -389,7 +389,7 @@ describe('a key that manages users', () => {
     key = (await newKey(service, admin.access, { scopes: [READ, WRITE, 'read', 'deploy'] })).key
   })
 
-  test('makes, changes, logs out and deletes users, in its own name', async () => {
+  test('makes, changes, logs out and deletes users, and is the actor of the audit rows', async () => {
     const email = freshEmail()
     const scopes = [WRITE, 'read', 'write', 'deploy']
     const { id: keyId, key } = await newKey(service, admin.access, { scopes })
@@ -414,10 +414,10 @@ describe('a key that manages users', () => {
     for (const event of events) expect(event).toMatchObject({ actor_type: 'key', actor_id: keyId })
   })
 
-  test('makes and enables nobody who holds more than the key', async () => {
+  test('cannot make or enable a user with more power than the key', async () => {
     const countUsers = async () => (await sql`SELECT count(*)::int AS n FROM latchkey.users`)[0]?.n
     const before = await countUsers()
-    // USER_SCOPES, which a new user holds, has "write", and the key has not.
+    // A new user has USER_SCOPES with "write", and the key lacks "write".
     expectProblem(await asKey('POST /users', { email: freshEmail() }), 'insufficient_scope')
     expect(await countUsers()).toBe(before)
     const wider = await addPerson(sql, { scopes: ['read', 'write'] })
@@ -429,7 +429,7 @@ describe('a key that manages users', () => {
     expect((await asKey(`PATCH /users/${within.id}`, { is_active: true })).status).toBe(200)
   })
 
-  test('changes no role, makes no admin, proves no address, and resets no password', async () => {
+  test('cannot change a role, make an admin, verify an e-mail, or reset a password', async () => {
     const person = await addLoggedIn(service, sql)
     const refused: [string, unknown, ErrorCode][] = [
       [`PATCH /users/${person.id}`, { role: 'admin' }, 'forbidden'],
@@ -450,7 +450,7 @@ describe('a key that manages users', () => {
     expect(await countAdmins()).toBe(admins)
   })
 
-  test('touches no admin', async () => {
+  test('cannot change an admin', async () => {
     const other = await addLoggedIn(service, sql, { role: 'admin' })
     for (const [route, json] of [
       [`PATCH /users/${other.id}`, { is_active: false }],
@@ -468,7 +468,7 @@ describe('a key that manages users', () => {
     await sql`DELETE FROM latchkey.users WHERE id = ${other.id}`
   })
 
-  test('raises no ceiling beyond its own', async () => {
+  test('cannot raise a ceiling beyond its own scopes', async () => {
     const person = await addPerson(sql, { scopes: ['read'] })
     for (const scopes of [['write'], ['read', 'write'], 'latchkey:verify', ['latchkey:audit.read'], null])
       expectProblem(await asKey(`PATCH /users/${person.id}`, { scopes }), 'insufficient_scope')
@@ -477,7 +477,7 @@ describe('a key that manages users', () => {
       expect((await asKey(`PATCH /users/${person.id}`, { scopes })).body.scopes).toEqual(scopes)
   })
 
-  test('its refusals are in the audit trail', async () => {
+  test('has its refusals in the audit trail', async () => {
     const person = await addPerson(sql, { scopes: ['read'] })
     for (const [route, json] of [
       [`PATCH /users/${person.id}`, { role: 'admin' }],
@@ -492,7 +492,7 @@ describe('a key that manages users', () => {
     }
   })
 
-  test('ends with its owner’s role', async () => {
+  test('loses its power with its owner’s role', async () => {
     const owner = await addLoggedIn(service, sql, { role: 'admin' })
     const mine = await newKey(service, owner.access, { scopes: [READ] })
     expect((await call(service, 'GET /users', { apiKey: mine.key })).status).toBe(200)

@@ -27,7 +27,7 @@ import { startService, type TestService } from '../support/service.ts'
 
 const readers = [...(await findReaders('src')), ...(await findReaders('client'))]
 
-describe('no regular expression takes longer than its text is long', () => {
+describe('no regular expression takes more than linear time', () => {
   const literals = new Set(readers.flatMap(({ kind, text }) => (kind === 'literal' ? [text] : [])))
   test.each([...literals])('%s', (literal) => {
     expect(faultOfExpression(expressionOf(literal))).toBeNull()
@@ -40,7 +40,7 @@ describe('no regular expression takes longer than its text is long', () => {
     expect(faultOfExpression(new RegExp(pattern))).toBeNull()
   })
 
-  test.each(['uuid', 'date-time'])('what the framework takes for a %s', (format) => {
+  test.each(['uuid', 'date-time'])('the format %s of the framework', (format) => {
     const fits = FormatRegistry.Get(format)
     if (!fits) throw new Error('There is no such format')
     for (const unit of WORST) expect(faultOfCost(fits, filled('2026-01-01T00:00:00.', unit))).toBeNull()
@@ -53,27 +53,27 @@ describe('no regular expression takes longer than its text is long', () => {
     '/^(\\w|[a-z])*$/',
     '/\\beyJ[\\w-]+\\.[\\w-]*/',
     '/(?<=:\\/\\/[^\\s:/@]*:)[^\\s@]+(?=@)/g',
-  ])('and one that does is found: %s', (literal) => {
+  ])('the control: an expression that takes more is found: %s', (literal) => {
     expect(faultOfExpression(expressionOf(literal))).toBeString()
   })
 })
 
-describe('what reads text in another way is known here, and bounded', () => {
+describe('other code that reads text is listed here, and bounded', () => {
   const listOf = (kind: string) =>
     readers.flatMap((reader) => (reader.kind === kind ? [`${reader.file}: ${reader.text}`] : []))
 
-  /** Made of letters that the source names: one class of characters, repeated, for a part of an address. */
-  test('expressions that are made at run time: one, which cannot backtrack', () => {
+  /** The only such expression is one repeated class of characters, for a part of an e-mail. */
+  test('expressions that are built at run time: one, which cannot backtrack', () => {
     expect(listOf('made')).toEqual([expect.stringContaining('src/core/users/email.ts: new RegExp(')])
   })
 
-  test('patterns of schemas: those that are tried above', () => {
+  test('patterns of schemas: the ones that are tried above', () => {
     const names = listOf('pattern').map((each) => each.split(': ')[1])
     expect([...new Set(names)].sort()).toEqual(['READABLE', 'READABLE_LINES'])
   })
 
-  /** Quadratic where marks follow each other. Each of them is tried below, or sees the text of an operator alone. */
-  test('Unicode normalisation: for what is short by then', () => {
+  /** Normalisation is quadratic for sequences of marks. Each use is tried below, or reads only an operator's text. */
+  test('Unicode normalisation: only of text whose length is checked before', () => {
     expect(listOf('normalize').sort()).toEqual([
       "src/config/secrets.ts: password.reveal().normalize('NFC')",
       "src/core/passwords/policy.ts: password.normalize('NFC')",
@@ -84,7 +84,7 @@ describe('what reads text in another way is known here, and bounded', () => {
     ])
   })
 
-  test('a new one of each kind is found', () => {
+  test('the control: a new use of each kind is found', () => {
     const source = `
       const a = /x+/u.test(text), b = new RegExp(text), c = RegExp('y'), d = { pattern: '^a$' }
       const e = text.normalize('NFC'), f = 4 / 2 / 1 // /no/`
@@ -99,7 +99,7 @@ describe('what reads text in another way is known here, and bounded', () => {
   })
 })
 
-/** What is repeated: the separators of every form, marks that combine, halves of pairs, digits. */
+/** The units that are repeated: separators of every form, combining marks, halves of surrogate pairs, digits. */
 const WORST = [
   '\u0301\u0316',
   '\ud83d',
@@ -139,11 +139,11 @@ const MORE = [
 ]
 const UNITS = [...WORST, ...MORE]
 
-/** A beginning, and one unit again and again up to a length. */
+/** A text of a beginning and one repeated unit, up to a length. */
 const filled = (beginning: string, unit: string) => (length: number) =>
   beginning + unit.repeat(Math.ceil(length / unit.length))
 
-describe('each reader of request text takes at most as long as the text is long', () => {
+describe('each function that reads request text takes at most linear time', () => {
   const keys = [new Uint8Array(32)]
   const headersOf = (name: string) => (text: string) => {
     const request = { headers: { get: (asked: string) => (asked === name ? text : null) } }
@@ -201,7 +201,7 @@ describe('each reader of request text takes at most as long as the text is long'
 })
 
 describe('a password of any length', () => {
-  // Milliseconds for the longest that the schema lets through, quadratic in between.
+  // Milliseconds for the longest password that the schema accepts. Normalisation is quadratic.
   const marks = (length: number) => `a${'\u0301\u0316'.repeat(length / 2)}`
 
   test('is refused by its bytes before it is normalised, when it is chosen and when it is checked', async () => {
@@ -226,7 +226,7 @@ describe('a password of any length', () => {
   })
 })
 
-describe('over HTTP, what a request costs grows no faster than the request', () => {
+describe('over HTTP, the cost of a request grows at most linearly with its length', () => {
   let service: TestService
   let access: string
   beforeAll(async () => {
@@ -240,7 +240,7 @@ describe('over HTTP, what a request costs grows no faster than the request', () 
   })
   afterAll(() => service.stop())
 
-  /** The head of a request as a whole may have no more than `LARGE`. */
+  /** The head of a request may have at most `LARGE` bytes in total. */
   const HEADER = LARGE - 512
   const UNFELT_MS = 8
   const MOST_GROWTH = 8
@@ -253,7 +253,7 @@ describe('over HTTP, what a request costs grows no faster than the request', () 
     const start = performance.now()
     const { status, headers } = await send(text)
     const ms = performance.now() - start
-    // Refused by the server itself, it would have cost us nothing.
+    // A request that the server itself refuses would prove nothing.
     expect([status, headers.has('x-request-id')]).toEqual([expect.any(Number), true])
     expect(status).toBeLessThan(500)
     return ms
@@ -265,7 +265,7 @@ describe('over HTTP, what a request costs grows no faster than the request', () 
     return least
   }
 
-  /** Null where it grows no faster than the text in one of some rounds: something else may have run in the others. */
+  /** Null where the time grows at most linearly in one of several rounds. Other work may disturb the remaining rounds. */
   async function growthOf(send: Send, small: string, large: string): Promise<string | null> {
     let fault = ''
     for (let round = 0; round < ROUNDS; round++) {
@@ -351,13 +351,13 @@ describe('over HTTP, what a request costs grows no faster than the request', () 
       const send = (text: string) => call(service, `GET ${target}${text}`, { bearer: access })
       const units = ascii.flatMap((unit) => [encodeURI(unit), encodeURIComponent(unit)])
       const fit = [...new Set(units)].filter((unit) => !/[\s#]/.test(unit))
-      // The caller's token stands beside it.
+      // The caller's token is in the same head.
       await expectCheap(send, { units: fit, length: HEADER - 1024 })
     },
     60_000,
   )
 
-  /** Of each guess another account: none is locked. */
+  /** Each guess is for another account, so that no account gets locked. */
   let accounts = 0
   const freshEmail = () => `worst-${++accounts}@example.com`
   const logInAt: Record<string, Send> = {
