@@ -16,9 +16,9 @@ const OTHER_PASSWORD = 'another passphrase of several words'
 
 type Run = (words: string[], stdin?: string) => Promise<{ code: number; out: string; err: string }>
 
-/** What a command prints as JSON; it must have worked, and said nothing else. */
+/** The JSON output of a command that has to succeed and print nothing else. */
 async function json(run: Run, words: string[], stdin = '') {
-  // Before what follows "--".
+  // --json goes before the words that follow "--".
   const end = words.includes('--') ? words.indexOf('--') : words.length
   const { code, out, err } = await run(words.toSpliced(end, 0, '--json'), stdin)
   expect({ words, code, err }).toEqual({ words, code: 0, err: '' })
@@ -45,7 +45,7 @@ describe('on PostgreSQL, while a server runs', () => {
     await server.stop()
   })
 
-  /** Another process did it: the server knows within a second. */
+  /** Waits for an answer: the server hears within a second of a change by another process. */
   const becomes = (bearer: string, status: number) =>
     until(async () => (await statusOf(server, bearer)) === status, `the answer becomes ${status}`, 1000)
   const fails = async (words: string[], sentence: string, stdin = '') =>
@@ -54,7 +54,7 @@ describe('on PostgreSQL, while a server runs', () => {
     sql`SELECT action, actor_type, details FROM latchkey.audit_events WHERE target_id = ${target} ORDER BY id`
 
   describe('users create', () => {
-    test('makes somebody who can log in, whatever SIGNUP says, and is audited', async () => {
+    test('makes a user who can log in, also with SIGNUP=closed, and is audited', async () => {
       const words = ['users', 'create', '--email', ' Ada@Example.com', '--password-stdin', '--json']
       const { code, out, err } = await runInProcess(words, {
         env: { ...env, SIGNUP: 'closed' },
@@ -76,7 +76,7 @@ describe('on PostgreSQL, while a server runs', () => {
       await fails(words.slice(0, -1), 'This e-mail is already registered.', PASSWORD)
     })
 
-    test('makes an admin, a verified address, and a strong password that is shown once', async () => {
+    test('makes an admin with a verified e-mail and a strong password that is printed once', async () => {
       const email = 'boss@example.com'
       const { code, out } = await run([
         'users',
@@ -96,7 +96,7 @@ describe('on PostgreSQL, while a server runs', () => {
       expect(found).toMatchObject({ role: 'admin', email_verified: true })
     })
 
-    test('makes an account without a password, into which nobody gets until one is set', async () => {
+    test('makes an account without a password, which cannot log in until one is set', async () => {
       const words = ['users', 'create', '--email', 'later@example.com', '--no-password']
       const { password, ...made } = await json(run, words)
       expect(password).toBeUndefined()
@@ -116,7 +116,7 @@ describe('on PostgreSQL, while a server runs', () => {
       await fails(['users', 'create', '--email', email, '--password-stdin'], sentence, password)
     })
 
-    test('refuses a password that is both given and none', async () => {
+    test('refuses --password-stdin together with --no-password', async () => {
       await fails(
         ['users', 'create', '--email', 'new@example.com', '--password-stdin', '--no-password'],
         '--password-stdin and --no-password exclude each other',
@@ -126,7 +126,7 @@ describe('on PostgreSQL, while a server runs', () => {
   })
 
   describe('users list', () => {
-    test('shows everybody, newest first, in pages', async () => {
+    test('lists every user, newest first, in pages', async () => {
       for (let i = 0; i < 3; i++) await newPerson(server)
       const everybody = await json(run, ['users', 'list'])
       expect(everybody.next_cursor).toBeNull()
@@ -142,7 +142,7 @@ describe('on PostgreSQL, while a server runs', () => {
       await fails(['users', 'list', '--cursor', 'forged'], 'cursor: Is not a cursor of this list')
     })
 
-    test('finds a part of an address, to the letter, as a table for people', async () => {
+    test('finds a part of an e-mail literally, and prints a table', async () => {
       const { email, id } = await newPerson(server)
       const { code, out } = await run(['users', 'list', '--query', email.toUpperCase()])
       expect(code).toBe(0)
@@ -161,7 +161,7 @@ describe('on PostgreSQL, while a server runs', () => {
   })
 
   describe('users disable and enable', () => {
-    test('shut somebody out at once, sessions and keys, and let the keys in again', async () => {
+    test('refuse sessions and keys of a user at once, and accept the keys again', async () => {
       const person = await newPerson(server)
       const { key } = await newKey(server, person.access)
       for (const credential of [person.access, key]) expect(await statusOf(server, credential)).toBe(200)
@@ -170,7 +170,7 @@ describe('on PostgreSQL, while a server runs', () => {
       for (const credential of [person.access, key]) await becomes(credential, 401)
       expect(await logInStatus(server, person.email, person.password)).toBe(401)
       expect((await refresh(server, person.refresh)).status).toBe(401)
-      // Again: the same, and nothing new to tell.
+      // A second time has the same result and no audit row.
       expect((await json(run, ['users', 'disable', person.id])).is_active).toBe(false)
 
       const enabled = await run(['users', 'enable', person.id])
@@ -185,7 +185,7 @@ describe('on PostgreSQL, while a server runs', () => {
       ])
     })
 
-    test('leave the last admin, and know nobody who is not there', async () => {
+    test('refuse to disable the last admin, and report an unknown user', async () => {
       const admins = await sql`SELECT email FROM latchkey.users WHERE role = 'admin' AND is_active`
       expect(admins).toHaveLength(1)
       await fails(
@@ -201,7 +201,7 @@ describe('on PostgreSQL, while a server runs', () => {
   })
 
   describe('users set-password', () => {
-    test('ends all that stood on the old one, and leaves the keys', async () => {
+    test('ends every session and reset, and keeps the keys', async () => {
       const person = await newPerson(server)
       const { key } = await newKey(server, person.access)
       const boss = await json(run, ['users', 'create', '--email', 'reset@example.com', '--role', 'admin'])
@@ -230,7 +230,7 @@ describe('on PostgreSQL, while a server runs', () => {
       await json(run, ['users', 'disable', boss.email])
     })
 
-    test('on wish ends the keys too, and makes a password where none is given', async () => {
+    test('can end the keys too, and makes a password where none is given', async () => {
       const person = await newPerson(server)
       const { key } = await newKey(server, person.access)
       await newKey(server, person.access)
@@ -240,7 +240,7 @@ describe('on PostgreSQL, while a server runs', () => {
       const password = /shown this once: (\S{24,})\n$/.exec(out)?.[1] ?? ''
       await becomes(key, 401)
       expect(await logInStatus(server, person.email, password)).toBe(200)
-      // Of somebody disabled too, who then still does not get in.
+      // Also for a disabled user, who is still refused.
       await json(run, ['users', 'disable', person.id])
       await json(run, ['users', 'set-password', person.id, '--password-stdin'], PASSWORD)
       expect(await logInStatus(server, person.email, PASSWORD)).toBe(401)
@@ -248,7 +248,7 @@ describe('on PostgreSQL, while a server runs', () => {
       expect(await logInStatus(server, person.email, PASSWORD)).toBe(200)
     })
 
-    test('refuses what nobody may choose, and changes nothing', async () => {
+    test('refuses a bad password, and changes nothing', async () => {
       const person = await newPerson(server)
       const words = ['users', 'set-password', person.email, '--password-stdin']
       await fails(words, 'password: Is among the most common passwords', 'password')
@@ -284,7 +284,7 @@ describe('on PostgreSQL, while a server runs', () => {
   })
 
   describe('signing-keys', () => {
-    test('rotate publishes the next key, revoke refuses what a key signed, list tells', async () => {
+    test('rotate publishes the next key, revoke has the tokens of a key refused, list prints the keys', async () => {
       const person = await newPerson(server)
       const current = kidOf(person.access)
       expect(await json(run, ['signing-keys', 'list'])).toEqual([
@@ -322,7 +322,7 @@ describe('on PostgreSQL, while a server runs', () => {
       expect(out).toMatch(new RegExp(`^${next} +ES256 +current `, 'm'))
     })
 
-    test('revoke refuses what is not there, and takes a KID that begins with "-" after "--"', async () => {
+    test('revoke refuses an unknown KID, and accepts a KID that begins with "-" after "--"', async () => {
       const before = await json(run, ['signing-keys', 'list'])
       const missing = 'There is no such signing key, or it is revoked already.'
       await fails(['signing-keys', 'revoke', 'nonsense'], missing)
@@ -331,7 +331,7 @@ describe('on PostgreSQL, while a server runs', () => {
       expect(await json(run, ['signing-keys', 'list'])).toEqual(before)
     })
 
-    test('rewrap is the second step of a SECRET_KEY rotation, after which the old key opens nothing', async () => {
+    test('rewrap is the second step of a SECRET_KEY rotation, after which the old key decrypts nothing', async () => {
       const before = await json(run, ['signing-keys', 'list'])
       const swapped = {
         ...env,
@@ -351,14 +351,14 @@ describe('on PostgreSQL, while a server runs', () => {
         ['signing-keys', 'list'],
         'SECRET_KEY does not open the stored signing keys: set SECRET_KEY_PREVIOUS to the key that made them',
       )
-      // The server goes on with what it has read, and back they go.
+      // The running server has already read the keys. They are encrypted under the old key again.
       await newPerson(server)
       const back = { ...env, SECRET_KEY_PREVIOUS: alone.SECRET_KEY }
       expect((await runInProcess(['signing-keys', 'rewrap'], { env: back })).code).toBe(0)
       expect(await json(run, ['signing-keys', 'list'])).toEqual(before)
     })
 
-    test('with HS256 there is none to rotate or revoke', async () => {
+    test('with HS256 there is no signing key to rotate or revoke', async () => {
       const empty = await createDatabase()
       const hs256 = { ...env, DATABASE_URL: empty.url, ALGORITHM: 'HS256' }
       expect(await runInProcess(['signing-keys', 'list'], { env: hs256 })).toEqual({
@@ -377,7 +377,7 @@ describe('on PostgreSQL, while a server runs', () => {
     })
   })
 
-  test('no password that was set here is in the log of the server or in the audit trail', async () => {
+  test('no password that these tests set is in the log of the server or in the audit trail', async () => {
     const rows = await sql`SELECT t::text AS row FROM latchkey.audit_events t`
     expect(rows.length).toBeGreaterThan(20)
     const told = server.loggedText() + rows.map(({ row }) => row).join('\n')

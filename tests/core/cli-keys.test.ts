@@ -24,7 +24,7 @@ beforeAll(async () => {
   account = made.body
 })
 
-/** A command on the service's own database. */
+/** Runs a command on the database of the service. */
 const keys = (words: readonly string[], stdin = '') =>
   runInProcess(['keys', ...words], {
     env: { DATABASE_URL: service.databaseUrl, SECRET_KEY: service.config.secretKey?.reveal() ?? '' },
@@ -38,7 +38,7 @@ const shown = (key: string, options: Call = {}) =>
   call(service, 'GET /protected/any', { apiKey: key, ...options })
 
 test(
-  'a key for a user: made with all its settings, printed once, good on a running server',
+  'a key for a user is made with all its settings, printed once, and accepted by a running server',
   async () => {
     const made = await keysJson([
       'create',
@@ -73,7 +73,7 @@ test(
 )
 
 test(
-  'for a service account, for people',
+  'a key for a service account is made, with output for people',
   async () => {
     const { code, out, err } = await keys([
       'create',
@@ -94,7 +94,7 @@ test(
 )
 
 describe('a key is not made', () => {
-  const NOBODY = '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6'
+  const UNKNOWN_ID = '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6'
   test.each<[string, () => string[], string]>([
     ['without an owner', () => [], 'say whose key it is to be'],
     [
@@ -103,14 +103,14 @@ describe('a key is not made', () => {
       '--user and --service-account exclude each other',
     ],
     ['for nobody', () => ['--user', 'nobody@example.com'], 'There is no such user.'],
-    ['for no service account', () => ['--service-account', NOBODY], 'There is nothing here.'],
+    ['for no service account', () => ['--service-account', UNKNOWN_ID], 'There is nothing here.'],
     [
-      'beyond what the user may hold',
+      'with a scope that the user lacks',
       () => ['--user', user.email, '--scopes', 'read,deploy'],
       'The user does not hold the scope: deploy',
     ],
     [
-      'with a scope of ours that a user may not hold',
+      'with a reserved scope that the user lacks',
       () => ['--user', user.email, '--scopes', 'latchkey:verify'],
       'The user does not hold the scope: latchkey:verify',
     ],
@@ -154,7 +154,7 @@ describe('a key is not made', () => {
       'expires_at: Give expires_in_days or expires_at, not both',
     ],
     [
-      'with a network that is none',
+      'with a malformed network',
       () => ['--user', user.email, '--allowed-ips', '192.0.2.0/33'],
       'allowed_ips/0: Must be an address or a CIDR',
     ],
@@ -172,7 +172,7 @@ describe('a key is not made', () => {
 })
 
 test(
-  'the list: everybody, one owner, a state, an external id, pages; for people a table',
+  'keys are listed for every owner, one owner, a status, an external id and in pages, or as a table',
   async () => {
     const [first, second] = [await addLoggedIn(service, sql), await addLoggedIn(service, sql)]
     const add = async (owner: Tokens, json: object = {}) =>
@@ -209,7 +209,7 @@ test(
 )
 
 test(
-  'a key that is revoked is refused on a running server within a second, with those that it made',
+  'a revoked key is refused by a running server within a second, together with the keys that it made',
   async () => {
     const make = (bearer: Call, json: object) =>
       call(service, 'POST /keys', { ...bearer, json }).then((answer) => answer.body)
@@ -242,7 +242,7 @@ test(
 )
 
 test(
-  'a rotation keeps the id, and the old secret as long as was asked',
+  'a rotation keeps the id, and keeps the old secret valid for the given time',
   async () => {
     const made = (await keysJson(['create', '--user', user.email, '--scopes', 'read'])).body
     const rotated = await keysJson(['rotate', made.id, '--overlap', '3600'])
@@ -267,7 +267,7 @@ test(
 )
 
 test(
-  'verify answers as the route does, charges nothing unless told, and ends with 1 for a no',
+  'verify answers like the route, charges nothing by default, and exits with 1 for a refused key',
   async () => {
     const words = ['--user', user.email, '--name', 'asked', '--scopes', 'read', '--credits', '5']
     const made = (await keysJson(['create', ...words, '--allowed-ips', '192.0.2.7'])).body

@@ -13,7 +13,7 @@ import { startService, type TestService } from '../support/service.ts'
 
 const SECRET_KEY = randomBytes(32).toString('hex')
 
-/** What a command cannot do without, each of it as its spec takes it. */
+/** The required arguments of each command. */
 function neededWords({ positionals = {}, options = {} }: Command): string[] {
   const needed = Object.entries(options).filter(([, { required }]) => required)
   return [
@@ -32,7 +32,7 @@ describe('help', () => {
   })
 
   test.each(COMMANDS.map(({ name }) => name))(
-    'of %s tells its usage, whatever the settings are',
+    'of %s prints its usage, also with wrong settings',
     async (name) => {
       const { code, out, err } = await runInProcess([...name.split(' '), '--help'], {
         env: { PORT: 'wrong' },
@@ -82,7 +82,7 @@ describe('wrong use ends with 2, one sentence and a hint', () => {
 })
 
 describe('settings', () => {
-  test('that are wrong stop every command with all faults at once and without a secret', async () => {
+  test('that are wrong stop every command, with all faults at once and without a secret', async () => {
     const env = {
       DATABASE_URL: 'mysql://u:hunter2@h/db',
       PORT: 'http',
@@ -103,7 +103,7 @@ describe('settings', () => {
     }
   })
 
-  test('come from .env too, the real environment wins, and "config" shows them without a secret', async () => {
+  test('are read from .env too, the environment takes precedence, and "config" prints them without a secret', async () => {
     using here = emptyDirectory()
     writeFileSync(
       join(here.path, '.env'),
@@ -126,7 +126,7 @@ describe('settings', () => {
   })
 })
 
-test('the document needs no database', async () => {
+test('"openapi" needs no database', async () => {
   const { code, out, err } = await runInProcess(['openapi'], {
     env: {
       DATABASE_URL: 'postgres://nowhere.invalid/db',
@@ -139,7 +139,7 @@ test('the document needs no database', async () => {
   expect(Object.keys(document.paths)).toContain('/auth/login')
 })
 
-test('a database that cannot be reached is one sentence, and the stack comes with LOG_LEVEL=debug', async () => {
+test('an unreachable database is reported in one sentence, and with a stack at LOG_LEVEL=debug', async () => {
   const env = { DATABASE_URL: 'postgres://u:hunter2@127.0.0.1:1/db', SECRET_KEY }
   const { code, out, err } = await runInProcess(['admin', 'create', '--email', 'a@example.com'], { env })
   expect({ code, out }).toEqual({ code: 1, out: '' })
@@ -152,13 +152,13 @@ test('a database that cannot be reached is one sentence, and the stack comes wit
     expect(debug.err).toContain(' at ')
     expect(err + debug.err).not.toContain('hunter2')
   }
-  // A URL where none belongs.
+  // A URL in the place of an argument.
   const wrong = await runInProcess(['users', 'list', inQuery], { env })
   expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining('password=[redacted]')])
 })
 
 describe('healthcheck', () => {
-  test('gives up on a server that does not answer, and on what is no Latchkey', async () => {
+  test('fails for a server that does not answer, and for one that is not Latchkey', async () => {
     const silent = createServer().listen(0, '127.0.0.1')
     const other = Bun.serve({
       port: 0,
@@ -189,7 +189,7 @@ describe('admin create', () => {
   })
   afterAll(() => service.stop())
 
-  test('without a terminal makes a strong password and prints it once', async () => {
+  test('without a terminal makes a strong password and prints the password once', async () => {
     const { code, out, err } = await runInProcess(['admin', 'create', '--email', 'a@example.com'], { env })
     expect({ code, err }).toEqual({ code: 0, err: '' })
     const password = /shown this once: (\S{24,})\n$/.exec(out)?.[1] ?? ''

@@ -18,7 +18,7 @@ describe('a command in this process', () => {
   })
   afterAll(() => database.drop())
 
-  test('reads standard input, works on the database, and gives its result and its code', async () => {
+  test('reads standard input, works on the database, and gives its output and its exit code', async () => {
     const words = [...CREATE_ADMIN, 'one@example.com', '--password-stdin']
     const made = await runInProcess(words, { env, input: `${PASSWORD}\n` })
     expect(made).toMatchObject({ code: 0, err: '' })
@@ -30,13 +30,13 @@ describe('a command in this process', () => {
     expect(again).toEqual({ code: 1, out: '', err: 'latchkey: This e-mail is already registered.\n' })
   })
 
-  test('is refused with 2 where it is used wrongly', async () => {
+  test('exits with 2 on wrong use', async () => {
     const { code, out, err } = await runInProcess(['users', 'list', '--limit', '0'], { env })
     expect({ code, out }).toEqual({ code: 2, out: '' })
     expect(err).toStartWith('latchkey: --limit must be a whole number from 1 to 10000, not "0"\n')
   })
 
-  test('asks the person at the terminal for a password, twice, and takes an end for a no', async () => {
+  test('asks at the terminal for a password twice, and gives up at an end of input', async () => {
     const words = [...CREATE_ADMIN, 'two@example.com']
     const differing = await runInProcess(words, { env, answers: [PASSWORD, `${PASSWORD}!`] })
     expect(differing).toMatchObject({ code: 1, err: expect.stringContaining('the two passwords differ') })
@@ -44,12 +44,12 @@ describe('a command in this process', () => {
     expect(ended).toMatchObject({ code: 1, err: expect.stringContaining('given up') })
     const made = await runInProcess(words, { env, answers: [PASSWORD, PASSWORD] })
     expect(made.code).toBe(0)
-    // No password was made, so none is printed.
+    // The person chose the password, so none is printed.
     expect(JSON.parse(made.out)).not.toHaveProperty('password')
     expect(made.err).toBe('Password (empty: have one made): \nThe same again: \n')
   })
 
-  test('has the settings that it is given, and no others', async () => {
+  test('has exactly the given settings', async () => {
     using here = emptyDirectory()
     writeFileSync(join(here.path, '.env'), 'HOST=::1\nPORT=1234\n')
     const settings = async (options: Parameters<typeof runInProcess>[1]) =>

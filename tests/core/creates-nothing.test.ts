@@ -5,7 +5,7 @@ import { COMMANDS } from '../../src/cli/commands.ts'
 import { emptyDirectory } from '../support/binary.ts'
 import { runInProcess } from '../support/command-line.ts'
 
-/** What a command needs besides its name. */
+/** The arguments that a command needs. */
 const WORDS: Record<string, string> = {
   'admin create': '--email a@example.com',
   'users create': '--email a@example.com',
@@ -24,7 +24,7 @@ const WORDS: Record<string, string> = {
   'sessions end': '--all',
   'signing-keys revoke': 'x',
 }
-/** They need no database, or make one from a file, which is not there. */
+/** Commands that need no database, or make one from a file, which is missing here. */
 const OTHERS = ['serve', 'openapi', 'healthcheck', 'config', 'restore', 'import']
 const tested = COMMANDS.map(({ name }) => name).filter((name) => !OTHERS.includes(name))
 
@@ -49,7 +49,7 @@ test.each(tested)('where there is no database, "%s" says so and creates nothing'
   expect(readdirSync(here.path)).toEqual([])
 })
 
-test('a database that is there is opened', async () => {
+test('the control: an existing database is opened', async () => {
   using here = emptyDirectory()
   mkdirSync(join(here.path, 'data/database/data'), { recursive: true })
   writeFileSync(join(here.path, 'data/database/data/PG_VERSION'), '17\n')

@@ -6,7 +6,7 @@ import { describeHousekeeping } from '../support/suites/housekeeping.ts'
 
 setDefaultTimeout(30_000)
 
-/** The one code has to work on every database; PostgreSQL 14, the oldest, is in `tests/system/postgres-14.test.ts`. */
+/** The same code has to work on every database. PostgreSQL 14, the oldest, is in `tests/system/postgres-14.test.ts`. */
 for (const target of [embedded, postgres(18)]) {
   describeConformance(target)
   describeEviction(target)

@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test'
 import { Glob } from 'bun'
 import { EVICTION_CHANNEL, EVICTION_KINDS, formatHeartbeat, parseEviction } from '../../src/db/eviction.ts'
 
-test('every word that a trigger of a migration sends is known, and no other', async () => {
+test('exactly the kinds that triggers of the migrations send are known', async () => {
   const sent = new Set<string>()
   for (const file of new Glob('drizzle/*.sql').scanSync(`${import.meta.dir}/../..`)) {
     const code = await Bun.file(`${import.meta.dir}/../../${file}`).text()
@@ -16,7 +16,7 @@ test('every word that a trigger of a migration sends is known, and no other', as
   for (const word of sent) expect(parseEviction(`${word} a`)).toMatchObject({ kind: word })
 })
 
-test('a message says what it is about', () => {
+test('a message is parsed into its kind and its row', () => {
   expect(parseEviction('key 018f')).toEqual({ kind: 'key', id: '018f' })
   expect(parseEviction('flush')).toEqual({ kind: 'flush' })
   expect(parseEviction(formatHeartbeat('a', 7))).toEqual({ kind: 'beat', instance: 'a', number: 7 })

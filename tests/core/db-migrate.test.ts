@@ -13,7 +13,7 @@ setDefaultTimeout(30_000)
 
 describeMigrations(18)
 
-test('an older binary runs on a newer schema, and can tell', async () => {
+test('an older binary runs on a newer schema, and reports that', async () => {
   const target = await createDatabase()
   await asSuperuser(
     target,
@@ -27,7 +27,7 @@ test('an older binary runs on a newer schema, and can tell', async () => {
   await target.drop()
 })
 
-test('whoever finds the lock held waits, and says so when it takes too long', async () => {
+test('a migration waits while another process holds the lock, and fails with a message after the limit', async () => {
   const target = await createDatabase({ migrated: false })
   const config = databaseConfig(target.url)
   const holder = postgres(target.url, { max: 1, onnotice: () => {} })
@@ -38,7 +38,7 @@ test('whoever finds the lock held waits, and says so when it takes too long', as
     'another process has been migrating this database for 0.2 seconds; try again when it is done',
   )
   const waiting = migrate(config, database)
-  // Its own connection waits for the lock, and takes it when the holder goes.
+  // The migration waits on its own connection, and gets the lock when the holder releases it.
   const isWaiting = async () =>
     (
       await holder`SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -51,10 +51,10 @@ test('whoever finds the lock held waits, and says so when it takes too long', as
   await target.drop()
 })
 
-test('a migration that fails leaves nothing behind, and the next start can do it', async () => {
+test('a failed migration is rolled back whole, and the next start can apply it', async () => {
   const target = await createDatabase({ migrated: false })
   const config = databaseConfig(target.url)
-  // The first migration makes its tables; the second then meets this function's name.
+  // The first migration makes its tables. The second one fails, because this function has the same name.
   await asSuperuser(
     target,
     'CREATE SCHEMA latchkey',

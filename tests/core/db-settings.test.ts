@@ -28,7 +28,7 @@ async function withDatabase<T>(
   }
 }
 
-test('the server is told who we are and how long a statement may take', async () => {
+test('a connection has the name of the application and the limits of a statement', async () => {
   const found = await withDatabase({ databaseStatementTimeoutMs: 1234 }, (db) =>
     selectRows(
       db,
@@ -38,7 +38,7 @@ test('the server is told who we are and how long a statement may take', async ()
   expect(found).toEqual([{ name: 'latchkey', timeout: '1234ms' }])
 })
 
-test('what the URL asks of the server as `options` does not win over our settings', async () => {
+test('`options` in the URL cannot override our settings', async () => {
   const url = `${target.url}?options=${encodeURIComponent('-c datestyle=German -c work_mem=5MB')}`
   const found = await withDatabase({ databaseUrl: secret(url) }, (db) =>
     selectRows(db, sql`SELECT current_setting('datestyle') AS style, current_setting('work_mem') AS memory`),
@@ -46,7 +46,7 @@ test('what the URL asks of the server as `options` does not win over our setting
   expect(found).toEqual([{ style: 'ISO, MDY', memory: '5MB' }])
 })
 
-test('there are never more connections than DATABASE_POOL_SIZE, and as many as that', async () => {
+test('the pool opens up to DATABASE_POOL_SIZE connections, and never more', async () => {
   const count = sql`SELECT count(*)::int FROM pg_stat_activity
     WHERE application_name = 'latchkey' AND datname = current_database()`
   const most = await withDatabase({ databasePoolSize: 3 }, async (db) => {
@@ -79,7 +79,7 @@ for (const databasePrepare of [true, false]) {
   })
 }
 
-test('the names in a URL may hold anything', async () => {
+test('the names in a URL may have any character', async () => {
   const odd = 'odd name/%?#ü'
   await withDatabase({}, (db) => db.execute(sql.raw(`CREATE DATABASE "${odd}"`)))
   const url = target.url.replace(/\/[^/]*$/, `/${encodeURIComponent(odd)}`)

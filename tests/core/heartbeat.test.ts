@@ -15,13 +15,13 @@ import { startService } from '../support/service.ts'
 import { makeSubjects } from '../support/subjects.ts'
 import { until } from '../support/until.ts'
 
-/** As in `cache.ts`. */
+/** The same as in `cache.ts`. */
 const PROOF_LASTS_MS = 3_000
 
-test('a beat that comes along with an answer proves nothing; that nothing is proven is said once, and when it ends', async () => {
+test('a heartbeat that arrives with an answer is no proof of life; the loss and the return of the proof are logged once', async () => {
   const { url, drop } = await createDatabase()
   const real = await openDatabase(databaseConfig(url), silentLog)
-  /** What a pooler's lent connection would do: hand everything over with an answer to something. */
+  /** Behaves like a connection that a pooler lends: every message arrives together with an answer. */
   let isLent = true
   const database: OpenDatabase = {
     ...real,
@@ -49,12 +49,12 @@ test('a beat that comes along with an answer proves nothing; that nothing is pro
     log,
     metrics,
   })
-  const stopBeats = startJob({ everyMs: 1_000, work: sendHeartbeat, failure: 'The beat failed' }, log)
+  const stopHeartbeats = startJob({ everyMs: 1_000, work: sendHeartbeat, failure: 'The heartbeat failed' }, log)
 
   await until(() => said().length > 0, 'it is said that nothing is heard', 10_000)
   expect(said()).toEqual([expect.stringContaining('no echo on the LISTEN line')])
   expect(cache.isLive()).toBe(false)
-  // An eviction is one, however it comes.
+  // An eviction counts, also when it arrives with an answer.
   await real.notify('latchkey_evict', 'flush')
   await until(() => refreshed === 1, 'the flush is heard')
 
@@ -64,17 +64,17 @@ test('a beat that comes along with an answer proves nothing; that nothing is pro
     expect.stringContaining('The cache is bypassed'),
     'The cache is used again: the database is heard',
   ])
-  await stopBeats()
+  await stopHeartbeats()
   await stop()
   await real.close()
   await drop()
 })
 
-test('while every connection of the pool is taken, what is known stays known, and evictions are heard', async () => {
+test('while every connection of the pool is in use, the cache is still used, and evictions arrive', async () => {
   const service = await startService({ databasePoolSize: 2 })
   const sql = connectTo(service)
   const [known, revoked] = await makeSubjects(service, sql, 2)
-  if (!known || !revoked) throw new Error('nobody')
+  if (!known || !revoked) throw new Error('No person')
   const ask = async (key: string) => (await call(service, 'GET /protected/any', { apiKey: key })).status
   for (const { key } of [known, revoked])
     await until(
@@ -93,7 +93,7 @@ test('while every connection of the pool is taken, what is known stays known, an
       expect(await ask(known.key)).toBe(200)
       await Bun.sleep(20)
     }
-    // The control: whoever has to be looked up waits in vain.
+    // The control: a credential that has to be looked up gets no connection.
     expect(await ask(makeApiKey('sk_'))).toBe(503)
     await sql`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${revoked.keyId}`
     await until(() => recallCredential(service.context, revoked.key) === null, 'the eviction is heard', 1000)

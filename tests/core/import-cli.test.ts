@@ -40,7 +40,7 @@ function file(text: string | Uint8Array): string {
 }
 const lines = (items: unknown[]) => items.map((item) => `${JSON.stringify(item)}\n`).join('')
 
-/** Imports items from a file of lines, which must go through, and gives the report. */
+/** Imports items from a file of JSON lines, expects success, and gives the report. */
 async function importLines(kind: 'users' | 'keys', items: unknown[], ...more: string[]) {
   const { code, out, err } = await run([kind, file(lines(items)), '--json', ...more])
   expect({ code, err }).toEqual({ code: 0, err: expect.any(String) })
@@ -55,7 +55,7 @@ const tryLogIn = (email: string, password: string) =>
 const none = { imported: 0, already_imported: 0, refused: [] }
 const rowOf = async (email: string) => (await sql`SELECT * FROM latchkey.users WHERE email = ${email}`)[0]
 
-/** argon2 in its text form, by another implementation than the one that checks it. */
+/** An argon2 hash by another implementation than the one that verifies it. */
 function argon2(
   kind: 'argon2id' | 'argon2i' | 'argon2d',
   password: string,
@@ -79,11 +79,11 @@ describe('import users', () => {
     ['argon2id in four lanes, as Python writes it', (password) => argon2('argon2id', password, 65_536, 3, 4)],
     ['argon2i', (password) => argon2('argon2i', password)],
     ['argon2d', (password) => argon2('argon2d', password)],
-  ])('lets them in with the password that they have: %s', async (_, hash) => {
+  ])('keeps their passwords valid: %s', async (_, hash) => {
     const [email, password] = [address(), 'short']
     const { users, keys } = await importLines('users', [{ email, password_hash: await hash(password) }])
     expect({ users, keys }).toEqual({ users: { ...none, imported: 1 }, keys: none })
-    // The dearest hash takes a second, and on a busy machine longer than a login may.
+    // The most expensive hash takes a second, and on a busy machine longer than the limit of a log-in.
     const patiently = async (typed: string) => {
       let answer = await tryLogIn(email, typed)
       for (let again = 0; answer.status === 503 && again < 20; again++) answer = await tryLogIn(email, typed)
@@ -95,7 +95,7 @@ describe('import users', () => {
     await logIn(service, email, password)
   })
 
-  test('keeps what is written on them', async () => {
+  test('keeps every member of a user', async () => {
     const [full, bare] = [address(), address()]
     const id = crypto.randomUUID()
     const more = { role: 'admin', is_active: false, email_verified: true, scopes: 'read,reports' }
@@ -118,7 +118,7 @@ describe('import users', () => {
       email_verified: false,
       scopes: null,
     })
-    // No password fits who has none.
+    // A user without a password cannot log in.
     for (const password of ['', 'null', 'undefined'])
       expect((await tryLogIn(bare, password)).status).not.toBe(200)
     const [event] = await sql`SELECT * FROM latchkey.audit_events WHERE target_id = ${id}`
@@ -130,7 +130,7 @@ describe('import users', () => {
   })
 
   const UU = 'CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'
-  test('refuses what cannot go on, each with the reason, and imports the others', async () => {
+  test('refuses unusable users, each with the reason, and imports the others', async () => {
     const cases: [what: string, item: Record<string, unknown>, reason: string][] = [
       ['bcrypt of cost 15', { password_hash: `$2b$15$${UU}` }, 'cost 15'],
       ['bcrypt of cost 3', { password_hash: `$2b$03$${UU}` }, 'cost 3'],
@@ -175,7 +175,7 @@ describe('import users', () => {
       ['an address with NUL', { email: 'a\0b@example.com' }, 'e-mail'],
       ['no address at all', { email: undefined }, 'email'],
     ]
-    // Between any two bad ones stands a good one.
+    // A valid user stands between any two bad ones.
     const items = cases.flatMap(([, item]) => [{ email: address() }, { email: address(), ...item }])
     const { users, out, err } = await importLines('users', items)
     expect(users.imported).toBe(cases.length)
@@ -194,7 +194,7 @@ describe('import users', () => {
     expect(there.filter(({ email }) => bad.includes(email))).toHaveLength(0)
   })
 
-  test('reports addresses that differ only in case, imports the first, merges nobody', async () => {
+  test('reports e-mails that differ only in case, imports the first user, and merges none', async () => {
     const email = address()
     const written = email.replace('imported', 'Imported')
     const [one, two] = [await bcrypt('the first'), await bcrypt('the second')]
@@ -212,7 +212,7 @@ describe('import users', () => {
     expectProblem(await tryLogIn(written, 'the second'), 'invalid_login')
   })
 
-  test('again imports nobody twice, not after a login either; somebody else with the address is refused', async () => {
+  test('a second time imports no user twice, also not after a log-in; another user with the same e-mail is refused', async () => {
     const [email, taken] = [address(), address()]
     await call(service, 'POST /auth/signup', { json: { email: taken, password: 'somebody else entirely' } })
     const items = [
@@ -228,7 +228,7 @@ describe('import users', () => {
 })
 
 describe('import keys', () => {
-  test('takes a JSON array, lines of objects, and standard input; a dry run says the same and writes nothing', async () => {
+  test('accepts a JSON array, lines of objects, and standard input; a dry run reports the same and writes nothing', async () => {
     const owner = await addLoggedIn(service, sql)
     const made = [seedKey(), seedKey(), seedKey()]
     const items = made.map((key) => ({ owner: { email: owner.email }, hash: sha256(key), scopes: 'read' }))
@@ -252,7 +252,7 @@ describe('import keys', () => {
     expect(event).toMatchObject({ actor_type: 'system', details: { owner: { type: 'user', id: owner.id } } })
   })
 
-  test('reports what it refuses by its place, for people in a table that no control character gets into', async () => {
+  test('reports refused keys by their position, for people in a table without control characters', async () => {
     const owner = await addLoggedIn(service, sql)
     const key = seedKey()
     const mine = { owner: { email: owner.email }, key, scopes: 'read' }
@@ -287,7 +287,7 @@ describe('import keys', () => {
     ['in another encoding', new Uint8Array([0xff, 0xfe, 0x5b, 0x00, 0x5d, 0x00]), 'UTF-8'],
     ['too long', `[${' '.repeat(8 * 1024 * 1024)}]`, '8 MiB'],
     ['nested beyond all bounds', '['.repeat(1_000_000), 'not valid JSON'],
-  ])('of a file that is %s is refused whole, in one sentence', async (_, text, sentence) => {
+  ])('of a file that is %s is refused as a whole, in one sentence', async (_, text, sentence) => {
     const { code, out, err } = await run(['keys', file(text)])
     expect({ code, out }).toEqual({ code: 1, out: '' })
     expect(err).toMatch(/^latchkey: [^\n]*\n$/)
@@ -295,7 +295,7 @@ describe('import keys', () => {
     expect(err).not.toContain('hunter2')
   })
 
-  test('of a file that is not there fails, and without a file is wrong use', async () => {
+  test('of a missing file fails, and without a file argument is wrong use', async () => {
     const missing = await run(['keys', join(here.path, 'missing.json')])
     expect(missing).toMatchObject({ code: 1, out: '', err: expect.stringContaining('missing.json') })
     expect(await run(['keys'])).toMatchObject({

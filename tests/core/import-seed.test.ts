@@ -41,7 +41,7 @@ const settings = () => ({
   SECRET_KEY: service.config.secretKey?.reveal() ?? '',
 })
 
-/** Runs the command, which must go through, and reads its report. */
+/** Runs the command, expects success, and gives its report. */
 async function importSeed(from: SeedDatabase, ...more: string[]) {
   const words = ['import', 'seed', '--from', from.url, '--json', ...more]
   const { code, out, err } = await runInProcess(words, { env: settings() })
@@ -58,8 +58,8 @@ const address = () => `somebody-${++addresses}@example.com`
 const postgresOf = (url: string) => postgres(url, { max: 1, onnotice: () => {} })
 const none = { imported: 0, already_imported: 0, refused: [] }
 
-describe('the first version', () => {
-  test('goes on without noticing: the same passwords log in, the same keys verify', async () => {
+describe('an import from the first version of the seed', () => {
+  test('keeps the same passwords and the same keys valid', async () => {
     const seed = await newSeed(1)
     const [email, short] = [address(), address()]
     const id = await seed.addUser({ email, password: 'correct horse', created_at: '2024-02-03T04:05:06' })
@@ -78,12 +78,12 @@ describe('the first version', () => {
     expect(used.body).toMatchObject({ auth_type: 'api_key', scopes: ['read', 'write'] })
     expect((await call(service, 'GET /auth/me', { apiKey: key })).body).toMatchObject({
       email,
-      // A time without a zone is UTC.
+      // The seed's times without a zone are UTC.
       created_at: '2024-02-03T04:05:06.000Z',
     })
     expectProblem(await use(unscoped.key), 'insufficient_scope')
     expectProblem(await use(seedKey()), 'invalid_token')
-    // Its owner manages it like any other.
+    // The owner manages the imported key like any key.
     const { access: bearer } = await logIn(service, email, 'correct horse')
     const listed = (await call(service, 'GET /keys/list', { bearer })).body
     expect(listed).toHaveLength(2)
@@ -100,7 +100,7 @@ describe('the first version', () => {
     ['cut within a character', `${'a'.repeat(71)}éclair`],
     ['of decomposed characters, hashed as they were typed', 'cafe\u0301 au lait'],
     ['with blanks around it', '  two blanks  '],
-  ])('a password %s logs in, now and after it has been hashed anew', async (_, password) => {
+  ])('keeps a password %s valid, before and after the hash is replaced', async (_, password) => {
     const seed = await newSeed(1)
     const email = address()
     const cut = new Uint8Array(Buffer.from(password).subarray(0, 72))
@@ -113,7 +113,7 @@ describe('the first version', () => {
     expectProblem(await tryLogIn(email, `!${password}`), 'invalid_login')
   })
 
-  test('keeps what is over, over: inactive keys are revoked, expired ones expired, disabled users out', async () => {
+  test('keeps inactive keys revoked, expired keys expired and disabled users disabled', async () => {
     const seed = await newSeed(1)
     const [email, out] = [address(), address()]
     const id = await seed.addUser({ email })
@@ -143,7 +143,7 @@ describe('the first version', () => {
     ])
   })
 
-  test("raises a user's ceiling to the scopes of their living keys, and to nothing else", async () => {
+  test("raises a user's ceiling to exactly the scopes of their live keys", async () => {
     const seed = await newSeed(1)
     const [email, other] = [address(), address()]
     const id = await seed.addUser({ email })
@@ -161,7 +161,7 @@ describe('the first version', () => {
     ])
   })
 
-  test("puts a user's usual scopes in place of the wildcard", async () => {
+  test("replaces the wildcard by the user's usual scopes", async () => {
     const seed = await newSeed(1)
     const id = await seed.addUser({ email: address() })
     const { key } = await seed.addKey(id, { scopes: '*' })
@@ -169,7 +169,7 @@ describe('the first version', () => {
     expect((await use(key)).body.scopes).toEqual(['read', 'write'])
   })
 
-  test('takes no scope of this service from it, and none that is malformed', async () => {
+  test('drops reserved scopes and malformed scopes', async () => {
     const seed = await newSeed(1)
     const email = address()
     const id = await seed.addUser({ email })
@@ -190,7 +190,7 @@ describe('the first version', () => {
     expect((await userOf(email))?.scopes).toBeNull()
   })
 
-  test('keeps its admins, tells who they are, and leaves them behind where asked', async () => {
+  test('keeps admins and reports them, and can import them as users', async () => {
     const seed = await newSeed(1)
     const [boss, odd] = [address(), address()]
     await seed.addUser({ email: boss, role: 'admin' })
@@ -209,7 +209,7 @@ describe('the first version', () => {
     expect((await userOf(demoted))?.role).toBe('user')
   })
 
-  test('reports addresses that differ only in case, and merges nobody: their keys stay apart', async () => {
+  test('reports e-mails that differ only in case, and does not merge the users or their keys', async () => {
     const seed = await newSeed(1)
     const email = address()
     const first = await seed.addUser({ email, password: 'the first one', created_at: '2024-01-01T00:00:00' })
@@ -231,7 +231,7 @@ describe('the first version', () => {
     expectProblem(await tryLogIn(written, 'the second one'), 'invalid_login')
   })
 
-  test('does not touch somebody who has that address here already, and gives them no keys', async () => {
+  test('does not change an existing user with the same e-mail, and gives them no keys', async () => {
     const seed = await newSeed(1)
     const email = address()
     await call(service, 'POST /auth/signup', { json: { email, password: 'somebody else entirely' } })
@@ -246,7 +246,7 @@ describe('the first version', () => {
     expectProblem(await use(key), 'invalid_token')
   })
 
-  test('refuses what cannot go on, each with its reason, and imports the rest', async () => {
+  test('refuses unusable rows, each with its reason, and imports the rest', async () => {
     const seed = await newSeed(1)
     const good = await seed.addUser({ email: address() })
     const cases: [email: string, hash: string, reason: string][] = [
@@ -272,8 +272,8 @@ describe('the first version', () => {
   })
 })
 
-describe('the second version', () => {
-  test('goes on without noticing: ids stay, passwords log in, keys verify with the scope read', async () => {
+describe('an import from the second version of the seed', () => {
+  test('keeps ids and passwords, and keys with the scope read', async () => {
     const seed = await newSeed(2)
     const email = address()
     const id = await seed.addUser({
@@ -293,12 +293,12 @@ describe('the second version', () => {
     })
     for (const over of [inactive, expired]) expectProblem(await use(over.key), 'invalid_token')
     await logIn(service, email, 'correct horse')
-    // What is stored opens nothing.
+    // The stored hash itself is no valid key.
     const [row] = await seed.sql`SELECT key FROM api_keys WHERE id = ${keyId}`
     expectProblem(await use(row?.key), 'invalid_token')
   })
 
-  test('covers the one scope where users have none by default', async () => {
+  test('raises ceilings to the scope read where users have none by default', async () => {
     const strict = await startService({ userScopes: [] })
     try {
       const seed = await newSeed(2)
@@ -322,7 +322,7 @@ describe('the second version', () => {
   })
 })
 
-/** Everything that an import writes. */
+/** The rows of every table that an import writes. */
 const everything = async () => {
   const counts = await sql`SELECT (SELECT count(*) FROM latchkey.users) AS users,
     (SELECT count(*) FROM latchkey.api_keys) AS keys, (SELECT count(*) FROM latchkey.api_key_secrets) AS secrets,
@@ -332,7 +332,7 @@ const everything = async () => {
 }
 
 describe.each([1, 2] as const)('an import of version %i', (version) => {
-  test('again imports nothing twice, and changes nothing', async () => {
+  test('a second import changes nothing', async () => {
     const seed = await newSeed(version)
     const email = address()
     const id = await seed.addUser({ email })
@@ -343,14 +343,14 @@ describe.each([1, 2] as const)('an import of version %i', (version) => {
     expect(users).toEqual({ ...none, already_imported: 1 })
     expect(keys).toEqual({ ...none, already_imported: 3 })
     expect(await everything()).toEqual(before)
-    // Whoever came there since is taken over by the next one.
+    // The next import brings users who are new in the seed.
     await seed.addKey(await seed.addUser({ email: address() }))
     const third = await importSeed(seed)
     expect(third.users).toEqual({ ...none, already_imported: 1, imported: 1 })
     expect(third.keys).toEqual({ ...none, already_imported: 3, imported: 1 })
   })
 
-  test('as a dry run writes nothing and reports what the real one then does', async () => {
+  test('a dry run writes nothing and reports the same as the real import', async () => {
     const seed = await newSeed(version)
     const email = address()
     await call(service, 'POST /auth/signup', { json: { email, password: 'somebody else entirely' } })
@@ -373,7 +373,7 @@ describe.each([1, 2] as const)('an import of version %i', (version) => {
     expect((await importSeed(seed, '--dry-run')).out).toBe((await importSeed(seed)).out)
   })
 
-  test('twice at the same moment takes over each once', async () => {
+  test('two imports at the same moment import each row once', async () => {
     const seed = await newSeed(version)
     const made: string[] = []
     for (let i = 0; i < 5; i++) {
@@ -389,7 +389,7 @@ describe.each([1, 2] as const)('an import of version %i', (version) => {
     for (const key of made) expect((await use(key)).status).toBe(200)
   })
 
-  test('carries over who was disabled, and which key was revoked, since the one before', async () => {
+  test('a second import brings users that were disabled and keys that were revoked since the first', async () => {
     const seed = await newSeed(version)
     const email = address()
     const id = await seed.addUser({ email })
@@ -415,7 +415,7 @@ describe.each([1, 2] as const)('an import of version %i', (version) => {
     expect((await use(kept.key)).status).toBe(200)
   })
 
-  test('again brings back nothing that was given up here: rotated out, revoked, deleted', async () => {
+  test('a second import does not restore a key that was rotated, revoked or deleted here', async () => {
     const seed = await newSeed(version)
     const email = address()
     const id = await seed.addUser({ email })
@@ -450,7 +450,7 @@ describe.each([1, 2] as const)('an import of version %i', (version) => {
   })
 })
 
-test('the seed may be in the same database, and --from then needs not be given', async () => {
+test('the seed may be in the same database, where --from is not needed', async () => {
   const seed = await createSeed(1, service.databaseUrl)
   try {
     const email = address()
@@ -567,7 +567,7 @@ describe('tables of other shapes', () => {
     }
   })
 
-  test('in a schema of their own are read with --schema', async () => {
+  test('in another schema are read with --schema', async () => {
     const seed = await newSeed(1)
     const { key } = await seed.addKey(await seed.addUser({ email: address() }))
     await seed.sql`ALTER TABLE api_keys ADD COLUMN status text DEFAULT 'good'`
@@ -585,14 +585,14 @@ describe('a source that cannot be read', () => {
     ['postgres://u:hunter2@127.0.0.1:1/db', /^latchkey: the seed's database cannot be read: .*ECONNREFUSED/],
     ['mysql://u:hunter2@h/db', /^latchkey: --from must be a PostgreSQL URL/],
     ['hunter2', /^latchkey: --from cannot be read as a URL/],
-  ])('%s is one sentence without its password', async (from, sentence) => {
+  ])('%s is reported in one sentence without its password', async (from, sentence) => {
     const { code, out, err } = await runInProcess(['import', 'seed', '--from', from], { env: settings() })
     expect({ code, out }).toEqual({ code: 1, out: '' })
     expect(err).toMatch(sentence)
     expect(err).not.toContain('hunter2')
   })
 
-  test('comes from standard input with --from -, so that no password stands on the command line', async () => {
+  test('is named on standard input with --from -, so that its password is not on the command line', async () => {
     const seed = await newSeed(2)
     await seed.addUser({ email: address() })
     const words = ['import', 'seed', '--from', '-', '--json']

@@ -3,7 +3,7 @@ import { createLog, silentLog } from '../../src/lib/log.ts'
 import { type Job, startJob } from '../../src/server/jobs.ts'
 import { until } from '../support/until.ts'
 
-/** A job of which the test ends each round. */
+/** A job whose rounds end when the test says so. */
 function held(options: Partial<Job> = {}) {
   const rounds: PromiseWithResolvers<void>[] = []
   const work = () => {
@@ -14,11 +14,11 @@ function held(options: Partial<Job> = {}) {
   return { rounds, job: { everyMs: 2, failure: 'It failed', work, ...options } }
 }
 
-/** Long enough for many rounds. */
+/** Waits long enough for many rounds. */
 const aWhile = () => Bun.sleep(40)
 
 describe('background work', () => {
-  test('repeats, never twice at the same moment, until it is stopped', async () => {
+  test('repeats until it is stopped, and never runs twice at the same moment', async () => {
     const { rounds, job } = held()
     const stop = startJob(job, silentLog)
     await until(() => rounds.length === 1, 'it begins')
@@ -48,7 +48,7 @@ describe('background work', () => {
     await stop()
   })
 
-  test('with a last round: the end waits for the round that runs, and for one more', async () => {
+  test('with a last round: stopping waits for the running round and for one more', async () => {
     const { rounds, job } = held({ runsAtStop: true })
     const stop = startJob(job, silentLog)
     await until(() => rounds.length === 1, 'it begins')
@@ -81,7 +81,7 @@ describe('background work', () => {
     const before = count
     await aWhile()
     expect(count).toBe(before)
-    // Stopped before its first round.
+    // The job is stopped before its first round.
     await startJob(spread, silentLog)()
     await aWhile()
     expect(count).toBe(before)

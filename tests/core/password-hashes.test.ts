@@ -24,7 +24,7 @@ const logIn = (email: string, password: string, headers: Record<string, string> 
   call(service, 'POST /auth/login', { json: { email, password }, headers })
 let addresses = 0
 
-/** Somebody whose hash was made elsewhere. */
+/** A user whose hash was made elsewhere. */
 async function importUser(hash: string): Promise<string> {
   const email = `imported-${++addresses}@example.com`
   const user = { id: Bun.randomUUIDv7(), email, password_hash: hash, created_at: new Date() }
@@ -34,13 +34,13 @@ async function importUser(hash: string): Promise<string> {
 const hashOf = async (email: string) =>
   (await sql`SELECT password_hash FROM latchkey.users WHERE email = ${email}`)[0]?.password_hash
 
-/** Test vectors of crypt_blowfish: the same hash under each of its names. */
+/** Test vectors of crypt_blowfish: the same hash under each prefix. */
 const UU = '$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'
 const LONG =
   '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789chars after 72 are ignored'
 const LONG_HASH = '$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui'
 
-test('a new hash is of today’s kind unless another cost is given', async () => {
+test('a new hash has the present cost by default', async () => {
   const config = { passwordHashConcurrency: 1 }
   const caller = { address: null, account: 'someone@example.com' }
   expect(await createPasswordHasher(config).hash('vK8#qp2zx', caller)).toStartWith(TODAYS)
@@ -49,31 +49,31 @@ test('a new hash is of today’s kind unless another cost is given', async () =>
 })
 
 describe('a bcrypt hash', () => {
-  test.each(['$2a', '$2b', '$2y'])('%s verifies, and is replaced at that login', async (kind) => {
+  test.each(['$2a', '$2b', '$2y'])('%s verifies, and is replaced at that log-in', async (kind) => {
     const email = await importUser(kind + UU)
     expectProblem(await logIn(email, 'U*U*'), 'invalid_login')
     expect(await hashOf(email)).toBe(kind + UU)
     expect((await logIn(email, 'U*U')).status).toBe(200)
     const replaced = await hashOf(email)
     expect(replaced).toStartWith(TODAYS)
-    // Short as it is, the password goes on working; the wrong one does not begin to.
+    // The password stays valid, although it is shorter than allowed now. A wrong one is still refused.
     expectProblem(await logIn(email, 'U*U*'), 'invalid_login')
     expect((await logIn(email, 'U*U')).status).toBe(200)
     expect(await hashOf(email)).toBe(replaced)
   })
 
-  test('of a password beyond 72 bytes fits as it did: cut there', async () => {
+  test('of a password beyond 72 bytes is verified on the first 72 bytes, as before', async () => {
     const email = await importUser(LONG_HASH)
     expectProblem(await logIn(email, `!${LONG}`), 'invalid_login')
     expectProblem(await logIn(email, LONG.slice(0, 71)), 'invalid_login')
     expect((await logIn(email, LONG)).status).toBe(200)
     expect(await hashOf(email)).toStartWith(TODAYS)
-    // Now the rest counts too.
+    // The new hash covers the rest too.
     expectProblem(await logIn(email, LONG.slice(0, 72)), 'invalid_login')
     expect((await logIn(email, LONG)).status).toBe(200)
   })
 
-  test('cut within a character fits too', async () => {
+  test('of a password that is cut within a character is verified too', async () => {
     const password = `${'a'.repeat(71)}é and more`
     const cut = new Uint8Array(Buffer.from(password).subarray(0, 72))
     const email = await importUser(await Bun.password.hash(cut, { algorithm: 'bcrypt', cost: 4 }))
@@ -87,7 +87,7 @@ describe('a bcrypt hash', () => {
     expect(await hashOf(email)).toBe(`$2b${UU}`)
   })
 
-  test('is replaced once by two logins at a time, and both get in', async () => {
+  test('is replaced once by two log-ins at the same time, and both succeed', async () => {
     const email = await importUser(`$2b${UU}`)
     const answers = await Promise.all([logIn(email, 'U*U'), logIn(email, 'U*U'), logIn(email, 'U*U')])
     expect(answers.map((answer) => answer.status)).toEqual([200, 200, 200])
@@ -111,7 +111,7 @@ describe('an argon2 hash', () => {
     expect((await logIn(email, 'vK8#qp2zx')).status).toBe(200)
   })
 
-  test('of today’s parameters stays', async () => {
+  test('of the present parameters is kept', async () => {
     const person = await newPerson(service)
     const before = await hashOf(person.email)
     expect((await logIn(person.email, person.password)).status).toBe(200)
@@ -126,7 +126,7 @@ describe('an argon2 hash', () => {
     ['half a hash', TODAYS],
     ['a bcrypt hash cut short', `$2b${UU}`.slice(0, -1)],
     ['a disabled account of Unix', '!'],
-  ])('of no known kind fits nothing: %s', async (_, hash) => {
+  ])('of an unknown kind verifies no password: %s', async (_, hash) => {
     const email = await importUser(hash)
     for (const password of ['vK8#qp2zx', 'password', hash])
       expectProblem(await logIn(email, password), 'invalid_login')
@@ -139,10 +139,10 @@ describe('the queue of hashes', () => {
   const countAttempts = async () =>
     (await sql`SELECT attempts FROM latchkey.login_attempts WHERE attempts > 0`).map((row) => row.attempts)
 
-  test('has an end: beyond it a login is 503 with Retry-After, and is no attempt', async () => {
+  test('has a limit: beyond it a log-in answers 503 with Retry-After, and is not counted as an attempt', async () => {
     const person = await newPerson(service)
     await sql`DELETE FROM latchkey.login_attempts`
-    // One hash that does not end holds the one lane, and a hundred wait behind it.
+    // One hash does not end and blocks the only slot. A hundred log-ins wait behind it.
     const hold = Promise.withResolvers<void>()
     spyOn(Bun.password, 'verify').mockImplementation(() => hold.promise.then(() => false))
     const refused: Answer[] = []
@@ -160,7 +160,7 @@ describe('the queue of hashes', () => {
     for (let i = 0; i < 12; i++) expectProblem(await logIn(person.email, person.password), 'unavailable')
     const json = { email: 'busy@example.com', password: 'vK8#qp2zx' }
     expectProblem(await call(service, 'POST /auth/signup', { json }), 'unavailable')
-    // Verification does not stand in that queue, nor does a refresh.
+    // Verification and refresh do not need the queue.
     expect((await call(service, 'GET /auth/me', { bearer: person.access })).status).toBe(200)
     const refresh = { refresh_token: person.refresh }
     expect((await call(service, 'POST /auth/refresh', { json: refresh })).status).toBe(200)
@@ -168,7 +168,7 @@ describe('the queue of hashes', () => {
     hold.resolve()
     const statuses = (await Promise.all(all)).map((answer) => answer.status)
     const checked = statuses.filter((status) => status === 401).length
-    // Where the above took long, some of the hundred have left the queue unheard.
+    // On a slow machine some of the hundred have already left the queue.
     expect(checked).toBeWithin(1, 102)
     expect(statuses.filter((status) => status === 503)).toHaveLength(130 - checked)
     expect(await countAttempts()).toEqual(Array(checked).fill(1))
@@ -176,7 +176,7 @@ describe('the queue of hashes', () => {
     expect((await logIn(person.email, person.password)).status).toBe(200)
   })
 
-  test('is left after two and a half seconds: the login is 503 with Retry-After, and is no attempt', async () => {
+  test('is left after two and a half seconds: the log-in answers 503 with Retry-After, and is not counted as an attempt', async () => {
     await sql`DELETE FROM latchkey.login_attempts`
     const hold = Promise.withResolvers<void>()
     const checking = spyOn(Bun.password, 'verify').mockImplementation(() => hold.promise.then(() => false))
@@ -184,7 +184,7 @@ describe('the queue of hashes', () => {
     await until(() => checking.mock.calls.length === 1, 'the first is being checked')
     const others = Promise.all([1, 2, 3].map((i) => logIn(`late-${i}@example.com`, 'whatever-it-is')))
     await until(async () => (await countAttempts()).length === 4, 'the others wait behind it')
-    // While the first is still being checked.
+    // The first log-in is still being checked.
     for (const answer of await others) {
       expectProblem(answer, 'unavailable')
       expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
@@ -194,7 +194,7 @@ describe('the queue of hashes', () => {
     expect(await countAttempts()).toEqual([1])
   })
 
-  test('being full delays the replacement of a hash, not the login', async () => {
+  test('that is full delays the replacement of a hash, and not the log-in', async () => {
     const email = await importUser(`$2b${UU}`)
     spyOn(service.context.passwords, 'hash').mockImplementationOnce(async () => raise('unavailable'))
     expect((await logIn(email, 'U*U')).status).toBe(200)

@@ -78,7 +78,7 @@ async function target(options = {}) {
 
 const nothing = () => Object.fromEntries(TABLE_NAMES.map((name) => [name, []]))
 
-test('an export holds every table, and no other database has anything of it without the passphrase', async () => {
+test('an export has every table, and cannot be read without the passphrase', async () => {
   // A new table of the schema needs rows above.
   for (const name of TABLE_NAMES) expect(`${name}: ${before[name]?.length !== 0}`).toBe(`${name}: true`)
 
@@ -94,12 +94,12 @@ test('an export holds every table, and no other database has anything of it with
   expect(text).not.toContain(person.email)
   const plain = await new Response(await decryptUnder(PASSPHRASE, Bun.file(file).stream())).text()
   expect(plain).toContain(person.email)
-  // For the tests below, what costs the least to open.
+  // The cheapest key derivation, for the tests below.
   const cheap = await encryptUnder(PASSPHRASE, new Blob([plain]).stream(), 1)
   writeFileSync(file, await new Response(cheap).bytes())
 })
 
-test('into another database under another SECRET_KEY: every row, and passwords, keys and tokens go on', async () => {
+test('an import under another SECRET_KEY restores every row, and passwords, keys and access tokens stay valid', async () => {
   const to = await target({ migrated: false })
   expect(await to.importFrom(file)).toMatchObject({ code: 0, err: '' })
   expect(await readEveryTable(to.url)).toEqual(before)
@@ -114,14 +114,14 @@ test('into another database under another SECRET_KEY: every row, and passwords, 
     const headers = { 'x-api-key': made.key }
     expect((await call(moved, 'GET /protected/any', { headers })).status).toBe(200)
     expect((await call(moved, 'GET /auth/me', { bearer: access })).body.id).toBe(person.id)
-    // Refresh tokens are computed from SECRET_KEY, which is another one.
+    // Refresh tokens depend on SECRET_KEY, which differs here.
     expect((await refresh(moved, person.refresh)).status).toBe(401)
   } finally {
     await moved.stop()
   }
 })
 
-test('back under the same SECRET_KEY, refresh tokens go on too', async () => {
+test('an import under the same SECRET_KEY keeps refresh tokens valid too', async () => {
   const to = await target()
   const env = { ...settingsOf(to.url, sourceKey()), LATCHKEY_PASSPHRASE: PASSPHRASE }
   expect(await runInProcess(['import', '--from', file], { env })).toMatchObject({ code: 0, err: '' })
@@ -133,10 +133,10 @@ test('back under the same SECRET_KEY, refresh tokens go on too', async () => {
   }
 })
 
-test('into a database that a server has started on once, and not into one that anybody uses', async () => {
+test('an import is accepted by a database on which a server has started, and refused by one with users', async () => {
   const to = await target()
   const env = settingsOf(to.url, to.key)
-  // Its first command makes the signing key, as a first start does.
+  // The first command makes the signing key, like a first start.
   expect(await runInProcess(['users', 'list'], { env })).toMatchObject({ code: 0 })
   expect(await to.importFrom(file)).toMatchObject({ code: 0, err: '' })
   const imported = await readEveryTable(to.url)
@@ -161,7 +161,7 @@ test.each<[name: string, damage: (path: string) => void]>([
   ],
   ['no export', (path) => writeFileSync(path, 'users\n')],
   ['empty', (path) => writeFileSync(path, '')],
-])('of a file that is %s nothing is imported', async (name, damage) => {
+])('nothing is imported from a file that is %s', async (name, damage) => {
   const to = await target()
   const path = join(here.path, `${name}.age`)
   writeFileSync(path, readFileSync(file))
@@ -171,7 +171,7 @@ test.each<[name: string, damage: (path: string) => void]>([
   expect(await readEveryTable(to.url)).toEqual(nothing())
 })
 
-test('with another passphrase, or none, nothing is imported', async () => {
+test('nothing is imported with another passphrase or without one', async () => {
   const to = await target()
   expect(await to.importFrom(file, 'correct horse battery stable')).toMatchObject({
     code: 1,
@@ -182,7 +182,7 @@ test('with another passphrase, or none, nothing is imported', async () => {
   expect(await readEveryTable(to.url)).toEqual(nothing())
 })
 
-test('an export that fails leaves the file that was there before', async () => {
+test('a failed export keeps the existing file', async () => {
   const path = join(here.path, 'kept.age')
   writeFileSync(path, 'kept')
   const env = settingsOf(source.databaseUrl, anotherKey())
@@ -200,7 +200,7 @@ test('an export that fails leaves the file that was there before', async () => {
   expect(readFileSync(path, 'utf8')).toBe('kept')
 })
 
-test('a database of a newer Latchkey is neither exported nor imported into', async () => {
+test('a database of a newer Latchkey is refused for an export and for an import', async () => {
   const to = await target()
   const sql = postgres(to.url, { max: 1 })
   await sql`INSERT INTO latchkey.migrations (hash, created_at) VALUES ('newer', 9999999999999)`

@@ -9,12 +9,12 @@ import { keepSecretKey } from '../../src/server/secret-key.ts'
 import { emptyDirectory } from '../support/binary.ts'
 import { runInProcess } from '../support/command-line.ts'
 
-const NOBODY = 65_534
-const SOMEBODY = 65_533
-/** Only root gives files away, and becomes others. */
+const THIS_USER = 65_534
+const OTHER_USER = 65_533
+/** Only root can change the owner of a file and become another user. */
 const isRoot = process.geteuid?.() === 0
 
-/** A directory or a file of a test's own with that mode, whatever the umask. */
+/** Makes a directory or a file with that mode, whatever the umask. */
 function make(path: string, mode: number, text?: string): string {
   if (text === undefined) mkdirSync(path)
   else writeFileSync(path, text)
@@ -22,7 +22,7 @@ function make(path: string, mode: number, text?: string): string {
   return path
 }
 
-/** What `user` makes of a path. */
+/** The fault of a path for `user`. */
 function distrustAs(user: number, path: string, forbidden?: number): string | null {
   process.seteuid?.(user)
   try {
@@ -32,7 +32,7 @@ function distrustAs(user: number, path: string, forbidden?: number): string | nu
   }
 }
 
-describe('a file is used where nobody else decides what is in it', () => {
+describe('a file is used only if no other user can write it', () => {
   test.each([
     [0o600, null],
     [0o644, null],
@@ -41,10 +41,10 @@ describe('a file is used where nobody else decides what is in it', () => {
     [0o646, 'written'],
     [0o664, 'written'],
     [0o620, 'written'],
-  ])('with the mode %o', (mode, fault) => {
+  ])('its mode is %o', (mode, fault) => {
     using here = emptyDirectory()
     const path = make(join(here.path, 'file'), mode, '')
-    if (isRoot) chownSync(path, 0, SOMEBODY)
+    if (isRoot) chownSync(path, 0, OTHER_USER)
     else if (mode & 0o020) return
     expect(distrustOf(path)).toEqual(fault === null ? null : expect.stringContaining(fault))
   })
@@ -56,20 +56,20 @@ describe('a file is used where nobody else decides what is in it', () => {
     [0o640, 'read'],
     [0o604, 'read'],
     [0o666, 'written'],
-  ])('and for nobody else to read with the mode %o', (mode, fault) => {
+  ])('a secret may not be readable by others: mode %o', (mode, fault) => {
     using here = emptyDirectory()
     const path = make(join(here.path, 'file'), mode, '')
-    if (isRoot) chownSync(path, 0, SOMEBODY)
+    if (isRoot) chownSync(path, 0, OTHER_USER)
     else if (mode === 0o640) return
     const found = distrustOf(path, OTHERS.readOrWrite)
     expect(found).toEqual(fault === null ? null : expect.stringContaining(fault))
   })
 
-  test('what is not there is no fault, and what cannot be looked at says so itself', () => {
+  test('a missing path has no fault, and an unreadable path is reported as such', () => {
     for (const path of ['/nowhere/at/all', '/dev/null/below']) expect(distrustOf(path)).toBeNull()
   })
 
-  test.skipIf(!isRoot)('which user owns it: this one or root, and nobody else', () => {
+  test.skipIf(!isRoot)('its owner is this user or root', () => {
     using here = emptyDirectory()
     chmodSync(here.path, 0o755)
     const owned = (name: string, owner: number, group: number, mode: number) => {
@@ -78,27 +78,27 @@ describe('a file is used where nobody else decides what is in it', () => {
       chmodSync(path, mode)
       return path
     }
-    const strangers = owned('strangers', SOMEBODY, SOMEBODY, 0o600)
-    for (const user of [0, NOBODY]) expect(distrustAs(user, strangers)).toContain(`user ${SOMEBODY}`)
-    expect(distrustAs(SOMEBODY, strangers)).toBeNull()
-    // A secret as Docker and Kubernetes mount it: of root, for all to read, at the end of symbolic links.
+    const strangers = owned('strangers', OTHER_USER, OTHER_USER, 0o600)
+    for (const user of [0, THIS_USER]) expect(distrustAs(user, strangers)).toContain(`user ${OTHER_USER}`)
+    expect(distrustAs(OTHER_USER, strangers)).toBeNull()
+    // Docker and Kubernetes mount a secret so: owned by root, readable by all, behind symbolic links.
     const mounted = owned('mounted', 0, 0, 0o444)
     symlinkSync(mounted, join(here.path, '..data'))
     symlinkSync('..data', join(here.path, 'secret'))
-    expect(distrustAs(NOBODY, join(here.path, 'secret'))).toBeNull()
-    // A link of one's own makes nothing one's own.
+    expect(distrustAs(THIS_USER, join(here.path, 'secret'))).toBeNull()
+    // A link of this user to a file of another user is refused.
     symlinkSync(strangers, join(here.path, 'link'))
-    expect(distrustAs(NOBODY, join(here.path, 'link'))).toContain(`user ${SOMEBODY}`)
-    // A group of the user's own (umask 002, fsGroup of a pod) is nobody else; another group is.
-    const grouped = owned('grouped', NOBODY, NOBODY, 0o660)
-    expect(distrustAs(NOBODY, grouped, OTHERS.readOrWrite)).toBeNull()
-    expect(distrustAs(NOBODY, owned('other-group', NOBODY, SOMEBODY, 0o660))).toContain('written')
+    expect(distrustAs(THIS_USER, join(here.path, 'link'))).toContain(`user ${OTHER_USER}`)
+    // A group of the user (umask 002, fsGroup of a pod) may write. Another group may not.
+    const grouped = owned('grouped', THIS_USER, THIS_USER, 0o660)
+    expect(distrustAs(THIS_USER, grouped, OTHERS.readOrWrite)).toBeNull()
+    expect(distrustAs(THIS_USER, owned('other-group', THIS_USER, OTHER_USER, 0o660))).toContain('written')
     expect(distrustAs(0, owned('group-of-root', 0, 0, 0o660))).toContain('written')
   })
 })
 
 describe('DATA_DIR', () => {
-  /** A server of somebody's at the place of ours, who hears what it is told. */
+  /** Starts a server of another user in the place of ours, which records the messages that it gets. */
   function listenAt(dataDir: string) {
     const heard: string[] = []
     const server = Bun.serve({
@@ -123,10 +123,10 @@ describe('DATA_DIR', () => {
       false,
     ],
     ['that a group may write', (dataDir) => chmodSync(dataDir, 0o770), 'can be written', true],
-    ['of another user', (dataDir) => chownSync(dataDir, SOMEBODY, SOMEBODY), 'belongs to', true],
+    ['of another user', (dataDir) => chownSync(dataDir, OTHER_USER, OTHER_USER), 'belongs to', true],
     [
       'with a socket of another user',
-      (_, socket) => chownSync(socket, SOMEBODY, SOMEBODY),
+      (_, socket) => chownSync(socket, OTHER_USER, OTHER_USER),
       'control.sock belongs',
       true,
     ],
@@ -145,14 +145,14 @@ describe('DATA_DIR', () => {
     await using listening = listenAt(dataDir)
     const socket = controlPath(dataDir)
     chmodSync(socket, 0o600)
-    // The control: our own server is told.
+    // The control: our own server gets the command.
     expect(await createAdmin(here.path)).toMatchObject({ code: 0, err: '' })
     expect(listening.heard.join()).toContain('correct-horse-battery')
     listening.heard.length = 0
     spoil(dataDir, socket)
     const refused = await createAdmin(here.path)
     expect([refused.code, refused.out]).toEqual([1, ''])
-    // One sentence.
+    // The message is one sentence.
     expect(refused.err).toMatch(/^latchkey: [^\n]+\n$/)
     expect(refused.err).toContain(fault)
     expect(listening.heard).toEqual([])
@@ -173,11 +173,11 @@ describe('DATA_DIR', () => {
   test.skipIf(!isRoot)('with a database of another user in it: it is not opened', () => {
     using here = emptyDirectory()
     const database = make(join(here.path, 'database'), 0o700)
-    chownSync(database, SOMEBODY, SOMEBODY)
-    expect(() => openHome(here.path, true)).toThrow(`belongs to the user ${SOMEBODY}`)
+    chownSync(database, OTHER_USER, OTHER_USER)
+    expect(() => openHome(here.path, true)).toThrow(`belongs to the user ${OTHER_USER}`)
   })
 
-  test('with a key that others may read or write, or of another user: it is not used', async () => {
+  test('with a key that others may read or write, or of another user: the key is not used', async () => {
     using here = emptyDirectory()
     const keep = async () => (await keepSecretKey(here.path, true)).reveal()
     const made = await keep()
@@ -193,8 +193,8 @@ describe('DATA_DIR', () => {
     chmodSync(path, 0o600)
     expect(await keep()).toBe(made)
     if (!isRoot) return
-    chownSync(path, SOMEBODY, SOMEBODY)
-    await expect(keep()).rejects.toThrow(`belongs to the user ${SOMEBODY}`)
+    chownSync(path, OTHER_USER, OTHER_USER)
+    await expect(keep()).rejects.toThrow(`belongs to the user ${OTHER_USER}`)
   })
 })
 
@@ -202,7 +202,7 @@ describe('.env', () => {
   const load = (dotenv: string) =>
     loadConfig({ environment: {}, dotenv }, { isTerminal: true, isRead: false })
 
-  test('that others may write, or of another user, is a fault, and nothing in it counts', async () => {
+  test('that others may write, or of another user, is a fault, and its settings are ignored', async () => {
     using here = emptyDirectory()
     const path = make(join(here.path, '.env'), 0o666, 'PORT=1234\n')
     expect(load(path)).toEqual({
@@ -213,11 +213,11 @@ describe('.env', () => {
     chmodSync(path, 0o644)
     expect(load(path)).toMatchObject({ config: { port: 1234 }, warnings: [] })
     if (!isRoot) return
-    chownSync(path, SOMEBODY, SOMEBODY)
-    expect(load(path)).toEqual({ faults: [expect.stringContaining(`user ${SOMEBODY}`)] })
+    chownSync(path, OTHER_USER, OTHER_USER)
+    expect(load(path)).toEqual({ faults: [expect.stringContaining(`user ${OTHER_USER}`)] })
   })
 
-  test('that others may read is a warning where it holds a secret', () => {
+  test('that others may read is a warning where it has a secret', () => {
     using here = emptyDirectory()
     const path = join(here.path, '.env')
     for (const [text, mode, warned] of [
@@ -233,7 +233,7 @@ describe('.env', () => {
     }
   })
 
-  test('a directory of that name is none of ours', () => {
+  test('that is a directory is ignored', () => {
     using here = emptyDirectory()
     make(join(here.path, '.env'), 0o777)
     expect(load(join(here.path, '.env'))).toMatchObject({ warnings: [] })
