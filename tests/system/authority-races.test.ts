@@ -17,7 +17,7 @@ beforeAll(async () => {
   a = await startService({ logLevel: 'error' })
   b = await startService({ logLevel: 'error' }, a)
   sql = connectTo(a)
-  // Whatever the others do to each other, there is one who is never the last.
+  // One more admin, so that neither of the two is ever the last one.
   await addLoggedIn(a, sql, { role: 'admin' })
 })
 afterAll(async () => {
@@ -26,7 +26,7 @@ afterAll(async () => {
   await a.stop()
 })
 
-/** An admin with a key that administers users, another key, and a service account with a key. */
+/** Makes an admin with a key that administers users, another key, and a service account with a key. */
 async function newAdmin() {
   const person = await addLoggedIn(a, sql, { role: 'admin' })
   const [account] = await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at)
@@ -43,7 +43,7 @@ type Admin = Awaited<ReturnType<typeof newAdmin>>
 
 type Act = (by: Admin, on: Admin) => [route: string, options: Call]
 
-/** What takes the other's power away: of two at once exactly one happens. */
+/** Requests that end the power of the other admin. Of two at once exactly one succeeds. */
 const overthrows: Act[] = [
   (by, on) => [`PATCH /users/${on.id}`, { bearer: by.access, json: { role: 'user' } }],
   (by, on) => [`PATCH /users/${on.id}`, { bearer: by.access, json: { is_active: false } }],
@@ -54,7 +54,7 @@ const overthrows: Act[] = [
   (by, on) => [`DELETE /users/${on.id}`, { bearer: by.access }],
   (by, on) => [`DELETE /users/${on.id}?service_accounts=disable`, { bearer: by.access }],
 ]
-/** What else two admins do to each other, their keys and their accounts. */
+/** Other requests of two admins on each other, their keys and their accounts. */
 const others: Act[] = [
   (by, on) => [`DELETE /keys/${on.own.id}?created=true`, { bearer: by.access }],
   (by, on) => [`DELETE /keys/${on.manager.id}`, { bearer: by.access }],
@@ -70,7 +70,7 @@ const others: Act[] = [
 ]
 const pick = <T>(list: readonly T[], at: number): T => list[at % list.length] as T
 
-test(`two admins act on each other and on each other’s keys on two servers, ${ROUNDS} rounds: nothing fails`, async () => {
+test(`two admins act on each other and on each other’s keys on two servers, ${ROUNDS} rounds: no request is a server error`, async () => {
   const count = { answers: 0, changes: 0, refusals: 0 }
   for (let round = 0; round < ROUNDS; round++) {
     const [one, two] = await Promise.all([newAdmin(), newAdmin()])
@@ -91,10 +91,10 @@ test(`two admins act on each other and on each other’s keys on two servers, ${
       else count.refusals++
       if (answer.status >= 500) throw new Error(`Round ${round}: ${answer.status} ${answer.text}`)
     }
-    // One may have been logged out, by themselves or by the other, before either acted; never do both happen.
+    // An admin may have been logged out before either acted. Both requests never succeed.
     const happened = [first, second].filter((answer) => answer && answer.status < 300).length
     expect([round, happened <= 1]).toEqual([round, true])
-    // Whoever holds on to something that is revoked holds nothing.
+    // A revoked credential is refused.
     const left =
       await sql`SELECT 1 FROM latchkey.users WHERE id IN (${one.id}, ${two.id}) AND role = 'admin' AND is_active`
     expect([round, left.length]).toEqual([round, 2 - happened])

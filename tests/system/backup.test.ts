@@ -26,12 +26,12 @@ const done = { code: 0, err: '' }
 const keyStatus = async (server: RunningProgram, apiKey: string) =>
   (await call(server, 'GET /protected/any', { apiKey })).status
 
-/** Nothing of what passes between command and server stays behind. */
+/** Expects that no temporary file of a command or the server is left. */
 const leftovers = (path: string) =>
   readdirSync(join(path, 'data')).filter((name) => /^transfer|^replacement/.test(name))
 
 test(
-  'a backup of a database that is served, restored under the running server: what was then is now',
+  'a backup of a running server is restored under the running server, with the rows of the time of the backup',
   async () => {
     using here = await embeddedHome()
     await using server = await serve(here.path)
@@ -47,7 +47,7 @@ test(
     expect([await keyStatus(server, kept.key), await keyStatus(server, later.key)]).toEqual([401, 200])
 
     expect(await latchkey(here.path, ['restore', '--from', 'one.backup'])).toMatchObject(done)
-    // At the same port, in the same process, as soon as a command reaches it.
+    // The same process serves the restored database at the same port.
     expect((await latchkey(here.path, ['users', 'list'])).out).toContain(person.email)
     expect([await keyStatus(server, kept.key), await keyStatus(server, later.key)]).toEqual([200, 401])
     expect((await call(server, 'GET /auth/me', { bearer: person.access })).status).toBe(200)
@@ -55,14 +55,14 @@ test(
     expect(leftovers(here.path)).toEqual([])
     expect(await server.end('SIGTERM')).toBe(0)
 
-    // What was replaced is kept, and can be put back by hand.
+    // The replaced database is kept, and can be restored by hand.
     expect(existsSync(join(here.path, 'data/replaced/database/data/PG_VERSION'))).toBe(true)
   },
   SLOW_MS,
 )
 
 test(
-  'a backup restored where there is nothing brings its SECRET_KEY along, and no server has to run',
+  'a backup is restored into an empty directory with its SECRET_KEY, without a running server',
   async () => {
     using here = await embeddedHome()
     const file = join(here.path, 'one.backup')
@@ -98,7 +98,7 @@ test(
       cut: good.subarray(0, good.length / 2),
       text: Buffer.from('no backup'),
       empty: Buffer.from(''),
-      // In the middle of the database.
+      // Damages the middle of the database.
       changed: Buffer.from(good).fill(0, good.length / 2, good.length / 2 + 1000),
       'without a database': await new Bun.Archive({ 'latchkey-backup.json': '{}' }).bytes(),
     }
@@ -124,7 +124,7 @@ test(
   SLOW_MS,
 )
 
-test('a replacement that is cut at any step is finished by the next process, or never was', async () => {
+test('a restore that is interrupted at any step is finished or undone by the next process', async () => {
   using here = emptyDirectory()
   const at = (path: string) => join(here.path, path)
   const put = (folder: string, text: string) => {
@@ -166,7 +166,7 @@ test('a replacement that is cut at any step is finished by the next process, or 
 })
 
 test(
-  'from an embedded database that is served to a PostgreSQL and to another embedded one',
+  'the database of a running embedded server is moved to PostgreSQL and to another embedded database',
   async () => {
     using here = await embeddedHome()
     await using server = await serve(here.path)
@@ -210,13 +210,13 @@ test(
     expect(await latchkey(there.path, ['import', '--from', file], PASSPHRASE)).toMatchObject(done)
     await using second = await serve(there.path)
     await good(second)
-    // And not a second time, nor under a server.
+    // A second import is refused, and so is one under a running server.
     expect(await latchkey(there.path, ['import', '--from', file], PASSPHRASE)).toMatchObject({ code: 1 })
   },
   SLOW_MS,
 )
 
-test('with DATABASE_URL, backup and restore name what PostgreSQL has', async () => {
+test('with DATABASE_URL, backup and restore name the tools of PostgreSQL', async () => {
   using here = emptyDirectory()
   const database = await createDatabase()
   try {

@@ -5,14 +5,14 @@ import { dial, sendRaw } from '../support/http-socket.ts'
 import { CADDY, NGINX, nginxAround, type RunningProxy, startProxy } from '../support/proxy.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
-// Latchkey as docs/behind-a-proxy.md says that it is to be put on the Internet, behind the very files of `deploy/`.
+// Latchkey behind a proxy with the files of `deploy/`, as docs/behind-a-proxy.md describes.
 
 const METRICS_TOKEN = 'qX7vB2mK9tQ4wZ8nR'
 
 const service = useService({ trustedProxies: ['127.0.0.0/8'], metricsToken: secret(METRICS_TOKEN) })
 const person = prepare(() => newPerson(service))
 
-/** The path of the metrics as Latchkey reads it, and paths that another program might take for it. */
+/** The path of the metrics, and spellings that another program might read as this path. */
 const METRICS = [
   ...['/metrics', '/metrics/', '/metrics?x', '/metrics/?x', '/metrics/.', '/./metrics', '/x/../metrics'],
   ...['/%2e/metrics', '/metrics/x/..', 'http://latchkey.test/metrics'],
@@ -22,7 +22,7 @@ const NEARLY_METRICS = [
   ...['/metrics;x', '/x/..%2fmetrics'],
 ]
 
-/** The files without TLS, and with a second for headers. */
+/** Changes of the files: no TLS, and a timeout of a second for headers. */
 const PROXIES = [
   {
     path: NGINX,
@@ -67,37 +67,37 @@ for (const { path, recipe } of PROXIES) {
     const post = (headers: string, body: string) =>
       `POST /auth/logout HTTP/1.1\r\n${host}Content-Type: application/json\r\n${headers}\r\n\r\n${body}`
 
-    test('everything goes on as without it', async () => {
+    test('requests are answered as without the proxy', async () => {
       const json = { email: person.email, password: person.password }
       expect((await call(front, 'POST /auth/login', { json })).status).toBe(200)
       expect((await call(front, 'GET /auth/me', { bearer: person.access })).body.email).toBe(person.email)
       expect((await call(front, 'POST /auth/login', { raw: '{' })).status).toBe(415)
       expect((await call(front, 'GET /metrics')).status).toBe(404)
       const large = { raw: 'a'.repeat(10 * 1024 * 1024), headers: { 'content-type': 'application/json' } }
-      // Closed while the body is still on its way: the answer may be lost, to the client or to Caddy.
+      // The connection is closed while the body is still on its way, so the answer may be lost.
       const answer = await call(front, 'POST /auth/login', large).catch(() => ({ status: 413 }))
       expect([413, ...(name === 'caddy' ? [502] : [])]).toContain(answer.status)
     })
 
     test.each([...METRICS, ...NEARLY_METRICS])(
-      'the metrics are for the machines inside, however they are spelled: %s',
+      'the metrics are refused from outside, in every spelling of their path: %s',
       async (target) => {
         const headers = [`Authorization: Bearer ${METRICS_TOKEN}`]
         const outside = await sendRaw(front, `GET ${target}`, [host.trim(), ...headers])
         expect(outside.body.includes('latchkey_')).toBe(false)
-        // The control: Latchkey itself answers, where the spelling is one of its own.
+        // The control: Latchkey itself answers a spelling that it accepts.
         const inside = await sendRaw(service, `GET ${target}`, headers)
         if (METRICS.includes(target)) expect(inside.body.includes('latchkey_')).toBe(true)
       },
     )
 
-    test('the client is who the proxy says, and not what the client says', async () => {
+    test('the address of the client is the one that the proxy names, whatever the client sends', async () => {
       const id = `forwarded-${name}`
       const headers = { 'x-forwarded-for': '203.0.113.9', 'x-request-id': id }
       expect((await call(front, 'GET /health', { headers })).status).toBe(200)
       const line = service.logged().find(({ request_id }) => request_id === id)
       expect(line?.client).toBe('127.0.0.1')
-      // The control: Latchkey believes this very peer.
+      // The control: Latchkey trusts this peer.
       const direct = { ...headers, 'x-request-id': `${id}-direct` }
       await call(service, 'GET /health', { headers: direct })
       const control = service.logged().find(({ request_id }) => request_id === direct['x-request-id'])
@@ -156,7 +156,7 @@ for (const { path, recipe } of PROXIES) {
         'a size beyond 64 bits',
         (next) => post('Transfer-Encoding: chunked', `10000000000000002\r\n{}\r\n0\r\n\r\n${next}`),
       ],
-    ])('nothing comes out at Latchkey that the proxy did not take for a request: %s', async (_, bytes) => {
+    ])('Latchkey gets no request that the proxy did not see as one: %s', async (_, bytes) => {
       const prey = await newKey(service, person.access)
       const next = `DELETE /keys/self HTTP/1.1\r\n${host}X-API-Key: ${prey.key}\r\n\r\n`
       const wire = dial(front)
@@ -168,7 +168,7 @@ for (const { path, recipe } of PROXIES) {
       const answers = []
       for (let answer = await wire.answer(); answer.status !== 0; answer = await wire.answer())
         answers.push(answer)
-      // Of one that the proxy knows nothing of, the answer would be taken for that to the next.
+      // The proxy would send the answer to a hidden request to the next client.
       const isAlive = (await call(service, 'GET /protected/any', { apiKey: prey.key })).status === 200
       if (!isAlive) expect(answers.slice(1).map(({ status }) => status)).toEqual([204, 200])
       if (answers.at(-1)?.status === 200) expect(answers.at(-1)?.body).toContain('alive')
@@ -183,12 +183,12 @@ for (const { path, recipe } of PROXIES) {
       const wire = dial(front)
       wire.send(bytes)
       const { status } = await wire.answer()
-      // Caddy answers 200 to names that it does not serve, and sends nothing on.
+      // Caddy answers 200 itself for a host that it does not serve.
       expect([expected, ...(what === 'CONNECT' ? [200, 400, 404] : [])]).toContain(status)
       wire.end()
     })
 
-    test('a Host of two characters opens no path by what stands before it', async () => {
+    test('a Host of two characters opens no path by a prefix before it', async () => {
       const id = `path-${name}-host`
       const wire = dial(front)
       wire.send(`GET /xx/health HTTP/1.1\r\nHost: ab\r\nX-Request-Id: ${id}\r\n\r\n`)
@@ -196,7 +196,7 @@ for (const { path, recipe } of PROXIES) {
       wire.end()
     })
 
-    test('several requests at once are answered in their order, also where one has to be waited for', async () => {
+    test('several requests at once are answered in order, also where one takes longer', async () => {
       const wire = dial(front)
       const login = JSON.stringify({ email: person.email, password: 'wrong' })
       wire.send(
@@ -208,7 +208,7 @@ for (const { path, recipe } of PROXIES) {
       wire.end()
     })
 
-    test('whoever drips headers is cut off, and whoever drips a body stays outside', async () => {
+    test('a client that drips headers is disconnected, and a dripping body does not reach Latchkey', async () => {
       const headers = dial(front)
       headers.send(`GET /health HTTP/1.1\r\n${host}X-Slow: `)
       const dripping = setInterval(() => headers.send('a'), 100)
@@ -220,7 +220,7 @@ for (const { path, recipe } of PROXIES) {
       const { seconds } = await headers.closed.finally(() => clearInterval(dripping))
       expect(seconds).toBeLessThan(10)
       body.end()
-      // Caddy hands a body on as it comes: there Latchkey's own bounds hold.
+      // Caddy passes a body on as it arrives, so Latchkey's own timeout applies.
       if (name === 'nginx') expect(service.loggedText()).not.toContain(id)
     })
   })

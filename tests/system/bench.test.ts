@@ -22,7 +22,7 @@ test.skipIf(why !== '')(
   60_000,
 )
 
-test('the bench knows the entries that it has, and says so', async () => {
+test('the bench lists its entries, and refuses an unknown one', async () => {
   const { code, err } = await runProgram([process.execPath, 'bench/run.ts', 'api-keys'], { cwd: root })
   expect(err).toContain('There is no api-keys; there are api-key, ')
   expect(code).toBe(2)

@@ -19,7 +19,7 @@ test('the binary answers every request as the source does', async () => {
     record(await builtBinary(), 'binary.json'),
   ])
   const { requests } = await Bun.file(source).json()
-  // The control: what is compared has refusals and answers in it.
+  // The control: the compared requests include refusals and successes.
   expect(requests['open: GET /users?limit=0, at the bounds']).toMatchObject({ status: 422 })
   expect(requests['open: GET /users?limit=100, at the bounds']).toMatchObject({ status: 200 })
   expect(await replay('compare', source, binary)).toEqual({ code: 0, out: 'No difference\n', err: '' })

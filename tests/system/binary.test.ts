@@ -18,7 +18,7 @@ const RUN_TIMEOUT_MS = 30_000
 const home = emptyDirectory()
 const latchkey = join(home.path, 'latchkey')
 beforeAll(async () => {
-  // Away from the source tree and its node_modules.
+  // Outside of the source tree and its node_modules.
   copyFileSync(await builtBinary(), latchkey)
   chmodSync(latchkey, 0o755)
 }, BUILD_TIMEOUT_MS)
@@ -41,7 +41,7 @@ async function logIn(server: RunningProgram, json: { email: string; password: st
   return answer.body.access_token
 }
 
-/** What each credential reaches, by status: user-only and service-only, as the user and as the key. */
+/** The statuses of user-only and service-only, by the user's token and by the key. */
 async function reached(server: RunningProgram, { access, key }: { access: string; key: string }) {
   const routes = ['GET /protected/user-only', 'GET /protected/service-only']
   const answers = routes.flatMap((route) => [
@@ -67,7 +67,7 @@ describe.each(['embedded', 'PostgreSQL'])('the binary alone, on the %s database'
   afterAll(async () => database?.drop())
 
   test(
-    'a first start serves, kill -9 loses nothing, a second start goes on',
+    'a first start serves, kill -9 loses no row, and a second start continues',
     async () => {
       using here = emptyDirectory()
       await using first = await startProgram([latchkey], { cwd: here.path, env })
@@ -92,13 +92,13 @@ describe.each(['embedded', 'PostgreSQL'])('the binary alone, on the %s database'
   )
 
   test(
-    'the command that a start without an admin prints makes one, while it runs',
+    'the command that a start without an admin prints makes an admin, while the server runs',
     async () => {
       using here = emptyDirectory()
       await using server = await startProgram([latchkey], { cwd: here.path, env })
       const printed = /To make one: (.+?)"/.exec(server.output())?.[1] ?? ''
       expect(printed).toEndWith(' admin create --email you@example.com')
-      // Where the tests run in a container, its engine comes first.
+      // In a container the printed command begins with the container engine.
       const line = printed.replace(/^(docker|podman|kubectl) exec -it \S+ (-- )?/, '')
       const made = await runProgram(['/bin/sh', '-c', line], { cwd: here.path, env })
       expect(made).toMatchObject({ code: 0, err: '' })
@@ -113,7 +113,7 @@ describe.each(['embedded', 'PostgreSQL'])('the binary alone, on the %s database'
 })
 
 test(
-  'of what lies in the working directory only .env is read, and only settings from it',
+  'of the working directory only .env is read, and only settings from it',
   async () => {
     using here = emptyDirectory()
     const write = (name: string, text: string) => writeFileSync(join(here.path, name), text)
@@ -137,7 +137,7 @@ test(
     expect(await server.end('SIGTERM')).toBe(0)
     expect(existsSync(executed)).toBe(false)
 
-    // The control: Bun itself would have run it.
+    // The control: Bun itself runs the file.
     write('.env', hostile)
     await runProgram([process.execPath, '-e', '0'], { cwd: here.path })
     expect(existsSync(executed)).toBe(true)
@@ -146,7 +146,7 @@ test(
 )
 
 test(
-  'healthcheck tells a server that works from none',
+  'healthcheck succeeds for a working server and fails without one',
   async () => {
     using here = emptyDirectory()
     await using server = await startProgram([latchkey], { cwd: here.path })
@@ -162,7 +162,7 @@ test(
 )
 
 test(
-  'the page at /docs and everything on it come from inside the binary',
+  'the page at /docs and its files are inside the binary',
   async () => {
     using here = emptyDirectory()
     await using server = await startProgram([latchkey], { cwd: here.path })
@@ -192,7 +192,7 @@ describe('without a server and without a database', () => {
     return result
   }
 
-  test('--version is that of the package', async () => {
+  test('--version prints the version of the package', async () => {
     expect(await run('--version')).toEqual({ code: 0, out: `latchkey ${version}\n`, err: '' })
   })
 
@@ -224,7 +224,7 @@ describe('without a server and without a database', () => {
     expect(await run('hostile')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('hostile') })
   })
 
-  test('wrong settings end it with every fault, and nothing is made', async () => {
+  test('wrong settings stop it with every fault, and no file is made', async () => {
     using here = emptyDirectory()
     const env = { PORT: 'eighty', ALGORITHM: 'none', SIGNUP: 'maybe' }
     const { code, err } = await runProgram([latchkey, 'serve'], { cwd: here.path, env })

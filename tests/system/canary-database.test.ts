@@ -16,24 +16,24 @@ import { readMigrations } from '../../src/db/migrations.macro.ts'
 import * as schema from '../../src/db/schema.ts'
 import { embeddedSnapshot } from '../support/databases.ts'
 
-// What of our libraries we lean on without being promised it. The day one of these fails, src/db has to be looked at.
+// Behaviour of our libraries on which we rely without a promise. When a test fails after an upgrade, look at src/db.
 setDefaultTimeout(60_000)
 
 const drizzleFolder = join(import.meta.dir, '../../drizzle')
 
 describe('drizzle-orm', () => {
-  /** A client on which every member but the named ones throws. */
+  /** A client on which every member throws, except for the named ones. */
   const only = (members: Record<string, unknown>) =>
     new Proxy(members, {
       get(target, name) {
         if (name in target) return Reflect.get(target, name)
-        // Asked by every await.
+        // Every await reads `then`.
         if (name === 'then') return undefined
         throw new Error(`drizzle uses ${String(name)}`)
       },
     })
 
-  test('of a postgres.js client it uses options, unsafe and begin; in a transaction unsafe and savepoint', async () => {
+  test('uses options, unsafe and begin of a postgres.js client, and in a transaction unsafe and savepoint', async () => {
     const calls: unknown[][] = []
     const unsafe = (...args: unknown[]) => {
       calls.push(args)
@@ -64,7 +64,7 @@ describe('drizzle-orm', () => {
       .prepare('p')
     await prepared.execute({ id: 'x' })
     expect(calls).toHaveLength(6)
-    // Only what was given a name is prepared on the server.
+    // Only a statement with a name is prepared on the server.
     expect(calls.map(([, , options]) => options)).toEqual([
       { prepare: false },
       { prepare: false },
@@ -75,7 +75,7 @@ describe('drizzle-orm', () => {
     ])
   })
 
-  test("it puts its parsers of times into the client's options", () => {
+  test("puts its parsers of times into the client's options", () => {
     const options: { parsers: Record<string, unknown>; serializers: Record<string, unknown> } = {
       parsers: {},
       serializers: {},
@@ -85,7 +85,7 @@ describe('drizzle-orm', () => {
     expect(Object.keys(options.serializers)).toContain('3802')
   })
 
-  test('of PGlite it uses query and transaction', async () => {
+  test('uses query and transaction of PGlite', async () => {
     const empty = { rows: [] }
     const client = only({
       query: async () => empty,
@@ -100,14 +100,14 @@ describe('drizzle-orm', () => {
     expect(deleted).toEqual(empty)
   })
 
-  test('an error carries the query and its parameters in the open, and the cause behind it', () => {
+  test('has the query and its parameters in the message of an error, and the database error as its cause', () => {
     const cause = Object.assign(new Error('no'), { code: '23505' })
     const error = new DrizzleQueryError('SELECT $1', ['secret'], cause)
     expect(error).toMatchObject({ query: 'SELECT $1', params: ['secret'], cause })
     expect(error.message).toContain('secret')
   })
 
-  test('migrations are read in the order of the journal, and nothing else lies there', () => {
+  test('reads migrations in the order of the journal, and the folder has no other files', () => {
     const files = readMigrationFiles({ migrationsFolder: drizzleFolder })
     expect(files.map(({ folderMillis }) => folderMillis)).toEqual(journal.entries.map(({ when }) => when))
     expect(readMigrations().map(({ when }) => when)).toEqual(journal.entries.map(({ when }) => when))
@@ -117,7 +117,7 @@ describe('drizzle-orm', () => {
     expect(names.sort()).toEqual(journal.entries.map(({ tag }) => `${tag}.sql`))
   })
 
-  test('the migrations make what schema.ts says', async () => {
+  test('makes by its migrations the tables of schema.ts', async () => {
     const last = String(journal.entries.length - 1).padStart(4, '0')
     const made = await Bun.file(join(drizzleFolder, `meta/${last}_snapshot.json`)).json()
     const wanted = generateDrizzleJson(schema, made.prevId, ['latchkey'])
@@ -140,13 +140,13 @@ describe('PGlite', () => {
   const streamOps = (pg: PGlite) =>
     (pg.Module as unknown as { NODEFS: { stream_ops: StreamOps } }).NODEFS.stream_ops
 
-  test('as shipped it turns fsync off, and has none for its files', async () => {
+  test('turns fsync off by default, and has no fsync for its files', async () => {
     expect(PGlite.defaultStartParams).toContain('-F')
     const shipped = await PGlite.create({ noInitDb: true })
     expect(streamOps(shipped).fsync).toBeUndefined()
   })
 
-  test('it is the PostgreSQL that we check data directories for, with our settings', async () => {
+  test('is the version of PostgreSQL that we check data directories for, and runs with our settings', async () => {
     const pg = await open()
     const show = async (name: string) =>
       (await pg.query<Record<string, string>>(`SHOW ${name}`)).rows[0]?.[name]
@@ -157,7 +157,7 @@ describe('PGlite', () => {
     expect(await show('shared_buffers')).toBe('16MB')
   })
 
-  test('each commit calls fsync, a query does not', async () => {
+  test('calls fsync for each commit, and not for a query', async () => {
     const pg = await open()
     const ops = streamOps(pg)
     const real = ops.fsync
@@ -183,7 +183,7 @@ describe('PGlite', () => {
     ops.fsync = real
   })
 
-  test('a transaction whose error was swallowed does not pretend to be committed', async () => {
+  test('does not report a commit for a transaction with a caught error', async () => {
     const pg = await open()
     const swallowing = pg.transaction(async (tx) => {
       await tx.query('SELECT 1/0').catch(() => {})

@@ -11,9 +11,9 @@ import { useService, useSql } from '../support/use-service.ts'
 setDefaultTimeout(60_000)
 
 const WAVES = 20
-/** In each wave, half of them admins. */
+/** People in each wave. Half of them are admins. */
 const PEOPLE = 6
-/** Requests that are under way at once, and how many each of them is followed by. */
+/** Callers at the same time, and requests of each caller. */
 const CALLERS = 8
 const EACH = 8
 
@@ -21,7 +21,7 @@ const a = useService({ logLevel: 'error' })
 const b = useService({ logLevel: 'error' }, a)
 const sql = useSql(a)
 
-/** What somebody presents; `isDead` once an answer has said that it is ended for good. */
+/** A credential. `isDead` is true once an answer has confirmed that it is ended for good. */
 type Credential = { text: string; isDead: boolean }
 type Key = { id: string; secrets: Credential[]; made: Key[] }
 type Person = { id: string; account: string; sessions: Credential[]; keys: Key[] }
@@ -43,7 +43,7 @@ async function addActor(role: 'admin' | 'user'): Promise<Person> {
   return { id: person.id, account, sessions: sessions.map(({ access }) => alive(access)), keys }
 }
 
-/** Always the same numbers, so that a round that fails can be run again. */
+/** A seeded random number, so that a failed run can be repeated. */
 function randomFrom(seed: number) {
   let state = seed
   const next = () => {
@@ -57,14 +57,14 @@ type Pick = ReturnType<typeof randomFrom>
 const secretsOf = (key: Key): Credential[] => [...key.secrets, ...key.made.flatMap(secretsOf)]
 const allOf = ({ sessions, keys }: Person) => [...sessions, ...keys.flatMap(secretsOf)]
 
-/** A change: what is asked, what ends for good where it is done, and what is new after it. */
+/** A change: its request, the credentials that it ends for good, and the new credentials after it. */
 type Change = {
   route: string
   json?: unknown
   ends?: Credential[]
   adds?(body: Answer['body']): void
 }
-/** Who asks, and with what: a session, or a key of theirs. */
+/** The caller of a request, by a session or a key. */
 type Caller = { person: Person; credential: Credential; key: Key | null }
 type Act = (caller: Caller, on: Person, pick: Pick) => Change
 
@@ -137,13 +137,13 @@ const ACTS: Record<string, Act> = {
   }),
 }
 
-/** What gives the others something to end, and what seldom finds anything. */
+/** Changes that make new credentials, and changes that rarely find their target. */
 const OFTEN = ['create', 'rotate', 'rotate', 'end a secret', 'end a secret', 'demote', 'enable']
 
 const counts = { changes: 0, refusals: 0 }
 const done: Record<string, number> = {}
 
-/** Sends a change, and holds its answer against what earlier answers have said. */
+/** Sends a change, and compares its answer with the confirmed ends of credentials. */
 async function send(name: string, { credential }: Caller, { route, json, ends, adds }: Change, pick: Pick) {
   const wasDead = credential.isDead
   const options: Call = { bearer: credential.text, json }
@@ -160,7 +160,7 @@ async function send(name: string, { credential }: Caller, { route, json, ends, a
   adds?.(body)
 }
 
-/** An admin has a password reset, and it is used. */
+/** An admin issues a password reset, and the reset is used. */
 async function reset({ credential }: Caller, on: Person, pick: Pick) {
   const issued = await call(pick([a, b]), `POST /users/${on.id}/password-reset`, { bearer: credential.text })
   if (issued.status >= 500) throw new Error(`A reset answered ${issued.status}: ${issued.text}`)
@@ -194,7 +194,7 @@ async function act(world: World, pick: Pick) {
   }
 }
 
-test(`${WAVES * CALLERS * EACH} mixed changes by ${CALLERS} callers at once on two servers: nothing fails, and what is ended stays ended`, async () => {
+test(`${WAVES * CALLERS * EACH} mixed changes by ${CALLERS} callers at once on two servers: no server error, and an ended credential stays refused`, async () => {
   let [dead, living] = [0, 0]
   for (let wave = 0; wave < WAVES; wave++) {
     await sql`UPDATE latchkey.users SET role = 'user'`

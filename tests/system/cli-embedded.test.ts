@@ -8,16 +8,16 @@ import { bcrypt, createSeed, seedKey } from '../support/seed.ts'
 import { kidOf } from '../support/signing.ts'
 import { until } from '../support/until.ts'
 
-/** On the embedded database, which a server holds, the server does the work of each command. */
+/** While a server has the embedded database open, the server itself does the work of each command. */
 const SLOW_MS = 60_000
 const PASSWORD = 'a passphrase of several words'
 const OTHER_PASSWORD = 'another passphrase of several words'
 
 type Run = (words: string[], stdin?: string) => Promise<{ code: number; out: string; err: string }>
 
-/** What a command prints as JSON; it must have worked, and said nothing else. */
+/** The JSON output of a command that has to succeed and print nothing else. */
 async function json(run: Run, words: string[], stdin = '') {
-  // Before what follows "--".
+  // --json goes before the words that follow "--".
   const end = words.includes('--') ? words.indexOf('--') : words.length
   const { code, out, err } = await run(words.toSpliced(end, 0, '--json'), stdin)
   expect({ words, code, err }).toEqual({ words, code: 0, err: '' })
@@ -35,7 +35,7 @@ const address = () => `imported-${++addresses}@example.com`
 const none = { imported: 0, already_imported: 0, refused: [] }
 
 test(
-  'keys are made and revoked in the server, which knows of it at once',
+  'keys are made and revoked in the server, which applies the change at once',
   async () => {
     using at = await embeddedHome()
     await using server = await serve(at.path)
@@ -58,7 +58,7 @@ test(
 )
 
 test(
-  'commands on users, sessions and signing keys work in the server, and hold at once',
+  'commands on users, sessions and signing keys work in the server, and apply at once',
   async () => {
     using here = await embeddedHome()
     await using server = await serve(here.path, { RATE_LIMITS: 'off' })
@@ -103,7 +103,7 @@ test(
     expect(await statusOf(server, traded.body.access_token)).toBe(401)
     expect((await refresh(server, traded.body.refresh_token)).status).toBe(401)
 
-    // In the server, not beside it; and what fails there is a sentence here.
+    // The command ran in the server. A failure there is printed here as one sentence.
     const names = ['users create', 'users list', 'users set-password', 'sessions end', 'signing-keys rewrap']
     await until(
       () => names.every((name) => server.output().includes(`"command":"${name}"`)),
@@ -120,7 +120,7 @@ test(
 )
 
 test(
-  'imports run in the server, hold at once, and tell how far they are',
+  'imports run in the server, apply at once, and print their progress',
   async () => {
     using at = await embeddedHome()
     await using server = await serve(at.path)

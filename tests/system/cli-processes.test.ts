@@ -10,14 +10,14 @@ import { createDatabase } from '../support/postgres.ts'
 import { latchkey, latchkeyOnTerminal, PROGRAM, serve } from '../support/program.ts'
 
 /**
- * What only a process of its own shows: its arguments, exit code, streams, terminal and environment. What the commands
- * do is tested in `tests/core`.
+ * Properties that need a separate process: arguments, exit code, streams, terminal and environment. `tests/core` tests the
+ * effects of the commands.
  */
 const SLOW_MS = 30_000
 const PASSWORD = 'a passphrase of several words'
 const SECRET_KEY = randomBytes(32).toString('hex')
 
-/** An empty working directory and the settings of an empty database on PostgreSQL. */
+/** Makes an empty working directory, and settings with an empty database on PostgreSQL. */
 async function onPostgres(options: { migrated?: boolean } = {}) {
   const here = emptyDirectory()
   const database = await createDatabase(options)
@@ -48,7 +48,7 @@ test('wrong use ends with 2 and one sentence on standard error', async () => {
   expect(err).toStartWith('latchkey: there is no command "nonsense"')
 })
 
-test('settings come from .env in the working directory, and the environment wins', async () => {
+test('settings are read from .env in the working directory, and the environment takes precedence', async () => {
   using here = emptyDirectory()
   writeFileSync(join(here.path, '.env'), 'PORT=1234\nHOST=::1\n')
   const { code, out } = await latchkey(here.path, ['config', '--json'], { PORT: '4321' })
@@ -56,10 +56,10 @@ test('settings come from .env in the working directory, and the environment wins
   expect(JSON.parse(out)).toMatchObject({ PORT: 4321, HOST: '::1' })
 })
 
-test('a slow reader gets all of it, one that goes away is no failure, and a full disk is one', async () => {
+test('a slow reader gets the whole output, a reader that stops is no failure, and a full disk is a failure', async () => {
   using here = emptyDirectory()
   const whole = (await latchkey(here.path, ['openapi'])).out
-  // More than a pipe holds.
+  // More than the buffer of a pipe.
   expect(whole.length).toBeGreaterThan(65_536)
   const shell = (tail: string) =>
     runProgram(['/bin/sh', '-c', `"$@" openapi ${tail}`, 'sh', ...PROGRAM], { cwd: here.path })
@@ -72,7 +72,7 @@ test('a slow reader gets all of it, one that goes away is no failure, and a full
 
 describe('healthcheck', () => {
   test(
-    'says yes to a server that works, whatever proxy the environment names, and no to none',
+    'succeeds for a working server, whatever proxy the environment names, and fails without a server',
     async () => {
       await using at = await onPostgres()
       await using server = await serve(at.path, at.env)
@@ -91,7 +91,7 @@ describe('healthcheck', () => {
 
 describe('migrations', () => {
   test(
-    'MIGRATE=check refuses a database that lacks some; "migrate" adds them, once',
+    'MIGRATE=check refuses a database that lacks migrations; "migrate" applies them once',
     async () => {
       await using at = await onPostgres({ migrated: false })
       const check = { ...at.env, MIGRATE: 'check' }
@@ -110,7 +110,7 @@ describe('migrations', () => {
 
 describe('admin create', () => {
   test(
-    'on PostgreSQL works while a server runs, and the role holds there at once',
+    'on PostgreSQL works while a server runs, and the role applies there within a second',
     async () => {
       await using at = await onPostgres()
       await using server = await serve(at.path, at.env)
@@ -126,7 +126,7 @@ describe('admin create', () => {
       await latchkey(at.path, [...words.slice(0, 3), 'other@example.com'], at.env)
       const demoted = await latchkey(at.path, ['users', 'set-role', 'boss@example.com', 'user'], at.env)
       expect(demoted).toEqual({ code: 0, out: 'boss@example.com has the role user.\n', err: '' })
-      // Another process did it: within a second.
+      // Another process made the change, so the server hears of it within a second.
       const deadline = Date.now() + 1000
       let status = 200
       while (status === 200 && Date.now() < deadline) {
@@ -140,7 +140,7 @@ describe('admin create', () => {
   )
 
   test(
-    'on a terminal asks twice without showing what is typed',
+    'on a terminal asks twice without echoing the input',
     async () => {
       await using at = await onPostgres()
       const session = latchkeyOnTerminal(at.path, ['admin', 'create', '--email', 'a@example.com'], at.env)
@@ -158,7 +158,7 @@ describe('admin create', () => {
     SLOW_MS,
   )
 
-  test('on a terminal makes nothing where the two differ, or the person gives up', async () => {
+  test('on a terminal makes no admin where the two inputs differ, or the person gives up', async () => {
     await using at = await onPostgres()
     const words = ['admin', 'create', '--email', 'a@example.com']
     const session = latchkeyOnTerminal(at.path, words, at.env)

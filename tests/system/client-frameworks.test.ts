@@ -20,7 +20,7 @@ import { type FrameworkServer, idOf, isExactly, startExpress, startFastify } fro
 import { adminToken } from '../support/oauth.ts'
 import { startService, type TestService } from '../support/service.ts'
 
-/** Who is behind the nearest proxy, which is on loopback in these tests: it adds the address it sees at the end. */
+/** The address of the client. The nearest proxy, on loopback in these tests, adds the address of its peer at the end. */
 const behindProxy = (headers: Headers, peer: string | undefined) =>
   headers.get('x-forwarded-for')?.split(',').at(-1)?.trim() ?? peer
 
@@ -41,7 +41,7 @@ async function startElysia(client: Client): Promise<FrameworkServer> {
       body: Type.Object({ name: Type.String() }),
     })
     .get('/open', (context) => {
-      // @ts-expect-error a route that asks for nothing has no principal
+      // @ts-expect-error a route without a need has no principal
       return idOf(context.principal)
     })
     .listen({ port: 0, hostname: '127.0.0.1' })
@@ -72,7 +72,7 @@ async function startHono(client: Client): Promise<FrameworkServer> {
 }
 
 let service: TestService
-/** The same servers in Node, over the package as it is installed. */
+/** The same servers in Node, with the installed package. */
 const onNode = (framework: string) => async () =>
   startOnNode(framework, { LATCHKEY_URL: front.url, LATCHKEY_ISSUER: service.url, LATCHKEY_KEY: ownKey })
 
@@ -103,7 +103,7 @@ const guaranteesOf = (start: (client: Client) => Promise<FrameworkServer>) => ()
   })
   afterAll(() => server.stop())
 
-  test('who meets the need of a route gets in, and the handler knows who it is', async () => {
+  test('a caller that meets the need of a route is accepted, and the handler gets the principal', async () => {
     const json = { name: 'a' }
     for (const [route, options, id] of [
       ['GET /user/anna', { bearer: person.access }, person.id],
@@ -121,7 +121,7 @@ const guaranteesOf = (start: (client: Client) => Promise<FrameworkServer>) => ()
     expect((await call(server, 'POST /body', { apiKey: key.key, json })).body.name).toBe('a')
   })
 
-  test("who does not is answered as Latchkey's own doors answer", async () => {
+  test("a caller that does not is refused like by Latchkey's own routes", async () => {
     const writer = (await newKey(service, person.access, { scopes: 'write' })).key
     for (const [path, own, options] of [
       ['/user/anna', '/protected/user-only', {}],
@@ -141,21 +141,21 @@ const guaranteesOf = (start: (client: Client) => Promise<FrameworkServer>) => ()
     }
   })
 
-  test('a header that comes twice is refused, whatever the framework makes of it', async () => {
+  test('a repeated header is refused, however the framework joins it', async () => {
     const twice = (header: string) => sendRaw(server, 'GET /any', [header, header])
     expect((await sendRaw(server, 'GET /any', [`Authorization: Bearer ${key.key}`])).status).toBe(200)
     expect((await twice(`Authorization: Bearer ${key.key}`)).status).toBe(400)
     expect((await twice(`X-API-Key: ${key.key}`)).status).toBe(400)
   })
 
-  test('the credential is judged before the body is read as anything', async () => {
+  test('the credential is checked before the body is parsed', async () => {
     const headers = { 'content-type': 'application/json' }
     const broken = { raw: '{"name', headers }
     expect((await call(server, 'POST /body', broken)).status).toBe(401)
     expect((await call(server, 'POST /body', { ...broken, apiKey: key.key })).status).not.toBe(401)
   })
 
-  test("a key that is bound to addresses needs the client's, also from behind a proxy", async () => {
+  test("a key with allowed addresses is checked against the client's address, also behind a proxy", async () => {
     const near = (await newKey(service, person.access, { scopes: 'read', allowed_ips: ['127.0.0.0/8'] })).key
     const far = (await newKey(service, person.access, { scopes: 'read', allowed_ips: ['10.0.0.0/8'] })).key
     const from = async (apiKey: string, forwarded?: string) => {
@@ -166,7 +166,7 @@ const guaranteesOf = (start: (client: Client) => Promise<FrameworkServer>) => ()
     expect([await from(near, '10.1.1.1'), await from(far, '10.1.1.1')]).toEqual([403, 200])
   })
 
-  test('a request is one use of the key', async () => {
+  test('a request counts as one use of the key', async () => {
     const counted = await newKey(service, person.access, { scopes: 'read', credits: { remaining: 10 } })
     await call(server, 'GET /key', { apiKey: counted.key })
     await call(server, 'POST /body', { apiKey: counted.key, json: { name: 'a' } })
@@ -175,7 +175,7 @@ const guaranteesOf = (start: (client: Client) => Promise<FrameworkServer>) => ()
     expect(body.credits.remaining).toBe(8)
   })
 
-  test('nobody gets in while Latchkey cannot be asked', async () => {
+  test('every request with a credential is refused while Latchkey is unreachable', async () => {
     const fresh = await newKey(service, person.access, { scopes: 'read' })
     front.instead = () => new Response('', { status: 500 })
     const { status, headers } = await call(server, 'GET /key', { apiKey: fresh.key })
@@ -198,7 +198,7 @@ test('Elysia guards every kind of route, also under an `onError` of the applicat
     .ws('/socket', { key: true, message() {} })
     .listen({ port: 0, hostname: '127.0.0.1' })
   const server = { url: `http://127.0.0.1:${app.server?.port}` }
-  /** Whether a WebSocket opens; the application's `onError` may choose another status than 401. */
+  /** Whether a WebSocket opens. The `onError` of the application may choose another status than 401. */
   const opens = (headers: Record<string, string>) =>
     new Promise((resolve) => {
       const socket = new WebSocket(`${server.url.replace('http', 'ws')}/socket`, { headers })

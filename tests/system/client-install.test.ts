@@ -36,7 +36,7 @@ async function run(cwd: string, ...words: string[]): Promise<string> {
   return out
 }
 
-/** A registry that has jose and nothing else, as it is installed here. */
+/** A registry that has only jose, from the installed package. */
 function serveRegistry(manifest: { name: string; version: string }, packed: string) {
   return Bun.serve({
     port: 0,
@@ -94,34 +94,37 @@ test.each([
   ['npm', 'a Git URL', gitUrl],
   ['bun', 'its tarball', tarball],
   ['bun', 'a Git URL', gitUrl],
-])('%s installs the client from %s: its types hold, and it runs in Node and Bun', async (by, _, source) => {
-  using project = emptyDirectory()
-  const compilerOptions = {
-    module: 'nodenext',
-    target: 'es2022',
-    lib: ['es2023', 'dom', 'dom.iterable'],
-    types: [],
-    strict: true,
-    exactOptionalPropertyTypes: true,
-  }
-  const files = {
-    'package.json': JSON.stringify({ private: true, type: 'module' }),
-    'tsconfig.json': JSON.stringify({ compilerOptions, files: ['main.ts'] }),
-    'main.ts': PROGRAM,
-  }
-  for (const [name, text] of Object.entries(files)) await Bun.write(join(project.path, name), text)
-  const words = by === 'npm' ? ['npm', 'install', '--no-audit', '--no-fund'] : [process.execPath, 'add']
-  await run(project.path, ...words, source())
-  const installed = readdirSync(join(project.path, 'node_modules')).filter((name) => !name.startsWith('.'))
-  expect(installed.sort()).toEqual(['jose', 'latchkey'])
-  await run(project.path, process.execPath, TSC, '-p', '.')
-  for (const runtime of ['node', process.execPath])
-    expect(`${basename(runtime)} ${await run(project.path, runtime, 'main.js')}`).toBe(
-      `${basename(runtime)} installed`,
-    )
-})
+])(
+  '%s installs the client from %s: its types compile, and it runs in Node and Bun',
+  async (by, _, source) => {
+    using project = emptyDirectory()
+    const compilerOptions = {
+      module: 'nodenext',
+      target: 'es2022',
+      lib: ['es2023', 'dom', 'dom.iterable'],
+      types: [],
+      strict: true,
+      exactOptionalPropertyTypes: true,
+    }
+    const files = {
+      'package.json': JSON.stringify({ private: true, type: 'module' }),
+      'tsconfig.json': JSON.stringify({ compilerOptions, files: ['main.ts'] }),
+      'main.ts': PROGRAM,
+    }
+    for (const [name, text] of Object.entries(files)) await Bun.write(join(project.path, name), text)
+    const words = by === 'npm' ? ['npm', 'install', '--no-audit', '--no-fund'] : [process.execPath, 'add']
+    await run(project.path, ...words, source())
+    const installed = readdirSync(join(project.path, 'node_modules')).filter((name) => !name.startsWith('.'))
+    expect(installed.sort()).toEqual(['jose', 'latchkey'])
+    await run(project.path, process.execPath, TSC, '-p', '.')
+    for (const runtime of ['node', process.execPath])
+      expect(`${basename(runtime)} ${await run(project.path, runtime, 'main.js')}`).toBe(
+        `${basename(runtime)} installed`,
+      )
+  },
+)
 
-test('the branch holds the package alone, and what is checked out stays as it is', async () => {
+test('the branch has only the package, and the checked-out files do not change', async () => {
   expect(await run(clone, 'git', 'ls-files')).toBe('LICENSE\n')
   const held = (await run(clone, 'git', 'ls-tree', '--name-only', 'client')).trim().split('\n')
   expect(held).toContain('package.json')

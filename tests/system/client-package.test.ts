@@ -10,13 +10,13 @@ import { createClient, type KeyPrincipal, type UserPrincipal } from 'latchkey/cl
 const client = createClient({ url: 'http://127.0.0.1:8000', key: 'sk_x' })
 `
 
-/** A program of somebody who has that framework, with what has to compile and what must not. */
+/** A program for each framework, with code that has to compile and code that must not. */
 const PROGRAMS: [string, string[], string][] = [
   [
     'none',
     [],
     `const user: UserPrincipal | { kind: 'refused' } = await client.authenticate(new Request('http://localhost'), { kind: 'user' })
-     // @ts-expect-error it may be refused
+     // @ts-expect-error the answer may be a refusal
      user.userId
      // @ts-expect-error no such need
      client.authenticate(new Request('http://localhost'), { kind: 'user', scope: ['read'] })`,
@@ -89,7 +89,7 @@ test.each(PROGRAMS)('the types of the package hold in a project that has %s', as
         strict: true,
         exactOptionalPropertyTypes: true,
         noEmit: true,
-        // Elysia's own declarations hold in few projects.
+        // Elysia's own declarations fail in many strict projects.
         skipLibCheck: modules.includes('elysia'),
       },
       files: ['main.ts'],
@@ -102,14 +102,14 @@ test.each(PROGRAMS)('the types of the package hold in a project that has %s', as
   expect({ code, out }).toEqual({ code: 0, out: '' })
 })
 
-test('the package depends on jose alone, and holds nothing of the service', async () => {
+test('the package depends only on jose, and has no file of the service', async () => {
   const made = await clientPackage()
   const { dependencies, exports } = await Bun.file(join(made, 'package.json')).json()
   expect(Object.keys(dependencies)).toEqual(['jose'])
   for (const name of new Bun.Glob('*.{js,d.ts}').scanSync(made)) {
     expect(await Bun.file(join(made, name)).text()).not.toMatch(/from '\.\.|src\/|'node:|\bBun\.\w/)
   }
-  // The clone offers the same, to its own examples.
+  // The clone has the same exports, for its own examples.
   const own = (await Bun.file(join(import.meta.dir, '../../package.json')).json()).exports
   expect(Object.keys(own)).toEqual(Object.keys(exports))
 })

@@ -6,7 +6,7 @@ import { call, logIn } from '../support/client.ts'
 import { embeddedHome } from '../support/embedded-home.ts'
 import { latchkey, serve } from '../support/program.ts'
 
-/** A first start from source makes the database by initdb, which takes four seconds alone. */
+/** A first start from source runs initdb, which takes four seconds on an idle machine. */
 const SLOW_MS = 60_000
 const PASSWORD = 'a passphrase of several words'
 
@@ -21,7 +21,7 @@ async function adminStatus(server: RunningProgram, bearer: string): Promise<numb
 }
 
 test(
-  'a command works while a server holds the embedded database, in the server, and holds at once',
+  'a command runs inside the server that has the embedded database open, and applies at once',
   async () => {
     using here = await embeddedHome()
     await using server = await serve(here.path)
@@ -36,7 +36,7 @@ test(
     expect(JSON.parse(demoted.out)).toMatchObject({ email: 'one@example.com', role: 'user' })
     expect(await adminStatus(server, access)).toBe(403)
 
-    // What fails there says here why, in one sentence.
+    // A failure in the server is printed here in one sentence.
     expect(await createAdmin(here.path, 'one@example.com')).toEqual({
       code: 1,
       out: '',
@@ -65,7 +65,7 @@ test(
 )
 
 test(
-  'only the owner reaches the socket, the key and the data; an orderly end leaves no socket',
+  'only the owner can open the socket, the key and the data; an orderly end removes the socket',
   async () => {
     using here = await embeddedHome()
     const data = join(here.path, 'data')
@@ -80,7 +80,7 @@ test(
 )
 
 test(
-  'the socket that kill -9 leaves behind stops neither a command nor the next server, and the key stays',
+  'a socket that kill -9 leaves behind does not stop a command or the next server, and the key stays',
   async () => {
     using here = await embeddedHome()
     const data = join(here.path, 'data')
@@ -103,7 +103,7 @@ test(
 )
 
 test(
-  'a second server on one DATA_DIR is refused in one sentence, after a first start too, and the first goes on',
+  'a second server on one DATA_DIR is refused in one sentence, also after a first start, and the first continues',
   async () => {
     using here = emptyDirectory()
     await using server = await serve(here.path)
@@ -150,7 +150,7 @@ test(
 )
 
 test(
-  'a kept key that is damaged stops the start, and is never replaced',
+  'a damaged SECRET_KEY file stops the start, and is never replaced',
   async () => {
     using here = await embeddedHome()
     const path = join(here.path, 'data/secret_key')
@@ -164,9 +164,9 @@ test(
   SLOW_MS,
 )
 
-describe('what comes over the socket is not trusted', () => {
+describe('messages over the socket are not trusted', () => {
   test(
-    'only commands on the service run, with the arguments that they take',
+    'only known commands run, with arguments that they accept',
     async () => {
       using here = await embeddedHome()
       await using server = await serve(here.path)
@@ -213,10 +213,10 @@ describe('what comes over the socket is not trusted', () => {
   )
 
   test(
-    'a folder that takes no socket stops no server',
+    'a server starts also where the socket cannot be made',
     async () => {
       using here = await embeddedHome()
-      // A directory cannot be removed as a file can.
+      // A directory in its place cannot be removed like a file.
       mkdirSync(join(here.path, 'data/control.sock'))
       await using server = await serve(here.path)
       expect(server.output()).toContain('Commands cannot reach this server')

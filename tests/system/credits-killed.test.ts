@@ -30,7 +30,7 @@ const times = <T>(count: number, work: (at: number) => Promise<T>) =>
   Promise.all(Array.from({ length: count }, (_, at) => work(at)))
 
 test(
-  'credits survive a server that is killed while it charges: never more is granted than there was',
+  'credits survive a server that is killed while it charges: no more uses are granted than the key had',
   async () => {
     const CLIENTS = 20
     const { id, key } = limited
@@ -58,7 +58,7 @@ test(
     const rest = await times(CREDITS - granted + 20, async () => (await verify(key)).valid)
     const all = granted + rest.filter((valid) => valid).length
     expect(all).toBeLessThanOrEqual(CREDITS)
-    // Charged, and not answered: at most what was in flight when the server was killed.
+    // Uses that were charged and not answered are at most the requests in flight when the server was killed.
     expect(CREDITS - all).toBeLessThanOrEqual(2 * CLIENTS)
     expect(await remainingOf(id)).toBe(0)
   },

@@ -16,10 +16,10 @@ import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
-/** How long the cache may be believed without proof that evictions arrive, and what a busy machine adds. */
+/** How long the cache is used without proof of life, plus the delay of a busy machine. */
 const PROOF_MS = 3000
 const SLACK_MS = 500
-/** The longest that an answer may take: a wait for a connection, and a connection that says nothing. */
+/** The longest time of an answer: a wait for a connection, and then a silent connection. */
 const PATIENCE_MS = 8000
 
 let server: PostgresServer
@@ -35,7 +35,7 @@ afterAll(async () => {
 
 type Caller = Person & { key: string; keyId: string }
 
-/** Somebody with a session and a key, both in the cache. */
+/** A person with a session and a key, both in the cache. */
 async function warmCaller(): Promise<Caller> {
   const person = await newPerson(service)
   const { id, key } = await newKey(service, person.access, { scopes: ['read', 'latchkey:keys.read'] })
@@ -49,7 +49,7 @@ async function warmCaller(): Promise<Caller> {
 const me = (caller: Caller, kind: 'user' | 'key') =>
   call(service, 'GET /auth/me', kind === 'user' ? { bearer: caller.access } : { apiKey: caller.key })
 
-/** What cannot be answered without the database; none of it says anything of what the database holds. */
+/** Requests that need the database. Their 503 must not depend on the rows. */
 function doorsOf(caller: Caller): [route: string, options: Call][] {
   const { email, password, access: bearer, refresh, key: apiKey, keyId } = caller
   const unknownKey = `old-${'k'.repeat(40)}`
@@ -86,7 +86,7 @@ describe.each<[string, () => unknown, () => unknown]>([
   ['crashes', () => server.kill(), () => server.start()],
   ['falls silent', () => server.pause(), () => server.resume()],
 ])('while PostgreSQL %s', (_, goAway, comeBack) => {
-  test('what needs it is a 503 within seconds, what does not goes on, and all is well once it is back', async () => {
+  test('requests that need it answer 503 within seconds, others succeed, and all succeed once it is back', async () => {
     const caller = await warmCaller()
     await goAway()
     try {
@@ -103,7 +103,7 @@ describe.each<[string, () => unknown, () => unknown]>([
       }
       const log = service.loggedText()
       expect(log).toContain('A request failed')
-      // A failed query knows its parameters; the log must not.
+      // The error of a failed query has its parameters. The log must not have them.
       for (const secret of [
         caller.email,
         caller.password,
@@ -115,7 +115,7 @@ describe.each<[string, () => unknown, () => unknown]>([
         expect(`${secret} ${log.includes(secret)}`).toBe(`${secret} false`)
       for (const path of ['/livez', '/health', '/', '/openapi.json', '/docs'])
         expect((await callUnchecked(service, `GET ${path}`)).status).toBe(200)
-      // Neither asks the database: there is nothing to ask it.
+      // Neither of these needs the database.
       expectProblem(await call(service, 'GET /auth/me'), 'missing_credential')
       expectProblem(await call(service, 'GET /auth/me', { apiKey: `sk_${'0'.repeat(49)}` }), 'invalid_token')
       expectProblem(await call(service, 'POST /auth/login', { json: {} }), 'validation_failed')
@@ -128,12 +128,12 @@ describe.each<[string, () => unknown, () => unknown]>([
     expect((await me(caller, 'user')).status).toBe(200)
     await logIn(service, caller.email, caller.password)
     expect((await call(service, 'POST /keys/create', { bearer: caller.access, json: {} })).status).toBe(201)
-    // Nothing was done behind the 503: the session, the key and the account are as they were.
+    // No change was made behind a 503: the session, the key and the account are the same.
     const refreshed = await call(service, 'POST /auth/refresh', { json: { refresh_token: caller.refresh } })
     expect(refreshed.status).toBe(200)
   }, 60_000)
 
-  test('the cache is believed for three seconds without proof, then nobody is let in, nor told to go', async () => {
+  test('the cache is used for three seconds without proof of life; then every credential gets 503, and none is called invalid', async () => {
     const caller = await warmCaller()
     let lastGood = 0
     const seen = new Set<number>()
@@ -142,7 +142,7 @@ describe.each<[string, () => unknown, () => unknown]>([
     try {
       while (performance.now() - goneAt < PROOF_MS + 2 * SLACK_MS) {
         const sentAt = performance.now()
-        // The answer is awaited by itself: one that waits for the database must not keep the next from being sent.
+        // Each answer is awaited separately, so that one that waits for the database does not delay the next request.
         void Promise.all([me(caller, 'key'), me(caller, 'user')]).then(
           (answers) => {
             for (const { status } of answers) {
@@ -165,7 +165,7 @@ describe.each<[string, () => unknown, () => unknown]>([
     await until(async () => (await me(caller, 'key')).status === 200, 'the key works again', 20_000)
   }, 60_000)
 
-  test('afterwards evictions are heard again', async () => {
+  test('evictions arrive again afterwards', async () => {
     const caller = await warmCaller()
     await until(async () => service.context.cache.isLive(), 'the cache is live again', 20_000)
     expect((await me(caller, 'key')).status).toBe(200)

@@ -42,7 +42,7 @@ async function open(directory: string) {
   return openDatabase(databaseConfig(null, directory), silentLog, { creates: true, snapshot })
 }
 
-/** Another process on that directory; `lines` are what it has said so far. */
+/** Another process on that directory. `lines` are its output so far. */
 async function startChild(directory: string, from?: 'initdb') {
   await embeddedSnapshot()
   const script = fileURLToPath(import.meta.resolve('../support/embedded-child.ts'))
@@ -55,7 +55,7 @@ async function startChild(directory: string, from?: 'initdb') {
   const reading = (async () => {
     for await (const chunk of child.stdout) said += new TextDecoder().decode(chunk)
   })()
-  // What comes after the last newline was cut off in the middle.
+  // Text after the last newline may be an incomplete line.
   const lines = () => said.split('\n').slice(0, -1)
   const kill = async () => {
     child.kill('SIGKILL')
@@ -65,7 +65,7 @@ async function startChild(directory: string, from?: 'initdb') {
   return { lines, kill, isReady: () => lines().includes('ready') }
 }
 
-test('a second process is refused while the first lives, and kill -9 lets it in with every row that was acknowledged', async () => {
+test('a second process is refused while the first runs, and after kill -9 has every acknowledged row', async () => {
   const directory = newDirectory()
   const acknowledged: string[] = []
   for (let round = 1; round <= 2; round++) {
@@ -87,7 +87,7 @@ test('a second process is refused while the first lives, and kill -9 lets it in 
 })
 
 for (const from of ['snapshot', 'initdb'] as const) {
-  test(`a first start from ${from} that is killed half-way is begun again by the next`, async () => {
+  test(`a first start from ${from} that is killed half-way is done again by the next start`, async () => {
     const directory = newDirectory()
     const data = join(directory, 'database/data')
     for (const part of from === 'initdb' ? ['PG_VERSION'] : ['', 'base/5']) {
@@ -108,7 +108,7 @@ for (const from of ['snapshot', 'initdb'] as const) {
   })
 }
 
-test('data of another PostgreSQL, or of none, is left alone', async () => {
+test('a directory with data of another PostgreSQL version, or without a database, is not touched', async () => {
   const directory = newDirectory()
   const data = join(directory, 'database/data')
   mkdirSync(data, { recursive: true })
@@ -118,7 +118,7 @@ test('data of another PostgreSQL, or of none, is left alone', async () => {
   expect(existsSync(join(data, 'PG_VERSION'))).toBe(true)
 })
 
-test('nobody else may enter, and a query beside a transaction that waits for it fails instead of hanging', async () => {
+test('other users cannot read the directory, and a query that would deadlock with its transaction fails', async () => {
   const directory = newDirectory()
   mkdirSync(join(directory, 'database'))
   chmodSync(join(directory, 'database'), 0o777)
@@ -134,7 +134,7 @@ test('nobody else may enter, and a query beside a transaction that waits for it 
   expect(isUnavailable(await database.db.execute(sql`SELECT 1`).catch((e: unknown) => e))).toBe(true)
 })
 
-test('when its disk fails it ends like a server, and is started again like one', async () => {
+test('when the disk fails the database ends like PostgreSQL, and is started again like PostgreSQL', async () => {
   const directory = newDirectory()
   const config = databaseConfig(null, directory)
   const database = await open(directory)
@@ -146,7 +146,7 @@ test('when its disk fails it ends like a server, and is started again like one',
 
   const log = join(directory, 'database/data/pg_wal')
   renameSync(log, `${log}.away`)
-  // A new piece of the log cannot be made.
+  // A new segment of the write-ahead log cannot be made.
   const breakIt = async () => {
     await database.db.execute(sql`SELECT pg_switch_wal()`)
     await database.db.insert(users).values(rows.user())

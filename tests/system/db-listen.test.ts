@@ -30,7 +30,7 @@ const cutListeners = () =>
   database.db.execute(sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = 'latchkey listener' AND query LIKE 'LISTEN%'`)
 
-test('a line that falls silent is found out, though nothing closes it', async () => {
+test('a silent connection is detected, although nothing closes it', async () => {
   const heard: string[] = []
   const times = { probeEveryMs: 100, probeAnswerMs: 200, retryFirstMs: 20, retryMostMs: 100 }
   const listener = { message: (payload: string) => heard.push(payload), gap: () => heard.push('gap') }
@@ -41,7 +41,7 @@ test('a line that falls silent is found out, though nothing closes it', async ()
     return direct.connect('latchkey listener', { prepare: false, ...events })
   }
   const stop = await startListening(connect, 'silence', listener, silentLog, times)
-  // Answered probes leave the line as it is.
+  // While probes are answered, the connection stays.
   await Bun.sleep(350)
   expect(lines).toBe(1)
   server.pause()
@@ -57,7 +57,7 @@ test('a line that falls silent is found out, though nothing closes it', async ()
   await stop()
 })
 
-test('a listener that throws is logged, and hears the next message all the same', async () => {
+test('a listener that throws is logged, and still gets the next message', async () => {
   let logged = ''
   const log = createLog({ logLevel: 'error', logFormat: 'json' }, (text) => {
     logged += text
@@ -87,7 +87,7 @@ test('a listener that throws is logged, and hears the next message all the same'
   await open.close()
 })
 
-test('listening that ends stays ended, also while the line is away', async () => {
+test('listening that was ended stays ended, also while the connection is lost', async () => {
   const heard: string[] = []
   const listener = { message: (payload: string) => heard.push(payload), gap: () => heard.push('gap') }
   const stop = await database.listen('ending', listener)
@@ -107,18 +107,18 @@ test('listening that ends stays ended, also while the line is away', async () =>
   expect(heard).toEqual([])
 })
 
-test('a closed database answers that it is closed, at once', async () => {
+test('a closed database refuses queries at once', async () => {
   const open = await openDatabase(config(), silentLog)
   const under = open.db.execute(sql`SELECT pg_sleep(0.2), 'done' AS end`)
   const result = Promise.resolve(under)
   await Bun.sleep(50)
   await open.close()
-  // What was under way is let end.
+  // A query that was under way may finish.
   expect(await result).toMatchObject([{ end: 'done' }])
   expect(isUnavailable(await open.db.execute(sql`SELECT 1`).catch((error: unknown) => error))).toBe(true)
 })
 
-test('a server that is too old is named', () => {
+test('a server that is too old is refused with its version', () => {
   expect(() => assertUsable({ version: 130_014, standby: false })).toThrow(
     'the server is PostgreSQL 13; Latchkey needs 14 or later',
   )

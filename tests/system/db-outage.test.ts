@@ -33,7 +33,7 @@ afterAll(async () => {
 const config = (url = server.url('postgres')) => ({ ...databaseConfig(url), databaseStatementTimeoutMs: 500 })
 const ask = () => database.db.execute(sql`SELECT 1`)
 
-/** What becomes of a query, and how long it takes. */
+/** The outcome of a query, and its time in milliseconds. */
 async function outcome(work: () => PromiseLike<unknown> = ask) {
   const start = performance.now()
   const error: unknown = await Promise.resolve(work()).then(
@@ -51,7 +51,7 @@ const works = async () => (await outcome()).ok
 
 describe('PostgreSQL goes away', () => {
   for (const how of ['stop', 'kill'] as const) {
-    test(`by ${how}: errors come at once and mean 503; back again, everything works by itself`, async () => {
+    test(`by ${how}: queries fail at once with 503, and succeed once the server is back`, async () => {
       const heard: string[] = []
       const stop = await database.listen('outage', {
         message: (payload) => heard.push(payload),
@@ -66,7 +66,7 @@ describe('PostgreSQL goes away', () => {
       }
       await server.start()
       await until(works, 'queries work again', 5000)
-      // The gap is told before anything that is sent after it.
+      // The listener hears of the gap before any message that was sent after the gap.
       await until(() => heard.includes('gap'), 'the gap is told', 10_000)
       await database.notify('outage', 'after')
       await until(() => heard.includes('after'), 'messages arrive again', 5000)
@@ -75,7 +75,7 @@ describe('PostgreSQL goes away', () => {
     })
   }
 
-  test('silently: nothing waits for an answer that does not come', async () => {
+  test('silently: queries fail instead of waiting for an answer', async () => {
     expect(await works()).toBe(true)
     server.pause()
     try {
@@ -92,7 +92,7 @@ describe('PostgreSQL goes away', () => {
     await until(works, 'queries work again', 5000)
   })
 
-  test('in the middle of a transaction: it fails, and nothing of it stays', async () => {
+  test('in the middle of a transaction: the transaction fails, and is rolled back whole', async () => {
     await database.db.execute(sql`CREATE TABLE IF NOT EXISTS public.half (n int)`)
     const { unavailable } = await outcome(() =>
       database.db.transaction(async (tx) => {
@@ -115,7 +115,7 @@ describe('PostgreSQL is slow', () => {
     expect(ms).toBeLessThan(2000)
   })
 
-  test('a request that asks again and again is given four seconds in all, and what is its own to wait', async () => {
+  test('a request with many queries has a deadline of four seconds in all; slow bodies do not count', async () => {
     const oneByOne = async () => {
       for (let i = 0; i < 20; i++) await database.db.execute(sql`SELECT pg_sleep(0.3)`)
     }
@@ -129,7 +129,7 @@ describe('PostgreSQL is slow', () => {
     const [first, second, parallel, other] = await Promise.all([
       withDeadline(() => outcome(oneByOne)),
       withDeadline(() => outcome(inTransaction)),
-      // Time passes once, however many wait in it; and reading a slow body is no wait for the database.
+      // Parallel waits count once, and reading a slow body does not count.
       withDeadline(async () => {
         const { ok } = await outcome(allAtOnce)
         await Bun.sleep(4100)
@@ -148,12 +148,12 @@ describe('PostgreSQL is slow', () => {
     ])
   })
 
-  test('whoever finds every connection taken waits a second, and the thousand-and-first not at all', async () => {
+  test('with every connection in use a query waits a second, and the thousand-and-first is refused at once', async () => {
     const letGo = Promise.withResolvers<void>()
     const taken = Promise.all(
       Array.from({ length: 10 }, () =>
         database.db.transaction(async (tx) => {
-          // Within the limit for a silent connection, again and again.
+          // Each query ends within the limit for a silent connection.
           const until = performance.now() + 1800
           while (performance.now() < until) await tx.execute(sql`SELECT pg_sleep(0.1)`)
           await letGo.promise
@@ -175,7 +175,7 @@ describe('PostgreSQL is slow', () => {
 })
 
 describe('a server that takes no writes', () => {
-  /** As a failover or an operator may leave them behind. */
+  /** States that a failover or an operator can leave behind. */
   const makeReadOnly = () =>
     Promise.all(
       Array.from({ length: 10 }, () =>
@@ -185,7 +185,7 @@ describe('a server that takes no writes', () => {
   const write = () =>
     outcome(() => database.db.execute(sql`CREATE TABLE IF NOT EXISTS public.written (n int)`))
 
-  test('is left with all connections to it at the first refusal, and the next write is taken', async () => {
+  test('loses all our connections at the first refused write, and the next write succeeds', async () => {
     expect((await write()).ok).toBe(true)
     await makeReadOnly()
     expect(await write()).toMatchObject({ ok: false, code: '25006', unavailable: true })
@@ -193,7 +193,7 @@ describe('a server that takes no writes', () => {
     expect(writes.filter(({ ok }) => !ok)).toEqual([])
   })
 
-  test('is found out by /readyz, though no connection broke', async () => {
+  test('is detected by /readyz, although no connection broke', async () => {
     const own = await startServer({ settings: ['max_notify_queue_pages=64'] })
     const service = await startService({}, { databaseUrl: own.url('postgres'), config: testConfig() })
     const ready = async () => (await call(service, 'GET /readyz')).status
@@ -206,10 +206,10 @@ describe('a server that takes no writes', () => {
       ),
     )
     expect(await ready()).toBe(503)
-    // Not for good: the connections are new ones.
+    // The refusal is not permanent: the new connections work.
     expect(await ready()).toBe(200)
 
-    // A listener that hears nothing fills the queue: no change that must be told can be committed.
+    // A listener that does not read fills the queue of notifications. Then no change with a NOTIFY can commit.
     const deaf = postgres(own.url('postgres'), { max: 1, onnotice: () => {} })
     await deaf.unsafe('LISTEN other; BEGIN; SELECT 1')
     const full = db.execute(
@@ -219,7 +219,7 @@ describe('a server that takes no writes', () => {
     await until(async () => (await ready()) === 503, '/readyz says so', 5000)
     expect((await outcome(() => db.execute(sql`SELECT 1`))).ok).toBe(true)
     await deaf.end({ timeout: 1 })
-    // PostgreSQL clears a full queue when nobody listens who is behind, and it is asked for the queue's size.
+    // PostgreSQL clears a full queue once no slow listener is left and the size of the queue is queried.
     await db.execute(
       sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'latchkey listener'`,
     )
@@ -233,21 +233,21 @@ describe('a server that takes no writes', () => {
   })
 })
 
-describe('what DATABASE_URL leads to', () => {
+describe('the server of DATABASE_URL:', () => {
   const failureOf = (url: string) =>
     openDatabase(config(url), silentLog).then(
       () => 'it opened',
       (error: Error) => error.message,
     )
 
-  test('a server that is not there, or not for us, is named in one sentence', async () => {
+  test('a server that is unreachable or refuses our role is reported in one sentence', async () => {
     expect(await failureOf('postgres://a:secret@127.0.0.1:1/x')).toContain('ECONNREFUSED 127.0.0.1:1')
     expect(await failureOf(server.url('nowhere'))).toContain('database "nowhere" does not exist')
     expect(await failureOf(server.url('postgres', 'nobody'))).toContain('role "nobody" does not exist')
     expect(await failureOf('postgres://a@127.0.0.1:1,127.0.0.1:2/x')).toContain('must name one host')
   })
 
-  test('a proxy whose server is away is tried once, not without end', async () => {
+  test('a proxy without its server is tried once', async () => {
     const proxy = await listenOnTcp((socket) => socket.end())
     const failure = await failureOf(`postgres://a@127.0.0.1:${proxy.port}/x`)
     expect(failure).toBe(`127.0.0.1:${proxy.port} closed the connection without an answer`)
@@ -255,7 +255,7 @@ describe('what DATABASE_URL leads to', () => {
     proxy.close()
   })
 
-  test('a pooler that refuses our settings is used all the same, and says so', async () => {
+  test('a pooler that refuses our settings is used without them, with a warning', async () => {
     const refusal = 'unsupported startup parameter: statement_timeout'
     const fields = `SFATAL\0VFATAL\0C08P01\0M${refusal}\0\0`
     const message = Buffer.alloc(5 + fields.length)
@@ -286,7 +286,7 @@ describe('what DATABASE_URL leads to', () => {
     pooler.close()
   })
 
-  test('a standby is refused at the start, and its answers are refused later', async () => {
+  test('a standby is refused at the start, and its answers are refused while the server runs', async () => {
     const pair = await startServer()
     const open = await openDatabase(config(pair.url('postgres')), silentLog)
     await open.db.execute(sql`SELECT 1`)

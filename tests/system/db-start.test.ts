@@ -26,7 +26,7 @@ afterAll(() => server?.remove())
 const configFor = (url: string, databaseWaitSeconds: number) =>
   testConfig({ databaseUrl: secret(url), databaseDirectUrl: secret(url), databaseWaitSeconds })
 
-test('a server that starts before its database waits for it, and tells why', async () => {
+test('a server that starts before its database waits, and logs the reason', async () => {
   using here = emptyDirectory()
   await server.stop()
   const starting = serve(here.path, env)
@@ -34,18 +34,18 @@ test('a server that starts before its database waits for it, and tells why', asy
   await server.start()
   await using running = await starting
   expect((await fetch(`${running.url}/readyz`)).status).toBe(200)
-  // Once, however often it was tried.
+  // The reason is logged once, however many tries there were.
   expect(running.output().split('Waiting: the database cannot be reached: ')).toHaveLength(2)
 })
 
-/** Leads on to the server. */
+/** Forwards connections to the server. */
 const through = (socket: Socket) => {
   const behind = connect(server.port, '127.0.0.1')
   behind.on('error', () => socket.destroy())
   socket.pipe(behind).pipe(socket)
 }
 
-test('the server at DATABASE_DIRECT_URL is waited for, too', async () => {
+test('a start waits for the server of DATABASE_DIRECT_URL too', async () => {
   let logged = ''
   const log = createLog({ logLevel: 'warn', logFormat: 'json' }, (text) => {
     logged += text
@@ -66,7 +66,7 @@ test('the server at DATABASE_DIRECT_URL is waited for, too', async () => {
   proxy.close()
 })
 
-test('waiting has its end', async () => {
+test('the wait ends after DATABASE_WAIT_SECONDS', async () => {
   using here = emptyDirectory()
   const gone = { ...env, DATABASE_URL: 'postgres://u@127.0.0.1:1/db', DATABASE_WAIT_SECONDS: '1' }
   const began = performance.now()
@@ -79,13 +79,13 @@ test('waiting has its end', async () => {
 test.each([
   ['an unknown database', () => server.url('nowhere'), 'database "nowhere" does not exist'],
   ['an unknown role', () => server.url('postgres', 'nobody'), 'role "nobody" does not exist'],
-])('%s is not waited for', async (_, url, expected) => {
+])('a start with %s fails without waiting', async (_, url, expected) => {
   const began = performance.now()
   await expect(waitForDatabase(configFor(url(), 60), silentLog)).rejects.toThrow(expected)
   expect(performance.now() - began).toBeLessThan(5000)
 })
 
-test('what is waited for: a server that starts, that has no connection free, that closes or is not there', async () => {
+test('a start waits for a server that starts up, has no free connection, shuts down or is unreachable', async () => {
   const error = (code: string, message: string) => {
     const fields = `SFATAL\0VFATAL\0C${code}\0M${message}\0\0`
     const bytes = Buffer.alloc(5 + fields.length)
@@ -113,7 +113,7 @@ test('what is waited for: a server that starts, that has no connection free, tha
   proxy.close()
 })
 
-test('PG* in the environment changes nothing', async () => {
+test('PG* in the environment has no effect', async () => {
   using here = emptyDirectory()
   const hostile = {
     PGHOST: 'nowhere.invalid',
@@ -139,7 +139,7 @@ test('PG* in the environment changes nothing', async () => {
     PGBACKOFF: '1000',
     PGMAX_PIPELINE: '0',
   }
-  // Neither password nor port nor database, which the environment would fill in.
+  // The URL has no password, port or database, which the environment would supply.
   await using running = await serve(here.path, {
     ...env,
     ...hostile,

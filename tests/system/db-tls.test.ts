@@ -16,10 +16,10 @@ setDefaultTimeout(30_000)
 
 let home: string
 let server: PostgresServer
-/** Reaches it whatever it asks for. */
+/** Connects whatever the server requires. */
 let admin: postgres.Sql
 
-/** Certificates: an authority, the server's for `localhost` alone, a client's, and an authority that made neither. */
+/** Certificates: an authority, one of the server for `localhost` only, one of a client, and an unrelated authority. */
 function makeCertificates(): void {
   const openssl = (...args: string[]) => {
     const { exitCode, stderr } = Bun.spawnSync(['openssl', ...args], { cwd: home })
@@ -87,14 +87,14 @@ afterAll(async () => {
   if (home) rmSync(home, { recursive: true, force: true })
 })
 
-/** A URL, in which PORT and HOME stand for what they are, as a config has it. */
+/** The configuration of a URL, with PORT and HOME replaced. */
 function configOf(written: string) {
   const parsed = parseDatabaseUrl(written.replace('PORT', String(server.port)).replaceAll('HOME', home))
   if ('fault' in parsed) throw new Error(parsed.fault)
   return databaseConfig(parsed.value)
 }
 
-/** Whether the connection was encrypted, or why there was none. */
+/** Whether the connection was encrypted, or the code of the failure. */
 async function connectionBy(written: string): Promise<string> {
   try {
     const database = await openDatabase(configOf(written), silentLog)
@@ -109,7 +109,7 @@ async function connectionBy(written: string): Promise<string> {
 
 const CA = 'sslrootcert=HOME/ca.pem'
 
-describe('sslmode does what it does in libpq', () => {
+describe('sslmode means the same as in libpq', () => {
   test.each([
     ['postgres://postgres@127.0.0.1:PORT/postgres', 'encrypted'],
     ['postgres://postgres@127.0.0.1:PORT/postgres?sslmode=disable', 'plain'],
@@ -156,7 +156,7 @@ describe('sslmode does what it does in libpq', () => {
     expect(await connectionBy(url)).toContain(expected)
   })
 
-  test('against a server that has no TLS', async () => {
+  test('for a server without TLS', async () => {
     const { port } = await sharedServer()
     const by = (query: string) => connectionBy(`postgres://postgres@127.0.0.1:${port}/postgres${query}`)
     expect(await by('')).toBe('plain')
@@ -166,11 +166,11 @@ describe('sslmode does what it does in libpq', () => {
   })
 })
 
-test('a Unix socket in the place of the host', async () => {
+test('the host may be a Unix socket', async () => {
   expect(await connectionBy(`postgres://postgres@${encodeURIComponent(home)}:PORT/postgres`)).toBe('plain')
 })
 
-test('every kind of connection is encrypted, and says what it is for', async () => {
+test('every kind of connection is encrypted, and has its purpose in its name', async () => {
   await admin.unsafe('CREATE DATABASE served')
   const { databaseUrl } = configOf('postgres://only_tls@127.0.0.1:PORT/served?sslmode=require')
   const service = await startService({}, { databaseUrl: databaseUrl?.reveal() ?? '', config: testConfig() })

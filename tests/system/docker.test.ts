@@ -19,7 +19,7 @@ describe.skipIf(why !== null)(`the image of the Dockerfile${why === null ? '' : 
     await containers.run(
       'bud',
       '--isolation=chroot',
-      // The image format of OCI has no health check.
+      // The image format of OCI has no health check, so the format of Docker is used.
       '--format=docker',
       ...bases.map((base) => `--build-arg=${base}`),
       '--tag=localhost/latchkey',
@@ -30,7 +30,7 @@ describe.skipIf(why !== null)(`the image of the Dockerfile${why === null ? '' : 
   }, BUILD_TIMEOUT_MS)
   afterAll(() => containers.remove(), RUN_TIMEOUT_MS)
 
-  /** The words that run a command in the container, which is on this machine's network. */
+  /** The command line that runs a command in the container, on the network of this machine. */
   const inside = (env: Record<string, string>, ...command: string[]) => {
     const settings = Object.entries(env).map(([name, value]) => `--env=${name}=${value}`)
     return [...containers.buildah, 'run', '--isolation=chroot', ...settings, container, '--', ...command]
@@ -47,7 +47,7 @@ describe.skipIf(why !== null)(`the image of the Dockerfile${why === null ? '' : 
   const run = (env: Record<string, string>, ...command: string[]) =>
     runProgram(inside(env, ...command), { cwd: '/', env: process.env })
 
-  test('says what an engine needs to know', () => {
+  test('has the configuration that a container engine needs', () => {
     expect(image.config).toMatchObject({
       User: '65532:65532',
       StopSignal: 'SIGTERM',
@@ -59,12 +59,12 @@ describe.skipIf(why !== null)(`the image of the Dockerfile${why === null ? '' : 
   })
 
   test(
-    'holds the binary and nothing of how it was made',
+    'has the binary and no tools or sources of its build',
     async () => {
       const added = (await megabytesOf('localhost/latchkey')) - (await megabytesOf('localhost/base-final'))
       const binary = Bun.file(await builtBinary()).size / 1e6
       expect(Math.abs(added - binary)).toBeLessThan(2)
-      // The control: the very same way of running finds the program that is there.
+      // The control: the same command line runs the program that exists.
       expect((await run({}, 'latchkey', '--version')).code).toBe(0)
       expect((await run({}, '/bin/sh', '-c', 'true')).code).not.toBe(0)
     },
@@ -112,7 +112,7 @@ type ImageSettings = {
   }
 }
 
-/** buildah is not the server: that is the last of its descendants. */
+/** The process of the server is the last descendant of buildah. */
 async function latchkeyBelow({ pid }: RunningProgram): Promise<number> {
   for (let at = pid; ; ) {
     const { out } = await runProgram(['/usr/bin/pgrep', '-P', String(at)], { cwd: '/' })

@@ -9,7 +9,7 @@ import { prepare, useService } from '../support/use-service.ts'
 
 setDefaultTimeout(60_000)
 
-// Its PUBLIC_URL is not where the tests reach it, as behind a proxy or at another name of the same machine.
+// PUBLIC_URL differs from the URL of the tests, as behind a proxy.
 const service = useService({ publicUrl: 'https://auth.elsewhere.test' })
 const owner = prepare(() => newPerson(service))
 
@@ -24,7 +24,7 @@ const FILES = {
 
 describe('the page and its files', () => {
   test.each(Object.entries(FILES))(
-    '%s comes from the service, typed and under a strict policy',
+    '%s is served by Latchkey, with its type and a strict content security policy',
     async (path, type) => {
       const answer = await call(service, `GET ${path}`)
       expect(answer.status).toBe(200)
@@ -48,7 +48,7 @@ describe('the page and its files', () => {
     },
   )
 
-  test('the page has no script and no style inline, and names nothing outside', async () => {
+  test('the page has no inline script or style, and no URL of another host', async () => {
     const { text } = await call(service, 'GET /docs')
     expect(text.match(/<script\b/g)?.length).toBe(text.match(/<script src="[^"]+"><\/script>/g)?.length)
     for (const inline of [/<style/i, /\sstyle=/i, /\son\w+=/i, /javascript:/i, /https?:/i, /["'(]\/\//])
@@ -58,24 +58,24 @@ describe('the page and its files', () => {
     for (const path of named) expect((await call(service, `GET ${path}`)).status).toBe(200)
   })
 
-  test('the styles and the own script load nothing from outside', async () => {
+  test('the styles and our own script load nothing from another host', async () => {
     const css = (await call(service, 'GET /docs/swagger-ui.css')).text
     expect(css).not.toMatch(/@import/)
     for (const [, target] of css.matchAll(/url\(["']?([^"')]{1,10})/g)) expect(target).toStartWith('data:')
     expect((await call(service, 'GET /docs/start.js')).text).not.toMatch(/https?:|["'`]\/\//)
   })
 
-  test('a slash at the end leads to the page without one, where its links fit', async () => {
+  test('a slash at the end redirects to the page without one, where the relative links work', async () => {
     const answer = await fetch(`${service.url}/docs/`, { redirect: 'manual' })
     expect([answer.status, answer.headers.get('location')]).toEqual([308, '../docs'])
   })
 
-  test('no page of the documenting plugin is served', async () => {
+  test('no page of the OpenAPI plugin is served', async () => {
     for (const path of ['/swagger', '/swagger/json', '/describer', '/document.json', '/docs/json', '/docs/x'])
       expectProblem(await call(service, `GET ${path}`), 'not_found')
   })
 
-  test('DOCS=false leaves the page out, and the document in', async () => {
+  test('DOCS=false removes the page, and keeps the document', async () => {
     const bare = await startService({ docs: false }, service)
     try {
       for (const path of Object.keys(FILES)) expectProblem(await call(bare, `GET ${path}`), 'not_found')
@@ -95,7 +95,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
   const complaints: string[] = []
   const requested: string[] = []
   beforeAll(async () => {
-    // As root Chromium has no sandbox to give; it sees nothing here but our own page.
+    // Chromium has no sandbox as root. It opens only our own page here.
     browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
     page = await browser.newPage()
     page.setDefaultTimeout(20_000)
@@ -108,7 +108,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
   })
   afterAll(() => browser?.close())
   afterEach(() => {
-    // A violation of the policy is a complaint, and so is a file that is missing.
+    // Complaints are violations of the policy and missing files.
     expect(complaints).toEqual([])
     const outside = requested.filter(
       (url) => !url.startsWith(`${service.url}/`) && !/^(data|about):/.test(url),
@@ -117,7 +117,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     expect(requested.length).toBeGreaterThan(4)
   })
 
-  /** Loads the page, without the part after `#` by which it would open what was open before. */
+  /** Loads the page without a fragment, which would reopen an operation. */
   async function load(): Promise<void> {
     await page.goto('about:blank')
     await page.goto(`${service.url}/docs`)
@@ -126,7 +126,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
 
   const operation = (id: string) => `[id^="operations-"][id$="-${id}"]`
 
-  /** Runs an operation in the page: its status, its body, and the credentials that it was sent with. */
+  /** Runs an operation in the page, and gives the status, the body and the credentials that were sent. */
   async function execute(id: string) {
     const block = page.locator(operation(id))
     if ((await block.locator('.btn.execute').count()) === 0) {
@@ -156,8 +156,8 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     await page.locator('.btn-done').first().click()
   }
 
-  test('its colours are the ones that the system has, at once and as they change', async () => {
-    // As text: the types here know of no browser.
+  test('its colours follow the colour scheme of the system, also when that changes', async () => {
+    // The function is text, because the types of this file have no browser.
     const look = async () => {
       const script = `(({ colorScheme, backgroundColor }) => [colorScheme, backgroundColor])(getComputedStyle(document.documentElement))`
       const [scheme = '', color = ''] = await page.evaluate<string[]>(script)
@@ -175,7 +175,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     await page.emulateMedia({ colorScheme: 'light' })
   })
 
-  test('on a phone nothing is wider than the screen, and no text is one letter wide', async () => {
+  test('on a phone no element is wider than the screen, and no text is one letter wide', async () => {
     const desktop = page.viewportSize()
     await page.setViewportSize({ width: 390, height: 844 })
     try {
@@ -196,7 +196,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     }
   })
 
-  test('the dialogue opens at e-mail and password', async () => {
+  test('the dialogue begins with e-mail and password', async () => {
     await page.locator('.btn.authorize').click()
     const top = async (selector: string) =>
       (await page.locator(selector).first().boundingBox())?.y ?? Number.NaN
@@ -206,7 +206,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     await page.locator('.btn-done').first().click()
   })
 
-  test('what it fills in for a new key makes one', async () => {
+  test('the example of a new key makes a key', async () => {
     await authorise('bearer', (form) => form.locator('input').fill(owner.access))
     const { status, shown } = await execute('createKey')
     expect([status, shown?.includes('"name": "Nightly report"')]).toEqual([201, true])
@@ -216,7 +216,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     await load()
   })
 
-  test('it loads under its policy and lists every operation', async () => {
+  test('the page loads under its policy and lists every operation', async () => {
     const { paths } = (await call(service, 'GET /openapi.json')).body
     const operations = Object.values<Record<string, { operationId: string }>>(paths).flatMap(Object.values)
     expect(operations.length).toBeGreaterThan(20)
@@ -226,7 +226,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     expect(await page.title()).toBe('Latchkey API')
   })
 
-  test('an access token authorises its calls, to the service that the page came from, and over a reload', async () => {
+  test('an access token authorises calls to the service of the page, also after a reload', async () => {
     await authorise('bearer', (form) => form.locator('input').fill(owner.access))
     const { status, shown, authorization, apiKey } = await execute('getMe')
     expect([status, authorization, apiKey]).toEqual([200, `Bearer ${owner.access}`, undefined])
@@ -235,7 +235,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     expect((await execute('userOnly')).status).toBe(200)
   })
 
-  test('an API key does so in the same field', async () => {
+  test('an API key authorises calls in the same field', async () => {
     const { key } = await newKey(service, owner.access, { scopes: 'read' })
     await authorise('bearer', (form) => form.locator('input').fill(key))
     const { status, shown, authorization } = await execute('serviceOnly')
@@ -243,7 +243,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     expect(shown).toContain('"auth_type": "api_key"')
   })
 
-  test('e-mail and password do so by OAuth2, over a reload, and beside a token a call carries one credential', async () => {
+  test('e-mail and password authorise calls by OAuth2, also after a reload, and a call has one credential only', async () => {
     await page.locator('.btn.authorize').click()
     const form = page.locator('.auth-container', { hasText: 'oauth2' })
     await form.locator('#oauth_username').fill(owner.email)
@@ -251,7 +251,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     await form.locator('.btn.authorize').click()
     await form.locator('.errors').getByText('Incorrect email or password').waitFor()
     expect(requested).toContain(`${service.url}/oauth/token`)
-    // The one complaint that is right: the browser tells of every 400.
+    // The only expected complaint: the browser reports every 400.
     expect(complaints.splice(0)).toEqual([expect.stringContaining('400')])
     await page.locator('.btn-done').first().click()
 

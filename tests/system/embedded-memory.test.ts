@@ -6,10 +6,10 @@ import { call } from '../support/client.ts'
 import { PROGRAM } from '../support/program.ts'
 
 const TIMEOUT_MS = 180_000
-/** A first start that makes the database in its own thread holds 1.8 (from a snapshot) or 3.7 times (by initdb) as much. */
+/** A first start that makes the database in its own thread needs 1.8 times (from a snapshot) or 3.7 times (by initdb) as much. */
 const MOST = 1.25
 
-/** What a server that has just begun to serve holds, in MB (10^6 bytes). */
+/** The memory of a server that has just begun to serve, in MB (10^6 bytes). */
 async function residentAfterStart(command: readonly string[], cwd: string): Promise<number> {
   await using server = await startProgram([...command, 'serve'], { cwd })
   expect((await call(server, 'GET /readyz')).status).toBe(200)
@@ -18,7 +18,7 @@ async function residentAfterStart(command: readonly string[], cwd: string): Prom
   return (Number(kibibytes) * 1024) / 1e6
 }
 
-// Only Linux tells in a file what a process holds.
+// Only Linux reports the memory of a process in a file.
 for (const program of process.platform === 'linux' ? ['source', 'binary'] : []) {
   test(
     `the first start of the ${program} on an embedded database holds at most a quarter more memory than the second`,
@@ -31,7 +31,7 @@ for (const program of process.platform === 'linux' ? ['source', 'binary'] : []) 
       process.stderr.write(
         `embedded, ${program}: ${first.toFixed(0)} MB at first, ${second.toFixed(0)} MB then\n`,
       )
-      // The engine alone is more than that: the figures are of the server.
+      // The engine alone needs more than that, so the figures are those of the server.
       expect(second).toBeGreaterThan(100)
       expect(first / second).toBeLessThan(MOST)
     },

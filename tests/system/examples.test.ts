@@ -10,7 +10,7 @@ import { until } from '../support/until.ts'
 
 const root = resolve(import.meta.dir, '../..')
 
-/** Starts an example as its README does. */
+/** Starts an example like its README. */
 const startExample = (path: string, env: Record<string, string>) =>
   startProgram([process.execPath, join('examples', path)], { cwd: root, env })
 
@@ -30,7 +30,7 @@ afterAll(async () => {
   await service.stop()
 })
 
-test('elysia-api: people write, a key that may read reads, and nobody else does either', async () => {
+test('elysia-api: a user writes, a key with "read" reads, and other requests are refused', async () => {
   const reader = (await newKey(service, person.access, { scopes: 'read' })).key
   const json = { text: 'hello' }
   const written = await call(api, 'POST /notes', { bearer: person.access, json })
@@ -48,7 +48,7 @@ test('elysia-api: people write, a key that may read reads, and nobody else does 
 })
 
 describe('cron-service-account', () => {
-  test('the job works with one token, and stops working with its key', async () => {
+  test('the job uses one token for several calls, and is refused once its key is revoked', async () => {
     const account = await newClient(service, await adminToken(service), ['read'])
     const child = Bun.spawn([process.execPath, 'examples/cron-service-account/job.ts'], {
       cwd: root,
@@ -86,7 +86,7 @@ describe('cron-service-account', () => {
 describe.skipIf(!NGINX)(`express-nginx${NGINX ? '' : ' (skipped: apt-get install nginx)'}`, () => {
   const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
 
-  test('nginx lets in whom the recipe says, and the application knows who it is', async () => {
+  test('nginx authorizes by the recipe, and the application gets the caller', async () => {
     await using app = await startExample('express-nginx/server.ts', {})
     const nginxConf = await Bun.file(join(root, 'examples/express-nginx/nginx.conf')).text()
     const proxy = await startProxy(

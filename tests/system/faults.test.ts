@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import { allFaults } from '../faults/fault.ts'
 
-/** One round each; `bun run test:faults` runs as many as there is time for. See docs/faults.md. */
-describe('no acknowledged write is lost, nothing revoked is let in, and everybody is served again', async () => {
+/** One round of each fault. `bun run test:faults` repeats them until its time is over. See docs/faults.md. */
+describe('no acknowledged write is lost, no revoked credential is accepted, and every request succeeds again', async () => {
   for (const { name, lacks, isFelt, run } of await allFaults()) {
     test.skipIf(Boolean(lacks))(
       lacks ? `${name} (skipped: it needs ${lacks})` : name,

@@ -8,7 +8,7 @@ describeProxy(`deploy/caddy${why}`, !CADDY, (latchkey, app) =>
     {
       program: 'caddy',
       config: 'Caddyfile',
-      // Of several Caddys on one machine only one has the port for its administration.
+      // Only one Caddy on a machine can use the admin port.
       changes: [
         ['\n:80 {', (port) => `\n{\n\tadmin off\n\tauto_https off\n}\nhttp://:${port} {\n\tbind 127.0.0.1`],
       ],

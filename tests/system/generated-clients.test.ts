@@ -9,7 +9,7 @@ import { startService, type TestService } from '../support/service.ts'
 const root = resolve(import.meta.dir, '../..')
 const TSC = join(root, 'node_modules/typescript/bin/tsc')
 
-/** What each program below does: they print what came of it. */
+/** The steps of each program below. Each program prints the results. */
 const START = `
 declare const process: { env: Record<string, string | undefined>; stdout: { write(text: string): void } }
 const { SERVICE_KEY = '', EMAIL = '' } = process.env
@@ -21,7 +21,7 @@ function known<T>(value: T | undefined | null): T {
   return value
 }
 `
-/** Sign-up, whether the log-in gave a bearer token, scopes of the key, its verification, its introspection; then revoked. */
+/** The results: sign-up, the type of the token, the scopes of the key, its verification, its introspection, its revocation. */
 const SEEN = ['user', 'bearer', ['read'], 'VALID', 'api_key', 'REVOKED', 'invalid_login']
 
 const PROGRAMS: [string, string[], string][] = [
@@ -56,7 +56,7 @@ open.POST('/keys', { body: { name: 5 } })
 import { createClient } from './hey-api/client'
 import { introspectToken, logIn, postKey, revokeToken, signUp, verifyKey } from './hey-api'
 import { client as open } from './hey-api/client.gen'
-// The generated functions send the credential where the document asks for one, and nowhere else.
+// The generated functions send the credential exactly where the document asks for one.
 const as = (token: string) => createClient({ ...open.getConfig(), auth: () => token })
 const made = known((await signUp({ body: credentials })).data)
 const tokens = known((await logIn({ body: credentials })).data)
@@ -119,7 +119,7 @@ afterAll(async () => {
 })
 
 test.each(PROGRAMS)(
-  'the client that %s makes of the document compiles strictly, and signs up, logs in, makes, verifies, introspects and revokes',
+  'the client that %s generates compiles strictly, signs up, logs in, and makes, verifies, introspects and revokes a key',
   async (name, modules, program) => {
     for (const module of modules) {
       const into = join(here.path, 'node_modules', module)

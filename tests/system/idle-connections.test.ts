@@ -7,7 +7,7 @@ import { call } from '../support/client.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 import { serve } from '../support/program.ts'
 
-/** A figure for whoever reads the output; nothing is asserted of it. */
+/** Prints a figure for the reader of the output. Nothing is asserted of it. */
 const tell = (text: string) => process.stderr.write(`${text}\n`)
 
 const IDLE = 10_000
@@ -39,7 +39,7 @@ async function medianMs(route: string): Promise<number> {
   return times.sort((a, b) => a - b)[50] ?? 0
 }
 
-test('ten thousand connections that say nothing cost little memory and nobody any time, and are closed', async () => {
+test('ten thousand idle connections need little memory, delay no request, and are closed', async () => {
   const before = { ms: await medianMs('GET /readyz'), kib: rssKib() }
   const script = fileURLToPath(import.meta.resolve('../support/idle-connections.ts'))
   const port = new URL(server.url).port

@@ -10,7 +10,7 @@ const service = useService()
 const sql = useSql(service)
 
 test.each([1, 2] as const)(
-  'an import of version %i that was killed half-way is completed by the next one, and no key is left without its secret',
+  'an import of version %i that was killed half-way is completed by the next one, and every key has its secret',
   async (version) => {
     const seed = await createSeed(version)
     const id = await seed.addUser({ email: `somebody-${version}@example.com` })

@@ -8,16 +8,16 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 setDefaultTimeout(240_000)
 
 const MANY = 100_000
-/** On a busy machine too. */
+/** The time limit, also on a busy machine. */
 const MOST_MS = 60_000
-/** A statement that takes one for each row is far above. */
+/** The limit of statements. A statement for each row is far above. */
 const MOST_PARAMETERS = 100
 
 const service = useService({ apiKeysPerOwner: MANY + 100 })
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 
-/** Keys of one owner, with a secret each. */
+/** Inserts keys of one owner, with a secret each. */
 async function addKeys(
   owner: { user_id?: string; service_account_id?: string },
   createdBy: string | null = null,
@@ -38,7 +38,7 @@ const liveKeys = async (person: AddedPerson) =>
     await sql`SELECT count(*)::int AS n FROM latchkey.api_keys WHERE user_id = ${person.id} AND revoked_at IS NULL`
   )[0]?.n
 
-/** Makes a request, and tells what is wrong with how it went: its status, its time, its statements. */
+/** Sends a request, and reports a wrong status, too much time or too many statements. */
 async function ask(route: string, options: Parameters<typeof call>[2], status = 200) {
   const begin = performance.now()
   let answer: Awaited<ReturnType<typeof call>> | undefined
@@ -60,7 +60,7 @@ describe('with 100,000 keys of one user', () => {
     return person
   })
 
-  test('they are read in pages, and one more is made, changed, rotated, revoked and deleted', async () => {
+  test('the keys are listed in pages, and another key is made, changed, rotated, revoked and deleted', async () => {
     const bearer = owner.access
     expect((await ask('GET /keys/list', { bearer })).body).toHaveLength(1000)
     expect((await ask('GET /keys?limit=1&status=active', { bearer })).body).toHaveLength(1)
@@ -79,7 +79,7 @@ describe('with 100,000 keys of one user', () => {
     await ask('GET /auth/sessions', { bearer })
   })
 
-  test('what is counted of each of them is written at once', async () => {
+  test('the counts of uses of all keys are written in one batch', async () => {
     const keys = await sql`SELECT s.key_id, s.id FROM latchkey.api_key_secrets s JOIN latchkey.api_keys k
       ON k.id = s.key_id WHERE k.user_id = ${owner.id}`
     for (const key of keys) service.context.usage.count(key.key_id, 'VALID', key.id)
@@ -89,13 +89,13 @@ describe('with 100,000 keys of one user', () => {
     expect(row?.n).toBeGreaterThan(MANY - 10)
   })
 
-  test('disabling and enabling their owner answers', async () => {
+  test('disabling and enabling their owner answers in time', async () => {
     const bearer = admin.access
     await ask(`PATCH /users/${owner.id}`, { bearer, json: { is_active: false } })
     await ask(`PATCH /users/${owner.id}`, { bearer, json: { is_active: true } })
   })
 
-  test('deleting their owner deletes them', async () => {
+  test('deleting their owner deletes the keys', async () => {
     await ask(`DELETE /users/${owner.id}`, { bearer: admin.access })
     const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.api_keys WHERE user_id = ${owner.id}`
     expect(row?.n).toBe(0)
@@ -120,8 +120,8 @@ test('a service account with 100,000 keys is disabled and deleted', async () => 
   await ask(`DELETE /service-accounts/${id}`, { bearer }, 204)
 })
 
-describe('a new password revokes the keys of a user and of the accounts that the user alone manages', () => {
-  /** Keys of a user and of a service account, and what the audit trail says that a new password ended of them. */
+describe('a new password revokes the keys of a user and of the accounts that only the user manages', () => {
+  /** Makes keys of a user and of a service account, and gives the audited numbers of keys that a new password ended. */
   async function addOwner(count: number) {
     const person = await addLoggedIn(service, sql)
     const { id: account } = await newClient(service, person.access)
@@ -140,7 +140,7 @@ describe('a new password revokes the keys of a user and of the accounts that the
     return { person, live, told }
   }
 
-  test('100,000 of them', async () => {
+  test('for 100,000 keys', async () => {
     const { person, live, told } = await addOwner(MANY / 2)
     const { key } = await newKey(service, person.access, { scopes: 'read' })
     await ask('GET /protected/any', { apiKey: key })
@@ -153,7 +153,7 @@ describe('a new password revokes the keys of a user and of the accounts that the
     await ask('GET /protected/any', { apiKey: key }, 401)
   })
 
-  test('where it is set by a reset', async () => {
+  test('where a reset sets the password', async () => {
     const { person, live, told } = await addOwner(5000)
     const all = await live()
     const { token } = (await ask(`POST /users/${person.id}/password-reset`, { bearer: admin.access })).body

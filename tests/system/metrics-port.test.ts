@@ -9,7 +9,7 @@ import { latchkey, serve } from '../support/program.ts'
 
 const TOKEN = 'qX7vB2mK9qT4wZ8nRdF3'
 
-test('METRICS_PORT serves /metrics and nothing else, and asks for the token where there is one', async () => {
+test('METRICS_PORT serves only /metrics, and needs the token where METRICS_TOKEN is set', async () => {
   const database = await createDatabase()
   using here = emptyDirectory()
   const port = await freePort()
@@ -29,7 +29,7 @@ test('METRICS_PORT serves /metrics and nothing else, and asks for the token wher
     expectProblem(await call(own, 'POST /metrics', { json: {} }), 'method_not_allowed')
     expectProblem(await call(server, 'GET /metrics'), 'not_found')
     expect((await call(server, 'GET /readyz')).status).toBe(200)
-    // What the one port served, the other one tells.
+    // The metrics port counts the requests of the other port.
     const later = parseExposition((await call(own, 'GET /metrics')).text)
     expect(valueIn(later, 'latchkey_requests_total', { route: '/readyz', status: '200' })).toBe(1)
     const second = await latchkey(here.path, ['serve'], { ...env, PORT: String(await freePort()) })

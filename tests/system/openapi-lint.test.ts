@@ -27,7 +27,7 @@ async function lint(it: object) {
   }
 }
 
-test('the OpenAPI document has no errors and no warnings from a linter, which finds what is wrong', async () => {
+test('a linter finds no error and no warning in the OpenAPI document, and finds a planted fault', async () => {
   const service = await startService({ publicUrl: 'https://auth.latchkey.test/base' })
   const document = await documentOf(service)
   await service.stop()

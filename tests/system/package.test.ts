@@ -5,19 +5,19 @@ import { emptyDirectory, startProgram } from '../support/binary.ts'
 import { call } from '../support/client.ts'
 
 const root = resolve(import.meta.dir, '../..')
-/** What a clone does not have. */
+/** Files that a clone does not have. */
 const OWN = new Set(['.git', '.env', 'node_modules', 'dist', 'data', 'coverage'])
-/** What the install may need of this machine's environment. Settings of Latchkey's are none of it. */
+/** Environment variables that the install may need. Settings of Latchkey are left out. */
 const NETWORK = /^(HOME|TMPDIR|BUN_INSTALL.*|NPM_CONFIG_.*|.*_PROXY|NODE_EXTRA_CA_CERTS|SSL_CERT_.*)$/i
 
-test('"bun run start" serves from a fresh clone, and installs no more than it needs', async () => {
+test('"bun run start" serves from a fresh clone, and installs only what it needs', async () => {
   using here = emptyDirectory()
   const clone = join(here.path, 'latchkey')
   cpSync(root, clone, {
     recursive: true,
     filter: (path) => resolve(path, '..') !== root || !OWN.has(basename(path)),
   })
-  // Where npx brought Bun, this is all of it that a script finds.
+  // With a Bun that npx installed, a script finds only this file.
   symlinkSync(process.execPath, join(here.path, 'bun'))
   const network = Object.entries(process.env).filter(([name]) => NETWORK.test(name))
   const env = { ...Object.fromEntries(network), PATH: `${here.path}:/usr/local/bin:/usr/bin:/bin` }

@@ -31,9 +31,9 @@ import { until } from '../support/until.ts'
 
 const why = PGBOUNCER ? '' : ' (skipped: apt-get install pgbouncer)'
 
-/** Fewer than the connections to it: each of the server's is lent to one after the other. */
+/** Fewer connections to PostgreSQL than clients, so that each connection is lent to several clients. */
 const FEW = 3
-/** The database as the shipped file has it, but without `connect_query`. */
+/** The database entry of the shipped file, without `connect_query`. */
 const UNTOLD = 'host=127.0.0.1 port=5432'
 const SEEN_WITHIN_MS = 1000
 const BYPASSED = 'The cache is bypassed: no echo on the LISTEN line'
@@ -49,7 +49,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
   beforeAll(async () => {
     const server = await sharedServer()
     transactions = await startPgbouncer(server, { default_pool_size: FEW })
-    // Of its other settings one is as PgBouncer has it: it takes no startup parameter that it does not know.
+    // One setting has PgBouncer's default: unknown startup parameters are refused.
     sessions = await startPgbouncer(server, { pool_mode: 'session', ignore_startup_parameters: '' })
   })
   afterAll(async () => {
@@ -59,14 +59,14 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await transactions?.stop()
   })
 
-  /** An empty database, and its name behind a pooler. */
+  /** Makes an empty database, and gives its name behind a pooler. */
   async function newDatabase(options: { migrated?: boolean } = {}) {
     const database = await createDatabase(options)
     databases.push(database)
     return { url: database.url, name: database.url.split('/').at(-1) ?? '' }
   }
 
-  /** Two servers on an empty database, started at once, which the pool reaches through the pooler. */
+  /** Starts two servers at once on an empty database. Their pools connect through the pooler. */
   async function startPair(directly: (database: { url: string; name: string }) => string) {
     const database = await newDatabase({ migrated: false })
     const on = { databaseUrl: transactions.url(database.name), config: testConfig() }
@@ -78,7 +78,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     return { a, b, sql, [Symbol.asyncDispose]: () => sql.end() }
   }
 
-  /** What a service does for its people, through both servers. */
+  /** Uses the main flows of the API through both servers. */
   async function useAll({ a, b }: { a: TestService; b: TestService }) {
     const person = await newPerson(a)
     const json = { refresh_token: person.refresh }
@@ -90,7 +90,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     expect((await call(b, 'GET /keys/list', { bearer })).body).toHaveLength(20)
     const rotated = await call(b, `POST /keys/${keys[0]?.id}/rotate`, { bearer, json: {} })
     expect(rotated.status).toBe(201)
-    // A key of the user's own may not ask about keys; the answer needs the look-up all the same.
+    // The user's own key may not verify keys. The refusal still needs the look-up.
     for (const { key } of keys) expect([await statusOf(a, key), await statusOf(b, key)]).toEqual([200, 200])
     return { person, bearer, keys }
   }
@@ -99,7 +99,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     ['the server itself', ({ url }) => url],
     ['a pooler in session mode', ({ name }) => sessions.url(name)],
   ])('with DATABASE_DIRECT_URL to %s', (_, directly) => {
-    test('everything works, the caches too; a revocation is seen elsewhere within a second', async () => {
+    test('everything works with the caches on, and a revocation applies on the other server within a second', async () => {
       await using pair = await startPair(directly)
       const { a, b, sql } = pair
       const { bearer, keys } = await useAll(pair)
@@ -122,7 +122,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     })
   })
 
-  test('PgBouncer is restarted: all goes on by itself, and what was revoked meanwhile is dead', async () => {
+  test('PgBouncer is restarted: the servers recover, and a key that was revoked meanwhile is refused', async () => {
     await using pair = await startPair(({ url }) => url)
     const { a, b, sql } = pair
     const { bearer, keys } = await useAll(pair)
@@ -139,7 +139,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await until(async () => (await statusOf(b, late.key)) === 401, 'seen elsewhere', SEEN_WITHIN_MS)
   })
 
-  test('its server becomes a standby, of which it tells nobody: nothing that it says is believed', async () => {
+  test('the server behind the pooler becomes a standby without a sign: its answers are refused', async () => {
     const server = await startServer()
     const pooler = await startPgbouncer(server)
     const service = await startService(
@@ -155,7 +155,11 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await server.stop()
     writeFileSync(asStandby, '')
     await server.start()
-    await until(async () => (await askAll()).every((status) => status === 503), 'nobody is let in', 5000)
+    await until(
+      async () => (await askAll()).every((status) => status === 503),
+      'every request gets 503',
+      5000,
+    )
     expect((await call(service, 'GET /readyz')).status).toBe(503)
     for (let times = 0; times < 20; times++) {
       expect(await askAll()).toEqual([503, 503])
@@ -170,7 +174,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await server.remove()
   })
 
-  test('DATABASE_DIRECT_URL that leads to another database is refused', async () => {
+  test('a DATABASE_DIRECT_URL of another database is refused', async () => {
     const [database, another] = [await newDatabase({ migrated: false }), await newDatabase()]
     const config = {
       ...databaseConfig(transactions.url(database.name)),
@@ -183,7 +187,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await opened.close()
   })
 
-  test('without one the caches are off, which is said once; a revocation holds everywhere on the next request', async () => {
+  test('without DATABASE_DIRECT_URL the caches are off with one warning, and a revocation applies everywhere on the next request', async () => {
     await using pair = await startPair(({ name }) => transactions.url(name))
     const { a, b } = pair
     const { bearer, keys } = await useAll(pair)
@@ -192,7 +196,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
       const [at, other] = turn % 2 === 0 ? [a, b] : [b, a]
       const warm = Array.from({ length: 5 }, () => statusOf(other, key))
       const revoked = call(at, `DELETE /keys/revoke/${id}`, { bearer })
-      // These are on their way while it is revoked: nobody who comes later may be given their answer.
+      // These requests are in flight during the revocation. Later requests must not share their answer.
       warm.push(...Array.from({ length: 5 }, () => statusOf(other, key)))
       expect((await revoked).status).toBe(200)
       expect([await statusOf(other, key), await statusOf(at, key)]).toEqual([401, 401])
@@ -205,9 +209,9 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     }
   })
 
-  test('what its lent connections bring along by chance is no proof that they are heard', async () => {
+  test('messages that arrive with an answer on a lent connection are no proof of life', async () => {
     const { url, name } = await newDatabase()
-    /** Messages heard by themselves, and those that came while something was asked on the line. */
+    /** Messages that arrived without a query, and messages that arrived during a query on the connection. */
     const listen = async (through: string, wanted: 'unasked' | 'asked') => {
       const heard = { unasked: 0, asked: 0 }
       const config = { ...databaseConfig(through), databasePrepare: false }
@@ -232,11 +236,11 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
       return heard
     }
     expect((await listen(transactions.url(name), 'asked')).unasked).toBe(0)
-    // The control: a line of its own hears them so.
+    // The control: a direct connection gets messages without a query.
     expect((await listen(url, 'unasked')).unasked).toBeGreaterThanOrEqual(20)
   })
 
-  test('many may migrate an empty database at once through it', async () => {
+  test('several processes can migrate an empty database at once through the pooler', async () => {
     const { name } = await newDatabase({ migrated: false })
     const config = { ...databaseConfig(transactions.url(name)), databasePrepare: false }
     const states = await Promise.all(
@@ -250,14 +254,14 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     for (const { known, pending } of states) expect([known > 0, pending]).toEqual([true, 0])
   })
 
-  test('no lock stays behind on a lent connection', async () => {
+  test('no lock stays on a lent connection', async () => {
     await using pair = await startPair(({ url }) => url)
     await useAll(pair)
     await Promise.all([pair.a, pair.b].map(({ context }) => deleteOutdated(context, { vacuums: false })))
     expect([...(await pair.sql`SELECT * FROM pg_locks WHERE locktype = 'advisory'`)]).toEqual([])
   })
 
-  test('DATABASE_PREPARE=true works all the same: what one connection has not prepared is prepared again', async () => {
+  test('DATABASE_PREPARE=true works too: a statement that a connection has not prepared is prepared again', async () => {
     const { name } = await newDatabase()
     const database = await openDatabase(databaseConfig(transactions.url(name)), silentLog)
     const { findSecret } = verifyQueriesOf(database.db)
@@ -267,18 +271,18 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await database.close()
   })
 
-  describe('the role and the database change nothing of what Latchkey does', () => {
-    /** What a pooler without `connect_query` cannot be kept from: PostgreSQL ends connections that it lends to nobody. */
+  describe('settings of the role and the database do not change the behaviour', () => {
+    /** Settings that apply to idle connections of a pooler without `connect_query`: PostgreSQL ends these connections. */
     const others = HOSTILE_SETTINGS.filter(([name]) => name !== 'idle_session_timeout')
-      // Long enough for the one question before the first transaction, and for a transaction to begin.
+      // Long enough for the query before the first transaction, and for the transaction to begin.
       .map(
         ([name, value]) => [name, /^(statement|transaction)_timeout$/.test(name) ? "'50ms'" : value] as const,
       )
 
     test.each<[string, Record<string, string | number>]>([
       ['as shipped', {}],
-      ['that drops what it does not know', { '*': UNTOLD }],
-      ['that refuses what it does not know', { '*': UNTOLD, ignore_startup_parameters: '' }],
+      ['that drops unknown startup parameters', { '*': UNTOLD }],
+      ['that refuses unknown startup parameters', { '*': UNTOLD, ignore_startup_parameters: '' }],
       [
         'in session mode',
         { '*': UNTOLD, ignore_startup_parameters: '', pool_mode: 'session', default_pool_size: 20 },
@@ -294,7 +298,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
 
   test.each<[string, Record<string, string>, boolean]>([
     ['as shipped keeps the settings', {}, true],
-    ['without connect_query does not, which is said', { '*': UNTOLD }, false],
+    ['without connect_query does not, with a warning', { '*': UNTOLD }, false],
   ])('a PgBouncer %s; a statement ends at its timeout either way', async (_, settings, isKept) => {
     const pooler = await startPgbouncer(await sharedServer(), settings)
     const { name } = await newDatabase()

@@ -36,7 +36,7 @@ const statusOf = async (server: RunningProgram, path: string) => (await call(ser
 const connectionOf = async (server: RunningProgram) =>
   (await call(server, 'GET /livez')).headers.get('connection')
 
-/** A login whose body has come only by half: in flight for as long as the test likes. */
+/** Sends half of the body of a log-in, so that the request stays in flight as long as the test needs. */
 async function beginLogin(server: RunningProgram): Promise<{ finish(): Promise<string> }> {
   const { hostname, port } = new URL(server.url)
   const socket: Socket = connect(Number(port), hostname)
@@ -72,11 +72,11 @@ function acceptsConnections(server: RunningProgram): Promise<boolean> {
 
 describe('SIGTERM', () => {
   test.each(['SIGTERM', 'SIGHUP'] as const)(
-    '%s lets the requests in flight end, takes no new ones, and ends with 0',
+    '%s lets the requests in flight end, accepts no new ones, and exits with 0',
     async (signal) => {
       await using server = await serve(here.path, env)
       const login = await beginLogin(server)
-      // Whoever came before it has been heard.
+      // Requests before the signal are answered.
       expect(await statusOf(server, '/livez')).toBe(200)
       const ended = server.end(signal)
       await until(async () => !(await acceptsConnections(server)))
@@ -89,7 +89,7 @@ describe('SIGTERM', () => {
   )
 
   test(
-    'turns /readyz to 503 and goes on serving for SHUTDOWN_DELAY_SECONDS',
+    'turns /readyz to 503 and continues to serve for SHUTDOWN_DELAY_SECONDS',
     async () => {
       await using server = await serve(here.path, { ...env, SHUTDOWN_DELAY_SECONDS: '2' })
       expect(await statusOf(server, '/readyz')).toBe(200)
@@ -99,7 +99,7 @@ describe('SIGTERM', () => {
       await until(async () => (await statusOf(server, '/readyz')) === 503)
       expect(await statusOf(server, '/livez')).toBe(200)
       expect(await statusOf(server, '/protected/any')).toBe(401)
-      // Nobody's next request is to come over a connection that is about to be closed.
+      // Answers close their connection, so that no client sends its next request on a connection that is about to close.
       expect(await connectionOf(server)).toBe('close')
       expect(await ended).toBe(0)
       expect(Date.now() - askedAt).toBeGreaterThanOrEqual(2000)
@@ -108,7 +108,7 @@ describe('SIGTERM', () => {
   )
 
   test(
-    'a second one ends it at once; one that npm repeats is the same one',
+    'a second signal ends the process at once; a signal that npm repeats counts once',
     async () => {
       await using server = await serve(here.path, { ...env, SHUTDOWN_DELAY_SECONDS: '300' })
       const ended = server.end('SIGTERM')
@@ -135,7 +135,7 @@ test(
     await server.end('SIGTERM')
     const lines = server.output().trimEnd().split('\n')
     expect(server.output()).toContain('"route":"/health","status":200')
-    // Others can reach it, and ask every few seconds.
+    // Other programs on the machine may send requests every few seconds.
     expect(server.output()).not.toContain('"route":"/livez"')
     const events = lines.map((line) => JSON.parse(line))
     for (const event of events)
@@ -163,7 +163,7 @@ test(
       code: 1,
       err: `latchkey: port ${port} of 127.0.0.1 is in use: end what listens there, or set PORT\n`,
     })
-    // Kept for documentation by RFC 5737: nobody's.
+    // RFC 5737 reserves this address for documentation.
     expect(await latchkey(here.path, ['serve'], { ...env, PORT: port, HOST: '192.0.2.1' })).toMatchObject({
       code: 1,
       err: expect.stringMatching(/^latchkey: cannot listen at http:\/\/192\.0\.2\.1:\d+.*HOST must be .*\n$/),
@@ -176,7 +176,7 @@ describe('ADMIN_EMAIL and ADMIN_PASSWORD', () => {
   const admin = { ADMIN_EMAIL: 'first@example.com', ADMIN_PASSWORD: PASSWORD }
 
   test(
-    'make one admin before listening, however many servers start at once, and change nothing later',
+    'make one admin before listening, also when several servers start at once, and have no effect later',
     async () => {
       const empty = await createDatabase({ migrated: false })
       const settings = { ...env, ...admin, DATABASE_URL: empty.url }
@@ -198,7 +198,7 @@ describe('ADMIN_EMAIL and ADMIN_PASSWORD', () => {
   )
 
   test(
-    'an address that belongs to somebody else stops the start, and so does a common password',
+    'the e-mail of an existing user stops the start, and so does a common password',
     async () => {
       const empty = await createDatabase()
       const settings = { ...env, DATABASE_URL: empty.url, PORT: '0', PUBLIC_URL: 'http://localhost' }
@@ -218,7 +218,7 @@ describe('ADMIN_EMAIL and ADMIN_PASSWORD', () => {
         out: '',
         err: expect.stringContaining('most common passwords'),
       })
-      // The stranger is still nobody.
+      // The existing user is still no admin.
       const { access: bearer } = await logIn(server, json.email, json.password)
       expect((await call(server, 'GET /protected/admin', { bearer })).status).toBe(403)
       await server.end('SIGTERM')
@@ -228,7 +228,7 @@ describe('ADMIN_EMAIL and ADMIN_PASSWORD', () => {
   )
 })
 
-describe('the line that makes an admin, as the start prints it', () => {
+describe('the printed command that makes an admin, for', () => {
   const home = emptyDirectory()
   const file = (name: string) => {
     const path = join(home.path, name)
@@ -252,7 +252,7 @@ describe('the line that makes an admin, as the start prints it', () => {
 
   const CASES: [string, Partial<Surroundings>, Record<string, unknown>, string][] = [
     ['a binary on the PATH', { ...inBinary, which: () => onPath }, {}, 'latchkey'],
-    ['another one on the PATH', { ...inBinary, which: () => bun }, {}, binary],
+    ['another binary on the PATH', { ...inBinary, which: () => bun }, {}, binary],
     [
       'a binary in the working directory',
       { ...inBinary, directory: join(home.path, 'opt') },

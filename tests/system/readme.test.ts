@@ -7,7 +7,7 @@ import { PROGRAM, serve } from '../support/program.ts'
 const section = readFileSync('README.md', 'utf8').split('\n## A first key in a minute\n')[1] ?? ''
 const [, commands = '', , printed = ''] = section.split(/^```.*\n/m)
 
-/** What differs from run to run, and what the README leaves out. */
+/** Texts that differ in each run, and the ellipses of the README. */
 const ANY = [
   /…/,
   /[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}/,
@@ -18,13 +18,13 @@ const ANY = [
 ]
 const anyOf = new RegExp(ANY.map(({ source }) => source).join('|'))
 
-/** Matches a line that the README shows, whatever the ids, times and secrets are. */
+/** Matches a printed line of the README, whatever the ids, times and secrets are. */
 const lineLike = (shown: string) => new RegExp(`^${shown.split(anyOf).map(RegExp.escape).join('.*')}$`)
 
-test('what the README says is pasted and prints what the README shows', async () => {
+test('the commands of the README print the answers of the README when they are pasted', async () => {
   using at = await embeddedHome()
   await using server = await serve(at.path)
-  // The script of package.json, which prints two lines that begin with "$ ", would install first.
+  // The script of package.json would install first, and prints two lines that begin with "$ ".
   const script = commands
     .replace('http://127.0.0.1:8000', server.url)
     .replace('npx --yes bun@1.4.5 run latchkey', PROGRAM.join(' '))
@@ -40,7 +40,7 @@ test('what the README says is pasted and prints what the README shows', async ()
   for (const [at, line] of lines.entries()) expect(line).toMatch(lineLike(expected[at] ?? ''))
 }, 60_000)
 
-test('another answer than the one shown is told apart', () => {
+test('the control: a different answer does not match', () => {
   const shown = '{"valid":false,"code":"REVOKED","key_id":"01a21ade-b27c-7434-bb46-70582ef64af4"}'
   expect(shown.replace('01a21ade', '01a21adf')).toMatch(lineLike(shown))
   expect(shown.replace('REVOKED', 'EXPIRED')).not.toMatch(lineLike(shown))

@@ -23,7 +23,7 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
   const urlOf = (credential: string, database = '') => redis.url.replace('//', `//${credential}`) + database
   const good = () => urlOf(`:${PASSWORD}@`)
 
-  /** What is logged over a Redis, and how it stands in the end. */
+  /** Starts a server on a Redis, and gives its log and the final state of the connection. */
   async function opened(url: string, work: (counters: SharedCounters) => Promise<void> = async () => {}) {
     let text = ''
     const log = createLog({ logLevel: 'info', logFormat: 'json' }, (chunk) => {
@@ -40,7 +40,7 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
     }
   }
 
-  test('in the last millisecond of a window a use counts like any other', async () => {
+  test('a use in the last millisecond of a window is counted', async () => {
     const uses = 3_000
     const { state, lines } = await opened(good(), async (counters) => {
       const rates = createKeyRates(Date.now, counters)
@@ -50,7 +50,7 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
     expect([state, lines]).toEqual([{ isBroken: false, fallbacks: 0, errors: 0 }, []])
   }, 30_000)
 
-  test('by an answer is an error of ours: that check alone is counted here, and the others go on together', async () => {
+  test('by an unexpected answer counts only that check locally, and the other checks stay shared', async () => {
     const { state, lines, text } = await opened(good(), async (counters) => {
       expect(await counters.run(COUNT, 'shared', [])).toEqual([1])
       for (let i = 0; i < 3; i++) expect(await counters.run(FAULTY, 'faulty', [])).toBeNull()
@@ -58,7 +58,7 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
       expect(await counters.run(COUNT, 'shared', [])).toEqual([2])
     })
     expect(state).toEqual({ isBroken: false, fallbacks: 4, errors: 4 })
-    // Once in a while, however often.
+    // Errors are logged at intervals, however many there are.
     expect(lines).toHaveLength(1)
     expect(lines[0]).toMatchObject({
       level: 'error',
@@ -71,9 +71,9 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
     ['a wrong password', () => urlOf(':wrong@'), /WRONGPASS/],
     ['an unknown user', () => urlOf(`nobody:${PASSWORD}@`), /WRONGPASS/],
     ['no password', () => urlOf(''), /NOAUTH/],
-    ['a database that there is not', () => urlOf(`:${PASSWORD}@`, '/99'), /DB index is out of range/],
+    ['an unknown database', () => urlOf(`:${PASSWORD}@`, '/99'), /DB index is out of range/],
     ['a user who may run no script', () => urlOf(`writer:${PASSWORD}@`), /NOPERM/],
-  ])('%s is told at the start, once, without the password', async (_what, url, said) => {
+  ])('%s is logged at the start, once, without the password', async (_what, url, said) => {
     const { state, lines, text } = await opened(url(), async (counters) => {
       for (let i = 0; i < 3; i++) expect(await counters.run(COUNT, 'k', [])).toBeNull()
     })
@@ -86,14 +86,14 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
     expect(text).not.toContain('wrong@')
   })
 
-  test('a database and a password that are right are taken', async () => {
+  test('the control: a right database and a right password are accepted', async () => {
     const { state, lines } = await opened(urlOf(`:${PASSWORD}@`, '/3'), async (counters) => {
       expect(await counters.run(COUNT, 'k', [])).toEqual([1])
     })
     expect([state.isBroken, lines]).toEqual([false, []])
   })
 
-  test('a Redis that becomes a replica is left alone, as one that is away', async () => {
+  test('a Redis that becomes a replica is treated as unreachable', async () => {
     const admin = new Bun.RedisClient(good())
     try {
       const { state, text } = await opened(good(), async (counters) => {

@@ -45,7 +45,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     answers.filter((a) => a.status === status).length
   const burst = (services: TestService[], key: string, times: number) =>
     Promise.all(Array.from({ length: times }, (_, at) => use(services[at % services.length] ?? first, key)))
-  /** Both servers ask Redis again: a key of its own is counted once over the two of them. */
+  /** Waits until both servers use Redis again, by a new key that both count together. */
   const untilShared = () =>
     until(
       async () => {
@@ -56,7 +56,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
       2 * BREAK_MS + 2_000,
     )
 
-  /** What the metrics say of Redis. */
+  /** The metrics of Redis. */
   const told = async (service: TestService) => {
     const families = parseExposition((await call(service, 'GET /metrics', { bearer: TOKEN })).text)
     return {
@@ -75,7 +75,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     expect(refused.headers.get('ratelimit-limit')).toBe('25')
   })
 
-  test('and at the door for proxies, which waits for Redis', async () => {
+  test("a key's limit is exact at /forward-auth too, which waits for Redis", async () => {
     const { key } = await keyWith(5)
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, at) =>
@@ -85,14 +85,14 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     expect([count(answers, 200), count(answers, 429)]).toEqual([5, 15])
   })
 
-  test('a limit per address is one over two servers', async () => {
+  test('a limit per address is shared by two servers', async () => {
     const refresh = (service: TestService) =>
       call(service, 'POST /auth/refresh', { json: { refresh_token: 'rt_nobody' } })
     const answers = await Promise.all(Array.from({ length: 30 }, (_, at) => refresh(at % 2 ? first : second)))
     expect([count(answers, 401), count(answers, 429)]).toEqual([20, 10])
   })
 
-  test('flushed, it counts anew, and nobody notices', async () => {
+  test('a flushed Redis begins to count again, without an error', async () => {
     const { key } = await keyWith(2)
     await burst([first, second], key, 2)
     expect((await use(first, key)).status).toBe(429)
@@ -102,7 +102,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     expect((await use(second, key)).status).toBe(200)
   })
 
-  test('gone, each server applies the full limit by itself, says so once, and comes back by itself', async () => {
+  test('without Redis each server applies the full limit alone, warns once, and uses Redis again when it is back', async () => {
     const { key } = await keyWith(3)
     await redis.kill()
     const answers = [...(await burst([first], key, 5)), ...(await burst([second], key, 5))]
@@ -112,14 +112,14 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     expect(JSON.stringify(said)).not.toContain(redis.url)
     expect((await told(first)).isBroken).toBe(true)
     await redis.start()
-    // Nobody asks: it is found out all the same.
+    // The return of Redis is detected without a request.
     await until(async () => !(await told(first)).isBroken, 'the metric says that it is back', 2 * BREAK_MS)
     const back = first.logged().filter(({ message }) => String(message).startsWith('Redis answers again'))
     expect(back.length).toBe(1)
     await untilShared()
   }, 30_000)
 
-  test('hung, it is waited for once, and then left alone', async () => {
+  test('a hung Redis delays one request, and is then not asked', async () => {
     await untilShared()
     const { key } = await keyWith(1000)
     await use(first, key)
@@ -131,7 +131,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
       expect(count(answers, 200)).toBe(50)
       const hung = await told(first)
       expect(hung).toEqual({ isBroken: true, fallbacks: before.fallbacks + 50 })
-      // Each of these would wait for it, if the breaker did not hold: ten seconds.
+      // Without the circuit breaker these requests would wait for ten seconds in all.
       const start = performance.now()
       for (let i = 0; i < 200; i++) expect((await use(first, key)).status).toBe(200)
       expect(performance.now() - start).toBeLessThan(5_000)
@@ -143,7 +143,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     expect((await told(first)).isBroken).toBe(false)
   }, 30_000)
 
-  test('full, each server goes on by itself', async () => {
+  test('with a full Redis each server counts alone', async () => {
     await untilShared()
     const before = await told(first)
     const client = new Bun.RedisClient(redis.url)
@@ -185,13 +185,13 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
     admin.close()
   }
 
-  test('is connected to before anybody needs it', () =>
+  test('is connected before the first request', () =>
     opened(async (counters) => {
       expect(counters.state()).toEqual({ isBroken: false, fallbacks: 0, errors: 0 })
       expect(await counters.run(COUNT, 'first', [])).toEqual([1])
     }))
 
-  test('that answers late costs those of one moment one wait, and nobody after them any', () =>
+  test('that answers late delays the requests of one moment once, and no later request', () =>
     opened(
       async (counters) => {
         await pause(3_000)
@@ -206,14 +206,14 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
         const most = Math.max(...together.map(({ ms }) => ms))
         process.stdout.write(`      waited ${most.toFixed(1)} ms, then ${later.ms.toFixed(1)} ms for a thousand
 `)
-        // Still paused when it is tried again: no request is used for that.
+        // Redis is still paused at the next try, which does not delay a request.
         await until(() => !counters.state().isBroken, 'it is found to answer again', 10_000)
         expect(await counters.run(COUNT, 'late', [])).toEqual([1])
       },
       { ...REDIS_TIMES, retryMs: 300 },
     ))
 
-  test('that is away for long is told of once in a while, however often it is tried', async () => {
+  test('that is unreachable for long is logged at intervals, however often it is tried', async () => {
     const nobody = await listenOnTcp((socket) => socket.destroy())
     const tellMs = 400
     const lines: { at: number; text: string }[] = []
@@ -256,7 +256,7 @@ const times = async (count: number, work: () => Promise<unknown>) => {
   for (let i = 0; i < count; i++) await work()
 }
 
-/** The limits of a test: what it names, and plenty of the rest. */
+/** Rate limits: the given ones, and very high ones for the rest. */
 function limits(named: Partial<Record<'refresh', number>>) {
   const plenty = { limit: 100_000, windowSeconds: 60 }
   const refresh = { limit: named.refresh ?? plenty.limit, windowSeconds: 60 }

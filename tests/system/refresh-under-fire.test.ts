@@ -23,11 +23,11 @@ import { until } from '../support/until.ts'
 let a: TestService
 let b: TestService
 let sql: postgres.Sql
-/** Also who introspects. */
+/** An admin, who also introspects. */
 let admin: Tokens
 let person: AddedPerson
 beforeAll(async () => {
-  // A connection for each of fifty requests at once: none of them is to be turned away by a full pool.
+  // A connection for each of fifty requests at once, so that a full pool refuses none.
   const quiet = { logLevel: 'error', databasePoolSize: 25 } as const
   a = await startService({ ...quiet, passwordHashConcurrency: 4 })
   b = await startService(quiet, a)
@@ -50,35 +50,35 @@ const isActive = async (at: TestService, token: string) =>
   (await call(at, 'POST /oauth/introspect', { form: { token }, bearer: admin.access })).body.active === true
 const sessionOf = async (token: string) =>
   (await sql`SELECT * FROM latchkey.sessions WHERE id = ${claimsOf(a, token).sessionId}`)[0]
-/** What became of a session; that its tokens are refused afterwards is tests/audit.test.ts's. */
+/** The audited actions on a session. That its tokens are refused afterwards has a row of its own (audit.test.ts). */
 const auditOf = async (token: string) =>
   (
     await sql`SELECT action FROM latchkey.audit_events
       WHERE target_id = ${claimsOf(a, token).sessionId} AND action <> 'session.refresh_refused'`
   ).map((row) => row.action)
 
-/** Trades a token that must be good. */
+/** Trades a refresh token and expects success. */
 async function next(at: TestService, token: string): Promise<Tokens> {
   const answer = await refresh(at, token)
   if (answer.status !== 200) throw new Error(`A refresh answered ${answer.status}: ${answer.text}`)
   return tokensOf(answer)
 }
 
-/** Shows an access token to both servers, so that each remembers it. */
+/** Presents an access token to both servers, so that each caches it. */
 async function warm(...tokens: string[]): Promise<void> {
   for (const token of tokens) {
     for (const at of [a, b]) {
       expect(await isGood(at, token)).toBe(true)
-      // News of what happened just before may have come between: then it is asked for again.
+      // An eviction for an earlier change may have arrived in between. Then the token is presented again.
       await until(
         async () => recallCredential(at.context, token) !== null || ((await isGood(at, token)) && false),
-        'the server remembers the token',
+        'the server has cached the token',
       )
     }
   }
 }
 
-/** How many of these refresh tokens could still be traded. */
+/** The number of these refresh tokens that are active. */
 async function countLive(tokens: Iterable<string>): Promise<number> {
   const active = await Promise.all([...new Set(tokens)].map((token) => isActive(a, token)))
   return active.filter(Boolean).length
@@ -86,7 +86,7 @@ async function countLive(tokens: Iterable<string>): Promise<number> {
 
 const lags: number[] = []
 
-/** Nothing of it lives: refresh tokens at once anywhere, access tokens at once on `at` and within a second elsewhere. */
+/** Expects that refresh tokens are refused at once, and access tokens at once on `at` and within a second elsewhere. */
 async function expectOver(at: TestService, tokens: readonly Tokens[]): Promise<void> {
   const since = performance.now()
   const other = at === a ? b : a
@@ -95,7 +95,7 @@ async function expectOver(at: TestService, tokens: readonly Tokens[]): Promise<v
       expectProblem(await call(at, 'GET /auth/me', { bearer: access }), 'invalid_token')
       const dies = until(
         async () => !(await isGood(other, access)),
-        'the access token is dead elsewhere',
+        'the access token is refused on the other server',
         1000,
       )
       await dies.then(() => lags.push(performance.now() - since))
@@ -110,7 +110,7 @@ async function expectOver(at: TestService, tokens: readonly Tokens[]): Promise<v
 }
 
 describe('fifty refreshes at once of one token over two servers', () => {
-  test('leave one live successor: forty generations in a row', async () => {
+  test('leave one valid successor: forty generations in a row', async () => {
     let token = (await beginSession(a, person)).refresh
     for (let round = 1; round <= 40; round++) {
       const answers = await Promise.all(times(50, (i) => refresh(both(i), token)))
@@ -124,11 +124,11 @@ describe('fifty refreshes at once of one token over two servers', () => {
     }
     expect(await sessionOf(token)).toMatchObject({ generation: '40', ended_at: null })
     expect(await auditOf(token)).toEqual([])
-    // Each successor may be traded: it was no accident that the last one lives.
+    // Each successor can be traded.
     await next(a, token)
   })
 
-  test('leave at most one where no grace is given: thirty sessions', async () => {
+  test('leave at most one valid successor without a grace period: thirty sessions', async () => {
     const strict = [
       await startService({ refreshGraceSeconds: 0, logLevel: 'error' }, a),
       await startService({ refreshGraceSeconds: 0, logLevel: 'error' }, a),
@@ -147,12 +147,12 @@ describe('fifty refreshes at once of one token over two servers', () => {
       expect(await auditOf(first.refresh)).toEqual(isOver ? ['session.reused'] : [])
       if (isOver) ended++
     }
-    // Without the grace a repetition is theft: the races are real.
+    // Without the grace period a repetition ends the session. So the requests did race.
     expect(ended).toBeGreaterThan(0)
     for (const each of strict) await each.stop()
   })
 
-  test('and clients that run on at different paces never hold two live tokens: forty sessions', async () => {
+  test('and clients that continue at different speeds never have two valid tokens: forty sessions', async () => {
     for (let round = 0; round < 40; round++) {
       const first = await beginSession(a, person)
       const seen = new Set([first.refresh])
@@ -174,7 +174,7 @@ describe('fifty refreshes at once of one token over two servers', () => {
 })
 
 describe('a replay of the grandparent', () => {
-  test('kills the newest on its very next request, on either server: sixty sessions', async () => {
+  test('ends the newest token on its next request, on either server: sixty sessions', async () => {
     for (let round = 0; round < 60; round++) {
       const first = await beginSession(a, person)
       const one = await next(both(round), first.refresh)
@@ -193,7 +193,7 @@ describe('a replay of the grandparent', () => {
     )
   })
 
-  test('kills what a refresh that races it brings: forty sessions', async () => {
+  test('ends the token of a refresh that races it: forty sessions', async () => {
     let first200 = 0
     for (let round = 0; round < 40; round++) {
       const first = await beginSession(a, person)
@@ -214,7 +214,7 @@ describe('a replay of the grandparent', () => {
 })
 
 describe('a lost answer', () => {
-  test('retried on any server within the grace gives the same successor, which is good: thirty sessions', async () => {
+  test('retried on any server within the grace period gives the same valid successor: thirty sessions', async () => {
     for (let round = 0; round < 30; round++) {
       const first = await beginSession(a, person)
       const lost = await next(both(round), first.refresh)
@@ -226,7 +226,7 @@ describe('a lost answer', () => {
     }
   })
 
-  test('retried while its successor is in use leaves at most one live token: forty sessions', async () => {
+  test('retried while its successor is in use leaves at most one valid token: forty sessions', async () => {
     for (let round = 0; round < 40; round++) {
       const first = await beginSession(a, person)
       const one = await next(a, first.refresh)
@@ -242,7 +242,7 @@ describe('a lost answer', () => {
 })
 
 describe('a token with a wrong MAC', () => {
-  test('changes nothing, among whatever goes on: thirty sessions', async () => {
+  test('changes nothing, also among genuine requests: thirty sessions', async () => {
     const foreign = new Uint8Array(randomBytes(32))
     for (let round = 0; round < 30; round++) {
       const first = await beginSession(a, person)
@@ -263,7 +263,7 @@ describe('a token with a wrong MAC', () => {
       expect(await sessionOf(two.refresh)).toEqual(before ?? {})
       expect(await auditOf(two.refresh)).toEqual([])
       await warm(two.access)
-      // The same forgeries beside a genuine refresh leave that one good.
+      // The same forgeries at the time of a genuine refresh do not harm it.
       const [genuine] = await Promise.all([
         next(both(round), two.refresh),
         ...times(6, (i) => refresh(both(i), forged[i] ?? '')),
@@ -273,7 +273,7 @@ describe('a token with a wrong MAC', () => {
   })
 })
 
-/** Each ends the session whose newest tokens it is given. */
+/** Each function ends the session of the given tokens. */
 const endings: [string, (at: TestService, tokens: Tokens, person: AddedPerson) => Promise<Answer>][] = [
   ['logout', (at, t) => call(at, 'POST /auth/logout', { json: { refresh_token: t.refresh } })],
   ['logout by the access token', (at, t) => call(at, 'POST /auth/logout', { bearer: t.access })],
@@ -286,7 +286,7 @@ const endings: [string, (at: TestService, tokens: Tokens, person: AddedPerson) =
   ['an admin’s logout', (at, _, p) => call(at, `POST /users/${p.id}/logout`, { bearer: admin.access })],
 ]
 
-describe('whatever ends a session, racing its refresh, leaves nothing alive', () => {
+describe('a session that ends during its own refresh leaves no valid token, by', () => {
   test.each(endings)('%s: twenty sessions', async (_, end) => {
     let refreshed = 0
     for (let round = 0; round < 20; round++) {
@@ -307,7 +307,7 @@ describe('whatever ends a session, racing its refresh, leaves nothing alive', ()
   })
 })
 
-/** Logs in and refreshes on both servers without a pause, until told to stop; says what it was given. */
+/** Logs in and refreshes on both servers without a pause until it is stopped, and gives the tokens that it got. */
 function storm(email: string, first: Tokens) {
   const given: Tokens[] = []
   let isOn = true
@@ -317,7 +317,7 @@ function storm(email: string, first: Tokens) {
       const answer = await refresh(both(i), token)
       if (answer.status !== 200) return expectProblem(answer, 'invalid_token')
       given.push(tokensOf(answer))
-      // One after the other; the two share their successors within the grace.
+      // In sequence. Within the grace period both servers give the same successor.
       if (i === 0) token = tokensOf(answer).refresh
     }
   })
@@ -336,7 +336,7 @@ function storm(email: string, first: Tokens) {
   return { stop, given }
 }
 
-describe('racing refreshes and logins, nothing that began before it outlives', () => {
+describe('among racing refreshes and log-ins, no earlier token is valid after', () => {
   const countSessions = async (id: string) =>
     (
       await sql`SELECT count(*)::int AS n FROM latchkey.sessions WHERE user_id = ${id} AND ended_at IS NULL`
@@ -378,7 +378,7 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
     }
   })
 
-  test('a user’s being disabled, and being enabled gives nothing back: ten rounds', async () => {
+  test('a user is disabled, also when the user is enabled again: ten rounds', async () => {
     for (let round = 0; round < 10; round++) {
       const someone = await addPerson(sql)
       const storms = storm(someone.email, await beginSession(b, someone))
@@ -395,7 +395,7 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
     }
   })
 
-  test('a user’s being deleted: ten rounds', async () => {
+  test('a user is deleted: ten rounds', async () => {
     for (let round = 0; round < 10; round++) {
       const someone = await addPerson(sql)
       const storms = storm(someone.email, await beginSession(b, someone))
@@ -409,7 +409,7 @@ describe('racing refreshes and logins, nothing that began before it outlives', (
 })
 
 describe('a rotation of SECRET_KEY', () => {
-  test('works through both steps on mixed servers: every token of every server is good on every other', async () => {
+  test('works through both steps on mixed servers: each server accepts the tokens of every other', async () => {
     const fresh = secret(randomBytes(48).toString('base64'))
     const old = a.config.secretKey ?? fresh
     const started: TestService[] = []
@@ -418,7 +418,7 @@ describe('a rotation of SECRET_KEY', () => {
       started.push(server)
       return server
     }
-    /** Passes a session from server to server, a generation each; each server also takes what the one before did. */
+    /** Refreshes a session on one server after the other. Each server also accepts the token of the one before. */
     const relay = async (servers: readonly TestService[], begun: Tokens) => {
       let tokens = begun
       for (let step = 0; step < 12; step++) {
@@ -426,7 +426,7 @@ describe('a rotation of SECRET_KEY', () => {
         if (!at) throw new Error('No server')
         const answers = await Promise.all(servers.map((server) => refresh(server, tokens.refresh)))
         expect(answers.map(({ status }) => status)).toEqual(servers.map(() => 200))
-        // Signed by different keys they differ as text, and name one generation of one session.
+        // Tokens of different keys differ as text, and stand for the same generation of the same session.
         const generations = answers.map((answer) => claimsOf(at, tokensOf(answer).refresh).generation)
         expect(new Set(generations).size).toBe(1)
         for (const answer of answers) tokens = tokensOf(answer)
@@ -437,11 +437,11 @@ describe('a rotation of SECRET_KEY', () => {
 
     const early = await beginSession(a, person)
     const idle = await beginSession(a, person)
-    // Step 1, half way: some accept the new key too, all sign with the old one.
+    // Halfway through step 1: some servers accept the new key too, and all sign with the old key.
     const one = await serve(old, fresh)
     let tokens = await relay([a, one], early)
     expect(() => claimsOf(a, tokens.refresh)).not.toThrow()
-    // Step 2, half way: some sign with the new key, the others accept it.
+    // Halfway through step 2: some servers sign with the new key, and the others accept it.
     const two = await serve(fresh, old)
     tokens = await relay([one, two], tokens)
     const theft = await beginSession(two, person)
@@ -449,14 +449,14 @@ describe('a rotation of SECRET_KEY', () => {
     const newest = await next(two, stolen.refresh)
     expectProblem(await refresh(one, theft.refresh), 'invalid_token')
     expectProblem(await refresh(two, newest.refresh), 'invalid_token')
-    // A server that was left behind at the first step does not know the new key: nothing is harmed by it.
+    // A server that missed step 1 does not have the new key. Its refusals end no session.
     const ahead = await next(two, (await beginSession(two, person)).refresh)
     expectProblem(await refresh(a, ahead.refresh), 'invalid_token')
     await next(one, ahead.refresh)
-    // What was signed by the old key, and left alone since, is good until the old key goes.
+    // An unused token of the old key is valid until the old key is removed.
     const woken = await next(two, idle.refresh)
     const asleep = await beginSession(a, person)
-    // Step 3: the old key goes.
+    // Step 3: the old key is removed.
     await rewrapSigningKeys(two.context)
     const three = await serve(fresh, null)
     await relay([two, three], woken)

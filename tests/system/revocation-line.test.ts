@@ -10,11 +10,11 @@ import { startService, type TestService } from '../support/service.ts'
 import { makeSubjects, type Subject } from '../support/subjects.ts'
 import { until } from '../support/until.ts'
 
-/** API.md, "Revocation holds": elsewhere within a second, five if the database line is cut. */
+/** API.md, "Revocation holds": on other servers within a second, and within five if the database connection is cut. */
 const WITHIN_MS = 1000
 const CUT_WITHIN_MS = 5000
 
-/** `near` changes things; `far`, whose LISTEN line goes a way of its own, has to hear of them. */
+/** `near` makes the changes. `far` has to hear of them, and its LISTEN connection goes through a proxy. */
 let near: TestService
 let far: TestService
 let line: DatabaseProxy
@@ -43,7 +43,7 @@ const isGood = async (at: TestService, { key }: Subject) => {
 }
 const isLive = () => far.context.cache.isLive()
 
-/** So many keys that `far` knows by heart. */
+/** Makes so many keys that `far` has in its cache. */
 async function knownSubjects(count: number): Promise<Subject[]> {
   const subjects = await makeSubjects(near, sql, count)
   await until(isLive, 'the cache is used', 20_000)
@@ -65,8 +65,8 @@ const inSql: Revocation = ({ keyId }) =>
   sql`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${keyId}`
 
 /**
- * Revokes it, and asks `far` until it refuses and on for a while: what is refused once stays so.
- * @returns how long after the answer to the revocation it was still good
+ * Revokes a key, and presents it to `far` until it is refused, and for a while longer, because a refusal has to last.
+ * @returns how many milliseconds after the answer to the revocation the key was still accepted
  */
 async function lagOf(subject: Subject, revoke: Revocation, withinMs: number): Promise<number> {
   await revoke(subject)
@@ -90,7 +90,7 @@ function tell(what: string, lagsMs: number[]): void {
   process.stdout.write(`      ${what}: refused on another server after ${figures} (${lagsMs.length})\n`)
 }
 
-/** Some at once, and all of them never again good in the end. */
+/** Revokes several keys at once, and expects that all of them stay refused. */
 async function revokeAll(
   what: string,
   subjects: Subject[],
@@ -122,10 +122,10 @@ test.each([
   expect(isLive()).toBe(true)
 })
 
-test('revoked while the line that LISTENs is terminated, within five', async () => {
+test('revoked while the LISTEN connection is terminated, a key is refused within five seconds', async () => {
   const subjects = await knownSubjects(60)
   const terminating: Revocation = ({ keyId }) =>
-    // The line ends before what it should have told: in one transaction, of which it hears only at the end.
+    // One transaction terminates the connection and revokes the keys, so the connection ends before the notification.
     sql.begin(async (tx) => {
       await tx`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${keyId}`
       await tx`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -139,7 +139,7 @@ test('revoked while the line that LISTENs is terminated, within five', async () 
   await revokeAll('and once it listens again', await knownSubjects(20), overHttp, WITHIN_MS)
 })
 
-test('revoked while the line that LISTENs is silent, and not closed, within five', async () => {
+test('revoked while the LISTEN connection is silent and not closed, a key is refused within five seconds', async () => {
   const subjects = await knownSubjects(60)
   line.freeze()
   const staggered =
@@ -152,7 +152,7 @@ test('revoked while the line that LISTENs is silent, and not closed, within five
   tell('its LISTEN line frozen', await Promise.all(lags))
   expect(isLive()).toBe(false)
   await until(() => far.loggedText().includes('no echo on the LISTEN line'), 'it is said', 5000)
-  // The control: the key of somebody else, whom nobody revoked, is good all the while.
+  // The control: a key that was not revoked is accepted all the time.
   const [bystander] = await makeSubjects(near, sql, 1)
   if (bystander) expect(await isGood(far, bystander)).toBe(true)
   line.thaw()
@@ -162,7 +162,7 @@ test('revoked while the line that LISTENs is silent, and not closed, within five
   await revokeAll('and once it is heard again', await knownSubjects(20), inSql, WITHIN_MS)
 }, 60_000)
 
-test('where what it hears is four seconds old it believes nothing: a revocation holds on the next request', async () => {
+test('with messages that are four seconds late the cache is not used: a revocation applies on the next request', async () => {
   const subjects = await knownSubjects(60)
   line.delay(4000)
   await until(() => !isLive(), 'the cache is bypassed', 10_000)
@@ -181,7 +181,7 @@ test('where what it hears is four seconds old it believes nothing: a revocation 
   await expectAllDead(subjects)
 }, 60_000)
 
-test('where what it hears is two seconds old, within five', async () => {
+test('with messages that are two seconds late a revoked key is refused within five seconds', async () => {
   const subjects = await knownSubjects(40)
   line.delay(2000)
   await revokeAll('its LISTEN line two seconds late', subjects, overHttp, CUT_WITHIN_MS, 20)

@@ -10,11 +10,11 @@ import { startService, type TestService } from '../support/service.ts'
 import { makeSubjects, type Subject } from '../support/subjects.ts'
 import { until } from '../support/until.ts'
 
-/** Longer than a proof lasts (`cache.ts`). */
+/** Longer than a proof of life is valid (`cache.ts`). */
 const FROZEN_MS = 3_500
 const WITHIN_MS = 1000
 
-/** Two servers, each a process; the ways to the database of the second can be held and frozen. */
+/** Two server processes. The database connections of the second can be delayed and frozen. */
 let home: ReturnType<typeof emptyDirectory>
 let service: TestService
 let first: RunningProgram
@@ -65,7 +65,7 @@ const revoke = async ({ keyId }: Subject) => {
   expect((await call(first, `DELETE /keys/revoke/${keyId}`, { bearer: admin })).status).toBe(200)
 }
 
-/** Both know them by heart: the second answers though its database's answers are held. */
+/** Waits until both servers have the credentials cached. The second then answers while its database is held back. */
 async function knownSubjects(count: number): Promise<Subject[]> {
   const subjects = await makeSubjects(service, sql, count)
   const askAll = (at: RunningProgram) => Promise.all(subjects.map((subject) => ask(at, subject)))
@@ -85,12 +85,12 @@ async function knownSubjects(count: number): Promise<Subject[]> {
   return subjects
 }
 
-describe('a server that was frozen for longer than its proof lasts refuses at once what was revoked meanwhile', () => {
+describe('a server that was frozen for longer than its proof of life refuses at once a credential that was revoked meanwhile', () => {
   const isFrozen = () =>
     Bun.spawnSync(['ps', '-o', 'state=', '-p', String(second.pid)])
       .stdout.toString()
       .startsWith('T')
-  /** Runs `meanwhile` while the second server is frozen, which takes longer than a proof lasts. */
+  /** Runs `meanwhile` while the second server is frozen, for longer than a proof of life is valid. */
   async function whileFrozen<T>(meanwhile: () => Promise<T>): Promise<T> {
     process.kill(second.pid, 'SIGSTOP')
     try {
@@ -105,13 +105,13 @@ describe('a server that was frozen for longer than its proof lasts refuses at on
     expect(await Promise.all(answers)).toEqual(answers.map(() => 401))
 
   test.each([
-    ['what it should have heard lies in its buffer', false],
-    ['it hears nothing', true],
+    ['the evictions are in its buffer', false],
+    ['no eviction arrives', true],
   ])('%s', async (_, isDeaf) => {
     const subjects = await knownSubjects(10)
     if (isDeaf) line.freeze()
     try {
-      // Sent while it sleeps, these lie in its buffers.
+      // These requests are sent while the server is frozen, and wait in its buffers.
       const sent = await whileFrozen(async () => {
         await Promise.all(subjects.map(revoke))
         return { answers: subjects.slice(0, 5).map((subject) => ask(second, subject)) }
@@ -123,7 +123,7 @@ describe('a server that was frozen for longer than its proof lasts refuses at on
     await expectDead(subjects.map((subject) => ask(second, subject)))
   })
 
-  test('a question that it had asked before answers nobody who came later', async () => {
+  test('the answer to an earlier query is not given to later requests', async () => {
     await knownSubjects(10)
     const subjects = await makeSubjects(service, sql, 3)
     line.freeze()
@@ -140,7 +140,7 @@ describe('a server that was frozen for longer than its proof lasts refuses at on
       pool.release()
       line.thaw()
     }
-    // The control: those who had asked before are answered what was true then.
+    // The control: the earlier requests get the answer of that time.
     expect(await Promise.all(before)).toEqual(subjects.map(() => 200))
     await expectDead(subjects.map((subject) => ask(second, subject)))
   })
@@ -148,7 +148,7 @@ describe('a server that was frozen for longer than its proof lasts refuses at on
 
 describe('between two processes a revocation', () => {
   const lagsMs: number[] = []
-  /** Both are asked without a pause while it is ended, and go on to refuse. */
+  /** Presents the credential to both servers without a pause while it is ended, and expects lasting refusals. */
   async function race(subject: Subject, end: (subject: Subject) => PromiseLike<unknown>, isByFirst: boolean) {
     let endedAt = Infinity
     const watch = async (at: RunningProgram) => {
@@ -168,7 +168,7 @@ describe('between two processes a revocation', () => {
   const byCommand = async ({ keyId }: Subject) =>
     expect(await latchkey(home.path, ['keys', 'revoke', keyId], settings)).toMatchObject({ code: 0 })
 
-  test('is seen within a second, races with verifications and is not undone by one', async () => {
+  test('applies within a second, and a racing verification does not undo it', async () => {
     for (let batch = 0; batch < 20; batch++) {
       const subjects = batch % 2 === 0 ? await knownSubjects(10) : await makeSubjects(service, sql, 10)
       const isByFirst = batch % 4 < 2

@@ -20,22 +20,22 @@ import { startService, type TestService } from '../support/service.ts'
 import { makeSubjects, type Subject } from '../support/subjects.ts'
 import { until } from '../support/until.ts'
 
-/** Rounds at once: each has a question of its own on its way to each server's database. */
+/** Rounds at the same time. Each has a query in flight from each server. */
 const BATCH = 20
-/** Batches of each way to end something, by what it costs: over HTTP most. 10,000 rounds in all. */
+/** Batches for each way to end a credential, fewer where a way is slow. 10,000 rounds in all. */
 const BATCHES = { http: 20, commandLine: 30, sql: 68 }
 const SEEN_WITHIN_MS = 1000
-/** A connection for each answer that is kept back, and one for each change; and time for both on a busy machine. */
+/** A connection for each held-back answer and for each change, and enough time for both on a busy machine. */
 const POOL = 2 * BATCH + 5
 const PATIENCE_MS = 20_000
 
-/** Two servers whose pools go ways of their own to the database; the lines that LISTEN go straight. */
+/** Two servers. Their pools connect through proxies, and their LISTEN connections directly. */
 let database: TestDatabase
 let a: TestService
 let b: TestService
 let wayOfA: DatabaseProxy
 let wayOfB: DatabaseProxy
-/** What the command line is given: a process that changes things and caches nothing. */
+/** The settings of the command line, a process that makes changes and has no cache. */
 let commandLine: { context: Context; database: OpenDatabase }
 let sql: postgres.Sql
 let admin: string
@@ -69,7 +69,7 @@ afterAll(async () => {
   await database?.drop()
 })
 
-/** What a request is answered; in this process, since it is the answers and not the sockets that race. */
+/** The status of a request. It is handled in this process, because the race is between answers and not between sockets. */
 async function statusOf(at: TestService, route: string, credential: string, json?: unknown): Promise<number> {
   const [method = '', path] = route.split(' ')
   const body = json === undefined ? {} : { body: JSON.stringify(json) }
@@ -78,18 +78,18 @@ async function statusOf(at: TestService, route: string, credential: string, json
   return answer.status
 }
 
-/** A way to end a credential, and what the door that it opens answers before and after. */
+/** A way to end a credential, and the statuses of a route before and after. */
 type Way = {
   name: string
   shows: 'key' | 'access'
   door: string
   after: number
-  /** Over HTTP it is done through one of the servers, which has to keep to it at once. */
+  /** Over HTTP the change goes through one of the servers, where it has to apply at once. */
   from: keyof typeof BATCHES
-  /** Who has to be known to that server beforehand, so that it need not ask. */
+  /** The credential that this server needs in its cache, so that the change needs no look-up. */
   by?(subject: Subject): string
   end(at: TestService, subject: Subject): PromiseLike<unknown>
-  /** Takes it back, so that the same credential races again. */
+  /** Undoes the change, so that the same credential can be used for the next round. */
   undo?(subjects: Subject[]): PromiseLike<unknown>
 }
 
@@ -189,7 +189,7 @@ const WAYS: Way[] = [
   },
 ]
 
-/** Somebody whose eviction tells that all before it have been heard: NOTIFY keeps the order of the commits. */
+/** A user whose eviction proves that all earlier evictions have arrived, because NOTIFY keeps the order of commits. */
 let sentinel: { id: string; access: string }
 const knows = (at: TestService, credential: string) => recallCredential(at.context, credential) !== null
 const remember = (at: TestService, credential: string) =>
@@ -206,7 +206,7 @@ async function allHeard(): Promise<void> {
 const seen = { rounds: 0, late: 0 }
 const lagsMs: number[] = []
 
-describe('of a revocation that races verifications, nothing comes back', () => {
+describe('a revocation that races verifications is never undone', () => {
   const dead: [Way, Subject[]][] = []
   const both = () => [a, b]
   const ask = (at: TestService, way: Way, subject: Subject) => statusOf(at, way.door, subject[way.shows])
@@ -226,7 +226,7 @@ describe('of a revocation that races verifications, nothing comes back', () => {
       }),
     )
 
-  /** The answers to both servers' questions are kept back until the change is made and heard of. */
+  /** Holds the answers of the database to both servers back until the change is made and evicted. */
   async function raceCold(way: Way, subjects: Subject[], at: TestService) {
     const lines = [wayOfA, wayOfB]
     for (const line of lines) line.hold(BATCH)
@@ -244,7 +244,7 @@ describe('of a revocation that races verifications, nothing comes back', () => {
     await expectAll(both(), way, subjects, way.after)
   }
 
-  /** Both servers know the credential by heart, and are asked for it all the time. */
+  /** Both servers have the credential cached, and it is presented all the time. */
   async function raceWarm(way: Way, subjects: Subject[], at: TestService) {
     for (const server of both()) for (const subject of subjects) await remember(server, subject[way.shows])
     await Promise.all(
@@ -271,7 +271,7 @@ describe('of a revocation that races verifications, nothing comes back', () => {
 
   beforeAll(async () => {
     sentinel = await addLoggedIn(a, sql)
-    // Every connection of the pools is made: what is kept back later is answers, and no greetings.
+    // Opens every connection of the pools first, so that later only answers are held back.
     for (const { context } of both())
       await Promise.all(
         Array.from({ length: context.config.databasePoolSize }, () =>
@@ -304,7 +304,7 @@ describe('of a revocation that races verifications, nothing comes back', () => {
     60_000,
   )
 
-  test('none that was ended has come back since', async () => {
+  test('every ended credential is still refused', async () => {
     for (const [way, subjects] of dead) await expectAll(both(), way, subjects, way.after)
     lagsMs.sort((x, y) => x - y)
     const at = (share: number) => lagsMs[Math.floor((lagsMs.length - 1) * share)]?.toFixed(1)
@@ -313,7 +313,7 @@ describe('of a revocation that races verifications, nothing comes back', () => {
         `warm ones refused after p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms\n`,
     )
     expect(seen.rounds).toBe(10_000)
-    // The control: these were asked before and answered after; four rounds in five had one at each server.
+    // The control: in four rounds of five a query at each server was sent before the change and answered after it.
     expect(seen.late).toBeGreaterThan(seen.rounds)
   }, 60_000)
 })
