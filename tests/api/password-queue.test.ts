@@ -94,7 +94,7 @@ describe('another user can log in while one address', () => {
     expect(new Set(statuses)).toEqual(new Set([201, 503]))
   })
 
-  test('and many others change the password of one account at the same time', async () => {
+  test('of many, all with the session of one account, tries to change its password', async () => {
     const floods = times(120, (i) =>
       change(accounts[0]?.access ?? '', { current_password: 'a-guess' }, from(`198.51.100.${i}`)),
     )

@@ -23,7 +23,7 @@ function advance(ms: number): void {
 const begin = () => logIn(service, person.email, person.password)
 const sessionOf = async (token: string) =>
   (await sql`SELECT * FROM latchkey.sessions WHERE id = ${claimsOf(service, token).sessionId}`)[0]
-/** Gives the session row. */
+/** The audited actions on a session. That its tokens are refused afterwards has a row of its own (audit.test.ts). */
 const auditOf = async (token: string) =>
   (
     await sql`SELECT action FROM latchkey.audit_events

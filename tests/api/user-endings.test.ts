@@ -235,7 +235,7 @@ describe('SERVICE_ACCOUNTS_PER_USER', () => {
     expect(row?.counts_for).toBe(boss.id)
   })
 
-  test('is joined by API_KEYS_PER_OWNER: keys of these accounts count for the person, with the person’s own', async () => {
+  test('does not multiply API_KEYS_PER_OWNER: keys of these accounts count together with the person’s own', async () => {
     const person = await addLoggedIn(small, sql)
     const [one, two] = [await make({ bearer: person.access }), await make({ bearer: person.access })]
     const key = (service_account_id?: string) =>
@@ -252,7 +252,7 @@ describe('SERVICE_ACCOUNTS_PER_USER', () => {
     expect(answers.map(({ status }) => status).sort()).toEqual([201, 403, 403])
   })
 
-  test('does not apply to an account of an admin, whose keys count for that account only', async () => {
+  test('does not count accounts of an admin, whose keys count for each account separately', async () => {
     const boss = await addLoggedIn(small, sql, { role: 'admin' })
     const { id } = (await make({ bearer: boss.access })).body
     const key = (json: Record<string, unknown>) => call(small, 'POST /keys', { bearer: boss.access, json })
