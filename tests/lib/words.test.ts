@@ -7,7 +7,7 @@ const FILES = [
   'src/**/*.ts',
   'client/**/*.ts',
   '{bench,scripts}/**/*.{ts,lua}',
-  'tests/{faults,lib,support}/**/*.ts',
+  '{examples,tests}/**/*.ts',
   'drizzle/*.sql',
 ]
 /** Pronouns without a noun, and words with a private meaning. CONTRIBUTING names the word for each thing. */
