@@ -186,7 +186,7 @@ describe('a scope is compared exactly', () => {
   })
 
   test.each([['read '], [' read'], ['read\n'], ['read,write'], ['read write'], ['']])(
-    '%j in a list is none',
+    '%j in a list is refused',
     async (scope) => {
       expectProblem(await create({ scopes: [scope] }, { bearer: admin.access }), 'validation_failed')
     },

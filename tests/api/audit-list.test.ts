@@ -33,12 +33,12 @@ beforeAll(async () => {
   }
 })
 
-type Shown = { id: string }
+type ListedEvent = { id: string }
 const list = (query = '', bearer = admin.access) => call(service, `GET /audit${query}`, { bearer })
 const numbersOf = async (query: string): Promise<number[]> => {
   const answer = await list(query)
   expect(`${answer.status} ${answer.text}`).toStartWith('200')
-  return answer.body.items.map(({ id }: Shown) => events.findIndex((event) => event.id === id))
+  return answer.body.items.map(({ id }: ListedEvent) => events.findIndex((event) => event.id === id))
 }
 const newestFirst = (keep: (event: (typeof events)[number], i: number) => boolean) =>
   events.flatMap((event, i) => (keep(event, i) ? [i] : [])).reverse()
@@ -105,7 +105,7 @@ describe('the audit trail', () => {
         const query: string = `?limit=${limit}${filter}${cursor === '' ? '' : `&cursor=${cursor}`}`
         const { body } = await list(query)
         expect(body.items.length).toBeLessThanOrEqual(limit)
-        found.push(...body.items.map(({ id }: Shown) => events.findIndex((event) => event.id === id)))
+        found.push(...body.items.map(({ id }: ListedEvent) => events.findIndex((event) => event.id === id)))
         cursor = body.next_cursor
       }
       expect(found).toEqual(expected)

@@ -154,8 +154,8 @@ describe('the cost of reading the caller again inside a change', () => {
           await tx`SET LOCAL enable_seqscan = off`
           return tx.unsafe(`EXPLAIN ${statement.text}`, [...statement.params] as string[])
         })
-        const shown = plan.map((row) => row['QUERY PLAN']).join('\n')
-        expect([statement.text, shown.includes('Seq Scan')]).toEqual([statement.text, false])
+        const text = plan.map((row) => row['QUERY PLAN']).join('\n')
+        expect([statement.text, text.includes('Seq Scan')]).toEqual([statement.text, false])
       }
     },
   )

@@ -166,7 +166,7 @@ describe('a valid credential gives its principal', () => {
 })
 
 describe('the client refuses like Latchkey itself', () => {
-  const DOORS: [string, string, object][] = [
+  const ROUTES: [string, string, object][] = [
     ['/protected/any', 'any', {}],
     ['/protected/user-only', 'a user', { kind: 'user' }],
     ['/protected/service-only', 'a key with "read"', { kind: 'key', scopes: ['read'] }],
@@ -199,7 +199,7 @@ describe('the client refuses like Latchkey itself', () => {
     'an endless token': () => ({ authorization: `Bearer eyJ${'x'.repeat(9000)}` }),
   }
 
-  test.each(DOORS)('%s (%s)', async (path, _, need) => {
+  test.each(ROUTES)('%s (%s)', async (path, _, need) => {
     for (const [name, make] of Object.entries(headersOf)) {
       const headers = await make()
       const own = await call(service, `GET ${path}`, { headers: headers as Record<string, string> })

@@ -157,7 +157,7 @@ describe('a body that is held back has no effect once its sender is refused', ()
       await sql`UPDATE latchkey.users SET role = 'user' WHERE id = ${id}`
       const isTold = async () =>
         (await call(service, 'GET /protected/admin', { bearer: access })).status === 403
-      await until(isTold, 'the admin is none')
+      await until(isTold, 'the user is no longer an admin')
     }
     expect(await verify(demote)).toBe(403)
   })

@@ -46,14 +46,14 @@ async function rotate(keyId: string, minutes: number) {
 }
 
 /** A presented credential, and the earliest expiry of its token, secret and key. */
-type Shown = {
+type Presented = {
   caller: Call
   endsAt: number
   account: Awaited<ReturnType<typeof newAccount>>
   /** The error where the presented key expires before the sibling, and so cannot manage it at all. */
   refusal?: ErrorCode
 }
-const presented: Record<string, () => Promise<Shown>> = {
+const presented: Record<string, () => Promise<Presented>> = {
   'a service account’s token': async () => {
     const account = await newAccount()
     const token = await tokenOf(service, account.client)

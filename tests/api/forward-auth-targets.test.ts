@@ -24,12 +24,12 @@ const isAsked = ({ status, head }: WireAnswer) => status === 200 && /^x-auth-typ
 
 /** Expects that a target refuses a request without a credential, and answers the key by `outcome`. */
 async function expectOutcome(target: string, outcome: 'asked' | 'refused'): Promise<void> {
-  const nobody = await ask(target)
-  expect([target, nobody.status < 200 || nobody.status >= 400, /x-auth-/i.test(nobody.head)]).toEqual([
+  const anonymous = await ask(target)
+  expect([
     target,
-    true,
-    false,
-  ])
+    anonymous.status < 200 || anonymous.status >= 400,
+    /x-auth-/i.test(anonymous.head),
+  ]).toEqual([target, true, false])
   const answer = await ask(target, bearing())
   const found = isAsked(answer)
     ? 'asked'

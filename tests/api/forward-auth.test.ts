@@ -35,7 +35,7 @@ beforeAll(async () => {
 })
 
 const CALLERS = {
-  nobody: (): Call => ({}),
+  anonymous: (): Call => ({}),
   user: (): Call => ({ bearer: user.access }),
   admin: (): Call => ({ bearer: admin.access }),
   reader: (): Call => ({ apiKey: keys.reader }),
@@ -124,7 +124,7 @@ describe('the answer names the caller in its headers, and sets every one', () =>
   })
 
   test('a refusal names no caller', async () => {
-    for (const caller of ['nobody', 'stranger', 'user'] as const) {
+    for (const caller of ['anonymous', 'stranger', 'user'] as const) {
       const answer = await call(service, 'GET /forward-auth?role=admin', CALLERS[caller]())
       expect(answer.status).toBeOneOf([401, 403])
       expect([...answer.headers.keys()].filter((name) => name.startsWith('x-auth'))).toEqual([])
@@ -179,7 +179,7 @@ describe('a policy authorizes the callers that it names', () => {
       policy === '' ? '/forward-auth' : `/forward-auth?${policy}`,
       `/forward-auth/${policy || 'any'}/x`,
     ]
-    const whole = { nobody: 'missing_credential', stranger: 'invalid_token', ...expected } as const
+    const whole = { anonymous: 'missing_credential', stranger: 'invalid_token', ...expected } as const
     for (const [caller, outcome] of Object.entries(whole) as [Caller, typeof OK | ErrorCode][]) {
       for (const target of targets) {
         const answer = await call(service, `GET ${target}`, CALLERS[caller]())
@@ -194,8 +194,8 @@ describe('a policy authorizes the callers that it names', () => {
   })
 
   test('a refusal says what is missing, like every route', async () => {
-    const nobody = await call(service, 'GET /forward-auth')
-    expect(nobody.headers.get('www-authenticate')).toBe('Bearer realm="latchkey"')
+    const anonymous = await call(service, 'GET /forward-auth')
+    expect(anonymous.headers.get('www-authenticate')).toBe('Bearer realm="latchkey"')
     const stranger = await call(service, 'GET /forward-auth', CALLERS.stranger())
     expect(stranger.headers.get('www-authenticate')).toBe('Bearer realm="latchkey", error="invalid_token"')
     const writer = await call(service, 'GET /forward-auth?scope=read', CALLERS.writer())
@@ -462,7 +462,7 @@ describe('without a database', () => {
       await sql.begin(async (tx) => {
         await tx`LOCK TABLE latchkey.api_key_secrets, latchkey.api_key_credits, latchkey.sessions`
         const stuckFor = [{ apiKey: charged }, { apiKey: keys.accountKey }, { bearer: user.access }]
-        const [known, nobody, ...refused] = await Promise.all(
+        const [known, anonymous, ...refused] = await Promise.all(
           [{ apiKey: keys.reader }, {}, ...stuckFor].map((options) => ask(options)),
         )
         for (const answer of refused) {
@@ -470,7 +470,7 @@ describe('without a database', () => {
           expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
         }
         // A cached credential and a missing one need no database.
-        expect([known?.status, nobody?.status, refused.length]).toEqual([200, 401, 3])
+        expect([known?.status, anonymous?.status, refused.length]).toEqual([200, 401, 3])
       })
       expect((await ask({ apiKey: charged })).status).toBe(200)
     } finally {

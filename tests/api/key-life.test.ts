@@ -403,10 +403,10 @@ describe('widening', () => {
 })
 
 describe('lists', () => {
-  type Shown = { id: string }
+  type ListedKey = { id: string }
   const list = (query: string, who = owner) => call(service, `GET /keys${query}`, { bearer: who.access })
   const idsOf = async (query: string, who = owner) =>
-    (await list(query, who)).body.map(({ id }: Shown) => id) as string[]
+    (await list(query, who)).body.map(({ id }: ListedKey) => id) as string[]
 
   test('by status: each key has exactly one status', async () => {
     const person = await addLoggedIn(service, sql)
@@ -458,7 +458,7 @@ describe('lists', () => {
     const whole = await list('', person)
     expect(whole.body).toHaveLength(157)
     expect(whole.headers.get('link')).toBeNull()
-    expect(whole.body.slice(150).map(({ id }: Shown) => id)).toEqual(made)
+    expect(whole.body.slice(150).map(({ id }: ListedKey) => id)).toEqual(made)
 
     const follow = async (start: string) => {
       const pages: string[][] = []
@@ -466,7 +466,7 @@ describe('lists', () => {
       while (path !== undefined && pages.length < 100) {
         const page = await call(service, `GET ${path}`, { bearer: person.access })
         expect(page.status).toBe(200)
-        pages.push(page.body.map(({ id }: Shown) => id))
+        pages.push(page.body.map(({ id }: ListedKey) => id))
         const next = /^<(\?[^>]+)>; rel="next"$/.exec(page.headers.get('link') ?? '')?.[1]
         path = next && start.replace(/\?.*/, next)
       }
@@ -474,7 +474,7 @@ describe('lists', () => {
     }
     const pages = await follow('/keys?limit=50')
     expect(pages.map((page) => page.length)).toEqual([50, 50, 50, 7])
-    expect(pages.flat()).toEqual(whole.body.map(({ id }: Shown) => id))
+    expect(pages.flat()).toEqual(whole.body.map(({ id }: ListedKey) => id))
     expect((await follow('/keys/list?limit=2&external_id=odd')).map((page) => page.length)).toEqual([2, 1])
     // The last page is full and has no cursor.
     expect(await follow('/keys?limit=3&external_id=odd')).toHaveLength(1)
@@ -495,12 +495,12 @@ describe('lists', () => {
     await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at)
       SELECT gen_random_uuid(), ${person.id}, '{}', now() - n * interval '1 microsecond' FROM generate_series(1, 1001) n`
     const inOrder = (await sql`SELECT id FROM latchkey.api_keys WHERE user_id = ${person.id}
-      ORDER BY created_at DESC, id DESC`) as unknown as Shown[]
+      ORDER BY created_at DESC, id DESC`) as unknown as ListedKey[]
     const first = await list('', person)
-    expect(first.body.map(({ id }: Shown) => id)).toEqual(inOrder.slice(0, 1000).map(({ id }) => id))
+    expect(first.body.map(({ id }: ListedKey) => id)).toEqual(inOrder.slice(0, 1000).map(({ id }) => id))
     const next = /^<(\?[^>]+)>; rel="next"$/.exec(first.headers.get('link') ?? '')?.[1] ?? ''
     const second = await list(next, person)
-    expect(second.body.map(({ id }: Shown) => id)).toEqual([inOrder.at(-1)?.id])
+    expect(second.body.map(({ id }: ListedKey) => id)).toEqual([inOrder.at(-1)?.id])
     expect(second.headers.get('link')).toBeNull()
     expect(await idsOf('?limit=1000', person)).toHaveLength(1000)
     expect(await idsOf(`?user_id=${person.id}`, admin)).toHaveLength(1000)
@@ -524,7 +524,7 @@ describe('lists', () => {
     const twin = await made('2023-01-01T00:00:00.000Z', '99999999-0000-4000-8000-000000000000')
     expect(await idsOf('', person)).toEqual([newest, twin, middle, oldest])
     const page = await list('?limit=2', person)
-    expect(page.body.map(({ id }: Shown) => id)).toEqual([newest, twin])
+    expect(page.body.map(({ id }: ListedKey) => id)).toEqual([newest, twin])
     const next = /^<(\?[^>]+)>/.exec(page.headers.get('link') ?? '')?.[1] ?? ''
     expect(await idsOf(next, person)).toEqual([middle, oldest])
     await sql`DELETE FROM latchkey.api_keys WHERE id = ${twin}`
@@ -535,11 +535,11 @@ describe('lists', () => {
     const person = await addLoggedIn(service, sql)
     const [first, second] = [await make({}, person), await make({}, person)]
     expect(await idsOf(`?user_id=${person.id}`, admin)).toEqual([second.id, first.id])
-    const everybody = await list('?all=true', admin)
-    expect(everybody.body.length).toBeLessThanOrEqual(100)
-    expect(everybody.body.map(({ id }: Shown) => id).slice(0, 2)).toEqual([second.id, first.id])
+    const ofEveryOwner = await list('?all=true', admin)
+    expect(ofEveryOwner.body.length).toBeLessThanOrEqual(100)
+    expect(ofEveryOwner.body.map(({ id }: ListedKey) => id).slice(0, 2)).toEqual([second.id, first.id])
     const total = (await sql`SELECT count(*)::int AS n FROM latchkey.api_keys`)[0]?.n
-    expect(everybody.headers.get('link') !== null).toBe(total > 100)
+    expect(ofEveryOwner.headers.get('link') !== null).toBe(total > 100)
     expect(await idsOf('?all=false', admin)).toEqual([])
     for (const id of ['nonsense', '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6'])
       expect([404, 200]).toContain((await list(`?user_id=${id}`, admin)).status)

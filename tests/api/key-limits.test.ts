@@ -318,8 +318,8 @@ describe('the next refill', () => {
       /** The remaining credits of some keys, as their owner sees them. */
       async remaining(...keys: string[]): Promise<number[]> {
         const { body } = await call(traveller, 'GET /keys', { apiKey: manager.key })
-        const shown: { start: string; credits: { remaining: number } }[] = body
-        return keys.map((key) => shown.find(({ start }) => key.startsWith(start))?.credits.remaining ?? -1)
+        const listed: { start: string; credits: { remaining: number } }[] = body
+        return keys.map((key) => listed.find(({ start }) => key.startsWith(start))?.credits.remaining ?? -1)
       },
       /** Uses credits one by one, and gives how many there were and the seconds until the refill. */
       async spend(key: string) {

@@ -177,10 +177,10 @@ describe('a rotation', () => {
     expectProblem(await rotate(revoked.id), 'conflict')
     const { id, key } = await make()
     expectProblem(await rotate(id, {}, service, stranger.access), 'not_found')
-    const [start, nobodys] = [startOf(key), '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6']
+    const [start, unknownId] = [startOf(key), '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6']
     expectProblem(await endSecret(id, start, stranger.access), 'not_found')
-    expectProblem(await rotate(nobodys), 'not_found')
-    expectProblem(await endSecret(nobodys, start), 'not_found')
+    expectProblem(await rotate(unknownId), 'not_found')
+    expectProblem(await endSecret(unknownId, start), 'not_found')
     expect(await statusOf(key)).toBe(200)
   })
 

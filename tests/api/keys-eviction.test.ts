@@ -20,7 +20,7 @@ async function prepare() {
   const { id, key } = await newKey(one, person.access, { scopes: 'read' })
   const bystander = await newKey(one, (await newPerson(one)).access, { scopes: 'read' })
   for (const on of [one, other])
-    for (const shown of [key, bystander.key]) expect(await statusAt(on, shown)).toBe(200)
+    for (const presented of [key, bystander.key]) expect(await statusAt(on, presented)).toBe(200)
   return { person, id, key, bystander: bystander.key }
 }
 

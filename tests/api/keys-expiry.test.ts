@@ -32,11 +32,11 @@ describe('an expiry', () => {
     ['2099-12-31T23:59:59+02:00', '2099-12-31T21:59:59.000Z'],
     ['2096-02-29T00:00:00Z', '2096-02-29T00:00:00.000Z'],
     ['9999-12-31T23:59:59Z', '9999-12-31T23:59:59.000Z'],
-  ])('at %p is that instant', async (given, shown) => {
+  ])('at %p is that instant', async (given, expected) => {
     const answer = await create({ expires_at: given })
-    expect([answer.status, answer.body.expires_at]).toEqual([201, shown])
+    expect([answer.status, answer.body.expires_at]).toEqual([201, expected])
     const listed = (await call(service, 'GET /keys/list', { bearer: owner.access })).body[0]
-    expect(listed.expires_at).toBe(shown)
+    expect(listed.expires_at).toBe(expected)
     expect((await call(service, 'GET /protected/any', { apiKey: answer.body.key })).status).toBe(200)
   })
 
@@ -140,7 +140,7 @@ describe('by the clock', () => {
 
       const { access } = await logIn(late, person.email, person.password)
       const list = await call(late, 'GET /keys/list', { bearer: access })
-      expect(list.body.find((shown: { id: string }) => shown.id === id)).toBeDefined()
+      expect(list.body.find((item: { id: string }) => item.id === id)).toBeDefined()
       // Revoking an expired key is no error, so that cleaning up after a leak need not check the clock.
       expect((await call(late, `DELETE /keys/revoke/${id}`, { bearer: access })).status).toBe(200)
     } finally {

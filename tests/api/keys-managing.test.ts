@@ -13,7 +13,7 @@ const sql = useSql(service)
 const owner = prepare(() => newPerson(service))
 const stranger = prepare(() => newPerson(service))
 
-type Shown = { id: string }
+type ListedKey = { id: string }
 
 /** A key that manages keys, made by the owner. */
 const newManager = (json: Record<string, unknown> = {}, who = owner) =>
@@ -21,7 +21,7 @@ const newManager = (json: Record<string, unknown> = {}, who = owner) =>
 const asKey = (key: string, route: string, json?: unknown) => call(service, route, { apiKey: key, json })
 const works = async (key: string) => (await asKey(key, 'GET /protected/any')).status === 200
 const listedTo = async (key: string): Promise<string[]> =>
-  (await asKey(key, 'GET /keys/list')).body.map(({ id }: Shown) => id)
+  (await asKey(key, 'GET /keys/list')).body.map(({ id }: ListedKey) => id)
 
 describe('a key that manages keys', () => {
   test('makes keys for its own owner, within its own scopes', async () => {

@@ -151,7 +151,7 @@ describe("a key's scopes at use", () => {
     expect((await call(service, `PATCH /users/${former.id}`, demotion)).status).toBe(200)
     expect(await scopesNow(key)).toEqual(['read'])
     const listed = (await call(service, 'GET /keys/list', { bearer: former.access })).body
-    expect(listed.find((shown: { id: string }) => shown.id === id).scopes).toHaveLength(3)
+    expect(listed.find((item: { id: string }) => item.id === id).scopes).toHaveLength(3)
     const promotion = { bearer: admin.access, json: { role: 'admin' } }
     expect((await call(service, `PATCH /users/${former.id}`, promotion)).status).toBe(200)
     expect(await scopesNow(key)).toEqual(['read', 'deploy', 'latchkey:verify'])
@@ -160,11 +160,11 @@ describe("a key's scopes at use", () => {
   test('shrink on every instance when an operator lowers the ceiling in the database', async () => {
     const person = await newPerson(service)
     const { key } = await newKey(service, person.access, { scopes: 'read write' })
-    const doors = [service, generous]
-    const door = (on: TestService) => call(on, 'GET /protected/service-only', { apiKey: key })
-    for (const on of doors) expect((await door(on)).status).toBe(200)
+    const servers = [service, generous]
+    const read = (on: TestService) => call(on, 'GET /protected/service-only', { apiKey: key })
+    for (const on of servers) expect((await read(on)).status).toBe(200)
     await sql`UPDATE latchkey.users SET scopes = '{write}' WHERE id = ${person.id}`
-    for (const on of doors) await until(async () => (await door(on)).status === 403, 'the ceiling holds')
+    for (const on of servers) await until(async () => (await read(on)).status === 403, 'the ceiling holds')
     expect(await scopesNow(key)).toEqual(['write'])
   })
 })

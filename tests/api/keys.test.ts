@@ -36,15 +36,15 @@ describe("the seed's calls", () => {
   ])('%s, %s and %s:id do what the README says', async (create, list, revoke) => {
     const made = await asOwner(create, { name: 'my service', scopes: 'read' })
     expect(made.status).toBe(201)
-    const { key, ...shown } = made.body
+    const { key, ...answered } = made.body
     const secret = {
       id: expect.stringMatching(UUID_V7),
       start: key.slice(0, 11),
-      created_at: shown.created_at,
+      created_at: answered.created_at,
       expires_at: null,
       last_used_at: null,
     }
-    expect(shown).toEqual({
+    expect(answered).toEqual({
       id: expect.stringMatching(UUID_V7),
       name: 'my service',
       description: null,
@@ -70,14 +70,14 @@ describe("the seed's calls", () => {
     expect((await call(service, 'GET /protected/service-only', { bearer: key })).status).toBe(200)
 
     const listed = await asOwner(list)
-    expect(unused(listed.body[0])).toEqual(shown)
+    expect(unused(listed.body[0])).toEqual(answered)
     expect(listed.text).not.toContain(key)
 
-    const revoked = await asOwner(`${revoke}${shown.id}`)
+    const revoked = await asOwner(`${revoke}${answered.id}`)
     expect(revoked.status).toBe(200)
-    expect(revoked.body).toEqual({ message: 'API key revoked successfully', key_id: shown.id })
+    expect(revoked.body).toEqual({ message: 'API key revoked successfully', key_id: answered.id })
     const after = unused((await asOwner(list)).body[0])
-    expect(after).toEqual({ ...shown, is_active: false, revoked_at: expect.stringMatching(TIME) })
+    expect(after).toEqual({ ...answered, is_active: false, revoked_at: expect.stringMatching(TIME) })
   })
 
   test('the list is an array of the caller’s own keys, newest first', async () => {
@@ -149,7 +149,7 @@ describe('a key', () => {
     const unknown = `sk_${'7'.repeat(43)}`
     await sql`ALTER TABLE latchkey.api_key_secrets RENAME TO elsewhere`
     try {
-      for (const shown of mistyped) expectProblem(await show(shown), 'invalid_token')
+      for (const text of mistyped) expectProblem(await show(text), 'invalid_token')
       // The control: with a right checksum the database is asked, and a table is missing.
       const apiKey = unknown + base62(crc32(unknown))
       expectProblem(await show(apiKey), 'internal')
@@ -158,7 +158,7 @@ describe('a key', () => {
     } finally {
       await sql`ALTER TABLE latchkey.elsewhere RENAME TO api_key_secrets`
     }
-    for (const shown of mistyped) expectProblem(await show(shown), 'invalid_token')
+    for (const text of mistyped) expectProblem(await show(text), 'invalid_token')
     expect((await show(key)).status).toBe(200)
   })
 
@@ -189,12 +189,13 @@ describe('a key', () => {
 describe('a revoked key', () => {
   test('is refused on the next request, wherever a key is checked, and cannot be restored', async () => {
     const { id, key } = await newKey(service, owner.access, { scopes: ['read', 'latchkey:keys.read'] })
-    const doors = ['/protected/any', '/protected/service-only', '/auth/me', '/keys/list']
-    for (const door of doors) expect((await call(service, `GET ${door}`, { apiKey: key })).status).toBe(200)
+    const routes = ['/protected/any', '/protected/service-only', '/auth/me', '/keys/list']
+    for (const route of routes)
+      expect((await call(service, `GET ${route}`, { apiKey: key })).status).toBe(200)
     await asOwner(`DELETE /keys/revoke/${id}`)
-    for (const door of doors) {
-      expectProblem(await call(service, `GET ${door}`, { apiKey: key }), 'invalid_token')
-      expectProblem(await call(service, `GET ${door}`, { bearer: key }), 'invalid_token')
+    for (const route of routes) {
+      expectProblem(await call(service, `GET ${route}`, { apiKey: key }), 'invalid_token')
+      expectProblem(await call(service, `GET ${route}`, { bearer: key }), 'invalid_token')
     }
   })
 
@@ -235,9 +236,9 @@ describe('a caller cannot reach the key of another user', () => {
     const { id, key } = await newKey(service, owner.access)
     for (const path of ['revoke/', 'delete/', '']) {
       const theirs = await asStranger(`DELETE /keys/${path}${id}`)
-      const nobodys = await asStranger(`DELETE /keys/${path}${Bun.randomUUIDv7()}`)
-      for (const answer of [theirs, nobodys]) expectProblem(answer, 'not_found')
-      expect(theirs.body.detail).toBe(nobodys.body.detail)
+      const unknown = await asStranger(`DELETE /keys/${path}${Bun.randomUUIDv7()}`)
+      for (const answer of [theirs, unknown]) expectProblem(answer, 'not_found')
+      expect(theirs.body.detail).toBe(unknown.body.detail)
     }
     expect((await show(key)).status).toBe(200)
     expect((await asStranger('GET /keys/list')).text).not.toContain(id)

@@ -165,8 +165,8 @@ describe('the first admin', () => {
     ])
     const json = { email: 'root@example.com', password: PASSWORD }
     const login = await call(servers[3] ?? first, 'POST /auth/login', { json })
-    const door = { bearer: login.body.access_token }
-    expect((await call(first, 'GET /protected/admin', door)).status).toBe(200)
+    const caller = { bearer: login.body.access_token }
+    expect((await call(first, 'GET /protected/admin', caller)).status).toBe(200)
     await own.end()
     for (const server of servers.reverse()) await server.stop()
   })

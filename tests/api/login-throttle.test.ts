@@ -84,11 +84,11 @@ describe('guessing at one account', () => {
   })
 
   test('gets the same answers where the account does not exist', async () => {
-    const nobody = `nobody-${person.id}@example.com`
+    const unknownEmail = `nobody-${person.id}@example.com`
     const [known, unknown] = [[], []] as Answer[][]
     for (let i = 0; i < 12; i++) {
       known?.push(await logIn(person.email, WRONG))
-      unknown?.push(await logIn(nobody, WRONG))
+      unknown?.push(await logIn(unknownEmail, WRONG))
     }
     const shape = (answer: Answer) => {
       const { headers, ...rest } = comparable(answer)

@@ -57,7 +57,7 @@ const grant = (username: string, password: string) =>
   call(service, 'POST /oauth/token', { form: { grant_type: 'password', username, password } })
 let strangers = 0
 /** An e-mail without an account and without failed attempts. */
-const nobody = () => `nobody-${++strangers}@example.com`
+const unknownEmail = () => `nobody-${++strangers}@example.com`
 const fits = (hash: string) => `${hash.slice(0, -1)}B`
 
 async function msOf(work: () => Promise<Answer>): Promise<[ms: number, answer: Answer]> {
@@ -101,7 +101,7 @@ const importKind = (kind: string, at = service) => {
 describe('a failed check of a password', () => {
   test('takes the time of the only stored kind of hash', async () => {
     const { email } = await addPerson(sql)
-    for (const each of [email, nobody()])
+    for (const each of [email, unknownEmail()])
       expect(await medianOf(() => logIn(each, WRONG))).toBeWithin(TODAYS_MS, 2 * DEAR_MS)
   })
 
@@ -127,12 +127,12 @@ describe('a failed check of a password', () => {
     const cases: Record<string, () => Promise<Answer>> = {
       bcrypt: () => logIn(email, WRONG),
       'of today': () => logIn(today.email, WRONG),
-      'of an unknown e-mail': () => logIn(nobody(), WRONG),
+      'of an unknown e-mail': () => logIn(unknownEmail(), WRONG),
       'disabled, and right': () => logIn(disabled.email, RIGHT),
       'without a password': () => logIn(nameless.email, WRONG),
       'with a damaged hash': () => logIn(damaged.email, WRONG),
       'bcrypt, at /oauth/token': () => grant(email, WRONG),
-      'of an unknown e-mail, at /oauth/token': () => grant(nobody(), WRONG),
+      'of an unknown e-mail, at /oauth/token': () => grant(unknownEmail(), WRONG),
       'in a session, for a new password': change,
     }
     const names = Object.keys(cases)
@@ -150,20 +150,22 @@ describe('a failed check of a password', () => {
   test('of a decomposed password takes the same time for an unknown e-mail as for bcrypt, which is checked twice', async () => {
     const email = await importKind(DEAR)
     const decomposed = 'pa\u0308sswo\u0308rtchen'
-    const [nobodyMs = 0, bcryptMs = 0] = await Promise.all([
-      medianOf(() => logIn(nobody(), decomposed)),
+    const [unknownMs = 0, bcryptMs = 0] = await Promise.all([
+      medianOf(() => logIn(unknownEmail(), decomposed)),
       medianOf(() => logIn(email, decomposed)),
     ])
     expect(bcryptMs).toBeGreaterThan(2 * DEAR_MS)
-    expect(nobodyMs / bcryptMs).toSatisfy(isNearOne)
+    expect(unknownMs / bcryptMs).toSatisfy(isNearOne)
   })
 
   test('does not occupy the hashing queue while it is delayed', async () => {
     const narrow = await startService({ passwordHashConcurrency: 1 }, service)
     try {
-      const [alone] = await msOf(() => logIn(nobody(), WRONG, narrow))
+      const [alone] = await msOf(() => logIn(unknownEmail(), WRONG, narrow))
       const [together] = await msOf(async () => {
-        const answers = await Promise.all(Array.from({ length: 8 }, () => logIn(nobody(), WRONG, narrow)))
+        const answers = await Promise.all(
+          Array.from({ length: 8 }, () => logIn(unknownEmail(), WRONG, narrow)),
+        )
         for (const answer of answers) expectProblem(answer, 'invalid_login')
         return answers[0] as Answer
       })
@@ -178,7 +180,7 @@ describe('a failed check of a password', () => {
     await importKind(DEARER)
     await until(() => checking.mock.calls.some(([, hash]) => hash === sampleOf(DEARER)), 'it is measured')
     const decomposed = 'pa\u0308sswo\u0308rtchen'
-    const [ms, answer] = await msOf(() => logIn(nobody(), decomposed))
+    const [ms, answer] = await msOf(() => logIn(unknownEmail(), decomposed))
     expectProblem(answer, 'invalid_login')
     expect(ms).toBeWithin(950, 2 * DEARER_MS * 1.2)
   })
@@ -187,7 +189,7 @@ describe('a failed check of a password', () => {
     const again = await startService({}, service)
     try {
       const measuring = () => checking.mock.calls.some(([, hash]) => hash === sampleOf(DEARER))
-      const [ms, answer] = await msOf(() => logIn(nobody(), WRONG, again))
+      const [ms, answer] = await msOf(() => logIn(unknownEmail(), WRONG, again))
       expectProblem(answer, 'invalid_login')
       expect(measuring()).toBe(true)
       expect(ms).toBeGreaterThan(DEARER_MS)

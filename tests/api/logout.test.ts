@@ -84,9 +84,9 @@ describe('a logout ends its own session only', () => {
     const first = await begin()
     const second = await next(first.refresh)
     const third = await next(second.refresh)
-    const shown = [second, first, third][ago]?.refresh ?? ''
+    const presented = [second, first, third][ago]?.refresh ?? ''
     service.advance(HOUR_MS / 4)
-    expect((await logOut({ json: { refresh_token: shown } })).status).toBe(204)
+    expect((await logOut({ json: { refresh_token: presented } })).status).toBe(204)
     await expectOver(third)
     expect(await auditOf(third.refresh)).toMatchObject([{ action: 'session.ended' }])
   })

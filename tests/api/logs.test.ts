@@ -37,36 +37,36 @@ test('without LOG_PROBES, requests of /livez and /readyz are not logged, and all
 
 describe('each request writes one log entry', () => {
   const as: Record<string, () => Call> = {
-    nobody: () => ({}),
+    anonymous: () => ({}),
     user: () => ({ bearer: owner.access }),
     key: () => ({ apiKey: key.key }),
   }
 
   test.each<[string, string, string | null, number, keyof typeof as, Call?]>([
-    ['an answer', 'GET /', '/', 200, 'nobody'],
+    ['an answer', 'GET /', '/', 200, 'anonymous'],
     ['one for a user', 'GET /auth/me', '/auth/me', 200, 'user'],
     ['one for a key', 'GET /protected/service-only', '/protected/service-only', 200, 'key'],
     ['a creation', 'POST /keys/create', '/keys/create', 201, 'user', { json: {} }],
-    ['an answer without a body', 'POST /auth/logout', '/auth/logout', 204, 'nobody'],
-    ['a HEAD', 'HEAD /health', '/health', 200, 'nobody'],
-    ['a page', 'GET /docs', '/docs', 200, 'nobody'],
-    ['a static file', 'GET /docs/swagger-ui.css', '/docs/swagger-ui.css', 200, 'nobody'],
-    ['the document', 'GET /openapi.json', '/openapi.json', 200, 'nobody'],
-    ['malformed JSON', 'POST /auth/login', '/auth/login', 400, 'nobody', { raw: '{', headers: JSON_TYPE }],
+    ['an answer without a body', 'POST /auth/logout', '/auth/logout', 204, 'anonymous'],
+    ['a HEAD', 'HEAD /health', '/health', 200, 'anonymous'],
+    ['a page', 'GET /docs', '/docs', 200, 'anonymous'],
+    ['a static file', 'GET /docs/swagger-ui.css', '/docs/swagger-ui.css', 200, 'anonymous'],
+    ['the document', 'GET /openapi.json', '/openapi.json', 200, 'anonymous'],
+    ['malformed JSON', 'POST /auth/login', '/auth/login', 400, 'anonymous', { raw: '{', headers: JSON_TYPE }],
     ['two credentials', 'GET /auth/me', '/auth/me', 400, 'user', { apiKey: 'x' }],
-    ['no credential', 'GET /auth/me', '/auth/me', 401, 'nobody'],
-    ['a dead credential', 'GET /auth/me', '/auth/me', 401, 'nobody', { bearer: 'x' }],
+    ['no credential', 'GET /auth/me', '/auth/me', 401, 'anonymous'],
+    ['a dead credential', 'GET /auth/me', '/auth/me', 401, 'anonymous', { bearer: 'x' }],
     ['a missing role', 'GET /protected/admin', '/protected/admin', 403, 'user'],
     ['a missing scope', 'GET /keys/list', '/keys/list', 403, 'key'],
-    ["nobody's id", 'DELETE /keys/revoke/x', '/keys/revoke/:id', 404, 'user'],
-    ['an unknown path', 'GET /no/such/path', null, 404, 'nobody'],
-    ['another method', 'PUT /auth/me', null, 405, 'nobody'],
+    ['an unknown id', 'DELETE /keys/revoke/x', '/keys/revoke/:id', 404, 'user'],
+    ['an unknown path', 'GET /no/such/path', null, 404, 'anonymous'],
+    ['another method', 'PUT /auth/me', null, 405, 'anonymous'],
     [
       'a body too large',
       'POST /auth/login',
       '/auth/login',
       413,
-      'nobody',
+      'anonymous',
       { raw: 'x'.repeat(65_537), headers: JSON_TYPE },
     ],
     [
@@ -74,11 +74,11 @@ describe('each request writes one log entry', () => {
       'POST /auth/login',
       '/auth/login',
       415,
-      'nobody',
+      'anonymous',
       { raw: 'x', headers: { 'content-type': 'text/plain' } },
     ],
-    ['an invalid body', 'POST /auth/login', '/auth/login', 422, 'nobody', { json: {} }],
-    ['an OAuth error', 'POST /oauth/token', '/oauth/token', 400, 'nobody', { form: { grant_type: 'x' } }],
+    ['an invalid body', 'POST /auth/login', '/auth/login', 422, 'anonymous', { json: {} }],
+    ['an OAuth error', 'POST /oauth/token', '/oauth/token', 400, 'anonymous', { form: { grant_type: 'x' } }],
   ])('%s', async (_, route, pattern, status, who, options = {}) => {
     const before = Date.now()
     const credentials = as[who]?.() ?? {}
@@ -180,8 +180,8 @@ describe('the request id', () => {
     const given = answer.headers.get('x-request-id') ?? ''
     expect(given).toMatch(/^[0-9a-f]{12}-[0-9a-z]{6,}$/)
     await until(() => lineOf(given).length === 1, 'the line is written')
-    const shown = JSON.stringify(id).slice(1, -1)
-    if (id !== '') expect(service.loggedText().includes(shown)).toBe(false)
+    const logged = JSON.stringify(id).slice(1, -1)
+    if (id !== '') expect(service.loggedText().includes(logged)).toBe(false)
     for (const line of accessLines()) expect(line.request_id).toMatch(/^[A-Za-z0-9._-]{8,64}$/)
   })
 

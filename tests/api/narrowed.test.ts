@@ -39,7 +39,7 @@ const logIn = (who: AddedPerson, scope?: string) =>
 const trade = (refresh_token: string, scope?: string) =>
   grant({ grant_type: 'refresh_token', refresh_token, ...(scope !== undefined && { scope }) })
 const revoke = (token: string) => call(service, 'POST /oauth/revoke', { form: { token } })
-const { id: nobody } = { id: '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6' }
+const { id: unknownId } = { id: '0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6' }
 
 describe('scope at a password grant', () => {
   test('narrows the session: its first token, and every token after a refresh', async () => {
@@ -326,8 +326,8 @@ describe('an old secret of a rotation', () => {
     const { body } = await as(user.access, `POST /keys/${id}/rotate`, {})
     expect(await end(key)).toBeLessThan(300)
     expect([await isGood({ apiKey: key }), await isGood({ apiKey: body.key })]).toEqual([false, true])
-    const shown = (await as(user.access, `GET /keys/${id}`)).body
-    expect(shown).toMatchObject({ is_active: true, revoked_at: null, secrets: [{ expires_at: null }] })
+    const listed = (await as(user.access, `GET /keys/${id}`)).body
+    expect(listed).toMatchObject({ is_active: true, revoked_at: null, secrets: [{ expires_at: null }] })
     expect(await end(body.key)).toBeLessThan(300)
     expect(await isGood({ apiKey: body.key })).toBe(false)
   })
@@ -377,7 +377,7 @@ describe('a secret of a rotation is ended', () => {
       // Earlier versions stored the start of keys with a long prefix so.
       await at`UPDATE latchkey.api_key_secrets SET start = ${apiKeyPrefix} WHERE key_id = ${id}`
       expectProblem(await end(id, apiKeyPrefix), 'conflict')
-      expectProblem(await end(id, nobody), 'not_found')
+      expectProblem(await end(id, unknownId), 'not_found')
       expect([await isGood({ apiKey: key }, own), await isGood({ apiKey: body.key }, own)]).toEqual([
         true,
         true,

@@ -242,9 +242,9 @@ describe('introspection accepts', () => {
 
   test('no unknown caller: the refusal offers both ways to authenticate', async () => {
     const usersOwn = await newKey(service, admin, { scopes: [INTROSPECT] })
-    const nobody = await ask({})
-    expectOAuthError(nobody, 401, 'invalid_client')
-    expect(nobody.headers.get('www-authenticate')).toBe('Bearer realm="latchkey", Basic realm="latchkey"')
+    const anonymous = await ask({})
+    expectOAuthError(anonymous, 401, 'invalid_client')
+    expect(anonymous.headers.get('www-authenticate')).toBe('Bearer realm="latchkey", Basic realm="latchkey"')
     const stale = await ask({ bearer: 'stale' })
     expectOAuthError(stale, 401, 'invalid_client')
     expect(stale.headers.get('www-authenticate')).toBe(
@@ -330,10 +330,10 @@ describe('revocation ends', () => {
         return token
       },
     ],
-  ])('a session by %s, once', async (_, shown) => {
+  ])('a session by %s, once', async (_, tokenOf) => {
     const tokens = await logIn(service, person.email, person.password)
     const bystander = await logIn(service, person.email, person.password)
-    const token = await shown(tokens)
+    const token = await tokenOf(tokens)
     expect((await me(tokens.access)).status).toBe(200)
     await endedBy(token)
     expectProblem(await me(tokens.access), 'invalid_token')

@@ -122,8 +122,8 @@ describe('a client', () => {
     ['a secret of 8 KB', () => [client.id, 's'.repeat(8000)]],
     ['a wild card', () => ['%', '%']],
     ['an end of a query', () => ["' OR true --", "' OR true --"]],
-  ])('with %s is refused, by Basic and in the form', async (_, shown) => {
-    const [id, secret] = shown()
+  ])('with %s is refused, by Basic and in the form', async (_, clientOf) => {
+    const [id, secret] = clientOf()
     const grant = { grant_type: 'client_credentials' }
     expect((await grantToClient(service, client)).status).toBe(200)
     expectOAuthError(await ask({ form: grant, headers: basic(id, secret) }), 401, 'invalid_client')
@@ -217,15 +217,19 @@ describe("a client's token is the principal of the key that was presented, where
       auth_type: 'api_key',
       scopes: ['read'],
     })
-    const door = (name: string, bearer: string) => call(service, `GET /protected/${name}`, { bearer })
-    expect((await door('service-only', token)).body).toMatchObject({
+    const callProtected = (name: string, bearer: string) =>
+      call(service, `GET /protected/${name}`, { bearer })
+    expect((await callProtected('service-only', token)).body).toMatchObject({
       auth_type: 'api_key',
       access_level: 'service',
     })
-    expect((await door('any', token)).status).toBe(200)
-    expectProblem(await door('user-only', token), 'wrong_credential_kind')
-    expectProblem(await door('admin', token), 'wrong_credential_kind')
-    expectProblem(await door('service-only', await tokenOf(service, client, 'write')), 'insufficient_scope')
+    expect((await callProtected('any', token)).status).toBe(200)
+    expectProblem(await callProtected('user-only', token), 'wrong_credential_kind')
+    expectProblem(await callProtected('admin', token), 'wrong_credential_kind')
+    expectProblem(
+      await callProtected('service-only', await tokenOf(service, client, 'write')),
+      'insufficient_scope',
+    )
     for (const route of ['GET /auth/sessions', 'POST /auth/logout-all', 'DELETE /keys/delete/x']) {
       expectProblem(await call(service, route, { bearer: token }), 'wrong_credential_kind')
     }

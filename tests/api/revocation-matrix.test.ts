@@ -393,19 +393,19 @@ describe('an ended credential is refused at every surface:', () => {
 type Demotion = [route: string, before: number, after: number, code: string, options?: { json: unknown }]
 
 describe('a lowered credential is refused wherever it lacks the power:', () => {
-  const nobody = Bun.randomUUIDv7()
+  const unknownId = Bun.randomUUIDv7()
   const nonsense = { json: { nonsense: 1 } }
   const ofAdmins: Demotion[] = [
     ['GET /protected/admin', 200, 403, 'forbidden'],
-    [`POST /users/${nobody}/password-reset`, 404, 403, 'forbidden'],
+    [`POST /users/${unknownId}/password-reset`, 404, 403, 'forbidden'],
   ]
   const ofAdminsAndTheirKeys: Demotion[] = [
     ['GET /users', 200, 403, 'insufficient_scope'],
     ['POST /users', 422, 403, 'insufficient_scope', nonsense],
-    [`GET /users/${nobody}`, 404, 403, 'insufficient_scope'],
-    [`PATCH /users/${nobody}`, 422, 403, 'insufficient_scope', nonsense],
-    [`DELETE /users/${nobody}`, 404, 403, 'insufficient_scope'],
-    [`POST /users/${nobody}/logout`, 404, 403, 'insufficient_scope'],
+    [`GET /users/${unknownId}`, 404, 403, 'insufficient_scope'],
+    [`PATCH /users/${unknownId}`, 422, 403, 'insufficient_scope', nonsense],
+    [`DELETE /users/${unknownId}`, 404, 403, 'insufficient_scope'],
+    [`POST /users/${unknownId}/logout`, 404, 403, 'insufficient_scope'],
     ['GET /audit', 200, 403, 'insufficient_scope'],
   ]
   const ofAccounts = (id: string): Demotion[] => [
@@ -416,7 +416,7 @@ describe('a lowered credential is refused wherever it lacks the power:', () => {
 
   async function runDemotion(
     bearer: string,
-    doors: Demotion[],
+    demotions: Demotion[],
     at: TestService,
     act: () => Promise<unknown>,
   ) {
@@ -424,33 +424,37 @@ describe('a lowered credential is refused wherever it lacks the power:', () => {
     const ask = (server: TestService, [route, , , , options]: Demotion) =>
       call(server, route, { bearer, ...options })
     for (const server of [at, other]) {
-      for (const door of doors)
-        expect([door[0], (await ask(server, door)).status]).toEqual([door[0], door[1]])
+      for (const demotion of demotions)
+        expect([demotion[0], (await ask(server, demotion)).status]).toEqual([demotion[0], demotion[1]])
       await warm(server, { name: bearer.slice(0, 8), kind: 'key', text: bearer })
     }
     count.actions++
     await act()
     const since = performance.now()
-    const isLowered = (answer: Answer, door: Demotion) =>
-      answer.status === door[2] && answer.body?.code === door[3]
+    const isLowered = (answer: Answer, demotion: Demotion) =>
+      answer.status === demotion[2] && answer.body?.code === demotion[3]
     await Promise.all(
-      doors.flatMap((door) => [
+      demotions.flatMap((demotion) => [
         (async () => {
-          const answer = await ask(at, door)
-          if (!isLowered(answer, door)) throw new Error(`${door[0]}: ${answer.status} ${answer.text}`)
+          const answer = await ask(at, demotion)
+          if (!isLowered(answer, demotion)) throw new Error(`${demotion[0]}: ${answer.status} ${answer.text}`)
         })(),
         (async () => {
-          await until(async () => isLowered(await ask(other, door), door), `${door[0]} is lowered`, 1000)
+          await until(
+            async () => isLowered(await ask(other, demotion), demotion),
+            `${demotion[0]} is lowered`,
+            1000,
+          )
           lagsMs.push(performance.now() - since)
         })(),
       ]),
     )
-    count.cells += 2 * doors.length
+    count.cells += 2 * demotions.length
     lowered.push(async (server) => {
-      count.cells += doors.length
-      for (const door of doors) {
-        const answer = await ask(server, door)
-        if (!isLowered(answer, door)) throw new Error(`${door[0]}: ${answer.status} ${answer.text}`)
+      count.cells += demotions.length
+      for (const demotion of demotions) {
+        const answer = await ask(server, demotion)
+        if (!isLowered(answer, demotion)) throw new Error(`${demotion[0]}: ${answer.status} ${answer.text}`)
       }
     })
   }
@@ -460,8 +464,8 @@ describe('a lowered credential is refused wherever it lacks the power:', () => {
     const at = which === 'a' ? a : b
     const person = await addLoggedIn(a, sql, { role: 'admin' })
     const household = await newHousehold(a, sql)
-    const doors = [...ofAdmins, ...ofAdminsAndTheirKeys, ...ofAccounts(household.account)]
-    await runDemotion(person.access, doors, at, () =>
+    const demotions = [...ofAdmins, ...ofAdminsAndTheirKeys, ...ofAccounts(household.account)]
+    await runDemotion(person.access, demotions, at, () =>
       asAdmin(at, `PATCH /users/${person.id}`, { role: 'user' }),
     )
   })

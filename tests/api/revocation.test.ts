@@ -31,16 +31,16 @@ const me = (at: TestService, bearer: string) => call(at, 'GET /auth/me', { beare
 /** The answers to a person's access token and key, as a text. */
 async function standing(at: TestService, who: Subject): Promise<string> {
   const { status, body } = await me(at, who.access)
-  const adminDoor = await call(at, 'GET /protected/admin', { bearer: who.access })
+  const adminRoute = await call(at, 'GET /protected/admin', { bearer: who.access })
   const key = await call(at, 'GET /protected/any', { apiKey: who.key })
   const token = status === 200 ? `${body.role} ${body.scopes.join(',')}` : String(status)
-  return `token: ${token}, admin door: ${adminDoor.status}, key: ${key.status}`
+  return `token: ${token}, admin route: ${adminRoute.status}, key: ${key.status}`
 }
 
-const DEAD = 'token: 401, admin door: 401, key: 401'
-const SESSION_OVER = 'token: 401, admin door: 401, key: 200'
-const AS_BEFORE = 'token: user read,write, admin door: 403, key: 200'
-const AS_ADMIN = 'token: admin read,write, admin door: 200, key: 200'
+const DEAD = 'token: 401, admin route: 401, key: 401'
+const SESSION_OVER = 'token: 401, admin route: 401, key: 200'
+const AS_BEFORE = 'token: user read,write, admin route: 403, key: 200'
+const AS_ADMIN = 'token: admin read,write, admin route: 200, key: 200'
 
 type Subject = Person & { key: string }
 
@@ -95,7 +95,7 @@ const CHANGES: [name: string, change: Change, after: string][] = [
   ['disabling', patch({ is_active: false }), DEAD],
   ['deletion', (at, who, by) => call(at, `DELETE /users/${who.id}`, { bearer: by.access }), DEAD],
   ['another role', patch({ role: 'admin' }), AS_ADMIN],
-  ['another ceiling', patch({ scopes: ['billing'] }), 'token: user billing, admin door: 403, key: 200'],
+  ['another ceiling', patch({ scopes: ['billing'] }), 'token: user billing, admin route: 403, key: 200'],
 ]
 
 describe('a change through one server applies there on the next request, and on another within two seconds', () => {
@@ -165,7 +165,7 @@ describe('a change in the database itself applies on every server within two sec
     [
       'a ceiling',
       (who) => sql`UPDATE latchkey.users SET scopes = '{read}' WHERE id = ${who.id}`,
-      'token: user read, admin door: 403, key: 200',
+      'token: user read, admin route: 403, key: 200',
     ],
     [
       'an ended session',

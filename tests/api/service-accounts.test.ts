@@ -16,12 +16,15 @@ const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 const maker = prepare(() => addLoggedIn(service, sql, { scopes: ['read', 'write', 'deploy'] }))
 const stranger = prepare(() => addLoggedIn(service, sql))
 
-type Shown = { id: string; name: string; scopes: string[]; is_active: boolean }
+type ListedAccount = { id: string; name: string; scopes: string[]; is_active: boolean }
 const as = (who: string, route: string, json?: unknown): Promise<Answer> =>
   call(service, route, { bearer: who, json })
 const create = (who: string, json: Record<string, unknown> = {}) =>
   as(who, 'POST /service-accounts', { name: 'builder', ...json })
-const newAccount = async (who: { access: string }, json: Record<string, unknown> = {}): Promise<Shown> => {
+const newAccount = async (
+  who: { access: string },
+  json: Record<string, unknown> = {},
+): Promise<ListedAccount> => {
   const answer = await create(who.access, json)
   if (answer.status !== 201) throw new Error(`Making one answered ${answer.status}: ${answer.text}`)
   return answer.body
@@ -106,7 +109,7 @@ describe('the list of service accounts', () => {
       for (let cursor: string | null = ''; cursor !== null; ) {
         const more: string = cursor === '' ? '' : `&cursor=${cursor}`
         const { body } = await as(who, `GET /service-accounts?limit=${limit}${more}`)
-        found.push(...body.items.map(({ id }: Shown) => id))
+        found.push(...body.items.map(({ id }: ListedAccount) => id))
         cursor = body.next_cursor
       }
       return found
@@ -140,9 +143,9 @@ describe('changing a service account', () => {
       [{ is_active: false }, { is_active: false }],
       [{}, { is_active: false, name: 'renamed' }],
     ]
-    for (const [json, shown] of steps) {
+    for (const [json, expected] of steps) {
       const answer = await patch(maker.access, id, json)
-      expect([answer.status, answer.body]).toMatchObject([200, shown])
+      expect([answer.status, answer.body]).toMatchObject([200, expected])
       expect((await get(maker.access, id)).body).toEqual(answer.body)
     }
   })
@@ -255,9 +258,9 @@ describe('a service account', () => {
     const beyond = { service_account_id: account.id, scopes: ['write'] }
     expectProblem(await as(maker.access, 'POST /keys/create', beyond), 'insufficient_scope')
     const { body: its } = await as(maker.access, `GET /keys/list?service_account_id=${account.id}`)
-    expect(its.map(({ id }: Shown) => id)).toEqual([made.body.id])
+    expect(its.map(({ id }: ListedAccount) => id)).toEqual([made.body.id])
     const { body: own } = await as(maker.access, 'GET /keys/list')
-    expect(own.map(({ id }: Shown) => id)).not.toContain(made.body.id)
+    expect(own.map(({ id }: ListedAccount) => id)).not.toContain(made.body.id)
     // A maker with a lowered ceiling cannot make a key beyond that ceiling.
     await as(admin.access, `PATCH /users/${maker.id}`, { scopes: ['read'] })
     const lost = { service_account_id: account.id, scopes: ['deploy'] }
@@ -411,7 +414,7 @@ describe('a key that manages service accounts', () => {
     const small = await newAccount(person, { scopes: ['read'] })
     const large = await newAccount(person, { scopes: ['read', 'deploy'] })
     const { body } = await as(key, 'GET /service-accounts')
-    expect(body.items.map(({ id }: Shown) => id)).toEqual([small.id])
+    expect(body.items.map(({ id }: ListedAccount) => id)).toEqual([small.id])
     expectProblem(await get(key, large.id), 'not_found')
   })
 

@@ -17,10 +17,10 @@ import { useService, useSql } from '../support/use-service.ts'
 const service = useService({ trustedProxies: ['127.0.0.0/8'] })
 const sql = useSql(service)
 
-type Shown = { id: string; current: boolean } & Record<string, unknown>
+type ListedSession = { id: string; current: boolean } & Record<string, unknown>
 
 const list = (bearer: string, query = '') => call(service, `GET /auth/sessions${query}`, { bearer })
-const listed = async (bearer: string): Promise<Shown[]> => (await list(bearer)).body.items
+const listed = async (bearer: string): Promise<ListedSession[]> => (await list(bearer)).body.items
 const end = (bearer: string, id: string) => call(service, `DELETE /auth/sessions/${id}`, { bearer })
 const idOf = ({ refresh: token }: Tokens) => claimsOf(service, token).sessionId
 const auditOf = (id: string) =>
@@ -54,7 +54,7 @@ describe('the list of sessions', () => {
     expect(answer.status).toBe(200)
     const [sid1, sid2] = [first, second].map(({ body }) => decodeJwt(body.access_token).sid as string)
     const moment = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
-    const shown = { created_at: moment, last_used_at: moment, expires_at: moment }
+    const times = { created_at: moment, last_used_at: moment, expires_at: moment }
     const usedAt = (ip: string, user_agent: string) => ({
       ip,
       user_agent,
@@ -63,8 +63,8 @@ describe('the list of sessions', () => {
     })
     expect(answer.body).toEqual({
       items: [
-        { id: sid2 ?? '', ...shown, ...usedAt('2001:db8::5', 'New/2'), current: false },
-        { id: sid1 ?? '', ...shown, ...usedAt('203.0.113.7', 'Old/1'), current: true },
+        { id: sid2 ?? '', ...times, ...usedAt('2001:db8::5', 'New/2'), current: false },
+        { id: sid1 ?? '', ...times, ...usedAt('203.0.113.7', 'Old/1'), current: true },
       ],
       next_cursor: null,
     })
@@ -175,7 +175,7 @@ describe('pages of sessions', () => {
       const query: string = `?limit=${limit}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`
       const { body } = await list(person.access, query)
       expect(body.items.length).toBeLessThanOrEqual(limit)
-      seen.push(...body.items.map(({ id }: Shown) => id))
+      seen.push(...body.items.map(({ id }: ListedSession) => id))
       cursor = body.next_cursor
     }
     expect(seen).toEqual(ids)
@@ -185,7 +185,7 @@ describe('pages of sessions', () => {
     const { body } = await list(person.access, '?limit=3')
     const fresh = await beginSession(service, person)
     const next = await list(person.access, `?limit=3&cursor=${body.next_cursor}`)
-    expect(next.body.items.map(({ id }: Shown) => id)).toEqual(ids.slice(3, 6))
+    expect(next.body.items.map(({ id }: ListedSession) => id)).toEqual(ids.slice(3, 6))
     await end(person.access, idOf(fresh))
   })
 

@@ -167,11 +167,11 @@ describe('the types match the values at run time', () => {
     ['GET /key', 'user', 403],
     ['GET /admin', 'user', 403],
     ['GET /admin', 'key', 403],
-    ['GET /user', 'nobody', 401],
-    ['GET /key', 'nobody', 401],
-    ['GET /anyone', 'nobody', 401],
-    ['GET /admin', 'nobody', 401],
-    ['POST /body', 'nobody', 401],
+    ['GET /user', 'anonymous', 401],
+    ['GET /key', 'anonymous', 401],
+    ['GET /anyone', 'anonymous', 401],
+    ['GET /admin', 'anonymous', 401],
+    ['POST /body', 'anonymous', 401],
     ['POST /body', 'key', 403],
   ])('%s refuses %s: %i', async (route, who, status) => {
     const bearer = credentials[who]

@@ -160,12 +160,12 @@ describe('a user who is disabled or deleted', () => {
 
   test('at the command line: the accounts are named, and disabled with --disable-service-accounts', async () => {
     const [one, two] = [await newManager(), await newManager()]
-    const shown = await command(['users', 'disable', one.person.email])
-    expect(shown.code).toBe(0)
-    expect(shown.out).toStartWith(
+    const printed = await command(['users', 'disable', one.person.email])
+    expect(printed.code).toBe(0)
+    expect(printed.out).toStartWith(
       `${one.person.email} is disabled. Service accounts that they alone manage:\n`,
     )
-    for (const { id } of one.clients) expect(shown.out).toContain(id)
+    for (const { id } of one.clients) expect(printed.out).toContain(id)
     expect(await goodOf(one.held)).not.toContain(false)
     const words = ['users', 'disable', two.person.email, '--disable-service-accounts', '--json']
     const { service_accounts } = JSON.parse((await command(words)).out)

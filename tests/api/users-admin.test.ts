@@ -15,7 +15,7 @@ const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
 const user = prepare(() => addLoggedIn(service, sql))
 
-type Shown = { id: string; email: string }
+type ListedUser = { id: string; email: string }
 const asAdmin = (route: string, json?: unknown) => call(service, route, { bearer: admin.access, json })
 const logIn = (email: string, password = PASSWORD) =>
   call(service, 'POST /auth/login', { json: { email, password } })
@@ -110,7 +110,7 @@ describe('the list of users', () => {
   ]
   const found = async (query: string): Promise<string[]> => {
     const { body } = await asAdmin(`GET /users?limit=100&query=${encodeURIComponent(query)}`)
-    return body.items.map(({ email }: Shown) => email.replace('@wild.example.com', '')).sort()
+    return body.items.map(({ email }: ListedUser) => email.replace('@wild.example.com', '')).sort()
   }
   beforeAll(async () => {
     for (const name of marked)
@@ -145,7 +145,7 @@ describe('the list of users', () => {
     ] as const) {
       const { body } = await asAdmin(`GET /users?limit=100&query=${encodeURIComponent(letter)}`)
       for (const { email } of body.items) expect(email).toContain(letter)
-      expect(body.items.map(({ email }: Shown) => email)).toContain(`${name}@wild.example.com`)
+      expect(body.items.map(({ email }: ListedUser) => email)).toContain(`${name}@wild.example.com`)
     }
   })
 
@@ -155,7 +155,7 @@ describe('the list of users', () => {
       const more: string = cursor === '' ? '' : `&cursor=${cursor}`
       const { body } = await asAdmin(`GET /users?limit=3${more}`)
       expect(body.items.length).toBeLessThanOrEqual(3)
-      all.push(...body.items.map(({ id }: Shown) => id))
+      all.push(...body.items.map(({ id }: ListedUser) => id))
       cursor = body.next_cursor
     }
     const rows = await sql`SELECT id FROM latchkey.users ORDER BY id DESC`

@@ -34,7 +34,7 @@ const keysJson = async (words: readonly string[], stdin = '') => {
   const { code, out, err } = await keys([...words, '--json'], stdin)
   return { code, err, body: out === '' ? null : JSON.parse(out) }
 }
-const shown = (key: string, options: Call = {}) =>
+const present = (key: string, options: Call = {}) =>
   call(service, 'GET /protected/any', { apiKey: key, ...options })
 
 test(
@@ -62,7 +62,7 @@ test(
       credits: { remaining: 1000, refill: { amount: 1000, interval: 'monthly' } },
       allowed_ips: ['127.0.0.1/32', '192.0.2.0/24'],
     })
-    expect((await shown(key)).body.scopes).toEqual(['read', 'write'])
+    expect((await present(key)).body.scopes).toEqual(['read', 'write'])
     const listed = await call(service, `GET /keys/${object.id}`, { bearer: user.access })
     expect(listed.body).toEqual({ ...object, last_used_at: listed.body.last_used_at })
     const [event] = await sql`SELECT * FROM latchkey.audit_events WHERE target_id = ${object.id}`
@@ -215,12 +215,14 @@ test(
       call(service, 'POST /keys', { ...bearer, json }).then((answer) => answer.body)
     const parent = await make({ bearer: user.access }, { scopes: ['read', 'latchkey:keys.write'] })
     const child = await make({ apiKey: parent.key }, { scopes: 'read' })
-    for (const { key } of [parent, child]) expect((await shown(key)).status).toBe(200)
+    for (const { key } of [parent, child]) expect((await present(key)).status).toBe(200)
 
     const revoked = await keys(['revoke', parent.id, '--reason', 'found in a log', '--created'])
     expect(revoked).toEqual({ code: 0, out: `Key ${parent.id} is revoked.\n`, err: '' })
     const isRefused = async () =>
-      (await Promise.all([parent, child].map(({ key }) => shown(key)))).every(({ status }) => status === 401)
+      (await Promise.all([parent, child].map(({ key }) => present(key)))).every(
+        ({ status }) => status === 401,
+      )
     await until(isRefused, 'both keys are refused', 1000)
     expect((await call(service, `GET /keys/${parent.id}`, { bearer: user.access })).body).toMatchObject({
       is_active: false,
@@ -249,7 +251,7 @@ test(
     expect(rotated.code).toBe(0)
     expect(rotated.body).toMatchObject({ id: made.id, scopes: ['read'] })
     expect(rotated.body.secrets).toHaveLength(2)
-    for (const { key } of [made, rotated.body]) expect((await shown(key)).status).toBe(200)
+    for (const { key } of [made, rotated.body]) expect((await present(key)).status).toBe(200)
     expect(await keys(['rotate', made.id])).toMatchObject({
       code: 1,
       err: expect.stringContaining('two secrets'),
@@ -260,8 +262,8 @@ test(
     expect(code).toBe(0)
     expect(out).toContain('the old one works no more')
     const key = /shown this once: (\S+)\n$/.exec(out)?.[1] ?? ''
-    expect((await shown(key)).status).toBe(200)
-    await until(async () => (await shown(other.key)).status === 401, 'the old secret is refused', 1000)
+    expect((await present(key)).status).toBe(200)
+    await until(async () => (await present(other.key)).status === 401, 'the old secret is refused', 1000)
   },
   SLOW_MS,
 )

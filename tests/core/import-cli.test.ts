@@ -170,7 +170,7 @@ describe('import users', () => {
       ['an unknown role', { role: 'root' }, 'role'],
       ['malformed scopes', { scopes: '*' }, 'scopes'],
       ['a flag that is a text', { is_active: 'false' }, 'is_active'],
-      ['a time that is none', { created_at: 'yesterday' }, 'created_at'],
+      ['a malformed time', { created_at: 'yesterday' }, 'created_at'],
       ['no address', { email: 'nobody' }, 'e-mail'],
       ['an address with NUL', { email: 'a\0b@example.com' }, 'e-mail'],
       ['no address at all', { email: undefined }, 'email'],
@@ -271,10 +271,10 @@ describe('import keys', () => {
       'item 4',
     ])
     expect(out).not.toContain(key)
-    const shown = await run(['keys', file(lines(items))])
-    expect(shown.out).toContain('Keys: 0 imported, 2 imported before, 3 refused.')
-    expect(shown.out).not.toContain('\u001b')
-    expect(shown.out).toMatch(/REFUSED +ID +EMAIL +REASON\n/)
+    const printed = await run(['keys', file(lines(items))])
+    expect(printed.out).toContain('Keys: 0 imported, 2 imported before, 3 refused.')
+    expect(printed.out).not.toContain('\u001b')
+    expect(printed.out).toMatch(/REFUSED +ID +EMAIL +REASON\n/)
   })
 
   test.each<[what: string, text: string | Uint8Array, sentence: string]>([

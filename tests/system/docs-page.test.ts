@@ -140,8 +140,8 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
     const status = block.locator('.live-responses-table tbody .response-col_status').first()
     await status.getByText(String(response.status())).waitFor()
     const { authorization, 'x-api-key': apiKey } = response.request().headers()
-    const shown = await block.locator('.live-responses-table .highlight-code').first().textContent()
-    return { status: response.status(), shown, authorization, apiKey }
+    const displayed = await block.locator('.live-responses-table .highlight-code').first().textContent()
+    return { status: response.status(), displayed, authorization, apiKey }
   }
 
   /** Opens the dialogue, fills in one scheme, and closes it. */
@@ -208,8 +208,8 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
 
   test('the example of a new key makes a key', async () => {
     await authorise('bearer', (form) => form.locator('input').fill(owner.access))
-    const { status, shown } = await execute('createKey')
-    expect([status, shown?.includes('"name": "Nightly report"')]).toEqual([201, true])
+    const { status, displayed } = await execute('createKey')
+    expect([status, displayed?.includes('"name": "Nightly report"')]).toEqual([201, true])
     await page.locator('.btn.authorize').click()
     await page.locator('.auth-container .btn', { hasText: 'Logout' }).click()
     await page.locator('.btn-done').first().click()
@@ -228,9 +228,9 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
 
   test('an access token authorises calls to the service of the page, also after a reload', async () => {
     await authorise('bearer', (form) => form.locator('input').fill(owner.access))
-    const { status, shown, authorization, apiKey } = await execute('getMe')
+    const { status, displayed, authorization, apiKey } = await execute('getMe')
     expect([status, authorization, apiKey]).toEqual([200, `Bearer ${owner.access}`, undefined])
-    expect(shown).toContain(owner.email)
+    expect(displayed).toContain(owner.email)
     await load()
     expect((await execute('userOnly')).status).toBe(200)
   })
@@ -238,9 +238,9 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
   test('an API key authorises calls in the same field', async () => {
     const { key } = await newKey(service, owner.access, { scopes: 'read' })
     await authorise('bearer', (form) => form.locator('input').fill(key))
-    const { status, shown, authorization } = await execute('serviceOnly')
+    const { status, displayed, authorization } = await execute('serviceOnly')
     expect([status, authorization]).toEqual([200, `Bearer ${key}`])
-    expect(shown).toContain('"auth_type": "api_key"')
+    expect(displayed).toContain('"auth_type": "api_key"')
   })
 
   test('e-mail and password authorise calls by OAuth2, also after a reload, and a call has one credential only', async () => {
@@ -259,10 +259,10 @@ describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
       await again.locator('#oauth_username').fill(owner.email)
       await again.locator('#oauth_password').fill(owner.password)
     })
-    const { status, shown, authorization, apiKey } = await execute('getMe')
+    const { status, displayed, authorization, apiKey } = await execute('getMe')
     expect([status, apiKey]).toEqual([200, undefined])
     expect(authorization).toMatch(/^Bearer eyJ[\w.-]+$/)
-    expect(shown).toContain(owner.email)
+    expect(displayed).toContain(owner.email)
 
     await load()
     await authorise('bearer', (both) => both.locator('input').fill(owner.access))

@@ -19,7 +19,7 @@ const ANY = [
 const anyOf = new RegExp(ANY.map(({ source }) => source).join('|'))
 
 /** Matches a printed line of the README, whatever the ids, times and secrets are. */
-const lineLike = (shown: string) => new RegExp(`^${shown.split(anyOf).map(RegExp.escape).join('.*')}$`)
+const lineLike = (printed: string) => new RegExp(`^${printed.split(anyOf).map(RegExp.escape).join('.*')}$`)
 
 test('the commands of the README print the answers of the README when they are pasted', async () => {
   using at = await embeddedHome()
@@ -41,7 +41,7 @@ test('the commands of the README print the answers of the README when they are p
 }, 60_000)
 
 test('the control: a different answer does not match', () => {
-  const shown = '{"valid":false,"code":"REVOKED","key_id":"01a21ade-b27c-7434-bb46-70582ef64af4"}'
-  expect(shown.replace('01a21ade', '01a21adf')).toMatch(lineLike(shown))
-  expect(shown.replace('REVOKED', 'EXPIRED')).not.toMatch(lineLike(shown))
+  const printed = '{"valid":false,"code":"REVOKED","key_id":"01a21ade-b27c-7434-bb46-70582ef64af4"}'
+  expect(printed.replace('01a21ade', '01a21adf')).toMatch(lineLike(printed))
+  expect(printed.replace('REVOKED', 'EXPIRED')).not.toMatch(lineLike(printed))
 })

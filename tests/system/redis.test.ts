@@ -214,13 +214,13 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
     ))
 
   test('that is unreachable for long is logged at intervals, however often it is tried', async () => {
-    const nobody = await listenOnTcp((socket) => socket.destroy())
+    const refusing = await listenOnTcp((socket) => socket.destroy())
     const tellMs = 400
     const lines: { at: number; text: string }[] = []
     const log = createLog({ logLevel: 'info', logFormat: 'json' }, (text) =>
       lines.push({ at: performance.now(), text }),
     )
-    const url = secret(`redis://:hunter2@127.0.0.1:${nobody.port}`)
+    const url = secret(`redis://:hunter2@127.0.0.1:${refusing.port}`)
     const counters = await openSharedCounters(url, 'test', log, {
       answerMs: 50,
       connectMs: 100,
@@ -237,7 +237,7 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
         'three lines',
         10_000,
       )
-      expect(nobody.accepted()).toBeGreaterThan(lines.length * 2)
+      expect(refusing.accepted()).toBeGreaterThan(lines.length * 2)
       for (const [at, line] of lines.entries()) {
         expect(line.text.trim().split('\n')).toHaveLength(1)
         expect(JSON.parse(line.text)).toMatchObject({ level: 'error', err: { type: expect.any(String) } })
@@ -247,7 +247,7 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
       }
     } finally {
       counters.close()
-      nobody.close()
+      refusing.close()
     }
   })
 })

@@ -251,12 +251,12 @@ describe('a token with a wrong MAC', () => {
       const claims = claimsOf(a, two.refresh)
       const before = await sessionOf(two.refresh)
       const forged = times(12, (i) => makeRefreshToken(foreign, { ...claims, generation: i % 6 }))
-      const doors = times(12, (i) =>
+      const requests = times(12, (i) =>
         i % 3 === 0
           ? call(both(i), 'POST /auth/logout', { json: { refresh_token: forged[i] } })
           : refresh(both(i), forged[i] ?? ''),
       )
-      for (const [i, answer] of (await Promise.all(doors)).entries()) {
+      for (const [i, answer] of (await Promise.all(requests)).entries()) {
         if (i % 3 === 0) expect(answer.status).toBe(204)
         else expectProblem(answer, 'invalid_token')
       }

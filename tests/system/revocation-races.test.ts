@@ -81,8 +81,8 @@ async function statusOf(at: TestService, route: string, credential: string, json
 /** A way to end a credential, and the statuses of a route before and after. */
 type Way = {
   name: string
-  shows: 'key' | 'access'
-  door: string
+  presents: 'key' | 'access'
+  route: string
   after: number
   /** Over HTTP the change goes through one of the servers, where it has to apply at once. */
   from: keyof typeof BATCHES
@@ -98,8 +98,8 @@ const idsOf = (subjects: Subject[]) => subjects.map(({ userId }) => userId)
 const enable = (subjects: Subject[]) =>
   sql`UPDATE latchkey.users SET is_active = true WHERE id = ANY(${idsOf(subjects)}::uuid[])`
 
-const byKey = { shows: 'key', door: 'GET /protected/service-only', after: 401 } as const
-const bySession = { shows: 'access', door: 'GET /protected/user-only', after: 401 } as const
+const byKey = { presents: 'key', route: 'GET /protected/service-only', after: 401 } as const
+const bySession = { presents: 'access', route: 'GET /protected/user-only', after: 401 } as const
 const WAYS: Way[] = [
   {
     name: 'a key is revoked over HTTP',
@@ -209,7 +209,7 @@ const lagsMs: number[] = []
 describe('a revocation that races verifications is never undone', () => {
   const dead: [Way, Subject[]][] = []
   const both = () => [a, b]
-  const ask = (at: TestService, way: Way, subject: Subject) => statusOf(at, way.door, subject[way.shows])
+  const ask = (at: TestService, way: Way, subject: Subject) => statusOf(at, way.route, subject[way.presents])
   const expectAll = async (servers: TestService[], way: Way, subjects: Subject[], status: number) => {
     for (let first = 0; first < subjects.length; first += BATCH) {
       const some = subjects.slice(first, first + BATCH)
@@ -246,7 +246,7 @@ describe('a revocation that races verifications is never undone', () => {
 
   /** Both servers have the credential cached, and it is presented all the time. */
   async function raceWarm(way: Way, subjects: Subject[], at: TestService) {
-    for (const server of both()) for (const subject of subjects) await remember(server, subject[way.shows])
+    for (const server of both()) for (const subject of subjects) await remember(server, subject[way.presents])
     await Promise.all(
       subjects.map(async (subject) => {
         let endedAt = Infinity
