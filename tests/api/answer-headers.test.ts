@@ -47,7 +47,7 @@ describe('every answer has the common headers, whatever its status', () => {
     expectCommonHeaders(answer)
   })
 
-  test.each(['GET /.well-known/jwks.json'])('%s may be kept for five minutes', async (route) => {
+  test.each(['GET /.well-known/jwks.json'])('%s may be cached for five minutes', async (route) => {
     expectCommonHeaders(await call(service, route), 'public, max-age=300')
   })
 

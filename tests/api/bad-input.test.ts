@@ -134,7 +134,7 @@ const BODIES: Record<string, Call> = {
   'half a character at the end': json(new Uint8Array([...Buffer.from('{"email":"'), 0xf0, 0x9f])),
   'UTF-16': json(utf16(GRAFT)),
   'UTF-16 by its name': json(utf16(GRAFT), 'application/json; charset=utf-16'),
-  'a mark of byte order before what is no object': json('\ufeff[]'),
+  'a byte order mark before a list': json('\ufeff[]'),
   'Latin-1 by its name': json('{"email":"a@example.com"}', 'application/json; charset=iso-8859-1'),
   'no type': { raw: new Blob([GRAFT]) },
   'plain text': json(GRAFT, 'text/plain'),

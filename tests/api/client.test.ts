@@ -325,7 +325,7 @@ describe('hostile tokens', () => {
     ['scopes of another type', changed({ scope: ['read'] })],
     ['no role', changed({ role: undefined })],
     ['an unknown role', changed({ role: 'root' })],
-    ["somebody else's client", changed({ client_id: 'other' })],
+    ['the client of another user', changed({ client_id: 'other' })],
     ['claims that are a list', async () => assemble(header, '[]', own)],
     ['claims that are no JSON', async () => assemble(header, 'x', own)],
     [

@@ -194,7 +194,7 @@ describe('is refused by 400, and its connection closed', () => {
   })
 })
 
-describe('is read as RFC 9112 says, and the connection stays in step', () => {
+describe('is read as RFC 9112 says, and so is the next request on the connection', () => {
   const inChunks = (chunks: string) => () => post(CHUNKED, chunks)
   const withHiddenBody = (startLine: string) => () => post(length(hidden().length), hidden(), startLine)
 
@@ -211,7 +211,7 @@ describe('is read as RFC 9112 says, and the connection stays in step', () => {
     ['a size with zeros before it', 204, inChunks(`${'0'.repeat(40)}2\r\n{}\r\n00\r\n\r\n`)],
     ['extensions of chunks', 204, inChunks('2;a=b;c\r\n{}\r\n0;d="e"\r\n\r\n')],
     [
-      'a header with _ for -, which is another',
+      'a header with _ for -, which is a different header',
       204,
       () => post(`Transfer_Encoding: chunked\r\n${length(2)}`, '{}'),
     ],

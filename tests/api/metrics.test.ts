@@ -141,7 +141,7 @@ describe('what is counted', () => {
     ])
   })
 
-  test('the same at /keys/verify and at introspection', async () => {
+  test('verifications and uses of keys at /keys/verify and at introspection', async () => {
     const { key } = await newKey(service, owner.access, {
       scopes: 'read',
       rate_limit: { limit: 1, window_seconds: 600 },

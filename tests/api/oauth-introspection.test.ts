@@ -359,7 +359,7 @@ describe('revocation ends', () => {
     expect((await me(person.access)).status).toBe(200)
   })
 
-  test('a token of a client alone, once: its key and other tokens go on', async () => {
+  test('only the given token of a client, once: its key and other tokens stay valid', async () => {
     const [token, other] = [await tokenOf(service, client), await tokenOf(service, client)]
     expect((await me(token)).status).toBe(200)
     await endedBy(token)

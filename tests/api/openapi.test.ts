@@ -285,7 +285,7 @@ describe('every example', () => {
   })
 })
 
-describe('every operation answers what is described', () => {
+describe('every operation answers as described', () => {
   const JSON_TYPE = { 'content-type': 'application/json' }
 
   test('without a credential: 401 exactly where the document asks for one', async () => {

@@ -276,7 +276,7 @@ describe('several servers', () => {
     await stopAll(servers)
   })
 
-  test('of which one has a late clock: it makes no second key, and its tokens are accepted', async () => {
+  test('with one late clock: that server makes no second key, and its tokens are accepted', async () => {
     await sql`TRUNCATE latchkey.signing_keys`
     const ahead = await startService({ algorithm: 'ES256' }, owner)
     await sql`UPDATE latchkey.signing_keys SET signs_from = signs_from + interval '20 seconds'`

@@ -25,7 +25,7 @@ describe('background work', () => {
     await aWhile()
     expect(rounds).toHaveLength(1)
     rounds[0]?.resolve()
-    await until(() => rounds.length === 2, 'it goes on')
+    await until(() => rounds.length === 2, 'the second round begins')
     rounds[1]?.resolve()
     await stop()
     const { length } = rounds

@@ -173,7 +173,7 @@ describe('fifty refreshes at once of one token over two servers', () => {
   })
 })
 
-describe('a replay of the grandparent', () => {
+describe('a replay of the token from two generations ago', () => {
   test('ends the newest token on its next request, on either server: sixty sessions', async () => {
     for (let round = 0; round < 60; round++) {
       const first = await beginSession(a, person)

@@ -8,7 +8,7 @@ import { useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(60_000)
 
-/** Requests that are under way at any time. */
+/** The number of requests in flight at any time. */
 const CALLERS = 16
 
 const a = useService({ logLevel: 'error' })
@@ -17,7 +17,7 @@ const sql = useSql(a)
 
 type Subject = { id: string; access: string; key: { id: string; key: string } }
 
-/** What ends the power of somebody's key, asked for by an admin, or by themselves. */
+/** Requests that end the power of a user's key, by an admin or by the user. */
 const ENDS: [string, (on: Subject, admin: string) => [route: string, bearer: string, json?: object]][] = [
   ['the user is disabled', (on, admin) => [`PATCH /users/${on.id}`, admin, { is_active: false }]],
   ['the user is deleted', (on, admin) => [`DELETE /users/${on.id}`, admin]],
@@ -46,6 +46,6 @@ test.each(ENDS)('requests of a caller without a pause do not hold its end off: %
   const [route, bearer, json] = end(subject, admin.access)
   const answer = await call(a, route, { bearer, json })
   expect([answer.status < 300, answer.text]).toEqual([true, answer.text])
-  // Each is refused for the key, and none for want of time.
+  // Each request is refused for its key, and none for a timeout.
   expect([...new Set((await calling).map(({ status }) => status))]).toEqual([401])
 })
