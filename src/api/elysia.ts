@@ -14,12 +14,12 @@ export type Answer = (request: Request) => Response | Promise<Response>
  *
  * - `normalize: false`: otherwise Elysia changes a body until it fits its schema, before it checks the body. A misspelt
  *   member would vanish without an error, and `[]` would count as `{}`.
- *   Canary: "normalises a body before it checks it, and with normalize: false leaves it alone".
+ *   Canary: "changes a body before its validation, and with normalize: false leaves the body as sent".
  * - `standardHostname: false`: otherwise Elysia assumes a host of four characters or more, and with a shorter one reads
  *   the path from the wrong place, past the rate limit of the real path (docs/decisions/0024).
  *   Canary: "finds the path behind a host of one character".
  * - `serve.routes`: Bun's router serves these, and Elysia adds its own routes to them.
- *   Canary: "routes by the target as it came, which Elysia does not see, and Elysia hands it our routes".
+ *   Canary: "routes by the raw target, which Elysia does not see, and gets our routes from Elysia".
  *
  * @param app gives the finished app; called when a request comes
  * @param routes of Bun's own router, by path
@@ -35,7 +35,7 @@ export const serverSettings = (app: () => AnyElysia, routes: Record<string, Answ
  * path from the URL. Without a valid Host header (HTTP/1.0) the URL is the bare target, in which Elysia would take the end
  * of a longer path for the path, past the limit of that path. Such a request gets the empty 400 that Bun gives to
  * requests that it cannot read (docs/decisions/0024).
- * Canary: "hands on the bare target where the Host header is missing".
+ * Canary: "gives the target alone as the URL where the Host header is missing".
  */
 function answerUnrouted(app: AnyElysia, request: Request): Response | Promise<Response> {
   return request.url.startsWith('http') ? app.fetch(request) : new Response(null, { status: 400 })
@@ -44,7 +44,7 @@ function answerUnrouted(app: AnyElysia, request: Request): Response | Promise<Re
 /**
  * Keeps Elysia from parsing cookies on every route. Elysia reads the source text of every hook to find out what the hook
  * uses; the rate limiter's hooks name `cookie`, and Latchkey has none. Call it when all routes are there.
- * Canary: "keeps what it infers of the hooks where we set it".
+ * Canary: "keeps the inference of the hooks where we set it".
  */
 export function skipCookies(app: unknown): void {
   const { inference } = app as { inference: Record<string, boolean> }
@@ -67,7 +67,7 @@ export function withoutWaiting<Hook extends (context: never) => void>(hook: Hook
 /**
  * Makes a function for `wrap`, which runs around everything else that Elysia does: routing, hooks, errors. Its types say
  * nothing of the function that Elysia hands over.
- * Canary: "calls a wrapper around everything, and onRequest within it before it gives back anything".
+ * Canary: "calls a wrapper around everything, and onRequest inside of it before it returns".
  * @param around is given the request, and Elysia's way of answering it
  */
 export const wrapWith =
@@ -78,7 +78,7 @@ export const wrapWith =
  * Gives each request's context a `state` of its own. Elysia reads the decorators for each context at the moment when a
  * request is handed to it; so a getter can give each request its own object, which costs less than a hook. A plain
  * decorator would be one object that all requests share.
- * Canary: "reads a decorator's getter once for each request, as soon as the request is handed in".
+ * Canary: "reads a decorator's getter once for each request, before everything else".
  * @param app with all of its routes
  * @param current gives the state of the request that is handed in now
  */
@@ -92,7 +92,7 @@ type Route = AnyElysia['routes'][number]
 /**
  * Finds a route by method and path as Elysia does, by the same router. A router of our own that differed in one case would
  * call a guarded route open.
- * Canary: "takes a slash at the end, and prefers the fixed path".
+ * Canary: "accepts a slash at the end, and prefers a fixed path to a parameter".
  */
 export function createRouter<T>(routes: readonly Route[], describe: (route: Route) => T) {
   const router = new Memoirist<{ of: T }>()
@@ -129,7 +129,7 @@ export function securityOf({ hooks }: Route): object[] {
 
 /**
  * The shapes of a route's answers, by status. @elysiajs/swagger drops their names and `additionalProperties`.
- * Canary: "leaves out what the document gets back, and keeps the shapes of the routes".
+ * Canary: "leaves out parts that our document adds, and keeps the schemas of the routes".
  */
 export function answersOf({ hooks }: Route): object {
   return hooks.response ?? {}
@@ -138,7 +138,7 @@ export function answersOf({ hooks }: Route): object {
 /**
  * What Elysia calls an error that it threw itself; null for any other. What a parser threw comes as the `cause` of an
  * error with the code PARSE.
- * Canary: "wraps what a parser throws into an error with the code PARSE, whose cause it is".
+ * Canary: "wraps an error of a parser into an error with the code PARSE, as its cause".
  */
 export function elysiaCodeOf(error: unknown): unknown {
   return typeof error === 'object' && error !== null && 'code' in error ? error.code : null
@@ -146,7 +146,7 @@ export function elysiaCodeOf(error: unknown): unknown {
 
 /**
  * Whether a VALIDATION error is about our answer and not about the request. Answered as a 422 it would blame the caller.
- * Canary: "with normalize: false closes answers: a member too many is an error of type response".
+ * Canary: "with normalize: false a member too many in an answer is an error of type response".
  */
 export function isAboutResponse(error: unknown): boolean {
   return typeOf(error) === 'response'

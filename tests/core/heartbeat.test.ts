@@ -49,7 +49,10 @@ test('a heartbeat that arrives with an answer is no proof of life; the loss and 
     log,
     metrics,
   })
-  const stopHeartbeats = startJob({ everyMs: 1_000, work: sendHeartbeat, failure: 'The heartbeat failed' }, log)
+  const stopHeartbeats = startJob(
+    { everyMs: 1_000, work: sendHeartbeat, failure: 'The heartbeat failed' },
+    log,
+  )
 
   await until(() => said().length > 0, 'it is said that nothing is heard', 10_000)
   expect(said()).toEqual([expect.stringContaining('no echo on the LISTEN line')])
