@@ -37,7 +37,7 @@ function parse(text: string): unknown {
 
 /**
  * What would make Elysia fail, with a 500, while it describes why the body does not fit its schema. Canary in
- * tests/api/canary.test.ts: "stumbles over a member called toString when it describes a fault".
+ * tests/api/canary.test.ts: "throws on a member called toString when it describes a fault".
  */
 function faultOf(value: unknown, levels = MAX_BODY_DEPTH): string | null {
   if (typeof value !== 'object' || value === null) return null
