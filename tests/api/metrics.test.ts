@@ -276,12 +276,12 @@ describe('what is counted', () => {
   })
 
   test('waits that a full pool refuses, and the cache that is bypassed while the LISTEN connection is silent', async () => {
-    const line = await startDatabaseProxy((await sharedServer()).port)
+    const proxy = await startDatabaseProxy((await sharedServer()).port)
     const settings = {
       metricsToken: secret(TOKEN),
       databasePoolSize: 1,
       databaseStatementTimeoutMs: 4000,
-      databaseDirectUrl: secret(line.url(service.databaseUrl)),
+      databaseDirectUrl: secret(proxy.url(service.databaseUrl)),
     }
     const small = await startService(settings, service)
     const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
@@ -302,13 +302,13 @@ describe('what is counted', () => {
       )
       await blocked`ROLLBACK`
       await Promise.all(asked)
-      line.freeze()
+      proxy.freeze()
       await until(
         async () => valueIn(await scrape(small), 'latchkey_cache_bypassed') === 1,
         'the cache is bypassed',
         6000,
       )
-      line.thaw()
+      proxy.thaw()
       await until(
         async () => valueIn(await scrape(small), 'latchkey_cache_bypassed') === 0,
         'the cache is read again',
@@ -318,9 +318,9 @@ describe('what is counted', () => {
     } finally {
       blocked.release()
       await sql.end()
-      line.thaw()
+      proxy.thaw()
       await small.stop()
-      line.close()
+      proxy.close()
     }
   }, 20_000)
 })

@@ -17,23 +17,23 @@ const CUT_WITHIN_MS = 5000
 /** `near` makes the changes. `far` has to hear of them, and its LISTEN connection goes through a proxy. */
 let near: TestService
 let far: TestService
-let line: DatabaseProxy
+let listenProxy: DatabaseProxy
 let sql: postgres.Sql
 let admin: string
 beforeAll(async () => {
   near = await startService({ logLevel: 'info' })
-  line = await startDatabaseProxy((await sharedServer()).port)
-  const settings = { logLevel: 'info' as const, databaseDirectUrl: secret(line.url(near.databaseUrl)) }
+  listenProxy = await startDatabaseProxy((await sharedServer()).port)
+  const settings = { logLevel: 'info' as const, databaseDirectUrl: secret(listenProxy.url(near.databaseUrl)) }
   far = await startService(settings, near)
   sql = connectTo(near)
   admin = (await addLoggedIn(near, sql, { role: 'admin' })).access
 })
 afterAll(async () => {
-  line?.thaw()
+  listenProxy?.thaw()
   await sql?.end()
   await far?.stop()
   await near?.stop()
-  line?.close()
+  listenProxy?.close()
 })
 
 const isGood = async (at: TestService, { key }: Subject) => {
@@ -132,7 +132,7 @@ test('revoked while the LISTEN connection is terminated, a key is refused within
         WHERE datname = current_database() AND application_name = 'latchkey listener'
           AND query IN ('LISTEN "latchkey_evict"', 'SELECT 1')`
     })
-  await revokeAll('its LISTEN line terminated', subjects, terminating, CUT_WITHIN_MS, 3)
+  await revokeAll('its LISTEN connection terminated', subjects, terminating, CUT_WITHIN_MS, 3)
   await until(isLive, 'the cache is used again', 10_000)
   await expectAllDead(subjects)
   expect(far.loggedText()).toContain('the database line that listens was cut')
@@ -141,7 +141,7 @@ test('revoked while the LISTEN connection is terminated, a key is refused within
 
 test('revoked while the LISTEN connection is silent and not closed, a key is refused within five seconds', async () => {
   const subjects = await knownSubjects(60)
-  line.freeze()
+  listenProxy.freeze()
   const staggered =
     (at: number): Revocation =>
     async (subject) => {
@@ -149,13 +149,13 @@ test('revoked while the LISTEN connection is silent and not closed, a key is ref
       await (at % 2 === 0 ? overHttp : inSql)(subject)
     }
   const lags = subjects.map((subject, at) => lagOf(subject, staggered(at), CUT_WITHIN_MS))
-  tell('its LISTEN line frozen', await Promise.all(lags))
+  tell('its LISTEN connection frozen', await Promise.all(lags))
   expect(isLive()).toBe(false)
   await until(() => far.loggedText().includes('no echo on the LISTEN line'), 'it is said', 5000)
   // The control: a key that was not revoked is accepted all the time.
   const [bystander] = await makeSubjects(near, sql, 1)
   if (bystander) expect(await isGood(far, bystander)).toBe(true)
-  line.thaw()
+  listenProxy.thaw()
   await until(isLive, 'the cache is used again', 20_000)
   expect(far.loggedText()).toContain('The cache is used again')
   await expectAllDead(subjects)
@@ -164,7 +164,7 @@ test('revoked while the LISTEN connection is silent and not closed, a key is ref
 
 test('with messages that are four seconds late the cache is not used: a revocation applies on the next request', async () => {
   const subjects = await knownSubjects(60)
-  line.delay(4000)
+  listenProxy.delay(4000)
   await until(() => !isLive(), 'the cache is bypassed', 10_000)
   let wasLive = false
   for (const [at, subject] of subjects.entries()) {
@@ -176,16 +176,16 @@ test('with messages that are four seconds late the cache is not used: a revocati
     }
   }
   expect(wasLive).toBe(false)
-  line.delay(0)
+  listenProxy.delay(0)
   await until(isLive, 'the cache is used again', 20_000)
   await expectAllDead(subjects)
 }, 60_000)
 
 test('with messages that are two seconds late a revoked key is refused within five seconds', async () => {
   const subjects = await knownSubjects(40)
-  line.delay(2000)
-  await revokeAll('its LISTEN line two seconds late', subjects, overHttp, CUT_WITHIN_MS, 20)
-  line.delay(0)
+  listenProxy.delay(2000)
+  await revokeAll('its LISTEN connection two seconds late', subjects, overHttp, CUT_WITHIN_MS, 20)
+  listenProxy.delay(0)
   await until(isLive, 'the cache is used again', 20_000)
   await expectAllDead(subjects)
 }, 60_000)

@@ -20,7 +20,7 @@ let service: TestService
 let first: RunningProgram
 let second: RunningProgram
 let pool: DatabaseProxy
-let line: DatabaseProxy
+let listenProxy: DatabaseProxy
 let sql: postgres.Sql
 let admin: string
 let settings: Record<string, string>
@@ -28,7 +28,7 @@ beforeAll(async () => {
   home = emptyDirectory()
   service = await startService()
   const { port } = await sharedServer()
-  ;[pool, line] = [await startDatabaseProxy(port), await startDatabaseProxy(port)]
+  ;[pool, listenProxy] = [await startDatabaseProxy(port), await startDatabaseProxy(port)]
   settings = {
     DATABASE_URL: service.databaseUrl,
     SECRET_KEY: service.config.secretKey?.reveal() ?? '',
@@ -39,7 +39,7 @@ beforeAll(async () => {
   }
   const itsOwn = {
     DATABASE_URL: pool.url(service.databaseUrl),
-    DATABASE_DIRECT_URL: line.url(service.databaseUrl),
+    DATABASE_DIRECT_URL: listenProxy.url(service.databaseUrl),
     DATABASE_POOL_SIZE: '40',
     DATABASE_STATEMENT_TIMEOUT_MS: '20000',
   }
@@ -49,13 +49,13 @@ beforeAll(async () => {
   admin = (await addLoggedIn(service, sql, { role: 'admin' })).access
 })
 afterAll(async () => {
-  for (const way of [pool, line]) way?.release()
-  for (const way of [pool, line]) way?.thaw()
+  for (const way of [pool, listenProxy]) way?.release()
+  for (const way of [pool, listenProxy]) way?.thaw()
   await first?.end('SIGKILL')
   await second?.end('SIGKILL')
   await sql?.end()
   await service?.stop()
-  for (const way of [pool, line]) way?.close()
+  for (const way of [pool, listenProxy]) way?.close()
   home?.[Symbol.dispose]()
 })
 
@@ -109,7 +109,7 @@ describe('a server that was frozen for longer than its proof of life refuses at 
     ['no eviction arrives', true],
   ])('%s', async (_, isDeaf) => {
     const subjects = await knownSubjects(10)
-    if (isDeaf) line.freeze()
+    if (isDeaf) listenProxy.freeze()
     try {
       // These requests are sent while the server is frozen, and wait in its buffers.
       const sent = await whileFrozen(async () => {
@@ -118,7 +118,7 @@ describe('a server that was frozen for longer than its proof of life refuses at 
       })
       await expectDead([...sent.answers, ...subjects.slice(5).map((subject) => ask(second, subject))])
     } finally {
-      line.thaw()
+      listenProxy.thaw()
     }
     await expectDead(subjects.map((subject) => ask(second, subject)))
   })
@@ -126,7 +126,7 @@ describe('a server that was frozen for longer than its proof of life refuses at 
   test('the answer to an earlier query is not given to later requests', async () => {
     await knownSubjects(10)
     const subjects = await makeSubjects(service, sql, 3)
-    line.freeze()
+    listenProxy.freeze()
     pool.hold(subjects.length)
     const before = subjects.map((subject) => ask(second, subject))
     try {
@@ -138,7 +138,7 @@ describe('a server that was frozen for longer than its proof of life refuses at 
       await expectDead([...sent.answers, ...subjects.map((subject) => ask(second, subject))])
     } finally {
       pool.release()
-      line.thaw()
+      listenProxy.thaw()
     }
     // The control: the earlier requests get the answer of that time.
     expect(await Promise.all(before)).toEqual(subjects.map(() => 200))

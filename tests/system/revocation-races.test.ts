@@ -228,16 +228,16 @@ describe('a revocation that races verifications is never undone', () => {
 
   /** Holds the answers of the database to both servers back until the change is made and evicted. */
   async function raceCold(way: Way, subjects: Subject[], at: TestService) {
-    const lines = [wayOfA, wayOfB]
-    for (const line of lines) line.hold(BATCH)
+    const proxies = [wayOfA, wayOfB]
+    for (const proxy of proxies) proxy.hold(BATCH)
     const flights = both().flatMap((server) => subjects.map((subject) => ask(server, way, subject)))
     try {
-      await until(() => lines.every((line) => line.held() === BATCH), 'every question is answered')
+      await until(() => proxies.every((proxy) => proxy.held() === BATCH), 'every question is answered')
       await endAll(way, subjects, at)
       await allHeard()
       await expectAll(both(), way, subjects, way.after)
     } finally {
-      for (const line of lines) line.release()
+      for (const proxy of proxies) proxy.release()
     }
     const answers = await Promise.all(flights)
     seen.late += answers.filter((status) => status === 200).length
