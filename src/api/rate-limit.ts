@@ -15,6 +15,7 @@ const POLICIES = new Map<string, RateLimitName | null>([
   ['POST /auth/login', 'login'],
   ['POST /auth/refresh', 'refresh'],
   ['POST /auth/password', 'password'],
+  ['POST /auth/password-reset', 'mail'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   ['POST /oauth/introspect', null],

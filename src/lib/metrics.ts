@@ -43,7 +43,16 @@ export function createMetrics(readPool: () => PoolLoad) {
     /** `repeated`: within the grace; `restored`: ahead of the database; `reused`: theft; `refused`: none or over. */
     refreshes: tally('rotated', 'repeated', 'restored', 'reused', 'refused'),
     /** Refusals by the limits per client address. */
-    rateLimited: tally('signup', 'login', 'refresh', 'password', 'create_key', 'unknown_credential', 'other'),
+    rateLimited: tally(
+      'signup',
+      'login',
+      'refresh',
+      'password',
+      'mail',
+      'create_key',
+      'unknown_credential',
+      'other',
+    ),
     usageRows: tally('written', 'dropped'),
   }
 }

@@ -8,7 +8,10 @@ import { nothingSeen, type Outcome, placeTogether, refused, type Seen, type Tria
 import { findUsersLike, insertImportedUsers, notifyPasswordKinds } from './queries.ts'
 
 /** A user who comes from elsewhere. */
-export type ImportedUser = Omit<typeof users.$inferSelect, 'passwordChangedAt' | 'lockedSettings'>
+export type ImportedUser = Omit<
+  typeof users.$inferSelect,
+  'passwordChangedAt' | 'lockedSettings' | 'hasSecondFactor' | 'isSignUp' | 'firstLoginAt'
+>
 
 /**
  * Imports users, each whole or not at all. A user who is here already stays as they are.
