@@ -1,4 +1,4 @@
-/** The benchmarks: `bun run bench [ENTRY…] [--rounds=N] [--seconds=N] [--binary] [--profile]`. */
+/** Runs the benchmarks: `bun run bench [ENTRY…] [--rounds=N] [--seconds=N] [--binary] [--profile]`. */
 import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
@@ -30,7 +30,7 @@ const ENTRIES: readonly Entry[] = [
   growth,
 ]
 
-/** The most that a whole run may take; what is done by then is reported. */
+/** The time limit of a whole run. The entries that are done by then are reported. */
 const GIVES_UP_AFTER_MINUTES = 45
 
 const { values, positionals } = parseArgs({
@@ -74,7 +74,7 @@ setTimeout(() => {
   end()
 }, GIVES_UP_AFTER_MINUTES * 60_000).unref()
 
-// Whatever an entry has started ends with this process.
+// Every process that an entry has started ends together with this process.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
 for (const entry of chosen) {

@@ -1,12 +1,21 @@
 import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify } from 'jose'
-import { ask, type Latchkey } from './ask.ts'
+import { ask, fetchIssuer, type Latchkey } from './ask.ts'
 import type { UserPrincipal } from './principal.ts'
 import type { SharedAnswers } from './shared-answers.ts'
 
 /** A genuine token: of a user, or of a service account, which stands for the key that it was made with. */
 export type AccessToken = UserPrincipal | { kind: 'service_account' }
 
-export type TokenSettings = { url: string; issuer: string; audience: string; timeLimitMs: number }
+export type TokenSettings = {
+  url: string
+  /** Undefined: what Latchkey's metadata name. */
+  issuer: string | undefined
+  /** Undefined: the issuer. */
+  audience: string | undefined
+  timeLimitMs: number
+  /** Hears of a genuine token that is another issuer's, or for another audience. */
+  onError: ((error: unknown) => void) | undefined
+}
 
 /** What Latchkey signs with, shared secrets aside: whoever can verify by one of those can also sign. */
 const ALGORITHMS = ['ES256', 'RS256', 'EdDSA']
@@ -27,13 +36,24 @@ const NO_KEYS = new Set(['ERR_JOSE_GENERIC', 'ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVAL
  * happened to the session or the user since it was signed, a signature does not know.
  * @returns a function that gives null for whatever is not a genuine token, and throws where the keys cannot be had
  */
-export function createTokenVerifier({ url, issuer, audience, timeLimitMs }: TokenSettings) {
+export function createTokenVerifier({ url, timeLimitMs, onError, ...expected }: TokenSettings) {
   const keys = createRemoteJWKSet(new URL(`${url}/.well-known/jwks.json`), {
     cacheMaxAge: KEYS_LAST_MS,
     cooldownDuration: REREAD_AFTER_MS,
     timeoutDuration: timeLimitMs,
   })
+  let known: Promise<string> | null = null
+  /** Asked for once. A failure is no answer. */
+  const discoverIssuer = () => {
+    known ??= fetchIssuer({ url, timeLimitMs }).catch((error) => {
+      known = null
+      throw error
+    })
+    return known
+  }
   return async (token: string): Promise<AccessToken | null> => {
+    const issuer = expected.issuer ?? (await discoverIssuer())
+    const audience = expected.audience ?? issuer
     try {
       const { payload } = await jwtVerify(token, keys, {
         algorithms: ALGORITHMS,
@@ -45,10 +65,21 @@ export function createTokenVerifier({ url, issuer, audience, timeLimitMs }: Toke
       })
       return readPayload(payload)
     } catch (error) {
+      const mismatch = describeMismatch(error, { iss: issuer, aud: audience })
+      if (mismatch) onError?.(new Error(mismatch))
       if (error instanceof errors.JOSEError && !NO_KEYS.has(error.code)) return null
       throw error
     }
   }
+}
+
+/** Why a token that Latchkey signed is not for this client: the claims are looked at after the signature. */
+function describeMismatch(error: unknown, expected: { iss: string; aud: string }): string | null {
+  if (!(error instanceof errors.JWTClaimValidationFailed) || error.reason !== 'check_failed') return null
+  const { claim, payload } = error
+  if (claim === 'iss') return `The token's issuer is ${payload.iss}, this client expects ${expected.iss}`
+  if (claim === 'aud') return `The token's audience is ${payload.aud}, this client expects ${expected.aud}`
+  return null
 }
 
 function readPayload({ sub, sid, role, scope, client_id }: JWTPayload): AccessToken | null {

@@ -19,7 +19,7 @@ export type ClientOptions = {
    * accepted.
    */
   key?: string | undefined
-  /** Latchkey's PUBLIC_URL; `url` unless given. */
+  /** Latchkey's PUBLIC_URL; what its metadata name unless given. */
   issuer?: string
   /** Latchkey's JWT_AUDIENCE; the issuer unless given. */
   audience?: string
@@ -32,7 +32,10 @@ export type ClientOptions = {
   cacheSeconds?: number
   /** For one question to Latchkey, all tries together: 2,000 unless given. */
   timeLimitMs?: number
-  /** Hears why Latchkey could not be asked. What it hears names no credential. */
+  /**
+   * Hears why Latchkey could not be asked, in the words of its refusal, and of a token that Latchkey signed for another
+   * issuer or audience than this client expects. What it hears names no credential.
+   */
   onError?: (error: unknown) => void
 }
 
@@ -63,10 +66,8 @@ const MAX_CACHE_SECONDS = 60
  * if (principal.kind === 'refused') return toResponse(principal)
  */
 export function createClient(options: ClientOptions): Client {
-  const { key, online = false, cacheSeconds = 5, timeLimitMs = 2_000, onError } = options
+  const { key, online = false, cacheSeconds = 5, timeLimitMs = 2_000, onError, issuer, audience } = options
   const url = readUrl(options.url)
-  const issuer = options.issuer ?? url
-  const audience = options.audience ?? issuer
   if (!(cacheSeconds >= 0 && cacheSeconds <= MAX_CACHE_SECONDS)) throw new TypeError('cacheSeconds is 0…60')
   if (!(timeLimitMs > 0)) throw new TypeError('timeLimitMs is positive')
   if (key === '') throw new TypeError('key is empty: leave it out, or set it')
@@ -74,7 +75,7 @@ export function createClient(options: ClientOptions): Client {
 
   const latchkey: Latchkey | null = key === undefined ? null : { url, key, timeLimitMs }
   const answers = createSharedAnswers(cacheSeconds * 1000, MAX_ANSWERS)
-  const verifyToken = createTokenVerifier({ url, issuer, audience, timeLimitMs })
+  const verifyToken = createTokenVerifier({ url, issuer, audience, timeLimitMs, onError })
 
   const judgeUser = async (token: string, genuine: UserPrincipal, need: Need) => {
     if (need.kind === 'key') return refuse('wrong_credential_kind')

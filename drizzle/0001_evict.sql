@@ -1,7 +1,7 @@
--- Eviction by the database: whoever changes what a credential may do, from wherever, every instance hears of it
--- on the channel latchkey_evict as `<kind> <id>`, or `flush`. WHEN names the security columns only: generations,
--- counters and last_used_at never notify, because each NOTIFY takes a lock on the whole cluster at commit.
--- Past 1,000 rows in one transaction it says `flush` once instead of naming them.
+-- Eviction by the database: every change of what a credential may do, by any program, is sent to every
+-- instance on the channel latchkey_evict as `<kind> <id>`, or `flush`. WHEN names only the columns that
+-- decide rights: generations, counters and last_used_at never notify, because each NOTIFY takes a lock on the
+-- whole cluster at commit. Beyond 1,000 rows in one transaction it sends one `flush` instead of their ids.
 CREATE FUNCTION latchkey.evict() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE rows_so_far int := coalesce(nullif(current_setting('latchkey.evictions', true), ''), '0')::int + 1;
 BEGIN

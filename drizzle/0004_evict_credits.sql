@@ -1,4 +1,5 @@
--- Whether a key has credits at all is part of what is cached of it; how many are left is not, and never notifies.
+-- The cache holds whether a key has credits at all, so that change is sent. It does not hold how many are
+-- left, so a charge never notifies (docs/decisions/0006).
 CREATE FUNCTION latchkey.evict_new() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM pg_notify('latchkey_evict', TG_ARGV[0] || ' ' || (to_jsonb(NEW) ->> TG_ARGV[1]));

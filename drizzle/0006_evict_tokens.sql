@@ -1,4 +1,4 @@
--- A revoked access token of a service account is forgotten by every instance, like everything else that ends.
+-- A revoked access token of a service account is evicted from every instance's cache.
 CREATE TRIGGER revoked_tokens_evict_insert AFTER INSERT ON latchkey.revoked_tokens FOR EACH ROW
   EXECUTE FUNCTION latchkey.evict_new('token', 'id');
 --> statement-breakpoint

@@ -1,4 +1,8 @@
-/** Makes `dist/client`: the package that services install, ESM for Node and Bun. `bun run build:client [--outdir=…]`. */
+/**
+ * Builds `dist/client`, the package that services install (docs/decisions/0014): ESM for Node and Bun. `bun run
+ * build:client [--outdir=…] [--branch=…]`. A branch of this repository then holds the package alone, and a Git URL that
+ * names the branch installs it.
+ */
 import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -6,11 +10,15 @@ import { Glob } from 'bun'
 import { dependencies, license, version } from '../package.json' with { type: 'json' }
 
 const root = resolve(import.meta.dir, '..')
-const { values } = parseArgs({ options: { outdir: { type: 'string', default: 'dist/client' } } })
+const { values } = parseArgs({
+  options: { outdir: { type: 'string', default: 'dist/client' }, branch: { type: 'string' } },
+})
 const outdir = resolve(root, values.outdir)
 
 const entry = (name: string) => ({ types: `./${name}.d.ts`, default: `./${name}.js` })
-/** Whoever uses one of these has it already; nobody needs them all. */
+/**
+ * Frameworks are optional peers: a service that uses one has it already, and no service needs all of them.
+ */
 const peers = {
   '@elysiajs/eden': '^1.4.0',
   elysia: '^1.4.0',
@@ -39,7 +47,8 @@ const manifest = {
   peerDependenciesMeta: Object.fromEntries(Object.keys(peers).map((name) => [name, { optional: true }])),
 }
 
-// Made aside and moved over. The compiler writes what the client takes types from too; that stays behind.
+// Built in a temporary directory and then moved, so that no reader sees half a package. The compiler also
+// writes files that the client takes only types from; they are not moved.
 mkdirSync(dirname(outdir), { recursive: true })
 const aside = mkdtempSync(join(dirname(outdir), '.client-'))
 try {
@@ -56,6 +65,35 @@ try {
   rmSync(outdir, { recursive: true, force: true })
   renameSync(made, outdir)
   process.stdout.write(`${outdir}: ${[...new Glob('*').scanSync(outdir)].length} files\n`)
+  if (values.branch !== undefined) commitTo(values.branch, join(aside, 'index'))
 } finally {
   rmSync(aside, { recursive: true, force: true })
+}
+
+/**
+ * Commits the package as the whole of a branch. What is checked out here stays as it is.
+ * @param index a file for the commit's own index
+ */
+function commitTo(branch: string, index: string): void {
+  const git = (...words: string[]) => {
+    const env = { ...process.env, GIT_INDEX_FILE: index }
+    const { exitCode, stdout, stderr } = Bun.spawnSync(['git', ...words], { cwd: root, env })
+    return { exitCode, out: stdout.toString().trim(), err: stderr.toString() }
+  }
+  const must = (...words: string[]) => {
+    const { exitCode, out, err } = git(...words)
+    if (exitCode !== 0) throw new Error(`"git ${words[0]}" failed: ${err}`)
+    return out
+  }
+  must(`--work-tree=${outdir}`, 'add', '--all', '--force', outdir)
+  const tree = must('write-tree')
+  const ref = `refs/heads/${branch}`
+  const { exitCode, out: parent } = git('rev-parse', '--verify', '--quiet', ref)
+  const isNew = exitCode !== 0
+  const from = must('rev-parse', '--short', 'HEAD')
+  const parents = isNew ? [] : ['-p', parent]
+  const commit = must('commit-tree', tree, ...parents, '-m', `Build the client ${version} of ${from}`)
+  // Fails where the branch has moved meanwhile.
+  must('update-ref', ref, commit, isNew ? '' : parent)
+  process.stdout.write(`${branch}: ${commit}\n`)
 }

@@ -1,4 +1,4 @@
-/** Makes the binary: `bun run build [--target=bun-linux-arm64] [--outfile=dist/name]`. */
+/** Builds the binary: `bun run build [--target=bun-linux-arm64] [--outfile=dist/name]`. */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -9,31 +9,33 @@ const { target } = values
 if (target !== undefined && !/^bun-(linux|darwin)-[a-z0-9-]+$/.test(target))
   throw new Error(`--target is bun-<linux|darwin>-<processor>, like bun-linux-arm64, not "${target}"`)
 
-// Named by the target, so that a binary for another machine never takes the place of this machine's.
+// The name contains the target, so that a binary for another machine never replaces this machine's.
 const name = target === undefined ? 'latchkey' : target.replace(/^bun/, 'latchkey')
 const outfile = resolve(root, values.outfile ?? join('dist', name))
 
-// Made aside and moved over: whoever runs the old binary, or starts it meanwhile, never meets half a file.
+// Built in a temporary directory and then moved: a process that runs or starts the old binary meanwhile never
+// sees half a file.
 mkdirSync(dirname(outfile), { recursive: true })
 const aside = mkdtempSync(join(dirname(outfile), '.build-'))
 try {
   const made = join(aside, basename(outfile))
-  // One more entry point, found again in Bun.embeddedFiles by its name (src/db/open.ts).
+  // An additional entry point. src/db/open.ts finds it by its name in Bun.embeddedFiles.
   const snapshot = join(aside, 'embedded-database.tar.gz')
   await bun('scripts/make-embedded-snapshot.ts', snapshot)
   await bun(
     'build',
     '--compile',
     ...(target === undefined ? [] : [`--target=${target}`]),
-    // Names stay as they are: Elysia and others decide by those of classes (`error.constructor.name`), as the text of a
-    // function decides what Elysia prepares for it. With --minify-identifiers no bound of a number in a query held.
+    // Identifiers are not minified. Elysia and other libraries decide by class names
+    // (`error.constructor.name`), and Elysia prepares a request by the text of its handlers. With
+    // --minify-identifiers the bounds of numbers in a query were not checked.
     '--minify-whitespace',
     '--minify-syntax',
-    // Without --format=esm, bytecode means CommonJS, which has no top-level await.
+    // Without --format=esm, bytecode implies CommonJS, which has no top-level await.
     '--bytecode',
     '--format=esm',
     '--sourcemap',
-    // Else the binary would run the `preload` of any bunfig.toml in its working directory.
+    // Without this flag the binary would run the `preload` of any bunfig.toml in its working directory.
     '--no-compile-autoload-bunfig',
     '--no-compile-autoload-dotenv',
     '--no-compile-autoload-tsconfig',
@@ -48,7 +50,7 @@ try {
   rmSync(aside, { recursive: true, force: true })
 }
 
-/** Runs this very Bun in the project's root. NODE_ENV is inlined into the bundle. */
+/** Runs the same Bun in the project's root. NODE_ENV is inlined into the bundle. */
 async function bun(...args: string[]): Promise<void> {
   const child = Bun.spawn([process.execPath, ...args], {
     cwd: root,

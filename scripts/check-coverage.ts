@@ -1,18 +1,19 @@
 /**
- * Fails when less than nine lines in ten of `src/` and `client/` ran in `bun run test` and `bun run test:system` together,
- * each run with `--coverage --coverage-reporter=lcov` and a `--coverage-dir` below `coverage/`. A file that no test loads
- * is not in a report, nor in the threshold of `bun test`; here it counts, with nothing covered.
+ * Fails if less than nine lines in ten of `src/` and `client/` ran in `bun run test` and `bun run
+ * test:system` together (docs/decisions/0003). Each of the two runs with `--coverage
+ * --coverage-reporter=lcov` and a `--coverage-dir` below `coverage/`. `bun test` ignores files that no test
+ * loads; here they count as not covered.
  */
 import { resolve } from 'node:path'
 import { Glob } from 'bun'
 
 const NEEDED_PERCENT = 90
-/** What is an entry point, or only the bundler or the compiler reads: it counts neither way. */
+/** Files that are not counted: the entry point, and files that only the bundler or the compiler reads. */
 const OUT_OF_SIGHT = /^(src\/(main\.ts|.*\.macro\.ts)|client\/app\.ts)$/
 const RUNS = ['test', 'system']
 
 const root = resolve(import.meta.dir, '..')
-/** Of each file: how often each line ran, in all runs. */
+/** For each file, how often each line ran in all runs together. */
 const loaded = new Map<string, Map<number, number>>()
 for (const run of RUNS) addReport(await Bun.file(`${root}/coverage/${run}/lcov.info`).text())
 let lines = 0
@@ -40,7 +41,7 @@ if (percent < NEEDED_PERCENT) {
   process.exitCode = 1
 }
 
-/** Adds an lcov report: `SF:` begins a file, `DA:line,count` is one of its lines. */
+/** Adds an lcov report. `SF:` begins a file, `DA:line,count` is one of its lines. */
 function addReport(report: string): void {
   let counts = new Map<number, number>()
   for (const record of report.split('\n')) {
@@ -55,7 +56,7 @@ function addReport(report: string): void {
   }
 }
 
-/** Lines left of a file when its types, comments and imports are gone. */
+/** Counts the lines of a file without types, comments and imports. */
 async function countStatements(path: string): Promise<number> {
   const code = new Bun.Transpiler({ loader: 'ts' }).transformSync(await Bun.file(`${root}/${path}`).text())
   return code.split('\n').filter((line) => /\w/.test(line) && !/^(import|export \{|export \*)/.test(line))

@@ -1,6 +1,7 @@
 /**
- * Writes the data directory that the binary starts its embedded database from to `dist/embedded-database.tar.gz`, or
- * to the path given. The build hands that file to `bun build --compile` as one more entry point.
+ * Writes the data directory that the binary's embedded database starts from, to
+ * `dist/embedded-database.tar.gz` or to the given path. The build passes that file to `bun build --compile`
+ * as an additional entry point.
  */
 import { makeSnapshot } from '../src/db/embedded/engine.ts'
 

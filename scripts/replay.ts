@@ -1,13 +1,14 @@
 /**
- * Whether two source trees, or a tree and its binary, answer alike, from outside: a script of requests
- * (`replay/requests.ts`) against real servers.
+ * Checks whether two source trees, or a tree and its binary, give the same answers to a script of requests
+ * (`replay/requests.ts`), on real servers.
  *
  *     bun scripts/replay.ts record --program DIR|BINARY --to FILE.json
  *     bun scripts/replay.ts compare A.json B.json [--ignore-descriptions]
  *
- * `record` keeps the status, the error's code, the names of the headers and Retry-After of every answer, and the OpenAPI
- * document; it fails where an operation of the document is never answered well. `compare` prints every difference, and
- * fails where there is one; `--ignore-descriptions` leaves out the document's descriptions and summaries.
+ * `record` keeps the status, the error code, the header names and Retry-After of every answer, and the
+ * OpenAPI document. It fails if an operation of the document has no successful answer. `compare` prints every
+ * difference, and fails if there is one. `--ignore-descriptions` leaves out the document's descriptions and
+ * summaries.
  */
 import { parseArgs } from 'node:util'
 import { differences, withoutDescriptions } from './replay/differences.ts'
@@ -19,13 +20,13 @@ const USAGE = `Usage: bun scripts/replay.ts record --program DIR|BINARY --to FIL
        bun scripts/replay.ts compare A.json B.json [--ignore-descriptions]
 `
 
-/** What is kept of an answer. */
+/** The recorded part of an answer. */
 type Outcome = { status: number; code: string | null; headers: string; retry_after?: number; times?: number }
 
 type Document = { paths: Record<string, Record<string, unknown>> }
 type Recording = { requests: Record<string, Outcome>; document: Document }
 
-/** What answers gave, by the name under which a case keeps it. */
+/** Values from answers, by the name under which a case keeps them. */
 type Values = Map<string, string>
 
 async function record(program: string, file: string): Promise<number> {
@@ -44,7 +45,7 @@ async function record(program: string, file: string): Promise<number> {
   return missing.length === 0 ? 0 : 1
 }
 
-/** Plays the cases of a script in their order, and adds what comes out. */
+/** Sends the cases of a script in order, and adds their outcomes to `requests`. */
 async function play(server: Server, script: Script, requests: Recording['requests']): Promise<void> {
   const values: Values = new Map()
   for (const each of script.cases) {
@@ -61,7 +62,7 @@ async function play(server: Server, script: Script, requests: Recording['request
   }
 }
 
-/** One outcome, without a key; of requests that were sent at once, one for each status. */
+/** The outcome of a case by its key. Requests that were sent at once have one outcome for each status. */
 function outcomesOf(answers: readonly Answer[], options: Options): [key: string, outcome: Outcome][] {
   const [first] = answers
   if (first && answers.length === 1) return [['', outcomeOf(first, options)]]
@@ -93,7 +94,7 @@ function fillIn(route: string, options: Options, values: Values): Request {
   const [method = '', target = ''] = route.split(' ')
   const { as, key, client, json, form, from, lines } = options
   const text = json === undefined ? options.text : JSON.stringify(json)
-  // `$name` of a form is found below only where it is not encoded.
+  // `$name` in a form is replaced later, which works only if the dollar sign is not encoded.
   const body = form ? String(new URLSearchParams(form)).replaceAll('%24', '$') : text
   const type = form ? 'application/x-www-form-urlencoded' : 'application/json'
   const headers = {
@@ -119,7 +120,7 @@ function requireValue(values: Values, name: string, route: string): string {
   return value
 }
 
-/** Keeps members of the answer's body, for the cases that follow. */
+/** Keeps members of the answer's body for later cases. */
 function keep([name, route, options]: Case, answer: Answer | undefined, values: Values): void {
   for (const [key, path] of Object.entries(options?.keep ?? {})) {
     const body: unknown = answer && answer.status < 300 ? JSON.parse(answer.text) : null
@@ -130,7 +131,7 @@ function keep([name, route, options]: Case, answer: Answer | undefined, values: 
   }
 }
 
-/** The operations of the document that no case has brought to a good answer. */
+/** The operations of the document for which no case has a successful answer. */
 function unansweredOperations({ requests, document }: Recording): string[] {
   const good = Object.entries(requests).filter(([, { status }]) => status >= 200 && status < 300)
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>

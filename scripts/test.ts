@@ -1,6 +1,7 @@
 /**
- * Runs a group of the tests on one PostgreSQL: `bun scripts/test.ts fast|system [FILE…] [option of "bun test"…]`. Files
- * take the place of the group. `--isolate` gives each file a process' state of its own, which shows what leaks.
+ * Runs a group of tests on one PostgreSQL: `bun scripts/test.ts fast|system [FILE…] [option of "bun test"…]`.
+ * Given files replace the group. `--isolate` gives each file its own state, which shows what leaks from one
+ * file to another.
  */
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -9,7 +10,10 @@ import { embeddedSnapshot } from '../tests/support/databases.ts'
 import { startSharedServer } from '../tests/support/postgres.ts'
 
 const root = resolve(import.meta.dir, '..')
-/** Processes for each group: `fast` waits for PostgreSQL a good part of its time, `system` starts processes itself. */
+/**
+ * The number of processes for each group. `fast` often waits for PostgreSQL; `system` starts processes
+ * itself.
+ */
 const GROUPS: Record<string, { paths: string[]; workers: number }> = {
   fast: { paths: ['tests/lib', 'tests/core', 'tests/api'], workers: 3 },
   system: { paths: ['tests/system'], workers: 2 },
@@ -23,7 +27,7 @@ const options = words.filter((word) => !files.includes(word))
 
 const server = await startSharedServer()
 await embeddedSnapshot()
-// Several files need it, and would all make it.
+// Several files need the binary, and each would build it.
 if (name === 'system') await builtBinary()
 const tests = Bun.spawn(
   [
@@ -32,9 +36,9 @@ const tests = Bun.spawn(
     '--timeout=30000',
     `--parallel=${group.workers}`,
     ...(options.includes('--isolate') ? [] : ['--no-isolate']),
-    // What a test that fails leaves running ends with its worker.
+    // Processes that a failed test leaves running end together with its worker.
     '--no-orphans',
-    // The longest file begins first.
+    // The longest file starts first.
     '--timings=node_modules/.cache/latchkey/test-timings.json',
     '--update-timings',
     ...options,

@@ -8,7 +8,7 @@ import { insertKeys, insertPeople } from '../support/rows.ts'
 const WHAT = '`GET /forward-auth` by API key, against a bare Bun route'
 const PATH = '/forward-auth'
 
-/** A proxy asks about a request that carries an API key: the keys are known, the cache is warm. */
+/** A proxy asks about a request with an API key. The keys are already in the cache. */
 export const forwardAuth: Entry = {
   name: 'forward-auth',
   estimateSeconds: comparisonSeconds,

@@ -14,15 +14,23 @@ import { insertKeys } from '../support/rows.ts'
 
 const FEW = 1_000
 const MANY = 1_000_000
-/** Distinct keys of one measurement; more than it asks where there are more. */
+/**
+ * Distinct keys of one measurement. More than one measurement can ask about, where the database has so many.
+ */
 const ASKED = 100_000
-/** A small part of the time that it takes to ask about a thousand keys: hardly one is asked about twice in between. */
+/**
+ * A small part of the time that a thousand questions take, so that hardly any key is asked about twice
+ * between two evictions.
+ */
 const FORGET_EVERY_MS = 5
 
-/** Half of what is looked up is the caller's own key, which is known. */
+/**
+ * Half of the cache reads are for the caller's own key, which is cached. A higher share of hits means that
+ * the keys were cached too.
+ */
 const MOST_HITS = 0.6
 
-/** What a key costs that is not in the cache, in a small database and in a large one. */
+/** The cost of a key that is not in the cache, in a small and in a large database. */
 export const growth: Entry = {
   name: 'growth',
   estimateSeconds: (options) => turnsSeconds(options) + 100,
@@ -39,7 +47,7 @@ export const growth: Entry = {
     const hits = reads.map((after) => hitRatio(after, { all: 0, hits: 0 }))
     if (hits.some((ratio) => ratio > MOST_HITS))
       throw new Error(`Too much was in the cache: ${hits.join(', ')}`)
-    // What grows is PostgreSQL's part as much as Latchkey's own.
+    // PostgreSQL's processor time counts too: it grows as much as Latchkey's.
     const costs = (name: 'small' | 'large') =>
       samples[name].map((sample) => allSeconds(sample) ?? 1 / sample.perSecond)
     const smallCosts = costs('small')
@@ -61,7 +69,7 @@ export const growth: Entry = {
   },
 }
 
-/** Asks about keys at random, while the database says again and again that their owner has changed. */
+/** Asks about random keys, while the database repeatedly reports a change of their owner. */
 function misses(latchkey: Latchkey, keys: readonly string[]): Contender {
   const { sql, person } = latchkey
   return {

@@ -16,30 +16,39 @@ import type { ServerProcess } from '../support/process.ts'
 import { commandOf, startProgram } from '../support/programs.ts'
 import { insertKeys, insertPeople, type NewPerson } from '../support/rows.ts'
 
-/** Passwords checked at once: Latchkey's own default, said aloud so that everybody has the same. */
-const LANES = Math.max(1, availableParallelism() - 1)
-const SETTINGS = { PASSWORD_HASH_CONCURRENCY: String(LANES) }
+/**
+ * Passwords hashed at once. This is Latchkey's default, set explicitly so that all contenders have the same
+ * value.
+ */
+const THREADS = Math.max(1, availableParallelism() - 1)
+const SETTINGS = { PASSWORD_HASH_CONCURRENCY: String(THREADS) }
 
-/** Enough that every lane always has the next password, and few enough that all are done soon after. */
-const LOGINS_AT_ONCE = 4 * LANES
+/**
+ * Enough log-ins that no hashing thread waits for the next password, and few enough that all are done soon
+ * after the measurement.
+ */
+const LOGINS_AT_ONCE = 4 * THREADS
 const STORM_CLIENTS = 50
-/** Until what a measurement left behind is done: a storm's queue, at forty hashes a second. */
+/**
+ * The pause after a measurement, in which the remaining work ends. A storm leaves a queue that is hashed at about
+ * forty passwords a second.
+ */
 const DRAIN_MS = 500
 const STORM_DRAIN_MS = 1_500
-/** It begins before the measurement, and ends after it. */
+/** The storm starts this long before the measurement and ends this long after it. */
 const STORM_MARGIN_SECONDS = 1
 /** The paced requests alone are too few to keep 10,000 keys in the cache, whose entries last a minute. */
 const FILL_SECONDS = 2
-/** Verifications in a storm come at a pace that a server has time for: about a thousand a second. */
+/** Verifications during a storm are paced at about a thousand a second, which a server has time for. */
 const PACED = { connections: 10, pauseMs: 10 }
 
-/** A login, against the hashing alone. Both have every core: hashing is the work of threads. */
+/** A log-in compared with the hashing alone. Both use every core, because hashing runs on threads. */
 export const login: Entry = {
   name: 'login',
   estimateSeconds: (options) => turnsSeconds(options) + 8,
   async run(options) {
     await using latchkey = await startLatchkey(options, { env: SETTINGS, isPinned: false })
-    // So many accounts that none has ten logins under way, which would lock it.
+    // With this many accounts none has ten log-ins in progress, which would lock it.
     const logins = loginsOf(latchkey, await insertPeople(latchkey))
     const hash = await passwordHashOf(latchkey)
     const contenders: Record<'subject' | 'yardstick', Contender> = {
@@ -55,11 +64,11 @@ export const login: Entry = {
       yardstick: { measure: (seconds) => loopHashes(seconds, latchkey.person.password, hash) },
     }
     const { subject, yardstick } = await takeTurns(contenders, options)
-    // By time: what is asked is whether the lanes are ever left waiting.
+    // Compared by wall clock: the question is whether a hashing thread ever waits.
     const { byTime } = paceOf(subject, yardstick)
     if (byTime === null) throw new Error('Nothing was measured')
     const details = [
-      `${LANES} at once`,
+      `${THREADS} at once`,
       describeSamples('Latchkey', subject, contenders.subject),
       describeSamples('the yardstick', yardstick),
     ]
@@ -75,7 +84,7 @@ export const login: Entry = {
   },
 }
 
-/** What a login storm does to everybody else. */
+/** The effect of a storm of log-ins on all other requests. */
 export const loginStorm: Entry = {
   name: 'login-storm',
   estimateSeconds: ({ rounds, seconds }) => 2 * rounds * (2 * seconds + FILL_SECONDS + 3.5) + 30,
@@ -90,10 +99,10 @@ export const loginStorm: Entry = {
       })),
     }
     const { path, text } = await checkAnswer(latchkey, load.requests)
-    const hashing = [path, text, String(LANES), await passwordHashOf(latchkey)]
+    const hashing = [path, text, String(THREADS), await passwordHashOf(latchkey)]
     await using bare = await startProgram('bare-login', hashing, { isPinned: false })
 
-    // Until the code of both is compiled.
+    // Until the hot code of both servers is compiled.
     for (const server of [latchkey, bare]) await tailOf(server, load, 1)
     const tails: Record<'latchkey' | 'bare', Tail[]> = { latchkey: [], bare: [] }
     for (let round = 0; round < rounds; round++) {
@@ -117,7 +126,7 @@ export const loginStorm: Entry = {
         figure,
         budget: atMost(figure.middle, 1),
         details: [
-          `${LANES} passwords at once; every server has every core`,
+          `${THREADS} passwords at once; every server has every core`,
           describeTails('Latchkey', tails.latchkey),
           describeTails('the yardstick', tails.bare),
         ],
@@ -129,7 +138,7 @@ export const loginStorm: Entry = {
 type StormLoad = { logins: readonly LoadRequest[]; requests: readonly LoadRequest[] }
 type Tail = { quietMs: number; stormMs: number; logins: number; refused: number }
 
-/** The p99 of a route that has nothing to do with logins: alone, and in the middle of a storm of them. */
+/** The p99 latency of a route without log-ins: alone, and during a storm of log-ins. */
 async function tailOf(
   server: ServerProcess,
   { logins, requests }: StormLoad,
@@ -160,7 +169,7 @@ function describeTails(name: string, tails: readonly Tail[]): string {
   )
 }
 
-/** A log-in of each of some people. */
+/** One log-in for each of some people. */
 function loginsOf({ person: { password } }: Latchkey, people: readonly NewPerson[]): LoadRequest[] {
   return people.map(({ email }) => ({ path: '/auth/login', method: 'POST', json: { email, password } }))
 }
@@ -173,7 +182,7 @@ async function passwordHashOf({ sql, person }: Latchkey): Promise<string> {
 }
 
 async function loopHashes(seconds: number, password: string, hash: string) {
-  const command = commandOf('hash-loop', String(seconds), String(LANES), password, hash)
+  const command = commandOf('hash-loop', String(seconds), String(THREADS), password, hash)
   const child = Bun.spawn(command, { stdio: ['ignore', 'pipe', 'inherit'], timeout: seconds * 1000 + 30_000 })
   const { requests, seconds: took, processorSeconds } = await child.stdout.json()
   return {

@@ -9,13 +9,13 @@ import { startProgram } from '../support/programs.ts'
 import { insertKeys, insertPeople, KEYS } from '../support/rows.ts'
 
 const PROGRAMS: readonly Program[] = ['binary', 'source']
-/** The garbage collector runs some time after a load, and not at its end. */
+/** The garbage collector runs some time after a load ends. */
 const SETTLE_MS = 30_000
 const UNKNOWN_KEYS = 100_000
-/** Starts of each; memory differs little from one to the next. */
+/** The number of starts. Memory differs little between them. */
 const MOST_ROUNDS = 3
 
-/** In the order in which they come to one process. */
+/** In the order in which one process goes through them. */
 const MOMENTS = [
   'at the start',
   'after load with one key',
@@ -27,10 +27,10 @@ const MOMENTS = [
 const SETTLED_WITH_ONE = 2
 const SETTLED_WITH_MANY = 4
 
-/** Runs one thing at a time. */
+/** Runs one task at a time. */
 type Turns = ReturnType<typeof pLimit>
 
-/** What it holds of the machine's memory with a `DATABASE_URL`, and after what. */
+/** The resident memory with a `DATABASE_URL`, after different loads. */
 export const memory: Entry = {
   name: 'memory',
   estimateSeconds: ({ rounds, seconds }) => Math.min(rounds, MOST_ROUNDS) * (15 * seconds + 80) + 30,
@@ -39,7 +39,7 @@ export const memory: Entry = {
     const samples: Record<Program, number[][]> = { binary: [], source: [] }
     const bare: number[][] = []
     for (let round = 0; round < rounds; round++) {
-      // While one instance settles, the other is under load: that takes half of the time.
+      // While one instance settles, the other is under load. That halves the time.
       const turns = pLimit(1)
       const following = PROGRAMS.map((program) => followLatchkey({ ...options, program }, turns))
       const [binary = [], source = []] = await Promise.all(following)
@@ -90,7 +90,10 @@ function row(
   return { what, unit, figure, budget, details: [] }
 }
 
-/** Follows a second instance: the first has hashed passwords to set the scene, which leaves its mark. */
+/**
+ * Measures a second instance. The first one hashed passwords during the preparation, which raised its memory
+ * for good.
+ */
 async function followLatchkey(options: RunOptions, turns: Turns): Promise<number[]> {
   await using latchkey = await startLatchkey(options)
   const keys = await insertKeys(latchkey, await insertPeople(latchkey))

@@ -6,7 +6,7 @@ import type { LoadRequest } from '../support/load.ts'
 import { startProgram } from '../support/programs.ts'
 import { accessTokensOf, insertKeys, insertPeople } from '../support/rows.ts'
 
-/** A protected route by API key: the keys are known, the cache is warm. */
+/** A protected route with an API key. The keys are already in the cache. */
 export const apiKey: Entry = {
   name: 'api-key',
   estimateSeconds: comparisonSeconds,
@@ -21,7 +21,7 @@ export const apiKey: Entry = {
     ),
 }
 
-/** A protected route by ES256 access token: the tokens were verified before, the cache is warm. */
+/** A protected route with an ES256 access token. The tokens are already in the cache. */
 export const jwt: Entry = {
   name: 'jwt',
   estimateSeconds: comparisonSeconds,
@@ -39,7 +39,10 @@ export const jwt: Entry = {
     ),
 }
 
-/** Compares a protected route with bare Elysia that is asked the same and always answers the first body. */
+/**
+ * Compares a protected route with bare Elysia, which receives the same requests and always answers the first
+ * body.
+ */
 async function compareRoute(
   what: string,
   requestsOf: (latchkey: Latchkey) => Promise<LoadRequest[]>,

@@ -12,10 +12,10 @@ const WITH_DATABASE_MS = 150
 const EMBEDDED_MS = 1_000
 const FIRST_MS = 2_000
 
-/** From the start of the process to the first 200 of `/readyz`. Each start has every core. */
+/** The time from the start of the process to the first 200 of `/readyz`. Each start may use every core. */
 export const ready: Entry = {
   name: 'ready',
-  // The binary may have to be built.
+  // The binary may have to be built first.
   estimateSeconds: ({ rounds }) => rounds * 9 + 40,
   async run({ rounds }) {
     const database = await makeDatabase()
@@ -24,7 +24,7 @@ export const ready: Entry = {
     for (const program of PROGRAMS) {
       const command = [...(await programOf(program)), 'serve']
       using here = emptyDirectory()
-      // Brings the database up to date, which is not part of a start.
+      // Migrates the database, which is not part of a start.
       await timeStart(command, here.path, settings)
       const onServer = await timeStarts(rounds, () => timeStart(command, here.path, settings))
 
@@ -32,10 +32,10 @@ export const ready: Entry = {
       const later = await timeStarts(rounds, async () => {
         using fresh = emptyDirectory()
         first.push(await timeStart(command, fresh.path))
-        // Awaited here, while the directory is there.
+        // Awaited here, before the directory is removed.
         return await timeStart(command, fresh.path)
       })
-      // The budgets are those of the binary.
+      // The budgets are for the binary.
       const budgetOf = (milliseconds: number) => (program === 'binary' ? milliseconds : null)
       findings.push(
         row(`ready with \`DATABASE_URL\`, ${program}`, onServer, budgetOf(WITH_DATABASE_MS)),
@@ -73,7 +73,7 @@ async function timeStart(
   const answer = await fetch(`${server.url}/readyz`)
   const took = performance.now() - startedAt
   if (answer.status !== 200) throw new Error(`/readyz answered ${answer.status}`)
-  // In its own way: the next start finds its data whole.
+  // An orderly end, so that the next start needs no recovery.
   await server.end('SIGTERM')
   return took
 }

@@ -23,8 +23,8 @@ import {
 const WHAT = '`POST /auth/refresh`, against bare Elysia with the raw UPDATE and one ES256 signature'
 
 /**
- * A refresh, against the two things that it cannot do without. The yardstick is a server too: what it costs to be asked
- * over HTTP is no part of a refresh, and a loop without it would measure the framework and not Latchkey.
+ * A refresh compared with its two indispensable parts, the UPDATE and the signature. The yardstick is a
+ * server too, because the cost of an HTTP request is not part of a refresh.
  */
 export const refresh: Entry = {
   name: 'refresh',
@@ -49,7 +49,7 @@ export const refresh: Entry = {
   },
 }
 
-/** Each measurement has a session for each person; every answer's token is sent in a later request. */
+/** Each measurement has one session for each person. The token in every answer is sent in a later request. */
 function rotating(
   latchkey: Latchkey,
   people: readonly NewPerson[],

@@ -20,7 +20,7 @@ import { insertKeys, insertPeople, KEYS, PEOPLE } from '../support/rows.ts'
 
 const WHAT = '`POST /keys/verify`, against a bare Elysia POST with the same body and schema'
 
-/** Another service asks about keys: caller and keys are known, the cache is warm. */
+/** Another service asks about keys. Caller and keys are already in the cache. */
 export const verify: Entry = {
   name: 'verify',
   estimateSeconds: comparisonSeconds,
@@ -30,7 +30,7 @@ export const verify: Entry = {
   },
 }
 
-/** The same question put to what others use, in the same run, on the same PostgreSQL. */
+/** The same question to other products, in the same run on the same PostgreSQL (docs/decisions/0019). */
 export const peers: Entry = {
   name: 'peers',
   estimateSeconds: (options) => turnsSeconds(withRefill(options), 6) + 60,
@@ -43,7 +43,7 @@ export const peers: Entry = {
       await askEach(server, questions)
       return underLoad(server, questions)
     }
-    // A database, and how many keys of how many people are to be made in it.
+    // A database, the number of keys, and the number of people who own them.
     const setting = async () => [(await makeDatabase()).url, String(KEYS), String(PEOPLE)]
     const others: Record<string, Contender> = {
       'Latchkey, `POST /keys/verify`': underLoad(latchkey, requests),
@@ -61,7 +61,7 @@ export const peers: Entry = {
   },
 }
 
-/** Latchkey with its keys, bare Elysia that gives one of its answers, and the questions. */
+/** Starts Latchkey with its keys, and bare Elysia that always gives one of Latchkey's answers. */
 async function startPair(options: RunOptions) {
   const stack = new AsyncDisposableStack()
   try {

@@ -1,6 +1,6 @@
 /**
- * The yardstick of a login storm: bare Elysia that answers one path, and checks as many passwords at once as Latchkey
- * does, and no more: `bare-login.ts <path> <body> <concurrency> <hash>`.
+ * The yardstick of a storm of log-ins: bare Elysia that answers one path, and hashes at most as many
+ * passwords at once as Latchkey does: `bare-login.ts <path> <body> <concurrency> <hash>`.
  */
 import { Elysia, t } from 'elysia'
 import pLimit from 'p-limit'

@@ -1,7 +1,7 @@
 /**
- * The yardstick of a refresh: bare Elysia with the same body and answer, the one UPDATE, prepared, over as many
- * connections of the same driver as Latchkey has, and one ES256 signature. It takes tokens of the form id.generation.salt
- * at their word: `bare-refresh.ts <url>`.
+ * The yardstick of a refresh: bare Elysia with the same body and answer, one prepared UPDATE over as many
+ * connections of the same driver as Latchkey has, and one ES256 signature. A token has the form
+ * id.generation.salt and is not authenticated: `bare-refresh.ts <url>`.
  */
 import { Elysia } from 'elysia'
 import { generateKeyPair, SignJWT } from 'jose'
@@ -21,14 +21,14 @@ const app = new Elysia()
     '/auth/refresh',
     async ({ body }) => {
       const [id = '', generation = '', salt = ''] = (body.refresh_token ?? '').split('.')
-      const shown = Number(generation)
+      const presented = Number(generation)
       const now = new Date()
       const [row] = await sql<{ userId: string; role: string }[]>`
         UPDATE latchkey.sessions s
-        SET generation = ${shown + 1}, rotated_at = ${now},
+        SET generation = ${presented + 1}, rotated_at = ${now},
           idle_expires_at = LEAST(${new Date(now.getTime() + IDLE_MS)}, s.expires_at)
         FROM latchkey.users u
-        WHERE s.id = ${id} AND s.salt = ${Buffer.from(salt, 'hex')} AND s.generation = ${shown}
+        WHERE s.id = ${id} AND s.salt = ${Buffer.from(salt, 'hex')} AND s.generation = ${presented}
           AND s.ended_at IS NULL AND s.idle_expires_at > ${now} AND s.expires_at > ${now}
           AND u.id = s.user_id AND u.is_active
         RETURNING s.expires_at, u.id AS "userId", u.role, u.scopes`
@@ -43,7 +43,7 @@ const app = new Elysia()
         .setExpirationTime(`${LASTS_SECONDS}s`)
       return {
         access_token: await token.sign(privateKey),
-        refresh_token: `${id}.${shown + 1}.${salt}`,
+        refresh_token: `${id}.${presented + 1}.${salt}`,
         token_type: 'bearer' as const,
         expires_in: LASTS_SECONDS,
       }

@@ -1,4 +1,4 @@
-/** The yardstick of /keys/verify: bare Elysia that takes and gives the same shapes, and answers always the same. */
+/** The yardstick of /keys/verify: bare Elysia with the same schemas, which always gives the same answer. */
 import { Elysia } from 'elysia'
 import { VerifyRequest, VerifyResult } from '../support/source.ts'
 

@@ -1,4 +1,6 @@
-/** The yardstick, a program: bare Elysia that answers one path with one JSON object, and does nothing else. */
+/**
+ * The yardstick as a program: bare Elysia that answers one path with one JSON object, and does nothing else.
+ */
 import { Elysia } from 'elysia'
 
 const [path = '/', body = '{}'] = process.argv.slice(2)

@@ -1,8 +1,8 @@
 /**
- * Better Auth's API keys, verified as its documentation says, behind one route:
- * `better-auth.ts database <url> <keys> <people>`, or `memory` in the place of `database`.
- * `database` is its default. `memory` is the fastest that it has: keys in a secondary storage, here a Map of this very
- * process, with nothing in the database to guard or to count by, and the write of each use put off.
+ * Better Auth's API keys behind one route, verified as its documentation says (docs/decisions/0019):
+ * `better-auth.ts database <url> <keys> <people>`, or `memory` instead of `database`. `database` is its
+ * default. `memory` is its fastest configuration: keys in secondary storage (here a Map in this process), no
+ * counting in the database, and the write of each use deferred.
  */
 import { apiKey } from '@better-auth/api-key'
 import { type BetterAuthPlugin, betterAuth } from 'better-auth'
@@ -35,7 +35,7 @@ const inMemory = {
   },
 }
 
-// Ten uses a day by default: it would refuse.
+// The default of ten uses a day would refuse most requests.
 const options = { rateLimit: { enabled: false } }
 const keys = storage === 'memory' ? apiKey({ ...options, ...inMemory }) : apiKey(options)
 
@@ -43,9 +43,9 @@ const auth = betterAuth({
   baseURL: 'http://localhost',
   secret: 'only-for-the-bench-and-long-enough-for-it',
   database: new Pool({ connectionString: databaseUrl ?? '', max: 10 }),
-  // deferUpdates wants one.
+  // `deferUpdates` requires a handler.
   advanced: { backgroundTasks: { handler: (work) => void work.catch(() => {}) } },
-  // Its own types do not fit each other under exactOptionalPropertyTypes.
+  // Its own types do not match each other under exactOptionalPropertyTypes.
   plugins: [keys as unknown as BetterAuthPlugin],
 })
 await (await getMigrations(auth.options)).runMigrations()
@@ -53,7 +53,7 @@ const api = auth.api as unknown as {
   createApiKey(call: { body: { userId: string; name: string } }): Promise<{ key: string }>
   verifyApiKey(call: { body: { key: string } }): Promise<{ valid: boolean }>
 }
-// Users without passwords: a sign-up would hash one.
+// Users without passwords, because a sign-up would hash one.
 const { internalAdapter } = await auth.$context
 const people = await Promise.all(
   Array.from({ length: Number(peopleCount) }, (_, number) =>

@@ -1,6 +1,7 @@
 /**
- * The yardstick of a login: `Bun.password.verify` over and over, by as many loops at once as Latchkey checks passwords:
- * `hash-loop.ts <seconds> <concurrency> <password> <hash>`. Prints how many were checked, and its processor time.
+ * The yardstick of a log-in: `Bun.password.verify` in as many parallel loops as Latchkey hashes passwords at
+ * once: `hash-loop.ts <seconds> <concurrency> <password> <hash>`. Prints the number of checks and the
+ * processor time.
  */
 import { cpuUsage } from 'node:process'
 

@@ -1,6 +1,6 @@
 /**
- * What one would write by hand: Hono on Bun, postgres.js, and one prepared look-up by SHA-256 a request:
- * `hono.ts <url> <keys> <people>`.
+ * A service as one would write it by hand: Hono on Bun, postgres.js, and one prepared query by SHA-256 for
+ * each request: `hono.ts <url> <keys> <people>`.
  */
 import { Hono } from 'hono'
 import postgres from 'postgres'
@@ -27,7 +27,7 @@ const rows = keys.map((key, number) => ({
   owner: owners[number % owners.length] ?? '',
   scopes: ['read'],
 }))
-// A statement takes 65,534 parameters.
+// A statement has at most 65,534 parameters.
 while (rows.length > 0) await sql`INSERT INTO keys ${sql(rows.splice(0, 10_000))}`
 await sql`VACUUM ANALYZE keys`
 

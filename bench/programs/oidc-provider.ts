@@ -1,5 +1,5 @@
 /**
- * oidc-provider's introspection of access tokens that it made for a client, kept in memory:
+ * Introspection by oidc-provider of access tokens that it issued to a client and keeps in memory:
  * `oidc-provider.ts <tokens>`.
  */
 import type { AddressInfo } from 'node:net'
@@ -9,7 +9,7 @@ import { announce } from '../support/announcement.ts'
 const [tokenCount] = process.argv.slice(2)
 const client = { client_id: 'bench', client_secret: 'only-for-the-bench-and-long-enough-for-it' }
 
-/** Its own in-memory adapter keeps the newest thousand. */
+/** oidc-provider's own in-memory adapter keeps only the newest thousand tokens. */
 function keepInMap(): Adapter {
   const rows = new Map<string, AdapterPayload>()
   return {

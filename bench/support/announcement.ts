@@ -1,7 +1,9 @@
 import type { LoadRequest } from './load.ts'
 import type { ServerProcess } from './process.ts'
 
-/** What a program of the bench prints about itself: where it listens, and the requests that it is to be asked. */
+/**
+ * Prints where a program of the bench listens, and the requests that the load generator should send to it.
+ */
 export function announce(url: URL | string | undefined, requests: readonly LoadRequest[]): void {
   process.stdout.write(`Asked ${JSON.stringify(requests)}\nListening on ${url}\n`)
 }

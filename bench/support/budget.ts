@@ -1,7 +1,11 @@
-/** The bound of a figure, in words, and whether the figure keeps it. */
+/** The bound of a figure, in words, and whether the figure meets it. */
 export type Budget = { text: string; verdict: 'meets the goal' | 'meets the budget' | 'misses the budget' }
 
-/** The least that a figure may be, and what it should be. */
+/**
+ * A bound for a figure that should be high.
+ * @param budget the minimum
+ * @param goal the desired minimum
+ */
 export function atLeast(value: number, budget: number, goal: number): Budget {
   return {
     text: `≥ ${budget.toFixed(2)} (goal ${goal.toFixed(2)})`,
@@ -9,7 +13,11 @@ export function atLeast(value: number, budget: number, goal: number): Budget {
   }
 }
 
-/** The most that a figure may be, and what it should be where there is a goal beyond the budget. */
+/**
+ * A bound for a figure that should be low.
+ * @param budget the maximum
+ * @param goal the desired maximum, where there is one
+ */
 export function atMost(value: number, budget: number, unit = '', goal = Number.NaN): Budget {
   return {
     text: `≤ ${budget}${unit}${Number.isNaN(goal) ? '' : ` (goal ${goal})`}`,

@@ -12,30 +12,34 @@ export type Contender = {
   residentMegabytes?(): number | null
 }
 
-/** What one measurement came to. Processor time is in seconds for each thing done; null where the system doesn't tell. */
+/**
+ * The result of one measurement. Processor time is in seconds for each operation; null where the system does
+ * not report it.
+ */
 export type Sample = {
   perSecond: number
   processorSeconds: number | null
-  /** PostgreSQL's, whoever asked it. */
+  /** PostgreSQL's processor time, for all of its clients. */
   databaseSeconds: number | null
 }
 
-/** How long each is asked before anything counts, in seconds: until its hot code is compiled. */
+/** How long each contender runs before a measurement counts, in seconds, so that its hot code is compiled. */
 const WARM_UP_SECONDS = 3
 
 /**
- * How long a server is asked with many credentials before each measurement, in seconds. Entries of the cache last a
- * minute, also while the others are measured: under a steady load, what expired in that time would be there.
+ * How long a server is asked about many credentials before each measurement, in seconds. Cache entries last a
+ * minute and expire while the other contenders are measured. Under a steady load they would be in the cache.
  */
 const REFILL_SECONDS = 1
 
-/** How long `takeTurns` takes, roughly. */
+/** The approximate duration of `takeTurns`, in seconds. */
 export const turnsSeconds = ({ rounds, seconds }: RunOptions, contenders = 2): number =>
   contenders * (rounds * (seconds + 0.2) + WARM_UP_SECONDS + 2)
 
 /**
- * Measures several in turns, each round another one first, so that what else happens on the machine meets all alike.
- * @returns the samples of each, in the order of the rounds
+ * Measures several contenders in turns. Each round starts with another contender, so that other load on the
+ * machine affects all of them equally.
+ * @returns the samples of each contender, in the order of the rounds
  */
 export async function takeTurns<Name extends string>(
   contenders: Record<Name, Contender>,
@@ -53,7 +57,7 @@ export async function takeTurns<Name extends string>(
   return samples
 }
 
-/** A server under load. */
+/** A contender that is a server under load. */
 export function underLoad(
   server: ServerProcess,
   requests: readonly LoadRequest[],
@@ -70,7 +74,7 @@ export function underLoad(
   }
 }
 
-/** What `work` costs that server, and PostgreSQL, for each request of it. */
+/** The cost of `work` for that server and PostgreSQL, for each request. */
 export async function weigh(
   server: Pick<ServerProcess, 'cpuSeconds'>,
   work: () => Promise<{ requests: number; seconds: number }>,
@@ -86,7 +90,10 @@ export async function weigh(
   }
 }
 
-/** How much of the yardstick's pace the subject keeps, round by round; null where the system doesn't tell. */
+/**
+ * The subject's pace as a share of the yardstick's pace, round by round. null where the system does not
+ * report processor time.
+ */
 export function paceOf(subject: readonly Sample[], yardstick: readonly Sample[]) {
   const ratio = (costOf: (sample: Sample) => number | null): Figure | null => {
     const rounds = subject.flatMap((own, round) => {
@@ -103,14 +110,14 @@ export function paceOf(subject: readonly Sample[], yardstick: readonly Sample[])
   }
 }
 
-/** The processor time of one thing done, PostgreSQL's part with it; null where the system doesn't tell. */
+/** The processor time of one operation including PostgreSQL's. null where the system does not report it. */
 export function allSeconds({ processorSeconds, databaseSeconds }: Sample): number | null {
   return processorSeconds === null || databaseSeconds === null ? null : processorSeconds + databaseSeconds
 }
 
 /**
- * The row of a comparison. The figure counts the processor time of the two alone, which neither a neighbour nor a slow
- * generator distorts, where the system tells it.
+ * The row of a comparison. Where the system reports processor time, the figure counts that of the two
+ * processes alone: neither other programs nor a slow load generator distort it.
  */
 export function comparison(
   what: string,
@@ -132,19 +139,20 @@ export function comparison(
   }
 }
 
-/** How long `compareServers` takes, roughly, with the start of both servers. */
+/** The approximate duration of `compareServers` in seconds, including the start of both servers. */
 export const comparisonSeconds = (options: RunOptions): number =>
   turnsSeconds(options) + turnsSeconds(withRefill(options)) + 12
 
-/** The same rounds with as much time as each takes where there are many credentials. */
+/** The same rounds, with the time that each takes where there are many credentials. */
 export const withRefill = (options: RunOptions): RunOptions => ({
   ...options,
   seconds: options.seconds + REFILL_SECONDS,
 })
 
 /**
- * Compares Latchkey with a yardstick that is sent the same requests by the same generator. The first row, which has the
- * budget, is about all of `requests`, each with another credential; the second row is about the first of them alone.
+ * Compares Latchkey with a yardstick that receives the same requests from the same load generator. The first
+ * row, which has the budget, uses all of `requests`, each with another credential. The second row uses only
+ * the first request.
  */
 export async function compareServers(
   what: string,
@@ -173,13 +181,16 @@ export async function compareServers(
       },
     )
   }
-  // One credential first: afterwards the cache is full.
+  // One credential is measured first, because afterwards the cache is full.
   const one = await compare(requests.slice(0, 1))
   await askEach(latchkey, requests)
   return [await compare(requests), one]
 }
 
-/** One line about what was measured: `name  1000 requests/s, 12.3 µs of processor time each, 100 MB resident`. */
+/**
+ * Describes a measurement in one line: `name  1000 requests/s, 12.3 µs of processor time each, 100 MB
+ * resident`.
+ */
 export function describeSamples(name: string, samples: readonly Sample[], contender?: Contender): string {
   const microseconds = (values: readonly (number | null)[]) => {
     const known = values.filter((value) => value !== null)

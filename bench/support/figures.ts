@@ -1,11 +1,11 @@
 import type { Figure } from './entry.ts'
 
-/** The median of some values, and how far they lie apart. */
+/** The median of some values, with the least and the greatest. */
 export function figureOf(values: readonly number[]): Figure {
   return { middle: median(values), least: Math.min(...values), greatest: Math.max(...values) }
 }
 
-/** The middle one, or the mean of the two in the middle. */
+/** The middle value, or the mean of the two middle values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length / 2

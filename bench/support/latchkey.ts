@@ -10,32 +10,35 @@ import type { LoadRequest } from './load.ts'
 import { makeDatabase } from './postgres.ts'
 import { type ServerProcess, startServerProcess } from './process.ts'
 
-/** A Latchkey as in production, with its database, and some who use it. */
+/** A Latchkey as in production, with its database and some users. */
 export type Latchkey = ServerProcess & {
-  /** A client of its database, for rows that nobody wants to make over HTTP. */
+  /** A connection to its database, for rows that would take too long to create over HTTP. */
   sql: postgres.Sql
   databaseUrl: string
   secretKey: string
   metricsToken: string
   person: Person
-  /** A key that may ask about other keys. */
+  /** A key with the right to verify other keys. */
   verifierKey: string
-  /** Another instance on the same database, which has hashed no password yet. */
+  /** Starts another instance on the same database. It has not hashed a password yet. */
   startAnother(): Promise<ServerProcess>
 }
 
 const SOURCE = join(import.meta.dir, '../../src/main.ts')
 const ADMIN = { email: 'admin@example.com', password: 'correct-horse-battery' }
 
-/** What starts Latchkey. The binary is made first, where it is older than its source: up to half a minute. */
+/**
+ * The command line that starts Latchkey. Builds the binary if its source is newer, which takes up to half a
+ * minute.
+ */
 export async function programOf(program: Program): Promise<string[]> {
   return program === 'binary' ? [await builtBinary()] : [process.execPath, '--no-env-file', SOURCE]
 }
 
 /**
- * Starts it on a PostgreSQL database of its own, with its settings at their defaults: limits and access log are on.
+ * Starts Latchkey on a new PostgreSQL database with the default settings: rate limits and access log are on.
  * @param env settings that differ
- * @param isPinned false: it has every core
+ * @param isPinned false: it may use every core
  */
 export async function startLatchkey(
   { program, profileDirectory }: Pick<RunOptions, 'program' | 'profileDirectory'>,
@@ -55,10 +58,11 @@ export async function startLatchkey(
     ADMIN_PASSWORD: ADMIN.password,
     METRICS_TOKEN: metricsToken,
     PORT: '0',
-    // Where the system chooses the port, nobody can know the issuer from it.
+    // The system chooses the port, so the issuer cannot be derived from it.
     PUBLIC_URL: 'http://localhost',
     SHUTDOWN_DELAY_SECONDS: '0',
-    // Counted as ever, but the generator has one address, which would be refused after ten.
+    // Counted as by default, but with a higher limit: all requests come from one address, which would be
+    // refused after ten.
     RATE_LIMITS: 'login=1000000/1m,refresh=1000000/1m',
     ...env,
   }
@@ -98,10 +102,10 @@ async function setScene(server: ServerProcess): Promise<Pick<Latchkey, 'person' 
 
 const profiling = (directory: string) => ['--cpu-prof', '--cpu-prof-md', `--cpu-prof-dir=${directory}`]
 
-/** How often the cache of credentials was read since the start, and how often the credential was there. */
+/** The reads of the credential cache since the start, and how many of them were hits. */
 export type CacheReads = { all: number; hits: number }
 
-/** @throws Error where the metrics do not say */
+/** @throws Error if the metrics do not contain the numbers */
 export async function cacheReads({ url, metricsToken }: Latchkey): Promise<CacheReads> {
   const { text } = await call({ url }, 'GET /metrics', { bearer: metricsToken })
   const read = (result: string) => {
@@ -119,7 +123,7 @@ export async function cacheReads({ url, metricsToken }: Latchkey): Promise<Cache
 export const hitRatio = (after: CacheReads, before: CacheReads): number =>
   (after.hits - before.hits) / (after.all - before.all)
 
-/** Asks Latchkey about a key, as another service does. */
+/** The request by which another service verifies a key. */
 export function verification(
   { verifierKey }: Pick<Latchkey, 'verifierKey'>,
   key: string,
@@ -137,7 +141,7 @@ export function verification(
 /**
  * Sends the first of some requests.
  * @returns its path, and the body of the answer
- * @throws Error where the answer lacks anything that production's has: what is measured is the whole service
+ * @throws Error if the answer lacks a header of a production answer: the whole service must be measured
  */
 export async function checkAnswer(
   { url }: Pick<ServerProcess, 'url'>,

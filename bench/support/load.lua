@@ -1,13 +1,14 @@
--- What wrk sends, by arguments of the form name=value:
---   requests   a file of whole requests, separated by zero bytes; each request is one of them, chosen at random
---   chain      the requests of that file once each and in order, then the same with the refresh tokens of the answers
+-- The requests that wrk sends, by arguments of the form name=value:
+--   requests   a file of whole requests, separated by zero bytes; each sent request is one of them, at random
+--   chain      the requests of that file once each and in order, then the same with the refresh tokens of the
+--              answers
 --   pause_ms   how long a connection waits, on average, before each request
--- Random and not in turns: a cache that evicts the least recently used entry would lose every entry before its next use
--- if it held one entry less than the file has requests.
--- The last line that it prints is "RESULT" and the figures.
+-- The choice is random, because with requests in turn a cache that evicts the least recently used entry would
+-- lose every entry before its next use if it held one entry less than the file has requests.
+-- The last printed line is "RESULT" and the figures.
 local settings, requests = {}, {}
 
--- The requests after the first ones of a chain. Content-Length is the last header of each.
+-- The later requests of a chain. Content-Length is the last header of each.
 local function followTokens()
   local head = requests[1]:match("^(.-Content%-Length: )")
   local sent, made = 0, #requests

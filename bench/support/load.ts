@@ -5,29 +5,35 @@ import { call } from '../../tests/support/client.ts'
 import { LOAD_CORE, onCore, type ServerProcess } from './process.ts'
 import { temporaryFile } from './temporary-file.ts'
 
-/** A request that is sent again and again. */
+/** A request that is sent repeatedly. */
 export type LoadRequest = {
   path: string
   method?: 'GET' | 'POST'
   headers?: Record<string, string>
   json?: unknown
   form?: Record<string, string>
-  /** What is somewhere in the answer; looked for by `askEach`, which the generator does not do. */
+  /** A text that the answer contains. `askEach` checks it; the load generator does not. */
   expected?: string
 }
 
 /** How requests are sent. */
 export type LoadShape = {
   connections?: number
-  /** How long each connection waits before a request, on average; 0: the server has all it can take. */
+  /**
+   * How long each connection waits before a request, on average. 0: the server receives as much as it can
+   * take.
+   */
   pauseMs?: number
-  /** Each request is sent once; those that follow carry the refresh tokens of the answers. */
+  /** Each request is sent once. Later requests carry the refresh tokens of the answers. */
   isChain?: boolean
-  /** Answers other than 2xx are counted; else they are an error. */
+  /** Answers other than 2xx are counted. Without this they are an error. */
   mayRefuse?: boolean
 }
 
-/** What came of it: `requests` were answered in `seconds` of wall clock, `refused` of them by another status than 2xx. */
+/**
+ * The result: `requests` were answered in `seconds` of wall clock, and `refused` of them had a status other
+ * than 2xx.
+ */
 export type LoadResult = {
   requests: number
   refused: number
@@ -38,15 +44,15 @@ export type LoadResult = {
 
 const CONNECTIONS = 64
 const SCRIPT = join(import.meta.dir, 'load.lua')
-/** wrk ends by itself; this is for the day when it does not. */
+/** wrk ends by itself. This bounds the wait if it does not. */
 const GRACE_MS = 30_000
-/** Requests of `askEach` that wait for an answer at the same time. */
+/** The number of requests of `askEach` that wait for an answer at the same time. */
 const ASKED_AT_ONCE = 32
 
 /**
  * Sends each request once.
  * @returns the texts of the answers
- * @throws Error where an answer is not the expected one
+ * @throws Error if an answer is not the expected one
  */
 export function askEach(
   { url }: Pick<ServerProcess, 'url'>,
@@ -60,9 +66,9 @@ export function askEach(
 }
 
 /**
- * Puts load on a server from the generator's own core: each request is one of `requests`, chosen at random. One request
- * takes the same way as 10,000, so the generator costs the same.
- * @throws Error where not every answer was a 2xx, unless `mayRefuse`: figures of refusals say nothing
+ * Puts load on a server from the generator's own core (docs/decisions/0020). Each request is chosen at random
+ * from `requests`. One request is sent in the same way as 10,000, so the generator's cost is equal.
+ * @throws Error if an answer was not 2xx, unless `mayRefuse`: figures of refusals mean nothing
  */
 export async function putLoad(
   url: string,
@@ -96,7 +102,7 @@ export async function putLoad(
   return figures
 }
 
-/** A request as it goes over the wire. */
+/** A request in the form in which it is sent. */
 function formatRequest(
   { path, method = 'GET', headers = {}, json, form }: LoadRequest,
   host: string,

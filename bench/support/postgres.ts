@@ -6,19 +6,22 @@ import { DATABASE_CORE, familyCpuSeconds, moveToCore } from './process.ts'
 
 let postmaster: Promise<number> | null = null
 
-/** An empty database on the one PostgreSQL that everybody here is measured with. */
+/** Creates an empty database on the one PostgreSQL that all contenders use. */
 export async function makeDatabase(): Promise<TestDatabase> {
   postmaster ??= pinServer()
   await postmaster
   return createDatabase({ migrated: false })
 }
 
-/** The processor time of that PostgreSQL so far, in seconds; null where it does not run, or the system doesn't tell. */
+/**
+ * The processor time of that PostgreSQL so far, in seconds. null if it does not run, or the system does not
+ * report it.
+ */
 export async function databaseCpuSeconds(): Promise<number | null> {
   return postmaster === null ? null : familyCpuSeconds(await postmaster)
 }
 
-/** Gives the server its core; connections that come later inherit it. */
+/** Pins the server to its core. Later connections inherit that. */
 async function pinServer(): Promise<number> {
   const sql = postgres((await sharedServer()).url('postgres'), { max: 1 })
   const [row] = await sql`SHOW data_directory`

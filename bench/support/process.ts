@@ -2,53 +2,57 @@ import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, tr
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A program that serves, in a process of its own. */
+/** A server in its own process. */
 export type ServerProcess = {
-  /** Where it listens, without a slash at the end. */
+  /** Its base URL, without a trailing slash. */
   url: string
-  /** What it said before it listened. */
+  /** What the program printed before it listened. */
   announcement: string
-  /** The processor time that it has used, all its threads together, in seconds; null where the system doesn't tell. */
+  /** The processor time of all its threads so far, in seconds. null where the system does not report it. */
   cpuSeconds(): number | null
-  /** Its resident memory in MB (10^6 bytes); null where the system doesn't tell. */
+  /** Its resident memory in MB (10^6 bytes). null where the system does not report it. */
   residentMegabytes(): number | null
   /** Empties the file that its output goes to. */
   forgetOutput(): void
-  /** SIGTERM gives it ten seconds to end in its own way, before it is ended. */
+  /** Ends the process. SIGTERM gives it ten seconds for an orderly end. */
   stop(signal?: 'SIGKILL' | 'SIGTERM'): Promise<void>
-  /** `await using server = …`: an entry that fails leaves none behind. */
+  /** `await using server = …` ends the server even if an entry fails. */
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** What is measured has one core, what measures it another. */
+/** The measured server has one core, the load generator another. */
 const SERVER_CORE = 0
 export const LOAD_CORE = 1
-/** PostgreSQL's: a third where there is one, else the generator's, so that what is measured has its own for itself. */
+/**
+ * PostgreSQL's core: a third one if the machine has it, else the generator's, so that the measured server
+ * shares its core with nothing.
+ */
 export const DATABASE_CORE = availableParallelism() > 2 ? 2 : LOAD_CORE
 
 const START_MS = 30_000
 const END_MS = 10_000
-/** Every Linux that runs here has 100. */
+/** The clock ticks of Linux on all machines that run the bench. */
 const TICKS_PER_SECOND = 100
 
 const canPin = Bun.which('taskset') !== null && availableParallelism() > 1
 
-/** The command line that runs a program on one core, where the system has a way to say so, and another core. */
+/** The command line that runs a program on one core, if the system has more than one and a tool for it. */
 export function onCore(core: number, command: readonly string[]): string[] {
   return canPin ? ['taskset', '--cpu-list', String(core), ...command] : [...command]
 }
 
-/** Moves a process that runs already; what it starts from here on follows it. */
+/** Moves a running process to a core. Processes that it starts later follow. */
 export function moveToCore(core: number, pid: number): void {
   if (canPin) Bun.spawnSync(['taskset', '--cpu-list', '--pid', String(core), String(pid)])
 }
 
 /**
- * Starts a program on the servers' core, and waits for the line that says where it listens. Its output goes to a file:
- * what it writes costs what it costs, and no reader takes the generator's core or makes the server wait.
- * @param env all that it has of an environment, PATH aside
- * @param isPinned false: it has every core, for what is more than one thread's work
- * @throws Error with its output where it ends instead
+ * Starts a program on the server's core, and waits for the line that says where it listens. Its output goes
+ * to a file, so that writing costs as much as in production, and no reader uses the generator's core or makes
+ * the server wait.
+ * @param env its whole environment except PATH
+ * @param isPinned false: it may use every core, for work of more than one thread
+ * @throws Error with its output if it ends before it listens
  */
 export async function startServerProcess(
   command: readonly string[],
@@ -101,13 +105,18 @@ export async function startServerProcess(
   }
 }
 
-/** The processor time that a process has used, all its threads together, in seconds; null where nobody knows. */
+/**
+ * The processor time of a process with all its threads, in seconds. null where the system does not report it.
+ */
 function cpuSecondsOf(pid: number): number | null {
   const fields = statOf(pid)
   return fields && (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
-/** The same of a process and its living children. */
+/**
+ * The processor time of a process and its living children, in seconds. null where the system does not report
+ * it.
+ */
 export function familyCpuSeconds(pid: number): number | null {
   const own = cpuSecondsOf(pid)
   if (own === null) return null
@@ -115,7 +124,10 @@ export function familyCpuSeconds(pid: number): number | null {
   return children.reduce((sum, child) => sum + (cpuSecondsOf(Number(child)) ?? 0), own)
 }
 
-/** Counted from behind the name, which may hold anything: state is 0, parent 1, utime 11, stime 12. */
+/**
+ * The fields of /proc/PID/stat after the program's name, which may contain any character. State is 0, parent
+ * 1, utime 11, stime 12.
+ */
 function statOf(pid: number | string): string[] | null {
   if (!/^\d+$/.test(String(pid))) return null
   try {
@@ -125,7 +137,7 @@ function statOf(pid: number | string): string[] | null {
   }
 }
 
-/** The resident memory of a process in MB (10^6 bytes); null where nobody knows. */
+/** The resident memory of a process in MB (10^6 bytes). null where the system does not report it. */
 function residentMegabytesOf(pid: number): number | null {
   try {
     const kibibytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]

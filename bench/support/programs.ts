@@ -11,7 +11,7 @@ export const commandOf = (name: string, ...args: string[]): string[] => [
   ...args,
 ]
 
-/** Starts a program of the bench that serves. */
+/** Starts a server program of the bench. */
 export function startProgram(
   name: string,
   args: readonly string[],

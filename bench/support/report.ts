@@ -2,7 +2,7 @@ import type { Figure, Finding } from './entry.ts'
 
 type Unit = Finding['unit']
 
-/** A finding for whoever watches. */
+/** Describes a finding for a person who watches the run. */
 export function describeFinding(finding: Finding): string {
   const { what, unit, figure, byTime, withDatabase, budget, details } = finding
   const verdict = budget ? `, budget ${budget.text}: ${budget.verdict}` : ''
@@ -15,7 +15,7 @@ export function describeFinding(finding: Finding): string {
   return [`  ${what}`, ...lines.filter(Boolean).map((line) => `    ${line}`)].join('\n')
 }
 
-/** The findings as rows of bench/README.md. */
+/** Writes the findings as rows of bench/README.md. */
 export function markdownTable(findings: readonly (Finding & { entry: string })[]): string {
   const rows = findings.map(({ entry, what, unit, figure, byTime, withDatabase, budget }) => [
     `\`${entry}\``,

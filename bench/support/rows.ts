@@ -2,22 +2,22 @@ import type { Latchkey } from './latchkey.ts'
 import { askEach, type LoadRequest } from './load.ts'
 import { deriveKeys, makeApiKey, makeRefreshToken, secret } from './source.ts'
 
-/** How many take part where a figure is not about one credential; ten keys belong to each person. */
+/** The number of people in a figure that is not about one credential. Each person has ten keys. */
 export const PEOPLE = 1_000
 export const KEYS = 10_000
 
 const DAY_MS = 86_400_000
-/** Keys of one statement. */
+/** The number of keys in one statement. */
 const BATCH = 100_000
 
-// Rows are inserted by SQL: over HTTP, 1,000 log-ins would hash 1,000 passwords, and 10,000 keys would be as many requests.
-// Credentials come from Latchkey: its own functions make keys and refresh tokens, and the running service signs the access
-// tokens.
+// Rows are inserted by SQL. Over HTTP, 1,000 log-ins would hash 1,000 passwords, and 10,000 keys would need
+// as many requests. Credentials come from Latchkey: its own functions make keys and refresh tokens, and the
+// running service signs access tokens.
 
-/** Somebody with an account. */
+/** A person with an account. */
 export type NewPerson = { id: string; email: string }
 
-/** Makes `PEOPLE` people, who all have the password of the bench's own person. */
+/** Inserts `PEOPLE` people, all with the password of the bench's own person. */
 export async function insertPeople({ sql, person }: Latchkey): Promise<NewPerson[]> {
   return sql<NewPerson[]>`
     INSERT INTO latchkey.users (id, email, password_hash, password_changed_at, created_at)
@@ -26,7 +26,9 @@ export async function insertPeople({ sql, person }: Latchkey): Promise<NewPerson
     RETURNING id, email`
 }
 
-/** Makes `count` keys with the scope "read", owned by each of `owners` in turn. A million take about a minute. */
+/**
+ * Inserts `count` keys with the scope "read", owned by `owners` in turn. A million keys take about a minute.
+ */
 export async function insertKeys(
   { sql }: Latchkey,
   owners: readonly Pick<NewPerson, 'id'>[],
@@ -50,10 +52,10 @@ export async function insertKeys(
   return keys
 }
 
-/** A session as it is in the database, with what a rotation needs. */
+/** A session row with the values that a rotation needs. */
 export type NewSession = { id: string; salt: Uint8Array }
 
-/** Makes one session of each person, at generation 0. */
+/** Inserts one session for each person, at generation 0. */
 export async function insertSessions({ sql }: Latchkey, people: readonly NewPerson[]): Promise<NewSession[]> {
   const expiresAt = new Date(Date.now() + DAY_MS)
   return sql<NewSession[]>`
@@ -71,14 +73,14 @@ export function refreshTokensOf({ secretKey }: Latchkey, sessions: readonly NewS
   return sessions.map(({ id, salt }) => makeRefreshToken(key, { sessionId: id, generation: 0, salt }))
 }
 
-/** An access token of each person, for which each has a session that is refreshed once. */
+/** An access token of each person. Each comes from one refresh of that person's session. */
 export async function accessTokensOf(latchkey: Latchkey, people: readonly NewPerson[]): Promise<string[]> {
   const tokens = refreshTokensOf(latchkey, await insertSessions(latchkey, people))
   const answers = await askEach(latchkey, tokens.map(refreshing))
   return answers.map((text) => JSON.parse(text).access_token)
 }
 
-/** A refresh by that token. */
+/** The request that refreshes by this token. */
 export const refreshing = (refresh_token: string): LoadRequest => ({
   path: '/auth/refresh',
   method: 'POST',

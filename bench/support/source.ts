@@ -1,4 +1,4 @@
-/** All that the bench takes from the source of Latchkey: it asks a running Latchkey for the rest. */
+/** Everything that the bench imports from Latchkey's source. All else comes from a running Latchkey. */
 
 export { RefreshRequest, Tokens } from '../../src/core/sessions/model.ts'
 export { VerifyRequest, VerifyResult } from '../../src/core/verify/model.ts'

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** The path of a file that is not there yet: `using file = temporaryFile()` removes it. */
+/** The path of a file that does not exist yet. `using file = temporaryFile()` removes the file. */
 export function temporaryFile() {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
   return {

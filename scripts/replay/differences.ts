@@ -1,8 +1,11 @@
-/** How far a clock and a busy machine move Retry-After between two recordings: a second, or so much of a long window. */
+/**
+ * How much a clock and a busy machine may change Retry-After between two recordings: one second, or this
+ * share of a long window.
+ */
 const RETRY_AFTER_TOLERANCE_SECONDS = 1
 const RETRY_AFTER_TOLERANCE = 0.01
 
-/** Every place where two JSON values differ, each as a line. */
+/** Lists every place where two JSON values differ, in lines. */
 export function differences(before: unknown, after: unknown, path: readonly string[] = []): string[] {
   if (isContainer(before) && isContainer(after) && Array.isArray(before) === Array.isArray(after)) {
     const names = new Set([...Object.keys(before), ...Object.keys(after)])
@@ -12,7 +15,10 @@ export function differences(before: unknown, after: unknown, path: readonly stri
   return isEqual ? [] : [`${path.join(' › ')}: ${show(before)} → ${show(after)}`]
 }
 
-/** Leaves out the words of an OpenAPI document; a property of that name is a schema, and stays. */
+/**
+ * Removes the descriptions and summaries of an OpenAPI document. A property with such a name has a schema,
+ * and stays.
+ */
 export function withoutDescriptions(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutDescriptions)
   if (!isContainer(value)) return value

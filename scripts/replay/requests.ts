@@ -1,43 +1,46 @@
 // biome-ignore-all format: A case is one line, however long.
 /**
- * The requests that are recorded, in the order in which they are sent. A case is one line: its name, which stays; method
- * and target; what the request carries. `$name` stands for what `keep` of an earlier case took from its answer.
+ * One recorded request: its name, which must not change; method and target; and the parts of the request.
+ * `$name` is replaced by the value that `keep` of an earlier case took from its answer. Cases are sent in
+ * order.
  */
 export type Case = readonly [name: string, route: string, options?: Options]
 
 export type Options = {
-  /** Which kept value is sent as the bearer credential. */
+  /** The kept value that is sent as the bearer credential. */
   as?: string
-  /** Which one is sent as X-API-Key. */
+  /** The kept value that is sent as X-API-Key. */
   key?: string
   /** An OAuth client, `$id:$secret`, sent by Basic. */
   client?: string
   json?: unknown
-  /** A body as it is, as JSON where `headers` names no other type. */
+  /** A body that is sent unchanged, as JSON unless `headers` names another type. */
   text?: string
   form?: Record<string, string>
   headers?: Record<string, string>
-  /** The address of the client; the server takes the script for a proxy. */
+  /** The client's address. The server treats the script as a proxy. */
   from?: string
-  /** The lines of the head after the request line, byte for byte, and none besides: for what no client library sends. */
+  /**
+   * All lines of the head after the request line, byte for byte: for requests that no client library sends.
+   */
   lines?: readonly string[]
-  /** So many of it at once; each status that comes of it is an outcome. */
+  /** How many such requests are sent at once. Each resulting status is an outcome. */
   times?: number
   onMetricsPort?: boolean
-  /** Retry-After points at midnight in UTC: its distance from there is recorded. */
+  /** Retry-After points to midnight in UTC. The distance from midnight is recorded. */
   untilMidnight?: boolean
-  /** Members of the answer to keep, by the names under which later cases use them. */
+  /** The members of the answer to keep, by the names that later cases use. */
   keep?: Record<string, string>
 }
 
-/** A server with settings of its own, and what it is asked. */
+/** A server with its own settings, and the requests that it receives. */
 export type Script = { name: string; settings: Record<string, string>; cases: readonly Case[] }
 
 const PASSWORD = 'correct-horse-battery'
 const METRICS_TOKEN = 'a-token-for-the-scrape-of-metrics'
 const ADMIN = { email: 'admin@example.com', password: PASSWORD }
 const ORIGIN = 'https://app.example.com'
-const NOBODY = '01890a5d-ac96-774b-bcce-b302099a8057'
+const UNKNOWN_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
 const EMPTY_HASH = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 const UNKNOWN = { headers: { authorization: `Bearer sk_${'0'.repeat(49)}` } }
 const TEXT = { 'content-type': 'text/plain' }
@@ -50,7 +53,10 @@ const SETTINGS = {
   SHUTDOWN_DELAY_SECONDS: '0',
 }
 
-/** An account `name@example.com`; keeps `$name` (an access token), `$nameRefresh` and `$nameId`. */
+/**
+ * Cases that create an account `name@example.com`. They keep `$name` (an access token), `$nameRefresh` and
+ * `$nameId`.
+ */
 const person = (name: string): Case[] => {
   const json = { email: `${name}@example.com`, password: PASSWORD }
   return [
@@ -59,11 +65,14 @@ const person = (name: string): Case[] => {
   ]
 }
 
-/** A key; keeps `$name` and `$nameId`. */
+/** A case that creates a key. It keeps `$name` and `$nameId`. */
 const key = (name: string, as: string, json: object): Case =>
   [name, 'POST /keys', { as, json: { name, ...json }, keep: { [name]: 'key', [`${name}Id`]: 'id' } }]
 
-/** Who and what the other cases use. The keys of `foreign` and `account` end late; everything else stays as it is. */
+/**
+ * The accounts and keys that later cases use. The keys of `foreign` and `account` are ended late; the others
+ * stay unchanged.
+ */
 const scene: Case[] = [
   ['admin', 'POST /auth/login', { json: ADMIN, keep: { admin: 'access_token' } }],
   ...person('owner'),
@@ -80,7 +89,7 @@ const scene: Case[] = [
   ['robot', 'POST /oauth/token', { form: { grant_type: 'client_credentials', client_id: '$accountId', client_secret: '$robot' }, keep: { robotToken: 'access_token' } }],
 ]
 
-/** Every route behind a credential, and whose good credentials are refused there. */
+/** Every route that requires a credential, and the accounts whose valid credentials it refuses. */
 const GUARDED: Record<string, readonly string[]> = {
   'GET /auth/me': [],
   'POST /auth/password': ['plain', 'robotToken'],
@@ -130,7 +139,7 @@ const refusals = Object.entries(GUARDED).flatMap(([route, weak]): Case[] => [
   ...weak.map((as): Case => [`as ${as}`, route, { as }]),
 ])
 
-/** Every route that takes JSON, and who may send it; null: anyone. */
+/** Every route with a JSON body, and the account that may send it. null: no credential is needed. */
 const BODIES: Record<string, string | null> = {
   'POST /auth/signup': null,
   'POST /auth/login': null,
@@ -162,7 +171,7 @@ const badBodies = Object.entries(BODIES).flatMap(([route, who]): Case[] => {
   ]
 })
 
-/** Every path, with a method that it does not have. */
+/** Every path, with a method that it does not support. */
 const otherMethods = `
   PUT /  POST /health  POST /livez  POST /readyz  POST /metrics  POST /openapi.json  POST /docs  POST /docs/start.js
   GET /auth/signup  GET /auth/login  GET /auth/refresh  GET /auth/logout  GET /auth/logout-all  POST /auth/me
@@ -285,7 +294,7 @@ const users: Case[] = [
   ['a malformed limit', 'GET /auth/sessions?limit=x', { as: 'owner' }],
   ['beyond the limit', 'GET /auth/sessions?limit=101', { as: 'owner' }],
   ["another's", 'DELETE /auth/sessions/$session', { as: 'stranger' }],
-  ['unknown', `DELETE /auth/sessions/${NOBODY}`, { as: 'owner' }],
+  ['unknown', `DELETE /auth/sessions/${UNKNOWN_ID}`, { as: 'owner' }],
   ['malformed', 'DELETE /auth/sessions/1', { as: 'owner' }],
   ['good', 'DELETE /auth/sessions/$session', { as: 'owner' }],
   ['again', 'DELETE /auth/sessions/$session', { as: 'owner' }],
@@ -356,7 +365,7 @@ const keys: Case[] = [
   ['a malformed rate', 'POST /keys/create', { as: 'owner', json: { rate_limit: { limit: 0, window_seconds: 1 } } }],
   ['malformed credits', 'POST /keys/create', { as: 'owner', json: { credits: { remaining: -1 } } }],
   ['metadata of 5 KiB', 'POST /keys/create', { as: 'owner', json: { metadata: { long: '-'.repeat(5_000) } } }],
-  ['an unknown owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: NOBODY } }],
+  ['an unknown owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: UNKNOWN_ID } }],
   ['a malformed owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: '1' } }],
   ["beyond its owner's scopes", 'POST /keys/create', { as: 'owner', json: { service_account_id: '$accountId', scopes: 'write' } }],
   ['an Idempotency-Key', 'POST /keys/create', { as: 'owner', json: {}, headers: { 'idempotency-key': 'once' } }],
@@ -381,7 +390,7 @@ const keys: Case[] = [
   ['as admin', 'GET /keys/$plainId', { as: 'admin' }],
   ['as manager', 'GET /keys/$plainId', { key: 'manager' }],
   ["another's", 'GET /keys/$foreignId', { as: 'owner' }],
-  ['unknown', `GET /keys/${NOBODY}`, { as: 'owner' }],
+  ['unknown', `GET /keys/${UNKNOWN_ID}`, { as: 'owner' }],
   ['malformed', 'GET /keys/1', { as: 'owner' }],
   ['a word that is a route', 'GET /keys/verify', { as: 'owner' }],
   ['good', 'PATCH /keys/$fullId', { as: 'owner', json: { name: 'fuller', description: null, credits: null, is_active: false } }],
@@ -604,7 +613,7 @@ const administration: Case[] = [
   ['another role', 'POST /users', { as: 'admin', json: { email: 'x@example.com', role: 'root' } }],
   ['good', 'GET /users/$madeId', { as: 'admin' }],
   ['as steward', 'GET /users/$madeId', { key: 'steward' }],
-  ['unknown', `GET /users/${NOBODY}`, { as: 'admin' }],
+  ['unknown', `GET /users/${UNKNOWN_ID}`, { as: 'admin' }],
   ['malformed', 'GET /users/1', { as: 'admin' }],
   ['good', 'PATCH /users/$helpedId', { as: 'admin', json: { scopes: 'read', email_verified: true, is_active: true } }],
   ['as steward', 'PATCH /users/$helpedId', { key: 'steward', json: { is_active: false } }],
@@ -613,13 +622,13 @@ const administration: Case[] = [
   ['as steward, beyond its scopes', 'PATCH /users/$helpedId', { key: 'steward', json: { scopes: 'unheard-of' } }],
   ['a malformed scope', 'PATCH /users/$helpedId', { as: 'admin', json: { scopes: 'Read' } }],
   ['a wrong type', 'PATCH /users/$helpedId', { as: 'admin', json: { is_active: 'no' } }],
-  ['unknown', `PATCH /users/${NOBODY}`, { as: 'admin', json: {} }],
+  ['unknown', `PATCH /users/${UNKNOWN_ID}`, { as: 'admin', json: {} }],
   ['malformed', 'PATCH /users/1', { as: 'admin', json: {} }],
   ['good', 'POST /users/$helpedId/logout', { as: 'admin' }],
   ['as steward, an admin', 'POST /users/$madeId/logout', { key: 'steward' }],
   ['malformed', 'POST /users/1/logout', { as: 'admin' }],
   ['malformed', 'POST /users/1/password-reset', { as: 'admin' }],
-  ['unknown', `POST /users/${NOBODY}/password-reset`, { as: 'admin' }],
+  ['unknown', `POST /users/${UNKNOWN_ID}/password-reset`, { as: 'admin' }],
   ['as steward, an admin', 'DELETE /users/$madeId', { key: 'steward' }],
   ['as steward', 'DELETE /users/$helpedId', { key: 'steward' }],
   ['again', 'DELETE /users/$helpedId', { as: 'admin' }],
@@ -641,7 +650,7 @@ const bounds: Case[] = ['/auth/sessions', '/keys', '/keys/list', '/service-accou
   ['0', '-1', '1', '100', '101', '1000', '1001', '1e9', '1.5', 'x', ''].map((limit): Case => ['at the bounds', `GET ${list}?limit=${limit}`, { as: 'admin' }]),
 )
 
-/** The default limits per address. Each limit has a client address of its own, which the scene does not use. */
+/** The default rate limits by address. Each limit has a client address that no other case uses. */
 const limits: Case[] = [
   ['one more than the limit', 'POST /auth/signup', { json: {}, from: '203.0.113.1', times: 6 }],
   ['one more than the limit', 'POST /auth/login', { json: {}, from: '203.0.113.2', times: 11 }],
@@ -670,7 +679,7 @@ const limits: Case[] = [
   ['as plain, beyond the limit of others', 'GET /forward-auth', { key: 'plain', from: '203.0.113.6' }],
 ]
 
-/** What other settings change. */
+/** The effect of other settings. */
 const closed: Case[] = [
   ['admin', 'POST /auth/login', { json: ADMIN, keep: { admin: 'access_token', adminRefresh: 'refresh_token' } }],
   ['signup is closed', 'POST /auth/signup', { json: { email: 'owner@example.com', password: PASSWORD } }],

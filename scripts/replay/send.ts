@@ -1,20 +1,23 @@
 import { connect } from 'node:net'
 
-/** A request with every value filled in. */
+/** A request with all values filled in. */
 export type Request = {
   method: string
-  /** As it stands in the request line. */
+  /** The target, exactly as in the request line. */
   target: string
   headers: Record<string, string>
   body: string | null
-  /** The lines of the head after the request line, byte for byte: then nothing else is sent there. */
+  /** All lines of the head after the request line, byte for byte. Nothing else is then sent there. */
   lines: readonly string[] | null
 }
 
-/** What is read of an answer; `status` 0: the connection ended without one. */
+/** The part of an answer that is read. `status` 0: the connection ended without an answer. */
 export type Answer = { status: number; headers: Headers; text: string }
 
-/** Over a connection of its own each, so that none is spoilt by an answer that closes it. */
+/**
+ * Sends each request on a new connection, so that an answer that closes its connection affects no other
+ * request.
+ */
 export async function send(url: string, request: Request): Promise<Answer> {
   if (request.lines) return sendLines(url, request, request.lines)
   const { method, target, headers, body } = request
@@ -25,7 +28,10 @@ export async function send(url: string, request: Request): Promise<Answer> {
 
 const ANSWER_MS = 5_000
 
-/** For what no client library would send: a header twice or malformed, a target that a URL parser would tidy up. */
+/**
+ * For requests that no client library sends: a repeated or malformed header, or a target that a URL parser
+ * would change.
+ */
 function sendLines(url: string, request: Request, lines: readonly string[]): Promise<Answer> {
   const { method, target, body } = request
   const head = [`${method} ${target} HTTP/1.1`, 'Connection: close', ...lines].join('\r\n')
@@ -38,7 +44,7 @@ function sendLines(url: string, request: Request, lines: readonly string[]): Pro
     socket.on('data', (chunk) => {
       text += chunk
     })
-    // A refused request is cut off; what was answered until then counts.
+    // The server may cut the connection of a refused request. The answer received until then counts.
     socket.on('error', (error: NodeJS.ErrnoException) =>
       error.code === 'ECONNRESET' || error.code === 'EPIPE' ? resolve(read(text)) : reject(error),
     )

@@ -3,17 +3,17 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
-/** A Latchkey in a process of its own, and where it listens. */
+/** A Latchkey in its own process, with its URLs. */
 export type Server = { url: string; metricsUrl: string; [Symbol.asyncDispose](): Promise<void> }
 
 const START_MS = 30_000
 const END_MS = 10_000
 
 /**
- * Starts a program, or the source of a tree, on a new embedded database, and waits until it can serve.
+ * Starts a program, or the source of a tree, on a new embedded database, and waits until it is ready.
  * @param program the binary's file, or the directory of a tree
- * @param settings its whole environment, ports aside: nothing is inherited
- * @throws Error with its output where it ends, or is not ready in time
+ * @param settings its whole environment except the ports; nothing is inherited
+ * @throws Error with its output if it ends, or is not ready in time
  */
 export async function startServer(program: string, settings: Record<string, string>): Promise<Server> {
   const [port, metricsPort] = await Promise.all([freePort(), freePort()])
@@ -45,7 +45,7 @@ export async function startServer(program: string, settings: Record<string, stri
   return { url, metricsUrl: `http://127.0.0.1:${metricsPort}`, [Symbol.asyncDispose]: end }
 }
 
-/** With Bun's own reading of `.env` off, which has rules of its own. */
+/** Bun's own reading of `.env` is off, because its rules differ (docs/decisions/0002). */
 const commandOf = (program: string) =>
   statSync(program).isDirectory()
     ? [process.execPath, '--no-env-file', join(program, 'src/main.ts')]
@@ -57,11 +57,16 @@ const isReady = (url: string) =>
     () => false,
   )
 
-/** Below those that systems hand out, so that no other program is given it before the server listens there. */
+/**
+ * Below the ports that systems assign, so that no other program receives the port before the server listens.
+ */
 const FIRST_PORT = 10_000
 const PORTS = 20_000
 
-/** A port on which nothing listens: the words in which the server tells the one that it chose may change. */
+/**
+ * Finds a port on which nothing listens. The server could choose one, but the text in which it reports the
+ * port may differ between two trees.
+ */
 async function freePort(): Promise<number> {
   const port = FIRST_PORT + Math.floor(Math.random() * PORTS)
   const isFree = await new Promise<boolean>((resolveFree) => {

@@ -1,3 +1,24 @@
+/**
+ * The life of a request.
+ *
+ *  1. Bun accepts the connection, and refuses a body beyond 9 MiB (`server/listen.ts`).
+ *  2. Bun's router chooses by the raw target: `/forward-auth…` goes to `forward-auth/routes.ts`, the rest to Elysia.
+ *  3. `observe.ts` gives the request four seconds to wait in all (docs/decisions/0015), and makes its state: id, client
+ *     address, trace.
+ *  4. `credential.ts` verifies the credential, from the cache or by the database (docs/decisions/0008).
+ *  5. Elysia chooses the route. A path that no route has goes to step 12.
+ *  6. The guard of `auth.ts` accepts the caller by kind, address, scope and key rate. `route-table.ts` says which routes ask
+ *     for what.
+ *  7. `body.ts` reads the body, where the route takes one: type, size, JSON. The guard then asks about the caller again.
+ *  8. Elysia checks body and query against the shapes of the route.
+ *  9. `rate-limit.ts` counts the request against a limit per client address, before the handler and so before any password
+ *     is hashed. It counts no health check, verification or example route.
+ * 10. The handler calls one function of `core/`, which knows no HTTP.
+ * 11. Elysia checks the answer against its shape; `compression.ts` compresses a long answer to GET (docs/decisions/0035).
+ * 12. Whatever was thrown on the way ends in `errors.ts`: it counts the request if step 9 did not (docs/decisions/0005),
+ *     audits a refusal, and `problem.ts` writes the answer.
+ * 13. `observe.ts` sets the headers of every answer, counts it for /metrics, and writes its line to the access log.
+ */
 import { cors } from '@elysiajs/cors'
 import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from '../core/context.ts'
@@ -6,6 +27,7 @@ import { type AddressOf, createAddressOf } from './client-address.ts'
 import { compressAnswer } from './compression.ts'
 import { recogniseCredential } from './credential.ts'
 import { docs } from './docs.ts'
+import { serverSettings, skipCookies } from './elysia.ts'
 import { errors } from './errors.ts'
 import { forwardAuth, forwardAuthDescription } from './forward-auth/routes.ts'
 import { observe } from './observe.ts'
@@ -15,6 +37,7 @@ import { type RequestState, stated } from './request-state.ts'
 import { createRouteTable } from './route-table.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { authRoutes } from './routes/auth.ts'
+import { errorPages } from './routes/error-pages.ts'
 import { protectedRoutes } from './routes/examples.ts'
 import { type IsDraining, opsRoutes, rootRoute } from './routes/health.ts'
 import { importRoutes } from './routes/import.ts'
@@ -27,10 +50,10 @@ import { sessionRoutes } from './routes/sessions.ts'
 import { userRoutes } from './routes/users.ts'
 import { verifyRoutes } from './routes/verify.ts'
 
-/** What only the process around the service knows. */
+/** What only the process around the app knows: whether it is shutting down, and which address a request comes from. */
 export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf }
 
-/** The HTTP service put together. It listens nowhere yet, and asks the database nothing until a request comes. */
+/** The HTTP service. It listens nowhere yet, and asks the database nothing until a request comes. */
 export function createApp(context: Context, options: AppOptions = {}) {
   const limits = createLimits(context)
   const guard = auth(context)
@@ -45,9 +68,9 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const limited = new Elysia()
     .use(stated)
     .use(limits.plugin)
-    .mapResponse(limits.answerRefused)
     .mapResponse(compressAnswer)
     .use(rootRoute())
+    .use(errorPages())
     .use(authRoutes(context, guard))
     .use(sessionRoutes(context, guard))
     .use(importRoutes(context, guard))
@@ -70,8 +93,8 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const addressOf = options.addressOf ?? createAddressOf(context.config, context.log)
   const prepare = (state: RequestState) => recogniseCredential(context, routes.isGuarded, state)
   const observed = observe(context, addressOf, prepare, isDraining)
-  const door = forwardAuth(context, limits, observed.observed)
-  const app = new Elysia(settingsOf((): AnyElysia => app, door))
+  const rawRoutes = forwardAuth(context, limits, observed.observed)
+  const app = new Elysia(serverSettings((): AnyElysia => app, rawRoutes))
     .use(observed.plugin)
     .use(errors(context, limits, routes.methodsOf))
     .use(crossOrigin(context.config.corsOrigins))
@@ -79,59 +102,27 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(limited)
     .use(documented)
   observed.provideState(app)
-  prepareOnlyWhatIsUsed(app)
+  skipCookies(app)
   return app
 }
 
-/** What METRICS_PORT serves: /metrics, and nothing else. */
+/** The app on METRICS_PORT: /metrics alone. */
 export function createMetricsApp(context: Context) {
   const metrics = metricsRoute(context, true)
   const { methodsOf } = createRouteTable(metrics.routes)
   const addressOf = createAddressOf(context.config, context.log)
   const observed = observe(context, addressOf, () => undefined)
-  const app = new Elysia(settingsOf((): AnyElysia => app))
+  const app = new Elysia(serverSettings((): AnyElysia => app))
     .use(observed.plugin)
     .use(errors(context, createLimits(context), methodsOf))
     .use(metrics)
   return observed.provideState(app)
 }
 
-/**
- * Of everything that listens.
- * @param routes of Bun's own router
- */
-const settingsOf = (app: () => AnyElysia, routes: Record<string, (request: Request) => Answer> = {}) => ({
-  // Normalising would make a body fit its schema before it is checked: drop unknown members, turn `[]` into `{}`.
-  normalize: false,
-  // Else Elysia takes no host for shorter than four characters, and looks for the path behind them.
-  handler: { standardHostname: false },
-  serve: { routes: { ...routes, '/*': (request: Request): Answer => answerUnrouted(app(), request) } },
-})
-
-/**
- * What none of the routes that Elysia gives to Bun's router takes: a slash at the end, a wrong path or method. Elysia
- * looks at the URL then, and where the Host header is missing (HTTP/1.0) or malformed, that is the target alone: it would
- * take the end of a longer path for a path, past the limit of that. Refused as by Bun, before it is a request.
- */
-function answerUnrouted(app: AnyElysia, request: Request): Answer {
-  return request.url.startsWith('http') ? app.fetch(request) : new Response(null, { status: 400 })
-}
-
-type Answer = Response | Promise<Response>
-
-/**
- * From the text of every hook Elysia guesses what it uses, and prepares that for each request of each route. The rate
- * limiter names cookies; nobody here has any.
- */
-function prepareOnlyWhatIsUsed(app: unknown): void {
-  const { inference } = app as { inference: Record<string, boolean> }
-  inference.cookie = false
-}
-
-/** The HTTP service, typed by its routes: what Eden Treaty reads. */
+/** The type of the HTTP service with all of its routes, from which Eden Treaty types a client. */
 export type App = ReturnType<typeof createApp>
 
-/** Does the work when it is first asked for, and keeps what came out. */
+/** Does the work on the first call, and gives the same result to every call. */
 function once<T>(work: () => Promise<T>): () => Promise<T> {
   let result: Promise<T> | null = null
   return () => {
@@ -150,7 +141,10 @@ const EXPOSED_HEADERS = [
   'WWW-Authenticate',
 ]
 
-/** Exact origins only; without any, nothing is hooked in. Credentials travel in headers, never in cookies. */
+/**
+ * CORS for exact origins; without any, no hook at all. `credentials` stays false: no credential is in a cookie, so no page
+ * needs it.
+ */
 function crossOrigin(origins: readonly string[]) {
   if (origins.length === 0) return new Elysia()
   return cors({

@@ -1,44 +1,61 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../core/context.ts'
 import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../core/principal.ts'
-import { denialOf, lackOfScopes } from '../core/verify/refusals.ts'
+import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
 import { refusalOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
 import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
 import { covers } from '../lib/scopes.ts'
 import { readJson } from './body.ts'
-import { recogniseAgain, requireShown } from './credential.ts'
-import { type Authorize, type RequestState, stated } from './request-state.ts'
+import { recogniseAgain, requirePrincipal } from './credential.ts'
+import { withoutWaiting } from './elysia.ts'
+import { type Authorize, type Credential, type RequestState, stated } from './request-state.ts'
 
 const isUser = (principal: Principal): principal is UserPrincipal => principal.kind === 'user'
 const isKey = (principal: Principal): principal is KeyPrincipal => principal.kind === 'key'
 const isAnyone = (_: Principal): _ is Principal => true
 
-/** The plugin that a feature's routes `use`: the request's state, and the macros. */
+/** The plugin that the routes of a resource `use`: the request's state, and the macros. */
 export type Guard = ReturnType<typeof auth>
 
 /**
- * What a route asks for: `true`, or scopes that are all needed, of everybody or of keys alone; the body that it takes.
- * `whole`: a user's token that was narrowed to some scopes is refused, since none of these stands for what the route does.
+ * What a guarded route asks of its caller. `true`: no more than a principal of the macro's kind.
+ *
+ * - `scopes`: the caller needs all of them.
+ * - `keyScopes`: the same, of API keys alone; `scopes` unless given.
+ * - `whole`: refuses a user's token that was narrowed to some scopes, on routes that no scope stands for
+ *   (docs/decisions/0027).
+ * - `json`: the route takes a JSON body, of the usual size at most or of `maxBytes`.
  */
-type Need = true | { scopes?: readonly string[]; keyScopes?: readonly string[]; whole?: boolean; json?: Json }
+export type Need =
+  | true
+  | { scopes?: readonly string[]; keyScopes?: readonly string[]; whole?: boolean; json?: JsonBody }
 
-/** A JSON body: of the usual size at most, or of so many bytes. */
-type Json = true | { maxBytes: number }
+type JsonBody = true | { maxBytes: number }
 
 type Seen = { request: Request; state: RequestState }
 
 /**
- * One macro a kind of principal: `user`, `key`, `anyone`, `admin`. A route that names one has `auth` of exactly that
- * type; a route that names none has no `auth`. Who is let in is settled before the body is read as anything.
+ * The guard: one macro for each kind of principal. A route that names a macro gets `auth`, of exactly that kind. A route
+ * that names none has no `auth`, and its handler does not compile if it reads one.
+ *
+ * The guard decides before the body is read, so that an anonymous caller learns nothing from a 422 and cannot make the
+ * service read a body. It decides again once the body is there (`recogniseAgain`).
+ *
+ * @example
+ * new Elysia({ prefix: '/reports' })
+ *   .use(guard)
+ *   .get('/mine', ({ auth }) => reportsOf(auth.userId), { user: true })
+ *   .post('/', ({ auth, body }) => make(auth, body), { key: { scopes: ['write'], json: true }, body: NewReport })
  */
 export function auth(context: Context) {
   const requires =
-    <P extends Principal>(allows: (principal: Principal) => principal is P) =>
+    <P extends Principal>(
+      allows: (principal: Principal) => principal is P,
+      refusal: (principal: Principal) => ErrorCode = () => 'wrong_credential_kind',
+    ) =>
     (need: Need) => {
       const { scopes = [], keyScopes = scopes, whole = false, json } = need === true ? {} : need
-      const refusal = (principal: Principal) =>
-        allows === (isAdmin as unknown) && isUser(principal) ? 'forbidden' : 'wrong_credential_kind'
-      const requirement = { allows, refusal, userScopes: scopes, keyScopes, whole } as const
+      const requirement: Requirement = { allows, refusal, userScopes: scopes, keyScopes, whole }
       return guarded<P>({
         scopes: keyScopes,
         json,
@@ -46,27 +63,28 @@ export function auth(context: Context) {
         permit: (state, principal) => permit(context, state, principal, requirement),
       })
     }
-  const guarded = <P extends Principal>({ scopes, json, authorize, permit }: Guarding) => {
-    /** Runs once a request, whichever hook is the first to see it. */
-    const admit = (state: RequestState) => {
-      if (state.principal !== null) return
-      state.principal = requireShown(state)
+
+  const guarded = <P extends Principal>({ scopes, json, authorize, permit }: Checks) => {
+    /** Runs once for each request: in `parse` where the route takes a body, else in `transform`. */
+    const check: Check = (state) => {
+      if (state.credential.kind === 'accepted') return
+      const principal = requirePrincipal(state)
+      state.credential = { kind: 'accepted', principal }
       state.authorize = authorize
-      return permit(state, state.principal)
+      return permit(state, principal)
     }
-    /** What was revoked or lowered while the body came holds for what follows the body. */
-    const confirm = async (state: RequestState): Promise<void> => {
-      const before = state.principal
+    /** What was revoked or lowered while the body came holds for everything that follows the body. */
+    const checkAgain = async (state: RequestState, before: Principal): Promise<void> => {
       const principal = await recogniseAgain(context, state)
       if (principal === before) return
-      state.principal = principal
+      state.credential = { kind: 'accepted', principal }
       authorize(principal, state.address)
     }
     return {
       detail: { security: [{ bearer: [...scopes] }] },
-      ...(json && { parse: readGuarded(admit, confirm, json) }),
-      transform: context.shared ? waitingFor(admit) : atOnce(admit),
-      resolve: ({ state }: Seen) => ({ auth: state.principal as P }),
+      ...(json && { parse: parserOf(check, checkAgain, json) }),
+      transform: context.shared ? waitingGuard(check) : guardOf(check),
+      resolve: ({ state }: Seen) => ({ auth: (state.credential as Accepted).principal as P }),
     }
   }
 
@@ -74,79 +92,73 @@ export function auth(context: Context) {
     user: requires(isUser),
     key: requires(isKey),
     anyone: requires(isAnyone),
-    admin: requires(isAdmin),
-    /** Any good key, whatever its scopes, addresses and limits. */
+    admin: requires(isAdmin, (principal) => (isUser(principal) ? 'forbidden' : 'wrong_credential_kind')),
+    /** Any valid key, whatever its scopes, addresses and limits are. */
     anyKey: (_: true) => {
-      const authorize = (principal: Principal) => {
+      const authorize = (principal: Principal): undefined => {
         if (!isKey(principal)) fail('wrong_credential_kind')
       }
-      return guarded<KeyPrincipal>({
-        scopes: [],
-        json: undefined,
-        authorize,
-        permit: (_state, principal) => {
-          authorize(principal)
-          return undefined
-        },
-      })
+      const permit = (_: RequestState, principal: Principal) => authorize(principal)
+      return guarded<KeyPrincipal>({ scopes: [], json: undefined, authorize, permit })
     },
     /** A JSON body that needs no credential. */
     open: (_: true) => ({ parse: ({ request }: Seen) => readJson(request) }),
   })
 }
 
-/** What a guard does, besides finding out who asks. */
-type Guarding = {
-  /** For the document. */
+type Accepted = Extract<Credential, { kind: 'accepted' }>
+
+/** How a macro checks the caller. */
+type Checks = {
+  /** For the OpenAPI document. */
   scopes: readonly string[]
-  json: Json | undefined
-  /** Whether the caller may use the route; asked again wherever the caller is read again. Charges nothing. */
+  json: JsonBody | undefined
+  /** Whether the caller may use the route. Changes ask it again, inside their transaction (docs/decisions/0026). */
   authorize: Authorize
-  /** The same, and a key's use counts; a promise where that has to be waited for. */
+  /** The same, and a key's use counts; a promise only where the key's rate is counted on Redis. */
   permit(state: RequestState, principal: Principal): Promise<undefined> | undefined
 }
-type Admit = (state: RequestState) => Promise<undefined> | undefined
+type Check = (state: RequestState) => Promise<undefined> | undefined
 
-/** Elysia parses before it transforms: where there is a body, this is the first to see the request. */
-const readGuarded =
-  (admit: Admit, confirm: (state: RequestState) => Promise<void>, json: Json) =>
+/** The parser of a guarded route. Elysia parses before it transforms, so this is the first hook to see the request. */
+const parserOf =
+  (check: Check, checkAgain: (state: RequestState, before: Principal) => Promise<void>, json: JsonBody) =>
   async ({ request, state }: Seen) => {
-    const admitting = admit(state)
-    if (admitting) await admitting
+    const checking = check(state)
+    if (checking) await checking
+    const { principal } = state.credential as Accepted
     const body = await readJson(request, json === true ? undefined : json.maxBytes)
-    await confirm(state)
+    await checkAgain(state, principal)
     return body
   }
 
-/**
- * The guard of a service that counts by itself: nothing in it waits. Elysia tells by a function's text whether its route
- * has to wait, which makes all of it a fifth dearer: no `return f()` here, no arrow to a call (tests/api/canary.test.ts).
- */
-const atOnce = (admit: Admit) =>
-  function guard({ state }: Seen): void {
-    admit(state)
-  }
+/** The guard of an instance that counts keys' rates by itself. */
+const guardOf = (check: Check) =>
+  withoutWaiting(({ state }: Seen): void => {
+    // Elysia would enter the route without a promise that this hook returned.
+    if (check(state)) throw new Error('A guard that is declared to be synchronous would have to wait')
+  })
 
-/** The same where a key's rate may be counted on Redis. */
-const waitingFor = (admit: Admit) =>
+/** The guard of an instance that counts keys' rates on Redis. */
+const waitingGuard = (check: Check) =>
   async function guard({ state }: Seen): Promise<void> {
-    await admit(state)
+    await check(state)
   }
 
-/** What a route needs of whoever asks. */
+/** What a route asks of its caller. */
 type Requirement = {
   allows(principal: Principal): boolean
-  /** What somebody of another kind is told. */
+  /** The error for a caller of another kind or role. */
   refusal(principal: Principal): ErrorCode
   userScopes: readonly string[]
   keyScopes: readonly string[]
-  /** Whether a user's token must not be a narrowed one. */
   whole: boolean
 }
 
 /**
- * Whether a caller may use a route: its kind, then, for keys, address and scopes, in the order of API.md. Charges
- * nothing, so that it can be asked again within a change.
+ * Whether a caller may use a route: the kind, then the address of a key, then scopes, in the order of API.md. Counts
+ * nothing, so that a change can ask again inside its transaction.
+ * @param address of the client; null: unknown
  * @throws Problem wrong_credential_kind, forbidden, ip_not_allowed, insufficient_scope
  */
 function authorize(principal: Principal, need: Requirement, address: string | null): void {
@@ -157,7 +169,7 @@ function authorize(principal: Principal, need: Requirement, address: string | nu
   }
   if (need.whole && principal.claims.isNarrowed) fail('insufficient_scope', NARROWED)
   const missing = need.userScopes.filter((scope) => !covers(principal.grants, scope))
-  if (missing.length > 0) fail('insufficient_scope', lackOfScopes(missing))
+  if (missing.length > 0) throw lackOfScopes(missing)
 }
 
 const NARROWED = {
@@ -167,9 +179,13 @@ const NARROWED = {
 }
 
 /**
- * The same, and a key's use is counted, after its rate. Only a rate that is counted on Redis waits for anything.
- * `errors.ts` counts and audits a refusal.
+ * Whether a caller may use a route, and counts the use of a key against the key's rate. `errors.ts` counts and audits a
+ * refusal.
+ * @returns a promise only where the key's rate is counted on Redis
  * @throws Problem as `authorize`, rate_limited
+ * @example
+ * const pending = permit(context, state, principal, requirement)
+ * if (pending) await pending
  */
 export function permit(
   context: Context,
@@ -187,6 +203,6 @@ export function permit(
 }
 
 function requireValid(outcome: UseOutcome | null): undefined {
-  const denial = outcome && denialOf(outcome)
-  if (denial) fail(denial.code, denial.extra)
+  const problem = outcome && problemOf(outcome)
+  if (problem) throw problem
 }

@@ -4,22 +4,23 @@ import type { Config } from '../config/config.ts'
 import { parseClientAddress } from '../lib/ip.ts'
 import type { Log } from '../lib/log.ts'
 
-/** The server's part that knows the peer of a connection (Bun's `Server`). */
+/** The part of Bun's `Server` that knows the peer of a connection. */
 export type PeerSource = { requestIP(request: Request): { address: string } | null } | null
 
-/** The address of the client that a request comes from, in its canonical form; null where it has none. Asked before the answer is sent. */
+/** The client's address in its canonical form; null: unknown. Call it before the request is answered. */
 export type AddressOf = (request: Request, server: PeerSource) => string | null
 
 type Address = { ip: ipaddr.IPv4 | ipaddr.IPv6; text: string; isTrusted: boolean }
 
 const MAX_REMEMBERED_PEERS = 10_000
-/** Proxies one behind the other. A header of 16 KB may name two thousand. */
+/** How many proxies may stand behind each other. A header of 16 KB has room for two thousand addresses to parse. */
 const MAX_HOPS = 32
 
 /**
- * Who is calling: the peer, or, where the peer is a trusted proxy, the last address in X-Forwarded-For that is not one.
- * The header of anybody else is ignored, with one warning. Where a trusted proxy names what is no address, the client has
- * none: the proxy's own would let strangers past a list, and put all clients under one limit.
+ * Makes the function that finds a client's address: the peer, or, where the peer is a trusted proxy, the last address in
+ * X-Forwarded-For that is not a trusted proxy. The header of any other peer is ignored, with one warning; otherwise a
+ * client could choose its address. Where a trusted proxy names something that is no address, the client's address is
+ * unknown: the address of the proxy itself could be on a key's list, and would put all clients under one rate limit.
  */
 export function createAddressOf(config: Pick<Config, 'trustedProxies'>, log: Log): AddressOf {
   const trusted = config.trustedProxies.map((cidr) => ipaddr.parseCIDR(cidr))
@@ -37,7 +38,7 @@ export function createAddressOf(config: Pick<Config, 'trustedProxies'>, log: Log
     )
     return { ip, text: ip.toString(), isTrusted }
   }
-  // Peers repeat, and reading an address costs more than the rest of a request's bookkeeping.
+  // Remembered, because peers repeat and parsing an address costs more than the rest of a request's bookkeeping.
   const peers = new LRUCache<string, Address>({ max: MAX_REMEMBERED_PEERS })
   const describePeer = (text: string | undefined): Address | null => {
     if (text === undefined) return null

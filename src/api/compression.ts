@@ -2,20 +2,20 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import type { RequestState } from './request-state.ts'
 
-/** The codings that are offered; where a client takes both alike, the first. */
+/** The codings that are offered; the first where a client likes both equally. */
 const CODINGS = ['zstd', 'gzip'] as const
 type Coding = (typeof CODINGS)[number]
 
-/** In characters: what is no longer saves less than its headers and the work cost. */
+/** Characters of a text that is still sent as it is: compressing it would save less than it costs. */
 const WORTH_COMPRESSING = 1024
 
-/** Levels by which bytes are worth more than time: what is compressed once. */
+/** Levels for what is compressed once and kept, and for what is compressed for one answer. */
 const FOR_GOOD = { zstd: 12, gzip: 9 }
 const IN_PASSING = { zstd: 3, gzip: 5 }
 
 const gzipped = promisify<Uint8Array, { level: number }, Uint8Array>(gzip)
 
-/** Off the event loop, both of them. */
+/** Compresses off the event loop, so that other requests go on. */
 const compress = (bytes: Uint8Array, coding: Coding, levels: Record<Coding, number>): Promise<Uint8Array> =>
   coding === 'zstd' ? Bun.zstdCompress(bytes, { level: levels.zstd }) : gzipped(bytes, { level: levels.gzip })
 
@@ -49,8 +49,8 @@ function coded(body: Uint8Array | string, coding: Coding | null, given: HeaderRe
 }
 
 /**
- * An answer that never changes, compressed once for each coding that is asked for.
- * @param read gives the bytes
+ * Answers with bytes that never change, compressed once for each coding that a client asks for.
+ * @param read gives the bytes; called once for each coding
  */
 export function createCodedAnswer(read: () => Promise<Uint8Array>, headers: HeaderRecord) {
   const bodies = new Map<Coding | null, Promise<Uint8Array>>()
@@ -63,7 +63,7 @@ export function createCodedAnswer(read: () => Promise<Uint8Array>, headers: Head
   }
 }
 
-/** An answer that is compressed where it is long. */
+/** An answer with a text, compressed where the text is long and the client allows it. */
 export async function codedAnswer(asked: Headers, text: string, headers: HeaderRecord): Promise<Response> {
   if (text.length <= WORTH_COMPRESSING) return new Response(text, { headers })
   const coding = codingFor(asked.get('accept-encoding'))
@@ -74,15 +74,25 @@ export async function codedAnswer(asked: Headers, text: string, headers: HeaderR
 type Mapped = { responseValue: unknown; set: { headers: object }; state: RequestState }
 
 /**
- * A `mapResponse` hook of routes off the hot path, for lists that are long. Only what GET answers, which never holds a
- * secret (docs/decisions/0035).
+ * A `mapResponse` hook that compresses long answers, but for those to POST, which may hold a secret beside text that
+ * an attacker chose, whose compressed length would tell the secret (docs/decisions/0035). Routes on the hot path do not
+ * use it, because it makes a route wait.
  */
-export async function compressAnswer({ responseValue, set, state }: Mapped): Promise<Response | undefined> {
-  const { method, headers } = state.request
+export async function compressAnswer(mapped: Mapped): Promise<Response | undefined> {
+  const { method } = mapped.state.request
+  return method === 'POST' || method === 'HEAD' ? undefined : compressWithoutSecret(mapped)
+}
+
+/** The same, for a single POST route whose answer is long and holds no secret. */
+export async function compressWithoutSecret({
+  responseValue,
+  set,
+  state: { request },
+}: Mapped): Promise<Response | undefined> {
   const isJson =
     typeof responseValue === 'object' && responseValue !== null && !(responseValue instanceof Response)
-  if (method !== 'GET' || !isJson) return
-  return codedAnswer(headers, JSON.stringify(responseValue), {
+  if (!isJson) return
+  return codedAnswer(request.headers, JSON.stringify(responseValue), {
     'content-type': 'application/json',
     ...set.headers,
   })

@@ -6,7 +6,7 @@ import { createCodedAnswer } from './compression.ts'
 import pageCss from './docs/page.css.txt' with { type: 'file' }
 import page from './docs/page.html.txt' with { type: 'file' }
 import start from './docs/start.js.txt' with { type: 'file' }
-import { pathOf } from './route-table.ts'
+import { pathOf } from './elysia.ts'
 
 const FILES: Record<string, { path: string; type: string }> = {
   'swagger-ui-bundle.js': { path: bundle, type: 'text/javascript; charset=utf-8' },
@@ -16,7 +16,7 @@ const FILES: Record<string, { path: string; type: string }> = {
   'start.js': { path: start, type: 'text/javascript; charset=utf-8' },
 }
 
-/** Nothing but this page's own files; it talks to this service alone, and nobody frames it. */
+/** The page loads its own files alone, calls this service alone, and cannot be shown in a frame. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -28,7 +28,7 @@ const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** A file of the page; a picture is compressed as it is. */
+/** Answers with a file of the page. An image is compressed already. */
 function fileAnswer({ path, type }: { path: string; type: string }) {
   const file = Bun.file(path)
   const headers = {
@@ -42,8 +42,9 @@ function fileAnswer({ path, type }: { path: string; type: string }) {
 }
 
 /**
- * The document, and Swagger UI from files inside the binary, which DOCS=false leaves out.
- * @param describe gives the document when it is first asked for
+ * `/openapi.json`, and Swagger UI at `/docs` from files inside the binary.
+ * @param hasPage false (DOCS=false) leaves out the page
+ * @param describe makes the document; called at the first request for it
  */
 export function docs(hasPage: boolean, describe: () => Promise<object>) {
   const sendDocument = createCodedAnswer(async () => Buffer.from(JSON.stringify(await describe())), {
@@ -58,7 +59,7 @@ export function docs(hasPage: boolean, describe: () => Promise<object>) {
   app.get(
     '/docs',
     ({ request, redirect }) =>
-      // The page names its files relative to itself, so that it also works below a path of a proxy's.
+      // The page names its files by relative paths, so that it also works below a path that a proxy adds.
       pathOf(request).endsWith('/') ? redirect('../docs', 308) : sendPage(request),
     { detail: { hide: true } },
   )

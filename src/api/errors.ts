@@ -4,23 +4,24 @@ import { countEvent } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { isUnavailable, isUnstorableText } from '../db/errors.ts'
 import { catalogue, type ErrorCode, Problem } from '../lib/errors.ts'
+import { elysiaCodeOf, isAboutResponse, pathOf } from './elysia.ts'
 import { fieldErrorsOf } from './field-errors.ts'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
-import { type Limits, policyOf } from './rate-limit.ts'
+import type { Limits } from './rate-limit.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
-import { pathOf } from './route-table.ts'
+import { limitOf } from './route-table.ts'
 import { traceMembers } from './trace.ts'
 
 /**
- * The one `onError`. A request that failed before a limit counted it is counted here, so that failing is not a way
- * around the limits.
+ * The one `onError`. A request that failed before a rate limit counted it is counted here; otherwise a client could send
+ * any number of requests that fail (docs/decisions/0005).
  * @param methodsOf the methods that a path takes; none for a path that does not exist
  */
 export function errors(context: Context, limits: Limits, methodsOf: (path: string) => readonly string[]) {
   return new Elysia({ name: 'errors' })
     .use(stated)
     .onError({ as: 'global' }, async ({ error, request, state, set }) => {
-      const failure = kindOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
+      const failure = elysiaCodeOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
       const counted = await countFailure(limits, failure, request, state)
       const answer = answerError(context, await auditRefusal(context, counted, state), state)
       set.status = answer.status
@@ -36,7 +37,7 @@ function missingRoute(request: Request, methodsOf: (path: string) => readonly st
     : new Problem('method_not_allowed', { headers: { Allow: methods.join(', ') } })
 }
 
-/** The error itself, or that of the limit where there have been too many. */
+/** Gives back the error, or rate_limited where the client has sent too many requests. */
 async function countFailure(
   limits: Limits,
   error: unknown,
@@ -45,13 +46,13 @@ async function countFailure(
 ): Promise<unknown> {
   const { problem } = toProblem(error)
   if (state.counted || catalogue[problem][0] >= 500) return error
-  return limits.consume(LIMIT_OF[problem] ?? policyOf(request) ?? 'other', state).then(
+  return limits.consume(LIMIT_OF[problem] ?? limitOf(request) ?? 'other', state).then(
     () => error,
     (exceeded: unknown) => exceeded,
   )
 }
 
-/** A credential that is none, or may not enter, counts by itself, whatever the route's own limit is. */
+/** Failed authentication and refused authorization have rate limits of their own, independent of the route's. */
 const LIMIT_OF: Partial<Record<ErrorCode, RateLimitName>> = {
   missing_credential: 'unknown_credential',
   invalid_token: 'unknown_credential',
@@ -63,8 +64,9 @@ const LIMIT_OF: Partial<Record<ErrorCode, RateLimitName>> = {
 const AUDITED = new Set<ErrorCode>(['forbidden', 'insufficient_scope', 'wrong_credential_kind'])
 
 /**
- * A refusal by kind, role or scope leaves an audit row, whoever refused: the guard, or the service behind it. One row for
- * each caller, route, reason and minute: refusals cost a caller nothing, and must not fill the trail.
+ * Audits a refusal by kind, role or scope, whether the guard or a function of `core/` refused. There is one row for each
+ * caller, route, reason and minute; otherwise a caller could fill the audit trail (docs/decisions/0033).
+ * @returns the error itself, or why it could not be audited
  */
 async function auditRefusal(context: Context, error: unknown, state: RequestState): Promise<unknown> {
   const { problem, extra } = toProblem(error)
@@ -78,7 +80,10 @@ async function auditRefusal(context: Context, error: unknown, state: RequestStat
   )
 }
 
-/** Where every error turns into an answer: ours, Elysia's, the database's, and whatever nobody expected. */
+/**
+ * Turns any error into an answer: a Problem, an error of Elysia's or of the database's, and anything unexpected. A private
+ * cause goes to the log with the request id, and never into the answer.
+ */
 export function answerError(context: Context, error: unknown, state: RequestState): ErrorAnswer {
   const problem = toProblem(error)
   const { problem: code, extra } = problem
@@ -91,26 +96,17 @@ export function answerError(context: Context, error: unknown, state: RequestStat
   return errorAnswer(code, extra, state)
 }
 
-/** Finds the refusal in whatever was thrown; what is none is a 500, or a 503 where the database is out of reach. */
+/** The Problem behind an error, which Elysia may have wrapped; `unavailable` without the database; else `internal`. */
 function toProblem(error: unknown): Problem {
   for (let e = error; e instanceof Error; e = e.cause) if (e instanceof Problem) return e
   if (isUnavailable(error)) return new Problem('unavailable', { cause: error })
   if (isUnstorableText(error))
     return new Problem('invalid_request', { detail: 'No text may hold the character NUL.', cause: error })
-  const kind = kindOf(error)
+  const kind = elysiaCodeOf(error)
   if (kind === 'NOT_FOUND') return new Problem('not_found')
-  if (kind === 'VALIDATION' && error instanceof Error && !isOwnFault(error))
+  if (kind === 'VALIDATION' && error instanceof Error && !isAboutResponse(error))
     return new Problem('validation_failed', { errors: fieldErrorsOf(error) })
   if (kind === 'INVALID_COOKIE_SIGNATURE' || kind === 'INVALID_FILE_TYPE')
     return new Problem('invalid_request')
   return new Problem('internal', { cause: error })
-}
-
-function kindOf(error: unknown): unknown {
-  return typeof error === 'object' && error !== null && 'code' in error ? error.code : null
-}
-
-/** A response that does not fit its own schema is our mistake, not the caller's. */
-function isOwnFault(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'type' in error && error.type === 'response'
 }

@@ -4,15 +4,18 @@ import type { Context } from '../core/context.ts'
 import type { Histogram, RouteCounts, Tally } from '../lib/metrics.ts'
 
 type Labels = Record<string, string>
-/** One line of the text; `metricName` where it is not the family's own: a bucket, a sum, a count. */
+/** One line of the text. `metricName` differs from the name of the family for a bucket, a sum and a count. */
 type Sample = { labels: Labels; value: number; metricName?: string }
 type Family = { name: string; type: 'counter' | 'gauge' | 'histogram'; help: string; read(): Sample[] }
 
-/** Everything that is counted, as Prometheus reads it. Nothing is kept here: each reading asks the parts of the service. */
+/**
+ * The metrics of the service in the text format of Prometheus. Nothing is kept here: each scrape reads the counters where
+ * they are (docs/decisions/0022).
+ */
 export function createExposition(context: Context): Registry {
   const registry = new Registry()
   for (const { name, type, help, read } of families(context)) {
-    // What prom-client's own metrics have, and all that a registry asks of one.
+    // A registry of prom-client uses these members of a metric and no others.
     const metric = { name, type, help, get: async () => ({ name, type, help, values: read() }) }
     registry.registerMetric(metric as unknown as Metric)
   }
@@ -25,12 +28,12 @@ export function createExposition(context: Context): Registry {
   return registry
 }
 
-/** Each sample wakes the process up: every 10 ms they cost it a hundredth of a core. */
+/** Each sample wakes the process. At prom-client's usual 10 ms that costs one percent of a core. */
 const LOOP_SAMPLED_EVERY_MS = 50
 
 /**
- * Those of prom-client's own that mean something under Bun. Of V8's heap spaces it makes nothing but zeros, in 5 ms in
- * which nothing else runs.
+ * The metrics of prom-client's own that mean something under Bun. Its metrics of V8's heap spaces are left out: Bun has
+ * nothing but zeros for them, and reading them blocks the event loop for 5 ms.
  */
 const OF_PROCESS = [
   'process_cpu_user_seconds_total',
@@ -50,7 +53,7 @@ function families(context: Context): Family[] {
   const { cache, metrics, passwords, shared } = context
   const pool = metrics.readPool
   const always = [
-    gauge('build_info', 'What runs; always 1.', () => [{ labels: { version }, value: 1 }]),
+    gauge('build_info', 'The version that runs; always 1.', () => [{ labels: { version }, value: 1 }]),
 
     counter('requests_total', 'Requests answered, by pattern of the route.', () =>
       metrics.requests.all().flatMap(statusesOf),
@@ -60,33 +63,37 @@ function families(context: Context): Family[] {
         .all()
         .map(({ route, method, duration }) => ({ labels: { route, method }, histogram: duration })),
     ),
-    counter('rate_limited_total', 'Refusals by the limits per client address.', () =>
+    counter('rate_limited_total', 'Requests refused by the rate limits per client address.', () =>
       samplesOf('policy', metrics.rateLimited),
     ),
 
     counter(
       'verifications_total',
-      'What credentials turned out to be, each time one was looked at, at every door.',
+      'Verifications of credentials, by result, wherever a credential is checked.',
       () => samplesOf('code', metrics.verifications),
     ),
-    counter('key_uses_total', 'Uses of known keys, at every door but introspection.', () =>
+    counter('key_uses_total', 'Uses of known keys, everywhere but at introspection.', () =>
       samplesOf('code', metrics.keyUses),
     ),
     counter('password_checks_total', 'Passwords checked: logins, password grants, changes.', () =>
       samplesOf('outcome', metrics.passwordChecks),
     ),
-    counter('refreshes_total', 'Refresh tokens shown; "reused" ended a session as stolen.', () =>
+    counter('refreshes_total', 'Refresh tokens presented; "reused" ended a session as stolen.', () =>
       samplesOf('outcome', metrics.refreshes),
     ),
 
-    counter('cache_reads_total', 'Look-ups of credentials; "bypass": without proof of life.', () =>
-      samplesOf('result', metrics.cacheReads),
+    counter(
+      'cache_reads_total',
+      'Look-ups of credentials; "bypass": not read from the cache, without proof of life.',
+      () => samplesOf('result', metrics.cacheReads),
     ),
     gauge('cache_entries', 'Credentials in the cache.', () => one(cache.size())),
-    gauge('cache_bypassed', '1 while the cache is not read: nothing proves that evictions arrive.', () =>
-      one(cache.isLive() ? 0 : 1),
+    gauge(
+      'cache_bypassed',
+      '1 while the cache is not read, because nothing proves that evictions arrive.',
+      () => one(cache.isLive() ? 0 : 1),
     ),
-    counter('evictions_heard_total', 'What was heard of the database.', () =>
+    counter('evictions_heard_total', 'Messages heard from the database.', () =>
       samplesOf('kind', metrics.evictions),
     ),
     histogram('eviction_lag_seconds', 'From NOTIFY to its echo, each second.', () => [
@@ -94,33 +101,41 @@ function families(context: Context): Family[] {
     ]),
 
     gauge('password_hashes_running', 'Passwords being hashed.', () => one(passwords.load().running)),
-    gauge('password_hashes_waiting', 'Passwords that wait for it.', () => one(passwords.load().waiting)),
-    gauge('password_hashes_waiting_limit', 'How many may.', () => one(passwords.load().limit)),
-    counter('password_hashes_refused_total', 'Passwords turned away with 503.', () =>
+    gauge('password_hashes_waiting', 'Passwords that wait to be hashed.', () =>
+      one(passwords.load().waiting),
+    ),
+    gauge('password_hashes_waiting_limit', 'Passwords that may wait to be hashed.', () =>
+      one(passwords.load().limit),
+    ),
+    counter('password_hashes_refused_total', 'Passwords refused with 503, because too many waited.', () =>
       one(passwords.load().turnedAway),
     ),
 
-    gauge('pool_size', 'Connections to the database that there may be.', () => one(pool().size)),
-    gauge('pool_in_use', 'Those that do something.', () => one(pool().inUse)),
-    gauge('pool_waiting', 'Queries that wait for one.', () => one(pool().waiting)),
-    counter('pool_refused_total', 'Queries given up: waited too long, or too many did.', () =>
+    gauge('pool_size', 'Connections to the database, at most.', () => one(pool().size)),
+    gauge('pool_in_use', 'Connections to the database in use.', () => one(pool().inUse)),
+    gauge('pool_waiting', 'Queries that wait for a connection.', () => one(pool().waiting)),
+    counter('pool_refused_total', 'Queries refused: they waited too long, or too many waited.', () =>
       samplesOf('reason', { timeout: pool().timedOut, full: pool().turnedAway }),
     ),
 
-    counter('usage_rows_total', 'Counts of uses, written in batches; "dropped" for want of memory.', () =>
-      samplesOf('outcome', metrics.usageRows),
+    counter(
+      'usage_rows_total',
+      'Counts of uses, written in batches; "dropped": not written, because memory was full.',
+      () => samplesOf('outcome', metrics.usageRows),
     ),
   ]
   if (shared === null) return always
   return [
     ...always,
-    gauge('redis_broken', '1 while Redis is left alone: each instance counts limits by itself.', () =>
+    gauge('redis_broken', '1 while Redis is not asked, and each instance counts limits by itself.', () =>
       one(shared.state().isBroken ? 1 : 0),
     ),
-    counter('redis_fallbacks_total', 'Limits counted by this instance alone, for want of Redis.', () =>
-      one(shared.state().fallbacks),
+    counter(
+      'redis_fallbacks_total',
+      'Limits counted by this instance alone, because Redis did not answer.',
+      () => one(shared.state().fallbacks),
     ),
-    counter('redis_errors_total', 'Commands that Redis answered by an error: a fault, not an outage.', () =>
+    counter('redis_errors_total', 'Commands that Redis answered with an error: a fault, not an outage.', () =>
       one(shared.state().errors),
     ),
   ]
@@ -165,7 +180,7 @@ function statusesOf({ route, method, byStatus }: RouteCounts): Sample[] {
   return samples
 }
 
-/** Prometheus's buckets hold what the smaller ones hold, too. */
+/** The lines of a histogram. A bucket of Prometheus includes all smaller buckets. */
 function bucketsOf(name: string, labels: Labels, { boundsSeconds, counts, sumSeconds }: Histogram): Sample[] {
   let total = 0
   const buckets = [...counts].map((count, at) => {

@@ -1,35 +1,19 @@
 import type { FieldError } from '../lib/errors.ts'
 import { READABLE } from '../lib/model.ts'
+import { type Fault, faultsOf, isAboutQuery, type Schema } from './elysia.ts'
 
-/** The members of a 422, and how many faults are looked at on the way to them: a body of 64 KiB has room for thousands. */
+/** Members that a 422 names, and faults that are read for it: a body of 64 KiB has room for thousands of faults. */
 const MAX_FIELD_ERRORS = 20
 
-type Schema = {
-  type?: string
-  const?: unknown
-  anyOf?: Schema[]
-  format?: string
-  pattern?: string
-  minLength?: number
-  maxLength?: number
-  minimum?: number
-  maximum?: number
-  maxItems?: number
-  error?: unknown
-}
-
-/** One fault as TypeBox tells it. A union has the faults of each of its choices in `errors`. */
-type Fault = { path: string; message: string; schema: Schema; errors: Iterable<Fault>[] }
-
 /**
- * The members at fault, and for each a sentence that says what is allowed; never the submitted values.
+ * The members at fault, each with a sentence that says what is allowed. The submitted values, which may be secret, are
+ * never quoted.
  * @param error Elysia's ValidationError
  */
 export function fieldErrorsOf(error: object): FieldError[] {
-  const faults = 'all' in error && Array.isArray(error.all) ? (error.all as Fault[]) : []
-  const isQuery = 'type' in error && error.type === 'query'
+  const isQuery = isAboutQuery(error)
   const fields = new Map<string, FieldError>()
-  for (const { path: pointer, message, schema } of faults
+  for (const { path: pointer, message, schema } of faultsOf(error)
     .slice(0, MAX_FIELD_ERRORS)
     .flatMap(inNearestChoice)) {
     const path = isQuery ? pointer.replace('/', '?') : pointer
@@ -39,8 +23,9 @@ export function fieldErrorsOf(error: object): FieldError[] {
 }
 
 /**
- * TypeBox says "Expected union value" of every fault within a union, at the union's own place. A choice whose faults all
- * lie deeper is the one that was meant: the object beside null, say. Without such a choice the value has the wrong type.
+ * Finds the member at fault inside a union. TypeBox reports "Expected union value" at the place of the union, whatever is
+ * wrong in it. A choice whose faults all lie deeper is the one that the client meant, such as the object where null is
+ * the other choice. Without such a choice the value has the wrong type, and the union's own fault stays.
  */
 function inNearestChoice(fault: Fault): Fault[] {
   const choices = fault.errors.map((faults) =>
@@ -96,7 +81,7 @@ function range(least: number | undefined, most: number | undefined, between: str
   return least === undefined ? '' : `${one} at least ${least}`
 }
 
-/** A number in a query may be text to Elysia; that is no choice of the caller's. */
+/** The choices of a union in words. A number in a query is also a text to Elysia, which is not a choice for the caller. */
 function describeChoices(choices: Schema[]): string {
   const words = choices
     .flatMap((choice) => choice.anyOf ?? choice)

@@ -4,25 +4,26 @@ import type { Principal } from '../core/principal.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Clock } from '../lib/time.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
-import { type RequestState, stated } from './request-state.ts'
+import { type Answer, provideState, wrapWith } from './elysia.ts'
+import { callerOf, NO_CREDENTIAL, type RequestState, stated } from './request-state.ts'
 import type { IsDraining } from './routes/health.ts'
 import { readTrace, type Trace, traceResponse } from './trace.ts'
 
-/** A request id that came in is kept where it is of this form, so that it can be followed through a proxy. */
+/**
+ * A client's request id is kept if it has this form, so that a request can be followed through a proxy. Any other text is
+ * replaced: it could forge a line of the log.
+ */
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
 
-/** Elysia's way from a request to its answer. */
-type Answer = (request: Request) => Response | Promise<Response>
-
-/** Gives a way of answering that is not Elysia's what every request and every answer has. */
+/** Gives a route that Elysia does not serve what every request and every answer has: state, headers, access line. */
 export type Observed = (
   answer: (request: Request, state: RequestState) => Response | Promise<Response>,
 ) => Answer
 
 /**
- * The outermost layer: gives each request its state and its id, and each answer, whatever it comes from, its headers
- * and its access line. `provideState` is for the finished application.
- * @param prepare what is done with a request before it enters the application; a promise where that has to be waited for
+ * The outermost layer. It gives each request its state and id, and each answer its headers and access line, also where
+ * the answer is an error. Call `provideState` with the finished app.
+ * @param prepare runs before the request enters the app; it returns a promise only where it has to wait
  */
 export function observe(
   context: Context,
@@ -44,13 +45,11 @@ export function observe(
       id: given !== null && REQUEST_ID.test(given) ? given : nextId(),
       request,
       startedAt: performance.now(),
-      // Asked now: once the answer is on its way, nobody knows the peer any more.
+      // Bun forgets the peer of a request once the request is answered.
       address: addressOf(request, server),
       trace: readTrace(request),
       route: null,
-      shown: null,
-      refusal: null,
-      principal: null,
+      credential: NO_CREDENTIAL,
       authorize: null,
       counted: false,
     }
@@ -59,13 +58,13 @@ export function observe(
     const durationMs = performance.now() - state.startedAt
     setCommonHeaders(response.headers, state.id)
     if (state.trace) response.headers.set('traceresponse', traceResponse(state.trace))
-    // A kept connection would still bring requests when the server stops; its client is to go elsewhere before.
+    // A kept connection could bring a request at the moment when the server stops (docs/decisions/0016).
     if (isDraining()) response.headers.set('connection', 'close')
     context.metrics.requests.count(state.route, state.request.method, response.status, durationMs)
     if (access && isLogged(state.route)) access(lineOf(state, response.status, durationMs))
     return response
   }
-  /** Nothing that need not be waited for makes a promise: that would cost as much as the rest of the way. */
+  /** Stays synchronous when the answer already is: one `await` here doubles the cost of a warm request. */
   const finishing = (answered: Response | Promise<Response>, state: RequestState) =>
     answered instanceof Promise
       ? answered.then((response) => finish(response, state))
@@ -85,35 +84,29 @@ export function observe(
       server = app.server
     })
     .wrap(
-      (answer) => (request: Request) =>
+      wrapWith((request, answer) =>
         withDeadline(() => {
           const state = begin(request)
           const preparing = prepare(state)
-          const enter = answer as unknown as Answer
-          return preparing ? preparing.then(() => pass(enter, state)) : pass(enter, state)
+          return preparing ? preparing.then(() => pass(answer, state)) : pass(answer, state)
         }),
+      ),
     )
-    // A body is read before anything is transformed: what fails there comes to onError first.
+    // A body is parsed before this hook runs; where parsing fails, onError below is the first to know the route.
     .onTransform({ as: 'global' }, ({ state, route }) => {
       state.route = route
     })
     .onError({ as: 'global' }, ({ state, route }) => {
       state.route = route ?? null
     })
-  /**
-   * Elysia reads the decorators for each context that it makes, and makes it as soon as a request is handed in: this one
-   * is each request's own.
-   */
-  const provideState = <App extends AnyElysia>(app: App): App => {
-    app.decorate((others) =>
-      Object.defineProperty(others, 'state', { get: () => entering, enumerable: true }),
-    )
-    return app
+  return {
+    plugin,
+    observed,
+    provideState: <App extends AnyElysia>(app: App) => provideState(app, () => entering),
   }
-  return { plugin, provideState, observed }
 }
 
-/** On every answer; see API.md, Errors. What may be kept says so itself. */
+/** The headers of every answer (API.md, Errors). No cache keeps an answer, unless the answer itself allows it. */
 function setCommonHeaders(headers: Headers, requestId: string): void {
   headers.set('x-request-id', requestId)
   headers.set('x-content-type-options', 'nosniff')
@@ -124,7 +117,10 @@ function setCommonHeaders(headers: Headers, requestId: string): void {
 const IDS_A_BLOCK = 36 ** 2
 const ENDINGS = Array.from({ length: IDS_A_BLOCK }, (_, n) => n.toString(36).padStart(2, '0'))
 
-/** Ids that no two instances share: a random start for each process, then a counter. All but its last two digits are made once a block. */
+/**
+ * Ids that no two instances share: a random start for each process, then a counter in base 36. All but the last two digits
+ * are formatted once for each block of 1,296 ids, because every request needs an id.
+ */
 function createRequestIds(): () => string {
   const instance = crypto.getRandomValues(new Uint8Array(6)).toHex()
   let block = 0
@@ -139,12 +135,12 @@ function createRequestIds(): () => string {
   }
 }
 
-/** Makes the access line of a request that has been answered: one JSON object. */
+/** Makes the access line of an answered request: one JSON object. `durationMs` is in milliseconds. */
 type AccessLines = (state: RequestState, status: number, durationMs: number) => string
 
 /**
- * Only what is safe to keep: the route's pattern, never its path or query. Every request pays for its line, so what
- * repeats (the time within a millisecond, methods and routes in quotes) is made once.
+ * An access line holds the pattern of the route, and neither the path nor the query, which may hold a secret. Text that
+ * repeats is made once, because every request writes a line: the time within a millisecond, methods and routes in quotes.
  */
 function createAccessLines(clock: Clock): AccessLines {
   let nowMs = Number.NaN
@@ -159,20 +155,20 @@ function createAccessLines(clock: Clock): AccessLines {
   return (state, status, durationMs) => {
     const level = status >= 500 ? 'error' : 'info'
     const route = state.route === null ? 'null' : quote(state.route)
-    // An address is in its canonical form: nothing in it needs escaping.
+    // An address in its canonical form has no character that JSON escapes.
     const client = state.address === null ? 'null' : `"${state.address}"`
-    return `{"level":"${level}","time":"${timeOf(clock())}","message":"request","request_id":"${state.id}","method":${quote(state.request.method)},"route":${route},"status":${status},"duration_ms":${Math.round(durationMs * 1000) / 1000},"client":${client},"principal":${nameOf(state.principal)}${endOf(state.trace)}`
+    return `{"level":"${level}","time":"${timeOf(clock())}","message":"request","request_id":"${state.id}","method":${quote(state.request.method)},"route":${route},"status":${status},"duration_ms":${Math.round(durationMs * 1000) / 1000},"client":${client},"principal":${nameOf(callerOf(state))}${endOf(state.trace)}`
   }
 }
 
-/** Ids of hexadecimal digits: nothing in them needs escaping. */
+/** The end of a line, with the ids of the trace: hexadecimal digits, which JSON does not escape. */
 function endOf(trace: Trace | null): string {
   return trace === null ? '}' : `,"trace_id":"${trace.traceId}","span_id":"${trace.spanId}"}`
 }
 
 const quoted = new Map<string, string>()
 
-/** A text as JSON; for methods and routes, of which there are few. */
+/** A text as JSON. For methods and routes alone: every text is remembered, and there are few of these. */
 function quote(text: string): string {
   let json = quoted.get(text)
   if (json === undefined) {

@@ -1,5 +1,6 @@
 import { swagger } from '@elysiajs/swagger'
 import { type AnyElysia, Elysia } from 'elysia'
+import { answersOf } from './elysia.ts'
 import { EXAMPLES } from './openapi/examples.ts'
 import { complete, type Operation } from './openapi/operation.ts'
 import {
@@ -29,15 +30,16 @@ const INFO = {
     { name: 'API keys', description: 'Keys with scopes for services' },
     { name: 'Service accounts', description: "Owners of a service's keys, which outlive their maker" },
     { name: 'Administration', description: 'Users and the audit trail' },
-    { name: 'OAuth', description: 'Standard doors for standard clients' },
+    { name: 'OAuth', description: 'Standard endpoints for standard clients' },
     { name: 'Examples', description: 'Protected routes to copy' },
-    { name: 'Service', description: 'What a balancer asks' },
+    { name: 'Service', description: 'What load balancers and proxies ask' },
   ],
 }
 
 /**
- * The OpenAPI 3.1 document of an app: what @elysiajs/swagger makes of its routes and schemas, with what it leaves out.
- * The plugin runs beside the app, so that none of its own pages is ever served.
+ * The OpenAPI 3.1 document of an app: @elysiajs/swagger makes it from the routes and schemas, and this function adds what
+ * the plugin leaves out. The plugin runs in an app of its own, because its own page loads a script from a CDN and must
+ * never be served.
  */
 export async function openApiDocument(app: AnyElysia, publicUrl: string): Promise<object> {
   const describer = new Elysia()
@@ -45,12 +47,12 @@ export async function openApiDocument(app: AnyElysia, publicUrl: string): Promis
     .use(swagger({ path: '/describer', specPath: SPEC_PATH, excludeStaticFile: false, documentation: INFO }))
   const answer = await describer.handle(new Request(`http://localhost${SPEC_PATH}`))
   const document = (await answer.json()) as Document
-  const shapes = answersOf(app)
+  const shapes = shapesOf(app)
   const paths: Record<string, Operations> = {}
   for (const [path, operations] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(operations))
       complete(method, path, operation, shapes.get(`${method} ${path}`) ?? {})
-    // A group's own path ends in a slash there; the router takes both.
+    // The plugin writes the path of a group with a slash at its end; the router takes both.
     const name = path.length > 1 ? path.replace(/\/$/, '') : path
     paths[name] = { ...paths[name], ...operations }
   }
@@ -71,16 +73,19 @@ export async function openApiDocument(app: AnyElysia, publicUrl: string): Promis
   }
 }
 
-/** Elysia closes its own answers against members that they should not have; a client has to put up with new ones. */
+/**
+ * Leaves `additionalProperties: false` out of answers. It makes Elysia refuse to send a member too many; a client has to
+ * accept new members.
+ */
 const withoutClosing = (key: string, value: unknown) =>
   key === 'additionalProperties' && value === false ? undefined : value
 
-/** The shapes of every route's answers by status: the plugin drops their names and `additionalProperties`. */
-function answersOf(app: AnyElysia): Map<string, Record<string, Json>> {
+/** The shapes of every route's answers by status, by the method and path of the document. */
+function shapesOf(app: AnyElysia): Map<string, Record<string, Json>> {
   return new Map(
-    app.routes.map(({ method, path, hooks }) => {
-      const route = `${method.toLowerCase()} ${path.replace(/:(\w+)/g, '{$1}')}`
-      return [route, JSON.parse(JSON.stringify(hooks.response ?? {}, withoutClosing))]
+    app.routes.map((route) => {
+      const name = `${route.method.toLowerCase()} ${route.path.replace(/:(\w+)/g, '{$1}')}`
+      return [name, JSON.parse(JSON.stringify(answersOf(route), withoutClosing))]
     }),
   )
 }

@@ -4,8 +4,8 @@ import { failField } from '../lib/errors.ts'
 import { MAX_PAGE, type Page } from '../lib/page.ts'
 
 /**
- * A whole number in a query. Elysia's own type says nothing of the parameter whose number is out of bounds; the shape is
- * the same, and so is the document.
+ * The shape of a whole number in a query. Elysia's own type does not name the parameter in the 422 for a number that is out
+ * of bounds; in the document both are the same.
  */
 export function queryInteger(name: string, minimum: number, maximum: number, description?: string) {
   const bounds = { minimum, maximum, ...(description !== undefined && { description }) }
@@ -19,13 +19,16 @@ export function queryInteger(name: string, minimum: number, maximum: number, des
     .Encode((number) => number)
 }
 
-/** The query of every list that comes in pages. */
+/** The parameters of every list that comes in pages. */
 export const pageQuery = {
   limit: t.Optional(queryInteger('limit', 1, MAX_PAGE)),
   cursor: t.Optional(t.String({ maxLength: 256, description: '`next_cursor` of the page before' })),
 }
 
-/** A page as it is answered (`pageOf` in lib/model.ts is its shape). */
+/** The query of a list that has no other parameters. */
+export const PageQuery = Type.Object(pageQuery)
+
+/** The answer with one page of a list; `pageOf` in lib/model.ts is its shape. */
 export function presentPage<Row, Item>({ rows, nextCursor }: Page<Row>, present: (row: Row) => Item) {
   return { items: rows.map((row) => present(row)), next_cursor: nextCursor }
 }

@@ -1,17 +1,17 @@
 import { BEARER_CHALLENGE, catalogue, type ErrorCode, type Extra } from '../lib/errors.ts'
+import { pathOf } from './elysia.ts'
 import type { RequestState } from './request-state.ts'
-import { pathOf } from './route-table.ts'
 
-/** An error before it is sent: what `onError` sets on the response. */
+/** The parts of an error's answer. */
 export type ErrorAnswer = { status: number; headers: Record<string, string>; body: string }
 
-/** An error in the words of the door at which the request came in. */
+/** The answer of an error: by RFC 6749 below /oauth/, by RFC 9457 everywhere else. */
 export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
   const isOAuth = pathOf(state.request).startsWith('/oauth/')
   return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
 }
 
-/** RFC 9457. */
+/** The answer of an error by RFC 9457. */
 export function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
   const [status, title, detail] = catalogue[code]
   const errors = extra.errors ? { errors: extra.errors } : {}
@@ -28,7 +28,7 @@ export function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState
   return { status, headers: headersOf(code, extra, 'application/problem+json'), body: JSON.stringify(body) }
 }
 
-/** RFC 6749, section 5.2. */
+/** The answer of an error by RFC 6749, section 5.2. */
 export function oauthAnswer(code: ErrorCode, extra: Extra): ErrorAnswer {
   const [status, , detail] = catalogue[code]
   const [oauthError, oauthStatus = status] =
@@ -37,7 +37,7 @@ export function oauthAnswer(code: ErrorCode, extra: Extra): ErrorAnswer {
     extra.detail ?? extra.errors?.map((field) => `${field.path}: ${field.message}`).join('; ') ?? detail
   const body = { error: oauthError, error_description: spellDescription(description) }
   const { 'WWW-Authenticate': challenge, ...headers } = headersOf(code, extra, 'application/json')
-  // A client that is challenged looks no further: a dead token among the parameters is no challenge.
+  // A challenge makes a client authenticate itself again, which does not help where a token in the form is invalid (400).
   const isChallenge = challenge !== undefined && (oauthStatus === 401 || oauthStatus === 403)
   return {
     status: oauthStatus,
@@ -51,7 +51,7 @@ function spellDescription(text: string): string {
   return text.replaceAll('"', "'").replace(/[^\x20-\x5b\x5d-\x7e]/g, '?')
 }
 
-/** What a code is called under /oauth/, and its status there where it is another. */
+/** The OAuth error of a code below /oauth/, and its status where that differs from the catalogue's. */
 const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: number]>> = {
   invalid_login: ['invalid_grant', 400],
   invalid_token: ['invalid_grant', 400],

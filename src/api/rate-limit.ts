@@ -5,94 +5,77 @@ import type { SharedCounters } from '../db/redis.ts'
 import { fail, spentHeaders } from '../lib/errors.ts'
 import { bucketOf } from '../lib/ip.ts'
 import { SECOND_MS } from '../lib/time.ts'
-import { errorAnswer } from './problem.ts'
-import type { RequestState } from './request-state.ts'
-import { pathOf, withoutSlash } from './route-table.ts'
-
-/** Which limit a route falls under; every route that is limited and not named here: `other`. null: none. */
-const POLICIES = new Map<string, RateLimitName | null>([
-  ['POST /auth/signup', 'signup'],
-  ['POST /auth/login', 'login'],
-  ['POST /auth/refresh', 'refresh'],
-  ['POST /auth/password', 'password'],
-  ['POST /auth/password-reset', 'mail'],
-  ['POST /keys/create', 'create_key'],
-  ['POST /keys', 'create_key'],
-  ['POST /oauth/introspect', null],
-])
-
-/** What the plugin answers with; `answerRefused` turns it into a problem. */
-const REFUSED = 'rate_limited'
-
-type Mapped = { responseValue: unknown; set: { headers: object }; state: RequestState }
+import { callerOf, type RequestState } from './request-state.ts'
+import { limitOf } from './route-table.ts'
 
 /** The limits per client address. */
 export type Limits = ReturnType<typeof createLimits>
 
-/** The policy table over elysia-rate-limit, and the same counters for what the plugin cannot see. */
+/**
+ * The limits per client address, over elysia-rate-limit. Everything is counted by the one `store`: by the plugin for the
+ * routes that use it, and by `consume` for requests that never reach the plugin's hook (docs/decisions/0005).
+ */
 export function createLimits(context: Context) {
-  const policies = context.config.rateLimits
-  const store = createLimitStore(context.shared)
-  const policyOfKey = (key: string) => policies?.[key.slice(0, key.indexOf(' ')) as RateLimitName]
+  const limits = context.config.rateLimits
+  const counters = createCounters(context.shared)
+  /** Says that a request is counted, and under which key. */
+  const claim = (name: RateLimitName, state: RequestState): string => {
+    state.counted = true
+    return keyOf(name, state)
+  }
+  const nameOf = (key: string) => key.slice(0, key.indexOf(' ')) as RateLimitName
+
+  const store: LimitStore = {
+    ...counters,
+    /** @throws Problem rate_limited, which the plugin lets through to `errors.ts` */
+    async increment(key, duration = 0, now = Date.now()) {
+      const counted = await counters.increment(key, duration, now)
+      const name = nameOf(key)
+      const limit = limits?.[name].limit ?? Infinity
+      if (counted.count <= limit) return counted
+      context.metrics.rateLimited[name] += 1
+      const resetSeconds = Math.max(1, Math.ceil((counted.nextReset.getTime() - now) / SECOND_MS))
+      return fail('rate_limited', { headers: spentHeaders(limit, resetSeconds) })
+    },
+  }
 
   return {
-    /** The plugin, for the routes that are limited before their handler runs. */
+    /** For routes that are limited before their handler runs. It also writes the RateLimit headers of good answers. */
     plugin: rateLimit({
       context: store,
       scoping: 'scoped',
+      // Otherwise the plugin takes back what a thrown 401 counted, and guessing passwords would have no limit.
       countFailedRequest: true,
-      max: (key) => policyOfKey(key)?.limit ?? 1,
-      duration: (key) => (policyOfKey(key)?.windowSeconds ?? 1) * SECOND_MS,
-      skip: (request) => policies === null || policyOf(request) === null,
-      generator: (request, _server, { state }: { state: RequestState }) => {
-        state.counted = true
-        return keyOf(policyOf(request) ?? 'other', state)
-      },
-      errorResponse: REFUSED,
+      max: (key) => limits?.[nameOf(key)].limit ?? 1,
+      duration: (key) => (limits?.[nameOf(key)].windowSeconds ?? 1) * SECOND_MS,
+      skip: (request) => limits === null || limitOf(request) === null,
+      generator: (request, _server, { state }: { state: RequestState }) =>
+        claim(limitOf(request) ?? 'other', state),
     }),
-
-    /** A `mapResponse` hook: the plugin's refusal as an error of the contract, with the headers that it has set. */
-    answerRefused: ({ responseValue, set, state }: Mapped) => {
-      if (responseValue !== REFUSED) return
-      context.metrics.rateLimited[policyOf(state.request) ?? 'other'] += 1
-      const { status, headers, body } = errorAnswer('rate_limited', {}, state)
-      return new Response(body, { status, headers: { ...set.headers, ...headers } })
-    },
 
     /**
      * Counts a request that the plugin does not: one that failed before its handler, a guess, an OAuth grant.
      * @throws Problem rate_limited
      */
     async consume(name: RateLimitName, state: RequestState): Promise<void> {
-      state.counted = true
-      if (policies === null) return
-      const { limit, windowSeconds } = policies[name]
-      const now = Date.now()
-      const { count, nextReset } = await store.increment(keyOf(name, state), windowSeconds * SECOND_MS, now)
-      if (count <= limit) return
-      context.metrics.rateLimited[name] += 1
-      const resetSeconds = Math.max(1, Math.ceil((nextReset.getTime() - now) / SECOND_MS))
-      fail('rate_limited', { headers: spentHeaders(limit, resetSeconds) })
+      const key = claim(name, state)
+      if (limits !== null) await store.increment(key, limits[name].windowSeconds * SECOND_MS)
     },
   }
 }
 
-/** The limit that a route falls under; null: none, as long as it answers what was asked. */
-export function policyOf(request: Request): RateLimitName | null {
-  const policy = POLICIES.get(`${request.method} ${withoutSlash(pathOf(request))}`)
-  return policy === undefined ? 'other' : policy
+/** A counter's key: the limit's name, a space, and who is counted. */
+function keyOf(name: RateLimitName, state: RequestState): string {
+  // Counted for each session: guesses in one session do not keep the others at that address from a new password.
+  const caller = name === 'password' ? callerOf(state) : null
+  const session = caller?.kind === 'user' ? `${caller.sessionId} ` : ''
+  return `${name} ${session}${bucketOf(state.address)}`
 }
 
-function keyOf(name: RateLimitName, { address, principal }: RequestState): string {
-  // Of many sessions at one address, guesses in one do not keep the others from a new password.
-  const session = name === 'password' && principal?.kind === 'user' ? `${principal.sessionId} ` : ''
-  return `${name} ${session}${bucketOf(address)}`
-}
-
-/** How many client addresses are told apart on one instance; beyond that the longest unseen is forgotten. */
+/** Client addresses that one instance remembers. Beyond that it forgets the one that it has not seen for longest. */
 const MAX_CLIENTS = 50_000
 
-/** One more in a window that begins with the first: how many there are now, and the milliseconds that are left. */
+/** Adds one to a window that begins with the first; gives the count, and the milliseconds until the window ends. */
 const INCREMENT = `
 local count = redis.call('INCR', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])
@@ -102,8 +85,8 @@ if left < 0 or left > tonumber(ARGV[1]) then
 end
 return {count, left}`
 
-/** Where elysia-rate-limit counts: on Redis for all instances together where there is one that answers, else here. */
-function createLimitStore(shared: SharedCounters | null): LimitStore {
+/** Counts on Redis for all instances together; without Redis, or while Redis does not answer, in this process. */
+function createCounters(shared: SharedCounters | null): LimitStore {
   const local = new DefaultContext(MAX_CLIENTS)
   return {
     init: (options) => local.init(options),

@@ -5,40 +5,58 @@ import type { Principal } from '../core/principal.ts'
 import type { Trace } from './trace.ts'
 
 /**
- * Whether a caller may use a route from an address; charges nothing.
- * @throws Problem the route's own refusal
+ * Whether a caller may use a route from an address (null: unknown). Counts and charges nothing.
+ * @throws Problem the route's refusal
  */
 export type Authorize = (principal: Principal, address: string | null) => void
 
-/** What is known of one request while it is answered; `observe.ts` makes it, before anything else runs. */
+/**
+ * What is known of the credential of a request.
+ *
+ * - `none`: the request presents none, or one that is not in the cache, and the route asks for none.
+ * - `refused`: the presented credential cannot be used; `reason` is what a route that needs one throws.
+ * - `verified`: it is valid, but nothing has asked for it yet: the caller is still anonymous.
+ * - `accepted`: a guard took it as the caller's. The access log and the audit trail name this principal from then on, also
+ *   where the guard then refuses the request, by a scope for example.
+ */
+export type Credential =
+  | { kind: 'none' }
+  | { kind: 'refused'; reason: unknown }
+  | { kind: 'verified'; principal: Principal }
+  | { kind: 'accepted'; principal: Principal }
+
+export const NO_CREDENTIAL: Credential = { kind: 'none' }
+
+/** What is known of one request while it is answered. `observe.ts` makes it before anything else runs. */
 export type RequestState = {
   id: string
   request: Request
+  /** In milliseconds, as `performance.now()` counts them. */
   startedAt: number
-  /** The client's address. */
+  /** The client's address in its canonical form; null: unknown. */
   address: string | null
-  /** The caller's trace; null: it says none. */
+  /** The caller's trace; null: the caller names none. */
   trace: Trace | null
-  /** The pattern of the route that it goes to, once that is found. */
+  /** The pattern of the route; null until Elysia has found it, and for a path that does not exist. */
   route: string | null
-  /** Whose credential was shown, where it is a good one and the route needs one. */
-  shown: Principal | null
-  /** Why what was shown is none: what a route that needs one answers. */
-  refusal: unknown
-  /** Who was let in by the route's guard. */
-  principal: Principal | null
-  /** Whether a caller may use the route, once its guard has been entered. */
+  credential: Credential
+  /** The route's own check of its caller; null until the route's guard runs. */
   authorize: Authorize | null
   /** Whether a rate limit has counted this request. */
   counted: boolean
 }
 
-/** Who does something over this request, for services and their audit rows. */
+/** The caller that a guard accepted; null: anonymous. */
+export function callerOf({ credential }: RequestState): Principal | null {
+  return credential.kind === 'accepted' ? credential.principal : null
+}
+
+/** Who does something over this request, for `core/` and its audit rows. */
 export function originOf(state: RequestState): Origin {
-  const actor: Origin['actor'] = state.principal ? actorOf(state.principal) : { type: 'anonymous', id: null }
+  const caller = callerOf(state)
   const { address, authorize } = state
   return {
-    actor,
+    actor: caller ? actorOf(caller) : { type: 'anonymous', id: null },
     ip: address,
     requestId: state.id,
     userAgent: state.request.headers.get('user-agent'),
@@ -46,5 +64,5 @@ export function originOf(state: RequestState): Origin {
   }
 }
 
-/** Gives a route's context its `state`, by type; `observe.ts` provides each request's own. */
+/** Gives the context of a route its `state`, by type; `provideState` in `elysia.ts` gives each request its own. */
 export const stated = new Elysia({ name: 'state' }).decorate('state', {} as RequestState)

@@ -1,52 +1,148 @@
 import type { AnyElysia } from 'elysia'
-import { Memoirist } from 'memoirist'
+import type { RateLimitName } from '../config/rate-limits.ts'
+import {
+  AUDIT_READ,
+  KEYS_READ,
+  KEYS_WRITE,
+  SERVICE_ACCOUNTS_READ,
+  SERVICE_ACCOUNTS_WRITE,
+  USERS_READ,
+  USERS_WRITE,
+  VERIFY,
+} from '../lib/scopes.ts'
+import type { Need } from './auth.ts'
+import { createRouter, pathOf, securityOf, withoutSlash } from './elysia.ts'
 
-/** What has to be known of the finished app's routes from outside of them. */
+const MAX_IMPORT_BYTES = 8 * 1024 * 1024
+
+/** A route that asks for no credential. It reads no JSON body. */
+const PUBLIC = {}
+/** A route that asks for no credential, and reads a JSON body. */
+const PUBLIC_JSON = { open: true } as const
+/** An OAuth endpoint reads a form, and authenticates its caller itself: see `routes/oauth.ts`. */
+const OAUTH = {}
+const WHOLE_USER = { user: { whole: true } } as const
+
+/**
+ * Every route of the OpenAPI document, and what it asks of its caller, in the macros of `auth.ts`. The routes themselves are
+ * in `routes/`; each one that asks for anything spreads its entry. `tests/api/route-table.test.ts` holds that no route is
+ * missing here, and that each one asks for what its entry says.
+ *
+ * Not in this table: `/forward-auth`, which Bun routes and whose callers a policy decides on (`forward-auth/`);
+ * `/metrics`, which asks for METRICS_TOKEN; and the pages that are no API, such as `/docs`, which are public.
+ */
+export const NEEDS = {
+  'GET /': PUBLIC,
+  'GET /health': PUBLIC,
+  'GET /livez': PUBLIC,
+  'GET /readyz': PUBLIC,
+
+  'POST /auth/signup': PUBLIC_JSON,
+  'POST /auth/login': PUBLIC_JSON,
+  'POST /auth/refresh': PUBLIC_JSON,
+  'POST /auth/logout': PUBLIC_JSON,
+  'POST /auth/password-reset': PUBLIC_JSON,
+  'GET /auth/me': { anyone: true },
+  'POST /auth/password': { user: { json: true } },
+  'POST /auth/logout-all': WHOLE_USER,
+  'GET /auth/sessions': WHOLE_USER,
+  'DELETE /auth/sessions/:id': WHOLE_USER,
+
+  'POST /keys/create': { anyone: { scopes: [KEYS_WRITE], json: true } },
+  'POST /keys': { anyone: { scopes: [KEYS_WRITE], json: true } },
+  'GET /keys/list': { anyone: { scopes: [KEYS_READ] } },
+  'GET /keys': { anyone: { scopes: [KEYS_READ] } },
+  'GET /keys/:id': { anyone: { scopes: [KEYS_READ] } },
+  'PATCH /keys/:id': { anyone: { scopes: [KEYS_WRITE], json: true } },
+  'POST /keys/:id/rotate': { anyone: { scopes: [KEYS_WRITE], json: true } },
+  'DELETE /keys/:id/secrets/:secret': { anyone: { scopes: [KEYS_WRITE] } },
+  'GET /keys/:id/usage': { anyone: { scopes: [KEYS_READ] } },
+  'DELETE /keys/revoke/:id': { anyone: { scopes: [KEYS_WRITE] } },
+  'DELETE /keys/:id': { anyone: { scopes: [KEYS_WRITE] } },
+  'DELETE /keys/delete/:id': { user: { scopes: [KEYS_WRITE] } },
+  'DELETE /keys/self': { anyKey: true },
+  'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES } } },
+  'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },
+  'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },
+
+  'POST /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, json: true } },
+  'GET /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } },
+  'GET /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } },
+  'PATCH /service-accounts/:id': {
+    anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, json: true },
+  },
+  'DELETE /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true } },
+
+  'GET /users': { anyone: { scopes: [USERS_READ] } },
+  'POST /users': { anyone: { scopes: [USERS_WRITE], json: true } },
+  'GET /users/:id': { anyone: { scopes: [USERS_READ] } },
+  'PATCH /users/:id': { anyone: { scopes: [USERS_WRITE], json: true } },
+  'DELETE /users/:id': { anyone: { scopes: [USERS_WRITE] } },
+  'POST /users/:id/logout': { anyone: { scopes: [USERS_WRITE] } },
+  // The token of a reset gives its holder the user's account: an admin alone may have one made, and no key.
+  'POST /users/:id/password-reset': { admin: true },
+  'GET /users/:id/password-resets': { admin: true },
+  'DELETE /users/:id/password-resets/:reset_id': { admin: true },
+  'GET /audit': { anyone: { scopes: [AUDIT_READ] } },
+
+  'POST /oauth/token': OAUTH,
+  'POST /oauth/introspect': OAUTH,
+  'POST /oauth/revoke': OAUTH,
+  'GET /.well-known/jwks.json': PUBLIC,
+  'GET /.well-known/oauth-authorization-server': PUBLIC,
+
+  'GET /protected/user-only': { user: true },
+  'GET /protected/service-only': { key: { scopes: ['read'] } },
+  'GET /protected/any': { anyone: true },
+  'GET /protected/admin': { admin: true },
+} as const satisfies Record<string, Partial<Record<'user' | 'key' | 'anyone' | 'admin', Need>> | Simple>
+
+/** The macros that take nothing. */
+type Simple = { anyKey?: true; open?: true }
+
+/** The routes with a rate limit of their own, or with none (null). Any other route that is limited has `other`. */
+const LIMITS = new Map<string, RateLimitName | null>([
+  ['POST /auth/signup', 'signup'],
+  ['POST /auth/login', 'login'],
+  ['POST /auth/refresh', 'refresh'],
+  ['POST /auth/password', 'password'],
+  ['POST /auth/password-reset', 'mail'],
+  ['POST /keys/create', 'create_key'],
+  ['POST /keys', 'create_key'],
+  // Every credential that a service checks would count against that service's address.
+  ['POST /oauth/introspect', null],
+])
+
+/** The rate limit of a request's route; null: none, unless the request fails. */
+export function limitOf(request: Request): RateLimitName | null {
+  const limit = LIMITS.get(`${request.method} ${withoutSlash(pathOf(request))}`)
+  return limit === undefined ? 'other' : limit
+}
+
+/** What the outer layers ask about the finished app's routes. */
 export type RouteTable = {
   /** The methods that a path takes, for `Allow`; none for a path that does not exist. */
   methodsOf(path: string): string[]
-  /** Whether the route that a request goes to is behind a credential: what the document says it needs, it needs. */
+  /** Whether the route that a request goes to needs a credential: so the document says of it. */
   isGuarded(request: Request): boolean
 }
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']
 
-/** Found by the router that Elysia itself uses, so that both find the same. */
+/** Describes the routes from outside, before Elysia has chosen one (docs/decisions/0008). */
 export function createRouteTable(routes: AnyElysia['routes']): RouteTable {
-  const router = new Memoirist<{ isGuarded: boolean }>()
-  for (const { method, path, hooks } of routes) {
-    const ways: object[] = hooks.detail?.security ?? []
-    const isGuarded = ways.length > 0 && ways.every((way) => Object.keys(way).length > 0)
-    router.add(method, withoutSlash(path), { isGuarded })
-  }
-  const find = (method: string, path: string) => router.find(method, withoutSlash(path))
+  const guarded = createRouter(routes, (route) => {
+    const alternatives = securityOf(route)
+    return alternatives.length > 0 && alternatives.every((each) => Object.keys(each).length > 0)
+  })
 
   return {
     methodsOf(path) {
-      const matches = METHODS.filter((method) => find(method, path) !== null)
+      const matches = METHODS.filter((method) => guarded.find(method, path) !== null)
       return matches.includes('GET') && !matches.includes('HEAD') ? [...matches, 'HEAD'] : matches
     },
     isGuarded(request) {
-      return (
-        find(request.method === 'HEAD' ? 'GET' : request.method, pathOf(request))?.store.isGuarded ?? false
-      )
+      return guarded.find(request.method === 'HEAD' ? 'GET' : request.method, pathOf(request)) ?? false
     },
   }
-}
-
-/**
- * The path of a request, as the router sees it. Not by `new URL`, which gives up over hosts that Bun lets pass; where the
- * Host header is none at all, Bun hands on the target alone.
- */
-export function pathOf(request: Request): string {
-  const { url } = request
-  const start = url.startsWith('/') ? 0 : url.indexOf('/', 'http://'.length)
-  if (start === -1) return '/'
-  const end = url.indexOf('?', start)
-  return end === -1 ? url.slice(start) : url.slice(start, end)
-}
-
-/** Elysia takes a path with and without a slash at its end. */
-export function withoutSlash(path: string): string {
-  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path
 }

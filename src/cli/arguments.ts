@@ -2,21 +2,21 @@ import { parseArgs } from 'node:util'
 import { listOf } from '../config/reader.ts'
 import type { Command, OptionSpec } from './command.ts'
 
-/** How many items a command lists unless `--limit` says otherwise. */
+/** How many items a command lists without `--limit`. */
 export const DEFAULT_LIMIT = 100
 const MAX_LIMIT = 10_000
 
-/** The options of a command that lists page by page. */
+/** The options of commands that list in pages. */
 export const pageOptions = {
-  limit: { takes: 'N', range: [1, MAX_LIMIT], summary: `At most so many (${DEFAULT_LIMIT})` },
-  cursor: { takes: 'CURSOR', summary: 'Go on where a page before ended' },
+  limit: { takes: 'N', range: [1, MAX_LIMIT], summary: `The maximum number of items (${DEFAULT_LIMIT})` },
+  cursor: { takes: 'CURSOR', summary: 'Continue after the previous page' },
 } as const
 
 type Value = string | boolean | undefined
-/** Checked arguments by name, and what every command takes. */
+/** The checked arguments by name, and the options of every command. */
 export type Parsed = { args: Record<string, Value>; json: boolean; help: boolean }
 
-/** Reads what follows a command's name against its specs; a fault is a sentence about the wrong use. */
+/** Parses the words after a command's name by its specs. A fault is a sentence about the mistake. */
 export function parseArguments(command: Command, argv: readonly string[]): Parsed | { fault: string } {
   const specs = command.options ?? {}
   const isData = command.kind !== 'process'
@@ -61,12 +61,12 @@ export function parseArguments(command: Command, argv: readonly string[]): Parse
   return { args, json: json === true, help: false }
 }
 
-/** `--name VALUE`, or `--name` of a flag. */
+/** `--name VALUE`, or `--name` for a flag. */
 export function spellOption(name: string, { takes }: OptionSpec): string {
   return takes ? `--${name} ${takes}` : `--${name}`
 }
 
-/** What a value would have to be; null where it is. */
+/** Describes the values that an option accepts. null if `value` is one of them. */
 function faultOf({ choices, range }: OptionSpec, value: string): string | null {
   if (choices && !choices.includes(value)) return listOf(choices)
   if (!range) return null
@@ -80,7 +80,7 @@ function attempt<R extends object>(parse: () => R): R | { fault: string } {
     return parse()
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
-    // The first sentence; the rest tells how to pass a positional that looks like an option.
+    // Only the first sentence: the rest explains how to pass a positional that looks like an option.
     return { fault: message.split('. ')[0] ?? message }
   }
 }

@@ -1,9 +1,11 @@
 import type { Command } from './command.ts'
 
-/** A command in the table: its module is loaded when it is asked for, so that a quick one stays quick. */
+/**
+ * An entry of the table of commands. Its module is loaded on demand, so that a short command starts quickly.
+ */
 export type Entry = { name: string; summary: string; load(): Promise<Command> }
 
-/** A line of the table. `load` imports the noun's file, which has the command under the same name. */
+/** Makes an entry. `load` imports the file of the noun, which exports the command under the same name. */
 function entry<N extends string>(
   name: N,
   summary: string,
@@ -19,40 +21,46 @@ const moves = () => import('./commands/move.ts')
 const imports = () => import('./commands/import.ts')
 const signingKeys = () => import('./commands/signing-keys.ts')
 
-/** Every command, in the order of `--help`. To add one: put it into its noun's file, and a line here. */
+/**
+ * Every command in the order of `--help`. To add a command, put it into the file of its noun and add an entry
+ * here.
+ */
 export const COMMANDS: readonly Entry[] = [
   entry('serve', 'Serve HTTP (also with no command)', () => import('./commands/serve.ts')),
-  entry('migrate', 'Bring the database up to date', () => import('./commands/migrate.ts')),
+  entry('migrate', 'Migrate the database', () => import('./commands/migrate.ts')),
   entry('admin create', 'Make an admin', users),
   entry('users create', 'Make a user', users),
   entry('users list', 'List users, newest first', users),
-  entry('users disable', 'Shut a user out', users),
-  entry('users enable', 'Let a user in again', users),
+  entry('users disable', 'Disable a user', users),
+  entry('users enable', 'Enable a user again', users),
   entry('users set-role', 'Give a user another role', users),
   entry('users set-password', "Set a user's password", users),
   entry('keys create', 'Make an API key for a user or a service account', keys),
   entry('keys list', 'List API keys, newest first', keys),
-  entry('keys revoke', 'End an API key for good', keys),
+  entry('keys revoke', 'Revoke an API key for good', keys),
   entry('keys rotate', 'Give an API key a new secret', keys),
-  entry('keys verify', 'Say whether an API key is good', keys),
-  entry('import seed', 'Take over users and API keys from the service that this one replaces', imports),
+  entry('keys verify', 'Check whether an API key is valid', keys),
+  entry('import seed', 'Import users and API keys from the service that Latchkey replaces', imports),
   entry('import users', 'Import users from a file', imports),
   entry('import keys', 'Import API keys from a file', imports),
   entry('backup', 'Write a backup of the embedded database', backups),
-  entry('restore', 'Put a backup in the place of the embedded database', backups),
-  entry('export', 'Write all there is to a file, for another database', moves),
+  entry('restore', 'Replace the embedded database by a backup', backups),
+  entry('export', 'Write all data to a file, for another database', moves),
   entry('import', 'Read an export into an empty database', moves),
   entry('sessions end', 'End every session', () => import('./commands/sessions.ts')),
   entry('signing-keys list', 'List the keys that sign access tokens', signingKeys),
   entry('signing-keys rotate', 'Make the next signing key', signingKeys),
-  entry('signing-keys revoke', 'Refuse all that a signing key signed', signingKeys),
+  entry('signing-keys revoke', 'Refuse every token that a signing key signed', signingKeys),
   entry('signing-keys rewrap', 'Encrypt the signing keys under a new SECRET_KEY', signingKeys),
   entry('openapi', 'Print the OpenAPI document', () => import('./commands/openapi.ts')),
-  entry('healthcheck', 'Ask the running server whether it works', () => import('./commands/healthcheck.ts')),
-  entry('config', 'Print the settings in force, secrets hidden', () => import('./commands/config.ts')),
+  entry('healthcheck', 'Check whether the running server works', () => import('./commands/healthcheck.ts')),
+  entry('config', 'Print the effective settings without secrets', () => import('./commands/config.ts')),
 ]
 
-/** The command that a line starts with, the longest name first, and what follows it; null: none of that name. */
+/**
+ * Finds the command at the start of a command line. The longest name wins.
+ * @returns the command and the words after its name; null if no command has that name
+ */
 export function findCommand(argv: readonly string[]): { entry: Entry; rest: string[] } | null {
   for (const words of [2, 1]) {
     const name = argv.slice(0, words).join(' ')

@@ -3,7 +3,7 @@ import type { Command } from './command.ts'
 import { COMMANDS, type Entry } from './commands.ts'
 import { NAME } from './version.ts'
 
-/** `latchkey --help`. */
+/** The text of `latchkey --help`. */
 export function helpOfProgram(): string {
   return [
     'Users, service accounts and API keys for an API.\n',
@@ -22,14 +22,14 @@ export function helpOfProgram(): string {
   ].join('\n')
 }
 
-/** The commands that start with a word such as `users`; null: none. */
+/** The help of all commands whose name starts with a word such as `users`. null if there are none. */
 export function helpOfGroup(word: string): string | null {
   const members = COMMANDS.filter(({ name }) => name.startsWith(`${word} `))
   if (members.length === 0) return null
   return `Commands:\n${table(members.map(({ name, summary }) => [name, summary]))}`
 }
 
-/** `latchkey <command> --help`. */
+/** The text of `latchkey <command> --help`. */
 export function helpOf(entry: Entry, command: Command): string {
   const positionals = Object.values(command.positionals ?? {})
   const options = Object.entries(command.options ?? {})
@@ -52,7 +52,7 @@ export function helpOf(entry: Entry, command: Command): string {
     table(optionRows),
     ...(command.examples ? ['Examples:', ...command.examples.map((line) => `  ${NAME} ${line}`), ''] : []),
     ...(command.details ? [`${command.details.trim()}\n`] : []),
-    // `import` is a command, and the first word of others.
+    // `import` is a command and also the first word of others.
     ...(group === null ? [] : [group]),
   ].join('\n')
 }

@@ -4,20 +4,20 @@ import { dirname, join, relative, resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { NAME } from './version.ts'
 
-/** How this process was started and from where, as far as another command line depends on it. */
+/** How and from where this process was started, as far as the spelling of a command line depends on it. */
 export type Surroundings = {
-  /** The program's file: the binary, or Bun itself. */
+  /** The file of the program: the binary, or Bun. */
   executable: string
-  /** The script that Bun runs; inside a binary a path that nobody can open. */
+  /** The script that Bun runs. Inside a binary this is a virtual path. */
   script: string
   directory: string
-  /** What a name stands for on the PATH. */
+  /** Finds a program on the PATH. */
   which(name: string): string | null
-  /** The engine that runs the container around this process and the name it has there. */
+  /** The program that runs the container of this process, and the container's name. */
   container: { exec: string; name: string } | null
 }
 
-/** The surroundings of this process. */
+/** Describes how the current process was started. */
 export function ownSurroundings(): Surroundings {
   return {
     executable: process.execPath,
@@ -29,12 +29,12 @@ export function ownSurroundings(): Surroundings {
 }
 
 /**
- * The line that a person types to run a command on the same database as this process.
+ * Writes the command line that runs a command on the database of this process.
  * @example invocation(config, 'admin create --email you@example.com', ownSurroundings())
  */
 export function invocation(config: Config, words: string, from: Surroundings): string {
   const line = `${program(from)} ${words}`
-  // Inside the container the settings are there already.
+  // Inside the container the settings are already in the environment.
   if (from.container) return `${from.container.exec} ${from.container.name} ${line}`
   const isDefault = resolve(from.directory, config.dataDir) === resolve(from.directory, 'data')
   if (config.databaseUrl !== null || isDefault) return line
@@ -52,13 +52,13 @@ function program(from: Surroundings): string {
   return `${bun} ${quote(nearby(from.script, from.directory))}`
 }
 
-/** Whoever came by `npx bun@…` has no Bun of their own. */
+/** A process that was started by `npx bun@…` may have no `bun` on the PATH. */
 function bunCommand(from: Surroundings): string {
   if (/[\\/]_npx[\\/]/.test(from.executable)) return `npx --yes bun@${Bun.version}`
   return reach(from.executable, 'bun', from)
 }
 
-/** The bare name where the PATH leads to this very file, else the path. */
+/** The bare name if the PATH finds this file by that name, else the path. */
 function reach(file: string, name: string, from: Surroundings): string {
   const found = from.which(name)
   if (found !== null && isSameFile(found, file)) return name
@@ -73,7 +73,7 @@ function isSameFile(one: string, other: string): boolean {
   }
 }
 
-/** Relative where it lies below the working directory. */
+/** The path, relative if the file is below the working directory. */
 function nearby(file: string, directory: string): string {
   const path = relative(directory, file)
   if (path.startsWith('..')) return file
@@ -85,8 +85,9 @@ function quote(word: string): string {
 }
 
 /**
- * Docker and Podman leave a file behind, Kubernetes its account. Only for the container's own main process: whoever
- * sits in a shell inside needs no engine. The host name is the pod's name, or the container's id unless it was chosen.
+ * Docker and Podman create a marker file, Kubernetes mounts a service account. Checked only in the
+ * container's main process: a person in a shell inside the container can run a command directly. The host
+ * name is the name of the pod, or by default the id of the container.
  */
 function ownContainer(): Surroundings['container'] {
   if (process.pid !== 1) return null

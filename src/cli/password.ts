@@ -6,9 +6,9 @@ import type { Io } from './terminal.ts'
 const GENERATED_BYTES = 18
 
 /**
- * A new password from where the person sits: all of standard input, or asked for twice without echo.
- * @returns null where one is to be made: an empty answer, or nobody to ask
- * @throws Error with one sentence where the two differ, or nothing was given
+ * Reads a new password: all of standard input, or asked twice without echo.
+ * @returns null if Latchkey is to generate a password: the answer was empty, or there is no terminal
+ * @throws Error with one sentence if the two answers differ, or standard input was empty
  */
 export async function readNewPassword(io: Io, fromStdin: boolean): Promise<string | null> {
   if (fromStdin) {
@@ -26,9 +26,9 @@ export async function readNewPassword(io: Io, fromStdin: boolean): Promise<strin
 const MIN_PASSPHRASE_LENGTH = 12
 
 /**
- * The passphrase of an export: standard input, the setting, or the person, in this order.
- * @param isNew it is to be chosen: asked for twice, and not too short
- * @throws Error with one sentence where there is none
+ * Reads the passphrase of an export: from standard input, the setting, or the person, in this order.
+ * @param isNew whether the person chooses a new passphrase: then it is asked twice, and must not be too short
+ * @throws Error with one sentence if there is no passphrase
  */
 export async function readPassphrase(
   io: Io,
@@ -59,12 +59,12 @@ async function ask(io: Io, question: string): Promise<string> {
   return answer
 }
 
-/** A strong random password, as long as the settings ask for. */
+/** Generates a strong random password that is at least as long as the settings require. */
 export function generatePassword({ passwordMinLength }: Pick<Config, 'passwordMinLength'>): string {
   return randomBytes(Math.max(GENERATED_BYTES, passwordMinLength)).toString('base64url')
 }
 
-/** The line that shows a password which was made here; none for one that somebody chose. */
+/** The line that displays a generated password. No line for a password that a person chose. */
 export function showPassword(password: string | undefined): string[] {
   return password === undefined ? [] : [`Password, shown this once: ${password}`]
 }

@@ -19,8 +19,8 @@ const WRONG_USE = 2
 /**
  * Runs one command line.
  * @param argv the words after the program's name
- * @param source where its settings come from
- * @returns the code with which the process is to end: 0, 1 (it failed), 2 (wrong use), or a signal's
+ * @param source where the settings come from
+ * @returns the exit code of the process: 0, 1 (failure), 2 (wrong use), or the code of a signal
  */
 export async function runCommandLine(
   argv: readonly string[],
@@ -71,7 +71,7 @@ async function runOnService(
   given: Given,
 ): Promise<unknown> {
   const input = (await command.readInput?.(io, given.args, config)) ?? null
-  // Loaded here, since neither help nor a health check needs a database.
+  // Loaded on demand, because help and health checks need no database.
   const { withService } = await import('./with-service.ts')
   const { runAlone } = command
   const result = await withService(config, io, {
@@ -82,7 +82,7 @@ async function runOnService(
   return command.finish ? command.finish(result, given.args, config) : result
 }
 
-/** Runs a command that came to a server over its control socket: from a client that may be another release. */
+/** Runs a command that a client sent to the server's control socket. The client may be of another release. */
 async function execute(
   service: Service,
   { command: name, argv, input }: ControlRequest,
@@ -108,7 +108,7 @@ async function print(io: Io, text: string): Promise<number> {
 function fail(io: Io, config: Config, error: unknown): number {
   io.err(`${NAME}: ${hideCredentials(describeFailure(error))}\n`)
   if (config.logLevel === 'debug') {
-    // Through the log, which knows what of an error may be shown.
+    // Written by the log, which leaves submitted values out of errors.
     const log = createLog({ logLevel: 'debug', logFormat: config.logFormat }, io.err)
     log.debug({ err: error }, 'The command failed')
     log.flush()

@@ -1,27 +1,28 @@
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 
-/** The process' surroundings as a command sees them. */
+/** The terminal and the standard streams, as commands use them. */
 export type Io = {
-  /** Whether a person can be asked. */
+  /** Whether there is a person to ask. */
   isTerminal: boolean
   /** Whether a person reads what `out` writes. */
   isRead: boolean
   /**
-   * Resolves when the reader has taken it: to end before would cut it off.
-   * @throws Error where it cannot be written, as on a full disk
+   * Resolves when the reader has received the text. If the process ended earlier, the text would be
+   * truncated.
+   * @throws Error if the text cannot be written, as on a full disk
    */
   out(text: string): Promise<void>
   err(text: string): void
-  /** All of standard input, as UTF-8. */
+  /** Reads all of standard input as UTF-8. */
   readAll(): Promise<string>
-  /** One line from the terminal, not echoed. null: the person ended it (Ctrl-C, Ctrl-D). */
+  /** Reads one line from the terminal without echo. null: the person ended the input (Ctrl-C, Ctrl-D). */
   askHidden(question: string): Promise<string | null>
 }
 
-/** The surroundings of this process. */
+/** The terminal and the standard streams of this process. */
 export function processIo(): Io {
-  // Told to whoever writes, by the write's own callback.
+  // Each write reports its errors to its own callback.
   process.stdout.on('error', () => {})
   return {
     isTerminal: process.stdin.isTTY === true && process.stderr.isTTY === true,
@@ -39,16 +40,16 @@ function out(text: string): Promise<void> {
   })
 }
 
-/** A reader that went away, as `head` does, wanted no more. */
+/** Whether the reader of a pipe has closed it, as `head` does. That is not a failure. */
 function isGone(error: Error): boolean {
   return 'code' in error && error.code === 'EPIPE'
 }
 
-/** readline does the editing in raw mode; what it would echo goes nowhere. */
+/** Asks in the terminal. readline handles editing in raw mode; its echo is discarded. */
 function askHidden(question: string): Promise<string | null> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 })
-  // Only now is what is typed not echoed.
+  // The question is written now, because from now on typed text is not echoed.
   process.stderr.write(question)
   return new Promise<string | null>((resolve) => {
     const end = (answer: string | null) => {
@@ -62,7 +63,7 @@ function askHidden(question: string): Promise<string | null> {
   })
 }
 
-/** Rows under their headings in columns, each as wide as it needs to be; empty where there are no rows. */
+/** Writes rows in columns below their headings. Returns an empty text if there are no rows. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   if (rows.length === 0) return ''
   const all = [headings, ...rows]
@@ -77,7 +78,7 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
     .join('\n')
 }
 
-/** `1 session`, `2 sessions`. */
+/** Writes a number with its noun: `1 session`, `2 sessions`. */
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

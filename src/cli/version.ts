@@ -1,6 +1,6 @@
 import { version } from '../../package.json' with { type: 'json' }
 
-/** What the program is called. */
+/** The name of the program. */
 export const NAME = 'latchkey'
-/** The release. */
+/** The version of the release. */
 export const VERSION: string = version

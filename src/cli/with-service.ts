@@ -5,18 +5,21 @@ import type { Service } from '../server/control-server.ts'
 import { openContext } from '../server/open.ts'
 import type { Io } from './terminal.ts'
 
-/** The same piece of work: done by this process, or described for the server that holds the database. */
+/**
+ * A piece of work in two forms: as a function for this process, and as a request to the server that holds the
+ * database.
+ */
 export type Work = {
   here(service: Service, tell: Tell): Promise<unknown>
-  /** In place of `here`, for what does not need the database to be there. */
+  /** Replaces `here` for work that does not require an existing database. */
   alone?(log: Log): Promise<unknown>
   there: ControlRequest
 }
 
 /**
- * Does a piece of work on the service. With DATABASE_URL this process does it, whatever else runs; on an embedded
- * database the server that holds it does, where there is one.
- * @throws Error with one sentence, whoever did the work
+ * Runs work on the service. With DATABASE_URL this process runs it, whatever other processes run. With an
+ * embedded database the server that holds the database runs it, or this process if there is no server.
+ * @throws Error with one sentence, in whichever process the work failed
  */
 export function withService(config: Config, io: Io, work: Work): Promise<unknown> {
   if (config.databaseUrl !== null) return workHere(config, io, work)
@@ -39,7 +42,7 @@ async function workHere(config: Config, io: Io, work: Work): Promise<unknown> {
   }
 }
 
-/** The log of a command: on the terminal, and only what the person should know. */
+/** The log of a command: written to the terminal. It has warnings and errors only, unless LOG_LEVEL is debug. */
 export function commandLog(config: Config, io: Io): Log {
   const logLevel = config.logLevel === 'debug' ? 'debug' : 'warn'
   return createLog({ logLevel, logFormat: config.logFormat }, io.err)

@@ -4,7 +4,9 @@ import type { RateLimits } from './rate-limits.ts'
 export const ALGORITHMS = ['HS256', 'ES256', 'RS256', 'EdDSA'] as const
 export type Algorithm = (typeof ALGORITHMS)[number]
 
-/** Every setting of API.md's table that is in force, parsed. Durations carry their unit in the name. */
+/**
+ * The effective settings, parsed: every setting in the table of API.md. A duration has its unit in its name.
+ */
 export type Config = {
   /** null: the embedded database in `dataDir`. */
   databaseUrl: Secret | null
@@ -12,17 +14,17 @@ export type Config = {
   databasePoolSize: number
   databaseStatementTimeoutMs: number
   databasePrepare: boolean
-  /** How long a start waits for the database. */
+  /** How long a starting server waits for the database. */
   databaseWaitSeconds: number
   migrate: 'auto' | 'check'
   dataDir: string
   host: string
   port: number
-  /** No trailing slash; the issuer. */
+  /** The issuer of access tokens and the base of links. No trailing slash. */
   publicUrl: string
   publicUrlIsSet: boolean
   jwtAudience: string
-  /** null only on the embedded database, which makes and keeps its own. */
+  /** null only with the embedded database, which makes a key and keeps it. */
   secretKey: Secret | null
   secretKeyPrevious: Secret | null
   algorithm: Algorithm
@@ -44,20 +46,20 @@ export type Config = {
   serviceAccountsPerUser: number
   trustedProxies: readonly string[]
   corsOrigins: readonly string[]
-  /** null: each instance counts its limits by itself. */
+  /** null: each instance counts rate limits by itself. */
   redisUrl: Secret | null
-  /** null: off. */
+  /** null: rate limits are off. */
   rateLimits: RateLimits | null
   auditRetentionDays: number
   usageRetentionDays: number
   shutdownDelaySeconds: number
   logLevel: 'debug' | 'info' | 'warn' | 'error'
   logFormat: 'json' | 'pretty'
-  /** Whether /livez and /readyz are in the access log. */
+  /** Whether the access log contains /livez and /readyz. */
   logProbes: boolean
   refreshTokenInQuery: boolean
   oauthPasswordGrant: boolean
-  /** Whether an admin may make a password reset for another admin. */
+  /** Whether an admin may create a password reset for another admin. */
   adminResetsAdmin: boolean
   docs: boolean
   /** null: no mail is sent. */
@@ -82,9 +84,9 @@ export type Config = {
   brandLogo: string | null
   /** `#rrggbb`; null: ours. */
   brandAccent: string | null
-  /** Of exports; null: it is asked for. */
+  /** The passphrase of exports. null: the command asks for it. */
   latchkeyPassphrase: Secret | null
-  /** null: /metrics is not on PORT. */
+  /** null: /metrics is not served on PORT. */
   metricsToken: Secret | null
   /** null: /metrics has no port of its own. */
   metricsPort: number | null

@@ -2,9 +2,9 @@ import { isIP } from 'node:net'
 import { listOf, type Parsed } from './reader.ts'
 
 const SCHEMES = new Set(['postgres', 'postgresql'])
-/** SQLAlchemy names its driver in the scheme; the database is the same. */
+/** SQLAlchemy names its driver in the scheme. The driver makes no difference to the database. */
 const DRIVERS = new Set(['asyncpg', 'psycopg', 'psycopg2', 'psycopg_async', 'pg8000'])
-/** In place of the same parts of the URL. */
+/** Query parameters that replace parts of the URL. */
 const PLACES = new Set(['host', 'port', 'user', 'password', 'dbname'])
 const KEPT_PARAMETERS = new Set(['hostaddr', 'options', 'sslcert', 'sslkey', 'sslnegotiation', 'sslrootcert'])
 const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
@@ -14,7 +14,7 @@ const SSL_WORDS: Record<string, (typeof SSL_MODES)[number]> = {
   false: 'disable',
   '0': 'prefer',
 }
-/** Parameters of libpq and of other clients that change nothing here, or nothing that matters. */
+/** Parameters of libpq and of other clients that have no effect here. */
 const IGNORED_PARAMETERS = new Set(
   `application_name async_fallback channel_binding client_encoding command_timeout connect_timeout connection_limit
   fallback_application_name gssdelegation gssencmode gsslib keepalives keepalives_count keepalives_idle
@@ -22,7 +22,7 @@ const IGNORED_PARAMETERS = new Set(
   prepared_statement_cache_size prepared_statement_name_func schema socket_timeout sslcertmode sslcompression sslsni
   statement_cache_size tcp_user_timeout uselibpqcompat`.split(/\s+/),
 )
-/** A primary is what we need anyway. */
+/** Values of `target_session_attrs` that a primary satisfies. Latchkey always needs a primary. */
 const SESSION_ATTRIBUTES = new Set(['any', 'primary', 'read-write'])
 
 const PARTS = /^([a-z0-9]+)(?:\+([a-z0-9_]+))?:\/\/(?:([^/?]*)@)?([^/?@]*)(?:\/([^?]*))?(?:\?(.*))?$/i
@@ -30,9 +30,11 @@ const AUTHORITY = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d{1,5}))?$/
 const HOST_NAME = /^[a-z0-9._-]+$/i
 
 /**
- * A database URL in the one form that `db/postgres/target.ts` reads: each part encoded, a Unix socket's directory in
- * the place of the host (`postgres://user@%2Frun%2Fpostgresql/database`), of the parameters only those that do
- * something. Takes what libpq and SQLAlchemy take. Its faults repeat no more of the URL than the name of a parameter.
+ * Parses a database URL as libpq and SQLAlchemy accept it.
+ * @returns the URL in the one form that `db/postgres/target.ts` reads: each part encoded, the directory of a
+ *   Unix socket in place of the host (`postgres://user@%2Frun%2Fpostgresql/database`), and only parameters
+ *   that have an effect; or a fault, which repeats nothing of the URL except the name of a parameter, because
+ *   any other part may be a password
  */
 export function parseDatabaseUrl(found: string): Parsed<string> {
   const parts = PARTS.exec(found)
@@ -41,16 +43,18 @@ export function parseDatabaseUrl(found: string): Parsed<string> {
   if (!SCHEMES.has(scheme.toLowerCase()) || (driver && !DRIVERS.has(driver.toLowerCase()))) {
     return { fault: 'must be a PostgreSQL URL: postgres://user:password@host:5432/database' }
   }
-  // libpq takes a + for a plus.
+  // libpq reads a + as a plus sign, URLSearchParams as a space.
   const query = new URLSearchParams(search.replaceAll('+', '%2B'))
   const [, hostInPlace, portInPlace] = AUTHORITY.exec(authority) ?? []
   if (authority.includes(',') || query.get('host')?.includes(',')) {
     return { fault: 'names several hosts; name the one that is written to' }
   }
-  // Everything after the first : is the password, and the last @ ended it, however it was written.
+  // The password is everything after the first colon. The last @ of the URL ends it, so a password may
+  // contain an unescaped @.
   const [, userInPlace = '', passwordInPlace] = /^([^:]*)(?::(.*))?$/s.exec(userinfo) ?? []
   const decoded = [hostInPlace ?? '', userInPlace, passwordInPlace ?? '', path].map(decode)
-  if (decoded.includes(null)) return { fault: 'has a % that starts no escape; write %25 for a plain %' }
+  if (decoded.includes(null))
+    return { fault: 'has a % that does not start an escape; write %25 for a plain %' }
   const [host = '', user = '', password = '', database = ''] = ['host', 'user', 'password', 'dbname'].map(
     (name, i) => query.get(name) ?? decoded[i] ?? '',
   )
@@ -74,21 +78,26 @@ export function parseDatabaseUrl(found: string): Parsed<string> {
   return { value: `postgres://${at}/${encodeURIComponent(database)}${parameters.value}` }
 }
 
-/** The parameters whose values are for people to see; of another one, such as a password mistyped, only the name is. */
-const SHOWN_PARAMETERS = new Set(['sslmode', 'application_name', 'connect_timeout', 'target_session_attrs'])
+/**
+ * Parameters whose values a person may see. For any other parameter only the name is printed: it may be a
+ * mistyped password.
+ */
+const PUBLIC_PARAMETERS = new Set(['sslmode', 'application_name', 'connect_timeout', 'target_session_attrs'])
 
-/** The URL with its password hidden, for people. Takes what `parseDatabaseUrl` gave. */
+/** Hides the password of a URL that `parseDatabaseUrl` returned. */
 export function hideDatabasePassword(url: string): string {
   const [start = '', query] = url.replace(/^(postgres:\/\/[^:@/]*):[^@/]*@/, '$1:[redacted]@').split('?')
   if (query === undefined) return start
-  const shown = query.split('&').map((parameter) => {
+  const parameters = query.split('&').map((parameter) => {
     const [name = ''] = parameter.split('=')
-    return SHOWN_PARAMETERS.has(name) ? parameter : `${name}=[redacted]`
+    return PUBLIC_PARAMETERS.has(name) ? parameter : `${name}=[redacted]`
   })
-  return `${start}?${shown.join('&')}`
+  return `${start}?${parameters.join('&')}`
 }
 
-/** null where it is none. A directory holds a Unix socket. */
+/**
+ * Writes a host for a URL: a name, an address, or the directory of a Unix socket. null for any other text.
+ */
 function writeHost(host: string): string | null {
   const address = host.replace(/^\[(.*)\]$/, '$1')
   if (isIP(address) === 6) return `[${address}]`
@@ -107,12 +116,12 @@ function decode(text: string): string | null {
   }
 }
 
-/** Those that do something, as libpq reads them. */
+/** Parses the parameters that have an effect, in the way libpq does. */
 function parseParameters(query: URLSearchParams): Parsed<string> {
   const kept = new URLSearchParams()
   for (const [name, value] of query) {
     if (IGNORED_PARAMETERS.has(name) || PLACES.has(name)) continue
-    if (name === 'hostaddr' && isIP(value) === 0) return { fault: 'has a hostaddr that is no address' }
+    if (name === 'hostaddr' && isIP(value) === 0) return { fault: 'has a hostaddr that is not an address' }
     if (name === 'sslnegotiation' && value !== 'direct' && value !== 'postgres') {
       return { fault: 'has an sslnegotiation that is neither postgres nor direct' }
     }
@@ -122,13 +131,13 @@ function parseParameters(query: URLSearchParams): Parsed<string> {
         fault: 'has a target_session_attrs that asks for a standby; Latchkey writes, and needs the primary',
       }
     }
-    // asyncpg calls it ssl, and takes true as well; requiressl is libpq's of old.
+    // `ssl` is asyncpg's name, which also takes `true`. `requiressl` is an old parameter of libpq.
     if (name === 'sslmode' || name === 'ssl' || name === 'requiressl') {
       const mode = SSL_WORDS[value.toLowerCase()] ?? SSL_MODES.find((each) => each === value.toLowerCase())
-      if (!mode) return { fault: `has an sslmode that is none of ${listOf(SSL_MODES)}` }
+      if (!mode) return { fault: `has an sslmode that is not one of ${listOf(SSL_MODES)}` }
       kept.set('sslmode', mode)
     } else if (KEPT_PARAMETERS.has(name)) kept.set(name, value)
-    // What stands after an unescaped ? may be half of a password.
+    // The text after an unescaped ? may be half of a password, so it is not repeated.
     else if (!/^[a-z_]{1,40}$/i.test(name) || query.toString().includes('%40')) {
       return {
         fault: 'has a parameter that is not known; in a password / ? # % @ are written %2F %3F %23 %25 %40',

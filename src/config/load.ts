@@ -4,16 +4,17 @@ import type { Environment } from './reader.ts'
 import { distrustOf, OTHERS } from './trust.ts'
 
 const DOTENV = '.env in the working directory'
-/** A line that sets a secret; a URL holds a password. */
+/** Lines of `.env` that set a secret. A URL may contain a password. */
 const SECRETS =
   /^\s*(?:export\s+)?(?:SECRET_KEY|ADMIN_PASSWORD|METRICS_TOKEN|DATABASE_URL|DATABASE_DIRECT_URL|REDIS_URL|SMTP_URL|LATCHKEY_PASSPHRASE)\w*(?<!_FILE)\s*=\s*\S/m
 
-/** Where settings come from: an environment, which wins over the file at `dotenv`. */
+/** Where settings come from. The environment takes precedence over the file at `dotenv`. */
 export type SettingsSource = { environment: Environment; dotenv: string }
 
 /**
- * The environment of this process and the `.env` of its working directory. Nothing else reads either: the driver of
- * PostgreSQL would take `PGPASSWORD`, `PGTARGETSESSIONATTRS` and others from the environment, so they are removed.
+ * Reads the environment of this process and the `.env` of its working directory. This is the only place that
+ * reads either (docs/decisions/0002). PostgreSQL's driver would read `PGPASSWORD`, `PGTARGETSESSIONATTRS` and
+ * others, so they are removed from the environment.
  */
 export function processSettings(): SettingsSource {
   for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name]
@@ -21,8 +22,8 @@ export function processSettings(): SettingsSource {
 }
 
 /**
- * The settings in force.
- * @param terminal whether a person sits in front of the process, and whether a person reads its output
+ * Loads the effective settings.
+ * @param terminal whether the process runs in a terminal, and whether a person reads its output
  */
 export function loadConfig(
   source: SettingsSource,
@@ -39,7 +40,10 @@ export function loadConfig(
   return result
 }
 
-/** A mounted secret; others may read it, as they may in a container, and not write. */
+/**
+ * Reads a mounted secret. Others may be able to read the file, as in a container, but not to write it
+ * (docs/decisions/0032).
+ */
 function readFile(path: string): { text: string } | { fault: string } {
   const distrust = distrustOf(path)
   if (distrust !== null) return { fault: `the file ${path} ${distrust}` }
@@ -57,7 +61,8 @@ function readDotenv(path: string): string | undefined | { fault: string } {
     return readFileSync(path, 'utf8')
   } catch (error) {
     const code = codeOf(error)
-    // A directory of that name (Python's virtual environments are often called so) is not ours.
+    // A directory with the name `.env` is not a settings file: Python's virtual environments often have this
+    // name.
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined
     return { fault: `${DOTENV} cannot be read (${code})` }
   }

@@ -1,6 +1,6 @@
 import type { Environment } from './reader.ts'
 
-/** The settings that a file may hold instead: `NAME_FILE` is the path of one that is mounted. */
+/** The settings that may come from a file: `NAME_FILE` is the path of a mounted secret. */
 const SECRET_NAMES = [
   'SECRET_KEY',
   'SECRET_KEY_PREVIOUS',
@@ -12,19 +12,19 @@ const SECRET_NAMES = [
   'METRICS_TOKEN',
   'LATCHKEY_PASSPHRASE',
 ]
-/** In the `.env` of the replaced service, and without a meaning here. */
+/** Settings in the `.env` of the replaced service that have no meaning here. They are not faults. */
 const SEED_NAMES = ['APP_NAME', 'DEBUG']
 const fileNameOf = (name: string) => `${name}_FILE`
 
-/** The content of a file, or why it cannot be read. */
+/** Returns the content of a file, or why it cannot be read. */
 export type ReadFile = (path: string) => { text: string } | { fault: string }
 
-/** Where settings come from, the one that wins first: the real environment, then `.env`. */
+/** The sources of settings in the order of precedence: the environment, then `.env`. */
 export type Sources = readonly [environment: Environment, dotenv: Environment]
 
 /**
- * Every setting by its name, each from the first source that has it or its file. An empty value counts as unset.
- * @param fault hears what is wrong, in sentences
+ * Takes each setting from the first source that has it or its `NAME_FILE`. An empty value counts as unset.
+ * @param fault receives a sentence for each mistake
  */
 export function mergeSources(
   sources: Sources,
@@ -43,7 +43,7 @@ export function mergeSources(
     const file = readFile(path)
     if ('fault' in file) fault(`${fileName}: ${file.fault}`)
     else if (file.text.trim() === '') fault(`${fileName}: the file is empty`)
-    // The line break at its end is the editor's.
+    // An editor added the line break at the end of the file.
     else merged[name] = file.text.replace(/\r?\n$/, '')
   }
   return merged
@@ -52,8 +52,8 @@ export function mergeSources(
 const isSet = (value: string | undefined) => value !== undefined && value.trim() !== ''
 
 /**
- * What is wrong with the names: in `.env` one that is no setting, in the environment, which has those of all programs,
- * one that is so close to a setting that it is a mistyped one.
+ * Finds faults in the names of settings. In `.env` every unknown name is a fault. The environment also has
+ * the names of other programs, so a name there is a fault only if it is close to a setting's name.
  * @param known the names of all settings
  */
 export function faultsOfNames([environment, dotenv]: Sources, known: readonly string[]): string[] {
@@ -73,11 +73,11 @@ export function faultsOfNames([environment, dotenv]: Sources, known: readonly st
   return faults
 }
 
-/** A short name is close to many: HOME, which every environment has, is two letters from HOST. */
+/** Short names are often close to each other: HOME, which every environment has, is two letters from HOST. */
 const SHORT = 6
 const MAX_TYPOS = 2
 
-/** Whether at most two letters are changed, missing, added or swapped; in a short name, one. */
+/** Whether at most two letters are changed, missing, added or swapped; in a short name, at most one. */
 function isCloseTo(name: string, setting: string): boolean {
   const most = setting.length <= SHORT ? 1 : MAX_TYPOS
   return Math.abs(name.length - setting.length) <= most && typosBetween(name, setting) <= most

@@ -3,20 +3,20 @@ import { type Parsed, quote } from './reader.ts'
 
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i
 
-/** An address or a name to listen on; IPv6 with or without its brackets. */
+/** Parses an address or a name to listen on. IPv6 may have brackets. */
 export function parseHost(found: string): Parsed<string> {
   const host = found.replace(/^\[(.*)\]$/, '$1')
   if (ipaddr.isValid(host) || (HOST_NAME.test(host) && !/^[\d.]+$/.test(host))) return { value: host }
   return { fault: `must be an address or a host name such as 127.0.0.1 or 0.0.0.0, not ${quote(found)}` }
 }
 
-/** Whether only this machine can reach what listens there. */
+/** Whether a server that listens on this host can be reached from this machine alone. */
 export function isLoopback(host: string): boolean {
   if (ipaddr.isValid(host)) return ipaddr.process(host).range() === 'loopback'
   return host === 'localhost' || host.endsWith('.localhost')
 }
 
-/** The base of links and the issuer: http or https, no query, without the trailing slash. */
+/** Parses the issuer and base of links: http or https, no query. The trailing slash is removed. */
 export function parsePublicUrl(found: string): Parsed<string> {
   const url = parseUrl(found)
   if (!url) return { fault: `must be a URL such as https://auth.example.com` }
@@ -27,11 +27,11 @@ export function parsePublicUrl(found: string): Parsed<string> {
   return { value: url.href.replace(/(?<!\/)\/+$/, '') }
 }
 
-/** Exact origins, separated by commas. */
+/** Parses a list of exact origins, separated by commas. */
 export function parseOrigins(found: string): Parsed<string[]> {
   const origins = splitList(found)
   for (const origin of origins) {
-    if (origin === '*') return { fault: 'must list exact origins; * would let every site in' }
+    if (origin === '*') return { fault: 'must list exact origins; * would allow every site' }
     const url = parseUrl(origin)
     if (!url) return { fault: `must list origins such as https://app.example.com, not ${quote(origin)}` }
     if (url.origin !== origin)
@@ -40,7 +40,9 @@ export function parseOrigins(found: string): Parsed<string[]> {
   return { value: [...new Set(origins)] }
 }
 
-/** Addresses and CIDRs, separated by commas, each as a CIDR; one address is /32 or /128. */
+/**
+ * Parses addresses and networks, separated by commas. Each becomes a CIDR; a single address is a /32 or /128.
+ */
 export function parseCidrs(found: string): Parsed<string[]> {
   const cidrs: string[] = []
   for (const item of splitList(found)) {
@@ -51,7 +53,7 @@ export function parseCidrs(found: string): Parsed<string[]> {
   return { value: [...new Set(cidrs)] }
 }
 
-/** `10.1` is a valid IPv4 address to some, and a mistyped one to everybody else. */
+/** Some parsers read `10.1` as an IPv4 address. Here it is taken for a typing error. */
 function isFullAddress(text: string): boolean {
   return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text)
 }
@@ -69,8 +71,8 @@ const REDIS_FORM =
   'must be a URL such as redis://localhost:6379 or rediss://:PASSWORD@redis.example.com:6379/0'
 
 /**
- * A Redis or Valkey URL: a user and a password, a host, a port and the number of a database. Its faults never repeat a
- * value: it may be a password. Names of members are no secret.
+ * Parses the URL of Redis or Valkey: user, password, host, port, number of the database. A fault never
+ * repeats a value, which may be a password; the names of members are not secret.
  */
 export function parseRedisUrl(found: string): Parsed<string> {
   const url = URL.parse(found)

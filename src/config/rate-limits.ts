@@ -1,7 +1,7 @@
 import type { Rate } from '../lib/rate.ts'
 import { listOf, type Parsed, quote } from './reader.ts'
 
-/** The named limits per client address; `password` for each session there (API.md, Errors). */
+/** The default rate limits by client address. `password` counts each session of an address separately (API.md, Errors). */
 export const DEFAULT_RATE_LIMITS = {
   signup: { limit: 5, windowSeconds: 3600 },
   login: { limit: 10, windowSeconds: 60 },
@@ -22,7 +22,11 @@ const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 }
 const MAX_LIMIT = 1_000_000
 const MAX_WINDOW_SECONDS = 7 * 86400
 
-/** `off`, or entries such as `login=10/1m,signup=5/1h` that replace single defaults; null: no limits. */
+/**
+ * Parses RATE_LIMITS: `off`, or entries such as `login=10/1m,signup=5/1h`, each of which replaces one
+ * default.
+ * @returns the limits; null where they are off
+ */
 export function parseRateLimits(found: string): Parsed<RateLimits | null> {
   if (found.toLowerCase() === 'off') return { value: null }
   const limits: RateLimits = { ...DEFAULT_RATE_LIMITS }
@@ -48,7 +52,7 @@ export function parseRateLimits(found: string): Parsed<RateLimits | null> {
   return { value: limits }
 }
 
-/** The same as text, for people. */
+/** Writes rate limits in the form that `parseRateLimits` reads. */
 export function formatRateLimits(limits: RateLimits | null): string {
   if (limits === null) return 'off'
   return Object.entries(limits)

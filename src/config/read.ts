@@ -12,25 +12,26 @@ import { checkTogether, warningsOf } from './rules.ts'
 import { readAdmin, readMetricsToken, readSecretKey } from './secrets.ts'
 import { parseApiKeyPrefix, parseAudience, parseUserScopes } from './tokens.ts'
 
-/** What the process brings along besides its environment. */
+/** What the settings depend on besides the environment. */
 export type ReadOptions = {
-  /** The text of `.env`; the real environment wins over it. */
+  /** The text of `.env`. The environment takes precedence over it. */
   dotenv?: string
-  /** Whether a person sits in front of it: then nothing waits for a load balancer. */
+  /** Whether the process runs in a terminal. Then it does not wait for a load balancer when it stops. */
   isTerminal?: boolean
-  /** Whether a person reads its output. */
+  /** Whether a person reads the output. */
   isRead?: boolean
-  /** For `NAME_FILE`. */
+  /** Reads the file that a `NAME_FILE` names. */
   readFile?: ReadFile
   cores?: number
 }
 
-/** The settings and what to warn of, or every fault there is, each a sentence that repeats no secret. */
+/** The settings with warnings, or all faults at once. Each is a sentence that contains no secret. */
 export type ConfigResult = { config: Config; warnings: string[] } | { faults: string[] }
 
 /**
- * Reads the settings from environment variables. An empty value counts as unset. An unknown name is a fault in `.env`, and
- * in the environment where it looks like a mistyped one.
+ * Reads the settings from environment variables. An empty value counts as unset. An unknown name is a fault
+ * in `.env`, and in the environment where it is close to a setting's name.
+ * @returns the settings, or every fault, so that a person can correct all of them in one attempt
  * @example const result = readConfig({ PORT: '8001' })
  */
 export function readConfig(environment: Environment, options: ReadOptions = {}): ConfigResult {
@@ -132,7 +133,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
   return faults.length > 0 ? { faults } : { config, warnings: warningsOf(config) }
 }
 
-/** A mark of byte order is no part of the first name. */
+/** A byte order mark at the start is not part of the first name. */
 function parseDotenv(text: string | undefined): Environment {
   return text === undefined ? {} : { ...parseEnv(text.replace(/^\uFEFF/, '')) }
 }

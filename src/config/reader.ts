@@ -3,20 +3,24 @@ import { hideCredentials, type Secret, secret } from '../lib/secret.ts'
 /** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** The value, or a phrase that completes "NAME ": "must be …". Never the value itself where it may be a secret. */
+/**
+ * A parsed value, or a phrase that completes "NAME ": "must be …". The phrase does not contain the value
+ * where that may be a secret.
+ */
 export type Parsed<T> = { value: T } | { fault: string }
 
 type IntegerRule = { min: number; max: number }
 
-/** Reads settings one by one and gathers what is wrong with them, so that a person can mend everything at once. */
+/** Reads settings one by one and collects all faults, so that a person can correct them in one attempt. */
 export type Reader = ReturnType<typeof createReader>
 
 const TRUE = new Set(['true', '1', 'yes', 'on'])
 const FALSE = new Set(['false', '0', 'no', 'off'])
 
 /**
- * A reader over the environment. An empty value counts as unset. After a fault it gives the fallback, so that the
- * rest can still be read; the caller must look at `faults` before it uses any setting.
+ * Creates a reader of the environment. An empty value counts as unset. After a fault the reader returns a
+ * fallback, so that the remaining settings are still checked. The caller must check `faults` before it uses
+ * any setting.
  */
 export function createReader(env: Environment) {
   const faults: string[] = []
@@ -26,7 +30,7 @@ export function createReader(env: Environment) {
     names.add(name)
     return env[name]
   }
-  /** The value without the white space around it, or null. */
+  /** The value without surrounding white space, or null. */
   const text = (name: string): string | null => find(name)?.trim() || null
 
   const parsed = <T, F>(name: string, parse: (text: string) => Parsed<T>, fallback: F): T | F => {
@@ -40,11 +44,11 @@ export function createReader(env: Environment) {
 
   return {
     faults,
-    /** What it has been asked for: once all is read, the names of all settings. */
+    /** The names that were read so far. After all settings are read: the names of all settings. */
     names,
     text,
     parsed,
-    /** Adds a fault that belongs to several settings at once. */
+    /** Adds a fault that concerns several settings. */
     fault(sentence: string): void {
       faults.push(sentence)
     },
@@ -57,7 +61,10 @@ export function createReader(env: Environment) {
     choice<const T extends string>(name: string, choices: readonly T[], fallback: T): T {
       return parsed(name, (found) => parseChoice(found, choices), fallback)
     },
-    /** Exactly as written: white space at an end is a fault, since it is invisible and makes every comparison fail. */
+    /**
+     * Reads a secret exactly as written. Surrounding white space is a fault: it is invisible, and every
+     * comparison with the value would fail.
+     */
     secret(name: string): Secret | null {
       const raw = find(name)
       if (raw === undefined || raw.trim() === '') return null
@@ -86,13 +93,16 @@ function parseChoice<T extends string>(found: string, choices: readonly T[]): Pa
   return { fault: `must be ${listOf(choices)}, not ${quote(found)}` }
 }
 
-/** A value for a message: short, on one line, in quotes. For settings that are no secret, unless one got there by mistake. */
+/**
+ * Quotes a value for a message: short and on one line. For settings that are not secret. A credential that
+ * was put there by mistake is hidden.
+ */
 export function quote(found: string): string {
   const line = JSON.stringify(hideCredentials(found))
   return line.length > 62 ? `${line.slice(0, 58)}…"` : line
 }
 
-/** `a, b or c`. */
+/** Joins words: `a, b or c`. */
 export function listOf(words: readonly string[]): string {
   return words.length < 2 ? words.join() : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 }

@@ -3,7 +3,7 @@ import { isLoopback } from './network.ts'
 import type { Reader } from './reader.ts'
 import { MAKE_SECRET_KEY } from './secrets.ts'
 
-/** Adds the faults of rules that span settings. */
+/** Checks the rules that concern several settings together, and adds their faults to `read`. */
 export function checkTogether(config: Config, read: Reader): void {
   const hasDatabase = read.text('DATABASE_URL') !== null
   if (hasDatabase && config.secretKey === null) {
@@ -16,9 +16,7 @@ export function checkTogether(config: Config, read: Reader): void {
     read.fault('SECRET_KEY_PREVIOUS must differ from SECRET_KEY')
   }
   if (config.refreshTokenExpireDays > config.sessionMaxDays) {
-    read.fault(
-      'REFRESH_TOKEN_EXPIRE_DAYS must not be more than SESSION_MAX_DAYS, which ends a session whatever happens',
-    )
+    read.fault('REFRESH_TOKEN_EXPIRE_DAYS must not be more than SESSION_MAX_DAYS, which ends every session')
   }
   if ((config.apiKeyDefaultExpireDays ?? 0) > (config.apiKeyMaxExpireDays ?? Number.POSITIVE_INFINITY)) {
     read.fault('API_KEY_DEFAULT_EXPIRE_DAYS must not be more than API_KEY_MAX_EXPIRE_DAYS')
@@ -42,7 +40,7 @@ export function checkTogether(config: Config, read: Reader): void {
   }
 }
 
-/** What is allowed and often a mistake, a sentence each. */
+/** Finds settings that are allowed but often a mistake. Returns one sentence for each. */
 export function warningsOf(config: Config): string[] {
   const warnings: string[] = []
   if (!config.publicUrlIsSet && !isLoopback(config.host)) {

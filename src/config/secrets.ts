@@ -1,13 +1,13 @@
 import type { Secret } from '../lib/secret.ts'
 import type { Reader } from './reader.ts'
 
-/** The command that makes a good key, for messages. */
+/** The command that makes a strong key, for messages. */
 export const MAKE_SECRET_KEY = 'openssl rand -base64 48'
 const MIN_KEY_BYTES = 32
 const MAKE_METRICS_TOKEN = 'openssl rand -hex 24'
 const MIN_METRICS_TOKEN_BYTES = 16
 const MIN_DISTINCT_CHARACTERS = 10
-/** RFC 6750, section 2.1: what can stand after "Bearer". */
+/** The characters that may follow "Bearer" (RFC 6750, section 2.1). */
 const BEARER_TOKEN = /^[A-Za-z0-9._~+/-]+=*$/
 
 const EMAIL = /^[^\s@]{1,64}@[^\s@]{1,253}$/
@@ -15,8 +15,8 @@ const MAX_EMAIL_LENGTH = 254
 const MAX_PASSWORD_BYTES = 1024
 
 /**
- * What example keys are made of, without what is neither letter nor digit. Six characters at least, so that a random
- * key has one of them by chance less than once in a million.
+ * Words of example keys, in letters and digits only. Each has at least six characters: a random key contains
+ * one by chance less than once in a million.
  */
 const EXAMPLES = [
   'change',
@@ -45,11 +45,11 @@ const EXAMPLES = [
   'abcdefghij',
   '0123456789',
   '1234567890',
-  // From the tutorial that most copies of the replaced service started with.
+  // The key in the FastAPI tutorial, with which most copies of the replaced service started.
   '09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7',
 ]
 
-/** SECRET_KEY or SECRET_KEY_PREVIOUS. */
+/** Reads SECRET_KEY or SECRET_KEY_PREVIOUS. */
 export function readSecretKey(read: Reader, name: string): Secret | null {
   const key = read.secret(name)
   const weakness = key && weaknessOf(key.reveal())
@@ -57,7 +57,7 @@ export function readSecretKey(read: Reader, name: string): Secret | null {
   return key
 }
 
-/** The token that a scrape of /metrics presents. */
+/** Reads METRICS_TOKEN, the token that a scrape of /metrics presents. */
 export function readMetricsToken(read: Reader): Secret | null {
   const token = read.secret('METRICS_TOKEN')
   if (token === null) return null
@@ -70,7 +70,10 @@ export function readMetricsToken(read: Reader): Secret | null {
   return token
 }
 
-/** What is weak about a key or token, as the end of a sentence that never repeats it; null: nothing. */
+/**
+ * Finds the weakness of a key or token.
+ * @returns the end of a sentence, which does not contain the key; null for a strong key
+ */
 export function weaknessOf(key: string, minBytes = MIN_KEY_BYTES): string | null {
   const bytes = Buffer.byteLength(key)
   if (bytes < minBytes) return `is too short: ${bytes} bytes, at least ${minBytes} are needed`
@@ -79,12 +82,15 @@ export function weaknessOf(key: string, minBytes = MIN_KEY_BYTES): string | null
     return 'is an example or a phrase, not a random value'
   if (new Set(key).size < MIN_DISTINCT_CHARACTERS)
     return 'is too regular: it has only a few different characters'
-  // A repeated string is found in itself, doubled, before its end.
+  // A string that repeats itself occurs in its own double before the middle.
   if ((key + key).indexOf(key, 1) < key.length) return 'is too regular: it repeats itself'
   return null
 }
 
-/** The first admin's address and password: both or neither. The account is made by the rules of sign-up, later. */
+/**
+ * Reads the first admin's e-mail and password: both or neither. The rules of sign-up apply later, when the
+ * account is created.
+ */
 export function readAdmin(read: Reader, passwordMinLength: number) {
   const email = read.text('ADMIN_EMAIL')
   const password = read.secret('ADMIN_PASSWORD')

@@ -5,7 +5,10 @@ const PREFIX = /^[a-z][a-z0-9]*_$/
 const MAX_PREFIX_LENGTH = 16
 const MAX_AUDIENCE_LENGTH = 255
 
-/** What every API key starts with. A refresh token's `rt_` and the `ey` of every JWT are taken. */
+/**
+ * Parses the prefix of all API keys. `rt_` is the prefix of refresh tokens, and `ey` begins every JWT, so
+ * neither is allowed.
+ */
 export function parseApiKeyPrefix(found: string): Parsed<string> {
   if (found.length > MAX_PREFIX_LENGTH || !PREFIX.test(found)) {
     return {
@@ -17,7 +20,10 @@ export function parseApiKeyPrefix(found: string): Parsed<string> {
   return { value: found }
 }
 
-/** The ceiling of users: `any`, or scopes. Latchkey's own scopes are for admins to grant, one by one. */
+/**
+ * Parses the ceiling of users: `any`, or a list of scopes. Only an admin grants Latchkey's own scopes, one by
+ * one, so the list may not contain them.
+ */
 export function parseUserScopes(found: string): Parsed<'any' | string[]> {
   if (found.toLowerCase() === 'any') return { value: 'any' }
   const scopes = parseScopes(found)
@@ -29,7 +35,7 @@ export function parseUserScopes(found: string): Parsed<'any' | string[]> {
   return { value: scopes }
 }
 
-/** The audience of access tokens: one word, often a URL. */
+/** Parses the audience of access tokens: one word, often a URL. */
 export function parseAudience(found: string): Parsed<string> {
   if (found.length <= MAX_AUDIENCE_LENGTH && /^[\x21-\x7e]+$/.test(found)) return { value: found }
   return { fault: `must be one word of at most ${MAX_AUDIENCE_LENGTH} characters` }

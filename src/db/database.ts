@@ -4,47 +4,50 @@ import type { Config } from '../config/config.ts'
 import type { PoolLoad } from '../lib/metrics.ts'
 import type * as schema from './schema.ts'
 
-/** One type for both drivers, and for their transactions. */
+/** The type of both drivers' databases and of their transactions. */
 export type Database = PgDatabase<PgQueryResultHKT, typeof schema, ExtractTablesWithRelations<typeof schema>>
 export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0]
 
-/** Hears the messages of one channel. */
+/** Receives the messages of one channel. */
 export type Listener = {
   /**
-   * @param isUnasked whether the message came by itself, while no statement was under way on the connection. A
-   * transaction pooler lends a connection for the time of a statement: a message that comes along with an answer does
-   * not prove that messages arrive without one.
+   * @param isUnasked whether the message arrived while no statement was running on the connection. A pooler
+   *   in transaction mode lends a connection for the time of a statement, so a message that arrives with an
+   *   answer does not prove that messages arrive without one (docs/decisions/0017).
    */
   message(payload: string, isUnasked: boolean): void
-  /** Messages may have been lost: the connection had to be made anew. */
+  /** Messages may have been lost, because the connection was replaced. */
   gap(): void
 }
 
-/** An open database: PostgreSQL, or the embedded one. */
+/** An open database: PostgreSQL or the embedded one. */
 export type OpenDatabase = {
   kind: 'postgres' | 'embedded'
   db: Database
-  /** What its connections are doing. */
+  /** The present use of its connections. */
   load(): PoolLoad
   /**
-   * LISTENs to a channel on a connection of its own, and on the next one when that connection ends.
+   * LISTENs to a channel on a separate connection. When that connection ends, another one takes its place.
    * @param channel letters and `_`
-   * @returns a function that stops it, once the first LISTEN is in force
+   * @returns after the first LISTEN took effect: a function that stops listening
    */
   listen(channel: string, listener: Listener): Promise<() => Promise<void>>
-  /** Sends NOTIFY the way that queries go, though not behind those that wait. */
+  /** Sends NOTIFY on the same route as queries, but not behind waiting queries (docs/decisions/0018). */
   notify(channel: string, payload: string): Promise<void>
-  /** All of an embedded database as a gzipped tar, as of one moment; null: the server has means of its own. */
+  /**
+   * The whole embedded database at one moment, as a gzipped tar. null for PostgreSQL, which has its own tools
+   * for backups.
+   */
   dump: (() => Promise<Blob>) | null
   /**
-   * Asks whether writes are taken now, without writing.
+   * Asks the database whether it accepts writes now. Writes nothing.
    * @throws Error for which `isUnavailable` is true
    */
   assertWritable(): Promise<void>
   close(): Promise<void>
 }
 
-/** The settings that this layer reads. */
+/** The settings that src/db reads. */
 export type DatabaseConfig = Pick<
   Config,
   | 'databaseUrl'

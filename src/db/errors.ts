@@ -1,7 +1,7 @@
-/** What carries an error's SQLSTATE or the driver's own code. */
+/** An error that carries a SQLSTATE or a code of the driver. */
 type Coded = Error & { code: string }
 
-/** Of the driver and of this layer: no answer came from the database. */
+/** Codes of the driver and of src/db which mean that the database did not answer. */
 const CONNECTION_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -33,24 +33,27 @@ const CONNECTION_CODES = new Set([
   'EMBEDDED_DOWN',
 ])
 
-/** Of those, and of the SQLSTATEs: what passes once a server has started. */
+/** Those of these codes, and of the SQLSTATEs, that end once a server has started. */
 const WAITED_FOR =
   /^(E(CONN|HOST|NET)[A-Z]+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_[A-Z]+|CONNECT_TIMEOUT|CONNECTION_[A-Z]+|NO_ANSWER|08(000|001|003|004|006)|53300|57P0[123])$/
 
-/** TLS to the database failed: a certificate ran out or is another's. */
+/** TLS to the database failed, for example because a certificate expired or belongs to another host. */
 const TLS_CODE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_TLS_|ERR_SSL_|EPROTO)/
 
 /**
- * SQLSTATEs by which a server says "not now" or "not to you": 08 connection, 28 log-in, 3D no such database,
- * 53 resources, 57 operator (shutdown, statement timeout), 58 its system; idle in transaction, read-only after a
- * failover, lock timeout.
+ * SQLSTATEs by which a server refuses for now, or refuses this user: 08 connection, 28 log-in, 3D no such
+ * database, 53 resources, 57 operator (shutdown, statement timeout), 58 system error, 25P03 idle in
+ * transaction, 25006 read-only after a failover, 55P03 lock timeout.
  */
 const UNAVAILABLE_STATE = /^(08...|28...|3D...|53...|57...|58...|25P03|25006|55P03)$/
 
-/** Serialization failure, deadlock, and rows that changed before they were locked. */
+/** Serialization failure, deadlock, and rows that changed before they were locked (docs/decisions/0026). */
 const RETRYABLE_CODES = new Set(['40001', '40P01', 'CHANGED_MEANWHILE'])
 
-/** Whether the database could not be asked or gave up, which is a 503 and says nothing about the data. */
+/**
+ * Whether the database could not be reached or gave up. The answer is then 503, because such an error says
+ * nothing about the data: a credential must not become "not found" during an outage.
+ */
 export function isUnavailable(error: unknown): boolean {
   return codedCauses(error).some(
     (cause) =>
@@ -58,12 +61,15 @@ export function isUnavailable(error: unknown): boolean {
   )
 }
 
-/** Whether the same transaction may well succeed when tried again. */
+/** Whether the same transaction may succeed if it is tried again. */
 export function isRetryable(error: unknown): boolean {
   return codedCauses(error).some(({ code }) => RETRYABLE_CODES.has(code))
 }
 
-/** The name of the constraint or unique index that refused a row, or null: postgres.js and PGlite name the field differently. */
+/**
+ * The name of the constraint or unique index that refused a row, or null. postgres.js and PGlite give it in
+ * different fields.
+ */
 export function violatedConstraint(error: unknown): string | null {
   for (const cause of codedCauses(error)) {
     if (!cause.code.startsWith('23')) continue
@@ -73,7 +79,7 @@ export function violatedConstraint(error: unknown): string | null {
   return null
 }
 
-/** Whether a text was refused that no column can hold: one with NUL in it. */
+/** Whether the database refused a text that contains NUL, which no text column can hold. */
 export function isUnstorableText(error: unknown): boolean {
   const code = errorCode(error)
   return code === '22021' || code === '22P05'
@@ -84,22 +90,24 @@ export function errorCode(error: unknown): string | null {
   return codedCauses(error).at(-1)?.code ?? null
 }
 
-/** Whether the embedded database is held by another process. */
+/** Whether another process has the embedded database open. */
 export function isHeldElsewhere(error: unknown): boolean {
   return errorCode(error) === 'EMBEDDED_HELD'
 }
 
-/** Whether the server refused a write because it takes none: a standby, or one that was made read-only. */
+/**
+ * Whether the server refused a write because it accepts none: a standby, or a server that was made read-only.
+ */
 export function isReadOnly(error: unknown): boolean {
   return errorCode(error) === '25006'
 }
 
-/** PgBouncer, while it cannot reach its server. */
+/** The messages of PgBouncer while it cannot reach its server. */
 const POOLER_WAITS = /server login has been failing|cannot connect to server/
 
 /**
- * Whether a start had better wait: the server is not there yet, is starting, or has no connection to give. A wrong
- * password or name does not pass by waiting.
+ * Whether waiting may help a start: the server does not exist yet, is starting, or has no free connection. A
+ * wrong password or database name does not become right by waiting.
  */
 export function mayPass(error: unknown): boolean {
   return codedCauses(error).some(({ code, message }) => {
@@ -108,7 +116,7 @@ export function mayPass(error: unknown): boolean {
   })
 }
 
-/** Whether the connection that gave this error is no good any more, even if it has not closed yet. */
+/** Whether the connection that gave this error cannot be used again, even if it has not closed yet. */
 export function endsConnection(error: unknown): boolean {
   return codedCauses(error).some(
     (cause) =>
@@ -117,7 +125,7 @@ export function endsConnection(error: unknown): boolean {
   )
 }
 
-/** ENOENT: the Unix socket is not there, as while a server starts anew. */
+/** ENOENT: the Unix socket does not exist, as while a server restarts. */
 function isConnectionError(cause: Coded): boolean {
   if (cause.code === 'ENOENT') return 'syscall' in cause && cause.syscall === 'connect'
   return CONNECTION_CODES.has(cause.code) || TLS_CODE.test(cause.code)
@@ -139,12 +147,12 @@ type OwnCode =
   | 'EMBEDDED_HELD'
   | 'CHANGED_MEANWHILE'
 
-/** An error of this layer's own, with a code that the functions above know. */
+/** Makes an error with one of the codes that the functions above know. */
 export function databaseError(code: OwnCode, message: string, cause?: unknown): Error {
   return Object.assign(new Error(message, { cause }), { code })
 }
 
-/** drizzle wraps the driver's error: the error and its causes, as far as they carry a code. */
+/** The error and its causes, as far as they have a code. drizzle wraps the driver's error. */
 function codedCauses(error: unknown): Coded[] {
   const found: Coded[] = []
   let at = error

@@ -8,19 +8,20 @@ import { reachDirectly } from './postgres/postgres.ts'
 import * as schema from './schema.ts'
 
 /**
- * How many migrations this binary knows, how many of them are still to run, and how many the database has that this
- * binary does not know: above zero a newer Latchkey has been here, which is allowed (migrations only expand).
+ * The migrations that this binary knows, those of them that have not run, and those of the database that this
+ * binary does not know. `unknown` above zero means that a newer Latchkey has used the database. That is
+ * allowed, because migrations only add within a release.
  */
 export type MigrationState = { known: number; pending: number; unknown: number }
 
 const MIGRATIONS = readMigrations()
-/** Tells one form of the schema from another: the time at which its last migration was made. */
+/** The version of the schema: the time at which its last migration was made, in milliseconds. */
 export const NEWEST_MIGRATION = Math.max(...MIGRATIONS.map(({ when }) => when))
-/** Any number that no other program takes: "latchkey" in ASCII. */
+/** The number of the advisory lock. It is "latchkey" in ASCII, so that no other program uses it by chance. */
 const LOCK = 7809651199139603833n
-/** How long one statement of a migration may take. */
+/** The longest time that one statement of a migration may take. */
 const MIGRATION_SILENCE_MS = 24 * 60 * 60 * 1000
-/** The journal, in the columns of drizzle's own. */
+/** The journal, with the columns that drizzle's own migrator uses. */
 const journal = schema.latchkey.table('migrations', {
   id: serial('id').primaryKey(),
   hash: text('hash').notNull(),
@@ -28,9 +29,11 @@ const journal = schema.latchkey.table('migrations', {
 })
 
 /**
- * Runs every pending migration in one transaction, under an advisory lock on a direct connection; ten may call it at
- * once. Needs the right to create a schema, unless an operator made `latchkey` for this role.
- * @throws Error with one sentence when another process holds the lock for too long, or the direct way leads elsewhere
+ * Runs every pending migration in one transaction, on a direct connection. An advisory lock serialises
+ * servers that start together. The role needs the right to create a schema, unless an operator created
+ * `latchkey` for it.
+ * @throws Error with one sentence if another process holds the lock for too long, or the direct connection
+ *   leads to another database
  */
 export async function migrate(
   config: DatabaseConfig,
@@ -53,7 +56,8 @@ async function runPendingAlone(config: DatabaseConfig, lockWaitSeconds: number):
   try {
     await pool.db.transaction(async (tx) => {
       await tx.execute(sql`SET LOCAL statement_timeout = 0`)
-      // It bounds the wait for a table's lock too: no other query queues for long behind a migration that waits.
+      // `lock_timeout` also bounds the wait for a table's lock. Without it, all other queries would queue
+      // behind a migration that waits.
       await tx.execute(sql.raw(`SET LOCAL lock_timeout = '${lockWaitSeconds * 1000}ms'`))
       await tx.execute(sql`SELECT pg_advisory_xact_lock(${LOCK.toString()}::bigint)`).catch((error) => {
         if (errorCode(error) !== '55P03') throw error
@@ -79,8 +83,8 @@ export async function readMigrationState(database: OpenDatabase): Promise<Migrat
 }
 
 async function readJournal(db: Database): Promise<Set<number>> {
-  // to_regclass asks the connection's own memory of the catalogue, which within a transaction does not hear of what
-  // others made: one that a pooler lends may have asked before, and does not find what it now waited for.
+  // `to_regclass` reads the connection's catalogue cache. Within a transaction that cache does not learn of
+  // tables that others created, so a connection from a pooler might miss the journal that it waited for.
   const tables = await db
     .select({ one: sql`1` })
     .from(sql`pg_tables`)
@@ -100,7 +104,7 @@ async function runPending(tx: Database): Promise<void> {
   }
 }
 
-/** Creates the schema only where it is missing: an operator may have made it for a role that may not create one. */
+/** Creates the schema only where it is missing: an operator may have created it for a role that may not. */
 async function createJournal(tx: Database): Promise<void> {
   const schemas = await tx.select({ one: sql`1` }).from(sql`pg_namespace`).where(sql`nspname = 'latchkey'`)
   if (schemas.length === 0) await tx.execute(sql`CREATE SCHEMA latchkey`)

@@ -1,6 +1,6 @@
 import type { Database } from './database.ts'
 
-/** Statements that are prepared once for each database (or transaction) that they are asked of: what is hot. */
+/** Prepares statements once for each database or transaction. For statements of the hot path. */
 export function preparedFor<Statements>(prepare: (db: Database) => Statements): (db: Database) => Statements {
   const known = new WeakMap<Database, Statements>()
   return (db) => {

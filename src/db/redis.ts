@@ -2,40 +2,51 @@ import { RedisClient } from 'bun'
 import type { Log } from '../lib/log.ts'
 import type { Secret } from '../lib/secret.ts'
 
-/** Redis or Valkey, for counters that instances share. */
+/** Counters in Redis or Valkey, which several instances share. */
 export type SharedCounters = {
   /**
    * Runs a script on one key.
-   * @returns its list of numbers, or null where Redis did not answer in time, or refused: the caller counts by itself then
+   * @returns the script's list of numbers; null if Redis did not answer in time or refused, and then the
+   *   caller counts by itself
    */
   run(script: string, key: string, args: readonly number[]): Promise<number[] | null>
   /**
-   * Whether Redis is left alone at present, how often a caller had to count by itself, and how often Redis answered by an
-   * error, which is a fault of ours or of its configuration.
+   * Whether Redis is paused after a failure, how often a caller counted by itself, and how often Redis
+   * answered with an error. Such an error is a fault of Latchkey or of the configuration of Redis.
    */
   state(): { isBroken: boolean; fallbacks: number; errors: number }
   close(): void
 }
 
-/** No request waits longer than `answerMs`; after a failure Redis is left alone for `retryMs`; one log line in `tellMs`. */
+/**
+ * `answerMs` bounds a request's wait for Redis, `connectMs` a connection attempt. After a failure no request
+ * asks Redis for `retryMs`. The log has at most one line of a kind in `tellMs`.
+ */
 export const REDIS_TIMES = { answerMs: 50, connectMs: 500, retryMs: 5_000, tellMs: 60_000 }
 
 const DEFAULT_PORT = 6379
 
-/** What an answer of Redis begins with that is an error. Bun's own errors (`Connection closed`) begin otherwise. */
+/** The start of an error that Redis answered. Bun's own errors (`Connection closed`) start differently. */
 const ANSWERED_ERROR = /^[A-Z]+ /
-/** Errors that say of the whole server that it takes no writes now; an older Redis has them within another error's text. */
+/**
+ * Errors which mean that the whole server accepts no writes now. An older Redis puts them inside another
+ * error's text.
+ */
 const SERVER_STATE = /\b(OOM|READONLY|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|CLUSTERDOWN|BUSY)\b/
 
-/** Writes as a limit does: a Redis that is full, a replica, and one whose user may run no script would answer a PING. */
+/**
+ * Writes, as a rate limit does. A PING would succeed on a full Redis, on a replica, and for a user who may
+ * not run scripts.
+ */
 const PROBE = `redis.call('SET', KEYS[1], 1, 'PX', 10000) return {1}`
 
 /**
- * Redis helps and is never needed: gone, hung, full or flushed, it costs the requests of one moment 50 ms, and later
- * requests nothing. A probe that no request waits for finds out when it works again. An error that Redis answers to one
- * script says nothing of the others: that check alone is counted by the caller.
- * @param namespace keeps the counters of several services on one Redis apart
- * @returns once Redis has answered, or has been given up for now
+ * Opens shared counters. Redis is optional: if it is gone, hangs, is full or was flushed, the requests of one
+ * moment wait 50 ms and later requests do not wait. A probe in the background finds out when Redis works
+ * again. An error in answer to one script says nothing about other scripts, so then only that check is
+ * counted by its caller.
+ * @param namespace separates the counters of several services on one Redis
+ * @returns after Redis has answered, or was given up for now
  */
 export async function openSharedCounters(
   url: Secret,
@@ -71,7 +82,7 @@ export async function openSharedCounters(
         reason === null ? 'Redis does not answer' : `Redis refuses to count (${reason}; see REDIS_URL)`
       log.error({ err: error }, `${what}: each instance applies the full limits by itself`)
     }
-    // Whatever state the old connection is in, the next attempt does not depend on it.
+    // The next attempt must not depend on the state of the old connection.
     client.close()
     client = connect()
     retry = setTimeout(attempt, times.retryMs)
@@ -101,9 +112,9 @@ export async function openSharedCounters(
           if (answered !== null && !SERVER_STATE.test(answered)) {
             errors += 1
             if (isErrorToTell())
-              log.error({ err: error }, 'Redis refuses a command: this check is counted here')
+              log.error({ err: error }, 'Redis refuses a command: this server counts this check by itself')
           } else if (asked === client && !isClosed) {
-            // Of many that were under way, the first one breaks.
+            // Of several failed requests, only the first one starts the pause.
             breakOff(error, null)
           }
         }
@@ -120,7 +131,7 @@ export async function openSharedCounters(
   }
 }
 
-/** The error that Redis answered, as it says it; null where it did not answer. */
+/** The error text that Redis answered. null if Redis did not answer. */
 function errorAnswered(error: unknown): string | null {
   return error instanceof Error && ANSWERED_ERROR.test(error.message) ? error.message : null
 }
@@ -130,7 +141,7 @@ function readNumbers(answer: unknown): number[] {
   return answer.map(Number)
 }
 
-/** Says yes at first, and then at most once in so many milliseconds. */
+/** Returns a function that returns true at first, and then at most once in `ms` milliseconds. */
 function atMostEvery(ms: number): () => boolean {
   let lastAt = -Infinity
   return () => {
@@ -142,9 +153,9 @@ function atMostEvery(ms: number): () => boolean {
 }
 
 /**
- * Why Redis closes a connection that begins as REDIS_URL says: of a wrong password, or none, Bun's client tells only that
- * it was closed.
- * @returns Redis's own words, which repeat nothing of the URL; null where it says nothing
+ * Finds out why Redis closes a connection that starts as REDIS_URL says. For a wrong or missing password,
+ * Bun's client reports only that the connection was closed.
+ * @returns the error of Redis, which contains nothing of the URL; null if Redis reports none
  */
 async function refusalOf(url: Secret, withinMs: number): Promise<string | null> {
   const { protocol, hostname, port, username, password } = new URL(url.reveal())
@@ -174,7 +185,8 @@ async function refusalOf(url: Secret, withinMs: number): Promise<string | null> 
 }
 
 function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  // A failure after the time is over has no caller left: it must not become an unhandled rejection.
+  // A failure after the deadline has no caller that could catch it. It must not become an unhandled
+  // rejection.
   work.catch(() => {})
   let timer: Timer
   const late = new Promise<never>((_, reject) => {

@@ -15,34 +15,37 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core'
 
-/** Latchkey's own schema: the replaced service's `public.users` may live in the same database. */
+/**
+ * The database schema of Latchkey. The `public.users` of the replaced service may be in the same database.
+ */
 export const latchkey = pgSchema('latchkey')
 
 export const bytes = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
 export const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
 
 /**
- * What an admin lowered or switched off, by setting, each with the value that it had before: only an admin raises it
- * again. The values are JSON, as `relock` in core/change/power.ts writes them.
+ * The settings that an admin lowered or switched off, each with its value before. Only an admin may raise
+ * them again. The values are JSON, as `relock` in core/change/power.ts writes them.
  */
 const lockedSettings = () => jsonb('locked_settings').$type<Record<string, unknown>>().notNull().default({})
 
+/** People. A user logs in and owns keys. */
 export const users = latchkey.table(
   'users',
   {
     id: uuid('id').primaryKey(),
-    /** Trimmed, NFC, lower case: the identity. */
+    /** The identity of the user: trimmed, NFC, lower case. */
     email: text('email').notNull(),
     emailVerified: boolean('email_verified').notNull().default(false),
-    /** argon2id or bcrypt in its crypt form; null: no password can log in. */
+    /** argon2id or bcrypt in crypt format. null: no password can log in. */
     passwordHash: text('password_hash'),
-    /** When it was last chosen; a login that checked an older one starts no session. */
+    /** When the password was last set. A login that checked an older password starts no session. */
     passwordChangedAt: time('password_changed_at'),
     role: text('role', { enum: ['admin', 'user'] })
       .notNull()
       .default('user'),
     isActive: boolean('is_active').notNull().default(true),
-    /** The user's own ceiling; null: USER_SCOPES. */
+    /** The user's own ceiling. null: USER_SCOPES applies. */
     scopes: text('scopes').array(),
     createdAt: time('created_at').notNull(),
     lockedSettings: lockedSettings(),
@@ -65,19 +68,23 @@ export const users = latchkey.table(
   ],
 )
 
+/** Accounts of programs. A service account owns keys and cannot log in. */
 export const serviceAccounts = latchkey.table(
   'service_accounts',
   {
     id: uuid('id').primaryKey(),
     name: text('name').notNull(),
     description: text('description'),
-    /** The ceiling of its keys. */
+    /** The ceiling of the account's keys. */
     scopes: text('scopes').array().notNull(),
     isActive: boolean('is_active').notNull().default(true),
     createdBy: uuid('created_by').references(() => users.id, { onDelete: 'set null' }),
     createdAt: time('created_at').notNull(),
     lockedSettings: lockedSettings(),
-    /** The user to whose SERVICE_ACCOUNTS_PER_USER and API_KEYS_PER_OWNER it counts; null: nobody's. */
+    /**
+     * The user whose SERVICE_ACCOUNTS_PER_USER and API_KEYS_PER_OWNER the account counts towards. null: it
+     * counts towards no user's.
+     */
     countsFor: uuid('counts_for').references(() => users.id, { onDelete: 'set null' }),
   },
   (t) => [
@@ -89,6 +96,7 @@ export const serviceAccounts = latchkey.table(
   ],
 )
 
+/** API keys. The secrets of a key are in `apiKeySecrets`, because a rotation adds a secret to the same key. */
 export const apiKeys = latchkey.table(
   'api_keys',
   {
@@ -101,22 +109,25 @@ export const apiKeys = latchkey.table(
     scopes: text('scopes').array().notNull(),
     isActive: boolean('is_active').notNull().default(true),
     createdAt: time('created_at').notNull(),
-    /** Who made it: the id of a user or of a key. No foreign key: it outlives its maker. */
+    /**
+     * The id of the user or key that created this key. No foreign key, because the key may outlive its
+     * creator.
+     */
     createdBy: uuid('created_by'),
     expiresAt: time('expires_at'),
     revokedAt: time('revoked_at'),
     revokedReason: text('revoked_reason'),
     description: text('description'),
-    /** The caller's own name for whom it belongs to. */
+    /** The caller's own name for the key's customer. */
     externalId: text('external_id'),
     metadata: jsonb('metadata').$type<Record<string, unknown>>(),
-    /** At most so many uses in each window; both or neither. */
+    /** At most `rate_limit` uses in each window. Both columns are set, or neither. */
     rateLimit: integer('rate_limit'),
     rateWindowSeconds: integer('rate_window_seconds'),
-    /** CIDRs that it may be used from; null: anywhere. */
+    /** The networks (CIDR) from which the key may be used. null: every address. */
     allowedIps: text('allowed_ips').array(),
     lockedSettings: lockedSettings(),
-    /** The last use of secrets that are gone. */
+    /** The last use of the key's deleted secrets. */
     lastUsedAt: time('last_used_at'),
   },
   (t) => [
@@ -141,7 +152,7 @@ export const apiKeys = latchkey.table(
   ],
 )
 
-/** A key has one live secret, two while a rotation overlaps. */
+/** The secrets of keys. A key has one live secret, or two while a rotation overlaps. */
 export const apiKeySecrets = latchkey.table(
   'api_key_secrets',
   {
@@ -151,7 +162,7 @@ export const apiKeySecrets = latchkey.table(
       .references(() => apiKeys.id, { onDelete: 'cascade' }),
     /** SHA-256 of the whole key. */
     hash: bytes('hash').notNull(),
-    /** The first characters, by which a person recognises it. */
+    /** The first characters of the key, by which a person recognises it. */
     start: text('start').notNull(),
     createdAt: time('created_at').notNull(),
     expiresAt: time('expires_at'),
@@ -165,7 +176,7 @@ export const apiKeySecrets = latchkey.table(
   ],
 )
 
-/** One row a login. Its refresh tokens are computed from id, salt and generation, not stored. */
+/** One row for each log-in. Refresh tokens are computed from id, salt and generation; they are not stored. */
 export const sessions = latchkey.table(
   'sessions',
   {
@@ -174,7 +185,7 @@ export const sessions = latchkey.table(
       .notNull()
       .references(() => users.id, { onDelete: 'cascade' }),
     salt: bytes('salt').notNull(),
-    /** The generation of the one refresh token that is good now (uint32). */
+    /** The generation of the only refresh token that is valid now (uint32). */
     generation: bigint('generation', { mode: 'number' }).notNull().default(0),
     createdAt: time('created_at').notNull(),
     rotatedAt: time('rotated_at').notNull(),
@@ -182,13 +193,13 @@ export const sessions = latchkey.table(
     expiresAt: time('expires_at').notNull(),
     endedAt: time('ended_at'),
     endedReason: text('ended_reason'),
-    /** Those of the log-in. */
+    /** The address and user agent of the log-in. */
     ip: text('ip'),
     userAgent: text('user_agent'),
-    /** Those of the last refresh; a session that was never refreshed has none. */
+    /** The address and user agent of the last refresh. null if the session was never refreshed. */
     lastIp: text('last_ip'),
     lastUserAgent: text('last_user_agent'),
-    /** The scopes that the log-in asked for; null: all that the user holds. */
+    /** The scopes that the log-in asked for (docs/decisions/0027). null: all scopes of the user. */
     scopes: text('scopes').array(),
     /** What its credential is: a refresh token, or a cookie. */
     kind: text('kind', { enum: ['api', 'browser'] })
@@ -213,17 +224,21 @@ export const sessions = latchkey.table(
   ],
 )
 
+/** Key pairs that sign access tokens. They are not used with ALGORITHM=HS256. */
 export const signingKeys = latchkey.table(
   'signing_keys',
   {
-    /** `kid`: the RFC 7638 thumbprint. */
+    /** The `kid`: the RFC 7638 thumbprint of the public key. */
     id: text('id').primaryKey(),
     algorithm: text('algorithm', { enum: ['ES256', 'RS256', 'EdDSA'] }).notNull(),
     publicJwk: jsonb('public_jwk').$type<Record<string, unknown>>().notNull(),
-    /** The private JWK under AES-256-GCM with a key derived from SECRET_KEY. */
+    /** The private JWK, encrypted with AES-256-GCM under a key derived from SECRET_KEY. */
     privateKey: bytes('private_key').notNull(),
     createdAt: time('created_at').notNull(),
-    /** Published from `createdAt`, signs from here on. */
+    /**
+     * The key is published from `createdAt` and signs from this time on, so that other services know it
+     * before they see its signatures.
+     */
     signsFrom: time('signs_from').notNull(),
     revokedAt: time('revoked_at'),
   },
@@ -233,6 +248,10 @@ export const signingKeys = latchkey.table(
   ],
 )
 
+/**
+ * The audit trail. A refusal has one row for each caller, action, route, reason and minute
+ * (docs/decisions/0033).
+ */
 export const auditEvents = latchkey.table(
   'audit_events',
   {
@@ -263,11 +282,13 @@ export const auditEvents = latchkey.table(
   ],
 )
 
-/** Failed and pending logins of one account in the present window, known or not. */
+/** Failed and pending log-ins of one account in the current window, whether or not the account exists. */
 export const loginAttempts = latchkey.table(
   'login_attempts',
   {
-    /** HMAC of the e-mail under a key derived from SECRET_KEY: the table names nobody. */
+    /**
+     * HMAC of the e-mail under a key derived from SECRET_KEY, so that the table contains no e-mail addresses.
+     */
     emailHmac: bytes('email_hmac').primaryKey(),
     attempts: integer('attempts').notNull(),
     windowStartedAt: time('window_started_at').notNull(),
@@ -293,7 +314,10 @@ export const passwordResets = latchkey.table(
     hash: bytes('hash').notNull(),
     createdAt: time('created_at').notNull(),
     expiresAt: time('expires_at').notNull(),
-    /** The admin who made it; null: an operator. It is good only while that admin is an active admin. */
+    /**
+     * The admin who created the token. null: an operator. The token is valid only while that admin is an
+     * active admin.
+     */
     createdBy: uuid('created_by').references(() => users.id, { onDelete: 'cascade' }),
   },
   (t) => [
@@ -306,8 +330,8 @@ export const passwordResets = latchkey.table(
 )
 
 /**
- * Access tokens of service accounts that were revoked one by one. A row is deleted once the token would have ended by
- * itself, and with the secret that the token was made from.
+ * Access tokens of service accounts that were revoked individually. A row is deleted when the token would
+ * have expired, and together with the secret that the token was made from.
  */
 export const revokedTokens = latchkey.table(
   'revoked_tokens',
@@ -325,7 +349,10 @@ export const revokedTokens = latchkey.table(
   ],
 )
 
-/** What is left of a key's credits. A table of its own: charging must not evict the key everywhere. */
+/**
+ * The remaining credits of keys. A separate table, because a charge must not evict the key everywhere
+ * (docs/decisions/0006).
+ */
 export const apiKeyCredits = latchkey.table(
   'api_key_credits',
   {
@@ -335,7 +362,7 @@ export const apiKeyCredits = latchkey.table(
     remaining: bigint('remaining', { mode: 'number' }).notNull(),
     refillAmount: bigint('refill_amount', { mode: 'number' }),
     refillInterval: text('refill_interval', { enum: ['daily', 'monthly'] }),
-    /** When it is next filled up to `refill_amount`. */
+    /** When the credits are next raised to `refill_amount`. */
     refillsAt: time('refills_at'),
   },
   (t) => [
@@ -349,7 +376,7 @@ export const apiKeyCredits = latchkey.table(
   ],
 )
 
-/** Uses of a key by hour and outcome: the verify codes. */
+/** Uses of a key by hour and outcome (a code of `/keys/verify`). */
 export const keyUsage = latchkey.table(
   'key_usage',
   {
@@ -367,11 +394,11 @@ export const keyUsage = latchkey.table(
   ],
 )
 
-/** `Idempotency-Key`s of key creation, by caller: a repeated request makes no second key. */
+/** The `Idempotency-Key`s of key creation, by caller, so that a repeated request creates no second key. */
 export const keyCreations = latchkey.table(
   'key_creations',
   {
-    /** SHA-256 of the caller's id and the value sent. */
+    /** SHA-256 of the caller's id and the header's value. */
     hash: bytes('hash').primaryKey(),
     keyId: uuid('key_id').notNull(),
     createdAt: time('created_at').notNull(),
@@ -382,7 +409,10 @@ export const keyCreations = latchkey.table(
   ],
 )
 
-/** Settings that all servers on this database must have alike, as the last one that started has them. */
+/**
+ * Settings that all servers on this database must share, with the values of the server that started last
+ * (docs/decisions/0040).
+ */
 export const sharedSettings = latchkey.table('shared_settings', {
   name: text('name').primaryKey(),
   value: text('value').notNull(),

@@ -2,19 +2,22 @@ const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 const BASE = 62n
 const VALUES = new Map([...ALPHABET].map((digit, value) => [digit, BigInt(value)]))
 
-/** The number of base62 digits that every value of `byteLength` bytes fits in. */
+/** The number of base62 digits that hold any value of `byteLength` bytes. */
 export function base62Width(byteLength: number): number {
   return Math.ceil((byteLength * 8) / Math.log2(62))
 }
 
-/** Big-endian bytes as base62, zero-padded on the left to the fixed width of their length. */
+/**
+ * Writes big-endian bytes as base62 digits, padded with zeros on the left to `base62Width` of their length.
+ */
 export function encodeBase62(bytes: Uint8Array): string {
   return toDigits(BigInt(`0x${bytes.toHex()}`), base62Width(bytes.length))
 }
 
 /**
- * The bytes that `text` stands for, or null where it is not their one canonical form: another width, another
- * digit, or a number too large.
+ * Reads the base62 digits that `encodeBase62` writes.
+ * @returns the bytes, or null for any other text: wrong width, unknown digit, or a number that does not fit.
+ *   One value has one spelling, so that a credential cannot be presented in two forms.
  */
 export function decodeBase62(text: string, byteLength: number): Uint8Array | null {
   if (text.length !== base62Width(byteLength)) return null
@@ -28,7 +31,7 @@ export function decodeBase62(text: string, byteLength: number): Uint8Array | nul
   return hex.length === byteLength * 2 ? Uint8Array.fromHex(hex) : null
 }
 
-/** CRC-32 of the text (UTF-8) as six base62 digits. */
+/** CRC-32 of the text's UTF-8 bytes, as six base62 digits. */
 export function checksum(text: string): string {
   return toDigits(BigInt(Bun.hash.crc32(text)), 6)
 }

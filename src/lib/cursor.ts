@@ -2,15 +2,19 @@ import { timingSafeEqual } from 'node:crypto'
 import { hmac } from './derived-keys.ts'
 import { failField } from './errors.ts'
 
-/** Hex digits of an id, and of a time in milliseconds: enough for the years 1970 to 9999. */
+/** Hexadecimal digits of an id, and of a time in milliseconds. Twelve digits hold the years 1970 to 9999. */
 const ID_HEX = 32
 const TIME_HEX = 12
 const MAC_BYTES = 12
 
-/** A row of a list: the rows of the next page come after it. */
+/** The last row of a page: the next page begins after this row. */
 type Position = { id: string; at: Date }
 
-/** Where the next page of a list begins: the last row of this one, signed for that list alone. */
+/**
+ * Writes a position as a signed cursor.
+ * @param keys the signing keys of cursors; the first one signs
+ * @param list the name of the list: the cursor is valid for this list alone
+ */
 export function makeCursor(keys: readonly Uint8Array[], list: string, { id, at }: Position): string {
   const hex = id.replaceAll('-', '') + Math.max(0, at.getTime()).toString(16).padStart(TIME_HEX, '0')
   const [key] = keys
@@ -19,8 +23,10 @@ export function makeCursor(keys: readonly Uint8Array[], list: string, { id, at }
 }
 
 /**
- * The row after which a page begins.
- * @throws Problem validation_failed for a cursor that was altered, or that belongs to another list
+ * Reads a cursor that `makeCursor` wrote.
+ * @param keys the present key, and the previous one during a change of SECRET_KEY
+ * @returns the row after which the page begins
+ * @throws Problem validation_failed for a cursor that was changed, or that belongs to another list
  */
 export function readCursor(keys: readonly Uint8Array[], list: string, cursor: string): Position {
   const hex = cursor.slice(0, ID_HEX + TIME_HEX)

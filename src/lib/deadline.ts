@@ -1,29 +1,36 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /**
- * How long one request may wait in all, for the database and for passwords to be hashed, however many times it waits.
- * The rest of its work included, it is then answered within five seconds even if neither ever comes free.
+ * The time that one request may wait in all for the database and for password hashing (docs/decisions/0015).
+ * Each single wait is bounded too, but a request that waits several times needs a bound on the sum. With the
+ * rest of its work, a request is then answered within five seconds.
  */
 const REQUEST_MS = 4_000
 
-/** `leftMs` as of `since`; it shrinks while at least one wait is under way. */
+/** `leftMs` is correct as of `since`. It shrinks while at least one wait is in progress. */
 type Deadline = { leftMs: number; underWay: number; since: number }
 
 const deadlines = new AsyncLocalStorage<Deadline>()
 
-/** Runs a request with a deadline of its own. Work outside of any request has none. */
+/** Runs a request with its own deadline. Work outside of a request has no deadline. */
 export function withDeadline<T>(request: () => T): T {
   return deadlines.run({ leftMs: REQUEST_MS, underWay: 0, since: 0 }, request)
 }
 
-/** How many milliseconds the present request may still wait: zero or less once its time is up, Infinity outside of any. */
+/**
+ * The milliseconds that the current request may still wait: zero or less after its deadline, Infinity outside
+ * of a request.
+ */
 export function remainingMs(): number {
   const deadline = deadlines.getStore()
   if (!deadline) return Infinity
   return deadline.leftMs - (deadline.underWay > 0 ? performance.now() - deadline.since : 0)
 }
 
-/** Runs `work`, which waits, and takes its time off what the present request may still wait. */
+/**
+ * Runs `work` and subtracts its duration from the time that the current request may still wait. Waits that
+ * overlap are counted once.
+ */
 export async function countTowardsDeadline<T>(work: () => Promise<T>): Promise<T> {
   const deadline = deadlines.getStore()
   if (!deadline) return work()

@@ -1,7 +1,10 @@
 import { createHmac, hkdfSync } from 'node:crypto'
 import type { Secret } from './secret.ts'
 
-/** Keys for one purpose each, the present one first, then that of SECRET_KEY_PREVIOUS where it is set. */
+/**
+ * The keys for each purpose. The first key comes from SECRET_KEY, the second one from SECRET_KEY_PREVIOUS
+ * where that is set.
+ */
 export type DerivedKeys = {
   refresh: readonly Uint8Array[]
   email: readonly Uint8Array[]
@@ -12,7 +15,10 @@ export type DerivedKeys = {
   totp: readonly Uint8Array[]
 }
 
-/** Derives a 32-byte key for each purpose by HKDF-SHA-256 (RFC 5869), so that no two uses share one. */
+/**
+ * Derives a 32-byte key for each purpose by HKDF-SHA-256 (RFC 5869). Separate keys keep a MAC of one purpose
+ * from being accepted for another.
+ */
 export function deriveKeys(current: Secret, previous: Secret | null): DerivedKeys {
   const secrets = previous ? [current, previous] : [current]
   const derive = (purpose: string) =>

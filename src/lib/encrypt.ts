@@ -4,9 +4,10 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 
 /**
- * Encrypts under AES-256-GCM.
+ * Encrypts a text with AES-256-GCM.
  * @param key 32 bytes
- * @param label authenticated with the text: a ciphertext that is copied to another row does not decrypt there
+ * @param label authenticated together with the text: a ciphertext that is copied to another row does not
+ *   decrypt there
  * @returns nonce, tag and ciphertext, in this order
  */
 export function encrypt(key: Uint8Array, label: string, plain: string): Uint8Array {
@@ -16,7 +17,12 @@ export function encrypt(key: Uint8Array, label: string, plain: string): Uint8Arr
   return Buffer.concat([nonce, cipher.getAuthTag(), ciphertext])
 }
 
-/** The text that `encrypt` was given; null where none of the keys fits, the label is another, or a byte was changed. */
+/**
+ * Decrypts what `encrypt` returned.
+ * @param keys tried in order
+ * @param label the label that the text was encrypted with
+ * @returns the text, or null if no key fits, the label differs, or a byte was changed
+ */
 export function decrypt(keys: readonly Uint8Array[], label: string, encrypted: Uint8Array): string | null {
   const nonce = encrypted.subarray(0, NONCE_BYTES)
   const tag = encrypted.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES)
@@ -27,7 +33,7 @@ export function decrypt(keys: readonly Uint8Array[], label: string, encrypted: U
       decipher.setAAD(Buffer.from(label)).setAuthTag(tag)
       return decipher.update(ciphertext, undefined, 'utf8') + decipher.final('utf8')
     } catch {
-      // Of another key, or damaged: the next key may fit.
+      // The ciphertext belongs to another key, or it is damaged. The next key may fit.
     }
   }
   return null

@@ -1,6 +1,6 @@
 /**
- * Every error that Latchkey answers with: its code, its status, and a sentence that a person can act on
- * (RFC 9457 `title` and default `detail`). The only place where a code meets a status.
+ * Every error that Latchkey answers with: code → status, RFC 9457 `title`, and default `detail`, a sentence
+ * that a person can act on. No other place connects a code with a status.
  */
 export const catalogue = {
   malformed_json: [400, 'Malformed JSON', 'The body is not valid JSON in UTF-8.'],
@@ -72,19 +72,25 @@ export const catalogue = {
 export type ErrorCode = keyof typeof catalogue
 
 const REALM = 'realm="latchkey"'
-/** How to authenticate (RFC 9110, section 11.6.1): by an access token or a key, and for OAuth clients by id and secret. */
+/**
+ * WWW-Authenticate challenges (RFC 9110, section 11.6.1): Bearer for access tokens and API keys, Basic for
+ * the id and secret of an OAuth client.
+ */
 export const BEARER_CHALLENGE = `Bearer ${REALM}`
 export const BASIC_CHALLENGE = `Basic ${REALM}`
 
-/** One invalid member of a request: where it is (see `failField`) and what is allowed, never the submitted value. */
+/**
+ * One invalid member of a request: its place (see `failField`) and what is allowed. Never the submitted
+ * value, which may be a secret.
+ */
 export type FieldError = { path: string; message: string }
 
-/** What a `fail` may add to the catalogue's entry. */
+/** What a call of `fail` may add to the entry of the catalogue. */
 export type Extra = {
   detail?: string
   errors?: FieldError[]
   headers?: Record<string, string>
-  /** Of a refusal by kind, role or scope: what its audit row says. */
+  /** For a refusal by kind, role or scope: the details of its audit row (docs/decisions/0033). */
   audit?: Record<string, unknown>
   /** Further members of the answer (RFC 9457, section 3.2). */
   members?: Record<string, unknown>
@@ -92,7 +98,7 @@ export type Extra = {
   cause?: unknown
 }
 
-/** An expected refusal on its way to `api/errors.ts`, which alone turns it into an answer. */
+/** An expected refusal. `api/errors.ts` alone turns it into an answer. */
 export class Problem extends Error {
   readonly problem: ErrorCode
   readonly extra: Extra
@@ -105,7 +111,8 @@ export class Problem extends Error {
 }
 
 /**
- * Ends the present request with an error of the catalogue.
+ * Ends the current request with an error of the catalogue.
+ * @param extra replaces or extends the catalogue's entry
  * @throws Problem always
  * @example fail('email_taken')
  */
@@ -114,23 +121,24 @@ export function fail(code: ErrorCode, extra?: Extra): never {
 }
 
 /**
- * A 422 for one member.
+ * Ends the current request with 422 for one member.
  * @param path a JSON pointer into the body, `?name` for a query parameter, or the name of a header
  * @param message a sentence that says what is allowed
+ * @throws Problem validation_failed always
  */
 export function failField(path: string, message: string): never {
   fail('validation_failed', { errors: [{ path, message }] })
 }
 
-/** The JSON pointer of a member of the body (RFC 6901, section 3). */
+/** The JSON pointer to a member of the body (RFC 6901, section 3). */
 export function pointerTo(name: string): string {
   return `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
 }
 
 /**
- * The headers of a limit that is used up.
- * @param limit how much it allows in a window; 0 where it allows nothing more
- * @param resetSeconds until there is some again; null: at no time that is known
+ * The response headers of a rate limit or quota that is used up.
+ * @param limit the maximum in one window; 0 where the limit allows nothing more
+ * @param resetSeconds the seconds until uses are available again; null if no such time is known
  */
 export function spentHeaders(limit: number, resetSeconds: number | null): Record<string, string> {
   const spent = { 'RateLimit-Limit': String(limit), 'RateLimit-Remaining': '0' }

@@ -1,11 +1,13 @@
-/** A new UUIDv7: sorts by the time it was made. */
+/** Makes a new UUIDv7. Such ids sort by the time at which they were made. */
 export function newId(): string {
   return Bun.randomUUIDv7()
 }
 
 /**
- * The UUIDv7 of a time whose other bits follow from what it names (RFC 9562, section 5.7): the same parts have the same
- * id wherever and whenever it is asked for, and none of them can be read from it.
+ * Makes a UUIDv7 (RFC 9562, section 5.7) from a time and from a hash of `parts`. The same arguments give the
+ * same id on every server, so that all servers write the same row (docs/decisions/0033). The parts cannot be
+ * read from the id.
+ * @param atMs milliseconds since the epoch
  */
 export function deriveId(atMs: number, ...parts: (string | null)[]): string {
   const bytes = Bun.SHA256.hash(JSON.stringify(parts)) as Uint8Array
@@ -23,8 +25,8 @@ export function deriveId(atMs: number, ...parts: (string | null)[]): string {
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /**
- * Whether the text may be looked up as an id; anything else is nobody's (404). In small letters alone, as ids are
- * answered: an id that has one spelling can be compared as text.
+ * Whether the text has the form of an id. Anything else cannot be the id of a row, and is answered 404. Only
+ * lower case is accepted, which is how ids are answered: an id with one spelling can be compared as text.
  */
 export function isId(text: string): boolean {
   return UUID.test(text)

@@ -2,12 +2,15 @@ import ipaddr from 'ipaddr.js'
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6
 
-/** An IPv6 address has 45 characters at most; what is left is for a zone and a length. */
+/** An IPv6 address has at most 45 characters. The rest is for a zone and a prefix length. */
 const MAX_TEXT_LENGTH = 128
-/** A household, or a server, has all addresses of such a network. */
+/** One household or one server usually has all addresses of a /64 network. */
 const IPV6_PREFIX_BITS = 64
 
-/** An address in its plain form: IPv4 where it is one mapped into IPv6, no zone; null where it is none. */
+/**
+ * Parses an address and normalises it: an IPv4 address mapped into IPv6 becomes IPv4, and a zone is removed.
+ * @returns null for any other text
+ */
 export function parseAddress(text: string): Address | null {
   if (text.length > MAX_TEXT_LENGTH) return null
   const [address = ''] = text.split('%')
@@ -15,7 +18,8 @@ export function parseAddress(text: string): Address | null {
 }
 
 /**
- * A client's address as a proxy or a server writes it: also with a port, and IPv6 in brackets.
+ * Parses a client's address as a proxy or a server writes it: also with a port, and IPv6 in brackets.
+ * @returns null for any other text
  * @example parseClientAddress('[2001:db8::1]:443')
  */
 export function parseClientAddress(text: string): Address | null {
@@ -23,12 +27,18 @@ export function parseClientAddress(text: string): Address | null {
   return parseAddress(bracketed?.[1] ?? text.replace(/^([\d.]+):\d{1,5}$/, '$1'))
 }
 
-/** ipaddr.js also reads `1` and `0x7f.1` as IPv4, as C did; nobody writes that today but to get past a check. */
+/**
+ * ipaddr.js, like the C library, also reads `1` and `0x7f.1` as IPv4. Today such spellings serve only to pass
+ * a check, so they are refused.
+ */
 function isWhole(address: string): boolean {
   return address.includes(':') || ipaddr.IPv4.isValidFourPartDecimal(address)
 }
 
-/** A network in CIDR notation, its host bits cleared; an address alone is a network of one. null where it is none. */
+/**
+ * Parses a network in CIDR notation and clears its host bits. A single address is a network of one address.
+ * @returns null for any other text
+ */
 export function parseNetwork(text: string): string | null {
   if (text.length > MAX_TEXT_LENGTH) return null
   const [address = '', bits, ...more] = text.split('/')
@@ -46,7 +56,10 @@ export function parseNetwork(text: string): string | null {
   return `${network}/${length}`
 }
 
-/** What counts as one client for limits: an IPv4 address, or the /64 of an IPv6 address. */
+/**
+ * The key by which clients are counted for rate limits: an IPv4 address, or the /64 network of an IPv6
+ * address.
+ */
 export function bucketOf(address: string | null): string {
   const ip = parseAddress(address ?? '')
   if (!ip) return 'unknown'
@@ -54,7 +67,7 @@ export function bucketOf(address: string | null): string {
   return `${ipaddr.IPv6.networkAddressFromCIDR(`${ip}/${IPV6_PREFIX_BITS}`)}/${IPV6_PREFIX_BITS}`
 }
 
-/** Whether an address lies in one of the networks. */
+/** Whether the address lies in one of the networks (CIDR). */
 export function isInNetworks(address: string, networks: readonly string[]): boolean {
   const parsed = parseAddress(address)
   return parsed !== null && networks.some((network) => contains(network, parsed))

@@ -1,14 +1,15 @@
-/** Any number that `Number` may not hold whole has sixteen digits in a row. */
+/** Every number that `Number` may round has at least sixteen digits in a row. */
 const MAY_BE_ROUNDED = /\d{16}/
 const INTEGER = /^-?\d+$/
 
 /**
- * Reads JSON. An integer beyond 2^53 becomes Infinity, as 1e400 does anyway: no shape takes it, where the nearest number
- * would be taken in its place.
- * @throws SyntaxError, which quotes the text
+ * Parses JSON without rounding integers silently. `JSON.parse` replaces an integer beyond 2^53 by the nearest
+ * number, and the request would be carried out with that. Here the integer becomes Infinity, which no schema
+ * accepts.
+ * @throws SyntaxError whose message quotes the text
  */
 export function parseJson(text: string): unknown {
-  // Only then: a reviver makes this ten times slower.
+  // The reviver makes parsing ten times slower, so it runs only if a number may have been rounded.
   return MAY_BE_ROUNDED.test(text) ? JSON.parse(text, refuseRounded) : JSON.parse(text)
 }
 
@@ -18,7 +19,10 @@ function refuseRounded(_name: string, value: unknown, context?: { source?: strin
   return isRounded ? Infinity : value
 }
 
-/** The JSON pointer of a number that JSON does not have, such as those that `parseJson` marks; null: there is none. */
+/**
+ * Finds a number that JSON cannot express, such as the ones that `parseJson` marks.
+ * @returns its JSON pointer, or null if there is no such number
+ */
 export function findNonFinite(value: unknown, pointer = ''): string | null {
   if (typeof value === 'number') return Number.isFinite(value) ? null : pointer
   if (typeof value !== 'object' || value === null) return null

@@ -2,11 +2,14 @@ import pino from 'pino'
 import { prettyFactory } from 'pino-pretty'
 import { hideCredentials } from './secret.ts'
 
-/** Structured events, and one prebuilt line per request. */
+/** The log: structured events, and one finished line for each request. */
 export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'> & {
-  /** Takes a finished JSON line without its newline; written within 100 ms. Present only where the level lets it through. */
+  /**
+   * Writes a finished JSON line, given without its newline, within 100 ms. Null where LOG_LEVEL hides access
+   * lines.
+   */
   access: ((line: string) => void) | null
-  /** Writes what is buffered, at once. */
+  /** Writes everything that is buffered now. */
   flush(): void
 }
 
@@ -17,8 +20,8 @@ const FLUSH_AFTER_MS = 50
 const FLUSH_AT_CHARACTERS = 64 * 1024
 
 /**
- * The structured log: one JSON object per line, or lines for people with LOG_FORMAT=pretty.
- * @param write takes finished lines, several at a time
+ * Creates the structured log: one JSON object a line, or readable lines with LOG_FORMAT=pretty.
+ * @param write receives finished lines, several at a time
  */
 export function createLog(options: LogOptions, write: (text: string) => void = writeStdout): Log {
   const pretty =
@@ -70,7 +73,7 @@ export function createLog(options: LogOptions, write: (text: string) => void = w
   }
 }
 
-/** A log that discards everything, for commands whose output is for people. */
+/** A log that discards everything, for commands whose output a person reads. */
 export const silentLog: Log = createLog({ logLevel: 'error', logFormat: 'json' }, () => {})
 
 function writeStdout(text: string): void {
@@ -78,8 +81,9 @@ function writeStdout(text: string): void {
 }
 
 /**
- * What a log may say of an error: its kind, its SQLSTATE and constraint, its stack. Never the text of a failed
- * query with its parameters, nor a database's `detail`: both repeat what people submitted.
+ * What the log may contain of an error: its kind, SQLSTATE, constraint and stack. Never the text of a failed
+ * query with its parameters, nor a database's `detail`: both repeat what people submitted, passwords and
+ * e-mail addresses included.
  */
 function describeError(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { type: typeof error }
@@ -107,10 +111,13 @@ function describeError(error: unknown): Record<string, unknown> {
   }
 }
 
-/** SQLSTATE classes "data exception" and "integrity constraint violation": their messages repeat what was submitted. */
+/**
+ * The SQLSTATE classes "data exception" and "integrity constraint violation". Messages of these classes
+ * repeat submitted values.
+ */
 const REPEATS_VALUES = /^2[23]/
 
-/** The frames without the first line, which repeats the message. */
+/** The stack frames without the first line, which repeats the message. */
 function framesOf(error: Error): string {
   return (error.stack ?? '')
     .split('\n')
@@ -123,7 +130,7 @@ type DatabaseError = { code: string; message: string } & Record<
   unknown
 >
 
-/** The server's own error (it has a SQLSTATE) under drizzle's. */
+/** The database server's error, which has a SQLSTATE, among the causes of drizzle's error. */
 function findDatabaseError(error: unknown): DatabaseError | null {
   for (let e = error; e instanceof Error; e = e.cause) {
     if ('code' in e && 'severity' in e && typeof e.code === 'string') return e as unknown as DatabaseError

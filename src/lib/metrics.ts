@@ -1,33 +1,41 @@
 import { CREDENTIAL_CODES, USE_CODES } from './outcomes.ts'
 
 /**
- * Plain counters, which cost a request some nanoseconds; `http/exposition.ts` turns them into Prometheus's text when
- * somebody asks. What may be counted is written down here: no label ever takes a value from a request.
+ * Counters as plain numbers: they cost a request some nanoseconds, where prom-client costs about a
+ * microsecond (docs/decisions/0022). `api/exposition.ts` writes them as Prometheus text when /metrics is
+ * requested. All labels are fixed in this file: a label from a request would let a client create any number
+ * of series.
  */
 
-/** How often each of a fixed set of things happened since the start. */
+/** How often each event of a fixed set has happened since the start. */
 export type Tally<Name extends string> = Record<Name, number>
 
-/** How long things took: `counts` by bucket, the last one for what is beyond every bound. */
+/**
+ * A histogram of durations. `counts` has one number for each bucket; the last one counts durations above
+ * every bound.
+ */
 export type Histogram = { boundsSeconds: readonly number[]; counts: Float64Array; sumSeconds: number }
 
-/** What became of the requests of one method at one route. */
+/** The requests of one method at one route. */
 export type RouteCounts = { route: string; method: string; byStatus: Float64Array; duration: Histogram }
 
 /** Requests by route, method and status. */
 export type RequestCounts = {
-  /** @param route the pattern of the route; null: none took it */
+  /** @param route the route's pattern, or null if no route matched */
   count(route: string | null, method: string, status: number, durationMs: number): void
   all(): RouteCounts[]
 }
 
-/** Connections to the database, and who waits for one. */
+/** The connections to the database, and the requests that wait for one. */
 export type PoolLoad = { size: number; inUse: number; waiting: number; timedOut: number; turnedAway: number }
 
 /** Everything that a running service counts. */
 export type Metrics = ReturnType<typeof createMetrics>
 
-/** @param readPool what the database's connections are doing */
+/**
+ * Creates all counters, at zero.
+ * @param readPool returns the present state of the database connections
+ */
 export function createMetrics(readPool: () => PoolLoad) {
   return {
     readPool,
@@ -35,14 +43,20 @@ export function createMetrics(readPool: () => PoolLoad) {
     verifications: tally(...CREDENTIAL_CODES),
     keyUses: tally(...USE_CODES),
     cacheReads: tally('hit', 'miss', 'bypass'),
-    /** What was heard of the database; `gap`: the line was cut, and everything was forgotten. */
+    /**
+     * Received eviction messages by kind. `gap`: the listening connection was lost, and the whole cache was
+     * dropped.
+     */
     evictions: tally('user', 'service_account', 'key', 'session', 'signing_key', 'token', 'flush', 'gap'),
-    /** From the sending of a beat to its echo. */
+    /** The time from sending a heartbeat to receiving it back. */
     evictionLag: createHistogram(LAG_BOUNDS_SECONDS),
     passwordChecks: tally('right', 'wrong', 'throttled'),
-    /** `repeated`: within the grace; `restored`: ahead of the database; `reused`: theft; `refused`: none or over. */
+    /**
+     * `repeated`: the previous token within the grace period. `restored`: a generation newer than the
+     * database's. `reused`: taken for theft. `refused`: not a refresh token, or its session has ended.
+     */
     refreshes: tally('rotated', 'repeated', 'restored', 'reused', 'refused'),
-    /** Refusals by the limits per client address. */
+    /** Refusals by the rate limits of client addresses. */
     rateLimited: tally(
       'signup',
       'login',
@@ -60,11 +74,11 @@ export function createMetrics(readPool: () => PoolLoad) {
 const LATENCY_BOUNDS_SECONDS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 2.5, 5]
 const LAG_BOUNDS_SECONDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3]
 
-/** The routes' label of what none took. */
+/** The `route` label of requests that matched no route. */
 const UNMATCHED = 'unmatched'
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 const OTHER_METHOD = 'other'
-/** Statuses are below it. */
+/** Every HTTP status is below this number. */
 const STATUSES = 600
 
 function createRequestCounts(): RequestCounts {
@@ -97,7 +111,7 @@ function createHistogram(boundsSeconds: readonly number[]): Histogram {
   return { boundsSeconds, counts: new Float64Array(boundsSeconds.length + 1), sumSeconds: 0 }
 }
 
-/** Adds one duration. */
+/** Adds one duration, in seconds. */
 export function observeSeconds(histogram: Histogram, seconds: number): void {
   const { boundsSeconds, counts } = histogram
   let at = 0

@@ -1,32 +1,32 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 
-/** A member that may be null. */
+/** The schema of a member that may be null. */
 export const nullable = <S extends TSchema>(schema: S, description?: string) =>
   Type.Union([schema, Type.Null()], description === undefined ? {} : { description })
 
 export const Id = Type.String({ format: 'uuid' })
 export const Instant = Type.String({ format: 'date-time' })
 
-/** A flag in a query. */
+/** A boolean query parameter. */
 export const Flag = Type.Union([Type.Literal('true'), Type.Literal('false')])
 
 export const Role = Type.Union([Type.Literal('admin'), Type.Literal('user')])
 export type Role = Static<typeof Role>
 
-/** Text that people read: no control characters, no halves of characters. */
+/** Text that a person can read: no control characters and no lone surrogates. */
 export const READABLE =
   '^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
-/** Lines of text: tabs and line breaks too. */
+/** The same with tabs and line breaks. */
 const READABLE_LINES =
   '^(?:[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
 
 export const Name = Type.String({ minLength: 1, maxLength: 100, pattern: READABLE })
 export const Description = Type.String({ maxLength: 500, pattern: READABLE_LINES })
 
-/** Answers name scopes as a list. */
+/** Scopes in answers are a list. */
 export const ScopeList = Type.Array(Type.String())
 
-/** Requests spell scopes in four ways. */
+/** Scopes in requests have four spellings; `parseScopes` reads them all. */
 export const ScopeInput = Type.Union(
   [Type.String({ maxLength: 4096 }), Type.Array(Type.String({ maxLength: 64 }), { maxItems: 200 })],
   {
@@ -36,6 +36,6 @@ export const ScopeInput = Type.Union(
   },
 )
 
-/** A page of a list. */
+/** The schema of one page of a list. */
 export const pageOf = <S extends TSchema>(item: S, $id: string) =>
   Type.Object({ items: Type.Array(item), next_cursor: nullable(Type.String()) }, { $id })

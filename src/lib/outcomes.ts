@@ -1,10 +1,10 @@
-/** Why a key that is known is refused, whatever it is used for. */
+/** Why a known key is refused, whatever it is used for. */
 const DEAD = ['REVOKED', 'EXPIRED', 'DISABLED', 'OWNER_DISABLED'] as const
 
-/** What a credential turns out to be, wherever it is checked: the codes of `/keys/verify` that ask for no more. */
+/** The result of checking a credential. These are the codes of `/keys/verify` that do not depend on a use. */
 export const CREDENTIAL_CODES = ['VALID', 'NOT_FOUND', ...DEAD] as const
 
-/** What comes of a use of a key, where a use counts: all codes of `/keys/verify` but NOT_FOUND. */
+/** The result of using a key: all codes of `/keys/verify` except NOT_FOUND. */
 export const USE_CODES = [
   'VALID',
   ...DEAD,

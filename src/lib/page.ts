@@ -1,25 +1,25 @@
 import { makeCursor, readCursor } from './cursor.ts'
 
-/** The most that a page of a list holds, and what it holds unless fewer are asked for. */
+/** The maximum number of rows on a page of a list, and the default. */
 export const MAX_PAGE = 100
 /** The same for the keys of one owner. */
 export const MAX_OWNER_PAGE = 1000
 
-/** Which page of a list is asked for. */
+/** The page that a request asks for. */
 export type PageQuery = { limit?: number | undefined; cursor?: string | undefined }
 
-/** Which rows of a list are read: at most `limit`, those after the row `after`, which was made at `afterAt`. */
+/** The rows to read: at most `limit`, after the row `after`, which was created at `afterAt`. */
 export type PageRows = { limit: number; after: string | null; afterAt: Date | null }
 
-/** A page of a list, and the cursor of the next one; null: there is none. */
+/** A page of a list and the cursor of the next page; `nextCursor` is null on the last page. */
 export type Page<Row> = { rows: Row[]; nextCursor: string | null }
 
 /**
- * Reads a page of a list.
- * @param keys that cursors are signed with
- * @param list names the list: a cursor is good for that one alone
- * @param find gives the rows in the list's order
- * @throws Problem validation_failed for a cursor that was altered, or that belongs to another list
+ * Reads one page of a list.
+ * @param keys the signing keys of cursors
+ * @param list the name of the list: a cursor is valid for this list alone
+ * @param find returns the rows in the order of the list
+ * @throws Problem validation_failed for a cursor that was changed, or that belongs to another list
  */
 export async function readPage<Row extends { id: string } & ({ createdAt: Date } | { at: Date })>(
   keys: readonly Uint8Array[],
@@ -28,7 +28,7 @@ export async function readPage<Row extends { id: string } & ({ createdAt: Date }
   find: (rows: PageRows) => Promise<readonly Row[]>,
 ): Promise<Page<Row>> {
   const after = cursor === undefined ? null : readCursor(keys, list, cursor)
-  // One more than is answered: whether there is a next page.
+  // One row more than the answer holds shows whether there is a next page.
   const found = await find({ limit: limit + 1, after: after?.id ?? null, afterAt: after?.at ?? null })
   const rows = found.slice(0, limit)
   const last = found.length > limit ? rows.at(-1) : undefined

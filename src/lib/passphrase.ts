@@ -1,12 +1,12 @@
 import { Decrypter, Encrypter } from 'age-encryption'
 
-/** scrypt's N as a power of two. The least that OWASP advises: half a second, and 128 MB. */
+/** log2 of scrypt's N. The minimum that OWASP recommends; it costs half a second and 128 MB. */
 const WORK_FACTOR = 17
 
 /**
- * Encrypts under a passphrase, in the format of age (https://age-encryption.org/v1): scrypt, then ChaCha20-Poly1305 in
- * chunks of 64 KiB, the last of which says that it is the last. `age --decrypt` reads it too. Little memory, however long
- * the text is.
+ * Encrypts a stream with a passphrase in the age format (https://age-encryption.org/v1), which `age
+ * --decrypt` reads too: scrypt, then ChaCha20-Poly1305 in chunks of 64 KiB. The last chunk is marked, so a
+ * truncated file is detected. Memory does not grow with the length.
  */
 export async function encryptUnder(
   passphrase: string,
@@ -20,8 +20,9 @@ export async function encryptUnder(
 }
 
 /**
- * The reverse of `encryptUnder`. What was cut or changed is an error of the stream, at the place.
- * @returns null where the passphrase is another, or this is nothing that `encryptUnder` made
+ * Decrypts what `encryptUnder` returned. If the text was truncated or changed, the returned stream fails at
+ * that place.
+ * @returns null if the passphrase is wrong, or the text has another format
  */
 export async function decryptUnder(
   passphrase: string,

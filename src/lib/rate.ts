@@ -1,10 +1,11 @@
-/** At most `limit` uses or requests in each window of so many seconds. */
+/** At most `limit` uses or requests in each window of `windowSeconds`. */
 export type Rate = { limit: number; windowSeconds: number }
 
 /**
- * Whether a limit lets no more uses through than another, over any span as long as the other's window; null is no limit.
- * It does not where fewer fit into a window that is no shorter, and where what fits into all the windows that such a span
- * can touch is no more than the other allows in one: one window more than lie in it.
+ * Whether `inner` never allows more uses than `outer`, over any span as long as outer's window. null means no
+ * limit. Two cases are within. Either inner has a window that is no shorter and a limit that is no higher. Or
+ * inner has a shorter window, and all of its windows that such a span can touch allow together no more than
+ * outer does; a span can touch one window more than fit into it.
  */
 export function isRateWithin(inner: Rate | null, outer: Rate | null): boolean {
   if (outer === null) return true

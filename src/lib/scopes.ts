@@ -3,10 +3,13 @@ import type { Role } from './model.ts'
 
 const SCOPE = /^[a-z0-9][a-z0-9._-]*(:[a-z0-9][a-z0-9._-]*)*$/
 const MAX_SCOPE_LENGTH = 64
-/** Of a key, a service account or a user. */
+/** The maximum number of scopes of one key, service account or user. */
 export const MAX_SCOPES = 50
 
-/** Latchkey's own scopes: reserved, except the two that every user may hand out. */
+/**
+ * The prefix of Latchkey's own scopes. Only an admin grants them, except KEYS_READ and KEYS_WRITE, which
+ * every user may grant.
+ */
 export const RESERVED_PREFIX = 'latchkey:'
 export const KEYS_READ = 'latchkey:keys.read'
 export const KEYS_WRITE = 'latchkey:keys.write'
@@ -24,8 +27,10 @@ const SCOPE_FAULT =
 const isScope = (text: string) => text.length <= MAX_SCOPE_LENGTH && SCOPE.test(text)
 
 /**
- * Scopes in any of their four spellings (`"read"`, `"read,write"`, `"read write"`, `["read","write"]`) as a list
- * without repetitions; null, absent and empty mean none. Returns a sentence where one is malformed.
+ * Parses scopes in any of their four spellings (`"read"`, `"read,write"`, `"read write"`,
+ * `["read","write"]`).
+ * @param input null, undefined and empty mean no scopes
+ * @returns a list without repetitions, or a sentence that says what is wrong
  */
 export function parseScopes(
   input: string | readonly string[] | null | undefined,
@@ -38,8 +43,9 @@ export function parseScopes(
 }
 
 /**
- * The same for a member of a request.
- * @throws Problem validation_failed at `path`, or at the item of a list that is no scope
+ * Parses the scopes of a request's member.
+ * @param path the member's JSON pointer
+ * @throws Problem validation_failed at `path`, or at the list item that is not a valid scope
  */
 export function requireScopes(path: string, input: string | readonly string[] | null | undefined): string[] {
   const scopes = parseScopes(input)
@@ -48,19 +54,25 @@ export function requireScopes(path: string, input: string | readonly string[] | 
   return at === -1 ? failField(path, scopes.fault) : failField(`${path}/${at}`, SCOPE_FAULT)
 }
 
-/** What an owner may hold or hand out: everything, or a list; `reserved` says whether `latchkey:*` is part of "everything". */
+/**
+ * The most that an owner may hold or grant. `everything`: all scopes; `reserved`: whether these include
+ * `latchkey:*`.
+ */
 export type Ceiling = { everything: boolean; reserved: boolean; scopes: readonly string[] }
 
-/** Whether the ceiling covers a scope. Compared exactly: there are no wildcards. */
+/** Whether the ceiling contains the scope. Scopes are compared exactly; there are no wildcards. */
 export function covers(ceiling: Ceiling, scope: string): boolean {
   if (ceiling.scopes.includes(scope)) return true
   return ceiling.everything && (ceiling.reserved || !scope.startsWith(RESERVED_PREFIX))
 }
 
-/** USER_SCOPES: what users hold who have no list of their own. */
+/** The setting USER_SCOPES: the scopes of users who have no list of their own. */
 type UserScopes = 'any' | readonly string[]
 
-/** The scopes that a user's access token names: their own list, or USER_SCOPES; none by name where these are `any`. */
+/**
+ * The scopes that a user's access token names: the user's own list, else USER_SCOPES. With USER_SCOPES `any`
+ * it names none.
+ */
 export function scopesOfUser(
   user: { scopes: readonly string[] | null },
   userScopes: UserScopes,
@@ -68,7 +80,10 @@ export function scopesOfUser(
   return user.scopes ?? (userScopes === 'any' ? [] : userScopes)
 }
 
-/** The ceiling of a user: admins are not limited, the others have their own list or USER_SCOPES, and may always manage keys. */
+/**
+ * The ceiling of a user. An admin has no ceiling. Other users have their own list or USER_SCOPES. Every user
+ * may manage keys.
+ */
 export function ceilingOfUser(
   user: { role: Role; scopes: readonly string[] | null },
   userScopes: UserScopes,
@@ -80,7 +95,7 @@ export function ceilingOfUser(
   }
 }
 
-/** The ceiling of anything that has a fixed list: a service account, or a key that makes keys. */
+/** The ceiling of a caller with a fixed list of scopes: a service account, or a key that creates keys. */
 export function ceilingOfList(scopes: readonly string[]): Ceiling {
   return { everything: false, reserved: false, scopes }
 }

@@ -1,30 +1,32 @@
 import { inspect } from 'node:util'
 
-/** A string that must not be shown: it prints, logs and serialises as `[redacted]`. */
+/** A string that must not appear in output: it prints, logs and serialises as `[redacted]`. */
 export type Secret = { reveal(): string; toString(): string; toJSON(): string }
 
 const HIDDEN = '[redacted]'
 
-/** Credentials that a text may carry: keys, tokens, and a password in the query of a URL. */
+/** Credentials that may appear in a text: keys, tokens, and a password in the query of a URL. */
 const CREDENTIAL =
   /\b[A-Za-z0-9]{1,16}_[0-9A-Za-z]{40,}|(?<![\w-])eyJ[\w-]+\.[\w-]*\.[\w-]*|(?<=[?&](?:ssl)?password=)[^\s&"]+/gi
-/** A word as far as an `@`, and in it what stands in a URL before a password. */
+/** A word up to an `@`; URL_USER finds the part of a URL in it that precedes the password. */
 const WORD = /[^\s@]+@?/g
 const URL_USER = /:\/\/[^\s:/@]*:/
 
-/** A text for people or for the log, without the credentials that it carries by mistake. */
+/**
+ * Replaces the credentials in a text for people or for the log. An error message may contain one by mistake.
+ */
 export function hideCredentials(text: string): string {
-  const shown = text.replace(CREDENTIAL, HIDDEN)
-  return shown.includes('://') ? shown.replace(WORD, hidePassword) : shown
+  const redacted = text.replace(CREDENTIAL, HIDDEN)
+  return redacted.includes('://') ? redacted.replace(WORD, hidePassword) : redacted
 }
 
-/** The password in the URL of a database or of Redis. */
+/** Replaces the password in the URL of a database or of Redis. */
 function hidePassword(word: string): string {
   const user = word.endsWith('@') ? URL_USER.exec(word) : null
   return user ? `${word.slice(0, user.index + user[0].length)}${HIDDEN}@` : word
 }
 
-/** Wraps a sensitive value; only `reveal()` gives it back. */
+/** Wraps a sensitive value. Only `reveal()` returns the value. */
 export function secret(value: string): Secret {
   const hidden = { reveal: () => value, toString: () => HIDDEN, toJSON: () => HIDDEN }
   return Object.defineProperty(hidden, inspect.custom, { value: () => HIDDEN })

@@ -1,6 +1,9 @@
 import { failField } from './errors.ts'
 
-/** Milliseconds since the epoch. The service's only source of "now", so that a test can move it. */
+/**
+ * Returns milliseconds since the epoch. The service reads the time only through this function, so that a test
+ * can move it.
+ */
 export type Clock = () => number
 
 export const SECOND_MS = 1000
@@ -9,13 +12,14 @@ export const HOUR_MS = 60 * MINUTE_MS
 export const DAY_MS = 24 * HOUR_MS
 
 const INSTANT = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/i
-/** The years 1 to 9999 in UTC: what RFC 3339, JavaScript and PostgreSQL write in the same way. */
+/** The years 1 to 9999 in UTC. RFC 3339, JavaScript and PostgreSQL write these years in the same way. */
 export const EARLIEST_MS = Date.parse('0001-01-01T00:00:00.000Z')
 const LATEST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 
 /**
- * The instant that a text names (RFC 3339), or null: another form, a day that its month does not have (`new Date` would
- * go on into the next one), or, in UTC, outside of the years 1 to 9999.
+ * Parses a time in RFC 3339.
+ * @returns null for another form, for a day that its month does not have (`new Date` would continue into the
+ *   next month), and for a time outside of the years 1 to 9999 in UTC
  */
 export function parseInstant(text: string): Date | null {
   const [, year, month, day] = INSTANT.exec(text)?.map(Number) ?? []
@@ -27,7 +31,9 @@ export function parseInstant(text: string): Date | null {
 }
 
 /**
- * The instant that a member of a request names; null where it is null or absent.
+ * Parses the time in a request's member.
+ * @param path the member's JSON pointer
+ * @returns null for null and undefined
  * @throws Problem validation_failed at `path`
  */
 export function readInstant(path: string, text: string | null | undefined): Date | null {
@@ -35,7 +41,7 @@ export function readInstant(path: string, text: string | null | undefined): Date
   return text == null ? null : (parseInstant(text) ?? failField(path, fault))
 }
 
-/** An instant as it is answered (RFC 3339). */
+/** Writes a time in the form of answers (RFC 3339, UTC). */
 export function formatInstant(at: Date | null): string | null {
   return at?.toISOString() ?? null
 }

@@ -6,31 +6,37 @@ const CHECKSUM_WIDTH = 6
 const API_KEY_BYTES = 32
 const API_KEY_BODY_WIDTH = base62Width(API_KEY_BYTES)
 
-/** Longer than any credential of ours (an access token of fifty scopes has 5,000): what has more is not looked at. */
+/**
+ * The maximum length of a presented credential. Longer text is refused unread. An access token with fifty
+ * scopes has about 5,000 characters.
+ */
 export const MAX_CREDENTIAL_LENGTH = 8192
 
-/** How many characters of a key are kept to recognise it by, besides its prefix. */
+/** How many characters of a key are kept after its prefix. People recognise a key by them. */
 const START_LENGTH = 8
 
-/** A new API key: prefix, 256 random bits, CRC-32. Shown once; only `hashToken` of it is stored. */
+/**
+ * Makes a new API key: prefix, 256 random bits, CRC-32. The key is returned once; only its `hashToken` is
+ * stored.
+ */
 export function makeApiKey(prefix: string): string {
   const body = prefix + encodeBase62(crypto.getRandomValues(new Uint8Array(API_KEY_BYTES)))
   return body + checksum(body)
 }
 
-/** The part of a key that may be shown: `sk_AbCdEfGh`. */
+/** The part of a key that may be displayed, such as `sk_AbCdEfGh`. */
 export function startOf(key: string, prefix: string): string {
   return key.slice(0, prefix.length + START_LENGTH)
 }
 
-/** SHA-256 of a whole credential, as stored. */
+/** SHA-256 of the whole credential. This is what the database stores. */
 export function hashToken(token: string): Uint8Array {
   return Bun.SHA256.hash(token) as Uint8Array
 }
 
 /**
- * Whether a string has the prefix and length of our own keys but not their checksum: a typing error or a guess,
- * refused without asking the database. A string of another shape may be an imported key.
+ * Whether a string has the prefix and length of a Latchkey key but a wrong checksum: a typing error or a
+ * guess, which is refused without a query. A string of another form may be an imported key.
  */
 export function isMistypedApiKey(prefix: string, token: string): boolean {
   if (!token.startsWith(prefix) || token.length !== prefix.length + API_KEY_BODY_WIDTH + CHECKSUM_WIDTH)
@@ -42,18 +48,25 @@ function hasChecksum(token: string): boolean {
   return checksum(token.slice(0, -CHECKSUM_WIDTH)) === token.slice(-CHECKSUM_WIDTH)
 }
 
-/** RFC 9068, section 2.1: what keeps an access token from being taken for another kind of JWT, and back. */
+/**
+ * The `typ` of access tokens (RFC 9068, section 2.1). It keeps another kind of JWT from being accepted as an
+ * access token, and the reverse.
+ */
 export const ACCESS_TOKEN_TYPE = 'at+jwt'
-/** The same in each of its spellings (RFC 9068, section 4). */
+/** All spellings of this type (RFC 9068, section 4). */
 const ACCESS_TOKEN_TYPES = /^(?:application\/)?at\+jwt$/i
 
-/** RFC 7515, section 3.1, to the letter: decoders also take padding and white space. A header is a JSON object. */
+/**
+ * The compact form of RFC 7515, section 3.1, strictly: decoders also accept padding and white space. The
+ * header is a JSON object, so it begins with `eyJ`.
+ */
 const COMPACT_JWS = /^(eyJ[\w-]*)\.[\w-]+\.[\w-]+$/
 
 /**
- * Whether a credential has the whole form of an access token of ours: a JWS whose header says so. Nothing else that begins
- * like one is: an imported key may be another issuer's JWT, or begin by chance in the same way. Wherever the kind of a
- * credential decides what becomes of it, this and `isRefreshToken` tell it, so that every entry point takes it for the same.
+ * Whether a credential has the complete form of a Latchkey access token: a JWS whose header has its `typ`.
+ * The first characters alone prove nothing: an imported key may be another issuer's JWT, or begin in the same
+ * way by chance. This function and `isRefreshToken` are the only tests of a credential's kind, so that it has
+ * the same kind wherever it is checked.
  */
 export function isAccessToken(token: string): boolean {
   const [, header] = COMPACT_JWS.exec(token) ?? []
@@ -68,12 +81,15 @@ function typeOf(header: string): string {
   }
 }
 
-/** Whether a credential has the whole form of a refresh token: prefix, length, checksum. Whether it is genuine, its MAC tells. */
+/**
+ * Whether a credential has the complete form of a refresh token: prefix, length and checksum. Only its MAC
+ * proves that it is genuine.
+ */
 export function isRefreshToken(token: string): boolean {
   return token.startsWith(REFRESH_PREFIX) && token.length === REFRESH_LENGTH && hasChecksum(token)
 }
 
-/** What a refresh token says; `salt` is the session's own 16 random bytes. */
+/** The content of a refresh token. `salt` is the session's own 16 random bytes. */
 export type RefreshClaims = { sessionId: string; generation: number; salt: Uint8Array }
 
 const REFRESH_PREFIX = 'rt_'
@@ -84,8 +100,9 @@ const REFRESH_BYTES = REFRESH_CLAIMS_BYTES + REFRESH_MAC_BYTES
 const REFRESH_LENGTH = REFRESH_PREFIX.length + base62Width(REFRESH_BYTES) + CHECKSUM_WIDTH
 
 /**
- * The refresh token of one generation of a session. Computed, never stored: version, session id, generation, salt
- * and a truncated HMAC-SHA-256 over these.
+ * Makes the refresh token of one generation of a session. It is computed, never stored: version, session id,
+ * generation, salt, and a truncated HMAC-SHA-256 over these.
+ * @param key 32 bytes
  */
 export function makeRefreshToken(key: Uint8Array, claims: RefreshClaims): string {
   const bytes = new Uint8Array(REFRESH_BYTES)
@@ -98,7 +115,11 @@ export function makeRefreshToken(key: Uint8Array, claims: RefreshClaims): string
   return body + checksum(body)
 }
 
-/** What a refresh token says, if one of the keys signed it; null for anything else. */
+/**
+ * Reads a refresh token.
+ * @param keys tried in order
+ * @returns its content if one of the keys signed it, else null
+ */
 export function readRefreshToken(keys: readonly Uint8Array[], token: string): RefreshClaims | null {
   if (!isRefreshToken(token)) return null
   const bytes = decodeBase62(token.slice(REFRESH_PREFIX.length, -CHECKSUM_WIDTH), REFRESH_BYTES)

@@ -15,33 +15,39 @@ import { secretKeyPath } from './secret-key.ts'
 const FORMAT = 'latchkey backup 1'
 const FILES = { manifest: 'latchkey-backup.json', database: 'database.tar.gz', key: KEPT_KEY }
 const OWNER_ONLY = 0o600
-/** The requests in flight have 30 seconds to end. */
+/**
+ * How long a command waits for the server to put a restored database into place. Requests in flight have 30
+ * seconds to end.
+ */
 const REPLACED_WITHIN_MS = 60_000
-/** What passes between a command and the server, which may see other folders (in a container, or a unit of systemd). */
+/**
+ * The prefix of files that a command and the server exchange in DATA_DIR. The two may see different folders
+ * elsewhere, as in a container or a systemd unit.
+ */
 const TRANSFER = 'transfer-'
 
-/** What a backup says of itself. */
+/** The description that a backup contains of itself. */
 const Manifest = Type.Object({
   format: Type.Literal(FORMAT),
   release: Type.String(),
   made_at: Type.String(),
 })
 
-/** A backup as far as it is read: the database as it was, and the SECRET_KEY that was kept beside it. */
+/** The content of a backup: the database, and the SECRET_KEY that was kept beside it. */
 export type Backup = { release: string; madeAt: string; database: Blob; key: string | null }
 
-/** A path in DATA_DIR for a file that the other side takes and removes. */
+/** A path in DATA_DIR for a file that the other process takes and removes. */
 export const transferPath = (dataDir: string) => join(dataDir, `${TRANSFER}${crypto.randomUUID()}`)
 
-/** Removes what a command that was cut has left. The caller holds the database's lock. */
+/** Removes files that interrupted commands left behind. The caller holds the database's lock. */
 export function removeTransfers(dataDir: string): void {
   for (const name of readdirSync(dataDir)) if (name.startsWith(TRANSFER)) rmSync(join(dataDir, name))
 }
 
 /**
- * Writes a backup of an embedded database, which goes on working meanwhile, to a file in DATA_DIR.
- * @returns its path; the caller takes and removes it
- * @throws Error with one sentence for a PostgreSQL, which has means of its own
+ * Writes a backup of an embedded database to a file in DATA_DIR. The database stays in use meanwhile.
+ * @returns the file's path; the caller takes and removes the file
+ * @throws Error with one sentence for PostgreSQL, which has its own tools for backups
  */
 export async function makeBackup(
   database: OpenDatabase,
@@ -66,7 +72,7 @@ export const NOT_EMBEDDED =
 
 /**
  * Reads a backup.
- * @throws Error with one sentence where the file is none, or damaged
+ * @throws Error with one sentence if the file is not a backup, or is damaged
  */
 export async function readBackup(path: string): Promise<Backup> {
   const bytes = await Bun.file(path).bytes()
@@ -84,7 +90,8 @@ async function unpack(bytes: Uint8Array<ArrayBuffer>): Promise<Backup> {
   const manifest = Value.Decode(Manifest, await files.get(FILES.manifest)?.json())
   const packed = files.get(FILES.database)
   if (!packed) throw new Error('There is no database in it')
-  // Unpacked here, since PGlite rejects a promise of its own over a checksum that is wrong, which would end a server.
+  // Decompressed here. For a wrong checksum PGlite rejects a promise that no code can catch, which would end
+  // a server.
   const tar = await new Response(packed.stream().pipeThrough(new DecompressionStream('gzip'))).blob()
   const database = new File([tar], 'database.tar', { type: 'application/x-tar' })
   const key = (await files.get(FILES.key)?.text()) ?? null
@@ -92,9 +99,10 @@ async function unpack(bytes: Uint8Array<ArrayBuffer>): Promise<Backup> {
 }
 
 /**
- * Opens what a backup holds in another directory, for as long as the work takes.
- * @param config names that directory as its `dataDir`
- * @throws Error with one sentence where it is damaged, of a newer Latchkey, or needs another SECRET_KEY
+ * Opens the database of a backup in another directory while `work` runs.
+ * @param config its `dataDir` is that directory
+ * @throws Error with one sentence if the backup is damaged, comes from a newer Latchkey, or needs another
+ *   SECRET_KEY
  */
 export async function openBackup<T>(
   config: Config,
@@ -120,7 +128,10 @@ export async function openBackup<T>(
   }
 }
 
-/** Waits until the server that was asked to has put a restored database in its place. */
+/**
+ * Waits until the server has put a restored database into place.
+ * @throws Error with one sentence if that takes too long
+ */
 export async function untilReplaced(dataDir: string): Promise<void> {
   const givesUpAt = Date.now() + REPLACED_WITHIN_MS
   while (hasReplacement(dataDir)) {
@@ -131,6 +142,6 @@ export async function untilReplaced(dataDir: string): Promise<void> {
   }
 }
 
-/** Whether a path is one of `transferPath`: a server removes no other file that it is told of. */
+/** Whether a path was made by `transferPath`. A server removes no other file at a command's request. */
 export const isTransfer = (path: string, dataDir: string) =>
   path === join(dataDir, basename(path)) && basename(path).startsWith(TRANSFER)

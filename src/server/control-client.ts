@@ -2,39 +2,42 @@ import { join } from 'node:path'
 import { requireTrust } from '../config/trust.ts'
 import { isHeldElsewhere } from '../db/errors.ts'
 
-/** A command as it goes to the server that holds the embedded database. */
+/** A command that is sent to the server that holds the embedded database. */
 export type ControlRequest = {
-  /** Its name in the table of commands. */
+  /** The command's name in the table of commands. */
   command: string
-  /** What followed the name, parsed by the server again. */
+  /** The words after the name. The server parses them again. */
   argv: string[]
-  /** What was asked or read on the side of the person, such as a password. */
+  /** Text that was read in the command's terminal, such as a password. */
   input: string | null
 }
 
-/** The result, or one sentence for the person. */
+/** The result, or one sentence for the person at the terminal. */
 export type ControlAnswer = { result: unknown } | { error: string }
 
-/** A line of what the server sends: first how far the work is, last the answer. */
+/** One line of the server's answer: reports of progress first, the result last. */
 export type ControlLine = { progress: string } | ControlAnswer
 
-/** Tells the person who waits how far the work is, in one line. */
+/** Reports progress to the person at the terminal, in one line. */
 export type Tell = (line: string) => void
 
-/** The socket at which a server takes commands. It is as private as the database beside it. */
+/** The path of the socket on which a server accepts commands. The socket is as private as the database. */
 export function controlPath(dataDir: string): string {
   return join(dataDir, 'control.sock')
 }
 
-/** How long to wait for the process that holds the embedded database: it may be starting, stopping, or a command. */
+/**
+ * How long to wait for the process that holds the embedded database, which may be a server that starts or
+ * stops, or a command.
+ */
 const WAIT_MS = 10_000
 const RETRY_AFTER_MS = 100
 
 /**
  * Sends a command to the server that holds the embedded database.
- * @param tell hears how far it is
- * @returns null where nobody listens
- * @throws Error with one sentence where the server broke off
+ * @param tell receives reports of progress
+ * @returns null if no server listens
+ * @throws Error with one sentence if the server stopped before it answered
  */
 export async function askServer(
   dataDir: string,
@@ -75,7 +78,7 @@ export async function isServing(dataDir: string): Promise<boolean> {
   return (await send(dataDir, '')) !== null
 }
 
-/** Tries again for ten seconds as long as another process holds the embedded database. */
+/** Repeats `attempt` for up to ten seconds while another process holds the embedded database. */
 export async function retryWhileHeld<T>(attempt: () => Promise<T>): Promise<T> {
   const givesUpAt = Date.now() + WAIT_MS
   for (;;) {
@@ -88,7 +91,10 @@ export async function retryWhileHeld<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-/** @throws Error with one sentence where the socket may be another user's, who would read what is sent */
+/**
+ * @throws Error with one sentence if the socket may belong to another user, who could read what is sent
+ *   (docs/decisions/0032)
+ */
 async function send(dataDir: string, body: string): Promise<Response | null> {
   requireTrust(dataDir, `DATA_DIR ${dataDir}`)
   requireTrust(controlPath(dataDir), controlPath(dataDir))

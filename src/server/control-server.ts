@@ -13,10 +13,10 @@ import {
 } from './control-client.ts'
 import { describeFailure } from './failure.ts'
 
-/** An import of 8 MiB, escaped as JSON, with what goes around it. */
+/** An import has up to 8 MiB. Escaped as JSON, with its envelope, it needs more. */
 const MAX_BODY_BYTES = 24 * 1024 * 1024
 const SIGN_OF_LIFE_MS = 3_000
-/** The socket file is born readable and writable by its owner alone. */
+/** With this umask only the owner can ever open the socket, also before a `chmod` could run. */
 const OWNER_ONLY_UMASK = 0o177
 
 const Request = Type.Object({
@@ -25,21 +25,25 @@ const Request = Type.Object({
   input: Type.Union([Type.String(), Type.Null()]),
 })
 
-/** What a command works on: in a server, or opened by the command itself. */
+/** What a command works on. A server has it open; without a server, the command opens it. */
 export type Service = {
   context: Context
   database: OpenDatabase
-  /** Closes everything and opens it again, once the commands in work are done; null: this is no server. */
+  /**
+   * Closes everything and opens it again after the running commands have ended. null: this process is not a
+   * server.
+   */
   restart: (() => void) | null
 }
 
-/** Runs a command with the server's own context. What it throws is described to the person. */
+/** Runs a command with the server's context. An error becomes one sentence for the person at the terminal. */
 export type Execute = (service: Service, request: ControlRequest, tell: Tell) => Promise<ControlAnswer>
 
 /**
- * Takes commands over DATA_DIR/control.sock. The caller must hold the database's lock: a socket file that exists was
- * then left by a process that is gone.
- * @returns a function that takes no more and resolves when those in work are done; null where no socket could be made
+ * Accepts commands on DATA_DIR/control.sock. The caller must hold the database's lock: then an existing
+ * socket file belongs to a process that has ended, and may be replaced.
+ * @returns a function that accepts no more commands and resolves when the running ones have ended; null if no
+ *   socket could be created
  */
 export function startControl(service: Service, execute: Execute): (() => Promise<void>) | null {
   const { context } = service
@@ -58,7 +62,7 @@ export function startControl(service: Service, execute: Execute): (() => Promise
     })
     return () => server.stop()
   } catch (error) {
-    // Some mounted folders take no sockets; the service itself does not need one.
+    // Some mounted folders support no sockets. The service itself works without one.
     context.log.warn({ err: error, path }, 'Commands cannot reach this server: stop it to run one')
     return null
   } finally {
@@ -66,7 +70,10 @@ export function startControl(service: Service, execute: Execute): (() => Promise
   }
 }
 
-/** What the work tells meanwhile, and its answer: a line of JSON each, with empty lines in between. */
+/**
+ * The answer as lines of JSON: reports of progress, then the result. Empty lines in between keep the
+ * connection alive.
+ */
 function linesOf(work: (tell: Tell) => Promise<ControlAnswer>): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   let isConnected = true
@@ -76,13 +83,13 @@ function linesOf(work: (tell: Tell) => Promise<ControlAnswer>): ReadableStream<U
         if (isConnected) controller.enqueue(encoder.encode(`${line}\n`))
       }
       const send = (line: ControlLine) => write(JSON.stringify(line))
-      // A silent connection would be cut.
+      // Without these lines the connection would be silent, and would be closed.
       const signs = setInterval(() => write(''), SIGN_OF_LIFE_MS)
       send(await work((progress) => send({ progress })))
       clearInterval(signs)
       if (isConnected) controller.close()
     },
-    // The client is gone; the work goes on to its end.
+    // The client is gone. The work continues to its end.
     cancel() {
       isConnected = false
     },

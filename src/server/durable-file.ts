@@ -5,15 +5,15 @@ import { sync } from '../db/embedded/sync.ts'
 const OWNER_ONLY = 0o600
 
 /**
- * Writes a file that its owner alone can read: aside, then renamed, so that a crash leaves the whole file or what was
- * there before.
+ * Writes a file that only its owner can read. The text goes to a second file that is then renamed, so that
+ * after a crash the file has either its old or its new content.
  */
 export async function writeDurably(
   path: string,
   chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const aside = `${path}.part`
-  // Never through a link that lies there.
+  // An existing file may be a symbolic link that another user created. It must not be followed.
   rmSync(aside, { force: true })
   const file = openSync(aside, 'wx', OWNER_ONLY)
   try {

@@ -1,15 +1,21 @@
 import { errorCode, isUnavailable } from '../db/errors.ts'
 import { catalogue, Problem } from '../lib/errors.ts'
 
-/** SQLSTATE classes whose message names what to mend and repeats no stored data: login, catalogue, privileges. */
+/**
+ * SQLSTATE classes whose messages name what to correct and contain no stored data: log-in, catalogue,
+ * privileges.
+ */
 const TELLING_STATES = /^(28|3D|3F|42501|53300|57P)/
 
-/** One sentence for the person at the terminal. Never a query, its parameters, or a stack. */
+/**
+ * Describes an error in one sentence for the person at the terminal. Contains no query, parameters or stack,
+ * because they repeat what people submitted.
+ */
 export function describeFailure(error: unknown): string {
   if (error instanceof Problem) return describeProblem(error)
   if (!(error instanceof Error)) return String(error)
   const isQuery = 'query' in error
-  // The message of an error of our own is a sentence for the person already.
+  // The message of Latchkey's own error is already a sentence for that person.
   if (!isQuery && !('code' in error)) return error.message
   const code = errorCode(error)
   const reason = `${innermostMessage(error)}${code ? ` (${code})` : ''}`
@@ -24,12 +30,15 @@ function describeProblem({ problem, extra }: Problem): string {
   return fields ? fields.join('; ') : (extra.detail ?? detail)
 }
 
-/** ENOENT may mean the socket of the database, or a file. */
+/** ENOENT may concern the database's socket or a file. */
 function isAboutFile(error: Error): boolean {
   return 'path' in error && 'syscall' in error && error.syscall !== 'connect'
 }
 
-/** The message of drizzle's error has the query with its parameters; its cause says what went wrong. */
+/**
+ * The message of drizzle's error contains the query with its parameters. The message of its cause says what
+ * failed.
+ */
 function innermostMessage(error: Error): string {
   let at = error
   while (at.cause instanceof Error) at = at.cause

@@ -14,18 +14,21 @@ import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../lib/time.ts'
 export type Job = {
   everyMs: number
   work(): Promise<unknown>
-  /** What the log says where a round fails. The next round tries again. */
+  /** The log message when a round fails. The next round tries again. */
   failure: string
-  /** The first round comes at a random moment of the interval, so that servers that start together take turns. */
+  /**
+   * The first round runs at a random moment of the interval, so that servers that start together do not work
+   * at the same time.
+   */
   isSpread?: boolean
-  /** Whether there is a last round when the server stops. */
+  /** Whether a last round runs when the server stops. */
   runsAtStop?: boolean
 }
 
 /**
- * Starts all background work of a server. This is the whole list; only the waits before a new connection are elsewhere,
- * with their connection: `db/redis.ts`, `db/postgres/listen.ts`.
- * @returns a function that ends it, and resolves after the last rounds
+ * Starts all background work of a server. This list is complete, except for the pauses before a reconnection,
+ * which are in `db/redis.ts` and `db/postgres/listen.ts`.
+ * @returns a function that stops the work, and resolves after the last rounds
  */
 export async function startJobs(context: Context, database: OpenDatabase): Promise<() => Promise<void>> {
   const isEmbedded = database.kind === 'embedded'
@@ -57,7 +60,8 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
       failure: 'The settings of the other servers could not be read',
     },
   ]
-  // The embedded database has one process, which hears itself: nothing to prove, and no commit each second.
+  // The embedded database has one process, so evictions always reach it. A heartbeat would prove nothing, and
+  // would cost a commit each second.
   if (!isEmbedded) {
     await evictions.sendBeat()
     jobs.push({
@@ -67,7 +71,7 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
     })
   }
 
-  // Nothing waits for it: the server listens meanwhile.
+  // Not awaited: the server listens while the hashes are measured (docs/decisions/0031).
   learnStoredKinds(context).catch((error) =>
     context.log.warn({ err: error }, 'The kinds of stored password hashes are not known yet'),
   )
@@ -79,8 +83,8 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
 }
 
 /**
- * Repeats a job. A round is left out while the one before still runs.
- * @returns a function that ends it. It waits for the last round of a job that has one, and for no other.
+ * Repeats a job. A round is skipped while the previous one still runs.
+ * @returns a function that stops the job. It waits only for the last round of a job that has one.
  */
 export function startJob(
   { everyMs, work, failure, isSpread = false, runsAtStop = false }: Job,

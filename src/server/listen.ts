@@ -1,23 +1,27 @@
-/** What Bun's server bounds before anything of ours runs; `docs/behind-a-proxy.md` has the figures that follow. */
+/**
+ * Limits that Bun's server applies before any handler of Latchkey runs. `docs/behind-a-proxy.md` documents
+ * them.
+ */
 export const SERVER_LIMITS = {
-  /** The outer wall, in bytes: the server refuses what is larger before it is a request. */
+  /** In bytes. The server refuses a larger body before it becomes a request. */
   maxRequestBodySize: 9 * 1024 * 1024,
   /**
-   * Seconds that a connection may be silent, an answer may wait to be read, and a body may take: bytes that drip in win no
-   * more time, only 16 KiB a second do. Longer than the slowest request, which this would cut off as well. Headers have
-   * 10 seconds, whatever stands here.
+   * In seconds: the limit of a silent connection, of an answer that is not read, and of a body
+   * (docs/decisions/0023). Bytes that arrive slowly do not extend the time of a body; only 16 KiB a second
+   * do. The value is longer than the slowest request, which it would also end. Headers always have 10
+   * seconds.
    */
   idleTimeout: 30,
 }
-/** How long requests in flight may take once no new ones are taken. */
+/** How long requests in flight may take after the server stops accepting new ones. */
 const DRAIN_SECONDS = 30
 
-/** What is needed of an Elysia app to listen with it. */
+/** The members of an Elysia app that `listen` uses. */
 export type App = {
-  /** Resolves when its plugins are loaded. */
+  /** Resolves when the app's plugins are loaded. */
   modules: PromiseLike<unknown>
   listen(options: ListenOptions): unknown
-  /** null until it listens. */
+  /** null until the app listens. */
   server: { port?: number | undefined; stop(closesConnections?: boolean): Promise<void> } | null
 }
 
@@ -28,19 +32,22 @@ type ListenOptions = typeof SERVER_LIMITS & {
   development: boolean
 }
 
-/** A listening service. */
+/** A service that listens. */
 export type Listening = {
-  /** Where, with the port that the system chose for PORT=0. */
+  /** The URL, with the port that the system chose for PORT=0. */
   address: string
   port: number
-  /** Takes no new requests and waits for those in flight. false: they took too long and were cut off. */
+  /**
+   * Stops accepting requests and waits for those in flight. Returns false if some took too long and were cut
+   * off.
+   */
   drain(): Promise<boolean>
 }
 
 /**
  * Listens at HOST and a port.
- * @param at `setting` is the name of the setting that holds the port, for the message
- * @throws Error with one sentence where the address cannot be had
+ * @param at `setting`: the name of the setting that holds the port, for the message
+ * @throws Error with one sentence if the address is not available
  */
 export async function listen(
   app: App,
@@ -52,7 +59,8 @@ export async function listen(
       hostname: host,
       port,
       ...SERVER_LIMITS,
-      // By default Elysia shares the port with another process that has it, and shows the stack of an error.
+      // By default Elysia shares a port with another process that has it open, and answers errors with their
+      // stack.
       reusePort: false,
       development: false,
     })
@@ -82,7 +90,7 @@ function explain(error: unknown, host: string, port: number, setting: string): s
   return `cannot listen at ${describeAddress(host, port)}${code ? ` (${code})` : ''}: HOST must be an address of this machine`
 }
 
-/** `http://host:port`, an IPv6 address in brackets. */
+/** Writes `http://host:port`, an IPv6 address in brackets. */
 export function describeAddress(host: string, port: number): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

@@ -19,12 +19,13 @@ import { startJobs } from './jobs.ts'
 import { keepSecretKey } from './secret-key.ts'
 import { waitForDatabase } from './wait-for-database.ts'
 
-/** A context that works, the database under it, and how both end. */
+/** A working context with its database, and the function that closes both. */
 export type Opened = { context: Context; database: OpenDatabase; close(): Promise<void> }
 
 /**
- * Opens the database, brings it up to date (MIGRATE=check: makes sure that it is), and puts the context together.
- * @param purpose `serve` waits for a database that is not there yet, and keeps the cache true to the database for as long as it is open; a `command` asks the database
+ * Opens the database, migrates it (with MIGRATE=check: checks that it is up to date), and makes the context.
+ * @param purpose `serve` waits for a database that is not there yet, and keeps the cache consistent with the
+ *   database until it is closed; a `command` always queries the database
  * @throws Error with one sentence for the person at the terminal
  */
 export async function openContext(config: Config, log: Log, purpose: 'serve' | 'command'): Promise<Opened> {
@@ -48,7 +49,7 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
   }
 }
 
-/** Migrates, or with MIGRATE=check makes sure that nothing is to be done. */
+/** Migrates, or with MIGRATE=check throws if a migration is pending. */
 export async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): Promise<void> {
   const { pending, unknown } = await readMigrationState(database)
   if (unknown > 0) log.warn({ unknown }, 'The database has been migrated by a newer Latchkey')
@@ -62,21 +63,24 @@ export async function bringUpToDate(config: Config, database: OpenDatabase, log:
   log.info({ migrations: pending }, 'The database is up to date')
 }
 
-/** The settings with SECRET_KEY from DATA_DIR where it is not set. */
+/**
+ * Returns the settings with the SECRET_KEY of DATA_DIR where the setting is not set.
+ * @param creates whether to create a missing key
+ */
 export async function withSecretKey(config: Config, creates: boolean): Promise<Config> {
   if (config.secretKey !== null) return config
   return { ...config, secretKey: await keepSecretKey(config.dataDir, creates) }
 }
 
-/** A context in use; `stop` ends what runs in the background, and leaves the database open. */
+/** A context in use. `stop` ends its background work and leaves the database open. */
 type RunningContext = { context: Context; stop(): Promise<void> }
 
 /**
- * Puts a context together over an open, migrated database.
+ * Makes a context for an open, migrated database.
  * @param config with its `secretKey` set, from the environment or from DATA_DIR
- * @param passwordCost the cost of new password hashes, where it is not the one of production
- * @param caching false for a command that ends at once: no LISTEN, and a cache that is never read
- * @throws Error where SECRET_KEY does not open the stored signing keys
+ * @param passwordCost the cost of new password hashes, if it differs from production
+ * @param caching false for a command that ends soon: it does not LISTEN, and the cache is never read
+ * @throws Error if SECRET_KEY does not decrypt the stored signing keys
  */
 export async function assembleContext(
   config: Config,
@@ -120,7 +124,10 @@ export async function assembleContext(
   return { context, stop }
 }
 
-/** Only a server counts uses. The name keeps services with another issuer on the same Redis apart. */
+/**
+ * Opens the shared counters in a server; commands count no uses. The namespace separates services with
+ * different issuers on one Redis.
+ */
 async function openShared(config: Config, log: Log, isServing: boolean): Promise<SharedCounters | null> {
   if (config.redisUrl === null || !isServing) return null
   return openSharedCounters(config.redisUrl, Bun.hash.crc32(config.publicUrl).toString(16), log)

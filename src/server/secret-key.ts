@@ -9,15 +9,15 @@ import { writeDurably } from './durable-file.ts'
 
 const KEY_BYTES = 48
 
-/** Where it is kept. */
+/** The path of the kept key. */
 export const secretKeyPath = (dataDir: string) => join(dataDir, KEPT_KEY)
 
 /**
- * The key of an embedded database, made at its first start and kept beside it. The caller holds the database's lock, so
- * that no two make one.
- * @param creates false: the key has to be there
- * @throws Error with one sentence where the file holds no good key (a new one would end every session), or is for others
- * to read or write
+ * Reads the SECRET_KEY of an embedded database, which the first start creates in DATA_DIR. The caller holds
+ * the database's lock, so that only one process creates a key.
+ * @param creates false: the key has to exist
+ * @throws Error with one sentence if the file holds no strong key, or others may read or write it
+ *   (docs/decisions/0032). It is not replaced, because a new key would end every session.
  */
 export async function keepSecretKey(dataDir: string, creates: boolean): Promise<Secret> {
   const path = secretKeyPath(dataDir)

@@ -11,27 +11,31 @@ import { describeFailure } from './failure.ts'
 import { type Listening, listen } from './listen.ts'
 import { type Opened, openContext } from './open.ts'
 
-/** What a server is given by the command line that starts it. */
+/** What the command line gives to a server. */
 export type ServeOptions = {
-  /** Whether the process was asked to end: /readyz then says so. */
+  /** Whether the process was asked to end. /readyz then answers 503. */
   isDraining(): boolean
-  /** Runs the commands that come over the control socket. */
+  /** Runs the commands that arrive over the control socket. */
   execute: Execute
-  /** What a person types to make an admin; for the log. */
+  /** The command that creates an admin, for the log. */
   adminHint(): string
-  /** Asked for by a command that has prepared another database: the caller stops this server and starts the next. */
+  /**
+   * Called when a command has prepared another database. The caller stops this server and starts the next
+   * one.
+   */
   restart(): void
 }
 
-/** A server that serves, and the port that it has. */
+/** A running server and its port. */
 export type Running = {
   port: number
-  /** @param delays whether listening goes on for SHUTDOWN_DELAY_SECONDS first */
+  /** @param delays whether to continue listening for SHUTDOWN_DELAY_SECONDS first (docs/decisions/0016) */
   stop(options: { delays: boolean }): Promise<void>
 }
 
 /**
- * Opens the service and listens: at HOST and PORT last, so that what listens there can serve.
+ * Opens the service and listens. HOST and PORT are opened last, so that no request arrives before it can be
+ * answered.
  * @throws Error with one sentence for the person at the terminal
  */
 export async function startServing(config: Config, log: Log, options: ServeOptions): Promise<Running> {
@@ -54,7 +58,10 @@ export async function startServing(config: Config, log: Log, options: ServeOptio
   }
 }
 
-/** Waits for a command that holds the embedded database, or a server that ends; not for one that serves. */
+/**
+ * Waits for a command that holds the embedded database, or for a server that is stopping. Does not wait for a
+ * server that serves.
+ */
 async function openForServing(config: Config, log: Log): Promise<Opened> {
   try {
     return await openContext(config, log, 'serve')
@@ -69,19 +76,19 @@ async function makeFirstAdmin(context: Context): Promise<void> {
     const admin = await ensureFirstAdmin(context)
     if (admin) context.log.info({ user: admin.id }, 'The first admin is made')
   } catch (error) {
-    throw new Error(`ADMIN_EMAIL and ADMIN_PASSWORD make no admin: ${describeFailure(error)}`, {
+    throw new Error(`ADMIN_EMAIL and ADMIN_PASSWORD do not make an admin: ${describeFailure(error)}`, {
       cause: error,
     })
   }
 }
 
-/** Takes commands, having removed the files of those that were cut. */
+/** Accepts commands, after removing the files of interrupted ones. */
 function startOwnControl(service: Service, execute: Execute) {
   removeTransfers(service.context.config.dataDir)
   return startControl(service, execute)
 }
 
-/** Metrics at METRICS_PORT, where it is set. */
+/** Serves metrics at METRICS_PORT, if it is set. */
 async function listenForScrapes(context: Context): Promise<Listening | null> {
   const { host, metricsPort } = context.config
   if (metricsPort === null) return null
@@ -98,7 +105,10 @@ type Parts = {
   close(): Promise<void>
 }
 
-/** Waits for the load balancer to see /readyz, then for the requests in flight; the last scrape still sees those end. */
+/**
+ * Waits until the load balancer has seen /readyz, then for the requests in flight (docs/decisions/0016). The
+ * metrics port closes last, so that the last scrape counts those requests.
+ */
 async function stopServing({ config, log }: Context, parts: Parts, delays: boolean): Promise<void> {
   const delaySeconds = delays ? config.shutdownDelaySeconds : 0
   log.info({ delay_seconds: delaySeconds }, 'Shutting down')

@@ -2,22 +2,28 @@ import type { Log } from '../lib/log.ts'
 
 type Signal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
 
-/** What ends a process from outside, each as the exit code that it asks for. */
+/** The signals and errors that end the process, each as an exit code. */
 export type ProcessLife = {
-  /** The first SIGTERM, SIGINT or SIGHUP. */
+  /** Resolves at the first SIGTERM, SIGINT or SIGHUP. */
   asked: Promise<number>
-  /** The second one: end at once. Also an error that nobody caught: nothing can be relied on any more. */
+  /**
+   * Resolves at the second signal, or at an uncaught error. The process then ends at once; after an uncaught
+   * error its state cannot be trusted.
+   */
   forced: Promise<number>
   isAsked(): boolean
 }
 
-/** By convention 128 and the number of the signal. */
+/** By convention 128 plus the number of the signal. */
 const EXIT_CODES: Record<Signal, number> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }
 const CRASHED = 1
-/** npm passes on the Ctrl-C that the terminal has sent already: that is one request, not two. */
+/**
+ * npm forwards a Ctrl-C that the terminal has already sent to the process. Two signals within this time count
+ * as one.
+ */
 const SAME_SIGNAL_MS = 100
 
-/** Listens for signals and for errors that nobody caught, for as long as the process lives. */
+/** Watches for signals and uncaught errors for the rest of the process. */
 export function watchProcess(log: Log): ProcessLife {
   const asked = Promise.withResolvers<number>()
   const forced = Promise.withResolvers<number>()
@@ -34,7 +40,7 @@ export function watchProcess(log: Log): ProcessLife {
   for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.on(signal, () => hear(signal))
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => {
-      log.error({ err: error }, 'An error that nobody caught ends the process')
+      log.error({ err: error }, 'An uncaught error ends the process')
       forced.resolve(CRASHED)
     })
   }

@@ -122,6 +122,7 @@ const OPEN = new Set([
   'GET /docs/favicon.png',
   'GET /docs/page.css',
   'GET /docs/start.js',
+  'GET /errors/:code',
   'POST /auth/signup',
   'POST /auth/login',
   'POST /auth/refresh',

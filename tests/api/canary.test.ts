@@ -5,10 +5,10 @@ import { Type } from '@sinclair/typebox'
 import { type AnyElysia, Elysia, t } from 'elysia'
 import { DefaultContext, rateLimit } from 'elysia-rate-limit'
 import { SignJWT } from 'jose'
-import { sendRaw } from '../support/http-socket.ts'
+import { dial, sendRaw } from '../support/http-socket.ts'
 
-// What of Elysia, its plugins and Bun's server we lean on without being promised it. The day one of these fails, the
-// file that it names has to be looked at; nothing else may be wrong.
+// What we use of Elysia, its plugins and Bun's server without a promise that it stays. When one of these fails after an
+// upgrade, look at the file that its name ends with. `api/elysia.ts` names its tests of this file.
 
 const at = (path: string, init?: RequestInit) => new Request(`http://localhost${path}`, init)
 const posted = (body: string, type = 'application/json') => ({
@@ -35,8 +35,16 @@ function listen(app: AnyElysia): { url: string } {
   return { url: `http://127.0.0.1:${app.server?.port}` }
 }
 
+test('every canary that api/elysia.ts names is in this file', async () => {
+  const text = await Bun.file(`${import.meta.dir}/../../src/api/elysia.ts`).text()
+  const named = [...text.replace(/\n \* +/g, ' ').matchAll(/"([^"]{20,})"/g)].map(([, name]) => name)
+  expect(named.length).toBeGreaterThan(10)
+  const here = await Bun.file(import.meta.path).text()
+  expect(named.filter((name) => !here.includes(`${name} (api/`))).toEqual([])
+})
+
 describe('Elysia', () => {
-  test('runs parse, transform, validation, resolve, beforeHandle, handler, in this order (http/auth.ts)', async () => {
+  test('runs parse, transform, validation, resolve, beforeHandle, handler, in this order (api/auth.ts)', async () => {
     const order: string[] = []
     const step = (name: string) => () => {
       order.push(name)
@@ -67,7 +75,7 @@ describe('Elysia', () => {
     expect(order).toEqual(['transform', 'resolve', 'beforeHandle'])
   })
 
-  test('wraps what a parser throws into an error with the code PARSE, whose cause it is (http/errors.ts)', async () => {
+  test('wraps what a parser throws into an error with the code PARSE, whose cause it is (api/elysia.ts)', async () => {
     class Refusal extends Error {}
     let caught: unknown
     const app = new Elysia()
@@ -86,7 +94,7 @@ describe('Elysia', () => {
     expect((caught as Error).cause).toBeInstanceOf(Refusal)
   })
 
-  test('normalises a body before it checks it, and with normalize: false leaves it alone (app.ts)', async () => {
+  test('normalises a body before it checks it, and with normalize: false leaves it alone (api/elysia.ts)', async () => {
     const app = (normalize: boolean) =>
       new Elysia({ normalize }).post('/', ({ body }) => JSON.stringify(body), {
         body: Type.Object({ name: Type.Optional(Type.String()) }, { additionalProperties: false }),
@@ -99,7 +107,7 @@ describe('Elysia', () => {
     expect(await statusOf(app(false), '/', posted('{"name":5}'))).toBe(422)
   })
 
-  test('with normalize: false closes answers: a member too many is an error of type response (http/errors.ts)', async () => {
+  test('with normalize: false closes answers: a member too many is an error of type response (api/elysia.ts)', async () => {
     let caught: unknown
     const app = new Elysia({ normalize: false })
       .onError({ as: 'global' }, ({ error }) => {
@@ -113,7 +121,7 @@ describe('Elysia', () => {
     expect(caught).toMatchObject({ code: 'VALIDATION', type: 'response' })
   })
 
-  test('lists the faults of a body by JSON pointer, an unknown member as unexpected (http/errors.ts)', async () => {
+  test('lists the faults of a body by JSON pointer, an unknown member as unexpected (api/elysia.ts)', async () => {
     let all: { path: string; message: string }[] = []
     const app = new Elysia({ normalize: false })
       .onError(({ error }) => {
@@ -133,7 +141,7 @@ describe('Elysia', () => {
     expect(found).toContain('/b/1: Expected integer')
   })
 
-  test('keeps the faults of each shape of a union, in the order of the shapes (http/errors.ts)', async () => {
+  test('keeps the faults of each shape of a union, in the order of the shapes (api/elysia.ts)', async () => {
     let all: { path: string; errors?: Iterable<{ path: string; message: string }>[] }[] = []
     const app = new Elysia({ normalize: false })
       .onError(({ error }) => {
@@ -149,7 +157,7 @@ describe('Elysia', () => {
     expect([...(first ?? [])]).toMatchObject([{ path: '/c', message: 'Unexpected property' }])
   })
 
-  test('stumbles over a member called toString when it describes a fault (http/body.ts refuses it before)', async () => {
+  test('stumbles over a member called toString when it describes a fault (api/body.ts refuses it before)', async () => {
     let caught: unknown
     const app = new Elysia({ normalize: false })
       .onError(({ error }) => {
@@ -161,11 +169,14 @@ describe('Elysia', () => {
     expect(caught).toBeInstanceOf(TypeError)
   })
 
-  test('gives each request a state of its own, also when it is replaced in onRequest (http/observe.ts)', async () => {
+  test("reads a decorator's getter once for each request, as soon as the request is handed in (api/elysia.ts)", async () => {
+    let entering = ''
+    let reads = 0
     const app = new Elysia()
       .use(new Elysia({ name: 'state' }).decorate('state', {} as { id: string }))
-      .onRequest((context) => {
-        context.state = { id: new URL(context.request.url).searchParams.get('id') ?? '' }
+      .wrap((answer) => (request: Request) => {
+        entering = new URL(request.url).searchParams.get('id') ?? ''
+        return (answer as unknown as (request: Request) => Response | Promise<Response>)(request)
       })
       .onError({ as: 'global' }, ({ state }) => `failed ${state.id}`)
       .get('/', async ({ state }) => {
@@ -176,15 +187,24 @@ describe('Elysia', () => {
         await Bun.sleep(5)
         throw new Error('no')
       })
+    app.decorate((others) =>
+      Object.defineProperty(others, 'state', {
+        get: () => ({ id: entering, read: ++reads }),
+        enumerable: true,
+      }),
+    )
     const ask = async (path: string) => (await app.handle(at(path))).text()
+    await ask('/')
+    reads = 0
     const paths = Array.from({ length: 20 }, (_, i) => (i % 2 ? `/?id=${i}` : `/fail?id=${i}`))
     expect(await Promise.all(paths.map(ask))).toEqual(
       paths.map((_, i) => (i % 2 ? `answered ${i}` : `failed ${i}`)),
     )
+    expect(reads).toBe(paths.length)
     expect(await ask('/nothing?id=x')).toBe('failed x')
   })
 
-  test('calls a wrapper around everything, and onRequest within it before it gives back anything (http/observe.ts)', async () => {
+  test('calls a wrapper around everything, and onRequest within it before it gives back anything (api/elysia.ts)', async () => {
     const order: string[] = []
     const app = new Elysia()
       .wrap((answer) => (request: Request) => {
@@ -208,14 +228,14 @@ describe('Elysia', () => {
     }
   })
 
-  test('keeps what it infers of the hooks where we set it (app.ts)', () => {
+  test('keeps what it infers of the hooks where we set it (api/elysia.ts)', () => {
     const { inference } = new Elysia().get('/', () => 'x') as unknown as {
       inference: Record<string, unknown>
     }
     expect(inference).toMatchObject({ cookie: expect.any(Boolean), route: expect.any(Boolean) })
   })
 
-  test('takes a slash at the end, and prefers the fixed path (http/route-table.ts)', async () => {
+  test('takes a slash at the end, and prefers the fixed path (api/elysia.ts)', async () => {
     const app = new Elysia()
       .get('/keys/list', () => 'list')
       .get('/keys/:id', ({ params }) => `id ${params.id}`)
@@ -232,24 +252,40 @@ describe('Elysia', () => {
     expect(await text('/keys/%6cist')).toBe('id list')
   })
 
-  test('makes a route wait only where the text of a hook or of the handler looks as if it had to (http/auth.ts)', () => {
-    const limits = new Elysia().macro({
-      atOnce: (_: true) => ({
-        transform: function guard({ request }: { request: Request }) {
-          request.clone()
-        },
-        resolve: ({ request }: { request: Request }) => ({ auth: request.method }),
-      }),
-      waiting: (_: true) => ({ transform: async () => {} }),
-    })
+  test('makes a route wait only where a hook or the handler is async or its text looks so, unless the hook says isAsync: false (api/elysia.ts)', async () => {
+    const order: string[] = []
+    const guard = (name: string) => order.push(name)
+    const looksAsync = (_: unknown) => guard('passed')
     const app = new Elysia()
-      .use(limits)
-      .get('/at-once', ({ auth }) => ({ auth }), { atOnce: true })
+      .macro({
+        plain: (_: true) => ({
+          transform: (_: unknown) => {
+            guard('passed')
+          },
+          resolve: ({ request }: { request: Request }) => ({ auth: request.method }),
+        }),
+        undeclared: (_: true) => ({ transform: looksAsync as never }),
+        declared: (_: true) => ({ transform: { fn: looksAsync, isAsync: false } as never }),
+        waiting: (_: true) => ({ transform: async () => {} }),
+      })
+      .get('/plain', ({ auth }) => ({ auth }), { plain: true })
+      .get('/undeclared', () => ({}), { undeclared: true })
+      .get('/declared', () => ({}), { declared: true })
       .get('/waiting', () => ({}), { waiting: true })
-    expect(kindsOf(app)).toEqual({ '/at-once': 'Function', '/waiting': 'AsyncFunction' })
+      .get('/handler', () => guard('handled'))
+    expect(kindsOf(app)).toEqual({
+      '/plain': 'Function',
+      '/undeclared': 'AsyncFunction',
+      '/declared': 'Function',
+      '/waiting': 'AsyncFunction',
+      '/handler': 'AsyncFunction',
+    })
+    // A declared hook still runs.
+    expect(await statusOf(app, '/declared')).toBe(200)
+    expect(order).toEqual(['passed'])
   })
 
-  test('gives a returned Response the headers that were set (http/docs.ts)', async () => {
+  test('gives a returned Response the headers that were set (api/docs.ts)', async () => {
     const app = new Elysia().get('/', ({ set }) => {
       set.headers['x-before'] = '1'
       return new Response('whole', { headers: { 'x-own': '2' } })
@@ -258,7 +294,7 @@ describe('Elysia', () => {
     expect([headers.get('x-before'), headers.get('x-own')]).toEqual(['1', '2'])
   })
 
-  test('reads a number from the text of a query by its own types, and not in a body (http/page-query.ts)', async () => {
+  test('reads a number from the text of a query by its own types, and not in a body (api/page.ts)', async () => {
     const app = new Elysia({ normalize: false })
       .get('/', ({ query }) => JSON.stringify(query), { query: t.Object({ limit: t.Optional(t.Integer()) }) })
       .post('/', () => 'never', { body: Type.Object({ limit: Type.Integer() }) })
@@ -278,7 +314,7 @@ describe('Elysia', () => {
 })
 
 describe("Bun's server", () => {
-  test('routes by the target as it came, which Elysia does not see, and Elysia hands it our routes (features/forward-auth)', async () => {
+  test('routes by the target as it came, which Elysia does not see, and Elysia hands it our routes (api/forward-auth)', async () => {
     const app = new Elysia({
       serve: {
         routes: {
@@ -299,7 +335,27 @@ describe("Bun's server", () => {
     expect(await text('GET /x/../open')).toBe('open')
   })
 
-  test('joins a repeated header by a comma (http/auth.ts)', async () => {
+  test('finds the path behind a host of one character (api/elysia.ts)', async () => {
+    const app = (standardHostname: boolean) =>
+      new Elysia({ handler: { standardHostname } }).get('/login', () => 'login').all('/*', () => 'another')
+    const answer = async (standardHostname: boolean) =>
+      (await app(standardHostname).fetch(new Request('http://a/xx/login'))).text()
+    expect([await answer(false), await answer(true)]).toEqual(['another', 'login'])
+  })
+
+  test('hands on the bare target where the Host header is missing (api/elysia.ts)', async () => {
+    const app = new Elysia({
+      serve: { routes: { '/*': (request: Request) => new Response(request.url) } },
+    })
+    const { url } = listen(app)
+    const wire = dial({ url })
+    wire.send('GET /xx/login HTTP/1.0\r\n\r\n')
+    expect((await wire.answer({ untilClosed: true })).body).toBe('/xx/login')
+    const { body } = await sendRaw({ url }, 'GET /xx/login', [])
+    expect(body).toBe('http://latchkey.test/xx/login')
+  })
+
+  test('joins a repeated header by a comma (api/auth.ts)', async () => {
     const app = new Elysia().get('/', ({ request }) => request.headers.get('authorization') ?? '')
     const { body } = await sendRaw(listen(app), 'GET /', [
       'Authorization: Bearer a',
@@ -308,7 +364,7 @@ describe("Bun's server", () => {
     expect(body).toContain('Bearer a, Bearer b')
   })
 
-  test('knows no body where there is none, and the peer only before the answer (http/body.ts, http/observe.ts)', async () => {
+  test('knows no body where there is none, and the peer only before the answer (api/body.ts, api/observe.ts)', async () => {
     let kept: Request | null = null
     const app = new Elysia()
     app.post(
@@ -355,7 +411,7 @@ describe('@elysiajs/jwt', () => {
   const forged = (alg: string, typ: string, claims: object) =>
     new SignJWT({ ...claims }).setProtectedHeader({ alg, typ }).sign(key)
 
-  test('gives sign and verify without an app, with the header that was asked for (signing/shared-secret.ts)', async () => {
+  test('gives sign and verify without an app, with the header that was asked for (core/signing/shared-secret.ts)', async () => {
     const token = await sign(ours())
     const [header = ''] = token.split('.')
     expect(JSON.parse(Buffer.from(header, 'base64url').toString())).toEqual({
@@ -407,7 +463,7 @@ describe('elysia-rate-limit', () => {
     return found
   }
 
-  test('as shipped gives back what fails, and with countFailedRequest counts it (http/rate-limit.ts)', async () => {
+  test('as shipped gives back what fails, and with countFailedRequest counts it (api/rate-limit.ts)', async () => {
     const app = (countFailedRequest: boolean) =>
       new Elysia()
         .use(rateLimit({ max: 1, duration: 60_000, countFailedRequest, generator: () => 'one' }))
@@ -437,12 +493,31 @@ describe('elysia-rate-limit', () => {
     expect(asked).toEqual(['first', 'second'])
   })
 
-  test('asks generator, max and duration of each request, hands over what is decorated, and lets a string pass mapResponse', async () => {
+  test('asks generator, duration and max of each request, hands over what is decorated, and lets an error of its store through (api/rate-limit.ts)', async () => {
     const asked: unknown[] = []
+    const full = new Error('no more')
+    const local = new DefaultContext(10)
+    const context = {
+      init: (options: Parameters<typeof local.init>[0]) => local.init(options),
+      increment: async (key: string, duration?: number, now?: number) => {
+        const counted = await local.increment(key, duration, now)
+        if (counted.count > 1) throw full
+        return counted
+      },
+      decrement: (key: string) => local.decrement(key),
+      reset: (key?: string) => local.reset(key),
+      kill: () => local.kill(),
+    }
+    const caught: unknown[] = []
     const app = new Elysia()
       .decorate('state', { id: 'decorated' })
+      .onError({ as: 'global' }, ({ error }) => {
+        caught.push(error)
+        return 'told'
+      })
       .use(
         rateLimit({
+          context,
           scoping: 'scoped',
           countFailedRequest: true,
           max: (key) => Number(asked.push(['max', key]) && 1),
@@ -451,34 +526,28 @@ describe('elysia-rate-limit', () => {
             asked.push(['generator', derived.state.id])
             return 'key'
           },
-          errorResponse: 'refused',
         }),
       )
-      .mapResponse(({ responseValue, set }) =>
-        responseValue === 'refused'
-          ? Response.json({ mapped: true, headers: set.headers }, { status: 429 })
-          : undefined,
-      )
       .get('/', () => 'x')
-    expect(await statusOf(app, '/')).toBe(200)
-    expect(asked.splice(0)).toEqual([
+    const { status, headers } = await app.handle(at('/'))
+    expect([status, headers.get('RateLimit-Limit'), headers.get('RateLimit-Remaining')]).toEqual([
+      200,
+      '1',
+      '0',
+    ])
+    const order = [
       ['generator', 'decorated'],
       ['duration', 'key'],
       ['max', 'key'],
-    ])
-    const refused = await app.handle(at('/'))
-    expect(await refused.json()).toEqual({
-      mapped: true,
-      headers: expect.objectContaining({
-        'RateLimit-Limit': '1',
-        'RateLimit-Remaining': '0',
-        'RateLimit-Reset': '60',
-        'Retry-After': '60',
-      }),
-    })
+    ]
+    expect(asked.splice(0)).toEqual(order)
+    expect(await (await app.handle(at('/'))).text()).toBe('told')
+    expect(caught).toEqual([full])
+    // Asked once: the plugin's own error handler counts nothing.
+    expect(asked).toEqual(order)
   })
 
-  test('counts in a store that others may count in as well, once the plugin has it (http/rate-limit.ts)', async () => {
+  test('counts in a store that others may count in as well, once the plugin has it (api/rate-limit.ts)', async () => {
     const store = new DefaultContext(10)
     const app = new Elysia()
       .use(rateLimit({ context: store, max: 2, duration: 60_000, generator: () => 'shared' }))
@@ -495,7 +564,7 @@ describe('elysia-rate-limit', () => {
 describe('@elysiajs/swagger', () => {
   type Described = { responses: Record<string, Record<string, unknown>>; requestBody: { content: object } }
 
-  test('leaves out what http/openapi.ts puts back, and keeps what it reads', async () => {
+  test('leaves out what the document gets back, and keeps the shapes of the routes (api/elysia.ts)', async () => {
     const app = new Elysia()
       .macro({
         guarded: (_: true) => ({

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setSystemTime, spyOn
 import { createSharedAnswers } from '../../client/shared-answers.ts'
 import { call, newKey, newPerson, type Person } from '../support/client.ts'
 import { freePort } from '../support/free-port.ts'
-import { clientOf, shown, startFront, statusOf, verifierKey } from '../support/latchkey-client.ts'
+import { clientOf, describeVerdict, startFront, statusOf, verifierKey } from '../support/latchkey-client.ts'
 import { adminToken, newClient, tokenOf } from '../support/oauth.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
@@ -107,7 +107,7 @@ describe('every use of a key that is counted is counted', () => {
     expect(await creditsOf(id)).toBe(10)
     expect(await client.bearer(key, { cost: 9 })).toMatchObject({ credits: { remaining: 1 } })
     expect((await times(3, () => client.bearer(key))).map(statusOf).sort()).toEqual([200, 429, 429])
-    expect(shown(await client.bearer(key))).toMatchObject({
+    expect(describeVerdict(await client.bearer(key))).toMatchObject({
       status: 429,
       body: { code: 'credits_exhausted' },
     })
@@ -121,7 +121,7 @@ describe('every use of a key that is counted is counted', () => {
     const { key } = await makeKey({ rate_limit: { limit: 3, window_seconds: 60 } })
     const verdicts = await times(5, () => client.bearer(key))
     expect(verdicts.map(statusOf).sort()).toEqual([200, 200, 200, 429, 429])
-    const { headers } = shown(await client.bearer(key))
+    const { headers } = describeVerdict(await client.bearer(key))
     expect(Number(headers?.['retry-after'])).toBeWithin(1, 61)
   })
 
@@ -147,6 +147,94 @@ describe('every use of a key that is counted is counted', () => {
     }
     expect(await creditsOf(id)).toBe(1)
     expect(statusOf(await client.bearer(key, { ip, scopes: ['read'] }))).toBe(200)
+  })
+})
+
+describe('the issuer', () => {
+  const METADATA = '/.well-known/oauth-authorization-server'
+
+  test('is the one of the metadata, by whatever name Latchkey is reached: asked for once', async () => {
+    const client = clientOf({ url: front.url })
+    const verdicts = await times(20, () => client.bearer(person.access))
+    verdicts.push(await client.bearer(person.access))
+    expect(verdicts.map(statusOf)).toEqual(Array(21).fill(200))
+    expect(front.questions.filter((path) => path === METADATA)).toHaveLength(1)
+    expect(client.errors).toEqual([])
+  })
+
+  test('that cannot be had: 503, and it is asked for again', async () => {
+    for (const instead of [
+      () => new Response('', { status: 500 }),
+      () => Response.json(null),
+      () => Response.json({ issuer: 1 }),
+      () => Response.json({ issuer: '' }),
+    ]) {
+      const client = clientOf({ url: front.url })
+      front.instead = instead
+      expect(statusOf(await client.bearer(person.access))).toBe(503)
+      expect(client.errors).toHaveLength(1)
+      front.instead = null
+      expect(statusOf(await client.bearer(person.access))).toBe(200)
+    }
+  })
+
+  test('or the audience of another than was said: 401, and `onError` hears both names, for genuine tokens alone', async () => {
+    const said = 'https://id.example.com'
+    for (const [options, sentence] of [
+      [{ issuer: said }, `The token's issuer is ${service.url}, this client expects ${said}`],
+      [{ audience: said }, `The token's audience is ${service.url}, this client expects ${said}`],
+    ] as const) {
+      const client = clientOf({ url: front.url, ...options })
+      expect(statusOf(await client.bearer(person.access))).toBe(401)
+      expect(client.errors).toEqual([new Error(sentence)])
+      const [head, payload] = person.access.split('.')
+      expect(statusOf(await client.bearer(`${head}.${payload}.AAAA`))).toBe(401)
+      expect(client.errors).toHaveLength(1)
+    }
+  })
+})
+
+describe('what Latchkey says of a refusal', () => {
+  const heard = async (client: ReturnType<typeof clientOf>, token: string) => {
+    expect(statusOf(await client.bearer(token))).toBe(503)
+    return client.errors.map(String)
+  }
+
+  test('a key that lacks what the client asks for: `onError` hears which scope', async () => {
+    const { key } = await makeKey()
+    const { key: powerless } = await makeKey()
+    expect(await heard(clientOf({ url: service.url, key: powerless }), key)).toEqual([
+      'Error: Latchkey answered 403 to POST /keys/verify: Missing required scope: latchkey:verify',
+    ])
+    const online = clientOf({ url: service.url, key: powerless, online: true })
+    expect(await heard(online, person.access)).toEqual([
+      'Error: Latchkey answered 403 to POST /oauth/introspect: Missing required scope: latchkey:introspect',
+    ])
+  })
+
+  test('a key that is none, and one that is bound to other addresses', async () => {
+    const { key } = await makeKey()
+    expect(await heard(clientOf({ url: service.url, key: 'sk_gone' }), key)).toEqual([
+      'Error: Latchkey answered 401 to POST /keys/verify: The credential is not valid, or no longer.',
+    ])
+    const scopes = ['latchkey:verify']
+    const bound = await newKey(service, await adminToken(service), { scopes, allowed_ips: ['10.0.0.0/8'] })
+    expect(await heard(clientOf({ url: service.url, key: bound.key }), key)).toEqual([
+      'Error: Latchkey answered 403 to POST /keys/verify: This key may not be used from this address.',
+    ])
+  })
+
+  test('nothing of what another server makes of the question', async () => {
+    const { key } = await makeKey()
+    for (const type of ['application/json', 'application/problem+json', 'text/plain']) {
+      const client = clientAtFront()
+      front.instead = async (request) =>
+        new Response(
+          JSON.stringify({ detail: `${request.headers.get('authorization')} ${await request.text()}` }),
+          { status: 403, headers: { 'content-type': type } },
+        )
+      expect(await heard(client, key)).toEqual(['Error: Latchkey answered 403 to POST /keys/verify'])
+    }
   })
 })
 
@@ -230,7 +318,7 @@ describe('a Latchkey that does not answer lets nobody in', () => {
     const { key } = await makeKey()
     front.instead = instead
     const refusal = await client.bearer(key)
-    expect(shown(refusal)).toMatchObject({
+    expect(describeVerdict(refusal)).toMatchObject({
       status: 503,
       headers: { 'retry-after': '1' },
       body: { code: 'unavailable' },

@@ -29,9 +29,9 @@ import {
 } from '../support/forge.ts'
 import {
   clientOf,
+  describeAnswer,
+  describeVerdict,
   type Pairs,
-  shown,
-  shownBy,
   startFront,
   statusOf,
   verifierKey,
@@ -204,7 +204,7 @@ describe('refusals are those of Latchkey itself', () => {
       const headers = await make()
       const own = await call(service, `GET ${path}`, { headers: headers as Record<string, string> })
       const ours = await client.ask(headers, need)
-      expect({ name, ...shown(ours) }).toEqual({ name, ...shownBy(own) })
+      expect({ name, ...describeVerdict(ours) }).toEqual({ name, ...describeAnswer(own) })
     }
   })
 
@@ -217,14 +217,14 @@ describe('refusals are those of Latchkey itself', () => {
   ])('a key that is unknown is refused: %s', async (_, unknown) => {
     const own = await call(service, 'GET /protected/any', { apiKey: unknown })
     expect(own.status).toBe(401)
-    expect(shown(await client.ask({ 'x-api-key': unknown }))).toEqual(shownBy(own))
+    expect(describeVerdict(await client.ask({ 'x-api-key': unknown }))).toEqual(describeAnswer(own))
     // Here nobody is asked: whatever it is, it is no access token.
     expect(statusOf(await client.ask({ 'x-api-key': unknown }, { kind: 'user' }))).toBe(403)
   })
 
   test('scopes: all are needed, and an admin has them all', async () => {
     expect(statusOf(await client.bearer(person.access, { scopes: ['read', 'write'] }))).toBe(200)
-    const refusal = shown(await client.bearer(person.access, { scopes: ['read', 'ship', 'load'] }))
+    const refusal = describeVerdict(await client.bearer(person.access, { scopes: ['read', 'ship', 'load'] }))
     expect(refusal).toMatchObject({
       status: 403,
       headers: {
@@ -233,7 +233,7 @@ describe('refusals are those of Latchkey itself', () => {
       body: { code: 'insufficient_scope', detail: 'Missing required scope: ship load' },
     })
     expect(statusOf(await client.bearer(admin, { scopes: ['ship'] }))).toBe(200)
-    expect(shown(await client.bearer(key, { scopes: ['ship'] }))).toMatchObject({
+    expect(describeVerdict(await client.bearer(key, { scopes: ['ship'] }))).toMatchObject({
       status: 403,
       body: { detail: 'Missing required scope: ship' },
     })
@@ -252,7 +252,7 @@ describe('refusals are those of Latchkey itself', () => {
   test("without a key of the service's own, only users get in", async () => {
     const alone = clientOf({ url: service.url })
     expect(statusOf(await alone.bearer(person.access))).toBe(200)
-    expect(shown(await alone.bearer(key))).toMatchObject({
+    expect(describeVerdict(await alone.bearer(key))).toMatchObject({
       status: 403,
       body: { code: 'wrong_credential_kind' },
     })
@@ -344,7 +344,7 @@ describe('hostile tokens', () => {
     const token = await make()
     for (const need of [{}, { kind: 'user' }, { kind: 'key' }, { role: 'admin' }] as const) {
       const refusal = await client.bearer(token, need)
-      expect(shown(refusal)).toMatchObject({ status: 401, body: { code: 'invalid_token' } })
+      expect(describeVerdict(refusal)).toMatchObject({ status: 401, body: { code: 'invalid_token' } })
       expect(JSON.stringify(refusal)).not.toContain(token)
     }
     expect(client.errors.filter((error) => Bun.inspect(error, { depth: 9 }).includes(token))).toEqual([])

@@ -12,12 +12,15 @@ const ORIGIN = 'https://app.example.com'
 let service: TestService
 let access: string
 let key: string
+let keyId: string
+let admin: string
 beforeAll(async () => {
   service = await startService({ metricsToken: secret(TOKEN), corsOrigins: [ORIGIN] })
   const sql = connectTo(service)
   access = (await addLoggedIn(service, sql)).access
+  admin = (await addLoggedIn(service, sql, { role: 'admin' })).access
   for (let i = 0; i < 5; i++)
-    key = (await newKey(service, access, { name: 'n'.repeat(100), scopes: 'read' })).key
+    ({ id: keyId, key } = await newKey(service, access, { name: 'n'.repeat(100), scopes: 'read' }))
   await sql.end()
 })
 afterAll(() => service.stop())
@@ -31,6 +34,8 @@ async function ask(path: string, accepted: string | null, bearer = access, init:
   const bytes = new Uint8Array(await answer.arrayBuffer())
   return { status: answer.status, headers: answer.headers, bytes }
 }
+
+const MANY_ADDRESSES = ['127.0.0.1', ...Array.from({ length: 49 }, (_, at) => `203.0.113.${at}`)]
 
 const LONG: [path: string, bearer: () => string][] = [
   ['/keys/list', () => access],
@@ -73,6 +78,44 @@ describe('an answer above 1 KiB', () => {
     },
   )
 
+  test.each<[path: string, what: string, method: string, body: () => object]>([
+    [
+      '/keys/verify-batch',
+      'of a batch',
+      'POST',
+      () => ({ keys: Array.from({ length: 20 }, () => ({ key })) }),
+    ],
+    [
+      '/keys/import',
+      'of an import',
+      'POST',
+      () => ({ keys: Array.from({ length: 20 }, () => ({ name: 'n', owner: { email: 'x@example.com' } })) }),
+    ],
+    [
+      '/keys/:id',
+      'of a change',
+      'PATCH',
+      () => ({ description: 'd'.repeat(500), allowed_ips: MANY_ADDRESSES }),
+    ],
+  ])('%s is compressed: that %s holds no secret', async (path, _, method, body) => {
+    const init = { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body()) }
+    const to = path.replace(':id', keyId)
+    const by = method === 'PATCH' ? access : admin
+    const plain = await ask(to, null, by, init)
+    expect([plain.status, plain.bytes.length > 1024, plain.headers.get('content-encoding')]).toEqual([
+      200,
+      true,
+      null,
+    ])
+    const answer = await ask(to, 'gzip', by, init)
+    expect([answer.status, answer.headers.get('content-encoding')]).toEqual([200, 'gzip'])
+    expect(JSON.parse(new TextDecoder().decode(gunzipSync(answer.bytes)))).toEqual(
+      JSON.parse(new TextDecoder().decode(plain.bytes)),
+    )
+    expect(answer.headers.get('vary')).toContain('Accept-Encoding')
+    expect(answer.headers.get('x-request-id')).not.toBeNull()
+  })
+
   test('keeps what CORS says of its variants', async () => {
     const { headers } = await ask('/keys/list', 'gzip', access, { headers: { origin: ORIGIN } })
     expect(headers.get('access-control-allow-origin')).toBe(ORIGIN)
@@ -80,11 +123,10 @@ describe('an answer above 1 KiB', () => {
   })
 
   test('with a secret is never compressed, nor is one that is small, a picture, or a refusal', async () => {
-    const allowed_ips = Array.from({ length: 50 }, (_, at) => `203.0.113.${at}`)
     const made = await ask('/keys', 'gzip, zstd', access, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ description: 'd'.repeat(500), allowed_ips }),
+      body: JSON.stringify({ description: 'd'.repeat(500), allowed_ips: MANY_ADDRESSES }),
     })
     expect([made.status, made.bytes.length > 1024]).toEqual([201, true])
     const others = [

@@ -213,6 +213,30 @@ describe('metadata', () => {
     expect(changed.status).toBe(status === 201 ? 200 : 422)
   })
 
+  test.each([
+    ['580 numbers of 309 digits', Array(580).fill(1e308), 422],
+    ['580 numbers with 308 places', Array(580).fill(1e-308), 422],
+    ['13 numbers of 309 digits', Array(13).fill(1e308), 422],
+    ['12 numbers of 309 digits', Array(12).fill(1e308), 201],
+  ])('with %s is as long as the database writes it, wherever it is set', async (_, n, status) => {
+    const metadata = { n }
+    const [isFit, errors] = [status === 201, [{ path: '/metadata' }]]
+    const made = await create({ metadata })
+    expect([made.status, made.body.errors ?? errors]).toMatchObject([status, errors])
+    const { id } = await make()
+    const changed = await call(service, `PATCH /keys/${id}`, { bearer: owner.access, json: { metadata } })
+    expect([changed.status, changed.body.errors ?? errors]).toMatchObject([isFit ? 200 : 422, errors])
+    expect((await read(id)).metadata).toEqual(isFit ? metadata : null)
+    const item = { owner: { user_id: owner.id }, key: crypto.randomUUID(), metadata }
+    const json = { keys: [item] }
+    const { status: imported, body } = await call(service, 'POST /keys/import', {
+      bearer: admin.access,
+      json,
+    })
+    const tooLong = { status: 'refused', error: 'metadata: Must have at most 4096 bytes' }
+    expect([imported, body.results]).toMatchObject([200, [isFit ? { status: 'imported' } : tooLong]])
+  })
+
   test('with an integer beyond 2^53 is not imported', async () => {
     const item = (value: string) =>
       `{"owner":{"user_id":"${owner.id}"},"key":"${crypto.randomUUID()}","metadata":{"secret-name":${value}}}`

@@ -2,9 +2,9 @@ import { describe, expect, spyOn, test } from 'bun:test'
 import postgres from 'postgres'
 import { secret } from '../../src/lib/secret.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
+import { startDatabaseProxy } from '../support/database-proxy.ts'
 import { type Family, parseExposition, valueIn } from '../support/exposition.ts'
 import { sendRaw } from '../support/http-socket.ts'
-import { startLineProxy } from '../support/line-proxy.ts'
 import { PASSWORD } from '../support/people.ts'
 import { sharedServer } from '../support/postgres.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -277,7 +277,7 @@ describe('what is counted', () => {
   })
 
   test('a full pool: who waits gives up; a LISTEN line that falls silent: the cache is bypassed', async () => {
-    const line = await startLineProxy((await sharedServer()).port)
+    const line = await startDatabaseProxy((await sharedServer()).port)
     const settings = {
       metricsToken: secret(TOKEN),
       databasePoolSize: 1,

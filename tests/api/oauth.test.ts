@@ -295,4 +295,47 @@ describe('the metadata (RFC 8414)', () => {
       await other.stop()
     }
   })
+
+  test("is also where a standard client looks for it: at the host's root, before the issuer's path", async () => {
+    const root = 'GET /.well-known/oauth-authorization-server'
+    for (const [path, others] of [
+      ['/auth', ['/aut', '/auth/x', '/AUTH', '/', '']],
+      // What a router would read as a parameter.
+      ['/auth:one/two', ['/authone/two', '/auth:one', '/auth:two/two']],
+      ['/%C3%A9', ['/%C3%A8', '/é%']],
+    ] as const) {
+      const issuer = `https://id.example.com${path}`
+      const other = await startService({ publicUrl: issuer })
+      try {
+        const below = await call(other, root)
+        for (const end of ['', '/']) {
+          const answer = await call(other, `${root}${path}${end}`)
+          expect([answer.status, answer.body]).toEqual([200, below.body])
+          expect(answer.headers.get('cache-control')).toBe('public, max-age=300')
+        }
+        for (const wrong of others) {
+          const isRoot = wrong === '' || wrong === '/'
+          expect([wrong, (await call(other, root + wrong)).status]).toEqual([wrong, isRoot ? 200 : 404])
+        }
+        const wanted = `${new URL(issuer).origin}/.well-known/oauth-authorization-server${path}`
+        const asked: string[] = []
+        await oauth.processDiscoveryResponse(
+          new URL(issuer),
+          await oauth.discoveryRequest(new URL(issuer), {
+            algorithm: 'oauth2',
+            [oauth.customFetch]: (url: string) => {
+              asked.push(url)
+              // As a proxy does that has this host.
+              return fetch(other.url + new URL(url).pathname)
+            },
+          }),
+        )
+        expect(asked).toEqual([wanted])
+      } finally {
+        await other.stop()
+      }
+    }
+    // Without a path there is one place.
+    expect((await call(service, `${root}/auth`)).status).toBe(404)
+  })
 })

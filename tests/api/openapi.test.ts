@@ -1,10 +1,17 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
 import { type Call, call as callUnchecked, logIn, newPerson, type Person } from '../support/client.ts'
-import { call, documentOf, type OpenApiDocument, operationsOf } from '../support/described.ts'
-import type { Schema } from '../support/json-schema.ts'
+import {
+  call,
+  documentOf,
+  type OpenApiDocument,
+  type Operation,
+  operationsOf,
+  resolveIn,
+} from '../support/described.ts'
+import { faultsOf, type Schema } from '../support/json-schema.ts'
 import { startService } from '../support/service.ts'
-import { useService } from '../support/use-service.ts'
+import { useService, useSql } from '../support/use-service.ts'
 
 const PUBLIC_URL = 'https://auth.latchkey.test/base'
 
@@ -78,6 +85,19 @@ describe('the document', () => {
     expect(oauth2).toMatchObject({ type: 'oauth2', flows: { password: { tokenUrl, refreshUrl: tokenUrl } } })
   })
 
+  test('says who may introspect, and with what: a generated client sends that', () => {
+    const operationOf = (path: string) => document.paths[path]?.post as Operation & { description: string }
+    const { security, description } = operationOf('/oauth/introspect')
+    expect(security).toEqual([{ bearer: [] }, { oauth2: [] }])
+    expect(description).toContain('HTTP Basic')
+    expect(description).toContain('Needs the scope `latchkey:introspect`')
+    // By the client's own authentication, or without any.
+    for (const path of ['/oauth/token', '/oauth/revoke']) {
+      expect(operationOf(path).security).toEqual([])
+      expect(operationOf(path).description).toContain('HTTP Basic')
+    }
+  })
+
   test('names every operation, once, and as it always did', () => {
     const names = operations.map(({ operation }) => operation.operationId)
     expect(new Set(names).size).toBe(names.length)
@@ -96,7 +116,9 @@ describe('the document', () => {
     const described = operations.map(({ method, path }) => `${method} ${path}`)
     const served = service.app.routes
       .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}').replace(/(.)\/$/, '$1')}`)
-      .filter((route) => !/^GET \/(docs|openapi\.json)/.test(route))
+      .filter((route) => !/^GET \/(docs|errors|openapi\.json)/.test(route))
+      // Not below PUBLIC_URL, where the document's paths are.
+      .filter((route) => route !== 'GET /.well-known/oauth-authorization-server/*')
     // Bun's own router serves it, before Elysia; see docs/decisions/0010-raw-target.md.
     const byBun = 'GET /forward-auth'
     expect(described.sort()).toEqual([...new Set([...served, byBun])].sort())
@@ -160,39 +182,107 @@ describe('every operation', () => {
 /** An operation's path with that for each of its parameters. */
 const pathWith = (path: string, value: string) => path.replace(/\{\w+\}/g, value)
 
-test('the example of every body is taken as it stands, one after the other', async () => {
-  const made = await callUnchecked(service, 'POST /keys', { bearer: admin.access, json: {} })
-  const account = await callUnchecked(service, 'POST /service-accounts', {
-    bearer: admin.access,
-    json: { name: 'example' },
+describe('every example', () => {
+  const other = useService()
+  const sql = useSql(other)
+  let bystander: { access: string }
+  let colleague: Person
+  const promote = (email: string) => sql`UPDATE latchkey.users SET role = 'admin' WHERE email = ${email}`
+  beforeAll(async () => {
+    colleague = await newPerson(other)
+    const { email, password } = await newPerson(other)
+    await promote(email)
+    bystander = await logIn(other, email, password)
   })
-  const idFor = (path: string) =>
-    path.startsWith('/keys') ? made.body.id : path.startsWith('/users') ? owner.id : account.body.id
-  const schemas = document.components.schemas as Record<string, { examples?: object[] }>
-  const statuses: Record<string, number> = {}
-  for (const { method, path, operation } of operations) {
-    const content = operation.requestBody?.content
-    if (!content) continue
-    const [[type, media] = []] = Object.entries(content)
-    const name = media?.schema?.$ref?.split('/').at(-1) ?? ''
-    const [example] = schemas[name]?.examples ?? []
-    expect([method, path, typeof example]).toEqual([method, path, 'object'])
-    const body = type === 'application/json' ? { json: example } : { form: example as Record<string, string> }
-    const answer = await call(service, `${method} ${pathWith(path, idFor(path))}`, {
-      // Introspection is for clients, by their own authentication, or for admins.
-      ...(operation.security.length > 0 || path === '/oauth/introspect' ? { bearer: admin.access } : {}),
-      ...body,
-    })
-    statuses[`${method} ${path}`] = answer.status
+  const schemas = () => document.components.schemas as Record<string, { examples?: Example[] }>
+  type Example = Record<string, string>
+  const exampleOf = (name: string) => schemas()[name]?.examples?.[0] ?? {}
+
+  /** Who the examples are about, as an admin with a session, and what a path or an example may name. */
+  async function prepareExample() {
+    const { email = '', password = '' } = exampleOf('Credentials')
+    await callUnchecked(other, 'POST /auth/signup', { json: exampleOf('Credentials') })
+    await promote(email)
+    const { access, refresh } = await logIn(other, email, password)
+    const make = async (route: string, json: object) =>
+      (await callUnchecked(other, route, { bearer: access, json })).body
+    const key = exampleOf('VerifyRequest').key ?? ''
+    const hash = new Bun.CryptoHasher('sha256').update(key).digest('hex')
+    const named = { name: 'Named', owner: { email }, hash, hash_encoding: 'hex', scopes: ['read'] }
+    expect((await make('POST /keys/import', { keys: [named] })).results).toMatchObject([
+      { status: 'imported' },
+    ])
+    return {
+      access,
+      refresh,
+      keys: (await make('POST /keys', {})).id as string,
+      'service-accounts': (await make('POST /service-accounts', { name: 'Named' })).id as string,
+      users: colleague.id,
+    }
   }
-  const refused = Object.entries(statuses).filter(([, status]) => status >= 400)
-  // Those that hold a secret that only its holder has; its form is right.
-  expect(Object.fromEntries(refused)).toEqual({
-    'POST /auth/password': 401,
-    'POST /auth/password-reset': 401,
-    'POST /auth/refresh': 401,
+  async function removeExample() {
+    const { email = '' } = exampleOf('Credentials')
+    const [person] = await sql`SELECT id FROM latchkey.users WHERE email = ${email}`
+    const bearer = bystander.access
+    expect((await callUnchecked(other, `DELETE /users/${person?.id}`, { bearer })).status).toBe(200)
+  }
+  /** What only its holder knows stands in no document. */
+  async function secretsFor(operationId: string, refresh: string): Promise<Example> {
+    if (operationId === 'refresh') return { refresh_token: refresh }
+    if (operationId !== 'resetPassword') return {}
+    const issue = `POST /users/${colleague.id}/password-reset`
+    return { token: (await callUnchecked(other, issue, { bearer: bystander.access })).body.token }
+  }
+
+  test('of a body brings about what its operation is for, when it is sent as it stands', async () => {
+    const sent: string[] = []
+    for (const { method, path, operation } of operations) {
+      const [[type, media] = []] = Object.entries(operation.requestBody?.content ?? {})
+      if (!media) continue
+      const { operationId, security, responses } = operation
+      const isSignUp = operationId === 'signUp'
+      const prepared = isSignUp ? null : await prepareExample()
+      const example = {
+        ...exampleOf(media.schema?.$ref?.split('/').at(-1) ?? ''),
+        ...(await secretsFor(operationId, prepared?.refresh ?? '')),
+      }
+      expect(`${operationId} ${Object.keys(example).length > 0}`).toBe(`${operationId} true`)
+      const resource = path.split('/')[1] as 'keys' | 'service-accounts' | 'users'
+      const { status, body } = await call(other, `${method} ${pathWith(path, prepared?.[resource] ?? '')}`, {
+        ...(prepared && security.length > 0 ? { bearer: prepared.access } : {}),
+        ...(type === 'application/json' ? { json: example } : { form: example }),
+      })
+      const success = Object.keys(responses).find((described) => Number(described) < 400)
+      expect(`${operationId} ${status}`).toBe(`${operationId} ${success}`)
+      if (operationId === 'verifyKey') expect(body.code).toBe('VALID')
+      if (operationId === 'verifyKeys') expect(body.results).toMatchObject([{ code: 'VALID' }])
+      if (operationId === 'importKeys') expect(body.results).toMatchObject([{ status: 'imported' }])
+      sent.push(operationId)
+      await removeExample()
+    }
+    expect(sent.length).toBeGreaterThan(18)
   })
-  expect(Object.keys(statuses).length).toBeGreaterThan(15)
+
+  test('fits its schema', () => {
+    const faults: string[] = []
+    let count = 0
+    const visit = (node: unknown, at: string) => {
+      if (typeof node !== 'object' || node === null) return
+      const { examples } = node as { examples?: unknown }
+      for (const example of Array.isArray(examples) ? examples : []) {
+        count++
+        faults.push(
+          ...faultsOf(example, node as Schema, resolveIn(document)).map((fault) => `${at}: ${fault}`),
+        )
+      }
+      for (const [name, part] of Object.entries(node)) if (name !== 'examples') visit(part, `${at}/${name}`)
+    }
+    visit(document, '')
+    expect(faults).toEqual([])
+    expect(count).toBeGreaterThan(30)
+    visit({ type: 'object', required: ['name'], examples: [{}] }, 'control')
+    expect(faults).toHaveLength(1)
+  })
 })
 
 describe('every operation answers what is described', () => {
@@ -201,14 +291,14 @@ describe('every operation answers what is described', () => {
   test('to whoever has no credential: 401 exactly where the document asks for one', async () => {
     for (const { method, path, operation } of operations) {
       const route = `${method} ${pathWith(path, Bun.randomUUIDv7())}`
-      const { status } = await call(service, route)
       const isSecured =
         operation.security.length > 0 &&
         !operation.security.some((way) => !('bearer' in way || 'oauth2' in way))
-      // Introspection is for clients, by their own authentication.
-      const isForClients = path === '/oauth/introspect'
-      if (!isForClients) expect(`${route} ${status === 401}`).toBe(`${route} ${isSecured}`)
-      const dead = { bearer: `sk_${'0'.repeat(49)}` }
+      // The OAuth routes read the form before they ask who sends it.
+      const form = path === '/oauth/introspect' ? { form: { token: 'unknown' } } : {}
+      const { status } = await call(service, route, form)
+      expect(`${route} ${status === 401}`).toBe(`${route} ${isSecured}`)
+      const dead = { bearer: `sk_${'0'.repeat(49)}`, ...form }
       if (isSecured) expect(`${route} ${(await call(service, route, dead)).status}`).toBe(`${route} 401`)
     }
   })

@@ -475,6 +475,35 @@ describe('what an admin lowered of a service account', () => {
   })
 })
 
+describe('a key with an end or a limit of its own', () => {
+  const bounds: [string, () => Json][] = [
+    ['an end', () => ({ expires_at: inDays(1) })],
+    ['a rate limit', () => ({ rate_limit: { limit: 1000, window_seconds: 60 } })],
+    ['credits', () => ({ credits: { remaining: 1000 } })],
+    ['addresses', () => ({ allowed_ips: ['127.0.0.1'] })],
+  ]
+
+  test.each(bounds)('%s enables and widens no service account, and may lower it', async (_, bound) => {
+    const scopes = ['read', 'write', ACCOUNTS_WRITE]
+    const manager = await addLoggedIn(service, sql, { scopes })
+    const bounded = await newKey(service, manager.access, { scopes, ...bound() })
+    const free = await newKey(service, manager.access, { scopes })
+    const { id } = await newClient(service, manager.access, ['read', 'write'])
+    const path = `PATCH /service-accounts/${id}`
+    for (const [low, made] of [
+      [{ is_active: false }, { is_active: true }],
+      [{ scopes: 'read' }, { scopes: 'read write' }],
+    ] as const) {
+      await done(asKey(bounded.key, [path, low]))
+      const before = await state()
+      expectProblem(await asKey(bounded.key, [path, made]), 'forbidden')
+      expect(await state()).toEqual(before)
+      await done(asKey(bounded.key, [path, { name: 'renamed' }]))
+      await done(asKey(free.key, [path, made]))
+    }
+  })
+})
+
 describe('what an admin lowered of a user', () => {
   test('is nobody’s else to put back', async () => {
     const { key } = await newKey(service, admin.access, { scopes: [USERS_WRITE, 'read', 'write'] })

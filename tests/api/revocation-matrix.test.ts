@@ -221,14 +221,15 @@ const describeCell = ({ credential, surface }: Cell, answer: Answer) =>
 /** The credential opens the door; where that would end it, another one does. */
 async function expectOpen(at: TestService, { credential, surface }: Cell): Promise<void> {
   if (!surface.isHarmless) return
-  const answer = await surface.show(at, credential)
-  if (!surface.isOpen(answer)) throw new Error(`Not open to ${describeCell({ credential, surface }, answer)}`)
+  const answer = await surface.present(at, credential)
+  if (!surface.isAccepted(answer))
+    throw new Error(`Not open to ${describeCell({ credential, surface }, answer)}`)
 }
 
 async function expectShut(at: TestService, cell: Cell): Promise<void> {
   count.cells++
-  const answer = await cell.surface.show(at, cell.credential)
-  if (!cell.surface.isShut(answer)) throw new Error(`Not shut to ${describeCell(cell, answer)}`)
+  const answer = await cell.surface.present(at, cell.credential)
+  if (!cell.surface.isRefused(answer)) throw new Error(`Not shut to ${describeCell(cell, answer)}`)
 }
 
 /** Dead there within a second of the action's answer; a refresh token, which no server remembers, at once. */
@@ -238,8 +239,8 @@ async function expectDeadSoon(at: TestService, credential: Credential, since: nu
   const cell = { credential, surface }
   for (;;) {
     const askedAtMs = performance.now() - since
-    const answer = await surface.show(at, credential)
-    if (surface.isShut(answer)) {
+    const answer = await surface.present(at, credential)
+    if (surface.isRefused(answer)) {
       lagsMs.push(performance.now() - since)
       return
     }

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { Glob } from 'bun'
-import { EVICTION_CHANNEL, EVICTION_KINDS, formatBeat, parseEviction } from '../../src/db/eviction.ts'
+import { EVICTION_CHANNEL, EVICTION_KINDS, formatHeartbeat, parseEviction } from '../../src/db/eviction.ts'
 
 test('every word that a trigger of a migration sends is known, and no other', async () => {
   const sent = new Set<string>()
@@ -19,6 +19,6 @@ test('every word that a trigger of a migration sends is known, and no other', as
 test('a message says what it is about', () => {
   expect(parseEviction('key 018f')).toEqual({ kind: 'key', id: '018f' })
   expect(parseEviction('flush')).toEqual({ kind: 'flush' })
-  expect(parseEviction(formatBeat('a', 7))).toEqual({ kind: 'beat', instance: 'a', number: 7 })
+  expect(parseEviction(formatHeartbeat('a', 7))).toEqual({ kind: 'beat', instance: 'a', number: 7 })
   for (const unknown of ['', 'keys a', 'grant a', 'Key a']) expect(parseEviction(unknown)).toBeNull()
 })

@@ -1,31 +1,31 @@
-import { startLineProxy } from '../support/line-proxy.ts'
+import { startDatabaseProxy } from '../support/database-proxy.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 
-/** What is asked of the database is done, and nobody hears of it; then the line is cut. */
+/** The database does what it is asked, but its answers are lost. Then the connections are cut. */
 export const fault: Fault = {
   name: 'answers of the database lost',
   roundSeconds: 3.5,
   isFelt: true,
   async run(rounds) {
     const database = await createDatabase()
-    const line = await startLineProxy(Number(new URL(database.url).port))
+    const proxy = await startDatabaseProxy(Number(new URL(database.url).port))
     try {
-      await using bed = await startBed({ database: line.url(database.url) })
+      await using bed = await startBed({ database: proxy.url(database.url) })
       return await underLoad(bed, ({ calm, during }) =>
         repeat(rounds, async () => {
           await calm(500)
           await during({}, async (dark) => {
-            line.lose()
+            proxy.lose()
             await dark(calm(1000))
-            line.cut()
+            proxy.cut()
           })
         }),
       )
     } finally {
-      line.close()
+      proxy.close()
       await database.drop()
     }
   },

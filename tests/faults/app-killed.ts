@@ -2,7 +2,7 @@ import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 
-/** `kill -9` to Latchkey in the midst of writes, and a new start. */
+/** `kill -9` to Latchkey during writes, and a new start. */
 export const appKilled = (name: string, database?: 'embedded'): Fault => ({
   name,
   roundSeconds: 3,
@@ -10,7 +10,7 @@ export const appKilled = (name: string, database?: 'embedded'): Fault => ({
   async run(rounds) {
     await using bed = await startBed(database ? { database } : {})
     const [place] = bed.places
-    return await underLoad(bed, async ({ judge, calm, during }) => {
+    return await underLoad(bed, async ({ checker, calm, during }) => {
       const downMs: number[] = []
       await repeat(rounds, async () => {
         await calm(700)
@@ -22,7 +22,7 @@ export const appKilled = (name: string, database?: 'embedded'): Fault => ({
         })
       })
       downMs.sort((a, b) => a - b)
-      judge.note(`started again in ${Math.round(downMs[downMs.length >> 1] ?? 0)} ms (the median)`)
+      checker.note(`started again in ${Math.round(downMs[downMs.length >> 1] ?? 0)} ms (the median)`)
     })
   },
 })

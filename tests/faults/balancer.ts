@@ -2,15 +2,15 @@ import type { Place } from './bed.ts'
 
 const LOOK_EVERY_MS = 100
 
-/** A balancer of connections that looks at /readyz, as Kubernetes or HAProxy's TCP mode does. */
+/** A load balancer of connections that reads /readyz, as Kubernetes or HAProxy's TCP mode does. */
 export type Balancer = {
-  /** Where the next connection goes to. */
+  /** The server for the next connection. */
   pick(): string
   isReady(place: Place): boolean
   stop(): Promise<void>
 }
 
-/** Looks every 100 ms at which of the servers are ready, and takes them in turn. */
+/** Reads /readyz of each server every 100 ms, and gives connections to the ready servers in turn. */
 export async function startBalancer(places: readonly Place[]): Promise<Balancer> {
   let ready = places
   let turn = 0
@@ -22,7 +22,7 @@ export async function startBalancer(places: readonly Place[]): Promise<Balancer>
     )
   const look = async () => {
     const seen = await Promise.all(places.map(isReady))
-    // Where none is, one is as good as another.
+    // If no server is ready, the previous list stays.
     if (seen.includes(true)) ready = places.filter((_, i) => seen[i])
   }
   await look()

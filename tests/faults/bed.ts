@@ -9,19 +9,19 @@ import { until } from '../support/until.ts'
 
 const PASSWORD = 'a passphrase of several words'
 
-/** A server at a place that it keeps over its ends and starts. */
+/** A server that keeps its port and directory when it ends and starts again. */
 export type Place = {
   url: string
-  /** @throws Error with its output where it ends before it listens */
+  /** @throws Error with its output if it ends before it listens */
   start(): Promise<void>
   end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number>
   output(): string
 }
 
-/** Latchkey as it runs in production, in processes of its own, and somebody who may verify keys. */
+/** Latchkey as in production, in its own processes, with a key that may verify other keys. */
 export type Bed = {
   places: readonly Place[]
-  /** The test's own connection to their database; not for an embedded one. */
+  /** The test's own connection to the database. Not for an embedded database. */
   sql: postgres.Sql
   /** An admin's access token. */
   admin: string
@@ -31,16 +31,16 @@ export type Bed = {
 }
 
 type Options = {
-  /** `embedded`, or the URL of an empty database; absent: one of its own on the shared server. */
+  /** `embedded`, or the URL of an empty database. Absent: a new database on the shared PostgreSQL. */
   database?: 'embedded' | string
-  /** How many servers share it. */
+  /** The number of servers on the database. */
   servers?: number
-  /** DATA_DIR of an embedded one. */
+  /** DATA_DIR of an embedded database. */
   directory?: string
   env?: Record<string, string>
 }
 
-/** Starts the servers, all at once. */
+/** Starts all servers at once. */
 export async function startBed({ database, servers = 1, directory, env = {} }: Options = {}): Promise<Bed> {
   const here = emptyDirectory()
   const made = database === undefined ? await createDatabase() : null
@@ -49,7 +49,7 @@ export async function startBed({ database, servers = 1, directory, env = {} }: O
     ? { DATABASE_URL: databaseUrl, SECRET_KEY: randomBytes(32).toString('hex') }
     : { DATA_DIR: directory ?? here.path }
   const admin = { ADMIN_EMAIL: 'admin@example.com', ADMIN_PASSWORD: PASSWORD }
-  // From source an embedded database takes seconds to be made.
+  // The binary, because from source the creation of an embedded database takes seconds.
   const command = [...(databaseUrl ? PROGRAM : [await builtBinary()]), 'serve']
   const places: Place[] = []
   for (let i = 0; i < servers; i++)
@@ -95,13 +95,13 @@ async function place(command: string[], cwd: string, env: Record<string, string>
   }
 }
 
-/** A PostgreSQL that may be killed: nobody else's. */
+/** A PostgreSQL that the test may kill: no other test uses it. */
 export async function ownPostgres(): Promise<PostgresServer & AsyncDisposable> {
   const server = await startServer()
   return { ...server, [Symbol.asyncDispose]: () => server.remove() }
 }
 
-/** Signs somebody up, whatever time a busy machine takes for it; their password. */
+/** Signs a person up, however long a busy machine takes for it. Returns the password. */
 export async function signUp(url: string, email: string): Promise<string> {
   const isSignedUp = async () => {
     const { status } = await call({ url }, 'POST /auth/signup', { json: { email, password: PASSWORD } })

@@ -2,14 +2,14 @@ import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 
-/** `pg_terminate_backend` on every connection, again and again, as a failover or an impatient operator does. */
+/** `pg_terminate_backend` on every connection, repeatedly, as during a failover. */
 export const fault: Fault = {
   name: 'all connections terminated',
   roundSeconds: 3.5,
   isFelt: true,
   async run(rounds) {
     await using bed = await startBed()
-    return await underLoad(bed, async ({ judge, calm, during }) => {
+    return await underLoad(bed, async ({ checker, calm, during }) => {
       let terminated = 0
       await repeat(rounds, async () => {
         await calm(500)
@@ -23,7 +23,7 @@ export const fault: Fault = {
           }
         })
       })
-      if (terminated === 0) judge.violate('there was nothing to terminate')
+      if (terminated === 0) checker.violate('there was nothing to terminate')
     })
   },
 }

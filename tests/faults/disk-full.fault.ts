@@ -3,18 +3,18 @@ import { join } from 'node:path'
 import { keepAliveClient } from '../support/http-socket.ts'
 import { type Bed, startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
-import type { Judge } from './findings.ts'
+import type { Checker } from './findings.ts'
 import { underLoad } from './load.ts'
 import { lacksForSmallDisk, smallDisk } from './small-disk.ts'
 
-/** The embedded database has some 60 MB from the start, and its log grows by 16 MB at a time. */
+/** The embedded database uses about 60 MB from the start, and its log grows by 16 MB at a time. */
 const DISK_MB = 300
 const LESS_THAN_LOG_MB = 12
 const MOST_IMPORTS = 12
 
 /**
- * At first there is room for everything but another piece of the log, which makes the database end itself; then for
- * nothing at all; then again for everything.
+ * At first there is room for everything except another piece of the log, and the database ends itself. Then
+ * there is no room at all. Then there is room again.
  */
 export const fault: Fault = {
   name: 'disk full, embedded',
@@ -24,12 +24,12 @@ export const fault: Fault = {
   async run(rounds) {
     using disk = smallDisk(DISK_MB)
     await using bed = await startBed({ database: 'embedded', directory: join(disk.path, 'data') })
-    return await underLoad(bed, async ({ judge, calm, during }) => {
+    return await underLoad(bed, async ({ checker, calm, during }) => {
       await repeat(rounds, async () => {
         await calm(500)
         await during({}, async () => {
           disk.fill(LESS_THAN_LOG_MB)
-          await importUntilRefused(bed, judge)
+          await importUntilRefused(bed, checker)
           disk.fill(0)
           await calm(1500)
           disk.empty()
@@ -37,16 +37,16 @@ export const fault: Fault = {
       })
       const output = bed.places[0]?.output() ?? ''
       const stops = output.split('the embedded database stopped').length - 1
-      judge.note(`the database ended itself and was started again ${stops} times`)
+      checker.note(`the database ended itself and was started again ${stops} times`)
     })
   },
 }
 
-async function importUntilRefused(bed: Bed, judge: Judge): Promise<void> {
+async function importUntilRefused(bed: Bed, checker: Checker): Promise<void> {
   const client = keepAliveClient(() => bed.places[0]?.url ?? '')
   const ask = async (...[route, asked]: Parameters<typeof client.send>) => {
     const reply = await client.send(route, { bearer: bed.admin, ...asked })
-    judge.hear(route, reply)
+    checker.hear(route, reply)
     return reply
   }
   const me = await ask('GET /auth/me')
@@ -60,7 +60,7 @@ async function importUntilRefused(bed: Bed, judge: Judge): Promise<void> {
     }))
     const { status, body } = await ask('POST /keys/import', { json: { keys } })
     if (status === 503) break
-    if (status !== 200) judge.violate(`an import was answered ${status} ${body?.code}`)
+    if (status !== 200) checker.violate(`an import was answered ${status} ${body?.code}`)
   }
   client.close()
 }

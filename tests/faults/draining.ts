@@ -9,8 +9,9 @@ type OnPlace = (place: Place) => Promise<void>
 type Dark = Parameters<Happening>[0]
 
 /**
- * Two servers behind a balancer. `shutDown` is SIGTERM and the end of the process, and comes last; `restart` also a new
- * start, and the balancer's notice of it. Nothing that anybody notices is excused.
+ * Two servers behind a load balancer. `shutDown` sends SIGTERM and waits for the end of the process; it comes
+ * last. `restart` also starts the server again and waits until the balancer has noticed. Any refused or
+ * failed request is a violation.
  */
 export async function behindBalancer(
   trial: (places: readonly Place[], load: Load & { shutDown: OnPlace; restart: OnPlace }) => Promise<void>,
@@ -21,7 +22,10 @@ export async function behindBalancer(
     return await underLoad(
       bed,
       async (load) => {
-        /** SIGTERM, and the end of the process; from when /readyz has turned, nobody new is to come. */
+        /**
+         * SIGTERM and the end of the process. After /readyz has changed, the server must receive no new
+         * clients.
+         */
         const end = async (place: Place, dark: Dark) => {
           const ended = place.end('SIGTERM')
           const saysSo = () =>
@@ -30,14 +34,14 @@ export async function behindBalancer(
               () => false,
             )
           await until(saysSo, '/readyz says that it is on its way out').catch(({ message }) =>
-            load.judge.violate(message),
+            load.checker.violate(message),
           )
           await dark(ended)
-          if ((await ended) !== 0) load.judge.violate(`it ended with ${await ended}`)
-          if (place.output().includes('were cut off')) load.judge.violate('requests were cut off')
+          if ((await ended) !== 0) load.checker.violate(`it ended with ${await ended}`)
+          if (place.output().includes('were cut off')) load.checker.violate('requests were cut off')
         }
         const during = (place: Place, work: Happening) =>
-          load.judge.during({ draining: place.url, down: true }, work)
+          load.checker.during({ draining: place.url, down: true }, work)
         await trial(bed.places, {
           ...load,
           shutDown: (place) =>

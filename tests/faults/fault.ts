@@ -1,17 +1,17 @@
 import { Glob } from 'bun'
 import type { Findings } from './findings.ts'
 
-/** What a fault brought to light; `writes`: how many were acknowledged, each of which was asked after. */
+/** The findings of a fault. `writes`: how many writes were acknowledged; each of them was checked. */
 export type Outcome = Findings & { writes: number }
 
-/** A fault that is tried while people use the service. */
+/** A fault that is tried while clients use the service. */
 export type Fault = {
   name: string
-  /** How long one round lasts, about. */
+  /** The approximate duration of one round, in seconds. */
   roundSeconds: number
-  /** Whether anybody is refused, or left without an answer. */
+  /** Whether some requests are expected to be refused or to stay unanswered. */
   isFelt: boolean
-  /** What this machine lacks for it; null or absent: nothing. */
+  /** What the machine lacks for this fault. null or absent: nothing. */
   lacks?: string | null
   run(rounds: number): Promise<Outcome>
 }

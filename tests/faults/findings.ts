@@ -1,60 +1,62 @@
 import type { Reply } from '../support/http-socket.ts'
 
-/** The longest that any request may take; what the machine adds shows in the control beside it. */
+/** The longest that a request may take. The control shows how much of that the machine itself adds. */
 const LONGEST_MS = 5000
-/** How soon all is well again once the fault is over. */
+/** How soon all requests must succeed again after the fault. */
 const RECOVERY_MS = 5000
 const MOST_VIOLATIONS = 20
 
 /** What a fault excuses while it lasts, and for five seconds more. */
 export type Excuse = {
-  /** The application itself is gone: connections are refused and cut. */
+  /** The process itself is gone: connections are refused and cut. */
   down?: boolean
-  /** It is one server that is told to end: only what is asked of its health is excused. */
+  /** One server is told to end. Only its health checks are excused. */
   draining?: string
 }
 
-/** `dark`: when nothing could be served, which /readyz has to say. */
+/** `dark`: the times at which the service could not serve, so that /readyz has to say so. */
 type Trouble = Excuse & { from: number; to: number; dark: { from: number; to: number }[] }
 
-/** What happens during a fault. While the work given to `dark` is under way, /readyz may not say that it can serve. */
+/** What happens during a fault. While the work given to `dark` runs, /readyz must not claim to be ready. */
 export type Happening = (dark: (work: Promise<unknown>) => Promise<void>) => Promise<void>
 
-/** What came out of one fault: the figures for the table, and whatever broke an invariant. */
+/** The result of one fault: the figures of the table, and everything that broke an invariant. */
 export type Findings = {
   violations: readonly string[]
   requests: number
   refused: number
   unanswered: number
   longestMs: number
-  /** The longest that /livez took beside it: what is the machine's, and not the fault's. */
+  /**
+   * The longest time of a /livez request during the fault. It comes from the machine and not from the fault.
+   */
   controlMs: number
-  /** From the end of the fault to the last request that was refused; the longest of all rounds. */
+  /** The time from the end of the fault to the last refused request; the longest of all rounds. */
   recoveryMs: number
-  /** What else is worth telling. */
+  /** Further notes for the report. */
   notes: readonly string[]
 }
 
-/** Judges every reply against the invariants, as it comes. */
-export type Judge = {
+/** Checks every reply against the invariants as it arrives. */
+export type Checker = {
   hear(route: string, reply: Reply): void
   hearLive(reply: Reply): void
   hearReady(reply: Reply): void
   violate(what: string): void
   note(what: string): void
-  /** Whether a request met a fault. */
+  /** Whether a fault was in progress during the request. */
   isTroubled(reply: Reply): boolean
-  /** Runs a fault, which is over when it resolves. */
+  /** Runs a fault, which has ended when it resolves. */
   during(excuse: Excuse, fault: Happening): Promise<void>
-  /** How long nothing has been refused. */
+  /** The time since the last refusal, in milliseconds. */
   quietMs(): number
   findings(): Findings
 }
 
 const isQueueFull = ({ body }: Reply) => String(body?.detail).startsWith('Too many logins')
 
-/** Nothing is excused until a fault begins. */
-export function createJudge(): Judge {
+/** Creates a checker. No reply is excused until a fault begins. */
+export function createChecker(): Checker {
   const troubles: Trouble[] = []
   const violations = new Set<string>()
   const notes: string[] = []
@@ -64,7 +66,7 @@ export function createJudge(): Judge {
   const violate = (what: string) => {
     if (violations.size < MOST_VIOLATIONS) violations.add(what)
   }
-  /** The fault that a request met, if any; the later one of two. */
+  /** The fault during the request, if any; of two faults the later one. */
   const troubleOf = (reply: Reply, isOfHealth = false): Trouble | undefined =>
     troubles.findLast(
       ({ from, to, draining }) =>
@@ -93,7 +95,7 @@ export function createJudge(): Judge {
     } else if (reply.status === 503) {
       refused++
       if (!(Number(reply.headers.get('retry-after')) >= 1)) violate(`${route}: 503 without Retry-After`)
-      // A machine that is busy enough may have no time to hash passwords, fault or none.
+      // A busy machine may have no time to hash passwords, with or without a fault.
       if (!isQueueFull(reply)) refuse(reply, `${route}: 503`)
     } else if (reply.status >= 500) {
       violate(`${route}: ${reply.status}`)

@@ -2,43 +2,46 @@ import { keepAliveClient } from '../support/http-socket.ts'
 import { until } from '../support/until.ts'
 import { type Account, openAccount } from './account.ts'
 import type { Bed } from './bed.ts'
-import { createJudge, type Excuse, type Findings, type Happening, type Judge } from './findings.ts'
+import { type Checker, createChecker, type Excuse, type Findings, type Happening } from './findings.ts'
 
 const PACE_MS = 10
 const WATCH_EVERY_MS = 50
-/** Quiet for so long, the round is over; asked in vain for longer than the invariant allows, it never recovered. */
+/**
+ * A round ends after this time without a refusal. If that does not happen within the time of the invariant,
+ * the service did not recover.
+ */
 const QUIET_MS = 700
 const GIVE_UP_MS = 10_000
 
-/** A load under which a fault may be tried. */
+/** A load during which a fault may be tried. */
 export type Load = {
-  judge: Judge
-  /** Runs on undisturbed. */
+  checker: Checker
+  /** Continues without a fault. */
   calm(ms: number): Promise<void>
-  /** Runs a fault, and then on until everybody is served again. */
+  /** Runs a fault, and continues until all requests succeed again. */
   during(excuse: Excuse, fault: Happening): Promise<void>
 }
 
 type Options = {
   clients?: number
-  /** The server that a new connection goes to; absent: the first. */
+  /** The server for a new connection. Absent: the first one. */
   pick?: () => string
-  /** Every request goes over a connection of its own. */
+  /** Whether every request uses a new connection. */
   roams?: boolean
 }
 
 /**
- * Runs `trial` while people use the service and somebody watches /livez and /readyz, and then asks after all that was
- * acknowledged.
+ * Runs `trial` while clients use the service and /livez and /readyz are watched. Then checks everything that
+ * was acknowledged.
  */
 export async function underLoad(
   bed: Bed,
   trial: (load: Load) => Promise<void>,
   { clients = 8, pick = () => bed.places[0]?.url ?? '', roams = false }: Options = {},
 ): Promise<Findings & { writes: number }> {
-  const judge = createJudge()
+  const checker = createChecker()
   const accounts: Account[] = []
-  while (accounts.length < clients) accounts.push(await openAccount(bed, judge, pick))
+  while (accounts.length < clients) accounts.push(await openAccount(bed, checker, pick))
   let isOn = true
   const busy = accounts.map(async (account) => {
     while (isOn) {
@@ -47,20 +50,20 @@ export async function underLoad(
       await Bun.sleep(PACE_MS * (0.5 + Math.random()))
     }
   })
-  const watching = watch(bed, judge, () => isOn)
+  const watching = watch(bed, checker, () => isOn)
 
   const during: Load['during'] = async (excuse, fault) => {
-    await judge.during(excuse, fault)
+    await checker.during(excuse, fault)
     const overAt = performance.now()
     const isServed = () => accounts.every(({ lastWriteAt }) => lastWriteAt() > overAt)
     await until(
-      () => isServed() && judge.quietMs() > QUIET_MS,
-      'everybody is served again',
+      () => isServed() && checker.quietMs() > QUIET_MS,
+      'every request succeeds again',
       GIVE_UP_MS,
-    ).catch((error: Error) => judge.violate(error.message))
+    ).catch((error: Error) => checker.violate(error.message))
   }
   try {
-    await trial({ judge, calm: Bun.sleep, during })
+    await trial({ checker, calm: Bun.sleep, during })
   } finally {
     isOn = false
     await Promise.all([...busy, ...watching])
@@ -68,12 +71,12 @@ export async function underLoad(
   await Promise.all(accounts.map((account) => account.audit()))
   for (const { close } of accounts) close()
   const writes = accounts.reduce((sum, account) => sum + account.writes(), 0)
-  return { ...judge.findings(), writes }
+  return { ...checker.findings(), writes }
 }
 
-/** Asks /livez and /readyz of each server, on a connection each. */
-function watch(bed: Bed, judge: Judge, isOn: () => boolean): Promise<void>[] {
-  const asking = async (url: string, path: string, hear: Judge['hearLive']) => {
+/** Requests /livez and /readyz of each server, on one connection each. */
+function watch(bed: Bed, checker: Checker, isOn: () => boolean): Promise<void>[] {
+  const asking = async (url: string, path: string, hear: Checker['hearLive']) => {
     const client = keepAliveClient(() => url)
     while (isOn()) {
       hear(await client.send(`GET ${path}`))
@@ -82,7 +85,7 @@ function watch(bed: Bed, judge: Judge, isOn: () => boolean): Promise<void>[] {
     client.close()
   }
   return bed.places.flatMap(({ url }) => [
-    asking(url, '/livez', judge.hearLive),
-    asking(url, '/readyz', judge.hearReady),
+    asking(url, '/livez', checker.hearLive),
+    asking(url, '/readyz', checker.hearReady),
   ])
 }

@@ -9,7 +9,7 @@ import { fireLogins, strangers } from './logins.ts'
 const LOGINS = 240
 const LIMIT_MS = 1000
 
-/** Ten times more logins at once than can be hashed in a second: verification must not feel them. */
+/** Ten times more log-ins at once than can be hashed in a second. Verification must not become slower. */
 export const fault: Fault = {
   name: `${LOGINS} logins at once`,
   roundSeconds: 7,
@@ -20,9 +20,9 @@ export const fault: Fault = {
     const known: string[] = []
     const hash = await hashPassword(OWASP_COST)
     for (let i = 0; i < LOGINS / 2; i++) known.push((await addPerson(bed.sql, { hash })).email)
-    // Every other one is of nobody, which must cost as much.
+    // Every second log-in is for an unknown account, which must cost the same time.
     const emails = strangers(LOGINS / 2).flatMap((stranger, i) => [stranger, known[i] ?? stranger])
-    return await underLoad(bed, async ({ judge, calm, during }) => {
+    return await underLoad(bed, async ({ checker, calm, during }) => {
       const seen = new Map<number, number>()
       const verifyMs: number[] = []
       const verify = async (isOn: () => boolean) => {
@@ -33,7 +33,7 @@ export const fault: Fault = {
             json: { key: bed.verifier, cost: 0 },
           })
           verifyMs.push(reply.ms)
-          if (reply.body?.valid !== true) judge.violate(`a verification was answered ${reply.status}`)
+          if (reply.body?.valid !== true) checker.violate(`a verification was answered ${reply.status}`)
           await Bun.sleep(5)
         }
         client.close()
@@ -43,22 +43,22 @@ export const fault: Fault = {
         await during({}, async () => {
           let isOn = true
           const verifying = verify(() => isOn)
-          for (const { status } of await fireLogins(bed, judge, emails))
+          for (const { status } of await fireLogins(bed, checker, emails))
             seen.set(status, (seen.get(status) ?? 0) + 1)
           isOn = false
           await verifying
         })
       })
       for (const status of seen.keys())
-        if (![200, 401, 503].includes(status)) judge.violate(`a login was answered ${status}`)
+        if (![200, 401, 503].includes(status)) checker.violate(`a login was answered ${status}`)
       for (const status of [200, 401, 503])
-        if (!seen.has(status)) judge.violate(`no login was answered ${status}`)
+        if (!seen.has(status)) checker.violate(`no login was answered ${status}`)
       verifyMs.sort((a, b) => a - b)
       const [p99 = 0, longest = 0] = [verifyMs[Math.floor(verifyMs.length * 0.99)], verifyMs.at(-1)]
-      if (longest > LIMIT_MS + judge.findings().controlMs)
-        judge.violate(`a verification took ${Math.round(longest)} ms`)
+      if (longest > LIMIT_MS + checker.findings().controlMs)
+        checker.violate(`a verification took ${Math.round(longest)} ms`)
       const counts = [...seen].map(([status, n]) => `${n} × ${status}`).sort()
-      judge.note(`logins ${counts.join(', ')}; verification p99 ${Math.round(p99)} ms`)
+      checker.note(`logins ${counts.join(', ')}; verification p99 ${Math.round(p99)} ms`)
     })
   },
 }

@@ -3,12 +3,15 @@ import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 
-/** How long anybody waits for a connection, and what a busy machine may add. */
+/** The longest wait for a connection, with the delay that a busy machine may add. */
 const WAIT_MS = 1000 + 400
-/** Of the right form, so that the database has to be asked. */
+/** A key of the right form, so that the database has to be asked. */
 const unknownKey = () => `old-${crypto.randomUUID()}`
 
-/** Refreshes hold both connections and wait for a lock: whoever needs one is told to come again, within a second. */
+/**
+ * Refreshes hold both connections and wait for a lock. A request that needs a connection is refused within a
+ * second.
+ */
 export const fault: Fault = {
   name: 'pool exhausted',
   roundSeconds: 5,
@@ -16,7 +19,7 @@ export const fault: Fault = {
   async run(rounds) {
     await using bed = await startBed({ env: { DATABASE_POOL_SIZE: '2' } })
     const [{ url } = { url: '' }] = bed.places
-    return await underLoad(bed, async ({ judge, calm, during }) => {
+    return await underLoad(bed, async ({ checker, calm, during }) => {
       let longestMs = 0
       let turnedAway = 0
       const ask = async (isOn: () => boolean) => {
@@ -24,7 +27,7 @@ export const fault: Fault = {
         while (isOn()) {
           const ask = { apiKey: bed.verifier, json: { key: unknownKey() } }
           const reply = await client.send('POST /keys/verify', ask)
-          judge.hear('POST /keys/verify', reply)
+          checker.hear('POST /keys/verify', reply)
           if (reply.status === 503) {
             turnedAway++
             longestMs = Math.max(longestMs, reply.ms)
@@ -38,7 +41,7 @@ export const fault: Fault = {
           let isOn = true
           const asking = bed.sql.begin(async (tx) => {
             await tx`LOCK TABLE latchkey.sessions IN ACCESS EXCLUSIVE MODE`
-            // The cache is believed without a sign of the database for longer than this.
+            // Longer than the cache may be read without a proof of life.
             await calm(300)
             const asked = [1, 2, 3].map(() => ask(() => isOn))
             await calm(2000)
@@ -48,10 +51,10 @@ export const fault: Fault = {
           await Promise.all(await asking)
         })
       })
-      if (turnedAway === 0) judge.violate('nobody was turned away')
-      if (longestMs > WAIT_MS + judge.findings().controlMs)
-        judge.violate(`somebody waited ${Math.round(longestMs)} ms for a connection`)
-      judge.note(`turned away after at most ${Math.round(longestMs)} ms`)
+      if (turnedAway === 0) checker.violate('no request was turned away')
+      if (longestMs > WAIT_MS + checker.findings().controlMs)
+        checker.violate(`a request waited ${Math.round(longestMs)} ms for a connection`)
+      checker.note(`turned away after at most ${Math.round(longestMs)} ms`)
     })
   },
 }

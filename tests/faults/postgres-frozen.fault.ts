@@ -3,7 +3,10 @@ import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 import { fireLogins, strangers } from './logins.ts'
 
-/** SIGSTOP to every process of PostgreSQL: connections stay open, new ones are accepted, and nothing answers. */
+/**
+ * SIGSTOP to every process of PostgreSQL: connections stay open, new ones are accepted, and no query is
+ * answered.
+ */
 export const fault: Fault = {
   name: 'PostgreSQL frozen',
   roundSeconds: 8,
@@ -11,11 +14,11 @@ export const fault: Fault = {
   async run(rounds) {
     await using server = await ownPostgres()
     await using bed = await startBed({ database: server.url('postgres') })
-    return await underLoad(bed, ({ judge, calm, during }) =>
+    return await underLoad(bed, ({ checker, calm, during }) =>
       repeat(rounds, async () => {
         await calm(500)
-        // Logins ask most often, and so are met at every point of their way.
-        const logins = fireLogins(bed, judge, strangers(30))
+        // A log-in makes the most queries, so the fault interrupts it at every point.
+        const logins = fireLogins(bed, checker, strangers(30))
         await calm(150)
         await during({}, async (dark) => {
           server.pause()

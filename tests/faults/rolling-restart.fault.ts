@@ -1,7 +1,7 @@
 import { behindBalancer } from './draining.ts'
 import { type Fault, repeat } from './fault.ts'
 
-/** One server after the other is told to end and started again. */
+/** One server after the other ends and starts again. */
 export const fault: Fault = {
   name: 'rolling restart of two servers',
   roundSeconds: 5,

@@ -1,6 +1,7 @@
 /**
- * Each fault over and over, for about as many seconds as `--seconds` says (default 40): `bun run test:faults`. Words
- * choose those whose name holds one of them. Prints a table; ends with 1 where an invariant was broken.
+ * Repeats each fault for about as many seconds as `--seconds` says (default 40): `bun run test:faults`. Words
+ * select the faults whose names contain one of them. Prints a table, and ends with exit code 1 if an
+ * invariant was broken.
  */
 import { parseArgs } from 'node:util'
 import { allFaults, type Fault, type Outcome } from './fault.ts'
@@ -9,7 +10,7 @@ const { values, positionals } = parseArgs({
   options: { seconds: { type: 'string', default: '40' } },
   allowPositionals: true,
 })
-// Whoever stops it leaves no server and no disk behind.
+// An interrupted run ends normally, so that no server and no disk is left behind.
 process.once('SIGINT', () => process.exit(130))
 process.once('SIGTERM', () => process.exit(143))
 

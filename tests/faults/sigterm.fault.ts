@@ -1,7 +1,7 @@
 import { behindBalancer } from './draining.ts'
 import type { Fault } from './fault.ts'
 
-/** One of two servers is told to end: nobody behind the balancer notices. */
+/** One of two servers is told to end. No client behind the load balancer notices. */
 export const fault: Fault = {
   name: 'SIGTERM',
   roundSeconds: 40,

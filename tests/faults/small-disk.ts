@@ -2,7 +2,7 @@ import { mkdtempSync, rmdirSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** What is missing to mount one, or null. */
+/** What the machine lacks to mount a small disk, or null. */
 export function lacksForSmallDisk(): string | null {
   if (process.getuid?.() !== 0 || process.platform !== 'linux') return 'root on Linux, to mount a small disk'
   try {
@@ -13,7 +13,7 @@ export function lacksForSmallDisk(): string | null {
   }
 }
 
-/** A disk of its own, in memory: `using disk = smallDisk(150)`. */
+/** A separate disk in memory: `using disk = smallDisk(150)`. */
 export function smallDisk(megabytes: number) {
   const path = mkdtempSync(join(tmpdir(), 'latchkey-disk-'))
   const mounted = Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', path])
@@ -26,9 +26,9 @@ export function smallDisk(megabytes: number) {
   const filler = join(path, 'filler')
   return {
     path,
-    /** Takes everything but so much. */
+    /** Fills the disk except for this many megabytes. */
     fill(leftMegabytes: number) {
-      // It ends with an error, as it should: the disk is full.
+      // `dd` ends with an error, as intended, because the disk is full.
       Bun.spawnSync(['dd', 'if=/dev/zero', `of=${filler}`, 'bs=4k'])
       truncateSync(filler, statSync(filler).size - leftMegabytes * 2 ** 20)
     },

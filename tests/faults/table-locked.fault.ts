@@ -2,7 +2,7 @@ import { startBed } from './bed.ts'
 import { type Fault, repeat } from './fault.ts'
 import { underLoad } from './load.ts'
 
-/** Somebody's transaction holds what keys and sessions need: statements wait until they are ended by their timeout. */
+/** A transaction locks tables that keys and sessions need. Statements wait until their timeout ends them. */
 export const fault: Fault = {
   name: 'statements wait for a lock',
   roundSeconds: 5,

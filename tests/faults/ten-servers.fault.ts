@@ -3,7 +3,7 @@ import { startBed } from './bed.ts'
 import type { Fault } from './fault.ts'
 import { underLoad } from './load.ts'
 
-/** Ten servers start at once on an empty database: each serves, and what one does all know. */
+/** Ten servers start at once on an empty database. Each serves, and each knows what the others change. */
 export const fault: Fault = {
   name: 'ten servers on an empty database at once',
   roundSeconds: 5,

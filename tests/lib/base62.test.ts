@@ -32,7 +32,7 @@ describe('encoding', () => {
     expect(decodeBase62(text, value.length)).toEqual(value)
   })
 
-  test('comes back whole, for every length and for leading zeros', () => {
+  test('is decoded to the same bytes, for every length and for leading zeros', () => {
     for (let n = 1; n <= 64; n++) {
       for (const value of [new Uint8Array(n), new Uint8Array(n).fill(255), randomBytes(n), zeroFirst(n)]) {
         const text = encodeBase62(value)
@@ -50,7 +50,7 @@ describe('encoding', () => {
 })
 
 describe('decoding', () => {
-  test('takes one spelling of each value and no other', () => {
+  test('accepts exactly one spelling of each value', () => {
     const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
     const decoded = [...digits]
       .flatMap((first) => [...digits].map((second) => decodeBase62(first + second, 1)))
@@ -89,7 +89,7 @@ describe('checksum', () => {
   })
 })
 
-/** The same number by the encoding that the tests above hold: six digits take 35 bits. */
+/** The same number in the encoding that the tests above check. Six digits hold 35 bits. */
 function toDigits(value: number): string {
   return encodeBase62(Uint8Array.fromHex(value.toString(16).padStart(8, '0'))).padStart(6, '0')
 }

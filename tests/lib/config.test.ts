@@ -27,7 +27,7 @@ function warningsOf(env: Environment): string[] {
   return result.warnings
 }
 
-test('nothing set is a service on this machine alone, with the embedded database', () => {
+test('without settings, the service listens on this machine alone and uses the embedded database', () => {
   const result = readConfig({}, { cores: 4 })
   expect(result).toMatchObject({
     warnings: [],
@@ -49,7 +49,7 @@ test('nothing set is a service on this machine alone, with the embedded database
   })
 })
 
-test('one core still hashes, and nobody on a terminal waits for a balancer', () => {
+test('one core still hashes, and a server on a terminal does not wait for a load balancer', () => {
   expect(readConfig({}, { cores: 1, isTerminal: true })).toMatchObject({
     config: { passwordHashConcurrency: 1, shutdownDelaySeconds: 0 },
   })
@@ -107,7 +107,7 @@ describe('every fault is listed at once', () => {
     expect(faults.filter((fault) => fault.startsWith(`${name} `))).toHaveLength(1)
   })
 
-  test('and none of them repeats a secret', () => {
+  test('and no fault contains a secret', () => {
     expect(faults.join('\n')).not.toContain('hunter2')
   })
 })
@@ -245,7 +245,7 @@ describe('DATABASE_URL', () => {
     },
   )
 
-  test('is also the direct one, unless that is set', () => {
+  test('is the default of DATABASE_DIRECT_URL', () => {
     const env = { DATABASE_URL: 'postgres://u:p@pooler/db', SECRET_KEY: GOOD_KEY }
     expect(read(env).databaseDirectUrl?.reveal()).toBe('postgres://u:p@pooler/db')
     const direct = { ...env, DATABASE_DIRECT_URL: 'postgresql+asyncpg://u:p@real/db' }
@@ -253,7 +253,7 @@ describe('DATABASE_URL', () => {
     expect(faultsOf({ DATABASE_DIRECT_URL: 'postgres://u:p@h/db' })).toHaveLength(1)
   })
 
-  test('needs a SECRET_KEY beside it', () => {
+  test('requires SECRET_KEY', () => {
     expect(faultsOf({ DATABASE_URL: 'postgres://u:p@h/db' })).toEqual([
       expect.stringMatching(/^SECRET_KEY is needed .*openssl rand -base64 48$/),
     ])
@@ -289,11 +289,11 @@ describe('SECRET_KEY', () => {
     expect(faultsOf({ SECRET_KEY: 'žluťoučký kůň úpěl ďábelské ódy' })).toEqual([])
   })
 
-  test('white space at an end is a fault, since another instance may not have it', () => {
+  test('surrounding white space is a fault, because another instance may not have it', () => {
     expect(faultsOf({ SECRET_KEY: `${GOOD_KEY}\n` })).toHaveLength(1)
   })
 
-  test('the previous one must be another', () => {
+  test('the previous key must differ', () => {
     expect(faultsOf({ SECRET_KEY: GOOD_KEY, SECRET_KEY_PREVIOUS: GOOD_KEY })).toHaveLength(1)
   })
 })
@@ -376,7 +376,7 @@ test.each([
   expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} `))])
 })
 
-test('what REDIS_URL has and no Redis knows is named, and never what it is', () => {
+test('a part of REDIS_URL that Redis does not know is named, and its value is not repeated', () => {
   const REDIS_URL = 'rediss://:hunter2@localhost:6379/3?db=17&ssl_cert_reqs=hunter3&db=18'
   expect(faultsOf({ REDIS_URL })).toEqual([expect.stringMatching(/^REDIS_URL .*"db", "ssl_cert_reqs"$/)])
   for (const good of ['redis://a', 'redis://a/', 'redis://a/15', 'valkeys://u:p%40@[::1]:7/0'])
@@ -394,7 +394,7 @@ test('rules that span settings', () => {
   expect(faultsOf({ SECRET_KEY: GOOD_KEY, METRICS_TOKEN: GOOD_KEY })).toHaveLength(1)
 })
 
-test('warns where others can come in and nobody said by which name', () => {
+test('warns where others can connect and PUBLIC_URL is not set', () => {
   const onServer = { DATABASE_URL: 'postgres://localhost/db', SECRET_KEY: GOOD_KEY }
   expect(warningsOf({ ...onServer, HOST: '0.0.0.0' })).toEqual([expect.stringContaining('PUBLIC_URL')])
   const named = { HOST: '0.0.0.0', PUBLIC_URL: 'https://a.example' }
@@ -433,7 +433,7 @@ test('in .env every name is a setting', () => {
   expect(faultsOf({}, 'POSTGRES_PASSWORD=x\nSIGNUP=closed')).toEqual([
     '.env has POSTGRES_PASSWORD, which is no setting',
   ])
-  // With a value in the environment it still stands in .env.
+  // The name is still in .env, although the environment has the value.
   expect(faultsOf({ NODE_ENV: 'production' }, 'NODE_ENV=production')).toHaveLength(1)
 })
 
@@ -510,7 +510,7 @@ test('logs are for people on a terminal, and without probes where others reach i
   expect(read({ HOST: '0.0.0.0', LOG_PROBES: 'true' }).logProbes).toBe(true)
 })
 
-describe('shown', () => {
+describe('showConfig', () => {
   const config = read({
     DATABASE_URL: 'postgres://user:hunter%2Ftwo@host:5432/db?sslmode=require',
     SECRET_KEY: GOOD_KEY,
@@ -520,9 +520,9 @@ describe('shown', () => {
     METRICS_TOKEN: 'qX7vB2mK9qT4wZ8nR',
   })
 
-  test('every setting but no secret', () => {
-    const shown = showConfig(config)
-    expect(shown).toMatchObject({
+  test('contains every setting and no secret', () => {
+    const settings = showConfig(config)
+    expect(settings).toMatchObject({
       DATABASE_URL: 'postgres://user:[redacted]@host:5432/db?sslmode=require',
       SECRET_KEY: '[redacted]',
       SECRET_KEY_PREVIOUS: '[redacted]',
@@ -531,7 +531,7 @@ describe('shown', () => {
       METRICS_TOKEN: '[redacted]',
       USER_SCOPES: 'read,write',
     })
-    for (const text of [JSON.stringify(shown), JSON.stringify(config), Bun.inspect(config)]) {
+    for (const text of [JSON.stringify(settings), JSON.stringify(config), Bun.inspect(config)]) {
       for (const part of ['hunter', GOOD_KEY, 'correct horse', 'qX7vB2']) expect(text).not.toContain(part)
     }
   })
@@ -558,7 +558,7 @@ describe('shown', () => {
     },
   )
 
-  test('a fault that repeats a setting repeats no password that got there by mistake', () => {
+  test('a fault that quotes a setting hides a password that was put there by mistake', () => {
     for (const url of ['postgres://u:hunter2@h/db', 'https://h?password=hunter2', 'redis://:hunter2@h']) {
       const faults = faultsOf({
         HOST: url,
@@ -573,10 +573,14 @@ describe('shown', () => {
     }
   })
 
-  test('it can be read back: the same settings', () => {
-    const shown = showConfig(read({ RATE_LIMITS: 'login=3/90s', TRUSTED_PROXIES: '::1', USER_SCOPES: 'any' }))
-    const text = Object.fromEntries(Object.entries(shown).map(([name, value]) => [name, String(value ?? '')]))
-    expect(showConfig(read(text))).toEqual(shown)
+  test('its values can be read as settings again', () => {
+    const settings = showConfig(
+      read({ RATE_LIMITS: 'login=3/90s', TRUSTED_PROXIES: '::1', USER_SCOPES: 'any' }),
+    )
+    const text = Object.fromEntries(
+      Object.entries(settings).map(([name, value]) => [name, String(value ?? '')]),
+    )
+    expect(showConfig(read(text))).toEqual(settings)
   })
 })
 

@@ -16,12 +16,12 @@ describe('one identity behind the ways to type it', () => {
     [`${'a'.repeat(242)}@example.com`, `${'a'.repeat(242)}@example.com`],
   ])('%p is %p', (typed, identity) => {
     expect(normaliseEmail(typed)).toBe(identity)
-    // What is stored is found again by typing it.
+    // A person who types the stored form finds the same account.
     expect(normaliseEmail(identity)).toBe(identity)
   })
 
   test.each([
-    // Small letters whose capitals, or small letters of capitals, are more than one character.
+    // Letters whose other case has more than one character.
     'İstanbul@example.com',
     'STRASSE@example.com',
     'ẞ@example.com',
@@ -120,7 +120,7 @@ describe('the address of a new account', () => {
         extra: { errors: [{ path: '/email', message: expect.stringContaining(told) }] },
       }),
     )
-    // An account that has it logs in.
+    // The owner of an account with this e-mail can log in.
     expect(normaliseEmail(typed)).not.toBeNull()
   })
 })

@@ -5,7 +5,7 @@ const key = () => crypto.getRandomValues(new Uint8Array(32))
 const [ours, other] = [key(), key()]
 const PLAIN = '{"kty":"EC","d":"geheim-ü"}'
 
-test('what is encrypted is decrypted by its key, also when another key is tried first', () => {
+test('a ciphertext is decrypted by its key, also when another key is tried first', () => {
   const encrypted = encrypt(ours, 'row-1', PLAIN)
   expect(decrypt([ours], 'row-1', encrypted)).toBe(PLAIN)
   expect(decrypt([other, ours], 'row-1', encrypted)).toBe(PLAIN)
@@ -13,13 +13,13 @@ test('what is encrypted is decrypted by its key, also when another key is tried 
   expect(decrypt([ours], 'row-1', encrypt(ours, 'row-1', ''))).toBe('')
 })
 
-test('encrypted twice, a text looks different, and its content is not readable', () => {
+test('a text that is encrypted twice gives two ciphertexts, and neither contains the text', () => {
   const [first, second] = [encrypt(ours, 'row-1', PLAIN), encrypt(ours, 'row-1', PLAIN)]
   expect(first.toHex()).not.toBe(second.toHex())
   expect(Buffer.from(first).includes('geheim')).toBe(false)
 })
 
-test('it is decrypted by no other key and under no other label', () => {
+test('a ciphertext is not decrypted by another key or under another label', () => {
   const encrypted = encrypt(ours, 'row-1', PLAIN)
   expect(decrypt([other], 'row-1', encrypted)).toBeNull()
   expect(decrypt([], 'row-1', encrypted)).toBeNull()
@@ -27,7 +27,7 @@ test('it is decrypted by no other key and under no other label', () => {
   expect(decrypt([ours], '', encrypted)).toBeNull()
 })
 
-test('altered in any byte, or cut anywhere, it is not decrypted', () => {
+test('a ciphertext that was changed in any byte, or truncated anywhere, is not decrypted', () => {
   const encrypted = encrypt(ours, 'row-1', PLAIN)
   for (let i = 0; i < encrypted.length; i++) {
     const altered = Uint8Array.from(encrypted)

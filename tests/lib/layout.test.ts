@@ -2,16 +2,16 @@ import { expect, test } from 'bun:test'
 import { posix } from 'node:path'
 import { Glob } from 'bun'
 
-/** From the top down. A file imports from its own floor and from those below it; types too. */
+/** From top to bottom. A file imports from its own floor and from those below it, types included. */
 const FLOORS = ['main.ts', 'cli', 'server', 'api', 'core', 'db', 'config', 'lib']
 /** Below `api/`, only the shared-secret mode uses a part of Elysia: @elysiajs/jwt. */
 const MAY_USE_ELYSIA = ['core/signing/shared-secret.ts']
 const READS_ENVIRONMENT = 'config/load.ts'
-/** It holds the version; nothing else outside of `src/` is imported. */
+/** package.json contains the version. Nothing else outside of `src/` is imported. */
 const MANIFEST = '../package.json'
 const floorOf = (path: string) => FLOORS.indexOf(path.split('/')[0] ?? '')
 
-/** What breaks the rule in a tree of files (path below `src/` → text). */
+/** The violations of the rule in a tree of files (path below `src/` → text). */
 function faultsOf(files: Record<string, string>): string[] {
   const faults: string[] = []
   const imports: Record<string, string[]> = {}

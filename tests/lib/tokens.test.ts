@@ -28,7 +28,7 @@ describe('an API key', () => {
     expect(makeApiKey('acme_live_')).toMatch(/^acme_live_[0-9A-Za-z]{49}$/)
   })
 
-  test('with one character altered, or two swapped, is known as mistyped', () => {
+  test('with one changed character, or two swapped ones, counts as mistyped', () => {
     const key = makeApiKey('sk_')
     const body = alterations(key.slice(3)).map((rest) => `sk_${rest}`)
     const swapped = [...key.slice(0, -1)]
@@ -45,7 +45,7 @@ describe('an API key', () => {
     ['longer', `sk_${'a'.repeat(50)}`],
     ['imported, of any shape', 'AKIA-legacy/key=='],
     ['nothing', ''],
-  ])('is not judged by its checksum where it has another shape: %s', (_, text) => {
+  ])('is not checked for a checksum where it has another form: %s', (_, text) => {
     expect(isMistypedApiKey('sk_', text)).toBe(false)
     expect(isMistypedApiKey('sk_', `sk_${'a'.repeat(49)}`)).toBe(true)
   })
@@ -66,7 +66,7 @@ const CLAIMS = { sessionId: SESSION, generation: 5, salt: SALT }
 const TOKEN = makeRefreshToken(KEY, CLAIMS)
 const BYTES = 53
 
-/** A token put together by hand, with a right checksum and, unless told otherwise, a right MAC. */
+/** A token that is assembled by hand, with a correct checksum and, by default, a correct MAC. */
 function build(version: number, generation: number, mac?: Uint8Array): string {
   const claims = Buffer.alloc(37)
   claims[0] = version
@@ -98,7 +98,7 @@ describe('a refresh token', () => {
     }
   })
 
-  test('is read under any of the keys that are in force, and under no other', () => {
+  test('is read with each of the present keys, and with no other key', () => {
     const claims = { sessionId: SESSION, generation: 5, salt: random(16) }
     const token = makeRefreshToken(KEY, claims)
     expect(readRefreshToken([KEY], token)).toEqual(claims)
@@ -107,7 +107,7 @@ describe('a refresh token', () => {
     expect(readRefreshToken([], token)).toBeNull()
   })
 
-  test('with any character altered is nobody’s, even with its checksum put right', () => {
+  test('with any character altered is refused, even with a corrected checksum', () => {
     const token = build(1, 9)
     expect(readRefreshToken([KEY], token)?.generation).toBe(9)
     for (const text of alterations(token)) expect(readRefreshToken([KEY], text)).toBeNull()
@@ -115,7 +115,7 @@ describe('a refresh token', () => {
       expect(readRefreshToken([KEY], withChecksum(body))).toBeNull()
   })
 
-  test('has one spelling: the same number written beyond its bytes is refused', () => {
+  test('has one spelling: a number too large for its bytes is refused', () => {
     const token = build(1, 9)
     const value = [...token.slice(3, -6)].reduce((sum, digit) => sum * 62n + digitValue(digit), 0n)
     const aliases = [1n, 2n, 20n].map((n) => toBase62(value + n * 256n ** BigInt(BYTES)))
@@ -144,7 +144,7 @@ describe('a refresh token', () => {
     ['empty', ''],
     ['a kilobyte', `rt_${'a'.repeat(1000)}`],
     ['an API key', makeApiKey('rt_')],
-  ])('is nobody’s when it is %s', (_, token) => {
+  ])('is refused when it is %s', (_, token) => {
     expect(readRefreshToken([KEY], token)).toBeNull()
     expect(readRefreshToken([KEY], build(1, 9))?.generation).toBe(9)
   })

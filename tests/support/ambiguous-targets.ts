@@ -44,10 +44,13 @@ const TARGETS = ['admin', 'reports', 'jobs', 'x'].flatMap((place) => [
   `/public/%u002e%u002e/${place}/a`,
 ])
 
-/** Targets that somebody might read as a path under one of these places, and somebody else as another. */
+/**
+ * Targets that one program may read as a path below one of these places, and another program as a different
+ * path.
+ */
 export const AMBIGUOUS = [...new Set(TARGETS)]
 
-/** A path as the most tolerant application might read it. */
+/** The path that the most tolerant application might read. */
 export function readTolerantly(target: string): string {
   let path = target.replace(/^https?:\/\/[^/]*/i, '').split(/[?#]/)[0] ?? ''
   for (let times = 0; times < 3; times++)

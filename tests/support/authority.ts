@@ -6,38 +6,41 @@ import { type AddedPerson, addPerson, beginSession, PASSWORD } from './people.ts
 import { claimsOf } from './refresh.ts'
 import type { TestService } from './service.ts'
 
-/** What a caller is, by what decides about them. */
+/** The kinds of caller, by the rows on which their authority rests. */
 export const KINDS = ['admin', 'user', 'key', 'account key', 'account token'] as const
 export type Kind = (typeof KINDS)[number]
 
 type InsertedKey = { id: string; key: string; secretId: string }
 
-/** A caller, and what they may change. */
+/** A caller, and everything that this caller may change. */
 export type World = {
   kind: Kind
   bearer: string
-  /** The person who calls, or to whom the key or the account belongs. */
+  /** The person who calls, or the owner of the calling key or account. */
   person: AddedPerson
   sessionId: string
   otherSession: { id: string; access: string }
-  /** The account that calls. */
+  /** The service account that calls. */
   account: string
   /** The key that calls. */
   caller: InsertedKey
-  /** The token that calls, by its `jti`. */
+  /** The `jti` of the token that calls. */
   tokenId: string
   signingKeyId: string
   target: AddedPerson
   resetId: string
   managedAccount: string
   key: string
-  /** A key with two live secrets, the older first. */
+  /** A key with two live secrets, the older one first. */
   rotated: { id: string; secrets: [string, string] }
 }
 
 const POWERS = ['read', 'write', KEYS_WRITE, USERS_WRITE, SERVICE_ACCOUNTS_WRITE]
 
-/** Makes a caller of a kind with something of everything that such a caller may change; straight into the database. */
+/**
+ * Inserts a caller of a kind, with one of everything that such a caller may change, directly into the
+ * database.
+ */
 export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): Promise<World> {
   const person = await addPerson(sql, kind === 'user' ? {} : { role: 'admin' })
   const [session, other] = [await beginSession(at, person), await beginSession(at, person)]
@@ -55,7 +58,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   const rotated = await insertKey(sql, owner, ['read'])
   const newer = await insertSecret(sql, rotated.id)
   await sql`UPDATE latchkey.api_key_secrets SET expires_at = now() + interval '1 hour' WHERE id = ${rotated.secretId}`
-  // An access token gives a secret to none that would outlive it.
+  // An access token may only add a secret to a key that ends before the token.
   await sql`UPDATE latchkey.api_keys SET expires_at = now() + interval '10 min' WHERE id IN (${key}, ${rotated.id})`
   const bearer = await credentialOf(at, kind, { session: session.access, caller, account })
   const signed = bearer.startsWith('eyJ') ? bearer : session.access
@@ -81,7 +84,7 @@ const newId = () => Bun.randomUUIDv7()
 const partOf = (token: string, at: number): Record<string, string> =>
   JSON.parse(Buffer.from(token.split('.')[at] ?? '', 'base64url').toString())
 
-/** Puts a key into the database. */
+/** Inserts a key into the database. */
 export async function insertKey(
   sql: postgres.Sql,
   owner: { user?: string; account?: string },
@@ -112,13 +115,13 @@ async function credentialOf(
   return (await call(at, 'POST /oauth/token', { form })).body.access_token
 }
 
-/** A request that changes something, of whom, and what it sends. */
+/** A request that changes something, with the callers that may send it. */
 export type ChangingRoute = {
   by: readonly Kind[]
-  /** What the path's parameters are, in their order. */
+  /** The path parameters, in order. */
   ids?(w: World): string[]
   json?(w: World): unknown
-  /** Only an admin's own power lets it through: demotion refuses it, not only the end of the credential. */
+  /** Whether the route needs an admin: a demotion then refuses it too, not only the end of the credential. */
   isOfAdmins?: boolean
 }
 
@@ -128,7 +131,7 @@ const ADMINISTRATORS = ['admin', 'key', 'account key', 'account token'] as const
 const CREATE = { by: KINDS, json: () => ({ scopes: ['read'] }) }
 const REVOKE = { by: KINDS, ids: (w: World) => [w.key] }
 
-/** Every request that changes something on a caller's power, by its route in the document. */
+/** Every request that changes something with a caller's authority, by its route in the OpenAPI document. */
 export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'POST /keys': CREATE,
   'POST /keys/create': CREATE,
@@ -179,7 +182,7 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'DELETE /auth/sessions/{id}': { by: PEOPLE, ids: (w) => [w.otherSession.id] },
 }
 
-/** A changing request as `call` takes it. */
+/** A changing request in the form that `call` takes. */
 export function requestOf(route: string, w: World): [route: string, call: Call] {
   const { ids, json } = CHANGING_ROUTES[route] ?? {}
   const given = ids?.(w) ?? []
@@ -188,8 +191,8 @@ export function requestOf(route: string, w: World): [route: string, call: Call] 
 }
 
 /**
- * All that security rests on, in one short text: two are equal where nothing has changed between. The audit trail, counts
- * and times of use are left out, since a refusal may write these.
+ * A short text of all data that decides security. Two digests are equal if nothing changed in between. The
+ * audit trail, counters and times of use are left out, because a refused request may write them.
  */
 export async function digest(sql: postgres.Sql): Promise<string> {
   const [row] = await sql`

@@ -9,7 +9,10 @@ const SOURCES = ['src/**', 'drizzle/**', 'scripts/**', 'package.json', 'bun.lock
 
 let built: Promise<string> | null = null
 
-/** The binary of the code as it stands: the one in `dist/`, made anew where a source is younger. Takes up to 30 s. */
+/**
+ * The binary of the present source: the one in `dist/`, or a new build if a source file is newer. Takes up to
+ * 30 s.
+ */
 export function builtBinary(): Promise<string> {
   built ??= buildIfStale()
   return built
@@ -27,7 +30,7 @@ async function buildIfStale(): Promise<string> {
 
 type Surroundings = { cwd: string; env?: Record<string, string | undefined>; stdin?: string }
 
-/** Runs a program to its end, in that directory and with no environment but `env`. */
+/** Runs a program to its end in a directory, with no environment except `env`. */
 export async function runProgram(
   command: readonly string[],
   { cwd, env = {}, stdin = '' }: Surroundings,
@@ -43,22 +46,22 @@ export async function runProgram(
   return { code, out, err }
 }
 
-/** A server in a process of its own. */
+/** A server in its own process. */
 export type RunningProgram = {
   url: string
   pid: number
   exited: Promise<number>
-  /** All that it has written. */
+  /** Everything that the program has written. */
   output(): string
-  /** Ends it, and gives the code: a signal's is 128 and its number. */
+  /** Ends the program and returns its exit code: 128 plus the signal's number for a signal. */
   end(signal: 'SIGTERM' | 'SIGHUP' | 'SIGKILL'): Promise<number>
-  /** `await using server = …`: a test that fails leaves none behind. */
+  /** `await using server = …` ends the server even if the test fails. */
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
- * Starts a server on a port that the system chooses, and waits until it says that it listens.
- * @throws Error with its output if it ends before
+ * Starts a server on a port that the system chooses, and waits until it reports that it listens.
+ * @throws Error with its output if it ends before that
  */
 export async function startProgram(
   command: readonly string[],
@@ -100,7 +103,7 @@ export async function startProgram(
   }
 }
 
-/** An empty directory outside the source tree; `[Symbol.dispose]` removes it: `using here = emptyDirectory()`. */
+/** An empty directory outside of the source tree. `using here = emptyDirectory()` removes it. */
 export function emptyDirectory() {
   const path = mkdtempSync(join(tmpdir(), 'latchkey-test-'))
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }

@@ -7,7 +7,7 @@ const root = resolve(import.meta.dir, '../..')
 
 let built: Promise<string> | null = null
 
-/** The package as `bun run build:client` makes it and `bun pm pack` packs it, unpacked again. */
+/** The package that `bun run build:client` makes, packed by `bun pm pack` and unpacked again. */
 export function clientPackage(): Promise<string> {
   built ??= buildAndPack()
   return built
@@ -29,8 +29,8 @@ async function buildAndPack(): Promise<string> {
 }
 
 /**
- * A project that has installed the package and, of everything else, those modules alone.
- * @param files by name, what is written into it
+ * A project that has installed the package and, apart from that, only these modules.
+ * @param files the contents of the project's files, by name
  */
 export async function projectWith(modules: readonly string[], files: Record<string, string>) {
   const here = emptyDirectory()
@@ -45,7 +45,7 @@ export async function projectWith(modules: readonly string[], files: Record<stri
   return here
 }
 
-/** A server of `node-servers.ts` in Node, over the package as it is installed. */
+/** A server of `node-servers.ts` that runs in Node with the installed package. */
 export async function startOnNode(
   framework: string,
   latchkey: Record<string, string>,

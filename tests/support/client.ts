@@ -1,13 +1,13 @@
 import type { TestService } from './service.ts'
 
-/** An answer, read whole. */
+/** An answer with its whole body. */
 // biome-ignore lint/suspicious/noExplicitAny: a test reads what it then asserts
 export type Answer = { status: number; headers: Headers; body: any; text: string }
 
 export type Call = {
   /** Sent as JSON. */
   json?: unknown
-  /** Sent as it is. */
+  /** Sent unchanged. */
   raw?: Bun.BodyInit
   /** Sent as a form. */
   form?: Record<string, string>
@@ -16,7 +16,10 @@ export type Call = {
   headers?: Record<string, string>
 }
 
-/** Calls a service: `await call(service, 'POST /auth/login', { json: … })`. */
+/**
+ * Sends a request to a service.
+ * @example await call(service, 'POST /auth/login', { json: … })
+ */
 export async function call(
   service: Pick<TestService, 'url'>,
   route: string,
@@ -51,7 +54,7 @@ let people = 0
 /** A person with an account and one session. */
 export type Person = { id: string; email: string; password: string; access: string; refresh: string }
 
-/** Signs somebody up and logs them in. */
+/** Signs a person up and logs them in. */
 export async function newPerson(
   service: Pick<TestService, 'url'>,
   password = 'correct-horse-battery',
@@ -62,7 +65,7 @@ export async function newPerson(
   return { id: made.body.id, email, password, ...(await logIn(service, email, password)) }
 }
 
-/** Logs somebody in. */
+/** Logs a person in. */
 export async function logIn(
   service: Pick<TestService, 'url'>,
   email: string,
@@ -73,7 +76,7 @@ export async function logIn(
   return { access: answer.body.access_token, refresh: answer.body.refresh_token }
 }
 
-/** Makes a key for somebody. */
+/** Creates a key for a person. */
 export async function newKey(
   service: Pick<TestService, 'url'>,
   bearer: string,

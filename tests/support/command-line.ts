@@ -2,23 +2,24 @@ import { join } from 'node:path'
 import { runCommandLine } from '../../src/cli/run.ts'
 
 type Options = {
-  /** The settings; nothing of the real environment is read. */
+  /** The settings. The real environment is not read. */
   env?: Record<string, string>
-  /** Holds `.env`, and `data` for an embedded database. Without it there is neither. */
+  /** The directory with `.env`, and with `data` for an embedded database. Absent: there is neither. */
   directory?: string
-  /** All of standard input. */
+  /** The whole standard input. */
   input?: string
-  /** A person sits there, and types these answers, one for each question; then Ctrl-C. */
+  /** A person at the terminal gives these answers, one for each question, and then presses Ctrl-C. */
   answers?: readonly string[]
 }
 
-/** A file, so nothing lies below it, and nothing can be made there. */
+/** A file: there is nothing below it, and nothing can be created there. */
 const NO_DIRECTORY = '/dev/null'
 
 /**
  * Runs one command in this process. Not for `serve`, which listens for the signals of the process.
  * @param argv the words after the program's name
- * @example const { code, out } = await runInProcess(['users', 'list', '--json'], { env: { DATABASE_URL, SECRET_KEY } })
+ * @example const { code, out } = await runInProcess(['users', 'list', '--json'], { env: { DATABASE_URL,
+ *   SECRET_KEY } })
  */
 export async function runInProcess(
   argv: readonly string[],

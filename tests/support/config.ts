@@ -3,7 +3,7 @@ import type { Config } from '../../src/config/config.ts'
 import { readConfig } from '../../src/config/read.ts'
 import { secret } from '../../src/lib/secret.ts'
 
-/** The default settings with a fresh key and no limits per address, and what a test wants otherwise. */
+/** The default settings with a new key and without rate limits by address, and the test's own settings. */
 export function testConfig(overrides: Partial<Config> = {}): Config {
   const result = readConfig({}, { isTerminal: true })
   if ('faults' in result) throw new Error(result.faults.join('\n'))

@@ -5,7 +5,7 @@ import { runProgram } from './binary.ts'
 
 const root = resolve(import.meta.dir, '../..')
 
-/** Why no image can be built on this machine; null: one can. */
+/** Why this machine cannot build images. null: it can. */
 export function whyNoContainers(): string | null {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'needs root on Linux'
   if (!Bun.which('buildah')) return 'needs buildah: apt-get install buildah'
@@ -13,18 +13,18 @@ export function whyNoContainers(): string | null {
   return mayMount ? null : 'needs the right to mount: in a container, a privileged one'
 }
 
-/** Images and containers in a directory of their own, without a container engine and without a registry. */
+/** Images and containers in their own directory, without a container engine and without a registry. */
 export type Containers = {
-  /** The words that start a command of buildah on them. */
+  /** The words that start a buildah command on this directory. */
   buildah: readonly string[]
-  /** Runs one to its end and gives what it printed. @throws Error with what it complained of */
+  /** Runs a buildah command to its end and returns its output. @throws Error with the error output */
   run(...words: string[]): Promise<string>
-  /** Makes an image of a directory. */
+  /** Makes an image from a directory. */
   imageOf(directory: string, name: string, env: Record<string, string>): Promise<void>
   remove(): Promise<void>
 }
 
-/** An empty store of images. */
+/** Opens an empty store of images. */
 export function openContainers(): Containers & { directory: string } {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-containers-'))
   const places = ['--root', join(directory, 'storage'), '--runroot', join(directory, 'run')]
@@ -47,7 +47,7 @@ export function openContainers(): Containers & { directory: string } {
       await run('rm', container)
     },
     async remove() {
-      // Never beyond a mount that somebody left in there.
+      // Never deletes files on a file system that is still mounted there.
       await runProgram(['rm', '-rf', '--one-file-system', directory], { cwd: '/' })
     },
   }
@@ -57,8 +57,8 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt'
 
 /**
- * The two base images of the Dockerfile, out of this machine's own files: one to build in, with Bun and a shell, and one
- * to run in, with glibc and nothing else, as distroless has it.
+ * Makes the two base images of the Dockerfile from this machine's own files: one to build in, with Bun and a
+ * shell, and one to run in, with glibc and nothing else, as in distroless.
  */
 export async function makeBaseImages(containers: Containers & { directory: string }): Promise<void> {
   const build = join(containers.directory, 'build')

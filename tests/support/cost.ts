@@ -1,24 +1,25 @@
-/** The most that a header, and so whatever stands in one, may have: Bun refuses more. */
+/** The most that all headers together, and so a text in a header, may have: Bun refuses more. */
 export const LARGE = 16 * 1024
 const SMALL = LARGE / 4
 
-/** Below it nothing is felt, and timers and compilers weigh more than the work. */
+/** Below this time a cost has no effect, and timers and compilation distort the measurement. */
 const UNFELT_MS = 4
-/** Four times the text: 4 for linear work, 16 for quadratic. */
+/** The most that the cost may grow for four times the text. Linear work grows by 4, quadratic work by 16. */
 const MOST_GROWTH = 8
-/** What doubles with each character ends in the first of these lengths, and is not tried with more. */
+/** Exponential work exceeds the limit at one of the first lengths, and is not tried with longer ones. */
 const LENGTHS = [20, 24, 28, 64, 512]
 const ENDLESS_MS = 200
 const TRIES = 2
-/** Something else may run in one of them. */
+/** Several rounds, because another process may run during one of them. */
 const ROUNDS = 3
 
 type Work = (text: string) => unknown
 
 /**
- * What is wrong with the cost of some work on a text that grows; null where it grows no faster than the text. Times are
- * compared with each other, so that a slow machine changes nothing.
- * @param textOf a text of about so many characters
+ * Finds out whether the cost of some work grows faster than its text. Times are compared with each other, so
+ * the speed of the machine does not matter.
+ * @param textOf a text of about `length` characters
+ * @returns what is wrong, or null
  */
 export function faultOfCost(work: Work, textOf: (length: number) => string): string | null {
   for (const length of LENGTHS) {
@@ -43,7 +44,7 @@ function timeOf(work: Work, text: string): number {
   return performance.now() - start
 }
 
-/** Of several, the time that the work itself takes: whatever else the machine does only adds to it. */
+/** The least time of several runs: other load on the machine can only add to the time of the work. */
 function leastOf(work: Work, text: string): number {
   let least = Infinity
   for (let i = 0; i < TRIES; i++) least = Math.min(least, timeOf(work, text))

@@ -9,7 +9,7 @@ import { openDatabase } from '../../src/db/open.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { createDatabase, databaseConfig, hasVersion, type PostgresVersion } from './postgres.ts'
 
-/** An open database of a test's own. `end` closes and removes it. */
+/** An open database for one test. `end` closes and removes it. */
 export type Opened = { config: DatabaseConfig; database: OpenDatabase; end(): Promise<void> }
 
 /** A kind of database that Latchkey runs on. */
@@ -53,16 +53,19 @@ export const embedded: Target = {
   },
 }
 
-/** Where `embeddedSnapshot` keeps it. */
+/** The file that keeps the result of `embeddedSnapshot`. */
 export const snapshotPath = join(
   import.meta.dir,
   `../../node_modules/.cache/latchkey/pglite-${manifest.dependencies['@electric-sql/pglite']}.tar.gz`,
 )
 
-/** What an embedded database starts from; made once a machine and version, which takes some seconds. */
+/**
+ * The data directory that an embedded database starts from. It is made once for each machine and version, in
+ * some seconds.
+ */
 export async function embeddedSnapshot(): Promise<Blob> {
   if (!existsSync(snapshotPath)) {
-    // Moved into place, so that another run of the tests never meets half of it.
+    // Moved into place, so that another test run never reads half a file.
     const aside = `${snapshotPath}.${process.pid}`
     await Bun.write(aside, await makeSnapshot())
     renameSync(aside, snapshotPath)

@@ -2,7 +2,10 @@ import type postgres from 'postgres'
 import { writeAuditCounts } from '../../src/core/audit/counted-events.ts'
 import type { TestService } from './service.ts'
 
-/** How many refusals the audit trail tells of: a row for each caller, route, reason and minute, with their number. */
+/**
+ * The number of refusals in the audit trail. One row for each caller, route, reason and minute has their
+ * count (docs/decisions/0033).
+ */
 export async function countDenials(service: TestService, sql: postgres.Sql): Promise<number> {
   await writeAuditCounts(service.context)
   const [row] =

@@ -17,7 +17,7 @@ export type StartProxy = (latchkey: number, app: number) => Promise<RunningProxy
 
 const PUBLIC = ['/public/', '/public/a', '/public/a/b?c=d']
 
-/** What every recipe has to hold: the same table, whatever the proxy. */
+/** The tests that every recipe of deploy/ must pass, whatever the proxy. */
 export function describeProxy(name: string, skip: boolean, start: StartProxy): void {
   describe.skipIf(skip)(name, () => {
     let service: TestService
@@ -54,7 +54,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
     const bearing = (who: string) => [`Authorization: Bearer ${bearers[who]}`]
     const through = (startLine: string, headers: readonly string[] = [], body = '', at = proxy) =>
       sendRaw(at, startLine, headers, body)
-    /** The answer, and what the application got of it. */
+    /** The answer, and what the application received of the request. */
     async function pass(startLine: string, headers: readonly string[] = [], body = '', at = proxy) {
       const before = upstream.seen.length
       const answer = await through(startLine, headers, body, at)
@@ -107,7 +107,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
             `${method} ${path}`,
             who === 'nobody' ? body : [...bearing(who), ...body],
           )
-          // The names of nginx's own questions lead nowhere.
+          // The names that nginx uses for its internal requests cannot be requested from outside.
           expect([
             method,
             path.startsWith('/latchkey') && answer.status === 404 ? 401 : answer.status,
@@ -297,7 +297,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         }
       })
 
-      /** More than Latchkey reads of headers, and than a proxy does by itself. */
+      /** More header bytes than Latchkey reads, and than a proxy accepts by default. */
       const LARGE = 30_000
       const cookie = `Cookie: session=${'c'.repeat(LARGE)}`
       const browserHeaders = [
@@ -345,7 +345,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
           expect(question?.target).toBe('/forward-auth?scope=read')
           expect(question?.headers.get('authorization')).toEqual([`Bearer ${bearers.user}`])
           const needed = ['authorization', 'x-forwarded-for', 'x-request-id']
-          /** What HTTP itself brings, and a proxy in a few words. */
+          /** Short names that HTTP or a proxy defines. */
           const small = [
             'host',
             'connection',
@@ -399,7 +399,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         expect(upstream.seen.length).toBe(before)
       })
 
-      test('opens no other connection, in which nobody would ask', async () => {
+      test('opens no other connection, on which no credential would be checked', async () => {
         const h2c = ['Connection: Upgrade, HTTP2-Settings', 'HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA']
         for (const lines of [
           ['Upgrade: h2c'],
@@ -418,7 +418,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
         expect([answer.status, seen[0]?.headers.get('upgrade')]).toEqual([200, undefined])
       })
 
-      /** The status of a handshake, whose connection stays open where it succeeds. */
+      /** The status of a WebSocket handshake. The connection stays open if it succeeds. */
       function upgraded(headers: string[]): Promise<number> {
         return new Promise((resolve, reject) => {
           const lines = ['GET /socket HTTP/1.1', 'Host: x', ...headers, '', '']
@@ -433,7 +433,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
     })
 
     describe('a path that is no plain one', () => {
-      /** What the application may be asked for, by how it might read the path. */
+      /** The paths for which the application may receive a request, however it reads the path. */
       const isFor = (who: string, path: string) => {
         const [, place = ''] = path.split('/')
         if (place === 'public') return true
@@ -449,7 +449,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
             const { answer, seen } = await pass(`GET ${target}`, headers)
             const reached = seen.map((each) => readTolerantly(each.target))
             expect([target, reached.filter((path) => !isFor(who, path))]).toEqual([target, []])
-            // Whoever may have all of it is still told when a path is none.
+            // A caller who may use every path still gets the refusal of an invalid path.
             if (seen.length === 0)
               expect([target, answer.status === 0 || answer.status >= 400]).toEqual([target, true])
           }
@@ -490,7 +490,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
 
     test('a credential that is larger than any is refused, and is no failure', async () => {
       const { answer, seen } = await pass('GET /x', [`X-API-Key: sk_${'0'.repeat(20_000)}`])
-      // nginx knows of a refusal by 401 alone; Caddy hands on Latchkey's own.
+      // nginx passes on a refusal only as 401. Caddy passes on Latchkey's own answer.
       expect([[401, 431].includes(answer.status), seen]).toEqual([true, []])
       if (answer.status === 401) expectRefusal(answer, 401)
     })
@@ -498,7 +498,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
     if (name.includes('nginx')) {
       test('what the proxy itself refuses is told in the same form', async () => {
         expectRefusal((await pass('GET /x//y', bearing('user'))).answer, 400)
-        // nginx keeps the connection open for a while, to read the body that it refused.
+        // nginx keeps the connection open for a while, to read the body of the refused request.
         const wire = dial(proxy)
         const head = [
           'POST /x HTTP/1.1',
@@ -571,7 +571,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
 
     describe('where Latchkey is out of reach', () => {
       test.each<[string, () => Promise<{ port: number; close(): void }>]>([
-        ['nobody listens', async () => ({ port: await freePort(), close: () => {} })],
+        ['nothing listens', async () => ({ port: await freePort(), close: () => {} })],
         ['the connection is cut', () => listenOnTcp((socket) => socket.destroy())],
         ['nothing is answered', () => listenOnTcp(() => {})],
         ['nonsense is answered', () => listenOnTcp((socket) => socket.end('nonsense\r\n\r\n'))],
@@ -587,7 +587,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
             ),
         ],
       ])(
-        'nobody gets through: %s',
+        'no request gets through: %s',
         async (what, stand) => {
           const latchkey = await stand()
           const alone = await start(latchkey.port, upstream.port)
@@ -597,7 +597,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
               ['/x', '/admin/x'].map((path) => through(`GET ${path}`, bearing('admin'), '', alone)),
             )
             for (const { status } of answers) {
-              // Caddy hands on whatever the answer is; nginx makes a failure of it.
+              // Caddy passes on any answer of Latchkey. nginx turns it into an error.
               expect([what, status >= 300]).toEqual([what, true])
               if (!what.includes('else')) expect([500, 502, 503, 504]).toContain(status)
             }

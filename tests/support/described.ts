@@ -32,14 +32,14 @@ export function documentOf(service: Pick<TestService, 'url'>): Promise<OpenApiDo
   return document
 }
 
-/** Each operation of a document: its method in capitals, its path, and itself. */
+/** The operations of a document: the method in capitals, the path, and the operation. */
 export function operationsOf(document: OpenApiDocument) {
   return Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
   )
 }
 
-/** `call`, and the answer held against the document: its status, its type, and every member of it. */
+/** Like `call`, and checks the answer against the document: its status, its type, and every member. */
 export async function call(service: TestService, route: string, options: Call = {}): Promise<Answer> {
   const answer = await callUnchecked(service, route, options)
   const document = await documentOf(service)
@@ -48,7 +48,7 @@ export async function call(service: TestService, route: string, options: Call = 
   return answer
 }
 
-/** The schema that a reference within the document names. */
+/** Finds the schema that a reference within the document names. */
 export const resolveIn = (document: OpenApiDocument) => (ref: string) => {
   const schema = document.components.schemas[ref.replace('#/components/schemas/', '')]
   if (!schema) throw new Error(`The document does not hold ${ref}`)
@@ -88,6 +88,6 @@ function findOperation(document: OpenApiDocument, method: string, path: string):
       method.toLowerCase() in methods &&
       new RegExp(`^${template.replace(/[.]/g, '\\.').replace(/\{\w+\}/g, '[^/]+')}$`).test(plain),
   )
-  // `/keys/revoke/{id}` before `/keys/{id}/rotate`, as the router has it.
+  // `/keys/revoke/{id}` comes before `/keys/{id}/rotate`, as in the router.
   return matches.sort(([a], [b]) => a.indexOf('{') - b.indexOf('{')).at(-1)?.[1][method.toLowerCase()]
 }

@@ -1,6 +1,7 @@
 /**
- * A process that opens the embedded database in the directory of its first argument, says "ready", and then inserts
- * users for ever, naming each one that it has been told is stored. The second argument is a snapshot, or "initdb".
+ * A process that opens the embedded database in the directory of its first argument and prints "ready". Then
+ * it inserts users without end, and prints each one after the database has acknowledged it. The second
+ * argument is a snapshot, or "initdb".
  */
 import { migrate } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'

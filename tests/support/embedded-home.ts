@@ -10,8 +10,8 @@ import { databaseConfig } from './postgres.ts'
 const MADE = snapshotPath.replace('.tar.gz', '-with-key')
 
 /**
- * A working directory whose `data` holds an embedded database, without any table yet, and its key: a server starts in it in less than
- * a second, where from nothing it takes five. The caller disposes of it.
+ * A working directory whose `data` has an embedded database without tables, and its key. A server starts in
+ * it in less than a second; without the database it needs five. The caller disposes of it.
  */
 export async function embeddedHome() {
   if (!existsSync(MADE)) await make()
@@ -29,7 +29,7 @@ async function make(): Promise<void> {
   try {
     renameSync(aside, MADE)
   } catch {
-    // Another process of the tests was quicker.
+    // Another test process has already put it there.
     rmSync(aside, { recursive: true, force: true })
   }
 }

@@ -4,12 +4,14 @@ import postgres from 'postgres'
 import * as people from '../../src/db/people.ts'
 import * as schema from '../../src/db/schema.ts'
 
-/** Every table of the schema: a new one is in here by itself. */
+/** Every table of the schema. A new table is included automatically. */
 export const TABLE_NAMES = Object.values({ ...schema, ...people })
   .filter((member) => is(member, PgTable))
   .map((table) => getTableConfig(table).name)
 
-/** The rows of every table as JSON, in an order of their own; without what another SECRET_KEY encrypts otherwise. */
+/**
+ * The rows of every table as sorted JSON, without columns that another SECRET_KEY would encrypt differently.
+ */
 export async function readEveryTable(url: string): Promise<Record<string, string[]>> {
   const sql = postgres(url, { max: 1, onnotice: () => {} })
   try {

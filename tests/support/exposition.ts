@@ -1,6 +1,6 @@
-/** One line of Prometheus's text. */
+/** One line of Prometheus's text format. */
 export type Sample = { name: string; labels: Record<string, string>; value: number }
-/** A metric with its lines; of a histogram these are its buckets, sums and counts. */
+/** A metric with its lines. A histogram has buckets, sums and counts. */
 export type Family = { name: string; type: string; help: string; samples: Sample[] }
 
 const HELP = /^# HELP ([a-z_:][a-z0-9_:]*) (\S.*)$/
@@ -9,8 +9,8 @@ const SAMPLE = /^([a-z_:][a-z0-9_:]*)(?:\{(.*)\})? (\S+)$/
 const LABEL = /([a-z_][a-z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)/y
 
 /**
- * Reads Prometheus's text format, and nothing looser than what it allows.
- * @throws Error at the first line that is none, a series that is there twice, or a histogram that does not add up
+ * Parses Prometheus's text format strictly.
+ * @throws Error at the first invalid line, at a repeated series, or for a histogram that does not add up
  */
 export function parseExposition(text: string): Map<string, Family> {
   const families = new Map<string, Family>()
@@ -72,7 +72,7 @@ function checkHistogram({ name, samples }: Family): void {
   }
 }
 
-/** The sum of a metric's series that carry those labels; 0 where there is none. */
+/** The sum of a metric's series with these labels; 0 if there are none. */
 export function valueIn(
   families: Map<string, Family>,
   name: string,

@@ -4,10 +4,12 @@ import { faultOfCost } from './cost.ts'
 
 const ROOT = `${import.meta.dir}/../..`
 
-/** A part of the source that reads text: a regular expression, or a call that may make or hide one. */
+/** A part of the source that reads text: a regular expression, or a call that may create or contain one. */
 export type Reader = { file: string; kind: 'literal' | 'made' | 'pattern' | 'normalize'; text: string }
 
-/** Every regular expression of a folder's TypeScript, every pattern of a schema, and every `normalize`. */
+/**
+ * Finds every regular expression in a folder's TypeScript, every pattern of a schema, and every `normalize`.
+ */
 export async function findReaders(folder: string): Promise<Reader[]> {
   const found: Reader[] = []
   for (const path of new Glob('**/*.ts').scanSync({ cwd: `${ROOT}/${folder}` })) {
@@ -19,7 +21,7 @@ export async function findReaders(folder: string): Promise<Reader[]> {
 
 type Node = Record<string, unknown> & { type?: string; start?: number; end?: number }
 
-/** The same of one file. */
+/** The same for one file. */
 export function readersOf(file: string, source: string): Reader[] {
   const found: Reader[] = []
   const textOf = (node: Node) => source.slice(node.start, node.end)
@@ -47,7 +49,7 @@ function kindOf(node: Node): Reader['kind'] | null {
 
 const nameOf = (node: unknown) => (node as { name?: string } | undefined)?.name
 
-/** The expression that a literal writes. */
+/** The regular expression of a literal. */
 export function expressionOf(literal: string): RegExp {
   const end = literal.lastIndexOf('/')
   return new RegExp(literal.slice(1, end), literal.slice(end + 1))
@@ -56,11 +58,12 @@ export function expressionOf(literal: string): RegExp {
 const USUAL = ['a', '0', ' ', '.', '-', '_', ':', '/', '@', '"', '\\', '\u0301']
 
 /**
- * The worst that is found to happen to an expression: each of its own beginnings, then one or two characters again and
- * again, then an end that fits nothing.
+ * Tries the worst known inputs for an expression: each of its own beginnings, then one or two repeated
+ * characters, then an end that does not match.
+ * @returns what is wrong with the cost, or null
  */
 export function faultOfExpression(expression: RegExp): string | null {
-  // Classes such as \d separate words; an escaped sign stands for itself.
+  // Classes such as \d separate words; an escaped character stands for itself.
   const source = expression.source.replace(/\\[A-Za-z]/g, '|').replace(/\\(.)/g, '$1')
   const words = [...new Set(source.split(/[^A-Za-z0-9 $:/_="-]+/).filter((word) => word !== ''))]
   const own = [...source].filter((character) => /[^()[\]{}|?*\\^]/.test(character))

@@ -4,25 +4,25 @@ import { listSigningKeys } from '../../src/core/signing/queries.ts'
 import { decrypt } from '../../src/lib/encrypt.ts'
 import type { TestService } from './service.ts'
 
-/** Anything that JSON can say, also what no library would sign. */
+/** Any JSON value, also claims that no library would sign. */
 export type Claims = Record<string, unknown>
 
-/** Signs what goes before the last dot of a JWS. */
+/** Signs the part of a JWS before the last dot. */
 export type Signer = (input: string) => Uint8Array
 
-/** Puts a JWS together by hand; an undefined member is left out. */
+/** Assembles a JWS by hand. A member with the value undefined is left out. */
 export function assemble(header: Claims, payload: Claims | string, signer: Signer): string {
   const text = typeof payload === 'string' ? payload : JSON.stringify(payload)
   const input = `${encode(JSON.stringify(header))}.${encode(text)}`
   return `${input}.${Buffer.from(signer(input)).toString('base64url')}`
 }
 
-/** A genuine token's own header and claims. */
+/** The header and claims of a genuine token. */
 export function partsOf(token: string): { header: Claims; payload: Claims } {
   return { header: { ...decodeProtectedHeader(token) }, payload: { ...decodeJwt(token) } }
 }
 
-/** The service's own signature: what only it could make. */
+/** Signs with the service's own key, as only the service itself can. */
 export async function ownSigner(service: TestService): Promise<Signer> {
   const { algorithm, secretKey } = service.config
   if (algorithm === 'HS256') return hmacSigner('sha256', secretKey?.reveal() ?? '')
@@ -32,13 +32,13 @@ export async function ownSigner(service: TestService): Promise<Signer> {
   return keySigner(algorithm, createPrivateKey({ key: JSON.parse(jwk), format: 'jwk' }))
 }
 
-/** HMAC, under any bytes. */
+/** Signs by HMAC with any bytes as the key. */
 export const hmacSigner =
   (hash: string, key: string | Uint8Array): Signer =>
   (input) =>
     createHmac(hash, key).update(input).digest()
 
-/** ES256, RS256 or EdDSA by a private key. */
+/** Signs by ES256, RS256 or EdDSA with a private key. */
 export const keySigner =
   (algorithm: string, key: KeyObject): Signer =>
   (input) =>

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 
-/** A port of 127.0.0.1 on which nobody listens, for a program that cannot be told to choose one itself. */
+/** A port of 127.0.0.1 on which nothing listens, for a program that cannot choose a port itself. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()

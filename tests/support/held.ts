@@ -2,12 +2,13 @@ import { dial } from './http-socket.ts'
 import type { TestService } from './service.ts'
 import { until } from './until.ts'
 
-/** A request that is held half sent. */
+/** A request that is half sent and then held. */
 export type HalfSent = { line: string; bearer: string; json: unknown }
 
 /**
- * Sends the headers of requests and the first byte of each body, and waits until the server knows whose they are.
- * @returns what sends the rest of each, and resolves to the status of its answer
+ * Sends the headers of requests and the first byte of each body, and waits until the server has recognised
+ * the callers.
+ * @returns a function that sends the rest of each, and resolves to the statuses of the answers
  */
 export async function sendHalves(
   at: TestService,

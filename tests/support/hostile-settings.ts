@@ -7,7 +7,10 @@ import { testConfig } from './config.ts'
 import { PASSWORD } from './people.ts'
 import { startService, type TestService } from './service.ts'
 
-/** Settings of a role or a database that change what text means, what a statement does, or how long it may take. */
+/**
+ * Settings of a role or a database that change the meaning of text, the effect of a statement, or how long a
+ * statement may take.
+ */
 export const HOSTILE_SETTINGS: readonly (readonly [name: string, value: string])[] = [
   ['datestyle', "'SQL, DMY'"],
   ['datestyle', "'German'"],
@@ -26,6 +29,7 @@ export const HOSTILE_SETTINGS: readonly (readonly [name: string, value: string])
   ['statement_timeout', "'1ms'"],
   ['idle_in_transaction_session_timeout', "'1ms'"],
   ['idle_session_timeout', "'20ms'"],
+  ['transaction_timeout', "'1ms'"],
   ['row_security', 'off'],
   ['quote_all_identifiers', 'on'],
   ['extra_float_digits', '-15'],
@@ -35,19 +39,23 @@ export const HOSTILE_SETTINGS: readonly (readonly [name: string, value: string])
   ['xmlbinary', "'hex'"],
 ]
 
-/** Sets them for the database at `url`, which leads to the server itself, as an operator would by hand. */
+/**
+ * Applies them to the database at `url`, as an operator would by hand. `url` must not lead through a pooler.
+ */
 export async function setForDatabase(
   url: string,
   settings: readonly (readonly [string, string])[],
 ): Promise<void> {
   const name = new URL(url).pathname.slice(1)
   const sql = postgres(url, { max: 1, onnotice: () => {} })
-  // What `SET search_path = hostile, pg_catalog` finds first.
+  // The schema that `SET search_path = hostile, pg_catalog` searches first.
   await sql.unsafe(`CREATE SCHEMA hostile;
     CREATE FUNCTION hostile.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT 'epoch'::timestamptz $$;
     CREATE FUNCTION hostile.pg_notify(text, text) RETURNS void LANGUAGE sql AS ''`)
+  const known = new Set((await sql`SELECT lower(name) AS name FROM pg_settings`).map(({ name }) => name))
   for (const [setting, value] of settings) {
-    await sql.unsafe(`ALTER DATABASE "${name}" SET ${setting} = ${value}`)
+    // An older server has fewer.
+    if (known.has(setting)) await sql.unsafe(`ALTER DATABASE "${name}" SET ${setting} = ${value}`)
   }
   await sql.end()
 }
@@ -55,8 +63,8 @@ export async function setForDatabase(
 const ADMIN = { adminEmail: 'admin@example.com', adminPassword: secret(PASSWORD) }
 
 /**
- * Uses what Latchkey does most, then restarts it and uses it again.
- * @param on the database to use, and by which URLs
+ * Uses the main features of Latchkey, then restarts it and uses them again.
+ * @param on the database, with the URLs that lead to it
  */
 export async function useMainFlows(on: { databaseUrl: string; directUrl: string }): Promise<void> {
   const start = (secretKey?: TestService['config']['secretKey']) =>
@@ -80,7 +88,7 @@ export async function useMainFlows(on: { databaseUrl: string; directUrl: string 
     expect(renewed.status).toBe(200)
     const bearer: string = renewed.body.access_token
 
-    // A day and a month that can be taken for each other.
+    // A date whose day and month can be exchanged.
     const expiresAt = `${new Date().getUTCFullYear() + 1}-10-05T12:34:56.789Z`
     const json = { scopes: 'read', metadata: { 'a "quoted" \\ name': "it's ü" }, expires_at: expiresAt }
     const ending = await newKey(first, bearer, { ...json, name: 'ends "soon" \\ ü' })
@@ -93,7 +101,7 @@ export async function useMainFlows(on: { databaseUrl: string; directUrl: string 
     }
     await expectListed(first)
     expect(await verify(first, ending.key)).toBe('VALID')
-    // At once: each of them changes the same row.
+    // Sent at once, because each of them changes the same row.
     const uses = await Promise.all(Array.from({ length: 31 }, () => verify(first, counted.key)))
     expect(uses.sort()).toEqual([...Array(1).fill('CREDITS_EXHAUSTED'), ...Array(30).fill('VALID')])
     expect((await call(first, `DELETE /keys/revoke/${revoked.id}`, { bearer })).status).toBe(200)

@@ -1,21 +1,24 @@
 import { connect } from 'node:net'
 
-/** Why there was no answer. `refused`: nobody listens; `cut`: the connection ended before; `late`: not in time. */
+/**
+ * Why there was no answer. `refused`: nothing listens; `cut`: the connection ended before the answer; `late`:
+ * no answer in time.
+ */
 export type Failure = 'refused' | 'cut' | 'late'
 
-/** An answer as it came over the wire, a character for each byte of it; `status` 0 where there was none. */
+/** An answer as received, with one character for each byte. `status` is 0 if there was none. */
 export type WireAnswer = { status: number; head: string; body: string; failure: Failure | null }
 
-/** A connection on which a test says exactly what it wants, byte for byte. */
+/** A connection on which a test controls every byte. */
 export type Wire = {
-  /** Latin-1: a byte a character. */
+  /** Latin-1: one byte for each character. */
   send(text: string): void
   /**
-   * Waits for the next answer, whose length its headers state; with `untilClosed` for all that comes until the other
-   * side closes, as where a status has no body whatever its headers say.
+   * Waits for the next answer, whose length is in its headers. With `untilClosed`: reads until the server
+   * closes the connection, as for a status that has no body whatever its headers say.
    */
   answer(options?: { untilClosed?: boolean; withinMs?: number }): Promise<WireAnswer>
-  /** Resolves once the other side has closed, with how long that took from the opening. */
+  /** Resolves when the server has closed the connection, with the time since it was opened. */
   closed: Promise<{ seconds: number }>
   isOpen(): boolean
   end(): void
@@ -48,7 +51,7 @@ export function dial({ url }: At): Wire {
     })
   })
   socket.once('end', over)
-  // What is refused is cut off, and what was answered until then counts.
+  // The server may cut the connection of a refused request. The answer received until then counts.
   socket.on('error', (error) => {
     if ('code' in error && error.code === 'ECONNREFUSED') whyClosed = 'refused'
   })
@@ -90,7 +93,7 @@ export function dial({ url }: At): Wire {
   }
 }
 
-/** The first whole answer of a text, and what follows it. */
+/** The first complete answer in a text, and the rest of the text. */
 function takeAnswer(text: string, isLast: boolean): [WireAnswer | null, string] {
   const end = text.indexOf('\r\n\r\n')
   if (end === -1) return [null, text]
@@ -106,9 +109,9 @@ function takeAnswer(text: string, isLast: boolean): [WireAnswer | null, string] 
 const LATE_MS = 5_000
 
 /**
- * Sends one request byte for byte, on a connection of its own, for what no client library would send: a header twice,
- * half of one, none.
- * @throws Error where nobody listens, or there is no answer in five seconds
+ * Sends one request byte for byte on a new connection, for requests that no client library sends: a repeated
+ * header, half a header, no header.
+ * @throws Error if nothing listens, or there is no answer in five seconds
  */
 export async function sendRaw(
   at: At,
@@ -127,39 +130,41 @@ export async function sendRaw(
   return { ...answer, head: textOf(answer.head), body: textOf(answer.body) }
 }
 
-/** UTF-8 as a character for each byte, and back. */
+/** UTF-8 as one character for each byte, and back. */
 const bytesOf = (text: string) => Buffer.from(text).toString('latin1')
 const textOf = (bytes: string) => Buffer.from(bytes, 'latin1').toString()
 
-/** What became of a request: an answer, read whole, or `status` 0 and why there was none. */
+/** The result of a request: a complete answer, or `status` 0 and the reason why there was none. */
 export type Reply = {
   status: number
   headers: Headers
   // biome-ignore lint/suspicious/noExplicitAny: a test reads what it then asserts
   body: any
   failure: Failure | null
-  /** The server that was asked. */
+  /** The server that received the request. */
   url: string
-  /** On the clock of `performance.now()`. */
+  /** In milliseconds of `performance.now()`. */
   sentAt: number
   ms: number
 }
 
 export type Ask = { json?: unknown; bearer?: string; apiKey?: string }
 
-/** One client with at most one connection, kept alive between its requests. */
+/** A client with at most one connection, which is kept alive between requests. */
 export type KeepAliveClient = {
   send(route: string, ask?: Ask): Promise<Reply>
-  /** Ends the connection; the next request makes another. */
+  /** Closes the connection. The next request opens another one. */
   close(): void
 }
 
 const GIVEN_UP_MS = 15_000
 
 /**
- * A client that hides nothing: `fetch` sends a request again where a kept connection turns out to be closed. One that
- * the server closed between two requests is no fault, and makes place for a new one.
- * @param pick where a new connection goes to; an existing one stays, as through a balancer of connections
+ * A client that hides no failure: `fetch` silently repeats a request if a kept connection turns out to be
+ * closed. A connection that the server closed between two requests is not a failure; the client opens another
+ * one.
+ * @param pick the server for a new connection. An existing connection stays, as with a load balancer of
+ *   connections.
  */
 export function keepAliveClient(pick: () => string): KeepAliveClient {
   let kept: { wire: Wire; url: string } | null = null

@@ -1,6 +1,6 @@
 /**
- * A process that opens so many connections to a port of 127.0.0.1 as its second argument says, and sends nothing on any.
- * It says "open" once all are, and ends by itself when all have been closed, after a minute at the latest.
+ * A process that opens connections to a port of 127.0.0.1, as many as its second argument says, and sends
+ * nothing on them. It prints "open" when all are open, and ends when all have been closed, or after a minute.
  */
 const [port = '0', count = '0'] = process.argv.slice(2)
 const total = Number(count)

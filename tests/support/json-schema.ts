@@ -1,4 +1,4 @@
-/** A schema of an OpenAPI 3.1 document, as far as ours use JSON Schema. */
+/** The part of JSON Schema that Latchkey's OpenAPI 3.1 document uses. */
 export type Schema = {
   $ref?: string
   type?: string | string[]
@@ -33,9 +33,9 @@ const KNOWN = new Set(
 )
 
 /**
- * What is wrong with a value, a line each; none where it fits. Stricter than the standard: a member that the schema
- * does not name is wrong unless the schema says that there may be others.
- * @param resolve gives the schema that a `$ref` names
+ * Lists what is wrong with a value; the list is empty if the value is valid. Stricter than the standard: a
+ * member that the schema does not name is a fault, unless the schema allows further members.
+ * @param resolve returns the schema that a `$ref` names
  */
 export function faultsOf(
   value: unknown,

@@ -10,16 +10,16 @@ import { newKey } from './client.ts'
 import { adminToken } from './oauth.ts'
 import type { TestService } from './service.ts'
 
-/** The key that a service which protects its routes asks Latchkey with. */
+/** Creates the key with which a protected service asks Latchkey. */
 export async function verifierKey(service: TestService): Promise<string> {
   const scopes = ['latchkey:verify', 'latchkey:introspect']
   return (await newKey(service, await adminToken(service), { scopes })).key
 }
 
-/** What `Headers` is made of. */
+/** The argument of `Headers`. */
 export type Pairs = Record<string, string> | [string, string][]
 
-/** A client whose failures are kept, and which authenticates what would be in a request's headers. */
+/** A client that keeps its errors, and authenticates requests with given headers. */
 export function clientOf(options: ClientOptions) {
   const errors: unknown[] = []
   const client = createClient({ onError: (error) => errors.push(error), ...options })
@@ -33,17 +33,17 @@ export function clientOf(options: ClientOptions) {
   }
 }
 
-/** The status that somebody would get: 200 for a principal. */
+/** The status that the caller would get: 200 for a principal. */
 export const statusOf = (verdict: Principal | Refusal) => (verdict.kind === 'refused' ? verdict.status : 200)
 
-/** A refusal as it would arrive, to be held against Latchkey's own. */
-export function shown(verdict: Principal | Refusal) {
+/** A refusal as the client's answer, to compare with Latchkey's own answer. */
+export function describeVerdict(verdict: Principal | Refusal) {
   if (verdict.kind !== 'refused') return { status: 200 }
   return { status: verdict.status, headers: verdict.headers, body: JSON.parse(verdict.body) }
 }
 
-/** The same of an answer of Latchkey's. */
-export function shownBy({ status, headers, body }: Answer) {
+/** An answer of Latchkey in the same form. */
+export function describeAnswer({ status, headers, body }: Answer) {
   if (status === 200) return { status }
   const names = ['content-type', 'cache-control', 'www-authenticate', 'retry-after']
   const { request_id: _, ...problem } = body
@@ -51,12 +51,12 @@ export function shownBy({ status, headers, body }: Answer) {
   return { status, headers: Object.fromEntries(kept), body: problem }
 }
 
-/** Something between a client and Latchkey: it counts the questions, and may answer them itself. */
+/** A server between a client and Latchkey. It counts requests and may answer them itself. */
 export function startFront(service: Pick<TestService, 'url'>, port = 0) {
   const front = {
     url: '',
     questions: [] as string[],
-    /** What to answer instead; null: pass it on. */
+    /** Makes the answer instead of Latchkey. null: the request is passed on. */
     instead: null as ((request: Request) => Response | Promise<Response>) | null,
     stop: () => server.stop(true),
     [Symbol.asyncDispose]: () => server.stop(true),

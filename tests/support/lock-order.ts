@@ -2,15 +2,17 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Logger } from 'drizzle-orm/logger'
 import type { Database } from '../../src/db/database.ts'
 
-/** A statement as it went to PostgreSQL. */
+/** A statement as it was sent to PostgreSQL. */
 export type Statement = {
   text: string
   params: readonly unknown[]
-  /** Which transaction it belongs to; null: none. */
+  /** The number of its transaction. null: it runs outside of one. */
   transaction: number | null
 }
 
-/** The order in which a transaction locks (docs/decisions/0026); every other table comes after these. */
+/**
+ * The order in which a transaction locks tables (docs/decisions/0026). Every other table comes after these.
+ */
 const ORDER = [
   'advisory',
   'users',
@@ -22,12 +24,12 @@ const ORDER = [
 ]
 const rankOf = (table: string) => (ORDER.includes(table) ? ORDER.indexOf(table) : ORDER.length)
 
-/** Weaker before stronger; an UPDATE takes the second, a DELETE the third. */
+/** From weak to strong. An UPDATE takes the second mode, a DELETE the third. */
 const MODES = ['share', 'no key update', 'update']
 
 type TakenLock = { table: string; mode: number }
 
-/** What a statement locks; null: nothing. An INSERT locks only the row that it makes. */
+/** The lock that a statement takes, or null. An INSERT locks only its new row. */
 export function lockOf(text: string): TakenLock | null {
   if (/pg_(try_)?advisory_xact_lock/.test(text)) return { table: 'advisory', mode: 0 }
   const [, verb, changed] = /\b(update|delete from) "latchkey"\."(\w+)"/i.exec(text) ?? []
@@ -41,8 +43,9 @@ const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g
 const idsOf = ({ params }: Pick<Statement, 'params'>): string[] => JSON.stringify(params).match(UUID) ?? []
 
 /**
- * What is wrong with the locks of a transaction: a table that is locked for the first time after one that comes later, or
- * a row that is locked again in a stronger mode. null: nothing.
+ * Finds a fault in the locks of a transaction: a table that is first locked after a later one in the order,
+ * or a row that is locked again in a stronger mode.
+ * @returns the fault, or null
  */
 export function findLockFault(statements: readonly Pick<Statement, 'text' | 'params'>[]): string | null {
   const locked: string[] = []
@@ -65,19 +68,19 @@ export function findLockFault(statements: readonly Pick<Statement, 'text' | 'par
   return null
 }
 
-/** What a service's transactions lock, as they run. */
+/** Records the locks of a service's transactions. */
 export type LockWatch = {
-  /** For `openDatabase`. */
+  /** The logger for `openDatabase`. */
   logger: Logger
   /** Tells the statements of this database's transactions apart. */
   watch(db: Database): void
-  /** What was wrong with each transaction that has ended. */
+  /** The faults of all transactions that have ended. */
   faults: string[]
-  /** Keeps the statements of `work`, which is given them as they are sent. */
+  /** Records the statements of `work`, which receives them as they are sent. */
   record(work: (statements: readonly Statement[]) => Promise<unknown>): Promise<Statement[]>
 }
 
-/** Watches the order in which the transactions of one service lock. */
+/** Watches the order in which the transactions of one service take locks. */
 export function watchLocks(): LockWatch {
   const running = new AsyncLocalStorage<{ number: number; statements: Statement[] }>()
   const faults: string[] = []

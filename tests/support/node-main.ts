@@ -1,4 +1,4 @@
-/** What runs in Node: the server that FRAMEWORK names. Bundled by `client-package.ts`. */
+/** The program for Node: it starts the server that FRAMEWORK names. `client-package.ts` bundles it. */
 import { createClient } from 'latchkey/client'
 import { startExpress, startFastify } from './node-servers.ts'
 

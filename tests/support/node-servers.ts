@@ -1,4 +1,4 @@
-/** Servers that are protected by the client, for Bun and for Node. */
+/** Servers that the client protects, for Bun and for Node. */
 import type { AddressInfo } from 'node:net'
 import express from 'express'
 import fastify from 'fastify'
@@ -7,13 +7,13 @@ import * as forExpress from 'latchkey/client/express'
 import * as forFastify from 'latchkey/client/fastify'
 
 /**
- * A server of a framework, on loopback. Each route answers the id of who asks: GET /user/:name, GET /admin,
- * GET /key (with "read"), GET /any, POST /body (anyone, with a JSON body), and GET /open null. It trusts
- * `X-Forwarded-For` from loopback.
+ * A server of a framework on loopback. Each route answers the caller's id: GET /user/:name, GET /admin, GET
+ * /key (with "read"), GET /any, POST /body (any caller, with a JSON body). GET /open answers null. The server
+ * trusts `X-Forwarded-For` from loopback.
  */
 export type FrameworkServer = { url: string; stop(): Promise<unknown> }
 
-/** Says at compile time that a value is of exactly that type. */
+/** Asserts at compile time that a value has exactly this type. */
 export const isExactly =
   <T>() =>
   <U>(value: U & ([U, T] extends [T, U] ? unknown : never)) =>

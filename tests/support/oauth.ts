@@ -5,7 +5,7 @@ import { type Answer, call, logIn, newKey } from './client.ts'
 import { expectSpent } from './problem.ts'
 import type { TestService } from './service.ts'
 
-/** A service account with one key: what a client authenticates with. */
+/** A service account with one key, with which an OAuth client authenticates. */
 export type OAuthClient = { id: string; keyId: string; secret: string }
 
 /** An admin's access token. */
@@ -16,7 +16,7 @@ export async function adminToken(service: TestService): Promise<string> {
   return (await logIn(service, email, password)).access
 }
 
-/** Makes a service account and a key of it, by somebody who may. */
+/** Creates a service account with a key, with the credential of a caller who may do so. */
 export async function newClient(
   service: TestService,
   bearer: string,
@@ -30,13 +30,13 @@ export async function newClient(
   return { id: service_account_id, keyId: id, secret }
 }
 
-/** RFC 6749, section 2.3.1: each half as in a form, then as in HTTP. */
+/** Basic authentication by RFC 6749, section 2.3.1: both parts are form-encoded first. */
 export function basic(id: string, secret: string): { authorization: string } {
   const encode = (text: string) => encodeURIComponent(text).replaceAll('%20', '+')
   return { authorization: `Basic ${btoa(`${encode(id)}:${encode(secret)}`)}` }
 }
 
-/** Asks the token endpoint for a client's own token. */
+/** Requests a client's own token at the token endpoint. */
 export function grantToClient(
   service: TestService,
   client: Pick<OAuthClient, 'id' | 'secret'>,
@@ -59,7 +59,10 @@ export async function tokenOf(
   return answer.body.access_token
 }
 
-/** Asserts RFC 6749's error, whole: its members and their alphabet, the type, and that nobody keeps it. */
+/**
+ * Asserts the complete error of RFC 6749: its members and their alphabet, the content type, and that the
+ * answer must not be stored.
+ */
 export function expectOAuthError(answer: Answer, status: number, error: string): void {
   expect(`${answer.status} ${answer.body?.error}`).toBe(`${status} ${error}`)
   expect(Object.keys(answer.body).sort()).toEqual(['error', 'error_description'])

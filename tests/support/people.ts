@@ -5,14 +5,14 @@ import { startSession } from '../../src/core/sessions/sessions.ts'
 import { rows } from './rows.ts'
 import { CHEAPEST, type TestService } from './service.ts'
 
-/** The password of everybody whom `addPerson` makes. */
+/** The password of every user that `addPerson` creates. */
 export const PASSWORD = 'correct-horse-battery'
 
 /** A hash of `PASSWORD`. */
 export const hashPassword = (cost: PasswordCost) =>
   Bun.password.hash(PASSWORD, { algorithm: 'argon2id', ...cost })
 
-/** A user as `addPerson` made them. */
+/** A user that `addPerson` created. */
 export type AddedPerson = {
   id: string
   email: string
@@ -22,11 +22,11 @@ export type AddedPerson = {
 }
 export type Tokens = { access: string; refresh: string }
 
-/** A connection of a test's own to a service's database. */
+/** A test's own connection to a service's database. */
 export const connectTo = (service: Pick<TestService, 'databaseUrl'>) =>
   postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
 
-/** Puts a user into the database, with a hash of `PASSWORD` of the kind that `startService` makes unless `hash` is given. */
+/** Inserts a user. By default the hash of `PASSWORD` has the cost that `startService` uses. */
 export async function addPerson(
   sql: postgres.Sql,
   more: { role?: 'admin' | 'user'; scopes?: string[]; email?: string; hash?: string } = {},
@@ -44,13 +44,13 @@ export async function addPerson(
   return person
 }
 
-/** Begins a session, as a login does once the password is checked. */
+/** Starts a session as a log-in does after the password was checked. */
 export async function beginSession(service: TestService, person: AddedPerson): Promise<Tokens> {
   const { tokens } = await startSession(service.context, SYSTEM, person, null)
   return { access: tokens.access_token, refresh: tokens.refresh_token }
 }
 
-/** Somebody with one session. */
+/** A user with one session. */
 export async function addLoggedIn(
   service: TestService,
   sql: postgres.Sql,

@@ -4,26 +4,23 @@ import { join } from 'node:path'
 import { freePort } from './free-port.ts'
 import { until } from './until.ts'
 
-/** A PgBouncer of the test's own before a PostgreSQL. */
+/** A test's own PgBouncer in front of a PostgreSQL. */
 export type TestPooler = {
   url(database: string): string
-  /** Ends it and all that goes through it, and starts it again on the same port. */
+  /** Ends PgBouncer with all connections through it, and starts it again on the same port. */
   restart(): Promise<void>
   stop(): Promise<void>
 }
 
-/** Where it is; null where it is not installed (Debian: apt-get install pgbouncer). */
+/** The path of PgBouncer. null if it is not installed (Debian: apt-get install pgbouncer). */
 export const PGBOUNCER = Bun.which('pgbouncer', { PATH: `${process.env.PATH}:/usr/sbin` })
 
-/** It refuses to run as root. */
-const NOBODY = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+/** PgBouncer refuses to run as root. */
+const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 
 const SHIPPED = join(import.meta.dir, '../../deploy/pgbouncer/pgbouncer.ini')
 
-/**
- * Starts a PgBouncer with the settings that are shipped in `deploy/`, and those of `settings` instead where they name
- * the same.
- */
+/** Starts a PgBouncer with the settings in `deploy/`, except where `settings` replaces them. */
 export async function startPgbouncer(
   server: { port: number },
   settings: Record<string, string | number> = {},
@@ -42,11 +39,15 @@ export async function startPgbouncer(
   const text = configure(await Bun.file(SHIPPED).text(), server.port, own)
   const file = join(home, 'pgbouncer.ini')
   writeFileSync(file, text)
-  if (NOBODY.uid !== undefined)
-    for (const path of [home, users, file]) chownSync(path, NOBODY.uid, NOBODY.gid)
+  if (UNPRIVILEGED.uid !== undefined)
+    for (const path of [home, users, file]) chownSync(path, UNPRIVILEGED.uid, UNPRIVILEGED.gid)
   let child: Bun.Subprocess | null = null
   const start = async () => {
-    child = Bun.spawn([PGBOUNCER ?? 'pgbouncer', file], { ...NOBODY, stdout: 'ignore', stderr: 'ignore' })
+    child = Bun.spawn([PGBOUNCER ?? 'pgbouncer', file], {
+      ...UNPRIVILEGED,
+      stdout: 'ignore',
+      stderr: 'ignore',
+    })
     await until(() => answers(port), 'PgBouncer listens', 10_000)
   }
   const kill = async () => {
@@ -68,7 +69,7 @@ export async function startPgbouncer(
   }
 }
 
-/** The shipped file with its database on another port, and `settings` in place of its own or after them. */
+/** The file in `deploy/` with the database on another port and with `settings` applied. */
 function configure(shipped: string, port: number, settings: Record<string, string | number>): string {
   const left = new Map(Object.entries(settings))
   const lines = shipped.split('\n').map((line) => {

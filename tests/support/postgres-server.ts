@@ -7,27 +7,27 @@ import { join } from 'node:path'
 import { freePort } from './free-port.ts'
 import { binariesOf, NEWEST, type PostgresVersion } from './postgres-binaries.ts'
 
-/** Where a PostgreSQL of the tests is; the superuser is `postgres`, any password is taken. */
+/** The address of a PostgreSQL for tests. The superuser is `postgres`, and every password is accepted. */
 export type ServerAddress = {
   port: number
   /** The URL of one of its databases. */
   url(database: string, user?: string): string
 }
 
-/** A PostgreSQL of the test's own. */
+/** A test's own PostgreSQL. */
 export type PostgresServer = ServerAddress & {
   /** The data directory. */
   directory: string
-  /** Starts it again, on the same port and data. */
+  /** Starts the server again on the same port and data. */
   start(): Promise<void>
-  /** Shuts it down in an orderly way; open connections are cut. */
+  /** Shuts the server down normally. Open connections are cut. */
   stop(): Promise<void>
-  /** `kill -9`, as a crash. */
+  /** `kill -9`, as in a crash. */
   kill(): Promise<void>
-  /** SIGSTOP to every process of it: connections stay open and nothing answers. */
+  /** SIGSTOP to every process of the server: connections stay open and no query is answered. */
   pause(): void
   resume(): void
-  /** Stops it and removes its data. */
+  /** Stops the server and removes its data. */
   remove(): Promise<void>
 }
 
@@ -37,14 +37,15 @@ export const addressOn = (port: number): ServerAddress => ({
   url: (database, user = 'postgres') => `postgres://${user}:any@127.0.0.1:${port}/${database}`,
 })
 
-/** PostgreSQL refuses to run as root; nobody is there on every system. */
-const NOBODY = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+/** PostgreSQL refuses to run as root. The user id 65534 exists on every system. */
+const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 
 const FAST_SETTINGS = ['fsync=off', 'full_page_writes=off', 'autovacuum=off', 'shared_buffers=64MB']
 
 /**
- * Makes a data directory and starts a server in it on a free port of 127.0.0.1, in about a second. It never outlives
- * this process, however that ends. `settings` are lines like `max_connections=20`.
+ * Creates a data directory and starts a server in it on a free port of 127.0.0.1, in about a second. The
+ * server ends together with this process, however that ends. `settings` are lines such as
+ * `max_connections=20`.
  */
 export async function startServer({
   version = NEWEST,
@@ -55,7 +56,7 @@ export async function startServer({
 } = {}): Promise<PostgresServer> {
   const bin = binariesOf(version)
   const home = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
-  if (NOBODY.uid !== undefined) chownSync(home, NOBODY.uid, NOBODY.gid)
+  if (UNPRIVILEGED.uid !== undefined) chownSync(home, UNPRIVILEGED.uid, UNPRIVILEGED.gid)
   const directory = join(home, 'data')
   const guard = guardAgainstOrphans(home, directory)
   const options = ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
@@ -68,11 +69,11 @@ export async function startServer({
   const start = async () => {
     const all = [...FAST_SETTINGS, 'max_connections=200', ...settings].flatMap((setting) => ['-c', setting])
     const place = ['-D', directory, '-p', String(port), '-h', '127.0.0.1', '-k', '']
-    // After a crash its last processes may hold the shared memory a little longer.
+    // After a crash, remaining processes may hold the shared memory a little longer.
     for (let attempt = 1; ; attempt++) {
       output = ''
       child = spawn(join(bin, 'postgres'), [...place, ...all], {
-        ...NOBODY,
+        ...UNPRIVILEGED,
         stdio: ['ignore', 'ignore', 'pipe'],
       })
       letGo(child)
@@ -102,7 +103,7 @@ export async function startServer({
     directory,
     start,
     stop: () => end((pid) => pid && process.kill(pid, 'SIGINT')),
-    // Its backends would outlive it by one more answer.
+    // All processes, because the backends would survive the postmaster until their next answer.
     kill: () => end((pid) => signalAll(pid, 'SIGKILL')),
     pause: () => signalAll(child?.pid, 'SIGSTOP'),
     resume: () => signalAll(child?.pid, 'SIGCONT'),
@@ -116,8 +117,8 @@ export async function startServer({
 }
 
 /**
- * A shell that waits for its standard input to close, which the kernel does when this process ends, by SIGKILL too.
- * Then it ends the server and removes its directory.
+ * A shell that waits until its standard input is closed. The kernel closes it when this process ends, also by
+ * SIGKILL. Then the shell ends the server and removes its directory.
  */
 function guardAgainstOrphans(home: string, directory: string): ChildProcess {
   const script = `trap "" INT TERM HUP
@@ -128,20 +129,20 @@ for i in 1 2 3 4 5 6 7 8 9 10; do
   sleep 0.2
 done 2>/dev/null`
   const guard = spawn('/bin/sh', ['-c', script, 'sh', home, directory], {
-    ...NOBODY,
+    ...UNPRIVILEGED,
     stdio: ['pipe', 'ignore', 'ignore'],
   })
   letGo(guard)
   return guard
 }
 
-/** Neither it nor its pipes keep this process from ending. */
+/** Neither the child nor its pipes keep this process alive. */
 function letGo(child: ChildProcess): void {
   child.unref()
   for (const pipe of [child.stdin, child.stderr]) if (pipe && 'unref' in pipe) (pipe as Socket).unref()
 }
 
-/** Every process of the server: the backends call the postmaster their parent. */
+/** Every process of the server. The postmaster is the parent of the backends. */
 function signalAll(pid: number | undefined, signal: NodeJS.Signals): void {
   if (pid === undefined) return
   const children = Bun.spawnSync(['pgrep', '-P', String(pid)])
@@ -152,13 +153,13 @@ function signalAll(pid: number | undefined, signal: NodeJS.Signals): void {
     try {
       process.kill(each, signal)
     } catch {
-      // Ended meanwhile.
+      // The process has ended in the meantime.
     }
   }
 }
 
 async function run(file: string, args: string[]): Promise<void> {
-  const child = spawn(file, args, { ...NOBODY, stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(file, args, { ...UNPRIVILEGED, stdio: ['ignore', 'ignore', 'pipe'] })
   let errors = ''
   child.stderr.on('data', (text) => {
     errors += text

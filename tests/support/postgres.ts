@@ -10,10 +10,13 @@ import { addressOn, type ServerAddress, startServer } from './postgres-server.ts
 export { hasVersion, type PostgresVersion } from './postgres-binaries.ts'
 export { type PostgresServer, startServer } from './postgres-server.ts'
 
-/** A database of its own on the shared server. */
+/** A separate database on the shared server. */
 export type TestDatabase = { url: string; drop(): Promise<void> }
 
-/** What a test needs of Config to open `url` (or `dataDir` with url null), with the defaults of production. */
+/**
+ * The settings that a test needs to open `url` (or `dataDir` if url is null), with the defaults of
+ * production.
+ */
 export function databaseConfig(url: string | null, dataDir = './none') {
   const hidden = url === null ? null : secret(url)
   return {
@@ -26,21 +29,24 @@ export function databaseConfig(url: string | null, dataDir = './none') {
   }
 }
 
-/** Tells the processes of one run where their PostgreSQL is. */
+/** Tells the processes of one run the port of their PostgreSQL. */
 const PORT_VARIABLE = 'LATCHKEY_TEST_POSTGRES_PORT'
 const TEMPLATE = 'latchkey_template'
 
 type Shared = { server: ServerAddress; admin: postgres.Sql; template: Promise<void> | null }
 const shared = new Map<PostgresVersion, Promise<Shared>>()
 
-/** The one server of that version: of the whole run, or else of this process, started at first use. */
+/**
+ * The shared server of that version: the one of the whole run, or one that this process starts at its first
+ * use.
+ */
 export async function sharedServer(version: PostgresVersion = NEWEST): Promise<ServerAddress> {
   return (await share(version)).server
 }
 
 /**
- * Starts the one PostgreSQL of a run, with the template in it.
- * @returns the environment in which its processes find it; `end` stops it
+ * Starts the PostgreSQL of a run, with the template database.
+ * @returns the environment by which the test processes find it; `end` stops it
  */
 export async function startSharedServer(): Promise<{ env: Record<string, string>; end(): Promise<void> }> {
   const server = await startServer({ settings: ['max_connections=500'] })
@@ -51,8 +57,8 @@ export async function startSharedServer(): Promise<{ env: Record<string, string>
 }
 
 /**
- * Makes an empty (`migrated: false`) or a migrated database, the latter as a copy of one that was migrated once.
- * Takes about 30 ms. Whoever made it drops it; what is left goes with the server.
+ * Creates a database: empty (`migrated: false`), or migrated, as a copy of the template. Takes about 30 ms.
+ * The caller drops it; a remaining database is removed with the server.
  */
 export async function createDatabase({
   version = NEWEST,

@@ -2,7 +2,7 @@ import { expect } from 'bun:test'
 import { catalogue, type ErrorCode } from '../../src/lib/errors.ts'
 import type { Answer } from './client.ts'
 
-/** Asserts that an answer is that error, whole: RFC 9457's members, the type, the request id. */
+/** Asserts that an answer is this error, completely: RFC 9457's members, the content type, the request id. */
 export function expectProblem(answer: Answer, code: ErrorCode): void {
   const [status, title] = catalogue[code]
   expect(`${answer.status} ${answer.text}`).toStartWith(`${status} {`)
@@ -17,8 +17,8 @@ export function expectProblem(answer: Answer, code: ErrorCode): void {
 }
 
 /**
- * Asserts that a refusal tells which limit is used up: none is left, and both headers name the same time to come back. Credits
- * that nothing refills name neither time nor amount.
+ * Asserts that the headers of a refusal describe a limit that is used up: nothing remains, and both headers
+ * name the same time. For credits that are never refilled there is neither time nor amount.
  */
 export function expectSpent({ status, headers }: Pick<Answer, 'status' | 'headers'>): void {
   const read = (name: string) => headers.get(name)
@@ -28,7 +28,7 @@ export function expectSpent({ status, headers }: Pick<Answer, 'status' | 'header
   expect(read('retry-after') ?? '1').toMatch(/^[1-9]\d*$/)
 }
 
-/** An answer without what differs from request to request: to hold two of them against each other. */
+/** An answer without the parts that differ from request to request, to compare two answers. */
 export function comparable(answer: Answer) {
   const headers = Object.fromEntries(answer.headers)
   delete headers['x-request-id']

@@ -1,27 +1,30 @@
 import { join } from 'node:path'
 import { type RunningProgram, runProgram, startProgram } from './binary.ts'
 
-/** Latchkey from the source tree. Bun would read `.env` by rules of its own. */
+/**
+ * Latchkey from the source tree. Bun's own reading of `.env` is off, because its rules differ
+ * (docs/decisions/0002).
+ */
 export const PROGRAM = [process.execPath, '--no-env-file', join(import.meta.dir, '../../src/main.ts')]
 
 type Environment = Record<string, string>
 
-/** Runs one command in that directory, with no environment but `env`. */
+/** Runs one command in that directory, with no environment except `env`. */
 export function latchkey(cwd: string, words: readonly string[], env: Environment = {}, stdin = '') {
   return runProgram([...PROGRAM, ...words], { cwd, env, stdin })
 }
 
-/** Starts a server in that directory, with no environment but `env`. */
+/** Starts a server in that directory, with no environment except `env`. */
 export function serve(cwd: string, env: Environment = {}): Promise<RunningProgram> {
   return startProgram([...PROGRAM, 'serve'], { cwd, env })
 }
 
-/** A command on a terminal of its own, at which the test is the person. */
+/** A command on its own terminal, at which the test types. */
 export type TerminalSession = {
-  /** Waits until the screen shows a text that it has not shown at the last `type`. */
+  /** Waits until the screen contains a text that it did not contain at the last `type`. */
   shows(text: string): Promise<void>
   type(text: string): void
-  /** All that the screen showed. */
+  /** Everything that the screen has displayed. */
   screen(): string
   exited: Promise<number>
 }

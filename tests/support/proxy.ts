@@ -8,20 +8,23 @@ import { until } from './until.ts'
 
 const DEPLOY = join(import.meta.dir, '../../deploy')
 
-/** A request as the application got it: byte for byte, since libraries tidy up what a test has to see. */
+/**
+ * A request as the application received it, byte for byte, because libraries normalise what a test has to
+ * see.
+ */
 export type Seen = {
   startLine: string
   target: string
-  /** Every header line, in small letters, with all values it came with. */
+  /** All header lines, with lower-case names and all of their values. */
   headers: Map<string, string[]>
   head: string
   body: string
 }
 
-/** The application behind a proxy. It answers everybody with 200, and takes WebSockets. */
+/** The application behind a proxy. It answers every request with 200, and accepts WebSockets. */
 export type Upstream = { port: number; seen: Seen[]; close(): void }
 
-/** Starts an application that asks nobody for anything, as one behind such a proxy may. */
+/** Starts an application without any access control, as it may be behind such a proxy. */
 export async function startUpstream(): Promise<Upstream> {
   const seen: Seen[] = []
   const server = await listenOnTcp((socket) => {
@@ -61,11 +64,14 @@ function readHead(head: string, body: string): Seen {
   return { startLine, target: startLine.split(' ')[1] ?? '', headers, head, body }
 }
 
-/** Where they are; null where one is not installed (Debian: apt-get install nginx caddy). */
+/** The paths of nginx and Caddy. null if not installed (Debian: apt-get install nginx caddy). */
 export const NGINX = Bun.which('nginx', { PATH: `${process.env.PATH}:/usr/sbin` })
 export const CADDY = Bun.which('caddy')
 
-/** What Debian's /etc/nginx/nginx.conf is to a file in its conf.d, with nothing outside of the test's own directory. */
+/**
+ * The parts of Debian's /etc/nginx/nginx.conf around a file in conf.d. All paths are in the test's own
+ * directory.
+ */
 export const nginxAround = (file: string) => `
 daemon off;
 ${process.getuid?.() === 0 ? 'user root;' : ''}
@@ -84,16 +90,22 @@ http {
 }
 `
 
-/** A proxy that runs by a recipe of deploy/. */
+/** A running proxy with a recipe of deploy/. */
 export type RunningProxy = { url: string; log(): Promise<string>; stop(): Promise<void> }
 
 type Recipe = {
   program: 'nginx' | 'caddy'
-  /** The file of `deploy/<program>` that it starts with: for nginx, one of the test's own may stand around it. */
+  /**
+   * The file of `deploy/<program>` that the proxy starts with. For nginx, the test may include it in its own
+   * file.
+   */
   config: string
-  /** Files of the test's own beside the recipe's. */
+  /** The test's own files beside the recipe's. */
   files?: Record<string, string>
-  /** What the recipe says, once in all, and what a test says in its place: where the proxy listens, above all. */
+  /**
+   * Texts that occur once in the recipe, and the test's replacements. Most of them are the addresses where
+   * the proxy listens.
+   */
   changes: readonly (readonly [recipe: string, test: (port: number) => string])[]
 }
 
@@ -103,10 +115,10 @@ const PROGRAMS = {
 }
 
 /**
- * Starts a proxy by the very files of deploy/, in a copy in which nothing but addresses is another, and `changes`.
- * @param latchkey the port of Latchkey, or of what stands in its place
- * @param app that of the application, where the recipe has one
- * @throws Error where the recipe does not say what is to be changed
+ * Starts a proxy with a copy of the files in deploy/, in which only addresses and `changes` differ.
+ * @param latchkey the port of Latchkey, or of a server that takes its place
+ * @param app the port of the application, if the recipe has one
+ * @throws Error if the recipe does not contain a text that is to be changed
  */
 export async function startProxy(recipe: Recipe, latchkey: number, app = 0): Promise<RunningProxy> {
   const port = await freePort()
@@ -170,7 +182,10 @@ function canConnect(port: number): Promise<boolean> {
   })
 }
 
-/** Every spelling of a header that some application takes for it: each dash may be an underscore (CGI, WSGI, Rack). */
+/**
+ * Every spelling of a header that some application treats as that header: each dash may be an underscore
+ * (CGI, WSGI, Rack).
+ */
 export function aliasesOf(name: string): string[] {
   const [first = '', ...rest] = name.split('-')
   return rest.reduce<string[]>(

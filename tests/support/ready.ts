@@ -1,4 +1,6 @@
-/** Loaded before every test file: says in one line what is missing, where a stack for each file would come. */
+/**
+ * Loaded before every test file. It reports in one line what is missing, in place of a stack for each file.
+ */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 

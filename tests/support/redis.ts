@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { freePort } from './free-port.ts'
 import { until } from './until.ts'
 
-/** A real Redis of the test's own; `pause` freezes it without closing its connections. */
+/** A test's own Redis. `pause` freezes it without closing its connections. */
 export type TestRedis = {
   url: string
   pause(): void
@@ -14,12 +14,12 @@ export type TestRedis = {
   stop(): Promise<void>
 }
 
-/** Where the server is; null where it is not installed (Debian: apt-get install redis-server). */
+/** The path of the server. null if it is not installed (Debian: apt-get install redis-server). */
 export const REDIS_SERVER = Bun.which('redis-server')
 
 /**
- * Starts a Redis that keeps nothing on disk.
- * @param directives more of its configuration, a name and a value each
+ * Starts a Redis that stores nothing on disk.
+ * @param directives further directives of its configuration, each with a name and a value
  */
 export async function startRedis(
   directives: readonly (readonly [string, string])[] = [],
@@ -40,7 +40,7 @@ export async function startRedis(
     server = Bun.spawn([REDIS_SERVER ?? 'redis-server', file], { stdout: 'ignore', stderr: 'ignore' })
     await until(
       async () => {
-        // Of one that asks for a password any answer will do.
+        // A Redis that asks for a password is ready at its first answer, whatever the answer is.
         const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data() {} } }).catch(
           () => null,
         )

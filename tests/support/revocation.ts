@@ -7,41 +7,50 @@ import { refresh } from './refresh.ts'
 import type { TestService } from './service.ts'
 import { until } from './until.ts'
 
-/** Something that opens doors. A refresh token is another one after each trade: `text` is the newest. */
+/** A credential. A refresh token changes with each exchange: `text` is the newest one. */
 export type Credential = {
   name: string
   kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token'
   text: string
-  /** The service account of an account's key. */
+  /** The service account, for the key of an account. */
   account?: string
 }
 
-/** A way in: how to show a credential there, and what tells a live one from a dead one. */
+/**
+ * A place where a credential is checked: how to present it there, and how to tell acceptance from refusal.
+ */
 export type Surface = {
   name: string
-  /** Shown there, the credential does no harm. Else somebody else's is shown to see that the door opens. */
+  /**
+   * Whether presenting the credential there changes nothing. If it would, another credential is presented to
+   * check that the place accepts live ones.
+   */
   isHarmless: boolean
-  show(at: TestService, credential: Credential): Promise<Answer>
-  isOpen(answer: Answer): boolean
-  isShut(answer: Answer): boolean
+  present(at: TestService, credential: Credential): Promise<Answer>
+  isAccepted(answer: Answer): boolean
+  isRefused(answer: Answer): boolean
 }
 
 type Operation = { security?: object[] }
 type Document = { paths: Record<string, Record<string, Operation>> }
 
-/** Routes whose mere success ends what was shown, or what stands beside it. */
+/** Routes whose success ends the presented credential, or other credentials of the same owner. */
 const HARMFUL = ['POST /auth/logout-all', 'DELETE /keys/self']
 
 const isRefused = ({ status, body }: Answer) => status === 401 && body?.code === 'invalid_token'
-/** Whoever shows it has been recognised, whatever the answer to the rest of the request. */
+/** The caller was recognised, whatever the answer to the rest of the request. */
 const isRecognised = ({ status }: Answer) => status !== 401 && status !== 429 && status < 500
 
-/** Every route that the service's own description puts behind a credential; a new one is in the matrix by itself. */
+/**
+ * Every route that requires a credential according to the OpenAPI document. A new route is included
+ * automatically.
+ */
 async function guardedRoutes(service: TestService): Promise<Surface[]> {
   const document: Document = (await call(service, 'GET /openapi.json')).body
   const routes = Object.entries(document.paths).flatMap(([path, operations]) =>
     Object.entries(operations)
-      // Where none is needed either, a dead one is as good as none.
+      // Routes where the credential is optional are left out: a dead credential has the same effect there as
+      // none.
       .filter(
         ([, { security = [] }]) =>
           security.length > 0 && security.every((way) => Object.keys(way).length > 0),
@@ -53,14 +62,17 @@ async function guardedRoutes(service: TestService): Promise<Surface[]> {
     .map((route) => ({
       name: route,
       isHarmless: !HARMFUL.includes(route),
-      show: (at, { text }) => showAt(at, route, { bearer: text }),
-      isOpen: isRecognised,
-      isShut: isRefused,
+      present: (at, { text }) => presentAt(at, route, { bearer: text }),
+      isAccepted: isRecognised,
+      isRefused,
     }))
 }
 
-/** Nobody's id, and a body that fits nothing: all that is to be seen is whether the credential is known. */
-function showAt(at: TestService, route: string, credential: Call): Promise<Answer> {
+/**
+ * Presents a credential with an id that does not exist and a body that is not valid: only whether the
+ * credential is recognised matters.
+ */
+function presentAt(at: TestService, route: string, credential: Call): Promise<Answer> {
   const path = route.replaceAll(/\{\w+\}/g, () => Bun.randomUUIDv7())
   const takesBody = /^(POST|PUT|PATCH) /.test(route) && !HARMFUL.includes(route)
   return call(at, path, takesBody ? { ...credential, json: { nonsense: 1 } } : credential)
@@ -69,30 +81,30 @@ function showAt(at: TestService, route: string, credential: Call): Promise<Answe
 const basic = (account: string, secret: string) => ({
   authorization: `Basic ${btoa(`${account}:${secret}`)}`,
 })
-const door = (
+const surfaceAt = (
   name: string,
-  show: Surface['show'],
-  isOpen: Surface['isOpen'],
-  isShut: Surface['isShut'],
-): Surface => ({ name, isHarmless: true, show, isOpen, isShut })
+  present: Surface['present'],
+  isAccepted: Surface['isAccepted'],
+  isRefused: Surface['isRefused'],
+): Surface => ({ name, isHarmless: true, present, isAccepted, isRefused })
 const isKnownClient = ({ status }: Answer) => status === 200 || status === 403
 const isUnknownClient = ({ status, body }: Answer) => status === 401 && body?.error === 'invalid_client'
 
-/** Every surface that takes a credential, by the kind that it takes. */
+/** Every place that takes a credential, by the kind of credential. */
 export async function surfacesOf(service: TestService, watcher: string) {
-  const introspected = door(
+  const introspected = surfaceAt(
     'POST /oauth/introspect: as the token',
     (at, { text }) => call(at, 'POST /oauth/introspect', { form: { token: text }, bearer: watcher }),
     ({ body }) => body?.active === true,
     ({ status, text }) => status === 200 && text === '{"active":false}',
   )
-  const introspecting = door(
+  const introspecting = surfaceAt(
     'POST /oauth/introspect: as the caller',
     (at, { text }) => call(at, 'POST /oauth/introspect', { form: { token: 'x' }, bearer: text }),
     isKnownClient,
     isUnknownClient,
   )
-  const verified = door(
+  const verified = surfaceAt(
     'POST /keys/verify: as the key',
     (at, { text }) => call(at, 'POST /keys/verify', { bearer: watcher, json: { key: text, cost: 0 } }),
     ({ body }) => body?.valid === true,
@@ -102,19 +114,19 @@ export async function surfacesOf(service: TestService, watcher: string) {
     (route): Surface => ({
       name: `${route}: X-API-Key`,
       isHarmless: true,
-      show: (at, { text }) => call(at, route, { apiKey: text }),
-      isOpen: ({ status }) => status === 200,
-      isShut: isRefused,
+      present: (at, { text }) => call(at, route, { apiKey: text }),
+      isAccepted: ({ status }) => status === 200,
+      isRefused,
     }),
   )
-  const asked = door(
+  const asked = surfaceAt(
     'PUT /forward-auth/any/a/path',
     (at, { text }) => call(at, 'PUT /forward-auth/any/a/path', { bearer: text }),
     ({ status, headers }) => status === 200 && headers.get('x-auth-subject') !== '',
     isRefused,
   )
   const asClient = [
-    door(
+    surfaceAt(
       'POST /oauth/token: client_credentials, Basic',
       (at, { text, account = '' }) =>
         call(at, 'POST /oauth/token', {
@@ -124,7 +136,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
       ({ status }) => status === 200,
       isUnknownClient,
     ),
-    door(
+    surfaceAt(
       'POST /oauth/token: client_credentials, in the form',
       (at, { text, account = '' }) => {
         const form = { grant_type: 'client_credentials', client_id: account, client_secret: text }
@@ -134,7 +146,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
       isUnknownClient,
     ),
     ...['introspect', 'revoke'].map((endpoint) =>
-      door(
+      surfaceAt(
         `POST /oauth/${endpoint}: as the client`,
         (at, { text, account = '' }) =>
           call(at, `POST /oauth/${endpoint}`, { form: { token: 'x' }, headers: basic(account, text) }),
@@ -149,13 +161,13 @@ export async function surfacesOf(service: TestService, watcher: string) {
     return got
   }
   const traded = [
-    door(
+    surfaceAt(
       'POST /auth/refresh',
       (at, credential) => trade(refresh(at, credential.text), credential),
       ({ status }) => status === 200,
       isRefused,
     ),
-    door(
+    surfaceAt(
       'POST /oauth/token: refresh_token',
       (at, credential) => {
         const form = { grant_type: 'refresh_token', refresh_token: credential.text }
@@ -175,10 +187,13 @@ export async function surfacesOf(service: TestService, watcher: string) {
   } satisfies Record<Credential['kind'], Surface[]>
 }
 
-/** Somebody with two sessions, two keys, and a service account that has two keys, each with an access token. */
+/** A person with two sessions, two keys, and a service account with two keys, each with an access token. */
 export type Household = Awaited<ReturnType<typeof newHousehold>>
 
-/** Makes a household; `keyJson` is what its keys are made with. */
+/**
+ * Makes a household.
+ * @param keyJson the settings of its keys
+ */
 export async function newHousehold(
   service: TestService,
   sql: postgres.Sql,
@@ -221,7 +236,9 @@ export async function newHousehold(
   return { person, sessions, account, keys, accountKeys, credentials }
 }
 
-/** Shows a credential until the server remembers it: a cache that holds nothing has nothing to forget. */
+/**
+ * Presents a credential until the server has cached it. A test with an empty cache would not test eviction.
+ */
 export async function warm(at: TestService, { kind, name, text }: Credential): Promise<void> {
   if (kind === 'refresh') return
   await until(

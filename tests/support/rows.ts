@@ -21,7 +21,7 @@ const now = () => new Date()
 const id = () => Bun.randomUUIDv7()
 const bytes = (length: number) => new Uint8Array(randomBytes(length))
 
-/** Valid rows, one function a table; each is new in every unique column. */
+/** Valid rows, one function for each table. Each row is new in every unique column. */
 export const rows = {
   user: () => ({ id: id(), email: `${id()}@example.com`, createdAt: now() }),
   serviceAccount: () => ({ id: id(), name: 'builder', scopes: ['read'], createdAt: now() }),
@@ -67,7 +67,7 @@ export const rows = {
   sharedSetting: () => ({ name: id(), value: 'https://auth.example.com' }),
 }
 
-/** One row in each table, belonging together: the identifiers that a test needs. */
+/** Inserts one row into each table. The rows belong together. Returns the identifiers that a test needs. */
 export async function insertOneOfEach(db: Database) {
   const user = rows.user()
   const serviceAccount = rows.serviceAccount()

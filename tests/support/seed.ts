@@ -2,13 +2,13 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { createDatabase, type TestDatabase } from './postgres.ts'
 
-/** A database of the replaced service's own, as one of its versions leaves it. */
+/** A database of the replaced service, as one of its versions left it. */
 export type SeedDatabase = {
   url: string
   sql: postgres.Sql
   addUser(user: Partial<SeedUserRow> & { email: string }): Promise<string>
   addKey(userId: string, key?: Partial<SeedKeyRow>): Promise<{ id: string; key: string }>
-  /** Many at once, each named `many of <user>`. */
+  /** Adds many keys at once, each named `many of <user>`. */
   addKeys(userId: string, count: number): Promise<string[]>
   end(): Promise<void>
 }
@@ -28,11 +28,11 @@ export type SeedKeyRow = {
   expires_at: string | null
 }
 
-/** The cheapest that there is: the tests are not about its cost. */
+/** The lowest cost, because the tests are not about the time of a hash. */
 export const bcrypt = (password: string | Uint8Array) =>
   Bun.password.hash(password, { algorithm: 'bcrypt', cost: 4 })
 export const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
-/** `sk_` and 43 characters of base64url: what either version made. */
+/** `sk_` and 43 characters of base64url, as both versions made keys. */
 export const seedKey = () => `sk_${randomBytes(32).toString('base64url')}`
 
 const TABLES = {
@@ -51,7 +51,7 @@ const TABLES = {
       created_at timestamptz DEFAULT now(), expires_at timestamptz, revoked_at timestamptz);`,
 }
 
-/** Makes the tables of a version in a database: a new one, or one that is there. */
+/** Creates the tables of a version, in a new database or in an existing one. */
 export async function createSeed(version: 1 | 2, url?: string): Promise<SeedDatabase> {
   const own: TestDatabase | null = url === undefined ? await createDatabase({ migrated: false }) : null
   const place = url ?? own?.url ?? ''

@@ -1,7 +1,7 @@
 import type { SQL } from 'drizzle-orm'
 import type { Database } from '../../src/db/database.ts'
 
-/** Rows of raw SQL; the two drivers wrap them differently. */
+/** The rows of raw SQL. The two drivers wrap them differently. */
 export async function selectRows<T extends Record<string, unknown>>(db: Database, query: SQL): Promise<T[]> {
   const result: unknown = await db.execute(query)
   if (Array.isArray(result)) return [...result]

@@ -13,7 +13,7 @@ import { testConfig } from './config.ts'
 import { type LockWatch, watchLocks } from './lock-order.ts'
 import { createDatabase } from './postgres.ts'
 
-/** A Latchkey that listens on loopback, over a PostgreSQL database of its own. */
+/** A Latchkey that listens on loopback, on its own PostgreSQL database. */
 export type TestService = {
   url: string
   databaseUrl: string
@@ -21,10 +21,13 @@ export type TestService = {
   context: Context
   database: OpenDatabase
   app: App
-  /** Everything that was logged, a parsed line each. */
+  /** Everything that was logged, one parsed line each. */
   logged(): Record<string, unknown>[]
   loggedText(): string
-  /** What its transactions lock; `stop` throws where one locked in another order. */
+  /**
+   * The locks of its transactions. `stop` throws if a transaction took locks in another order
+   * (docs/decisions/0026).
+   */
   locks: LockWatch
   /** Moves the service's clock. */
   advance(ms: number): void
@@ -33,19 +36,19 @@ export type TestService = {
 
 export type Options = Partial<Config> & {
   databaseUrl?: never
-  /** PUBLIC_URL is where it listens, as a client that discovers needs it. */
+  /** Whether PUBLIC_URL is the address where it listens, as OpenID discovery requires. */
   isIssuer?: boolean
-  /** In seconds, where a test cannot wait for the real one. */
+  /** In seconds, for a test that cannot wait for the real value. */
   idleTimeout?: number
-  /** `OWASP_COST` in a test whose subject is the hashing. */
+  /** `OWASP_COST` for a test about hashing. */
   passwordCost?: PasswordCost
 }
 
-/** The least that argon2 allows. */
+/** The lowest cost that argon2 allows. */
 export const CHEAPEST: PasswordCost = { memoryCost: 8, timeCost: 1 }
 
 /**
- * Starts a service. Limits per address are off unless a test gives `rateLimits`.
+ * Starts a service. Rate limits by address are off unless the test sets `rateLimits`.
  * @param on an existing database, for a second server beside the first
  */
 export async function startService(
@@ -126,10 +129,10 @@ export async function startService(
   }
 }
 
-/** What follows from PUBLIC_URL. */
+/** The settings that follow from PUBLIC_URL. */
 const placed = (publicUrl: string) => ({ publicUrl, publicUrlIsSet: true, jwtAudience: publicUrl })
 
-/** A free port that nobody else is given until the service has it too: both share it for a moment. */
+/** A free port that stays reserved until the service has opened it too. For a moment both listen on it. */
 function holdPort(): { port: number; release(): Promise<void> } {
   const held = Bun.serve({ hostname: '127.0.0.1', port: 0, reusePort: true, fetch: () => new Response() })
   return { port: held.port ?? 0, release: () => held.stop(true) }

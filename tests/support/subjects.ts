@@ -2,10 +2,10 @@ import type postgres from 'postgres'
 import { hashToken, makeApiKey } from '../../src/lib/tokens.ts'
 import type { TestService } from './service.ts'
 
-/** Somebody with a session and a key, of which one is asked about. */
+/** A person with a session and a key. */
 export type Subject = { userId: string; sessionId: string; access: string; keyId: string; key: string }
 
-/** So many of them, as sign-up, login and the creation of a key would have left them. */
+/** Inserts people in the state in which sign-up, log-in and the creation of a key would leave them. */
 export async function makeSubjects(at: TestService, sql: postgres.Sql, count: number): Promise<Subject[]> {
   const expiresAtMs = Date.now() + 25 * 60_000
   const subjects = await Promise.all(

@@ -1,9 +1,9 @@
 import { createServer, type Server, type Socket } from 'node:net'
 
-/** Something on a loopback port that is not quite a database. */
+/** A server on a loopback port that behaves almost like a database. */
 export type TcpServer = { port: number; accepted(): number; close(): void }
 
-/** Listens on a free port of 127.0.0.1 and hands each connection over. */
+/** Listens on a free port of 127.0.0.1, and passes each connection to `handle`. */
 export async function listenOnTcp(handle: (socket: Socket) => void): Promise<TcpServer> {
   let accepted = 0
   const sockets = new Set<Socket>()

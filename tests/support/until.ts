@@ -1,9 +1,9 @@
 const EVERY_MS = 10
 
 /**
- * Waits for a condition, asking every 10 ms, and `timeoutMs` / 10 times at least: where the machine is busy with something
- * else, the time goes by without a chance for the condition to come true.
- * @throws Error where it does not hold within `timeoutMs`
+ * Waits for a condition. Checks it every 10 ms, and at least `timeoutMs` / 10 times: on a busy machine the
+ * time may pass without a chance for the condition to become true.
+ * @throws Error if the condition is not true within `timeoutMs`
  */
 export async function until(
   condition: () => boolean | Promise<boolean>,

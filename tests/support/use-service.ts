@@ -3,11 +3,12 @@ import type postgres from 'postgres'
 import { connectTo } from './people.ts'
 import { type Options, startService, type TestService } from './service.ts'
 
-/** What ends with a service, in the order in which it began. */
+/** The resources that end with a service, in the order in which they began. */
 const toEnd = new WeakMap<object, (() => Promise<unknown>)[]>()
 
 /**
- * Makes something before the tests of a file, or of the `describe` around. Its members are there once they begin.
+ * Makes something before the tests of a file, or of the surrounding `describe`. Its members are available
+ * when the tests begin.
  * @example const person = prepare(() => newPerson(service))
  */
 export function prepare<T extends object>(make: () => Promise<T>): T {
@@ -19,7 +20,7 @@ export function prepare<T extends object>(make: () => Promise<T>): T {
 }
 
 /**
- * Starts a service before the tests of a file, or of the `describe` around, and stops it after them.
+ * Starts a service before the tests of a file, or of the surrounding `describe`, and stops it after them.
  * @param on for a second server beside the first, on the same database
  */
 export function useService(options: Options = {}, on?: TestService): TestService {
@@ -31,7 +32,7 @@ export function useService(options: Options = {}, on?: TestService): TestService
   })
   toEnd.set(service, ends)
   if (!on) {
-    // Last first: the database goes with the service that began on it.
+    // The last one first: the database ends together with the service that created it.
     afterAll(async () => {
       for (const end of ends.toReversed()) await end()
     })
@@ -39,7 +40,7 @@ export function useService(options: Options = {}, on?: TestService): TestService
   return service
 }
 
-/** A connection of the tests' own to a service's database, for as long as the service is there. */
+/** A connection of the tests to a service's database, open as long as the service runs. */
 export function useSql(service: TestService): postgres.Sql {
   let sql: postgres.Sql | undefined
   beforeAll(() => {
@@ -51,7 +52,7 @@ export function useSql(service: TestService): postgres.Sql {
     if (!sql) throw new Error('The tests have not begun')
     return sql
   }
-  // It is a function with members, and is handed on before it is there.
+  // A postgres.js client is a function with members. A proxy can be handed out before the client exists.
   return new Proxy((() => {}) as unknown as postgres.Sql, {
     apply: (_, self, words) => Reflect.apply(open(), self, words),
     get: (_, name) => Reflect.get(open(), name),

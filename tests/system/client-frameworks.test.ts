@@ -15,7 +15,7 @@ import * as forHono from 'latchkey/client/hono'
 import { call, newKey, newPerson, type Person } from '../support/client.ts'
 import { startOnNode } from '../support/client-package.ts'
 import { sendRaw } from '../support/http-socket.ts'
-import { shownBy, startFront, verifierKey } from '../support/latchkey-client.ts'
+import { describeAnswer, startFront, verifierKey } from '../support/latchkey-client.ts'
 import { type FrameworkServer, idOf, isExactly, startExpress, startFastify } from '../support/node-servers.ts'
 import { adminToken } from '../support/oauth.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -134,8 +134,8 @@ const guaranteesOf = (start: (client: Client) => Promise<FrameworkServer>) => ()
       ['/any', '/protected/any', { bearer: person.access, apiKey: key.key }],
       ['/any', '/protected/any', { headers: { authorization: `Basic ${btoa('a:b')}` } }],
     ] as const) {
-      const expected = shownBy(await call(service, `GET ${own}`, options))
-      const { headers, ...answer } = shownBy(await call(server, `GET ${path}`, options))
+      const expected = describeAnswer(await call(service, `GET ${own}`, options))
+      const { headers, ...answer } = describeAnswer(await call(server, `GET ${path}`, options))
       const plain = { ...headers, 'content-type': headers?.['content-type']?.replace('; charset=utf-8', '') }
       expect({ path, ...answer, headers: plain }).toEqual({ path, ...expected } as never)
     }

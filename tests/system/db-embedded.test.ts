@@ -112,7 +112,7 @@ test('data of another PostgreSQL, or of none, is left alone', async () => {
   const directory = newDirectory()
   const data = join(directory, 'database/data')
   mkdirSync(data, { recursive: true })
-  await expect(open(directory)).rejects.toThrow(`${data} is no database: PG_VERSION is missing`)
+  await expect(open(directory)).rejects.toThrow(`${data} is not a database: PG_VERSION is missing`)
   writeFileSync(join(data, 'PG_VERSION'), '17\n')
   await expect(open(directory)).rejects.toThrow(`${data} is of PostgreSQL 17; the one in this Latchkey is 18`)
   expect(existsSync(join(data, 'PG_VERSION'))).toBe(true)

@@ -250,7 +250,7 @@ describe('what DATABASE_URL leads to', () => {
   test('a proxy whose server is away is tried once, not without end', async () => {
     const proxy = await listenOnTcp((socket) => socket.end())
     const failure = await failureOf(`postgres://a@127.0.0.1:${proxy.port}/x`)
-    expect(failure).toBe(`127.0.0.1:${proxy.port} closed the connection without a word`)
+    expect(failure).toBe(`127.0.0.1:${proxy.port} closed the connection without an answer`)
     expect(proxy.accepted()).toBe(1)
     proxy.close()
   })

@@ -10,6 +10,7 @@ import { testConfig } from '../support/config.ts'
 import { type PostgresServer, startServer } from '../support/postgres.ts'
 import { latchkey, serve } from '../support/program.ts'
 import { listenOnTcp } from '../support/tcp.ts'
+import { until } from '../support/until.ts'
 
 setDefaultTimeout(60_000)
 
@@ -35,6 +36,34 @@ test('a server that starts before its database waits for it, and tells why', asy
   expect((await fetch(`${running.url}/readyz`)).status).toBe(200)
   // Once, however often it was tried.
   expect(running.output().split('Waiting: the database cannot be reached: ')).toHaveLength(2)
+})
+
+/** Leads on to the server. */
+const through = (socket: Socket) => {
+  const behind = connect(server.port, '127.0.0.1')
+  behind.on('error', () => socket.destroy())
+  socket.pipe(behind).pipe(socket)
+}
+
+test('the server at DATABASE_DIRECT_URL is waited for, too', async () => {
+  let logged = ''
+  const log = createLog({ logLevel: 'warn', logFormat: 'json' }, (text) => {
+    logged += text
+  })
+  let isAway = true
+  const proxy = await listenOnTcp((socket) => (isAway ? socket.destroy() : through(socket)))
+  const direct = secret(`postgres://postgres@127.0.0.1:${proxy.port}/postgres?sslmode=disable`)
+  const config = { ...configFor(server.url('postgres'), 20), databaseDirectUrl: direct }
+  const waiting = waitForDatabase(config, log)
+  const isTold = () => logged.includes('Waiting: DATABASE_DIRECT_URL: the database cannot be reached')
+  await until(isTold, 'the log tells', 5000)
+  isAway = false
+  await (await waiting).close()
+  isAway = true
+  await expect(waitForDatabase({ ...config, databaseWaitSeconds: 1 }, silentLog)).rejects.toThrow(
+    'DATABASE_DIRECT_URL: the database cannot be reached',
+  )
+  proxy.close()
 })
 
 test('waiting has its end', async () => {
@@ -70,11 +99,6 @@ test('what is waited for: a server that starts, that has no connection free, tha
     error('08P01', 'server login has been failing, try again later (server_login_retry)'),
     (socket: Socket) => void socket.end(),
   ]
-  const through = (socket: Socket) => {
-    const behind = connect(server.port, '127.0.0.1')
-    behind.on('error', () => socket.destroy())
-    socket.pipe(behind).pipe(socket)
-  }
   const proxy = await listenOnTcp((socket) => (answers.shift() ?? through)(socket))
   let logged = ''
   const log = createLog({ logLevel: 'warn', logFormat: 'json' }, (text) => {

@@ -120,10 +120,47 @@ test('a service account with 100,000 keys is disabled and deleted', async () => 
   await ask(`DELETE /service-accounts/${id}`, { bearer }, 204)
 })
 
-test('a new password revokes 20,000 keys', async () => {
-  const owner = await addLoggedIn(service, sql)
-  await addKeys({ user_id: owner.id }, null, 20_000)
-  const json = { current_password: PASSWORD, new_password: 'another-horse-battery', revoke_keys: true }
-  await ask('POST /auth/password', { bearer: owner.access, json })
-  expect(await liveKeys(owner)).toBe(0)
+describe('a new password revokes the keys of a user and of the accounts that the user alone manages', () => {
+  /** Keys of a user and of a service account, and what the audit trail says that a new password ended of them. */
+  async function addOwner(count: number) {
+    const person = await addLoggedIn(service, sql)
+    const { id: account } = await newClient(service, person.access)
+    await addKeys({ user_id: person.id }, null, count)
+    await addKeys({ service_account_id: account }, null, count)
+    const live = async () =>
+      (
+        await sql`SELECT count(*)::int AS n FROM latchkey.api_keys
+        WHERE ${account} = service_account_id AND revoked_at IS NULL`
+      )[0]?.n + (await liveKeys(person))
+    const told = async () =>
+      (
+        await sql`SELECT details->'keys_revoked' AS n FROM latchkey.audit_events
+        WHERE target_id = ${person.id} AND details ? 'keys_revoked'`
+      ).map(({ n }) => Number(n))
+    return { person, live, told }
+  }
+
+  test('100,000 of them', async () => {
+    const { person, live, told } = await addOwner(MANY / 2)
+    const { key } = await newKey(service, person.access, { scopes: 'read' })
+    await ask('GET /protected/any', { apiKey: key })
+    const all = await live()
+    expect(all).toBeGreaterThan(MANY)
+    const json = { current_password: PASSWORD, new_password: 'another-horse-battery', revoke_keys: true }
+    await ask('POST /auth/password', { bearer: person.access, json })
+    expect(await live()).toBe(0)
+    expect(await told()).toEqual([all])
+    await ask('GET /protected/any', { apiKey: key }, 401)
+  })
+
+  test('where it is set by a reset', async () => {
+    const { person, live, told } = await addOwner(5000)
+    const all = await live()
+    const { token } = (await ask(`POST /users/${person.id}/password-reset`, { bearer: admin.access })).body
+    const json = { token, new_password: 'another-horse-battery', revoke_keys: true }
+    await ask('POST /auth/password-reset', { json }, 204)
+    expect(await live()).toBe(0)
+    expect(await told()).toEqual([all])
+    await ask('POST /auth/password-reset', { json }, 401)
+  })
 })

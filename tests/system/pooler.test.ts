@@ -270,8 +270,10 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
   describe('the role and the database change nothing of what Latchkey does', () => {
     /** What a pooler without `connect_query` cannot be kept from: PostgreSQL ends connections that it lends to nobody. */
     const others = HOSTILE_SETTINGS.filter(([name]) => name !== 'idle_session_timeout')
-      // Long enough for the one question before the first transaction.
-      .map(([name, value]) => [name, name === 'statement_timeout' ? "'50ms'" : value] as const)
+      // Long enough for the one question before the first transaction, and for a transaction to begin.
+      .map(
+        ([name, value]) => [name, /^(statement|transaction)_timeout$/.test(name) ? "'50ms'" : value] as const,
+      )
 
     test.each<[string, Record<string, string | number>]>([
       ['as shipped', {}],

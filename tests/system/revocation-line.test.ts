@@ -3,7 +3,7 @@ import type postgres from 'postgres'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { call } from '../support/client.ts'
-import { type LineProxy, startLineProxy } from '../support/line-proxy.ts'
+import { type DatabaseProxy, startDatabaseProxy } from '../support/database-proxy.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { sharedServer } from '../support/postgres.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -17,12 +17,12 @@ const CUT_WITHIN_MS = 5000
 /** `near` changes things; `far`, whose LISTEN line goes a way of its own, has to hear of them. */
 let near: TestService
 let far: TestService
-let line: LineProxy
+let line: DatabaseProxy
 let sql: postgres.Sql
 let admin: string
 beforeAll(async () => {
   near = await startService({ logLevel: 'info' })
-  line = await startLineProxy((await sharedServer()).port)
+  line = await startDatabaseProxy((await sharedServer()).port)
   const settings = { logLevel: 'info' as const, databaseDirectUrl: secret(line.url(near.databaseUrl)) }
   far = await startService(settings, near)
   sql = connectTo(near)

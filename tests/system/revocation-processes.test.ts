@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { emptyDirectory, type RunningProgram } from '../support/binary.ts'
 import { call } from '../support/client.ts'
-import { type LineProxy, startLineProxy } from '../support/line-proxy.ts'
+import { type DatabaseProxy, startDatabaseProxy } from '../support/database-proxy.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { sharedServer } from '../support/postgres.ts'
 import { latchkey, serve } from '../support/program.ts'
@@ -19,8 +19,8 @@ let home: ReturnType<typeof emptyDirectory>
 let service: TestService
 let first: RunningProgram
 let second: RunningProgram
-let pool: LineProxy
-let line: LineProxy
+let pool: DatabaseProxy
+let line: DatabaseProxy
 let sql: postgres.Sql
 let admin: string
 let settings: Record<string, string>
@@ -28,7 +28,7 @@ beforeAll(async () => {
   home = emptyDirectory()
   service = await startService()
   const { port } = await sharedServer()
-  ;[pool, line] = [await startLineProxy(port), await startLineProxy(port)]
+  ;[pool, line] = [await startDatabaseProxy(port), await startDatabaseProxy(port)]
   settings = {
     DATABASE_URL: service.databaseUrl,
     SECRET_KEY: service.config.secretKey?.reveal() ?? '',

@@ -13,7 +13,7 @@ import { silentLog } from '../../src/lib/log.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { assembleContext } from '../../src/server/open.ts'
 import { testConfig } from '../support/config.ts'
-import { type LineProxy, startLineProxy } from '../support/line-proxy.ts'
+import { type DatabaseProxy, startDatabaseProxy } from '../support/database-proxy.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { createDatabase, sharedServer, type TestDatabase } from '../support/postgres.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -33,8 +33,8 @@ const PATIENCE_MS = 20_000
 let database: TestDatabase
 let a: TestService
 let b: TestService
-let wayOfA: LineProxy
-let wayOfB: LineProxy
+let wayOfA: DatabaseProxy
+let wayOfB: DatabaseProxy
 /** What the command line is given: a process that changes things and caches nothing. */
 let commandLine: { context: Context; database: OpenDatabase }
 let sql: postgres.Sql
@@ -42,7 +42,7 @@ let admin: string
 beforeAll(async () => {
   const { port } = await sharedServer()
   database = await createDatabase()
-  ;[wayOfA, wayOfB] = [await startLineProxy(port), await startLineProxy(port)]
+  ;[wayOfA, wayOfB] = [await startDatabaseProxy(port), await startDatabaseProxy(port)]
   const config = testConfig()
   const settings = {
     logLevel: 'error' as const,

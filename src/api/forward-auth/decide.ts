@@ -1,34 +1,35 @@
 import type { Context } from '../../core/context.ts'
 import type { KeyPrincipal, Principal } from '../../core/principal.ts'
-import { type Denial, denialOf, deny, lackOfScopes } from '../../core/verify/refusals.ts'
+import { lackOfScopes, problemOf } from '../../core/verify/problems.ts'
 import { DEFAULT_COST, useKey } from '../../core/verify/use-key.ts'
+import { Problem } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
 import type { Policy } from './policy.ts'
 
 /**
- * Whether a policy lets somebody go on, or the first reason why not, in the order of API.md. A use of a key counts
- * against its rate and its credits, as at `/keys/verify`. Only a rate on Redis, and credits, are waited for.
- * @param address the client's; null: unknown
- * @returns null where they may
+ * Whether a policy allows a caller, in the order of API.md. A use of a key counts against the key's rate and credits, as at
+ * `/keys/verify`. The result is a promise only where the rate is counted on Redis or where credits are taken.
+ * @param address of the client; null: unknown, which a key with `allowed_ips` does not accept
+ * @returns null where the caller is allowed, else the first reason why not
  * @throws only where the database cannot be asked
  */
-export function judge(
+export function decide(
   context: Context,
   principal: Principal,
   policy: Policy,
   address: string | null,
-): Denial | null | Promise<Denial | null> {
-  if (policy.kind !== 'any' && policy.kind !== principal.kind) return deny('wrong_credential_kind')
+): Problem | null | Promise<Problem | null> {
+  if (policy.kind !== 'any' && policy.kind !== principal.kind) return new Problem('wrong_credential_kind')
   if (policy.role !== null) {
-    if (principal.kind !== 'user') return deny('wrong_credential_kind')
-    if (principal.role !== policy.role) return deny('forbidden')
+    if (principal.kind !== 'user') return new Problem('wrong_credential_kind')
+    if (principal.role !== policy.role) return new Problem('forbidden')
   }
-  if (principal.kind === 'key') return judgeKey(context, principal, policy, address)
+  if (principal.kind === 'key') return decideOnKey(context, principal, policy, address)
   const missing = policy.scopes.filter((scope) => !covers(principal.grants, scope))
-  return missing.length > 0 ? deny('insufficient_scope', lackOfScopes(missing)) : null
+  return missing.length > 0 ? lackOfScopes(missing) : null
 }
 
-function judgeKey(context: Context, key: KeyPrincipal, { scopes }: Policy, address: string | null) {
+function decideOnKey(context: Context, key: KeyPrincipal, { scopes }: Policy, address: string | null) {
   const outcome = useKey(context, key, { scopes, cost: DEFAULT_COST, address })
-  return outcome instanceof Promise ? outcome.then(denialOf) : denialOf(outcome)
+  return outcome instanceof Promise ? outcome.then(problemOf) : problemOf(outcome)
 }

@@ -2,8 +2,8 @@ import { ownerOf } from '../../core/owners.ts'
 import type { Principal } from '../../core/principal.ts'
 
 /**
- * The headers that tell a service behind the proxy who is calling. Every recipe in `deploy/` passes on all of them, and
- * strips what a client sent under one of these names.
+ * The headers that tell a service behind a proxy who is calling. Every recipe in `deploy/` passes on all of them, and
+ * removes what the client sent under these names.
  */
 export const IDENTITY_HEADERS = [
   'X-Auth-Type',
@@ -16,10 +16,10 @@ export const IDENTITY_HEADERS = [
   'X-Auth-Scopes',
 ] as const
 
-/** A value for each of them, empty where it does not apply: a header that is missing might be taken from the client. */
+/** A value for each header, empty where it does not apply. A proxy could keep a missing header as the client sent it. */
 export type Identity = Record<(typeof IDENTITY_HEADERS)[number], string>
 
-/** Who somebody is, in headers. A key has no role: its owner's is not handed to whoever holds the key. */
+/** A principal in headers. A key has no role: otherwise a service would treat the key of an admin as an admin. */
 export function identityOf(principal: Principal): Identity {
   const owner = ownerOf(principal)
   const holder = principal.kind === 'user' ? principal : principal.owner
@@ -35,7 +35,7 @@ export function identityOf(principal: Principal): Identity {
   }
 }
 
-/** Visible ASCII as it is, the rest (and `%` itself) as UTF-8 in percent-encoding: `decodeURIComponent` gives the text back. */
+/** Keeps visible ASCII, and percent-encodes the rest and `%` in UTF-8. `decodeURIComponent` gives the text back. */
 function encodeText(text: string): string {
   return text.replace(/[^!-$&-~]+/g, (part) => encodeURIComponent(part.toWellFormed()))
 }

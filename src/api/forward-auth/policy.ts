@@ -1,21 +1,22 @@
 import { parseScopes } from '../../lib/scopes.ts'
 
-/** What a proxy asks of whoever calls. */
+/** What a proxy asks of a caller. */
 export type Policy = {
-  /** All are needed. */
+  /** The caller needs all of them. */
   scopes: readonly string[]
   kind: 'user' | 'key' | 'any'
   role: 'admin' | null
 }
 
-/** The policy that asks for a good credential and no more. */
+/** The policy that asks for a valid credential and no more. */
 export const ANYBODY: Policy = { scopes: [], kind: 'any', role: null }
 
 const NAME = /^[a-z-]{1,32}$/
 
 /**
- * Reads a policy such as `scope=read,write&kind=key`: each member once, in plain characters. Nothing is decoded.
- * @returns a sentence that quotes no value where it is none: nobody may guess what was meant
+ * Reads a policy such as `scope=read,write&kind=key`: each member once, in plain characters. Nothing is decoded
+ * (docs/decisions/0011).
+ * @returns the policy, or what is wrong with it, in a sentence that quotes no value; a faulty policy is never guessed at
  */
 export function parsePolicy(text: string): Policy | { fault: string } {
   const members = new Map<string, string>()
@@ -23,7 +24,7 @@ export function parsePolicy(text: string): Policy | { fault: string } {
     const [name = '', value = '', ...more] = member.split('=')
     if (name === '' || value === '' || more.length > 0)
       return { fault: 'A member of a policy is name=value, and neither is empty' }
-    if (members.has(name)) return { fault: `Only once in a policy: ${shown(name)}` }
+    if (members.has(name)) return { fault: `Only once in a policy: ${maskName(name)}` }
     members.set(name, value)
   }
   const policy: Policy = { ...ANYBODY }
@@ -53,8 +54,8 @@ function readMember(policy: Policy, name: string, value: string): string | null 
     policy.role = value
     return null
   }
-  return `No member of a policy: ${shown(name)}`
+  return `No member of a policy: ${maskName(name)}`
 }
 
-/** Whatever stands in a target may be a secret that got there by mistake. */
-const shown = (name: string) => (NAME.test(name) ? name : '…')
+/** The name as it may be logged. Any text in a URL may be a secret that was put there by mistake. */
+const maskName = (name: string) => (NAME.test(name) ? name : '…')

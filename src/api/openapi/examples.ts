@@ -1,12 +1,13 @@
 const EMAIL = 'user@example.com'
 const PASSWORD = 'correct horse battery staple'
-/** Of the form of a key, and none. */
-const KEY = `sk_${'0'.repeat(49)}`
+/** Has the form of a key, its checksum too. */
+const KEY = `sk_${'0'.repeat(43)}4LPos6`
 const REFRESH_TOKEN = 'rt_from-the-answer-to-a-login'
 
 /**
- * A body for each that is sent, by the name of its shape: what Swagger UI fills in, and what somebody copies. Each is taken as
- * it stands. Without it Swagger UI makes one of every member, those that exclude each other too.
+ * An example body for each shape that a client sends, by the name of the shape. Swagger UI fills it in, and readers copy it,
+ * so the service accepts each one as it stands. Without an example Swagger UI sends every member, also those that exclude
+ * each other.
  */
 export const EXAMPLES: Record<string, object> = {
   Credentials: { email: EMAIL, password: PASSWORD },

@@ -2,7 +2,10 @@ import { catalogue, type ErrorCode } from '../../lib/errors.ts'
 import { oauthAnswer } from '../problem.ts'
 import type { Json } from './schemas.ts'
 
-/** One method of one path. `x-errors` names the errors that its shape does not tell. */
+/**
+ * One method of one path. `x-errors` names the errors that its shape does not tell, `x-security` the credentials of a route
+ * that authenticates its caller by itself.
+ */
 export type Operation = Json & {
   responses?: Record<string, Json>
   parameters?: Json[]
@@ -10,10 +13,11 @@ export type Operation = Json & {
   security?: Json[]
   description?: string
   'x-errors'?: ErrorCode[]
+  'x-security'?: Json[]
 }
 
 const FORM = 'application/x-www-form-urlencoded'
-/** They ask for nothing that may be used up; the first two ask nothing at all. */
+/** The probes have no rate limit. The first two also work without the database, and so never answer 503. */
 const UNLIMITED = new Set(['/health', '/livez', '/readyz'])
 const STATIC = new Set(['/health', '/livez'])
 
@@ -28,6 +32,7 @@ export function complete(
   shapes: Record<string, Json>,
 ): void {
   const isOAuth = path.startsWith('/oauth/')
+  if (operation['x-security']) operation.security = operation['x-security']
   const scopes = (operation.security ?? []).flatMap((entry) => (entry.bearer as string[] | undefined) ?? [])
   completeParameters(path, operation)
   if (operation.requestBody) completeBody(operation.requestBody, isOAuth ? FORM : 'application/json')
@@ -49,9 +54,10 @@ export function complete(
       .filter(Boolean)
       .join(' ')
   delete operation['x-errors']
+  delete operation['x-security']
 }
 
-/** Whether it also takes no credential at all: one of the alternatives asks for nothing. */
+/** Whether the credential is optional: one of the alternatives asks for nothing. */
 function isOptional({ security = [] }: Operation): boolean {
   return security.some((entry) => Object.keys(entry).length === 0)
 }
@@ -72,13 +78,13 @@ function completeParameters(path: string, operation: Operation): void {
   else delete operation.parameters
 }
 
-/** Elysia describes a number in a query as a text or a number: it is a number to whoever calls. */
+/** Elysia describes a number in a query as a text or a number. To the caller it is a number. */
 function readNumber(schema: Json): Json {
   const choices = Array.isArray(schema.anyOf) ? (schema.anyOf as Json[]) : []
   return choices.find(({ type }) => type === 'integer' || type === 'number') ?? schema
 }
 
-/** A body that may be null is one that may be left out. */
+/** A body whose schema allows null may be left out. */
 function completeBody(body: NonNullable<Operation['requestBody']>, type: string): void {
   body.content = onlyType(body.content, type)
   const media = body.content[type] as { schema?: { anyOf?: Json[] } } | undefined
@@ -89,7 +95,7 @@ function completeBody(body: NonNullable<Operation['requestBody']>, type: string)
   body.content = { [type]: { schema: some.length === 1 ? some[0] : { anyOf: some } } }
 }
 
-/** The errors that an operation's shape allows, and those that it names in `x-errors`. */
+/** The errors of an operation: those that follow from its shape, and those that it names in `x-errors`. */
 function errorResponses(method: string, path: string, operation: Operation, scopes: string[]) {
   const isOAuth = path.startsWith('/oauth/')
   const codes = new Set<ErrorCode>(operation['x-errors'])
@@ -97,10 +103,11 @@ function errorResponses(method: string, path: string, operation: Operation, scop
     for (const code of more) codes.add(code)
   }
   if (operation.security) add('ambiguous_credentials')
-  if (operation.security && !isOptional(operation))
+  // The OAuth routes that take a credential name their own errors.
+  if (operation.security && !isOptional(operation) && !isOAuth)
     add('missing_credential', 'invalid_token', 'wrong_credential_kind')
   if (scopes.length > 0) add('insufficient_scope')
-  // Whether it wants one or not, a body is read as one.
+  // A body is read and checked for every such method, also where the route needs none.
   if (method !== 'get' && method !== 'delete')
     add('malformed_json', 'body_too_large', 'unsupported_media_type')
   const hasQuery = operation.parameters?.some((parameter) => parameter.in === 'query')
@@ -137,8 +144,8 @@ function headersOf(codes: ErrorCode[]): Json | null {
       'RateLimit-Remaining': of('RateLimitRemaining'),
       'RateLimit-Reset': of('RateLimitReset'),
     }
-  if (codes.includes('missing_credential') || codes.includes('insufficient_scope'))
-    return { 'WWW-Authenticate': of('WwwAuthenticate') }
+  const challenges: ErrorCode[] = ['missing_credential', 'invalid_client', 'insufficient_scope']
+  if (challenges.some((code) => codes.includes(code))) return { 'WWW-Authenticate': of('WwwAuthenticate') }
   return null
 }
 

@@ -3,7 +3,7 @@ import { catalogue } from '../../lib/errors.ts'
 /** A part of an OpenAPI document. */
 export type Json = Record<string, unknown>
 
-/** How the page and other clients authorise themselves: an access token or a key, or e-mail and password. */
+/** How clients authenticate: by an access token or an API key, or by e-mail and password. */
 export const securitySchemes = (publicUrl: string) => ({
   bearer: { type: 'http', scheme: 'bearer', description: 'An access token, or an API key (`sk_…`)' },
   oauth2: {
@@ -51,7 +51,7 @@ export const OAUTH_ERROR = {
   properties: { error: { type: 'string' }, error_description: { type: 'string' } },
 }
 
-/** The headers that errors come with. */
+/** The headers of error answers. */
 export const HEADERS = {
   RetryAfter: { description: 'Seconds to wait', schema: { type: 'integer', minimum: 0 } },
   RateLimitLimit: {
@@ -66,10 +66,10 @@ export const HEADERS = {
   WwwAuthenticate: { description: 'RFC 9110, section 11.6.1', schema: { type: 'string' } },
 }
 
-/** A validator's own keyword, which no document knows. */
+/** `error` is a keyword of Elysia's validator, which OpenAPI does not have. */
 const isForeign = (key: string, value: unknown) => key === 'error' && typeof value === 'string'
 
-/** Moves every schema that has a name (`$id`) into the components, and refers to it there. */
+/** Moves every schema that has a name (`$id`) into `components`, and puts a reference in its place. */
 export function hoistNamed<T>(node: T, components: Json): T {
   if (Array.isArray(node)) return node.map((item) => hoistNamed(item, components)) as T
   if (typeof node !== 'object' || node === null) return node

@@ -4,9 +4,10 @@ import { listEvents, presentEvent } from '../../core/audit/audit.ts'
 import { AuditPage } from '../../core/audit/model.ts'
 import type { Context } from '../../core/context.ts'
 import { Instant } from '../../lib/model.ts'
-import { AUDIT_READ } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { describe } from '../openapi/describe.ts'
 import { pageQuery, presentPage } from '../page.ts'
+import { NEEDS } from '../route-table.ts'
 
 const AuditQuery = Type.Object({
   actor: Type.Optional(Type.String({ maxLength: 64, description: 'An id' })),
@@ -17,13 +18,13 @@ const AuditQuery = Type.Object({
   ...pageQuery,
 })
 
-/** Who did what, to whom, when, from where; refusals included. */
+/** The audit trail: who did what, to whom, when, and from which address; refusals included. */
 export const auditRoutes = (context: Context, guard: Guard) =>
   new Elysia({ tags: ['Administration'] })
     .use(guard)
     .get('/audit', async ({ query }) => presentPage(await listEvents(context, query), presentEvent), {
-      anyone: { scopes: [AUDIT_READ] },
+      ...NEEDS['GET /audit'],
       query: AuditQuery,
       response: { 200: AuditPage },
-      detail: { operationId: 'listAuditEvents', summary: 'The audit trail, newest first' },
+      detail: describe('listAuditEvents', 'The audit trail, newest first'),
     })

@@ -1,4 +1,3 @@
-import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { describePrincipal, logIn } from '../../core/login/log-in.ts'
@@ -8,8 +7,11 @@ import { Tokens } from '../../core/sessions/model.ts'
 import { presentUser, signUp } from '../../core/users/accounts.ts'
 import { Credentials, User } from '../../core/users/model.ts'
 import type { Guard } from '../auth.ts'
+import { describe, noContent } from '../openapi/describe.ts'
 import { originOf } from '../request-state.ts'
+import { NEEDS } from '../route-table.ts'
 
+/** Sign-up, login and passwords. */
 export const authRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/auth', tags: ['Users and sessions'] })
     .use(guard)
@@ -18,14 +20,10 @@ export const authRoutes = (context: Context, guard: Guard) =>
       async ({ body: { email, password }, state, status }) =>
         status(201, presentUser(await signUp(context, originOf(state), { email, password }))),
       {
-        open: true,
+        ...NEEDS['POST /auth/signup'],
         body: Credentials,
         response: { 201: User },
-        detail: {
-          operationId: 'signUp',
-          summary: 'Make an account',
-          'x-errors': ['signup_closed', 'email_taken'],
-        },
+        detail: describe('signUp', 'Make an account', { errors: ['signup_closed', 'email_taken'] }),
       },
     )
     .post(
@@ -33,33 +31,29 @@ export const authRoutes = (context: Context, guard: Guard) =>
       async ({ body: { email, password }, state }) =>
         (await logIn(context, originOf(state), { email, password })).tokens,
       {
-        open: true,
+        ...NEEDS['POST /auth/login'],
         body: Credentials,
         response: { 200: Tokens },
-        detail: {
-          operationId: 'logIn',
-          summary: 'Trade e-mail and password for a pair of tokens',
-          'x-errors': ['invalid_login', 'too_many_attempts'],
-        },
+        detail: describe('logIn', 'Trade e-mail and password for a pair of tokens', {
+          errors: ['invalid_login', 'too_many_attempts'],
+        }),
       },
     )
     .get('/me', ({ auth }) => describePrincipal(auth), {
-      anyone: true,
+      ...NEEDS['GET /auth/me'],
       response: { 200: Me },
-      detail: { operationId: 'getMe', summary: 'Who the credential belongs to' },
+      detail: describe('getMe', 'Who the credential belongs to'),
     })
     .post(
       '/password',
       async ({ auth, body, state }) => (await changePassword(context, originOf(state), auth, body)).tokens,
       {
-        user: { json: true },
+        ...NEEDS['POST /auth/password'],
         body: PasswordChange,
         response: { 200: Tokens },
-        detail: {
-          operationId: 'changePassword',
-          summary: 'Set a new password; every session ends, and a new one begins',
-          'x-errors': ['invalid_login', 'conflict'],
-        },
+        detail: describe('changePassword', 'Set a new password; every session ends, and a new one begins', {
+          errors: ['invalid_login', 'conflict'],
+        }),
       },
     )
     .post(
@@ -69,13 +63,11 @@ export const authRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        open: true,
+        ...NEEDS['POST /auth/password-reset'],
         body: PasswordReset,
-        response: { 204: Type.Undefined({ description: 'The password is set; every session has ended' }) },
-        detail: {
-          operationId: 'resetPassword',
-          summary: 'Set a new password by a one-time token',
-          'x-errors': ['invalid_token'],
-        },
+        response: noContent('The password is set; every session has ended'),
+        detail: describe('resetPassword', 'Set a new password by a one-time token', {
+          errors: ['invalid_token'],
+        }),
       },
     )

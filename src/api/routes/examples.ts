@@ -3,6 +3,8 @@ import { Elysia } from 'elysia'
 import type { KeyPrincipal, Principal, UserPrincipal } from '../../core/principal.ts'
 import { Id, Role, ScopeList } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
+import { describe } from '../openapi/describe.ts'
+import { NEEDS } from '../route-table.ts'
 
 const ForUser = Type.Object(
   {
@@ -29,8 +31,8 @@ const ForService = Type.Object(
 )
 
 /**
- * Handlers by themselves, not arrows that call one: Elysia takes what calls another function for one that may have to be
- * waited for.
+ * The handlers themselves are handed to Elysia, and not an arrow that calls them: an arrow that calls a function looks
+ * asynchronous to Elysia, and would make the route wait (`withoutWaiting` in `elysia.ts`).
  */
 const describeUser =
   (accessLevel: Role) =>
@@ -55,27 +57,27 @@ const describeService = ({ auth: key }: { auth: KeyPrincipal }) => ({
 const describeAnyone = ({ auth }: { auth: Principal }) =>
   auth.kind === 'user' ? describeUser('user')({ auth }) : describeService({ auth })
 
-/** Examples of protected routes: what to copy, and what the documentation's first steps reach. */
+/** Examples of protected routes, for readers to copy. The first steps of the documentation call them. */
 export const protectedRoutes = (guard: Guard) =>
   new Elysia({ prefix: '/protected', tags: ['Examples'] })
     .use(guard)
     .get('/user-only', describeUser('user'), {
-      user: true,
+      ...NEEDS['GET /protected/user-only'],
       response: { 200: ForUser },
-      detail: { operationId: 'userOnly', summary: "Takes a user's access token" },
+      detail: describe('userOnly', "Takes a user's access token"),
     })
     .get('/service-only', describeService, {
-      key: { scopes: ['read'] },
+      ...NEEDS['GET /protected/service-only'],
       response: { 200: ForService },
-      detail: { operationId: 'serviceOnly', summary: 'Takes an API key with the scope "read"' },
+      detail: describe('serviceOnly', 'Takes an API key with the scope "read"'),
     })
     .get('/any', describeAnyone, {
-      anyone: true,
+      ...NEEDS['GET /protected/any'],
       response: { 200: Type.Union([ForUser, ForService]) },
-      detail: { operationId: 'anyCredential', summary: 'Takes either' },
+      detail: describe('anyCredential', 'Takes either'),
     })
     .get('/admin', describeUser('admin'), {
-      admin: true,
+      ...NEEDS['GET /protected/admin'],
       response: { 200: ForUser },
-      detail: { operationId: 'adminOnly', summary: "Takes an admin's access token" },
+      detail: describe('adminOnly', "Takes an admin's access token"),
     })

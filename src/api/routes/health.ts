@@ -3,6 +3,7 @@ import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { findDifferences } from '../../core/shared-settings/shared-settings.ts'
 import { fail } from '../../lib/errors.ts'
+import { describe } from '../openapi/describe.ts'
 
 const Status = Type.Object({ status: Type.String() }, { $id: 'Status' })
 const Readiness = Type.Object(
@@ -17,19 +18,19 @@ const Readiness = Type.Object(
   { $id: 'Readiness' },
 )
 
-/** Whether the process is on its way out: `/readyz` says so, and the balancer sends nobody new. */
+/** Whether the process is shutting down. `/readyz` then fails, and a load balancer sends no new requests. */
 export type IsDraining = () => boolean
 
-/** What a balancer and an orchestrator ask. Not limited, and open to anyone. */
+/** The probes of load balancers and orchestrators: public, and without a rate limit, which would fail a probe. */
 export const opsRoutes = (context: Context, isDraining: IsDraining) =>
   new Elysia({ tags: ['Service'] })
     .get('/health', () => ({ status: 'healthy' }), {
       response: { 200: Status },
-      detail: { operationId: 'getHealth', summary: 'Static: the process answers' },
+      detail: describe('getHealth', 'Static: the process answers'),
     })
     .get('/livez', () => ({ status: 'alive' }), {
       response: { 200: Status },
-      detail: { operationId: 'getLivez', summary: 'The process works' },
+      detail: describe('getLivez', 'The process works'),
     })
     .get(
       '/readyz',
@@ -41,10 +42,7 @@ export const opsRoutes = (context: Context, isDraining: IsDraining) =>
       },
       {
         response: { 200: Readiness },
-        detail: {
-          operationId: 'getReadyz',
-          summary: 'It can serve: the database takes writes, and it is not shutting down',
-        },
+        detail: describe('getReadyz', 'It can serve: the database takes writes, and it is not shutting down'),
       },
     )
 
@@ -53,7 +51,7 @@ const Root = Type.Object(
   { $id: 'Root' },
 )
 
-/** What this is and where things are; no version, which would help only those who look for old ones. */
+/** The root says what this service is. It names no version, which helps an attacker to find an outdated one. */
 export const rootRoute = () =>
   new Elysia({ tags: ['Service'] }).get(
     '/',
@@ -65,6 +63,6 @@ export const rootRoute = () =>
     }),
     {
       response: { 200: Root },
-      detail: { operationId: 'getRoot', summary: 'What this is and where things are' },
+      detail: describe('getRoot', 'What this is and where things are'),
     },
   )

@@ -1,8 +1,9 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { Jwks } from '../../core/signing/model.ts'
+import { describe } from '../openapi/describe.ts'
 
-/** RFC 7517: what services need to verify access tokens by themselves. */
+/** The public signing keys (RFC 7517), with which services verify access tokens by themselves. */
 export const signingRoutes = (context: Context) =>
   new Elysia({ tags: ['OAuth'] }).get(
     '/.well-known/jwks.json',
@@ -12,6 +13,6 @@ export const signingRoutes = (context: Context) =>
     },
     {
       response: { 200: Jwks },
-      detail: { operationId: 'getJwks', summary: 'The public keys that access tokens are verified with' },
+      detail: describe('getJwks', 'The public keys that access tokens are verified with'),
     },
   )

@@ -26,10 +26,11 @@ import { describeUsage } from '../../core/usage/usage.ts'
 import { failField } from '../../lib/errors.ts'
 import { Flag } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
-import { KEYS_READ, KEYS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, queryInteger } from '../page.ts'
 import { originOf, type RequestState } from '../request-state.ts'
+import { NEEDS } from '../route-table.ts'
 
 const ListQuery = Type.Object(
   {
@@ -53,27 +54,23 @@ const ListQuery = Type.Object(
 
 const MAX_IDEMPOTENCY_KEY_LENGTH = 255
 
-const reads = { anyone: { scopes: [KEYS_READ] } }
-const writes = { anyone: { scopes: [KEYS_WRITE] } }
-const takes = { anyone: { scopes: [KEYS_WRITE], json: true } } as const
-const nothing = { 204: Type.Undefined({ description: 'Done' }) }
-const creates = { ...takes, body: NewKey, response: { 201: CreatedKey } }
-const lists = { ...reads, query: ListQuery, response: { 200: KeyList } }
-const revokes = { ...writes, query: RevokeQuery, response: { 200: KeyEnded } }
+const creates = { body: NewKey, response: { 201: CreatedKey } }
+const lists = { query: ListQuery, response: { 200: KeyList } }
+const revokes = { query: RevokeQuery, response: { 200: KeyEnded } }
 const createErrors = ['insufficient_scope', 'quota_exceeded', 'already_created', 'not_found'] as const
 const manageErrors = ['not_found', 'forbidden'] as const
 
-/** The seed's paths, and beside them those that a newcomer would guess; both answer alike. */
+/** The paths of the seed, and beside them the paths that REST conventions suggest. Both answer alike. */
 export const keyRoutes = (context: Context, guard: Guard) => {
-  const shown = (key: WholeKey) => presentKey(key, context.clock())
+  const present = (key: WholeKey) => presentKey(key, context.clock())
   const create = async (caller: Principal, state: RequestState, input: NewKey): Promise<CreatedKey> => {
     const { row, key } = await createKey(context, originOf(state), caller, input, idempotencyKeyOf(state))
-    return { ...shown(row), key }
+    return { ...present(row), key }
   }
   const list = async (caller: Principal, query: KeyQuery, set: { headers: Record<string, unknown> }) => {
     const { keys, nextCursor } = await listVisibleKeys(context, caller, query)
     if (nextCursor !== null) set.headers.link = nextLink(query, nextCursor)
-    return keys.map(shown)
+    return keys.map(present)
   }
   const revoke = async (caller: Principal, state: RequestState, id: string, query: RevokeQuery) => {
     const options = { reason: query.reason ?? null, created: query.created === 'true' }
@@ -84,32 +81,24 @@ export const keyRoutes = (context: Context, guard: Guard) => {
   return new Elysia({ prefix: '/keys', tags: ['API keys'] })
     .use(guard)
     .post('/create', async ({ auth, body, state, status }) => status(201, await create(auth, state, body)), {
+      ...NEEDS['POST /keys/create'],
       ...creates,
-      detail: { operationId: 'createKey', summary: 'Make an API key', 'x-errors': createErrors },
+      detail: describe('createKey', 'Make an API key', { errors: createErrors }),
     })
     .post('/', async ({ auth, body, state, status }) => status(201, await create(auth, state, body)), {
+      ...NEEDS['POST /keys'],
       ...creates,
-      detail: {
-        operationId: 'postKey',
-        summary: 'Make an API key (same as /keys/create)',
-        'x-errors': createErrors,
-      },
+      detail: describe('postKey', 'Make an API key (same as /keys/create)', { errors: createErrors }),
     })
     .get('/list', ({ auth, query, set }) => list(auth, query, set), {
+      ...NEEDS['GET /keys/list'],
       ...lists,
-      detail: {
-        operationId: 'listKeys',
-        summary: "The caller's API keys, newest first",
-        'x-errors': ['not_found'],
-      },
+      detail: describe('listKeys', "The caller's API keys, newest first", { errors: ['not_found'] }),
     })
     .get('/', ({ auth, query, set }) => list(auth, query, set), {
+      ...NEEDS['GET /keys'],
       ...lists,
-      detail: {
-        operationId: 'getKeys',
-        summary: "The caller's API keys (same as /keys/list)",
-        'x-errors': ['not_found'],
-      },
+      detail: describe('getKeys', "The caller's API keys (same as /keys/list)", { errors: ['not_found'] }),
     })
     .delete(
       '/self',
@@ -118,33 +107,30 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         return status(204, undefined)
       },
       {
-        anyKey: true,
-        response: nothing,
-        detail: {
-          operationId: 'endOwnKey',
-          summary: 'End the key that is shown',
-          description: 'Asks for no scope, address, limit or credit: whoever found a leaked key may end it.',
-        },
+        ...NEEDS['DELETE /keys/self'],
+        response: noContent(),
+        detail: describe('endOwnKey', 'End the presented key', {
+          description:
+            'Asks for no scope, address, limit or credit, so that a person who found a leaked key can end it.',
+        }),
       },
     )
-    .get('/:id', async ({ auth, params }) => shown(await requireKey(context, auth, params.id)), {
-      ...reads,
+    .get('/:id', async ({ auth, params }) => present(await requireKey(context, auth, params.id)), {
+      ...NEEDS['GET /keys/:id'],
       response: { 200: Key },
-      detail: { operationId: 'getKey', summary: 'One API key', 'x-errors': ['not_found'] },
+      detail: describe('getKey', 'One API key', { errors: ['not_found'] }),
     })
     .patch(
       '/:id',
       async ({ auth, body, params, state }) =>
-        shown(await changeKey(context, originOf(state), auth, params.id, body)),
+        present(await changeKey(context, originOf(state), auth, params.id, body)),
       {
-        ...takes,
+        ...NEEDS['PATCH /keys/:id'],
         body: KeyPatch,
         response: { 200: Key },
-        detail: {
-          operationId: 'changeKey',
-          summary: 'Change an API key; null clears',
-          'x-errors': [...manageErrors, 'conflict', 'quota_exceeded'],
-        },
+        detail: describe('changeKey', 'Change an API key; null clears', {
+          errors: [...manageErrors, 'conflict', 'quota_exceeded'],
+        }),
       },
     )
     .post(
@@ -152,17 +138,15 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       async ({ auth, body, params, state, status }) => {
         const overlap = body?.overlap_seconds ?? DEFAULT_OVERLAP_SECONDS
         const { row, key } = await rotateKey(context, originOf(state), auth, params.id, overlap)
-        return status(201, { ...shown(row), key })
+        return status(201, { ...present(row), key })
       },
       {
-        ...takes,
+        ...NEEDS['POST /keys/:id/rotate'],
         body: Rotation,
         response: { 201: CreatedKey },
-        detail: {
-          operationId: 'rotateKey',
-          summary: 'Give a key a new secret; the old one works until the overlap ends',
-          'x-errors': [...manageErrors, 'conflict'],
-        },
+        detail: describe('rotateKey', 'Give a key a new secret; the old one works until the overlap ends', {
+          errors: [...manageErrors, 'conflict'],
+        }),
       },
     )
     .delete(
@@ -172,15 +156,17 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         return status(204, undefined)
       },
       {
-        ...writes,
-        response: nothing,
-        detail: {
-          operationId: 'endSecret',
-          summary: 'End one of two live secrets early; ending the new one cancels the rotation',
-          description:
-            'The secret is named by its id, or by its first characters where these name one alone.',
-          'x-errors': [...manageErrors, 'conflict'],
-        },
+        ...NEEDS['DELETE /keys/:id/secrets/:secret'],
+        response: noContent(),
+        detail: describe(
+          'endSecret',
+          'End one of two live secrets early; ending the new one cancels the rotation',
+          {
+            description:
+              'The secret is named by its id, or by its first characters where these name one alone.',
+            errors: [...manageErrors, 'conflict'],
+          },
+        ),
       },
     )
     .get(
@@ -190,31 +176,25 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         return describeUsage(context, key.id, query)
       },
       {
-        ...reads,
+        ...NEEDS['GET /keys/:id/usage'],
         query: UsageQuery,
         response: { 200: Usage },
-        detail: {
-          operationId: 'getKeyUsage',
-          summary: 'How often a key was used, by time and outcome',
-          'x-errors': ['not_found'],
-        },
+        detail: describe('getKeyUsage', 'How often a key was used, by time and outcome', {
+          errors: ['not_found'],
+        }),
       },
     )
     .delete('/revoke/:id', ({ auth, params, query, state }) => revoke(auth, state, params.id, query), {
+      ...NEEDS['DELETE /keys/revoke/:id'],
       ...revokes,
-      detail: {
-        operationId: 'revokeKey',
-        summary: 'End an API key for good',
-        'x-errors': manageErrors,
-      },
+      detail: describe('revokeKey', 'End an API key for good', { errors: manageErrors }),
     })
     .delete('/:id', ({ auth, params, query, state }) => revoke(auth, state, params.id, query), {
+      ...NEEDS['DELETE /keys/:id'],
       ...revokes,
-      detail: {
-        operationId: 'deleteKeyById',
-        summary: 'End an API key for good (same as /keys/revoke/{id})',
-        'x-errors': manageErrors,
-      },
+      detail: describe('deleteKeyById', 'End an API key for good (same as /keys/revoke/{id})', {
+        errors: manageErrors,
+      }),
     })
     .delete(
       '/delete/:id',
@@ -223,25 +203,24 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         return { message: 'API key deleted successfully', key_id: params.id }
       },
       {
-        user: { scopes: [KEYS_WRITE] },
+        ...NEEDS['DELETE /keys/delete/:id'],
         response: { 200: KeyEnded },
-        detail: {
-          operationId: 'removeKey',
-          summary: 'Remove an API key; the audit trail stays',
-          'x-errors': manageErrors,
-        },
+        detail: describe('removeKey', 'Remove an API key; the audit trail stays', { errors: manageErrors }),
       },
     )
 }
 
-/** @throws Problem validation_failed */
+/**
+ * The Idempotency-Key of a request; null: none.
+ * @throws Problem validation_failed where it is empty or too long
+ */
 function idempotencyKeyOf({ request }: RequestState): string | null {
   const value = request.headers.get('idempotency-key')
   if (value === null || (value.length > 0 && value.length <= MAX_IDEMPOTENCY_KEY_LENGTH)) return value
   return failField('Idempotency-Key', `Must have 1 to ${MAX_IDEMPOTENCY_KEY_LENGTH} characters`)
 }
 
-/** RFC 8288: the page after this one, relative to the URL that was asked for: a proxy may have added to its path. */
+/** The `Link` to the next page (RFC 8288). It is relative, since a proxy may have added to the path. */
 function nextLink(query: KeyQuery, cursor: string): string {
   const next = new URLSearchParams()
   for (const [name, value] of Object.entries({ ...query, cursor }))

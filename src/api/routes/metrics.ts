@@ -8,14 +8,14 @@ import { codedAnswer } from '../compression.ts'
 import { readCredential } from '../credential.ts'
 
 /**
- * GET /metrics, for Prometheus. METRICS_TOKEN is asked for wherever it is set.
- * @param isOffered false: there is no such path
+ * GET /metrics, for Prometheus. It asks for METRICS_TOKEN where that is set.
+ * @param isOffered false: the app has no such path
  */
 export function metricsRoute(context: Context, isOffered: boolean) {
   const app = new Elysia()
   if (!isOffered) return app
   const { metricsToken } = context.config
-  // By import(), so that a service that nobody scrapes does not load what writes the text.
+  // Loaded at the first scrape: prom-client costs memory, which a service without Prometheus should not pay.
   const open = () => import('../exposition.ts').then(({ createExposition }) => createExposition(context))
   let exposition: ReturnType<typeof open> | null = null
   app.get(
@@ -31,8 +31,8 @@ export function metricsRoute(context: Context, isOffered: boolean) {
   return app
 }
 
-/** Hashes are of one length, and a guess at one says nothing of the token. */
+/** Compares hashes: they have one length, and the time of the comparison tells nothing about the token. */
 function requireToken(request: Request, token: Secret): void {
-  const shown = readCredential(request) ?? fail('missing_credential')
-  if (!timingSafeEqual(hashToken(shown), hashToken(token.reveal()))) fail('invalid_token')
+  const presented = readCredential(request) ?? fail('missing_credential')
+  if (!timingSafeEqual(hashToken(presented), hashToken(token.reveal()))) fail('invalid_token')
 }

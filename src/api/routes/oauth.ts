@@ -20,20 +20,29 @@ import type { Guard } from '../auth.ts'
 import { permit } from '../auth.ts'
 import { readForm } from '../body.ts'
 import { readCredential } from '../credential.ts'
+import { pathOf, withoutSlash } from '../elysia.ts'
+import { describe } from '../openapi/describe.ts'
 import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 
-/** The limit that each grant shares with its twin under /auth. */
-const POLICY_OF_GRANT = new Map<string, RateLimitName>([
+/** The rate limit that a grant shares with the route under /auth that does the same. */
+const LIMIT_OF_GRANT = new Map<string, RateLimitName>([
   ['password', 'login'],
   ['refresh_token', 'refresh'],
 ])
 
+/** How a client authenticates, in the document: no security scheme there has two ways, and one of them in the body. */
+const CLIENTS =
+  'A client is a service account: its id and one of its keys, by HTTP Basic or as `client_id` and `client_secret`.'
+
 type Seen = { request: Request; state: RequestState }
 
-/** The standard doors (RFC 6749, 7662, 7009), with the standards' own errors. */
+/** The OAuth endpoints (RFC 6749, 7662, 7009), with the errors of those standards. */
 export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
-  /** A wrong client is a guess like any other: counted, and never a reason to refuse a right one. */
+  /**
+   * Counts a failed client authentication as a guess, or else client secrets could be guessed without limit. A right
+   * secret is never refused for the guesses of others at its address.
+   */
   const countingGuesses = async <T>(state: RequestState, work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
@@ -44,7 +53,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       throw error
     }
   }
-  /** A client that gets no token of its own leaves an audit row, whatever the reason. */
+  /** Audits every refused `client_credentials` grant, whatever the reason. */
   const auditingRefusal = async <T>(state: RequestState, grant: () => Promise<T>): Promise<T> => {
     try {
       return await grant()
@@ -54,25 +63,25 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       throw error
     }
   }
-  /** The client that a request shows, as the key that it is; null where it shows none. */
-  const admitClient = async (seen: Seen, form: ClientForm): Promise<KeyPrincipal | null> => {
-    const shown = readClient(seen.request.headers.get('authorization'), form)
-    if (shown === null) return null
-    const key = await authenticateClient(context, shown)
-    await admit(seen.state, key, [])
+  /** The authenticated client, as the key that is its secret; null where the request presents no client. */
+  const acceptClient = async (seen: Seen, form: ClientForm): Promise<KeyPrincipal | null> => {
+    const client = readClient(seen.request.headers.get('authorization'), form)
+    if (client === null) return null
+    const key = await authenticateClient(context, client)
+    await accept(seen.state, key, [])
     return key
   }
-  /** Who introspects: a bearer credential, or a client by its own; either needs the scope. */
-  const admitIntrospector = async ({ request, state }: Seen, form: ClientForm): Promise<void> => {
+  /** Authenticates who introspects, by a bearer credential or as a client. Either one needs the scope. */
+  const acceptIntrospector = async ({ request, state }: Seen, form: ClientForm): Promise<void> => {
     const client = readClient(request.headers.get('authorization'), form)
     const principal = client
       ? await authenticateClient(context, client)
       : await authenticateBearer(context, request)
-    await admit(state, principal, [INTROSPECT])
+    await accept(state, principal, [INTROSPECT])
   }
-  /** A key is bound to its addresses, scopes and rate, here as everywhere. */
-  const admit = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
-    state.principal = principal
+  /** Takes a principal for the caller. A key is bound to its addresses, scopes and rate, as on every other route. */
+  const accept = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
+    state.credential = { kind: 'accepted', principal }
     const anyone = { allows: () => true, refusal: () => 'forbidden' as const, whole: false }
     await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
   }
@@ -82,12 +91,12 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     .post(
       '/token',
       async ({ body, request, state }) => {
-        const policy = POLICY_OF_GRANT.get(body.grant_type)
-        if (policy) await limits.consume(policy, state)
+        const limit = LIMIT_OF_GRANT.get(body.grant_type)
+        if (limit) await limits.consume(limit, state)
         const { grant_type, username, password, refresh_token, scope } = body
         const asked = { grant_type, username, password, refresh_token, scope }
         const grant = async () => {
-          const client = await admitClient({ request, state }, body)
+          const client = await acceptClient({ request, state }, body)
           return grantTokens(context, originOf(state), asked, client)
         }
         return countingGuesses(state, () =>
@@ -98,12 +107,9 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         parse: ({ request }) => readForm(request),
         body: TokenForm,
         response: { 200: OAuthTokens },
-        detail: {
-          operationId: 'getToken',
-          summary: 'The token endpoint (RFC 6749)',
-          description:
-            'Grants `client_credentials`, `refresh_token` and `password`. Clients are service accounts.',
-          'x-errors': [
+        detail: describe('getToken', 'The token endpoint (RFC 6749)', {
+          description: `Grants \`client_credentials\`, \`refresh_token\` and \`password\`. ${CLIENTS} The other two grants need none.`,
+          errors: [
             'invalid_login',
             'invalid_client',
             'ip_not_allowed',
@@ -111,31 +117,30 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
             'invalid_scope',
             'too_many_attempts',
           ],
-        },
+        }),
       },
     )
     .post(
       '/introspect',
       async ({ body, request, state }) => {
-        await countingGuesses(state, () => admitIntrospector({ request, state }, body))
+        await countingGuesses(state, () => acceptIntrospector({ request, state }, body))
         return introspectToken(context, body.token)
       },
       {
         parse: ({ request }) => readForm(request),
         body: TokenOfForm,
         response: { 200: Introspection },
-        detail: {
-          operationId: 'introspectToken',
-          summary: 'What a token is, now (RFC 7662)',
-          description: `Needs the scope \`${INTROSPECT}\`, by a bearer credential or by a client's own.`,
-          'x-errors': ['invalid_client', 'ip_not_allowed', 'insufficient_scope'],
-        },
+        detail: describe('introspectToken', 'What a token is, now (RFC 7662)', {
+          description: `${CLIENTS} Without a bearer credential, the client authenticates.`,
+          credentials: [{ bearer: [INTROSPECT] }],
+          errors: ['invalid_client', 'ip_not_allowed', 'insufficient_scope'],
+        }),
       },
     )
     .post(
       '/revoke',
       async ({ body, request, state }) => {
-        await countingGuesses(state, () => admitClient({ request, state }, body))
+        await countingGuesses(state, () => acceptClient({ request, state }, body))
         await revokeToken(context, originOf(state), body.token)
         return {}
       },
@@ -143,16 +148,22 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         parse: ({ request }) => readForm(request),
         body: TokenOfForm,
         response: { 200: Type.Object({}, { $id: 'Revoked' }) },
-        detail: {
-          operationId: 'revokeToken',
-          summary: 'End what stands on a token (RFC 7009); holding it is the authority',
-          'x-errors': ['invalid_client', 'ip_not_allowed'],
-        },
+        detail: describe(
+          'revokeToken',
+          'End what stands on a token (RFC 7009); holding it is the authority',
+          {
+            description: `${CLIENTS} A client need not authenticate; a wrong one is refused.`,
+            errors: ['invalid_client', 'ip_not_allowed'],
+          },
+        ),
       },
     )
 }
 
-/** RFC 7662, section 2.1, by RFC 6750. */
+/**
+ * Authenticates by a bearer credential (RFC 7662, section 2.1; RFC 6750).
+ * @throws Problem invalid_client, with the challenges of both ways to authenticate
+ */
 async function authenticateBearer(context: Context, request: Request): Promise<Principal> {
   const token = readCredential(request)
   const verdict = token === null ? null : await verifyCredential(context, token)
@@ -166,34 +177,47 @@ const Metadata = Type.Object(
   { $id: 'AuthorizationServer', additionalProperties: true },
 )
 
-/** RFC 8414: where the standard doors are. */
-export const metadataRoute = ({ config }: Context) =>
-  new Elysia({ tags: ['OAuth'] }).get(
-    '/.well-known/oauth-authorization-server',
-    ({ set }) => {
-      set.headers['cache-control'] = 'public, max-age=300'
-      const issuer = config.publicUrl
-      const methods = ['client_secret_basic', 'client_secret_post']
-      return {
-        issuer,
-        token_endpoint: `${issuer}/oauth/token`,
-        introspection_endpoint: `${issuer}/oauth/introspect`,
-        revocation_endpoint: `${issuer}/oauth/revoke`,
-        jwks_uri: `${issuer}/.well-known/jwks.json`,
-        response_types_supported: [],
-        grant_types_supported: [
-          'client_credentials',
-          'refresh_token',
-          ...(config.oauthPasswordGrant ? ['password'] : []),
-        ],
-        token_endpoint_auth_methods_supported: [...methods, 'none'],
-        introspection_endpoint_auth_methods_supported: methods,
-        revocation_endpoint_auth_methods_supported: [...methods, 'none'],
-        ...(config.docs ? { service_documentation: `${issuer}/docs` } : {}),
-      }
-    },
-    {
-      response: { 200: Metadata },
-      detail: { operationId: 'getAuthorizationServer', summary: 'Where the standard doors are (RFC 8414)' },
-    },
+const METADATA_PATH = '/.well-known/oauth-authorization-server'
+
+/**
+ * The metadata of the authorization server (RFC 8414): which endpoints there are, and what they take. An issuer
+ * with a path has its metadata at the root of its host, with that path at the end (section 3.1); also below the path, for
+ * clients that append it.
+ */
+export const metadataRoute = ({ config }: Context) => {
+  const issuer = config.publicUrl
+  const answer = ({ set }: { set: { headers: Record<string, string | number> } }) => {
+    set.headers['cache-control'] = 'public, max-age=300'
+    const methods = ['client_secret_basic', 'client_secret_post']
+    return {
+      issuer,
+      token_endpoint: `${issuer}/oauth/token`,
+      introspection_endpoint: `${issuer}/oauth/introspect`,
+      revocation_endpoint: `${issuer}/oauth/revoke`,
+      jwks_uri: `${issuer}/.well-known/jwks.json`,
+      response_types_supported: [],
+      grant_types_supported: [
+        'client_credentials',
+        'refresh_token',
+        ...(config.oauthPasswordGrant ? ['password'] : []),
+      ],
+      token_endpoint_auth_methods_supported: [...methods, 'none'],
+      introspection_endpoint_auth_methods_supported: methods,
+      revocation_endpoint_auth_methods_supported: [...methods, 'none'],
+      ...(config.docs ? { service_documentation: `${issuer}/docs` } : {}),
+    }
+  }
+  const app = new Elysia({ tags: ['OAuth'] }).get(METADATA_PATH, answer, {
+    response: { 200: Metadata },
+    detail: describe('getAuthorizationServer', 'Where the OAuth endpoints are (RFC 8414)'),
+  })
+  const inserted = METADATA_PATH + new URL(issuer).pathname
+  if (inserted === `${METADATA_PATH}/`) return app
+  // Not a route of that name: a path may hold what a router reads as a parameter. The document's paths are below PUBLIC_URL.
+  app.get(
+    `${METADATA_PATH}/*`,
+    (context) => (withoutSlash(pathOf(context.request)) === inserted ? answer(context) : fail('not_found')),
+    { response: { 200: Metadata }, detail: { hide: true } },
   )
+  return app
+}

@@ -1,4 +1,3 @@
-import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import {
@@ -15,10 +14,11 @@ import {
   requireManagedAccount,
   type ServiceAccountRow,
 } from '../../core/service-accounts/service-accounts.ts'
-import { SERVICE_ACCOUNTS_READ, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
-import { pageQuery, presentPage } from '../page.ts'
+import { describe, noContent } from '../openapi/describe.ts'
+import { PageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
+import { NEEDS } from '../route-table.ts'
 
 const present = (account: ServiceAccountRow): ServiceAccount => ({
   id: account.id,
@@ -30,11 +30,7 @@ const present = (account: ServiceAccountRow): ServiceAccount => ({
   created_at: account.createdAt.toISOString(),
 })
 
-const reads = { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } }
-const writes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true } }
-const takes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, json: true } } as const
-
-/** Service accounts: any user makes them, makers manage their own, admins all; a key needs the scope. */
+/** Service accounts. A user makes and manages their own; an admin manages all; an API key needs the scope as well. */
 export const serviceAccountRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/service-accounts', tags: ['Service accounts'] })
     .use(guard)
@@ -43,40 +39,38 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       async ({ auth, body, state, status }) =>
         status(201, present(await createServiceAccount(context, originOf(state), auth, body))),
       {
-        ...takes,
+        ...NEEDS['POST /service-accounts'],
         body: NewServiceAccount,
         response: { 201: ServiceAccount },
-        detail: { operationId: 'createServiceAccount', summary: 'Make a service account' },
+        detail: describe('createServiceAccount', 'Make a service account'),
       },
     )
     .get(
       '/',
       async ({ auth, query }) => presentPage(await listManagedAccounts(context, auth, query), present),
       {
-        ...reads,
-        query: Type.Object(pageQuery),
+        ...NEEDS['GET /service-accounts'],
+        query: PageQuery,
         response: { 200: ServiceAccountPage },
-        detail: { operationId: 'listServiceAccounts', summary: 'Service accounts, newest first' },
+        detail: describe('listServiceAccounts', 'Service accounts, newest first'),
       },
     )
     .get('/:id', async ({ auth, params }) => present(await requireManagedAccount(context, auth, params.id)), {
-      ...reads,
+      ...NEEDS['GET /service-accounts/:id'],
       response: { 200: ServiceAccount },
-      detail: { operationId: 'getServiceAccount', summary: 'One service account', 'x-errors': ['not_found'] },
+      detail: describe('getServiceAccount', 'One service account', { errors: ['not_found'] }),
     })
     .patch(
       '/:id',
       async ({ auth, body, params, state }) =>
         present(await changeServiceAccount(context, originOf(state), auth, params.id, body)),
       {
-        ...takes,
+        ...NEEDS['PATCH /service-accounts/:id'],
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
-        detail: {
-          operationId: 'changeServiceAccount',
-          summary: "Change a service account's name, ceiling or state",
-          'x-errors': ['not_found'],
-        },
+        detail: describe('changeServiceAccount', "Change a service account's name, ceiling or state", {
+          errors: ['not_found'],
+        }),
       },
     )
     .delete(
@@ -86,12 +80,10 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        ...writes,
-        response: { 204: Type.Undefined({ description: 'Deleted, with its keys' }) },
-        detail: {
-          operationId: 'deleteServiceAccount',
-          summary: 'Delete a service account with its keys',
-          'x-errors': ['not_found'],
-        },
+        ...NEEDS['DELETE /service-accounts/:id'],
+        response: noContent('Deleted, with its keys'),
+        detail: describe('deleteServiceAccount', 'Delete a service account with its keys', {
+          errors: ['not_found'],
+        }),
       },
     )

@@ -14,14 +14,18 @@ import {
 import { failField } from '../../lib/errors.ts'
 import type { Guard } from '../auth.ts'
 import { readCredential } from '../credential.ts'
-import { pageQuery, presentPage } from '../page.ts'
+import { describe, noContent } from '../openapi/describe.ts'
+import { PageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
+import { NEEDS } from '../route-table.ts'
 
-/** The seed's clients may send the token as a query parameter, where REFRESH_TOKEN_IN_QUERY lets them. */
+/** The body may be missing: the token may be in the query instead, or the access token may name the session. */
+const OptionalRefreshRequest = Type.Union([RefreshRequest, Type.Null()])
+
+/** The seed's clients may send the token as a query parameter, where REFRESH_TOKEN_IN_QUERY allows it. */
 const RefreshQuery = Type.Object(RefreshRequest.properties, { additionalProperties: true })
 
-const nothing = { 204: Type.Undefined({ description: 'Done' }) }
-
+/** Sessions: refresh, logout, and the list of a user's own. */
 export const sessionRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/auth', tags: ['Users and sessions'] })
     .use(guard)
@@ -33,15 +37,13 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return (await refreshSession(context, originOf(state), token)).tokens
       },
       {
-        open: true,
-        body: Type.Union([RefreshRequest, Type.Null()]),
+        ...NEEDS['POST /auth/refresh'],
+        body: OptionalRefreshRequest,
         query: RefreshQuery,
         response: { 200: Tokens },
-        detail: {
-          operationId: 'refresh',
-          summary: 'Trade a refresh token for the next pair of tokens',
-          'x-errors': ['invalid_token'],
-        },
+        detail: describe('refresh', 'Trade a refresh token for the next pair of tokens', {
+          errors: ['invalid_token'],
+        }),
       },
     )
     .post(
@@ -53,14 +55,14 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        open: true,
-        body: Type.Union([RefreshRequest, Type.Null()]),
-        response: { 204: Type.Undefined({ description: 'The session is over, if there was one' }) },
-        detail: {
-          operationId: 'logOut',
-          security: [{}, { bearer: [] }],
-          summary: 'End the session of a refresh token, or of the access token that is sent',
-        },
+        ...NEEDS['POST /auth/logout'],
+        body: OptionalRefreshRequest,
+        response: noContent('The session is over, if there was one'),
+        detail: describe(
+          'logOut',
+          'End the session of a refresh token, or of the access token that is sent',
+          { security: [{}, { bearer: [] }] },
+        ),
       },
     )
     .post(
@@ -70,13 +72,11 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        user: { whole: true },
-        response: nothing,
-        detail: {
-          operationId: 'logOutEverywhere',
-          summary: 'End every session of the caller, this one too',
-          'x-errors': ['insufficient_scope'],
-        },
+        ...NEEDS['POST /auth/logout-all'],
+        response: noContent(),
+        detail: describe('logOutEverywhere', 'End every session of the caller, this one too', {
+          errors: ['insufficient_scope'],
+        }),
       },
     )
     .get(
@@ -86,14 +86,12 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
           presentSession(session, auth.sessionId),
         ),
       {
-        user: { whole: true },
-        query: Type.Object(pageQuery),
+        ...NEEDS['GET /auth/sessions'],
+        query: PageQuery,
         response: { 200: SessionPage },
-        detail: {
-          operationId: 'listSessions',
-          summary: "The caller's live sessions, newest first",
-          'x-errors': ['insufficient_scope'],
-        },
+        detail: describe('listSessions', "The caller's live sessions, newest first", {
+          errors: ['insufficient_scope'],
+        }),
       },
     )
     .delete(
@@ -103,12 +101,10 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        user: { whole: true },
-        response: nothing,
-        detail: {
-          operationId: 'endSession',
-          summary: "End one of the caller's sessions",
-          'x-errors': ['not_found', 'insufficient_scope'],
-        },
+        ...NEEDS['DELETE /auth/sessions/:id'],
+        response: noContent(),
+        detail: describe('endSession', "End one of the caller's sessions", {
+          errors: ['not_found', 'insufficient_scope'],
+        }),
       },
     )

@@ -27,17 +27,18 @@ import {
 } from '../../core/users/model.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
-import { USERS_READ, USERS_WRITE } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, presentPage } from '../page.ts'
 import { originOf } from '../request-state.ts'
+import { NEEDS } from '../route-table.ts'
 
 const UserQuery = Type.Object({
   query: Type.Optional(Type.String({ maxLength: 254, description: 'A part of the e-mail' })),
   ...pageQuery,
 })
 
-/** What becomes of the service accounts that a user alone manages, where the user is disabled or deleted. */
+/** What happens to the service accounts that only this user manages, when the user is disabled or deleted. */
 const EndingQuery = Type.Object(
   { service_accounts: Type.Optional(Type.Literal('disable')) },
   { additionalProperties: false },
@@ -46,9 +47,7 @@ const endingOf = (query: Static<typeof EndingQuery>) => ({
   disablesAccounts: query.service_accounts === 'disable',
 })
 
-const nothing = { 204: Type.Undefined({ description: 'Done' }) }
-
-/** Users for admins, and for keys that hold `latchkey:users.*`; roles and admins are an admin's own business. */
+/** Users, for admins and for keys with a `latchkey:users.*` scope. Only an admin changes roles and other admins. */
 export const userRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/users', tags: ['Administration'] })
     .use(guard)
@@ -59,10 +58,10 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return presentPage(await listAllUsers(context, { text, ...page }), present)
       },
       {
-        anyone: { scopes: [USERS_READ] },
+        ...NEEDS['GET /users'],
         query: UserQuery,
         response: { 200: UserPage },
-        detail: { operationId: 'listUsers', summary: 'Users, newest first' },
+        detail: describe('listUsers', 'Users, newest first'),
       },
     )
     .post(
@@ -71,14 +70,12 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return status(201, present(await createUser(context, originOf(state), auth, body)))
       },
       {
-        anyone: { scopes: [USERS_WRITE], json: true },
+        ...NEEDS['POST /users'],
         body: NewUser,
         response: { 201: AdministeredUser },
-        detail: {
-          operationId: 'createUser',
-          summary: 'Make an account for somebody',
-          'x-errors': ['email_taken', 'forbidden'],
-        },
+        detail: describe('createUser', 'Make an account for somebody', {
+          errors: ['email_taken', 'forbidden'],
+        }),
       },
     )
     .get(
@@ -88,9 +85,9 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return present(user ?? fail('not_found'))
       },
       {
-        anyone: { scopes: [USERS_READ] },
+        ...NEEDS['GET /users/:id'],
         response: { 200: AdministeredUser },
-        detail: { operationId: 'getUser', summary: 'One user', 'x-errors': ['not_found'] },
+        detail: describe('getUser', 'One user', { errors: ['not_found'] }),
       },
     )
     .patch(
@@ -107,15 +104,13 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return { ...present(user), ...(accounts && { service_accounts: accounts }) }
       },
       {
-        anyone: { scopes: [USERS_WRITE], json: true },
+        ...NEEDS['PATCH /users/:id'],
         body: UserPatch,
         query: EndingQuery,
         response: { 200: ChangedUser },
-        detail: {
-          operationId: 'changeUser',
-          summary: "Change a user's role, state, ceiling or verified address",
-          'x-errors': ['not_found', 'last_admin', 'forbidden'],
-        },
+        detail: describe('changeUser', "Change a user's role, state, ceiling or verified address", {
+          errors: ['not_found', 'last_admin', 'forbidden'],
+        }),
       },
     )
     .delete(
@@ -124,14 +119,12 @@ export const userRoutes = (context: Context, guard: Guard) =>
         service_accounts: await removeUser(context, originOf(state), auth, params.id, endingOf(query)),
       }),
       {
-        anyone: { scopes: [USERS_WRITE] },
+        ...NEEDS['DELETE /users/:id'],
         query: EndingQuery,
         response: { 200: DeletedUser },
-        detail: {
-          operationId: 'deleteUser',
-          summary: 'Delete a user with their sessions and keys',
-          'x-errors': ['not_found', 'last_admin', 'forbidden'],
-        },
+        detail: describe('deleteUser', 'Delete a user with their sessions and keys', {
+          errors: ['not_found', 'last_admin', 'forbidden'],
+        }),
       },
     )
     .post(
@@ -141,27 +134,22 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        anyone: { scopes: [USERS_WRITE] },
-        response: nothing,
-        detail: {
-          operationId: 'logOutUser',
-          summary: 'End every session of a user',
-          'x-errors': ['not_found', 'forbidden'],
-        },
+        ...NEEDS['POST /users/:id/logout'],
+        response: noContent(),
+        detail: describe('logOutUser', 'End every session of a user', { errors: ['not_found', 'forbidden'] }),
       },
     )
     .post(
       '/:id/password-reset',
       async ({ auth, params, state }) => issuePasswordReset(context, originOf(state), auth, params.id),
       {
-        // Whoever holds the token is that user: no key may have one made.
-        admin: true,
+        ...NEEDS['POST /users/:id/password-reset'],
         response: { 200: PasswordResetToken },
-        detail: {
-          operationId: 'issuePasswordReset',
-          summary: 'Make a one-time token for a new password, for the admin to deliver',
-          'x-errors': ['not_found', 'forbidden'],
-        },
+        detail: describe(
+          'issuePasswordReset',
+          'Make a one-time token for a new password, for the admin to deliver',
+          { errors: ['not_found', 'forbidden'] },
+        ),
       },
     )
     .get(
@@ -169,14 +157,14 @@ export const userRoutes = (context: Context, guard: Guard) =>
       async ({ params, query }) =>
         presentPage(await listPasswordResets(context, params.id, query), presentReset),
       {
-        admin: true,
+        ...NEEDS['GET /users/:id/password-resets'],
         query: Type.Object(pageQuery, { additionalProperties: false }),
         response: { 200: PasswordResetPage },
-        detail: {
-          operationId: 'listPasswordResets',
-          summary: 'The one-time tokens of a user that are not used yet, newest first',
-          'x-errors': ['not_found', 'forbidden'],
-        },
+        detail: describe(
+          'listPasswordResets',
+          'The one-time tokens of a user that are not used yet, newest first',
+          { errors: ['not_found', 'forbidden'] },
+        ),
       },
     )
     .delete(
@@ -186,12 +174,10 @@ export const userRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        admin: true,
-        response: nothing,
-        detail: {
-          operationId: 'cancelPasswordReset',
-          summary: 'Cancel a one-time token that is not used yet',
-          'x-errors': ['not_found', 'forbidden'],
-        },
+        ...NEEDS['DELETE /users/:id/password-resets/:reset_id'],
+        response: noContent(),
+        detail: describe('cancelPasswordReset', 'Cancel a one-time token that is not used yet', {
+          errors: ['not_found', 'forbidden'],
+        }),
       },
     )

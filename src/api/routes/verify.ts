@@ -7,22 +7,25 @@ import {
   VerifyResult,
 } from '../../core/verify/model.ts'
 import { verifyKey, verifyKeys } from '../../core/verify/verify-key.ts'
-import { VERIFY } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
+import { compressWithoutSecret } from '../compression.ts'
+import { describe } from '../openapi/describe.ts'
+import { NEEDS } from '../route-table.ts'
 
-/** For other services to ask about keys. Not an oracle: an unknown key tells nothing, and asking needs a scope. */
+/** Verification of keys, for other services. It needs a scope; otherwise a stranger could try keys without limit. */
 export const verifyRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/keys', tags: ['API keys'] })
     .use(guard)
     .post('/verify', ({ body }) => verifyKey(context, body), {
-      anyone: { scopes: [VERIFY], json: true },
+      ...NEEDS['POST /keys/verify'],
       body: VerifyRequest,
       response: { 200: VerifyResult },
-      detail: { operationId: 'verifyKey', summary: 'Whether a key is good for what it was shown for' },
+      detail: describe('verifyKey', 'Whether a key may be used as it was presented'),
     })
     .post('/verify-batch', async ({ body }) => ({ results: await verifyKeys(context, body.keys) }), {
-      anyone: { scopes: [VERIFY], json: true },
+      ...NEEDS['POST /keys/verify-batch'],
       body: VerifyBatchRequest,
       response: { 200: VerifyBatchResult },
-      detail: { operationId: 'verifyKeys', summary: 'The same for up to a hundred keys, answered in order' },
+      mapResponse: compressWithoutSecret,
+      detail: describe('verifyKeys', 'The same for up to a hundred keys, answered in order'),
     })

@@ -24,10 +24,10 @@ export const commands = {
   backup: defineCommand({
     kind: 'service',
     details: `
-For the embedded database; of a PostgreSQL make backups with its own means. The server goes on serving meanwhile. FILE
-is a tar archive that only its owner may read. It holds all there is, and the SECRET_KEY that is kept in DATA_DIR:
-whoever has it can sign tokens, so keep it as you keep passwords. A SECRET_KEY that you have set is not in it. An
-existing FILE is replaced once the new one is whole.`,
+For the embedded database. For PostgreSQL use its own tools. A running server continues to serve. FILE is a tar archive
+that only its owner may read. It contains all data, and the SECRET_KEY that is kept in DATA_DIR. A person with that key
+can sign tokens, so store the file as safely as a password. A SECRET_KEY that you have set yourself is not in it. An
+existing FILE is replaced when the new one is complete.`,
     examples: ['backup --to latchkey-2026-11-27.backup'],
     options: { to: { takes: 'FILE', required: true, summary: 'Where to write it' } },
     run: async ({ config }, _args, _input, _tell, { database }) => ({
@@ -47,10 +47,10 @@ existing FILE is replaced once the new one is whole.`,
   restore: defineCommand({
     kind: 'service',
     details: `
-Puts a backup in the place of the embedded database and of the SECRET_KEY in DATA_DIR; all that has changed since is
-gone. Makes the database where there is none. A running server finishes the requests in flight and starts again with it,
-in the same process. What was there before is in DATA_DIR/replaced until the next restore. Sessions that had ended since
-live again: "latchkey sessions end --all" ends them all.`,
+Replaces the embedded database and the SECRET_KEY in DATA_DIR by a backup. All later changes are lost. Creates the
+database if there is none. A running server finishes the requests in flight and starts again with the backup, in the
+same process. The replaced database is in DATA_DIR/replaced until the next restore. Sessions that ended after the backup
+are active again: "latchkey sessions end --all" ends all sessions.`,
     examples: ['restore --from latchkey-2026-11-27.backup'],
     options: { from: { takes: 'FILE', required: true, summary: 'A backup' } },
     readInput: async (_io, { from }, config) => offer(resolve(from), config),
@@ -74,11 +74,13 @@ live again: "latchkey sessions end --all" ends them all.`,
   }),
 }
 
-/** What makes a database from a backup in another directory, having seen that it opens. */
+/** Fills a directory with the database of a backup, after checking that it opens. */
 const fillFrom = (backup: Backup, config: Config, log: Log) => (dataDir: string) =>
   openBackup({ ...config, dataDir }, backup, log, async () => {})
 
-/** Puts a file where a running server, which may see other folders, can read it. */
+/**
+ * Copies a file to where a running server can read it. The server may see different folders than the command.
+ */
 async function offer(file: string, { databaseUrl, dataDir }: Config): Promise<string> {
   if (databaseUrl !== null || !existsSync(controlPath(dataDir))) return file
   const offered = transferPath(dataDir)

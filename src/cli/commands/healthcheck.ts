@@ -4,11 +4,12 @@ import { defineCommand } from '../command.ts'
 
 const TIMEOUT_MS = 2_000
 
-/** `latchkey healthcheck` */
+/** `latchkey healthcheck`. */
 export const commands = {
   healthcheck: defineCommand({
     kind: 'local',
-    details: 'Asks /livez at HOST and PORT, for two seconds at most. Exit code 0: it works, 1: it does not.',
+    details:
+      'Requests /livez at HOST and PORT, and waits two seconds at most. Exit code 0: the server works, 1: it does not.',
     async run({ config }) {
       const url = `${describeAddress(reachable(config.host), config.port)}/livez`
       const status = await get(url)
@@ -19,13 +20,16 @@ export const commands = {
   }),
 }
 
-/** The wildcard address of HOST is no destination; the loopback address reaches it. */
+/**
+ * The address to connect to. A wildcard address in HOST cannot be connected to; the loopback address reaches
+ * the same server.
+ */
 function reachable(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1'
   return host === '::' ? '::1' : host
 }
 
-/** By node:http, since fetch would go through HTTP_PROXY, to this machine too. */
+/** Uses node:http, because `fetch` would send even a local request through HTTP_PROXY. */
 function get(url: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     const fail = (error: Error) => {

@@ -7,15 +7,15 @@ import { fail, failField } from '../../lib/errors.ts'
 import { parseJson } from '../../lib/json.ts'
 import { ceilingOfUser } from '../../lib/scopes.ts'
 
-/** The two options that say whose keys are meant. */
+/** The two options that select the owner of keys. */
 export const ownerOptions = {
-  user: { takes: 'EMAIL|ID', summary: 'The user that owns them' },
-  'service-account': { takes: 'ID', summary: 'The service account that owns them' },
+  user: { takes: 'EMAIL|ID', summary: 'The user who owns the keys' },
+  'service-account': { takes: 'ID', summary: 'The service account that owns the keys' },
 } as const
 
 type OwnerArgs = { user: string | undefined; 'service-account': string | undefined }
 
-/** @throws Error where both are given */
+/** @throws Error if both options are given */
 export function requireOneOwner(args: OwnerArgs): void {
   if (args.user !== undefined && args['service-account'] !== undefined) {
     throw new Error('--user and --service-account exclude each other')
@@ -23,7 +23,7 @@ export function requireOneOwner(args: OwnerArgs): void {
 }
 
 /**
- * An operator who makes a key for that user, with what the user may hold now.
+ * An operator who creates a key for a user. The key is limited by what that user may hold now.
  * @param who an e-mail or an id
  * @throws Problem not_found
  */
@@ -34,25 +34,33 @@ export async function operatorFor(context: Context, who: string) {
   return operator({ type: 'user', id, ceiling: ceilingOfUser(user, context.config.userScopes) })
 }
 
-/** The options of a new key's settings, as they stand on the command line. */
+/** The command line's options for the settings of a new key. */
 export const settingsOptions = {
-  name: { takes: 'TEXT', summary: 'What it is called' },
-  description: { takes: 'TEXT', summary: 'What it is for' },
-  scopes: { takes: 'LIST', summary: 'What it may do, such as read,write; nothing unless given' },
-  'expires-in-days': { takes: 'N', range: [1, MAX_EXPIRE_DAYS], summary: 'Ends after so many days' },
-  'expires-at': { takes: 'TIME', summary: 'Ends then, such as 2030-12-31T23:59:59Z' },
-  'external-id': { takes: 'TEXT', summary: 'Your own name for whom it belongs to' },
-  metadata: { takes: 'JSON', summary: 'A JSON object that goes along with it' },
-  'rate-limit': { takes: 'N/SECONDS', summary: 'At most N uses in each window, such as 100/60' },
-  credits: { takes: 'N', range: [0, 999_999_999], summary: 'So many uses at verify, then no more' },
-  refill: { takes: 'N/INTERVAL', summary: 'Fills the credits up to N, daily or monthly, such as 1000/daily' },
-  'allowed-ips': { takes: 'LIST', summary: 'Addresses and CIDRs that it may be used from' },
+  name: { takes: 'TEXT', summary: 'The name of the key' },
+  description: { takes: 'TEXT', summary: 'A description of the key' },
+  scopes: { takes: 'LIST', summary: 'The scopes of the key, such as read,write; none by default' },
+  'expires-in-days': {
+    takes: 'N',
+    range: [1, MAX_EXPIRE_DAYS],
+    summary: 'The key expires after this many days',
+  },
+  'expires-at': { takes: 'TIME', summary: 'The time at which the key expires, such as 2030-12-31T23:59:59Z' },
+  'external-id': { takes: 'TEXT', summary: 'Your own name for the customer who uses the key' },
+  metadata: { takes: 'JSON', summary: 'A JSON object that is stored with the key' },
+  'rate-limit': { takes: 'N/SECONDS', summary: 'At most N uses in each window of seconds, such as 100/60' },
+  credits: {
+    takes: 'N',
+    range: [0, 999_999_999],
+    summary: 'The number of credits, which verifications use up',
+  },
+  refill: { takes: 'N/INTERVAL', summary: 'Raises the credits to N, daily or monthly, such as 1000/daily' },
+  'allowed-ips': { takes: 'LIST', summary: 'The addresses and CIDRs from which the key may be used' },
 } as const
 
 type SettingsArgs = { [K in keyof typeof settingsOptions]: string | undefined }
 
 /**
- * What a new key is given, read from the options as a request's body would be.
+ * Reads the settings of a new key from the options, by the rules of a request body.
  * @throws Problem validation_failed
  */
 export function readNewKey(args: SettingsArgs, serviceAccountId: string | undefined): NewKey {

@@ -23,14 +23,14 @@ import { operatorFor, ownerOptions, readNewKey, requireOneOwner, settingsOptions
 
 const id = { label: 'ID', summary: 'The key' }
 
-/** `latchkey keys …` */
+/** `latchkey keys …`. */
 export const commands = {
   'keys create': defineCommand({
     kind: 'service',
     details: `
-Name its owner by --user or --service-account. The key is printed this once; --json prints the whole of it. It holds no
-scope that its owner may not hold: a key that may ask "latchkey:verify" belongs to an admin, or to a service account
-that an admin gave that scope. Without --credits a --refill begins with a full measure.`,
+Name the key's owner by --user or --service-account. The key is printed only once; --json prints the whole answer. A key
+has no scope that its owner may not hold: a key with "latchkey:verify" belongs to an admin, or to a service account to
+which an admin gave that scope. With --refill but without --credits, the credits start at the amount of the refill.`,
     examples: [
       'keys create --user user@example.com --name deploy --scopes read,write --expires-in-days 90',
       'keys create --service-account 0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6 --scopes read --allowed-ips 192.0.2.0/24',
@@ -57,15 +57,15 @@ that an admin gave that scope. Without --credits a --refill begins with a full m
 
   'keys list': defineCommand({
     kind: 'service',
-    details: `Everybody's, newest first, unless an owner is named.`,
+    details: `Lists the keys of all owners, newest first, unless an owner is named.`,
     examples: ['keys list --user user@example.com', 'keys list --status active --limit 10000 --json'],
     options: {
       ...ownerOptions,
-      'external-id': { takes: 'TEXT', summary: 'Only those with that external id' },
+      'external-id': { takes: 'TEXT', summary: 'Only keys with that external id' },
       status: {
         takes: 'STATUS',
         choices: KEY_STATUSES,
-        summary: 'Only those: active, disabled, expired or revoked',
+        summary: 'Only keys in that state: active, disabled, expired or revoked',
       },
       ...pageOptions,
     },
@@ -80,7 +80,7 @@ that an admin gave that scope. Without --credits a --refill begins with a full m
         ...(status !== undefined && { status }),
         ...(cursor !== undefined && { cursor }),
       })
-      // By the clock of the service: `show` may run on another machine's.
+      // The time of the service. `show` may run on another machine with another clock.
       const now = context.clock()
       const items = keys
         .map((key) => presentKey(key, now))
@@ -106,12 +106,12 @@ that an admin gave that scope. Without --credits a --refill begins with a full m
 
   'keys revoke': defineCommand({
     kind: 'service',
-    details: 'Final. A key that is revoked already stays as it is, with its first reason.',
+    details: 'A revocation is final. A key that is already revoked keeps its first reason.',
     examples: ['keys revoke 0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6 --reason "found in a log" --created'],
     positionals: { id },
     options: {
-      reason: { takes: 'TEXT', summary: 'Why, for whoever reads of it later' },
-      created: { summary: 'Revoke the keys that it made, too' },
+      reason: { takes: 'TEXT', summary: 'The reason, for the audit trail' },
+      created: { summary: 'Also revoke the keys that this key created' },
     },
     async run(context, { id, reason, created }) {
       if (reason !== undefined && !Value.Check(RevokeQuery.properties.reason, reason)) {
@@ -126,14 +126,14 @@ that an admin gave that scope. Without --credits a --refill begins with a full m
   'keys rotate': defineCommand({
     kind: 'service',
     details:
-      'The id and all that was set stay. The new key is printed this once; the old one works until the overlap ends.',
+      'The key keeps its id and settings. The new secret is printed only once. The old one works until the overlap ends.',
     examples: ['keys rotate 0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6 --overlap 3600'],
     positionals: { id },
     options: {
       overlap: {
         takes: 'SECONDS',
         range: [0, MAX_OVERLAP_SECONDS],
-        summary: `How long the old one still works (${DEFAULT_OVERLAP_SECONDS}); 0 ends it at once`,
+        summary: `How many seconds the old secret still works (${DEFAULT_OVERLAP_SECONDS}); 0 ends it at once`,
       },
     },
     async run(context, { id, overlap }) {
@@ -151,13 +151,13 @@ that an admin gave that scope. Without --credits a --refill begins with a full m
   'keys verify': defineCommand({
     kind: 'service',
     details: `
-Reads the key from standard input, or asks for it, unseen: on a command line others would see it. The answer is that of
-POST /keys/verify, but nothing is charged unless --cost says so. Exit code 1 where the key is not good.`,
+Reads the key from standard input, or asks for it without echo, because other users could see it on a command line. The
+answer is that of POST /keys/verify, but no credits are charged without --cost. Exit code 1 if the key is not valid.`,
     examples: ['keys verify --scopes read --ip 192.0.2.7 < key.txt'],
     options: {
-      scopes: { takes: 'LIST', summary: 'What it is to be good for; all are needed' },
-      ip: { takes: 'ADDRESS', summary: 'Where it is shown from' },
-      cost: { takes: 'N', range: [0, MAX_COST], summary: 'Credits to take (0)' },
+      scopes: { takes: 'LIST', summary: 'The scopes that the key must have, all of them' },
+      ip: { takes: 'ADDRESS', summary: 'The address of the client that presents the key' },
+      cost: { takes: 'N', range: [0, MAX_COST], summary: 'The credits to charge (0)' },
     },
     async readInput(io) {
       const text = io.isTerminal ? await io.askHidden('Key: ') : await io.readAll()

@@ -3,14 +3,14 @@ import { createLog } from '../../lib/log.ts'
 import { waitForDatabase } from '../../server/wait-for-database.ts'
 import { defineCommand } from '../command.ts'
 
-/** `latchkey migrate` */
+/** `latchkey migrate`. */
 export const commands = {
   migrate: defineCommand({
     kind: 'local',
     details: `
-Only adds to the schema "latchkey", so an older release goes on working meanwhile. Several may run at once. "serve"
-does the same by itself, unless MIGRATE is check. A server that holds an embedded database has migrated it already;
-where there is none, "serve" makes it.`,
+Only adds to the schema "latchkey", so servers of an older release continue to work. Several migrations may be started
+at once. "serve" migrates too, unless MIGRATE is check. A server with an embedded database has already migrated it; if
+there is no embedded database, "serve" creates it.`,
     async run({ config, io }) {
       const log = createLog({ logLevel: 'warn', logFormat: config.logFormat }, io.err)
       const database = await waitForDatabase(config, log)

@@ -26,11 +26,11 @@ export const commands = {
   export: defineCommand({
     kind: 'local',
     details: `
-Everything, as of one moment, for another database of any kind: users with their passwords, keys, service accounts,
-sessions, signing keys, audit trail, usage. Servers go on serving meanwhile. The file is encrypted under a passphrase, in
-the format of age, and only its owner may read it. The passphrase is asked for; or it is LATCHKEY_PASSPHRASE (or the
-file LATCHKEY_PASSPHRASE_FILE); or with --passphrase-stdin all of standard input, without the line break at its end.
-docs/moving.md tells the whole way.`,
+Writes all data at one moment, for a database of either kind: users with their passwords, keys, service accounts,
+sessions, signing keys, audit trail, usage. Servers continue to serve. The file is encrypted with a passphrase, in the
+format of age, and only its owner may read it. The passphrase is that of LATCHKEY_PASSPHRASE (or of the file
+LATCHKEY_PASSPHRASE_FILE), else it is asked for. With --passphrase-stdin it is all of standard input, without the line
+break at the end. All steps are in docs/moving.md.`,
     examples: ['export --to latchkey.age', 'export --to latchkey.age --passphrase-stdin < passphrase.txt'],
     options: {
       to: { takes: 'FILE', required: true, summary: 'Where to write it' },
@@ -51,12 +51,12 @@ docs/moving.md tells the whole way.`,
   import: defineCommand({
     kind: 'local',
     details: `
-Into an empty database, all of it or nothing: that of DATABASE_URL, or where that is not set a new one in DATA_DIR. No
-server may have it open. The release has to be the one that made the export. API keys, passwords and access tokens go on
-as they are, and so do refresh tokens where SECRET_KEY is the same; signing keys are encrypted under the SECRET_KEY here.
-The passphrase is asked for; or it is LATCHKEY_PASSPHRASE (or the file LATCHKEY_PASSPHRASE_FILE); or with
---passphrase-stdin all of standard input, without the line break at its end. docs/moving.md tells the whole way.
-"import seed", "import users" and "import keys" take over what other services hold.`,
+Imports everything or nothing, into an empty database: that of DATABASE_URL, or without it a new one in DATA_DIR. No
+server may have that database open. The release must be the one that made the export. API keys, passwords and access
+tokens stay valid, and so do refresh tokens if SECRET_KEY is the same. Signing keys are encrypted with the SECRET_KEY of
+this database. The passphrase is that of LATCHKEY_PASSPHRASE (or of the file LATCHKEY_PASSPHRASE_FILE), else it is asked
+for. With --passphrase-stdin it is all of standard input, without the line break at the end. All steps are in
+docs/moving.md. "import seed", "import users" and "import keys" import from other services.`,
     examples: [
       'import --from latchkey.age',
       'import --from latchkey.age --passphrase-stdin < passphrase.txt',
@@ -86,7 +86,7 @@ const showRows = (rows: RowCounts) =>
 
 type Work<T> = (database: OpenDatabase, keys: DerivedKeys) => Promise<T>
 
-/** Reads the database; of an embedded one that a server has open, a copy. */
+/** Reads from the database. If a server has an embedded database open, reads from a copy. */
 function readingFrom<T>(config: Config, log: Log, work: Work<T>): Promise<T> {
   if (config.databaseUrl !== null) return open(config, log, work, false)
   return retryWhileHeld(async () => {
@@ -110,7 +110,7 @@ async function readingCopy<T>(config: Config, log: Log, path: string, work: Work
   }
 }
 
-/** Opens the database to be written; a new embedded one is put into its place once it is whole. */
+/** Opens the database for writing. A new embedded database is put into place only when it is complete. */
 function writingTo<T>(config: Config, log: Log, work: Work<T>): Promise<T> {
   if (config.databaseUrl !== null || hasEmbedded(config.dataDir)) return open(config, log, work, false)
   return replaceEmbedded(config.dataDir, (dataDir) => open({ ...config, dataDir }, log, work, true))

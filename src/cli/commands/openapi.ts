@@ -8,7 +8,7 @@ import { secret } from '../../lib/secret.ts'
 import { assembleContext } from '../../server/open.ts'
 import { defineCommand } from '../command.ts'
 
-/** `latchkey openapi` */
+/** `latchkey openapi`. */
 export const commands = {
   openapi: defineCommand({
     kind: 'local',
@@ -26,7 +26,10 @@ export const commands = {
   }),
 }
 
-/** The same routes without what would have to be read from a database: signing keys are made of the secret. */
+/**
+ * The same routes with settings that need no database: HS256, because its signing key is derived from
+ * SECRET_KEY.
+ */
 function describable(config: Config): Config {
   return { ...config, algorithm: 'HS256', secretKey: secret('nothing is signed'), rateLimits: null }
 }

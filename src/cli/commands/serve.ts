@@ -4,27 +4,27 @@ import { watchProcess } from '../../server/signals.ts'
 import { type Call, defineCommand } from '../command.ts'
 import { invocation, ownSurroundings } from '../invocation.ts'
 
-/** `latchkey serve` */
+/** `latchkey serve`. */
 export const commands = {
   serve: defineCommand({
     kind: 'process',
     details: `
-Brings the database up to date, makes the first admin where ADMIN_EMAIL and ADMIN_PASSWORD say so, and serves HTTP at
-HOST and PORT (127.0.0.1:8000). The log goes to standard output. SIGTERM, SIGINT or SIGHUP: /readyz turns 503, listening goes
-on for SHUTDOWN_DELAY_SECONDS, requests in flight end, then the process does; a second signal ends it at once.`,
+Migrates the database, creates the first admin if ADMIN_EMAIL and ADMIN_PASSWORD are set, and serves HTTP at HOST and
+PORT (127.0.0.1:8000). The log goes to standard output. After SIGTERM, SIGINT or SIGHUP, /readyz answers 503, the server
+listens for SHUTDOWN_DELAY_SECONDS more, finishes the requests in flight, and ends. A second signal ends it at once.`,
     run: serve,
   }),
 }
 
 const DONE = 0
 const RESTART = 'restart'
-/** How long the end waits for a slow reader of the log. */
+/** How long the end of the process waits for a slow reader of the log, in milliseconds. */
 const LAST_LINES_MS = 1_000
 
 async function serve({ config, warnings, io, execute }: Call): Promise<number> {
   let written = Promise.resolve()
   const log = createLog(config, (text) => {
-    // There is no other place to report that the log cannot be written.
+    // A failure to write the log can be reported nowhere else.
     written = io.out(text).catch(() => {})
   })
   const life = watchProcess(log)
@@ -32,7 +32,8 @@ async function serve({ config, warnings, io, execute }: Call): Promise<number> {
   const adminHint = () => invocation(config, 'admin create --email you@example.com', ownSurroundings())
   let port = config.port
   try {
-    // Each round is a server; one that a command has put another database under is followed by the next.
+    // Each iteration runs one server. After a command has prepared another database, the next server opens
+    // it.
     for (;;) {
       const restart = Promise.withResolvers<typeof RESTART>()
       const starting = startServing({ ...config, port }, log, {
@@ -42,13 +43,14 @@ async function serve({ config, warnings, io, execute }: Call): Promise<number> {
         restart: () => restart.resolve(RESTART),
       })
       const running = await Promise.race([starting, life.asked, life.forced])
-      // Asked to end before it served.
+      // The process was asked to end before the server was ready.
       if (typeof running === 'number') return running
       const reason = await Promise.race([life.asked, life.forced, restart.promise])
       const stopped = running.stop({ delays: reason !== RESTART }).then(() => DONE)
       const code = await Promise.race([stopped, life.forced])
       if (reason !== RESTART || life.isAsked() || code !== DONE) return code
-      // Where the system chose it, clients know this one.
+      // With PORT=0 the next server uses the port that the system chose for the first one, because clients
+      // know it.
       port = running.port
     }
   } finally {

@@ -8,13 +8,13 @@ import {
 import { defineCommand } from '../command.ts'
 import { counted, table } from '../terminal.ts'
 
-/** `latchkey signing-keys …` */
+/** `latchkey signing-keys …`. */
 export const commands = {
   'signing-keys list': defineCommand({
     kind: 'service',
     details: `
-States: "next" is published and does not sign yet; "current" signs; "retiring" verifies until its last token is dead;
-"retired" and "revoked" verify nothing. With ALGORITHM=HS256 none is in use: SECRET_KEY itself signs.`,
+States: "next" is published and does not sign yet; "current" signs; "retiring" verifies until its last token expires;
+"retired" and "revoked" verify no token. With ALGORITHM=HS256 no signing key is used: SECRET_KEY itself signs.`,
     run: listStoredKeys,
     show: (keys) =>
       table(
@@ -26,9 +26,9 @@ States: "next" is published and does not sign yet; "current" signs; "retiring" v
   'signing-keys rotate': defineCommand({
     kind: 'service',
     details: `
-Makes the next key. It is published now and signs in five minutes, when services that keep the JWKS know it; the old
-one verifies until its last token is dead. The server does the same every SIGNING_KEY_ROTATION_DAYS. To end a key at
-once, revoke it.`,
+Creates the next key. It is published now and signs in five minutes, when services that cache the JWKS know it. The old
+key verifies until its last token expires. The server rotates by itself every SIGNING_KEY_ROTATION_DAYS. To end a key
+at once, revoke it.`,
     run: (context) => rotateSigningKey(context, SYSTEM),
     show: ({ id, signs_from }) => `The key ${id} is published, and signs from ${signs_from} on.`,
   }),
@@ -36,9 +36,9 @@ once, revoke it.`,
   'signing-keys revoke': defineCommand({
     kind: 'service',
     details: `
-Every access token that the key signed is refused at once; refresh tokens go on. Where it is the key that signs,
-another takes over now. Services that verify by themselves learn of it when they read the JWKS again, within five
-minutes. Before a KID that begins with "-" write "--".`,
+Every access token that the key signed is refused at once. Refresh tokens stay valid. If the key is the one that signs,
+another key replaces it now. Services that verify tokens by themselves learn of the revocation when they next read the
+JWKS, within five minutes. Write "--" before a KID that begins with "-".`,
     examples: [
       'signing-keys revoke Ikm2Y4vTHkQn3nTBf1hVNlWb5a0wq8H8Vr5P4Uo0x9c',
       'signing-keys revoke --json -- -5WwpPsJ4T1tCu5gXOm9p3Rz7K3mC0S2dE1fQaYbZcU',
@@ -56,7 +56,7 @@ minutes. Before a KID that begins with "-" write "--".`,
   'signing-keys rewrap': defineCommand({
     kind: 'service',
     details: `
-The way to another SECRET_KEY, without a login lost:
+Steps to another SECRET_KEY that end no session:
   1. On every server set SECRET_KEY_PREVIOUS to the new key.
   2. On every server swap the two. Then run this command once, with the same settings.
   3. After 30 days remove SECRET_KEY_PREVIOUS.`,

@@ -17,7 +17,7 @@ import { defineCommand } from '../command.ts'
 import { generatePassword, readNewPassword, showPassword } from '../password.ts'
 import { counted, table } from '../terminal.ts'
 
-const email = { takes: 'EMAIL', required: true, summary: 'The address to log in with' } as const
+const email = { takes: 'EMAIL', required: true, summary: 'The e-mail address of the log-in' } as const
 const passwordStdin = { summary: 'Read the password from standard input' }
 const who = { label: 'EMAIL|ID', summary: 'The user' }
 
@@ -26,9 +26,8 @@ export const commands = {
   'admin create': defineCommand({
     kind: 'service',
     details: `
-The password is asked for twice, unseen; an empty answer has one made. Where there is no terminal, or none is asked
-for, a strong random one is made and printed, this once. With --password-stdin it is all of standard input, without
-the line break at its end.`,
+The password is asked for twice, without echo. After an empty answer, or without a terminal, a strong random password is
+generated and printed only once. With --password-stdin it is all of standard input, without the line break at the end.`,
     examples: [
       'admin create --email you@example.com',
       'admin create --email you@example.com --password-stdin < password.txt',
@@ -47,9 +46,9 @@ the line break at its end.`,
   'users create': defineCommand({
     kind: 'service',
     details: `
-The password is asked for twice, unseen; an empty answer has one made. Where there is no terminal a strong random one
-is made and printed, this once. With --password-stdin it is all of standard input, without the line break at its end.
-With --no-password nobody can log in to the account until a password is set. SIGNUP=closed does not matter here.`,
+The password is asked for twice, without echo. After an empty answer, or without a terminal, a strong random password is
+generated and printed only once. With --password-stdin it is all of standard input, without the line break at the end.
+With --no-password no log-in to the account is possible until a password is set. SIGNUP=closed has no effect here.`,
     examples: [
       'users create --email user@example.com',
       'users create --email user@example.com --role admin --password-stdin < password.txt',
@@ -57,7 +56,7 @@ With --no-password nobody can log in to the account until a password is set. SIG
     options: {
       email,
       role: { takes: 'ROLE', choices: ['admin', 'user'], summary: 'admin, or user (the default)' },
-      'email-verified': { summary: 'The address is known to be theirs' },
+      'email-verified': { summary: 'The address is known to belong to the user' },
       'password-stdin': passwordStdin,
       'no-password': { summary: 'Set no password' },
     },
@@ -87,7 +86,7 @@ With --no-password nobody can log in to the account until a password is set. SIG
     kind: 'service',
     examples: ['users list --query @example.com', 'users list --limit 10000 --json'],
     options: {
-      query: { takes: 'TEXT', summary: 'Only those whose address contains it' },
+      query: { takes: 'TEXT', summary: 'Only users whose address contains this text' },
       ...pageOptions,
     },
     async run(context, { query, limit, cursor }) {
@@ -110,11 +109,16 @@ With --no-password nobody can log in to the account until a password is set. SIG
   'users disable': defineCommand({
     kind: 'service',
     details: `
-Ends the user's sessions at once; their keys rest until they are enabled again. The service accounts that they alone
-manage are named, and go on unless --disable-service-accounts says otherwise. The last active admin stays one.`,
+Ends the user's sessions at once. The user's keys are refused until the user is enabled again. The service accounts that
+only this user manages are listed, and stay enabled without --disable-service-accounts. The last active admin cannot be
+disabled.`,
     examples: ['users disable user@example.com', 'users disable user@example.com --disable-service-accounts'],
     positionals: { who },
-    options: { 'disable-service-accounts': { summary: 'Those that the user alone manages, too' } },
+    options: {
+      'disable-service-accounts': {
+        summary: 'Also disable the service accounts that only this user manages',
+      },
+    },
     run: (context, { who, 'disable-service-accounts': disablesAccounts }) =>
       setActive(context, who, false, { disablesAccounts }),
     show({ email, service_accounts: accounts = [] }) {
@@ -128,7 +132,7 @@ manage are named, and go on unless --disable-service-accounts says otherwise. Th
 
   'users enable': defineCommand({
     kind: 'service',
-    details: 'Their keys work again; sessions that ended stay over.',
+    details: "The user's keys work again. Ended sessions stay ended.",
     examples: ['users enable user@example.com'],
     positionals: { who },
     run: (context, { who }) => setActive(context, who, true),
@@ -137,7 +141,7 @@ manage are named, and go on unless --disable-service-accounts says otherwise. Th
 
   'users set-role': defineCommand({
     kind: 'service',
-    details: 'Holds from the next request of that user on. The last active admin stays one.',
+    details: 'Takes effect at the next request of that user. The last active admin stays an admin.',
     examples: ['users set-role you@example.com admin'],
     positionals: { who, role: { label: 'admin|user', summary: 'The role', choices: ['admin', 'user'] } },
     run: async (context, { who, role }) =>
@@ -150,9 +154,9 @@ manage are named, and go on unless --disable-service-accounts says otherwise. Th
   'users set-password': defineCommand({
     kind: 'service',
     details: `
-Ends the user's sessions, and reset tokens that nobody used. The password is asked for twice, unseen; an empty answer
-has one made. Where there is no terminal a strong random one is made and printed, this once. With --password-stdin it
-is all of standard input, without the line break at its end.`,
+Ends the user's sessions and unused reset tokens. The password is asked for twice, without echo. After an empty answer,
+or without a terminal, a strong random password is generated and printed only once. With --password-stdin it is all of
+standard input, without the line break at the end.`,
     examples: [
       'users set-password user@example.com',
       'users set-password user@example.com --revoke-keys --password-stdin < password.txt',

@@ -3,8 +3,9 @@ import type { apiKeys } from '../../db/schema.ts'
 import { newId } from '../../lib/ids.ts'
 import { ceilingOfUser, covers, MAX_SCOPES, scopesOfUser } from '../../lib/scopes.ts'
 import { type Origin, recordEvents, wereRecorded } from '../audit/audit.ts'
-import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
+import { type Caller, type Change, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { lockOwner } from '../keys/change-managed.ts'
 import type { Credits } from '../keys/model.ts'
 import { readCredits } from '../keys/settings.ts'
 import { type Owner, type OwnerColumns, ownerColumns } from '../owners.ts'
@@ -53,12 +54,15 @@ export function placeKeys(
     if (trial) return decideKeys(context, items, known, owners, trial).outcomes
     const first = decideKeys(context, items, known, owners, nothingSeen())
     if (first.outcomes.every(({ status }) => status !== 'imported')) return first.outcomes
-    // Users whose ceiling rises are locked: two imports raise it one after the other, and neither undoes the other's.
-    const low = items.filter((key) => needsCeiling(context, key) && !holdsAll(context, owners, key))
-    const locks = low.map(({ owner }): Lock => ['users', owner.id, 'no key update'])
+    // Owners are locked, so that none is deleted meanwhile. Two imports raise a user's ceiling one after the other, and
+    // neither undoes the other's.
+    const isLow = (key: ImportedKey) => needsCeiling(context, key) && !holdsAll(context, owners, key)
+    const locks = items.map((key) => lockOwner(key.owner, isLow(key) ? 'no key update' : 'share'))
     return recordChange(context, origin, caller, locks, async (change) => {
-      for (const user of change.held.users.values()) if (owners.has(user.id)) owners.set(user.id, user)
-      const { outcomes, raised } = decideKeys(context, items, known, owners, nothingSeen())
+      const { users, serviceAccounts } = change.held
+      for (const user of users.values()) if (owners.has(user.id)) owners.set(user.id, user)
+      const isGone = ({ type, id }: Owner) => !(type === 'user' ? users : serviceAccounts).has(id)
+      const { outcomes, raised } = decideKeys(context, items, known, owners, nothingSeen(), isGone)
       const accepted = items.filter((_, at) => outcomes[at]?.status === 'imported')
       if (accepted.length > 0) await writeKeys(context, change, origin, accepted, raised)
       return outcomes
@@ -101,6 +105,8 @@ async function findOwners(
   return new Map([...users, ...(trial?.usersById.values() ?? [])].map((user) => [user.id, user]))
 }
 
+const OWNER_GONE = 'Its owner is gone'
+
 /** A user's ceiling before and after. */
 type Raise = { before: string[] | null; after: string[] }
 
@@ -114,15 +120,17 @@ function decideKeys(
   known: KnownKeys,
   owners: ReadonlyMap<string, KnownUser>,
   seen: Seen,
+  isGone: (owner: Owner) => boolean = () => false,
 ): { outcomes: Outcome[]; raised: Map<string, Raise> } {
   const raised = new Map<string, Raise>()
   const outcomes = keys.map((key) => {
+    const { row, owner, secret } = key
+    if (isGone(owner)) return refused(OWNER_GONE)
     const conflict = findConflict(key, known, seen)
     if (conflict !== null) return conflict
-    const { row, owner, secret } = key
     if (needsCeiling(context, key)) {
       const user = seen.usersById.get(owner.id) ?? owners.get(owner.id)
-      if (!user) return refused('Its owner is gone')
+      if (!user) return refused(OWNER_GONE)
       const widened = widenedCeiling(context, user, row.scopes)
       if (widened !== null && 'refusal' in widened) return refused(widened.refusal)
       if (widened !== null) {

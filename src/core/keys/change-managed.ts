@@ -3,7 +3,7 @@ import type { Origin } from '../audit/audit.ts'
 import { type Change, type Lock, type LockMode, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerOfRow } from '../owners.ts'
-import type { ServiceAccountRow } from '../service-accounts/service-accounts.ts'
+import { findAccount, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
 import { findWholeKey, type WholeKey } from './queries.ts'
 import { isInReach, type KeyManager, requireManagedKey } from './reach.ts'
 
@@ -14,8 +14,11 @@ export type KeyChange<C extends KeyManager> = Change<C> & {
   account: ServiceAccountRow | null
 }
 
-/** How a change locks the key, and its secrets where it changes them too: `update` for what will be deleted. */
-type KeyLocks = { key: LockMode; secrets?: LockMode }
+/**
+ * How a change locks the key, and its secrets where it changes them too: `update` for what will be deleted. `counts`:
+ * there may be one more live key after it.
+ */
+type KeyLocks = { key: LockMode; secrets?: LockMode; counts?: boolean }
 
 /**
  * A change of one key that the caller may act on: its owner and the key are locked, and whether the caller may still act
@@ -27,13 +30,15 @@ export async function changeManagedKey<C extends KeyManager, R>(
   origin: Origin,
   caller: C,
   id: string,
-  { key: mode, secrets }: KeyLocks,
+  { key: mode, secrets, counts = false }: KeyLocks,
   work: (change: KeyChange<C>) => Promise<R>,
 ): Promise<R> {
   const found = await requireManagedKey(context, caller, id)
   // The owner of a key never changes.
   const owner = ownerOfRow(found)
+  const account = counts && owner.type === 'service_account' ? await findAccount(context, owner.id) : null
   const locks: Lock[] = [
+    ...locksOfQuota(account),
     lockOwner(owner, mode === 'update' ? 'share' : 'no key update'),
     ['keys', id, mode],
     ...(secrets ? [['secretsOfKey', id, secrets] as const] : []),
@@ -53,6 +58,10 @@ export const lockOwner = ({ type, id }: Owner, mode: LockMode): Lock => [
   id,
   mode,
 ]
+
+/** Where one more live key of an account counts for a user, of two at once the second counts the first. */
+export const locksOfQuota = (account: ServiceAccountRow | null): Lock[] =>
+  account?.countsFor ? [['users', account.countsFor, 'no key update']] : []
 
 /** The locked service account that owns a key; null where a user does. */
 export function accountOf(

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import { ownerOfRow } from '../owners.ts'
 import type { Principal } from '../principal.ts'
 import { changeManagedKey } from './change-managed.ts'
-import { requireQuota } from './create.ts'
+import { requireKeyQuota } from './create.ts'
 import type { KeyPatch } from './model.ts'
 import { requireKeyPower } from './power.ts'
 import { presentCredits, presentKey, presentRefill } from './present.ts'
@@ -26,7 +26,8 @@ export async function changeKey(
 ): Promise<WholeKey> {
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
-  return changeManagedKey(context, origin, caller, id, { key: 'no key update' }, async (work) => {
+  const locks = { key: 'no key update', counts: change.expiresAt !== undefined } as const
+  return changeManagedKey(context, origin, caller, id, locks, async (work) => {
     const { tx, now, key, account, record } = work
     // A use that is charged meanwhile must not be undone by setting what was left before it.
     const mode = patch.credits === null ? 'update' : 'no key update'
@@ -40,7 +41,7 @@ export async function changeKey(
       : patch.credits
     const after = { ...before, ...change, credits: credits === undefined ? before.credits : credits }
     const lockedSettings = requireKeyPower(work.caller, before, after, account)
-    if (isOver(before) && !isOver(after)) await requireQuota(context, work, ownerOfRow(before), account)
+    if (isOver(before) && !isOver(after)) await requireKeyQuota(context, work, ownerOfRow(before), account)
     if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, lockedSettings })
     if (credits !== undefined) await replaceCredits(tx, id, credits)
     const details = differences(before, after, now.getTime())

@@ -4,12 +4,13 @@ import { covers } from '../../lib/scopes.ts'
 import { DAY_MS, formatInstant, readInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
-import { type Change, type Lock, recordChange } from '../change/record-change.ts'
+import { type Change, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
 import { idOf, type Principal } from '../principal.ts'
+import { requireQuota } from '../quota.ts'
 import { findAccount, manages, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
-import { accountOf, lockOwner } from './change-managed.ts'
+import { accountOf, lockOwner, locksOfQuota } from './change-managed.ts'
 import type { NewKey } from './model.ts'
 import { type KeyPower, requireKeyPower } from './power.ts'
 import {
@@ -58,10 +59,7 @@ export async function createKey(
   requireKeyPower(caller, null, made, account)
 
   const createdBy = caller.kind === 'operator' ? null : idOf(caller)
-  const locks: Lock[] = [
-    lockOwner(owner, 'no key update'),
-    ...(account?.countsFor ? [['users', account.countsFor, 'no key update'] as const] : []),
-  ]
+  const locks = [lockOwner(owner, 'no key update'), ...locksOfQuota(account)]
   const row = await recordChange(context, origin, caller, locks, async (change) => {
     const { tx, now: createdAt, record } = change
     const account = accountOf(change, owner)
@@ -74,7 +72,7 @@ export async function createKey(
       const madeBefore = await takeCreation(tx, { hash, keyId: id, createdAt }, outdated)
       if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
     }
-    await requireQuota(context, change, owner, account)
+    await requireKeyQuota(context, change, owner, account)
     const inserted = await insertKey(tx, { ...settings, ...ownerColumns(owner), id, createdAt, createdBy })
     if (credits) await replaceCredits(tx, id, credits)
     const start = startOf(key, context.config.apiKeyPrefix)
@@ -90,22 +88,23 @@ export async function createKey(
 }
 
 /**
- * One more live key has to be within API_KEYS_PER_OWNER, for its owner and for the user whom an account counts for.
+ * The live keys of an owner are within API_KEYS_PER_OWNER, with one more; so are those of the user whom a service account
+ * counts for, or else that user would make keys without end in the names of accounts.
  * @throws Problem quota_exceeded
  */
-export async function requireQuota(
+export async function requireKeyQuota(
   { config }: Pick<Context, 'config'>,
   { tx, now }: Pick<Change<null>, 'tx' | 'now'>,
   owner: Owner,
   account: ServiceAccountRow | null,
 ): Promise<void> {
   const counted: Owner[] = account?.countsFor ? [owner, { type: 'user', id: account.countsFor }] : [owner]
-  for (const each of counted) {
-    if ((await countLiveKeys(tx, each, now)) < config.apiKeysPerOwner) continue
-    fail('quota_exceeded', {
-      detail: `API_KEYS_PER_OWNER allows ${config.apiKeysPerOwner} live keys: revoke some first.`,
-    })
+  const quota = {
+    setting: 'API_KEYS_PER_OWNER',
+    most: config.apiKeysPerOwner,
+    advice: 'live keys: revoke some first.',
   }
+  for (const each of counted) requireQuota(await countLiveKeys(tx, each, now), quota)
 }
 
 /** Who the new key belongs to: its maker's owner, or a service account that the caller manages. */
@@ -123,7 +122,8 @@ async function chooseOwner(
     return { owner: { type, id }, account: null }
   }
   const owner = ownerOf(caller)
-  return { owner, account: owner.type === 'user' ? null : await findAccount(context, owner.id) }
+  if (owner.type === 'user') return { owner, account: null }
+  return { owner, account: await findAccount(context, owner.id, 'invalid_token') }
 }
 
 /**

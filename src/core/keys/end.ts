@@ -18,7 +18,7 @@ import {
 } from './queries.ts'
 import { isInReach, isOfAnotherUser, type KeyManager, requireManagedKey } from './reach.ts'
 import { liveSecrets } from './rotate.ts'
-import { endInSteps } from './steps.ts'
+import { endInSteps, keyRevoked } from './steps.ts'
 
 /**
  * Ends a key for good; again: the same answer.
@@ -150,13 +150,7 @@ async function endHeld(
     }
     const reason = extent === 'key' ? 'revoked_by_holder' : 'ended_by_holder'
     const revoked = await updateRevoked(tx, [keyId], now, reason)
-    await record(
-      revoked.map(({ id }) => ({
-        action: 'key.revoked',
-        target: { type: 'key', id },
-        details: { reason },
-      })),
-    )
+    await record(revoked.map(({ id }) => keyRevoked(id, reason)))
   })
 }
 
@@ -172,8 +166,6 @@ export async function revokeKeysOfUser(
   reason: string,
 ): Promise<number> {
   const revoked = await updateRevokedOfUser(tx, userId, now, reason)
-  await record(
-    revoked.map(({ id }) => ({ action: 'key.revoked', target: { type: 'key', id }, details: { reason } })),
-  )
+  await record(revoked.map(({ id }) => keyRevoked(id, reason)))
   return revoked.length
 }

@@ -12,8 +12,8 @@ import {
 } from '../change/power.ts'
 import { isAdmin } from '../principal.ts'
 import type { ServiceAccountRow } from '../service-accounts/service-accounts.ts'
+import { requireGrants } from '../verify/problems.ts'
 import { rateOf } from '../verify/rates.ts'
-import { requireGrants } from '../verify/refusals.ts'
 import type { CreditsRow, WholeKey } from './queries.ts'
 import {
   areIpsWithin,

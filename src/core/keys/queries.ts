@@ -17,7 +17,7 @@ import type { KeyStatus } from './model.ts'
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
 export type CreditsRow = typeof apiKeyCredits.$inferSelect
-/** A key with its secrets, oldest first, and its credits. */
+/** A key with its secrets, oldest first, and its credits. Of two that are live, the newest is the one without an end. */
 export type WholeKey = KeyRow & { secrets: SecretRow[]; credits: CreditsRow | null }
 
 const belongsTo = (owner: Owner) => eq(apiKeys[ownerColumn(owner)], owner.id)
@@ -209,16 +209,26 @@ export async function updateRevokedOfUser(
   now: Date,
   reason: string,
 ): Promise<{ id: string }[]> {
-  const managed = tx
+  return tx
+    .update(apiKeys)
+    .set(revocation(now, reason))
+    .where(isLiveOfUser(tx, userId))
+    .returning({ id: apiKeys.id })
+}
+
+/** At most `limit` ids of the keys that `updateRevokedOfUser` revokes. */
+export async function listLiveKeyIdsOfUser(db: Database, userId: string, limit: number): Promise<string[]> {
+  const rows = await db.select({ id: apiKeys.id }).from(apiKeys).where(isLiveOfUser(db, userId)).limit(limit)
+  return rows.map(({ id }) => id)
+}
+
+function isLiveOfUser(db: Database | Transaction, userId: string) {
+  const managed = db
     .select({ id: serviceAccounts.id })
     .from(serviceAccounts)
     .where(eq(serviceAccounts.createdBy, userId))
   const isTheirs = or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${managed}`)
-  return tx
-    .update(apiKeys)
-    .set(revocation(now, reason))
-    .where(and(isTheirs, isNull(apiKeys.revokedAt)))
-    .returning({ id: apiKeys.id })
+  return and(isTheirs, isNull(apiKeys.revokedAt))
 }
 
 /** The live keys that a key made, and those that these made, and so on, with their owners; at most `limit` of them. */
@@ -308,7 +318,8 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
     .select()
     .from(apiKeySecrets)
     .where(isOneOf(apiKeySecrets.keyId, ids))
-    .orderBy(asc(apiKeySecrets.createdAt), asc(apiKeySecrets.id))
+    // By the end first, null last: the clocks of two servers may differ by more than the time between two rotations.
+    .orderBy(asc(apiKeySecrets.expiresAt), asc(apiKeySecrets.createdAt), asc(apiKeySecrets.id))
   const credits = await db.select().from(apiKeyCredits).where(isOneOf(apiKeyCredits.keyId, ids))
   const secretsOf = Map.groupBy(secrets, (secret) => secret.keyId)
   const creditsOf = new Map(credits.map((row) => [row.keyId, row]))

@@ -34,15 +34,16 @@ export const operator = (owner: Operator['owner'] = null): Operator => ({
 /**
  * The service account whose keys a caller may manage. A key manages the keys of its own owner alone; a user those of
  * every service account that they manage.
- * @throws Problem not_found
+ * @throws Problem not_found, invalid_token where the account of the key that calls is gone
  */
 export async function requireKeysAccount(
   context: Context,
   caller: KeyManager,
   id: string,
 ): Promise<ServiceAccountRow> {
+  if (caller.kind === 'user') return requireManagedAccount(context, caller, id)
   if (caller.kind === 'key' && caller.owner.id !== id) fail('not_found')
-  return caller.kind === 'user' ? requireManagedAccount(context, caller, id) : findAccount(context, id)
+  return findAccount(context, id, caller.kind === 'key' ? 'invalid_token' : 'not_found')
 }
 
 /**

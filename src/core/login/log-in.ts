@@ -31,7 +31,11 @@ export async function logIn(
   if (!user) fail('invalid_login')
   await replaceOutdatedHash(context, origin, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
-  if (!scopes.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
+  if (!scopes.every((scope) => covers(ceiling, scope))) {
+    // The answer confirms the password, so the trail has to name it.
+    await recordFailure(context, origin, user, { reason: 'invalid_scope' })
+    fail('invalid_scope')
+  }
   const narrowing = scopes.length > 0 ? scopes : null
   return startSession(context, onBehalfOf(origin, user.id), user, narrowing)
 }
@@ -47,12 +51,22 @@ async function checkPassword(
   const caller = { address: origin.ip, account: email, isLogin: true }
   const mayEnter = await context.passwords.verify(password, user, caller)
   if (user && mayEnter) return user
-  await recordEvent(context.db, context, origin, {
+  await recordFailure(context, origin, user)
+  return null
+}
+
+function recordFailure(
+  context: Context,
+  origin: Origin,
+  user: UserRow | null,
+  details: { reason?: string } = {},
+): Promise<void> {
+  return recordEvent(context.db, context, origin, {
     action: 'user.login_failed',
     outcome: 'refused',
     ...(user ? { target: { type: 'user', id: user.id } } : {}),
+    details,
   })
-  return null
 }
 
 /** A bcrypt hash, or one with other parameters, gives way to one of today's kind; later, where hashing is too busy. */

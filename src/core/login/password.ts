@@ -8,20 +8,13 @@ import { countEvent } from '../audit/counted-events.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { revokeKeysOfUser } from '../keys/end.ts'
+import { revokeManyKeysOfUser } from '../keys/steps.ts'
 import { requirePassword } from '../passwords/policy.ts'
-import { OPERATOR, type UserPrincipal } from '../principal.ts'
+import { OPERATOR, type Operator, type UserPrincipal } from '../principal.ts'
 import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sessions/sessions.ts'
 import { findUserById, setPassword, type UserRow } from '../users/accounts.ts'
 import type { PasswordChange, PasswordReset, PasswordResetToken, PendingReset } from './model.ts'
-import {
-  deleteReset,
-  deleteResets,
-  findReset,
-  insertReset,
-  listResets,
-  type ResetRow,
-  takeReset,
-} from './queries.ts'
+import { deleteReset, deleteResets, findReset, insertReset, listResets, type ResetRow } from './queries.ts'
 import { forgetGuesses } from './throttle.ts'
 
 const RESET_PREFIX = 'pr_'
@@ -58,21 +51,28 @@ export async function changePassword(
   }
   const passwordHash = await context.passwords.hash(password, hashedFor)
   const revokesKeys = input.revoke_keys === true
-  const locks = locksOfPassword(user.id, revokesKeys)
-  const { session, narrowing } = await recordChange(context, origin, caller, locks, async (change) => {
-    const now = change.held.users.get(user.id)
-    if (now?.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) fail('conflict')
-    const details = await replacePassword(change, user.id, passwordHash, revokesKeys)
-    await change.record({
-      action: 'user.password_changed',
-      target: { type: 'user', id: user.id },
-      details,
-    })
-    // The new session does no more than the one that asked for it.
-    const { claims, scopes } = change.caller
-    const narrowing = claims.isNarrowed ? scopes : null
-    return { session: await openSession(context, change, origin, user.id, narrowing), narrowing }
-  })
+  const replacement: Replacement<UserPrincipal> = {
+    userId: user.id,
+    passwordHash,
+    revokesKeys,
+    action: 'user.password_changed',
+    async check({ held }) {
+      const now = held.users.get(user.id)
+      if (now?.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) fail('conflict')
+    },
+  }
+  const { session, narrowing } = await replacePassword(
+    context,
+    origin,
+    caller,
+    replacement,
+    async (change) => {
+      // The new session does no more than the one that asked for it.
+      const { claims, scopes } = change.caller
+      const narrowing = claims.isNarrowed ? scopes : null
+      return { session: await openSession(context, change, origin, user.id, narrowing), narrowing }
+    },
+  )
   return issueTokens(context, user, session, session.expiresAt, narrowing)
 }
 
@@ -172,32 +172,55 @@ export async function resetPassword(
   const hash = hashToken(token)
   const reset = await findReset(context.db, hash, new Date(context.clock()))
   const user = reset ? await findUserById(context.db, reset.userId) : null
-  if (!reset || !user?.isActive) {
-    await countEvent(context, origin, {
-      action: 'user.reset_refused',
-      outcome: 'refused',
-      ...(user && { target: { type: 'user', id: user.id } }),
-      details: { reason: user ? 'disabled' : 'unknown' },
-    })
-    fail('invalid_token')
-  }
+  if (!reset || !user?.isActive) return failReset(context, origin, user, user ? 'disabled' : 'unknown')
   const password = await requirePassword(context.config, user.email, chosen, '/new_password')
   const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
   const { createdBy } = reset
-  const locks: Lock[] = [
-    ...locksOfPassword(user.id, revokesKeys),
-    ...(createdBy === null ? [] : [['users', createdBy, 'share'] as const]),
-  ]
-  await recordChange(context, onBehalfOf(origin, user.id), null, locks, async (change) => {
-    const { tx, held, now, record } = change
-    const present = held.users.get(user.id)
-    const isIssued = createdBy === null || (present && mayReset(context, held.users.get(createdBy), present))
-    if (!isIssued || !present?.isActive) fail('invalid_token')
-    if (!(await takeReset(tx, hash, now))) fail('invalid_token')
-    const details = await replacePassword(change, user.id, passwordHash, revokesKeys)
-    await forgetGuesses(tx, context, user.email)
-    await record({ action: 'user.password_reset', target: { type: 'user', id: user.id }, details })
+  const by = onBehalfOf(origin, user.id)
+  let refusal: ResetRefusal | null = null
+  const replacement: Replacement<null> = {
+    userId: user.id,
+    passwordHash,
+    revokesKeys,
+    action: 'user.password_reset',
+    locks: createdBy === null ? [] : [['users', createdBy, 'share']],
+    async check({ tx, held, now }) {
+      const refuse = (reason: ResetRefusal) => {
+        refusal = reason
+        return fail('invalid_token')
+      }
+      const present = held.users.get(user.id) ?? refuse('unknown')
+      if (!present.isActive) refuse('disabled')
+      if (createdBy !== null && !mayReset(context, held.users.get(createdBy), present)) refuse('issuer')
+      // Of two at once the second waits for the lock on the user, and then finds none.
+      if (!(await findReset(tx, hash, now))) refuse('unknown')
+    },
+  }
+  try {
+    await replacePassword(context, by, null, replacement, ({ tx }) => forgetGuesses(tx, context, user.email))
+  } catch (error) {
+    if (refusal === null) throw error
+    return failReset(context, origin, user, refusal)
+  }
+}
+
+/** Why a reset is refused: the token or its user is gone, the user is disabled, or its issuer may not reset them now. */
+type ResetRefusal = 'unknown' | 'disabled' | 'issuer'
+
+/** @throws Problem invalid_token */
+async function failReset(
+  context: Context,
+  origin: Origin,
+  user: UserRow | null,
+  reason: ResetRefusal,
+): Promise<never> {
+  await countEvent(context, origin, {
+    action: 'user.reset_refused',
+    outcome: 'refused',
+    ...(user && { target: { type: 'user', id: user.id } }),
+    details: { reason },
   })
+  return fail('invalid_token')
 }
 
 /**
@@ -215,14 +238,18 @@ export async function setPasswordFor(
   const user = (await findUserById(context.db, userId)) ?? fail('not_found')
   const password = await requirePassword(context.config, user.email, chosen)
   const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
-  const locks = locksOfPassword(user.id, revokesKeys)
-  return recordChange(context, origin, OPERATOR, locks, async (change) => {
-    if (!change.held.users.has(user.id)) fail('not_found')
-    const details = await replacePassword(change, user.id, passwordHash, revokesKeys)
-    await forgetGuesses(change.tx, context, user.email)
-    const target = { type: 'user' as const, id: user.id }
-    await change.record({ action: 'user.password_changed', target, details })
-    return details
+  const replacement: Replacement<Operator> = {
+    userId: user.id,
+    passwordHash,
+    revokesKeys,
+    action: 'user.password_changed',
+    async check({ held }) {
+      if (!held.users.has(user.id)) fail('not_found')
+    },
+  }
+  return replacePassword(context, origin, OPERATOR, replacement, async ({ tx }, ended) => {
+    await forgetGuesses(tx, context, user.email)
+    return ended
   })
 }
 
@@ -236,19 +263,47 @@ const locksOfPassword = (userId: string, revokesKeys: boolean): Lock[] => {
   return kinds.map((what) => [what, userId, 'no key update'])
 }
 
+/** A new password of a user, whose row is locked besides `locks`. */
+type Replacement<C extends Caller> = {
+  userId: string
+  passwordHash: string
+  revokesKeys: boolean
+  action: 'user.password_changed' | 'user.password_reset'
+  locks?: readonly Lock[]
+  /** Must hold whenever keys end, and in the moment that the password changes. */
+  check(change: Change<C>): Promise<void>
+}
+
+type Ended = { sessions_ended: number; keys_revoked: number }
+
 /**
  * Sets the password, and ends everything that stood on the old one: sessions, resets, and on wish the keys, also those of
- * the service accounts that nobody else manages.
+ * the service accounts that nobody else manages. Many keys end in steps before: where one of these fails, the old password
+ * stays, and the same request ends the rest.
+ * @param work what else belongs to the change
  */
-async function replacePassword(
-  { tx, now, record }: Change<Caller>,
-  userId: string,
-  passwordHash: string,
-  revokesKeys: boolean,
-) {
-  await setPassword(tx, userId, passwordHash, now)
-  const sessions = await endSessionsOfUser(tx, userId, now, 'password_changed')
-  const keys = revokesKeys ? await revokeKeysOfUser(tx, record, userId, now, 'password_changed') : 0
-  await deleteResets(tx, userId)
-  return { sessions_ended: sessions, keys_revoked: keys }
+async function replacePassword<C extends Caller, R>(
+  context: Context,
+  origin: Origin,
+  caller: C,
+  { userId, passwordHash, revokesKeys, action, locks = [], check }: Replacement<C>,
+  work: (change: Change<C>, ended: Ended) => Promise<R>,
+): Promise<R> {
+  const reason = 'password_changed'
+  const stepLocks: Lock[] = [['users', userId, 'no key update'], ...locks]
+  const before = revokesKeys
+    ? await revokeManyKeysOfUser(context, origin, caller, userId, reason, stepLocks, check)
+    : 0
+  const allLocks = [...locksOfPassword(userId, revokesKeys), ...locks]
+  return recordChange(context, origin, caller, allLocks, async (change) => {
+    await check(change)
+    const { tx, now, record } = change
+    await setPassword(tx, userId, passwordHash, now)
+    const sessions = await endSessionsOfUser(tx, userId, now, reason)
+    const left = revokesKeys ? await revokeKeysOfUser(tx, record, userId, now, reason) : 0
+    await deleteResets(tx, userId)
+    const ended = { sessions_ended: sessions, keys_revoked: before + left }
+    await record({ action, target: { type: 'user', id: userId }, details: ended })
+    return work(change, ended)
+  })
 }

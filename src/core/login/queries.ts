@@ -65,7 +65,7 @@ export async function deleteAttempts(tx: Transaction, emailHmacs: Uint8Array[]):
 
 /** A reset that may still be used, by the hash of its token. */
 export async function findReset(
-  db: Database,
+  db: Database | Transaction,
   hash: Uint8Array,
   now: Date,
 ): Promise<{ userId: string; createdBy: string | null } | null> {
@@ -78,15 +78,6 @@ export async function findReset(
 
 export async function insertReset(tx: Transaction, reset: typeof passwordResets.$inferInsert): Promise<void> {
   await tx.insert(passwordResets).values(reset)
-}
-
-/** Uses a reset up; of two at once, one finds it. */
-export async function takeReset(tx: Transaction, hash: Uint8Array, now: Date): Promise<boolean> {
-  const taken = await tx
-    .delete(passwordResets)
-    .where(and(eq(passwordResets.hash, hash), gt(passwordResets.expiresAt, now)))
-    .returning({ id: passwordResets.id })
-  return taken.length > 0
 }
 
 export type ResetRow = Pick<

@@ -2,8 +2,8 @@ import { type Static, Type } from '@sinclair/typebox'
 
 const value = Type.String({ maxLength: 8192 })
 const client = {
-  client_id: Type.Optional(value),
-  client_secret: Type.Optional(value),
+  client_id: Type.Optional(Type.String({ maxLength: 8192, description: "A service account's id" })),
+  client_secret: Type.Optional(Type.String({ maxLength: 8192, description: 'One of its keys' })),
 }
 
 /** RFC 6749, sections 4.3.2, 4.4.2 and 6. Unknown parameters are ignored (section 3.2). */

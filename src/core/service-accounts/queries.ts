@@ -1,4 +1,4 @@
-import { and, arrayContained, count, desc, eq, lt } from 'drizzle-orm'
+import { and, arrayContained, count, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { serviceAccounts } from '../../db/schema.ts'
 
@@ -68,6 +68,19 @@ export async function updateServiceAccount(
   change: ServiceAccountChange,
 ): Promise<void> {
   await tx.update(serviceAccounts).set(change).where(eq(serviceAccounts.id, id))
+}
+
+/** Switches accounts off in one statement, each with what is locked afterwards. */
+export async function updateDisabled(
+  tx: Transaction,
+  accounts: readonly Pick<ServiceAccountRow, 'id' | 'lockedSettings'>[],
+): Promise<void> {
+  const rows = JSON.stringify(accounts.map(({ id, lockedSettings }) => ({ id, locked: lockedSettings })))
+  await tx
+    .update(serviceAccounts)
+    .set({ isActive: false, lockedSettings: sql`disabled.locked` })
+    .from(sql`jsonb_to_recordset(${rows}::jsonb) AS disabled (id uuid, locked jsonb)`)
+    .where(sql`${serviceAccounts.id} = disabled.id`)
 }
 
 export async function deleteServiceAccount(tx: Transaction, id: string): Promise<void> {

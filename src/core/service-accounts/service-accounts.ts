@@ -18,7 +18,8 @@ import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
 import { isAdmin, type Operator, type Principal } from '../principal.ts'
-import { requireGrants } from '../verify/refusals.ts'
+import { requireQuota } from '../quota.ts'
+import { requireGrants } from '../verify/problems.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
 import {
   countAccountsOf,
@@ -28,6 +29,7 @@ import {
   listServiceAccounts,
   type ServiceAccountChange,
   type ServiceAccountRow,
+  updateDisabled,
   updateServiceAccount,
 } from './queries.ts'
 
@@ -53,7 +55,7 @@ export async function createServiceAccount(
   return recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
     const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
-    if (countsFor !== null) await requireQuota(context, tx, countsFor)
+    if (countsFor !== null) await requireAccountQuota(context, tx, countsFor)
     const account = await insertServiceAccount(tx, {
       id,
       name: input.name,
@@ -69,12 +71,15 @@ export async function createServiceAccount(
   })
 }
 
-/** @throws Problem quota_exceeded */
-async function requireQuota({ config }: Context, tx: Transaction, userId: string): Promise<void> {
-  const most = config.serviceAccountsPerUser
-  if ((await countAccountsOf(tx, userId)) < most) return
-  fail('quota_exceeded', {
-    detail: `SERVICE_ACCOUNTS_PER_USER allows ${most} service accounts: delete some first.`,
+/**
+ * The service accounts that count for a user are within SERVICE_ACCOUNTS_PER_USER, with one more.
+ * @throws Problem quota_exceeded
+ */
+async function requireAccountQuota({ config }: Context, tx: Transaction, userId: string): Promise<void> {
+  requireQuota(await countAccountsOf(tx, userId), {
+    setting: 'SERVICE_ACCOUNTS_PER_USER',
+    most: config.serviceAccountsPerUser,
+    advice: 'service accounts: delete some first.',
   })
 }
 
@@ -93,10 +98,17 @@ export async function listManagedAccounts(
   )
 }
 
-/** @throws Problem not_found */
-export async function findAccount(context: Context, id: string): Promise<ServiceAccountRow> {
+/**
+ * @param otherwise the problem where there is none: for the caller's own account invalid_token
+ * @throws Problem not_found or invalid_token
+ */
+export async function findAccount(
+  context: Context,
+  id: string,
+  otherwise: 'not_found' | 'invalid_token' = 'not_found',
+): Promise<ServiceAccountRow> {
   const account = isId(id) ? await findServiceAccount(context.db, id) : null
-  return account ?? fail('not_found')
+  return account ?? fail(otherwise)
 }
 
 /** @throws Problem not_found for what is not the caller's to manage */
@@ -168,15 +180,18 @@ export async function disableAccounts(
   { tx, caller, record }: Change<Principal | Operator>,
   accounts: readonly ServiceAccountRow[],
 ): Promise<void> {
-  for (const before of accounts) {
-    if (!before.isActive) continue
+  const by = { isAdmin: isByAdmin(caller), isOwn: false }
+  const active = accounts.filter((account) => account.isActive)
+  const disabled = active.map((before) => {
     const after = { ...before, isActive: false }
-    const by = { isAdmin: isByAdmin(caller), isOwn: false }
-    const lockedSettings = relock(SETTINGS, before.lockedSettings, before, after, by)
-    await updateServiceAccount(tx, before.id, { isActive: false, lockedSettings })
+    return { ...after, lockedSettings: relock(SETTINGS, before.lockedSettings, before, after, by) }
+  })
+  await updateDisabled(tx, disabled)
+  const events = active.flatMap((before) => {
     const target = { type: 'service_account' as const, id: before.id }
-    await record(describeChange(before, after).map((event) => ({ ...event, target })))
-  }
+    return describeChange(before, { ...before, isActive: false }).map((event) => ({ ...event, target }))
+  })
+  await record(events)
 }
 
 /** A locked account that the caller still manages. */
@@ -203,8 +218,24 @@ function requireAccountPower(
   const isOwn = before.createdBy !== null && before.createdBy === makerOf(caller)
   const by = { isAdmin: isByAdmin(caller), isOwn }
   const next = relock(SETTINGS, before.lockedSettings, before, after, by)
-  if (findRaised(SETTINGS, before, after).length > 0) requireGrants(caller, after.scopes)
+  if (findRaised(SETTINGS, before, after).length === 0) return next
+  requireUnbounded(caller)
+  requireGrants(caller, after.scopes)
   return next
+}
+
+/**
+ * An account has no end and no limit of its own, so a key that has one gives an account nothing: what the account's keys
+ * could do again would go beyond it.
+ * @throws Problem forbidden
+ */
+function requireUnbounded(caller: Principal): void {
+  if (caller.kind !== 'key') return
+  const { endsAt, rateLimit, allowedIps, hasCredits } = caller
+  if (endsAt === null && rateLimit === null && allowedIps === null && !hasCredits) return
+  fail('forbidden', {
+    detail: 'A key with an end, a rate limit, credits or allowed_ips enables and widens no service account.',
+  })
 }
 
 /** Makers manage their own, admins all; a key manages those of its owner that hold no more than it could grant. */

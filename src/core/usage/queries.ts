@@ -1,5 +1,6 @@
 import { and, asc, eq, gte, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
+import { isOneOf } from '../../db/one-of.ts'
 import { apiKeySecrets, apiKeys, keyUsage } from '../../db/schema.ts'
 
 /** Uses of one key in one hour with one outcome. */
@@ -7,8 +8,18 @@ export type UsageCount = { keyId: string; hour: Date; outcome: string; count: nu
 /** When a secret was last shown and good. */
 export type LastUse = { secretId: string; at: Date }
 
-/** Adds counts to what is there, in one statement; those of keys that are gone are dropped. */
+/**
+ * Adds counts to what is there; those of keys that are gone are dropped. The keys are locked first, as a deletion locks
+ * them: it would wait for counts that are written here, while these wait for another of its keys.
+ */
 export async function addUsage(tx: Transaction, counts: readonly UsageCount[]): Promise<void> {
+  const ids = [...new Set(counts.map(({ keyId }) => keyId))]
+  await tx
+    .select({ id: apiKeys.id })
+    .from(apiKeys)
+    .where(isOneOf(apiKeys.id, ids))
+    .orderBy(asc(apiKeys.id))
+    .for('key share')
   const rows = JSON.stringify(
     counts.map(({ keyId, hour, outcome, count }) => ({
       key_id: keyId,

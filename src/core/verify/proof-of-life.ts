@@ -1,5 +1,5 @@
 import type { OpenDatabase } from '../../db/database.ts'
-import { EVICTION_CHANNEL, formatBeat, parseEviction } from '../../db/eviction.ts'
+import { EVICTION_CHANNEL, formatHeartbeat, parseEviction } from '../../db/eviction.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Log } from '../../lib/log.ts'
 import { observeSeconds } from '../../lib/metrics.ts'
@@ -75,7 +75,7 @@ export async function listenForEvictions(
     beat += 1
     unheard.set(beat, momentNow())
     try {
-      await database.notify(EVICTION_CHANNEL, formatBeat(instance, beat))
+      await database.notify(EVICTION_CHANNEL, formatHeartbeat(instance, beat))
     } catch (error) {
       unheard.delete(beat)
       report('unreachable', error)

@@ -6,15 +6,18 @@ import { lockFile } from './lock.ts'
 import { applyReplacement, hasReplacement, stageReplacement } from './replacement.ts'
 import { sync, syncTree } from './sync.ts'
 
-/** The PostgreSQL that this PGlite is. */
+/** The version of PostgreSQL inside this PGlite. */
 export const EMBEDDED_MAJOR_VERSION = '18'
 
-/** The place of an embedded database, held by this process alone. `data` is where its files are or are to be. */
+/**
+ * The directory of an embedded database, locked by this process. `data` is the path of its files, which may
+ * not exist yet.
+ */
 export type Home = { data: string; isNew: boolean; markComplete(): void; unlock(): void }
 
 const homeIn = (dataDir: string) => join(dataDir, 'database')
 
-/** Whether there is an embedded database in DATA_DIR, or one that waits to take its place. */
+/** Whether DATA_DIR has an embedded database, or a finished replacement of one. */
 export function hasEmbedded(dataDir: string): boolean {
   const home = homeIn(dataDir)
   const isComplete = existsSync(join(home, 'data')) && !existsSync(join(home, 'incomplete'))
@@ -27,17 +30,18 @@ const absent = (dataDir: string) =>
   )
 
 /**
- * Makes `DATA_DIR/database`, 0700, and locks it. What a start that was killed while it made the database has left is
- * removed: nothing in there was ever acknowledged to anybody.
- * @param creates false: the database has to be there; a command in the wrong directory leaves no trace
- * @throws Error with one sentence: not there, in use, of another PostgreSQL, or another user's
+ * Creates `DATA_DIR/database` with mode 0700, locks it, and removes what an interrupted first start left
+ * behind. No client was ever told of anything in such a database, so nothing is lost.
+ * @param creates false: the database has to exist, so that a command in the wrong directory creates nothing
+ * @throws Error with one sentence: missing, in use, of another PostgreSQL version, or owned by another user
+ *   (docs/decisions/0032)
  */
 export function openHome(dataDir: string, creates: boolean): Home {
   const home = homeIn(dataDir)
   if (!creates && !existsSync(home) && !hasReplacement(dataDir)) throw absent(dataDir)
   const unlock = lockHome(dataDir)
   try {
-    // Asked under the lock, since a server that makes the database right now is waited for.
+    // Checked after the lock was taken, because a server may be creating the database now.
     if (!creates && !hasEmbedded(dataDir)) throw absent(dataDir)
     return { ...prepare(dataDir), unlock }
   } catch (error) {
@@ -47,10 +51,10 @@ export function openHome(dataDir: string, creates: boolean): Home {
 }
 
 /**
- * Makes another database and puts it in the place of the one in DATA_DIR, which no process has open, or where there is
- * none. What was there is in `DATA_DIR/replaced` then.
+ * Creates a database and puts it in place of the one in DATA_DIR, which no process may have open. The old
+ * database is moved to `DATA_DIR/replaced`.
  * @param fill see `stageReplacement`
- * @throws Error with one sentence where the database is in use
+ * @throws Error with one sentence if the database is in use
  */
 export async function replaceEmbedded<T>(dataDir: string, fill: (staged: string) => Promise<T>): Promise<T> {
   const unlock = lockHome(dataDir)
@@ -94,8 +98,9 @@ function prepare(dataDir: string): Omit<Home, 'unlock'> {
     checkVersion(data)
   }
   const markComplete = () => {
-    // Its files were written without fsync, and the commits to come rely on them. Never the whole of `home`: to open
-    // and close the lock's file in this process gives the lock up (fcntl(2)).
+    // initdb and the snapshot write files without fsync, and later commits depend on these files. Syncs
+    // `data` and never all of `home`: closing the lock file in this process would release the lock
+    // (fcntl(2)).
     syncTree(data)
     sync(home)
     rmSync(incomplete)
@@ -107,7 +112,7 @@ function prepare(dataDir: string): Omit<Home, 'unlock'> {
 function checkVersion(data: string): void {
   const file = join(data, 'PG_VERSION')
   const found = existsSync(file) ? readFileSync(file, 'utf8').trim() : null
-  if (found === null) throw new Error(`${data} is no database: PG_VERSION is missing`)
+  if (found === null) throw new Error(`${data} is not a database: PG_VERSION is missing`)
   if (found !== EMBEDDED_MAJOR_VERSION) {
     throw new Error(
       `${data} is of PostgreSQL ${found}; the one in this Latchkey is ${EMBEDDED_MAJOR_VERSION}`,

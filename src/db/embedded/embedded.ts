@@ -15,7 +15,8 @@ const RESTART_AFTER_MS = 3000
 
 /**
  * Opens the database in DATA_DIR for this process alone.
- * @param creation makes it where there is none, from `snapshot` if that is given; null: it has to be there
+ * @param creation how to create a missing database, from `snapshot` if that is set; null: the database has to
+ *   exist
  */
 export async function openEmbedded(
   config: DatabaseConfig,
@@ -37,7 +38,10 @@ export async function openEmbedded(
     entry.stop = await engine.pg.listen(`"${entry.channel}"`, hear)
   }
 
-  /** As a server's postmaster does after a crash, but not over and over while the disk stays broken. */
+  /**
+   * The earliest time of the next restart. The engine is restarted after a crash, as a postmaster does, but
+   * not continuously while the disk fails.
+   */
   let restartAt = 0
   const restart = async () => {
     if (Date.now() < restartAt) throw databaseError('EMBEDDED_DOWN', 'the embedded database has stopped')
@@ -50,7 +54,8 @@ export async function openEmbedded(
     }
   }
 
-  // PGlite takes one query or transaction after the other and bounds no wait: the queue does, as for a pool.
+  // PGlite runs one query or transaction at a time and bounds no wait. The wait queue bounds it, as it does
+  // for the pool.
   const queue = createWaitQueue(1)
   let isClosed = false
   const lease = <T>(work: (pg: Members) => Promise<T>): Promise<T> =>
@@ -77,10 +82,10 @@ export async function openEmbedded(
 
   return {
     kind: 'embedded',
-    // drizzle uses these two members only.
+    // drizzle uses only these two members.
     db: drizzle({ client: members as Engine['pg'], schema }),
     load: queue.load,
-    // One process, one session: nothing gets lost on the way unless the engine has to be started again.
+    // There is one process and one session, so no message is lost unless the engine restarts.
     listen: async (channel, listener) => {
       const entry: Listening = { channel, listener, stop: async () => {} }
       await lease(() => startListening(entry))
@@ -95,7 +100,7 @@ export async function openEmbedded(
     },
     dump: () =>
       lease(async (pg) => {
-        // What follows has little to recover from the log.
+        // After a checkpoint the next start has little to recover from the write-ahead log.
         await pg.query('CHECKPOINT')
         return engine.pg.dumpDataDir('gzip')
       }),

@@ -8,27 +8,33 @@ import fsBundle from '@electric-sql/pglite/pglite.data' with { type: 'file' }
 import pgliteWasm from '@electric-sql/pglite/pglite.wasm' with { type: 'file' }
 import { databaseError } from '../errors.ts'
 
-/** A running PGlite. `isDown`: it has ended itself, as PostgreSQL does when its disk fails; only another can go on. */
+/**
+ * A running PGlite. `isDown`: it has ended itself, as PostgreSQL does when its disk fails. Only a new engine
+ * can continue.
+ */
 export type Engine = { pg: PGlite; isDown(): boolean }
 
-/** As PGlite's own, with fsync (there `-F` turns it off) and an eighth of the shared memory. */
+/** PGlite's own parameters, but with fsync (PGlite passes `-F`) and an eighth of the shared memory. */
 const START_PARAMS = [
   ...PGlite.defaultStartParams.filter((param) => param !== '-F'),
   ...['fsync=on', 'wal_sync_method=fsync', 'shared_buffers=16MB'].flatMap((setting) => ['-c', setting]),
 ]
 
-/** Opens the data in `directory`, or makes it there: from `snapshot` in under a second, else by initdb in a few. */
+/**
+ * Opens the data in `directory`, or creates it: from `snapshot` in less than a second, or by initdb in a few
+ * seconds.
+ */
 export async function startEngine(directory: string, snapshot: Blob | null): Promise<Engine> {
-  // Not by PGlite's `loadDataDir`: it holds all files in memory, and most of that stays with the process.
+  // PGlite's `loadDataDir` would read all files into memory, and the process would keep most of that memory.
   if (snapshot) await new Bun.Archive(await snapshot.bytes()).extract(directory)
   else if (!existsSync(join(directory, 'PG_VERSION'))) await initialize(directory)
   return createEngine(directory)
 }
 
 /**
- * Runs initdb in a worker, since half a gigabyte of compiled WebAssembly and its memory would stay with this thread. Only
- * from source: the binary has a snapshot. A worker, and not a process: it ends with this process, so that it never writes
- * to a directory that the next start has cleared.
+ * Runs initdb in a worker thread. On this thread, half a gigabyte of compiled WebAssembly and its memory
+ * would stay allocated. Only used from source: the binary has a snapshot. A worker ends together with this
+ * process; a child process might still write to a directory that the next start has cleared.
  */
 async function initialize(directory: string): Promise<void> {
   const worker = new Worker(new URL('./initdb-worker.ts', import.meta.url).href)
@@ -39,7 +45,7 @@ async function initialize(directory: string): Promise<void> {
   await promise.finally(() => worker.terminate())
 }
 
-/** Opens the data in `directory`, and runs initdb first where there is none. */
+/** Opens the data in `directory`. Runs initdb first if there is no data. */
 export async function createEngine(directory: string): Promise<Engine> {
   let down = false
   const fs = diskFilesystem(directory, () => {
@@ -50,7 +56,7 @@ export async function createEngine(directory: string): Promise<Engine> {
     fs,
     startParams: START_PARAMS,
   })
-  // Asked once more after its end, it would never return, and take the whole process with it.
+  // After the engine has ended, another call would never return and would block the whole process.
   const execute = pg.execProtocolRawSync.bind(pg)
   pg.execProtocolRawSync = (message) => {
     if (down) throw databaseError('EMBEDDED_DOWN', 'the embedded database has stopped')
@@ -59,7 +65,9 @@ export async function createEngine(directory: string): Promise<Engine> {
   return { pg, isDown: () => down }
 }
 
-/** A freshly made data directory as a gzipped tar, cleanly shut down so that it starts without recovery. */
+/**
+ * Makes a new data directory as a gzipped tar. It is shut down cleanly, so that it starts without recovery.
+ */
 export async function makeSnapshot(): Promise<Blob> {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-snapshot-'))
   try {
@@ -79,7 +87,10 @@ export async function makeSnapshot(): Promise<Blob> {
 type Files = { pgliteWasmModule: WebAssembly.Module; initdbWasmModule: WebAssembly.Module; fsBundle: Blob }
 let files: Promise<Files> | null = null
 
-/** PGlite looks for its files beside its module; in the binary they are elsewhere. Compiled once. */
+/**
+ * Loads PGlite's files. PGlite looks for them beside its module, but in the binary they are elsewhere. They
+ * are compiled once.
+ */
 function engineFiles(): Promise<Files> {
   files ??= loadFiles()
   return files
@@ -98,7 +109,10 @@ type Emscripten = {
   }
 }
 
-/** PGlite's files on disk, with the fsync that its own lack: they would answer "done" and do nothing. */
+/**
+ * PGlite's files on disk with a real fsync. PGlite's own fsync does nothing and reports success, so a crash
+ * would lose acknowledged commits.
+ */
 function diskFilesystem(directory: string, onAbort: () => void): NodeFS {
   const files = new NodeFS(directory)
   const init = files.init.bind(files)

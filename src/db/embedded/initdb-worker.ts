@@ -1,4 +1,7 @@
-/** A thread that makes an empty database in the directory that it is told, says so, and is of no more use. */
+/**
+ * A worker thread that creates an empty database in the directory that it receives, and reports when it is
+ * done.
+ */
 import { createEngine } from './engine.ts'
 
 declare const self: Worker

@@ -1,9 +1,10 @@
 import { Database } from 'bun:sqlite'
 
 /**
- * Takes `file` for this process alone, until the release or the process's end, `kill -9` included: the kernel holds
- * it, not a pid in a file. SQLite is how Bun reaches the kernel's file locks.
- * @returns the release, or null when somebody else has it
+ * Locks `file` for this process until the lock is released or the process ends, also by `kill -9`. The kernel
+ * holds the lock; a file with a process id would stay behind after a crash. Bun reaches the kernel's file
+ * locks through SQLite.
+ * @returns a function that releases the lock, or null if another process holds it
  */
 export function lockFile(file: string): (() => void) | null {
   const lock = new Database(file, { create: true })

@@ -2,22 +2,22 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { sync, syncTree } from './sync.ts'
 
-/** The file in DATA_DIR with the SECRET_KEY that the first start made. */
+/** The file in DATA_DIR that keeps the SECRET_KEY of the first start. */
 export const KEPT_KEY = 'secret_key'
-/** What of DATA_DIR is replaced, as far as the replacement has it. */
+/** The parts of DATA_DIR that are replaced, where the replacement has them. */
 const PARTS = [KEPT_KEY, 'database/data']
 
 const stagedIn = (dataDir: string) => join(dataDir, 'replacement.part')
 const replacementIn = (dataDir: string) => join(dataDir, 'replacement')
 const replacedIn = (dataDir: string) => join(dataDir, 'replaced')
 
-/** Whether a finished replacement waits. */
+/** Whether a finished replacement waits in DATA_DIR. */
 export const hasReplacement = (dataDir: string) => existsSync(replacementIn(dataDir))
 
 /**
- * Makes the database, and its key, that are to take the place of those in DATA_DIR at the next opening. Cut at any moment
- * it leaves DATA_DIR as it was: the last step is one rename.
- * @param fill fills a directory of the same form as DATA_DIR, and has closed what it opened there
+ * Prepares a database with its key, which replaces the one in DATA_DIR at the next opening. An interruption
+ * leaves DATA_DIR as it was, because the last step is one rename.
+ * @param fill fills a directory of the same layout as DATA_DIR, and closes what it opened there
  */
 export async function stageReplacement<T>(dataDir: string, fill: (staged: string) => Promise<T>): Promise<T> {
   const staged = stagedIn(dataDir)
@@ -37,8 +37,8 @@ export async function stageReplacement<T>(dataDir: string, fill: (staged: string
 }
 
 /**
- * Moves a finished replacement into its place, and what was there to `DATA_DIR/replaced`. The caller holds the database's
- * lock. Each step may come twice: a process that ended in between has its work done by the next one.
+ * Puts a finished replacement into place, and moves the old files to `DATA_DIR/replaced`. The caller holds
+ * the database's lock. Every step may be repeated: after an interruption the next process completes the work.
  */
 export function applyReplacement(dataDir: string): void {
   for (const part of PARTS) {

@@ -1,7 +1,7 @@
 import { closeSync, fsyncSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Brings a folder and all that lies below it to the disk. */
+/** Writes a folder and everything below it to the disk (fsync). */
 export function syncTree(path: string): void {
   for (const entry of readdirSync(path, { withFileTypes: true })) {
     const inner = join(path, entry.name)
@@ -11,7 +11,7 @@ export function syncTree(path: string): void {
   sync(path)
 }
 
-/** Brings a file, or the names in a folder, to the disk. */
+/** Writes a file, or the names in a folder, to the disk (fsync). */
 export function sync(path: string): void {
   const descriptor = openSync(path, 'r')
   try {

@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
 
-/** One-dimensional arrays by the ids of their types, which are the same on every server. */
+/** One-dimensional arrays by type id. These ids are the same on every server. */
 const ARRAYS: Record<string, { id: number; read: (text: string) => unknown }> = {
   bool: { id: 1000, read: (text) => text === 't' },
   int2: { id: 1005, read: Number },
@@ -11,8 +11,8 @@ const ARRAYS: Record<string, { id: number; read: (text: string) => unknown }> = 
 }
 
 /**
- * Arrays for postgres.js, which by itself asks each new connection for its array types, and takes the process down
- * when the connection is cut in the middle of that.
+ * Array types for postgres.js. By default postgres.js queries them on every new connection, and the process
+ * crashes if the connection is cut during that query.
  */
 export const arrayTypes: Record<string, postgres.PostgresType> = Object.fromEntries(
   Object.entries(ARRAYS).map(([name, { id, read }]) => [
@@ -22,7 +22,7 @@ export const arrayTypes: Record<string, postgres.PostgresType> = Object.fromEntr
 )
 
 function writeArray(value: unknown): unknown {
-  // A column of drizzle's has written its array already.
+  // drizzle has already written the array of one of its columns as text.
   if (!Array.isArray(value)) return value
   const items = value.map((item) => (item === null ? 'NULL' : `"${String(item).replace(/["\\]/g, '\\$&')}"`))
   return `{${items.join(',')}}`

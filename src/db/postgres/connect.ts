@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { databaseError } from '../errors.ts'
 import { arrayTypes } from './array-types.ts'
-import { closedWithoutWord, dial } from './dial.ts'
+import { closedWithoutAnswer, dial } from './dial.ts'
 import { TRACKED_SETTINGS } from './session.ts'
 import type { Encryption, Target } from './target.ts'
 import { waitAtMost } from './wait-queue.ts'
@@ -12,18 +12,18 @@ type Options = Omit<postgres.Options<Record<string, postgres.PostgresType>>, 'ty
 const CONNECT_TIMEOUT_SECONDS = 1.5
 const CLOSE_TIMEOUT_MS = 500
 
-/** A postgres.js client of one connection, and its end. */
+/** A postgres.js client with one connection. */
 export type Connection = {
   client: postgres.Sql
-  /** Says goodbye to the server, once what is under way is done. */
+  /** Ends the connection after the statements in progress. */
   close(): Promise<void>
-  /** Ends it at once, and whatever it was about to open. */
+  /** Ends the connection at once, also one that is still being opened. */
   destroy(): void
 }
 
 /**
- * One connection, made at first use, with what this service always wants: nothing waits long, nothing prints, the
- * settings in which text is written are ours, and a cut connection is an error of the query on it and of nothing else.
+ * Makes a client with one connection, opened at its first use. No wait is long, nothing is printed, the
+ * session settings are pinned, and a cut connection is an error only of the query that uses it.
  */
 export function connect(target: Target, encryption: Encryption, options: Options): Connection {
   const { host, port, user, password, database } = target
@@ -33,22 +33,22 @@ export function connect(target: Target, encryption: Encryption, options: Options
   let isDialled = false
   const openSocket = async () => {
     if (isOver) throw databaseError('CONNECTION_LOST', 'the connection is over')
-    // The driver connects again, at once and without end, where the connection closes before the first answer.
-    if (isDialled) throw closedWithoutWord(host, port)
+    // If the connection closes before the first answer, the driver would reconnect at once and without end.
+    if (isDialled) throw closedWithoutAnswer(host, port)
     isDialled = true
     const socket = await dial(target, encryption, timeoutSeconds * 1000, (opened) => {
-      // Until the driver listens for them, errors of a socket would end the process.
+      // Until the driver listens for errors of the socket, an error would end the process.
       opened.on('error', () => {})
       sockets.add(opened)
       opened.once('close', () => sockets.delete(opened))
       if (isOver) opened.destroy()
     })
-    // For the driver's errors.
+    // The driver's error messages need them.
     return Object.assign(socket, { host, port })
   }
   const client = postgres({
     keep_alive: 10,
-    // It would end a connection between two statements of a transaction.
+    // `max_lifetime` could end a connection between two statements of a transaction.
     max_lifetime: null,
     onnotice: () => {},
     fetch_types: false,
@@ -59,9 +59,9 @@ export function connect(target: Target, encryption: Encryption, options: Options
     port,
     ...(user !== null && { user }),
     password,
-    // Empty: it takes the user's, as libpq does.
+    // Empty: the server uses the user's name, as with libpq.
     database,
-    // `dial` does it.
+    // `dial` encrypts the connection.
     ssl: false,
     connection: {
       ...(target.options !== null && { options: target.options }),

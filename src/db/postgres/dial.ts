@@ -4,12 +4,15 @@ import { connect as connectTls } from 'node:tls'
 import { databaseError } from '../errors.ts'
 import { type Encryption, isSocketPath, type Target } from './target.ts'
 
-/** Asks a server whether it speaks TLS (PostgreSQL, "SSL Session Encryption"); it answers `S` or `N`. */
+/**
+ * The request that asks a server for TLS (PostgreSQL, "SSL Session Encryption"). The server answers `S` or
+ * `N`.
+ */
 const SSL_REQUEST = Uint8Array.of(0, 0, 0, 8, 4, 210, 22, 47)
 
 /**
- * Opens a socket to the server, encrypted as asked.
- * @param opened is given each socket that is made, so that the caller can end it meanwhile
+ * Opens a socket to the server, encrypted as requested.
+ * @param opened receives each socket that is opened, so that the caller can end it early
  * @throws Error with a code for which `isUnavailable` is true
  */
 export async function dial(
@@ -48,14 +51,14 @@ async function offersTls(socket: Socket, { host, port }: Target, signal: AbortSi
   const ended = once(socket, 'end', { signal }).then(() => null)
   const answer = await Promise.race([once(socket, 'data', { signal }), ended])
   ended.catch(() => {})
-  if (answer === null) throw closedWithoutWord(host, port)
+  if (answer === null) throw closedWithoutAnswer(host, port)
   const [bytes] = answer
-  // More than the one byte was put in by somebody between (CVE-2021-23222).
+  // More than one byte means that an attacker in the network added plain text (CVE-2021-23222).
   if (bytes.length !== 1)
-    throw databaseError('CONNECT_FAILED', `${host}:${port} gave more than an answer to the request for TLS`)
+    throw databaseError('CONNECT_FAILED', `${host}:${port} sent more than an answer to the request for TLS`)
   return bytes[0] === 0x53
 }
 
-/** What a proxy does whose server is away. */
-export const closedWithoutWord = (host: string, port: number): Error =>
-  databaseError('ECONNRESET', `${host}:${port} closed the connection without a word`)
+/** The error for a connection that closed without an answer, as a proxy does whose server is gone. */
+export const closedWithoutAnswer = (host: string, port: number): Error =>
+  databaseError('ECONNRESET', `${host}:${port} closed the connection without an answer`)

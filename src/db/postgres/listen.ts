@@ -4,18 +4,21 @@ import type { Listener } from '../database.ts'
 import { errorCode } from '../errors.ts'
 import type { Connection } from './connect.ts'
 
-/** What a listening connection reports; `onnotify` is postgres.js's own, left out of its types. */
+/** The events of a listening connection. `onnotify` exists in postgres.js but not in its types. */
 export type ListenEvents = { onnotify(channel: string, payload: string): void; onclose(): void }
 
-/** How soon a silent connection is found out, and how soon another is tried. */
+/**
+ * How often a silent connection is probed, how long the probe may take, and the shortest and longest pause
+ * before a new connection.
+ */
 export const LISTEN_TIMES = { probeEveryMs: 5000, probeAnswerMs: 3000, retryFirstMs: 50, retryMostMs: 1000 }
 
 type Listening = { connection: Connection; ended: Promise<void> }
 
 /**
- * LISTENs on a connection of its own, makes another when that one ends or falls silent, and tells the listener of the
- * gap before anything that comes after it.
- * @throws what the first attempt throws
+ * LISTENs on a separate connection, and replaces it when it ends or becomes silent. The listener is told of
+ * the gap before it receives any later message.
+ * @throws the error of the first attempt
  */
 export async function startListening(
   connect: (events: ListenEvents) => Connection,
@@ -33,7 +36,7 @@ export async function startListening(
 
   const open = async (): Promise<Listening> => {
     const cut = Promise.withResolvers<void>()
-    // On a later connection, what arrives before the gap is told is part of the gap.
+    // On a later connection, messages that arrive before the listener knows of the gap belong to the gap.
     let isHeard = isFirst
     let isAsking = false
     const connection = connect({
@@ -60,7 +63,10 @@ export async function startListening(
     return { connection, ended: Promise.race([cut.promise, stopped, silent]) }
   }
 
-  /** An exception in the listener must not reach the driver, which would take it for an error of the connection. */
+  /**
+   * An exception of the listener must not reach the driver, which would treat it as an error of the
+   * connection.
+   */
   const tell = (what: () => void) => {
     try {
       what()
@@ -99,7 +105,10 @@ export async function startListening(
   }
 }
 
-/** Resolves when a probe of the connection fails or gets no answer in time: a cut cable closes nothing. */
+/**
+ * Resolves when a probe fails or is not answered in time. A cut cable closes no connection, so only a probe
+ * detects it.
+ */
 async function fallsSilent(
   probe: () => Promise<void>,
   times: typeof LISTEN_TIMES,

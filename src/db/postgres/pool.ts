@@ -14,34 +14,39 @@ import { createWaitQueue, waitAtMost } from './wait-queue.ts'
 /** Connections behind a wait queue. */
 export type Pool = {
   db: Database
-  /** One statement of this layer's own. */
+  /** Runs one statement that does not come from drizzle. */
   query(text: string, params?: string[]): Promise<postgres.Row[]>
-  /** From now on every query fails with this error, and is not sent; null: ends that. */
+  /** Makes every query fail with this error, without sending it. null: queries are sent again. */
   refuse(why: Error | null): void
-  /** Takes no more queries, and gives those under way at most `seconds`. */
+  /** Accepts no more queries, and gives those in progress at most `seconds`. */
   close(seconds: number): Promise<void>
   load(): PoolLoad
 }
 
-/** What a connection reports: that it ended, or that its server takes no writes. */
+/** The events of a connection: it ended, or its server accepts no writes. */
 export type ConnectionEvents = { onclose(): void; onstandby(): void }
 
 type PooledConnection = LeasedConnection & Pick<Connection, 'close' | 'destroy'> & { retiresAt: number }
 type Work<T> = (connection: LeasedConnection, answered: () => void) => PromiseLike<T>
 
-/** About an hour: then a connection is made anew, so that a change behind a name or a balancer is followed. */
+/**
+ * About an hour. Then a connection is replaced, so that the pool follows a change of a DNS name or load
+ * balancer.
+ */
 const lifetimeMs = () => (45 + 30 * Math.random()) * 60_000
 
 /**
- * Bounds both waits that postgres.js leaves open: for a connection (the wait queue), and for an answer on one whose
- * other end is silently gone. The server ends a statement by its own timeout; a connection that is silent for
- * `silenceMs`, which is longer, is dropped.
+ * Makes a connection pool. It bounds both waits that postgres.js leaves unbounded: the wait for a connection
+ * (by the wait queue), and the wait for an answer on a connection whose other end has silently gone. The
+ * server ends a statement by its own timeout. A connection that is silent for `silenceMs`, which is longer,
+ * is dropped.
  *
- * Each connection is a client of its own, used for one thing at a time, and given up for good when it ends: a client
- * that connects again by itself may hang, run a dead transaction's statements inside another one, or throw out of
- * reach of any catch (postgres.js 3.4.9).
+ * Each connection is a separate client, used for one thing at a time, and never reused after it ends. A
+ * postgres.js 3.4.9 client that reconnects by itself may hang, run a dead transaction's statements inside
+ * another transaction, or throw where no code can catch the error.
  *
- * @param unpinned settings that the connections do not keep: then each statement runs in a transaction that sets them
+ * @param unpinned settings that the connections do not keep: each statement then runs in a transaction that
+ *   sets them
  */
 export function createPool(
   connect: (events: ConnectionEvents) => Connection,
@@ -57,7 +62,7 @@ export function createPool(
   let refusal: Error | null = null
   const isPinned = Object.keys(unpinned).length === 0
   const begin = isPinned ? 'BEGIN' : beginWith(unpinned)
-  /** drizzle puts its parsers in here when it is made; each client gets them. */
+  /** drizzle adds its parsers to this object when it is created. Every client uses them. */
   const options = { parsers: {}, serializers: {} }
 
   const open = (): PooledConnection => {
@@ -82,7 +87,10 @@ export function createPool(
     connections.delete(connection)
     connection.destroy()
   }
-  /** After a failover no connection to the old primary may stay: an idle one ends now, another after its work. */
+  /**
+   * After a failover no connection to the old primary may remain. An idle connection ends now, a busy one
+   * after its work.
+   */
   const retireAll = () => {
     for (const connection of connections) connection.retiresAt = 0
     for (const connection of idle.splice(0)) giveUp(connection)
@@ -104,7 +112,9 @@ export function createPool(
     return open()
   }
 
-  /** Ends the connection, and what is under way on it, once the request has no time left. */
+  /**
+   * Ends the connection with its running statement when the request's deadline passes (docs/decisions/0015).
+   */
   const endAtDeadline = (connection: PooledConnection) => {
     const leftMs = remainingMs()
     if (leftMs === Infinity) return undefined
@@ -113,7 +123,7 @@ export function createPool(
     return setTimeout(late, leftMs)
   }
 
-  /** Runs `work` with a connection of its own. `answered` starts the time of silence anew. */
+  /** Runs `work` on a connection of its own. Each call of `answered` restarts the measurement of silence. */
   const lease = <T>(work: Work<T>): Promise<T> => countTowardsDeadline(() => leaseNow(work))
   const leaseNow = async <T>(work: Work<T>): Promise<T> => {
     await queue.enter()
@@ -129,7 +139,7 @@ export function createPool(
     const end = endAtDeadline(connection)
     try {
       const result = await work(connection, () => watch.refresh())
-      // A standby's answer may be old.
+      // A standby may lag, so its answer may be outdated. The answer is not used.
       if (connection.failure) throw connection.failure
       return result
     } catch (error) {
@@ -146,7 +156,7 @@ export function createPool(
 
   const transact = (work: TransactionWork) =>
     lease((connection, answered) => runTransaction(connection, answered, work, begin))
-  /** One statement. */
+  /** Runs one statement. */
   const run = <T>(work: (sql: Pick<postgres.Sql, 'unsafe'>) => PromiseLike<T>): Promise<T> =>
     isPinned ? lease((connection) => work(connection.client)) : (transact(work) as Promise<T>)
 
@@ -157,7 +167,7 @@ export function createPool(
     begin: transact,
   }
   return {
-    // drizzle uses these three members only.
+    // drizzle uses only these three members.
     db: drizzle({ client: client as unknown as postgres.Sql, schema, ...(logger && { logger }) }),
     query: (text, params) => run((sql) => sql.unsafe(text, params, { prepare: true })),
     load: queue.load,

@@ -8,13 +8,19 @@ import { type ConnectionEvents, createPool } from './pool.ts'
 import { type Purpose, type Reached, reach, SILENCE_GRACE_MS, STANDBY } from './reach.ts'
 
 const CLOSE_TIMEOUT_SECONDS = 5
-/** The same for a NOTIFY, however long other statements may take: what proves that messages arrive must not hang. */
+/**
+ * The longest silence of the connection that sends NOTIFY, however long other statements may take. A NOTIFY
+ * that hangs would delay the proof of life.
+ */
 const NOTIFY_SILENCE_MS = 2500
 
-/** Asks for the right to write, which a server that takes no writes refuses, and locks and writes nothing. */
+/**
+ * Asks for a row lock. A server that accepts no writes refuses it. No row matches, so nothing is locked or
+ * written.
+ */
 const WOULD_WRITE = 'SELECT FROM latchkey.users WHERE false FOR NO KEY UPDATE'
 
-/** Opens the PostgreSQL at `url`, having seen that it answers, is new enough and takes writes. */
+/** Opens the PostgreSQL at `url` after checking that it answers, is new enough and accepts writes. */
 export async function openPostgres(
   config: DatabaseConfig,
   url: Secret,
@@ -42,10 +48,11 @@ export async function openPostgres(
       logger,
     )
   const pool = openPool('latchkey', databasePoolSize, timeoutMs + SILENCE_GRACE_MS, statements)
-  // A connection of its own by the same way, so that a NOTIFY never waits behind queries.
+  // A separate connection on the same route as queries, so that a heartbeat never waits behind them
+  // (docs/decisions/0018).
   const notifier = openPool('latchkey heartbeat', 1, NOTIFY_SILENCE_MS)
   const listening = new Set<() => Promise<void>>()
-  /** Why the last NOTIFY, which is a write, was not taken. */
+  /** Why the last NOTIFY was refused. NOTIFY is a write. */
   let unwritable: unknown = null
 
   return {
@@ -73,7 +80,8 @@ export async function openPostgres(
         pool.refuse(null)
       } catch (error) {
         unwritable = error
-        // A pooler passes on no sign that its server has become a standby, which may lag and still answers.
+        // A pooler gives no sign when its server becomes a standby. A standby still answers but may lag
+        // behind a revocation, so queries are refused (docs/decisions/0018).
         if (isReadOnly(error)) pool.refuse(databaseError('STANDBY', STANDBY))
         throw error
       }
@@ -90,7 +98,10 @@ export async function openPostgres(
   }
 }
 
-/** Past any pooler: for LISTEN and for migrations. */
+/**
+ * Connects without a pooler, for LISTEN and migrations, which need the same session from one statement to the
+ * next.
+ */
 export async function reachDirectly(config: DatabaseConfig): Promise<Reached> {
   const url = config.databaseDirectUrl ?? config.databaseUrl
   if (!url) throw new Error('DATABASE_URL is not set')

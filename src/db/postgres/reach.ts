@@ -3,37 +3,44 @@ import { errorCode } from '../errors.ts'
 import { type Connection, connect } from './connect.ts'
 import type { ListenEvents } from './listen.ts'
 import { type ConnectionEvents, createPool } from './pool.ts'
-import { type SessionSettings, sessionSettings, TRACKED_SETTINGS } from './session.ts'
+import { LATER_SETTINGS, type SessionSettings, sessionSettings, TRACKED_SETTINGS } from './session.ts'
 import { type Encryption, readTarget, type Target } from './target.ts'
 
-/** How the server at a URL is reached, as was found out by trying. */
+/** How the server at a URL can be reached, as determined by trying. */
 export type Reached = {
-  /** @param purpose what the server shows as `application_name` */
+  /** @param purpose the `application_name` that the server displays */
   connect(
     purpose: Purpose,
     options: { prepare: boolean } & Partial<ConnectionEvents & ListenEvents>,
   ): Connection
-  /** What the server or a pooler before it does not keep for the session; each transaction has to set it. */
+  /**
+   * Settings that the server, or a pooler in front of it, does not keep for the session. Each transaction has
+   * to set them.
+   */
   unpinned: SessionSettings
 }
 
-/** `latchkey` serves. */
+/** The purpose of a connection. `latchkey` runs the queries of requests. */
 export type Purpose = 'latchkey' | 'latchkey heartbeat' | 'latchkey listener' | 'latchkey migrate'
 
 const OLDEST_VERSION = 14
-/** Over the server's own statement timeout, how long a connection may be silent before it counts as dead. */
+/**
+ * How much longer than the server's statement timeout a connection may be silent before it counts as dead.
+ */
 export const SILENCE_GRACE_MS = 500
 
 export const STANDBY = 'the server is a standby, which takes no writes: DATABASE_URL must name the primary'
 
 /**
- * Finds out how the server is reached: with which encryption, and whether it takes our settings with the start of a
- * connection, where they win over those of the role and the database.
- * @throws Error with one sentence when it is too old or takes no writes; what the last attempt throws when none gets through
+ * Determines how the server can be reached: with which encryption, and whether it accepts session settings at
+ * the start of a connection. There they take precedence over the settings of the role and of the database.
+ * @throws Error with one sentence if the server is too old or accepts no writes; else the error of the last
+ *   attempt if every attempt fails
  */
 export async function reach(url: Secret, statementTimeoutMs: number): Promise<Reached> {
   const target = readTarget(url.reveal())
   const settings = sessionSettings(statementTimeoutMs)
+  const all = { ...settings, ...LATER_SETTINGS }
   const withStartup =
     (encryption: Encryption, startup: SessionSettings): Reached['connect'] =>
     (purpose, { onstandby, ...options }) =>
@@ -44,21 +51,25 @@ export async function reach(url: Secret, statementTimeoutMs: number): Promise<Re
           if (name === 'in_hot_standby' && value === 'on') onstandby?.()
         },
       })
-  /** Not all of the settings are known to a pooler, or to a server that is too old. */
+  /** A pooler, or a server that is too old, does not know all settings. */
   const withFewer = async (encryption: Encryption): Promise<Reached> => {
-    const all = withStartup(encryption, settings)
-    try {
-      return { connect: all, unpinned: await findUnpinned(all, settings) }
-    } catch (error) {
-      if (!isSettingRefused(error)) throw error
-      const few = withStartup(encryption, {})
-      return { connect: few, unpinned: await findUnpinned(few, settings) }
+    const attempt = async (startup: SessionSettings): Promise<Reached> => {
+      const connect = withStartup(encryption, startup)
+      return { connect, unpinned: await findUnpinned(connect, all) }
     }
+    const orFewer = (startup: SessionSettings) => (error: unknown) => {
+      if (!isSettingRefused(error)) throw error
+      return attempt(startup)
+    }
+    return attempt(all).catch(orFewer(settings)).catch(orFewer({}))
   }
   return tryEncryptions(target, withFewer)
 }
 
-/** Tries what `sslmode` allows, one after the other, while the server refuses the connection for its encryption. */
+/**
+ * Tries the encryptions that `sslmode` allows, in order, as long as the server refuses the connection because
+ * of its encryption.
+ */
 export async function tryEncryptions<T>(
   { encryptions }: Target,
   attempt: (encryption: Encryption) => Promise<T>,
@@ -74,7 +85,7 @@ export async function tryEncryptions<T>(
   )
 }
 
-/** PgBouncer lets through only the startup parameters that it knows or was told to ignore. */
+/** PgBouncer accepts only startup parameters that it knows or is configured to ignore. */
 function isSettingRefused(error: unknown): boolean {
   const code = errorCode(error)
   return (
@@ -103,12 +114,18 @@ async function findUnpinned(
       version: Number(found.get('server_version_num')?.setting),
       standby: found.get('in_hot_standby')?.setting === 'on',
     })
-    /** What only happens to be right now may be changed by an operator, for the connections that a pooler makes later. */
+    /**
+     * A setting that has the right value only by chance is not pinned: an operator may change it, and later
+     * connections of a pooler then differ. For a later setting that is accepted: the difference is an error that is
+     * seen, and poolers are not configured for the setting yet.
+     */
     const isPinned = ([name, value]: [string, string]) => {
       const { setting, source } = found.get(name) ?? {}
-      return setting === value && (name in TRACKED_SETTINGS || source === 'client' || source === 'session')
+      const isKept = name in TRACKED_SETTINGS || name in LATER_SETTINGS
+      return setting === value && (isKept || source === 'client' || source === 'session')
     }
-    return Object.fromEntries(Object.entries(settings).filter((setting) => !isPinned(setting)))
+    const known = Object.entries(settings).filter(([name]) => found.has(name))
+    return Object.fromEntries(known.filter((setting) => !isPinned(setting)))
   } catch (error) {
     throw errorCode(error) === 'STANDBY' ? new Error(STANDBY, { cause: error }) : error
   } finally {
@@ -117,8 +134,9 @@ async function findUnpinned(
 }
 
 /**
- * @param server its `server_version_num`, like 140011, and whether it is in recovery
- * @throws Error with one sentence when it is too old or takes no writes
+ * Checks that the server can be used.
+ * @param server `version`: its `server_version_num`, such as 140011; `standby`: whether it is in recovery
+ * @throws Error with one sentence if it is too old or accepts no writes
  */
 export function assertUsable(server: { version: number; standby: boolean }): void {
   const major = Math.floor(server.version / 10_000)

@@ -1,7 +1,10 @@
-/** Server settings by their names, as the server writes them. */
+/** Server settings by name, with values as the server writes them. */
 export type SessionSettings = Readonly<Record<string, string>>
 
-/** The four that poolers know: PgBouncer keeps them for each client and lends no connection that differs. */
+/**
+ * The four settings that poolers track. PgBouncer keeps them for each client and lends no connection with
+ * other values.
+ */
 export const TRACKED_SETTINGS: SessionSettings = {
   client_encoding: 'UTF8',
   datestyle: 'ISO, MDY',
@@ -9,12 +12,13 @@ export const TRACKED_SETTINGS: SessionSettings = {
   standard_conforming_strings: 'on',
 }
 
-/** A process that is frozen within a transaction holds its locks no longer than this. */
+/** The longest time that a process frozen inside a transaction holds its locks. */
 const IDLE_IN_TRANSACTION_MS = 60_000
 
 /**
- * Every setting that changes what text means, what a statement does or how long it may take: nothing is inherited from
- * the role, the database or the server's file. With another datestyle, day and month of an expiry change places.
+ * Every setting that changes the meaning of text, the effect of a statement, or how long a statement may
+ * take. Nothing is inherited from the role, the database or the server's file: with another `datestyle`, for
+ * example, the day and month of an expiry would be exchanged.
  */
 export const sessionSettings = (statementTimeoutMs: number): SessionSettings => ({
   ...TRACKED_SETTINGS,
@@ -35,12 +39,18 @@ export const sessionSettings = (statementTimeoutMs: number): SessionSettings => 
   idle_session_timeout: '0',
 })
 
-/** Begins a transaction that has these settings, whatever the session has. */
+/**
+ * Settings that are newer than the oldest PostgreSQL that Latchkey supports. An older server refuses a connection that
+ * begins with one. It has no such setting to inherit, either.
+ */
+export const LATER_SETTINGS: SessionSettings = { transaction_timeout: '0' }
+
+/** The statement that begins a transaction with these settings, whatever the settings of the session are. */
 export function beginWith(settings: SessionSettings): string {
   const calls = Object.entries(settings).map(
     ([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`,
   )
-  // The settings of the session decide how a transaction begins, so those three are said here.
+  // The session's settings decide how a plain BEGIN starts, so these three are written out.
   const begin = 'BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE'
   return calls.length === 0 ? begin : `${begin}; SELECT ${calls.join(', ')}`
 }

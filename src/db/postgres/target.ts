@@ -3,10 +3,12 @@ import { isIP } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { databaseError } from '../errors.ts'
 
-/** Whether a connection asks for TLS: never, where the server offers it, or else not at all. */
+/** Whether a connection uses TLS: never, if the server offers it, or always. */
 export type Encryption = 'off' | 'if-offered' | 'required'
 
-/** What a database URL leads to; `hostaddr` is where to connect when `host` is only the name. */
+/**
+ * The target of a database URL. `hostaddr` is the address to connect to when `host` serves only as a name.
+ */
 export type Target = {
   host: string
   hostaddr: string | null
@@ -14,16 +16,16 @@ export type Target = {
   user: string | null
   password: string
   database: string
-  /** What the server is sent as `options`. */
+  /** The `options` that are sent to the server. */
   options: string | null
-  /** What to try, one after the other, until the server takes it. */
+  /** The encryptions to try in order, until the server accepts one. */
   encryptions: readonly [Encryption, ...Encryption[]]
   isTlsDirect: boolean
-  /** Reads the files anew at each call: certificates are replaced while a process runs. */
+  /** Reads the certificate files at each call: they may be replaced while a process runs. */
   tls(): ConnectionOptions
 }
 
-/** As libpq has them: `allow` and `prefer` take the other way where the server refuses the first one. */
+/** As in libpq: `allow` and `prefer` try the other encryption if the server refuses the first one. */
 const ENCRYPTIONS: Record<string, Target['encryptions']> = {
   disable: ['off'],
   allow: ['off', 'required'],
@@ -31,8 +33,8 @@ const ENCRYPTIONS: Record<string, Target['encryptions']> = {
 }
 
 /**
- * Reads a URL as `parseDatabaseUrl` writes it.
- * @throws Error when it does not name one host
+ * Reads a URL in the form that `parseDatabaseUrl` returns.
+ * @throws Error if the URL does not name exactly one host
  */
 export function readTarget(url: string): Target {
   const parts = URL.parse(url)
@@ -50,7 +52,7 @@ export function readTarget(url: string): Target {
     password: decodeURIComponent(parts.password),
     database: decodeURIComponent(parts.pathname.slice(1)),
     options: query.get('options'),
-    // libpq too never encrypts on a Unix socket.
+    // A Unix socket is never encrypted, as in libpq.
     encryptions: isSocketPath(host) ? ['off'] : (ENCRYPTIONS[mode] ?? ['required']),
     isTlsDirect: query.get('sslnegotiation') === 'direct',
     tls: () => ({
@@ -62,14 +64,14 @@ export function readTarget(url: string): Target {
   }
 }
 
-/** Whether a host is a directory with the server's Unix socket in it. */
+/** Whether a host is the directory of the server's Unix socket. */
 export const isSocketPath = (host: string): boolean => host.startsWith('/')
 
 function verification(host: string, mode: string, rootCert: string | null): ConnectionOptions {
   if (!mode.startsWith('verify-')) return { rejectUnauthorized: false }
   return {
     rejectUnauthorized: true,
-    // Otherwise the runtime's own authorities, and those of NODE_EXTRA_CA_CERTS.
+    // Without `ca`, the certificate authorities of the runtime and of NODE_EXTRA_CA_CERTS are trusted.
     ...(rootCert !== 'system' && readFileOption('ca', rootCert)),
     ...(mode === 'verify-full' ? { host } : { checkServerIdentity: () => undefined }),
   }

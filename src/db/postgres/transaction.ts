@@ -1,16 +1,19 @@
 import type postgres from 'postgres'
 import { databaseError } from '../errors.ts'
 
-/** One connection. `isOver`: it takes no more statements; `failure`: why what it answered does not count. */
+/**
+ * A connection in use. `isOver`: it accepts no more statements. `failure`: why its answers must not be used.
+ */
 export type LeasedConnection = { client: postgres.Sql; isOver: boolean; failure: Error | null }
 
-/** What drizzle gives to `begin` and `savepoint`. */
+/** The function that drizzle passes to `begin` and `savepoint`. */
 export type TransactionWork = (sql: postgres.TransactionSql) => unknown
 
 /**
- * Runs `work` between `begin` and COMMIT, or ROLLBACK where it fails, on a connection that is used for nothing else
- * meanwhile. `answered` is called after each statement.
- * @throws Error where `work` caught the error of a statement and went on: such a transaction cannot be committed
+ * Runs `work` between `begin` and COMMIT, or ROLLBACK if it fails. The connection is used for nothing else in
+ * between. `answered` is called after each statement.
+ * @throws Error if `work` caught a statement's error and continued: PostgreSQL cannot commit such a
+ *   transaction
  */
 export async function runTransaction(
   connection: LeasedConnection,
@@ -19,7 +22,8 @@ export async function runTransaction(
   begin: string,
 ): Promise<unknown> {
   let savepoints = 0
-  // On a connection that has ended nothing more may run: the driver would connect again, outside of the transaction.
+  // Nothing more may run on a connection that has ended: the driver would reconnect and run it outside of the
+  // transaction.
   const run = async <T>(statement: () => PromiseLike<T>): Promise<T> => {
     if (connection.isOver) {
       throw (
@@ -66,7 +70,7 @@ export async function runTransaction(
 
 type Query = postgres.PendingQuery<postgres.Row[]>
 
-/** drizzle calls `.values()` on a query or awaits it as it is; nothing runs before it does either. */
+/** Starts a query only when drizzle awaits it or calls its `.values()`, as a postgres.js query does. */
 export function lazily(run: (finish: (query: Query) => PromiseLike<unknown>) => Promise<unknown>) {
   return {
     values: () => run((query) => query.values()),

@@ -2,7 +2,10 @@ import { remainingMs } from '../../lib/deadline.ts'
 import type { PoolLoad } from '../../lib/metrics.ts'
 import { databaseError } from '../errors.ts'
 
-/** Lets as many callers through at once as the pool has connections. The others wait, in the order in which they came. */
+/**
+ * A queue for connections. At most as many callers as the pool has connections run at once; the others wait
+ * in the order of arrival.
+ */
 export type WaitQueue = {
   /** @throws Error POOL_TIMEOUT, POOL_FULL or OUT_OF_TIME, for which `isUnavailable` is true */
   enter(): Promise<void>
@@ -12,7 +15,10 @@ export type WaitQueue = {
   load(): PoolLoad
 }
 
-/** Bounds what postgres.js does not when every connection is busy: how many wait, and how long each of them does. */
+/**
+ * Bounds how many callers wait for a connection and how long each of them waits. postgres.js bounds neither.
+ * @param slots the number of connections
+ */
 export function createWaitQueue(slots: number, { waitMs = 1000, maxWaiters = 1000 } = {}): WaitQueue {
   type Waiter = { enter(): void; next: Waiter | null; gaveUp: boolean }
   let free = slots
@@ -29,7 +35,9 @@ export function createWaitQueue(slots: number, { waitMs = 1000, maxWaiters = 100
         waiter.gaveUp = true
         waiting--
         timedOut++
-        reject(databaseError('POOL_TIMEOUT', `no database connection came free within ${Math.round(ms)} ms`))
+        reject(
+          databaseError('POOL_TIMEOUT', `no database connection became free within ${Math.round(ms)} ms`),
+        )
       }, ms)
       const waiter: Waiter = {
         enter: () => {
@@ -87,7 +95,9 @@ export function createWaitQueue(slots: number, { waitMs = 1000, maxWaiters = 100
   }
 }
 
-/** Waits for `work`, but no longer than `ms`, and leaves no timer behind that would keep the process alive. */
+/**
+ * Waits for `work` for at most `ms` milliseconds. Leaves no timer behind that would keep the process alive.
+ */
 export async function waitAtMost(ms: number, work: Promise<unknown>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   const timer = setTimeout(resolve, ms)

@@ -15,7 +15,7 @@ const failureOf = (work: PromiseLike<unknown>) =>
     (error: unknown) => error,
   )
 
-/** What the code relies on in every database that it runs on. */
+/** The behaviour that the code requires of every database that it runs on. */
 export function describeConformance(target: Target): void {
   describe.skipIf(!target.isHere)(`on ${target.name}`, () => {
     let opened: Opened
@@ -108,7 +108,7 @@ export function describeConformance(target: Target): void {
       const actorId = Bun.randomUUIDv7()
       const eventAt = (ms: number) => ({ ...rows.auditEvent(), actorId, at: new Date(ms) })
       const [first, between, last] = [eventAt(1000), eventAt(2000), eventAt(3000)]
-      // By its id, the last one is the oldest.
+      // Sorted by id, the last event would be the oldest one.
       const counted = { ...last, id: '00000000-0000-7000-8000-000000000000', details: { reason: 'x' } }
       await db().insert(auditEvents).values([first, between])
       const other = { ...counted, ip: '192.0.2.1', at: new Date(9000) }

@@ -23,13 +23,16 @@ type Case = {
   table: PgTable & { id: PgColumn }
   idOf(e: Existing): string
   message(e: Existing): string
-  /** New values for the columns whose change must be heard. */
+  /** New values for the columns whose change must be sent. */
   loud(e: Existing): Record<string, unknown>
-  /** New values for the others: each NOTIFY takes a lock on the whole cluster. */
+  /**
+   * New values for the other columns. Their change must not be sent, because each NOTIFY takes a lock on the
+   * whole cluster.
+   */
   silent(e: Existing): Record<string, unknown>
 }
 
-/** Every column of these tables is in one list or the other; a new column needs its place here. */
+/** Every column of these tables is in one of the two lists. A new column needs its place here. */
 const cases: Case[] = [
   {
     table: users,
@@ -80,7 +83,7 @@ const cases: Case[] = [
       metadata: { a: 1 },
       allowedIps: ['10.0.0.0/8'],
       lockedSettings: { is_active: true },
-      // Written where secrets go, which is told anyway.
+      // Written together with secrets, whose change is sent anyway.
       lastUsedAt: later,
     }),
     silent: () => ({}),
@@ -107,7 +110,7 @@ const cases: Case[] = [
       userAgent: 'u',
       lastIp: '::1',
       lastUserAgent: 'u',
-      // What an access token may do stands in the token.
+      // The rights of an access token are in the token itself.
       scopes: ['read'],
     }),
   },
@@ -127,10 +130,12 @@ const cases: Case[] = [
   },
 ]
 
-/** Whose change is tested by hand below, since it needs another row or another column. */
+/** Columns whose change is tested separately below, because it needs another row or another column. */
 const BY_HAND = new Set(['id', 'userId', 'serviceAccountId', 'keyId', 'rateLimit', 'rateWindowSeconds'])
 
-/** What the database tells every server when a row changes that decides about a credential. */
+/**
+ * The messages that the database sends to every server when a row changes that decides a credential's rights.
+ */
 export function describeEviction(target: Target): void {
   describe.skipIf(!target.isHere)(`eviction on ${target.name}`, () => {
     let opened: Opened
@@ -149,7 +154,10 @@ export function describeEviction(target: Target): void {
     afterAll(() => opened?.end())
     const db = () => opened.database.db
 
-    /** What is heard of `work`: a message sent after it is heard after all of its own. */
+    /**
+     * The messages that `work` causes. NOTIFY keeps the order of commits, so a message that is sent after
+     * `work` arrives after them.
+     */
     const during = async (work: () => PromiseLike<unknown>): Promise<string[]> => {
       waiting = Promise.withResolvers()
       heard = []
@@ -157,7 +165,10 @@ export function describeEviction(target: Target): void {
       await opened.database.notify('latchkey_evict', 'end')
       return (await waiting.promise).sort()
     }
-    /** A new signing key is told, since everybody has to publish it; so are a key's first credits and a token's end. */
+    /**
+     * A new signing key is sent, because every server has to publish it. A key's first credits and the end of
+     * a token are sent too.
+     */
     const insertAll = async () => {
       let existing: Existing | undefined
       const told = await during(async () => {
@@ -184,7 +195,7 @@ export function describeEviction(target: Target): void {
         expect(classified.sort()).toEqual(all.sort())
         for (const [column, value] of Object.entries(loud)) {
           expect([column, await set({ [column]: value })]).toEqual([column, [it.message(existing)]])
-          // Signing keys are few: whatever touches one is told.
+          // There are few signing keys, so every change of one is sent.
           const again = it.table === signingKeys ? [it.message(existing)] : []
           expect([column, await set({ [column]: value })]).toEqual([column, again])
         }
@@ -271,7 +282,7 @@ export function describeEviction(target: Target): void {
       const beyond = await during(disable(1001))
       expect(beyond.filter((message) => message === 'flush')).toHaveLength(1)
       expect(beyond.length).toBeLessThanOrEqual(1001)
-      // The count is of one transaction: the next one starts anew.
+      // Rows are counted within one transaction. The next transaction starts at zero.
       expect(await during(disable(1))).toHaveLength(1)
     })
 

@@ -10,10 +10,10 @@ import { selectRows } from '../select.ts'
 
 const T0 = Date.UTC(2026, 0, 15, 12)
 
-/** What is deleted when it is outdated, and what is not. */
+/** What is deleted as outdated, and what is kept. */
 export function describeHousekeeping({ name, isHere, open }: Target): void {
   describe.skipIf(!isHere)(`housekeeping on ${name}`, () => {
-    /** A context over a database of its own, whose clock the test moves. */
+    /** A context on its own database, with a clock that the test moves. */
     async function begin(auditRetentionDays = 365) {
       const { database, config: where, end } = await open()
       let now = T0
@@ -31,7 +31,7 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
         db,
         context,
         count,
-        sweep: () => deleteOutdated(context, { vacuums }),
+        deleteOutdated: () => deleteOutdated(context, { vacuums }),
         advance: (ms: number) => {
           now += ms
         },
@@ -56,10 +56,10 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
       await it.run(`CREATE TRIGGER note_step AFTER DELETE ON latchkey.audit_events REFERENCING OLD TABLE AS gone
       FOR EACH STATEMENT EXECUTE FUNCTION public.note_step()`)
       it.advance(30 * DAY_MS)
-      expect(await it.sweep()).toBe(0)
+      expect(await it.deleteOutdated()).toBe(0)
       expect(await it.count('audit_events')).toBe(2507)
       it.advance(MINUTE_MS)
-      expect(await it.sweep()).toBe(2500)
+      expect(await it.deleteOutdated()).toBe(2500)
       expect(await it.count('audit_events')).toBe(7)
       const steps = await selectRows<{ n: number }>(
         it.db,
@@ -67,8 +67,8 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
       )
       expect(steps.map(({ n }) => n)).toEqual([1000, 1000, 500])
       it.advance(HOUR_MS)
-      expect(await it.sweep()).toBe(7)
-      expect(await it.sweep()).toBe(0)
+      expect(await it.deleteOutdated()).toBe(7)
+      expect(await it.deleteOutdated()).toBe(0)
       await it.end()
     })
 
@@ -100,16 +100,16 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
         await it.count('login_attempts'),
       ]
       it.advance(DAY_MS)
-      await it.sweep()
+      await it.deleteOutdated()
       expect(await counts()).toEqual([3, 2, 2])
       it.advance(HOUR_MS)
-      await it.sweep()
+      await it.deleteOutdated()
       expect(await counts()).toEqual([3, 1, 1])
       it.advance(30 * DAY_MS)
-      await it.sweep()
+      await it.deleteOutdated()
       expect(await counts()).toEqual([2, 1, 1])
       it.advance(7 * DAY_MS)
-      await it.sweep()
+      await it.deleteOutdated()
       expect(await counts()).toEqual([1, 1, 0])
       expect(await it.count('users')).toBe(1)
       await it.end()

@@ -33,7 +33,7 @@ export async function asSuperuser(database: TestDatabase, ...statements: string[
   await client.end()
 }
 
-/** Which roles and which databases the migrations work for. */
+/** The roles and databases for which the migrations work. */
 export function describeMigrations(version: PostgresVersion): void {
   describe.skipIf(!hasVersion(version))(`migrations on PostgreSQL ${version}`, () => {
     test('ten instances may start on an empty database at once', async () => {

@@ -1,30 +1,36 @@
 import { connect, type Socket } from 'node:net'
 import { listenOnTcp } from './tcp.ts'
 
-/** A way to PostgreSQL on which answers can be kept back. What is asked goes on at once. */
-export type LineProxy = {
-  /** The same URL by this way. */
+/** A proxy in front of PostgreSQL that can hold answers back. Queries are passed on at once. */
+export type DatabaseProxy = {
+  /** The database URL through this proxy. */
   url(databaseUrl: string): string
-  /** Keeps back what comes from now on over the next `lines` connections that get an answer; the others go on. */
-  hold(lines: number): void
-  /** How many connections wait for what is kept back. */
+  /**
+   * Holds back the answers of the next connections that receive one, as many as `connections` says. Other
+   * connections continue.
+   */
+  hold(connections: number): void
+  /** The number of connections whose answers are held back. */
   held(): number
-  /** Lets everything go, in its order. */
+  /** Sends everything that was held back, in order. */
   release(): void
-  /** Answers take so long from now on. */
+  /** Delays answers from now on by this time. */
   delay(ms: number): void
-  /** Answers are lost from now on, though what was asked for is done. */
+  /** Discards answers from now on. The database still does what it is asked. */
   lose(): void
-  /** Cuts every connection; the next ones are good. */
+  /** Cuts every connection. New connections work. */
   cut(): void
-  /** From now on nothing goes either way and nothing is closed, on connections old and new, as behind a cut cable. */
+  /**
+   * From now on no byte passes in either direction and no connection closes, as with a cut cable. This
+   * applies to old and new connections.
+   */
   freeze(): void
   thaw(): void
   close(): void
 }
 
-/** Starts one before the server at a port of 127.0.0.1. */
-export async function startLineProxy(port: number): Promise<LineProxy> {
+/** Starts a proxy in front of the server at a port of 127.0.0.1. */
+export async function startDatabaseProxy(port: number): Promise<DatabaseProxy> {
   const kept = new Map<Socket, Buffer[]>()
   let mayHold = 0
   let delayMs = 0
@@ -45,7 +51,7 @@ export async function startLineProxy(port: number): Promise<LineProxy> {
   }
   const server = await listenOnTcp((client) => {
     const late: { chunk: Buffer; dueAt: number }[] = []
-    /** In its order, whatever the delay has become meanwhile. */
+    /** Keeps the order of answers when the delay changes in between. */
     const answerLate = (chunk: Buffer) => {
       const dueAt = Math.max(performance.now() + delayMs, late.at(-1)?.dueAt ?? 0)
       late.push({ chunk, dueAt })
@@ -76,8 +82,8 @@ export async function startLineProxy(port: number): Promise<LineProxy> {
   })
   return {
     url: (databaseUrl) => databaseUrl.replace(/@127\.0\.0\.1:\d+\//, `@127.0.0.1:${server.port}/`),
-    hold(lines) {
-      mayHold = lines
+    hold(connections) {
+      mayHold = connections
     },
     held: () => kept.size,
     release() {

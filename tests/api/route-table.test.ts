@@ -1,0 +1,57 @@
+import { describe, expect, test } from 'bun:test'
+import { NEEDS } from '../../src/api/route-table.ts'
+import { call, newKey, newPerson } from '../support/client.ts'
+import { expectProblem } from '../support/problem.ts'
+import { useService } from '../support/use-service.ts'
+
+type Entry = Partial<Record<'user' | 'key' | 'anyone' | 'admin' | 'anyKey' | 'open', unknown>>
+
+const service = useService()
+
+const entries = Object.entries<Entry>(NEEDS)
+const guarded = entries.filter(([, need]) => Object.keys(need).length > 0 && !need.open)
+/** A path of the route that names nothing. */
+const targetOf = (route: string) => route.replace(/:\w+/g, '00000000-0000-7000-8000-000000000000')
+
+test('every route of the document has an entry, and every entry a route', async () => {
+  const { paths } = (await (await fetch(`${service.url}/openapi.json`)).json()) as {
+    paths: Record<string, object>
+  }
+  const documented = Object.entries(paths).flatMap(([path, operations]) =>
+    Object.keys(operations).map((method) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`),
+  )
+  expect(documented.filter((route) => route !== 'GET /forward-auth').sort()).toEqual(
+    entries.map(([route]) => route).sort(),
+  )
+})
+
+describe('a route asks for what its entry says', () => {
+  test.each(guarded.map(([route]) => route))('%s refuses a caller without a credential', async (route) => {
+    expectProblem(await call(service, targetOf(route)), 'missing_credential')
+  })
+
+  test.each(guarded)('%s takes principals of its own kind alone', async (route, need) => {
+    // Of this route alone: some end the credential that is presented.
+    const person = await newPerson(service)
+    const { key } = await newKey(service, person.access)
+    const byKey = await call(service, targetOf(route), { apiKey: key })
+    const byUser = await call(service, targetOf(route), { bearer: person.access })
+    if (need.user || need.admin) expectProblem(byKey, 'wrong_credential_kind')
+    if (need.key || need.anyKey) expectProblem(byUser, 'wrong_credential_kind')
+    if (need.admin) expectProblem(byUser, 'forbidden')
+    const allowed = [
+      need.admin || need.user ? [] : byKey,
+      need.admin || need.key || need.anyKey ? [] : byUser,
+    ]
+    for (const { body } of allowed.flat())
+      expect(['missing_credential', 'invalid_token', 'wrong_credential_kind']).not.toContain(body?.code)
+  })
+
+  test.each(entries.filter(([, need]) => Object.keys(need).length === 0 || need.open))(
+    '%s asks for none',
+    async (route) => {
+      const { body } = await call(service, targetOf(route))
+      expect(body?.code).not.toBe('missing_credential')
+    },
+  )
+})
