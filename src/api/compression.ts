@@ -19,18 +19,24 @@ const gzipped = promisify<Uint8Array, { level: number }, Uint8Array>(gzip)
 const compress = (bytes: Uint8Array, coding: Coding, levels: Record<Coding, number>): Promise<Uint8Array> =>
   coding === 'zstd' ? Bun.zstdCompress(bytes, { level: levels.zstd }) : gzipped(bytes, { level: levels.gzip })
 
-/** The offered coding that a client prefers (RFC 9110, section 12.5.3); null: none. */
-export function codingFor(accepted: string | null): Coding | null {
-  if (accepted === null) return null
+/** What a header of preferences weighs each of its values with, in lower case (RFC 9110, section 12.4.2). */
+export function weightsOf(header: string): Map<string, number> {
   const weights = new Map<string, number>()
-  for (const item of accepted.toLowerCase().split(',')) {
+  for (const item of header.toLowerCase().split(',')) {
     const [name = '', ...parameters] = item.split(';').map((part) => part.trim())
     const weight = parameters.find((parameter) => parameter.startsWith('q='))
     weights.set(name, weight === undefined ? 1 : Number(weight.slice(2)) || 0)
   }
-  const weightOf = (coding: Coding) => weights.get(coding) ?? weights.get('*') ?? 0
-  const [best] = CODINGS.toSorted((a, b) => weightOf(b) - weightOf(a))
-  return best !== undefined && weightOf(best) > 0 ? best : null
+  return weights
+}
+
+/** The coding that a client prefers of ours (RFC 9110, section 12.5.3); null: as it is. */
+export function codingFor(accepted: string | null): Coding | null {
+  if (accepted === null) return null
+  const weights = weightsOf(accepted)
+  const weightOfCoding = (coding: Coding) => weights.get(coding) ?? weights.get('*') ?? 0
+  const [best] = CODINGS.toSorted((a, b) => weightOfCoding(b) - weightOfCoding(a))
+  return best !== undefined && weightOfCoding(best) > 0 ? best : null
 }
 
 type HeaderRecord = Record<string, string>

@@ -110,7 +110,7 @@ export function observe(
 function setCommonHeaders(headers: Headers, requestId: string): void {
   headers.set('x-request-id', requestId)
   headers.set('x-content-type-options', 'nosniff')
-  headers.set('referrer-policy', 'no-referrer')
+  if (!headers.has('referrer-policy')) headers.set('referrer-policy', 'no-referrer')
   if (!headers.has('cache-control')) headers.set('cache-control', 'no-store')
 }
 

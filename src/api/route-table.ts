@@ -106,6 +106,7 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /auth/login', 'login'],
   ['POST /auth/refresh', 'refresh'],
   ['POST /auth/password', 'password'],
+  ['POST /auth/password-reset', 'mail'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Every credential that a service checks would count against that service's address.

@@ -62,6 +62,28 @@ export type Config = {
   /** Whether an admin may create a password reset for another admin. */
   adminResetsAdmin: boolean
   docs: boolean
+  /** null: no mail is sent. */
+  smtpUrl: Secret | null
+  /** The sender of every mail: `name <address>`, or the address alone. */
+  mailFrom: string | null
+  /** A directory with templates that replace ours; null: none. */
+  mailTemplates: string | null
+  emailVerification: 'off' | 'optional' | 'required'
+  browserSessionIdleMinutes: number
+  adminSessionIdleMinutes: number
+  /** Who must have a second factor. */
+  requireMfa: 'none' | 'admins' | 'all'
+  /** Whether changes of keys and service accounts need recent authentication. */
+  reauthenticateForKeys: boolean
+  /** Whether people may delete their own account. */
+  deleteAccount: boolean
+  /** Whether the first admin may be made in a browser. */
+  setupPage: boolean
+  brandName: string
+  /** The path of a PNG or SVG file; null: none. */
+  brandLogo: string | null
+  /** `#rrggbb`; null: ours. */
+  brandAccent: string | null
   /** The passphrase of exports. null: the command asks for it. */
   latchkeyPassphrase: Secret | null
   /** null: /metrics is not served on PORT. */

@@ -90,7 +90,8 @@ export function parseRedisUrl(found: string): Parsed<string> {
   return { value: found }
 }
 
-function isPercentEncoded(text: string): boolean {
+/** Whether every `%` begins an escape, so that the text can be decoded. */
+export function isPercentEncoded(text: string): boolean {
   try {
     decodeURIComponent(text)
     return true

@@ -3,6 +3,7 @@ import { parseEnv } from 'node:util'
 import { type Secret, secret } from '../lib/secret.ts'
 import { ALGORITHMS, type Config } from './config.ts'
 import { parseDatabaseUrl } from './database-url.ts'
+import { parseBrandAccent, parseBrandName, parseMailFrom, parseSmtpUrl } from './mail.ts'
 import { faultsOfNames, mergeSources, type ReadFile, type Sources } from './names.ts'
 import { isLoopback, parseCidrs, parseHost, parseOrigins, parsePublicUrl, parseRedisUrl } from './network.ts'
 import { DEFAULT_RATE_LIMITS, parseRateLimits } from './rate-limits.ts'
@@ -45,6 +46,8 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
   const passwordMinLength = read.integer('PASSWORD_MIN_LENGTH', { min: 8, max: 128 }, 8)
   const admin = readAdmin(read, passwordMinLength)
   const days = { min: 1, max: 3650 }
+  const idleMinutes = { min: 5, max: 43_200 }
+  const smtpUrl = readSmtpUrl(read)
   const config: Config = {
     databaseUrl: databaseUrl === null ? null : secret(databaseUrl),
     databaseDirectUrl: readDirectUrl(read, databaseUrl),
@@ -104,6 +107,23 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     oauthPasswordGrant: read.flag('OAUTH_PASSWORD_GRANT', true),
     adminResetsAdmin: read.flag('ADMIN_RESETS_ADMIN', false),
     docs: read.flag('DOCS', true),
+    smtpUrl,
+    mailFrom: read.parsed('MAIL_FROM', parseMailFrom, null),
+    mailTemplates: read.text('MAIL_TEMPLATES'),
+    emailVerification: read.choice(
+      'EMAIL_VERIFICATION',
+      ['off', 'optional', 'required'],
+      smtpUrl === null ? 'off' : 'optional',
+    ),
+    browserSessionIdleMinutes: read.integer('BROWSER_SESSION_IDLE_MINUTES', idleMinutes, 1440),
+    adminSessionIdleMinutes: read.integer('ADMIN_SESSION_IDLE_MINUTES', idleMinutes, 60),
+    requireMfa: read.choice('REQUIRE_MFA', ['none', 'admins', 'all'], 'none'),
+    reauthenticateForKeys: read.flag('REAUTHENTICATE_FOR_KEYS', false),
+    deleteAccount: read.flag('DELETE_ACCOUNT', true),
+    setupPage: read.flag('SETUP_PAGE', true),
+    brandName: read.parsed('BRAND_NAME', parseBrandName, 'Latchkey'),
+    brandLogo: read.text('BRAND_LOGO'),
+    brandAccent: read.parsed('BRAND_ACCENT', parseBrandAccent, null),
     latchkeyPassphrase: read.secret('LATCHKEY_PASSPHRASE'),
     metricsToken: readMetricsToken(read),
     metricsPort: read.integer('METRICS_PORT', { min: 1, max: 65535 }, null),
@@ -129,5 +149,10 @@ function readDirectUrl(read: Reader, databaseUrl: string | null): Secret | null 
 
 function readRedisUrl(read: Reader): Secret | null {
   const url = read.parsed('REDIS_URL', parseRedisUrl, null)
+  return url === null ? null : secret(url)
+}
+
+function readSmtpUrl(read: Reader): Secret | null {
+  const url = read.parsed('SMTP_URL', parseSmtpUrl, null)
   return url === null ? null : secret(url)
 }

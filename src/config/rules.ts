@@ -21,6 +21,14 @@ export function checkTogether(config: Config, read: Reader): void {
   if ((config.apiKeyDefaultExpireDays ?? 0) > (config.apiKeyMaxExpireDays ?? Number.POSITIVE_INFINITY)) {
     read.fault('API_KEY_DEFAULT_EXPIRE_DAYS must not be more than API_KEY_MAX_EXPIRE_DAYS')
   }
+  if ((config.smtpUrl === null) !== (config.mailFrom === null)) {
+    read.fault(
+      config.smtpUrl === null ? 'MAIL_FROM needs SMTP_URL beside it' : 'SMTP_URL needs MAIL_FROM beside it',
+    )
+  }
+  if (config.emailVerification !== 'off' && config.smtpUrl === null) {
+    read.fault(`EMAIL_VERIFICATION ${config.emailVerification} needs SMTP_URL, since links are mailed`)
+  }
   if (config.metricsPort === config.port) read.fault('METRICS_PORT must differ from PORT')
   if (config.metricsToken !== null && config.metricsToken.reveal() === config.secretKey?.reveal()) {
     read.fault('METRICS_TOKEN must differ from SECRET_KEY')

@@ -20,8 +20,8 @@ import {
  */
 export const latchkey = pgSchema('latchkey')
 
-const bytes = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
-const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
+export const bytes = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
+export const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
 
 /**
  * The settings that an admin lowered or switched off, each with its value before. Only an admin may raise
@@ -49,9 +49,18 @@ export const users = latchkey.table(
     scopes: text('scopes').array(),
     createdAt: time('created_at').notNull(),
     lockedSettings: lockedSettings(),
+    /** Whether the user has a confirmed TOTP or a passkey: kept by every change of factors, read at every use. */
+    hasSecondFactor: boolean('has_second_factor').notNull().default(false),
+    /** Whether the user made the account by sign-up. */
+    isSignUp: boolean('is_sign_up').notNull().default(false),
+    /** The first log-in; null: none. */
+    firstLoginAt: time('first_login_at'),
   },
   (t) => [
     uniqueIndex('users_email_key').on(t.email),
+    index('users_never_verified_idx')
+      .on(t.createdAt)
+      .where(sql`${t.isSignUp} AND NOT ${t.emailVerified} AND ${t.firstLoginAt} IS NULL`),
     index('users_active_admins_idx').on(t.id).where(sql`${t.role} = 'admin' AND ${t.isActive}`),
     check('users_role_check', sql`${t.role} IN ('admin', 'user')`),
     check('users_email_check', sql`char_length(${t.email}) BETWEEN 3 AND 254`),
@@ -192,6 +201,16 @@ export const sessions = latchkey.table(
     lastUserAgent: text('last_user_agent'),
     /** The scopes that the log-in asked for (docs/decisions/0027). null: all scopes of the user. */
     scopes: text('scopes').array(),
+    /** What its credential is: a refresh token, or a cookie. */
+    kind: text('kind', { enum: ['api', 'browser'] })
+      .notNull()
+      .default('api'),
+    /** When the person last proved who they are, by a log-in or by re-authentication. */
+    authTime: time('auth_time').notNull().default(sql`now()`),
+    /** How they proved it (RFC 8176), sorted. */
+    amr: text('amr').array().notNull().default(sql`'{pwd}'`),
+    /** Whether the cookie outlives the browser's window. */
+    remember: boolean('remember').notNull().default(false),
   },
   (t) => [
     index('sessions_user_id_idx').on(t.userId, t.createdAt),
@@ -200,6 +219,7 @@ export const sessions = latchkey.table(
     check('sessions_generation_check', sql`${t.generation} BETWEEN 0 AND 4294967295`),
     check('sessions_user_agent_check', sql`char_length(${t.userAgent}) <= 255`),
     check('sessions_last_user_agent_check', sql`char_length(${t.lastUserAgent}) <= 255`),
+    check('sessions_kind_check', sql`${t.kind} IN ('api', 'browser')`),
     check('sessions_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
   ],
 )
@@ -279,7 +299,10 @@ export const loginAttempts = latchkey.table(
   ],
 )
 
-/** One-time tokens with which a person who lost their password sets a new one. */
+/**
+ * Password resets of the releases before one-time tokens (`people.ts`). Nothing writes this table any more; it is dropped
+ * by a later release, since an older server may still run on this schema.
+ */
 export const passwordResets = latchkey.table(
   'password_resets',
   {

@@ -10,6 +10,9 @@ export type DerivedKeys = {
   email: readonly Uint8Array[]
   signing: readonly Uint8Array[]
   cursor: readonly Uint8Array[]
+  cookie: readonly Uint8Array[]
+  oneTime: readonly Uint8Array[]
+  totp: readonly Uint8Array[]
 }
 
 /**
@@ -25,6 +28,9 @@ export function deriveKeys(current: Secret, previous: Secret | null): DerivedKey
     email: derive('email'),
     signing: derive('signing'),
     cursor: derive('cursor'),
+    cookie: derive('cookie'),
+    oneTime: derive('one-time token'),
+    totp: derive('totp'),
   }
 }
 

@@ -19,6 +19,25 @@ export const catalogue = {
   insufficient_scope: [403, 'Insufficient scope', 'The credential lacks a scope that is needed here.'],
   wrong_credential_kind: [403, 'Wrong kind of credential', 'This route takes another kind of credential.'],
   ip_not_allowed: [403, 'Address not allowed', 'This key may not be used from this address.'],
+  cross_site: [403, 'Another site asks', 'This takes a request from a page of this origin.'],
+  mfa_required: [403, 'Second factor required', 'The password is right; a second factor is needed too.'],
+  mfa_enrolment_required: [
+    403,
+    'Second factor must be set up',
+    'Set up a second factor first; until then nothing else is open.',
+  ],
+  email_not_verified: [
+    403,
+    'E-mail not verified',
+    'Open the link that was mailed to this address, then log in.',
+  ],
+  reauthentication_required: [
+    403,
+    'Recent authentication required',
+    'Prove again who you are (POST /auth/reauthenticate), then repeat the request.',
+  ],
+  password_required: [403, 'Password required', "Send the account's password too."],
+  invalid_code: [403, 'Invalid code', 'The code is wrong, used or too old.'],
   forbidden: [403, 'Forbidden', 'You may not do this.'],
   signup_closed: [403, 'Sign-up is closed', 'Ask an administrator for an account.'],
   quota_exceeded: [

@@ -57,7 +57,16 @@ export function createMetrics(readPool: () => PoolLoad) {
      */
     refreshes: tally('rotated', 'repeated', 'restored', 'reused', 'refused'),
     /** Refusals by the rate limits of client addresses. */
-    rateLimited: tally('signup', 'login', 'refresh', 'password', 'create_key', 'unknown_credential', 'other'),
+    rateLimited: tally(
+      'signup',
+      'login',
+      'refresh',
+      'password',
+      'mail',
+      'create_key',
+      'unknown_credential',
+      'other',
+    ),
     usageRows: tally('written', 'dropped'),
   }
 }

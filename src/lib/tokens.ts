@@ -138,6 +138,37 @@ function refreshMac(key: Uint8Array, claims: Uint8Array): Uint8Array {
   return hmac(key, claims).subarray(0, REFRESH_MAC_BYTES)
 }
 
+/** What the cookie of a browser session says; `salt` is the session's own 16 random bytes. */
+export type CookieClaims = { sessionId: string; salt: Uint8Array }
+
+const COOKIE_PREFIX = 'st_'
+const COOKIE_VERSION = 1
+const COOKIE_CLAIMS_BYTES = 1 + 16 + 16
+const COOKIE_BYTES = COOKIE_CLAIMS_BYTES + 32
+const COOKIE_LENGTH = COOKIE_PREFIX.length + base62Width(COOKIE_BYTES) + CHECKSUM_WIDTH
+
+/** The value of a browser session's cookie. Computed, never stored: version, session id, salt and an HMAC-SHA-256 over these. */
+export function makeCookieToken(key: Uint8Array, { sessionId, salt }: CookieClaims): string {
+  const bytes = new Uint8Array(COOKIE_BYTES)
+  bytes[0] = COOKIE_VERSION
+  bytes.set(Uint8Array.fromHex(sessionId.replaceAll('-', '')), 1)
+  bytes.set(salt, 17)
+  bytes.set(hmac(key, bytes.subarray(0, COOKIE_CLAIMS_BYTES)), COOKIE_CLAIMS_BYTES)
+  const body = COOKIE_PREFIX + encodeBase62(bytes)
+  return body + checksum(body)
+}
+
+/** What a cookie says, if one of the keys signed it; null for anything else. */
+export function readCookieToken(keys: readonly Uint8Array[], token: string): CookieClaims | null {
+  if (!token.startsWith(COOKIE_PREFIX) || token.length !== COOKIE_LENGTH || !hasChecksum(token)) return null
+  const bytes = decodeBase62(token.slice(COOKIE_PREFIX.length, -CHECKSUM_WIDTH), COOKIE_BYTES)
+  if (!bytes || bytes[0] !== COOKIE_VERSION) return null
+  const claims = bytes.subarray(0, COOKIE_CLAIMS_BYTES)
+  const mac = bytes.subarray(COOKIE_CLAIMS_BYTES)
+  if (!keys.some((key) => timingSafeEqual(hmac(key, claims), mac))) return null
+  return { sessionId: formatUuid(bytes.subarray(1, 17)), salt: bytes.slice(17, 33) }
+}
+
 function formatUuid(bytes: Uint8Array): string {
   return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }

@@ -419,6 +419,7 @@ describe('limits per address', () => {
       login: plenty,
       refresh: plenty,
       password: plenty,
+      mail: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: few,

@@ -469,6 +469,7 @@ const ONE_A_MINUTE = {
   login: once,
   refresh: once,
   password: once,
+  mail: once,
   create_key: once,
   unknown_credential: once,
   other: once,

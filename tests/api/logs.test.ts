@@ -112,7 +112,7 @@ describe('each request writes one log entry', () => {
       {
         logLevel: 'info',
         rateLimits: Object.fromEntries(
-          ['signup', 'login', 'refresh', 'password', 'create_key', 'unknown_credential', 'other'].map(
+          ['signup', 'login', 'refresh', 'password', 'mail', 'create_key', 'unknown_credential', 'other'].map(
             (name) => [name, { limit: 1, windowSeconds: 60 }],
           ),
         ) as NonNullable<TestService['config']['rateLimits']>,

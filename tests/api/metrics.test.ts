@@ -214,6 +214,7 @@ describe('what is counted', () => {
       login: few,
       refresh: plenty,
       password: plenty,
+      mail: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: plenty,

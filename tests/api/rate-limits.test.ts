@@ -89,6 +89,13 @@ describe('the limits of the contract', () => {
           return as('POST /auth/password', { bearer: owner.access, json })
         },
       },
+      mail: {
+        status: 401,
+        send: (as) =>
+          as('POST /auth/password-reset', {
+            json: { token: 'et_x', new_password: 'a-quite-unheard-of-one' },
+          }),
+      },
       create_key: { status: 201, send: (as) => as('POST /keys/create', { bearer: owner.access, json: {} }) },
       unknown_credential: { status: 401, send: (as) => as('GET /protected/any', { apiKey: 'guess' }) },
       other: { status: 200, send: (as) => as('GET /auth/me', { bearer: owner.access }) },
@@ -101,6 +108,7 @@ describe('the limits of the contract', () => {
     ['login', 10, 60],
     ['refresh', 60, 60],
     ['password', 10, 60],
+    ['mail', 10, 3600],
     ['create_key', 60, 3600],
     ['unknown_credential', 60, 60],
     ['other', 600, 60],

@@ -1,10 +1,11 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
 import postgres from 'postgres'
+import * as people from '../../src/db/people.ts'
 import * as schema from '../../src/db/schema.ts'
 
 /** Every table of the schema. A new table is included automatically. */
-export const TABLE_NAMES = Object.values(schema)
+export const TABLE_NAMES = Object.values({ ...schema, ...people })
   .filter((member) => is(member, PgTable))
   .map((table) => getTableConfig(table).name)
 

@@ -265,6 +265,7 @@ function limits(named: Partial<Record<'refresh', number>>) {
     login: plenty,
     refresh,
     password: plenty,
+    mail: plenty,
     create_key: plenty,
     unknown_credential: plenty,
     other: plenty,

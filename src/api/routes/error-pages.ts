@@ -30,6 +30,20 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
     'The route takes either access tokens of users or API keys, and the request carries the other kind. Send the other kind.',
   ip_not_allowed:
     "The key has allowed_ips, and the client's address is not among them or is not known. Call from an allowed address, or change the list. Behind a proxy, check TRUSTED_PROXIES.",
+  cross_site:
+    'Pages and the routes below /session take requests that change something from pages of their own origin alone, and this one came from somewhere else. Call the JSON API with a bearer credential instead. Behind a proxy, check PUBLIC_URL.',
+  mfa_required:
+    'The password is right, and the account has a second factor. Send a code, a recovery code or the answer of a passkey with the mfa_token of this answer, within five minutes. See docs/second-factors.md.',
+  mfa_enrolment_required:
+    'REQUIRE_MFA asks this person for a second factor, and there is none yet. Set one up by /auth/mfa/totp or /auth/passkeys; until then only these routes are open.',
+  email_not_verified:
+    'EMAIL_VERIFICATION=required, and the address of the account was never proved. Open the link that was mailed, or ask for another by POST /auth/verify-email/resend.',
+  reauthentication_required:
+    'The log-in of this session is older than ten minutes, and the request changes something that a stolen session must not. Prove who you are by POST /auth/reauthenticate, then repeat the request.',
+  password_required:
+    "A mailed link proves an address, not who chose the password. Send the account's password too, or a bearer token of the account. A person who does not know it asks for a password reset.",
+  invalid_code:
+    'The code of the authenticator app or the recovery code is wrong, was used before or is too old, or the answer of the passkey does not fit. Wait for the next code, and check the clock of the device.',
   forbidden:
     "The credential is good, and does not have the power for this. The detail says what is needed: for example an admin's own access token, or an admin, because an admin lowered or disabled what the request would raise.",
   signup_closed:

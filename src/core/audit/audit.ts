@@ -51,6 +51,10 @@ export type AuditAction =
   | `user.${'signup' | 'created' | 'login' | 'login_failed' | 'locked' | 'deleted'}`
   | `user.${'password_changed' | 'reset_issued' | 'reset_cancelled' | 'password_reset' | 'reset_refused'}`
   | `user.${'role_changed' | 'scopes_changed' | 'email_verified' | 'disabled' | 'enabled'}`
+  | `user.${'email_changed' | 'verification_sent' | 'reset_requested' | 'invited' | 'unlocked'}`
+  | `user.${'mfa_added' | 'mfa_removed' | 'mfa_failed' | 'mfa_locked' | 'reauthenticated'}`
+  | `user.${'recovery_codes_created' | 'recovery_code_used' | 'passkey_suspended'}`
+  | 'mail.failed'
   | `session.${'ended' | 'reused' | 'refresh_refused'}`
   | `token.${'granted' | 'refused' | 'revoked'}`
   | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported'}`

@@ -7,8 +7,11 @@ import { OPERATOR } from '../principal.ts'
 import { nothingSeen, type Outcome, placeTogether, refused, type Seen, type Trial } from './outcome.ts'
 import { findUsersLike, insertImportedUsers, notifyPasswordKinds } from './queries.ts'
 
-/** A user to import, as a row. */
-export type ImportedUser = Omit<typeof users.$inferSelect, 'passwordChangedAt' | 'lockedSettings'>
+/** A user who comes from elsewhere. */
+export type ImportedUser = Omit<
+  typeof users.$inferSelect,
+  'passwordChangedAt' | 'lockedSettings' | 'hasSecondFactor' | 'isSignUp' | 'firstLoginAt'
+>
 
 /**
  * Imports users, each whole or not at all. A user who exists already stays unchanged.

@@ -146,7 +146,32 @@ export async function findSession(db: Database, id: string): Promise<SessionRow 
   return session ?? null
 }
 
-/** The user of a session, for the session's tokens. */
+/** A session and its whole user; null where either is gone. */
+export async function findSessionWithUser(
+  db: Database,
+  id: string,
+): Promise<{ session: SessionRow; user: typeof users.$inferSelect } | null> {
+  const [row] = await db
+    .select({ session: sessions, user: users })
+    .from(sessions)
+    .innerJoin(users, eq(users.id, sessions.userId))
+    .where(eq(sessions.id, id))
+  return row ?? null
+}
+
+/** Notes a use of a session that is not over. */
+export async function touchSession(
+  db: Database,
+  id: string,
+  use: Pick<SessionRow, 'rotatedAt' | 'idleExpiresAt' | 'lastIp' | 'lastUserAgent'>,
+): Promise<void> {
+  await db
+    .update(sessions)
+    .set(use)
+    .where(and(eq(sessions.id, id), isNull(sessions.endedAt)))
+}
+
+/** The user of a session, for its tokens. */
 export async function findSessionUser(tx: Transaction, id: string) {
   const [user] = await tx
     .select({ id: users.id, role: users.role, scopes: users.scopes, isActive: users.isActive })

@@ -1,5 +1,6 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
+import * as people from '../../db/people.ts'
 import * as schema from '../../db/schema.ts'
 
 /** A table of the schema: its name and its columns' names in the database. */
@@ -10,7 +11,7 @@ export type TableNames = { name: string; columns: string[] }
  * a foreign key.
  */
 export const TABLES: readonly TableNames[] = sortByReference(
-  Object.values(schema)
+  Object.values({ ...schema, ...people })
     .filter((member) => is(member, PgTable))
     .map((table) => getTableConfig(table)),
 ).map(({ name, columns }) => ({ name, columns: columns.map((column) => column.name) }))

@@ -1,0 +1,24 @@
+import type { Config } from '../../config/config.ts'
+
+const MAX_LENGTH = 8192
+
+/**
+ * Where a person goes after sign-in: a path of ours, whole with its query. Anything else is dropped, since a link that a
+ * stranger made could lead to the stranger's site, with our name in front of it (people.md, section 3, rule 5).
+ * @returns null where `value` is not such a path
+ */
+export function readReturnTo(
+  { publicUrl }: Pick<Config, 'publicUrl'>,
+  value: string | null | undefined,
+): string | null {
+  if (!value || value.length > MAX_LENGTH || !value.startsWith('/')) return null
+  const base = new URL(publicUrl)
+  // Parsed as a browser parses it: that turns `\` into `/` and drops tabs and line breaks, so `/\evil` is a host.
+  const url = URL.parse(value, base.href)
+  if (url === null || url.origin !== base.origin || url.username !== '' || url.password !== '') return null
+  // `/.//evil` is parsed into the path `//evil`, which a browser takes for a host.
+  if (url.pathname.startsWith('//')) return null
+  const folder = base.pathname.endsWith('/') ? base.pathname : `${base.pathname}/`
+  if (url.pathname !== base.pathname && !url.pathname.startsWith(folder)) return null
+  return url.pathname + url.search + url.hash
+}

@@ -1,0 +1,71 @@
+import { Field, Form, Links, Page, PasswordField, Refusal, type Site } from './components.tsx'
+
+type SignInProps = {
+  site: Site
+  isSignUpOpen: boolean
+  /** Whether browsers have passkeys at PUBLIC_URL (people.md, section 7, rule 10). */
+  hasPasskeys: boolean
+  email?: string
+  returnTo: string | null
+  refusal: string | null
+}
+
+/** `/login` */
+export function SignInPage({ site, isSignUpOpen, hasPasskeys, email, returnTo, refusal }: SignInProps) {
+  return (
+    <Page site={site} title="Sign in">
+      <Refusal sentence={refusal} />
+      <Form action={`${site.base}/login`} hidden={{ return_to: returnTo }} button="Sign in">
+        <Field
+          name="email"
+          label="E-mail"
+          type="email"
+          autocomplete="username"
+          isFocused={email === undefined}
+          {...(email !== undefined && { value: email })}
+        />
+        <PasswordField name="password" label="Password" autocomplete="current-password" />
+        <label class="check">
+          <input type="checkbox" name="remember" value="true" />
+          Stay signed in on this device
+        </label>
+      </Form>
+      {hasPasskeys && (
+        <button type="button" class="plain" data-passkey="login" hidden>
+          Sign in with a passkey
+        </button>
+      )}
+      <Links
+        to={[
+          ...(isSignUpOpen ? ([[`${site.base}/signup`, 'Create an account']] as const) : []),
+          [`${site.base}/forgot-password`, 'Forgot your password?'],
+        ]}
+      />
+    </Page>
+  )
+}
+
+/** `/logged-out` */
+export function SignedOutPage({ site }: { site: Site }) {
+  return (
+    <Page site={site} title="You are signed out">
+      <p>You can close this window now.</p>
+      <Links to={[[`${site.base}/login`, 'Sign in again']]} />
+    </Page>
+  )
+}
+
+/** `/`, for a browser */
+export function StartPage({ site, hasDocs }: { site: Site; hasDocs: boolean }) {
+  return (
+    <Page site={site} title={`Welcome to ${site.brandName}`}>
+      <p class="quiet">Accounts and API keys.</p>
+      <p>
+        <a class="button" href={`${site.base}/login`}>
+          Sign in
+        </a>
+      </p>
+      {hasDocs && <Links to={[[`${site.base}/docs`, 'API documentation']]} />}
+    </Page>
+  )
+}
