@@ -41,12 +41,15 @@ const cases: Case[] = [
       role: 'admin',
       isActive: false,
       scopes: ['x'],
+      hasSecondFactor: true,
     }),
     silent: () => ({
       passwordHash: 'h',
       createdAt: later,
       passwordChangedAt: later,
       lockedSettings: { is_active: true },
+      isSignUp: true,
+      firstLoginAt: later,
     }),
   },
   {
@@ -96,7 +99,7 @@ const cases: Case[] = [
     table: sessions,
     idOf: (e) => e.session.id,
     message: (e) => `session ${e.session.id}`,
-    loud: () => ({ salt: bytes(16), expiresAt: later, endedAt: later }),
+    loud: () => ({ salt: bytes(16), expiresAt: later, endedAt: later, authTime: later, amr: ['mfa', 'pwd'] }),
     silent: () => ({
       generation: 5,
       createdAt: later,
@@ -109,6 +112,8 @@ const cases: Case[] = [
       lastUserAgent: 'u',
       // What an access token may do stands in the token.
       scopes: ['read'],
+      kind: 'browser',
+      remember: true,
     }),
   },
   {
