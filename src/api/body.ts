@@ -7,7 +7,7 @@ const MAX_BODY_BYTES = 64 * 1024
 /** The most levels of lists and objects within each other. Deeper ones take seconds to describe where they do not fit. */
 const MAX_BODY_DEPTH = 32
 
-const TAKES_BODY = new Set(['POST', 'PUT', 'PATCH'])
+const TAKES_BODY = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**

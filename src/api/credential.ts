@@ -1,5 +1,5 @@
 import type { Context } from '../core/context.ts'
-import type { Principal } from '../core/principal.ts'
+import type { Principal, UserPrincipal } from '../core/principal.ts'
 import { recallAgain, recallCredential, verifyCredential } from '../core/verify/verify-credential.ts'
 import { fail, Problem } from '../lib/errors.ts'
 import { isAccessToken } from '../lib/tokens.ts'
@@ -34,6 +34,20 @@ export async function recogniseAgain(context: Context, state: RequestState): Pro
   state.shown = null
   if (token !== null) await verify(context, state, token)
   return requireShown(state)
+}
+
+/**
+ * The user whose access token a request carries, on a route that takes one and does not need it; null where there is none.
+ * @throws Problem invalid_token for a credential that is dead, wrong_credential_kind for a key
+ */
+export async function findUser(context: Context, state: RequestState): Promise<UserPrincipal | null> {
+  const token = readCredential(state.request)
+  if (token === null) return null
+  if (state.shown === null) await verify(context, state, token)
+  const principal = requireShown(state)
+  if (principal.kind !== 'user') fail('wrong_credential_kind')
+  state.principal = principal
+  return principal
 }
 
 function readShown(state: RequestState): string | null {

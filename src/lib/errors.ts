@@ -84,6 +84,8 @@ export type Extra = {
   detail?: string
   errors?: FieldError[]
   headers?: Record<string, string>
+  /** false: no `WWW-Authenticate`, since the credential was no header's. */
+  isChallenged?: false
   /** Of a refusal by kind, role or scope: what its audit row says. */
   audit?: Record<string, unknown>
   /** Further members of the answer (RFC 9457, section 3.2). */
@@ -111,6 +113,14 @@ export class Problem extends Error {
  */
 export function fail(code: ErrorCode, extra?: Extra): never {
   throw new Problem(code, extra)
+}
+
+/**
+ * A 401 for a token of a body or a link that is unknown, used, void or over: one answer for all.
+ * @throws Problem invalid_token always
+ */
+export function failToken(): never {
+  fail('invalid_token', { isChallenged: false })
 }
 
 /**

@@ -1,4 +1,11 @@
-import { CREDENTIAL_CODES, USE_CODES } from './outcomes.ts'
+import {
+  CREDENTIAL_CODES,
+  MAIL_KINDS,
+  MAIL_OUTCOMES,
+  type MailKind,
+  type MailOutcome,
+  USE_CODES,
+} from './outcomes.ts'
 
 /**
  * Plain counters, which cost a request some nanoseconds; `http/exposition.ts` turns them into Prometheus's text when
@@ -54,6 +61,13 @@ export function createMetrics(readPool: () => PoolLoad) {
       'other',
     ),
     usageRows: tally('written', 'dropped'),
+    /** Tries to send a mail, by kind. */
+    mails: Object.fromEntries(MAIL_KINDS.map((kind) => [kind, tally(...MAIL_OUTCOMES)])) as Record<
+      MailKind,
+      Tally<MailOutcome>
+    >,
+    /** Mails in the outbox, of all servers, when the job last looked. */
+    mailsWaiting: 0,
   }
 }
 

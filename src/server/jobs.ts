@@ -1,6 +1,7 @@
 import { writeAuditCounts } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { deleteOutdated } from '../core/housekeeping/delete-outdated.ts'
+import { deliverMails } from '../core/mail/deliver.ts'
 import { learnStoredKinds } from '../core/passwords/stored-kinds.ts'
 import { warnOfDifferences } from '../core/shared-settings/shared-settings.ts'
 import { rotateIfDue } from '../core/signing/signing-keys.ts'
@@ -18,8 +19,12 @@ export type Job = {
   failure: string
   /** The first round comes at a random moment of the interval, so that servers that start together take turns. */
   isSpread?: boolean
-  /** Whether there is a last round when the server stops. */
+  /** Whether a round that is under way when the server stops comes to its end: it does what must be noted. */
+  finishesAtStop?: boolean
+  /** Whether there is a last round when the server stops, too. */
   runsAtStop?: boolean
+  /** Is given a function that runs a round at once: after the present one, where there is one. */
+  onStart?(wake: () => void): void
 }
 
 /**
@@ -57,6 +62,15 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
       failure: 'The settings of the other servers could not be read',
     },
   ]
+  if (context.mail.isOn) {
+    jobs.push({
+      everyMs: 5 * SECOND_MS,
+      work: () => deliverMails(context),
+      failure: 'Mails could not be sent; they are tried again',
+      finishesAtStop: true,
+      onStart: context.mail.onWake,
+    })
+  }
   // The embedded database has one process, which hears itself: nothing to prove, and no commit each second.
   if (!isEmbedded) {
     await evictions.sendBeat()
@@ -80,15 +94,21 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
 
 /**
  * Repeats a job. A round is left out while the one before still runs.
- * @returns a function that ends it. It waits for the last round of a job that has one, and for no other.
+ * @returns a function that ends it. It waits for the round of a job that must come to its end, and for the last round of a
+ * job that has one.
  */
 export function startJob(
-  { everyMs, work, failure, isSpread = false, runsAtStop = false }: Job,
+  { everyMs, work, failure, isSpread = false, finishesAtStop = false, runsAtStop = false, onStart }: Job,
   log: Log,
 ): () => Promise<void> {
   let running: Promise<void> | null = null
+  let isWoken = false
+  let isStopped = false
   const runRound = async () => {
-    await work().catch((error) => log.warn({ err: error }, failure))
+    do {
+      isWoken = false
+      await work().catch((error) => log.warn({ err: error }, failure))
+    } while (isWoken && !isStopped)
     running = null
   }
   const run = () => {
@@ -107,10 +127,15 @@ export function startJob(
   } else {
     repeat()
   }
+  onStart?.(() => {
+    if (isStopped) return
+    isWoken = true
+    run()
+  })
   return async () => {
+    isStopped = true
     clearTimeout(timer)
-    if (!runsAtStop) return
-    await running
-    await run()
+    if (finishesAtStop || runsAtStop) await running
+    if (runsAtStop) await run()
   }
 }

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { createAuditCounts } from '../core/audit/counts.ts'
 import type { Context } from '../core/context.ts'
+import { openMail } from '../core/mail/mail.ts'
 import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
 import { announceSettings } from '../core/shared-settings/shared-settings.ts'
 import { openSigningRing } from '../core/signing/signing-keys.ts'
@@ -76,7 +77,7 @@ type RunningContext = { context: Context; stop(): Promise<void> }
  * @param config with its `secretKey` set, from the environment or from DATA_DIR
  * @param passwordCost the cost of new password hashes, where it is not the one of production
  * @param caching false for a command that ends at once: no LISTEN, and a cache that is never read
- * @throws Error where SECRET_KEY does not open the stored signing keys
+ * @throws Error where SECRET_KEY does not open the stored signing keys, or a file of MAIL_TEMPLATES is wrong
  */
 export async function assembleContext(
   config: Config,
@@ -92,6 +93,7 @@ export async function assembleContext(
   const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
   const { db } = database
   const signing = await openSigningRing({ config, db, clock, keys, log })
+  const mail = await openMail(config)
   const metrics = createMetrics(database.load)
   const shared = await openShared(config, log, caching)
   const context: Context = {
@@ -105,6 +107,7 @@ export async function assembleContext(
     keys,
     signing,
     passwords: createPasswordHasher(config, passwordCost),
+    mail,
     rates: createKeyRates(clock, shared),
     usage: createUsageCounts(clock, metrics),
     auditCounts: createAuditCounts(clock),

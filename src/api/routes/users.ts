@@ -1,13 +1,14 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
-import { PasswordResetPage, PasswordResetToken } from '../../core/login/model.ts'
+import { Accepted } from '../../core/email/model.ts'
+import { PasswordResetPage, PasswordResetToken, ResetRequest } from '../../core/login/model.ts'
 import {
   cancelPasswordReset,
   issuePasswordReset,
   listPasswordResets,
   presentReset,
-} from '../../core/login/password.ts'
+} from '../../core/login/password-reset.ts'
 import { logOutEverywhere } from '../../core/sessions/sessions.ts'
 import {
   changeUser,
@@ -17,6 +18,7 @@ import {
   presentForAdmins as present,
   removeUser,
 } from '../../core/users/accounts.ts'
+import { inviteAgain } from '../../core/users/invite.ts'
 import {
   AdministeredUser,
   ChangedUser,
@@ -77,7 +79,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'createUser',
           summary: 'Make an account for somebody',
-          'x-errors': ['email_taken', 'forbidden'],
+          'x-errors': ['email_taken', 'forbidden', 'conflict'],
         },
       },
     )
@@ -113,8 +115,8 @@ export const userRoutes = (context: Context, guard: Guard) =>
         response: { 200: ChangedUser },
         detail: {
           operationId: 'changeUser',
-          summary: "Change a user's role, state, ceiling or verified address",
-          'x-errors': ['not_found', 'last_admin', 'forbidden'],
+          summary: "Change a user's role, state, ceiling or address",
+          'x-errors': ['not_found', 'last_admin', 'forbidden', 'email_taken'],
         },
       },
     )
@@ -152,15 +154,36 @@ export const userRoutes = (context: Context, guard: Guard) =>
     )
     .post(
       '/:id/password-reset',
-      async ({ auth, params, state }) => issuePasswordReset(context, originOf(state), auth, params.id),
+      async ({ auth, body, params, state, status }) => {
+        const sends = body?.send === true
+        const token = await issuePasswordReset(context, originOf(state), auth, params.id, sends)
+        return token ?? status(202, { message: 'The link is mailed to the user.' })
+      },
       {
         // Whoever holds the token is that user: no key may have one made.
-        admin: true,
-        response: { 200: PasswordResetToken },
+        admin: { json: true },
+        body: Type.Optional(ResetRequest),
+        response: { 200: PasswordResetToken, 202: Accepted },
         detail: {
           operationId: 'issuePasswordReset',
-          summary: 'Make a one-time token for a new password, for the admin to deliver',
-          'x-errors': ['not_found', 'forbidden'],
+          summary: 'Make a one-time token for a new password, for the admin to deliver, or mail it',
+          'x-errors': ['not_found', 'forbidden', 'conflict'],
+        },
+      },
+    )
+    .post(
+      '/:id/invite',
+      async ({ auth, params, state, status }) => {
+        await inviteAgain(context, originOf(state), auth, params.id)
+        return status(202, { message: 'The link is mailed to the user.' })
+      },
+      {
+        admin: true,
+        response: { 202: Accepted },
+        detail: {
+          operationId: 'inviteUser',
+          summary: 'Mail an invitation again',
+          'x-errors': ['not_found', 'forbidden', 'conflict'],
         },
       },
     )

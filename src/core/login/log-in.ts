@@ -2,6 +2,7 @@ import { fail, Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers } from '../../lib/scopes.ts'
 import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { requireVerified } from '../email/send-verification.ts'
 import { normalisePassword } from '../passwords/policy.ts'
 import type { Principal, UserOwner } from '../principal.ts'
 import { type Grant, startSession } from '../sessions/sessions.ts'
@@ -15,7 +16,7 @@ import { guardGuess } from './throttle.ts'
  * Log in with e-mail and password. Unknown, wrong and disabled are one answer, in the same time.
  * @param input a request's body, which may have any other members: nothing else of it is read
  * @param scopes those that an OAuth client asks for; the user must hold them
- * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope
+ * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope, email_not_verified
  */
 export async function logIn(
   context: Context,
@@ -25,15 +26,27 @@ export async function logIn(
 ): Promise<Grant> {
   const email = normaliseEmail(input.email)
   if (email === null) fail('invalid_login')
-  const user = await guardGuess(context, origin, email, () =>
-    checkPassword(context, origin, email, input.password),
-  )
-  if (!user) fail('invalid_login')
+  const user = await requireLogin(context, origin, email, input.password)
   await replaceOutdatedHash(context, origin, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!scopes.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
   const narrowing = scopes.length > 0 ? scopes : null
+  await requireVerified(context, origin, user)
   return startSession(context, onBehalfOf(origin, user.id), user, narrowing)
+}
+
+/**
+ * The active user whose e-mail and password these are. A failure counts as a failed log-in.
+ * @throws Problem invalid_login, too_many_attempts, unavailable
+ */
+export async function requireLogin(
+  context: Context,
+  origin: Origin,
+  email: string,
+  password: string,
+): Promise<UserRow> {
+  const check = () => checkPassword(context, origin, email, password)
+  return (await guardGuess(context, origin, email, check)) ?? fail('invalid_login')
 }
 
 /** The active user whose password this is, or null, which is audited. */

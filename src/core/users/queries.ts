@@ -52,7 +52,7 @@ export async function updatePassword(tx: Transaction, id: string, hash: string, 
 }
 
 export type UserChange = Partial<
-  Pick<UserRow, 'role' | 'isActive' | 'scopes' | 'emailVerified' | 'lockedSettings'>
+  Pick<UserRow, 'email' | 'role' | 'isActive' | 'scopes' | 'emailVerified' | 'lockedSettings'>
 >
 
 export async function updateUser(tx: Transaction, id: string, change: UserChange): Promise<void> {

@@ -1,0 +1,125 @@
+import type { Config } from '../../config/config.ts'
+import { isLoopback } from '../../config/network.ts'
+import { toOneLine } from './render.ts'
+
+/** One mail as it goes out. */
+export type Message = {
+  id: string
+  to: string
+  subject: string
+  text: string
+  html: string
+}
+
+/**
+ * What came of a try. `wasHandedOver`: the server has the mail, or may have it: the connection ended before it answered.
+ * `isFinal`: it refused for good (5xx).
+ */
+export type Sending =
+  | { isSent: true }
+  | { isSent: false; wasHandedOver: boolean; isFinal: boolean; error: string }
+
+/** Sends one mail. Never rejects: a failure is an answer. */
+export type SendMail = (message: Message) => Promise<Sending>
+
+/** How long a try may take, whatever hangs: the look-up of the name, the connection, the server. */
+export const TRY_LASTS_MS = 10_000
+
+const MAX_ERROR_LENGTH = 500
+
+type SmtpConfig = Pick<Config, 'smtpUrl' | 'mailFrom' | 'publicUrl'>
+
+/**
+ * Sends by SMTP_URL, each mail over a connection of its own. STARTTLS is required, and its certificate checked, unless the
+ * host is this machine.
+ * @param ca certificates to trust beside those of the system, for a test
+ */
+export function createSendMail(
+  { smtpUrl, mailFrom, publicUrl }: SmtpConfig,
+  { ca }: { ca?: string } = {},
+): SendMail {
+  return async (message) => {
+    if (smtpUrl === null || mailFrom === null) throw new Error('SMTP_URL is not set')
+    const url = new URL(smtpUrl.reveal())
+    const { default: SMTPConnection } = await import('nodemailer/lib/smtp-connection')
+    const { envelope, raw } = await composeMail(message, mailFrom, publicUrl)
+    const host = url.hostname.replace(/^\[|\]$/g, '')
+    const isSecure = url.protocol === 'smtps:'
+    const isLocal = isLoopback(host)
+    const [user, pass] = [decodeURIComponent(url.username), decodeURIComponent(url.password)]
+    const connection = new SMTPConnection({
+      host,
+      secure: isSecure,
+      requireTLS: !isSecure && !isLocal,
+      name: new URL(publicUrl).hostname,
+      connectionTimeout: TRY_LASTS_MS,
+      greetingTimeout: TRY_LASTS_MS,
+      socketTimeout: TRY_LASTS_MS,
+      dnsTimeout: TRY_LASTS_MS,
+      socketCloseTimeout: 0,
+      tls: {
+        ...(ca === undefined ? {} : { ca }),
+        ...(isLocal && !isSecure ? { rejectUnauthorized: false } : {}),
+      },
+      ...(url.port === '' ? {} : { port: Number(url.port) }),
+    })
+    let isHandingOver = false
+    const failure = Promise.withResolvers<never>()
+    failure.promise.catch(() => {})
+    connection.on('error', failure.reject)
+    const timer = setTimeout(() => failure.reject(new Error('No answer within ten seconds')), TRY_LASTS_MS)
+    const step = <T>(begin: (done: (error: Error | null | undefined, result?: T) => void) => void) =>
+      Promise.race([
+        failure.promise,
+        new Promise<void>((resolve, reject) => begin((error) => (error ? reject(error) : resolve()))),
+      ])
+    try {
+      await step((done) => connection.connect(done))
+      if (user !== '') await step((done) => connection.login({ user, pass }, done))
+      isHandingOver = true
+      await step((done) => connection.send(envelope, raw, done))
+      connection.quit()
+      return { isSent: true }
+    } catch (error) {
+      const code = (error as { responseCode?: unknown }).responseCode
+      const isAnswered = typeof code === 'number'
+      return {
+        isSent: false,
+        wasHandedOver: isHandingOver && !isAnswered,
+        isFinal: isAnswered && code >= 500,
+        error: describe(error, [message.to, ...envelope.to, pass]),
+      }
+    } finally {
+      clearTimeout(timer)
+      connection.close()
+    }
+  }
+}
+
+/** Makes the bytes of a mail. Names, addresses and the subject are encoded by the library, none of them by hand. */
+async function composeMail(message: Message, mailFrom: string, publicUrl: string) {
+  const { default: MailComposer } = await import('nodemailer/lib/mail-composer')
+  const { id, to, subject, text, html } = message
+  const [, name = '', address = mailFrom] = /^(.+) <([^<>]+)>$/.exec(mailFrom) ?? []
+  const node = new MailComposer({
+    from: { name, address },
+    to: { name: '', address: to },
+    subject: toOneLine(subject),
+    text,
+    html,
+    messageId: `<${id}@${new URL(publicUrl).hostname}>`,
+    headers: { 'Auto-Submitted': 'auto-generated' },
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  }).compile()
+  const { from } = node.getEnvelope()
+  return { envelope: { from: from || address, to: node.getEnvelope().to }, raw: await node.build() }
+}
+
+/** What failed, in one line, without the address of the recipient and without the password. */
+function describe(error: unknown, hidden: readonly string[]): string {
+  const found = error as { response?: unknown; message?: unknown }
+  const text = String(found.response ?? found.message ?? error)
+  const clean = hidden.reduce((rest, secret) => (secret === '' ? rest : rest.replaceAll(secret, '…')), text)
+  return toOneLine(clean).toWellFormed().slice(0, MAX_ERROR_LENGTH)
+}
