@@ -64,6 +64,7 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   ip_not_allowed: ['unauthorized_client', 400],
   invalid_scope: ['invalid_scope'],
   insufficient_scope: ['insufficient_scope'],
+  email_not_verified: ['email_not_verified'],
 }
 
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {
