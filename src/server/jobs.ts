@@ -1,6 +1,7 @@
 import { writeAuditCounts } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { deleteOutdated } from '../core/housekeeping/delete-outdated.ts'
+import { noticeExpiringKeys } from '../core/keys/notice-expiring.ts'
 import { deliverMails } from '../core/mail/deliver.ts'
 import { learnStoredKinds } from '../core/passwords/stored-kinds.ts'
 import { warnOfDifferences } from '../core/shared-settings/shared-settings.ts'
@@ -19,6 +20,8 @@ export type Job = {
   failure: string
   /** The first round comes at a random moment of the interval, so that servers that start together take turns. */
   isSpread?: boolean
+  /** There is a round at once, before all others. */
+  runsAtStart?: boolean
   /** Whether a round that is under way when the server stops comes to its end: it does what must be noted. */
   finishesAtStop?: boolean
   /** Whether there is a last round when the server stops, too. */
@@ -30,20 +33,26 @@ export type Job = {
 /**
  * Starts all background work of a server. This is the whole list; only the waits before a new connection are elsewhere,
  * with their connection: `db/redis.ts`, `db/postgres/listen.ts`.
+ * @param options.runsAtStart whether what runs hourly runs at once, too
  * @returns a function that ends it, and resolves after the last rounds
  */
-export async function startJobs(context: Context, database: OpenDatabase): Promise<() => Promise<void>> {
+export async function startJobs(
+  context: Context,
+  database: OpenDatabase,
+  { runsAtStart }: { runsAtStart: boolean },
+): Promise<() => Promise<void>> {
   const isEmbedded = database.kind === 'embedded'
   const evictions = await listenForEvictions(database, context)
 
-  const hourly = {
+  const hourly = hourlyWork(context, { vacuums: isEmbedded }).map((work) => ({
     everyMs: HOUR_MS,
     isSpread: true,
+    runsAtStart,
     failure: 'Housekeeping failed; it is tried again in an hour',
-  }
+    work,
+  }))
   const jobs: Job[] = [
-    { ...hourly, work: () => deleteOutdated(context, { vacuums: isEmbedded }) },
-    { ...hourly, work: () => rotateIfDue(context) },
+    ...hourly,
     {
       everyMs: 5 * SECOND_MS,
       work: () => writeUsage(context),
@@ -92,13 +101,35 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
   }
 }
 
+/** What runs every hour, and by `latchkey jobs run`. */
+const hourlyWork = (context: Context, { vacuums }: { vacuums: boolean }): (() => Promise<unknown>)[] => [
+  () => deleteOutdated(context, { vacuums }),
+  () => rotateIfDue(context),
+  () => noticeExpiringKeys(context),
+]
+
+/** Does now what otherwise comes within the hour, and sends the mails that are due. */
+export async function runJobsNow(context: Context, database: Pick<OpenDatabase, 'kind'>): Promise<void> {
+  for (const work of hourlyWork(context, { vacuums: database.kind === 'embedded' })) await work()
+  if (context.mail.isOn) await deliverMails(context)
+}
+
 /**
  * Repeats a job. A round is left out while the one before still runs.
  * @returns a function that ends it. It waits for the round of a job that must come to its end, and for the last round of a
  * job that has one.
  */
 export function startJob(
-  { everyMs, work, failure, isSpread = false, finishesAtStop = false, runsAtStop = false, onStart }: Job,
+  {
+    everyMs,
+    work,
+    failure,
+    isSpread = false,
+    runsAtStart = false,
+    finishesAtStop = false,
+    runsAtStop = false,
+    onStart,
+  }: Job,
   log: Log,
 ): () => Promise<void> {
   let running: Promise<void> | null = null
@@ -115,6 +146,7 @@ export function startJob(
     running ??= runRound()
     return running
   }
+  if (runsAtStart) run()
   let timer: Timer
   const repeat = () => {
     timer = setInterval(run, everyMs)

@@ -37,6 +37,7 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
     await bringUpToDate(config, database, log)
     const { context, stop } = await assembleContext(await withSecretKey(config, isServer), database, log, {
       caching: isServer,
+      runsJobsAtStart: isServer,
     })
     const close = async () => {
       await stop()
@@ -76,6 +77,7 @@ type RunningContext = { context: Context; stop(): Promise<void> }
  * Puts a context together over an open, migrated database.
  * @param config with its `secretKey` set, from the environment or from DATA_DIR
  * @param passwordCost the cost of new password hashes, where it is not the one of production
+ * @param runsJobsAtStart whether what runs hourly runs at once, too: not in a test, which has rows of its own time
  * @param caching false for a command that ends at once: no LISTEN, and a cache that is never read
  * @throws Error where SECRET_KEY does not open the stored signing keys, or a file of MAIL_TEMPLATES is wrong
  */
@@ -86,8 +88,9 @@ export async function assembleContext(
   {
     clock = Date.now,
     caching = true,
+    runsJobsAtStart = false,
     passwordCost,
-  }: { clock?: Clock; caching?: boolean; passwordCost?: PasswordCost } = {},
+  }: { clock?: Clock; caching?: boolean; runsJobsAtStart?: boolean; passwordCost?: PasswordCost } = {},
 ): Promise<RunningContext> {
   if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
   const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
@@ -115,7 +118,7 @@ export async function assembleContext(
   }
   if (!caching) return { context, stop: async () => {} }
   await announceSettings(context)
-  const stopJobs = await startJobs(context, database)
+  const stopJobs = await startJobs(context, database, { runsAtStart: runsJobsAtStart })
   const stop = async () => {
     await stopJobs()
     shared?.close()

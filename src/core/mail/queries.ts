@@ -52,9 +52,9 @@ export async function countWaitingMails(db: Database): Promise<number> {
   return row?.waiting ?? 0
 }
 
-/** When a user was last written a mail of one kind; null: never, as far as is remembered. */
+/** When a user was last written a mail of one kind; null: not since then. */
 export async function findLastMail(
-  db: Database | Transaction,
+  db: Transaction,
   userId: string,
   kind: string,
   since: Date,

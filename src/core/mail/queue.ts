@@ -1,7 +1,7 @@
 import type { Transaction } from '../../db/database.ts'
 import { newId } from '../../lib/ids.ts'
 import type { MailKind } from '../../lib/outcomes.ts'
-import { insertMails } from './queries.ts'
+import { findLastMail, insertMails } from './queries.ts'
 import { toOneLine } from './render.ts'
 
 /** A mail that is to be written. */
@@ -21,7 +21,15 @@ const MAX_VALUE_LENGTH = 300
 
 const toLine = (value: string): string => toOneLine(value).toWellFormed().slice(0, MAX_VALUE_LENGTH)
 const toValue = (value: string | readonly string[]): string =>
-  typeof value === 'string' ? toLine(value) : value.map(toLine).join('\n')
+  typeof value === 'string' ? toLine(value) : listLines(value.map(toLine))
+
+/** Of a long list a mail names the first ones. */
+const MAX_LINES = 50
+
+function listLines(lines: readonly string[]): string {
+  const more = lines.length - MAX_LINES
+  return [...lines.slice(0, MAX_LINES), ...(more > 0 ? [`and ${more} more`] : [])].join('\n')
+}
 
 /** Writes mails into the outbox, in the transaction of what they tell of: never the token, the link or the body. */
 export async function insertIntoOutbox(
@@ -43,4 +51,14 @@ export async function insertIntoOutbox(
     }
   })
   if (rows.length > 0) await insertMails(tx, rows)
+}
+
+/** Whether a user was written a mail of a kind since then. */
+export async function wasMailed(
+  tx: Transaction,
+  userId: string,
+  kind: MailKind,
+  since: Date,
+): Promise<boolean> {
+  return (await findLastMail(tx, userId, kind, since)) !== null
 }

@@ -149,12 +149,13 @@ If this was not you, somebody knows your password: set a new one at {{forgot_pas
     page: null,
   },
   key_revoked: {
-    subject: 'An API key of yours was revoked at {{brand}}',
-    text: `Somebody else revoked an API key of yours on {{time}}. It works no more.
+    subject: 'API keys of yours were revoked at {{brand}}',
+    text: `Somebody else revoked these API keys of yours on {{time}}. They work no more.
 
-Key: {{key}}
+{{keys}}
+
 Reason: {{reason}}`,
-    parameters: ['key', 'reason', 'time'],
+    parameters: ['keys', 'reason', 'time'],
     action: null,
     page: null,
   },
