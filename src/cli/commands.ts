@@ -17,6 +17,7 @@ const keys = () => import('./commands/keys.ts')
 const backups = () => import('./commands/backup.ts')
 const moves = () => import('./commands/move.ts')
 const imports = () => import('./commands/import.ts')
+const mail = () => import('./commands/mail.ts')
 const signingKeys = () => import('./commands/signing-keys.ts')
 
 /** Every command, in the order of `--help`. To add one: put it into its noun's file, and a line here. */
@@ -30,6 +31,9 @@ export const COMMANDS: readonly Entry[] = [
   entry('users enable', 'Let a user in again', users),
   entry('users set-role', 'Give a user another role', users),
   entry('users set-password', "Set a user's password", users),
+  entry('users show', 'Show a user', users),
+  entry('users set-email', 'Give a user another address', users),
+  entry('users verify-email', "Say that a user's address is theirs", users),
   entry('keys create', 'Make an API key for a user or a service account', keys),
   entry('keys list', 'List API keys, newest first', keys),
   entry('keys revoke', 'End an API key for good', keys),
@@ -42,6 +46,11 @@ export const COMMANDS: readonly Entry[] = [
   entry('restore', 'Put a backup in the place of the embedded database', backups),
   entry('export', 'Write all there is to a file, for another database', moves),
   entry('import', 'Read an export into an empty database', moves),
+  entry('mail test', 'Send a mail now, to see whether that works', mail),
+  entry('mail list', 'List mails that wait, were sent or were given up', mail),
+  entry('mail retry', 'Try a mail again', mail),
+  entry('mail templates', 'Write the words of the mails, to change them', mail),
+  entry('jobs run', 'Do now what the server does every hour', () => import('./commands/jobs.ts')),
   entry('sessions end', 'End every session', () => import('./commands/sessions.ts')),
   entry('signing-keys list', 'List the keys that sign access tokens', signingKeys),
   entry('signing-keys rotate', 'Make the next signing key', signingKeys),

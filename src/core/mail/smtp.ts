@@ -32,11 +32,11 @@ type SmtpConfig = Pick<Config, 'smtpUrl' | 'mailFrom' | 'publicUrl'>
 /**
  * Sends by SMTP_URL, each mail over a connection of its own. STARTTLS is required, and its certificate checked, unless the
  * host is this machine.
- * @param ca certificates to trust beside those of the system, for a test
+ * @param options for a test: certificates to trust in place of those of the system, and how long a try may take
  */
 export function createSendMail(
   { smtpUrl, mailFrom, publicUrl }: SmtpConfig,
-  { ca }: { ca?: string } = {},
+  { ca, lastsMs = TRY_LASTS_MS }: { ca?: string; lastsMs?: number } = {},
 ): SendMail {
   return async (message) => {
     if (smtpUrl === null || mailFrom === null) throw new Error('SMTP_URL is not set')
@@ -52,10 +52,10 @@ export function createSendMail(
       secure: isSecure,
       requireTLS: !isSecure && !isLocal,
       name: new URL(publicUrl).hostname,
-      connectionTimeout: TRY_LASTS_MS,
-      greetingTimeout: TRY_LASTS_MS,
-      socketTimeout: TRY_LASTS_MS,
-      dnsTimeout: TRY_LASTS_MS,
+      connectionTimeout: lastsMs,
+      greetingTimeout: lastsMs,
+      socketTimeout: lastsMs,
+      dnsTimeout: lastsMs,
       socketCloseTimeout: 0,
       tls: {
         ...(ca === undefined ? {} : { ca }),
@@ -67,7 +67,7 @@ export function createSendMail(
     const failure = Promise.withResolvers<never>()
     failure.promise.catch(() => {})
     connection.on('error', failure.reject)
-    const timer = setTimeout(() => failure.reject(new Error('No answer within ten seconds')), TRY_LASTS_MS)
+    const timer = setTimeout(() => failure.reject(new Error('No answer in time')), lastsMs)
     const step = <T>(begin: (done: (error: Error | null | undefined, result?: T) => void) => void) =>
       Promise.race([
         failure.promise,
