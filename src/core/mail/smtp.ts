@@ -1,3 +1,4 @@
+import type SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { Config } from '../../config/config.ts'
 import { isLoopback } from '../../config/network.ts'
 import { toOneLine } from './render.ts'
@@ -39,46 +40,31 @@ export function createSendMail(
   { ca, lastsMs = TRY_LASTS_MS }: { ca?: string; lastsMs?: number } = {},
 ): SendMail {
   return async (message) => {
-    if (smtpUrl === null || mailFrom === null) throw new Error('SMTP_URL is not set')
-    const url = new URL(smtpUrl.reveal())
-    const { default: SMTPConnection } = await import('nodemailer/lib/smtp-connection')
-    const { envelope, raw } = await composeMail(message, mailFrom, publicUrl)
-    const host = url.hostname.replace(/^\[|\]$/g, '')
-    const isSecure = url.protocol === 'smtps:'
-    const isLocal = isLoopback(host)
-    const [user, pass] = [decodeURIComponent(url.username), decodeURIComponent(url.password)]
-    const connection = new SMTPConnection({
-      host,
-      secure: isSecure,
-      requireTLS: !isSecure && !isLocal,
-      name: new URL(publicUrl).hostname,
-      connectionTimeout: lastsMs,
-      greetingTimeout: lastsMs,
-      socketTimeout: lastsMs,
-      dnsTimeout: lastsMs,
-      socketCloseTimeout: 0,
-      tls: {
-        ...(ca === undefined ? {} : { ca }),
-        ...(isLocal && !isSecure ? { rejectUnauthorized: false } : {}),
-      },
-      ...(url.port === '' ? {} : { port: Number(url.port) }),
-    })
+    const url = new URL(smtpUrl?.reveal() ?? '')
+    const pass = decodeURIComponent(url.password)
+    let connection: SMTPConnection | null = null
     let isHandingOver = false
     const failure = Promise.withResolvers<never>()
     failure.promise.catch(() => {})
-    connection.on('error', failure.reject)
     const timer = setTimeout(() => failure.reject(new Error('No answer in time')), lastsMs)
-    const step = <T>(begin: (done: (error: Error | null | undefined, result?: T) => void) => void) =>
+    const step = (begin: (done: (error?: Error | null) => void) => void) =>
       Promise.race([
         failure.promise,
         new Promise<void>((resolve, reject) => begin((error) => (error ? reject(error) : resolve()))),
       ])
     try {
-      await step((done) => connection.connect(done))
-      if (user !== '') await step((done) => connection.login({ user, pass }, done))
+      const { envelope, raw } = await composeMail(message, mailFrom ?? '', publicUrl)
+      const opened = await openConnection(url, publicUrl, { ca, lastsMs })
+      connection = opened
+      opened.on('error', failure.reject)
+      await step((done) => opened.connect(done))
+      if (url.username !== '') {
+        const user = decodeURIComponent(url.username)
+        await step((done) => opened.login({ user, pass }, done))
+      }
       isHandingOver = true
-      await step((done) => connection.send(envelope, raw, done))
-      connection.quit()
+      await step((done) => opened.send(envelope, raw, done))
+      opened.quit()
       return { isSent: true }
     } catch (error) {
       const code = (error as { responseCode?: unknown }).responseCode
@@ -87,13 +73,42 @@ export function createSendMail(
         isSent: false,
         wasHandedOver: isHandingOver && !isAnswered,
         isFinal: isAnswered && code >= 500,
-        error: describe(error, [message.to, ...envelope.to, pass]),
+        error: describe(error, [message.to, pass]),
       }
     } finally {
       clearTimeout(timer)
-      connection.close()
+      connection?.close()
     }
   }
+}
+
+async function openConnection(
+  url: URL,
+  publicUrl: string,
+  { ca, lastsMs }: { ca: string | undefined; lastsMs: number },
+): Promise<SMTPConnection> {
+  // Loaded with the first mail: a server that sends none does without it.
+  const { default: Connection } = await import('nodemailer/lib/smtp-connection')
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const isSecure = url.protocol === 'smtps:'
+  const isLocal = isLoopback(host)
+  return new Connection({
+    host,
+    secure: isSecure,
+    requireTLS: !isSecure && !isLocal,
+    name: new URL(publicUrl).hostname,
+    connectionTimeout: lastsMs,
+    greetingTimeout: lastsMs,
+    socketTimeout: lastsMs,
+    dnsTimeout: lastsMs,
+    socketCloseTimeout: 0,
+    tls: {
+      ...(ca === undefined ? {} : { ca }),
+      // A relay on this machine has a certificate that nobody signed, and nobody is in between.
+      ...(isLocal && !isSecure ? { rejectUnauthorized: false } : {}),
+    },
+    ...(url.port === '' ? {} : { port: Number(url.port) }),
+  })
 }
 
 /** Makes the bytes of a mail. Names, addresses and the subject are encoded by the library, none of them by hand. */

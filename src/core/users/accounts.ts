@@ -119,10 +119,10 @@ export function createUser(
   caller: Principal | Operator,
   input: NewUser,
 ): Promise<UserRow> {
-  // Asked before the costly part, and again within the change.
-  requirePowerToMake(context, caller, input)
   const { invite = false } = input
   if (invite) requireInvitable(context, caller, input)
+  // Asked before the costly part, and again within the change.
+  requirePowerToMake(context, caller, input)
   return addUser(context, origin, caller, input, 'user.created', {
     requireStill: async (change) => requirePowerToMake(context, change.caller, input),
     finish: async (change, user) => {
