@@ -28,8 +28,6 @@ export type Behaviour =
   /** Takes the whole mail, and cuts the connection before it answers. */
   | 'die-after-data'
 
-export type MailServer = Awaited<ReturnType<typeof startMailServer>>
-
 /** A certificate of its own for `names`; openssl makes it. */
 export function makeCertificate(names: string): { key: string; cert: string } {
   const home = mkdtempSync(join(tmpdir(), 'latchkey-mail-'))

@@ -13,7 +13,7 @@ export type Template = Wording & {
 }
 
 /** What every mail may name: the name of the service, the address that it goes to, and where the service is. */
-export const COMMON_PARAMETERS = ['brand', 'email', 'public_url'] as const
+const COMMON_PARAMETERS = ['brand', 'email', 'public_url'] as const
 
 const NOT_YOU =
   'If this was not you, set a new password at {{forgot_password_url}} and look at your sessions and keys.'
