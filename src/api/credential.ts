@@ -1,5 +1,5 @@
 import type { Context } from '../core/context.ts'
-import type { Principal } from '../core/principal.ts'
+import type { Principal, UserPrincipal } from '../core/principal.ts'
 import { recallAgain, recallCredential, verifyCredential } from '../core/verify/verify-credential.ts'
 import { fail, Problem } from '../lib/errors.ts'
 import { isAccessToken } from '../lib/tokens.ts'
@@ -39,6 +39,21 @@ export function recogniseCredential(
 export async function recogniseAgain(context: Context, { request }: RequestState): Promise<Principal> {
   const token = readCredential(request) ?? fail('missing_credential')
   return recallAgain(context, token) ?? principalOf(await lookUp(context, token))
+}
+
+/**
+ * The user whose access token a request carries, on a route that takes one and does not need it.
+ * @returns null where the request carries no credential
+ * @throws Problem invalid_token for a credential that is not valid, wrong_credential_kind for a key
+ */
+export async function findUser(context: Context, state: RequestState): Promise<UserPrincipal | null> {
+  const token = readCredential(state.request)
+  if (token === null) return null
+  if (state.credential.kind === 'none') state.credential = await lookUp(context, token)
+  const principal = requirePrincipal(state)
+  if (principal.kind !== 'user') fail('wrong_credential_kind')
+  state.credential = { kind: 'accepted', principal }
+  return principal
 }
 
 /**

@@ -64,12 +64,15 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   ip_not_allowed: ['unauthorized_client', 400],
   invalid_scope: ['invalid_scope'],
   insufficient_scope: ['insufficient_scope'],
+  email_not_verified: ['email_not_verified'],
 }
 
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': type }
-  if (code === 'missing_credential') headers['WWW-Authenticate'] = BEARER_CHALLENGE
-  if (code === 'invalid_token') headers['WWW-Authenticate'] = `${BEARER_CHALLENGE}, error="invalid_token"`
+  const isChallenged = extra.isChallenged ?? true
+  if (isChallenged && code === 'missing_credential') headers['WWW-Authenticate'] = BEARER_CHALLENGE
+  if (isChallenged && code === 'invalid_token')
+    headers['WWW-Authenticate'] = `${BEARER_CHALLENGE}, error="invalid_token"`
   if (code === 'unavailable') headers['Retry-After'] = '1'
   return { ...headers, ...extra.headers }
 }

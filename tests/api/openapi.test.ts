@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
+import { secret } from '../../src/lib/secret.ts'
 import { type Call, call as callUnchecked, logIn, newPerson, type Person } from '../support/client.ts'
 import {
   call,
@@ -183,7 +184,8 @@ describe('every operation', () => {
 const pathWith = (path: string, value: string) => path.replace(/\{\w+\}/g, value)
 
 describe('every example', () => {
-  const other = useService()
+  // A mail server that is down: mails wait, and the routes that send mails answer as usual.
+  const other = useService({ smtpUrl: secret('smtp://127.0.0.1:1'), mailFrom: 'no-reply@example.com' })
   const sql = useSql(other)
   let bystander: { access: string }
   let colleague: Person
@@ -252,13 +254,17 @@ describe('every example', () => {
         ...(prepared && security.length > 0 ? { bearer: prepared.access } : {}),
         ...(type === 'application/json' ? { json: example } : { form: example }),
       })
-      const success = Object.keys(responses).find((described) => Number(described) < 400)
+      // The example cannot hold a token that proves an address: no answer contains one.
+      const success =
+        operationId === 'verifyEmail'
+          ? 401
+          : Object.keys(responses).find((described) => Number(described) < 400)
       expect(`${operationId} ${status}`).toBe(`${operationId} ${success}`)
       if (operationId === 'verifyKey') expect(body.code).toBe('VALID')
       if (operationId === 'verifyKeys') expect(body.results).toMatchObject([{ code: 'VALID' }])
       if (operationId === 'importKeys') expect(body.results).toMatchObject([{ status: 'imported' }])
       sent.push(operationId)
-      await removeExample()
+      if (operationId !== 'deleteAccount') await removeExample()
     }
     expect(sent.length).toBeGreaterThan(18)
   })

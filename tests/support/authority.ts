@@ -47,8 +47,8 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   const target = await addPerson(sql, { scopes: ['read'] })
   await beginSession(at, target)
   const [resetId, account, managedAccount] = [newId(), newId(), newId()]
-  await sql`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at, created_by)
-    VALUES (${resetId}, ${target.id}, sha256(${resetId}::text::bytea), now(), now() + interval '1 hour', ${person.id})`
+  await sql`INSERT INTO latchkey.one_time_tokens (id, purpose, user_id, created_at, expires_at, issued_by)
+    VALUES (${resetId}, 'reset', ${target.id}, now(), now() + interval '1 hour', ${person.id})`
   await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at) VALUES
     (${account}, 'caller', ${POWERS}, ${person.id}, now()),
     (${managedAccount}, 'managed', '{read}', ${person.id}, now())`
@@ -204,7 +204,7 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT ROW(id, key_id, hash, expires_at)::text FROM latchkey.api_key_secrets
       UNION ALL SELECT x::text FROM latchkey.api_key_credits x
       UNION ALL SELECT x::text FROM latchkey.key_creations x
-      UNION ALL SELECT x::text FROM latchkey.password_resets x
+      UNION ALL SELECT x::text FROM latchkey.one_time_tokens x
       UNION ALL SELECT x::text FROM latchkey.revoked_tokens x
       UNION ALL SELECT x::text FROM latchkey.signing_keys x
     ) AS rows`

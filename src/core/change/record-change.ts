@@ -4,6 +4,7 @@ import { countTowardsDeadline } from '../../lib/deadline.ts'
 import { fail } from '../../lib/errors.ts'
 import { type AuditEvent, type Origin, recordEvents } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { insertIntoOutbox, type NewMail } from '../mail/queue.ts'
 import type { Operator, Principal } from '../principal.ts'
 import { findFacts, rereadCaller } from './caller.ts'
 import { type Lock, locksOfCaller, planLocks } from './locks.ts'
@@ -16,6 +17,13 @@ export type { LockMode } from './queries.ts'
  * Writes audit rows within the transaction of a change. The cache entries of their targets are evicted after COMMIT.
  */
 export type RecordEvent = (event: AuditEvent | readonly AuditEvent[], by?: Origin) => Promise<void>
+
+/**
+/**
+ * Writes mails into the outbox, within the transaction of the change. They are sent after COMMIT. Without SMTP_URL it
+ * writes nothing.
+ */
+export type QueueMail = (mail: NewMail | readonly NewMail[]) => Promise<void>
 
 /**
  * The caller of a change. Only a principal depends on rows that may change meanwhile. null: the work itself checks what
@@ -35,11 +43,12 @@ export type Change<C extends Caller> = {
   /** The time, read after the locks were taken. */
   now: Date
   record: RecordEvent
+  queueMail: QueueMail
 }
 
 type Locks = readonly Lock[] | (() => Promise<readonly Lock[]>)
 
-type ChangeContext = Pick<Context, 'db' | 'clock' | 'cache' | 'config'>
+type ChangeContext = Pick<Context, 'db' | 'clock' | 'cache' | 'config' | 'mail'>
 
 /** How often a change is repeated after a deadlock or a serialization failure, before the answer is 503. */
 const MAX_RETRIES = 2
@@ -92,6 +101,7 @@ async function attemptChange<C extends Caller, R>(
   work: (change: Change<C>) => Promise<R>,
 ): Promise<R> {
   const touched: NonNullable<AuditEvent['target']>[] = []
+  let hasMail = false
   const principal: Principal | null = caller === null || caller.kind === 'operator' ? null : caller
   const all = principal ? [...locksOfCaller(principal), ...locks] : locks
   try {
@@ -107,11 +117,17 @@ async function attemptChange<C extends Caller, R>(
       }
       // `reread` has the same kind as `caller`, which the compiler cannot infer.
       const now = new Date(context.clock())
-      return work({ tx, caller: (reread ?? caller) as C, held, locks, now, record })
+      const queueMail: QueueMail = async (written) => {
+        if (!context.mail.isOn) return
+        await insertIntoOutbox(tx, now, 'kind' in written ? [written] : written)
+        hasMail = true
+      }
+      return work({ tx, caller: (reread ?? caller) as C, held, locks, now, record, queueMail })
     })
   } finally {
     // Also after an error, because a COMMIT whose answer was lost may have succeeded.
     for (const target of touched) context.cache.evict(target.type, target.id)
+    if (hasMail) context.mail.wake()
   }
 }
 

@@ -1,11 +1,19 @@
-import { DAY_MS } from '../../lib/time.ts'
+import { DAY_MS, HOUR_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { IDEMPOTENCY_LASTS_MS } from '../keys/create.ts'
+import { PLACES_LAST_MS } from '../sessions/notice-sign-in.ts'
 import { CLOCK_MARGIN_MS } from '../signing/asymmetric.ts'
+import { deleteNeverVerified } from '../users/never-verified.ts'
 import { deleteOutdatedRows, type Horizons, vacuum } from './queries.ts'
 
-/** An ended session is kept this long, so that a replay of its tokens is still recognised as one. */
-const ENDED_SESSIONS_STAY_MS = 30 * DAY_MS
+/**
+ * An ended session is kept this long, so that a replay of its tokens is still recognised as one, and a browser that
+ * returns is not taken for a new one.
+ */
+const ENDED_SESSIONS_STAY_MS = PLACES_LAST_MS
+
+/** A mail is kept this long after it was sent or given up, and so is one that is never sent. */
+const MAILS_STAY_MS = 7 * DAY_MS
 
 /**
  * A secret that a rotation ended is kept this long after its overlap, so that an operator still sees the time of its
@@ -30,8 +38,12 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     // The row refuses the token until it has expired by the clock of every server.
     tokens: new Date(now - CLOCK_MARGIN_MS),
     usage: new Date(now - context.config.usageRetentionDays * DAY_MS),
+    oneTimeTokens: new Date(now - DAY_MS),
+    endedMails: new Date(now - MAILS_STAY_MS),
+    waitingMails: new Date(now - MAILS_STAY_MS),
+    mailboxes: new Date(now - HOUR_MS),
   }
-  const deleted = await deleteOutdatedRows(context.db, before)
+  const deleted = (await deleteOutdatedRows(context.db, before)) + (await deleteNeverVerified(context))
   if (vacuums && deleted > 0) await vacuum(context.db)
   return deleted
 }

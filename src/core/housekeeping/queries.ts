@@ -1,6 +1,7 @@
-import { and, eq, getTableName, gt, lt, or, type SQL, sql } from 'drizzle-orm'
+import { and, eq, getTableName, gt, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import type { Database } from '../../db/database.ts'
+import { mailboxCounts, mails, oneTimeTokens } from '../../db/people.ts'
 import {
   apiKeySecrets,
   apiKeys,
@@ -26,6 +27,12 @@ export type Horizons = {
   secrets: Date
   tokens: Date
   usage: Date
+  oneTimeTokens: Date
+  /** Of mails that were sent or given up. */
+  endedMails: Date
+  /** Of mails that nothing sends any more, since SMTP_URL is gone. */
+  waitingMails: Date
+  mailboxes: Date
 }
 
 /** The rows to delete. `id` tells rows apart: a column, or where no single column does, the row's physical place. */
@@ -51,6 +58,24 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.expiresAt, before.secrets) },
     { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
     { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
+    {
+      table: oneTimeTokens,
+      id: oneTimeTokens.id,
+      isOutdated: lt(oneTimeTokens.expiresAt, before.oneTimeTokens),
+    },
+    {
+      table: mails,
+      id: mails.id,
+      isOutdated: or(
+        lt(mails.endedAt, before.endedMails),
+        and(isNull(mails.endedAt), lt(mails.nextAttemptAt, before.waitingMails)),
+      ),
+    },
+    {
+      table: mailboxCounts,
+      id: mailboxCounts.emailHmac,
+      isOutdated: lt(mailboxCounts.windowStartedAt, before.mailboxes),
+    },
   ]
   await keepLastUses(db, before.secrets)
   let total = 0

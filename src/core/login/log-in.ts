@@ -2,6 +2,7 @@ import { fail, Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers } from '../../lib/scopes.ts'
 import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { requireVerified } from '../email/send-verification.ts'
 import { normalisePassword } from '../passwords/policy.ts'
 import type { Principal, UserOwner } from '../principal.ts'
 import { type Grant, startSession } from '../sessions/sessions.ts'
@@ -16,7 +17,7 @@ import { guardGuess } from './throttle.ts'
  * the same time. Otherwise the answer would tell which addresses have accounts.
  * @param input the body of a request. Its other members are not read.
  * @param scopes the scopes that an OAuth client requests; the user must hold them. Empty: all of the user's.
- * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope
+ * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope, email_not_verified
  */
 export async function logIn(
   context: Context,
@@ -26,10 +27,7 @@ export async function logIn(
 ): Promise<Grant> {
   const email = normaliseEmail(input.email)
   if (email === null) fail('invalid_login')
-  const user = await guardGuess(context, origin, email, () =>
-    checkPassword(context, origin, email, input.password),
-  )
-  if (!user) fail('invalid_login')
+  const user = await requireLogin(context, origin, email, input.password)
   await replaceOutdatedHash(context, origin, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!scopes.every((scope) => covers(ceiling, scope))) {
@@ -38,7 +36,22 @@ export async function logIn(
     fail('invalid_scope')
   }
   const narrowing = scopes.length > 0 ? scopes : null
+  await requireVerified(context, origin, user)
   return startSession(context, onBehalfOf(origin, user.id), user, narrowing)
+}
+
+/**
+ * The active user whose e-mail and password these are. A failure counts as a failed log-in.
+ * @throws Problem invalid_login, too_many_attempts, unavailable
+ */
+export async function requireLogin(
+  context: Context,
+  origin: Origin,
+  email: string,
+  password: string,
+): Promise<UserRow> {
+  const check = () => checkPassword(context, origin, email, password)
+  return (await guardGuess(context, origin, email, check)) ?? fail('invalid_login')
 }
 
 /** The active user whose password this is; null where the check failed, which is audited. */

@@ -1,24 +1,17 @@
 import { fail } from '../../lib/errors.ts'
-import { isId, newId } from '../../lib/ids.ts'
-import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
-import { MINUTE_MS } from '../../lib/time.ts'
-import { hashToken, makeApiKey } from '../../lib/tokens.ts'
-import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
-import { countEvent } from '../audit/counted-events.ts'
+import type { Origin } from '../audit/audit.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { revokeKeysOfUser } from '../keys/end.ts'
 import { revokeManyKeysOfUser } from '../keys/steps.ts'
+import { voidTokens } from '../one-time-tokens/one-time-tokens.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type UserPrincipal } from '../principal.ts'
 import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sessions/sessions.ts'
 import { findUserById, setPassword, type UserRow } from '../users/accounts.ts'
-import type { PasswordChange, PasswordReset, PasswordResetToken, PendingReset } from './model.ts'
-import { deleteReset, deleteResets, findReset, insertReset, listResets, type ResetRow } from './queries.ts'
+import { requireCurrentPassword } from './current-password.ts'
+import type { PasswordChange } from './model.ts'
 import { forgetGuesses } from './throttle.ts'
-
-const RESET_PREFIX = 'pr_'
-const RESET_LASTS_MS = 30 * MINUTE_MS
 
 /**
  * Changes the caller's own password. Every session ends, this one too, and the answer starts a new one. Guesses at the
@@ -36,21 +29,8 @@ export async function changePassword(
   if (!user) fail('invalid_login')
   // Before the current password is verified, so that a new password that may not be chosen causes no hashing.
   const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
-  const hashedFor = { address: origin.ip, account: user.email }
-  const fits = await context.passwords.verify(input.current_password, user, hashedFor)
-  context.metrics.passwordChecks[fits ? 'right' : 'wrong'] += 1
-  if (!fits) {
-    const target = { type: 'user' as const, id: user.id }
-    const details = { at: 'password_change' }
-    await recordEvent(context.db, context, origin, {
-      action: 'user.login_failed',
-      outcome: 'refused',
-      target,
-      details,
-    })
-    fail('invalid_login', { detail: 'The current password is not right.' })
-  }
-  const passwordHash = await context.passwords.hash(password, hashedFor)
+  await requireCurrentPassword(context, origin, user, input.current_password, 'password_change')
+  const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
   const revokesKeys = input.revoke_keys === true
   const replacement: Replacement<UserPrincipal> = {
     userId: user.id,
@@ -68,6 +48,7 @@ export async function changePassword(
     caller,
     replacement,
     async (change) => {
+      await tellOfPassword(change, user)
       // The new session is limited to the scopes of the session that asked for it.
       const { claims, scopes } = change.caller
       const narrowing = claims.isNarrowed ? scopes : null
@@ -78,161 +59,8 @@ export async function changePassword(
 }
 
 /**
- * An admin issues a one-time token, with which a user who lost the password sets a new one. It replaces an older token,
- * and is valid only while the issuer is an active admin.
- * @returns the token, which cannot be read again, and its expiry
- * @throws Problem not_found, forbidden for another admin, unless ADMIN_RESETS_ADMIN
- */
-export async function issuePasswordReset(
-  context: Context,
-  origin: Origin,
-  caller: UserPrincipal,
-  userId: string,
-): Promise<PasswordResetToken> {
-  if (!isId(userId)) fail('not_found')
-  const token = makeApiKey(RESET_PREFIX)
-  const id = newId()
-  const locks: Lock[] = [['users', userId, 'no key update']]
-  const expiresAt = await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
-    const user = held.users.get(userId) ?? fail('not_found')
-    if (!mayReset(context, held.users.get(caller.userId), user)) {
-      fail('forbidden', { detail: 'Admins do not reset the password of another admin.' })
-    }
-    const expiresAt = new Date(now.getTime() + RESET_LASTS_MS)
-    await deleteResets(tx, userId)
-    const createdBy = caller.userId
-    await insertReset(tx, { id, userId, hash: hashToken(token), createdAt: now, expiresAt, createdBy })
-    await record({ action: 'user.reset_issued', target: { type: 'user', id: userId } })
-    return expiresAt
-  })
-  return { token, expires_at: expiresAt.toISOString() }
-}
-
 /**
- * Whether an issuer may reset a user's password: an active admin, and for a user who is an admin only that admin.
- * Checked again when the token is used, because the issuer may have been demoted since, or the user made an admin.
- */
-function mayReset({ config }: Context, issuer: UserRow | undefined, user: UserRow): boolean {
-  if (issuer?.role !== 'admin' || !issuer.isActive) return false
-  return user.role !== 'admin' || user.id === issuer.id || config.adminResetsAdmin
-}
-
-/**
- * A page of the resets of a user that can still be used, newest first.
- * @throws Problem not_found
- */
-export async function listPasswordResets(
-  context: Context,
-  userId: string,
-  page: PageQuery,
-): Promise<Page<ResetRow>> {
-  const user = isId(userId) ? await findUserById(context.db, userId) : null
-  if (!user) fail('not_found')
-  return readPage(context.keys.cursor, `resets ${userId}`, page, (rows) =>
-    listResets(context.db, userId, new Date(context.clock()), rows),
-  )
-}
-
-/** A reset in the form in which the API answers admins. */
-export const presentReset = (reset: ResetRow): PendingReset => ({
-  id: reset.id,
-  created_by: reset.createdBy,
-  created_at: reset.createdAt.toISOString(),
-  expires_at: reset.expiresAt.toISOString(),
-})
-
-/**
- * Cancels a reset that has not been used. Cancelling it again changes nothing and gives the same answer.
- * @throws Problem not_found where the user is unknown
- */
-export async function cancelPasswordReset(
-  context: Context,
-  origin: Origin,
-  caller: UserPrincipal,
-  userId: string,
-  id: string,
-): Promise<void> {
-  if (!isId(userId) || !isId(id)) fail('not_found')
-  const locks: Lock[] = [['users', userId, 'no key update']]
-  await recordChange(context, origin, caller, locks, async ({ tx, held, record }) => {
-    if (!held.users.has(userId)) fail('not_found')
-    if (!(await deleteReset(tx, userId, id))) return
-    await record({ action: 'user.reset_cancelled', target: { type: 'user', id: userId } })
-  })
-}
-
-/**
- * Sets a new password by a one-time token. Every session ends, and the failed log-ins of the account are forgotten.
- * @throws Problem invalid_token where the token is unknown, used or expired; validation_failed, after which the token
- * can still be used
- */
-export async function resetPassword(
-  context: Context,
-  origin: Origin,
-  { token, new_password: chosen, revoke_keys: revokesKeys = false }: PasswordReset,
-): Promise<void> {
-  const hash = hashToken(token)
-  const reset = await findReset(context.db, hash, new Date(context.clock()))
-  const user = reset ? await findUserById(context.db, reset.userId) : null
-  if (!reset || !user?.isActive) return failReset(context, origin, user, user ? 'disabled' : 'unknown')
-  const password = await requirePassword(context.config, user.email, chosen, '/new_password')
-  const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
-  const { createdBy } = reset
-  const by = onBehalfOf(origin, user.id)
-  let refusal: ResetRefusal | null = null
-  const replacement: Replacement<null> = {
-    userId: user.id,
-    passwordHash,
-    revokesKeys,
-    action: 'user.password_reset',
-    locks: createdBy === null ? [] : [['users', createdBy, 'share']],
-    async check({ tx, held, now }) {
-      const refuse = (reason: ResetRefusal) => {
-        refusal = reason
-        return fail('invalid_token')
-      }
-      const present = held.users.get(user.id) ?? refuse('unknown')
-      if (!present.isActive) refuse('disabled')
-      if (createdBy !== null && !mayReset(context, held.users.get(createdBy), present)) refuse('issuer')
-      // Of two requests with the same token, the second waits for the lock on the user, and then finds the token used.
-      if (!(await findReset(tx, hash, now))) refuse('unknown')
-    },
-  }
-  try {
-    await replacePassword(context, by, null, replacement, ({ tx }) => forgetGuesses(tx, context, user.email))
-  } catch (error) {
-    if (refusal === null) throw error
-    return failReset(context, origin, user, refusal)
-  }
-}
-
-/**
- * Why a reset is refused: the token or its user does not exist, the user is disabled, or the issuer may no longer reset
- * this user.
- */
-type ResetRefusal = 'unknown' | 'disabled' | 'issuer'
-
-/**
- * Records a refused reset.
- * @throws Problem invalid_token
- */
-async function failReset(
-  context: Context,
-  origin: Origin,
-  user: UserRow | null,
-  reason: ResetRefusal,
-): Promise<never> {
-  await countEvent(context, origin, {
-    action: 'user.reset_refused',
-    outcome: 'refused',
-    ...(user && { target: { type: 'user', id: user.id } }),
-    details: { reason },
-  })
-  return fail('invalid_token')
-}
-
-/**
- * An operator sets a user's password. Every session and reset ends, and the failed log-ins of the account are
+ * An operator sets a user's password. Every session and one-time token ends, and the failed log-ins of the account are
  * forgotten.
  * @param options.revokesKeys also revokes the user's keys
  * @throws Problem not_found, validation_failed, unavailable
@@ -256,11 +84,18 @@ export async function setPasswordFor(
       if (!held.users.has(user.id)) fail('not_found')
     },
   }
-  return replacePassword(context, origin, OPERATOR, replacement, async ({ tx }, ended) => {
-    await forgetGuesses(tx, context, user.email)
+  return replacePassword(context, origin, OPERATOR, replacement, async (change, ended) => {
+    await forgetGuesses(change.tx, context, user.email)
+    await tellOfPassword(change, user)
     return ended
   })
 }
+
+/** Tells a user by mail that their password was changed. */
+export const tellOfPassword = (
+  { queueMail }: Pick<Change<Caller>, 'queueMail'>,
+  { id, email }: Pick<UserRow, 'id' | 'email'>,
+): Promise<void> => queueMail({ kind: 'password_changed', to: email, userId: id })
 
 /** Locks of the user and of everything that ends with the old password. */
 const locksOfPassword = (userId: string, revokesKeys: boolean): Lock[] => {
@@ -273,7 +108,7 @@ const locksOfPassword = (userId: string, revokesKeys: boolean): Lock[] => {
 }
 
 /** A new password for a user, whose row is locked in addition to `locks`. */
-type Replacement<C extends Caller> = {
+export type Replacement<C extends Caller> = {
   userId: string
   passwordHash: string
   revokesKeys: boolean
@@ -286,12 +121,12 @@ type Replacement<C extends Caller> = {
 type Ended = { sessions_ended: number; keys_revoked: number }
 
 /**
- * Stores a password, and ends everything that depends on the old one: sessions, resets, and on request the keys,
+ * Stores a password, and ends everything that depends on the old one: sessions, one-time tokens, and on request the keys,
  * including those of service accounts that no other user manages. Many keys are revoked in steps before. Where a step
  * fails, the old password stays, and the same request revokes the rest.
  * @param work what else belongs to the change
  */
-async function replacePassword<C extends Caller, R>(
+export async function replacePassword<C extends Caller, R>(
   context: Context,
   origin: Origin,
   caller: C,
@@ -310,9 +145,11 @@ async function replacePassword<C extends Caller, R>(
     await setPassword(tx, userId, passwordHash, now)
     const sessions = await endSessionsOfUser(tx, userId, now, reason)
     const left = revokesKeys ? await revokeKeysOfUser(tx, record, userId, now, reason) : 0
-    await deleteResets(tx, userId)
     const ended = { sessions_ended: sessions, keys_revoked: before + left }
     await record({ action, target: { type: 'user', id: userId }, details: ended })
-    return work(change, ended)
+    const result = await work(change, ended)
+    // After the work, which may use one of these tokens.
+    await voidTokens(tx, userId, now)
+    return result
   })
 }

@@ -11,6 +11,7 @@ import type { Context } from '../context.ts'
 import { OPERATOR, type Principal, type UserPrincipal } from '../principal.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Session } from './model.ts'
+import { noticeSignIn } from './notice-sign-in.ts'
 import {
   endOldestSessions,
   endSessions,
@@ -66,6 +67,7 @@ export async function startSession(
     if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
       fail('invalid_login')
     }
+    await noticeSignIn(context, change, origin, now)
     return openSession(context, change, origin, user.id, scopes)
   })
   return issueTokens(context, user, session, session.expiresAt, scopes)

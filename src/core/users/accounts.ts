@@ -3,10 +3,14 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { issueVerification, sendVerification } from '../email/send-verification.ts'
+import { inEqualTime } from '../mail/link.ts'
+import { mayMail } from '../mail/mailbox.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type Principal } from '../principal.ts'
 import { requirePower } from './administration.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
+import { requireInvitable, sendInvitation } from './invite.ts'
 import type { AdministeredUser, Credentials, NewUser, User } from './model.ts'
 import {
   countActiveAdmins,
@@ -15,6 +19,7 @@ import {
   insertUser,
   type UserRow,
   updatePassword,
+  updateUser,
 } from './queries.ts'
 
 export { changeUser, type Ending, listAllUsers, removeUser } from './administration.ts'
@@ -46,18 +51,67 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
 }
 
 /**
+/**
  * Sign-up: a person creates an account, always with the role `user`. The body may have any other members, such as a
- * role; they are not read.
+ * role; they are not read. With EMAIL_VERIFICATION=optional the link that proves the address is mailed.
+ * @returns the user; null with EMAIL_VERIFICATION=required, whose answer does not tell whether the address was known
  * @throws Problem validation_failed, email_taken, signup_closed, unavailable
  */
-export function signUp(context: Context, origin: Origin, { email, password }: Credentials): Promise<UserRow> {
-  if (context.config.signup === 'closed') fail('signup_closed')
-  return addUser(context, origin, null, { email, password }, 'user.signup')
+export async function signUp(
+  context: Context,
+  origin: Origin,
+  { email, password }: Credentials,
+): Promise<UserRow | null> {
+  const { signup, emailVerification } = context.config
+  if (signup === 'closed') fail('signup_closed')
+  if (emailVerification === 'required') {
+    await signUpUnseen(context, origin, { email, password })
+    return null
+  }
+  return addUser(context, origin, null, { email, password }, 'user.signup', {
+    finish: async (change, user) => {
+      if (emailVerification === 'off') return
+      await sendVerification(context, change, user, onBehalfOf(origin, user.id))
+    },
+  })
 }
 
 /**
+ * The sign-up that answers the same, at the same time, whether or not the address is known: the password is hashed and the
+ * mailbox's counter is written either way. Who has the address is told that there is an account; nothing of it changes.
+ */
+async function signUpUnseen(context: Context, origin: Origin, input: Credentials): Promise<void> {
+  const email = requireEmail(input.email)
+  const password = await requirePassword(context.config, email, input.password)
+  const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: email })
+  const id = newId()
+  await inEqualTime(() =>
+    recordChange(context, origin, null, [], async (change) => {
+      const { tx, now, record, queueMail } = change
+      const mayBeMailed = await mayMail(tx, context, email, now)
+      const user = await insertUser(tx, { id, email, passwordHash, createdAt: now, isSignUp: true })
+      if (user) {
+        const by = onBehalfOf(origin, id)
+        await record(
+          { action: 'user.signup', target: { type: 'user', id }, details: { role: user.role } },
+          by,
+        )
+        if (mayBeMailed) await issueVerification(change, user, by)
+        return
+      }
+      const holder = await findUserByEmail(tx, email)
+      if (!holder) return
+      const target = { type: 'user', id: holder.id } as const
+      await record({ action: 'user.signup', outcome: 'refused', target })
+      if (mayBeMailed) await queueMail({ kind: 'account_exists', to: email, userId: holder.id })
+    }),
+  )
+}
+
+/**
+/**
  * Creates an account for another person. An admin may, a key within its own scopes, and an operator at the command
- * line. Without a password the user cannot log in until one is set.
+ * line. Without a password the user cannot log in until one is set; `invite` mails them a link to set one.
  * @throws Problem validation_failed, email_taken, forbidden, insufficient_scope, unavailable
  */
 export function createUser(
@@ -66,10 +120,15 @@ export function createUser(
   caller: Principal | Operator,
   input: NewUser,
 ): Promise<UserRow> {
+  const { invite = false } = input
+  if (invite) requireInvitable(context, caller, input)
   // Checked here so that a caller without the power causes no hashing, and checked again within the change.
   requirePowerToMake(context, caller, input)
   return addUser(context, origin, caller, input, 'user.created', {
     requireStill: async (change) => requirePowerToMake(context, change.caller, input),
+    finish: async (change, user) => {
+      if (invite) await sendInvitation(context, change, user)
+    },
   })
 }
 
@@ -93,7 +152,7 @@ function requirePowerToMake(
  * @throws Problem validation_failed, email_taken
  */
 export function createAdmin(context: Context, origin: Origin, input: Credentials): Promise<UserRow> {
-  return createUser(context, origin, OPERATOR, { ...input, role: 'admin' })
+  return createUser(context, origin, OPERATOR, { ...input, role: 'admin', email_verified: true })
 }
 
 /**
@@ -105,7 +164,8 @@ export function createAdmin(context: Context, origin: Origin, input: Credentials
 export async function ensureFirstAdmin(context: Context): Promise<UserRow | null> {
   const { adminEmail, adminPassword } = context.config
   if (adminEmail === null || adminPassword === null || (await hasAdmin(context))) return null
-  const admin: NewUser = { email: adminEmail, password: adminPassword.reveal(), role: 'admin' }
+  const password = adminPassword.reveal()
+  const admin: NewUser = { email: adminEmail, password, role: 'admin', email_verified: true }
   try {
     const options = { locks: [['advisory', 'first_admin']], requireStill: requireNoAdmin } as const
     return await addUser(context, SYSTEM, OPERATOR, admin, 'user.created', options)
@@ -144,11 +204,18 @@ export function setPassword(tx: Change<Caller>['tx'], id: string, hash: string, 
   return updatePassword(tx, id, hash, now)
 }
 
+/** A user's address, proven, as part of another change. */
+export function setVerifiedEmail(tx: Change<Caller>['tx'], id: string, email: string): Promise<void> {
+  return updateUser(tx, id, { email, emailVerified: true })
+}
+
 /** Conditions of a new user, besides the input. */
 type Conditions<C extends Caller> = {
   locks?: readonly Lock[]
   /** Checked under the locks, when the user is created. */
   requireStill?(change: Change<C>): Promise<void>
+  /** What else is done in the same transaction. */
+  finish?(change: Change<C>, user: UserRow): Promise<void>
 }
 
 /** Creates a user. An address that is taken is refused before the password is hashed, because hashing is costly. */
@@ -158,7 +225,7 @@ async function addUser<C extends Caller>(
   caller: C,
   { email: typed, password: chosen, role = 'user', email_verified: emailVerified = false }: NewUser,
   action: 'user.signup' | 'user.created',
-  { locks = [], requireStill }: Conditions<C> = {},
+  { locks = [], requireStill, finish }: Conditions<C> = {},
 ): Promise<UserRow> {
   const email = requireEmail(typed)
   const password = chosen === undefined ? null : await requirePassword(context.config, email, chosen)
@@ -169,10 +236,20 @@ async function addUser<C extends Caller>(
   return recordChange(context, origin, caller, locks, async (change) => {
     await requireStill?.(change)
     const { tx, now, record } = change
-    const user = await insertUser(tx, { id, email, passwordHash, role, emailVerified, createdAt: now })
+    const isSignUp = action === 'user.signup'
+    const user = await insertUser(tx, {
+      id,
+      email,
+      passwordHash,
+      role,
+      emailVerified,
+      createdAt: now,
+      isSignUp,
+    })
     if (!user) fail('email_taken')
-    const by = action === 'user.signup' ? onBehalfOf(origin, user.id) : origin
+    const by = isSignUp ? onBehalfOf(origin, user.id) : origin
     await record({ action, target: { type: 'user', id }, details: { role } }, by)
+    await finish?.(change, user)
     return user
   })
 }

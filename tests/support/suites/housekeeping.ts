@@ -88,12 +88,12 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
         it.run(`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at)
         VALUES (gen_random_uuid(), '01900000-0000-7000-8000-000000000001', sha256('${expires}'), ${at(0)}, ${at(expires)})`)
       await addReset(30 * MINUTE_MS)
-      await addReset(40 * DAY_MS)
+      await addReset(100 * DAY_MS)
       const addAttempt = (began: number) =>
         it.run(`INSERT INTO latchkey.login_attempts (email_hmac, attempts, window_started_at)
         VALUES (sha256('${began}'), 10, ${at(began)})`)
       await addAttempt(0)
-      await addAttempt(35 * DAY_MS)
+      await addAttempt(95 * DAY_MS)
       const counts = async () => [
         await it.count('sessions'),
         await it.count('password_resets'),
@@ -105,7 +105,7 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
       it.advance(HOUR_MS)
       await it.deleteOutdated()
       expect(await counts()).toEqual([3, 1, 1])
-      it.advance(30 * DAY_MS)
+      it.advance(90 * DAY_MS)
       await it.deleteOutdated()
       expect(await counts()).toEqual([2, 1, 1])
       it.advance(7 * DAY_MS)

@@ -1,0 +1,52 @@
+import { fail } from '../../lib/errors.ts'
+import { type Origin, onBehalfOf } from '../audit/audit.ts'
+import { type Caller, type Change, recordChange } from '../change/record-change.ts'
+import type { Context } from '../context.ts'
+import { issueLink, mailLink } from '../mail/link.ts'
+
+type Addressee = { id: string; email: string }
+
+const linkFor = ({ id, email }: Addressee) =>
+  ({ kind: 'verify_email', purpose: 'verify', userId: id, email }) as const
+
+const sentTo = ({ id, email }: Addressee) =>
+  ({ action: 'user.verification_sent', target: { type: 'user', id }, details: { email } }) as const
+
+/** Mails a user the link that proves their present address, as far as the mailbox's limit allows. */
+export async function sendVerification<C extends Caller>(
+  context: Context,
+  change: Change<C>,
+  user: Addressee,
+  by?: Origin,
+): Promise<void> {
+  if (await mailLink(context, change, linkFor(user))) await change.record(sentTo(user), by)
+}
+
+/** The same once `mayMail` has said that the mailbox has room. */
+export async function issueVerification<C extends Caller>(
+  change: Change<C>,
+  user: Addressee,
+  by?: Origin,
+): Promise<void> {
+  await issueLink(change, linkFor(user))
+  await change.record(sentTo(user), by)
+}
+
+/**
+ * The last step before a session begins, after the right password and the right second factor: with
+ * EMAIL_VERIFICATION=required the address has to be verified. The link is mailed again.
+ * @throws Problem email_not_verified
+ */
+export async function requireVerified(
+  context: Context,
+  origin: Origin,
+  user: Addressee & { emailVerified: boolean },
+): Promise<void> {
+  if (context.config.emailVerification !== 'required' || user.emailVerified) return
+  const by = onBehalfOf(origin, user.id)
+  await recordChange(context, by, null, [['users', user.id, 'no key update']], async (change) => {
+    const present = change.held.users.get(user.id)
+    if (present && !present.emailVerified) await sendVerification(context, change, present)
+  })
+  fail('email_not_verified')
+}
