@@ -4,7 +4,7 @@ import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { normalisePassword } from '../passwords/policy.ts'
 import type { Principal, UserOwner } from '../principal.ts'
-import { type Grant, startSession } from '../sessions/sessions.ts'
+import { type Grant, issueTokens, startSession } from '../sessions/sessions.ts'
 import { findUserByEmail, type UserRow, updatePasswordHash } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
 import type { Credentials } from '../users/model.ts'
@@ -37,7 +37,9 @@ export async function logIn(
     fail('invalid_scope')
   }
   const narrowing = scopes.length > 0 ? scopes : null
-  return startSession(context, onBehalfOf(origin, user.id), user, narrowing)
+  const wanted = { kind: 'api', amr: ['pwd'], scopes: narrowing } as const
+  const session = await startSession(context, onBehalfOf(origin, user.id), user, wanted)
+  return issueTokens(context, user, session, session, narrowing)
 }
 
 /** The active user whose password this is, or null, which is audited. */

@@ -68,12 +68,13 @@ export async function changePassword(
     replacement,
     async (change) => {
       // The new session does no more than the one that asked for it.
-      const { claims, scopes } = change.caller
+      const { amr, claims, scopes } = change.caller
       const narrowing = claims.isNarrowed ? scopes : null
-      return { session: await openSession(context, change, origin, user.id, narrowing), narrowing }
+      const wanted = { kind: 'api', amr, scopes: narrowing } as const
+      return { session: await openSession(context, change, origin, user, wanted), narrowing }
     },
   )
-  return issueTokens(context, user, session, session.expiresAt, narrowing)
+  return issueTokens(context, user, session, session, narrowing)
 }
 
 /**

@@ -89,6 +89,7 @@ async function grantClientCredentials(
     role: null,
     scopes,
     isNarrowed: false,
+    authentication: null,
     expiresAtMs,
   })
   await countEvent(context, origin, {

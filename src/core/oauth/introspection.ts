@@ -5,7 +5,7 @@ import type { Context } from '../context.ts'
 import { revokePresented } from '../keys/end.ts'
 import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
 import { endSessionOfBearer, endSessionOfToken, findLiveRefresh } from '../sessions/sessions.ts'
-import { FIRST_PARTY_CLIENT } from '../signing/claims.ts'
+import { claimsOf, FIRST_PARTY_CLIENT } from '../signing/claims.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Introspection } from './model.ts'
 
@@ -29,7 +29,7 @@ function describeUser(user: UserPrincipal, claims: Claims): Introspection {
   const { userId: sub, role, scopes } = user
   const person = { sub, ...addressOf(user), role, scope: scopes.join(' ') }
   const kind = { token_type: BEARER, token_kind: 'access_token', client_id: FIRST_PARTY_CLIENT }
-  return { active: true, ...kind, ...claims, ...person }
+  return { active: true, ...kind, ...claims, ...claimsOf(user), ...person }
 }
 
 function describeKey(key: KeyPrincipal, claims: Claims): Introspection {

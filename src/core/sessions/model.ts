@@ -22,6 +22,15 @@ export type RefreshRequest = Static<typeof RefreshRequest>
 export const Session = Type.Object(
   {
     id: Id,
+    kind: Type.Union([Type.Literal('api'), Type.Literal('browser')]),
+    auth_time: Type.String({
+      format: 'date-time',
+      description: 'When its person last proved who they are: by the log-in, or by re-authentication',
+    }),
+    amr: Type.Array(Type.String(), {
+      description: 'How they proved it (RFC 8176), sorted',
+      examples: [['mfa', 'otp', 'pwd']],
+    }),
     created_at: Instant,
     last_used_at: Instant,
     expires_at: Instant,

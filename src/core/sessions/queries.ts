@@ -2,7 +2,8 @@ import { and, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import { sessions, users } from '../../db/schema.ts'
-import type { SessionUser } from './tokens.ts'
+import type { SessionKind } from '../principal.ts'
+import type { SessionUser, TokenSession } from './tokens.ts'
 
 export type SessionRow = typeof sessions.$inferSelect
 
@@ -46,17 +47,18 @@ export async function endSessions(
   return ended.length
 }
 
-/** Ends a user's oldest live sessions beyond the newest `keep`. */
+/** Ends a user's oldest live sessions of a kind beyond the newest `keep`. */
 export async function endOldestSessions(
   tx: Transaction,
   userId: string,
+  kind: SessionKind,
   keep: number,
   now: Date,
 ): Promise<{ id: string }[]> {
   const beyond = tx
     .select({ id: sessions.id })
     .from(sessions)
-    .where(and(eq(sessions.userId, userId), isLive(now)))
+    .where(and(eq(sessions.userId, userId), eq(sessions.kind, kind), isLive(now)))
     .orderBy(desc(sessions.createdAt), desc(sessions.id))
     .offset(keep)
   return tx
@@ -78,8 +80,7 @@ export type Rotation = {
   ip: string | null
   userAgent: string | null
 }
-export type RotatedSession = {
-  expiresAt: Date
+export type RotatedSession = TokenSession & {
   /** All that the session may do; null: it is all of the user. */
   scopes: string[] | null
   user: SessionUser
@@ -113,6 +114,8 @@ const rotationOf = preparedFor((db) => {
     )
     .returning({
       expiresAt: sessions.expiresAt,
+      authTime: sessions.authTime,
+      amr: sessions.amr,
       scopes: sessions.scopes,
       user: { id: users.id, role: users.role, scopes: users.scopes },
     })

@@ -8,7 +8,7 @@ import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requirePowerOver } from '../change/power.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { OPERATOR, type Principal, type UserPrincipal } from '../principal.ts'
+import { OPERATOR, type Principal, type SessionKind, type UserPrincipal } from '../principal.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Session } from './model.ts'
 import {
@@ -22,7 +22,7 @@ import {
   updateSessionEnded,
 } from './queries.ts'
 import { isLiveFor } from './refresh.ts'
-import { type Grant, idleEnd, issueTokens, type SessionUser, userAgentOf } from './tokens.ts'
+import { idleEnd, idleEndOfBrowser, type SessionUser, type TokenSession, userAgentOf } from './tokens.ts'
 
 export { refreshSession } from './refresh.ts'
 export { type Grant, issueTokens } from './tokens.ts'
@@ -30,13 +30,31 @@ export { type Grant, issueTokens } from './tokens.ts'
 /** A user whose password has just been checked. */
 export type CheckedUser = SessionUser & { passwordChangedAt: Date | null }
 
+/** Of each kind. */
 const MAX_LIVE_SESSIONS = 100
+
+/** What a new session is. */
+export type NewSession = {
+  kind: SessionKind
+  /** How its person proved who they are (RFC 8176), sorted. */
+  amr: readonly string[]
+  /** All that it may do; null: it is all of the user. */
+  scopes: readonly string[] | null
+  /** Of a browser session: whether the cookie outlives the browser's window. */
+  remember?: boolean
+}
+
+/** A session that has just begun: what its credential is computed from, and what its tokens say. */
+export type OpenedSession = RefreshClaims & TokenSession
 
 /** What may be shown of a session to its user. */
 export function presentSession(session: SessionRow, currentId: string): Session {
   const isRefreshed = session.generation > 0
   return {
     id: session.id,
+    kind: session.kind,
+    auth_time: session.authTime.toISOString(),
+    amr: session.amr,
     created_at: session.createdAt.toISOString(),
     last_used_at: session.rotatedAt.toISOString(),
     expires_at: session.idleExpiresAt.toISOString(),
@@ -49,57 +67,65 @@ export function presentSession(session: SessionRow, currentId: string): Session 
 }
 
 /**
- * A login: a new session and its first pair of tokens. Beyond a hundred live sessions the oldest ends.
- * @param scopes all that the session may do; null: it is all of the user
+ * A login: a new session of either kind. Beyond a hundred live sessions of the kind the oldest ends. The credential is the
+ * caller's to make: `issueTokens`, or a cookie.
  * @throws Problem invalid_login where the user was disabled or chose another password since it was checked
  */
 export async function startSession(
   context: Context,
   origin: Origin,
   user: CheckedUser,
-  scopes: readonly string[] | null,
-): Promise<Grant> {
+  session: NewSession,
+): Promise<OpenedSession> {
   const locks: Lock[] = [['users', user.id, 'no key update']]
-  const session = await recordChange(context, origin, null, locks, async (change) => {
+  return recordChange(context, origin, null, locks, async (change) => {
     const now = change.held.users.get(user.id)
     if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
       fail('invalid_login')
     }
-    return openSession(context, change, origin, user.id, scopes)
+    return openSession(context, change, origin, now, session)
   })
-  return issueTokens(context, user, session, session.expiresAt, scopes)
 }
 
-/** The part of a login that belongs to a transaction; `issueTokens` follows its COMMIT. */
+/**
+ * The part of a login that belongs to a transaction; the credential is made after its COMMIT.
+ * @param user as their locked row has them
+ */
 export async function openSession(
   context: Context,
   { tx, now, record }: Pick<Change<Caller>, 'tx' | 'now' | 'record'>,
   origin: Origin,
-  userId: string,
-  scopes: readonly string[] | null,
-): Promise<RefreshClaims & { expiresAt: Date }> {
+  user: Pick<SessionUser, 'id' | 'role'>,
+  { kind, amr, scopes, remember = false }: NewSession,
+): Promise<OpenedSession> {
   const nowMs = now.getTime()
   const id = newId()
   const salt = crypto.getRandomValues(new Uint8Array(16))
   const expiresAt = new Date(nowMs + context.config.sessionMaxDays * DAY_MS)
+  const idleEndMs =
+    kind === 'browser' ? idleEndOfBrowser(context, remember, user.role, nowMs) : idleEnd(context, nowMs)
   await insertSession(tx, {
     id,
+    kind,
     salt,
-    userId,
+    userId: user.id,
+    authTime: now,
+    amr: [...amr],
+    remember,
     createdAt: now,
     rotatedAt: now,
-    idleExpiresAt: new Date(Math.min(idleEnd(context, nowMs), expiresAt.getTime())),
+    idleExpiresAt: new Date(Math.min(idleEndMs, expiresAt.getTime())),
     expiresAt,
     ip: origin.ip,
     userAgent: userAgentOf(origin),
     scopes: scopes && [...scopes],
   })
-  const ended = await endOldestSessions(tx, userId, MAX_LIVE_SESSIONS, now)
+  const ended = await endOldestSessions(tx, user.id, kind, MAX_LIVE_SESSIONS, now)
   await record([
-    ...ended.map((session) => sessionEnded(session.id, { reason: 'too_many_sessions', user_id: userId })),
-    { action: 'user.login', target: { type: 'user', id: userId }, details: { session_id: id } },
+    ...ended.map((session) => sessionEnded(session.id, { reason: 'too_many_sessions', user_id: user.id })),
+    { action: 'user.login', target: { type: 'user', id: user.id }, details: { session_id: id } },
   ])
-  return { sessionId: id, generation: 0, salt, expiresAt }
+  return { sessionId: id, generation: 0, salt, expiresAt, authTime: now, amr }
 }
 
 /** A page of the caller's live sessions, newest first. */

@@ -4,10 +4,14 @@ import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import type { Authentication } from '../signing/claims.ts'
 import type { Tokens } from './model.ts'
 
 /** A pair of tokens and the scopes that its access token carries. */
 export type Grant = { tokens: Tokens; scopes: readonly string[] }
+
+/** What tokens say of a session: how its person proved who they are, and when it ends. */
+export type TokenSession = Authentication & { expiresAt: Date }
 
 /** What tokens say of a user. */
 export type SessionUser = { id: string; role: Role; scopes: readonly string[] | null }
@@ -21,12 +25,12 @@ export async function issueTokens(
   context: Context,
   user: SessionUser,
   refresh: RefreshClaims,
-  sessionExpiresAt: Date,
+  session: TokenSession,
   narrowing: readonly string[] | null,
 ): Promise<Grant> {
   const now = context.clock()
   const lastsMs = context.config.accessTokenExpireMinutes * MINUTE_MS
-  const expiresAtMs = Math.min(now + lastsMs, sessionExpiresAt.getTime())
+  const expiresAtMs = Math.min(now + lastsMs, session.expiresAt.getTime())
   const [key] = context.keys.refresh
   if (!key) throw new Error('No key to sign refresh tokens with')
   const { userScopes } = context.config
@@ -39,6 +43,7 @@ export async function issueTokens(
     role: narrowing === null ? user.role : 'user',
     scopes,
     isNarrowed: narrowing !== null,
+    authentication: session,
     expiresAtMs,
   })
   const tokens: Tokens = {
@@ -50,9 +55,19 @@ export async function issueTokens(
   return { tokens, scopes }
 }
 
-/** When a session that is used now would end by being left alone; milliseconds. */
+/** When an API session that is used now would end by being left alone; milliseconds. */
 export const idleEnd = (context: Context, nowMs: number): number =>
   nowMs + context.config.refreshTokenExpireDays * DAY_MS
+
+/**
+ * The same of a browser session. An admin's is not remembered.
+ * @param role that the user has now
+ */
+export function idleEndOfBrowser(context: Context, remember: boolean, role: Role, nowMs: number): number {
+  const { browserSessionIdleMinutes, adminSessionIdleMinutes } = context.config
+  if (role === 'admin') return nowMs + adminSessionIdleMinutes * MINUTE_MS
+  return remember ? idleEnd(context, nowMs) : nowMs + browserSessionIdleMinutes * MINUTE_MS
+}
 
 const MAX_USER_AGENT_LENGTH = 255
 

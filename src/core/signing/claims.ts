@@ -9,8 +9,13 @@ export type NewAccessToken = {
   scopes: readonly string[]
   /** Whether a user's token does less than its user could: `scopes` are then all that it does. */
   isNarrowed: boolean
+  /** How and when the person of the session proved who they are; null in a service account's token. */
+  authentication: Authentication | null
   expiresAtMs: number
 }
+
+/** When a person last proved who they are, and how (RFC 8176), sorted. */
+export type Authentication = { authTime: Date; amr: readonly string[] }
 
 /** What a genuine, unexpired access token says. */
 export type AccessClaims = {
@@ -64,7 +69,20 @@ export function readClaims(payload: Record<string, unknown>, keyId: string | nul
 export const FIRST_PARTY_CLIENT = 'latchkey'
 
 /** A token's own claims, besides those of the standard. */
-export function ownClaims({ subject, sessionId, role, scopes, isNarrowed }: NewAccessToken) {
+export function ownClaims(token: NewAccessToken) {
+  const { subject, sessionId, role, scopes, isNarrowed, authentication } = token
   const kind = role === null ? { client_id: subject } : { role, client_id: FIRST_PARTY_CLIENT }
-  return { sid: sessionId, ...kind, scope: scopes.join(' '), ...(isNarrowed && { narrowed: true }) }
+  return {
+    sid: sessionId,
+    ...kind,
+    scope: scopes.join(' '),
+    ...(isNarrowed && { narrowed: true }),
+    ...(authentication && claimsOf(authentication)),
+  }
 }
+
+/** How a person proved who they are, as tokens and introspection say it (RFC 9470; OpenID Connect Core, section 2). */
+export const claimsOf = ({ authTime, amr }: Authentication) => ({
+  auth_time: Math.floor(authTime.getTime() / 1000),
+  amr: [...amr],
+})

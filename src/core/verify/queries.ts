@@ -93,7 +93,15 @@ function prepareVerifyQueries(db: Database) {
 
     /** A session with its user, if the token's subject is that user, and the key that signed the token. */
     findSession: db
-      .select({ expiresAt: sessions.expiresAt, endedAt: sessions.endedAt, user: owner, signingKey })
+      .select({
+        kind: sessions.kind,
+        expiresAt: sessions.expiresAt,
+        endedAt: sessions.endedAt,
+        authTime: sessions.authTime,
+        amr: sessions.amr,
+        user: { ...owner, hasSecondFactor: users.hasSecondFactor },
+        signingKey,
+      })
       .from(sessions)
       .innerJoin(users, eq(users.id, sessions.userId))
       .leftJoin(signingKeys, eq(signingKeys.id, sql.placeholder('signingKeyId')))

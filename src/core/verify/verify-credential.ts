@@ -85,7 +85,7 @@ export function decideSession(
   if (validUntilMs <= context.clock()) return refuse('EXPIRED')
   if (!row.user.isActive) return refuse('OWNER_DISABLED')
 
-  const { email, emailVerified, createdAt } = row.user
+  const { email, emailVerified, createdAt, hasSecondFactor } = row.user
   const principal: UserPrincipal = {
     kind: 'user',
     userId: claims.subject,
@@ -94,6 +94,10 @@ export function decideSession(
     email,
     emailVerified,
     createdAt,
+    sessionKind: row.kind,
+    authTime: row.authTime,
+    amr: row.amr,
+    hasSecondFactor,
     ...powersOf(context, claims, row.user),
   }
   const tags = [tagOf('session', claims.sessionId), tagOf('user', claims.subject), ...signingKeyTag(claims)]
