@@ -68,7 +68,7 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
 
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': type }
-  if (code === 'missing_credential') headers['WWW-Authenticate'] = BEARER_CHALLENGE
+  if (code === 'missing_credential' && !extra.isInCookie) headers['WWW-Authenticate'] = BEARER_CHALLENGE
   if (code === 'invalid_token') headers['WWW-Authenticate'] = `${BEARER_CHALLENGE}, error="invalid_token"`
   if (code === 'unavailable') headers['Retry-After'] = '1'
   return { ...headers, ...extra.headers }

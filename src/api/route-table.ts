@@ -11,6 +11,7 @@ import {
   VERIFY,
 } from '../lib/scopes.ts'
 import type { Need } from './auth.ts'
+import type { BrowserBody } from './browser.ts'
 import { createRouter, pathOf, securityOf, withoutSlash } from './elysia.ts'
 
 const MAX_IMPORT_BYTES = 8 * 1024 * 1024
@@ -47,6 +48,11 @@ export const NEEDS = {
   'POST /auth/logout-all': WHOLE_USER,
   'GET /auth/sessions': WHOLE_USER,
   'DELETE /auth/sessions/:id': WHOLE_USER,
+
+  'POST /session': { ownOrigin: 'json' },
+  'DELETE /session': { ownOrigin: 'none' },
+  'POST /session/token': { browser: 'none' },
+  'POST /session/password': { browser: 'json' },
 
   'POST /keys/create': { anyone: { scopes: [KEYS_WRITE], json: true } },
   'POST /keys': { anyone: { scopes: [KEYS_WRITE], json: true } },
@@ -97,8 +103,8 @@ export const NEEDS = {
   'GET /protected/admin': { admin: true },
 } as const satisfies Record<string, Partial<Record<'user' | 'key' | 'anyone' | 'admin', Need>> | Simple>
 
-/** The macros that take nothing. */
-type Simple = { anyKey?: true; open?: true }
+/** The macros that take no `Need`. */
+type Simple = { anyKey?: true; open?: true; ownOrigin?: BrowserBody; browser?: BrowserBody }
 
 /** The routes with a rate limit of their own, or with none (null). Any other route that is limited has `other`. */
 const LIMITS = new Map<string, RateLimitName | null>([
@@ -107,6 +113,11 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /auth/refresh', 'refresh'],
   ['POST /auth/password', 'password'],
   ['POST /auth/password-reset', 'mail'],
+  ['POST /session', 'login'],
+  ['POST /session/token', 'refresh'],
+  ['POST /session/password', 'password'],
+  ['POST /login', 'login'],
+  ['POST /signup', 'signup'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Every credential that a service checks would count against that service's address.

@@ -92,6 +92,8 @@ export type Extra = {
   headers?: Record<string, string>
   /** For a refusal by kind, role or scope: the details of its audit row (docs/decisions/0033). */
   audit?: Record<string, unknown>
+  /** Of `missing_credential`: a cookie is missing, so that no challenge asks for a header. */
+  isInCookie?: boolean
   /** Further members of the answer (RFC 9457, section 3.2). */
   members?: Record<string, unknown>
   /** Logged with the request id, never sent. */

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import type { ErrorCode } from '../../src/lib/errors.ts'
+import { OWN, PAGES } from '../support/browser.ts'
 import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
@@ -130,6 +131,9 @@ const OPEN = new Set([
   'POST /auth/password-reset',
   'POST /oauth/token',
   'POST /oauth/revoke',
+  'POST /session',
+  'DELETE /session',
+  ...PAGES,
 ])
 
 describe('every route', () => {
@@ -182,6 +186,7 @@ describe('every route', () => {
   /** A body of the right type: a client may stand in the form of an OAuth request, which is why that is read first. */
   function bodyFor(route: string): Call {
     if (route.startsWith('POST /oauth/')) return { form: { token: 'any' } }
+    if (route.startsWith('POST /session/')) return { json: {}, headers: OWN }
     return /^(POST|PUT|PATCH) /.test(route) ? { json: {} } : {}
   }
 

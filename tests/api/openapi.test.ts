@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
+import { OWN, PAGES, signIn } from '../support/browser.ts'
 import { type Call, call as callUnchecked, logIn, newPerson, type Person } from '../support/client.ts'
 import {
   call,
@@ -116,7 +117,7 @@ describe('the document', () => {
     const described = operations.map(({ method, path }) => `${method} ${path}`)
     const served = service.app.routes
       .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, '{$1}').replace(/(.)\/$/, '$1')}`)
-      .filter((route) => !/^GET \/(docs|errors|openapi\.json)/.test(route))
+      .filter((route) => !/^GET \/(docs|errors|openapi\.json)/.test(route) && !PAGES.includes(route))
       // Not below PUBLIC_URL, where the document's paths are.
       .filter((route) => route !== 'GET /.well-known/oauth-authorization-server/*')
     // Bun's own router serves it, before Elysia; see docs/decisions/0010-raw-target.md.
@@ -220,6 +221,11 @@ describe('every example', () => {
       users: colleague.id,
     }
   }
+  /** Who the examples are about. */
+  function signedInAs() {
+    const { email = '', password = '' } = exampleOf('Credentials')
+    return { email, password }
+  }
   async function removeExample() {
     const { email = '' } = exampleOf('Credentials')
     const [person] = await sql`SELECT id FROM latchkey.users WHERE email = ${email}`
@@ -247,8 +253,10 @@ describe('every example', () => {
         ...(await secretsFor(operationId, prepared?.refresh ?? '')),
       }
       expect(`${operationId} ${Object.keys(example).length > 0}`).toBe(`${operationId} true`)
+      const headers = path.startsWith('/session') ? { ...OWN, ...(await signIn(other, signedInAs())) } : {}
       const resource = path.split('/')[1] as 'keys' | 'service-accounts' | 'users'
       const { status, body } = await call(other, `${method} ${pathWith(path, prepared?.[resource] ?? '')}`, {
+        headers,
         ...(prepared && security.length > 0 ? { bearer: prepared.access } : {}),
         ...(type === 'application/json' ? { json: example } : { form: example }),
       })

@@ -11,6 +11,7 @@ const REFRESH_TOKEN = 'rt_from-the-answer-to-a-login'
  */
 export const EXAMPLES: Record<string, object> = {
   Credentials: { email: EMAIL, password: PASSWORD },
+  BrowserCredentials: { email: EMAIL, password: PASSWORD, remember: true },
   PasswordChange: { current_password: PASSWORD, new_password: 'a quite different passphrase' },
   PasswordReset: { token: 'from-an-admin', new_password: 'a quite different passphrase' },
   RefreshRequest: { refresh_token: REFRESH_TOKEN },

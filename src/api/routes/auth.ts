@@ -3,6 +3,7 @@ import type { Context } from '../../core/context.ts'
 import { describePrincipal, logIn } from '../../core/login/log-in.ts'
 import { Me, PasswordChange, PasswordReset } from '../../core/login/model.ts'
 import { changePassword, resetPassword } from '../../core/login/password.ts'
+import { grantOf } from '../../core/login/sign-in.ts'
 import { Tokens } from '../../core/sessions/model.ts'
 import { presentUser, signUp } from '../../core/users/accounts.ts'
 import { Credentials, User } from '../../core/users/model.ts'
@@ -29,7 +30,8 @@ export const authRoutes = (context: Context, guard: Guard) =>
     .post(
       '/login',
       async ({ body: { email, password }, state }) =>
-        (await logIn(context, originOf(state), { email, password })).tokens,
+        (await grantOf(context, await logIn(context, originOf(state), { email, password }, { kind: 'api' })))
+          .tokens,
       {
         ...NEEDS['POST /auth/login'],
         body: Credentials,
@@ -52,7 +54,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         body: PasswordChange,
         response: { 200: Tokens },
         detail: describe('changePassword', 'Set a new password; every session ends, and a new one begins', {
-          errors: ['invalid_login', 'conflict'],
+          errors: ['invalid_login', 'conflict', 'wrong_credential_kind'],
         }),
       },
     )

@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, pageOf, Role, ScopeList } from '../../lib/model.ts'
+import { Credentials } from '../users/model.ts'
 
 const authType = Type.Union([Type.Literal('jwt'), Type.Literal('api_key')])
 
@@ -27,6 +28,13 @@ export const Me = Type.Union(
   { $id: 'Me' },
 )
 export type Me = Static<typeof Me>
+
+/** A log-in in a browser. `remember`: the cookie outlives the browser's window; ignored for admins. */
+export const BrowserCredentials = Type.Object(
+  { ...Credentials.properties, remember: Type.Optional(Type.Boolean()) },
+  { $id: 'BrowserCredentials', additionalProperties: false },
+)
+export type BrowserCredentials = Static<typeof BrowserCredentials>
 
 const chosenPassword = Type.String({ maxLength: 8192 })
 

@@ -11,7 +11,14 @@ import { revokeKeysOfUser } from '../keys/end.ts'
 import { revokeManyKeysOfUser } from '../keys/steps.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type UserPrincipal } from '../principal.ts'
-import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sessions/sessions.ts'
+import {
+  endOtherSessionsOfUser,
+  endSessionsOfUser,
+  type Grant,
+  issueTokens,
+  openSession,
+  replaceSalt,
+} from '../sessions/sessions.ts'
 import { findUserById, setPassword, type UserRow } from '../users/accounts.ts'
 import type { PasswordChange, PasswordReset, PasswordResetToken, PendingReset } from './model.ts'
 import { deleteReset, deleteResets, findReset, insertReset, listResets, type ResetRow } from './queries.ts'
@@ -21,9 +28,11 @@ const RESET_PREFIX = 'pr_'
 const RESET_LASTS_MS = 30 * MINUTE_MS
 
 /**
- * A user sets a new password. Every session ends, this one too; the answer begins a new one. The limit `password` bounds
- * guesses at the current one; those of strangers at the log-in neither count here nor refuse it.
- * @throws Problem invalid_login, validation_failed, unavailable, conflict where it changed meanwhile
+ * A user sets a new password by a token of an API session. Every session ends, this one too; the answer begins a new one.
+ * The limit `password` bounds guesses at the current password; those of strangers at the log-in neither count here nor
+ * refuse it.
+ * @throws Problem wrong_credential_kind for a token of another kind of session, invalid_login, validation_failed,
+ * unavailable, conflict where it changed meanwhile
  */
 export async function changePassword(
   context: Context,
@@ -31,6 +40,55 @@ export async function changePassword(
   caller: UserPrincipal,
   input: PasswordChange,
 ): Promise<Grant> {
+  if (caller.sessionKind !== 'api') {
+    fail('wrong_credential_kind', { detail: 'In a browser session use POST /session/password.' })
+  }
+  const { user, replacement } = await prepareChange(context, origin, caller, input)
+  const { session, narrowing } = await replacePassword(
+    context,
+    origin,
+    caller,
+    replacement,
+    async (change) => {
+      // The new session does no more than the one that asked for it.
+      const { amr, claims, scopes } = change.caller
+      const narrowing = claims.isNarrowed ? scopes : null
+      const wanted = { kind: 'api', amr, scopes: narrowing } as const
+      return { session: await openSession(context, change, origin, user, wanted), narrowing }
+    },
+  )
+  return issueTokens(context, user, session, session, narrowing)
+}
+
+/**
+ * The same in a browser. Every other session ends; this one goes on with another salt, so that its cookie from before is
+ * void.
+ * @returns the new salt
+ * @throws Problem as `changePassword`
+ */
+export async function changePasswordInBrowser(
+  context: Context,
+  origin: Origin,
+  caller: UserPrincipal,
+  input: PasswordChange,
+): Promise<Uint8Array> {
+  const { replacement } = await prepareChange(context, origin, caller, input)
+  const { sessionId } = caller
+  const kept: Replacement<UserPrincipal> = {
+    ...replacement,
+    keeps: sessionId,
+    locks: [['sessions', sessionId, 'no key update']],
+  }
+  return replacePassword(context, origin, caller, kept, ({ tx }) => replaceSalt(tx, sessionId))
+}
+
+/** Checks what a user's own change of password asks for, and hashes the new one. */
+async function prepareChange(
+  context: Context,
+  origin: Origin,
+  caller: UserPrincipal,
+  input: PasswordChange,
+): Promise<{ user: UserRow; replacement: Replacement<UserPrincipal> }> {
   const user = await findUserById(context.db, caller.userId)
   if (!user) fail('invalid_login')
   // Before the current one is checked: nothing is hashed for a password that may not be chosen.
@@ -50,31 +108,17 @@ export async function changePassword(
     fail('invalid_login', { detail: 'The current password is not right.' })
   }
   const passwordHash = await context.passwords.hash(password, hashedFor)
-  const revokesKeys = input.revoke_keys === true
   const replacement: Replacement<UserPrincipal> = {
     userId: user.id,
     passwordHash,
-    revokesKeys,
+    revokesKeys: input.revoke_keys === true,
     action: 'user.password_changed',
     async check({ held }) {
       const now = held.users.get(user.id)
       if (now?.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) fail('conflict')
     },
   }
-  const { session, narrowing } = await replacePassword(
-    context,
-    origin,
-    caller,
-    replacement,
-    async (change) => {
-      // The new session does no more than the one that asked for it.
-      const { amr, claims, scopes } = change.caller
-      const narrowing = claims.isNarrowed ? scopes : null
-      const wanted = { kind: 'api', amr, scopes: narrowing } as const
-      return { session: await openSession(context, change, origin, user, wanted), narrowing }
-    },
-  )
-  return issueTokens(context, user, session, session, narrowing)
+  return { user, replacement }
 }
 
 /**
@@ -271,6 +315,8 @@ type Replacement<C extends Caller> = {
   revokesKeys: boolean
   action: 'user.password_changed' | 'user.password_reset'
   locks?: readonly Lock[]
+  /** The session that goes on; all others end. */
+  keeps?: string
   /** Must hold whenever keys end, and in the moment that the password changes. */
   check(change: Change<C>): Promise<void>
 }
@@ -287,7 +333,7 @@ async function replacePassword<C extends Caller, R>(
   context: Context,
   origin: Origin,
   caller: C,
-  { userId, passwordHash, revokesKeys, action, locks = [], check }: Replacement<C>,
+  { userId, passwordHash, revokesKeys, action, locks = [], keeps, check }: Replacement<C>,
   work: (change: Change<C>, ended: Ended) => Promise<R>,
 ): Promise<R> {
   const reason = 'password_changed'
@@ -300,7 +346,10 @@ async function replacePassword<C extends Caller, R>(
     await check(change)
     const { tx, now, record } = change
     await setPassword(tx, userId, passwordHash, now)
-    const sessions = await endSessionsOfUser(tx, userId, now, reason)
+    const sessions =
+      keeps === undefined
+        ? await endSessionsOfUser(tx, userId, now, reason)
+        : await endOtherSessionsOfUser(tx, userId, keeps, now, reason)
     const left = revokesKeys ? await revokeKeysOfUser(tx, record, userId, now, reason) : 0
     await deleteResets(tx, userId)
     const ended = { sessions_ended: sessions, keys_revoked: before + left }

@@ -13,6 +13,10 @@ export const Tokens = Type.Object(
 )
 export type Tokens = Static<typeof Tokens>
 
+/** The same without a refresh token: a browser session continues by its cookie. */
+export const AccessToken = Type.Omit(Tokens, ['refresh_token'], { $id: 'AccessToken' })
+export type AccessToken = Static<typeof AccessToken>
+
 export const RefreshRequest = Type.Object(
   { refresh_token: Type.Optional(Type.String({ maxLength: 4096 })) },
   { $id: 'RefreshRequest', additionalProperties: false },

@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import { sessions, users } from '../../db/schema.ts'
@@ -31,6 +31,7 @@ export function listLiveSessions(
 
 /**
  * Ends every session that is not over, of one user or of everybody.
+ * @param except one that goes on
  * @returns how many
  */
 export async function endSessions(
@@ -38,11 +39,18 @@ export async function endSessions(
   userId: string | null,
   now: Date,
   reason: string,
+  except?: string,
 ): Promise<number> {
   const ended = await tx
     .update(sessions)
     .set({ endedAt: now, endedReason: reason })
-    .where(and(isNull(sessions.endedAt), userId === null ? undefined : eq(sessions.userId, userId)))
+    .where(
+      and(
+        isNull(sessions.endedAt),
+        userId === null ? undefined : eq(sessions.userId, userId),
+        except === undefined ? undefined : ne(sessions.id, except),
+      ),
+    )
     .returning({ id: sessions.id })
   return ended.length
 }
@@ -178,6 +186,10 @@ export async function findSessionUser(tx: Transaction, id: string) {
     .from(users)
     .where(eq(users.id, id))
   return user ?? null
+}
+
+export async function updateSalt(tx: Transaction, id: string, salt: Uint8Array): Promise<void> {
+  await tx.update(sessions).set({ salt }).where(eq(sessions.id, id))
 }
 
 export async function updateSessionEnded(

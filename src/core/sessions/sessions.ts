@@ -19,6 +19,7 @@ import {
   isActiveUser,
   listLiveSessions,
   type SessionRow,
+  updateSalt,
   updateSessionEnded,
 } from './queries.ts'
 import { isLiveFor } from './refresh.ts'
@@ -40,16 +41,19 @@ export type NewSession = {
   amr: readonly string[]
   /** All that it may do; null: it is all of the user. */
   scopes: readonly string[] | null
-  /** Of a browser session: whether the cookie outlives the browser's window. */
+  /** Of a browser session: whether the cookie outlives the browser's window. An admin's never does. */
   remember?: boolean
 }
 
 /** A session that has just begun: what its credential is computed from, and what its tokens say. */
-export type OpenedSession = RefreshClaims & TokenSession
+export type OpenedSession = RefreshClaims & TokenSession & { remember: boolean }
+
+const newSalt = () => crypto.getRandomValues(new Uint8Array(16))
 
 /** What may be shown of a session to its user. */
 export function presentSession(session: SessionRow, currentId: string): Session {
-  const isRefreshed = session.generation > 0
+  // The counter of refreshes stays 0 in a browser session.
+  const isUsed = session.generation > 0 || session.rotatedAt > session.createdAt
   return {
     id: session.id,
     kind: session.kind,
@@ -58,8 +62,8 @@ export function presentSession(session: SessionRow, currentId: string): Session 
     created_at: session.createdAt.toISOString(),
     last_used_at: session.rotatedAt.toISOString(),
     expires_at: session.idleExpiresAt.toISOString(),
-    ip: isRefreshed ? session.lastIp : session.ip,
-    user_agent: isRefreshed ? session.lastUserAgent : session.userAgent,
+    ip: isUsed ? session.lastIp : session.ip,
+    user_agent: isUsed ? session.lastUserAgent : session.userAgent,
     login_ip: session.ip,
     login_user_agent: session.userAgent,
     current: session.id === currentId,
@@ -96,11 +100,12 @@ export async function openSession(
   { tx, now, record }: Pick<Change<Caller>, 'tx' | 'now' | 'record'>,
   origin: Origin,
   user: Pick<SessionUser, 'id' | 'role'>,
-  { kind, amr, scopes, remember = false }: NewSession,
+  { kind, amr, scopes, remember: isWanted = false }: NewSession,
 ): Promise<OpenedSession> {
+  const remember = isWanted && user.role !== 'admin'
   const nowMs = now.getTime()
   const id = newId()
-  const salt = crypto.getRandomValues(new Uint8Array(16))
+  const salt = newSalt()
   const expiresAt = new Date(nowMs + context.config.sessionMaxDays * DAY_MS)
   const idleEndMs =
     kind === 'browser' ? idleEndOfBrowser(context, remember, user.role, nowMs) : idleEnd(context, nowMs)
@@ -125,7 +130,7 @@ export async function openSession(
     ...ended.map((session) => sessionEnded(session.id, { reason: 'too_many_sessions', user_id: user.id })),
     { action: 'user.login', target: { type: 'user', id: user.id }, details: { session_id: id } },
   ])
-  return { sessionId: id, generation: 0, salt, expiresAt, authTime: now, amr }
+  return { sessionId: id, generation: 0, salt, expiresAt, authTime: now, amr, remember }
 }
 
 /** A page of the caller's live sessions, newest first. */
@@ -221,6 +226,27 @@ export function endSessionsOfUser(
   reason: string,
 ): Promise<number> {
   return endSessions(tx, userId, now, reason)
+}
+
+/** The same, but for one session, which goes on. */
+export function endOtherSessionsOfUser(
+  tx: Transaction,
+  userId: string,
+  sessionId: string,
+  now: Date,
+  reason: string,
+): Promise<number> {
+  return endSessions(tx, userId, now, reason, sessionId)
+}
+
+/**
+ * Gives a browser session another salt as part of another change that has locked it: the cookie from before is void.
+ * @returns the salt
+ */
+export async function replaceSalt(tx: Transaction, sessionId: string): Promise<Uint8Array> {
+  const salt = newSalt()
+  await updateSalt(tx, sessionId, salt)
+  return salt
 }
 
 /** Ends every session of everybody: the way out after a restore from backup or a theft of the database. */

@@ -5,7 +5,7 @@ import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import type { Authentication } from '../signing/claims.ts'
-import type { Tokens } from './model.ts'
+import type { AccessToken, Tokens } from './model.ts'
 
 /** A pair of tokens and the scopes that its access token carries. */
 export type Grant = { tokens: Tokens; scopes: readonly string[] }
@@ -28,17 +28,45 @@ export async function issueTokens(
   session: TokenSession,
   narrowing: readonly string[] | null,
 ): Promise<Grant> {
-  const now = context.clock()
-  const lastsMs = context.config.accessTokenExpireMinutes * MINUTE_MS
-  const expiresAtMs = Math.min(now + lastsMs, session.expiresAt.getTime())
   const [key] = context.keys.refresh
   if (!key) throw new Error('No key to sign refresh tokens with')
+  const lastsMs = context.config.accessTokenExpireMinutes * MINUTE_MS
+  const { token, scopes } = await signAccess(context, user, refresh.sessionId, session, narrowing, lastsMs)
+  return { tokens: { ...token, refresh_token: makeRefreshToken(key, refresh) }, scopes }
+}
+
+/** A token of a browser session lasts so long. The page that holds it asks for the next one. */
+const BROWSER_TOKEN_MS = 5 * MINUTE_MS
+
+/**
+ * Signs an access token of a browser session. It does not outlive the session.
+ * @param session ends when its absolute end or its idle end comes
+ */
+export async function issueAccessToken(
+  context: Context,
+  user: SessionUser,
+  sessionId: string,
+  session: TokenSession,
+): Promise<AccessToken> {
+  return (await signAccess(context, user, sessionId, session, null, BROWSER_TOKEN_MS)).token
+}
+
+async function signAccess(
+  context: Context,
+  user: SessionUser,
+  sessionId: string,
+  session: TokenSession,
+  narrowing: readonly string[] | null,
+  lastsMs: number,
+): Promise<{ token: AccessToken; scopes: readonly string[] }> {
+  const now = context.clock()
+  const expiresAtMs = Math.min(now + lastsMs, session.expiresAt.getTime())
   const { userScopes } = context.config
   const ceiling = ceilingOfUser(user, userScopes)
   const scopes = narrowing?.filter((scope) => covers(ceiling, scope)) ?? scopesOfUser(user, userScopes)
   const access = await context.signing.sign({
     subject: user.id,
-    sessionId: refresh.sessionId,
+    sessionId,
     // A narrowed token has nothing of the role, and does not name it to services that verify by themselves.
     role: narrowing === null ? user.role : 'user',
     scopes,
@@ -46,13 +74,12 @@ export async function issueTokens(
     authentication: session,
     expiresAtMs,
   })
-  const tokens: Tokens = {
+  const token: AccessToken = {
     access_token: access,
-    refresh_token: makeRefreshToken(key, refresh),
     token_type: 'bearer',
     expires_in: Math.max(0, Math.floor((expiresAtMs - now) / SECOND_MS)),
   }
-  return { tokens, scopes }
+  return { token, scopes }
 }
 
 /** When an API session that is used now would end by being left alone; milliseconds. */
