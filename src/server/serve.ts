@@ -42,14 +42,16 @@ export async function startServing(config: Config, log: Log, options: ServeOptio
   const { context, database, close } = await retryWhileHeld(() => openForServing(config, log))
   try {
     await makeFirstAdmin(context)
+    const isWithoutAdmin = !(await hasAdmin(context))
     const app = createApp(context, { isDraining: options.isDraining })
     const scraped = await listenForScrapes(context)
     const { host, port } = config
     const listening = await listen(app, { host, port, setting: 'PORT' })
+    // Nothing is waited for from here on: a signal that came meanwhile would end the process with requests in flight.
     const service = { context, database, restart: options.restart }
     const stopControl = database.kind === 'embedded' ? startOwnControl(service, options.execute) : null
     log.info({ public_url: config.publicUrl, database: database.kind }, `Listening on ${listening.address}`)
-    if (!(await hasAdmin(context))) log.warn(`There is no admin yet. To make one: ${options.adminHint()}`)
+    if (isWithoutAdmin) log.warn(`There is no admin yet. To make one: ${options.adminHint()}`)
     const parts = { listening, scraped, stopControl, close }
     return { port: listening.port, stop: ({ delays }) => stopServing(context, parts, delays) }
   } catch (error) {
