@@ -8,7 +8,7 @@ import { readCookie } from './pages/cookie.ts'
 import { requireOwnOrigin } from './pages/own-origin.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
 
-/** The body that a route for browsers takes. */
+/** The body that a route for browsers takes; `none`: what comes along is not read. */
 export type BrowserBody = 'form' | 'json' | 'none'
 
 type Seen = { request: Request; state: RequestState }
@@ -27,6 +27,7 @@ export function browserGuard(context: Context) {
   const hooks = (body: BrowserBody, check: (state: RequestState) => Promise<void> | void) => ({
     async parse({ request, state }: Seen) {
       await check(state)
+      if (body === 'none') return null
       return body === 'form' ? readForm(request) : readJson(request)
     },
     // Elysia does not parse where there is no body.

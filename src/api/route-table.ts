@@ -51,7 +51,7 @@ export const NEEDS = {
 
   'POST /session': { ownOrigin: 'json' },
   'DELETE /session': { ownOrigin: 'none' },
-  'POST /session/token': { browser: 'none' },
+  'POST /session/token': { browser: 'json' },
   'POST /session/password': { browser: 'json' },
 
   'POST /keys/create': { anyone: { scopes: [KEYS_WRITE], json: true } },

@@ -117,7 +117,7 @@ export const pageRoutes = (context: Context, guard: BrowserGuard) => {
         await endBrowserSession(context, originOf(state), readCookie(config, request))
         return seeOther(`${site.base}/logged-out`, { 'set-cookie': clearedCookie(config) })
       },
-      { ...page, ownOrigin: 'form' },
+      { ...page, ownOrigin: 'none' },
     )
     .get('/logged-out', () => pageAnswer(<SignedOutPage site={site} />), page)
     .get(
