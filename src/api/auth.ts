@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia'
+import { requireRecent } from '../core/change/recent.ts'
 import type { Context } from '../core/context.ts'
 import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../core/principal.ts'
 import { denialOf, lackOfScopes } from '../core/verify/refusals.ts'
@@ -19,8 +20,19 @@ export type Guard = ReturnType<typeof auth>
 /**
  * What a route asks for: `true`, or scopes that are all needed, of everybody or of keys alone; the body that it takes.
  * `whole`: a user's token that was narrowed to some scopes is refused, since none of these stands for what the route does.
+ * `recent`: a person must have proved who they are within the last ten minutes; keys are not asked.
+ * `enrolling`: open also to somebody who has to set up a second factor first.
  */
-type Need = true | { scopes?: readonly string[]; keyScopes?: readonly string[]; whole?: boolean; json?: Json }
+type Need =
+  | true
+  | {
+      scopes?: readonly string[]
+      keyScopes?: readonly string[]
+      whole?: boolean
+      recent?: boolean
+      enrolling?: boolean
+      json?: Json
+    }
 
 /** A JSON body: of the usual size at most, or of so many bytes. */
 type Json = true | { maxBytes: number }
@@ -35,23 +47,32 @@ export function auth(context: Context) {
   const requires =
     <P extends Principal>(allows: (principal: Principal) => principal is P) =>
     (need: Need) => {
-      const { scopes = [], keyScopes = scopes, whole = false, json } = need === true ? {} : need
+      const { scopes = [], keyScopes = scopes, json, ...rest } = need === true ? {} : need
+      const { whole = false, recent = false, enrolling = false } = rest
       const refusal = (principal: Principal) =>
         allows === (isAdmin as unknown) && isUser(principal) ? 'forbidden' : 'wrong_credential_kind'
-      const requirement = { allows, refusal, userScopes: scopes, keyScopes, whole } as const
+      const requirement = { allows, refusal, userScopes: scopes, keyScopes, whole, enrolling } as const
       return guarded<P>({
         scopes: keyScopes,
         json,
+        recent,
         authorize: (principal, address) => authorize(principal, requirement, address),
         permit: (state, principal) => permit(context, state, principal, requirement),
       })
     }
-  const guarded = <P extends Principal>({ scopes, json, authorize, permit }: Guarding) => {
+  const guarded = <P extends Principal>({ scopes, json, recent, authorize, permit }: Guarding) => {
+    /** Also of the session's row as it is within a change, where it decides. */
+    const authorizeChange: Authorize = recent
+      ? (principal, address) => {
+          authorize(principal, address)
+          requireRecent(context, principal)
+        }
+      : authorize
     /** Runs once a request, whichever hook is the first to see it. */
     const admit = (state: RequestState) => {
       if (state.principal !== null) return
       state.principal = requireShown(state)
-      state.authorize = authorize
+      state.authorize = authorizeChange
       return permit(state, state.principal)
     }
     /** What was revoked or lowered while the body came holds for what follows the body. */
@@ -62,11 +83,18 @@ export function auth(context: Context) {
       state.principal = principal
       authorize(principal, state.address)
     }
+    const resolve = ({ state }: Seen) => ({ auth: state.principal as P })
+    /** After the shape of the body, before any look-up. */
+    const resolveRecent = ({ state }: Seen) => {
+      const auth = state.principal as P
+      requireRecent(context, auth)
+      return { auth }
+    }
     return {
       detail: { security: [{ bearer: [...scopes] }] },
       ...(json && { parse: readGuarded(admit, confirm, json) }),
       transform: context.shared ? waitingFor(admit) : atOnce(admit),
-      resolve: ({ state }: Seen) => ({ auth: state.principal as P }),
+      resolve: recent ? resolveRecent : resolve,
     }
   }
 
@@ -83,6 +111,7 @@ export function auth(context: Context) {
       return guarded<KeyPrincipal>({
         scopes: [],
         json: undefined,
+        recent: false,
         authorize,
         permit: (_state, principal) => {
           authorize(principal)
@@ -100,6 +129,7 @@ type Guarding = {
   /** For the document. */
   scopes: readonly string[]
   json: Json | undefined
+  recent: boolean
   /** Whether the caller may use the route; asked again wherever the caller is read again. Charges nothing. */
   authorize: Authorize
   /** The same, and a key's use counts; a promise where that has to be waited for. */
@@ -142,12 +172,14 @@ type Requirement = {
   keyScopes: readonly string[]
   /** Whether a user's token must not be a narrowed one. */
   whole: boolean
+  /** Whether it is open to somebody who has to set up a second factor first. */
+  enrolling: boolean
 }
 
 /**
  * Whether a caller may use a route: its kind, then, for keys, address and scopes, in the order of API.md. Charges
  * nothing, so that it can be asked again within a change.
- * @throws Problem wrong_credential_kind, forbidden, ip_not_allowed, insufficient_scope
+ * @throws Problem wrong_credential_kind, forbidden, mfa_enrolment_required, ip_not_allowed, insufficient_scope
  */
 function authorize(principal: Principal, need: Requirement, address: string | null): void {
   if (!need.allows(principal)) fail(need.refusal(principal))
@@ -155,6 +187,7 @@ function authorize(principal: Principal, need: Requirement, address: string | nu
     requireValid(refusalOf(principal, { scopes: need.keyScopes, address }))
     return
   }
+  if (principal.isEnrolmentDue && !need.enrolling) fail('mfa_enrolment_required')
   if (need.whole && principal.claims.isNarrowed) fail('insufficient_scope', NARROWED)
   const missing = need.userScopes.filter((scope) => !covers(principal.grants, scope))
   if (missing.length > 0) fail('insufficient_scope', lackOfScopes(missing))
@@ -179,7 +212,8 @@ export function permit(
 ): Promise<undefined> | undefined {
   if (!need.allows(principal)) fail(need.refusal(principal))
   if (principal.kind !== 'key') {
-    if (need.whole || need.userScopes.length > 0) authorize(principal, need, state.address)
+    if (principal.isEnrolmentDue || need.whole || need.userScopes.length > 0)
+      authorize(principal, need, state.address)
     return
   }
   const outcome = useKey(context, principal, { scopes: need.keyScopes, cost: null, address: state.address })

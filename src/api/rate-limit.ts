@@ -13,8 +13,13 @@ import { pathOf, withoutSlash } from './route-table.ts'
 const POLICIES = new Map<string, RateLimitName | null>([
   ['POST /auth/signup', 'signup'],
   ['POST /auth/login', 'login'],
+  ['POST /auth/login/mfa', 'login'],
+  ['POST /auth/passkeys/login', 'login'],
+  ['POST /auth/passkeys/login/options', 'login'],
   ['POST /auth/refresh', 'refresh'],
   ['POST /auth/password', 'password'],
+  ['POST /auth/reauthenticate', 'password'],
+  ['POST /auth/reauthenticate/options', 'password'],
   ['POST /auth/password-reset', 'mail'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],

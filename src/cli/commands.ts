@@ -17,6 +17,7 @@ const keys = () => import('./commands/keys.ts')
 const backups = () => import('./commands/backup.ts')
 const moves = () => import('./commands/move.ts')
 const imports = () => import('./commands/import.ts')
+const secrets = () => import('./commands/secrets.ts')
 const signingKeys = () => import('./commands/signing-keys.ts')
 
 /** Every command, in the order of `--help`. To add one: put it into its noun's file, and a line here. */
@@ -46,7 +47,8 @@ export const COMMANDS: readonly Entry[] = [
   entry('signing-keys list', 'List the keys that sign access tokens', signingKeys),
   entry('signing-keys rotate', 'Make the next signing key', signingKeys),
   entry('signing-keys revoke', 'Refuse all that a signing key signed', signingKeys),
-  entry('signing-keys rewrap', 'Encrypt the signing keys under a new SECRET_KEY', signingKeys),
+  entry('signing-keys rewrap', 'The same as "secrets rewrap"', secrets),
+  entry('secrets rewrap', 'Encrypt signing keys and TOTP secrets under a new SECRET_KEY', secrets),
   entry('openapi', 'Print the OpenAPI document', () => import('./commands/openapi.ts')),
   entry('healthcheck', 'Ask the running server whether it works', () => import('./commands/healthcheck.ts')),
   entry('config', 'Print the settings in force, secrets hidden', () => import('./commands/config.ts')),

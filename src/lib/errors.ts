@@ -86,6 +86,8 @@ export type Extra = {
   headers?: Record<string, string>
   /** Of a refusal by kind, role or scope: what its audit row says. */
   audit?: Record<string, unknown>
+  /** Of `invalid_token`: the token stood in the body, so that no challenge asks for one in a header. */
+  isInBody?: boolean
   /** Further members of the answer (RFC 9457, section 3.2). */
   members?: Record<string, unknown>
   /** Logged with the request id, never sent. */

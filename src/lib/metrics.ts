@@ -40,6 +40,8 @@ export function createMetrics(readPool: () => PoolLoad) {
     /** From the sending of a beat to its echo. */
     evictionLag: createHistogram(LAG_BOUNDS_SECONDS),
     passwordChecks: tally('right', 'wrong', 'throttled'),
+    /** Codes and passkeys; `locked`: refused unchecked; `suspended`: a passkey whose sign count went back. */
+    secondFactors: tally('right', 'wrong', 'locked', 'suspended'),
     /** `repeated`: within the grace; `restored`: ahead of the database; `reused`: theft; `refused`: none or over. */
     refreshes: tally('rotated', 'repeated', 'restored', 'reused', 'refused'),
     /** Refusals by the limits per client address. */

@@ -188,7 +188,13 @@ test('the example of every body is taken as it stands, one after the other', asy
   const refused = Object.entries(statuses).filter(([, status]) => status >= 400)
   // Those that hold a secret that only its holder has; its form is right.
   expect(Object.fromEntries(refused)).toEqual({
+    'POST /auth/login/mfa': 401,
+    'POST /auth/mfa/totp/confirm': 409,
+    'POST /auth/passkeys': 403,
+    'PATCH /auth/passkeys/{id}': 404,
+    'POST /auth/passkeys/login': 401,
     'POST /auth/password': 401,
+    'POST /auth/reauthenticate': 403,
     'POST /auth/password-reset': 401,
     'POST /auth/refresh': 401,
   })

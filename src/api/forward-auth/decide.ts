@@ -23,6 +23,7 @@ export function judge(
     if (principal.kind !== 'user') return deny('wrong_credential_kind')
     if (principal.role !== policy.role) return deny('forbidden')
   }
+  if (principal.kind === 'user' && principal.isEnrolmentDue) return deny('mfa_enrolment_required')
   if (principal.kind === 'key') return judgeKey(context, principal, policy, address)
   const missing = policy.scopes.filter((scope) => !covers(principal.grants, scope))
   return missing.length > 0 ? deny('insufficient_scope', lackOfScopes(missing)) : null

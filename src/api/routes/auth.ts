@@ -4,6 +4,7 @@ import type { Context } from '../../core/context.ts'
 import { describePrincipal, logIn } from '../../core/login/log-in.ts'
 import { Me, PasswordChange, PasswordReset } from '../../core/login/model.ts'
 import { changePassword, resetPassword } from '../../core/login/password.ts'
+import { grantOf } from '../../core/login/sign-in.ts'
 import { Tokens } from '../../core/sessions/model.ts'
 import { presentUser, signUp } from '../../core/users/accounts.ts'
 import { Credentials, User } from '../../core/users/model.ts'
@@ -31,7 +32,8 @@ export const authRoutes = (context: Context, guard: Guard) =>
     .post(
       '/login',
       async ({ body: { email, password }, state }) =>
-        (await logIn(context, originOf(state), { email, password })).tokens,
+        (await grantOf(context, await logIn(context, originOf(state), { email, password }, { kind: 'api' })))
+          .tokens,
       {
         open: true,
         body: Credentials,
@@ -39,12 +41,12 @@ export const authRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'logIn',
           summary: 'Trade e-mail and password for a pair of tokens',
-          'x-errors': ['invalid_login', 'too_many_attempts'],
+          'x-errors': ['invalid_login', 'mfa_required', 'email_not_verified', 'too_many_attempts'],
         },
       },
     )
     .get('/me', ({ auth }) => describePrincipal(auth), {
-      anyone: true,
+      anyone: { enrolling: true },
       response: { 200: Me },
       detail: { operationId: 'getMe', summary: 'Who the credential belongs to' },
     })
@@ -58,7 +60,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'changePassword',
           summary: 'Set a new password; every session ends, and a new one begins',
-          'x-errors': ['invalid_login', 'conflict'],
+          'x-errors': ['invalid_login', 'reauthentication_required', 'conflict'],
         },
       },
     )

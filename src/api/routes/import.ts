@@ -15,7 +15,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
       results: await importKeys(context, originOf(state), auth, requireKeys(body)),
     }),
     {
-      admin: { json: { maxBytes: MAX_IMPORT_BYTES } },
+      admin: { json: { maxBytes: MAX_IMPORT_BYTES }, recent: context.config.reauthenticateForKeys },
       body: KeyImport,
       response: { 200: KeyImportResults },
       detail: {
@@ -23,7 +23,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
         summary: 'Take over API keys from elsewhere, by their SHA-256 or whole',
         description:
           'At most 1,000 keys and 8 MiB. Each key is imported whole or not at all, and a result says what became of it, in their order. The same request again answers `already_imported`.',
-        'x-errors': ['forbidden'],
+        'x-errors': ['forbidden', 'reauthentication_required'],
       },
     },
   )

@@ -54,17 +54,24 @@ const ListQuery = Type.Object(
 const MAX_IDEMPOTENCY_KEY_LENGTH = 255
 
 const reads = { anyone: { scopes: [KEYS_READ] } }
-const writes = { anyone: { scopes: [KEYS_WRITE] } }
-const takes = { anyone: { scopes: [KEYS_WRITE], json: true } } as const
 const nothing = { 204: Type.Undefined({ description: 'Done' }) }
-const creates = { ...takes, body: NewKey, response: { 201: CreatedKey } }
 const lists = { ...reads, query: ListQuery, response: { 200: KeyList } }
-const revokes = { ...writes, query: RevokeQuery, response: { 200: KeyEnded } }
-const createErrors = ['insufficient_scope', 'quota_exceeded', 'already_created', 'not_found'] as const
-const manageErrors = ['not_found', 'forbidden'] as const
+const createErrors = [
+  'reauthentication_required',
+  'insufficient_scope',
+  'quota_exceeded',
+  'already_created',
+  'not_found',
+] as const
+const manageErrors = ['not_found', 'forbidden', 'reauthentication_required'] as const
 
 /** The seed's paths, and beside them those that a newcomer would guess; both answer alike. */
 export const keyRoutes = (context: Context, guard: Guard) => {
+  const recent = context.config.reauthenticateForKeys
+  const writes = { anyone: { scopes: [KEYS_WRITE], recent } }
+  const takes = { anyone: { scopes: [KEYS_WRITE], recent, json: true } } as const
+  const creates = { ...takes, body: NewKey, response: { 201: CreatedKey } }
+  const revokes = { ...writes, query: RevokeQuery, response: { 200: KeyEnded } }
   const shown = (key: WholeKey) => presentKey(key, context.clock())
   const create = async (caller: Principal, state: RequestState, input: NewKey): Promise<CreatedKey> => {
     const { row, key } = await createKey(context, originOf(state), caller, input, idempotencyKeyOf(state))
@@ -223,7 +230,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         return { message: 'API key deleted successfully', key_id: params.id }
       },
       {
-        user: { scopes: [KEYS_WRITE] },
+        user: { scopes: [KEYS_WRITE], recent },
         response: { 200: KeyEnded },
         detail: {
           operationId: 'removeKey',

@@ -73,7 +73,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
   /** A key is bound to its addresses, scopes and rate, here as everywhere. */
   const admit = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
     state.principal = principal
-    const anyone = { allows: () => true, refusal: () => 'forbidden' as const, whole: false }
+    const anyone = { allows: () => true, refusal: () => 'forbidden' as const, whole: false, enrolling: false }
     await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
   }
 
@@ -109,6 +109,8 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
             'ip_not_allowed',
             'unsupported_grant_type',
             'invalid_scope',
+            'mfa_required',
+            'email_not_verified',
             'too_many_attempts',
           ],
         },

@@ -31,12 +31,15 @@ const present = (account: ServiceAccountRow): ServiceAccount => ({
 })
 
 const reads = { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } }
-const writes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true } }
-const takes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, json: true } } as const
 
 /** Service accounts: any user makes them, makers manage their own, admins all; a key needs the scope. */
-export const serviceAccountRoutes = (context: Context, guard: Guard) =>
-  new Elysia({ prefix: '/service-accounts', tags: ['Service accounts'] })
+export const serviceAccountRoutes = (context: Context, guard: Guard) => {
+  const recent = context.config.reauthenticateForKeys
+  const writes = { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, recent } }
+  const takes = {
+    anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, recent, json: true },
+  } as const
+  return new Elysia({ prefix: '/service-accounts', tags: ['Service accounts'] })
     .use(guard)
     .post(
       '/',
@@ -46,7 +49,11 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         ...takes,
         body: NewServiceAccount,
         response: { 201: ServiceAccount },
-        detail: { operationId: 'createServiceAccount', summary: 'Make a service account' },
+        detail: {
+          operationId: 'createServiceAccount',
+          summary: 'Make a service account',
+          'x-errors': ['reauthentication_required'],
+        },
       },
     )
     .get(
@@ -75,7 +82,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'changeServiceAccount',
           summary: "Change a service account's name, ceiling or state",
-          'x-errors': ['not_found'],
+          'x-errors': ['not_found', 'reauthentication_required'],
         },
       },
     )
@@ -91,7 +98,8 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'deleteServiceAccount',
           summary: 'Delete a service account with its keys',
-          'x-errors': ['not_found'],
+          'x-errors': ['not_found', 'reauthentication_required'],
         },
       },
     )
+}

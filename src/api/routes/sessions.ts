@@ -70,7 +70,7 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
         return status(204, undefined)
       },
       {
-        user: { whole: true },
+        user: { whole: true, enrolling: true },
         response: nothing,
         detail: {
           operationId: 'logOutEverywhere',

@@ -8,6 +8,8 @@ import {
   listPasswordResets,
   presentReset,
 } from '../../core/login/password.ts'
+import { unlockUser } from '../../core/login/unlock.ts'
+import { resetFactors } from '../../core/second-factors/factors.ts'
 import { logOutEverywhere } from '../../core/sessions/sessions.ts'
 import {
   changeUser,
@@ -77,7 +79,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'createUser',
           summary: 'Make an account for somebody',
-          'x-errors': ['email_taken', 'forbidden'],
+          'x-errors': ['email_taken', 'forbidden', 'reauthentication_required'],
         },
       },
     )
@@ -114,7 +116,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         detail: {
           operationId: 'changeUser',
           summary: "Change a user's role, state, ceiling or verified address",
-          'x-errors': ['not_found', 'last_admin', 'forbidden'],
+          'x-errors': ['not_found', 'last_admin', 'forbidden', 'reauthentication_required'],
         },
       },
     )
@@ -124,13 +126,13 @@ export const userRoutes = (context: Context, guard: Guard) =>
         service_accounts: await removeUser(context, originOf(state), auth, params.id, endingOf(query)),
       }),
       {
-        anyone: { scopes: [USERS_WRITE] },
+        anyone: { scopes: [USERS_WRITE], recent: true },
         query: EndingQuery,
         response: { 200: DeletedUser },
         detail: {
           operationId: 'deleteUser',
           summary: 'Delete a user with their sessions and keys',
-          'x-errors': ['not_found', 'last_admin', 'forbidden'],
+          'x-errors': ['not_found', 'last_admin', 'forbidden', 'reauthentication_required'],
         },
       },
     )
@@ -155,12 +157,44 @@ export const userRoutes = (context: Context, guard: Guard) =>
       async ({ auth, params, state }) => issuePasswordReset(context, originOf(state), auth, params.id),
       {
         // Whoever holds the token is that user: no key may have one made.
-        admin: true,
+        admin: { recent: true },
         response: { 200: PasswordResetToken },
         detail: {
           operationId: 'issuePasswordReset',
           summary: 'Make a one-time token for a new password, for the admin to deliver',
-          'x-errors': ['not_found', 'forbidden'],
+          'x-errors': ['not_found', 'forbidden', 'reauthentication_required'],
+        },
+      },
+    )
+    .delete(
+      '/:id/mfa',
+      async ({ auth, params, state, status }) => {
+        await resetFactors(context, originOf(state), auth, params.id)
+        return status(204, undefined)
+      },
+      {
+        admin: { recent: true },
+        response: nothing,
+        detail: {
+          operationId: 'resetSecondFactors',
+          summary: 'Take all second factors and recovery codes from a user who lost them; their sessions end',
+          'x-errors': ['not_found', 'forbidden', 'reauthentication_required'],
+        },
+      },
+    )
+    .post(
+      '/:id/unlock',
+      async ({ auth, params, state, status }) => {
+        await unlockUser(context, originOf(state), auth, params.id)
+        return status(204, undefined)
+      },
+      {
+        admin: { recent: true },
+        response: nothing,
+        detail: {
+          operationId: 'unlockUser',
+          summary: 'Forget the wrong passwords and codes of a user, and end the locks that they brought',
+          'x-errors': ['not_found', 'forbidden', 'reauthentication_required'],
         },
       },
     )

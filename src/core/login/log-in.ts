@@ -1,28 +1,31 @@
 import { fail, Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers } from '../../lib/scopes.ts'
-import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
+import { type Origin, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { normalisePassword } from '../passwords/policy.ts'
-import type { Principal, UserOwner } from '../principal.ts'
-import { type Grant, issueTokens, startSession } from '../sessions/sessions.ts'
+import type { Principal, SessionKind, UserOwner } from '../principal.ts'
 import { findUserByEmail, type UserRow, updatePasswordHash } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
 import type { Credentials } from '../users/model.ts'
 import type { Me } from './model.ts'
+import { type SignIn, signIn } from './sign-in.ts'
 import { guardGuess } from './throttle.ts'
 
+/** `scopes` are those that an OAuth client asks for: the user must hold them. */
+export type LogInAs = { kind: SessionKind; scopes?: readonly string[]; remember?: boolean }
+
 /**
- * Log in with e-mail and password. Unknown, wrong and disabled are one answer, in the same time.
+ * Log in with e-mail and password, up to the second step where the user has a second factor. Unknown, wrong and disabled
+ * are one answer, in the same time.
  * @param input a request's body, which may have any other members: nothing else of it is read
- * @param scopes those that an OAuth client asks for; the user must hold them
- * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope
+ * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope, and what `signIn` throws
  */
 export async function logIn(
   context: Context,
   origin: Origin,
   input: Credentials,
-  scopes: readonly string[] = [],
-): Promise<Grant> {
+  { kind, scopes = [], remember = false }: LogInAs,
+): Promise<SignIn> {
   const email = normaliseEmail(input.email)
   if (email === null) fail('invalid_login')
   const user = await guardGuess(context, origin, email, () =>
@@ -32,10 +35,7 @@ export async function logIn(
   await replaceOutdatedHash(context, origin, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!scopes.every((scope) => covers(ceiling, scope))) fail('invalid_scope')
-  const narrowing = scopes.length > 0 ? scopes : null
-  const wanted = { kind: 'api', amr: ['pwd'], scopes: narrowing } as const
-  const session = await startSession(context, onBehalfOf(origin, user.id), user, wanted)
-  return issueTokens(context, user, session, session, narrowing)
+  return signIn(context, origin, user, { kind, scopes: scopes.length > 0 ? scopes : null, remember })
 }
 
 /** The active user whose password this is, or null, which is audited. */

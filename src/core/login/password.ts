@@ -3,15 +3,17 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey } from '../../lib/tokens.ts'
-import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
+import { type Origin, onBehalfOf } from '../audit/audit.ts'
 import { countEvent } from '../audit/counted-events.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { revokeKeysOfUser } from '../keys/end.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type UserPrincipal } from '../principal.ts'
+import { joinAmr } from '../second-factors/proofs.ts'
 import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sessions/sessions.ts'
 import { findUserById, setPassword, type UserRow } from '../users/accounts.ts'
+import { requireCurrentPassword, requireStillProved } from './current-password.ts'
 import type { PasswordChange, PasswordReset, PasswordResetToken, PendingReset } from './model.ts'
 import {
   deleteReset,
@@ -28,9 +30,9 @@ const RESET_PREFIX = 'pr_'
 const RESET_LASTS_MS = 30 * MINUTE_MS
 
 /**
- * A user sets a new password. Every session ends, this one too; the answer begins a new one. The limit `password` bounds
- * guesses at the current one; those of strangers at the log-in neither count here nor refuse it.
- * @throws Problem invalid_login, validation_failed, unavailable, conflict where it changed meanwhile
+ * A user sets a new password. Every session ends, this one too; the answer begins a new one.
+ * @throws Problem invalid_login, reauthentication_required, validation_failed, unavailable, conflict where it changed
+ * meanwhile, wrong_credential_kind for a browser session
  */
 export async function changePassword(
   context: Context,
@@ -38,30 +40,24 @@ export async function changePassword(
   caller: UserPrincipal,
   input: PasswordChange,
 ): Promise<Grant> {
-  const user = await findUserById(context.db, caller.userId)
-  if (!user) fail('invalid_login')
-  // Before the current one is checked: nothing is hashed for a password that may not be chosen.
-  const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
-  const hashedFor = { address: origin.ip, account: user.email }
-  const fits = await context.passwords.verify(input.current_password, user, hashedFor)
-  context.metrics.passwordChecks[fits ? 'right' : 'wrong'] += 1
-  if (!fits) {
-    const target = { type: 'user' as const, id: user.id }
-    const details = { at: 'password_change' }
-    await recordEvent(context.db, context, origin, {
-      action: 'user.login_failed',
-      outcome: 'refused',
-      target,
-      details,
-    })
-    fail('invalid_login', { detail: 'The current password is not right.' })
+  if (caller.sessionKind !== 'api') {
+    fail('wrong_credential_kind', { detail: 'A browser session changes the password at /session/password.' })
   }
-  const passwordHash = await context.passwords.hash(password, hashedFor)
+  // Before the current one is checked: nothing is hashed for a password that may not be chosen.
+  const password = await requirePassword(context.config, caller.email, input.new_password, '/new_password')
+  const proved = await requireCurrentPassword(
+    context,
+    origin,
+    caller,
+    input.current_password,
+    'password_change',
+  )
+  const { user } = proved
+  const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
   const revokesKeys = input.revoke_keys === true
   const locks = locksOfPassword(user.id, revokesKeys)
   const { session, narrowing } = await recordChange(context, origin, caller, locks, async (change) => {
-    const now = change.held.users.get(user.id)
-    if (now?.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) fail('conflict')
+    requireStillProved(context, change, proved)
     const details = await replacePassword(change, user.id, passwordHash, revokesKeys)
     await change.record({
       action: 'user.password_changed',
@@ -69,10 +65,12 @@ export async function changePassword(
       details,
     })
     // The new session does no more than the one that asked for it.
-    const { claims, scopes } = change.caller
+    const { claims, scopes, amr, authTime } = change.caller
     const narrowing = claims.isNarrowed ? scopes : null
-    const { amr } = change.caller
-    const wanted = { kind: 'api', amr, scopes: narrowing } as const
+    // The password alone renews nothing for somebody who has a second factor.
+    const isRenewed = proved.usedPassword && !change.caller.hasSecondFactor
+    const authentication = isRenewed ? { amr: joinAmr(amr, ['pwd']) } : { amr, authTime }
+    const wanted = { kind: 'api', scopes: narrowing, ...authentication } as const
     return { session: await openSession(context, change, origin, user, wanted), narrowing }
   })
   return issueTokens(context, user, session, session, narrowing)

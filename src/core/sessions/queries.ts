@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, isNull, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import { sessions, users } from '../../db/schema.ts'
@@ -31,6 +31,7 @@ export function listLiveSessions(
 
 /**
  * Ends every session that is not over, of one user or of everybody.
+ * @param except one that goes on
  * @returns how many
  */
 export async function endSessions(
@@ -38,11 +39,18 @@ export async function endSessions(
   userId: string | null,
   now: Date,
   reason: string,
+  except?: string,
 ): Promise<number> {
   const ended = await tx
     .update(sessions)
     .set({ endedAt: now, endedReason: reason })
-    .where(and(isNull(sessions.endedAt), userId === null ? undefined : eq(sessions.userId, userId)))
+    .where(
+      and(
+        isNull(sessions.endedAt),
+        userId === null ? undefined : eq(sessions.userId, userId),
+        except === undefined ? undefined : ne(sessions.id, except),
+      ),
+    )
     .returning({ id: sessions.id })
   return ended.length
 }
@@ -136,20 +144,16 @@ export async function rotateSession(
   return row ?? null
 }
 
-export async function isActiveUser(db: Database, userId: string): Promise<boolean> {
-  const [user] = await db.select({ isActive: users.isActive }).from(users).where(eq(users.id, userId))
-  return user?.isActive ?? false
-}
-
 export async function findSession(db: Database, id: string): Promise<SessionRow | null> {
   const [session] = await db.select().from(sessions).where(eq(sessions.id, id))
   return session ?? null
 }
 
-/** The user of a session, for its tokens. */
-export async function findSessionUser(tx: Transaction, id: string) {
-  const [user] = await tx
-    .select({ id: users.id, role: users.role, scopes: users.scopes, isActive: users.isActive })
+/** The user of a session, as far as they decide what it does. */
+export async function findSessionUser(db: Database | Transaction, id: string) {
+  const { role, scopes, isActive, hasSecondFactor } = users
+  const [user] = await db
+    .select({ id: users.id, role, scopes, isActive, hasSecondFactor })
     .from(users)
     .where(eq(users.id, id))
   return user ?? null
