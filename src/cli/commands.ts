@@ -31,6 +31,8 @@ export const COMMANDS: readonly Entry[] = [
   entry('users enable', 'Let a user in again', users),
   entry('users set-role', 'Give a user another role', users),
   entry('users set-password', "Set a user's password", users),
+  entry('users reset-mfa', 'Take the second factors from a user who lost them', users),
+  entry('users unlock', 'End the locks that wrong passwords and codes brought', users),
   entry('keys create', 'Make an API key for a user or a service account', keys),
   entry('keys list', 'List API keys, newest first', keys),
   entry('keys revoke', 'End an API key for good', keys),

@@ -46,14 +46,12 @@ export type CreationOptions = {
 }
 export type RequestOptions = { challenge: string; rpId: string }
 
-/** A passkey in software (WebAuthn, section 6), which keeps to the specification unless it is told otherwise. */
-type Authenticator = ReturnType<typeof createAuthenticator>
-
 const PRESENT_AND_VERIFIED = 0x05
 const BACKED_UP = 0x18
 const HAS_CREDENTIAL = 0x40
 
 /**
+ * A passkey in software (WebAuthn, section 6), which keeps to the specification unless it is told otherwise.
  * @param origin of the page that asks
  * @param algorithm ES256 or EdDSA
  * @param counts whether it counts its uses

@@ -24,10 +24,17 @@ export function judge(
     if (principal.role !== policy.role) return deny('forbidden')
   }
   if (principal.kind === 'user' && principal.isEnrolmentDue) return deny('mfa_enrolment_required')
+  if (policy.mfa && !hasProvedFactor(principal)) return deny('forbidden', ASK_FACTOR)
   if (principal.kind === 'key') return judgeKey(context, principal, policy, address)
   const missing = policy.scopes.filter((scope) => !covers(principal.grants, scope))
   return missing.length > 0 ? deny('insufficient_scope', lackOfScopes(missing)) : null
 }
+
+const ASK_FACTOR = { detail: 'This takes a person who logged in with a second factor.' }
+
+/** A key stands for no person who is there. */
+const hasProvedFactor = (principal: Principal): boolean =>
+  principal.kind === 'user' && principal.amr.includes('mfa')
 
 function judgeKey(context: Context, key: KeyPrincipal, { scopes }: Policy, address: string | null) {
   const outcome = useKey(context, key, { scopes, cost: DEFAULT_COST, address })

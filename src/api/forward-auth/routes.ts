@@ -118,9 +118,16 @@ const DESCRIPTION = {
   description:
     'For nginx `auth_request`, Caddy `forward_auth`, Traefik ForwardAuth and, as `/forward-auth/<policy>/*`, Envoy ' +
     '`ext_authz`; any method. The query is the policy, in plain characters: `scope=read,write` (all are needed), ' +
-    '`kind=user|key|any`, `role=admin`. The answer has no body; who is calling stands in its `X-Auth-*` headers.',
+    '`kind=user|key|any`, `role=admin`, `mfa=true`. The answer has no body; who is calling stands in its `X-Auth-*` headers.',
   security: [{ bearer: [] }],
-  'x-errors': ['invalid_request', 'ip_not_allowed', 'insufficient_scope', 'forbidden', 'credits_exhausted'],
+  'x-errors': [
+    'invalid_request',
+    'ip_not_allowed',
+    'insufficient_scope',
+    'forbidden',
+    'mfa_enrolment_required',
+    'credits_exhausted',
+  ],
 }
 
 /** How the door stands in the OpenAPI document; it is served by the routes above alone. */
