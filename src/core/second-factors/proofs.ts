@@ -179,7 +179,8 @@ export async function acceptAssertion(
 }
 
 /** A passkey is both factors: a key of the hardware or a synchronised one, and its person was verified (RFC 8176). */
-export const amrOfPasskey = (isBackedUp: boolean): string[] => [isBackedUp ? 'swk' : 'hwk', 'mfa', 'user']
+export const amrOfPasskey = (isBackedUp: boolean): string[] =>
+  isBackedUp ? ['mfa', 'swk', 'user'] : ['hwk', 'mfa', 'user']
 
 /** Several `amr` as one, sorted. */
 export const joinAmr = (...amr: (readonly string[])[]): string[] => [...new Set(amr.flat())].sort()
