@@ -169,9 +169,14 @@ test('no inherited name and no instant, as any value or name of any operation, i
     .map(({ method, path }) => `${method} ${path}`)
   // What takes nothing but a credential.
   expect(withoutText.sort()).toEqual([
+    'DELETE /auth/mfa/totp',
     'DELETE /keys/self',
     'DELETE /session',
     'POST /auth/logout-all',
+    'POST /auth/mfa/recovery-codes',
+    'POST /auth/mfa/totp',
+    'POST /auth/passkeys/options',
+    'POST /auth/reauthenticate/options',
     'POST /session/token',
   ])
 }, 120_000)

@@ -40,7 +40,9 @@ const chosenPassword = Type.String({ maxLength: 8192 })
 
 export const PasswordChange = Type.Object(
   {
-    current_password: chosenPassword,
+    current_password: Type.Optional(
+      Type.String({ maxLength: 8192, description: 'Left out where the account has no password' }),
+    ),
     new_password: chosenPassword,
     revoke_keys: Type.Optional(Type.Boolean({ description: "End the user's API keys too" })),
   },
