@@ -19,7 +19,7 @@ class Refused extends Error {
 type Asking = { request: Request; server: { requestIP(request: Request): { address: string } | null } | null }
 
 /** The value of a macro: `true`, or further requirements. */
-type More = true | Pick<Need, 'scopes' | 'cost'>
+type More = true | Pick<Need, 'mfa' | 'scopes' | 'cost'>
 
 /**
  * Macros that require a verified caller: `anyone`, `user`, `admin`, `key`. Each gives the handler a `principal` of the

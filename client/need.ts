@@ -6,6 +6,8 @@ export type Need = {
   kind?: 'user' | 'key'
   /** Only a user's access token can have a role; a key of an admin does not. */
   role?: 'admin'
+  /** Only an access token of a user who logged in with a second factor meets this. */
+  mfa?: true
   /** The caller needs all of them. */
   scopes?: readonly string[]
   /** Credits that this use takes from a key that has credits; by default 1. */
@@ -15,7 +17,7 @@ export type Need = {
 /** The type of the callers that meet a need. */
 export type PrincipalOf<N extends Need> = N extends { role: 'admin' }
   ? UserPrincipal & { role: 'admin' }
-  : N extends { kind: 'user' }
+  : N extends { kind: 'user' } | { mfa: true }
     ? UserPrincipal
     : N extends { kind: 'key' }
       ? KeyPrincipal
@@ -24,7 +26,7 @@ export type PrincipalOf<N extends Need> = N extends { role: 'admin' }
 /** A need without unknown members. A mistyped member would otherwise require nothing, and leave the route open. */
 export type Exactly<N, Known = Need> = N & Record<Exclude<keyof N, keyof Known>, never>
 
-const MEMBERS = new Set(['kind', 'role', 'scopes', 'cost'])
+const MEMBERS = new Set(['kind', 'role', 'mfa', 'scopes', 'cost'])
 
 /**
  * Checks a need at run time, as the compiler does for TypeScript.
@@ -32,13 +34,14 @@ const MEMBERS = new Set(['kind', 'role', 'scopes', 'cost'])
  * @throws TypeError for an unknown member or value, and for a member whose value is undefined
  */
 export function requireNeed<N extends Need>(need: N): N {
-  const { kind, role, scopes, cost } = requirePlain(need) as Record<string, unknown>
+  const { kind, role, mfa, scopes, cost } = requirePlain(need) as Record<string, unknown>
   for (const [member, value] of Object.entries(need)) {
     if (!MEMBERS.has(member)) throw new TypeError(`No such need: ${member}`)
     if (value === undefined) throw new TypeError(`${member} is undefined: leave it out, or set it`)
   }
   if (kind !== undefined && kind !== 'user' && kind !== 'key') throw new TypeError('kind is "user" or "key"')
   if (role !== undefined && role !== 'admin') throw new TypeError('role is "admin"')
+  if (mfa !== undefined && mfa !== true) throw new TypeError('mfa is true')
   if (scopes !== undefined && !isTexts(scopes)) throw new TypeError('scopes is a list of scopes')
   if (cost !== undefined && !Number.isInteger(cost)) throw new TypeError('cost is a whole number')
   return need

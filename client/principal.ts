@@ -6,6 +6,8 @@ export type UserPrincipal = {
   role: 'admin' | 'user'
   /** The scopes of the token. An admin may do everything, whatever the token's scopes are. */
   scopes: readonly string[]
+  /** How the person proved who they are (RFC 8176): with "mfa" in it, by a second factor too. */
+  amr: readonly string[]
 }
 
 /** A service, verified by an API key or by an access token that was obtained with one. */

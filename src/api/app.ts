@@ -23,20 +23,24 @@ import { cors } from '@elysiajs/cors'
 import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from '../core/context.ts'
 import { auth } from './auth.ts'
+import { browserGuard } from './browser.ts'
 import { type AddressOf, createAddressOf } from './client-address.ts'
 import { compressAnswer } from './compression.ts'
 import { recogniseCredential } from './credential.ts'
 import { docs } from './docs.ts'
-import { serverSettings, skipCookies } from './elysia.ts'
+import { pathOf, serverSettings, skipCookies, withoutSlash, wrapWith } from './elysia.ts'
 import { errors } from './errors.ts'
 import { forwardAuth, forwardAuthDescription } from './forward-auth/routes.ts'
 import { observe } from './observe.ts'
 import { openApiDocument } from './openapi.ts'
+import { prefersPage } from './pages/answer.tsx'
+import { pageAssets } from './pages/assets.ts'
 import { createLimits } from './rate-limit.ts'
 import { type RequestState, stated } from './request-state.ts'
 import { createRouteTable } from './route-table.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { authRoutes } from './routes/auth.ts'
+import { browserSessionRoutes } from './routes/browser-sessions.ts'
 import { errorPages } from './routes/error-pages.ts'
 import { protectedRoutes } from './routes/examples.ts'
 import { type IsDraining, opsRoutes, rootRoute } from './routes/health.ts'
@@ -45,6 +49,9 @@ import { signingRoutes } from './routes/jwks.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { metricsRoute } from './routes/metrics.ts'
 import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
+import { pageRoutes, startPage } from './routes/pages.tsx'
+import { passkeyRoutes } from './routes/passkeys.ts'
+import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { userRoutes } from './routes/users.ts'
@@ -65,14 +72,22 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(protectedRoutes(guard))
     .use(verifyRoutes(context, guard))
 
+  const inBrowser = browserGuard(context)
+  const forBrowsers = new Elysia()
+    .use(pageRoutes(context, inBrowser))
+    .use(pageAssets(context.config))
+    .use(browserSessionRoutes(context, inBrowser))
+
   const limited = new Elysia()
     .use(stated)
     .use(limits.plugin)
     .mapResponse(compressAnswer)
-    .use(rootRoute())
+    .use(rootRoute(startPage(context)))
     .use(errorPages())
     .use(authRoutes(context, guard))
     .use(sessionRoutes(context, guard))
+    .use(secondFactorRoutes(context, guard))
+    .use(passkeyRoutes(context, guard))
     .use(importRoutes(context, guard))
     .use(keyRoutes(context, guard))
     .use(serviceAccountRoutes(context, guard))
@@ -81,6 +96,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
+    .use(forBrowsers)
 
   const document = once(() =>
     openApiDocument(
@@ -97,7 +113,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const app = new Elysia(serverSettings((): AnyElysia => app, rawRoutes))
     .use(observed.plugin)
     .use(errors(context, limits, routes.methodsOf))
-    .use(crossOrigin(context.config.corsOrigins))
+    .use(crossOrigin(context.config.corsOrigins, isAmong(forBrowsers.routes)))
     .use(unlimited)
     .use(limited)
     .use(documented)
@@ -141,13 +157,29 @@ const EXPOSED_HEADERS = [
   'WWW-Authenticate',
 ]
 
+type IsForBrowsers = (request: Request) => boolean
+
+/** Whether a request is for a page, or for a route below /session. */
+function isAmong(routes: AnyElysia['routes']): IsForBrowsers {
+  const paths = new Set(routes.map(({ path }) => withoutSlash(path)))
+  return (request) => {
+    const path = withoutSlash(pathOf(request))
+    return paths.has(path) || path.startsWith('/session/') || (path === '/' && prefersPage(request))
+  }
+}
+
 /**
- * CORS for exact origins; without any, no hook at all. `credentials` stays false: no credential is in a cookie, so no page
- * needs it.
+ * CORS for exact origins; without any, no hook at all. `credentials` stays false: what other origins may call takes no
+ * cookie. What takes the cookie has no CORS headers at all (people.md, section 2, rule 10).
  */
-function crossOrigin(origins: readonly string[]) {
+function crossOrigin(origins: readonly string[], isForBrowsers: IsForBrowsers) {
   if (origins.length === 0) return new Elysia()
-  return cors({
+  const withoutCors = (response: Response) => {
+    for (const name of [...response.headers.keys()])
+      if (name.startsWith('access-control-')) response.headers.delete(name)
+    return response
+  }
+  const plugin = cors({
     origin: [...origins],
     credentials: false,
     methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
@@ -163,4 +195,11 @@ function crossOrigin(origins: readonly string[]) {
     exposeHeaders: EXPOSED_HEADERS,
     maxAge: 600,
   })
+  return new Elysia().use(plugin).wrap(
+    wrapWith((request, answer) => {
+      if (!isForBrowsers(request)) return answer(request)
+      const answered = answer(request)
+      return answered instanceof Promise ? answered.then(withoutCors) : withoutCors(answered)
+    }),
+  )
 }

@@ -6,6 +6,7 @@ import { isUnavailable, isUnstorableText } from '../db/errors.ts'
 import { catalogue, type ErrorCode, Problem } from '../lib/errors.ts'
 import { elysiaCodeOf, isAboutResponse, pathOf } from './elysia.ts'
 import { fieldErrorsOf } from './field-errors.ts'
+import { errorPage, PAGE_HEADERS, prefersPage, siteOf } from './pages/answer.tsx'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
 import type { Limits } from './rate-limit.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
@@ -18,17 +19,23 @@ import { traceMembers } from './trace.ts'
  * @param methodsOf the methods that a path takes; none for a path that does not exist
  */
 export function errors(context: Context, limits: Limits, methodsOf: (path: string) => readonly string[]) {
+  const site = siteOf(context.config)
   return new Elysia({ name: 'errors' })
     .use(stated)
     .onError({ as: 'global' }, async ({ error, request, state, set }) => {
       const failure = elysiaCodeOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
       const counted = await countFailure(limits, failure, request, state)
-      const answer = answerError(context, await auditRefusal(context, counted, state), state)
+      const refusal = await auditRefusal(context, counted, state)
+      const answer = answerError(context, refusal, state)
+      const page = wantsPage(request) ? errorPage(site, toProblem(refusal)) : null
       set.status = answer.status
-      Object.assign(set.headers, answer.headers)
-      return answer.body
+      Object.assign(set.headers, answer.headers, page && PAGE_HEADERS)
+      return page ?? answer.body
     })
 }
+
+/** The OAuth endpoints answer by their standards whatever `Accept` says. */
+const wantsPage = (request: Request) => prefersPage(request) && !pathOf(request).startsWith('/oauth/')
 
 function missingRoute(request: Request, methodsOf: (path: string) => readonly string[]): Problem {
   const methods = methodsOf(pathOf(request))

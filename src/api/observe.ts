@@ -51,6 +51,7 @@ export function observe(
       route: null,
       credential: NO_CREDENTIAL,
       authorize: null,
+      browser: null,
       counted: false,
     }
   }

@@ -27,6 +27,7 @@ const INFO = {
   },
   tags: [
     { name: 'Users and sessions', description: 'Sign-up, login, refresh, logout' },
+    { name: 'Browser sessions', description: 'Sign-in by a cookie, for pages of our own origin' },
     { name: 'API keys', description: 'Keys with scopes for services' },
     { name: 'Service accounts', description: "Owners of a service's keys, which outlive their maker" },
     { name: 'Administration', description: 'Users and the audit trail' },

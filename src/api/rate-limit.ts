@@ -66,10 +66,14 @@ export function createLimits(context: Context) {
 
 /** A counter's key: the limit's name, a space, and who is counted. */
 function keyOf(name: RateLimitName, state: RequestState): string {
-  // Counted for each session: guesses in one session do not keep the others at that address from a new password.
-  const caller = name === 'password' ? callerOf(state) : null
-  const session = caller?.kind === 'user' ? `${caller.sessionId} ` : ''
-  return `${name} ${session}${bucketOf(state.address)}`
+  const caller = callerOf(state)
+  if (caller?.kind === 'user') {
+    // Tokens of a browser session are counted for each session: people behind one address do not share the limit.
+    if (name === 'refresh') return `${name} ${caller.sessionId}`
+    // Guesses in one session do not keep the others at that address from a new password.
+    if (name === 'password') return `${name} ${caller.sessionId} ${bucketOf(state.address)}`
+  }
+  return `${name} ${bucketOf(state.address)}`
 }
 
 /** Client addresses that one instance remembers. Beyond that it forgets the one that it has not seen for longest. */

@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import type { Origin } from '../core/audit/audit.ts'
 import { actorOf } from '../core/audit/audit.ts'
 import type { Principal } from '../core/principal.ts'
+import type { BrowserSession } from '../core/sessions/browser.ts'
 import type { Trace } from './trace.ts'
 
 /**
@@ -42,6 +43,8 @@ export type RequestState = {
   credential: Credential
   /** The route's own check of its caller; null until the route's guard runs. */
   authorize: Authorize | null
+  /** The browser session of the cookie; null until a route asks for one. */
+  browser: BrowserSession | null
   /** Whether a rate limit has counted this request. */
   counted: boolean
 }

@@ -20,6 +20,7 @@ const backups = () => import('./commands/backup.ts')
 const moves = () => import('./commands/move.ts')
 const imports = () => import('./commands/import.ts')
 const mail = () => import('./commands/mail.ts')
+const secrets = () => import('./commands/secrets.ts')
 const signingKeys = () => import('./commands/signing-keys.ts')
 
 /**
@@ -39,6 +40,8 @@ export const COMMANDS: readonly Entry[] = [
   entry('users show', 'Show a user', users),
   entry('users set-email', 'Give a user another address', users),
   entry('users verify-email', "Say that a user's address is theirs", users),
+  entry('users reset-mfa', 'Take the second factors from a user who lost them', users),
+  entry('users unlock', 'End the locks that wrong passwords and codes brought', users),
   entry('keys create', 'Make an API key for a user or a service account', keys),
   entry('keys list', 'List API keys, newest first', keys),
   entry('keys revoke', 'Revoke an API key for good', keys),
@@ -60,7 +63,8 @@ export const COMMANDS: readonly Entry[] = [
   entry('signing-keys list', 'List the keys that sign access tokens', signingKeys),
   entry('signing-keys rotate', 'Make the next signing key', signingKeys),
   entry('signing-keys revoke', 'Refuse every token that a signing key signed', signingKeys),
-  entry('signing-keys rewrap', 'Encrypt the signing keys under a new SECRET_KEY', signingKeys),
+  entry('signing-keys rewrap', 'The same as "secrets rewrap"', secrets),
+  entry('secrets rewrap', 'Encrypt signing keys and TOTP secrets under a new SECRET_KEY', secrets),
   entry('openapi', 'Print the OpenAPI document', () => import('./commands/openapi.ts')),
   entry('healthcheck', 'Check whether the running server works', () => import('./commands/healthcheck.ts')),
   entry('config', 'Print the effective settings without secrets', () => import('./commands/config.ts')),

@@ -4,6 +4,9 @@ import type { Rate } from '../lib/rate.ts'
 import type { Ceiling } from '../lib/scopes.ts'
 import type { AccessClaims } from './signing/claims.ts'
 
+/** `api`: continued by a refresh token; `browser`: by a cookie. */
+export type SessionKind = 'api' | 'browser'
+
 /** A user, verified by an access token of one of the user's sessions. */
 export type UserPrincipal = {
   kind: 'user'
@@ -15,6 +18,16 @@ export type UserPrincipal = {
   emailVerified: boolean
   role: Role
   createdAt: Date
+  /** What the credential of the session is: a refresh token, or a cookie. */
+  sessionKind: SessionKind
+  /** When the person last proved who they are: of the session's row, which a claim never overrules. */
+  authTime: Date
+  /** How they proved it (RFC 8176), sorted; also of the row. */
+  amr: readonly string[]
+  /** Whether the user has a confirmed TOTP or a passkey. */
+  hasSecondFactor: boolean
+  /** Whether REQUIRE_MFA wants a second factor of the user, who has none: until then little else is open. */
+  isEnrolmentDue: boolean
   /** The scopes that the access token carries, for answers only. Decisions use `grants`. */
   scopes: readonly string[]
   /** The scopes that this caller holds, and may grant to others. */

@@ -90,10 +90,12 @@ export type Extra = {
   detail?: string
   errors?: FieldError[]
   headers?: Record<string, string>
-  /** false: no `WWW-Authenticate`, because the credential was not in a header. */
-  isChallenged?: false
   /** For a refusal by kind, role or scope: the details of its audit row (docs/decisions/0033). */
   audit?: Record<string, unknown>
+  /** Of `missing_credential`: a cookie is missing, so that no challenge asks for a header. */
+  isInCookie?: boolean
+  /** Of `invalid_token`: the token stood in the body, so that no challenge asks for one in a header. */
+  isInBody?: boolean
   /** Further members of the answer (RFC 9457, section 3.2). */
   members?: Record<string, unknown>
   /** Logged with the request id, never sent. */
@@ -129,7 +131,7 @@ export function fail(code: ErrorCode, extra?: Extra): never {
  * @throws Problem invalid_token always
  */
 export function failToken(): never {
-  fail('invalid_token', { isChallenged: false })
+  fail('invalid_token', { isInBody: true })
 }
 
 /**

@@ -57,7 +57,10 @@ describe.each(ALGORITHMS.map((algorithm) => [algorithm]))('%s', (algorithm) => {
       role: 'user',
       client_id: 'latchkey',
       scope: 'read write',
+      auth_time: expect.any(Number),
+      amr: ['pwd'],
     })
+    expect(Math.abs(Number(payload.auth_time) - Number(payload.iat))).toBeLessThan(30)
     expect(Number(payload.exp) - Number(payload.iat)).toBeWithin(1799, 1802)
     expect(Math.abs(Number(payload.iat) - Date.now() / 1000)).toBeLessThan(30)
     const again = partsOf((await logIn(service, person.email, person.password)).access).payload

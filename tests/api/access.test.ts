@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import type { ErrorCode } from '../../src/lib/errors.ts'
+import { OWN, PAGES } from '../support/browser.ts'
 import { type Call, call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
 import { comparable, expectProblem } from '../support/problem.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
@@ -125,11 +126,17 @@ const OPEN = new Set([
   'GET /errors/:code',
   'POST /auth/signup',
   'POST /auth/login',
+  'POST /auth/login/mfa',
+  'POST /auth/passkeys/login',
+  'POST /auth/passkeys/login/options',
   'POST /auth/refresh',
   'POST /auth/logout',
   'POST /auth/password-reset',
   'POST /oauth/token',
   'POST /oauth/revoke',
+  'POST /session',
+  'DELETE /session',
+  ...PAGES,
 ])
 
 describe('every route', () => {
@@ -182,6 +189,7 @@ describe('every route', () => {
   /** A body of the right type. OAuth routes read the form before the credential, because the form may hold the client. */
   function bodyFor(route: string): Call {
     if (route.startsWith('POST /oauth/')) return { form: { token: 'any' } }
+    if (route.startsWith('POST /session/')) return { json: {}, headers: OWN }
     return /^(POST|PUT|PATCH) /.test(route) ? { json: {} } : {}
   }
 

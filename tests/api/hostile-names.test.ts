@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { DEFAULT_RATE_LIMITS, type RateLimitName, type RateLimits } from '../../src/config/rate-limits.ts'
+import { OWN, signIn } from '../support/browser.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import {
   documentOf,
@@ -10,7 +11,7 @@ import {
   resolveIn,
 } from '../support/described.ts'
 import type { Schema } from '../support/json-schema.ts'
-import { addLoggedIn, connectTo } from '../support/people.ts'
+import { addLoggedIn, connectTo, PASSWORD } from '../support/people.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 /** Names that every JavaScript object inherits. A plain object that is indexed by request text seems to have them as entries. */
@@ -40,6 +41,7 @@ let service: TestService
 let sql: postgres.Sql
 let document: OpenApiDocument
 let bearer: string
+let inBrowser: Record<string, string>
 let ids: Record<string, string>
 beforeAll(async () => {
   // With limits that are never reached, because limits are looked up by request text too.
@@ -50,7 +52,9 @@ beforeAll(async () => {
   sql = connectTo(service)
   document = await documentOf(service)
   // An admin, because more routes answer an admin.
-  bearer = (await addLoggedIn(service, sql, { role: 'admin' })).access
+  const admin = await addLoggedIn(service, sql, { role: 'admin' })
+  bearer = admin.access
+  inBrowser = { ...OWN, ...(await signIn(service, { email: admin.email, password: PASSWORD })) }
   const account = await call(service, 'POST /service-accounts', { bearer, json: { name: 'one' } })
   const other = await addLoggedIn(service, sql)
   ids = {
@@ -98,7 +102,7 @@ function* casesOf(
 ): Generator<Case> {
   const isGuarded =
     operation.security.length > 0 && operation.security.every((way) => Object.keys(way).length > 0)
-  const credential = isGuarded ? { bearer } : {}
+  const credential: Call = isGuarded ? { bearer } : path.startsWith('/session') ? { headers: inBrowser } : {}
   const target = `${method} ${pathOf(path)}`
   const text = encodeURIComponent(word)
   if (path.includes('{'))
@@ -164,7 +168,17 @@ test('an inherited name or an extreme instant, as any value or name of any opera
     .filter(({ operation }) => !reached.has(operation.operationId))
     .map(({ method, path }) => `${method} ${path}`)
   // The routes that take a credential only.
-  expect(withoutText.sort()).toEqual(['DELETE /keys/self', 'POST /auth/logout-all'])
+  expect(withoutText.sort()).toEqual([
+    'DELETE /auth/mfa/totp',
+    'DELETE /keys/self',
+    'DELETE /session',
+    'POST /auth/logout-all',
+    'POST /auth/mfa/recovery-codes',
+    'POST /auth/mfa/totp',
+    'POST /auth/passkeys/options',
+    'POST /auth/reauthenticate/options',
+    'POST /session/token',
+  ])
 }, 120_000)
 
 test('an inherited name or an extreme instant in a header causes no server error', async () => {

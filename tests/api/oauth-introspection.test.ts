@@ -64,6 +64,8 @@ describe('introspection answers', () => {
       email_verified: false,
       role: 'user',
       scope: 'read write',
+      auth_time: payload.auth_time,
+      amr: ['pwd'],
     })
     expect(answer.headers.get('cache-control')).toBe('no-store')
   })

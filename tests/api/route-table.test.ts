@@ -4,12 +4,18 @@ import { call, newKey, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
 import { useService } from '../support/use-service.ts'
 
-type Entry = Partial<Record<'user' | 'key' | 'anyone' | 'admin' | 'anyKey' | 'open', unknown>>
+type Entry = Partial<
+  Record<'user' | 'key' | 'anyone' | 'admin' | 'anyKey' | 'open' | 'ownOrigin' | 'browser', unknown>
+>
 
 const service = useService()
 
 const entries = Object.entries<Entry>(NEEDS)
-const guarded = entries.filter(([, need]) => Object.keys(need).length > 0 && !need.open)
+/** Routes for browsers are guarded by origin and cookie (browser-sessions.test.ts, cross-site.test.ts). */
+const isForBrowsers = (need: Entry) => need.ownOrigin !== undefined || need.browser !== undefined
+const guarded = entries.filter(
+  ([, need]) => Object.keys(need).length > 0 && !need.open && !isForBrowsers(need),
+)
 /** A path of the route with unknown ids. */
 const targetOf = (route: string) => route.replace(/:\w+/g, '00000000-0000-7000-8000-000000000000')
 

@@ -1,5 +1,7 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
+import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { signIn } from '../../src/core/login/sign-in.ts'
 import { DAY_MS, HOUR_MS } from '../../src/lib/time.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import {
@@ -54,7 +56,14 @@ describe('the list of sessions', () => {
     expect(answer.status).toBe(200)
     const [sid1, sid2] = [first, second].map(({ body }) => decodeJwt(body.access_token).sid as string)
     const moment = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
-    const times = { created_at: moment, last_used_at: moment, expires_at: moment }
+    const times = {
+      kind: 'api',
+      auth_time: moment,
+      amr: ['pwd'],
+      created_at: moment,
+      last_used_at: moment,
+      expires_at: moment,
+    }
     const usedAt = (ip: string, user_agent: string) => ({
       ip,
       user_agent,
@@ -92,6 +101,12 @@ describe('the list of sessions', () => {
       Date.parse(String(after?.last_used_at)) - Date.parse(String(before?.last_used_at)),
     ).toBeGreaterThanOrEqual(HOUR_MS)
     expect(after?.created_at).toBe(before?.created_at)
+    // A refresh proves nothing anew.
+    expect(after?.auth_time).toBe(before?.auth_time)
+    expect(decodeJwt(body.access_token)).toMatchObject({
+      auth_time: Math.floor(Date.parse(String(before?.auth_time)) / 1000),
+      amr: ['pwd'],
+    })
     expect(after?.current).toBe(true)
   })
 
@@ -312,6 +327,22 @@ describe('at most a hundred live sessions a user', () => {
       { action: 'session.ended', details: { reason: 'too_many_sessions', user_id: person.id } },
     ])
     expect(await isGood(stranger.access)).toBe(true)
+  })
+
+  test('each kind by itself: a hundred browsers end no API session, and the hundred and first ends a browser', async () => {
+    const person = await addLoggedIn(service, sql)
+    const ids = await addSessions(person, 100)
+    await sql`UPDATE latchkey.sessions SET kind = 'browser' WHERE id = ANY(${ids}::uuid[])`
+    const another = await beginSession(service, person)
+    expect([await isGood(person.access), await isGood(another.access)]).toEqual([true, true])
+    const live = () => sql`SELECT id FROM latchkey.sessions
+      WHERE user_id = ${person.id} AND kind = 'browser' AND ended_at IS NULL ORDER BY id`
+    expect(await live()).toHaveLength(100)
+    const wanted = { kind: 'browser', scopes: null, remember: false } as const
+    const { session } = await signIn(service.context, SYSTEM, person, wanted)
+    const after = (await live()).map(({ id }) => id)
+    expect(after).toEqual([...ids.slice(1), session.sessionId])
+    expect(await isGood(person.access)).toBe(true)
   })
 
   test('also when many begin at the same moment', async () => {

@@ -52,7 +52,7 @@ function faultsOf(files: Record<string, string>): string[] {
 test('imports run down', async () => {
   const src = `${import.meta.dir}/../../src`
   const files: Record<string, string> = {}
-  for (const path of new Glob('**/*.ts').scanSync({ cwd: src }))
+  for (const path of new Glob('**/*.{ts,tsx}').scanSync({ cwd: src }))
     files[path] = await Bun.file(`${src}/${path}`).text()
   expect(Object.keys(files)).toContain('main.ts')
   expect(faultsOf(files)).toEqual([])

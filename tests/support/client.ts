@@ -38,7 +38,7 @@ export async function call(
   }
   if (options.bearer !== undefined) headers.set('authorization', `Bearer ${options.bearer}`)
   if (options.apiKey !== undefined) headers.set('x-api-key', options.apiKey)
-  const response = await fetch(service.url + path, { method, headers, body })
+  const response = await fetch(service.url + path, { method, headers, body, redirect: 'manual' })
   const text = await response.text()
   const isJson = response.headers.get('content-type')?.includes('json') ?? false
   return {

@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { grantOf, signIn } from '../../src/core/login/sign-in.ts'
 import type { PasswordCost } from '../../src/core/passwords/hasher.ts'
-import { startSession } from '../../src/core/sessions/sessions.ts'
 import { rows } from './rows.ts'
 import { CHEAPEST, type TestService } from './service.ts'
 
@@ -46,7 +46,8 @@ export async function addPerson(
 
 /** Starts a session as a log-in does after the password was checked. */
 export async function beginSession(service: TestService, person: AddedPerson): Promise<Tokens> {
-  const { tokens } = await startSession(service.context, SYSTEM, person, null)
+  const wanted = { kind: 'api', scopes: null, remember: false } as const
+  const { tokens } = await grantOf(service.context, await signIn(service.context, SYSTEM, person, wanted))
   return { access: tokens.access_token, refresh: tokens.refresh_token }
 }
 

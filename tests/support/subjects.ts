@@ -17,6 +17,7 @@ export async function makeSubjects(at: TestService, sql: postgres.Sql, count: nu
         role: 'user',
         scopes: ['read'],
         isNarrowed: false,
+        authentication: { authTime: new Date(), amr: ['pwd'] },
         expiresAtMs,
       }
       return {

@@ -1,6 +1,6 @@
-import type { JSXNode } from 'hono/jsx'
+import type { JSX } from 'hono/jsx/jsx-runtime'
 import type { Config } from '../../config/config.ts'
-import { catalogue, type ErrorCode, type Extra } from '../../lib/errors.ts'
+import { catalogue, type Problem } from '../../lib/errors.ts'
 import { weightsOf } from '../compression.ts'
 import { Links, Page, type Site } from './components.tsx'
 
@@ -31,8 +31,14 @@ export const siteOf = ({ publicUrl, brandName, brandLogo }: Config): Site => ({
   base: new URL(publicUrl).pathname.replace(/\/$/, ''),
 })
 
+/**
+ * Where a person goes who is signed in and asked for no place. The start page, which says who is signed in: there is no
+ * console yet.
+ */
+export const homeOf = (config: Config): string => `${siteOf(config).base}/`
+
 /** A page as an answer. */
-export function pageAnswer(page: JSXNode, status = 200, headers: Record<string, string> = {}): Response {
+export function pageAnswer(page: JSX.Element, status = 200, headers: Record<string, string> = {}): Response {
   return new Response(`<!doctype html>${page}`, {
     status,
     headers: { ...PAGE_HEADERS, ...headers },
@@ -54,8 +60,8 @@ export function prefersPage({ headers }: Request): boolean {
 const PAGED = new Set([403, 404, 429, 503])
 
 /** An error as a page; null where this error has none. */
-export function errorPage(site: Site, code: ErrorCode, extra: Extra): string | null {
-  const [status, title, detail] = catalogue[code]
+export function errorPage(site: Site, { problem, extra }: Problem): string | null {
+  const [status, title, detail] = catalogue[problem]
   if (!PAGED.has(status)) return null
   const page = (
     <Page site={site} title={title}>

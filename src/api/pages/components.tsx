@@ -24,6 +24,7 @@ export function Page({ site, title, children }: Children & { site: Site; title: 
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <meta name="color-scheme" content="light dark" />
         <title>{`${title} · ${site.brandName}`}</title>
+        <link rel="icon" href={site.hasLogo ? `${site.base}/pages/logo` : 'data:,'} />
         <link rel="stylesheet" href={`${site.base}/pages/style.css`} />
         <script src={`${site.base}/pages/page.js`} defer />
       </head>
@@ -49,6 +50,16 @@ export function Refusal({ sentence }: { sentence: string | null }) {
   if (sentence === null) return null
   return (
     <p class="refusal" role="alert">
+      {sentence}
+    </p>
+  )
+}
+
+/** Good news, read out by a screen reader. */
+export function Notice({ sentence }: { sentence: string | undefined }) {
+  if (sentence === undefined) return null
+  return (
+    <p class="notice" role="status">
       {sentence}
     </p>
   )

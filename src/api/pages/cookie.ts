@@ -32,3 +32,6 @@ export function formatCookie(
     ...(maxAgeSeconds !== null && { maxAge: maxAgeSeconds }),
   }).serialize()
 }
+
+/** A `Set-Cookie` header that removes the cookie. */
+export const clearedCookie = (config: Pick<Config, 'publicUrl'>): string => formatCookie(config, '', 0)

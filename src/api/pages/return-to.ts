@@ -1,4 +1,5 @@
 import type { Config } from '../../config/config.ts'
+import { SECOND_MS } from '../../lib/time.ts'
 
 const MAX_LENGTH = 8192
 
@@ -21,4 +22,16 @@ export function readReturnTo(
   const folder = base.pathname.endsWith('/') ? base.pathname : `${base.pathname}/`
   if (url.pathname !== base.pathname && !url.pathname.startsWith(folder)) return null
   return url.pathname + url.search + url.hash
+}
+
+/**
+ * Whether the place where a person goes asks for a log-in that is newer than theirs: an app that wants it says so by
+ * `prompt=login` or `max_age` (OpenID Connect Core, section 3.1.2.1).
+ */
+export function asksForNewLogin(returnTo: string | null, authTime: Date, nowMs: number): boolean {
+  const query = returnTo === null ? null : URL.parse(returnTo, 'http://localhost')?.searchParams
+  if (!query) return false
+  if (query.get('prompt')?.split(' ').includes('login')) return true
+  const maxAge = query.get('max_age')
+  return maxAge !== null && nowMs - authTime.getTime() > Number(maxAge) * SECOND_MS
 }

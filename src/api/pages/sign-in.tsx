@@ -1,4 +1,4 @@
-import { Field, Form, Links, Page, PasswordField, Refusal, type Site } from './components.tsx'
+import { Field, Form, Links, Notice, Page, PasswordField, Refusal, type Site } from './components.tsx'
 
 type SignInProps = {
   site: Site
@@ -7,13 +7,27 @@ type SignInProps = {
   hasPasskeys: boolean
   email?: string
   returnTo: string | null
+  /** Good news from the page before. */
+  notice?: string | undefined
   refusal: string | null
 }
 
+/** What `/login?notice=` can say. The link names it, so that no link writes a text of its own onto the page. */
+export const NOTICES = new Map([['signed_up', 'Your account is made. Sign in to go on.']])
+
 /** `/login` */
-export function SignInPage({ site, isSignUpOpen, hasPasskeys, email, returnTo, refusal }: SignInProps) {
+export function SignInPage({
+  site,
+  isSignUpOpen,
+  hasPasskeys,
+  email,
+  returnTo,
+  notice,
+  refusal,
+}: SignInProps) {
   return (
     <Page site={site} title="Sign in">
+      <Notice sentence={notice} />
       <Refusal sentence={refusal} />
       <Form action={`${site.base}/login`} hidden={{ return_to: returnTo }} button="Sign in">
         <Field
@@ -55,16 +69,29 @@ export function SignedOutPage({ site }: { site: Site }) {
   )
 }
 
+type StartProps = {
+  site: Site
+  hasDocs: boolean
+  /** The address of the person who is signed in; null: nobody is. */
+  email: string | null
+}
+
 /** `/`, for a browser */
-export function StartPage({ site, hasDocs }: { site: Site; hasDocs: boolean }) {
+export function StartPage({ site, hasDocs, email }: StartProps) {
   return (
     <Page site={site} title={`Welcome to ${site.brandName}`}>
-      <p class="quiet">Accounts and API keys.</p>
-      <p>
-        <a class="button" href={`${site.base}/login`}>
-          Sign in
-        </a>
-      </p>
+      {email === null ? (
+        <p>
+          <a class="button" href={`${site.base}/login`}>
+            Sign in
+          </a>
+        </p>
+      ) : (
+        <>
+          <p>You are signed in as {email}.</p>
+          <Form action={`${site.base}/logout`} button="Sign out" />
+        </>
+      )}
       {hasDocs && <Links to={[[`${site.base}/docs`, 'API documentation']]} />}
     </Page>
   )

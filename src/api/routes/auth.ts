@@ -11,6 +11,7 @@ import { AccountDeletion, Me, PasswordChange, PasswordReset } from '../../core/l
 import { deleteOwnAccount } from '../../core/login/own-account.ts'
 import { changePassword } from '../../core/login/password.ts'
 import { requestPasswordReset, resetPassword } from '../../core/login/password-reset.ts'
+import { grantOf } from '../../core/login/sign-in.ts'
 import { Tokens } from '../../core/sessions/model.ts'
 import { presentUser, signUp } from '../../core/users/accounts.ts'
 import { Credentials, User } from '../../core/users/model.ts'
@@ -41,13 +42,14 @@ export const authRoutes = (context: Context, guard: Guard) =>
     .post(
       '/login',
       async ({ body: { email, password }, state }) =>
-        (await logIn(context, originOf(state), { email, password })).tokens,
+        (await grantOf(context, await logIn(context, originOf(state), { email, password }, { kind: 'api' })))
+          .tokens,
       {
         ...NEEDS['POST /auth/login'],
         body: Credentials,
         response: { 200: Tokens },
         detail: describe('logIn', 'Trade e-mail and password for a pair of tokens', {
-          errors: ['invalid_login', 'too_many_attempts', 'email_not_verified'],
+          errors: ['invalid_login', 'mfa_required', 'email_not_verified', 'too_many_attempts'],
         }),
       },
     )
@@ -64,7 +66,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         body: PasswordChange,
         response: { 200: Tokens },
         detail: describe('changePassword', 'Set a new password; every session ends, and a new one begins', {
-          errors: ['invalid_login', 'conflict'],
+          errors: ['invalid_login', 'conflict', 'wrong_credential_kind', 'reauthentication_required'],
         }),
       },
     )

@@ -4,6 +4,8 @@ import type { Context } from '../../core/context.ts'
 import { findDifferences } from '../../core/shared-settings/shared-settings.ts'
 import { fail } from '../../lib/errors.ts'
 import { describe } from '../openapi/describe.ts'
+import { prefersPage } from '../pages/answer.tsx'
+import { type RequestState, stated } from '../request-state.ts'
 
 const Status = Type.Object({ status: Type.String() }, { $id: 'Status' })
 const Readiness = Type.Object(
@@ -51,16 +53,22 @@ const Root = Type.Object(
   { $id: 'Root' },
 )
 
-/** The root says what this service is. It names no version, which helps an attacker to find an outdated one. */
-export const rootRoute = () =>
-  new Elysia({ tags: ['Service'] }).get(
+/**
+ * The root says what this service is, to a browser by a page. It names no version, which helps an attacker to find an
+ * outdated one.
+ */
+export const rootRoute = (drawPage: (state: RequestState) => Promise<Response>) =>
+  new Elysia({ tags: ['Service'] }).use(stated).get(
     '/',
-    () => ({
-      name: 'Latchkey',
-      description: 'Users, service accounts and API keys for your API',
-      docs: '/docs',
-      openapi: '/openapi.json',
-    }),
+    ({ request, state }) =>
+      prefersPage(request)
+        ? drawPage(state)
+        : {
+            name: 'Latchkey',
+            description: 'Users, service accounts and API keys for your API',
+            docs: '/docs',
+            openapi: '/openapi.json',
+          },
     {
       response: { 200: Root },
       detail: describe('getRoot', 'What this is and where things are'),

@@ -40,9 +40,8 @@ function rereadUser(context: Pick<Context, 'config' | 'clock'>, caller: UserPrin
   const session = held.sessions.get(caller.sessionId)
   const user = held.users.get(caller.userId)
   if (!session || !user) return null
-  const { expiresAt, endedAt } = session
   const signingKey = signingKeyOf(caller, held)
-  return decideSession(context, caller.claims, { expiresAt, endedAt, user, signingKey })
+  return decideSession(context, caller.claims, { ...session, user, signingKey })
 }
 
 function rereadKey(

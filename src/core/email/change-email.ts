@@ -4,7 +4,7 @@ import type { Origin } from '../audit/audit.ts'
 import { onBehalfOf } from '../audit/audit.ts'
 import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { requireCurrentPassword } from '../login/current-password.ts'
+import { requireCurrentPassword, requireStillProved } from '../login/current-password.ts'
 import { requireLogin } from '../login/log-in.ts'
 import { inEqualTime, issueLink, requireMail } from '../mail/link.ts'
 import { mayMail } from '../mail/mailbox.ts'
@@ -18,7 +18,7 @@ import { sendVerification } from './send-verification.ts'
 /**
  * A user asks for another address. It is theirs once they open the link that is mailed there. The answer and its time do
  * not tell whether the address is taken: its holder is told instead.
- * @throws Problem conflict without SMTP_URL, validation_failed, invalid_login
+ * @throws Problem conflict without SMTP_URL, validation_failed, invalid_login, reauthentication_required
  */
 export async function requestEmailChange(
   context: Context,
@@ -29,11 +29,11 @@ export async function requestEmailChange(
   requireMail(context)
   const email = requireEmail(input.email)
   const { userId } = caller
-  const asking = (await findUserById(context.db, userId)) ?? fail('invalid_token')
-  await requireCurrentPassword(context, origin, asking, input.current_password, 'email_change')
+  const proved = await requireCurrentPassword(context, origin, caller, input.current_password, 'email_change')
   await inEqualTime(() =>
     recordChange(context, origin, caller, [['users', userId, 'no key update']], async (change) => {
       const { tx, held, now, record, queueMail } = change
+      requireStillProved(context, change, proved)
       const user = held.users.get(userId) ?? fail('invalid_token')
       if (user.email === email) {
         if (!user.emailVerified) await sendVerification(context, change, user)

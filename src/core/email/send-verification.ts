@@ -1,6 +1,5 @@
-import { fail } from '../../lib/errors.ts'
-import { type Origin, onBehalfOf } from '../audit/audit.ts'
-import { type Caller, type Change, recordChange } from '../change/record-change.ts'
+import type { Origin } from '../audit/audit.ts'
+import type { Caller, Change } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { issueLink, mailLink } from '../mail/link.ts'
 
@@ -30,23 +29,4 @@ export async function issueVerification<C extends Caller>(
 ): Promise<void> {
   await issueLink(change, linkFor(user))
   await change.record(sentTo(user), by)
-}
-
-/**
- * The last step before a session begins, after the right password and the right second factor: with
- * EMAIL_VERIFICATION=required the address has to be verified. The link is mailed again.
- * @throws Problem email_not_verified
- */
-export async function requireVerified(
-  context: Context,
-  origin: Origin,
-  user: Addressee & { emailVerified: boolean },
-): Promise<void> {
-  if (context.config.emailVerification !== 'required' || user.emailVerified) return
-  const by = onBehalfOf(origin, user.id)
-  await recordChange(context, by, null, [['users', user.id, 'no key update']], async (change) => {
-    const present = change.held.users.get(user.id)
-    if (present && !present.emailVerified) await sendVerification(context, change, present)
-  })
-  fail('email_not_verified')
 }

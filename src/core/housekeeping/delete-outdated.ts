@@ -21,6 +21,9 @@ const MAILS_STAY_MS = 7 * DAY_MS
  */
 const ENDED_SECRETS_STAY_MS = DAY_MS
 
+/** Wrong codes count in a row for this long after the last one; the longest lock is a day. */
+const WRONG_CODES_STAY_MS = 30 * DAY_MS
+
 /**
  * Deletes rows that are no longer needed, so that no table grows without bound.
  * @param vacuums true for the embedded database, which does not vacuum by itself
@@ -37,6 +40,9 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     secrets: new Date(now - ENDED_SECRETS_STAY_MS),
     // The row refuses the token until it has expired by the clock of every server.
     tokens: new Date(now - CLOCK_MARGIN_MS),
+    steps: new Date(now - DAY_MS),
+    pendingTotp: new Date(now - DAY_MS),
+    wrongCodes: new Date(now - WRONG_CODES_STAY_MS),
     usage: new Date(now - context.config.usageRetentionDays * DAY_MS),
     oneTimeTokens: new Date(now - DAY_MS),
     endedMails: new Date(now - MAILS_STAY_MS),

@@ -1,30 +1,31 @@
 import { fail, Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers } from '../../lib/scopes.ts'
-import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
+import { type Origin, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import { requireVerified } from '../email/send-verification.ts'
 import { normalisePassword } from '../passwords/policy.ts'
-import type { Principal, UserOwner } from '../principal.ts'
-import { type Grant, startSession } from '../sessions/sessions.ts'
+import type { Principal, SessionKind, UserOwner } from '../principal.ts'
 import { findUserByEmail, type UserRow, updatePasswordHash } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
 import type { Credentials } from '../users/model.ts'
 import type { Me } from './model.ts'
+import { type SignIn, signIn } from './sign-in.ts'
 import { guardGuess } from './throttle.ts'
+
+/** The session that a log-in begins. `scopes` are those that an OAuth client requests; the user must hold them. Empty: all. */
+export type LogInAs = { kind: SessionKind; scopes?: readonly string[]; remember?: boolean }
 
 /**
  * Logs a user in by e-mail and password. An unknown address, a wrong password and a disabled user get one answer, in
  * the same time. Otherwise the answer would tell which addresses have accounts.
  * @param input the body of a request. Its other members are not read.
- * @param scopes the scopes that an OAuth client requests; the user must hold them. Empty: all of the user's.
- * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope, email_not_verified
+ * @throws Problem invalid_login, too_many_attempts, unavailable, invalid_scope, mfa_required, email_not_verified
  */
 export async function logIn(
   context: Context,
   origin: Origin,
   input: Credentials,
-  scopes: readonly string[] = [],
-): Promise<Grant> {
+  { kind, scopes = [], remember = false }: LogInAs,
+): Promise<SignIn> {
   const email = normaliseEmail(input.email)
   if (email === null) fail('invalid_login')
   const user = await requireLogin(context, origin, email, input.password)
@@ -35,9 +36,7 @@ export async function logIn(
     await recordFailure(context, origin, user, { reason: 'invalid_scope' })
     fail('invalid_scope')
   }
-  const narrowing = scopes.length > 0 ? scopes : null
-  await requireVerified(context, origin, user)
-  return startSession(context, onBehalfOf(origin, user.id), user, narrowing)
+  return signIn(context, origin, user, { kind, scopes: scopes.length > 0 ? scopes : null, remember })
 }
 
 /**

@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, pageOf, Role, ScopeList } from '../../lib/model.ts'
+import { Credentials } from '../users/model.ts'
 
 const authType = Type.Union([Type.Literal('jwt'), Type.Literal('api_key')])
 
@@ -28,11 +29,20 @@ export const Me = Type.Union(
 )
 export type Me = Static<typeof Me>
 
+/** A log-in in a browser. `remember`: the cookie outlives the browser's window; ignored for admins. */
+export const BrowserCredentials = Type.Object(
+  { ...Credentials.properties, remember: Type.Optional(Type.Boolean()) },
+  { $id: 'BrowserCredentials', additionalProperties: false },
+)
+export type BrowserCredentials = Static<typeof BrowserCredentials>
+
 const chosenPassword = Type.String({ maxLength: 8192 })
 
 export const PasswordChange = Type.Object(
   {
-    current_password: chosenPassword,
+    current_password: Type.Optional(
+      Type.String({ maxLength: 8192, description: 'Left out where the account has no password' }),
+    ),
     new_password: chosenPassword,
     revoke_keys: Type.Optional(Type.Boolean({ description: "End the user's API keys too" })),
   },

@@ -2,12 +2,12 @@ import { fail } from '../../lib/errors.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import type { UserPrincipal } from '../principal.ts'
-import { findUserById, removeUser } from '../users/accounts.ts'
+import { removeUser } from '../users/accounts.ts'
 import { requireCurrentPassword } from './current-password.ts'
 
 /**
  * A user deletes their own account, with its keys and sessions.
- * @throws Problem not_found with DELETE_ACCOUNT=false, invalid_login, last_admin
+ * @throws Problem not_found with DELETE_ACCOUNT=false, invalid_login, reauthentication_required, last_admin
  */
 export async function deleteOwnAccount(
   context: Context,
@@ -16,7 +16,6 @@ export async function deleteOwnAccount(
   password: string | undefined,
 ): Promise<void> {
   if (!context.config.deleteAccount) fail('not_found')
-  const user = (await findUserById(context.db, caller.userId)) ?? fail('invalid_token')
-  await requireCurrentPassword(context, origin, user, password, 'deletion')
-  await removeUser(context, origin, caller, user.id)
+  await requireCurrentPassword(context, origin, caller, password, 'deletion')
+  await removeUser(context, origin, caller, caller.userId)
 }

@@ -7,17 +7,26 @@ import { revokeManyKeysOfUser } from '../keys/steps.ts'
 import { voidTokens } from '../one-time-tokens/one-time-tokens.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type UserPrincipal } from '../principal.ts'
-import { endSessionsOfUser, type Grant, issueTokens, openSession } from '../sessions/sessions.ts'
+import { joinAmr } from '../second-factors/proofs.ts'
+import {
+  endOtherSessionsOfUser,
+  endSessionsOfUser,
+  type Grant,
+  issueTokens,
+  openSession,
+  replaceSalt,
+} from '../sessions/sessions.ts'
 import { findUserById, setPassword, type UserRow } from '../users/accounts.ts'
-import { requireCurrentPassword } from './current-password.ts'
+import { requireCurrentPassword, requireStillProved } from './current-password.ts'
 import type { PasswordChange } from './model.ts'
 import { forgetGuesses } from './throttle.ts'
 
 /**
- * Changes the caller's own password. Every session ends, this one too, and the answer starts a new one. Guesses at the
- * current password count against the limit `password`. Failed log-ins of strangers do not, so they cannot keep the user
- * from changing it.
- * @throws Problem invalid_login, validation_failed, unavailable, conflict where the password was changed meanwhile
+ * Changes the caller's own password by a token of an API session. Every session ends, this one too, and the answer
+ * starts a new one. Guesses at the current password count against the limit `password`. Failed log-ins of strangers do
+ * not, so they cannot keep the user from changing it.
+ * @throws Problem wrong_credential_kind for a token of another kind of session, invalid_login, validation_failed,
+ * reauthentication_required, unavailable, conflict where the password was changed meanwhile
  */
 export async function changePassword(
   context: Context,
@@ -25,23 +34,10 @@ export async function changePassword(
   caller: UserPrincipal,
   input: PasswordChange,
 ): Promise<Grant> {
-  const user = await findUserById(context.db, caller.userId)
-  if (!user) fail('invalid_login')
-  // Before the current password is verified, so that a new password that may not be chosen causes no hashing.
-  const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
-  await requireCurrentPassword(context, origin, user, input.current_password, 'password_change')
-  const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
-  const revokesKeys = input.revoke_keys === true
-  const replacement: Replacement<UserPrincipal> = {
-    userId: user.id,
-    passwordHash,
-    revokesKeys,
-    action: 'user.password_changed',
-    async check({ held }) {
-      const now = held.users.get(user.id)
-      if (now?.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) fail('conflict')
-    },
+  if (caller.sessionKind !== 'api') {
+    fail('wrong_credential_kind', { detail: 'In a browser session use POST /session/password.' })
   }
+  const { user, replacement, isRenewed } = await prepareChange(context, origin, caller, input)
   const { session, narrowing } = await replacePassword(
     context,
     origin,
@@ -50,12 +46,63 @@ export async function changePassword(
     async (change) => {
       await tellOfPassword(change, user)
       // The new session is limited to the scopes of the session that asked for it.
-      const { claims, scopes } = change.caller
+      const { amr, authTime, claims, scopes } = change.caller
       const narrowing = claims.isNarrowed ? scopes : null
-      return { session: await openSession(context, change, origin, user.id, narrowing), narrowing }
+      const authentication = isRenewed(change) ? { amr: joinAmr(amr, ['pwd']) } : { amr, authTime }
+      const wanted = { kind: 'api', scopes: narrowing, ...authentication } as const
+      return { session: await openSession(context, change, origin, user, wanted), narrowing }
     },
   )
-  return issueTokens(context, user, session, session.expiresAt, narrowing)
+  return issueTokens(context, user, session, session, narrowing)
+}
+
+/**
+ * The same in a browser. Every other session ends; this one goes on with another salt, so that its cookie from before is
+ * void.
+ * @returns the new salt
+ * @throws Problem as `changePassword`
+ */
+export async function changePasswordInBrowser(
+  context: Context,
+  origin: Origin,
+  caller: UserPrincipal,
+  input: PasswordChange,
+): Promise<Uint8Array> {
+  const { user, replacement } = await prepareChange(context, origin, caller, input)
+  const { sessionId } = caller
+  const kept: Replacement<UserPrincipal> = {
+    ...replacement,
+    keeps: sessionId,
+    locks: [['sessions', sessionId, 'no key update']],
+  }
+  return replacePassword(context, origin, caller, kept, async (change) => {
+    await tellOfPassword(change, user)
+    return replaceSalt(change.tx, sessionId)
+  })
+}
+
+/** Checks what a user's own change of password asks for, and hashes the new one. */
+async function prepareChange(context: Context, origin: Origin, caller: UserPrincipal, input: PasswordChange) {
+  // Before the current one is checked: nothing is hashed for a password that may not be chosen.
+  const password = await requirePassword(context.config, caller.email, input.new_password, '/new_password')
+  const proved = await requireCurrentPassword(
+    context,
+    origin,
+    caller,
+    input.current_password,
+    'password_change',
+  )
+  const { user, usedPassword } = proved
+  const replacement: Replacement<UserPrincipal> = {
+    userId: user.id,
+    passwordHash: await context.passwords.hash(password, { address: origin.ip, account: user.email }),
+    revokesKeys: input.revoke_keys === true,
+    action: 'user.password_changed',
+    check: async (change) => requireStillProved(context, change, proved),
+  }
+  // The password alone renews nothing for a person who has a second factor.
+  const isRenewed = (change: Change<UserPrincipal>) => usedPassword && !change.caller.hasSecondFactor
+  return { user, replacement, isRenewed }
 }
 
 /**
@@ -114,6 +161,8 @@ export type Replacement<C extends Caller> = {
   revokesKeys: boolean
   action: 'user.password_changed' | 'user.password_reset'
   locks?: readonly Lock[]
+  /** The session that continues; all others end. */
+  keeps?: string
   /** Checked in every step that revokes keys, and when the password is stored. */
   check(change: Change<C>): Promise<void>
 }
@@ -130,7 +179,7 @@ export async function replacePassword<C extends Caller, R>(
   context: Context,
   origin: Origin,
   caller: C,
-  { userId, passwordHash, revokesKeys, action, locks = [], check }: Replacement<C>,
+  { userId, passwordHash, revokesKeys, action, locks = [], keeps, check }: Replacement<C>,
   work: (change: Change<C>, ended: Ended) => Promise<R>,
 ): Promise<R> {
   const reason = 'password_changed'
@@ -143,7 +192,10 @@ export async function replacePassword<C extends Caller, R>(
     await check(change)
     const { tx, now, record } = change
     await setPassword(tx, userId, passwordHash, now)
-    const sessions = await endSessionsOfUser(tx, userId, now, reason)
+    const sessions =
+      keeps === undefined
+        ? await endSessionsOfUser(tx, userId, now, reason)
+        : await endOtherSessionsOfUser(tx, userId, keeps, now, reason)
     const left = revokesKeys ? await revokeKeysOfUser(tx, record, userId, now, reason) : 0
     const ended = { sessions_ended: sessions, keys_revoked: before + left }
     await record({ action, target: { type: 'user', id: userId }, details: ended })

@@ -5,6 +5,7 @@ import type { Origin } from '../audit/audit.ts'
 import { countEvent } from '../audit/counted-events.ts'
 import type { Context } from '../context.ts'
 import { logIn } from '../login/log-in.ts'
+import { grantOf } from '../login/sign-in.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import { findLiveRefresh, type Grant, refreshSession } from '../sessions/sessions.ts'
 import { findUserById } from '../users/accounts.ts'
@@ -44,7 +45,8 @@ async function grantUserTokens(context: Context, origin: Origin, request: TokenR
       if (!context.config.oauthPasswordGrant) fail('unsupported_grant_type')
       const email = requireParameter(request, 'username')
       const password = requireParameter(request, 'password')
-      return logIn(context, origin, { email, password }, readScopes(request.scope))
+      const scopes = readScopes(request.scope)
+      return grantOf(context, await logIn(context, origin, { email, password }, { kind: 'api', scopes }))
     }
     case 'refresh_token': {
       const token = requireParameter(request, 'refresh_token')
@@ -97,6 +99,7 @@ async function grantClientCredentials(
     role: null,
     scopes,
     isNarrowed: false,
+    authentication: null,
     expiresAtMs,
   })
   await countEvent(context, origin, {

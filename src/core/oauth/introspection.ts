@@ -5,7 +5,7 @@ import type { Context } from '../context.ts'
 import { revokePresented } from '../keys/end.ts'
 import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
 import { endSessionOfBearer, endSessionOfToken, findLiveRefresh } from '../sessions/sessions.ts'
-import { FIRST_PARTY_CLIENT } from '../signing/claims.ts'
+import { claimsOf, FIRST_PARTY_CLIENT } from '../signing/claims.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Introspection } from './model.ts'
 
@@ -21,6 +21,7 @@ export async function introspectToken(context: Context, token: string): Promise<
   if (isRefreshToken(token)) return describeRefresh(context, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return INACTIVE
+  if (principal.kind === 'user' && principal.isEnrolmentDue) return INACTIVE
   const claims = isAccessToken(token) ? pickClaims(decodeJwt(token)) : {}
   return principal.kind === 'user' ? describeUser(principal, claims) : describeKey(principal, claims)
 }
@@ -29,7 +30,7 @@ function describeUser(user: UserPrincipal, claims: Claims): Introspection {
   const { userId: sub, role, scopes } = user
   const person = { sub, ...addressOf(user), role, scope: scopes.join(' ') }
   const kind = { token_type: BEARER, token_kind: 'access_token', client_id: FIRST_PARTY_CLIENT }
-  return { active: true, ...kind, ...claims, ...person }
+  return { active: true, ...kind, ...claims, ...claimsOf(user), ...person }
 }
 
 function describeKey(key: KeyPrincipal, claims: Claims): Introspection {
@@ -52,7 +53,7 @@ const addressOf = ({ email, emailVerified }: Pick<UserPrincipal, 'email' | 'emai
 /** A refresh token is active only in its present generation. One that was exchanged is not, even within the grace. */
 async function describeRefresh(context: Context, token: string): Promise<Introspection> {
   const found = await findLiveRefresh(context, token)
-  if (!found?.isCurrent) return INACTIVE
+  if (!found?.isCurrent || found.isEnrolmentDue) return INACTIVE
   const exp = Math.floor(found.expiresAt.getTime() / 1000)
   const kind = { token_type: BEARER, token_kind: 'refresh_token' }
   return { active: true, ...kind, sub: found.userId, iss: context.config.publicUrl, exp }

@@ -73,6 +73,8 @@ export const Introspection = Type.Object(
     iss: Type.Optional(Type.String()),
     jti: Type.Optional(Type.String()),
     role: Type.Optional(Type.String()),
+    auth_time: Type.Optional(Type.Integer({ description: 'When a person last proved who they are' })),
+    amr: Type.Optional(Type.Array(Type.String(), { description: 'How they proved it (RFC 8176), sorted' })),
     key_id: Type.Optional(Type.String()),
   },
   { $id: 'Introspection' },

@@ -1,33 +1,21 @@
 import { timingSafeEqual } from 'node:crypto'
-import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
+import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { type CookieClaims, makeCookieToken, readCookieToken } from '../../lib/tokens.ts'
 import { type Origin, onBehalfOf } from '../audit/audit.ts'
 import { recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import type { UserPrincipal } from '../principal.ts'
 import type { UserRow } from '../users/accounts.ts'
+import { decideSession } from '../verify/verify-credential.ts'
+import type { AccessToken } from './model.ts'
 import { findSessionWithUser, type SessionRow, touchSession, updateSessionEnded } from './queries.ts'
-import { userAgentOf } from './tokens.ts'
+import { idleEndOfBrowser, issueAccessToken, userAgentOf } from './tokens.ts'
 
 /** A browser session that is live, and whose it is. */
-export type BrowserSession = { session: SessionRow; user: UserRow }
+export type BrowserSession = { session: SessionRow; user: UserRow; principal: UserPrincipal }
 
 /** A use is written at most so often. */
 const TOUCH_AFTER_MS = MINUTE_MS
-
-/**
- * When a browser session that is used at `usedAtMs` ends by being left alone. An admin's ends early, and cannot be
- * remembered: the role counts as it is now. (people.md, section 2, rules 4 and 6)
- */
-function idleEndOf(
-  { config }: Pick<Context, 'config'>,
-  user: Pick<UserRow, 'role'>,
-  remember: boolean,
-  usedAtMs: number,
-): number {
-  if (user.role === 'admin') return usedAtMs + config.adminSessionIdleMinutes * MINUTE_MS
-  if (remember) return usedAtMs + config.refreshTokenExpireDays * DAY_MS
-  return usedAtMs + config.browserSessionIdleMinutes * MINUTE_MS
-}
 
 /**
  * Whose cookie this is; null where it is forged, or its session is over. A use is written, at most once a minute.
@@ -41,33 +29,65 @@ export async function findBrowserSession(
   const claims = value === null ? null : readCookieToken(context.keys.cookie, value)
   const found = claims && (await findSessionWithUser(context.db, claims.sessionId))
   if (!claims || !found || !isLive(context, found, claims)) return null
-  const { session, user } = found
-  const now = context.clock()
-  if (now - session.rotatedAt.getTime() >= TOUCH_AFTER_MS) {
-    const idleExpiresAt = Math.min(
-      idleEndOf(context, user, session.remember, now),
-      session.expiresAt.getTime(),
-    )
-    await touchSession(context.db, session.id, {
-      rotatedAt: new Date(now),
-      idleExpiresAt: new Date(idleExpiresAt),
-      lastIp: origin.ip,
-      lastUserAgent: userAgentOf(origin),
-    })
-  }
-  return found
+  const principal = principalOf(context, found)
+  if (!principal) return null
+  const { user } = found
+  const session = await noteUse(context, origin, found)
+  return { session, user, principal }
 }
 
-function isLive(context: Context, { session, user }: BrowserSession, { salt }: CookieClaims): boolean {
-  const now = context.clock()
+type Found = { session: SessionRow; user: UserRow }
+
+function isLive(context: Context, { session, user }: Found, { salt }: CookieClaims): boolean {
+  const { kind, remember, rotatedAt } = session
   return (
-    session.kind === 'browser' &&
-    session.endedAt === null &&
-    user.isActive &&
+    kind === 'browser' &&
     timingSafeEqual(session.salt, salt) &&
-    session.expiresAt.getTime() > now &&
-    idleEndOf(context, user, session.remember, session.rotatedAt.getTime()) > now
+    // Of the role as it is now: the stored end may be from before the user became an admin.
+    idleEndOfBrowser(context, remember, user.role, rotatedAt.getTime()) > context.clock()
   )
+}
+
+/**
+ * The session as a caller, decided as for an access token that lasts as long as the session; null where the session or
+ * the user is over.
+ */
+function principalOf(context: Context, { session, user }: Found): UserPrincipal | null {
+  const claims = {
+    tokenId: session.id,
+    subject: user.id,
+    sessionId: session.id,
+    isServiceAccount: false,
+    isNarrowed: false,
+    scopes: [],
+    expiresAtMs: session.expiresAt.getTime(),
+    keyId: null,
+  }
+  const decided = decideSession(context, claims, { ...session, user, signingKey: null })
+  return 'principal' in decided && decided.principal.kind === 'user' ? decided.principal : null
+}
+
+/** The session, with this use written where the last one that is written is a minute old. */
+async function noteUse(context: Context, origin: Origin, { session, user }: Found): Promise<SessionRow> {
+  const now = context.clock()
+  if (now - session.rotatedAt.getTime() < TOUCH_AFTER_MS) return session
+  const idleEndMs = idleEndOfBrowser(context, session.remember, user.role, now)
+  const use = {
+    rotatedAt: new Date(now),
+    idleExpiresAt: new Date(Math.min(idleEndMs, session.expiresAt.getTime())),
+    lastIp: origin.ip,
+    lastUserAgent: userAgentOf(origin),
+  }
+  await touchSession(context.db, session.id, use)
+  return { ...session, ...use }
+}
+
+/** An access token of a browser session, for five minutes. */
+export function issueBrowserToken(
+  context: Context,
+  { session, user }: Pick<BrowserSession, 'session' | 'user'>,
+): Promise<AccessToken> {
+  return issueAccessToken(context, user, session.id, { ...session, expiresAt: session.idleExpiresAt })
 }
 
 /** A cookie of a session; `maxAgeSeconds` as `formatCookie` takes it. */

@@ -13,6 +13,10 @@ export const Tokens = Type.Object(
 )
 export type Tokens = Static<typeof Tokens>
 
+/** The same without a refresh token: a browser session continues by its cookie. */
+export const AccessToken = Type.Omit(Tokens, ['refresh_token'], { $id: 'AccessToken' })
+export type AccessToken = Static<typeof AccessToken>
+
 export const RefreshRequest = Type.Object(
   { refresh_token: Type.Optional(Type.String({ maxLength: 4096 })) },
   { $id: 'RefreshRequest', additionalProperties: false },
@@ -22,6 +26,15 @@ export type RefreshRequest = Static<typeof RefreshRequest>
 export const Session = Type.Object(
   {
     id: Id,
+    kind: Type.Union([Type.Literal('api'), Type.Literal('browser')]),
+    auth_time: Type.String({
+      format: 'date-time',
+      description: 'When its person last proved who they are: by the log-in, or by re-authentication',
+    }),
+    amr: Type.Array(Type.String(), {
+      description: 'How they proved it (RFC 8176), sorted',
+      examples: [['mfa', 'otp', 'pwd']],
+    }),
     created_at: Instant,
     last_used_at: Instant,
     expires_at: Instant,

@@ -1,9 +1,10 @@
-import { and, desc, eq, gt, isNull, lt, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt, ne, type SQL, sql } from 'drizzle-orm'
 import type { AnyPgColumn } from 'drizzle-orm/pg-core'
 import type { Database, Transaction } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import { sessions, users } from '../../db/schema.ts'
-import type { SessionUser } from './tokens.ts'
+import type { SessionKind } from '../principal.ts'
+import type { SessionUser, TokenSession } from './tokens.ts'
 
 export type SessionRow = typeof sessions.$inferSelect
 
@@ -31,6 +32,7 @@ export function listLiveSessions(
 
 /**
  * Ends the sessions that have not ended yet, of one user; null: of all users.
+ * @param except a session that continues
  * @returns how many were ended
  */
 export async function endSessions(
@@ -38,11 +40,18 @@ export async function endSessions(
   userId: string | null,
   now: Date,
   reason: string,
+  except?: string,
 ): Promise<number> {
   const ended = await tx
     .update(sessions)
     .set({ endedAt: now, endedReason: reason })
-    .where(and(isNull(sessions.endedAt), userId === null ? undefined : eq(sessions.userId, userId)))
+    .where(
+      and(
+        isNull(sessions.endedAt),
+        userId === null ? undefined : eq(sessions.userId, userId),
+        except === undefined ? undefined : ne(sessions.id, except),
+      ),
+    )
     .returning({ id: sessions.id })
   return ended.length
 }
@@ -75,17 +84,18 @@ export async function findKnownPlaces(
   return row ?? { browser: true, network: true }
 }
 
-/** Ends the oldest live sessions of a user, except the newest `keep`. */
+/** Ends the oldest live sessions of one kind of a user, except the newest `keep`. */
 export async function endOldestSessions(
   tx: Transaction,
   userId: string,
+  kind: SessionKind,
   keep: number,
   now: Date,
 ): Promise<{ id: string }[]> {
   const beyond = tx
     .select({ id: sessions.id })
     .from(sessions)
-    .where(and(eq(sessions.userId, userId), isLive(now)))
+    .where(and(eq(sessions.userId, userId), eq(sessions.kind, kind), isLive(now)))
     .orderBy(desc(sessions.createdAt), desc(sessions.id))
     .offset(keep)
   return tx
@@ -107,8 +117,7 @@ export type Rotation = {
   ip: string | null
   userAgent: string | null
 }
-export type RotatedSession = {
-  expiresAt: Date
+export type RotatedSession = TokenSession & {
   /** The scopes to which the session is limited; null: all of the user's. */
   scopes: string[] | null
   user: SessionUser
@@ -142,6 +151,8 @@ const rotationOf = preparedFor((db) => {
     )
     .returning({
       expiresAt: sessions.expiresAt,
+      authTime: sessions.authTime,
+      amr: sessions.amr,
       scopes: sessions.scopes,
       user: { id: users.id, role: users.role, scopes: users.scopes },
     })
@@ -163,11 +174,6 @@ export async function rotateSession(
     idleExpiresAt: idleExpiresAt.toISOString(),
   })
   return row ?? null
-}
-
-export async function isActiveUser(db: Database, userId: string): Promise<boolean> {
-  const [user] = await db.select({ isActive: users.isActive }).from(users).where(eq(users.id, userId))
-  return user?.isActive ?? false
 }
 
 export async function findSession(db: Database, id: string): Promise<SessionRow | null> {
@@ -200,13 +206,18 @@ export async function touchSession(
     .where(and(eq(sessions.id, id), isNull(sessions.endedAt)))
 }
 
-/** The user of a session, for its tokens. */
-export async function findSessionUser(tx: Transaction, id: string) {
-  const [user] = await tx
-    .select({ id: users.id, role: users.role, scopes: users.scopes, isActive: users.isActive })
+/** The user of a session, as far as they decide what it does. */
+export async function findSessionUser(db: Database | Transaction, id: string) {
+  const { role, scopes, isActive, hasSecondFactor } = users
+  const [user] = await db
+    .select({ id: users.id, role, scopes, isActive, hasSecondFactor })
     .from(users)
     .where(eq(users.id, id))
   return user ?? null
+}
+
+export async function updateSalt(tx: Transaction, id: string, salt: Uint8Array): Promise<void> {
+  await tx.update(sessions).set({ salt }).where(eq(sessions.id, id))
 }
 
 export async function updateSessionEnded(

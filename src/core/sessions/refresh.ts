@@ -39,7 +39,7 @@ export async function refreshSession(
   const next = { ...claims, generation: claims.generation + 1 }
   const { scopes } = session
   const narrowing = asked?.filter((scope) => scopes === null || scopes.includes(scope)) ?? scopes
-  return issueTokens(context, session.user, next, session.expiresAt, narrowing)
+  return issueTokens(context, session.user, next, session, narrowing)
 }
 
 /**
@@ -92,7 +92,7 @@ async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClai
     const isPredecessor = session.generation === claims.generation + 1
     const rotatedAgoMs = now - session.rotatedAt.getTime()
     if (isPredecessor && rotatedAgoMs <= context.config.refreshGraceSeconds * SECOND_MS) {
-      return { outcome: 'repeated', session: { user, expiresAt: session.expiresAt, scopes: session.scopes } }
+      return { outcome: 'repeated', session: { ...session, user } }
     }
     await updateSessionEnded(tx, session.id, new Date(now), 'refresh_token_reused')
     const target = { type: 'session' as const, id: session.id }

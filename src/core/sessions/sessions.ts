@@ -8,41 +8,63 @@ import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requirePowerOver } from '../change/power.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { OPERATOR, type Principal, type UserPrincipal } from '../principal.ts'
+import { OPERATOR, type Principal, type SessionKind, type UserPrincipal } from '../principal.ts'
+import { isEnrolmentDue } from '../second-factors/enrolment.ts'
+import { endPendingSteps } from '../second-factors/pending-steps.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Session } from './model.ts'
-import { noticeSignIn } from './notice-sign-in.ts'
 import {
   endOldestSessions,
   endSessions,
   findSession,
+  findSessionUser,
   insertSession,
-  isActiveUser,
   listLiveSessions,
   type SessionRow,
+  updateSalt,
   updateSessionEnded,
 } from './queries.ts'
 import { isLiveFor } from './refresh.ts'
-import { type Grant, idleEnd, issueTokens, type SessionUser, userAgentOf } from './tokens.ts'
+import { idleEnd, idleEndOfBrowser, type SessionUser, type TokenSession, userAgentOf } from './tokens.ts'
 
 export { refreshSession } from './refresh.ts'
 export { type Grant, issueTokens } from './tokens.ts'
 
-/** A user whose password has just been verified. */
-export type CheckedUser = SessionUser & { passwordChangedAt: Date | null }
-
+/** Of each kind. */
 const MAX_LIVE_SESSIONS = 100
+
+/** What a new session is. */
+export type NewSession = {
+  kind: SessionKind
+  /** How its person proved who they are (RFC 8176), sorted. */
+  amr: readonly string[]
+  /** When they did; now, unless it continues another session. */
+  authTime?: Date
+  /** All that it may do; null: it is all of the user. */
+  scopes: readonly string[] | null
+  /** Of a browser session: whether the cookie outlives the browser's window. An admin's never does. */
+  remember?: boolean
+}
+
+/** A session that has just begun: what its credential is computed from, and what its tokens say. */
+export type OpenedSession = RefreshClaims & TokenSession & { remember: boolean }
+
+const newSalt = () => crypto.getRandomValues(new Uint8Array(16))
 
 /** A session in the form in which the API answers its user. */
 export function presentSession(session: SessionRow, currentId: string): Session {
-  const isRefreshed = session.generation > 0
+  // The counter of refreshes stays 0 in a browser session.
+  const isUsed = session.generation > 0 || session.rotatedAt > session.createdAt
   return {
     id: session.id,
+    kind: session.kind,
+    auth_time: session.authTime.toISOString(),
+    amr: session.amr,
     created_at: session.createdAt.toISOString(),
     last_used_at: session.rotatedAt.toISOString(),
     expires_at: session.idleExpiresAt.toISOString(),
-    ip: isRefreshed ? session.lastIp : session.ip,
-    user_agent: isRefreshed ? session.lastUserAgent : session.userAgent,
+    ip: isUsed ? session.lastIp : session.ip,
+    user_agent: isUsed ? session.lastUserAgent : session.userAgent,
     login_ip: session.ip,
     login_user_agent: session.userAgent,
     current: session.id === currentId,
@@ -50,59 +72,45 @@ export function presentSession(session: SessionRow, currentId: string): Session 
 }
 
 /**
- * Starts a session, and issues its first pair of tokens. With more than a hundred live sessions, the oldest ends.
- * @param scopes the scopes to which the session is limited; null: all of the user's
- * @throws Problem invalid_login where the user was disabled, or the password was changed, since the password was
- * verified
+ * Begins a session of either kind, as part of a log-in that has locked its user's row; the credential is made after COMMIT.
+ * Beyond a hundred live sessions of the kind the oldest ends.
  */
-export async function startSession(
-  context: Context,
-  origin: Origin,
-  user: CheckedUser,
-  scopes: readonly string[] | null,
-): Promise<Grant> {
-  const locks: Lock[] = [['users', user.id, 'no key update']]
-  const session = await recordChange(context, origin, null, locks, async (change) => {
-    const now = change.held.users.get(user.id)
-    if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
-      fail('invalid_login')
-    }
-    await noticeSignIn(context, change, origin, now)
-    return openSession(context, change, origin, user.id, scopes)
-  })
-  return issueTokens(context, user, session, session.expiresAt, scopes)
-}
-
-/** The part of a log-in that belongs into a transaction. The caller issues the tokens after COMMIT. */
 export async function openSession(
   context: Context,
   { tx, now, record }: Pick<Change<Caller>, 'tx' | 'now' | 'record'>,
   origin: Origin,
-  userId: string,
-  scopes: readonly string[] | null,
-): Promise<RefreshClaims & { expiresAt: Date }> {
+  user: Pick<SessionUser, 'id' | 'role'>,
+  { kind, amr, authTime = now, scopes, remember: isWanted = false }: NewSession,
+): Promise<OpenedSession> {
+  const remember = isWanted && user.role !== 'admin'
   const nowMs = now.getTime()
   const id = newId()
-  const salt = crypto.getRandomValues(new Uint8Array(16))
+  const salt = newSalt()
   const expiresAt = new Date(nowMs + context.config.sessionMaxDays * DAY_MS)
+  const idleEndMs =
+    kind === 'browser' ? idleEndOfBrowser(context, remember, user.role, nowMs) : idleEnd(context, nowMs)
   await insertSession(tx, {
     id,
+    kind,
     salt,
-    userId,
+    userId: user.id,
+    authTime,
+    amr: [...amr],
+    remember,
     createdAt: now,
     rotatedAt: now,
-    idleExpiresAt: new Date(Math.min(idleEnd(context, nowMs), expiresAt.getTime())),
+    idleExpiresAt: new Date(Math.min(idleEndMs, expiresAt.getTime())),
     expiresAt,
     ip: origin.ip,
     userAgent: userAgentOf(origin),
     scopes: scopes && [...scopes],
   })
-  const ended = await endOldestSessions(tx, userId, MAX_LIVE_SESSIONS, now)
+  const ended = await endOldestSessions(tx, user.id, kind, MAX_LIVE_SESSIONS, now)
   await record([
-    ...ended.map((session) => sessionEnded(session.id, { reason: 'too_many_sessions', user_id: userId })),
-    { action: 'user.login', target: { type: 'user', id: userId }, details: { session_id: id } },
+    ...ended.map((session) => sessionEnded(session.id, { reason: 'too_many_sessions', user_id: user.id })),
+    { action: 'user.login', target: { type: 'user', id: user.id }, details: { session_id: id } },
   ])
-  return { sessionId: id, generation: 0, salt, expiresAt }
+  return { sessionId: id, generation: 0, salt, expiresAt, authTime, amr, remember }
 }
 
 /** A page of the caller's live sessions, newest first. */
@@ -141,7 +149,13 @@ export async function endSessionOfToken(context: Context, origin: Origin, token:
 }
 
 /** A refresh token of a live session. `scopes` are those to which the session is limited; null: all of the user's. */
-type LiveRefresh = { userId: string; expiresAt: Date; isCurrent: boolean; scopes: readonly string[] | null }
+type LiveRefresh = {
+  userId: string
+  expiresAt: Date
+  isCurrent: boolean
+  scopes: readonly string[] | null
+  isEnrolmentDue: boolean
+}
 
 /**
  * The user of a genuine refresh token, and whether the token is of the present generation; null where its session has
@@ -151,9 +165,16 @@ export async function findLiveRefresh(context: Context, token: string): Promise<
   const claims = readRefreshToken(context.keys.refresh, token)
   const session = claims ? await findSession(context.db, claims.sessionId) : null
   if (!claims || !session || !isLiveFor(session, claims, context.clock())) return null
-  if (!(await isActiveUser(context.db, session.userId))) return null
+  const user = await findSessionUser(context.db, session.userId)
+  if (!user?.isActive) return null
   const isCurrent = session.generation === claims.generation
-  return { userId: session.userId, expiresAt: session.idleExpiresAt, isCurrent, scopes: session.scopes }
+  return {
+    userId: session.userId,
+    expiresAt: session.idleExpiresAt,
+    isCurrent,
+    scopes: session.scopes,
+    isEnrolmentDue: isEnrolmentDue(context.config, user),
+  }
 }
 
 /** Ends the session of an access token. A token that is not a live access token of a user changes nothing. */
@@ -187,29 +208,56 @@ export async function logOutEverywhere(
     const isOwn = caller.kind === 'user' && caller.userId === userId
     if (!isOwn) requirePowerOver(caller, user.role)
     const reason = isOwn ? 'logout_all' : 'admin_logout'
-    const ended = await endSessions(tx, userId, now, reason)
+    const ended = await endSessionsOfUser(tx, userId, now, reason)
     const target = { type: 'user' as const, id: userId }
     await record({ action: 'session.ended', target, details: { reason, sessions: ended } })
   })
 }
 
 /**
- * Ends every session of a user as part of another change, whose own audit row names the user.
- * @returns how many were ended
+ * Ends every session of a user, and the pending second steps of log-ins, as part of another change, whose own audit row
+ * names the user.
+ * @returns how many sessions
  */
-export function endSessionsOfUser(
+export async function endSessionsOfUser(
   tx: Transaction,
   userId: string,
   now: Date,
   reason: string,
 ): Promise<number> {
-  return endSessions(tx, userId, now, reason)
+  const ended = await endSessions(tx, userId, now, reason)
+  await endPendingSteps(tx, userId)
+  return ended
+}
+
+/** The same, but for one session, which goes on. */
+export async function endOtherSessionsOfUser(
+  tx: Transaction,
+  userId: string,
+  sessionId: string,
+  now: Date,
+  reason: string,
+): Promise<number> {
+  const ended = await endSessions(tx, userId, now, reason, sessionId)
+  await endPendingSteps(tx, userId)
+  return ended
+}
+
+/**
+ * Gives a browser session another salt as part of another change that has locked it: the cookie from before is void.
+ * @returns the salt
+ */
+export async function replaceSalt(tx: Transaction, sessionId: string): Promise<Uint8Array> {
+  const salt = newSalt()
+  await updateSalt(tx, sessionId, salt)
+  return salt
 }
 
 /** Ends every session of all users, for use after a restore from a backup or a theft of the database. */
 export async function endEverySession(context: Context, origin: Origin = SYSTEM): Promise<{ ended: number }> {
   const ended = await recordChange(context, origin, OPERATOR, [], async ({ tx, now, record }) => {
     const count = await endSessions(tx, null, now, 'ended_all')
+    await endPendingSteps(tx, null)
     await record({ action: 'session.ended', details: { reason: 'ended_all', sessions: count } })
     return count
   })

@@ -12,8 +12,13 @@ export type NewAccessToken = {
   scopes: readonly string[]
   /** Whether the token of a user is limited to `scopes`, instead of all that the user may do. */
   isNarrowed: boolean
+  /** How and when the person of the session proved who they are; null in a service account's token. */
+  authentication: Authentication | null
   expiresAtMs: number
 }
+
+/** When a person last proved who they are, and how (RFC 8176), sorted. */
+export type Authentication = { authTime: Date; amr: readonly string[] }
 
 /** The claims of a genuine, unexpired access token. */
 export type AccessClaims = {
@@ -70,7 +75,20 @@ export function readClaims(payload: Record<string, unknown>, keyId: string | nul
 export const FIRST_PARTY_CLIENT = 'latchkey'
 
 /** The claims of a token besides those that the standard defines. */
-export function ownClaims({ subject, sessionId, role, scopes, isNarrowed }: NewAccessToken) {
+export function ownClaims(token: NewAccessToken) {
+  const { subject, sessionId, role, scopes, isNarrowed, authentication } = token
   const kind = role === null ? { client_id: subject } : { role, client_id: FIRST_PARTY_CLIENT }
-  return { sid: sessionId, ...kind, scope: scopes.join(' '), ...(isNarrowed && { narrowed: true }) }
+  return {
+    sid: sessionId,
+    ...kind,
+    scope: scopes.join(' '),
+    ...(isNarrowed && { narrowed: true }),
+    ...(authentication && claimsOf(authentication)),
+  }
 }
+
+/** How a person proved who they are, as tokens and introspection say it (RFC 9470; OpenID Connect Core, section 2). */
+export const claimsOf = ({ authTime, amr }: Authentication) => ({
+  auth_time: Math.floor(authTime.getTime() / 1000),
+  amr: [...amr],
+})

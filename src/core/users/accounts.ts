@@ -1,6 +1,7 @@
 import { fail, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
+import { requireRecent } from '../change/recent.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { issueVerification, sendVerification } from '../email/send-verification.ts'
@@ -109,10 +110,9 @@ async function signUpUnseen(context: Context, origin: Origin, input: Credentials
 }
 
 /**
-/**
  * Creates an account for another person. An admin may, a key within its own scopes, and an operator at the command
  * line. Without a password the user cannot log in until one is set; `invite` mails them a link to set one.
- * @throws Problem validation_failed, email_taken, forbidden, insufficient_scope, unavailable
+ * @throws Problem validation_failed, email_taken, forbidden, insufficient_scope, reauthentication_required, unavailable
  */
 export function createUser(
   context: Context,
@@ -145,6 +145,7 @@ function requirePowerToMake(
     role,
     emailVerified,
   })
+  if (role === 'admin') requireRecent(context, caller)
 }
 
 /**

@@ -21,6 +21,7 @@ import {
   type Settings,
   setting,
 } from '../change/power.ts'
+import { requireRecent } from '../change/recent.ts'
 import {
   type Change,
   changedMeanwhile,
@@ -75,12 +76,12 @@ export async function listAllUsers(
 export type Ending = { disablesAccounts: boolean }
 
 /**
-/**
  * Changes a user's role, state, scopes, address or whether the address is verified. `scopes: null` restores USER_SCOPES.
  * Disabling a user ends the user's sessions; the user's keys are refused until the user is enabled again. A new address
  * is told to the old one by mail.
  * @returns the user. Where the change disables the user, also the service accounts that no other user manages.
- * @throws Problem not_found, last_admin, forbidden, insufficient_scope, validation_failed, email_taken
+ * @throws Problem not_found, last_admin, forbidden, insufficient_scope, reauthentication_required, validation_failed,
+ * email_taken
  */
 export async function changeUser(
   context: Context,
@@ -91,7 +92,7 @@ export async function changeUser(
   { disablesAccounts }: Ending = { disablesAccounts: false },
 ): Promise<{ user: UserRow; accounts: ManagedAccount[] | null }> {
   const change = readPatch(patch)
-  requirePowerToName(caller, change)
+  requirePowerToName(context, caller, change)
   const takesAdmin = change.role === 'user' || change.isActive === false
   const isDisabling = change.isActive === false
   const locks = async (): Promise<Lock[]> => [
@@ -104,6 +105,7 @@ export async function changeUser(
     // A new address is not proven yet.
     const changed = isMoved ? { emailVerified: false, ...change } : change
     const after = { ...before, ...changed }
+    requirePowerToName(context, work.caller, change)
     const lockedSettings = requirePower(context, work.caller, before, after)
     if (isMoved) await requireAddress(context, work, before, after)
     if (takesAdmin) await requireOtherAdmin(work, before)
@@ -265,12 +267,18 @@ export function requirePower(
 }
 
 /**
- * @throws Problem forbidden where a caller who is not an admin names a member that only admins set, even with its
- * present value
+ * The members that only admins set take an admin who has just proved who they are, even with their present value.
+ * @throws Problem forbidden, reauthentication_required
  */
-function requirePowerToName(caller: Administrator, change: UserChange): void {
+function requirePowerToName(
+  context: Pick<Context, 'clock'>,
+  caller: Administrator,
+  change: UserChange,
+): void {
   const isNamed = [change.role, change.email, change.emailVerified].some((value) => value !== undefined)
-  if (isNamed && !isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
+  if (!isNamed) return
+  if (!isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
+  requireRecent(context, caller)
 }
 
 /** @throws Problem insufficient_scope where the user would hold a scope that the caller cannot grant */

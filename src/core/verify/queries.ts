@@ -99,7 +99,15 @@ function prepareVerifyQueries(db: Database) {
      * (docs/decisions/0007).
      */
     findSession: db
-      .select({ expiresAt: sessions.expiresAt, endedAt: sessions.endedAt, user: owner, signingKey })
+      .select({
+        kind: sessions.kind,
+        expiresAt: sessions.expiresAt,
+        endedAt: sessions.endedAt,
+        authTime: sessions.authTime,
+        amr: sessions.amr,
+        user: { ...owner, hasSecondFactor: users.hasSecondFactor },
+        signingKey,
+      })
       .from(sessions)
       .innerJoin(users, eq(users.id, sessions.userId))
       .leftJoin(signingKeys, eq(signingKeys.id, sql.placeholder('signingKeyId')))

@@ -10,6 +10,7 @@ import {
 import type { Context } from '../context.ts'
 import { ownerOfRow } from '../owners.ts'
 import { type KeyPrincipal, type Principal, type Refusal, refuse, type UserPrincipal } from '../principal.ts'
+import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import type { AccessClaims } from '../signing/claims.ts'
 import { tagOf, type Verified } from './cache.ts'
 import { type VerifyQueries, verifyQueriesOf } from './queries.ts'
@@ -92,7 +93,7 @@ export function decideSession(
   if (validUntilMs <= context.clock()) return refuse('EXPIRED')
   if (!row.user.isActive) return refuse('OWNER_DISABLED')
 
-  const { email, emailVerified, createdAt } = row.user
+  const { email, emailVerified, createdAt, hasSecondFactor } = row.user
   const principal: UserPrincipal = {
     kind: 'user',
     userId: claims.subject,
@@ -101,6 +102,11 @@ export function decideSession(
     email,
     emailVerified,
     createdAt,
+    sessionKind: row.kind,
+    authTime: row.authTime,
+    amr: row.amr,
+    hasSecondFactor,
+    isEnrolmentDue: isEnrolmentDue(context.config, row.user),
     ...powersOf(context, claims, row.user),
   }
   const tags = [tagOf('session', claims.sessionId), tagOf('user', claims.subject), ...signingKeyTag(claims)]
