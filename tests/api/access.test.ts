@@ -127,6 +127,9 @@ const OPEN = new Set([
   'POST /auth/refresh',
   'POST /auth/logout',
   'POST /auth/password-reset',
+  'POST /auth/forgot-password',
+  'POST /auth/verify-email',
+  'POST /auth/verify-email/resend',
   'POST /oauth/token',
   'POST /oauth/revoke',
 ])

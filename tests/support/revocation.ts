@@ -34,7 +34,8 @@ const HARMFUL = ['POST /auth/logout-all', 'DELETE /keys/self']
 
 const isRefused = ({ status, body }: Answer) => status === 401 && body?.code === 'invalid_token'
 /** Whoever shows it has been recognised, whatever the answer to the rest of the request. */
-const isRecognised = ({ status }: Answer) => status !== 401 && status !== 429 && status < 500
+const isRecognised = ({ status, body }: Answer) =>
+  (status !== 401 || body?.code === 'invalid_login') && status !== 429 && status < 500
 
 /** Every route that the service's own description puts behind a credential; a new one is in the matrix by itself. */
 async function guardedRoutes(service: TestService): Promise<Surface[]> {

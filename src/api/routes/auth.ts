@@ -172,7 +172,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
       },
       {
         user: { whole: true, json: true },
-        body: Type.Optional(AccountDeletion),
+        body: Type.Union([AccountDeletion, Type.Null()]),
         response: { 204: Type.Undefined({ description: 'The account is gone, with its keys and sessions' }) },
         detail: {
           operationId: 'deleteAccount',

@@ -162,7 +162,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
       {
         // Whoever holds the token is that user: no key may have one made.
         admin: { json: true },
-        body: Type.Optional(ResetRequest),
+        body: Type.Union([ResetRequest, Type.Null()]),
         response: { 200: PasswordResetToken, 202: Accepted },
         detail: {
           operationId: 'issuePasswordReset',
