@@ -24,8 +24,13 @@ const queries = [
   ...rules.map(({ alert, expr }) => [alert, expr] as const),
 ]
 
-// No Redis runs there. A broken Redis has the same metrics as a working one.
-const service = useService({ metricsToken: secret(TOKEN), redisUrl: secret('redis://127.0.0.1:1') })
+// No Redis and no mail server runs there. A broken one has the same metrics as a working one.
+const service = useService({
+  metricsToken: secret(TOKEN),
+  redisUrl: secret('redis://127.0.0.1:1'),
+  smtpUrl: secret('smtp://127.0.0.1:1'),
+  mailFrom: 'a@example.com',
+})
 let families: Map<string, Family>
 let samples: Sample[]
 beforeAll(async () => {

@@ -152,7 +152,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
       },
       {
         ...NEEDS['POST /users/:id/password-reset'],
-        body: Type.Optional(ResetRequest),
+        body: Type.Union([ResetRequest, Type.Null()]),
         response: { 200: PasswordResetToken, 202: Accepted },
         detail: describe(
           'issuePasswordReset',
