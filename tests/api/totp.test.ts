@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
+import { rewrapSecrets } from '../../src/core/second-factors/rewrap.ts'
+import { secret } from '../../src/lib/secret.ts'
 import { MINUTE_MS } from '../../src/lib/time.ts'
 import { call, logIn, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -14,6 +16,7 @@ import {
   secondStep,
   wrongCodeOf,
 } from '../support/second-factors.ts'
+import { startService } from '../support/service.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
 const service = useService({ brandName: 'Acme & Söhne' })
@@ -358,6 +361,33 @@ describe('removing TOTP', () => {
     for (const { status, body } of steps)
       if (status === 200) expect(await isGood(body.access_token)).toBe(false)
     expect((await firstStep(service, person)).status).toBe(403)
+  })
+})
+
+describe('a rotation of SECRET_KEY', () => {
+  const before = useService()
+  const own = useSql(before)
+
+  test('codes go on by the previous key, and after secrets rewrap by the new one alone', async () => {
+    const person = await newEnrolled(before)
+    const [old, next] = [before.config.secretKey, secret('another key that is long enough for it')]
+    const both = await startService({ secretKey: next, secretKeyPrevious: old }, before)
+    const first = await secondStep(both, await beginLogIn(both, person), {
+      code: codeOf(both, person.secret),
+    })
+    expect(first.status).toBe(200)
+    expect(await rewrapSecrets(both.context)).toEqual({ rewrapped: 1, totp_secrets: 1 })
+    const alone = await startService({ secretKey: next, secretKeyPrevious: null }, before)
+    const again = await secondStep(alone, await beginLogIn(alone, person), {
+      code: codeOf(alone, person.secret, 1),
+    })
+    expect(again.status).toBe(200)
+    // The old key decrypts nothing any more, which counts as no wrong code.
+    const code = codeOf(before, person.secret, 1)
+    expectProblem(await secondStep(before, await beginLogIn(before, person), { code }), 'unavailable')
+    await Promise.all([both.stop(), alone.stop()])
+    const [row] = await own`SELECT failures FROM latchkey.code_failures WHERE user_id = ${person.id}`
+    expect(row?.failures).toBe(0)
   })
 })
 
