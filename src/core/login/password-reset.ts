@@ -20,11 +20,11 @@ import {
 } from '../one-time-tokens/one-time-tokens.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import type { UserPrincipal } from '../principal.ts'
+import { removeEveryFactor } from '../second-factors/factors.ts'
 import { disableAccounts } from '../service-accounts/service-accounts.ts'
 import { findUserById, setVerifiedEmail, type UserRow } from '../users/accounts.ts'
 import type { PasswordReset, PasswordResetToken, PendingReset } from './model.ts'
 import { type Replacement, replacePassword, tellOfPassword } from './password.ts'
-import { deleteSecondFactors } from './queries.ts'
 import { forgetGuesses } from './throttle.ts'
 
 /** The mail says what the reset removes where the address is not verified. */
@@ -241,7 +241,7 @@ function isIssuerGood(
 
 /** Removes what the maker of the account left behind besides sessions, keys and tokens: second factors and service accounts. */
 async function removeEverything(change: Change<null>, userId: string): Promise<void> {
-  await deleteSecondFactors(change.tx, userId)
+  await removeEveryFactor(change, userId)
   const accounts = [...change.held.serviceAccounts.values()].filter(({ createdBy }) => createdBy === userId)
   await disableAccounts(change, accounts)
 }

@@ -1,14 +1,6 @@
 import { and, eq, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
-import {
-  codeFailures,
-  passkeyChallenges,
-  passkeys,
-  pendingSteps,
-  recoveryCodes,
-  totpSecrets,
-} from '../../db/people.ts'
-import { loginAttempts, users } from '../../db/schema.ts'
+import { loginAttempts } from '../../db/schema.ts'
 
 export type Attempt = {
   emailHmac: Uint8Array
@@ -69,13 +61,4 @@ export async function deleteAttempts(tx: Transaction, emailHmacs: Uint8Array[]):
   await tx
     .delete(loginAttempts)
     .where(or(sql`false`, ...emailHmacs.map((hmac) => eq(loginAttempts.emailHmac, hmac))))
-}
-
-/**
- * Removes a user's second factors: their TOTP, passkeys and recovery codes, and what is under way with them.
- */
-export async function deleteSecondFactors(tx: Transaction, userId: string): Promise<void> {
-  for (const table of [totpSecrets, passkeys, recoveryCodes, pendingSteps, passkeyChallenges, codeFailures])
-    await tx.delete(table).where(eq(table.userId, userId))
-  await tx.update(users).set({ hasSecondFactor: false }).where(eq(users.id, userId))
 }
