@@ -40,9 +40,8 @@ async function addWorld(count: number) {
     SELECT gen_random_uuid(), ${id}, uuid_send(gen_random_uuid()), now(), now(), now() + interval '1 d',
       now() + interval '1 d', 0
     FROM generate_series(1, ${count}) n`
-  await sql`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at)
-    SELECT gen_random_uuid(), ${id}, sha256(uuid_send(gen_random_uuid())), now(), now() + interval '1 h'
-    FROM generate_series(1, ${count}) n`
+  await sql`INSERT INTO latchkey.one_time_tokens (id, user_id, purpose, created_at, expires_at)
+    SELECT gen_random_uuid(), ${id}, 'reset', now(), now() + interval '1 h' FROM generate_series(1, ${count}) n`
   await sql`INSERT INTO latchkey.users (id, email, created_at)
     SELECT gen_random_uuid(), ${id} || n || '@example.com', now() FROM generate_series(1, ${count}) n`
   return { count, person, account, maker: maker.id as string }
@@ -64,6 +63,7 @@ const lists: Request[] = [
   own(() => 'GET /keys/list'),
   own((w) => `GET /keys?service_account_id=${w.account}`),
   own(() => 'GET /auth/sessions'),
+  own(() => 'GET /auth/activity'),
   own(() => 'GET /service-accounts'),
   asAdmin((w) => `GET /keys?user_id=${w.person.id}`),
   asAdmin(() => 'GET /keys?all=true'),

@@ -42,8 +42,9 @@ beforeAll(async () => {
     databaseDirectUrl: secret(way.url(database.url)),
   }))
   const config = testConfig()
-  a = await startService(one, { databaseUrl: database.url, config })
-  b = await startService(two, { databaseUrl: database.url, config })
+  const mail = { smtpUrl: secret('smtp://127.0.0.1:1'), mailFrom: 'no-reply@example.com' }
+  a = await startService({ ...one, ...mail }, { databaseUrl: database.url, config })
+  b = await startService({ ...two, ...mail }, { databaseUrl: database.url, config })
   sql = connectTo(a)
   admin = (await addLoggedIn(a, sql, { role: 'admin' })).access
 })

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from 'bun:test'
 import { call, logIn } from '../support/client.ts'
 import { startMailServer, tokenIn } from '../support/mail-server.ts'
-import { addLoggedIn, addPerson, PASSWORD } from '../support/people.ts'
+import { addLoggedIn, addPerson, beginSession, PASSWORD } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
@@ -130,7 +130,10 @@ describe('sign-up with EMAIL_VERIFICATION=required', () => {
   })
 
   test('refuses the password grant of an unverified address, and goes on with sessions from before', async () => {
-    const person = await addLoggedIn(strict, sql, { email: fresh() })
+    const added = await addPerson(sql, { email: fresh() })
+    await sql`UPDATE latchkey.users SET email_verified = true WHERE id = ${added.id}`
+    const person = { ...added, ...(await beginSession(strict, added)) }
+    await sql`UPDATE latchkey.users SET email_verified = false WHERE id = ${person.id}`
     const form = { grant_type: 'password', username: person.email, password: PASSWORD }
     const answer = await call(strict, 'POST /oauth/token', { form })
     expect([answer.status, answer.body.error]).toEqual([403, 'email_not_verified'])

@@ -27,6 +27,9 @@ import { startService, type TestService } from '../support/service.ts'
 
 const readers = [...(await findReaders('src')), ...(await findReaders('client'))]
 
+/** One repeated class of characters each: the members of a passkey's answer. */
+const CLASSES = ["'^[A-Za-z0-9_-]*$'", "'^[A-Za-z0-9_-]+$'", "'^[a-z-]{1,32}$'"]
+
 describe('no regular expression takes more than linear time', () => {
   const literals = new Set(readers.flatMap(({ kind, text }) => (kind === 'literal' ? [text] : [])))
   test.each([...literals])('%s', (literal) => {
@@ -36,6 +39,7 @@ describe('no regular expression takes more than linear time', () => {
   test.each([
     ['a name', READABLE],
     ['a description', String(Description.pattern)],
+    ...CLASSES.map((literal) => [`a passkey: ${literal}`, literal.slice(1, -1)] as const),
   ])('the pattern of %s', (_, pattern) => {
     expect(faultOfExpression(new RegExp(pattern))).toBeNull()
   })
@@ -69,7 +73,7 @@ describe('other code that reads text is listed here, and bounded', () => {
 
   test('patterns of schemas: the ones that are tried above', () => {
     const names = listOf('pattern').map((each) => each.split(': ')[1])
-    expect([...new Set(names)].sort()).toEqual(['READABLE', 'READABLE_LINES'])
+    expect([...new Set(names)].sort()).toEqual([...CLASSES, 'READABLE', 'READABLE_LINES'])
   })
 
   /** Normalisation is quadratic for sequences of marks. Each use is tried below, or reads only an operator's text. */

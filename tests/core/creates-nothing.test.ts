@@ -16,6 +16,8 @@ const WORDS: Record<string, string> = {
   'users show': 'a@example.com',
   'users set-email': 'a@example.com b@example.com',
   'users verify-email': 'a@example.com',
+  'users reset-mfa': 'a@example.com',
+  'users unlock': 'a@example.com',
   'mail test': '--to a@example.com',
   'mail retry': '01890a5d-ac96-774b-bcce-b302099a8057',
   'keys create': '--user a@example.com',
