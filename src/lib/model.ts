@@ -16,6 +16,8 @@ export type Role = Static<typeof Role>
 /** Text that people read: no control characters, no halves of characters. */
 export const READABLE =
   '^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
+/** Bytes in base64url (RFC 4648, section 5), without padding; none, too. */
+export const BASE64URL = '^[A-Za-z0-9_-]*$'
 /** Lines of text: tabs and line breaks too. */
 const READABLE_LINES =
   '^(?:[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
