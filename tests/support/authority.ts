@@ -1,5 +1,6 @@
 import type postgres from 'postgres'
 import { KEYS_WRITE, SERVICE_ACCOUNTS_WRITE, USERS_WRITE } from '../../src/lib/scopes.ts'
+import { secret } from '../../src/lib/secret.ts'
 import { hashToken, makeApiKey } from '../../src/lib/tokens.ts'
 import { type Call, call } from './client.ts'
 import { type AddedPerson, addPerson, beginSession, PASSWORD } from './people.ts'
@@ -113,6 +114,9 @@ async function credentialOf(
   const form = { grant_type: 'client_credentials', client_id: account, client_secret: caller.key }
   return (await call(at, 'POST /oauth/token', { form })).body.access_token
 }
+
+/** Some of these routes write a mail; nothing takes it. */
+export const UNSENT_MAIL = { smtpUrl: secret('smtp://127.0.0.1:1'), mailFrom: 'no-reply@example.com' }
 
 /** A request that changes something, of whom, and what it sends. */
 export type ChangingRoute = {
