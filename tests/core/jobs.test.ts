@@ -127,6 +127,26 @@ describe('background work', () => {
     expect(rounds).toHaveLength(1)
   })
 
+  test('that is stopped meanwhile says nothing of what it lost by that, unless the end waits for it', async () => {
+    const logged = async (options: Partial<Job>) => {
+      let text = ''
+      const log = createLog({ logLevel: 'info', logFormat: 'json' }, (chunk) => {
+        text += chunk
+      })
+      const { rounds, job } = held(options)
+      const stop = startJob(job, log)
+      await until(() => rounds.length === 1, 'it begins')
+      const stopped = stop()
+      rounds[0]?.reject(new Error('the database is closed'))
+      await stopped
+      await aWhile()
+      log.flush()
+      return text
+    }
+    expect(await logged({})).toBe('')
+    expect(await logged({ finishesAtStop: true })).toContain('It failed')
+  })
+
   test('that runs at the start does so, spread or not', async () => {
     const { rounds, job } = held({ everyMs: 60_000, isSpread: true, runsAtStart: true })
     const stop = startJob(job, silentLog)
