@@ -11,6 +11,7 @@ import {
   type Kind,
   newWorld,
   requestOf,
+  UNSENT_MAIL,
   type World,
 } from '../support/authority.ts'
 import { type Answer, call } from '../support/client.ts'
@@ -38,13 +39,13 @@ beforeAll(async () => {
   database = await createDatabase()
   news = [await startDatabaseProxy(port), await startDatabaseProxy(port)]
   const [one, two] = news.map((way) => ({
+    ...UNSENT_MAIL,
     logLevel: 'error' as const,
     databaseDirectUrl: secret(way.url(database.url)),
   }))
   const config = testConfig()
-  const mail = { smtpUrl: secret('smtp://127.0.0.1:1'), mailFrom: 'no-reply@example.com' }
-  a = await startService({ ...one, ...mail }, { databaseUrl: database.url, config })
-  b = await startService({ ...two, ...mail }, { databaseUrl: database.url, config })
+  a = await startService(one, { databaseUrl: database.url, config })
+  b = await startService(two, { databaseUrl: database.url, config })
   sql = connectTo(a)
   admin = (await addLoggedIn(a, sql, { role: 'admin' })).access
 })

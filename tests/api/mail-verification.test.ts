@@ -38,8 +38,16 @@ const actionsOf = async (email: string) =>
 describe('sign-up with EMAIL_VERIFICATION=optional', () => {
   test('mails a link at PUBLIC_URL, which proves the address with the password', async () => {
     const email = fresh()
-    expect((await signUp(email)).status).toBe(201)
+    // Whatever a request says of its host.
+    const headers = {
+      host: 'evil.example',
+      'x-forwarded-host': 'evil.example',
+      forwarded: 'host=evil.example',
+    }
+    const made = await call(service, 'POST /auth/signup', { json: { email, password: PASSWORD }, headers })
+    expect(made.status).toBe(201)
     const mail = await mails.next(email)
+    expect(mail.raw).not.toContain('evil.example')
     expect(mail.subject).toBe('Confirm your e-mail address for Latchkey')
     expect(mail.text).toContain('https://auth.example.com/base/verify-email?token=et_')
     expect(mail.headers.get('auto-submitted')).toBe('auto-generated')
@@ -111,7 +119,11 @@ describe('sign-up with EMAIL_VERIFICATION=required', () => {
     expect((await logIn(strict, email, PASSWORD)).access).toBeString()
   })
 
-  test('takes as long for a known address as for an unknown one', async () => {
+  test.each([
+    ['POST /auth/signup', (email: string) => ({ email, password: PASSWORD })],
+    ['POST /auth/forgot-password', (email: string) => ({ email })],
+    ['POST /auth/verify-email/resend', (email: string) => ({ email })],
+  ])('%s takes as long for a known address as for an unknown one', async (route, bodyOf) => {
     const known = await addPerson(sql, { email: fresh() })
     const times: Record<'known' | 'unknown', number[]> = { known: [], unknown: [] }
     for (let i = 0; i < 12; i++) {
@@ -120,13 +132,13 @@ describe('sign-up with EMAIL_VERIFICATION=required', () => {
         ['unknown', fresh()],
       ] as const) {
         const start = performance.now()
-        await call(strict, 'POST /auth/forgot-password', { json: { email } })
+        expect((await call(strict, route, { json: bodyOf(email) })).status).toBe(202)
         times[kind].push(performance.now() - start)
       }
     }
     const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] ?? 0
     expect(Math.min(...times.known, ...times.unknown)).toBeGreaterThanOrEqual(99)
-    expect(Math.abs(median(times.known) - median(times.unknown))).toBeLessThan(10)
+    expect(Math.abs(median(times.known) - median(times.unknown))).toBeLessThan(15)
   })
 
   test('refuses the password grant of an unverified address, and goes on with sessions from before', async () => {

@@ -73,7 +73,7 @@ export function createSendMail(
         isSent: false,
         wasHandedOver: isHandingOver && !isAnswered,
         isFinal: isAnswered && code >= 500,
-        error: describe(error, [message.to, pass]),
+        error: describe(error, pass),
       }
     } finally {
       clearTimeout(timer)
@@ -131,10 +131,12 @@ async function composeMail(message: Message, mailFrom: string, publicUrl: string
   return { envelope: { from: from || address, to: node.getEnvelope().to }, raw: await node.build() }
 }
 
-/** What failed, in one line, without the address of the recipient and without the password. */
-function describe(error: unknown, hidden: readonly string[]): string {
+/** What failed, in one line, without addresses and without the password. */
+function describe(error: unknown, password: string): string {
   const found = error as { response?: unknown; message?: unknown }
   const text = String(found.response ?? found.message ?? error)
-  const clean = hidden.reduce((rest, secret) => (secret === '' ? rest : rest.replaceAll(secret, '…')), text)
-  return toOneLine(clean).toWellFormed().slice(0, MAX_ERROR_LENGTH)
+  const clean = password === '' ? text : text.replaceAll(password, '…')
+  return toOneLine(clean.replace(/[^\s<>]+@[^\s<>]+/g, '…'))
+    .toWellFormed()
+    .slice(0, MAX_ERROR_LENGTH)
 }
