@@ -76,6 +76,8 @@ export const NEEDS = {
 
   'POST /session': { ownOrigin: 'json' },
   'DELETE /session': { ownOrigin: 'none' },
+  'POST /session/mfa': { ownOrigin: 'json' },
+  'POST /session/passkey': { ownOrigin: 'json' },
   'POST /session/token': { browser: 'json' },
   'POST /session/password': { browser: 'json' },
 
@@ -144,9 +146,13 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /auth/reauthenticate/options', 'password'],
   ['POST /auth/password-reset', 'mail'],
   ['POST /session', 'login'],
+  ['POST /session/mfa', 'login'],
+  ['POST /session/passkey', 'login'],
   ['POST /session/token', 'refresh'],
   ['POST /session/password', 'password'],
   ['POST /login', 'login'],
+  ['POST /login/verify', 'login'],
+  ['POST /login/enrol', 'login'],
   ['POST /signup', 'signup'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],

@@ -245,6 +245,8 @@ describe('every example', () => {
     finishLogIn: 401,
     confirmTotp: 409,
     addPasskey: 403,
+    finishSignIn: 401,
+    signInByPasskey: 401,
     renamePasskey: 404,
     logInByPasskey: 401,
     reauthenticate: 403,

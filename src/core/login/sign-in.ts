@@ -12,7 +12,7 @@ export type CheckedUser = Pick<UserRow, 'id' | 'passwordChangedAt'>
 
 /** A log-in that is complete. Its credential is the caller's to make: `grantOf`, or a cookie. */
 export type SignIn = {
-  user: Pick<UserRow, 'id' | 'role' | 'scopes'>
+  user: Pick<UserRow, 'id' | 'role' | 'scopes' | 'hasSecondFactor'>
   session: OpenedSession
   /** All that the session may do; null: it is all of the user. */
   scopes: readonly string[] | null
