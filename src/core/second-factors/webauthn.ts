@@ -37,14 +37,18 @@ export type NewCredential = {
 /** What a passkey says when it is used. */
 export type Assertion = { passkey: PasskeyRow; signCount: number; isBackedUp: boolean }
 
-let library: Promise<typeof import('@simplewebauthn/server')> | null = null
-let helpers: Promise<typeof import('@simplewebauthn/server/helpers')> | null = null
+let libraries: ReturnType<typeof importLibraries> | null = null
 
 /** Read at the first use of a passkey: it takes a quarter of a second and 25 MB, which no other server pays for. */
-function loadLibrary() {
-  library ??= import('@simplewebauthn/server')
-  helpers ??= import('@simplewebauthn/server/helpers')
-  return Promise.all([library, helpers])
+function loadLibraries() {
+  libraries ??= importLibraries()
+  return libraries
+}
+
+/** A part of the library asks at once for what `reflect-metadata` defines; the compiled binary does not keep their order. */
+async function importLibraries() {
+  await import('reflect-metadata')
+  return Promise.all([import('@simplewebauthn/server'), import('@simplewebauthn/server/helpers')])
 }
 
 /** The new credential of a response; null where any part of it fails (WebAuthn, section 7.1). */
@@ -53,7 +57,7 @@ export async function verifyRegistration(
   challenge: Uint8Array,
   response: RegistrationResponse,
 ): Promise<NewCredential | null> {
-  const [{ verifyRegistrationResponse }, { decodeAttestationObject, isoBase64URL }] = await loadLibrary()
+  const [{ verifyRegistrationResponse }, { decodeAttestationObject, isoBase64URL }] = await loadLibraries()
   try {
     const attestation = decodeAttestationObject(isoBase64URL.toBuffer(response.response.attestationObject))
     // A certificate may name an address from which the library would fetch a list of revocations. We ask for no attestation,
@@ -92,7 +96,7 @@ export async function verifyAssertion(
   response: AuthenticationResponse,
   passkey: PasskeyRow,
 ): Promise<Assertion | null> {
-  const [{ verifyAuthenticationResponse }] = await loadLibrary()
+  const [{ verifyAuthenticationResponse }] = await loadLibraries()
   try {
     const { verified, authenticationInfo } = await verifyAuthenticationResponse({
       response: response as AuthenticationResponseJSON,
