@@ -150,6 +150,7 @@ CREATE INDEX "pending_steps_expires_at_idx" ON "latchkey"."pending_steps" USING 
 CREATE INDEX "recovery_codes_user_id_idx" ON "latchkey"."recovery_codes" USING btree ("user_id");--> statement-breakpoint
 CREATE UNIQUE INDEX "totp_secrets_confirmed_key" ON "latchkey"."totp_secrets" USING btree ("user_id") WHERE "latchkey"."totp_secrets"."confirmed_at" IS NOT NULL;--> statement-breakpoint
 CREATE UNIQUE INDEX "totp_secrets_pending_key" ON "latchkey"."totp_secrets" USING btree ("user_id") WHERE "latchkey"."totp_secrets"."confirmed_at" IS NULL;--> statement-breakpoint
+CREATE INDEX "totp_secrets_user_id_idx" ON "latchkey"."totp_secrets" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "totp_secrets_created_at_idx" ON "latchkey"."totp_secrets" USING btree ("created_at") WHERE "latchkey"."totp_secrets"."confirmed_at" IS NULL;--> statement-breakpoint
 CREATE INDEX "users_never_verified_idx" ON "latchkey"."users" USING btree ("created_at") WHERE "latchkey"."users"."is_sign_up" AND NOT "latchkey"."users"."email_verified" AND "latchkey"."users"."first_login_at" IS NULL;--> statement-breakpoint
 ALTER TABLE "latchkey"."sessions" ADD CONSTRAINT "sessions_kind_check" CHECK ("latchkey"."sessions"."kind" IN ('api', 'browser'));--> statement-breakpoint

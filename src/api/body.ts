@@ -7,7 +7,7 @@ const MAX_BODY_BYTES = 64 * 1024
 /** Levels of lists and objects within each other. To describe why a deeper body does not fit its schema takes seconds. */
 const MAX_BODY_DEPTH = 32
 
-const TAKES_BODY = new Set(['POST', 'PUT', 'PATCH'])
+const TAKES_BODY = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /**

@@ -38,7 +38,7 @@ export function browserGuard(context: Context) {
     checkOrigin(state)
     // No challenge: a browser would ask its person for a password by itself.
     if (!(await acceptCookie(context, state)))
-      fail('missing_credential', { isInCookie: true, detail: 'Sign in first.' })
+      fail('missing_credential', { isChallenged: false, detail: 'Sign in first.' })
   }
   return new Elysia({ name: 'browser-guard' }).use(stated).macro({
     ownOrigin: (body: BrowserBody) => hooks(body, checkOrigin),

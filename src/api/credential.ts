@@ -1,5 +1,5 @@
 import type { Context } from '../core/context.ts'
-import type { Principal } from '../core/principal.ts'
+import type { Principal, UserPrincipal } from '../core/principal.ts'
 import { recallAgain, recallCredential, verifyCredential } from '../core/verify/verify-credential.ts'
 import { fail, Problem } from '../lib/errors.ts'
 import { isAccessToken } from '../lib/tokens.ts'
@@ -54,6 +54,19 @@ function principalOf(credential: Credential): Principal {
   if (credential.kind === 'none') fail('missing_credential')
   if (credential.kind === 'refused') throw credential.reason
   return credential.principal
+}
+
+/**
+ * The user whose access token a request carries, on a route that takes one and does not need it; null where there is none.
+ * @throws Problem invalid_token for a credential that is dead, wrong_credential_kind for a key
+ */
+export async function findUser(context: Context, state: RequestState): Promise<UserPrincipal | null> {
+  const token = readCredential(state.request)
+  if (token === null) return null
+  const principal = recallCredential(context, token) ?? principalOf(await lookUp(context, token))
+  if (principal.kind !== 'user') fail('wrong_credential_kind')
+  state.credential = { kind: 'accepted', principal }
+  return principal
 }
 
 /** The presented credential; null where there is none. Of one that cannot be read, the state keeps the reason. */

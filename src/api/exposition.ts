@@ -129,9 +129,27 @@ function families(context: Context): Family[] {
       () => samplesOf('outcome', metrics.usageRows),
     ),
   ]
-  if (shared === null) return always
   return [
     ...always,
+    ...(context.mail.isOn ? ofMail(context) : []),
+    ...(shared === null ? [] : ofRedis(shared)),
+  ]
+}
+
+const ofMail = ({ metrics }: Context): Family[] => [
+  counter(
+    'mails_total',
+    'Tries to send a mail; "delayed": it is tried again; "failed": it was given up.',
+    () =>
+      Object.entries(metrics.mails).flatMap(([kind, tally]) =>
+        Object.entries(tally).map(([outcome, value]) => ({ labels: { kind, outcome }, value })),
+      ),
+  ),
+  gauge('mails_waiting', 'Mails of all instances that are not sent yet.', () => one(metrics.mailsWaiting)),
+]
+
+function ofRedis(shared: NonNullable<Context['shared']>): Family[] {
+  return [
     gauge('redis_broken', '1 while Redis is not asked, and each instance counts limits by itself.', () =>
       one(shared.state().isBroken ? 1 : 0),
     ),

@@ -71,8 +71,9 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
 
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': type }
-  if (code === 'missing_credential' && !extra.isInCookie) headers['WWW-Authenticate'] = BEARER_CHALLENGE
-  if (code === 'invalid_token' && !extra.isInBody)
+  const isChallenged = extra.isChallenged ?? true
+  if (isChallenged && code === 'missing_credential') headers['WWW-Authenticate'] = BEARER_CHALLENGE
+  if (isChallenged && code === 'invalid_token')
     headers['WWW-Authenticate'] = `${BEARER_CHALLENGE}, error="invalid_token"`
   if (code === 'unavailable') headers['Retry-After'] = '1'
   return { ...headers, ...extra.headers }

@@ -20,6 +20,7 @@ const backups = () => import('./commands/backup.ts')
 const moves = () => import('./commands/move.ts')
 const imports = () => import('./commands/import.ts')
 const secrets = () => import('./commands/secrets.ts')
+const mail = () => import('./commands/mail.ts')
 const signingKeys = () => import('./commands/signing-keys.ts')
 
 /**
@@ -38,6 +39,9 @@ export const COMMANDS: readonly Entry[] = [
   entry('users set-password', "Set a user's password", users),
   entry('users reset-mfa', 'Take the second factors from a user who lost them', users),
   entry('users unlock', 'End the locks that wrong passwords and codes brought', users),
+  entry('users show', 'Show a user', users),
+  entry('users set-email', 'Give a user another address', users),
+  entry('users verify-email', "Say that a user's address is theirs", users),
   entry('keys create', 'Make an API key for a user or a service account', keys),
   entry('keys list', 'List API keys, newest first', keys),
   entry('keys revoke', 'Revoke an API key for good', keys),
@@ -50,6 +54,11 @@ export const COMMANDS: readonly Entry[] = [
   entry('restore', 'Replace the embedded database by a backup', backups),
   entry('export', 'Write all data to a file, for another database', moves),
   entry('import', 'Read an export into an empty database', moves),
+  entry('mail test', 'Send a mail now, to see whether that works', mail),
+  entry('mail list', 'List mails that wait, were sent or were given up', mail),
+  entry('mail retry', 'Try a mail again', mail),
+  entry('mail templates', 'Write the words of the mails, to change them', mail),
+  entry('jobs run', 'Do now what the server does every hour', () => import('./commands/jobs.ts')),
   entry('sessions end', 'End every session', () => import('./commands/sessions.ts')),
   entry('signing-keys list', 'List the keys that sign access tokens', signingKeys),
   entry('signing-keys rotate', 'Make the next signing key', signingKeys),

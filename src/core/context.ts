@@ -6,6 +6,7 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import type { Clock } from '../lib/time.ts'
 import type { AuditCounts } from './audit/counts.ts'
+import type { Mail } from './mail/mail.ts'
 import type { PasswordHasher } from './passwords/hasher.ts'
 import type { SigningRing } from './signing/claims.ts'
 import type { UsageCounts } from './usage/counts.ts'
@@ -26,6 +27,7 @@ export type Context = {
   keys: DerivedKeys
   signing: SigningRing
   passwords: PasswordHasher
+  mail: Mail
   /** Limits per key. */
   rates: KeyRates
   usage: UsageCounts

@@ -111,6 +111,7 @@ export const totpSecrets = latchkey.table(
   (t) => [
     uniqueIndex('totp_secrets_confirmed_key').on(t.userId).where(sql`${t.confirmedAt} IS NOT NULL`),
     uniqueIndex('totp_secrets_pending_key').on(t.userId).where(sql`${t.confirmedAt} IS NULL`),
+    index('totp_secrets_user_id_idx').on(t.userId),
     index('totp_secrets_created_at_idx').on(t.createdAt).where(sql`${t.confirmedAt} IS NULL`),
   ],
 )

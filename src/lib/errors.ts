@@ -90,12 +90,10 @@ export type Extra = {
   detail?: string
   errors?: FieldError[]
   headers?: Record<string, string>
+  /** false: no `WWW-Authenticate`, since the credential belongs in a body, a link or a cookie. */
+  isChallenged?: false
   /** For a refusal by kind, role or scope: the details of its audit row (docs/decisions/0033). */
   audit?: Record<string, unknown>
-  /** Of `missing_credential`: a cookie is missing, so that no challenge asks for a header. */
-  isInCookie?: boolean
-  /** Of `invalid_token`: the token stood in the body, so that no challenge asks for one in a header. */
-  isInBody?: boolean
   /** Further members of the answer (RFC 9457, section 3.2). */
   members?: Record<string, unknown>
   /** Logged with the request id, never sent. */
@@ -122,6 +120,14 @@ export class Problem extends Error {
  */
 export function fail(code: ErrorCode, extra?: Extra): never {
   throw new Problem(code, extra)
+}
+
+/**
+ * A 401 for a token of a body or a link that is unknown, used, void or over: one answer for all.
+ * @throws Problem invalid_token always
+ */
+export function failToken(): never {
+  fail('invalid_token', { isChallenged: false })
 }
 
 /**

@@ -1,4 +1,11 @@
-import { CREDENTIAL_CODES, USE_CODES } from './outcomes.ts'
+import {
+  CREDENTIAL_CODES,
+  MAIL_KINDS,
+  MAIL_OUTCOMES,
+  type MailKind,
+  type MailOutcome,
+  USE_CODES,
+} from './outcomes.ts'
 
 /**
  * Counters as plain numbers: they cost a request some nanoseconds, where prom-client costs about a
@@ -70,6 +77,13 @@ export function createMetrics(readPool: () => PoolLoad) {
       'other',
     ),
     usageRows: tally('written', 'dropped'),
+    /** Tries to send a mail, by kind. */
+    mails: Object.fromEntries(MAIL_KINDS.map((kind) => [kind, tally(...MAIL_OUTCOMES)])) as Record<
+      MailKind,
+      Tally<MailOutcome>
+    >,
+    /** Mails in the outbox, of all servers, when the job last looked. */
+    mailsWaiting: 0,
   }
 }
 

@@ -16,3 +16,27 @@ export const USE_CODES = [
 
 export type CredentialCode = (typeof CREDENTIAL_CODES)[number]
 export type UseCode = (typeof USE_CODES)[number]
+
+/** Every kind of mail, by the name of its template. */
+export const MAIL_KINDS = [
+  'verify_email',
+  'account_exists',
+  'reset_password',
+  'reset_password_unverified',
+  'invitation',
+  'new_sign_in',
+  'password_changed',
+  'email_changed',
+  'second_factor_changed',
+  'recovery_code_used',
+  'passkey_suspended',
+  'second_step_locked',
+  'key_revoked',
+  'keys_expiring',
+] as const
+
+export type MailKind = (typeof MAIL_KINDS)[number]
+
+/** What comes of a try to send a mail; `delayed`: it is tried again. */
+export const MAIL_OUTCOMES = ['sent', 'delayed', 'failed'] as const
+export type MailOutcome = (typeof MAIL_OUTCOMES)[number]

@@ -169,6 +169,47 @@ export function readCookieToken(keys: readonly Uint8Array[], token: string): Coo
   return { sessionId: formatUuid(bytes.subarray(1, 17)), salt: bytes.slice(17, 33) }
 }
 
+const ONE_TIME_PREFIX = 'et_'
+const ONE_TIME_VERSION = 1
+/** In a token a purpose is its place in this list: a new one goes to the end. */
+export const ONE_TIME_PURPOSES = ['verify', 'change_email', 'reset', 'invite'] as const
+/** What a computed one-time token is good for. */
+export type OneTimePurpose = (typeof ONE_TIME_PURPOSES)[number]
+/** What a one-time token says: the row that it stands for, and what for. */
+export type OneTimeClaims = { id: string; purpose: OneTimePurpose }
+
+const ONE_TIME_CLAIMS_BYTES = 1 + 1 + 16
+const ONE_TIME_MAC_BYTES = 32
+const ONE_TIME_BYTES = ONE_TIME_CLAIMS_BYTES + ONE_TIME_MAC_BYTES
+const ONE_TIME_LENGTH = ONE_TIME_PREFIX.length + base62Width(ONE_TIME_BYTES) + CHECKSUM_WIDTH
+
+/** The one-time token of a row. Computed, never stored: version, purpose, id and an HMAC-SHA-256 over these. */
+export function makeOneTimeToken(key: Uint8Array, { id, purpose }: OneTimeClaims): string {
+  const bytes = new Uint8Array(ONE_TIME_BYTES)
+  bytes[0] = ONE_TIME_VERSION
+  bytes[1] = ONE_TIME_PURPOSES.indexOf(purpose)
+  bytes.set(Uint8Array.fromHex(id.replaceAll('-', '')), 2)
+  bytes.set(hmac(key, bytes.subarray(0, ONE_TIME_CLAIMS_BYTES)), ONE_TIME_CLAIMS_BYTES)
+  const body = ONE_TIME_PREFIX + encodeBase62(bytes)
+  return body + checksum(body)
+}
+
+/** What a one-time token says, if one of the keys signed it; null for anything else. */
+export function readOneTimeToken(keys: readonly Uint8Array[], token: string): OneTimeClaims | null {
+  if (!token.startsWith(ONE_TIME_PREFIX) || token.length !== ONE_TIME_LENGTH || !hasChecksum(token))
+    return null
+  const bytes = decodeBase62(token.slice(ONE_TIME_PREFIX.length, -CHECKSUM_WIDTH), ONE_TIME_BYTES)
+  const purpose = ONE_TIME_PURPOSES[bytes?.[1] ?? -1]
+  if (!bytes || bytes[0] !== ONE_TIME_VERSION || purpose === undefined) return null
+  const claims = bytes.subarray(0, ONE_TIME_CLAIMS_BYTES)
+  const mac = bytes.subarray(ONE_TIME_CLAIMS_BYTES)
+  if (!keys.some((key) => timingSafeEqual(hmac(key, claims), mac))) return null
+  return { id: formatUuid(claims.subarray(2)), purpose }
+}
+
+/** A new set-up token, which is random. Only `hashToken` of it is stored. */
+export const makeSetupToken = (): string => makeApiKey(ONE_TIME_PREFIX)
+
 function formatUuid(bytes: Uint8Array): string {
   return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }

@@ -1,6 +1,8 @@
 import { writeAuditCounts } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { deleteOutdated } from '../core/housekeeping/delete-outdated.ts'
+import { noticeExpiringKeys } from '../core/keys/notice-expiring.ts'
+import { deliverMails } from '../core/mail/deliver.ts'
 import { learnStoredKinds } from '../core/passwords/stored-kinds.ts'
 import { warnOfDifferences } from '../core/shared-settings/shared-settings.ts'
 import { rotateIfDue } from '../core/signing/signing-keys.ts'
@@ -21,27 +23,39 @@ export type Job = {
    * at the same time.
    */
   isSpread?: boolean
+  /** Whether there is a round at once, before all others. */
+  runsAtStart?: boolean
+  /** Whether a round that is under way when the server stops comes to its end: it does what must be noted. */
+  finishesAtStop?: boolean
   /** Whether a last round runs when the server stops. */
   runsAtStop?: boolean
+  /** Is given a function that runs a round at once: after the present one, where there is one. */
+  onStart?(wake: () => void): void
 }
 
 /**
  * Starts all background work of a server. This list is complete, except for the pauses before a reconnection,
  * which are in `db/redis.ts` and `db/postgres/listen.ts`.
+ * @param options.runsAtStart whether what runs hourly runs at once, too
  * @returns a function that stops the work, and resolves after the last rounds
  */
-export async function startJobs(context: Context, database: OpenDatabase): Promise<() => Promise<void>> {
+export async function startJobs(
+  context: Context,
+  database: OpenDatabase,
+  { runsAtStart }: { runsAtStart: boolean },
+): Promise<() => Promise<void>> {
   const isEmbedded = database.kind === 'embedded'
   const evictions = await listenForEvictions(database, context)
 
-  const hourly = {
+  const hourly = hourlyWork(context, { vacuums: isEmbedded }).map((work) => ({
     everyMs: HOUR_MS,
     isSpread: true,
+    runsAtStart,
     failure: 'Housekeeping failed; it is tried again in an hour',
-  }
+    work,
+  }))
   const jobs: Job[] = [
-    { ...hourly, work: () => deleteOutdated(context, { vacuums: isEmbedded }) },
-    { ...hourly, work: () => rotateIfDue(context) },
+    ...hourly,
     {
       everyMs: 5 * SECOND_MS,
       work: () => writeUsage(context),
@@ -60,6 +74,15 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
       failure: 'The settings of the other servers could not be read',
     },
   ]
+  if (context.mail.isOn) {
+    jobs.push({
+      everyMs: 5 * SECOND_MS,
+      work: () => deliverMails(context),
+      failure: 'Mails could not be sent; they are tried again',
+      finishesAtStop: true,
+      onStart: context.mail.onWake,
+    })
+  }
   // The embedded database has one process, so evictions always reach it. A heartbeat would prove nothing, and
   // would cost a commit each second.
   if (!isEmbedded) {
@@ -82,23 +105,52 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
   }
 }
 
+/** What runs every hour, and by `latchkey jobs run`. */
+const hourlyWork = (context: Context, { vacuums }: { vacuums: boolean }): (() => Promise<unknown>)[] => [
+  () => deleteOutdated(context, { vacuums }),
+  () => rotateIfDue(context),
+  () => noticeExpiringKeys(context),
+]
+
+/** Does now what otherwise comes within the hour, and sends the mails that are due. */
+export async function runJobsNow(context: Context, database: Pick<OpenDatabase, 'kind'>): Promise<void> {
+  for (const work of hourlyWork(context, { vacuums: database.kind === 'embedded' })) await work()
+  if (context.mail.isOn) await deliverMails(context)
+}
+
 /**
  * Repeats a job. A round is skipped while the previous one still runs.
- * @returns a function that stops the job. It waits only for the last round of a job that has one.
+ * @returns a function that stops the job. It waits for the round of a job that must come
+ *   to its end, and for the last round of a job that has one.
  */
 export function startJob(
-  { everyMs, work, failure, isSpread = false, runsAtStop = false }: Job,
+  {
+    everyMs,
+    work,
+    failure,
+    isSpread = false,
+    runsAtStart = false,
+    finishesAtStop = false,
+    runsAtStop = false,
+    onStart,
+  }: Job,
   log: Log,
 ): () => Promise<void> {
   let running: Promise<void> | null = null
+  let isWoken = false
+  let isStopped = false
   const runRound = async () => {
-    await work().catch((error) => log.warn({ err: error }, failure))
+    do {
+      isWoken = false
+      await work().catch((error) => log.warn({ err: error }, failure))
+    } while (isWoken && !isStopped)
     running = null
   }
   const run = () => {
     running ??= runRound()
     return running
   }
+  if (runsAtStart) run()
   let timer: Timer
   const repeat = () => {
     timer = setInterval(run, everyMs)
@@ -111,10 +163,15 @@ export function startJob(
   } else {
     repeat()
   }
+  onStart?.(() => {
+    if (isStopped) return
+    isWoken = true
+    run()
+  })
   return async () => {
+    isStopped = true
     clearTimeout(timer)
-    if (!runsAtStop) return
-    await running
-    await run()
+    if (finishesAtStop || runsAtStop) await running
+    if (runsAtStop) await run()
   }
 }

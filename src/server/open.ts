@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { createAuditCounts } from '../core/audit/counts.ts'
 import type { Context } from '../core/context.ts'
+import { openMail } from '../core/mail/mail.ts'
 import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
 import { announceSettings } from '../core/shared-settings/shared-settings.ts'
 import { openSigningRing } from '../core/signing/signing-keys.ts'
@@ -37,6 +38,7 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
     await bringUpToDate(config, database, log)
     const { context, stop } = await assembleContext(await withSecretKey(config, isServer), database, log, {
       caching: isServer,
+      runsJobsAtStart: isServer,
     })
     const close = async () => {
       await stop()
@@ -79,8 +81,9 @@ type RunningContext = { context: Context; stop(): Promise<void> }
  * Makes a context for an open, migrated database.
  * @param config with its `secretKey` set, from the environment or from DATA_DIR
  * @param passwordCost the cost of new password hashes, if it differs from production
+ * @param runsJobsAtStart whether what runs hourly runs at once, too: not in a test, which has rows of its own time
  * @param caching false for a command that ends soon: it does not LISTEN, and the cache is never read
- * @throws Error if SECRET_KEY does not decrypt the stored signing keys
+ * @throws Error if SECRET_KEY does not decrypt the stored signing keys, or a file of MAIL_TEMPLATES is wrong
  */
 export async function assembleContext(
   config: Config,
@@ -89,13 +92,15 @@ export async function assembleContext(
   {
     clock = Date.now,
     caching = true,
+    runsJobsAtStart = false,
     passwordCost,
-  }: { clock?: Clock; caching?: boolean; passwordCost?: PasswordCost } = {},
+  }: { clock?: Clock; caching?: boolean; runsJobsAtStart?: boolean; passwordCost?: PasswordCost } = {},
 ): Promise<RunningContext> {
   if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
   const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
   const { db } = database
   const signing = await openSigningRing({ config, db, clock, keys, log })
+  const mail = await openMail(config)
   const metrics = createMetrics(database.load)
   const shared = await openShared(config, log, caching)
   const context: Context = {
@@ -109,6 +114,7 @@ export async function assembleContext(
     keys,
     signing,
     passwords: createPasswordHasher(config, passwordCost),
+    mail,
     rates: createKeyRates(clock, shared),
     usage: createUsageCounts(clock, metrics),
     auditCounts: createAuditCounts(clock),
@@ -116,7 +122,7 @@ export async function assembleContext(
   }
   if (!caching) return { context, stop: async () => {} }
   await announceSettings(context)
-  const stopJobs = await startJobs(context, database)
+  const stopJobs = await startJobs(context, database, { runsAtStart: runsJobsAtStart })
   const stop = async () => {
     await stopJobs()
     shared?.close()

@@ -435,8 +435,8 @@ describe('each event is one row with who, what, whom, from where, and what came 
     await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${person.id}`
     await expectRows(await resetBy(token), refused('user.reset_refused', user(person.id), 'disabled'))
     beginMinute()
-    await expectRows(await resetBy('pr_unknown'), refused('user.reset_refused', [null, null], 'unknown'))
-    for (let i = 0; i < 20; i++) await expectRows(await resetBy(`pr_unknown-${i}`), [])
+    await expectRows(await resetBy('et_unknown'), refused('user.reset_refused', [null, null], 'unknown'))
+    for (let i = 0; i < 20; i++) await expectRows(await resetBy(`et_unknown-${i}`), [])
     await writeAuditCounts(service.context)
     const counts = await sql`SELECT action, sum((details->>'count')::int)::int AS n FROM latchkey.audit_events
       WHERE action IN ('session.refresh_refused', 'user.reset_refused') GROUP BY 1 ORDER BY 1`
@@ -619,7 +619,7 @@ describe('the change and its row are one transaction', () => {
       await sql`SELECT * FROM latchkey.sessions ORDER BY id`,
       await sql`SELECT * FROM latchkey.api_keys ORDER BY id`,
       await sql`SELECT * FROM latchkey.service_accounts ORDER BY id`,
-      await sql`SELECT * FROM latchkey.password_resets ORDER BY id`,
+      await sql`SELECT * FROM latchkey.one_time_tokens ORDER BY id`,
     ])
 
   type Scene = {
@@ -654,7 +654,7 @@ describe('the change and its row are one transaction', () => {
     ['user.deleted', 'users', ({ person }) => asAdmin(`DELETE /users/${person.id}`)],
     [
       'user.reset_issued',
-      'password_resets',
+      'one_time_tokens',
       ({ person }) => asAdmin(`POST /users/${person.id}/password-reset`),
     ],
     [

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import type postgres from 'postgres'
+import { secret } from '../../src/lib/secret.ts'
 import {
   CHANGING_ROUTES,
   digest,
@@ -21,8 +22,10 @@ let sql: postgres.Sql
 /** The connection on which power ends while a request waits for it. */
 let holder: postgres.Sql
 beforeAll(async () => {
-  a = await startService({ logLevel: 'error' })
-  b = await startService({ logLevel: 'error' }, a)
+  // Mails are written, and nothing takes them.
+  const mail = { smtpUrl: secret('smtp://127.0.0.1:1'), mailFrom: 'no-reply@example.com' }
+  a = await startService({ ...mail, logLevel: 'error' })
+  b = await startService({ ...mail, logLevel: 'error' }, a)
   ;[sql, holder] = [connectTo(a), connectTo(a)]
 })
 afterAll(async () => {

@@ -44,8 +44,8 @@ beforeAll(async () => {
   }
   const sql = connectTo(service)
   await sql`INSERT INTO latchkey.users (id, email, created_at) VALUES (${WITH_RESETS}, 'resets@example.com', now())`
-  await sql`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at)
-    SELECT gen_random_uuid(), ${WITH_RESETS}, sha256(n::text::bytea), now(), now() + interval '1 hour'
+  await sql`INSERT INTO latchkey.one_time_tokens (id, purpose, user_id, created_at, expires_at)
+    SELECT gen_random_uuid(), 'reset', ${WITH_RESETS}, now(), now() + interval '1 hour'
     FROM generate_series(1, 3) AS n`
   await sql.end()
   const secretKey = secret(randomBytes(48).toString('base64'))
@@ -63,6 +63,7 @@ const asTwo = () => two.access
 const asAdmin = (at?: TestService) => (at === stranger ? abroad.admin : admin)
 const lists: List[] = [
   { path: '/auth/sessions', bearer: asOne, other: asTwo },
+  { path: '/auth/activity', bearer: asOne, other: asTwo },
   { path: '/keys', bearer: asOne, other: asTwo, filter: 'status=active' },
   { path: '/keys/list', bearer: asOne, other: asTwo, filter: 'status=active' },
   { path: '/service-accounts', bearer: asOne, other: asTwo },

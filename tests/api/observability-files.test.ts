@@ -24,8 +24,13 @@ const queries = [
   ...rules.map(({ alert, expr }) => [alert, expr] as const),
 ]
 
-// Nobody is there: all that is said of a Redis is said of a broken one, too.
-const service = useService({ metricsToken: secret(TOKEN), redisUrl: secret('redis://127.0.0.1:1') })
+// Neither is there: all that is said of a Redis is said of a broken one, too, and of a mail server likewise.
+const service = useService({
+  metricsToken: secret(TOKEN),
+  redisUrl: secret('redis://127.0.0.1:1'),
+  smtpUrl: secret('smtp://127.0.0.1:1'),
+  mailFrom: 'a@example.com',
+})
 let families: Map<string, Family>
 let samples: Sample[]
 beforeAll(async () => {

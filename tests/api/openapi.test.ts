@@ -242,6 +242,11 @@ describe('every example', () => {
 
   /** These need what only its holder has, in the right form here: a code, an answer of a passkey. */
   const REFUSED: Record<string, number> = {
+    // Of a mail, which is not sent without SMTP_URL.
+    forgotPassword: 409,
+    resendVerification: 409,
+    changeEmail: 409,
+    verifyEmail: 401,
     finishLogIn: 401,
     confirmTotp: 409,
     addPasskey: 403,
@@ -283,7 +288,7 @@ describe('every example', () => {
       if (operationId === 'verifyKeys') expect(body.results).toMatchObject([{ code: 'VALID' }])
       if (operationId === 'importKeys') expect(body.results).toMatchObject([{ status: 'imported' }])
       sent.push(operationId)
-      await removeExample()
+      if (operationId !== 'deleteAccount') await removeExample()
     }
     expect(sent.length).toBeGreaterThan(18)
   })

@@ -26,6 +26,8 @@ const change = (bearer: string, json: Record<string, unknown> = {}, at = service
   })
 const issue = (id: string, bearer = admin.access) =>
   call(service, `POST /users/${id}/password-reset`, { bearer })
+const pendingOf = (id: string) =>
+  sql`SELECT 1 FROM latchkey.one_time_tokens WHERE user_id = ${id} AND used_at IS NULL AND voided_at IS NULL`
 const issued = async (id: string): Promise<string> => (await issue(id)).body.token
 const reset = (token: string, new_password = NEW, at = service) =>
   call(at, 'POST /auth/password-reset', { json: { token, new_password } })
@@ -306,7 +308,7 @@ describe('a reset that an admin hands out', () => {
     const person = await addLoggedIn(service, sql)
     const token = await issued(person.id)
     const dump = JSON.stringify([
-      await sql`SELECT r::text FROM latchkey.password_resets r`,
+      await sql`SELECT t::text FROM latchkey.one_time_tokens t`,
       await sql`SELECT e::text FROM latchkey.audit_events e`,
     ])
     expect(dump).toContain(person.id)
@@ -318,7 +320,7 @@ describe('a reset that an admin hands out', () => {
       { action: 'user.reset_issued', actor_id: admin.id, outcome: 'success' },
       { action: 'user.password_reset', actor_id: person.id, details: { sessions_ended: 1, keys_revoked: 0 } },
     ])
-    expect(await sql`SELECT 1 FROM latchkey.password_resets WHERE user_id = ${person.id}`).toHaveLength(0)
+    expect(await pendingOf(person.id)).toHaveLength(0)
   })
 
   test('lives for thirty minutes by the clock', async () => {
@@ -344,7 +346,7 @@ describe('a reset that an admin hands out', () => {
   test('of two that are made at the same moment one is good', async () => {
     const person = await addPerson(sql)
     const tokens = await Promise.all(Array.from({ length: 8 }, () => issued(person.id)))
-    expect(await sql`SELECT 1 FROM latchkey.password_resets WHERE user_id = ${person.id}`).toHaveLength(1)
+    expect(await pendingOf(person.id)).toHaveLength(1)
     const statuses = []
     for (const token of tokens) statuses.push((await reset(token)).status)
     expect(statuses.filter((status) => status === 204)).toHaveLength(1)
@@ -395,17 +397,17 @@ describe('a reset that an admin hands out', () => {
     await issued(replaced.id)
     await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${off.id}`
     await sql`DELETE FROM latchkey.users WHERE id = ${gone.id}`
-    await sql`UPDATE latchkey.password_resets SET expires_at = now() - interval '1 s' WHERE user_id = ${old.id}`
+    await sql`UPDATE latchkey.one_time_tokens SET expires_at = now() - interval '1 s' WHERE user_id = ${old.id}`
     const [[, good = ''] = []] = tokens
     tokens.push(
-      ['never made', `pr_${good.slice(3).split('').reverse().join('')}`],
+      ['never made', `et_${good.slice(3).split('').reverse().join('')}`],
       ['empty', ''],
       ['an access token', admin.access],
-      ['of 4096 characters', `pr_${'a'.repeat(4093)}`],
-      ['half of a pair', 'pr_\ud83d'],
-      ['NUL', 'pr_\0'],
+      ['of 4096 characters', `et_${'a'.repeat(4093)}`],
+      ['half of a pair', 'et_\ud83d'],
+      ['NUL', 'et_\0'],
     )
-    const unknown = comparable(await reset('pr_unknown'))
+    const unknown = comparable(await reset('et_unknown'))
     expect(unknown).toMatchObject({ status: 401, body: { code: 'invalid_token' } })
     for (const [name, token] of tokens) {
       expect({ name, ...comparable(await reset(token)) }).toEqual({ name, ...unknown })
@@ -443,15 +445,15 @@ describe('a reset that an admin hands out', () => {
     expectProblem(await call(service, `POST /users/${person.id}/password-reset`), 'missing_credential')
     for (const id of [Bun.randomUUIDv7(), 'x', person.id.toUpperCase()])
       expectProblem(await issue(id), 'not_found')
-    expect(await sql`SELECT 1 FROM latchkey.password_resets WHERE user_id = ${person.id}`).toHaveLength(0)
+    expect(await pendingOf(person.id)).toHaveLength(0)
   })
 
   test.each([
     ['no token', { new_password: NEW }],
-    ['no password', { token: 'pr_x' }],
+    ['no password', { token: 'et_x' }],
     ['a number for a token', { token: 5, new_password: NEW }],
     ['4097 characters', { token: 'a'.repeat(4097), new_password: NEW }],
-    ['another member', { token: 'pr_x', new_password: NEW, email: 'x@example.com' }],
+    ['another member', { token: 'et_x', new_password: NEW, email: 'x@example.com' }],
     ['a list', []],
   ])('422 for %s', async (_, json) => {
     expectProblem(await call(service, 'POST /auth/password-reset', { json }), 'validation_failed')

@@ -110,7 +110,7 @@ describe('nothing is hashed', () => {
     const count = () => hashed.reduce((sum, { mock }) => sum + mock.calls.length, 0)
     const { access, ...person } = await addLoggedIn(service, sql, { hash: await hashPassword(COST) })
     const admin = await addLoggedIn(service, sql, { role: 'admin' })
-    const reset = { token: 'pr_unknown', new_password: 'a-quite-unheard-of-one' }
+    const reset = { token: 'et_unknown', new_password: 'a-quite-unheard-of-one' }
     const grant = { grant_type: 'password', username: person.email, password: PASSWORD }
     const signUp = (email: string, password: string) =>
       call(service, 'POST /auth/signup', { json: { email, password } })

@@ -132,7 +132,7 @@ describe('pending resets', () => {
     const [used, over] = [await addPerson(sql), await addPerson(sql)]
     await use(await issue(admin, used))
     await issue(admin, over)
-    await sql`UPDATE latchkey.password_resets SET expires_at = now() - interval '1 s' WHERE user_id = ${over.id}`
+    await sql`UPDATE latchkey.one_time_tokens SET expires_at = now() - interval '1 s' WHERE user_id = ${over.id}`
     for (const person of [used, over]) expect((await list(person)).items).toEqual([])
   })
 

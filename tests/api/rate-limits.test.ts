@@ -156,6 +156,22 @@ describe('the limits of the contract', () => {
     expectProblem(await prove(clientAt()), 'invalid_login')
   })
 
+  test('of mail is one for all routes that mail or take what was mailed', async () => {
+    const client = clientAt()
+    const routes: [string, Call][] = [
+      ['POST /auth/forgot-password', { json: { email: freshEmail() } }],
+      ['POST /auth/verify-email', { json: { token: 'et_x' } }],
+      ['POST /auth/verify-email/resend', { json: { email: freshEmail() } }],
+      ['POST /auth/email', { json: { email: freshEmail() }, bearer: owner.access }],
+      ['POST /auth/password-reset', { json: { token: 'et_x', new_password: 'a-quite-unheard-of-one' } }],
+    ]
+    for (let i = 0; i < LIMIT; i++) {
+      const [route = '', options] = routes[i % routes.length] ?? []
+      expect((await client(route, options)).status).not.toBe(429)
+    }
+    for (const [route, options] of routes) expectLimited(await client(route, options), LIMIT, 60)
+  })
+
   test('are counted apart from each other', async () => {
     const client = clientAt()
     const login = () => client('POST /auth/login', { json: { email: freshEmail(), password } })

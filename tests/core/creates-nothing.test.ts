@@ -13,6 +13,11 @@ const WORDS: Record<string, string> = {
   'users enable': 'a@example.com',
   'users set-role': 'a@example.com admin',
   'users set-password': 'a@example.com',
+  'users show': 'a@example.com',
+  'users set-email': 'a@example.com b@example.com',
+  'users verify-email': 'a@example.com',
+  'mail test': '--to a@example.com',
+  'mail retry': '01890a5d-ac96-774b-bcce-b302099a8057',
   'keys create': '--user a@example.com',
   'keys revoke': '01890a5d-ac96-774b-bcce-b302099a8057',
   'keys rotate': '01890a5d-ac96-774b-bcce-b302099a8057',
@@ -25,7 +30,7 @@ const WORDS: Record<string, string> = {
   'signing-keys revoke': 'x',
 }
 /** They need no database, or make one from a file, which is not there. */
-const OTHERS = ['serve', 'openapi', 'healthcheck', 'config', 'restore', 'import']
+const OTHERS = ['serve', 'openapi', 'healthcheck', 'config', 'restore', 'import', 'mail templates']
 const tested = COMMANDS.map(({ name }) => name).filter((name) => !OTHERS.includes(name))
 
 test.each(tested)('where there is no database, "%s" says so and creates nothing', async (name) => {

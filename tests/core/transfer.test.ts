@@ -3,6 +3,17 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import postgres from 'postgres'
+import {
+  codeFailures,
+  mailboxCounts,
+  mails,
+  oneTimeTokens,
+  passkeyChallenges,
+  passkeys,
+  pendingSteps,
+  recoveryCodes,
+  totpSecrets,
+} from '../../src/db/people.ts'
 import { apiKeySecrets, keyUsage, passwordResets, revokedTokens } from '../../src/db/schema.ts'
 import { decryptUnder, encryptUnder } from '../../src/lib/passphrase.ts'
 import { secret } from '../../src/lib/secret.ts'
@@ -47,6 +58,15 @@ beforeAll(async () => {
   await call(source, 'POST /auth/login', { json: { email: person.email, password: 'wrong-password-0' } })
   await source.context.db.insert(keyUsage).values(rows.usage(made.id))
   await source.context.db.insert(passwordResets).values(rows.passwordReset(person.id))
+  await source.context.db.insert(oneTimeTokens).values(rows.oneTimeToken(person.id))
+  await source.context.db.insert(mails).values(rows.mail())
+  await source.context.db.insert(mailboxCounts).values(rows.mailboxCount())
+  await source.context.db.insert(totpSecrets).values(rows.totpSecret(person.id))
+  await source.context.db.insert(recoveryCodes).values(rows.recoveryCode(person.id))
+  await source.context.db.insert(passkeys).values(rows.passkey(person.id))
+  await source.context.db.insert(pendingSteps).values(rows.pendingStep(person.id))
+  await source.context.db.insert(passkeyChallenges).values(rows.passkeyChallenge(person.id))
+  await source.context.db.insert(codeFailures).values(rows.codeFailure(person.id))
   const [secretRow] = await source.context.db.select().from(apiKeySecrets).limit(1)
   await source.context.db.insert(revokedTokens).values(rows.revokedToken(secretRow?.id ?? ''))
   before = await readEveryTable(source.databaseUrl)

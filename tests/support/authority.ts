@@ -57,9 +57,11 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   const [session, other] = [await beginSession(at, person), await beginSession(at, person)]
   const target = await addPerson(sql, { scopes: ['read'] })
   await beginSession(at, target)
+  // An invitation is for somebody without a password.
+  await sql`UPDATE latchkey.users SET password_hash = NULL WHERE id = ${target.id}`
   const [resetId, account, managedAccount] = [newId(), newId(), newId()]
-  await sql`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at, created_by)
-    VALUES (${resetId}, ${target.id}, sha256(${resetId}::text::bytea), now(), now() + interval '1 hour', ${person.id})`
+  await sql`INSERT INTO latchkey.one_time_tokens (id, purpose, user_id, created_at, expires_at, issued_by)
+    VALUES (${resetId}, 'reset', ${target.id}, now(), now() + interval '1 hour', ${person.id})`
   await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at) VALUES
     (${account}, 'caller', ${POWERS}, ${person.id}, now()),
     (${managedAccount}, 'managed', '{read}', ${person.id}, now())`
@@ -212,6 +214,7 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'DELETE /users/{id}': { by: ADMINISTRATORS, ids: (w) => [w.target.id], isOfAdmins: true },
   'POST /users/{id}/logout': { by: ADMINISTRATORS, ids: (w) => [w.target.id], isOfAdmins: true },
   'POST /users/{id}/password-reset': { by: ['admin'], ids: (w) => [w.target.id], isOfAdmins: true },
+  'POST /users/{id}/invite': { by: ['admin'], ids: (w) => [w.target.id], isOfAdmins: true },
   'DELETE /users/{id}/password-resets/{reset_id}': {
     by: ['admin'],
     ids: (w) => [w.target.id, w.resetId],
@@ -221,6 +224,12 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
     by: PEOPLE,
     json: () => ({ current_password: PASSWORD, new_password: 'another-long-one' }),
   },
+  'POST /auth/email': {
+    by: PEOPLE,
+    json: (w) => ({ email: `other-${w.person.id}@example.com`, current_password: PASSWORD }),
+  },
+  // The admin is the only one.
+  'DELETE /auth/me': { by: ['user'], json: () => ({ current_password: PASSWORD }) },
   'POST /auth/logout-all': { by: PEOPLE },
   'POST /auth/mfa/totp': { by: PEOPLE },
   'POST /auth/mfa/totp/confirm': { by: PEOPLE, json: (w) => ({ code: totpAt(w.totp.pending, w.now) }) },
@@ -257,7 +266,7 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT ROW(id, key_id, hash, expires_at)::text FROM latchkey.api_key_secrets
       UNION ALL SELECT x::text FROM latchkey.api_key_credits x
       UNION ALL SELECT x::text FROM latchkey.key_creations x
-      UNION ALL SELECT x::text FROM latchkey.password_resets x
+      UNION ALL SELECT x::text FROM latchkey.one_time_tokens x
       UNION ALL SELECT x::text FROM latchkey.revoked_tokens x
       UNION ALL SELECT x::text FROM latchkey.signing_keys x
       UNION ALL SELECT x::text FROM latchkey.totp_secrets x

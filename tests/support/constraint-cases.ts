@@ -1,6 +1,17 @@
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../src/db/database.ts'
 import {
+  codeFailures,
+  mailboxCounts,
+  mails,
+  oneTimeTokens,
+  passkeyChallenges,
+  passkeys,
+  pendingSteps,
+  recoveryCodes,
+  totpSecrets,
+} from '../../src/db/people.ts'
+import {
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
@@ -55,6 +66,29 @@ const reset = (bad: object) => (db: Database, e: Existing) =>
   db.insert(passwordResets).values({ ...rows.passwordReset(e.user.id), ...bad })
 const revokedToken = (bad: object) => (db: Database, e: Existing) =>
   db.insert(revokedTokens).values({ ...rows.revokedToken(e.secret.id), ...bad })
+const oneTimeToken = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(oneTimeTokens).values({ ...rows.oneTimeToken(e.user.id), ...bad })
+const setupToken = (bad: object) => (db: Database) =>
+  db.insert(oneTimeTokens).values({ ...rows.setupToken(), ...bad })
+const mail = (bad: object) => (db: Database) => db.insert(mails).values({ ...rows.mail(), ...bad })
+const mailboxCount = (bad: object) => (db: Database) =>
+  db.insert(mailboxCounts).values({ ...rows.mailboxCount(), ...bad })
+const totpSecret = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(totpSecrets).values({ ...rows.totpSecret(e.user.id), ...bad })
+const recoveryCode = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(recoveryCodes).values({ ...rows.recoveryCode(e.user.id), ...bad })
+const passkey = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(passkeys).values({ ...rows.passkey(e.user.id), ...bad })
+const pendingStep = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(pendingSteps).values({ ...rows.pendingStep(e.user.id), ...bad })
+const challenge = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(passkeyChallenges).values({ ...rows.passkeyChallenge(e.user.id), ...bad })
+/** Of a user of its own, since each has one at most. */
+const codeFailure = (bad: object) => async (db: Database) => {
+  const other = rows.user()
+  await db.insert(users).values(other)
+  await db.insert(codeFailures).values({ ...rows.codeFailure(other.id), ...bad })
+}
 
 /** For each constraint, statements that no other constraint refuses. A new constraint needs an entry here. */
 export const constraintCases: Record<string, Statement[]> = {
@@ -110,6 +144,7 @@ export const constraintCases: Record<string, Statement[]> = {
   sessions_generation_check: [session({ generation: -1 }), session({ generation: 2 ** 32 })],
   sessions_user_agent_check: [session({ userAgent: 'u'.repeat(256) })],
   sessions_last_user_agent_check: [session({ lastUserAgent: 'u'.repeat(256) })],
+  sessions_kind_check: [session({ kind: 'client' }), session({ kind: '' })],
   sessions_scopes_check: [session({ scopes: fiftyOne })],
   shared_settings_pkey: [(db, e) => db.insert(sharedSettings).values(e.sharedSetting)],
   signing_keys_pkey: [(db, e) => signingKey({ id: e.signingKey.id })(db)],
@@ -126,6 +161,64 @@ export const constraintCases: Record<string, Statement[]> = {
   password_resets_hash_check: [reset({ hash: bytes(31) }), reset({ hash: bytes(33) })],
   revoked_tokens_pkey: [(db, e) => revokedToken({ id: e.revokedToken.id })(db, e)],
   revoked_tokens_secret_id_api_key_secrets_id_fk: [revokedToken({ secretId: unknownId })],
+  one_time_tokens_pkey: [(db, e) => oneTimeToken({ id: e.oneTimeToken.id })(db, e)],
+  one_time_tokens_user_id_users_id_fk: [oneTimeToken({ userId: unknownId })],
+  one_time_tokens_issued_by_users_id_fk: [oneTimeToken({ issuedBy: unknownId })],
+  one_time_tokens_hash_key: [(db, e) => setupToken({ hash: e.setupToken.hash })(db)],
+  one_time_tokens_purpose_check: [oneTimeToken({ purpose: 'login' })],
+  one_time_tokens_user_check: [
+    oneTimeToken({ userId: null }),
+    (db, e) => setupToken({ userId: e.user.id })(db),
+  ],
+  one_time_tokens_hash_check: [oneTimeToken({ hash: bytes(32) }), setupToken({ hash: null })],
+  one_time_tokens_hash_length_check: [setupToken({ hash: bytes(31) }), setupToken({ hash: bytes(33) })],
+  one_time_tokens_email_check: [oneTimeToken({ email: 'a@' }), oneTimeToken({ email: 'a'.repeat(255) })],
+  mails_pkey: [(db, e) => mail({ id: e.mail.id })(db)],
+  mails_token_id_one_time_tokens_id_fk: [mail({ tokenId: unknownId })],
+  mails_outcome_check: [mail({ endedAt: new Date(), outcome: 'lost' })],
+  mails_ended_check: [mail({ endedAt: new Date() }), mail({ outcome: 'sent' })],
+  mails_attempts_check: [mail({ attempts: -1 })],
+  mails_recipient_check: [mail({ recipient: 'a@' }), mail({ recipient: 'a'.repeat(255) })],
+  mails_last_error_check: [mail({ lastError: 'e'.repeat(501) })],
+  mailbox_counts_pkey: [(db, e) => mailboxCount({ emailHmac: e.mailboxCount.emailHmac })(db)],
+  mailbox_counts_count_check: [mailboxCount({ count: -1 })],
+  totp_secrets_pkey: [(db, e) => totpSecret({ id: e.totpSecret.id, confirmedAt: null })(db, e)],
+  totp_secrets_user_id_users_id_fk: [totpSecret({ userId: unknownId })],
+  totp_secrets_confirmed_key: [totpSecret({})],
+  totp_secrets_pending_key: [
+    async (db, e) => {
+      await totpSecret({ confirmedAt: null })(db, e)
+      await totpSecret({ confirmedAt: null })(db, e)
+    },
+  ],
+  recovery_codes_pkey: [(db, e) => recoveryCode({ hash: e.recoveryCode.hash })(db, e)],
+  recovery_codes_user_id_users_id_fk: [recoveryCode({ userId: unknownId })],
+  recovery_codes_hash_check: [recoveryCode({ hash: bytes(31) }), recoveryCode({ hash: bytes(33) })],
+  passkeys_pkey: [(db, e) => passkey({ id: e.passkey.id })(db, e)],
+  passkeys_user_id_users_id_fk: [passkey({ userId: unknownId })],
+  passkeys_credential_id_key: [(db, e) => passkey({ credentialId: e.passkey.credentialId })(db, e)],
+  passkeys_name_check: [passkey({ name: '' }), passkey({ name: 'n'.repeat(101) })],
+  passkeys_credential_id_check: [passkey({ credentialId: bytes(0) }), passkey({ credentialId: bytes(1024) })],
+  passkeys_sign_count_check: [passkey({ signCount: -1 }), passkey({ signCount: 2 ** 32 })],
+  pending_steps_pkey: [(db, e) => pendingStep({ id: e.pendingStep.id })(db, e)],
+  pending_steps_user_id_users_id_fk: [pendingStep({ userId: unknownId })],
+  pending_steps_hash_key: [(db, e) => pendingStep({ hash: e.pendingStep.hash })(db, e)],
+  pending_steps_hash_check: [pendingStep({ hash: bytes(31) }), pendingStep({ hash: bytes(33) })],
+  pending_steps_kind_check: [pendingStep({ kind: 'client' })],
+  passkey_challenges_pkey: [(db, e) => challenge({ challenge: e.passkeyChallenge.challenge })(db, e)],
+  passkey_challenges_user_id_users_id_fk: [challenge({ userId: unknownId })],
+  passkey_challenges_session_id_sessions_id_fk: [challenge({ sessionId: unknownId })],
+  passkey_challenges_pending_step_id_pending_steps_id_fk: [challenge({ pendingStepId: unknownId })],
+  passkey_challenges_challenge_check: [
+    challenge({ challenge: bytes(31) }),
+    challenge({ challenge: bytes(33) }),
+  ],
+  passkey_challenges_purpose_check: [challenge({ purpose: 'sign' })],
+  code_failures_pkey: [
+    (db, e) => db.insert(codeFailures).values({ ...rows.codeFailure(e.user.id), failures: 2 }),
+  ],
+  code_failures_user_id_users_id_fk: [codeFailure({ userId: unknownId })],
+  code_failures_failures_check: [codeFailure({ failures: -1 })],
 }
 
 /**

@@ -44,7 +44,8 @@ const HARMFUL = [
 
 const isRefused = ({ status, body }: Answer) => status === 401 && body?.code === 'invalid_token'
 /** The caller was recognised, whatever the answer to the rest of the request. */
-const isRecognised = ({ status }: Answer) => status !== 401 && status !== 429 && status < 500
+const isRecognised = ({ status, body }: Answer) =>
+  (status !== 401 || body?.code === 'invalid_login') && status !== 429 && status < 500
 
 /**
  * Every route that requires a credential according to the OpenAPI document. A new route is included

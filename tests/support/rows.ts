@@ -1,6 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import type { Database } from '../../src/db/database.ts'
 import {
+  codeFailures,
+  mailboxCounts,
+  mails,
+  oneTimeTokens,
+  passkeyChallenges,
+  passkeys,
+  pendingSteps,
+  recoveryCodes,
+  totpSecrets,
+} from '../../src/db/people.ts'
+import {
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
@@ -65,6 +76,64 @@ export const rows = {
   }),
   revokedToken: (secretId: string) => ({ id: id(), secretId, expiresAt: now() }),
   sharedSetting: () => ({ name: id(), value: 'https://auth.example.com' }),
+  oneTimeToken: (userId: string) => ({
+    id: id(),
+    purpose: 'reset' as const,
+    userId,
+    createdAt: now(),
+    expiresAt: now(),
+  }),
+  setupToken: () => ({
+    id: id(),
+    purpose: 'setup' as const,
+    hash: bytes(32),
+    createdAt: now(),
+    expiresAt: now(),
+  }),
+  mail: () => ({
+    id: id(),
+    kind: 'password_changed',
+    recipient: `${id()}@example.com`,
+    parameters: {},
+    createdAt: now(),
+    nextAttemptAt: now(),
+  }),
+  mailboxCount: () => ({ emailHmac: bytes(32), count: 1, windowStartedAt: now() }),
+  totpSecret: (userId: string) => ({
+    id: id(),
+    userId,
+    secret: bytes(48),
+    createdAt: now(),
+    confirmedAt: now(),
+  }),
+  recoveryCode: (userId: string) => ({ hash: bytes(32), userId, createdAt: now() }),
+  passkey: (userId: string) => ({
+    id: id(),
+    userId,
+    name: 'laptop',
+    credentialId: bytes(32),
+    publicKey: bytes(77),
+    signCount: 0,
+    transports: ['internal'],
+    isBackedUp: false,
+    createdAt: now(),
+  }),
+  pendingStep: (userId: string) => ({
+    id: id(),
+    hash: bytes(32),
+    userId,
+    kind: 'api' as const,
+    createdAt: now(),
+    expiresAt: now(),
+  }),
+  passkeyChallenge: (userId: string) => ({
+    challenge: bytes(32),
+    purpose: 'register' as const,
+    userId,
+    createdAt: now(),
+    expiresAt: now(),
+  }),
+  codeFailure: (userId: string) => ({ userId, failures: 1, lastFailedAt: now() }),
 }
 
 /** Inserts one row into each table. The rows belong together. Returns the identifiers that a test needs. */
@@ -83,6 +152,16 @@ export async function insertOneOfEach(db: Database) {
   const passwordReset = rows.passwordReset(user.id)
   const revokedToken = rows.revokedToken(secret.id)
   const sharedSetting = rows.sharedSetting()
+  const oneTimeToken = rows.oneTimeToken(user.id)
+  const setupToken = rows.setupToken()
+  const mail = rows.mail()
+  const mailboxCount = rows.mailboxCount()
+  const totpSecret = rows.totpSecret(user.id)
+  const recoveryCode = rows.recoveryCode(user.id)
+  const passkey = rows.passkey(user.id)
+  const pendingStep = rows.pendingStep(user.id)
+  const passkeyChallenge = rows.passkeyChallenge(user.id)
+  const codeFailure = rows.codeFailure(user.id)
   await db.insert(users).values(user)
   await db.insert(serviceAccounts).values(serviceAccount)
   await db.insert(apiKeys).values(apiKey)
@@ -97,6 +176,16 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(passwordResets).values(passwordReset)
   await db.insert(revokedTokens).values(revokedToken)
   await db.insert(sharedSettings).values(sharedSetting)
+  await db.insert(oneTimeTokens).values(oneTimeToken)
+  await db.insert(oneTimeTokens).values(setupToken)
+  await db.insert(mails).values(mail)
+  await db.insert(mailboxCounts).values(mailboxCount)
+  await db.insert(totpSecrets).values(totpSecret)
+  await db.insert(recoveryCodes).values(recoveryCode)
+  await db.insert(passkeys).values(passkey)
+  await db.insert(pendingSteps).values(pendingStep)
+  await db.insert(passkeyChallenges).values(passkeyChallenge)
+  await db.insert(codeFailures).values(codeFailure)
   return {
     user,
     serviceAccount,
@@ -112,5 +201,15 @@ export async function insertOneOfEach(db: Database) {
     passwordReset,
     revokedToken,
     sharedSetting,
+    oneTimeToken,
+    setupToken,
+    mail,
+    mailboxCount,
+    totpSecret,
+    recoveryCode,
+    passkey,
+    pendingStep,
+    passkeyChallenge,
+    codeFailure,
   }
 }

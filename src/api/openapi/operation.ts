@@ -108,7 +108,7 @@ function errorResponses(method: string, path: string, operation: Operation, scop
     add('missing_credential', 'invalid_token', 'wrong_credential_kind')
   if (scopes.length > 0) add('insufficient_scope')
   // A body is read and checked for every such method, also where the route needs none.
-  if (method !== 'get' && method !== 'delete')
+  if (method !== 'get' && (method !== 'delete' || operation.requestBody))
     add('malformed_json', 'body_too_large', 'unsupported_media_type')
   const hasQuery = operation.parameters?.some((parameter) => parameter.in === 'query')
   if (operation.requestBody || hasQuery) add('validation_failed')

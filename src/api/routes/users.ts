@@ -1,13 +1,14 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
-import { PasswordResetPage, PasswordResetToken } from '../../core/login/model.ts'
+import { Accepted } from '../../core/email/model.ts'
+import { PasswordResetPage, PasswordResetToken, ResetRequest } from '../../core/login/model.ts'
 import {
   cancelPasswordReset,
   issuePasswordReset,
   listPasswordResets,
   presentReset,
-} from '../../core/login/password.ts'
+} from '../../core/login/password-reset.ts'
 import { unlockUser } from '../../core/login/unlock.ts'
 import { resetFactors } from '../../core/second-factors/factors.ts'
 import { logOutEverywhere } from '../../core/sessions/sessions.ts'
@@ -19,6 +20,7 @@ import {
   presentForAdmins as present,
   removeUser,
 } from '../../core/users/accounts.ts'
+import { inviteAgain } from '../../core/users/invite.ts'
 import {
   AdministeredUser,
   ChangedUser,
@@ -76,7 +78,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         body: NewUser,
         response: { 201: AdministeredUser },
         detail: describe('createUser', 'Make an account for somebody', {
-          errors: ['email_taken', 'forbidden', 'reauthentication_required'],
+          errors: ['email_taken', 'forbidden', 'reauthentication_required', 'conflict'],
         }),
       },
     )
@@ -110,8 +112,8 @@ export const userRoutes = (context: Context, guard: Guard) =>
         body: UserPatch,
         query: EndingQuery,
         response: { 200: ChangedUser },
-        detail: describe('changeUser', "Change a user's role, state, ceiling or verified address", {
-          errors: ['not_found', 'last_admin', 'forbidden', 'reauthentication_required'],
+        detail: describe('changeUser', "Change a user's role, state, ceiling or address", {
+          errors: ['not_found', 'last_admin', 'forbidden', 'reauthentication_required', 'email_taken'],
         }),
       },
     )
@@ -143,15 +145,34 @@ export const userRoutes = (context: Context, guard: Guard) =>
     )
     .post(
       '/:id/password-reset',
-      async ({ auth, params, state }) => issuePasswordReset(context, originOf(state), auth, params.id),
+      async ({ auth, body, params, state, status }) => {
+        const sends = body?.send === true
+        const token = await issuePasswordReset(context, originOf(state), auth, params.id, sends)
+        return token ?? status(202, { message: 'The link is mailed to the user.' })
+      },
       {
         ...NEEDS['POST /users/:id/password-reset'],
-        response: { 200: PasswordResetToken },
+        body: Type.Union([ResetRequest, Type.Null()]),
+        response: { 200: PasswordResetToken, 202: Accepted },
         detail: describe(
           'issuePasswordReset',
-          'Make a one-time token for a new password, for the admin to deliver',
-          { errors: ['not_found', 'forbidden', 'reauthentication_required'] },
+          'Make a one-time token for a new password, for the admin to deliver, or mail it',
+          { errors: ['not_found', 'forbidden', 'reauthentication_required', 'conflict'] },
         ),
+      },
+    )
+    .post(
+      '/:id/invite',
+      async ({ auth, params, state, status }) => {
+        await inviteAgain(context, originOf(state), auth, params.id)
+        return status(202, { message: 'The link is mailed to the user.' })
+      },
+      {
+        ...NEEDS['POST /users/:id/invite'],
+        response: { 202: Accepted },
+        detail: describe('inviteUser', 'Mail an invitation again', {
+          errors: ['not_found', 'forbidden', 'reauthentication_required', 'conflict'],
+        }),
       },
     )
     .delete(

@@ -9,11 +9,14 @@ import {
   createAdmin,
   createUser,
   type Ending,
+  findUserById,
   listAllUsers,
   presentForAdmins,
   presentUser,
   requireUserId,
 } from '../../core/users/accounts.ts'
+import type { UserPatch } from '../../core/users/model.ts'
+import { formatInstant } from '../../lib/time.ts'
 import { DEFAULT_LIMIT, pageOptions } from '../arguments.ts'
 import { defineCommand } from '../command.ts'
 import { generatePassword, readNewPassword, showPassword } from '../password.ts'
@@ -181,6 +184,50 @@ end. The password stays; be sure of who asks.`,
     show: ({ id }) => `The user ${id} can log in again.`,
   }),
 
+  'users show': defineCommand({
+    kind: 'service',
+    examples: ['users show user@example.com'],
+    positionals: { who },
+    async run(context, { who }) {
+      const user = await findUserById(context.db, await requireUserId(context, who))
+      if (!user) throw new Error('the user was deleted in this moment')
+      return {
+        ...presentForAdmins(user),
+        has_password: user.passwordHash !== null,
+        has_second_factor: user.hasSecondFactor,
+        first_login_at: formatInstant(user.firstLoginAt),
+      }
+    },
+    show: (user) =>
+      table(
+        ['NAME', 'VALUE'],
+        Object.entries(user).map(([name, value]) => [
+          name,
+          Array.isArray(value) ? value.join(' ') : String(value ?? ''),
+        ]),
+      ),
+  }),
+
+  'users set-email': defineCommand({
+    kind: 'service',
+    details: `
+The old address is told, and links that were mailed are void. The new one is not verified: with SMTP_URL, and unless
+EMAIL_VERIFICATION=off, it gets a link for that.`,
+    examples: ['users set-email user@example.com other@example.com'],
+    positionals: { who, email: { label: 'ADDRESS', summary: 'The new address' } },
+    run: async (context, { who, email }) => patchUser(context, who, { email }),
+    show: ({ id, email }) => `The user ${id} has the address ${email}.`,
+  }),
+
+  'users verify-email': defineCommand({
+    kind: 'service',
+    details: 'For an address that is known in another way to be theirs.',
+    examples: ['users verify-email user@example.com'],
+    positionals: { who },
+    run: async (context, { who }) => patchUser(context, who, { email_verified: true }),
+    show: ({ email }) => `${email} is verified.`,
+  }),
+
   'users set-password': defineCommand({
     kind: 'service',
     details: `
@@ -209,6 +256,11 @@ standard input, without the line break at the end.`,
       return [ended, ...showPassword(password)].join('\n')
     },
   }),
+}
+
+async function patchUser(context: Context, who: string, patch: UserPatch) {
+  const id = await requireUserId(context, who)
+  return presentForAdmins((await changeUser(context, SYSTEM, OPERATOR, id, patch)).user)
 }
 
 async function setActive(context: Context, who: string, isActive: boolean, ending?: Ending) {

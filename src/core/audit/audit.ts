@@ -7,7 +7,13 @@ import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal, Principal, UserPrincipal } from '../principal.ts'
 import type { AuditEntry } from './model.ts'
-import { type AuditRow, findEventsOf, insertAuditEvents, listAuditEvents } from './queries.ts'
+import {
+  type AuditRow,
+  findEventsOf,
+  insertAuditEvents,
+  listAuditEvents,
+  listEventsOfUser,
+} from './queries.ts'
 
 /** Who does something, and over which request. */
 export type Origin = {
@@ -147,6 +153,17 @@ export async function listEvents(context: Context, query: AuditQuery): Promise<P
     to: readInstant('?to', to),
   }
   return readPage(context.keys.cursor, list, query, (rows) => listAuditEvents(context.db, filter, rows))
+}
+
+/** A page of what the trail says of a user: what they did, and what was done to their account. Newest first. */
+export function listActivity(
+  context: Context,
+  { userId }: Pick<UserPrincipal, 'userId'>,
+  page: PageQuery,
+): Promise<Page<AuditRow>> {
+  return readPage(context.keys.cursor, `activity ${userId}`, page, (rows) =>
+    listEventsOfUser(context.db, userId, rows),
+  )
 }
 
 /** An event of the trail as it is answered. */

@@ -1,4 +1,5 @@
-import { and, desc, eq, gte, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, gte, lt, type SQL, sql } from 'drizzle-orm'
+import { union } from 'drizzle-orm/pg-core'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { auditEvents } from '../../db/schema.ts'
@@ -65,6 +66,33 @@ export function findEventsOf(
     .where(and(isOneOf(auditEvents.targetId, targets), isOneOf(auditEvents.action, actions)))
 }
 
+/**
+ * Events that a user caused or that concern the user, newest first, after the event `after`. Each half is read by its own
+ * index, a page at most.
+ */
+export function listEventsOfUser(
+  db: Database,
+  userId: string,
+  { limit, after }: { limit: number; after: string | null },
+): Promise<AuditRow[]> {
+  const half = (is: SQL) =>
+    db
+      .select()
+      .from(auditEvents)
+      .where(and(is, isAfter(after)))
+      .orderBy(desc(auditEvents.at), desc(auditEvents.id))
+      .limit(limit)
+  return union(half(eq(auditEvents.actorId, userId)), half(eq(auditEvents.targetId, userId)))
+    .orderBy(desc(auditEvents.at), desc(auditEvents.id))
+    .limit(limit)
+}
+
+const isAfter = (after: string | null): SQL | undefined =>
+  after === null
+    ? undefined
+    : sql`(${auditEvents.at}, ${auditEvents.id}) <
+        (SELECT last.at, last.id FROM ${auditEvents} AS last WHERE last.id = ${after})`
+
 /** What a list of events may be narrowed by. */
 export type AuditFilter = {
   actor: string | null
@@ -94,10 +122,7 @@ export function listAuditEvents(
         action === null ? undefined : eq(auditEvents.action, action),
         from === null ? undefined : gte(auditEvents.at, from),
         to === null ? undefined : lt(auditEvents.at, to),
-        after === null
-          ? undefined
-          : sql`(${auditEvents.at}, ${auditEvents.id}) <
-              (SELECT last.at, last.id FROM ${auditEvents} AS last WHERE last.id = ${after})`,
+        isAfter(after),
       ),
     )
     .orderBy(desc(auditEvents.at), desc(auditEvents.id))

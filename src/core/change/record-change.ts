@@ -4,6 +4,7 @@ import { countTowardsDeadline } from '../../lib/deadline.ts'
 import { fail } from '../../lib/errors.ts'
 import { type AuditEvent, type Origin, recordEvents } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { insertIntoOutbox, type NewMail } from '../mail/queue.ts'
 import type { Operator, Principal } from '../principal.ts'
 import { findFacts, rereadCaller } from './caller.ts'
 import { type Lock, locksOfCaller, planLocks } from './locks.ts'
@@ -14,6 +15,11 @@ export type { LockMode } from './queries.ts'
 
 /** Tells of changes within their transaction; what they name as a target is evicted after COMMIT. */
 export type RecordEvent = (event: AuditEvent | readonly AuditEvent[], by?: Origin) => Promise<void>
+
+/**
+ * Writes mails within their transaction; they are sent after COMMIT. Without SMTP_URL it writes nothing.
+ */
+export type QueueMail = (mail: NewMail | readonly NewMail[]) => Promise<void>
 
 /** Who makes a change; null: whoever holds what the work itself checks. Only a principal stands on rows that may end. */
 export type Caller = Principal | Operator | null
@@ -30,11 +36,12 @@ export type Change<C extends Caller> = {
   /** Read after the locks were taken. */
   now: Date
   record: RecordEvent
+  queueMail: QueueMail
 }
 
 type Locks = readonly Lock[] | (() => Promise<readonly Lock[]>)
 
-type ChangeContext = Pick<Context, 'db' | 'clock' | 'cache' | 'config'>
+type ChangeContext = Pick<Context, 'db' | 'clock' | 'cache' | 'config' | 'mail'>
 
 /** How often a change is tried again after a deadlock or a serialization failure, before the answer is 503. */
 const MAX_RETRIES = 2
@@ -86,6 +93,7 @@ async function attemptChange<C extends Caller, R>(
   work: (change: Change<C>) => Promise<R>,
 ): Promise<R> {
   const touched: NonNullable<AuditEvent['target']>[] = []
+  let hasMail = false
   const principal: Principal | null = caller === null || caller.kind === 'operator' ? null : caller
   const all = principal ? [...locksOfCaller(principal), ...locks] : locks
   try {
@@ -101,11 +109,17 @@ async function attemptChange<C extends Caller, R>(
       }
       // A reread principal is of the caller's own kind.
       const now = new Date(context.clock())
-      return work({ tx, caller: (reread ?? caller) as C, held, locks, now, record })
+      const queueMail: QueueMail = async (written) => {
+        if (!context.mail.isOn) return
+        await insertIntoOutbox(tx, now, 'kind' in written ? [written] : written)
+        hasMail = true
+      }
+      return work({ tx, caller: (reread ?? caller) as C, held, locks, now, record, queueMail })
     })
   } finally {
     // Also after an error: a COMMIT whose answer was lost may have held.
     for (const target of touched) context.cache.evict(target.type, target.id)
+    if (hasMail) context.mail.wake()
   }
 }
 

@@ -1,11 +1,19 @@
-import { DAY_MS } from '../../lib/time.ts'
+import { DAY_MS, HOUR_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { IDEMPOTENCY_LASTS_MS } from '../keys/create.ts'
+import { PLACES_LAST_MS } from '../sessions/notice-sign-in.ts'
 import { CLOCK_MARGIN_MS } from '../signing/asymmetric.ts'
+import { deleteNeverVerified } from '../users/never-verified.ts'
 import { deleteOutdatedRows, type Horizons, vacuum } from './queries.ts'
 
-/** An ended session stays this long: a replay of its tokens is still recognised as one. */
-const ENDED_SESSIONS_STAY_MS = 30 * DAY_MS
+/**
+ * An ended session stays this long: a replay of its tokens is still recognised as one, and a browser that comes back is
+ * no new one.
+ */
+const ENDED_SESSIONS_STAY_MS = PLACES_LAST_MS
+
+/** A mail that was sent or given up stays this long for whoever looks for it, and so does one that nothing sends. */
+const MAILS_STAY_MS = 7 * DAY_MS
 
 /** A secret that a rotation ended stays visible this long after its overlap, with the time of its last use. */
 const ENDED_SECRETS_STAY_MS = DAY_MS
@@ -33,8 +41,12 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     pendingTotp: new Date(now - DAY_MS),
     wrongCodes: new Date(now - WRONG_CODES_STAY_MS),
     usage: new Date(now - context.config.usageRetentionDays * DAY_MS),
+    oneTimeTokens: new Date(now - DAY_MS),
+    endedMails: new Date(now - MAILS_STAY_MS),
+    waitingMails: new Date(now - MAILS_STAY_MS),
+    mailboxes: new Date(now - HOUR_MS),
   }
-  const deleted = await deleteOutdatedRows(context.db, before)
+  const deleted = (await deleteOutdatedRows(context.db, before)) + (await deleteNeverVerified(context))
   if (vacuums && deleted > 0) await vacuum(context.db)
   return deleted
 }

@@ -1,7 +1,15 @@
 import { and, eq, getTableName, gt, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import type { Database } from '../../db/database.ts'
-import { codeFailures, passkeyChallenges, pendingSteps, totpSecrets } from '../../db/people.ts'
+import {
+  codeFailures,
+  mailboxCounts,
+  mails,
+  oneTimeTokens,
+  passkeyChallenges,
+  pendingSteps,
+  totpSecrets,
+} from '../../db/people.ts'
 import {
   apiKeySecrets,
   apiKeys,
@@ -33,6 +41,12 @@ export type Horizons = {
   pendingTotp: Date
   /** Of wrong codes: when the last one came. */
   wrongCodes: Date
+  oneTimeTokens: Date
+  /** Of mails that were sent or given up. */
+  endedMails: Date
+  /** Of mails that nothing sends any more, since SMTP_URL is gone. */
+  waitingMails: Date
+  mailboxes: Date
 }
 
 /** `id` is what tells rows apart: a column, or where one is not enough their place. */
@@ -73,6 +87,24 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
       isOutdated: lt(codeFailures.lastFailedAt, before.wrongCodes),
     },
     { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
+    {
+      table: oneTimeTokens,
+      id: oneTimeTokens.id,
+      isOutdated: lt(oneTimeTokens.expiresAt, before.oneTimeTokens),
+    },
+    {
+      table: mails,
+      id: mails.id,
+      isOutdated: or(
+        lt(mails.endedAt, before.endedMails),
+        and(isNull(mails.endedAt), lt(mails.nextAttemptAt, before.waitingMails)),
+      ),
+    },
+    {
+      table: mailboxCounts,
+      id: mailboxCounts.emailHmac,
+      isOutdated: lt(mailboxCounts.windowStartedAt, before.mailboxes),
+    },
   ]
   await keepLastUses(db, before.secrets)
   let total = 0

@@ -1,11 +1,18 @@
 import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
 import { actorOf, type Origin } from '../audit/audit.ts'
-import { changedMeanwhile, type Lock, type RecordEvent, recordChange } from '../change/record-change.ts'
+import {
+  type Change,
+  changedMeanwhile,
+  type Lock,
+  type RecordEvent,
+  recordChange,
+} from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { ownerOfRow } from '../owners.ts'
+import { ownerOf, ownerOfRow } from '../owners.ts'
 import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
 import { accountOf, changeManagedKey, lockOwner } from './change-managed.ts'
+import { nameKey } from './notice-expiring.ts'
 import {
   deleteKey,
   deleteSecrets,
@@ -63,6 +70,7 @@ async function revokeStep(
     // A key that was made in between would go on.
     if (made.some((child) => !held.keys.has(child.id))) throw changedMeanwhile()
     const revoked = await updateRevoked(tx, [id, ...made.map((child) => child.id)], now, reason)
+    await tellOwners(change, revoked, reason)
     await record(
       revoked.map((each) => ({
         action: 'key.revoked',
@@ -72,6 +80,23 @@ async function revokeStep(
     )
     return made.length
   })
+}
+
+/** Tells the users whose keys somebody else revoked: one mail each, however many keys there are. */
+async function tellOwners(
+  { caller, held, queueMail }: Pick<Change<KeyManager>, 'caller' | 'held' | 'queueMail'>,
+  revoked: readonly { id: string }[],
+  reason: string | null,
+): Promise<void> {
+  const by = caller.kind === 'operator' ? null : ownerOf(caller).id
+  const keys = revoked.flatMap(({ id }) => held.keys.get(id) ?? [])
+  const mails = [...Map.groupBy(keys, (key) => key.userId)].flatMap(([userId, theirs]) => {
+    const owner = userId === null || userId === by ? undefined : held.users.get(userId)
+    if (!owner) return []
+    const parameters = { keys: theirs.map(nameKey), reason: reason ?? 'none given' }
+    return [{ kind: 'key_revoked' as const, to: owner.email, userId: owner.id, parameters }]
+  })
+  await queueMail(mails)
 }
 
 const DELETED = { key: 'update', secrets: 'update' } as const

@@ -1,6 +1,7 @@
 import { and, asc, count, desc, eq, gt, isNotNull, isNull, lt, lte, ne, or, type SQL, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
+import { mails } from '../../db/people.ts'
 import {
   apiKeyCredits,
   apiKeySecrets,
@@ -8,6 +9,7 @@ import {
   keyCreations,
   revokedTokens,
   serviceAccounts,
+  users,
 } from '../../db/schema.ts'
 import type { PageRows } from '../../lib/page.ts'
 import type { LockMode } from '../change/record-change.ts'
@@ -328,4 +330,54 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
     secrets: secretsOf.get(key.id) ?? [],
     credits: creditsOf.get(key.id) ?? null,
   }))
+}
+
+/** A user, and those of their keys that expire soon. */
+export type ExpiringKeys = {
+  userId: string
+  email: string
+  keys: { id: string; name: string | null; expires_at: string }[]
+}
+
+/**
+ * The active users of whose keys one passed a mark before its end since their last mail about it. Keys that were made after
+ * a mark had passed are not told at that mark: who made them knows.
+ */
+export async function findExpiringKeys(
+  tx: Transaction,
+  now: Date,
+  given: { marksMs: readonly number[]; apartMs: number; looksBackMs: number; limit: number },
+): Promise<ExpiringKeys[]> {
+  const at = (ms: number) => sql`${new Date(now.getTime() + ms).toISOString()}::timestamptz`
+  const interval = (ms: number) => sql`make_interval(secs => ${ms / 1000})`
+  const passed = given.marksMs.map(
+    (mark) => sql`(k.expires_at - ${interval(mark)} > COALESCE(last.at, ${at(-given.looksBackMs)})
+      AND k.expires_at - ${interval(mark)} <= ${at(0)} AND k.created_at <= k.expires_at - ${interval(mark)})`,
+  )
+  const rows = await tx
+    .select({
+      userId: sql<string>`u.id`,
+      email: sql<string>`u.email`,
+      keys: sql<ExpiringKeys['keys']>`
+        jsonb_agg(jsonb_build_object('id', k.id, 'name', k.name, 'expires_at', k.expires_at) ORDER BY k.expires_at, k.id)`,
+    })
+    .from(sql`${apiKeys} AS k
+      LEFT JOIN ${serviceAccounts} AS a ON a.id = k.service_account_id AND a.is_active
+      JOIN ${users} AS u ON u.id = COALESCE(k.user_id, a.created_by) AND u.is_active
+      LEFT JOIN LATERAL (
+        SELECT max(m.created_at) AS at FROM ${mails} AS m
+        WHERE m.user_id = u.id AND m.kind = 'keys_expiring' AND m.created_at > ${at(-given.looksBackMs)}
+      ) AS last ON true`)
+    .where(
+      and(
+        sql`k.revoked_at IS NULL AND k.is_active AND k.expires_at > ${at(0)}`,
+        sql`k.expires_at <= ${at(Math.max(...given.marksMs))}`,
+        sql`(last.at IS NULL OR last.at <= ${at(-given.apartMs)})`,
+        or(...passed),
+      ),
+    )
+    .groupBy(sql`u.id`)
+    .orderBy(sql`u.id`)
+    .limit(given.limit)
+  return rows
 }

@@ -27,10 +27,7 @@ export async function logIn(
 ): Promise<SignIn> {
   const email = normaliseEmail(input.email)
   if (email === null) fail('invalid_login')
-  const user = await guardGuess(context, origin, email, () =>
-    checkPassword(context, origin, email, input.password),
-  )
-  if (!user) fail('invalid_login')
+  const user = await requireLogin(context, origin, email, input.password)
   await replaceOutdatedHash(context, origin, user, input.password)
   const ceiling = ceilingOfUser(user, context.config.userScopes)
   if (!scopes.every((scope) => covers(ceiling, scope))) {
@@ -39,6 +36,20 @@ export async function logIn(
     fail('invalid_scope')
   }
   return signIn(context, origin, user, { kind, scopes: scopes.length > 0 ? scopes : null, remember })
+}
+
+/**
+ * The active user whose e-mail and password these are. A failure counts as a failed log-in.
+ * @throws Problem invalid_login, too_many_attempts, unavailable
+ */
+export async function requireLogin(
+  context: Context,
+  origin: Origin,
+  email: string,
+  password: string,
+): Promise<UserRow> {
+  const check = () => checkPassword(context, origin, email, password)
+  return (await guardGuess(context, origin, email, check)) ?? fail('invalid_login')
 }
 
 /** The active user whose password this is, or null, which is audited. */

@@ -67,6 +67,17 @@ export const PasswordReset = Type.Object(
 )
 export type PasswordReset = Static<typeof PasswordReset>
 
+export const AccountDeletion = Type.Object(
+  { current_password: Type.Optional(chosenPassword) },
+  { $id: 'AccountDeletion', additionalProperties: false },
+)
+
+/** Who resets: with `send`, the link is mailed to the user. */
+export const ResetRequest = Type.Object(
+  { send: Type.Optional(Type.Boolean({ description: 'Mail the link, in place of the answer' })) },
+  { $id: 'ResetRequest', additionalProperties: false },
+)
+
 export const PasswordResetToken = Type.Object(
   { token: Type.String(), expires_at: Instant },
   { $id: 'PasswordResetToken' },

@@ -1,6 +1,14 @@
-import { and, desc, eq, gt, lt, or, sql } from 'drizzle-orm'
+import { and, eq, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
-import { loginAttempts, passwordResets } from '../../db/schema.ts'
+import {
+  codeFailures,
+  passkeyChallenges,
+  passkeys,
+  pendingSteps,
+  recoveryCodes,
+  totpSecrets,
+} from '../../db/people.ts'
+import { loginAttempts, users } from '../../db/schema.ts'
 
 export type Attempt = {
   emailHmac: Uint8Array
@@ -63,55 +71,11 @@ export async function deleteAttempts(tx: Transaction, emailHmacs: Uint8Array[]):
     .where(or(sql`false`, ...emailHmacs.map((hmac) => eq(loginAttempts.emailHmac, hmac))))
 }
 
-/** A reset that may still be used, by the hash of its token. */
-export async function findReset(
-  db: Database | Transaction,
-  hash: Uint8Array,
-  now: Date,
-): Promise<{ userId: string; createdBy: string | null } | null> {
-  const [reset] = await db
-    .select({ userId: passwordResets.userId, createdBy: passwordResets.createdBy })
-    .from(passwordResets)
-    .where(and(eq(passwordResets.hash, hash), gt(passwordResets.expiresAt, now)))
-  return reset ?? null
-}
-
-export async function insertReset(tx: Transaction, reset: typeof passwordResets.$inferInsert): Promise<void> {
-  await tx.insert(passwordResets).values(reset)
-}
-
-export type ResetRow = Pick<
-  typeof passwordResets.$inferSelect,
-  'id' | 'createdBy' | 'createdAt' | 'expiresAt'
->
-
-/** A user's resets that may still be used, newest first, after the reset `after`. */
-export function listResets(
-  db: Database,
-  userId: string,
-  now: Date,
-  { limit, after }: { limit: number; after: string | null },
-): Promise<ResetRow[]> {
-  const { id, createdBy, createdAt, expiresAt } = passwordResets
-  return db
-    .select({ id, createdBy, createdAt, expiresAt })
-    .from(passwordResets)
-    .where(
-      and(eq(passwordResets.userId, userId), gt(expiresAt, now), after === null ? undefined : lt(id, after)),
-    )
-    .orderBy(desc(id))
-    .limit(limit)
-}
-
-/** false where it is gone already. */
-export async function deleteReset(tx: Transaction, userId: string, id: string): Promise<boolean> {
-  const deleted = await tx
-    .delete(passwordResets)
-    .where(and(eq(passwordResets.id, id), eq(passwordResets.userId, userId)))
-    .returning({ id: passwordResets.id })
-  return deleted.length > 0
-}
-
-export async function deleteResets(tx: Transaction, userId: string): Promise<void> {
-  await tx.delete(passwordResets).where(eq(passwordResets.userId, userId))
+/**
+ * Removes a user's second factors: their TOTP, passkeys and recovery codes, and what is under way with them.
+ */
+export async function deleteSecondFactors(tx: Transaction, userId: string): Promise<void> {
+  for (const table of [totpSecrets, passkeys, recoveryCodes, pendingSteps, passkeyChallenges, codeFailures])
+    await tx.delete(table).where(eq(table.userId, userId))
+  await tx.update(users).set({ hasSecondFactor: false }).where(eq(users.id, userId))
 }

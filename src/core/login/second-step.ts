@@ -2,6 +2,7 @@ import { fail } from '../../lib/errors.ts'
 import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
 import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { mailingAgain } from '../email/send-verification.ts'
 import type { SessionKind } from '../principal.ts'
 import { guardCode } from '../second-factors/code-lock.ts'
 import type { AuthenticationResponse, SecondStep } from '../second-factors/model.ts'
@@ -30,7 +31,7 @@ export async function finishSignIn(
 ): Promise<SignIn> {
   const presented = readProof(body)
   const step = await findPendingStep(context.db, token, context.clock())
-  if (step?.kind !== kind) return fail('invalid_token', { isInBody: true })
+  if (step?.kind !== kind) return fail('invalid_token', { isChallenged: false })
   const { id: pendingStepId, userId } = step
   const by = onBehalfOf(origin, userId)
   const proof = await prepareProof(context, { purpose: 'second_step', userId, pendingStepId }, presented)
@@ -40,7 +41,7 @@ export async function finishSignIn(
       const user = change.held.users.get(userId)
       // Whatever voids a step locks its user first.
       const isPending = user?.isActive && (await findPendingStep(change.tx, token, context.clock()))
-      if (!user || !isPending) fail('invalid_token', { isInBody: true })
+      if (!user || !isPending) fail('invalid_token', { isChallenged: false })
       const accepted = await checkProof(context, change, user, proof, 'login')
       if (!accepted) return null
       const signedIn = await openSignIn(context, change, by, user, step, joinAmr(['pwd'], accepted.amr))
@@ -48,8 +49,9 @@ export async function finishSignIn(
       await closePendingStep(change.tx, pendingStepId)
       return signedIn
     })
-  const signedIn =
-    proof.method === 'passkey' ? await attempt() : await guardCode(context, by, userId, attempt)
+  const signedIn = await mailingAgain(context, by, userId, () =>
+    proof.method === 'passkey' ? attempt() : guardCode(context, by, userId, attempt),
+  )
   return signedIn ?? fail('invalid_code')
 }
 
@@ -76,20 +78,22 @@ export async function signInByPasskey(
   const { userId } = assertion.passkey
   const by = onBehalfOf(origin, userId)
   const locks: Lock[] = [['users', userId, 'no key update']]
-  const signedIn = await recordChange(context, by, null, locks, async (change) => {
-    const user = change.held.users.get(userId)
-    const accepted = user?.isActive ? await acceptAssertion(context, change, user, assertion) : null
-    context.metrics.secondFactors[accepted ? 'right' : 'wrong'] += 1
-    if (!user || !accepted) {
-      const target = { type: 'user' as const, id: userId }
-      const details = { method: 'passkey' }
-      await change.record({ action: 'user.login_failed', outcome: 'refused', target, details }, origin)
-      return null
-    }
-    const opened = await openSignIn(context, change, by, user, wanted, accepted.amr)
-    await accepted.use()
-    return opened
-  })
+  const attempt = () =>
+    recordChange(context, by, null, locks, async (change) => {
+      const user = change.held.users.get(userId)
+      const accepted = user?.isActive ? await acceptAssertion(context, change, user, assertion) : null
+      context.metrics.secondFactors[accepted ? 'right' : 'wrong'] += 1
+      if (!user || !accepted) {
+        const target = { type: 'user' as const, id: userId }
+        const details = { method: 'passkey' }
+        await change.record({ action: 'user.login_failed', outcome: 'refused', target, details }, origin)
+        return null
+      }
+      const opened = await openSignIn(context, change, by, user, wanted, accepted.amr)
+      await accepted.use()
+      return opened
+    })
+  const signedIn = await mailingAgain(context, by, userId, attempt)
   return signedIn ?? fail('invalid_login', REFUSED)
 }
 

@@ -2,8 +2,10 @@ import { fail } from '../../lib/errors.ts'
 import { type Origin, onBehalfOf } from '../audit/audit.ts'
 import { type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { mailingAgain, requireVerified } from '../email/send-verification.ts'
 import { listMethods } from '../second-factors/methods.ts'
 import { makeStepToken, openPendingStep, type WantedSession } from '../second-factors/pending-steps.ts'
+import { noticeSignIn } from '../sessions/notice-sign-in.ts'
 import { type Grant, issueTokens, type OpenedSession, openSession } from '../sessions/sessions.ts'
 import type { UserRow } from '../users/accounts.ts'
 
@@ -36,16 +38,18 @@ export async function signIn(
   const token = makeStepToken()
   const by = onBehalfOf(origin, user.id)
   const locks: Lock[] = [['users', user.id, 'no key update']]
-  const outcome = await recordChange(context, by, null, locks, async (change) => {
-    const now = change.held.users.get(user.id)
-    if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
-      fail('invalid_login')
-    }
-    // Asked of the locked row: a factor may have been added since the password was checked.
-    if (!now.hasSecondFactor) return openSignIn(context, change, by, now, wanted, ['pwd'])
-    await openPendingStep(change, now.id, token, wanted)
-    return { methods: await listMethods(context, change.tx, now.id) }
-  })
+  const attempt = () =>
+    recordChange(context, by, null, locks, async (change) => {
+      const now = change.held.users.get(user.id)
+      if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
+        fail('invalid_login')
+      }
+      // Asked of the locked row: a factor may have been added since the password was checked.
+      if (!now.hasSecondFactor) return openSignIn(context, change, by, now, wanted, ['pwd'])
+      await openPendingStep(change, now.id, token, wanted)
+      return { methods: await listMethods(context, change.tx, now.id) }
+    })
+  const outcome = await mailingAgain(context, by, user.id, attempt)
   if ('methods' in outcome) fail('mfa_required', { members: { mfa_token: token, methods: outcome.methods } })
   return outcome
 }
@@ -62,6 +66,8 @@ export async function openSignIn(
   wanted: WantedSession,
   amr: readonly string[],
 ): Promise<SignIn> {
+  requireVerified(context, user)
+  await noticeSignIn(context, change, origin, user)
   const session = await openSession(context, change, origin, user, { ...wanted, amr })
   return { user, session, scopes: wanted.scopes }
 }

@@ -77,6 +77,6 @@ async function recordLock(
     const target = { type: 'user' as const, id: userId }
     const details = { wrong_codes: failures, until }
     await change.record({ action: 'user.mfa_locked', outcome: 'refused', target, details })
-    if (failures === POLICY.codes) await notify(change, user, 'mfa_locked', { until })
+    if (failures === POLICY.codes) await notify(change, user, { kind: 'mfa_locked' })
   })
 }

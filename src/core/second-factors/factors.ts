@@ -155,7 +155,7 @@ export async function addFactor(
     sessions_ended: ended,
   }
   await record({ action: 'user.mfa_added', target: { type: 'user', id: user.id }, details })
-  await notify(change, user, 'mfa_added', { factor, ...(name !== undefined && { name }) })
+  await notify(change, user, { kind: 'mfa_added', factor, name })
   return isFirst ? { recovery_codes: [...codes] } : {}
 }
 
@@ -206,7 +206,7 @@ export async function loseFactor(
   const named = { factor, ...(name !== undefined && { name }) }
   const target = { type: 'user' as const, id: user.id }
   await record({ action: 'user.mfa_removed', target, details: { ...named, sessions_ended } })
-  await notify(change, user, 'mfa_removed', named)
+  await notify(change, user, { kind: 'mfa_removed', factor, name })
 }
 
 /**
@@ -226,7 +226,7 @@ export async function renewRecoveryCodes(
     await storeRecoveryCodes(change, recovery_codes)
     const target = { type: 'user' as const, id: user.id }
     await change.record({ action: 'user.recovery_codes_created', target, details: { sessions_ended } })
-    await notify(change, user, 'recovery_codes_created', {})
+    await notify(change, user, { kind: 'recovery_codes_created' })
   })
   return { recovery_codes }
 }
@@ -255,7 +255,7 @@ export async function resetFactors(
     await removeEveryFactor(change, userId)
     const details = { factor: 'all', sessions_ended }
     await record({ action: 'user.mfa_removed', target: { type: 'user', id: userId }, details })
-    await notify(change, user, 'mfa_removed', { factor: 'all' })
+    await notify(change, user, { kind: 'mfa_removed', factor: 'all' })
   })
 }
 

@@ -101,7 +101,7 @@ export const userHandleOf = (userId: string): string =>
  */
 export async function checkProof(
   context: Context,
-  change: Pick<Change<null>, 'tx' | 'now' | 'record'>,
+  change: Pick<Change<null>, 'tx' | 'now' | 'record' | 'queueMail'>,
   user: Prover,
   proof: Proof,
   at: 'login' | 'reauthentication',
@@ -120,7 +120,7 @@ export async function checkProof(
 
 async function acceptCode(
   context: Context,
-  { tx, now, record }: Pick<Change<null>, 'tx' | 'now' | 'record'>,
+  { tx, now, record, queueMail }: Pick<Change<null>, 'tx' | 'now' | 'record' | 'queueMail'>,
   user: Prover,
   { method, code }: { method: 'totp' | 'recovery_code'; code: string },
 ): Promise<AcceptedProof | null> {
@@ -146,7 +146,7 @@ async function acceptCode(
       const left = await countRecoveryCodes(tx, user.id)
       const target = { type: 'user' as const, id: user.id }
       await record({ action: 'user.recovery_code_used', target, details: { left } })
-      await notify({ tx, now }, user, 'recovery_code_used', { left: String(left) })
+      await notify({ queueMail }, user, { kind: 'recovery_code_used', left })
     },
   }
 }
@@ -157,7 +157,7 @@ async function acceptCode(
  */
 export async function acceptAssertion(
   context: Context,
-  { tx, now, record }: Pick<Change<null>, 'tx' | 'now' | 'record'>,
+  { tx, now, record, queueMail }: Pick<Change<null>, 'tx' | 'now' | 'record' | 'queueMail'>,
   user: Prover,
   { passkey, signCount, isBackedUp }: Assertion,
 ): Promise<AcceptedProof | null> {
@@ -169,7 +169,7 @@ export async function acceptAssertion(
     const target = { type: 'user' as const, id: user.id }
     const details = { passkey_id: present.id, name: present.name }
     await record({ action: 'user.passkey_suspended', outcome: 'refused', target, details })
-    await notify({ tx, now }, user, 'passkey_suspended', { name: present.name })
+    await notify({ queueMail }, user, { kind: 'passkey_suspended', name: present.name })
     return null
   }
   return {

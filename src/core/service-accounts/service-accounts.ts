@@ -13,11 +13,11 @@ import {
   type Settings,
   setting,
 } from '../change/power.ts'
-import { type Change, type Lock, recordChange } from '../change/record-change.ts'
+import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
-import { isAdmin, type Operator, type Principal } from '../principal.ts'
+import { isAdmin, type Principal } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
@@ -175,12 +175,12 @@ export async function removeServiceAccount(
   })
 }
 
-/** Switches off locked accounts as part of another change: an admin's, who thereby locks them. */
+/** Switches off locked accounts as part of another change; where an admin makes it, only an admin enables them again. */
 export async function disableAccounts(
-  { tx, caller, record }: Change<Principal | Operator>,
+  { tx, caller, record }: Change<Caller>,
   accounts: readonly ServiceAccountRow[],
 ): Promise<void> {
-  const by = { isAdmin: isByAdmin(caller), isOwn: false }
+  const by = { isAdmin: caller !== null && isByAdmin(caller), isOwn: false }
   const active = accounts.filter((account) => account.isActive)
   const disabled = active.map((before) => {
     const after = { ...before, isActive: false }

@@ -1,4 +1,5 @@
-import { and, desc, eq, gt, isNull, lt, ne, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNull, lt, ne, type SQL, sql } from 'drizzle-orm'
+import type { AnyPgColumn } from 'drizzle-orm/pg-core'
 import type { Database, Transaction } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import { sessions, users } from '../../db/schema.ts'
@@ -53,6 +54,34 @@ export async function endSessions(
     )
     .returning({ id: sessions.id })
   return ended.length
+}
+
+export async function updateFirstLogin(tx: Transaction, userId: string, now: Date): Promise<void> {
+  await tx.update(users).set({ firstLoginAt: now }).where(eq(users.id, userId))
+}
+
+/** Whether one of a user's sessions since then was used by a browser of that name, and whether one from that network. */
+export async function findKnownPlaces(
+  tx: Transaction,
+  userId: string,
+  since: Date,
+  userAgent: string | null,
+  network: string,
+): Promise<{ browser: boolean; network: boolean }> {
+  const isSomeones = (is: SQL) => sql<boolean>`EXISTS (SELECT FROM ${sessions}
+    WHERE ${sessions.userId} = ${userId} AND ${sessions.createdAt} > ${since.toISOString()} AND (${is}))`
+  // Text that is no address would fail the whole log-in.
+  const isWithin = (ip: AnyPgColumn) =>
+    sql`CASE WHEN ${ip} ~ '^[0-9a-f:.]+$' THEN ${ip}::inet <<= ${network}::cidr END`
+  const { userAgent: first, lastUserAgent: last, ip, lastIp } = sessions
+  const isSame = sql`${first} IS NOT DISTINCT FROM ${userAgent} OR ${last} = ${userAgent}`
+  const [row] = await tx
+    .select({
+      browser: isSomeones(isSame),
+      network: isSomeones(sql`${isWithin(ip)} OR ${isWithin(lastIp)}`),
+    })
+    .from(sql`(SELECT 1) AS one`)
+  return row ?? { browser: true, network: true }
 }
 
 /** Ends a user's oldest live sessions of a kind beyond the newest `keep`. */

@@ -4,10 +4,14 @@ import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requireRecent } from '../change/recent.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { issueVerification, sendVerification } from '../email/send-verification.ts'
+import { inEqualTime } from '../mail/link.ts'
+import { mayMail } from '../mail/mailbox.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type Principal } from '../principal.ts'
 import { requirePower } from './administration.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
+import { requireInvitable, sendInvitation } from './invite.ts'
 import type { AdministeredUser, Credentials, NewUser, User } from './model.ts'
 import {
   countActiveAdmins,
@@ -16,6 +20,7 @@ import {
   insertUser,
   type UserRow,
   updatePassword,
+  updateUser,
 } from './queries.ts'
 
 export { changeUser, type Ending, listAllUsers, removeUser } from './administration.ts'
@@ -48,17 +53,65 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
 
 /**
  * Sign-up: a person makes their own account, always with the role `user`: of a request's body, which may have any other
- * members, a role among them, nothing else is read.
+ * members, a role among them, nothing else is read. With EMAIL_VERIFICATION=optional the link that proves the address is
+ * mailed.
+ * @returns the user; null with EMAIL_VERIFICATION=required, where nobody is told whether the address was known
  * @throws Problem validation_failed, email_taken, signup_closed, unavailable
  */
-export function signUp(context: Context, origin: Origin, { email, password }: Credentials): Promise<UserRow> {
-  if (context.config.signup === 'closed') fail('signup_closed')
-  return addUser(context, origin, null, { email, password }, 'user.signup')
+export async function signUp(
+  context: Context,
+  origin: Origin,
+  { email, password }: Credentials,
+): Promise<UserRow | null> {
+  const { signup, emailVerification } = context.config
+  if (signup === 'closed') fail('signup_closed')
+  if (emailVerification === 'required') {
+    await signUpUnseen(context, origin, { email, password })
+    return null
+  }
+  return addUser(context, origin, null, { email, password }, 'user.signup', {
+    finish: async (change, user) => {
+      if (emailVerification === 'off') return
+      await sendVerification(context, change, user, onBehalfOf(origin, user.id))
+    },
+  })
+}
+
+/**
+ * The sign-up that answers the same, at the same time, whether or not the address is known: the password is hashed and the
+ * mailbox's counter is written either way. Who has the address is told that there is an account; nothing of it changes.
+ */
+async function signUpUnseen(context: Context, origin: Origin, input: Credentials): Promise<void> {
+  const email = requireEmail(input.email)
+  const password = await requirePassword(context.config, email, input.password)
+  const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: email })
+  const id = newId()
+  await inEqualTime(() =>
+    recordChange(context, origin, null, [], async (change) => {
+      const { tx, now, record, queueMail } = change
+      const mayBeMailed = await mayMail(tx, context, email, now)
+      const user = await insertUser(tx, { id, email, passwordHash, createdAt: now, isSignUp: true })
+      if (user) {
+        const by = onBehalfOf(origin, id)
+        await record(
+          { action: 'user.signup', target: { type: 'user', id }, details: { role: user.role } },
+          by,
+        )
+        if (mayBeMailed) await issueVerification(change, user, by)
+        return
+      }
+      const holder = await findUserByEmail(tx, email)
+      if (!holder) return
+      const target = { type: 'user', id: holder.id } as const
+      await record({ action: 'user.signup', outcome: 'refused', target })
+      if (mayBeMailed) await queueMail({ kind: 'account_exists', to: email, userId: holder.id })
+    }),
+  )
 }
 
 /**
  * Makes an account for somebody else: an admin does, a key within its own scopes, or an operator at the command line.
- * Without a password the user cannot log in until one is set.
+ * Without a password the user cannot log in until one is set; `invite` mails them a link to set one.
  * @throws Problem validation_failed, email_taken, forbidden, insufficient_scope, reauthentication_required, unavailable
  */
 export function createUser(
@@ -67,10 +120,15 @@ export function createUser(
   caller: Principal | Operator,
   input: NewUser,
 ): Promise<UserRow> {
+  const { invite = false } = input
+  if (invite) requireInvitable(context, caller, input)
   // Asked before the costly part, and again within the change.
   requirePowerToMake(context, caller, input)
   return addUser(context, origin, caller, input, 'user.created', {
     requireStill: async (change) => requirePowerToMake(context, change.caller, input),
+    finish: async (change, user) => {
+      if (invite) await sendInvitation(context, change, user)
+    },
   })
 }
 
@@ -95,7 +153,7 @@ function requirePowerToMake(
  * @throws Problem validation_failed, email_taken
  */
 export function createAdmin(context: Context, origin: Origin, input: Credentials): Promise<UserRow> {
-  return createUser(context, origin, OPERATOR, { ...input, role: 'admin' })
+  return createUser(context, origin, OPERATOR, { ...input, role: 'admin', email_verified: true })
 }
 
 /**
@@ -106,7 +164,8 @@ export function createAdmin(context: Context, origin: Origin, input: Credentials
 export async function ensureFirstAdmin(context: Context): Promise<UserRow | null> {
   const { adminEmail, adminPassword } = context.config
   if (adminEmail === null || adminPassword === null || (await hasAdmin(context))) return null
-  const admin: NewUser = { email: adminEmail, password: adminPassword.reveal(), role: 'admin' }
+  const password = adminPassword.reveal()
+  const admin: NewUser = { email: adminEmail, password, role: 'admin', email_verified: true }
   try {
     const options = { locks: [['advisory', 'first_admin']], requireStill: requireNoAdmin } as const
     return await addUser(context, SYSTEM, OPERATOR, admin, 'user.created', options)
@@ -145,11 +204,18 @@ export function setPassword(tx: Change<Caller>['tx'], id: string, hash: string, 
   return updatePassword(tx, id, hash, now)
 }
 
+/** A user's address, proven, as part of another change. */
+export function setVerifiedEmail(tx: Change<Caller>['tx'], id: string, email: string): Promise<void> {
+  return updateUser(tx, id, { email, emailVerified: true })
+}
+
 /** What a new user depends on, besides the input. */
 type Conditions<C extends Caller> = {
   locks?: readonly Lock[]
   /** Must hold in the moment that the user is made. */
   requireStill?(change: Change<C>): Promise<void>
+  /** What else is done in the same transaction. */
+  finish?(change: Change<C>, user: UserRow): Promise<void>
 }
 
 /** Checks the input and hashes the password; an address that is taken is refused before the costly part. */
@@ -159,7 +225,7 @@ async function addUser<C extends Caller>(
   caller: C,
   { email: typed, password: chosen, role = 'user', email_verified: emailVerified = false }: NewUser,
   action: 'user.signup' | 'user.created',
-  { locks = [], requireStill }: Conditions<C> = {},
+  { locks = [], requireStill, finish }: Conditions<C> = {},
 ): Promise<UserRow> {
   const email = requireEmail(typed)
   const password = chosen === undefined ? null : await requirePassword(context.config, email, chosen)
@@ -170,10 +236,20 @@ async function addUser<C extends Caller>(
   return recordChange(context, origin, caller, locks, async (change) => {
     await requireStill?.(change)
     const { tx, now, record } = change
-    const user = await insertUser(tx, { id, email, passwordHash, role, emailVerified, createdAt: now })
+    const isSignUp = action === 'user.signup'
+    const user = await insertUser(tx, {
+      id,
+      email,
+      passwordHash,
+      role,
+      emailVerified,
+      createdAt: now,
+      isSignUp,
+    })
     if (!user) fail('email_taken')
-    const by = action === 'user.signup' ? onBehalfOf(origin, user.id) : origin
+    const by = isSignUp ? onBehalfOf(origin, user.id) : origin
     await record({ action, target: { type: 'user', id }, details: { role } }, by)
+    await finish?.(change, user)
     return user
   })
 }

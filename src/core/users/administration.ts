@@ -1,3 +1,4 @@
+import { violatedConstraint } from '../../db/errors.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
@@ -29,14 +30,18 @@ import {
   recordChange,
 } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { sendVerification } from '../email/send-verification.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
+import { voidTokens } from '../one-time-tokens/one-time-tokens.ts'
 import type { Operator, Principal } from '../principal.ts'
 import { disableAccounts } from '../service-accounts/service-accounts.ts'
 import { endSessionsOfUser } from '../sessions/sessions.ts'
+import { requireEmail } from './email.ts'
 import type { ManagedAccount, UserPatch } from './model.ts'
 import {
   countActiveAdmins,
   deleteUser,
+  findUserByEmail,
   findUserById,
   listUsers,
   type UserChange,
@@ -65,10 +70,10 @@ export async function listAllUsers(
 export type Ending = { disablesAccounts: boolean }
 
 /**
- * Changes a user's role, state, ceiling or verified address; `scopes: null` gives them USER_SCOPES again. Disabling ends
- * their sessions; their keys rest with them.
+ * Changes a user's role, state, ceiling, address or whether it is verified; `scopes: null` gives them USER_SCOPES again.
+ * Disabling ends their sessions; their keys rest with them. A new address is told to the old one.
  * @returns the user, and where they are disabled now, the service accounts that they alone manage
- * @throws Problem not_found, last_admin, forbidden, insufficient_scope, reauthentication_required, validation_failed
+ * @throws Problem not_found, last_admin, forbidden, insufficient_scope, reauthentication_required, validation_failed, email_taken
  */
 export async function changeUser(
   context: Context,
@@ -86,13 +91,19 @@ export async function changeUser(
     ...(await findLocks(context, id, 'no key update', takesAdmin)),
     ...(isDisabling ? locksOfEnding(id, 'no key update') : []),
   ]
-  return recordChange(context, origin, caller, locks, async (work) => {
+  const work = recordChange(context, origin, caller, locks, async (work) => {
     const before = work.held.users.get(id) ?? fail('not_found')
-    const after = { ...before, ...change }
     requirePowerToName(context, work.caller, change)
+    const isMoved = change.email !== undefined && change.email !== before.email
+    // A new address is not proven yet.
+    const changed = isMoved ? { emailVerified: false, ...change } : change
+    const after = { ...before, ...changed }
     const lockedSettings = requirePower(context, work.caller, before, after)
+    if (isMoved) await requireAddress(context, work, before, after)
     if (takesAdmin) await requireOtherAdmin(work, before)
-    if (Object.keys(change).length > 0) await updateUser(work.tx, id, { ...change, lockedSettings })
+    if (Object.keys(changed).length > 0) await updateUser(work.tx, id, { ...changed, lockedSettings })
+    if (isMoved || isDisabling) await voidTokens(work.tx, id, work.now)
+    if (isMoved) await tellOfAddress(context, work, before, after)
     const accounts = isDisabling ? managedAloneBy(work, id) : []
     if (disablesAccounts) await disableAccounts(work, accounts)
     if (isDisabling) await endSessionsOfUser(work.tx, id, work.now, 'user_disabled')
@@ -100,6 +111,39 @@ export async function changeUser(
     await work.record(describeChange(before, after).map((event) => ({ ...event, target })))
     return { user: after, accounts: isDisabling ? accounts.map(nameAccount) : null }
   })
+  return work.catch((error: unknown) => {
+    // Somebody else took the address in the same moment.
+    if (violatedConstraint(error) === 'users_email_key') fail('email_taken')
+    throw error
+  })
+}
+
+/** @throws Problem email_taken; forbidden where it is another admin's address, unless ADMIN_RESETS_ADMIN */
+async function requireAddress(
+  { config }: Context,
+  { tx, caller }: Change<Administrator>,
+  before: UserRow,
+  after: UserRow,
+): Promise<void> {
+  const isAnotherAdmins = before.role === 'admin' && caller.kind === 'user' && caller.userId !== before.id
+  if (isAnotherAdmins && !config.adminResetsAdmin) {
+    fail('forbidden', { detail: 'Admins do not change the address of another admin.' })
+  }
+  if (await findUserByEmail(tx, after.email)) fail('email_taken')
+}
+
+/** Tells the old address of the new one, and mails the new one its link. */
+async function tellOfAddress(
+  context: Context,
+  work: Change<Administrator>,
+  before: UserRow,
+  after: UserRow,
+): Promise<void> {
+  const parameters = { new_email: after.email }
+  await work.queueMail({ kind: 'email_changed', to: before.email, userId: before.id, parameters })
+  if (!after.emailVerified && context.config.emailVerification !== 'off') {
+    await sendVerification(context, work, after)
+  }
 }
 
 /**
@@ -220,7 +264,7 @@ function requirePowerToName(
   caller: Administrator,
   change: UserChange,
 ): void {
-  if (change.role === undefined && change.emailVerified === undefined) return
+  if ([change.role, change.email, change.emailVerified].every((value) => value === undefined)) return
   if (!isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
   requireRecent(context, caller)
 }
@@ -235,6 +279,7 @@ function requireCeiling(caller: Principal, ceiling: Ceiling): void {
 
 function readPatch(patch: UserPatch): UserChange {
   const change: UserChange = {}
+  if (patch.email !== undefined) change.email = requireEmail(patch.email)
   if (patch.role !== undefined) change.role = patch.role
   if (patch.is_active !== undefined) change.isActive = patch.is_active
   if (patch.email_verified !== undefined) change.emailVerified = patch.email_verified
@@ -254,6 +299,7 @@ function describeChange(before: UserRow, after: UserRow) {
   compare('user.role_changed', before.role, after.role)
   compare('user.scopes_changed', before.scopes, after.scopes)
   compare(after.isActive ? 'user.enabled' : 'user.disabled', before.isActive, after.isActive)
+  compare('user.email_changed', before.email, after.email)
   compare('user.email_verified', before.emailVerified, after.emailVerified)
   return events
 }

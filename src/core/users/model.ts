@@ -63,6 +63,7 @@ export const NewUser = Type.Object(
     password: Type.Optional(Type.String({ maxLength: 8192 })),
     role: Type.Optional(Role),
     email_verified: Type.Optional(Type.Boolean()),
+    invite: Type.Optional(Type.Boolean({ description: 'Mail a link by which the user sets a password' })),
   },
   { $id: 'NewUser', additionalProperties: false },
 )
@@ -70,6 +71,7 @@ export type NewUser = Static<typeof NewUser>
 
 export const UserPatch = Type.Object(
   {
+    email: Type.Optional(TypedEmail),
     role: Type.Optional(Role),
     is_active: Type.Optional(Type.Boolean()),
     scopes: Type.Optional(nullable(ScopeInput)),

@@ -1,4 +1,4 @@
-import { and, count, desc, eq, like, lt } from 'drizzle-orm'
+import { and, asc, count, desc, eq, isNull, like, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { users } from '../../db/schema.ts'
 
@@ -52,7 +52,7 @@ export async function updatePassword(tx: Transaction, id: string, hash: string, 
 }
 
 export type UserChange = Partial<
-  Pick<UserRow, 'role' | 'isActive' | 'scopes' | 'emailVerified' | 'lockedSettings'>
+  Pick<UserRow, 'email' | 'role' | 'isActive' | 'scopes' | 'emailVerified' | 'lockedSettings'>
 >
 
 export async function updateUser(tx: Transaction, id: string, change: UserChange): Promise<void> {
@@ -61,6 +61,33 @@ export async function updateUser(tx: Transaction, id: string, change: UserChange
 
 export async function deleteUser(tx: Transaction, id: string): Promise<void> {
   await tx.delete(users).where(eq(users.id, id))
+}
+
+/** Deletes users who signed up before then, and neither proved their address nor signed in since. */
+export function deleteSignUps(
+  tx: Transaction,
+  before: Date,
+  limit: number,
+): Promise<Pick<UserRow, 'id' | 'email' | 'role'>[]> {
+  const isForgotten = and(
+    eq(users.isSignUp, true),
+    eq(users.emailVerified, false),
+    isNull(users.firstLoginAt),
+    eq(users.role, 'user'),
+    lt(users.createdAt, before),
+  )
+  const some = tx
+    .select({ id: users.id })
+    .from(users)
+    .where(isForgotten)
+    .orderBy(asc(users.id))
+    .limit(limit)
+    .for('update', { skipLocked: true })
+  // Asked again of the row as it is now: somebody may have verified the address in the same moment.
+  return tx
+    .delete(users)
+    .where(and(sql`${users.id} IN ${some}`, isForgotten))
+    .returning({ id: users.id, email: users.email, role: users.role })
 }
 
 const isActiveAdmin = and(eq(users.role, 'admin'), eq(users.isActive, true))

@@ -44,12 +44,15 @@ const cases: Case[] = [
       role: 'admin',
       isActive: false,
       scopes: ['x'],
+      hasSecondFactor: true,
     }),
     silent: () => ({
       passwordHash: 'h',
       createdAt: later,
       passwordChangedAt: later,
       lockedSettings: { is_active: true },
+      isSignUp: true,
+      firstLoginAt: later,
     }),
   },
   {
@@ -99,7 +102,7 @@ const cases: Case[] = [
     table: sessions,
     idOf: (e) => e.session.id,
     message: (e) => `session ${e.session.id}`,
-    loud: () => ({ salt: bytes(16), expiresAt: later, endedAt: later }),
+    loud: () => ({ salt: bytes(16), expiresAt: later, endedAt: later, authTime: later, amr: ['mfa', 'pwd'] }),
     silent: () => ({
       generation: 5,
       createdAt: later,
@@ -112,6 +115,8 @@ const cases: Case[] = [
       lastUserAgent: 'u',
       // The rights of an access token are in the token itself.
       scopes: ['read'],
+      kind: 'browser',
+      remember: true,
     }),
   },
   {

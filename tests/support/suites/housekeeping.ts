@@ -127,12 +127,12 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
         it.run(`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at)
         VALUES (gen_random_uuid(), '01900000-0000-7000-8000-000000000001', sha256('${expires}'), ${at(0)}, ${at(expires)})`)
       await addReset(30 * MINUTE_MS)
-      await addReset(40 * DAY_MS)
+      await addReset(100 * DAY_MS)
       const addAttempt = (began: number) =>
         it.run(`INSERT INTO latchkey.login_attempts (email_hmac, attempts, window_started_at)
         VALUES (sha256('${began}'), 10, ${at(began)})`)
       await addAttempt(0)
-      await addAttempt(35 * DAY_MS)
+      await addAttempt(95 * DAY_MS)
       const counts = async () => [
         await it.count('sessions'),
         await it.count('password_resets'),
@@ -144,13 +144,98 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
       it.advance(HOUR_MS)
       await it.deleteOutdated()
       expect(await counts()).toEqual([3, 1, 1])
-      it.advance(30 * DAY_MS)
+      it.advance(90 * DAY_MS)
       await it.deleteOutdated()
       expect(await counts()).toEqual([2, 1, 1])
       it.advance(7 * DAY_MS)
       await it.deleteOutdated()
       expect(await counts()).toEqual([1, 1, 0])
       expect(await it.count('users')).toBe(1)
+      await it.end()
+    })
+
+    test('keeps one-time tokens a day beyond their end, mails seven days, and counts of mailboxes an hour', async () => {
+      const it = await begin()
+      const at = (ms: number) => `to_timestamp(${(T0 + ms) / 1000})`
+      const addToken = (expires: number) =>
+        it.run(`INSERT INTO latchkey.one_time_tokens (id, purpose, hash, created_at, expires_at)
+        VALUES (gen_random_uuid(), 'setup', sha256('${expires}'), ${at(0)}, ${at(expires)})`)
+      await addToken(HOUR_MS)
+      await addToken(3 * DAY_MS)
+      const addMail = (due: number, ended: number | null) =>
+        it.run(`INSERT INTO latchkey.mails (id, kind, recipient, parameters, created_at, next_attempt_at, ended_at, outcome)
+        VALUES (gen_random_uuid(), 'password_changed', 'a@example.com', '{}', ${at(0)}, ${at(due)},
+          ${ended === null ? 'NULL, NULL' : `${at(ended)}, 'sent'`})`)
+      await addMail(0, HOUR_MS)
+      await addMail(0, 3 * DAY_MS)
+      // Without SMTP_URL nothing sends these.
+      await addMail(0, null)
+      await addMail(DAY_MS, null)
+      const addMailbox = (began: number) =>
+        it.run(`INSERT INTO latchkey.mailbox_counts (email_hmac, count, window_started_at)
+        VALUES (sha256('${began}'), 1, ${at(began)})`)
+      await addMailbox(0)
+      await addMailbox(30 * MINUTE_MS)
+      const counts = async () => [
+        await it.count('one_time_tokens'),
+        await it.count('mails'),
+        await it.count('mailbox_counts'),
+      ]
+      it.advance(HOUR_MS)
+      await it.deleteOutdated()
+      expect(await counts()).toEqual([2, 4, 2])
+      it.advance(MINUTE_MS)
+      await it.deleteOutdated()
+      expect(await counts()).toEqual([2, 4, 1])
+      it.advance(DAY_MS)
+      await it.deleteOutdated()
+      expect(await counts()).toEqual([1, 4, 0])
+      it.advance(6 * DAY_MS)
+      await it.deleteOutdated()
+      expect(await counts()).toEqual([0, 2, 0])
+      it.advance(4 * DAY_MS)
+      await it.deleteOutdated()
+      expect(await counts()).toEqual([0, 0, 0])
+      await it.end()
+    })
+
+    test('with EMAIL_VERIFICATION=required deletes sign-ups that were never verified and never signed in', async () => {
+      const it = await begin()
+      const add = (
+        email: string,
+        { isSignUp = true, isVerified = false, login = 'NULL', role = 'user' } = {},
+      ) =>
+        it.run(`INSERT INTO latchkey.users (id, email, role, is_sign_up, email_verified, first_login_at, created_at)
+        VALUES (gen_random_uuid(), '${email}', '${role}', ${isSignUp}, ${isVerified}, ${login}, to_timestamp(${T0 / 1000}))`)
+      await add('forgotten@example.com')
+      await add('verified@example.com', { isVerified: true })
+      await add('signed-in@example.com', { login: 'now()' })
+      await add('made@example.com', { isSignUp: false })
+      await add('admin@example.com', { role: 'admin' })
+      it.advance(7 * DAY_MS)
+      await it.deleteOutdated()
+      expect(await it.count('users')).toBe(5)
+      it.advance(MINUTE_MS)
+      // As long as the setting is another one, no user is deleted.
+      await it.deleteOutdated()
+      expect(await it.count('users')).toBe(5)
+      it.context.config.emailVerification = 'required'
+      await it.deleteOutdated()
+      const left = await selectRows<{ email: string }>(
+        it.db,
+        raw.raw('SELECT email FROM latchkey.users ORDER BY 1'),
+      )
+      expect(left.map(({ email }) => email)).toEqual([
+        'admin@example.com',
+        'made@example.com',
+        'signed-in@example.com',
+        'verified@example.com',
+      ])
+      const [event] = await selectRows(
+        it.db,
+        raw.raw(`SELECT actor_type, details FROM latchkey.audit_events WHERE action = 'user.deleted'`),
+      )
+      expect(event).toMatchObject({ actor_type: 'system', details: { email: 'forgotten@example.com' } })
       await it.end()
     })
   })

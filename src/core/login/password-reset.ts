@@ -1,0 +1,220 @@
+import { fail, failToken } from '../../lib/errors.ts'
+import { isId, newId } from '../../lib/ids.ts'
+import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
+import { type Origin, onBehalfOf } from '../audit/audit.ts'
+import { countEvent } from '../audit/counted-events.ts'
+import { type Change, changedMeanwhile, type Lock, recordChange } from '../change/record-change.ts'
+import type { Context } from '../context.ts'
+import { mailToAddress } from '../email/by-address.ts'
+import { issueLink, mailLink, requireMail } from '../mail/link.ts'
+import {
+  findLiveToken,
+  findLiveTokenById,
+  issueToken,
+  type LiveToken,
+  listTokens,
+  type OneTimeTokenRow,
+  tokenOf,
+  useToken,
+  voidToken,
+} from '../one-time-tokens/one-time-tokens.ts'
+import { requirePassword } from '../passwords/policy.ts'
+import type { UserPrincipal } from '../principal.ts'
+import { disableAccounts } from '../service-accounts/service-accounts.ts'
+import { findUserById, setVerifiedEmail, type UserRow } from '../users/accounts.ts'
+import type { PasswordReset, PasswordResetToken, PendingReset } from './model.ts'
+import { type Replacement, replacePassword, tellOfPassword } from './password.ts'
+import { deleteSecondFactors } from './queries.ts'
+import { forgetGuesses } from './throttle.ts'
+
+/** The mail says what the reset removes where the address is not verified. */
+const linkFor = ({ id, email, emailVerified }: UserRow) =>
+  ({
+    kind: emailVerified ? 'reset_password' : 'reset_password_unverified',
+    purpose: 'reset',
+    userId: id,
+    email,
+  }) as const
+
+/**
+ * Mails the link for a new password to somebody who forgot theirs. Tells nobody whether the address is known.
+ * @throws Problem conflict without SMTP_URL, validation_failed
+ */
+export function requestPasswordReset(context: Context, origin: Origin, email: string): Promise<void> {
+  return mailToAddress(context, origin, email, async (change, user) => {
+    await issueLink(change, linkFor(user))
+    await change.record({ action: 'user.reset_requested', target: { type: 'user', id: user.id } })
+  })
+}
+
+/**
+ * An admin makes a one-time token with which somebody who lost their password sets a new one. It replaces an older one,
+ * and is good only while that admin is an active admin.
+ * @param sends whether it is mailed to the user, and not handed to the admin
+ * @returns the token, which nobody can read again, and its end; null where it is mailed
+ * @throws Problem not_found, conflict without SMTP_URL, forbidden for another admin, unless ADMIN_RESETS_ADMIN
+ */
+export async function issuePasswordReset(
+  context: Context,
+  origin: Origin,
+  caller: UserPrincipal,
+  userId: string,
+  sends: boolean,
+): Promise<PasswordResetToken | null> {
+  if (sends) requireMail(context)
+  if (!isId(userId)) fail('not_found')
+  const id = newId()
+  const locks: Lock[] = [['users', userId, 'no key update']]
+  const expiresAt = await recordChange(context, origin, caller, locks, async (change) => {
+    const { tx, held, now, record } = change
+    const user = held.users.get(userId) ?? fail('not_found')
+    if (!mayReset(context, held.users.get(caller.userId), user)) {
+      fail('forbidden', { detail: 'Admins do not reset the password of another admin.' })
+    }
+    const issuedBy = caller.userId
+    const reset = { id, purpose: 'reset', userId, email: null, issuedBy } as const
+    const end = sends ? null : await issueToken(tx, now, reset)
+    if (sends && !(await mailLink(context, change, { ...linkFor(user), issuedBy }))) return null
+    const details = sends ? { email: user.email } : {}
+    await record({ action: 'user.reset_issued', target: { type: 'user', id: userId }, details })
+    return end
+  })
+  if (expiresAt === null) return null
+  return { token: tokenOf(context, { id, purpose: 'reset' }), expires_at: expiresAt.toISOString() }
+}
+
+const isActiveAdmin = (user: UserRow | undefined): boolean => user?.role === 'admin' && user.isActive
+
+/**
+ * Whether somebody may have a user's password reset: an active admin, and only their own where the user is an admin too.
+ * Asked again when the token is used: since then the issuer may have been demoted, or the user made an admin.
+ */
+function mayReset({ config }: Context, issuer: UserRow | undefined, user: UserRow): boolean {
+  if (!isActiveAdmin(issuer)) return false
+  return user.role !== 'admin' || user.id === issuer?.id || config.adminResetsAdmin
+}
+
+/**
+ * The resets of a user that may still be used, newest first.
+ * @throws Problem not_found
+ */
+export async function listPasswordResets(
+  context: Context,
+  userId: string,
+  page: PageQuery,
+): Promise<Page<OneTimeTokenRow>> {
+  const user = isId(userId) ? await findUserById(context.db, userId) : null
+  if (!user) fail('not_found')
+  return readPage(context.keys.cursor, `resets ${userId}`, page, (rows) =>
+    listTokens(context.db, userId, 'reset', new Date(context.clock()), rows),
+  )
+}
+
+/** What admins see of a reset. */
+export const presentReset = (reset: OneTimeTokenRow): PendingReset => ({
+  id: reset.id,
+  created_by: reset.issuedBy,
+  created_at: reset.createdAt.toISOString(),
+  expires_at: reset.expiresAt.toISOString(),
+})
+
+/**
+ * Cancels a reset that was not used yet; again: the same answer.
+ * @throws Problem not_found where the user is unknown
+ */
+export async function cancelPasswordReset(
+  context: Context,
+  origin: Origin,
+  caller: UserPrincipal,
+  userId: string,
+  id: string,
+): Promise<void> {
+  if (!isId(userId) || !isId(id)) fail('not_found')
+  const locks: Lock[] = [['users', userId, 'no key update']]
+  await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
+    if (!held.users.has(userId)) fail('not_found')
+    if (!(await voidToken(tx, userId, { id, purpose: 'reset' }, now))) return
+    await record({ action: 'user.reset_cancelled', target: { type: 'user', id: userId } })
+  })
+}
+
+/**
+ * Sets a new password by a one-time token: a reset or an invitation. Every session ends, and failed log-ins are forgotten.
+ * A mailed one proves the address. Where it was not proven before, somebody else may have made the account: a reset then
+ * removes everything from before.
+ * @throws Problem invalid_token where it is unknown, used or over; validation_failed, which leaves it usable
+ */
+export async function resetPassword(
+  context: Context,
+  origin: Origin,
+  { token: text, new_password: chosen, revoke_keys: revokesKeys = false }: PasswordReset,
+): Promise<void> {
+  const token = await findLiveToken(context, text, ['reset', 'invite'])
+  const user = token && (await findUserById(context.db, token.userId))
+  if (!token || !user?.isActive) {
+    await countEvent(context, origin, {
+      action: 'user.reset_refused',
+      outcome: 'refused',
+      ...(user && { target: { type: 'user', id: user.id } }),
+      details: { reason: user ? 'disabled' : 'unknown' },
+    })
+    failToken()
+  }
+  const password = await requirePassword(context.config, user.email, chosen, '/new_password')
+  const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
+  const { issuedBy, purpose } = token
+  // Where the address was not verified before, a mailed reset removes everything from before.
+  const removesAll = (present: UserRow) =>
+    purpose === 'reset' && token.email !== null && !present.emailVerified
+  const isTakeover = removesAll(user)
+  const replacement: Replacement<null> = {
+    userId: user.id,
+    passwordHash,
+    revokesKeys: revokesKeys || isTakeover,
+    action: 'user.password_reset',
+    locks: issuedBy === null ? [] : [['users', issuedBy, 'share']],
+    async check({ tx, held, now }) {
+      const present = held.users.get(user.id)
+      if (!present?.isActive || !isGoodFor(context, token, present, held.users)) failToken()
+      // Of two at once the second waits for the lock on the user, and then finds the token used.
+      if (!(await findLiveTokenById(tx, token.id, now))) failToken()
+      if (removesAll(present) !== isTakeover) throw changedMeanwhile()
+    },
+    async begin({ tx, now }) {
+      if (!(await useToken(tx, token.id, now))) failToken()
+    },
+  }
+  await replacePassword(context, onBehalfOf(origin, user.id), null, replacement, async (change) => {
+    const { tx, record } = change
+    if (isTakeover) await removeEverything(change, user.id)
+    await forgetGuesses(tx, context, user.email)
+    if (token.email !== null && !user.emailVerified) {
+      const target = { type: 'user', id: user.id } as const
+      await setVerifiedEmail(tx, user.id, token.email)
+      await record({ action: 'user.email_verified', target, details: { before: false, after: true } })
+    }
+    // Who is invited chooses their first password: there is nobody to be warned.
+    if (purpose === 'reset') await tellOfPassword(change, user)
+  })
+}
+
+/** Whether a token is still good for a user as they are now: of the address that it was mailed to, by its issuer. */
+function isGoodFor(
+  context: Context,
+  { purpose, email, issuedBy }: LiveToken,
+  user: UserRow,
+  held: ReadonlyMap<string, UserRow>,
+): boolean {
+  if (email !== null && email !== user.email) return false
+  if (issuedBy === null) return true
+  const issuer = held.get(issuedBy)
+  // An invitation goes to the address of a user who has no password: the admin who sent it cannot use it.
+  return purpose === 'invite' ? isActiveAdmin(issuer) : mayReset(context, issuer, user)
+}
+
+/** What whoever made the account left behind, besides sessions, keys and tokens: second factors and service accounts. */
+async function removeEverything(change: Change<null>, userId: string): Promise<void> {
+  await deleteSecondFactors(change.tx, userId)
+  const accounts = [...change.held.serviceAccounts.values()].filter(({ createdBy }) => createdBy === userId)
+  await disableAccounts(change, accounts)
+}
