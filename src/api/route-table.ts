@@ -82,6 +82,8 @@ export const NEEDS = {
 
   'POST /session': { ownOrigin: 'json' },
   'DELETE /session': { ownOrigin: 'none' },
+  'POST /session/mfa': { ownOrigin: 'json' },
+  'POST /session/passkey': { ownOrigin: 'json' },
   'POST /session/token': { browser: 'json' },
   'POST /session/password': { browser: 'json' },
 
@@ -155,9 +157,13 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /auth/verify-email/resend', 'mail'],
   ['POST /auth/email', 'mail'],
   ['POST /session', 'login'],
+  ['POST /session/mfa', 'login'],
+  ['POST /session/passkey', 'login'],
   ['POST /session/token', 'refresh'],
   ['POST /session/password', 'password'],
   ['POST /login', 'login'],
+  ['POST /login/verify', 'login'],
+  ['POST /login/enrol', 'login'],
   ['POST /signup', 'signup'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],

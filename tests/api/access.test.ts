@@ -138,6 +138,8 @@ const OPEN = new Set([
   'POST /oauth/token',
   'POST /oauth/revoke',
   'POST /session',
+  'POST /session/mfa',
+  'POST /session/passkey',
   'DELETE /session',
   ...PAGES,
 ])

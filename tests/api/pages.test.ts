@@ -18,7 +18,8 @@ const HTML = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/
 const ASSETS = ['GET /pages/page.js', 'GET /pages/style.css']
 const pagesOf = (method: string) =>
   PAGES.filter((route) => route.startsWith(`${method} `) && !ASSETS.includes(route))
-const drawn = pagesOf('GET').filter((route) => !route.includes('.well-known'))
+/** The others lead somewhere else, unless a browser is signed in. */
+const drawn = pagesOf('GET').filter((route) => !/\.well-known|\/login\//.test(route))
 
 const POLICY = [
   "default-src 'none'",

@@ -45,7 +45,7 @@ export function makeCertificate(names: string): { key: string; cert: string } {
 
 /**
  * A real mail server. Each mail that it takes is parsed.
- * @param options.users who may log in; without it nobody has to
+ * @param options.users who may log in; without it no client has to
  */
 export async function startMailServer({
   host = '127.0.0.1',

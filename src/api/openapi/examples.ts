@@ -32,6 +32,12 @@ export const EXAMPLES: Record<string, object> = {
       response: { clientDataJSON: 'e30', authenticatorData: 'AA', signature: 'AA' },
     },
   },
+  BrowserPasskeyLogin: {
+    response: {
+      ...CREDENTIAL,
+      response: { clientDataJSON: 'e30', authenticatorData: 'AA', signature: 'AA' },
+    },
+  },
   PasskeyLoginOptions: {},
   NewPasskey: {
     name: 'Laptop',

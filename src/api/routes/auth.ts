@@ -100,10 +100,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
     )
     .post(
       '/verify-email',
-      async ({ body, state }) => {
-        const caller = await findUser(context, state)
-        return verifyEmail(context, originOf(state), caller, body)
-      },
+      async ({ body, state }) => verifyEmail(context, originOf(state), await findUser(context, state), body),
       {
         ...NEEDS['POST /auth/verify-email'],
         body: EmailVerification,

@@ -6,6 +6,9 @@ import type { Context } from '../context.ts'
 import type { UserPrincipal } from '../principal.ts'
 import { findUserById, type UserRow } from '../users/accounts.ts'
 
+/** What a password is asked for, as the audit trail names it. */
+export type ChangeOfAccount = 'password_change' | 'email_change' | 'deletion'
+
 /** What somebody was asked for before a change of their own account: the user as they were then. */
 export type ProvedUser = { user: UserRow; usedPassword: boolean }
 
@@ -21,7 +24,7 @@ export async function requireCurrentPassword(
   origin: Origin,
   caller: UserPrincipal,
   password: string | undefined,
-  at: string,
+  at: ChangeOfAccount,
 ): Promise<ProvedUser> {
   if (caller.hasSecondFactor) requireRecent(context, caller)
   const user = (await findUserById(context.db, caller.userId)) ?? fail('invalid_login')

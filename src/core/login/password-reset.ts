@@ -155,6 +155,7 @@ export async function resetPassword(
   const password = await requirePassword(context.config, user.email, chosen, '/new_password')
   const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
   const { issuedBy, purpose } = token
+  // Where the address was not verified before, a mailed reset removes everything from before.
   const removesAll = (present: UserRow) =>
     purpose === 'reset' && token.email !== null && !present.emailVerified
   const isTakeover = removesAll(user)

@@ -2,6 +2,7 @@ import { fail } from '../../lib/errors.ts'
 import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
 import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { mailingAgain } from '../email/send-verification.ts'
 import type { SessionKind } from '../principal.ts'
 import { guardCode } from '../second-factors/code-lock.ts'
 import type { AuthenticationResponse, SecondStep } from '../second-factors/model.ts'
@@ -30,7 +31,7 @@ export async function finishSignIn(
 ): Promise<SignIn> {
   const presented = readProof(body)
   const step = await findPendingStep(context.db, token, context.clock())
-  if (step?.kind !== kind) return fail('invalid_token', { isInBody: true })
+  if (step?.kind !== kind) return fail('invalid_token', { isChallenged: false })
   const { id: pendingStepId, userId } = step
   const by = onBehalfOf(origin, userId)
   const proof = await prepareProof(context, { purpose: 'second_step', userId, pendingStepId }, presented)
@@ -40,7 +41,7 @@ export async function finishSignIn(
       const user = change.held.users.get(userId)
       // Whatever voids a step locks its user first.
       const isPending = user?.isActive && (await findPendingStep(change.tx, token, context.clock()))
-      if (!user || !isPending) fail('invalid_token', { isInBody: true })
+      if (!user || !isPending) fail('invalid_token', { isChallenged: false })
       const accepted = await checkProof(context, change, user, proof, 'login')
       if (!accepted) return null
       const signedIn = await openSignIn(context, change, by, user, step, joinAmr(['pwd'], accepted.amr))

@@ -137,7 +137,7 @@ export async function beginPasskeyLogin(
   requireRelyingParty(context.config)
   if (mfaToken === null) return requestOptions(context, await makeChallenge(context, { purpose: 'login' }))
   const step = await findPendingStep(context.db, mfaToken, context.clock())
-  if (!step) fail('invalid_token', { isInBody: true })
+  if (!step) fail('invalid_token', { isChallenged: false })
   const { userId } = step
   const use = { purpose: 'second_step', userId, pendingStepId: step.id } as const
   const usable = (await listPasskeys(context.db, userId)).filter(isUsable)
