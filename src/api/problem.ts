@@ -71,7 +71,7 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
 
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': type }
-  const isChallenged = !extra.isInBody && !extra.isInCookie
+  const isChallenged = extra.isChallenged ?? true
   if (isChallenged && code === 'missing_credential') headers['WWW-Authenticate'] = BEARER_CHALLENGE
   if (isChallenged && code === 'invalid_token')
     headers['WWW-Authenticate'] = `${BEARER_CHALLENGE}, error="invalid_token"`

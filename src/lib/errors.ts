@@ -90,6 +90,8 @@ export type Extra = {
   detail?: string
   errors?: FieldError[]
   headers?: Record<string, string>
+  /** false: no `WWW-Authenticate`, because the credential was not in a header. */
+  isChallenged?: false
   /** For a refusal by kind, role or scope: the details of its audit row (docs/decisions/0033). */
   audit?: Record<string, unknown>
   /** Further members of the answer (RFC 9457, section 3.2). */
@@ -127,7 +129,7 @@ export function fail(code: ErrorCode, extra?: Extra): never {
  * @throws Problem invalid_token always
  */
 export function failToken(): never {
-  fail('invalid_token', { isInBody: true })
+  fail('invalid_token', { isChallenged: false })
 }
 
 /**

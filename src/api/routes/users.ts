@@ -161,20 +161,6 @@ export const userRoutes = (context: Context, guard: Guard) =>
         ),
       },
     )
-    .post(
-      '/:id/invite',
-      async ({ auth, params, state, status }) => {
-        await inviteAgain(context, originOf(state), auth, params.id)
-        return status(202, { message: 'The link is mailed to the user.' })
-      },
-      {
-        ...NEEDS['POST /users/:id/invite'],
-        response: { 202: Accepted },
-        detail: describe('inviteUser', 'Mail an invitation again', {
-          errors: ['not_found', 'forbidden', 'reauthentication_required', 'conflict'],
-        }),
-      },
-    )
     .delete(
       '/:id/mfa',
       async ({ auth, params, state, status }) => {
@@ -217,7 +203,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         ...NEEDS['POST /users/:id/invite'],
         response: { 202: Accepted },
         detail: describe('inviteUser', 'Mail an invitation again', {
-          errors: ['not_found', 'forbidden', 'conflict'],
+          errors: ['not_found', 'forbidden', 'reauthentication_required', 'conflict'],
         }),
       },
     )

@@ -35,7 +35,6 @@ export async function requestEmailChange(
       const { tx, held, now, record, queueMail } = change
       requireStillProved(context, change, proved)
       const user = held.users.get(userId) ?? fail('invalid_token')
-      requireStillProved(context, change, proved)
       if (user.email === email) {
         if (!user.emailVerified) await sendVerification(context, change, user)
         return

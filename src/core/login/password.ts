@@ -50,7 +50,6 @@ export async function changePassword(
       const narrowing = claims.isNarrowed ? scopes : null
       const authentication = isRenewed(change) ? { amr: joinAmr(amr, ['pwd']) } : { amr, authTime }
       const wanted = { kind: 'api', scopes: narrowing, ...authentication } as const
-      await tellOfPassword(change, user)
       return { session: await openSession(context, change, origin, user, wanted), narrowing }
     },
   )
@@ -166,8 +165,6 @@ export type Replacement<C extends Caller> = {
   keeps?: string
   /** Checked in every step that revokes keys, and when the password is stored. */
   check(change: Change<C>): Promise<void>
-  /** Done before anything else is changed. */
-  begin?(change: Change<C>): Promise<void>
 }
 
 type Ended = { sessions_ended: number; keys_revoked: number }
@@ -182,7 +179,7 @@ export async function replacePassword<C extends Caller, R>(
   context: Context,
   origin: Origin,
   caller: C,
-  { userId, passwordHash, revokesKeys, action, locks = [], keeps, check, begin }: Replacement<C>,
+  { userId, passwordHash, revokesKeys, action, locks = [], keeps, check }: Replacement<C>,
   work: (change: Change<C>, ended: Ended) => Promise<R>,
 ): Promise<R> {
   const reason = 'password_changed'
@@ -193,7 +190,6 @@ export async function replacePassword<C extends Caller, R>(
   const allLocks = [...locksOfPassword(userId, revokesKeys), ...locks]
   return recordChange(context, origin, caller, allLocks, async (change) => {
     await check(change)
-    await begin?.(change)
     const { tx, now, record } = change
     await setPassword(tx, userId, passwordHash, now)
     const sessions =

@@ -38,18 +38,16 @@ export async function signIn(
   const token = makeStepToken()
   const by = onBehalfOf(origin, user.id)
   const locks: Lock[] = [['users', user.id, 'no key update']]
-  const attempt = () =>
-    recordChange(context, by, null, locks, async (change) => {
-      const now = change.held.users.get(user.id)
-      if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
-        fail('invalid_login')
-      }
-      // Asked of the locked row: a factor may have been added since the password was checked.
-      if (!now.hasSecondFactor) return openSignIn(context, change, by, now, wanted, ['pwd'])
-      await openPendingStep(change, now.id, token, wanted)
-      return { methods: await listMethods(context, change.tx, now.id) }
-    })
-  const outcome = await mailingAgain(context, by, user.id, attempt)
+  const outcome = await recordChange(context, by, null, locks, async (change) => {
+    const now = change.held.users.get(user.id)
+    if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
+      fail('invalid_login')
+    }
+    // Asked of the locked row: a factor may have been added since the password was checked.
+    if (!now.hasSecondFactor) return openSignIn(context, change, by, now, wanted, ['pwd'])
+    await openPendingStep(change, now.id, token, wanted)
+    return { methods: await listMethods(context, change.tx, now.id) }
+  })
   if ('methods' in outcome) fail('mfa_required', { members: { mfa_token: token, methods: outcome.methods } })
   return requireVerified(outcome)
 }
