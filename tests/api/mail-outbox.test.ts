@@ -289,7 +289,7 @@ describe('the connection', () => {
       const sent = await createSendMail(config(`smtp://${login}${host}:${plain.port}`))(message(to))
       expect(sent).toMatchObject({ isSent: false, wasHandedOver: false })
       expect([plain.received, plain.tried]).toEqual([[], []])
-      // With a certificate that nobody knows, neither.
+      // With an unknown certificate nothing is said either.
       const at = config(`smtp://${login}${host}:${encrypted.port}`)
       expect(await createSendMail(at)(message(to))).toMatchObject({ isSent: false })
       expect(encrypted.received).toEqual([])
@@ -330,7 +330,7 @@ describe('the life of a mailed link', () => {
       await until(async () => (await rowOf(person.email))?.last_error != null, 'it is tried')
       await tryAgain(person.email)
       mails.behave('take')
-      // After 30 minutes and more; until then nobody had the link.
+      // After 30 minutes and more; until then the link was not sent.
       service.advance(2 * HOUR_MS)
       await deliverMails(service.context)
       const token = tokenIn(await mails.next(person.email))

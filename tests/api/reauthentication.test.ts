@@ -135,7 +135,7 @@ describe('recent authentication is asked of people', () => {
 
   test.each(routes)('%s %j: before any look-up', async (route, json) => {
     const admin = await addLoggedIn(service, sql, { role: 'admin' })
-    // Nobody's id: where the question is asked first, nothing is looked for.
+    // An unknown id: where the question is asked first, nothing is looked for.
     const path = route.replace(':id', Bun.randomUUIDv7())
     const send = () => call(service, path, { bearer: admin.access, ...(json && { json }) })
     await age(admin.id)

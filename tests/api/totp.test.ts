@@ -54,7 +54,7 @@ describe('setting up TOTP', () => {
       period: '30',
     })
     expect(qr_svg).toStartWith('<svg')
-    // Pending is not confirmed: nobody is asked for it.
+    // A pending TOTP is not confirmed, so no log-in asks for it.
     expect((await factorsOf(person.access)).totp).toBeNull()
     expect((await firstStep(service, person)).status).toBe(200)
 
@@ -357,7 +357,7 @@ describe('removing TOTP', () => {
       ...Array.from({ length: 6 }, (_, i) => firstStep(i % 2 === 0 ? service : other, person)),
     ])
     const [, ...steps] = answers as [unknown, ...Awaited<ReturnType<typeof firstStep>>[]]
-    // Whoever came in without the factor came in before it, and their session has ended by now.
+    // A session without the factor began before it, and their session has ended by now.
     for (const { status, body } of steps)
       if (status === 200) expect(await isGood(body.access_token)).toBe(false)
     expect((await firstStep(service, person)).status).toBe(403)

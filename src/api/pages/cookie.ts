@@ -8,7 +8,7 @@ import type { Config } from '../../config/config.ts'
 const nameOf = ({ publicUrl }: Pick<Config, 'publicUrl'>): string =>
   publicUrl.startsWith('https:') ? '__Host-latchkey' : 'latchkey'
 
-/** The value of the cookie; null where there is none, or more than one, of which one must have been planted. */
+/** The value of the cookie; null where the request has no such cookie, or several, of which one must have been planted. */
 export function readCookie(config: Pick<Config, 'publicUrl'>, { headers }: Request): string | null {
   const prefix = `${nameOf(config)}=`
   const values = (headers.get('cookie') ?? '').split(/; */).filter((pair) => pair.startsWith(prefix))

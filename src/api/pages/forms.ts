@@ -25,8 +25,8 @@ export const takeEmail = (fields: Fields): string => takeField(fields, 'email', 
 export const takePassword = (fields: Fields, name = 'password'): string => takeField(fields, name, 8192)
 
 /**
- * What the form of the second step says; of the three proofs, one.
- * @throws Problem invalid_code where the answer of a passkey is none, invalid_token
+ * The content of the form of the second step, with exactly one of the three proofs.
+ * @throws Problem invalid_code where the answer of a passkey cannot be read, invalid_token
  */
 export function takeSecondStep({ mfa_token, code, recovery_code, response }: Fields): SecondStep {
   if (mfa_token === undefined) fail('invalid_token')

@@ -2,8 +2,8 @@ import type { Config } from '../../config/config.ts'
 import { fail } from '../../lib/errors.ts'
 
 /**
- * Refuses a request that changes something and was not made by a page of our own origin. A cookie comes along with a
- * request whoever made it, so without this another site could act for the person at the browser. `SameSite=Lax` alone does
+ * Refuses a request that changes something and was not made by a page of our own origin. A browser adds
+ * the cookie to requests that any site causes, so without this another site could act for the person at the browser. `SameSite=Lax` alone does
  * not suffice: a sibling subdomain is the same site. Called before anything else of the request is read.
  * (people.md, section 2, rule 9)
  * @throws Problem cross_site

@@ -34,7 +34,7 @@ export async function mailToAddress(
   })
 }
 
-/** Mails the link that proves an address once more. Tells nobody whether the address is known. */
+/** Mails the link that proves an address once more. The answer does not tell whether the address is known. */
 export function resendVerification(context: Context, origin: Origin, email: string): Promise<void> {
   return mailToAddress(context, origin, email, async (change, user) => {
     if (!user.emailVerified) await issueVerification(change, user)

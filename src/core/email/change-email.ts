@@ -55,9 +55,9 @@ export async function requestEmailChange(
 
 /**
  * Proves an address by a mailed token: the present one, or a new one, which is the user's from then on. It takes the
- * account's password too, or a credential of the account: who opens a link need not be who chose the password, and would
- * confirm the account of somebody else.
- * @param caller a user who is logged in; null: nobody is
+ * account's password too, or a credential of the account. Otherwise a person who opens the link would confirm an account
+ * that a stranger made with that address.
+ * @param caller the user who is logged in; null: no user is
  * @throws Problem invalid_token, password_required, invalid_login, too_many_attempts, email_taken; none of them uses the
  * token up
  */

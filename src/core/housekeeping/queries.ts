@@ -43,7 +43,7 @@ export type Horizons = {
   mailboxes: Date
   /** Of what works for minutes: pending second steps, and what a passkey is to sign. */
   steps: Date
-  /** A TOTP that nobody confirmed. */
+  /** A TOTP that was not confirmed. */
   pendingTotp: Date
   /** Of wrong codes: when the last one came. */
   wrongCodes: Date

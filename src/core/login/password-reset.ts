@@ -37,7 +37,8 @@ const linkFor = ({ id, email, emailVerified }: UserRow) =>
   }) as const
 
 /**
- * Mails the link for a new password to somebody who forgot theirs. Tells nobody whether the address is known.
+ * Mails the link for a new password to a user who forgot the old one. The answer does not tell whether the address is
+ * known.
  * @throws Problem conflict without SMTP_URL, validation_failed
  */
 export function requestPasswordReset(context: Context, origin: Origin, email: string): Promise<void> {
@@ -51,7 +52,7 @@ export function requestPasswordReset(context: Context, origin: Origin, email: st
  * An admin makes a one-time token with which somebody who lost their password sets a new one. It replaces an older one,
  * and is good only while that admin is an active admin.
  * @param sends whether it is mailed to the user, and not handed to the admin
- * @returns the token, which nobody can read again, and its end; null where it is mailed
+ * @returns the token, which cannot be read again, and its expiry; null where it is mailed
  * @throws Problem not_found, conflict without SMTP_URL, forbidden for another admin, unless ADMIN_RESETS_ADMIN
  */
 export async function issuePasswordReset(

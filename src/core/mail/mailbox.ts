@@ -4,7 +4,7 @@ import { HOUR_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { addToMailbox } from './queries.ts'
 
-/** Mails with a link that a mailbox gets in an hour, whatever they are for and whoever asks. No setting turns it off. */
+/** Mails with a link that a mailbox gets in an hour, for every purpose and every caller together. No setting turns the limit off. */
 const LIMIT = { windowMs: HOUR_MS, most: 5 }
 
 /**

@@ -31,7 +31,7 @@ export function listOutbox(
 
 /**
  * Makes a mail that was given up, or waits for its next try, due now.
- * @throws Problem not_found where there is none, or it was sent; conflict without SMTP_URL
+ * @throws Problem not_found where the mail does not exist or was sent; conflict without SMTP_URL
  */
 export async function retryMail(context: Context, id: string): Promise<MailRow> {
   requireMail(context)

@@ -86,7 +86,7 @@ export function listMails(
     .limit(limit)
 }
 
-/** Makes a mail that was given up, or waits, due now; null where there is none, or it was sent. */
+/** Makes a mail that was given up, or waits, due now; null where the mail does not exist or was sent. */
 export async function updateMailDue(db: Database, id: string, now: Date): Promise<MailRow | null> {
   const [row] = await db
     .update(mails)

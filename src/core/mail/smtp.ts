@@ -104,7 +104,7 @@ async function openConnection(
     socketCloseTimeout: 0,
     tls: {
       ...(ca === undefined ? {} : { ca }),
-      // A relay on this machine has a certificate that nobody signed, and nobody is in between.
+      // A relay on this machine has a self-signed certificate, and no network is in between.
       ...(isLocal && !isSecure ? { rejectUnauthorized: false } : {}),
     },
     ...(url.port === '' ? {} : { port: Number(url.port) }),

@@ -104,7 +104,7 @@ export async function voidTokens(tx: Transaction, userId: string, now: Date): Pr
   await updateTokensVoided(tx, userId, now)
 }
 
-/** Voids one unused token of a user and a purpose; false where there is none. */
+/** Voids one unused token of a user and a purpose. @returns false where the user has no such token */
 export async function voidToken(
   tx: Transaction,
   userId: string,
@@ -132,8 +132,8 @@ export async function beginLife(
 }
 
 /**
- * Makes a set-up token: random, stored hashed, so that every server knows the token of every other one. It voids none.
- * @returns the token, which nobody can read again
+ * Makes a set-up token: random, stored hashed, so that every server knows the tokens of the others. It voids no other token.
+ * @returns the token, which cannot be read again
  */
 export async function issueSetupToken(tx: Transaction, now: Date): Promise<string> {
   const token = makeSetupToken()

@@ -8,7 +8,7 @@ import { challengeOf } from './webauthn.ts'
 const CHALLENGE_BYTES = 32
 export const CHALLENGE_LASTS_MS = 5 * MINUTE_MS
 
-/** What a challenge is good for, and for whom: a log-in names nobody, every other use its user. */
+/** What a challenge is good for, and for whom: a log-in has no user yet, every other use has one. */
 export type ChallengePurpose =
   | { purpose: 'login' }
   | { purpose: 'second_step'; userId: string; pendingStepId: string }

@@ -63,7 +63,7 @@ async function reserve(context: Context, userId: string): Promise<Reservation> {
   })
 }
 
-/** The first lock is mailed: whoever tries codes knows the password. */
+/** The first lock is mailed, because a person who tries codes knows the password. */
 async function recordLock(
   context: Context,
   origin: Origin,

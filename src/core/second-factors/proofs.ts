@@ -85,7 +85,7 @@ export async function readAssertion(
   if (!challenge || !passkey) return null
   if (use.purpose !== 'login' && passkey.userId !== use.userId) return null
   const { userHandle } = response.response
-  // Where a challenge names nobody, the passkey has to name its user.
+  // Where a challenge has no user, the passkey has to name its user.
   if (userHandle ? userHandle !== userHandleOf(passkey.userId) : use.purpose === 'login') return null
   return verifyAssertion(party, challenge, response, passkey)
 }

@@ -147,7 +147,7 @@ export async function findPasskeyById(tx: Transaction, id: string): Promise<Pass
   return row ?? null
 }
 
-/** false where the credential is enrolled already, for whomever. */
+/** @returns false where the credential is enrolled already, for any user */
 export async function insertPasskey(tx: Transaction, row: typeof passkeys.$inferInsert): Promise<boolean> {
   const inserted = await tx
     .insert(passkeys)

@@ -216,7 +216,7 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
       await it.deleteOutdated()
       expect(await it.count('users')).toBe(5)
       it.advance(MINUTE_MS)
-      // As long as the setting is another one, nobody goes.
+      // With another setting no user is deleted.
       await it.deleteOutdated()
       expect(await it.count('users')).toBe(5)
       it.context.config.emailVerification = 'required'
