@@ -74,7 +74,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
 
   const inBrowser = browserGuard(context)
   const forBrowsers = new Elysia()
-    .use(pageRoutes(context, inBrowser))
+    .use(pageRoutes(context, inBrowser, limits))
     .use(pageAssets(context.config))
     .use(browserSessionRoutes(context, inBrowser))
 

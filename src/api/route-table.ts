@@ -165,6 +165,10 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /login/verify', 'login'],
   ['POST /login/enrol', 'login'],
   ['POST /signup', 'signup'],
+  ['POST /verify-email', 'mail'],
+  ['POST /forgot-password', 'mail'],
+  ['POST /reset-password', 'mail'],
+  ['POST /setup', 'mail'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Every credential that a service checks would count against that service's address.

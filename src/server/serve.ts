@@ -1,7 +1,7 @@
 import { createApp, createMetricsApp } from '../api/app.ts'
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
-import { ensureFirstAdmin, hasAdmin } from '../core/users/accounts.ts'
+import { ensureFirstAdmin, hasAdmin, issueSetupLink } from '../core/users/accounts.ts'
 import { isHeldElsewhere } from '../db/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { removeTransfers } from './backup.ts'
@@ -43,6 +43,7 @@ export async function startServing(config: Config, log: Log, options: ServeOptio
   try {
     await makeFirstAdmin(context)
     const isWithoutAdmin = !(await hasAdmin(context))
+    const setupLink = await issueSetupLink(context)
     const app = createApp(context, { isDraining: options.isDraining })
     const scraped = await listenForScrapes(context)
     const { host, port } = config
@@ -51,7 +52,10 @@ export async function startServing(config: Config, log: Log, options: ServeOptio
     const service = { context, database, restart: options.restart }
     const stopControl = database.kind === 'embedded' ? startOwnControl(service, options.execute) : null
     log.info({ public_url: config.publicUrl, database: database.kind }, `Listening on ${listening.address}`)
-    if (isWithoutAdmin) log.warn(`There is no admin yet. To make one: ${options.adminHint()}`)
+    if (isWithoutAdmin) {
+      const inBrowser = setupLink === null ? '' : `, or open ${setupLink} within an hour`
+      log.warn(`There is no admin yet. To make one: ${options.adminHint()}${inBrowser}`)
+    }
     const parts = { listening, scraped, stopControl, close }
     return { port: listening.port, stop: ({ delays }) => stopServing(context, parts, delays) }
   } catch (error) {

@@ -13,12 +13,20 @@ export const PAGES = [
   'GET /login/verify',
   'GET /pages/page.js',
   'GET /pages/style.css',
+  'GET /forgot-password',
+  'GET /reset-password',
+  'GET /setup',
   'GET /signup',
+  'GET /verify-email',
   'POST /login',
   'POST /login/enrol',
   'POST /login/verify',
+  'POST /forgot-password',
   'POST /logout',
+  'POST /reset-password',
+  'POST /setup',
   'POST /signup',
+  'POST /verify-email',
 ]
 
 /** Asks as a page of our own origin does; follows no redirect. */

@@ -1,26 +1,31 @@
 import { Elysia } from 'elysia'
 import { requireRecent } from '../../core/change/recent.ts'
 import type { Context } from '../../core/context.ts'
+import { resendVerification } from '../../core/email/by-address.ts'
+import { verifyEmail } from '../../core/email/change-email.ts'
 import { logIn } from '../../core/login/log-in.ts'
+import { requestPasswordReset, resetPassword } from '../../core/login/password-reset.ts'
 import { finishSignIn } from '../../core/login/second-step.ts'
-import type { SignIn } from '../../core/login/sign-in.ts'
+import { type SignIn, signIn as signInWith } from '../../core/login/sign-in.ts'
 import { isEnrolmentDue } from '../../core/second-factors/enrolment.ts'
 import { beginTotp, confirmTotp } from '../../core/second-factors/factors.ts'
 import { listMethodsOfStep } from '../../core/second-factors/methods.ts'
 import { relyingPartyOf } from '../../core/second-factors/webauthn.ts'
 import { endBrowserSession } from '../../core/sessions/browser.ts'
-import { signUp } from '../../core/users/accounts.ts'
+import { isSetupOpen, setUpAdmin, signUp } from '../../core/users/accounts.ts'
 import { fail, type Problem } from '../../lib/errors.ts'
 import { acceptCookie, type BrowserGuard } from '../browser.ts'
 import { homeOf, pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
 import { clearedCookie, readCookie } from '../pages/cookie.ts'
 import { EnrolmentPage, RecoveryCodesPage } from '../pages/enrolment.tsx'
 import { FIELDS, orRefused, takeEmail, takePassword, takeSecondStep } from '../pages/forms.ts'
+import { ForgotPasswordPage, NewPasswordPage, SetupPage, VerifyEmailPage } from '../pages/links.tsx'
 import { asksForNewLogin, readReturnTo } from '../pages/return-to.ts'
 import { SecondStepPage } from '../pages/second-step.tsx'
 import { NOTICES, SignedOutPage, SignInPage, StartPage } from '../pages/sign-in.tsx'
 import { beginInBrowser } from '../pages/sign-in-here.ts'
 import { SignUpPage } from '../pages/sign-up.tsx'
+import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 
 /** `/`, for a browser. */
@@ -32,6 +37,9 @@ export const startPage =
     return pageAnswer(<StartPage site={siteOf(context.config)} hasDocs={context.config.docs} email={email} />)
   }
 
+/** Of a one-time token that is unknown, used, void or over. */
+const DEAD_LINK = 'This link does not work, or no longer. Ask for a new one.'
+
 /** A parameter of the query; null where it is missing, or is there more than once. */
 const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null)
 
@@ -39,7 +47,7 @@ const textOf = (value: unknown): string | null => (typeof value === 'string' ? v
  * The pages: forms that are drawn here and post to themselves. What is right is answered by 303, what is refused by the
  * same page with a sentence, and with the status of the JSON route that does the same.
  */
-export const pageRoutes = (context: Context, guard: BrowserGuard) => {
+export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits) => {
   const { config } = context
   const site = siteOf(config)
   const isSignUpOpen = config.signup === 'open'
@@ -49,6 +57,12 @@ export const pageRoutes = (context: Context, guard: BrowserGuard) => {
   const signIn = { site, isSignUpOpen, hasPasskeys }
   const enrol = { site, hasPasskeys }
   const signUpPage = { site, passwordMinLength: config.passwordMinLength }
+  const verify = { site, canMail: context.mail.isOn }
+  const reset = { site, passwordMinLength: config.passwordMinLength }
+  const setUp = reset
+  const requireSetup = async () => {
+    if (!(await isSetupOpen(context))) fail('not_found')
+  }
   const requireSignUp = () => {
     if (!isSignUpOpen) fail('not_found')
   }
@@ -206,8 +220,9 @@ export const pageRoutes = (context: Context, guard: BrowserGuard) => {
         requireSignUp()
         return orRefused(
           async () => {
-            await signUp(context, originOf(state), { email: takeEmail(body), password: takePassword(body) })
-            return seeOther(`${site.base}/login?notice=signed_up`)
+            const credentials = { email: takeEmail(body), password: takePassword(body) }
+            const user = await signUp(context, originOf(state), credentials)
+            return seeOther(`${site.base}/login?notice=${user === null ? 'mailed' : 'signed_up'}`)
           },
           ({ sentence, status, headers }) =>
             pageAnswer(
@@ -215,6 +230,137 @@ export const pageRoutes = (context: Context, guard: BrowserGuard) => {
               status,
               headers,
             ),
+        )
+      },
+      form,
+    )
+    .get(
+      '/verify-email',
+      async ({ query, state }) => {
+        const here = await acceptCookie(context, state)
+        const token = textOf(query.token) ?? ''
+        const isSent = query.notice === 'mailed'
+        return pageAnswer(
+          <VerifyEmailPage {...verify} token={token} asksPassword={!here} isSent={isSent} refusal={null} />,
+        )
+      },
+      page,
+    )
+    .post(
+      '/verify-email',
+      async ({ body, state }) => {
+        const here = await acceptCookie(context, state)
+        const token = body.token ?? ''
+        return orRefused(
+          async () => {
+            const origin = originOf(state)
+            if (body.email !== undefined) {
+              await resendVerification(context, origin, takeEmail(body))
+              return seeOther(`${site.base}/verify-email?notice=mailed`)
+            }
+            const password = body.password === undefined ? {} : { password: takePassword(body) }
+            await verifyEmail(context, origin, here?.principal ?? null, { token, ...password })
+            return here ? goOn(here.user, null) : seeOther(`${site.base}/login?notice=verified`)
+          },
+          ({ sentence, status, headers, problem }) => {
+            const asksPassword = !here || problem.problem !== 'invalid_token'
+            const refusal = problem.problem === 'invalid_token' ? DEAD_LINK : sentence
+            return pageAnswer(
+              <VerifyEmailPage {...verify} token={token} asksPassword={asksPassword} refusal={refusal} />,
+              status,
+              headers,
+            )
+          },
+        )
+      },
+      form,
+    )
+    .get(
+      '/forgot-password',
+      ({ query }) =>
+        pageAnswer(<ForgotPasswordPage site={site} isSent={query.notice === 'mailed'} refusal={null} />),
+      page,
+    )
+    .post(
+      '/forgot-password',
+      ({ body, state }) =>
+        orRefused(
+          async () => {
+            await requestPasswordReset(context, originOf(state), takeEmail(body))
+            return seeOther(`${site.base}/forgot-password?notice=mailed`)
+          },
+          ({ sentence, status, headers }) =>
+            pageAnswer(
+              <ForgotPasswordPage site={site} email={body.email ?? ''} isSent={false} refusal={sentence} />,
+              status,
+              headers,
+            ),
+        ),
+      form,
+    )
+    .get(
+      '/reset-password',
+      ({ query }) =>
+        pageAnswer(<NewPasswordPage {...reset} token={textOf(query.token) ?? ''} refusal={null} />),
+      page,
+    )
+    .post(
+      '/reset-password',
+      ({ body, state }) => {
+        const token = body.token ?? ''
+        return orRefused(
+          async () => {
+            const new_password = takePassword(body, 'new_password')
+            await resetPassword(context, originOf(state), { token, new_password })
+            return seeOther(`${site.base}/login?notice=password_set`)
+          },
+          ({ sentence, status, headers, problem }) => {
+            const refusal = problem.problem === 'invalid_token' ? DEAD_LINK : sentence
+            return pageAnswer(<NewPasswordPage {...reset} token={token} refusal={refusal} />, status, headers)
+          },
+        )
+      },
+      form,
+    )
+    .get(
+      '/setup',
+      async ({ query }) => {
+        await requireSetup()
+        return pageAnswer(<SetupPage {...setUp} token={textOf(query.token) ?? ''} refusal={null} />)
+      },
+      page,
+    )
+    .post(
+      '/setup',
+      async ({ body, request, state }) => {
+        await requireSetup()
+        const token = body.token ?? ''
+        return orRefused(
+          async () => {
+            const origin = originOf(state)
+            const credentials = { email: takeEmail(body), password: takePassword(body) }
+            const admin = await setUpAdmin(context, origin, { token, ...credentials })
+            const wanted = { kind: 'browser', scopes: null, remember: false } as const
+            const signedIn = await signInWith(context, origin, admin, wanted)
+            const cookie = await beginInBrowser(context, origin, request, signedIn)
+            return goOn(signedIn.user, null, { 'set-cookie': cookie })
+          },
+          async ({ sentence, status, headers, problem }) => {
+            if (problem.problem === 'not_found') throw problem
+            // A token is guessed at.
+            const isGuess = problem.problem === 'invalid_token'
+            if (isGuess) await limits.consume('unknown_credential', state)
+            return pageAnswer(
+              <SetupPage
+                {...setUp}
+                token={token}
+                email={body.email ?? ''}
+                refusal={isGuess ? DEAD_LINK : sentence}
+              />,
+              status,
+              headers,
+            )
+          },
         )
       },
       form,

@@ -13,6 +13,7 @@ import type { Context } from '../context.ts'
 import {
   findToken,
   insertToken,
+  isHashLive,
   type OneTimeTokenRow,
   updateSetupTokenUsed,
   updateTokenEnd,
@@ -146,3 +147,7 @@ export async function issueSetupToken(tx: Transaction, now: Date): Promise<strin
 export function useSetupToken(tx: Transaction, token: string, now: Date): Promise<boolean> {
   return updateSetupTokenUsed(tx, hashToken(token), now)
 }
+
+/** Whether a set-up token may still be used. Uses nothing up. */
+export const isSetupTokenLive = (db: Database, token: string, now: Date): Promise<boolean> =>
+  isHashLive(db, hashToken(token), now)

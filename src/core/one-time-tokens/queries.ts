@@ -39,7 +39,16 @@ export async function updateTokenUsed(
   return token ?? null
 }
 
-/** The same for a set-up token. */
+/** Whether a token that is stored hashed may still be used. */
+export async function isHashLive(db: Database, hash: Uint8Array, now: Date): Promise<boolean> {
+  const [token] = await db
+    .select({ id: oneTimeTokens.id })
+    .from(oneTimeTokens)
+    .where(and(eq(oneTimeTokens.hash, hash), isLive(now)))
+  return token !== undefined
+}
+
+/** Uses up a token that is stored hashed: a set-up token. */
 export async function updateSetupTokenUsed(tx: Transaction, hash: Uint8Array, now: Date): Promise<boolean> {
   const used = await tx
     .update(oneTimeTokens)

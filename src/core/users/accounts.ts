@@ -1,4 +1,4 @@
-import { fail, Problem } from '../../lib/errors.ts'
+import { fail, failToken, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requireRecent } from '../change/recent.ts'
@@ -7,6 +7,7 @@ import type { Context } from '../context.ts'
 import { issueVerification, sendVerification } from '../email/send-verification.ts'
 import { inEqualTime } from '../mail/link.ts'
 import { mayMail } from '../mail/mailbox.ts'
+import { isSetupTokenLive, issueSetupToken, useSetupToken } from '../one-time-tokens/one-time-tokens.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type Principal } from '../principal.ts'
 import { requirePower } from './administration.ts'
@@ -178,6 +179,44 @@ export async function ensureFirstAdmin(context: Context): Promise<UserRow | null
     if (holder?.role === 'admin') return null
     return fail('email_taken', { detail: 'ADMIN_EMAIL belongs to a user who is not an admin.' })
   }
+}
+
+/**
+ * Makes a token by which the first admin can be made in a browser within an hour.
+ * @returns the link with the token, which nobody can read again; null with SETUP_PAGE=false, and where there is an admin
+ */
+export async function issueSetupLink(context: Context): Promise<string | null> {
+  if (!(await isSetupOpen(context))) return null
+  const now = new Date(context.clock())
+  const token = await context.db.transaction((tx) => issueSetupToken(tx, now))
+  return `${context.config.publicUrl}/setup?token=${token}`
+}
+
+/** Whether the first admin may be made in a browser. */
+export const isSetupOpen = async (context: Context): Promise<boolean> =>
+  context.config.setupPage && !(await hasAdmin(context))
+
+/**
+ * Makes the first admin, by a set-up token. Of two at once, on any servers, one is made.
+ * @throws Problem invalid_token where the token is unknown, used or over; not_found where there is an admin;
+ * validation_failed and email_taken, which leave the token usable
+ */
+export async function setUpAdmin(
+  context: Context,
+  origin: Origin,
+  { token, email, password }: Credentials & { token: string },
+): Promise<UserRow> {
+  if (!(await isSetupOpen(context))) fail('not_found')
+  // Before anything is hashed.
+  if (!(await isSetupTokenLive(context.db, token, new Date(context.clock())))) failToken()
+  const admin: NewUser = { email, password, role: 'admin', email_verified: true }
+  return addUser(context, origin, OPERATOR, admin, 'user.created', {
+    locks: [['advisory', 'first_admin']],
+    async requireStill({ tx, now }) {
+      if ((await countActiveAdmins(tx)) > 0) fail('not_found')
+      if (!(await useSetupToken(tx, token, now))) failToken()
+    },
+  })
 }
 
 async function requireNoAdmin({ tx }: Change<Caller>): Promise<void> {
