@@ -183,7 +183,7 @@ export async function ensureFirstAdmin(context: Context): Promise<UserRow | null
 
 /**
  * Makes a token by which the first admin can be made in a browser within an hour.
- * @returns the link with the token, which nobody can read again; null with SETUP_PAGE=false, and where there is an admin
+ * @returns the link with the token, which cannot be read again; null with SETUP_PAGE=false, and where an admin exists
  */
 export async function issueSetupLink(context: Context): Promise<string | null> {
   if (!(await isSetupOpen(context))) return null
