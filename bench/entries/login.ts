@@ -30,8 +30,8 @@ const SETTINGS = { PASSWORD_HASH_CONCURRENCY: String(THREADS) }
 const LOGINS_AT_ONCE = 4 * THREADS
 const STORM_CLIENTS = 50
 /**
- * The pause after a measurement, in which the remaining work ends. A storm leaves a queue that is hashed at about
- * forty passwords a second.
+ * The pause after a measurement, in which the remaining work ends. A storm leaves a queue that is hashed at
+ * about forty passwords a second.
  */
 const DRAIN_MS = 500
 const STORM_DRAIN_MS = 1_500

@@ -42,7 +42,7 @@ async function workHere(config: Config, io: Io, work: Work): Promise<unknown> {
   }
 }
 
-/** The log of a command: written to the terminal. It has warnings and errors only, unless LOG_LEVEL is debug. */
+/** The log of a command, written to the terminal: warnings and errors, and everything with LOG_LEVEL=debug. */
 export function commandLog(config: Config, io: Io): Log {
   const logLevel = config.logLevel === 'debug' ? 'debug' : 'warn'
   return createLog({ logLevel, logFormat: config.logFormat }, io.err)

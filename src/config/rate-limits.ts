@@ -1,7 +1,10 @@
 import type { Rate } from '../lib/rate.ts'
 import { listOf, type Parsed, quote } from './reader.ts'
 
-/** The default rate limits by client address. `password` counts each session of an address separately (API.md, Errors). */
+/**
+ * The default rate limits by client address. `password` counts each session of an address separately (API.md,
+ * Errors).
+ */
 export const DEFAULT_RATE_LIMITS = {
   signup: { limit: 5, windowSeconds: 3600 },
   login: { limit: 10, windowSeconds: 60 },

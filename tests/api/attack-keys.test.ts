@@ -378,8 +378,9 @@ function fill(path: string, ids: Ids): string {
   return path.replace('{id}', id).replace('{start}', ids.start)
 }
 const hasBody = (method: string) => ['POST', 'PUT', 'PATCH'].includes(method)
+const bodyOf = (path: string) => (path.startsWith('/oauth/') ? { form: { token: 'x' } } : { json: {} })
 const ask = ({ method, path }: Route, ids: Ids, caller: Call): Promise<Answer> =>
-  call(service, `${method} ${fill(path, ids)}`, { ...caller, ...(hasBody(method) && { json: {} }) })
+  call(service, `${method} ${fill(path, ids)}`, { ...caller, ...(hasBody(method) && bodyOf(path)) })
 
 test('an admin’s read-only key changes nothing: every writing route of the document refuses it', async () => {
   const { key } = await make({ scopes: ['read', ...READS] }, admin)
@@ -394,10 +395,6 @@ test('an admin’s read-only key changes nothing: every writing route of the doc
     const answer = await ask(route, ids, { apiKey: key })
     expect([route, answer.status]).toEqual([route, 403])
   }
-  for (const form of [{ token: key }, { token: 'x' }])
-    expect([401, 403]).toContain(
-      (await call(service, 'POST /oauth/introspect', { bearer: key, form })).status,
-    )
   expect(await state()).toEqual(before)
 
   // The control: it reads what it may, and its owner is not refused there.

@@ -135,7 +135,7 @@ describe('what the re-read caller costs', () => {
   }
 
   test.each(KINDS.map((kind) => [kind]))(
-    'one statement for each table that %s stands on, by an index, before all else',
+    'one statement for each table that %s stands on, by an index, and one for the queue of the owner, before all else',
     async (kind) => {
       const w = await newWorld(service, sql, kind)
       const statements = await service.locks.record(async () => {
@@ -146,7 +146,9 @@ describe('what the re-read caller costs', () => {
       const changing = statements.filter(({ transaction }) => transaction !== null)
       const locks = locksOf(changing)
       expect(locks.map(({ table }) => table)).toEqual(STANDS_ON[kind])
-      expect(changing.slice(0, locks.length)).toEqual(locks.map(({ statement }) => statement))
+      const [queued, ...first] = changing.slice(0, locks.length + 1)
+      expect(lockOf(queued?.text ?? '')?.table).toBe('advisory')
+      expect(first).toEqual(locks.map(({ statement }) => statement))
       for (const { statement } of locks) {
         const plan = await sql.begin(async (tx) => {
           await tx`SET LOCAL enable_seqscan = off`
@@ -183,7 +185,7 @@ describe('what the re-read caller costs', () => {
     },
   )
 
-  test('at a refresh nothing, and at a log-in the lock on the user that there has to be', async () => {
+  test('at a refresh nothing, and at a log-in the lock on the user that there has to be, and its queue', async () => {
     const person = await addLoggedIn(service, sql)
     const refreshing = await service.locks.record(async () => {
       expect((await refresh(service, person.refresh)).status).toBe(200)
@@ -200,12 +202,12 @@ describe('what the re-read caller costs', () => {
     const begins = loggingIn.find(({ text }) => text.startsWith('insert into "latchkey"."sessions"'))
     const within = loggingIn.filter(({ transaction }) => transaction === begins?.transaction)
     expect(locksOf(within).map(({ table, mode }) => [table, mode])).toEqual([['users', 1]])
-    expect(within).toHaveLength(4)
+    expect(within).toHaveLength(5)
   })
 })
 
 describe('statements that are started together within a transaction', () => {
-  test('of a change: the advisory lock is held before any row is waited for', async () => {
+  test('of a change: the advisory locks are held before any row is waited for', async () => {
     const [w, other] = [await newWorld(service, sql, 'admin'), await addPerson(sql, { role: 'admin' })]
     let sent: ReturnType<typeof call> | undefined
     await holder.begin(async (tx) => {
@@ -217,7 +219,8 @@ describe('statements that are started together within a transaction', () => {
       while (!blocked) [blocked] = await waiting()
       const held = await sql`SELECT 1 FROM pg_locks
         WHERE pid = ${blocked.pid} AND locktype = 'advisory' AND granted`
-      expect(held).toHaveLength(1)
+      // That of the last admin, and the queues of the caller and of the other.
+      expect(held).toHaveLength(3)
     })
     expect((await sent)?.status).toBe(200)
   })
@@ -321,12 +324,13 @@ describe('a transaction that PostgreSQL gives up', () => {
     const before = await deadlocks()
     let sent: ReturnType<typeof call> | undefined
     await holder.begin(async (tx) => {
+      await tx`SET LOCAL deadlock_timeout = '10s'`
       await tx`SELECT 1 FROM latchkey.api_keys WHERE id = ${w.key} FOR UPDATE`
       const [{ pid } = { pid: 0 }] = await tx`SELECT pg_backend_pid() AS pid`
       sent = call(service, ...requestOf('PATCH /keys/{id}', w))
       const isWaiting = () => sql`SELECT 1 FROM pg_stat_activity WHERE ${pid} = ANY (pg_blocking_pids(pid))`
       while ((await isWaiting()).length === 0) await Bun.sleep(1)
-      // The request holds the user and waits for the key. It has waited longer, so that it is the one that is given up.
+      // The request holds the user and waits for the key. It looks for a deadlock first, so it is the one that is given up.
       await tx`SELECT 1 FROM latchkey.users WHERE id = ${w.person.id} FOR UPDATE`
     })
     expect((await sent)?.status).toBe(200)

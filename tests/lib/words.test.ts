@@ -21,7 +21,7 @@ function findUnclear(path: string, text: string): string[] {
   })
 }
 
-/** The comments of a file. Consecutive comments of one line each are one comment, as a sentence continues in them. */
+/** The comments of a file. Consecutive one-line comments are joined, because a sentence continues in them. */
 function commentsOf(path: string, text: string): string[] {
   const isScript = path.endsWith('.ts')
   const mark = isScript ? '//' : /\.(sql|lua)$/.test(path) ? '--' : path.endsWith('.ini') ? ';' : '#'

@@ -3,8 +3,8 @@ import { oauthAnswer } from '../problem.ts'
 import type { Json } from './schemas.ts'
 
 /**
- * One method of one path. `x-errors` names the errors that its shape does not tell, `x-security` the credentials of a route
- * that authenticates its caller by itself.
+ * One method of one path. `x-errors` names the errors that do not follow from its shape, and `x-security` the credentials of
+ * a route that authenticates its caller by itself. No document keeps either.
  */
 export type Operation = Json & {
   responses?: Record<string, Json>

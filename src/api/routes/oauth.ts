@@ -31,7 +31,9 @@ const LIMIT_OF_GRANT = new Map<string, RateLimitName>([
   ['refresh_token', 'refresh'],
 ])
 
-/** How a client authenticates, in the document: no security scheme there has two ways, and one of them in the body. */
+/**
+ * How a client authenticates, in words: OpenAPI has no security scheme for a client that may send its secret in the body.
+ */
 const CLIENTS =
   'A client is a service account: its id and one of its keys, by HTTP Basic or as `client_id` and `client_secret`.'
 
@@ -213,7 +215,8 @@ export const metadataRoute = ({ config }: Context) => {
   })
   const inserted = METADATA_PATH + new URL(issuer).pathname
   if (inserted === `${METADATA_PATH}/`) return app
-  // Not a route of that name: a path may hold what a router reads as a parameter. The document's paths are below PUBLIC_URL.
+  // A wildcard, because the issuer's path may hold characters that a router reads as a parameter. Hidden, because the paths
+  // of the document are below PUBLIC_URL.
   app.get(
     `${METADATA_PATH}/*`,
     (context) => (withoutSlash(pathOf(context.request)) === inserted ? answer(context) : fail('not_found')),

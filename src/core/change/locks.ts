@@ -25,11 +25,17 @@ export function locksOfCaller(caller: Principal): Lock[] {
 
 const signingKeyOf = (claims: AccessClaims | null): string[] => (claims?.keyId == null ? [] : [claims.keyId])
 
+const byId = ([a]: readonly [string, LockMode], [b]: readonly [string, LockMode]) => (a < b ? -1 : 1)
+
+/** What is locked, in its order. `queues`: the owners whose queue comes before their row. */
+export type LockPlan = { advisory: string[]; queues: [id: string, mode: LockMode][]; steps: LockStep[] }
+
 /**
  * Puts locks into the order in which they are taken: by table, then by id. A row that is named twice is locked once, in
  * the stronger mode: two holders of a weaker lock that both raise it would wait for each other.
  */
-export function planLocks(locks: readonly Lock[]): { advisory: string[]; steps: LockStep[] } {
+export function planLocks(locks: readonly Lock[]): LockPlan {
+  const queues = new Map<string, LockMode>()
   const steps: LockStep[] = []
   for (const what of Object.keys(LOCKABLE) as LockStep['what'][]) {
     const modes = new Map<string, LockMode>()
@@ -39,12 +45,13 @@ export function planLocks(locks: readonly Lock[]): { advisory: string[]; steps: 
       const known = modes.get(id)
       if (known === undefined || STRENGTH[mode] > STRENGTH[known]) modes.set(id, mode)
     }
-    for (const [id, mode] of [...modes].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (what === 'users' || what === 'serviceAccounts') for (const [id, mode] of modes) queues.set(id, mode)
+    for (const [id, mode] of [...modes].sort(byId)) {
       const last = steps.at(-1)
       if (last?.what === what && last.mode === mode) last.ids.push(id)
       else steps.push({ what, ids: [id], mode })
     }
   }
   const advisory = locks.filter(([what]) => what === 'advisory').map(([, name]) => name)
-  return { advisory: [...new Set(advisory)].sort(), steps }
+  return { advisory: [...new Set(advisory)].sort(), queues: [...queues].sort(byId), steps }
 }

@@ -109,6 +109,24 @@ export async function takeAdvisoryLock(tx: Transaction, name: string): Promise<v
   await tx.select({ lock }).from(sql`(SELECT 1) AS one`)
 }
 
+/**
+ * Waits in the queue of each owner, shared by what locks the row FOR SHARE. PostgreSQL lets such a lock past a statement
+ * that waits for the row, so requests of a caller without a pause would hold their own revocation off for ever; it lets
+ * nothing past in the queue of an advisory lock (docs/decisions/0026).
+ */
+export async function queueForOwners(
+  tx: Transaction,
+  owners: readonly (readonly [id: string, mode: LockMode])[],
+): Promise<void> {
+  const ids = sql.param(owners.map(([id]) => id))
+  const modes = sql.param(owners.map(([, mode]) => mode))
+  const name = sql`hashtextextended('latchkey.' || id, 0)`
+  const lock = sql`CASE mode WHEN 'share' THEN pg_advisory_xact_lock_shared(${name})::text ELSE pg_advisory_xact_lock(${name})::text END`
+  await tx
+    .select({ locked: sql`count(${lock})` })
+    .from(sql`unnest(${ids}::text[], ${modes}::text[]) AS queue (id, mode)`)
+}
+
 /** Whether a key has credits. Credits come and go under a lock on the key. */
 export async function hasCredits(tx: Transaction, keyId: string): Promise<boolean> {
   const [row] = await tx

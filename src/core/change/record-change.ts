@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import type { Operator, Principal } from '../principal.ts'
 import { findFacts, rereadCaller } from './caller.ts'
 import { type Lock, locksOfCaller, planLocks } from './locks.ts'
-import { type HeldRows, LOCKABLE, lockRows, takeAdvisoryLock } from './queries.ts'
+import { type HeldRows, LOCKABLE, lockRows, queueForOwners, takeAdvisoryLock } from './queries.ts'
 
 export type { Lock } from './locks.ts'
 export type { LockMode } from './queries.ts'
@@ -115,10 +115,11 @@ export const changedMeanwhile = (): Error =>
 
 /** One round trip: the statements are sent in the order in which they stand here (tests/api/change-locks.test.ts). */
 async function takeLocks(tx: Transaction, locks: readonly Lock[], caller: Principal | null) {
-  const { advisory, steps } = planLocks(locks)
+  const { advisory, queues, steps } = planLocks(locks)
   const advised = Promise.all(advisory.map((name) => takeAdvisoryLock(tx, name)))
+  const queueing = queues.length > 0 ? queueForOwners(tx, queues) : null
   const locking = Promise.all(steps.map((step) => lockRows(tx, step)))
-  const [, locked, facts] = await Promise.all([advised, locking, findFacts(tx, caller)])
+  const [, , locked, facts] = await Promise.all([advised, queueing, locking, findFacts(tx, caller)])
   const held: HeldRows = {
     users: new Map(),
     serviceAccounts: new Map(),

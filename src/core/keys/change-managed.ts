@@ -39,7 +39,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
   const account = counts && owner.type === 'service_account' ? await findAccount(context, owner.id) : null
   const locks: Lock[] = [
     ...locksOfQuota(account),
-    lockOwner(owner, mode === 'update' ? 'share' : 'no key update'),
+    lockOwner(owner, 'no key update'),
     ['keys', id, mode],
     ...(secrets ? [['secretsOfKey', id, secrets] as const] : []),
   ]

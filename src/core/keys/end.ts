@@ -50,7 +50,7 @@ async function revokeStep(
   const locks = async (): Promise<Lock[]> => {
     const made = limit > 0 ? await listCreatedKeys(context.db, id, limit) : []
     return [key, ...made].flatMap((each): Lock[] => [
-      lockOwner(ownerOfRow(each), 'share'),
+      lockOwner(ownerOfRow(each), 'no key update'),
       ['keys', each.id, 'no key update'],
     ])
   }
@@ -124,7 +124,7 @@ async function endHeld(
 ): Promise<void> {
   const by = { ...origin, actor: actorOf({ kind: 'key', keyId }) }
   const locks: Lock[] = [
-    lockOwner(owner, 'share'),
+    lockOwner(owner, 'no key update'),
     ['keys', keyId, 'no key update'],
     ['secrets', secretId, claims ? 'no key update' : 'update'],
   ]

@@ -243,7 +243,10 @@ async function endSession(
   reason: string,
   claims?: RefreshClaims,
 ): Promise<void> {
-  const locks: Lock[] = [['sessions', sessionId, 'no key update']]
+  const locks: Lock[] = [
+    ...(caller ? [['users', caller.userId, 'no key update'] as const] : []),
+    ['sessions', sessionId, 'no key update'],
+  ]
   await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
     const session = held.sessions.get(sessionId)
     if (!session || session.endedAt !== null || (claims && !isLiveFor(session, claims, now.getTime()))) return
