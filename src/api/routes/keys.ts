@@ -8,11 +8,11 @@ import { type KeyQuery, listVisibleKeys } from '../../core/keys/list.ts'
 import {
   CreatedKey,
   DEFAULT_OVERLAP_SECONDS,
-  KEY_STATUSES,
   Key,
   KeyEnded,
   KeyList,
   KeyPatch,
+  LISTED_STATUSES,
   NewKey,
   RevokeQuery,
   Rotation,
@@ -24,7 +24,7 @@ import type { Principal } from '../../core/principal.ts'
 import { Usage, UsageQuery } from '../../core/usage/model.ts'
 import { describeUsage } from '../../core/usage/usage.ts'
 import { failField } from '../../lib/errors.ts'
-import { Flag } from '../../lib/model.ts'
+import { Flag, wordOf } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
@@ -36,7 +36,7 @@ const ListQuery = Type.Object(
   {
     service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
     external_id: Type.Optional(Type.String({ maxLength: 255 })),
-    status: Type.Optional(Type.Union(KEY_STATUSES.map((status) => Type.Literal(status as 'active')))),
+    status: Type.Optional(wordOf(LISTED_STATUSES, '`active`: also those that are expiring or unused')),
     user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
     all: Type.Optional(Flag),
     ...pageQuery,

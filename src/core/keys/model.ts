@@ -9,6 +9,7 @@ import {
   READABLE,
   ScopeInput,
   ScopeList,
+  wordOf,
 } from '../../lib/model.ts'
 
 const MAX_CREDITS = 1_000_000_000_000
@@ -111,6 +112,23 @@ const Secret = Type.Object({
   last_used_at: nullable(Instant),
 })
 
+/** What a key can be: the first of these that holds. */
+const STATUSES = [
+  'revoked',
+  'expired',
+  'disabled',
+  'owner_disabled',
+  'exhausted',
+  'expiring',
+  'unused',
+  'active',
+] as const
+export type KeyStatus = (typeof STATUSES)[number]
+
+/** The statuses that a list is narrowed by: `exhausted` changes with every use. */
+export type ListedStatus = Exclude<KeyStatus, 'exhausted'>
+export const LISTED_STATUSES = STATUSES.filter((status): status is ListedStatus => status !== 'exhausted')
+
 const members = {
   id: Id,
   name: nullable(Type.String()),
@@ -131,6 +149,8 @@ const members = {
   credits: nullable(Credits),
   allowed_ips: nullable(Type.Array(Type.String())),
   metadata: nullable(Metadata),
+  status: wordOf(STATUSES),
+  status_reason: nullable(Type.String(), 'Why, in a sentence; null: active'),
   secrets: Type.Array(Secret),
 }
 
@@ -145,10 +165,6 @@ export type CreatedKey = Static<typeof CreatedKey>
 
 export const KeyList = Type.Array(Key, { $id: 'KeyList' })
 export type KeyList = Static<typeof KeyList>
-
-/** What a key can be at a time. */
-export const KEY_STATUSES = ['active', 'disabled', 'expired', 'revoked'] as const
-export type KeyStatus = (typeof KEY_STATUSES)[number]
 
 export const KeyEnded = Type.Object({ message: Type.String(), key_id: Id }, { $id: 'KeyEnded' })
 export type KeyEnded = Static<typeof KeyEnded>
