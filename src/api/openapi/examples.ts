@@ -29,6 +29,7 @@ export const EXAMPLES: Record<string, object> = {
       },
     ],
   },
+  KeyLookup: { start: KEY.slice(0, 11) },
   VerifyRequest: { key: KEY, scopes: ['read'] },
   VerifyBatchRequest: { keys: [{ key: KEY, scopes: ['read'] }] },
   NewServiceAccount: { name: 'Reports', scopes: ['read'] },

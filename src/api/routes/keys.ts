@@ -5,12 +5,15 @@ import { changeKey } from '../../core/keys/change.ts'
 import { createKey } from '../../core/keys/create.ts'
 import { endPresented, removeKey, revokeKey } from '../../core/keys/end.ts'
 import { type KeyQuery, listVisibleKeys } from '../../core/keys/list.ts'
+import { lookUpKeys } from '../../core/keys/look-up.ts'
 import {
   CreatedKey,
   DEFAULT_OVERLAP_SECONDS,
+  FoundKeys,
   Key,
   KeyEnded,
   KeyList,
+  KeyLookup,
   KeyPatch,
   LISTED_STATUSES,
   NewKey,
@@ -23,7 +26,7 @@ import { endSecret, rotateKey } from '../../core/keys/rotate.ts'
 import type { Principal } from '../../core/principal.ts'
 import { Usage, UsageQuery } from '../../core/usage/model.ts'
 import { describeUsage } from '../../core/usage/usage.ts'
-import { failField } from '../../lib/errors.ts'
+import { fail, failField } from '../../lib/errors.ts'
 import { Flag, wordOf } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import type { Guard } from '../auth.ts'
@@ -80,6 +83,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
 
   return new Elysia({ prefix: '/keys', tags: ['API keys'] })
     .use(guard)
+    .onTransform(refuseWords)
     .post('/create', async ({ auth, body, state, status }) => status(201, await create(auth, state, body)), {
       ...NEEDS['POST /keys/create'],
       ...creates,
@@ -113,6 +117,22 @@ export const keyRoutes = (context: Context, guard: Guard) => {
           description:
             'Asks for no scope, address, limit or credit, so that a person who found a leaked key can end it.',
         }),
+      },
+    )
+    .post(
+      '/lookup',
+      async ({ auth, body, state }) => ({ items: await lookUpKeys(context, originOf(state), auth, body) }),
+      {
+        ...NEEDS['POST /keys/lookup'],
+        body: KeyLookup,
+        response: { 200: FoundKeys },
+        detail: describe(
+          'lookUpKeys',
+          'Whose key this is: by the key, its SHA-256, or its first characters',
+          {
+            description: 'At most 20. It is no use of the key: nothing is counted. Each call is audited.',
+          },
+        ),
       },
     )
     .get('/:id', async ({ auth, params }) => present(await requireKey(context, auth, params.id)), {
@@ -208,6 +228,15 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         detail: describe('removeKey', 'Remove an API key; the audit trail stays', { errors: manageErrors }),
       },
     )
+}
+
+/** Words of the paths below `/keys/` that are no ids, whatever the method. */
+const WORDS = new Set(['verify', 'verify-batch', 'import', 'lookup'])
+
+/** @throws Problem method_not_allowed where a route that takes an id is given the word of a route that takes POST */
+const refuseWords = ({ params }: { params: { id?: string } | undefined }): void => {
+  const id = params?.id
+  if (id !== undefined && WORDS.has(id)) fail('method_not_allowed', { headers: { Allow: 'POST' } })
 }
 
 /**

@@ -42,7 +42,7 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
 }
 
 /** A managing key sees what lies within all of its bounds; the statement has narrowed by scopes and expiry already. */
-function isVisible(caller: KeyManager, key: WholeKey): boolean {
+export function isVisible(caller: KeyManager, key: WholeKey): boolean {
   return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
 }
 

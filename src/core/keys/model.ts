@@ -11,6 +11,7 @@ import {
   ScopeList,
   wordOf,
 } from '../../lib/model.ts'
+import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 
 const MAX_CREDITS = 1_000_000_000_000
 export const MAX_EXPIRE_DAYS = 36_500
@@ -177,3 +178,47 @@ export const RevokeQuery = Type.Object(
   { additionalProperties: false },
 )
 export type RevokeQuery = Static<typeof RevokeQuery>
+
+/** Who owns a key, and what a person calls the owner. */
+export const KeyOwner = Type.Object(
+  {
+    type: wordOf(['user', 'service_account']),
+    id: Id,
+    label: nullable(Type.String(), "The user's address or the service account's name"),
+  },
+  { $id: 'KeyOwner' },
+)
+export type KeyOwner = Static<typeof KeyOwner>
+
+export const KeyLookup = Type.Object(
+  {
+    hash: Type.Optional(
+      Type.String({ pattern: '^[0-9a-fA-F]{64}$', description: 'SHA-256 of the whole key, in hexadecimal' }),
+    ),
+    key: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_CREDENTIAL_LENGTH })),
+    start: Type.Optional(
+      Type.String({ minLength: 6, maxLength: 32, description: 'The whole `start` of a secret' }),
+    ),
+  },
+  { $id: 'KeyLookup', additionalProperties: false, description: 'Exactly one of these' },
+)
+export type KeyLookup = Static<typeof KeyLookup>
+
+const FoundKey = Type.Object(
+  {
+    ...members,
+    owner: KeyOwner,
+    matched: Type.Object({
+      start: Type.String(),
+      state: wordOf(
+        ['current', 'overlap', 'ended'],
+        'Of the secret that was looked up: the newest, one that a rotation replaced, or one that is over',
+      ),
+    }),
+  },
+  { $id: 'FoundKey' },
+)
+export type FoundKey = Static<typeof FoundKey>
+
+export const FoundKeys = Type.Object({ items: Type.Array(FoundKey) }, { $id: 'FoundKeys' })
+export type FoundKeys = Static<typeof FoundKeys>

@@ -1,7 +1,8 @@
 import { formatInstant } from '../../lib/time.ts'
+import { ownerOfRow } from '../owners.ts'
 import { remainingAt } from '../verify/credits.ts'
 import { rateOf } from '../verify/rates.ts'
-import type { Credits, Key, KeyStatus } from './model.ts'
+import type { Credits, Key, KeyOwner, KeyStatus } from './model.ts'
 import { type CreditsRow, EXPIRING_WITHIN_MS, UNUSED_AFTER_MS, type WholeKey } from './queries.ts'
 
 export type { WholeKey }
@@ -54,6 +55,11 @@ export function presentRefill({
 }: CreditsRow): NonNullable<Credits['refill']> | null {
   if (refillAmount === null || refillInterval === null) return null
   return { amount: refillAmount, interval: refillInterval }
+}
+
+/** The owner of a key, as people know it. */
+export function presentOwner(key: WholeKey): KeyOwner {
+  return { ...ownerOfRow(key), label: key.owner.label }
 }
 
 /** The first status of API.md that holds, and why; the statuses of a list are decided in the same way (`hasStatus`). */

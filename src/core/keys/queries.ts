@@ -136,6 +136,38 @@ function liesWithin({ scopes, expiresAt }: NonNullable<KeyFilter['within']>): SQ
   return and(held, expiresAt === null ? undefined : lte(apiKeys.expiresAt, expiresAt))
 }
 
+/** What a secret is looked up by: the SHA-256 of the whole key, or its first characters. */
+export type SecretSearch = { hash: Uint8Array } | { start: string }
+
+/** Secrets with their keys, newest first; `owner: null` is everybody's. */
+export async function listKeysBySecret(
+  db: Database,
+  by: SecretSearch,
+  owner: Owner | null,
+  limit: number,
+): Promise<{ key: WholeKey; secret: SecretRow }[]> {
+  const rows = await db
+    .select({ key: apiKeys, secret: apiKeySecrets })
+    .from(apiKeySecrets)
+    .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
+    .where(
+      and(
+        'hash' in by ? eq(apiKeySecrets.hash, by.hash) : eq(apiKeySecrets.start, by.start),
+        owner === null ? undefined : belongsTo(owner),
+      ),
+    )
+    .orderBy(desc(apiKeySecrets.createdAt), desc(apiKeySecrets.id))
+    .limit(limit)
+  const keys = await whole(
+    db,
+    rows.map(({ key }) => key),
+  )
+  return rows.flatMap(({ secret }, at) => {
+    const key = keys[at]
+    return key ? [{ key, secret }] : []
+  })
+}
+
 export async function findKey(db: Database | Transaction, id: string): Promise<WholeKey | null> {
   const [found] = await whole(db, await db.select().from(apiKeys).where(eq(apiKeys.id, id)))
   return found ?? null
