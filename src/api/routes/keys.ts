@@ -26,6 +26,8 @@ import { endSecret, rotateKey } from '../../core/keys/rotate.ts'
 import type { Principal } from '../../core/principal.ts'
 import { Usage, UsageQuery } from '../../core/usage/model.ts'
 import { describeUsage } from '../../core/usage/usage.ts'
+import { checkKey } from '../../core/verify/check-key.ts'
+import { KeyCheck, KeyCheckResult } from '../../core/verify/model.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { Flag, wordOf } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
@@ -166,6 +168,22 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         response: { 201: CreatedKey },
         detail: describe('rotateKey', 'Give a key a new secret; the old one works until the overlap ends', {
           errors: [...manageErrors, 'conflict'],
+        }),
+      },
+    )
+    .post(
+      '/:id/check',
+      async ({ auth, body, params }) => {
+        const { id } = await requireKey(context, auth, params.id)
+        return checkKey(context, id, body)
+      },
+      {
+        ...NEEDS['POST /keys/:id/check'],
+        body: KeyCheck,
+        response: { 200: KeyCheckResult },
+        detail: describe('checkKey', 'Why a key is refused: what verify would answer, and each check', {
+          description: 'Counts, charges and moves nothing.',
+          errors: ['not_found'],
         }),
       },
     )
