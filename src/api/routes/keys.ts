@@ -4,12 +4,13 @@ import type { Context } from '../../core/context.ts'
 import { changeKey } from '../../core/keys/change.ts'
 import { createKey } from '../../core/keys/create.ts'
 import { endPresented, removeKey, revokeKey } from '../../core/keys/end.ts'
-import { type KeyQuery, listVisibleKeys } from '../../core/keys/list.ts'
+import { type KeyQuery, listVisibleKeys, presentKeys } from '../../core/keys/list.ts'
 import { lookUpKeys } from '../../core/keys/look-up.ts'
 import {
   CreatedKey,
   DEFAULT_OVERLAP_SECONDS,
   FoundKeys,
+  KEY_SORTS,
   Key,
   KeyEnded,
   KeyList,
@@ -29,7 +30,7 @@ import { describeUsage } from '../../core/usage/usage.ts'
 import { checkKey } from '../../core/verify/check-key.ts'
 import { KeyCheck, KeyCheckResult } from '../../core/verify/model.ts'
 import { fail, failField } from '../../lib/errors.ts'
-import { Flag, wordOf } from '../../lib/model.ts'
+import { Flag, Instant, wordOf } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
@@ -42,6 +43,26 @@ const ListQuery = Type.Object(
     service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
     external_id: Type.Optional(Type.String({ maxLength: 255 })),
     status: Type.Optional(wordOf(LISTED_STATUSES, '`active`: also those that are expiring or unused')),
+    expires_before: Type.Optional(Instant),
+    unused_since: Type.Optional(
+      Type.String({
+        format: 'date-time',
+        description:
+          'Keys that were last used on a day (UTC) before this one; one that never was counts from its creation',
+      }),
+    ),
+    sort: Type.Optional(
+      wordOf(
+        KEY_SORTS,
+        '`created_at` (default) and `last_used_at`: newest first; `expires_at`: soonest first; `name`: A to Z. Keys without a value come last. With all=true `created_at` or `expires_at`',
+      ),
+    ),
+    expand: Type.Optional(
+      Type.String({
+        maxLength: 32,
+        description: 'What is shown besides: `owner`, `usage` (pages of at most 100), or `owner,usage`',
+      }),
+    ),
     user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
     all: Type.Optional(Flag),
     ...pageQuery,
@@ -50,7 +71,7 @@ const ListQuery = Type.Object(
         'limit',
         1,
         MAX_OWNER_PAGE,
-        `${MAX_OWNER_PAGE} unless given; with all=true at most ${MAX_PAGE}, and ${MAX_PAGE} unless given`,
+        `${MAX_OWNER_PAGE} unless given; with all=true or expand=usage at most ${MAX_PAGE}, and ${MAX_PAGE} unless given`,
       ),
     ),
   },
@@ -75,7 +96,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
   const list = async (caller: Principal, query: KeyQuery, set: { headers: Record<string, unknown> }) => {
     const { keys, nextCursor } = await listVisibleKeys(context, caller, query)
     if (nextCursor !== null) set.headers.link = nextLink(query, nextCursor)
-    return keys.map(present)
+    return presentKeys(context, keys, query.expand)
   }
   const revoke = async (caller: Principal, state: RequestState, id: string, query: RevokeQuery) => {
     const options = { reason: query.reason ?? null, created: query.created === 'true' }
@@ -99,7 +120,9 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     .get('/list', ({ auth, query, set }) => list(auth, query, set), {
       ...NEEDS['GET /keys/list'],
       ...lists,
-      detail: describe('listKeys', "The caller's API keys, newest first", { errors: ['not_found'] }),
+      detail: describe('listKeys', "The caller's API keys, newest first unless sorted otherwise", {
+        errors: ['not_found'],
+      }),
     })
     .get('/', ({ auth, query, set }) => list(auth, query, set), {
       ...NEEDS['GET /keys'],

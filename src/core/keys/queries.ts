@@ -30,7 +30,7 @@ import type { PageRows } from '../../lib/page.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import type { LockMode } from '../change/record-change.ts'
 import { type Owner, type OwnerColumns, ownerColumn, ownerOfRow } from '../owners.ts'
-import type { ListedStatus } from './model.ts'
+import type { KeySort, ListedStatus } from './model.ts'
 
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
@@ -42,6 +42,16 @@ export type OwnerState = { isActive: boolean; label: string | null }
  * the one without an end.
  */
 export type WholeKey = KeyRow & { secrets: SecretRow[]; credits: CreditsRow | null; owner: OwnerState }
+
+/** When a key was last used; null: never. */
+const lastUse = sql`GREATEST(${apiKeys.lastUsedAt},
+  (SELECT max(secret.last_used_at) FROM ${apiKeySecrets} AS secret WHERE secret.key_id = ${apiKeys.id}))`
+/** A key that was never used counts from its creation. */
+const lastSeen = sql`COALESCE(${lastUse}, ${apiKeys.createdAt})`
+
+/** What a cursor has in place of the time of a key that was never used, or that has no end: no key has these times. */
+export const NEVER_USED_MS = 0
+export const NO_END_MS = 0xffff_ffff_ffff
 
 /** A key whose end is this near is expiring; one that was not used for so long is unused. */
 export const EXPIRING_WITHIN_MS = 14 * DAY_MS
@@ -69,39 +79,109 @@ export type KeyFilter = {
   owner: Owner | null
   externalId: string | null
   status: ListedStatus | null
+  /** Keys that end before a time. */
+  expiresBefore: Date | null
+  /** Keys that were not used since the day of a time (UTC) began; a key that was never used counts from its creation. */
+  unusedSince: Date | null
   /** A managing key sees what lies within its own scopes and expiry. */
   within: { scopes: readonly string[]; expiresAt: Date | null } | null
 }
 
-/** Keys newest first. Ids do not tell: an imported key keeps its own. */
+/** Keys in the order of `sort`. */
 export async function listKeys(
   db: Database,
-  { owner, externalId, status, within }: KeyFilter,
+  filter: KeyFilter,
+  sort: KeySort,
   now: Date,
   { limit, after, afterAt }: PageRows,
 ): Promise<WholeKey[]> {
+  const { values, direction, since } = ORDERS[sort]
+  const isAfter = direction === 'ASC' ? sql.raw('>') : sql.raw('<')
   const keys = await db
     .select()
     .from(apiKeys)
     .where(
       and(
-        owner === null ? undefined : belongsTo(owner),
-        externalId === null ? undefined : eq(apiKeys.externalId, externalId),
-        status === null ? undefined : hasStatus(status, now),
-        within === null ? undefined : liesWithin(within),
-        after === null || afterAt === null ? undefined : comesAfter(after, afterAt),
+        ...conditionsOf(filter, now),
+        after === null || afterAt === null
+          ? undefined
+          : sql`(${sql.join(values, sql`, `)}) ${isAfter} (${sql.join(since(after, afterAt), sql`, `)})`,
       ),
     )
-    .orderBy(desc(apiKeys.createdAt), desc(apiKeys.id))
+    .orderBy(...values.map((value) => sql`${value} ${sql.raw(direction)}`))
     .limit(limit)
   return whole(db, keys)
 }
 
-/** By the time that the row has, as long as it is there: it may be finer than the milliseconds of a cursor. */
-function comesAfter(id: string, at: Date): SQL {
-  const ofRow = sql`(SELECT last.created_at FROM ${apiKeys} AS last WHERE last.id = ${id})`
-  const since = sql`COALESCE(${ofRow}, ${at.toISOString()}::timestamptz)`
-  return sql`(${apiKeys.createdAt}, ${apiKeys.id}) < (${since}, ${id}::uuid)`
+function conditionsOf(filter: KeyFilter, now: Date): (SQL | undefined)[] {
+  const { owner, externalId, status, within, expiresBefore, unusedSince } = filter
+  return [
+    owner === null ? undefined : belongsTo(owner),
+    externalId === null ? undefined : eq(apiKeys.externalId, externalId),
+    status === null ? undefined : hasStatus(status, now),
+    within === null ? undefined : liesWithin(within),
+    expiresBefore === null ? undefined : sql`${end} < ${timestamp(expiresBefore)}`,
+    unusedSince === null ? undefined : sql`${lastSeen} < date_trunc('day', ${timestamp(unusedSince)}, 'UTC')`,
+  ]
+}
+
+const timestamp = (at: Date) => sql`${at.toISOString()}::timestamptz`
+
+/** An order of keys. Each list of values ends with the id, which tells keys apart that are equal otherwise. */
+type Order = {
+  values: SQL[]
+  direction: 'ASC' | 'DESC'
+  /** The values of the row that ended the page before, whose time was `at`. */
+  since(id: string, at: Date): SQL[]
+}
+
+/** When a key ends; without an end after all others. As the index has it. */
+const end = sql`COALESCE(${apiKeys.expiresAt}, 'infinity'::timestamptz)`
+const keyId = sql`${apiKeys.id}`
+const ofRow = (value: string, id: string) =>
+  sql`(SELECT ${sql.raw(value)} FROM ${apiKeys} AS last WHERE last.id = ${id})`
+
+/**
+ * The orders of a list. A row's own time is finer than the milliseconds of a cursor, so that it is read again as long as the
+ * row is there. The last use moves meanwhile, and is compared in milliseconds.
+ */
+const ORDERS: Record<KeySort, Order> = {
+  // Ids do not tell: an imported key keeps its own.
+  created_at: {
+    values: [sql`${apiKeys.createdAt}`, keyId],
+    direction: 'DESC',
+    since: (id, at) => [sql`COALESCE(${ofRow('last.created_at', id)}, ${timestamp(at)})`, sql`${id}::uuid`],
+  },
+  last_used_at: {
+    values: [sql`COALESCE(date_trunc('milliseconds', ${lastUse}), '-infinity')`, keyId],
+    direction: 'DESC',
+    since: (id, at) => [
+      at.getTime() === NEVER_USED_MS ? sql`'-infinity'::timestamptz` : timestamp(at),
+      sql`${id}::uuid`,
+    ],
+  },
+  expires_at: {
+    values: [end, keyId],
+    direction: 'ASC',
+    since: (id, at) => [
+      sql`COALESCE(${ofRow("COALESCE(last.expires_at, 'infinity')", id)},
+        ${at.getTime() === NO_END_MS ? sql`'infinity'::timestamptz` : timestamp(at)})`,
+      sql`${id}::uuid`,
+    ],
+  },
+  name: {
+    values: [sql`(${apiKeys.name} IS NULL)`, sql`lower(COALESCE(${apiKeys.name}, ''))`, keyId],
+    direction: 'ASC',
+    since: (id) => [
+      ofRow('last.name IS NULL', id),
+      ofRow("lower(COALESCE(last.name, ''))", id),
+      sql`${id}::uuid`,
+    ],
+  },
+}
+
+export async function hasKey(db: Database, id: string): Promise<boolean> {
+  return (await db.select({ id: apiKeys.id }).from(apiKeys).where(eq(apiKeys.id, id))).length > 0
 }
 
 /** Each status but for those before it, as `statusOf` decides them; `active` is any key that may be used. */
@@ -117,19 +197,13 @@ function hasStatus(status: ListedStatus, now: Date): SQL | undefined {
   const isExpiring = lte(apiKeys.expiresAt, new Date(now.getTime() + EXPIRING_WITHIN_MS))
   if (status === 'expiring') return and(isUsable, isExpiring)
   if (status === 'active') return isUsable
-  const isUnused = sql`${lastSeen} <= ${new Date(now.getTime() - UNUSED_AFTER_MS).toISOString()}::timestamptz`
+  const isUnused = sql`${lastSeen} <= ${timestamp(new Date(now.getTime() - UNUSED_AFTER_MS))}`
   return and(isUsable, or(isNull(apiKeys.expiresAt), not(isExpiring)), isUnused)
 }
 
 const hasActiveOwner = sql`(
   EXISTS (SELECT FROM ${users} AS owner WHERE owner.id = ${apiKeys.userId} AND owner.is_active) OR
   EXISTS (SELECT FROM ${serviceAccounts} AS owner WHERE owner.id = ${apiKeys.serviceAccountId} AND owner.is_active))`
-
-/** When a key was last used; null: never. */
-const lastUse = sql`GREATEST(${apiKeys.lastUsedAt},
-  (SELECT max(secret.last_used_at) FROM ${apiKeySecrets} AS secret WHERE secret.key_id = ${apiKeys.id}))`
-/** A key that was never used counts from its creation. */
-const lastSeen = sql`COALESCE(${lastUse}, ${apiKeys.createdAt})`
 
 function liesWithin({ scopes, expiresAt }: NonNullable<KeyFilter['within']>): SQL | undefined {
   const held = sql`${apiKeys.scopes} <@ ${sql.param([...scopes])}::text[]`
