@@ -139,6 +139,7 @@ const EXPOSED_HEADERS = [
   'X-Request-Id',
   'Link',
   'WWW-Authenticate',
+  'X-Search-Truncated',
 ]
 
 /**

@@ -34,7 +34,7 @@ import { Flag, Instant, wordOf } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
-import { pageQuery, queryInteger } from '../page.ts'
+import { pageQuery, queryInteger, searchQuery, tellTruncated } from '../page.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
@@ -42,6 +42,9 @@ const ListQuery = Type.Object(
   {
     service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
     external_id: Type.Optional(Type.String({ maxLength: 255 })),
+    query: searchQuery(
+      "Keys of which every word begins a word of the name or external id; or whose start, owner's address or service account's name begins with the text",
+    ),
     status: Type.Optional(wordOf(LISTED_STATUSES, '`active`: also those that are expiring or unused')),
     expires_before: Type.Optional(Instant),
     unused_since: Type.Optional(
@@ -94,7 +97,8 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     return { ...present(row), key }
   }
   const list = async (caller: Principal, query: KeyQuery, set: { headers: Record<string, unknown> }) => {
-    const { keys, nextCursor } = await listVisibleKeys(context, caller, query)
+    const { keys, nextCursor, isTruncated } = await listVisibleKeys(context, caller, query)
+    tellTruncated(set, isTruncated)
     if (nextCursor !== null) set.headers.link = nextLink(query, nextCursor)
     return presentKeys(context, keys, query.expand)
   }

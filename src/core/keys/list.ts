@@ -1,6 +1,8 @@
+import { findRows } from '../../db/search.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE, type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
+import { readSearch } from '../../lib/search.ts'
 import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerOf } from '../owners.ts'
@@ -8,13 +10,23 @@ import { idOf, isAdmin } from '../principal.ts'
 import { describeDays } from '../usage/usage.ts'
 import { type KeySort, type ListedKey, type ListedStatus, USAGE_DAYS } from './model.ts'
 import { lastUseOf, presentKey, presentOwner } from './present.ts'
-import { hasKey, type KeyFilter, listKeys, NEVER_USED_MS, NO_END_MS, type WholeKey } from './queries.ts'
+import {
+  hasKey,
+  type KeyFilter,
+  listKeys,
+  NEVER_USED_MS,
+  NO_END_MS,
+  searchAllKeys,
+  searchKeysOf,
+  type WholeKey,
+} from './queries.ts'
 import { boundsOf, isWithinReach, type KeyManager, requireKeysAccount } from './reach.ts'
 
 /** Which keys are listed, and which page of them. */
 export type KeyQuery = PageQuery & {
   service_account_id?: string
   external_id?: string
+  query?: string
   status?: ListedStatus
   expires_before?: string
   unused_since?: string
@@ -33,6 +45,7 @@ export type KeyQuery = PageQuery & {
 export async function listVisibleKeys(context: Context, caller: KeyManager, query: KeyQuery) {
   const owner = await chooseListed(context, caller, query)
   const filter: KeyFilter = {
+    ids: null,
     owner,
     externalId: query.external_id ?? null,
     status: query.status ?? null,
@@ -48,6 +61,7 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
   const { limit = isShort ? MAX_PAGE : MAX_OWNER_PAGE } = query
   if (isShort && limit > MAX_PAGE && caller.kind !== 'operator')
     failField('?limit', `Must be at most ${MAX_PAGE} with all=true or expand=usage`)
+  if (query.query !== undefined) return searchVisibleKeys(context, caller, query.query, query, filter, sort)
   const callerId = caller.kind === 'operator' ? caller.kind : idOf(caller)
   const list = `keys ${JSON.stringify([callerId, filter, sort])}`
   const find = async (rows: PageRows) => {
@@ -62,7 +76,24 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
     find,
     TIME_OF[sort],
   )
-  return { keys: rows.filter((key) => isVisible(caller, key)), nextCursor }
+  return { keys: rows.filter((key) => isVisible(caller, key)), nextCursor, isTruncated: false }
+}
+
+/** The keys of a list that a search finds, on one page. */
+async function searchVisibleKeys(
+  { db, clock }: Context,
+  caller: KeyManager,
+  text: string,
+  page: PageQuery,
+  filter: KeyFilter,
+  sort: KeySort,
+) {
+  const search = readSearch(text, page)
+  const found = await (filter.owner ? searchKeysOf(db, filter.owner, search) : searchAllKeys(db, search))
+  const { rows, isTruncated } = await findRows(found, search.limit, (ids, limit) =>
+    listKeys(db, { ...filter, ids }, sort, new Date(clock()), { limit, after: null, afterAt: null }),
+  )
+  return { keys: rows.filter((key) => isVisible(caller, key)), nextCursor: null, isTruncated }
 }
 
 /** What a cursor has of a key, by the order of the list. */

@@ -26,7 +26,9 @@ import {
   serviceAccounts,
   users,
 } from '../../db/schema.ts'
+import { beginsWith, findCandidates, hasWords, searchText } from '../../db/search.ts'
 import type { PageRows } from '../../lib/page.ts'
+import type { Search } from '../../lib/search.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import type { LockMode } from '../change/record-change.ts'
 import { type Owner, type OwnerColumns, ownerColumn, ownerOfRow } from '../owners.ts'
@@ -48,6 +50,9 @@ const lastUse = sql`GREATEST(${apiKeys.lastUsedAt},
   (SELECT max(secret.last_used_at) FROM ${apiKeySecrets} AS secret WHERE secret.key_id = ${apiKeys.id}))`
 /** A key that was never used counts from its creation. */
 const lastSeen = sql`COALESCE(${lastUse}, ${apiKeys.createdAt})`
+
+/** Owners of whom a search finds the keys. */
+const MAX_OWNERS = 100
 
 /** What a cursor has in place of the time of a key that was never used, or that has no end: no key has these times. */
 export const NEVER_USED_MS = 0
@@ -76,6 +81,8 @@ export async function insertSecret(
 
 /** What a list of keys is narrowed by; `owner: null` is everybody's. */
 export type KeyFilter = {
+  /** The keys that a search found; null: all. */
+  ids: readonly string[] | null
   owner: Owner | null
   externalId: string | null
   status: ListedStatus | null
@@ -114,8 +121,9 @@ export async function listKeys(
 }
 
 function conditionsOf(filter: KeyFilter, now: Date): (SQL | undefined)[] {
-  const { owner, externalId, status, within, expiresBefore, unusedSince } = filter
+  const { ids, owner, externalId, status, within, expiresBefore, unusedSince } = filter
   return [
+    ids === null ? undefined : isOneOf(apiKeys.id, ids),
     owner === null ? undefined : belongsTo(owner),
     externalId === null ? undefined : eq(apiKeys.externalId, externalId),
     status === null ? undefined : hasStatus(status, now),
@@ -178,6 +186,41 @@ const ORDERS: Record<KeySort, Order> = {
       sql`${id}::uuid`,
     ],
   },
+}
+
+/** The words of a key, as the index has them. */
+const wordsOfKey = sql`COALESCE(${apiKeys.name}, '') || ' ' || COALESCE(${apiKeys.externalId}, '')`
+
+/** The keys of one owner that a search finds. */
+export function searchKeysOf(db: Database, owner: Owner, search: Search) {
+  const secret = sql`SELECT FROM ${apiKeySecrets} AS secret
+    WHERE secret.key_id = ${apiKeys.id} AND ${beginsWith(sql`secret.start`, search.typed)}`
+  const named =
+    owner.type === 'user'
+      ? sql`SELECT FROM ${users} WHERE ${users.id} = ${owner.id} AND ${beginsWith(users.email, search.text)}`
+      : sql`SELECT FROM ${serviceAccounts} WHERE ${serviceAccounts.id} = ${owner.id}
+          AND ${beginsWith(searchText(serviceAccounts.name), search.text)}`
+  const isFound = sql`(${hasWords(wordsOfKey, search)} OR EXISTS (${secret}) OR EXISTS (${named}))`
+  return findCandidates(db, [sql`SELECT id FROM ${apiKeys} WHERE ${belongsTo(owner)} AND ${isFound}`])
+}
+
+/** The keys of everybody that a search finds: by their words, by a `start`, by their owner. */
+export async function searchAllKeys(db: Database, search: Search) {
+  const owners = await findCandidates(
+    db,
+    [
+      sql`SELECT id FROM ${users} WHERE ${beginsWith(users.email, search.text)}`,
+      sql`SELECT id FROM ${serviceAccounts} WHERE ${beginsWith(searchText(serviceAccounts.name), search.text)}`,
+    ],
+    MAX_OWNERS,
+  )
+  const found = await findCandidates(db, [
+    sql`SELECT id FROM ${apiKeys} WHERE ${hasWords(wordsOfKey, search)}`,
+    sql`SELECT key_id AS id FROM ${apiKeySecrets} WHERE ${beginsWith(apiKeySecrets.start, search.typed)}`,
+    sql`SELECT id FROM ${apiKeys} WHERE ${isOneOf(apiKeys.userId, owners.ids)}`,
+    sql`SELECT id FROM ${apiKeys} WHERE ${isOneOf(apiKeys.serviceAccountId, owners.ids)}`,
+  ])
+  return { ids: found.ids, isTruncated: found.isTruncated || owners.isTruncated }
 }
 
 export async function hasKey(db: Database, id: string): Promise<boolean> {
