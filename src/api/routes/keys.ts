@@ -16,6 +16,8 @@ import {
   KeyList,
   KeyLookup,
   KeyPatch,
+  KeysRevocation,
+  KeysRevoked,
   LISTED_STATUSES,
   NewKey,
   RevokeQuery,
@@ -23,6 +25,7 @@ import {
 } from '../../core/keys/model.ts'
 import { presentKey, type WholeKey } from '../../core/keys/present.ts'
 import { requireKey } from '../../core/keys/reach.ts'
+import { revokeKeys } from '../../core/keys/revoke-many.ts'
 import { endSecret, rotateKey } from '../../core/keys/rotate.ts'
 import type { Principal } from '../../core/principal.ts'
 import { Usage, UsageQuery } from '../../core/usage/model.ts'
@@ -249,6 +252,15 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         }),
       },
     )
+    .post('/revoke', ({ auth, body, state }) => revokeKeys(context, originOf(state), auth, body), {
+      ...NEEDS['POST /keys/revoke'],
+      body: KeysRevocation,
+      response: { 200: KeysRevoked },
+      detail: describe('revokeKeys', 'End many API keys for good', {
+        description: 'At most 5,000 a request, the oldest first: ask again until `remaining` is 0.',
+        errors: ['not_found', 'forbidden'],
+      }),
+    })
     .delete('/revoke/:id', ({ auth, params, query, state }) => revoke(auth, state, params.id, query), {
       ...NEEDS['DELETE /keys/revoke/:id'],
       ...revokes,
@@ -276,7 +288,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
 }
 
 /** Words of the paths below `/keys/` that are no ids, whatever the method. */
-const WORDS = new Set(['verify', 'verify-batch', 'import', 'lookup'])
+const WORDS = new Set(['verify', 'verify-batch', 'import', 'lookup', 'revoke'])
 
 /** @throws Problem method_not_allowed where a route that takes an id is given the word of a route that takes POST */
 const refuseWords = ({ params }: { params: { id?: string } | undefined }): void => {

@@ -244,3 +244,35 @@ export type FoundKey = Static<typeof FoundKey>
 
 export const FoundKeys = Type.Object({ items: Type.Array(FoundKey) }, { $id: 'FoundKeys' })
 export type FoundKeys = Static<typeof FoundKeys>
+
+const OwnerId = Type.String({ maxLength: 64 })
+
+export const KeysRevocation = Type.Object(
+  {
+    ids: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 1000 })),
+    user_id: Type.Optional(OwnerId),
+    service_account_id: Type.Optional(OwnerId),
+    external_id: Type.Optional(ExternalId),
+    all: Type.Optional(Type.Literal(true, { description: 'Admins only, with created_before' })),
+    created_before: Type.Optional(Instant),
+    reason: Type.Optional(Type.String({ maxLength: 500, pattern: READABLE })),
+    dry_run: Type.Optional(Type.Boolean({ description: 'Counts, and revokes nothing' })),
+  },
+  {
+    $id: 'KeysRevocation',
+    additionalProperties: false,
+    description: 'Exactly one of ids, user_id, service_account_id, external_id and all',
+  },
+)
+export type KeysRevocation = Static<typeof KeysRevocation>
+
+export const KeysRevoked = Type.Object(
+  {
+    revoked: Type.Integer(),
+    remaining: Type.Integer({
+      description: 'Live keys that are left, counted up to 100,000: ask again until it is 0',
+    }),
+  },
+  { $id: 'KeysRevoked' },
+)
+export type KeysRevoked = Static<typeof KeysRevoked>

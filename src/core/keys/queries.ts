@@ -27,6 +27,7 @@ import {
   users,
 } from '../../db/schema.ts'
 import { beginsWith, findCandidates, hasWords, searchText } from '../../db/search.ts'
+import type { Role } from '../../lib/model.ts'
 import type { PageRows } from '../../lib/page.ts'
 import type { Search } from '../../lib/search.ts'
 import { DAY_MS } from '../../lib/time.ts'
@@ -398,6 +399,85 @@ export async function updateRevoked(
     .returning({ id: apiKeys.id })
 }
 
+/** Keys that may be revoked together: what they have in common, and as far as the caller reaches. */
+export type RevocableKeys = {
+  ids: readonly string[] | null
+  owner: Owner | null
+  externalId: string | null
+  createdBefore: Date | null
+  reach:
+    | { kind: 'all' }
+    /** Everybody's but admins'; `keyId` is the key that asks. */
+    | { kind: 'support'; keyId: string | null }
+    /** The user's own, and those of the accounts that the user manages. */
+    | { kind: 'user'; userId: string }
+    | ({ kind: 'key'; owner: Owner; keyId: string } & NonNullable<KeyFilter['within']>)
+}
+
+/** Keys revoked at once are counted up to so many. */
+const MAX_COUNTED = 100_000
+
+const isRevocable = (db: Database, keys: RevocableKeys) => and(isNull(apiKeys.revokedAt), isChosen(db, keys))
+
+function isChosen(db: Database, { ids, owner, externalId, createdBefore, reach }: RevocableKeys) {
+  return and(
+    ids === null ? undefined : isOneOf(apiKeys.id, ids),
+    owner === null ? undefined : belongsTo(owner),
+    externalId === null ? undefined : eq(apiKeys.externalId, externalId),
+    createdBefore === null ? undefined : lt(apiKeys.createdAt, createdBefore),
+    isReached(db, reach),
+  )
+}
+
+function isReached(db: Database, reach: RevocableKeys['reach']): SQL | undefined {
+  switch (reach.kind) {
+    case 'all':
+      return undefined
+    case 'support': {
+      const admins = db.select({ id: users.id }).from(users).where(eq(users.role, 'admin'))
+      const isOther = reach.keyId === null ? undefined : ne(apiKeys.id, reach.keyId)
+      return and(or(isNull(apiKeys.userId), sql`${apiKeys.userId} NOT IN ${admins}`), isOther)
+    }
+    case 'user':
+      return isOfUser(db, reach.userId)
+    case 'key':
+      return and(belongsTo(reach.owner), ne(apiKeys.id, reach.keyId), liesWithin(reach))
+  }
+}
+
+/** The oldest of them. */
+export function listRevocable(db: Database, keys: RevocableKeys, limit: number): Promise<KeyRow[]> {
+  return db
+    .select()
+    .from(apiKeys)
+    .where(isRevocable(db, keys))
+    .orderBy(asc(apiKeys.createdAt), asc(apiKeys.id))
+    .limit(limit)
+}
+
+/** How many there are, at most MAX_COUNTED. */
+export async function countRevocable(db: Database, keys: RevocableKeys): Promise<number> {
+  const some = db
+    .select({ id: apiKeys.id })
+    .from(apiKeys)
+    .where(isRevocable(db, keys))
+    .limit(MAX_COUNTED)
+    .as('some')
+  const [row] = await db.select({ keys: count() }).from(some)
+  return row?.keys ?? 0
+}
+
+/** Whether there are any, revoked or not. */
+export async function hasKeysOf(db: Database, keys: RevocableKeys): Promise<boolean> {
+  return (await db.select({ id: apiKeys.id }).from(apiKeys).where(isChosen(db, keys)).limit(1)).length > 0
+}
+
+/** The role of a user who may own keys; null: there is none. */
+export async function findOwnerRole(db: Database, userId: string): Promise<Role | null> {
+  const [user] = await db.select({ role: users.role }).from(users).where(eq(users.id, userId))
+  return user?.role ?? null
+}
+
 /** Revokes the live keys of a user and of the accounts that the user alone manages, and says which. */
 export async function updateRevokedOfUser(
   tx: Transaction,
@@ -418,13 +498,15 @@ export async function listLiveKeyIdsOfUser(db: Database, userId: string, limit: 
   return rows.map(({ id }) => id)
 }
 
-function isLiveOfUser(db: Database | Transaction, userId: string) {
+const isLiveOfUser = (db: Database | Transaction, userId: string) =>
+  and(isOfUser(db, userId), isNull(apiKeys.revokedAt))
+
+function isOfUser(db: Database | Transaction, userId: string) {
   const managed = db
     .select({ id: serviceAccounts.id })
     .from(serviceAccounts)
     .where(eq(serviceAccounts.createdBy, userId))
-  const isTheirs = or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${managed}`)
-  return and(isTheirs, isNull(apiKeys.revokedAt))
+  return or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${managed}`)
 }
 
 /** The live keys that a key made, and those that these made, and so on, with their owners; at most `limit` of them. */
