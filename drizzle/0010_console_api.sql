@@ -1,3 +1,4 @@
+CREATE INDEX "audit_events_request_id_idx" ON "latchkey"."audit_events" USING btree ("request_id") WHERE "latchkey"."audit_events"."request_id" IS NOT NULL;--> statement-breakpoint
 -- The letters that a search compares: NFKC, in lower case. The collation is one that knows letters outside ASCII, where the
 -- server has one; that of the database may know ASCII alone. An index has the functions, so that a statement names them.
 DO $$

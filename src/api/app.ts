@@ -47,6 +47,7 @@ import { metricsRoute } from './routes/metrics.ts'
 import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
+import { signingKeyRoutes } from './routes/signing-keys.ts'
 import { userRoutes } from './routes/users.ts'
 import { verifyRoutes } from './routes/verify.ts'
 
@@ -78,6 +79,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(serviceAccountRoutes(context, guard))
     .use(userRoutes(context, guard))
     .use(auditRoutes(context, guard))
+    .use(signingKeyRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
     .use(metadataRoute(context))

@@ -88,6 +88,11 @@ export const NEEDS = {
   'POST /users/:id/password-reset': { admin: true },
   'GET /users/:id/password-resets': { admin: true },
   'DELETE /users/:id/password-resets/:reset_id': { admin: true },
+  'GET /users/:id/sessions': { anyone: { scopes: [SUPPORT] } },
+  'DELETE /users/:id/sessions/:sid': { anyone: { scopes: [SUPPORT] } },
+  'GET /signing-keys': { admin: true },
+  'POST /signing-keys/rotate': { admin: true },
+  'POST /signing-keys/:kid/revoke': { admin: true },
   'GET /audit': { anyone: { scopes: [AUDIT_READ] } },
 
   'POST /oauth/token': OAUTH,

@@ -8,7 +8,13 @@ import {
   listPasswordResets,
   presentReset,
 } from '../../core/login/password.ts'
-import { logOutEverywhere } from '../../core/sessions/sessions.ts'
+import { SessionPage } from '../../core/sessions/model.ts'
+import {
+  endSessionOfUser,
+  listSessionsOfUser,
+  logOutEverywhere,
+  presentSession,
+} from '../../core/sessions/sessions.ts'
 import {
   changeUser,
   createUser,
@@ -167,6 +173,35 @@ export const userRoutes = (context: Context, guard: Guard) =>
           'The one-time tokens of a user that are not used yet, newest first',
           { errors: ['not_found', 'forbidden'] },
         ),
+      },
+    )
+    .get(
+      '/:id/sessions',
+      async ({ auth, params, query }) => {
+        const current = auth.kind === 'user' ? auth.sessionId : null
+        return presentPage(await listSessionsOfUser(context, params.id, query), (session) =>
+          presentSession(session, current),
+        )
+      },
+      {
+        ...NEEDS['GET /users/:id/sessions'],
+        query: Type.Object(pageQuery, { additionalProperties: false }),
+        response: { 200: SessionPage },
+        detail: describe('listUserSessions', "A user's live sessions, newest first", {
+          errors: ['not_found'],
+        }),
+      },
+    )
+    .delete(
+      '/:id/sessions/:sid',
+      async ({ auth, params, state, status }) => {
+        await endSessionOfUser(context, originOf(state), auth, params.id, params.sid)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['DELETE /users/:id/sessions/:sid'],
+        response: noContent(),
+        detail: describe('endUserSession', 'End a session of a user', { errors: ['not_found', 'forbidden'] }),
       },
     )
     .delete(
