@@ -69,7 +69,7 @@ const ListQuery = Type.Object(
         description: 'What is shown besides: `owner`, `usage` (pages of at most 100), or `owner,usage`',
       }),
     ),
-    user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
+    user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins and support' })),
     all: Type.Optional(Flag),
     ...pageQuery,
     limit: t.Optional(
