@@ -48,6 +48,7 @@ import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { signingKeyRoutes } from './routes/signing-keys.ts'
+import { usageRoutes } from './routes/usage.ts'
 import { userRoutes } from './routes/users.ts'
 import { verifyRoutes } from './routes/verify.ts'
 
@@ -80,6 +81,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(userRoutes(context, guard))
     .use(auditRoutes(context, guard))
     .use(signingKeyRoutes(context, guard))
+    .use(usageRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
     .use(metadataRoute(context))

@@ -1,5 +1,6 @@
 import { and, eq, getTableName, gt, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import { usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
 import {
   apiKeySecrets,
@@ -49,6 +50,11 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: keyCreations, id: keyCreations.hash, isOutdated: lt(keyCreations.createdAt, before.creations) },
     { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.expiresAt, before.secrets) },
     { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
+    {
+      table: usageByOwner,
+      id: sql`ctid`,
+      isOutdated: lt(usageByOwner.hour, before.usage),
+    },
     { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
   ]
   await keepLastUses(db, before.secrets)
