@@ -54,6 +54,8 @@ import { passkeyRoutes } from './routes/passkeys.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
+import { signingKeyRoutes } from './routes/signing-keys.ts'
+import { usageRoutes } from './routes/usage.ts'
 import { userRoutes } from './routes/users.ts'
 import { verifyRoutes } from './routes/verify.ts'
 
@@ -93,6 +95,8 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(serviceAccountRoutes(context, guard))
     .use(userRoutes(context, guard))
     .use(auditRoutes(context, guard))
+    .use(signingKeyRoutes(context, guard))
+    .use(usageRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
@@ -155,6 +159,7 @@ const EXPOSED_HEADERS = [
   'X-Request-Id',
   'Link',
   'WWW-Authenticate',
+  'X-Search-Truncated',
 ]
 
 type IsForBrowsers = (request: Request) => boolean

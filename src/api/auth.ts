@@ -5,7 +5,7 @@ import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '
 import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
 import { refusalOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
 import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
-import { covers } from '../lib/scopes.ts'
+import { covers, SUPPORT } from '../lib/scopes.ts'
 import { readJson } from './body.ts'
 import { recogniseAgain, requirePrincipal } from './credential.ts'
 import { withoutWaiting } from './elysia.ts'
@@ -23,6 +23,7 @@ export type Guard = ReturnType<typeof auth>
  *
  * - `scopes`: the caller needs all of them.
  * - `keyScopes`: the same, of API keys alone; `scopes` unless given.
+ * - `support`: a caller with `latchkey:support` needs none of these scopes, and may be narrowed.
  * - `whole`: refuses a user's token that was narrowed to some scopes, on routes that no scope stands for
  *   (docs/decisions/0027).
  * - `recent`: a person must have proved who they are within the last ten minutes; keys are not asked. `for keys`: only
@@ -35,6 +36,7 @@ export type Need =
   | {
       scopes?: readonly string[]
       keyScopes?: readonly string[]
+      support?: boolean
       whole?: boolean
       recent?: true | 'for keys'
       enrolling?: boolean
@@ -66,8 +68,16 @@ export function auth(context: Context) {
     ) =>
     (need: Need) => {
       const { scopes = [], keyScopes = scopes, json, ...rest } = need === true ? {} : need
-      const { whole = false, recent, enrolling = false } = rest
-      const requirement: Requirement = { allows, refusal, userScopes: scopes, keyScopes, whole, enrolling }
+      const { support = false, whole = false, recent, enrolling = false } = rest
+      const requirement: Requirement = {
+        allows,
+        refusal,
+        userScopes: scopes,
+        keyScopes,
+        support,
+        whole,
+        enrolling,
+      }
       return guarded<P>({
         scopes: keyScopes,
         json,
@@ -180,9 +190,16 @@ type Requirement = {
   refusal(principal: Principal): ErrorCode
   userScopes: readonly string[]
   keyScopes: readonly string[]
+  support: boolean
   whole: boolean
   /** Whether it is open to a person who has to set up a second factor first. */
   enrolling: boolean
+}
+
+/** The scopes that a route asks of a caller. */
+function scopesFor(principal: Principal, { userScopes, keyScopes, support }: Requirement): readonly string[] {
+  if (support && covers(principal.grants, SUPPORT)) return []
+  return principal.kind === 'key' ? keyScopes : userScopes
 }
 
 /**
@@ -194,12 +211,13 @@ type Requirement = {
 function authorize(principal: Principal, need: Requirement, address: string | null): void {
   if (!need.allows(principal)) fail(need.refusal(principal))
   if (principal.kind === 'key') {
-    requireValid(refusalOf(principal, { scopes: need.keyScopes, address }))
+    requireValid(refusalOf(principal, { scopes: scopesFor(principal, need), address }))
     return
   }
   if (principal.isEnrolmentDue && !need.enrolling) fail('mfa_enrolment_required')
-  if (need.whole && principal.claims.isNarrowed) fail('insufficient_scope', NARROWED)
-  const missing = need.userScopes.filter((scope) => !covers(principal.grants, scope))
+  const isSupport = need.support && covers(principal.grants, SUPPORT)
+  if (need.whole && principal.claims.isNarrowed && !isSupport) fail('insufficient_scope', NARROWED)
+  const missing = scopesFor(principal, need).filter((scope) => !covers(principal.grants, scope))
   if (missing.length > 0) throw lackOfScopes(missing)
 }
 
@@ -230,7 +248,8 @@ export function permit(
       authorize(principal, need, state.address)
     return
   }
-  const outcome = useKey(context, principal, { scopes: need.keyScopes, cost: null, address: state.address })
+  const scopes = scopesFor(principal, need)
+  const outcome = useKey(context, principal, { scopes, cost: null, address: state.address })
   return outcome instanceof Promise ? outcome.then(requireValid) : requireValid(outcome)
 }
 

@@ -6,6 +6,7 @@ import {
   KEYS_WRITE,
   SERVICE_ACCOUNTS_READ,
   SERVICE_ACCOUNTS_WRITE,
+  SUPPORT,
   USERS_READ,
   USERS_WRITE,
   VERIFY,
@@ -31,6 +32,10 @@ const ACCOUNTS_CHANGE_JSON = { anyone: { ...ACCOUNTS_CHANGE.anyone, json: true }
 const WHOLE_USER = { user: { whole: true } } as const
 /** A person's own second factors, with the token of a whole session; also before a factor that is due is set up. */
 const OWN_FACTORS = { user: { whole: true, enrolling: true } } as const
+/** The same changes, of which support may make some. */
+const KEYS_SUPPORT = { anyone: { ...KEYS_CHANGE.anyone, support: true } } as const
+const KEYS_SUPPORT_JSON = { anyone: { ...KEYS_CHANGE_JSON.anyone, support: true } } as const
+const ACCOUNTS_SUPPORT_JSON = { anyone: { ...ACCOUNTS_CHANGE_JSON.anyone, support: true } } as const
 const FACTORS_CHANGE = { user: { whole: true, enrolling: true, recent: true } } as const
 const FACTORS_CHANGE_JSON = { user: { whole: true, enrolling: true, recent: true, json: true } } as const
 
@@ -89,33 +94,38 @@ export const NEEDS = {
 
   'POST /keys/create': KEYS_CHANGE_JSON,
   'POST /keys': KEYS_CHANGE_JSON,
-  'GET /keys/list': { anyone: { scopes: [KEYS_READ] } },
-  'GET /keys': { anyone: { scopes: [KEYS_READ] } },
-  'GET /keys/:id': { anyone: { scopes: [KEYS_READ] } },
-  'PATCH /keys/:id': KEYS_CHANGE_JSON,
+  'GET /keys/list': { anyone: { scopes: [KEYS_READ], support: true } },
+  'GET /keys': { anyone: { scopes: [KEYS_READ], support: true } },
+  'GET /keys/:id': { anyone: { scopes: [KEYS_READ], support: true } },
+  'PATCH /keys/:id': KEYS_SUPPORT_JSON,
   'POST /keys/:id/rotate': KEYS_CHANGE_JSON,
   'DELETE /keys/:id/secrets/:secret': KEYS_CHANGE,
-  'GET /keys/:id/usage': { anyone: { scopes: [KEYS_READ] } },
-  'DELETE /keys/revoke/:id': KEYS_CHANGE,
-  'DELETE /keys/:id': KEYS_CHANGE,
+  'GET /keys/:id/usage': { anyone: { scopes: [KEYS_READ], support: true } },
+  'GET /usage': { anyone: { scopes: [KEYS_READ], support: true } },
+  'DELETE /keys/revoke/:id': KEYS_SUPPORT,
+  'DELETE /keys/:id': KEYS_SUPPORT,
   'DELETE /keys/delete/:id': { user: { scopes: [KEYS_WRITE], recent: 'for keys' } },
   'DELETE /keys/self': { anyKey: true },
+  // A person's own keys are listed to them: looking up a secret is for those who read everybody's.
+  'POST /keys/lookup': { anyone: { scopes: [SUPPORT], keyScopes: [KEYS_READ], support: true, json: true } },
+  'POST /keys/revoke': KEYS_SUPPORT_JSON,
+  'POST /keys/:id/check': { anyone: { scopes: [KEYS_READ], support: true, json: true } },
   'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES }, recent: 'for keys' } },
   'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },
   'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },
 
   'POST /service-accounts': ACCOUNTS_CHANGE_JSON,
-  'GET /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } },
-  'GET /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } },
-  'PATCH /service-accounts/:id': ACCOUNTS_CHANGE_JSON,
+  'GET /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true, support: true } },
+  'GET /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true, support: true } },
+  'PATCH /service-accounts/:id': ACCOUNTS_SUPPORT_JSON,
   'DELETE /service-accounts/:id': ACCOUNTS_CHANGE,
 
-  'GET /users': { anyone: { scopes: [USERS_READ] } },
+  'GET /users': { anyone: { scopes: [USERS_READ], support: true } },
   'POST /users': { anyone: { scopes: [USERS_WRITE], json: true } },
-  'GET /users/:id': { anyone: { scopes: [USERS_READ] } },
-  'PATCH /users/:id': { anyone: { scopes: [USERS_WRITE], json: true } },
+  'GET /users/:id': { anyone: { scopes: [USERS_READ], support: true } },
+  'PATCH /users/:id': { anyone: { scopes: [USERS_WRITE], support: true, json: true } },
   'DELETE /users/:id': { anyone: { scopes: [USERS_WRITE], recent: true } },
-  'POST /users/:id/logout': { anyone: { scopes: [USERS_WRITE] } },
+  'POST /users/:id/logout': { anyone: { scopes: [USERS_WRITE], support: true } },
   // The token of a reset gives its holder the user's account: an admin alone may have one made, and no key.
   'POST /users/:id/password-reset': { admin: { json: true, recent: true } },
   'POST /users/:id/invite': { admin: { recent: true } },
@@ -123,7 +133,12 @@ export const NEEDS = {
   'DELETE /users/:id/password-resets/:reset_id': { admin: true },
   'DELETE /users/:id/mfa': { admin: { recent: true } },
   'POST /users/:id/unlock': { admin: { recent: true } },
-  'GET /audit': { anyone: { scopes: [AUDIT_READ] } },
+  'GET /users/:id/sessions': { anyone: { scopes: [SUPPORT] } },
+  'DELETE /users/:id/sessions/:sid': { anyone: { scopes: [SUPPORT] } },
+  'GET /signing-keys': { admin: true },
+  'POST /signing-keys/rotate': { admin: { recent: true } },
+  'POST /signing-keys/:kid/revoke': { admin: { recent: true } },
+  'GET /audit': { anyone: { scopes: [AUDIT_READ], support: true } },
 
   'POST /oauth/token': OAUTH,
   'POST /oauth/introspect': OAUTH,

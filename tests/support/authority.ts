@@ -33,6 +33,7 @@ export type World = {
   tokenId: string
   signingKeyId: string
   target: AddedPerson
+  targetSession: string
   resetId: string
   managedAccount: string
   key: string
@@ -57,7 +58,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   const person = await addPerson(sql, kind === 'user' ? {} : { role: 'admin' })
   const [session, other] = [await beginSession(at, person), await beginSession(at, person)]
   const target = await addPerson(sql, { scopes: ['read'] })
-  await beginSession(at, target)
+  const ofTarget = await beginSession(at, target)
   // An invitation is for somebody without a password.
   await sql`UPDATE latchkey.users SET password_hash = NULL WHERE id = ${target.id}`
   const [resetId, account, managedAccount] = [newId(), newId(), newId()]
@@ -97,6 +98,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     tokenId: partOf(signed, 1).jti ?? '',
     signingKeyId: partOf(signed, 0).kid ?? '',
     target,
+    targetSession: claimsOf(at, ofTarget.refresh).sessionId,
     resetId,
     managedAccount,
     key,
@@ -187,6 +189,7 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'PATCH /keys/{id}': { by: KINDS, ids: (w) => [w.key], json: () => ({ name: 'other' }) },
   'POST /keys/{id}/rotate': { by: KINDS, ids: (w) => [w.key], json: () => ({}) },
   'DELETE /keys/{id}/secrets/{secret}': { by: KINDS, ids: (w) => [w.rotated.id, w.rotated.secrets[1]] },
+  'POST /keys/revoke': { by: KINDS, json: (w) => ({ ids: [w.key] }) },
   'DELETE /keys/{id}': REVOKE,
   'DELETE /keys/revoke/{id}': REVOKE,
   'DELETE /keys/delete/{id}': { by: PEOPLE, ids: (w) => [w.key] },
@@ -222,6 +225,11 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'DELETE /users/{id}/password-resets/{reset_id}': {
     by: ['admin'],
     ids: (w) => [w.target.id, w.resetId],
+    isOfAdmins: true,
+  },
+  'DELETE /users/{id}/sessions/{sid}': {
+    by: ['admin'],
+    ids: (w) => [w.target.id, w.targetSession],
     isOfAdmins: true,
   },
   'POST /auth/password': {

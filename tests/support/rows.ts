@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
 import {
   codeFailures,
@@ -57,6 +58,7 @@ export const rows = {
   }),
   credits: (keyId: string) => ({ keyId, remaining: 10 }),
   usage: (keyId: string) => ({ keyId, hour: now(), outcome: 'VALID', count: 1 }),
+  ownerUsage: (ownerId: string) => ({ ownerId, hour: now(), outcome: 'VALID', count: 1 }),
   creation: (keyId: string) => ({ hash: bytes(32), keyId, createdAt: now() }),
   auditEvent: () => ({
     id: id(),
@@ -144,6 +146,7 @@ export async function insertOneOfEach(db: Database) {
   const secret = rows.secret(apiKey.id)
   const credits = rows.credits(apiKey.id)
   const usage = rows.usage(apiKey.id)
+  const ownerUsage = rows.ownerUsage(user.id)
   const creation = rows.creation(apiKey.id)
   const session = rows.session(user.id)
   const signingKey = rows.signingKey()
@@ -168,6 +171,7 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(apiKeySecrets).values(secret)
   await db.insert(apiKeyCredits).values(credits)
   await db.insert(keyUsage).values(usage)
+  await db.insert(usageByOwner).values(ownerUsage)
   await db.insert(keyCreations).values(creation)
   await db.insert(sessions).values(session)
   await db.insert(signingKeys).values(signingKey)
@@ -193,6 +197,7 @@ export async function insertOneOfEach(db: Database) {
     secret,
     credits,
     usage,
+    ownerUsage,
     creation,
     session,
     signingKey,

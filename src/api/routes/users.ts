@@ -11,7 +11,13 @@ import {
 } from '../../core/login/password-reset.ts'
 import { unlockUser } from '../../core/login/unlock.ts'
 import { resetFactors } from '../../core/second-factors/factors.ts'
-import { logOutEverywhere } from '../../core/sessions/sessions.ts'
+import { SessionPage } from '../../core/sessions/model.ts'
+import {
+  endSessionOfUser,
+  listSessionsOfUser,
+  logOutEverywhere,
+  presentSession,
+} from '../../core/sessions/sessions.ts'
 import {
   changeUser,
   createUser,
@@ -33,12 +39,12 @@ import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
-import { pageQuery, presentPage } from '../page.ts'
+import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
 const UserQuery = Type.Object({
-  query: Type.Optional(Type.String({ maxLength: 254, description: 'A part of the e-mail' })),
+  query: searchQuery('The beginning of the address, or of words in it'),
   ...pageQuery,
 })
 
@@ -57,9 +63,11 @@ export const userRoutes = (context: Context, guard: Guard) =>
     .use(guard)
     .get(
       '/',
-      async ({ query }) => {
+      async ({ query, set }) => {
         const { query: text, ...page } = query
-        return presentPage(await listAllUsers(context, { text, ...page }), present)
+        const found = await listAllUsers(context, { text, ...page })
+        tellTruncated(set, found.isTruncated)
+        return presentPage(found, present)
       },
       {
         ...NEEDS['GET /users'],
@@ -220,6 +228,35 @@ export const userRoutes = (context: Context, guard: Guard) =>
           'The one-time tokens of a user that are not used yet, newest first',
           { errors: ['not_found', 'forbidden'] },
         ),
+      },
+    )
+    .get(
+      '/:id/sessions',
+      async ({ auth, params, query }) => {
+        const current = auth.kind === 'user' ? auth.sessionId : null
+        return presentPage(await listSessionsOfUser(context, params.id, query), (session) =>
+          presentSession(session, current),
+        )
+      },
+      {
+        ...NEEDS['GET /users/:id/sessions'],
+        query: Type.Object(pageQuery, { additionalProperties: false }),
+        response: { 200: SessionPage },
+        detail: describe('listUserSessions', "A user's live sessions, newest first", {
+          errors: ['not_found'],
+        }),
+      },
+    )
+    .delete(
+      '/:id/sessions/:sid',
+      async ({ auth, params, state, status }) => {
+        await endSessionOfUser(context, originOf(state), auth, params.id, params.sid)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['DELETE /users/:id/sessions/:sid'],
+        response: noContent(),
+        detail: describe('endUserSession', 'End a session of a user', { errors: ['not_found', 'forbidden'] }),
       },
     )
     .delete(

@@ -63,7 +63,7 @@ export type AuditAction =
   | 'mail.failed'
   | `session.${'ended' | 'reused' | 'refresh_refused'}`
   | `token.${'granted' | 'refused' | 'revoked'}`
-  | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported'}`
+  | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported' | 'looked_up'}`
   | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted'}`
   | `signing_key.${'created' | 'rotated' | 'revoked' | 'rewrapped'}`
   | 'access.denied'
@@ -143,6 +143,8 @@ export type AuditQuery = PageQuery & {
   actor?: string
   target?: string
   action?: string
+  outcome?: 'success' | 'refused'
+  request_id?: string
   from?: string
   to?: string
 }
@@ -152,13 +154,15 @@ export type AuditQuery = PageQuery & {
  * @throws Problem validation_failed for a forged cursor, an `actor` that is not an id, or a time that cannot be read
  */
 export async function listEvents(context: Context, query: AuditQuery): Promise<Page<AuditRow>> {
-  const { actor, target, action, from, to } = query
+  const { actor, target, action, outcome, request_id: requestId, from, to } = query
   if (actor !== undefined && !isId(actor)) failField('?actor', 'Must be an id')
-  const list = `audit ${JSON.stringify([actor, target, action, from, to])}`
+  const list = `audit ${JSON.stringify([actor, target, action, outcome, requestId, from, to])}`
   const filter = {
     actor: actor ?? null,
     target: target ?? null,
     action: action ?? null,
+    outcome: outcome ?? null,
+    requestId: requestId ?? null,
     from: readInstant('?from', from),
     to: readInstant('?to', to),
   }

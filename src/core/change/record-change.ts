@@ -11,7 +11,7 @@ import { type Lock, locksOfCaller, planLocks } from './locks.ts'
 import { type HeldRows, LOCKABLE, lockRows, queueForOwners, takeAdvisoryLock } from './queries.ts'
 
 export type { Lock } from './locks.ts'
-export type { LockMode } from './queries.ts'
+export type { HeldRows, LockMode } from './queries.ts'
 
 /**
  * Writes audit rows within the transaction of a change. The cache entries of their targets are evicted after COMMIT.

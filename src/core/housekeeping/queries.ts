@@ -1,5 +1,6 @@
 import { and, eq, getTableName, gt, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import { usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
 import {
   codeFailures,
@@ -86,6 +87,11 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
       table: codeFailures,
       id: codeFailures.userId,
       isOutdated: lt(codeFailures.lastFailedAt, before.wrongCodes),
+    },
+    {
+      table: usageByOwner,
+      id: sql`ctid`,
+      isOutdated: lt(usageByOwner.hour, before.usage),
     },
     { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
     {

@@ -5,7 +5,7 @@ import type { Context } from '../context.ts'
 import { type Owner, ownerOfRow } from '../owners.ts'
 import { findAccount, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
 import { findWholeKey, type WholeKey } from './queries.ts'
-import { isInReach, type KeyManager, requireManagedKey } from './reach.ts'
+import { type KeyManager, requireActing, requireManagedKey } from './reach.ts'
 
 /**
  * What the work of a change of one key is given: what every change is given, the key as of now, and the service account
@@ -21,7 +21,7 @@ export type KeyChange<C extends KeyManager> = Change<C> & {
  * How a change locks the key, and its secrets where it changes them too: `update` where the row will be deleted.
  * `counts`: the change can increase the number of live keys, so the rows that carry the quota are locked too.
  */
-type KeyLocks = { key: LockMode; secrets?: LockMode; counts?: boolean }
+type KeyLocks = { key: LockMode; secrets?: LockMode; counts?: boolean; isEnding?: boolean }
 
 /**
  * Changes one key that the caller manages. Locks its owner and the key, and then checks again that the caller still
@@ -34,7 +34,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
   origin: Origin,
   caller: C,
   id: string,
-  { key: mode, secrets, counts = false }: KeyLocks,
+  { key: mode, secrets, counts = false, isEnding = false }: KeyLocks,
   work: (change: KeyChange<C>) => Promise<R>,
 ): Promise<R> {
   const found = await requireManagedKey(context, caller, id)
@@ -51,7 +51,8 @@ export async function changeManagedKey<C extends KeyManager, R>(
     const row = change.held.keys.get(id) ?? fail('not_found')
     const key = await findWholeKey(change.tx, row)
     const account = accountOf(change, owner)
-    if (!isInReach(change.caller, key, account)) fail('not_found')
+    const user = change.held.users.get(owner.id) ?? null
+    requireActing(change.caller, key, account, user, isEnding)
     return work({ ...change, key, account })
   })
 }

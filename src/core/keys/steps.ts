@@ -18,8 +18,8 @@ export async function endInSteps(step: (limit: number) => Promise<number>): Prom
   while (ended === STEP) ended = await withDeadline(() => step(STEP))
 }
 
-/** The audit event of a key that is revoked as part of another change. */
-export const keyRevoked = (id: string, reason: string): AuditEvent => ({
+/** What the audit trail says of a key that is revoked with its owner's wish. */
+export const keyRevoked = (id: string, reason: string | null): AuditEvent => ({
   action: 'key.revoked',
   target: { type: 'key', id },
   details: { reason },

@@ -18,6 +18,7 @@ import {
   endSessions,
   findSession,
   findSessionUser,
+  hasUser,
   insertSession,
   listLiveSessions,
   type SessionRow,
@@ -52,7 +53,7 @@ export type OpenedSession = RefreshClaims & TokenSession & { remember: boolean }
 const newSalt = () => crypto.getRandomValues(new Uint8Array(16))
 
 /** A session in the form in which the API answers its user. */
-export function presentSession(session: SessionRow, currentId: string): Session {
+export function presentSession(session: SessionRow, currentId: string | null): Session {
   // The counter of refreshes stays 0 in a browser session.
   const isUsed = session.generation > 0 || session.rotatedAt > session.createdAt
   return {
@@ -113,20 +114,33 @@ export async function openSession(
   return { sessionId: id, generation: 0, salt, expiresAt, authTime, amr, remember }
 }
 
-/** A page of the caller's live sessions, newest first. */
+/** A page of a user's live sessions, newest first. */
 export async function listSessions(
   context: Context,
-  caller: UserPrincipal,
+  userId: string,
   page: PageQuery,
 ): Promise<Page<SessionRow>> {
-  return readPage(context.keys.cursor, `sessions ${caller.userId}`, page, (rows) =>
-    listLiveSessions(context.db, caller.userId, new Date(context.clock()), rows),
+  return readPage(context.keys.cursor, `sessions ${userId}`, page, (rows) =>
+    listLiveSessions(context.db, userId, new Date(context.clock()), rows),
   )
 }
 
 /**
- * Ends one of the caller's sessions. Ending it again changes nothing and gives the same answer.
- * @throws Problem not_found where the session does not exist or belongs to another user
+ * A page of the live sessions of any user.
+ * @throws Problem not_found
+ */
+export async function listSessionsOfUser(
+  context: Context,
+  userId: string,
+  page: PageQuery,
+): Promise<Page<SessionRow>> {
+  if (!isId(userId) || !(await hasUser(context.db, userId))) fail('not_found')
+  return listSessions(context, userId, page)
+}
+
+/**
+ * Ends one of the caller's sessions; again: the same answer.
+ * @throws Problem not_found where it is nobody's, or another's
  */
 export async function endOwnSession(
   context: Context,
@@ -140,9 +154,33 @@ export async function endOwnSession(
 }
 
 /**
- * Ends the session of a refresh token, whatever generation the token is of. A token that is not genuine changes
- * nothing.
+ * Ends a session of another user; again: the same answer.
+ * @throws Problem not_found where it is none of that user's, forbidden where the user is an admin and the caller is not
  */
+export async function endSessionOfUser(
+  context: Context,
+  origin: Origin,
+  caller: Principal,
+  userId: string,
+  id: string,
+): Promise<void> {
+  if (!isId(userId) || !isId(id)) fail('not_found')
+  const locks: Lock[] = [
+    ['users', userId, 'no key update'],
+    ['sessions', id, 'no key update'],
+  ]
+  await recordChange(context, origin, caller, locks, async ({ tx, held, now, record, caller }) => {
+    const user = held.users.get(userId) ?? fail('not_found')
+    const session = held.sessions.get(id)
+    if (session?.userId !== userId) fail('not_found')
+    requirePowerOver(caller, user.role)
+    if (session.endedAt !== null) return
+    await updateSessionEnded(tx, id, now, 'admin_logout')
+    await record(sessionEnded(id, { reason: 'admin_logout', user_id: userId }))
+  })
+}
+
+/** Ends the session that a refresh token of any genuine generation belongs to; anything else changes nothing. */
 export async function endSessionOfToken(context: Context, origin: Origin, token: string): Promise<void> {
   const claims = readRefreshToken(context.keys.refresh, token)
   if (claims) await endSession(context, origin, null, claims.sessionId, 'logout', claims)

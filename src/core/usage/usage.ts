@@ -2,7 +2,7 @@ import { failField } from '../../lib/errors.ts'
 import { DAY_MS, EARLIEST_MS, HOUR_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { Usage, UsageQuery } from './model.ts'
-import { addUsage, listUsage, updateLastUses } from './queries.ts'
+import { addUsage, listDailyTotals, listUsage, updateLastUses } from './queries.ts'
 
 const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
@@ -33,9 +33,30 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metric
 }
 
 /**
- * How often a key was used, by hour or day and by outcome; the last thirty days by default. The hour in which `from`
- * lies is part of the answer.
- * @throws Problem validation_failed for a time that cannot be read, or a range of more than a year
+ * How often each key was used on each of the last days (UTC): the oldest first, today last. Keys without a use are left out.
+ */
+export async function describeDays(
+  context: Context,
+  keyIds: readonly string[],
+  days: number,
+): Promise<Map<string, number[]>> {
+  const firstDay = Math.floor(context.clock() / DAY_MS) - days + 1
+  const totals = await listDailyTotals(context.db, keyIds, new Date(firstDay * DAY_MS))
+  const byKey = new Map<string, number[]>()
+  for (const { keyId, day, count } of totals) {
+    const counts = byKey.get(keyId) ?? Array(days).fill(0)
+    const at = day.getTime() / DAY_MS - firstDay
+    // Another server's clock may be a day ahead.
+    if (at < days) counts[at] = count
+    byKey.set(keyId, counts)
+  }
+  return byKey
+}
+
+/**
+ * How often a key was used, by hour or day and outcome; the last thirty days unless asked otherwise. The hour that
+ * `from` lies in is part of the answer.
+ * @throws Problem validation_failed for a time that is none, or more than a year
  */
 export async function describeUsage(context: Context, keyId: string, query: UsageQuery): Promise<Usage> {
   const now = context.clock()

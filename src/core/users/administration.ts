@@ -1,7 +1,8 @@
 import { violatedConstraint } from '../../db/errors.ts'
+import { findRows, type SearchPage } from '../../db/search.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
-import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
+import { type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
 import {
   type Ceiling,
   ceilingOfUser,
@@ -9,14 +10,18 @@ import {
   KEYS_READ,
   KEYS_WRITE,
   requireScopes,
+  USERS_WRITE,
 } from '../../lib/scopes.ts'
+import { readSearch } from '../../lib/search.ts'
 import type { AuditAction, Origin } from '../audit/audit.ts'
 import {
   ADMINS_ONLY,
   findRaised,
   isActiveWithin,
   isByAdmin,
+  lowersAs,
   relock,
+  requireDisabling,
   requirePowerOver,
   type Settings,
   setting,
@@ -44,6 +49,7 @@ import {
   findUserByEmail,
   findUserById,
   listUsers,
+  searchUsers,
   type UserChange,
   type UserRow,
   updateUser,
@@ -65,11 +71,17 @@ type Administrator = Principal | Operator
 export async function listAllUsers(
   context: Context,
   { text, ...page }: PageQuery & { text: string | undefined },
-): Promise<Page<UserRow>> {
-  const wanted = text === undefined ? null : text.normalize('NFC').toLowerCase()
-  return readPage(context.keys.cursor, `users ${text ?? ''}`, page, (rows) =>
-    listUsers(context.db, { text: wanted, ...rows }),
+): Promise<SearchPage<UserRow>> {
+  const { db } = context
+  if (text === undefined) {
+    const list = (rows: PageRows) => listUsers(db, { ids: null, ...rows })
+    return { ...(await readPage(context.keys.cursor, 'users', page, list)), isTruncated: false }
+  }
+  const search = readSearch(text, page)
+  const found = await findRows(await searchUsers(db, search), search.limit, (ids, limit) =>
+    listUsers(db, { ids, limit, after: null }),
   )
+  return { ...found, nextCursor: null }
 }
 
 /** Whether a user's service accounts are disabled, when the user who alone manages them is disabled or deleted. */
@@ -93,6 +105,7 @@ export async function changeUser(
 ): Promise<{ user: UserRow; accounts: ManagedAccount[] | null }> {
   const change = readPatch(patch)
   requirePowerToName(context, caller, change)
+  if (caller.kind !== 'operator' && !covers(caller.grants, USERS_WRITE)) requireDisabling(change)
   const takesAdmin = change.role === 'user' || change.isActive === false
   const isDisabling = change.isActive === false
   const locks = async (): Promise<Lock[]> => [
@@ -262,7 +275,7 @@ export function requirePower(
     if (isRaised) requireCeiling(caller as Principal, ceilingOf(context, after.scopes))
   }
   if (before === null) return after.lockedSettings
-  const by = { isAdmin: isByAdmin(caller), isOwn }
+  const by = { ...lowersAs(caller), isOwn }
   return relock(settings, before.lockedSettings, before, after as UserRow, by)
 }
 
