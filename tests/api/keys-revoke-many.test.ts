@@ -134,7 +134,7 @@ describe('nobody revokes beyond their reach', () => {
     ])
       expectProblem(await revoke(selector, who.access), 'not_found')
     expect(await revokedOf(theirs, ofAccount)).toEqual([false, false])
-    // The controls: whoever reaches them, and an unknown owner for an admin too.
+    // The controls: a caller who reaches them, and an unknown owner for an admin too.
     expectProblem(await revoke({ user_id: Bun.randomUUIDv7() }, admin.access), 'not_found')
     expect((await revoke({ external_id: 'theirs' }, other.access)).body.revoked).toBe(1)
   })

@@ -19,7 +19,7 @@ beforeAll(async () => {
   narrowed = (await call(service, 'POST /oauth/token', { form })).body.access_token
 })
 
-/** Whoever holds the scope: a person, that person's token narrowed to it, and a key. */
+/** The holders of the scope: a person, that person's token narrowed to it, and a key. */
 const HOLDERS: [string, () => string][] = [
   ['a user', () => person.access],
   ['a narrowed token', () => narrowed],

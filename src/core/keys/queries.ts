@@ -481,7 +481,7 @@ export async function hasKeysOf(db: Database, keys: RevocableKeys): Promise<bool
   return (await db.select({ id: apiKeys.id }).from(apiKeys).where(isChosen(db, keys)).limit(1)).length > 0
 }
 
-/** The role of a user who may own keys; null: there is none. */
+/** The role of a user who may own keys; null: the user does not exist. */
 export async function findOwnerRole(db: Database, userId: string): Promise<Role | null> {
   const [user] = await db.select({ role: users.role }).from(users).where(eq(users.id, userId))
   return user?.role ?? null

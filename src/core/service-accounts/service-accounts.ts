@@ -94,7 +94,7 @@ export async function listManagedAccounts(
   { text, ...page }: PageQuery & { text: string | undefined },
 ): Promise<SearchPage<ServiceAccountRow>> {
   const maker = readsAll(caller) ? null : makerOf(caller)
-  // Nobody is behind a service account's key: it manages none.
+  // A service account's key acts for no person, so it manages no accounts.
   if (maker === null && !readsAll(caller)) return { rows: [], nextCursor: null, isTruncated: false }
   const within = caller.kind === 'key' && !readsAll(caller) ? caller.scopes : null
   const { db, keys } = context

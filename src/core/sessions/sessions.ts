@@ -140,7 +140,7 @@ export async function listSessionsOfUser(
 
 /**
  * Ends one of the caller's sessions; again: the same answer.
- * @throws Problem not_found where it is nobody's, or another's
+ * @throws Problem not_found where the session does not exist or is another user's
  */
 export async function endOwnSession(
   context: Context,
@@ -155,7 +155,7 @@ export async function endOwnSession(
 
 /**
  * Ends a session of another user; again: the same answer.
- * @throws Problem not_found where it is none of that user's, forbidden where the user is an admin and the caller is not
+ * @throws Problem not_found where that user has no such session, forbidden where the user is an admin and the caller is not
  */
 export async function endSessionOfUser(
   context: Context,

@@ -8,7 +8,7 @@ const AGAIN_HOURS = 3
 export const hourOf = (atMs: number): number => Math.floor(atMs / HOUR_MS) * HOUR_MS
 
 /**
- * Sums ended hours up by owner: the last three, and before them those that nobody has summed up, as after a time without a
+ * Sums ended hours up by owner: the last three, and before them those that are not summed up yet, as after a time without a
  * server; a day in each transaction.
  */
 export async function sumUsageByOwner({ db, clock }: Pick<Context, 'db' | 'clock'>): Promise<void> {

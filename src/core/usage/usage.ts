@@ -56,7 +56,7 @@ export async function describeDays(
 /**
  * How often a key was used, by hour or day and outcome; the last thirty days unless asked otherwise. The hour that
  * `from` lies in is part of the answer.
- * @throws Problem validation_failed for a time that is none, or more than a year
+ * @throws Problem validation_failed for an invalid time, or more than a year
  */
 export async function describeUsage(context: Context, keyId: string, query: UsageQuery): Promise<Usage> {
   const now = context.clock()
