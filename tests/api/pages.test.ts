@@ -423,7 +423,9 @@ describe('the brand', () => {
       const page = await call(branded, 'GET /login')
       expect(page.text).toContain('<title>Sign in · Acme &amp; Sons</title>')
       expect(page.text).toContain('<img src="/pages/logo" alt="Acme &amp; Sons"/>')
-      expect((await call(branded, 'GET /pages/style.css')).text).toContain('--accent: #aa2200')
+      expect((await call(branded, 'GET /pages/style.css')).text).toContain(
+        '--accent: #aa2200;\n  --on-accent: #ffffff',
+      )
       const logo = await call(branded, 'GET /pages/logo')
       expect([logo.status, logo.headers.get('content-type')]).toEqual([200, 'image/svg+xml'])
       // Opened by itself it runs no script of its own.

@@ -4,6 +4,7 @@ import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { endEverySession } from '../../src/core/sessions/sessions.ts'
 import { revokeSigningKey } from '../../src/core/signing/signing-keys.ts'
 import { SECOND_MS } from '../../src/lib/time.ts'
+import { ask } from '../support/browser.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import { sendHalves } from '../support/held.ts'
 import { addLoggedIn, addPerson, beginSession, connectTo, PASSWORD } from '../support/people.ts'
@@ -50,7 +51,8 @@ type Act = (at: TestService, household: Household) => Promise<Answer | undefined
 type Action = { name: string; kills: Name[]; act: Act }
 
 const SESSION_0: Name[] = ['access0', 'refresh0']
-const SESSIONS: Name[] = [...SESSION_0, 'access1', 'refresh1']
+const BROWSER: Name[] = ['cookie', 'browserToken']
+const SESSIONS: Name[] = [...SESSION_0, 'access1', 'refresh1', ...BROWSER]
 /** What would become a session ends with all of them. */
 const EVERY_SESSION: Name[] = [...SESSIONS, 'step']
 const KEYS: Name[] = ['key0', 'key1']
@@ -132,13 +134,18 @@ const actions: Action[] = [
   },
   {
     name: 'the removal of a second factor, by another session',
-    kills: [...SESSION_0, 'step'],
+    kills: [...SESSION_0, ...BROWSER, 'step'],
     act: (at, h) => asUser(at, h, 'DELETE /auth/mfa/totp'),
   },
   {
     name: 'new recovery codes, by another session',
-    kills: [...SESSION_0, 'step'],
+    kills: [...SESSION_0, ...BROWSER, 'step'],
     act: (at, h) => asUser(at, h, 'POST /auth/mfa/recovery-codes'),
+  },
+  {
+    name: 'sign-out of the browser',
+    kills: BROWSER,
+    act: (at, { credentials: c }) => ask(at, 'DELETE /session', { headers: { cookie: c.cookie.text } }),
   },
   {
     name: 'revocation of the access token',
@@ -555,7 +562,7 @@ describe('an action on all credentials:', () => {
     const { credentials: c } = await newHousehold(a, sql, { expires_at })
     const { accountKey0, accountToken0, accountKey1, accountToken1 } = c
     const kills = [c.key0, c.key1, accountKey0, accountToken0, accountKey1, accountToken1]
-    const spares = [c.access0, c.refresh0, c.access1, c.refresh1]
+    const spares = [c.access0, c.refresh0, c.access1, c.refresh1, c.cookie, c.browserToken]
     await run(kills, spares, a, async () => {
       for (const server of [a, b]) server.advance(lastsMs)
     })
@@ -573,7 +580,7 @@ describe('an action on all credentials:', () => {
 
   test('the revocation of the signing key', async () => {
     const household = await newHousehold(b, sql)
-    const kills: Name[] = ['access0', 'access1', 'accountToken0', 'accountToken1']
+    const kills: Name[] = ['access0', 'access1', 'browserToken', 'accountToken0', 'accountToken1']
     alive.length = 0
     await run(pick(household, kills), others(household, kills), b, async () => {
       const [current] = (await call(b, 'GET /.well-known/jwks.json')).body.keys

@@ -1,6 +1,7 @@
 import type postgres from 'postgres'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { KEYS_WRITE } from '../../src/lib/scopes.ts'
+import { ask, signIn } from './browser.ts'
 import { type Answer, type Call, call, newKey } from './client.ts'
 import { type AddedPerson, addPerson, beginSession, PASSWORD } from './people.ts'
 import { refresh } from './refresh.ts'
@@ -10,7 +11,7 @@ import { until } from './until.ts'
 /** A credential. A refresh token changes with each exchange: `text` is the newest one. */
 export type Credential = {
   name: string
-  kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token' | 'step'
+  kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token' | 'step' | 'cookie'
   text: string
   /** The service account, for the key of an account. */
   account?: string
@@ -197,6 +198,18 @@ export async function surfacesOf(service: TestService, watcher: string) {
     present: (at, { text }) =>
       call(at, 'POST /auth/login/mfa', { json: { mfa_token: text, recovery_code: 'none' } }),
   }
+  const bySession = surfaceAt(
+    'POST /session/token',
+    (at, { text }) => ask(at, 'POST /session/token', { headers: { cookie: text } }),
+    ({ status }) => status === 200,
+    ({ status, body }) => status === 401 && body?.code === 'missing_credential',
+  )
+  const byPage = surfaceAt(
+    'GET /login',
+    (at, { text }) => ask(at, 'GET /login', { headers: { cookie: text } }),
+    ({ status }) => status === 303,
+    ({ status, text }) => status === 200 && text.includes('name="password"'),
+  )
   const everywhere = [...(await guardedRoutes(service)), introspected, introspecting, asked]
   return {
     access: everywhere,
@@ -205,6 +218,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
     'account key': [...everywhere, verified, ...byHeader, ...asClient],
     'account token': [...everywhere, verified],
     step: [options, finished],
+    cookie: [bySession, byPage],
   } satisfies Record<Credential['kind'], Surface[]>
 }
 
@@ -236,6 +250,8 @@ export async function newHousehold(
     const form = { grant_type: 'client_credentials', client_id: account, client_secret: key }
     return (await call(service, 'POST /oauth/token', { form })).body.access_token
   }
+  const { cookie } = await signIn(service, { email: person.email, password: PASSWORD })
+  const ofBrowser = await ask(service, 'POST /session/token', { headers: { cookie } })
   const of = (name: string, kind: Credential['kind'], text: string): Credential => ({
     name,
     kind,
@@ -252,6 +268,8 @@ export async function newHousehold(
     accountKey0: of('a service account’s key', 'account key', accountKeys[0].key),
     accountToken0: of('a service account’s token', 'account token', await tokenOf(accountKeys[0])),
     accountKey1: of('another key of the account', 'account key', accountKeys[1].key),
+    cookie: of('a browser’s cookie', 'cookie', cookie),
+    browserToken: of('a token of that browser', 'access', ofBrowser.body.access_token),
     step: of('a pending second step', 'step', await beginSecondStep(service, sql, person)),
     accountToken1: of('a token by the other key', 'account token', await tokenOf(accountKeys[1])),
   }
@@ -285,4 +303,5 @@ export async function warm(at: TestService, { kind, name, text }: Credential): P
 }
 
 /** Whether servers remember credentials of a kind; of the others each asks the database. */
-export const isRemembered = (kind: Credential['kind']): boolean => kind !== 'refresh' && kind !== 'step'
+export const isRemembered = (kind: Credential['kind']): boolean =>
+  !['refresh', 'step', 'cookie'].includes(kind)

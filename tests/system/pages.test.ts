@@ -3,7 +3,9 @@ import axe from 'axe-core'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { newPerson } from '../support/client.ts'
-import { startService } from '../support/service.ts'
+import { startMailServer } from '../support/mail-server.ts'
+import { codeOf, newEnrolled } from '../support/second-factors.ts'
+import { type Options, startService } from '../support/service.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
 setDefaultTimeout(60_000)
@@ -11,7 +13,10 @@ setDefaultTimeout(60_000)
 /** A folder that pictures of the pages are saved to, for a person to look at. */
 const PICTURES = process.env.PICTURES
 
-const service = useService({ isIssuer: true })
+const mails = await startMailServer()
+afterAll(() => mails.stop())
+
+const service = useService({ isIssuer: true, ...mails.settings })
 const person = prepare(() => newPerson(service))
 
 /** Each page that anybody can open, and how it is brought to show a refusal. */
@@ -21,6 +26,10 @@ const SHOWN: Record<string, string> = {
   signup: '/signup',
   'logged-out': '/logged-out',
   'not-found': '/nothing',
+  'forgot-password': '/forgot-password',
+  'reset-password': '/reset-password?token=et_x',
+  'verify-email': '/verify-email?token=et_x',
+  setup: '/setup?token=et_x',
 }
 const LOOKS = [390, 1280].flatMap((width) =>
   (['light', 'dark'] as const).map((colorScheme) => ({ width, colorScheme })),
@@ -42,7 +51,7 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
     expect(complaints.splice(0)).toEqual([])
     const outside = requested
       .splice(0)
-      .filter((url) => !url.startsWith('http://127.0.0.1:') && !/^data:/.test(url))
+      .filter((url) => !/^(http:\/\/(127\.0\.0\.1|localhost):|data:)/.test(url))
     expect(outside).toEqual([])
   })
 
@@ -130,11 +139,13 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
     await keyboard.press('Enter')
     await page.waitForURL('**/signup')
     // The first field has the focus at once.
+    await page.waitForSelector('#email:focus')
     await keyboard.type('keyboard@example.com')
     await tabTo('password')
     await keyboard.type('a-long-and-good-one')
     await keyboard.press('Enter')
     await page.waitForURL('**/login?notice=signed_up')
+    await page.waitForSelector('#email:focus')
     await keyboard.type('keyboard@example.com')
     await tabTo('password')
     await keyboard.type('a-long-and-good-one')
@@ -167,6 +178,146 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
     await page.click('button[type=submit]')
     await page.waitForURL('**/logged-out')
     expect(await page.context().cookies()).toEqual([])
+  })
+
+  test('take a code of an authenticator app, without JavaScript', async () => {
+    const enrolled = await newEnrolled(service)
+    const page = await open({ javaScriptEnabled: false, width: 390 })
+    await page.goto(`${service.url}/login`)
+    await page.fill('#email', enrolled.email)
+    await page.fill('#password', enrolled.password)
+    await page.click('button[type=submit]')
+    await page.fill('#code', codeOf(service, enrolled.secret))
+    await page.click('text=Go on')
+    await page.waitForSelector(`text=You are signed in as ${enrolled.email}`)
+  })
+
+  test.each(LOOKS)('of second factors are clean and fit at $width px, $colorScheme', async (look) => {
+    const strict = await startService({ isIssuer: true, requireMfa: 'all' })
+    try {
+      const someone = await newPerson(strict)
+      const suffix = `${look.width}-${look.colorScheme}`
+      const page = await open(look)
+      await page.goto(`${strict.url}/login`)
+      await page.fill('#email', someone.email)
+      await page.fill('#password', someone.password)
+      await page.click('button[type=submit]')
+      await page.waitForURL('**/login/enrol')
+      await inspect(page, `enrol-${suffix}`)
+      await page.click('text=Set up an authenticator app')
+      await page.waitForSelector('svg')
+      await inspect(page, `enrol-qr-${suffix}`)
+      const secret = ((await page.textContent('main code')) ?? '').replaceAll(' ', '')
+      await page.fill('#code', codeOf(strict, secret))
+      await page.click('text=Confirm')
+      await page.waitForSelector('.codes li')
+      await inspect(page, `recovery-codes-${suffix}`)
+      await page.click('text=I have kept them')
+      await page.click('text=Sign out')
+      await page.goto(`${strict.url}/login`)
+      await page.fill('#email', someone.email)
+      await page.fill('#password', someone.password)
+      await page.click('button[type=submit]')
+      await page.waitForSelector('#code')
+      await page.click('summary')
+      await inspect(page, `second-step-${suffix}`)
+      await page.fill('#code', '1')
+      await page.click('text=Go on')
+      await page.waitForSelector('[role=alert]')
+      await inspect(page, `second-step-refused-${suffix}`)
+    } finally {
+      await strict.stop()
+    }
+  })
+
+  /** A server in front of Latchkey, which takes the path away, as a proxy does that has a location for it. */
+  async function startFront(hostname: string, path: string, options: Options = {}) {
+    let target = ''
+    const front = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      fetch(request) {
+        const { pathname, search } = new URL(request.url)
+        if (!pathname.startsWith(`${path}/`)) return new Response('Another program', { status: 404 })
+        const { method, headers, body } = request
+        const url = `${target}${pathname.slice(path.length)}${search}`
+        return fetch(url, { method, headers, body, redirect: 'manual', decompress: false })
+      },
+    })
+    const url = `http://${hostname}:${front.port}${path}`
+    const behind = await startService({ publicUrl: url, ...options })
+    target = behind.url
+    const stop = async () => {
+      await front.stop(true)
+      await behind.stop()
+    }
+    return { url, behind, stop }
+  }
+
+  /** Gives the browser an authenticator in software, whose person is always there. */
+  async function addAuthenticator(page: Page): Promise<void> {
+    const cdp = await page.context().newCDPSession(page)
+    await cdp.send('WebAuthn.enable')
+    await cdp.send('WebAuthn.addVirtualAuthenticator', {
+      options: {
+        protocol: 'ctap2',
+        transport: 'internal',
+        hasResidentKey: true,
+        hasUserVerification: true,
+        isUserVerified: true,
+        automaticPresenceSimulation: true,
+      },
+    })
+  }
+
+  test('set up a passkey, and sign in by it alone and as a second step', async () => {
+    // Browsers have passkeys over plain http at this name alone.
+    const { url, behind, stop } = await startFront('localhost', '', { requireMfa: 'all' })
+    try {
+      const someone = await newPerson(behind)
+      const page = await open()
+      await addAuthenticator(page)
+      const signIn = async () => {
+        await page.fill('#email', someone.email)
+        await page.fill('#password', someone.password)
+        await page.click('button[type=submit]')
+      }
+      await page.goto(`${url}/login`)
+      await inspect(page, 'login-with-passkey')
+      await signIn()
+      await page.waitForURL('**/login/enrol')
+      await page.click('text=Set up a passkey')
+      await page.waitForSelector('.codes li')
+      expect(await page.locator('.codes li').count()).toBe(10)
+      await inspect(page, 'recovery-codes-passkey')
+      await page.click('text=I have kept them')
+      await page.click('text=Sign out')
+      await page.click('text=Sign in again')
+      await page.click('text=Sign in with a passkey')
+      await page.waitForSelector(`text=You are signed in as ${someone.email}`)
+      await page.click('text=Sign out')
+      await page.click('text=Sign in again')
+      await signIn()
+      await inspect(page, 'second-step-passkey')
+      await page.click('text=Use your passkey')
+      await page.waitForSelector(`text=You are signed in as ${someone.email}`)
+    } finally {
+      await stop()
+    }
+  })
+
+  test('say where a passkey does not work', async () => {
+    const { url, stop } = await startFront('localhost', '')
+    try {
+      const page = await open()
+      // It has no passkey.
+      await addAuthenticator(page)
+      await page.goto(`${url}/login`)
+      await page.click('text=Sign in with a passkey')
+      await page.waitForSelector('text=That did not work. Try again.')
+    } finally {
+      await stop()
+    }
   })
 
   test('a button shows the password, and says so to a screen reader', async () => {
@@ -206,25 +357,11 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('lead to each other behind a proxy below a path', async () => {
-    let target = ''
-    // Takes the path away, as a proxy does that has a location for Latchkey.
-    const proxy = Bun.serve({
-      hostname: '127.0.0.1',
-      port: 0,
-      fetch(request) {
-        const { pathname, search } = new URL(request.url)
-        if (!pathname.startsWith('/auth/')) return new Response('Another program', { status: 404 })
-        const { method, headers, body } = request
-        const url = `${target}${pathname.slice('/auth'.length)}${search}`
-        return fetch(url, { method, headers, body, redirect: 'manual', decompress: false })
-      },
-    })
-    const below = await startService({ publicUrl: `${proxy.url.origin}/auth` })
-    target = below.url
+    const { url, behind, stop } = await startFront('127.0.0.1', '/auth')
     try {
-      const someone = await newPerson(below)
+      const someone = await newPerson(behind)
       const page = await open()
-      await page.goto(`${proxy.url.origin}/auth/`)
+      await page.goto(`${url}/`)
       await page.click('text=Sign in')
       await page.fill('#email', someone.email)
       await page.fill('#password', someone.password)
@@ -235,8 +372,7 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
       await page.click('text=Sign out')
       await page.waitForURL('**/auth/logged-out')
     } finally {
-      await proxy.stop(true)
-      await below.stop()
+      await stop()
     }
   })
 })

@@ -28,6 +28,15 @@ function readLogo(path: string): Logo {
   throw new Error('BRAND_LOGO must be a PNG or an SVG file')
 }
 
+/** White or black: what is the easier to read on a colour (WCAG 2, relative luminance). */
+function textOn(colour: string): '#ffffff' | '#000000' {
+  const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => {
+    const value = Number.parseInt(colour.slice(at, at + 2), 16) / 255
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4
+  })
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? '#000000' : '#ffffff'
+}
+
 /** The files that pages name: style, script and logo. They change with a release or a setting, so browsers keep them an hour. */
 export function pageAssets({ brandAccent, brandLogo }: Config) {
   const headers = (type: string) => ({
@@ -35,7 +44,10 @@ export function pageAssets({ brandAccent, brandLogo }: Config) {
     'content-type': type,
     'cache-control': 'public, max-age=3600',
   })
-  const accent = brandAccent === null ? '' : `\n:root {\n  --accent: ${brandAccent};\n}\n`
+  const accent =
+    brandAccent === null
+      ? ''
+      : `\n:root {\n  --accent: ${brandAccent};\n  --on-accent: ${textOn(brandAccent)};\n}\n`
   const sendStyle = createCodedAnswer(
     async () => Buffer.from((await Bun.file(style).text()) + accent),
     headers('text/css; charset=utf-8'),
