@@ -58,6 +58,7 @@ export const NEEDS = {
   'POST /keys/:id/rotate': { anyone: { scopes: [KEYS_WRITE], json: true } },
   'DELETE /keys/:id/secrets/:secret': { anyone: { scopes: [KEYS_WRITE] } },
   'GET /keys/:id/usage': { anyone: { scopes: [KEYS_READ], support: true } },
+  'GET /keys/:id/refusals': { anyone: { scopes: [KEYS_READ], support: true } },
   'GET /usage': { anyone: { scopes: [KEYS_READ], support: true } },
   'DELETE /keys/revoke/:id': { anyone: { scopes: [KEYS_WRITE], support: true } },
   'DELETE /keys/:id': { anyone: { scopes: [KEYS_WRITE], support: true } },

@@ -26,6 +26,7 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     secrets: new Date(now - ENDED_SECRETS_STAY_MS),
     // Such a token is refused by its row until it has ended by every server's clock.
     tokens: new Date(now - CLOCK_MARGIN_MS),
+    refusals: new Date(now - context.config.refusalsRetentionDays * DAY_MS),
     usage: new Date(now - context.config.usageRetentionDays * DAY_MS),
   }
   const deleted = await deleteOutdatedRows(context.db, before)
