@@ -101,6 +101,7 @@ export const NEEDS = {
   'POST /keys/:id/rotate': KEYS_CHANGE_JSON,
   'DELETE /keys/:id/secrets/:secret': KEYS_CHANGE,
   'GET /keys/:id/usage': { anyone: { scopes: [KEYS_READ], support: true } },
+  'GET /keys/:id/refusals': { anyone: { scopes: [KEYS_READ], support: true } },
   'GET /usage': { anyone: { scopes: [KEYS_READ], support: true } },
   'DELETE /keys/revoke/:id': KEYS_SUPPORT,
   'DELETE /keys/:id': KEYS_SUPPORT,

@@ -84,6 +84,7 @@ export function createMetrics(readPool: () => PoolLoad) {
     >,
     /** Mails in the outbox, of all servers, when the job last looked. */
     mailsWaiting: 0,
+    refusals: tally('dropped'),
   }
 }
 

@@ -18,6 +18,7 @@ export const USE_CODES = ['VALID', ...CHECKS] as const
 
 export type CredentialCode = (typeof CREDENTIAL_CODES)[number]
 export type UseCode = (typeof USE_CODES)[number]
+export type RefusedCode = (typeof CHECKS)[number]
 
 /** Every kind of mail, by the name of its template. */
 export const MAIL_KINDS = [

@@ -116,7 +116,7 @@ export async function assembleContext(
     passwords: createPasswordHasher(config, passwordCost),
     mail,
     rates: createKeyRates(clock, shared),
-    usage: createUsageCounts(clock, metrics),
+    usage: createUsageCounts(clock, metrics, config.refusalsRetentionDays > 0),
     auditCounts: createAuditCounts(clock),
     shared,
   }

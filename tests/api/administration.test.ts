@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { MINUTE_MS } from '../../src/lib/time.ts'
 import { newKey } from '../support/client.ts'
 import { call } from '../support/described.ts'
+import { newClient } from '../support/oauth.ts'
 import { addLoggedIn, beginSession, connectTo } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService } from '../support/service.ts'
@@ -165,4 +166,23 @@ describe('signing keys', () => {
       },
     }
   }
+})
+
+test('one user is shown with the last log-in and what is live', async () => {
+  const person = await addLoggedIn(service, sql)
+  const describeUser = async () => (await asAdmin(`GET /users/${person.id}`)).body
+  const before = await describeUser()
+  expect(before.counts).toEqual({ keys: 0, service_accounts: 0, sessions: 1 })
+  expect(Math.abs(Date.parse(before.last_login_at) - Date.now())).toBeLessThan(60_000)
+  const keys = [await newKey(service, person.access), await newKey(service, person.access)]
+  await newKey(service, person.access)
+  await newClient(service, person.access)
+  const second = await beginSession(service, person)
+  expect((await describeUser()).counts).toEqual({ keys: 3, service_accounts: 1, sessions: 2 })
+  await call(service, `DELETE /keys/${keys[0]?.id}`, { bearer: person.access })
+  await sql`UPDATE latchkey.api_keys SET expires_at = now() WHERE id = ${keys[1]?.id ?? ''}`
+  await call(service, 'POST /auth/logout', { bearer: second.access, json: {} })
+  const after = await describeUser()
+  expect(after.counts).toEqual({ keys: 1, service_accounts: 1, sessions: 1 })
+  expect(after.last_login_at >= before.last_login_at).toBe(true)
 })

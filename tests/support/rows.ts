@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { usageByOwner } from '../../src/db/console.ts'
+import { keyRefusals, usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
 import {
   codeFailures,
@@ -59,6 +59,7 @@ export const rows = {
   credits: (keyId: string) => ({ keyId, remaining: 10 }),
   usage: (keyId: string) => ({ keyId, hour: now(), outcome: 'VALID', count: 1 }),
   ownerUsage: (ownerId: string) => ({ ownerId, hour: now(), outcome: 'VALID', count: 1 }),
+  refusal: (keyId: string) => ({ keyId, at: now(), outcome: 'EXPIRED' as const, count: 1 }),
   creation: (keyId: string) => ({ hash: bytes(32), keyId, createdAt: now() }),
   auditEvent: () => ({
     id: id(),
@@ -171,6 +172,7 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(apiKeySecrets).values(secret)
   await db.insert(apiKeyCredits).values(credits)
   await db.insert(keyUsage).values(usage)
+  await db.insert(keyRefusals).values(rows.refusal(apiKey.id))
   await db.insert(usageByOwner).values(ownerUsage)
   await db.insert(keyCreations).values(creation)
   await db.insert(sessions).values(session)

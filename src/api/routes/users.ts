@@ -21,7 +21,7 @@ import {
 import {
   changeUser,
   createUser,
-  findUserById,
+  describeUser,
   listAllUsers,
   presentForAdmins as present,
   removeUser,
@@ -32,11 +32,10 @@ import {
   ChangedUser,
   DeletedUser,
   NewUser,
+  UserDetail,
   UserPage,
   UserPatch,
 } from '../../core/users/model.ts'
-import { fail } from '../../lib/errors.ts'
-import { isId } from '../../lib/ids.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
@@ -90,18 +89,11 @@ export const userRoutes = (context: Context, guard: Guard) =>
         }),
       },
     )
-    .get(
-      '/:id',
-      async ({ params }) => {
-        const user = isId(params.id) ? await findUserById(context.db, params.id) : null
-        return present(user ?? fail('not_found'))
-      },
-      {
-        ...NEEDS['GET /users/:id'],
-        response: { 200: AdministeredUser },
-        detail: describe('getUser', 'One user', { errors: ['not_found'] }),
-      },
-    )
+    .get('/:id', ({ params }) => describeUser(context, params.id), {
+      ...NEEDS['GET /users/:id'],
+      response: { 200: UserDetail },
+      detail: describe('getUser', 'One user', { errors: ['not_found'] }),
+    })
     .patch(
       '/:id',
       async ({ auth, body, params, query, state }) => {

@@ -1,6 +1,6 @@
 import { and, eq, getTableName, gt, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
-import { usageByOwner } from '../../db/console.ts'
+import { keyRefusals, usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
 import {
   codeFailures,
@@ -48,6 +48,7 @@ export type Horizons = {
   pendingTotp: Date
   /** Of wrong codes: when the last one came. */
   wrongCodes: Date
+  refusals: Date
 }
 
 /** The rows to delete. `id` tells rows apart: a column, or where no single column does, the row's physical place. */
@@ -72,6 +73,8 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: keyCreations, id: keyCreations.hash, isOutdated: lt(keyCreations.createdAt, before.creations) },
     { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.expiresAt, before.secrets) },
     { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
+    { table: keyRefusals, id: sql`ctid`, isOutdated: lt(keyRefusals.at, before.refusals) },
+    { table: keyRefusals, id: sql`ctid`, isOutdated: isBeyondNewest },
     {
       table: passkeyChallenges,
       id: passkeyChallenges.challenge,
@@ -125,10 +128,15 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
   return total
 }
 
-/**
- * Copies the time of last use from outdated secrets to their keys. These secrets are no longer valid, so the time is
- * final.
- */
+/** Refusals of a key that are kept. */
+const MAX_REFUSALS_OF_KEY = 100
+
+const isBeyondNewest = sql`ctid IN (
+  SELECT ranked.ctid FROM (
+    SELECT ctid, row_number() OVER (PARTITION BY key_id ORDER BY at DESC) AS place FROM ${keyRefusals}
+  ) AS ranked WHERE ranked.place > ${MAX_REFUSALS_OF_KEY})`
+
+/** When outdated secrets were last used stays with their keys. They work no more, so that it is their last use. */
 async function keepLastUses(db: Database, before: Date): Promise<void> {
   await db
     .update(apiKeys)

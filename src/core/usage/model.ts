@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Id, Instant, nullable } from '../../lib/model.ts'
-import { USE_CODES, type UseCode } from '../../lib/outcomes.ts'
+import { Id, Instant, nullable, wordOf } from '../../lib/model.ts'
+import { CHECKS, USE_CODES, type UseCode } from '../../lib/outcomes.ts'
 
 export const UsageQuery = Type.Object(
   {
@@ -17,6 +17,22 @@ export const Usage = Type.Object(
   { $id: 'KeyUsage' },
 )
 export type Usage = Static<typeof Usage>
+
+export const Refusals = Type.Object(
+  {
+    items: Type.Array(
+      Type.Object({
+        at: Instant,
+        outcome: wordOf(CHECKS),
+        ip: nullable(Type.String(), 'As the asking service gave it'),
+        count: Type.Integer({ description: 'Refusals of the same outcome and address at that time' }),
+      }),
+    ),
+    sampled: Type.Boolean({ description: 'There were more: usage has their number' }),
+  },
+  { $id: 'KeyRefusals' },
+)
+export type Refusals = Static<typeof Refusals>
 
 const Count = Type.Integer()
 

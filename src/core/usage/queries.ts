@@ -1,13 +1,16 @@
-import { and, asc, desc, eq, gte, lt, or, type SQL, sql } from 'drizzle-orm'
-import { usageByOwner } from '../../db/console.ts'
+import { and, asc, desc, eq, gte, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import { keyRefusals, usageByOwner } from '../../db/console.ts'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { apiKeySecrets, apiKeys, keyUsage, serviceAccounts, users } from '../../db/schema.ts'
+import type { RefusedCode } from '../../lib/outcomes.ts'
 import { type Owner, ownerColumn } from '../owners.ts'
 
 /** The number of uses of one key in one hour with one outcome. */
 export type UsageCount = { keyId: string; hour: Date; outcome: string; count: number }
-/** The time at which a secret was last presented and valid. */
+/** Refusals of a key in one batch with one outcome and address; `at` is when the last of them was. */
+export type Refusal = { keyId: string; at: Date; outcome: RefusedCode; ip: string | null; count: number }
+/** When a secret was last shown and good. */
 export type LastUse = { secretId: string; at: Date }
 
 /**
@@ -38,6 +41,35 @@ export async function addUsage(tx: Transaction, counts: readonly UsageCount[]): 
     JOIN ${apiKeys} key ON key.id = used.key_id
     ORDER BY used.key_id, used.hour, used.outcome
     ON CONFLICT (key_id, hour, outcome) DO UPDATE SET count = known.count + excluded.count`)
+}
+
+/** Adds refusals; those of keys that are gone are dropped. */
+export async function addRefusals(tx: Transaction, refusals: readonly Refusal[]): Promise<void> {
+  await tx.execute(sql`
+    INSERT INTO ${keyRefusals} (key_id, at, outcome, ip, count)
+    SELECT refused."keyId", refused.at, refused.outcome, refused.ip, refused.count
+    FROM jsonb_to_recordset(${JSON.stringify(refusals)}::jsonb)
+      AS refused ("keyId" uuid, at timestamptz, outcome text, ip text, count bigint)
+    JOIN ${apiKeys} key ON key.id = refused."keyId"`)
+}
+
+/** The newest refusals of a key. */
+export function listRefusals(db: Database, keyId: string, limit: number): Promise<Refusal[]> {
+  return db
+    .select()
+    .from(keyRefusals)
+    .where(eq(keyRefusals.keyId, keyId))
+    .orderBy(desc(keyRefusals.at))
+    .limit(limit)
+}
+
+/** How often a key was refused since an hour. */
+export async function countRefusals(db: Database, keyId: string, from: Date): Promise<number> {
+  const [row] = await db
+    .select({ count: sql`COALESCE(sum(${keyUsage.count}), 0)`.mapWith(Number) })
+    .from(keyUsage)
+    .where(and(eq(keyUsage.keyId, keyId), gte(keyUsage.hour, from), ne(keyUsage.outcome, 'VALID')))
+  return row?.count ?? 0
 }
 
 /**

@@ -1,5 +1,6 @@
 import { fail, failToken, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
+import { formatInstant } from '../../lib/time.ts'
 import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requireRecent } from '../change/recent.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
@@ -13,9 +14,10 @@ import { OPERATOR, type Operator, type Principal } from '../principal.ts'
 import { requirePower } from './administration.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
 import { requireInvitable, sendInvitation } from './invite.ts'
-import type { AdministeredUser, Credentials, NewUser, User } from './model.ts'
+import type { AdministeredUser, Credentials, NewUser, User, UserDetail } from './model.ts'
 import {
   countActiveAdmins,
+  findActivity,
   findUserByEmail,
   findUserById,
   insertUser,
@@ -53,10 +55,23 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
 }
 
 /**
+ * One user with what is theirs now.
+ * @throws Problem not_found
+ */
+export async function describeUser(context: Context, id: string): Promise<UserDetail> {
+  const user = (isId(id) ? await findUserById(context.db, id) : null) ?? fail('not_found')
+  const activity = await findActivity(context.db, id, new Date(context.clock()))
+  const { keys, serviceAccounts, sessions, lastLoginAt } = activity
+  return {
+    ...presentForAdmins(user),
+    last_login_at: formatInstant(lastLoginAt),
+    counts: { keys, service_accounts: serviceAccounts, sessions },
+  }
+}
+
 /**
- * Sign-up: a person creates an account, always with the role `user`. The body may have any other members, such as a
- * role; they are not read. With EMAIL_VERIFICATION=optional the link that proves the address is mailed.
- * @returns the user; null with EMAIL_VERIFICATION=required, whose answer does not tell whether the address was known
+ * Sign-up: a person makes their own account, always with the role `user`: of a request's body, which may have any other
+ * members, a role among them, nothing else is read.
  * @throws Problem validation_failed, email_taken, signup_closed, unavailable
  */
 export async function signUp(
