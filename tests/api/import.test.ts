@@ -362,7 +362,7 @@ describe('an import refuses', () => {
     ['1001 keys', { keys: Array.from({ length: 1001 }, () => ({ owner: { user_id: 'x' }, hash })) }],
     ['no list', { keys: { hash } }],
     ['no keys at all', {}],
-    ['an unknown member', { keys: [], dry_run: true }],
+    ['an unknown member', { keys: [], dryrun: true }],
   ])('a body with %s as a whole', async (_, json) => {
     expectProblem(
       await call(service, 'POST /keys/import', { bearer: admin.access, json }),
@@ -458,4 +458,45 @@ test('a thousand keys are imported in one request, and importing them again chan
   expect(again.body.results).toEqual(
     first.body.results.map(({ id }: { id: string }) => ({ status: 'already_imported', id })),
   )
+})
+
+test('a dry run answers what the import then does, and writes nothing', async () => {
+  const [fresh, known] = [seedKey(), seedKey()]
+  await importOne({ key: known, scopes: 'read' })
+  const owned = (key: string) => ({ owner: { user_id: owner.id }, key, scopes: 'read' })
+  const keys = [
+    owned(fresh),
+    owned(known),
+    owned(fresh),
+    { ...owned(seedKey()), owner: { email: 'nobody@example.com' } },
+  ]
+  const state = async () => [
+    await sql`SELECT t::text FROM latchkey.api_keys t ORDER BY 1`,
+    await sql`SELECT count(*) FROM latchkey.audit_events`,
+  ]
+  const before = JSON.stringify(await state())
+  const tried = await call(service, 'POST /keys/import', {
+    bearer: admin.access,
+    json: { keys, dry_run: true },
+  })
+  expect(tried.status).toBe(200)
+  expect(JSON.stringify(await state())).toBe(before)
+  expectProblem(await use(fresh), 'invalid_token')
+  const statusOf = (answer: Answer) =>
+    answer.body.results.map(({ status, error }: { status: string; error?: string }) => [status, error])
+  const done = await send(keys)
+  expect(statusOf(done)).toEqual(statusOf(tried))
+  expect(statusOf(done).map(([status]: [string]) => status)).toEqual([
+    'imported',
+    'already_imported',
+    'already_imported',
+    'refused',
+  ])
+  expect((await use(fresh)).status).toBe(200)
+  const wrong = await call(service, 'POST /keys/import', {
+    bearer: admin.access,
+    json: { keys, dry_run: 'yes' },
+  })
+  expectProblem(wrong, 'validation_failed')
+  expect(wrong.body.errors[0].path).toBe('/dry_run')
 })

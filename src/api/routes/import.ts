@@ -1,7 +1,7 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { importKeys } from '../../core/import/keys.ts'
-import { KeyImport, KeyImportResults, requireKeys } from '../../core/import/model.ts'
+import { KeyImport, KeyImportResults, requireImport } from '../../core/import/model.ts'
 import type { Guard } from '../auth.ts'
 import { compressWithoutSecret } from '../compression.ts'
 import { describe } from '../openapi/describe.ts'
@@ -13,7 +13,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/keys', tags: ['API keys'] }).use(guard).post(
     '/import',
     async ({ auth, body, state }) => ({
-      results: await importKeys(context, originOf(state), auth, requireKeys(body)),
+      results: await importKeys(context, originOf(state), auth, requireImport(body)),
     }),
     {
       ...NEEDS['POST /keys/import'],
@@ -22,7 +22,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
       mapResponse: compressWithoutSecret,
       detail: describe('importKeys', 'Take over API keys from elsewhere, by their SHA-256 or whole', {
         description:
-          'At most 1,000 keys and 8 MiB. Each key is imported whole or not at all, and a result says what became of it, in their order. The same request again answers `already_imported`.',
+          'At most 1,000 keys and 8 MiB. Each key is imported whole or not at all, and a result says what became of it, in their order. The same request again answers `already_imported`. With `dry_run` nothing is written.',
         errors: ['forbidden', 'reauthentication_required'],
       }),
     },

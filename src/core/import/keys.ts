@@ -7,7 +7,7 @@ import { findAccount } from '../service-accounts/service-accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
 import { type ReadKeyItem, readKeyItem } from './key-item.ts'
 import type { KeyImportResults } from './model.ts'
-import { chunksOf, type Outcome, placeReadable, type Trial } from './outcome.ts'
+import { chunksOf, nothingSeen, type Outcome, placeReadable, type Trial } from './outcome.ts'
 import { type Importer, placeKeys } from './place-keys.ts'
 import { findUsersLike } from './queries.ts'
 
@@ -19,11 +19,12 @@ export async function importKeys(
   context: Context,
   origin: Origin,
   caller: Importer,
-  items: readonly unknown[],
+  { keys, isDryRun }: { keys: readonly unknown[]; isDryRun: boolean },
 ): Promise<KeyImportResults['results']> {
+  const trial = isDryRun ? nothingSeen() : null
   const results: KeyImportResults['results'] = []
-  for (const chunk of chunksOf(items)) {
-    for (const outcome of await importKeyItems(context, origin, caller, chunk, null)) {
+  for (const chunk of chunksOf(keys)) {
+    for (const outcome of await importKeyItems(context, origin, caller, chunk, trial)) {
       results.push(outcome.status === 'refused' ? { status: outcome.status, error: outcome.reason } : outcome)
     }
   }

@@ -13,7 +13,10 @@ export const KeyImport = Type.Unknown(
   JSON.parse(
     JSON.stringify(
       Type.Object(
-        { keys: Type.Array(KeyItem, { maxItems: MAX_KEYS }) },
+        {
+          keys: Type.Array(KeyItem, { maxItems: MAX_KEYS }),
+          dry_run: Type.Optional(Type.Boolean({ description: 'The same results, and nothing is written' })),
+        },
         { $id: 'KeyImport', additionalProperties: false },
       ),
     ),
@@ -24,13 +27,15 @@ export const KeyImport = Type.Unknown(
  * The keys of a body, as they were sent.
  * @throws Problem validation_failed
  */
-export function requireKeys(body: unknown): readonly unknown[] {
+export function requireImport(body: unknown): { keys: readonly unknown[]; isDryRun: boolean } {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) failField('', 'Must be an object')
-  const { keys, ...more } = body as Record<string, unknown>
+  const { keys, dry_run: isDryRun = false, ...more } = body as Record<string, unknown>
   const [unknown] = Object.keys(more)
   if (unknown !== undefined) failField(pointerTo(unknown), 'Unknown member')
+  if (typeof isDryRun !== 'boolean') failField('/dry_run', 'Must be true or false')
   if (!Array.isArray(keys)) failField('/keys', `Must be a list of at most ${MAX_KEYS}`)
-  return keys.length <= MAX_KEYS ? keys : failField('/keys', `Must be a list of at most ${MAX_KEYS}`)
+  if (keys.length > MAX_KEYS) failField('/keys', `Must be a list of at most ${MAX_KEYS}`)
+  return { keys, isDryRun }
 }
 
 const Imported = Type.Object({
