@@ -16,6 +16,8 @@ export type Role = Static<typeof Role>
 /** Text that a person can read: no control characters and no lone surrogates. */
 export const READABLE =
   '^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
+/** Bytes in base64url (RFC 4648, section 5), without padding; none, too. */
+export const BASE64URL = '^[A-Za-z0-9_-]*$'
 /** The same with tabs and line breaks. */
 const READABLE_LINES =
   '^(?:[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'

@@ -14,7 +14,7 @@ import { readCursor } from '../../src/lib/cursor.ts'
 import { isId } from '../../src/lib/ids.ts'
 import { parseAddress, parseNetwork } from '../../src/lib/ip.ts'
 import { createLog, silentLog } from '../../src/lib/log.ts'
-import { Description, READABLE } from '../../src/lib/model.ts'
+import { BASE64URL, Description, READABLE } from '../../src/lib/model.ts'
 import { parseScopes } from '../../src/lib/scopes.ts'
 import { parseInstant } from '../../src/lib/time.ts'
 import { isMistypedApiKey, readRefreshToken } from '../../src/lib/tokens.ts'
@@ -35,6 +35,7 @@ describe('no regular expression takes longer than its text is long', () => {
 
   test.each([
     ['a name', READABLE],
+    ['a part of a passkey', BASE64URL],
     ['a description', String(Description.pattern)],
   ])('the pattern of %s', (_, pattern) => {
     expect(faultOfExpression(new RegExp(pattern))).toBeNull()
@@ -69,7 +70,7 @@ describe('what reads text in another way is known here, and bounded', () => {
 
   test('patterns of schemas: those that are tried above', () => {
     const names = listOf('pattern').map((each) => each.split(': ')[1])
-    expect([...new Set(names)].sort()).toEqual(['READABLE', 'READABLE_LINES'])
+    expect([...new Set(names)].sort()).toEqual(['BASE64URL', 'READABLE', 'READABLE_LINES'])
   })
 
   /** Quadratic where marks follow each other. Each of them is tried below, or sees the text of an operator alone. */

@@ -21,9 +21,11 @@ import { emptyDirectory } from '../support/binary.ts'
 import { call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'
 import { readEveryTable, TABLE_NAMES } from '../support/every-table.ts'
+import { connectTo } from '../support/people.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 import { refresh } from '../support/refresh.ts'
 import { rows } from '../support/rows.ts'
+import { beginLogIn, codeOf, type Enrolled, newEnrolled, secondStep } from '../support/second-factors.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 const PASSPHRASE = 'correct horse battery staple'
@@ -32,6 +34,7 @@ const anotherKey = () => randomBytes(48).toString('base64')
 let source: TestService
 let here: ReturnType<typeof emptyDirectory>
 let person: Person
+let enrolled: Enrolled
 let made: { id: string; key: string }
 let file: string
 let before: Record<string, string[]>
@@ -69,6 +72,7 @@ beforeAll(async () => {
   await source.context.db.insert(codeFailures).values(rows.codeFailure(person.id))
   const [secretRow] = await source.context.db.select().from(apiKeySecrets).limit(1)
   await source.context.db.insert(revokedTokens).values(rows.revokedToken(secretRow?.id ?? ''))
+  await addFactors()
   before = await readEveryTable(source.databaseUrl)
 })
 afterAll(async () => {
@@ -76,6 +80,24 @@ afterAll(async () => {
   await source.stop()
   for (const database of databases) await database.drop()
 })
+
+/** Somebody else with an authenticator app, and a row in each table of second factors, mails and one-time tokens. */
+async function addFactors(): Promise<void> {
+  enrolled = await newEnrolled(source)
+  await beginLogIn(source, enrolled)
+  await call(source, 'POST /auth/passkeys/login/options', { json: {} })
+  const sql = connectTo(source)
+  await sql`INSERT INTO latchkey.passkeys
+    (id, user_id, name, credential_id, public_key, sign_count, transports, is_backed_up, created_at)
+    VALUES (gen_random_uuid(), ${enrolled.id}, 'laptop', '\\x01', '\\x02', 4294967295, '{internal}', true, now())`
+  await sql`INSERT INTO latchkey.code_failures (user_id, failures, last_failed_at) VALUES (${enrolled.id}, 1, now())`
+  await sql`INSERT INTO latchkey.one_time_tokens (id, purpose, user_id, created_at, expires_at)
+    VALUES (gen_random_uuid(), 'reset', ${person.id}, now(), now())`
+  await sql`INSERT INTO latchkey.mails (id, kind, recipient, parameters, created_at, next_attempt_at)
+    VALUES (gen_random_uuid(), 'password_changed', 'user@example.com', '{}', now(), now())`
+  await sql`INSERT INTO latchkey.mailbox_counts (email_hmac, count, window_started_at) VALUES (sha256('1'), 1, now())`
+  await sql.end()
+}
 
 const settingsOf = (url: string, key: string) => ({ DATABASE_URL: url, SECRET_KEY: key })
 const sourceKey = () => source.config.secretKey?.reveal() ?? ''
@@ -134,6 +156,8 @@ test('into another database under another SECRET_KEY: every row, and passwords, 
     const headers = { 'x-api-key': made.key }
     expect((await call(moved, 'GET /protected/any', { headers })).status).toBe(200)
     expect((await call(moved, 'GET /auth/me', { bearer: access })).body.id).toBe(person.id)
+    const code = codeOf(moved, enrolled.secret)
+    expect((await secondStep(moved, await beginLogIn(moved, enrolled), { code })).status).toBe(200)
     // Refresh tokens are computed from SECRET_KEY, which is another one.
     expect((await refresh(moved, person.refresh)).status).toBe(401)
   } finally {

@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Id, Instant, Name, nullable } from '../../lib/model.ts'
+import { BASE64URL, Id, Instant, Name, nullable } from '../../lib/model.ts'
 
-const base64url = (maxLength: number) => Type.String({ minLength: 1, maxLength, pattern: '^[A-Za-z0-9_-]+$' })
+const base64url = (maxLength: number) => Type.String({ minLength: 1, maxLength, pattern: BASE64URL })
 const ofAuthenticator = { additionalProperties: true }
 
 /** `RegistrationResponseJSON` (WebAuthn, section 5.1), as far as it is read. */
@@ -15,7 +15,7 @@ export const RegistrationResponse = Type.Object(
         clientDataJSON: base64url(8192),
         attestationObject: base64url(32_768),
         transports: Type.Optional(
-          nullable(Type.Array(Type.String({ pattern: '^[a-z-]{1,32}$' }), { maxItems: 16 })),
+          nullable(Type.Array(Type.String({ maxLength: 32, pattern: BASE64URL }), { maxItems: 16 })),
         ),
       },
       ofAuthenticator,
@@ -36,7 +36,7 @@ export const AuthenticationResponse = Type.Object(
         clientDataJSON: base64url(8192),
         authenticatorData: base64url(8192),
         signature: base64url(4096),
-        userHandle: Type.Optional(nullable(Type.String({ maxLength: 128, pattern: '^[A-Za-z0-9_-]*$' }))),
+        userHandle: Type.Optional(nullable(Type.String({ maxLength: 128, pattern: BASE64URL }))),
       },
       ofAuthenticator,
     ),
