@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import type { JSX } from 'hono/jsx/jsx-runtime'
 import type { Config } from '../../config/config.ts'
 import { catalogue, type Problem } from '../../lib/errors.ts'

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 /**
  * What pages are made of. Text that a person or an app names is only ever put between tags or into an attribute by JSX,
  * which escapes it. `dangerouslySetInnerHTML` is used for nothing but the QR code, which we make ourselves.

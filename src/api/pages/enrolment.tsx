@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { raw } from 'hono/html'
 import type { PendingTotp } from '../../core/second-factors/model.ts'
 import { Field, Form, Page, PasskeyButton, Refusal, type Site } from './components.tsx'

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 /** The pages that a link of a mail, of an admin or of the log leads to, and the one that asks for such a mail. */
 import { Field, Form, Links, Notice, Page, PasswordField, Refusal, type Site } from './components.tsx'
 

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { Field, Form, Links, Page, PasskeyButton, Refusal, type Site } from './components.tsx'
 
 type Props = {

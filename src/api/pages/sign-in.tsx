@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import {
   Field,
   Form,

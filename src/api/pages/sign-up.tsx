@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { Field, Form, Links, Page, PasswordField, Refusal, type Site } from './components.tsx'
 
 type Props = { site: Site; passwordMinLength: number; email?: string; refusal: string | null }

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
 import { requireRecent } from '../../core/change/recent.ts'
 import type { Context } from '../../core/context.ts'
