@@ -52,10 +52,9 @@ export async function startServing(config: Config, log: Log, options: ServeOptio
     const service = { context, database, restart: options.restart }
     const stopControl = database.kind === 'embedded' ? startOwnControl(service, options.execute) : null
     log.info({ public_url: config.publicUrl, database: database.kind }, `Listening on ${listening.address}`)
-    if (isWithoutAdmin) {
-      const inBrowser = setupLink === null ? '' : `, or open ${setupLink} within an hour`
-      log.warn(`There is no admin yet. To make one: ${options.adminHint()}${inBrowser}`)
-    }
+    if (isWithoutAdmin) log.warn(`There is no admin yet. To make one: ${options.adminHint()}`)
+    if (setupLink !== null)
+      log.warn(`The first admin can also be made in a browser, within an hour: ${setupLink}`)
     const parts = { listening, scraped, stopControl, close }
     return { port: listening.port, stop: ({ delays }) => stopServing(context, parts, delays) }
   } catch (error) {

@@ -99,6 +99,9 @@ describe.each(['embedded', 'PostgreSQL'])('the binary alone, on the %s database'
       using here = emptyDirectory()
       await using server = await startProgram([latchkey], { cwd: here.path, env })
       const printed = /To make one: (.+?)"/.exec(server.output())?.[1] ?? ''
+      // The other way, which the log names too: the link has its token, which the log hides elsewhere.
+      const link = new URL(/https?:\S+\/setup\?token=[^\s"]+/.exec(server.output())?.[0] ?? 'none:')
+      expect(link.searchParams.get('token')).toStartWith('et_')
       expect(printed).toEndWith(' admin create --email you@example.com')
       // In a container the printed command begins with the container engine.
       const line = printed.replace(/^(docker|podman|kubectl) exec -it \S+ (-- )?/, '')
