@@ -4,7 +4,7 @@ import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '
 import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
 import { refusalOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
 import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
-import { covers } from '../lib/scopes.ts'
+import { covers, SUPPORT } from '../lib/scopes.ts'
 import { readJson } from './body.ts'
 import { recogniseAgain, requirePrincipal } from './credential.ts'
 import { withoutWaiting } from './elysia.ts'
@@ -22,13 +22,20 @@ export type Guard = ReturnType<typeof auth>
  *
  * - `scopes`: the caller needs all of them.
  * - `keyScopes`: the same, of API keys alone; `scopes` unless given.
+ * - `support`: a caller with `latchkey:support` needs none of these scopes.
  * - `whole`: refuses a user's token that was narrowed to some scopes, on routes that no scope stands for
  *   (docs/decisions/0027).
  * - `json`: the route takes a JSON body, of the usual size at most or of `maxBytes`.
  */
 export type Need =
   | true
-  | { scopes?: readonly string[]; keyScopes?: readonly string[]; whole?: boolean; json?: JsonBody }
+  | {
+      scopes?: readonly string[]
+      keyScopes?: readonly string[]
+      support?: boolean
+      whole?: boolean
+      json?: JsonBody
+    }
 
 type JsonBody = true | { maxBytes: number }
 
@@ -54,8 +61,14 @@ export function auth(context: Context) {
       refusal: (principal: Principal) => ErrorCode = () => 'wrong_credential_kind',
     ) =>
     (need: Need) => {
-      const { scopes = [], keyScopes = scopes, whole = false, json } = need === true ? {} : need
-      const requirement: Requirement = { allows, refusal, userScopes: scopes, keyScopes, whole }
+      const {
+        scopes = [],
+        keyScopes = scopes,
+        support = false,
+        whole = false,
+        json,
+      } = need === true ? {} : need
+      const requirement: Requirement = { allows, refusal, userScopes: scopes, keyScopes, support, whole }
       return guarded<P>({
         scopes: keyScopes,
         json,
@@ -152,7 +165,14 @@ type Requirement = {
   refusal(principal: Principal): ErrorCode
   userScopes: readonly string[]
   keyScopes: readonly string[]
+  support: boolean
   whole: boolean
+}
+
+/** The scopes that a route asks of a caller. */
+function scopesFor(principal: Principal, { userScopes, keyScopes, support }: Requirement): readonly string[] {
+  if (support && covers(principal.grants, SUPPORT)) return []
+  return principal.kind === 'key' ? keyScopes : userScopes
 }
 
 /**
@@ -164,11 +184,11 @@ type Requirement = {
 function authorize(principal: Principal, need: Requirement, address: string | null): void {
   if (!need.allows(principal)) fail(need.refusal(principal))
   if (principal.kind === 'key') {
-    requireValid(refusalOf(principal, { scopes: need.keyScopes, address }))
+    requireValid(refusalOf(principal, { scopes: scopesFor(principal, need), address }))
     return
   }
   if (need.whole && principal.claims.isNarrowed) fail('insufficient_scope', NARROWED)
-  const missing = need.userScopes.filter((scope) => !covers(principal.grants, scope))
+  const missing = scopesFor(principal, need).filter((scope) => !covers(principal.grants, scope))
   if (missing.length > 0) throw lackOfScopes(missing)
 }
 
@@ -198,7 +218,8 @@ export function permit(
     if (need.whole || need.userScopes.length > 0) authorize(principal, need, state.address)
     return
   }
-  const outcome = useKey(context, principal, { scopes: need.keyScopes, cost: null, address: state.address })
+  const scopes = scopesFor(principal, need)
+  const outcome = useKey(context, principal, { scopes, cost: null, address: state.address })
   return outcome instanceof Promise ? outcome.then(requireValid) : requireValid(outcome)
 }
 

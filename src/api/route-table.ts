@@ -6,6 +6,7 @@ import {
   KEYS_WRITE,
   SERVICE_ACCOUNTS_READ,
   SERVICE_ACCOUNTS_WRITE,
+  SUPPORT,
   USERS_READ,
   USERS_WRITE,
   VERIFY,
@@ -67,6 +68,9 @@ export const NEEDS = {
   'DELETE /keys/:id': { anyone: { scopes: [KEYS_WRITE] } },
   'DELETE /keys/delete/:id': { user: { scopes: [KEYS_WRITE] } },
   'DELETE /keys/self': { anyKey: true },
+  // A person's own keys are listed to them: looking up a secret is for those who read everybody's.
+  'POST /keys/lookup': { anyone: { scopes: [SUPPORT], keyScopes: [KEYS_READ], support: true, json: true } },
+  'POST /keys/:id/check': { anyone: { scopes: [KEYS_READ], json: true } },
   'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES } } },
   'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },
   'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },

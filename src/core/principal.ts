@@ -1,7 +1,7 @@
 import type { Role } from '../lib/model.ts'
 import type { CredentialCode } from '../lib/outcomes.ts'
 import type { Rate } from '../lib/rate.ts'
-import type { Ceiling } from '../lib/scopes.ts'
+import { type Ceiling, covers, SUPPORT } from '../lib/scopes.ts'
 import type { AccessClaims } from './signing/claims.ts'
 
 /** `api`: continued by a refresh token; `browser`: by a cookie. */
@@ -80,6 +80,10 @@ export const OPERATOR: Operator = { kind: 'operator' }
 
 export const isAdmin = (caller: Principal | Operator): caller is AdminPrincipal =>
   caller.kind === 'user' && caller.role === 'admin'
+
+/** Whether a caller reads what admins read of everybody: an admin, or a holder of `latchkey:support`. */
+export const readsAll = (caller: Principal | Operator): boolean =>
+  caller.kind === 'operator' || covers(caller.grants, SUPPORT)
 
 /** The id under which a caller acts: the audit trail names it, and the keys that the caller makes. */
 export const idOf = (caller: Principal): string => (caller.kind === 'user' ? caller.userId : caller.keyId)

@@ -4,6 +4,15 @@ import { type Static, type TSchema, Type } from '@sinclair/typebox'
 export const nullable = <S extends TSchema>(schema: S, description?: string) =>
   Type.Union([schema, Type.Null()], description === undefined ? {} : { description })
 
+/** The schema of a member that is one of some words. */
+export const wordOf = <Word extends string>(words: readonly Word[], description?: string) =>
+  Type.Unsafe<Word>(
+    Type.Union(
+      words.map((word) => Type.Literal(word)),
+      description === undefined ? {} : { description },
+    ),
+  )
+
 export const Id = Type.String({ format: 'uuid' })
 export const Instant = Type.String({ format: 'date-time' })
 

@@ -4,15 +4,17 @@ const DEAD = ['REVOKED', 'EXPIRED', 'DISABLED', 'OWNER_DISABLED'] as const
 /** The result of checking a credential. These are the codes of `/keys/verify` that do not depend on a use. */
 export const CREDENTIAL_CODES = ['VALID', 'NOT_FOUND', ...DEAD] as const
 
-/** The result of using a key: all codes of `/keys/verify` except NOT_FOUND. */
-export const USE_CODES = [
-  'VALID',
+/** What a known key is checked for, in order. */
+export const CHECKS = [
   ...DEAD,
   'IP_NOT_ALLOWED',
   'INSUFFICIENT_SCOPE',
   'RATE_LIMITED',
   'CREDITS_EXHAUSTED',
 ] as const
+
+/** The result of using a key: all codes of `/keys/verify` except NOT_FOUND. */
+export const USE_CODES = ['VALID', ...CHECKS] as const
 
 export type CredentialCode = (typeof CREDENTIAL_CODES)[number]
 export type UseCode = (typeof USE_CODES)[number]

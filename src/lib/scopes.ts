@@ -20,6 +20,8 @@ export const VERIFY = 'latchkey:verify'
 export const INTROSPECT = 'latchkey:introspect'
 export const SERVICE_ACCOUNTS_READ = 'latchkey:service-accounts.read'
 export const SERVICE_ACCOUNTS_WRITE = 'latchkey:service-accounts.write'
+/** Reads what admins read, and may disable, revoke and end, but never what is an admin's. */
+export const SUPPORT = 'latchkey:support'
 
 const SCOPE_FAULT =
   'Must be lower-case letters, digits, ".", "_", "-", in parts joined by ":", of at most 64 characters'

@@ -64,6 +64,8 @@ describe("the seed's calls", () => {
       credits: null,
       allowed_ips: null,
       metadata: null,
+      status: 'active',
+      status_reason: null,
       secrets: [secret],
     })
     expect((await call(service, 'GET /protected/service-only', { apiKey: key })).status).toBe(200)
@@ -77,7 +79,13 @@ describe("the seed's calls", () => {
     expect(revoked.status).toBe(200)
     expect(revoked.body).toEqual({ message: 'API key revoked successfully', key_id: shown.id })
     const after = unused((await asOwner(list)).body[0])
-    expect(after).toEqual({ ...shown, is_active: false, revoked_at: expect.stringMatching(TIME) })
+    expect(after).toEqual({
+      ...shown,
+      is_active: false,
+      revoked_at: expect.stringMatching(TIME),
+      status: 'revoked',
+      status_reason: expect.stringMatching(/^It was revoked on /),
+    })
   })
 
   test('a list is a bare array of the own keys, newest first', async () => {

@@ -30,6 +30,8 @@ export const EXAMPLES: Record<string, object> = {
       },
     ],
   },
+  KeyCheck: { scopes: ['read'], ip: '192.0.2.10' },
+  KeyLookup: { start: KEY.slice(0, 11) },
   VerifyRequest: { key: KEY, scopes: ['read'] },
   VerifyBatchRequest: { keys: [{ key: KEY, scopes: ['read'] }] },
   NewServiceAccount: { name: 'Reports', scopes: ['read'] },

@@ -5,14 +5,17 @@ import { changeKey } from '../../core/keys/change.ts'
 import { createKey } from '../../core/keys/create.ts'
 import { endPresented, removeKey, revokeKey } from '../../core/keys/end.ts'
 import { type KeyQuery, listVisibleKeys } from '../../core/keys/list.ts'
+import { lookUpKeys } from '../../core/keys/look-up.ts'
 import {
   CreatedKey,
   DEFAULT_OVERLAP_SECONDS,
-  KEY_STATUSES,
+  FoundKeys,
   Key,
   KeyEnded,
   KeyList,
+  KeyLookup,
   KeyPatch,
+  LISTED_STATUSES,
   NewKey,
   RevokeQuery,
   Rotation,
@@ -23,8 +26,10 @@ import { endSecret, rotateKey } from '../../core/keys/rotate.ts'
 import type { Principal } from '../../core/principal.ts'
 import { Usage, UsageQuery } from '../../core/usage/model.ts'
 import { describeUsage } from '../../core/usage/usage.ts'
-import { failField } from '../../lib/errors.ts'
-import { Flag } from '../../lib/model.ts'
+import { checkKey } from '../../core/verify/check-key.ts'
+import { KeyCheck, KeyCheckResult } from '../../core/verify/model.ts'
+import { fail, failField } from '../../lib/errors.ts'
+import { Flag, wordOf } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
@@ -36,7 +41,7 @@ const ListQuery = Type.Object(
   {
     service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
     external_id: Type.Optional(Type.String({ maxLength: 255 })),
-    status: Type.Optional(Type.Union(KEY_STATUSES.map((status) => Type.Literal(status as 'active')))),
+    status: Type.Optional(wordOf(LISTED_STATUSES, '`active`: also those that are expiring or unused')),
     user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
     all: Type.Optional(Flag),
     ...pageQuery,
@@ -80,6 +85,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
 
   return new Elysia({ prefix: '/keys', tags: ['API keys'] })
     .use(guard)
+    .onTransform(refuseWords)
     .post('/create', async ({ auth, body, state, status }) => status(201, await create(auth, state, body)), {
       ...NEEDS['POST /keys/create'],
       ...creates,
@@ -115,6 +121,22 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         }),
       },
     )
+    .post(
+      '/lookup',
+      async ({ auth, body, state }) => ({ items: await lookUpKeys(context, originOf(state), auth, body) }),
+      {
+        ...NEEDS['POST /keys/lookup'],
+        body: KeyLookup,
+        response: { 200: FoundKeys },
+        detail: describe(
+          'lookUpKeys',
+          'Whose key this is: by the key, its SHA-256, or its first characters',
+          {
+            description: 'At most 20. It is no use of the key: nothing is counted. Each call is audited.',
+          },
+        ),
+      },
+    )
     .get('/:id', async ({ auth, params }) => present(await requireKey(context, auth, params.id)), {
       ...NEEDS['GET /keys/:id'],
       response: { 200: Key },
@@ -146,6 +168,22 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         response: { 201: CreatedKey },
         detail: describe('rotateKey', 'Give a key a new secret; the old one works until the overlap ends', {
           errors: [...manageErrors, 'conflict'],
+        }),
+      },
+    )
+    .post(
+      '/:id/check',
+      async ({ auth, body, params }) => {
+        const { id } = await requireKey(context, auth, params.id)
+        return checkKey(context, id, body)
+      },
+      {
+        ...NEEDS['POST /keys/:id/check'],
+        body: KeyCheck,
+        response: { 200: KeyCheckResult },
+        detail: describe('checkKey', 'Why a key is refused: what verify would answer, and each check', {
+          description: 'Counts, charges and moves nothing.',
+          errors: ['not_found'],
         }),
       },
     )
@@ -208,6 +246,15 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         detail: describe('removeKey', 'Remove an API key; the audit trail stays', { errors: manageErrors }),
       },
     )
+}
+
+/** Words of the paths below `/keys/` that are no ids, whatever the method. */
+const WORDS = new Set(['verify', 'verify-batch', 'import', 'lookup'])
+
+/** @throws Problem method_not_allowed where a route that takes an id is given the word of a route that takes POST */
+const refuseWords = ({ params }: { params: { id?: string } | undefined }): void => {
+  const id = params?.id
+  if (id !== undefined && WORDS.has(id)) fail('method_not_allowed', { headers: { Allow: 'POST' } })
 }
 
 /**

@@ -84,7 +84,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
   /** Takes a principal for the caller. A key is bound to its addresses, scopes and rate, as on every other route. */
   const accept = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
     state.credential = { kind: 'accepted', principal }
-    const anyone = { allows: () => true, refusal: () => 'forbidden' as const, whole: false }
+    const anyone = { allows: () => true, refusal: () => 'forbidden' as const, support: false, whole: false }
     await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
   }
 

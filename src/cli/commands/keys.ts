@@ -5,7 +5,7 @@ import { revokeKey } from '../../core/keys/end.ts'
 import { listVisibleKeys } from '../../core/keys/list.ts'
 import {
   DEFAULT_OVERLAP_SECONDS,
-  KEY_STATUSES,
+  LISTED_STATUSES,
   MAX_OVERLAP_SECONDS,
   RevokeQuery,
 } from '../../core/keys/model.ts'
@@ -64,7 +64,7 @@ which an admin gave that scope. With --refill but without --credits, the credits
       'external-id': { takes: 'TEXT', summary: 'Only keys with that external id' },
       status: {
         takes: 'STATUS',
-        choices: KEY_STATUSES,
+        choices: LISTED_STATUSES,
         summary: 'Only keys in that state: active, disabled, expired or revoked',
       },
       ...pageOptions,

@@ -55,7 +55,7 @@ export type AuditAction =
   | 'mail.failed'
   | `session.${'ended' | 'reused' | 'refresh_refused'}`
   | `token.${'granted' | 'refused' | 'revoked'}`
-  | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported'}`
+  | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported' | 'looked_up'}`
   | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted'}`
   | `signing_key.${'created' | 'rotated' | 'revoked' | 'rewrapped'}`
   | 'access.denied'

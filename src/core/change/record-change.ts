@@ -10,7 +10,7 @@ import { type Lock, locksOfCaller, planLocks } from './locks.ts'
 import { type HeldRows, LOCKABLE, lockRows, queueForOwners, takeAdvisoryLock } from './queries.ts'
 
 export type { Lock } from './locks.ts'
-export type { LockMode } from './queries.ts'
+export type { HeldRows, LockMode } from './queries.ts'
 
 /** Tells of changes within their transaction; what they name as a target is evicted after COMMIT. */
 export type RecordEvent = (event: AuditEvent | readonly AuditEvent[], by?: Origin) => Promise<void>

@@ -4,7 +4,7 @@ import { covers } from '../../lib/scopes.ts'
 import { DAY_MS, formatInstant, readInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
-import { type Change, recordChange } from '../change/record-change.ts'
+import { type Change, type HeldRows, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
 import { idOf, type Principal } from '../principal.ts'
@@ -82,7 +82,7 @@ export async function createKey(
     const { scopes, expiresAt } = settings
     const details = { owner, scopes, expires_at: formatInstant(expiresAt) }
     await record({ action: 'key.created', target: { type: 'key', id }, details })
-    return { ...inserted, secrets, credits }
+    return { ...inserted, secrets, credits, owner: ownerStateOf(change.held, owner) }
   })
   return { row, key }
 }
@@ -105,6 +105,14 @@ export async function requireKeyQuota(
     advice: 'live keys: revoke some first.',
   }
   for (const each of counted) requireQuota(await countLiveKeys(tx, each, now), quota)
+}
+
+/** The state of an owner that is locked. */
+function ownerStateOf({ users, serviceAccounts }: HeldRows, { type, id }: Owner): WholeKey['owner'] {
+  const user = type === 'user' ? users.get(id) : undefined
+  if (user) return { isActive: user.isActive, label: user.email }
+  const account = serviceAccounts.get(id) ?? fail('not_found')
+  return { isActive: account.isActive, label: account.name }
 }
 
 /** Who the new key belongs to: its maker's owner, or a service account that the caller manages. */

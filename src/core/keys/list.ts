@@ -4,7 +4,7 @@ import { MAX_OWNER_PAGE, MAX_PAGE, type PageQuery, type PageRows, readPage } fro
 import type { Context } from '../context.ts'
 import { type Owner, ownerOf } from '../owners.ts'
 import { idOf, isAdmin } from '../principal.ts'
-import type { KeyStatus } from './model.ts'
+import type { ListedStatus } from './model.ts'
 import { type KeyFilter, listKeys, type WholeKey } from './queries.ts'
 import { boundsOf, isWithinReach, type KeyManager, requireKeysAccount } from './reach.ts'
 
@@ -12,7 +12,7 @@ import { boundsOf, isWithinReach, type KeyManager, requireKeysAccount } from './
 export type KeyQuery = PageQuery & {
   service_account_id?: string
   external_id?: string
-  status?: KeyStatus
+  status?: ListedStatus
   user_id?: string
   all?: 'true' | 'false'
 }
@@ -42,7 +42,7 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
 }
 
 /** A managing key sees what lies within all of its bounds; the statement has narrowed by scopes and expiry already. */
-function isVisible(caller: KeyManager, key: WholeKey): boolean {
+export function isVisible(caller: KeyManager, key: WholeKey): boolean {
   return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
 }
 

@@ -9,7 +9,9 @@ import {
   READABLE,
   ScopeInput,
   ScopeList,
+  wordOf,
 } from '../../lib/model.ts'
+import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 
 const MAX_CREDITS = 1_000_000_000_000
 export const MAX_EXPIRE_DAYS = 36_500
@@ -111,6 +113,23 @@ const Secret = Type.Object({
   last_used_at: nullable(Instant),
 })
 
+/** What a key can be: the first of these that holds. */
+const STATUSES = [
+  'revoked',
+  'expired',
+  'disabled',
+  'owner_disabled',
+  'exhausted',
+  'expiring',
+  'unused',
+  'active',
+] as const
+export type KeyStatus = (typeof STATUSES)[number]
+
+/** The statuses that a list is narrowed by: `exhausted` changes with every use. */
+export type ListedStatus = Exclude<KeyStatus, 'exhausted'>
+export const LISTED_STATUSES = STATUSES.filter((status): status is ListedStatus => status !== 'exhausted')
+
 const members = {
   id: Id,
   name: nullable(Type.String()),
@@ -131,6 +150,8 @@ const members = {
   credits: nullable(Credits),
   allowed_ips: nullable(Type.Array(Type.String())),
   metadata: nullable(Metadata),
+  status: wordOf(STATUSES),
+  status_reason: nullable(Type.String(), 'Why, in a sentence; null: active'),
   secrets: Type.Array(Secret),
 }
 
@@ -146,10 +167,6 @@ export type CreatedKey = Static<typeof CreatedKey>
 export const KeyList = Type.Array(Key, { $id: 'KeyList' })
 export type KeyList = Static<typeof KeyList>
 
-/** What a key can be at a time. */
-export const KEY_STATUSES = ['active', 'disabled', 'expired', 'revoked'] as const
-export type KeyStatus = (typeof KEY_STATUSES)[number]
-
 export const KeyEnded = Type.Object({ message: Type.String(), key_id: Id }, { $id: 'KeyEnded' })
 export type KeyEnded = Static<typeof KeyEnded>
 
@@ -161,3 +178,47 @@ export const RevokeQuery = Type.Object(
   { additionalProperties: false },
 )
 export type RevokeQuery = Static<typeof RevokeQuery>
+
+/** Who owns a key, and what a person calls the owner. */
+export const KeyOwner = Type.Object(
+  {
+    type: wordOf(['user', 'service_account']),
+    id: Id,
+    label: nullable(Type.String(), "The user's address or the service account's name"),
+  },
+  { $id: 'KeyOwner' },
+)
+export type KeyOwner = Static<typeof KeyOwner>
+
+export const KeyLookup = Type.Object(
+  {
+    hash: Type.Optional(
+      Type.String({ pattern: '^[0-9a-fA-F]{64}$', description: 'SHA-256 of the whole key, in hexadecimal' }),
+    ),
+    key: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_CREDENTIAL_LENGTH })),
+    start: Type.Optional(
+      Type.String({ minLength: 6, maxLength: 32, description: 'The whole `start` of a secret' }),
+    ),
+  },
+  { $id: 'KeyLookup', additionalProperties: false, description: 'Exactly one of these' },
+)
+export type KeyLookup = Static<typeof KeyLookup>
+
+const FoundKey = Type.Object(
+  {
+    ...members,
+    owner: KeyOwner,
+    matched: Type.Object({
+      start: Type.String(),
+      state: wordOf(
+        ['current', 'overlap', 'ended'],
+        'Of the secret that was looked up: the newest, one that a rotation replaced, or one that is over',
+      ),
+    }),
+  },
+  { $id: 'FoundKey' },
+)
+export type FoundKey = Static<typeof FoundKey>
+
+export const FoundKeys = Type.Object({ items: Type.Array(FoundKey) }, { $id: 'FoundKeys' })
+export type FoundKeys = Static<typeof FoundKeys>

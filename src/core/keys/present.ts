@@ -1,14 +1,16 @@
 import { formatInstant } from '../../lib/time.ts'
+import { ownerOfRow } from '../owners.ts'
 import { remainingAt } from '../verify/credits.ts'
 import { rateOf } from '../verify/rates.ts'
-import type { Credits, Key } from './model.ts'
-import type { CreditsRow, WholeKey } from './queries.ts'
+import type { Credits, Key, KeyOwner, KeyStatus } from './model.ts'
+import { type CreditsRow, EXPIRING_WITHIN_MS, UNUSED_AFTER_MS, type WholeKey } from './queries.ts'
 
 export type { WholeKey }
 
 /** What may be shown of a key at a time; the key itself is shown once, when it is made or rotated. */
 export function presentKey(key: WholeKey, nowMs: number): Key {
   const rate = rateOf(key)
+  const [status, reason] = statusOf(key, nowMs)
   return {
     id: key.id,
     name: key.name,
@@ -24,11 +26,13 @@ export function presentKey(key: WholeKey, nowMs: number): Key {
     expires_at: formatInstant(key.expiresAt),
     revoked_at: formatInstant(key.revokedAt),
     revoked_reason: key.revokedReason,
-    last_used_at: formatInstant(latest([key.lastUsedAt, ...key.secrets.map((secret) => secret.lastUsedAt)])),
+    last_used_at: formatInstant(lastUseOf(key)),
     rate_limit: rate && { limit: rate.limit, window_seconds: rate.windowSeconds },
     credits: key.credits && presentCredits(key.credits, nowMs),
     allowed_ips: key.allowedIps,
     metadata: key.metadata,
+    status,
+    status_reason: reason,
     secrets: key.secrets.map((secret) => ({
       id: secret.id,
       start: secret.start,
@@ -52,6 +56,33 @@ export function presentRefill({
   if (refillAmount === null || refillInterval === null) return null
   return { amount: refillAmount, interval: refillInterval }
 }
+
+/** The owner of a key, as people know it. */
+export function presentOwner(key: WholeKey): KeyOwner {
+  return { ...ownerOfRow(key), label: key.owner.label }
+}
+
+/** The first status of API.md that holds, and why; the statuses of a list are decided in the same way (`hasStatus`). */
+function statusOf(key: WholeKey, nowMs: number): [KeyStatus, reason: string | null] {
+  const { revokedAt, revokedReason, expiresAt, isActive, owner, credits, createdAt } = key
+  const dayOf = (at: Date) => at.toISOString().slice(0, 10)
+  if (revokedAt) {
+    return ['revoked', `It was revoked on ${dayOf(revokedAt)}${revokedReason ? `: ${revokedReason}` : '.'}`]
+  }
+  if (expiresAt && expiresAt.getTime() <= nowMs) return ['expired', `It expired on ${dayOf(expiresAt)}.`]
+  if (!isActive) return ['disabled', 'It is disabled.']
+  if (!owner.isActive) return ['owner_disabled', 'Its owner is disabled.']
+  if (credits && remainingAt(credits, nowMs) === 0) return ['exhausted', 'It has no credits left.']
+  if (expiresAt && expiresAt.getTime() <= nowMs + EXPIRING_WITHIN_MS)
+    return ['expiring', `It expires on ${dayOf(expiresAt)}.`]
+  const lastUse = lastUseOf(key)
+  if ((lastUse ?? createdAt).getTime() <= nowMs - UNUSED_AFTER_MS)
+    return ['unused', lastUse ? `It was last used on ${dayOf(lastUse)}.` : 'It was never used.']
+  return ['active', null]
+}
+
+const lastUseOf = ({ lastUsedAt, secrets }: WholeKey) =>
+  latest([lastUsedAt, ...secrets.map((secret) => secret.lastUsedAt)])
 
 function latest(dates: (Date | null)[]): Date | null {
   return dates.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a), null)

@@ -1,4 +1,20 @@
-import { and, asc, count, desc, eq, gt, isNotNull, isNull, lt, lte, ne, or, type SQL, sql } from 'drizzle-orm'
+import {
+  and,
+  asc,
+  count,
+  desc,
+  eq,
+  gt,
+  isNotNull,
+  isNull,
+  lt,
+  lte,
+  ne,
+  not,
+  or,
+  type SQL,
+  sql,
+} from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import {
@@ -8,17 +24,28 @@ import {
   keyCreations,
   revokedTokens,
   serviceAccounts,
+  users,
 } from '../../db/schema.ts'
 import type { PageRows } from '../../lib/page.ts'
+import { DAY_MS } from '../../lib/time.ts'
 import type { LockMode } from '../change/record-change.ts'
-import { type Owner, type OwnerColumns, ownerColumn } from '../owners.ts'
-import type { KeyStatus } from './model.ts'
+import { type Owner, type OwnerColumns, ownerColumn, ownerOfRow } from '../owners.ts'
+import type { ListedStatus } from './model.ts'
 
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
 export type CreditsRow = typeof apiKeyCredits.$inferSelect
-/** A key with its secrets, oldest first, and its credits. Of two that are live, the newest is the one without an end. */
-export type WholeKey = KeyRow & { secrets: SecretRow[]; credits: CreditsRow | null }
+/** What is shown of an owner beside a key: whether it is active, and its address or name. */
+export type OwnerState = { isActive: boolean; label: string | null }
+/**
+ * A key with its secrets, oldest first, its credits and the state of its owner. Of two secrets that are live, the newest is
+ * the one without an end.
+ */
+export type WholeKey = KeyRow & { secrets: SecretRow[]; credits: CreditsRow | null; owner: OwnerState }
+
+/** A key whose end is this near is expiring; one that was not used for so long is unused. */
+export const EXPIRING_WITHIN_MS = 14 * DAY_MS
+export const UNUSED_AFTER_MS = 90 * DAY_MS
 
 const belongsTo = (owner: Owner) => eq(apiKeys[ownerColumn(owner)], owner.id)
 
@@ -41,7 +68,7 @@ export async function insertSecret(
 export type KeyFilter = {
   owner: Owner | null
   externalId: string | null
-  status: KeyStatus | null
+  status: ListedStatus | null
   /** A managing key sees what lies within its own scopes and expiry. */
   within: { scopes: readonly string[]; expiresAt: Date | null } | null
 }
@@ -77,17 +104,68 @@ function comesAfter(id: string, at: Date): SQL {
   return sql`(${apiKeys.createdAt}, ${apiKeys.id}) < (${since}, ${id}::uuid)`
 }
 
-function hasStatus(status: KeyStatus, now: Date): SQL | undefined {
-  const isExpired = lte(apiKeys.expiresAt, now)
-  const isUnexpired = or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, now))
+/** Each status but for those before it, as `statusOf` decides them; `active` is any key that may be used. */
+function hasStatus(status: ListedStatus, now: Date): SQL | undefined {
   if (status === 'revoked') return isNotNull(apiKeys.revokedAt)
+  const isExpired = lte(apiKeys.expiresAt, now)
   if (status === 'expired') return and(isNull(apiKeys.revokedAt), isExpired)
-  return and(isNull(apiKeys.revokedAt), isUnexpired, eq(apiKeys.isActive, status === 'active'))
+  const isLive = and(isNull(apiKeys.revokedAt), or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, now)))
+  if (status === 'disabled') return and(isLive, eq(apiKeys.isActive, false))
+  const isEnabled = and(isLive, eq(apiKeys.isActive, true))
+  if (status === 'owner_disabled') return and(isEnabled, not(hasActiveOwner))
+  const isUsable = and(isEnabled, hasActiveOwner)
+  const isExpiring = lte(apiKeys.expiresAt, new Date(now.getTime() + EXPIRING_WITHIN_MS))
+  if (status === 'expiring') return and(isUsable, isExpiring)
+  if (status === 'active') return isUsable
+  const isUnused = sql`${lastSeen} <= ${new Date(now.getTime() - UNUSED_AFTER_MS).toISOString()}::timestamptz`
+  return and(isUsable, or(isNull(apiKeys.expiresAt), not(isExpiring)), isUnused)
 }
+
+const hasActiveOwner = sql`(
+  EXISTS (SELECT FROM ${users} AS owner WHERE owner.id = ${apiKeys.userId} AND owner.is_active) OR
+  EXISTS (SELECT FROM ${serviceAccounts} AS owner WHERE owner.id = ${apiKeys.serviceAccountId} AND owner.is_active))`
+
+/** When a key was last used; null: never. */
+const lastUse = sql`GREATEST(${apiKeys.lastUsedAt},
+  (SELECT max(secret.last_used_at) FROM ${apiKeySecrets} AS secret WHERE secret.key_id = ${apiKeys.id}))`
+/** A key that was never used counts from its creation. */
+const lastSeen = sql`COALESCE(${lastUse}, ${apiKeys.createdAt})`
 
 function liesWithin({ scopes, expiresAt }: NonNullable<KeyFilter['within']>): SQL | undefined {
   const held = sql`${apiKeys.scopes} <@ ${sql.param([...scopes])}::text[]`
   return and(held, expiresAt === null ? undefined : lte(apiKeys.expiresAt, expiresAt))
+}
+
+/** What a secret is looked up by: the SHA-256 of the whole key, or its first characters. */
+export type SecretSearch = { hash: Uint8Array } | { start: string }
+
+/** Secrets with their keys, newest first; `owner: null` is everybody's. */
+export async function listKeysBySecret(
+  db: Database,
+  by: SecretSearch,
+  owner: Owner | null,
+  limit: number,
+): Promise<{ key: WholeKey; secret: SecretRow }[]> {
+  const rows = await db
+    .select({ key: apiKeys, secret: apiKeySecrets })
+    .from(apiKeySecrets)
+    .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
+    .where(
+      and(
+        'hash' in by ? eq(apiKeySecrets.hash, by.hash) : eq(apiKeySecrets.start, by.start),
+        owner === null ? undefined : belongsTo(owner),
+      ),
+    )
+    .orderBy(desc(apiKeySecrets.createdAt), desc(apiKeySecrets.id))
+    .limit(limit)
+  const keys = await whole(
+    db,
+    rows.map(({ key }) => key),
+  )
+  return rows.flatMap(({ secret }, at) => {
+    const key = keys[at]
+    return key ? [{ key, secret }] : []
+  })
 }
 
 export async function findKey(db: Database | Transaction, id: string): Promise<WholeKey | null> {
@@ -98,7 +176,8 @@ export async function findKey(db: Database | Transaction, id: string): Promise<W
 /** A locked key with its secrets and its credits. */
 export async function findWholeKey(tx: Transaction, key: KeyRow): Promise<WholeKey> {
   const [found] = await whole(tx, [key])
-  return found ?? { ...key, secrets: [], credits: null }
+  if (!found) throw new Error('A key without a row')
+  return found
 }
 
 /** Live keys of one owner; of a user also those of the accounts that count for them. The owner is locked meanwhile. */
@@ -321,11 +400,32 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
     // By the end first, null last: the clocks of two servers may differ by more than the time between two rotations.
     .orderBy(asc(apiKeySecrets.expiresAt), asc(apiKeySecrets.createdAt), asc(apiKeySecrets.id))
   const credits = await db.select().from(apiKeyCredits).where(isOneOf(apiKeyCredits.keyId, ids))
+  const owners = await db
+    .select({ id: users.id, isActive: users.isActive, label: sql<string>`${users.email}`.as('label') })
+    .from(users)
+    .where(isOneOf(users.id, idsOf(keys, 'userId')))
+    .unionAll(
+      db
+        .select({
+          id: serviceAccounts.id,
+          isActive: serviceAccounts.isActive,
+          label: sql<string>`${serviceAccounts.name}`.as('label'),
+        })
+        .from(serviceAccounts)
+        .where(isOneOf(serviceAccounts.id, idsOf(keys, 'serviceAccountId'))),
+    )
+  const ownersById = new Map(owners.map((owner) => [owner.id, owner]))
   const secretsOf = Map.groupBy(secrets, (secret) => secret.keyId)
   const creditsOf = new Map(credits.map((row) => [row.keyId, row]))
   return keys.map((key) => ({
     ...key,
     secrets: secretsOf.get(key.id) ?? [],
     credits: creditsOf.get(key.id) ?? null,
+    // An owner that is gone by now took the key along.
+    owner: ownersById.get(ownerOfRow(key).id) ?? { isActive: false, label: null },
   }))
 }
+
+const idsOf = (keys: readonly KeyRow[], column: keyof OwnerColumns) => [
+  ...new Set(keys.flatMap((key) => key[column] ?? [])),
+]

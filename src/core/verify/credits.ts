@@ -53,9 +53,23 @@ export async function chargeKey(
   if (taken) return { code: 'VALID', remaining: taken.remaining }
   const credits = await findCredits(context.db, keyId)
   if (!credits) return { code: 'VALID', remaining: null }
-  const { refillAmount, refillsAt } = credits
-  const remaining = remainingAt(credits, nowMs)
-  if (cost === 0) return { code: 'VALID', remaining }
+  return cost === 0 ? { code: 'VALID', remaining: remainingAt(credits, nowMs) } : lackOf(credits, cost, nowMs)
+}
+
+/** What charging a key would come to now; takes nothing. */
+export async function previewCharge(
+  context: Pick<Context, 'db' | 'clock'>,
+  keyId: string,
+  cost: number,
+): Promise<Charge> {
+  const nowMs = context.clock()
+  const credits = await findCredits(context.db, keyId)
+  if (!credits) return { code: 'VALID', remaining: null }
+  const remaining = remainingAt(credits, nowMs) - cost
+  return remaining >= 0 ? { code: 'VALID', remaining } : lackOf(credits, cost, nowMs)
+}
+
+function lackOf({ refillAmount, refillsAt }: CreditsRow, cost: number, nowMs: number): Charge {
   const willSuffice = refillAmount !== null && refillAmount >= cost && refillsAt !== null
   const waitMs = willSuffice ? refillsAt.getTime() - nowMs : null
   return {

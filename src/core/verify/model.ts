@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Id, Instant, nullable, ScopeInput, ScopeList } from '../../lib/model.ts'
+import { Id, Instant, nullable, ScopeInput, ScopeList, wordOf } from '../../lib/model.ts'
+import { CHECKS } from '../../lib/outcomes.ts'
 import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 
 export const MAX_COST = 1_000_000
@@ -30,28 +31,27 @@ export const VerifyBatchRequest = Type.Object(
 )
 export type VerifyBatchRequest = Static<typeof VerifyBatchRequest>
 
-export const VerifyResult = Type.Object(
-  {
-    valid: Type.Boolean(),
-    code: Type.String({ examples: ['VALID'] }),
-    key_id: Type.Optional(Id),
-    name: Type.Optional(nullable(Type.String())),
-    external_id: Type.Optional(nullable(Type.String())),
-    owner: Type.Optional(
-      Type.Object({ type: Type.Union([Type.Literal('user'), Type.Literal('service_account')]), id: Id }),
-    ),
-    scopes: Type.Optional(ScopeList),
-    expires_at: Type.Optional(nullable(Instant)),
-    metadata: Type.Optional(nullable(Type.Record(Type.String(), Type.Unknown()))),
-    credits: Type.Optional(nullable(Type.Object({ remaining: Type.Integer() }))),
-    rate_limit: Type.Optional(
-      nullable(Type.Object({ limit: Type.Integer(), remaining: Type.Integer(), reset_at: Instant })),
-    ),
-    missing_scopes: Type.Optional(ScopeList),
-    retry_after_seconds: Type.Optional(Type.Integer()),
-  },
-  { $id: 'VerifyResult' },
-)
+const answer = {
+  valid: Type.Boolean(),
+  code: Type.String({ examples: ['VALID'] }),
+  key_id: Type.Optional(Id),
+  name: Type.Optional(nullable(Type.String())),
+  external_id: Type.Optional(nullable(Type.String())),
+  owner: Type.Optional(
+    Type.Object({ type: Type.Union([Type.Literal('user'), Type.Literal('service_account')]), id: Id }),
+  ),
+  scopes: Type.Optional(ScopeList),
+  expires_at: Type.Optional(nullable(Instant)),
+  metadata: Type.Optional(nullable(Type.Record(Type.String(), Type.Unknown()))),
+  credits: Type.Optional(nullable(Type.Object({ remaining: Type.Integer() }))),
+  rate_limit: Type.Optional(
+    nullable(Type.Object({ limit: Type.Integer(), remaining: Type.Integer(), reset_at: Instant })),
+  ),
+  missing_scopes: Type.Optional(ScopeList),
+  retry_after_seconds: Type.Optional(Type.Integer()),
+}
+
+export const VerifyResult = Type.Object(answer, { $id: 'VerifyResult' })
 export type VerifyResult = Static<typeof VerifyResult>
 
 export const VerifyBatchResult = Type.Object(
@@ -59,3 +59,23 @@ export const VerifyBatchResult = Type.Object(
   { $id: 'VerifyBatchResult' },
 )
 export type VerifyBatchResult = Static<typeof VerifyBatchResult>
+
+const { key: _, ...purpose } = question
+
+/** What a key is checked for; nothing: as it would be used without any of these. */
+export const KeyCheck = Type.Union([
+  Type.Object(purpose, { $id: 'KeyCheck', additionalProperties: false }),
+  Type.Null(),
+])
+export type KeyCheck = Static<typeof KeyCheck>
+
+export const KeyCheckResult = Type.Object(
+  {
+    ...answer,
+    checks: Type.Array(Type.Object({ code: wordOf(CHECKS), passed: Type.Boolean() }), {
+      description: 'Every check, in order, each decided by itself; `code` is the first that did not pass',
+    }),
+  },
+  { $id: 'KeyCheckResult' },
+)
+export type KeyCheckResult = Static<typeof KeyCheckResult>

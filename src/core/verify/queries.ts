@@ -1,4 +1,4 @@
-import { and, eq, exists, sql } from 'drizzle-orm'
+import { and, desc, eq, exists, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import {
@@ -47,6 +47,21 @@ const secretAndOwner = {
     isActive: serviceAccounts.isActive,
     scopes: serviceAccounts.scopes,
   },
+}
+
+/** The facts of a key by its newest secret: the one without an end. */
+export async function findNewestSecret(db: Database, keyId: string) {
+  const [row] = await db
+    .select(secretAndOwner)
+    .from(apiKeySecrets)
+    .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
+    .leftJoin(users, eq(users.id, apiKeys.userId))
+    .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
+    .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
+    .where(eq(apiKeySecrets.keyId, keyId))
+    .orderBy(sql`${apiKeySecrets.expiresAt} DESC NULLS FIRST`, desc(apiKeySecrets.createdAt))
+    .limit(1)
+  return row ?? null
 }
 
 const signingKey = { id: signingKeys.id, revokedAt: signingKeys.revokedAt }

@@ -70,7 +70,10 @@ function permitUse(
     : permitRate(context, rate)
 }
 
-function permitRate({ clock }: Context, rate: RateState): Permission {
+type RatePermission = Extract<Permission, { code: 'VALID' | 'RATE_LIMITED' }>
+
+/** Whether a rate allows a use. */
+export function permitRate({ clock }: Pick<Context, 'clock'>, rate: RateState): RatePermission {
   if (!rate.isExceeded) return { code: 'VALID', rate }
   const retryAfterSeconds = Math.max(1, Math.ceil((rate.resetAtMs - clock()) / SECOND_MS))
   return { code: 'RATE_LIMITED', rate, retryAfterSeconds }

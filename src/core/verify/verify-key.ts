@@ -29,13 +29,20 @@ export async function verifyKeys(context: Context, questions: readonly VerifyReq
   return results
 }
 
-type ReadQuestion = { key: string; scopes: string[]; cost: number; ip: string | null }
+type ReadQuestion = { key: string } & Purpose
+/** What a key is to be used for. */
+type Purpose = { scopes: string[]; cost: number; ip: string | null }
 
 /** @param path of the question in the body, for what is wrong with it */
-function readQuestion({ key, scopes: asked, cost, ip }: VerifyRequest, path: string): ReadQuestion {
+function readQuestion({ key, ...purpose }: VerifyRequest, path: string): ReadQuestion {
+  return { key, ...readPurpose(purpose, path) }
+}
+
+/** @throws Problem validation_failed for scopes that cannot be read */
+export function readPurpose({ scopes: asked, cost, ip }: Omit<VerifyRequest, 'key'>, path: string): Purpose {
   const scopes = requireScopes(`${path}/scopes`, asked)
   // An address that cannot be read is an unknown one, which only a key that is bound to addresses refuses.
-  return { key, scopes, cost: cost ?? DEFAULT_COST, ip: parseClientAddress(ip ?? '')?.toString() ?? null }
+  return { scopes, cost: cost ?? DEFAULT_COST, ip: parseClientAddress(ip ?? '')?.toString() ?? null }
 }
 
 const NOT_FOUND: VerifyResult = { valid: false, code: 'NOT_FOUND' }
@@ -60,11 +67,12 @@ function decide(
   if (verdict.kind !== 'key') return NOT_FOUND
   const outcome = useKey(context, verdict, { scopes, cost, address: ip })
   return outcome instanceof Promise
-    ? outcome.then((used) => present(verdict, used))
-    : present(verdict, outcome)
+    ? outcome.then((used) => presentOutcome(verdict, used))
+    : presentOutcome(verdict, outcome)
 }
 
-function present(key: KeyPrincipal, outcome: UseOutcome): VerifyResult {
+/** What verify answers for the use of a key that is good. */
+export function presentOutcome(key: KeyPrincipal, outcome: UseOutcome): VerifyResult {
   const refusal = { valid: false, code: outcome.code, key_id: key.keyId }
   switch (outcome.code) {
     case 'IP_NOT_ALLOWED':

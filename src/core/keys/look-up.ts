@@ -1,0 +1,52 @@
+import { failField } from '../../lib/errors.ts'
+import { hashToken } from '../../lib/tokens.ts'
+import { type Origin, recordEvent } from '../audit/audit.ts'
+import type { Context } from '../context.ts'
+import { ownerOf } from '../owners.ts'
+import { type Principal, readsAll } from '../principal.ts'
+import { isVisible } from './list.ts'
+import type { FoundKey, KeyLookup } from './model.ts'
+import { presentKey, presentOwner } from './present.ts'
+import { listKeysBySecret, type SecretRow, type SecretSearch } from './queries.ts'
+
+const MAX_FOUND = 20
+
+/**
+ * The keys of a secret that somebody found. It is no use of them: nothing is counted, and no last use moves. Who reads
+ * everybody's keys finds everybody's; a key finds what it would be listed.
+ * @throws Problem validation_failed unless exactly one of `hash`, `key` and `start` is given
+ */
+export async function lookUpKeys(
+  context: Context,
+  origin: Origin,
+  caller: Principal,
+  lookup: KeyLookup,
+): Promise<FoundKey[]> {
+  const [by, search] = readLookup(lookup)
+  const owner = readsAll(caller) ? null : ownerOf(caller)
+  const found = await listKeysBySecret(context.db, search, owner, MAX_FOUND)
+  const visible = owner === null ? found : found.filter(({ key }) => isVisible(caller, key))
+  const now = context.clock()
+  // Not the hash: it would say of which secret somebody asked.
+  const details = { by, found: visible.length }
+  await recordEvent(context.db, context, origin, { action: 'key.looked_up', details })
+  return visible.map(({ key, secret }) => ({
+    ...presentKey(key, now),
+    owner: presentOwner(key),
+    matched: { start: secret.start, state: stateOf(secret, now) },
+  }))
+}
+
+function readLookup({ hash, key, start }: KeyLookup): [by: keyof KeyLookup, SecretSearch] {
+  const given = [hash, key, start].filter((value) => value !== undefined)
+  if (given.length !== 1) failField('', 'Give exactly one of hash, key and start')
+  if (hash !== undefined) return ['hash', { hash: Uint8Array.fromHex(hash) }]
+  if (key !== undefined) return ['key', { hash: hashToken(key) }]
+  return ['start', { start: start ?? '' }]
+}
+
+/** A rotation gives the secret that it replaces an end. */
+function stateOf({ expiresAt }: SecretRow, nowMs: number): FoundKey['matched']['state'] {
+  if (expiresAt === null) return 'current'
+  return expiresAt.getTime() > nowMs ? 'overlap' : 'ended'
+}
