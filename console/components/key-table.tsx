@@ -1,0 +1,66 @@
+import type { ReactNode } from 'react'
+import { Link } from 'wouter'
+import type { Key } from '../lib/types.ts'
+import { texts } from '../texts.ts'
+import { Badge } from './badge.tsx'
+import { Scopes } from './scopes.tsx'
+import { type Column, Table } from './table.tsx'
+import { Time } from './time.tsx'
+
+const SOON_MS = 14 * 24 * 3_600_000
+
+/** What a key is called: its name, or its beginning where it has none. */
+export const nameOf = (key: Pick<Key, 'name' | 'start'>): string => key.name ?? `${key.start}…`
+
+/** The end of a key, in amber where it is near. */
+export function Expiry({ at }: { at: string | null }) {
+  const isSoon = at !== null && Date.parse(at) > Date.now() && Date.parse(at) - Date.now() < SOON_MS
+  return (
+    <span className={isSoon ? 'soon' : undefined}>
+      <Time at={at} none={texts.keys.noExpiry} />
+    </span>
+  )
+}
+
+/** Keys, each a link to its page. */
+export function KeyTable({
+  label,
+  keys,
+  more = [],
+  actions,
+}: {
+  label: string
+  keys: readonly Key[]
+  more?: readonly Column<Key>[]
+  actions?(key: Key): ReactNode
+}) {
+  return (
+    <Table<Key>
+      label={label}
+      rows={keys}
+      idOf={({ id }) => id}
+      columns={[
+        {
+          head: texts.keys.name,
+          cell: (key) => (
+            <>
+              <Link href={`/keys/${key.id}`} className="name">
+                <bdi>{nameOf(key)}</bdi>
+              </Link>
+              <code className="quiet">{key.start}…</code>
+            </>
+          ),
+        },
+        ...more,
+        { head: texts.keys.status, cell: ({ status }) => <Badge state={status} /> },
+        { head: texts.keys.scopes, cell: ({ scopes }) => <Scopes scopes={scopes} /> },
+        {
+          head: texts.keys.lastUsed,
+          cell: ({ last_used_at }) => <Time at={last_used_at} none={texts.keys.neverUsed} />,
+        },
+        { head: texts.keys.expires, cell: ({ expires_at }) => <Expiry at={expires_at} /> },
+        ...(actions ? [{ head: texts.actions.actions, cell: actions }] : []),
+      ]}
+    />
+  )
+}

@@ -1,0 +1,44 @@
+import type { ReactNode } from 'react'
+import { texts } from '../texts.ts'
+import { Empty } from './empty.tsx'
+import { Loaded } from './loaded.tsx'
+
+type Pages<Row> = {
+  data: readonly Row[] | undefined
+  error: Error | null
+  dataUpdatedAt: number
+  hasNextPage: boolean
+  isFetchingNextPage: boolean
+  fetchNextPage(): unknown
+}
+
+/** A list that is read page by page. */
+export function List<Row>({
+  of: pages,
+  none,
+  children,
+}: {
+  of: Pages<Row>
+  none: string
+  children(rows: readonly Row[]): ReactNode
+}) {
+  return (
+    <Loaded of={pages}>
+      {(rows) => (
+        <>
+          {rows.length === 0 ? <Empty title={none} /> : children(rows)}
+          {pages.hasNextPage && (
+            <button
+              type="button"
+              className="plain"
+              disabled={pages.isFetchingNextPage}
+              onClick={() => void pages.fetchNextPage()}
+            >
+              {texts.actions.more}
+            </button>
+          )}
+        </>
+      )}
+    </Loaded>
+  )
+}

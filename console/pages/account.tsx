@@ -1,0 +1,164 @@
+import { Badge } from '../components/badge.tsx'
+import { Confirm } from '../components/confirm.tsx'
+import { Facts } from '../components/facts.tsx'
+import { Check, Field } from '../components/field.tsx'
+import { Form } from '../components/form.tsx'
+import { List } from '../components/list.tsx'
+import { Card, Page } from '../components/page.tsx'
+import { Scopes } from '../components/scopes.tsx'
+import { Table } from '../components/table.tsx'
+import { Time } from '../components/time.tsx'
+import { ask, useChange, usePages } from '../lib/api.ts'
+import { useMe } from '../lib/me.ts'
+import { leaveSignedOut, post, takeToken } from '../lib/session.ts'
+import type { Session } from '../lib/types.ts'
+import { texts } from '../texts.ts'
+
+const { account: words } = texts
+
+/** The person's own account: who they are, their password and their sessions. */
+export function AccountPage() {
+  const me = useMe()
+  return (
+    <Page title={texts.pages.account} lead={me?.email}>
+      <div className="columns">
+        <Card title={words.you}>
+          {me && (
+            <Facts
+              of={[
+                [texts.fields.email, <bdi key="email">{me.email}</bdi>],
+                [words.verified, me.email_verified ? words.yes : words.no],
+                [words.role, texts.roles[me.role]],
+                [texts.keys.scopes, <Scopes key="scopes" scopes={me.scopes} />],
+                [words.since, <Time key="since" at={me.created_at} isExact />],
+              ]}
+            />
+          )}
+        </Card>
+        <Card title={words.password}>
+          <Password />
+        </Card>
+      </div>
+      <Sessions />
+    </Page>
+  )
+}
+
+function Password() {
+  const change = useChange(
+    async (fields: FormData) => {
+      const issued = await post('/session/password', {
+        current_password: fields.get('current'),
+        new_password: fields.get('new'),
+        ...(fields.has('revoke_keys') && { revoke_keys: true }),
+      })
+      takeToken(issued as Parameters<typeof takeToken>[0])
+    },
+    { done: words.passwordChanged },
+  )
+  return (
+    <Form
+      key={change.submittedAt}
+      button={words.changePassword}
+      isPending={change.isPending}
+      error={change.error}
+      onSubmit={change.mutate}
+    >
+      <Field
+        label={words.currentPassword}
+        name="current"
+        path="/current_password"
+        type="password"
+        autoComplete="current-password"
+        required
+      />
+      <Field
+        label={words.newPassword}
+        hint={words.passwordHint}
+        name="new"
+        path="/new_password"
+        type="password"
+        autoComplete="new-password"
+        required
+      />
+      <Check label={words.revokeKeys} hint={words.revokeKeysHint} name="revoke_keys" />
+    </Form>
+  )
+}
+
+function Sessions() {
+  const sessions = usePages<Session>(['sessions'], (cursor) =>
+    ask((api) => api.auth.sessions.get({ query: cursor })),
+  )
+  return (
+    <Card
+      title={words.sessions}
+      actions={
+        <Confirm
+          button={words.endAll}
+          title={words.endAllTitle}
+          isPlain
+          act={() => ask((api) => api.auth['logout-all'].post())}
+          onDone={leaveSignedOut}
+        >
+          <p>{words.endAllLead}</p>
+        </Confirm>
+      }
+    >
+      <List of={sessions} none={words.noSessions}>
+        {(rows) => (
+          <Table<Session>
+            label={words.sessions}
+            rows={rows}
+            idOf={({ id }) => id}
+            columns={[
+              {
+                head: words.session,
+                cell: ({ current, user_agent, kind }) => (
+                  <>
+                    <span title={user_agent ?? undefined}>{describeAgent(user_agent, kind)}</span>{' '}
+                    {current && <Badge state="current" />}
+                  </>
+                ),
+              },
+              { head: texts.audit.address, cell: ({ ip }) => ip ?? '' },
+              { head: texts.keys.lastUsed, cell: ({ last_used_at }) => <Time at={last_used_at} /> },
+              { head: words.signedIn, cell: ({ created_at }) => <Time at={created_at} /> },
+              { head: texts.keys.expires, cell: ({ expires_at }) => <Time at={expires_at} /> },
+              {
+                head: words.end,
+                cell: ({ id, current }) =>
+                  current ? null : (
+                    <Confirm
+                      button={words.endOne}
+                      title={words.endOneTitle}
+                      isPlain
+                      act={() => ask((api) => api.auth.sessions({ id }).delete())}
+                      done={words.ended}
+                    >
+                      <p>{words.endOneLead}</p>
+                    </Confirm>
+                  ),
+              },
+            ]}
+          />
+        )}
+      </List>
+    </Card>
+  )
+}
+
+const BROWSERS = ['Firefox', 'Edg', 'OPR', 'Chrome', 'Safari'] as const
+const SYSTEMS = ['iPhone', 'iPad', 'Android', 'Windows', 'Mac OS', 'Linux'] as const
+const NAMES: Record<string, string> = { Edg: 'Edge', OPR: 'Opera', 'Mac OS': 'macOS' }
+
+/** "Firefox on Windows": the browser and the system that a `User-Agent` names. */
+function describeAgent(agent: string | null, kind: string): string {
+  const find = (names: readonly string[]) => {
+    const name = names.find((each) => agent?.includes(each))
+    return name === undefined ? null : (NAMES[name] ?? name)
+  }
+  const [browser, system] = [find(BROWSERS), find(SYSTEMS)]
+  if (browser !== null && system !== null) return words.agent(browser, system)
+  return agent?.split(/[ /]/)[0] || words.kinds[kind] || kind
+}
