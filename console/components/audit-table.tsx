@@ -1,5 +1,6 @@
 import { Link } from 'wouter'
 import { formatUtc } from '../lib/format.ts'
+import { useMe } from '../lib/me.ts'
 import type { AuditEvent } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { Badge } from './badge.tsx'
@@ -42,7 +43,9 @@ export function AuditTable({ label, events }: { label: string; events: readonly 
 }
 
 function Party({ of: { type, id } }: { of: AuditEvent['actor'] }) {
+  const me = useMe()
   if (type === null) return null
+  if (id !== null && id === me?.id) return texts.keys.you
   const place = PLACES[type]
   const name = texts.parties[type] ?? type
   if (id === null || place === undefined) return name

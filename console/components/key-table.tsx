@@ -52,7 +52,15 @@ export function KeyTable({
           ),
         },
         ...more,
-        { head: texts.keys.status, cell: ({ status }) => <Badge state={status} /> },
+        {
+          head: texts.keys.status,
+          cell: ({ status, status_reason }) => (
+            <>
+              <Badge state={status} />
+              {status_reason !== null && <small>{status_reason}</small>}
+            </>
+          ),
+        },
         { head: texts.keys.scopes, cell: ({ scopes }) => <Scopes scopes={scopes} /> },
         {
           head: texts.keys.lastUsed,

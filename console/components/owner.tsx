@@ -20,14 +20,14 @@ export function Owner({
   const user = useAsk(['users', user_id], (api) => api.users({ id: user_id ?? '' }).get(), isOther).data
   if (service_account_id !== null) {
     return (
-      <Link href={`/service-accounts/${service_account_id}`}>
+      <Link href={`/service-accounts/${service_account_id}`} className="owner">
         <bdi>{account?.name ?? texts.keys.serviceAccount}</bdi>
       </Link>
     )
   }
   if (user_id === me?.id) return texts.keys.you
   return isOther ? (
-    <Link href={`/users/${user_id}`}>
+    <Link href={`/users/${user_id}`} className="owner">
       <bdi>{user?.email ?? user_id}</bdi>
     </Link>
   ) : (

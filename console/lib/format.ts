@@ -1,12 +1,15 @@
 const MINUTE = 60
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
+const YEAR = 365 * DAY
+const MONTH = YEAR / 12
+/** Each unit, and from how many of it on it is spoken of: "in 59 days" says more than "in 2 months". */
 const UNITS = [
-  ['year', 365 * DAY],
-  ['month', 30 * DAY],
-  ['day', DAY],
-  ['hour', HOUR],
-  ['minute', MINUTE],
+  ['year', YEAR, 2],
+  ['month', MONTH, 3],
+  ['day', DAY, 1],
+  ['hour', HOUR, 1],
+  ['minute', MINUTE, 1],
 ] as const
 const relative = new Intl.RelativeTimeFormat('en', { style: 'short' })
 const local = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short' })
@@ -16,8 +19,8 @@ const short = new Intl.NumberFormat('en', { notation: 'compact' })
 /** "3 min. ago", "in 5 days". */
 export function formatAgo(iso: string): string {
   const seconds = (Date.parse(iso) - Date.now()) / 1000
-  for (const [unit, length] of UNITS)
-    if (Math.abs(seconds) >= length) return relative.format(Math.trunc(seconds / length), unit)
+  for (const [unit, length, least] of UNITS)
+    if (Math.abs(seconds) >= length * least) return relative.format(Math.round(seconds / length), unit)
   return seconds > 0 ? 'in a moment' : 'just now'
 }
 

@@ -27,10 +27,7 @@ export function AllKeysPage() {
           <KeyTable
             label={texts.pages['all-keys']}
             keys={rows}
-            more={[
-              { head: texts.keys.owner, cell: (key) => <Owner of={key} /> },
-              { head: texts.keys.why, cell: ({ status_reason }) => status_reason },
-            ]}
+            more={[{ head: texts.keys.owner, cell: (key) => <Owner of={key} /> }]}
             actions={(key) => (key.revoked_at === null ? <RevokeKey of={key} isPlain /> : null)}
           />
         )}
