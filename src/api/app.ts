@@ -152,6 +152,7 @@ const EXPOSED_HEADERS = [
   'X-Request-Id',
   'Link',
   'WWW-Authenticate',
+  'X-Search-Truncated',
 ]
 
 type IsForBrowsers = (request: Request) => boolean

@@ -25,6 +25,20 @@ export const pageQuery = {
   cursor: t.Optional(t.String({ maxLength: 256, description: '`next_cursor` of the page before' })),
 }
 
+/** The parameter of a list that can be searched. */
+export const searchQuery = (finds: string) =>
+  Type.Optional(
+    Type.String({
+      maxLength: 200,
+      description: `${finds}. One page of at most ${MAX_PAGE}; \`X-Search-Truncated: true\` where there is more`,
+    }),
+  )
+
+/** Says in a header whether a search found more than it answers. */
+export function tellTruncated(set: { headers: Record<string, unknown> }, isTruncated: boolean): void {
+  if (isTruncated) set.headers['x-search-truncated'] = 'true'
+}
+
 /** The query of a list that has no other parameters. */
 export const PageQuery = Type.Object(pageQuery)
 

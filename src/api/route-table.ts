@@ -70,6 +70,7 @@ export const NEEDS = {
   'DELETE /keys/self': { anyKey: true },
   // A person's own keys are listed to them: looking up a secret is for those who read everybody's.
   'POST /keys/lookup': { anyone: { scopes: [SUPPORT], keyScopes: [KEYS_READ], support: true, json: true } },
+  'POST /keys/revoke': { anyone: { scopes: [KEYS_WRITE], support: true, json: true } },
   'POST /keys/:id/check': { anyone: { scopes: [KEYS_READ], json: true } },
   'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES } } },
   'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },

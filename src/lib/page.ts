@@ -8,7 +8,7 @@ export const MAX_OWNER_PAGE = 1000
 /** The page that a request asks for. */
 export type PageQuery = { limit?: number | undefined; cursor?: string | undefined }
 
-/** The rows to read: at most `limit`, after the row `after`, which was created at `afterAt`. */
+/** The rows to read: at most `limit`, after the row `after`, whose time was `afterAt`. */
 export type PageRows = { limit: number; after: string | null; afterAt: Date | null }
 
 /** A page of a list and the cursor of the next page; `nextCursor` is null on the last page. */
@@ -19,6 +19,7 @@ export type Page<Row> = { rows: Row[]; nextCursor: string | null }
  * @param keys the signing keys of cursors
  * @param list the name of the list: a cursor is valid for this list alone
  * @param find returns the rows in the order of the list
+ * @param timeOf the time of a row in a list that is not in the order of creation
  * @throws Problem validation_failed for a cursor that was changed, or that belongs to another list
  */
 export async function readPage<Row extends { id: string } & ({ createdAt: Date } | { at: Date })>(
@@ -26,6 +27,7 @@ export async function readPage<Row extends { id: string } & ({ createdAt: Date }
   list: string,
   { limit = MAX_PAGE, cursor }: PageQuery,
   find: (rows: PageRows) => Promise<readonly Row[]>,
+  timeOf: (row: Row) => Date = (row) => ('at' in row ? row.at : row.createdAt),
 ): Promise<Page<Row>> {
   const after = cursor === undefined ? null : readCursor(keys, list, cursor)
   // One row more than the answer holds shows whether there is a next page.
@@ -33,6 +35,5 @@ export async function readPage<Row extends { id: string } & ({ createdAt: Date }
   const rows = found.slice(0, limit)
   const last = found.length > limit ? rows.at(-1) : undefined
   if (!last) return { rows, nextCursor: null }
-  const at = 'at' in last ? last.at : last.createdAt
-  return { rows, nextCursor: makeCursor(keys, list, { id: last.id, at }) }
+  return { rows, nextCursor: makeCursor(keys, list, { id: last.id, at: timeOf(last) }) }
 }

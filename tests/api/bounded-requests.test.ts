@@ -67,6 +67,7 @@ const lists: Request[] = [
   own(() => 'GET /service-accounts'),
   asAdmin((w) => `GET /keys?user_id=${w.person.id}`),
   asAdmin(() => 'GET /keys?all=true'),
+  asAdmin(() => 'GET /keys?all=true&query=nothing'),
   asAdmin(() => 'GET /users'),
   asAdmin((w) => `GET /users?query=${w.person.id}`),
   asAdmin((w) => `GET /users/${w.person.id}/password-resets`),
@@ -76,6 +77,14 @@ const lists: Request[] = [
 
 /** In the order in which they are sent: the last ones end the person. */
 const changes: Request[] = [
+  own(
+    () => 'POST /keys/revoke',
+    (w) => ({ user_id: w.person.id, created_before: '2100-01-01T00:00:00Z', dry_run: true }),
+  ),
+  own(
+    () => 'POST /keys/revoke',
+    (w) => ({ service_account_id: w.account }),
+  ),
   own((w) => `DELETE /keys/${w.maker}?created=true`),
   own(
     () => 'POST /auth/password',

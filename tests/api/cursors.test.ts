@@ -66,7 +66,7 @@ const lists: List[] = [
   { path: '/keys', bearer: asOne, other: asTwo, filter: 'status=active' },
   { path: '/keys/list', bearer: asOne, other: asTwo, filter: 'status=active' },
   { path: '/service-accounts', bearer: asOne, other: asTwo },
-  { path: '/users', bearer: asAdmin, filter: 'query=person' },
+  { path: '/users', bearer: asAdmin },
   { path: `/users/${WITH_RESETS}/password-resets`, bearer: asAdmin },
   { path: '/audit', bearer: asAdmin, filter: 'action=user.login' },
 ]

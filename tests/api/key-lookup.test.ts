@@ -173,7 +173,7 @@ test.each([
 })
 
 test('the words below /keys/ are no ids: other methods are 405, and say which are taken', async () => {
-  for (const word of ['verify', 'verify-batch', 'import', 'lookup'])
+  for (const word of ['verify', 'verify-batch', 'import', 'lookup', 'revoke'])
     for (const method of ['GET', 'PATCH', 'DELETE']) {
       const json = method === 'PATCH' ? { name: 'x' } : undefined
       const answer = await callPlain(service, `${method} /keys/${word}`, { bearer: owner.access, json })

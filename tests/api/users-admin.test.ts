@@ -118,35 +118,23 @@ describe('the list of users', () => {
   })
 
   test.each([
-    ['under_score', ['under_score']],
-    ['r_s', ['under_score']],
+    ['under_score', ['under-score', 'under_score']],
+    ['r_s', []],
     ['per%cent', ['per%cent']],
     ['per%t', []],
     ['back\\slash', ['back\\slash']],
-    ['back\\\\slash', []],
-    ['\\', ['back\\slash']],
+    ['ack\\slash', []],
     ["quo'te", ["quo'te"]],
     ["' OR true --", []],
     ['dot.dot', ['dot.dot']],
-    ['dot?dot', []],
+    ['ot.dot', []],
     ['PERCENT', ['percent']],
     ['A\u030angstro\u0308m', ['ångström']],
     ['ångström', ['ångström']],
     ['@wild.example.com', marked.map((name) => name.toLowerCase()).sort()],
     ['nobody-has-this', []],
-  ])('finds %p as it stands: wildcards are letters', async (query, expected) => {
+  ])('finds %p by its words: there are no wildcards', async (query, expected) => {
     expect(await found(query)).toEqual(expected)
-  })
-
-  test('finds % and _ where they are, and nowhere else', async () => {
-    for (const [letter, name] of [
-      ['%', 'per%cent'],
-      ['_', 'under_score'],
-    ] as const) {
-      const { body } = await asAdmin(`GET /users?limit=100&query=${encodeURIComponent(letter)}`)
-      for (const { email } of body.items) expect(email).toContain(letter)
-      expect(body.items.map(({ email }: Shown) => email)).toContain(`${name}@wild.example.com`)
-    }
   })
 
   test('comes in pages that hold everybody once, newest first', async () => {
@@ -163,15 +151,14 @@ describe('the list of users', () => {
     expect(all.length).toBeGreaterThan(10)
   })
 
-  test('a cursor belongs to its own search', async () => {
-    const { body } = await asAdmin('GET /users?limit=2&query=wild')
+  test('a cursor is not altered, and a search takes none', async () => {
+    const { body } = await asAdmin('GET /users?limit=2')
     const cursor: string = body.next_cursor
-    expect((await asAdmin(`GET /users?limit=2&query=wild&cursor=${cursor}`)).status).toBe(200)
+    expect((await asAdmin(`GET /users?limit=2&cursor=${cursor}`)).status).toBe(200)
     for (const path of [
-      `/users?limit=2&cursor=${cursor}`,
-      `/users?query=wil&cursor=${cursor}`,
-      `/users?query=wild&cursor=${cursor.slice(1)}`,
-      `/users?query=wild&cursor=${cursor.replace(/.$/, (last) => (last === '0' ? '1' : '0'))}`,
+      `/users?query=wild&cursor=${cursor}`,
+      `/users?cursor=${cursor.slice(1)}`,
+      `/users?cursor=${cursor.replace(/.$/, (last) => (last === '0' ? '1' : '0'))}`,
     ]) {
       expectProblem(await asAdmin(`GET ${path}`), 'validation_failed')
     }

@@ -13,8 +13,8 @@ const PARAMETER_EACH = /\b(?:not)?inArray\(|\bsql\.join\(|\b(?:or|and)\(.*\.\.\.
 const BOUNDED: Record<string, number> = {
   // An import of at most 1,000, of some twenty columns.
   'core/import/queries.ts': 4,
-  // One row, by a name that is a plural.
-  'core/keys/queries.ts': 1,
+  // One row, by a name that is a plural; the two or three values of an order of keys.
+  'core/keys/queries.ts': 2,
   'core/shared-settings/queries.ts': 1,
   // A key that is derived from SECRET_KEY, and one from SECRET_KEY_PREVIOUS.
   'core/login/queries.ts': 1,

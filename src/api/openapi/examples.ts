@@ -31,6 +31,7 @@ export const EXAMPLES: Record<string, object> = {
     ],
   },
   KeyCheck: { scopes: ['read'], ip: '192.0.2.10' },
+  KeysRevocation: { ids: ['019a5f6e-7b7c-7cc2-9d2e-3f0a4b5c6d7e'], reason: 'leaked' },
   KeyLookup: { start: KEY.slice(0, 11) },
   VerifyRequest: { key: KEY, scopes: ['read'] },
   VerifyBatchRequest: { keys: [{ key: KEY, scopes: ['read'] }] },

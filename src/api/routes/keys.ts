@@ -4,17 +4,20 @@ import type { Context } from '../../core/context.ts'
 import { changeKey } from '../../core/keys/change.ts'
 import { createKey } from '../../core/keys/create.ts'
 import { endPresented, removeKey, revokeKey } from '../../core/keys/end.ts'
-import { type KeyQuery, listVisibleKeys } from '../../core/keys/list.ts'
+import { type KeyQuery, listVisibleKeys, presentKeys } from '../../core/keys/list.ts'
 import { lookUpKeys } from '../../core/keys/look-up.ts'
 import {
   CreatedKey,
   DEFAULT_OVERLAP_SECONDS,
   FoundKeys,
+  KEY_SORTS,
   Key,
   KeyEnded,
   KeyList,
   KeyLookup,
   KeyPatch,
+  KeysRevocation,
+  KeysRevoked,
   LISTED_STATUSES,
   NewKey,
   RevokeQuery,
@@ -22,6 +25,7 @@ import {
 } from '../../core/keys/model.ts'
 import { presentKey, type WholeKey } from '../../core/keys/present.ts'
 import { requireKey } from '../../core/keys/reach.ts'
+import { revokeKeys } from '../../core/keys/revoke-many.ts'
 import { endSecret, rotateKey } from '../../core/keys/rotate.ts'
 import type { Principal } from '../../core/principal.ts'
 import { Usage, UsageQuery } from '../../core/usage/model.ts'
@@ -29,11 +33,11 @@ import { describeUsage } from '../../core/usage/usage.ts'
 import { checkKey } from '../../core/verify/check-key.ts'
 import { KeyCheck, KeyCheckResult } from '../../core/verify/model.ts'
 import { fail, failField } from '../../lib/errors.ts'
-import { Flag, wordOf } from '../../lib/model.ts'
+import { Flag, Instant, wordOf } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
-import { pageQuery, queryInteger } from '../page.ts'
+import { pageQuery, queryInteger, searchQuery, tellTruncated } from '../page.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
@@ -41,7 +45,30 @@ const ListQuery = Type.Object(
   {
     service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
     external_id: Type.Optional(Type.String({ maxLength: 255 })),
+    query: searchQuery(
+      "Keys of which every word begins a word of the name or external id; or whose start, owner's address or service account's name begins with the text",
+    ),
     status: Type.Optional(wordOf(LISTED_STATUSES, '`active`: also those that are expiring or unused')),
+    expires_before: Type.Optional(Instant),
+    unused_since: Type.Optional(
+      Type.String({
+        format: 'date-time',
+        description:
+          'Keys that were last used on a day (UTC) before this one; one that never was counts from its creation',
+      }),
+    ),
+    sort: Type.Optional(
+      wordOf(
+        KEY_SORTS,
+        '`created_at` (default) and `last_used_at`: newest first; `expires_at`: soonest first; `name`: A to Z. Keys without a value come last. With all=true `created_at` or `expires_at`',
+      ),
+    ),
+    expand: Type.Optional(
+      Type.String({
+        maxLength: 32,
+        description: 'What is shown besides: `owner`, `usage` (pages of at most 100), or `owner,usage`',
+      }),
+    ),
     user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
     all: Type.Optional(Flag),
     ...pageQuery,
@@ -50,7 +77,7 @@ const ListQuery = Type.Object(
         'limit',
         1,
         MAX_OWNER_PAGE,
-        `${MAX_OWNER_PAGE} unless given; with all=true at most ${MAX_PAGE}, and ${MAX_PAGE} unless given`,
+        `${MAX_OWNER_PAGE} unless given; with all=true or expand=usage at most ${MAX_PAGE}, and ${MAX_PAGE} unless given`,
       ),
     ),
   },
@@ -73,9 +100,10 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     return { ...present(row), key }
   }
   const list = async (caller: Principal, query: KeyQuery, set: { headers: Record<string, unknown> }) => {
-    const { keys, nextCursor } = await listVisibleKeys(context, caller, query)
+    const { keys, nextCursor, isTruncated } = await listVisibleKeys(context, caller, query)
+    tellTruncated(set, isTruncated)
     if (nextCursor !== null) set.headers.link = nextLink(query, nextCursor)
-    return keys.map(present)
+    return presentKeys(context, keys, query.expand)
   }
   const revoke = async (caller: Principal, state: RequestState, id: string, query: RevokeQuery) => {
     const options = { reason: query.reason ?? null, created: query.created === 'true' }
@@ -99,7 +127,9 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     .get('/list', ({ auth, query, set }) => list(auth, query, set), {
       ...NEEDS['GET /keys/list'],
       ...lists,
-      detail: describe('listKeys', "The caller's API keys, newest first", { errors: ['not_found'] }),
+      detail: describe('listKeys', "The caller's API keys, newest first unless sorted otherwise", {
+        errors: ['not_found'],
+      }),
     })
     .get('/', ({ auth, query, set }) => list(auth, query, set), {
       ...NEEDS['GET /keys'],
@@ -222,6 +252,15 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         }),
       },
     )
+    .post('/revoke', ({ auth, body, state }) => revokeKeys(context, originOf(state), auth, body), {
+      ...NEEDS['POST /keys/revoke'],
+      body: KeysRevocation,
+      response: { 200: KeysRevoked },
+      detail: describe('revokeKeys', 'End many API keys for good', {
+        description: 'At most 5,000 a request, the oldest first: ask again until `remaining` is 0.',
+        errors: ['not_found', 'forbidden'],
+      }),
+    })
     .delete('/revoke/:id', ({ auth, params, query, state }) => revoke(auth, state, params.id, query), {
       ...NEEDS['DELETE /keys/revoke/:id'],
       ...revokes,
@@ -249,7 +288,7 @@ export const keyRoutes = (context: Context, guard: Guard) => {
 }
 
 /** Words of the paths below `/keys/` that are no ids, whatever the method. */
-const WORDS = new Set(['verify', 'verify-batch', 'import', 'lookup'])
+const WORDS = new Set(['verify', 'verify-batch', 'import', 'lookup', 'revoke'])
 
 /** @throws Problem method_not_allowed where a route that takes an id is given the word of a route that takes POST */
 const refuseWords = ({ params }: { params: { id?: string } | undefined }): void => {

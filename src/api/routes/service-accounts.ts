@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import {
@@ -16,7 +17,7 @@ import {
 } from '../../core/service-accounts/service-accounts.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
-import { PageQuery, presentPage } from '../page.ts'
+import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
@@ -28,6 +29,11 @@ const present = (account: ServiceAccountRow): ServiceAccount => ({
   is_active: account.isActive,
   created_by: account.createdBy,
   created_at: account.createdAt.toISOString(),
+})
+
+const AccountQuery = Type.Object({
+  query: searchQuery('The beginning of the name, or of words in it'),
+  ...pageQuery,
 })
 
 /** Service accounts. A user makes and manages their own; an admin manages all; an API key needs the scope as well. */
@@ -47,10 +53,15 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
     )
     .get(
       '/',
-      async ({ auth, query }) => presentPage(await listManagedAccounts(context, auth, query), present),
+      async ({ auth, query, set }) => {
+        const { query: text, ...page } = query
+        const found = await listManagedAccounts(context, auth, { text, ...page })
+        tellTruncated(set, found.isTruncated)
+        return presentPage(found, present)
+      },
       {
         ...NEEDS['GET /service-accounts'],
-        query: PageQuery,
+        query: AccountQuery,
         response: { 200: ServiceAccountPage },
         detail: describe('listServiceAccounts', 'Service accounts, newest first'),
       },

@@ -29,12 +29,12 @@ import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
-import { pageQuery, presentPage } from '../page.ts'
+import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
 const UserQuery = Type.Object({
-  query: Type.Optional(Type.String({ maxLength: 254, description: 'A part of the e-mail' })),
+  query: searchQuery('The beginning of the address, or of words in it'),
   ...pageQuery,
 })
 
@@ -53,9 +53,11 @@ export const userRoutes = (context: Context, guard: Guard) =>
     .use(guard)
     .get(
       '/',
-      async ({ query }) => {
+      async ({ query, set }) => {
         const { query: text, ...page } = query
-        return presentPage(await listAllUsers(context, { text, ...page }), present)
+        const found = await listAllUsers(context, { text, ...page })
+        tellTruncated(set, found.isTruncated)
+        return presentPage(found, present)
       },
       {
         ...NEEDS['GET /users'],

@@ -65,7 +65,7 @@ which an admin gave that scope. With --refill but without --credits, the credits
       status: {
         takes: 'STATUS',
         choices: LISTED_STATUSES,
-        summary: 'Only keys in that state: active, disabled, expired or revoked',
+        summary: `Only keys of that status: ${LISTED_STATUSES.join(', ')}`,
       },
       ...pageOptions,
     },
@@ -82,10 +82,7 @@ which an admin gave that scope. With --refill but without --credits, the credits
       })
       // The time of the service. `show` may run on another machine with another clock.
       const now = context.clock()
-      const items = keys
-        .map((key) => presentKey(key, now))
-        .map((key) => ({ ...key, status: statusOf(key, now) }))
-      return { items, next_cursor: nextCursor }
+      return { items: keys.map((key) => presentKey(key, now)), next_cursor: nextCursor }
     },
     show({ items, next_cursor }) {
       const rows = items.map((key) => [
@@ -177,12 +174,6 @@ answer is that of POST /keys/verify, but no credits are charged without --cost. 
     show: showVerdict,
     isFailure: (result) => !result.valid,
   }),
-}
-
-function statusOf({ revoked_at, expires_at, is_active }: ReturnType<typeof presentKey>, now: number) {
-  if (revoked_at !== null) return 'revoked'
-  if (expires_at !== null && Date.parse(expires_at) <= now) return 'expired'
-  return is_active ? 'active' : 'disabled'
 }
 
 function showVerdict(verdict: VerifyResult): string {

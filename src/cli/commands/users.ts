@@ -86,7 +86,7 @@ With --no-password no log-in to the account is possible until a password is set.
     kind: 'service',
     examples: ['users list --query @example.com', 'users list --limit 10000 --json'],
     options: {
-      query: { takes: 'TEXT', summary: 'Only users whose address contains this text' },
+      query: { takes: 'TEXT', summary: 'Only users whose address, or words of it, begin with this text' },
       ...pageOptions,
     },
     async run(context, { query, limit, cursor }) {

@@ -164,7 +164,40 @@ export const CreatedKey = Type.Object(
 )
 export type CreatedKey = Static<typeof CreatedKey>
 
-export const KeyList = Type.Array(Key, { $id: 'KeyList' })
+/** Who owns a key, and what a person calls the owner. */
+export const KeyOwner = Type.Object(
+  {
+    type: wordOf(['user', 'service_account']),
+    id: Id,
+    label: nullable(Type.String(), "The user's address or the service account's name"),
+  },
+  { $id: 'KeyOwner' },
+)
+export type KeyOwner = Static<typeof KeyOwner>
+
+/** How a list of keys is sorted. */
+export const KEY_SORTS = ['created_at', 'last_used_at', 'expires_at', 'name'] as const
+export type KeySort = (typeof KEY_SORTS)[number]
+
+/** Days of which a list shows the uses. */
+export const USAGE_DAYS = 30
+
+/** A key of a list, with what `expand` asked for. */
+const ListedKey = Type.Object(
+  {
+    ...members,
+    owner: Type.Optional(KeyOwner),
+    usage: Type.Optional(
+      Type.Array(Type.Integer(), {
+        description: `Uses of each of the last ${USAGE_DAYS} days (UTC), the oldest first, today last`,
+      }),
+    ),
+  },
+  { $id: 'ListedKey' },
+)
+export type ListedKey = Static<typeof ListedKey>
+
+export const KeyList = Type.Array(ListedKey, { $id: 'KeyList' })
 export type KeyList = Static<typeof KeyList>
 
 export const KeyEnded = Type.Object({ message: Type.String(), key_id: Id }, { $id: 'KeyEnded' })
@@ -178,17 +211,6 @@ export const RevokeQuery = Type.Object(
   { additionalProperties: false },
 )
 export type RevokeQuery = Static<typeof RevokeQuery>
-
-/** Who owns a key, and what a person calls the owner. */
-export const KeyOwner = Type.Object(
-  {
-    type: wordOf(['user', 'service_account']),
-    id: Id,
-    label: nullable(Type.String(), "The user's address or the service account's name"),
-  },
-  { $id: 'KeyOwner' },
-)
-export type KeyOwner = Static<typeof KeyOwner>
 
 export const KeyLookup = Type.Object(
   {
@@ -222,3 +244,35 @@ export type FoundKey = Static<typeof FoundKey>
 
 export const FoundKeys = Type.Object({ items: Type.Array(FoundKey) }, { $id: 'FoundKeys' })
 export type FoundKeys = Static<typeof FoundKeys>
+
+const OwnerId = Type.String({ maxLength: 64 })
+
+export const KeysRevocation = Type.Object(
+  {
+    ids: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 1000 })),
+    user_id: Type.Optional(OwnerId),
+    service_account_id: Type.Optional(OwnerId),
+    external_id: Type.Optional(ExternalId),
+    all: Type.Optional(Type.Literal(true, { description: 'Admins only, with created_before' })),
+    created_before: Type.Optional(Instant),
+    reason: Type.Optional(Type.String({ maxLength: 500, pattern: READABLE })),
+    dry_run: Type.Optional(Type.Boolean({ description: 'Counts, and revokes nothing' })),
+  },
+  {
+    $id: 'KeysRevocation',
+    additionalProperties: false,
+    description: 'Exactly one of ids, user_id, service_account_id, external_id and all',
+  },
+)
+export type KeysRevocation = Static<typeof KeysRevocation>
+
+export const KeysRevoked = Type.Object(
+  {
+    revoked: Type.Integer(),
+    remaining: Type.Integer({
+      description: 'Live keys that are left, counted up to 100,000: ask again until it is 0',
+    }),
+  },
+  { $id: 'KeysRevoked' },
+)
+export type KeysRevoked = Static<typeof KeysRevoked>

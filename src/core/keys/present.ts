@@ -81,7 +81,8 @@ function statusOf(key: WholeKey, nowMs: number): [KeyStatus, reason: string | nu
   return ['active', null]
 }
 
-const lastUseOf = ({ lastUsedAt, secrets }: WholeKey) =>
+/** When a key was last used, by any of its secrets; null: never. */
+export const lastUseOf = ({ lastUsedAt, secrets }: WholeKey) =>
   latest([lastUsedAt, ...secrets.map((secret) => secret.lastUsedAt)])
 
 function latest(dates: (Date | null)[]): Date | null {

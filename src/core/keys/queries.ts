@@ -26,11 +26,14 @@ import {
   serviceAccounts,
   users,
 } from '../../db/schema.ts'
+import { beginsWith, findCandidates, hasWords, searchText } from '../../db/search.ts'
+import type { Role } from '../../lib/model.ts'
 import type { PageRows } from '../../lib/page.ts'
+import type { Search } from '../../lib/search.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import type { LockMode } from '../change/record-change.ts'
 import { type Owner, type OwnerColumns, ownerColumn, ownerOfRow } from '../owners.ts'
-import type { ListedStatus } from './model.ts'
+import type { KeySort, ListedStatus } from './model.ts'
 
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
@@ -42,6 +45,19 @@ export type OwnerState = { isActive: boolean; label: string | null }
  * the one without an end.
  */
 export type WholeKey = KeyRow & { secrets: SecretRow[]; credits: CreditsRow | null; owner: OwnerState }
+
+/** When a key was last used; null: never. */
+const lastUse = sql`GREATEST(${apiKeys.lastUsedAt},
+  (SELECT max(secret.last_used_at) FROM ${apiKeySecrets} AS secret WHERE secret.key_id = ${apiKeys.id}))`
+/** A key that was never used counts from its creation. */
+const lastSeen = sql`COALESCE(${lastUse}, ${apiKeys.createdAt})`
+
+/** Owners of whom a search finds the keys. */
+const MAX_OWNERS = 100
+
+/** What a cursor has in place of the time of a key that was never used, or that has no end: no key has these times. */
+export const NEVER_USED_MS = 0
+export const NO_END_MS = 0xffff_ffff_ffff
 
 /** A key whose end is this near is expiring; one that was not used for so long is unused. */
 export const EXPIRING_WITHIN_MS = 14 * DAY_MS
@@ -66,42 +82,150 @@ export async function insertSecret(
 
 /** What a list of keys is narrowed by; `owner: null` is everybody's. */
 export type KeyFilter = {
+  /** The keys that a search found; null: all. */
+  ids: readonly string[] | null
   owner: Owner | null
   externalId: string | null
   status: ListedStatus | null
+  /** Keys that end before a time. */
+  expiresBefore: Date | null
+  /** Keys that were not used since the day of a time (UTC) began; a key that was never used counts from its creation. */
+  unusedSince: Date | null
   /** A managing key sees what lies within its own scopes and expiry. */
   within: { scopes: readonly string[]; expiresAt: Date | null } | null
 }
 
-/** Keys newest first. Ids do not tell: an imported key keeps its own. */
+/** Keys in the order of `sort`. */
 export async function listKeys(
   db: Database,
-  { owner, externalId, status, within }: KeyFilter,
+  filter: KeyFilter,
+  sort: KeySort,
   now: Date,
   { limit, after, afterAt }: PageRows,
 ): Promise<WholeKey[]> {
+  const { values, direction, since } = ORDERS[sort]
+  const isAfter = direction === 'ASC' ? sql.raw('>') : sql.raw('<')
   const keys = await db
     .select()
     .from(apiKeys)
     .where(
       and(
-        owner === null ? undefined : belongsTo(owner),
-        externalId === null ? undefined : eq(apiKeys.externalId, externalId),
-        status === null ? undefined : hasStatus(status, now),
-        within === null ? undefined : liesWithin(within),
-        after === null || afterAt === null ? undefined : comesAfter(after, afterAt),
+        ...conditionsOf(filter, now),
+        after === null || afterAt === null
+          ? undefined
+          : sql`(${sql.join(values, sql`, `)}) ${isAfter} (${sql.join(since(after, afterAt), sql`, `)})`,
       ),
     )
-    .orderBy(desc(apiKeys.createdAt), desc(apiKeys.id))
+    .orderBy(...values.map((value) => sql`${value} ${sql.raw(direction)}`))
     .limit(limit)
   return whole(db, keys)
 }
 
-/** By the time that the row has, as long as it is there: it may be finer than the milliseconds of a cursor. */
-function comesAfter(id: string, at: Date): SQL {
-  const ofRow = sql`(SELECT last.created_at FROM ${apiKeys} AS last WHERE last.id = ${id})`
-  const since = sql`COALESCE(${ofRow}, ${at.toISOString()}::timestamptz)`
-  return sql`(${apiKeys.createdAt}, ${apiKeys.id}) < (${since}, ${id}::uuid)`
+function conditionsOf(filter: KeyFilter, now: Date): (SQL | undefined)[] {
+  const { ids, owner, externalId, status, within, expiresBefore, unusedSince } = filter
+  return [
+    ids === null ? undefined : isOneOf(apiKeys.id, ids),
+    owner === null ? undefined : belongsTo(owner),
+    externalId === null ? undefined : eq(apiKeys.externalId, externalId),
+    status === null ? undefined : hasStatus(status, now),
+    within === null ? undefined : liesWithin(within),
+    expiresBefore === null ? undefined : sql`${end} < ${timestamp(expiresBefore)}`,
+    unusedSince === null ? undefined : sql`${lastSeen} < date_trunc('day', ${timestamp(unusedSince)}, 'UTC')`,
+  ]
+}
+
+const timestamp = (at: Date) => sql`${at.toISOString()}::timestamptz`
+
+/** An order of keys. Each list of values ends with the id, which tells keys apart that are equal otherwise. */
+type Order = {
+  values: SQL[]
+  direction: 'ASC' | 'DESC'
+  /** The values of the row that ended the page before, whose time was `at`. */
+  since(id: string, at: Date): SQL[]
+}
+
+/** When a key ends; without an end after all others. As the index has it. */
+const end = sql`COALESCE(${apiKeys.expiresAt}, 'infinity'::timestamptz)`
+const keyId = sql`${apiKeys.id}`
+const ofRow = (value: string, id: string) =>
+  sql`(SELECT ${sql.raw(value)} FROM ${apiKeys} AS last WHERE last.id = ${id})`
+
+/**
+ * The orders of a list. A row's own time is finer than the milliseconds of a cursor, so that it is read again as long as the
+ * row is there. The last use moves meanwhile, and is compared in milliseconds.
+ */
+const ORDERS: Record<KeySort, Order> = {
+  // Ids do not tell: an imported key keeps its own.
+  created_at: {
+    values: [sql`${apiKeys.createdAt}`, keyId],
+    direction: 'DESC',
+    since: (id, at) => [sql`COALESCE(${ofRow('last.created_at', id)}, ${timestamp(at)})`, sql`${id}::uuid`],
+  },
+  last_used_at: {
+    values: [sql`COALESCE(date_trunc('milliseconds', ${lastUse}), '-infinity')`, keyId],
+    direction: 'DESC',
+    since: (id, at) => [
+      at.getTime() === NEVER_USED_MS ? sql`'-infinity'::timestamptz` : timestamp(at),
+      sql`${id}::uuid`,
+    ],
+  },
+  expires_at: {
+    values: [end, keyId],
+    direction: 'ASC',
+    since: (id, at) => [
+      sql`COALESCE(${ofRow("COALESCE(last.expires_at, 'infinity')", id)},
+        ${at.getTime() === NO_END_MS ? sql`'infinity'::timestamptz` : timestamp(at)})`,
+      sql`${id}::uuid`,
+    ],
+  },
+  name: {
+    values: [sql`(${apiKeys.name} IS NULL)`, sql`lower(COALESCE(${apiKeys.name}, ''))`, keyId],
+    direction: 'ASC',
+    since: (id) => [
+      ofRow('last.name IS NULL', id),
+      ofRow("lower(COALESCE(last.name, ''))", id),
+      sql`${id}::uuid`,
+    ],
+  },
+}
+
+/** The words of a key, as the index has them. */
+const wordsOfKey = sql`COALESCE(${apiKeys.name}, '') || ' ' || COALESCE(${apiKeys.externalId}, '')`
+
+/** The keys of one owner that a search finds. */
+export function searchKeysOf(db: Database, owner: Owner, search: Search) {
+  const secret = sql`SELECT FROM ${apiKeySecrets} AS secret
+    WHERE secret.key_id = ${apiKeys.id} AND ${beginsWith(sql`secret.start`, search.typed)}`
+  const named =
+    owner.type === 'user'
+      ? sql`SELECT FROM ${users} WHERE ${users.id} = ${owner.id} AND ${beginsWith(users.email, search.text)}`
+      : sql`SELECT FROM ${serviceAccounts} WHERE ${serviceAccounts.id} = ${owner.id}
+          AND ${beginsWith(searchText(serviceAccounts.name), search.text)}`
+  const isFound = sql`(${hasWords(wordsOfKey, search)} OR EXISTS (${secret}) OR EXISTS (${named}))`
+  return findCandidates(db, [sql`SELECT id FROM ${apiKeys} WHERE ${belongsTo(owner)} AND ${isFound}`])
+}
+
+/** The keys of everybody that a search finds: by their words, by a `start`, by their owner. */
+export async function searchAllKeys(db: Database, search: Search) {
+  const owners = await findCandidates(
+    db,
+    [
+      sql`SELECT id FROM ${users} WHERE ${beginsWith(users.email, search.text)}`,
+      sql`SELECT id FROM ${serviceAccounts} WHERE ${beginsWith(searchText(serviceAccounts.name), search.text)}`,
+    ],
+    MAX_OWNERS,
+  )
+  const found = await findCandidates(db, [
+    sql`SELECT id FROM ${apiKeys} WHERE ${hasWords(wordsOfKey, search)}`,
+    sql`SELECT key_id AS id FROM ${apiKeySecrets} WHERE ${beginsWith(apiKeySecrets.start, search.typed)}`,
+    sql`SELECT id FROM ${apiKeys} WHERE ${isOneOf(apiKeys.userId, owners.ids)}`,
+    sql`SELECT id FROM ${apiKeys} WHERE ${isOneOf(apiKeys.serviceAccountId, owners.ids)}`,
+  ])
+  return { ids: found.ids, isTruncated: found.isTruncated || owners.isTruncated }
+}
+
+export async function hasKey(db: Database, id: string): Promise<boolean> {
+  return (await db.select({ id: apiKeys.id }).from(apiKeys).where(eq(apiKeys.id, id))).length > 0
 }
 
 /** Each status but for those before it, as `statusOf` decides them; `active` is any key that may be used. */
@@ -117,19 +241,13 @@ function hasStatus(status: ListedStatus, now: Date): SQL | undefined {
   const isExpiring = lte(apiKeys.expiresAt, new Date(now.getTime() + EXPIRING_WITHIN_MS))
   if (status === 'expiring') return and(isUsable, isExpiring)
   if (status === 'active') return isUsable
-  const isUnused = sql`${lastSeen} <= ${new Date(now.getTime() - UNUSED_AFTER_MS).toISOString()}::timestamptz`
+  const isUnused = sql`${lastSeen} <= ${timestamp(new Date(now.getTime() - UNUSED_AFTER_MS))}`
   return and(isUsable, or(isNull(apiKeys.expiresAt), not(isExpiring)), isUnused)
 }
 
 const hasActiveOwner = sql`(
   EXISTS (SELECT FROM ${users} AS owner WHERE owner.id = ${apiKeys.userId} AND owner.is_active) OR
   EXISTS (SELECT FROM ${serviceAccounts} AS owner WHERE owner.id = ${apiKeys.serviceAccountId} AND owner.is_active))`
-
-/** When a key was last used; null: never. */
-const lastUse = sql`GREATEST(${apiKeys.lastUsedAt},
-  (SELECT max(secret.last_used_at) FROM ${apiKeySecrets} AS secret WHERE secret.key_id = ${apiKeys.id}))`
-/** A key that was never used counts from its creation. */
-const lastSeen = sql`COALESCE(${lastUse}, ${apiKeys.createdAt})`
 
 function liesWithin({ scopes, expiresAt }: NonNullable<KeyFilter['within']>): SQL | undefined {
   const held = sql`${apiKeys.scopes} <@ ${sql.param([...scopes])}::text[]`
@@ -281,6 +399,85 @@ export async function updateRevoked(
     .returning({ id: apiKeys.id })
 }
 
+/** Keys that may be revoked together: what they have in common, and as far as the caller reaches. */
+export type RevocableKeys = {
+  ids: readonly string[] | null
+  owner: Owner | null
+  externalId: string | null
+  createdBefore: Date | null
+  reach:
+    | { kind: 'all' }
+    /** Everybody's but admins'; `keyId` is the key that asks. */
+    | { kind: 'support'; keyId: string | null }
+    /** The user's own, and those of the accounts that the user manages. */
+    | { kind: 'user'; userId: string }
+    | ({ kind: 'key'; owner: Owner; keyId: string } & NonNullable<KeyFilter['within']>)
+}
+
+/** Keys revoked at once are counted up to so many. */
+const MAX_COUNTED = 100_000
+
+const isRevocable = (db: Database, keys: RevocableKeys) => and(isNull(apiKeys.revokedAt), isChosen(db, keys))
+
+function isChosen(db: Database, { ids, owner, externalId, createdBefore, reach }: RevocableKeys) {
+  return and(
+    ids === null ? undefined : isOneOf(apiKeys.id, ids),
+    owner === null ? undefined : belongsTo(owner),
+    externalId === null ? undefined : eq(apiKeys.externalId, externalId),
+    createdBefore === null ? undefined : lt(apiKeys.createdAt, createdBefore),
+    isReached(db, reach),
+  )
+}
+
+function isReached(db: Database, reach: RevocableKeys['reach']): SQL | undefined {
+  switch (reach.kind) {
+    case 'all':
+      return undefined
+    case 'support': {
+      const admins = db.select({ id: users.id }).from(users).where(eq(users.role, 'admin'))
+      const isOther = reach.keyId === null ? undefined : ne(apiKeys.id, reach.keyId)
+      return and(or(isNull(apiKeys.userId), sql`${apiKeys.userId} NOT IN ${admins}`), isOther)
+    }
+    case 'user':
+      return isOfUser(db, reach.userId)
+    case 'key':
+      return and(belongsTo(reach.owner), ne(apiKeys.id, reach.keyId), liesWithin(reach))
+  }
+}
+
+/** The oldest of them. */
+export function listRevocable(db: Database, keys: RevocableKeys, limit: number): Promise<KeyRow[]> {
+  return db
+    .select()
+    .from(apiKeys)
+    .where(isRevocable(db, keys))
+    .orderBy(asc(apiKeys.createdAt), asc(apiKeys.id))
+    .limit(limit)
+}
+
+/** How many there are, at most MAX_COUNTED. */
+export async function countRevocable(db: Database, keys: RevocableKeys): Promise<number> {
+  const some = db
+    .select({ id: apiKeys.id })
+    .from(apiKeys)
+    .where(isRevocable(db, keys))
+    .limit(MAX_COUNTED)
+    .as('some')
+  const [row] = await db.select({ keys: count() }).from(some)
+  return row?.keys ?? 0
+}
+
+/** Whether there are any, revoked or not. */
+export async function hasKeysOf(db: Database, keys: RevocableKeys): Promise<boolean> {
+  return (await db.select({ id: apiKeys.id }).from(apiKeys).where(isChosen(db, keys)).limit(1)).length > 0
+}
+
+/** The role of a user who may own keys; null: there is none. */
+export async function findOwnerRole(db: Database, userId: string): Promise<Role | null> {
+  const [user] = await db.select({ role: users.role }).from(users).where(eq(users.id, userId))
+  return user?.role ?? null
+}
+
 /** Revokes the live keys of a user and of the accounts that the user alone manages, and says which. */
 export async function updateRevokedOfUser(
   tx: Transaction,
@@ -301,13 +498,15 @@ export async function listLiveKeyIdsOfUser(db: Database, userId: string, limit: 
   return rows.map(({ id }) => id)
 }
 
-function isLiveOfUser(db: Database | Transaction, userId: string) {
+const isLiveOfUser = (db: Database | Transaction, userId: string) =>
+  and(isOfUser(db, userId), isNull(apiKeys.revokedAt))
+
+function isOfUser(db: Database | Transaction, userId: string) {
   const managed = db
     .select({ id: serviceAccounts.id })
     .from(serviceAccounts)
     .where(eq(serviceAccounts.createdBy, userId))
-  const isTheirs = or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${managed}`)
-  return and(isTheirs, isNull(apiKeys.revokedAt))
+  return or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${managed}`)
 }
 
 /** The live keys that a key made, and those that these made, and so on, with their owners; at most `limit` of them. */

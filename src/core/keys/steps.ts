@@ -19,7 +19,7 @@ export async function endInSteps(step: (limit: number) => Promise<number>): Prom
 }
 
 /** What the audit trail says of a key that is revoked with its owner's wish. */
-export const keyRevoked = (id: string, reason: string): AuditEvent => ({
+export const keyRevoked = (id: string, reason: string | null): AuditEvent => ({
   action: 'key.revoked',
   target: { type: 'key', id },
   details: { reason },

@@ -1,6 +1,9 @@
 import { and, arrayContained, count, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
+import { isOneOf } from '../../db/one-of.ts'
 import { serviceAccounts } from '../../db/schema.ts'
+import { beginsWith, findCandidates, hasWords, searchText } from '../../db/search.ts'
+import type { Search } from '../../lib/search.ts'
 
 export type ServiceAccountRow = typeof serviceAccounts.$inferSelect
 
@@ -31,6 +34,8 @@ export async function countAccountsOf(tx: Transaction, userId: string): Promise<
 }
 
 export type AccountFilter = {
+  /** Those that a search found; null: all. */
+  ids: readonly string[] | null
   /** null: anybody's. */
   maker: string | null
   /** Those that hold no other scopes; null: whatever they hold. */
@@ -42,13 +47,14 @@ export type AccountFilter = {
 /** Newest first, after the account `after`. */
 export function listServiceAccounts(
   db: Database,
-  { maker, within, limit, after }: AccountFilter,
+  { ids, maker, within, limit, after }: AccountFilter,
 ): Promise<ServiceAccountRow[]> {
   return db
     .select()
     .from(serviceAccounts)
     .where(
       and(
+        ids === null ? undefined : isOneOf(serviceAccounts.id, ids),
         maker === null ? undefined : eq(serviceAccounts.createdBy, maker),
         within === null ? undefined : arrayContained(serviceAccounts.scopes, [...within]),
         after === null ? undefined : lt(serviceAccounts.id, after),
@@ -56,6 +62,17 @@ export function listServiceAccounts(
     )
     .orderBy(desc(serviceAccounts.id))
     .limit(limit)
+}
+
+/** The accounts that a search finds: by the beginning of their name, or of words in it. `maker: null` is anybody's. */
+export function searchServiceAccounts(db: Database, search: Search, maker: string | null) {
+  const { name } = serviceAccounts
+  const [begins, words] = [beginsWith(searchText(name), search.text), hasWords(name, search)]
+  const isFound = maker === null ? [begins, words] : [sql`created_by = ${maker} AND (${begins} OR ${words})`]
+  return findCandidates(
+    db,
+    isFound.map((each) => sql`SELECT id FROM ${serviceAccounts} WHERE ${each}`),
+  )
 }
 
 export type ServiceAccountChange = Partial<

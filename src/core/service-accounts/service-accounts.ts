@@ -1,8 +1,10 @@
 import type { Transaction } from '../../db/database.ts'
+import { findRows, type SearchPage } from '../../db/search.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
-import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
+import { type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
 import { covers, requireScopes } from '../../lib/scopes.ts'
+import { readSearch } from '../../lib/search.ts'
 import type { AuditAction, Origin } from '../audit/audit.ts'
 import {
   areScopesWithin,
@@ -29,6 +31,7 @@ import {
   listServiceAccounts,
   type ServiceAccountChange,
   type ServiceAccountRow,
+  searchServiceAccounts,
   updateDisabled,
   updateServiceAccount,
 } from './queries.ts'
@@ -83,19 +86,28 @@ async function requireAccountQuota({ config }: Context, tx: Transaction, userId:
   })
 }
 
-/** A page of the service accounts that the caller manages, newest first. */
+/** A page of the service accounts that the caller manages, newest first; the one page of a search, where there is a text. */
 export async function listManagedAccounts(
   context: Context,
   caller: Principal,
-  page: PageQuery,
-): Promise<Page<ServiceAccountRow>> {
+  { text, ...page }: PageQuery & { text: string | undefined },
+): Promise<SearchPage<ServiceAccountRow>> {
   const maker = isAdmin(caller) ? null : makerOf(caller)
   // Nobody is behind a service account's key: it manages none.
-  if (maker === null && !isAdmin(caller)) return { rows: [], nextCursor: null }
+  if (maker === null && !isAdmin(caller)) return { rows: [], nextCursor: null, isTruncated: false }
   const within = caller.kind === 'key' ? caller.scopes : null
-  return readPage(context.keys.cursor, `service-accounts ${maker ?? ''}`, page, (rows) =>
-    listServiceAccounts(context.db, { maker, within, ...rows }),
+  const { db, keys } = context
+  if (text === undefined) {
+    const list = (rows: PageRows) => listServiceAccounts(db, { ids: null, maker, within, ...rows })
+    const found = await readPage(keys.cursor, `service-accounts ${maker ?? ''}`, page, list)
+    return { ...found, isTruncated: false }
+  }
+  const search = readSearch(text, page)
+  const found = await searchServiceAccounts(db, search, maker)
+  const rows = await findRows(found, search.limit, (ids, limit) =>
+    listServiceAccounts(db, { ids, maker, within, limit, after: null }),
   )
+  return { ...rows, nextCursor: null }
 }
 
 /**

@@ -67,6 +67,16 @@ export async function updateLastUses(tx: Transaction, uses: readonly LastUse[]):
   return uses.filter(({ secretId }) => lockedIds.has(secretId))
 }
 
+/** How often keys were used on each day (UTC) since one, whatever came of it. */
+export function listDailyTotals(db: Database, keyIds: readonly string[], from: Date) {
+  const day = sql<Date>`date_trunc('day', ${keyUsage.hour}, 'UTC')`.mapWith(keyUsage.hour).as('day')
+  return db
+    .select({ keyId: keyUsage.keyId, day, count: sql`sum(${keyUsage.count})`.mapWith(Number) })
+    .from(keyUsage)
+    .where(and(isOneOf(keyUsage.keyId, keyIds), gte(keyUsage.hour, from)))
+    .groupBy(keyUsage.keyId, sql`day`)
+}
+
 /** A key's counts by hour, oldest first. */
 export function listUsage(db: Database, keyId: string, from: Date, to: Date) {
   return db

@@ -2,7 +2,7 @@ import { failField } from '../../lib/errors.ts'
 import { DAY_MS, EARLIEST_MS, HOUR_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { Usage, UsageQuery } from './model.ts'
-import { addUsage, listUsage, updateLastUses } from './queries.ts'
+import { addUsage, listDailyTotals, listUsage, updateLastUses } from './queries.ts'
 
 const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
@@ -30,6 +30,27 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metric
       throw error
     }
   }
+}
+
+/**
+ * How often each key was used on each of the last days (UTC): the oldest first, today last. Keys without a use are left out.
+ */
+export async function describeDays(
+  context: Context,
+  keyIds: readonly string[],
+  days: number,
+): Promise<Map<string, number[]>> {
+  const firstDay = Math.floor(context.clock() / DAY_MS) - days + 1
+  const totals = await listDailyTotals(context.db, keyIds, new Date(firstDay * DAY_MS))
+  const byKey = new Map<string, number[]>()
+  for (const { keyId, day, count } of totals) {
+    const counts = byKey.get(keyId) ?? Array(days).fill(0)
+    const at = day.getTime() / DAY_MS - firstDay
+    // Another server's clock may be a day ahead.
+    if (at < days) counts[at] = count
+    byKey.set(keyId, counts)
+  }
+  return byKey
 }
 
 /**

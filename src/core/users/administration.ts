@@ -1,6 +1,7 @@
+import { findRows, type SearchPage } from '../../db/search.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
-import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
+import { type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
 import {
   type Ceiling,
   ceilingOfUser,
@@ -9,6 +10,7 @@ import {
   KEYS_WRITE,
   requireScopes,
 } from '../../lib/scopes.ts'
+import { readSearch } from '../../lib/search.ts'
 import type { AuditAction, Origin } from '../audit/audit.ts'
 import {
   ADMINS_ONLY,
@@ -38,6 +40,7 @@ import {
   deleteUser,
   findUserById,
   listUsers,
+  searchUsers,
   type UserChange,
   type UserRow,
   updateUser,
@@ -49,15 +52,21 @@ const LAST_ADMIN: Lock = ['advisory', 'last_admin']
 /** Who administers users. */
 type Administrator = Principal | Operator
 
-/** A page of users, newest first. */
+/** A page of users, newest first; the one page of those that a search finds, where there is a text. */
 export async function listAllUsers(
   context: Context,
   { text, ...page }: PageQuery & { text: string | undefined },
-): Promise<Page<UserRow>> {
-  const wanted = text === undefined ? null : text.normalize('NFC').toLowerCase()
-  return readPage(context.keys.cursor, `users ${text ?? ''}`, page, (rows) =>
-    listUsers(context.db, { text: wanted, ...rows }),
+): Promise<SearchPage<UserRow>> {
+  const { db } = context
+  if (text === undefined) {
+    const list = (rows: PageRows) => listUsers(db, { ids: null, ...rows })
+    return { ...(await readPage(context.keys.cursor, 'users', page, list)), isTruncated: false }
+  }
+  const search = readSearch(text, page)
+  const found = await findRows(await searchUsers(db, search), search.limit, (ids, limit) =>
+    listUsers(db, { ids, limit, after: null }),
   )
+  return { ...found, nextCursor: null }
 }
 
 /** What becomes of the service accounts that a user alone manages, when the user is disabled or deleted. */

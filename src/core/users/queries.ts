@@ -1,6 +1,9 @@
-import { and, count, desc, eq, like, lt } from 'drizzle-orm'
+import { and, count, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
+import { isOneOf } from '../../db/one-of.ts'
 import { users } from '../../db/schema.ts'
+import { beginsWith, findCandidates, hasWords } from '../../db/search.ts'
+import type { Search } from '../../lib/search.ts'
 
 export type UserRow = typeof users.$inferSelect
 
@@ -14,18 +17,26 @@ export async function findUserById(db: Database | Transaction, id: string): Prom
   return user ?? null
 }
 
-/** Users newest first, after the user `after`, whose address contains `text`. */
+/** Users newest first, after the user `after`; of the users with these ids where there are any. */
 export function listUsers(
   db: Database,
-  { text, limit, after }: { text: string | null; limit: number; after: string | null },
+  { ids, limit, after }: { ids: readonly string[] | null; limit: number; after: string | null },
 ): Promise<UserRow[]> {
-  const contains = text === null ? undefined : like(users.email, `%${text.replace(/[\\%_]/g, '\\$&')}%`)
+  const isNamed = ids === null ? undefined : isOneOf(users.id, ids)
   return db
     .select()
     .from(users)
-    .where(and(contains, after === null ? undefined : lt(users.id, after)))
+    .where(and(isNamed, after === null ? undefined : lt(users.id, after)))
     .orderBy(desc(users.id))
     .limit(limit)
+}
+
+/** The users whose address, or a word of it, begins as the search says. */
+export function searchUsers(db: Database, search: Search) {
+  return findCandidates(db, [
+    sql`SELECT id FROM ${users} WHERE ${beginsWith(users.email, search.text)}`,
+    sql`SELECT id FROM ${users} WHERE ${hasWords(users.email, search)}`,
+  ])
 }
 
 /** null where the address is taken. */
