@@ -82,15 +82,19 @@ function describeMismatch(error: unknown, expected: { iss: string; aud: string }
   return null
 }
 
-function readPayload({ sub, sid, role, scope, client_id }: JWTPayload): AccessToken | null {
+function readPayload({ sub, sid, role, scope, client_id, amr }: JWTPayload): AccessToken | null {
   if (typeof sub !== 'string' || typeof sid !== 'string' || typeof scope !== 'string') return null
   if (client_id === sub) return { kind: 'service_account' }
   if (client_id !== undefined && client_id !== FIRST_PARTY_CLIENT) return null
   if (role !== 'admin' && role !== 'user') return null
-  return { kind: 'user', userId: sub, sessionId: sid, role, scopes: scopesOf(scope) }
+  return { kind: 'user', userId: sub, sessionId: sid, role, scopes: scopesOf(scope), amr: amrOf(amr) }
 }
 
 const NO_ANSWER = 'Not an answer of /oauth/introspect'
+
+/** A Latchkey of before second factors says nothing of them. */
+const amrOf = (amr: unknown): readonly string[] =>
+  Object.freeze(Array.isArray(amr) ? amr.filter((value) => typeof value === 'string') : [])
 
 const scopesOf = (scope: string) => Object.freeze(scope.split(' ').filter((name) => name !== ''))
 
@@ -107,12 +111,12 @@ export function introspect(
   const form = new URLSearchParams({ token }).toString()
   const read = async (): Promise<UserPrincipal | null> => {
     const json = await ask(latchkey, '/oauth/introspect', form, 'application/x-www-form-urlencoded')
-    const answer = json as { active?: unknown; sub?: unknown; role?: unknown; scope?: unknown } | null
+    const answer = json as Record<'active' | 'sub' | 'role' | 'scope' | 'amr', unknown> | null
     if (answer?.active === false) return null
     if (answer?.active !== true || answer.sub !== user.userId) throw new Error(NO_ANSWER)
-    const { role, scope } = answer
+    const { role, scope, amr } = answer
     if ((role !== 'admin' && role !== 'user') || typeof scope !== 'string') throw new Error(NO_ANSWER)
-    return Object.freeze({ ...user, role, scopes: scopesOf(scope) })
+    return Object.freeze({ ...user, role, scopes: scopesOf(scope), amr: amrOf(amr) })
   }
   return answers.get(['token', token], read, () => true)
 }

@@ -19,7 +19,7 @@ class Refused extends Error {
 type Asking = { request: Request; server: { requestIP(request: Request): { address: string } | null } | null }
 
 /** What a macro takes: `true`, or what else is needed. */
-type More = true | Pick<Need, 'scopes' | 'cost'>
+type More = true | Pick<Need, 'mfa' | 'scopes' | 'cost'>
 
 /**
  * Macros that let in whoever meets a need, each with `principal` of its own type in the handler's context: `anyone`,

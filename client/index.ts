@@ -93,6 +93,7 @@ export function createClient(options: ClientOptions): Client {
       const isForged = genuine === 'key' && token.startsWith('eyJ')
       return refuse(isForged ? 'invalid_token' : 'wrong_credential_kind')
     }
+    if (need.mfa) return refuse('forbidden')
     return verifyKey(latchkey, answers, token, ip, need)
   }
 
@@ -112,8 +113,9 @@ export function createClient(options: ClientOptions): Client {
   }
 }
 
-function permitUser(user: UserPrincipal, { role, scopes = [] }: Need): UserPrincipal | Refusal {
+function permitUser(user: UserPrincipal, { role, mfa, scopes = [] }: Need): UserPrincipal | Refusal {
   if (role !== undefined && user.role !== role) return refuse('forbidden')
+  if (mfa && !user.amr.includes('mfa')) return refuse('forbidden')
   const missing = user.role === 'admin' ? [] : scopes.filter((scope) => !user.scopes.includes(scope))
   return missing.length === 0 ? user : refuse('insufficient_scope', { missing })
 }

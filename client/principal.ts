@@ -6,6 +6,8 @@ export type UserPrincipal = {
   role: 'admin' | 'user'
   /** What the token carries. An admin may do everything, whatever stands here. */
   scopes: readonly string[]
+  /** How the person proved who they are (RFC 8176): with "mfa" in it, by a second factor too. */
+  amr: readonly string[]
 }
 
 /** A service, by an API key or by an access token that was made with one. */

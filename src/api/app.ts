@@ -51,6 +51,8 @@ import { keyRoutes } from './routes/keys.ts'
 import { metricsRoute } from './routes/metrics.ts'
 import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
+import { passkeyRoutes } from './routes/passkeys.ts'
+import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { userRoutes } from './routes/users.ts'
@@ -85,6 +87,8 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(errorPages())
     .use(authRoutes(context, guard))
     .use(sessionRoutes(context, guard))
+    .use(secondFactorRoutes(context, guard))
+    .use(passkeyRoutes(context, guard))
     .use(importRoutes(context, guard))
     .use(keyRoutes(context, guard))
     .use(serviceAccountRoutes(context, guard))

@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia'
+import { requireRecent } from '../core/change/recent.ts'
 import type { Context } from '../core/context.ts'
 import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../core/principal.ts'
 import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
@@ -25,6 +26,9 @@ export type Guard = ReturnType<typeof auth>
  * - `support`: a caller with `latchkey:support` needs none of these scopes.
  * - `whole`: refuses a user's token that was narrowed to some scopes, on routes that no scope stands for
  *   (docs/decisions/0027).
+ * - `recent`: a person must have proved who they are within the last ten minutes; keys are not asked. `for keys`: only
+ *   with REAUTHENTICATE_FOR_KEYS.
+ * - `enrolling`: open also to a person who has to set up a second factor first.
  * - `json`: the route takes a JSON body, of the usual size at most or of `maxBytes`.
  */
 export type Need =
@@ -34,6 +38,8 @@ export type Need =
       keyScopes?: readonly string[]
       support?: boolean
       whole?: boolean
+      recent?: true | 'for keys'
+      enrolling?: boolean
       json?: JsonBody
     }
 
@@ -61,29 +67,33 @@ export function auth(context: Context) {
       refusal: (principal: Principal) => ErrorCode = () => 'wrong_credential_kind',
     ) =>
     (need: Need) => {
-      const {
-        scopes = [],
-        keyScopes = scopes,
-        support = false,
-        whole = false,
-        json,
-      } = need === true ? {} : need
-      const requirement: Requirement = { allows, refusal, userScopes: scopes, keyScopes, support, whole }
+      const { scopes = [], keyScopes = scopes, json, ...rest } = need === true ? {} : need
+      const { support = false, whole = false, recent, enrolling = false } = rest
+      const bounds = { userScopes: scopes, keyScopes, support, whole, enrolling }
+      const requirement: Requirement = { allows, refusal, ...bounds }
       return guarded<P>({
         scopes: keyScopes,
         json,
+        recent: recent === 'for keys' ? context.config.reauthenticateForKeys : recent === true,
         authorize: (principal, address) => authorize(principal, requirement, address),
         permit: (state, principal) => permit(context, state, principal, requirement),
       })
     }
 
-  const guarded = <P extends Principal>({ scopes, json, authorize, permit }: Checks) => {
+  const guarded = <P extends Principal>({ scopes, json, recent, authorize, permit }: Checks) => {
+    /** Also of the session's row as it is within a change, where it decides. */
+    const authorizeChange: Authorize = recent
+      ? (principal, address) => {
+          authorize(principal, address)
+          requireRecent(context, principal)
+        }
+      : authorize
     /** Runs once for each request: in `parse` where the route takes a body, else in `transform`. */
     const check: Check = (state) => {
       if (state.credential.kind === 'accepted') return
       const principal = requirePrincipal(state)
       state.credential = { kind: 'accepted', principal }
-      state.authorize = authorize
+      state.authorize = authorizeChange
       return permit(state, principal)
     }
     /** What was revoked or lowered while the body came holds for everything that follows the body. */
@@ -93,11 +103,18 @@ export function auth(context: Context) {
       state.credential = { kind: 'accepted', principal }
       authorize(principal, state.address)
     }
+    const resolve = ({ state }: Seen) => ({ auth: (state.credential as Accepted).principal as P })
+    /** After the shape of the body, before any look-up. */
+    const resolveRecent = ({ state }: Seen) => {
+      const { principal } = state.credential as Accepted
+      requireRecent(context, principal)
+      return { auth: principal as P }
+    }
     return {
       detail: { security: [{ bearer: [...scopes] }] },
       ...(json && { parse: parserOf(check, checkAgain, json) }),
       transform: context.shared ? waitingGuard(check) : guardOf(check),
-      resolve: ({ state }: Seen) => ({ auth: (state.credential as Accepted).principal as P }),
+      resolve: recent ? resolveRecent : resolve,
     }
   }
 
@@ -112,7 +129,7 @@ export function auth(context: Context) {
         if (!isKey(principal)) fail('wrong_credential_kind')
       }
       const permit = (_: RequestState, principal: Principal) => authorize(principal)
-      return guarded<KeyPrincipal>({ scopes: [], json: undefined, authorize, permit })
+      return guarded<KeyPrincipal>({ scopes: [], json: undefined, recent: false, authorize, permit })
     },
     /** A JSON body that needs no credential. */
     open: (_: true) => ({ parse: ({ request }: Seen) => readJson(request) }),
@@ -126,6 +143,7 @@ type Checks = {
   /** For the OpenAPI document. */
   scopes: readonly string[]
   json: JsonBody | undefined
+  recent: boolean
   /** Whether the caller may use the route. Changes ask it again, inside their transaction (docs/decisions/0026). */
   authorize: Authorize
   /** The same, and a key's use counts; a promise only where the key's rate is counted on Redis. */
@@ -167,6 +185,8 @@ type Requirement = {
   keyScopes: readonly string[]
   support: boolean
   whole: boolean
+  /** Whether it is open to a person who has to set up a second factor first. */
+  enrolling: boolean
 }
 
 /** The scopes that a route asks of a caller. */
@@ -179,7 +199,7 @@ function scopesFor(principal: Principal, { userScopes, keyScopes, support }: Req
  * Whether a caller may use a route: the kind, then the address of a key, then scopes, in the order of API.md. Counts
  * nothing, so that a change can ask again inside its transaction.
  * @param address of the client; null: unknown
- * @throws Problem wrong_credential_kind, forbidden, ip_not_allowed, insufficient_scope
+ * @throws Problem wrong_credential_kind, forbidden, mfa_enrolment_required, ip_not_allowed, insufficient_scope
  */
 function authorize(principal: Principal, need: Requirement, address: string | null): void {
   if (!need.allows(principal)) fail(need.refusal(principal))
@@ -187,6 +207,7 @@ function authorize(principal: Principal, need: Requirement, address: string | nu
     requireValid(refusalOf(principal, { scopes: scopesFor(principal, need), address }))
     return
   }
+  if (principal.isEnrolmentDue && !need.enrolling) fail('mfa_enrolment_required')
   if (need.whole && principal.claims.isNarrowed) fail('insufficient_scope', NARROWED)
   const missing = scopesFor(principal, need).filter((scope) => !covers(principal.grants, scope))
   if (missing.length > 0) throw lackOfScopes(missing)
@@ -215,7 +236,8 @@ export function permit(
 ): Promise<undefined> | undefined {
   if (!need.allows(principal)) fail(need.refusal(principal))
   if (principal.kind !== 'key') {
-    if (need.whole || need.userScopes.length > 0) authorize(principal, need, state.address)
+    if (principal.isEnrolmentDue || need.whole || need.userScopes.length > 0)
+      authorize(principal, need, state.address)
     return
   }
   const scopes = scopesFor(principal, need)

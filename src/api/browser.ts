@@ -8,7 +8,7 @@ import { readCookie } from './pages/cookie.ts'
 import { requireOwnOrigin } from './pages/own-origin.ts'
 import { originOf, type RequestState, stated } from './request-state.ts'
 
-/** The body that a route for browsers takes. */
+/** The body that a route for browsers takes; `none`: what comes along is not read. */
 export type BrowserBody = 'form' | 'json' | 'none'
 
 type Seen = { request: Request; state: RequestState }
@@ -27,6 +27,7 @@ export function browserGuard(context: Context) {
   const hooks = (body: BrowserBody, check: (state: RequestState) => Promise<void> | void) => ({
     async parse({ request, state }: Seen) {
       await check(state)
+      if (body === 'none') return null
       return body === 'form' ? readForm(request) : readJson(request)
     },
     // Elysia does not parse where there is no body.
@@ -35,7 +36,9 @@ export function browserGuard(context: Context) {
   const checkOrigin = ({ request }: RequestState) => requireOwnOrigin(context.config, request)
   const checkCookie = async (state: RequestState): Promise<void> => {
     checkOrigin(state)
-    await acceptCookie(context, state)
+    // No challenge: a browser would ask its person for a password by itself.
+    if (!(await acceptCookie(context, state)))
+      fail('missing_credential', { isInCookie: true, detail: 'Sign in first.' })
   }
   return new Elysia({ name: 'browser-guard' }).use(stated).macro({
     ownOrigin: (body: BrowserBody) => hooks(body, checkOrigin),
@@ -46,14 +49,11 @@ export function browserGuard(context: Context) {
   })
 }
 
-/**
- * The browser session of a request becomes its caller.
- * @throws Problem missing_credential, which names no challenge: a browser would not know how to answer one
- */
-async function acceptCookie(context: Context, state: RequestState): Promise<void> {
-  if (state.browser) return
+/** The browser session of a request, which becomes its caller; null where the browser is not signed in. */
+export async function acceptCookie(context: Context, state: RequestState): Promise<BrowserSession | null> {
+  if (state.browser) return state.browser
   const value = readCookie(context.config, state.request)
   state.browser = await findBrowserSession(context, originOf(state), value)
-  if (!state.browser) fail('missing_credential', { isInCookie: true, detail: 'Sign in first.' })
-  state.credential = { kind: 'accepted', principal: state.browser.principal }
+  if (state.browser) state.credential = { kind: 'accepted', principal: state.browser.principal }
+  return state.browser
 }

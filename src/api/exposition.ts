@@ -78,6 +78,11 @@ function families(context: Context): Family[] {
     counter('password_checks_total', 'Passwords checked: logins, password grants, changes.', () =>
       samplesOf('outcome', metrics.passwordChecks),
     ),
+    counter(
+      'second_factors_total',
+      'Second factors presented; "locked": not checked, "suspended": a passkey that was copied.',
+      () => samplesOf('outcome', metrics.secondFactors),
+    ),
     counter('refreshes_total', 'Refresh tokens presented; "reused" ended a session as stolen.', () =>
       samplesOf('outcome', metrics.refreshes),
     ),

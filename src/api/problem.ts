@@ -35,7 +35,7 @@ export function oauthAnswer(code: ErrorCode, extra: Extra): ErrorAnswer {
     OAUTH_ERRORS[code] ?? (status >= 500 ? ['server_error'] : ['invalid_request'])
   const description =
     extra.detail ?? extra.errors?.map((field) => `${field.path}: ${field.message}`).join('; ') ?? detail
-  const body = { error: oauthError, error_description: spellDescription(description) }
+  const body = { error: oauthError, error_description: spellDescription(description), ...extra.members }
   const { 'WWW-Authenticate': challenge, ...headers } = headersOf(code, extra, 'application/json')
   // A challenge makes a client authenticate itself again, which does not help where a token in the form is invalid (400).
   const isChallenge = challenge !== undefined && (oauthStatus === 401 || oauthStatus === 403)
@@ -62,6 +62,9 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   unsupported_grant_type: ['unsupported_grant_type'],
   invalid_client: ['invalid_client'],
   ip_not_allowed: ['unauthorized_client', 400],
+  mfa_required: ['mfa_required'],
+  email_not_verified: ['email_not_verified'],
+  mfa_enrolment_required: ['mfa_enrolment_required'],
   invalid_scope: ['invalid_scope'],
   insufficient_scope: ['insufficient_scope'],
 }
@@ -69,7 +72,8 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {
   const headers: Record<string, string> = { 'content-type': type }
   if (code === 'missing_credential' && !extra.isInCookie) headers['WWW-Authenticate'] = BEARER_CHALLENGE
-  if (code === 'invalid_token') headers['WWW-Authenticate'] = `${BEARER_CHALLENGE}, error="invalid_token"`
+  if (code === 'invalid_token' && !extra.isInBody)
+    headers['WWW-Authenticate'] = `${BEARER_CHALLENGE}, error="invalid_token"`
   if (code === 'unavailable') headers['Retry-After'] = '1'
   return { ...headers, ...extra.headers }
 }

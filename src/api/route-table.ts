@@ -23,7 +23,17 @@ const PUBLIC = {}
 const PUBLIC_JSON = { open: true } as const
 /** An OAuth endpoint reads a form, and authenticates its caller itself: see `routes/oauth.ts`. */
 const OAUTH = {}
+const KEYS_CHANGE = { anyone: { scopes: [KEYS_WRITE], recent: 'for keys' } } as const
+const KEYS_CHANGE_JSON = { anyone: { scopes: [KEYS_WRITE], recent: 'for keys', json: true } } as const
+const ACCOUNTS_CHANGE = {
+  anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, recent: 'for keys' },
+} as const
+const ACCOUNTS_CHANGE_JSON = { anyone: { ...ACCOUNTS_CHANGE.anyone, json: true } } as const
 const WHOLE_USER = { user: { whole: true } } as const
+/** A person's own second factors, with the token of a whole session; also before a factor that is due is set up. */
+const OWN_FACTORS = { user: { whole: true, enrolling: true } } as const
+const FACTORS_CHANGE = { user: { whole: true, enrolling: true, recent: true } } as const
+const FACTORS_CHANGE_JSON = { user: { whole: true, enrolling: true, recent: true, json: true } } as const
 
 /**
  * Every route of the OpenAPI document, and what it asks of its caller, in the macros of `auth.ts`. The routes themselves are
@@ -44,56 +54,73 @@ export const NEEDS = {
   'POST /auth/refresh': PUBLIC_JSON,
   'POST /auth/logout': PUBLIC_JSON,
   'POST /auth/password-reset': PUBLIC_JSON,
-  'GET /auth/me': { anyone: true },
+  'GET /auth/me': { anyone: { enrolling: true } },
   'POST /auth/password': { user: { json: true } },
-  'POST /auth/logout-all': WHOLE_USER,
+  'POST /auth/logout-all': OWN_FACTORS,
   'GET /auth/sessions': WHOLE_USER,
   'DELETE /auth/sessions/:id': WHOLE_USER,
 
+  'POST /auth/login/mfa': PUBLIC_JSON,
+  'GET /auth/mfa': OWN_FACTORS,
+  'POST /auth/mfa/totp': FACTORS_CHANGE,
+  'POST /auth/mfa/totp/confirm': FACTORS_CHANGE_JSON,
+  'DELETE /auth/mfa/totp': FACTORS_CHANGE,
+  'POST /auth/mfa/recovery-codes': FACTORS_CHANGE,
+  'POST /auth/reauthenticate/options': { user: { enrolling: true } },
+  'POST /auth/reauthenticate': { user: { enrolling: true, json: true } },
+  'POST /auth/passkeys/login/options': PUBLIC_JSON,
+  'POST /auth/passkeys/login': PUBLIC_JSON,
+  'POST /auth/passkeys/options': FACTORS_CHANGE,
+  'POST /auth/passkeys': FACTORS_CHANGE_JSON,
+  'PATCH /auth/passkeys/:id': FACTORS_CHANGE_JSON,
+  'DELETE /auth/passkeys/:id': FACTORS_CHANGE,
+
   'POST /session': { ownOrigin: 'json' },
   'DELETE /session': { ownOrigin: 'none' },
-  'POST /session/token': { browser: 'none' },
+  'POST /session/mfa': { ownOrigin: 'json' },
+  'POST /session/passkey': { ownOrigin: 'json' },
+  'POST /session/token': { browser: 'json' },
   'POST /session/password': { browser: 'json' },
 
-  'POST /keys/create': { anyone: { scopes: [KEYS_WRITE], json: true } },
-  'POST /keys': { anyone: { scopes: [KEYS_WRITE], json: true } },
+  'POST /keys/create': KEYS_CHANGE_JSON,
+  'POST /keys': KEYS_CHANGE_JSON,
   'GET /keys/list': { anyone: { scopes: [KEYS_READ] } },
   'GET /keys': { anyone: { scopes: [KEYS_READ] } },
   'GET /keys/:id': { anyone: { scopes: [KEYS_READ] } },
-  'PATCH /keys/:id': { anyone: { scopes: [KEYS_WRITE], json: true } },
-  'POST /keys/:id/rotate': { anyone: { scopes: [KEYS_WRITE], json: true } },
-  'DELETE /keys/:id/secrets/:secret': { anyone: { scopes: [KEYS_WRITE] } },
+  'PATCH /keys/:id': KEYS_CHANGE_JSON,
+  'POST /keys/:id/rotate': KEYS_CHANGE_JSON,
+  'DELETE /keys/:id/secrets/:secret': KEYS_CHANGE,
   'GET /keys/:id/usage': { anyone: { scopes: [KEYS_READ] } },
-  'DELETE /keys/revoke/:id': { anyone: { scopes: [KEYS_WRITE] } },
-  'DELETE /keys/:id': { anyone: { scopes: [KEYS_WRITE] } },
-  'DELETE /keys/delete/:id': { user: { scopes: [KEYS_WRITE] } },
+  'DELETE /keys/revoke/:id': KEYS_CHANGE,
+  'DELETE /keys/:id': KEYS_CHANGE,
+  'DELETE /keys/delete/:id': { user: { scopes: [KEYS_WRITE], recent: 'for keys' } },
   'DELETE /keys/self': { anyKey: true },
   // A person's own keys are listed to them: looking up a secret is for those who read everybody's.
   'POST /keys/lookup': { anyone: { scopes: [SUPPORT], keyScopes: [KEYS_READ], support: true, json: true } },
-  'POST /keys/revoke': { anyone: { scopes: [KEYS_WRITE], support: true, json: true } },
+  'POST /keys/revoke': { anyone: { scopes: [KEYS_WRITE], support: true, json: true, recent: 'for keys' } },
   'POST /keys/:id/check': { anyone: { scopes: [KEYS_READ], json: true } },
-  'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES } } },
+  'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES }, recent: 'for keys' } },
   'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },
   'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },
 
-  'POST /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, json: true } },
+  'POST /service-accounts': ACCOUNTS_CHANGE_JSON,
   'GET /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } },
   'GET /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } },
-  'PATCH /service-accounts/:id': {
-    anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, json: true },
-  },
-  'DELETE /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true } },
+  'PATCH /service-accounts/:id': ACCOUNTS_CHANGE_JSON,
+  'DELETE /service-accounts/:id': ACCOUNTS_CHANGE,
 
   'GET /users': { anyone: { scopes: [USERS_READ] } },
   'POST /users': { anyone: { scopes: [USERS_WRITE], json: true } },
   'GET /users/:id': { anyone: { scopes: [USERS_READ] } },
   'PATCH /users/:id': { anyone: { scopes: [USERS_WRITE], json: true } },
-  'DELETE /users/:id': { anyone: { scopes: [USERS_WRITE] } },
+  'DELETE /users/:id': { anyone: { scopes: [USERS_WRITE], recent: true } },
   'POST /users/:id/logout': { anyone: { scopes: [USERS_WRITE] } },
   // The token of a reset gives its holder the user's account: an admin alone may have one made, and no key.
-  'POST /users/:id/password-reset': { admin: true },
+  'POST /users/:id/password-reset': { admin: { recent: true } },
   'GET /users/:id/password-resets': { admin: true },
   'DELETE /users/:id/password-resets/:reset_id': { admin: true },
+  'DELETE /users/:id/mfa': { admin: { recent: true } },
+  'POST /users/:id/unlock': { admin: { recent: true } },
   'GET /audit': { anyone: { scopes: [AUDIT_READ] } },
 
   'POST /oauth/token': OAUTH,
@@ -115,13 +142,22 @@ type Simple = { anyKey?: true; open?: true; ownOrigin?: BrowserBody; browser?: B
 const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /auth/signup', 'signup'],
   ['POST /auth/login', 'login'],
+  ['POST /auth/login/mfa', 'login'],
+  ['POST /auth/passkeys/login', 'login'],
+  ['POST /auth/passkeys/login/options', 'login'],
   ['POST /auth/refresh', 'refresh'],
   ['POST /auth/password', 'password'],
+  ['POST /auth/reauthenticate', 'password'],
+  ['POST /auth/reauthenticate/options', 'password'],
   ['POST /auth/password-reset', 'mail'],
   ['POST /session', 'login'],
+  ['POST /session/mfa', 'login'],
+  ['POST /session/passkey', 'login'],
   ['POST /session/token', 'refresh'],
   ['POST /session/password', 'password'],
   ['POST /login', 'login'],
+  ['POST /login/verify', 'login'],
+  ['POST /login/enrol', 'login'],
   ['POST /signup', 'signup'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],

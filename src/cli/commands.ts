@@ -19,6 +19,7 @@ const keys = () => import('./commands/keys.ts')
 const backups = () => import('./commands/backup.ts')
 const moves = () => import('./commands/move.ts')
 const imports = () => import('./commands/import.ts')
+const secrets = () => import('./commands/secrets.ts')
 const signingKeys = () => import('./commands/signing-keys.ts')
 
 /**
@@ -35,6 +36,8 @@ export const COMMANDS: readonly Entry[] = [
   entry('users enable', 'Enable a user again', users),
   entry('users set-role', 'Give a user another role', users),
   entry('users set-password', "Set a user's password", users),
+  entry('users reset-mfa', 'Take the second factors from a user who lost them', users),
+  entry('users unlock', 'End the locks that wrong passwords and codes brought', users),
   entry('keys create', 'Make an API key for a user or a service account', keys),
   entry('keys list', 'List API keys, newest first', keys),
   entry('keys revoke', 'Revoke an API key for good', keys),
@@ -51,7 +54,8 @@ export const COMMANDS: readonly Entry[] = [
   entry('signing-keys list', 'List the keys that sign access tokens', signingKeys),
   entry('signing-keys rotate', 'Make the next signing key', signingKeys),
   entry('signing-keys revoke', 'Refuse every token that a signing key signed', signingKeys),
-  entry('signing-keys rewrap', 'Encrypt the signing keys under a new SECRET_KEY', signingKeys),
+  entry('signing-keys rewrap', 'The same as "secrets rewrap"', secrets),
+  entry('secrets rewrap', 'Encrypt signing keys and TOTP secrets under a new SECRET_KEY', secrets),
   entry('openapi', 'Print the OpenAPI document', () => import('./commands/openapi.ts')),
   entry('healthcheck', 'Check whether the running server works', () => import('./commands/healthcheck.ts')),
   entry('config', 'Print the effective settings without secrets', () => import('./commands/config.ts')),

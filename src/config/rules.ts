@@ -53,6 +53,12 @@ export function warningsOf(config: Config): string[] {
       `DATABASE_URL is not set while HOST ${config.host} lets others in: all there is lies in the embedded database in DATA_DIR (${config.dataDir}), which one server alone can have`,
     )
   }
+  const { protocol, hostname } = new URL(config.publicUrl)
+  if (protocol === 'http:' && !isLoopback(hostname.replace(/^\[|\]$/g, ''))) {
+    warnings.push(
+      `PUBLIC_URL is plain http (${config.publicUrl}): passwords and cookies can be read on the way; use https`,
+    )
+  }
   if (config.trustedProxies.some((cidr) => cidr.endsWith('/0'))) {
     warnings.push('TRUSTED_PROXIES trusts every address: any client can claim any address by X-Forwarded-For')
   }

@@ -26,6 +26,8 @@ export type UserPrincipal = {
   amr: readonly string[]
   /** Whether the user has a confirmed TOTP or a passkey. */
   hasSecondFactor: boolean
+  /** Whether REQUIRE_MFA wants a second factor of the user, who has none: until then little else is open. */
+  isEnrolmentDue: boolean
   /** What the access token carries, for answers; `grants` decides. */
   scopes: readonly string[]
   /** What this caller holds, and may hand out. */

@@ -94,6 +94,8 @@ export type Extra = {
   audit?: Record<string, unknown>
   /** Of `missing_credential`: a cookie is missing, so that no challenge asks for a header. */
   isInCookie?: boolean
+  /** Of `invalid_token`: the token stood in the body, so that no challenge asks for one in a header. */
+  isInBody?: boolean
   /** Further members of the answer (RFC 9457, section 3.2). */
   members?: Record<string, unknown>
   /** Logged with the request id, never sent. */

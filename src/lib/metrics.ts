@@ -51,6 +51,8 @@ export function createMetrics(readPool: () => PoolLoad) {
     /** The time from sending a heartbeat to receiving it back. */
     evictionLag: createHistogram(LAG_BOUNDS_SECONDS),
     passwordChecks: tally('right', 'wrong', 'throttled'),
+    /** Codes and passkeys. `locked`: refused unchecked. `suspended`: a passkey whose sign count went back. */
+    secondFactors: tally('right', 'wrong', 'locked', 'suspended'),
     /**
      * `repeated`: the previous token within the grace period. `restored`: a generation newer than the
      * database's. `reused`: taken for theft. `refused`: not a refresh token, or its session has ended.

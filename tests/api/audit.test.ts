@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'bun:test'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { writeAuditCounts } from '../../src/core/audit/counted-events.ts'
+import { rewrapSecrets } from '../../src/core/second-factors/rewrap.ts'
 import { endEverySession } from '../../src/core/sessions/sessions.ts'
-import { revokeSigningKey, rewrapSigningKeys, rotateSigningKey } from '../../src/core/signing/signing-keys.ts'
+import { revokeSigningKey, rotateSigningKey } from '../../src/core/signing/signing-keys.ts'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
 import { basic, newClient } from '../support/oauth.ts'
 import {
@@ -453,19 +454,18 @@ describe('each event is one row with who, what, whom, from where, and what came 
     const { id } = await rotateSigningKey(other.context, SYSTEM)
     await revokeSigningKey(other.context, SYSTEM, id)
     await endEverySession(other.context)
-    const { rewrapped } = await rewrapSigningKeys(other.context)
+    const { rewrapped } = await rewrapSecrets(other.context)
     const rows = await own`SELECT * FROM latchkey.audit_events WHERE actor_type = 'system' ORDER BY id`
     expect(rows.map(({ action, outcome, target_type }) => [action, outcome, target_type])).toEqual([
       ['signing_key.created', 'success', 'signing_key'],
-      ['user.login', 'success', 'user'],
       ['signing_key.rotated', 'success', 'signing_key'],
       ['signing_key.revoked', 'success', 'signing_key'],
       ['session.ended', 'success', null],
       ['signing_key.rewrapped', 'success', null],
     ])
-    expect(rows.slice(2, 4).map(({ target_id }) => target_id)).toEqual([id, id])
-    expect(rows[4]?.details).toEqual({ reason: 'ended_all', sessions: 1 })
-    expect([rewrapped, rows[5]?.details]).toEqual([1, { signing_keys: 1 }])
+    expect(rows.slice(1, 3).map(({ target_id }) => target_id)).toEqual([id, id])
+    expect(rows[3]?.details).toEqual({ reason: 'ended_all', sessions: 1 })
+    expect([rewrapped, rows[4]?.details]).toEqual([1, { signing_keys: 1, totp_secrets: 0 }])
     for (const { actor_id, ip, request_id } of rows)
       expect([actor_id, ip, request_id]).toEqual([null, null, null])
     expect(JSON.stringify(rows)).not.toContain('"d"')

@@ -242,6 +242,8 @@ describe('a change that waits for the end of its caller’s power is refused', (
 /** Whoever sends these is asked for nothing but what they hold, or they change nothing. */
 const BY_POSSESSION = [
   'DELETE /keys/self',
+  'POST /auth/passkeys/options',
+  'POST /auth/reauthenticate/options',
   'POST /keys/verify',
   'POST /keys/verify-batch',
   'POST /oauth/introspect',

@@ -70,6 +70,7 @@ describe('a good credential gives its principal', () => {
       sessionId: String(payload.sid),
       role: 'user',
       scopes: ['read', 'write'],
+      amr: ['pwd'],
     })
   })
 
@@ -106,11 +107,13 @@ describe('a good credential gives its principal', () => {
     const types = {
       user: () => authenticate(request, { kind: 'user' }),
       admin: () => authenticate(request, { role: 'admin', scopes: ['read'] }),
+      factor: () => authenticate(request, { mfa: true }),
       key: () => authenticate(request, { kind: 'key', ip: '127.0.0.1' }),
       anyone: () => authenticate(request),
     }
     expectTypeOf(types.user).returns.resolves.toEqualTypeOf<UserPrincipal | Refusal>()
     expectTypeOf(types.admin).returns.resolves.toEqualTypeOf<(UserPrincipal & { role: 'admin' }) | Refusal>()
+    expectTypeOf(types.factor).returns.resolves.toEqualTypeOf<UserPrincipal | Refusal>()
     expectTypeOf(types.key).returns.resolves.toEqualTypeOf<KeyPrincipal | Refusal>()
     expectTypeOf(types.anyone).returns.resolves.toEqualTypeOf<Principal | Refusal>()
     // @ts-expect-error a mistyped need would ask for nothing
@@ -136,6 +139,7 @@ describe('a good credential gives its principal', () => {
     ['an unknown member', { scope: ['read'] }],
     ['an unknown kind', { kind: 'users' }],
     ['an unknown role', { role: 'root' }],
+    ['a second factor that is not asked for', { mfa: false }],
     ['a text for a list', { scopes: 'read' }],
     ['a text for a number', { cost: '1' }],
     ['a role that is undefined', { role: undefined }],

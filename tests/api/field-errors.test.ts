@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
+import { OWN, signIn } from '../support/browser.ts'
 import { type Call, logIn, newPerson } from '../support/client.ts'
 import { call, documentOf, type OpenApiDocument, operationsOf, resolveIn } from '../support/described.ts'
 import { faultsOf, type Schema } from '../support/json-schema.ts'
@@ -8,11 +9,13 @@ const service = useService()
 const sql = useSql(service)
 let document: OpenApiDocument
 let bearer: string
+let inBrowser: Record<string, string>
 beforeAll(async () => {
   document = await documentOf(service)
   const person = await newPerson(service)
   await sql`UPDATE latchkey.users SET role = 'admin' WHERE id = ${person.id}`
   bearer = (await logIn(service, person.email, person.password)).access
+  inBrowser = { ...OWN, ...(await signIn(service, person)) }
 })
 
 type Place = { path: string; schema: Schema; wrap: (value: unknown) => unknown }
@@ -66,7 +69,11 @@ describe('a 422 says where and what', () => {
         if (route === '/keys/import' && path.startsWith('/keys/')) continue
         for (const value of wrongValuesOf(member)) {
           const target = `${method} ${route.replace(/\{\w+\}/g, Bun.randomUUIDv7())}`
-          const options: Call = { json: wrap(value), ...(operation.security.length > 0 ? { bearer } : {}) }
+          const options: Call = {
+            json: wrap(value),
+            ...(operation.security.length > 0 ? { bearer } : {}),
+            headers: route.startsWith('/session') ? inBrowser : {},
+          }
           expectNamed(`${method} ${route}`, value, path, await call(service, target, options))
           tried += 1
         }

@@ -64,6 +64,7 @@ describe('who is calling stands in the headers, all of them set', () => {
         'X-Auth-User-Id': user.id,
         'X-Auth-Role': 'user',
         'X-Auth-Scopes': 'read write',
+        'X-Auth-Amr': 'pwd',
       }),
     ],
     [
@@ -74,6 +75,7 @@ describe('who is calling stands in the headers, all of them set', () => {
         'X-Auth-User-Id': admin.id,
         'X-Auth-Role': 'admin',
         'X-Auth-Scopes': 'read write',
+        'X-Auth-Amr': 'pwd',
       }),
     ],
     [
@@ -165,6 +167,10 @@ describe('a policy lets on whom it names', () => {
       },
     ],
     ['role=admin&scope=deploy&kind=user', { user: 'forbidden', admin: OK }],
+    [
+      'mfa=true',
+      { user: 'forbidden', admin: 'forbidden', reader: 'forbidden', "account's token": 'forbidden' },
+    ],
     ['kind=key&scope=write', { user: 'wrong_credential_kind', reader: 'insufficient_scope', writer: OK }],
     [
       'kind=key&role=admin',

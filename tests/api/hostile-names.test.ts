@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { DEFAULT_RATE_LIMITS, type RateLimitName, type RateLimits } from '../../src/config/rate-limits.ts'
+import { OWN, signIn } from '../support/browser.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import {
   documentOf,
@@ -10,7 +11,7 @@ import {
   resolveIn,
 } from '../support/described.ts'
 import type { Schema } from '../support/json-schema.ts'
-import { addLoggedIn, connectTo } from '../support/people.ts'
+import { addLoggedIn, connectTo, PASSWORD } from '../support/people.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 /** What every object of JavaScript inherits: a table that is looked up by request text gives these for an entry. */
@@ -40,6 +41,7 @@ let service: TestService
 let sql: postgres.Sql
 let document: OpenApiDocument
 let bearer: string
+let inBrowser: Record<string, string>
 let ids: Record<string, string>
 beforeAll(async () => {
   // With limits, which are looked up by what was asked for, and never reached.
@@ -50,7 +52,9 @@ beforeAll(async () => {
   sql = connectTo(service)
   document = await documentOf(service)
   // An admin, because their requests get furthest.
-  bearer = (await addLoggedIn(service, sql, { role: 'admin' })).access
+  const admin = await addLoggedIn(service, sql, { role: 'admin' })
+  bearer = admin.access
+  inBrowser = { ...OWN, ...(await signIn(service, { email: admin.email, password: PASSWORD })) }
   const account = await call(service, 'POST /service-accounts', { bearer, json: { name: 'one' } })
   const other = await addLoggedIn(service, sql)
   ids = {
@@ -98,7 +102,7 @@ function* casesOf(
 ): Generator<Case> {
   const isGuarded =
     operation.security.length > 0 && operation.security.every((way) => Object.keys(way).length > 0)
-  const credential = isGuarded ? { bearer } : {}
+  const credential: Call = isGuarded ? { bearer } : path.startsWith('/session') ? { headers: inBrowser } : {}
   const target = `${method} ${pathOf(path)}`
   const text = encodeURIComponent(word)
   if (path.includes('{'))
@@ -164,7 +168,17 @@ test('no inherited name and no instant, as any value or name of any operation, i
     .filter(({ operation }) => !reached.has(operation.operationId))
     .map(({ method, path }) => `${method} ${path}`)
   // What takes nothing but a credential.
-  expect(withoutText.sort()).toEqual(['DELETE /keys/self', 'POST /auth/logout-all'])
+  expect(withoutText.sort()).toEqual([
+    'DELETE /auth/mfa/totp',
+    'DELETE /keys/self',
+    'DELETE /session',
+    'POST /auth/logout-all',
+    'POST /auth/mfa/recovery-codes',
+    'POST /auth/mfa/totp',
+    'POST /auth/passkeys/options',
+    'POST /auth/reauthenticate/options',
+    'POST /session/token',
+  ])
 }, 120_000)
 
 test('nor is one in a header', async () => {

@@ -9,6 +9,7 @@ import { PASSWORD } from '../support/people.ts'
 import { sharedServer } from '../support/postgres.ts'
 import { expectProblem } from '../support/problem.ts'
 import { refresh, resign } from '../support/refresh.ts'
+import { beginLogIn, codeOf, newEnrolled, secondStep, wrongCodeOf } from '../support/second-factors.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService } from '../support/use-service.ts'
@@ -183,6 +184,25 @@ describe('what is counted', () => {
       ['latchkey_password_checks_total', { outcome: 'wrong' }, 10],
       ['latchkey_password_checks_total', { outcome: 'throttled' }, 3],
     ])
+  })
+
+  test('second factors: right, wrong, and locked', async () => {
+    const person = await newEnrolled(service)
+    const token = await beginLogIn(service, person)
+    await growthOf(async () => {
+      await times(5, () => secondStep(service, token, { code: wrongCodeOf(service, person.secret) }))
+      await times(2, () => secondStep(service, token, { code: codeOf(service, person.secret) }))
+    }, [
+      ['latchkey_second_factors_total', { outcome: 'wrong' }, 5],
+      ['latchkey_second_factors_total', { outcome: 'locked' }, 2],
+      ['latchkey_second_factors_total', { outcome: 'right' }, 0],
+    ])
+    const other = await newEnrolled(service)
+    const next = await beginLogIn(service, other)
+    await growthOf(
+      () => secondStep(service, next, { code: codeOf(service, other.secret) }),
+      [['latchkey_second_factors_total', { outcome: 'right' }, 1]],
+    )
   })
 
   test('refreshes: traded, repeated, from before a restore, stolen, none', async () => {

@@ -128,6 +128,34 @@ describe('the limits of the contract', () => {
     expect((await send(clientAt(undefined, usual))).status).toBe(status)
   })
 
+  test('of log-in and of proofs hold for second factors too', async () => {
+    const client = clientAt()
+    const response = {
+      id: 'AA',
+      rawId: 'AA',
+      type: 'public-key',
+      response: { clientDataJSON: 'e30', authenticatorData: 'AA', signature: 'AA' },
+    }
+    expectProblem(
+      await client('POST /auth/login/mfa', { json: { mfa_token: 'x', code: '1' } }),
+      'invalid_token',
+    )
+    expectProblem(await client('POST /auth/passkeys/login', { json: { response } }), 'invalid_login')
+    expect((await client('POST /auth/passkeys/login/options', { json: {} })).status).toBe(200)
+    for (const route of [
+      'POST /auth/login/mfa',
+      'POST /auth/passkeys/login',
+      'POST /auth/passkeys/login/options',
+    ])
+      expectLimited(await client(route, { json: {} }), LIMIT, 60)
+    const prove = (as = client) =>
+      as('POST /auth/reauthenticate', { bearer: owner.access, json: { password: 'not-the-password' } })
+    for (let i = 0; i < LIMIT; i++) expectProblem(await prove(), 'invalid_login')
+    expectLimited(await prove(), LIMIT, 60)
+    expectLimited(await client('POST /auth/reauthenticate/options', { bearer: owner.access }), LIMIT, 60)
+    expectProblem(await prove(clientAt()), 'invalid_login')
+  })
+
   test('are counted apart from each other', async () => {
     const client = clientAt()
     const login = () => client('POST /auth/login', { json: { email: freshEmail(), password } })

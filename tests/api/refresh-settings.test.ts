@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { decodeProtectedHeader } from 'jose'
-import { rewrapSigningKeys } from '../../src/core/signing/signing-keys.ts'
+import { rewrapSecrets } from '../../src/core/second-factors/rewrap.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { call, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -60,7 +60,7 @@ describe('SECRET_KEY is changed without ending a session', () => {
     expect(latest.status).toBe(200)
 
     await expect(startService({ secretKey: newKey }, service)).rejects.toThrow('SECRET_KEY does not open')
-    await rewrapSigningKeys(swapped.context)
+    await rewrapSecrets(swapped.context)
     const alone = await startService({ secretKey: newKey }, service)
     expectProblem(await refresh(alone, back.body.refresh_token), 'invalid_token')
     const last = await refresh(alone, latest.body.refresh_token)

@@ -11,6 +11,7 @@ import { claimsOf, refresh } from '../support/refresh.ts'
 import {
   type Credential,
   type Household,
+  isRemembered,
   newHousehold,
   type Surface,
   surfacesOf,
@@ -50,6 +51,8 @@ type Action = { name: string; kills: Name[]; act: Act }
 
 const SESSION_0: Name[] = ['access0', 'refresh0']
 const SESSIONS: Name[] = [...SESSION_0, 'access1', 'refresh1']
+/** What would become a session ends with all of them. */
+const EVERY_SESSION: Name[] = [...SESSIONS, 'step']
 const KEYS: Name[] = ['key0', 'key1']
 const ACCOUNT_0: Name[] = ['accountKey0', 'accountToken0']
 const ACCOUNT: Name[] = [...ACCOUNT_0, 'accountKey1', 'accountToken1']
@@ -77,22 +80,22 @@ const actions: Action[] = [
     kills: SESSION_0,
     act: (at, { credentials: c }) => call(at, 'POST /auth/logout', { bearer: c.access0.text }),
   },
-  { name: 'logout everywhere', kills: SESSIONS, act: (at, h) => asUser(at, h, 'POST /auth/logout-all') },
+  { name: 'logout everywhere', kills: EVERY_SESSION, act: (at, h) => asUser(at, h, 'POST /auth/logout-all') },
   {
     name: 'the end of one session',
     kills: SESSION_0,
     act: (at, h) =>
       asUser(at, h, `DELETE /auth/sessions/${claimsOf(at, h.credentials.refresh0.text).sessionId}`),
   },
-  { name: 'a change of the password', kills: SESSIONS, act: change(false) },
+  { name: 'a change of the password', kills: EVERY_SESSION, act: change(false) },
   {
     name: 'a change of the password with the keys',
-    kills: [...SESSIONS, ...KEYS, ...ACCOUNT],
+    kills: [...EVERY_SESSION, ...KEYS, ...ACCOUNT],
     act: change(true),
   },
   {
     name: 'a reset of the password',
-    kills: SESSIONS,
+    kills: EVERY_SESSION,
     act: async (at, { person }) => {
       const { token } = (await asAdmin(at, `POST /users/${person.id}/password-reset`)).body
       return call(at, 'POST /auth/password-reset', { json: { token, new_password: 'another-long-one' } })
@@ -100,17 +103,17 @@ const actions: Action[] = [
   },
   {
     name: 'an admin’s logout of the user',
-    kills: SESSIONS,
+    kills: EVERY_SESSION,
     act: (at, { person }) => asAdmin(at, `POST /users/${person.id}/logout`),
   },
   {
     name: 'the user’s being disabled',
-    kills: [...SESSIONS, ...KEYS],
+    kills: [...EVERY_SESSION, ...KEYS],
     act: (at, { person }) => asAdmin(at, `PATCH /users/${person.id}`, { is_active: false }),
   },
   {
     name: 'the user’s being deleted',
-    kills: [...SESSIONS, ...KEYS],
+    kills: [...EVERY_SESSION, ...KEYS],
     act: (at, { person }) => asAdmin(at, `DELETE /users/${person.id}`),
   },
   {
@@ -121,6 +124,21 @@ const actions: Action[] = [
       expect((await refresh(at, sessions[0].refresh)).status).toBe(401)
       return undefined
     },
+  },
+  {
+    name: 'an admin’s removal of the second factors',
+    kills: EVERY_SESSION,
+    act: (at, { person }) => asAdmin(at, `DELETE /users/${person.id}/mfa`),
+  },
+  {
+    name: 'the removal of a second factor, by another session',
+    kills: [...SESSION_0, 'step'],
+    act: (at, h) => asUser(at, h, 'DELETE /auth/mfa/totp'),
+  },
+  {
+    name: 'new recovery codes, by another session',
+    kills: [...SESSION_0, 'step'],
+    act: (at, h) => asUser(at, h, 'POST /auth/mfa/recovery-codes'),
   },
   {
     name: 'revocation of the access token',
@@ -244,7 +262,7 @@ async function expectDeadSoon(at: TestService, credential: Credential, since: nu
       lagsMs.push(performance.now() - since)
       return
     }
-    if (askedAtMs > 1000 || credential.kind === 'refresh') {
+    if (askedAtMs > 1000 || !isRemembered(credential.kind)) {
       throw new Error(`After ${askedAtMs} ms not shut to ${describeCell(cell, answer)}`)
     }
     await Bun.sleep(2)
@@ -298,7 +316,7 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
 
 /** A change that is under way at each server by each credential, and what finishes it. */
 async function beginChanges(servers: TestService[], credentials: Credential[]) {
-  const callers = credentials.filter(({ kind }) => kind !== 'refresh')
+  const callers = credentials.filter(({ kind }) => isRemembered(kind))
   const begun = await Promise.all(
     servers.map((server) =>
       sendHalves(
@@ -315,7 +333,11 @@ async function expectAlive(at: TestService, credentials: Credential[]): Promise<
   await Promise.all(
     credentials.map(async (credential) => {
       const byName = (surface: Surface) =>
-        surface.name === 'GET /auth/me' || surface.name === 'POST /oauth/introspect: as the token'
+        [
+          'GET /auth/me',
+          'POST /oauth/introspect: as the token',
+          'POST /auth/passkeys/login/options',
+        ].includes(surface.name)
       for (const surface of surfaces[credential.kind].filter(byName)) {
         await expectOpen(at, { credential, surface })
       }
@@ -539,7 +561,7 @@ describe('what concerns everybody', () => {
   test('the end of every session', async () => {
     const household = await newHousehold(a, sql)
     alive.length = 0
-    await run(pick(household, SESSIONS), pick(household, [...KEYS, ...ACCOUNT]), a, () =>
+    await run(pick(household, EVERY_SESSION), pick(household, [...KEYS, ...ACCOUNT]), a, () =>
       endEverySession(a.context),
     )
     await restart(60 * SECOND_MS)

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
+import { rewrapSecrets } from '../../src/core/second-factors/rewrap.ts'
 import { listSigningKeys } from '../../src/core/signing/queries.ts'
-import { rewrapSigningKeys } from '../../src/core/signing/signing-keys.ts'
 import { decrypt } from '../../src/lib/encrypt.ts'
 import { type Secret, secret } from '../../src/lib/secret.ts'
 import { DAY_MS } from '../../src/lib/time.ts'
@@ -91,7 +91,7 @@ describe.each(['ES256', 'HS256'] as const)('SECRET_KEY is rotated, with %s', (al
       logIn(i % 2 === 0 ? step1 : step2, person.email, person.password),
     )
     const kids = await publishedKids(step1)
-    expect(await rewrapSigningKeys(step2.context)).toEqual({ rewrapped: kids.length })
+    expect(await rewrapSecrets(step2.context)).toEqual({ rewrapped: kids.length, totp_secrets: 0 })
     await Promise.all(logins)
 
     const step3 = await start(next)

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
-import { startSession } from '../../src/core/sessions/sessions.ts'
+import { signIn } from '../../src/core/login/sign-in.ts'
 import { DAY_MS, HOUR_MS } from '../../src/lib/time.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import {
@@ -338,10 +338,10 @@ describe('at most a hundred live sessions a user', () => {
     const live = () => sql`SELECT id FROM latchkey.sessions
       WHERE user_id = ${person.id} AND kind = 'browser' AND ended_at IS NULL ORDER BY id`
     expect(await live()).toHaveLength(100)
-    const wanted = { kind: 'browser', amr: ['pwd'], scopes: null } as const
-    const { sessionId } = await startSession(service.context, SYSTEM, person, wanted)
+    const wanted = { kind: 'browser', scopes: null, remember: false } as const
+    const { session } = await signIn(service.context, SYSTEM, person, wanted)
     const after = (await live()).map(({ id }) => id)
-    expect(after).toEqual([...ids.slice(1), sessionId])
+    expect(after).toEqual([...ids.slice(1), session.sessionId])
     expect(await isGood(person.access)).toBe(true)
   })
 

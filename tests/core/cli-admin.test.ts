@@ -341,7 +341,7 @@ describe('on PostgreSQL, while a server runs', () => {
       const rewrapped = await runInProcess(['signing-keys', 'rewrap'], { env: swapped })
       expect(rewrapped).toEqual({
         code: 0,
-        out: '1 signing key encrypted under the present SECRET_KEY.\n',
+        out: '1 signing key and 0 TOTP secrets encrypted under the present SECRET_KEY.\n',
         err: '',
       })
       const { SECRET_KEY_PREVIOUS, ...alone } = swapped

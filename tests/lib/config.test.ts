@@ -401,6 +401,11 @@ test('warns where others can connect and PUBLIC_URL is not set', () => {
   expect(warningsOf({ ...onServer, ...named })).toEqual([])
   expect(warningsOf(named)).toEqual([expect.stringContaining('DATABASE_URL is not set')])
   for (const HOST of ['127.0.0.1', '127.8.8.8', '::1', 'localhost']) expect(warningsOf({ HOST })).toEqual([])
+  expect(warningsOf({ PUBLIC_URL: 'http://auth.example.com' })).toEqual([
+    expect.stringContaining('plain http'),
+  ])
+  for (const PUBLIC_URL of ['http://localhost:8000', 'http://[::1]:1', 'https://auth.example.com'])
+    expect(warningsOf({ PUBLIC_URL })).toEqual([])
   expect(warningsOf({ TRUSTED_PROXIES: '::/0' })).toEqual([expect.stringContaining('TRUSTED_PROXIES')])
 })
 

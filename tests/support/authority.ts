@@ -1,10 +1,14 @@
 import type postgres from 'postgres'
+import { encryptTotpSecret, makeTotpSecret } from '../../src/core/second-factors/totp.ts'
+import { hmac } from '../../src/lib/derived-keys.ts'
 import { KEYS_WRITE, SERVICE_ACCOUNTS_WRITE, USERS_WRITE } from '../../src/lib/scopes.ts'
 import { hashToken, makeApiKey } from '../../src/lib/tokens.ts'
+import { createAuthenticator } from './authenticator.ts'
 import { type Call, call } from './client.ts'
 import { type AddedPerson, addPerson, beginSession, PASSWORD } from './people.ts'
 import { claimsOf } from './refresh.ts'
 import type { TestService } from './service.ts'
+import { totpAt } from './totp.ts'
 
 /** The kinds of caller, by the rows on which their authority rests. */
 export const KINDS = ['admin', 'user', 'key', 'account key', 'account token'] as const
@@ -33,6 +37,13 @@ export type World = {
   key: string
   /** A key with two live secrets, the older one first. */
   rotated: { id: string; secrets: [string, string] }
+  /** The person's passkey. */
+  passkeyId: string
+  /** The secrets of the person's authenticator apps: the confirmed one, and one that is pending. */
+  totp: { confirmed: string; pending: string }
+  now: number
+  /** What a new passkey of the person answers; null where no person calls. */
+  registration: object | null
 }
 
 const POWERS = ['read', 'write', KEYS_WRITE, USERS_WRITE, SERVICE_ACCOUNTS_WRITE]
@@ -60,6 +71,16 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   await sql`UPDATE latchkey.api_key_secrets SET expires_at = now() + interval '1 hour' WHERE id = ${rotated.secretId}`
   // An access token may only add a secret to a key that ends before the token.
   await sql`UPDATE latchkey.api_keys SET expires_at = now() + interval '10 min' WHERE id IN (${key}, ${rotated.id})`
+  const totp = { confirmed: makeTotpSecret(), pending: makeTotpSecret() }
+  await insertTotp(at, sql, person.id, totp.confirmed, true)
+  await insertTotp(at, sql, person.id, totp.pending, false)
+  const passkeyId = newId()
+  await sql`INSERT INTO latchkey.passkeys
+    (id, user_id, name, credential_id, public_key, sign_count, transports, is_backed_up, created_at)
+    VALUES (${passkeyId}, ${person.id}, 'laptop', ${Buffer.from(passkeyId)}, '\\x00', 0, '{}', false, now())`
+  await sql`UPDATE latchkey.users SET has_second_factor = true WHERE id = ${person.id}`
+  await sql`INSERT INTO latchkey.login_attempts (email_hmac, attempts, window_started_at)
+    VALUES (${Buffer.from(hmac(at.context.keys.email[0] ?? new Uint8Array(), target.email))}, 3, now())`
   const bearer = await credentialOf(at, kind, { session: session.access, caller, account })
   const signed = bearer.startsWith('eyJ') ? bearer : session.access
   return {
@@ -77,7 +98,29 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     managedAccount,
     key,
     rotated: { id: rotated.id, secrets: [rotated.secretId, newer.secretId] },
+    passkeyId,
+    totp,
+    now: at.context.clock(),
+    registration: kind === 'admin' || kind === 'user' ? await registrationOf(at, bearer) : null,
   }
+}
+
+async function insertTotp(
+  at: TestService,
+  sql: postgres.Sql,
+  userId: string,
+  secret: string,
+  isConfirmed: boolean,
+) {
+  const id = newId()
+  const encrypted = Buffer.from(encryptTotpSecret(at.context, id, secret))
+  await sql`INSERT INTO latchkey.totp_secrets (id, user_id, secret, created_at, confirmed_at)
+    VALUES (${id}, ${userId}, ${encrypted}, now(), ${isConfirmed ? new Date() : null})`
+}
+
+async function registrationOf(at: TestService, bearer: string): Promise<object> {
+  const { body } = await call(at, 'POST /auth/passkeys/options', { bearer })
+  return createAuthenticator(new URL(at.config.publicUrl).origin).create(body)
 }
 
 const newId = () => Bun.randomUUIDv7()
@@ -179,6 +222,16 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
     json: () => ({ current_password: PASSWORD, new_password: 'another-long-one' }),
   },
   'POST /auth/logout-all': { by: PEOPLE },
+  'POST /auth/mfa/totp': { by: PEOPLE },
+  'POST /auth/mfa/totp/confirm': { by: PEOPLE, json: (w) => ({ code: totpAt(w.totp.pending, w.now) }) },
+  'DELETE /auth/mfa/totp': { by: PEOPLE },
+  'POST /auth/mfa/recovery-codes': { by: PEOPLE },
+  'POST /auth/passkeys': { by: PEOPLE, json: (w) => ({ name: 'new', response: w.registration }) },
+  'PATCH /auth/passkeys/{id}': { by: PEOPLE, ids: (w) => [w.passkeyId], json: () => ({ name: 'other' }) },
+  'DELETE /auth/passkeys/{id}': { by: PEOPLE, ids: (w) => [w.passkeyId] },
+  'POST /auth/reauthenticate': { by: PEOPLE, json: (w) => ({ code: totpAt(w.totp.confirmed, w.now) }) },
+  'DELETE /users/{id}/mfa': { by: ['admin'], ids: (w) => [w.target.id], isOfAdmins: true },
+  'POST /users/{id}/unlock': { by: ['admin'], ids: (w) => [w.target.id], isOfAdmins: true },
   'DELETE /auth/sessions/{id}': { by: PEOPLE, ids: (w) => [w.otherSession.id] },
 }
 
@@ -207,6 +260,10 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT x::text FROM latchkey.password_resets x
       UNION ALL SELECT x::text FROM latchkey.revoked_tokens x
       UNION ALL SELECT x::text FROM latchkey.signing_keys x
+      UNION ALL SELECT x::text FROM latchkey.totp_secrets x
+      UNION ALL SELECT x::text FROM latchkey.recovery_codes x
+      UNION ALL SELECT x::text FROM latchkey.passkeys x
+      UNION ALL SELECT x::text FROM latchkey.login_attempts x
     ) AS rows`
   return row?.digest ?? ''
 }

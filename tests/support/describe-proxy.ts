@@ -163,7 +163,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
 
       test('under the name of an identity header, or one that is taken for it, does not arrive', async () => {
         const names = IDENTITY_HEADERS.flatMap(aliasesOf)
-        expect(names).toHaveLength(56)
+        expect(names).toHaveLength(60)
         const spellings = names.flatMap((each) => [each, each.toLowerCase(), each.toUpperCase()])
         for (const [path, headers] of [
           ['/x', bearing('reader')],

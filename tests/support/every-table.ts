@@ -17,7 +17,7 @@ export async function readEveryTable(url: string): Promise<Record<string, string
   try {
     const tables = TABLE_NAMES.map(async (name) => {
       const rows = await sql<{ line: string }[]>`
-        SELECT (to_jsonb(t) - 'private_key')::text AS line FROM ${sql(`latchkey.${name}`)} t ORDER BY 1`
+        SELECT (to_jsonb(t) - 'private_key' - ${name === 'totp_secrets' ? 'secret' : ''}::text)::text AS line FROM ${sql(`latchkey.${name}`)} t ORDER BY 1`
       return [name, rows.map(({ line }) => line)] as const
     })
     return Object.fromEntries(await Promise.all(tables))

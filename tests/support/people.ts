@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
+import { grantOf, signIn } from '../../src/core/login/sign-in.ts'
 import type { PasswordCost } from '../../src/core/passwords/hasher.ts'
-import { issueTokens, startSession } from '../../src/core/sessions/sessions.ts'
 import { rows } from './rows.ts'
 import { CHEAPEST, type TestService } from './service.ts'
 
@@ -46,9 +46,8 @@ export async function addPerson(
 
 /** Starts a session as a log-in does after the password was checked. */
 export async function beginSession(service: TestService, person: AddedPerson): Promise<Tokens> {
-  const wanted = { kind: 'api', amr: ['pwd'], scopes: null } as const
-  const session = await startSession(service.context, SYSTEM, person, wanted)
-  const { tokens } = await issueTokens(service.context, person, session, session, null)
+  const wanted = { kind: 'api', scopes: null, remember: false } as const
+  const { tokens } = await grantOf(service.context, await signIn(service.context, SYSTEM, person, wanted))
   return { access: tokens.access_token, refresh: tokens.refresh_token }
 }
 

@@ -2,7 +2,7 @@ import type postgres from 'postgres'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { KEYS_WRITE } from '../../src/lib/scopes.ts'
 import { type Answer, type Call, call, newKey } from './client.ts'
-import { type AddedPerson, addPerson, beginSession } from './people.ts'
+import { type AddedPerson, addPerson, beginSession, PASSWORD } from './people.ts'
 import { refresh } from './refresh.ts'
 import type { TestService } from './service.ts'
 import { until } from './until.ts'
@@ -10,7 +10,7 @@ import { until } from './until.ts'
 /** A credential. A refresh token changes with each exchange: `text` is the newest one. */
 export type Credential = {
   name: string
-  kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token'
+  kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token' | 'step'
   text: string
   /** The service account, for the key of an account. */
   account?: string
@@ -35,7 +35,12 @@ type Operation = { security?: object[] }
 type Document = { paths: Record<string, Record<string, Operation>> }
 
 /** Routes whose success ends the presented credential, or other credentials of the same owner. */
-const HARMFUL = ['POST /auth/logout-all', 'DELETE /keys/self']
+const HARMFUL = [
+  'POST /auth/logout-all',
+  'DELETE /keys/self',
+  'DELETE /auth/mfa/totp',
+  'POST /auth/mfa/recovery-codes',
+]
 
 const isRefused = ({ status, body }: Answer) => status === 401 && body?.code === 'invalid_token'
 /** The caller was recognised, whatever the answer to the rest of the request. */
@@ -177,6 +182,20 @@ export async function surfacesOf(service: TestService, watcher: string) {
       ({ status, body }) => status === 400 && body?.error === 'invalid_grant',
     ),
   ]
+  const options = surfaceAt(
+    'POST /auth/passkeys/login/options',
+    (at, { text }) => call(at, 'POST /auth/passkeys/login/options', { json: { mfa_token: text } }),
+    ({ status }) => status === 200,
+    isRefused,
+  )
+  /** A wrong code at a live step would count. */
+  const finished: Surface = {
+    ...options,
+    name: 'POST /auth/login/mfa',
+    isHarmless: false,
+    present: (at, { text }) =>
+      call(at, 'POST /auth/login/mfa', { json: { mfa_token: text, recovery_code: 'none' } }),
+  }
   const everywhere = [...(await guardedRoutes(service)), introspected, introspecting, asked]
   return {
     access: everywhere,
@@ -184,6 +203,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
     key: [...everywhere, verified, ...byHeader],
     'account key': [...everywhere, verified, ...byHeader, ...asClient],
     'account token': [...everywhere, verified],
+    step: [options, finished],
   } satisfies Record<Credential['kind'], Surface[]>
 }
 
@@ -231,16 +251,30 @@ export async function newHousehold(
     accountKey0: of('a service account’s key', 'account key', accountKeys[0].key),
     accountToken0: of('a service account’s token', 'account token', await tokenOf(accountKeys[0])),
     accountKey1: of('another key of the account', 'account key', accountKeys[1].key),
+    step: of('a pending second step', 'step', await beginSecondStep(service, sql, person)),
     accountToken1: of('a token by the other key', 'account token', await tokenOf(accountKeys[1])),
   }
   return { person, sessions, account, keys, accountKeys, credentials }
+}
+
+/** Gives somebody an authenticator app, whose sessions go on, and takes the first step of another log-in. */
+async function beginSecondStep(
+  service: TestService,
+  sql: postgres.Sql,
+  person: AddedPerson,
+): Promise<string> {
+  await sql`INSERT INTO latchkey.totp_secrets (id, user_id, secret, created_at, confirmed_at)
+    VALUES (gen_random_uuid(), ${person.id}, '\\x00', now(), now())`
+  await sql`UPDATE latchkey.users SET has_second_factor = true WHERE id = ${person.id}`
+  const json = { email: person.email, password: PASSWORD }
+  return (await call(service, 'POST /auth/login', { json })).body.mfa_token
 }
 
 /**
  * Presents a credential until the server has cached it. A test with an empty cache would not test eviction.
  */
 export async function warm(at: TestService, { kind, name, text }: Credential): Promise<void> {
-  if (kind === 'refresh') return
+  if (!isRemembered(kind)) return
   await until(
     async () =>
       (await call(at, 'GET /auth/me', { bearer: text })).status === 200 &&
@@ -248,3 +282,6 @@ export async function warm(at: TestService, { kind, name, text }: Credential): P
     `the server remembers ${name}`,
   )
 }
+
+/** Whether servers remember credentials of a kind; of the others each asks the database. */
+export const isRemembered = (kind: Credential['kind']): boolean => kind !== 'refresh' && kind !== 'step'

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { chmodSync, copyFileSync, existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { version } from '../../package.json' with { type: 'json' }
+import { createAuthenticator } from '../support/authenticator.ts'
 import {
   builtBinary,
   emptyDirectory,
@@ -11,6 +12,7 @@ import {
 } from '../support/binary.ts'
 import { call } from '../support/client.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
+import { totpAt } from '../support/totp.ts'
 
 const BUILD_TIMEOUT_MS = 120_000
 const RUN_TIMEOUT_MS = 30_000
@@ -111,6 +113,32 @@ describe.each(['embedded', 'PostgreSQL'])('the binary alone, on the %s database'
     RUN_TIMEOUT_MS,
   )
 })
+
+test(
+  'passkeys and authenticator apps work in it, whose libraries are loaded at their first use',
+  async () => {
+    using here = emptyDirectory()
+    await using server = await startProgram([latchkey], { cwd: here.path, env: { RATE_LIMITS: 'off' } })
+    await call(server, 'POST /auth/signup', { json: user })
+    const bearer = await logIn(server, user)
+    const passkey = createAuthenticator('http://localhost')
+    const options = (await call(server, 'POST /auth/passkeys/options', { bearer })).body
+    const json = { name: 'laptop', response: passkey.create(options) }
+    expect((await call(server, 'POST /auth/passkeys', { bearer, json })).status).toBe(201)
+    const asked = (await call(server, 'POST /auth/passkeys/login/options', { json: {} })).body
+    const wrong = { response: passkey.get(asked, { forged: true }) }
+    expect((await call(server, 'POST /auth/passkeys/login', { json: wrong })).status).toBe(401)
+    const again = (await call(server, 'POST /auth/passkeys/login/options', { json: {} })).body
+    const right = { response: passkey.get(again) }
+    expect((await call(server, 'POST /auth/passkeys/login', { json: right })).status).toBe(200)
+    const { secret } = (await call(server, 'POST /auth/mfa/totp', { bearer })).body
+    const code = totpAt(secret, Date.now())
+    const confirmed = await call(server, 'POST /auth/mfa/totp/confirm', { bearer, json: { code } })
+    expect(confirmed.status).toBe(200)
+    expect(await server.end('SIGTERM')).toBe(0)
+  },
+  RUN_TIMEOUT_MS,
+)
 
 test(
   'of what lies in the working directory only .env is read, and only settings from it',

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { existsSync } from 'node:fs'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService } from '../support/service.ts'
@@ -86,10 +86,7 @@ describe('the page and its files', () => {
   })
 })
 
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
-const why = CHROMIUM ? '' : ' (needs Chromium: apt-get update && apt-get install -y chromium)'
-
-describe.skipIf(!CHROMIUM)(`in a browser${why}`, () => {
+describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
   let browser: Browser
   let page: Page
   const complaints: string[] = []

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import type postgres from 'postgres'
-import { rewrapSigningKeys } from '../../src/core/signing/signing-keys.ts'
+import { rewrapSecrets } from '../../src/core/second-factors/rewrap.ts'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { makeRefreshToken } from '../../src/lib/tokens.ts'
@@ -457,7 +457,7 @@ describe('a rotation of SECRET_KEY', () => {
     const woken = await next(two, idle.refresh)
     const asleep = await beginSession(a, person)
     // Step 3: the old key goes.
-    await rewrapSigningKeys(two.context)
+    await rewrapSecrets(two.context)
     const three = await serve(fresh, null)
     await relay([two, three], woken)
     expectProblem(await refresh(three, asleep.refresh), 'invalid_token')

@@ -24,10 +24,18 @@ export function decide(
     if (principal.kind !== 'user') return new Problem('wrong_credential_kind')
     if (principal.role !== policy.role) return new Problem('forbidden')
   }
+  if (principal.kind === 'user' && principal.isEnrolmentDue) return new Problem('mfa_enrolment_required')
+  if (policy.mfa && !hasProvedFactor(principal)) return new Problem('forbidden', ASK_FACTOR)
   if (principal.kind === 'key') return decideOnKey(context, principal, policy, address)
   const missing = policy.scopes.filter((scope) => !covers(principal.grants, scope))
   return missing.length > 0 ? lackOfScopes(missing) : null
 }
+
+const ASK_FACTOR = { detail: 'This takes a person who logged in with a second factor.' }
+
+/** A key stands for no person who is there. */
+const hasProvedFactor = (principal: Principal): boolean =>
+  principal.kind === 'user' && principal.amr.includes('mfa')
 
 function decideOnKey(context: Context, key: KeyPrincipal, { scopes }: Policy, address: string | null) {
   const outcome = useKey(context, key, { scopes, cost: DEFAULT_COST, address })

@@ -14,6 +14,7 @@ export const IDENTITY_HEADERS = [
   'X-Auth-Key-Id',
   'X-Auth-Service-Account-Id',
   'X-Auth-Scopes',
+  'X-Auth-Amr',
 ] as const
 
 /** A value for each header, empty where it does not apply. A proxy could keep a missing header as the client sent it. */
@@ -32,6 +33,7 @@ export function identityOf(principal: Principal): Identity {
     'X-Auth-Key-Id': principal.kind === 'key' ? principal.keyId : '',
     'X-Auth-Service-Account-Id': owner.type === 'service_account' ? owner.id : '',
     'X-Auth-Scopes': principal.scopes.join(' '),
+    'X-Auth-Amr': principal.kind === 'user' ? principal.amr.join(' ') : '',
   }
 }
 

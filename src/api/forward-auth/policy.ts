@@ -6,10 +6,12 @@ export type Policy = {
   scopes: readonly string[]
   kind: 'user' | 'key' | 'any'
   role: 'admin' | null
+  /** Whether the caller must be a person who proved a second factor. */
+  mfa: boolean
 }
 
 /** The policy that asks for a valid credential and no more. */
-export const ANYBODY: Policy = { scopes: [], kind: 'any', role: null }
+export const ANYBODY: Policy = { scopes: [], kind: 'any', role: null, mfa: false }
 
 const NAME = /^[a-z-]{1,32}$/
 
@@ -52,6 +54,11 @@ function readMember(policy: Policy, name: string, value: string): string | null 
   if (name === 'role') {
     if (value !== 'admin') return 'The only role that can be asked for is admin'
     policy.role = value
+    return null
+  }
+  if (name === 'mfa') {
+    if (value !== 'true') return 'mfa is true'
+    policy.mfa = true
     return null
   }
   return `No member of a policy: ${maskName(name)}`

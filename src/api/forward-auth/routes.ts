@@ -121,9 +121,16 @@ const DESCRIPTION = describe(
     description:
       'For nginx `auth_request`, Caddy `forward_auth`, Traefik ForwardAuth and, as `/forward-auth/<policy>/*`, Envoy ' +
       '`ext_authz`; any method. The query is the policy, in plain characters: `scope=read,write` (all are needed), ' +
-      '`kind=user|key|any`, `role=admin`. The answer has no body; its `X-Auth-*` headers say who is calling.',
+      '`kind=user|key|any`, `role=admin`, `mfa=true`. The answer has no body; its `X-Auth-*` headers say who is calling.',
     security: [{ bearer: [] }],
-    errors: ['invalid_request', 'ip_not_allowed', 'insufficient_scope', 'forbidden', 'credits_exhausted'],
+    errors: [
+      'invalid_request',
+      'ip_not_allowed',
+      'insufficient_scope',
+      'forbidden',
+      'mfa_enrolment_required',
+      'credits_exhausted',
+    ],
   },
 )
 

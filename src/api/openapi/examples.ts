@@ -3,6 +3,9 @@ const PASSWORD = 'correct horse battery staple'
 /** Has the form of a key, its checksum too. */
 const KEY = `sk_${'0'.repeat(43)}4LPos6`
 const REFRESH_TOKEN = 'rt_from-the-answer-to-a-login'
+const MFA_TOKEN = 'mfa_from-the-answer-to-a-login'
+/** Of the form of what a browser sends, and none. */
+const CREDENTIAL = { id: 'AA', rawId: 'AA', type: 'public-key' }
 
 /**
  * An example body for each shape that a client sends, by the name of the shape. Swagger UI fills it in, and readers copy it,
@@ -15,6 +18,27 @@ export const EXAMPLES: Record<string, object> = {
   PasswordChange: { current_password: PASSWORD, new_password: 'a quite different passphrase' },
   PasswordReset: { token: 'from-an-admin', new_password: 'a quite different passphrase' },
   RefreshRequest: { refresh_token: REFRESH_TOKEN },
+  SecondStep: { mfa_token: MFA_TOKEN, code: '492039' },
+  Reauthentication: { code: '492039' },
+  TotpConfirmation: { code: '492039' },
+  PasskeyLogin: {
+    response: {
+      ...CREDENTIAL,
+      response: { clientDataJSON: 'e30', authenticatorData: 'AA', signature: 'AA' },
+    },
+  },
+  BrowserPasskeyLogin: {
+    response: {
+      ...CREDENTIAL,
+      response: { clientDataJSON: 'e30', authenticatorData: 'AA', signature: 'AA' },
+    },
+  },
+  PasskeyLoginOptions: {},
+  NewPasskey: {
+    name: 'Laptop',
+    response: { ...CREDENTIAL, response: { clientDataJSON: 'e30', attestationObject: 'oA' } },
+  },
+  PasskeyPatch: { name: 'Old laptop' },
   NewKey: { name: 'Nightly report', scopes: ['read'], expires_in_days: 90 },
   KeyPatch: { name: 'Weekly report' },
   KeyRotation: { overlap_seconds: 3600 },

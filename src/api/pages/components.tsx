@@ -175,6 +175,26 @@ export function PasswordField({
   )
 }
 
+/**
+ * A button that asks for a passkey, by the script of the page: it stays hidden without the script, and where the browser
+ * has no passkeys.
+ */
+export function PasskeyButton({
+  does,
+  site,
+  next,
+  children,
+}: Children & { does: 'login' | 'verify' | 'enrol'; site: Site; next: string }) {
+  return (
+    <>
+      <button type="button" class="plain" data-passkey={does} data-base={site.base} data-next={next} hidden>
+        {children}
+      </button>
+      <p class="refusal" role="alert" data-passkey-refusal hidden />
+    </>
+  )
+}
+
 /** Where else a person may want to go. */
 export function Links({ to }: { to: readonly (readonly [href: string, text: string])[] }) {
   return (

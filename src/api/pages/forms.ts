@@ -1,5 +1,8 @@
+import { Value } from '@sinclair/typebox/value'
 import { t } from 'elysia'
-import { catalogue, failField, Problem, pointerTo } from '../../lib/errors.ts'
+import { SecondStep } from '../../core/second-factors/model.ts'
+import { catalogue, fail, failField, Problem, pointerTo } from '../../lib/errors.ts'
+import { parseJson } from '../../lib/json.ts'
 
 /** The fields of a form that was sent. A field that was left empty is missing. */
 export type Fields = Readonly<Partial<Record<string, string>>>
@@ -21,11 +24,36 @@ function takeField(fields: Fields, name: string, maxLength: number): string {
 export const takeEmail = (fields: Fields): string => takeField(fields, 'email', 1024)
 export const takePassword = (fields: Fields, name = 'password'): string => takeField(fields, name, 8192)
 
+/**
+ * What the form of the second step says; of the three proofs, one.
+ * @throws Problem invalid_code where the answer of a passkey is none, invalid_token
+ */
+export function takeSecondStep({ mfa_token, code, recovery_code, response }: Fields): SecondStep {
+  if (mfa_token === undefined) fail('invalid_token')
+  const step = {
+    mfa_token,
+    ...(code !== undefined && { code: code.replaceAll(' ', '') }),
+    ...(recovery_code !== undefined && { recovery_code }),
+    ...(response !== undefined && { response: parseResponse(response) }),
+  }
+  if (!Value.Check(SecondStep, step)) fail('invalid_code')
+  return step
+}
+
+function parseResponse(text: string): unknown {
+  try {
+    return parseJson(text)
+  } catch {
+    return null
+  }
+}
+
 /** What people call the members that a refusal names. */
 const FIELD_NAMES: Record<string, string> = {
   '/email': 'The e-mail address',
   '/password': 'The password',
   '/new_password': 'The password',
+  '/code': 'The code',
 }
 
 /** What went wrong, as one sentence for a person. */

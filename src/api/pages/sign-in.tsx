@@ -1,4 +1,14 @@
-import { Field, Form, Links, Notice, Page, PasswordField, Refusal, type Site } from './components.tsx'
+import {
+  Field,
+  Form,
+  Links,
+  Notice,
+  Page,
+  PasskeyButton,
+  PasswordField,
+  Refusal,
+  type Site,
+} from './components.tsx'
 
 type SignInProps = {
   site: Site
@@ -45,9 +55,9 @@ export function SignInPage({
         </label>
       </Form>
       {hasPasskeys && (
-        <button type="button" class="plain" data-passkey="login" hidden>
+        <PasskeyButton does="login" site={site} next={returnTo ?? `${site.base}/`}>
           Sign in with a passkey
-        </button>
+        </PasskeyButton>
       )}
       <Links
         to={[

@@ -37,7 +37,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         body: Credentials,
         response: { 200: Tokens },
         detail: describe('logIn', 'Trade e-mail and password for a pair of tokens', {
-          errors: ['invalid_login', 'too_many_attempts'],
+          errors: ['invalid_login', 'mfa_required', 'email_not_verified', 'too_many_attempts'],
         }),
       },
     )
@@ -54,7 +54,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         body: PasswordChange,
         response: { 200: Tokens },
         detail: describe('changePassword', 'Set a new password; every session ends, and a new one begins', {
-          errors: ['invalid_login', 'conflict', 'wrong_credential_kind'],
+          errors: ['invalid_login', 'conflict', 'wrong_credential_kind', 'reauthentication_required'],
         }),
       },
     )

@@ -1,8 +1,10 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { logIn } from '../../core/login/log-in.ts'
-import { BrowserCredentials, PasswordChange } from '../../core/login/model.ts'
+import { BrowserCredentials, BrowserPasskeyLogin, PasswordChange } from '../../core/login/model.ts'
 import { changePasswordInBrowser } from '../../core/login/password.ts'
+import { finishSignIn, signInByPasskey } from '../../core/login/second-step.ts'
+import { SecondStep } from '../../core/second-factors/model.ts'
 import { endBrowserSession, issueBrowserToken, makeSessionCookie } from '../../core/sessions/browser.ts'
 import { AccessToken } from '../../core/sessions/model.ts'
 import type { BrowserGuard } from '../browser.ts'
@@ -54,6 +56,50 @@ export const browserSessionRoutes = (context: Context, guard: BrowserGuard) =>
         }),
       },
     )
+    .post(
+      '/mfa',
+      async ({ body, request, state, set, status }) => {
+        const origin = originOf(state)
+        const signedIn = await finishSignIn(context, origin, 'browser', body)
+        set.headers['set-cookie'] = await beginInBrowser(context, origin, request, signedIn)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['POST /session/mfa'],
+        body: SecondStep,
+        response: noContent('Signed in; the answer sets the cookie'),
+        detail: describe('finishSignIn', 'Finish a sign-in by its `mfa_token` and a second factor', {
+          description: OWN_ORIGIN,
+          errors: [
+            'cross_site',
+            'invalid_token',
+            'invalid_code',
+            'email_not_verified',
+            'too_many_attempts',
+            'conflict',
+          ],
+        }),
+      },
+    )
+    .post(
+      '/passkey',
+      async ({ body: { response, remember = false }, request, state, set, status }) => {
+        const origin = originOf(state)
+        const wanted = { kind: 'browser', scopes: null, remember } as const
+        const signedIn = await signInByPasskey(context, origin, response, wanted)
+        set.headers['set-cookie'] = await beginInBrowser(context, origin, request, signedIn)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['POST /session/passkey'],
+        body: BrowserPasskeyLogin,
+        response: noContent('Signed in; the answer sets the cookie'),
+        detail: describe('signInByPasskey', 'Sign in by a passkey, by a cookie', {
+          description: OWN_ORIGIN,
+          errors: ['cross_site', 'invalid_login', 'email_not_verified', 'conflict'],
+        }),
+      },
+    )
     .post('/token', ({ browser }) => issueBrowserToken(context, browser), {
       ...NEEDS['POST /session/token'],
       response: { 200: AccessToken },
@@ -81,7 +127,13 @@ export const browserSessionRoutes = (context: Context, guard: BrowserGuard) =>
         response: { 200: AccessToken },
         detail: describe('changePasswordInBrowser', 'Set a new password; every other session ends', {
           description: COOKIE,
-          errors: ['cross_site', 'missing_credential', 'invalid_login', 'conflict'],
+          errors: [
+            'cross_site',
+            'missing_credential',
+            'invalid_login',
+            'reauthentication_required',
+            'conflict',
+          ],
         }),
       },
     )

@@ -23,7 +23,7 @@ export const importRoutes = (context: Context, guard: Guard) =>
       detail: describe('importKeys', 'Take over API keys from elsewhere, by their SHA-256 or whole', {
         description:
           'At most 1,000 keys and 8 MiB. Each key is imported whole or not at all, and a result says what became of it, in their order. The same request again answers `already_imported`.',
-        errors: ['forbidden'],
+        errors: ['forbidden', 'reauthentication_required'],
       }),
     },
   )

@@ -89,8 +89,14 @@ const MAX_IDEMPOTENCY_KEY_LENGTH = 255
 const creates = { body: NewKey, response: { 201: CreatedKey } }
 const lists = { query: ListQuery, response: { 200: KeyList } }
 const revokes = { query: RevokeQuery, response: { 200: KeyEnded } }
-const createErrors = ['insufficient_scope', 'quota_exceeded', 'already_created', 'not_found'] as const
-const manageErrors = ['not_found', 'forbidden'] as const
+const createErrors = [
+  'reauthentication_required',
+  'insufficient_scope',
+  'quota_exceeded',
+  'already_created',
+  'not_found',
+] as const
+const manageErrors = ['not_found', 'forbidden', 'reauthentication_required'] as const
 
 /** The paths of the seed, and beside them the paths that REST conventions suggest. Both answer alike. */
 export const keyRoutes = (context: Context, guard: Guard) => {

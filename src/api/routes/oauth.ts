@@ -84,8 +84,9 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
   /** Takes a principal for the caller. A key is bound to its addresses, scopes and rate, as on every other route. */
   const accept = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
     state.credential = { kind: 'accepted', principal }
-    const anyone = { allows: () => true, refusal: () => 'forbidden' as const, support: false, whole: false }
-    await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
+    const anyone = { allows: () => true, refusal: () => 'forbidden' as const, support: false }
+    const bounds = { whole: false, enrolling: false, userScopes: scopes, keyScopes: scopes }
+    await permit(context, state, principal, { ...anyone, ...bounds })
   }
 
   return new Elysia({ prefix: '/oauth', tags: ['OAuth'] })
@@ -117,6 +118,8 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
             'ip_not_allowed',
             'unsupported_grant_type',
             'invalid_scope',
+            'mfa_required',
+            'email_not_verified',
             'too_many_attempts',
           ],
         }),

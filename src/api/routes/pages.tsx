@@ -1,28 +1,33 @@
 import { Elysia } from 'elysia'
+import { requireRecent } from '../../core/change/recent.ts'
 import type { Context } from '../../core/context.ts'
 import { logIn } from '../../core/login/log-in.ts'
-import { endBrowserSession, findBrowserSession } from '../../core/sessions/browser.ts'
+import { finishSignIn } from '../../core/login/second-step.ts'
+import type { SignIn } from '../../core/login/sign-in.ts'
+import { isEnrolmentDue } from '../../core/second-factors/enrolment.ts'
+import { beginTotp, confirmTotp } from '../../core/second-factors/factors.ts'
+import { listMethodsOfStep } from '../../core/second-factors/methods.ts'
+import { relyingPartyOf } from '../../core/second-factors/webauthn.ts'
+import { endBrowserSession } from '../../core/sessions/browser.ts'
 import { signUp } from '../../core/users/accounts.ts'
-import { fail } from '../../lib/errors.ts'
-import type { BrowserGuard } from '../browser.ts'
+import { fail, type Problem } from '../../lib/errors.ts'
+import { acceptCookie, type BrowserGuard } from '../browser.ts'
 import { homeOf, pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
 import { clearedCookie, readCookie } from '../pages/cookie.ts'
-import { FIELDS, orRefused, takeEmail, takePassword } from '../pages/forms.ts'
+import { EnrolmentPage, RecoveryCodesPage } from '../pages/enrolment.tsx'
+import { FIELDS, orRefused, takeEmail, takePassword, takeSecondStep } from '../pages/forms.ts'
 import { asksForNewLogin, readReturnTo } from '../pages/return-to.ts'
+import { SecondStepPage } from '../pages/second-step.tsx'
 import { NOTICES, SignedOutPage, SignInPage, StartPage } from '../pages/sign-in.tsx'
 import { beginInBrowser } from '../pages/sign-in-here.ts'
 import { SignUpPage } from '../pages/sign-up.tsx'
 import { originOf, type RequestState } from '../request-state.ts'
 
-/** The session of the browser that asks, if it is signed in. */
-const sessionHere = (context: Context, state: RequestState) =>
-  findBrowserSession(context, originOf(state), readCookie(context.config, state.request))
-
 /** `/`, for a browser. */
 export const startPage =
   (context: Context) =>
   async (state: RequestState): Promise<Response> => {
-    const here = await sessionHere(context, state)
+    const here = await acceptCookie(context, state)
     const email = here?.user.email ?? null
     const { docs, console } = context.config
     const parts = { hasDocs: docs, hasConsole: console === 'on' }
@@ -42,10 +47,33 @@ export const pageRoutes = (context: Context, guard: BrowserGuard) => {
   const isSignUpOpen = config.signup === 'open'
   const page = { detail: { hide: true } }
   const form = { ...page, ownOrigin: 'form', body: FIELDS } as const
-  const signIn = { site, isSignUpOpen, hasPasskeys: false }
+  const hasPasskeys = relyingPartyOf(config) !== null
+  const signIn = { site, isSignUpOpen, hasPasskeys }
+  const enrol = { site, hasPasskeys }
   const signUpPage = { site, passwordMinLength: config.passwordMinLength }
   const requireSignUp = () => {
     if (!isSignUpOpen) fail('not_found')
+  }
+
+  /** Sends a person on who is signed in now: first to a second factor where one is due. */
+  const goOn = (user: SignIn['user'], returnTo: string | null, headers: Record<string, string> = {}) =>
+    seeOther(
+      isEnrolmentDue(config, user)
+        ? `${site.base}/login/enrol${returnTo === null ? '' : `?return_to=${encodeURIComponent(returnTo)}`}`
+        : (returnTo ?? homeOf(config)),
+      headers,
+    )
+  /** A factor is set up by a person who has just proved who they are. */
+  const signInFirst = (returnTo: string | null): string => {
+    const to = new URLSearchParams({ ...(returnTo !== null && { return_to: returnTo }), max_age: '600' })
+    return `${site.base}/login?return_to=${encodeURIComponent(`${site.base}/login/enrol?${to}`)}`
+  }
+  /** The page of the second step where the password was right; null for any other refusal. */
+  const secondStepOf = ({ problem, extra }: Problem, returnTo: string | null): Response | null => {
+    if (problem !== 'mfa_required') return null
+    const { mfa_token: mfaToken, methods } = extra.members as { mfa_token: string; methods: string[] }
+    const step = { site, mfaToken, methods, returnTo }
+    return pageAnswer(<SecondStepPage {...step} refusal={null} />, 403)
   }
 
   return new Elysia()
@@ -54,9 +82,9 @@ export const pageRoutes = (context: Context, guard: BrowserGuard) => {
       '/login',
       async ({ query, state }) => {
         const returnTo = readReturnTo(config, textOf(query.return_to))
-        const here = await sessionHere(context, state)
+        const here = await acceptCookie(context, state)
         if (here && !asksForNewLogin(returnTo, here.session.authTime, context.clock())) {
-          return seeOther(returnTo ?? homeOf(config))
+          return goOn(here.user, returnTo)
         }
         const notice = NOTICES.get(textOf(query.notice) ?? '')
         return pageAnswer(<SignInPage {...signIn} returnTo={returnTo} notice={notice} refusal={null} />)
@@ -74,14 +102,94 @@ export const pageRoutes = (context: Context, guard: BrowserGuard) => {
             const wanted = { kind: 'browser', remember: body.remember === 'true' } as const
             const signedIn = await logIn(context, origin, credentials, wanted)
             const cookie = await beginInBrowser(context, origin, request, signedIn)
-            return seeOther(returnTo ?? homeOf(config), { 'set-cookie': cookie })
+            return goOn(signedIn.user, returnTo, { 'set-cookie': cookie })
           },
-          ({ sentence, status, headers }) =>
+          ({ sentence, status, headers, problem }) =>
+            secondStepOf(problem, returnTo) ??
             pageAnswer(
               <SignInPage {...signIn} email={body.email ?? ''} returnTo={returnTo} refusal={sentence} />,
               status,
               headers,
             ),
+        )
+      },
+      form,
+    )
+    .get('/login/verify', () => seeOther(`${site.base}/login`), page)
+    .post(
+      '/login/verify',
+      ({ body, request, state }) => {
+        const returnTo = readReturnTo(config, body.return_to)
+        const mfaToken = body.mfa_token ?? ''
+        return orRefused(
+          async () => {
+            const origin = originOf(state)
+            const signedIn = await finishSignIn(context, origin, 'browser', takeSecondStep(body))
+            const cookie = await beginInBrowser(context, origin, request, signedIn)
+            return goOn(signedIn.user, returnTo, { 'set-cookie': cookie })
+          },
+          async ({ sentence, status, headers, problem }) => {
+            if (problem.problem === 'invalid_token') {
+              const refusal = 'That took too long. Sign in again.'
+              return pageAnswer(
+                <SignInPage {...signIn} returnTo={returnTo} refusal={refusal} />,
+                status,
+                headers,
+              )
+            }
+            const methods = await listMethodsOfStep(context, mfaToken)
+            const step = { site, mfaToken, methods, returnTo }
+            return pageAnswer(<SecondStepPage {...step} refusal={sentence} />, status, headers)
+          },
+        )
+      },
+      form,
+    )
+    .get(
+      '/login/enrol',
+      async ({ query, state }) => {
+        const returnTo = readReturnTo(config, textOf(query.return_to))
+        const here = await acceptCookie(context, state)
+        if (!here) return seeOther(signInFirst(returnTo))
+        if (here.user.hasSecondFactor) return seeOther(returnTo ?? homeOf(config))
+        const enrolment = { ...enrol, returnTo, next: returnTo ?? homeOf(config) }
+        return pageAnswer(<EnrolmentPage {...enrolment} pending={null} asksCode={false} refusal={null} />)
+      },
+      page,
+    )
+    .post(
+      '/login/enrol',
+      async ({ body, state }) => {
+        const returnTo = readReturnTo(config, body.return_to)
+        const here = await acceptCookie(context, state)
+        if (!here) return seeOther(signInFirst(returnTo))
+        const next = returnTo ?? homeOf(config)
+        const enrolment = { ...enrol, returnTo, next }
+        return orRefused(
+          async () => {
+            requireRecent(context, here.principal)
+            const origin = originOf(state)
+            if (body.code === undefined) {
+              const pending = await beginTotp(context, origin, here.principal)
+              return pageAnswer(<EnrolmentPage {...enrolment} pending={pending} asksCode refusal={null} />)
+            }
+            const { recovery_codes: codes } = await confirmTotp(context, origin, here.principal, body.code)
+            if (!codes) return seeOther(next)
+            return pageAnswer(<RecoveryCodesPage site={site} codes={codes} next={next} />)
+          },
+          ({ sentence, status, headers, problem }) =>
+            problem.problem === 'reauthentication_required'
+              ? seeOther(signInFirst(returnTo))
+              : pageAnswer(
+                  <EnrolmentPage
+                    {...enrolment}
+                    pending={null}
+                    asksCode={problem.problem === 'invalid_code'}
+                    refusal={sentence}
+                  />,
+                  status,
+                  headers,
+                ),
         )
       },
       form,
@@ -119,7 +227,7 @@ export const pageRoutes = (context: Context, guard: BrowserGuard) => {
         await endBrowserSession(context, originOf(state), readCookie(config, request))
         return seeOther(`${site.base}/logged-out`, { 'set-cookie': clearedCookie(config) })
       },
-      { ...page, ownOrigin: 'form' },
+      { ...page, ownOrigin: 'none' },
     )
     .get('/logged-out', () => pageAnswer(<SignedOutPage site={site} />), page)
     .get(

@@ -48,7 +48,9 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         ...NEEDS['POST /service-accounts'],
         body: NewServiceAccount,
         response: { 201: ServiceAccount },
-        detail: describe('createServiceAccount', 'Make a service account'),
+        detail: describe('createServiceAccount', 'Make a service account', {
+          errors: ['reauthentication_required'],
+        }),
       },
     )
     .get(
@@ -80,7 +82,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
         detail: describe('changeServiceAccount', "Change a service account's name, ceiling or state", {
-          errors: ['not_found'],
+          errors: ['not_found', 'reauthentication_required'],
         }),
       },
     )
@@ -94,7 +96,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         ...NEEDS['DELETE /service-accounts/:id'],
         response: noContent('Deleted, with its keys'),
         detail: describe('deleteServiceAccount', 'Delete a service account with its keys', {
-          errors: ['not_found'],
+          errors: ['not_found', 'reauthentication_required'],
         }),
       },
     )

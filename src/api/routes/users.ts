@@ -8,6 +8,8 @@ import {
   listPasswordResets,
   presentReset,
 } from '../../core/login/password.ts'
+import { unlockUser } from '../../core/login/unlock.ts'
+import { resetFactors } from '../../core/second-factors/factors.ts'
 import { logOutEverywhere } from '../../core/sessions/sessions.ts'
 import {
   changeUser,
@@ -76,7 +78,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         body: NewUser,
         response: { 201: AdministeredUser },
         detail: describe('createUser', 'Make an account for somebody', {
-          errors: ['email_taken', 'forbidden'],
+          errors: ['email_taken', 'forbidden', 'reauthentication_required'],
         }),
       },
     )
@@ -111,7 +113,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         query: EndingQuery,
         response: { 200: ChangedUser },
         detail: describe('changeUser', "Change a user's role, state, ceiling or verified address", {
-          errors: ['not_found', 'last_admin', 'forbidden'],
+          errors: ['not_found', 'last_admin', 'forbidden', 'reauthentication_required'],
         }),
       },
     )
@@ -125,7 +127,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         query: EndingQuery,
         response: { 200: DeletedUser },
         detail: describe('deleteUser', 'Delete a user with their sessions and keys', {
-          errors: ['not_found', 'last_admin', 'forbidden'],
+          errors: ['not_found', 'last_admin', 'forbidden', 'reauthentication_required'],
         }),
       },
     )
@@ -150,7 +152,39 @@ export const userRoutes = (context: Context, guard: Guard) =>
         detail: describe(
           'issuePasswordReset',
           'Make a one-time token for a new password, for the admin to deliver',
-          { errors: ['not_found', 'forbidden'] },
+          { errors: ['not_found', 'forbidden', 'reauthentication_required'] },
+        ),
+      },
+    )
+    .delete(
+      '/:id/mfa',
+      async ({ auth, params, state, status }) => {
+        await resetFactors(context, originOf(state), auth, params.id)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['DELETE /users/:id/mfa'],
+        response: noContent(),
+        detail: describe(
+          'resetSecondFactors',
+          'Take all second factors and recovery codes from a user who lost them; their sessions end',
+          { errors: ['not_found', 'forbidden', 'reauthentication_required'] },
+        ),
+      },
+    )
+    .post(
+      '/:id/unlock',
+      async ({ auth, params, state, status }) => {
+        await unlockUser(context, originOf(state), auth, params.id)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['POST /users/:id/unlock'],
+        response: noContent(),
+        detail: describe(
+          'unlockUser',
+          'Forget the wrong passwords and codes of a user, and end the locks that they brought',
+          { errors: ['not_found', 'forbidden', 'reauthentication_required'] },
         ),
       },
     )

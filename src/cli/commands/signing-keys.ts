@@ -1,12 +1,7 @@
 import { SYSTEM } from '../../core/audit/audit.ts'
-import {
-  listStoredKeys,
-  revokeSigningKey,
-  rewrapSigningKeys,
-  rotateSigningKey,
-} from '../../core/signing/signing-keys.ts'
+import { listStoredKeys, revokeSigningKey, rotateSigningKey } from '../../core/signing/signing-keys.ts'
 import { defineCommand } from '../command.ts'
-import { counted, table } from '../terminal.ts'
+import { table } from '../terminal.ts'
 
 /** `latchkey signing-keys …`. */
 export const commands = {
@@ -51,16 +46,5 @@ JWKS, within five minutes. Write "--" before a KID that begins with "-".`,
     },
     show: ({ revoked, current }) =>
       `The key ${revoked} is revoked: what it signed is refused.${current ? ` ${current} signs.` : ''}`,
-  }),
-
-  'signing-keys rewrap': defineCommand({
-    kind: 'service',
-    details: `
-Steps to another SECRET_KEY that end no session:
-  1. On every server set SECRET_KEY_PREVIOUS to the new key.
-  2. On every server swap the two. Then run this command once, with the same settings.
-  3. After 30 days remove SECRET_KEY_PREVIOUS.`,
-    run: rewrapSigningKeys,
-    show: ({ rewrapped }) => `${counted(rewrapped, 'signing key')} encrypted under the present SECRET_KEY.`,
   }),
 }

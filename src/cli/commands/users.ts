@@ -1,7 +1,9 @@
 import { SYSTEM } from '../../core/audit/audit.ts'
 import type { Context } from '../../core/context.ts'
 import { setPasswordFor } from '../../core/login/password.ts'
+import { unlockUser } from '../../core/login/unlock.ts'
 import { OPERATOR } from '../../core/principal.ts'
+import { resetFactors } from '../../core/second-factors/factors.ts'
 import {
   changeUser,
   createAdmin,
@@ -149,6 +151,34 @@ disabled.`,
         (await changeUser(context, SYSTEM, OPERATOR, await requireUserId(context, who), { role })).user,
       ),
     show: ({ email, role }) => `${email} has the role ${role}.`,
+  }),
+
+  'users reset-mfa': defineCommand({
+    kind: 'service',
+    details: `
+For somebody who lost their second factors: authenticator app, passkeys and recovery codes all go, and their sessions
+end. The password stays; be sure of who asks.`,
+    examples: ['users reset-mfa user@example.com'],
+    positionals: { who },
+    async run(context, { who }) {
+      const id = await requireUserId(context, who)
+      await resetFactors(context, SYSTEM, OPERATOR, id)
+      return { id }
+    },
+    show: ({ id }) => `The user ${id} has no second factor any more; their sessions ended.`,
+  }),
+
+  'users unlock': defineCommand({
+    kind: 'service',
+    details: 'Forgets their wrong passwords and wrong codes, and ends the locks that these brought.',
+    examples: ['users unlock user@example.com'],
+    positionals: { who },
+    async run(context, { who }) {
+      const id = await requireUserId(context, who)
+      await unlockUser(context, SYSTEM, OPERATOR, id)
+      return { id }
+    },
+    show: ({ id }) => `The user ${id} can log in again.`,
   }),
 
   'users set-password': defineCommand({

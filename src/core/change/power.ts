@@ -1,6 +1,7 @@
 import { fail } from '../../lib/errors.ts'
 import type { Role } from '../../lib/model.ts'
-import { isAdmin, type Operator, type Principal } from '../principal.ts'
+import type { Context } from '../context.ts'
+import { isAdmin, type Operator, type Principal, type UserPrincipal } from '../principal.ts'
 
 /** One thing that bounds what a key, an account or a user may do. */
 type Setting<Subject, Value> = {
@@ -85,6 +86,20 @@ export const isByAdmin = (caller: Principal | Operator): boolean =>
  */
 export function requirePowerOver(caller: Principal | Operator, role: Role): void {
   if (role === 'admin' && !isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
+}
+
+/**
+ * Another admin's password, reset, lock and second factors are closed to admins.
+ * @param user as their locked row has them
+ * @throws Problem forbidden where the user is another admin, unless ADMIN_RESETS_ADMIN; the operator may
+ */
+export function requirePowerOverAccount(
+  { config }: Pick<Context, 'config'>,
+  caller: UserPrincipal | Operator,
+  user: { id: string; role: Role },
+): void {
+  if (caller.kind === 'operator' || user.role !== 'admin' || user.id === caller.userId) return
+  if (!config.adminResetsAdmin) fail('forbidden', { detail: 'Admins do not do this to another admin.' })
 }
 
 function failLocked(name: string): never {

@@ -10,6 +10,9 @@ const ENDED_SESSIONS_STAY_MS = 30 * DAY_MS
 /** A secret that a rotation ended stays visible this long after its overlap, with the time of its last use. */
 const ENDED_SECRETS_STAY_MS = DAY_MS
 
+/** Wrong codes count in a row for this long after the last one; the longest lock is a day. */
+const WRONG_CODES_STAY_MS = 30 * DAY_MS
+
 /**
  * Keeps every table bounded: deletes the rows that are of no more use.
  * @param vacuums whether the database does not vacuum by itself
@@ -26,6 +29,9 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     secrets: new Date(now - ENDED_SECRETS_STAY_MS),
     // Such a token is refused by its row until it has ended by every server's clock.
     tokens: new Date(now - CLOCK_MARGIN_MS),
+    steps: new Date(now - DAY_MS),
+    pendingTotp: new Date(now - DAY_MS),
+    wrongCodes: new Date(now - WRONG_CODES_STAY_MS),
     usage: new Date(now - context.config.usageRetentionDays * DAY_MS),
   }
   const deleted = await deleteOutdatedRows(context.db, before)

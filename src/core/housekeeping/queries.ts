@@ -1,6 +1,7 @@
-import { and, eq, getTableName, gt, lt, or, type SQL, sql } from 'drizzle-orm'
+import { and, eq, getTableName, gt, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import type { Database } from '../../db/database.ts'
+import { codeFailures, passkeyChallenges, pendingSteps, totpSecrets } from '../../db/people.ts'
 import {
   apiKeySecrets,
   apiKeys,
@@ -26,6 +27,12 @@ export type Horizons = {
   secrets: Date
   tokens: Date
   usage: Date
+  /** Of what works for minutes: pending second steps, and what a passkey is to sign. */
+  steps: Date
+  /** A TOTP that nobody confirmed. */
+  pendingTotp: Date
+  /** Of wrong codes: when the last one came. */
+  wrongCodes: Date
 }
 
 /** `id` is what tells rows apart: a column, or where one is not enough their place. */
@@ -49,6 +56,22 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: keyCreations, id: keyCreations.hash, isOutdated: lt(keyCreations.createdAt, before.creations) },
     { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.expiresAt, before.secrets) },
     { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
+    {
+      table: passkeyChallenges,
+      id: passkeyChallenges.challenge,
+      isOutdated: lt(passkeyChallenges.expiresAt, before.steps),
+    },
+    { table: pendingSteps, id: pendingSteps.id, isOutdated: lt(pendingSteps.expiresAt, before.steps) },
+    {
+      table: totpSecrets,
+      id: totpSecrets.id,
+      isOutdated: and(isNull(totpSecrets.confirmedAt), lt(totpSecrets.createdAt, before.pendingTotp)),
+    },
+    {
+      table: codeFailures,
+      id: codeFailures.userId,
+      isOutdated: lt(codeFailures.lastFailedAt, before.wrongCodes),
+    },
     { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
   ]
   await keepLastUses(db, before.secrets)

@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, pageOf, Role, ScopeList } from '../../lib/model.ts'
+import { AuthenticationResponse } from '../second-factors/model.ts'
 import { Credentials } from '../users/model.ts'
 
 const authType = Type.Union([Type.Literal('jwt'), Type.Literal('api_key')])
@@ -36,11 +37,19 @@ export const BrowserCredentials = Type.Object(
 )
 export type BrowserCredentials = Static<typeof BrowserCredentials>
 
+/** What a passkey answers, for a log-in in a browser. */
+export const BrowserPasskeyLogin = Type.Object(
+  { response: AuthenticationResponse, remember: Type.Optional(Type.Boolean()) },
+  { $id: 'BrowserPasskeyLogin', additionalProperties: false },
+)
+
 const chosenPassword = Type.String({ maxLength: 8192 })
 
 export const PasswordChange = Type.Object(
   {
-    current_password: chosenPassword,
+    current_password: Type.Optional(
+      Type.String({ maxLength: 8192, description: 'Left out where the account has no password' }),
+    ),
     new_password: chosenPassword,
     revoke_keys: Type.Optional(Type.Boolean({ description: "End the user's API keys too" })),
   },

@@ -3,7 +3,7 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey } from '../../lib/tokens.ts'
-import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
+import { type Origin, onBehalfOf } from '../audit/audit.ts'
 import { countEvent } from '../audit/counted-events.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
@@ -11,6 +11,7 @@ import { revokeKeysOfUser } from '../keys/end.ts'
 import { revokeManyKeysOfUser } from '../keys/steps.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type UserPrincipal } from '../principal.ts'
+import { joinAmr } from '../second-factors/proofs.ts'
 import {
   endOtherSessionsOfUser,
   endSessionsOfUser,
@@ -20,6 +21,7 @@ import {
   replaceSalt,
 } from '../sessions/sessions.ts'
 import { findUserById, setPassword, type UserRow } from '../users/accounts.ts'
+import { requireCurrentPassword, requireStillProved } from './current-password.ts'
 import type { PasswordChange, PasswordReset, PasswordResetToken, PendingReset } from './model.ts'
 import { deleteReset, deleteResets, findReset, insertReset, listResets, type ResetRow } from './queries.ts'
 import { forgetGuesses } from './throttle.ts'
@@ -32,7 +34,7 @@ const RESET_LASTS_MS = 30 * MINUTE_MS
  * The limit `password` bounds guesses at the current password; those of strangers at the log-in neither count here nor
  * refuse it.
  * @throws Problem wrong_credential_kind for a token of another kind of session, invalid_login, validation_failed,
- * unavailable, conflict where it changed meanwhile
+ * reauthentication_required, unavailable, conflict where it changed meanwhile
  */
 export async function changePassword(
   context: Context,
@@ -43,7 +45,7 @@ export async function changePassword(
   if (caller.sessionKind !== 'api') {
     fail('wrong_credential_kind', { detail: 'In a browser session use POST /session/password.' })
   }
-  const { user, replacement } = await prepareChange(context, origin, caller, input)
+  const { user, replacement, isRenewed } = await prepareChange(context, origin, caller, input)
   const { session, narrowing } = await replacePassword(
     context,
     origin,
@@ -51,9 +53,10 @@ export async function changePassword(
     replacement,
     async (change) => {
       // The new session does no more than the one that asked for it.
-      const { amr, claims, scopes } = change.caller
+      const { amr, authTime, claims, scopes } = change.caller
       const narrowing = claims.isNarrowed ? scopes : null
-      const wanted = { kind: 'api', amr, scopes: narrowing } as const
+      const authentication = isRenewed(change) ? { amr: joinAmr(amr, ['pwd']) } : { amr, authTime }
+      const wanted = { kind: 'api', scopes: narrowing, ...authentication } as const
       return { session: await openSession(context, change, origin, user, wanted), narrowing }
     },
   )
@@ -83,42 +86,27 @@ export async function changePasswordInBrowser(
 }
 
 /** Checks what a user's own change of password asks for, and hashes the new one. */
-async function prepareChange(
-  context: Context,
-  origin: Origin,
-  caller: UserPrincipal,
-  input: PasswordChange,
-): Promise<{ user: UserRow; replacement: Replacement<UserPrincipal> }> {
-  const user = await findUserById(context.db, caller.userId)
-  if (!user) fail('invalid_login')
+async function prepareChange(context: Context, origin: Origin, caller: UserPrincipal, input: PasswordChange) {
   // Before the current one is checked: nothing is hashed for a password that may not be chosen.
-  const password = await requirePassword(context.config, user.email, input.new_password, '/new_password')
-  const hashedFor = { address: origin.ip, account: user.email }
-  const fits = await context.passwords.verify(input.current_password, user, hashedFor)
-  context.metrics.passwordChecks[fits ? 'right' : 'wrong'] += 1
-  if (!fits) {
-    const target = { type: 'user' as const, id: user.id }
-    const details = { at: 'password_change' }
-    await recordEvent(context.db, context, origin, {
-      action: 'user.login_failed',
-      outcome: 'refused',
-      target,
-      details,
-    })
-    fail('invalid_login', { detail: 'The current password is not right.' })
-  }
-  const passwordHash = await context.passwords.hash(password, hashedFor)
+  const password = await requirePassword(context.config, caller.email, input.new_password, '/new_password')
+  const proved = await requireCurrentPassword(
+    context,
+    origin,
+    caller,
+    input.current_password,
+    'password_change',
+  )
+  const { user, usedPassword } = proved
   const replacement: Replacement<UserPrincipal> = {
     userId: user.id,
-    passwordHash,
+    passwordHash: await context.passwords.hash(password, { address: origin.ip, account: user.email }),
     revokesKeys: input.revoke_keys === true,
     action: 'user.password_changed',
-    async check({ held }) {
-      const now = held.users.get(user.id)
-      if (now?.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) fail('conflict')
-    },
+    check: async (change) => requireStillProved(context, change, proved),
   }
-  return { user, replacement }
+  // The password alone renews nothing for a person who has a second factor.
+  const isRenewed = (change: Change<UserPrincipal>) => usedPassword && !change.caller.hasSecondFactor
+  return { user, replacement, isRenewed }
 }
 
 /**

@@ -1,20 +1,18 @@
+import { fail } from '../../lib/errors.ts'
 import { type Origin, onBehalfOf } from '../audit/audit.ts'
+import { type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import {
-  type CheckedUser,
-  type Grant,
-  issueTokens,
-  type NewSession,
-  type OpenedSession,
-  startSession,
-} from '../sessions/sessions.ts'
+import { listMethods } from '../second-factors/methods.ts'
+import { makeStepToken, openPendingStep, type WantedSession } from '../second-factors/pending-steps.ts'
+import { type Grant, issueTokens, type OpenedSession, openSession } from '../sessions/sessions.ts'
+import type { UserRow } from '../users/accounts.ts'
 
-/** What a log-in is to become. */
-export type WantedSession = Omit<NewSession, 'amr'>
+/** A user whose password has just been checked. */
+export type CheckedUser = Pick<UserRow, 'id' | 'passwordChangedAt'>
 
 /** A log-in that is complete. Its credential is the caller's to make: `grantOf`, or a cookie. */
 export type SignIn = {
-  user: CheckedUser
+  user: Pick<UserRow, 'id' | 'role' | 'scopes' | 'hasSecondFactor'>
   session: OpenedSession
   /** All that the session may do; null: it is all of the user. */
   scopes: readonly string[] | null
@@ -25,8 +23,9 @@ export const grantOf = (context: Context, { user, session, scopes }: SignIn): Pr
   issueTokens(context, user, session, session, scopes)
 
 /**
- * Signs a person in whose password was right.
- * @throws Problem invalid_login where the user was disabled or chose another password since it was checked
+ * Signs a person in whose password was right: where they have a second factor, only as far as the second step.
+ * @throws Problem mfa_required with `mfa_token` and `methods`; invalid_login where the user was disabled or chose another
+ * password since it was checked; what `openSignIn` throws
  */
 export async function signIn(
   context: Context,
@@ -34,7 +33,35 @@ export async function signIn(
   user: CheckedUser,
   wanted: WantedSession,
 ): Promise<SignIn> {
+  const token = makeStepToken()
   const by = onBehalfOf(origin, user.id)
-  const session = await startSession(context, by, user, { ...wanted, amr: ['pwd'] })
+  const locks: Lock[] = [['users', user.id, 'no key update']]
+  const outcome = await recordChange(context, by, null, locks, async (change) => {
+    const now = change.held.users.get(user.id)
+    if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
+      fail('invalid_login')
+    }
+    // Asked of the locked row: a factor may have been added since the password was checked.
+    if (!now.hasSecondFactor) return openSignIn(context, change, by, now, wanted, ['pwd'])
+    await openPendingStep(change, now.id, token, wanted)
+    return { methods: await listMethods(context, change.tx, now.id) }
+  })
+  if ('methods' in outcome) fail('mfa_required', { members: { mfa_token: token, methods: outcome.methods } })
+  return outcome
+}
+
+/**
+ * The last step of every log-in, once all that a user has to prove was right: what decides about it at that point stands
+ * here. Part of a change that has locked the user's row.
+ */
+export async function openSignIn(
+  context: Context,
+  change: Change<null>,
+  origin: Origin,
+  user: UserRow,
+  wanted: WantedSession,
+  amr: readonly string[],
+): Promise<SignIn> {
+  const session = await openSession(context, change, origin, user, { ...wanted, amr })
   return { user, session, scopes: wanted.scopes }
 }

@@ -21,6 +21,7 @@ export async function introspectToken(context: Context, token: string): Promise<
   if (isRefreshToken(token)) return describeRefresh(context, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return INACTIVE
+  if (principal.kind === 'user' && principal.isEnrolmentDue) return INACTIVE
   const claims = isAccessToken(token) ? pickClaims(decodeJwt(token)) : {}
   return principal.kind === 'user' ? describeUser(principal, claims) : describeKey(principal, claims)
 }
@@ -49,7 +50,7 @@ const addressOf = ({ email, emailVerified }: Pick<UserPrincipal, 'email' | 'emai
 /** A refresh token is active only at its current generation: one that was traded is not, even within the grace. */
 async function describeRefresh(context: Context, token: string): Promise<Introspection> {
   const found = await findLiveRefresh(context, token)
-  if (!found?.isCurrent) return INACTIVE
+  if (!found?.isCurrent || found.isEnrolmentDue) return INACTIVE
   const exp = Math.floor(found.expiresAt.getTime() / 1000)
   const kind = { token_type: BEARER, token_kind: 'refresh_token' }
   return { active: true, ...kind, sub: found.userId, iss: context.config.publicUrl, exp }

@@ -144,11 +144,6 @@ export async function rotateSession(
   return row ?? null
 }
 
-export async function isActiveUser(db: Database, userId: string): Promise<boolean> {
-  const [user] = await db.select({ isActive: users.isActive }).from(users).where(eq(users.id, userId))
-  return user?.isActive ?? false
-}
-
 export async function findSession(db: Database, id: string): Promise<SessionRow | null> {
   const [session] = await db.select().from(sessions).where(eq(sessions.id, id))
   return session ?? null
@@ -179,10 +174,11 @@ export async function touchSession(
     .where(and(eq(sessions.id, id), isNull(sessions.endedAt)))
 }
 
-/** The user of a session, for its tokens. */
-export async function findSessionUser(tx: Transaction, id: string) {
-  const [user] = await tx
-    .select({ id: users.id, role: users.role, scopes: users.scopes, isActive: users.isActive })
+/** The user of a session, as far as they decide what it does. */
+export async function findSessionUser(db: Database | Transaction, id: string) {
+  const { role, scopes, isActive, hasSecondFactor } = users
+  const [user] = await db
+    .select({ id: users.id, role, scopes, isActive, hasSecondFactor })
     .from(users)
     .where(eq(users.id, id))
   return user ?? null

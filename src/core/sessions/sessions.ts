@@ -9,14 +9,16 @@ import { requirePowerOver } from '../change/power.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { OPERATOR, type Principal, type SessionKind, type UserPrincipal } from '../principal.ts'
+import { isEnrolmentDue } from '../second-factors/enrolment.ts'
+import { endPendingSteps } from '../second-factors/pending-steps.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Session } from './model.ts'
 import {
   endOldestSessions,
   endSessions,
   findSession,
+  findSessionUser,
   insertSession,
-  isActiveUser,
   listLiveSessions,
   type SessionRow,
   updateSalt,
@@ -28,9 +30,6 @@ import { idleEnd, idleEndOfBrowser, type SessionUser, type TokenSession, userAge
 export { refreshSession } from './refresh.ts'
 export { type Grant, issueTokens } from './tokens.ts'
 
-/** A user whose password has just been checked. */
-export type CheckedUser = SessionUser & { passwordChangedAt: Date | null }
-
 /** Of each kind. */
 const MAX_LIVE_SESSIONS = 100
 
@@ -39,6 +38,8 @@ export type NewSession = {
   kind: SessionKind
   /** How its person proved who they are (RFC 8176), sorted. */
   amr: readonly string[]
+  /** When they did; now, unless it continues another session. */
+  authTime?: Date
   /** All that it may do; null: it is all of the user. */
   scopes: readonly string[] | null
   /** Of a browser session: whether the cookie outlives the browser's window. An admin's never does. */
@@ -71,36 +72,15 @@ export function presentSession(session: SessionRow, currentId: string): Session 
 }
 
 /**
- * A login: a new session of either kind. Beyond a hundred live sessions of the kind the oldest ends. The credential is the
- * caller's to make: `issueTokens`, or a cookie.
- * @throws Problem invalid_login where the user was disabled or chose another password since it was checked
- */
-export async function startSession(
-  context: Context,
-  origin: Origin,
-  user: CheckedUser,
-  session: NewSession,
-): Promise<OpenedSession> {
-  const locks: Lock[] = [['users', user.id, 'no key update']]
-  return recordChange(context, origin, null, locks, async (change) => {
-    const now = change.held.users.get(user.id)
-    if (!now?.isActive || now.passwordChangedAt?.getTime() !== user.passwordChangedAt?.getTime()) {
-      fail('invalid_login')
-    }
-    return openSession(context, change, origin, now, session)
-  })
-}
-
-/**
- * The part of a login that belongs to a transaction; the credential is made after its COMMIT.
- * @param user as their locked row has them
+ * Begins a session of either kind, as part of a log-in that has locked its user's row; the credential is made after COMMIT.
+ * Beyond a hundred live sessions of the kind the oldest ends.
  */
 export async function openSession(
   context: Context,
   { tx, now, record }: Pick<Change<Caller>, 'tx' | 'now' | 'record'>,
   origin: Origin,
   user: Pick<SessionUser, 'id' | 'role'>,
-  { kind, amr, scopes, remember: isWanted = false }: NewSession,
+  { kind, amr, authTime = now, scopes, remember: isWanted = false }: NewSession,
 ): Promise<OpenedSession> {
   const remember = isWanted && user.role !== 'admin'
   const nowMs = now.getTime()
@@ -114,7 +94,7 @@ export async function openSession(
     kind,
     salt,
     userId: user.id,
-    authTime: now,
+    authTime,
     amr: [...amr],
     remember,
     createdAt: now,
@@ -130,7 +110,7 @@ export async function openSession(
     ...ended.map((session) => sessionEnded(session.id, { reason: 'too_many_sessions', user_id: user.id })),
     { action: 'user.login', target: { type: 'user', id: user.id }, details: { session_id: id } },
   ])
-  return { sessionId: id, generation: 0, salt, expiresAt, authTime: now, amr, remember }
+  return { sessionId: id, generation: 0, salt, expiresAt, authTime, amr, remember }
 }
 
 /** A page of the caller's live sessions, newest first. */
@@ -166,16 +146,29 @@ export async function endSessionOfToken(context: Context, origin: Origin, token:
 }
 
 /** A refresh token that is not over; `scopes`: all that its session may do, null: all of the user. */
-type LiveRefresh = { userId: string; expiresAt: Date; isCurrent: boolean; scopes: readonly string[] | null }
+type LiveRefresh = {
+  userId: string
+  expiresAt: Date
+  isCurrent: boolean
+  scopes: readonly string[] | null
+  isEnrolmentDue: boolean
+}
 
 /** Whose refresh token this is, of any genuine generation, and whether it is the present one; null where it is over. */
 export async function findLiveRefresh(context: Context, token: string): Promise<LiveRefresh | null> {
   const claims = readRefreshToken(context.keys.refresh, token)
   const session = claims ? await findSession(context.db, claims.sessionId) : null
   if (!claims || !session || !isLiveFor(session, claims, context.clock())) return null
-  if (!(await isActiveUser(context.db, session.userId))) return null
+  const user = await findSessionUser(context.db, session.userId)
+  if (!user?.isActive) return null
   const isCurrent = session.generation === claims.generation
-  return { userId: session.userId, expiresAt: session.idleExpiresAt, isCurrent, scopes: session.scopes }
+  return {
+    userId: session.userId,
+    expiresAt: session.idleExpiresAt,
+    isCurrent,
+    scopes: session.scopes,
+    isEnrolmentDue: isEnrolmentDue(context.config, user),
+  }
 }
 
 /** Ends the session of an access token; whatever is no live access token of a user changes nothing. */
@@ -209,34 +202,39 @@ export async function logOutEverywhere(
     const isOwn = caller.kind === 'user' && caller.userId === userId
     if (!isOwn) requirePowerOver(caller, user.role)
     const reason = isOwn ? 'logout_all' : 'admin_logout'
-    const ended = await endSessions(tx, userId, now, reason)
+    const ended = await endSessionsOfUser(tx, userId, now, reason)
     const target = { type: 'user' as const, id: userId }
     await record({ action: 'session.ended', target, details: { reason, sessions: ended } })
   })
 }
 
 /**
- * Ends every session of a user as part of another change, which names the user in its own audit row.
- * @returns how many
+ * Ends every session of a user, and what would become one: their pending second steps. Part of another change, which names
+ * the user in its own audit row.
+ * @returns how many sessions
  */
-export function endSessionsOfUser(
+export async function endSessionsOfUser(
   tx: Transaction,
   userId: string,
   now: Date,
   reason: string,
 ): Promise<number> {
-  return endSessions(tx, userId, now, reason)
+  const ended = await endSessions(tx, userId, now, reason)
+  await endPendingSteps(tx, userId)
+  return ended
 }
 
 /** The same, but for one session, which goes on. */
-export function endOtherSessionsOfUser(
+export async function endOtherSessionsOfUser(
   tx: Transaction,
   userId: string,
   sessionId: string,
   now: Date,
   reason: string,
 ): Promise<number> {
-  return endSessions(tx, userId, now, reason, sessionId)
+  const ended = await endSessions(tx, userId, now, reason, sessionId)
+  await endPendingSteps(tx, userId)
+  return ended
 }
 
 /**
@@ -253,6 +251,7 @@ export async function replaceSalt(tx: Transaction, sessionId: string): Promise<U
 export async function endEverySession(context: Context, origin: Origin = SYSTEM): Promise<{ ended: number }> {
   const ended = await recordChange(context, origin, OPERATOR, [], async ({ tx, now, record }) => {
     const count = await endSessions(tx, null, now, 'ended_all')
+    await endPendingSteps(tx, null)
     await record({ action: 'session.ended', details: { reason: 'ended_all', sessions: count } })
     return count
   })

@@ -138,18 +138,24 @@ export async function revokeSigningKey(context: Context, origin: Origin, id: str
 
 /**
  * Seals every signing key under the present SECRET_KEY: the second step of its rotation.
+ * @param details what else was rewrapped, for the audit trail
  * @returns how many there are
  * @throws Error where one opens with neither SECRET_KEY nor SECRET_KEY_PREVIOUS
  */
-export async function rewrapSigningKeys(context: SigningContext): Promise<{ rewrapped: number }> {
+export async function rewrapSigningKeys(
+  context: SigningContext,
+  details: Record<string, number>,
+): Promise<{ rewrapped: number }> {
   return underLock(context, async (tx, rows) => {
     for (const row of rows) {
       await updateSigningKey(tx, row.id, {
         privateKey: encrypt(sealingKey(context), row.id, openPrivate(context, row)),
       })
     }
-    const details = { signing_keys: rows.length }
-    await recordEvent(tx, context, SYSTEM, { action: 'signing_key.rewrapped', details })
+    await recordEvent(tx, context, SYSTEM, {
+      action: 'signing_key.rewrapped',
+      details: { signing_keys: rows.length, ...details },
+    })
     return { rewrapped: rows.length }
   })
 }

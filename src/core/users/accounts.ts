@@ -1,6 +1,7 @@
 import { fail, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
+import { requireRecent } from '../change/recent.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { requirePassword } from '../passwords/policy.ts'
@@ -58,7 +59,7 @@ export function signUp(context: Context, origin: Origin, { email, password }: Cr
 /**
  * Makes an account for somebody else: an admin does, a key within its own scopes, or an operator at the command line.
  * Without a password the user cannot log in until one is set.
- * @throws Problem validation_failed, email_taken, forbidden, insufficient_scope, unavailable
+ * @throws Problem validation_failed, email_taken, forbidden, insufficient_scope, reauthentication_required, unavailable
  */
 export function createUser(
   context: Context,
@@ -86,6 +87,7 @@ function requirePowerToMake(
     role,
     emailVerified,
   })
+  if (role === 'admin') requireRecent(context, caller)
 }
 
 /**

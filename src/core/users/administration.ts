@@ -22,6 +22,7 @@ import {
   type Settings,
   setting,
 } from '../change/power.ts'
+import { requireRecent } from '../change/recent.ts'
 import {
   type Change,
   changedMeanwhile,
@@ -76,7 +77,7 @@ export type Ending = { disablesAccounts: boolean }
  * Changes a user's role, state, ceiling or verified address; `scopes: null` gives them USER_SCOPES again. Disabling ends
  * their sessions; their keys rest with them.
  * @returns the user, and where they are disabled now, the service accounts that they alone manage
- * @throws Problem not_found, last_admin, forbidden, insufficient_scope, validation_failed
+ * @throws Problem not_found, last_admin, forbidden, insufficient_scope, reauthentication_required, validation_failed
  */
 export async function changeUser(
   context: Context,
@@ -87,7 +88,7 @@ export async function changeUser(
   { disablesAccounts }: Ending = { disablesAccounts: false },
 ): Promise<{ user: UserRow; accounts: ManagedAccount[] | null }> {
   const change = readPatch(patch)
-  requirePowerToName(caller, change)
+  requirePowerToName(context, caller, change)
   const takesAdmin = change.role === 'user' || change.isActive === false
   const isDisabling = change.isActive === false
   const locks = async (): Promise<Lock[]> => [
@@ -97,6 +98,7 @@ export async function changeUser(
   return recordChange(context, origin, caller, locks, async (work) => {
     const before = work.held.users.get(id) ?? fail('not_found')
     const after = { ...before, ...change }
+    requirePowerToName(context, work.caller, change)
     const lockedSettings = requirePower(context, work.caller, before, after)
     if (takesAdmin) await requireOtherAdmin(work, before)
     if (Object.keys(change).length > 0) await updateUser(work.tx, id, { ...change, lockedSettings })
@@ -218,10 +220,18 @@ export function requirePower(
   return relock(settings, before.lockedSettings, before, after as UserRow, by)
 }
 
-/** @throws Problem forbidden where anybody but an admin names what only admins set, whatever value it has now */
-function requirePowerToName(caller: Administrator, change: UserChange): void {
-  const isNamed = change.role !== undefined || change.emailVerified !== undefined
-  if (isNamed && !isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
+/**
+ * What only admins set takes an admin who has just proved who they are, whatever value it has now.
+ * @throws Problem forbidden, reauthentication_required
+ */
+function requirePowerToName(
+  context: Pick<Context, 'clock'>,
+  caller: Administrator,
+  change: UserChange,
+): void {
+  if (change.role === undefined && change.emailVerified === undefined) return
+  if (!isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
+  requireRecent(context, caller)
 }
 
 /** @throws Problem insufficient_scope where a user would hold what the caller could not grant */

@@ -10,6 +10,7 @@ import {
 import type { Context } from '../context.ts'
 import { ownerOfRow } from '../owners.ts'
 import { type KeyPrincipal, type Principal, type Refusal, refuse, type UserPrincipal } from '../principal.ts'
+import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import type { AccessClaims } from '../signing/claims.ts'
 import { tagOf, type Verified } from './cache.ts'
 import { type VerifyQueries, verifyQueriesOf } from './queries.ts'
@@ -98,6 +99,7 @@ export function decideSession(
     authTime: row.authTime,
     amr: row.amr,
     hasSecondFactor,
+    isEnrolmentDue: isEnrolmentDue(context.config, row.user),
     ...powersOf(context, claims, row.user),
   }
   const tags = [tagOf('session', claims.sessionId), tagOf('user', claims.subject), ...signingKeyTag(claims)]

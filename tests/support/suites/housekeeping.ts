@@ -72,6 +72,45 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
       await it.end()
     })
 
+    test('forgets what belongs to second factors once it is over, and no factor', async () => {
+      const it = await begin()
+      const user = "'01900000-0000-7000-8000-000000000001'"
+      const at = (ms: number) => `to_timestamp(${(T0 + ms) / 1000})`
+      await it.run(
+        `INSERT INTO latchkey.users (id, email, created_at) VALUES (${user}, 'someone@example.com', now())`,
+      )
+      await it.run(`INSERT INTO latchkey.pending_steps (id, hash, user_id, kind, created_at, expires_at)
+        VALUES (gen_random_uuid(), sha256('1'), ${user}, 'api', ${at(0)}, ${at(5 * MINUTE_MS)})`)
+      await it.run(`INSERT INTO latchkey.passkey_challenges (challenge, purpose, created_at, expires_at)
+        VALUES (sha256('1'), 'login', ${at(0)}, ${at(5 * MINUTE_MS)})`)
+      await it.run(`INSERT INTO latchkey.totp_secrets (id, user_id, secret, created_at, confirmed_at) VALUES
+        (gen_random_uuid(), ${user}, '\\x00', ${at(0)}, NULL), (gen_random_uuid(), ${user}, '\\x00', ${at(0)}, ${at(0)})`)
+      await it.run(
+        `INSERT INTO latchkey.recovery_codes (hash, user_id, created_at) VALUES (sha256('1'), ${user}, ${at(0)})`,
+      )
+      await it.run(
+        `INSERT INTO latchkey.code_failures (user_id, failures, last_failed_at) VALUES (${user}, 4, ${at(0)})`,
+      )
+      const tables = [
+        'pending_steps',
+        'passkey_challenges',
+        'totp_secrets',
+        'recovery_codes',
+        'code_failures',
+      ]
+      const counts = () => Promise.all(tables.map(it.count))
+      it.advance(DAY_MS)
+      await it.deleteOutdated()
+      expect(await counts()).toEqual([1, 1, 2, 1, 1])
+      it.advance(HOUR_MS)
+      await it.deleteOutdated()
+      expect(await counts()).toEqual([0, 0, 1, 1, 1])
+      it.advance(30 * DAY_MS)
+      await it.deleteOutdated()
+      expect(await counts()).toEqual([0, 0, 1, 1, 0])
+      await it.end()
+    })
+
     test('forgets what is long over, and nothing that may still be asked for', async () => {
       const it = await begin()
       await it.run(`INSERT INTO latchkey.users (id, email, created_at)

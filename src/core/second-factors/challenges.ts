@@ -1,0 +1,52 @@
+import { randomBytes } from 'node:crypto'
+import { MINUTE_MS } from '../../lib/time.ts'
+import type { Context } from '../context.ts'
+import type { AuthenticationResponse, RegistrationResponse } from './model.ts'
+import { type ChallengeRow, insertChallenge, takeChallenge } from './queries.ts'
+import { challengeOf } from './webauthn.ts'
+
+const CHALLENGE_BYTES = 32
+export const CHALLENGE_LASTS_MS = 5 * MINUTE_MS
+
+/** What a challenge is good for, and for whom: a log-in names nobody, every other use its user. */
+export type ChallengePurpose =
+  | { purpose: 'login' }
+  | { purpose: 'second_step'; userId: string; pendingStepId: string }
+  | { purpose: 'register' | 'reauthenticate'; userId: string; sessionId: string }
+
+/** A challenge for a passkey to sign, for five minutes. */
+export async function makeChallenge(context: Context, use: ChallengePurpose): Promise<Uint8Array> {
+  const challenge = new Uint8Array(randomBytes(CHALLENGE_BYTES))
+  const now = context.clock()
+  await insertChallenge(context.db, {
+    challenge,
+    ...use,
+    createdAt: new Date(now),
+    expiresAt: new Date(now + CHALLENGE_LASTS_MS),
+  })
+  return challenge
+}
+
+/**
+ * The challenge that a response answers, which is used up from here on, whatever becomes of the rest; null where it is no
+ * challenge of ours, or was made for another use.
+ */
+export async function useChallenge(
+  context: Context,
+  use: ChallengePurpose,
+  response: RegistrationResponse | AuthenticationResponse,
+): Promise<Uint8Array | null> {
+  const challenge = challengeOf(response)
+  if (challenge?.length !== CHALLENGE_BYTES) return null
+  const row = await takeChallenge(context.db, challenge, new Date(context.clock()))
+  return row && isFor(row, use) ? challenge : null
+}
+
+function isFor(row: ChallengeRow, use: ChallengePurpose): boolean {
+  if (row.purpose !== use.purpose) return false
+  if (use.purpose === 'login') return true
+  if (row.userId !== use.userId) return false
+  return use.purpose === 'second_step'
+    ? row.pendingStepId === use.pendingStepId
+    : row.sessionId === use.sessionId
+}

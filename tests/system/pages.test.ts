@@ -1,0 +1,242 @@
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import axe from 'axe-core'
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import { newPerson } from '../support/client.ts'
+import { startService } from '../support/service.ts'
+import { prepare, useService } from '../support/use-service.ts'
+
+setDefaultTimeout(60_000)
+
+/** A folder that pictures of the pages are saved to, for a person to look at. */
+const PICTURES = process.env.PICTURES
+
+const service = useService({ isIssuer: true })
+const person = prepare(() => newPerson(service))
+
+/** Each page that anybody can open, and how it is brought to show a refusal. */
+const SHOWN: Record<string, string> = {
+  start: '/',
+  login: '/login',
+  signup: '/signup',
+  'logged-out': '/logged-out',
+  'not-found': '/nothing',
+}
+const LOOKS = [390, 1280].flatMap((width) =>
+  (['light', 'dark'] as const).map((colorScheme) => ({ width, colorScheme })),
+)
+
+describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
+  let browser: Browser
+  const contexts: BrowserContext[] = []
+  const complaints: string[] = []
+  const requested: string[] = []
+  beforeAll(async () => {
+    // As root Chromium has no sandbox to give; it sees nothing here but our own pages.
+    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+  })
+  afterAll(() => browser?.close())
+  afterEach(async () => {
+    for (const context of contexts.splice(0)) await context.close()
+    // A violation of the policy is a complaint, and so is an error of the script.
+    expect(complaints.splice(0)).toEqual([])
+    const outside = requested
+      .splice(0)
+      .filter((url) => !url.startsWith('http://127.0.0.1:') && !/^data:/.test(url))
+    expect(outside).toEqual([])
+  })
+
+  type Look = { width?: number; colorScheme?: 'light' | 'dark'; javaScriptEnabled?: boolean }
+
+  /** A browser without cookies, as one that is started anew. */
+  async function open({ width = 1280, ...look }: Look = {}): Promise<Page> {
+    const context = await browser.newContext({ viewport: { width, height: 844 }, ...look })
+    contexts.push(context)
+    const page = await context.newPage()
+    page.setDefaultTimeout(20_000)
+    page.on('console', (message) => {
+      // Chromium reports each answer of 400 and above.
+      if (
+        ['error', 'warning'].includes(message.type()) &&
+        !message.text().includes('the server responded with')
+      )
+        complaints.push(message.text())
+    })
+    page.on('pageerror', (error) => complaints.push(error.message))
+    page.on('request', (request) => requested.push(request.url()))
+    return page
+  }
+
+  /** What axe finds wrong with the page that is open. */
+  async function faultsOf(page: Page): Promise<string[]> {
+    await page.evaluate(axe.source)
+    const found = await page.evaluate(() => (globalThis as unknown as { axe: typeof axe }).axe.run())
+    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+  }
+
+  async function inspect(page: Page, name: string): Promise<void> {
+    if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage: true })
+    expect([name, await faultsOf(page)]).toEqual([name, []])
+    const overflow = await page.evaluate(
+      'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+    )
+    expect([name, overflow]).toEqual([name, 0])
+  }
+
+  test('axe finds faults where there are some', async () => {
+    const page = await open()
+    await page.setContent('<html><body><input><img src="data:,"></body></html>')
+    expect((await faultsOf(page)).length).toBeGreaterThan(2)
+  })
+
+  test.each(LOOKS)('are clean and fit at $width px, $colorScheme', async (look) => {
+    const page = await open(look)
+    const suffix = `${look.width}-${look.colorScheme}`
+    for (const [name, path] of Object.entries(SHOWN)) {
+      await page.goto(service.url + path)
+      await inspect(page, `${name}-${suffix}`)
+    }
+    await page.goto(`${service.url}/login`)
+    await page.fill('#email', 'somebody.with.quite.a.long.name@a-long-domain.example.com')
+    await page.fill('#password', 'wrong')
+    await page.click('button[type=submit]')
+    await page.waitForSelector('[role=alert]')
+    await inspect(page, `login-refused-${suffix}`)
+    await page.fill('#email', person.email)
+    await page.fill('#password', person.password)
+    await page.click('button[type=submit]')
+    await page.waitForSelector('text=You are signed in as')
+    await inspect(page, `start-signed-in-${suffix}`)
+  })
+
+  test('lead through sign-up, sign-in and sign-out by the keyboard alone', async () => {
+    const page = await open()
+    const { keyboard } = page
+    const tabTo = async (text: string) => {
+      for (let presses = 0; presses < 15; presses++) {
+        const focused = await page.evaluate(
+          'document.activeElement?.textContent || document.activeElement?.name',
+        )
+        if (focused === text) return
+        await keyboard.press('Tab')
+      }
+      throw new Error(`No way to ${text} by Tab`)
+    }
+    await page.goto(`${service.url}/`)
+    await tabTo('Sign in')
+    await keyboard.press('Enter')
+    await page.waitForURL('**/login')
+    await tabTo('Create an account')
+    await keyboard.press('Enter')
+    await page.waitForURL('**/signup')
+    // The first field has the focus at once.
+    await keyboard.type('keyboard@example.com')
+    await tabTo('password')
+    await keyboard.type('a-long-and-good-one')
+    await keyboard.press('Enter')
+    await page.waitForURL('**/login?notice=signed_up')
+    await keyboard.type('keyboard@example.com')
+    await tabTo('password')
+    await keyboard.type('a-long-and-good-one')
+    await tabTo('Sign in')
+    await keyboard.press('Enter')
+    await page.waitForSelector('text=You are signed in as keyboard@example.com')
+    await tabTo('Sign out')
+    await keyboard.press('Enter')
+    await page.waitForURL('**/logged-out')
+    await page.goto(`${service.url}/`)
+    expect(await page.textContent('main')).not.toContain('You are signed in')
+  })
+
+  test('work without JavaScript, and offer nothing then that does not', async () => {
+    const page = await open({ javaScriptEnabled: false, width: 390 })
+    await page.goto(`${service.url}/signup`)
+    expect(await page.isVisible('button.show')).toBe(false)
+    await page.fill('#email', 'no-script@example.com')
+    await page.fill('#password', 'a-long-and-good-one')
+    await page.click('button[type=submit]')
+    await page.waitForURL('**/login?notice=signed_up')
+    await page.fill('#email', 'no-script@example.com')
+    await page.fill('#password', 'a-long-and-good-one')
+    await page.check('[name=remember]')
+    await page.click('button[type=submit]')
+    await page.waitForSelector('text=You are signed in as no-script@example.com')
+    const [cookie] = await page.context().cookies()
+    expect(cookie).toMatchObject({ name: 'latchkey', httpOnly: true, sameSite: 'Lax', path: '/' })
+    expect(cookie?.expires).toBeGreaterThan(Date.now() / 1000)
+    await page.click('button[type=submit]')
+    await page.waitForURL('**/logged-out')
+    expect(await page.context().cookies()).toEqual([])
+  })
+
+  test('a button shows the password, and says so to a screen reader', async () => {
+    const page = await open()
+    await page.goto(`${service.url}/login`)
+    await page.fill('#password', 'my password')
+    const button = page.getByRole('button', { name: 'Show the password' })
+    await button.click()
+    expect(await page.getAttribute('#password', 'type')).toBe('text')
+    await page.getByRole('button', { name: 'Hide the password' }).click()
+    expect(await page.getAttribute('#password', 'type')).toBe('password')
+  })
+
+  test('are shown in no frame, and take no form of another origin', async () => {
+    const html = `<iframe src="${service.url}/login"></iframe>
+      <form method="post" action="${service.url}/login"><input name="email" value="${person.email}">
+      <input name="password" value="${person.password}"><button>Go</button></form>`
+    const elsewhere = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      fetch: () => new Response(html, { headers: { 'content-type': 'text/html' } }),
+    })
+    try {
+      const page = await open()
+      await page.goto(elsewhere.url.href)
+      const frame = page.frames().find((each) => each !== page.mainFrame())
+      expect(await frame?.locator('form').count()).toBe(0)
+      await page.click('button')
+      await page.waitForSelector('h1')
+      expect(await page.textContent('h1')).toBe('Another site asks')
+      expect(await page.context().cookies()).toEqual([])
+      // Chromium says that it refused the frame.
+      expect(complaints.splice(0).join()).toContain('frame-ancestors')
+    } finally {
+      await elsewhere.stop(true)
+    }
+  })
+
+  test('lead to each other behind a proxy below a path', async () => {
+    let target = ''
+    // Takes the path away, as a proxy does that has a location for Latchkey.
+    const proxy = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      fetch(request) {
+        const { pathname, search } = new URL(request.url)
+        if (!pathname.startsWith('/auth/')) return new Response('Another program', { status: 404 })
+        const { method, headers, body } = request
+        const url = `${target}${pathname.slice('/auth'.length)}${search}`
+        return fetch(url, { method, headers, body, redirect: 'manual', decompress: false })
+      },
+    })
+    const below = await startService({ publicUrl: `${proxy.url.origin}/auth` })
+    target = below.url
+    try {
+      const someone = await newPerson(below)
+      const page = await open()
+      await page.goto(`${proxy.url.origin}/auth/`)
+      await page.click('text=Sign in')
+      await page.fill('#email', someone.email)
+      await page.fill('#password', someone.password)
+      await page.click('button[type=submit]')
+      await page.waitForSelector(`text=You are signed in as ${someone.email}`)
+      expect(new URL(page.url()).pathname).toBe('/auth/')
+      await inspect(page, 'below-a-path')
+      await page.click('text=Sign out')
+      await page.waitForURL('**/auth/logged-out')
+    } finally {
+      await proxy.stop(true)
+      await below.stop()
+    }
+  })
+})
