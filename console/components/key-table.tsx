@@ -1,9 +1,10 @@
 import type { ReactNode } from 'react'
 import { Link } from 'wouter'
-import type { Key } from '../lib/types.ts'
+import type { Key, ListedKey } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { Badge } from './badge.tsx'
 import { Scopes } from './scopes.tsx'
+import { Sparkline } from './sparkline.tsx'
 import { type Column, Table } from './table.tsx'
 import { Time } from './time.tsx'
 
@@ -30,12 +31,12 @@ export function KeyTable({
   actions,
 }: {
   label: string
-  keys: readonly Key[]
-  more?: readonly Column<Key>[]
-  actions?(key: Key): ReactNode
+  keys: readonly ListedKey[]
+  more?: readonly Column<ListedKey>[]
+  actions?(key: ListedKey): ReactNode
 }) {
   return (
-    <Table<Key>
+    <Table<ListedKey>
       label={label}
       rows={keys}
       idOf={({ id }) => id}
@@ -61,6 +62,7 @@ export function KeyTable({
             </>
           ),
         },
+        { head: texts.keys.use, cell: ({ usage = [] }) => <Sparkline days={usage} /> },
         { head: texts.keys.scopes, cell: ({ scopes }) => <Scopes scopes={scopes} /> },
         {
           head: texts.keys.lastUsed,

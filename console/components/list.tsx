@@ -7,6 +7,7 @@ type Pages<Row> = {
   data: readonly Row[] | undefined
   error: Error | null
   dataUpdatedAt: number
+  isTruncated: boolean
   hasNextPage: boolean
   isFetchingNextPage: boolean
   fetchNextPage(): unknown
@@ -15,18 +16,22 @@ type Pages<Row> = {
 /** A list that is read page by page. */
 export function List<Row>({
   of: pages,
-  none,
+  none = '',
+  empty,
   children,
 }: {
   of: Pages<Row>
-  none: string
+  /** Said, or drawn, where the list is empty. */
+  none?: string
+  empty?: ReactNode
   children(rows: readonly Row[]): ReactNode
 }) {
   return (
     <Loaded of={pages}>
       {(rows) => (
         <>
-          {rows.length === 0 ? <Empty title={none} /> : children(rows)}
+          {pages.isTruncated && <p className="quiet">{texts.refine}</p>}
+          {rows.length === 0 ? (empty ?? <Empty title={none} />) : children(rows)}
           {pages.hasNextPage && (
             <button
               type="button"

@@ -1,7 +1,7 @@
 import { Link } from 'wouter'
 import { useAsk } from '../lib/api.ts'
 import { isStaff, useMe } from '../lib/me.ts'
-import type { Key } from '../lib/types.ts'
+import type { Key, ListedKey } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 /** Whose key it is, as a link to the owner. */
@@ -32,5 +32,16 @@ export function Owner({
     </Link>
   ) : (
     <code>{user_id}</code>
+  )
+}
+
+/** The owner that a list of keys names. */
+export function OwnerLink({ of: { type, id, label } }: { of: NonNullable<ListedKey['owner']> }) {
+  const me = useMe()
+  if (id === me?.id) return texts.keys.you
+  return (
+    <Link href={`/${type === 'user' ? 'users' : 'service-accounts'}/${id}`} className="owner">
+      <bdi>{label ?? id}</bdi>
+    </Link>
   )
 }

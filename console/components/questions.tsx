@@ -1,7 +1,8 @@
 import { useMutation } from '@tanstack/react-query'
-import { useState } from 'react'
-import { queries } from '../lib/api.ts'
+import { useEffect, useState } from 'react'
+import { ask, queries } from '../lib/api.ts'
 import { presentMe } from '../lib/me.ts'
+import { askPasskey, HAS_PASSKEYS } from '../lib/passkeys.ts'
 import { PATH } from '../lib/place.ts'
 import { Refusal } from '../lib/refusal.ts'
 import { getToken, post, question, takeToken } from '../lib/session.ts'
@@ -26,34 +27,49 @@ export function Questions() {
   )
 }
 
-type Proof = { password?: string; code?: string }
+type Issued = Parameters<typeof takeToken>[0]
+type Proof = { password?: string; code?: string; isPasskey?: boolean }
 
 function SignIn({ onDone }: { onDone(): void }) {
   const me = presentMe()
   const [mfaToken, setMfaToken] = useState<string | null>(null)
+  const goOn = async () => {
+    takeToken((await post('/session/token')) as Issued)
+    // What is open belongs to the person who was here before.
+    if (me && (await ask((api) => api.auth.me.get())).id !== me.id) location.reload()
+    onDone()
+    void queries.invalidateQueries()
+  }
   const change = useMutation<void, Refusal, Proof & { email: string }>({
-    mutationFn: async ({ email, password, code }) => {
-      if (mfaToken === null) await post('/session', { email, password })
-      else await post('/session/mfa', { mfa_token: mfaToken, code })
-      takeToken((await post('/session/token')) as Parameters<typeof takeToken>[0])
-      // What is open belongs to the person who was here before.
-      if (me && email !== me.email) location.reload()
-      onDone()
-      void queries.invalidateQueries()
+    mutationFn: async ({ email, password, code, isPasskey }) => {
+      const mfa_token = mfaToken
+      if (mfa_token === null) await post('/session', { email, password })
+      else if (isPasskey) {
+        const response = await askPasskey(await post('/auth/passkeys/login/options', { mfa_token }))
+        await post('/session/mfa', { mfa_token, response })
+      } else await post('/session/mfa', { mfa_token, code })
+      await goOn()
     },
     onError: ({ code, members }) => {
       if (code === 'mfa_required') setMfaToken(String(members.mfa_token))
     },
   })
-  const isSecond = mfaToken !== null && change.error?.code === 'mfa_required'
+  // Signed in by another tab meanwhile.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: it listens as long as it asks
+  useEffect(() => {
+    const look = () => {
+      if (document.visibilityState === 'visible') goOn().catch(() => undefined)
+    }
+    document.addEventListener('visibilitychange', look)
+    return () => document.removeEventListener('visibilitychange', look)
+  }, [])
+  const email = (fields?: FormData) => (fields && textIn(fields, 'email')) ?? me?.email ?? ''
   return (
     <Form
       button={texts.questions.signIn}
       isPending={change.isPending}
-      error={isSecond ? null : change.error}
-      onSubmit={(fields) =>
-        change.mutate({ email: textIn(fields, 'email') ?? me?.email ?? '', ...proofIn(fields) })
-      }
+      error={change.error?.code === 'mfa_required' ? null : change.error}
+      onSubmit={(fields) => change.mutate({ email: email(fields), ...proofIn(fields) })}
     >
       <p>
         {texts.questions.signInLead}{' '}
@@ -73,7 +89,7 @@ function SignIn({ onDone }: { onDone(): void }) {
           <Password />
         </>
       ) : (
-        <Code />
+        <Code onPasskey={() => change.mutate({ email: email(), isPasskey: true })} />
       )}
     </Form>
   )
@@ -82,8 +98,12 @@ function SignIn({ onDone }: { onDone(): void }) {
 function Prove({ onDone, onCancel }: { onDone(): void; onCancel(): void }) {
   const [hasFactor, setHasFactor] = useState(false)
   const change = useMutation<void, Refusal, Proof>({
-    mutationFn: async (proof) => {
-      await post('/auth/reauthenticate', proof, { bearer: await getToken() })
+    mutationFn: async ({ isPasskey, ...proof }) => {
+      const bearer = await getToken()
+      const options = isPasskey && (await post('/auth/reauthenticate/options', undefined, { bearer }))
+      await post('/auth/reauthenticate', options ? { response: await askPasskey(options) } : proof, {
+        bearer,
+      })
       onDone()
     },
     onError: ({ code }) => {
@@ -99,7 +119,7 @@ function Prove({ onDone, onCancel }: { onDone(): void; onCancel(): void }) {
       onCancel={onCancel}
     >
       <p>{texts.questions.proveLead}</p>
-      {hasFactor ? <Code /> : <Password />}
+      {hasFactor ? <Code onPasskey={() => change.mutate({ isPasskey: true })} /> : <Password />}
     </Form>
   )
 }
@@ -115,15 +135,23 @@ const Password = () => (
   />
 )
 
-const Code = () => (
-  <Field
-    label={texts.fields.code}
-    name="code"
-    inputMode="numeric"
-    autoComplete="one-time-code"
-    required
-    autoFocus
-  />
+/** The second factor: a code is typed, a passkey is asked for by a button. */
+const Code = ({ onPasskey }: { onPasskey(): void }) => (
+  <>
+    <Field
+      label={texts.fields.code}
+      name="code"
+      inputMode="numeric"
+      autoComplete="one-time-code"
+      required
+      autoFocus
+    />
+    {HAS_PASSKEYS && (
+      <button type="button" className="plain" onClick={onPasskey}>
+        {texts.factors.usePasskey}
+      </button>
+    )}
+  </>
 )
 
 function proofIn(fields: FormData): Proof {

@@ -10,12 +10,11 @@ import { nameOf } from './key-table.tsx'
 const DAY_MS = 24 * 3_600_000
 
 /** Ends a key for good. Says before what breaks, and asks for the key's name. */
-export function RevokeKey({ of: key, isPlain = false }: { of: Key; isPlain?: boolean }) {
+export function RevokeKey({ of: key }: { of: Key }) {
   return (
     <Confirm
       button={texts.actions.revoke}
       title={texts.revoke.title}
-      isPlain={isPlain}
       word={key.name ?? key.start}
       act={(fields) => {
         const reason = textIn(fields, 'reason')

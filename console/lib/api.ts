@@ -1,4 +1,11 @@
-import { QueryClient, useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import {
+  keepPreviousData,
+  QueryClient,
+  useInfiniteQuery,
+  useMutation,
+  useQuery,
+  useQueryClient,
+} from '@tanstack/react-query'
 import { management } from 'latchkey/client/management'
 import { notify } from '../components/notices.tsx'
 import { API_URL } from './place.ts'
@@ -89,9 +96,12 @@ export function useChange<Input = void, Result = unknown>(
 }
 
 /** A page of a list, and where the next one begins. */
-type ListPage<Row> = { items: readonly Row[]; next_cursor: string | null }
+type ListPage<Row> = { items: readonly Row[]; next_cursor: string | null; isTruncated?: boolean }
 
-/** A list that is read page by page. */
+/** The end of a list. */
+export const NO_PAGE = { items: [], next_cursor: null }
+
+/** A list that is read page by page. What another filter listed stays until the answer is there. */
 export function usePages<Row>(
   key: readonly unknown[],
   read: (cursor: { cursor?: string }) => Promise<ListPage<Row>>,
@@ -102,11 +112,9 @@ export function usePages<Row>(
     queryFn: ({ pageParam }) => read(pageParam === null ? {} : { cursor: pageParam }),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next_cursor,
+    placeholderData: keepPreviousData,
     refetchInterval,
   })
-  return { ...rest, data: data?.pages.flatMap(({ items }) => items) }
+  const isTruncated = data?.pages.some((page) => page.isTruncated) ?? false
+  return { ...rest, data: data?.pages.flatMap(({ items }) => items), isTruncated }
 }
-
-/** Where the next page of keys begins, which is in `Link` (RFC 8288). */
-export const cursorIn = ({ headers }: Response): string | null =>
-  new URLSearchParams(/<\?([^>]*)>; rel="next"/.exec(headers.get('link') ?? '')?.[1]).get('cursor')

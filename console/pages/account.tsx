@@ -6,6 +6,7 @@ import { Form } from '../components/form.tsx'
 import { List } from '../components/list.tsx'
 import { Card, Page } from '../components/page.tsx'
 import { Scopes } from '../components/scopes.tsx'
+import { SecondFactors } from '../components/second-factors.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { ask, useChange, usePages } from '../lib/api.ts'
@@ -39,6 +40,7 @@ export function AccountPage() {
           <Password />
         </Card>
       </div>
+      <SecondFactors />
       <Sessions />
     </Page>
   )

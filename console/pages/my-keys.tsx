@@ -2,21 +2,20 @@ import { Link } from 'wouter'
 import { Empty } from '../components/empty.tsx'
 import { SearchField, StatusFilter } from '../components/filters.tsx'
 import { KeyTable } from '../components/key-table.tsx'
-import { Loaded } from '../components/loaded.tsx'
+import { List } from '../components/list.tsx'
 import { Page } from '../components/page.tsx'
-import { useAsk } from '../lib/api.ts'
+import { useKeys } from '../lib/keys.ts'
 import { useParam } from '../lib/params.ts'
 import { API_URL } from '../lib/place.ts'
-import type { Key } from '../lib/types.ts'
+import type { KeysQuery } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
-/** The person's own keys. They have at most a thousand, so that searching them needs no request. */
+/** The person's own keys. */
 export function MyKeysPage() {
   const [status] = useParam('status')
   const [query] = useParam('query')
-  const keys = useAsk(['keys', { status }], (api) =>
-    api.keys.get({ query: status === '' ? {} : { status: status as 'active' } }),
-  )
+  const keys = useKeys({ query, status: status as KeysQuery['status'] })
+  const isFiltered = status !== '' || query !== ''
   return (
     <Page
       title={texts.pages.keys}
@@ -31,22 +30,11 @@ export function MyKeysPage() {
         <SearchField hint={texts.keys.searchHint} />
         <StatusFilter />
       </div>
-      <Loaded of={keys}>
-        {(all) => {
-          const found = all.filter((key) => matches(key, query))
-          if (all.length === 0 && status === '') return <FirstKey />
-          if (found.length === 0) return <Empty title={texts.keys.noneFound} />
-          return <KeyTable label={texts.pages.keys} keys={found} />
-        }}
-      </Loaded>
+      <List of={keys} empty={isFiltered ? <Empty title={texts.keys.noneFound} /> : <FirstKey />}>
+        {(rows) => <KeyTable label={texts.pages.keys} keys={rows} />}
+      </List>
     </Page>
   )
-}
-
-function matches({ name, start, external_id }: Key, query: string): boolean {
-  const words = query.toLowerCase().split(/\s+/)
-  const text = `${name ?? ''} ${start} ${external_id ?? ''}`.toLowerCase()
-  return words.every((word) => text.includes(word))
 }
 
 function FirstKey() {

@@ -4,19 +4,21 @@ import { Badge } from '../components/badge.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Copy } from '../components/copy.tsx'
 import { Dialog } from '../components/dialog.tsx'
-import { Empty } from '../components/empty.tsx'
 import { Facts } from '../components/facts.tsx'
 import { Field, TextArea } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
 import { changesOf } from '../components/key-fields.tsx'
 import { KeyTable } from '../components/key-table.tsx'
+import { List } from '../components/list.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Card, Page } from '../components/page.tsx'
 import { RecentAudit } from '../components/recent-audit.tsx'
+import { RevokeOfOwner } from '../components/revoke-many.tsx'
 import { ScopeChoice, Scopes, scopesIn } from '../components/scopes.tsx'
 import { Time } from '../components/time.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
 import { formatCount } from '../lib/format.ts'
+import { useKeys } from '../lib/keys.ts'
 import { isAdmin, isStaff, useMe } from '../lib/me.ts'
 import type { Key, ServiceAccount } from '../lib/types.ts'
 import { texts } from '../texts.ts'
@@ -26,9 +28,7 @@ const { accounts: words } = texts
 /** One service account with its keys. */
 export function ServiceAccountPage({ id }: { id: string }) {
   const account = useAsk(['service-accounts', id], (api) => api['service-accounts']({ id }).get())
-  const keys = useAsk(['keys', { service_account_id: id }], (api) =>
-    api.keys.get({ query: { service_account_id: id } }),
-  )
+  const keys = useKeys({ service_account_id: id })
   const me = useMe()
   const found = account.data
   return (
@@ -64,15 +64,9 @@ export function ServiceAccountPage({ id }: { id: string }) {
           </Link>
         }
       >
-        <Loaded of={keys}>
-          {(rows) =>
-            rows.length === 0 ? (
-              <Empty title={words.noKeys} />
-            ) : (
-              <KeyTable label={texts.keys.title} keys={rows} />
-            )
-          }
-        </Loaded>
+        <List of={keys} none={words.noKeys}>
+          {(rows) => <KeyTable label={texts.keys.title} keys={rows} />}
+        </List>
       </Card>
       {isStaff(me) && (
         <Card title={texts.pages.audit}>
@@ -124,6 +118,12 @@ function Actions({ of: account, keys }: { of: ServiceAccount; keys: readonly Key
           <p>{words.deleteLead(formatCount(live, 'key'))}</p>
         </Confirm>
       )}
+      <RevokeOfOwner
+        selector={{ service_account_id: id }}
+        name={account.name}
+        keys={formatCount(live, 'key')}
+        disable={() => setActive(false)}
+      />
       {account.is_active && (
         <Confirm
           button={texts.actions.cutOff}

@@ -3,13 +3,16 @@ import { Link, useLocation } from 'wouter'
 import { Badge } from '../components/badge.tsx'
 import { Dialog } from '../components/dialog.tsx'
 import { Field, TextArea } from '../components/field.tsx'
+import { SearchField } from '../components/filters.tsx'
 import { Form, textIn } from '../components/form.tsx'
 import { List } from '../components/list.tsx'
 import { Page } from '../components/page.tsx'
 import { ScopeChoice, Scopes, scopesIn } from '../components/scopes.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
-import { ask, useChange, usePages } from '../lib/api.ts'
+import { ask, askWhole, NO_PAGE, useChange, usePages } from '../lib/api.ts'
+import { isTruncated } from '../lib/keys.ts'
+import { useParam } from '../lib/params.ts'
 import type { ServiceAccount } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
@@ -17,11 +20,17 @@ const { accounts: words } = texts
 
 /** The service accounts that the person manages; an admin sees all. */
 export function ServiceAccountsPage() {
-  const accounts = usePages<ServiceAccount>(['service-accounts'], (cursor) =>
-    ask((api) => api['service-accounts'].get({ query: cursor })),
-  )
+  const [query] = useParam('query')
+  const accounts = usePages<ServiceAccount>(['service-accounts', { query }], async (cursor) => {
+    const asked = { ...cursor, ...(query.length > 1 && { query }) }
+    const { data, response } = await askWhole((api) => api['service-accounts'].get({ query: asked }))
+    return { ...(data ?? NO_PAGE), isTruncated: isTruncated(response) }
+  })
   return (
     <Page title={texts.pages['service-accounts']} lead={words.lead} actions={<NewAccount />}>
+      <div className="filters">
+        <SearchField hint={words.searchHint} />
+      </div>
       <List of={accounts} none={words.none}>
         {(rows) => (
           <Table<ServiceAccount>

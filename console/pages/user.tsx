@@ -4,19 +4,22 @@ import { Badge } from '../components/badge.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Copy } from '../components/copy.tsx'
 import { Dialog } from '../components/dialog.tsx'
-import { Command, Empty } from '../components/empty.tsx'
+import { Command } from '../components/empty.tsx'
 import { Facts } from '../components/facts.tsx'
 import { Check, Select } from '../components/field.tsx'
 import { Form } from '../components/form.tsx'
 import { KeyTable } from '../components/key-table.tsx'
+import { List } from '../components/list.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Card, Page } from '../components/page.tsx'
 import { RecentAudit } from '../components/recent-audit.tsx'
+import { RevokeOfOwner } from '../components/revoke-many.tsx'
 import { ScopeChoice, Scopes, scopesIn } from '../components/scopes.tsx'
 import { Tabs } from '../components/tabs.tsx'
 import { Time } from '../components/time.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
 import { formatCount, formatLocal } from '../lib/format.ts'
+import { useKeys } from '../lib/keys.ts'
 import { isAdmin, useMe } from '../lib/me.ts'
 import { PATH } from '../lib/place.ts'
 import type { Key, User, UserPatch } from '../lib/types.ts'
@@ -29,7 +32,7 @@ const WITH_ACCOUNTS = { query: { service_accounts: 'disable' } } as const
 /** One user: what they are, what they have, and what may be done. */
 export function UserPage({ id }: { id: string }) {
   const user = useAsk(['users', id], (api) => api.users({ id }).get())
-  const keys = useAsk(['keys', { user_id: id }], (api) => api.keys.get({ query: { user_id: id } }))
+  const keys = useKeys({ user_id: id })
   const found = user.data
   return (
     <Page
@@ -80,15 +83,9 @@ export function UserPage({ id }: { id: string }) {
             name: 'keys',
             text: texts.keys.title,
             content: (
-              <Loaded of={keys}>
-                {(rows) =>
-                  rows.length === 0 ? (
-                    <Empty title={words.noKeys} />
-                  ) : (
-                    <KeyTable label={texts.keys.title} keys={rows} />
-                  )
-                }
-              </Loaded>
+              <List of={keys} none={words.noKeys}>
+                {(rows) => <KeyTable label={texts.keys.title} keys={rows} />}
+              </List>
             ),
           },
           { name: 'audit', text: words.done, content: <RecentAudit of={id} by="actor" /> },
@@ -153,6 +150,12 @@ function Actions({ of: user, keys }: { of: User; keys: readonly Key[] | undefine
           <Check label={words.withAccounts} name="accounts" />
         </Confirm>
       )}
+      <RevokeOfOwner
+        selector={{ user_id: id }}
+        name={user.email}
+        keys={live}
+        disable={() => ask((api) => api.users({ id }).patch({ is_active: false }))}
+      />
       {user.is_active && (
         <Confirm
           button={texts.actions.cutOff}

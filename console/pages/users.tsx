@@ -9,7 +9,8 @@ import { List } from '../components/list.tsx'
 import { Page } from '../components/page.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
-import { ask, useChange, usePages } from '../lib/api.ts'
+import { ask, askWhole, NO_PAGE, useChange, usePages } from '../lib/api.ts'
+import { isTruncated } from '../lib/keys.ts'
 import { isAdmin, useMe } from '../lib/me.ts'
 import { useParam } from '../lib/params.ts'
 import type { NewUserInput, User } from '../lib/types.ts'
@@ -21,9 +22,11 @@ const { users: words } = texts
 export function UsersPage() {
   const me = useMe()
   const [query] = useParam('query')
-  const users = usePages<User>(['users', { query }], (cursor) =>
-    ask((api) => api.users.get({ query: { ...cursor, ...(query !== '' && { query }) } })),
-  )
+  const users = usePages<User>(['users', { query }], async (cursor) => {
+    const asked = { ...cursor, ...(query.length > 1 && { query }) }
+    const { data, response } = await askWhole((api) => api.users.get({ query: asked }))
+    return { ...(data ?? NO_PAGE), isTruncated: isTruncated(response) }
+  })
   return (
     <Page title={texts.pages.users} lead={words.lead} actions={isAdmin(me) && <NewUser />}>
       <div className="filters">
