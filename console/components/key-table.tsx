@@ -27,13 +27,15 @@ export function Expiry({ at }: { at: string | null }) {
 export function KeyTable({
   label,
   keys,
-  more = [],
+  owner,
   actions,
 }: {
   label: string
   keys: readonly ListedKey[]
-  more?: readonly Column<ListedKey>[]
-  actions?(key: ListedKey): ReactNode
+  /** Drawn in place of the scopes, where keys of several owners are listed. */
+  owner?(key: ListedKey): ReactNode
+  /** What is done to a key of the list, and its heading. */
+  actions?: Column<ListedKey>
 }) {
   return (
     <Table<ListedKey>
@@ -52,7 +54,7 @@ export function KeyTable({
             </>
           ),
         },
-        ...more,
+        ...(owner ? [{ head: texts.keys.owner, cell: owner }] : []),
         {
           head: texts.keys.status,
           cell: ({ status, status_reason }) => (
@@ -63,13 +65,15 @@ export function KeyTable({
           ),
         },
         { head: texts.keys.use, cell: ({ usage = [] }) => <Sparkline days={usage} /> },
-        { head: texts.keys.scopes, cell: ({ scopes }) => <Scopes scopes={scopes} /> },
+        ...(owner
+          ? []
+          : [{ head: texts.keys.scopes, cell: ({ scopes }: ListedKey) => <Scopes scopes={scopes} /> }]),
         {
           head: texts.keys.lastUsed,
           cell: ({ last_used_at }) => <Time at={last_used_at} none={texts.keys.neverUsed} />,
         },
         { head: texts.keys.expires, cell: ({ expires_at }) => <Expiry at={expires_at} /> },
-        ...(actions ? [{ head: texts.actions.actions, cell: actions }] : []),
+        ...(actions ? [actions] : []),
       ]}
     />
   )

@@ -49,19 +49,21 @@ export function AllKeysPage() {
               <KeyTable
                 label={texts.pages['all-keys']}
                 keys={rows}
-                more={[{ head: texts.keys.owner, cell: ({ owner }) => owner && <OwnerLink of={owner} /> }]}
-                actions={(key) =>
-                  key.revoked_at === null && (
-                    <label className="check">
-                      <input
-                        type="checkbox"
-                        aria-label={texts.allKeys.choose(nameOf(key))}
-                        checked={chosen.has(key.id)}
-                        onChange={({ target }) => choose([key], target.checked)}
-                      />
-                    </label>
-                  )
-                }
+                owner={({ owner }) => owner && <OwnerLink of={owner} />}
+                actions={{
+                  head: texts.allKeys.chosen,
+                  cell: (key) =>
+                    key.revoked_at === null && (
+                      <label className="check">
+                        <input
+                          type="checkbox"
+                          aria-label={texts.allKeys.choose(nameOf(key))}
+                          checked={chosen.has(key.id)}
+                          onChange={({ target }) => choose([key], target.checked)}
+                        />
+                      </label>
+                    ),
+                }}
               />
             </>
           )

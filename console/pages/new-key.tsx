@@ -117,7 +117,9 @@ export function Secret({
   onAnother?(): void
 }) {
   const [isSaved, setSaved] = useState(false)
-  useEffect(() => scrollTo(0, 0), [])
+  useEffect(() => {
+    scrollTo(0, 0)
+  }, [])
   return (
     <Page title={texts.secret.title}>
       <Card>
