@@ -356,7 +356,7 @@ export const texts = {
   },
   allKeys: {
     lead: 'The keys of all users and service accounts, newest first.',
-    searchHint: 'Name, external id, beginning of a key, or owner',
+    searchHint: 'Name, owner, external id, key',
     chosen: 'Chosen',
     choose: (name: string) => `Choose ${name}`,
     chooseAll: 'Choose all that are listed',
