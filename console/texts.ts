@@ -403,6 +403,17 @@ export const texts = {
     prove: 'Go on',
     proveLead: 'This change is only made for somebody who has just proved who they are.',
   },
+  find: {
+    title: 'Find anything',
+    go: 'Find',
+    hint: 'A key or its beginning, an id, an e-mail, an external id, a request id, or a name.',
+    insecure: 'A whole key is only searched for over https: here the browser cannot hide it.',
+    noKey: 'No key is known by this secret.',
+    noId: 'Nothing that you may see has this id.',
+    several: 'The keys of this secret:',
+    secret: 'Secret',
+    states: { current: 'In use', overlap: 'Being replaced', ended: 'Over' } as Record<string, string>,
+  },
   chart: {
     range: 'Range',
     ranges: { '24h': '24 h', '7d': '7 days', '30d': '30 days', '90d': '90 days' },

@@ -26,7 +26,7 @@ export function Form({
   isDisabled?: boolean
   isPending: boolean
   error: Refusal | null
-  onSubmit(fields: FormData): void
+  onSubmit(fields: FormData, form: HTMLFormElement): void
   onCancel?(): void
   children?: ReactNode
 }) {
@@ -35,7 +35,7 @@ export function Form({
       <form
         onSubmit={(event) => {
           event.preventDefault()
-          onSubmit(new FormData(event.currentTarget))
+          onSubmit(new FormData(event.currentTarget), event.currentTarget)
         }}
       >
         {children}

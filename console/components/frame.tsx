@@ -6,6 +6,7 @@ import { type Look, setLook, theme } from '../lib/theme.ts'
 import { texts } from '../texts.ts'
 import { Notices } from './notices.tsx'
 import { Questions } from './questions.tsx'
+import { SearchEverywhere } from './search-everywhere.tsx'
 
 const OWN = ['keys', 'service-accounts', 'account'] as const
 const STAFF = ['users', 'all-keys', 'audit'] as const
@@ -38,15 +39,18 @@ export function Frame({ children }: { children: ReactNode }) {
         </button>
       </header>
       <aside id="menu" className="frame-nav" aria-label={texts.frame.console} data-open={isOpen}>
-        <nav aria-label={texts.frame.navigation}>
-          <Places names={OWN} />
-          {isStaff(me) && (
-            <>
-              <p className="quiet">{texts.frame.administration}</p>
-              <Places names={STAFF} />
-            </>
-          )}
-        </nav>
+        <div>
+          <SearchEverywhere />
+          <nav aria-label={texts.frame.navigation}>
+            <Places names={OWN} />
+            {isStaff(me) && (
+              <>
+                <p className="quiet">{texts.frame.administration}</p>
+                <Places names={STAFF} />
+              </>
+            )}
+          </nav>
+        </div>
         <div className="frame-foot">
           <label>
             <span className="quiet">{texts.frame.look}</span>

@@ -64,7 +64,7 @@ function Password() {
       button={words.changePassword}
       isPending={change.isPending}
       error={change.error}
-      onSubmit={change.mutate}
+      onSubmit={(fields) => change.mutate(fields)}
     >
       <Field
         label={words.currentPassword}

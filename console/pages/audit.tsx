@@ -58,7 +58,7 @@ export function AuditPage() {
           button={words.apply}
           isPending={apply.isPending}
           error={apply.error}
-          onSubmit={apply.mutate}
+          onSubmit={(fields) => apply.mutate(fields)}
         >
           <div className="row">
             <Field

@@ -240,6 +240,58 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     expect(await page.locator('tbody tr').allTextContents()).toEqual([expect.stringContaining('checkout')])
   })
 
+  test('a whole key is searched for by its hash alone, also one of a foreign shape', async () => {
+    const foreign = 'acme-live-Zm9yZWlnbi1zaGFwZQ-0123456789'
+    const admins = await beginSession(service, admin)
+    const keys = [{ name: 'moved from elsewhere', owner: { user_id: user.id }, key: foreign, scopes: 'read' }]
+    const imported = await call(service, 'POST /keys/import', { bearer: admins.access, json: { keys } })
+    expect(imported.body.results).toEqual([expect.objectContaining({ status: 'imported' })])
+    const page = await enter(admin)
+    const sent: string[] = []
+    page.on('request', (request) => sent.push(`${request.url()} ${request.postData() ?? ''}`))
+    await settle(page)
+    for (const text of [`${foreign}x`, foreign]) {
+      await page.keyboard.press('/')
+      const dialog = page.getByRole('dialog', { name: 'Find anything' })
+      await dialog.getByLabel('Search').fill(text)
+      await page.keyboard.press('Enter')
+      if (text !== foreign) {
+        await dialog.getByText('No key is known by this secret.').waitFor()
+        expect(await dialog.getByLabel('Search').inputValue()).toBe('')
+        await page.keyboard.press('Escape')
+      }
+    }
+    await page.getByRole('heading', { name: 'moved from elsewhere' }).waitFor()
+    await settle(page)
+    expect(page.url()).toEndWith(`/console/keys/${imported.body.results[0].id}`)
+    const whole = sent.join()
+    expect(whole).toContain(new Bun.CryptoHasher('sha256').update(foreign).digest('hex'))
+    // Neither the key nor a part of it.
+    expect(whole).not.toContain(foreign.slice(0, 12))
+  })
+
+  test('an id, an address and a name lead to where they belong', async () => {
+    const page = await enter(admin)
+    await settle(page)
+    const search = async (text: string) => {
+      await page.keyboard.press('Control+k')
+      await page.getByRole('dialog').getByLabel('Search').fill(text)
+      await page.keyboard.press('Enter')
+    }
+    await search(account.id)
+    await page.waitForURL(`${service.url}/console/service-accounts/${account.id}`)
+    await search(user.id)
+    await page.waitForURL(`${service.url}/console/users/${user.id}`)
+    await search('bob@example')
+    await page.waitForURL(`${service.url}/console/users?query=bob%40example`)
+    await page.getByRole('link', { name: 'bob@example.com' }).waitFor()
+    await search('checkout')
+    await page.waitForURL(`${service.url}/console/all-keys?query=checkout`)
+    await page.getByRole('link', { name: 'checkout' }).waitFor()
+    // Each place of an id that is not there answers 404.
+    expect(signed.complaints.splice(0).every((complaint) => complaint.includes('404'))).toBe(true)
+  })
+
   test('an admin cuts a user off: sessions and keys end at once, and an admin undoes it', async () => {
     const person = await addPerson(sql, { email: 'carl@example.com' })
     const session = await beginSession(service, person)
