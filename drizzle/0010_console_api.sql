@@ -1,3 +1,26 @@
+CREATE TABLE "latchkey"."key_refusals" (
+	"key_id" uuid NOT NULL,
+	"at" timestamp with time zone NOT NULL,
+	"outcome" text NOT NULL,
+	"ip" text,
+	"count" bigint NOT NULL,
+	CONSTRAINT "key_refusals_count_check" CHECK ("latchkey"."key_refusals"."count" > 0)
+);
+--> statement-breakpoint
+CREATE TABLE "latchkey"."usage_by_owner" (
+	"owner_id" uuid NOT NULL,
+	"hour" timestamp with time zone NOT NULL,
+	"outcome" text NOT NULL,
+	"count" bigint NOT NULL,
+	CONSTRAINT "usage_by_owner_pkey" PRIMARY KEY("owner_id","hour","outcome"),
+	CONSTRAINT "usage_by_owner_count_check" CHECK ("latchkey"."usage_by_owner"."count" > 0)
+);
+--> statement-breakpoint
+ALTER TABLE "latchkey"."key_refusals" ADD CONSTRAINT "key_refusals_key_id_api_keys_id_fk" FOREIGN KEY ("key_id") REFERENCES "latchkey"."api_keys"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+CREATE INDEX "key_refusals_key_id_idx" ON "latchkey"."key_refusals" USING btree ("key_id","at" DESC NULLS LAST);--> statement-breakpoint
+CREATE INDEX "key_refusals_at_idx" ON "latchkey"."key_refusals" USING btree ("at");--> statement-breakpoint
+CREATE INDEX "usage_by_owner_hour_idx" ON "latchkey"."usage_by_owner" USING btree ("hour");--> statement-breakpoint
+CREATE INDEX "audit_events_request_id_idx" ON "latchkey"."audit_events" USING btree ("request_id") WHERE "latchkey"."audit_events"."request_id" IS NOT NULL;--> statement-breakpoint
 -- The letters that a search compares: NFKC, in lower case. The collation is one that knows letters outside ASCII, where the
 -- server has one; that of the database may know ASCII alone. An index has the functions, so that a statement names them.
 DO $$

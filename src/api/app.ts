@@ -55,6 +55,8 @@ import { passkeyRoutes } from './routes/passkeys.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
+import { signingKeyRoutes } from './routes/signing-keys.ts'
+import { usageRoutes } from './routes/usage.ts'
 import { userRoutes } from './routes/users.ts'
 import { verifyRoutes } from './routes/verify.ts'
 
@@ -94,6 +96,8 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(serviceAccountRoutes(context, guard))
     .use(userRoutes(context, guard))
     .use(auditRoutes(context, guard))
+    .use(signingKeyRoutes(context, guard))
+    .use(usageRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
     .use(metadataRoute(context))

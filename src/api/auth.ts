@@ -23,7 +23,7 @@ export type Guard = ReturnType<typeof auth>
  *
  * - `scopes`: the caller needs all of them.
  * - `keyScopes`: the same, of API keys alone; `scopes` unless given.
- * - `support`: a caller with `latchkey:support` needs none of these scopes.
+ * - `support`: a caller with `latchkey:support` needs none of these scopes, and may be narrowed.
  * - `whole`: refuses a user's token that was narrowed to some scopes, on routes that no scope stands for
  *   (docs/decisions/0027).
  * - `recent`: a person must have proved who they are within the last ten minutes; keys are not asked. `for keys`: only
@@ -208,7 +208,8 @@ function authorize(principal: Principal, need: Requirement, address: string | nu
     return
   }
   if (principal.isEnrolmentDue && !need.enrolling) fail('mfa_enrolment_required')
-  if (need.whole && principal.claims.isNarrowed) fail('insufficient_scope', NARROWED)
+  const isSupport = need.support && covers(principal.grants, SUPPORT)
+  if (need.whole && principal.claims.isNarrowed && !isSupport) fail('insufficient_scope', NARROWED)
   const missing = scopesFor(principal, need).filter((scope) => !covers(principal.grants, scope))
   if (missing.length > 0) throw lackOfScopes(missing)
 }

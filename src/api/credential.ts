@@ -25,7 +25,7 @@ export function recogniseCredential(
     return
   }
   if (!isGuarded(state.request)) return
-  return lookUp(context, token).then((credential) => {
+  return lookUp(context, token, state.address).then((credential) => {
     state.credential = credential
   })
 }
@@ -36,9 +36,12 @@ export function recogniseCredential(
  * changed.
  * @throws Problem invalid_token, or the reason why the credential could not be verified
  */
-export async function recogniseAgain(context: Context, { request }: RequestState): Promise<Principal> {
+export async function recogniseAgain(
+  context: Context,
+  { request, address }: RequestState,
+): Promise<Principal> {
   const token = readCredential(request) ?? fail('missing_credential')
-  return recallAgain(context, token) ?? principalOf(await lookUp(context, token))
+  return recallAgain(context, token) ?? principalOf(await lookUp(context, token, address))
 }
 
 /**
@@ -66,12 +69,12 @@ function readInto(state: RequestState): string | null {
   }
 }
 
-async function lookUp(context: Context, token: string): Promise<Credential> {
+async function lookUp(context: Context, token: string, address: string | null): Promise<Credential> {
   try {
     const verdict = await verifyCredential(context, token)
     if (verdict.kind !== 'refused') return { kind: 'verified', principal: verdict }
     if (verdict.code !== 'NOT_FOUND' && verdict.keyId !== undefined)
-      context.usage.count(verdict.keyId, verdict.code)
+      context.usage.refuse(verdict.keyId, verdict.code, address)
     return { kind: 'refused', reason: new Problem('invalid_token') }
   } catch (reason) {
     return { kind: 'refused', reason }

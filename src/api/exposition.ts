@@ -128,6 +128,11 @@ function families(context: Context): Family[] {
       'Counts of uses, written in batches; "dropped": not written, because memory was full.',
       () => samplesOf('outcome', metrics.usageRows),
     ),
+    counter(
+      'refusals_dropped_total',
+      'Refusals of keys that are counted and not kept one by one, because there were too many at once.',
+      () => one(metrics.refusals.dropped),
+    ),
   ]
   if (shared === null) return always
   return [

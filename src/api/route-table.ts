@@ -23,6 +23,8 @@ const PUBLIC = {}
 const PUBLIC_JSON = { open: true } as const
 /** An OAuth endpoint reads a form, and authenticates its caller itself: see `routes/oauth.ts`. */
 const OAUTH = {}
+const KEYS_SEEN = { anyone: { scopes: [KEYS_READ], support: true } } as const
+const KEYS_END = { anyone: { scopes: [KEYS_WRITE], support: true, recent: 'for keys' } } as const
 const KEYS_CHANGE = { anyone: { scopes: [KEYS_WRITE], recent: 'for keys' } } as const
 const KEYS_CHANGE_JSON = { anyone: { scopes: [KEYS_WRITE], recent: 'for keys', json: true } } as const
 const ACCOUNTS_CHANGE = {
@@ -84,44 +86,51 @@ export const NEEDS = {
 
   'POST /keys/create': KEYS_CHANGE_JSON,
   'POST /keys': KEYS_CHANGE_JSON,
-  'GET /keys/list': { anyone: { scopes: [KEYS_READ] } },
-  'GET /keys': { anyone: { scopes: [KEYS_READ] } },
-  'GET /keys/:id': { anyone: { scopes: [KEYS_READ] } },
-  'PATCH /keys/:id': KEYS_CHANGE_JSON,
+  'GET /keys/list': KEYS_SEEN,
+  'GET /keys': KEYS_SEEN,
+  'GET /keys/:id': KEYS_SEEN,
+  'PATCH /keys/:id': { anyone: { ...KEYS_CHANGE_JSON.anyone, support: true } },
   'POST /keys/:id/rotate': KEYS_CHANGE_JSON,
   'DELETE /keys/:id/secrets/:secret': KEYS_CHANGE,
-  'GET /keys/:id/usage': { anyone: { scopes: [KEYS_READ] } },
-  'DELETE /keys/revoke/:id': KEYS_CHANGE,
-  'DELETE /keys/:id': KEYS_CHANGE,
+  'GET /keys/:id/usage': KEYS_SEEN,
+  'GET /keys/:id/refusals': KEYS_SEEN,
+  'GET /usage': KEYS_SEEN,
+  'DELETE /keys/revoke/:id': KEYS_END,
+  'DELETE /keys/:id': KEYS_END,
   'DELETE /keys/delete/:id': { user: { scopes: [KEYS_WRITE], recent: 'for keys' } },
   'DELETE /keys/self': { anyKey: true },
   // A person's own keys are listed to them: looking up a secret is for those who read everybody's.
   'POST /keys/lookup': { anyone: { scopes: [SUPPORT], keyScopes: [KEYS_READ], support: true, json: true } },
   'POST /keys/revoke': { anyone: { scopes: [KEYS_WRITE], support: true, json: true, recent: 'for keys' } },
-  'POST /keys/:id/check': { anyone: { scopes: [KEYS_READ], json: true } },
+  'POST /keys/:id/check': { anyone: { scopes: [KEYS_READ], support: true, json: true } },
   'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES }, recent: 'for keys' } },
   'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },
   'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },
 
   'POST /service-accounts': ACCOUNTS_CHANGE_JSON,
-  'GET /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } },
-  'GET /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true } },
-  'PATCH /service-accounts/:id': ACCOUNTS_CHANGE_JSON,
+  'GET /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true, support: true } },
+  'GET /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true, support: true } },
+  'PATCH /service-accounts/:id': { anyone: { ...ACCOUNTS_CHANGE_JSON.anyone, support: true } },
   'DELETE /service-accounts/:id': ACCOUNTS_CHANGE,
 
-  'GET /users': { anyone: { scopes: [USERS_READ] } },
+  'GET /users': { anyone: { scopes: [USERS_READ], support: true } },
   'POST /users': { anyone: { scopes: [USERS_WRITE], json: true } },
-  'GET /users/:id': { anyone: { scopes: [USERS_READ] } },
-  'PATCH /users/:id': { anyone: { scopes: [USERS_WRITE], json: true } },
+  'GET /users/:id': { anyone: { scopes: [USERS_READ], support: true } },
+  'PATCH /users/:id': { anyone: { scopes: [USERS_WRITE], support: true, json: true } },
   'DELETE /users/:id': { anyone: { scopes: [USERS_WRITE], recent: true } },
-  'POST /users/:id/logout': { anyone: { scopes: [USERS_WRITE] } },
+  'POST /users/:id/logout': { anyone: { scopes: [USERS_WRITE], support: true } },
   // The token of a reset gives its holder the user's account: an admin alone may have one made, and no key.
   'POST /users/:id/password-reset': { admin: { recent: true } },
   'GET /users/:id/password-resets': { admin: true },
   'DELETE /users/:id/password-resets/:reset_id': { admin: true },
   'DELETE /users/:id/mfa': { admin: { recent: true } },
   'POST /users/:id/unlock': { admin: { recent: true } },
-  'GET /audit': { anyone: { scopes: [AUDIT_READ] } },
+  'GET /users/:id/sessions': { anyone: { scopes: [SUPPORT] } },
+  'DELETE /users/:id/sessions/:sid': { anyone: { scopes: [SUPPORT] } },
+  'GET /signing-keys': { admin: true },
+  'POST /signing-keys/rotate': { admin: { recent: true } },
+  'POST /signing-keys/:kid/revoke': { admin: { recent: true } },
+  'GET /audit': { anyone: { scopes: [AUDIT_READ], support: true } },
 
   'POST /oauth/token': OAUTH,
   'POST /oauth/introspect': OAUTH,

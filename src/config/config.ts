@@ -52,6 +52,8 @@ export type Config = {
   rateLimits: RateLimits | null
   auditRetentionDays: number
   usageRetentionDays: number
+  /** 0: refusals of keys are counted, and not kept one by one. */
+  refusalsRetentionDays: number
   shutdownDelaySeconds: number
   logLevel: 'debug' | 'info' | 'warn' | 'error'
   logFormat: 'json' | 'pretty'

@@ -95,6 +95,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     redisUrl: readRedisUrl(read),
     auditRetentionDays: read.integer('AUDIT_RETENTION_DAYS', days, 365),
     usageRetentionDays: read.integer('USAGE_RETENTION_DAYS', days, 90),
+    refusalsRetentionDays: read.integer('REFUSALS_RETENTION_DAYS', { min: 0, max: 3650 }, 7),
     shutdownDelaySeconds: read.integer(
       'SHUTDOWN_DELAY_SECONDS',
       { min: 0, max: 300 },

@@ -274,6 +274,7 @@ export const auditEvents = latchkey.table(
     index('audit_events_actor_idx').on(t.actorId, t.at),
     index('audit_events_target_idx').on(t.targetId, t.at),
     index('audit_events_action_idx').on(t.action, t.at),
+    index('audit_events_request_id_idx').on(t.requestId).where(sql`${t.requestId} IS NOT NULL`),
     check('audit_events_outcome_check', sql`${t.outcome} IN ('success', 'refused')`),
     check(
       'audit_events_actor_type_check',

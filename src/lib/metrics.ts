@@ -70,6 +70,7 @@ export function createMetrics(readPool: () => PoolLoad) {
       'other',
     ),
     usageRows: tally('written', 'dropped'),
+    refusals: tally('dropped'),
   }
 }
 

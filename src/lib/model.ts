@@ -5,7 +5,7 @@ export const nullable = <S extends TSchema>(schema: S, description?: string) =>
   Type.Union([schema, Type.Null()], description === undefined ? {} : { description })
 
 /** The schema of a member that is one of some words. */
-export const wordOf = <Word extends string>(words: readonly Word[], description?: string) =>
+export const wordOf = <const Word extends string>(words: readonly Word[], description?: string) =>
   Type.Unsafe<Word>(
     Type.Union(
       words.map((word) => Type.Literal(word)),

@@ -18,3 +18,4 @@ export const USE_CODES = ['VALID', ...CHECKS] as const
 
 export type CredentialCode = (typeof CREDENTIAL_CODES)[number]
 export type UseCode = (typeof USE_CODES)[number]
+export type RefusedCode = (typeof CHECKS)[number]

@@ -4,6 +4,7 @@ import { deleteOutdated } from '../core/housekeeping/delete-outdated.ts'
 import { learnStoredKinds } from '../core/passwords/stored-kinds.ts'
 import { warnOfDifferences } from '../core/shared-settings/shared-settings.ts'
 import { rotateIfDue } from '../core/signing/signing-keys.ts'
+import { sumUsageByOwner } from '../core/usage/sums.ts'
 import { writeUsage } from '../core/usage/usage.ts'
 import { listenForEvictions } from '../core/verify/proof-of-life.ts'
 import type { OpenDatabase } from '../db/database.ts'
@@ -53,6 +54,11 @@ export async function startJobs(context: Context, database: OpenDatabase): Promi
       work: () => writeAuditCounts(context),
       failure: 'Audit events could not be counted; they are kept for the next time',
       runsAtStop: true,
+    },
+    {
+      everyMs: 5 * MINUTE_MS,
+      work: () => sumUsageByOwner(context),
+      failure: 'Usage could not be summed up by owner; it is tried again in five minutes',
     },
     {
       everyMs: 5 * MINUTE_MS,

@@ -110,7 +110,7 @@ export async function assembleContext(
     signing,
     passwords: createPasswordHasher(config, passwordCost),
     rates: createKeyRates(clock, shared),
-    usage: createUsageCounts(clock, metrics),
+    usage: createUsageCounts(clock, metrics, config.refusalsRetentionDays > 0),
     auditCounts: createAuditCounts(clock),
     shared,
   }

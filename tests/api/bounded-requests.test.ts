@@ -71,6 +71,7 @@ const lists: Request[] = [
   asAdmin(() => 'GET /users'),
   asAdmin((w) => `GET /users?query=${w.person.id}`),
   asAdmin((w) => `GET /users/${w.person.id}/password-resets`),
+  asAdmin((w) => `GET /users/${w.person.id}/sessions`),
   asAdmin((w) => `GET /audit?target=${w.person.id}`),
   asAdmin(() => 'GET /audit'),
 ]

@@ -47,6 +47,9 @@ beforeAll(async () => {
   await sql`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at)
     SELECT gen_random_uuid(), ${WITH_RESETS}, sha256(n::text::bytea), now(), now() + interval '1 hour'
     FROM generate_series(1, 3) AS n`
+  await sql`INSERT INTO latchkey.sessions (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at)
+    SELECT gen_random_uuid(), ${WITH_RESETS}, uuid_send(gen_random_uuid()), now(), now(), now() + interval '1 d',
+      now() + interval '1 d' FROM generate_series(1, 3) AS n`
   await sql.end()
   const secretKey = secret(randomBytes(48).toString('base64'))
   stranger = await startService({ algorithm: 'HS256', secretKey }, service)
@@ -68,6 +71,7 @@ const lists: List[] = [
   { path: '/service-accounts', bearer: asOne, other: asTwo },
   { path: '/users', bearer: asAdmin },
   { path: `/users/${WITH_RESETS}/password-resets`, bearer: asAdmin },
+  { path: `/users/${WITH_RESETS}/sessions`, bearer: asAdmin },
   { path: '/audit', bearer: asAdmin, filter: 'action=user.login' },
 ]
 

@@ -124,21 +124,22 @@ test('a refused use does not date the key, and nobody’s key counts nowhere', a
   expect(await countsOf(id)).toEqual({ INSUFFICIENT_SCOPE: 1 })
   expect(await lastUseOf(id)).toBeNull()
   await verify('nobody’s')
-  expect(service.context.usage.take()).toEqual({ counts: [], lastUses: [] })
+  expect(service.context.usage.take()).toEqual({ counts: [], lastUses: [], refusals: [] })
 })
 
 test('a thousand uses are one row to write', async () => {
-  const counts = createUsageCounts(() => 5 * HOUR_MS + 7, service.context.metrics)
-  for (let i = 0; i < 1000; i++) counts.count('k', 'VALID', 's')
-  counts.count('k', 'REVOKED')
+  const counts = createUsageCounts(() => 5 * HOUR_MS + 7, service.context.metrics, false)
+  for (let i = 0; i < 1000; i++) counts.use('k', 's')
+  counts.refuse('k', 'REVOKED', null)
   expect(counts.take()).toEqual({
     counts: [
       { keyId: 'k', hour: new Date(5 * HOUR_MS), outcome: 'VALID', count: 1000 },
       { keyId: 'k', hour: new Date(5 * HOUR_MS), outcome: 'REVOKED', count: 1 },
     ],
     lastUses: [{ secretId: 's', at: new Date(5 * HOUR_MS + 7) }],
+    refusals: [],
   })
-  expect(counts.take()).toEqual({ counts: [], lastUses: [] })
+  expect(counts.take()).toEqual({ counts: [], lastUses: [], refusals: [] })
 })
 
 test('what is written is counted, and so is what a full memory drops', async () => {
@@ -150,8 +151,8 @@ test('what is written is counted, and so is what a full memory drops', async () 
   await writeUsage(service.context)
   // The count and the last use.
   expect(usageRows).toEqual({ ...before, written: before.written + 2 })
-  const counts = createUsageCounts(() => 0, service.context.metrics)
-  for (let i = 0; i < 100_003; i++) counts.count(`key ${i}`, 'VALID')
+  const counts = createUsageCounts(() => 0, service.context.metrics, false)
+  for (let i = 0; i < 100_003; i++) counts.refuse(`key ${i}`, 'REVOKED', null)
   expect(usageRows.dropped - before.dropped).toBe(3)
 })
 
@@ -202,7 +203,7 @@ test('the counts of a key that was deleted are dropped, and those of the others 
   for (const { key } of [deleted, kept]) await use(key)
   await call(service, `DELETE /keys/delete/${deleted.id}`, { bearer: owner.access })
   expect(await countsOf(kept.id)).toEqual({ VALID: 1 })
-  expect(service.context.usage.take()).toEqual({ counts: [], lastUses: [] })
+  expect(service.context.usage.take()).toEqual({ counts: [], lastUses: [], refusals: [] })
   expectProblem(await usageOf(deleted.id), 'not_found')
 })
 

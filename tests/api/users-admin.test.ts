@@ -46,7 +46,11 @@ describe('making a user', () => {
       scopes: null,
       created_at: expect.stringMatching(/Z$/),
     })
-    expect((await asAdmin(`GET /users/${answer.body.id}`)).body).toEqual(answer.body)
+    expect((await asAdmin(`GET /users/${answer.body.id}`)).body).toEqual({
+      ...answer.body,
+      last_login_at: null,
+      counts: { keys: 0, service_accounts: 0, sessions: 0 },
+    })
     expect((await logIn(email, 'long-enough-one')).status).toBe(200)
     expect(await auditOf(answer.body.id)).toEqual([
       {

@@ -92,6 +92,7 @@ describe('every fault is listed at once', () => {
     RATE_LIMITS: 'login=ten/1m',
     AUDIT_RETENTION_DAYS: '0',
     USAGE_RETENTION_DAYS: '3651',
+    REFUSALS_RETENTION_DAYS: '-1',
     SHUTDOWN_DELAY_SECONDS: '301',
     LOG_LEVEL: 'loud',
     LOG_FORMAT: 'xml',

@@ -32,6 +32,7 @@ export type World = {
   tokenId: string
   signingKeyId: string
   target: AddedPerson
+  targetSession: string
   resetId: string
   managedAccount: string
   key: string
@@ -56,7 +57,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   const person = await addPerson(sql, kind === 'user' ? {} : { role: 'admin' })
   const [session, other] = [await beginSession(at, person), await beginSession(at, person)]
   const target = await addPerson(sql, { scopes: ['read'] })
-  await beginSession(at, target)
+  const ofTarget = await beginSession(at, target)
   const [resetId, account, managedAccount] = [newId(), newId(), newId()]
   await sql`INSERT INTO latchkey.password_resets (id, user_id, hash, created_at, expires_at, created_by)
     VALUES (${resetId}, ${target.id}, sha256(${resetId}::text::bytea), now(), now() + interval '1 hour', ${person.id})`
@@ -94,6 +95,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     tokenId: partOf(signed, 1).jti ?? '',
     signingKeyId: partOf(signed, 0).kid ?? '',
     target,
+    targetSession: claimsOf(at, ofTarget.refresh).sessionId,
     resetId,
     managedAccount,
     key,
@@ -181,6 +183,7 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'PATCH /keys/{id}': { by: KINDS, ids: (w) => [w.key], json: () => ({ name: 'other' }) },
   'POST /keys/{id}/rotate': { by: KINDS, ids: (w) => [w.key], json: () => ({}) },
   'DELETE /keys/{id}/secrets/{secret}': { by: KINDS, ids: (w) => [w.rotated.id, w.rotated.secrets[1]] },
+  'POST /keys/revoke': { by: KINDS, json: (w) => ({ ids: [w.key] }) },
   'DELETE /keys/{id}': REVOKE,
   'DELETE /keys/revoke/{id}': REVOKE,
   'DELETE /keys/delete/{id}': { by: PEOPLE, ids: (w) => [w.key] },
@@ -215,6 +218,11 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'DELETE /users/{id}/password-resets/{reset_id}': {
     by: ['admin'],
     ids: (w) => [w.target.id, w.resetId],
+    isOfAdmins: true,
+  },
+  'DELETE /users/{id}/sessions/{sid}': {
+    by: ['admin'],
+    ids: (w) => [w.target.id, w.targetSession],
     isOfAdmins: true,
   },
   'POST /auth/password': {

@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import { keyRefusals, usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
 import {
   apiKeyCredits,
@@ -41,6 +42,10 @@ const credits = (bad: object) => async (db: Database, e: Existing) => {
 }
 const usage = (bad: object) => (db: Database, e: Existing) =>
   db.insert(keyUsage).values({ ...rows.usage(e.apiKey.id), ...bad })
+const refusal = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(keyRefusals).values({ ...rows.refusal(e.apiKey.id), ...bad })
+const ownerUsage = (bad: object) => (db: Database) =>
+  db.insert(usageByOwner).values({ ...rows.ownerUsage(unknownId), ...bad })
 const creation = (bad: object) => (db: Database, e: Existing) =>
   db.insert(keyCreations).values({ ...rows.creation(e.apiKey.id), ...bad })
 const session = (bad: object) => (db: Database, e: Existing) =>
@@ -97,6 +102,10 @@ export const constraintCases: Record<string, Statement[]> = {
   key_usage_pkey: [(db, e) => usage(e.usage)(db, e)],
   key_usage_key_id_api_keys_id_fk: [usage({ keyId: unknownId })],
   key_usage_count_check: [usage({ outcome: 'EXPIRED', count: 0 })],
+  key_refusals_key_id_api_keys_id_fk: [refusal({ keyId: unknownId })],
+  key_refusals_count_check: [refusal({ count: 0 })],
+  usage_by_owner_pkey: [(db, e) => ownerUsage(e.ownerUsage)(db)],
+  usage_by_owner_count_check: [ownerUsage({ outcome: 'EXPIRED', count: 0 })],
   key_creations_pkey: [(db, e) => creation({ hash: e.creation.hash })(db, e)],
   key_creations_hash_check: [creation({ hash: bytes(31) }), creation({ hash: bytes(33) })],
   api_key_secrets_pkey: [(db, e) => secret({ id: e.secret.id })(db, e)],

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { keyRefusals, usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
 import {
   apiKeyCredits,
@@ -46,6 +47,8 @@ export const rows = {
   }),
   credits: (keyId: string) => ({ keyId, remaining: 10 }),
   usage: (keyId: string) => ({ keyId, hour: now(), outcome: 'VALID', count: 1 }),
+  ownerUsage: (ownerId: string) => ({ ownerId, hour: now(), outcome: 'VALID', count: 1 }),
+  refusal: (keyId: string) => ({ keyId, at: now(), outcome: 'EXPIRED' as const, count: 1 }),
   creation: (keyId: string) => ({ hash: bytes(32), keyId, createdAt: now() }),
   auditEvent: () => ({
     id: id(),
@@ -75,6 +78,7 @@ export async function insertOneOfEach(db: Database) {
   const secret = rows.secret(apiKey.id)
   const credits = rows.credits(apiKey.id)
   const usage = rows.usage(apiKey.id)
+  const ownerUsage = rows.ownerUsage(user.id)
   const creation = rows.creation(apiKey.id)
   const session = rows.session(user.id)
   const signingKey = rows.signingKey()
@@ -89,6 +93,8 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(apiKeySecrets).values(secret)
   await db.insert(apiKeyCredits).values(credits)
   await db.insert(keyUsage).values(usage)
+  await db.insert(keyRefusals).values(rows.refusal(apiKey.id))
+  await db.insert(usageByOwner).values(ownerUsage)
   await db.insert(keyCreations).values(creation)
   await db.insert(sessions).values(session)
   await db.insert(signingKeys).values(signingKey)
@@ -104,6 +110,7 @@ export async function insertOneOfEach(db: Database) {
     secret,
     credits,
     usage,
+    ownerUsage,
     creation,
     session,
     signingKey,

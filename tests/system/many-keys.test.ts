@@ -82,7 +82,7 @@ describe('with 100,000 keys of one user', () => {
   test('what is counted of each of them is written at once', async () => {
     const keys = await sql`SELECT s.key_id, s.id FROM latchkey.api_key_secrets s JOIN latchkey.api_keys k
       ON k.id = s.key_id WHERE k.user_id = ${owner.id}`
-    for (const key of keys) service.context.usage.count(key.key_id, 'VALID', key.id)
+    for (const key of keys) service.context.usage.use(key.key_id, key.id)
     const statements = await service.locks.record(() => writeUsage(service.context))
     expect(Math.max(...statements.map(({ params }) => params.length))).toBeLessThan(MOST_PARAMETERS)
     const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.key_usage`

@@ -3,7 +3,7 @@ import { Elysia } from 'elysia'
 import { listEvents, presentEvent } from '../../core/audit/audit.ts'
 import { AuditPage } from '../../core/audit/model.ts'
 import type { Context } from '../../core/context.ts'
-import { Instant } from '../../lib/model.ts'
+import { Instant, wordOf } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
 import { describe } from '../openapi/describe.ts'
 import { pageQuery, presentPage } from '../page.ts'
@@ -13,6 +13,8 @@ const AuditQuery = Type.Object({
   actor: Type.Optional(Type.String({ maxLength: 64, description: 'An id' })),
   action: Type.Optional(Type.String({ maxLength: 64 })),
   target: Type.Optional(Type.String({ maxLength: 64, description: 'An id' })),
+  outcome: Type.Optional(wordOf(['success', 'refused'])),
+  request_id: Type.Optional(Type.String({ maxLength: 128 })),
   from: Type.Optional(Instant),
   to: Type.Optional(Instant),
   ...pageQuery,

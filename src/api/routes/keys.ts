@@ -28,8 +28,8 @@ import { requireKey } from '../../core/keys/reach.ts'
 import { revokeKeys } from '../../core/keys/revoke-many.ts'
 import { endSecret, rotateKey } from '../../core/keys/rotate.ts'
 import type { Principal } from '../../core/principal.ts'
-import { Usage, UsageQuery } from '../../core/usage/model.ts'
-import { describeUsage } from '../../core/usage/usage.ts'
+import { Refusals, Usage, UsageQuery } from '../../core/usage/model.ts'
+import { describeRefusals, describeUsage } from '../../core/usage/usage.ts'
 import { checkKey } from '../../core/verify/check-key.ts'
 import { KeyCheck, KeyCheckResult } from '../../core/verify/model.ts'
 import { fail, failField } from '../../lib/errors.ts'
@@ -69,7 +69,7 @@ const ListQuery = Type.Object(
         description: 'What is shown besides: `owner`, `usage` (pages of at most 100), or `owner,usage`',
       }),
     ),
-    user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins only' })),
+    user_id: Type.Optional(Type.String({ maxLength: 64, description: 'Admins and support' })),
     all: Type.Optional(Flag),
     ...pageQuery,
     limit: t.Optional(
@@ -254,6 +254,18 @@ export const keyRoutes = (context: Context, guard: Guard) => {
         query: UsageQuery,
         response: { 200: Usage },
         detail: describe('getKeyUsage', 'How often a key was used, by time and outcome', {
+          errors: ['not_found'],
+        }),
+      },
+    )
+    .get(
+      '/:id/refusals',
+      async ({ auth, params }) => describeRefusals(context, (await requireKey(context, auth, params.id)).id),
+      {
+        ...NEEDS['GET /keys/:id/refusals'],
+        response: { 200: Refusals },
+        detail: describe('getKeyRefusals', 'Why a key was refused lately, the newest first', {
+          description: 'At most 100, kept for REFUSALS_RETENTION_DAYS.',
           errors: ['not_found'],
         }),
       },

@@ -12,7 +12,7 @@ import {
   createServiceAccount,
   listManagedAccounts,
   removeServiceAccount,
-  requireManagedAccount,
+  requireVisibleAccount,
   type ServiceAccountRow,
 } from '../../core/service-accounts/service-accounts.ts'
 import type { Guard } from '../auth.ts'
@@ -68,7 +68,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         detail: describe('listServiceAccounts', 'Service accounts, newest first'),
       },
     )
-    .get('/:id', async ({ auth, params }) => present(await requireManagedAccount(context, auth, params.id)), {
+    .get('/:id', async ({ auth, params }) => present(await requireVisibleAccount(context, auth, params.id)), {
       ...NEEDS['GET /service-accounts/:id'],
       response: { 200: ServiceAccount },
       detail: describe('getServiceAccount', 'One service account', { errors: ['not_found'] }),

@@ -82,7 +82,7 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
     .get(
       '/sessions',
       async ({ auth, query }) =>
-        presentPage(await listSessions(context, auth, query), (session) =>
+        presentPage(await listSessions(context, auth.userId, query), (session) =>
           presentSession(session, auth.sessionId),
         ),
       {

@@ -10,11 +10,17 @@ import {
 } from '../../core/login/password.ts'
 import { unlockUser } from '../../core/login/unlock.ts'
 import { resetFactors } from '../../core/second-factors/factors.ts'
-import { logOutEverywhere } from '../../core/sessions/sessions.ts'
+import { SessionPage } from '../../core/sessions/model.ts'
+import {
+  endSessionOfUser,
+  listSessionsOfUser,
+  logOutEverywhere,
+  presentSession,
+} from '../../core/sessions/sessions.ts'
 import {
   changeUser,
   createUser,
-  findUserById,
+  describeUser,
   listAllUsers,
   presentForAdmins as present,
   removeUser,
@@ -24,11 +30,10 @@ import {
   ChangedUser,
   DeletedUser,
   NewUser,
+  UserDetail,
   UserPage,
   UserPatch,
 } from '../../core/users/model.ts'
-import { fail } from '../../lib/errors.ts'
-import { isId } from '../../lib/ids.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
@@ -82,18 +87,11 @@ export const userRoutes = (context: Context, guard: Guard) =>
         }),
       },
     )
-    .get(
-      '/:id',
-      async ({ params }) => {
-        const user = isId(params.id) ? await findUserById(context.db, params.id) : null
-        return present(user ?? fail('not_found'))
-      },
-      {
-        ...NEEDS['GET /users/:id'],
-        response: { 200: AdministeredUser },
-        detail: describe('getUser', 'One user', { errors: ['not_found'] }),
-      },
-    )
+    .get('/:id', ({ params }) => describeUser(context, params.id), {
+      ...NEEDS['GET /users/:id'],
+      response: { 200: UserDetail },
+      detail: describe('getUser', 'One user', { errors: ['not_found'] }),
+    })
     .patch(
       '/:id',
       async ({ auth, body, params, query, state }) => {
@@ -201,6 +199,35 @@ export const userRoutes = (context: Context, guard: Guard) =>
           'The one-time tokens of a user that are not used yet, newest first',
           { errors: ['not_found', 'forbidden'] },
         ),
+      },
+    )
+    .get(
+      '/:id/sessions',
+      async ({ auth, params, query }) => {
+        const current = auth.kind === 'user' ? auth.sessionId : null
+        return presentPage(await listSessionsOfUser(context, params.id, query), (session) =>
+          presentSession(session, current),
+        )
+      },
+      {
+        ...NEEDS['GET /users/:id/sessions'],
+        query: Type.Object(pageQuery, { additionalProperties: false }),
+        response: { 200: SessionPage },
+        detail: describe('listUserSessions', "A user's live sessions, newest first", {
+          errors: ['not_found'],
+        }),
+      },
+    )
+    .delete(
+      '/:id/sessions/:sid',
+      async ({ auth, params, state, status }) => {
+        await endSessionOfUser(context, originOf(state), auth, params.id, params.sid)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['DELETE /users/:id/sessions/:sid'],
+        response: noContent(),
+        detail: describe('endUserSession', 'End a session of a user', { errors: ['not_found', 'forbidden'] }),
       },
     )
     .delete(

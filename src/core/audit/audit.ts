@@ -127,6 +127,8 @@ export type AuditQuery = PageQuery & {
   actor?: string
   target?: string
   action?: string
+  outcome?: 'success' | 'refused'
+  request_id?: string
   from?: string
   to?: string
 }
@@ -136,13 +138,15 @@ export type AuditQuery = PageQuery & {
  * @throws Problem validation_failed for a forged cursor, an actor that is no id, or a time that is none
  */
 export async function listEvents(context: Context, query: AuditQuery): Promise<Page<AuditRow>> {
-  const { actor, target, action, from, to } = query
+  const { actor, target, action, outcome, request_id: requestId, from, to } = query
   if (actor !== undefined && !isId(actor)) failField('?actor', 'Must be an id')
-  const list = `audit ${JSON.stringify([actor, target, action, from, to])}`
+  const list = `audit ${JSON.stringify([actor, target, action, outcome, requestId, from, to])}`
   const filter = {
     actor: actor ?? null,
     target: target ?? null,
     action: action ?? null,
+    outcome: outcome ?? null,
+    requestId: requestId ?? null,
     from: readInstant('?from', from),
     to: readInstant('?to', to),
   }

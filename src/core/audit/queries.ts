@@ -70,6 +70,8 @@ export type AuditFilter = {
   actor: string | null
   target: string | null
   action: string | null
+  outcome: AuditRow['outcome'] | null
+  requestId: string | null
   from: Date | null
   to: Date | null
 }
@@ -83,7 +85,7 @@ export function listAuditEvents(
   filter: AuditFilter,
   { limit, after }: { limit: number; after: string | null },
 ): Promise<AuditRow[]> {
-  const { actor, target, action, from, to } = filter
+  const { actor, target, action, outcome, requestId, from, to } = filter
   return db
     .select()
     .from(auditEvents)
@@ -92,6 +94,8 @@ export function listAuditEvents(
         actor === null ? undefined : eq(auditEvents.actorId, actor),
         target === null ? undefined : eq(auditEvents.targetId, target),
         action === null ? undefined : eq(auditEvents.action, action),
+        outcome === null ? undefined : eq(auditEvents.outcome, outcome),
+        requestId === null ? undefined : eq(auditEvents.requestId, requestId),
         from === null ? undefined : gte(auditEvents.at, from),
         to === null ? undefined : lt(auditEvents.at, to),
         after === null

@@ -1,7 +1,7 @@
 import { fail } from '../../lib/errors.ts'
 import type { Role } from '../../lib/model.ts'
 import type { Context } from '../context.ts'
-import { isAdmin, type Operator, type Principal, type UserPrincipal } from '../principal.ts'
+import { isAdmin, type Operator, type Principal, readsAll, type UserPrincipal } from '../principal.ts'
 
 /** One thing that bounds what a key, an account or a user may do. */
 type Setting<Subject, Value> = {
@@ -50,9 +50,9 @@ export function findRaised<Subject>(
 }
 
 /**
- * What is locked after a change. What an admin lowers of somebody else's is locked with its value from before; only an
- * admin raises it, and the lock is gone once it is back at that value.
- * @param by whether an admin makes the change, and whether it is on what is the caller's own
+ * What is locked after a change. What an admin or support lowers of somebody else's is locked with its value from before;
+ * only an admin raises it, and the lock is gone once it is back at that value.
+ * @param by whether an admin makes the change, whether what it lowers is locked, and whether it is the caller's own
  * @throws Problem forbidden where anybody but an admin raises what is locked
  */
 export function relock<Subject>(
@@ -60,7 +60,7 @@ export function relock<Subject>(
   locked: LockedSettings,
   before: Subject,
   after: Subject,
-  by: { isAdmin: boolean; isOwn: boolean },
+  by: { isAdmin: boolean; isLocking: boolean; isOwn: boolean },
 ): Record<string, unknown> {
   const next = { ...locked }
   for (const [name, { read, isWithin, isLockable }] of Object.entries(settings)) {
@@ -69,12 +69,28 @@ export function relock<Subject>(
     const isLocked = Object.hasOwn(locked, name)
     if (isLocked && !by.isAdmin && !isWithin(is, was)) failLocked(name)
     if (isLocked && by.isAdmin && isWithin(locked[name], is)) delete next[name]
-    if (!isLocked && by.isAdmin && !by.isOwn && !isWithin(was, is)) next[name] = was
+    if (!isLocked && by.isLocking && !by.isOwn && !isWithin(was, is)) next[name] = was
   }
   return next
 }
 
 export const ADMINS_ONLY = "This takes an admin's own access token."
+
+/** Who lowers or disables something, as `relock` asks; `isOwn` is the subject's to say. */
+export const lowersAs = (caller: Principal | Operator) => ({
+  isAdmin: isByAdmin(caller),
+  isLocking: readsAll(caller),
+})
+
+/**
+ * Support disables, revokes and ends; it changes nothing else.
+ * @throws Problem forbidden unless the change does nothing but disable
+ */
+export function requireDisabling(change: { isActive?: boolean }): void {
+  const [name, ...others] = Object.keys(change)
+  if (name === 'isActive' && others.length === 0 && change.isActive === false) return
+  fail('forbidden', { detail: 'Support disables, revokes and ends sessions, and changes nothing else.' })
+}
 
 /** Whether a caller acts with the power of an admin. */
 export const isByAdmin = (caller: Principal | Operator): boolean =>

@@ -32,6 +32,7 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     steps: new Date(now - DAY_MS),
     pendingTotp: new Date(now - DAY_MS),
     wrongCodes: new Date(now - WRONG_CODES_STAY_MS),
+    refusals: new Date(now - context.config.refusalsRetentionDays * DAY_MS),
     usage: new Date(now - context.config.usageRetentionDays * DAY_MS),
   }
   const deleted = await deleteOutdatedRows(context.db, before)

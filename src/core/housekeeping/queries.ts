@@ -1,5 +1,6 @@
 import { and, eq, getTableName, gt, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import { keyRefusals, usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
 import { codeFailures, passkeyChallenges, pendingSteps, totpSecrets } from '../../db/people.ts'
 import {
@@ -33,6 +34,7 @@ export type Horizons = {
   pendingTotp: Date
   /** Of wrong codes: when the last one came. */
   wrongCodes: Date
+  refusals: Date
 }
 
 /** `id` is what tells rows apart: a column, or where one is not enough their place. */
@@ -72,6 +74,13 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
       id: codeFailures.userId,
       isOutdated: lt(codeFailures.lastFailedAt, before.wrongCodes),
     },
+    { table: keyRefusals, id: sql`ctid`, isOutdated: lt(keyRefusals.at, before.refusals) },
+    { table: keyRefusals, id: sql`ctid`, isOutdated: isBeyondNewest },
+    {
+      table: usageByOwner,
+      id: sql`ctid`,
+      isOutdated: lt(usageByOwner.hour, before.usage),
+    },
     { table: keyUsage, id: sql`ctid`, isOutdated: lt(keyUsage.hour, before.usage) },
   ]
   await keepLastUses(db, before.secrets)
@@ -85,6 +94,14 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
   }
   return total
 }
+
+/** Refusals of a key that are kept. */
+const MAX_REFUSALS_OF_KEY = 100
+
+const isBeyondNewest = sql`ctid IN (
+  SELECT ranked.ctid FROM (
+    SELECT ctid, row_number() OVER (PARTITION BY key_id ORDER BY at DESC) AS place FROM ${keyRefusals}
+  ) AS ranked WHERE ranked.place > ${MAX_REFUSALS_OF_KEY})`
 
 /** When outdated secrets were last used stays with their keys. They work no more, so that it is their last use. */
 async function keepLastUses(db: Database, before: Date): Promise<void> {

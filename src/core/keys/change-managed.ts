@@ -5,7 +5,7 @@ import type { Context } from '../context.ts'
 import { type Owner, ownerOfRow } from '../owners.ts'
 import { findAccount, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
 import { findWholeKey, type WholeKey } from './queries.ts'
-import { isInReach, type KeyManager, requireManagedKey } from './reach.ts'
+import { type KeyManager, requireActing, requireManagedKey } from './reach.ts'
 
 /** What the work on one key is given, besides what every change is: the key as it is now, and the account that owns it. */
 export type KeyChange<C extends KeyManager> = Change<C> & {
@@ -16,9 +16,9 @@ export type KeyChange<C extends KeyManager> = Change<C> & {
 
 /**
  * How a change locks the key, and its secrets where it changes them too: `update` for what will be deleted. `counts`:
- * there may be one more live key after it.
+ * there may be one more live key after it. `isEnding`: the change does nothing but disable the key.
  */
-type KeyLocks = { key: LockMode; secrets?: LockMode; counts?: boolean }
+type KeyLocks = { key: LockMode; secrets?: LockMode; counts?: boolean; isEnding?: boolean }
 
 /**
  * A change of one key that the caller may act on: its owner and the key are locked, and whether the caller may still act
@@ -30,7 +30,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
   origin: Origin,
   caller: C,
   id: string,
-  { key: mode, secrets, counts = false }: KeyLocks,
+  { key: mode, secrets, counts = false, isEnding = false }: KeyLocks,
   work: (change: KeyChange<C>) => Promise<R>,
 ): Promise<R> {
   const found = await requireManagedKey(context, caller, id)
@@ -47,7 +47,8 @@ export async function changeManagedKey<C extends KeyManager, R>(
     const row = change.held.keys.get(id) ?? fail('not_found')
     const key = await findWholeKey(change.tx, row)
     const account = accountOf(change, owner)
-    if (!isInReach(change.caller, key, account)) fail('not_found')
+    const user = change.held.users.get(owner.id) ?? null
+    requireActing(change.caller, key, account, user, isEnding)
     return work({ ...change, key, account })
   })
 }

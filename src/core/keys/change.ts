@@ -26,7 +26,8 @@ export async function changeKey(
 ): Promise<WholeKey> {
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
-  const locks = { key: 'no key update', counts: change.expiresAt !== undefined } as const
+  const isEnding = change.isActive === false && Object.keys(patch).length === 1
+  const locks = { key: 'no key update', counts: change.expiresAt !== undefined, isEnding } as const
   return changeManagedKey(context, origin, caller, id, locks, async (work) => {
     const { tx, now, key, account, record } = work
     // A use that is charged meanwhile must not be undone by setting what was left before it.

@@ -16,7 +16,7 @@ import {
   updateRevokedOfUser,
   type WholeKey,
 } from './queries.ts'
-import { isInReach, isOfAnotherUser, type KeyManager, requireManagedKey } from './reach.ts'
+import { isOfAnotherUser, type KeyManager, requireActing, requireManagedKey } from './reach.ts'
 import { liveSecrets } from './rotate.ts'
 import { endInSteps, keyRevoked } from './steps.ts'
 
@@ -58,7 +58,8 @@ async function revokeStep(
     const { tx, held, now, record } = change
     const row = held.keys.get(id) ?? fail('not_found')
     const account = accountOf(change, ownerOfRow(row))
-    if (!isInReach(change.caller, await findWholeKey(tx, row), account)) fail('not_found')
+    const owner = (row.userId !== null && held.users.get(row.userId)) || null
+    requireActing(change.caller, await findWholeKey(tx, row), account, owner, true)
     const made = limit > 0 ? await listCreatedKeys(tx, id, limit) : []
     // A key that was made in between would go on.
     if (made.some((child) => !held.keys.has(child.id))) throw changedMeanwhile()

@@ -6,7 +6,8 @@ import { readSearch } from '../../lib/search.ts'
 import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerOf } from '../owners.ts'
-import { idOf, isAdmin } from '../principal.ts'
+import { idOf, readsAll } from '../principal.ts'
+import { findAccount } from '../service-accounts/service-accounts.ts'
 import { describeDays } from '../usage/usage.ts'
 import { type KeySort, type ListedKey, type ListedStatus, USAGE_DAYS } from './model.ts'
 import { lastUseOf, presentKey, presentOwner } from './present.ts'
@@ -37,8 +38,8 @@ export type KeyQuery = PageQuery & {
 }
 
 /**
- * A page of keys of the caller, of a service account that the caller manages, or, for admins, of any user or of
- * everybody; newest first unless sorted otherwise.
+ * A page of keys of the caller, of a service account that the caller manages, or, for admins and support, of any user or
+ * of everybody; newest first unless sorted otherwise.
  * @throws Problem not_found for another's service account, forbidden, validation_failed for a forged cursor, for too large
  * a page, and for an order of everybody's keys that no index has
  */
@@ -51,7 +52,10 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
     status: query.status ?? null,
     expiresBefore: readInstant('?expires_before', query.expires_before),
     unusedSince: readInstant('?unused_since', query.unused_since),
-    within: caller.kind === 'key' ? { scopes: caller.scopes, expiresAt: caller.keyExpiresAt } : null,
+    within:
+      caller.kind === 'key' && !readsAll(caller)
+        ? { scopes: caller.scopes, expiresAt: caller.keyExpiresAt }
+        : null,
   }
   const { cursor, sort = 'created_at' } = query
   const isForAll = owner === null && caller.kind !== 'operator'
@@ -133,18 +137,19 @@ function readExpand(expand = '') {
 
 /** A managing key sees what lies within all of its bounds; the statement has narrowed by scopes and expiry already. */
 export function isVisible(caller: KeyManager, key: WholeKey): boolean {
-  return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
+  return caller.kind !== 'key' || readsAll(caller) || isWithinReach(caller, boundsOf(key))
 }
 
 async function chooseListed(context: Context, caller: KeyManager, query: KeyQuery): Promise<Owner | null> {
   if (query.service_account_id !== undefined) {
-    const { id } = await requireKeysAccount(context, caller, query.service_account_id)
+    const { id } = readsAll(caller)
+      ? await findAccount(context, query.service_account_id)
+      : await requireKeysAccount(context, caller, query.service_account_id)
     return { type: 'service_account', id }
   }
   const isOperator = caller.kind === 'operator'
   if (!isOperator && query.user_id === undefined && query.all !== 'true') return ownerOf(caller)
-  if (!isOperator && !isAdmin(caller))
-    fail('forbidden', { detail: "Only an admin lists other people's keys." })
+  if (!readsAll(caller)) fail('forbidden', { detail: "Admins and support list other people's keys." })
   if (query.user_id === undefined) return null
   return isId(query.user_id) ? { type: 'user', id: query.user_id } : fail('not_found')
 }

@@ -5,7 +5,7 @@ import {
   areScopesWithin,
   findRaised,
   isActiveWithin,
-  isByAdmin,
+  lowersAs,
   relock,
   type Settings,
   setting,
@@ -84,7 +84,7 @@ export function requireKeyPower(
   account: ServiceAccountRow | null,
 ): Record<string, unknown> {
   const locked = before?.lockedSettings ?? {}
-  const by = { isAdmin: isByAdmin(caller), isOwn: isOwn(caller, before, account) }
+  const by = { ...lowersAs(caller), isOwn: isOwn(caller, before, account) }
   const next = before === null ? locked : relock(SETTINGS, locked, before, after, by)
   const raised = findRaised(SETTINGS, before, after)
   if (raised.length === 0) return next

@@ -1,11 +1,13 @@
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { areWithin } from '../../lib/ip.ts'
+import type { Role } from '../../lib/model.ts'
 import { isRateWithin, type Rate } from '../../lib/rate.ts'
-import { type Ceiling, covers } from '../../lib/scopes.ts'
+import { type Ceiling, covers, KEYS_WRITE } from '../../lib/scopes.ts'
+import { requirePowerOver } from '../change/power.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner, ownerOf, ownerOfRow } from '../owners.ts'
-import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../principal.ts'
+import { isAdmin, type KeyPrincipal, type Principal, readsAll, type UserPrincipal } from '../principal.ts'
 import {
   findAccount,
   manages,
@@ -56,9 +58,29 @@ export async function requireKey(context: Context, caller: KeyManager, id: strin
   const { type, id: ownerId } = ownerOfRow(key)
   // Only of a person is it asked whether they manage the account.
   const isAsked = type === 'service_account' && caller.kind === 'user' && !isAdmin(caller)
+  if (readsAll(caller)) return key
   return isInReach(caller, key, isAsked ? await findAccount(context, ownerId) : null)
     ? key
     : fail('not_found')
+}
+
+/**
+ * Whether a caller may act on a locked key. Support reaches everybody's keys, to disable and revoke them, but admins'.
+ * @param owner the locked user who owns the key; null: a service account does
+ * @param isEnding whether the change does nothing but disable or revoke
+ * @throws Problem not_found, forbidden
+ */
+export function requireActing(
+  caller: KeyManager,
+  key: WholeKey,
+  account: ServiceAccountRow | null,
+  owner: { role: Role } | null,
+  isEnding: boolean,
+): void {
+  if (isInReach(caller, key, account) && covers(caller.grants, KEYS_WRITE)) return
+  if (!readsAll(caller)) fail('not_found')
+  if (!isEnding) fail('forbidden', { detail: 'Support disables and revokes keys, and changes nothing else.' })
+  if (owner) requirePowerOver(caller, owner.role)
 }
 
 /**
@@ -66,7 +88,7 @@ export async function requireKey(context: Context, caller: KeyManager, id: strin
  * A key reaches those of its own owner that lie within its bounds.
  * @param account the service account that owns the key; null: a user does
  */
-export function isInReach(caller: KeyManager, key: WholeKey, account: ServiceAccountRow | null): boolean {
+function isInReach(caller: KeyManager, key: WholeKey, account: ServiceAccountRow | null): boolean {
   if (caller.kind === 'operator' || isAdmin(caller)) return true
   if (isSameOwner(ownerOfRow(key), ownerOf(caller)))
     return caller.kind === 'user' || isWithinReach(caller, boundsOf(key))

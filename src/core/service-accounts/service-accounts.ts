@@ -3,15 +3,16 @@ import { findRows, type SearchPage } from '../../db/search.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
-import { covers, requireScopes } from '../../lib/scopes.ts'
+import { covers, requireScopes, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
 import { readSearch } from '../../lib/search.ts'
 import type { AuditAction, Origin } from '../audit/audit.ts'
 import {
   areScopesWithin,
   findRaised,
   isActiveWithin,
-  isByAdmin,
+  lowersAs,
   relock,
+  requireDisabling,
   type Settings,
   setting,
 } from '../change/power.ts'
@@ -19,7 +20,7 @@ import { type Change, type Lock, recordChange } from '../change/record-change.ts
 import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
-import { isAdmin, type Operator, type Principal } from '../principal.ts'
+import { isAdmin, type Operator, type Principal, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
@@ -92,10 +93,10 @@ export async function listManagedAccounts(
   caller: Principal,
   { text, ...page }: PageQuery & { text: string | undefined },
 ): Promise<SearchPage<ServiceAccountRow>> {
-  const maker = isAdmin(caller) ? null : makerOf(caller)
+  const maker = readsAll(caller) ? null : makerOf(caller)
   // Nobody is behind a service account's key: it manages none.
-  if (maker === null && !isAdmin(caller)) return { rows: [], nextCursor: null, isTruncated: false }
-  const within = caller.kind === 'key' ? caller.scopes : null
+  if (maker === null && !readsAll(caller)) return { rows: [], nextCursor: null, isTruncated: false }
+  const within = caller.kind === 'key' && !readsAll(caller) ? caller.scopes : null
   const { db, keys } = context
   if (text === undefined) {
     const list = (rows: PageRows) => listServiceAccounts(db, { ids: null, maker, within, ...rows })
@@ -134,6 +135,25 @@ export async function requireManagedAccount(
 }
 
 /**
+ * A service account that the caller may look at.
+ * @throws Problem not_found
+ */
+export async function requireVisibleAccount(
+  context: Context,
+  caller: Principal,
+  id: string,
+): Promise<ServiceAccountRow> {
+  return readsAll(caller) ? findAccount(context, id) : requireManagedAccount(context, caller, id)
+}
+
+/** Whether a caller of the routes of service accounts has more than support's power over an account. */
+function maySetAccount(caller: Principal, account: ServiceAccountRow): boolean {
+  const isWhole =
+    caller.kind === 'key' ? covers(caller.grants, SERVICE_ACCOUNTS_WRITE) : !caller.claims.isNarrowed
+  return isWhole && manages(caller, account)
+}
+
+/**
  * Changes a service account. Its keys hold, at each use, only what lies within the new ceiling.
  * @throws Problem not_found, insufficient_scope where it would hold or begin to hold what the caller can't grant
  */
@@ -144,11 +164,15 @@ export async function changeServiceAccount(
   id: string,
   patch: ServiceAccountPatch,
 ): Promise<ServiceAccountRow> {
-  await requireManagedAccount(context, caller, id)
+  await requireVisibleAccount(context, caller, id)
   const change = readPatch(patch)
   const locks: Lock[] = [['serviceAccounts', id, 'no key update']]
   return recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
-    const before = requireHeld(held.serviceAccounts.get(id), caller)
+    const before = held.serviceAccounts.get(id) ?? fail('not_found')
+    if (!maySetAccount(caller, before)) {
+      if (!readsAll(caller)) fail('not_found')
+      requireDisabling(change)
+    }
     if (Object.keys(change).length === 0) return before
     const after = { ...before, ...change }
     const lockedSettings = requireAccountPower(caller, before, after)
@@ -192,7 +216,7 @@ export async function disableAccounts(
   { tx, caller, record }: Change<Principal | Operator>,
   accounts: readonly ServiceAccountRow[],
 ): Promise<void> {
-  const by = { isAdmin: isByAdmin(caller), isOwn: false }
+  const by = { ...lowersAs(caller), isOwn: false }
   const active = accounts.filter((account) => account.isActive)
   const disabled = active.map((before) => {
     const after = { ...before, isActive: false }
@@ -228,7 +252,7 @@ function requireAccountPower(
   after: ServiceAccountRow,
 ): Record<string, unknown> {
   const isOwn = before.createdBy !== null && before.createdBy === makerOf(caller)
-  const by = { isAdmin: isByAdmin(caller), isOwn }
+  const by = { ...lowersAs(caller), isOwn }
   const next = relock(SETTINGS, before.lockedSettings, before, after, by)
   if (findRaised(SETTINGS, before, after).length === 0) return next
   requireUnbounded(caller)

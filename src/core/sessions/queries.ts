@@ -144,6 +144,10 @@ export async function rotateSession(
   return row ?? null
 }
 
+export async function hasUser(db: Database, userId: string): Promise<boolean> {
+  return (await db.select({ id: users.id }).from(users).where(eq(users.id, userId))).length > 0
+}
+
 export async function findSession(db: Database, id: string): Promise<SessionRow | null> {
   const [session] = await db.select().from(sessions).where(eq(sessions.id, id))
   return session ?? null

@@ -18,6 +18,7 @@ import {
   endSessions,
   findSession,
   findSessionUser,
+  hasUser,
   insertSession,
   listLiveSessions,
   type SessionRow,
@@ -52,7 +53,7 @@ export type OpenedSession = RefreshClaims & TokenSession & { remember: boolean }
 const newSalt = () => crypto.getRandomValues(new Uint8Array(16))
 
 /** What may be shown of a session to its user. */
-export function presentSession(session: SessionRow, currentId: string): Session {
+export function presentSession(session: SessionRow, currentId: string | null): Session {
   // The counter of refreshes stays 0 in a browser session.
   const isUsed = session.generation > 0 || session.rotatedAt > session.createdAt
   return {
@@ -113,15 +114,28 @@ export async function openSession(
   return { sessionId: id, generation: 0, salt, expiresAt, authTime, amr, remember }
 }
 
-/** A page of the caller's live sessions, newest first. */
+/** A page of a user's live sessions, newest first. */
 export async function listSessions(
   context: Context,
-  caller: UserPrincipal,
+  userId: string,
   page: PageQuery,
 ): Promise<Page<SessionRow>> {
-  return readPage(context.keys.cursor, `sessions ${caller.userId}`, page, (rows) =>
-    listLiveSessions(context.db, caller.userId, new Date(context.clock()), rows),
+  return readPage(context.keys.cursor, `sessions ${userId}`, page, (rows) =>
+    listLiveSessions(context.db, userId, new Date(context.clock()), rows),
   )
+}
+
+/**
+ * A page of the live sessions of any user.
+ * @throws Problem not_found
+ */
+export async function listSessionsOfUser(
+  context: Context,
+  userId: string,
+  page: PageQuery,
+): Promise<Page<SessionRow>> {
+  if (!isId(userId) || !(await hasUser(context.db, userId))) fail('not_found')
+  return listSessions(context, userId, page)
 }
 
 /**
@@ -137,6 +151,33 @@ export async function endOwnSession(
   const session = isId(id) ? await findSession(context.db, id) : null
   if (session?.userId !== caller.userId) fail('not_found')
   await endSession(context, origin, caller, session.id, 'ended')
+}
+
+/**
+ * Ends a session of another user; again: the same answer.
+ * @throws Problem not_found where it is none of that user's, forbidden where the user is an admin and the caller is not
+ */
+export async function endSessionOfUser(
+  context: Context,
+  origin: Origin,
+  caller: Principal,
+  userId: string,
+  id: string,
+): Promise<void> {
+  if (!isId(userId) || !isId(id)) fail('not_found')
+  const locks: Lock[] = [
+    ['users', userId, 'no key update'],
+    ['sessions', id, 'no key update'],
+  ]
+  await recordChange(context, origin, caller, locks, async ({ tx, held, now, record, caller }) => {
+    const user = held.users.get(userId) ?? fail('not_found')
+    const session = held.sessions.get(id)
+    if (session?.userId !== userId) fail('not_found')
+    requirePowerOver(caller, user.role)
+    if (session.endedAt !== null) return
+    await updateSessionEnded(tx, id, now, 'admin_logout')
+    await record(sessionEnded(id, { reason: 'admin_logout', user_id: userId }))
+  })
 }
 
 /** Ends the session that a refresh token of any genuine generation belongs to; anything else changes nothing. */

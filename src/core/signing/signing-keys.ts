@@ -4,7 +4,9 @@ import { encrypt } from '../../lib/encrypt.ts'
 import { fail } from '../../lib/errors.ts'
 import { DAY_MS, formatInstant, SECOND_MS } from '../../lib/time.ts'
 import { type Origin, recordEvent, SYSTEM } from '../audit/audit.ts'
+import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { OPERATOR, type Operator, type Principal } from '../principal.ts'
 import {
   type AsymmetricAlgorithm,
   CLOCK_MARGIN_MS,
@@ -14,6 +16,7 @@ import {
   verifiesUntil,
 } from './asymmetric.ts'
 import type { SigningRing } from './claims.ts'
+import type { SigningKey } from './model.ts'
 import {
   insertSigningKey,
   listAllSigningKeys,
@@ -23,6 +26,9 @@ import {
   updateSigningKey,
 } from './queries.ts'
 import { createSharedSecretRing } from './shared-secret.ts'
+
+/** Of several servers that change the keys, one does so after the other: the lock of `lockSigningKeys`. */
+const SIGNING_KEYS: Lock = ['advisory', 'signing_keys']
 
 /** A new key is published this long before it signs: verifiers that keep the JWKS for 300 s know it by then. */
 const PUBLISHED_AHEAD_MS = 300 * SECOND_MS
@@ -50,6 +56,23 @@ export async function openSigningRing(context: SigningContext): Promise<SigningR
   return openKeyRing(context, algorithm)
 }
 
+/** What a key does, in the words of the API. A retired key verifies nothing and is not listed. */
+const STATES = { next: 'upcoming', current: 'signing', retiring: 'published', revoked: 'revoked' } as const
+
+/** Keys that a list shows, the newest first. */
+const MAX_LISTED = 100
+
+/** The keys that sign, that will, that still verify, or that are revoked. */
+export async function describeSigningKeys(context: SigningContext): Promise<SigningKey[]> {
+  const keys = await listStoredKeys(context)
+  return keys
+    .flatMap(({ id, state, ...key }) =>
+      state === 'retired' ? [] : [{ kid: id, ...key, state: STATES[state] }],
+    )
+    .toReversed()
+    .slice(0, MAX_LISTED)
+}
+
 /** A stored key and what it does now. */
 export async function listStoredKeys(context: SigningContext) {
   const rows = await listAllSigningKeys(context.db)
@@ -64,7 +87,12 @@ export async function listStoredKeys(context: SigningContext) {
   }))
 }
 
-function stateOf(row: SigningKeyRow, all: SigningKeyRow[], context: SigningContext, now: number) {
+function stateOf(
+  row: SigningKeyRow,
+  all: SigningKeyRow[],
+  context: SigningContext,
+  now: number,
+): keyof typeof STATES | 'retired' {
   const live = all.filter(({ revokedAt }) => revokedAt === null)
   const { algorithm } = context.config
   if (row.revokedAt !== null) return 'revoked'
@@ -80,11 +108,13 @@ function stateOf(row: SigningKeyRow, all: SigningKeyRow[], context: SigningConte
  * @throws Problem conflict where a next key waits already, or the keys are not ours to rotate (HS256)
  */
 export async function rotateSigningKey(
-  context: SigningContext,
+  context: Context,
   origin: Origin,
+  caller: Principal | Operator = OPERATOR,
 ): Promise<{ id: string; signs_from: string }> {
   const algorithm = requireAsymmetric(context)
-  return underLock(context, async (tx, rows) => {
+  const made = await recordChange(context, origin, caller, [SIGNING_KEYS], async ({ tx }) => {
+    const rows = await listSigningKeys(tx)
     const newest = rows.findLast((row) => row.algorithm === algorithm)
     if (newest && newest.signsFrom.getTime() > context.clock()) {
       fail('conflict', { detail: 'The next key is published already and has not begun to sign.' })
@@ -92,6 +122,9 @@ export async function rotateSigningKey(
     const key = await addSigningKey(tx, context, origin, algorithm, 'signing_key.rotated', PUBLISHED_AHEAD_MS)
     return { id: key.id, signs_from: key.signsFrom.toISOString() }
   })
+  // Published here at once; other servers notice by themselves.
+  await context.signing.refresh()
+  return made
 }
 
 /** Rotates where the newest key is SIGNING_KEY_ROTATION_DAYS old; of several servers, one does. */
@@ -116,23 +149,26 @@ export async function rotateIfDue(context: SigningContext): Promise<void> {
  * new one; never one that has signed before.
  * @throws Problem not_found, conflict with HS256
  */
-export async function revokeSigningKey(context: Context, origin: Origin, id: string): Promise<void> {
+export async function revokeSigningKey(
+  context: Context,
+  origin: Origin,
+  id: string,
+  caller: Principal | Operator = OPERATOR,
+): Promise<void> {
   const algorithm = requireAsymmetric(context)
-  await underLock(context, async (tx, rows) => {
+  // The caller's own token may be of this key.
+  const locks: Lock[] = [SIGNING_KEYS, ['signingKeys', id, 'no key update']]
+  await recordChange(context, origin, caller, locks, async ({ tx, now, record }) => {
+    const rows = await listSigningKeys(tx)
     const key = rows.find((row) => row.id === id)
     if (!key) fail('not_found', { detail: 'There is no such signing key, or it is revoked already.' })
-    const now = new Date(context.clock())
     await updateSigningKey(tx, id, { revokedAt: now })
-    await recordEvent(tx, context, origin, {
-      action: 'signing_key.revoked',
-      target: { type: 'signing_key', id },
-    })
+    await record({ action: 'signing_key.revoked', target: { type: 'signing_key', id } })
     if (currentOf(rows, algorithm, now.getTime())?.id !== id) return
     const next = rows.find((row) => row.algorithm === algorithm && row.signsFrom > now)
     if (next) await updateSigningKey(tx, next.id, { signsFrom: now })
     else await addSigningKey(tx, context, origin, algorithm, 'signing_key.created', 0)
   })
-  context.cache.evict('signing_key', id)
   await context.signing.refresh()
 }
 

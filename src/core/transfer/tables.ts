@@ -1,5 +1,6 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
+import * as console from '../../db/console.ts'
 import * as people from '../../db/people.ts'
 import * as schema from '../../db/schema.ts'
 
@@ -8,7 +9,7 @@ export type TableNames = { name: string; columns: string[] }
 
 /** Every table of the schema, each behind those that it refers to. */
 export const TABLES: readonly TableNames[] = sortByReference(
-  Object.values({ ...schema, ...people })
+  Object.values({ ...schema, ...people, ...console })
     .filter((member) => is(member, PgTable))
     .map((table) => getTableConfig(table)),
 ).map(({ name, columns }) => ({ name, columns: columns.map((column) => column.name) }))

@@ -1,29 +1,43 @@
 import type { Metrics } from '../../lib/metrics.ts'
-import type { UseCode } from '../../lib/outcomes.ts'
+import type { RefusedCode, UseCode } from '../../lib/outcomes.ts'
 import { type Clock, HOUR_MS } from '../../lib/time.ts'
-import type { LastUse, UsageCount } from './queries.ts'
+import type { LastUse, Refusal, UsageCount } from './queries.ts'
 
 /** Gathers uses in memory: no request writes. What has not been written yet is lost in a crash, a few seconds' worth. */
 export type UsageCounts = {
-  count(keyId: string, outcome: UseCode, secretId?: string): void
+  /** Counts a use of a secret that is good. */
+  use(keyId: string, secretId: string): void
+  /** Counts a refusal. @param ip the client's address, as the asker gave it; null: unknown */
+  refuse(keyId: string, outcome: RefusedCode, ip: string | null): void
   /** Gives what has gathered, and starts anew. */
-  take(): { counts: UsageCount[]; lastUses: LastUse[] }
+  take(): Gathered
   /** Puts back what could not be written. */
-  putBack(taken: { counts: UsageCount[]; lastUses: LastUse[] }): void
+  putBack(taken: Gathered): void
 }
+type Gathered = { counts: UsageCount[]; lastUses: LastUse[]; refusals: Refusal[] }
+
+/** Refusals of one key, and of all, that are kept until the next batch. The rest is counted alone. */
+const MAX_REFUSALS_OF_KEY = 5
+const MAX_REFUSALS = 50_000
 
 /** Beyond this many different counts new ones are dropped: a database that is gone must not fill the memory. */
 const MAX_COUNTS = 100_000
 
-/** An empty set of counts. */
+/**
+ * An empty set of counts.
+ * @param keepsRefusals whether refusals are also kept one by one, beside their number
+ */
 export function createUsageCounts(
   clock: Clock,
-  { keyUses, usageRows }: Pick<Metrics, 'keyUses' | 'usageRows'>,
+  { keyUses, usageRows, refusals: tally }: Pick<Metrics, 'keyUses' | 'usageRows' | 'refusals'>,
+  keepsRefusals: boolean,
 ): UsageCounts {
   /** By key, of each a handful: every use of a key looks here, and puts no name together for it. */
   let counts = new Map<string, UsageCount[]>()
   let size = 0
   let lastUses = new Map<string, number>()
+  let refusals = new Map<string, Refusal[]>()
+  let refusalsSize = 0
   const add = (keyId: string, hourMs: number, outcome: string, count: number) => {
     const ofKey = counts.get(keyId)
     const known = ofKey?.find((each) => each.outcome === outcome && each.hour.getTime() === hourMs)
@@ -36,6 +50,23 @@ export function createUsageCounts(
       usageRows.dropped += 1
     }
   }
+  const count = (keyId: string, outcome: UseCode, nowMs: number) => {
+    keyUses[outcome] += 1
+    add(keyId, nowMs - (nowMs % HOUR_MS), outcome, 1)
+  }
+  const keep = (refusal: Refusal) => {
+    const ofKey = refusals.get(refusal.keyId) ?? []
+    const known = ofKey.find(({ outcome, ip }) => outcome === refusal.outcome && ip === refusal.ip)
+    if (known) {
+      known.count += refusal.count
+      if (refusal.at > known.at) known.at = refusal.at
+    } else if (ofKey.length < MAX_REFUSALS_OF_KEY && refusalsSize < MAX_REFUSALS) {
+      refusalsSize += 1
+      refusals.set(refusal.keyId, [...ofKey, refusal])
+    } else {
+      tally.dropped += refusal.count
+    }
+  }
   const use = (secretId: string, atMs: number) => {
     if (lastUses.size < MAX_COUNTS || lastUses.has(secretId)) {
       lastUses.set(secretId, Math.max(atMs, lastUses.get(secretId) ?? 0))
@@ -44,25 +75,33 @@ export function createUsageCounts(
     }
   }
   return {
-    count(keyId, outcome, secretId) {
-      const now = clock()
-      keyUses[outcome] += 1
-      add(keyId, now - (now % HOUR_MS), outcome, 1)
-      if (secretId !== undefined) use(secretId, now)
+    use(keyId, secretId) {
+      const nowMs = clock()
+      count(keyId, 'VALID', nowMs)
+      use(secretId, nowMs)
+    },
+    refuse(keyId, outcome, ip) {
+      const nowMs = clock()
+      count(keyId, outcome, nowMs)
+      if (keepsRefusals) keep({ keyId, at: new Date(nowMs), outcome, ip, count: 1 })
     },
     take() {
       const taken = {
         counts: [...counts.values()].flat(),
         lastUses: [...lastUses].map(([secretId, at]) => ({ secretId, at: new Date(at) })),
+        refusals: [...refusals.values()].flat(),
       }
       counts = new Map()
       size = 0
       lastUses = new Map()
+      refusals = new Map()
+      refusalsSize = 0
       return taken
     },
     putBack(taken) {
       for (const { keyId, hour, outcome, count } of taken.counts) add(keyId, hour.getTime(), outcome, count)
       for (const { secretId, at } of taken.lastUses) use(secretId, at.getTime())
+      for (const refusal of taken.refusals) keep(refusal)
     },
   }
 }

@@ -1,8 +1,16 @@
 import { failField } from '../../lib/errors.ts'
 import { DAY_MS, EARLIEST_MS, HOUR_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import type { Usage, UsageQuery } from './model.ts'
-import { addUsage, listDailyTotals, listUsage, updateLastUses } from './queries.ts'
+import type { Refusals, Usage, UsageQuery } from './model.ts'
+import {
+  addRefusals,
+  addUsage,
+  countRefusals,
+  listDailyTotals,
+  listRefusals,
+  listUsage,
+  updateLastUses,
+} from './queries.ts'
 
 const MAX_RANGE_MS = 366 * DAY_MS
 const DEFAULT_RANGE_MS = 30 * DAY_MS
@@ -15,18 +23,28 @@ const STEP = 10_000
  * holds now, are put back for the next time.
  */
 export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metrics'>): Promise<void> {
-  const { counts, lastUses } = context.usage.take()
-  for (let at = 0; at < Math.max(counts.length, lastUses.length); at += STEP) {
-    const step = { counts: counts.slice(at, at + STEP), lastUses: lastUses.slice(at, at + STEP) }
+  const { counts, lastUses, refusals } = context.usage.take()
+  const steps = Math.max(counts.length, lastUses.length, refusals.length)
+  for (let at = 0; at < steps; at += STEP) {
+    const step = {
+      counts: counts.slice(at, at + STEP),
+      lastUses: lastUses.slice(at, at + STEP),
+      refusals: refusals.slice(at, at + STEP),
+    }
     try {
       const skipped = await context.db.transaction(async (tx) => {
         if (step.counts.length > 0) await addUsage(tx, step.counts)
+        if (step.refusals.length > 0) await addRefusals(tx, step.refusals)
         return step.lastUses.length > 0 ? updateLastUses(tx, step.lastUses) : []
       })
-      context.usage.putBack({ counts: [], lastUses: skipped })
+      context.usage.putBack({ counts: [], lastUses: skipped, refusals: [] })
       context.metrics.usageRows.written += step.counts.length + step.lastUses.length - skipped.length
     } catch (error) {
-      context.usage.putBack({ counts: counts.slice(at), lastUses: lastUses.slice(at) })
+      context.usage.putBack({
+        counts: counts.slice(at),
+        lastUses: lastUses.slice(at),
+        refusals: refusals.slice(at),
+      })
       throw error
     }
   }
@@ -77,4 +95,23 @@ export async function describeUsage(context: Context, keyId: string, query: Usag
     else days.set(`${day} ${outcome}`, { at: day, outcome, count })
   }
   return { items: [...days.values()] }
+}
+
+const MAX_REFUSALS = 100
+
+/**
+ * Why a key was refused lately, the newest first. `sampled`: there were more in that time, which usage has counted.
+ */
+export async function describeRefusals({ db }: Context, keyId: string): Promise<Refusals> {
+  const rows = await listRefusals(db, keyId, MAX_REFUSALS)
+  const oldest = rows.at(-1)
+  if (!oldest) return { items: [], sampled: false }
+  // Of a hundred, others of the oldest one's hour may be deleted already: that hour is not compared.
+  const hours = rows.map(({ at }) => Math.floor(at.getTime() / HOUR_MS) * HOUR_MS)
+  const firstMs = rows.length < MAX_REFUSALS ? (hours.at(-1) ?? 0) : (hours.at(-1) ?? 0) + HOUR_MS
+  const kept = rows.reduce((sum, { count }, at) => ((hours[at] ?? 0) < firstMs ? sum : sum + count), 0)
+  return {
+    items: rows.map(({ at, outcome, ip, count }) => ({ at: at.toISOString(), outcome, ip, count })),
+    sampled: (await countRefusals(db, keyId, new Date(firstMs))) > kept,
+  }
 }

@@ -1,5 +1,6 @@
 import { fail, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
+import { formatInstant } from '../../lib/time.ts'
 import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requireRecent } from '../change/recent.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
@@ -8,9 +9,10 @@ import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type Principal } from '../principal.ts'
 import { requirePower } from './administration.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
-import type { AdministeredUser, Credentials, NewUser, User } from './model.ts'
+import type { AdministeredUser, Credentials, NewUser, User, UserDetail } from './model.ts'
 import {
   countActiveAdmins,
+  findActivity,
   findUserByEmail,
   findUserById,
   insertUser,
@@ -43,6 +45,21 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
     is_active: user.isActive,
     scopes: user.scopes,
     created_at: user.createdAt.toISOString(),
+  }
+}
+
+/**
+ * One user with what is theirs now.
+ * @throws Problem not_found
+ */
+export async function describeUser(context: Context, id: string): Promise<UserDetail> {
+  const user = (isId(id) ? await findUserById(context.db, id) : null) ?? fail('not_found')
+  const activity = await findActivity(context.db, id, new Date(context.clock()))
+  const { keys, serviceAccounts, sessions, lastLoginAt } = activity
+  return {
+    ...presentForAdmins(user),
+    last_login_at: formatInstant(lastLoginAt),
+    counts: { keys, service_accounts: serviceAccounts, sessions },
   }
 }
 

@@ -9,6 +9,7 @@ import {
   KEYS_READ,
   KEYS_WRITE,
   requireScopes,
+  USERS_WRITE,
 } from '../../lib/scopes.ts'
 import { readSearch } from '../../lib/search.ts'
 import type { AuditAction, Origin } from '../audit/audit.ts'
@@ -17,7 +18,9 @@ import {
   findRaised,
   isActiveWithin,
   isByAdmin,
+  lowersAs,
   relock,
+  requireDisabling,
   requirePowerOver,
   type Settings,
   setting,
@@ -89,6 +92,7 @@ export async function changeUser(
 ): Promise<{ user: UserRow; accounts: ManagedAccount[] | null }> {
   const change = readPatch(patch)
   requirePowerToName(context, caller, change)
+  if (caller.kind !== 'operator' && !covers(caller.grants, USERS_WRITE)) requireDisabling(change)
   const takesAdmin = change.role === 'user' || change.isActive === false
   const isDisabling = change.isActive === false
   const locks = async (): Promise<Lock[]> => [
@@ -216,7 +220,7 @@ export function requirePower(
     if (isRaised) requireCeiling(caller as Principal, ceilingOf(context, after.scopes))
   }
   if (before === null) return after.lockedSettings
-  const by = { isAdmin: isByAdmin(caller), isOwn }
+  const by = { ...lowersAs(caller), isOwn }
   return relock(settings, before.lockedSettings, before, after as UserRow, by)
 }
 

@@ -38,6 +38,20 @@ export const AdministeredUser = Type.Object(
 )
 export type AdministeredUser = Static<typeof AdministeredUser>
 
+/** One user as admins see them, with what is theirs now. */
+export const UserDetail = Type.Object(
+  {
+    ...AdministeredUser.properties,
+    last_login_at: nullable(Instant, 'As far as the audit trail reaches back'),
+    counts: Type.Object(
+      { keys: Type.Integer(), service_accounts: Type.Integer(), sessions: Type.Integer() },
+      { description: 'Live keys, the service accounts that the user manages, live sessions' },
+    ),
+  },
+  { $id: 'UserDetail' },
+)
+export type UserDetail = Static<typeof UserDetail>
+
 /** A service account, as far as it is named where its manager ends. */
 export const ManagedAccount = Type.Object({ id: Id, name: Type.String() })
 export type ManagedAccount = Static<typeof ManagedAccount>

@@ -1,7 +1,7 @@
-import { and, count, desc, eq, lt, sql } from 'drizzle-orm'
+import { and, count, desc, eq, lt, type SQL, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
-import { users } from '../../db/schema.ts'
+import { apiKeys, auditEvents, serviceAccounts, sessions, users } from '../../db/schema.ts'
 import { beginsWith, findCandidates, hasWords } from '../../db/search.ts'
 import type { Search } from '../../lib/search.ts'
 
@@ -15,6 +15,31 @@ export async function findUserByEmail(db: Database | Transaction, email: string)
 export async function findUserById(db: Database | Transaction, id: string): Promise<UserRow | null> {
   const [user] = await db.select().from(users).where(eq(users.id, id))
   return user ?? null
+}
+
+/** How much a user has that is live, and when the audit trail last has a log-in of theirs. */
+export async function findActivity(
+  db: Database,
+  id: string,
+  now: Date,
+): Promise<{ keys: number; serviceAccounts: number; sessions: number; lastLoginAt: Date | null }> {
+  const at = sql`${now.toISOString()}::timestamptz`
+  const lastLogin = sql`(SELECT at FROM ${auditEvents} WHERE target_id = ${id} AND action = 'user.login'
+    ORDER BY at DESC LIMIT 1)`
+  const [row] = await db
+    .select({
+      keys: sql`(SELECT count(*) FROM ${apiKeys} WHERE user_id = ${id} AND revoked_at IS NULL
+        AND (expires_at IS NULL OR expires_at > ${at}))`.mapWith(Number),
+      serviceAccounts: sql`(SELECT count(*) FROM ${serviceAccounts} WHERE created_by = ${id})`.mapWith(
+        Number,
+      ),
+      sessions: sql`(SELECT count(*) FROM ${sessions} WHERE user_id = ${id} AND ended_at IS NULL
+        AND expires_at > ${at} AND idle_expires_at > ${at})`.mapWith(Number),
+      lastLoginAt: lastLogin.mapWith(auditEvents.at) as SQL<Date | null>,
+    })
+    .from(sql`(SELECT 1) AS one`)
+  if (!row) throw new Error('A query without a row')
+  return row
 }
 
 /** Users newest first, after the user `after`; of the users with these ids where there are any. */

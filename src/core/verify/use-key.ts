@@ -79,20 +79,20 @@ export function permitRate({ clock }: Pick<Context, 'clock'>, rate: RateState): 
   return { code: 'RATE_LIMITED', rate, retryAfterSeconds }
 }
 
-function charge(context: Context, key: KeyPrincipal, { cost }: Use, permission: Permission) {
-  if (permission.code !== 'VALID') return count(context, key, permission)
+function charge(context: Context, key: KeyPrincipal, { cost, address }: Use, permission: Permission) {
+  if (permission.code !== 'VALID') return count(context, key, address, permission)
   const { rate } = permission
   if (!key.hasCredits || cost === null)
-    return count(context, key, { code: 'VALID', rate, remainingCredits: null })
+    return count(context, key, address, { code: 'VALID', rate, remainingCredits: null })
   return chargeKey(context, key.keyId, cost).then((charged) =>
     charged.code === 'VALID'
-      ? count(context, key, { code: 'VALID', rate, remainingCredits: charged.remaining })
-      : count(context, key, charged),
+      ? count(context, key, address, { code: 'VALID', rate, remainingCredits: charged.remaining })
+      : count(context, key, address, charged),
   )
 }
 
-function count(context: Context, key: KeyPrincipal, outcome: UseOutcome): UseOutcome {
-  if (outcome.code === 'VALID') context.usage.count(key.keyId, 'VALID', key.secretId)
-  else context.usage.count(key.keyId, outcome.code)
+function count(context: Context, key: KeyPrincipal, address: string | null, outcome: UseOutcome): UseOutcome {
+  if (outcome.code === 'VALID') context.usage.use(key.keyId, key.secretId)
+  else context.usage.refuse(key.keyId, outcome.code, address)
   return outcome
 }

@@ -61,7 +61,7 @@ function decide(
 ): VerifyResult | Promise<VerifyResult> {
   if (verdict.kind === 'refused') {
     if (verdict.code === 'NOT_FOUND' || verdict.keyId === undefined) return NOT_FOUND
-    context.usage.count(verdict.keyId, verdict.code)
+    context.usage.refuse(verdict.keyId, verdict.code, ip)
     return { valid: false, code: verdict.code, key_id: verdict.keyId }
   }
   if (verdict.kind !== 'key') return NOT_FOUND

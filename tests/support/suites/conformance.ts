@@ -114,7 +114,15 @@ export function describeConformance(target: Target): void {
       const other = { ...counted, ip: '192.0.2.1', at: new Date(9000) }
       await addAuditCounts(db(), [{ row: counted, count: 1 }])
       await addAuditCounts(db(), [{ row: other, count: 41 }])
-      const filter = { actor: actorId, target: null, action: null, from: null, to: null }
+      const filter = {
+        actor: actorId,
+        target: null,
+        action: null,
+        outcome: null,
+        requestId: null,
+        from: null,
+        to: null,
+      }
       const [newest, ...rest] = await listAuditEvents(db(), filter, { limit: 2, after: null })
       expect(newest).toMatchObject({ ...counted, details: { reason: 'x', count: 42 } })
       expect(rest.map(({ id }) => id)).toEqual([between.id])

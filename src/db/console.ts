@@ -1,0 +1,44 @@
+import { sql } from 'drizzle-orm'
+import { bigint, check, index, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
+import type { RefusedCode } from '../lib/outcomes.ts'
+import { apiKeys, latchkey, time } from './schema.ts'
+
+/**
+ * Uses of all keys of an owner by hour and outcome; the nil UUID stands for all owners together. No foreign key: what was
+ * counted stays when an owner or a key is deleted.
+ */
+export const usageByOwner = latchkey.table(
+  'usage_by_owner',
+  {
+    ownerId: uuid('owner_id').notNull(),
+    hour: time('hour').notNull(),
+    outcome: text('outcome').notNull(),
+    count: bigint('count', { mode: 'number' }).notNull(),
+  },
+  (t) => [
+    primaryKey({ name: 'usage_by_owner_pkey', columns: [t.ownerId, t.hour, t.outcome] }),
+    index('usage_by_owner_hour_idx').on(t.hour),
+    check('usage_by_owner_count_check', sql`${t.count} > 0`),
+  ],
+)
+
+/** Refusals of keys: the newest hundred of each key, as samples. The exact numbers are in `key_usage`. */
+export const keyRefusals = latchkey.table(
+  'key_refusals',
+  {
+    keyId: uuid('key_id')
+      .notNull()
+      .references(() => apiKeys.id, { onDelete: 'cascade' }),
+    /** When the last of them was. */
+    at: time('at').notNull(),
+    outcome: text('outcome').$type<RefusedCode>().notNull(),
+    /** The client's address, as the asking service gave it. */
+    ip: text('ip'),
+    count: bigint('count', { mode: 'number' }).notNull(),
+  },
+  (t) => [
+    index('key_refusals_key_id_idx').on(t.keyId, t.at.desc()),
+    index('key_refusals_at_idx').on(t.at),
+    check('key_refusals_count_check', sql`${t.count} > 0`),
+  ],
+)
