@@ -12,6 +12,7 @@ import { NewKeyPage } from './pages/new-key.tsx'
 import { NotFoundPage } from './pages/not-found.tsx'
 import { ServiceAccountPage } from './pages/service-account.tsx'
 import { ServiceAccountsPage } from './pages/service-accounts.tsx'
+import { SigningKeysPage } from './pages/signing-keys.tsx'
 import { UserPage } from './pages/user.tsx'
 import { UsersPage } from './pages/users.tsx'
 
@@ -35,6 +36,7 @@ export function App() {
             <Route path="/users/:id">{({ id }) => <UserPage key={id} id={id} />}</Route>
             <Route path="/all-keys" component={AllKeysPage} />
             <Route path="/audit" component={AuditPage} />
+            <Route path="/signing-keys" component={SigningKeysPage} />
             <Route component={NotFoundPage} />
           </Switch>
         </Frame>

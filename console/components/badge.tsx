@@ -9,6 +9,7 @@ const TONES: Record<string, 'good' | 'warn' | 'bad'> = {
   owner_disabled: 'bad',
   expired: 'bad',
   revoked: 'bad',
+  signing: 'good',
   success: 'good',
   refused: 'bad',
 }

@@ -1,6 +1,6 @@
 import { type ReactNode, useEffect, useState } from 'react'
 import { Link, useLocation } from 'wouter'
-import { isStaff, useMe } from '../lib/me.ts'
+import { isAdmin, isStaff, useMe } from '../lib/me.ts'
 import { signOut } from '../lib/session.ts'
 import { type Look, setLook, theme } from '../lib/theme.ts'
 import { texts } from '../texts.ts'
@@ -10,6 +10,7 @@ import { SearchEverywhere } from './search-everywhere.tsx'
 
 const OWN = ['keys', 'service-accounts', 'account'] as const
 const STAFF = ['users', 'all-keys', 'audit'] as const
+const ADMIN = ['signing-keys'] as const
 const LOOKS: readonly Look[] = ['system', 'light', 'dark']
 
 /** What stands around every page. */
@@ -47,6 +48,7 @@ export function Frame({ children }: { children: ReactNode }) {
               <>
                 <p className="quiet">{texts.frame.administration}</p>
                 <Places names={STAFF} />
+                {isAdmin(me) && <Places names={ADMIN} />}
               </>
             )}
           </nav>
@@ -79,7 +81,7 @@ export function Frame({ children }: { children: ReactNode }) {
   )
 }
 
-function Places({ names }: { names: readonly (typeof OWN | typeof STAFF)[number][] }) {
+function Places({ names }: { names: readonly (typeof OWN | typeof STAFF | typeof ADMIN)[number][] }) {
   const [location] = useLocation()
   return names.map((name) => {
     const isHere = location === `/${name}` || location.startsWith(`/${name}/`)

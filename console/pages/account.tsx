@@ -1,4 +1,3 @@
-import { Badge } from '../components/badge.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Facts } from '../components/facts.tsx'
 import { Check, Field } from '../components/field.tsx'
@@ -7,7 +6,7 @@ import { List } from '../components/list.tsx'
 import { Card, Page } from '../components/page.tsx'
 import { Scopes } from '../components/scopes.tsx'
 import { SecondFactors } from '../components/second-factors.tsx'
-import { Table } from '../components/table.tsx'
+import { SessionTable } from '../components/session-table.tsx'
 import { Time } from '../components/time.tsx'
 import { ask, useChange, usePages } from '../lib/api.ts'
 import { useMe } from '../lib/me.ts'
@@ -109,58 +108,9 @@ function Sessions() {
     >
       <List of={sessions} none={words.noSessions}>
         {(rows) => (
-          <Table<Session>
-            label={words.sessions}
-            rows={rows}
-            idOf={({ id }) => id}
-            columns={[
-              {
-                head: words.session,
-                cell: ({ current, user_agent, kind }) => (
-                  <>
-                    <span title={user_agent ?? undefined}>{describeAgent(user_agent, kind)}</span>{' '}
-                    {current && <Badge state="current" />}
-                  </>
-                ),
-              },
-              { head: texts.audit.address, cell: ({ ip }) => ip ?? '' },
-              { head: texts.keys.lastUsed, cell: ({ last_used_at }) => <Time at={last_used_at} /> },
-              { head: words.signedIn, cell: ({ created_at }) => <Time at={created_at} /> },
-              { head: texts.keys.expires, cell: ({ expires_at }) => <Time at={expires_at} /> },
-              {
-                head: words.end,
-                cell: ({ id, current }) =>
-                  current ? null : (
-                    <Confirm
-                      button={words.endOne}
-                      title={words.endOneTitle}
-                      isPlain
-                      act={() => ask((api) => api.auth.sessions({ id }).delete())}
-                      done={words.ended}
-                    >
-                      <p>{words.endOneLead}</p>
-                    </Confirm>
-                  ),
-              },
-            ]}
-          />
+          <SessionTable sessions={rows} end={(id) => ask((api) => api.auth.sessions({ id }).delete())} />
         )}
       </List>
     </Card>
   )
-}
-
-const BROWSERS = ['Firefox', 'Edg', 'OPR', 'Chrome', 'Safari'] as const
-const SYSTEMS = ['iPhone', 'iPad', 'Android', 'Windows', 'Mac OS', 'Linux'] as const
-const NAMES: Record<string, string> = { Edg: 'Edge', OPR: 'Opera', 'Mac OS': 'macOS' }
-
-/** "Firefox on Windows": the browser and the system that a `User-Agent` names. */
-function describeAgent(agent: string | null, kind: string): string {
-  const find = (names: readonly string[]) => {
-    const name = names.find((each) => agent?.includes(each))
-    return name === undefined ? null : (NAMES[name] ?? name)
-  }
-  const [browser, system] = [find(BROWSERS), find(SYSTEMS)]
-  if (browser !== null && system !== null) return words.agent(browser, system)
-  return agent?.split(/[ /]/)[0] || words.kinds[kind] || kind
 }

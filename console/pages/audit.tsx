@@ -1,17 +1,17 @@
 import { useState } from 'react'
 import { useSearchParams } from 'wouter'
 import { AuditTable } from '../components/audit-table.tsx'
-import { Check, Field } from '../components/field.tsx'
+import { Check, Field, Select } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
 import { List } from '../components/list.tsx'
 import { Card, Page } from '../components/page.tsx'
 import { ask, useChange, usePages } from '../lib/api.ts'
 import { formatInput } from '../lib/format.ts'
 import { Refusal } from '../lib/refusal.ts'
-import type { AuditEvent } from '../lib/types.ts'
+import type { AuditEvent, AuditQuery } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
-const NAMES = ['actor', 'action', 'target', 'from', 'to'] as const
+const NAMES = ['actor', 'action', 'target', 'outcome', 'request_id', 'from', 'to'] as const
 const REFRESH_MS = 5_000
 const { audit: words } = texts
 
@@ -24,7 +24,7 @@ export function AuditPage() {
   )
   const events = usePages<AuditEvent>(
     ['audit', filter],
-    (cursor) => ask((api) => api.audit.get({ query: { ...filter, ...cursor } })),
+    (cursor) => ask((api) => api.audit.get({ query: { ...filter, ...cursor } as AuditQuery })),
     { refetchInterval: isFollowing ? REFRESH_MS : false },
   )
   const apply = useChange(async (fields: FormData) => {
@@ -75,6 +75,18 @@ export function AuditPage() {
               defaultValue={filter.action}
             />
             <Field label={words.target} name="target" hint={words.targetHint} defaultValue={filter.target} />
+            <Select
+              label={words.outcome}
+              name="outcome"
+              defaultValue={filter.outcome ?? ''}
+              options={Object.entries(words.outcomes)}
+            />
+            <Field
+              label={words.requestId}
+              name="request_id"
+              defaultValue={filter.request_id}
+              autoComplete="off"
+            />
             <Field
               label={words.from}
               name="from"

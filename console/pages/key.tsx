@@ -21,7 +21,7 @@ import { WhyRefused } from '../components/why-refused.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
 import { formatNumber, formatSeconds } from '../lib/format.ts'
 import { isAdmin, isStaff, useMe } from '../lib/me.ts'
-import type { CreatedKey, Key } from '../lib/types.ts'
+import type { CreatedKey, Key, Refused } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { Secret } from './new-key.tsx'
 
@@ -143,6 +143,7 @@ function Parts({ of: key }: { of: Key }) {
       <Card title={words.whyRefused}>
         <WhyRefused of={key} />
       </Card>
+      <Refusals of={key} />
       <Card title={words.secrets}>
         <Secrets of={key} />
       </Card>
@@ -202,6 +203,36 @@ function Usage({ of: { id } }: { of: Key }) {
     <Loaded of={usage}>
       {({ items }) => <Chart label={words.usage} buckets={bucketsOf(range, items)} />}
     </Loaded>
+  )
+}
+
+function Refusals({ of: { id } }: { of: Key }) {
+  const refusals = useAsk(['keys', id, 'refusals'], (api) => api.keys({ id }).refusals.get())
+  return (
+    <Card title={words.refusals}>
+      <Loaded of={refusals}>
+        {({ items, sampled }) =>
+          items.length === 0 ? (
+            <p className="quiet">{words.noRefusals}</p>
+          ) : (
+            <>
+              {sampled && <p className="quiet">{words.sampled}</p>}
+              <Table<Refused>
+                label={words.refusals}
+                rows={items}
+                idOf={({ at, outcome, ip }) => `${at} ${outcome} ${ip}`}
+                columns={[
+                  { head: texts.audit.when, cell: ({ at }) => <Time at={at} /> },
+                  { head: words.why, cell: ({ outcome }) => texts.why.checks[outcome].failed },
+                  { head: texts.audit.address, cell: ({ ip }) => ip },
+                  { head: words.count, cell: ({ count }) => formatNumber(count), isNumber: true },
+                ]}
+              />
+            </>
+          )
+        }
+      </Loaded>
+    </Card>
   )
 }
 

@@ -11,6 +11,7 @@ import { changesOf } from '../components/key-fields.tsx'
 import { KeyTable } from '../components/key-table.tsx'
 import { List } from '../components/list.tsx'
 import { Loaded } from '../components/loaded.tsx'
+import { OwnerUsage } from '../components/owner-usage.tsx'
 import { Card, Page } from '../components/page.tsx'
 import { RecentAudit } from '../components/recent-audit.tsx'
 import { RevokeOfOwner } from '../components/revoke-many.tsx'
@@ -67,6 +68,9 @@ export function ServiceAccountPage({ id }: { id: string }) {
         <List of={keys} none={words.noKeys}>
           {(rows) => <KeyTable label={texts.keys.title} keys={rows} />}
         </List>
+      </Card>
+      <Card title={texts.key.usage}>
+        <OwnerUsage of={{ service_account_id: id }} />
       </Card>
       {isStaff(me) && (
         <Card title={texts.pages.audit}>

@@ -11,18 +11,20 @@ import { Form } from '../components/form.tsx'
 import { KeyTable } from '../components/key-table.tsx'
 import { List } from '../components/list.tsx'
 import { Loaded } from '../components/loaded.tsx'
+import { OwnerUsage } from '../components/owner-usage.tsx'
 import { Card, Page } from '../components/page.tsx'
 import { RecentAudit } from '../components/recent-audit.tsx'
 import { RevokeOfOwner } from '../components/revoke-many.tsx'
 import { ScopeChoice, Scopes, scopesIn } from '../components/scopes.tsx'
+import { SessionTable } from '../components/session-table.tsx'
 import { Tabs } from '../components/tabs.tsx'
 import { Time } from '../components/time.tsx'
-import { ask, useAsk, useChange } from '../lib/api.ts'
+import { ask, useAsk, useChange, usePages } from '../lib/api.ts'
 import { formatCount, formatLocal } from '../lib/format.ts'
 import { useKeys } from '../lib/keys.ts'
 import { isAdmin, useMe } from '../lib/me.ts'
 import { PATH } from '../lib/place.ts'
-import type { Key, User, UserPatch } from '../lib/types.ts'
+import type { Session, User, UserDetail, UserPatch } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 const { user: words } = texts
@@ -45,7 +47,7 @@ export function UserPage({ id }: { id: string }) {
           </>
         )
       }
-      actions={found && <Actions of={found} keys={keys.data} />}
+      actions={found && <Actions of={found} />}
     >
       <Loaded of={user}>
         {(present) => (
@@ -63,6 +65,18 @@ export function UserPage({ id }: { id: string }) {
                   ) : (
                     <Scopes key="scopes" scopes={present.scopes} />
                   ),
+                ],
+                [
+                  words.lastLogin,
+                  <Time key="login" at={present.last_login_at} none={texts.keys.neverUsed} />,
+                ],
+                [
+                  words.has,
+                  [
+                    formatCount(present.counts.keys, 'live key'),
+                    formatCount(present.counts.service_accounts, 'service account'),
+                    formatCount(present.counts.sessions, 'session'),
+                  ].join(', '),
                 ],
                 [texts.account.since, <Time key="since" at={present.created_at} />],
                 [
@@ -88,6 +102,16 @@ export function UserPage({ id }: { id: string }) {
               </List>
             ),
           },
+          { name: 'sessions', text: texts.account.sessions, content: <Sessions of={id} /> },
+          {
+            name: 'usage',
+            text: texts.key.usage,
+            content: (
+              <Card>
+                <OwnerUsage of={{ user_id: id }} />
+              </Card>
+            ),
+          },
           { name: 'audit', text: words.done, content: <RecentAudit of={id} by="actor" /> },
           { name: 'about', text: words.happened, content: <RecentAudit of={id} /> },
         ]}
@@ -96,11 +120,11 @@ export function UserPage({ id }: { id: string }) {
   )
 }
 
-function Actions({ of: user, keys }: { of: User; keys: readonly Key[] | undefined }) {
+function Actions({ of: user }: { of: UserDetail }) {
   const me = useMe()
   const { id } = user
   const [, navigate] = useLocation()
-  const live = formatCount(keys?.filter(({ revoked_at }) => revoked_at === null).length ?? 0, 'key')
+  const live = formatCount(user.counts.keys, 'key')
   // Their own account is the matter of the page Account.
   if (id === me?.id) return null
   return (
@@ -169,12 +193,28 @@ function Actions({ of: user, keys }: { of: User; keys: readonly Key[] | undefine
           }
           done={words.cutOff}
         >
-          <p>{words.cutOffLead(live)}</p>
+          <p>{words.cutOffLead(live, formatCount(user.counts.service_accounts, 'service account'))}</p>
           <Check label={words.withAccounts} name="accounts" />
           <p>{words.cutOffUndo}</p>
         </Confirm>
       )}
     </>
+  )
+}
+
+function Sessions({ of: id }: { of: string }) {
+  const sessions = usePages<Session>(['users', id, 'sessions'], (cursor) =>
+    ask((api) => api.users({ id }).sessions.get({ query: cursor })),
+  )
+  return (
+    <List of={sessions} none={texts.account.noSessions}>
+      {(rows) => (
+        <SessionTable
+          sessions={rows}
+          end={(sid) => ask((api) => api.users({ id }).sessions({ sid }).delete())}
+        />
+      )}
+    </List>
   )
 }
 

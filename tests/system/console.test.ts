@@ -81,6 +81,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     `users/${user.id}`,
     'all-keys',
     'audit',
+    'signing-keys',
     'nowhere',
   ]
 
@@ -308,6 +309,36 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     await page.getByRole('dialog').getByRole('button', { name: 'Enable' }).click()
     await page.getByText('The user is enabled.').waitFor()
     expect((await call(service, 'GET /auth/me', { apiKey: key })).status).toBe(200)
+  })
+
+  test('support goes from an e-mail to "revoked" in six actions, and has no action of an admin', async () => {
+    const { key } = await newKey(service, access, { name: 'leaked', scopes: 'read' })
+    const support = await addPerson(sql, { email: 'sue@example.com', scopes: ['latchkey:support'] })
+    const page = await enter(support)
+    await settle(page)
+    let actions = 0
+    const act = async (action: () => Promise<unknown>) => {
+      actions += 1
+      await action()
+    }
+    await act(() => page.keyboard.press('/'))
+    await act(async () => {
+      await page.getByRole('dialog').getByLabel('Search').fill('bob@example.com')
+      await page.keyboard.press('Enter')
+    })
+    await act(() => page.getByRole('link', { name: 'bob@example.com' }).click())
+    await page.getByRole('tab', { name: 'Keys' }).waitFor()
+    const offered = await page.locator('.page-head button').allTextContents()
+    expect(offered).toEqual(['End sessions', 'Revoke all keys', 'Cut off'])
+    await act(() => page.getByRole('link', { name: 'leaked' }).click())
+    await act(() => page.getByRole('button', { name: 'Revoke' }).click())
+    await act(async () => {
+      await page.getByRole('dialog').getByLabel('To go on, type').fill('leaked')
+      await page.keyboard.press('Enter')
+    })
+    await page.getByText('The key is revoked.').waitFor()
+    expect(actions).toBeLessThanOrEqual(6)
+    expect((await call(service, 'GET /auth/me', { apiKey: key })).status).toBe(401)
   })
 
   test('a user finds no page of an admin in the menu, and the API refuses what is typed', async () => {
