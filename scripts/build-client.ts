@@ -1,9 +1,18 @@
 /**
  * Builds `dist/client`, the package that services install (docs/decisions/0014): ESM for Node and Bun. `bun run
- * build:client [--outdir=…] [--branch=…]`. A branch of this repository then holds the package alone, and a Git URL that
+ * build:client [--outdir=…] [--branch=…] [--if-changed]`. A branch of this repository then holds the package alone, and a Git URL that
  * names the branch installs it.
  */
-import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Glob } from 'bun'
@@ -11,9 +20,19 @@ import { dependencies, license, version } from '../package.json' with { type: 'j
 
 const root = resolve(import.meta.dir, '..')
 const { values } = parseArgs({
-  options: { outdir: { type: 'string', default: 'dist/client' }, branch: { type: 'string' } },
+  options: {
+    outdir: { type: 'string', default: 'dist/client' },
+    branch: { type: 'string' },
+    'if-changed': { type: 'boolean', default: false },
+  },
 })
 const outdir = resolve(root, values.outdir)
+/** The hash of what the package was built of. */
+const stamp = `${outdir}.hash`
+const hash = hashSources()
+if (values['if-changed'] && existsSync(outdir) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) {
+  process.exit(0)
+}
 
 const entry = (name: string) => ({ types: `./${name}.d.ts`, default: `./${name}.js` })
 /**
@@ -64,10 +83,20 @@ try {
   cpSync(join(root, 'docs/client.md'), join(made, 'README.md'))
   rmSync(outdir, { recursive: true, force: true })
   renameSync(made, outdir)
+  writeFileSync(stamp, hash)
   process.stdout.write(`${outdir}: ${[...new Glob('*').scanSync(outdir)].length} files\n`)
   if (values.branch !== undefined) commitTo(values.branch, join(aside, 'index'))
 } finally {
   rmSync(aside, { recursive: true, force: true })
+}
+
+/** The declarations hold the types of every route, so that every source file counts. */
+function hashSources(): string {
+  const hasher = new Bun.CryptoHasher('sha256')
+  const paths = new Glob('{src,client}/**/*.{ts,tsx,json}').scanSync(root)
+  for (const path of [...paths, 'package.json', 'bun.lock', 'tsconfig.json', 'docs/client.md'].toSorted())
+    hasher.update(`${path}\n`).update(readFileSync(join(root, path)))
+  return hasher.digest('hex')
 }
 
 /**

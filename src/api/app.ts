@@ -26,6 +26,7 @@ import { auth } from './auth.ts'
 import { browserGuard } from './browser.ts'
 import { type AddressOf, createAddressOf } from './client-address.ts'
 import { compressAnswer } from './compression.ts'
+import { consolePages } from './console.ts'
 import { recogniseCredential } from './credential.ts'
 import { docs } from './docs.ts'
 import { pathOf, serverSettings, skipCookies, withoutSlash, wrapWith } from './elysia.ts'
@@ -108,7 +109,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
       context.config.publicUrl,
     ),
   )
-  const documented = docs(context.config.docs, document)
+  const documented = docs(context.config.docs, document).use(consolePages(context.config))
   const routes = createRouteTable([unlimited, limited, documented].flatMap((part) => part.routes))
   const addressOf = options.addressOf ?? createAddressOf(context.config, context.log)
   const prepare = (state: RequestState) => recogniseCredential(context, routes.isGuarded, state)
@@ -169,7 +170,8 @@ function isAmong(routes: AnyElysia['routes']): IsForBrowsers {
   const paths = new Set(routes.map(({ path }) => withoutSlash(path)))
   return (request) => {
     const path = withoutSlash(pathOf(request))
-    return paths.has(path) || path.startsWith('/session/') || (path === '/' && prefersPage(request))
+    const isBelow = /^\/(session|console)(\/|$)/.test(path)
+    return paths.has(path) || isBelow || (path === '/' && prefersPage(request))
   }
 }
 

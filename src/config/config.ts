@@ -64,6 +64,8 @@ export type Config = {
   /** Whether an admin may create a password reset for another admin. */
   adminResetsAdmin: boolean
   docs: boolean
+  /** Whether the console is served, at /console. */
+  console: 'on' | 'off'
   /** null: no mail is sent. */
   smtpUrl: Secret | null
   /** The sender of every mail: `name <address>`, or the address alone. */

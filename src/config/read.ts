@@ -108,6 +108,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     oauthPasswordGrant: read.flag('OAUTH_PASSWORD_GRANT', true),
     adminResetsAdmin: read.flag('ADMIN_RESETS_ADMIN', false),
     docs: read.flag('DOCS', true),
+    console: read.choice('CONSOLE', ['on', 'off'], 'on'),
     smtpUrl,
     mailFrom: read.parsed('MAIL_FROM', parseMailFrom, null),
     mailTemplates: read.text('MAIL_TEMPLATES'),

@@ -86,3 +86,13 @@ test('a circle of two files is refused, and what the rule allows passes', () => 
   }
   expect(faultsOf(sound)).toEqual([])
 })
+
+test('the console imports nothing of src', async () => {
+  const root = `${import.meta.dir}/../../console`
+  const leaves = (code: string) => /from '[^']*\/src\//.test(code)
+  expect(leaves("import { fail } from '../src/lib/errors.ts'")).toBe(true)
+  const paths = [...new Glob('**/*.{ts,tsx}').scanSync({ cwd: root })]
+  expect(paths.length).toBeGreaterThan(40)
+  for (const path of paths)
+    expect(`${path}: ${leaves(await Bun.file(`${root}/${path}`).text())}`).toBe(`${path}: false`)
+})

@@ -5,7 +5,16 @@ import { Glob } from 'bun'
 
 const root = resolve(import.meta.dir, '../..')
 const BINARY = join(root, 'dist/latchkey')
-const SOURCES = ['src/**', 'drizzle/**', 'scripts/**', 'package.json', 'bun.lock', 'tsconfig.json']
+const SOURCES = [
+  'src/**',
+  'client/**',
+  'console/**',
+  'drizzle/**',
+  'scripts/**',
+  'package.json',
+  'bun.lock',
+  'tsconfig.json',
+]
 
 let built: Promise<string> | null = null
 

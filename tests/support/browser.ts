@@ -7,6 +7,8 @@ export const OWN = { 'sec-fetch-site': 'same-origin' }
 /** The pages, and what they load: every route that stands in no document but answers to browsers. */
 export const PAGES = [
   'GET /.well-known/change-password',
+  'GET /console',
+  'GET /console/*',
   'GET /logged-out',
   'GET /login',
   'GET /login/enrol',

@@ -32,11 +32,9 @@ export const siteOf = ({ publicUrl, brandName, brandLogo }: Config): Site => ({
   base: new URL(publicUrl).pathname.replace(/\/$/, ''),
 })
 
-/**
- * Where a person goes who is signed in and asked for no place. The start page, which says who is signed in: there is no
- * console yet.
- */
-export const homeOf = (config: Config): string => `${siteOf(config).base}/`
+/** Where a person goes who is signed in and asked for no place: the console, or the start page where there is none. */
+export const homeOf = (config: Config): string =>
+  `${siteOf(config).base}/${config.console === 'on' ? 'console' : ''}`
 
 /** A page as an answer. */
 export function pageAnswer(page: JSX.Element, status = 200, headers: Record<string, string> = {}): Response {

@@ -88,12 +88,13 @@ export function SignedOutPage({ site }: { site: Site }) {
 type StartProps = {
   site: Site
   hasDocs: boolean
+  hasConsole: boolean
   /** The address of the person who is signed in; null: nobody is. */
   email: string | null
 }
 
 /** `/`, for a browser */
-export function StartPage({ site, hasDocs, email }: StartProps) {
+export function StartPage({ site, hasDocs, hasConsole, email }: StartProps) {
   return (
     <Page site={site} title={`Welcome to ${site.brandName}`}>
       {email === null ? (
@@ -105,6 +106,13 @@ export function StartPage({ site, hasDocs, email }: StartProps) {
       ) : (
         <>
           <p>You are signed in as {email}.</p>
+          {hasConsole && (
+            <p>
+              <a class="button" href={`${site.base}/console`}>
+                Console
+              </a>
+            </p>
+          )}
           <Form action={`${site.base}/logout`} button="Sign out" />
         </>
       )}

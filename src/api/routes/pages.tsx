@@ -35,7 +35,9 @@ export const startPage =
   async (state: RequestState): Promise<Response> => {
     const here = await acceptCookie(context, state)
     const email = here?.user.email ?? null
-    return pageAnswer(<StartPage site={siteOf(context.config)} hasDocs={context.config.docs} email={email} />)
+    const { docs, console } = context.config
+    const parts = { hasDocs: docs, hasConsole: console === 'on' }
+    return pageAnswer(<StartPage site={siteOf(context.config)} {...parts} email={email} />)
   }
 
 /** Of a one-time token that is unknown, used, void or over. */
@@ -377,7 +379,10 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
     .get('/logged-out', () => pageAnswer(<SignedOutPage site={site} />), page)
     .get(
       '/.well-known/change-password',
-      () => new Response(null, { status: 302, headers: { location: `${site.base}/forgot-password` } }),
+      () => {
+        const place = config.console === 'on' ? 'console/account' : 'forgot-password'
+        return new Response(null, { status: 302, headers: { location: `${site.base}/${place}` } })
+      },
       page,
     )
 }

@@ -1,0 +1,46 @@
+import { QueryClientProvider } from '@tanstack/react-query'
+import { Redirect, Route, Router, Switch } from 'wouter'
+import { Frame } from './components/frame.tsx'
+import { queries } from './lib/api.ts'
+import { CONSOLE } from './lib/place.ts'
+import { AccountPage } from './pages/account.tsx'
+import { AllKeysPage } from './pages/all-keys.tsx'
+import { AuditPage } from './pages/audit.tsx'
+import { KeyPage } from './pages/key.tsx'
+import { MyKeysPage } from './pages/my-keys.tsx'
+import { NewKeyPage } from './pages/new-key.tsx'
+import { NotFoundPage } from './pages/not-found.tsx'
+import { ServiceAccountPage } from './pages/service-account.tsx'
+import { ServiceAccountsPage } from './pages/service-accounts.tsx'
+import { SigningKeysPage } from './pages/signing-keys.tsx'
+import { UserPage } from './pages/user.tsx'
+import { UsersPage } from './pages/users.tsx'
+
+/** The console's places (console.md, section 2, rule 6). */
+export function App() {
+  return (
+    <QueryClientProvider client={queries}>
+      <Router base={CONSOLE}>
+        <Frame>
+          <Switch>
+            <Route path="/">
+              <Redirect to="/keys" replace />
+            </Route>
+            <Route path="/keys" component={MyKeysPage} />
+            <Route path="/keys/new" component={NewKeyPage} />
+            <Route path="/keys/:id">{({ id }) => <KeyPage key={id} id={id} />}</Route>
+            <Route path="/service-accounts" component={ServiceAccountsPage} />
+            <Route path="/service-accounts/:id">{({ id }) => <ServiceAccountPage key={id} id={id} />}</Route>
+            <Route path="/account" component={AccountPage} />
+            <Route path="/users" component={UsersPage} />
+            <Route path="/users/:id">{({ id }) => <UserPage key={id} id={id} />}</Route>
+            <Route path="/all-keys" component={AllKeysPage} />
+            <Route path="/audit" component={AuditPage} />
+            <Route path="/signing-keys" component={SigningKeysPage} />
+            <Route component={NotFoundPage} />
+          </Switch>
+        </Frame>
+      </Router>
+    </QueryClientProvider>
+  )
+}

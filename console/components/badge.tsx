@@ -1,0 +1,20 @@
+import { texts } from '../texts.ts'
+
+const TONES: Record<string, 'good' | 'warn' | 'bad'> = {
+  active: 'good',
+  unused: 'warn',
+  expiring: 'warn',
+  exhausted: 'warn',
+  disabled: 'bad',
+  owner_disabled: 'bad',
+  expired: 'bad',
+  revoked: 'bad',
+  signing: 'good',
+  success: 'good',
+  refused: 'bad',
+}
+
+/** A state in a word; its colour only repeats it. */
+export function Badge({ state }: { state: string }) {
+  return <span className={`badge ${TONES[state] ?? ''}`}>{texts.states[state] ?? state}</span>
+}

@@ -1,0 +1,80 @@
+import type { ReactNode } from 'react'
+import { Link } from 'wouter'
+import type { Key, ListedKey } from '../lib/types.ts'
+import { texts } from '../texts.ts'
+import { Badge } from './badge.tsx'
+import { Scopes } from './scopes.tsx'
+import { Sparkline } from './sparkline.tsx'
+import { type Column, Table } from './table.tsx'
+import { Time } from './time.tsx'
+
+const SOON_MS = 14 * 24 * 3_600_000
+
+/** What a key is called: its name, or its beginning where it has none. */
+export const nameOf = (key: Pick<Key, 'name' | 'start'>): string => key.name ?? `${key.start}…`
+
+/** The end of a key, in amber where it is near. */
+export function Expiry({ at }: { at: string | null }) {
+  const isSoon = at !== null && Date.parse(at) > Date.now() && Date.parse(at) - Date.now() < SOON_MS
+  return (
+    <span className={isSoon ? 'soon' : undefined}>
+      <Time at={at} none={texts.keys.noExpiry} />
+    </span>
+  )
+}
+
+/** Keys, each a link to its page. */
+export function KeyTable({
+  label,
+  keys,
+  owner,
+  actions,
+}: {
+  label: string
+  keys: readonly ListedKey[]
+  /** Drawn in place of the scopes, where keys of several owners are listed. */
+  owner?(key: ListedKey): ReactNode
+  /** What is done to a key of the list, and its heading. */
+  actions?: Column<ListedKey>
+}) {
+  return (
+    <Table<ListedKey>
+      label={label}
+      rows={keys}
+      idOf={({ id }) => id}
+      columns={[
+        {
+          head: texts.keys.name,
+          cell: (key) => (
+            <>
+              <Link href={`/keys/${key.id}`} className="name">
+                <bdi>{nameOf(key)}</bdi>
+              </Link>
+              <code className="quiet">{key.start}…</code>
+            </>
+          ),
+        },
+        ...(owner ? [{ head: texts.keys.owner, cell: owner }] : []),
+        {
+          head: texts.keys.status,
+          cell: ({ status, status_reason }) => (
+            <>
+              <Badge state={status} />
+              {status_reason !== null && <small>{status_reason}</small>}
+            </>
+          ),
+        },
+        { head: texts.keys.use, cell: ({ usage = [] }) => <Sparkline days={usage} /> },
+        ...(owner
+          ? []
+          : [{ head: texts.keys.scopes, cell: ({ scopes }: ListedKey) => <Scopes scopes={scopes} /> }]),
+        {
+          head: texts.keys.lastUsed,
+          cell: ({ last_used_at }) => <Time at={last_used_at} none={texts.keys.neverUsed} />,
+        },
+        { head: texts.keys.expires, cell: ({ expires_at }) => <Expiry at={expires_at} /> },
+        ...(actions ? [actions] : []),
+      ]}
+    />
+  )
+}

@@ -1,0 +1,55 @@
+import { type ReactNode, useEffect, useRef } from 'react'
+
+/** A page: its heading takes the focus, so that keyboards and screen readers begin there. */
+export function Page({
+  title,
+  lead,
+  actions,
+  children,
+}: {
+  title: string
+  lead?: ReactNode
+  actions?: ReactNode
+  children: ReactNode
+}) {
+  const heading = useRef<HTMLHeadingElement>(null)
+  useEffect(() => heading.current?.focus({ preventScroll: true }), [])
+  return (
+    <>
+      <title>{`${title} · Latchkey`}</title>
+      <div className="page-head">
+        <div>
+          <h1 ref={heading} tabIndex={-1}>
+            {title}
+          </h1>
+          {lead !== undefined && <p className="quiet">{lead}</p>}
+        </div>
+        {actions !== undefined && <div className="actions">{actions}</div>}
+      </div>
+      {children}
+    </>
+  )
+}
+
+/** A part of a page, with a heading of its own. */
+export function Card({
+  title,
+  actions,
+  children,
+}: {
+  title?: string
+  actions?: ReactNode
+  children: ReactNode
+}) {
+  return (
+    <section className="card">
+      {title !== undefined && (
+        <div className="card-head">
+          <h2>{title}</h2>
+          {actions !== undefined && <div className="actions">{actions}</div>}
+        </div>
+      )}
+      {children}
+    </section>
+  )
+}

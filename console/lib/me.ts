@@ -1,0 +1,18 @@
+import { queries, useAsk } from './api.ts'
+import type { Me } from './types.ts'
+
+const KEY = ['me']
+
+/** Who is signed in; undefined until the API has said so. */
+export function useMe(): Me | undefined {
+  const { data } = useAsk(KEY, (api) => api.auth.me.get())
+  return data?.type === 'user' ? data : undefined
+}
+
+/** Who was signed in when the page was last drawn. */
+export const presentMe = (): Me | undefined => queries.getQueryData<Me>(KEY)
+
+export const isAdmin = (me: Me | undefined): boolean => me?.role === 'admin'
+/** Whether the admin's pages are for this person: admins, and support. */
+export const isStaff = (me: Me | undefined): boolean =>
+  isAdmin(me) || me?.scopes.includes('latchkey:support') === true

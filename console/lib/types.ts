@@ -1,0 +1,28 @@
+import type { management } from 'latchkey/client/management'
+
+/** The shapes of the API, as its client spells them. */
+type Api = ReturnType<typeof management>
+type Of<F extends (...words: never[]) => Promise<{ data: unknown }>> = NonNullable<
+  Awaited<ReturnType<F>>['data']
+>
+
+export type Key = Of<ReturnType<Api['keys']>['get']>
+export type ListedKey = Of<Api['keys']['get']>[number]
+export type FoundKey = Of<Api['keys']['lookup']['post']>['items'][number]
+export type KeysQuery = NonNullable<NonNullable<Parameters<Api['keys']['get']>[0]>['query']>
+export type NewKeyInput = NonNullable<Parameters<Api['keys']['post']>[0]>
+export type CreatedKey = Of<Api['keys']['post']>
+export type KeyPatch = NonNullable<Parameters<ReturnType<Api['keys']>['patch']>[0]>
+export type ServiceAccount = Of<ReturnType<Api['service-accounts']>['get']>
+export type NewUserInput = NonNullable<Parameters<Api['users']['post']>[0]>
+export type UserPatch = NonNullable<Parameters<ReturnType<Api['users']>['patch']>[0]>
+export type User = Of<Api['users']['get']>['items'][number]
+export type UserDetail = Of<ReturnType<Api['users']>['get']>
+export type Refused = Of<ReturnType<Api['keys']>['refusals']['get']>['items'][number]
+export type SigningKey = Of<Api['signing-keys']['get']>['items'][number]
+export type SecondFactors = Of<Api['auth']['mfa']['get']>
+export type PendingTotp = Of<Api['auth']['mfa']['totp']['post']>
+export type Session = Of<Api['auth']['sessions']['get']>['items'][number]
+export type AuditQuery = NonNullable<NonNullable<Parameters<Api['audit']['get']>[0]>['query']>
+export type AuditEvent = Of<Api['audit']['get']>['items'][number]
+export type Me = Extract<Of<Api['auth']['me']['get']>, { type: 'user' }>

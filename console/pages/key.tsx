@@ -1,0 +1,280 @@
+import { useState } from 'react'
+import { Badge } from '../components/badge.tsx'
+import { bucketsOf, Chart, RANGES, startOf, useRange } from '../components/chart.tsx'
+import { Confirm } from '../components/confirm.tsx'
+import { Copy } from '../components/copy.tsx'
+import { EditKey } from '../components/edit-key.tsx'
+import { Facts } from '../components/facts.tsx'
+import { Select } from '../components/field.tsx'
+import { textIn } from '../components/form.tsx'
+import { Expiry, nameOf } from '../components/key-table.tsx'
+import { Loaded } from '../components/loaded.tsx'
+import { Meter } from '../components/meter.tsx'
+import { Owner } from '../components/owner.tsx'
+import { Card, Page } from '../components/page.tsx'
+import { RecentAudit } from '../components/recent-audit.tsx'
+import { RevokeKey } from '../components/revoke-key.tsx'
+import { Scopes } from '../components/scopes.tsx'
+import { Table } from '../components/table.tsx'
+import { Time } from '../components/time.tsx'
+import { WhyRefused } from '../components/why-refused.tsx'
+import { ask, useAsk, useChange } from '../lib/api.ts'
+import { formatNumber, formatSeconds } from '../lib/format.ts'
+import { isAdmin, isStaff, useMe } from '../lib/me.ts'
+import type { CreatedKey, Key, Refused } from '../lib/types.ts'
+import { texts } from '../texts.ts'
+import { Secret } from './new-key.tsx'
+
+const { key: words } = texts
+
+/** One key: what it is, how it is used, and what may be done to it. */
+export function KeyPage({ id }: { id: string }) {
+  const key = useAsk(['keys', id], (api) => api.keys({ id }).get())
+  const [rotated, setRotated] = useState<CreatedKey | null>(null)
+  if (rotated) return <Secret made={rotated} onDone={() => setRotated(null)} />
+  return (
+    <Page
+      title={key.data ? nameOf(key.data) : texts.loading}
+      lead={key.data && <Status of={key.data} />}
+      actions={key.data && <Actions of={key.data} onRotated={setRotated} />}
+    >
+      <Loaded of={key}>{(found) => <Parts of={found} />}</Loaded>
+    </Page>
+  )
+}
+
+function Status({ of: { status, status_reason, revoked_reason } }: { of: Key }) {
+  return (
+    <>
+      <Badge state={status} /> {status_reason ?? words.works}{' '}
+      {revoked_reason !== null && (
+        <>
+          {words.reason} <q>{revoked_reason}</q>
+        </>
+      )}
+    </>
+  )
+}
+
+function Actions({ of: key, onRotated }: { of: Key; onRotated(made: CreatedKey): void }) {
+  const me = useMe()
+  const { id } = key
+  // To show a secret takes the power to grant it: an admin does not rotate the key of another person.
+  const isOwn = key.user_id === me?.id || (key.service_account_id !== null && !(isStaff(me) && !isAdmin(me)))
+  const change = useChange((is_active: boolean) => ask((api) => api.keys({ id }).patch({ is_active })))
+  if (key.revoked_at !== null) return null
+  return (
+    <>
+      {(isOwn || isAdmin(me)) && <EditKey of={key} />}
+      {isOwn && (
+        <Confirm
+          button={texts.actions.rotate}
+          title={words.rotateTitle}
+          isDangerous={false}
+          isPlain
+          act={async (fields) => {
+            const overlap_seconds = Number(textIn(fields, 'overlap'))
+            onRotated(await ask((api) => api.keys({ id }).rotate.post({ overlap_seconds })))
+          }}
+        >
+          <p>{words.rotateLead}</p>
+          <Select
+            label={words.overlap}
+            name="overlap"
+            defaultValue="86400"
+            options={Object.entries(words.overlaps)}
+          />
+        </Confirm>
+      )}
+      {key.is_active ? (
+        <Confirm
+          button={texts.actions.disable}
+          title={words.disableTitle}
+          isPlain
+          act={() => ask((api) => api.keys({ id }).patch({ is_active: false }))}
+          done={words.disabled}
+        >
+          <p>{words.disableLead}</p>
+        </Confirm>
+      ) : (
+        (isOwn || isAdmin(me)) && (
+          <button type="button" className="plain" onClick={() => change.mutate(true)}>
+            {texts.actions.enable}
+          </button>
+        )
+      )}
+      <RevokeKey of={key} />
+    </>
+  )
+}
+
+function Parts({ of: key }: { of: Key }) {
+  const me = useMe()
+  return (
+    <>
+      <div className="columns">
+        <Card title={words.about}>
+          <Facts
+            of={[
+              [texts.keys.owner, <Owner key="owner" of={key} />],
+              [texts.keys.scopes, <Scopes key="scopes" scopes={key.scopes} />],
+              [texts.keys.expires, <Expiry key="expiry" at={key.expires_at} />],
+              [texts.keys.lastUsed, <Time key="used" at={key.last_used_at} none={texts.keys.neverUsed} />],
+              [texts.keys.created, <Time key="created" at={key.created_at} />],
+              [texts.fields.addresses, key.allowed_ips?.join(', ')],
+              [texts.fields.description, key.description && <bdi>{key.description}</bdi>],
+              [texts.fields.externalId, key.external_id && <bdi>{key.external_id}</bdi>],
+              [
+                texts.keys.id,
+                <span key="id" className="copied">
+                  <code>{key.id}</code> <Copy text={key.id} label={texts.keys.copyId} />
+                </span>,
+              ],
+            ]}
+          />
+        </Card>
+        <Card title={words.limits}>
+          <Limits of={key} />
+        </Card>
+      </div>
+      <Card title={words.usage}>
+        <Usage of={key} />
+      </Card>
+      <Card title={words.whyRefused}>
+        <WhyRefused of={key} />
+      </Card>
+      <Refusals of={key} />
+      <Card title={words.secrets}>
+        <Secrets of={key} />
+      </Card>
+      {key.metadata !== null && (
+        <Card title={texts.fields.metadata}>
+          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable region has to take the focus */}
+          <pre tabIndex={0}>{JSON.stringify(key.metadata, null, 2)}</pre>
+        </Card>
+      )}
+      {isStaff(me) && (
+        <Card title={texts.pages.audit}>
+          <RecentAudit of={key.id} />
+        </Card>
+      )}
+    </>
+  )
+}
+
+/** Meters of what is left. How much of a rate limit is left, the same check tells as for a use, which counts nothing. */
+function Limits({ of: key }: { of: Key }) {
+  const { rate_limit: limit, credits } = key
+  const rate = useAsk(
+    ['keys', key.id, 'rate'],
+    (api) => api.keys({ id: key.id }).check.post({}),
+    limit !== null,
+  ).data?.rate_limit
+  if (limit === null && credits === null) return <p className="quiet">{words.noLimits}</p>
+  const refill = credits?.refill
+  return (
+    <>
+      {limit && (
+        <Meter
+          label={words.rate(formatSeconds(limit.window_seconds))}
+          value={rate?.remaining ?? limit.limit}
+          max={limit.limit}
+        />
+      )}
+      {credits && (
+        <Meter
+          label={texts.fields.credits}
+          value={credits.remaining}
+          max={Math.max(credits.remaining, refill?.amount ?? 0)}
+          hint={refill ? words.refill[refill.interval](formatNumber(refill.amount)) : words.noRefill}
+        />
+      )}
+    </>
+  )
+}
+
+function Usage({ of: { id } }: { of: Key }) {
+  const [range] = useRange()
+  const { bucket } = RANGES[range]
+  const usage = useAsk(['keys', id, 'usage', range], (api) =>
+    api.keys({ id }).usage.get({ query: { from: startOf(range), bucket } }),
+  )
+  return (
+    <Loaded of={usage}>
+      {({ items }) => <Chart label={words.usage} buckets={bucketsOf(range, items)} />}
+    </Loaded>
+  )
+}
+
+function Refusals({ of: { id } }: { of: Key }) {
+  const refusals = useAsk(['keys', id, 'refusals'], (api) => api.keys({ id }).refusals.get())
+  return (
+    <Card title={words.refusals}>
+      <Loaded of={refusals}>
+        {({ items, sampled }) =>
+          items.length === 0 ? (
+            <p className="quiet">{words.noRefusals}</p>
+          ) : (
+            <>
+              {sampled && <p className="quiet">{words.sampled}</p>}
+              <Table<Refused>
+                label={words.refusals}
+                rows={items}
+                idOf={({ at, outcome, ip }) => `${at} ${outcome} ${ip}`}
+                columns={[
+                  { head: texts.audit.when, cell: ({ at }) => <Time at={at} /> },
+                  { head: words.why, cell: ({ outcome }) => texts.why.checks[outcome].failed },
+                  { head: texts.audit.address, cell: ({ ip }) => ip },
+                  { head: words.count, cell: ({ count }) => formatNumber(count), isNumber: true },
+                ]}
+              />
+            </>
+          )
+        }
+      </Loaded>
+    </Card>
+  )
+}
+
+function Secrets({ of: key }: { of: Key }) {
+  const isRotating = key.secrets.length > 1
+  return (
+    <>
+      {isRotating && <p>{words.rotating}</p>}
+      <Table
+        label={words.secrets}
+        rows={key.secrets}
+        idOf={({ id }) => id}
+        columns={[
+          { head: words.secret, cell: ({ start }) => <code>{start}…</code> },
+          { head: texts.keys.created, cell: ({ created_at }) => <Time at={created_at} /> },
+          {
+            head: texts.keys.lastUsed,
+            cell: ({ last_used_at }) => <Time at={last_used_at} none={texts.keys.neverUsed} />,
+          },
+          { head: words.ends, cell: ({ expires_at }) => <Time at={expires_at} none={words.withKey} /> },
+          ...(isRotating
+            ? [
+                {
+                  head: words.end,
+                  cell: (secret: Key['secrets'][number]) => (
+                    <Confirm
+                      button={words.endNow}
+                      title={words.endTitle(secret.start)}
+                      isPlain
+                      act={() =>
+                        ask((api) => api.keys({ id: key.id }).secrets({ secret: secret.id }).delete())
+                      }
+                      done={words.ended}
+                    >
+                      <p>{secret.expires_at === null ? words.endNewLead : words.endOldLead}</p>
+                    </Confirm>
+                  ),
+                },
+              ]
+            : []),
+        ]}
+      />
+    </>
+  )
+}

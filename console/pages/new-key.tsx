@@ -1,0 +1,152 @@
+import { useEffect, useState } from 'react'
+import { useLocation, useSearchParams } from 'wouter'
+import { Command } from '../components/empty.tsx'
+import { Check, Field, Select } from '../components/field.tsx'
+import { Form, textIn } from '../components/form.tsx'
+import { KeyFields, keyFieldsIn } from '../components/key-fields.tsx'
+import { LeaveGuard } from '../components/leave-guard.tsx'
+import { Card, Page } from '../components/page.tsx'
+import { ScopeChoice, scopesIn } from '../components/scopes.tsx'
+import { ask, useAsk, useChange } from '../lib/api.ts'
+import { API_URL } from '../lib/place.ts'
+import type { CreatedKey, NewKeyInput } from '../lib/types.ts'
+import { texts } from '../texts.ts'
+
+const DAYS = ['30', '90', '365'] as const
+
+/** Makes a key, of the person's own or of the service account that the URL names, and shows it once. */
+export function NewKeyPage() {
+  const [params] = useSearchParams()
+  const [, navigate] = useLocation()
+  const accountId = params.get('service_account_id')
+  const account = useAsk(
+    ['service-accounts', accountId],
+    (api) => api['service-accounts']({ id: accountId ?? '' }).get(),
+    accountId !== null,
+  ).data
+  const [expiry, setExpiry] = useState<string>('90')
+  // One for the form: sent again, for instance after a lost connection, it makes no second key.
+  const [idempotencyKey, setIdempotencyKey] = useState(() => newIdempotencyKey())
+  const [made, setMade] = useState<CreatedKey | null>(null)
+  const change = useChange(
+    (input: NewKeyInput) =>
+      ask((api) => api.keys.post(input, { headers: { 'idempotency-key': idempotencyKey } })),
+    {
+      onDone: (key) => {
+        setMade(key)
+        setIdempotencyKey(newIdempotencyKey())
+      },
+    },
+  )
+  if (made)
+    return <Secret made={made} onDone={() => navigate(`/keys/${made.id}`)} onAnother={() => setMade(null)} />
+
+  const submit = (fields: FormData) => {
+    const name = textIn(fields, 'name')
+    const date = textIn(fields, 'date')
+    const more = Object.entries(keyFieldsIn(fields)).filter(([, value]) => value !== null)
+    change.mutate({
+      ...Object.fromEntries(more),
+      ...(name !== undefined && { name }),
+      ...(accountId !== null && { service_account_id: accountId }),
+      scopes: scopesIn(fields),
+      ...(expiry === 'date' && date !== undefined && { expires_at: new Date(date).toISOString() }),
+      ...(/^\d+$/.test(expiry) && { expires_in_days: Number(expiry) }),
+    })
+  }
+  return (
+    <Page title={texts.newKey.title} lead={account && texts.newKey.forAccount(account.name)}>
+      <Card>
+        <Form
+          button={texts.actions.create}
+          isPending={change.isPending}
+          error={change.error}
+          onSubmit={submit}
+        >
+          <Field
+            label={texts.fields.name}
+            hint={texts.newKey.nameHint}
+            name="name"
+            path="/name"
+            maxLength={100}
+            autoComplete="off"
+          />
+          <ScopeChoice chosen={[]} {...(account && { offered: account.scopes })} />
+          <div className="row">
+            <Select
+              label={texts.keys.expires}
+              path="/expires_in_days"
+              value={expiry}
+              onChange={({ target }) => setExpiry(target.value)}
+              options={[
+                ...DAYS.map((days) => [days, texts.newKey.inDays(days)] as const),
+                ['date', texts.newKey.onDate],
+                ['never', texts.newKey.never],
+              ]}
+            />
+            {expiry === 'date' && (
+              <Field
+                label={texts.newKey.date}
+                name="date"
+                path="/expires_at"
+                type="datetime-local"
+                required
+              />
+            )}
+          </div>
+          <details>
+            <summary>{texts.newKey.more}</summary>
+            <KeyFields />
+          </details>
+        </Form>
+      </Card>
+    </Page>
+  )
+}
+
+const newIdempotencyKey = () => [...crypto.getRandomValues(new Uint8Array(16))].join('-')
+
+/** The key itself, this once. Leaving asks whether it is saved. */
+export function Secret({
+  made,
+  onDone,
+  onAnother,
+}: {
+  made: CreatedKey
+  onDone(): void
+  onAnother?(): void
+}) {
+  const [isSaved, setSaved] = useState(false)
+  useEffect(() => {
+    scrollTo(0, 0)
+  }, [])
+  return (
+    <Page title={texts.secret.title}>
+      <Card>
+        <p>{texts.secret.lead}</p>
+        <h2>{texts.secret.key}</h2>
+        <Command text={made.key} />
+        <h2>{texts.secret.dotenv}</h2>
+        <Command text={`LATCHKEY_API_KEY=${made.key}`} />
+        <h2>{texts.secret.curl}</h2>
+        <Command text={`curl ${API_URL}/auth/me -H "Authorization: Bearer ${made.key}"`} />
+        <Check
+          label={texts.secret.saved}
+          checked={isSaved}
+          onChange={({ target }) => setSaved(target.checked)}
+        />
+        <div className="actions">
+          <button type="button" disabled={!isSaved} onClick={onDone}>
+            {texts.secret.toKey}
+          </button>
+          {onAnother && (
+            <button type="button" className="plain" disabled={!isSaved} onClick={onAnother}>
+              {texts.secret.another}
+            </button>
+          )}
+        </div>
+      </Card>
+      {!isSaved && <LeaveGuard title={texts.secret.askTitle} lead={texts.secret.askLead} />}
+    </Page>
+  )
+}

@@ -1,0 +1,108 @@
+import { useState } from 'react'
+import { Link, useLocation } from 'wouter'
+import { Badge } from '../components/badge.tsx'
+import { Dialog } from '../components/dialog.tsx'
+import { Field, TextArea } from '../components/field.tsx'
+import { SearchField } from '../components/filters.tsx'
+import { Form, textIn } from '../components/form.tsx'
+import { List } from '../components/list.tsx'
+import { Page } from '../components/page.tsx'
+import { ScopeChoice, Scopes, scopesIn } from '../components/scopes.tsx'
+import { Table } from '../components/table.tsx'
+import { Time } from '../components/time.tsx'
+import { ask, askWhole, NO_PAGE, useChange, usePages } from '../lib/api.ts'
+import { isTruncated } from '../lib/keys.ts'
+import { useParam } from '../lib/params.ts'
+import type { ServiceAccount } from '../lib/types.ts'
+import { texts } from '../texts.ts'
+
+const { accounts: words } = texts
+
+/** The service accounts that the person manages; an admin sees all. */
+export function ServiceAccountsPage() {
+  const [query] = useParam('query')
+  const accounts = usePages<ServiceAccount>(['service-accounts', { query }], async (cursor) => {
+    const asked = { ...cursor, ...(query.length > 1 && { query }) }
+    const { data, response } = await askWhole((api) => api['service-accounts'].get({ query: asked }))
+    return { ...(data ?? NO_PAGE), isTruncated: isTruncated(response) }
+  })
+  return (
+    <Page title={texts.pages['service-accounts']} lead={words.lead} actions={<NewAccount />}>
+      <div className="filters">
+        <SearchField hint={words.searchHint} />
+      </div>
+      <List of={accounts} none={words.none}>
+        {(rows) => (
+          <Table<ServiceAccount>
+            label={texts.pages['service-accounts']}
+            rows={rows}
+            idOf={({ id }) => id}
+            columns={[
+              {
+                head: texts.fields.name,
+                cell: ({ id, name }) => (
+                  <Link href={`/service-accounts/${id}`} className="name">
+                    <bdi>{name}</bdi>
+                  </Link>
+                ),
+              },
+              {
+                head: words.state,
+                cell: ({ is_active }) => <Badge state={is_active ? 'active' : 'disabled'} />,
+              },
+              { head: texts.keys.scopes, cell: ({ scopes }) => <Scopes scopes={scopes} /> },
+              { head: texts.keys.created, cell: ({ created_at }) => <Time at={created_at} /> },
+            ]}
+          />
+        )}
+      </List>
+    </Page>
+  )
+}
+
+function NewAccount() {
+  const [isOpen, setOpen] = useState(false)
+  const [, navigate] = useLocation()
+  const change = useChange(
+    (input: { name: string; description?: string; scopes: string[] }) =>
+      ask((api) => api['service-accounts'].post(input)),
+    { onDone: ({ id }) => navigate(`/service-accounts/${id}`) },
+  )
+  const submit = (fields: FormData) => {
+    const description = textIn(fields, 'description')
+    change.mutate({
+      name: textIn(fields, 'name') ?? '',
+      scopes: scopesIn(fields),
+      ...(description !== undefined && { description }),
+    })
+  }
+  return (
+    <>
+      <button type="button" onClick={() => setOpen(true)}>
+        {texts.actions.create}
+      </button>
+      {isOpen && (
+        <Dialog title={words.newTitle} onClose={() => setOpen(false)}>
+          <Form
+            button={texts.actions.create}
+            isPending={change.isPending}
+            error={change.error}
+            onSubmit={submit}
+            onCancel={() => setOpen(false)}
+          >
+            <Field
+              label={texts.fields.name}
+              name="name"
+              path="/name"
+              required
+              maxLength={100}
+              autoComplete="off"
+            />
+            <TextArea label={texts.fields.description} name="description" path="/description" />
+            <ScopeChoice chosen={[]} />
+          </Form>
+        </Dialog>
+      )}
+    </>
+  )
+}

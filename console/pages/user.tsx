@@ -1,0 +1,316 @@
+import { useState } from 'react'
+import { useLocation } from 'wouter'
+import { Badge } from '../components/badge.tsx'
+import { Confirm } from '../components/confirm.tsx'
+import { Copy } from '../components/copy.tsx'
+import { Dialog } from '../components/dialog.tsx'
+import { Command } from '../components/empty.tsx'
+import { Facts } from '../components/facts.tsx'
+import { Check, Select } from '../components/field.tsx'
+import { Form } from '../components/form.tsx'
+import { KeyTable } from '../components/key-table.tsx'
+import { List } from '../components/list.tsx'
+import { Loaded } from '../components/loaded.tsx'
+import { OwnerUsage } from '../components/owner-usage.tsx'
+import { Card, Page } from '../components/page.tsx'
+import { RecentAudit } from '../components/recent-audit.tsx'
+import { RevokeOfOwner } from '../components/revoke-many.tsx'
+import { ScopeChoice, Scopes, scopesIn } from '../components/scopes.tsx'
+import { SessionTable } from '../components/session-table.tsx'
+import { Tabs } from '../components/tabs.tsx'
+import { Time } from '../components/time.tsx'
+import { ask, useAsk, useChange, usePages } from '../lib/api.ts'
+import { formatCount, formatLocal } from '../lib/format.ts'
+import { useKeys } from '../lib/keys.ts'
+import { isAdmin, useMe } from '../lib/me.ts'
+import { PATH } from '../lib/place.ts'
+import type { Session, User, UserDetail, UserPatch } from '../lib/types.ts'
+import { texts } from '../texts.ts'
+
+const { user: words } = texts
+/** The service accounts that only this user manages end with the user. */
+const WITH_ACCOUNTS = { query: { service_accounts: 'disable' } } as const
+
+/** One user: what they are, what they have, and what may be done. */
+export function UserPage({ id }: { id: string }) {
+  const user = useAsk(['users', id], (api) => api.users({ id }).get())
+  const keys = useKeys({ user_id: id })
+  const found = user.data
+  return (
+    <Page
+      title={found?.email ?? texts.loading}
+      lead={
+        found && (
+          <>
+            <Badge state={found.is_active ? 'active' : 'disabled'} />{' '}
+            {found.is_active ? words.active : words.inactive}
+          </>
+        )
+      }
+      actions={found && <Actions of={found} />}
+    >
+      <Loaded of={user}>
+        {(present) => (
+          <Card title={texts.key.about}>
+            <Facts
+              of={[
+                [texts.users.role, texts.roles[present.role]],
+                [texts.users.verified, present.email_verified ? texts.users.yes : texts.users.no],
+                [
+                  words.ceiling,
+                  present.role === 'admin' ? (
+                    words.noCeiling
+                  ) : present.scopes === null ? (
+                    words.defaultCeiling
+                  ) : (
+                    <Scopes key="scopes" scopes={present.scopes} />
+                  ),
+                ],
+                [
+                  words.lastLogin,
+                  <Time key="login" at={present.last_login_at} none={texts.keys.neverUsed} />,
+                ],
+                [
+                  words.has,
+                  [
+                    formatCount(present.counts.keys, 'live key'),
+                    formatCount(present.counts.service_accounts, 'service account'),
+                    formatCount(present.counts.sessions, 'session'),
+                  ].join(', '),
+                ],
+                [texts.account.since, <Time key="since" at={present.created_at} />],
+                [
+                  texts.keys.id,
+                  <span key="id" className="copied">
+                    <code>{present.id}</code> <Copy text={present.id} label={texts.keys.copyId} />
+                  </span>,
+                ],
+              ]}
+            />
+          </Card>
+        )}
+      </Loaded>
+      <Tabs
+        label={words.parts}
+        tabs={[
+          {
+            name: 'keys',
+            text: texts.keys.title,
+            content: (
+              <List of={keys} none={words.noKeys}>
+                {(rows) => <KeyTable label={texts.keys.title} keys={rows} />}
+              </List>
+            ),
+          },
+          { name: 'sessions', text: texts.account.sessions, content: <Sessions of={id} /> },
+          {
+            name: 'usage',
+            text: texts.key.usage,
+            content: (
+              <Card>
+                <OwnerUsage of={{ user_id: id }} />
+              </Card>
+            ),
+          },
+          { name: 'audit', text: words.done, content: <RecentAudit of={id} by="actor" /> },
+          { name: 'about', text: words.happened, content: <RecentAudit of={id} /> },
+        ]}
+      />
+    </Page>
+  )
+}
+
+function Actions({ of: user }: { of: UserDetail }) {
+  const me = useMe()
+  const { id } = user
+  const [, navigate] = useLocation()
+  const live = formatCount(user.counts.keys, 'key')
+  // Their own account is the matter of the page Account.
+  if (id === me?.id) return null
+  return (
+    <>
+      {isAdmin(me) && (
+        <>
+          <EditUser of={user} />
+          <ResetPassword of={user} />
+          {!user.is_active && (
+            <Confirm
+              button={texts.actions.enable}
+              title={words.enableTitle}
+              isDangerous={false}
+              isPlain
+              act={() => ask((api) => api.users({ id }).patch({ is_active: true }))}
+              done={words.enabled}
+            >
+              <p>{words.enableLead(live)}</p>
+            </Confirm>
+          )}
+        </>
+      )}
+      <Confirm
+        button={words.endSessions}
+        title={words.endSessionsTitle}
+        isPlain
+        act={() => ask((api) => api.users({ id }).logout.post())}
+        done={words.sessionsEnded}
+      >
+        <p>{words.endSessionsLead}</p>
+      </Confirm>
+      {isAdmin(me) && (
+        <Confirm
+          button={texts.actions.delete}
+          title={words.deleteTitle}
+          word={user.email}
+          isPlain
+          act={(fields) =>
+            ask((api) =>
+              api.users({ id }).delete(undefined, fields.has('accounts') ? WITH_ACCOUNTS : { query: {} }),
+            )
+          }
+          done={words.deleted}
+          onDone={() => navigate('/users')}
+        >
+          <p>{words.deleteLead(live)}</p>
+          <Check label={words.withAccounts} name="accounts" />
+        </Confirm>
+      )}
+      <RevokeOfOwner
+        selector={{ user_id: id }}
+        name={user.email}
+        keys={live}
+        disable={() => ask((api) => api.users({ id }).patch({ is_active: false }))}
+      />
+      {user.is_active && (
+        <Confirm
+          button={texts.actions.cutOff}
+          title={words.cutOffTitle}
+          act={(fields) =>
+            ask((api) =>
+              api
+                .users({ id })
+                .patch({ is_active: false }, fields.has('accounts') ? WITH_ACCOUNTS : { query: {} }),
+            )
+          }
+          done={words.cutOff}
+        >
+          <p>{words.cutOffLead(live, formatCount(user.counts.service_accounts, 'service account'))}</p>
+          <Check label={words.withAccounts} name="accounts" />
+          <p>{words.cutOffUndo}</p>
+        </Confirm>
+      )}
+    </>
+  )
+}
+
+function Sessions({ of: id }: { of: string }) {
+  const sessions = usePages<Session>(['users', id, 'sessions'], (cursor) =>
+    ask((api) => api.users({ id }).sessions.get({ query: cursor })),
+  )
+  return (
+    <List of={sessions} none={texts.account.noSessions}>
+      {(rows) => (
+        <SessionTable
+          sessions={rows}
+          end={(sid) => ask((api) => api.users({ id }).sessions({ sid }).delete())}
+        />
+      )}
+    </List>
+  )
+}
+
+function EditUser({ of: user }: { of: User }) {
+  const [isOpen, setOpen] = useState(false)
+  const [hasOwn, setHasOwn] = useState(user.scopes !== null)
+  const close = () => setOpen(false)
+  const change = useChange((patch: UserPatch) => ask((api) => api.users({ id: user.id }).patch(patch)), {
+    done: texts.key.changed,
+    onDone: close,
+  })
+  const submit = (fields: FormData) => {
+    const role = fields.get('role') === 'admin' ? 'admin' : 'user'
+    const verified = fields.has('email_verified')
+    const scopes = hasOwn ? scopesIn(fields) : null
+    change.mutate({
+      ...(role !== user.role && { role }),
+      ...(verified !== user.email_verified && { email_verified: verified }),
+      ...(JSON.stringify(scopes) !== JSON.stringify(user.scopes) && { scopes }),
+    })
+  }
+  return (
+    <>
+      <button type="button" className="plain" onClick={() => setOpen(true)}>
+        {texts.actions.edit}
+      </button>
+      {isOpen && (
+        <Dialog title={words.editTitle} onClose={close}>
+          <Form
+            button={texts.actions.save}
+            isPending={change.isPending}
+            error={change.error}
+            onSubmit={submit}
+            onCancel={close}
+          >
+            <Select
+              label={texts.users.role}
+              hint={words.roleHint}
+              name="role"
+              path="/role"
+              defaultValue={user.role}
+              options={Object.entries(texts.roles)}
+            />
+            <Check
+              label={texts.users.isVerified}
+              name="email_verified"
+              defaultChecked={user.email_verified}
+            />
+            <Check
+              label={words.ownCeiling}
+              hint={words.ownCeilingHint}
+              checked={hasOwn}
+              onChange={({ target }) => setHasOwn(target.checked)}
+            />
+            {hasOwn && <ScopeChoice chosen={user.scopes ?? []} />}
+          </Form>
+        </Dialog>
+      )}
+    </>
+  )
+}
+
+/** A one-time link for a new password, for the admin to deliver. It is shown this once. */
+function ResetPassword({ of: { id } }: { of: User }) {
+  const [isOpen, setOpen] = useState(false)
+  const change = useChange(() => ask((api) => api.users({ id })['password-reset'].post()))
+  const close = () => {
+    setOpen(false)
+    change.reset()
+  }
+  const made = change.data
+  return (
+    <>
+      <button type="button" className="plain" onClick={() => setOpen(true)}>
+        {words.reset}
+      </button>
+      {isOpen && (
+        <Dialog title={words.resetTitle} onClose={close}>
+          {made ? (
+            <>
+              <p>{words.resetMade(formatLocal(made.expires_at))}</p>
+              <Command text={`${location.origin}${PATH}/reset-password?token=${made.token}`} />
+            </>
+          ) : (
+            <Form
+              button={words.makeReset}
+              isPending={change.isPending}
+              error={change.error}
+              onSubmit={() => change.mutate()}
+              onCancel={close}
+            >
+              <p>{words.resetLead}</p>
+            </Form>
+          )}
+        </Dialog>
+      )}
+    </>
+  )
+}
