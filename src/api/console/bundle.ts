@@ -39,7 +39,7 @@ export async function bundleConsole(): Promise<Bundle> {
       files[name] = {
         type,
         zstd: Bun.zstdCompressSync(bytes, { level: 19 }).toBase64(),
-        gzip: Bun.gzipSync(bytes, { level: 9 }).toBase64(),
+        gzip: Bun.gzipSync(bytes, { level: 12, library: 'libdeflate' }).toBase64(),
       }
     }
     return { page: readFileSync(join(outdir, 'index.html'), 'utf8'), files }
