@@ -142,7 +142,10 @@ export function startJob(
   const runRound = async () => {
     do {
       isWoken = false
-      await work().catch((error) => log.warn({ err: error }, failure))
+      await work().catch((error) => {
+        // Of a round that the end does not wait for, the database is gone by then.
+        if (!isStopped || finishesAtStop || runsAtStop) log.warn({ err: error }, failure)
+      })
     } while (isWoken && !isStopped)
     running = null
   }

@@ -11,6 +11,7 @@ import {
   type Kind,
   newWorld,
   requestOf,
+  UNSENT_MAIL,
   type World,
 } from '../support/authority.ts'
 import { type Answer, call } from '../support/client.ts'
@@ -38,6 +39,7 @@ beforeAll(async () => {
   database = await createDatabase()
   news = [await startDatabaseProxy(port), await startDatabaseProxy(port)]
   const [one, two] = news.map((way) => ({
+    ...UNSENT_MAIL,
     logLevel: 'error' as const,
     databaseDirectUrl: secret(way.url(database.url)),
   }))
@@ -207,11 +209,12 @@ describe('a body that comes once its sender’s power has ended changes nothing'
       [a, b],
       [b, a],
     ] as const) {
-      const w = await newWorld(at, sql, kind)
-      // A new password ends the session by which the others come.
-      const routes = bodied(kind).filter((route) => route !== 'POST /auth/password')
-      const held = [...(await hold(other, w, routes))]
-      if (routes.length < bodied(kind).length) held.push(...(await hold(at, w, ['POST /auth/password'])))
+      // A new password ends the session by which the others come, and so does the end of the account.
+      const ending = ['POST /auth/password', 'DELETE /auth/me']
+      const routes = bodied(kind).filter((route) => !ending.includes(route))
+      const held = [...(await hold(other, await newWorld(at, sql, kind), routes))]
+      for (const route of bodied(kind).filter((each) => ending.includes(each)))
+        held.push(...(await hold(at, await newWorld(at, sql, kind), [route])))
       for (const { route, finish } of held) {
         const before = await digest(sql)
         expect([route, (await finish()) < 300]).toEqual([route, true])

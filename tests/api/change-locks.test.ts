@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, t
 import { asc, eq, inArray, sql as text } from 'drizzle-orm'
 import type postgres from 'postgres'
 import { signingKeys, users } from '../../src/db/schema.ts'
-import { CHANGING_ROUTES, KINDS, type Kind, newWorld, requestOf } from '../support/authority.ts'
+import { CHANGING_ROUTES, KINDS, type Kind, newWorld, requestOf, UNSENT_MAIL } from '../support/authority.ts'
 import { call } from '../support/client.ts'
 import { findLockFault, lockOf, type Statement } from '../support/lock-order.ts'
 import { addLoggedIn, addPerson, connectTo, PASSWORD } from '../support/people.ts'
@@ -16,7 +16,7 @@ let service: TestService
 let sql: postgres.Sql
 let holder: postgres.Sql
 beforeAll(async () => {
-  service = await startService({ logLevel: 'error' })
+  service = await startService({ ...UNSENT_MAIL, logLevel: 'error' })
   ;[sql, holder] = [connectTo(service), connectTo(service)]
 })
 afterAll(async () => {
@@ -202,6 +202,7 @@ describe('what the re-read caller costs', () => {
     const begins = loggingIn.find(({ text }) => text.startsWith('insert into "latchkey"."sessions"'))
     const within = loggingIn.filter(({ transaction }) => transaction === begins?.transaction)
     expect(locksOf(within).map(({ table, mode }) => [table, mode])).toEqual([['users', 1]])
+    // The fifth asks whether the browser and the network are known; without SMTP_URL it is left out.
     expect(within).toHaveLength(5)
   })
 })

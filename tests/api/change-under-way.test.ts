@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import type postgres from 'postgres'
-import { secret } from '../../src/lib/secret.ts'
 import {
   CHANGING_ROUTES,
   digest,
@@ -8,6 +7,7 @@ import {
   type Kind,
   newWorld,
   requestOf,
+  UNSENT_MAIL,
   type World,
 } from '../support/authority.ts'
 import { type Answer, call } from '../support/client.ts'
@@ -22,10 +22,8 @@ let sql: postgres.Sql
 /** The connection on which power ends while a request waits for it. */
 let holder: postgres.Sql
 beforeAll(async () => {
-  // Mails are written, and nothing takes them.
-  const mail = { smtpUrl: secret('smtp://127.0.0.1:1'), mailFrom: 'no-reply@example.com' }
-  a = await startService({ ...mail, logLevel: 'error' })
-  b = await startService({ ...mail, logLevel: 'error' }, a)
+  a = await startService({ ...UNSENT_MAIL, logLevel: 'error' })
+  b = await startService({ ...UNSENT_MAIL, logLevel: 'error' }, a)
   ;[sql, holder] = [connectTo(a), connectTo(a)]
 })
 afterAll(async () => {

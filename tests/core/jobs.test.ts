@@ -86,4 +86,71 @@ describe('background work', () => {
     await aWhile()
     expect(count).toBe(before)
   })
+
+  test('that is woken runs at once, and once more where a round runs already', async () => {
+    let wake = () => {}
+    const onStart = (given: () => void) => {
+      wake = given
+    }
+    const { rounds, job } = held({ everyMs: 60_000, onStart })
+    const stop = startJob(job, silentLog)
+    await aWhile()
+    expect(rounds).toHaveLength(0)
+    wake()
+    expect(rounds).toHaveLength(1)
+    wake()
+    wake()
+    expect(rounds).toHaveLength(1)
+    rounds[0]?.resolve()
+    await until(() => rounds.length === 2, 'what came meanwhile is looked at')
+    rounds[1]?.resolve()
+    await aWhile()
+    expect(rounds).toHaveLength(2)
+    await stop()
+    wake()
+    expect(rounds).toHaveLength(2)
+  })
+
+  test('whose round has to come to its end: the end waits for it, and for no other', async () => {
+    const { rounds, job } = held({ finishesAtStop: true })
+    const stop = startJob(job, silentLog)
+    await until(() => rounds.length === 1, 'it begins')
+    let isOver = false
+    const stopped = stop().then(() => {
+      isOver = true
+    })
+    await aWhile()
+    expect(isOver).toBe(false)
+    rounds[0]?.resolve()
+    await stopped
+    await aWhile()
+    expect(rounds).toHaveLength(1)
+  })
+
+  test('that is stopped meanwhile says nothing of what it lost by that, unless the end waits for it', async () => {
+    const logged = async (options: Partial<Job>) => {
+      let text = ''
+      const log = createLog({ logLevel: 'info', logFormat: 'json' }, (chunk) => {
+        text += chunk
+      })
+      const { rounds, job } = held(options)
+      const stop = startJob(job, log)
+      await until(() => rounds.length === 1, 'it begins')
+      const stopped = stop()
+      rounds[0]?.reject(new Error('the database is closed'))
+      await stopped
+      await aWhile()
+      log.flush()
+      return text
+    }
+    expect(await logged({})).toBe('')
+    expect(await logged({ finishesAtStop: true })).toContain('It failed')
+  })
+
+  test('that runs at the start does so, spread or not', async () => {
+    const { rounds, job } = held({ everyMs: 60_000, isSpread: true, runsAtStart: true })
+    const stop = startJob(job, silentLog)
+    expect(rounds).toHaveLength(1)
+    await stop()
+  })
 })

@@ -2,6 +2,7 @@ import type postgres from 'postgres'
 import { encryptTotpSecret, makeTotpSecret } from '../../src/core/second-factors/totp.ts'
 import { hmac } from '../../src/lib/derived-keys.ts'
 import { KEYS_WRITE, SERVICE_ACCOUNTS_WRITE, USERS_WRITE } from '../../src/lib/scopes.ts'
+import { secret } from '../../src/lib/secret.ts'
 import { hashToken, makeApiKey } from '../../src/lib/tokens.ts'
 import { createAuthenticator } from './authenticator.ts'
 import { type Call, call } from './client.ts'
@@ -159,6 +160,9 @@ async function credentialOf(
   const form = { grant_type: 'client_credentials', client_id: account, client_secret: caller.key }
   return (await call(at, 'POST /oauth/token', { form })).body.access_token
 }
+
+/** Some of these routes write a mail; nothing takes it. */
+export const UNSENT_MAIL = { smtpUrl: secret('smtp://127.0.0.1:1'), mailFrom: 'no-reply@example.com' }
 
 /** A request that changes something, with the callers that may send it. */
 export type ChangingRoute = {

@@ -151,15 +151,7 @@ export async function resetPassword(
 ): Promise<void> {
   const token = await findLiveToken(context, text, ['reset', 'invite'])
   const user = token && (await findUserById(context.db, token.userId))
-  if (!token || !user?.isActive) {
-    await countEvent(context, origin, {
-      action: 'user.reset_refused',
-      outcome: 'refused',
-      ...(user && { target: { type: 'user', id: user.id } }),
-      details: { reason: user ? 'disabled' : 'unknown' },
-    })
-    failToken()
-  }
+  if (!token || !user?.isActive) return failReset(context, origin, user, user ? 'disabled' : 'unknown')
   const password = await requirePassword(context.config, user.email, chosen, '/new_password')
   const passwordHash = await context.passwords.hash(password, { address: origin.ip, account: user.email })
   const { issuedBy, purpose } = token
@@ -167,6 +159,7 @@ export async function resetPassword(
   const removesAll = (present: UserRow) =>
     purpose === 'reset' && token.email !== null && !present.emailVerified
   const isTakeover = removesAll(user)
+  let refusal: ResetRefusal | null = null
   const replacement: Replacement<null> = {
     userId: user.id,
     passwordHash,
@@ -174,17 +167,23 @@ export async function resetPassword(
     action: 'user.password_reset',
     locks: issuedBy === null ? [] : [['users', issuedBy, 'share']],
     async check({ tx, held, now }) {
-      const present = held.users.get(user.id)
-      if (!present?.isActive || !isGoodFor(context, token, present, held.users)) failToken()
+      const refuse = (reason: ResetRefusal) => {
+        refusal = reason
+        return failToken()
+      }
+      const present = held.users.get(user.id) ?? refuse('unknown')
+      if (!present.isActive) refuse('disabled')
       // Of two at once the second waits for the lock on the user, and then finds the token used.
-      if (!(await findLiveTokenById(tx, token.id, now))) failToken()
+      if (!(await findLiveTokenById(tx, token.id, now))) refuse('unknown')
+      if (!isOfAddress(token, present)) refuse('unknown')
+      if (!isByIssuer(context, token, present, held.users)) refuse('issuer')
       if (removesAll(present) !== isTakeover) throw changedMeanwhile()
     },
     async begin({ tx, now }) {
       if (!(await useToken(tx, token.id, now))) failToken()
     },
   }
-  await replacePassword(context, onBehalfOf(origin, user.id), null, replacement, async (change) => {
+  const finish = async (change: Change<null>) => {
     const { tx, record } = change
     if (isTakeover) await removeEverything(change, user.id)
     await forgetGuesses(tx, context, user.email)
@@ -195,17 +194,44 @@ export async function resetPassword(
     }
     // Who is invited chooses their first password: there is nobody to be warned.
     if (purpose === 'reset') await tellOfPassword(change, user)
-  })
+  }
+  try {
+    await replacePassword(context, onBehalfOf(origin, user.id), null, replacement, finish)
+  } catch (error) {
+    if (refusal === null) throw error
+    return failReset(context, origin, user, refusal)
+  }
 }
 
-/** Whether a token is still good for a user as they are now: of the address that it was mailed to, by its issuer. */
-function isGoodFor(
+/** Why a reset is refused: the token or its user is gone, the user is disabled, or its issuer may not reset them now. */
+type ResetRefusal = 'unknown' | 'disabled' | 'issuer'
+
+/** @throws Problem invalid_token */
+async function failReset(
   context: Context,
-  { purpose, email, issuedBy }: LiveToken,
+  origin: Origin,
+  user: UserRow | null,
+  reason: ResetRefusal,
+): Promise<never> {
+  await countEvent(context, origin, {
+    action: 'user.reset_refused',
+    outcome: 'refused',
+    ...(user && { target: { type: 'user', id: user.id } }),
+    details: { reason },
+  })
+  return failToken()
+}
+
+/** Whether a token was mailed to the address that its user has now; one that an admin hands over was mailed to none. */
+const isOfAddress = ({ email }: LiveToken, user: UserRow): boolean => email === null || email === user.email
+
+/** Whether the admin who issued a token may still have issued it. */
+function isByIssuer(
+  context: Context,
+  { purpose, issuedBy }: LiveToken,
   user: UserRow,
   held: ReadonlyMap<string, UserRow>,
 ): boolean {
-  if (email !== null && email !== user.email) return false
   if (issuedBy === null) return true
   const issuer = held.get(issuedBy)
   // An invitation goes to the address of a user who has no password: the admin who sent it cannot use it.
