@@ -209,8 +209,9 @@ describe('a body that comes once its sender’s power has ended changes nothing'
       [a, b],
       [b, a],
     ] as const) {
-      // A new password ends the session by which the others come, and so does the end of the account.
-      const ending = ['POST /auth/password', 'DELETE /auth/me']
+      // A new password ends the session by which the others come, and so does the end of the account. The code of an
+      // authenticator app is no longer good once another app is confirmed.
+      const ending = ['POST /auth/password', 'DELETE /auth/me', 'POST /auth/reauthenticate']
       const routes = bodied(kind).filter((route) => !ending.includes(route))
       const held = [...(await hold(other, await newWorld(at, sql, kind), routes))]
       for (const route of bodied(kind).filter((each) => ending.includes(each)))

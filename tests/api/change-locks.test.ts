@@ -202,8 +202,8 @@ describe('what the re-read caller costs', () => {
     const begins = loggingIn.find(({ text }) => text.startsWith('insert into "latchkey"."sessions"'))
     const within = loggingIn.filter(({ transaction }) => transaction === begins?.transaction)
     expect(locksOf(within).map(({ table, mode }) => [table, mode])).toEqual([['users', 1]])
-    // The fifth asks whether the browser and the network are known; without SMTP_URL it is left out.
-    expect(within).toHaveLength(5)
+    // The sixth asks whether the browser and the network are known; without SMTP_URL it is left out.
+    expect(within).toHaveLength(6)
   })
 })
 

@@ -136,7 +136,7 @@ function describe(error: unknown, password: string): string {
   const found = error as { response?: unknown; message?: unknown }
   const text = String(found.response ?? found.message ?? error)
   const clean = password === '' ? text : text.replaceAll(password, '…')
-  return toOneLine(clean.replace(/[^\s<>]+@[^\s<>]+/g, '…'))
-    .toWellFormed()
-    .slice(0, MAX_ERROR_LENGTH)
+  // Word by word: one expression for an address would try each of its beginnings.
+  const words = clean.split(/([\s<>]+)/).map((word) => (word.includes('@') ? '…' : word))
+  return toOneLine(words.join('')).toWellFormed().slice(0, MAX_ERROR_LENGTH)
 }
