@@ -285,7 +285,8 @@ function ResetPassword({ of: { id } }: { of: User }) {
     setOpen(false)
     change.reset()
   }
-  const made = change.data
+  // Without `send` the answer holds the token.
+  const made = change.data && 'token' in change.data ? change.data : null
   return (
     <>
       <button type="button" className="plain" onClick={() => setOpen(true)}>

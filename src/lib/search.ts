@@ -24,6 +24,9 @@ export type Search = {
 export function readSearch(query: string, { limit = MAX_PAGE, cursor }: PageQuery): Search {
   if (cursor !== undefined) failField('?cursor', 'A search has no second page: refine `query`')
   if (limit > MAX_PAGE) failField('?limit', `Must be at most ${MAX_PAGE} with query`)
+  // Before the text is normalised, which takes time that grows with the square of its length.
+  if (query.length > 4 * MAX_LENGTH)
+    failField('?query', `Must have ${MIN_LENGTH} to ${MAX_LENGTH} characters`)
   const typed = query.normalize('NFKC')
   const { length } = [...typed]
   if (length < MIN_LENGTH || length > MAX_LENGTH)

@@ -242,6 +242,11 @@ describe('a change that waits for the end of its caller’s power is refused', (
 
 /** Routes where holding the credential is enough, and routes that change nothing. */
 const BY_POSSESSION = [
+  'POST /keys/lookup',
+  'POST /keys/{id}/check',
+  // They would rotate and revoke the signing keys that the other cases share.
+  'POST /signing-keys/rotate',
+  'POST /signing-keys/{kid}/revoke',
   'DELETE /keys/self',
   'POST /auth/passkeys/options',
   'POST /auth/reauthenticate/options',

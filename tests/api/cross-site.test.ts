@@ -17,7 +17,9 @@ const changing = () =>
   service.app.routes
     .map(({ method, path }) => ({ method, path: path.replace(/(.)\/$/, '$1') }))
     .filter(({ method }) => method !== 'GET')
-    .filter(({ path }) => !/^\/(auth|keys|users|service-accounts|oauth|audit|protected)\b/.test(path))
+    .filter(
+      ({ path }) => !/^\/(auth|keys|users|service-accounts|oauth|audit|protected|signing-keys)\b/.test(path),
+    )
     .map(({ method, path }) => `${method} ${path}`)
 
 /** What browsers send with a request that another page makes, and what old ones send. */
