@@ -28,7 +28,11 @@ export function browserGuard(context: Context) {
     async parse({ request, state }: Seen) {
       await check(state)
       if (body === 'none') return null
-      return body === 'form' ? readForm(request) : readJson(request)
+      const read = await (body === 'form' ? readForm(request) : readJson(request))
+      // The session may have ended, or got another cookie, while the body came: it is looked up again.
+      state.browser = null
+      await check(state)
+      return read
     },
     // Elysia does not parse where there is no body.
     transform: ({ state }: Seen) => check(state),

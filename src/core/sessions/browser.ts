@@ -39,13 +39,14 @@ export async function findBrowserSession(
 type Found = { session: SessionRow; user: UserRow }
 
 function isLive(context: Context, { session, user }: Found, { salt }: CookieClaims): boolean {
-  const { kind, remember, rotatedAt } = session
-  return (
-    kind === 'browser' &&
-    timingSafeEqual(session.salt, salt) &&
-    // Of the role as it is now: the stored end may be from before the user became an admin.
-    idleEndOfBrowser(context, remember, user.role, rotatedAt.getTime()) > context.clock()
+  const { kind, remember, rotatedAt, idleExpiresAt } = session
+  // The end of the role as it is now, since the stored one may be from before the user became an admin; and the stored
+  // one, since a session of an admin that is over must not begin again when the admin becomes a user.
+  const idleEndMs = Math.min(
+    idleEndOfBrowser(context, remember, user.role, rotatedAt.getTime()),
+    idleExpiresAt.getTime(),
   )
+  return kind === 'browser' && timingSafeEqual(session.salt, salt) && idleEndMs > context.clock()
 }
 
 /**
