@@ -63,7 +63,7 @@ export const NEEDS = {
   'POST /auth/verify-email/resend': PUBLIC_JSON,
   'POST /auth/email': { user: { whole: true, json: true } },
   'DELETE /auth/me': { user: { whole: true, json: true } },
-  'GET /auth/activity': { user: true },
+  'GET /auth/activity': WHOLE_USER,
   'GET /auth/me': { anyone: { enrolling: true } },
   'POST /auth/password': { user: { json: true } },
   'POST /auth/logout-all': OWN_FACTORS,
@@ -165,6 +165,8 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /auth/passkeys/login/options', 'login'],
   ['POST /auth/refresh', 'refresh'],
   ['POST /auth/password', 'password'],
+  // It takes the password too, which must not be guessed here.
+  ['DELETE /auth/me', 'password'],
   ['POST /auth/reauthenticate', 'password'],
   ['POST /auth/reauthenticate/options', 'password'],
   ['POST /auth/password-reset', 'mail'],
