@@ -19,7 +19,7 @@ export type NewMail = {
 /** Longer values come from people, such as a User-Agent, and say nothing more. */
 const MAX_VALUE_LENGTH = 300
 
-const toLine = (value: string): string => toOneLine(value).toWellFormed().slice(0, MAX_VALUE_LENGTH)
+const toLine = (value: string): string => toOneLine(value).slice(0, MAX_VALUE_LENGTH).toWellFormed()
 const toValue = (value: string | readonly string[]): string =>
   typeof value === 'string' ? toLine(value) : listLines(value.map(toLine))
 

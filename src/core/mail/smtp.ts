@@ -137,6 +137,6 @@ function describe(error: unknown, password: string): string {
   const text = String(found.response ?? found.message ?? error)
   const clean = password === '' ? text : text.replaceAll(password, '…')
   return toOneLine(clean.replace(/(?<![^\s<>@])[^\s<>@]+@[^\s<>]+/g, '…'))
-    .toWellFormed()
     .slice(0, MAX_ERROR_LENGTH)
+    .toWellFormed()
 }
