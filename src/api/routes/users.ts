@@ -173,7 +173,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         detail: describe(
           'resetSecondFactors',
           'Take all second factors and recovery codes from a user who lost them; their sessions end',
-          { errors: ['not_found', 'forbidden', 'reauthentication_required'] },
+          { errors: ['not_found', 'forbidden', 'reauthentication_required', 'conflict'] },
         ),
       },
     )

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { violatedConstraint } from '../../db/errors.ts'
+import { fail } from '../../lib/errors.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { AuthenticationResponse, RegistrationResponse } from './model.ts'
@@ -14,7 +16,10 @@ export type ChallengePurpose =
   | { purpose: 'second_step'; userId: string; pendingStepId: string }
   | { purpose: 'register' | 'reauthenticate'; userId: string; sessionId: string }
 
-/** A challenge for a passkey to sign, for five minutes. */
+/**
+ * A challenge for a passkey to sign, for five minutes.
+ * @throws Problem invalid_token where the user, the session or the pending step went since it was read
+ */
 export async function makeChallenge(context: Context, use: ChallengePurpose): Promise<Uint8Array> {
   const challenge = new Uint8Array(randomBytes(CHALLENGE_BYTES))
   const now = context.clock()
@@ -23,6 +28,9 @@ export async function makeChallenge(context: Context, use: ChallengePurpose): Pr
     ...use,
     createdAt: new Date(now),
     expiresAt: new Date(now + CHALLENGE_LASTS_MS),
+  }).catch((error: unknown) => {
+    if (violatedConstraint(error) === null) throw error
+    fail('invalid_token', use.purpose === 'second_step' ? { isChallenged: false } : {})
   })
   return challenge
 }

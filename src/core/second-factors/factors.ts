@@ -1,6 +1,7 @@
 import { renderSVG } from 'uqr'
 import { fail } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
+import type { Role } from '../../lib/model.ts'
 import { formatInstant, MINUTE_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
 import { requirePowerOverAccount } from '../change/power.ts'
@@ -193,9 +194,7 @@ export async function loseFactor(
 ): Promise<void> {
   const { tx, record, caller } = change
   const user = userOf(change)
-  if (isLast && isFactorRequired(context.config, user.role)) {
-    fail('conflict', { detail: 'REQUIRE_MFA asks for a second factor: set up another one first.' })
-  }
+  if (isLast) requireNotRequired(context, user.role)
   const sessions_ended = await endOtherSessions(change, 'mfa_removed')
   if (isLast) {
     await updateAuthentication(tx, caller.sessionId, { amr: ['pwd'] })
@@ -207,6 +206,12 @@ export async function loseFactor(
   const target = { type: 'user' as const, id: user.id }
   await record({ action: 'user.mfa_removed', target, details: { ...named, sessions_ended } })
   await notify(change, user, { kind: 'mfa_removed', factor, name })
+}
+
+/** @throws Problem conflict where REQUIRE_MFA asks people of a role for the factor that they would remove */
+function requireNotRequired({ config }: Pick<Context, 'config'>, role: Role): void {
+  if (!isFactorRequired(config, role)) return
+  fail('conflict', { detail: 'REQUIRE_MFA asks for a second factor: set up another one first.' })
 }
 
 /**
@@ -234,7 +239,8 @@ export async function renewRecoveryCodes(
 /**
  * Takes all second factors and recovery codes from somebody, who lost them: an admin does, or an operator. Every session
  * of theirs ends.
- * @throws Problem not_found, forbidden for another admin, unless ADMIN_RESETS_ADMIN
+ * @throws Problem not_found; forbidden for another admin, unless ADMIN_RESETS_ADMIN; conflict for one's own that REQUIRE_MFA
+ * asks for
  */
 export async function resetFactors(
   context: Context,
@@ -251,6 +257,8 @@ export async function resetFactors(
     const { tx, held, now, record } = change
     const user = held.users.get(userId) ?? fail('not_found')
     requirePowerOverAccount(context, change.caller, user)
+    if (change.caller.kind === 'user' && change.caller.userId === userId)
+      requireNotRequired(context, user.role)
     const sessions_ended = await endSessionsOfUser(tx, userId, now, 'mfa_removed')
     await removeEveryFactor(change, userId)
     const details = { factor: 'all', sessions_ended }
