@@ -1,5 +1,6 @@
 import { violatedConstraint } from '../../db/errors.ts'
 import { fail, failToken } from '../../lib/errors.ts'
+import { newId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
 import { onBehalfOf } from '../audit/audit.ts'
 import { type Lock, recordChange } from '../change/record-change.ts'
@@ -8,8 +9,15 @@ import { requireCurrentPassword, requireStillProved } from '../login/current-pas
 import { requireLogin } from '../login/log-in.ts'
 import { inEqualTime, issueLink, requireMail } from '../mail/link.ts'
 import { mayMail } from '../mail/mailbox.ts'
-import { findLiveToken, type LiveToken, useToken, voidTokens } from '../one-time-tokens/one-time-tokens.ts'
+import {
+  findLiveToken,
+  issueToken,
+  type LiveToken,
+  useToken,
+  voidTokens,
+} from '../one-time-tokens/one-time-tokens.ts'
 import type { UserPrincipal } from '../principal.ts'
+import { endPendingSteps } from '../second-factors/pending-steps.ts'
 import { findUserByEmail, findUserById, setVerifiedEmail, type UserRow } from '../users/accounts.ts'
 import { requireEmail } from '../users/email.ts'
 import type { EmailChange, EmailVerification, VerifiedEmail } from './model.ts'
@@ -41,8 +49,11 @@ export async function requestEmailChange(
       }
       if (!(await mayMail(tx, context, email, now))) return
       const holder = await findUserByEmail(tx, email)
-      if (holder) await queueMail({ kind: 'account_exists', to: email, userId: holder.id })
-      else await issueLink(change, { kind: 'verify_email', purpose: 'change_email', userId, email })
+      if (holder) {
+        // A token that nobody gets: it voids the older ones, as for an address that is free.
+        await issueToken(tx, now, { id: newId(), purpose: 'change_email', userId, email, issuedBy: null })
+        await queueMail({ kind: 'account_exists', to: email, userId: holder.id })
+      } else await issueLink(change, { kind: 'verify_email', purpose: 'change_email', userId, email })
       // The same row either way: the caller reads it in their activity.
       await record({
         action: 'user.verification_sent',
@@ -90,6 +101,7 @@ export async function verifyEmail(
     const target = { type: 'user', id: user.id } as const
     if (isNew) {
       await voidTokens(tx, user.id, now)
+      await endPendingSteps(tx, user.id)
       const parameters = { new_email: email }
       await queueMail({ kind: 'email_changed', to: present.email, userId: user.id, parameters })
       const details = { before: present.email, after: email }

@@ -21,7 +21,10 @@ export async function issueLink<C extends Caller>(
 ): Promise<void> {
   const id = newId()
   await issueToken(tx, now, { ...token, id, issuedBy: issuedBy ?? null })
-  await queueMail({ kind, to: token.email, userId: token.userId, tokenId: id })
+  // The mail to another address names no user: what becomes of it, which a user reads in their activity, would tell whether
+  // the address is taken.
+  const userId = token.purpose === 'change_email' ? null : token.userId
+  await queueMail({ kind, to: token.email, userId, tokenId: id })
 }
 
 /**

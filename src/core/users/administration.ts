@@ -39,6 +39,7 @@ import { sendVerification } from '../email/send-verification.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { voidTokens } from '../one-time-tokens/one-time-tokens.ts'
 import type { Operator, Principal } from '../principal.ts'
+import { endPendingSteps } from '../second-factors/pending-steps.ts'
 import { disableAccounts } from '../service-accounts/service-accounts.ts'
 import { endSessionsOfUser } from '../sessions/sessions.ts'
 import { requireEmail } from './email.ts'
@@ -124,6 +125,7 @@ export async function changeUser(
     if (takesAdmin) await requireOtherAdmin(work, before)
     if (Object.keys(changed).length > 0) await updateUser(work.tx, id, { ...changed, lockedSettings })
     if (isMoved || isDisabling) await voidTokens(work.tx, id, work.now)
+    if (isMoved) await endPendingSteps(work.tx, id)
     if (isMoved) await tellOfAddress(context, work, before, after)
     const accounts = isDisabling ? managedAloneBy(work, id) : []
     if (disablesAccounts) await disableAccounts(work, accounts)
