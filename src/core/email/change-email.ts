@@ -50,7 +50,7 @@ export async function requestEmailChange(
       if (!(await mayMail(tx, context, email, now))) return
       const holder = await findUserByEmail(tx, email)
       if (holder) {
-        // A token that nobody gets: it voids the older ones, as for an address that is free.
+        // A token that is never sent. It voids the older ones, as for a free address.
         await issueToken(tx, now, { id: newId(), purpose: 'change_email', userId, email, issuedBy: null })
         await queueMail({ kind: 'account_exists', to: email, userId: holder.id })
       } else await issueLink(change, { kind: 'verify_email', purpose: 'change_email', userId, email })
