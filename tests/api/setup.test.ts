@@ -45,7 +45,7 @@ describe('while there is no admin', () => {
     await unset()
     const email = fresh()
     const answer = await setUp({ token: await tokenOf(), email, password: PASSWORD })
-    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/base/'])
+    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/base/console'])
     expect(await admins()).toMatchObject([{ email, email_verified: true }])
     const cookie = cookieOf(answer) ?? ''
     const { body } = await ask(service, 'POST /session/token', { headers: { cookie } })
