@@ -58,7 +58,7 @@ describe('/verify-email', () => {
     const own = await signIn(service, { email, password: PASSWORD })
     const page = await call(service, `GET /verify-email?token=${token}`, { headers: own })
     expect(page.text).not.toContain('name="password"')
-    expect(goes(await post('/verify-email', { token }, own))).toEqual([303, '/'])
+    expect(goes(await post('/verify-email', { token }, own))).toEqual([303, '/console'])
     expect(await isVerified(email)).toBe(true)
   })
 

@@ -170,7 +170,7 @@ describe('/login/enrol', () => {
     expect(done.text.match(/<li><code>[0-9A-Z-]{19}<\/code>/g)).toHaveLength(10)
     expect(done.text).toContain('href="/console"')
     const closed = await call(strict, 'GET /login/enrol', { headers: { cookie } })
-    expect([closed.status, closed.headers.get('location')]).toEqual([303, '/'])
+    expect([closed.status, closed.headers.get('location')]).toEqual([303, '/console'])
     expect((await call(strict, 'POST /session/token', { headers: { cookie } })).status).toBe(403)
     const { body } = await ask(strict, 'POST /session/token', { headers: { cookie } })
     const me = await call(strict, 'GET /keys', { bearer: body.access_token })

@@ -18,8 +18,8 @@ const HTML = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/
 const ASSETS = ['GET /pages/page.js', 'GET /pages/style.css']
 const pagesOf = (method: string) =>
   PAGES.filter((route) => route.startsWith(`${method} `) && !ASSETS.includes(route))
-/** The others lead somewhere else, unless a browser is signed in. */
-const drawn = pagesOf('GET').filter((route) => !/\.well-known|\/login\//.test(route))
+/** The others lead somewhere else, unless a browser is signed in; the console has headers of its own (console-files.test.ts). */
+const drawn = pagesOf('GET').filter((route) => !/\.well-known|\/login\/|\/console/.test(route))
 
 const POLICY = [
   "default-src 'none'",
@@ -94,7 +94,7 @@ describe('/login', () => {
 
   test('signs in: 303 to the start page, with the cookie', async () => {
     const answer = await post({ email: person.email, password: person.password })
-    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])
+    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/console'])
     expect(cookieOf(answer)).toStartWith('latchkey=st_')
     expect(answer.headers.get('set-cookie')).not.toContain('Max-Age')
     const remembered = await post({ email: person.email, password: person.password, remember: 'true' })
@@ -144,9 +144,9 @@ describe('/login', () => {
       const answer = await open(returnTo)
       return answer.status === 303 ? answer.headers.get('location') : answer.status
     }
-    expect(await goesTo()).toBe('/')
+    expect(await goesTo()).toBe('/console')
     expect(await goesTo('/oauth/authorize?client_id=x')).toBe('/oauth/authorize?client_id=x')
-    expect(await goesTo('//evil.example')).toBe('/')
+    expect(await goesTo('//evil.example')).toBe('/console')
     expect(await goesTo('/oauth/authorize?prompt=login')).toBe(200)
     expect(await goesTo('/oauth/authorize?prompt=consent%20login')).toBe(200)
     expect(await goesTo('/oauth/authorize?max_age=600')).toBe('/oauth/authorize?max_age=600')
@@ -210,7 +210,7 @@ describe('return_to', () => {
       expect(readReturnTo(at, value)).toBeNull()
       const form = { email: person.email, password: person.password, return_to: value }
       const answer = await ask(service, 'POST /login', { form })
-      expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])
+      expect([answer.status, answer.headers.get('location')]).toEqual([303, '/console'])
       const page = await call(service, `GET /login?return_to=${encodeURIComponent(value)}`)
       expect(page.status).toBe(200)
       expect(page.text).not.toContain('return_to')
@@ -323,7 +323,7 @@ describe('the start page', () => {
 
   test('/.well-known/change-password leads to where a password is changed', async () => {
     const answer = await call(service, 'GET /.well-known/change-password')
-    expect([answer.status, answer.headers.get('location')]).toEqual([302, '/forgot-password'])
+    expect([answer.status, answer.headers.get('location')]).toEqual([302, '/console/account'])
   })
 })
 
@@ -458,7 +458,7 @@ describe('below a path of a proxy', () => {
   const below = useService({ publicUrl: 'https://example.com/base' })
 
   test('every link begins with the path of PUBLIC_URL, whatever Host says', async () => {
-    expect(homeOf(below.config)).toBe('/base/')
+    expect(homeOf(below.config)).toBe('/base/console')
     const headers = { ...HTML, host: 'evil.example', 'x-forwarded-host': 'evil.example' }
     for (const route of ['GET /', ...drawn, 'GET /nothing']) {
       const { text } = await call(below, route, { headers })
@@ -470,7 +470,7 @@ describe('below a path of a proxy', () => {
     const someone = await newPerson(below)
     const form = { email: someone.email, password: someone.password }
     const signedIn = await ask(below, 'POST /login', { form, headers })
-    expect(signedIn.headers.get('location')).toBe('/base/')
+    expect(signedIn.headers.get('location')).toBe('/base/console')
     const out = await ask(below, 'POST /logout', { headers })
     expect(out.headers.get('location')).toBe('/base/logged-out')
     const cookie = cookieOf(signedIn) ?? ''
