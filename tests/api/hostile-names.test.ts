@@ -178,6 +178,7 @@ test('an inherited name or an extreme instant, as any value or name of any opera
     'POST /auth/passkeys/options',
     'POST /auth/reauthenticate/options',
     'POST /session/token',
+    'POST /signing-keys/rotate',
   ])
 }, 120_000)
 

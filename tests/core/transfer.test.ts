@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { usageByOwner } from '../../src/db/console.ts'
+import { keyRefusals, usageByOwner } from '../../src/db/console.ts'
 import { mailboxCounts, mails, oneTimeTokens } from '../../src/db/people.ts'
 import { apiKeySecrets, keyUsage, passwordResets, revokedTokens } from '../../src/db/schema.ts'
 import { decryptUnder, encryptUnder } from '../../src/lib/passphrase.ts'
@@ -56,6 +56,7 @@ beforeAll(async () => {
   await source.context.db.insert(mails).values(rows.mail())
   await source.context.db.insert(mailboxCounts).values(rows.mailboxCount())
   await source.context.db.insert(usageByOwner).values(rows.ownerUsage(person.id))
+  await source.context.db.insert(keyRefusals).values(rows.refusal(made.id))
   const [secretRow] = await source.context.db.select().from(apiKeySecrets).limit(1)
   await source.context.db.insert(revokedTokens).values(rows.revokedToken(secretRow?.id ?? ''))
   await addFactors()
