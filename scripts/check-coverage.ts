@@ -9,7 +9,7 @@ import { Glob } from 'bun'
 
 const NEEDED_PERCENT = 90
 /** Files that are not counted: the entry point, and files that only the bundler or the compiler reads. */
-const OUT_OF_SIGHT = /^(src\/(main\.ts|.*\.macro\.ts)|client\/app\.ts)$/
+const OUT_OF_SIGHT = /^(src\/(main\.ts|.*\.macro\.ts|api\/console\/embedded\.ts)|client\/app\.ts)$/
 const RUNS = ['test', 'system']
 
 const root = resolve(import.meta.dir, '..')

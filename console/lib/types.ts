@@ -10,6 +10,7 @@ export type Key = Of<ReturnType<Api['keys']>['get']>
 export type ListedKey = Of<Api['keys']['get']>[number]
 export type FoundKey = Of<Api['keys']['lookup']['post']>['items'][number]
 export type KeysQuery = NonNullable<NonNullable<Parameters<Api['keys']['get']>[0]>['query']>
+export type KeyStatus = NonNullable<KeysQuery['status']>
 export type NewKeyInput = NonNullable<Parameters<Api['keys']['post']>[0]>
 export type CreatedKey = Of<Api['keys']['post']>
 export type KeyPatch = NonNullable<Parameters<ReturnType<Api['keys']>['patch']>[0]>

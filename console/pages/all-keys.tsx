@@ -7,14 +7,14 @@ import { Page } from '../components/page.tsx'
 import { RevokeSelected } from '../components/revoke-many.tsx'
 import { useKeys } from '../lib/keys.ts'
 import { useParam } from '../lib/params.ts'
-import type { KeysQuery, ListedKey } from '../lib/types.ts'
+import type { KeyStatus, ListedKey } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 /** The keys of everybody, newest first. */
 export function AllKeysPage() {
   const [status] = useParam('status')
   const [query] = useParam('query')
-  const keys = useKeys({ all: 'true', query, status: status as KeysQuery['status'] })
+  const keys = useKeys({ all: 'true', query, status: status as KeyStatus })
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set())
   const choose = (rows: readonly ListedKey[], isChosen: boolean) => {
     const next = new Set(chosen)

@@ -7,14 +7,14 @@ import { Page } from '../components/page.tsx'
 import { useKeys } from '../lib/keys.ts'
 import { useParam } from '../lib/params.ts'
 import { API_URL } from '../lib/place.ts'
-import type { KeysQuery } from '../lib/types.ts'
+import type { KeyStatus } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 /** The person's own keys. */
 export function MyKeysPage() {
   const [status] = useParam('status')
   const [query] = useParam('query')
-  const keys = useKeys({ query, status: status as KeysQuery['status'] })
+  const keys = useKeys({ query, status: status as KeyStatus })
   const isFiltered = status !== '' || query !== ''
   return (
     <Page

@@ -29,8 +29,14 @@ export type Options = {
   onMetricsPort?: boolean
   /** Retry-After points to midnight in UTC. The distance from midnight is recorded. */
   untilMidnight?: boolean
+  /** The kept cookie that is sent, from a page of the service's own origin. */
+  cookie?: string
+  /** The kept secret of an authenticator app. `$code` in the request is its present code. */
+  authenticator?: string
   /** The members of the answer to keep, by the names that later cases use. */
   keep?: Record<string, string>
+  /** The name under which the answer's cookie is kept. */
+  keepCookie?: string
 }
 
 /** A server with its own settings, and the requests that it receives. */
@@ -43,6 +49,7 @@ const ORIGIN = 'https://app.example.com'
 const UNKNOWN_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
 const EMPTY_HASH = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 const UNKNOWN = { headers: { authorization: `Bearer sk_${'0'.repeat(49)}` } }
+const OWN_PAGE = { headers: { 'sec-fetch-site': 'same-origin' } }
 const TEXT = { 'content-type': 'text/plain' }
 
 const SETTINGS = {
@@ -127,6 +134,33 @@ const GUARDED: Record<string, readonly string[]> = {
   'GET /users/$strangerId/password-resets': ['owner', 'steward'],
   'DELETE /users/$strangerId/password-resets/$ownerId': ['owner', 'steward'],
   'GET /audit': ['owner', 'plain'],
+  'DELETE /auth/me': ['plain', 'robotToken'],
+  'POST /auth/email': ['plain', 'robotToken'],
+  'GET /auth/activity': ['plain'],
+  'GET /auth/mfa': ['plain', 'robotToken'],
+  'POST /auth/mfa/totp': ['plain'],
+  'POST /auth/mfa/totp/confirm': ['plain'],
+  'DELETE /auth/mfa/totp': ['plain'],
+  'POST /auth/mfa/recovery-codes': ['plain'],
+  'POST /auth/reauthenticate': ['plain'],
+  'POST /auth/reauthenticate/options': ['plain'],
+  'POST /auth/passkeys': ['plain'],
+  'POST /auth/passkeys/options': ['plain'],
+  'PATCH /auth/passkeys/$ownerId': ['plain'],
+  'DELETE /auth/passkeys/$ownerId': ['plain'],
+  'POST /keys/lookup': ['bare'],
+  'POST /keys/revoke': ['bare'],
+  'POST /keys/$plainId/check': ['bare'],
+  'GET /keys/$plainId/refusals': ['bare'],
+  'GET /usage': ['bare'],
+  'POST /users/$strangerId/invite': ['owner', 'steward'],
+  'POST /users/$strangerId/unlock': ['owner', 'steward'],
+  'DELETE /users/$strangerId/mfa': ['owner', 'steward'],
+  'GET /users/$strangerId/sessions': ['owner', 'plain'],
+  'DELETE /users/$strangerId/sessions/$ownerId': ['owner', 'plain'],
+  'GET /signing-keys': ['owner', 'steward'],
+  'POST /signing-keys/rotate': ['owner', 'steward'],
+  'POST /signing-keys/unknown/revoke': ['owner', 'steward'],
   'GET /protected/user-only': ['plain', 'robotToken'],
   'GET /protected/service-only': ['owner', 'bare'],
   'GET /protected/any': [],
@@ -158,6 +192,19 @@ const BODIES: Record<string, string | null> = {
   'PATCH /service-accounts/$accountId': 'owner',
   'POST /users': 'admin',
   'PATCH /users/$strangerId': 'admin',
+  'POST /auth/forgot-password': null,
+  'POST /auth/verify-email': null,
+  'POST /auth/verify-email/resend': null,
+  'POST /auth/email': 'owner',
+  'POST /auth/login/mfa': null,
+  'POST /auth/mfa/totp/confirm': 'owner',
+  'POST /auth/reauthenticate': 'owner',
+  'POST /auth/passkeys/login': null,
+  'POST /auth/passkeys': 'owner',
+  'POST /session': null,
+  'POST /keys/lookup': 'admin',
+  'POST /keys/revoke': 'admin',
+  'POST /keys/$plainId/check': 'owner',
 }
 
 const badBodies = Object.entries(BODIES).flatMap(([route, who]): Case[] => {
@@ -645,8 +692,90 @@ const administration: Case[] = [
   ['beyond the limit', 'GET /audit?limit=101', { as: 'admin' }],
 ]
 
+/** What the console asks for. */
+const support: Case[] = [
+  ['good', 'GET /auth/activity', { as: 'owner' }],
+  ['a malformed page', 'GET /auth/activity?cursor=x', { as: 'owner' }],
+  ['good', 'GET /usage', { as: 'owner' }],
+  ['of an account', 'GET /usage?service_account_id=$accountId', { as: 'owner' }],
+  ['a malformed day', 'GET /usage?from=yesterday', { as: 'owner' }],
+  ['by the key', 'POST /keys/lookup', { as: 'admin', json: { key: '$plain' } }],
+  ['nothing', 'POST /keys/lookup', { as: 'admin', json: {} }],
+  ['good', 'POST /keys/$plainId/check', { as: 'owner', json: { scopes: 'read' } }],
+  ['a missing scope', 'POST /keys/$plainId/check', { as: 'owner', json: { scopes: 'write' } }],
+  ["another's", 'POST /keys/$plainId/check', { as: 'stranger', json: {} }],
+  ['good', 'GET /keys/$plainId/refusals', { as: 'owner' }],
+  ["another's", 'GET /keys/$plainId/refusals', { as: 'stranger' }],
+  ['counted', 'POST /keys/revoke', { as: 'admin', json: { user_id: '$ownerId', dry_run: true } }],
+  ['of nobody in particular', 'POST /keys/revoke', { as: 'admin', json: {} }],
+  ...person('guest'),
+  ['good', 'GET /users/$guestId/sessions', { as: 'admin', keep: { guestSession: 'items.0.id' } }],
+  ['good', 'DELETE /users/$guestId/sessions/$guestSession', { as: 'admin' }],
+  ['again', 'DELETE /users/$guestId/sessions/$guestSession', { as: 'admin' }],
+  ['good', 'POST /users/$guestId/unlock', { as: 'admin' }],
+  ['good', 'DELETE /users/$guestId/mfa', { as: 'admin' }],
+  ['without mails', 'POST /users/$guestId/invite', { as: 'admin' }],
+  ['a wrong password', 'DELETE /auth/me', { as: 'guest', json: { current_password: 'wrong' } }],
+  ['good', 'POST /signing-keys/rotate', { as: 'admin' }],
+  ['good', 'GET /signing-keys', { as: 'admin', keep: { kid: 'items.1.kid' } }],
+  ['good', 'POST /signing-keys/$kid/revoke', { as: 'admin' }],
+  ['unknown', 'POST /signing-keys/unknown/revoke', { as: 'admin' }],
+]
+
+/** Second factors, and sessions of browsers. A response of a passkey cannot be written here: an authenticator signs it. */
+const signIn: Case[] = [
+  ...person('careful'),
+  ['good', 'GET /auth/mfa', { as: 'careful' }],
+  ['good', 'POST /auth/reauthenticate', { as: 'careful', json: { password: PASSWORD } }],
+  ['a wrong password', 'POST /auth/reauthenticate', { as: 'careful', json: { password: 'wrong' } }],
+  ['no passkey', 'POST /auth/reauthenticate/options', { as: 'careful' }],
+  ['good', 'POST /auth/passkeys/options', { as: 'careful' }],
+  ['good', 'POST /auth/passkeys/login/options', { json: {} }],
+  ['an unknown token', 'POST /auth/passkeys/login/options', { json: { mfa_token: 'mt_unknown' } }],
+  ['nothing to remove', 'DELETE /auth/mfa/totp', { as: 'careful' }],
+  ['nothing to renew', 'POST /auth/mfa/recovery-codes', { as: 'careful' }],
+  ['good', 'POST /auth/mfa/totp', { as: 'careful', keep: { secret: 'secret' } }],
+  ['a wrong code', 'POST /auth/mfa/totp/confirm', { as: 'careful', json: { code: 'wrong' } }],
+  ['good', 'POST /auth/mfa/totp/confirm', { as: 'careful', authenticator: 'secret', json: { code: '$code' }, keep: { recovery: 'recovery_codes.0', second: 'recovery_codes.1' } }],
+  ['the first step', 'POST /auth/login', { json: { email: 'careful@example.com', password: PASSWORD }, keep: { step: 'mfa_token' } }],
+  ['a wrong code', 'POST /auth/login/mfa', { json: { mfa_token: '$step', code: 'wrong' } }],
+  ['a used code', 'POST /auth/login/mfa', { authenticator: 'secret', json: { mfa_token: '$step', code: '$code' } }],
+  ['good', 'POST /auth/login/mfa', { json: { mfa_token: '$step', recovery_code: '$recovery' } , keep: { careful: 'access_token' } }],
+  ['again', 'POST /auth/login/mfa', { json: { mfa_token: '$step', recovery_code: '$recovery' } }],
+  ['from no page', 'POST /session', { json: { email: 'careful@example.com', password: PASSWORD } }],
+  ['the first step', 'POST /session', { ...OWN_PAGE, json: { email: 'careful@example.com', password: PASSWORD }, keep: { step: 'mfa_token' } }],
+  ['good', 'POST /session/mfa', { ...OWN_PAGE, json: { mfa_token: '$step', recovery_code: '$second' }, keepCookie: 'cookie' }],
+  ['good', 'POST /session/token', { cookie: 'cookie', json: {}, keep: { careful: 'access_token' } }],
+  ['no cookie', 'POST /session/token', { ...OWN_PAGE, json: {} }],
+  ['good', 'POST /auth/mfa/recovery-codes', { as: 'careful' }],
+  ['good', 'DELETE /auth/mfa/totp', { as: 'careful' }],
+  ['good', 'POST /session/password', { cookie: 'cookie', json: { current_password: PASSWORD, new_password: 'another-horse-battery' }, keepCookie: 'cookie' }],
+  ['a wrong password', 'POST /session', { ...OWN_PAGE, json: { email: 'careful@example.com', password: PASSWORD } }],
+  ['good', 'POST /session', { ...OWN_PAGE, json: { email: 'careful@example.com', password: 'another-horse-battery' }, keepCookie: 'cookie' }],
+  ['good', 'DELETE /session', { cookie: 'cookie' }],
+  ['after the end', 'POST /session/token', { cookie: 'cookie', json: {} }],
+  ['from another site', 'DELETE /session', { headers: { 'sec-fetch-site': 'cross-site' } }],
+]
+
+/** What sends mails. No mail server listens: a mail waits, and its request succeeds. */
+const mail: Case[] = [
+  ['admin', 'POST /auth/login', { json: ADMIN, keep: { admin: 'access_token' } }],
+  ...['owner', 'owner'].map((name, index): Case => [index ? 'a taken address' : 'good', 'POST /auth/signup', { json: { email: `${name}@example.com`, password: PASSWORD } }]),
+  ['owner', 'POST /auth/login', { json: { email: 'owner@example.com', password: PASSWORD }, keep: { owner: 'access_token' } }],
+  ['good', 'POST /auth/forgot-password', { json: { email: 'owner@example.com' } }],
+  ['an unknown address', 'POST /auth/forgot-password', { json: { email: 'nobody@example.com' } }],
+  ['good', 'POST /auth/verify-email/resend', { json: { email: 'owner@example.com' } }],
+  ['unknown', 'POST /auth/verify-email', { json: { token: 'et_unknown' } }],
+  ['good', 'POST /auth/email', { as: 'owner', json: { email: 'moved@example.com', current_password: PASSWORD } }],
+  ['a wrong password', 'POST /auth/email', { as: 'owner', json: { email: 'moved@example.com', current_password: 'wrong' } }],
+  ['invited', 'POST /users', { as: 'admin', json: { email: 'guest@example.com', invite: true }, keep: { guestId: 'id' } }],
+  ['good', 'POST /users/$guestId/invite', { as: 'admin' }],
+  ['mailed', 'POST /users/$guestId/password-reset', { as: 'admin', json: { send: true } }],
+  ['good', 'DELETE /auth/me', { as: 'owner', json: { current_password: PASSWORD } }],
+]
+
 /** Numbers at the bounds of a page, on every list. */
-const bounds: Case[] = ['/auth/sessions', '/keys', '/keys/list', '/service-accounts', '/users', '/audit'].flatMap((list) =>
+const bounds: Case[] = ['/auth/sessions', '/keys', '/keys/list', '/service-accounts', '/users', '/audit', '/auth/activity'].flatMap((list) =>
   ['0', '-1', '1', '100', '101', '1000', '1001', '1e9', '1.5', 'x', ''].map((limit): Case => ['at the bounds', `GET ${list}?limit=${limit}`, { as: 'admin' }]),
 )
 
@@ -718,7 +847,15 @@ export const scripts: readonly Script[] = [
       ...serviceAccounts,
       ...administration,
       ...bounds,
+      ...signIn,
+      // Last: it revokes the key that signed the tokens before.
+      ...support,
     ],
+  },
+  {
+    name: 'mail',
+    settings: { ...SETTINGS, RATE_LIMITS: 'off', SMTP_URL: 'smtp://127.0.0.1:1', MAIL_FROM: 'auth@example.com' },
+    cases: mail,
   },
   { name: 'limits', settings: SETTINGS, cases: [...scene, ...limits] },
   {

@@ -95,7 +95,7 @@ test(
     expect(await statusOf(server, access)).toBe(401)
     const traded = await refresh(server, token)
     expect(kidOf(traded.body.access_token)).toBe(next)
-    expect(await json(run, ['signing-keys', 'rewrap'])).toEqual({ rewrapped: 1 })
+    expect(await json(run, ['signing-keys', 'rewrap'])).toEqual({ rewrapped: 1, totp_secrets: 0 })
     const states = (await json(run, ['signing-keys', 'list'])).map(({ state }: { state: string }) => state)
     expect(states.toSorted()).toEqual(['current', 'revoked'])
 

@@ -8,7 +8,7 @@ import { startService, type TestService } from '../support/service.ts'
 
 const root = resolve(import.meta.dir, '../..')
 const TSC = join(root, 'node_modules/typescript/bin/tsc')
-const SOURCE = ['client', 'docs', 'scripts', 'src', 'LICENSE', 'package.json', 'tsconfig.json']
+const SOURCE = ['client', 'docs', 'scripts', 'src', 'LICENSE', 'bun.lock', 'package.json', 'tsconfig.json']
 
 const PROGRAM = `
 import { createClient, type KeyPrincipal } from 'latchkey/client'

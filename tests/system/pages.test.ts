@@ -16,7 +16,8 @@ const PICTURES = process.env.PICTURES
 const mails = await startMailServer()
 afterAll(() => mails.stop())
 
-const service = useService({ isIssuer: true, ...mails.settings })
+// Without the console a sign-in leads to the start page. The console has a test of its own.
+const service = useService({ isIssuer: true, console: 'off', ...mails.settings })
 const person = prepare(() => newPerson(service))
 
 /** Each page that anybody can open, and how it is brought to show a refusal. */
@@ -193,7 +194,7 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
   })
 
   test.each(LOOKS)('of second factors are clean and fit at $width px, $colorScheme', async (look) => {
-    const strict = await startService({ isIssuer: true, requireMfa: 'all' })
+    const strict = await startService({ isIssuer: true, console: 'off', requireMfa: 'all' })
     try {
       const someone = await newPerson(strict)
       const suffix = `${look.width}-${look.colorScheme}`
@@ -245,7 +246,7 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
       },
     })
     const url = `http://${hostname}:${front.port}${path}`
-    const behind = await startService({ publicUrl: url, ...options })
+    const behind = await startService({ publicUrl: url, console: 'off', ...options })
     target = behind.url
     const stop = async () => {
       await front.stop(true)

@@ -127,8 +127,16 @@ const STATUSES = [
 export type KeyStatus = (typeof STATUSES)[number]
 
 /** The statuses that a list is narrowed by: `exhausted` changes with every use. */
-export type ListedStatus = Exclude<KeyStatus, 'exhausted'>
-export const LISTED_STATUSES = STATUSES.filter((status): status is ListedStatus => status !== 'exhausted')
+export const LISTED_STATUSES = [
+  'revoked',
+  'expired',
+  'disabled',
+  'owner_disabled',
+  'expiring',
+  'unused',
+  'active',
+] as const satisfies readonly KeyStatus[]
+export type ListedStatus = (typeof LISTED_STATUSES)[number]
 
 const members = {
   id: Id,

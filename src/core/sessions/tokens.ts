@@ -32,7 +32,8 @@ export async function issueTokens(
   if (!key) throw new Error('No key to sign refresh tokens with')
   const lastsMs = context.config.accessTokenExpireMinutes * MINUTE_MS
   const { token, scopes } = await signAccess(context, user, refresh.sessionId, session, narrowing, lastsMs)
-  return { tokens: { ...token, refresh_token: makeRefreshToken(key, refresh) }, scopes }
+  const { access_token, ...rest } = token
+  return { tokens: { access_token, refresh_token: makeRefreshToken(key, refresh), ...rest }, scopes }
 }
 
 /** A token of a browser session lasts so long. The page that holds it asks for the next one. */
