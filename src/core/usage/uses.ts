@@ -1,9 +1,9 @@
 /**
- * What the uses of one cached credential come to since the last batch (docs/decisions/0042). It is part of the cache's
+ * What the uses of one cached credential come to since the last batch (docs/decisions/0045). It is part of the cache's
  * entry, so that a use neither looks anything up nor allocates.
  */
 export type Uses = {
-  /** The end of the hour in which the uses were; 0: there is none yet. */
+  /** The end of the hour in which the uses were; 0: not used yet. */
   hourEndsMs: number
   count: number
   lastAtMs: number

@@ -19,7 +19,7 @@ const MAX_LOOKED_AT = 32
 
 /**
  * Makes room by second chance: the oldest entry goes, unless it was used since it was last looked at, which makes it the
- * newest. So a use moves nothing, as it would in a list by last use (docs/decisions/0040).
+ * newest. So a use moves nothing, as it would in a list by last use (docs/decisions/0045).
  */
 export function createEntries(max: number): Entries {
   const byHash = new Map<string, Entry>()

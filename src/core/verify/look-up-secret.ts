@@ -15,7 +15,7 @@ const MAX_STATEMENTS = 2
 const MAX_WAITING = 10_000
 
 /**
- * Finds a secret, valid or not, by its hash; null: there is none. Secrets that are asked for in the same turn of the event
+ * Finds a secret, valid or not, by its hash; null: there is no such secret. Secrets that are asked for in the same turn of the event
  * loop, or while earlier statements are under way, share a statement. It is never sent before it was asked for.
  * @throws Error for which `isUnavailable` is true
  */
