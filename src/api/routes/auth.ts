@@ -161,7 +161,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         body: Type.Union([AccountDeletion, Type.Null()]),
         response: noContent('The account is gone, with its keys and sessions'),
         detail: describe('deleteAccount', 'Delete your account with its keys and sessions', {
-          errors: ['invalid_login', 'reauthentication_required', 'not_found', 'last_admin'],
+          errors: ['invalid_login', 'reauthentication_required', 'not_found', 'last_admin', 'conflict'],
         }),
       },
     )
