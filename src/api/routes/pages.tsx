@@ -3,7 +3,7 @@ import { Elysia } from 'elysia'
 import { requireRecent } from '../../core/change/recent.ts'
 import type { Context } from '../../core/context.ts'
 import { resendVerification } from '../../core/email/by-address.ts'
-import { verifyEmail } from '../../core/email/change-email.ts'
+import { isLinkOfAnother, verifyEmail } from '../../core/email/change-email.ts'
 import { logIn } from '../../core/login/log-in.ts'
 import { requestPasswordReset, resetPassword } from '../../core/login/password-reset.ts'
 import { finishSignIn } from '../../core/login/second-step.ts'
@@ -246,8 +246,15 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
         const here = await acceptCookie(context, state)
         const token = textOf(query.token) ?? ''
         const isSent = query.notice === 'mailed'
+        const asksPassword = !here || (await isLinkOfAnother(context, token, here.user.id))
         return pageAnswer(
-          <VerifyEmailPage {...verify} token={token} asksPassword={!here} isSent={isSent} refusal={null} />,
+          <VerifyEmailPage
+            {...verify}
+            token={token}
+            asksPassword={asksPassword}
+            isSent={isSent}
+            refusal={null}
+          />,
         )
       },
       page,
@@ -272,7 +279,13 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
             const asksPassword = !here || problem.problem !== 'invalid_token'
             const refusal = problem.problem === 'invalid_token' ? DEAD_LINK : sentence
             return pageAnswer(
-              <VerifyEmailPage {...verify} token={token} asksPassword={asksPassword} refusal={refusal} />,
+              <VerifyEmailPage
+                {...verify}
+                token={token}
+                asksPassword={asksPassword}
+                email={body.email ?? ''}
+                refusal={refusal}
+              />,
               status,
               headers,
             )

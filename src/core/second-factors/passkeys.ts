@@ -84,7 +84,7 @@ export async function addPasskey(
   })
 }
 
-/** @throws Problem not_found where the caller has no such passkey */
+/** @throws Problem not_found where the caller has no such passkey; conflict where browsers have no passkeys here */
 export async function renamePasskey(
   context: Context,
   origin: Origin,
@@ -92,6 +92,7 @@ export async function renamePasskey(
   id: string,
   name: string,
 ): Promise<Passkey> {
+  requireRelyingParty(context.config)
   const locks: Lock[] = [['users', caller.userId, 'no key update']]
   return recordChange(context, origin, caller, locks, async ({ tx }) => {
     const passkey = requireOwn(await listPasskeys(tx, caller.userId), id)
@@ -102,8 +103,8 @@ export async function renamePasskey(
 
 /**
  * Removes a passkey.
- * @throws Problem not_found; conflict where it is the last factor and REQUIRE_MFA asks for one, or the last passkey of
- * somebody without a password
+ * @throws Problem not_found; conflict where browsers have no passkeys here, where it is the last factor and REQUIRE_MFA
+ * asks for one, or the last passkey of somebody without a password
  */
 export async function removePasskey(
   context: Context,
@@ -111,6 +112,7 @@ export async function removePasskey(
   caller: UserPrincipal,
   id: string,
 ): Promise<void> {
+  requireRelyingParty(context.config)
   await recordChange(context, origin, caller, locksOfFactors(caller), async (change) => {
     const { tx } = change
     const all = await listPasskeys(tx, caller.userId)
