@@ -1,4 +1,4 @@
-import { and, asc, count, desc, eq, gt, isNull, lt, lte, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, gt, isNotNull, isNull, lt, lte, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { mailboxCounts, mails } from '../../db/people.ts'
@@ -44,6 +44,14 @@ export async function updateMail(
     .where(and(eq(mails.id, id), eq(mails.attempts, attempts), isNull(mails.endedAt)))
     .returning({ id: mails.id })
   return updated.length > 0
+}
+
+/** Makes mails that were tried before due now, by the tokens of their links. One that is not tried yet is due anyway. */
+export async function updateMailsDue(tx: Transaction, tokenIds: readonly string[], now: Date): Promise<void> {
+  await tx
+    .update(mails)
+    .set({ nextAttemptAt: now })
+    .where(and(isOneOf(mails.tokenId, tokenIds), isNull(mails.endedAt), isNotNull(mails.lastError)))
 }
 
 /** How many mails wait. */

@@ -1,7 +1,7 @@
 import type { Transaction } from '../../db/database.ts'
 import { newId } from '../../lib/ids.ts'
 import type { MailKind } from '../../lib/outcomes.ts'
-import { findLastMail, insertMails } from './queries.ts'
+import { findLastMail, insertMails, updateMailsDue } from './queries.ts'
 import { toOneLine } from './render.ts'
 
 /** A mail that is to be written. */
@@ -51,6 +51,14 @@ export async function insertIntoOutbox(
     }
   })
   if (rows.length > 0) await insertMails(tx, rows)
+}
+
+/**
+ * Has the job look at the mails of links that work no more, as part of the change that ends them: it gives the mails up, and
+ * does not wait for their next try.
+ */
+export async function hurryMailsOf(tx: Transaction, tokenIds: readonly string[], now: Date): Promise<void> {
+  if (tokenIds.length > 0) await updateMailsDue(tx, tokenIds, now)
 }
 
 /** Whether a user was written a mail of a kind since then. */

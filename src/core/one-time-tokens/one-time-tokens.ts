@@ -10,6 +10,7 @@ import {
   readOneTimeToken,
 } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
+import { hurryMailsOf } from '../mail/queue.ts'
 import {
   findToken,
   insertToken,
@@ -53,7 +54,7 @@ export type NewToken = {
  */
 export async function issueToken(tx: Transaction, now: Date, token: NewToken): Promise<Date> {
   const { userId, purpose, email } = token
-  await updateTokensVoided(tx, userId, now, { purpose })
+  await endTokens(tx, userId, now, { purpose })
   const expiresAt = firstEnd(now, purpose, email !== null)
   await insertToken(tx, { ...token, createdAt: now, expiresAt })
   return expiresAt
@@ -97,12 +98,14 @@ export async function findLiveTokenById(
 
 /** Uses a token up; false where it is used, void or over. One UPDATE, so that of two at once one works. */
 export async function useToken(tx: Transaction, id: string, now: Date): Promise<boolean> {
-  return (await updateTokenUsed(tx, id, now)) !== null
+  const isUsed = (await updateTokenUsed(tx, id, now)) !== null
+  if (isUsed) await hurryMailsOf(tx, [id], now)
+  return isUsed
 }
 
 /** Voids every unused token of a user, as part of a change after which none of them may work. */
 export async function voidTokens(tx: Transaction, userId: string, now: Date): Promise<void> {
-  await updateTokensVoided(tx, userId, now)
+  await endTokens(tx, userId, now)
 }
 
 /** Voids one unused token of a user and a purpose. @returns false where the user has no such token */
@@ -112,7 +115,19 @@ export async function voidToken(
   claims: OneTimeClaims,
   now: Date,
 ): Promise<boolean> {
-  return (await updateTokensVoided(tx, userId, now, claims)) > 0
+  return (await endTokens(tx, userId, now, claims)) > 0
+}
+
+/** Voids tokens, and has the mails that still wait with their links given up. @returns how many */
+async function endTokens(
+  tx: Transaction,
+  userId: string,
+  now: Date,
+  which: Partial<OneTimeClaims> = {},
+): Promise<number> {
+  const ids = await updateTokensVoided(tx, userId, now, which)
+  await hurryMailsOf(tx, ids, now)
+  return ids.length
 }
 
 /**
