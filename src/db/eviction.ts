@@ -35,14 +35,14 @@ export type EvictionMessage =
   | { kind: EvictionKind; id: string }
   | { kind: 'flush' }
   | { kind: 'password_kind'; passwordKind: string }
-  | { kind: 'beat'; instance: string; number: number }
+  | { kind: 'heartbeat'; instance: string; number: number }
 
 /** Reads one message. Returns null for an unknown kind, which a newer release may send. */
 export function parseEviction(payload: string): EvictionMessage | null {
   const [word, id = '', number] = payload.split(' ')
   if (word === 'flush') return { kind: word }
   if (word === 'password_kind') return { kind: word, passwordKind: id }
-  if (word === 'beat') return { kind: word, instance: id, number: Number(number) }
+  if (word === 'beat') return { kind: 'heartbeat', instance: id, number: Number(number) }
   const kind = EVICTION_KINDS.find((each) => each === word)
   return kind ? { kind, id } : null
 }

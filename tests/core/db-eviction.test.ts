@@ -19,6 +19,6 @@ test('exactly the kinds that triggers of the migrations send are known', async (
 test('a message is parsed into its kind and its row', () => {
   expect(parseEviction('key 018f')).toEqual({ kind: 'key', id: '018f' })
   expect(parseEviction('flush')).toEqual({ kind: 'flush' })
-  expect(parseEviction(formatHeartbeat('a', 7))).toEqual({ kind: 'beat', instance: 'a', number: 7 })
+  expect(parseEviction(formatHeartbeat('a', 7))).toEqual({ kind: 'heartbeat', instance: 'a', number: 7 })
   for (const unknown of ['', 'keys a', 'grant a', 'Key a']) expect(parseEviction(unknown)).toBeNull()
 })

@@ -57,7 +57,7 @@ const me = (caller: Caller, kind: 'user' | 'key') =>
   call(service, 'GET /auth/me', kind === 'user' ? { bearer: caller.access } : { apiKey: caller.key })
 
 /** Requests that need the database. Their 503 must not depend on the rows. */
-function doorsOf(caller: Caller): [route: string, options: Call][] {
+function requestsOf(caller: Caller): [route: string, options: Call][] {
   const { email, password, access: bearer, refresh, key: apiKey, keyId } = caller
   const unknownKey = `old-${'k'.repeat(40)}`
   return [
@@ -99,7 +99,7 @@ describe.each<[string, () => unknown, () => unknown]>([
     try {
       const goneAt = performance.now()
       const answers = await Promise.all(
-        doorsOf(caller).map(async ([route, options]) => {
+        requestsOf(caller).map(async ([route, options]) => {
           const answer = await call(service, route, options)
           return { route, answer, tookMs: performance.now() - goneAt }
         }),

@@ -55,7 +55,7 @@ export async function listenForEvictions(
     message(payload, isUnasked) {
       const message = parseEviction(payload)
       if (message === null) return
-      if (message.kind === 'beat') {
+      if (message.kind === 'heartbeat') {
         if (isUnasked) receiveHeartbeat(message.instance, message.number)
         return
       }
