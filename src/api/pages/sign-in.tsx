@@ -18,7 +18,7 @@ type SignInProps = {
   hasPasskeys: boolean
   email?: string
   returnTo: string | null
-  /** Good news from the page before. */
+  /** What the page before has done. */
   notice?: string | undefined
   refusal: string | null
 }

@@ -14,8 +14,8 @@ export async function insertMails(
 }
 
 /**
- * Takes mails that are due, for this server alone until `until`: where it dies meanwhile, another one takes them then.
- * Each counts as tried once more. A mail of a kind that this version does not know is left to a newer one.
+ * Claims mails that are due. No other server claims them before `until`; if this server dies, another one does then.
+ * Counts one more try of each. A mail of a kind that this version does not know is left to a newer version.
  */
 export function claimMails(db: Database, now: Date, until: Date, limit: number): Promise<MailRow[]> {
   const due = db
@@ -32,7 +32,10 @@ export function claimMails(db: Database, now: Date, until: Date, limit: number):
     .returning()
 }
 
-/** What became of a mail that this server had taken; false where another server has taken it since. */
+/**
+ * Updates a mail that this server has claimed.
+ * @returns false where another server has claimed it since
+ */
 export async function updateMail(
   db: Database | Transaction,
   { id, attempts }: Pick<MailRow, 'id' | 'attempts'>,
@@ -60,7 +63,7 @@ export async function countWaitingMails(db: Database): Promise<number> {
   return row?.waiting ?? 0
 }
 
-/** When a user was last written a mail of one kind; null: not since then. */
+/** When the last mail of one kind to a user was written; null: none since `since`. */
 export async function findLastMail(
   db: Transaction,
   userId: string,

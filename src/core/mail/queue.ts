@@ -10,7 +10,7 @@ export type NewMail = {
   to: string
   /** Whose account it is about. */
   userId: string | null
-  /** The values that the template needs and that follow from nothing else; of a list, a line each. */
+  /** Values for the template that cannot be computed when the mail is sent. A list becomes one line for each item. */
   parameters?: Readonly<Record<string, string | readonly string[]>>
   /** The token whose link it carries. */
   tokenId?: string
@@ -23,7 +23,7 @@ const toLine = (value: string): string => toOneLine(value).slice(0, MAX_VALUE_LE
 const toValue = (value: string | readonly string[]): string =>
   typeof value === 'string' ? toLine(value) : listLines(value.map(toLine))
 
-/** Of a long list a mail names the first ones. */
+/** A mail names only the first items of a longer list. */
 const MAX_LINES = 50
 
 function listLines(lines: readonly string[]): string {
@@ -31,7 +31,10 @@ function listLines(lines: readonly string[]): string {
   return [...lines.slice(0, MAX_LINES), ...(more > 0 ? [`and ${more} more`] : [])].join('\n')
 }
 
-/** Writes mails into the outbox, in the transaction of what they tell of: never the token, the link or the body. */
+/**
+ * Writes mails into the outbox, within the transaction of the event that they report. The row holds neither the token,
+ * nor the link, nor the body.
+ */
 export async function insertIntoOutbox(
   tx: Transaction,
   now: Date,
@@ -54,14 +57,14 @@ export async function insertIntoOutbox(
 }
 
 /**
- * Has the job look at the mails of links that work no more, as part of the change that ends them: it gives the mails up, and
- * does not wait for their next try.
+ * Makes the waiting mails of dead links due now, as part of the change that ends the links. The job then gives the
+ * mails up, and does not wait for their next try.
  */
 export async function hurryMailsOf(tx: Transaction, tokenIds: readonly string[], now: Date): Promise<void> {
   if (tokenIds.length > 0) await updateMailsDue(tx, tokenIds, now)
 }
 
-/** Whether a user was written a mail of a kind since then. */
+/** Whether a mail of a kind to a user was written since a time. */
 export async function wasMailed(
   tx: Transaction,
   userId: string,

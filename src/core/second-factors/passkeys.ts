@@ -29,7 +29,7 @@ import { ALGORITHMS, requireRelyingParty, toBase64url, verifyRegistration } from
 const MAX_PASSKEYS = 20
 
 /**
- * What a browser makes a passkey by.
+ * The options with which a browser makes a passkey.
  * @throws Problem conflict where browsers have no passkeys here, quota_exceeded
  */
 export async function beginPasskey(context: Context, caller: UserPrincipal): Promise<PasskeyCreationOptions> {
@@ -128,8 +128,8 @@ export async function removePasskey(
 }
 
 /**
- * What a browser logs in by: with any passkey of this service, or as the second step of a pending log-in, with one of its
- * user.
+ * The options with which a browser uses a passkey: to log in with any passkey of this service, or to take the second
+ * step of a pending log-in with a passkey of its user.
  * @throws Problem conflict where browsers have no passkeys here; invalid_token
  */
 export async function beginPasskeyLogin(
@@ -147,7 +147,7 @@ export async function beginPasskeyLogin(
 }
 
 /**
- * What a browser proves by, in the session that asks, that its person is there.
+ * The options with which a browser uses a passkey to re-authenticate the calling session.
  * @throws Problem conflict where browsers have no passkeys here, or the caller has none
  */
 export async function beginReauthentication(
