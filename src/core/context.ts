@@ -8,7 +8,7 @@ import type { Clock } from '../lib/time.ts'
 import type { AuditCounts } from './audit/counts.ts'
 import type { Mail } from './mail/mail.ts'
 import type { PasswordHasher } from './passwords/hasher.ts'
-import type { SigningRing } from './signing/claims.ts'
+import type { SigningKeys } from './signing/claims.ts'
 import type { UsageCounts } from './usage/counts.ts'
 import type { CredentialCache } from './verify/cache.ts'
 import type { KeyRates } from './verify/rates.ts'
@@ -28,7 +28,7 @@ export type Context = {
   cache: CredentialCache
   /** Keys derived from SECRET_KEY, and from SECRET_KEY_PREVIOUS during a rotation. */
   keys: DerivedKeys
-  signing: SigningRing
+  signing: SigningKeys
   passwords: PasswordHasher
   mail: Mail
   /** Counts uses against the rate limits of single keys. */

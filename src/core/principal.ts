@@ -21,6 +21,8 @@ export type UserPrincipal = {
   createdAt: Date
   /** What the credential of the session is: a refresh token, or a cookie. */
   sessionKind: SessionKind
+  /** The salt in the cookie that was presented; missing where an access token was. */
+  cookieSalt?: Uint8Array
   /** When the person last proved who they are: of the session's row, which a claim never overrules. */
   authTime: Date
   /** How they proved it (RFC 8176), sorted; also of the row. */

@@ -123,7 +123,6 @@ export function fail(code: ErrorCode, extra?: Extra): never {
 }
 
 /**
-/**
  * Ends the current request with 401 for a token of a body or a link that is unknown, used, void or expired: one answer
  * for all.
  * @throws Problem invalid_token always

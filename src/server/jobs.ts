@@ -35,7 +35,6 @@ export type Job = {
 }
 
 /**
-/**
  * Starts all background work of a server. This list is complete, except for the pauses before a reconnection,
  * which are in `db/redis.ts` and `db/postgres/listen.ts`.
  * @param options.runsAtStart whether the hourly work also runs at once
@@ -125,7 +124,6 @@ export async function runJobsNow(context: Context, database: Pick<OpenDatabase, 
   if (context.mail.isOn) await deliverMails(context)
 }
 
-/**
 /**
  * Repeats a job. A round is skipped while the previous one still runs.
  * @returns a function that stops the job. It waits for a round that must be completed, and for the last round of a job

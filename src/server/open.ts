@@ -4,7 +4,7 @@ import type { Context } from '../core/context.ts'
 import { openMail } from '../core/mail/mail.ts'
 import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
 import { announceSettings } from '../core/shared-settings/shared-settings.ts'
-import { openSigningRing } from '../core/signing/signing-keys.ts'
+import { openSigningKeys } from '../core/signing/signing-keys.ts'
 import { createUsageCounts } from '../core/usage/counts.ts'
 import { createCredentialCache } from '../core/verify/cache.ts'
 import { createKeyRates } from '../core/verify/rates.ts'
@@ -99,7 +99,7 @@ export async function assembleContext(
   if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
   const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
   const { db } = database
-  const signing = await openSigningRing({ config, db, clock, keys, log })
+  const signing = await openSigningKeys({ config, db, clock, keys, log })
   const mail = await openMail(config)
   const metrics = createMetrics(database.load)
   const shared = await openShared(config, log, caching)

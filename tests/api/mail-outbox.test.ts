@@ -5,6 +5,7 @@ import { recordChange } from '../../src/core/change/record-change.ts'
 import { deliverMails } from '../../src/core/mail/deliver.ts'
 import type { NewMail } from '../../src/core/mail/queue.ts'
 import { createSendMail, TRY_LASTS_MS } from '../../src/core/mail/smtp.ts'
+import { tokenOf } from '../../src/core/one-time-tokens/one-time-tokens.ts'
 import { OPERATOR } from '../../src/core/principal.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/lib/time.ts'
@@ -184,6 +185,34 @@ describe('a mail server that does not take a mail', () => {
       })
       expect(mails.to(person.email)).toHaveLength(0)
     })
+  })
+
+  test.each<[string, (person: { id: string; email: string }) => Promise<unknown>]>([
+    [
+      'used',
+      async ({ id }) => {
+        const [row] = await sql`SELECT id FROM latchkey.one_time_tokens WHERE user_id = ${id}`
+        const token = tokenOf(service.context, { id: row?.id, purpose: 'reset' })
+        const json = { token, new_password: 'a-quite-different-one' }
+        expect((await call(service, 'POST /auth/password-reset', { json })).status).toBe(204)
+      },
+    ],
+    ['void by a newer one', ({ email }) => call(service, 'POST /auth/forgot-password', { json: { email } })],
+  ])('and whose link is %s: it is given up without waiting for its next try', async (_, end) => {
+    mails.behave({ data: 451 })
+    const person = await addPerson(sql, { email: fresh() })
+    await call(service, 'POST /auth/forgot-password', { json: { email: person.email } })
+    const isTried = async () => (await rowOf(person.email))?.last_error != null
+    await until(isTried, 'it is tried')
+    const waiting = await rowOf(person.email)
+    await end(person)
+    await deliverMails(service.context)
+    const isOver = async () =>
+      (await sql`SELECT outcome FROM latchkey.mails WHERE id = ${waiting?.id}`)[0]?.outcome === 'failed'
+    await until(isOver, 'it is given up')
+    const [row] = await sql`SELECT last_error, attempts FROM latchkey.mails WHERE id = ${waiting?.id}`
+    expect(row).toEqual({ last_error: 'The link is used, void or over.', attempts: 2 })
+    expect(service.context.clock()).toBeLessThan(waiting?.next_attempt_at.getTime())
   })
 
   test('since it dies after DATA: the mail is sent again, with the same Message-ID', async () => {

@@ -54,6 +54,8 @@ describe('/verify-email', () => {
     const { email, token } = await newcomer()
     const other = await addPerson(sql, { email: fresh() })
     const stranger = await signIn(service, { email: other.email, password: PASSWORD })
+    const strangers = await call(service, `GET /verify-email?token=${token}`, { headers: stranger })
+    expect(strangers.text).toContain('name="password"')
     expect((await post('/verify-email', { token }, stranger)).status).toBe(403)
     const own = await signIn(service, { email, password: PASSWORD })
     const page = await call(service, `GET /verify-email?token=${token}`, { headers: own })
@@ -71,6 +73,8 @@ describe('/verify-email', () => {
       ])
     expect(tokenIn(await mails.next(email))).toStartWith('et_')
     expect((await call(service, 'GET /verify-email?notice=mailed')).text).toContain('role="status"')
+    const wrong = await post('/verify-email', { email: 'no-address' })
+    expect([wrong.status, wrong.text.includes('value="no-address"')]).toEqual([422, true])
     expect((await call(silent, 'GET /verify-email')).text).not.toContain('Send it again')
   })
 })
@@ -114,13 +118,38 @@ describe('/forgot-password and /reset-password', () => {
 })
 
 describe('EMAIL_VERIFICATION=required', () => {
-  test('sign-up answers alike for every address', async () => {
-    const { email } = await addPerson(sql, { email: fresh() })
-    for (const address of [email, fresh()])
-      expect(goes(await post('/signup', { email: address, password: PASSWORD }, {}, strict))).toEqual([
-        303,
-        '/login?notice=mailed',
-      ])
+  test('sign-up answers alike for every address, and says that a mail is on its way, not that an account is there', async () => {
+    const [unverified, verified, disabled, often] = [
+      await addPerson(sql, { email: fresh() }),
+      await addPerson(sql, { email: fresh() }),
+      await addPerson(sql, { email: fresh() }),
+      await addPerson(sql, { email: fresh() }),
+    ]
+    await sql`UPDATE latchkey.users SET email_verified = true WHERE id = ${verified.id}`
+    await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${disabled.id}`
+    const signUp = async (email: string) => {
+      const { status, headers, text } = await post('/signup', { email, password: PASSWORD }, {}, strict)
+      headers.delete('x-request-id')
+      headers.delete('date')
+      return [status, Object.fromEntries(headers), text]
+    }
+    // Beyond the limit of the mailbox.
+    for (let count = 0; count < 5; count++) await signUp(often.email)
+    const [unknown, ...others] = [
+      await signUp(fresh()),
+      await signUp(unverified.email),
+      await signUp(verified.email),
+      await signUp(disabled.email),
+      await signUp(often.email),
+    ]
+    expect(unknown?.slice(0, 2)).toEqual([303, expect.objectContaining({ location: '/login?notice=mailed' })])
+    for (const other of others) expect(other).toEqual(unknown)
+    const { text } = await call(strict, 'GET /login?notice=mailed')
+    const [, notice] = /role="status">([^<]*)</.exec(text) ?? []
+    expect(notice).toBe('Look into your mailbox: a mail to the address that you gave says how to go on.')
+    expect(text).not.toContain('Your account is made')
+    // The control: where no address is to be proved, the page says that the account is there.
+    expect((await call(service, 'GET /login?notice=signed_up')).text).toContain('Your account is made')
   })
 
   test('refuses the sign-in of an unverified address, and mails the link again', async () => {

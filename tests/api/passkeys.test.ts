@@ -466,6 +466,8 @@ describe('where browsers have no passkeys', () => {
         const answers = [
           await call(bare, 'POST /auth/passkeys/options', { bearer }),
           await call(bare, 'POST /auth/passkeys', { bearer, json: { name: 'x', response: registration } }),
+          await call(bare, `PATCH /auth/passkeys/${Bun.randomUUIDv7()}`, { bearer, json: { name: 'x' } }),
+          await call(bare, `DELETE /auth/passkeys/${Bun.randomUUIDv7()}`, { bearer }),
           await call(bare, 'POST /auth/passkeys/login/options', { json: {} }),
           await call(bare, 'POST /auth/passkeys/login', { json: { response } }),
           await call(bare, 'POST /auth/reauthenticate/options', { bearer }),

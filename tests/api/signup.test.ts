@@ -89,9 +89,14 @@ describe('sign-up', () => {
 
   test('fifty times at once for one e-mail makes one account', async () => {
     const email = freshEmail()
+    /** A busy machine answers 503 to who has waited for four seconds, and makes nothing: the client comes again. */
+    const signUpAtLast = async (json: unknown): Promise<Answer> => {
+      const answer = await signUp(json)
+      return answer.status === 503 ? signUpAtLast(json) : answer
+    }
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, i) =>
-        signUp({ email: i % 2 ? email : email.toUpperCase(), password: PASSWORD }),
+        signUpAtLast({ email: i % 2 ? email : email.toUpperCase(), password: PASSWORD }),
       ),
     )
     const taken = answers.filter((answer) => answer.status === 409)
@@ -99,7 +104,7 @@ describe('sign-up', () => {
     expect(taken).toHaveLength(49)
     for (const answer of taken) expectProblem(answer, 'email_taken')
     expect(await sql`SELECT id FROM latchkey.users WHERE email = ${email}`).toHaveLength(1)
-  })
+  }, 60_000)
 
   test('answers 403 with SIGNUP=closed, and makes no account', async () => {
     const before = await countUsers()

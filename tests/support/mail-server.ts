@@ -27,6 +27,8 @@ export type Behaviour =
   | 'hang-at-once'
   /** Takes the whole mail, and cuts the connection before it answers. */
   | 'die-after-data'
+  /** Takes it, and does that before it answers. */
+  | { beforeAnswer(): Promise<void> }
 
 /** A certificate of its own for `names`; openssl makes it. */
 export function makeCertificate(names: string): { key: string; cert: string } {
@@ -93,6 +95,7 @@ export async function startMailServer({
           user: session.user,
         })
         if (present === 'die-after-data') return closeAll()
+        if (typeof present === 'object' && 'beforeAnswer' in present) await present.beforeAnswer()
         done()
       })
     },

@@ -107,6 +107,8 @@ type Recipe = {
    * the proxy listens.
    */
   changes: readonly (readonly [recipe: string, test: (port: number) => string])[]
+  /** Where the proxy listens; a free port unless given. */
+  port?: number
 }
 
 const PROGRAMS = {
@@ -121,7 +123,7 @@ const PROGRAMS = {
  * @throws Error if the recipe does not contain a text that is to be changed
  */
 export async function startProxy(recipe: Recipe, latchkey: number, app = 0): Promise<RunningProxy> {
-  const port = await freePort()
+  const port = recipe.port ?? (await freePort())
   const directory = mkdtempSync(join(tmpdir(), `latchkey-${recipe.program}-`))
   cpSync(join(DEPLOY, recipe.program), directory, { recursive: true })
   const changes = recipe.changes.map(([from, to]) => ({ from, to: to(port), isMade: false }))

@@ -32,7 +32,7 @@ export const siteOf = ({ publicUrl, brandName, brandLogo }: Config): Site => ({
   base: new URL(publicUrl).pathname.replace(/\/$/, ''),
 })
 
-/** Where a person goes who is signed in and asked for no place: the console, or the start page where there is none. */
+/** Where a signed-in person goes without a `return_to`: the console, or the start page where there is no console. */
 export const homeOf = (config: Config): string =>
   `${siteOf(config).base}/${config.console === 'on' ? 'console' : ''}`
 
@@ -48,7 +48,7 @@ export function pageAnswer(page: JSX.Element, status = 200, headers: Record<stri
 export const seeOther = (location: string, headers: Record<string, string> = {}): Response =>
   new Response(null, { status: 303, headers: { ...PAGE_HEADERS, location, ...headers } })
 
-/** Whether a client would rather have a page than JSON: a browser that opens a link. */
+/** Whether a client prefers a page to JSON, as a browser does that opens a link. */
 export function prefersPage({ headers }: Request): boolean {
   const weights = weightsOf(headers.get('accept') ?? '')
   const html = weights.get('text/html') ?? 0

@@ -28,7 +28,7 @@ function readLogo(path: string): Logo {
   throw new Error('BRAND_LOGO must be a PNG or an SVG file')
 }
 
-/** White or black: what is the easier to read on a colour (WCAG 2, relative luminance). */
+/** White or black, whichever is easier to read on a colour (WCAG 2, relative luminance). */
 function textOn(colour: string): '#ffffff' | '#000000' {
   const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => {
     const value = Number.parseInt(colour.slice(at, at + 2), 16) / 255

@@ -56,7 +56,7 @@ export function Refusal({ sentence }: { sentence: string | null }) {
   )
 }
 
-/** Good news, read out by a screen reader. */
+/** What was done, read out by a screen reader. */
 export function Notice({ sentence }: { sentence: string | undefined }) {
   if (sentence === undefined) return null
   return (

@@ -72,8 +72,8 @@ const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text
 export type Refused = { sentence: string; status: number; headers: Record<string, string>; problem: Problem }
 
 /**
- * Does the work of a form. What is refused is drawn again with a sentence; what is not our refusal is thrown on, as is
- * the error page of a server that is busy.
+ * Does the work of a form. If the work is refused, the page is drawn again with a sentence. Other errors, and refusals
+ * with a status from 500, are thrown again and get the error page.
  */
 export async function orRefused(
   work: () => Promise<Response>,

@@ -14,12 +14,14 @@ type VerifyProps = {
   token: string
   /** Whether the password of the account is asked for. */
   asksPassword: boolean
+  /** The address that the link was asked for. */
+  email?: string
   isSent?: boolean
   refusal: string | null
 }
 
 /** `/verify-email`: a button confirms, since a mail scanner opens each link. */
-export function VerifyEmailPage({ site, canMail, token, asksPassword, isSent, refusal }: VerifyProps) {
+export function VerifyEmailPage({ site, canMail, token, asksPassword, email, isSent, refusal }: VerifyProps) {
   const action = `${site.base}/verify-email`
   return (
     <Page site={site} title="Confirm your address">
@@ -41,7 +43,13 @@ export function VerifyEmailPage({ site, canMail, token, asksPassword, isSent, re
         <details open={token === ''}>
           <summary>Send the link again</summary>
           <Form action={action} button="Send it again">
-            <Field name="email" label="E-mail" type="email" autocomplete="username" />
+            <Field
+              name="email"
+              label="E-mail"
+              type="email"
+              autocomplete="username"
+              {...(email !== undefined && { value: email })}
+            />
           </Form>
         </details>
       )}

@@ -18,7 +18,7 @@ type SignInProps = {
   hasPasskeys: boolean
   email?: string
   returnTo: string | null
-  /** Good news from the page before. */
+  /** What the page before has done. */
   notice?: string | undefined
   refusal: string | null
 }
@@ -26,7 +26,7 @@ type SignInProps = {
 /** What `/login?notice=` can say. The link names it, so that no link writes a text of its own onto the page. */
 export const NOTICES = new Map([
   ['signed_up', 'Your account is made. Sign in to go on.'],
-  ['mailed', 'Look into your mailbox: a mail to this address says how to go on.'],
+  ['mailed', 'Look into your mailbox: a mail to the address that you gave says how to go on.'],
   ['verified', 'Your address is confirmed. Sign in to go on.'],
   ['password_set', 'Your new password is set. Sign in with it.'],
 ])

@@ -161,7 +161,7 @@ export const authRoutes = (context: Context, guard: Guard) =>
         body: Type.Union([AccountDeletion, Type.Null()]),
         response: noContent('The account is gone, with its keys and sessions'),
         detail: describe('deleteAccount', 'Delete your account with its keys and sessions', {
-          errors: ['invalid_login', 'reauthentication_required', 'not_found', 'last_admin'],
+          errors: ['invalid_login', 'reauthentication_required', 'not_found', 'last_admin', 'conflict'],
         }),
       },
     )
@@ -177,7 +177,9 @@ export const authRoutes = (context: Context, guard: Guard) =>
     )
 
 /** The same for every address. */
-const SIGNED_UP = { message: 'Look into your mailbox: a mail to this address says how to go on.' }
+const SIGNED_UP = {
+  message: 'Look into your mailbox: a mail to the address that you gave says how to go on.',
+}
 const LINK_SENT = {
   message: 'If the address is known here, or may be yours, a mail with a link is on its way.',
 }

@@ -3,11 +3,12 @@ import { Elysia } from 'elysia'
 import { requireRecent } from '../../core/change/recent.ts'
 import type { Context } from '../../core/context.ts'
 import { resendVerification } from '../../core/email/by-address.ts'
-import { verifyEmail } from '../../core/email/change-email.ts'
+import { isLinkOfAnother, verifyEmail } from '../../core/email/change-email.ts'
 import { logIn } from '../../core/login/log-in.ts'
 import { requestPasswordReset, resetPassword } from '../../core/login/password-reset.ts'
 import { finishSignIn } from '../../core/login/second-step.ts'
 import { type SignIn, signIn as signInWith } from '../../core/login/sign-in.ts'
+import type { Principal } from '../../core/principal.ts'
 import { isEnrolmentDue } from '../../core/second-factors/enrolment.ts'
 import { beginTotp, confirmTotp } from '../../core/second-factors/factors.ts'
 import { listMethodsOfStep } from '../../core/second-factors/methods.ts'
@@ -182,8 +183,10 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
         const enrolment = { ...enrol, returnTo, next }
         return orRefused(
           async () => {
-            requireRecent(context, here.principal)
-            const origin = originOf(state)
+            const authorize = (caller: Principal) => requireRecent(context, caller)
+            authorize(here.principal)
+            // Asked again within the change, of the session's row as it is then.
+            const origin = { ...originOf(state), authorize }
             if (body.code === undefined) {
               const pending = await beginTotp(context, origin, here.principal)
               return pageAnswer(<EnrolmentPage {...enrolment} pending={pending} asksCode refusal={null} />)
@@ -193,7 +196,7 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
             return pageAnswer(<RecoveryCodesPage site={site} codes={codes} next={next} />)
           },
           ({ sentence, status, headers, problem }) =>
-            problem.problem === 'reauthentication_required'
+            ['reauthentication_required', 'invalid_token'].includes(problem.problem)
               ? seeOther(signInFirst(returnTo))
               : pageAnswer(
                   <EnrolmentPage
@@ -243,8 +246,15 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
         const here = await acceptCookie(context, state)
         const token = textOf(query.token) ?? ''
         const isSent = query.notice === 'mailed'
+        const asksPassword = !here || (await isLinkOfAnother(context, token, here.user.id))
         return pageAnswer(
-          <VerifyEmailPage {...verify} token={token} asksPassword={!here} isSent={isSent} refusal={null} />,
+          <VerifyEmailPage
+            {...verify}
+            token={token}
+            asksPassword={asksPassword}
+            isSent={isSent}
+            refusal={null}
+          />,
         )
       },
       page,
@@ -269,7 +279,13 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
             const asksPassword = !here || problem.problem !== 'invalid_token'
             const refusal = problem.problem === 'invalid_token' ? DEAD_LINK : sentence
             return pageAnswer(
-              <VerifyEmailPage {...verify} token={token} asksPassword={asksPassword} refusal={refusal} />,
+              <VerifyEmailPage
+                {...verify}
+                token={token}
+                asksPassword={asksPassword}
+                email={body.email ?? ''}
+                refusal={refusal}
+              />,
               status,
               headers,
             )

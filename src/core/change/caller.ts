@@ -1,3 +1,4 @@
+import { timingSafeEqual } from 'node:crypto'
 import type { Transaction } from '../../db/database.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal, Principal, UserPrincipal } from '../principal.ts'
@@ -40,6 +41,8 @@ function rereadUser(context: Pick<Context, 'config' | 'clock'>, caller: UserPrin
   const session = held.sessions.get(caller.sessionId)
   const user = held.users.get(caller.userId)
   if (!session || !user) return null
+  // A cookie from before the session got another salt is void.
+  if (caller.cookieSalt && !timingSafeEqual(session.salt, caller.cookieSalt)) return null
   const signingKey = signingKeyOf(caller, held)
   return decideSession(context, caller.claims, { ...session, user, signingKey })
 }

@@ -19,7 +19,6 @@ export type { HeldRows, LockMode } from './queries.ts'
 export type RecordEvent = (event: AuditEvent | readonly AuditEvent[], by?: Origin) => Promise<void>
 
 /**
-/**
  * Writes mails into the outbox, within the transaction of the change. They are sent after COMMIT. Without SMTP_URL it
  * writes nothing.
  */

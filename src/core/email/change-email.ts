@@ -118,6 +118,15 @@ export async function verifyEmail(
   })
 }
 
+/**
+ * Whether a token that proves an address is another user's, so that being signed in does not stand in for the password.
+ * Uses nothing up.
+ */
+export async function isLinkOfAnother(context: Context, text: string, userId: string): Promise<boolean> {
+  const token = await findLiveToken(context, text, ['verify', 'change_email'])
+  return token !== null && token.userId !== userId
+}
+
 /** Whether a token may do something for a user as they are now. A token without an address proves none. */
 const isGoodFor = ({ purpose, email }: LiveToken, user: UserRow): boolean =>
   user.isActive && email !== null && (purpose === 'change_email' || email === user.email)

@@ -115,7 +115,7 @@ function ownerStateOf({ users, serviceAccounts }: HeldRows, { type, id }: Owner)
   return { isActive: account.isActive, label: account.name }
 }
 
-/** Who the new key belongs to: its maker's owner, or a service account that the caller manages. */
+/** The owner of the new key: the caller's owner, or a service account that the caller manages. */
 async function chooseOwner(
   context: Context,
   caller: KeyManager,

@@ -12,8 +12,9 @@ import { listKeysBySecret, type SecretRow, type SecretSearch } from './queries.t
 const MAX_FOUND = 20
 
 /**
- * The keys of a secret that somebody found. It is no use of them: nothing is counted, and no last use moves. Who reads
- * everybody's keys finds everybody's; a key finds what it would be listed.
+ * Finds the keys of a secret that somebody found. The search is not a use of the keys: nothing is counted, and no
+ * `last_used_at` changes. A caller who reads the keys of all owners searches them all; a key searches those that a list
+ * would give it.
  * @throws Problem validation_failed unless exactly one of `hash`, `key` and `start` is given
  */
 export async function lookUpKeys(
@@ -27,7 +28,7 @@ export async function lookUpKeys(
   const found = await listKeysBySecret(context.db, search, owner, MAX_FOUND)
   const visible = found.filter(({ key }) => isVisible(caller, key))
   const now = context.clock()
-  // Not the hash: it would say of which secret somebody asked.
+  // The hash is left out: it would tell which secret was asked about.
   const details = { by, found: visible.length }
   await recordEvent(context.db, context, origin, { action: 'key.looked_up', details })
   return visible.map(({ key, secret }) => ({
@@ -45,7 +46,7 @@ function readLookup({ hash, key, start }: KeyLookup): [by: keyof KeyLookup, Secr
   return ['start', { start: start ?? '' }]
 }
 
-/** A rotation gives the secret that it replaces an end. */
+/** A rotation sets an expiry on the secret that it replaces. */
 function stateOf({ expiresAt }: SecretRow, nowMs: number): FoundKey['matched']['state'] {
   if (expiresAt === null) return 'current'
   return expiresAt.getTime() > nowMs ? 'overlap' : 'ended'

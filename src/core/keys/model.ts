@@ -113,7 +113,7 @@ const Secret = Type.Object({
   last_used_at: nullable(Instant),
 })
 
-/** What a key can be: the first of these that holds. */
+/** The statuses of a key. A key has the first one that holds. */
 const STATUSES = [
   'revoked',
   'expired',

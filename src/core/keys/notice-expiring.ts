@@ -9,9 +9,9 @@ import { findExpiringKeys } from './queries.ts'
 const MARKS_MS = [14 * DAY_MS, 3 * DAY_MS]
 /** A user gets one such mail a day, with all keys that passed a mark since the one before. */
 const APART_MS = 23 * HOUR_MS
-/** Without a mail before, marks that were passed longer ago are not told any more. */
+/** For a user without an earlier mail, marks that were passed longer ago than this are left out. */
 const LOOKS_BACK_MS = 2 * DAY_MS
-/** Users a round; the next ones follow in the next round. */
+/** Users in a round. The others follow in the next round. */
 const MAX_USERS = 1000
 
 /** How a mail names a key. */

@@ -56,7 +56,7 @@ const lastSeen = sql`COALESCE(${lastUse}, ${apiKeys.createdAt})`
 /** Owners of whom a search finds the keys. */
 const MAX_OWNERS = 100
 
-/** What a cursor has in place of the time of a key that was never used, or that has no end: no key has these times. */
+/** The times in a cursor for a key that was never used, or that has no expiry. No key has these times itself. */
 export const NEVER_USED_MS = 0
 export const NO_END_MS = 0xffff_ffff_ffff
 
@@ -229,7 +229,10 @@ export async function hasKey(db: Database, id: string): Promise<boolean> {
   return (await db.select({ id: apiKeys.id }).from(apiKeys).where(eq(apiKeys.id, id))).length > 0
 }
 
-/** Each status but for those before it, as `statusOf` decides them; `active` is any key that may be used. */
+/**
+ * The condition of each status, as `statusOf` decides it, without those of the statuses before it. `active` is any key
+ * that may be used.
+ */
 function hasStatus(status: ListedStatus, now: Date): SQL | undefined {
   if (status === 'revoked') return isNotNull(apiKeys.revokedAt)
   const isExpired = lte(apiKeys.expiresAt, now)
@@ -408,7 +411,7 @@ export async function updateRevoked(
     .returning({ id: apiKeys.id })
 }
 
-/** Keys that may be revoked together: what they have in common, and as far as the caller reaches. */
+/** Selects keys to revoke together: by what they have in common, within the reach of the caller. */
 export type RevocableKeys = {
   ids: readonly string[] | null
   owner: Owner | null
@@ -423,7 +426,7 @@ export type RevocableKeys = {
     | ({ kind: 'key'; owner: Owner; keyId: string } & NonNullable<KeyFilter['within']>)
 }
 
-/** Keys revoked at once are counted up to so many. */
+/** Keys that remain to be revoked are counted up to this number. */
 const MAX_COUNTED = 100_000
 
 const isRevocable = (db: Database, keys: RevocableKeys) => and(isNull(apiKeys.revokedAt), isChosen(db, keys))
@@ -634,7 +637,7 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
     ...key,
     secrets: secretsOf.get(key.id) ?? [],
     credits: creditsOf.get(key.id) ?? null,
-    // An owner that is gone by now took the key along.
+    // The key was deleted with its owner meanwhile.
     owner: ownersById.get(ownerOfRow(key).id) ?? { isActive: false, label: null },
   }))
 }
@@ -647,8 +650,8 @@ export type ExpiringKeys = {
 }
 
 /**
- * The active users of whose keys one passed a mark before its end since their last mail about it. Keys that were made after
- * a mark had passed are not told at that mark: who made them knows.
+ * The active users with a key that passed a mark before its expiry since their last mail about expiring keys. A key
+ * that was created after a mark is left out at that mark, because its creator knows its expiry.
  */
 export async function findExpiringKeys(
   tx: Transaction,

@@ -85,8 +85,8 @@ export function requireActing(
 }
 
 /**
- * Whether a caller may look at a key, and act on it: their own, one of an account that they manage, or as an admin any.
- * A key reaches those of its own owner that lie within its bounds.
+ * Whether a caller may read a key and act on it. A user may for their own keys and for those of accounts that they
+ * manage, an admin for every key. A key may for those of its own owner that lie within its bounds.
  * @param account the service account that owns the key; null: a user does
  */
 function isInReach(caller: KeyManager, key: WholeKey, account: ServiceAccountRow | null): boolean {

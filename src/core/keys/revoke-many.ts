@@ -22,7 +22,7 @@ import { keyRevoked } from './steps.ts'
 
 /** Keys of one request: it takes a fraction of DATABASE_STATEMENT_TIMEOUT_MS. */
 const MAX_KEYS = 5000
-/** The same for support, which locks each owner: an admin's keys are not support's to revoke. */
+/** The same for support. Each owner is locked, because support may not revoke the keys of admins. */
 const MAX_KEYS_OF_SUPPORT = 1000
 
 /**

@@ -6,10 +6,10 @@ import type { Context } from '../context.ts'
 import type { UserPrincipal } from '../principal.ts'
 import { findUserById, type UserRow } from '../users/accounts.ts'
 
-/** What a password is asked for, as the audit trail names it. */
+/** The change for which a password is asked, as the audit trail names it. */
 export type ChangeOfAccount = 'password_change' | 'email_change' | 'deletion'
 
-/** What somebody was asked for before a change of their own account: the user as they were then. */
+/** What a person proved before a change of their own account, and their row as it was then. */
 export type ProvedUser = { user: UserRow; usedPassword: boolean }
 
 /**
@@ -35,7 +35,7 @@ export async function requireCurrentPassword(
 }
 
 /**
- * Asks the same of the locked rows: what was proved before the change must still be what it takes.
+ * Repeats the check on the locked rows: the password is still the one that was checked, and the proof still suffices.
  * @throws Problem conflict where the password changed meanwhile, reauthentication_required
  */
 export function requireStillProved(

@@ -40,7 +40,7 @@ export async function logIn(
 }
 
 /**
- * The active user whose e-mail and password these are. A failure counts as a failed log-in.
+ * Finds the active user with this e-mail and password. A failure counts as a failed log-in.
  * @throws Problem invalid_login, too_many_attempts, unavailable
  */
 export async function requireLogin(

@@ -87,8 +87,9 @@ export async function issuePasswordReset(
 const isActiveAdmin = (user: UserRow | undefined): boolean => user?.role === 'admin' && user.isActive
 
 /**
- * Whether somebody may have a user's password reset: an active admin, and only their own where the user is an admin too.
- * Asked again when the token is used: since then the issuer may have been demoted, or the user made an admin.
+ * Whether an issuer may have a user's password reset: an active admin may; that of another admin only with
+ * ADMIN_RESETS_ADMIN. Checked again when the token is used, because the issuer may have been demoted meanwhile, or the
+ * user made an admin.
  */
 function mayReset({ config }: Context, issuer: UserRow | undefined, user: UserRow): boolean {
   if (!isActiveAdmin(issuer)) return false

@@ -106,7 +106,6 @@ async function prepareChange(context: Context, origin: Origin, caller: UserPrinc
 }
 
 /**
-/**
  * An operator sets a user's password. Every session and one-time token ends, and the failed log-ins of the account are
  * forgotten.
  * @param options.revokesKeys also revokes the user's keys

@@ -74,7 +74,7 @@ async function byFactor(
   return proof.method === 'passkey' ? attempt() : guardCode(context, origin, userId, attempt)
 }
 
-/** The user's row is locked for update: whatever uses or changes a factor locks it so. */
+/** Locks the user's row in the mode in which every use and every change of a factor locks it. */
 const locksOf = ({ userId, sessionId }: UserPrincipal): Lock[] => [
   ['users', userId, 'no key update'],
   ['sessions', sessionId, 'no key update'],

@@ -18,7 +18,7 @@ import { openSignIn, requireVerified, type SignIn } from './sign-in.ts'
 
 /**
  * Finishes a pending log-in by its second factor. A wrong proof does not use the token up; a right one does.
- * @param kind of session that the entry point makes: a token is finished as the kind that it was begun as
+ * @param kind of session that the entry point makes. The token must have been issued for the same kind
  * @throws Problem invalid_token where the token is unknown, used, void, over or for the other kind; invalid_code,
  * too_many_attempts, validation_failed, and what `openSignIn` throws
  */
@@ -38,7 +38,7 @@ export async function finishSignIn(
   const attempt = () =>
     recordChange(context, by, null, locks, async (change) => {
       const user = change.held.users.get(userId)
-      // Whatever voids a step locks its user first.
+      // Every change that voids a step locks its user first, so the step stays valid from here on.
       const isPending = user?.isActive && (await findPendingStep(change.tx, token, context.clock()))
       if (!user || !isPending) fail('invalid_token', { isChallenged: false })
       const accepted = await checkProof(context, change, user, proof, 'login')

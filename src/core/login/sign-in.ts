@@ -12,11 +12,11 @@ import type { UserRow } from '../users/accounts.ts'
 /** A user whose password has just been checked. */
 export type CheckedUser = Pick<UserRow, 'id' | 'passwordChangedAt'>
 
-/** A log-in that is complete. Its credential is the caller's to make: `grantOf`, or a cookie. */
+/** A complete log-in. The caller makes its credential: `grantOf`, or a cookie. */
 export type SignIn = {
   user: Pick<UserRow, 'id' | 'role' | 'scopes' | 'hasSecondFactor'>
   session: OpenedSession
-  /** All that the session may do; null: it is all of the user. */
+  /** The scopes to which the session is limited; null: all of the user's. */
   scopes: readonly string[] | null
 }
 
@@ -25,9 +25,9 @@ export const grantOf = (context: Context, { user, session, scopes }: SignIn): Pr
   issueTokens(context, user, session, session, scopes)
 
 /**
- * Signs a person in whose password was right: where they have a second factor, only as far as the second step.
- * @throws Problem mfa_required with `mfa_token` and `methods`; invalid_login where the user was disabled or chose another
- * password since it was checked; what `openSignIn` throws
+ * Signs a person in after their password was checked. If they have a second factor, begins the second step instead.
+ * @throws Problem mfa_required with `mfa_token` and `methods`; invalid_login where the user was disabled or chose
+ * another password since it was checked; what `openSignIn` throws
  */
 export async function signIn(
   context: Context,
@@ -52,7 +52,7 @@ export async function signIn(
   return requireVerified(outcome)
 }
 
-/** A log-in that was right in all it presented, of a user whose address has to be verified first. The link is mailed. */
+/** Everything that was presented is right, but the user has to verify their address first. The link is mailed. */
 type Unverified = { isUnverified: true }
 
 /**

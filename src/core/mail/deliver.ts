@@ -16,14 +16,14 @@ import { TEMPLATES } from './templates.ts'
 
 /** Mails that a server sends at the same time. */
 const BATCH = 10
-/** A mail that a server has taken is its own for so long: more than a try and the noting of what came of it. */
+/** How long a server's claim to a mail lasts: longer than a try and the update of the mail's row. */
 const CLAIM_LASTS_MS = MINUTE_MS
 /** The waits after each try; the last one repeats. */
 const RETRY_AFTER_MS = [10 * SECOND_MS, MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS, 6 * HOUR_MS]
 
 /**
- * Sends the mails that are due. What a server that dies had taken, another one sends when its claim is over: a mail is
- * sent twice only where the server died between sending it and noting that.
+ * Sends the mails that are due. If a server dies, another one sends the mails that it had claimed, once the claims are
+ * over. A mail is sent twice only where the server died after it sent the mail and before it updated the mail's row.
  */
 export async function deliverMails(context: Context): Promise<void> {
   const now = context.clock()
@@ -81,7 +81,9 @@ async function giveUp(context: Context, mail: MailRow, reason: string): Promise<
   context.log.error({ mail: mail.id, kind, attempts: mail.attempts, reason }, 'A mail was given up')
 }
 
-/** The mail in the words that are in force, with the link that is computed now. */
+/**
+ * Renders a mail with the templates in use. Its link is computed here, because the database does not hold the token.
+ */
 function writeMail(
   context: Context,
   { id, recipient, parameters }: MailRow,

@@ -6,7 +6,7 @@ import type { Context } from '../context.ts'
 import { issueToken, type NewToken } from '../one-time-tokens/one-time-tokens.ts'
 import { mayMail } from './mailbox.ts'
 
-/** A link that is mailed: what its token is for, and the words around it. */
+/** A link to mail: the purpose of its token, and the kind of mail that carries it. */
 export type NewLink = Omit<NewToken, 'id' | 'email' | 'issuedBy'> & {
   kind: MailKind
   email: string
@@ -14,21 +14,21 @@ export type NewLink = Omit<NewToken, 'id' | 'email' | 'issuedBy'> & {
   issuedBy?: string
 }
 
-/** Issues a token, and writes the mail with its link, once `mayMail` has said that the mailbox has room. */
+/** Issues a token and writes the mail with its link. The caller has asked `mayMail` whether the mailbox has room. */
 export async function issueLink<C extends Caller>(
   { tx, now, queueMail }: Pick<Change<C>, 'tx' | 'now' | 'queueMail'>,
   { kind, issuedBy, ...token }: NewLink,
 ): Promise<void> {
   const id = newId()
   await issueToken(tx, now, { ...token, id, issuedBy: issuedBy ?? null })
-  // The mail to another address names no user: what becomes of it, which a user reads in their activity, would tell whether
-  // the address is taken.
+  // The mail to another address names no user. Otherwise its outcome would appear in the user's activity, and tell
+  // whether the address is taken.
   const userId = token.purpose === 'change_email' ? null : token.userId
   await queueMail({ kind, to: token.email, userId, tokenId: id })
 }
 
 /**
- * The same within the mailbox's limit. Beyond it nothing is sent, no token is made, and none is voided.
+ * Does the same if the mailbox has room. Otherwise no mail is written, no token is issued, and none is voided.
  * @returns whether the mail was written
  */
 export async function mailLink<C extends Caller>(
@@ -46,7 +46,7 @@ export function requireMail({ mail }: Pick<Context, 'mail'>): void {
   if (!mail.isOn) fail('conflict', { detail: 'No mail can be sent from here: SMTP_URL is not set.' })
 }
 
-/** More than the work behind it takes, however much of it there is to do. */
+/** Longer than the work takes for any address. */
 const ANSWERS_AFTER_MS = 100
 
 /**

@@ -10,7 +10,7 @@ export type Mail = {
   send: SendMail
   /** Tells the job that a mail may be waiting. */
   wake(): void
-  /** Who is told; the last one that asked. */
+  /** Sets the function that `wake` calls. A later call replaces it. */
   onWake(listener: () => void): void
 }
 

@@ -1,4 +1,4 @@
-import { and, asc, count, desc, eq, gt, isNull, lt, lte, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, gt, isNotNull, isNull, lt, lte, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { mailboxCounts, mails } from '../../db/people.ts'
@@ -14,8 +14,8 @@ export async function insertMails(
 }
 
 /**
- * Takes mails that are due, for this server alone until `until`: where it dies meanwhile, another one takes them then.
- * Each counts as tried once more. A mail of a kind that this version does not know is left to a newer one.
+ * Claims mails that are due. No other server claims them before `until`; if this server dies, another one does then.
+ * Counts one more try of each. A mail of a kind that this version does not know is left to a newer version.
  */
 export function claimMails(db: Database, now: Date, until: Date, limit: number): Promise<MailRow[]> {
   const due = db
@@ -32,7 +32,10 @@ export function claimMails(db: Database, now: Date, until: Date, limit: number):
     .returning()
 }
 
-/** What became of a mail that this server had taken; false where another server has taken it since. */
+/**
+ * Updates a mail that this server has claimed.
+ * @returns false where another server has claimed it since
+ */
 export async function updateMail(
   db: Database | Transaction,
   { id, attempts }: Pick<MailRow, 'id' | 'attempts'>,
@@ -46,13 +49,21 @@ export async function updateMail(
   return updated.length > 0
 }
 
+/** Makes mails that were tried before due now, by the tokens of their links. One that is not tried yet is due anyway. */
+export async function updateMailsDue(tx: Transaction, tokenIds: readonly string[], now: Date): Promise<void> {
+  await tx
+    .update(mails)
+    .set({ nextAttemptAt: now })
+    .where(and(isOneOf(mails.tokenId, tokenIds), isNull(mails.endedAt), isNotNull(mails.lastError)))
+}
+
 /** How many mails wait. */
 export async function countWaitingMails(db: Database): Promise<number> {
   const [row] = await db.select({ waiting: count() }).from(mails).where(isNull(mails.endedAt))
   return row?.waiting ?? 0
 }
 
-/** When a user was last written a mail of one kind; null: not since then. */
+/** When the last mail of one kind to a user was written; null: none since `since`. */
 export async function findLastMail(
   db: Transaction,
   userId: string,

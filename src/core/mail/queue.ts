@@ -1,7 +1,7 @@
 import type { Transaction } from '../../db/database.ts'
 import { newId } from '../../lib/ids.ts'
 import type { MailKind } from '../../lib/outcomes.ts'
-import { findLastMail, insertMails } from './queries.ts'
+import { findLastMail, insertMails, updateMailsDue } from './queries.ts'
 import { toOneLine } from './render.ts'
 
 /** A mail that is to be written. */
@@ -10,7 +10,7 @@ export type NewMail = {
   to: string
   /** Whose account it is about. */
   userId: string | null
-  /** The values that the template needs and that follow from nothing else; of a list, a line each. */
+  /** Values for the template that cannot be computed when the mail is sent. A list becomes one line for each item. */
   parameters?: Readonly<Record<string, string | readonly string[]>>
   /** The token whose link it carries. */
   tokenId?: string
@@ -23,7 +23,7 @@ const toLine = (value: string): string => toOneLine(value).slice(0, MAX_VALUE_LE
 const toValue = (value: string | readonly string[]): string =>
   typeof value === 'string' ? toLine(value) : listLines(value.map(toLine))
 
-/** Of a long list a mail names the first ones. */
+/** A mail names only the first items of a longer list. */
 const MAX_LINES = 50
 
 function listLines(lines: readonly string[]): string {
@@ -31,7 +31,10 @@ function listLines(lines: readonly string[]): string {
   return [...lines.slice(0, MAX_LINES), ...(more > 0 ? [`and ${more} more`] : [])].join('\n')
 }
 
-/** Writes mails into the outbox, in the transaction of what they tell of: never the token, the link or the body. */
+/**
+ * Writes mails into the outbox, within the transaction of the event that they report. The row holds neither the token,
+ * nor the link, nor the body.
+ */
 export async function insertIntoOutbox(
   tx: Transaction,
   now: Date,
@@ -53,7 +56,15 @@ export async function insertIntoOutbox(
   if (rows.length > 0) await insertMails(tx, rows)
 }
 
-/** Whether a user was written a mail of a kind since then. */
+/**
+ * Makes the waiting mails of dead links due now, as part of the change that ends the links. The job then gives the
+ * mails up, and does not wait for their next try.
+ */
+export async function hurryMailsOf(tx: Transaction, tokenIds: readonly string[], now: Date): Promise<void> {
+  if (tokenIds.length > 0) await updateMailsDue(tx, tokenIds, now)
+}
+
+/** Whether a mail of a kind to a user was written since a time. */
 export async function wasMailed(
   tx: Transaction,
   userId: string,

@@ -7,7 +7,7 @@ const PARAMETER = /\{\{ *(\w+) *\}\}/g
 export const namesIn = (template: string): string[] =>
   [...template.matchAll(PARAMETER)].map(([, name = '']) => name)
 
-/** Puts the values in, each once: what a value holds is not looked at again. */
+/** Replaces the parameters by their values. A `{{name}}` within a value is not replaced. */
 const fill = (template: string, values: Values, encode: (value: string) => string): string =>
   template.replace(PARAMETER, (_, name: string) => encode(values[name] ?? ''))
 

@@ -13,8 +13,8 @@ export type Message = {
 }
 
 /**
- * What came of a try. `wasHandedOver`: the server has the mail, or may have it: the connection ended before it answered.
- * `isFinal`: it refused for good (5xx).
+ * The result of a try. `wasHandedOver`: the mail server may have the mail, because the connection ended before its
+ * answer. `isFinal`: the mail server refused the mail for good (5xx).
  */
 export type Sending =
   | { isSent: true }

@@ -4,7 +4,7 @@ import { MAIL_KINDS, type MailKind } from '../../lib/outcomes.ts'
 import { htmlOf, namesIn } from './render.ts'
 import { parametersOf, TEMPLATES, type Wording } from './templates.ts'
 
-/** The words of every mail as they are in force. */
+/** The templates in use, by kind of mail. */
 export type Wordings = Readonly<Record<MailKind, Wording & { html: string }>>
 
 const ACCENT = '#2457c5'
@@ -62,7 +62,7 @@ function parseText(name: string, file: string): Wording {
 function requireKnown(name: string, template: string, known: readonly string[]): void {
   const unknown = namesIn(template).find((parameter) => !known.includes(parameter))
   if (unknown !== undefined) failTemplates(`${name} names {{${unknown}}}; it may name ${known.join(', ')}`)
-  // What remains of braces would go out as it stands.
+  // Other braces would appear unchanged in the mail.
   if (/\{\{|\}\}/.test(template.replace(/\{\{ *\w+ *\}\}/g, '')))
     failTemplates(`${name} has braces that enclose no parameter; write {{name}}`)
 }

@@ -10,6 +10,7 @@ import {
   readOneTimeToken,
 } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
+import { hurryMailsOf } from '../mail/queue.ts'
 import {
   findToken,
   insertToken,
@@ -32,7 +33,7 @@ const LASTS_MS: Record<OneTimePurpose, number> = {
 }
 const SETUP_LASTS_MS = HOUR_MS
 
-/** A mail is tried for so long at most; until then the token of its link waits for its life to begin. */
+/** The longest time in which a mail is tried. The life of its token may begin as late as that. */
 export const MAIL_LASTS_MS = DAY_MS
 
 /** What a token is issued for. */
@@ -49,11 +50,11 @@ export type NewToken = {
 /**
  * Issues a token, and voids the older ones of its user and purpose. The caller holds a lock on the user, so that of two
  * issued at once one is left.
- * @returns its end; of a mailed one, the last moment at which it could be
+ * @returns when it expires; for a mailed token the latest possible time, because its life begins when the mail is sent
  */
 export async function issueToken(tx: Transaction, now: Date, token: NewToken): Promise<Date> {
   const { userId, purpose, email } = token
-  await updateTokensVoided(tx, userId, now, { purpose })
+  await endTokens(tx, userId, now, { purpose })
   const expiresAt = firstEnd(now, purpose, email !== null)
   await insertToken(tx, { ...token, createdAt: now, expiresAt })
   return expiresAt
@@ -62,14 +63,14 @@ export async function issueToken(tx: Transaction, now: Date, token: NewToken): P
 const firstEnd = (createdAt: Date, purpose: OneTimePurpose, isMailed: boolean): Date =>
   new Date(createdAt.getTime() + LASTS_MS[purpose] + (isMailed ? MAIL_LASTS_MS : 0))
 
-/** The text of a token, which only its row's id and purpose go into. */
+/** Computes the text of a token from the id and the purpose of its row. */
 export function tokenOf(context: Pick<Context, 'keys'>, claims: OneTimeClaims): string {
   const [key] = context.keys.oneTime
   if (!key) throw new Error('No key to compute one-time tokens with')
   return makeOneTimeToken(key, claims)
 }
 
-/** A computed token's row: never of the purpose `setup`, and with a user. */
+/** The row of a computed token. It has a user, and its purpose is never `setup`. */
 export type LiveToken = OneTimeTokenRow & { userId: string; purpose: OneTimePurpose }
 
 /** The row of a token of one of these purposes that may still be used; null for anything else. Uses nothing up. */
@@ -97,12 +98,14 @@ export async function findLiveTokenById(
 
 /** Uses a token up; false where it is used, void or over. One UPDATE, so that of two at once one works. */
 export async function useToken(tx: Transaction, id: string, now: Date): Promise<boolean> {
-  return (await updateTokenUsed(tx, id, now)) !== null
+  const isUsed = (await updateTokenUsed(tx, id, now)) !== null
+  if (isUsed) await hurryMailsOf(tx, [id], now)
+  return isUsed
 }
 
 /** Voids every unused token of a user, as part of a change after which none of them may work. */
 export async function voidTokens(tx: Transaction, userId: string, now: Date): Promise<void> {
-  await updateTokensVoided(tx, userId, now)
+  await endTokens(tx, userId, now)
 }
 
 /** Voids one unused token of a user and a purpose. @returns false where the user has no such token */
@@ -112,12 +115,24 @@ export async function voidToken(
   claims: OneTimeClaims,
   now: Date,
 ): Promise<boolean> {
-  return (await updateTokensVoided(tx, userId, now, claims)) > 0
+  return (await endTokens(tx, userId, now, claims)) > 0
+}
+
+/** Voids tokens, and has the mails that still wait with their links given up. @returns how many */
+async function endTokens(
+  tx: Transaction,
+  userId: string,
+  now: Date,
+  which: Partial<OneTimeClaims> = {},
+): Promise<number> {
+  const ids = await updateTokensVoided(tx, userId, now, which)
+  await hurryMailsOf(tx, ids, now)
+  return ids.length
 }
 
 /**
- * Begins the life of a mailed token, when its mail is first handed to the mail server. Later ones change nothing: its end
- * is no longer the first one then.
+ * Begins the life of a mailed token, when its mail is first handed to the mail server. Later calls change nothing,
+ * because the token then has another expiry than at first.
  */
 export async function beginLife(
   db: Database,

@@ -58,13 +58,16 @@ export async function updateSetupTokenUsed(tx: Transaction, hash: Uint8Array, no
   return used.length > 0
 }
 
-/** Voids a user's tokens that nothing has ended: all of them, or those of one purpose, or one. */
+/**
+ * Voids unused tokens of a user: all of them, those of one purpose, or one.
+ * @returns their ids
+ */
 export async function updateTokensVoided(
   tx: Transaction,
   userId: string,
   now: Date,
   { purpose, id }: { purpose?: OneTimePurpose; id?: string } = {},
-): Promise<number> {
+): Promise<string[]> {
   const voided = await tx
     .update(oneTimeTokens)
     .set({ voidedAt: now })
@@ -77,10 +80,10 @@ export async function updateTokensVoided(
       ),
     )
     .returning({ id: oneTimeTokens.id })
-  return voided.length
+  return voided.map(({ id }) => id)
 }
 
-/** Moves the end of a token that still has its first one: of two at once, one does. */
+/** Changes the expiry of a token that still has the expiry `from`. Of two calls at once, one has an effect. */
 export async function updateTokenEnd(db: Database, id: string, from: Date, to: Date): Promise<void> {
   await db
     .update(oneTimeTokens)

@@ -10,7 +10,7 @@ import { challengeOf } from './webauthn.ts'
 const CHALLENGE_BYTES = 32
 export const CHALLENGE_LASTS_MS = 5 * MINUTE_MS
 
-/** What a challenge is good for, and for whom: a log-in has no user yet, every other use has one. */
+/** The use for which a challenge is made. A log-in has no user yet; every other use has one. */
 export type ChallengePurpose =
   | { purpose: 'login' }
   | { purpose: 'second_step'; userId: string; pendingStepId: string }
@@ -36,8 +36,8 @@ export async function makeChallenge(context: Context, use: ChallengePurpose): Pr
 }
 
 /**
- * The challenge that a response answers, which is used up from here on, whatever becomes of the rest; null where it is no
- * challenge of ours, or was made for another use.
+ * Uses up the challenge that a response answers, also where the rest of the response is wrong.
+ * @returns null where the challenge is not ours, or was made for another use
  */
 export async function useChallenge(
   context: Context,

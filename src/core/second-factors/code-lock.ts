@@ -20,8 +20,8 @@ const POLICY: LockPolicy = { codes: 5, firstLockMinutes: 5, longestLockMinutes: 
 
 /**
  * Runs a check of a TOTP or recovery code as one try at the account, whatever the session, the token or the server. The
- * try is counted before the check, so that fifty at the same moment are five. A right code has to call `forgetWrongCodes`
- * in its own change; a try that ends in an error is given back.
+ * try is counted before the check, so that of fifty tries at the same moment five are checked. A right code has to call
+ * `forgetWrongCodes` in its own change; a try that ends in an error is given back.
  * @param check gives null for a wrong code
  * @throws Problem too_many_attempts, also for a right code; invalid_token where the user is gone; what `check` throws
  */

@@ -35,7 +35,7 @@ import { encryptTotpSecret, findStep, makeTotpSecret, totpAddress } from './totp
 
 const PENDING_LASTS_MS = 10 * MINUTE_MS
 
-/** What a change of the caller's own factors is given. */
+/** A change of the caller's own factors. */
 export type OwnChange = Change<UserPrincipal>
 
 /** The rows that a change of the caller's own factors touches: the user, the session that asks, and all that may end. */
@@ -130,8 +130,9 @@ export async function confirmTotp(
 }
 
 /**
- * What follows from a new factor, as part of its change: the session that asks has proved it. With the first one come the
- * recovery codes, and every other session and pending second step ends; with a replacement these end too.
+ * Applies what follows from a new factor, as part of its change. The calling session has proved the factor. The first
+ * factor brings the recovery codes. A first factor and a replacement end every other session and every pending second
+ * step.
  * @returns the recovery codes where it is the first one
  */
 export async function addFactor(
@@ -160,7 +161,7 @@ export async function addFactor(
   return isFirst ? { recovery_codes: [...codes] } : {}
 }
 
-/** Notes in the session that asks that its person has just proved who they are, and how. */
+/** Stores in the calling session that its person has just proved who they are, and how. */
 export function renewAuthentication(
   { tx, now, caller }: Pick<OwnChange, 'tx' | 'now' | 'caller'>,
   amr: readonly string[],
@@ -183,8 +184,8 @@ export async function removeTotp(context: Context, origin: Origin, caller: UserP
 }
 
 /**
- * What follows from the removal of a factor, as part of its change: every other session and all pending second steps end;
- * with the last factor the recovery codes go.
+ * Applies what follows from the removal of a factor, as part of its change. Every other session and all pending second
+ * steps end. With the last factor the recovery codes are deleted.
  * @throws Problem conflict where it is the last one and REQUIRE_MFA asks for one
  */
 export async function loseFactor(
@@ -237,10 +238,10 @@ export async function renewRecoveryCodes(
 }
 
 /**
- * Takes all second factors and recovery codes from somebody, who lost them: an admin does, or an operator. Every session
- * of theirs ends.
- * @throws Problem not_found; forbidden for another admin, unless ADMIN_RESETS_ADMIN; conflict for one's own that REQUIRE_MFA
- * asks for
+ * Deletes all second factors and recovery codes of a user who lost them, for an admin or an operator. Every session of
+ * the user ends.
+ * @throws Problem not_found; forbidden for another admin, unless ADMIN_RESETS_ADMIN; conflict where the admin is the
+ * user, and REQUIRE_MFA asks for a factor
  */
 export async function resetFactors(
   context: Context,
@@ -267,7 +268,7 @@ export async function resetFactors(
   })
 }
 
-/** Deletes all that a user has of second factors, as part of a change that ends their sessions and names them. */
+/** Deletes every second factor of a user, as part of a change that ends their sessions and writes the audit row. */
 export async function removeEveryFactor(
   { tx, now }: Pick<Change<Caller>, 'tx' | 'now'>,
   userId: string,

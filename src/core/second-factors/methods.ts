@@ -4,7 +4,7 @@ import { findPendingStep } from './pending-steps.ts'
 import { countRecoveryCodes, findConfirmedTotp, listPasskeys } from './queries.ts'
 import { relyingPartyOf } from './webauthn.ts'
 
-/** By which of their factors a person can take the second step now. */
+/** The methods by which a person can take the second step now. */
 export async function listMethods(
   { config }: Pick<Context, 'config'>,
   db: Database | Transaction,
@@ -24,7 +24,7 @@ export async function listMethods(
   ]
 }
 
-/** The same for a pending log-in; none where its token is unknown, used, void or over. */
+/** The same for a pending log-in. The list is empty where its token is unknown, used, void or over. */
 export async function listMethodsOfStep(
   context: Pick<Context, 'config' | 'db' | 'clock'>,
   mfaToken: string,

@@ -29,7 +29,7 @@ import { ALGORITHMS, requireRelyingParty, toBase64url, verifyRegistration } from
 const MAX_PASSKEYS = 20
 
 /**
- * What a browser makes a passkey by.
+ * The options with which a browser makes a passkey.
  * @throws Problem conflict where browsers have no passkeys here, quota_exceeded
  */
 export async function beginPasskey(context: Context, caller: UserPrincipal): Promise<PasskeyCreationOptions> {
@@ -84,7 +84,7 @@ export async function addPasskey(
   })
 }
 
-/** @throws Problem not_found where the caller has no such passkey */
+/** @throws Problem not_found where the caller has no such passkey; conflict where browsers have no passkeys here */
 export async function renamePasskey(
   context: Context,
   origin: Origin,
@@ -92,6 +92,7 @@ export async function renamePasskey(
   id: string,
   name: string,
 ): Promise<Passkey> {
+  requireRelyingParty(context.config)
   const locks: Lock[] = [['users', caller.userId, 'no key update']]
   return recordChange(context, origin, caller, locks, async ({ tx }) => {
     const passkey = requireOwn(await listPasskeys(tx, caller.userId), id)
@@ -102,8 +103,8 @@ export async function renamePasskey(
 
 /**
  * Removes a passkey.
- * @throws Problem not_found; conflict where it is the last factor and REQUIRE_MFA asks for one, or the last passkey of
- * somebody without a password
+ * @throws Problem not_found; conflict where browsers have no passkeys here, where it is the last factor and REQUIRE_MFA
+ * asks for one, or the last passkey of somebody without a password
  */
 export async function removePasskey(
   context: Context,
@@ -111,6 +112,7 @@ export async function removePasskey(
   caller: UserPrincipal,
   id: string,
 ): Promise<void> {
+  requireRelyingParty(context.config)
   await recordChange(context, origin, caller, locksOfFactors(caller), async (change) => {
     const { tx } = change
     const all = await listPasskeys(tx, caller.userId)
@@ -126,8 +128,8 @@ export async function removePasskey(
 }
 
 /**
- * What a browser logs in by: with any passkey of this service, or as the second step of a pending log-in, with one of its
- * user.
+ * The options with which a browser uses a passkey: to log in with any passkey of this service, or to take the second
+ * step of a pending log-in with a passkey of its user.
  * @throws Problem conflict where browsers have no passkeys here; invalid_token
  */
 export async function beginPasskeyLogin(
@@ -145,7 +147,7 @@ export async function beginPasskeyLogin(
 }
 
 /**
- * What a browser proves by, in the session that asks, that its person is there.
+ * The options with which a browser uses a passkey to re-authenticate the calling session.
  * @throws Problem conflict where browsers have no passkeys here, or the caller has none
  */
 export async function beginReauthentication(

@@ -15,10 +15,10 @@ import {
 const STEP_LASTS_MS = 5 * MINUTE_MS
 const STEP_PREFIX = 'mfa_'
 
-/** What a log-in asks for. */
+/** The session that a log-in asks for. */
 export type WantedSession = {
   kind: SessionKind
-  /** All that the session may do; null: it is all of the user. */
+  /** The scopes to which the session is limited; null: all of the user's. */
   scopes: readonly string[] | null
   remember: boolean
 }

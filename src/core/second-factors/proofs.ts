@@ -19,12 +19,12 @@ import { hashRecoveryCode } from './recovery-codes.ts'
 import { findStep } from './totp.ts'
 import { type Assertion, fromBase64url, requireRelyingParty, verifyAssertion } from './webauthn.ts'
 
-/** What somebody presents as a second factor. */
+/** A second factor as it is presented. */
 export type PresentedProof =
   | { method: 'totp' | 'recovery_code'; code: string }
   | { method: 'passkey'; response: AuthenticationResponse }
 
-/** The same once all was checked that needs no lock; null: the passkey's answer failed. */
+/** The same after the checks that need no lock. `assertion: null`: the passkey's response failed them. */
 export type Proof =
   | { method: 'totp' | 'recovery_code'; code: string }
   | { method: 'passkey'; assertion: Assertion | null }
@@ -33,15 +33,17 @@ export type Proof =
 export type AcceptedProof = {
   /** What it adds to the session's `amr` (RFC 8176). */
   amr: readonly string[]
-  /** Uses it up, as part of the change; after the sessions, in the order of locks. */
+  /**
+   * Uses the proof up, as part of the change. Called after the sessions were changed, because of the order of locks.
+   */
   use(): Promise<void>
 }
 
-/** Whom a proof is asked of, as their locked row has them. */
+/** The person who presents a proof, from their locked row. */
 type Prover = { id: string; email: string }
 
 /**
- * The one proof that a body names.
+ * The single proof in a body.
  * @throws Problem validation_failed where it names none or several
  */
 export function readProof(body: {
@@ -73,7 +75,7 @@ export async function prepareProof(
     : proof
 }
 
-/** What a passkey signed for a use; null where any part of it fails, or the passkey is another person's. */
+/** Verifies what a passkey signed for a use. null: some part of it is wrong, or the passkey belongs to another user. */
 export async function readAssertion(
   context: Context,
   use: ChallengePurpose,
@@ -95,8 +97,8 @@ export const userHandleOf = (userId: string): string =>
   Buffer.from(userId.replaceAll('-', ''), 'hex').toString('base64url')
 
 /**
- * Whether a proof is right, within a change that has locked the user's row for update: every use of a factor and every
- * change of one locks that row, so that of one code at two servers one is right. A wrong proof leaves an audit row.
+ * Checks a proof within a change that has locked the user's row for update. Every use and every change of a factor
+ * locks that row, so a code that is presented to two servers is accepted once. A wrong proof leaves an audit row.
  * @param at where it is asked for, for the audit trail
  */
 export async function checkProof(
@@ -152,8 +154,9 @@ async function acceptCode(
 }
 
 /**
- * A sign count that does not grow, where either is above zero, is what a copy of a passkey gives: this use is refused, and
- * the passkey is suspended. Two counts of zero are of an authenticator that does not count.
+ * Checks the sign count. A count that does not grow, where either count is above zero, means that the passkey may have
+ * been copied: this use is refused, and the passkey is suspended. Two counts of zero come from an authenticator that
+ * does not count.
  */
 export async function acceptAssertion(
   context: Context,

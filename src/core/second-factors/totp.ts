@@ -7,7 +7,7 @@ import type { TotpRow } from './queries.ts'
 
 /** RFC 6238 as every authenticator app knows it. */
 const SHAPE = { algorithm: 'SHA1', digits: 6, period: 30 }
-/** Steps either way that a clock may be off. */
+/** Steps by which an app's clock may be ahead or behind (RFC 6238, section 5.2; docs/second-factors.md). */
 const SKEW = 1
 const SECRET_BYTES = 20
 
@@ -36,7 +36,7 @@ export function decryptTotpSecret({ keys }: Pick<Context, 'keys'>, { id, secret 
 }
 
 /**
- * The time step whose code this is; null where it is no code of now, or of a step that was accepted or passed over before.
+ * The time step that a code belongs to. null: the code is wrong, or its step is not later than the last accepted one.
  */
 export function findStep(
   context: Pick<Context, 'keys' | 'clock'>,

@@ -12,7 +12,10 @@ export type RelyingParty = { id: string; origin: string }
 
 const IP_ADDRESS = /^(\[.*\]|\d+\.\d+\.\d+\.\d+)$/
 
-/** What passkeys belong to; null where browsers have none: at an IP address, and at plain http but for `localhost`. */
+/**
+ * The relying party of this service. null where browsers have no passkeys: at an IP address, and at plain http other
+ * than `localhost`.
+ */
 export function relyingPartyOf({ publicUrl }: Pick<Config, 'publicUrl'>): RelyingParty | null {
   const { hostname, protocol, origin } = new URL(publicUrl)
   if (IP_ADDRESS.test(hostname)) return null
@@ -39,13 +42,16 @@ export type Assertion = { passkey: PasskeyRow; signCount: number; isBackedUp: bo
 
 let libraries: ReturnType<typeof importLibraries> | null = null
 
-/** Read at the first use of a passkey: it takes a quarter of a second and 25 MB, which no other server pays for. */
+/** Loads the libraries at the first use of a passkey, because loading takes a quarter of a second and 25 MB. */
 function loadLibraries() {
   libraries ??= importLibraries()
   return libraries
 }
 
-/** A part of the library asks at once for what `reflect-metadata` defines; the compiled binary does not keep their order. */
+/**
+ * Part of the library needs `reflect-metadata` while it loads. The compiled binary does not keep the order of static
+ * imports, so this one is awaited first.
+ */
 async function importLibraries() {
   await import('reflect-metadata')
   return Promise.all([import('@simplewebauthn/server'), import('@simplewebauthn/server/helpers')])

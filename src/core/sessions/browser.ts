@@ -65,7 +65,8 @@ function principalOf(context: Context, { session, user }: Found): UserPrincipal 
     keyId: null,
   }
   const decided = decideSession(context, claims, { ...session, user, signingKey: null })
-  return 'principal' in decided && decided.principal.kind === 'user' ? decided.principal : null
+  if (!('principal' in decided) || decided.principal.kind !== 'user') return null
+  return { ...decided.principal, cookieSalt: session.salt }
 }
 
 /** The session, with this use written where the last one that is written is a minute old. */

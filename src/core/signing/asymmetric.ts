@@ -5,14 +5,14 @@ import { newId } from '../../lib/ids.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { ACCESS_TOKEN_TYPE } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
-import { ownClaims, REQUIRED_CLAIMS, readClaims, type SigningRing } from './claims.ts'
+import { ownClaims, REQUIRED_CLAIMS, readClaims, type SigningKeys } from './claims.ts'
 import type { PublicJwk } from './model.ts'
 import { listAllSigningKeys, type SigningKeyRow } from './queries.ts'
 
 export type SigningContext = Pick<Context, 'config' | 'db' | 'clock' | 'keys' | 'log'>
 export type AsymmetricAlgorithm = Exclude<Algorithm, 'HS256'>
 
-type RingKey = {
+type LoadedKey = {
   id: string
   algorithm: string
   signsFromMs: number
@@ -41,12 +41,12 @@ export const CLOCK_MARGIN_MS = MINUTE_MS
  * Signs and verifies with the stored keys. The newest key whose time has come signs; every key whose tokens may still
  * be valid verifies.
  */
-export async function openKeyRing(
+export async function openAsymmetricKeys(
   context: SigningContext,
   algorithm: AsymmetricAlgorithm,
-): Promise<SigningRing> {
+): Promise<SigningKeys> {
   const { config, clock, log } = context
-  let ring = await loadRing(context, algorithm)
+  let loaded = await loadKeys(context, algorithm)
   let readAtMs = clock()
   let reading = Promise.resolve()
   let nextReading: Promise<void> | null = null
@@ -59,7 +59,7 @@ export async function openKeyRing(
       nextReading = reading.then(async () => {
         nextReading = null
         readAtMs = clock()
-        ring = await loadRing(context, algorithm)
+        loaded = await loadKeys(context, algorithm)
       })
       reading = nextReading.catch(() => {})
     }
@@ -67,18 +67,18 @@ export async function openKeyRing(
   }
   const refresh = () =>
     reread().catch((error) => log.error({ err: error }, 'Signing keys could not be read again'))
-  const usable = () => [...ring.values()].filter((key) => clock() < key.verifiesUntilMs)
+  const usable = () => [...loaded.values()].filter((key) => clock() < key.verifiesUntilMs)
   const signer = () => {
     if (clock() - readAtMs > STALE_AFTER_MS) refresh()
-    const signing = [...ring.values()].filter((key) => key.privateKey !== null)
+    const signing = [...loaded.values()].filter((key) => key.privateKey !== null)
     // Where the server that made the first key has a clock that is ahead, no key is due here yet. The first one then
     // signs anyway.
     return signing.findLast((key) => key.signsFromMs <= clock()) ?? signing[0]
   }
   /** An unknown key may have been made a moment ago, so the keys are read again. */
   const findKey = async (kid: string) => {
-    if (!ring.has(kid)) await (clock() - readAtMs > REREAD_AFTER_MS ? reread() : reading)
-    return ring.get(kid)
+    if (!loaded.has(kid)) await (clock() - readAtMs > REREAD_AFTER_MS ? reread() : reading)
+    return loaded.get(kid)
   }
 
   return {
@@ -152,12 +152,12 @@ export function verifiesUntil(
 /** Whether a key was revoked before it began to sign. Such a key is no successor. */
 const isStillborn = ({ revokedAt, signsFrom }: SigningKeyRow) => revokedAt !== null && revokedAt <= signsFrom
 
-async function loadRing(context: SigningContext, algorithm: string): Promise<ReadonlyMap<string, RingKey>> {
+async function loadKeys(context: SigningContext, algorithm: string): Promise<ReadonlyMap<string, LoadedKey>> {
   const all = await listAllSigningKeys(context.db)
   const rows = all.filter((row) => row.revokedAt === null)
   const now = context.clock()
   const current = rows.findLast((row) => row.algorithm === algorithm && row.signsFrom.getTime() <= now)
-  const keys = rows.map(async (row): Promise<[string, RingKey]> => {
+  const keys = rows.map(async (row): Promise<[string, LoadedKey]> => {
     const signs = row.algorithm === algorithm && row.signsFrom >= (current?.signsFrom ?? row.signsFrom)
     const key = {
       id: row.id,

@@ -36,7 +36,7 @@ export type AccessClaims = {
 }
 
 /** Signs and verifies access tokens, with the algorithm of ALGORITHM. */
-export type SigningRing = {
+export type SigningKeys = {
   sign(token: NewAccessToken): Promise<string>
   /** @returns null for every text that is not a genuine, unexpired access token of this service */
   verify(token: string): Promise<AccessClaims | null>

@@ -4,7 +4,7 @@ import { newId } from '../../lib/ids.ts'
 import type { Secret } from '../../lib/secret.ts'
 import type { Clock } from '../../lib/time.ts'
 import { ACCESS_TOKEN_TYPE } from '../../lib/tokens.ts'
-import { ownClaims, REQUIRED_CLAIMS, readClaims, type SigningRing } from './claims.ts'
+import { ownClaims, REQUIRED_CLAIMS, readClaims, type SigningKeys } from './claims.ts'
 
 const KEY_ID = 'hs256'
 
@@ -13,11 +13,11 @@ const KEY_ID = 'hs256'
  * states what the plugin does not check by itself: algorithm, issuer, audience, type, claims and clock.
  * @param secrets SECRET_KEY, and SECRET_KEY_PREVIOUS during a rotation: the first signs, all verify
  */
-export function createSharedSecretRing(
+export function createSharedSecretKeys(
   config: Config,
   secrets: readonly Secret[],
   clock: Clock,
-): SigningRing {
+): SigningKeys {
   const signers = secrets.map((secret) => {
     const plugin = jwt({ secret: secret.reveal(), alg: 'HS256', typ: ACCESS_TOKEN_TYPE, kid: KEY_ID })
     return plugin.decorator.jwt

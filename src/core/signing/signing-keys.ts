@@ -10,12 +10,12 @@ import { OPERATOR, type Operator, type Principal } from '../principal.ts'
 import {
   type AsymmetricAlgorithm,
   CLOCK_MARGIN_MS,
-  openKeyRing,
+  openAsymmetricKeys,
   openPrivate,
   type SigningContext,
   verifiesUntil,
 } from './asymmetric.ts'
-import type { SigningRing } from './claims.ts'
+import type { SigningKeys } from './claims.ts'
 import type { SigningKey } from './model.ts'
 import {
   insertSigningKey,
@@ -25,7 +25,7 @@ import {
   type SigningKeyRow,
   updateSigningKey,
 } from './queries.ts'
-import { createSharedSecretRing } from './shared-secret.ts'
+import { createSharedSecretKeys } from './shared-secret.ts'
 
 /** Of several servers that change the keys, one does so after the other: the lock of `lockSigningKeys`. */
 const SIGNING_KEYS: Lock = ['advisory', 'signing_keys']
@@ -38,11 +38,11 @@ const PUBLISHED_AHEAD_MS = 300 * SECOND_MS
  * the first key; of several servers that start at once, one does.
  * @throws Error where SECRET_KEY does not decrypt the stored keys
  */
-export async function openSigningRing(context: SigningContext): Promise<SigningRing> {
+export async function openSigningKeys(context: SigningContext): Promise<SigningKeys> {
   const { config, clock } = context
   if (config.algorithm === 'HS256') {
     const secrets = [config.secretKey, config.secretKeyPrevious].filter((secret) => secret !== null)
-    return createSharedSecretRing(config, secrets, clock)
+    return createSharedSecretKeys(config, secrets, clock)
   }
   const algorithm = config.algorithm
   // The server that made the first key may have a clock that is ahead.
@@ -53,7 +53,7 @@ export async function openSigningRing(context: SigningContext): Promise<SigningR
       if (!hasKey(rows)) await addSigningKey(tx, context, SYSTEM, algorithm, 'signing_key.created', 0)
     })
   }
-  return openKeyRing(context, algorithm)
+  return openAsymmetricKeys(context, algorithm)
 }
 
 /** What a key does, in the words of the API. A retired key verifies nothing and is not listed. */
@@ -185,7 +185,7 @@ export async function rewrapSigningKeys(
   return underLock(context, async (tx, rows) => {
     for (const row of rows) {
       await updateSigningKey(tx, row.id, {
-        privateKey: encrypt(sealingKey(context), row.id, openPrivate(context, row)),
+        privateKey: encrypt(encryptionKey(context), row.id, openPrivate(context, row)),
       })
     }
     await recordEvent(tx, context, SYSTEM, {
@@ -234,13 +234,13 @@ async function addSigningKey(
   const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true })
   const publicJwk = await exportJWK(publicKey)
   const id = await calculateJwkThumbprint(publicJwk)
-  const sealed = encrypt(sealingKey(context), id, JSON.stringify(await exportJWK(privateKey)))
+  const encrypted = encrypt(encryptionKey(context), id, JSON.stringify(await exportJWK(privateKey)))
   const now = context.clock()
   const key = await insertSigningKey(tx, {
     id,
     algorithm,
     publicJwk: { ...publicJwk },
-    privateKey: sealed,
+    privateKey: encrypted,
     createdAt: new Date(now),
     signsFrom: new Date(now + aheadMs),
   })
@@ -249,9 +249,9 @@ async function addSigningKey(
   return key
 }
 
-function sealingKey(context: SigningContext): Uint8Array {
+function encryptionKey(context: SigningContext): Uint8Array {
   const [key] = context.keys.signing
-  if (!key) throw new Error('No key to seal signing keys with')
+  if (!key) throw new Error('No key to encrypt signing keys with')
   return key
 }
 

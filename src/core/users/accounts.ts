@@ -141,7 +141,10 @@ export function createUser(
   // Checked here so that a caller without the power causes no hashing, and checked again within the change.
   requirePowerToMake(context, caller, input)
   return addUser(context, origin, caller, input, 'user.created', {
-    requireStill: async (change) => requirePowerToMake(context, change.caller, input),
+    async requireStill(change) {
+      if (invite) requireInvitable(context, change.caller, input)
+      requirePowerToMake(context, change.caller, input)
+    },
     finish: async (change, user) => {
       if (invite) await sendInvitation(context, change, user)
     },

@@ -88,6 +88,12 @@ export async function listAllUsers(
 /** Whether a user's service accounts are disabled, when the user who alone manages them is disabled or deleted. */
 export type Ending = { disablesAccounts: boolean }
 
+/** A condition of a deletion, besides the power over the user. */
+type Condition = {
+  /** Checked under the locks, in every step of the deletion. */
+  requireStill?(change: Change<Administrator>): void
+}
+
 /**
  * Changes a user's role, state, scopes, address or whether the address is verified. `scopes: null` restores USER_SCOPES.
  * Disabling a user ends the user's sessions; the user's keys are refused until the user is enabled again. A new address
@@ -105,8 +111,7 @@ export async function changeUser(
   { disablesAccounts }: Ending = { disablesAccounts: false },
 ): Promise<{ user: UserRow; accounts: ManagedAccount[] | null }> {
   const change = readPatch(patch)
-  requirePowerToName(context, caller, change)
-  if (caller.kind !== 'operator' && !covers(caller.grants, USERS_WRITE)) requireDisabling(change)
+  requirePowerToChange(context, caller, change)
   const takesAdmin = change.role === 'user' || change.isActive === false
   const isDisabling = change.isActive === false
   const locks = async (): Promise<Lock[]> => [
@@ -119,7 +124,7 @@ export async function changeUser(
     // A new address is not proven yet.
     const changed = isMoved ? { emailVerified: false, ...change } : change
     const after = { ...before, ...changed }
-    requirePowerToName(context, work.caller, change)
+    requirePowerToChange(context, work.caller, change)
     const lockedSettings = requirePower(context, work.caller, before, after)
     if (isMoved) await requireAddress(context, work, before, after)
     if (takesAdmin) await requireOtherAdmin(work, before)
@@ -172,17 +177,18 @@ async function tellOfAddress(
 /**
  * Deletes a user with all sessions and keys. The user's rows in the audit trail stay.
  * @returns the service accounts that no other user manages. They stay active unless `disablesAccounts`.
- * @throws Problem not_found, last_admin, forbidden
+ * @throws Problem not_found, last_admin, forbidden, and what `requireStill` throws
  */
 export async function removeUser(
   context: Context,
   origin: Origin,
   caller: Administrator,
   id: string,
-  { disablesAccounts }: Ending = { disablesAccounts: false },
+  { disablesAccounts, requireStill }: Ending & Condition = { disablesAccounts: false },
 ): Promise<ManagedAccount[]> {
   if (!isId(id)) fail('not_found')
   const requireEnding = async (work: Change<Administrator>) => {
+    requireStill?.(work)
     const user = work.held.users.get(id) ?? fail('not_found')
     requirePowerOver(work.caller, user.role)
     await requireOtherAdmin(work, user)
@@ -282,14 +288,16 @@ export function requirePower(
 }
 
 /**
- * The members that only admins set take an admin who has just proved who they are, even with their present value.
+ * The members that only admins set take an admin who has just proved who they are, even with their present value. A
+ * caller whom support alone lets in disables, and changes nothing else.
  * @throws Problem forbidden, reauthentication_required
  */
-function requirePowerToName(
+function requirePowerToChange(
   context: Pick<Context, 'clock'>,
   caller: Administrator,
   change: UserChange,
 ): void {
+  if (caller.kind !== 'operator' && !covers(caller.grants, USERS_WRITE)) requireDisabling(change)
   const isNamed = [change.role, change.email, change.emailVerified].some((value) => value !== undefined)
   if (!isNamed) return
   if (!isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
