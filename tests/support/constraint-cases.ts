@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { instances, keyRefusals, overview, usageByOwner } from '../../src/db/console.ts'
+import { instances, keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
 import {
   codeFailures,
@@ -62,6 +62,8 @@ const activity = (bad: object) => (db: Database, e: Existing) =>
   db.insert(keyActivity).values({ ...rows.activity(e.apiKey.id), ...bad })
 const instance = (bad: object) => (db: Database) =>
   db.insert(instances).values({ ...rows.instance(), ...bad })
+const running = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(runningExports).values({ ...rows.export(e.user.id), ...bad })
 const stored = (only: boolean) => (db: Database) =>
   db.insert(overview).values({ only, computedAt: new Date(), body: {} })
 const creation = (bad: object) => (db: Database, e: Existing) =>
@@ -149,6 +151,8 @@ export const constraintCases: Record<string, Statement[]> = {
   usage_by_owner_count_check: [ownerUsage({ outcome: 'EXPIRED', count: 0 })],
   key_activity_pkey: [activity({})],
   key_activity_key_id_api_keys_id_fk: [activity({ keyId: unknownId })],
+  exports_pkey: [running({})],
+  exports_admin_id_users_id_fk: [running({ adminId: unknownId })],
   instances_pkey: [(db, e) => instance({ id: e.instance.id })(db)],
   overview_pkey: [stored(true)],
   overview_only_check: [stored(false)],

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { instances, keyRefusals, overview, usageByOwner } from '../../src/db/console.ts'
+import { instances, keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
 import {
   codeFailures,
@@ -62,6 +62,7 @@ export const rows = {
   ownerUsage: (ownerId: string) => ({ ownerId, hour: now(), outcome: 'VALID', count: 1 }),
   refusal: (keyId: string) => ({ keyId, at: now(), outcome: 'EXPIRED' as const, count: 1 }),
   activity: (keyId: string) => ({ keyId, lastUsedAt: now(), lastUsedDay: '2026-01-01' }),
+  export: (adminId: string) => ({ adminId, id: id(), expiresAt: now() }),
   instance: () => ({ id: id(), version: '0.1.0', startedAt: now(), seenAt: now() }),
   creation: (keyId: string) => ({ hash: bytes(32), keyId, createdAt: now() }),
   auditEvent: () => ({
@@ -181,6 +182,7 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(usageByOwner).values(ownerUsage)
   await db.insert(keyActivity).values(activity)
   await db.insert(instances).values(instance)
+  await db.insert(runningExports).values(rows.export(user.id))
   // One row for the whole database.
   await db.insert(overview).values({ only: true, computedAt: new Date(), body: {} }).onConflictDoNothing()
   await db.insert(keyCreations).values(creation)

@@ -1,6 +1,6 @@
 import { and, asc, getTableName, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
-import { instances, keyRefusals, usageByOwner } from '../../db/console.ts'
+import { instances, keyRefusals, runningExports, usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
 import {
   codeFailures,
@@ -34,7 +34,7 @@ export type Horizons = {
   creations: Date
   /** Of secrets whose overlap is over: they are marked as ended. */
   shownSecrets: Date
-  /** Of servers: when they were last seen. */
+  /** Of servers, and of exports that a server wrote out: when they were last seen. */
   instances: Date
   tokens: Date
   usage: Date
@@ -75,6 +75,11 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: keyCreations, id: keyCreations.hash, isOutdated: lt(keyCreations.createdAt, before.creations) },
     // As long as the audit trail knows of them, `POST /keys/lookup` does.
     { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.endedAt, before.audit) },
+    {
+      table: runningExports,
+      id: runningExports.adminId,
+      isOutdated: lt(runningExports.expiresAt, before.instances),
+    },
     { table: instances, id: instances.id, isOutdated: lt(instances.seenAt, before.instances) },
     { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
     { table: keyRefusals, id: sql`ctid`, isOutdated: lt(keyRefusals.at, before.refusals) },
