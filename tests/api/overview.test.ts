@@ -195,42 +195,6 @@ describe('the stored overview', () => {
   })
 })
 
-describe('a computation that takes long', () => {
-  /** Makes every read of the audit trail wait. */
-  async function slowly(seconds: number, work: () => Promise<void>) {
-    const held = await sql.reserve()
-    await held`BEGIN`
-    await held`LOCK TABLE latchkey.audit_events IN ACCESS EXCLUSIVE MODE`
-    const released = Bun.sleep(seconds * 1000).then(() => held`ROLLBACK`)
-    try {
-      await work()
-    } finally {
-      await released
-      held.release()
-    }
-  }
-
-  test('may take longer than a statement of another request', async () => {
-    await sql`DELETE FROM latchkey.overview`
-    await slowly(5, async () => {
-      const started = performance.now()
-      const answers = await Promise.all([ask(), call(service, 'GET /audit', { bearer: admin.access })])
-      expect(answers.map(({ status }) => status)).toEqual([200, 503])
-      expect(performance.now() - started).toBeGreaterThan(4500)
-    })
-  }, 30_000)
-
-  test('is given up after ten seconds', async () => {
-    await sql`DELETE FROM latchkey.overview`
-    await slowly(13, async () => {
-      const started = performance.now()
-      expectProblem(await ask(), 'unavailable')
-      expect(performance.now() - started).toBeWithin(9000, 12_900)
-    })
-    expect((await ask()).status).toBe(200)
-  }, 40_000)
-})
-
 describe('warnings', () => {
   const codes = async (context = service.context) => (await findWarnings(context)).map(({ code }) => code)
 
