@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
-import { bigint, check, index, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
+import { bigint, boolean, check, index, jsonb, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
 import type { RefusedCode } from '../lib/outcomes.ts'
-import { apiKeys, latchkey, time } from './schema.ts'
+import { apiKeys, latchkey, time, users } from './schema.ts'
 
 /**
  * Uses of all keys of an owner by hour and outcome; the nil UUID stands for all owners together. No foreign key: what was
@@ -41,4 +41,41 @@ export const keyRefusals = latchkey.table(
     index('key_refusals_at_idx').on(t.at),
     check('key_refusals_count_check', sql`${t.count} > 0`),
   ],
+)
+
+/** The overview of the console as it was last computed: one row. */
+export const overview = latchkey.table(
+  'overview',
+  {
+    only: boolean('only').primaryKey(),
+    computedAt: time('computed_at').notNull(),
+    body: jsonb('body').$type<Record<string, unknown>>().notNull(),
+  },
+  (t) => [check('overview_only_check', sql`${t.only}`)],
+)
+
+/** The servers on this database. Each writes its row again and again while it runs. */
+export const instances = latchkey.table(
+  'instances',
+  {
+    id: uuid('id').primaryKey(),
+    version: text('version').notNull(),
+    startedAt: time('started_at').notNull(),
+    seenAt: time('seen_at').notNull(),
+  },
+  (t) => [index('instances_seen_at_idx').on(t.seenAt)],
+)
+
+/** The lists that admins have written out as CSV at present: one of each admin. */
+export const runningExports = latchkey.table(
+  'exports',
+  {
+    adminId: uuid('admin_id')
+      .primaryKey()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    id: uuid('id').notNull(),
+    /** When its server counts as gone. A server that writes one out moves it on with each page. */
+    expiresAt: time('expires_at').notNull(),
+  },
+  (t) => [index('exports_expires_at_idx').on(t.expiresAt)],
 )

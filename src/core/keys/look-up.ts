@@ -46,8 +46,9 @@ function readLookup({ hash, key, start }: KeyLookup): [by: keyof KeyLookup, Secr
   return ['start', { start: start ?? '' }]
 }
 
-/** A rotation sets an expiry on the secret that it replaces. */
-function stateOf({ expiresAt }: SecretRow, nowMs: number): FoundKey['matched']['state'] {
+/** A rotation gives the secret that it replaces an end. */
+function stateOf({ expiresAt, endedAt }: SecretRow, nowMs: number): FoundKey['matched']['state'] {
+  if (endedAt !== null) return 'ended'
   if (expiresAt === null) return 'current'
   return expiresAt.getTime() > nowMs ? 'overlap' : 'ended'
 }
