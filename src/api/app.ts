@@ -52,6 +52,7 @@ import { metricsRoute } from './routes/metrics.ts'
 import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
+import { portalRoutes } from './routes/portal.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
@@ -94,6 +95,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(importRoutes(context, guard))
     .use(keyRoutes(context, guard))
     .use(serviceAccountRoutes(context, guard))
+    .use(portalRoutes(context, guard))
     .use(userRoutes(context, guard))
     .use(auditRoutes(context, guard))
     .use(signingKeyRoutes(context, guard))

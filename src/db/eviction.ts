@@ -16,6 +16,9 @@
  * 0006_evict_tokens.sql:
  * - `token <id>`: this access token of a service account was revoked
  *
+ * 0012_evict_portal.sql:
+ * - `portal_session <id>`: this portal session was changed or deleted
+ *
  * Not sent by a trigger:
  * - `beat <instance> <number>`: the heartbeat, which core/verify/proof-of-life.ts sends to itself
  *   (docs/decisions/0018)
@@ -26,7 +29,15 @@
  */
 export const EVICTION_CHANNEL = 'latchkey_evict'
 
-export const EVICTION_KINDS = ['user', 'service_account', 'key', 'session', 'signing_key', 'token'] as const
+export const EVICTION_KINDS = [
+  'user',
+  'service_account',
+  'key',
+  'session',
+  'signing_key',
+  'token',
+  'portal_session',
+] as const
 
 /** The kind of row that a change concerns. It is the first argument of the triggers. */
 export type EvictionKind = (typeof EVICTION_KINDS)[number]

@@ -20,7 +20,7 @@ import { type Caller, type Change, type Lock, recordChange } from '../change/rec
 import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
-import { isAdmin, type Principal, readsAll } from '../principal.ts'
+import { type Holder, isAdmin, type Principal, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
@@ -151,7 +151,7 @@ export async function requireVisibleAccount(
 }
 
 /** Whether a caller of the routes of service accounts has more than support's power over an account. */
-function maySetAccount(caller: Principal, account: ServiceAccountRow): boolean {
+function maySetAccount(caller: Holder, account: ServiceAccountRow): boolean {
   const isWhole =
     caller.kind === 'key' ? covers(caller.grants, SERVICE_ACCOUNTS_WRITE) : !caller.claims.isNarrowed
   return isWhole && manages(caller, account)
@@ -164,7 +164,7 @@ function maySetAccount(caller: Principal, account: ServiceAccountRow): boolean {
 export async function changeServiceAccount(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: Holder,
   id: string,
   patch: ServiceAccountPatch,
 ): Promise<ServiceAccountRow> {

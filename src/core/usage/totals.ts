@@ -97,7 +97,7 @@ async function chooseUsage(context: Context, caller: Principal, query: TotalsQue
     return { keyIds }
   }
   if (accountId !== undefined) {
-    const isOwn = caller.kind === 'key' && own.id === accountId
+    const isOwn = caller.kind !== 'user' && own.id === accountId
     const id = isOwn ? accountId : (await requireVisibleAccount(context, caller, accountId)).id
     return usageOfOwner(context, { type: 'service_account', id })
   }
