@@ -480,6 +480,7 @@ export const texts = {
     saveTitle: 'Save the key now',
     saveLead: 'This is the only time that it is shown.',
     saved: 'I have saved the key',
+    saveFirst: 'Save the key first: it is not shown again.',
     done: 'Done',
     showEnded: 'Show keys that have ended',
     first: 'No keys yet',

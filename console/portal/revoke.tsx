@@ -12,6 +12,7 @@ export function Revoke({ of: key }: { of: Key }) {
   return (
     <Confirm
       button={texts.actions.revoke}
+      isPlain
       title={texts.revoke.title}
       word={key.name ?? key.start}
       act={() => ask((api) => api.keys({ id: key.id }).delete())}
