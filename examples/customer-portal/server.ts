@@ -48,7 +48,7 @@ async function openPortal(request: Request): Promise<Response> {
   return new Response(null, { status: 303, headers: { location: url, 'cache-control': 'no-store' } })
 }
 
-const server = Bun.serve({
+const product = Bun.serve({
   hostname: '127.0.0.1',
   port: Number(PORT),
   routes: {
@@ -58,4 +58,4 @@ const server = Bun.serve({
   fetch: () => new Response('Not found', { status: 404 }),
 })
 
-console.log(`Listening on ${server.url.origin}`)
+console.log(`Listening on ${product.url.origin}`)

@@ -1,4 +1,5 @@
 import type { Config } from '../../config/config.ts'
+import { isLoopback } from '../../config/network.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { RESERVED_PREFIX, requireScopes } from '../../lib/scopes.ts'
@@ -85,8 +86,6 @@ function requireScopesFor(caller: PortalMaker, scopes: readonly string[]): void 
   requireGrants(caller, scopes)
 }
 
-const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
-
 /**
  * The page of the product to which the portal leads back.
  * @throws Problem validation_failed for anything but https (http on loopback) and an origin that the settings name
@@ -94,7 +93,9 @@ const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 function readReturnUrl({ publicUrl, portalReturnOrigins }: Config, text: string | undefined): string | null {
   if (text === undefined) return null
   const url = URL.parse(text)
-  const isSafe = url?.protocol === 'https:' || (url?.protocol === 'http:' && LOOPBACK.has(url.hostname))
+  const isSafe =
+    url?.protocol === 'https:' ||
+    (url?.protocol === 'http:' && isLoopback(url.hostname.replace(/^\[|\]$/g, '')))
   if (!url || !isSafe || url.username !== '' || url.password !== '')
     return failField('/return_url', 'Must be a URL with https, without a user and a password')
   const allowed = [...portalReturnOrigins, new URL(publicUrl).origin]
