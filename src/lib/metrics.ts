@@ -62,6 +62,7 @@ export function createMetrics(readPool: () => PoolLoad) {
       'signing_key',
       'token',
       'portal_session',
+      'new',
       'flush',
       'gap',
     ),

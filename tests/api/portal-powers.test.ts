@@ -222,7 +222,10 @@ describe('of a user', () => {
     expect(ids).toContain(made.makers.id)
     expect(ids).not.toContain(made.within.id)
     expectProblem(await as(bearer, `GET /keys/${made.within.id}`), 'not_found')
-    expectProblem(await as(bearer, `GET /keys?service_account_id=${made.account}`), 'not_found')
+    for (const route of ['GET /keys', 'GET /usage']) {
+      expectProblem(await as(bearer, `${route}?service_account_id=${made.account}`), 'not_found')
+      expect((await as(maker.access, `${route}?service_account_id=${made.account}`)).status).toBe(200)
+    }
     expect((await create(bearer, { scopes: ['read'] })).body.user_id).toBe(maker.id)
   })
 })

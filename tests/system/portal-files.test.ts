@@ -117,7 +117,7 @@ describe('its files', () => {
     expect(bytes.length).toBeLessThan(MAX_SCRIPT_BYTES)
     expect(bytes.length).toBeGreaterThan(50 * 1024)
     expect(text).not.toContain('jsxDEV')
-    // The cookie of somebody who is signed in to Latchkey itself is none of its business.
+    // A person who is signed in to Latchkey itself stays unknown to the portal.
     expect(text).not.toContain('/session/token')
   })
 })

@@ -7,7 +7,7 @@ import type { Origin } from '../audit/audit.ts'
 import { type Change, type HeldRows, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
-import { idOf, makerIdOf, type Principal } from '../principal.ts'
+import { type Holder, idOf, makerIdOf } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { findAccount, manages, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
 import { accountOf, lockOwner, locksOfQuota } from './change-managed.ts'
@@ -65,7 +65,7 @@ export async function createKey(
   const row = await recordChange(context, origin, caller, locks, async (change) => {
     const { tx, now: createdAt, record } = change
     const account = accountOf(change, owner)
-    if (account && caller.kind === 'user' && !manages(change.caller as Principal, account)) fail('not_found')
+    if (account && caller.kind === 'user' && !manages(change.caller as Holder, account)) fail('not_found')
     requireHeld(change.caller, account, settings.scopes)
     requireKeyPower(change.caller, null, made, account)
     if (idempotencyKey !== null) {

@@ -2,7 +2,7 @@ import { type Ceiling, ceilingOfList, covers, PORTAL } from '../../lib/scopes.ts
 import type { Context } from '../context.ts'
 import { ownerOfRow } from '../owners.ts'
 import { type PortalMaker, type PortalPrincipal, type Refusal, refuse } from '../principal.ts'
-import { tagOf, type Verified } from './cache.ts'
+import type { Verified } from './cache.ts'
 import { describeOwner, type OwnerFacts } from './describe-owner.ts'
 import type { VerifyQueries } from './queries.ts'
 
@@ -40,13 +40,7 @@ export function decidePortal(
     grants: ceilingOfList(granted),
     endsAt: new Date(endsAtMs),
   }
-  const tags = [
-    tagOf('portal_session', session.id),
-    tagOf(owner.shown.type, owner.shown.id),
-    tagOf(maker.type, maker.id),
-    ...(maker.type === 'key' ? [tagOf(maker.owner.type, maker.owner.id)] : []),
-  ]
-  return { principal, validUntilMs: endsAtMs, tags }
+  return { principal, validUntilMs: endsAtMs }
 }
 
 type Made = { maker: PortalMaker; endsAtMs: number; ceiling: Ceiling }

@@ -13,9 +13,11 @@ import type { Context } from '../context.ts'
 import { type KeyPrincipal, type Principal, type Refusal, refuse, type UserPrincipal } from '../principal.ts'
 import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import type { AccessClaims } from '../signing/claims.ts'
-import { tagOf, type Verified } from './cache.ts'
+import { noUses } from '../usage/uses.ts'
+import type { Verified } from './cache.ts'
 import { decidePortal, type PortalFacts } from './decide-portal.ts'
 import { describeOwner } from './describe-owner.ts'
+import { lookUpSecret } from './look-up-secret.ts'
 import { type VerifyQueries, verifyQueriesOf } from './queries.ts'
 import { rateOf } from './rates.ts'
 
@@ -53,13 +55,14 @@ export async function verifyCredential(context: Context, token: string): Promise
 }
 
 async function load(context: Context, token: string): Promise<Principal | Refusal> {
-  const loaded = await context.cache.fill<Refusal>(cacheKeyOf(token), () => loaderOf(token)(context, token))
+  const hash = cacheKeyOf(token)
+  if (context.cache.isUnknown(hash)) return refuse('NOT_FOUND')
+  const loaded = await context.cache.fill<Refusal>(hash, (isShared) => {
+    if (isAccessToken(token)) return loadAccessToken(context, token)
+    return isPortalBearer(token) ? loadPortalBearer(context, token) : loadApiKey(context, token, isShared)
+  })
+  if (loaded === null) return refuse('NOT_FOUND')
   return 'principal' in loaded ? loaded.principal : loaded
-}
-
-function loaderOf(token: string): (context: Context, token: string) => Promise<Verified | Refusal> {
-  if (isAccessToken(token)) return loadAccessToken
-  return isPortalBearer(token) ? loadPortalBearer : loadApiKey
 }
 
 function cacheKeyOf(token: string): string {
@@ -116,8 +119,7 @@ export function decideSession(
     isEnrolmentDue: isEnrolmentDue(context.config, row.user),
     ...powersOf(context, claims, row.user),
   }
-  const tags = [tagOf('session', claims.sessionId), tagOf('user', claims.subject), ...signingKeyTag(claims)]
-  return { principal, validUntilMs, tags }
+  return { principal, validUntilMs }
 }
 
 /**
@@ -154,10 +156,10 @@ function isSignedByLiveKey(claims: AccessClaims, key: { revokedAt: Date | null }
   return claims.keyId === null || (key !== null && key.revokedAt === null)
 }
 
-const signingKeyTag = ({ keyId }: AccessClaims): string[] =>
-  keyId === null ? [] : [tagOf('signing_key', keyId)]
-
-/** Verifies the bearer of a portal session, found by its SHA-256. */
+/**
+ * Verifies the bearer of a portal session, found by its SHA-256. An unknown bearer is not remembered: no message of the
+ * database would end that when an exchange makes it.
+ */
 async function loadPortalBearer(context: Context, token: string): Promise<Verified | Refusal> {
   const [row] = await verifyQueriesOf(context.db).findPortalSession.execute({ hash: hashToken(token) })
   return row ? decidePortal(context, row) : refuse('NOT_FOUND')
@@ -169,12 +171,22 @@ export async function findPortalLink(db: Database, token: string): Promise<Porta
   return row ?? null
 }
 
-/** Verifies an API key, found by the SHA-256 of the whole key. */
-async function loadApiKey(context: Context, token: string): Promise<Verified | Refusal> {
+/**
+ * Verifies an API key, found by the SHA-256 of the whole key. null: there is no such key.
+ * @param isShared whether the query may be shared with look-ups of other keys
+ */
+async function loadApiKey(
+  context: Context,
+  token: string,
+  isShared: boolean,
+): Promise<Verified | Refusal | null> {
   if (isRefreshToken(token) || isMistypedApiKey(context.config.apiKeyPrefix, token))
     return refuse('NOT_FOUND')
-  const [row] = await verifyQueriesOf(context.db).findSecret.execute({ hash: hashToken(token) })
-  return row ? decideSecret(context, null, row) : refuse('NOT_FOUND')
+  const hash = hashToken(token)
+  const row = isShared
+    ? await lookUpSecret(context.db, hash)
+    : (await verifyQueriesOf(context.db).findSecret.execute({ hash }))[0]
+  return row ? decideSecret(context, null, row) : null
 }
 
 /**
@@ -213,6 +225,7 @@ export function decideSecret(
   const scopes = key.scopes.filter((scope) => covers(owner.ceiling, scope) && isWanted(scope))
   const principal: KeyPrincipal = {
     kind: 'key',
+    uses: noUses(),
     keyId: key.id,
     secretId: row.secretId,
     claims,
@@ -228,7 +241,5 @@ export function decideSecret(
     scopes,
     grants: ceilingOfList(scopes),
   }
-  const tags = [tagOf('key', key.id), tagOf(owner.shown.type, owner.shown.id)]
-  if (claims) tags.push(tagOf('token', claims.tokenId), ...signingKeyTag(claims))
-  return { principal, validUntilMs: endsAtMs, tags }
+  return { principal, validUntilMs: endsAtMs }
 }
