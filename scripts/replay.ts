@@ -137,7 +137,9 @@ function keep([name, route, options]: Case, answer: Answer | undefined, values: 
   }
   for (const [key, path] of Object.entries(options?.keep ?? {})) {
     const body: unknown = answer?.text ? JSON.parse(answer.text) : null
-    const found = path.split('.').reduce((value: unknown, member) => Object(value)[member], body)
+    const [members = '', isFragment] = path.split('#')
+    const whole = members.split('.').reduce((value: unknown, member) => Object(value)[member], body)
+    const found = isFragment === undefined ? whole : String(whole).split('#')[1]
     if (typeof found !== 'string')
       throw new Error(`${route}, ${name}: no ${path} in the answer ${answer?.status} ${answer?.text}`)
     values.set(key, found)

@@ -1,5 +1,5 @@
 import { type ReactNode, useState } from 'react'
-import { useChange } from '../lib/api.ts'
+import { useChange } from '../lib/change.ts'
 import { texts } from '../texts.ts'
 import { Dialog } from './dialog.tsx'
 import { Field } from './field.tsx'

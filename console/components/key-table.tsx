@@ -1,27 +1,12 @@
 import type { ReactNode } from 'react'
 import { Link } from 'wouter'
-import type { Key, ListedKey } from '../lib/types.ts'
+import type { ListedKey } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { Badge } from './badge.tsx'
-import { Scopes } from './scopes.tsx'
+import { Expiry, nameOf, Scopes } from './key-cells.tsx'
 import { Sparkline } from './sparkline.tsx'
 import { type Column, Table } from './table.tsx'
 import { Time } from './time.tsx'
-
-const SOON_MS = 14 * 24 * 3_600_000
-
-/** What a key is called: its name, or its beginning where it has none. */
-export const nameOf = (key: Pick<Key, 'name' | 'start'>): string => key.name ?? `${key.start}…`
-
-/** The end of a key, in amber where it is near. */
-export function Expiry({ at }: { at: string | null }) {
-  const isSoon = at !== null && Date.parse(at) > Date.now() && Date.parse(at) - Date.now() < SOON_MS
-  return (
-    <span className={isSoon ? 'soon' : undefined}>
-      <Time at={at} none={texts.keys.noExpiry} />
-    </span>
-  )
-}
 
 /** Keys, each a link to its page. */
 export function KeyTable({

@@ -5,7 +5,7 @@ import { texts } from '../texts.ts'
 import { Confirm } from './confirm.tsx'
 import { Field } from './field.tsx'
 import { textIn } from './form.tsx'
-import { nameOf } from './key-table.tsx'
+import { nameOf } from './key-cells.tsx'
 
 const DAY_MS = 24 * 3_600_000
 

@@ -3,18 +3,6 @@ import { isAdmin, useMe } from '../lib/me.ts'
 import { texts } from '../texts.ts'
 import { Check, Field } from './field.tsx'
 
-/** Scopes, as words beside each other. */
-export function Scopes({ scopes }: { scopes: readonly string[] }) {
-  if (scopes.length === 0) return <span className="quiet">{texts.keys.noScopes}</span>
-  return (
-    <span className="scopes">
-      {scopes.map((scope) => (
-        <code key={scope}>{scope}</code>
-      ))}
-    </span>
-  )
-}
-
 /** Every user may grant these two. */
 const FOR_ALL = ['latchkey:keys.read', 'latchkey:keys.write']
 

@@ -1,16 +1,10 @@
-import {
-  keepPreviousData,
-  QueryClient,
-  useInfiniteQuery,
-  useMutation,
-  useQuery,
-  useQueryClient,
-} from '@tanstack/react-query'
+import { keepPreviousData, QueryClient, useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { management } from 'latchkey/client/management'
-import { notify } from '../components/notices.tsx'
 import { API_URL } from './place.ts'
 import { asRefusal, Refusal, refusalOf } from './refusal.ts'
 import { askInPlace, begin, dropToken, getToken, onReturn } from './session.ts'
+
+export { useChange } from './change.ts'
 
 type Api = ReturnType<typeof management>
 /** What Eden gives for one call. */
@@ -71,28 +65,6 @@ export function useAsk<A extends Answer>(
   isOn = true,
 ) {
   return useQuery<NonNullable<A['data']>>({ queryKey: key, queryFn: () => ask(call), enabled: isOn })
-}
-
-/**
- * What a page changes: everything that is shown is read again afterwards.
- * @param done said to the person when it is done
- */
-export function useChange<Input = void, Result = unknown>(
-  change: (input: Input) => Promise<Result>,
-  { done, onDone }: { done?: string; onDone?: (result: Result) => void } = {},
-) {
-  const client = useQueryClient()
-  return useMutation<Result, Refusal, Input>({
-    mutationFn: (input) =>
-      change(input).catch((error: unknown) => {
-        throw asRefusal(error)
-      }),
-    onSuccess: async (result) => {
-      if (done !== undefined) notify(done)
-      onDone?.(result)
-      await client.invalidateQueries()
-    },
-  })
 }
 
 /** A page of a list, and where the next one begins. */

@@ -6,7 +6,14 @@ const NAME = 'latchkey-theme'
 const LOOKS: readonly Look[] = ['system', 'light', 'dark']
 
 const systemIsDark = matchMedia('(prefers-color-scheme: dark)')
-const stored = (): Look => LOOKS.find((look) => look === localStorage.getItem(NAME)) ?? 'system'
+/** In a frame of another site a browser may refuse to store anything. */
+function stored(): Look {
+  try {
+    return LOOKS.find((look) => look === localStorage.getItem(NAME)) ?? 'system'
+  } catch {
+    return 'system'
+  }
+}
 
 /** Which look was chosen, and whether it is dark at present. */
 export const theme = createStore({ look: stored(), isDark: false })

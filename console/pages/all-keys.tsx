@@ -1,6 +1,7 @@
 import { useState } from 'react'
 import { SearchField, StatusFilter } from '../components/filters.tsx'
-import { KeyTable, nameOf } from '../components/key-table.tsx'
+import { nameOf } from '../components/key-cells.tsx'
+import { KeyTable } from '../components/key-table.tsx'
 import { List } from '../components/list.tsx'
 import { OwnerLink } from '../components/owner.tsx'
 import { Page } from '../components/page.tsx'

@@ -33,7 +33,7 @@ export type Options = {
   cookie?: string
   /** The kept secret of an authenticator app. `$code` in the request is its present code. */
   authenticator?: string
-  /** The members of the answer to keep, by the names that later cases use. */
+  /** The members of the answer to keep, by the names that later cases use; `url#` is the fragment of a member. */
   keep?: Record<string, string>
   /** The name under which the answer's cookie is kept. */
   keepCookie?: string
@@ -125,6 +125,9 @@ const GUARDED: Record<string, readonly string[]> = {
   'GET /service-accounts/$accountId': ['plain'],
   'PATCH /service-accounts/$accountId': ['plain'],
   'DELETE /service-accounts/$accountId': ['plain'],
+  'POST /portal/sessions': ['owner', 'plain'],
+  'DELETE /portal/sessions/$ownerId': [],
+  'DELETE /portal/session': ['owner', 'plain'],
   'GET /users': ['owner', 'plain'],
   'POST /users': ['owner', 'plain'],
   'GET /users/$strangerId': ['owner', 'plain'],
@@ -196,6 +199,8 @@ const BODIES: Record<string, string | null> = {
   'POST /keys/verify-batch': 'verifier',
   'POST /service-accounts': 'owner',
   'PATCH /service-accounts/$accountId': 'owner',
+  'POST /portal/sessions': 'admin',
+  'POST /portal/exchange': null,
   'POST /users': 'admin',
   'PATCH /users/$strangerId': 'admin',
   'POST /auth/forgot-password': null,
@@ -232,7 +237,9 @@ const otherMethods = `
   PUT /auth/sessions  GET /auth/sessions/id  GET /auth/password  GET /auth/password-reset
   PUT /keys  PUT /keys/list  PUT /keys/create  PUT /keys/self  PUT /keys/id  GET /keys/id/rotate  GET /keys/id/secrets/start
   POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch
-  POST /overview  POST /instance  PUT /mails  GET /mails/test  GET /mails/id/retry  PUT /service-accounts  PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
+  POST /overview  POST /instance  PUT /mails  GET /mails/test  GET /mails/id/retry
+  GET /portal/exchange  GET /portal/session  GET /portal/sessions/id
+  PUT /service-accounts  PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
   GET /users/id/password-reset  POST /audit  GET /oauth/token  GET /oauth/introspect  GET /oauth/revoke
   POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server
   POST /protected/user-only  POST /protected/service-only  POST /protected/any  POST /protected/admin`
@@ -572,6 +579,39 @@ const serviceAccounts: Case[] = [
   ['again', 'DELETE /service-accounts/$accountId', { as: 'owner' }],
 ]
 
+const portal: Case[] = [
+  ['for a user', 'POST /portal/sessions', { as: 'admin', json: { user_id: '$ownerId', scopes: 'read', may: ['create', 'rotate', 'revoke'] }, keep: { portalId: 'id', portalLink: 'url#' } }],
+  ['for an account', 'POST /portal/sessions', { as: 'admin', json: { service_account_id: '$accountId' }, keep: { unusedPortalId: 'id' } }],
+  ['two owners', 'POST /portal/sessions', { as: 'admin', json: { user_id: '$ownerId', service_account_id: '$accountId' } }],
+  ['an unknown owner', 'POST /portal/sessions', { as: 'admin', json: { user_id: UNKNOWN_ID } }],
+  ['an unknown external id', 'POST /portal/sessions', { as: 'admin', json: { external_id: 'nobody' } }],
+  ['a return_url of elsewhere', 'POST /portal/sessions', { as: 'admin', json: { user_id: '$ownerId', return_url: 'https://evil.example.com/' } }],
+  ["a scope of Latchkey's own", 'POST /portal/sessions', { as: 'admin', json: { user_id: '$ownerId', scopes: 'latchkey:keys.read' } }],
+  ['unknown', 'POST /portal/exchange', { json: { token: 'pl_unknown' } }],
+  ['good', 'POST /portal/exchange', { json: { token: '$portalLink' }, keep: { portal: 'access_token' } }],
+  ['again', 'POST /portal/exchange', { json: { token: '$portalLink' } }],
+  ['in the portal', 'GET /keys', { as: 'portal' }],
+  ['in the portal', 'GET /usage', { as: 'portal' }],
+  ['in the portal', 'GET /auth/me', { as: 'portal' }],
+  ['in the portal', 'GET /forward-auth', { as: 'portal' }],
+  ['in the portal', 'POST /keys', { as: 'portal', json: { name: 'mine', scopes: 'read' }, keep: { portalKeyId: 'id' } }],
+  ['in the portal, with metadata', 'POST /keys', { as: 'portal', json: { metadata: {} } }],
+  ['in the portal', 'GET /keys/$portalKeyId', { as: 'portal' }],
+  ['in the portal', 'GET /keys/$portalKeyId/usage', { as: 'portal' }],
+  ['in the portal', 'POST /keys/$portalKeyId/rotate', { as: 'portal', json: {} }],
+  ['in the portal', 'DELETE /keys/$portalKeyId', { as: 'portal' }],
+  ['good', 'DELETE /portal/session', { as: 'portal' }],
+  ['again', 'DELETE /portal/session', { as: 'portal' }],
+  ["another's", 'DELETE /portal/sessions/$unusedPortalId', { as: 'owner' }],
+  ['good', 'DELETE /portal/sessions/$unusedPortalId', { as: 'admin' }],
+  ['again', 'DELETE /portal/sessions/$unusedPortalId', { as: 'admin' }],
+  ['malformed', 'DELETE /portal/sessions/1', { as: 'admin' }],
+  ['good', 'GET /portal'],
+  ['another method', 'POST /portal'],
+  ['no such file', 'GET /portal/assets/none.js'],
+  ['another method', 'GET /portal/sessions'],
+]
+
 const oauth: Case[] = [
   ['client_credentials, Basic', 'POST /oauth/token', { client: '$accountId:$robot', form: { grant_type: 'client_credentials', scope: 'read' } }],
   ['client_credentials, no client', 'POST /oauth/token', { form: { grant_type: 'client_credentials' } }],
@@ -863,6 +903,7 @@ export const scripts: readonly Script[] = [
       ...examples,
       ...oauth,
       ...forwardAuth,
+      ...portal,
       ...serviceAccounts,
       ...administration,
       ...bounds,

@@ -36,6 +36,7 @@ import { observe } from './observe.ts'
 import { openApiDocument } from './openapi.ts'
 import { prefersPage } from './pages/answer.tsx'
 import { pageAssets } from './pages/assets.ts'
+import { portalPages } from './portal.ts'
 import { createLimits } from './rate-limit.ts'
 import { type RequestState, stated } from './request-state.ts'
 import { createRouteTable } from './route-table.ts'
@@ -54,6 +55,7 @@ import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
 import { overviewRoutes } from './routes/overview.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
+import { portalRoutes } from './routes/portal.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
@@ -96,6 +98,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(importRoutes(context, guard))
     .use(keyRoutes(context, guard))
     .use(serviceAccountRoutes(context, guard))
+    .use(portalRoutes(context, guard))
     .use(userRoutes(context, guard))
     .use(auditRoutes(context, guard))
     .use(signingKeyRoutes(context, guard))
@@ -113,7 +116,9 @@ export function createApp(context: Context, options: AppOptions = {}) {
       context.config.publicUrl,
     ),
   )
-  const documented = docs(context.config.docs, document).use(consolePages(context.config))
+  const documented = docs(context.config.docs, document)
+    .use(consolePages(context.config))
+    .use(portalPages(context.config))
   const routes = createRouteTable([unlimited, limited, documented].flatMap((part) => part.routes))
   const addressOf = options.addressOf ?? createAddressOf(context.config, context.log)
   const prepare = (state: RequestState) => recogniseCredential(context, routes.isGuarded, state)
@@ -174,7 +179,7 @@ function isAmong(routes: AnyElysia['routes']): IsForBrowsers {
   const paths = new Set(routes.map(({ path }) => withoutSlash(path)))
   return (request) => {
     const path = withoutSlash(pathOf(request))
-    const isBelow = /^\/(session|console)(\/|$)/.test(path)
+    const isBelow = /^\/(?:session|console|portal\/assets)(?:\/|$)|^\/portal$/.test(path)
     return paths.has(path) || isBelow || (path === '/' && prefersPage(request))
   }
 }

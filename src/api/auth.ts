@@ -1,7 +1,16 @@
 import { Elysia } from 'elysia'
 import { requireRecent } from '../core/change/recent.ts'
 import type { Context } from '../core/context.ts'
-import { isAdmin, type KeyPrincipal, type Principal, type UserPrincipal } from '../core/principal.ts'
+import {
+  type AdminPrincipal,
+  type Holder,
+  isAdmin,
+  type KeyPrincipal,
+  type PortalPower,
+  type PortalPrincipal,
+  type Principal,
+  type UserPrincipal,
+} from '../core/principal.ts'
 import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
 import { refusalOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
 import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
@@ -13,7 +22,13 @@ import { type Authorize, type Credential, type RequestState, stated } from './re
 
 const isUser = (principal: Principal): principal is UserPrincipal => principal.kind === 'user'
 const isKey = (principal: Principal): principal is KeyPrincipal => principal.kind === 'key'
+const isPortal = (principal: Principal): principal is PortalPrincipal => principal.kind === 'portal'
+const isHolder = (principal: Principal): principal is Holder => !isPortal(principal)
 const isAnyone = (_: Principal): _ is Principal => true
+const isAdminOrKey = (principal: Principal): principal is AdminPrincipal | KeyPrincipal =>
+  isAdmin(principal) || isKey(principal)
+const refusalOfUser = (principal: Principal): ErrorCode =>
+  isUser(principal) ? 'forbidden' : 'wrong_credential_kind'
 
 /** The plugin that the routes of a resource `use`: the request's state, and the macros. */
 export type Guard = ReturnType<typeof auth>
@@ -29,6 +44,7 @@ export type Guard = ReturnType<typeof auth>
  * - `recent`: a person must have proved who they are within the last ten minutes; keys are not asked. `for keys`: only
  *   with REAUTHENTICATE_FOR_KEYS.
  * - `enrolling`: open also to a person who has to set up a second factor first.
+ * - `portal`: what a portal session must have been made for, on a route that takes its bearer.
  * - `json`: the route takes a JSON body, of the usual size at most or of `maxBytes`.
  */
 export type Need =
@@ -40,6 +56,7 @@ export type Need =
       whole?: boolean
       recent?: true | 'for keys'
       enrolling?: boolean
+      portal?: PortalPower
       json?: JsonBody
     }
 
@@ -68,7 +85,7 @@ export function auth(context: Context) {
     ) =>
     (need: Need) => {
       const { scopes = [], keyScopes = scopes, json, ...rest } = need === true ? {} : need
-      const { support = false, whole = false, recent, enrolling = false } = rest
+      const { support = false, whole = false, recent, enrolling = false, portal = null } = rest
       const requirement: Requirement = {
         allows,
         refusal,
@@ -77,6 +94,7 @@ export function auth(context: Context) {
         support,
         whole,
         enrolling,
+        portal,
       }
       return guarded<P>({
         scopes: keyScopes,
@@ -128,8 +146,18 @@ export function auth(context: Context) {
   return new Elysia({ name: 'auth' }).use(stated).macro({
     user: requires(isUser),
     key: requires(isKey),
-    anyone: requires(isAnyone),
-    admin: requires(isAdmin, (principal) => (isUser(principal) ? 'forbidden' : 'wrong_credential_kind')),
+    anyone: requires(isHolder),
+    anyoneOrPortal: requires(isAnyone),
+    admin: requires(isAdmin, refusalOfUser),
+    adminOrKey: requires(isAdminOrKey, refusalOfUser),
+    /** A portal session, whatever it was made for. */
+    portal: (_: true) => {
+      const authorize = (principal: Principal): undefined => {
+        if (!isPortal(principal)) fail('wrong_credential_kind')
+      }
+      const permit = (_: RequestState, principal: Principal) => authorize(principal)
+      return guarded<PortalPrincipal>({ scopes: [], json: undefined, recent: false, authorize, permit })
+    },
     /** Any valid key, whatever its scopes, addresses and limits are. */
     anyKey: (_: true) => {
       const authorize = (principal: Principal): undefined => {
@@ -194,6 +222,8 @@ type Requirement = {
   whole: boolean
   /** Whether it is open to a person who has to set up a second factor first. */
   enrolling: boolean
+  /** null: it takes no bearer of a portal session. */
+  portal: PortalPower | null
 }
 
 /** The scopes that a route asks of a caller. */
@@ -214,11 +244,22 @@ function authorize(principal: Principal, need: Requirement, address: string | nu
     requireValid(refusalOf(principal, { scopes: scopesFor(principal, need), address }))
     return
   }
+  if (principal.kind === 'portal') {
+    requirePower(principal, need.portal)
+    return
+  }
   if (principal.isEnrolmentDue && !need.enrolling) fail('mfa_enrolment_required')
   const isSupport = need.support && covers(principal.grants, SUPPORT)
   if (need.whole && principal.claims.isNarrowed && !isSupport) fail('insufficient_scope', NARROWED)
   const missing = scopesFor(principal, need).filter((scope) => !covers(principal.grants, scope))
   if (missing.length > 0) throw lackOfScopes(missing)
+}
+
+/** @throws Problem wrong_credential_kind, forbidden where the session was not made for this */
+function requirePower({ may }: PortalPrincipal, power: PortalPower | null): void {
+  if (power === null) fail('wrong_credential_kind')
+  if (!may.includes(power))
+    fail('forbidden', { detail: `This portal session was not made to ${power} keys.` })
 }
 
 const NARROWED = {
@@ -244,8 +285,8 @@ export function permit(
 ): Promise<undefined> | undefined {
   if (!need.allows(principal)) fail(need.refusal(principal))
   if (principal.kind !== 'key') {
-    if (principal.isEnrolmentDue || need.whole || need.userScopes.length > 0)
-      authorize(principal, need, state.address)
+    const isFree = principal.kind === 'user' && !principal.isEnrolmentDue && !need.whole
+    if (!isFree || need.userScopes.length > 0) authorize(principal, need, state.address)
     return
   }
   const scopes = scopesFor(principal, need)

@@ -1,6 +1,6 @@
 import { type AnyElysia, Elysia } from 'elysia'
 import type { Context } from '../core/context.ts'
-import type { Principal } from '../core/principal.ts'
+import { idOf, type Principal } from '../core/principal.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Clock } from '../lib/time.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
@@ -181,5 +181,5 @@ function quote(text: string): string {
 
 function nameOf(principal: Principal | null): string {
   if (principal === null) return 'null'
-  return principal.kind === 'user' ? `"user:${principal.userId}"` : `"key:${principal.keyId}"`
+  return `"${principal.kind}:${idOf(principal)}"`
 }

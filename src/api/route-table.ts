@@ -4,6 +4,7 @@ import {
   AUDIT_READ,
   KEYS_READ,
   KEYS_WRITE,
+  PORTAL,
   SERVICE_ACCOUNTS_READ,
   SERVICE_ACCOUNTS_WRITE,
   SUPPORT,
@@ -23,6 +24,8 @@ const PUBLIC = {}
 const PUBLIC_JSON = { open: true } as const
 /** An OAuth endpoint reads a form, and authenticates its caller itself: see `routes/oauth.ts`. */
 const OAUTH = {}
+/** What the portal shows too. */
+const KEYS_SHOW = { anyoneOrPortal: { scopes: [KEYS_READ], support: true, portal: 'read' } } as const
 const KEYS_CHANGE = { anyone: { scopes: [KEYS_WRITE], recent: 'for keys' } } as const
 const KEYS_CHANGE_JSON = { anyone: { scopes: [KEYS_WRITE], recent: 'for keys', json: true } } as const
 const ACCOUNTS_CHANGE = {
@@ -93,18 +96,18 @@ export const NEEDS = {
   'POST /session/password': { browser: 'json' },
 
   'POST /keys/create': KEYS_CHANGE_JSON,
-  'POST /keys': KEYS_CHANGE_JSON,
+  'POST /keys': { anyoneOrPortal: { ...KEYS_CHANGE_JSON.anyone, portal: 'create' } },
   'GET /keys/list': { anyone: { scopes: [KEYS_READ], support: true } },
-  'GET /keys': { anyone: { scopes: [KEYS_READ], support: true } },
-  'GET /keys/:id': { anyone: { scopes: [KEYS_READ], support: true } },
+  'GET /keys': KEYS_SHOW,
+  'GET /keys/:id': KEYS_SHOW,
   'PATCH /keys/:id': KEYS_SUPPORT_JSON,
-  'POST /keys/:id/rotate': KEYS_CHANGE_JSON,
+  'POST /keys/:id/rotate': { anyoneOrPortal: { ...KEYS_CHANGE_JSON.anyone, portal: 'rotate' } },
   'DELETE /keys/:id/secrets/:secret': KEYS_CHANGE,
-  'GET /keys/:id/usage': { anyone: { scopes: [KEYS_READ], support: true } },
+  'GET /keys/:id/usage': KEYS_SHOW,
   'GET /keys/:id/refusals': { anyone: { scopes: [KEYS_READ], support: true } },
-  'GET /usage': { anyone: { scopes: [KEYS_READ], support: true } },
+  'GET /usage': KEYS_SHOW,
   'DELETE /keys/revoke/:id': KEYS_SUPPORT,
-  'DELETE /keys/:id': KEYS_SUPPORT,
+  'DELETE /keys/:id': { anyoneOrPortal: { ...KEYS_SUPPORT.anyone, portal: 'revoke' } },
   'DELETE /keys/delete/:id': { user: { scopes: [KEYS_WRITE], recent: 'for keys' } },
   'DELETE /keys/self': { anyKey: true },
   // A person's own keys are listed to them: looking up a secret is for those who read everybody's.
@@ -114,6 +117,12 @@ export const NEEDS = {
   'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES }, recent: 'for keys' } },
   'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },
   'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },
+
+  // With REAUTHENTICATE_FOR_KEYS a person proves themselves for keys, and so for a session that makes keys.
+  'POST /portal/sessions': { adminOrKey: { keyScopes: [PORTAL], recent: 'for keys', json: true } },
+  'DELETE /portal/sessions/:id': { anyone: { whole: true } },
+  'POST /portal/exchange': PUBLIC_JSON,
+  'DELETE /portal/session': { portal: true },
 
   'POST /service-accounts': ACCOUNTS_CHANGE_JSON,
   'GET /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true, support: true } },
@@ -156,10 +165,12 @@ export const NEEDS = {
   'GET /protected/service-only': { key: { scopes: ['read'] } },
   'GET /protected/any': { anyone: true },
   'GET /protected/admin': { admin: true },
-} as const satisfies Record<string, Partial<Record<'user' | 'key' | 'anyone' | 'admin', Need>> | Simple>
+} as const satisfies Record<string, Partial<Record<Macro, Need>> | Simple>
 
+/** The macros that take a `Need`. */
+type Macro = 'user' | 'key' | 'anyone' | 'anyoneOrPortal' | 'admin' | 'adminOrKey'
 /** The macros that take no `Need`. */
-type Simple = { anyKey?: true; open?: true; ownOrigin?: BrowserBody; browser?: BrowserBody }
+type Simple = { anyKey?: true; portal?: true; open?: true; ownOrigin?: BrowserBody; browser?: BrowserBody }
 
 /** The routes with a rate limit of their own, or with none (null). Any other route that is limited has `other`. */
 const LIMITS = new Map<string, RateLimitName | null>([
@@ -195,6 +206,8 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /setup', 'mail'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
+  // Only a failed exchange counts, as an unknown credential.
+  ['POST /portal/exchange', null],
   // Every credential that a service checks would count against that service's address.
   ['POST /oauth/introspect', null],
 ])

@@ -73,6 +73,12 @@ export type Config = {
   docs: boolean
   /** Whether the console is served, at /console. */
   console: 'on' | 'off'
+  /** What the portal is called, and its colour: BRAND_NAME and BRAND_ACCENT unless set. */
+  portalName: string
+  portalAccent: string | null
+  /** The origins that may show the portal in a frame, and those to which its links may lead back. */
+  portalFrameAncestors: readonly string[]
+  portalReturnOrigins: readonly string[]
   /** null: no mail is sent. */
   smtpUrl: Secret | null
   /** The sender of every mail: `name <address>`, or the address alone. */

@@ -49,6 +49,8 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
   const days = { min: 1, max: 3650 }
   const idleMinutes = { min: 5, max: 43_200 }
   const smtpUrl = readSmtpUrl(read)
+  const brandName = read.parsed('BRAND_NAME', parseBrandName, 'Latchkey')
+  const brandAccent = read.parsed('BRAND_ACCENT', parseBrandAccent, null)
   const config: Config = {
     databaseUrl: databaseUrl === null ? null : secret(databaseUrl),
     databaseDirectUrl: readDirectUrl(read, databaseUrl),
@@ -112,6 +114,10 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     adminResetsAdmin: read.flag('ADMIN_RESETS_ADMIN', false),
     docs: read.flag('DOCS', true),
     console: read.choice('CONSOLE', ['on', 'off'], 'on'),
+    portalName: read.parsed('PORTAL_NAME', parseBrandName, brandName),
+    portalAccent: read.parsed('PORTAL_ACCENT', parseBrandAccent, brandAccent),
+    portalFrameAncestors: read.parsed('PORTAL_FRAME_ANCESTORS', parseOrigins, []),
+    portalReturnOrigins: read.parsed('PORTAL_RETURN_ORIGINS', parseOrigins, []),
     smtpUrl,
     mailFrom: read.parsed('MAIL_FROM', parseMailFrom, null),
     mailTemplates: read.text('MAIL_TEMPLATES'),
@@ -126,9 +132,9 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     reauthenticateForKeys: read.flag('REAUTHENTICATE_FOR_KEYS', false),
     deleteAccount: read.flag('DELETE_ACCOUNT', true),
     setupPage: read.flag('SETUP_PAGE', true),
-    brandName: read.parsed('BRAND_NAME', parseBrandName, 'Latchkey'),
+    brandName,
     brandLogo: read.text('BRAND_LOGO'),
-    brandAccent: read.parsed('BRAND_ACCENT', parseBrandAccent, null),
+    brandAccent,
     latchkeyPassphrase: read.secret('LATCHKEY_PASSPHRASE'),
     metricsToken: readMetricsToken(read),
     metricsPort: read.integer('METRICS_PORT', { min: 1, max: 65535 }, null),

@@ -1,4 +1,5 @@
 import { KEYS_READ, KEYS_WRITE, parseScopes, RESERVED_PREFIX } from '../lib/scopes.ts'
+import { PORTAL_BEARER_PREFIX, PORTAL_LINK_PREFIX } from '../lib/tokens.ts'
 import { type Parsed, quote } from './reader.ts'
 
 const PREFIX = /^[a-z][a-z0-9]*_$/
@@ -6,8 +7,8 @@ const MAX_PREFIX_LENGTH = 16
 const MAX_AUDIENCE_LENGTH = 255
 
 /**
- * Parses the prefix of all API keys. `rt_` is the prefix of refresh tokens, and `ey` begins every JWT, so
- * neither is allowed.
+ * Parses the prefix of all API keys. `rt_` is the prefix of refresh tokens, `pl_` and `pt_` are those of the portal,
+ * and `ey` begins every JWT, so none of them is allowed.
  */
 export function parseApiKeyPrefix(found: string): Parsed<string> {
   if (found.length > MAX_PREFIX_LENGTH || !PREFIX.test(found)) {
@@ -16,6 +17,8 @@ export function parseApiKeyPrefix(found: string): Parsed<string> {
     }
   }
   if (found === 'rt_') return { fault: 'must not be rt_, with which refresh tokens start' }
+  if (found === PORTAL_LINK_PREFIX || found === PORTAL_BEARER_PREFIX)
+    return { fault: `must not be ${found}, with which tokens of the portal start` }
   if (found.startsWith('ey')) return { fault: 'must not start with ey, as access tokens do' }
   return { value: found }
 }

@@ -28,7 +28,7 @@ export function ownerOfRow({ userId, serviceAccountId }: OwnerColumns): Owner {
   throw new Error('A row without an owner')
 }
 
-/** The owner whose keys a caller works with: a user's own account, or the owner of the key that calls. */
+/** The owner whose keys a caller works with: a user's own account, or the owner of the key or portal session that calls. */
 export function ownerOf(caller: Principal): Owner {
   if (caller.kind === 'user') return { type: 'user', id: caller.userId }
   return { type: caller.owner.type, id: caller.owner.id }

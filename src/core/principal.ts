@@ -78,8 +78,34 @@ export type UserOwner = {
 }
 export type ServiceAccountOwner = { type: 'service_account'; id: string; name: string }
 
+/** What a portal session may be made for. Each power includes `read`. */
+export const PORTAL_POWERS = ['read', 'create', 'rotate', 'revoke'] as const
+export type PortalPower = (typeof PORTAL_POWERS)[number]
+
+/** Who made a portal session, and with whom it ends: an admin, or a key with its owner. */
+export type PortalMaker =
+  | { type: 'user'; id: string }
+  | { type: 'key'; id: string; owner: { type: 'user' | 'service_account'; id: string } }
+
+/** A customer in a portal session: acts for the owner of the session, and does what the session was made for. */
+export type PortalPrincipal = {
+  kind: 'portal'
+  sessionId: string
+  maker: PortalMaker
+  owner: UserOwner | ServiceAccountOwner
+  may: readonly PortalPower[]
+  /** The scopes that the session was made for: it rotates and revokes keys that lie within them. */
+  scopes: readonly string[]
+  /** Those of its scopes that lie within the present ceiling of its owner and of its maker: it grants no others. */
+  grants: Ceiling
+  endsAt: Date
+}
+
+/** Who holds a credential of their own: a person, or a key. */
+export type Holder = UserPrincipal | KeyPrincipal
+
 /** The verified caller. A route's handler gets exactly the member that the route requires. */
-export type Principal = UserPrincipal | KeyPrincipal
+export type Principal = Holder | PortalPrincipal
 
 /** An admin, verified by an access token of their own; never a key. */
 export type AdminPrincipal = UserPrincipal & { role: 'admin' }
@@ -99,8 +125,21 @@ export const isAdmin = (caller: Principal | Operator): caller is AdminPrincipal 
 export const readsAll = (caller: Principal | Operator): boolean =>
   caller.kind === 'operator' || covers(caller.grants, SUPPORT)
 
-/** The id under which a caller acts: the audit trail names it, and the keys that the caller makes. */
-export const idOf = (caller: Principal): string => (caller.kind === 'user' ? caller.userId : caller.keyId)
+/** The id under which a caller acts: the audit trail names it. */
+export function idOf(caller: Principal): string {
+  switch (caller.kind) {
+    case 'user':
+      return caller.userId
+    case 'key':
+      return caller.keyId
+    case 'portal':
+      return caller.sessionId
+  }
+}
+
+/** The id that the keys of a caller name as their maker; null: a customer, whose session does not last. */
+export const makerIdOf = (caller: Principal): string | null =>
+  caller.kind === 'portal' ? null : idOf(caller)
 
 /**
  * Why a credential is refused. Latchkey's own routes answer all of these codes alike, so that a guess learns nothing.

@@ -19,6 +19,9 @@
  * 0011_evict_new_keys.sql:
  * - `new`: a secret was added, so what was unknown may be known now
  *
+ * 0014_evict_portal.sql:
+ * - `portal_session <id>`: this portal session was changed or deleted
+ *
  * Not sent by a trigger:
  * - `password_kind <kind>`: core/import has stored password hashes of this kind (docs/decisions/0031)
  *
@@ -27,7 +30,15 @@
  */
 export const EVICTION_CHANNEL = 'latchkey_evict'
 
-export const EVICTION_KINDS = ['user', 'service_account', 'key', 'session', 'signing_key', 'token'] as const
+export const EVICTION_KINDS = [
+  'user',
+  'service_account',
+  'key',
+  'session',
+  'signing_key',
+  'token',
+  'portal_session',
+] as const
 
 /** The kind of row that a change concerns. It is the first argument of the triggers. */
 export type EvictionKind = (typeof EVICTION_KINDS)[number]

@@ -291,7 +291,7 @@ export const auditEvents = latchkey.table(
     action: text('action').notNull(),
     outcome: text('outcome', { enum: ['success', 'refused'] }).notNull(),
     actorType: text('actor_type', {
-      enum: ['user', 'key', 'service_account', 'anonymous', 'system'],
+      enum: ['user', 'key', 'service_account', 'portal', 'anonymous', 'system'],
     }).notNull(),
     actorId: uuid('actor_id'),
     targetType: text('target_type'),
@@ -309,7 +309,7 @@ export const auditEvents = latchkey.table(
     check('audit_events_outcome_check', sql`${t.outcome} IN ('success', 'refused')`),
     check(
       'audit_events_actor_type_check',
-      sql`${t.actorType} IN ('user', 'key', 'service_account', 'anonymous', 'system')`,
+      sql`${t.actorType} IN ('user', 'key', 'service_account', 'portal', 'anonymous', 'system')`,
     ),
   ],
 )

@@ -61,6 +61,7 @@ export function createMetrics(readPool: () => PoolLoad) {
       'session',
       'signing_key',
       'token',
+      'portal_session',
       'new',
       'flush',
       'gap',

@@ -20,6 +20,8 @@ export const VERIFY = 'latchkey:verify'
 export const INTROSPECT = 'latchkey:introspect'
 export const SERVICE_ACCOUNTS_READ = 'latchkey:service-accounts.read'
 export const SERVICE_ACCOUNTS_WRITE = 'latchkey:service-accounts.write'
+/** Makes portal sessions for the service accounts that the key's owner manages. */
+export const PORTAL = 'latchkey:portal'
 /** Reads what admins read, and may disable, revoke and end, but never what is an admin's. */
 export const SUPPORT = 'latchkey:support'
 

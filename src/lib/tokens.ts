@@ -65,8 +65,8 @@ const COMPACT_JWS = /^(eyJ[\w-]*)\.[\w-]+\.[\w-]+$/
 /**
  * Whether a credential has the complete form of a Latchkey access token: a JWS whose header has its `typ`.
  * The first characters alone prove nothing: an imported key may be another issuer's JWT, or begin in the same
- * way by chance. This function and `isRefreshToken` are the only tests of a credential's kind, so that it has
- * the same kind wherever it is checked.
+ * way by chance. This function, `isRefreshToken` and `isPortalBearer` are the only tests of a credential's kind,
+ * so that it has the same kind wherever it is checked.
  */
 export function isAccessToken(token: string): boolean {
   const [, header] = COMPACT_JWS.exec(token) ?? []
@@ -205,6 +205,25 @@ export function readOneTimeToken(keys: readonly Uint8Array[], token: string): On
   const mac = bytes.subarray(ONE_TIME_CLAIMS_BYTES)
   if (!keys.some((key) => timingSafeEqual(hmac(key, claims), mac))) return null
   return { id: formatUuid(claims.subarray(2)), purpose }
+}
+
+/** The prefix of the token in a link to the portal, and that of a portal session's bearer. No key has them. */
+export const PORTAL_LINK_PREFIX = 'pl_'
+export const PORTAL_BEARER_PREFIX = 'pt_'
+
+/** The token of a link to the portal, which works once. Only `hashToken` of it is stored. */
+export const makePortalLink = (): string => makeApiKey(PORTAL_LINK_PREFIX)
+/** The bearer of a portal session. Only `hashToken` of it is stored. */
+export const makePortalBearer = (): string => makeApiKey(PORTAL_BEARER_PREFIX)
+
+/** Whether a text has the complete form of the token of a portal link. */
+export const isPortalLink = (token: string): boolean => isRandomToken(PORTAL_LINK_PREFIX, token)
+/** Whether a credential has the complete form of a portal session's bearer: prefix, length and checksum. */
+export const isPortalBearer = (token: string): boolean => isRandomToken(PORTAL_BEARER_PREFIX, token)
+
+function isRandomToken(prefix: string, token: string): boolean {
+  const length = prefix.length + API_KEY_BODY_WIDTH + CHECKSUM_WIDTH
+  return token.startsWith(prefix) && token.length === length && hasChecksum(token)
 }
 
 /** A new set-up token, which is random. Only `hashToken` of it is stored. */

@@ -6,8 +6,8 @@ import { secret } from '../../src/lib/secret.ts'
 import {
   CHANGING_ROUTES,
   digest,
+  EVERY_KIND,
   insertKey,
-  KINDS,
   type Kind,
   newWorld,
   requestOf,
@@ -152,6 +152,26 @@ const ways: Way[] = [
     act: (at, w) => asAdmin(at, `DELETE /service-accounts/${w.account}`),
   },
   {
+    name: 'whose session is ended',
+    of: 'portal',
+    act: (at, w) => asAdmin(at, `DELETE /portal/sessions/${w.portalSession}`),
+  },
+  {
+    name: 'whose maker is revoked',
+    of: 'portal',
+    act: (at, w) => asAdmin(at, `DELETE /keys/${w.caller.id}`),
+  },
+  {
+    name: 'whose owner is disabled',
+    of: 'portal',
+    act: (at, w) => asAdmin(at, `PATCH /service-accounts/${w.managedAccount}`, { is_active: false }),
+  },
+  {
+    name: 'whose maker is demoted',
+    of: 'admin portal',
+    act: (at, w) => asAdmin(at, `PATCH /users/${w.person.id}`, { role: 'user' }),
+  },
+  {
     name: 'that is revoked by itself',
     of: 'account token',
     act: (at, w) => call(at, 'POST /oauth/revoke', { form: { token: w.bearer } }),
@@ -204,7 +224,7 @@ async function expectRefusals(way: Way, act: (w: World) => Promise<unknown>): Pr
 }
 
 describe('a body that arrives after its sender’s power ended changes nothing', () => {
-  test.each(KINDS.map((kind) => [kind]))(
+  test.each(EVERY_KIND.map((kind) => [kind]))(
     'the control: while no power ends, each request of %s succeeds',
     async (kind) => {
       for (const [at, other] of [

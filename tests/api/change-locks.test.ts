@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, t
 import { asc, eq, inArray, sql as text } from 'drizzle-orm'
 import type postgres from 'postgres'
 import { signingKeys, users } from '../../src/db/schema.ts'
-import { CHANGING_ROUTES, KINDS, type Kind, newWorld, requestOf, UNSENT_MAIL } from '../support/authority.ts'
+import { CHANGING_ROUTES, KINDS, newWorld, requestOf, UNSENT_MAIL } from '../support/authority.ts'
 import { call } from '../support/client.ts'
 import { findLockFault, lockOf, type Statement } from '../support/lock-order.ts'
 import { addLoggedIn, addPerson, connectTo, PASSWORD } from '../support/people.ts'
@@ -126,7 +126,7 @@ describe('the order of locks', () => {
 
 describe('the cost of reading the caller again inside a change', () => {
   /** The tables that the power of each kind of caller depends on. */
-  const STANDS_ON: Record<Kind, string[]> = {
+  const STANDS_ON: Record<(typeof KINDS)[number], string[]> = {
     admin: ['users', 'sessions', 'signing_keys'],
     user: ['users', 'sessions', 'signing_keys'],
     key: ['users', 'api_keys', 'api_key_secrets'],

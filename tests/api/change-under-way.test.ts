@@ -3,9 +3,10 @@ import type postgres from 'postgres'
 import {
   CHANGING_ROUTES,
   digest,
-  KINDS,
+  EVERY_KIND,
   type Kind,
   newWorld,
+  PORTALS,
   requestOf,
   UNSENT_MAIL,
   type World,
@@ -40,6 +41,7 @@ beforeEach(async () => {
 type Tx = postgres.TransactionSql
 type End = { of: readonly Kind[]; act(tx: Tx, w: World): Promise<unknown>; isDemotion?: true }
 
+/** Whose power ends with the person of the world. */
 const PEOPLE = ['admin', 'user'] as const
 const KEYS = ['key', 'account key', 'account token'] as const
 const ACCOUNT = ['account key', 'account token'] as const
@@ -49,11 +51,11 @@ const SIGNED = [...PEOPLE, 'account token'] as const
 const ENDS: Record<string, Record<string, End>> = {
   user: {
     'the user is disabled': {
-      of: [...PEOPLE, 'key'],
+      of: [...PEOPLE, 'key', ...PORTALS],
       act: (tx, w) => tx`UPDATE latchkey.users SET is_active = false WHERE id = ${w.person.id}`,
     },
     'the user is deleted': {
-      of: [...PEOPLE, 'key'],
+      of: [...PEOPLE, 'key', ...PORTALS],
       act: (tx, w) => tx`DELETE FROM latchkey.users WHERE id = ${w.person.id}`,
     },
   },
@@ -116,6 +118,79 @@ const ENDS: Record<string, Record<string, End>> = {
       of: KEYS,
       act: (tx, w) => tx`UPDATE latchkey.api_key_secrets SET expires_at = now() - interval '1 s'
         WHERE id = ${w.caller.secretId}`,
+    },
+  },
+  maker: {
+    'the key that made the portal session is revoked': {
+      of: ['portal'],
+      act: (tx, w) => tx`UPDATE latchkey.api_keys SET revoked_at = now() WHERE id = ${w.caller.id}`,
+    },
+    'the key that made it is disabled': {
+      of: ['portal'],
+      act: (tx, w) => tx`UPDATE latchkey.api_keys SET is_active = false WHERE id = ${w.caller.id}`,
+    },
+    'the key that made it expires': {
+      of: ['portal'],
+      act: (tx, w) =>
+        tx`UPDATE latchkey.api_keys SET expires_at = now() - interval '1 s' WHERE id = ${w.caller.id}`,
+    },
+    'the key that made it is deleted': {
+      of: ['portal'],
+      act: (tx, w) => tx`DELETE FROM latchkey.api_keys WHERE id = ${w.caller.id}`,
+    },
+    'the key that made it loses its scopes': {
+      of: ['portal'],
+      act: (tx, w) => tx`UPDATE latchkey.api_keys SET scopes = '{}' WHERE id = ${w.caller.id}`,
+    },
+  },
+  makingAdmin: {
+    'the admin who made the portal session is demoted': {
+      of: ['admin portal'],
+      act: (tx, w) => tx`UPDATE latchkey.users SET role = 'user' WHERE id = ${w.person.id}`,
+    },
+  },
+  portalSession: {
+    'the portal session is ended': {
+      of: PORTALS,
+      act: (tx, w) => tx`UPDATE latchkey.portal_sessions SET ended_at = now() WHERE id = ${w.portalSession}`,
+    },
+    'the portal session expires': {
+      of: PORTALS,
+      act: (tx, w) => tx`UPDATE latchkey.portal_sessions SET expires_at = now() - interval '1 s'
+        WHERE id = ${w.portalSession}`,
+    },
+    'the portal session is deleted': {
+      of: PORTALS,
+      act: (tx, w) => tx`DELETE FROM latchkey.portal_sessions WHERE id = ${w.portalSession}`,
+    },
+    'the portal session loses its powers': {
+      of: PORTALS,
+      act: (tx, w) => tx`UPDATE latchkey.portal_sessions SET may = '{read}' WHERE id = ${w.portalSession}`,
+    },
+  },
+  shownAccount: {
+    'the account of the portal session is disabled': {
+      of: ['portal'],
+      act: (tx, w) =>
+        tx`UPDATE latchkey.service_accounts SET is_active = false WHERE id = ${w.managedAccount}`,
+    },
+    'the account of the portal session is deleted': {
+      of: ['portal'],
+      act: (tx, w) => tx`DELETE FROM latchkey.service_accounts WHERE id = ${w.managedAccount}`,
+    },
+    'the account of the portal session loses its scopes': {
+      of: ['portal'],
+      act: (tx, w) => tx`UPDATE latchkey.service_accounts SET scopes = '{}' WHERE id = ${w.managedAccount}`,
+    },
+  },
+  shownUser: {
+    'the user of the portal session is disabled': {
+      of: ['admin portal'],
+      act: (tx, w) => tx`UPDATE latchkey.users SET is_active = false WHERE id = ${w.target.id}`,
+    },
+    'the user of the portal session becomes an admin': {
+      of: ['admin portal'],
+      act: (tx, w) => tx`UPDATE latchkey.users SET role = 'admin' WHERE id = ${w.target.id}`,
     },
   },
   account: {
@@ -221,7 +296,7 @@ describe('a change that waits for the end of its caller’s power is refused', (
     }
   })
 
-  test.each(KINDS.map((kind) => [kind]))('POST /keys by %s: however it ends', async (kind) => {
+  test.each(EVERY_KIND.map((kind) => [kind]))('POST /keys by %s: however it ends', async (kind) => {
     for (const ways of Object.values(ENDS)) {
       for (const [name, end] of Object.entries(ways).slice(1))
         if (isOf(end, kind, 'POST /keys')) await expectRefused('POST /keys', kind, name, end)

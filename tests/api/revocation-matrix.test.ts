@@ -55,7 +55,9 @@ const BROWSER: Name[] = ['cookie', 'browserToken']
 const SESSIONS: Name[] = [...SESSION_0, 'access1', 'refresh1', ...BROWSER]
 /** What would become a session ends with all of them. */
 const EVERY_SESSION: Name[] = [...SESSIONS, 'step']
-const KEYS: Name[] = ['key0', 'key1']
+/** A portal session ends with the key that made it. */
+const KEY_0: Name[] = ['key0', 'portal0']
+const KEYS: Name[] = [...KEY_0, 'key1']
 const ACCOUNT_0: Name[] = ['accountKey0', 'accountToken0']
 const ACCOUNT: Name[] = [...ACCOUNT_0, 'accountKey1', 'accountToken1']
 
@@ -110,12 +112,12 @@ const actions: Action[] = [
   },
   {
     name: 'the user’s being disabled',
-    kills: [...EVERY_SESSION, ...KEYS],
+    kills: [...EVERY_SESSION, ...KEYS, 'portal1'],
     act: (at, { person }) => asAdmin(at, `PATCH /users/${person.id}`, { is_active: false }),
   },
   {
     name: 'the user’s being deleted',
-    kills: [...EVERY_SESSION, ...KEYS],
+    kills: [...EVERY_SESSION, ...KEYS, 'portal1'],
     act: (at, { person }) => asAdmin(at, `DELETE /users/${person.id}`),
   },
   {
@@ -159,7 +161,7 @@ const actions: Action[] = [
   },
   {
     name: 'revocation of a user’s key as a token',
-    kills: ['key0'],
+    kills: KEY_0,
     act: (at, { credentials: c }) => revokeToken(at, c.key0),
   },
   {
@@ -169,22 +171,22 @@ const actions: Action[] = [
   },
   {
     name: 'revocation of a key',
-    kills: ['key0'],
+    kills: KEY_0,
     act: (at, h) => asUser(at, h, `DELETE /keys/revoke/${h.keys[0].id}`),
   },
   {
     name: 'an admin’s revocation of a key',
-    kills: ['key0'],
+    kills: KEY_0,
     act: (at, h) => asAdmin(at, `DELETE /keys/${h.keys[0].id}`),
   },
   {
     name: 'deletion of a key',
-    kills: ['key0'],
+    kills: KEY_0,
     act: (at, h) => asUser(at, h, `DELETE /keys/delete/${h.keys[0].id}`),
   },
   {
     name: 'a key’s being disabled',
-    kills: ['key0'],
+    kills: KEY_0,
     act: (at, h) => asUser(at, h, `PATCH /keys/${h.keys[0].id}`, { is_active: false }),
   },
   {
@@ -225,13 +227,48 @@ const actions: Action[] = [
   },
   {
     name: 'the service account’s being disabled',
-    kills: ACCOUNT,
+    kills: [...ACCOUNT, 'portal0'],
     act: (at, h) => asUser(at, h, `PATCH /service-accounts/${h.account}`, { is_active: false }),
   },
   {
     name: 'the service account’s being deleted',
-    kills: ACCOUNT,
+    kills: [...ACCOUNT, 'portal0'],
     act: (at, h) => asUser(at, h, `DELETE /service-accounts/${h.account}`),
+  },
+  {
+    name: 'the end of a portal session by the key that made it',
+    kills: ['portal0'],
+    act: (at, h) => call(at, `DELETE /portal/sessions/${h.portals[0].id}`, { apiKey: h.keys[0].key }),
+  },
+  {
+    name: 'the end of a portal session by an admin',
+    kills: ['portal0'],
+    act: (at, h) => asAdmin(at, `DELETE /portal/sessions/${h.portals[0].id}`),
+  },
+  {
+    name: 'a portal session that ends itself',
+    kills: ['portal1'],
+    act: (at, { credentials: c }) => call(at, 'DELETE /portal/session', { bearer: c.portal1.text }),
+  },
+  {
+    name: 'the loss of latchkey:portal by the key that made a portal session',
+    kills: ['portal0'],
+    act: (at, h) => asUser(at, h, `PATCH /keys/${h.keys[0].id}`, { scopes: ['read', 'latchkey:keys.write'] }),
+  },
+  {
+    name: 'the demotion of the admin who made a portal session',
+    kills: ['portal1'],
+    act: (at, h) => asAdmin(at, `PATCH /users/${h.portalAdmin.id}`, { role: 'user' }),
+  },
+  {
+    name: 'the deletion of the admin who made a portal session',
+    kills: ['portal1'],
+    act: (at, h) => asAdmin(at, `DELETE /users/${h.portalAdmin.id}`),
+  },
+  {
+    name: 'the promotion of the user of a portal session',
+    kills: ['portal1'],
+    act: (at, h) => asAdmin(at, `PATCH /users/${h.person.id}`, { role: 'admin' }),
   },
 ]
 
@@ -328,7 +365,11 @@ async function beginChanges(servers: TestService[], credentials: Credential[]) {
     servers.map((server) =>
       sendHalves(
         server,
-        callers.map(({ text: bearer }) => ({ line: 'POST /keys/create', bearer, json: { scopes: 'read' } })),
+        callers.map(({ kind, text: bearer }) => ({
+          line: kind === 'portal' ? 'POST /keys' : 'POST /keys/create',
+          bearer,
+          json: { scopes: 'read' },
+        })),
       ),
     ),
   )
@@ -561,8 +602,8 @@ describe('an action on all credentials:', () => {
     const expires_at = new Date(a.context.clock() + lastsMs).toISOString()
     const { credentials: c } = await newHousehold(a, sql, { expires_at })
     const { accountKey0, accountToken0, accountKey1, accountToken1 } = c
-    const kills = [c.key0, c.key1, accountKey0, accountToken0, accountKey1, accountToken1]
-    const spares = [c.access0, c.refresh0, c.access1, c.refresh1, c.cookie, c.browserToken]
+    const kills = [c.key0, c.portal0, c.key1, accountKey0, accountToken0, accountKey1, accountToken1]
+    const spares = [c.access0, c.refresh0, c.access1, c.refresh1, c.cookie, c.browserToken, c.portal1]
     await run(kills, spares, a, async () => {
       for (const server of [a, b]) server.advance(lastsMs)
     })
@@ -572,7 +613,7 @@ describe('an action on all credentials:', () => {
   test('the end of every session', async () => {
     const household = await newHousehold(a, sql)
     alive.length = 0
-    await run(pick(household, EVERY_SESSION), pick(household, [...KEYS, ...ACCOUNT]), a, () =>
+    await run(pick(household, EVERY_SESSION), pick(household, [...KEYS, ...ACCOUNT, 'portal1']), a, () =>
       endEverySession(a.context),
     )
     await restart(60 * SECOND_MS)

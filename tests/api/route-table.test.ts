@@ -1,14 +1,29 @@
 import { describe, expect, test } from 'bun:test'
 import { NEEDS } from '../../src/api/route-table.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
+import { addLoggedIn, addPerson } from '../support/people.ts'
+import { openPortal } from '../support/portal.ts'
 import { expectProblem } from '../support/problem.ts'
-import { useService } from '../support/use-service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
+type OfUsers = 'user' | 'admin' | 'adminOrKey'
+type OfKeys = 'key' | 'anyKey'
 type Entry = Partial<
-  Record<'user' | 'key' | 'anyone' | 'admin' | 'anyKey' | 'open' | 'ownOrigin' | 'browser', unknown>
+  Record<
+    OfUsers | OfKeys | 'anyone' | 'anyoneOrPortal' | 'portal' | 'open' | 'ownOrigin' | 'browser',
+    unknown
+  >
 >
 
 const service = useService()
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+/** The bearer of a new portal session with every power. */
+async function newBearer(): Promise<string> {
+  const customer = await addPerson(sql)
+  const json = { user_id: customer.id, may: ['create', 'rotate', 'revoke'] }
+  return (await openPortal(service, { bearer: admin.access }, json)).bearer
+}
 
 const entries = Object.entries<Entry>(NEEDS)
 /** Routes for browsers are guarded by origin and cookie (browser-sessions.test.ts, cross-site.test.ts). */
@@ -42,12 +57,22 @@ describe('a route requires what its entry says', () => {
     const { key } = await newKey(service, person.access)
     const byKey = await call(service, targetOf(route), { apiKey: key })
     const byUser = await call(service, targetOf(route), { bearer: person.access })
-    if (need.user || need.admin) expectProblem(byKey, 'wrong_credential_kind')
-    if (need.key || need.anyKey) expectProblem(byUser, 'wrong_credential_kind')
-    if (need.admin) expectProblem(byUser, 'forbidden')
+    const bearer = await newBearer()
+    const byPortal = await call(service, targetOf(route), { bearer })
+    const takes = {
+      key: !need.user && !need.admin && !need.portal,
+      user: !need.key && !need.anyKey && !need.portal,
+      portal: need.anyoneOrPortal || need.portal,
+    }
+    if (!takes.key) expectProblem(byKey, 'wrong_credential_kind')
+    if (!takes.user) expectProblem(byUser, 'wrong_credential_kind')
+    if (!takes.portal) expectProblem(byPortal, 'wrong_credential_kind')
+    const isOfAdmins = need.admin || need.adminOrKey
+    if (isOfAdmins) expectProblem(byUser, 'forbidden')
     const allowed = [
-      need.admin || need.user ? [] : byKey,
-      need.admin || need.key || need.anyKey ? [] : byUser,
+      takes.key ? byKey : [],
+      takes.user && !isOfAdmins ? byUser : [],
+      takes.portal ? byPortal : [],
     ]
     for (const { body } of allowed.flat())
       expect(['missing_credential', 'invalid_token', 'wrong_credential_kind']).not.toContain(body?.code)

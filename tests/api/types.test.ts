@@ -8,7 +8,14 @@ import { errors } from '../../src/api/errors.ts'
 import { observe } from '../../src/api/observe.ts'
 import { createLimits } from '../../src/api/rate-limit.ts'
 import type { Context } from '../../src/core/context.ts'
-import type { AdminPrincipal, KeyPrincipal, Principal, UserPrincipal } from '../../src/core/principal.ts'
+import type {
+  AdminPrincipal,
+  Holder,
+  KeyPrincipal,
+  PortalPrincipal,
+  Principal,
+  UserPrincipal,
+} from '../../src/core/principal.ts'
 import { call, logIn, newKey, newPerson } from '../support/client.ts'
 import { startService, type TestService } from '../support/service.ts'
 
@@ -44,7 +51,7 @@ function routesOver(context: Context) {
     .get(
       '/anyone',
       ({ auth }) => {
-        expectTypeOf(auth).toEqualTypeOf<Principal>()
+        expectTypeOf(auth).toEqualTypeOf<Holder>()
         // @ts-expect-error the principal may be a key
         auth.userId
         if (auth.kind === 'user') expectTypeOf(auth).toEqualTypeOf<UserPrincipal>()
@@ -52,6 +59,30 @@ function routesOver(context: Context) {
         return { kind: auth.kind, members: Object.keys(auth) }
       },
       { anyone: { scopes: [] } },
+    )
+    .get(
+      '/portal',
+      ({ auth }) => {
+        expectTypeOf(auth).toEqualTypeOf<PortalPrincipal>()
+        return { kind: auth.kind, members: Object.keys(auth) }
+      },
+      { portal: true },
+    )
+    .get(
+      '/anyone-or-portal',
+      ({ auth }) => {
+        expectTypeOf(auth).toEqualTypeOf<Principal>()
+        return { kind: auth.kind, members: Object.keys(auth) }
+      },
+      { anyoneOrPortal: { portal: 'read' } },
+    )
+    .get(
+      '/admin-or-key',
+      ({ auth }) => {
+        expectTypeOf(auth).toEqualTypeOf<AdminPrincipal | KeyPrincipal>()
+        return { kind: auth.kind, members: Object.keys(auth) }
+      },
+      { adminOrKey: true },
     )
     .get(
       '/admin',

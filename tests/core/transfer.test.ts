@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import { keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import { mailboxCounts, mails, oneTimeTokens } from '../../src/db/people.ts'
+import { portalSessions } from '../../src/db/portal.ts'
 import { apiKeySecrets, keyActivity, keyUsage, passwordResets, revokedTokens } from '../../src/db/schema.ts'
 import { decryptUnder, encryptUnder } from '../../src/lib/passphrase.ts'
 import { secret } from '../../src/lib/secret.ts'
@@ -48,7 +49,8 @@ beforeAll(async () => {
     json: {},
     headers: { 'Idempotency-Key': 'a-value-of-its-own' },
   })
-  await call(source, 'POST /service-accounts', { bearer: person.access, json: { name: 'account' } })
+  const json = { name: 'account' }
+  const account = await call(source, 'POST /service-accounts', { bearer: person.access, json })
   await call(source, 'POST /auth/login', { json: { email: person.email, password: 'wrong-password-0' } })
   await source.context.db.insert(keyActivity).values(rows.activity(made.id))
   await source.context.db.insert(runningExports).values(rows.export(person.id))
@@ -60,6 +62,7 @@ beforeAll(async () => {
   await source.context.db.insert(mailboxCounts).values(rows.mailboxCount())
   await source.context.db.insert(usageByOwner).values(rows.ownerUsage(person.id))
   await source.context.db.insert(keyRefusals).values(rows.refusal(made.id))
+  await source.context.db.insert(portalSessions).values(rows.portalSession(account.body.id, made.id))
   const [secretRow] = await source.context.db.select().from(apiKeySecrets).limit(1)
   await source.context.db.insert(revokedTokens).values(rows.revokedToken(secretRow?.id ?? ''))
   await addFactors()

@@ -1,9 +1,9 @@
 import type postgres from 'postgres'
 import { encryptTotpSecret, makeTotpSecret } from '../../src/core/second-factors/totp.ts'
 import { hmac } from '../../src/lib/derived-keys.ts'
-import { KEYS_WRITE, SERVICE_ACCOUNTS_WRITE, USERS_WRITE } from '../../src/lib/scopes.ts'
+import { KEYS_WRITE, PORTAL, SERVICE_ACCOUNTS_WRITE, USERS_WRITE } from '../../src/lib/scopes.ts'
 import { secret } from '../../src/lib/secret.ts'
-import { hashToken, makeApiKey } from '../../src/lib/tokens.ts'
+import { hashToken, makeApiKey, makePortalBearer, makePortalLink } from '../../src/lib/tokens.ts'
 import { createAuthenticator } from './authenticator.ts'
 import { type Call, call } from './client.ts'
 import { type AddedPerson, addPerson, beginSession, PASSWORD } from './people.ts'
@@ -13,7 +13,10 @@ import { totpAt } from './totp.ts'
 
 /** The kinds of caller, by the rows on which their authority rests. */
 export const KINDS = ['admin', 'user', 'key', 'account key', 'account token'] as const
-export type Kind = (typeof KINDS)[number]
+/** Customers in the portal: of a session that a key made, and of one that an admin made. */
+export const PORTALS = ['portal', 'admin portal'] as const
+export const EVERY_KIND = [...KINDS, ...PORTALS] as const
+export type Kind = (typeof EVERY_KIND)[number]
 
 type InsertedKey = { id: string; key: string; secretId: string }
 
@@ -29,6 +32,8 @@ export type World = {
   account: string
   /** The key that calls. */
   caller: InsertedKey
+  /** The portal session that calls, or that the calling key made. */
+  portalSession: string
   /** The `jti` of the token that calls. */
   tokenId: string
   signingKeyId: string
@@ -48,7 +53,7 @@ export type World = {
   registration: object | null
 }
 
-const POWERS = ['read', 'write', KEYS_WRITE, USERS_WRITE, SERVICE_ACCOUNTS_WRITE]
+const POWERS = ['read', 'write', KEYS_WRITE, USERS_WRITE, SERVICE_ACCOUNTS_WRITE, PORTAL]
 
 /**
  * Inserts a caller of a kind, with one of everything that such a caller may change, directly into the
@@ -69,8 +74,15 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     (${managedAccount}, 'managed', '{read}', ${person.id}, now())`
   const owner = kind.startsWith('account') ? { account } : { user: person.id }
   const caller = await insertKey(sql, owner, POWERS)
-  const { id: key } = await insertKey(sql, owner, ['read'])
-  const rotated = await insertKey(sql, owner, ['read'])
+  const portal = await insertPortal(
+    sql,
+    kind === 'admin portal' ? { user: target.id } : { account: managedAccount },
+    kind === 'admin portal' ? { user: person.id } : { key: caller.id },
+  )
+  const shown = { portal: { account: managedAccount }, 'admin portal': { user: target.id } }
+  const ofTargets = Object.hasOwn(shown, kind) ? shown[kind as keyof typeof shown] : owner
+  const { id: key } = await insertKey(sql, ofTargets, ['read'])
+  const rotated = await insertKey(sql, ofTargets, ['read'])
   const newer = await insertSecret(sql, rotated.id)
   await sql`UPDATE latchkey.api_key_secrets SET expires_at = now() + interval '1 hour' WHERE id = ${rotated.secretId}`
   // An access token may only add a secret to a key that ends before the token.
@@ -85,7 +97,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   await sql`UPDATE latchkey.users SET has_second_factor = true WHERE id = ${person.id}`
   await sql`INSERT INTO latchkey.login_attempts (email_hmac, attempts, window_started_at)
     VALUES (${Buffer.from(hmac(at.context.keys.email[0] ?? new Uint8Array(), target.email))}, 3, now())`
-  const bearer = await credentialOf(at, kind, { session: session.access, caller, account })
+  const bearer = await credentialOf(at, kind, { session: session.access, caller, account, portal })
   const signed = bearer.startsWith('eyJ') ? bearer : session.access
   return {
     kind,
@@ -95,6 +107,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     otherSession: { id: claimsOf(at, other.refresh).sessionId, access: other.access },
     account,
     caller,
+    portalSession: portal.id,
     tokenId: partOf(signed, 1).jti ?? '',
     signingKeyId: partOf(signed, 0).kid ?? '',
     target,
@@ -145,6 +158,21 @@ export async function insertKey(
   return { id, ...(await insertSecret(sql, id)) }
 }
 
+/** Inserts a portal session with every power, whose link was exchanged. */
+async function insertPortal(
+  sql: postgres.Sql,
+  owner: { user?: string; account?: string },
+  maker: { user?: string; key?: string },
+): Promise<{ id: string; bearer: string }> {
+  const [id, bearer] = [newId(), makePortalBearer()]
+  await sql`INSERT INTO latchkey.portal_sessions (id, user_id, service_account_id, made_by_user, made_by_key, scopes, may,
+      link_hash, link_expires_at, bearer_hash, created_at, expires_at)
+    VALUES (${id}, ${owner.user ?? null}, ${owner.account ?? null}, ${maker.user ?? null}, ${maker.key ?? null}, '{read}',
+      '{read,create,rotate,revoke}', ${Buffer.from(hashToken(makePortalLink()))}, now() + interval '5 min',
+      ${Buffer.from(hashToken(bearer))}, now(), now() + interval '15 min')`
+  return { id, bearer }
+}
+
 async function insertSecret(sql: postgres.Sql, keyId: string): Promise<{ key: string; secretId: string }> {
   const [key, secretId] = [makeApiKey('sk_'), newId()]
   await sql`INSERT INTO latchkey.api_key_secrets (id, key_id, hash, start, created_at)
@@ -155,9 +183,11 @@ async function insertSecret(sql: postgres.Sql, keyId: string): Promise<{ key: st
 async function credentialOf(
   at: TestService,
   kind: Kind,
-  { session, caller, account }: { session: string; caller: InsertedKey; account: string },
+  given: { session: string; caller: InsertedKey; account: string; portal: { bearer: string } },
 ): Promise<string> {
+  const { session, caller, account, portal } = given
   if (kind === 'admin' || kind === 'user') return session
+  if (kind === 'portal' || kind === 'admin portal') return portal.bearer
   if (kind !== 'account token') return caller.key
   const form = { grant_type: 'client_credentials', client_id: account, client_secret: caller.key }
   return (await call(at, 'POST /oauth/token', { form })).body.access_token
@@ -179,18 +209,22 @@ export type ChangingRoute = {
 const PEOPLE = ['admin', 'user'] as const
 const MANAGERS = ['admin', 'user', 'key'] as const
 const ADMINISTRATORS = ['admin', 'key', 'account key', 'account token'] as const
+const ADMIN_OR_KEY = ['admin', 'key'] as const
 const CREATE = { by: KINDS, json: () => ({ scopes: ['read'] }) }
 const REVOKE = { by: KINDS, ids: (w: World) => [w.key] }
 
 /** Every request that changes something with a caller's authority, by its route in the OpenAPI document. */
 export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
-  'POST /keys': CREATE,
+  'POST /keys': { ...CREATE, by: EVERY_KIND },
   'POST /keys/create': CREATE,
   'PATCH /keys/{id}': { by: KINDS, ids: (w) => [w.key], json: () => ({ name: 'other' }) },
-  'POST /keys/{id}/rotate': { by: KINDS, ids: (w) => [w.key], json: () => ({}) },
+  'POST /keys/{id}/rotate': { by: EVERY_KIND, ids: (w) => [w.key], json: () => ({}) },
   'DELETE /keys/{id}/secrets/{secret}': { by: KINDS, ids: (w) => [w.rotated.id, w.rotated.secrets[1]] },
   'POST /keys/revoke': { by: KINDS, json: (w) => ({ ids: [w.key] }) },
-  'DELETE /keys/{id}': REVOKE,
+  'DELETE /keys/{id}': { ...REVOKE, by: EVERY_KIND },
+  'POST /portal/sessions': { by: ADMIN_OR_KEY, json: (w) => ({ service_account_id: w.managedAccount }) },
+  'DELETE /portal/sessions/{id}': { by: ADMIN_OR_KEY, ids: (w) => [w.portalSession] },
+  'DELETE /portal/session': { by: PORTALS },
   'DELETE /keys/revoke/{id}': REVOKE,
   'DELETE /keys/delete/{id}': { by: PEOPLE, ids: (w) => [w.key] },
   'POST /keys/import': {
@@ -281,6 +315,7 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT x::text FROM latchkey.one_time_tokens x
       UNION ALL SELECT x::text FROM latchkey.revoked_tokens x
       UNION ALL SELECT x::text FROM latchkey.signing_keys x
+      UNION ALL SELECT x::text FROM latchkey.portal_sessions x
       UNION ALL SELECT x::text FROM latchkey.totp_secrets x
       UNION ALL SELECT x::text FROM latchkey.recovery_codes x
       UNION ALL SELECT x::text FROM latchkey.passkeys x

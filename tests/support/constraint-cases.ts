@@ -12,6 +12,7 @@ import {
   recoveryCodes,
   totpSecrets,
 } from '../../src/db/people.ts'
+import { portalSessions } from '../../src/db/portal.ts'
 import {
   apiKeyCredits,
   apiKeySecrets,
@@ -97,6 +98,8 @@ const pendingStep = (bad: object) => (db: Database, e: Existing) =>
   db.insert(pendingSteps).values({ ...rows.pendingStep(e.user.id), ...bad })
 const challenge = (bad: object) => (db: Database, e: Existing) =>
   db.insert(passkeyChallenges).values({ ...rows.passkeyChallenge(e.user.id), ...bad })
+const portalSession = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(portalSessions).values({ ...rows.portalSession(e.serviceAccount.id, e.apiKey.id), ...bad })
 /** Of a user of its own, since each has one at most. */
 const codeFailure = (bad: object) => async (db: Database) => {
   const other = rows.user()
@@ -247,6 +250,38 @@ export const constraintCases: Record<string, Statement[]> = {
     (db, e) => db.insert(codeFailures).values({ ...rows.codeFailure(e.user.id), failures: 2 }),
   ],
   code_failures_user_id_users_id_fk: [codeFailure({ userId: unknownId })],
+  portal_sessions_pkey: [(db, e) => portalSession({ id: e.portalSession.id })(db, e)],
+  portal_sessions_user_id_users_id_fk: [portalSession({ userId: unknownId, serviceAccountId: null })],
+  portal_sessions_service_account_id_service_accounts_id_fk: [portalSession({ serviceAccountId: unknownId })],
+  portal_sessions_made_by_user_users_id_fk: [portalSession({ madeByUser: unknownId, madeByKey: null })],
+  portal_sessions_made_by_key_api_keys_id_fk: [portalSession({ madeByKey: unknownId })],
+  portal_sessions_link_hash_key: [(db, e) => portalSession({ linkHash: e.portalSession.linkHash })(db, e)],
+  portal_sessions_bearer_hash_key: [
+    (db, e) => portalSession({ bearerHash: e.portalSession.bearerHash })(db, e),
+  ],
+  portal_sessions_owner_check: [
+    portalSession({ serviceAccountId: null }),
+    (db, e) => portalSession({ userId: e.user.id })(db, e),
+  ],
+  portal_sessions_maker_check: [
+    portalSession({ madeByKey: null }),
+    (db, e) => portalSession({ madeByUser: e.user.id })(db, e),
+  ],
+  portal_sessions_scopes_check: [portalSession({ scopes: fiftyOne })],
+  portal_sessions_may_check: [
+    portalSession({ may: [] }),
+    portalSession({ may: ['create'] }),
+    portalSession({ may: ['read', 'delete'] }),
+  ],
+  portal_sessions_return_url_check: [portalSession({ returnUrl: 'u'.repeat(2049) })],
+  portal_sessions_link_hash_check: [
+    portalSession({ linkHash: bytes(31) }),
+    portalSession({ linkHash: bytes(33) }),
+  ],
+  portal_sessions_bearer_hash_check: [
+    portalSession({ bearerHash: bytes(31) }),
+    portalSession({ bearerHash: bytes(33) }),
+  ],
   code_failures_failures_check: [codeFailure({ failures: -1 })],
 }
 

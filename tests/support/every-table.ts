@@ -3,10 +3,11 @@ import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
 import postgres from 'postgres'
 import * as console from '../../src/db/console.ts'
 import * as people from '../../src/db/people.ts'
+import * as portal from '../../src/db/portal.ts'
 import * as schema from '../../src/db/schema.ts'
 
 /** Every table of the schema. A new table is included automatically. */
-export const TABLE_NAMES = Object.values({ ...schema, ...people, ...console })
+export const TABLE_NAMES = Object.values({ ...schema, ...people, ...console, ...portal })
   .filter((member) => is(member, PgTable))
   .map((table) => getTableConfig(table).name)
 

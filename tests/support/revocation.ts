@@ -1,9 +1,10 @@
 import type postgres from 'postgres'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
-import { KEYS_WRITE } from '../../src/lib/scopes.ts'
+import { KEYS_WRITE, PORTAL } from '../../src/lib/scopes.ts'
 import { ask, signIn } from './browser.ts'
 import { type Answer, type Call, call, newKey } from './client.ts'
-import { type AddedPerson, addPerson, beginSession, PASSWORD } from './people.ts'
+import { type AddedPerson, addLoggedIn, addPerson, beginSession, PASSWORD } from './people.ts'
+import { openPortal } from './portal.ts'
 import { refresh } from './refresh.ts'
 import type { TestService } from './service.ts'
 import { until } from './until.ts'
@@ -11,7 +12,7 @@ import { until } from './until.ts'
 /** A credential. A refresh token changes with each exchange: `text` is the newest one. */
 export type Credential = {
   name: string
-  kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token' | 'step' | 'cookie'
+  kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token' | 'step' | 'cookie' | 'portal'
   text: string
   /** The service account, for the key of an account. */
   account?: string
@@ -41,6 +42,7 @@ const HARMFUL = [
   'DELETE /keys/self',
   'DELETE /auth/mfa/totp',
   'POST /auth/mfa/recovery-codes',
+  'DELETE /portal/session',
 ]
 
 const isRefused = ({ status, body }: Answer) => status === 401 && body?.code === 'invalid_token'
@@ -217,6 +219,11 @@ export async function surfacesOf(service: TestService, watcher: string) {
     key: [...everywhere, verified, ...byHeader],
     'account key': [...everywhere, verified, ...byHeader, ...asClient],
     'account token': [...everywhere, verified],
+    // Introspection and forward-auth know no portal session, alive or not.
+    portal: [
+      ...(await guardedRoutes(service)).filter(({ name }) => !name.includes('forward-auth')),
+      introspecting,
+    ],
     step: [options, finished],
     cookie: [bySession, byPage],
   } satisfies Record<Credential['kind'], Surface[]>
@@ -234,14 +241,14 @@ export async function newHousehold(
   sql: postgres.Sql,
   keyJson: Record<string, unknown> = {},
 ) {
-  const person: AddedPerson = await addPerson(sql)
+  const person: AddedPerson = await addPerson(sql, { scopes: ['read', 'write', PORTAL] })
   const sessions = [await beginSession(service, person), await beginSession(service, person)] as const
   const bearer = sessions[1].access
   const json = { name: 'builder', scopes: ['read', KEYS_WRITE] }
   const account: string = (await call(service, 'POST /service-accounts', { bearer, json })).body.id
   const make = (more: Record<string, unknown>) =>
     newKey(service, bearer, { scopes: ['read', KEYS_WRITE], ...keyJson, ...more })
-  const keys = [await make({}), await make({})] as const
+  const keys = [await make({ scopes: ['read', KEYS_WRITE, PORTAL] }), await make({})] as const
   const accountKeys = [
     await make({ service_account_id: account }),
     await make({ service_account_id: account }),
@@ -250,6 +257,12 @@ export async function newHousehold(
     const form = { grant_type: 'client_credentials', client_id: account, client_secret: key }
     return (await call(service, 'POST /oauth/token', { form })).body.access_token
   }
+  const portalAdmin = await addLoggedIn(service, sql, { role: 'admin' })
+  const portal = { scopes: ['read'], may: ['create'] }
+  const portals = [
+    await openPortal(service, { apiKey: keys[0].key }, { ...portal, service_account_id: account }),
+    await openPortal(service, { bearer: portalAdmin.access }, { ...portal, user_id: person.id }),
+  ] as const
   const { cookie } = await signIn(service, { email: person.email, password: PASSWORD })
   const ofBrowser = await ask(service, 'POST /session/token', { headers: { cookie } })
   const of = (name: string, kind: Credential['kind'], text: string): Credential => ({
@@ -271,9 +284,11 @@ export async function newHousehold(
     cookie: of('a browser’s cookie', 'cookie', cookie),
     browserToken: of('a token of that browser', 'access', ofBrowser.body.access_token),
     step: of('a pending second step', 'step', await beginSecondStep(service, sql, person)),
+    portal0: of('a portal session that a key made', 'portal', portals[0].bearer),
+    portal1: of('a portal session that an admin made', 'portal', portals[1].bearer),
     accountToken1: of('a token by the other key', 'account token', await tokenOf(accountKeys[1])),
   }
-  return { person, sessions, account, keys, accountKeys, credentials }
+  return { person, sessions, account, keys, accountKeys, portals, portalAdmin, credentials }
 }
 
 /** Gives somebody an authenticator app, whose sessions go on, and takes the first step of another log-in. */
@@ -296,7 +311,7 @@ export async function warm(at: TestService, { kind, name, text }: Credential): P
   if (!isRemembered(kind)) return
   await until(
     async () =>
-      (await call(at, 'GET /auth/me', { bearer: text })).status === 200 &&
+      [200, 403].includes((await call(at, 'GET /auth/me', { bearer: text })).status) &&
       recallCredential(at.context, text) !== null,
     `the server remembers ${name}`,
   )

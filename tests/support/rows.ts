@@ -12,6 +12,7 @@ import {
   recoveryCodes,
   totpSecrets,
 } from '../../src/db/people.ts'
+import { portalSessions } from '../../src/db/portal.ts'
 import {
   apiKeyCredits,
   apiKeySecrets,
@@ -141,6 +142,18 @@ export const rows = {
     expiresAt: now(),
   }),
   codeFailure: (userId: string) => ({ userId, failures: 1, lastFailedAt: now() }),
+  portalSession: (serviceAccountId: string, madeByKey: string) => ({
+    id: id(),
+    serviceAccountId,
+    madeByKey,
+    scopes: ['read'],
+    may: ['read' as const],
+    linkHash: bytes(32),
+    linkExpiresAt: now(),
+    bearerHash: bytes(32),
+    createdAt: now(),
+    expiresAt: now(),
+  }),
 }
 
 /** Inserts one row into each table. The rows belong together. Returns the identifiers that a test needs. */
@@ -172,6 +185,7 @@ export async function insertOneOfEach(db: Database) {
   const pendingStep = rows.pendingStep(user.id)
   const passkeyChallenge = rows.passkeyChallenge(user.id)
   const codeFailure = rows.codeFailure(user.id)
+  const portalSession = rows.portalSession(serviceAccount.id, apiKey.id)
   await db.insert(users).values(user)
   await db.insert(serviceAccounts).values(serviceAccount)
   await db.insert(apiKeys).values(apiKey)
@@ -203,6 +217,7 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(pendingSteps).values(pendingStep)
   await db.insert(passkeyChallenges).values(passkeyChallenge)
   await db.insert(codeFailures).values(codeFailure)
+  await db.insert(portalSessions).values(portalSession)
   return {
     user,
     serviceAccount,
@@ -231,5 +246,6 @@ export async function insertOneOfEach(db: Database) {
     pendingStep,
     passkeyChallenge,
     codeFailure,
+    portalSession,
   }
 }

@@ -15,6 +15,7 @@ import { EMBEDDED_MAJOR_VERSION } from '../../src/db/embedded/directory.ts'
 import { type Engine, startEngine } from '../../src/db/embedded/engine.ts'
 import { readMigrations } from '../../src/db/migrations.macro.ts'
 import * as people from '../../src/db/people.ts'
+import * as portalTables from '../../src/db/portal.ts'
 import * as schema from '../../src/db/schema.ts'
 import { embeddedSnapshot } from '../support/databases.ts'
 
@@ -122,7 +123,11 @@ describe('drizzle-orm', () => {
   test('makes by its migrations the tables of the schema', async () => {
     const last = String(journal.entries.length - 1).padStart(4, '0')
     const made = await Bun.file(join(drizzleFolder, `meta/${last}_snapshot.json`)).json()
-    const wanted = generateDrizzleJson({ ...schema, ...people, ...consoleTables }, made.prevId, ['latchkey'])
+    const wanted = generateDrizzleJson(
+      { ...schema, ...people, ...consoleTables, ...portalTables },
+      made.prevId,
+      ['latchkey'],
+    )
     expect(await generateMigration(made, wanted)).toEqual([])
   })
 })

@@ -53,6 +53,11 @@ describe.skipIf(!CHROMIUM || !NGINX)(`the console in the binary${why}`, () => {
       await page.reload()
       await settle(page)
       expect(page.url()).toStartWith(`${base}/console/keys/`)
+      // The portal's page is there too, with files of its own.
+      await page.goto(`${base}/portal`)
+      await page.getByRole('heading', { name: 'Open this page again' }).waitFor()
+      await page.goto(`${base}/console/keys`)
+      await settle(page)
       await page.getByRole('button', { name: 'Sign out' }).click()
       await page.waitForURL(`${base}/logged-out`)
       expect(complaints).toEqual([])

@@ -47,6 +47,31 @@ test('elysia-api: a user writes, a key with "read" reads, and other requests are
   expect((await call(api, 'DELETE /notes', { bearer: await adminToken(service) })).status).toBe(200)
 })
 
+test('customer-portal: the frame is sent to a portal session of the customer', async () => {
+  const admin = await adminToken(service)
+  const json = { name: 'Globex', scopes: ['read'] }
+  const account = (await call(service, 'POST /service-accounts', { bearer: admin, json })).body.id
+  const { key, id } = await newKey(service, admin, { scopes: ['read', 'latchkey:portal'] })
+  await using product = await startExample('customer-portal/server.ts', {
+    LATCHKEY_URL: service.url,
+    LATCHKEY_KEY: key,
+    CUSTOMER_ACCOUNT: account,
+    PORT: '0',
+  })
+  expect((await call(product, 'GET /')).text).toContain('<iframe src="/api-keys"')
+  const sent = await call(product, 'GET /api-keys')
+  const [page, token] = sent.headers.get('location')?.split('#') ?? []
+  expect([sent.status, page]).toEqual([303, `${service.url}/portal`])
+  const { body } = await call(service, 'POST /portal/exchange', { json: { token } })
+  expect([body.owner.id, body.scopes, body.may]).toEqual([
+    account,
+    ['read'],
+    ['read', 'create', 'rotate', 'revoke'],
+  ])
+  await call(service, `DELETE /keys/${id}`, { bearer: admin })
+  expect((await call(product, 'GET /api-keys')).status).toBe(502)
+})
+
 describe('cron-service-account', () => {
   test('the job uses one token for several calls, and is refused once its key is revoked', async () => {
     const account = await newClient(service, await adminToken(service), ['read'])

@@ -1,4 +1,5 @@
-import { bundleConsole } from './bundle.ts' with { type: 'macro' }
+import { bundlePage } from './bundle.ts' with { type: 'macro' }
 
-/** The console as it was when the binary was built. */
-export const bundle = await bundleConsole()
+/** The console and the portal as they were when the binary was built. */
+export const console = await bundlePage('console')
+export const portal = await bundlePage('portal')

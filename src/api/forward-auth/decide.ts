@@ -1,5 +1,5 @@
 import type { Context } from '../../core/context.ts'
-import type { KeyPrincipal, Principal } from '../../core/principal.ts'
+import type { Holder, KeyPrincipal } from '../../core/principal.ts'
 import { lackOfScopes, problemOf } from '../../core/verify/problems.ts'
 import { DEFAULT_COST, useKey } from '../../core/verify/use-key.ts'
 import { Problem } from '../../lib/errors.ts'
@@ -15,7 +15,7 @@ import type { Policy } from './policy.ts'
  */
 export function decide(
   context: Context,
-  principal: Principal,
+  principal: Holder,
   policy: Policy,
   address: string | null,
 ): Problem | null | Promise<Problem | null> {
@@ -34,7 +34,7 @@ export function decide(
 const ASK_FACTOR = { detail: 'This takes a person who logged in with a second factor.' }
 
 /** A key stands for no person who is there. */
-const hasProvedFactor = (principal: Principal): boolean =>
+const hasProvedFactor = (principal: Holder): boolean =>
   principal.kind === 'user' && principal.amr.includes('mfa')
 
 function decideOnKey(context: Context, key: KeyPrincipal, { scopes }: Policy, address: string | null) {

@@ -1,5 +1,5 @@
 import { ownerOf } from '../../core/owners.ts'
-import type { Principal } from '../../core/principal.ts'
+import type { Holder } from '../../core/principal.ts'
 
 /**
  * The headers that tell a service behind a proxy who is calling. Every recipe in `deploy/` passes on all of them, and
@@ -24,7 +24,7 @@ export type Identity = Record<(typeof IDENTITY_HEADERS)[number], string>
  * A principal in headers. A key has no role: otherwise a service would treat the key of an admin as an admin
  * (docs/decisions/0012).
  */
-export function identityOf(principal: Principal): Identity {
+export function identityOf(principal: Holder): Identity {
   const owner = ownerOf(principal)
   const holder = principal.kind === 'user' ? principal : principal.owner
   return {

@@ -1,7 +1,7 @@
 import type { BunRequest } from 'bun'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
-import type { Principal } from '../../core/principal.ts'
+import type { Holder } from '../../core/principal.ts'
 import { fail, Problem } from '../../lib/errors.ts'
 import { recogniseCredential } from '../credential.ts'
 import { answerError } from '../errors.ts'
@@ -79,6 +79,7 @@ function ask(
   const answer = (): Response | Promise<Response> => {
     if (state.credential.kind !== 'verified') return refuseUnknown(limits, state)
     const { principal } = state.credential
+    if (principal.kind === 'portal') return refusePortal(limits, state)
     state.credential = { kind: 'accepted', principal }
     const decision = decide(context, principal, policy, state.address)
     return decision instanceof Promise
@@ -89,7 +90,7 @@ function ask(
   return recognising ? recognising.then(answer) : answer()
 }
 
-function conclude(state: RequestState, principal: Principal, problem: Problem | null): Response {
+function conclude(state: RequestState, principal: Holder, problem: Problem | null): Response {
   return problem === null
     ? new Response(null, { headers: identityOf(principal) })
     : respond(problemAnswer(problem.problem, problem.extra, state))
@@ -110,6 +111,12 @@ async function refuseUnknown(limits: Limits, state: RequestState): Promise<never
   await limits.consume('unknown_credential', state)
   if (refusal.problem !== 'ambiguous_credentials') throw refusal
   fail('invalid_token', { detail: 'Send one credential: either Authorization or X-API-Key, once.' })
+}
+
+/** A portal session is no credential for the services behind a proxy: its bearer is as unknown to them as any other text. */
+async function refusePortal(limits: Limits, state: RequestState): Promise<never> {
+  await limits.consume('unknown_credential', state)
+  fail('invalid_token')
 }
 
 const respond = ({ status, headers, body }: ErrorAnswer) => new Response(body, { status, headers })

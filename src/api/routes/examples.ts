@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
-import type { KeyPrincipal, Principal, UserPrincipal } from '../../core/principal.ts'
+import type { Holder, KeyPrincipal, UserPrincipal } from '../../core/principal.ts'
 import { Id, Role, ScopeList } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
 import { describe } from '../openapi/describe.ts'
@@ -54,7 +54,7 @@ const describeService = ({ auth: key }: { auth: KeyPrincipal }) => ({
   owner_id: key.owner.id,
 })
 
-const describeAnyone = ({ auth }: { auth: Principal }) =>
+const describeAnyone = ({ auth }: { auth: Holder }) =>
   auth.kind === 'user' ? describeUser('user')({ auth }) : describeService({ auth })
 
 /** Examples of protected routes, for readers to copy. The first steps of the documentation call them. */

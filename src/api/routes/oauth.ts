@@ -90,6 +90,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       support: false,
       whole: false,
       enrolling: false,
+      portal: null,
     }
     await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
   }

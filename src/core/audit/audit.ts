@@ -5,7 +5,7 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import type { KeyPrincipal, Principal, UserPrincipal } from '../principal.ts'
+import type { KeyPrincipal, PortalPrincipal, Principal, UserPrincipal } from '../principal.ts'
 import type { AuditEntry } from './model.ts'
 import {
   type AuditRow,
@@ -16,9 +16,16 @@ import {
   listEventsOfUser,
 } from './queries.ts'
 
+/** Who acts. `details` go into each audit row of the actor: of a portal session, its maker and its owner. */
+export type Actor = {
+  type: 'user' | 'key' | 'service_account' | 'portal' | 'anonymous' | 'system'
+  id: string | null
+  details?: Record<string, unknown>
+}
+
 /** The actor of a change or an event, and the request by which the actor acts. */
 export type Origin = {
-  actor: { type: 'user' | 'key' | 'service_account' | 'anonymous' | 'system'; id: string | null }
+  actor: Actor
   ip: string | null
   requestId: string | null
   userAgent: string | null
@@ -44,14 +51,28 @@ export function onBehalfOf(origin: Origin, userId: string): Origin {
   return { ...origin, actor: { type: 'user', id: userId } }
 }
 
-/** The actor of a caller, for the audit trail: a user, or a key. */
+/** The actor of a caller, for the audit trail. */
 export function actorOf(
-  principal: Pick<UserPrincipal, 'kind' | 'userId'> | Pick<KeyPrincipal, 'kind' | 'keyId'>,
-): Origin['actor'] {
-  return principal.kind === 'user'
-    ? { type: 'user', id: principal.userId }
-    : { type: 'key', id: principal.keyId }
+  principal:
+    | Pick<UserPrincipal, 'kind' | 'userId'>
+    | Pick<KeyPrincipal, 'kind' | 'keyId'>
+    | Pick<PortalPrincipal, 'kind' | 'sessionId' | 'maker' | 'owner'>,
+): Actor {
+  switch (principal.kind) {
+    case 'user':
+      return { type: 'user', id: principal.userId }
+    case 'key':
+      return { type: 'key', id: principal.keyId }
+    case 'portal':
+      return { type: 'portal', id: principal.sessionId, details: partiesOf(principal) }
+  }
 }
+
+/** Who made a portal session, and for whom, as the audit trail names them. */
+export const partiesOf = ({ maker, owner }: Pick<PortalPrincipal, 'maker' | 'owner'>) => ({
+  maker: { type: maker.type, id: maker.id },
+  owner: { type: owner.type, id: owner.id },
+})
 
 /** The actions that the audit trail knows. Readers of the trail filter by these texts, so they are never renamed. */
 export type AuditAction =
@@ -68,6 +89,7 @@ export type AuditAction =
   | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported' | 'looked_up'}`
   | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted'}`
   | `signing_key.${'created' | 'rotated' | 'revoked' | 'rewrapped'}`
+  | `portal.${'session_created' | 'session_ended'}`
   | 'access.denied'
 
 /** One event of the audit trail; the origin adds actor, address and request. */
@@ -122,7 +144,7 @@ export function rowOf(origin: Origin, event: AuditEvent, nowMs: number) {
     targetId: event.target?.id ?? null,
     ip: origin.ip,
     requestId: origin.requestId,
-    details: event.details ?? {},
+    details: { ...event.details, ...origin.actor.details },
   }
 }
 

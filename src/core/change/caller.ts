@@ -1,7 +1,8 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Transaction } from '../../db/database.ts'
 import type { Context } from '../context.ts'
-import type { KeyPrincipal, Principal, UserPrincipal } from '../principal.ts'
+import type { KeyPrincipal, PortalPrincipal, Principal, UserPrincipal } from '../principal.ts'
+import { decidePortal } from '../verify/decide-portal.ts'
 import { decideSecret, decideSession } from '../verify/verify-credential.ts'
 import { type HeldRows, hasCredits, isTokenRevoked } from './queries.ts'
 
@@ -16,9 +17,24 @@ export function rereadCaller(
   held: HeldRows,
   facts: CallerFacts,
 ): Principal | null {
-  const verdict =
-    caller.kind === 'user' ? rereadUser(context, caller, held) : rereadKey(context, caller, held, facts)
+  const verdict = reread(context, caller, held, facts)
   return verdict !== null && 'principal' in verdict ? verdict.principal : null
+}
+
+function reread(
+  context: Pick<Context, 'config' | 'clock'>,
+  caller: Principal,
+  held: HeldRows,
+  facts: CallerFacts,
+) {
+  switch (caller.kind) {
+    case 'user':
+      return rereadUser(context, caller, held)
+    case 'key':
+      return rereadKey(context, caller, held, facts)
+    case 'portal':
+      return rereadPortal(context, caller, held)
+  }
 }
 
 /** Facts about a calling key that are not in its own rows. */
@@ -68,6 +84,25 @@ function rereadKey(
   })
 }
 
-function signingKeyOf({ claims }: Principal, held: HeldRows) {
+function rereadPortal(
+  context: Pick<Context, 'config' | 'clock'>,
+  { sessionId, owner, maker }: PortalPrincipal,
+  held: HeldRows,
+) {
+  const session = held.portalSessions.get(sessionId)
+  if (!session) return null
+  const ownerOfKey = maker.type === 'key' ? maker.owner.id : ''
+  return decidePortal(context, {
+    session,
+    user: held.users.get(owner.id) ?? null,
+    serviceAccount: held.serviceAccounts.get(owner.id) ?? null,
+    maker: held.users.get(maker.id) ?? null,
+    makerKey: held.keys.get(maker.id) ?? null,
+    makerUser: held.users.get(ownerOfKey) ?? null,
+    makerAccount: held.serviceAccounts.get(ownerOfKey) ?? null,
+  })
+}
+
+function signingKeyOf({ claims }: UserPrincipal | KeyPrincipal, held: HeldRows) {
   return (claims?.keyId != null && held.signingKeys.get(claims.keyId)) || null
 }

@@ -1,4 +1,4 @@
-import type { Principal } from '../principal.ts'
+import type { KeyPrincipal, PortalPrincipal, Principal } from '../principal.ts'
 import type { AccessClaims } from '../signing/claims.ts'
 import { LOCKABLE, type LockMode, type LockStep } from './queries.ts'
 
@@ -14,17 +14,43 @@ const STRENGTH: Record<LockMode, number> = { share: 0, 'no key update': 1, updat
  * waits for the lock.
  */
 export function locksOfCaller(caller: Principal): Lock[] {
-  const signedBy: Lock[] = signingKeyOf(caller.claims).map((id) => ['signingKeys', id, 'share'])
-  if (caller.kind === 'user') {
-    return [['users', caller.userId, 'share'], ['sessions', caller.sessionId, 'share'], ...signedBy]
+  switch (caller.kind) {
+    case 'user':
+      return [
+        ['users', caller.userId, 'share'],
+        ['sessions', caller.sessionId, 'share'],
+        ...locksOfSignature(caller.claims),
+      ]
+    case 'key':
+      return [
+        lockOfOwner(caller.owner),
+        ['keys', caller.keyId, 'share'],
+        ['secrets', caller.secretId, 'share'],
+        ...locksOfSignature(caller.claims),
+      ]
+    case 'portal':
+      return [
+        lockOfOwner(caller.owner),
+        ...locksOfMaker(caller.maker),
+        ['portalSessions', caller.sessionId, 'share'],
+      ]
   }
-  return [
-    [caller.owner.type === 'user' ? 'users' : 'serviceAccounts', caller.owner.id, 'share'],
-    ['keys', caller.keyId, 'share'],
-    ['secrets', caller.secretId, 'share'],
-    ...signedBy,
-  ]
 }
+
+const lockOfOwner = ({ type, id }: Pick<KeyPrincipal['owner'], 'type' | 'id'>): Lock => [
+  type === 'user' ? 'users' : 'serviceAccounts',
+  id,
+  'share',
+]
+
+/** A portal session ends with the admin who made it, or with the key and so with that key's owner. */
+const locksOfMaker = (maker: PortalPrincipal['maker']): Lock[] =>
+  maker.type === 'user'
+    ? [['users', maker.id, 'share']]
+    : [lockOfOwner(maker.owner), ['keys', maker.id, 'share']]
+
+const locksOfSignature = (claims: AccessClaims | null): Lock[] =>
+  signingKeyOf(claims).map((id) => ['signingKeys', id, 'share'])
 
 const signingKeyOf = (claims: AccessClaims | null): string[] => (claims?.keyId == null ? [] : [claims.keyId])
 

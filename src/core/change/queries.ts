@@ -1,6 +1,7 @@
 import { and, asc, count, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
+import { portalSessions } from '../../db/portal.ts'
 import {
   apiKeyCredits,
   apiKeySecrets,
@@ -13,7 +14,15 @@ import {
 } from '../../db/schema.ts'
 
 /** The tables whose rows a change can lock. */
-const TABLES = { users, serviceAccounts, sessions, keys: apiKeys, secrets: apiKeySecrets, signingKeys }
+const TABLES = {
+  users,
+  serviceAccounts,
+  sessions,
+  keys: apiKeys,
+  secrets: apiKeySecrets,
+  signingKeys,
+  portalSessions,
+}
 
 /** The rows that a change has locked, as they are now, by table and id. A row that does not exist is missing. */
 export type HeldRows = { [T in keyof typeof TABLES]: Map<string, (typeof TABLES)[T]['$inferSelect']> }
@@ -73,6 +82,7 @@ export const LOCKABLE = {
     reads: true,
   },
   signingKeys: { table: 'signingKeys', where: (ids) => isOneOf(signingKeys.id, ids), reads: true },
+  portalSessions: { table: 'portalSessions', where: (ids) => isOneOf(portalSessions.id, ids), reads: true },
 } as const satisfies Record<string, Lockable>
 
 const isOfAccountOf = (userIds: string[]) => {

@@ -11,6 +11,7 @@ import {
   pendingSteps,
   totpSecrets,
 } from '../../db/people.ts'
+import { portalSessions } from '../../db/portal.ts'
 import {
   apiKeySecrets,
   auditEvents,
@@ -46,6 +47,7 @@ export type Horizons = {
   mailboxes: Date
   /** Of what works for minutes: pending second steps, and what a passkey is to sign. */
   steps: Date
+  portalSessions: Date
   /** A TOTP that was not confirmed. */
   pendingTotp: Date
   /** Of wrong codes: when the last one came. */
@@ -90,6 +92,11 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
       isOutdated: lt(passkeyChallenges.expiresAt, before.steps),
     },
     { table: pendingSteps, id: pendingSteps.id, isOutdated: lt(pendingSteps.expiresAt, before.steps) },
+    {
+      table: portalSessions,
+      id: portalSessions.id,
+      isOutdated: lt(portalSessions.expiresAt, before.portalSessions),
+    },
     {
       table: totpSecrets,
       id: totpSecrets.id,

@@ -7,7 +7,7 @@ import type { Origin } from '../audit/audit.ts'
 import { type Change, type HeldRows, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
-import { idOf, type Principal } from '../principal.ts'
+import { type Holder, idOf, makerIdOf } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { findAccount, manages, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
 import { accountOf, lockOwner, locksOfQuota } from './change-managed.ts'
@@ -31,7 +31,8 @@ export const IDEMPOTENCY_LASTS_MS = DAY_MS
 const NO_SETTINGS = { scopes: [], rateLimit: null, rateWindowSeconds: null, allowedIps: null }
 
 /**
- * Creates a key for the caller, for the owner of the key that calls, or for a service account that the caller manages.
+ * Creates a key for the caller, for the owner of the key or portal session that calls, or for a service account that the
+ * caller manages.
  * A caller grants no scope that the caller does not hold, and a key creates no key that may do more than itself.
  * @param idempotencyKey of the request. The same caller and value create no second key within a day.
  * @returns the key's row, and the key itself, which cannot be read again
@@ -44,6 +45,7 @@ export async function createKey(
   input: NewKey,
   idempotencyKey: string | null = null,
 ): Promise<{ row: WholeKey; key: string }> {
+  if (caller.kind === 'portal') requireCustomersMembers(input)
   const settings = { ...NO_SETTINGS, ...readSettings(input), expiresAt: chooseExpiry(context, caller, input) }
   const [id, secretId] = [newId(), newId()]
   const key = makeApiKey(context.config.apiKeyPrefix)
@@ -58,16 +60,16 @@ export async function createKey(
   requireHeld(caller, account, settings.scopes)
   requireKeyPower(caller, null, made, account)
 
-  const createdBy = caller.kind === 'operator' ? null : idOf(caller)
+  const createdBy = caller.kind === 'operator' ? null : makerIdOf(caller)
   const locks = [lockOwner(owner, 'no key update'), ...locksOfQuota(account)]
   const row = await recordChange(context, origin, caller, locks, async (change) => {
     const { tx, now: createdAt, record } = change
     const account = accountOf(change, owner)
-    if (account && caller.kind === 'user' && !manages(change.caller as Principal, account)) fail('not_found')
+    if (account && caller.kind === 'user' && !manages(change.caller as Holder, account)) fail('not_found')
     requireHeld(change.caller, account, settings.scopes)
     requireKeyPower(change.caller, null, made, account)
     if (idempotencyKey !== null) {
-      const hash = hashToken(`${createdBy ?? ''}\n${idempotencyKey}`)
+      const hash = hashToken(`${caller.kind === 'operator' ? '' : idOf(caller)}\n${idempotencyKey}`)
       const outdated = new Date(createdAt.getTime() - IDEMPOTENCY_LASTS_MS)
       const madeBefore = await takeCreation(tx, { hash, keyId: id, createdAt }, outdated)
       if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
@@ -105,6 +107,15 @@ export async function requireKeyQuota(
     advice: 'live keys: revoke some first.',
   }
   for (const each of counted) requireQuota(await countLiveKeys(tx, each, now), quota)
+}
+
+/** What a customer chooses of a key that is made in the portal. Labels and limits are what the product sets and trusts. */
+const CUSTOMERS_MEMBERS = ['name', 'description', 'scopes', 'expires_in_days', 'expires_at']
+
+/** @throws Problem forbidden where the request names another member */
+function requireCustomersMembers(input: NewKey): void {
+  const other = Object.keys(input).find((name) => !CUSTOMERS_MEMBERS.includes(name))
+  if (other !== undefined) fail('forbidden', { detail: `A portal session does not set "${other}".` })
 }
 
 /** The state of an owner that is locked. */

@@ -30,7 +30,7 @@ import { endInSteps, keyRevoked } from './steps.ts'
 /**
  * Revokes a key for good. Revoking it again changes nothing and gives the same answer.
  * @param options.created also revokes the keys that this key created, the keys that those created, and so on
- * @throws Problem not_found, forbidden where a key would revoke itself
+ * @throws Problem not_found, forbidden where a key would revoke itself, or a portal session what other keys created
  */
 export async function revokeKey(
   context: Context,
@@ -40,6 +40,9 @@ export async function revokeKey(
   { reason, created }: { reason: string | null; created: boolean },
 ): Promise<void> {
   const key = await requireManagedKey(context, caller, id)
+  // What a key created may belong to others, and hold what the session was not made for.
+  if (created && caller.kind === 'portal')
+    fail('forbidden', { detail: 'A portal session revokes keys one by one.' })
   const revoke = (limit: number) => revokeStep(context, origin, caller, key, reason, limit)
   await (created ? endInSteps(revoke) : revoke(0))
 }

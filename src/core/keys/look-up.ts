@@ -3,7 +3,7 @@ import { hashToken } from '../../lib/tokens.ts'
 import { type Origin, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { ownerOf } from '../owners.ts'
-import { type Principal, readsAll } from '../principal.ts'
+import { type Holder, readsAll } from '../principal.ts'
 import { isVisible } from './list.ts'
 import type { FoundKey, KeyLookup } from './model.ts'
 import { presentKey, presentOwner } from './present.ts'
@@ -20,7 +20,7 @@ const MAX_FOUND = 20
 export async function lookUpKeys(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: Holder,
   lookup: KeyLookup,
 ): Promise<FoundKey[]> {
   const [by, search] = readLookup(lookup)

@@ -4,10 +4,17 @@ import { areWithin } from '../../lib/ip.ts'
 import type { Role } from '../../lib/model.ts'
 import { isRateWithin, type Rate } from '../../lib/rate.ts'
 import { type Ceiling, covers, KEYS_WRITE } from '../../lib/scopes.ts'
-import { requirePowerOver } from '../change/power.ts'
+import { areScopesWithin, requirePowerOver } from '../change/power.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner, ownerOf, ownerOfRow } from '../owners.ts'
-import { isAdmin, type KeyPrincipal, type Principal, readsAll, type UserPrincipal } from '../principal.ts'
+import {
+  isAdmin,
+  type KeyPrincipal,
+  type PortalPrincipal,
+  type Principal,
+  readsAll,
+  type UserPrincipal,
+} from '../principal.ts'
 import {
   findAccount,
   manages,
@@ -35,7 +42,7 @@ export const operator = (owner: Operator['owner'] = null): Operator => ({
 
 /**
  * The service account whose keys a caller wants to manage. A user manages the keys of each service account that the
- * user manages; a key only those of its own owner.
+ * user manages; a key and a portal session only those of their own owner.
  * @throws Problem not_found, invalid_token where the account of the key that calls was deleted
  */
 export async function requireKeysAccount(
@@ -44,8 +51,8 @@ export async function requireKeysAccount(
   id: string,
 ): Promise<ServiceAccountRow> {
   if (caller.kind === 'user') return requireManagedAccount(context, caller, id)
-  if (caller.kind === 'key' && caller.owner.id !== id) fail('not_found')
-  return findAccount(context, id, caller.kind === 'key' ? 'invalid_token' : 'not_found')
+  if (caller.kind !== 'operator' && caller.owner.id !== id) fail('not_found')
+  return findAccount(context, id, caller.kind === 'operator' ? 'not_found' : 'invalid_token')
 }
 
 /**
@@ -78,6 +85,10 @@ export function requireActing(
   owner: { role: Role } | null,
   isEnding: boolean,
 ): void {
+  if (caller.kind === 'portal') {
+    requirePortalActing(caller, key)
+    return
+  }
   if (isInReach(caller, key, account) && covers(caller.grants, KEYS_WRITE)) return
   if (!readsAll(caller)) fail('not_found')
   if (!isEnding) fail('forbidden', { detail: 'Support disables and revokes keys, and changes nothing else.' })
@@ -85,14 +96,25 @@ export function requireActing(
 }
 
 /**
+ * A portal session acts on the keys of its owner that hold no scope beyond its own. The others it only shows.
+ * @throws Problem not_found, forbidden
+ */
+function requirePortalActing(caller: PortalPrincipal, key: WholeKey): void {
+  if (!isSameOwner(ownerOfRow(key), ownerOf(caller))) fail('not_found')
+  if (!areScopesWithin(key.scopes, caller.scopes))
+    fail('forbidden', { detail: 'The key holds a scope that this portal session was not made for.' })
+}
+
+/**
  * Whether a caller may read a key and act on it. A user may for their own keys and for those of accounts that they
- * manage, an admin for every key. A key may for those of its own owner that lie within its bounds.
+ * manage, an admin for every key. A key may for those of its own owner that lie within its bounds. A portal
+ * session reaches all keys of its owner.
  * @param account the service account that owns the key; null: a user does
  */
 function isInReach(caller: KeyManager, key: WholeKey, account: ServiceAccountRow | null): boolean {
   if (caller.kind === 'operator' || isAdmin(caller)) return true
   if (isSameOwner(ownerOfRow(key), ownerOf(caller)))
-    return caller.kind === 'user' || isWithinReach(caller, boundsOf(key))
+    return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
   return caller.kind === 'user' && account !== null && manages(caller, account)
 }
 

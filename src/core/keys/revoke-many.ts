@@ -5,7 +5,7 @@ import type { Origin } from '../audit/audit.ts'
 import { type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerOf } from '../owners.ts'
-import { isAdmin, type KeyPrincipal, type Principal, readsAll } from '../principal.ts'
+import { type Holder, isAdmin, type KeyPrincipal, readsAll } from '../principal.ts'
 import { findAccount, manages } from '../service-accounts/service-accounts.ts'
 import type { KeysRevocation, KeysRevoked } from './model.ts'
 import {
@@ -35,7 +35,7 @@ const MAX_KEYS_OF_SUPPORT = 1000
 export async function revokeKeys(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: Holder,
   input: KeysRevocation,
 ): Promise<KeysRevoked> {
   const chosen = await readSelection(context, caller, input)
@@ -48,7 +48,7 @@ export async function revokeKeys(
 function revokeSome(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: Holder,
   keys: RevocableKeys,
   reason: string | null,
 ): Promise<number> {
@@ -77,7 +77,7 @@ function revokeSome(
 }
 
 /** What keys a caller may revoke, as statements narrow them. */
-function reachOf(caller: Principal): RevocableKeys['reach'] {
+function reachOf(caller: Holder): RevocableKeys['reach'] {
   if (isAdmin(caller)) return { kind: 'all' }
   if (readsAll(caller)) return { kind: 'support', keyId: caller.kind === 'key' ? caller.keyId : null }
   if (caller.kind === 'user') return { kind: 'user', userId: caller.userId }
@@ -91,7 +91,7 @@ function reachOf(caller: Principal): RevocableKeys['reach'] {
 }
 
 /** Whether the caller, as of now, may revoke a key that is locked together with what decides it. */
-function mayRevoke({ caller, held }: Change<Principal>, key: KeyRow): boolean {
+function mayRevoke({ caller, held }: Change<Holder>, key: KeyRow): boolean {
   if (isAdmin(caller)) return true
   if (!isManageable(caller, key)) return false
   if (readsAll(caller)) {
@@ -104,7 +104,7 @@ function mayRevoke({ caller, held }: Change<Principal>, key: KeyRow): boolean {
 }
 
 /** A key never revokes itself, and without support only what lies within its own bounds. */
-function isManageable(caller: Principal, key: KeyRow): boolean {
+function isManageable(caller: Holder, key: KeyRow): boolean {
   if (caller.kind === 'user') return true
   return key.id !== caller.keyId && (readsAll(caller) || isOfOwner(caller, key))
 }
@@ -113,7 +113,7 @@ const isOfOwner = (caller: KeyPrincipal, key: KeyRow) =>
   (key.userId ?? key.serviceAccountId) === caller.owner.id && isWithinReach(caller, boundsOf(key))
 
 /** Rates and addresses of a managing key are compared here: no statement counts by them. */
-async function countRemaining(context: Context, caller: Principal, keys: RevocableKeys): Promise<number> {
+async function countRemaining(context: Context, caller: Holder, keys: RevocableKeys): Promise<number> {
   const isCompared =
     keys.reach.kind === 'key' &&
     caller.kind === 'key' &&
@@ -125,7 +125,7 @@ async function countRemaining(context: Context, caller: Principal, keys: Revocab
 type Selection = Omit<RevocableKeys, 'reach'>
 const NONE: Selection = { ids: null, owner: null, externalId: null, createdBefore: null }
 
-async function readSelection(context: Context, caller: Principal, input: KeysRevocation): Promise<Selection> {
+async function readSelection(context: Context, caller: Holder, input: KeysRevocation): Promise<Selection> {
   const { ids, user_id, service_account_id, external_id, all } = input
   const given = [ids, user_id, service_account_id, external_id, all].filter((value) => value !== undefined)
   if (given.length !== 1)
@@ -149,7 +149,7 @@ async function readSelection(context: Context, caller: Principal, input: KeysRev
 /** An owner whose keys the caller may revoke. */
 async function requireOwner(
   context: Context,
-  caller: Principal,
+  caller: Holder,
   userId: string | undefined,
   accountId = '',
 ): Promise<Owner> {

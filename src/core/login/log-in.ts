@@ -3,7 +3,7 @@ import { ceilingOfUser, covers } from '../../lib/scopes.ts'
 import { type Origin, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { normalisePassword } from '../passwords/policy.ts'
-import type { Principal, SessionKind, UserOwner } from '../principal.ts'
+import type { Holder, SessionKind, UserOwner } from '../principal.ts'
 import { findUserByEmail, type UserRow, updatePasswordHash } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
 import type { Credentials } from '../users/model.ts'
@@ -103,7 +103,7 @@ async function replaceOutdatedHash(
 }
 
 /** The answer of `/auth/me` about the caller. */
-export function describePrincipal(principal: Principal): Me {
+export function describePrincipal(principal: Holder): Me {
   const scopes = [...principal.scopes]
   if (principal.kind === 'user') {
     return { ...describeUser({ ...principal, id: principal.userId }), auth_type: 'jwt' as const, scopes }

@@ -20,7 +20,7 @@ import { type Caller, type Change, type Lock, recordChange } from '../change/rec
 import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
-import { isAdmin, type Principal, readsAll } from '../principal.ts'
+import { type Holder, isAdmin, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
@@ -47,7 +47,7 @@ export type { ServiceAccountRow }
 export async function createServiceAccount(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: Holder,
   input: NewServiceAccount,
 ): Promise<ServiceAccountRow> {
   const scopes = input.scopes === undefined ? [...caller.scopes] : requireScopes('/scopes', input.scopes)
@@ -90,7 +90,7 @@ async function requireAccountQuota({ config }: Context, tx: Transaction, userId:
 /** A page of the service accounts that the caller manages, newest first; the one page of a search, where there is a text. */
 export async function listManagedAccounts(
   context: Context,
-  caller: Principal,
+  caller: Holder,
   { text, ...page }: PageQuery & { text: string | undefined },
 ): Promise<SearchPage<ServiceAccountRow>> {
   const maker = readsAll(caller) ? null : makerOf(caller)
@@ -131,7 +131,7 @@ export async function findAccount(
  */
 export async function requireManagedAccount(
   context: Context,
-  caller: Principal,
+  caller: Holder,
   id: string,
 ): Promise<ServiceAccountRow> {
   const account = await findAccount(context, id)
@@ -144,14 +144,14 @@ export async function requireManagedAccount(
  */
 export async function requireVisibleAccount(
   context: Context,
-  caller: Principal,
+  caller: Holder,
   id: string,
 ): Promise<ServiceAccountRow> {
   return readsAll(caller) ? findAccount(context, id) : requireManagedAccount(context, caller, id)
 }
 
 /** Whether a caller of the routes of service accounts has more than support's power over an account. */
-function maySetAccount(caller: Principal, account: ServiceAccountRow): boolean {
+function maySetAccount(caller: Holder, account: ServiceAccountRow): boolean {
   const isWhole =
     caller.kind === 'key' ? covers(caller.grants, SERVICE_ACCOUNTS_WRITE) : !caller.claims.isNarrowed
   return isWhole && manages(caller, account)
@@ -164,7 +164,7 @@ function maySetAccount(caller: Principal, account: ServiceAccountRow): boolean {
 export async function changeServiceAccount(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: Holder,
   id: string,
   patch: ServiceAccountPatch,
 ): Promise<ServiceAccountRow> {
@@ -194,7 +194,7 @@ export async function changeServiceAccount(
 export async function removeServiceAccount(
   context: Context,
   origin: Origin,
-  caller: Principal,
+  caller: Holder,
   id: string,
 ): Promise<void> {
   await requireManagedAccount(context, caller, id)
@@ -241,7 +241,7 @@ export async function disableAccounts(
  * A locked account that the caller still manages.
  * @throws Problem not_found
  */
-function requireHeld(account: ServiceAccountRow | undefined, caller: Principal): ServiceAccountRow {
+function requireHeld(account: ServiceAccountRow | undefined, caller: Holder): ServiceAccountRow {
   return account && manages(caller, account) ? account : fail('not_found')
 }
 
@@ -257,7 +257,7 @@ const SETTINGS: Settings<ServiceAccountRow> = {
  * @throws Problem forbidden, insufficient_scope
  */
 function requireAccountPower(
-  caller: Principal,
+  caller: Holder,
   before: ServiceAccountRow,
   after: ServiceAccountRow,
 ): Record<string, unknown> {
@@ -275,7 +275,7 @@ function requireAccountPower(
  * bounds, so the account's keys could do more than the key that widened it.
  * @throws Problem forbidden
  */
-function requireUnbounded(caller: Principal): void {
+function requireUnbounded(caller: Holder): void {
   if (caller.kind !== 'key') return
   const { endsAt, rateLimit, allowedIps, hasCredits } = caller
   if (endsAt === null && rateLimit === null && allowedIps === null && !hasCredits) return
@@ -286,17 +286,17 @@ function requireUnbounded(caller: Principal): void {
 }
 
 /**
- * Whether a caller manages an account. An admin manages all, a user the accounts that the user created, a user's key
+ * Whether a caller manages an account. A portal session manages none: it is for its owner alone. An admin manages all, a user the accounts that the user created, a user's key
  * those of them that hold no scope beyond the key's own.
  */
-export function manages(caller: Principal, account: ServiceAccountRow): boolean {
+export function manages(caller: Holder, account: ServiceAccountRow): boolean {
   if (isAdmin(caller)) return true
   if (account.createdBy === null || account.createdBy !== makerOf(caller)) return false
   return caller.kind === 'user' || account.scopes.every((scope) => covers(caller.grants, scope))
 }
 
 /** The user for whom a caller acts; null for a service account's key. */
-function makerOf(caller: Principal): string | null {
+function makerOf(caller: Holder): string | null {
   const owner = ownerOf(caller)
   return owner.type === 'user' ? owner.id : null
 }

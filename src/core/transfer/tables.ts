@@ -2,6 +2,7 @@ import { is } from 'drizzle-orm'
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
 import * as console from '../../db/console.ts'
 import * as people from '../../db/people.ts'
+import * as portal from '../../db/portal.ts'
 import * as schema from '../../db/schema.ts'
 
 /** A table of the schema: its name and its columns' names in the database. */
@@ -12,7 +13,7 @@ export type TableNames = { name: string; columns: string[] }
  * a foreign key.
  */
 export const TABLES: readonly TableNames[] = sortByReference(
-  Object.values({ ...schema, ...people, ...console })
+  Object.values({ ...schema, ...people, ...console, ...portal })
     .filter((member) => is(member, PgTable))
     .map((table) => getTableConfig(table)),
 ).map(({ name, columns }) => ({ name, columns: columns.map((column) => column.name) }))

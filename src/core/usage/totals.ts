@@ -5,7 +5,7 @@ import { isId } from '../../lib/ids.ts'
 import { USE_CODES, type UseCode } from '../../lib/outcomes.ts'
 import { DAY_MS, EARLIEST_MS, HOUR_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import { type Owner, ownerOf } from '../owners.ts'
+import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
 import { type Principal, readsAll } from '../principal.ts'
 import { requireVisibleAccount } from '../service-accounts/service-accounts.ts'
 import type { Counts, TotalsQuery, UsageTotals } from './model.ts'
@@ -134,9 +134,12 @@ async function chooseUsage(context: Context, caller: Principal, query: TotalsQue
     return { keyIds }
   }
   if (accountId !== undefined) {
-    const isOwn = caller.kind === 'key' && own.id === accountId
-    const id = isOwn ? accountId : (await requireVisibleAccount(context, caller, accountId)).id
-    return usageOfOwner(context, { type: 'service_account', id })
+    const account = { type: 'service_account', id: accountId } as const
+    if (caller.kind !== 'user' && isSameOwner(own, account)) return usageOfOwner(context, account)
+    // A customer in the portal manages nothing.
+    if (caller.kind === 'portal') return fail('not_found')
+    const { id } = await requireVisibleAccount(context, caller, accountId)
+    return usageOfOwner(context, { ...account, id })
   }
   if (userId !== undefined) {
     if (userId !== own.id && !(readsAll(caller) && isId(userId))) fail('not_found')

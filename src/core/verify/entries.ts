@@ -86,6 +86,10 @@ export function createEntries(max: number): Entries {
 
 /** The ids of the rows whose change ends what was verified: each is the subject of an eviction (db/eviction.ts). */
 function rowsOf(principal: Principal): string[] {
+  if (principal.kind === 'portal') {
+    const { sessionId, owner, maker } = principal
+    return [sessionId, owner.id, maker.id, ...(maker.type === 'key' ? [maker.owner.id] : [])]
+  }
   const { claims } = principal
   const ids =
     principal.kind === 'user'

@@ -1,5 +1,7 @@
 import { and, desc, eq, exists, isNull, sql } from 'drizzle-orm'
+import { alias } from 'drizzle-orm/pg-core'
 import type { Database } from '../../db/database.ts'
+import { portalSessions } from '../../db/portal.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import {
   apiKeyCredits,
@@ -64,6 +66,55 @@ export async function findNewestSecret(db: Database, keyId: string) {
   return row ?? null
 }
 
+const keyMakers = alias(users, 'key_maker')
+const accountMakers = alias(serviceAccounts, 'account_maker')
+const makers = alias(users, 'maker')
+
+/** All columns that decide whether a portal session is good, and for what. */
+const sessionAndMaker = {
+  session: portalSessions,
+  user: owner,
+  serviceAccount: {
+    name: serviceAccounts.name,
+    isActive: serviceAccounts.isActive,
+    scopes: serviceAccounts.scopes,
+  },
+  maker: { isActive: makers.isActive, role: makers.role },
+  makerKey: {
+    id: apiKeys.id,
+    scopes: apiKeys.scopes,
+    isActive: apiKeys.isActive,
+    expiresAt: apiKeys.expiresAt,
+    revokedAt: apiKeys.revokedAt,
+    userId: apiKeys.userId,
+    serviceAccountId: apiKeys.serviceAccountId,
+  },
+  makerUser: {
+    email: keyMakers.email,
+    emailVerified: keyMakers.emailVerified,
+    role: keyMakers.role,
+    isActive: keyMakers.isActive,
+    scopes: keyMakers.scopes,
+    createdAt: keyMakers.createdAt,
+  },
+  makerAccount: {
+    name: accountMakers.name,
+    isActive: accountMakers.isActive,
+    scopes: accountMakers.scopes,
+  },
+}
+
+const selectPortalSession = (db: Database) =>
+  db
+    .select(sessionAndMaker)
+    .from(portalSessions)
+    .leftJoin(users, eq(users.id, portalSessions.userId))
+    .leftJoin(serviceAccounts, eq(serviceAccounts.id, portalSessions.serviceAccountId))
+    .leftJoin(makers, eq(makers.id, portalSessions.madeByUser))
+    .leftJoin(apiKeys, eq(apiKeys.id, portalSessions.madeByKey))
+    .leftJoin(keyMakers, eq(keyMakers.id, apiKeys.userId))
+    .leftJoin(accountMakers, eq(accountMakers.id, apiKeys.serviceAccountId))
+
 const signingKey = { id: signingKeys.id, revokedAt: signingKeys.revokedAt }
 
 /** The queries of every verification, prepared once per database. */
@@ -125,6 +176,16 @@ function prepareVerifyQueries(db: Database) {
         ),
       )
       .prepare('latchkey_find_secret_by_id'),
+
+    /** A portal session with its owner and its maker, by the SHA-256 of its bearer. */
+    findPortalSession: selectPortalSession(db)
+      .where(eq(portalSessions.bearerHash, sql.placeholder('hash')))
+      .prepare('latchkey_find_portal_session'),
+
+    /** The same, by the SHA-256 of the token in its link. */
+    findPortalLink: selectPortalSession(db)
+      .where(eq(portalSessions.linkHash, sql.placeholder('hash')))
+      .prepare('latchkey_find_portal_link'),
 
     /**
      * A session with its user, if the token's subject is that user, and the signing key of the token

@@ -1,19 +1,22 @@
+import type { Database } from '../../db/database.ts'
 import { isId } from '../../lib/ids.ts'
 import { ceilingOfList, ceilingOfUser, covers, scopesOfUser } from '../../lib/scopes.ts'
 import {
   hashToken,
   isAccessToken,
   isMistypedApiKey,
+  isPortalBearer,
   isRefreshToken,
   MAX_CREDENTIAL_LENGTH,
 } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
-import { ownerOfRow } from '../owners.ts'
 import { type KeyPrincipal, type Principal, type Refusal, refuse, type UserPrincipal } from '../principal.ts'
 import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import type { AccessClaims } from '../signing/claims.ts'
 import { noUses } from '../usage/uses.ts'
 import type { Verified } from './cache.ts'
+import { decidePortal, type PortalFacts } from './decide-portal.ts'
+import { describeOwner } from './describe-owner.ts'
 import { lookUpSecret } from './look-up-secret.ts'
 import { type VerifyQueries, verifyQueriesOf } from './queries.ts'
 import { rateOf } from './rates.ts'
@@ -36,7 +39,7 @@ export function recallAgain(context: Pick<Context, 'cache'>, token: string): Pri
 /**
  * Verifies a presented credential. Latchkey's own routes, `/keys/verify`, introspection, forward-auth and the command
  * line all use this function, so a revoked credential is refused by all of them from the same moment.
- * @param token an access token or an API key, as presented
+ * @param token an access token, an API key or the bearer of a portal session, as presented
  * @returns the principal, or a refusal with its code
  * @throws only where the database cannot be asked; a refusal is a value
  * @example
@@ -54,9 +57,10 @@ export async function verifyCredential(context: Context, token: string): Promise
 async function load(context: Context, token: string): Promise<Principal | Refusal> {
   const hash = cacheKeyOf(token)
   if (context.cache.isUnknown(hash)) return refuse('NOT_FOUND')
-  const loaded = await context.cache.fill<Refusal>(hash, (isShared) =>
-    isAccessToken(token) ? loadAccessToken(context, token) : loadApiKey(context, token, isShared),
-  )
+  const loaded = await context.cache.fill<Refusal>(hash, (isShared) => {
+    if (isAccessToken(token)) return loadAccessToken(context, token)
+    return isPortalBearer(token) ? loadPortalBearer(context, token) : loadApiKey(context, token, isShared)
+  })
   if (loaded === null) return refuse('NOT_FOUND')
   return 'principal' in loaded ? loaded.principal : loaded
 }
@@ -153,6 +157,21 @@ function isSignedByLiveKey(claims: AccessClaims, key: { revokedAt: Date | null }
 }
 
 /**
+ * Verifies the bearer of a portal session, found by its SHA-256. An unknown bearer is not remembered: no message of the
+ * database would end that when an exchange makes it.
+ */
+async function loadPortalBearer(context: Context, token: string): Promise<Verified | Refusal> {
+  const [row] = await verifyQueriesOf(context.db).findPortalSession.execute({ hash: hashToken(token) })
+  return row ? decidePortal(context, row) : refuse('NOT_FOUND')
+}
+
+/** The portal session of a link, good or not, with the rows that decide about it; null: unknown. */
+export async function findPortalLink(db: Database, token: string): Promise<PortalFacts | null> {
+  const [row] = await verifyQueriesOf(db).findPortalLink.execute({ hash: hashToken(token) })
+  return row ?? null
+}
+
+/**
  * Verifies an API key, found by the SHA-256 of the whole key. null: there is no such key.
  * @param isShared whether the query may be shared with look-ups of other keys
  */
@@ -199,7 +218,7 @@ export function decideSecret(
   if (key.revokedAt || row.isTokenRevoked) return refuse('REVOKED', key.id)
   if (endsAtMs <= context.clock()) return refuse('EXPIRED', key.id)
   if (!key.isActive) return refuse('DISABLED', key.id)
-  const owner = describeOwner(context, row)
+  const owner = describeOwner(context, key, row)
   if (!owner?.isActive) return refuse('OWNER_DISABLED', key.id)
 
   const isWanted = (scope: string) => claims === null || claims.scopes.includes(scope)
@@ -223,18 +242,4 @@ export function decideSecret(
     grants: ceilingOfList(scopes),
   }
   return { principal, validUntilMs: endsAtMs }
-}
-
-/** The owner of a key as a principal names it, and the scopes that the owner may hold. */
-function describeOwner({ config }: VerifyContext, { key, user, serviceAccount }: SecretFacts) {
-  const { type, id } = ownerOfRow(key)
-  if (type === 'user') {
-    if (!user) return null
-    const { email, emailVerified, role, createdAt, isActive } = user
-    const shown = { type, id, email, emailVerified, role, createdAt }
-    return { isActive, shown, ceiling: ceilingOfUser(user, config.userScopes) }
-  }
-  if (!serviceAccount) return null
-  const { name, isActive, scopes } = serviceAccount
-  return { isActive, shown: { type, id, name }, ceiling: ceilingOfList(scopes) }
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { eq, getTableColumns, getTableName, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import { portalSessions } from '../../../src/db/portal.ts'
 import {
   apiKeyCredits,
   apiKeySecrets,
@@ -259,10 +260,31 @@ export function describeEviction(target: Target): void {
       expect(await during(() => db().insert(revokedTokens).values(token))).toEqual([`token ${token.id}`])
     })
 
+    test('a change of a portal session is told; not that a link was made, exchanged or deleted unused', async () => {
+      const e = await insertAll()
+      const unused = { ...rows.portalSession(e.serviceAccount.id, e.apiKey.id), bearerHash: null }
+      const change = (set: object, id: string) => () =>
+        db().update(portalSessions).set(set).where(eq(portalSessions.id, id))
+      expect(await during(() => db().insert(portalSessions).values(unused))).toEqual([])
+      const bearerHash = new Uint8Array(32).fill(7)
+      expect(await during(change({ bearerHash }, unused.id))).toEqual([])
+      const told = [`portal_session ${e.portalSession.id}`]
+      for (const set of [{ endedAt: new Date() }, { expiresAt: new Date(0) }, { scopes: [] }]) {
+        expect(await during(change(set, e.portalSession.id))).toEqual(told)
+      }
+      const remove = (id: string) => () => db().delete(portalSessions).where(eq(portalSessions.id, id))
+      expect(await during(remove(e.portalSession.id))).toEqual(told)
+      const deleted = { ...rows.portalSession(e.serviceAccount.id, e.apiKey.id), bearerHash: null }
+      expect(await during(() => db().insert(portalSessions).values(deleted))).toEqual([])
+      expect(await during(remove(deleted.id))).toEqual([])
+      expect(await during(() => db().execute(sql`TRUNCATE ${portalSessions}`))).toEqual(['flush'])
+    })
+
     test('a delete is told, with all that goes with the row', async () => {
       const e = await insertAll()
       expect(await during(() => db().delete(users).where(eq(users.id, e.user.id)))).toEqual([
         `key ${e.apiKey.id}`,
+        `portal_session ${e.portalSession.id}`,
         `session ${e.session.id}`,
         `user ${e.user.id}`,
       ])
