@@ -1,10 +1,11 @@
 import { type ReactNode, useEffect, useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { isAdmin, isStaff, useMe } from '../lib/me.ts'
+import { asRefusal } from '../lib/refusal.ts'
 import { signOut } from '../lib/session.ts'
 import { type Look, setLook, theme } from '../lib/theme.ts'
 import { texts } from '../texts.ts'
-import { Notices } from './notices.tsx'
+import { Notices, notify } from './notices.tsx'
 import { Questions } from './questions.tsx'
 import { SearchEverywhere } from './search-everywhere.tsx'
 
@@ -67,7 +68,11 @@ export function Frame({ children }: { children: ReactNode }) {
           <p className="who" title={me?.email}>
             {me?.email}
           </p>
-          <button type="button" className="plain" onClick={() => void signOut()}>
+          <button
+            type="button"
+            className="plain"
+            onClick={() => void signOut().catch((error: unknown) => notify(asRefusal(error).detail))}
+          >
             {texts.frame.signOut}
           </button>
         </div>

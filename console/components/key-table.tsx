@@ -28,13 +28,16 @@ export function KeyTable({
   label,
   keys,
   owner,
+  pick,
   actions,
 }: {
   label: string
   keys: readonly ListedKey[]
   /** Drawn in place of the scopes, where keys of several owners are listed. */
   owner?(key: ListedKey): ReactNode
-  /** What is done to a key of the list, and its heading. */
+  /** By which keys of the list are chosen. */
+  pick?: Column<ListedKey>
+  /** What is said of a key besides, and its heading. */
   actions?: Column<ListedKey>
 }) {
   return (
@@ -43,6 +46,7 @@ export function KeyTable({
       rows={keys}
       idOf={({ id }) => id}
       columns={[
+        ...(pick ? [pick] : []),
         {
           head: texts.keys.name,
           cell: (key) => (
@@ -64,7 +68,7 @@ export function KeyTable({
             </>
           ),
         },
-        { head: texts.keys.use, cell: ({ usage = [] }) => <Sparkline days={usage} /> },
+        { head: texts.keys.use, cell: ({ usage }) => usage && <Sparkline days={usage} /> },
         ...(owner
           ? []
           : [{ head: texts.keys.scopes, cell: ({ scopes }: ListedKey) => <Scopes scopes={scopes} /> }]),
