@@ -48,8 +48,10 @@ import { type IsDraining, opsRoutes, rootRoute } from './routes/health.ts'
 import { importRoutes } from './routes/import.ts'
 import { signingRoutes } from './routes/jwks.ts'
 import { keyRoutes } from './routes/keys.ts'
+import { mailRoutes } from './routes/mails.ts'
 import { metricsRoute } from './routes/metrics.ts'
 import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
+import { overviewRoutes } from './routes/overview.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
@@ -97,6 +99,8 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(userRoutes(context, guard))
     .use(auditRoutes(context, guard))
     .use(signingKeyRoutes(context, guard))
+    .use(mailRoutes(context, guard))
+    .use(overviewRoutes(context, guard))
     .use(usageRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))

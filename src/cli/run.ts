@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts'
 import { loadConfig, type SettingsSource } from '../config/load.ts'
 import { createLog, type Log } from '../lib/log.ts'
 import { hideCredentials } from '../lib/secret.ts'
+import { VERSION } from '../lib/version.ts'
 import type { ControlAnswer, ControlRequest, Tell } from '../server/control-client.ts'
 import type { Service } from '../server/control-server.ts'
 import { describeFailure } from '../server/failure.ts'
@@ -10,7 +11,7 @@ import type { Command } from './command.ts'
 import { type Entry, findCommand } from './commands.ts'
 import { helpOf, helpOfGroup, helpOfProgram } from './help.ts'
 import type { Io } from './terminal.ts'
-import { NAME, VERSION } from './version.ts'
+import { NAME } from './version.ts'
 
 const DONE = 0
 const FAILED = 1

@@ -4,6 +4,9 @@ import type { RateLimits } from './rate-limits.ts'
 export const ALGORITHMS = ['HS256', 'ES256', 'RS256', 'EdDSA'] as const
 export type Algorithm = (typeof ALGORITHMS)[number]
 
+/** Where a setting that is set comes from. `file`: `.env`, or the file that NAME_FILE names. */
+export type SettingSource = 'environment' | 'file'
+
 /**
  * The effective settings, parsed: every setting in the table of API.md. A duration has its unit in its name.
  */
@@ -23,6 +26,8 @@ export type Config = {
   /** The issuer of access tokens and the base of links. No trailing slash. */
   publicUrl: string
   publicUrlIsSet: boolean
+  /** Where the settings come from that are set, by name; the others have their defaults. */
+  settingSources: ReadonlyMap<string, SettingSource>
   jwtAudience: string
   /** null only with the embedded database, which makes a key and keeps it. */
   secretKey: Secret | null

@@ -1,3 +1,4 @@
+import type { SettingSource } from './config.ts'
 import type { Environment } from './reader.ts'
 
 /** The settings that may come from a file: `NAME_FILE` is the path of a mounted secret. */
@@ -47,6 +48,16 @@ export function mergeSources(
     else merged[name] = file.text.replace(/\r?\n$/, '')
   }
   return merged
+}
+
+/** Which source has each of some settings. */
+export function findSources(
+  [environment]: Sources,
+  merged: Environment,
+  names: Iterable<string>,
+): Map<string, SettingSource> {
+  const set = [...names].filter((name) => isSet(merged[name]))
+  return new Map(set.map((name) => [name, isSet(environment[name]) ? 'environment' : 'file']))
 }
 
 const isSet = (value: string | undefined) => value !== undefined && value.trim() !== ''

@@ -4,7 +4,7 @@ import { type Secret, secret } from '../lib/secret.ts'
 import { ALGORITHMS, type Config } from './config.ts'
 import { parseDatabaseUrl } from './database-url.ts'
 import { parseBrandAccent, parseBrandName, parseMailFrom, parseSmtpUrl } from './mail.ts'
-import { faultsOfNames, mergeSources, type ReadFile, type Sources } from './names.ts'
+import { faultsOfNames, findSources, mergeSources, type ReadFile, type Sources } from './names.ts'
 import { isLoopback, parseCidrs, parseHost, parseOrigins, parsePublicUrl, parseRedisUrl } from './network.ts'
 import { DEFAULT_RATE_LIMITS, parseRateLimits } from './rate-limits.ts'
 import { createReader, type Environment, type Reader } from './reader.ts'
@@ -38,7 +38,8 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
   const sources: Sources = [environment, parseDotenv(options.dotenv)]
   const unreadable: string[] = []
   const readFile = options.readFile ?? (() => ({ fault: 'files are not read here' }))
-  const read = createReader(mergeSources(sources, readFile, (sentence) => unreadable.push(sentence)))
+  const merged = mergeSources(sources, readFile, (sentence) => unreadable.push(sentence))
+  const read = createReader(merged)
   const databaseUrl = read.parsed('DATABASE_URL', parseDatabaseUrl, null)
   const host = read.parsed('HOST', parseHost, '127.0.0.1')
   const port = read.integer('PORT', { min: 0, max: 65535 }, 8000)
@@ -65,6 +66,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     port,
     publicUrl: publicUrl ?? `http://localhost:${port}`,
     publicUrlIsSet: publicUrl !== null,
+    settingSources: new Map(),
     jwtAudience: read.parsed('JWT_AUDIENCE', parseAudience, publicUrl ?? `http://localhost:${port}`),
     secretKey: readSecretKey(read, 'SECRET_KEY'),
     secretKeyPrevious: readSecretKey(read, 'SECRET_KEY_PREVIOUS'),
@@ -131,6 +133,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     metricsPort: read.integer('METRICS_PORT', { min: 1, max: 65535 }, null),
   }
   checkTogether(config, read)
+  config.settingSources = findSources(sources, merged, read.names)
   const faults = [...faultsOfNames(sources, [...read.names]), ...unreadable, ...read.faults]
   return faults.length > 0 ? { faults } : { config, warnings: warningsOf(config) }
 }

@@ -1,4 +1,5 @@
-import type { Config } from './config.ts'
+import { isSecret } from '../lib/secret.ts'
+import type { Config, SettingSource } from './config.ts'
 import { hideDatabasePassword } from './database-url.ts'
 import { formatRateLimits } from './rate-limits.ts'
 
@@ -10,7 +11,7 @@ export type SettingValue = string | number | boolean | null
  * password; a key shows only that it is set.
  */
 export function showConfig(config: Config): Record<string, SettingValue> {
-  const { publicUrlIsSet: _, ...settings } = config
+  const { publicUrlIsSet: _, settingSources: __, ...settings } = config
   const { databaseUrl, databaseDirectUrl, rateLimits } = config
   const all = {
     ...settings,
@@ -19,6 +20,21 @@ export function showConfig(config: Config): Record<string, SettingValue> {
     rateLimits: formatRateLimits(rateLimits),
   }
   return Object.fromEntries(Object.entries(all).map(([key, value]) => [nameOf(key), show(value)]))
+}
+
+/** What a setting is shown as that is a secret. */
+const HIDDEN = '(hidden)'
+
+/** The same as a list, with where each comes from. Secrets are hidden whole, URLs with a password in them too. */
+export function listSettings(
+  config: Config,
+): { name: string; value: SettingValue; source: SettingSource | 'default' }[] {
+  const secrets = new Map(Object.entries(config).map(([key, value]) => [nameOf(key), isSecret(value)]))
+  return Object.entries(showConfig(config)).map(([name, value]) => ({
+    name,
+    value: secrets.get(name) ? HIDDEN : value,
+    source: config.settingSources.get(name) ?? 'default',
+  }))
 }
 
 /** The name of a setting: DATABASE_POOL_SIZE for `databasePoolSize`. */

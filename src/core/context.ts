@@ -22,6 +22,8 @@ export type Context = {
   db: Database
   /** Checks for readiness that the database accepts writes. */
   assertWritable: OpenDatabase['assertWritable']
+  /** This process among those on the database. */
+  instance: { id: string; startedAt: Date; databaseKind: OpenDatabase['kind'] }
   clock: Clock
   log: Log
   metrics: Metrics

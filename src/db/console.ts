@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { bigint, check, index, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
+import { bigint, boolean, check, index, jsonb, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
 import type { RefusedCode } from '../lib/outcomes.ts'
 import { apiKeys, latchkey, time } from './schema.ts'
 
@@ -41,4 +41,27 @@ export const keyRefusals = latchkey.table(
     index('key_refusals_at_idx').on(t.at),
     check('key_refusals_count_check', sql`${t.count} > 0`),
   ],
+)
+
+/** The overview of the console as it was last computed: one row. */
+export const overview = latchkey.table(
+  'overview',
+  {
+    only: boolean('only').primaryKey(),
+    computedAt: time('computed_at').notNull(),
+    body: jsonb('body').$type<Record<string, unknown>>().notNull(),
+  },
+  (t) => [check('overview_only_check', sql`${t.only}`)],
+)
+
+/** The servers on this database. Each writes its row again and again while it runs. */
+export const instances = latchkey.table(
+  'instances',
+  {
+    id: uuid('id').primaryKey(),
+    version: text('version').notNull(),
+    startedAt: time('started_at').notNull(),
+    seenAt: time('seen_at').notNull(),
+  },
+  (t) => [index('instances_seen_at_idx').on(t.seenAt)],
 )

@@ -82,6 +82,12 @@ export async function readMigrationState(database: OpenDatabase): Promise<Migrat
   }
 }
 
+/** The name of the newest migration that ran on a database; its time in milliseconds where this program does not know it. */
+export async function findNewestMigration(db: Database): Promise<string> {
+  const newest = Math.max(...(await readJournal(db)))
+  return MIGRATIONS.find(({ when }) => when === newest)?.name ?? String(newest)
+}
+
 async function readJournal(db: Database): Promise<Set<number>> {
   // `to_regclass` reads the connection's catalogue cache. Within a transaction that cache does not learn of
   // tables that others created, so a connection from a pooler might miss the journal that it waited for.

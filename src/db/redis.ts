@@ -40,6 +40,9 @@ const SERVER_STATE = /\b(OOM|READONLY|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|CLUS
  */
 const PROBE = `redis.call('SET', KEYS[1], 1, 'PX', 10000) return {1}`
 
+/** What separates the counters of services with different issuers on one Redis. */
+export const namespaceOf = (publicUrl: string): string => Bun.hash.crc32(publicUrl).toString(16)
+
 /**
  * Opens shared counters. Redis is optional: if it is gone, hangs, is full or was flushed, the requests of one
  * moment wait 50 ms and later requests do not wait. A probe in the background finds out when Redis works

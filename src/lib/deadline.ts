@@ -8,7 +8,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 const REQUEST_MS = 4_000
 
 /** `leftMs` is correct as of `since`. It shrinks while at least one wait is in progress. */
-type Deadline = { leftMs: number; underWay: number; since: number }
+type Deadline = { leftMs: number; underWay: number; since: number; patienceMs?: number }
 
 const deadlines = new AsyncLocalStorage<Deadline>()
 
@@ -16,6 +16,17 @@ const deadlines = new AsyncLocalStorage<Deadline>()
 export function withDeadline<T>(request: () => T): T {
   return deadlines.run({ leftMs: REQUEST_MS, underWay: 0, since: 0 }, request)
 }
+
+/**
+ * Runs work of a request that may wait longer than others: `ms` in all, and for each statement.
+ * @example withPatience(10_000, () => countAllKeys(context))
+ */
+export function withPatience<T>(ms: number, work: () => T): T {
+  return deadlines.run({ leftMs: ms, underWay: 0, since: 0, patienceMs: ms }, work)
+}
+
+/** How long a statement of the present work may take, where that is longer than usual; else 0. */
+export const patienceMs = (): number => deadlines.getStore()?.patienceMs ?? 0
 
 /**
  * The milliseconds that the current request may still wait: zero or less after its deadline, Infinity outside

@@ -36,6 +36,7 @@ export const MAIL_KINDS = [
   'second_step_locked',
   'key_revoked',
   'keys_expiring',
+  'test',
 ] as const
 
 export type MailKind = (typeof MAIL_KINDS)[number]

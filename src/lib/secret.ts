@@ -34,3 +34,7 @@ export function secret(value: string): Secret {
   const hidden = { reveal: () => value, toString: () => HIDDEN, toJSON: () => HIDDEN }
   return Object.defineProperty(hidden, inspect.custom, { value: () => HIDDEN })
 }
+
+/** Whether a value is a `Secret`. */
+export const isSecret = (value: unknown): value is Secret =>
+  typeof value === 'object' && value !== null && 'reveal' in value

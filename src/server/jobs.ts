@@ -1,6 +1,7 @@
 import { writeAuditCounts } from '../core/audit/counted-events.ts'
 import type { Context } from '../core/context.ts'
 import { deleteOutdated } from '../core/housekeeping/delete-outdated.ts'
+import { ANNOUNCED_EVERY_MS, announceInstance } from '../core/instances/instances.ts'
 import { noticeExpiringKeys } from '../core/keys/notice-expiring.ts'
 import { deliverMails } from '../core/mail/deliver.ts'
 import { learnStoredKinds } from '../core/passwords/stored-kinds.ts'
@@ -74,6 +75,11 @@ export async function startJobs(
       everyMs: 5 * MINUTE_MS,
       work: () => sumUsageByOwner(context),
       failure: 'Usage could not be summed up by owner; it is tried again in five minutes',
+    },
+    {
+      everyMs: ANNOUNCED_EVERY_MS,
+      work: () => announceInstance(context),
+      failure: 'The row by which other servers know of this one could not be written',
     },
     {
       everyMs: 5 * MINUTE_MS,

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { createAuditCounts } from '../core/audit/counts.ts'
 import type { Context } from '../core/context.ts'
+import { announceInstance } from '../core/instances/instances.ts'
 import { openMail } from '../core/mail/mail.ts'
 import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
 import { announceSettings } from '../core/shared-settings/shared-settings.ts'
@@ -11,8 +12,9 @@ import { createKeyRates } from '../core/verify/rates.ts'
 import type { OpenDatabase } from '../db/database.ts'
 import { migrate, readMigrationState } from '../db/migrate.ts'
 import { openDatabase } from '../db/open.ts'
-import { openSharedCounters, type SharedCounters } from '../db/redis.ts'
+import { namespaceOf, openSharedCounters, type SharedCounters } from '../db/redis.ts'
 import { deriveKeys } from '../lib/derived-keys.ts'
+import { newId } from '../lib/ids.ts'
 import type { Log } from '../lib/log.ts'
 import { createMetrics } from '../lib/metrics.ts'
 import type { Clock } from '../lib/time.ts'
@@ -107,6 +109,7 @@ export async function assembleContext(
     config,
     db,
     assertWritable: database.assertWritable,
+    instance: { id: newId(), startedAt: new Date(clock()), databaseKind: database.kind },
     clock,
     log,
     metrics,
@@ -122,6 +125,7 @@ export async function assembleContext(
   }
   if (!caching) return { context, stop: async () => {} }
   await announceSettings(context)
+  await announceInstance(context)
   const stopJobs = await startJobs(context, database, { runsAtStart: runsJobsAtStart })
   const stop = async () => {
     await stopJobs()
@@ -130,11 +134,8 @@ export async function assembleContext(
   return { context, stop }
 }
 
-/**
- * Opens the shared counters in a server; commands count no uses. The namespace separates services with
- * different issuers on one Redis.
- */
+/** Opens the shared counters in a server; commands count no uses. */
 async function openShared(config: Config, log: Log, isServing: boolean): Promise<SharedCounters | null> {
   if (config.redisUrl === null || !isServing) return null
-  return openSharedCounters(config.redisUrl, Bun.hash.crc32(config.publicUrl).toString(16), log)
+  return openSharedCounters(config.redisUrl, namespaceOf(config.publicUrl), log)
 }

@@ -53,7 +53,7 @@ test('"mail list" and "mail retry": what failed is found, and sent again', async
     expect.objectContaining({
       kind: 'reset_password_unverified',
       to: person.email,
-      state: 'failed',
+      status: 'failed',
       attempts: 1,
     }),
   ])
@@ -61,7 +61,7 @@ test('"mail list" and "mail retry": what failed is found, and sent again', async
   mails.behave('take')
   expect((await run(`mail retry ${items[0].id}`)).code).toBe(0)
   expect(tokenIn(await mails.next(person.email))).toStartWith('et_')
-  await until(async () => (await json('mail list')).items[0].state === 'sent', 'it is noted')
+  await until(async () => (await json('mail list')).items[0].status === 'sent', 'it is noted')
   // What was sent is not sent twice.
   expect((await run(`mail retry ${items[0].id}`)).code).toBe(1)
   expect((await run(`mail retry ${Bun.randomUUIDv7()}`)).code).toBe(1)

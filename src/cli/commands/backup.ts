@@ -4,6 +4,7 @@ import type { Config } from '../../config/config.ts'
 import { replaceEmbedded } from '../../db/embedded/directory.ts'
 import { stageReplacement } from '../../db/embedded/replacement.ts'
 import type { Log } from '../../lib/log.ts'
+import { VERSION } from '../../lib/version.ts'
 import {
   type Backup,
   isTransfer,
@@ -17,7 +18,6 @@ import {
 import { controlPath } from '../../server/control-client.ts'
 import { writeDurably } from '../../server/durable-file.ts'
 import { defineCommand } from '../command.ts'
-import { VERSION } from '../version.ts'
 
 /** `latchkey backup` and `latchkey restore`. */
 export const commands = {

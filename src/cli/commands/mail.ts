@@ -1,7 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { SYSTEM } from '../../core/audit/audit.ts'
 import { listOutbox, presentMail, retryMail, sendTestMail } from '../../core/mail/outbox.ts'
 import { listTemplateFiles } from '../../core/mail/wordings.ts'
+import { OPERATOR } from '../../core/principal.ts'
 import { DEFAULT_LIMIT, pageOptions } from '../arguments.ts'
 import { defineCommand } from '../command.ts'
 import { counted, table } from '../terminal.ts'
@@ -23,13 +25,13 @@ export const commands = {
   'mail list': defineCommand({
     kind: 'service',
     details: `
-States: "waiting" is tried until 24 hours after it was written; "sent" was taken by the mail server; "failed" was given
+"waiting" is tried until 24 hours after it was written; "sent" was taken by the mail server; "failed" was given
 up. A mail is listed for seven days after its end.`,
     examples: ['mail list --failed'],
     options: { failed: { summary: 'Only those that were given up' }, ...pageOptions },
     async run(context, { failed, limit, cursor }) {
       const page = await listOutbox(context, {
-        isFailed: failed,
+        status: failed ? 'failed' : null,
         limit: Number(limit ?? DEFAULT_LIMIT),
         cursor,
       })
@@ -40,12 +42,12 @@ up. A mail is listed for seven days after its end.`,
         mail.id,
         mail.kind,
         mail.to,
-        mail.state,
+        mail.status,
         String(mail.attempts),
         mail.created_at,
         mail.last_error ?? '',
       ])
-      const names = ['ID', 'KIND', 'TO', 'STATE', 'TRIES', 'WRITTEN', 'LAST ERROR']
+      const names = ['ID', 'KIND', 'TO', 'STATUS', 'TRIES', 'WRITTEN', 'LAST ERROR']
       const list = table(names, rows) || 'No mails.'
       return next_cursor === null ? list : `${list}\nThere are more: --cursor ${next_cursor}`
     },
@@ -58,7 +60,7 @@ The server sends it within seconds. Of a mail that is older than 24 hours it is 
 void or over is given up again.`,
     examples: ['mail retry 01a21af9-ee47-7756-98d7-d26e04e2ac06'],
     positionals: { id: { label: 'ID', summary: 'The mail, as "mail list" shows it' } },
-    run: async (context, { id }) => presentMail(await retryMail(context, id)),
+    run: async (context, { id }) => presentMail(await retryMail(context, SYSTEM, OPERATOR, id)),
     show: ({ id, to }) => `The mail ${id} to ${to} is due.`,
   }),
 

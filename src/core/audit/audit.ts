@@ -9,6 +9,7 @@ import type { KeyPrincipal, Principal, UserPrincipal } from '../principal.ts'
 import type { AuditEntry } from './model.ts'
 import {
   type AuditRow,
+  countEvents,
   findEventsOf,
   insertAuditEvents,
   listAuditEvents,
@@ -60,7 +61,8 @@ export type AuditAction =
   | `user.${'email_changed' | 'verification_sent' | 'reset_requested' | 'invited' | 'unlocked'}`
   | `user.${'mfa_added' | 'mfa_removed' | 'mfa_failed' | 'mfa_locked' | 'reauthenticated'}`
   | `user.${'recovery_codes_created' | 'recovery_code_used' | 'passkey_suspended'}`
-  | 'mail.failed'
+  | `mail.${'failed' | 'retried' | 'test_sent'}`
+  | 'export.created'
   | `session.${'ended' | 'reused' | 'refresh_refused'}`
   | `token.${'granted' | 'refused' | 'revoked'}`
   | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported' | 'looked_up'}`
@@ -167,6 +169,17 @@ export async function listEvents(context: Context, query: AuditQuery): Promise<P
     to: readInstant('?to', to),
   }
   return readPage(context.keys.cursor, list, query, (rows) => listAuditEvents(context.db, filter, rows))
+}
+
+/** How often people logged in since a time, could not, and were locked out for a while. */
+export async function countLogins(
+  { db }: Pick<Context, 'db'>,
+  since: Date,
+): Promise<Record<'succeeded' | 'failed' | 'locked', number>> {
+  const actions: AuditAction[] = ['user.login', 'user.login_failed', 'user.locked']
+  const counts = new Map((await countEvents(db, actions, since)).map(({ action, count }) => [action, count]))
+  const [succeeded = 0, failed = 0, locked = 0] = actions.map((action) => counts.get(action) ?? 0)
+  return { succeeded, failed, locked }
 }
 
 /** A page of what the trail says of a user: what they did, and what was done to their account. Newest first. */

@@ -91,6 +91,20 @@ export function listEventsOfUser(
     .limit(limit)
 }
 
+/** How many events of some actions there were since a time. A row with a count stands for so many events. */
+export function countEvents(
+  db: Database,
+  actions: readonly string[],
+  since: Date,
+): Promise<{ action: string; count: number }[]> {
+  const times = sql`sum(COALESCE((${auditEvents.details}->>'count')::bigint, 1))`.mapWith(Number)
+  return db
+    .select({ action: auditEvents.action, count: times })
+    .from(auditEvents)
+    .where(and(isOneOf(auditEvents.action, actions), gte(auditEvents.at, since)))
+    .groupBy(auditEvents.action)
+}
+
 const isAfter = (after: string | null): SQL | undefined =>
   after === null
     ? undefined

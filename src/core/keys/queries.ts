@@ -232,18 +232,30 @@ export async function hasKey(db: Database, id: string): Promise<boolean> {
 /** Each status but for those before it, as `statusOf` decides them; `active` is any key that may be used. */
 function hasStatus(status: ListedStatus, now: Date): SQL | undefined {
   if (status === 'revoked') return isNotNull(apiKeys.revokedAt)
-  const isExpired = lte(apiKeys.expiresAt, now)
+  // As the index has it.
+  const isExpired = sql`${end} <= ${timestamp(now)}`
   if (status === 'expired') return and(isNull(apiKeys.revokedAt), isExpired)
-  const isLive = and(isNull(apiKeys.revokedAt), or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, now)))
+  const isLive = and(isNull(apiKeys.revokedAt), sql`${end} > ${timestamp(now)}`)
   if (status === 'disabled') return and(isLive, eq(apiKeys.isActive, false))
   const isEnabled = and(isLive, eq(apiKeys.isActive, true))
   if (status === 'owner_disabled') return and(isEnabled, not(hasActiveOwner))
   const isUsable = and(isEnabled, hasActiveOwner)
-  const isExpiring = lte(apiKeys.expiresAt, new Date(now.getTime() + EXPIRING_WITHIN_MS))
+  const isExpiring = sql`${end} <= ${timestamp(new Date(now.getTime() + EXPIRING_WITHIN_MS))}`
   if (status === 'expiring') return and(isUsable, isExpiring)
   if (status === 'active') return isUsable
   const isUnused = sql`${lastSeen} <= ${timestamp(new Date(now.getTime() - UNUSED_AFTER_MS))}`
-  return and(isUsable, or(isNull(apiKeys.expiresAt), not(isExpiring)), isUnused)
+  return and(isUsable, not(isExpiring), isUnused)
+}
+
+/** How many keys there are that are not revoked. */
+export async function countUnrevoked(db: Database): Promise<number> {
+  const [row] = await db.select({ keys: count() }).from(apiKeys).where(isNull(apiKeys.revokedAt))
+  return row?.keys ?? 0
+}
+
+export async function countWithStatus(db: Database, status: ListedStatus, now: Date): Promise<number> {
+  const [row] = await db.select({ keys: count() }).from(apiKeys).where(hasStatus(status, now))
+  return row?.keys ?? 0
 }
 
 const hasActiveOwner = sql`(

@@ -9,7 +9,7 @@ import {
   MAIL_LASTS_MS,
   tokenOf,
 } from '../one-time-tokens/one-time-tokens.ts'
-import { claimMails, countWaitingMails, type MailRow, updateMail } from './queries.ts'
+import { claimMails, countWaitingMails, LINK_IS_OVER, type MailRow, updateMail } from './queries.ts'
 import { fillHtml, fillSubject, fillText } from './render.ts'
 import type { Message } from './smtp.ts'
 import { TEMPLATES } from './templates.ts'
@@ -41,7 +41,7 @@ async function deliver(context: Context, mail: MailRow): Promise<void> {
     isLinked && mail.tokenId !== null
       ? await findLiveTokenById(context.db, mail.tokenId, new Date(context.clock()))
       : null
-  if (isLinked && token === null) return giveUp(context, mail, 'The link is used, void or over.')
+  if (isLinked && token === null) return giveUp(context, mail, LINK_IS_OVER)
   const sending = await context.mail.send(writeMail(context, mail, kind, token))
   const now = new Date(context.clock())
   if (token && (sending.isSent || sending.wasHandedOver)) await beginLife(context.db, token, now)
@@ -82,9 +82,9 @@ async function giveUp(context: Context, mail: MailRow, reason: string): Promise<
 }
 
 /** The mail in the words that are in force, with the link that is computed now. */
-function writeMail(
-  context: Context,
-  { id, recipient, parameters }: MailRow,
+export function writeMail(
+  context: Pick<Context, 'config' | 'keys' | 'mail'>,
+  { id, recipient, parameters }: Pick<MailRow, 'id' | 'recipient' | 'parameters'>,
   kind: MailKind,
   token: LiveToken | null,
 ): Message {

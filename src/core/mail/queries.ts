@@ -1,10 +1,14 @@
-import { and, asc, count, desc, eq, gt, isNull, lt, lte, sql } from 'drizzle-orm'
+import { and, asc, count, desc, eq, gt, gte, isNotNull, isNull, lt, lte, ne, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { mailboxCounts, mails } from '../../db/people.ts'
 import { MAIL_KINDS } from '../../lib/outcomes.ts'
+import type { MailStatus } from './model.ts'
 
 export type MailRow = typeof mails.$inferSelect
+
+/** Why a mail with a link is given up that the mail server never saw. */
+export const LINK_IS_OVER = 'The link is used, void or over.'
 
 export async function insertMails(
   tx: Transaction,
@@ -71,29 +75,62 @@ export async function findLastMail(
 /** Mails newest first, after the mail `after`. */
 export function listMails(
   db: Database,
-  { isFailed, limit, after }: { isFailed: boolean; limit: number; after: string | null },
+  { status, limit, after }: { status: MailStatus | null; limit: number; after: string | null },
 ): Promise<MailRow[]> {
+  const hasStatus = status === 'waiting' ? isNull(mails.endedAt) : eq(mails.outcome, status ?? 'sent')
   return db
     .select()
     .from(mails)
-    .where(
-      and(
-        isFailed ? eq(mails.outcome, 'failed') : undefined,
-        after === null ? undefined : lt(mails.id, after),
-      ),
-    )
+    .where(and(status === null ? undefined : hasStatus, after === null ? undefined : lt(mails.id, after)))
     .orderBy(desc(mails.id))
     .limit(limit)
 }
 
-/** Makes a mail that was given up, or waits, due now; null where the mail does not exist or was sent. */
-export async function updateMailDue(db: Database, id: string, now: Date): Promise<MailRow | null> {
-  const [row] = await db
+/** A mail, locked until the transaction ends; null: it does not exist. */
+export async function lockMail(tx: Transaction, id: string): Promise<MailRow | null> {
+  const [row] = await tx.select().from(mails).where(eq(mails.id, id)).for('no key update')
+  return row ?? null
+}
+
+/** Makes a locked mail that was given up, or waits, due now. */
+export async function updateMailDue(tx: Transaction, id: string, now: Date): Promise<MailRow> {
+  const [row] = await tx
     .update(mails)
     .set({ nextAttemptAt: now, endedAt: null, outcome: null })
-    .where(and(eq(mails.id, id), sql`${mails.outcome} IS DISTINCT FROM 'sent'`))
+    .where(eq(mails.id, id))
     .returning()
-  return row ?? null
+  if (!row) throw new Error('An update returned no row')
+  return row
+}
+
+/** What became of the mails of the last while, besides those that were sent at once. */
+export type MailTrouble = {
+  /** Mails that wait after so many tries. */
+  delayed: number
+  /** Mails that were sent, or given up for what the mail server said, since a time. */
+  sent: number
+  refused: number
+  /** What the mail server said last. */
+  lastError: string | null
+}
+
+/** @param since of the mails that ended */
+export async function findMailTrouble(db: Database, tries: number, since: Date): Promise<MailTrouble> {
+  const isDelayed = and(isNull(mails.endedAt), gte(mails.attempts, tries), isNotNull(mails.lastError))
+  const isRefused = and(eq(mails.outcome, 'failed'), ne(mails.lastError, LINK_IS_OVER))
+  const isTrouble = or(isDelayed, isRefused)
+  const [row] = await db
+    .select({
+      delayed: sql`count(*) FILTER (WHERE ${isDelayed})`.mapWith(Number),
+      sent: sql`count(*) FILTER (WHERE ${mails.outcome} = 'sent')`.mapWith(Number),
+      refused: sql`count(*) FILTER (WHERE ${isRefused})`.mapWith(Number),
+      lastError: sql<string | null>`(array_agg(${mails.lastError} ORDER BY ${mails.id} DESC)
+        FILTER (WHERE ${isTrouble}))[1]`,
+    })
+    .from(mails)
+    .where(or(isNull(mails.endedAt), gte(mails.endedAt, since)))
+  if (!row) throw new Error('A query without a row')
+  return row
 }
 
 /**

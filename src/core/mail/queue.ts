@@ -6,6 +6,8 @@ import { toOneLine } from './render.ts'
 
 /** A mail that is to be written. */
 export type NewMail = {
+  /** Where the caller needs to know it. */
+  id?: string
   kind: MailKind
   to: string
   /** Whose account it is about. */
@@ -37,10 +39,10 @@ export async function insertIntoOutbox(
   now: Date,
   written: readonly NewMail[],
 ): Promise<void> {
-  const rows = written.map(({ kind, to, userId, parameters = {}, tokenId = null }) => {
+  const rows = written.map(({ id = newId(), kind, to, userId, parameters = {}, tokenId = null }) => {
     const values = Object.entries(parameters).map(([name, value]) => [name, toValue(value)] as const)
     return {
-      id: newId(),
+      id,
       kind,
       recipient: to,
       userId,

@@ -170,6 +170,13 @@ Make new ones in time, or rotate them.`,
     action: null,
     page: null,
   },
+  test: {
+    subject: 'A test mail from {{brand}}',
+    text: `{{brand}} at {{public_url}} can send mails.`,
+    parameters: [],
+    action: null,
+    page: null,
+  },
 }
 
 /** The names that a template of a kind may use. */

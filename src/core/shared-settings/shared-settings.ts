@@ -1,32 +1,47 @@
 import type { Config } from '../../config/config.ts'
+import { namespaceOf } from '../../db/redis.ts'
 import type { Context } from '../context.ts'
 import { listSharedSettings, type SharedSetting, upsertSharedSettings } from './queries.ts'
 
+/** What a difference is called. */
+export type DifferenceCode = 'issuer_differs' | 'namespace_differs'
+
 /**
- * The settings that all servers on one database must have in common and that nothing else compares. PUBLIC_URL is not
- * among them, because the namespace in Redis contains it (server/open.ts). A different SECRET_KEY stops the start.
+ * The settings that all servers on one database must have in common and that nothing else compares. A different SECRET_KEY
+ * stops the start.
  */
 const settingsOf = (config: Config): SharedSetting[] => [
   { name: 'PUBLIC_URL', value: config.publicUrl },
   { name: 'JWT_AUDIENCE', value: config.jwtAudience },
+  ...(config.redisUrl === null ? [] : [{ name: NAMESPACE, value: namespaceOf(config.publicUrl) }]),
 ]
+
+/** What the counters on Redis begin with; it follows from PUBLIC_URL. */
+const NAMESPACE = 'The namespace on Redis'
 
 const CONSEQUENCES: Record<string, string> = {
   PUBLIC_URL: "they refuse each other's access tokens and share no limits",
   JWT_AUDIENCE: "they refuse each other's access tokens",
+  [NAMESPACE]: 'they share no limits',
 }
 
-/**
- * Compares the settings of this server with those of the server that started last on this database.
- * @returns a sentence for each setting that differs, with both values
- */
-export async function findDifferences({ config, db }: Pick<Context, 'config' | 'db'>): Promise<string[]> {
+/** Compares the settings of this server with those of the server that started last on this database. */
+export async function findDifferingSettings({
+  config,
+  db,
+}: Pick<Context, 'config' | 'db'>): Promise<{ code: DifferenceCode; message: string }[]> {
   const remembered = new Map((await listSharedSettings(db)).map(({ name, value }) => [name, value]))
   return settingsOf(config).flatMap(({ name, value }) => {
     const other = remembered.get(name)
     if (other === undefined || other === value) return []
-    return `${name} is ${value} here, and ${other} on the server that started last on this database: ${CONSEQUENCES[name]}`
+    const message = `${name} is ${value} here, and ${other} on the server that started last on this database: ${CONSEQUENCES[name]}`
+    return { code: name === NAMESPACE ? 'namespace_differs' : 'issuer_differs', message }
   })
+}
+
+/** The same in words: a sentence for each setting that differs, with both values. */
+export async function findDifferences(context: Pick<Context, 'config' | 'db'>): Promise<string[]> {
+  return (await findDifferingSettings(context)).map(({ message }) => message)
 }
 
 /** Logs a warning for each setting that differs. */

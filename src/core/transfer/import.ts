@@ -9,7 +9,7 @@ import { TABLES } from './tables.ts'
 /**
  * Tables in which the first start of a server writes rows by itself. Their rows do not make a database count as used.
  */
-const MADE_AT_START = ['signing_keys', 'audit_events', 'shared_settings']
+const MADE_AT_START = ['signing_keys', 'audit_events', 'shared_settings', 'instances']
 const BATCH_ROWS = 500
 const BATCH_CHARACTERS = 1024 * 1024
 const BROKEN = 'the file is damaged, or no export of Latchkey; nothing is imported'
@@ -54,6 +54,7 @@ async function requireEmpty(tx: Transaction): Promise<void> {
   // The database has no user and no service account, so these keys have signed no token that anybody holds.
   await deleteRows(tx, 'signing_keys')
   await deleteRows(tx, 'shared_settings')
+  await deleteRows(tx, 'instances')
 }
 
 /** @returns the first line that is not a row */

@@ -37,7 +37,7 @@ export type Refusals = Static<typeof Refusals>
 const Count = Type.Integer()
 
 /** Uses by outcome; every outcome is named. */
-const Counts = Type.Object(
+export const Counts = Type.Object(
   Object.fromEntries(USE_CODES.map((code) => [code, Count])) as Record<UseCode, typeof Count>,
   { $id: 'UsageCounts' },
 )

@@ -190,6 +190,17 @@ export function listTop(db: Database, of: UsageOf, range: UsageRange, by: 'key' 
     )
 }
 
+/** The keys of everybody that were refused most between two times. */
+export function listTopRefused(db: Database, from: Date, to: Date, limit: number) {
+  return db
+    .select({ id: keyUsage.keyId, count: sql`sum(${keyUsage.count})`.mapWith(Number) })
+    .from(keyUsage)
+    .where(and(gte(keyUsage.hour, from), lt(keyUsage.hour, to), ne(keyUsage.outcome, 'VALID')))
+    .groupBy(keyUsage.keyId)
+    .orderBy(sql`2 DESC, 1`)
+    .limit(limit)
+}
+
 /** Names of keys, addresses of users, names of service accounts, by their ids. */
 export async function listLabels(db: Database, ids: readonly string[]): Promise<Map<string, string>> {
   const start = sql`(SELECT secret.start FROM ${apiKeySecrets} AS secret WHERE secret.key_id = ${apiKeys.id} LIMIT 1)`

@@ -1,3 +1,4 @@
+import type { Database } from '../../db/database.ts'
 import { listMidnights } from '../../lib/days.ts'
 import { fail, failField } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
@@ -13,6 +14,7 @@ import {
   listKeyIdsByExternalId,
   listLabels,
   listTop,
+  listTopRefused,
   listTotals,
   type UsageOf,
   type UsageRange,
@@ -48,7 +50,43 @@ export async function describeTotals(
   // The hour that has just ended may not be summed up yet.
   const range: UsageRange = { from, to, live: new Date(hourOf(nowMs) - HOUR_MS) }
   const starts = listStarts(bucket, query.time_zone ?? 'UTC', from.getTime(), to.getTime())
-  const rows = starts.length === 0 ? [] : await listTotals(context.db, of, range, starts)
+  const { buckets, totals } = await sumBuckets(context.db, of, range, starts)
+  const top = group === 'outcome' ? [] : await describeTop(context, of, range, group, limit)
+  return { as_of: new Date(nowMs).toISOString(), buckets, totals, top }
+}
+
+/** The uses of everybody's keys in the last 24 hours, and the keys that were used and refused most. */
+export async function describeLastDay(
+  { db, clock }: Pick<Context, 'db' | 'clock'>,
+  limit: number,
+): Promise<Pick<UsageTotals, 'buckets' | 'totals'> & Record<'topByUse' | 'topByRefusals', CountOf[]>> {
+  const nowMs = clock()
+  const [from, to] = [new Date(hourOf(nowMs - DAY_MS)), new Date(nowMs)]
+  const range: UsageRange = { from, to, live: new Date(hourOf(nowMs) - HOUR_MS) }
+  const sums = await sumBuckets(db, null, range, listStarts('hour', 'UTC', from.getTime(), nowMs))
+  const used = new Map<string, number>()
+  for (const { id, count } of await listTop(db, null, range, 'key', limit))
+    used.set(id, (used.get(id) ?? 0) + count)
+  const refused = await listTopRefused(db, from, to, limit)
+  const labels = await listLabels(db, [...used.keys(), ...refused.map(({ id }) => id)])
+  const label = (id: string, count: number): CountOf => ({ id, label: labels.get(id) ?? null, count })
+  return {
+    ...sums,
+    topByUse: [...used].map(([id, count]) => label(id, count)),
+    topByRefusals: refused.map(({ id, count }) => label(id, count)),
+  }
+}
+
+/** How often one key was used or refused. */
+type CountOf = { id: string; label: string | null; count: number }
+
+async function sumBuckets(
+  db: Database,
+  of: UsageOf,
+  range: UsageRange,
+  starts: readonly Date[],
+): Promise<Pick<UsageTotals, 'buckets' | 'totals'>> {
+  const rows = starts.length === 0 ? [] : await listTotals(db, of, range, starts)
   const buckets = starts.map((at) => ({ at: at.toISOString(), counts: noCounts() }))
   const totals = noCounts()
   for (const { bucket, outcome, count } of rows) {
@@ -56,8 +94,7 @@ export async function describeTotals(
     const counts = buckets[bucket - 1]?.counts
     if (counts) add(counts, outcome, count)
   }
-  const top = group === 'outcome' ? [] : await describeTop(context, of, range, group, limit)
-  return { as_of: new Date(nowMs).toISOString(), buckets, totals, top }
+  return { buckets, totals }
 }
 
 async function describeTop(

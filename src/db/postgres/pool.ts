@@ -1,7 +1,7 @@
 import type { Logger } from 'drizzle-orm/logger'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
-import { countTowardsDeadline, remainingMs } from '../../lib/deadline.ts'
+import { countTowardsDeadline, patienceMs, remainingMs } from '../../lib/deadline.ts'
 import type { PoolLoad } from '../../lib/metrics.ts'
 import type { Database } from '../database.ts'
 import { databaseError, endsConnection, isReadOnly } from '../errors.ts'
@@ -28,6 +28,11 @@ export type ConnectionEvents = { onclose(): void; onstandby(): void }
 
 type PooledConnection = LeasedConnection & Pick<Connection, 'close' | 'destroy'> & { retiresAt: number }
 type Work<T> = (connection: LeasedConnection, answered: () => void) => PromiseLike<T>
+
+/**
+ * How much longer than the server's statement timeout a connection may be silent before it counts as dead.
+ */
+export const SILENCE_GRACE_MS = 500
 
 /**
  * About an hour. Then a connection is replaced, so that the pool follows a change of a DNS name or load
@@ -133,9 +138,10 @@ export function createPool(
       throw closed
     }
     const connection = take()
+    const mostMs = Math.max(silenceMs, patienceMs() + SILENCE_GRACE_MS)
     const silent = () =>
-      giveUp(connection, databaseError('NO_ANSWER', `the database gave no answer for ${silenceMs} ms`))
-    const watch = setTimeout(silent, silenceMs)
+      giveUp(connection, databaseError('NO_ANSWER', `the database gave no answer for ${mostMs} ms`))
+    const watch = setTimeout(silent, mostMs)
     const end = endAtDeadline(connection)
     try {
       const result = await work(connection, () => watch.refresh())

@@ -4,8 +4,8 @@ import type { Secret } from '../../lib/secret.ts'
 import type { DatabaseConfig, OpenDatabase } from '../database.ts'
 import { databaseError, isReadOnly } from '../errors.ts'
 import { startListening } from './listen.ts'
-import { type ConnectionEvents, createPool } from './pool.ts'
-import { type Purpose, type Reached, reach, SILENCE_GRACE_MS, STANDBY } from './reach.ts'
+import { type ConnectionEvents, createPool, SILENCE_GRACE_MS } from './pool.ts'
+import { type Purpose, type Reached, reach, STANDBY } from './reach.ts'
 
 const CLOSE_TIMEOUT_SECONDS = 5
 /**

@@ -2,7 +2,7 @@ import type { Secret } from '../../lib/secret.ts'
 import { errorCode } from '../errors.ts'
 import { type Connection, connect } from './connect.ts'
 import type { ListenEvents } from './listen.ts'
-import { type ConnectionEvents, createPool } from './pool.ts'
+import { type ConnectionEvents, createPool, SILENCE_GRACE_MS } from './pool.ts'
 import { LATER_SETTINGS, type SessionSettings, sessionSettings, TRACKED_SETTINGS } from './session.ts'
 import { type Encryption, readTarget, type Target } from './target.ts'
 
@@ -24,11 +24,6 @@ export type Reached = {
 export type Purpose = 'latchkey' | 'latchkey heartbeat' | 'latchkey listener' | 'latchkey migrate'
 
 const OLDEST_VERSION = 14
-/**
- * How much longer than the server's statement timeout a connection may be silent before it counts as dead.
- */
-export const SILENCE_GRACE_MS = 500
-
 export const STANDBY = 'the server is a standby, which takes no writes: DATABASE_URL must name the primary'
 
 /**
