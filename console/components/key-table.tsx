@@ -29,6 +29,7 @@ export function KeyTable({
   keys,
   owner,
   pick,
+  isShort = false,
   actions,
 }: {
   label: string
@@ -37,6 +38,8 @@ export function KeyTable({
   owner?(key: ListedKey): ReactNode
   /** By which keys of the list are chosen. */
   pick?: Column<ListedKey>
+  /** Without uses and scopes. */
+  isShort?: boolean
   /** What is said of a key besides, and its heading. */
   actions?: Column<ListedKey>
 }) {
@@ -68,8 +71,15 @@ export function KeyTable({
             </>
           ),
         },
-        { head: texts.keys.use, cell: ({ usage }) => usage && <Sparkline days={usage} /> },
-        ...(owner
+        ...(isShort
+          ? []
+          : [
+              {
+                head: texts.keys.use,
+                cell: ({ usage }: ListedKey) => usage && <Sparkline days={usage} />,
+              },
+            ]),
+        ...(owner || isShort
           ? []
           : [{ head: texts.keys.scopes, cell: ({ scopes }: ListedKey) => <Scopes scopes={scopes} /> }]),
         {

@@ -38,15 +38,18 @@ export function Page({
 /** A part of a page, with a heading of its own. */
 export function Card({
   title,
+  id,
   actions,
   children,
 }: {
   title?: string
+  /** Where a link of the same page leads. */
+  id?: string
   actions?: ReactNode
   children: ReactNode
 }) {
   return (
-    <section className="card">
+    <section className="card" id={id}>
       {title !== undefined && (
         <div className="card-head">
           <h2>{title}</h2>
