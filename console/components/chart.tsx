@@ -91,7 +91,9 @@ export function Chart({
           {texts.chart.refused} <strong>{formatNumber(refused)}</strong>
         </span>
       </figcaption>
-      {isTable ? (
+      {valid + refused === 0 ? (
+        <p className="quiet nothing">{texts.chart.unused}</p>
+      ) : isTable ? (
         <BucketTable label={label} buckets={buckets} isByDay={RANGES[range].bucket === 'day'} />
       ) : (
         <Bars buckets={buckets} isByDay={RANGES[range].bucket === 'day'} />
@@ -142,6 +144,8 @@ function Bars({ buckets, isByDay }: { buckets: readonly Bucket[]; isByDay: boole
       probe.remove()
       return color
     }
+    // The first and the last bar have their whole width.
+    const half = isByDay ? (HOUR_MS / 1000) * 12 : HOUR_MS / 2000
     const bars = uPlot.paths.bars?.({ size: [0.7, 40], radius: 0.15 })
     const quiet = colorOf('quiet')
     const axis = { stroke: quiet, grid: { stroke: colorOf('border'), width: 1 }, ticks: { show: false } }
@@ -157,11 +161,15 @@ function Bars({ buckets, isByDay }: { buckets: readonly Bucket[]; isByDay: boole
         height: HEIGHT,
         legend: { show: false },
         cursor: { show: false },
-        scales: { y: { range: (_, __, max) => [0, Math.max(MIN_MAX, max * 1.1)] } },
+        scales: {
+          x: { range: (_, min, max) => [min - half, max + half] },
+          y: { range: (_, __, max) => [0, Math.max(MIN_MAX, max * 1.1)] },
+        },
         axes: [
           {
             ...axis,
             grid: { show: false },
+            size: 28,
             values: (_, times) => times.map((time) => formatTick(time * 1000, isByDay)),
           },
           {

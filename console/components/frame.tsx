@@ -94,7 +94,9 @@ export function Frame({ children }: { children: ReactNode }) {
 function Places({ names }: { names: readonly (typeof OWN | typeof STAFF | typeof ADMIN)[number][] }) {
   const [location] = useLocation()
   return names.map((name) => {
-    const isHere = location === `/${name}` || location.startsWith(`/${name}/`)
+    // The key of somebody else is none of "My keys".
+    const isWithin = name !== 'keys' && location.startsWith(`/${name}/`)
+    const isHere = location === `/${name}` || isWithin
     return (
       <Link key={name} href={`/${name}`} aria-current={isHere ? 'page' : undefined}>
         {texts.pages[name]}

@@ -25,27 +25,29 @@ export function Table<Row>({
   idOf(row: Row): string
 }) {
   return (
-    <table aria-label={label}>
-      <thead>
-        <tr>
-          {columns.map((column) => (
-            <th key={column.head} scope="col" className={lookOf(column)}>
-              {column.isPick ? <span className="hidden">{column.head}</span> : column.head}
-            </th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {rows.map((row) => (
-          <tr key={idOf(row)}>
+    <div className="table">
+      <table aria-label={label}>
+        <thead>
+          <tr>
             {columns.map((column) => (
-              <td key={column.head} data-head={column.head} className={lookOf(column)}>
-                <div>{column.cell(row)}</div>
-              </td>
+              <th key={column.head} scope="col" className={lookOf(column)}>
+                {column.isPick ? <span className="hidden">{column.head}</span> : column.head}
+              </th>
             ))}
           </tr>
-        ))}
-      </tbody>
-    </table>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={idOf(row)}>
+              {columns.map((column) => (
+                <td key={column.head} data-head={column.head} className={lookOf(column)}>
+                  <div>{column.cell(row)}</div>
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   )
 }

@@ -54,7 +54,7 @@ export function ImportPage() {
           }}
         />
         {step === null && (
-          <details>
+          <details open>
             <summary>{words.example}</summary>
             <Command text={EXAMPLE} />
             <p className="quiet">{words.exampleLead}</p>

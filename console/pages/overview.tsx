@@ -10,11 +10,12 @@ import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { Warnings } from '../components/warnings.tsx'
 import { useAsk } from '../lib/api.ts'
-import { formatNumber } from '../lib/format.ts'
+import { formatNumber, formatShort } from '../lib/format.ts'
 import type { Overview } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 const { overview: words } = texts
+const MILLION = 1_000_000
 const DAY_MS = 24 * 3_600_000
 const MOST_USED = 'most-used'
 const MOST_REFUSED = 'most-refused'
@@ -109,7 +110,9 @@ function Figure({
     <li>
       <To place={to}>
         <span>{name}</span>
-        <strong className={isWarning && count > 0 ? 'soon' : undefined}>{formatNumber(count)}</strong>
+        <strong className={isWarning && count > 0 ? 'soon' : undefined}>
+          {count < MILLION ? formatNumber(count) : formatShort(count)}
+        </strong>
       </To>
     </li>
   )

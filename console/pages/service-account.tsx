@@ -60,9 +60,12 @@ export function ServiceAccountPage({ id }: { id: string }) {
       <Card
         title={texts.keys.title}
         actions={
-          <Link href={`/keys/new?service_account_id=${id}`} className="button">
-            {words.newKey}
-          </Link>
+          found &&
+          isManagedBy(found, me) && (
+            <Link href={`/keys/new?service_account_id=${id}`} className="button">
+              {words.newKey}
+            </Link>
+          )
         }
       >
         <List
