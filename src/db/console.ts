@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { bigint, boolean, check, index, jsonb, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
 import type { RefusedCode } from '../lib/outcomes.ts'
-import { apiKeys, latchkey, time } from './schema.ts'
+import { apiKeys, latchkey, time, users } from './schema.ts'
 
 /**
  * Uses of all keys of an owner by hour and outcome; the nil UUID stands for all owners together. No foreign key: what was
@@ -64,4 +64,18 @@ export const instances = latchkey.table(
     seenAt: time('seen_at').notNull(),
   },
   (t) => [index('instances_seen_at_idx').on(t.seenAt)],
+)
+
+/** The lists that admins have written out as CSV at present: one of each admin. */
+export const runningExports = latchkey.table(
+  'exports',
+  {
+    adminId: uuid('admin_id')
+      .primaryKey()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    id: uuid('id').notNull(),
+    /** When its server counts as gone. A server that writes one out moves it on with each page. */
+    expiresAt: time('expires_at').notNull(),
+  },
+  (t) => [index('exports_expires_at_idx').on(t.expiresAt)],
 )

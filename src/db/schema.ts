@@ -4,6 +4,7 @@ import {
   boolean,
   check,
   customType,
+  date,
   index,
   integer,
   jsonb,
@@ -127,7 +128,9 @@ export const apiKeys = latchkey.table(
     /** The networks (CIDR) from which the key may be used. null: every address. */
     allowedIps: text('allowed_ips').array(),
     lockedSettings: lockedSettings(),
-    /** The last use of the key's deleted secrets. */
+    /**
+     * The last use of secrets that an earlier release deleted. Nothing writes it any more: `keyActivity` has what it had.
+     */
     lastUsedAt: time('last_used_at'),
   },
   (t) => [
@@ -168,13 +171,40 @@ export const apiKeySecrets = latchkey.table(
     createdAt: time('created_at').notNull(),
     expiresAt: time('expires_at'),
     lastUsedAt: time('last_used_at'),
+    /**
+     * When the secret ended; its `expires_at` is not later. It is then found by its hash alone, by `POST /keys/lookup`.
+     */
+    endedAt: time('ended_at'),
   },
   (t) => [
     uniqueIndex('api_key_secrets_hash_key').on(t.hash),
+    index('api_key_secrets_ended_at_idx').on(t.endedAt).where(sql`${t.endedAt} IS NOT NULL`),
+    index('api_key_secrets_expires_at_idx').on(t.expiresAt).where(sql`${t.endedAt} IS NULL`),
+    check(
+      'api_key_secrets_ended_check',
+      sql`${t.endedAt} IS NULL OR (${t.expiresAt} IS NOT NULL AND ${t.expiresAt} <= ${t.endedAt})`,
+    ),
     index('api_key_secrets_key_id_idx').on(t.keyId),
     check('api_key_secrets_hash_check', sql`octet_length(${t.hash}) = 32`),
     check('api_key_secrets_start_check', sql`char_length(${t.start}) <= 32`),
   ],
+)
+
+/**
+ * When each key was last used, by any of its secrets. A table without a trigger, since a use evicts nothing. Keys that were
+ * never used have no row. Only a first use on a day changes an indexed column.
+ */
+export const keyActivity = latchkey.table(
+  'key_activity',
+  {
+    keyId: uuid('key_id')
+      .primaryKey()
+      .references(() => apiKeys.id, { onDelete: 'cascade' }),
+    lastUsedAt: time('last_used_at').notNull(),
+    /** Its day in UTC. */
+    lastUsedDay: date('last_used_day').notNull(),
+  },
+  (t) => [index('key_activity_last_used_day_idx').on(t.lastUsedDay)],
 )
 
 /** One row for each log-in. Refresh tokens are computed from id, salt and generation; they are not stored. */

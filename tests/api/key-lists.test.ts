@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
+import { updateLastUses } from '../../src/core/usage/queries.ts'
 import { DAY_MS } from '../../src/lib/time.ts'
 import { newKey } from '../support/client.ts'
 import { call } from '../support/described.ts'
@@ -33,11 +34,19 @@ beforeAll(async () => {
     ids[name] = id
     await sql`UPDATE latchkey.api_keys SET expires_at = ${ends && daysAgo(-ends)}, created_at = ${daysAgo(50)},
       name = ${name} WHERE id = ${id}`
-    await sql`UPDATE latchkey.api_key_secrets SET last_used_at = ${used && daysAgo(used)} WHERE key_id = ${id}`
+    if (used) await useAt(id, daysAgo(used))
   }
   unnamed = (await newKey(service, owner.access)).id
   ids.unnamed = unnamed
 })
+/** Writes the last use of a key as the usage batch does. */
+async function useAt(id: string, at: Date) {
+  const [secret] = await sql`SELECT id FROM latchkey.api_key_secrets WHERE key_id = ${id}`
+  await sql`DELETE FROM latchkey.key_activity WHERE key_id = ${id}`
+  await sql`UPDATE latchkey.api_key_secrets SET last_used_at = NULL WHERE key_id = ${id}`
+  const uses = [{ secretId: secret?.id as string, at }]
+  await service.context.db.transaction((tx) => updateLastUses(tx, uses))
+}
 const nameOf = (id: string) => Object.entries(ids).find(([, each]) => each === id)?.[0] ?? id
 const list = (query: string, bearer = owner.access) => call(service, `GET /keys${query}`, { bearer })
 const names = async (query: string) => {
@@ -100,10 +109,10 @@ describe('a list of keys', () => {
 
   test('a last use that moves meanwhile repeats no key and leaves out none that stayed', async () => {
     const first = await list('?sort=last_used_at&limit=2')
-    await sql`UPDATE latchkey.api_key_secrets SET last_used_at = ${NOON} WHERE key_id = ${ids.gamma ?? ''}`
+    await useAt(ids.gamma ?? '', NOON)
     const rest = await list(`${nextOf(first.headers.get('link'))}`)
     expect(rest.body.map(({ id }: Shown) => nameOf(id))[0]).toBe('delta')
-    await sql`UPDATE latchkey.api_key_secrets SET last_used_at = ${daysAgo(1)} WHERE key_id = ${ids.gamma ?? ''}`
+    await useAt(ids.gamma ?? '', daysAgo(1))
   })
 
   test('by name says so where the key at the place of the cursor is gone', async () => {

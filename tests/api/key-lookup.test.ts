@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { createHash } from 'node:crypto'
+import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import { call as callPlain, newKey } from '../support/client.ts'
 import { call } from '../support/described.ts'
@@ -71,6 +72,30 @@ describe('a key that somebody found', () => {
     await sql`UPDATE latchkey.api_key_secrets SET expires_at = now() - interval '1 s'
       WHERE key_id = ${rotated.id} AND expires_at IS NOT NULL`
     expect(await matched(rotated.key)).toEqual({ start: rotated.key.slice(0, 11), state: 'ended' })
+  })
+
+  test('is found by a secret that was ended long ago, and by nothing else of that secret', async () => {
+    const { id, key: old } = await newKey(service, owner.access)
+    const rotate = { bearer: owner.access, json: { overlap_seconds: 0 } }
+    const { body } = await callPlain(service, `POST /keys/${id}/rotate`, rotate)
+    await sql`UPDATE latchkey.api_key_secrets SET expires_at = now() - interval '360 days',
+      ended_at = now() - interval '360 days' WHERE key_id = ${id} AND ended_at IS NOT NULL`
+    await deleteOutdated(service.context, { vacuums: false })
+    const start = old.slice(0, 11)
+    for (const by of [{ hash: hashOf(old) }, { key: old }, { start }])
+      expect((await lookUp(by)).body.items).toMatchObject([{ id, matched: { start, state: 'ended' } }])
+    const found = async (text: string) =>
+      idsOf({
+        body: { items: (await call(service, `GET /keys?query=${text}`, { bearer: owner.access })).body },
+      })
+    expect(await found(start)).toEqual([])
+    expect(await found(body.key.slice(0, 11))).toEqual([id])
+    expect(body.secrets.map(({ start }: { start: string }) => start)).toEqual([body.key.slice(0, 11)])
+    // It is refused wherever a key is checked.
+    expect((await call(service, 'GET /auth/me', { apiKey: old })).status).toBe(401)
+    expect((await call(service, 'GET /auth/me', { apiKey: body.key })).status).toBe(200)
+    const verified = await call(service, 'POST /keys/verify', { bearer: admin.access, json: { key: old } })
+    expect(verified.body.code).toBe('NOT_FOUND')
   })
 
   test('that is unknown is no error: no item', async () => {

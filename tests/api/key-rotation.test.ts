@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
+import { presentKey } from '../../src/core/keys/present.ts'
+import { operator, requireKey } from '../../src/core/keys/reach.ts'
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import { call, newKey } from '../support/client.ts'
 import { addLoggedIn } from '../support/people.ts'
@@ -212,22 +214,37 @@ describe('the end of an overlap', () => {
     expect((await rotate(id)).status).toBe(201)
   })
 
-  test('leaves the old secret listed for a day, then deletes it; live secrets stay', async () => {
+  test('leaves the old secret listed for a day, kept for AUDIT_RETENTION_DAYS, and then deleted', async () => {
     const { id, key } = await make()
     const successor = (await rotate(id, { overlap_seconds: 60 })).body.key
-    const starts = async () => {
-      const rows =
-        await sql`SELECT start FROM latchkey.api_key_secrets WHERE key_id = ${id} ORDER BY created_at`
-      return rows.map(({ start }) => start)
+    const rows = () =>
+      sql<{ start: string; ended_at: Date | null }[]>`
+        SELECT start, ended_at FROM latchkey.api_key_secrets WHERE key_id = ${id} ORDER BY created_at`
+    const listed = async () => {
+      const key = await requireKey(service.context, operator(), id)
+      return presentKey(key, service.context.clock()).secrets.map(({ start }) => start)
     }
-    service.advance(DAY_MS)
-    await deleteOutdated(service.context, { vacuums: false })
-    expect(await starts()).toEqual([startOf(key), startOf(successor)])
-    service.advance(61 * SECOND_MS)
-    await deleteOutdated(service.context, { vacuums: false })
-    expect(await starts()).toEqual([startOf(successor)])
-    expect(await statusOf(successor)).toBe(200)
+    const after = async (ms: number) => {
+      service.advance(ms)
+      await deleteOutdated(service.context, { vacuums: false })
+    }
+    await after(DAY_MS)
+    expect(await listed()).toEqual([startOf(key), startOf(successor)])
+    await after(61 * SECOND_MS)
+    expect(await listed()).toEqual([startOf(successor)])
+    expect((await rows()).map(({ ended_at }) => ended_at !== null)).toEqual([true, false])
+    expect([await statusOf(key), await statusOf(successor)]).toEqual([401, 200])
     service.advance(-DAY_MS - 61 * SECOND_MS)
+    const endedDaysAgo = (days: number) => sql`UPDATE latchkey.api_key_secrets
+      SET ended_at = now() - make_interval(days => ${days}), expires_at = now() - make_interval(days => ${days})
+      WHERE key_id = ${id} AND ended_at IS NOT NULL`
+    await endedDaysAgo(364)
+    await after(0)
+    expect(await rows()).toHaveLength(2)
+    await endedDaysAgo(366)
+    await after(0)
+    expect((await rows()).map(({ start }) => start)).toEqual([startOf(successor)])
+    expect(await statusOf(successor)).toBe(200)
   })
 })
 
@@ -276,7 +293,8 @@ test(
       live = won?.body.key
     }
     expect(await statusOf(live)).toBe(200)
-    const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.api_key_secrets WHERE key_id = ${key.id}`
+    const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.api_key_secrets
+      WHERE key_id = ${key.id} AND ended_at IS NULL`
     expect(row?.n).toBe(1)
   },
   SLOW_MS,

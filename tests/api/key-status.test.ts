@@ -18,7 +18,9 @@ const dayOf = (at: string) => at.slice(0, 10)
 const setAge = (id: string, days: number) =>
   sql`UPDATE latchkey.api_keys SET created_at = now() - make_interval(days => ${days}) WHERE id = ${id}`
 const setUse = (id: string, days: number) =>
-  sql`UPDATE latchkey.api_key_secrets SET last_used_at = now() - make_interval(days => ${days}) WHERE key_id = ${id}`
+  sql`INSERT INTO latchkey.key_activity (key_id, last_used_at, last_used_day)
+    VALUES (${id}, now() - make_interval(days => ${days}), current_date - ${days}::int)
+    ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at, last_used_day = excluded.last_used_day`
 
 type Shown = { id: string; status: string; status_reason: string | null }
 const statusOf = async (id: string) => {

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { keyRefusals, usageByOwner } from '../../src/db/console.ts'
+import { keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import { mailboxCounts, mails, oneTimeTokens } from '../../src/db/people.ts'
-import { apiKeySecrets, keyUsage, passwordResets, revokedTokens } from '../../src/db/schema.ts'
+import { apiKeySecrets, keyActivity, keyUsage, passwordResets, revokedTokens } from '../../src/db/schema.ts'
 import { decryptUnder, encryptUnder } from '../../src/lib/passphrase.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { emptyDirectory } from '../support/binary.ts'
@@ -50,6 +50,9 @@ beforeAll(async () => {
   })
   await call(source, 'POST /service-accounts', { bearer: person.access, json: { name: 'account' } })
   await call(source, 'POST /auth/login', { json: { email: person.email, password: 'wrong-password-0' } })
+  await source.context.db.insert(keyActivity).values(rows.activity(made.id))
+  await source.context.db.insert(runningExports).values(rows.export(person.id))
+  await source.context.db.insert(overview).values({ only: true, computedAt: new Date(), body: { a: 1 } })
   await source.context.db.insert(keyUsage).values(rows.usage(made.id))
   await source.context.db.insert(passwordResets).values(rows.passwordReset(person.id))
   await source.context.db.insert(oneTimeTokens).values(rows.oneTimeToken(person.id))

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { keyRefusals, usageByOwner } from '../../src/db/console.ts'
+import { instances, keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
 import {
   codeFailures,
@@ -17,6 +17,7 @@ import {
   apiKeySecrets,
   apiKeys,
   auditEvents,
+  keyActivity,
   keyCreations,
   keyUsage,
   loginAttempts,
@@ -57,6 +58,14 @@ const refusal = (bad: object) => (db: Database, e: Existing) =>
   db.insert(keyRefusals).values({ ...rows.refusal(e.apiKey.id), ...bad })
 const ownerUsage = (bad: object) => (db: Database) =>
   db.insert(usageByOwner).values({ ...rows.ownerUsage(unknownId), ...bad })
+const activity = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(keyActivity).values({ ...rows.activity(e.apiKey.id), ...bad })
+const instance = (bad: object) => (db: Database) =>
+  db.insert(instances).values({ ...rows.instance(), ...bad })
+const running = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(runningExports).values({ ...rows.export(e.user.id), ...bad })
+const stored = (only: boolean) => (db: Database) =>
+  db.insert(overview).values({ only, computedAt: new Date(), body: {} })
 const creation = (bad: object) => (db: Database, e: Existing) =>
   db.insert(keyCreations).values({ ...rows.creation(e.apiKey.id), ...bad })
 const session = (bad: object) => (db: Database, e: Existing) =>
@@ -140,12 +149,23 @@ export const constraintCases: Record<string, Statement[]> = {
   key_refusals_count_check: [refusal({ count: 0 })],
   usage_by_owner_pkey: [(db, e) => ownerUsage(e.ownerUsage)(db)],
   usage_by_owner_count_check: [ownerUsage({ outcome: 'EXPIRED', count: 0 })],
+  key_activity_pkey: [activity({})],
+  key_activity_key_id_api_keys_id_fk: [activity({ keyId: unknownId })],
+  exports_pkey: [running({})],
+  exports_admin_id_users_id_fk: [running({ adminId: unknownId })],
+  instances_pkey: [(db, e) => instance({ id: e.instance.id })(db)],
+  overview_pkey: [stored(true)],
+  overview_only_check: [stored(false)],
   key_creations_pkey: [(db, e) => creation({ hash: e.creation.hash })(db, e)],
   key_creations_hash_check: [creation({ hash: bytes(31) }), creation({ hash: bytes(33) })],
   api_key_secrets_pkey: [(db, e) => secret({ id: e.secret.id })(db, e)],
   api_key_secrets_key_id_api_keys_id_fk: [secret({ keyId: unknownId })],
   api_key_secrets_hash_key: [(db, e) => secret({ hash: e.secret.hash })(db, e)],
   api_key_secrets_hash_check: [secret({ hash: bytes(31) }), secret({ hash: bytes(33) })],
+  api_key_secrets_ended_check: [
+    secret({ endedAt: new Date() }),
+    secret({ endedAt: new Date(), expiresAt: new Date(Date.now() + 1000) }),
+  ],
   api_key_secrets_start_check: [secret({ start: 's'.repeat(33) })],
   sessions_pkey: [(db, e) => session({ id: e.session.id })(db, e)],
   sessions_user_id_users_id_fk: [session({ userId: unknownId })],

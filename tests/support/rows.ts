@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { keyRefusals, usageByOwner } from '../../src/db/console.ts'
+import { instances, keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
 import {
   codeFailures,
@@ -17,6 +17,7 @@ import {
   apiKeySecrets,
   apiKeys,
   auditEvents,
+  keyActivity,
   keyCreations,
   keyUsage,
   loginAttempts,
@@ -60,6 +61,9 @@ export const rows = {
   usage: (keyId: string) => ({ keyId, hour: now(), outcome: 'VALID', count: 1 }),
   ownerUsage: (ownerId: string) => ({ ownerId, hour: now(), outcome: 'VALID', count: 1 }),
   refusal: (keyId: string) => ({ keyId, at: now(), outcome: 'EXPIRED' as const, count: 1 }),
+  activity: (keyId: string) => ({ keyId, lastUsedAt: now(), lastUsedDay: '2026-01-01' }),
+  export: (adminId: string) => ({ adminId, id: id(), expiresAt: now() }),
+  instance: () => ({ id: id(), version: '0.1.0', startedAt: now(), seenAt: now() }),
   creation: (keyId: string) => ({ hash: bytes(32), keyId, createdAt: now() }),
   auditEvent: () => ({
     id: id(),
@@ -148,6 +152,8 @@ export async function insertOneOfEach(db: Database) {
   const credits = rows.credits(apiKey.id)
   const usage = rows.usage(apiKey.id)
   const ownerUsage = rows.ownerUsage(user.id)
+  const activity = rows.activity(apiKey.id)
+  const instance = rows.instance()
   const creation = rows.creation(apiKey.id)
   const session = rows.session(user.id)
   const signingKey = rows.signingKey()
@@ -174,6 +180,11 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(keyUsage).values(usage)
   await db.insert(keyRefusals).values(rows.refusal(apiKey.id))
   await db.insert(usageByOwner).values(ownerUsage)
+  await db.insert(keyActivity).values(activity)
+  await db.insert(instances).values(instance)
+  await db.insert(runningExports).values(rows.export(user.id))
+  // One row for the whole database.
+  await db.insert(overview).values({ only: true, computedAt: new Date(), body: {} }).onConflictDoNothing()
   await db.insert(keyCreations).values(creation)
   await db.insert(sessions).values(session)
   await db.insert(signingKeys).values(signingKey)
@@ -200,6 +211,8 @@ export async function insertOneOfEach(db: Database) {
     credits,
     usage,
     ownerUsage,
+    activity,
+    instance,
     creation,
     session,
     signingKey,

@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia, t } from 'elysia'
 import type { Context } from '../../core/context.ts'
+import type { ExportPage } from '../../core/exports/exports.ts'
 import { changeKey } from '../../core/keys/change.ts'
 import { createKey } from '../../core/keys/create.ts'
 import { endPresented, removeKey, revokeKey } from '../../core/keys/end.ts'
@@ -19,6 +20,7 @@ import {
   KeysRevocation,
   KeysRevoked,
   LISTED_STATUSES,
+  type ListedKey,
   NewKey,
   RevokeQuery,
   Rotation,
@@ -36,6 +38,7 @@ import { fail, failField } from '../../lib/errors.ts'
 import { Flag, Instant, wordOf } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import type { Guard } from '../auth.ts'
+import { CSV_DESCRIPTION, csvAnswer, wantsCsv } from '../csv.ts'
 import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, queryInteger, searchQuery, tellTruncated } from '../page.ts'
 import { originOf, type RequestState } from '../request-state.ts'
@@ -105,11 +108,31 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     const { row, key } = await createKey(context, originOf(state), caller, input, idempotencyKeyOf(state))
     return { ...present(row), key }
   }
-  const list = async (caller: Principal, query: KeyQuery, set: { headers: Record<string, unknown> }) => {
+  const list = async (
+    caller: Principal,
+    query: KeyQuery,
+    set: { headers: Record<string, unknown> },
+    state: RequestState,
+  ) => {
+    if (wantsCsv(state.request))
+      return csvAnswer(context, state, caller, {
+        list: 'keys',
+        query,
+        columns: columnsOf(query),
+        read: () => readPages(caller, query),
+      })
     const { keys, nextCursor, isTruncated } = await listVisibleKeys(context, caller, query)
     tellTruncated(set, isTruncated)
     if (nextCursor !== null) set.headers.link = nextLink(query, nextCursor)
     return presentKeys(context, keys, query.expand)
+  }
+  /** The keys from a page on, as an export reads them. */
+  const readPages = async (caller: Principal, query: KeyQuery): Promise<ExportPage<ListedKey>> => {
+    const { keys, nextCursor } = await listVisibleKeys(context, caller, { ...query, limit: MAX_PAGE })
+    return {
+      rows: await presentKeys(context, keys, query.expand),
+      next: nextCursor === null ? null : () => readPages(caller, { ...query, cursor: nextCursor }),
+    }
   }
   const revoke = async (caller: Principal, state: RequestState, id: string, query: RevokeQuery) => {
     const options = { reason: query.reason ?? null, created: query.created === 'true' }
@@ -130,17 +153,21 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       ...creates,
       detail: describe('postKey', 'Make an API key (same as /keys/create)', { errors: createErrors }),
     })
-    .get('/list', ({ auth, query, set }) => list(auth, query, set), {
+    .get('/list', ({ auth, query, set, state }) => list(auth, query, set, state), {
       ...NEEDS['GET /keys/list'],
       ...lists,
       detail: describe('listKeys', "The caller's API keys, newest first unless sorted otherwise", {
-        errors: ['not_found'],
+        description: CSV_DESCRIPTION,
+        errors: ['not_found', 'forbidden'],
       }),
     })
-    .get('/', ({ auth, query, set }) => list(auth, query, set), {
+    .get('/', ({ auth, query, set, state }) => list(auth, query, set, state), {
       ...NEEDS['GET /keys'],
       ...lists,
-      detail: describe('getKeys', "The caller's API keys (same as /keys/list)", { errors: ['not_found'] }),
+      detail: describe('getKeys', "The caller's API keys (same as /keys/list)", {
+        description: CSV_DESCRIPTION,
+        errors: ['not_found', 'forbidden'],
+      }),
     })
     .delete(
       '/self',
@@ -304,6 +331,12 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       },
     )
 }
+
+/** The members of a listed key, in their order. */
+const columnsOf = ({ expand = '' }: KeyQuery): string[] => [
+  ...Object.keys(Key.properties),
+  ...['owner', 'usage'].filter((member) => expand.split(',').includes(member)),
+]
 
 /** Words of the paths below `/keys/` that are no ids, whatever the method. */
 const WORDS = new Set(['verify', 'verify-batch', 'import', 'lookup', 'revoke'])

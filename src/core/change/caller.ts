@@ -52,7 +52,7 @@ function rereadKey(
 ) {
   const secret = held.secrets.get(caller.secretId)
   const key = held.keys.get(caller.keyId)
-  if (!secret || !key) return null
+  if (!secret || secret.endedAt !== null || !key) return null
   return decideSecret(context, caller.claims, {
     secretId: secret.id,
     secretExpiresAt: secret.expiresAt,

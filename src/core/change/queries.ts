@@ -66,7 +66,12 @@ export const LOCKABLE = {
     reads: false,
   },
   secrets: { table: 'secrets', where: (ids) => isOneOf(apiKeySecrets.id, ids), reads: true },
-  secretsOfKey: { table: 'secrets', where: (ids) => isOneOf(apiKeySecrets.keyId, ids), reads: true },
+  // Secrets that ended never work again: nothing changes them.
+  secretsOfKey: {
+    table: 'secrets',
+    where: (ids) => and(isOneOf(apiKeySecrets.keyId, ids), isNull(apiKeySecrets.endedAt)),
+    reads: true,
+  },
   signingKeys: { table: 'signingKeys', where: (ids) => isOneOf(signingKeys.id, ids), reads: true },
 } as const satisfies Record<string, Lockable>
 

@@ -15,11 +15,11 @@ const ENDED_SESSIONS_STAY_MS = PLACES_LAST_MS
 /** A mail is kept this long after it was sent or given up, and so is one that is never sent. */
 const MAILS_STAY_MS = 7 * DAY_MS
 
-/**
- * A secret that a rotation ended is kept this long after its overlap, so that an operator still sees the time of its
- * last use.
- */
-const ENDED_SECRETS_STAY_MS = DAY_MS
+/** A secret is shown this long after its overlap, so that an operator still sees the time of its last use. */
+const ENDED_SECRETS_SHOWN_MS = DAY_MS
+
+/** The row of a server is kept this long after the server was last seen. */
+const INSTANCES_STAY_MS = HOUR_MS
 
 /** Wrong codes count in a row for this long after the last one; the longest lock is a day. */
 const WRONG_CODES_STAY_MS = 30 * DAY_MS
@@ -37,7 +37,8 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     resets: new Date(now - DAY_MS),
     audit: new Date(now - context.config.auditRetentionDays * DAY_MS),
     creations: new Date(now - IDEMPOTENCY_LASTS_MS),
-    secrets: new Date(now - ENDED_SECRETS_STAY_MS),
+    shownSecrets: new Date(now - ENDED_SECRETS_SHOWN_MS),
+    instances: new Date(now - INSTANCES_STAY_MS),
     // The row refuses the token until it has expired by the clock of every server.
     tokens: new Date(now - CLOCK_MARGIN_MS),
     steps: new Date(now - DAY_MS),

@@ -1,6 +1,6 @@
-import { and, eq, getTableName, gt, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
+import { and, asc, getTableName, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
-import { keyRefusals, usageByOwner } from '../../db/console.ts'
+import { instances, keyRefusals, runningExports, usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
 import {
   codeFailures,
@@ -13,7 +13,6 @@ import {
 } from '../../db/people.ts'
 import {
   apiKeySecrets,
-  apiKeys,
   auditEvents,
   keyCreations,
   keyUsage,
@@ -33,7 +32,10 @@ export type Horizons = {
   resets: Date
   audit: Date
   creations: Date
-  secrets: Date
+  /** Of secrets whose overlap is over: they are marked as ended. */
+  shownSecrets: Date
+  /** Of servers, and of exports that a server wrote out: when they were last seen. */
+  instances: Date
   tokens: Date
   usage: Date
   oneTimeTokens: Date
@@ -71,7 +73,14 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: passwordResets, id: passwordResets.id, isOutdated: lt(passwordResets.expiresAt, before.resets) },
     { table: auditEvents, id: auditEvents.id, isOutdated: lt(auditEvents.at, before.audit) },
     { table: keyCreations, id: keyCreations.hash, isOutdated: lt(keyCreations.createdAt, before.creations) },
-    { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.expiresAt, before.secrets) },
+    // As long as the audit trail knows of them, `POST /keys/lookup` does.
+    { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.endedAt, before.audit) },
+    {
+      table: runningExports,
+      id: runningExports.adminId,
+      isOutdated: lt(runningExports.expiresAt, before.instances),
+    },
+    { table: instances, id: instances.id, isOutdated: lt(instances.seenAt, before.instances) },
     { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
     { table: keyRefusals, id: sql`ctid`, isOutdated: lt(keyRefusals.at, before.refusals) },
     { table: keyRefusals, id: sql`ctid`, isOutdated: isBeyondNewest },
@@ -116,7 +125,7 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
       isOutdated: lt(mailboxCounts.windowStartedAt, before.mailboxes),
     },
   ]
-  await keepLastUses(db, before.secrets)
+  await markEndedSecrets(db, before.shownSecrets)
   let total = 0
   for (const deletion of deletions) {
     let deleted = STEP
@@ -136,19 +145,24 @@ const isBeyondNewest = sql`ctid IN (
     SELECT ctid, row_number() OVER (PARTITION BY key_id ORDER BY at DESC) AS place FROM ${keyRefusals}
   ) AS ranked WHERE ranked.place > ${MAX_REFUSALS_OF_KEY})`
 
-/** When outdated secrets were last used stays with their keys. They work no more, so that it is their last use. */
-async function keepLastUses(db: Database, before: Date): Promise<void> {
-  await db
-    .update(apiKeys)
-    .set({ lastUsedAt: sql`GREATEST(${apiKeys.lastUsedAt}, ${apiKeySecrets.lastUsedAt})` })
-    .from(apiKeySecrets)
-    .where(
-      and(
-        eq(apiKeySecrets.keyId, apiKeys.id),
-        lt(apiKeySecrets.expiresAt, before),
-        gt(apiKeySecrets.lastUsedAt, sql`COALESCE(${apiKeys.lastUsedAt}, '-infinity')`),
-      ),
-    )
+/** Marks secrets whose overlap is long over as ended, in steps. */
+async function markEndedSecrets(db: Database, before: Date): Promise<void> {
+  let marked = STEP
+  while (marked === STEP) {
+    const step = db
+      .select({ id: apiKeySecrets.id })
+      .from(apiKeySecrets)
+      .where(and(isNull(apiKeySecrets.endedAt), lt(apiKeySecrets.expiresAt, before)))
+      .orderBy(asc(apiKeySecrets.id))
+      .limit(STEP)
+      .for('no key update', { skipLocked: true })
+    const rows = await db
+      .update(apiKeySecrets)
+      .set({ endedAt: sql`${apiKeySecrets.expiresAt}` })
+      .where(sql`${apiKeySecrets.id} IN ${step}`)
+      .returning({ id: apiKeySecrets.id })
+    marked = rows.length
+  }
 }
 
 function deleteStep(db: Database, { table, id, isOutdated }: Deletion): Promise<number> {

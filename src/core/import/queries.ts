@@ -2,7 +2,7 @@ import { eq, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { EVICTION_CHANNEL, formatPasswordKind } from '../../db/eviction.ts'
 import { isOneOf } from '../../db/one-of.ts'
-import { apiKeyCredits, apiKeySecrets, apiKeys, users } from '../../db/schema.ts'
+import { apiKeyCredits, apiKeySecrets, apiKeys, keyActivity, users } from '../../db/schema.ts'
 import { type OwnerColumns, ownerOfRow } from '../owners.ts'
 
 /** The part of an existing or accepted user on which the import decides. */
@@ -105,4 +105,8 @@ export async function insertImportedKeys(
   await tx.insert(apiKeys).values(keys)
   await tx.insert(apiKeySecrets).values(secrets)
   if (credits.length > 0) await tx.insert(apiKeyCredits).values(credits)
+  const uses = secrets.flatMap(({ keyId, lastUsedAt }) =>
+    lastUsedAt ? [{ keyId, lastUsedAt, lastUsedDay: lastUsedAt.toISOString().slice(0, 10) }] : [],
+  )
+  if (uses.length > 0) await tx.insert(keyActivity).values(uses)
 }

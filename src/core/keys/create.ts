@@ -82,7 +82,7 @@ export async function createKey(
     const { scopes, expiresAt } = settings
     const details = { owner, scopes, expires_at: formatInstant(expiresAt) }
     await record({ action: 'key.created', target: { type: 'key', id }, details })
-    return { ...inserted, secrets, credits, owner: ownerStateOf(change.held, owner) }
+    return { ...inserted, secrets, credits, usedAt: null, owner: ownerStateOf(change.held, owner) }
   })
   return { row, key }
 }

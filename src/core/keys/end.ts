@@ -15,7 +15,7 @@ import { accountOf, changeManagedKey, lockOwner } from './change-managed.ts'
 import { nameKey } from './notice-expiring.ts'
 import {
   deleteKey,
-  deleteSecrets,
+  endSecrets,
   findWholeKey,
   insertRevokedToken,
   listCreatedKeys,
@@ -159,7 +159,7 @@ async function endHeld(
   const locks: Lock[] = [
     lockOwner(owner, 'no key update'),
     ['keys', keyId, 'no key update'],
-    ['secrets', secretId, claims ? 'no key update' : 'update'],
+    ['secrets', secretId, 'no key update'],
   ]
   await recordChange(context, by, null, locks, async ({ tx, held, now, record }) => {
     const key = held.keys.get(keyId)
@@ -177,7 +177,7 @@ async function endHeld(
     const endsKey = extent === 'key' ? isNewest : live.length === 1
     if (!endsKey) {
       // The other secret keeps its expiry: ending one secret must never make another one last longer.
-      await deleteSecrets(tx, [presented.id])
+      await endSecrets(tx, [presented.id], now)
       const details = { secret_id: presented.id, start: presented.start }
       return record({ action: 'key.secret_ended', target: { type: 'key', id: keyId }, details })
     }

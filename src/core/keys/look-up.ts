@@ -46,7 +46,8 @@ function readLookup({ hash, key, start }: KeyLookup): [by: keyof KeyLookup, Secr
 }
 
 /** A rotation gives the secret that it replaces an end. */
-function stateOf({ expiresAt }: SecretRow, nowMs: number): FoundKey['matched']['state'] {
+function stateOf({ expiresAt, endedAt }: SecretRow, nowMs: number): FoundKey['matched']['state'] {
+  if (endedAt !== null) return 'ended'
   if (expiresAt === null) return 'current'
   return expiresAt.getTime() > nowMs ? 'overlap' : 'ended'
 }

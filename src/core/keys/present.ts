@@ -82,8 +82,8 @@ function statusOf(key: WholeKey, nowMs: number): [KeyStatus, reason: string | nu
 }
 
 /** When a key was last used, by any of its secrets; null: never. */
-export const lastUseOf = ({ lastUsedAt, secrets }: WholeKey) =>
-  latest([lastUsedAt, ...secrets.map((secret) => secret.lastUsedAt)])
+export const lastUseOf = ({ usedAt, secrets }: WholeKey) =>
+  latest([usedAt, ...secrets.map((secret) => secret.lastUsedAt)])
 
 function latest(dates: (Date | null)[]): Date | null {
   return dates.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a), null)

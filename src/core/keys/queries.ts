@@ -22,6 +22,7 @@ import {
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
+  keyActivity,
   keyCreations,
   revokedTokens,
   serviceAccounts,
@@ -42,14 +43,18 @@ export type CreditsRow = typeof apiKeyCredits.$inferSelect
 /** What is shown of an owner beside a key: whether it is active, and its address or name. */
 export type OwnerState = { isActive: boolean; label: string | null }
 /**
- * A key with its secrets, oldest first, its credits and the state of its owner. Of two secrets that are live, the newest is
- * the one without an end.
+ * A key with its secrets that are not over, oldest first, its credits, its last use (null: never) and the state of its owner.
+ * Of two secrets that are live, the newest is the one without an end.
  */
-export type WholeKey = KeyRow & { secrets: SecretRow[]; credits: CreditsRow | null; owner: OwnerState }
+export type WholeKey = KeyRow & {
+  secrets: SecretRow[]
+  credits: CreditsRow | null
+  usedAt: Date | null
+  owner: OwnerState
+}
 
 /** When a key was last used; null: never. */
-const lastUse = sql`GREATEST(${apiKeys.lastUsedAt},
-  (SELECT max(secret.last_used_at) FROM ${apiKeySecrets} AS secret WHERE secret.key_id = ${apiKeys.id}))`
+const lastUse = sql`(SELECT used.last_used_at FROM ${keyActivity} AS used WHERE used.key_id = ${apiKeys.id})`
 /** A key that was never used counts from its creation. */
 const lastSeen = sql`COALESCE(${lastUse}, ${apiKeys.createdAt})`
 
@@ -131,8 +136,16 @@ function conditionsOf(filter: KeyFilter, now: Date): (SQL | undefined)[] {
     status === null ? undefined : hasStatus(status, now),
     within === null ? undefined : liesWithin(within),
     expiresBefore === null ? undefined : sql`${end} < ${timestamp(expiresBefore)}`,
-    unusedSince === null ? undefined : sql`${lastSeen} < date_trunc('day', ${timestamp(unusedSince)}, 'UTC')`,
+    unusedSince === null ? undefined : isUnusedSince(unusedSince),
   ]
+}
+
+/** Whether a key was last used on a day (UTC) before that of a time; one that was never used was made before that day. */
+function isUnusedSince(at: Date): SQL {
+  const day = at.toISOString().slice(0, 10)
+  const used = sql`SELECT FROM ${keyActivity} AS used WHERE used.key_id = ${apiKeys.id}`
+  return sql`(EXISTS (${used} AND used.last_used_day < ${day}::date)
+    OR (${apiKeys.createdAt} < ${`${day}T00:00:00Z`}::timestamptz AND NOT EXISTS (${used})))`
 }
 
 const timestamp = (at: Date) => sql`${at.toISOString()}::timestamptz`
@@ -196,7 +209,8 @@ const wordsOfKey = sql`COALESCE(${apiKeys.name}, '') || ' ' || COALESCE(${apiKey
 /** The keys of one owner that a search finds. */
 export function searchKeysOf(db: Database, owner: Owner, search: Search) {
   const secret = sql`SELECT FROM ${apiKeySecrets} AS secret
-    WHERE secret.key_id = ${apiKeys.id} AND ${beginsWith(sql`secret.start`, search.typed)}`
+    WHERE secret.key_id = ${apiKeys.id} AND secret.ended_at IS NULL
+      AND ${beginsWith(sql`secret.start`, search.typed)}`
   const named =
     owner.type === 'user'
       ? sql`SELECT FROM ${users} WHERE ${users.id} = ${owner.id} AND ${beginsWith(users.email, search.text)}`
@@ -218,7 +232,8 @@ export async function searchAllKeys(db: Database, search: Search) {
   )
   const found = await findCandidates(db, [
     sql`SELECT id FROM ${apiKeys} WHERE ${hasWords(wordsOfKey, search)}`,
-    sql`SELECT key_id AS id FROM ${apiKeySecrets} WHERE ${beginsWith(apiKeySecrets.start, search.typed)}`,
+    sql`SELECT key_id AS id FROM ${apiKeySecrets} 
+      WHERE ${beginsWith(apiKeySecrets.start, search.typed)} AND ended_at IS NULL`,
     sql`SELECT id FROM ${apiKeys} WHERE ${isOneOf(apiKeys.userId, owners.ids)}`,
     sql`SELECT id FROM ${apiKeys} WHERE ${isOneOf(apiKeys.serviceAccountId, owners.ids)}`,
   ])
@@ -270,7 +285,7 @@ function liesWithin({ scopes, expiresAt }: NonNullable<KeyFilter['within']>): SQ
 /** What a secret is looked up by: the SHA-256 of the whole key, or its first characters. */
 export type SecretSearch = { hash: Uint8Array } | { start: string }
 
-/** Secrets with their keys, newest first; `owner: null` is everybody's. */
+/** Secrets with their keys, newest first, also those that ended; `owner: null` is everybody's. */
 export async function listKeysBySecret(
   db: Database,
   by: SecretSearch,
@@ -391,14 +406,18 @@ export async function updateSecretExpiry(
   await tx.update(apiKeySecrets).set({ expiresAt }).where(isOneOf(apiKeySecrets.id, ids))
 }
 
-/** Deletes secrets of locked keys. The time of their last use is kept on their keys. */
-export async function deleteSecrets(tx: Transaction, ids: readonly string[]): Promise<void> {
+/**
+ * Ends locked secrets for good. Their rows stay, so that a secret that is found later still tells its key. An instance of an
+ * earlier release knows nothing of `ended_at`, and refuses them by `expires_at`.
+ */
+export async function endSecrets(tx: Transaction, ids: readonly string[], now: Date): Promise<void> {
   await tx
-    .update(apiKeys)
-    .set({ lastUsedAt: sql`GREATEST(${apiKeys.lastUsedAt}, ${apiKeySecrets.lastUsedAt})` })
-    .from(apiKeySecrets)
-    .where(and(eq(apiKeySecrets.keyId, apiKeys.id), isOneOf(apiKeySecrets.id, ids)))
-  await tx.delete(apiKeySecrets).where(isOneOf(apiKeySecrets.id, ids))
+    .update(apiKeySecrets)
+    .set({
+      endedAt: now,
+      expiresAt: sql`LEAST(${apiKeySecrets.expiresAt}, ${now.toISOString()}::timestamptz)`,
+    })
+    .where(isOneOf(apiKeySecrets.id, ids))
 }
 
 const revocation = (now: Date, reason: string | null) => ({ revokedAt: now, revokedReason: reason })
@@ -620,11 +639,12 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
   const secrets = await db
     .select()
     .from(apiKeySecrets)
-    .where(isOneOf(apiKeySecrets.keyId, ids))
+    .where(and(isOneOf(apiKeySecrets.keyId, ids), isNull(apiKeySecrets.endedAt)))
     // By expiry first, NULL last. The times of creation are not enough: the clocks of two servers may differ by more
     // than the time between two rotations.
     .orderBy(asc(apiKeySecrets.expiresAt), asc(apiKeySecrets.createdAt), asc(apiKeySecrets.id))
   const credits = await db.select().from(apiKeyCredits).where(isOneOf(apiKeyCredits.keyId, ids))
+  const uses = await db.select().from(keyActivity).where(isOneOf(keyActivity.keyId, ids))
   const owners = await db
     .select({ id: users.id, isActive: users.isActive, label: sql<string>`${users.email}`.as('label') })
     .from(users)
@@ -642,8 +662,10 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
   const ownersById = new Map(owners.map((owner) => [owner.id, owner]))
   const secretsOf = Map.groupBy(secrets, (secret) => secret.keyId)
   const creditsOf = new Map(credits.map((row) => [row.keyId, row]))
+  const lastUses = new Map(uses.map((row) => [row.keyId, row.lastUsedAt]))
   return keys.map((key) => ({
     ...key,
+    usedAt: lastUses.get(key.id) ?? null,
     secrets: secretsOf.get(key.id) ?? [],
     credits: creditsOf.get(key.id) ?? null,
     // An owner that is gone by now took the key along.

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import { changeManagedKey } from './change-managed.ts'
 import { requireKeyPower } from './power.ts'
 import {
-  deleteSecrets,
+  endSecrets,
   findKey,
   insertSecret,
   type SecretRow,
@@ -16,8 +16,8 @@ import {
 } from './queries.ts'
 import type { KeyManager } from './reach.ts'
 
-/** A rotation ends or deletes secrets, so their rows are locked too. */
-const WITH_SECRETS = { key: 'no key update', secrets: 'update' } as const
+/** A rotation ends secrets, so their rows are locked too. */
+const WITH_SECRETS = { key: 'no key update', secrets: 'no key update' } as const
 
 /**
  * Gives a key a new secret. Its id and all settings stay. The old secret works until the overlap ends.
@@ -50,7 +50,7 @@ export async function rotateKey(
     }
     if (live.length > 1) fail('conflict', { detail: 'A rotation is under way: two secrets are live.' })
     const ids = live.map((old) => old.id)
-    if (overlapSeconds === 0) await deleteSecrets(tx, ids)
+    if (overlapSeconds === 0) await endSecrets(tx, ids, now)
     else await updateSecretExpiry(tx, ids, overlapEnds)
     await insertSecret(tx, { id: secretId, keyId: id, hash: hashToken(secret), start, createdAt: now })
     const details = { overlap_seconds: overlapSeconds, start }
@@ -87,7 +87,7 @@ export async function endSecret(
     const rest = live.filter((other) => other.id !== secret.id)
     const kept = isNew ? rest.map((other) => ({ ...other, expiresAt: null })) : rest
     requireKeyPower(change.caller, key, { ...key, secrets: kept }, account)
-    await deleteSecrets(tx, [secret.id])
+    await endSecrets(tx, [secret.id], now)
     if (isNew)
       await updateSecretExpiry(
         tx,

@@ -5,7 +5,7 @@ import { Key } from '../keys/model.ts'
 import { Counts } from '../usage/model.ts'
 
 /** What is wrong with a server or its surroundings, by a code that never changes. */
-export const WARNING_CODES = [
+const WARNING_CODES = [
   'cache_bypassed',
   'redis_away',
   'issuer_differs',

@@ -1,10 +1,13 @@
-import { and, asc, desc, eq, gte, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableName, gte, lt, ne, or, type SQL, sql } from 'drizzle-orm'
 import { keyRefusals, usageByOwner } from '../../db/console.ts'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
-import { apiKeySecrets, apiKeys, keyUsage, serviceAccounts, users } from '../../db/schema.ts'
+import { apiKeySecrets, apiKeys, keyActivity, keyUsage, serviceAccounts, users } from '../../db/schema.ts'
 import type { RefusedCode } from '../../lib/outcomes.ts'
 import { type Owner, ownerColumn } from '../owners.ts'
+
+/** A table in `FOR … OF` is named without its schema. */
+const [apiKeyLock, secretLock] = [apiKeys, apiKeySecrets].map((table) => sql.identifier(getTableName(table)))
 
 /** The number of uses of one key in one hour with one outcome. */
 export type UsageCount = { keyId: string; hour: Date; outcome: string; count: number }
@@ -73,20 +76,18 @@ export async function countRefusals(db: Database, keyId: string, from: Date): Pr
 }
 
 /**
- * Moves `last_used_at` forward, never back, because another instance may have written a later time. Skips locked
- * secrets instead of waiting: a change that holds one secret and is about to lock another would wait for this
- * transaction in turn, which is a deadlock.
+ * Moves `last_used_at` of secrets and of their keys forward, never back, because another instance may have written a later
+ * time. Skips locked secrets, and secrets of keys that are about to be deleted, instead of waiting: a change that holds one
+ * row and is about to lock another would wait for this transaction in turn, which is a deadlock.
  * @returns the uses of secrets that are locked now; uses of deleted secrets are dropped
  */
 export async function updateLastUses(tx: Transaction, uses: readonly LastUse[]): Promise<LastUse[]> {
   const ids = sql.param(uses.map(({ secretId }) => secretId))
   const isUsed = sql`${apiKeySecrets.id} = ANY (${ids}::uuid[])`
   const { id } = apiKeySecrets
-  const free = await tx
-    .select({ id })
-    .from(apiKeySecrets)
-    .where(isUsed)
-    .for('no key update', { skipLocked: true })
+  const free = await tx.select({ id: sql<string>`free.id` }).from(sql`(
+    SELECT ${id} FROM ${apiKeySecrets} JOIN ${apiKeys} ON ${apiKeys.id} = ${apiKeySecrets.keyId} WHERE ${isUsed}
+    FOR KEY SHARE OF ${apiKeyLock} SKIP LOCKED FOR NO KEY UPDATE OF ${secretLock} SKIP LOCKED) AS free`)
   const freeIds = new Set(free.map((secret) => secret.id))
   const rows = JSON.stringify(
     uses.flatMap(({ secretId, at }) =>
@@ -94,9 +95,15 @@ export async function updateLastUses(tx: Transaction, uses: readonly LastUse[]):
     ),
   )
   await tx.execute(sql`
-    UPDATE ${apiKeySecrets} SET last_used_at = used.at
-    FROM jsonb_to_recordset(${rows}::jsonb) AS used (id uuid, at timestamptz)
-    WHERE ${apiKeySecrets.id} = used.id AND (last_used_at IS NULL OR last_used_at < used.at)`)
+    WITH moved AS (
+      UPDATE ${apiKeySecrets} SET last_used_at = used.at
+      FROM jsonb_to_recordset(${rows}::jsonb) AS used (id uuid, at timestamptz)
+      WHERE ${apiKeySecrets.id} = used.id AND (last_used_at IS NULL OR last_used_at < used.at)
+      RETURNING ${apiKeySecrets.keyId} AS key_id, used.at AS at)
+    INSERT INTO ${keyActivity} AS known (key_id, last_used_at, last_used_day)
+    SELECT key_id, max(at), (max(at) AT TIME ZONE 'UTC')::date FROM moved GROUP BY key_id ORDER BY key_id
+    ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at, last_used_day = excluded.last_used_day
+    WHERE known.last_used_at < excluded.last_used_at`)
   if (freeIds.size === uses.length) return []
   const known = await tx.select({ id }).from(apiKeySecrets).where(isUsed)
   const lockedIds = new Set(known.flatMap((secret) => (freeIds.has(secret.id) ? [] : [secret.id])))
@@ -203,7 +210,8 @@ export function listTopRefused(db: Database, from: Date, to: Date, limit: number
 
 /** Names of keys, addresses of users, names of service accounts, by their ids. */
 export async function listLabels(db: Database, ids: readonly string[]): Promise<Map<string, string>> {
-  const start = sql`(SELECT secret.start FROM ${apiKeySecrets} AS secret WHERE secret.key_id = ${apiKeys.id} LIMIT 1)`
+  const start = sql`(SELECT secret.start FROM ${apiKeySecrets} AS secret
+    WHERE secret.key_id = ${apiKeys.id} AND secret.ended_at IS NULL LIMIT 1)`
   const rows = await db
     .select({ id: apiKeys.id, label: sql<string | null>`COALESCE(${apiKeys.name}, ${start})`.as('label') })
     .from(apiKeys)

@@ -1,4 +1,4 @@
-import { and, desc, eq, exists, sql } from 'drizzle-orm'
+import { and, desc, eq, exists, isNull, sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import {
@@ -58,7 +58,7 @@ export async function findNewestSecret(db: Database, keyId: string) {
     .leftJoin(users, eq(users.id, apiKeys.userId))
     .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
     .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
-    .where(eq(apiKeySecrets.keyId, keyId))
+    .where(and(eq(apiKeySecrets.keyId, keyId), isNull(apiKeySecrets.endedAt)))
     .orderBy(sql`${apiKeySecrets.expiresAt} DESC NULLS FIRST`, desc(apiKeySecrets.createdAt))
     .limit(1)
   return row ?? null
@@ -77,7 +77,7 @@ function prepareVerifyQueries(db: Database) {
       .leftJoin(users, eq(users.id, apiKeys.userId))
       .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
       .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
-      .where(eq(apiKeySecrets.hash, sql.placeholder('hash')))
+      .where(and(eq(apiKeySecrets.hash, sql.placeholder('hash')), isNull(apiKeySecrets.endedAt)))
       .prepare('latchkey_find_secret'),
 
     /**
@@ -104,6 +104,7 @@ function prepareVerifyQueries(db: Database) {
       .where(
         and(
           eq(apiKeySecrets.id, sql.placeholder('secretId')),
+          isNull(apiKeySecrets.endedAt),
           eq(serviceAccounts.id, sql.placeholder('serviceAccountId')),
         ),
       )

@@ -95,7 +95,8 @@ const cases: Case[] = [
     table: apiKeySecrets,
     idOf: (e) => e.secret.id,
     message: (e) => `key ${e.secret.keyId}`,
-    loud: () => ({ hash: bytes(32), expiresAt: later }),
+    // In this order: what ended has an end.
+    loud: () => ({ hash: bytes(32), expiresAt: later, endedAt: later }),
     silent: () => ({ start: 's', createdAt: later, lastUsedAt: later }),
   },
   {
