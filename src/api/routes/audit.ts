@@ -27,7 +27,7 @@ const ListQuery = Type.Object({
 export const auditRoutes = (context: Context, guard: Guard) =>
   new Elysia({ tags: ['Administration'] }).use(guard).get(
     '/audit',
-    async ({ auth, query, request, state }) =>
+    ({ auth, query, request, state }) =>
       wantsCsv(request)
         ? csvAnswer(context, state, auth, {
             list: 'audit',
@@ -35,7 +35,7 @@ export const auditRoutes = (context: Context, guard: Guard) =>
             columns: Object.keys(AuditEntry.properties),
             read: () => readPages(context, query),
           })
-        : presentPage(await listEvents(context, query), presentEvent),
+        : listPage(context, query),
     {
       ...NEEDS['GET /audit'],
       query: ListQuery,
@@ -46,6 +46,10 @@ export const auditRoutes = (context: Context, guard: Guard) =>
       }),
     },
   )
+
+async function listPage(context: Context, query: AuditQuery): Promise<AuditPage> {
+  return presentPage(await listEvents(context, query), presentEvent)
+}
 
 /** The events from a page on, as an export reads them. */
 async function readPages(context: Context, query: AuditQuery): Promise<ExportPage<AuditEntry>> {

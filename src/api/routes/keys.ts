@@ -108,19 +108,11 @@ export const keyRoutes = (context: Context, guard: Guard) => {
     const { row, key } = await createKey(context, originOf(state), caller, input, idempotencyKeyOf(state))
     return { ...present(row), key }
   }
-  const list = async (
+  const listPage = async (
     caller: Principal,
     query: KeyQuery,
     set: { headers: Record<string, unknown> },
-    state: RequestState,
-  ) => {
-    if (wantsCsv(state.request))
-      return csvAnswer(context, state, caller, {
-        list: 'keys',
-        query,
-        columns: columnsOf(query),
-        read: () => readPages(caller, query),
-      })
+  ): Promise<KeyList> => {
     const { keys, nextCursor, isTruncated } = await listVisibleKeys(context, caller, query)
     tellTruncated(set, isTruncated)
     if (nextCursor !== null) set.headers.link = nextLink(query, nextCursor)
@@ -134,6 +126,20 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       next: nextCursor === null ? null : () => readPages(caller, { ...query, cursor: nextCursor }),
     }
   }
+  const list = (
+    caller: Principal,
+    query: KeyQuery,
+    set: { headers: Record<string, unknown> },
+    state: RequestState,
+  ) =>
+    wantsCsv(state.request)
+      ? csvAnswer(context, state, caller, {
+          list: 'keys',
+          query,
+          columns: columnsOf(query),
+          read: () => readPages(caller, query),
+        })
+      : listPage(caller, query, set)
   const revoke = async (caller: Principal, state: RequestState, id: string, query: RevokeQuery) => {
     const options = { reason: query.reason ?? null, created: query.created === 'true' }
     await revokeKey(context, originOf(state), caller, id, options)

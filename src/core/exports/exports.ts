@@ -1,5 +1,5 @@
 import { withDeadline } from '../../lib/deadline.ts'
-import { fail } from '../../lib/errors.ts'
+import { fail, spentHeaders } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
@@ -49,7 +49,7 @@ export async function beginExport<Row>(
     if (!(await insertExport(tx, row, now)))
       fail('rate_limited', {
         detail: 'An export of yours is under way: wait until it is done.',
-        headers: { 'Retry-After': String(RETRY_AFTER_SECONDS) },
+        headers: spentHeaders(1, RETRY_AFTER_SECONDS),
       })
     await record({ action: 'export.created', details: { list, filter } })
   })

@@ -27,10 +27,13 @@ export async function describeOverview(context: Context): Promise<Overview> {
   return { ...found, warnings: await findWarnings(context) }
 }
 
+/** A time further ahead is one of a clock that was wrong. */
+const isYounger = (atMs: number, nowMs: number, thanMs: number) => Math.abs(nowMs - atMs) < thanMs
+
 /** The stored overview, if it is fresh. */
 async function findFresh({ db, clock }: Pick<Context, 'db' | 'clock'>): Promise<StoredOverview | null> {
   const stored = await readStored(db)
-  return stored && stored.computedAt.getTime() > clock() - OVERVIEW_LASTS_MS ? stored.body : null
+  return stored && isYounger(stored.computedAt.getTime(), clock(), OVERVIEW_LASTS_MS) ? stored.body : null
 }
 
 /** The stored overview; null: there is none, or another release stored it in another shape. */
@@ -80,7 +83,7 @@ async function countKeys(
   before: StoredOverview | null,
 ): Promise<Pick<StoredOverview, 'active_keys' | 'active_keys_at'>> {
   const nowMs = context.clock()
-  if (before && Date.parse(before.active_keys_at) > nowMs - KEY_COUNT_LASTS_MS)
+  if (before && isYounger(Date.parse(before.active_keys_at), nowMs, KEY_COUNT_LASTS_MS))
     return { active_keys: before.active_keys, active_keys_at: before.active_keys_at }
   return { active_keys: await countActiveKeys(context), active_keys_at: new Date(nowMs).toISOString() }
 }
