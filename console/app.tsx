@@ -6,12 +6,16 @@ import { CONSOLE } from './lib/place.ts'
 import { AccountPage } from './pages/account.tsx'
 import { AllKeysPage } from './pages/all-keys.tsx'
 import { AuditPage } from './pages/audit.tsx'
+import { ImportPage } from './pages/import.tsx'
 import { KeyPage } from './pages/key.tsx'
+import { MailPage } from './pages/mail.tsx'
 import { MyKeysPage } from './pages/my-keys.tsx'
 import { NewKeyPage } from './pages/new-key.tsx'
 import { NotFoundPage } from './pages/not-found.tsx'
+import { OverviewPage } from './pages/overview.tsx'
 import { ServiceAccountPage } from './pages/service-account.tsx'
 import { ServiceAccountsPage } from './pages/service-accounts.tsx'
+import { SettingsPage } from './pages/settings.tsx'
 import { SigningKeysPage } from './pages/signing-keys.tsx'
 import { UserPage } from './pages/user.tsx'
 import { UsersPage } from './pages/users.tsx'
@@ -32,11 +36,15 @@ export function App() {
             <Route path="/service-accounts" component={ServiceAccountsPage} />
             <Route path="/service-accounts/:id">{({ id }) => <ServiceAccountPage key={id} id={id} />}</Route>
             <Route path="/account" component={AccountPage} />
+            <Route path="/overview" component={OverviewPage} />
             <Route path="/users" component={UsersPage} />
             <Route path="/users/:id">{({ id }) => <UserPage key={id} id={id} />}</Route>
             <Route path="/all-keys" component={AllKeysPage} />
             <Route path="/audit" component={AuditPage} />
             <Route path="/signing-keys" component={SigningKeysPage} />
+            <Route path="/import" component={ImportPage} />
+            <Route path="/mail" component={MailPage} />
+            <Route path="/settings" component={SettingsPage} />
             <Route component={NotFoundPage} />
           </Switch>
         </Frame>

@@ -1,6 +1,6 @@
 import { Link } from 'wouter'
 import { formatUtc } from '../lib/format.ts'
-import { useMe } from '../lib/me.ts'
+import { isStaff, useMe } from '../lib/me.ts'
 import type { AuditEvent } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { Badge } from './badge.tsx'
@@ -48,7 +48,7 @@ function Party({ of: { type, id } }: { of: AuditEvent['actor'] }) {
   if (id !== null && id === me?.id) return texts.keys.you
   const place = PLACES[type]
   const name = texts.parties[type] ?? type
-  if (id === null || place === undefined) return name
+  if (id === null || place === undefined || (place === 'users' && !isStaff(me))) return name
   return (
     <Link href={`/${place}/${id}`} title={id}>
       {name} {id.slice(-6)}

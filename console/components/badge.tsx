@@ -2,6 +2,12 @@ import { texts } from '../texts.ts'
 
 const TONES: Record<string, 'good' | 'warn' | 'bad'> = {
   active: 'good',
+  imported: 'good',
+  new: 'good',
+  sent: 'good',
+  waiting: 'warn',
+  failed: 'bad',
+  suspended: 'bad',
   unused: 'warn',
   expiring: 'warn',
   exhausted: 'warn',

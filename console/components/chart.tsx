@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'react'
 import uPlot from 'uplot'
-import { formatLocal, formatNumber, formatShort } from '../lib/format.ts'
+import { formatLocal, formatNumber, formatShort, formatTick, formatUtcDay } from '../lib/format.ts'
 import { useParam } from '../lib/params.ts'
 import { theme } from '../lib/theme.ts'
 import { texts } from '../texts.ts'
@@ -20,9 +20,9 @@ export const RANGES = {
 export type Range = keyof typeof RANGES
 
 /** The range that the URL names. */
-export function useRange(): [range: Range, set: (range: string) => void] {
+export function useRange(fallback: Range = '7d'): [range: Range, set: (range: string) => void] {
   const [name, setName] = useParam('range')
-  return [Object.hasOwn(RANGES, name) ? (name as Range) : '7d', setName]
+  return [Object.hasOwn(RANGES, name) ? (name as Range) : fallback, setName]
 }
 
 /** The beginning of a range, on an hour or a day (UTC), as buckets are. */
@@ -54,8 +54,17 @@ export function bucketsOf(
 }
 
 /** How often something was used: bars, refused above allowed, or the same as a table. */
-export function Chart({ label, buckets }: { label: string; buckets: readonly Bucket[] }) {
-  const [range, setRange] = useRange()
+export function Chart({
+  label,
+  buckets,
+  fallback,
+}: {
+  label: string
+  buckets: readonly Bucket[]
+  /** The range where the URL names none. */
+  fallback?: Range
+}) {
+  const [range, setRange] = useRange(fallback)
   const [isTable, setTable] = useState(false)
   const valid = buckets.reduce((sum, bucket) => sum + bucket.valid, 0)
   const refused = buckets.reduce((sum, bucket) => sum + bucket.refused, 0)
@@ -82,19 +91,33 @@ export function Chart({ label, buckets }: { label: string; buckets: readonly Buc
           {texts.chart.refused} <strong>{formatNumber(refused)}</strong>
         </span>
       </figcaption>
-      {isTable ? <BucketTable label={label} buckets={buckets} /> : <Bars buckets={buckets} />}
+      {valid + refused === 0 ? (
+        <p className="quiet nothing">{texts.chart.unused}</p>
+      ) : isTable ? (
+        <BucketTable label={label} buckets={buckets} isByDay={RANGES[range].bucket === 'day'} />
+      ) : (
+        <Bars buckets={buckets} isByDay={RANGES[range].bucket === 'day'} />
+      )}
     </figure>
   )
 }
 
-function BucketTable({ label, buckets }: { label: string; buckets: readonly Bucket[] }) {
+function BucketTable({
+  label,
+  buckets,
+  isByDay,
+}: {
+  label: string
+  buckets: readonly Bucket[]
+  isByDay: boolean
+}) {
   return (
     <Table
       label={label}
       idOf={({ at }) => at}
       rows={buckets.filter(({ valid, refused }) => valid + refused > 0).toReversed()}
       columns={[
-        { head: texts.chart.from, cell: ({ at }) => formatLocal(at) },
+        { head: texts.chart.from, cell: ({ at }) => (isByDay ? formatUtcDay(at) : formatLocal(at)) },
         { head: texts.chart.valid, cell: (bucket) => formatNumber(bucket.valid), isNumber: true },
         { head: texts.chart.refused, cell: (bucket) => formatNumber(bucket.refused), isNumber: true },
       ]}
@@ -106,7 +129,7 @@ const HEIGHT = 200
 const MIN_MAX = 4
 
 /** Drawn on a canvas, which knows no custom properties: the colours are read from elements that have them. */
-function Bars({ buckets }: { buckets: readonly Bucket[] }) {
+function Bars({ buckets, isByDay }: { buckets: readonly Bucket[]; isByDay: boolean }) {
   const place = useRef<HTMLDivElement>(null)
   const look = theme.use()
   // biome-ignore lint/correctness/useExhaustiveDependencies: drawn again in the colours of another theme
@@ -121,6 +144,8 @@ function Bars({ buckets }: { buckets: readonly Bucket[] }) {
       probe.remove()
       return color
     }
+    // The first and the last bar have their whole width.
+    const half = isByDay ? (HOUR_MS / 1000) * 12 : HOUR_MS / 2000
     const bars = uPlot.paths.bars?.({ size: [0.7, 40], radius: 0.15 })
     const quiet = colorOf('quiet')
     const axis = { stroke: quiet, grid: { stroke: colorOf('border'), width: 1 }, ticks: { show: false } }
@@ -136,9 +161,17 @@ function Bars({ buckets }: { buckets: readonly Bucket[] }) {
         height: HEIGHT,
         legend: { show: false },
         cursor: { show: false },
-        scales: { y: { range: (_, __, max) => [0, Math.max(MIN_MAX, max * 1.1)] } },
+        scales: {
+          x: { range: (_, min, max) => [min - half, max + half] },
+          y: { range: (_, __, max) => [0, Math.max(MIN_MAX, max * 1.1)] },
+        },
         axes: [
-          { ...axis, grid: { show: false } },
+          {
+            ...axis,
+            grid: { show: false },
+            size: 28,
+            values: (_, times) => times.map((time) => formatTick(time * 1000, isByDay)),
+          },
           {
             ...axis,
             size: 44,
@@ -146,6 +179,8 @@ function Bars({ buckets }: { buckets: readonly Bucket[] }) {
           },
         ],
         series: [{}, series('bad'), series('accent')],
+        // Days begin at midnight in UTC, hours are the person's own.
+        ...(isByDay && { tzDate: (seconds: number) => uPlot.tzDate(new Date(seconds * 1000), 'UTC') }),
       },
       [
         buckets.map(({ at }) => Date.parse(at) / 1000),
@@ -160,6 +195,6 @@ function Bars({ buckets }: { buckets: readonly Bucket[] }) {
       observer.disconnect()
       plot.destroy()
     }
-  }, [buckets, look])
+  }, [buckets, isByDay, look])
   return <div ref={place} className="plot" aria-hidden="true" />
 }

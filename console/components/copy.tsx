@@ -4,7 +4,15 @@ import { texts } from '../texts.ts'
 const SAID_MS = 2_000
 
 /** Copies a text. `label` says which, where the button does not stand beside it. */
-export function Copy({ text, label }: { text: string; label?: string }) {
+export function Copy({
+  text,
+  label,
+  button = texts.actions.copy,
+}: {
+  text: string
+  label?: string
+  button?: string
+}) {
   const [said, setSaid] = useState<string | null>(null)
   const copy = async () => {
     // Browsers have no clipboard on plain http beyond loopback.
@@ -17,7 +25,7 @@ export function Copy({ text, label }: { text: string; label?: string }) {
   }
   return (
     <button type="button" className="plain small" aria-label={said ?? label} onClick={copy}>
-      {said ?? texts.actions.copy}
+      {said ?? button}
     </button>
   )
 }

@@ -1,16 +1,17 @@
 import { type ReactNode, useEffect, useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { isAdmin, isStaff, useMe } from '../lib/me.ts'
+import { asRefusal } from '../lib/refusal.ts'
 import { signOut } from '../lib/session.ts'
 import { type Look, setLook, theme } from '../lib/theme.ts'
 import { texts } from '../texts.ts'
-import { Notices } from './notices.tsx'
+import { Notices, notify } from './notices.tsx'
 import { Questions } from './questions.tsx'
 import { SearchEverywhere } from './search-everywhere.tsx'
 
 const OWN = ['keys', 'service-accounts', 'account'] as const
-const STAFF = ['users', 'all-keys', 'audit'] as const
-const ADMIN = ['signing-keys'] as const
+const STAFF = ['overview', 'users', 'all-keys', 'audit'] as const
+const ADMIN = ['signing-keys', 'import', 'mail', 'settings'] as const
 const LOOKS: readonly Look[] = ['system', 'light', 'dark']
 
 /** What stands around every page. */
@@ -25,53 +26,62 @@ export function Frame({ children }: { children: ReactNode }) {
       <a className="skip" href="#main">
         {texts.frame.skip}
       </a>
-      <header className="frame-head">
-        <Link href="/keys" className="brand">
-          <Logo /> Latchkey
-        </Link>
-        <button
-          type="button"
-          className="plain menu"
-          aria-expanded={isOpen}
-          aria-controls="menu"
-          onClick={() => setOpen(!isOpen)}
-        >
-          {texts.frame.menu}
-        </button>
-      </header>
-      <aside id="menu" className="frame-nav" aria-label={texts.frame.console} data-open={isOpen}>
-        <div>
-          <SearchEverywhere />
-          <nav aria-label={texts.frame.navigation}>
-            <Places names={OWN} />
-            {isStaff(me) && (
-              <>
-                <p className="quiet">{texts.frame.administration}</p>
-                <Places names={STAFF} />
-                {isAdmin(me) && <Places names={ADMIN} />}
-              </>
-            )}
-          </nav>
-        </div>
-        <div className="frame-foot">
-          <label>
-            <span className="quiet">{texts.frame.look}</span>
-            <select value={theme.use().look} onChange={({ target }) => setLook(target.value as Look)}>
-              {LOOKS.map((look) => (
-                <option key={look} value={look}>
-                  {texts.frame.looks[look]}
-                </option>
-              ))}
-            </select>
-          </label>
-          <p className="who" title={me?.email}>
-            {me?.email}
-          </p>
-          <button type="button" className="plain" onClick={() => void signOut()}>
-            {texts.frame.signOut}
+      <div className="frame-side">
+        <header className="frame-head">
+          <Link href="/keys" className="brand">
+            <Logo /> Latchkey
+          </Link>
+          <button
+            type="button"
+            className="plain menu"
+            aria-expanded={isOpen}
+            aria-controls="menu"
+            onClick={() => setOpen(!isOpen)}
+          >
+            {texts.frame.menu}
           </button>
-        </div>
-      </aside>
+        </header>
+        <aside id="menu" className="frame-nav" aria-label={texts.frame.console} data-open={isOpen}>
+          <div>
+            <SearchEverywhere />
+            <nav aria-label={texts.frame.navigation}>
+              <Places names={OWN} />
+              {isStaff(me) && (
+                <>
+                  <p className="quiet">{texts.frame.administration}</p>
+                  <Places names={STAFF} />
+                  {isAdmin(me) && <Places names={ADMIN} />}
+                </>
+              )}
+            </nav>
+          </div>
+          <div className="frame-foot">
+            <p className="who" title={me?.email}>
+              {me?.email}
+            </p>
+            <div>
+              <select
+                aria-label={texts.frame.look}
+                value={theme.use().look}
+                onChange={({ target }) => setLook(target.value as Look)}
+              >
+                {LOOKS.map((look) => (
+                  <option key={look} value={look}>
+                    {texts.frame.looks[look]}
+                  </option>
+                ))}
+              </select>
+              <button
+                type="button"
+                className="plain"
+                onClick={() => void signOut().catch((error: unknown) => notify(asRefusal(error).detail))}
+              >
+                {texts.frame.signOut}
+              </button>
+            </div>
+          </div>
+        </aside>
+      </div>
       <main id="main" tabIndex={-1}>
         {children}
       </main>
@@ -84,7 +94,9 @@ export function Frame({ children }: { children: ReactNode }) {
 function Places({ names }: { names: readonly (typeof OWN | typeof STAFF | typeof ADMIN)[number][] }) {
   const [location] = useLocation()
   return names.map((name) => {
-    const isHere = location === `/${name}` || location.startsWith(`/${name}/`)
+    // The key of somebody else is none of "My keys".
+    const isWithin = name !== 'keys' && location.startsWith(`/${name}/`)
+    const isHere = location === `/${name}` || isWithin
     return (
       <Link key={name} href={`/${name}`} aria-current={isHere ? 'page' : undefined}>
         {texts.pages[name]}

@@ -13,13 +13,19 @@ export function KeyTable({
   label,
   keys,
   owner,
+  pick,
+  isShort = false,
   actions,
 }: {
   label: string
   keys: readonly ListedKey[]
   /** Drawn in place of the scopes, where keys of several owners are listed. */
   owner?(key: ListedKey): ReactNode
-  /** What is done to a key of the list, and its heading. */
+  /** By which keys of the list are chosen. */
+  pick?: Column<ListedKey>
+  /** Without uses and scopes. */
+  isShort?: boolean
+  /** What is said of a key besides, and its heading. */
   actions?: Column<ListedKey>
 }) {
   return (
@@ -28,6 +34,7 @@ export function KeyTable({
       rows={keys}
       idOf={({ id }) => id}
       columns={[
+        ...(pick ? [pick] : []),
         {
           head: texts.keys.name,
           cell: (key) => (
@@ -49,8 +56,15 @@ export function KeyTable({
             </>
           ),
         },
-        { head: texts.keys.use, cell: ({ usage = [] }) => <Sparkline days={usage} /> },
-        ...(owner
+        ...(isShort
+          ? []
+          : [
+              {
+                head: texts.keys.use,
+                cell: ({ usage }: ListedKey) => usage && <Sparkline days={usage} />,
+              },
+            ]),
+        ...(owner || isShort
           ? []
           : [{ head: texts.keys.scopes, cell: ({ scopes }: ListedKey) => <Scopes scopes={scopes} /> }]),
         {

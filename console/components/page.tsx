@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useRef } from 'react'
+import { isGoingBack } from '../lib/place.ts'
 
 /** A page: its heading takes the focus, so that keyboards and screen readers begin there. */
 export function Page({
@@ -13,7 +14,10 @@ export function Page({
   children: ReactNode
 }) {
   const heading = useRef<HTMLHeadingElement>(null)
-  useEffect(() => heading.current?.focus({ preventScroll: true }), [])
+  useEffect(() => {
+    heading.current?.focus({ preventScroll: true })
+    if (!isGoingBack()) scrollTo(0, 0)
+  }, [])
   return (
     <>
       <title>{`${title} · Latchkey`}</title>
@@ -34,15 +38,18 @@ export function Page({
 /** A part of a page, with a heading of its own. */
 export function Card({
   title,
+  id,
   actions,
   children,
 }: {
   title?: string
+  /** Where a link of the same page leads. */
+  id?: string
   actions?: ReactNode
   children: ReactNode
 }) {
   return (
-    <section className="card">
+    <section className="card" id={id}>
       {title !== undefined && (
         <div className="card-head">
           <h2>{title}</h2>
@@ -51,5 +58,15 @@ export function Card({
       )}
       {children}
     </section>
+  )
+}
+
+/** Something that is done seldom, with what it means beside its button. */
+export function Deed({ lead, children }: { lead: string; children: ReactNode }) {
+  return (
+    <div className="deed">
+      <p>{lead}</p>
+      {children}
+    </div>
   )
 }

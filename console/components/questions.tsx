@@ -1,6 +1,6 @@
 import { useMutation } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
-import { ask, queries } from '../lib/api.ts'
+import { ask, queries, useAsk } from '../lib/api.ts'
 import { presentMe } from '../lib/me.ts'
 import { askPasskey, HAS_PASSKEYS } from '../lib/passkeys.ts'
 import { PATH } from '../lib/place.ts'
@@ -33,6 +33,7 @@ type Proof = { password?: string; code?: string; isPasskey?: boolean }
 function SignIn({ onDone }: { onDone(): void }) {
   const me = presentMe()
   const [mfaToken, setMfaToken] = useState<string | null>(null)
+  const [methods, setMethods] = useState<readonly string[]>([])
   const goOn = async () => {
     takeToken((await post('/session/token')) as Issued)
     // What is open belongs to the person who was here before.
@@ -51,7 +52,9 @@ function SignIn({ onDone }: { onDone(): void }) {
       await goOn()
     },
     onError: ({ code, members }) => {
-      if (code === 'mfa_required') setMfaToken(String(members.mfa_token))
+      if (code !== 'mfa_required') return
+      setMfaToken(String(members.mfa_token))
+      setMethods(Array.isArray(members.methods) ? members.methods : [])
     },
   })
   // Signed in by another tab meanwhile.
@@ -89,14 +92,22 @@ function SignIn({ onDone }: { onDone(): void }) {
           <Password />
         </>
       ) : (
-        <Code onPasskey={() => change.mutate({ email: email(), isPasskey: true })} />
+        <>
+          {methods.includes('totp') && <Code />}
+          {methods.includes('passkey') && (
+            <UsePasskey onUse={() => change.mutate({ email: email(), isPasskey: true })} />
+          )}
+        </>
       )}
     </Form>
   )
 }
 
 function Prove({ onDone, onCancel }: { onDone(): void; onCancel(): void }) {
-  const [hasFactor, setHasFactor] = useState(false)
+  const [isRefused, setRefused] = useState(false)
+  const factors = useAsk(['factors'], (api) => api.auth.mfa.get()).data
+  const hasApp = factors ? factors.totp !== null : isRefused
+  const hasPasskey = factors ? factors.passkeys.length > 0 : isRefused
   const change = useMutation<void, Refusal, Proof>({
     mutationFn: async ({ isPasskey, ...proof }) => {
       const bearer = await getToken()
@@ -107,7 +118,7 @@ function Prove({ onDone, onCancel }: { onDone(): void; onCancel(): void }) {
       onDone()
     },
     onError: ({ code }) => {
-      if (code === 'mfa_required') setHasFactor(true)
+      if (code === 'mfa_required') setRefused(true)
     },
   })
   return (
@@ -119,7 +130,9 @@ function Prove({ onDone, onCancel }: { onDone(): void; onCancel(): void }) {
       onCancel={onCancel}
     >
       <p>{texts.questions.proveLead}</p>
-      {hasFactor ? <Code onPasskey={() => change.mutate({ isPasskey: true })} /> : <Password />}
+      {!hasApp && !hasPasskey && <Password />}
+      {hasApp && <Code />}
+      {hasPasskey && <UsePasskey onUse={() => change.mutate({ isPasskey: true })} />}
     </Form>
   )
 }
@@ -135,24 +148,23 @@ const Password = () => (
   />
 )
 
-/** The second factor: a code is typed, a passkey is asked for by a button. */
-const Code = ({ onPasskey }: { onPasskey(): void }) => (
-  <>
-    <Field
-      label={texts.fields.code}
-      name="code"
-      inputMode="numeric"
-      autoComplete="one-time-code"
-      required
-      autoFocus
-    />
-    {HAS_PASSKEYS && (
-      <button type="button" className="plain" onClick={onPasskey}>
-        {texts.factors.usePasskey}
-      </button>
-    )}
-  </>
+const Code = () => (
+  <Field
+    label={texts.fields.code}
+    name="code"
+    inputMode="numeric"
+    autoComplete="one-time-code"
+    required
+    autoFocus
+  />
 )
+
+const UsePasskey = ({ onUse }: { onUse(): void }) =>
+  HAS_PASSKEYS && (
+    <button type="button" className="plain" onClick={onUse}>
+      {texts.factors.usePasskey}
+    </button>
+  )
 
 function proofIn(fields: FormData): Proof {
   const [password, code] = [fields.get('password'), textIn(fields, 'code')]

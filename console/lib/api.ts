@@ -21,11 +21,11 @@ export async function ask<A extends Answer>(call: (api: Api) => Promise<A>): Pro
 }
 
 /** The same, with the headers. */
-export async function askWhole<A extends Answer>(call: (api: Api) => Promise<A>): Promise<A> {
+export async function askWhole<A extends Answer>(call: (api: Api, token: string) => Promise<A>): Promise<A> {
   let isRepeated = false
   for (;;) {
     const token = await getToken()
-    const answer = await call(management(API_URL, token)).catch((error: unknown) => {
+    const answer = await call(management(API_URL, token), token).catch((error: unknown) => {
       throw asRefusal(error)
     })
     begin()
@@ -73,20 +73,24 @@ type ListPage<Row> = { items: readonly Row[]; next_cursor: string | null; isTrun
 /** The end of a list. */
 export const NO_PAGE = { items: [], next_cursor: null }
 
-/** A list that is read page by page. What another filter listed stays until the answer is there. */
+/**
+ * A list that is read page by page. What another filter listed stays until the answer is there.
+ * @param first where the list begins, for the list whose page is in the URL; such a list shows one page at a time
+ */
 export function usePages<Row>(
   key: readonly unknown[],
   read: (cursor: { cursor?: string }) => Promise<ListPage<Row>>,
-  { refetchInterval = false }: { refetchInterval?: number | false } = {},
+  { first, refetchInterval = false }: { first?: string; refetchInterval?: number | false } = {},
 ) {
   const { data, ...rest } = useInfiniteQuery({
-    queryKey: key,
-    queryFn: ({ pageParam }) => read(pageParam === null ? {} : { cursor: pageParam }),
-    initialPageParam: null as string | null,
+    queryKey: [...key, first],
+    queryFn: ({ pageParam }) => read(pageParam === '' ? {} : { cursor: pageParam }),
+    initialPageParam: first ?? '',
     getNextPageParam: (page) => page.next_cursor,
     placeholderData: keepPreviousData,
     refetchInterval,
   })
   const isTruncated = data?.pages.some((page) => page.isTruncated) ?? false
-  return { ...rest, data: data?.pages.flatMap(({ items }) => items), isTruncated }
+  const next = data?.pages.at(-1)?.next_cursor ?? null
+  return { ...rest, data: data?.pages.flatMap(({ items }) => items), isTruncated, first, next }
 }

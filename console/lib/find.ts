@@ -20,7 +20,10 @@ const isSecret = (text: string): boolean =>
  * @throws Refusal where it names nothing
  */
 export async function find(text: string, me: Me | undefined): Promise<Found> {
-  if (isSecret(text)) return findSecret(text)
+  if (isSecret(text)) {
+    if (!isStaff(me)) throw new Refusal(0, 'forbidden', texts.find.onlyStaff)
+    return findSecret(text)
+  }
   if (UUID.test(text)) return { place: await placeOf(text) }
   if (REQUEST_ID.test(text)) return { place: `/audit?${new URLSearchParams({ request_id: text })}` }
   const list = !isStaff(me) ? 'keys' : text.includes('@') ? 'users' : 'all-keys'

@@ -53,3 +53,18 @@ export function formatInput(iso: string | null | undefined): string {
   const offset = new Date(iso).getTimezoneOffset() * 60_000
   return new Date(Date.parse(iso) - offset).toISOString().slice(0, 16)
 }
+
+const hour = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
+const day = new Intl.DateTimeFormat('en', { month: 'short', day: 'numeric' })
+const utcDay = new Intl.DateTimeFormat('en', { month: 'short', day: 'numeric', timeZone: 'UTC' })
+
+/** A mark of a chart's time: the hour, and at midnight the day. */
+export function formatTick(time: number, isByDay: boolean): string {
+  if (isByDay) return utcDay.format(time)
+  const text = hour.format(time)
+  return text === '00:00' ? day.format(time) : text
+}
+
+/** "Nov 27, 2026", of a day in UTC. */
+export const formatUtcDay = (iso: string): string =>
+  new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeZone: 'UTC' }).format(new Date(iso))

@@ -8,7 +8,7 @@ const LIMIT = 100
 const MIN_SEARCH = 2
 
 /** Keys that a filter lists. A search is answered with one page: `isTruncated` says that there are more. */
-export function useKeys(filter: KeysQuery) {
+export function useKeys(filter: KeysQuery, { first }: { first?: string } = {}) {
   const { query = '', status, ...owner } = filter
   const asked: KeysQuery = {
     ...owner,
@@ -17,10 +17,15 @@ export function useKeys(filter: KeysQuery) {
     expand: EXPAND,
     limit: LIMIT,
   }
-  return usePages<ListedKey>(['keys', asked], async (cursor) => {
-    const { data, response } = await askWhole((api) => api.keys.get({ query: { ...asked, ...cursor } }))
-    return { items: data ?? [], next_cursor: cursorIn(response), isTruncated: isTruncated(response) }
+  return usePages<ListedKey>(['keys', asked], (cursor) => readKeys({ ...asked, ...cursor }), {
+    ...(first !== undefined && { first }),
   })
+}
+
+/** One page of keys. */
+export async function readKeys(query: KeysQuery) {
+  const { data, response } = await askWhole((api) => api.keys.get({ query }))
+  return { items: data ?? [], next_cursor: cursorIn(response), isTruncated: isTruncated(response) }
 }
 
 /** Where the next page of keys begins, which is in `Link` (RFC 8288). */

@@ -9,6 +9,8 @@ export function useParam(name: string): [value: string, set: (value: string) => 
         const next = new URLSearchParams(before)
         if (value === '') next.delete(name)
         else next.set(name, value)
+        // Another filter lists something else, from its beginning.
+        if (name !== 'cursor') next.delete('cursor')
         return next
       },
       { replace: true },

@@ -6,3 +6,13 @@ export const CONSOLE = `${PATH}/console`
 
 /** Where the API answers to this page. Commands that are copied name it too. */
 export const API_URL = `${location.origin}${PATH}`
+
+/** How long after "back" a page may take to be drawn. */
+const BACK_MS = 500
+let wentBackAt = Number.NEGATIVE_INFINITY
+addEventListener('popstate', () => {
+  wentBackAt = performance.now()
+})
+
+/** Whether the person went back: the browser then scrolls to where they were. */
+export const isGoingBack = (): boolean => performance.now() - wentBackAt < BACK_MS

@@ -1,21 +1,36 @@
 import { useState } from 'react'
+import { useSearchParams } from 'wouter'
+import { ExportCsv } from '../components/export-csv.tsx'
+import { Select } from '../components/field.tsx'
 import { SearchField, StatusFilter } from '../components/filters.tsx'
 import { nameOf } from '../components/key-cells.tsx'
 import { KeyTable } from '../components/key-table.tsx'
 import { List } from '../components/list.tsx'
 import { OwnerLink } from '../components/owner.tsx'
 import { Page } from '../components/page.tsx'
-import { RevokeSelected } from '../components/revoke-many.tsx'
+import { RevokeFound, RevokeSelected } from '../components/revoke-many.tsx'
 import { useKeys } from '../lib/keys.ts'
+import { isAdmin, useMe } from '../lib/me.ts'
 import { useParam } from '../lib/params.ts'
-import type { KeyStatus, ListedKey } from '../lib/types.ts'
+import type { KeysQuery, ListedKey } from '../lib/types.ts'
 import { texts } from '../texts.ts'
+
+/** What the API takes of the URL, beside `all`. */
+const NAMES = ['query', 'status', 'sort', 'external_id', 'expires_before', 'unused_since'] as const
+const OF_FILTER: readonly string[] = NAMES.filter((name) => name !== 'sort')
 
 /** The keys of everybody, newest first. */
 export function AllKeysPage() {
-  const [status] = useParam('status')
-  const [query] = useParam('query')
-  const keys = useKeys({ all: 'true', query, status: status as KeyStatus })
+  const me = useMe()
+  const [params] = useSearchParams()
+  const [sort, setSort] = useParam('sort')
+  const [first] = useParam('cursor')
+  const given = Object.fromEntries(
+    NAMES.flatMap((name) => (params.get(name) ? [[name, params.get(name) ?? '']] : [])),
+  )
+  const filter = { ...given, all: 'true' } as KeysQuery & Record<string, string>
+  const isFiltered = Object.keys(given).some((name) => OF_FILTER.includes(name))
+  const keys = useKeys(filter, { first })
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set())
   const choose = (rows: readonly ListedKey[], isChosen: boolean) => {
     const next = new Set(chosen)
@@ -23,10 +38,20 @@ export function AllKeysPage() {
     setChosen(next)
   }
   return (
-    <Page title={texts.pages['all-keys']} lead={texts.allKeys.lead}>
+    <Page
+      title={texts.pages['all-keys']}
+      lead={texts.allKeys.lead}
+      actions={isAdmin(me) && <ExportCsv path="/keys" query={filter} name="keys" />}
+    >
       <div className="filters">
         <SearchField hint={texts.allKeys.searchHint} />
         <StatusFilter />
+        <Select
+          label={texts.allKeys.sort}
+          value={sort}
+          onChange={({ target }) => setSort(target.value)}
+          options={Object.entries(texts.allKeys.sorts)}
+        />
       </div>
       <List of={keys} none={texts.keys.noneFound}>
         {(rows) => {
@@ -46,13 +71,15 @@ export function AllKeysPage() {
                 {selected.length > 0 && (
                   <RevokeSelected ids={selected.map(({ id }) => id)} onDone={() => setChosen(new Set())} />
                 )}
+                {isFiltered && selected.length === 0 && live.length > 0 && <RevokeFound filter={filter} />}
               </div>
               <KeyTable
                 label={texts.pages['all-keys']}
                 keys={rows}
                 owner={({ owner }) => owner && <OwnerLink of={owner} />}
-                actions={{
+                pick={{
                   head: texts.allKeys.chosen,
+                  isPick: true,
                   cell: (key) =>
                     key.revoked_at === null && (
                       <label className="check">

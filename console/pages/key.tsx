@@ -1,4 +1,5 @@
 import { useState } from 'react'
+import { AuditTable } from '../components/audit-table.tsx'
 import { Badge } from '../components/badge.tsx'
 import { bucketsOf, Chart, RANGES, startOf, useRange } from '../components/chart.tsx'
 import { Confirm } from '../components/confirm.tsx'
@@ -18,7 +19,7 @@ import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { WhyRefused } from '../components/why-refused.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
-import { formatNumber, formatSeconds } from '../lib/format.ts'
+import { formatAgo, formatNumber, formatSeconds } from '../lib/format.ts'
 import { isAdmin, isStaff, useMe } from '../lib/me.ts'
 import type { CreatedKey, Key, Refused } from '../lib/types.ts'
 import { texts } from '../texts.ts'
@@ -58,10 +59,24 @@ function Status({ of: { status, status_reason, revoked_reason } }: { of: Key }) 
 function Actions({ of: key, onRotated }: { of: Key; onRotated(made: CreatedKey): void }) {
   const me = useMe()
   const { id } = key
+  const isSupport = isStaff(me) && !isAdmin(me)
+  const account = useAsk(
+    ['service-accounts', key.service_account_id],
+    (api) => api['service-accounts']({ id: key.service_account_id ?? '' }).get(),
+    isSupport && key.service_account_id !== null,
+  )
+  const isManaged = !isSupport || account.data?.created_by === me?.id
+  const owner = useAsk(
+    ['users', key.user_id],
+    (api) => api.users({ id: key.user_id ?? '' }).get(),
+    isSupport && key.user_id !== null && key.user_id !== me?.id,
+  )
   // To show a secret takes the power to grant it: an admin does not rotate the key of another person.
-  const isOwn = key.user_id === me?.id || (key.service_account_id !== null && !(isStaff(me) && !isAdmin(me)))
+  const isOwn = key.user_id === me?.id || (key.service_account_id !== null && isManaged)
+  const isOfAdmin = owner.data?.role === 'admin'
   const change = useChange((is_active: boolean) => ask((api) => api.keys({ id }).patch({ is_active })))
-  if (key.revoked_at !== null) return null
+  // Support does nothing to keys of admins.
+  if (key.revoked_at !== null || (isOfAdmin && !isOwn)) return null
   return (
     <>
       {(isOwn || isAdmin(me)) && <EditKey of={key} />}
@@ -152,10 +167,12 @@ function Parts({ of: key }: { of: Key }) {
           <pre tabIndex={0}>{JSON.stringify(key.metadata, null, 2)}</pre>
         </Card>
       )}
-      {isStaff(me) && (
+      {isStaff(me) ? (
         <Card title={texts.pages.audit}>
           <RecentAudit of={key.id} />
         </Card>
+      ) : (
+        me && <OwnEvents of={key.id} />
       )}
     </>
   )
@@ -185,10 +202,44 @@ function Limits({ of: key }: { of: Key }) {
           label={texts.fields.credits}
           value={credits.remaining}
           max={Math.max(credits.remaining, refill?.amount ?? 0)}
-          hint={refill ? words.refill[refill.interval](formatNumber(refill.amount)) : words.noRefill}
+          hint={
+            refill
+              ? words.refill[refill.interval](
+                  formatNumber(refill.amount),
+                  formatAgo(nextRefill(refill.interval)),
+                )
+              : words.noRefill
+          }
         />
       )}
     </>
+  )
+}
+
+/** Credits are refilled at midnight, or at the first of the month, in UTC. */
+function nextRefill(interval: 'daily' | 'monthly'): string {
+  const now = new Date()
+  const [year, month] = [now.getUTCFullYear(), now.getUTCMonth()]
+  const next = interval === 'daily' ? [year, month, now.getUTCDate() + 1] : [year, month + 1, 1]
+  return new Date(Date.UTC(...(next as [number, number, number]))).toISOString()
+}
+
+/** What the person did with a key of theirs: the trail of everybody is for admins and support. */
+function OwnEvents({ of: id }: { of: string }) {
+  const activity = useAsk(['activity', 'last'], (api) => api.auth.activity.get({ query: { limit: 100 } }))
+  return (
+    <Card title={words.own}>
+      <Loaded of={activity}>
+        {({ items }) => {
+          const events = items.filter(({ target }) => target.id === id)
+          return events.length === 0 ? (
+            <p className="quiet">{words.noOwn}</p>
+          ) : (
+            <AuditTable label={words.own} events={events} />
+          )
+        }}
+      </Loaded>
+    </Card>
   )
 }
 

@@ -14,7 +14,8 @@ import { texts } from '../texts.ts'
 export function MyKeysPage() {
   const [status] = useParam('status')
   const [query] = useParam('query')
-  const keys = useKeys({ query, status: status as KeyStatus })
+  const [first] = useParam('cursor')
+  const keys = useKeys({ query, status: status as KeyStatus }, { first })
   const isFiltered = status !== '' || query !== ''
   return (
     <Page

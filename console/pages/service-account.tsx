@@ -4,6 +4,7 @@ import { Badge } from '../components/badge.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Copy } from '../components/copy.tsx'
 import { Dialog } from '../components/dialog.tsx'
+import { Empty } from '../components/empty.tsx'
 import { Facts } from '../components/facts.tsx'
 import { Field, TextArea } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
@@ -13,16 +14,15 @@ import { KeyTable } from '../components/key-table.tsx'
 import { List } from '../components/list.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { OwnerUsage } from '../components/owner-usage.tsx'
-import { Card, Page } from '../components/page.tsx'
+import { Card, Deed, Page } from '../components/page.tsx'
 import { RecentAudit } from '../components/recent-audit.tsx'
-import { RevokeOfOwner } from '../components/revoke-many.tsx'
+import { KeysOf, RevokeOfOwner } from '../components/revoke-many.tsx'
 import { ScopeChoice, scopesIn } from '../components/scopes.tsx'
 import { Time } from '../components/time.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
-import { formatCount } from '../lib/format.ts'
 import { useKeys } from '../lib/keys.ts'
 import { isAdmin, isStaff, useMe } from '../lib/me.ts'
-import type { Key, ServiceAccount } from '../lib/types.ts'
+import type { Me, ServiceAccount } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 const { accounts: words } = texts
@@ -37,7 +37,7 @@ export function ServiceAccountPage({ id }: { id: string }) {
     <Page
       title={found?.name ?? texts.loading}
       lead={found && <State of={found} />}
-      actions={found && <Actions of={found} keys={keys.data} />}
+      actions={found && <Actions of={found} />}
     >
       <Loaded of={account}>
         {(present) => (
@@ -61,12 +61,22 @@ export function ServiceAccountPage({ id }: { id: string }) {
       <Card
         title={texts.keys.title}
         actions={
-          <Link href={`/keys/new?service_account_id=${id}`} className="button">
-            {words.newKey}
-          </Link>
+          found &&
+          isManagedBy(found, me) && (
+            <Link href={`/keys/new?service_account_id=${id}`} className="button">
+              {words.newKey}
+            </Link>
+          )
         }
       >
-        <List of={keys} none={words.noKeys}>
+        <List
+          of={keys}
+          empty={
+            <Empty title={words.noKeys}>
+              <p>{words.noKeysLead}</p>
+            </Empty>
+          }
+        >
           {(rows) => <KeyTable label={texts.keys.title} keys={rows} />}
         </List>
       </Card>
@@ -78,6 +88,7 @@ export function ServiceAccountPage({ id }: { id: string }) {
           <RecentAudit of={id} />
         </Card>
       )}
+      {found && <ForGood of={found} />}
     </Page>
   )
 }
@@ -88,59 +99,71 @@ const State = ({ of: { is_active } }: { of: ServiceAccount }) => (
   </>
 )
 
-function Actions({ of: account, keys }: { of: ServiceAccount; keys: readonly Key[] | undefined }) {
-  const { id } = account
-  const me = useMe()
-  const isSupport = isStaff(me) && !isAdmin(me)
-  const [, navigate] = useLocation()
-  const setActive = (is_active: boolean) => ask((api) => api['service-accounts']({ id }).patch({ is_active }))
-  const live = keys?.filter(({ revoked_at }) => revoked_at === null).length ?? 0
+const setActive = ({ id }: ServiceAccount, is_active: boolean) =>
+  ask((api) => api['service-accounts']({ id }).patch({ is_active }))
+
+/** Whether somebody changes an account as they like: its manager or an admin. Support only cuts it off. */
+const isManagedBy = ({ created_by }: ServiceAccount, me: Me | undefined) =>
+  isAdmin(me) || !isStaff(me) || created_by === me?.id
+
+function Actions({ of: account }: { of: ServiceAccount }) {
+  const owner = { service_account_id: account.id }
+  const isManaged = isManagedBy(account, useMe())
   return (
     <>
-      {!isSupport && <EditAccount of={account} />}
-      {!isSupport && !account.is_active && (
+      {isManaged && <EditAccount of={account} />}
+      {isManaged && !account.is_active && (
         <Confirm
           button={texts.actions.enable}
           title={words.enableTitle}
           isDangerous={false}
           isPlain
-          act={() => setActive(true)}
+          act={() => setActive(account, true)}
           done={words.enabled}
         >
-          <p>{words.enableLead(formatCount(live, 'key'))}</p>
+          <KeysOf owner={owner}>{words.enableLead}</KeysOf>
         </Confirm>
       )}
-      {!isSupport && (
-        <Confirm
-          button={texts.actions.delete}
-          title={words.deleteTitle}
-          word={account.name}
-          isPlain
-          act={() => ask((api) => api['service-accounts']({ id }).delete())}
-          done={words.deleted}
-          onDone={() => navigate('/service-accounts')}
-        >
-          <p>{words.deleteLead(formatCount(live, 'key'))}</p>
-        </Confirm>
-      )}
-      <RevokeOfOwner
-        selector={{ service_account_id: id }}
-        name={account.name}
-        keys={formatCount(live, 'key')}
-        disable={() => setActive(false)}
-      />
       {account.is_active && (
         <Confirm
           button={texts.actions.cutOff}
           title={words.cutOffTitle}
-          act={() => setActive(false)}
+          act={() => setActive(account, false)}
           done={words.cutOff}
         >
-          <p>{words.cutOffLead(formatCount(live, 'key'))}</p>
+          <KeysOf owner={owner}>{words.cutOffLead}</KeysOf>
           <p>{words.cutOffUndo}</p>
         </Confirm>
       )}
     </>
+  )
+}
+
+/** What nobody undoes. It stands at the end of the page, where no hurry leads. */
+function ForGood({ of: account }: { of: ServiceAccount }) {
+  const [, navigate] = useLocation()
+  const owner = { service_account_id: account.id }
+  return (
+    <Card title={words.forGood}>
+      <Deed lead={words.forGoodLead}>
+        <div className="actions">
+          <RevokeOfOwner selector={owner} name={account.name} disable={() => setActive(account, false)} />
+          {isManagedBy(account, useMe()) && (
+            <Confirm
+              button={texts.actions.delete}
+              title={words.deleteTitle}
+              word={account.name}
+              isPlain
+              act={() => ask((api) => api['service-accounts']({ id: account.id }).delete())}
+              done={words.deleted}
+              onDone={() => navigate('/service-accounts')}
+            >
+              <KeysOf owner={owner}>{words.deleteLead}</KeysOf>
+            </Confirm>
+          )}
+        </div>
+      </Deed>
+    </Card>
   )
 }
 

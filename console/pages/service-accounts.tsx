@@ -2,6 +2,7 @@ import { useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { Badge } from '../components/badge.tsx'
 import { Dialog } from '../components/dialog.tsx'
+import { Empty } from '../components/empty.tsx'
 import { Field, TextArea } from '../components/field.tsx'
 import { SearchField } from '../components/filters.tsx'
 import { Form, textIn } from '../components/form.tsx'
@@ -14,6 +15,7 @@ import { Time } from '../components/time.tsx'
 import { ask, askWhole, NO_PAGE, useChange, usePages } from '../lib/api.ts'
 import { isTruncated } from '../lib/keys.ts'
 import { useParam } from '../lib/params.ts'
+import { API_URL } from '../lib/place.ts'
 import type { ServiceAccount } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
@@ -22,17 +24,22 @@ const { accounts: words } = texts
 /** The service accounts that the person manages; an admin sees all. */
 export function ServiceAccountsPage() {
   const [query] = useParam('query')
-  const accounts = usePages<ServiceAccount>(['service-accounts', { query }], async (cursor) => {
-    const asked = { ...cursor, ...(query.length > 1 && { query }) }
-    const { data, response } = await askWhole((api) => api['service-accounts'].get({ query: asked }))
-    return { ...(data ?? NO_PAGE), isTruncated: isTruncated(response) }
-  })
+  const [first] = useParam('cursor')
+  const accounts = usePages<ServiceAccount>(
+    ['service-accounts', { query }],
+    async (cursor) => {
+      const asked = { ...cursor, ...(query.length > 1 && { query }) }
+      const { data, response } = await askWhole((api) => api['service-accounts'].get({ query: asked }))
+      return { ...(data ?? NO_PAGE), isTruncated: isTruncated(response) }
+    },
+    { first },
+  )
   return (
     <Page title={texts.pages['service-accounts']} lead={words.lead} actions={<NewAccount />}>
       <div className="filters">
         <SearchField hint={words.searchHint} />
       </div>
-      <List of={accounts} none={words.none}>
+      <List of={accounts} empty={query === '' ? <FirstAccount /> : <Empty title={words.noneFound} />}>
         {(rows) => (
           <Table<ServiceAccount>
             label={texts.pages['service-accounts']}
@@ -58,6 +65,19 @@ export function ServiceAccountsPage() {
         )}
       </List>
     </Page>
+  )
+}
+
+function FirstAccount() {
+  const command = `curl -X POST ${API_URL}/service-accounts \\
+  -H "Authorization: Bearer $ACCESS_TOKEN" \\
+  -H "Content-Type: application/json" \\
+  -d '{"name": "nightly-report", "scopes": "read"}'`
+  return (
+    <Empty title={words.none} command={command}>
+      <p>{words.firstLead}</p>
+      <p className="quiet">{words.firstByApi}</p>
+    </Empty>
   )
 }
 

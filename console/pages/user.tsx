@@ -6,14 +6,15 @@ import { Copy } from '../components/copy.tsx'
 import { Dialog } from '../components/dialog.tsx'
 import { Command } from '../components/empty.tsx'
 import { Facts } from '../components/facts.tsx'
-import { Check, Select } from '../components/field.tsx'
-import { Form } from '../components/form.tsx'
+import { Check, Field, Select } from '../components/field.tsx'
+import { Form, textIn } from '../components/form.tsx'
 import { Scopes } from '../components/key-cells.tsx'
 import { KeyTable } from '../components/key-table.tsx'
 import { List } from '../components/list.tsx'
 import { Loaded } from '../components/loaded.tsx'
+import { notify } from '../components/notices.tsx'
 import { OwnerUsage } from '../components/owner-usage.tsx'
-import { Card, Page } from '../components/page.tsx'
+import { Card, Deed, Page } from '../components/page.tsx'
 import { RecentAudit } from '../components/recent-audit.tsx'
 import { RevokeOfOwner } from '../components/revoke-many.tsx'
 import { ScopeChoice, scopesIn } from '../components/scopes.tsx'
@@ -21,16 +22,20 @@ import { SessionTable } from '../components/session-table.tsx'
 import { Tabs } from '../components/tabs.tsx'
 import { Time } from '../components/time.tsx'
 import { ask, useAsk, useChange, usePages } from '../lib/api.ts'
-import { formatCount, formatLocal } from '../lib/format.ts'
+import { formatCount, formatLocal, formatNumber } from '../lib/format.ts'
 import { useKeys } from '../lib/keys.ts'
 import { isAdmin, useMe } from '../lib/me.ts'
 import { PATH } from '../lib/place.ts'
-import type { Session, User, UserDetail, UserPatch } from '../lib/types.ts'
+import type { Me, Session, User, UserDetail, UserPatch } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 const { user: words } = texts
 /** The service accounts that only this user manages end with the user. */
 const WITH_ACCOUNTS = { query: { service_accounts: 'disable' } } as const
+
+/** Whether somebody may do to a user what support does: an admin anything, support nothing to an admin. */
+const mayCutOff = (user: User, me: Me | undefined) =>
+  user.id !== me?.id && (isAdmin(me) || user.role !== 'admin')
 
 /** One user: what they are, what they have, and what may be done. */
 export function UserPage({ id }: { id: string }) {
@@ -52,43 +57,41 @@ export function UserPage({ id }: { id: string }) {
     >
       <Loaded of={user}>
         {(present) => (
-          <Card title={texts.key.about}>
-            <Facts
-              of={[
-                [texts.users.role, texts.roles[present.role]],
-                [texts.users.verified, present.email_verified ? texts.users.yes : texts.users.no],
-                [
-                  words.ceiling,
-                  present.role === 'admin' ? (
-                    words.noCeiling
-                  ) : present.scopes === null ? (
-                    words.defaultCeiling
-                  ) : (
-                    <Scopes key="scopes" scopes={present.scopes} />
-                  ),
-                ],
-                [
-                  words.lastLogin,
-                  <Time key="login" at={present.last_login_at} none={texts.keys.neverUsed} />,
-                ],
-                [
-                  words.has,
+          <div className="columns">
+            <Card title={texts.key.about}>
+              <Facts
+                of={[
+                  [texts.users.role, texts.roles[present.role]],
+                  [texts.users.verified, present.email_verified ? texts.users.yes : texts.users.no],
                   [
-                    formatCount(present.counts.keys, 'live key'),
-                    formatCount(present.counts.service_accounts, 'service account'),
-                    formatCount(present.counts.sessions, 'session'),
-                  ].join(', '),
-                ],
-                [texts.account.since, <Time key="since" at={present.created_at} />],
-                [
-                  texts.keys.id,
-                  <span key="id" className="copied">
-                    <code>{present.id}</code> <Copy text={present.id} label={texts.keys.copyId} />
-                  </span>,
-                ],
-              ]}
-            />
-          </Card>
+                    words.ceiling,
+                    present.role === 'admin' ? (
+                      words.noCeiling
+                    ) : present.scopes === null ? (
+                      words.defaultCeiling
+                    ) : (
+                      <Scopes key="scopes" scopes={present.scopes} />
+                    ),
+                  ],
+                  [
+                    words.has,
+                    [
+                      formatCount(present.counts.keys, 'live key'),
+                      formatCount(present.counts.service_accounts, 'service account'),
+                    ].join(', '),
+                  ],
+                  [texts.account.since, <Time key="since" at={present.created_at} />],
+                  [
+                    texts.keys.id,
+                    <span key="id" className="copied">
+                      <code>{present.id}</code> <Copy text={present.id} label={texts.keys.copyId} />
+                    </span>,
+                  ],
+                ]}
+              />
+            </Card>
+            <SignIn of={present} />
+          </div>
         )}
       </Loaded>
       <Tabs
@@ -117,14 +120,88 @@ export function UserPage({ id }: { id: string }) {
           { name: 'about', text: words.happened, content: <RecentAudit of={id} /> },
         ]}
       />
+      {found && <ForGood of={found} />}
     </Page>
+  )
+}
+
+/** How the user signs in, and how somebody who cannot is helped. */
+function SignIn({ of: user }: { of: UserDetail }) {
+  const me = useMe()
+  const { id, mfa, counts } = user
+  const isOther = id !== me?.id
+  const factors = [
+    ...(mfa.totp ? [words.app] : []),
+    ...(mfa.passkeys > 0 ? [formatCount(mfa.passkeys, 'passkey')] : []),
+  ]
+  return (
+    <Card title={words.signIn}>
+      <Facts
+        of={[
+          [words.lastLogin, <Time key="login" at={user.last_login_at} none={texts.keys.neverUsed} />],
+          [texts.account.sessions, formatNumber(counts.sessions)],
+          [words.factors, factors.length === 0 ? words.noFactors : factors.join(', ')],
+          [texts.factors.codes, factors.length === 0 ? null : words.codes(String(mfa.recovery_codes_left))],
+        ]}
+      />
+      <div className="actions">
+        {mayCutOff(user, me) && (
+          <Confirm
+            button={words.endSessions}
+            title={words.endSessionsTitle}
+            isPlain
+            act={() => ask((api) => api.users({ id }).logout.post())}
+            done={words.sessionsEnded}
+          >
+            <p>{words.endSessionsLead}</p>
+          </Confirm>
+        )}
+        {isAdmin(me) && isOther && (
+          <>
+            <ResetPassword of={user} />
+            {user.last_login_at === null && (
+              <Confirm
+                button={words.inviteAgain}
+                title={words.inviteAgainTitle}
+                isDangerous={false}
+                isPlain
+                act={() => ask((api) => api.users({ id }).invite.post())}
+                done={words.invited}
+              >
+                <p>{words.inviteAgainLead(user.email)}</p>
+              </Confirm>
+            )}
+            <Confirm
+              button={words.unlock}
+              title={words.unlockTitle}
+              isDangerous={false}
+              isPlain
+              act={() => ask((api) => api.users({ id }).unlock.post())}
+              done={words.unlocked}
+            >
+              <p>{words.unlockLead}</p>
+            </Confirm>
+            {factors.length > 0 && (
+              <Confirm
+                button={words.removeFactors}
+                title={words.removeFactorsTitle}
+                isPlain
+                act={() => ask((api) => api.users({ id }).mfa.delete())}
+                done={words.factorsRemoved}
+              >
+                <p>{words.removeFactorsLead}</p>
+              </Confirm>
+            )}
+          </>
+        )}
+      </div>
+    </Card>
   )
 }
 
 function Actions({ of: user }: { of: UserDetail }) {
   const me = useMe()
   const { id } = user
-  const [, navigate] = useLocation()
   const live = formatCount(user.counts.keys, 'key')
   // Their own account is the matter of the page Account.
   if (id === me?.id) return null
@@ -133,7 +210,6 @@ function Actions({ of: user }: { of: UserDetail }) {
       {isAdmin(me) && (
         <>
           <EditUser of={user} />
-          <ResetPassword of={user} />
           {!user.is_active && (
             <Confirm
               button={texts.actions.enable}
@@ -148,40 +224,7 @@ function Actions({ of: user }: { of: UserDetail }) {
           )}
         </>
       )}
-      <Confirm
-        button={words.endSessions}
-        title={words.endSessionsTitle}
-        isPlain
-        act={() => ask((api) => api.users({ id }).logout.post())}
-        done={words.sessionsEnded}
-      >
-        <p>{words.endSessionsLead}</p>
-      </Confirm>
-      {isAdmin(me) && (
-        <Confirm
-          button={texts.actions.delete}
-          title={words.deleteTitle}
-          word={user.email}
-          isPlain
-          act={(fields) =>
-            ask((api) =>
-              api.users({ id }).delete(undefined, fields.has('accounts') ? WITH_ACCOUNTS : { query: {} }),
-            )
-          }
-          done={words.deleted}
-          onDone={() => navigate('/users')}
-        >
-          <p>{words.deleteLead(live)}</p>
-          <Check label={words.withAccounts} name="accounts" />
-        </Confirm>
-      )}
-      <RevokeOfOwner
-        selector={{ user_id: id }}
-        name={user.email}
-        keys={live}
-        disable={() => ask((api) => api.users({ id }).patch({ is_active: false }))}
-      />
-      {user.is_active && (
+      {user.is_active && mayCutOff(user, me) && (
         <Confirm
           button={texts.actions.cutOff}
           title={words.cutOffTitle}
@@ -200,6 +243,45 @@ function Actions({ of: user }: { of: UserDetail }) {
         </Confirm>
       )}
     </>
+  )
+}
+
+/** What nobody undoes. It stands at the end of the page, where no hurry leads. */
+function ForGood({ of: user }: { of: UserDetail }) {
+  const me = useMe()
+  const { id } = user
+  const [, navigate] = useLocation()
+  if (!mayCutOff(user, me)) return null
+  return (
+    <Card title={words.forGood}>
+      <Deed lead={isAdmin(me) ? words.forGoodLead : words.forGoodOne}>
+        <div className="actions">
+          <RevokeOfOwner
+            selector={{ user_id: id }}
+            name={user.email}
+            disable={() => ask((api) => api.users({ id }).patch({ is_active: false }))}
+          />
+          {isAdmin(me) && (
+            <Confirm
+              button={texts.actions.delete}
+              title={words.deleteTitle}
+              word={user.email}
+              isPlain
+              act={(fields) =>
+                ask((api) =>
+                  api.users({ id }).delete(undefined, fields.has('accounts') ? WITH_ACCOUNTS : { query: {} }),
+                )
+              }
+              done={words.deleted}
+              onDone={() => navigate('/users')}
+            >
+              <p>{words.deleteLead(formatCount(user.counts.keys, 'key'))}</p>
+              <Check label={words.withAccounts} name="accounts" />
+            </Confirm>
+          )}
+        </div>
+      </Deed>
+    </Card>
   )
 }
 
@@ -228,10 +310,12 @@ function EditUser({ of: user }: { of: User }) {
     onDone: close,
   })
   const submit = (fields: FormData) => {
+    const email = textIn(fields, 'email') ?? ''
     const role = fields.get('role') === 'admin' ? 'admin' : 'user'
     const verified = fields.has('email_verified')
     const scopes = hasOwn ? scopesIn(fields) : null
     change.mutate({
+      ...(email !== user.email && { email }),
       ...(role !== user.role && { role }),
       ...(verified !== user.email_verified && { email_verified: verified }),
       ...(JSON.stringify(scopes) !== JSON.stringify(user.scopes) && { scopes }),
@@ -251,6 +335,16 @@ function EditUser({ of: user }: { of: User }) {
             onSubmit={submit}
             onCancel={close}
           >
+            <Field
+              label={texts.fields.email}
+              hint={words.emailHint}
+              name="email"
+              path="/email"
+              type="email"
+              autoComplete="off"
+              required
+              defaultValue={user.email}
+            />
             <Select
               label={texts.users.role}
               hint={words.roleHint}
@@ -278,15 +372,24 @@ function EditUser({ of: user }: { of: User }) {
   )
 }
 
-/** A one-time link for a new password, for the admin to deliver. It is shown this once. */
+/** A one-time link for a new password: mailed, or for the admin to deliver, and then shown this once. */
 function ResetPassword({ of: { id } }: { of: User }) {
   const [isOpen, setOpen] = useState(false)
-  const change = useChange(() => ask((api) => api.users({ id })['password-reset'].post()))
+  const change = useChange(
+    (send: boolean) => ask((api) => api.users({ id })['password-reset'].post(send ? { send } : {})),
+    {
+      onDone: (answer) => {
+        if (answer && 'token' in answer) return
+        close()
+        notify(words.resetMailed)
+      },
+    },
+  )
   const close = () => {
     setOpen(false)
     change.reset()
   }
-  // Without `send` the answer holds the token.
+  // Where it is mailed, the answer holds no token.
   const made = change.data && 'token' in change.data ? change.data : null
   return (
     <>
@@ -305,10 +408,16 @@ function ResetPassword({ of: { id } }: { of: User }) {
               button={words.makeReset}
               isPending={change.isPending}
               error={change.error}
-              onSubmit={() => change.mutate()}
+              onSubmit={(fields) => change.mutate(fields.get('way') === 'mail')}
               onCancel={close}
             >
               <p>{words.resetLead}</p>
+              <Select
+                label={words.resetWay}
+                name="way"
+                path="/send"
+                options={Object.entries(words.resetWays)}
+              />
             </Form>
           )}
         </Dialog>

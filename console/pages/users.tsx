@@ -2,6 +2,7 @@ import { useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { Badge } from '../components/badge.tsx'
 import { Dialog } from '../components/dialog.tsx'
+import { Empty } from '../components/empty.tsx'
 import { Check, Field, Select } from '../components/field.tsx'
 import { SearchField } from '../components/filters.tsx'
 import { Form, textIn } from '../components/form.tsx'
@@ -22,17 +23,29 @@ const { users: words } = texts
 export function UsersPage() {
   const me = useMe()
   const [query] = useParam('query')
-  const users = usePages<User>(['users', { query }], async (cursor) => {
-    const asked = { ...cursor, ...(query.length > 1 && { query }) }
-    const { data, response } = await askWhole((api) => api.users.get({ query: asked }))
-    return { ...(data ?? NO_PAGE), isTruncated: isTruncated(response) }
-  })
+  const [first] = useParam('cursor')
+  const users = usePages<User>(
+    ['users', { query }],
+    async (cursor) => {
+      const asked = { ...cursor, ...(query.length > 1 && { query }) }
+      const { data, response } = await askWhole((api) => api.users.get({ query: asked }))
+      return { ...(data ?? NO_PAGE), isTruncated: isTruncated(response) }
+    },
+    { first },
+  )
   return (
     <Page title={texts.pages.users} lead={words.lead} actions={isAdmin(me) && <NewUser />}>
       <div className="filters">
         <SearchField hint={words.searchHint} />
       </div>
-      <List of={users} none={words.none}>
+      <List
+        of={users}
+        empty={
+          <Empty title={words.none}>
+            <p>{words.noneLead}</p>
+          </Empty>
+        }
+      >
         {(rows) => (
           <Table<User>
             label={texts.pages.users}
@@ -64,6 +77,7 @@ export function UsersPage() {
 
 function NewUser() {
   const [isOpen, setOpen] = useState(false)
+  const [access, setAccess] = useState<keyof typeof words.accesses>('invite')
   const [, navigate] = useLocation()
   const change = useChange((input: NewUserInput) => ask((api) => api.users.post(input)), {
     onDone: ({ id }) => navigate(`/users/${id}`),
@@ -73,8 +87,9 @@ function NewUser() {
     change.mutate({
       email: textIn(fields, 'email') ?? '',
       role: fields.get('role') === 'admin' ? 'admin' : 'user',
-      email_verified: fields.has('email_verified'),
-      ...(typeof password === 'string' && password !== '' && { password }),
+      ...(fields.has('email_verified') && { email_verified: true }),
+      ...(access === 'invite' && { invite: true }),
+      ...(typeof password === 'string' && { password }),
     })
   }
   return (
@@ -99,16 +114,25 @@ function NewUser() {
               required
               autoComplete="off"
             />
-            <Field
-              label={texts.fields.password}
-              hint={words.passwordHint}
-              name="password"
-              path="/password"
-              type="password"
-              autoComplete="new-password"
-            />
             <Select label={words.role} name="role" path="/role" options={Object.entries(texts.roles)} />
-            <Check label={words.isVerified} name="email_verified" />
+            <Select
+              label={words.access}
+              path="/invite"
+              value={access}
+              onChange={({ target }) => setAccess(target.value as typeof access)}
+              options={Object.entries(words.accesses)}
+            />
+            {access === 'password' && (
+              <Field
+                label={texts.fields.password}
+                name="password"
+                path="/password"
+                type="password"
+                autoComplete="new-password"
+                required
+              />
+            )}
+            {access !== 'invite' && <Check label={words.isVerified} name="email_verified" />}
           </Form>
         </Dialog>
       )}

@@ -5,6 +5,7 @@ import { call } from '../support/described.ts'
 import { newClient } from '../support/oauth.ts'
 import { addLoggedIn, beginSession, connectTo } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
+import { enrolTotp } from '../support/second-factors.ts'
 import { startService } from '../support/service.ts'
 import { kidOf, publishedKids } from '../support/signing.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
@@ -185,4 +186,12 @@ test('one user is shown with the last log-in and what is live', async () => {
   const after = await describeUser()
   expect(after.counts).toEqual({ keys: 1, service_accounts: 1, sessions: 1 })
   expect(after.last_login_at >= before.last_login_at).toBe(true)
+})
+
+test('one user is shown with their second factors in numbers, and with no secret of them', async () => {
+  const person = await addLoggedIn(service, sql)
+  const factorsOf = async () => (await asAdmin(`GET /users/${person.id}`)).body.mfa
+  expect(await factorsOf()).toEqual({ totp: false, passkeys: 0, recovery_codes_left: 0 })
+  await enrolTotp(service, person.access)
+  expect(await factorsOf()).toEqual({ totp: true, passkeys: 0, recovery_codes_left: 10 })
 })

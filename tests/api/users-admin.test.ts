@@ -49,6 +49,7 @@ describe('making a user', () => {
     expect((await asAdmin(`GET /users/${answer.body.id}`)).body).toEqual({
       ...answer.body,
       last_login_at: null,
+      mfa: { totp: false, passkeys: 0, recovery_codes_left: 0 },
       counts: { keys: 0, service_accounts: 0, sessions: 0 },
     })
     expect((await logIn(email, 'long-enough-one')).status).toBe(200)

@@ -64,3 +64,49 @@ export async function findBarriers(page: Page): Promise<string[]> {
     nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`),
   )
 }
+
+/** Gives the browser an authenticator in software, whose person is always there. */
+export async function addAuthenticator(page: Page): Promise<void> {
+  const debugging = await page.context().newCDPSession(page)
+  await debugging.send('WebAuthn.enable')
+  await debugging.send('WebAuthn.addVirtualAuthenticator', {
+    options: {
+      protocol: 'ctap2',
+      transport: 'internal',
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  })
+}
+
+/** What takes the focus, as far as it is drawn. */
+const FOCUSABLE = 'a[href], button, input, select, textarea, summary, [tabindex="0"]'
+
+/**
+ * Goes through a page by the Tab key alone, once around.
+ * @returns what the keyboard does not reach, or reaches without that one sees it
+ */
+export async function walkByKeyboard(page: Page): Promise<string[]> {
+  const count = await page.evaluate<number>(`{
+    const drawn = (element) => element.checkVisibility() && !element.disabled && element.tabIndex >= 0
+    window.toReach = [...document.querySelectorAll('${FOCUSABLE}')].filter(drawn)
+    window.reached = new Set()
+    window.unseen = []
+    addEventListener('focusin', ({ target }) => {
+      reached.add(target)
+      if (getComputedStyle(target).outlineStyle === 'none') unseen.push(target)
+    })
+    toReach.length
+  }`)
+  // A field for a time has several stops.
+  for (let pressed = 0; pressed < count * 2 + 20; pressed += 1) {
+    await page.keyboard.press('Tab')
+    const isAround = await page.evaluate<boolean>('reached.size >= toReach.length')
+    if (isAround) break
+  }
+  return page.evaluate<string[]>(
+    '[...toReach.filter((element) => !reached.has(element)), ...unseen].map((element) => element.outerHTML.slice(0, 120))',
+  )
+}

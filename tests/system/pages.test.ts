@@ -3,9 +3,11 @@ import axe from 'axe-core'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { newPerson } from '../support/client.ts'
+import { addAuthenticator } from '../support/console.ts'
+import { startFront } from '../support/front.ts'
 import { startMailServer } from '../support/mail-server.ts'
 import { codeOf, newEnrolled } from '../support/second-factors.ts'
-import { type Options, startService } from '../support/service.ts'
+import { startService } from '../support/service.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
 setDefaultTimeout(60_000)
@@ -231,49 +233,9 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
     }
   })
 
-  /** A server in front of Latchkey, which takes the path away, as a proxy does that has a location for it. */
-  async function startFront(hostname: string, path: string, options: Options = {}) {
-    let target = ''
-    const front = Bun.serve({
-      hostname: '127.0.0.1',
-      port: 0,
-      fetch(request) {
-        const { pathname, search } = new URL(request.url)
-        if (!pathname.startsWith(`${path}/`)) return new Response('Another program', { status: 404 })
-        const { method, headers, body } = request
-        const url = `${target}${pathname.slice(path.length)}${search}`
-        return fetch(url, { method, headers, body, redirect: 'manual', decompress: false })
-      },
-    })
-    const url = `http://${hostname}:${front.port}${path}`
-    const behind = await startService({ publicUrl: url, console: 'off', ...options })
-    target = behind.url
-    const stop = async () => {
-      await front.stop(true)
-      await behind.stop()
-    }
-    return { url, behind, stop }
-  }
-
-  /** Gives the browser an authenticator in software, whose person is always there. */
-  async function addAuthenticator(page: Page): Promise<void> {
-    const cdp = await page.context().newCDPSession(page)
-    await cdp.send('WebAuthn.enable')
-    await cdp.send('WebAuthn.addVirtualAuthenticator', {
-      options: {
-        protocol: 'ctap2',
-        transport: 'internal',
-        hasResidentKey: true,
-        hasUserVerification: true,
-        isUserVerified: true,
-        automaticPresenceSimulation: true,
-      },
-    })
-  }
-
   test('set up a passkey, and sign in by it alone and as a second step', async () => {
     // Browsers have passkeys over plain http at this name alone.
-    const { url, behind, stop } = await startFront('localhost', '', { requireMfa: 'all' })
+    const { url, behind, stop } = await startFront('localhost', '', { console: 'off', requireMfa: 'all' })
     try {
       const someone = await newPerson(behind)
       const page = await open()
@@ -308,7 +270,7 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('say where a passkey does not work', async () => {
-    const { url, stop } = await startFront('localhost', '')
+    const { url, stop } = await startFront('localhost', '', { console: 'off' })
     try {
       const page = await open()
       // It has no passkey.
@@ -358,7 +320,7 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('lead to each other behind a proxy below a path', async () => {
-    const { url, behind, stop } = await startFront('127.0.0.1', '/auth')
+    const { url, behind, stop } = await startFront('127.0.0.1', '/auth', { console: 'off' })
     try {
       const someone = await newPerson(behind)
       const page = await open()

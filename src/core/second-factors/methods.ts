@@ -24,6 +24,19 @@ export async function listMethods(
   ]
 }
 
+/** What a person has of second factors, in numbers: as admins see it. */
+export async function countFactors(
+  db: Database,
+  userId: string,
+): Promise<{ totp: boolean; passkeys: number; recovery_codes_left: number }> {
+  const [totp, passkeys, left] = await Promise.all([
+    findConfirmedTotp(db, userId),
+    listPasskeys(db, userId),
+    countRecoveryCodes(db, userId),
+  ])
+  return { totp: totp !== null, passkeys: passkeys.length, recovery_codes_left: left }
+}
+
 /** The same for a pending log-in. The list is empty where its token is unknown, used, void or over. */
 export async function listMethodsOfStep(
   context: Pick<Context, 'config' | 'db' | 'clock'>,

@@ -11,6 +11,7 @@ import { mayMail } from '../mail/mailbox.ts'
 import { isSetupTokenLive, issueSetupToken, useSetupToken } from '../one-time-tokens/one-time-tokens.ts'
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type Principal } from '../principal.ts'
+import { countFactors } from '../second-factors/methods.ts'
 import { requirePower } from './administration.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
 import { requireInvitable, sendInvitation } from './invite.ts'
@@ -60,11 +61,15 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
  */
 export async function describeUser(context: Context, id: string): Promise<UserDetail> {
   const user = (isId(id) ? await findUserById(context.db, id) : null) ?? fail('not_found')
-  const activity = await findActivity(context.db, id, new Date(context.clock()))
+  const [activity, mfa] = await Promise.all([
+    findActivity(context.db, id, new Date(context.clock())),
+    countFactors(context.db, id),
+  ])
   const { keys, serviceAccounts, sessions, lastLoginAt } = activity
   return {
     ...presentForAdmins(user),
     last_login_at: formatInstant(lastLoginAt),
+    mfa,
     counts: { keys, service_accounts: serviceAccounts, sessions },
   }
 }

@@ -43,6 +43,10 @@ export const UserDetail = Type.Object(
   {
     ...AdministeredUser.properties,
     last_login_at: nullable(Instant, 'As far as the audit trail reaches back'),
+    mfa: Type.Object(
+      { totp: Type.Boolean(), passkeys: Type.Integer(), recovery_codes_left: Type.Integer() },
+      { description: 'The second factors of the user' },
+    ),
     counts: Type.Object(
       { keys: Type.Integer(), service_accounts: Type.Integer(), sessions: Type.Integer() },
       { description: 'Live keys, the service accounts that the user manages, live sessions' },
