@@ -10,7 +10,7 @@ type Waiting = PromiseWithResolvers<SecretRow | null> & { hash: string; since: n
 /** The number of secrets that one statement looks up. */
 const MAX_TOGETHER = 256
 /** The number of statements at once. What comes meanwhile waits, and shares the next one. */
-const MAX_STATEMENTS = 2
+const MAX_STATEMENTS = 4
 /** What waits beyond this number is refused at once, as by the pool. */
 const MAX_WAITING = 10_000
 
