@@ -6,6 +6,7 @@ import { call, newKey } from '../support/client.ts'
 import {
   DESKTOP,
   findBarriers,
+  type Look,
   launchChromium,
   openPlace,
   PHONE,
@@ -58,7 +59,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
 
   /** A person of one test, signed in. Its browser ends with the test. */
   let signed: Signed
-  const enter = async (person: AddedPerson, look: typeof DESKTOP | typeof PHONE = DESKTOP): Promise<Page> => {
+  const enter = async (person: AddedPerson, look: Look = DESKTOP): Promise<Page> => {
     signed = await signInto(browser, service.url, person.email, look)
     return signed.page
   }
@@ -218,7 +219,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   test('the chart is a table where one is asked for, and its range is in the URL', async () => {
     const page = await enter(user)
     await openPlace(page, service.url, `keys/${rich.id}`)
-    await page.locator('.plot canvas').waitFor()
+    await page.locator('.plot svg').waitFor()
     await page.getByRole('button', { name: '24 h' }).click()
     await page.waitForURL(/range=24h$/)
     await page.getByRole('button', { name: 'Show as table' }).click()
