@@ -50,6 +50,7 @@ const UNKNOWN_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
 const EMPTY_HASH = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 const UNKNOWN = { headers: { authorization: `Bearer sk_${'0'.repeat(49)}` } }
 const OWN_PAGE = { headers: { 'sec-fetch-site': 'same-origin' } }
+const CSV = { accept: 'text/csv' }
 const TEXT = { 'content-type': 'text/plain' }
 
 const SETTINGS = {
@@ -161,6 +162,11 @@ const GUARDED: Record<string, readonly string[]> = {
   'GET /signing-keys': ['owner', 'steward'],
   'POST /signing-keys/rotate': ['owner', 'steward'],
   'POST /signing-keys/unknown/revoke': ['owner', 'steward'],
+  'GET /overview': ['owner', 'plain'],
+  'GET /instance': ['owner', 'steward'],
+  'GET /mails': ['owner', 'steward'],
+  'POST /mails/test': ['owner', 'steward'],
+  'POST /mails/$ownerId/retry': ['owner', 'steward'],
   'GET /protected/user-only': ['plain', 'robotToken'],
   'GET /protected/service-only': ['owner', 'bare'],
   'GET /protected/any': [],
@@ -205,6 +211,7 @@ const BODIES: Record<string, string | null> = {
   'POST /keys/lookup': 'admin',
   'POST /keys/revoke': 'admin',
   'POST /keys/$plainId/check': 'owner',
+  'POST /mails/test': 'admin',
 }
 
 const badBodies = Object.entries(BODIES).flatMap(([route, who]): Case[] => {
@@ -225,7 +232,7 @@ const otherMethods = `
   PUT /auth/sessions  GET /auth/sessions/id  GET /auth/password  GET /auth/password-reset
   PUT /keys  PUT /keys/list  PUT /keys/create  PUT /keys/self  PUT /keys/id  GET /keys/id/rotate  GET /keys/id/secrets/start
   POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch
-  PUT /service-accounts  PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
+  POST /overview  POST /instance  PUT /mails  GET /mails/test  GET /mails/id/retry  PUT /service-accounts  PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
   GET /users/id/password-reset  POST /audit  GET /oauth/token  GET /oauth/introspect  GET /oauth/revoke
   POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server
   POST /protected/user-only  POST /protected/service-only  POST /protected/any  POST /protected/admin`
@@ -716,6 +723,13 @@ const support: Case[] = [
   ['good', 'DELETE /users/$guestId/mfa', { as: 'admin' }],
   ['without mails', 'POST /users/$guestId/invite', { as: 'admin' }],
   ['a wrong password', 'DELETE /auth/me', { as: 'guest', json: { current_password: 'wrong' } }],
+  ['good', 'GET /overview', { as: 'admin' }],
+  ['good', 'GET /instance', { as: 'admin' }],
+  ['without mails', 'POST /mails/test', { as: 'admin', json: { to: 'admin@example.com' } }],
+  ['without mails', 'POST /mails/$ownerId/retry', { as: 'admin' }],
+  ['as CSV', 'GET /keys?all=true', { as: 'admin', headers: CSV }],
+  ['as CSV', 'GET /audit?limit=1', { as: 'admin', headers: CSV }],
+  ['as CSV, of no admin', 'GET /keys', { as: 'owner', headers: CSV }],
   ['good', 'POST /signing-keys/rotate', { as: 'admin' }],
   ['good', 'GET /signing-keys', { as: 'admin', keep: { kid: 'items.1.kid' } }],
   ['good', 'POST /signing-keys/$kid/revoke', { as: 'admin' }],
@@ -771,11 +785,16 @@ const mail: Case[] = [
   ['invited', 'POST /users', { as: 'admin', json: { email: 'guest@example.com', invite: true }, keep: { guestId: 'id' } }],
   ['good', 'POST /users/$guestId/invite', { as: 'admin' }],
   ['mailed', 'POST /users/$guestId/password-reset', { as: 'admin', json: { send: true } }],
+  ['good', 'POST /mails/test', { as: 'admin', json: { to: 'admin@example.com' }, keep: { mailId: 'id' } }],
+  ['no address', 'POST /mails/test', { as: 'admin', json: { to: 'nowhere' } }],
+  ['good', 'POST /mails/$mailId/retry', { as: 'admin' }],
+  ['unknown', 'POST /mails/$guestId/retry', { as: 'admin' }],
+  ['waiting', 'GET /mails?status=waiting', { as: 'admin' }],
   ['good', 'DELETE /auth/me', { as: 'owner', json: { current_password: PASSWORD } }],
 ]
 
 /** Numbers at the bounds of a page, on every list. */
-const bounds: Case[] = ['/auth/sessions', '/keys', '/keys/list', '/service-accounts', '/users', '/audit', '/auth/activity'].flatMap((list) =>
+const bounds: Case[] = ['/auth/sessions', '/keys', '/keys/list', '/service-accounts', '/users', '/audit', '/auth/activity', '/mails'].flatMap((list) =>
   ['0', '-1', '1', '100', '101', '1000', '1001', '1e9', '1.5', 'x', ''].map((limit): Case => ['at the bounds', `GET ${list}?limit=${limit}`, { as: 'admin' }]),
 )
 

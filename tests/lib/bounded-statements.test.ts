@@ -12,7 +12,7 @@ const PARAMETER_EACH = /\b(?:not)?inArray\(|\bsql\.join\(|\b(?:or|and)\(.*\.\.\.
 /** How many such lines a file has whose lists are short by themselves. */
 const BOUNDED: Record<string, number> = {
   // An import of at most 1,000, of some twenty columns.
-  'core/import/queries.ts': 4,
+  'core/import/queries.ts': 5,
   // One row, by a name that is a plural; the values of an order of keys; the marks before a key's end.
   'core/keys/queries.ts': 3,
   // The mails of one change.

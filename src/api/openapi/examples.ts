@@ -68,6 +68,7 @@ export const EXAMPLES: Record<string, object> = {
   ServiceAccountPatch: { description: 'Makes the nightly report' },
   NewUser: { email: 'colleague@example.com' },
   UserPatch: { scopes: ['read'] },
+  TestMail: { to: EMAIL },
   TokenForm: { grant_type: 'password', username: EMAIL, password: PASSWORD },
   TokenOfForm: { token: REFRESH_TOKEN },
 }

@@ -9,7 +9,7 @@ import { type AdminPrincipal, isAdmin, type Principal } from '../principal.ts'
 import { deleteExport, insertExport, updateExportEnd } from './queries.ts'
 
 /** Rows of one export. */
-export const MAX_EXPORTED_ROWS = 100_000
+const MAX_EXPORTED_ROWS = 100_000
 /** An export whose server writes no page for so long counts as over: the server is gone. */
 const EXPORT_LASTS_MS = MINUTE_MS
 const RETRY_AFTER_SECONDS = 10

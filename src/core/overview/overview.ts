@@ -36,7 +36,7 @@ async function findFresh({ db, clock }: Pick<Context, 'db' | 'clock'>): Promise<
   return stored && isYounger(stored.computedAt.getTime(), clock(), OVERVIEW_LASTS_MS) ? stored.body : null
 }
 
-/** The stored overview; null: there is none, or another release stored it in another shape. */
+/** The stored overview; null: it was never computed, or another release stored it in another shape. */
 async function readStored(db: Context['db']): Promise<{ computedAt: Date; body: StoredOverview } | null> {
   const stored = await findOverview(db)
   if (!stored || !Value.Check(StoredOverview, stored.body)) return null

@@ -23,7 +23,7 @@ export async function replaceOverview(
 
 const LOCK = sql`hashtextextended('latchkey.overview', 0)`
 
-/** Takes the lock of whoever computes the overview, until the transaction ends; false where another one has it. */
+/** Takes the lock of the computation, until the transaction ends; false where another transaction has it. */
 export async function tryLockOverview(tx: Transaction): Promise<boolean> {
   const [row] = await tx
     .select({ isOurs: sql<boolean>`pg_try_advisory_xact_lock(${LOCK})` })
@@ -31,7 +31,7 @@ export async function tryLockOverview(tx: Transaction): Promise<boolean> {
   return row?.isOurs ?? false
 }
 
-/** The same, and waits until the other one is done. */
+/** The same, and waits until the other transaction ends. */
 export async function lockOverview(tx: Transaction): Promise<void> {
   await tx.execute(sql`SELECT pg_advisory_xact_lock(${LOCK})`)
 }
