@@ -124,13 +124,14 @@ function BucketTable({
 }
 
 /** The top of a chart is a round number, and so is its middle. */
-const ROUND = [2, 4, 6, 8, 10]
+const ROUND = [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10]
 const MIN_TOP = 4
 
 function topOf(buckets: readonly Bucket[]): number {
   const max = Math.max(MIN_TOP, ...buckets.map(({ valid, refused }) => valid + refused))
   const unit = 10 ** Math.floor(Math.log10(max))
-  return unit * (ROUND.find((round) => round * unit >= max) ?? 10)
+  const tops = ROUND.map((round) => round * unit)
+  return tops.find((top) => top >= max && top % 2 === 0) ?? unit * 10
 }
 
 /** The marks below a chart: midnights, every fourth hour of a day, or every so many days. */
