@@ -199,6 +199,40 @@ describe('a rotation', () => {
   })
 })
 
+describe('a secret that is marked as ended', () => {
+  /** As an operator might by hand: the end of the secret itself lies ahead. */
+  const mark = (ids: string[]) => sql`UPDATE latchkey.api_key_secrets
+    SET ended_at = now() + interval '1 hour', expires_at = now() + interval '1 hour' WHERE key_id = ANY (${ids})`
+
+  test('is refused on every server within a second, looked up alone or together with others', async () => {
+    const keys = await Promise.all(Array.from({ length: 12 }, () => make()))
+    const answers = (on = service) => Promise.all(keys.map(({ key }) => statusOf(key, on)))
+    for (const on of [service, other]) expect(await answers(on)).toEqual(Array(12).fill(200))
+    await mark(keys.map(({ id }) => id))
+    for (const on of [service, other]) {
+      const isRefused = async () => (await answers(on)).every((status) => status === 401)
+      await until(isRefused, 'every secret is refused', SECOND_MS)
+      on.context.cache.flush()
+      expect(await answers(on)).toEqual(Array(12).fill(401))
+      for (const { key } of keys.slice(0, 2)) expect(await statusOf(key, on)).toBe(401)
+    }
+  })
+
+  test('gives no access token, and its access tokens are refused', async () => {
+    const json = { name: 'account', scopes: 'read' }
+    const { id: account } = (await call(service, 'POST /service-accounts', { bearer: owner.access, json }))
+      .body
+    const { id, key } = await make({ service_account_id: account })
+    const form = { grant_type: 'client_credentials', client_id: account, client_secret: key }
+    const token = (await call(service, 'POST /oauth/token', { form })).body.access_token
+    const asked = async () => (await call(service, 'GET /protected/any', { bearer: token })).status
+    expect(await asked()).toBe(200)
+    await mark([id])
+    await until(async () => (await asked()) === 401, 'the token is refused', SECOND_MS)
+    expect((await call(service, 'POST /oauth/token', { form })).status).toBe(401)
+  })
+})
+
 describe('the end of an overlap', () => {
   test('takes effect by the clock on every server, without any action', async () => {
     const { id, key } = await make()
