@@ -48,6 +48,7 @@ export const texts = {
     typeName: (name: string) => `To go on, type: ${name}`,
   },
   errors: {
+    title: 'This cannot be shown',
     requestId: 'Request id:',
     copyRequestId: 'Copy the request id',
     stale: (age: string) => `Below is what was read ${age}.`,

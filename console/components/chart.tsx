@@ -1,8 +1,6 @@
-import { useEffect, useRef, useState } from 'react'
-import uPlot from 'uplot'
+import { useState } from 'react'
 import { formatLocal, formatNumber, formatShort, formatTick, formatUtcDay } from '../lib/format.ts'
 import { useParam } from '../lib/params.ts'
-import { theme } from '../lib/theme.ts'
 import { texts } from '../texts.ts'
 import { Table } from './table.tsx'
 
@@ -96,7 +94,7 @@ export function Chart({
       ) : isTable ? (
         <BucketTable label={label} buckets={buckets} isByDay={RANGES[range].bucket === 'day'} />
       ) : (
-        <Bars buckets={buckets} isByDay={RANGES[range].bucket === 'day'} />
+        <Bars buckets={buckets} range={range} />
       )}
     </figure>
   )
@@ -125,76 +123,73 @@ function BucketTable({
   )
 }
 
-const HEIGHT = 200
-const MIN_MAX = 4
+/** The top of a chart is a round number, and so is its middle. */
+const ROUND = [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10]
+const MIN_TOP = 4
 
-/** Drawn on a canvas, which knows no custom properties: the colours are read from elements that have them. */
-function Bars({ buckets, isByDay }: { buckets: readonly Bucket[]; isByDay: boolean }) {
-  const place = useRef<HTMLDivElement>(null)
-  const look = theme.use()
-  // biome-ignore lint/correctness/useExhaustiveDependencies: drawn again in the colours of another theme
-  useEffect(() => {
-    const element = place.current
-    if (!element) return
-    const colorOf = (name: string) => {
-      const probe = document.createElement('i')
-      probe.className = `color-${name}`
-      element.append(probe)
-      const { color } = getComputedStyle(probe)
-      probe.remove()
-      return color
-    }
-    // The first and the last bar have their whole width.
-    const half = isByDay ? (HOUR_MS / 1000) * 12 : HOUR_MS / 2000
-    const bars = uPlot.paths.bars?.({ size: [0.7, 40], radius: 0.15 })
-    const quiet = colorOf('quiet')
-    const axis = { stroke: quiet, grid: { stroke: colorOf('border'), width: 1 }, ticks: { show: false } }
-    const series = (name: string) => ({
-      fill: colorOf(name),
-      width: 0,
-      points: { show: false },
-      ...(bars && { paths: bars }),
-    })
-    const plot = new uPlot(
-      {
-        width: element.clientWidth,
-        height: HEIGHT,
-        legend: { show: false },
-        cursor: { show: false },
-        scales: {
-          x: { range: (_, min, max) => [min - half, max + half] },
-          y: { range: (_, __, max) => [0, Math.max(MIN_MAX, max * 1.1)] },
-        },
-        axes: [
-          {
-            ...axis,
-            grid: { show: false },
-            size: 28,
-            values: (_, times) => times.map((time) => formatTick(time * 1000, isByDay)),
-          },
-          {
-            ...axis,
-            size: 44,
-            values: (_, values) => values.map((value) => (value % 1 ? '' : formatShort(value))),
-          },
-        ],
-        series: [{}, series('bad'), series('accent')],
-        // Days begin at midnight in UTC, hours are the person's own.
-        ...(isByDay && { tzDate: (seconds: number) => uPlot.tzDate(new Date(seconds * 1000), 'UTC') }),
-      },
-      [
-        buckets.map(({ at }) => Date.parse(at) / 1000),
-        buckets.map(({ valid, refused }) => valid + refused),
-        buckets.map(({ valid }) => valid),
-      ],
-      element,
-    )
-    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }))
-    observer.observe(element)
-    return () => {
-      observer.disconnect()
-      plot.destroy()
-    }
-  }, [buckets, isByDay, look])
-  return <div ref={place} className="plot" aria-hidden="true" />
+function topOf(buckets: readonly Bucket[]): number {
+  const max = Math.max(MIN_TOP, ...buckets.map(({ valid, refused }) => valid + refused))
+  const unit = 10 ** Math.floor(Math.log10(max))
+  const tops = ROUND.map((round) => round * unit)
+  return tops.find((top) => top >= max && top % 2 === 0) ?? unit * 10
+}
+
+/** The marks below a chart: midnights, every fourth hour of a day, or every so many days. */
+function isMark(at: string, index: number, range: Range): boolean {
+  const hour = new Date(at).getHours()
+  if (range === '24h') return hour % 4 === 0
+  return range === '7d' ? hour === 0 : index % (range === '30d' ? 5 : 14) === 0
+}
+
+const HEIGHT = 100
+
+/** Bars that are as wide as the page allows. Each says when and how much, where the pointer rests. */
+function Bars({ buckets, range }: { buckets: readonly Bucket[]; range: Range }) {
+  const isByDay = RANGES[range].bucket === 'day'
+  const top = topOf(buckets)
+  const heightOf = (count: number) => (count / top) * HEIGHT
+  return (
+    <div className="plot" aria-hidden="true">
+      <div className="plot-y">
+        {[top, top / 2, 0].map((count) => (
+          <span key={count}>{formatShort(count)}</span>
+        ))}
+      </div>
+      {/* biome-ignore lint/a11y/noSvgWithoutTitle: hidden from screen readers, which have the table */}
+      <svg viewBox={`0 0 ${buckets.length} ${HEIGHT}`} preserveAspectRatio="none">
+        <path d={`M0 0H${buckets.length}M0 ${HEIGHT / 2}H${buckets.length}M0 ${HEIGHT}H${buckets.length}`} />
+        {buckets.map(({ at, valid, refused }, index) => (
+          <g key={at}>
+            <title>
+              {`${isByDay ? formatUtcDay(at) : formatLocal(at)}: ${texts.chart.valid} ${formatNumber(valid)}, ${texts.chart.refused} ${formatNumber(refused)}`}
+            </title>
+            <rect className="room" x={index} width={1} height={HEIGHT} />
+            <rect
+              className="refused"
+              x={index + 0.14}
+              y={HEIGHT - heightOf(valid + refused)}
+              width={0.72}
+              height={heightOf(refused)}
+            />
+            <rect
+              className="valid"
+              x={index + 0.14}
+              y={HEIGHT - heightOf(valid)}
+              width={0.72}
+              height={heightOf(valid)}
+            />
+          </g>
+        ))}
+      </svg>
+      <div className="plot-x">
+        {buckets.map(({ at }, index) =>
+          isMark(at, index, range) ? (
+            <span key={at} style={{ left: `${((index + 0.5) / buckets.length) * 100}%` }}>
+              {formatTick(Date.parse(at), isByDay)}
+            </span>
+          ) : null,
+        )}
+      </div>
+    </div>
+  )
 }

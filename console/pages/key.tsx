@@ -34,7 +34,7 @@ export function KeyPage({ id }: { id: string }) {
   if (rotated) return <Secret made={rotated} onDone={() => setRotated(null)} />
   return (
     <Page
-      title={key.data ? nameOf(key.data) : texts.loading}
+      title={key.data ? nameOf(key.data) : key.error ? texts.errors.title : texts.loading}
       lead={key.data && <Status of={key.data} />}
       actions={key.data && <Actions of={key.data} onRotated={setRotated} />}
     >

@@ -35,7 +35,7 @@ export function ServiceAccountPage({ id }: { id: string }) {
   const found = account.data
   return (
     <Page
-      title={found?.name ?? texts.loading}
+      title={found?.name ?? (account.error ? texts.errors.title : texts.loading)}
       lead={found && <State of={found} />}
       actions={found && <Actions of={found} />}
     >

@@ -44,7 +44,7 @@ export function UserPage({ id }: { id: string }) {
   const found = user.data
   return (
     <Page
-      title={found?.email ?? texts.loading}
+      title={found?.email ?? (user.error ? texts.errors.title : texts.loading)}
       lead={
         found && (
           <>

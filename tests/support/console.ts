@@ -5,9 +5,12 @@ import { PASSWORD } from './people.ts'
 
 const AXE = readFileSync(Bun.resolveSync('axe-core/axe.min.js', import.meta.dir), 'utf8')
 
+/** How the console is looked at. */
+export type Look = { viewport: { width: number; height: number }; colorScheme: 'light' | 'dark' }
+
 /** Where the console is opened: the sizes of a desktop and of a phone. */
-export const DESKTOP = { viewport: { width: 1280, height: 860 }, colorScheme: 'light' } as const
-export const PHONE = { viewport: { width: 390, height: 844 }, colorScheme: 'dark' } as const
+export const DESKTOP: Look = { viewport: { width: 1280, height: 860 }, colorScheme: 'light' }
+export const PHONE: Look = { viewport: { width: 390, height: 844 }, colorScheme: 'dark' }
 
 /** As root Chromium has no sandbox to give; it sees nothing here but our own pages. */
 export const launchChromium = (): Promise<Browser> =>
@@ -21,7 +24,8 @@ export async function signInto(
   browser: Browser,
   base: string,
   email: string,
-  look: typeof DESKTOP | typeof PHONE = DESKTOP,
+  look: Look = DESKTOP,
+  password = PASSWORD,
 ): Promise<Signed> {
   const context = await browser.newContext({ ...look, reducedMotion: 'reduce' })
   context.setDefaultTimeout(20_000)
@@ -34,7 +38,7 @@ export async function signInto(
   context.on('request', (request) => signed.requested.push(request.url()))
   await page.goto(`${base}/login`)
   await page.fill('#email', email)
-  await page.fill('#password', PASSWORD)
+  await page.fill('#password', password)
   await page.click('button[type=submit]')
   await page.waitForURL(`${base}/console/keys`)
   return signed

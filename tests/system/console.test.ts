@@ -6,6 +6,7 @@ import { call, newKey } from '../support/client.ts'
 import {
   DESKTOP,
   findBarriers,
+  type Look,
   launchChromium,
   openPlace,
   PHONE,
@@ -48,9 +49,10 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     const more = { allowed_ips: ['203.0.113.0/24'], metadata: { plan: 'pro' }, expires_in_days: 5 }
     rich = await newKey(service, access, { name: 'checkout', scopes: 'read', ...limits, ...more })
     await call(service, `POST /keys/${rich.id}/rotate`, { bearer: access, json: {} })
-    await newKey(service, access, { name: HOSTILE, scopes: 'read' })
+    const hostile = await newKey(service, access, { name: HOSTILE, scopes: 'read' })
     await sql`INSERT INTO latchkey.key_usage (key_id, hour, outcome, count)
-      SELECT ${rich.id}, date_trunc('hour', now()) - at * interval '1 hour', 'VALID', 7 FROM generate_series(0, 719) AS at`
+      SELECT ${rich.id}::uuid, date_trunc('hour', now()) - at * interval '1 hour', 'VALID', 7 FROM generate_series(0, 719) AS at
+      UNION ALL SELECT ${hostile.id}::uuid, date_trunc('hour', now()), 'VALID', 1`
     const json = { name: HOSTILE, scopes: 'read' }
     account = (await call(service, 'POST /service-accounts', { bearer: access, json })).body
   })
@@ -58,7 +60,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
 
   /** A person of one test, signed in. Its browser ends with the test. */
   let signed: Signed
-  const enter = async (person: AddedPerson, look: typeof DESKTOP | typeof PHONE = DESKTOP): Promise<Page> => {
+  const enter = async (person: AddedPerson, look: Look = DESKTOP): Promise<Page> => {
     signed = await signInto(browser, service.url, person.email, look)
     return signed.page
   }
@@ -135,6 +137,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     const page = await enter(admin)
     for (const place of [
       `users/${user.id}`,
+      'overview',
       'all-keys',
       'service-accounts',
       `service-accounts/${account.id}`,
@@ -218,7 +221,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   test('the chart is a table where one is asked for, and its range is in the URL', async () => {
     const page = await enter(user)
     await openPlace(page, service.url, `keys/${rich.id}`)
-    await page.locator('.plot canvas').waitFor()
+    await page.locator('.plot svg').waitFor()
     await page.getByRole('button', { name: '24 h' }).click()
     await page.waitForURL(/range=24h$/)
     await page.getByRole('button', { name: 'Show as table' }).click()
