@@ -20,35 +20,11 @@ CREATE TABLE "latchkey"."key_activity" (
 	"last_used_day" date NOT NULL
 );
 --> statement-breakpoint
-CREATE TABLE "latchkey"."instances" (
-	"id" uuid PRIMARY KEY NOT NULL,
-	"version" text NOT NULL,
-	"started_at" timestamp with time zone NOT NULL,
-	"seen_at" timestamp with time zone NOT NULL
-);
---> statement-breakpoint
-CREATE TABLE "latchkey"."overview" (
-	"only" boolean PRIMARY KEY NOT NULL,
-	"computed_at" timestamp with time zone NOT NULL,
-	"body" jsonb NOT NULL,
-	CONSTRAINT "overview_only_check" CHECK ("latchkey"."overview"."only")
-);
---> statement-breakpoint
-CREATE TABLE "latchkey"."exports" (
-	"admin_id" uuid PRIMARY KEY NOT NULL,
-	"id" uuid NOT NULL,
-	"expires_at" timestamp with time zone NOT NULL
-);
---> statement-breakpoint
 ALTER TABLE "latchkey"."api_key_secrets" ADD COLUMN "ended_at" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "latchkey"."key_activity" ADD CONSTRAINT "key_activity_key_id_api_keys_id_fk" FOREIGN KEY ("key_id") REFERENCES "latchkey"."api_keys"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "latchkey"."exports" ADD CONSTRAINT "exports_admin_id_users_id_fk" FOREIGN KEY ("admin_id") REFERENCES "latchkey"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "key_activity_last_used_day_idx" ON "latchkey"."key_activity" USING btree ("last_used_day");--> statement-breakpoint
-CREATE INDEX "instances_seen_at_idx" ON "latchkey"."instances" USING btree ("seen_at");--> statement-breakpoint
-CREATE INDEX "exports_expires_at_idx" ON "latchkey"."exports" USING btree ("expires_at");--> statement-breakpoint
 CREATE INDEX "api_key_secrets_ended_at_idx" ON "latchkey"."api_key_secrets" USING btree ("ended_at") WHERE "latchkey"."api_key_secrets"."ended_at" IS NOT NULL;--> statement-breakpoint
 CREATE INDEX "api_key_secrets_expires_at_idx" ON "latchkey"."api_key_secrets" USING btree ("expires_at") WHERE "latchkey"."api_key_secrets"."ended_at" IS NULL;--> statement-breakpoint
-CREATE INDEX "api_keys_unrevoked_idx" ON "latchkey"."api_keys" USING btree ("id") WHERE "latchkey"."api_keys"."revoked_at" IS NULL;--> statement-breakpoint
 ALTER TABLE "latchkey"."api_key_secrets" ADD CONSTRAINT "api_key_secrets_ended_check" CHECK ("latchkey"."api_key_secrets"."ended_at" IS NULL OR ("latchkey"."api_key_secrets"."expires_at" IS NOT NULL AND "latchkey"."api_key_secrets"."expires_at" <= "latchkey"."api_key_secrets"."ended_at"));--> statement-breakpoint
 ALTER TABLE "latchkey"."key_activity" SET (fillfactor = 80);--> statement-breakpoint
 INSERT INTO "latchkey"."key_activity" ("key_id", "last_used_at", "last_used_day")
