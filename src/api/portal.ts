@@ -38,8 +38,9 @@ export function portalPages(config: Config) {
     })
   }
   return new Elysia({ prefix: '/portal' }).get('', sendPage, hidden).get(
-    '/assets/:name',
-    async ({ request, params: { name } }) => {
+    '/assets/*',
+    async ({ request, params }) => {
+      const name = params['*']
       const { files } = await read()
       const file = Object.hasOwn(files, name) ? files[name] : undefined
       return sendFile(file ?? fail('not_found'), request, headers)

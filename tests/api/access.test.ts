@@ -137,6 +137,7 @@ const OPEN = new Set([
   'POST /auth/verify-email/resend',
   'POST /oauth/token',
   'POST /oauth/revoke',
+  'POST /portal/exchange',
   'POST /session',
   'POST /session/mfa',
   'POST /session/passkey',

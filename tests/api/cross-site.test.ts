@@ -12,13 +12,17 @@ const person = prepare(async () => {
   return { ...made, ...(await signIn(service, made)) }
 })
 
-/** Every route that changes something for a browser: all of them are held, also those that come later. */
+/**
+ * Every route that changes something for a browser: all of them are held, also those that come later. Those of the portal take
+ * a bearer or a token of the body, and never a cookie.
+ */
 const changing = () =>
   service.app.routes
     .map(({ method, path }) => ({ method, path: path.replace(/(.)\/$/, '$1') }))
     .filter(({ method }) => method !== 'GET')
     .filter(
-      ({ path }) => !/^\/(auth|keys|users|service-accounts|oauth|audit|protected|signing-keys)\b/.test(path),
+      ({ path }) =>
+        !/^\/(auth|keys|users|service-accounts|oauth|audit|protected|signing-keys|portal)\b/.test(path),
     )
     .map(({ method, path }) => `${method} ${path}`)
 

@@ -171,6 +171,7 @@ test('an inherited name or an extreme instant, as any value or name of any opera
   expect(withoutText.sort()).toEqual([
     'DELETE /auth/mfa/totp',
     'DELETE /keys/self',
+    'DELETE /portal/session',
     'DELETE /session',
     'POST /auth/logout-all',
     'POST /auth/mfa/recovery-codes',

@@ -246,6 +246,7 @@ describe('every example', () => {
   const REFUSED: Record<string, number> = {
     // No answer contains the token that proves an address.
     verifyEmail: 401,
+    exchangePortalLink: 401,
     finishLogIn: 401,
     confirmTotp: 409,
     addPasskey: 403,
@@ -267,6 +268,10 @@ describe('every example', () => {
       const example = {
         ...exampleOf(media.schema?.$ref?.split('/').at(-1) ?? ''),
         ...(await secretsFor(operationId, prepared?.refresh ?? '')),
+        // The one that was made for this example.
+        ...(operationId === 'makePortalSession' && {
+          service_account_id: prepared?.['service-accounts'] ?? '',
+        }),
       }
       const isGiven = schemas()[media.schema?.$ref?.split('/').at(-1) ?? '']?.examples !== undefined
       expect(`${operationId} ${isGiven}`).toBe(`${operationId} true`)

@@ -15,6 +15,8 @@ export const PAGES = [
   'GET /login/verify',
   'GET /pages/page.js',
   'GET /pages/style.css',
+  'GET /portal',
+  'GET /portal/assets/*',
   'GET /forgot-password',
   'GET /reset-password',
   'GET /setup',

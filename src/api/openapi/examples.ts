@@ -64,6 +64,12 @@ export const EXAMPLES: Record<string, object> = {
   KeyLookup: { start: KEY.slice(0, 11) },
   VerifyRequest: { key: KEY, scopes: ['read'] },
   VerifyBatchRequest: { keys: [{ key: KEY, scopes: ['read'] }] },
+  NewPortalSession: {
+    service_account_id: '019a5f6e-7b7c-7cc2-9d2e-3f0a4b5c6d7e',
+    scopes: ['read'],
+    may: ['create', 'rotate', 'revoke'],
+  },
+  PortalToken: { token: 'pl_from-the-link' },
   NewServiceAccount: { name: 'Reports', scopes: ['read'] },
   ServiceAccountPatch: { description: 'Makes the nightly report' },
   NewUser: { email: 'colleague@example.com' },

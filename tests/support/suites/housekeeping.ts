@@ -154,6 +154,31 @@ export function describeHousekeeping({ name, isHere, open }: Target): void {
       await it.end()
     })
 
+    test('keeps portal sessions a day beyond their end, used or not', async () => {
+      const it = await begin()
+      await it.run(`INSERT INTO latchkey.users (id, email, role, created_at) VALUES
+        ('01900000-0000-7000-8000-000000000001', 'customer@example.com', 'user', now()),
+        ('01900000-0000-7000-8000-000000000002', 'admin@example.com', 'admin', now())`)
+      const at = (ms: number) => `to_timestamp(${(T0 + ms) / 1000})`
+      const addPortal = (expires: number, bearer: string) =>
+        it.run(`INSERT INTO latchkey.portal_sessions (id, user_id, made_by_user, scopes, may, link_hash, link_expires_at,
+            bearer_hash, created_at, expires_at)
+          VALUES (gen_random_uuid(), '01900000-0000-7000-8000-000000000001', '01900000-0000-7000-8000-000000000002', '{}',
+            '{read}', sha256('${expires}'), ${at(0)}, ${bearer}, ${at(0)}, ${at(expires)})`)
+      await addPortal(15 * MINUTE_MS, 'NULL')
+      await addPortal(HOUR_MS, "sha256('bearer')")
+      it.advance(DAY_MS + 15 * MINUTE_MS)
+      await it.deleteOutdated()
+      expect(await it.count('portal_sessions')).toBe(2)
+      it.advance(1)
+      await it.deleteOutdated()
+      expect(await it.count('portal_sessions')).toBe(1)
+      it.advance(45 * MINUTE_MS)
+      await it.deleteOutdated()
+      expect(await it.count('portal_sessions')).toBe(0)
+      await it.end()
+    })
+
     test('keeps one-time tokens a day beyond their end, mails seven days, and counts of mailboxes an hour', async () => {
       const it = await begin()
       const at = (ms: number) => `to_timestamp(${(T0 + ms) / 1000})`
