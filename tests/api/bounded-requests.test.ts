@@ -74,6 +74,7 @@ const lists: Request[] = [
   asAdmin((w) => `GET /users/${w.person.id}/sessions`),
   asAdmin((w) => `GET /audit?target=${w.person.id}`),
   asAdmin(() => 'GET /audit'),
+  asAdmin(() => 'GET /mails'),
 ]
 
 /** In the order in which the requests are sent. The last ones disable and delete the person. */

@@ -22,7 +22,7 @@ const changing = () =>
     .filter(({ method }) => method !== 'GET')
     .filter(
       ({ path }) =>
-        !/^\/(auth|keys|users|service-accounts|oauth|audit|protected|signing-keys|portal)\b/.test(path),
+        !/^\/(auth|keys|users|service-accounts|oauth|audit|protected|signing-keys|portal|mails)\b/.test(path),
     )
     .map(({ method, path }) => `${method} ${path}`)
 

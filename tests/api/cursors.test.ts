@@ -50,6 +50,8 @@ beforeAll(async () => {
   await sql`INSERT INTO latchkey.sessions (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at)
     SELECT gen_random_uuid(), ${WITH_RESETS}, uuid_send(gen_random_uuid()), now(), now(), now() + interval '1 d',
       now() + interval '1 d' FROM generate_series(1, 3) AS n`
+  await sql`INSERT INTO latchkey.mails (id, kind, recipient, parameters, created_at, next_attempt_at)
+    SELECT gen_random_uuid(), 'test', 'somebody@example.com', '{}', now(), now() FROM generate_series(1, 3) AS n`
   await sql.end()
   const secretKey = secret(randomBytes(48).toString('base64'))
   stranger = await startService({ algorithm: 'HS256', secretKey }, service)
@@ -73,6 +75,7 @@ const lists: List[] = [
   { path: '/users', bearer: asAdmin },
   { path: `/users/${WITH_RESETS}/password-resets`, bearer: asAdmin },
   { path: `/users/${WITH_RESETS}/sessions`, bearer: asAdmin },
+  { path: '/mails', bearer: asAdmin },
   { path: '/audit', bearer: asAdmin, filter: 'action=user.login' },
 ]
 

@@ -184,6 +184,7 @@ test('every other route of an admin refuses them', async () => {
     'GET /users/{id}/sessions',
     'DELETE /users/{id}/sessions/{sid}',
     'GET /audit',
+    'GET /overview',
   ]
   const isRefused = ({ status, body }: Answer) => status === 403 && body.code !== 'wrong_credential_kind'
   const opened: string[] = []
