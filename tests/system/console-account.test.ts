@@ -57,7 +57,7 @@ describe.skipIf(!CHROMIUM)(`the page Account${WITHOUT_CHROMIUM}`, () => {
     expect((await codes.locator('pre').textContent())?.split('\n')).toHaveLength(10)
     await codes.getByRole('button', { name: 'I have saved them' }).click()
     await page.getByText('10 left').waitFor()
-    // The control: the password alone signs nobody in any more.
+    // The control: the password alone is not enough any more.
     const logIn = () => call(front.behind, 'POST /auth/login', { json: { email, password: PASSWORD } })
     expect((await logIn()).body.code).toBe('mfa_required')
 
