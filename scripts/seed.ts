@@ -4,7 +4,7 @@
  *
  *   bun run seed
  *
- * The embedded database is opened by this program itself, and created where there is none: no server may run on it.
+ * The embedded database is opened by this program itself, and created where it is missing: no server may run on it.
  */
 import type { Config } from '../src/config/config.ts'
 import { loadConfig, processSettings } from '../src/config/load.ts'

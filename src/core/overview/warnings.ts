@@ -10,7 +10,7 @@ export async function findWarnings(context: Context): Promise<Warning[]> {
     warnings.push({
       code: 'cache_bypassed',
       message:
-        'This server hears no messages of the database, so that it asks the database at each use of a credential. See docs/troubleshooting.md.',
+        'This server hears no messages of the database, so that it asks the database at each use of a credential. See docs/observability.md, LatchkeyCacheBypassed.',
     })
   if (context.shared?.state().isBroken)
     warnings.push({
