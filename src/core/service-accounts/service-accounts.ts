@@ -286,8 +286,8 @@ function requireUnbounded(caller: Holder): void {
 }
 
 /**
- * Whether a caller manages an account. A portal session manages none: it is for its owner alone. An admin manages all, a user the accounts that the user created, a user's key
- * those of them that hold no scope beyond the key's own.
+ * Whether a caller manages an account. An admin manages all, a user the accounts that the user created, a user's key
+ * those of them that hold no scope beyond the key's own. A portal session manages none: it is for its owner alone.
  */
 export function manages(caller: Holder, account: ServiceAccountRow): boolean {
   if (isAdmin(caller)) return true
