@@ -436,7 +436,7 @@ test('every route with an id answers 404 for a resource that is not the callerâ€
   const before = await state()
   const unknown = (id: string) => ({ ...mine, key: id, account: id, session: id, user: id })
   for (const route of withId) {
-    const isAdmins = route.path.startsWith('/users')
+    const isAdmins = /^\/(?:users|mails)\//.test(route.path)
     const expected = isAdmins ? 403 : 404
     const others = [
       theirs,

@@ -26,6 +26,7 @@ afterAll(async () => {
 beforeEach(async () => {
   await sql`DELETE FROM latchkey.users`
   await sql`DELETE FROM latchkey.service_accounts`
+  await sql`DELETE FROM latchkey.mails`
 })
 
 const rows = Object.entries(CHANGING_ROUTES).flatMap(([route, { by }]) =>
@@ -34,7 +35,8 @@ const rows = Object.entries(CHANGING_ROUTES).flatMap(([route, { by }]) =>
 const locksOf = (statements: readonly Statement[]) =>
   statements.flatMap((statement) => {
     const lock = / for (share|no key update|update)/.test(statement.text) && lockOf(statement.text)
-    return lock ? [{ ...lock, statement }] : []
+    // The mails of other cases are sent in the background.
+    return lock && lock.table !== 'mails' ? [{ ...lock, statement }] : []
   })
 
 describe('the order of locks', () => {

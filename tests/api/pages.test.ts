@@ -18,8 +18,8 @@ const HTML = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/
 const ASSETS = ['GET /pages/page.js', 'GET /pages/style.css']
 const pagesOf = (method: string) =>
   PAGES.filter((route) => route.startsWith(`${method} `) && !ASSETS.includes(route))
-/** The others lead somewhere else, unless a browser is signed in; the console has headers of its own (console-files.test.ts). */
-const drawn = pagesOf('GET').filter((route) => !/\.well-known|\/login\/|\/console/.test(route))
+/** The others lead somewhere else, unless a browser is signed in; the console and the portal have headers of their own (console-files.test.ts, portal-files.test.ts). */
+const drawn = pagesOf('GET').filter((route) => !/\.well-known|\/login\/|\/console|\/portal/.test(route))
 
 const POLICY = [
   "default-src 'none'",

@@ -40,6 +40,8 @@ export type World = {
   target: AddedPerson
   targetSession: string
   resetId: string
+  /** A mail that was given up. */
+  mailId: string
   managedAccount: string
   key: string
   /** A key with two live secrets, the older one first. */
@@ -66,9 +68,11 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   const ofTarget = await beginSession(at, target)
   // An invitation is for somebody without a password.
   await sql`UPDATE latchkey.users SET password_hash = NULL WHERE id = ${target.id}`
-  const [resetId, account, managedAccount] = [newId(), newId(), newId()]
+  const [resetId, mailId, account, managedAccount] = [newId(), newId(), newId(), newId()]
   await sql`INSERT INTO latchkey.one_time_tokens (id, purpose, user_id, created_at, expires_at, issued_by)
     VALUES (${resetId}, 'reset', ${target.id}, now(), now() + interval '1 hour', ${person.id})`
+  await sql`INSERT INTO latchkey.mails (id, kind, recipient, parameters, created_at, next_attempt_at, ended_at, outcome)
+    VALUES (${mailId}, 'test', ${target.email}, '{}', now(), now(), now(), 'failed')`
   await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at) VALUES
     (${account}, 'caller', ${POWERS}, ${person.id}, now()),
     (${managedAccount}, 'managed', '{read}', ${person.id}, now())`
@@ -113,6 +117,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     target,
     targetSession: claimsOf(at, ofTarget.refresh).sessionId,
     resetId,
+    mailId,
     managedAccount,
     key,
     rotated: { id: rotated.id, secrets: [rotated.secretId, newer.secretId] },
@@ -266,6 +271,8 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
     ids: (w) => [w.target.id, w.targetSession],
     isOfAdmins: true,
   },
+  'POST /mails/test': { by: ['admin'], json: (w) => ({ to: w.target.email }), isOfAdmins: true },
+  'POST /mails/{id}/retry': { by: ['admin'], ids: (w) => [w.mailId], isOfAdmins: true },
   'POST /auth/password': {
     by: PEOPLE,
     json: () => ({ current_password: PASSWORD, new_password: 'another-long-one' }),
@@ -320,6 +327,7 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT x::text FROM latchkey.recovery_codes x
       UNION ALL SELECT x::text FROM latchkey.passkeys x
       UNION ALL SELECT x::text FROM latchkey.login_attempts x
+      UNION ALL SELECT ROW(id, ended_at)::text FROM latchkey.mails WHERE kind = 'test'
     ) AS rows`
   return row?.digest ?? ''
 }
