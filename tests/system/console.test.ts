@@ -343,6 +343,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     })
     await act(() => page.getByRole('link', { name: 'bob@example.com' }).click())
     await page.getByRole('tab', { name: 'Keys' }).waitFor()
+    await page.locator('.page-head button').first().waitFor()
     const offered = await page.locator('.page-head button').allTextContents()
     expect(offered).toEqual(['Cut off'])
     await act(() => page.getByRole('link', { name: 'leaked' }).click())
