@@ -13,30 +13,34 @@ import {
   listManagedAccounts,
   removeServiceAccount,
   requireVisibleAccount,
-  type ServiceAccountRow,
+  type WholeAccount,
 } from '../../core/service-accounts/service-accounts.ts'
+import { ExternalId } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
-const present = (account: ServiceAccountRow): ServiceAccount => ({
+const present = (account: WholeAccount): ServiceAccount => ({
   id: account.id,
   name: account.name,
   description: account.description,
   scopes: account.scopes,
   is_active: account.isActive,
+  external_id: account.externalId,
+  managers: account.managers.map(({ type, id }) => ({ type, id })),
   created_by: account.createdBy,
   created_at: account.createdAt.toISOString(),
 })
 
 const AccountQuery = Type.Object({
-  query: searchQuery('The beginning of the name, or of words in it'),
+  query: searchQuery('The beginning of the name, or of words in the name or external id'),
+  external_id: Type.Optional(ExternalId),
   ...pageQuery,
 })
 
-/** Service accounts. A user makes and manages their own; an admin manages all; an API key needs the scope as well. */
+/** Service accounts. Managers manage an account, its maker first; admins manage all; an API key needs the scope as well. */
 export const serviceAccountRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/service-accounts', tags: ['Service accounts'] })
     .use(guard)
@@ -56,8 +60,8 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
     .get(
       '/',
       async ({ auth, query, set }) => {
-        const { query: text, ...page } = query
-        const found = await listManagedAccounts(context, auth, { text, ...page })
+        const { query: text, external_id: externalId, ...page } = query
+        const found = await listManagedAccounts(context, auth, { text, externalId, ...page })
         tellTruncated(set, found.isTruncated)
         return presentPage(found, present)
       },

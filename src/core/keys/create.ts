@@ -9,8 +9,9 @@ import type { Context } from '../context.ts'
 import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
 import { idOf, type Principal } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
-import { findAccount, manages, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
-import { accountOf, lockOwner, locksOfQuota } from './change-managed.ts'
+import { manages, type WholeAccount } from '../service-accounts/managers.ts'
+import { findAccount } from '../service-accounts/service-accounts.ts'
+import { accountOf, locksOfOwner, locksOfQuota } from './change-managed.ts'
 import type { NewKey } from './model.ts'
 import { type KeyPower, requireKeyPower } from './power.ts'
 import {
@@ -59,11 +60,12 @@ export async function createKey(
   requireKeyPower(caller, null, made, account)
 
   const createdBy = caller.kind === 'operator' ? null : idOf(caller)
-  const locks = [lockOwner(owner, 'no key update'), ...locksOfQuota(account)]
+  const locks = [...locksOfOwner(owner), ...locksOfQuota(account)]
   const row = await recordChange(context, origin, caller, locks, async (change) => {
     const { tx, now: createdAt, record } = change
     const account = accountOf(change, owner)
-    if (account && caller.kind === 'user' && !manages(change.caller as Principal, account)) fail('not_found')
+    if (account && caller.kind !== 'operator' && !mayMakeFor(change.caller as Principal, account))
+      fail('not_found')
     requireHeld(change.caller, account, settings.scopes)
     requireKeyPower(change.caller, null, made, account)
     if (idempotencyKey !== null) {
@@ -96,7 +98,7 @@ export async function requireKeyQuota(
   { config }: Pick<Context, 'config'>,
   { tx, now }: Pick<Change<null>, 'tx' | 'now'>,
   owner: Owner,
-  account: ServiceAccountRow | null,
+  account: WholeAccount | null,
 ): Promise<void> {
   const counted: Owner[] = account?.countsFor ? [owner, { type: 'user', id: account.countsFor }] : [owner]
   const quota = {
@@ -106,6 +108,10 @@ export async function requireKeyQuota(
   }
   for (const each of counted) requireQuota(await countLiveKeys(tx, each, now), quota)
 }
+
+/** Whether a caller makes keys of an account: its managers do, and its own keys. */
+const mayMakeFor = (caller: Principal, account: WholeAccount): boolean =>
+  ownerOf(caller).id === account.id || manages(caller, account)
 
 /** The state of an owner that is locked. */
 function ownerStateOf({ users, serviceAccounts }: HeldRows, { type, id }: Owner): WholeKey['owner'] {
@@ -120,7 +126,7 @@ async function chooseOwner(
   context: Context,
   caller: KeyManager,
   serviceAccountId: string | undefined,
-): Promise<{ owner: Owner; account: ServiceAccountRow | null }> {
+): Promise<{ owner: Owner; account: WholeAccount | null }> {
   if (serviceAccountId !== undefined) {
     const account = await requireKeysAccount(context, caller, serviceAccountId)
     return { owner: { type: 'service_account', id: account.id }, account }
@@ -139,7 +145,7 @@ async function chooseOwner(
  * begin to work unnoticed when the owner's ceiling is raised.
  * @throws Problem insufficient_scope
  */
-function requireHeld(caller: KeyManager, account: ServiceAccountRow | null, scopes: readonly string[]): void {
+function requireHeld(caller: KeyManager, account: WholeAccount | null, scopes: readonly string[]): void {
   const named = caller.kind === 'operator' ? caller.owner : null
   const beyond = scopes.find(
     (scope) => (account && !account.scopes.includes(scope)) || (named && !covers(named.ceiling, scope)),

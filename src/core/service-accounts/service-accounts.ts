@@ -1,6 +1,8 @@
 import type { Transaction } from '../../db/database.ts'
+import { violatedConstraint } from '../../db/errors.ts'
 import { findRows, type SearchPage } from '../../db/search.ts'
 import { fail } from '../../lib/errors.ts'
+import { readExternalId } from '../../lib/external-id.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
 import { covers, requireScopes, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
@@ -19,16 +21,19 @@ import {
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
-import { ownerOf } from '../owners.ts'
+import { type Owner, ownerOf } from '../owners.ts'
 import { isAdmin, type Principal, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
+import { heldAccount, isManager, locksOfAccount, manages, type WholeAccount } from './managers.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
 import {
   countAccountsOf,
   deleteServiceAccount,
   findServiceAccount,
+  insertManager,
   insertServiceAccount,
+  listManagedAloneIds,
   listServiceAccounts,
   type ServiceAccountChange,
   type ServiceAccountRow,
@@ -37,7 +42,7 @@ import {
   updateServiceAccount,
 } from './queries.ts'
 
-export type { ServiceAccountRow }
+export type { WholeAccount }
 
 /**
  * Creates a service account: the owner of a service's keys, which stays when the person who created it leaves. Its
@@ -49,11 +54,12 @@ export async function createServiceAccount(
   origin: Origin,
   caller: Principal,
   input: NewServiceAccount,
-): Promise<ServiceAccountRow> {
+): Promise<WholeAccount> {
   const scopes = input.scopes === undefined ? [...caller.scopes] : requireScopes('/scopes', input.scopes)
   requireGrants(caller, scopes)
-  const id = newId()
-  const createdBy = makerOf(caller)
+  const [id, managerId] = [newId(), newId()]
+  const manager = ownerOf(caller)
+  const createdBy = manager.type === 'user' ? manager.id : null
   // The creator's row is locked, so that two creations at once are counted one after the other, and the quota holds.
   const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
   return recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
@@ -69,9 +75,15 @@ export async function createServiceAccount(
       countsFor,
       createdAt: now,
     })
+    await insertManager(tx, {
+      id: managerId,
+      serviceAccountId: id,
+      ...managerColumns(manager),
+      createdAt: now,
+    })
     const target = { type: 'service_account' as const, id }
     await record({ action: 'service_account.created', target, details: { name: account.name, scopes } })
-    return account
+    return { ...account, managers: [manager] }
   })
 }
 
@@ -91,22 +103,27 @@ async function requireAccountQuota({ config }: Context, tx: Transaction, userId:
 export async function listManagedAccounts(
   context: Context,
   caller: Principal,
-  { text, ...page }: PageQuery & { text: string | undefined },
-): Promise<SearchPage<ServiceAccountRow>> {
-  const maker = readsAll(caller) ? null : makerOf(caller)
-  // A service account's key acts for no person, so it manages no accounts.
-  if (maker === null && !readsAll(caller)) return { rows: [], nextCursor: null, isTruncated: false }
+  {
+    text,
+    externalId: named,
+    ...page
+  }: PageQuery & { text: string | undefined; externalId: string | undefined },
+): Promise<SearchPage<WholeAccount>> {
+  const manager = readsAll(caller) ? null : ownerOf(caller)
+  const externalId = named === undefined ? null : readExternalId('?external_id', named)
   const within = caller.kind === 'key' && !readsAll(caller) ? caller.scopes : null
   const { db, keys } = context
   if (text === undefined) {
-    const list = (rows: PageRows) => listServiceAccounts(db, { ids: null, maker, within, ...rows })
-    const found = await readPage(keys.cursor, `service-accounts ${maker ?? ''}`, page, list)
+    const list = (rows: PageRows) =>
+      listServiceAccounts(db, { ids: null, externalId, manager, within, ...rows })
+    const name = `service-accounts ${manager?.id ?? ''} ${externalId ?? ''}`
+    const found = await readPage(keys.cursor, name, page, list)
     return { ...found, isTruncated: false }
   }
   const search = readSearch(text, page)
-  const found = await searchServiceAccounts(db, search, maker)
+  const found = await searchServiceAccounts(db, search, manager)
   const rows = await findRows(found, search.limit, (ids, limit) =>
-    listServiceAccounts(db, { ids, maker, within, limit, after: null }),
+    listServiceAccounts(db, { ids, externalId, manager, within, limit, after: null }),
   )
   return { ...rows, nextCursor: null }
 }
@@ -120,7 +137,7 @@ export async function findAccount(
   context: Context,
   id: string,
   otherwise: 'not_found' | 'invalid_token' = 'not_found',
-): Promise<ServiceAccountRow> {
+): Promise<WholeAccount> {
   const account = isId(id) ? await findServiceAccount(context.db, id) : null
   return account ?? fail(otherwise)
 }
@@ -133,7 +150,7 @@ export async function requireManagedAccount(
   context: Context,
   caller: Principal,
   id: string,
-): Promise<ServiceAccountRow> {
+): Promise<WholeAccount> {
   const account = await findAccount(context, id)
   return manages(caller, account) ? account : fail('not_found')
 }
@@ -146,12 +163,12 @@ export async function requireVisibleAccount(
   context: Context,
   caller: Principal,
   id: string,
-): Promise<ServiceAccountRow> {
+): Promise<WholeAccount> {
   return readsAll(caller) ? findAccount(context, id) : requireManagedAccount(context, caller, id)
 }
 
 /** Whether a caller of the routes of service accounts has more than support's power over an account. */
-function maySetAccount(caller: Principal, account: ServiceAccountRow): boolean {
+function maySetAccount(caller: Principal, account: WholeAccount): boolean {
   const isWhole =
     caller.kind === 'key' ? covers(caller.grants, SERVICE_ACCOUNTS_WRITE) : !caller.claims.isNarrowed
   return isWhole && manages(caller, account)
@@ -167,12 +184,12 @@ export async function changeServiceAccount(
   caller: Principal,
   id: string,
   patch: ServiceAccountPatch,
-): Promise<ServiceAccountRow> {
+): Promise<WholeAccount> {
   await requireVisibleAccount(context, caller, id)
   const change = readPatch(patch)
-  const locks: Lock[] = [['serviceAccounts', id, 'no key update']]
-  return recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
-    const before = held.serviceAccounts.get(id) ?? fail('not_found')
+  const locks = locksOfAccount(id, 'no key update')
+  const work = recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
+    const before = heldAccount(held, id) ?? fail('not_found')
     if (!maySetAccount(caller, before)) {
       if (!readsAll(caller)) fail('not_found')
       requireDisabling(change)
@@ -185,6 +202,13 @@ export async function changeServiceAccount(
     await record(describeChange(before, after).map((event) => ({ ...event, target })))
     return after
   })
+  return work.catch(failTaken)
+}
+
+/** @throws Problem conflict where another account has the external id */
+function failTaken(error: unknown): never {
+  if (violatedConstraint(error) !== 'service_accounts_external_id_key') throw error
+  return fail('conflict', { detail: 'Another service account has this external_id.' })
 }
 
 /**
@@ -199,16 +223,17 @@ export async function removeServiceAccount(
 ): Promise<void> {
   await requireManagedAccount(context, caller, id)
   const owned = { type: 'service_account', id } as const
-  const ending = async (): Promise<Lock[]> => [['serviceAccounts', id, 'no key update']]
+  const ending = async () => locksOfAccount(id, 'no key update')
   await deleteManyKeys(context, origin, caller, owned, ending, async ({ held, caller }) => {
-    requireHeld(held.serviceAccounts.get(id), caller)
+    requireHeld(heldAccount(held, id), caller)
   })
   const locks: Lock[] = [
     ['serviceAccounts', id, 'update'],
+    ['managersOfAccount', id, 'update'],
     ['keysOfAccount', id, 'update'],
   ]
   await recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
-    const account = requireHeld(held.serviceAccounts.get(id), caller)
+    const account = requireHeld(heldAccount(held, id), caller)
     await deleteServiceAccount(tx, id)
     const target = { type: 'service_account' as const, id }
     await record({ action: 'service_account.deleted', target, details: { name: account.name } })
@@ -237,11 +262,20 @@ export async function disableAccounts(
   await record(events)
 }
 
+/** Those of the locked accounts of a user that have no other active manager. */
+export async function managedAloneBy(
+  { tx, held }: Pick<Change<Caller>, 'tx' | 'held'>,
+  userId: string,
+): Promise<ServiceAccountRow[]> {
+  const ids = await listManagedAloneIds(tx, userId)
+  return ids.flatMap((id) => held.serviceAccounts.get(id) ?? [])
+}
+
 /**
  * A locked account that the caller still manages.
  * @throws Problem not_found
  */
-function requireHeld(account: ServiceAccountRow | undefined, caller: Principal): ServiceAccountRow {
+function requireHeld(account: WholeAccount | undefined, caller: Principal): WholeAccount {
   return account && manages(caller, account) ? account : fail('not_found')
 }
 
@@ -258,11 +292,11 @@ const SETTINGS: Settings<ServiceAccountRow> = {
  */
 function requireAccountPower(
   caller: Principal,
-  before: ServiceAccountRow,
-  after: ServiceAccountRow,
+  before: WholeAccount,
+  after: WholeAccount,
 ): Record<string, unknown> {
-  const isOwn = before.createdBy !== null && before.createdBy === makerOf(caller)
-  const by = { ...lowersAs(caller), isOwn }
+  // What its own manager lowers is not locked, also where that manager is an admin.
+  const by = { ...lowersAs(caller), isOwn: isManager(caller, before) }
   const next = relock(SETTINGS, before.lockedSettings, before, after, by)
   if (findRaised(SETTINGS, before, after).length === 0) return next
   requireUnbounded(caller)
@@ -285,21 +319,8 @@ function requireUnbounded(caller: Principal): void {
   })
 }
 
-/**
- * Whether a caller manages an account. An admin manages all, a user the accounts that the user created, a user's key
- * those of them that hold no scope beyond the key's own.
- */
-export function manages(caller: Principal, account: ServiceAccountRow): boolean {
-  if (isAdmin(caller)) return true
-  if (account.createdBy === null || account.createdBy !== makerOf(caller)) return false
-  return caller.kind === 'user' || account.scopes.every((scope) => covers(caller.grants, scope))
-}
-
-/** The user for whom a caller acts; null for a service account's key. */
-function makerOf(caller: Principal): string | null {
-  const owner = ownerOf(caller)
-  return owner.type === 'user' ? owner.id : null
-}
+/** The columns of a row that names a manager. */
+const managerColumns = ({ type, id }: Owner) => (type === 'user' ? { userId: id } : { managerAccountId: id })
 
 function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
   const change: ServiceAccountChange = {}
@@ -307,12 +328,19 @@ function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
   if (patch.description !== undefined) change.description = patch.description
   if (patch.scopes !== undefined) change.scopes = requireScopes('/scopes', patch.scopes)
   if (patch.is_active !== undefined) change.isActive = patch.is_active
+  if (patch.external_id !== undefined)
+    change.externalId = patch.external_id === null ? null : readExternalId('/external_id', patch.external_id)
   return change
 }
 
 function describeChange(before: ServiceAccountRow, after: ServiceAccountRow) {
   const events: { action: AuditAction; details: Record<string, unknown> }[] = []
-  const describe = ({ name, description, scopes }: ServiceAccountRow) => ({ name, description, scopes })
+  const describe = ({ name, description, externalId, scopes }: ServiceAccountRow) => ({
+    name,
+    description,
+    external_id: externalId,
+    scopes,
+  })
   if (JSON.stringify(describe(before)) !== JSON.stringify(describe(after))) {
     events.push({
       action: 'service_account.updated',

@@ -1,5 +1,6 @@
 import { listMidnights } from '../../lib/days.ts'
 import { fail, failField } from '../../lib/errors.ts'
+import { readExternalId } from '../../lib/external-id.ts'
 import { isId } from '../../lib/ids.ts'
 import { USE_CODES, type UseCode } from '../../lib/outcomes.ts'
 import { DAY_MS, EARLIEST_MS, HOUR_MS, readInstant } from '../../lib/time.ts'
@@ -93,7 +94,12 @@ async function chooseUsage(context: Context, caller: Principal, query: TotalsQue
   const { db } = context
   const own = ownerOf(caller)
   if (externalId !== undefined) {
-    const keyIds = await listKeyIdsByExternalId(db, externalId, readsAll(caller) ? null : own, MAX_KEYS)
+    const keyIds = await listKeyIdsByExternalId(
+      db,
+      readExternalId('?external_id', externalId),
+      readsAll(caller) ? null : { owner: own, within: caller.kind === 'key' ? caller.scopes : null },
+      MAX_KEYS,
+    )
     return { keyIds }
   }
   if (accountId !== undefined) {

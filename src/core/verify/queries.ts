@@ -46,6 +46,7 @@ const secretAndOwner = {
     name: serviceAccounts.name,
     isActive: serviceAccounts.isActive,
     scopes: serviceAccounts.scopes,
+    externalId: serviceAccounts.externalId,
   },
 }
 
