@@ -65,6 +65,8 @@ export const EXAMPLES: Record<string, object> = {
   VerifyRequest: { key: KEY, scopes: ['read'] },
   VerifyBatchRequest: { keys: [{ key: KEY, scopes: ['read'] }] },
   NewServiceAccount: { name: 'Reports', scopes: ['read'] },
+  ServiceAccountPut: { external_id: 'cust-42', name: 'Acme' },
+  NewManager: { email: 'grace@example.com' },
   ServiceAccountPatch: { description: 'Makes the nightly report' },
   NewUser: { email: 'colleague@example.com' },
   UserPatch: { scopes: ['read'] },

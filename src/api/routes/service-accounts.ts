@@ -1,12 +1,16 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
+import { addManager, removeManager } from '../../core/service-accounts/change-managers.ts'
 import {
+  NewManager,
   NewServiceAccount,
   ServiceAccount,
   ServiceAccountPage,
   ServiceAccountPatch,
+  ServiceAccountPut,
 } from '../../core/service-accounts/model.ts'
+import { putServiceAccount } from '../../core/service-accounts/put.ts'
 import {
   changeServiceAccount,
   createServiceAccount,
@@ -57,6 +61,23 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         }),
       },
     )
+    .put(
+      '/',
+      async ({ auth, body, state, status }) => {
+        const { account, isNew } = await putServiceAccount(context, originOf(state), auth, body)
+        return isNew ? status(201, present(account)) : status(200, present(account))
+      },
+      {
+        ...NEEDS['PUT /service-accounts'],
+        body: ServiceAccountPut,
+        response: { 200: ServiceAccount, 201: ServiceAccount },
+        detail: describe('putServiceAccount', 'Make the service account of an external id, or change it', {
+          description:
+            'A new account has the external id as its name, and no scopes, unless they are named; of an account that is there, the members that are named change.',
+          errors: ['conflict', 'forbidden', 'reauthentication_required'],
+        }),
+      },
+    )
     .get(
       '/',
       async ({ auth, query, set }) => {
@@ -86,7 +107,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
         detail: describe('changeServiceAccount', "Change a service account's name, ceiling or state", {
-          errors: ['not_found', 'reauthentication_required'],
+          errors: ['not_found', 'conflict', 'reauthentication_required'],
         }),
       },
     )
@@ -101,6 +122,44 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         response: noContent('Deleted, with its keys'),
         detail: describe('deleteServiceAccount', 'Delete a service account with its keys', {
           errors: ['not_found', 'reauthentication_required'],
+        }),
+      },
+    )
+    .put(
+      '/:id/managers',
+      async ({ auth, body, params, state, status }) => {
+        await addManager(context, originOf(state), auth, params.id, body)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['PUT /service-accounts/:id/managers'],
+        body: NewManager,
+        response: noContent('A manager, also before'),
+        detail: describe('addServiceAccountManager', 'Add a manager to a service account', {
+          description: 'At most 20. Takes the power to grant every scope of the account.',
+          errors: [
+            'not_found',
+            'conflict',
+            'forbidden',
+            'insufficient_scope',
+            'quota_exceeded',
+            'reauthentication_required',
+          ],
+        }),
+      },
+    )
+    .delete(
+      '/:id/managers/:managerId',
+      async ({ auth, params, state, status }) => {
+        await removeManager(context, originOf(state), auth, params.id, params.managerId)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['DELETE /service-accounts/:id/managers/:managerId'],
+        response: noContent('No manager, also before'),
+        detail: describe('removeServiceAccountManager', 'Remove a manager from a service account', {
+          description: 'The id of the user or of the service account. Only admins remove the last one.',
+          errors: ['not_found', 'conflict', 'reauthentication_required'],
         }),
       },
     )

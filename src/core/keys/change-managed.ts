@@ -76,7 +76,11 @@ export const lockOwner = ({ type, id }: Owner, mode: LockMode): Lock => [
  * counted one after the other.
  */
 export const locksOfQuota = (account: WholeAccount | null): Lock[] =>
-  account?.countsFor ? [['users', account.countsFor, 'no key update']] : []
+  countedFor(account).map(({ id }) => ['users', id, 'no key update'])
+
+/** The user for whom the keys of an account count: who made it in a session of their own, and still manages it. */
+export const countedFor = (account: WholeAccount | null): Owner[] =>
+  account?.managers.filter(({ type, id }) => type === 'user' && id === account.countsFor) ?? []
 
 /**
  * The locked service account that owns a key; null where a user does.

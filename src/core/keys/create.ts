@@ -11,7 +11,7 @@ import { idOf, type Principal } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { manages, type WholeAccount } from '../service-accounts/managers.ts'
 import { findAccount } from '../service-accounts/service-accounts.ts'
-import { accountOf, locksOfOwner, locksOfQuota } from './change-managed.ts'
+import { accountOf, countedFor, locksOfOwner, locksOfQuota } from './change-managed.ts'
 import type { NewKey } from './model.ts'
 import { type KeyPower, requireKeyPower } from './power.ts'
 import {
@@ -96,11 +96,12 @@ export async function createKey(
  */
 export async function requireKeyQuota(
   { config }: Pick<Context, 'config'>,
-  { tx, now }: Pick<Change<null>, 'tx' | 'now'>,
+  { tx, held, now }: Pick<Change<null>, 'tx' | 'held' | 'now'>,
   owner: Owner,
   account: WholeAccount | null,
 ): Promise<void> {
-  const counted: Owner[] = account?.countsFor ? [owner, { type: 'user', id: account.countsFor }] : [owner]
+  const isActive = ({ id }: Owner) => held.users.get(id)?.isActive === true
+  const counted = [owner, ...countedFor(account).filter(isActive)]
   const quota = {
     setting: 'API_KEYS_PER_OWNER',
     most: config.apiKeysPerOwner,

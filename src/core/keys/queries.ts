@@ -17,7 +17,7 @@ import {
 } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { hasExternalId } from '../../db/external-ids.ts'
-import { accountsOfUsersAlone, isOfAccountManagedBy } from '../../db/managers.ts'
+import { accountsOfUsers, accountsOfUsersAlone, isOfAccountManagedBy } from '../../db/managers.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { mails } from '../../db/people.ts'
 import {
@@ -318,7 +318,8 @@ export async function findWholeKey(tx: Transaction, key: KeyRow): Promise<WholeK
 }
 
 /**
- * The number of live keys of an owner; for a user including those of the accounts that count for the user. The caller
+ * The number of live keys of an owner; for a user including those of the accounts that count for the user, who still
+ * manages them. The caller
  * has locked the owner, so the number does not change until the transaction ends.
  */
 export async function countLiveKeys(tx: Transaction, owner: Owner, now: Date): Promise<number> {
@@ -326,7 +327,12 @@ export async function countLiveKeys(tx: Transaction, owner: Owner, now: Date): P
   const counted = tx
     .select({ id: serviceAccounts.id })
     .from(serviceAccounts)
-    .where(eq(serviceAccounts.countsFor, owner.id))
+    .where(
+      and(
+        eq(serviceAccounts.countsFor, owner.id),
+        sql`${serviceAccounts.id} IN ${accountsOfUsers([owner.id])}`,
+      ),
+    )
   const isCounted =
     owner.type === 'user'
       ? or(belongsTo(owner), sql`${apiKeys.serviceAccountId} IN ${counted}`)

@@ -49,6 +49,29 @@ export const NewServiceAccount = Type.Object(
 )
 export type NewServiceAccount = Static<typeof NewServiceAccount>
 
+export const ServiceAccountPut = Type.Object(
+  {
+    external_id: ExternalId,
+    name: Type.Optional(Name),
+    description: Type.Optional(Description),
+    scopes: Type.Optional(ScopeInput),
+  },
+  { $id: 'ServiceAccountPut', additionalProperties: false },
+)
+export type ServiceAccountPut = Static<typeof ServiceAccountPut>
+
+export const NewManager = Type.Object(
+  {
+    user_id: Type.Optional(Type.String({ maxLength: 64 })),
+    email: Type.Optional(
+      Type.String({ maxLength: 1024, description: 'The verified address of an active user' }),
+    ),
+    service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
+  },
+  { $id: 'NewManager', additionalProperties: false, description: 'Exactly one of these' },
+)
+export type NewManager = Static<typeof NewManager>
+
 export const ServiceAccountPatch = Type.Object(
   {
     name: Type.Optional(Name),

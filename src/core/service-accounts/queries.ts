@@ -56,11 +56,29 @@ async function whole(
   }))
 }
 
+/** The columns of a row that names a manager. */
+export const managerColumns = ({ type, id }: Owner) =>
+  type === 'user' ? { userId: id } : { managerAccountId: id }
+
 export async function insertManager(
   tx: Transaction,
   manager: typeof accountManagers.$inferInsert,
 ): Promise<void> {
   await tx.insert(accountManagers).values(manager)
+}
+
+export async function deleteManager(tx: Transaction, accountId: string, { type, id }: Owner): Promise<void> {
+  const column = type === 'user' ? accountManagers.userId : accountManagers.managerAccountId
+  await tx.delete(accountManagers).where(and(eq(accountManagers.serviceAccountId, accountId), eq(column, id)))
+}
+
+export async function findAccountByExternalId(
+  db: Database,
+  externalId: string,
+): Promise<WholeAccount | null> {
+  const rows = await db.select().from(serviceAccounts).where(eq(serviceAccounts.externalId, externalId))
+  const [account] = await whole(db, rows)
+  return account ?? null
 }
 
 /** The number of service accounts that a user made in a session of their own, and still manages. */

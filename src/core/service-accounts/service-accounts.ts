@@ -21,7 +21,7 @@ import {
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
-import { type Owner, ownerOf } from '../owners.ts'
+import { ownerOf } from '../owners.ts'
 import { isAdmin, type Principal, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
@@ -35,6 +35,7 @@ import {
   insertServiceAccount,
   listManagedAloneIds,
   listServiceAccounts,
+  managerColumns,
   type ServiceAccountChange,
   type ServiceAccountRow,
   searchServiceAccounts,
@@ -47,13 +48,15 @@ export type { WholeAccount }
 /**
  * Creates a service account: the owner of a service's keys, which stays when the person who created it leaves. Its
  * ceiling is the requested scopes, by default those of the caller; never more than the caller could grant.
- * @throws Problem insufficient_scope, validation_failed, quota_exceeded
+ * @param externalId in NFC
+ * @throws Problem insufficient_scope, validation_failed, quota_exceeded, conflict where the external id is taken
  */
 export async function createServiceAccount(
   context: Context,
   origin: Origin,
   caller: Principal,
   input: NewServiceAccount,
+  externalId: string | null = null,
 ): Promise<WholeAccount> {
   const scopes = input.scopes === undefined ? [...caller.scopes] : requireScopes('/scopes', input.scopes)
   requireGrants(caller, scopes)
@@ -62,7 +65,7 @@ export async function createServiceAccount(
   const createdBy = manager.type === 'user' ? manager.id : null
   // The creator's row is locked, so that two creations at once are counted one after the other, and the quota holds.
   const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
-  return recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
+  const work = recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
     const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
     if (countsFor !== null) await requireAccountQuota(context, tx, countsFor)
@@ -70,6 +73,7 @@ export async function createServiceAccount(
       id,
       name: input.name,
       description: input.description ?? null,
+      externalId,
       scopes,
       createdBy,
       countsFor,
@@ -82,16 +86,25 @@ export async function createServiceAccount(
       createdAt: now,
     })
     const target = { type: 'service_account' as const, id }
-    await record({ action: 'service_account.created', target, details: { name: account.name, scopes } })
+    await record({
+      action: 'service_account.created',
+      target,
+      details: { name: account.name, external_id: externalId, scopes },
+    })
     return { ...account, managers: [manager] }
   })
+  return work.catch(failTaken)
 }
 
 /**
  * Checks that SERVICE_ACCOUNTS_PER_USER leaves room for one more account of a user.
  * @throws Problem quota_exceeded
  */
-async function requireAccountQuota({ config }: Context, tx: Transaction, userId: string): Promise<void> {
+export async function requireAccountQuota(
+  { config }: Context,
+  tx: Transaction,
+  userId: string,
+): Promise<void> {
   requireQuota(await countAccountsOf(tx, userId), {
     setting: 'SERVICE_ACCOUNTS_PER_USER',
     most: config.serviceAccountsPerUser,
@@ -205,10 +218,12 @@ export async function changeServiceAccount(
   return work.catch(failTaken)
 }
 
+export const TAKEN = 'Another service account has this external_id.'
+
 /** @throws Problem conflict where another account has the external id */
 function failTaken(error: unknown): never {
   if (violatedConstraint(error) !== 'service_accounts_external_id_key') throw error
-  return fail('conflict', { detail: 'Another service account has this external_id.' })
+  return fail('conflict', { detail: TAKEN })
 }
 
 /**
@@ -305,22 +320,19 @@ function requireAccountPower(
 }
 
 /**
- * A key with an expiry, a rate limit, credits or address limits widens and enables no account. An account has no such
+ * A key with an expiry, a rate limit, credits or address limits widens and enables no account, and adds no manager. An account has no such
  * bounds, so the account's keys could do more than the key that widened it.
  * @throws Problem forbidden
  */
-function requireUnbounded(caller: Principal): void {
+export function requireUnbounded(caller: Principal): void {
   if (caller.kind !== 'key') return
   const { endsAt, rateLimit, allowedIps, hasCredits } = caller
   if (endsAt === null && rateLimit === null && allowedIps === null && !hasCredits) return
   fail('forbidden', {
     detail:
-      'A key with an expiry, a rate limit, credits or allowed_ips cannot enable or widen a service account.',
+      'A key with an expiry, a rate limit, credits or allowed_ips cannot enable or widen a service account, nor add a manager.',
   })
 }
-
-/** The columns of a row that names a manager. */
-const managerColumns = ({ type, id }: Owner) => (type === 'user' ? { userId: id } : { managerAccountId: id })
 
 function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
   const change: ServiceAccountChange = {}
