@@ -14,6 +14,8 @@ export type Config = {
   databasePoolSize: number
   databaseStatementTimeoutMs: number
   databasePrepare: boolean
+  /** The number of verified credentials that an instance keeps in memory. */
+  cacheMaxCredentials: number
   /** How long a starting server waits for the database. */
   databaseWaitSeconds: number
   migrate: 'auto' | 'check'

@@ -58,6 +58,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
       2000,
     ),
     databasePrepare: read.flag('DATABASE_PREPARE', true),
+    cacheMaxCredentials: read.integer('CACHE_MAX_CREDENTIALS', { min: 1, max: 10_000_000 }, 100_000),
     databaseWaitSeconds: read.integer('DATABASE_WAIT_SECONDS', { min: 0, max: 3600 }, 60),
     migrate: read.choice('MIGRATE', ['auto', 'check'], 'auto'),
     dataDir: read.text('DATA_DIR') ?? './data',

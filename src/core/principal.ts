@@ -3,6 +3,7 @@ import type { CredentialCode } from '../lib/outcomes.ts'
 import type { Rate } from '../lib/rate.ts'
 import { type Ceiling, covers, SUPPORT } from '../lib/scopes.ts'
 import type { AccessClaims } from './signing/claims.ts'
+import type { Uses } from './usage/uses.ts'
 
 /** `api`: continued by a refresh token; `browser`: by a cookie. */
 export type SessionKind = 'api' | 'browser'
@@ -62,6 +63,8 @@ export type KeyPrincipal = {
   /** The scopes of the key that lie within its owner's present ceiling. */
   scopes: readonly string[]
   grants: Ceiling
+  /** The uses of what was presented since the last batch. A use of a cached key changes nothing else. */
+  uses: Uses
 }
 
 export type UserOwner = {

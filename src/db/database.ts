@@ -8,14 +8,14 @@ import type * as schema from './schema.ts'
 export type Database = PgDatabase<PgQueryResultHKT, typeof schema, ExtractTablesWithRelations<typeof schema>>
 export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0]
 
-/** Receives the messages of one channel. */
+/** Receives the messages of channels. */
 export type Listener = {
   /**
    * @param isUnasked whether the message arrived while no statement was running on the connection. A pooler
    *   in transaction mode lends a connection for the time of a statement, so a message that arrives with an
    *   answer does not prove that messages arrive without one (docs/decisions/0017).
    */
-  message(payload: string, isUnasked: boolean): void
+  message(payload: string, isUnasked: boolean, channel: string): void
   /** Messages may have been lost, because the connection was replaced. */
   gap(): void
 }
@@ -27,11 +27,11 @@ export type OpenDatabase = {
   /** The present use of its connections. */
   load(): PoolLoad
   /**
-   * LISTENs to a channel on a separate connection. When that connection ends, another one takes its place.
-   * @param channel letters and `_`
+   * LISTENs to channels on one separate connection. When that connection ends, another one takes its place.
+   * @param channels each of letters, digits and `_`
    * @returns after the first LISTEN took effect: a function that stops listening
    */
-  listen(channel: string, listener: Listener): Promise<() => Promise<void>>
+  listen(channels: readonly string[], listener: Listener): Promise<() => Promise<void>>
   /** Sends NOTIFY on the same route as queries, but not behind waiting queries (docs/decisions/0018). */
   notify(channel: string, payload: string): Promise<void>
   /**

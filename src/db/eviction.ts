@@ -16,9 +16,10 @@
  * 0006_evict_tokens.sql:
  * - `token <id>`: this access token of a service account was revoked
  *
+ * 0011_evict_new_keys.sql:
+ * - `new`: a secret was added, so what was unknown may be known now
+ *
  * Not sent by a trigger:
- * - `beat <instance> <number>`: the heartbeat, which core/verify/proof-of-life.ts sends to itself
- *   (docs/decisions/0018)
  * - `password_kind <kind>`: core/import has stored password hashes of this kind (docs/decisions/0031)
  *
  * For users, service accounts, secrets and sessions, only changes of columns that decide a credential's
@@ -34,21 +35,24 @@ export type EvictionKind = (typeof EVICTION_KINDS)[number]
 export type EvictionMessage =
   | { kind: EvictionKind; id: string }
   | { kind: 'flush' }
+  | { kind: 'new' }
   | { kind: 'password_kind'; passwordKind: string }
-  | { kind: 'beat'; instance: string; number: number }
 
 /** Reads one message. Returns null for an unknown kind, which a newer release may send. */
 export function parseEviction(payload: string): EvictionMessage | null {
-  const [word, id = '', number] = payload.split(' ')
-  if (word === 'flush') return { kind: word }
+  const [word, id = ''] = payload.split(' ')
+  if (word === 'flush' || word === 'new') return { kind: word }
   if (word === 'password_kind') return { kind: word, passwordKind: id }
-  if (word === 'beat') return { kind: word, instance: id, number: Number(number) }
   const kind = EVICTION_KINDS.find((each) => each === word)
   return kind ? { kind, id } : null
 }
 
-/** The heartbeat message. An instance sends it to itself to prove that evictions arrive. */
-export const formatHeartbeat = (instance: string, number: number): string => `beat ${instance} ${number}`
+/**
+ * The channel of one instance's heartbeats, whose messages are numbers (docs/decisions/0018). On a common channel each of N
+ * instances would receive the heartbeats of all. PostgreSQL delivers the messages of all channels in the order of commits.
+ */
+export const heartbeatChannelOf = (instance: string): string =>
+  `latchkey_heartbeat_${instance.replaceAll('-', '')}`
 
 /** The message that password hashes of a kind were stored. */
 export const formatPasswordKind = (kind: string): string => `password_kind ${kind}`

@@ -12,9 +12,12 @@ type Deadline = { leftMs: number; underWay: number; since: number }
 
 const deadlines = new AsyncLocalStorage<Deadline>()
 
-/** Runs a request with its own deadline. Work outside of a request has no deadline. */
-export function withDeadline<T>(request: () => T): T {
-  return deadlines.run({ leftMs: REQUEST_MS, underWay: 0, since: 0 }, request)
+/**
+ * Runs a request with its own deadline. Work outside of a request has no deadline.
+ * @param waitedMs what of it has passed already
+ */
+export function withDeadline<T>(request: () => T, waitedMs = 0): T {
+  return deadlines.run({ leftMs: REQUEST_MS - waitedMs, underWay: 0, since: 0 }, request)
 }
 
 /**

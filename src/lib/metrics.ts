@@ -54,7 +54,17 @@ export function createMetrics(readPool: () => PoolLoad) {
      * Received eviction messages by kind. `gap`: the listening connection was lost, and the whole cache was
      * dropped.
      */
-    evictions: tally('user', 'service_account', 'key', 'session', 'signing_key', 'token', 'flush', 'gap'),
+    evictions: tally(
+      'user',
+      'service_account',
+      'key',
+      'session',
+      'signing_key',
+      'token',
+      'new',
+      'flush',
+      'gap',
+    ),
     /** The time from sending a heartbeat to receiving it back. */
     evictionLag: createHistogram(LAG_BOUNDS_SECONDS),
     passwordChecks: tally('right', 'wrong', 'throttled'),

@@ -110,7 +110,7 @@ export async function assembleContext(
     clock,
     log,
     metrics,
-    cache: createCredentialCache(clock, database.kind === 'postgres', metrics),
+    cache: createCredentialCache(clock, database.kind === 'postgres', metrics, config.cacheMaxCredentials),
     keys,
     signing,
     passwords: createPasswordHasher(config, passwordCost),

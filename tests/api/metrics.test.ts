@@ -305,13 +305,15 @@ describe('what is counted', () => {
       databaseDirectUrl: secret(proxy.url(service.databaseUrl)),
     }
     const small = await startService(settings, service)
+    const people = [await newPerson(service), await newPerson(service), await newPerson(service)]
     const sql = postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
     const blocked = await sql.reserve()
     try {
       await until(async () => valueIn(await scrape(small), 'latchkey_cache_bypassed') === 0, 'it is proven')
       await blocked`BEGIN`
-      await blocked`LOCK TABLE latchkey.api_key_secrets IN ACCESS EXCLUSIVE MODE`
-      const asked = ['a', 'b', 'c'].map((apiKey) => call(small, 'GET /protected/any', { apiKey }))
+      await blocked`LOCK TABLE latchkey.sessions IN ACCESS EXCLUSIVE MODE`
+      // Keys would share a look-up.
+      const asked = people.map(({ access }) => call(small, 'GET /protected/any', { bearer: access }))
       await until(async () => {
         const now = await scrape(small)
         return valueIn(now, 'latchkey_pool_in_use') === 1 && valueIn(now, 'latchkey_pool_waiting') >= 2

@@ -2,6 +2,7 @@ import { beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { deleteOutdated } from '../../src/core/housekeeping/delete-outdated.ts'
 import { createUsageCounts } from '../../src/core/usage/counts.ts'
 import { writeUsage } from '../../src/core/usage/usage.ts'
+import { noUses } from '../../src/core/usage/uses.ts'
 import { call, newKey } from '../support/client.ts'
 import { addLoggedIn } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -129,12 +130,13 @@ test('a refused use does not date the key, and an unknown key is not counted', a
 
 test('a thousand uses are written as one row', async () => {
   const counts = createUsageCounts(() => 5 * HOUR_MS + 7, service.context.metrics, false)
-  for (let i = 0; i < 1000; i++) counts.use('k', 's')
+  const key = { keyId: 'k', secretId: 's', uses: noUses() }
+  for (let i = 0; i < 1000; i++) counts.use(key)
   counts.refuse('k', 'REVOKED', null)
   expect(counts.take()).toEqual({
     counts: [
-      { keyId: 'k', hour: new Date(5 * HOUR_MS), outcome: 'VALID', count: 1000 },
       { keyId: 'k', hour: new Date(5 * HOUR_MS), outcome: 'REVOKED', count: 1 },
+      { keyId: 'k', hour: new Date(5 * HOUR_MS), outcome: 'VALID', count: 1000 },
     ],
     lastUses: [{ secretId: 's', at: new Date(5 * HOUR_MS + 7) }],
     refusals: [],

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { Glob } from 'bun'
-import { EVICTION_CHANNEL, EVICTION_KINDS, formatHeartbeat, parseEviction } from '../../src/db/eviction.ts'
+import { EVICTION_CHANNEL, EVICTION_KINDS, parseEviction } from '../../src/db/eviction.ts'
 
 test('exactly the kinds that triggers of the migrations send are known', async () => {
   const sent = new Set<string>()
@@ -12,13 +12,14 @@ test('exactly the kinds that triggers of the migrations send are known', async (
       if (word !== undefined) sent.add(word)
     }
   }
-  expect([...sent].sort()).toEqual([...EVICTION_KINDS, 'flush'].sort())
+  expect([...sent].sort()).toEqual([...EVICTION_KINDS, 'flush', 'new'].sort())
   for (const word of sent) expect(parseEviction(`${word} a`)).toMatchObject({ kind: word })
 })
 
 test('a message is parsed into its kind and its row', () => {
   expect(parseEviction('key 018f')).toEqual({ kind: 'key', id: '018f' })
   expect(parseEviction('flush')).toEqual({ kind: 'flush' })
-  expect(parseEviction(formatHeartbeat('a', 7))).toEqual({ kind: 'beat', instance: 'a', number: 7 })
-  for (const unknown of ['', 'keys a', 'grant a', 'Key a']) expect(parseEviction(unknown)).toBeNull()
+  expect(parseEviction('new')).toEqual({ kind: 'new' })
+  for (const unknown of ['', 'keys a', 'grant a', 'Key a', 'beat a 7'])
+    expect(parseEviction(unknown)).toBeNull()
 })

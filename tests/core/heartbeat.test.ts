@@ -25,11 +25,14 @@ test('a heartbeat that arrives with an answer is no proof of life; the loss and 
   let isLent = true
   const database: OpenDatabase = {
     ...real,
-    listen: (channel, { message, gap }) =>
-      real.listen(channel, { gap, message: (payload, isUnasked) => message(payload, isUnasked && !isLent) }),
+    listen: (channels, { message, gap }) =>
+      real.listen(channels, {
+        gap,
+        message: (payload, isUnasked, channel) => message(payload, isUnasked && !isLent, channel),
+      }),
   }
   const metrics = createMetrics(real.load)
-  const cache = createCredentialCache(Date.now, true, metrics)
+  const cache = createCredentialCache(Date.now, true, metrics, 100)
   let text = ''
   const log = createLog({ logLevel: 'info', logFormat: 'json' }, (chunk) => {
     text += chunk

@@ -140,7 +140,7 @@ test('when the disk fails the database ends like PostgreSQL, and is started agai
   const database = await open(directory)
   await migrate(config, database)
   const heard: string[] = []
-  await database.listen('fault', { message: (m) => heard.push(m), gap: () => heard.push('gap') })
+  await database.listen(['fault'], { message: (m) => heard.push(m), gap: () => heard.push('gap') })
   const kept = rows.user()
   await database.db.insert(users).values(kept)
 

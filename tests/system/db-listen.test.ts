@@ -40,7 +40,7 @@ test('a silent connection is detected, although nothing closes it', async () => 
     lines++
     return direct.connect('latchkey listener', { prepare: false, ...events })
   }
-  const stop = await startListening(connect, 'silence', listener, silentLog, times)
+  const stop = await startListening(connect, ['silence'], listener, silentLog, times)
   // While probes are answered, the connection stays.
   await Bun.sleep(350)
   expect(lines).toBe(1)
@@ -64,7 +64,7 @@ test('a listener that throws is logged, and still gets the next message', async 
   })
   const open = await openDatabase(config(), log)
   const heard: string[] = []
-  await open.listen('throwing', {
+  await open.listen(['throwing'], {
     gap: () => {
       heard.push('gap')
       throw new Error('gap failed')
@@ -90,7 +90,7 @@ test('a listener that throws is logged, and still gets the next message', async 
 test('listening that was ended stays ended, also while the connection is lost', async () => {
   const heard: string[] = []
   const listener = { message: (payload: string) => heard.push(payload), gap: () => heard.push('gap') }
-  const stop = await database.listen('ending', listener)
+  const stop = await database.listen(['ending'], listener)
   await server.stop()
   await stop()
   await server.start()

@@ -53,7 +53,7 @@ describe('PostgreSQL goes away', () => {
   for (const how of ['stop', 'kill'] as const) {
     test(`by ${how}: queries fail at once with 503, and succeed once the server is back`, async () => {
       const heard: string[] = []
-      const stop = await database.listen('outage', {
+      const stop = await database.listen(['outage'], {
         message: (payload) => heard.push(payload),
         gap: () => heard.push('gap'),
       })

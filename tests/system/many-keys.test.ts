@@ -1,5 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { writeUsage } from '../../src/core/usage/usage.ts'
+import { noUses } from '../../src/core/usage/uses.ts'
 import { call, newKey } from '../support/client.ts'
 import { newClient } from '../support/oauth.ts'
 import { type AddedPerson, addLoggedIn, PASSWORD } from '../support/people.ts'
@@ -82,7 +83,7 @@ describe('with 100,000 keys of one user', () => {
   test('the counts of uses of all keys are written in one batch', async () => {
     const keys = await sql`SELECT s.key_id, s.id FROM latchkey.api_key_secrets s JOIN latchkey.api_keys k
       ON k.id = s.key_id WHERE k.user_id = ${owner.id}`
-    for (const key of keys) service.context.usage.use(key.key_id, key.id)
+    for (const key of keys) service.context.usage.use({ keyId: key.key_id, secretId: key.id, uses: noUses() })
     const statements = await service.locks.record(() => writeUsage(service.context))
     expect(Math.max(...statements.map(({ params }) => params.length))).toBeLessThan(MOST_PARAMETERS)
     const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.key_usage`

@@ -222,7 +222,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
       const line = (events: ListenEvents) =>
         direct.connect('latchkey listener', { prepare: false, ...events })
       const listener = { message, gap: () => {} }
-      const stop = await startListening(line, 'chance', listener, silentLog, times)
+      const stop = await startListening(line, ['chance'], listener, silentLog, times)
       await until(
         async () => {
           await Promise.all([database.notify('chance', 'a'), database.notify('chance', 'b')])

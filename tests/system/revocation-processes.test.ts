@@ -124,25 +124,32 @@ describe('a server that was frozen for longer than its proof of life refuses at 
   })
 
   test('the answer to an earlier query is not given to later requests', async () => {
-    await knownSubjects(10)
+    // Access tokens: keys would share a query.
+    const askAs = async ({ access }: Subject) =>
+      (await call(second, 'GET /protected/user-only', { bearer: access })).status
+    const logOut = async ({ userId }: Subject) => {
+      expect((await call(first, `POST /users/${userId}/logout`, { bearer: admin })).status).toBe(204)
+    }
+    // Several connections prepare the query.
+    await Promise.all((await makeSubjects(service, sql, 10)).map(askAs))
     const subjects = await makeSubjects(service, sql, 3)
     listenProxy.freeze()
     pool.hold(subjects.length)
-    const before = subjects.map((subject) => ask(second, subject))
+    const before = subjects.map(askAs)
     try {
       await until(() => pool.held() === subjects.length, 'the questions are answered')
       const sent = await whileFrozen(async () => {
-        await Promise.all(subjects.map(revoke))
-        return { answers: subjects.map((subject) => ask(second, subject)) }
+        await Promise.all(subjects.map(logOut))
+        return { answers: subjects.map(askAs) }
       })
-      await expectDead([...sent.answers, ...subjects.map((subject) => ask(second, subject))])
+      await expectDead([...sent.answers, ...subjects.map(askAs)])
     } finally {
       pool.release()
       listenProxy.thaw()
     }
     // The control: the earlier requests get the answer of that time.
     expect(await Promise.all(before)).toEqual(subjects.map(() => 200))
-    await expectDead(subjects.map((subject) => ask(second, subject)))
+    await expectDead(subjects.map(askAs))
   })
 })
 

@@ -59,7 +59,7 @@ export function placeKeys(
     // replacing it.
     const isLow = (key: ImportedKey) => needsCeiling(context, key) && !holdsAll(context, owners, key)
     const locks = items.map((key) => lockOwner(key.owner, isLow(key) ? 'no key update' : 'share'))
-    return recordChange(context, origin, caller, locks, async (change) => {
+    const done = recordChange(context, origin, caller, locks, async (change) => {
       const { users, serviceAccounts } = change.held
       for (const user of users.values()) if (owners.has(user.id)) owners.set(user.id, user)
       const isGone = ({ type, id }: Owner) => !(type === 'user' ? users : serviceAccounts).has(id)
@@ -68,6 +68,8 @@ export function placeKeys(
       if (accepted.length > 0) await writeKeys(context, change, origin, accepted, raised)
       return outcomes
     })
+    // Somebody may have presented an imported key before, and been told that it is unknown.
+    return done.finally(() => context.cache.forgetUnknown())
   })
 }
 
@@ -235,7 +237,7 @@ async function writeKeys(
       credits ? [readCredits(row.id, credits, context.clock())] : [],
     ),
   })
-  // Unlike `record`, `recordEvents` evicts nothing from the cache, which cannot hold a new key.
+  // Unlike `record`, `recordEvents` evicts nothing from the cache, which holds no new key.
   await recordEvents(tx, context, origin, keys.map(eventOf))
 }
 

@@ -1,6 +1,7 @@
 import type { Metrics } from '../../lib/metrics.ts'
 import type { RefusedCode, UseCode } from '../../lib/outcomes.ts'
 import { type Clock, HOUR_MS } from '../../lib/time.ts'
+import type { KeyPrincipal } from '../principal.ts'
 import type { LastUse, Refusal, UsageCount } from './queries.ts'
 
 /**
@@ -8,8 +9,8 @@ import type { LastUse, Refusal, UsageCount } from './queries.ts'
  * seconds.
  */
 export type UsageCounts = {
-  /** Counts a use of a secret that is good. */
-  use(keyId: string, secretId: string): void
+  /** Counts a use of a key that is good. Touches nothing but its `uses`. */
+  use(key: UsedKey): void
   /** Counts a refusal. @param ip the client's address, as the asker gave it; null: unknown */
   refuse(keyId: string, outcome: RefusedCode, ip: string | null): void
   /** Gives what has gathered, and starts anew. */
@@ -17,6 +18,7 @@ export type UsageCounts = {
   /** Puts back what could not be written. */
   putBack(taken: Gathered): void
 }
+type UsedKey = Pick<KeyPrincipal, 'keyId' | 'secretId' | 'uses'>
 type Gathered = { counts: UsageCount[]; lastUses: LastUse[]; refusals: Refusal[] }
 
 /** Refusals of one key, and of all, that are kept until the next batch. The rest is counted alone. */
@@ -32,10 +34,9 @@ export function createUsageCounts(
   { keyUses, usageRows, refusals: tally }: Pick<Metrics, 'keyUses' | 'usageRows' | 'refusals'>,
   keepsRefusals: boolean,
 ): UsageCounts {
-  /**
-   * The counts of each key, a handful. The map's key is the key's id alone: building a longer text would cost time at
-   * every use.
-   */
+  /** Keys that were used since the last batch, whose uses are in the keys themselves. */
+  let used: UsedKey[] = []
+  /** The other counts of each key, a handful. */
   let counts = new Map<string, UsageCount[]>()
   let size = 0
   let lastUses = new Map<string, number>()
@@ -70,18 +71,35 @@ export function createUsageCounts(
       tally.dropped += refusal.count
     }
   }
-  const use = (secretId: string, atMs: number) => {
+  const keepLastUse = (secretId: string, atMs: number) => {
     if (lastUses.size < MAX_COUNTS || lastUses.has(secretId)) {
       lastUses.set(secretId, Math.max(atMs, lastUses.get(secretId) ?? 0))
     } else {
       usageRows.dropped += 1
     }
   }
+  /** Takes the uses out of a key. */
+  const keepUses = ({ keyId, secretId, uses }: UsedKey) => {
+    if (uses.count === 0) return
+    add(keyId, uses.hourEndsMs - HOUR_MS, 'VALID', uses.count)
+    keepLastUse(secretId, uses.lastAtMs)
+    uses.count = 0
+  }
   return {
-    use(keyId, secretId) {
+    use(key) {
+      const { uses } = key
       const nowMs = clock()
-      count(keyId, 'VALID', nowMs)
-      use(secretId, nowMs)
+      keyUses.VALID += 1
+      // The clock may also have been set back.
+      if (nowMs >= uses.hourEndsMs || nowMs < uses.hourEndsMs - HOUR_MS) {
+        keepUses(key)
+        uses.hourEndsMs = nowMs - (nowMs % HOUR_MS) + HOUR_MS
+      }
+      uses.count += 1
+      uses.lastAtMs = nowMs
+      if (uses.isGathered) return
+      uses.isGathered = true
+      used.push(key)
     },
     refuse(keyId, outcome, ip) {
       const nowMs = clock()
@@ -89,6 +107,11 @@ export function createUsageCounts(
       if (keepsRefusals) keep({ keyId, at: new Date(nowMs), outcome, ip, count: 1 })
     },
     take() {
+      for (const key of used) {
+        keepUses(key)
+        key.uses.isGathered = false
+      }
+      used = []
       const taken = {
         counts: [...counts.values()].flat(),
         lastUses: [...lastUses].map(([secretId, at]) => ({ secretId, at: new Date(at) })),
@@ -103,7 +126,7 @@ export function createUsageCounts(
     },
     putBack(taken) {
       for (const { keyId, hour, outcome, count } of taken.counts) add(keyId, hour.getTime(), outcome, count)
-      for (const { secretId, at } of taken.lastUses) use(secretId, at.getTime())
+      for (const { secretId, at } of taken.lastUses) keepLastUse(secretId, at.getTime())
       for (const refusal of taken.refusals) keep(refusal)
     },
   }

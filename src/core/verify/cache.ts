@@ -1,36 +1,44 @@
-import { LRUCache } from 'lru-cache'
 import type { EvictionKind } from '../../db/eviction.ts'
 import type { Metrics } from '../../lib/metrics.ts'
 import type { Clock } from '../../lib/time.ts'
 import type { Principal } from '../principal.ts'
+import { createEntries } from './entries.ts'
 
-/** A verified credential. It is valid until `validUntilMs`, unless a row that one of the tags names changes before. */
-export type Verified = { principal: Principal; validUntilMs: number; tags: readonly string[] }
+/** A verified credential. It is valid until `validUntilMs`, unless a row changes before on which it depends. */
+export type Verified = { principal: Principal; validUntilMs: number }
 
 /**
- * Verified credentials by the SHA-256 of the presented credential (docs/decisions/0004). Keeps neither credentials nor
- * refusals.
+ * Verified credentials by the SHA-256 of the presented credential (docs/decisions/0004), and for some seconds those that
+ * are unknown. Keeps neither credentials nor other refusals.
  */
 export type CredentialCache = {
-  /** The principal of a credential that is known to be valid now. null: unknown here, so the database must be asked. */
+  /** The principal of a credential that is known to be valid now. null: not known here, so the database must be asked. */
   read(hash: string): Principal | null
+  /** Whether the database knew no such credential, seconds ago. */
+  isUnknown(hash: string): boolean
   /**
    * Runs `load` once for all callers that ask for `hash` at the same time, and keeps the result, unless an eviction
    * arrived meanwhile. Without proof of life each caller runs its own `load`, and nothing is kept
    * (docs/decisions/0017).
+   * @param load is told whether its result is shared; null where the database knows no such credential
    */
-  fill<R>(hash: string, load: () => Promise<Verified | R>): Promise<Verified | R>
+  fill<R>(
+    hash: string,
+    load: (isShared: boolean) => Promise<Verified | R | null>,
+  ): Promise<Verified | R | null>
   /**
    * Drops every entry that depends on one row. Changes call it after COMMIT and before they answer, so that a revoked
    * credential is refused from then on.
    */
   evict(kind: EvictionKind, id: string): void
+  /** Forgets which credentials are unknown: one was made. */
+  forgetUnknown(): void
   flush(): void
   /** Records that every eviction up to this moment has arrived (proof-of-life.ts). */
   prove(sentAt: Moment): void
   /** Whether the proof of life is recent enough for the cache to be used. */
   isLive(): boolean
-  /** The number of entries. */
+  /** The number of verified credentials. */
   size(): number
 }
 
@@ -40,35 +48,29 @@ export type CredentialCache = {
 export type Moment = { wallMs: number; monotonicMs: number }
 export const momentNow = (): Moment => ({ wallMs: Date.now(), monotonicMs: performance.now() })
 
-const MAX_ENTRIES = 10_000
 const PROOF_LASTS_MS = 3_000
 const ENTRY_LASTS_MS = 60_000
 const ENTRY_SPREAD_MS = 10_000
-
-/** The tag that names a row on which an entry depends. */
-export const tagOf = (kind: EvictionKind, id: string): string => `${kind} ${id}`
+const UNKNOWN_LASTS_MS = 10_000
+const MAX_UNKNOWN = 10_000
 
 /**
  * Creates an empty cache.
  * @param needsProof true where other processes can change the database (PostgreSQL): the cache is then used only while
  * proof of life is recent. The embedded database has one process, which evicts by itself.
+ * @param maxEntries CACHE_MAX_CREDENTIALS
  */
 export function createCredentialCache(
   clock: Clock,
   needsProof: boolean,
   { cacheReads }: Pick<Metrics, 'cacheReads'>,
+  maxEntries: number,
 ): CredentialCache {
-  const hashesByTag = new Map<string, Set<string>>()
-  const entries = new LRUCache<string, Verified>({
-    max: MAX_ENTRIES,
-    dispose: (entry, hash) => {
-      for (const tag of entry.tags) {
-        const hashes = hashesByTag.get(tag)
-        hashes?.delete(hash)
-        if (hashes?.size === 0) hashesByTag.delete(tag)
-      }
-    },
-  })
+  const entries = createEntries(maxEntries)
+  /** Until when a credential counts as unknown, by its hash, the oldest first. */
+  const unknown = new Map<string, number>()
+  /** How often the unknown were forgotten: a load that began before may not know of the credential that was made. */
+  let knownSince = 0
   /** Loads in flight, by hash. Every eviction empties the map, so that a later caller asks the database again. */
   let fills = new Map<string, Promise<unknown>>()
   let proof: Moment | null = needsProof ? null : { wallMs: Infinity, monotonicMs: Infinity }
@@ -80,28 +82,49 @@ export function createCredentialCache(
   const detachFills = () => {
     if (fills.size > 0) fills = new Map()
   }
+  const forgetUnknown = () => {
+    knownSince += 1
+    unknown.clear()
+  }
+  const flush = () => {
+    detachFills()
+    entries.clear()
+    forgetUnknown()
+  }
 
   return {
     isLive,
-    size: () => entries.size,
+    flush,
+    size: () => entries.size(),
     read(hash) {
       const entry = entries.get(hash)
       if (entry === undefined || clock() >= entry.validUntilMs || !isLive()) return null
+      entry.isUsed = true
       cacheReads.hit += 1
       return entry.principal
+    },
+    isUnknown(hash) {
+      if (unknown.size === 0) return false
+      const until = unknown.get(hash)
+      if (until === undefined || !isLive()) return false
+      if (clock() < until) return true
+      unknown.delete(hash)
+      return false
     },
     fill(hash, load) {
       const isUsed = isLive()
       cacheReads[isUsed ? 'miss' : 'bypass'] += 1
       // Without proof of life, a query in flight may be older than a revocation that never arrived here, so its result
       // is not shared (docs/decisions/0017).
-      if (!isUsed) return load()
+      if (!isUsed) return load(false)
       const under = fills
+      const known = knownSince
       const inFlight = under.get(hash)
       if (inFlight) return inFlight as ReturnType<typeof load>
-      const filling = load().then(
+      const filling = load(true).then(
         (loaded) => {
-          if (under === fills && isVerified(loaded)) store(hash, loaded)
+          if (loaded === null && known === knownSince) remember(hash)
+          else if (under === fills && isVerified(loaded)) store(hash, loaded)
           under.delete(hash)
           return loaded
         },
@@ -115,29 +138,26 @@ export function createCredentialCache(
     },
     evict(kind, id) {
       detachFills()
-      for (const hash of [...(hashesByTag.get(tagOf(kind, id)) ?? [])]) entries.delete(hash)
+      entries.deleteOf(id)
+      // A key may have got another secret.
+      if (kind === 'key') forgetUnknown()
     },
-    flush() {
-      detachFills()
-      entries.clear()
-    },
+    forgetUnknown,
     prove(sentAt) {
-      if (!isLive()) {
-        detachFills()
-        entries.clear()
-      }
+      if (!isLive()) flush()
       proof = sentAt
     },
   }
 
-  function store(hash: string, loaded: Verified): void {
+  function store(hash: string, { principal, validUntilMs }: Verified): void {
     const lastsMs = ENTRY_LASTS_MS + (Math.random() * 2 - 1) * ENTRY_SPREAD_MS
-    entries.set(hash, { ...loaded, validUntilMs: Math.min(loaded.validUntilMs, clock() + lastsMs) })
-    for (const tag of loaded.tags) {
-      const hashes = hashesByTag.get(tag)
-      if (hashes) hashes.add(hash)
-      else hashesByTag.set(tag, new Set([hash]))
-    }
+    entries.add(hash, principal, Math.min(validUntilMs, clock() + lastsMs))
+  }
+
+  function remember(hash: string): void {
+    const [oldest] = unknown.keys()
+    if (unknown.size >= MAX_UNKNOWN && oldest !== undefined) unknown.delete(oldest)
+    unknown.set(hash, clock() + UNKNOWN_LASTS_MS)
   }
 }
 

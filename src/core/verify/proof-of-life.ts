@@ -1,5 +1,5 @@
 import type { OpenDatabase } from '../../db/database.ts'
-import { EVICTION_CHANNEL, formatHeartbeat, parseEviction } from '../../db/eviction.ts'
+import { EVICTION_CHANNEL, heartbeatChannelOf, parseEviction } from '../../db/eviction.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Log } from '../../lib/log.ts'
 import { observeSeconds } from '../../lib/metrics.ts'
@@ -29,14 +29,14 @@ export async function listenForEvictions(
     passwords: Pick<Context['passwords'], 'learn'>
   },
 ): Promise<{ sendHeartbeat(): Promise<void>; stop(): Promise<void> }> {
-  const instance = newId()
+  const ownChannel = heartbeatChannelOf(newId())
   const report = reporter(log)
   let number = 0
   /** Heartbeats that have not come back yet, by number. */
   const unheard = new Map<number, Moment>()
 
-  const receiveHeartbeat = (from: string, number: number) => {
-    const sentAt = from === instance ? unheard.get(number) : undefined
+  const receiveHeartbeat = (number: number) => {
+    const sentAt = unheard.get(number)
     if (sentAt === undefined) return
     for (const sent of unheard.keys()) if (sent <= number) unheard.delete(sent)
     cache.prove(sentAt)
@@ -50,19 +50,21 @@ export async function listenForEvictions(
     cache.flush()
     signing.refresh()
   }
-  const unlisten = await database.listen(EVICTION_CHANNEL, {
+  // One connection listens to both: a heartbeat on another one would prove nothing about the evictions.
+  const unlisten = await database.listen([EVICTION_CHANNEL, ownChannel], {
     gap: forgetAll,
-    message(payload, isUnasked) {
-      const message = parseEviction(payload)
-      if (message === null) return
-      if (message.kind === 'beat') {
-        if (isUnasked) receiveHeartbeat(message.instance, message.number)
+    message(payload, isUnasked, channel) {
+      if (channel === ownChannel) {
+        if (isUnasked) receiveHeartbeat(Number(payload))
         return
       }
+      const message = parseEviction(payload)
+      if (message === null) return
       if (message.kind === 'password_kind') return passwords.learn([message.passwordKind])
       metrics.evictions[message.kind] += 1
-      if (message.kind === 'flush') cache.flush()
-      else cache.evict(message.kind, message.id)
+      if ('id' in message) cache.evict(message.kind, message.id)
+      else if (message.kind === 'new') cache.forgetUnknown()
+      else cache.flush()
       if (message.kind === 'flush' || message.kind === 'signing_key') signing.refresh()
     },
   })
@@ -75,7 +77,7 @@ export async function listenForEvictions(
     number += 1
     unheard.set(number, momentNow())
     try {
-      await database.notify(EVICTION_CHANNEL, formatHeartbeat(instance, number))
+      await database.notify(ownChannel, String(number))
     } catch (error) {
       unheard.delete(number)
       report('unreachable', error)

@@ -81,6 +81,17 @@ function prepareVerifyQueries(db: Database) {
       .where(eq(apiKeySecrets.hash, sql.placeholder('hash')))
       .prepare('latchkey_find_secret'),
 
+    /** The same for several secrets at once. The hashes are `\\x…` in hexadecimal. */
+    findSecrets: db
+      .select({ ...secretAndOwner, hash: apiKeySecrets.hash })
+      .from(apiKeySecrets)
+      .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
+      .leftJoin(users, eq(users.id, apiKeys.userId))
+      .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
+      .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
+      .where(sql`${apiKeySecrets.hash} = ANY (${sql.placeholder('hashes')}::text[]::bytea[])`)
+      .prepare('latchkey_find_secrets'),
+
     /**
      * The secret with which a service account obtained an access token, if the token's subject still owns it. Joins the
      * signing key: the database knows of its revocation before the keys in memory do (docs/decisions/0007).

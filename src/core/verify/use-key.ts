@@ -97,7 +97,7 @@ function charge(context: Context, key: KeyPrincipal, { cost, address }: Use, per
 }
 
 function count(context: Context, key: KeyPrincipal, address: string | null, outcome: UseOutcome): UseOutcome {
-  if (outcome.code === 'VALID') context.usage.use(key.keyId, key.secretId)
+  if (outcome.code === 'VALID') context.usage.use(key)
   else context.usage.refuse(key.keyId, outcome.code, address)
   return outcome
 }

@@ -12,7 +12,9 @@ import { effectiveExternalId, ownerOfRow } from '../owners.ts'
 import { type KeyPrincipal, type Principal, type Refusal, refuse, type UserPrincipal } from '../principal.ts'
 import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import type { AccessClaims } from '../signing/claims.ts'
-import { tagOf, type Verified } from './cache.ts'
+import { noUses } from '../usage/uses.ts'
+import type { Verified } from './cache.ts'
+import { lookUpSecret } from './look-up-secret.ts'
 import { type VerifyQueries, verifyQueriesOf } from './queries.ts'
 import { rateOf } from './rates.ts'
 
@@ -50,8 +52,12 @@ export async function verifyCredential(context: Context, token: string): Promise
 }
 
 async function load(context: Context, token: string): Promise<Principal | Refusal> {
-  const load = isAccessToken(token) ? () => loadAccessToken(context, token) : () => loadApiKey(context, token)
-  const loaded = await context.cache.fill<Refusal>(cacheKeyOf(token), load)
+  const hash = cacheKeyOf(token)
+  if (context.cache.isUnknown(hash)) return refuse('NOT_FOUND')
+  const loaded = await context.cache.fill<Refusal>(hash, (isShared) =>
+    isAccessToken(token) ? loadAccessToken(context, token) : loadApiKey(context, token, isShared),
+  )
+  if (loaded === null) return refuse('NOT_FOUND')
   return 'principal' in loaded ? loaded.principal : loaded
 }
 
@@ -109,8 +115,7 @@ export function decideSession(
     isEnrolmentDue: isEnrolmentDue(context.config, row.user),
     ...powersOf(context, claims, row.user),
   }
-  const tags = [tagOf('session', claims.sessionId), tagOf('user', claims.subject), ...signingKeyTag(claims)]
-  return { principal, validUntilMs, tags }
+  return { principal, validUntilMs }
 }
 
 /**
@@ -147,15 +152,22 @@ function isSignedByLiveKey(claims: AccessClaims, key: { revokedAt: Date | null }
   return claims.keyId === null || (key !== null && key.revokedAt === null)
 }
 
-const signingKeyTag = ({ keyId }: AccessClaims): string[] =>
-  keyId === null ? [] : [tagOf('signing_key', keyId)]
-
-/** Verifies an API key, found by the SHA-256 of the whole key. */
-async function loadApiKey(context: Context, token: string): Promise<Verified | Refusal> {
+/**
+ * Verifies an API key, found by the SHA-256 of the whole key. null: there is no such key.
+ * @param isShared whether the query may be shared with look-ups of other keys
+ */
+async function loadApiKey(
+  context: Context,
+  token: string,
+  isShared: boolean,
+): Promise<Verified | Refusal | null> {
   if (isRefreshToken(token) || isMistypedApiKey(context.config.apiKeyPrefix, token))
     return refuse('NOT_FOUND')
-  const [row] = await verifyQueriesOf(context.db).findSecret.execute({ hash: hashToken(token) })
-  return row ? decideSecret(context, null, row) : refuse('NOT_FOUND')
+  const hash = hashToken(token)
+  const row = isShared
+    ? await lookUpSecret(context.db, hash)
+    : (await verifyQueriesOf(context.db).findSecret.execute({ hash }))[0]
+  return row ? decideSecret(context, null, row) : null
 }
 
 /**
@@ -194,6 +206,7 @@ export function decideSecret(
   const scopes = key.scopes.filter((scope) => covers(owner.ceiling, scope) && isWanted(scope))
   const principal: KeyPrincipal = {
     kind: 'key',
+    uses: noUses(),
     keyId: key.id,
     secretId: row.secretId,
     claims,
@@ -209,9 +222,7 @@ export function decideSecret(
     scopes,
     grants: ceilingOfList(scopes),
   }
-  const tags = [tagOf('key', key.id), tagOf(owner.shown.type, owner.shown.id)]
-  if (claims) tags.push(tagOf('token', claims.tokenId), ...signingKeyTag(claims))
-  return { principal, validUntilMs: endsAtMs, tags }
+  return { principal, validUntilMs: endsAtMs }
 }
 
 /** The owner of a key as a principal names it, and the scopes that the owner may hold. */

@@ -9,7 +9,7 @@ import { openHome } from './directory.ts'
 import { type Engine, startEngine } from './engine.ts'
 
 type Members = Pick<Engine['pg'], 'query' | 'transaction'>
-type Listening = { channel: string; listener: Listener; stop(): Promise<void> }
+type Listening = { channels: readonly string[]; listener: Listener; stop(): Promise<void> }
 
 const RESTART_AFTER_MS = 3000
 
@@ -34,8 +34,14 @@ export async function openEmbedded(
   }
   const listening = new Set<Listening>()
   const startListening = async (entry: Listening) => {
-    const hear = (payload: string) => entry.listener.message(payload, true)
-    entry.stop = await engine.pg.listen(`"${entry.channel}"`, hear)
+    const stops: (() => Promise<void>)[] = []
+    for (const channel of entry.channels)
+      stops.push(
+        await engine.pg.listen(`"${channel}"`, (payload) => entry.listener.message(payload, true, channel)),
+      )
+    entry.stop = async () => {
+      for (const stop of stops) await stop()
+    }
   }
 
   /**
@@ -86,8 +92,8 @@ export async function openEmbedded(
     db: drizzle({ client: members as Engine['pg'], schema }),
     load: queue.load,
     // There is one process and one session, so no message is lost unless the engine restarts.
-    listen: async (channel, listener) => {
-      const entry: Listening = { channel, listener, stop: async () => {} }
+    listen: async (channels, listener) => {
+      const entry: Listening = { channels, listener, stop: async () => {} }
       await lease(() => startListening(entry))
       listening.add(entry)
       return async () => {

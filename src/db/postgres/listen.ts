@@ -22,7 +22,7 @@ type Listening = { connection: Connection; ended: Promise<void> }
  */
 export async function startListening(
   connect: (events: ListenEvents) => Connection,
-  channel: string,
+  channels: readonly string[],
   listener: Listener,
   log: Log,
   times: typeof LISTEN_TIMES = LISTEN_TIMES,
@@ -41,7 +41,8 @@ export async function startListening(
     let isAsking = false
     const connection = connect({
       onnotify: (on, payload) => {
-        if (on === channel && isHeard && !isStopped()) tell(() => listener.message(payload, !isAsking))
+        if (channels.includes(on) && isHeard && !isStopped())
+          tell(() => listener.message(payload, !isAsking, on))
       },
       onclose: () => cut.resolve(),
     })
@@ -51,7 +52,7 @@ export async function startListening(
       isAsking = false
     }
     try {
-      await ask(`LISTEN "${channel}"`)
+      await ask(channels.map((channel) => `LISTEN "${channel}"`).join('; '))
     } catch (error) {
       connection.destroy()
       throw error
@@ -71,19 +72,19 @@ export async function startListening(
     try {
       what()
     } catch (error) {
-      log.error({ err: error, channel }, 'a listener to the database failed')
+      log.error({ err: error, channels }, 'a listener to the database failed')
     }
   }
 
   const openAgain = async (): Promise<Listening | null> => {
-    log.warn({ channel }, 'the database line that listens was cut; connecting again')
+    log.warn({ channels }, 'the database line that listens was cut; connecting again')
     for (let waitMs = times.retryFirstMs; !isStopped(); waitMs = Math.min(waitMs * 2, times.retryMostMs)) {
       try {
         const listening = await open()
-        log.info({ channel }, 'listening to the database again')
+        log.info({ channels }, 'listening to the database again')
         return listening
       } catch (error) {
-        log.debug({ channel, code: errorCode(error) }, 'could not listen yet')
+        log.debug({ channels, code: errorCode(error) }, 'could not listen yet')
         await sleep(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
       }
     }

@@ -59,11 +59,11 @@ export async function openPostgres(
     kind: 'postgres',
     db: pool.db,
     load: pool.load,
-    listen: async (channel, listener) => {
+    listen: async (channels, listener) => {
       const direct = isDirect ? reached : await reachDirectly(config)
       const stop = await startListening(
         (events) => direct.connect('latchkey listener', { prepare: false, ...events }),
-        channel,
+        channels,
         listener,
         log,
       )

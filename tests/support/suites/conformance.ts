@@ -248,7 +248,7 @@ export function describeConformance(target: Target): void {
     test('messages arrive in order, until listening ends', async () => {
       const heard: string[] = []
       const done = Promise.withResolvers<void>()
-      const stop = await opened.database.listen('conformance_channel', {
+      const stop = await opened.database.listen(['conformance_channel'], {
         message: (payload) => (payload === 'last' ? done.resolve() : heard.push(payload)),
         gap: () => heard.push('gap'),
       })

@@ -148,7 +148,7 @@ export function describeEviction(target: Target): void {
     let heard: string[] = []
     beforeAll(async () => {
       opened = await target.open()
-      await opened.database.listen('latchkey_evict', {
+      await opened.database.listen(['latchkey_evict'], {
         gap: () => heard.push('gap'),
         message: (payload) => {
           if (payload === 'end') waiting?.resolve(heard)
@@ -171,8 +171,8 @@ export function describeEviction(target: Target): void {
       return (await waiting.promise).sort()
     }
     /**
-     * A new signing key is sent, because every server has to publish it. A key's first credits and the end of
-     * a token are sent too.
+     * A new signing key is sent, because every server has to publish it. A key's first credits, the end of a
+     * token, and that there is a new secret are sent too.
      */
     const insertAll = async () => {
       let existing: Existing | undefined
@@ -180,7 +180,7 @@ export function describeEviction(target: Target): void {
         existing = await insertOneOfEach(db())
       })
       if (!existing) throw new Error('nothing was inserted')
-      expect(told).toEqual(['flush', `key ${existing.apiKey.id}`, `token ${existing.revokedToken.id}`])
+      expect(told).toEqual(['flush', `key ${existing.apiKey.id}`, 'new', `token ${existing.revokedToken.id}`])
       return existing
     }
 
@@ -240,6 +240,16 @@ export function describeEviction(target: Target): void {
       expect(await during(() => db().delete(apiKeyCredits).where(ofCredits))).toEqual(told)
       expect(await during(() => db().insert(apiKeyCredits).values(e.credits))).toEqual(told)
       expect(await during(() => db().execute(sql`TRUNCATE ${apiKeyCredits}`))).toEqual(['flush'])
+    })
+
+    test('new secrets are told once a statement, without naming them', async () => {
+      const e = await insertAll()
+      const secrets = Array.from({ length: 20 }, () => ({
+        ...e.secret,
+        id: Bun.randomUUIDv7(),
+        hash: crypto.getRandomValues(new Uint8Array(32)),
+      }))
+      expect(await during(() => db().insert(apiKeySecrets).values(secrets))).toEqual(['new'])
     })
 
     test('the end of one token is told', async () => {

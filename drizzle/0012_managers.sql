@@ -16,7 +16,8 @@ CREATE UNIQUE INDEX "account_managers_account_key" ON "latchkey"."account_manage
 CREATE INDEX "account_managers_user_id_idx" ON "latchkey"."account_managers" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "account_managers_manager_account_id_idx" ON "latchkey"."account_managers" USING btree ("manager_account_id");--> statement-breakpoint
 CREATE UNIQUE INDEX "service_accounts_external_id_key" ON "latchkey"."service_accounts" USING btree ("external_id");--> statement-breakpoint
-ALTER TABLE "latchkey"."service_accounts" ADD CONSTRAINT "service_accounts_external_id_check" CHECK (char_length("latchkey"."service_accounts"."external_id") BETWEEN 1 AND 255);--> statement-breakpoint
+ALTER TABLE "latchkey"."service_accounts" ADD CONSTRAINT "service_accounts_external_id_check" CHECK (char_length("latchkey"."service_accounts"."external_id") BETWEEN 1 AND 255);
+--> statement-breakpoint
 -- Until now an account was managed by the user who made it.
 INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
   SELECT gen_random_uuid(), id, created_by, created_at FROM latchkey.service_accounts WHERE created_by IS NOT NULL;

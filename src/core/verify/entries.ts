@@ -1,0 +1,96 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Principal } from '../principal.ts'
+
+/** A verified credential in the cache. A use changes `isUsed` alone. */
+export type Entry = { readonly hash: string; principal: Principal; validUntilMs: number; isUsed: boolean }
+
+/** The entries of the cache, by hash and by the rows on which they depend. */
+export type Entries = {
+  get(hash: string): Entry | undefined
+  add(hash: string, principal: Principal, validUntilMs: number): void
+  /** Deletes every entry that depends on the row with this id, of whichever table: ids differ between tables too. */
+  deleteOf(id: string): void
+  clear(): void
+  size(): number
+}
+
+/** The number of used entries that get a second chance for one new entry. Bounds the work of a miss. */
+const MAX_LOOKED_AT = 32
+
+/**
+ * Makes room by second chance: the oldest entry goes, unless it was used since it was last looked at, which makes it the
+ * newest. So a use moves nothing, as it would in a list by last use (docs/decisions/0045).
+ */
+export function createEntries(max: number): Entries {
+  const byHash = new Map<string, Entry>()
+  /** The entries by the ids of their rows. One entry stands without a set, which would cost more than the entry. */
+  const byRow = new Map<string, Entry | Set<Entry>>()
+
+  const link = (id: string, entry: Entry) => {
+    const known = byRow.get(id)
+    if (known === undefined) byRow.set(id, entry)
+    else if (known instanceof Set) known.add(entry)
+    else byRow.set(id, new Set([known, entry]))
+  }
+  const unlink = (id: string, entry: Entry) => {
+    const known = byRow.get(id)
+    if (known === entry) byRow.delete(id)
+    else if (known instanceof Set && known.delete(entry) && known.size === 0) byRow.delete(id)
+  }
+  const remove = (entry: Entry) => {
+    byHash.delete(entry.hash)
+    for (const id of rowsOf(entry.principal)) unlink(id, entry)
+  }
+  const makeRoom = () => {
+    let looked = 0
+    for (const entry of byHash.values()) {
+      looked += 1
+      if (!entry.isUsed || looked > MAX_LOOKED_AT) return remove(entry)
+      entry.isUsed = false
+      byHash.delete(entry.hash)
+      byHash.set(entry.hash, entry)
+    }
+  }
+  /** An owner's entries share its object. They are evicted together, so that it cannot differ between them. */
+  const share = (principal: Principal): Principal => {
+    if (principal.kind !== 'key') return principal
+    const known = byRow.get(principal.owner.id)
+    const other = known instanceof Set ? known.values().next().value : known
+    if (other?.principal.kind === 'key' && isDeepStrictEqual(other.principal.owner, principal.owner))
+      principal.owner = other.principal.owner
+    return principal
+  }
+
+  return {
+    get: (hash) => byHash.get(hash),
+    size: () => byHash.size,
+    add(hash, principal, validUntilMs) {
+      const before = byHash.get(hash)
+      if (before) remove(before)
+      else if (byHash.size >= max) makeRoom()
+      const entry = { hash, principal: share(principal), validUntilMs, isUsed: false }
+      byHash.set(hash, entry)
+      for (const id of rowsOf(principal)) link(id, entry)
+    },
+    deleteOf(id) {
+      const known = byRow.get(id)
+      if (known instanceof Set) for (const entry of [...known]) remove(entry)
+      else if (known) remove(known)
+    },
+    clear() {
+      byHash.clear()
+      byRow.clear()
+    },
+  }
+}
+
+/** The ids of the rows whose change ends what was verified: each is the subject of an eviction (db/eviction.ts). */
+function rowsOf(principal: Principal): string[] {
+  const { claims } = principal
+  const ids =
+    principal.kind === 'user'
+      ? [principal.sessionId, principal.userId]
+      : [principal.keyId, principal.owner.id, ...(claims ? [claims.tokenId] : [])]
+  if (claims?.keyId) ids.push(claims.keyId)
+  return ids
+}
