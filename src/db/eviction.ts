@@ -19,7 +19,7 @@
  * 0011_evict_new_keys.sql:
  * - `new`: a secret was added, so what was unknown may be known now
  *
- * 0013_evict_portal.sql:
+ * 0014_evict_portal.sql:
  * - `portal_session <id>`: this portal session was changed or deleted
  *
  * Not sent by a trigger:
