@@ -239,7 +239,7 @@ const otherMethods = `
   POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch
   POST /overview  POST /instance  PUT /mails  GET /mails/test  GET /mails/id/retry
   GET /portal/exchange  GET /portal/session  GET /portal/sessions/id
-  PUT /service-accounts  PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
+  PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
   GET /users/id/password-reset  POST /audit  GET /oauth/token  GET /oauth/introspect  GET /oauth/revoke
   POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server
   POST /protected/user-only  POST /protected/service-only  POST /protected/any  POST /protected/admin`
@@ -559,6 +559,11 @@ const serviceAccounts: Case[] = [
   ['no name', 'POST /service-accounts', { as: 'owner', json: {} }],
   ['a wrong type', 'POST /service-accounts', { as: 'owner', json: { name: 1 } }],
   ["beyond the maker's scopes", 'POST /service-accounts', { as: 'owner', json: { name: 'x', scopes: 'unheard-of' } }],
+  ['good', 'PUT /service-accounts', { key: 'steward', json: { external_id: 'cust/1', name: 'by a key' } }],
+  ['again', 'PUT /service-accounts', { key: 'steward', json: { external_id: 'cust/1', description: 'x' } }],
+  ['as a person', 'PUT /service-accounts', { as: 'owner', json: { external_id: 'cust/2' } }],
+  ['no external id', 'PUT /service-accounts', { as: 'admin', json: {} }],
+  ['by its external id', 'GET /service-accounts?external_id=cust%2F1', { key: 'steward' }],
   ['good', 'GET /service-accounts', { as: 'owner' }],
   ['as steward', 'GET /service-accounts?limit=1', { key: 'steward' }],
   ['a malformed page', 'GET /service-accounts?cursor=x', { as: 'owner' }],
@@ -573,6 +578,11 @@ const serviceAccounts: Case[] = [
   ['a wrong type', 'PATCH /service-accounts/$accountId', { as: 'owner', json: { is_active: 'no' } }],
   ["another's", 'PATCH /service-accounts/$accountId', { as: 'stranger', json: {} }],
   ['malformed', 'PATCH /service-accounts/1', { as: 'owner', json: {} }],
+  ['good', 'PUT /service-accounts/$accountId/managers', { as: 'owner', json: { service_account_id: '$accountId' } }],
+  ["another's", 'PUT /service-accounts/$accountId/managers', { as: 'stranger', json: { email: 'x@example.com' } }],
+  ['none', 'PUT /service-accounts/$accountId/managers', { as: 'owner', json: {} }],
+  ['good', 'DELETE /service-accounts/$accountId/managers/$accountId', { as: 'owner' }],
+  ["another's", 'DELETE /service-accounts/$accountId/managers/$accountId', { as: 'stranger' }],
   ["another's", 'DELETE /service-accounts/$accountId', { as: 'stranger' }],
   ['malformed', 'DELETE /service-accounts/1', { as: 'owner' }],
   ['good', 'DELETE /service-accounts/$accountId', { as: 'owner' }],

@@ -125,10 +125,16 @@ export const NEEDS = {
   'DELETE /portal/session': { portal: true },
 
   'POST /service-accounts': ACCOUNTS_CHANGE_JSON,
+  // A person makes accounts by POST: to say which account is a customer's takes an admin, or a key that an admin gave the scope.
+  'PUT /service-accounts': {
+    anyone: { scopes: [SERVICE_ACCOUNTS_WRITE], recent: 'for keys', json: true },
+  },
   'GET /service-accounts': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true, support: true } },
   'GET /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true, support: true } },
   'PATCH /service-accounts/:id': ACCOUNTS_SUPPORT_JSON,
   'DELETE /service-accounts/:id': ACCOUNTS_CHANGE,
+  'PUT /service-accounts/:id/managers': ACCOUNTS_CHANGE_JSON,
+  'DELETE /service-accounts/:id/managers/:managerId': ACCOUNTS_CHANGE,
 
   'GET /users': { anyone: { scopes: [USERS_READ], support: true } },
   'POST /users': { anyone: { scopes: [USERS_WRITE], json: true } },
@@ -212,9 +218,13 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /oauth/introspect', null],
 ])
 
+const ACCOUNTS = '/service-accounts/'
+
 /** The rate limit of a request's route; null: none, unless the request fails. */
 export function limitOf(request: Request): RateLimitName | null {
-  const limit = LIMITS.get(`${request.method} ${withoutSlash(pathOf(request))}`)
+  const path = withoutSlash(pathOf(request))
+  if (request.method === 'PUT' && path.startsWith(ACCOUNTS) && path.endsWith('/managers')) return 'create_key'
+  const limit = LIMITS.get(`${request.method} ${path}`)
   return limit === undefined ? 'other' : limit
 }
 

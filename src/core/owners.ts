@@ -36,3 +36,9 @@ export function ownerOf(caller: Principal): Owner {
 
 export const isSameOwner = (one: Owner, other: Owner): boolean =>
   one.type === other.type && one.id === other.id
+
+/** The external id of a key: its own, else that of its service account. `hasExternalId` in db/external-ids.ts is the same in SQL. */
+export const effectiveExternalId = (
+  key: { externalId: string | null },
+  account: { externalId: string | null } | null,
+): string | null => key.externalId ?? account?.externalId ?? null

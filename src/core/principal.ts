@@ -44,6 +44,7 @@ export type KeyPrincipal = {
   secretId: string
   name: string | null
   owner: UserOwner | ServiceAccountOwner
+  /** Effective: the key's own, else that of its service account. */
   externalId: string | null
   metadata: Record<string, unknown> | null
   /** The key's own rate limit; null: none. */

@@ -87,13 +87,41 @@ export const serviceAccounts = latchkey.table(
      * counts towards no user's.
      */
     countsFor: uuid('counts_for').references(() => users.id, { onDelete: 'set null' }),
+    /** The name of the account's customer in the system that manages it, in NFC. */
+    externalId: text('external_id'),
   },
   (t) => [
     index('service_accounts_created_by_idx').on(t.createdBy),
     index('service_accounts_counts_for_idx').on(t.countsFor),
+    uniqueIndex('service_accounts_external_id_key').on(t.externalId),
+    check('service_accounts_external_id_check', sql`char_length(${t.externalId}) BETWEEN 1 AND 255`),
     check('service_accounts_name_check', sql`char_length(${t.name}) BETWEEN 1 AND 100`),
     check('service_accounts_description_check', sql`char_length(${t.description}) <= 500`),
     check('service_accounts_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
+  ],
+)
+
+/** Who manages a service account: users, and service accounts by their keys. */
+export const accountManagers = latchkey.table(
+  'account_managers',
+  {
+    id: uuid('id').primaryKey(),
+    serviceAccountId: uuid('service_account_id')
+      .notNull()
+      .references(() => serviceAccounts.id, { onDelete: 'cascade' }),
+    /** The manager: exactly one of these two is set. */
+    userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
+    managerAccountId: uuid('manager_account_id').references(() => serviceAccounts.id, {
+      onDelete: 'cascade',
+    }),
+    createdAt: time('created_at').notNull(),
+  },
+  (t) => [
+    uniqueIndex('account_managers_user_key').on(t.serviceAccountId, t.userId),
+    uniqueIndex('account_managers_account_key').on(t.serviceAccountId, t.managerAccountId),
+    index('account_managers_user_id_idx').on(t.userId),
+    index('account_managers_manager_account_id_idx').on(t.managerAccountId),
+    check('account_managers_manager_check', sql`num_nonnulls(${t.userId}, ${t.managerAccountId}) = 1`),
   ],
 )
 

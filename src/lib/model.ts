@@ -32,6 +32,8 @@ const READABLE_LINES =
   '^(?:[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])*$'
 
 export const Name = Type.String({ minLength: 1, maxLength: 100, pattern: READABLE })
+/** `readExternalId` brings it to NFC. */
+export const ExternalId = Type.String({ minLength: 1, maxLength: 255, pattern: READABLE })
 export const Description = Type.String({ maxLength: 500, pattern: READABLE_LINES })
 
 /** Scopes in answers are a list. */

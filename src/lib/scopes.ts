@@ -11,6 +11,7 @@ export const MAX_SCOPES = 50
  * every user may grant.
  */
 export const RESERVED_PREFIX = 'latchkey:'
+export const isReserved = (scope: string): boolean => scope.startsWith(RESERVED_PREFIX)
 export const KEYS_READ = 'latchkey:keys.read'
 export const KEYS_WRITE = 'latchkey:keys.write'
 export const USERS_READ = 'latchkey:users.read'
@@ -67,7 +68,7 @@ export type Ceiling = { everything: boolean; reserved: boolean; scopes: readonly
 /** Whether the ceiling contains the scope. Scopes are compared exactly; there are no wildcards. */
 export function covers(ceiling: Ceiling, scope: string): boolean {
   if (ceiling.scopes.includes(scope)) return true
-  return ceiling.everything && (ceiling.reserved || !scope.startsWith(RESERVED_PREFIX))
+  return ceiling.everything && (ceiling.reserved || !isReserved(scope))
 }
 
 /** The setting USER_SCOPES: the scopes of users who have no list of their own. */

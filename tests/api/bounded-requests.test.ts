@@ -26,6 +26,9 @@ async function addWorld(count: number) {
   const { id } = person
   await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at)
     SELECT gen_random_uuid(), 'n' || n, '{}', ${id}, now() FROM generate_series(1, ${count}) n`
+  await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    SELECT gen_random_uuid(), id, created_by, now() FROM latchkey.service_accounts
+    WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`
   await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at, created_by)
     SELECT gen_random_uuid(), ${id}, '{}', now(), ${maker.id} FROM generate_series(1, ${count}) n`
   await sql`INSERT INTO latchkey.api_keys (id, service_account_id, scopes, created_at)

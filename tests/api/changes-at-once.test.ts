@@ -19,6 +19,9 @@ async function addAccount(maker: string, countsFor: string | null = null): Promi
   const id = Bun.randomUUIDv7()
   await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, counts_for, created_at)
     VALUES (${id}, 'service', '{read}', ${maker}, ${countsFor}, now())`
+  await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    SELECT gen_random_uuid(), id, created_by, now() FROM latchkey.service_accounts
+    WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`
   return id
 }
 

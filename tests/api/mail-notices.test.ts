@@ -135,6 +135,9 @@ describe('keys that expire', () => {
     const account = Bun.randomUUIDv7()
     await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at)
       VALUES (${account}, 'robot', '{read}', ${manager.id}, now())`
+    await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    SELECT gen_random_uuid(), id, created_by, now() FROM latchkey.service_accounts
+    WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`
     await add(manager.id, 'robots', 3 * DAY_MS - HOUR_MS)
     await sql`UPDATE latchkey.api_keys SET user_id = NULL, service_account_id = ${account} WHERE user_id = ${manager.id}`
     await add(manager.id, 'revoked', 3 * DAY_MS - HOUR_MS)

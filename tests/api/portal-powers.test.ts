@@ -227,6 +227,15 @@ describe('of a user', () => {
       expect((await as(maker.access, `${route}?service_account_id=${made.account}`)).status).toBe(200)
     }
     expect((await create(bearer, { scopes: ['read'] })).body.user_id).toBe(maker.id)
+    await call(service, `PATCH /service-accounts/${made.account}`, {
+      bearer: maker.access,
+      json: { external_id: 'of the account' },
+    })
+    await sql`INSERT INTO latchkey.key_usage (key_id, hour, outcome, count)
+      VALUES (${made.within.id}, date_trunc('hour', now()), 'VALID', 3)`
+    const used = async (by: string) =>
+      (await as(by, 'GET /usage?external_id=of%20the%20account')).body.totals.VALID
+    expect([await used(bearer), (await used(maker.access)) >= 3]).toEqual([0, true])
   })
 })
 

@@ -87,6 +87,42 @@ describe('a portal session is made', () => {
     expectMade(await make(ofAccount()))
   })
 
+  test('by the external id of the account, compared in NFC', async () => {
+    const account = await newAccount(maker.access)
+    const external_id = 'Zoe\u0308/..'
+    await call(service, `PATCH /service-accounts/${account}`, { bearer: maker.access, json: { external_id } })
+    for (const name of [external_id, external_id.normalize('NFC')]) {
+      const { access } = await openPortal(service, { apiKey: made.key.key }, { external_id: name })
+      expect(access.owner).toMatchObject({ type: 'service_account', id: account })
+    }
+    const other = await addLoggedIn(service, sql)
+    const theirs = await newAccount(other.access)
+    const json = { external_id: 'another’s' }
+    await call(service, `PATCH /service-accounts/${theirs}`, { bearer: other.access, json })
+    for (const name of ['another’s', 'Zoe/..', 'constructor']) {
+      expectProblem(await make({ external_id: name }), 'not_found')
+    }
+    expectMade(await makeAsAdmin({ external_id: 'another’s' }))
+  })
+
+  test('by a key of a service account, for the accounts that this account manages', async () => {
+    const json = { name: 'back end', scopes: ['read', PORTAL] }
+    const backEnd = (await call(service, 'POST /service-accounts', { bearer: admin.access, json })).body.id
+    const { key } = await newKey(service, admin.access, {
+      service_account_id: backEnd,
+      scopes: ['read', PORTAL],
+    })
+    const customer = await newAccount(maker.access)
+    expectProblem(await make({ service_account_id: customer }, key), 'not_found')
+    await call(service, `PUT /service-accounts/${customer}/managers`, {
+      bearer: maker.access,
+      json: { service_account_id: backEnd },
+    })
+    expectMade(await make({ service_account_id: customer, scopes: ['read'] }, key))
+    // It does not manage itself.
+    expectProblem(await make({ service_account_id: backEnd }, key), 'not_found')
+  })
+
   test('for a user only by an admin, and never for an admin', async () => {
     const customer = await addPerson(sql)
     expectProblem(await make({ user_id: customer.id }), 'forbidden')

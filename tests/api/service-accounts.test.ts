@@ -7,6 +7,8 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const READ = 'latchkey:service-accounts.read'
 const WRITE = 'latchkey:service-accounts.write'
+const USERS_READ = 'latchkey:users.read'
+const KEYS_WRITE = 'latchkey:keys.write'
 
 type Person = AddedPerson & Tokens
 
@@ -51,6 +53,8 @@ describe('making a service account', () => {
       description: 'Builds\nthings',
       scopes: ['deploy', 'read'],
       is_active: true,
+      external_id: null,
+      managers: [{ type: 'user', id: maker.id }],
       created_by: maker.id,
       created_at: expect.stringMatching(/Z$/),
     })
@@ -335,7 +339,7 @@ describe('a service account whose maker is', () => {
     const token = (await tokenOf(account.id, its.key)).body.access_token
     await as(admin.access, `DELETE /users/${person.id}`)
     expect([await isGood(own.key), await isGood(its.key), await isGood(token)]).toEqual([false, true, true])
-    expect((await get(admin.access, account.id)).body).toEqual({ ...account, created_by: null })
+    expect((await get(admin.access, account.id)).body).toEqual({ ...account, managers: [], created_by: null })
     expect((await tokenOf(account.id, its.key)).status).toBe(200)
     for (const who of [stranger, maker]) {
       expectProblem(await get(who.access, account.id), 'not_found')
@@ -392,15 +396,27 @@ describe('a key that manages service accounts', () => {
     expect(made.body).toMatchObject({ created_by: person.id, scopes: [WRITE, READ, 'read'] })
     const small = await newAccount(person, { scopes: ['read'] })
     const large = await newAccount(person, { scopes: ['read', 'deploy'] })
+    // An account whose keys do more at Latchkey's own API than this key.
+    await as(admin.access, `PATCH /users/${person.id}`, {
+      scopes: [WRITE, READ, USERS_READ, 'read', 'deploy'],
+    })
+    const reader = await newAccount(person, { scopes: ['read', USERS_READ] })
     const foreign = await newAccount(maker, { scopes: ['read'] })
     expect((await patch(key, small.id, { name: 'by the key' })).status).toBe(200)
     expectProblem(await patch(key, small.id, { scopes: ['read', 'deploy'] }), 'insufficient_scope')
     expectProblem(await create(key, { scopes: 'deploy' }), 'insufficient_scope')
-    for (const { id } of [large, foreign]) {
+    for (const { id } of [reader, foreign]) {
       expectProblem(await get(key, id), 'not_found')
       expectProblem(await patch(key, id, { is_active: false }), 'not_found')
       expectProblem(await remove(key, id), 'not_found')
     }
+    // A key lowers what it could not grant, and gives none of it back.
+    expect((await patch(key, large.id, { is_active: false })).status).toBe(200)
+    expectProblem(await patch(key, large.id, { is_active: true }), 'insufficient_scope')
+    const beyond = { service_account_id: large.id, scopes: ['deploy'] }
+    const keysKey = await manager(person, [WRITE, KEYS_WRITE, 'read'])
+    expectProblem(await as(keysKey, 'POST /keys', beyond), 'insufficient_scope')
+    expect((await as(keysKey, 'POST /keys', { ...beyond, scopes: ['read'] })).status).toBe(201)
     expect((await remove(key, small.id)).status).toBe(204)
     expect((await get(person.access, large.id)).status).toBe(200)
     const [row] = await sql`SELECT actor_type FROM latchkey.audit_events
@@ -409,10 +425,10 @@ describe('a key that manages service accounts', () => {
   })
 
   test('lists only the accounts that it may manage', async () => {
-    const person = await addLoggedIn(service, sql, { scopes: [READ, 'read', 'deploy'] })
+    const person = await addLoggedIn(service, sql, { scopes: [READ, 'read', USERS_READ] })
     const key = await manager(person, [READ, 'read'])
     const small = await newAccount(person, { scopes: ['read'] })
-    const large = await newAccount(person, { scopes: ['read', 'deploy'] })
+    const large = await newAccount(person, { scopes: ['read', USERS_READ] })
     const { body } = await as(key, 'GET /service-accounts')
     expect(body.items.map(({ id }: ListedAccount) => id)).toEqual([small.id])
     expectProblem(await get(key, large.id), 'not_found')
@@ -427,17 +443,26 @@ describe('a key that manages service accounts', () => {
     expect((await as(key, 'GET /service-accounts')).text).not.toContain(foreign.id)
   })
 
-  test('of a service account cannot manage any account, also not its own', async () => {
+  test('of a service account manages what that account makes, and not the account itself', async () => {
     const account = await newAccount(admin, { scopes: [WRITE, READ, 'read'] })
     const { key } = await keyOf(admin, account.id, { scopes: [WRITE, READ, 'read'] })
+    const other = await keyOf(admin, (await newAccount(admin, { scopes: [WRITE, READ, 'read'] })).id, {
+      scopes: [WRITE, READ, 'read'],
+    })
     expectProblem(await get(key, account.id), 'not_found')
     expectProblem(await patch(key, account.id, { scopes: [] }), 'not_found')
     expectProblem(await remove(key, account.id), 'not_found')
     expect((await as(key, 'GET /service-accounts')).body.items).toEqual([])
-    // An account that it makes is managed by admins only.
     const made = await create(key, { scopes: 'read' })
-    expect(made.body).toMatchObject({ created_by: null, scopes: ['read'] })
-    expectProblem(await get(key, made.body.id), 'not_found')
+    expect(made.body).toMatchObject({
+      created_by: null,
+      scopes: ['read'],
+      managers: [{ type: 'service_account', id: account.id }],
+    })
+    expect((await as(key, 'GET /service-accounts')).body.items).toEqual([made.body])
+    expect((await patch(key, made.body.id, { name: 'renamed' })).status).toBe(200)
+    expectProblem(await get(other.key, made.body.id), 'not_found')
+    expectProblem(await patch(other.key, made.body.id, { name: 'mine' }), 'not_found')
     expect((await get(admin.access, made.body.id)).status).toBe(200)
   })
 })

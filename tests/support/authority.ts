@@ -76,6 +76,9 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at) VALUES
     (${account}, 'caller', ${POWERS}, ${person.id}, now()),
     (${managedAccount}, 'managed', '{read}', ${person.id}, now())`
+  await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    SELECT gen_random_uuid(), id, created_by, now() FROM latchkey.service_accounts
+    WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`
   const owner = kind.startsWith('account') ? { account } : { user: person.id }
   const caller = await insertKey(sql, owner, POWERS)
   const portal = await insertPortal(

@@ -14,6 +14,7 @@ import {
 } from '../../src/db/people.ts'
 import { portalSessions } from '../../src/db/portal.ts'
 import {
+  accountManagers,
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
@@ -43,6 +44,11 @@ const bytes = (length: number) => new Uint8Array(length)
 const user = (bad: object) => (db: Database) => db.insert(users).values({ ...rows.user(), ...bad })
 const account = (bad: object) => (db: Database) =>
   db.insert(serviceAccounts).values({ ...rows.serviceAccount(), ...bad })
+const manager = (bad: object) => async (db: Database, e: Existing) => {
+  const managed = rows.serviceAccount()
+  await db.insert(serviceAccounts).values(managed)
+  await db.insert(accountManagers).values({ ...rows.manager(managed.id, e.user.id), ...bad })
+}
 const key = (bad: object) => (db: Database, e: Existing) =>
   db.insert(apiKeys).values({ ...rows.apiKey(e.user.id), ...bad })
 const secret = (bad: object) => (db: Database, e: Existing) =>
@@ -120,6 +126,31 @@ export const constraintCases: Record<string, Statement[]> = {
   service_accounts_name_check: [account({ name: '' }), account({ name: 'n'.repeat(101) })],
   service_accounts_description_check: [account({ description: 'd'.repeat(501) })],
   service_accounts_scopes_check: [account({ scopes: fiftyOne })],
+  service_accounts_external_id_check: [account({ externalId: '' }), account({ externalId: 'x'.repeat(256) })],
+  service_accounts_external_id_key: [(db, e) => account({ externalId: e.serviceAccount.externalId })(db)],
+
+  account_managers_pkey: [(db, e) => manager({ id: e.manager.id })(db, e)],
+  account_managers_service_account_id_service_accounts_id_fk: [manager({ serviceAccountId: unknownId })],
+  account_managers_user_id_users_id_fk: [manager({ userId: unknownId })],
+  account_managers_manager_account_id_service_accounts_id_fk: [
+    manager({ userId: null, managerAccountId: unknownId }),
+  ],
+  account_managers_user_key: [(db, e) => manager({ serviceAccountId: e.serviceAccount.id })(db, e)],
+  account_managers_account_key: [
+    async (db, e) => {
+      const ofAccount = () => ({
+        ...rows.manager(e.serviceAccount.id, e.user.id),
+        userId: null,
+        managerAccountId: e.serviceAccount.id,
+      })
+      await db.insert(accountManagers).values(ofAccount())
+      await db.insert(accountManagers).values(ofAccount())
+    },
+  ],
+  account_managers_manager_check: [
+    manager({ userId: null }),
+    (db, e) => manager({ managerAccountId: e.serviceAccount.id })(db, e),
+  ],
   api_keys_pkey: [(db, e) => key({ id: e.apiKey.id })(db, e)],
   api_keys_user_id_users_id_fk: [key({ userId: unknownId })],
   api_keys_service_account_id_service_accounts_id_fk: [key({ userId: null, serviceAccountId: unknownId })],

@@ -21,6 +21,7 @@ const ORDER = [
   'api_keys',
   'api_key_secrets',
   'signing_keys',
+  'account_managers',
 ]
 const rankOf = (table: string) => (ORDER.includes(table) ? ORDER.indexOf(table) : ORDER.length)
 

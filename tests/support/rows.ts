@@ -14,6 +14,7 @@ import {
 } from '../../src/db/people.ts'
 import { portalSessions } from '../../src/db/portal.ts'
 import {
+  accountManagers,
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
@@ -38,7 +39,19 @@ const bytes = (length: number) => new Uint8Array(randomBytes(length))
 /** Valid rows, one function for each table. Each row is new in every unique column. */
 export const rows = {
   user: () => ({ id: id(), email: `${id()}@example.com`, createdAt: now() }),
-  serviceAccount: () => ({ id: id(), name: 'builder', scopes: ['read'], createdAt: now() }),
+  serviceAccount: () => ({
+    id: id(),
+    name: 'builder',
+    scopes: ['read'],
+    externalId: id(),
+    createdAt: now(),
+  }),
+  manager: (serviceAccountId: string, userId: string) => ({
+    id: id(),
+    serviceAccountId,
+    userId,
+    createdAt: now(),
+  }),
   apiKey: (userId: string) => ({ id: id(), userId, scopes: ['read'], createdAt: now() }),
   secret: (keyId: string) => ({ id: id(), keyId, hash: bytes(32), start: 'sk_AbCdEfGh', createdAt: now() }),
   session: (userId: string) => ({
@@ -160,6 +173,7 @@ export const rows = {
 export async function insertOneOfEach(db: Database) {
   const user = rows.user()
   const serviceAccount = rows.serviceAccount()
+  const manager = rows.manager(serviceAccount.id, user.id)
   const apiKey = rows.apiKey(user.id)
   const secret = rows.secret(apiKey.id)
   const credits = rows.credits(apiKey.id)
@@ -188,6 +202,7 @@ export async function insertOneOfEach(db: Database) {
   const portalSession = rows.portalSession(serviceAccount.id, apiKey.id)
   await db.insert(users).values(user)
   await db.insert(serviceAccounts).values(serviceAccount)
+  await db.insert(accountManagers).values(manager)
   await db.insert(apiKeys).values(apiKey)
   await db.insert(apiKeySecrets).values(secret)
   await db.insert(apiKeyCredits).values(credits)
@@ -221,6 +236,7 @@ export async function insertOneOfEach(db: Database) {
   return {
     user,
     serviceAccount,
+    manager,
     apiKey,
     secret,
     credits,

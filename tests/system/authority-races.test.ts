@@ -31,6 +31,9 @@ async function newAdmin() {
   const person = await addLoggedIn(a, sql, { role: 'admin' })
   const [account] = await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at)
     VALUES (gen_random_uuid(), 'service', '{read}', ${person.id}, now()) RETURNING id`
+  await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    SELECT gen_random_uuid(), id, created_by, now() FROM latchkey.service_accounts
+    WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`
   return {
     ...person,
     account: account?.id as string,

@@ -34,6 +34,9 @@ async function addActor(role: 'admin' | 'user'): Promise<Person> {
   const account = Bun.randomUUIDv7()
   await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at)
     VALUES (${account}, 'service', '{read}', ${person.id}, now())`
+  await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    SELECT gen_random_uuid(), id, created_by, now() FROM latchkey.service_accounts
+    WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`
   const keys = []
   for (const scopes of [['read', USERS_WRITE, KEYS_WRITE], ['read']]) {
     const { id, key } = await insertKey(sql, { user: person.id }, scopes)

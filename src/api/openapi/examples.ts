@@ -71,6 +71,8 @@ export const EXAMPLES: Record<string, object> = {
   },
   PortalToken: { token: 'pl_from-the-link' },
   NewServiceAccount: { name: 'Reports', scopes: ['read'] },
+  ServiceAccountPut: { external_id: 'cust-42', name: 'Acme' },
+  NewManager: { email: 'grace@example.com' },
   ServiceAccountPatch: { description: 'Makes the nightly report' },
   NewUser: { email: 'colleague@example.com' },
   UserPatch: { scopes: ['read'] },

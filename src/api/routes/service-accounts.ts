@@ -1,42 +1,50 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
+import { addManager, removeManager } from '../../core/service-accounts/change-managers.ts'
 import {
+  NewManager,
   NewServiceAccount,
   ServiceAccount,
   ServiceAccountPage,
   ServiceAccountPatch,
+  ServiceAccountPut,
 } from '../../core/service-accounts/model.ts'
+import { putServiceAccount } from '../../core/service-accounts/put.ts'
 import {
   changeServiceAccount,
   createServiceAccount,
   listManagedAccounts,
   removeServiceAccount,
   requireVisibleAccount,
-  type ServiceAccountRow,
+  type WholeAccount,
 } from '../../core/service-accounts/service-accounts.ts'
+import { ExternalId } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
 
-const present = (account: ServiceAccountRow): ServiceAccount => ({
+const present = (account: WholeAccount): ServiceAccount => ({
   id: account.id,
   name: account.name,
   description: account.description,
   scopes: account.scopes,
   is_active: account.isActive,
+  external_id: account.externalId,
+  managers: account.managers.map(({ type, id }) => ({ type, id })),
   created_by: account.createdBy,
   created_at: account.createdAt.toISOString(),
 })
 
 const AccountQuery = Type.Object({
-  query: searchQuery('The beginning of the name, or of words in it'),
+  query: searchQuery('The beginning of the name, or of words in the name or external id'),
+  external_id: Type.Optional(ExternalId),
   ...pageQuery,
 })
 
-/** Service accounts. A user makes and manages their own; an admin manages all; an API key needs the scope as well. */
+/** Service accounts. Managers manage an account, its maker first; admins manage all; an API key needs the scope as well. */
 export const serviceAccountRoutes = (context: Context, guard: Guard) =>
   new Elysia({ prefix: '/service-accounts', tags: ['Service accounts'] })
     .use(guard)
@@ -53,11 +61,28 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         }),
       },
     )
+    .put(
+      '/',
+      async ({ auth, body, state, status }) => {
+        const { account, isNew } = await putServiceAccount(context, originOf(state), auth, body)
+        return isNew ? status(201, present(account)) : status(200, present(account))
+      },
+      {
+        ...NEEDS['PUT /service-accounts'],
+        body: ServiceAccountPut,
+        response: { 200: ServiceAccount, 201: ServiceAccount },
+        detail: describe('putServiceAccount', 'Make the service account of an external id, or change it', {
+          description:
+            'A new account has the external id as its name, and no scopes, unless they are named; of an account that is there, the members that are named change.',
+          errors: ['conflict', 'forbidden', 'reauthentication_required'],
+        }),
+      },
+    )
     .get(
       '/',
       async ({ auth, query, set }) => {
-        const { query: text, ...page } = query
-        const found = await listManagedAccounts(context, auth, { text, ...page })
+        const { query: text, external_id: externalId, ...page } = query
+        const found = await listManagedAccounts(context, auth, { text, externalId, ...page })
         tellTruncated(set, found.isTruncated)
         return presentPage(found, present)
       },
@@ -82,7 +107,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
         detail: describe('changeServiceAccount', "Change a service account's name, ceiling or state", {
-          errors: ['not_found', 'reauthentication_required'],
+          errors: ['not_found', 'conflict', 'reauthentication_required'],
         }),
       },
     )
@@ -97,6 +122,44 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         response: noContent('Deleted, with its keys'),
         detail: describe('deleteServiceAccount', 'Delete a service account with its keys', {
           errors: ['not_found', 'reauthentication_required'],
+        }),
+      },
+    )
+    .put(
+      '/:id/managers',
+      async ({ auth, body, params, state, status }) => {
+        await addManager(context, originOf(state), auth, params.id, body)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['PUT /service-accounts/:id/managers'],
+        body: NewManager,
+        response: noContent('A manager, also before'),
+        detail: describe('addServiceAccountManager', 'Add a manager to a service account', {
+          description: 'At most 20. Takes the power to grant every scope of the account.',
+          errors: [
+            'not_found',
+            'conflict',
+            'forbidden',
+            'insufficient_scope',
+            'quota_exceeded',
+            'reauthentication_required',
+          ],
+        }),
+      },
+    )
+    .delete(
+      '/:id/managers/:managerId',
+      async ({ auth, params, state, status }) => {
+        await removeManager(context, originOf(state), auth, params.id, params.managerId)
+        return status(204, undefined)
+      },
+      {
+        ...NEEDS['DELETE /service-accounts/:id/managers/:managerId'],
+        response: noContent('No manager, also before'),
+        detail: describe('removeServiceAccountManager', 'Remove a manager from a service account', {
+          description: 'The id of the user or of the service account. Only admins remove the last one.',
+          errors: ['not_found', 'conflict', 'reauthentication_required'],
         }),
       },
     )

@@ -87,7 +87,7 @@ export type AuditAction =
   | `session.${'ended' | 'reused' | 'refresh_refused'}`
   | `token.${'granted' | 'refused' | 'revoked'}`
   | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported' | 'looked_up'}`
-  | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted'}`
+  | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'manager_added' | 'manager_removed'}`
   | `signing_key.${'created' | 'rotated' | 'revoked' | 'rewrapped'}`
   | `portal.${'session_created' | 'session_ended'}`
   | 'access.denied'

@@ -1,8 +1,10 @@
 import { and, asc, count, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Transaction } from '../../db/database.ts'
+import { accountsOfUsers, accountsOfUsersAlone } from '../../db/managers.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { portalSessions } from '../../db/portal.ts'
 import {
+  accountManagers,
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
@@ -22,6 +24,7 @@ const TABLES = {
   secrets: apiKeySecrets,
   signingKeys,
   portalSessions,
+  managers: accountManagers,
 }
 
 /** The rows that a change has locked, as they are now, by table and id. A row that does not exist is missing. */
@@ -49,7 +52,7 @@ export const LOCKABLE = {
   },
   accountsOfUser: {
     table: 'serviceAccounts',
-    where: (ids) => isOneOf(serviceAccounts.createdBy, ids),
+    where: (ids) => sql`${serviceAccounts.id} IN ${accountsOfUsers(ids)}`,
     reads: true,
   },
   sessions: { table: 'sessions', where: (ids) => isOneOf(sessions.id, ids), reads: true },
@@ -66,7 +69,8 @@ export const LOCKABLE = {
   },
   keysOfAccountsOfUser: {
     table: 'keys',
-    where: (ids) => and(isOfAccountOf(ids), isNull(apiKeys.revokedAt)),
+    where: (ids) =>
+      and(sql`${apiKeys.serviceAccountId} IN ${accountsOfUsersAlone(ids)}`, isNull(apiKeys.revokedAt)),
     reads: false,
   },
   keysOfAccount: {
@@ -82,13 +86,13 @@ export const LOCKABLE = {
     reads: true,
   },
   signingKeys: { table: 'signingKeys', where: (ids) => isOneOf(signingKeys.id, ids), reads: true },
+  managersOfAccount: {
+    table: 'managers',
+    where: (ids) => isOneOf(accountManagers.serviceAccountId, ids),
+    reads: true,
+  },
   portalSessions: { table: 'portalSessions', where: (ids) => isOneOf(portalSessions.id, ids), reads: true },
 } as const satisfies Record<string, Lockable>
-
-const isOfAccountOf = (userIds: string[]) => {
-  const managed = sql`SELECT id FROM ${serviceAccounts} WHERE ${isOneOf(serviceAccounts.createdBy, userIds)}`
-  return sql`${apiKeys.serviceAccountId} IN (${managed})`
-}
 
 /**
  * FOR SHARE for a row that is only read, FOR NO KEY UPDATE for one that will be updated, FOR UPDATE for one that will

@@ -152,6 +152,7 @@ async function takeLocks(tx: Transaction, locks: readonly Lock[], caller: Princi
     secrets: new Map(),
     signingKeys: new Map(),
     portalSessions: new Map(),
+    managers: new Map(),
   }
   for (const [at, { what }] of steps.entries()) {
     const rows = held[LOCKABLE[what].table] as Map<string, { id: string }>

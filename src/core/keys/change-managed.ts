@@ -3,7 +3,8 @@ import type { Origin } from '../audit/audit.ts'
 import { type Change, type Lock, type LockMode, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerOfRow } from '../owners.ts'
-import { findAccount, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
+import { heldAccount, type WholeAccount } from '../service-accounts/managers.ts'
+import { findAccount } from '../service-accounts/service-accounts.ts'
 import { findWholeKey, type WholeKey } from './queries.ts'
 import { type KeyManager, requireActing, requireManagedKey } from './reach.ts'
 
@@ -14,7 +15,7 @@ import { type KeyManager, requireActing, requireManagedKey } from './reach.ts'
 export type KeyChange<C extends KeyManager> = Change<C> & {
   key: WholeKey
   /** null: a user owns the key. */
-  account: ServiceAccountRow | null
+  account: WholeAccount | null
 }
 
 /**
@@ -43,7 +44,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
   const account = counts && owner.type === 'service_account' ? await findAccount(context, owner.id) : null
   const locks: Lock[] = [
     ...locksOfQuota(account),
-    lockOwner(owner, 'no key update'),
+    ...locksOfOwner(owner),
     ['keys', id, mode],
     ...(secrets ? [['secretsOfKey', id, secrets] as const] : []),
   ]
@@ -57,6 +58,12 @@ export async function changeManagedKey<C extends KeyManager, R>(
   })
 }
 
+/** The locks of a key's owner, and of those who manage the owner, for a change that asks whether the caller does. */
+export const locksOfOwner = (owner: Owner): Lock[] => [
+  lockOwner(owner, 'no key update'),
+  ...(owner.type === 'user' ? [] : [['managersOfAccount', owner.id, 'share'] as const]),
+]
+
 /** The lock of a key's owner. Changes of the keys of one owner run one after the other. */
 export const lockOwner = ({ type, id }: Owner, mode: LockMode): Lock => [
   type === 'user' ? 'users' : 'serviceAccounts',
@@ -68,17 +75,18 @@ export const lockOwner = ({ type, id }: Owner, mode: LockMode): Lock => [
  * The lock of the user against whose quota an account's keys count, if there is one. With it, two creations at once are
  * counted one after the other.
  */
-export const locksOfQuota = (account: ServiceAccountRow | null): Lock[] =>
-  account?.countsFor ? [['users', account.countsFor, 'no key update']] : []
+export const locksOfQuota = (account: WholeAccount | null): Lock[] =>
+  countedFor(account).map(({ id }) => ['users', id, 'no key update'])
+
+/** The user for whom the keys of an account count: who made it in a session of their own, and still manages it. */
+export const countedFor = (account: WholeAccount | null): Owner[] =>
+  account?.managers.filter(({ type, id }) => type === 'user' && id === account.countsFor) ?? []
 
 /**
  * The locked service account that owns a key; null where a user does.
  * @throws Problem not_found where the account was deleted
  */
-export function accountOf(
-  { held }: Pick<Change<null>, 'held'>,
-  { type, id }: Owner,
-): ServiceAccountRow | null {
+export function accountOf({ held }: Pick<Change<null>, 'held'>, { type, id }: Owner): WholeAccount | null {
   if (type === 'user') return null
-  return held.serviceAccounts.get(id) ?? fail('not_found')
+  return heldAccount(held, id) ?? fail('not_found')
 }

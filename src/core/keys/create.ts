@@ -6,11 +6,12 @@ import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Change, type HeldRows, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { type Owner, ownerColumns, ownerOf } from '../owners.ts'
-import { type Holder, idOf, makerIdOf } from '../principal.ts'
+import { isSameOwner, type Owner, ownerColumns, ownerOf } from '../owners.ts'
+import { idOf, makerIdOf, type Principal } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
-import { findAccount, manages, type ServiceAccountRow } from '../service-accounts/service-accounts.ts'
-import { accountOf, lockOwner, locksOfQuota } from './change-managed.ts'
+import { manages, type WholeAccount } from '../service-accounts/managers.ts'
+import { findAccount } from '../service-accounts/service-accounts.ts'
+import { accountOf, countedFor, locksOfOwner, locksOfQuota } from './change-managed.ts'
 import type { NewKey } from './model.ts'
 import { type KeyPower, requireKeyPower } from './power.ts'
 import {
@@ -61,11 +62,12 @@ export async function createKey(
   requireKeyPower(caller, null, made, account)
 
   const createdBy = caller.kind === 'operator' ? null : makerIdOf(caller)
-  const locks = [lockOwner(owner, 'no key update'), ...locksOfQuota(account)]
+  const locks = [...locksOfOwner(owner), ...locksOfQuota(account)]
   const row = await recordChange(context, origin, caller, locks, async (change) => {
     const { tx, now: createdAt, record } = change
     const account = accountOf(change, owner)
-    if (account && caller.kind === 'user' && !manages(change.caller as Holder, account)) fail('not_found')
+    if (account && caller.kind !== 'operator' && !mayMakeFor(change.caller as Principal, account))
+      fail('not_found')
     requireHeld(change.caller, account, settings.scopes)
     requireKeyPower(change.caller, null, made, account)
     if (idempotencyKey !== null) {
@@ -96,11 +98,12 @@ export async function createKey(
  */
 export async function requireKeyQuota(
   { config }: Pick<Context, 'config'>,
-  { tx, now }: Pick<Change<null>, 'tx' | 'now'>,
+  { tx, held, now }: Pick<Change<null>, 'tx' | 'held' | 'now'>,
   owner: Owner,
-  account: ServiceAccountRow | null,
+  account: WholeAccount | null,
 ): Promise<void> {
-  const counted: Owner[] = account?.countsFor ? [owner, { type: 'user', id: account.countsFor }] : [owner]
+  const isActive = ({ id }: Owner) => held.users.get(id)?.isActive === true
+  const counted = [owner, ...countedFor(account).filter(isActive)]
   const quota = {
     setting: 'API_KEYS_PER_OWNER',
     most: config.apiKeysPerOwner,
@@ -108,6 +111,11 @@ export async function requireKeyQuota(
   }
   for (const each of counted) requireQuota(await countLiveKeys(tx, each, now), quota)
 }
+
+/** Whether a caller makes keys of an account: its managers do, its own keys, and its customer in the portal. */
+const mayMakeFor = (caller: Principal, account: WholeAccount): boolean =>
+  isSameOwner(ownerOf(caller), { type: 'service_account', id: account.id }) ||
+  (caller.kind !== 'portal' && manages(caller, account))
 
 /** What a customer chooses of a key that is made in the portal. Labels and limits are what the product sets and trusts. */
 const CUSTOMERS_MEMBERS = ['name', 'description', 'scopes', 'expires_in_days', 'expires_at']
@@ -131,7 +139,7 @@ async function chooseOwner(
   context: Context,
   caller: KeyManager,
   serviceAccountId: string | undefined,
-): Promise<{ owner: Owner; account: ServiceAccountRow | null }> {
+): Promise<{ owner: Owner; account: WholeAccount | null }> {
   if (serviceAccountId !== undefined) {
     const account = await requireKeysAccount(context, caller, serviceAccountId)
     return { owner: { type: 'service_account', id: account.id }, account }
@@ -150,7 +158,7 @@ async function chooseOwner(
  * begin to work unnoticed when the owner's ceiling is raised.
  * @throws Problem insufficient_scope
  */
-function requireHeld(caller: KeyManager, account: ServiceAccountRow | null, scopes: readonly string[]): void {
+function requireHeld(caller: KeyManager, account: WholeAccount | null, scopes: readonly string[]): void {
   const named = caller.kind === 'operator' ? caller.owner : null
   const beyond = scopes.find(
     (scope) => (account && !account.scopes.includes(scope)) || (named && !covers(named.ceiling, scope)),

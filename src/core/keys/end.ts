@@ -11,7 +11,7 @@ import {
 import type { Context } from '../context.ts'
 import { ownerOf, ownerOfRow } from '../owners.ts'
 import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
-import { accountOf, changeManagedKey, lockOwner } from './change-managed.ts'
+import { accountOf, changeManagedKey, lockOwner, locksOfOwner } from './change-managed.ts'
 import { nameKey } from './notice-expiring.ts'
 import {
   deleteKey,
@@ -63,7 +63,7 @@ async function revokeStep(
   const locks = async (): Promise<Lock[]> => {
     const made = limit > 0 ? await listCreatedKeys(context.db, id, limit) : []
     return [key, ...made].flatMap((each): Lock[] => [
-      lockOwner(ownerOfRow(each), 'no key update'),
+      ...locksOfOwner(ownerOfRow(each)),
       ['keys', each.id, 'no key update'],
     ])
   }

@@ -1,5 +1,6 @@
 import { findRows } from '../../db/search.ts'
 import { fail, failField } from '../../lib/errors.ts'
+import { readExternalId } from '../../lib/external-id.ts'
 import { isId } from '../../lib/ids.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE, type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
 import { readSearch } from '../../lib/search.ts'
@@ -48,7 +49,7 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
   const filter: KeyFilter = {
     ids: null,
     owner,
-    externalId: query.external_id ?? null,
+    externalId: query.external_id === undefined ? null : readExternalId('?external_id', query.external_id),
     status: query.status ?? null,
     expiresBefore: readInstant('?expires_before', query.expires_before),
     unusedSince: readInstant('?unused_since', query.unused_since),

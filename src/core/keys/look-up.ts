@@ -24,8 +24,10 @@ export async function lookUpKeys(
   lookup: KeyLookup,
 ): Promise<FoundKey[]> {
   const [by, search] = readLookup(lookup)
-  const owner = readsAll(caller) ? null : ownerOf(caller)
-  const found = await listKeysBySecret(context.db, search, owner, MAX_FOUND)
+  const of = readsAll(caller)
+    ? null
+    : { owner: ownerOf(caller), within: caller.kind === 'key' ? caller.scopes : null }
+  const found = await listKeysBySecret(context.db, search, of, MAX_FOUND)
   const visible = found.filter(({ key }) => isVisible(caller, key))
   const now = context.clock()
   // The hash is left out: it would tell which secret was asked about.

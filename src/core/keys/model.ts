@@ -1,6 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import {
   Description,
+  ExternalId,
   Flag,
   Id,
   Instant,
@@ -19,7 +20,6 @@ export const MAX_OVERLAP_SECONDS = 2_592_000
 /** How long the old secret of a key still works after a rotation that names no overlap. */
 export const DEFAULT_OVERLAP_SECONDS = 86_400
 
-export const ExternalId = Type.String({ minLength: 1, maxLength: 255, pattern: READABLE })
 export const Metadata = Type.Record(Type.String(), Type.Unknown(), { description: 'JSON of at most 4 KiB' })
 
 export const RateLimit = Type.Object(

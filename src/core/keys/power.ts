@@ -11,7 +11,7 @@ import {
   setting,
 } from '../change/power.ts'
 import { isAdmin } from '../principal.ts'
-import type { ServiceAccountRow } from '../service-accounts/service-accounts.ts'
+import { isManager, type WholeAccount } from '../service-accounts/managers.ts'
 import { requireGrants } from '../verify/problems.ts'
 import { rateOf } from '../verify/rates.ts'
 import type { CreditsRow, WholeKey } from './queries.ts'
@@ -83,7 +83,7 @@ export function requireKeyPower(
   caller: KeyManager,
   before: WholeKey | null,
   after: KeyPower,
-  account: ServiceAccountRow | null,
+  account: WholeAccount | null,
 ): Record<string, unknown> {
   const locked = before?.lockedSettings ?? {}
   const by = { ...lowersAs(caller), isOwn: isOwn(caller, before, account) }
@@ -93,7 +93,7 @@ export function requireKeyPower(
 
   requireUnlimited(caller)
   requireGrants(caller, after.scopes)
-  // A user who created the account may have lost scopes since, so the user must still be able to grant all scopes of
+  // A user who manages the account may have lost scopes since, so the user must still be able to grant all scopes of
   // the account. A key acts for its owner, and is bound by its own scopes.
   if (account && caller.kind === 'user') requireGrants(caller, account.scopes)
   if (caller.kind === 'key' && !isWithinReach(caller, boundsOf(after)))
@@ -112,12 +112,12 @@ export function requireKeyPower(
 }
 
 /**
- * Whether a key is the caller's own, or belongs to an account that the caller created. Where an admin lowers such a
+ * Whether a key is the caller's own, or belongs to an account of which the caller is a manager. Where an admin lowers such a
  * key, nothing is locked.
  */
-function isOwn(caller: KeyManager, key: WholeKey | null, account: ServiceAccountRow | null): boolean {
+function isOwn(caller: KeyManager, key: WholeKey | null, account: WholeAccount | null): boolean {
   if (caller.kind !== 'user') return false
-  return (account ? account.createdBy : key?.userId) === caller.userId
+  return account ? isManager(caller, account) : key?.userId === caller.userId
 }
 
 /** Whether a setting that an admin lowered is raised to at most its value from before. */

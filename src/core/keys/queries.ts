@@ -16,9 +16,12 @@ import {
   sql,
 } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
+import { hasExternalId } from '../../db/external-ids.ts'
+import { accountsOfUsers, accountsOfUsersAlone, isOfAccountManagedBy } from '../../db/managers.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { mails } from '../../db/people.ts'
 import {
+  accountManagers,
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
@@ -132,7 +135,7 @@ function conditionsOf(filter: KeyFilter, now: Date): (SQL | undefined)[] {
   return [
     ids === null ? undefined : isOneOf(apiKeys.id, ids),
     owner === null ? undefined : belongsTo(owner),
-    externalId === null ? undefined : eq(apiKeys.externalId, externalId),
+    externalId === null ? undefined : hasExternalId(externalId),
     status === null ? undefined : hasStatus(status, now),
     within === null ? undefined : liesWithin(within),
     expiresBefore === null ? undefined : sql`${end} < ${timestamp(expiresBefore)}`,
@@ -206,6 +209,9 @@ const ORDERS: Record<KeySort, Order> = {
 /** The words of a key, as the index has them. */
 const wordsOfKey = sql`COALESCE(${apiKeys.name}, '') || ' ' || COALESCE(${apiKeys.externalId}, '')`
 
+/** The external id of an account, which is that of its keys that have none. As the index has it. */
+const wordsOfAccount = sql`COALESCE(${serviceAccounts.externalId}, '')`
+
 /** The keys of one owner that a search finds. */
 export function searchKeysOf(db: Database, owner: Owner, search: Search) {
   const secret = sql`SELECT FROM ${apiKeySecrets} AS secret
@@ -215,7 +221,8 @@ export function searchKeysOf(db: Database, owner: Owner, search: Search) {
     owner.type === 'user'
       ? sql`SELECT FROM ${users} WHERE ${users.id} = ${owner.id} AND ${beginsWith(users.email, search.text)}`
       : sql`SELECT FROM ${serviceAccounts} WHERE ${serviceAccounts.id} = ${owner.id}
-          AND ${beginsWith(searchText(serviceAccounts.name), search.text)}`
+          AND (${beginsWith(searchText(serviceAccounts.name), search.text)}
+            OR ${apiKeys.externalId} IS NULL AND ${hasWords(wordsOfAccount, search)})`
   const isFound = sql`(${hasWords(wordsOfKey, search)} OR EXISTS (${secret}) OR EXISTS (${named}))`
   return findCandidates(db, [sql`SELECT id FROM ${apiKeys} WHERE ${belongsTo(owner)} AND ${isFound}`])
 }
@@ -230,14 +237,22 @@ export async function searchAllKeys(db: Database, search: Search) {
     ],
     MAX_OWNERS,
   )
+  const customers = await findCandidates(
+    db,
+    [sql`SELECT id FROM ${serviceAccounts} WHERE ${hasWords(wordsOfAccount, search)}`],
+    MAX_OWNERS,
+  )
   const found = await findCandidates(db, [
     sql`SELECT id FROM ${apiKeys} WHERE ${hasWords(wordsOfKey, search)}`,
     sql`SELECT key_id AS id FROM ${apiKeySecrets} 
       WHERE ${beginsWith(apiKeySecrets.start, search.typed)} AND ended_at IS NULL`,
     sql`SELECT id FROM ${apiKeys} WHERE ${isOneOf(apiKeys.userId, owners.ids)}`,
     sql`SELECT id FROM ${apiKeys} WHERE ${isOneOf(apiKeys.serviceAccountId, owners.ids)}`,
+    sql`SELECT id FROM ${apiKeys}
+      WHERE ${isOneOf(apiKeys.serviceAccountId, customers.ids)} AND ${apiKeys.externalId} IS NULL`,
   ])
-  return { ids: found.ids, isTruncated: found.isTruncated || owners.isTruncated }
+  const isTruncated = [found, owners, customers].some((each) => each.isTruncated)
+  return { ids: found.ids, isTruncated }
 }
 
 export async function hasKey(db: Database, id: string): Promise<boolean> {
@@ -288,11 +303,14 @@ function liesWithin({ scopes, expiresAt }: NonNullable<KeyFilter['within']>): SQ
 /** What a secret is looked up by: the SHA-256 of the whole key, or its first characters. */
 export type SecretSearch = { hash: Uint8Array } | { start: string }
 
-/** Secrets with their keys, newest first, also those that ended; `owner: null` is everybody's. */
+/**
+ * Secrets with their keys, newest first, also those that ended; of everybody, or of an owner and the accounts that the owner manages.
+ * @param of `within`: the scopes of the key that asks; null: a person does
+ */
 export async function listKeysBySecret(
   db: Database,
   by: SecretSearch,
-  owner: Owner | null,
+  of: { owner: Owner; within: readonly string[] | null } | null,
   limit: number,
 ): Promise<{ key: WholeKey; secret: SecretRow }[]> {
   const rows = await db
@@ -302,7 +320,7 @@ export async function listKeysBySecret(
     .where(
       and(
         'hash' in by ? eq(apiKeySecrets.hash, by.hash) : eq(apiKeySecrets.start, by.start),
-        owner === null ? undefined : belongsTo(owner),
+        of === null ? undefined : or(belongsTo(of.owner), isOfAccountManagedBy(of.owner, of.within)),
       ),
     )
     .orderBy(desc(apiKeySecrets.createdAt), desc(apiKeySecrets.id))
@@ -330,7 +348,8 @@ export async function findWholeKey(tx: Transaction, key: KeyRow): Promise<WholeK
 }
 
 /**
- * The number of live keys of an owner; for a user including those of the accounts that count for the user. The caller
+ * The number of live keys of an owner; for a user including those of the accounts that count for the user, who still
+ * manages them. The caller
  * has locked the owner, so the number does not change until the transaction ends.
  */
 export async function countLiveKeys(tx: Transaction, owner: Owner, now: Date): Promise<number> {
@@ -338,7 +357,12 @@ export async function countLiveKeys(tx: Transaction, owner: Owner, now: Date): P
   const counted = tx
     .select({ id: serviceAccounts.id })
     .from(serviceAccounts)
-    .where(eq(serviceAccounts.countsFor, owner.id))
+    .where(
+      and(
+        eq(serviceAccounts.countsFor, owner.id),
+        sql`${serviceAccounts.id} IN ${accountsOfUsers([owner.id])}`,
+      ),
+    )
   const isCounted =
     owner.type === 'user'
       ? or(belongsTo(owner), sql`${apiKeys.serviceAccountId} IN ${counted}`)
@@ -466,7 +490,7 @@ function isChosen(db: Database, { ids, owner, externalId, createdBefore, reach }
   return and(
     ids === null ? undefined : isOneOf(apiKeys.id, ids),
     owner === null ? undefined : belongsTo(owner),
-    externalId === null ? undefined : eq(apiKeys.externalId, externalId),
+    externalId === null ? undefined : hasExternalId(externalId),
     createdBefore === null ? undefined : lt(apiKeys.createdAt, createdBefore),
     isReached(db, reach),
   )
@@ -482,9 +506,16 @@ function isReached(db: Database, reach: RevocableKeys['reach']): SQL | undefined
       return and(or(isNull(apiKeys.userId), sql`${apiKeys.userId} NOT IN ${admins}`), isOther)
     }
     case 'user':
-      return isOfUser(db, reach.userId)
+      return or(
+        eq(apiKeys.userId, reach.userId),
+        isOfAccountManagedBy({ type: 'user', id: reach.userId }, null),
+      )
     case 'key':
-      return and(belongsTo(reach.owner), ne(apiKeys.id, reach.keyId), liesWithin(reach))
+      return and(
+        or(belongsTo(reach.owner), isOfAccountManagedBy(reach.owner, reach.scopes)),
+        ne(apiKeys.id, reach.keyId),
+        liesWithin(reach),
+      )
   }
 }
 
@@ -531,26 +562,21 @@ export async function updateRevokedOfUser(
   return tx
     .update(apiKeys)
     .set(revocation(now, reason))
-    .where(isLiveOfUser(tx, userId))
+    .where(isLiveOfUser(userId))
     .returning({ id: apiKeys.id })
 }
 
 /** At most `limit` ids of the keys that `updateRevokedOfUser` would revoke. */
 export async function listLiveKeyIdsOfUser(db: Database, userId: string, limit: number): Promise<string[]> {
-  const rows = await db.select({ id: apiKeys.id }).from(apiKeys).where(isLiveOfUser(db, userId)).limit(limit)
+  const rows = await db.select({ id: apiKeys.id }).from(apiKeys).where(isLiveOfUser(userId)).limit(limit)
   return rows.map(({ id }) => id)
 }
 
-const isLiveOfUser = (db: Database | Transaction, userId: string) =>
-  and(isOfUser(db, userId), isNull(apiKeys.revokedAt))
-
-function isOfUser(db: Database | Transaction, userId: string) {
-  const managed = db
-    .select({ id: serviceAccounts.id })
-    .from(serviceAccounts)
-    .where(eq(serviceAccounts.createdBy, userId))
-  return or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${managed}`)
-}
+const isLiveOfUser = (userId: string) =>
+  and(
+    or(eq(apiKeys.userId, userId), sql`${apiKeys.serviceAccountId} IN ${accountsOfUsersAlone([userId])}`),
+    isNull(apiKeys.revokedAt),
+  )
 
 /** At most `limit` live keys, with their owners, that a key created, directly or through keys that it created. */
 export async function listCreatedKeys(
@@ -707,10 +733,11 @@ export async function findExpiringKeys(
     })
     .from(sql`${apiKeys} AS k
       LEFT JOIN ${serviceAccounts} AS a ON a.id = k.service_account_id AND a.is_active
-      JOIN ${users} AS u ON u.id = COALESCE(k.user_id, a.created_by) AND u.is_active
+      LEFT JOIN ${accountManagers} AS m ON m.service_account_id = a.id
+      JOIN ${users} AS u ON u.id = COALESCE(k.user_id, m.user_id) AND u.is_active
       LEFT JOIN LATERAL (
-        SELECT max(m.created_at) AS at FROM ${mails} AS m
-        WHERE m.user_id = u.id AND m.kind = 'keys_expiring' AND m.created_at > ${at(-given.looksBackMs)}
+        SELECT max(mail.created_at) AS at FROM ${mails} AS mail
+        WHERE mail.user_id = u.id AND mail.kind = 'keys_expiring' AND mail.created_at > ${at(-given.looksBackMs)}
       ) AS last ON true`)
     .where(
       and(

@@ -15,12 +15,8 @@ import {
   readsAll,
   type UserPrincipal,
 } from '../principal.ts'
-import {
-  findAccount,
-  manages,
-  requireManagedAccount,
-  type ServiceAccountRow,
-} from '../service-accounts/service-accounts.ts'
+import { manages, type WholeAccount } from '../service-accounts/managers.ts'
+import { findAccount, requireManagedAccount } from '../service-accounts/service-accounts.ts'
 import { rateOf } from '../verify/rates.ts'
 import { findKey, type WholeKey } from './queries.ts'
 
@@ -41,18 +37,19 @@ export const operator = (owner: Operator['owner'] = null): Operator => ({
 })
 
 /**
- * The service account whose keys a caller wants to manage. A user manages the keys of each service account that the
- * user manages; a key and a portal session only those of their own owner.
+ * The service account whose keys a caller wants to manage: one that the caller manages, or the owner of the key or portal
+ * session that calls.
  * @throws Problem not_found, invalid_token where the account of the key that calls was deleted
  */
 export async function requireKeysAccount(
   context: Context,
   caller: KeyManager,
   id: string,
-): Promise<ServiceAccountRow> {
-  if (caller.kind === 'user') return requireManagedAccount(context, caller, id)
-  if (caller.kind !== 'operator' && caller.owner.id !== id) fail('not_found')
-  return findAccount(context, id, caller.kind === 'operator' ? 'not_found' : 'invalid_token')
+): Promise<WholeAccount> {
+  if (caller.kind === 'operator') return findAccount(context, id)
+  if (ownerOf(caller).id === id) return findAccount(context, id, 'invalid_token')
+  // A customer in the portal manages nothing.
+  return caller.kind === 'portal' ? fail('not_found') : requireManagedAccount(context, caller, id)
 }
 
 /**
@@ -64,9 +61,8 @@ export async function requireKey(context: Context, caller: KeyManager, id: strin
   const key = isId(id) ? await findKey(context.db, id) : null
   if (!key) fail('not_found')
   const { type, id: ownerId } = ownerOfRow(key)
-  // Only for a user does the answer depend on the account, so only then is the account read.
-  const isAsked = type === 'service_account' && caller.kind === 'user' && !isAdmin(caller)
-  if (readsAll(caller)) return key
+  if (caller.kind === 'operator' || readsAll(caller)) return key
+  const isAsked = type === 'service_account' && ownerOf(caller).id !== ownerId
   return isInReach(caller, key, isAsked ? await findAccount(context, ownerId) : null)
     ? key
     : fail('not_found')
@@ -81,7 +77,7 @@ export async function requireKey(context: Context, caller: KeyManager, id: strin
 export function requireActing(
   caller: KeyManager,
   key: WholeKey,
-  account: ServiceAccountRow | null,
+  account: WholeAccount | null,
   owner: { role: Role } | null,
   isEnding: boolean,
 ): void {
@@ -106,16 +102,17 @@ function requirePortalActing(caller: PortalPrincipal, key: WholeKey): void {
 }
 
 /**
- * Whether a caller may read a key and act on it. A user may for their own keys and for those of accounts that they
- * manage, an admin for every key. A key may for those of its own owner that lie within its bounds. A portal
- * session reaches all keys of its owner.
+ * Whether a caller may look at a key, and act on it: their own, one of an account that they manage, or as an admin any.
+ * A key reaches those of its own owner, and of the accounts that its owner manages, that lie within its bounds; a portal
+ * session those of its own owner.
  * @param account the service account that owns the key; null: a user does
  */
-function isInReach(caller: KeyManager, key: WholeKey, account: ServiceAccountRow | null): boolean {
+function isInReach(caller: KeyManager, key: WholeKey, account: WholeAccount | null): boolean {
   if (caller.kind === 'operator' || isAdmin(caller)) return true
   if (isSameOwner(ownerOfRow(key), ownerOf(caller)))
     return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
-  return caller.kind === 'user' && account !== null && manages(caller, account)
+  if (caller.kind === 'portal' || account === null || !manages(caller, account)) return false
+  return caller.kind === 'user' || isWithinReach(caller, boundsOf(key))
 }
 
 /** Whether a key belongs to a user other than this one. */

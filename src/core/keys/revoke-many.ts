@@ -1,12 +1,14 @@
 import { fail, failField } from '../../lib/errors.ts'
+import { readExternalId } from '../../lib/external-id.ts'
 import { isId } from '../../lib/ids.ts'
 import { readInstant } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { type Owner, ownerOf } from '../owners.ts'
-import { type Holder, isAdmin, type KeyPrincipal, readsAll } from '../principal.ts'
-import { findAccount, manages } from '../service-accounts/service-accounts.ts'
+import { isSameOwner, type Owner, ownerOf, ownerOfRow } from '../owners.ts'
+import { type Holder, isAdmin, readsAll } from '../principal.ts'
+import { heldAccount, locksOfAccount, manages } from '../service-accounts/managers.ts'
+import { findAccount } from '../service-accounts/service-accounts.ts'
 import type { KeysRevocation, KeysRevoked } from './model.ts'
 import {
   countRevocable,
@@ -58,8 +60,8 @@ function revokeSome(
     return found.flatMap(({ id, userId, serviceAccountId }): Lock[] => [
       ['keys', id, 'no key update'],
       // What else decides whether the caller may revoke the key.
-      ...(keys.reach.kind === 'user' && serviceAccountId !== null
-        ? [['serviceAccounts', serviceAccountId, 'share'] as const]
+      ...((keys.reach.kind === 'user' || keys.reach.kind === 'key') && serviceAccountId !== null
+        ? locksOfAccount(serviceAccountId, 'share')
         : []),
       ...(keys.reach.kind === 'support' && userId !== null ? [['users', userId, 'share'] as const] : []),
     ])
@@ -97,20 +99,17 @@ function mayRevoke({ caller, held }: Change<Holder>, key: KeyRow): boolean {
   if (readsAll(caller)) {
     return key.userId === null || (held.users.get(key.userId)?.role ?? 'admin') !== 'admin'
   }
-  if (caller.kind === 'key') return true
-  if (key.serviceAccountId === null) return key.userId === caller.userId
-  const account = held.serviceAccounts.get(key.serviceAccountId)
+  const owner = ownerOfRow(key)
+  if (isSameOwner(owner, ownerOf(caller))) return true
+  const account = owner.type === 'user' ? undefined : heldAccount(held, owner.id)
   return account !== undefined && manages(caller, account)
 }
 
 /** A key never revokes itself, and without support only what lies within its own bounds. */
 function isManageable(caller: Holder, key: KeyRow): boolean {
   if (caller.kind === 'user') return true
-  return key.id !== caller.keyId && (readsAll(caller) || isOfOwner(caller, key))
+  return key.id !== caller.keyId && (readsAll(caller) || isWithinReach(caller, boundsOf(key)))
 }
-
-const isOfOwner = (caller: KeyPrincipal, key: KeyRow) =>
-  (key.userId ?? key.serviceAccountId) === caller.owner.id && isWithinReach(caller, boundsOf(key))
 
 /** Rates and addresses of a managing key are compared here: no statement counts by them. */
 async function countRemaining(context: Context, caller: Holder, keys: RevocableKeys): Promise<number> {
@@ -139,9 +138,10 @@ async function readSelection(context: Context, caller: Holder, input: KeysRevoca
   }
   if (ids !== undefined) return { ...selection, ids: ids.filter(isId) }
   if (external_id !== undefined) {
-    const keys = { ...selection, createdBefore: null, externalId: external_id, reach: reachOf(caller) }
+    const externalId = readExternalId('/external_id', external_id)
+    const keys = { ...selection, createdBefore: null, externalId, reach: reachOf(caller) }
     if (!(await hasKeysOf(context.db, keys))) fail('not_found')
-    return { ...selection, externalId: external_id }
+    return { ...selection, externalId }
   }
   return { ...selection, owner: await requireOwner(context, caller, user_id, service_account_id) }
 }

@@ -1,4 +1,5 @@
 import { failField } from '../../lib/errors.ts'
+import { readExternalId } from '../../lib/external-id.ts'
 import { parseNetwork } from '../../lib/ip.ts'
 import { findNonFinite } from '../../lib/json.ts'
 import { requireScopes } from '../../lib/scopes.ts'
@@ -18,7 +19,8 @@ export function readSettings(input: KeyPatch): KeyChange {
   const change: KeyChange = {}
   if (input.name !== undefined) change.name = input.name
   if (input.description !== undefined) change.description = input.description
-  if (input.external_id !== undefined) change.externalId = input.external_id
+  if (input.external_id !== undefined)
+    change.externalId = input.external_id === null ? null : readExternalId('/external_id', input.external_id)
   if (input.metadata !== undefined) change.metadata = requireSmall(input.metadata)
   if (input.scopes !== undefined) change.scopes = requireScopes('/scopes', input.scopes)
   if (input.expires_at !== undefined) change.expiresAt = readInstant('/expires_at', input.expires_at)

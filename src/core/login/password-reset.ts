@@ -21,7 +21,7 @@ import {
 import { requirePassword } from '../passwords/policy.ts'
 import type { UserPrincipal } from '../principal.ts'
 import { removeEveryFactor } from '../second-factors/factors.ts'
-import { disableAccounts } from '../service-accounts/service-accounts.ts'
+import { disableAccounts, managedAloneBy } from '../service-accounts/service-accounts.ts'
 import { findUserById, setVerifiedEmail, type UserRow } from '../users/accounts.ts'
 import type { PasswordReset, PasswordResetToken, PendingReset } from './model.ts'
 import { type Replacement, replacePassword, tellOfPassword } from './password.ts'
@@ -245,6 +245,5 @@ function isIssuerGood(
 /** Removes what the maker of the account left behind besides sessions, keys and tokens: second factors and service accounts. */
 async function removeEverything(change: Change<null>, userId: string): Promise<void> {
   await removeEveryFactor(change, userId)
-  const accounts = [...change.held.serviceAccounts.values()].filter(({ createdBy }) => createdBy === userId)
-  await disableAccounts(change, accounts)
+  await disableAccounts(change, await managedAloneBy(change, userId))
 }

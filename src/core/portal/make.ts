@@ -11,7 +11,7 @@ import type { Context } from '../context.ts'
 import { ownerColumns } from '../owners.ts'
 import { idOf, PORTAL_POWERS, type PortalPower } from '../principal.ts'
 import { requireGrants } from '../verify/problems.ts'
-import { type PortalMaker, readOwner, requireOwner } from './choose-owner.ts'
+import { locksOfShown, type PortalMaker, readOwner, requireOwner } from './choose-owner.ts'
 import { DEFAULT_EXPIRES_IN_SECONDS, type NewPortalSession, type PortalSession } from './model.ts'
 import { insertPortalSession } from './queries.ts'
 
@@ -31,14 +31,13 @@ export async function makePortalSession(
   const scopes = requireScopes('/scopes', input.scopes)
   const may = readPowers(input.may)
   const returnUrl = readReturnUrl(context.config, input.return_url)
-  const owner = await readOwner(caller, input)
+  const owner = await readOwner(context, caller, input)
   requireScopesFor(caller, scopes)
   const id = newId()
   const token = makePortalLink()
   const lastsMs = (input.expires_in_seconds ?? DEFAULT_EXPIRES_IN_SECONDS) * SECOND_MS
 
-  const locks = [[owner.type === 'user' ? 'users' : 'serviceAccounts', owner.id, 'share'] as const]
-  const expiresAt = await recordChange(context, origin, caller, locks, async (change) => {
+  const expiresAt = await recordChange(context, origin, caller, locksOfShown(owner), async (change) => {
     const { tx, now, record } = change
     requireOwner(change, owner)
     requireScopesFor(change.caller, scopes)

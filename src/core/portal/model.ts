@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Id, Instant, nullable, ScopeInput, ScopeList, wordOf } from '../../lib/model.ts'
+import { ExternalId, Id, Instant, nullable, ScopeInput, ScopeList, wordOf } from '../../lib/model.ts'
 import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
-import { ExternalId, KeyOwner } from '../keys/model.ts'
+import { KeyOwner } from '../keys/model.ts'
 import { PORTAL_POWERS } from '../principal.ts'
 
 const MAX_RETURN_URL_LENGTH = 2048

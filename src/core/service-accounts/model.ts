@@ -1,5 +1,18 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Description, Id, Instant, Name, nullable, pageOf, ScopeInput, ScopeList } from '../../lib/model.ts'
+import {
+  Description,
+  ExternalId,
+  Id,
+  Instant,
+  Name,
+  nullable,
+  pageOf,
+  ScopeInput,
+  ScopeList,
+  wordOf,
+} from '../../lib/model.ts'
+
+const Manager = Type.Object({ type: wordOf(['user', 'service_account']), id: Id }, { $id: 'Manager' })
 
 export const ServiceAccount = Type.Object(
   {
@@ -8,7 +21,15 @@ export const ServiceAccount = Type.Object(
     description: nullable(Type.String()),
     scopes: ScopeList,
     is_active: Type.Boolean(),
-    created_by: nullable(Id, 'null: its maker is gone, and admins manage it'),
+    external_id: nullable(
+      Type.String(),
+      'The id of its customer in your system; no two accounts have the same',
+    ),
+    managers: Type.Array(Manager, { description: 'Who manages it besides admins' }),
+    created_by: nullable(
+      Id,
+      'The user who made it, which gives no power; null: that user is gone, or a key made it',
+    ),
     created_at: Instant,
   },
   { $id: 'ServiceAccount' },
@@ -28,12 +49,36 @@ export const NewServiceAccount = Type.Object(
 )
 export type NewServiceAccount = Static<typeof NewServiceAccount>
 
+export const ServiceAccountPut = Type.Object(
+  {
+    external_id: ExternalId,
+    name: Type.Optional(Name),
+    description: Type.Optional(Description),
+    scopes: Type.Optional(ScopeInput),
+  },
+  { $id: 'ServiceAccountPut', additionalProperties: false },
+)
+export type ServiceAccountPut = Static<typeof ServiceAccountPut>
+
+export const NewManager = Type.Object(
+  {
+    user_id: Type.Optional(Type.String({ maxLength: 64 })),
+    email: Type.Optional(
+      Type.String({ maxLength: 1024, description: 'The verified address of an active user' }),
+    ),
+    service_account_id: Type.Optional(Type.String({ maxLength: 64 })),
+  },
+  { $id: 'NewManager', additionalProperties: false, description: 'Exactly one of these' },
+)
+export type NewManager = Static<typeof NewManager>
+
 export const ServiceAccountPatch = Type.Object(
   {
     name: Type.Optional(Name),
     description: Type.Optional(nullable(Description)),
     scopes: Type.Optional(nullable(ScopeInput)),
     is_active: Type.Optional(Type.Boolean()),
+    external_id: Type.Optional(nullable(ExternalId)),
   },
   { $id: 'ServiceAccountPatch', additionalProperties: false },
 )

@@ -1,6 +1,8 @@
 import type { Transaction } from '../../db/database.ts'
+import { violatedConstraint } from '../../db/errors.ts'
 import { findRows, type SearchPage } from '../../db/search.ts'
 import { fail } from '../../lib/errors.ts'
+import { readExternalId } from '../../lib/external-id.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
 import { covers, requireScopes, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
@@ -23,13 +25,17 @@ import { ownerOf } from '../owners.ts'
 import { type Holder, isAdmin, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
+import { heldAccount, isManager, locksOfAccount, manages, type WholeAccount } from './managers.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
 import {
   countAccountsOf,
   deleteServiceAccount,
   findServiceAccount,
+  insertManager,
   insertServiceAccount,
+  listManagedAloneIds,
   listServiceAccounts,
+  managerColumns,
   type ServiceAccountChange,
   type ServiceAccountRow,
   searchServiceAccounts,
@@ -37,26 +43,30 @@ import {
   updateServiceAccount,
 } from './queries.ts'
 
-export type { ServiceAccountRow }
+export { findAccountByExternalId } from './queries.ts'
+export type { WholeAccount }
 
 /**
  * Creates a service account: the owner of a service's keys, which stays when the person who created it leaves. Its
  * ceiling is the requested scopes, by default those of the caller; never more than the caller could grant.
- * @throws Problem insufficient_scope, validation_failed, quota_exceeded
+ * @param externalId in NFC
+ * @throws Problem insufficient_scope, validation_failed, quota_exceeded, conflict where the external id is taken
  */
 export async function createServiceAccount(
   context: Context,
   origin: Origin,
   caller: Holder,
   input: NewServiceAccount,
-): Promise<ServiceAccountRow> {
+  externalId: string | null = null,
+): Promise<WholeAccount> {
   const scopes = input.scopes === undefined ? [...caller.scopes] : requireScopes('/scopes', input.scopes)
   requireGrants(caller, scopes)
-  const id = newId()
-  const createdBy = makerOf(caller)
+  const [id, managerId] = [newId(), newId()]
+  const manager = ownerOf(caller)
+  const createdBy = manager.type === 'user' ? manager.id : null
   // The creator's row is locked, so that two creations at once are counted one after the other, and the quota holds.
   const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
-  return recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
+  const work = recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
     const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
     if (countsFor !== null) await requireAccountQuota(context, tx, countsFor)
@@ -64,22 +74,38 @@ export async function createServiceAccount(
       id,
       name: input.name,
       description: input.description ?? null,
+      externalId,
       scopes,
       createdBy,
       countsFor,
       createdAt: now,
     })
+    await insertManager(tx, {
+      id: managerId,
+      serviceAccountId: id,
+      ...managerColumns(manager),
+      createdAt: now,
+    })
     const target = { type: 'service_account' as const, id }
-    await record({ action: 'service_account.created', target, details: { name: account.name, scopes } })
-    return account
+    await record({
+      action: 'service_account.created',
+      target,
+      details: { name: account.name, external_id: externalId, scopes },
+    })
+    return { ...account, managers: [manager] }
   })
+  return work.catch(failTaken)
 }
 
 /**
  * Checks that SERVICE_ACCOUNTS_PER_USER leaves room for one more account of a user.
  * @throws Problem quota_exceeded
  */
-async function requireAccountQuota({ config }: Context, tx: Transaction, userId: string): Promise<void> {
+export async function requireAccountQuota(
+  { config }: Context,
+  tx: Transaction,
+  userId: string,
+): Promise<void> {
   requireQuota(await countAccountsOf(tx, userId), {
     setting: 'SERVICE_ACCOUNTS_PER_USER',
     most: config.serviceAccountsPerUser,
@@ -91,22 +117,27 @@ async function requireAccountQuota({ config }: Context, tx: Transaction, userId:
 export async function listManagedAccounts(
   context: Context,
   caller: Holder,
-  { text, ...page }: PageQuery & { text: string | undefined },
-): Promise<SearchPage<ServiceAccountRow>> {
-  const maker = readsAll(caller) ? null : makerOf(caller)
-  // A service account's key acts for no person, so it manages no accounts.
-  if (maker === null && !readsAll(caller)) return { rows: [], nextCursor: null, isTruncated: false }
+  {
+    text,
+    externalId: named,
+    ...page
+  }: PageQuery & { text: string | undefined; externalId: string | undefined },
+): Promise<SearchPage<WholeAccount>> {
+  const manager = readsAll(caller) ? null : ownerOf(caller)
+  const externalId = named === undefined ? null : readExternalId('?external_id', named)
   const within = caller.kind === 'key' && !readsAll(caller) ? caller.scopes : null
   const { db, keys } = context
   if (text === undefined) {
-    const list = (rows: PageRows) => listServiceAccounts(db, { ids: null, maker, within, ...rows })
-    const found = await readPage(keys.cursor, `service-accounts ${maker ?? ''}`, page, list)
+    const list = (rows: PageRows) =>
+      listServiceAccounts(db, { ids: null, externalId, manager, within, ...rows })
+    const name = `service-accounts ${manager?.id ?? ''} ${externalId ?? ''}`
+    const found = await readPage(keys.cursor, name, page, list)
     return { ...found, isTruncated: false }
   }
   const search = readSearch(text, page)
-  const found = await searchServiceAccounts(db, search, maker)
+  const found = await searchServiceAccounts(db, search, manager)
   const rows = await findRows(found, search.limit, (ids, limit) =>
-    listServiceAccounts(db, { ids, maker, within, limit, after: null }),
+    listServiceAccounts(db, { ids, externalId, manager, within, limit, after: null }),
   )
   return { ...rows, nextCursor: null }
 }
@@ -120,7 +151,7 @@ export async function findAccount(
   context: Context,
   id: string,
   otherwise: 'not_found' | 'invalid_token' = 'not_found',
-): Promise<ServiceAccountRow> {
+): Promise<WholeAccount> {
   const account = isId(id) ? await findServiceAccount(context.db, id) : null
   return account ?? fail(otherwise)
 }
@@ -133,7 +164,7 @@ export async function requireManagedAccount(
   context: Context,
   caller: Holder,
   id: string,
-): Promise<ServiceAccountRow> {
+): Promise<WholeAccount> {
   const account = await findAccount(context, id)
   return manages(caller, account) ? account : fail('not_found')
 }
@@ -146,12 +177,12 @@ export async function requireVisibleAccount(
   context: Context,
   caller: Holder,
   id: string,
-): Promise<ServiceAccountRow> {
+): Promise<WholeAccount> {
   return readsAll(caller) ? findAccount(context, id) : requireManagedAccount(context, caller, id)
 }
 
 /** Whether a caller of the routes of service accounts has more than support's power over an account. */
-function maySetAccount(caller: Holder, account: ServiceAccountRow): boolean {
+function maySetAccount(caller: Holder, account: WholeAccount): boolean {
   const isWhole =
     caller.kind === 'key' ? covers(caller.grants, SERVICE_ACCOUNTS_WRITE) : !caller.claims.isNarrowed
   return isWhole && manages(caller, account)
@@ -167,12 +198,12 @@ export async function changeServiceAccount(
   caller: Holder,
   id: string,
   patch: ServiceAccountPatch,
-): Promise<ServiceAccountRow> {
+): Promise<WholeAccount> {
   await requireVisibleAccount(context, caller, id)
   const change = readPatch(patch)
-  const locks: Lock[] = [['serviceAccounts', id, 'no key update']]
-  return recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
-    const before = held.serviceAccounts.get(id) ?? fail('not_found')
+  const locks = locksOfAccount(id, 'no key update')
+  const work = recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
+    const before = heldAccount(held, id) ?? fail('not_found')
     if (!maySetAccount(caller, before)) {
       if (!readsAll(caller)) fail('not_found')
       requireDisabling(change)
@@ -185,6 +216,15 @@ export async function changeServiceAccount(
     await record(describeChange(before, after).map((event) => ({ ...event, target })))
     return after
   })
+  return work.catch(failTaken)
+}
+
+export const TAKEN = 'Another service account has this external_id.'
+
+/** @throws Problem conflict where another account has the external id */
+function failTaken(error: unknown): never {
+  if (violatedConstraint(error) !== 'service_accounts_external_id_key') throw error
+  return fail('conflict', { detail: TAKEN })
 }
 
 /**
@@ -199,16 +239,17 @@ export async function removeServiceAccount(
 ): Promise<void> {
   await requireManagedAccount(context, caller, id)
   const owned = { type: 'service_account', id } as const
-  const ending = async (): Promise<Lock[]> => [['serviceAccounts', id, 'no key update']]
+  const ending = async () => locksOfAccount(id, 'no key update')
   await deleteManyKeys(context, origin, caller, owned, ending, async ({ held, caller }) => {
-    requireHeld(held.serviceAccounts.get(id), caller)
+    requireHeld(heldAccount(held, id), caller)
   })
   const locks: Lock[] = [
     ['serviceAccounts', id, 'update'],
+    ['managersOfAccount', id, 'update'],
     ['keysOfAccount', id, 'update'],
   ]
   await recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
-    const account = requireHeld(held.serviceAccounts.get(id), caller)
+    const account = requireHeld(heldAccount(held, id), caller)
     await deleteServiceAccount(tx, id)
     const target = { type: 'service_account' as const, id }
     await record({ action: 'service_account.deleted', target, details: { name: account.name } })
@@ -237,11 +278,20 @@ export async function disableAccounts(
   await record(events)
 }
 
+/** Those of the locked accounts of a user that have no other active manager. */
+export async function managedAloneBy(
+  { tx, held }: Pick<Change<Caller>, 'tx' | 'held'>,
+  userId: string,
+): Promise<ServiceAccountRow[]> {
+  const ids = await listManagedAloneIds(tx, userId)
+  return ids.flatMap((id) => held.serviceAccounts.get(id) ?? [])
+}
+
 /**
  * A locked account that the caller still manages.
  * @throws Problem not_found
  */
-function requireHeld(account: ServiceAccountRow | undefined, caller: Holder): ServiceAccountRow {
+function requireHeld(account: WholeAccount | undefined, caller: Holder): WholeAccount {
   return account && manages(caller, account) ? account : fail('not_found')
 }
 
@@ -258,11 +308,11 @@ const SETTINGS: Settings<ServiceAccountRow> = {
  */
 function requireAccountPower(
   caller: Holder,
-  before: ServiceAccountRow,
-  after: ServiceAccountRow,
+  before: WholeAccount,
+  after: WholeAccount,
 ): Record<string, unknown> {
-  const isOwn = before.createdBy !== null && before.createdBy === makerOf(caller)
-  const by = { ...lowersAs(caller), isOwn }
+  // What its own manager lowers is not locked, also where that manager is an admin.
+  const by = { ...lowersAs(caller), isOwn: isManager(caller, before) }
   const next = relock(SETTINGS, before.lockedSettings, before, after, by)
   if (findRaised(SETTINGS, before, after).length === 0) return next
   requireUnbounded(caller)
@@ -271,34 +321,18 @@ function requireAccountPower(
 }
 
 /**
- * A key with an expiry, a rate limit, credits or address limits widens and enables no account. An account has no such
+ * A key with an expiry, a rate limit, credits or address limits widens and enables no account, and adds no manager. An account has no such
  * bounds, so the account's keys could do more than the key that widened it.
  * @throws Problem forbidden
  */
-function requireUnbounded(caller: Holder): void {
+export function requireUnbounded(caller: Holder): void {
   if (caller.kind !== 'key') return
   const { endsAt, rateLimit, allowedIps, hasCredits } = caller
   if (endsAt === null && rateLimit === null && allowedIps === null && !hasCredits) return
   fail('forbidden', {
     detail:
-      'A key with an expiry, a rate limit, credits or allowed_ips cannot enable or widen a service account.',
+      'A key with an expiry, a rate limit, credits or allowed_ips cannot enable or widen a service account, nor add a manager.',
   })
-}
-
-/**
- * Whether a caller manages an account. An admin manages all, a user the accounts that the user created, a user's key
- * those of them that hold no scope beyond the key's own. A portal session manages none: it is for its owner alone.
- */
-export function manages(caller: Holder, account: ServiceAccountRow): boolean {
-  if (isAdmin(caller)) return true
-  if (account.createdBy === null || account.createdBy !== makerOf(caller)) return false
-  return caller.kind === 'user' || account.scopes.every((scope) => covers(caller.grants, scope))
-}
-
-/** The user for whom a caller acts; null for a service account's key. */
-function makerOf(caller: Holder): string | null {
-  const owner = ownerOf(caller)
-  return owner.type === 'user' ? owner.id : null
 }
 
 function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
@@ -307,12 +341,19 @@ function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
   if (patch.description !== undefined) change.description = patch.description
   if (patch.scopes !== undefined) change.scopes = requireScopes('/scopes', patch.scopes)
   if (patch.is_active !== undefined) change.isActive = patch.is_active
+  if (patch.external_id !== undefined)
+    change.externalId = patch.external_id === null ? null : readExternalId('/external_id', patch.external_id)
   return change
 }
 
 function describeChange(before: ServiceAccountRow, after: ServiceAccountRow) {
   const events: { action: AuditAction; details: Record<string, unknown> }[] = []
-  const describe = ({ name, description, scopes }: ServiceAccountRow) => ({ name, description, scopes })
+  const describe = ({ name, description, externalId, scopes }: ServiceAccountRow) => ({
+    name,
+    description,
+    external_id: externalId,
+    scopes,
+  })
   if (JSON.stringify(describe(before)) !== JSON.stringify(describe(after))) {
     events.push({
       action: 'service_account.updated',

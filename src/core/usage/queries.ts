@@ -1,6 +1,8 @@
 import { and, asc, desc, eq, getTableName, gte, lt, ne, or, type SQL, sql } from 'drizzle-orm'
 import { keyRefusals, usageByOwner } from '../../db/console.ts'
 import type { Database, Transaction } from '../../db/database.ts'
+import { hasExternalId } from '../../db/external-ids.ts'
+import { isOfAccountManagedBy } from '../../db/managers.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { apiKeySecrets, apiKeys, keyActivity, keyUsage, serviceAccounts, users } from '../../db/schema.ts'
 import type { RefusedCode } from '../../lib/outcomes.ts'
@@ -241,25 +243,27 @@ export async function listKeyIds(db: Database, owner: Owner, limit: number): Pro
   return rows.map(({ id }) => id)
 }
 
-/** The ids of keys with an external id; of everybody, or of an owner and the accounts that the owner manages. */
+/**
+ * The ids of keys with an external id; of everybody, or of an owner and the accounts that the owner manages.
+ * @param of `within`: the scopes of the key that asks; null: a person does; `isAlone`: without those accounts
+ */
 export async function listKeyIdsByExternalId(
   db: Database,
   externalId: string,
-  owner: Owner | null,
+  of: { owner: Owner; within: readonly string[] | null; isAlone: boolean } | null,
   limit: number,
 ): Promise<string[]> {
-  const managed = db
-    .select({ id: serviceAccounts.id })
-    .from(serviceAccounts)
-    .where(eq(serviceAccounts.createdBy, owner?.id ?? EVERYBODY))
   const isTheirs =
-    owner === null
+    of === null
       ? undefined
-      : or(eq(apiKeys[ownerColumn(owner)], owner.id), sql`${apiKeys.serviceAccountId} IN ${managed}`)
+      : or(
+          eq(apiKeys[ownerColumn(of.owner)], of.owner.id),
+          of.isAlone ? undefined : isOfAccountManagedBy(of.owner, of.within),
+        )
   const rows = await db
     .select({ id: apiKeys.id })
     .from(apiKeys)
-    .where(and(eq(apiKeys.externalId, externalId), isTheirs))
+    .where(and(hasExternalId(externalId), isTheirs))
     .limit(limit)
   return rows.map(({ id }) => id)
 }

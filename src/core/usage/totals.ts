@@ -1,6 +1,7 @@
 import type { Database } from '../../db/database.ts'
 import { listMidnights } from '../../lib/days.ts'
 import { fail, failField } from '../../lib/errors.ts'
+import { readExternalId } from '../../lib/external-id.ts'
 import { isId } from '../../lib/ids.ts'
 import { USE_CODES, type UseCode } from '../../lib/outcomes.ts'
 import { DAY_MS, EARLIEST_MS, HOUR_MS, readInstant } from '../../lib/time.ts'
@@ -130,8 +131,10 @@ async function chooseUsage(context: Context, caller: Principal, query: TotalsQue
   const { db } = context
   const own = ownerOf(caller)
   if (externalId !== undefined) {
-    const keyIds = await listKeyIdsByExternalId(db, externalId, readsAll(caller) ? null : own, MAX_KEYS)
-    return { keyIds }
+    const within = caller.kind === 'key' ? caller.scopes : null
+    const of = readsAll(caller) ? null : { owner: own, within, isAlone: caller.kind === 'portal' }
+    const id = readExternalId('?external_id', externalId)
+    return { keyIds: await listKeyIdsByExternalId(db, id, of, MAX_KEYS) }
   }
   if (accountId !== undefined) {
     const account = { type: 'service_account', id: accountId } as const

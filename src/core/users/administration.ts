@@ -40,7 +40,7 @@ import { deleteManyKeys } from '../keys/steps.ts'
 import { voidTokens } from '../one-time-tokens/one-time-tokens.ts'
 import type { Operator, Principal } from '../principal.ts'
 import { endPendingSteps } from '../second-factors/pending-steps.ts'
-import { disableAccounts } from '../service-accounts/service-accounts.ts'
+import { disableAccounts, managedAloneBy } from '../service-accounts/service-accounts.ts'
 import { endSessionsOfUser } from '../sessions/sessions.ts'
 import { requireEmail } from './email.ts'
 import type { ManagedAccount, UserPatch } from './model.ts'
@@ -132,7 +132,7 @@ export async function changeUser(
     if (isMoved || isDisabling) await voidTokens(work.tx, id, work.now)
     if (isMoved) await endPendingSteps(work.tx, id)
     if (isMoved) await tellOfAddress(context, work, before, after)
-    const accounts = isDisabling ? managedAloneBy(work, id) : []
+    const accounts = isDisabling ? await managedAloneBy(work, id) : []
     if (disablesAccounts) await disableAccounts(work, accounts)
     if (isDisabling) await endSessionsOfUser(work.tx, id, work.now, 'user_disabled')
     const target = { type: 'user' as const, id }
@@ -206,7 +206,7 @@ export async function removeUser(
   ]
   return recordChange(context, origin, caller, locks, async (work) => {
     const user = await requireEnding(work)
-    const accounts = managedAloneBy(work, id)
+    const accounts = await managedAloneBy(work, id)
     if (disablesAccounts) await disableAccounts(work, accounts)
     await deleteUser(work.tx, id)
     const details = { email: user.email, role: user.role }
@@ -225,10 +225,6 @@ const locksOfEnding = (id: string, mode: LockMode): Lock[] => [
   ['accountsOfUser', id, 'no key update'],
   ['sessionsOfUser', id, mode],
 ]
-
-/** Those of the locked service accounts that only this user manages. */
-const managedAloneBy = ({ held }: Change<Administrator>, id: string) =>
-  [...held.serviceAccounts.values()].filter((account) => account.createdBy === id)
 
 const nameAccount = ({ id, name }: ManagedAccount): ManagedAccount => ({ id, name })
 

@@ -1,7 +1,7 @@
 import { and, asc, count, desc, eq, isNull, lt, type SQL, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { isOneOf } from '../../db/one-of.ts'
-import { apiKeys, auditEvents, serviceAccounts, sessions, users } from '../../db/schema.ts'
+import { accountManagers, apiKeys, auditEvents, sessions, users } from '../../db/schema.ts'
 import { beginsWith, findCandidates, hasWords } from '../../db/search.ts'
 import type { Search } from '../../lib/search.ts'
 
@@ -30,9 +30,7 @@ export async function findActivity(
     .select({
       keys: sql`(SELECT count(*) FROM ${apiKeys} WHERE user_id = ${id} AND revoked_at IS NULL
         AND (expires_at IS NULL OR expires_at > ${at}))`.mapWith(Number),
-      serviceAccounts: sql`(SELECT count(*) FROM ${serviceAccounts} WHERE created_by = ${id})`.mapWith(
-        Number,
-      ),
+      serviceAccounts: sql`(SELECT count(*) FROM ${accountManagers} WHERE user_id = ${id})`.mapWith(Number),
       sessions: sql`(SELECT count(*) FROM ${sessions} WHERE user_id = ${id} AND ended_at IS NULL
         AND expires_at > ${at} AND idle_expires_at > ${at})`.mapWith(Number),
       lastLoginAt: lastLogin.mapWith(auditEvents.at) as SQL<Date | null>,

@@ -48,6 +48,7 @@ const secretAndOwner = {
     name: serviceAccounts.name,
     isActive: serviceAccounts.isActive,
     scopes: serviceAccounts.scopes,
+    externalId: serviceAccounts.externalId,
   },
 }
 

@@ -10,6 +10,7 @@ import {
   MAX_CREDENTIAL_LENGTH,
 } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
+import { effectiveExternalId } from '../owners.ts'
 import { type KeyPrincipal, type Principal, type Refusal, refuse, type UserPrincipal } from '../principal.ts'
 import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import type { AccessClaims } from '../signing/claims.ts'
@@ -231,7 +232,7 @@ export function decideSecret(
     claims,
     name: key.name,
     owner: owner.shown,
-    externalId: key.externalId,
+    externalId: effectiveExternalId(key, row.serviceAccount),
     metadata: key.metadata,
     rateLimit: rateOf(key),
     allowedIps: key.allowedIps,

@@ -60,7 +60,7 @@ const cases: Case[] = [
     table: serviceAccounts,
     idOf: (e) => e.serviceAccount.id,
     message: (e) => `service_account ${e.serviceAccount.id}`,
-    loud: () => ({ name: 'other', scopes: ['x'], isActive: false }),
+    loud: () => ({ name: 'other', scopes: ['x'], isActive: false, externalId: 'cust-1' }),
     silent: (e) => ({
       description: 'd',
       createdBy: e.user.id,
