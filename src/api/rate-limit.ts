@@ -95,7 +95,7 @@ function createCounters(shared: SharedCounters | null): LimitStore {
   return {
     init: (options) => local.init(options),
     async increment(key, duration = 0, requestTime = Date.now()) {
-      const [count, leftMs] = (await shared?.run(INCREMENT, `limit:${key}`, [duration])) ?? []
+      const [count, leftMs] = (await shared?.run(INCREMENT, [`limit:${key}`], [duration])) ?? []
       if (count === undefined || leftMs === undefined) return local.increment(key, duration, requestTime)
       const endsAt = requestTime + leftMs
       return { count, nextReset: new Date(endsAt), start: endsAt - duration }

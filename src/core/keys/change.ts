@@ -42,9 +42,9 @@ export async function changeKey(
       ? readCredits(id, { refill: charged && presentRefill(charged), ...patch.credits }, now.getTime())
       : patch.credits
     const after = { ...before, ...change, credits: credits === undefined ? before.credits : credits }
-    const lockedSettings = requireKeyPower(work.caller, before, after, account)
+    const power = requireKeyPower(work.caller, before, after, account)
     if (isOver(before) && !isOver(after)) await requireKeyQuota(context, work, ownerOfRow(before), account)
-    if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, lockedSettings })
+    if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, ...power })
     if (credits !== undefined) await replaceCredits(tx, id, credits)
     const details = differences(before, after, now.getTime())
     if (Object.keys(details).length > 0) {

@@ -2,7 +2,7 @@ import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { areWithin } from '../../lib/ip.ts'
 import type { Role } from '../../lib/model.ts'
-import { isRateWithin, type Rate } from '../../lib/rate.ts'
+import { isRateWithin, type Rate, rateOf } from '../../lib/rate.ts'
 import { type Ceiling, covers, KEYS_WRITE } from '../../lib/scopes.ts'
 import { areScopesWithin, requirePowerOver } from '../change/power.ts'
 import type { Context } from '../context.ts'
@@ -17,7 +17,6 @@ import {
 } from '../principal.ts'
 import { manages, type WholeAccount } from '../service-accounts/managers.ts'
 import { findAccount, requireManagedAccount } from '../service-accounts/service-accounts.ts'
-import { rateOf } from '../verify/rates.ts'
 import { findKey, type WholeKey } from './queries.ts'
 
 /**

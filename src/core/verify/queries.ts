@@ -43,12 +43,14 @@ const secretAndOwner = {
     allowedIps: apiKeys.allowedIps,
   },
   creditsOf: apiKeyCredits.keyId,
-  user: owner,
+  user: { ...owner, rateLimit: users.rateLimit, rateWindowSeconds: users.rateWindowSeconds },
   serviceAccount: {
     name: serviceAccounts.name,
     isActive: serviceAccounts.isActive,
     scopes: serviceAccounts.scopes,
     externalId: serviceAccounts.externalId,
+    rateLimit: serviceAccounts.rateLimit,
+    rateWindowSeconds: serviceAccounts.rateWindowSeconds,
   },
 }
 

@@ -87,6 +87,7 @@ const cases: Case[] = [
       metadata: { a: 1 },
       allowedIps: ['10.0.0.0/8'],
       lockedSettings: { is_active: true },
+      limitsOfOthers: ['rate_limit'],
       // Written together with secrets, whose change is sent anyway.
       lastUsedAt: later,
     }),
@@ -236,6 +237,14 @@ export function describeEviction(target: Target): void {
       const limit = { rateLimit: 10, rateWindowSeconds: 60 }
       const told = [`key ${e.apiKey.id}`]
       expect(await during(() => db().update(apiKeys).set(limit).where(ofKey))).toEqual(told)
+      const { user, serviceAccount } = e
+      const change = (set: object) => [
+        () => db().update(users).set(set).where(eq(users.id, user.id)),
+        () => db().update(serviceAccounts).set(set).where(eq(serviceAccounts.id, serviceAccount.id)),
+      ]
+      const owners = [`user ${user.id}`, `service_account ${serviceAccount.id}`]
+      for (const set of [limit, { rateLimit: 11 }, { rateWindowSeconds: 61 }])
+        for (const [at, work] of change(set).entries()) expect(await during(work)).toEqual([owners[at] ?? ''])
       expect(await during(() => db().update(apiKeyCredits).set({ remaining: 3 }).where(ofCredits))).toEqual(
         [],
       )
