@@ -165,6 +165,14 @@ export const apiKeys = latchkey.table(
     /** At most `rate_limit` uses in each window. Both columns are set, or neither. */
     rateLimit: integer('rate_limit'),
     rateWindowSeconds: integer('rate_window_seconds'),
+    /**
+     * The key in whose counter each use counts too: the topmost key with a rate among those that made this one. No foreign
+     * key, because it goes on counting when that key is deleted. null: none.
+     */
+    rateRoot: uuid('rate_root'),
+    /** Its rate. A trigger copies each change of that key's rate to here. */
+    rootRateLimit: integer('root_rate_limit'),
+    rootRateWindowSeconds: integer('root_rate_window_seconds'),
     /** Which of `rate_limit` and `credits` somebody else than the owner set or lowered last: the owner only lowers these. */
     limitsOfOthers: text('limits_of_others').array().notNull().default(sql`'{}'`),
     /** The networks (CIDR) from which the key may be used. null: every address. */
@@ -191,6 +199,13 @@ export const apiKeys = latchkey.table(
     ),
     check('api_keys_rate_check', sql`(${t.rateLimit} IS NULL) = (${t.rateWindowSeconds} IS NULL)`),
     check('api_keys_rate_limit_check', sql`${t.rateLimit} > 0 AND ${t.rateWindowSeconds} > 0`),
+    index('api_keys_rate_root_idx').on(t.rateRoot).where(sql`${t.rateRoot} IS NOT NULL`),
+    check(
+      'api_keys_root_rate_check',
+      sql`(${t.rootRateLimit} IS NULL) = (${t.rootRateWindowSeconds} IS NULL)
+        AND (${t.rateRoot} IS NOT NULL OR ${t.rootRateLimit} IS NULL)`,
+    ),
+    check('api_keys_root_rate_limit_check', sql`${t.rootRateLimit} > 0 AND ${t.rootRateWindowSeconds} > 0`),
     check('api_keys_limits_of_others_check', sql`${t.limitsOfOthers} <@ '{rate_limit,credits}'`),
     check('api_keys_allowed_ips_check', sql`cardinality(${t.allowedIps}) <= 50`),
     check('api_keys_name_check', sql`char_length(${t.name}) <= 100`),

@@ -15,6 +15,17 @@ export function rateOf({ rateLimit, rateWindowSeconds }: RateColumns): Rate | nu
   return { limit: rateLimit, windowSeconds: rateWindowSeconds }
 }
 
+/** The columns of the rate that a key shares with the key that made it. */
+export type RootRateColumns = {
+  rateRoot: string | null
+  rootRateLimit: number | null
+  rootRateWindowSeconds: number | null
+}
+
+/** The rate of the key whose counter a key shares; null: none. */
+export const rootRateOf = ({ rootRateLimit, rootRateWindowSeconds }: RootRateColumns): Rate | null =>
+  rateOf({ rateLimit: rootRateLimit, rateWindowSeconds: rootRateWindowSeconds })
+
 /** The columns of the rate that a request names; null: none. */
 export const rateColumns = (rate: WrittenRate | null): RateColumns => ({
   rateLimit: rate?.limit ?? null,

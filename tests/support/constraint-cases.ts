@@ -179,6 +179,14 @@ export const constraintCases: Record<string, Statement[]> = {
     key({ rateLimit: 0, rateWindowSeconds: 1 }),
     key({ rateLimit: 1, rateWindowSeconds: 0 }),
   ],
+  api_keys_root_rate_check: [
+    key({ rateRoot: unknownId, rootRateLimit: 1 }),
+    key({ rootRateLimit: 1, rootRateWindowSeconds: 1 }),
+  ],
+  api_keys_root_rate_limit_check: [
+    key({ rateRoot: unknownId, rootRateLimit: 0, rootRateWindowSeconds: 1 }),
+    key({ rateRoot: unknownId, rootRateLimit: 1, rootRateWindowSeconds: 0 }),
+  ],
   api_keys_limits_of_others_check: [key({ limitsOfOthers: ['scopes'] })],
   api_keys_allowed_ips_check: [key({ allowedIps: fiftyOne })],
   api_key_credits_pkey: [(db, e) => credits({ keyId: e.apiKey.id })(db, e)],

@@ -27,7 +27,12 @@ export async function changeKey(
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
   const isEnding = change.isActive === false && Object.keys(patch).length === 1
-  const locks = { key: 'no key update', counts: change.expiresAt !== undefined, isEnding } as const
+  const locks = {
+    key: 'no key update',
+    counts: change.expiresAt !== undefined,
+    changesRate: change.rateLimit !== undefined,
+    isEnding,
+  } as const
   return changeManagedKey(context, origin, caller, id, locks, async (work) => {
     const { tx, now, key, account, record } = work
     // The credits are locked before they are read. Otherwise a use that is charged meanwhile would be undone by writing

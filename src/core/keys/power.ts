@@ -11,25 +11,25 @@ import {
   type Settings,
   setting,
 } from '../change/power.ts'
-import { isSameOwner, ownerOf, ownerOfRow } from '../owners.ts'
+import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
 import { isAdmin } from '../principal.ts'
 import { isManager, type WholeAccount } from '../service-accounts/managers.ts'
 import { requireGrants } from '../verify/problems.ts'
 import type { CreditsRow, WholeKey } from './queries.ts'
-import {
-  areIpsWithin,
-  boundsOf,
-  isOfAnotherUser,
-  isWithinReach,
-  type KeyManager,
-  outlives,
-  requireUnlimited,
-} from './reach.ts'
+import { ownerFor, requireLimitsKept } from './rate-root.ts'
+import { areIpsWithin, boundsOf, isOfAnotherUser, isWithinReach, type KeyManager, outlives } from './reach.ts'
 
 /** The part of a key that decides what it may do, for how long, and by which secrets. */
 export type KeyPower = Pick<
   WholeKey,
-  'scopes' | 'expiresAt' | 'isActive' | 'rateLimit' | 'rateWindowSeconds' | 'allowedIps' | 'credits'
+  | 'scopes'
+  | 'expiresAt'
+  | 'isActive'
+  | 'rateLimit'
+  | 'rateWindowSeconds'
+  | 'rateRoot'
+  | 'allowedIps'
+  | 'credits'
 > & { secrets: readonly SecretPower[] }
 type SecretPower = Pick<WholeKey['secrets'][number], 'id' | 'expiresAt'>
 
@@ -88,17 +88,18 @@ export function requireKeyPower(
   after: KeyPower,
   account: WholeAccount | null,
 ): Pick<WholeKey, 'lockedSettings' | 'limitsOfOthers'> {
+  const owner = ownerFor(caller, before, account?.id ?? null)
   const locked = before?.lockedSettings ?? {}
   const by = { ...lowersAs(caller), isOwn: isOwn(caller, before, account) }
   const lockedSettings = before === null ? locked : relock(SETTINGS, locked, before, after, by)
   const next = {
     lockedSettings,
-    limitsOfOthers: limitsOfOthers(caller, before, after, account, lockedSettings),
+    limitsOfOthers: limitsOfOthers(caller, before, after, owner, lockedSettings),
   }
   const raised = findRaised(SETTINGS, before, after)
   if (raised.length === 0) return next
 
-  requireUnlimited(caller)
+  if (owner) requireLimitsKept(caller, before, owner)
   requireGrants(caller, after.scopes)
   // A user who manages the account may have lost scopes since, so the user must still be able to grant all scopes of
   // the account. A key acts for its owner, and is bound by its own scopes.
@@ -130,11 +131,11 @@ function limitsOfOthers(
   caller: KeyManager,
   before: WholeKey | null,
   after: KeyPower,
-  account: WholeAccount | null,
+  owner: Owner | null,
   lockedNow: Readonly<Record<string, unknown>>,
 ): string[] {
   const ofOthers = before?.limitsOfOthers ?? []
-  const isByOwner = isOwner(caller, before, account)
+  const isByOwner = caller.kind !== 'operator' && owner !== null && isSameOwner(ownerOf(caller), owner)
   return LIMITS.filter((name) => {
     const { read, isWithin } = SETTINGS[name] ?? fail('internal')
     const [was, is] = [before && read(before), read(after)]
@@ -146,14 +147,6 @@ function limitsOfOthers(
     const stays = isByOwner || isKept || Object.hasOwn(lockedNow, name)
     return is !== null && (stays ? ofOthers.includes(name) : true)
   })
-}
-
-/** Whether the caller is the owner of a key, one of the owner's keys or a customer in the owner's portal. */
-function isOwner(caller: KeyManager, key: WholeKey | null, account: WholeAccount | null): boolean {
-  if (caller.kind === 'operator') return false
-  const own = ownerOf(caller)
-  if (account) return isSameOwner(own, { type: 'service_account', id: account.id })
-  return key === null || isSameOwner(own, ownerOfRow(key))
 }
 
 /**

@@ -340,8 +340,8 @@ function requireAccountPower(
  */
 export function requireUnbounded(caller: Holder): void {
   if (caller.kind !== 'key') return
-  const { endsAt, rateLimit, allowedIps, hasCredits } = caller
-  if (endsAt === null && rateLimit === null && allowedIps === null && !hasCredits) return
+  const { endsAt, rateLimit, rateRoot, allowedIps, hasCredits } = caller
+  if (endsAt === null && rateLimit === null && !rateRoot?.rate && allowedIps === null && !hasCredits) return
   fail('forbidden', {
     detail:
       'A key with an expiry, a rate limit, credits or allowed_ips cannot enable or widen a service account, nor add a manager.',

@@ -1,13 +1,13 @@
 import type { SharedCounters } from '../../db/redis.ts'
-import { type Rate, type RateColumns, rateOf } from '../../lib/rate.ts'
+import { type Rate, type RateColumns, type RootRateColumns, rateOf, rootRateOf } from '../../lib/rate.ts'
 import { type Clock, SECOND_MS } from '../../lib/time.ts'
 
 /** The uses in the present window of one rate. */
 type Window = { used: number; endsAtMs: number }
 
-/** A rate against which the uses of a key count: the key's own, or that of its owner. */
+/** A rate against which the uses of a key count: that of its root (docs/decisions/0051), its own, or that of its owner. */
 export type CountedRate = {
-  of: 'key' | 'owner'
+  of: 'root' | 'key' | 'owner'
   /** The id of the key or owner. Whatever counts against the same id shares a window. */
   id: string
   rate: Rate
@@ -37,16 +37,16 @@ export type KeyRates = {
 
 /** The rates against which a key's uses count; null: none. */
 export function ratesOf(
-  key: RateColumns & { id: string },
+  key: RateColumns & RootRateColumns & { id: string },
   owner: { id: string; columns: RateColumns },
 ): CountedRate[] | null {
   const rates: CountedRate[] = []
-  const add = (of: CountedRate['of'], id: string, columns: RateColumns) => {
-    const rate = rateOf(columns)
-    if (rate) rates.push({ of, id, rate, window: null })
+  const add = (of: CountedRate['of'], id: string | null, rate: Rate | null) => {
+    if (id !== null && rate !== null) rates.push({ of, id, rate, window: null })
   }
-  add('key', key.id, key)
-  add('owner', owner.id, owner.columns)
+  add('root', key.rateRoot, rootRateOf(key))
+  add('key', key.id, rateOf(key))
+  add('owner', owner.id, rateOf(owner.columns))
   return rates.length > 0 ? rates : null
 }
 

@@ -87,7 +87,7 @@ export function permitRates({ clock }: Pick<Context, 'clock'>, rates: readonly R
   if (first === undefined) return { code: 'VALID', rates }
   const { limit, resetAtMs } = rates.filter((rate) => rate.isExceeded).reduce(tighterOf)
   const retryAfterSeconds = Math.max(1, Math.ceil((resetAtMs - clock()) / SECOND_MS))
-  return { code: 'RATE_LIMITED', limitedBy: first.of, limit, retryAfterSeconds }
+  return { code: 'RATE_LIMITED', limitedBy: first.of === 'owner' ? 'owner' : 'key', limit, retryAfterSeconds }
 }
 
 function charge(context: Context, key: KeyPrincipal, { cost, address }: Use, permission: Permission) {

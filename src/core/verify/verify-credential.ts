@@ -1,6 +1,6 @@
 import type { Database } from '../../db/database.ts'
 import { isId } from '../../lib/ids.ts'
-import { NO_RATE, rateOf } from '../../lib/rate.ts'
+import { NO_RATE, rateOf, rootRateOf } from '../../lib/rate.ts'
 import { ceilingOfList, ceilingOfUser, covers, scopesOfUser } from '../../lib/scopes.ts'
 import {
   hashToken,
@@ -236,6 +236,7 @@ export function decideSecret(
     externalId: effectiveExternalId(key, row.serviceAccount),
     metadata: key.metadata,
     rateLimit: rateOf(key),
+    rateRoot: key.rateRoot === null ? null : { keyId: key.rateRoot, rate: rootRateOf(key) },
     rates: ratesOf(key, { id: owner.shown.id, columns: row.user ?? row.serviceAccount ?? NO_RATE }),
     allowedIps: key.allowedIps,
     hasCredits: row.creditsOf !== null,

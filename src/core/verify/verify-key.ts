@@ -106,15 +106,15 @@ function presentUse(key: KeyPrincipal, { rates, remainingCredits }: UseOutcome &
     expires_at: formatInstant(key.endsAt),
     metadata: key.metadata,
     credits: remainingCredits === null ? null : { remaining: remainingCredits },
-    rate_limit: presentRate(rates, 'key'),
-    owner_rate_limit: presentRate(rates, 'owner'),
+    rate_limit: presentRate(rates, ({ of }) => of !== 'owner'),
+    owner_rate_limit: presentRate(rates, ({ of }) => of === 'owner'),
   }
 }
 
-/** What remains of the rates of a key, or of its owner, by the tighter one; null: no limit. */
-function presentRate(rates: readonly RateState[] | null, of: RateState['of']) {
+/** What remains of some of a key's rates, by the tighter one; null: no limit. */
+function presentRate(rates: readonly RateState[] | null, isShown: (rate: RateState) => boolean) {
   if (rates === null) return null
-  const [first, ...others] = rates.filter((rate) => rate.of === of)
+  const [first, ...others] = rates.filter(isShown)
   if (first === undefined) return null
   const { limit, remaining, resetAtMs } = others.reduce(tighterOf, first)
   return { limit, remaining, reset_at: new Date(resetAtMs).toISOString() }

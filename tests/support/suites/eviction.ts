@@ -88,6 +88,7 @@ const cases: Case[] = [
       allowedIps: ['10.0.0.0/8'],
       lockedSettings: { is_active: true },
       limitsOfOthers: ['rate_limit'],
+      rateRoot: e.user.id,
       // Written together with secrets, whose change is sent anyway.
       lastUsedAt: later,
     }),
@@ -139,7 +140,10 @@ const cases: Case[] = [
 ]
 
 /** Columns whose change is tested separately below, because it needs another row or another column. */
-const BY_HAND = new Set(['id', 'userId', 'serviceAccountId', 'keyId', 'rateLimit', 'rateWindowSeconds'])
+const BY_HAND = new Set([
+  ...['id', 'userId', 'serviceAccountId', 'keyId'],
+  ...['rateLimit', 'rateWindowSeconds', 'rootRateLimit', 'rootRateWindowSeconds'],
+])
 
 /**
  * The messages that the database sends to every server when a row changes that decides a credential's rights.
@@ -237,6 +241,13 @@ export function describeEviction(target: Target): void {
       const limit = { rateLimit: 10, rateWindowSeconds: 60 }
       const told = [`key ${e.apiKey.id}`]
       expect(await during(() => db().update(apiKeys).set(limit).where(ofKey))).toEqual(told)
+      const child = { ...rows.apiKey(e.user.id), rateRoot: e.apiKey.id }
+      await db().insert(apiKeys).values(child)
+      const lower = { rateLimit: 9 }
+      const both = [`key ${child.id}`, ...told].sort()
+      expect(await during(() => db().update(apiKeys).set(lower).where(ofKey))).toEqual(both)
+      const [copied] = await db().select().from(apiKeys).where(eq(apiKeys.id, child.id))
+      expect(copied).toMatchObject({ rootRateLimit: 9, rootRateWindowSeconds: 60 })
       const { user, serviceAccount } = e
       const change = (set: object) => [
         () => db().update(users).set(set).where(eq(users.id, user.id)),
