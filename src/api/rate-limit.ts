@@ -40,12 +40,13 @@ export function createLimits(context: Context) {
   }
 
   return {
-    /** For routes that are limited before their handler runs. It also writes the RateLimit headers of good answers. */
+    /** For routes that are limited before their handler runs. Only refusals tell of these limits (keys.md, section 3.1). */
     plugin: rateLimit({
       context: store,
       scoping: 'scoped',
       // Otherwise the plugin takes back what a thrown 401 counted, and guessing passwords would have no limit.
       countFailedRequest: true,
+      headers: false,
       max: (key) => limits?.[nameOf(key)].limit ?? 1,
       duration: (key) => (limits?.[nameOf(key)].windowSeconds ?? 1) * SECOND_MS,
       skip: (request) => limits === null || limitOf(request) === null,

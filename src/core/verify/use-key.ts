@@ -90,6 +90,11 @@ export function permitRates({ clock }: Pick<Context, 'clock'>, rates: readonly R
   return { code: 'RATE_LIMITED', limitedBy: first.of === 'owner' ? 'owner' : 'key', limit, retryAfterSeconds }
 }
 
+/** What is left of the tightest rate of a key after a use; null: it has none, or the use was refused. */
+export function tightestOf(outcome: UseOutcome): RateState | null {
+  return outcome.code === 'VALID' && outcome.rates ? outcome.rates.reduce(tighterOf) : null
+}
+
 function charge(context: Context, key: KeyPrincipal, { cost, address }: Use, permission: Permission) {
   if (permission.code !== 'VALID') return count(context, key, address, permission)
   const { rates } = permission
