@@ -12,7 +12,7 @@ import {
   type UserPrincipal,
 } from '../core/principal.ts'
 import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
-import { refusalOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
+import { refusalOf, tightestOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
 import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
 import { covers, SUPPORT } from '../lib/scopes.ts'
 import { readJson } from './body.ts'
@@ -291,7 +291,15 @@ export function permit(
   }
   const scopes = scopesFor(principal, need)
   const outcome = useKey(context, principal, { scopes, cost: null, address: state.address })
-  return outcome instanceof Promise ? outcome.then(requireValid) : requireValid(outcome)
+  return outcome instanceof Promise
+    ? outcome.then((used) => acceptUse(state, used))
+    : acceptUse(state, outcome)
+}
+
+/** The answer says what is left of the key's rates. */
+function acceptUse(state: RequestState, outcome: UseOutcome): undefined {
+  requireValid(outcome)
+  state.rate = tightestOf(outcome)
 }
 
 function requireValid(outcome: UseOutcome | null): undefined {

@@ -5,6 +5,7 @@ import { withDeadline } from '../lib/deadline.ts'
 import type { Clock } from '../lib/time.ts'
 import type { AddressOf, PeerSource } from './client-address.ts'
 import { type Answer, provideState, wrapWith } from './elysia.ts'
+import { setRateHeaders } from './rate-headers.ts'
 import { callerOf, NO_CREDENTIAL, type RequestState, stated } from './request-state.ts'
 import type { IsDraining } from './routes/health.ts'
 import { readTrace, type Trace, traceResponse } from './trace.ts'
@@ -53,11 +54,13 @@ export function observe(
       authorize: null,
       browser: null,
       counted: false,
+      rate: null,
     }
   }
   const finish = (response: Response, state: RequestState): Response => {
     const durationMs = performance.now() - state.startedAt
     setCommonHeaders(response.headers, state.id)
+    if (state.rate && response.ok) setRateHeaders(response.headers, state.rate, context.clock())
     if (state.trace) response.headers.set('traceresponse', traceResponse(state.trace))
     // A kept connection could bring a request at the moment when the server stops (docs/decisions/0016).
     if (isDraining()) response.headers.set('connection', 'close')

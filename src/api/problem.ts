@@ -35,7 +35,9 @@ export function oauthAnswer(code: ErrorCode, extra: Extra): ErrorAnswer {
     OAUTH_ERRORS[code] ?? (status >= 500 ? ['server_error'] : ['invalid_request'])
   const description =
     extra.detail ?? extra.errors?.map((field) => `${field.path}: ${field.message}`).join('; ') ?? detail
-  const body = { error: oauthError, error_description: spellDescription(description), ...extra.members }
+  // A member of problems, which RFC 6749 does not know.
+  const { limited_by: _, ...members } = extra.members ?? {}
+  const body = { error: oauthError, error_description: spellDescription(description), ...members }
   const { 'WWW-Authenticate': challenge, ...headers } = headersOf(code, extra, 'application/json')
   // A challenge makes a client authenticate itself again, which does not help where a token in the form is invalid (400).
   const isChallenge = challenge !== undefined && (oauthStatus === 401 || oauthStatus === 403)

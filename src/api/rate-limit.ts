@@ -40,12 +40,13 @@ export function createLimits(context: Context) {
   }
 
   return {
-    /** For routes that are limited before their handler runs. It also writes the RateLimit headers of good answers. */
+    /** For routes that are limited before their handler runs. Only refusals tell of these limits (keys.md, section 3.1). */
     plugin: rateLimit({
       context: store,
       scoping: 'scoped',
       // Otherwise the plugin takes back what a thrown 401 counted, and guessing passwords would have no limit.
       countFailedRequest: true,
+      headers: false,
       max: (key) => limits?.[nameOf(key)].limit ?? 1,
       duration: (key) => (limits?.[nameOf(key)].windowSeconds ?? 1) * SECOND_MS,
       skip: (request) => limits === null || limitOf(request) === null,
@@ -95,7 +96,7 @@ function createCounters(shared: SharedCounters | null): LimitStore {
   return {
     init: (options) => local.init(options),
     async increment(key, duration = 0, requestTime = Date.now()) {
-      const [count, leftMs] = (await shared?.run(INCREMENT, `limit:${key}`, [duration])) ?? []
+      const [count, leftMs] = (await shared?.run(INCREMENT, [`limit:${key}`], [duration])) ?? []
       if (count === undefined || leftMs === undefined) return local.increment(key, duration, requestTime)
       const endsAt = requestTime + leftMs
       return { count, nextReset: new Date(endsAt), start: endsAt - duration }

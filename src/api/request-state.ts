@@ -3,6 +3,7 @@ import type { Origin } from '../core/audit/audit.ts'
 import { actorOf } from '../core/audit/audit.ts'
 import type { Principal } from '../core/principal.ts'
 import type { BrowserSession } from '../core/sessions/browser.ts'
+import type { RateState } from '../core/verify/rates.ts'
 import type { Trace } from './trace.ts'
 
 /**
@@ -47,6 +48,8 @@ export type RequestState = {
   browser: BrowserSession | null
   /** Whether a rate limit has counted this request. */
   counted: boolean
+  /** What is left of the tighter rate of the key that was presented; null: a person, or a key without a rate. */
+  rate: RateState | null
 }
 
 /** The caller that a guard accepted; null: anonymous. */

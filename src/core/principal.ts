@@ -4,6 +4,7 @@ import type { Rate } from '../lib/rate.ts'
 import { type Ceiling, covers, SUPPORT } from '../lib/scopes.ts'
 import type { AccessClaims } from './signing/claims.ts'
 import type { Uses } from './usage/uses.ts'
+import type { CountedRate } from './verify/rates.ts'
 
 /** `api`: continued by a refresh token; `browser`: by a cookie. */
 export type SessionKind = 'api' | 'browser'
@@ -49,6 +50,10 @@ export type KeyPrincipal = {
   metadata: Record<string, unknown> | null
   /** The key's own rate limit; null: none. */
   rateLimit: Rate | null
+  /** The key whose rate this one shares, because that key or one of its keys made it; null: none. */
+  rateRoot: RateRoot | null
+  /** The rates against which each use counts; null: none. A use changes their windows, and looks nothing up. */
+  rates: readonly CountedRate[] | null
   /** The networks from which the key may be used; null: any address. */
   allowedIps: readonly string[] | null
   /** Whether uses at `/keys/verify` and forward-auth are charged to the key. */
@@ -68,6 +73,9 @@ export type KeyPrincipal = {
   /** The uses of what was presented since the last batch. A use of a cached key changes nothing else. */
   uses: Uses
 }
+
+/** The topmost key with a rate among those that made a key, and its rate as it is now; null: its rate was cleared. */
+export type RateRoot = { keyId: string; rate: Rate | null }
 
 export type UserOwner = {
   type: 'user'

@@ -5,11 +5,11 @@ import type { Secret } from '../lib/secret.ts'
 /** Counters in Redis or Valkey, which several instances share. */
 export type SharedCounters = {
   /**
-   * Runs a script on one key.
+   * Runs a script on keys that are in one slot.
    * @returns the script's list of numbers; null if Redis did not answer in time or refused, and then the
    *   caller counts by itself
    */
-  run(script: string, key: string, args: readonly number[]): Promise<number[] | null>
+  run(script: string, keys: readonly string[], args: readonly number[]): Promise<number[] | null>
   /**
    * Whether Redis is paused after a failure, how often a caller counted by itself, and how often Redis
    * answered with an error. Such an error is a fault of Latchkey or of the configuration of Redis.
@@ -73,8 +73,9 @@ export async function openSharedCounters(
   const isLossToTell = atMostEvery(times.tellMs)
   const isErrorToTell = atMostEvery(times.tellMs)
 
-  const evaluate = async (script: string, key: string, args: readonly number[]) => {
-    const command = [script, '1', `latchkey:${namespace}:${key}`, ...args.map(String)]
+  const evaluate = async (script: string, keys: readonly string[], args: readonly number[]) => {
+    const named = keys.map((key) => `latchkey:${namespace}:${key}`)
+    const command = [script, String(keys.length), ...named, ...args.map(String)]
     return readNumbers(await within(times.answerMs, client.send('EVAL', command)))
   }
   const breakOff = (error: unknown, reason: string | null) => {
@@ -93,7 +94,7 @@ export async function openSharedCounters(
   const attempt = async () => {
     try {
       await within(times.connectMs, client.connect())
-      await evaluate(PROBE, 'probe', [])
+      await evaluate(PROBE, ['probe'], [])
       isBroken = false
       if (isLossTold) log.info('Redis answers again: the limits are shared')
       isLossTold = false
@@ -105,11 +106,11 @@ export async function openSharedCounters(
 
   await attempt()
   return {
-    async run(script, key, args) {
+    async run(script, keys, args) {
       const asked = client
       if (!isBroken) {
         try {
-          return await evaluate(script, key, args)
+          return await evaluate(script, keys, args)
         } catch (error) {
           const answered = errorAnswered(error)
           if (answered !== null && !SERVER_STATE.test(answered)) {

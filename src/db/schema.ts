@@ -30,6 +30,12 @@ export const time = (name: string) => timestamp(name, { withTimezone: true, mode
  */
 const lockedSettings = () => jsonb('locked_settings').$type<Record<string, unknown>>().notNull().default({})
 
+/** At most `rate_limit` uses in each window, of all keys of an owner together. Both columns are set, or neither. */
+const rate = () => ({
+  rateLimit: integer('rate_limit'),
+  rateWindowSeconds: integer('rate_window_seconds'),
+})
+
 /** People. A user logs in and owns keys. */
 export const users = latchkey.table(
   'users',
@@ -56,6 +62,7 @@ export const users = latchkey.table(
     isSignUp: boolean('is_sign_up').notNull().default(false),
     /** The first log-in; null: none. */
     firstLoginAt: time('first_login_at'),
+    ...rate(),
   },
   (t) => [
     uniqueIndex('users_email_key').on(t.email),
@@ -66,6 +73,8 @@ export const users = latchkey.table(
     check('users_role_check', sql`${t.role} IN ('admin', 'user')`),
     check('users_email_check', sql`char_length(${t.email}) BETWEEN 3 AND 254`),
     check('users_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
+    check('users_rate_check', sql`(${t.rateLimit} IS NULL) = (${t.rateWindowSeconds} IS NULL)`),
+    check('users_rate_limit_check', sql`${t.rateLimit} > 0 AND ${t.rateWindowSeconds} > 0`),
   ],
 )
 
@@ -89,6 +98,7 @@ export const serviceAccounts = latchkey.table(
     countsFor: uuid('counts_for').references(() => users.id, { onDelete: 'set null' }),
     /** The name of the account's customer in the system that manages it, in NFC. */
     externalId: text('external_id'),
+    ...rate(),
   },
   (t) => [
     index('service_accounts_created_by_idx').on(t.createdBy),
@@ -98,6 +108,8 @@ export const serviceAccounts = latchkey.table(
     check('service_accounts_name_check', sql`char_length(${t.name}) BETWEEN 1 AND 100`),
     check('service_accounts_description_check', sql`char_length(${t.description}) <= 500`),
     check('service_accounts_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
+    check('service_accounts_rate_check', sql`(${t.rateLimit} IS NULL) = (${t.rateWindowSeconds} IS NULL)`),
+    check('service_accounts_rate_limit_check', sql`${t.rateLimit} > 0 AND ${t.rateWindowSeconds} > 0`),
   ],
 )
 
@@ -153,6 +165,16 @@ export const apiKeys = latchkey.table(
     /** At most `rate_limit` uses in each window. Both columns are set, or neither. */
     rateLimit: integer('rate_limit'),
     rateWindowSeconds: integer('rate_window_seconds'),
+    /**
+     * The key in whose counter each use counts too: the topmost key with a rate among those that made this one. No foreign
+     * key, because it goes on counting when that key is deleted. null: none.
+     */
+    rateRoot: uuid('rate_root'),
+    /** Its rate. A trigger copies each change of that key's rate to here. */
+    rootRateLimit: integer('root_rate_limit'),
+    rootRateWindowSeconds: integer('root_rate_window_seconds'),
+    /** Which of `rate_limit` and `credits` somebody else than the owner set or lowered last: the owner only lowers these. */
+    limitsOfOthers: text('limits_of_others').array().notNull().default(sql`'{}'`),
     /** The networks (CIDR) from which the key may be used. null: every address. */
     allowedIps: text('allowed_ips').array(),
     lockedSettings: lockedSettings(),
@@ -177,6 +199,14 @@ export const apiKeys = latchkey.table(
     ),
     check('api_keys_rate_check', sql`(${t.rateLimit} IS NULL) = (${t.rateWindowSeconds} IS NULL)`),
     check('api_keys_rate_limit_check', sql`${t.rateLimit} > 0 AND ${t.rateWindowSeconds} > 0`),
+    index('api_keys_rate_root_idx').on(t.rateRoot).where(sql`${t.rateRoot} IS NOT NULL`),
+    check(
+      'api_keys_root_rate_check',
+      sql`(${t.rootRateLimit} IS NULL) = (${t.rootRateWindowSeconds} IS NULL)
+        AND (${t.rateRoot} IS NOT NULL OR ${t.rootRateLimit} IS NULL)`,
+    ),
+    check('api_keys_root_rate_limit_check', sql`${t.rootRateLimit} > 0 AND ${t.rootRateWindowSeconds} > 0`),
+    check('api_keys_limits_of_others_check', sql`${t.limitsOfOthers} <@ '{rate_limit,credits}'`),
     check('api_keys_allowed_ips_check', sql`cardinality(${t.allowedIps}) <= 50`),
     check('api_keys_name_check', sql`char_length(${t.name}) <= 100`),
     check('api_keys_scopes_check', sql`cardinality(${t.scopes}) <= 50`),

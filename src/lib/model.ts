@@ -36,6 +36,18 @@ export const Name = Type.String({ minLength: 1, maxLength: 100, pattern: READABL
 export const ExternalId = Type.String({ minLength: 1, maxLength: 255, pattern: READABLE })
 export const Description = Type.String({ maxLength: 500, pattern: READABLE_LINES })
 
+/** At most `limit` uses in each window, of a key, or of all keys of an owner together. */
+export const RateLimit = Type.Object(
+  {
+    limit: Type.Integer({ minimum: 1, maximum: 1_000_000_000 }),
+    window_seconds: Type.Integer({ minimum: 1, maximum: 2_592_000 }),
+  },
+  { $id: 'KeyRateLimit', additionalProperties: false },
+)
+
+/** The rate of an owner, in answers. */
+export const OwnerRate = nullable(RateLimit, 'What all keys of this owner share; null: no limit')
+
 /** Scopes in answers are a list. */
 export const ScopeList = Type.Array(Type.String())
 

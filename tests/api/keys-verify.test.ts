@@ -58,6 +58,7 @@ describe('a good key', () => {
       metadata: { plan: 'gold', deep: { list: [1, null, true] } },
       credits: { remaining: 7 },
       rate_limit: { limit: 5, remaining: 4, reset_at: expect.stringMatching(/Z$/) },
+      owner_rate_limit: null,
     })
     expect(answer.text).not.toContain(owner.email)
   })
@@ -76,6 +77,7 @@ describe('a good key', () => {
       metadata: null,
       credits: null,
       rate_limit: null,
+      owner_rate_limit: null,
     })
   })
 
@@ -165,7 +167,13 @@ describe('the first check that fails decides the answer', () => {
         key_id: id,
       })),
       { valid: false, code: 'INSUFFICIENT_SCOPE', key_id: id, missing_scopes: ['deploy'] },
-      { valid: false, code: 'RATE_LIMITED', key_id: id, retry_after_seconds: expect.any(Number) },
+      {
+        valid: false,
+        code: 'RATE_LIMITED',
+        key_id: id,
+        limited_by: 'key',
+        retry_after_seconds: expect.any(Number),
+      },
       { valid: false, code: 'CREDITS_EXHAUSTED', key_id: id },
     ])
   })

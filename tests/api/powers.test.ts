@@ -530,7 +530,7 @@ describe('a setting of a user that an admin lowered', () => {
 })
 
 describe('a key with a rate limit', () => {
-  test('cannot make, rotate or widen another key, by itself or by a token', async () => {
+  test('cannot rotate or widen a key that does not share its limit, by itself or by a token', async () => {
     const owner = await addLoggedIn(service, sql)
     const rate_limit = { limit: 1000, window_seconds: 60 }
     const scopes = ['read', ...MANAGES]
@@ -538,18 +538,20 @@ describe('a key with a rate limit', () => {
     const limited = { rate_limit, service_account_id: client.id }
     const free = await newKey(service, owner.access, { scopes, service_account_id: client.id })
     const sibling = await newKey(service, owner.access, { ...limited, expires_in_days: 1 })
-    const attempts: Attempt[] = [
-      ['POST /keys', { rate_limit }],
-      ['POST /keys/create', { rate_limit: { limit: 1, window_seconds: 60 } }],
-      [`POST /keys/${sibling.id}/rotate`, {}],
-      [`PATCH /keys/${sibling.id}`, { expires_at: null }],
+    const attemptsOn = (id: string): Attempt[] => [
+      [`PATCH /keys/${id}`, { expires_at: null }],
+      [`POST /keys/${id}/rotate`, {}],
     ]
+    const attempts = attemptsOn(sibling.id)
     const token = await tokenOf(service, client)
     const before = await state()
     for (const attempt of attempts)
       for (const answer of [await asKey(client.secret, attempt), await as({ access: token }, attempt)])
         expectProblem(answer, 'forbidden')
     expect(await state()).toEqual(before)
+    const made = await newKey(service, client.secret, { rate_limit, expires_in_days: 1 })
+    for (const attempt of attemptsOn(made.id))
+      expect((await asKey(client.secret, attempt)).status).toBeLessThan(300)
     for (const attempt of attempts) expect((await asKey(free.key, attempt)).status).toBeLessThan(300)
   })
 })

@@ -119,10 +119,9 @@ describe('the limits of the contract', () => {
       const answer = await send(client)
       expect(`${i}: ${answer.status}`).toBe(`${i}: ${status}`)
       if (name === 'unknown_credential') continue
-      expect(answer.headers.get('ratelimit-limit')).toBe(String(limit))
-      expect(answer.headers.get('ratelimit-remaining')).toBe(String(limit - i))
-      expect(Number(answer.headers.get('ratelimit-reset'))).toBeLessThanOrEqual(windowSeconds)
-      expect(answer.headers.has('retry-after')).toBe(false)
+      // Limits per address are told by refusals alone.
+      for (const header of ['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after'])
+        expect([header, answer.headers.has(header)]).toEqual([header, false])
     }
     for (let i = 0; i < 2; i++) expectLimited(await send(client), limit, windowSeconds)
     expect((await send(clientAt(undefined, usual))).status).toBe(status)
@@ -361,7 +360,8 @@ describe('not limited are', () => {
         expect(answer.headers.has('ratelimit-limit')).toBe(false)
       }
     }
-    expect((await client('GET /')).headers.get('ratelimit-remaining')).toBe(String(LIMIT - 1))
+    for (let i = 0; i < LIMIT; i++) expect((await client('GET /')).status).toBe(200)
+    expectLimited(await client('GET /'), LIMIT, 60)
   })
 
   test('all routes with RATE_LIMITS=off', async () => {

@@ -13,6 +13,8 @@ const keyOf = (keyId: string, ownerId: string): KeyPrincipal => ({
   externalId: null,
   metadata: null,
   rateLimit: null,
+  rateRoot: null,
+  rates: null,
   allowedIps: null,
   hasCredits: false,
   claims: null,

@@ -120,12 +120,22 @@ export const constraintCases: Record<string, Statement[]> = {
   users_role_check: [user({ role: 'root' }), user({ role: 'Admin' })],
   users_email_check: [user({ email: 'a@' }), user({ email: `${'a'.repeat(250)}@b.cd` })],
   users_scopes_check: [user({ scopes: fiftyOne })],
+  users_rate_check: [user({ rateLimit: 1 }), user({ rateWindowSeconds: 1 })],
+  users_rate_limit_check: [
+    user({ rateLimit: 0, rateWindowSeconds: 1 }),
+    user({ rateLimit: 1, rateWindowSeconds: 0 }),
+  ],
   service_accounts_pkey: [(db, e) => account({ id: e.serviceAccount.id })(db)],
   service_accounts_created_by_users_id_fk: [account({ createdBy: unknownId })],
   service_accounts_counts_for_users_id_fk: [account({ countsFor: unknownId })],
   service_accounts_name_check: [account({ name: '' }), account({ name: 'n'.repeat(101) })],
   service_accounts_description_check: [account({ description: 'd'.repeat(501) })],
   service_accounts_scopes_check: [account({ scopes: fiftyOne })],
+  service_accounts_rate_check: [account({ rateLimit: 1 }), account({ rateWindowSeconds: 1 })],
+  service_accounts_rate_limit_check: [
+    account({ rateLimit: 0, rateWindowSeconds: 1 }),
+    account({ rateLimit: 1, rateWindowSeconds: 0 }),
+  ],
   service_accounts_external_id_check: [account({ externalId: '' }), account({ externalId: 'x'.repeat(256) })],
   service_accounts_external_id_key: [(db, e) => account({ externalId: e.serviceAccount.externalId })(db)],
 
@@ -169,6 +179,15 @@ export const constraintCases: Record<string, Statement[]> = {
     key({ rateLimit: 0, rateWindowSeconds: 1 }),
     key({ rateLimit: 1, rateWindowSeconds: 0 }),
   ],
+  api_keys_root_rate_check: [
+    key({ rateRoot: unknownId, rootRateLimit: 1 }),
+    key({ rootRateLimit: 1, rootRateWindowSeconds: 1 }),
+  ],
+  api_keys_root_rate_limit_check: [
+    key({ rateRoot: unknownId, rootRateLimit: 0, rootRateWindowSeconds: 1 }),
+    key({ rateRoot: unknownId, rootRateLimit: 1, rootRateWindowSeconds: 0 }),
+  ],
+  api_keys_limits_of_others_check: [key({ limitsOfOthers: ['scopes'] })],
   api_keys_allowed_ips_check: [key({ allowedIps: fiftyOne })],
   api_key_credits_pkey: [(db, e) => credits({ keyId: e.apiKey.id })(db, e)],
   api_key_credits_key_id_api_keys_id_fk: [credits({ keyId: unknownId })],

@@ -7,7 +7,8 @@ export function expectProblem(answer: Answer, code: ErrorCode): void {
   const [status, title] = catalogue[code]
   expect(`${answer.status} ${answer.text}`).toStartWith(`${status} {`)
   expect(answer.headers.get('content-type')).toBe('application/problem+json')
-  const { detail, errors, ...rest } = answer.body
+  const { detail, errors, limited_by, ...rest } = answer.body
+  if (limited_by !== undefined) expect([status, ['key', 'owner'].includes(limited_by)]).toEqual([429, true])
   const request_id = answer.headers.get('x-request-id')
   expect(rest).toEqual({ type: `/errors/${code}`, title, status, code, request_id })
   expect(detail).toBeString()

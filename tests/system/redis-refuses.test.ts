@@ -45,17 +45,18 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
     const { state, lines } = await opened(good(), async (counters) => {
       const rates = createKeyRates(Date.now, counters)
       const rate = { limit: uses, windowSeconds: 0.003 }
-      for (let i = 0; i < uses; i++) expect((await rates.take('k', rate)).isExceeded).toBe(false)
+      const key = { owner: { id: 'o' }, rates: [{ of: 'key', id: 'k', rate, window: null } as const] }
+      for (let i = 0; i < uses; i++) expect(await rates.take(key)).toMatchObject([{ isExceeded: false }])
     })
     expect([state, lines]).toEqual([{ isBroken: false, fallbacks: 0, errors: 0 }, []])
   }, 30_000)
 
   test('by an unexpected answer counts only that check locally, and the other checks stay shared', async () => {
     const { state, lines, text } = await opened(good(), async (counters) => {
-      expect(await counters.run(COUNT, 'shared', [])).toEqual([1])
-      for (let i = 0; i < 3; i++) expect(await counters.run(FAULTY, 'faulty', [])).toBeNull()
-      expect(await counters.run('return "no list"', 'faulty', [])).toBeNull()
-      expect(await counters.run(COUNT, 'shared', [])).toEqual([2])
+      expect(await counters.run(COUNT, ['shared'], [])).toEqual([1])
+      for (let i = 0; i < 3; i++) expect(await counters.run(FAULTY, ['faulty'], [])).toBeNull()
+      expect(await counters.run('return "no list"', ['faulty'], [])).toBeNull()
+      expect(await counters.run(COUNT, ['shared'], [])).toEqual([2])
     })
     expect(state).toEqual({ isBroken: false, fallbacks: 4, errors: 4 })
     // Errors are logged at intervals, however many there are.
@@ -75,7 +76,7 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
     ['a user who may run no script', () => urlOf(`writer:${PASSWORD}@`), /NOPERM/],
   ])('%s is logged at the start, once, without the password', async (_what, url, said) => {
     const { state, lines, text } = await opened(url(), async (counters) => {
-      for (let i = 0; i < 3; i++) expect(await counters.run(COUNT, 'k', [])).toBeNull()
+      for (let i = 0; i < 3; i++) expect(await counters.run(COUNT, ['k'], [])).toBeNull()
     })
     expect([state.isBroken, state.fallbacks]).toEqual([true, 3])
     expect(lines).toHaveLength(1)
@@ -88,7 +89,7 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
 
   test('the control: a right database and a right password are accepted', async () => {
     const { state, lines } = await opened(urlOf(`:${PASSWORD}@`, '/3'), async (counters) => {
-      expect(await counters.run(COUNT, 'k', [])).toEqual([1])
+      expect(await counters.run(COUNT, ['k'], [])).toEqual([1])
     })
     expect([state.isBroken, lines]).toEqual([false, []])
   })
@@ -98,8 +99,8 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
     try {
       const { state, text } = await opened(good(), async (counters) => {
         await admin.send('REPLICAOF', ['127.0.0.1', '1'])
-        expect(await counters.run(COUNT, 'k', [])).toBeNull()
-        expect(await counters.run(COUNT, 'k', [])).toBeNull()
+        expect(await counters.run(COUNT, ['k'], [])).toBeNull()
+        expect(await counters.run(COUNT, ['k'], [])).toBeNull()
       })
       expect([state, text.includes('READONLY')]).toEqual([{ isBroken: true, fallbacks: 2, errors: 0 }, true])
     } finally {

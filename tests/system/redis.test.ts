@@ -4,6 +4,7 @@ import { createLog, silentLog } from '../../src/lib/log.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
 import { parseExposition, valueIn } from '../support/exposition.ts'
+import { addLoggedIn, connectTo } from '../support/people.ts'
 import { REDIS_SERVER, startRedis, type TestRedis } from '../support/redis.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { listenOnTcp } from '../support/tcp.ts'
@@ -84,6 +85,32 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     )
     expect([count(answers, 200), count(answers, 429)]).toEqual([5, 15])
   })
+
+  test('a rate of an owner is exact over two servers, and a use that it refuses counts against no key', async () => {
+    const sql = connectTo(first)
+    const admin = await addLoggedIn(first, sql, { role: 'admin' }).finally(() => sql.end())
+    const rate = (limit: number) => ({ rate_limit: { limit, window_seconds: 600 } })
+    const asAdmin = (route: string, json: unknown) => call(first, route, { bearer: admin.access, json })
+    const { id } = (await asAdmin('POST /service-accounts', { name: 'customer', scopes: 'read' })).body
+    await asAdmin(`PATCH /service-accounts/${id}`, rate(50))
+    const keys = await Promise.all(
+      Array.from({ length: 10 }, () =>
+        newKey(first, admin.access, { service_account_id: id, scopes: 'read', ...rate(12) }),
+      ),
+    )
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, (_, at) => use(at % 2 ? first : second, keys[at % 10]?.key ?? '')),
+    )
+    expect([count(answers, 200), count(answers, 429)]).toEqual([50, 150])
+    const client = new Bun.RedisClient(redis.url)
+    const names = (await client.send('KEYS', [`latchkey:*{${id}}*`])) as string[]
+    const uses = await Promise.all(names.map(async (name) => [name, Number(await client.get(name))] as const))
+    client.close()
+    const of = (word: string) => uses.filter(([name]) => name.includes(`:${word}:{`)).map(([, used]) => used)
+    expect(of('owner')).toEqual([50])
+    expect(of('key').reduce((sum, used) => sum + used, 0)).toBe(50)
+    expect(of('key').length).toBeLessThanOrEqual(10)
+  }, 30_000)
 
   test('a limit per address is shared by two servers', async () => {
     const refresh = (service: TestService) =>
@@ -188,7 +215,7 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
   test('is connected before the first request', () =>
     opened(async (counters) => {
       expect(counters.state()).toEqual({ isBroken: false, fallbacks: 0, errors: 0 })
-      expect(await counters.run(COUNT, 'first', [])).toEqual([1])
+      expect(await counters.run(COUNT, ['first'], [])).toEqual([1])
     }))
 
   test('that answers late delays the requests of one moment once, and no later request', () =>
@@ -196,19 +223,19 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
       async (counters) => {
         await pause(3_000)
         const together = await Promise.all(
-          Array.from({ length: 20 }, () => timed(counters.run(COUNT, 'k', []))),
+          Array.from({ length: 20 }, () => timed(counters.run(COUNT, ['k'], []))),
         )
         expect(together.map(({ result }) => result)).toEqual(Array(20).fill(null))
         for (const { ms } of together) expect(ms).toBeLessThan(1_500)
         expect(counters.state()).toEqual({ isBroken: true, fallbacks: 20, errors: 0 })
-        const later = await timed(times(1_000, () => counters.run(COUNT, 'k', [])))
+        const later = await timed(times(1_000, () => counters.run(COUNT, ['k'], [])))
         expect(later.ms).toBeLessThan(1_000)
         const most = Math.max(...together.map(({ ms }) => ms))
         process.stdout.write(`      waited ${most.toFixed(1)} ms, then ${later.ms.toFixed(1)} ms for a thousand
 `)
         // Redis is still paused at the next try, which does not delay a request.
         await until(() => !counters.state().isBroken, 'it is found to answer again', 10_000)
-        expect(await counters.run(COUNT, 'late', [])).toEqual([1])
+        expect(await counters.run(COUNT, ['late'], [])).toEqual([1])
       },
       { ...REDIS_TIMES, retryMs: 300 },
     ))
@@ -230,7 +257,7 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
     try {
       await until(
         async () => {
-          await counters.run(COUNT, 'k', [])
+          await counters.run(COUNT, ['k'], [])
           log.flush()
           return lines.length >= 3
         },

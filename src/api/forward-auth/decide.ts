@@ -1,15 +1,20 @@
 import type { Context } from '../../core/context.ts'
 import type { Holder, KeyPrincipal } from '../../core/principal.ts'
 import { lackOfScopes, problemOf } from '../../core/verify/problems.ts'
-import { DEFAULT_COST, useKey } from '../../core/verify/use-key.ts'
+import { DEFAULT_COST, tightestOf, type UseOutcome, useKey } from '../../core/verify/use-key.ts'
 import { Problem } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
+import type { RequestState } from '../request-state.ts'
 import type { Policy } from './policy.ts'
+
+/** The part of a question's state that decides, and that the decision changes. */
+type Asked = Pick<RequestState, 'address' | 'rate'>
 
 /**
  * Whether a policy allows a caller, in the order of API.md. A use of a key counts against the key's rate and credits, as at
  * `/keys/verify`. The result is a promise only where the rate is counted on Redis or where credits are taken.
- * @param address of the client; null: unknown, which a key with `allowed_ips` does not accept
+ * @param state of the question: it has the client's address (null: unknown, which a key with `allowed_ips` does not accept),
+ * and gets what is left of the key's rates
  * @returns null where the caller is allowed, else the first reason why not
  * @throws only where the database cannot be asked
  */
@@ -17,7 +22,7 @@ export function decide(
   context: Context,
   principal: Holder,
   policy: Policy,
-  address: string | null,
+  state: Asked,
 ): Problem | null | Promise<Problem | null> {
   if (policy.kind !== 'any' && policy.kind !== principal.kind) return new Problem('wrong_credential_kind')
   if (policy.role !== null) {
@@ -26,7 +31,7 @@ export function decide(
   }
   if (principal.kind === 'user' && principal.isEnrolmentDue) return new Problem('mfa_enrolment_required')
   if (policy.mfa && !hasProvedFactor(principal)) return new Problem('forbidden', ASK_FACTOR)
-  if (principal.kind === 'key') return decideOnKey(context, principal, policy, address)
+  if (principal.kind === 'key') return decideOnKey(context, principal, policy, state)
   const missing = policy.scopes.filter((scope) => !covers(principal.grants, scope))
   return missing.length > 0 ? lackOfScopes(missing) : null
 }
@@ -37,7 +42,11 @@ const ASK_FACTOR = { detail: 'This takes a person who logged in with a second fa
 const hasProvedFactor = (principal: Holder): boolean =>
   principal.kind === 'user' && principal.amr.includes('mfa')
 
-function decideOnKey(context: Context, key: KeyPrincipal, { scopes }: Policy, address: string | null) {
-  const outcome = useKey(context, key, { scopes, cost: DEFAULT_COST, address })
-  return outcome instanceof Promise ? outcome.then(problemOf) : problemOf(outcome)
+function decideOnKey(context: Context, key: KeyPrincipal, { scopes }: Policy, state: Asked) {
+  const conclude = (outcome: UseOutcome) => {
+    state.rate = tightestOf(outcome)
+    return problemOf(outcome)
+  }
+  const outcome = useKey(context, key, { scopes, cost: DEFAULT_COST, address: state.address })
+  return outcome instanceof Promise ? outcome.then(conclude) : conclude(outcome)
 }

@@ -81,7 +81,7 @@ function ask(
     const { principal } = state.credential
     if (principal.kind === 'portal') return refusePortal(limits, state)
     state.credential = { kind: 'accepted', principal }
-    const decision = decide(context, principal, policy, state.address)
+    const decision = decide(context, principal, policy, state)
     return decision instanceof Promise
       ? decision.then((problem) => conclude(state, principal, problem))
       : conclude(state, principal, decision)

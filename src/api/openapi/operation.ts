@@ -16,6 +16,14 @@ export type Operation = Json & {
   'x-security'?: Json[]
 }
 
+const headerOf = (name: string) => ({ $ref: `#/components/headers/${name}` })
+/** Of a rate that refused, and on good answers where the key that asked has a rate. */
+const RATE_HEADERS = {
+  'RateLimit-Limit': headerOf('RateLimitLimit'),
+  'RateLimit-Remaining': headerOf('RateLimitRemaining'),
+  'RateLimit-Reset': headerOf('RateLimitReset'),
+}
+
 const FORM = 'application/x-www-form-urlencoded'
 /** The probes have no rate limit. The first two also work without the database, and so never answer 503. */
 const UNLIMITED = new Set(['/health', '/livez', '/readyz'])
@@ -40,7 +48,9 @@ export function complete(
     const { description = 'Success', content } = response
     const schema = shapes[status]
     const type = 'application/json'
-    return [status, { description, ...(content && schema ? { content: { [type]: { schema } } } : {}) }]
+    const headers = operation.security && status.startsWith('2') ? { headers: RATE_HEADERS } : {}
+    const shape = content && schema ? { content: { [type]: { schema } } } : {}
+    return [status, { description, ...headers, ...shape }]
   })
   operation.responses = {
     ...Object.fromEntries(answers),
@@ -135,17 +145,11 @@ function errorResponse(codes: ErrorCode[], isOAuth: boolean): Json {
 }
 
 function headersOf(codes: ErrorCode[]): Json | null {
-  const of = (name: string) => ({ $ref: `#/components/headers/${name}` })
-  if (codes.includes('unavailable')) return { 'Retry-After': of('RetryAfter') }
-  if (codes.includes('rate_limited'))
-    return {
-      'Retry-After': of('RetryAfter'),
-      'RateLimit-Limit': of('RateLimitLimit'),
-      'RateLimit-Remaining': of('RateLimitRemaining'),
-      'RateLimit-Reset': of('RateLimitReset'),
-    }
+  if (codes.includes('unavailable')) return { 'Retry-After': headerOf('RetryAfter') }
+  if (codes.includes('rate_limited')) return { 'Retry-After': headerOf('RetryAfter'), ...RATE_HEADERS }
   const challenges: ErrorCode[] = ['missing_credential', 'invalid_client', 'insufficient_scope']
-  if (challenges.some((code) => codes.includes(code))) return { 'WWW-Authenticate': of('WwwAuthenticate') }
+  if (challenges.some((code) => codes.includes(code)))
+    return { 'WWW-Authenticate': headerOf('WwwAuthenticate') }
   return null
 }
 

@@ -31,6 +31,11 @@ export const PROBLEM = {
     detail: { type: 'string' },
     code: { type: 'string', enum: Object.keys(catalogue) },
     request_id: { type: 'string' },
+    limited_by: {
+      type: 'string',
+      enum: ['key', 'owner'],
+      description: 'With 429, whose limit is used up; missing: that of the client address',
+    },
     errors: {
       type: 'array',
       description: 'The members at fault, as JSON pointers; `?name` is a parameter of the query',
@@ -51,11 +56,11 @@ export const OAUTH_ERROR = {
   properties: { error: { type: 'string' }, error_description: { type: 'string' } },
 }
 
-/** The headers of error answers. */
+/** The headers of errors, and of good answers to a key that has a rate. */
 export const HEADERS = {
   RetryAfter: { description: 'Seconds to wait', schema: { type: 'integer', minimum: 0 } },
   RateLimitLimit: {
-    description: 'What the limit that refused allows',
+    description: 'What the limit that refused allows, or the tighter one of the key that asked',
     schema: { type: 'integer', minimum: 0 },
   },
   RateLimitRemaining: { description: 'What is left of it', schema: { type: 'integer', minimum: 0 } },

@@ -68,7 +68,7 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
   validation_failed:
     'At least one member, parameter or header is not allowed as it is. Each entry of errors names one by its path, and its message says what is allowed.',
   rate_limited:
-    'A limit is used up: that of the client address, or the rate limit of the key. Wait for the seconds of Retry-After. The RateLimit headers describe the limit.',
+    'A limit is used up: that of the client address, the rate limit of the key, or the one that all keys of its owner share; limited_by says key or owner. Wait for the seconds of Retry-After. The RateLimit headers describe the limit.',
   too_many_attempts:
     'Ten checks of the password of this account failed within fifteen minutes, from any address. Wait for the seconds of Retry-After, or have the password reset. Open sessions go on.',
   credits_exhausted:

@@ -20,6 +20,7 @@ import {
   type WholeAccount,
 } from '../../core/service-accounts/service-accounts.ts'
 import { ExternalId } from '../../lib/model.ts'
+import { presentRate } from '../../lib/rate.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
@@ -33,6 +34,7 @@ const present = (account: WholeAccount): ServiceAccount => ({
   scopes: account.scopes,
   is_active: account.isActive,
   external_id: account.externalId,
+  rate_limit: presentRate(account),
   managers: account.managers.map(({ type, id }) => ({ type, id })),
   created_by: account.createdBy,
   created_at: account.createdAt.toISOString(),

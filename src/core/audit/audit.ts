@@ -80,6 +80,7 @@ export type AuditAction =
   | `user.${'password_changed' | 'reset_issued' | 'reset_cancelled' | 'password_reset' | 'reset_refused'}`
   | `user.${'role_changed' | 'scopes_changed' | 'email_verified' | 'disabled' | 'enabled'}`
   | `user.${'email_changed' | 'verification_sent' | 'reset_requested' | 'invited' | 'unlocked'}`
+  | 'user.limits_changed'
   | `user.${'mfa_added' | 'mfa_removed' | 'mfa_failed' | 'mfa_locked' | 'reauthenticated'}`
   | `user.${'recovery_codes_created' | 'recovery_code_used' | 'passkey_suspended'}`
   | `mail.${'failed' | 'retried' | 'test_sent'}`

@@ -78,6 +78,8 @@ export const LOCKABLE = {
     where: (ids) => and(isOneOf(apiKeys.serviceAccountId, ids), isNull(apiKeys.revokedAt)),
     reads: false,
   },
+  // A change of a key's rate is copied to the keys that share it.
+  keysOfRoot: { table: 'keys', where: (ids) => isOneOf(apiKeys.rateRoot, ids), reads: false },
   secrets: { table: 'secrets', where: (ids) => isOneOf(apiKeySecrets.id, ids), reads: true },
   // Secrets that ended never work again: nothing changes them.
   secretsOfKey: {

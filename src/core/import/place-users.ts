@@ -1,4 +1,5 @@
 import type { users } from '../../db/schema.ts'
+import type { RateColumns } from '../../lib/rate.ts'
 import { type Origin, recordEvents, wereRecorded } from '../audit/audit.ts'
 import { recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
@@ -10,7 +11,7 @@ import { findUsersLike, insertImportedUsers, notifyPasswordKinds } from './queri
 /** A user who comes from elsewhere. */
 export type ImportedUser = Omit<
   typeof users.$inferSelect,
-  'passwordChangedAt' | 'lockedSettings' | 'hasSecondFactor' | 'isSignUp' | 'firstLoginAt'
+  'passwordChangedAt' | 'lockedSettings' | 'hasSecondFactor' | 'isSignUp' | 'firstLoginAt' | keyof RateColumns
 >
 
 /**

@@ -21,8 +21,15 @@ export type KeyChange<C extends KeyManager> = Change<C> & {
 /**
  * How a change locks the key, and its secrets where it changes them too: `update` where the row will be deleted.
  * `counts`: the change can increase the number of live keys, so the rows that carry the quota are locked too.
+ * `changesRate`: the database copies the rate to the keys that share it, so these are locked too.
  */
-type KeyLocks = { key: LockMode; secrets?: LockMode; counts?: boolean; isEnding?: boolean }
+type KeyLocks = {
+  key: LockMode
+  secrets?: LockMode
+  counts?: boolean
+  changesRate?: boolean
+  isEnding?: boolean
+}
 
 /**
  * Changes one key that the caller manages. Locks its owner and the key, and then checks again that the caller still
@@ -35,7 +42,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
   origin: Origin,
   caller: C,
   id: string,
-  { key: mode, secrets, counts = false, isEnding = false }: KeyLocks,
+  { key: mode, secrets, counts = false, changesRate = false, isEnding = false }: KeyLocks,
   work: (change: KeyChange<C>) => Promise<R>,
 ): Promise<R> {
   const found = await requireManagedKey(context, caller, id)
@@ -46,6 +53,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
     ...locksOfQuota(account),
     ...locksOfOwner(owner),
     ['keys', id, mode],
+    ...(changesRate ? [['keysOfRoot', id, 'no key update'] as const] : []),
     ...(secrets ? [['secretsOfKey', id, secrets] as const] : []),
   ]
   return recordChange(context, origin, caller, locks, async (change) => {

@@ -27,7 +27,12 @@ export async function changeKey(
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
   const isEnding = change.isActive === false && Object.keys(patch).length === 1
-  const locks = { key: 'no key update', counts: change.expiresAt !== undefined, isEnding } as const
+  const locks = {
+    key: 'no key update',
+    counts: change.expiresAt !== undefined,
+    changesRate: change.rateLimit !== undefined,
+    isEnding,
+  } as const
   return changeManagedKey(context, origin, caller, id, locks, async (work) => {
     const { tx, now, key, account, record } = work
     // The credits are locked before they are read. Otherwise a use that is charged meanwhile would be undone by writing
@@ -42,9 +47,9 @@ export async function changeKey(
       ? readCredits(id, { refill: charged && presentRefill(charged), ...patch.credits }, now.getTime())
       : patch.credits
     const after = { ...before, ...change, credits: credits === undefined ? before.credits : credits }
-    const lockedSettings = requireKeyPower(work.caller, before, after, account)
+    const power = requireKeyPower(work.caller, before, after, account)
     if (isOver(before) && !isOver(after)) await requireKeyQuota(context, work, ownerOfRow(before), account)
-    if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, lockedSettings })
+    if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, ...power })
     if (credits !== undefined) await replaceCredits(tx, id, credits)
     const details = differences(before, after, now.getTime())
     if (Object.keys(details).length > 0) {

@@ -1,5 +1,6 @@
 import { fail, failField } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
+import type { RootRateColumns } from '../../lib/rate.ts'
 import { covers } from '../../lib/scopes.ts'
 import { DAY_MS, formatInstant, readInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
@@ -22,6 +23,7 @@ import {
   takeCreation,
   type WholeKey,
 } from './queries.ts'
+import { rootColumns } from './rate-root.ts'
 import { type KeyManager, requireKeysAccount } from './reach.ts'
 import { readCredits, readSettings, requireExpiry } from './settings.ts'
 
@@ -51,15 +53,17 @@ export async function createKey(
   const [id, secretId] = [newId(), newId()]
   const key = makeApiKey(context.config.apiKeyPrefix)
   const credits = input.credits ? readCredits(id, input.credits, context.clock()) : null
-  const made: KeyPower = {
+  const { owner, account } = await chooseOwner(context, caller, input.service_account_id)
+  /** The key as this caller makes it. */
+  const madeBy = (caller: KeyManager): KeyPower & RootRateColumns => ({
     ...settings,
+    ...rootColumns(caller, owner),
     isActive: true,
     credits,
     secrets: [{ id: secretId, expiresAt: null }],
-  }
-  const { owner, account } = await chooseOwner(context, caller, input.service_account_id)
+  })
   requireHeld(caller, account, settings.scopes)
-  requireKeyPower(caller, null, made, account)
+  requireKeyPower(caller, null, madeBy(caller), account)
 
   const createdBy = caller.kind === 'operator' ? null : makerIdOf(caller)
   const locks = [...locksOfOwner(owner), ...locksOfQuota(account)]
@@ -69,7 +73,8 @@ export async function createKey(
     if (account && caller.kind !== 'operator' && !mayMakeFor(change.caller as Principal, account))
       fail('not_found')
     requireHeld(change.caller, account, settings.scopes)
-    requireKeyPower(change.caller, null, made, account)
+    const made = madeBy(change.caller)
+    const { limitsOfOthers } = requireKeyPower(change.caller, null, made, account)
     if (idempotencyKey !== null) {
       const hash = hashToken(`${caller.kind === 'operator' ? '' : idOf(caller)}\n${idempotencyKey}`)
       const outdated = new Date(createdAt.getTime() - IDEMPOTENCY_LASTS_MS)
@@ -77,7 +82,15 @@ export async function createKey(
       if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
     }
     await requireKeyQuota(context, change, owner, account)
-    const inserted = await insertKey(tx, { ...settings, ...ownerColumns(owner), id, createdAt, createdBy })
+    const inserted = await insertKey(tx, {
+      ...settings,
+      ...ownerColumns(owner),
+      ...rootColumns(change.caller, owner),
+      id,
+      limitsOfOthers,
+      createdAt,
+      createdBy,
+    })
     if (credits) await replaceCredits(tx, id, credits)
     const start = startOf(key, context.config.apiKeyPrefix)
     const secrets = [

@@ -7,6 +7,7 @@ import {
   Instant,
   Name,
   nullable,
+  RateLimit,
   READABLE,
   ScopeInput,
   ScopeList,
@@ -21,14 +22,6 @@ export const MAX_OVERLAP_SECONDS = 2_592_000
 export const DEFAULT_OVERLAP_SECONDS = 86_400
 
 export const Metadata = Type.Record(Type.String(), Type.Unknown(), { description: 'JSON of at most 4 KiB' })
-
-export const RateLimit = Type.Object(
-  {
-    limit: Type.Integer({ minimum: 1, maximum: 1_000_000_000 }),
-    window_seconds: Type.Integer({ minimum: 1, maximum: 2_592_000 }),
-  },
-  { $id: 'KeyRateLimit', additionalProperties: false },
-)
 
 const Refill = Type.Object(
   {

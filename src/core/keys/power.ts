@@ -1,5 +1,6 @@
+import { isDeepStrictEqual } from 'node:util'
 import { fail } from '../../lib/errors.ts'
-import { isRateWithin } from '../../lib/rate.ts'
+import { isRateWithin, rateOf } from '../../lib/rate.ts'
 import { formatInstant } from '../../lib/time.ts'
 import {
   areScopesWithin,
@@ -10,25 +11,25 @@ import {
   type Settings,
   setting,
 } from '../change/power.ts'
+import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
 import { isAdmin } from '../principal.ts'
 import { isManager, type WholeAccount } from '../service-accounts/managers.ts'
 import { requireGrants } from '../verify/problems.ts'
-import { rateOf } from '../verify/rates.ts'
 import type { CreditsRow, WholeKey } from './queries.ts'
-import {
-  areIpsWithin,
-  boundsOf,
-  isOfAnotherUser,
-  isWithinReach,
-  type KeyManager,
-  outlives,
-  requireUnlimited,
-} from './reach.ts'
+import { ownerFor, requireLimitsKept } from './rate-root.ts'
+import { areIpsWithin, boundsOf, isOfAnotherUser, isWithinReach, type KeyManager, outlives } from './reach.ts'
 
 /** The part of a key that decides what it may do, for how long, and by which secrets. */
 export type KeyPower = Pick<
   WholeKey,
-  'scopes' | 'expiresAt' | 'isActive' | 'rateLimit' | 'rateWindowSeconds' | 'allowedIps' | 'credits'
+  | 'scopes'
+  | 'expiresAt'
+  | 'isActive'
+  | 'rateLimit'
+  | 'rateWindowSeconds'
+  | 'rateRoot'
+  | 'allowedIps'
+  | 'credits'
 > & { secrets: readonly SecretPower[] }
 type SecretPower = Pick<WholeKey['secrets'][number], 'id' | 'expiresAt'>
 
@@ -73,10 +74,12 @@ function areCreditsWithin(inner: Credits | null, outer: Credits | null): boolean
  *
  * - A change that gives the key nothing more is allowed to every caller who manages the key.
  * - A change that gives it more needs a caller who could grant all scopes that the key then holds.
- * - A user's key is widened by that user alone. One exception: an admin may restore what an admin had lowered.
+ * - A user's key is widened by that user alone. Two exceptions: an admin may restore what an admin had lowered, and raises
+ *   the limits that the user cannot raise.
+ * - The owner of a key only lowers the limits that somebody else set.
  * @param before null: the key is new
  * @param account the service account that owns the key; null: a user owns it
- * @returns the settings that are locked after the change
+ * @returns the settings that are locked after the change, and the limits that somebody else than the owner set
  * @throws Problem forbidden, insufficient_scope
  */
 export function requireKeyPower(
@@ -84,14 +87,19 @@ export function requireKeyPower(
   before: WholeKey | null,
   after: KeyPower,
   account: WholeAccount | null,
-): Record<string, unknown> {
+): Pick<WholeKey, 'lockedSettings' | 'limitsOfOthers'> {
+  const owner = ownerFor(caller, before, account?.id ?? null)
   const locked = before?.lockedSettings ?? {}
   const by = { ...lowersAs(caller), isOwn: isOwn(caller, before, account) }
-  const next = before === null ? locked : relock(SETTINGS, locked, before, after, by)
+  const lockedSettings = before === null ? locked : relock(SETTINGS, locked, before, after, by)
+  const next = {
+    lockedSettings,
+    limitsOfOthers: limitsOfOthers(caller, before, after, owner, lockedSettings),
+  }
   const raised = findRaised(SETTINGS, before, after)
   if (raised.length === 0) return next
 
-  requireUnlimited(caller)
+  if (owner) requireLimitsKept(caller, before, owner)
   requireGrants(caller, after.scopes)
   // A user who manages the account may have lost scopes since, so the user must still be able to grant all scopes of
   // the account. A key acts for its owner, and is bound by its own scopes.
@@ -105,10 +113,40 @@ export function requireKeyPower(
       detail: 'A key cannot create a key that expires later than the key, secret or token that was used.',
     })
   const isAnothers = before !== null && isAdmin(caller) && isOfAnotherUser(before, caller)
-  if (isAnothers && !raised.every((name) => isPutBack(name, locked, after))) {
+  const mayRaise = (name: string) => isPutBack(name, locked, after) || before?.limitsOfOthers.includes(name)
+  if (isAnothers && !raised.every(mayRaise)) {
     fail('forbidden', { detail: 'Only the user who owns a key widens and rotates it.' })
   }
   return next
+}
+
+const LIMITS = ['rate_limit', 'credits']
+
+/**
+ * The limits of a key that somebody else than its owner set or lowered last. Otherwise a customer could lift the limits of a
+ * key that the product made for the customer. What an admin lowered is locked already, with the value that it goes back to.
+ * @throws Problem forbidden where the owner raises or clears one of them
+ */
+function limitsOfOthers(
+  caller: KeyManager,
+  before: WholeKey | null,
+  after: KeyPower,
+  owner: Owner | null,
+  lockedNow: Readonly<Record<string, unknown>>,
+): string[] {
+  const ofOthers = before?.limitsOfOthers ?? []
+  const isByOwner = caller.kind !== 'operator' && owner !== null && isSameOwner(ownerOf(caller), owner)
+  return LIMITS.filter((name) => {
+    const { read, isWithin } = SETTINGS[name] ?? fail('internal')
+    const [was, is] = [before && read(before), read(after)]
+    if (isByOwner && ofOthers.includes(name) && !isWithin(is, was))
+      fail('forbidden', {
+        detail: `Somebody else than the key's owner set "${name}": the owner lowers it, and does not raise or clear it.`,
+      })
+    const isKept = [was, before?.lockedSettings[name]].some((value) => isDeepStrictEqual(value, is))
+    const stays = isByOwner || isKept || Object.hasOwn(lockedNow, name)
+    return is !== null && (stays ? ofOthers.includes(name) : true)
+  })
 }
 
 /**

@@ -1,7 +1,7 @@
+import { presentRate } from '../../lib/rate.ts'
 import { formatInstant } from '../../lib/time.ts'
 import { ownerOfRow } from '../owners.ts'
 import { remainingAt } from '../verify/credits.ts'
-import { rateOf } from '../verify/rates.ts'
 import type { Credits, Key, KeyOwner, KeyStatus } from './model.ts'
 import { type CreditsRow, EXPIRING_WITHIN_MS, UNUSED_AFTER_MS, type WholeKey } from './queries.ts'
 
@@ -9,7 +9,6 @@ export type { WholeKey }
 
 /** A key in the form in which the API answers, without its secrets. A secret is answered once, when it is created. */
 export function presentKey(key: WholeKey, nowMs: number): Key {
-  const rate = rateOf(key)
   const [status, reason] = statusOf(key, nowMs)
   return {
     id: key.id,
@@ -27,7 +26,7 @@ export function presentKey(key: WholeKey, nowMs: number): Key {
     revoked_at: formatInstant(key.revokedAt),
     revoked_reason: key.revokedReason,
     last_used_at: formatInstant(lastUseOf(key)),
-    rate_limit: rate && { limit: rate.limit, window_seconds: rate.windowSeconds },
+    rate_limit: presentRate(key),
     credits: key.credits && presentCredits(key.credits, nowMs),
     allowed_ips: key.allowedIps,
     metadata: key.metadata,

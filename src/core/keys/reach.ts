@@ -2,7 +2,7 @@ import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { areWithin } from '../../lib/ip.ts'
 import type { Role } from '../../lib/model.ts'
-import { isRateWithin, type Rate } from '../../lib/rate.ts'
+import { isRateWithin, type Rate, rateOf } from '../../lib/rate.ts'
 import { type Ceiling, covers, KEYS_WRITE } from '../../lib/scopes.ts'
 import { areScopesWithin, requirePowerOver } from '../change/power.ts'
 import type { Context } from '../context.ts'
@@ -17,7 +17,6 @@ import {
 } from '../principal.ts'
 import { manages, type WholeAccount } from '../service-accounts/managers.ts'
 import { findAccount, requireManagedAccount } from '../service-accounts/service-accounts.ts'
-import { rateOf } from '../verify/rates.ts'
 import { findKey, type WholeKey } from './queries.ts'
 
 /**
@@ -131,13 +130,18 @@ export async function requireManagedKey(context: Context, caller: KeyManager, id
   return requireKey(context, caller, id)
 }
 
-type Bounded = Pick<WholeKey, 'scopes' | 'expiresAt' | 'rateLimit' | 'rateWindowSeconds' | 'allowedIps'>
+type Bounded = Pick<
+  WholeKey,
+  'scopes' | 'expiresAt' | 'rateLimit' | 'rateWindowSeconds' | 'rateRoot' | 'allowedIps'
+>
 
 /** The bounds of a key that are compared with those of a managing key. */
 export type Bounds = {
   scopes: readonly string[]
   expiresAt: Date | null
   rate: Rate | null
+  /** The key whose rate it shares. */
+  rateRoot: string | null
   allowedIps: readonly string[] | null
 }
 
@@ -146,6 +150,7 @@ export const boundsOf = (key: Bounded): Bounds => ({
   scopes: key.scopes,
   expiresAt: key.expiresAt,
   rate: rateOf(key),
+  rateRoot: key.rateRoot,
   allowedIps: key.allowedIps,
 })
 
@@ -154,20 +159,15 @@ export function isWithinReach(manager: KeyPrincipal, bounds: Bounds): boolean {
   return (
     bounds.scopes.every((scope) => covers(manager.grants, scope)) &&
     !outlives(bounds.expiresAt, manager.keyExpiresAt) &&
-    isRateWithin(bounds.rate, manager.rateLimit) &&
+    isLimitedAs(bounds, manager.keyId, manager.rateLimit) &&
+    (manager.rateRoot === null || isLimitedAs(bounds, manager.rateRoot.keyId, manager.rateRoot.rate)) &&
     areIpsWithin(bounds.allowedIps, manager.allowedIps)
   )
 }
 
-/**
- * A key with a rate limit or credits creates, rotates and widens no keys. Otherwise it could evade its own limits,
- * because each key that it created would have limits of its own.
- * @throws Problem forbidden
- */
-export function requireUnlimited(caller: KeyManager): void {
-  if (caller.kind !== 'key' || (!caller.hasCredits && caller.rateLimit === null)) return
-  fail('forbidden', { detail: 'A key with credits or a rate limit makes, rotates and widens no keys.' })
-}
+/** Whether bounds allow no more uses than a rate: by a rate of their own, or because the uses count in that rate's counter. */
+const isLimitedAs = ({ rate, rateRoot }: Bounds, counter: string, limit: Rate | null): boolean =>
+  rateRoot === counter || isRateWithin(rate, limit)
 
 /** Whether an expiry is later than a limit; null is never. */
 export const outlives = (end: Date | null, limit: Date | null): boolean =>

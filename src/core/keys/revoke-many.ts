@@ -116,7 +116,7 @@ async function countRemaining(context: Context, caller: Holder, keys: RevocableK
   const isCompared =
     keys.reach.kind === 'key' &&
     caller.kind === 'key' &&
-    (caller.rateLimit !== null || caller.allowedIps !== null)
+    (caller.rateLimit !== null || caller.rateRoot !== null || caller.allowedIps !== null)
   if (!isCompared) return countRevocable(context.db, keys)
   return (await listRevocable(context.db, keys, MAX_KEYS)).filter((key) => isManageable(caller, key)).length
 }

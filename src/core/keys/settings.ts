@@ -2,6 +2,7 @@ import { failField } from '../../lib/errors.ts'
 import { readExternalId } from '../../lib/external-id.ts'
 import { parseNetwork } from '../../lib/ip.ts'
 import { findNonFinite } from '../../lib/json.ts'
+import { rateColumns } from '../../lib/rate.ts'
 import { requireScopes } from '../../lib/scopes.ts'
 import { DAY_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
@@ -26,10 +27,7 @@ export function readSettings(input: KeyPatch): KeyChange {
   if (input.expires_at !== undefined) change.expiresAt = readInstant('/expires_at', input.expires_at)
   if (input.is_active !== undefined) change.isActive = input.is_active
   if (input.allowed_ips !== undefined) change.allowedIps = readNetworks(input.allowed_ips)
-  if (input.rate_limit !== undefined) {
-    change.rateLimit = input.rate_limit?.limit ?? null
-    change.rateWindowSeconds = input.rate_limit?.window_seconds ?? null
-  }
+  if (input.rate_limit !== undefined) Object.assign(change, rateColumns(input.rate_limit))
   return change
 }
 

@@ -6,7 +6,9 @@ import {
   Instant,
   Name,
   nullable,
+  OwnerRate,
   pageOf,
+  RateLimit,
   ScopeInput,
   ScopeList,
   wordOf,
@@ -25,6 +27,7 @@ export const ServiceAccount = Type.Object(
       Type.String(),
       'The id of its customer in your system; no two accounts have the same',
     ),
+    rate_limit: OwnerRate,
     managers: Type.Array(Manager, { description: 'Who manages it besides admins' }),
     created_by: nullable(
       Id,
@@ -55,6 +58,7 @@ export const ServiceAccountPut = Type.Object(
     name: Type.Optional(Name),
     description: Type.Optional(Description),
     scopes: Type.Optional(ScopeInput),
+    rate_limit: Type.Optional(RateLimit),
   },
   { $id: 'ServiceAccountPut', additionalProperties: false },
 )
@@ -79,6 +83,7 @@ export const ServiceAccountPatch = Type.Object(
     scopes: Type.Optional(nullable(ScopeInput)),
     is_active: Type.Optional(Type.Boolean()),
     external_id: Type.Optional(nullable(ExternalId)),
+    rate_limit: Type.Optional(nullable(RateLimit)),
   },
   { $id: 'ServiceAccountPatch', additionalProperties: false },
 )

@@ -151,7 +151,17 @@ export function searchServiceAccounts(db: Database, search: Search, manager: Own
 }
 
 export type ServiceAccountChange = Partial<
-  Pick<ServiceAccountRow, 'name' | 'description' | 'scopes' | 'isActive' | 'externalId' | 'lockedSettings'>
+  Pick<
+    ServiceAccountRow,
+    | 'name'
+    | 'description'
+    | 'scopes'
+    | 'isActive'
+    | 'externalId'
+    | 'lockedSettings'
+    | 'rateLimit'
+    | 'rateWindowSeconds'
+  >
 >
 
 export async function updateServiceAccount(

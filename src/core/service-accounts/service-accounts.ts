@@ -5,6 +5,7 @@ import { fail } from '../../lib/errors.ts'
 import { readExternalId } from '../../lib/external-id.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
+import { isRateWithin, presentRate, rateColumns, rateOf } from '../../lib/rate.ts'
 import { covers, requireScopes, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
 import { readSearch } from '../../lib/search.ts'
 import type { AuditAction, Origin } from '../audit/audit.ts'
@@ -25,8 +26,9 @@ import { ownerOf } from '../owners.ts'
 import { type Holder, isAdmin, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
+import { requireSettingLimits } from './limits.ts'
 import { heldAccount, isManager, locksOfAccount, manages, type WholeAccount } from './managers.ts'
-import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
+import type { NewServiceAccount, ServiceAccountPatch, ServiceAccountPut } from './model.ts'
 import {
   countAccountsOf,
   deleteServiceAccount,
@@ -50,13 +52,14 @@ export type { WholeAccount }
  * Creates a service account: the owner of a service's keys, which stays when the person who created it leaves. Its
  * ceiling is the requested scopes, by default those of the caller; never more than the caller could grant.
  * @param externalId in NFC
- * @throws Problem insufficient_scope, validation_failed, quota_exceeded, conflict where the external id is taken
+ * @throws Problem insufficient_scope, validation_failed, quota_exceeded, conflict where the external id is taken, forbidden
+ * where the caller may not set limits
  */
 export async function createServiceAccount(
   context: Context,
   origin: Origin,
   caller: Holder,
-  input: NewServiceAccount,
+  input: NewServiceAccount & Pick<ServiceAccountPut, 'rate_limit'>,
   externalId: string | null = null,
 ): Promise<WholeAccount> {
   const scopes = input.scopes === undefined ? [...caller.scopes] : requireScopes('/scopes', input.scopes)
@@ -68,6 +71,7 @@ export async function createServiceAccount(
   const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
   const work = recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
+    if (input.rate_limit) requireSettingLimits(caller, { id, managers: [manager] })
     const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
     if (countsFor !== null) await requireAccountQuota(context, tx, countsFor)
     const account = await insertServiceAccount(tx, {
@@ -79,6 +83,7 @@ export async function createServiceAccount(
       createdBy,
       countsFor,
       createdAt: now,
+      ...rateColumns(input.rate_limit ?? null),
     })
     await insertManager(tx, {
       id: managerId,
@@ -90,7 +95,12 @@ export async function createServiceAccount(
     await record({
       action: 'service_account.created',
       target,
-      details: { name: account.name, external_id: externalId, scopes },
+      details: {
+        name: account.name,
+        external_id: externalId,
+        scopes,
+        ...(input.rate_limit && { rate_limit: input.rate_limit }),
+      },
     })
     return { ...account, managers: [manager] }
   })
@@ -190,7 +200,8 @@ function maySetAccount(caller: Holder, account: WholeAccount): boolean {
 
 /**
  * Changes a service account. Its keys hold, at each use, only what lies within the new ceiling.
- * @throws Problem not_found, insufficient_scope where it would hold or begin to hold what the caller can't grant
+ * @throws Problem not_found, insufficient_scope where it would hold or begin to hold what the caller can't grant, forbidden
+ * where the caller may not set its limits
  */
 export async function changeServiceAccount(
   context: Context,
@@ -209,6 +220,7 @@ export async function changeServiceAccount(
       requireDisabling(change)
     }
     if (Object.keys(change).length === 0) return before
+    if (change.rateLimit !== undefined) requireSettingLimits(caller, before)
     const after = { ...before, ...change }
     const lockedSettings = requireAccountPower(caller, before, after)
     await updateServiceAccount(tx, id, { ...change, lockedSettings })
@@ -299,6 +311,7 @@ function requireHeld(account: WholeAccount | undefined, caller: Holder): WholeAc
 const SETTINGS: Settings<ServiceAccountRow> = {
   scopes: setting((account) => account.scopes, areScopesWithin),
   is_active: setting((account) => account.isActive, isActiveWithin),
+  rate_limit: setting((account) => rateOf(account), isRateWithin),
 }
 
 /**
@@ -327,8 +340,8 @@ function requireAccountPower(
  */
 export function requireUnbounded(caller: Holder): void {
   if (caller.kind !== 'key') return
-  const { endsAt, rateLimit, allowedIps, hasCredits } = caller
-  if (endsAt === null && rateLimit === null && allowedIps === null && !hasCredits) return
+  const { endsAt, rateLimit, rateRoot, allowedIps, hasCredits } = caller
+  if (endsAt === null && rateLimit === null && !rateRoot?.rate && allowedIps === null && !hasCredits) return
   fail('forbidden', {
     detail:
       'A key with an expiry, a rate limit, credits or allowed_ips cannot enable or widen a service account, nor add a manager.',
@@ -343,16 +356,18 @@ function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
   if (patch.is_active !== undefined) change.isActive = patch.is_active
   if (patch.external_id !== undefined)
     change.externalId = patch.external_id === null ? null : readExternalId('/external_id', patch.external_id)
+  if (patch.rate_limit !== undefined) Object.assign(change, rateColumns(patch.rate_limit))
   return change
 }
 
 function describeChange(before: ServiceAccountRow, after: ServiceAccountRow) {
   const events: { action: AuditAction; details: Record<string, unknown> }[] = []
-  const describe = ({ name, description, externalId, scopes }: ServiceAccountRow) => ({
-    name,
-    description,
-    external_id: externalId,
-    scopes,
+  const describe = (account: ServiceAccountRow) => ({
+    name: account.name,
+    description: account.description,
+    external_id: account.externalId,
+    scopes: account.scopes,
+    rate_limit: presentRate(account),
   })
   if (JSON.stringify(describe(before)) !== JSON.stringify(describe(after))) {
     events.push({

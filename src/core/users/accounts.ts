@@ -1,5 +1,6 @@
 import { fail, failToken, Problem } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
+import { presentRate, rateColumns } from '../../lib/rate.ts'
 import { formatInstant } from '../../lib/time.ts'
 import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requireRecent } from '../change/recent.ts'
@@ -12,7 +13,7 @@ import { isSetupTokenLive, issueSetupToken, useSetupToken } from '../one-time-to
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type Principal } from '../principal.ts'
 import { countFactors } from '../second-factors/methods.ts'
-import { requirePower } from './administration.ts'
+import { requireAdmin, requirePower } from './administration.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
 import { requireInvitable, sendInvitation } from './invite.ts'
 import type { AdministeredUser, Credentials, NewUser, User, UserDetail } from './model.ts'
@@ -51,6 +52,7 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
     role: user.role,
     is_active: user.isActive,
     scopes: user.scopes,
+    rate_limit: presentRate(user),
     created_at: user.createdAt.toISOString(),
   }
 }
@@ -159,8 +161,9 @@ export function createUser(
 function requirePowerToMake(
   context: Context,
   caller: Principal | Operator,
-  { role = 'user', email_verified: emailVerified = false }: NewUser,
+  { role = 'user', email_verified: emailVerified = false, rate_limit: rateLimit }: NewUser,
 ): void {
+  if (rateLimit !== undefined) requireAdmin(caller)
   requirePower(context, caller, null, {
     id: '',
     isActive: true,
@@ -286,7 +289,7 @@ async function addUser<C extends Caller>(
   context: Context,
   origin: Origin,
   caller: C,
-  { email: typed, password: chosen, role = 'user', email_verified: emailVerified = false }: NewUser,
+  { email: typed, password: chosen, role = 'user', email_verified: emailVerified = false, ...more }: NewUser,
   action: 'user.signup' | 'user.created',
   { locks = [], requireStill, finish }: Conditions<C> = {},
 ): Promise<UserRow> {
@@ -308,10 +311,12 @@ async function addUser<C extends Caller>(
       emailVerified,
       createdAt: now,
       isSignUp,
+      ...rateColumns(more.rate_limit ?? null),
     })
     if (!user) fail('email_taken')
     const by = isSignUp ? onBehalfOf(origin, user.id) : origin
-    await record({ action, target: { type: 'user', id }, details: { role } }, by)
+    const limits = more.rate_limit ? { rate_limit: more.rate_limit } : {}
+    await record({ action, target: { type: 'user', id }, details: { role, ...limits } }, by)
     await finish?.(change, user)
     return user
   })

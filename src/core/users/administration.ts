@@ -3,6 +3,7 @@ import { findRows, type SearchPage } from '../../db/search.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { type PageQuery, type PageRows, readPage } from '../../lib/page.ts'
+import { presentRate, rateColumns } from '../../lib/rate.ts'
 import {
   type Ceiling,
   ceilingOfUser,
@@ -95,7 +96,7 @@ type Condition = {
 }
 
 /**
- * Changes a user's role, state, scopes, address or whether the address is verified. `scopes: null` restores USER_SCOPES.
+ * Changes a user's role, state, scopes, rate, address or whether the address is verified. `scopes: null` restores USER_SCOPES.
  * Disabling a user ends the user's sessions; the user's keys are refused until the user is enabled again. A new address
  * is told to the old one by mail.
  * @returns the user. Where the change disables the user, also the service accounts that no other user manages.
@@ -294,10 +295,19 @@ function requirePowerToChange(
   change: UserChange,
 ): void {
   if (caller.kind !== 'operator' && !covers(caller.grants, USERS_WRITE)) requireDisabling(change)
+  if (change.rateLimit !== undefined) requireAdmin(caller)
   const isNamed = [change.role, change.email, change.emailVerified].some((value) => value !== undefined)
   if (!isNamed) return
-  if (!isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
+  requireAdmin(caller)
   requireRecent(context, caller)
+}
+
+/**
+ * Only admins set the limits of a user.
+ * @throws Problem forbidden where the caller is neither an admin nor the operator
+ */
+export function requireAdmin(caller: Administrator): void {
+  if (!isByAdmin(caller)) fail('forbidden', { detail: ADMINS_ONLY })
 }
 
 /** @throws Problem insufficient_scope where the user would hold a scope that the caller cannot grant */
@@ -317,6 +327,7 @@ function readPatch(patch: UserPatch): UserChange {
   if (patch.scopes !== undefined) {
     change.scopes = patch.scopes === null ? null : requireScopes('/scopes', patch.scopes)
   }
+  if (patch.rate_limit !== undefined) Object.assign(change, rateColumns(patch.rate_limit))
   return change
 }
 
@@ -329,6 +340,8 @@ function describeChange(before: UserRow, after: UserRow) {
   }
   compare('user.role_changed', before.role, after.role)
   compare('user.scopes_changed', before.scopes, after.scopes)
+  const limitsOf = (user: UserRow) => ({ rate_limit: presentRate(user) })
+  compare('user.limits_changed', limitsOf(before), limitsOf(after))
   compare(after.isActive ? 'user.enabled' : 'user.disabled', before.isActive, after.isActive)
   compare('user.email_changed', before.email, after.email)
   compare('user.email_verified', before.emailVerified, after.emailVerified)

@@ -1,5 +1,15 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Id, Instant, nullable, pageOf, Role, ScopeInput, ScopeList } from '../../lib/model.ts'
+import {
+  Id,
+  Instant,
+  nullable,
+  OwnerRate,
+  pageOf,
+  RateLimit,
+  Role,
+  ScopeInput,
+  ScopeList,
+} from '../../lib/model.ts'
 
 /** An address as a person types it. */
 const TypedEmail = Type.String({ maxLength: 1024, examples: ['user@example.com'] })
@@ -32,6 +42,7 @@ export const AdministeredUser = Type.Object(
     role: Role,
     is_active: Type.Boolean(),
     scopes: nullable(ScopeList, "The user's own ceiling; null: USER_SCOPES"),
+    rate_limit: OwnerRate,
     created_at: Instant,
   },
   { $id: 'AdministeredUser' },
@@ -81,6 +92,7 @@ export const NewUser = Type.Object(
     password: Type.Optional(Type.String({ maxLength: 8192 })),
     role: Type.Optional(Role),
     email_verified: Type.Optional(Type.Boolean()),
+    rate_limit: Type.Optional(RateLimit),
     invite: Type.Optional(Type.Boolean({ description: 'Mail a link by which the user sets a password' })),
   },
   { $id: 'NewUser', additionalProperties: false },
@@ -93,6 +105,7 @@ export const UserPatch = Type.Object(
     role: Type.Optional(Role),
     is_active: Type.Optional(Type.Boolean()),
     scopes: Type.Optional(nullable(ScopeInput)),
+    rate_limit: Type.Optional(nullable(RateLimit)),
     email_verified: Type.Optional(Type.Boolean()),
   },
   { $id: 'UserPatch', additionalProperties: false },

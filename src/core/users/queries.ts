@@ -86,7 +86,17 @@ export async function updatePassword(tx: Transaction, id: string, hash: string, 
 }
 
 export type UserChange = Partial<
-  Pick<UserRow, 'email' | 'role' | 'isActive' | 'scopes' | 'emailVerified' | 'lockedSettings'>
+  Pick<
+    UserRow,
+    | 'email'
+    | 'role'
+    | 'isActive'
+    | 'scopes'
+    | 'emailVerified'
+    | 'lockedSettings'
+    | 'rateLimit'
+    | 'rateWindowSeconds'
+  >
 >
 
 export async function updateUser(tx: Transaction, id: string, change: UserChange): Promise<void> {

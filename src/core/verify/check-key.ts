@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import { previewCharge } from './credits.ts'
 import type { KeyCheck, KeyCheckResult } from './model.ts'
 import { findNewestSecret } from './queries.ts'
-import { permitRate, refusalOf, type UseOutcome } from './use-key.ts'
+import { permitRates, refusalOf, type UseOutcome } from './use-key.ts'
 import { decideSecret, type SecretFacts } from './verify-credential.ts'
 import { presentOutcome, readPurpose } from './verify-key.ts'
 
@@ -17,10 +17,10 @@ export async function checkKey(context: Context, keyId: string, question: KeyChe
   const { scopes, cost, ip } = readPurpose(question ?? {}, '')
   const facts = (await findNewestSecret(context.db, keyId)) ?? fail('not_found')
   const key = decideAlive(context, facts)
-  const { rateLimit } = key
-  const rate = rateLimit && permitRate(context, await context.rates.preview(keyId, rateLimit))
+  const { owner, rates } = key
+  const rate = rates && permitRates(context, await context.rates.preview({ owner, rates }))
   const charge = await previewCharge(context, keyId, cost)
-  const permitted = { code: 'VALID', rate: rate?.rate ?? null } as const
+  const permitted = { code: 'VALID', rates: rate?.code === 'VALID' ? rate.rates : null } as const
   const allowed: UseOutcome =
     charge.code === 'VALID' ? { ...permitted, remainingCredits: charge.remaining } : charge
   const state = stateOf(context, facts)

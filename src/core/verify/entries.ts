@@ -113,7 +113,12 @@ function rowsOf(principal: Principal): string[] {
   const ids =
     principal.kind === 'user'
       ? [principal.sessionId, principal.userId]
-      : [principal.keyId, principal.owner.id, ...(claims ? [claims.tokenId] : [])]
+      : [
+          principal.keyId,
+          principal.owner.id,
+          ...(principal.rateRoot ? [principal.rateRoot.keyId] : []),
+          ...(claims ? [claims.tokenId] : []),
+        ]
   if (claims?.keyId) ids.push(claims.keyId)
   return ids
 }

@@ -32,6 +32,8 @@ export const VerifyBatchRequest = Type.Object(
 )
 export type VerifyBatchRequest = Static<typeof VerifyBatchRequest>
 
+const RateLeft = Type.Object({ limit: Type.Integer(), remaining: Type.Integer(), reset_at: Instant })
+
 const answer = {
   valid: Type.Boolean(),
   code: Type.String({ examples: ['VALID'] }),
@@ -45,10 +47,12 @@ const answer = {
   expires_at: Type.Optional(nullable(Instant)),
   metadata: Type.Optional(nullable(Type.Record(Type.String(), Type.Unknown()))),
   credits: Type.Optional(nullable(Type.Object({ remaining: Type.Integer() }))),
-  rate_limit: Type.Optional(
-    nullable(Type.Object({ limit: Type.Integer(), remaining: Type.Integer(), reset_at: Instant })),
+  rate_limit: Type.Optional(nullable(RateLeft)),
+  owner_rate_limit: Type.Optional(
+    nullable(RateLeft, 'What is left of the rate that all keys of the owner share'),
   ),
   missing_scopes: Type.Optional(ScopeList),
+  limited_by: Type.Optional(wordOf(['key', 'owner'], 'Whose limit is used up')),
   retry_after_seconds: Type.Optional(Type.Integer()),
 }
 

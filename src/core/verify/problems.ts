@@ -17,8 +17,12 @@ export function problemOf(outcome: UseOutcome): Problem | null {
       return lackOfScopes(outcome.missingScopes)
     case 'RATE_LIMITED':
       return new Problem('rate_limited', {
-        detail: 'The key has reached its rate limit; wait before the next use.',
-        headers: spentHeaders(outcome.rate.limit, outcome.retryAfterSeconds),
+        detail:
+          outcome.limitedBy === 'key'
+            ? 'The key has reached its rate limit; wait before the next use.'
+            : "The keys of this key's owner have reached their common rate limit; wait before the next use.",
+        members: { limited_by: outcome.limitedBy },
+        headers: spentHeaders(outcome.limit, outcome.retryAfterSeconds),
       })
     case 'CREDITS_EXHAUSTED':
       return new Problem('credits_exhausted', {

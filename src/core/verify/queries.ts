@@ -40,15 +40,20 @@ const secretAndOwner = {
     metadata: apiKeys.metadata,
     rateLimit: apiKeys.rateLimit,
     rateWindowSeconds: apiKeys.rateWindowSeconds,
+    rateRoot: apiKeys.rateRoot,
+    rootRateLimit: apiKeys.rootRateLimit,
+    rootRateWindowSeconds: apiKeys.rootRateWindowSeconds,
     allowedIps: apiKeys.allowedIps,
   },
   creditsOf: apiKeyCredits.keyId,
-  user: owner,
+  user: { ...owner, rateLimit: users.rateLimit, rateWindowSeconds: users.rateWindowSeconds },
   serviceAccount: {
     name: serviceAccounts.name,
     isActive: serviceAccounts.isActive,
     scopes: serviceAccounts.scopes,
     externalId: serviceAccounts.externalId,
+    rateLimit: serviceAccounts.rateLimit,
+    rateWindowSeconds: serviceAccounts.rateWindowSeconds,
   },
 }
 

@@ -4,7 +4,7 @@ import { SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import { type Charge, chargeKey } from './credits.ts'
-import type { RateState } from './rates.ts'
+import { type RateState, tighterOf } from './rates.ts'
 
 /** The credits that a use takes where the request names no cost. */
 export const DEFAULT_COST = 1
@@ -17,22 +17,25 @@ export const DEFAULT_COST = 1
  */
 export type Use = { scopes: readonly string[]; cost: number | null; address: string | null }
 
-/** Whether address, scopes and rate allow a use, or else the first of them that does not. */
+/** Whose limit refused a use: the key's, or that of its owner. */
+export type LimitedBy = 'key' | 'owner'
+
+/** Whether address, scopes and rates allow a use, or else the first of them that does not. */
 type Permission =
-  | { code: 'VALID'; rate: RateState | null }
+  | { code: 'VALID'; rates: readonly RateState[] | null }
   | { code: 'IP_NOT_ALLOWED' }
   | { code: 'INSUFFICIENT_SCOPE'; missingScopes: string[] }
-  | { code: 'RATE_LIMITED'; rate: RateState; retryAfterSeconds: number }
+  | { code: 'RATE_LIMITED'; limitedBy: LimitedBy; limit: number; retryAfterSeconds: number }
 
 /** The result of a use: the first reason for a refusal, in the order of API.md, or what remains of the key's limits. */
 export type UseOutcome =
-  | { code: 'VALID'; rate: RateState | null; remainingCredits: number | null }
+  | { code: 'VALID'; rates: readonly RateState[] | null; remainingCredits: number | null }
   | Exclude<Permission | Charge, { code: 'VALID' }>
 
 /**
- * Uses a verified key, and counts the use. Address, scopes and rate are checked before anything is charged; credits are
+ * Uses a verified key, and counts the use. Address, scopes and rates are checked before anything is charged; credits are
  * charged last. Stays synchronous where the answer already is: one `await` here doubles the cost of a warm request.
- * @returns the outcome, or a promise of it where a rate on Redis or the credits must be waited for
+ * @returns the outcome, or a promise of it where rates on Redis or the credits must be waited for
  * @throws only where the database cannot be asked; a refusal is a value
  * @example
  * const outcome = await useKey(context, key, { scopes: ['read'], cost: DEFAULT_COST, address: null })
@@ -60,7 +63,7 @@ export function refusalOf(
 
 type Refused = Extract<Permission, { code: 'IP_NOT_ALLOWED' | 'INSUFFICIENT_SCOPE' }>
 
-/** The rate is counted only where address and scopes are allowed, so that a refused request does not use it up. */
+/** The rates are counted only where address and scopes are allowed, so that a refused request does not use them up. */
 function permitUse(
   context: Context,
   key: KeyPrincipal,
@@ -68,30 +71,38 @@ function permitUse(
 ): Permission | Promise<Permission> {
   const refusal = refusalOf(key, { address, scopes })
   if (refusal) return refusal
-  if (key.rateLimit === null) return { code: 'VALID', rate: null }
-  const rate = context.rates.take(key.keyId, key.rateLimit)
-  return rate instanceof Promise
-    ? rate.then((state) => permitRate(context, state))
-    : permitRate(context, rate)
+  const { owner, rates } = key
+  if (rates === null) return { code: 'VALID', rates: null }
+  const taken = context.rates.take({ owner, rates })
+  return taken instanceof Promise
+    ? taken.then((states) => permitRates(context, states))
+    : permitRates(context, taken)
 }
 
 type RatePermission = Extract<Permission, { code: 'VALID' | 'RATE_LIMITED' }>
 
-/** Whether a rate allows a use. */
-export function permitRate({ clock }: Pick<Context, 'clock'>, rate: RateState): RatePermission {
-  if (!rate.isExceeded) return { code: 'VALID', rate }
-  const retryAfterSeconds = Math.max(1, Math.ceil((rate.resetAtMs - clock()) / SECOND_MS))
-  return { code: 'RATE_LIMITED', rate, retryAfterSeconds }
+/** Whether all rates of a key allow a use. To wait is until the last of those that refused it. */
+export function permitRates({ clock }: Pick<Context, 'clock'>, rates: readonly RateState[]): RatePermission {
+  const first = rates.find((rate) => rate.isExceeded)
+  if (first === undefined) return { code: 'VALID', rates }
+  const { limit, resetAtMs } = rates.filter((rate) => rate.isExceeded).reduce(tighterOf)
+  const retryAfterSeconds = Math.max(1, Math.ceil((resetAtMs - clock()) / SECOND_MS))
+  return { code: 'RATE_LIMITED', limitedBy: first.of === 'owner' ? 'owner' : 'key', limit, retryAfterSeconds }
+}
+
+/** What is left of the tightest rate of a key after a use; null: it has none, or the use was refused. */
+export function tightestOf(outcome: UseOutcome): RateState | null {
+  return outcome.code === 'VALID' && outcome.rates ? outcome.rates.reduce(tighterOf) : null
 }
 
 function charge(context: Context, key: KeyPrincipal, { cost, address }: Use, permission: Permission) {
   if (permission.code !== 'VALID') return count(context, key, address, permission)
-  const { rate } = permission
+  const { rates } = permission
   if (!key.hasCredits || cost === null)
-    return count(context, key, address, { code: 'VALID', rate, remainingCredits: null })
+    return count(context, key, address, { code: 'VALID', rates, remainingCredits: null })
   return chargeKey(context, key.keyId, cost).then((charged) =>
     charged.code === 'VALID'
-      ? count(context, key, address, { code: 'VALID', rate, remainingCredits: charged.remaining })
+      ? count(context, key, address, { code: 'VALID', rates, remainingCredits: charged.remaining })
       : count(context, key, address, charged),
   )
 }

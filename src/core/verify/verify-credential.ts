@@ -1,5 +1,6 @@
 import type { Database } from '../../db/database.ts'
 import { isId } from '../../lib/ids.ts'
+import { NO_RATE, rateOf, rootRateOf } from '../../lib/rate.ts'
 import { ceilingOfList, ceilingOfUser, covers, scopesOfUser } from '../../lib/scopes.ts'
 import {
   hashToken,
@@ -20,7 +21,7 @@ import { decidePortal, type PortalFacts } from './decide-portal.ts'
 import { describeOwner } from './describe-owner.ts'
 import { lookUpSecret } from './look-up-secret.ts'
 import { type VerifyQueries, verifyQueriesOf } from './queries.ts'
-import { rateOf } from './rates.ts'
+import { ratesOf } from './rates.ts'
 
 /**
  * The principal of a credential that was verified before and is known to be still valid. Counts as a verification.
@@ -235,6 +236,8 @@ export function decideSecret(
     externalId: effectiveExternalId(key, row.serviceAccount),
     metadata: key.metadata,
     rateLimit: rateOf(key),
+    rateRoot: key.rateRoot === null ? null : { keyId: key.rateRoot, rate: rootRateOf(key) },
+    rates: ratesOf(key, { id: owner.shown.id, columns: row.user ?? row.serviceAccount ?? NO_RATE }),
     allowedIps: key.allowedIps,
     hasCredits: row.creditsOf !== null,
     keyExpiresAt: key.expiresAt,

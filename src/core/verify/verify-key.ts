@@ -5,7 +5,7 @@ import type { Context } from '../context.ts'
 import { ownerOf } from '../owners.ts'
 import type { KeyPrincipal, Principal, Refusal } from '../principal.ts'
 import type { VerifyRequest, VerifyResult } from './model.ts'
-import type { RateState } from './rates.ts'
+import { type RateState, tighterOf } from './rates.ts'
 import { DEFAULT_COST, type UseOutcome, useKey } from './use-key.ts'
 import { recallCredential, verifyCredential } from './verify-credential.ts'
 
@@ -80,6 +80,11 @@ export function presentOutcome(key: KeyPrincipal, outcome: UseOutcome): VerifyRe
     case 'INSUFFICIENT_SCOPE':
       return { ...refusal, missing_scopes: outcome.missingScopes }
     case 'RATE_LIMITED':
+      return {
+        ...refusal,
+        limited_by: outcome.limitedBy,
+        retry_after_seconds: outcome.retryAfterSeconds,
+      }
     case 'CREDITS_EXHAUSTED': {
       const seconds = outcome.retryAfterSeconds
       return { ...refusal, ...(seconds === null ? {} : { retry_after_seconds: seconds }) }
@@ -89,7 +94,7 @@ export function presentOutcome(key: KeyPrincipal, outcome: UseOutcome): VerifyRe
   }
 }
 
-function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & { code: 'VALID' }) {
+function presentUse(key: KeyPrincipal, { rates, remainingCredits }: UseOutcome & { code: 'VALID' }) {
   return {
     valid: true,
     code: 'VALID',
@@ -101,12 +106,16 @@ function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & 
     expires_at: formatInstant(key.endsAt),
     metadata: key.metadata,
     credits: remainingCredits === null ? null : { remaining: remainingCredits },
-    rate_limit: rate && presentRate(rate),
+    rate_limit: presentRate(rates, ({ of }) => of !== 'owner'),
+    owner_rate_limit: presentRate(rates, ({ of }) => of === 'owner'),
   }
 }
 
-const presentRate = ({ limit, remaining, resetAtMs }: RateState) => ({
-  limit,
-  remaining,
-  reset_at: new Date(resetAtMs).toISOString(),
-})
+/** What remains of some of a key's rates, by the tighter one; null: no limit. */
+function presentRate(rates: readonly RateState[] | null, isShown: (rate: RateState) => boolean) {
+  if (rates === null) return null
+  const [first, ...others] = rates.filter(isShown)
+  if (first === undefined) return null
+  const { limit, remaining, resetAtMs } = others.reduce(tighterOf, first)
+  return { limit, remaining, reset_at: new Date(resetAtMs).toISOString() }
+}

@@ -87,6 +87,8 @@ const cases: Case[] = [
       metadata: { a: 1 },
       allowedIps: ['10.0.0.0/8'],
       lockedSettings: { is_active: true },
+      limitsOfOthers: ['rate_limit'],
+      rateRoot: e.user.id,
       // Written together with secrets, whose change is sent anyway.
       lastUsedAt: later,
     }),
@@ -138,7 +140,10 @@ const cases: Case[] = [
 ]
 
 /** Columns whose change is tested separately below, because it needs another row or another column. */
-const BY_HAND = new Set(['id', 'userId', 'serviceAccountId', 'keyId', 'rateLimit', 'rateWindowSeconds'])
+const BY_HAND = new Set([
+  ...['id', 'userId', 'serviceAccountId', 'keyId'],
+  ...['rateLimit', 'rateWindowSeconds', 'rootRateLimit', 'rootRateWindowSeconds'],
+])
 
 /**
  * The messages that the database sends to every server when a row changes that decides a credential's rights.
@@ -236,6 +241,21 @@ export function describeEviction(target: Target): void {
       const limit = { rateLimit: 10, rateWindowSeconds: 60 }
       const told = [`key ${e.apiKey.id}`]
       expect(await during(() => db().update(apiKeys).set(limit).where(ofKey))).toEqual(told)
+      const child = { ...rows.apiKey(e.user.id), rateRoot: e.apiKey.id }
+      await db().insert(apiKeys).values(child)
+      const lower = { rateLimit: 9 }
+      const both = [`key ${child.id}`, ...told].sort()
+      expect(await during(() => db().update(apiKeys).set(lower).where(ofKey))).toEqual(both)
+      const [copied] = await db().select().from(apiKeys).where(eq(apiKeys.id, child.id))
+      expect(copied).toMatchObject({ rootRateLimit: 9, rootRateWindowSeconds: 60 })
+      const { user, serviceAccount } = e
+      const change = (set: object) => [
+        () => db().update(users).set(set).where(eq(users.id, user.id)),
+        () => db().update(serviceAccounts).set(set).where(eq(serviceAccounts.id, serviceAccount.id)),
+      ]
+      const owners = [`user ${user.id}`, `service_account ${serviceAccount.id}`]
+      for (const set of [limit, { rateLimit: 11 }, { rateWindowSeconds: 61 }])
+        for (const [at, work] of change(set).entries()) expect(await during(work)).toEqual([owners[at] ?? ''])
       expect(await during(() => db().update(apiKeyCredits).set({ remaining: 3 }).where(ofCredits))).toEqual(
         [],
       )
