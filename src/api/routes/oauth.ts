@@ -88,6 +88,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       allows: () => true,
       refusal: () => 'forbidden' as const,
       support: false,
+      labels: false,
       whole: false,
       enrolling: false,
       portal: null,

@@ -6,7 +6,7 @@ import { type Owner, ownerOfRow } from '../owners.ts'
 import { heldAccount, type WholeAccount } from '../service-accounts/managers.ts'
 import { findAccount } from '../service-accounts/service-accounts.ts'
 import { findWholeKey, type WholeKey } from './queries.ts'
-import { type KeyManager, requireActing, requireManagedKey } from './reach.ts'
+import { type KeyManager, type OnlyChange, requireActing, requireManagedKey } from './reach.ts'
 
 /**
  * What the work of a change of one key is given: what every change is given, the key as of now, and the service account
@@ -22,7 +22,7 @@ export type KeyChange<C extends KeyManager> = Change<C> & {
  * How a change locks the key, and its secrets where it changes them too: `update` where the row will be deleted.
  * `counts`: the change can increase the number of live keys, so the rows that carry the quota are locked too.
  */
-type KeyLocks = { key: LockMode; secrets?: LockMode; counts?: boolean; isEnding?: boolean }
+type KeyLocks = { key: LockMode; secrets?: LockMode; counts?: boolean; only?: OnlyChange | null }
 
 /**
  * Changes one key that the caller manages. Locks its owner and the key, and then checks again that the caller still
@@ -35,7 +35,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
   origin: Origin,
   caller: C,
   id: string,
-  { key: mode, secrets, counts = false, isEnding = false }: KeyLocks,
+  { key: mode, secrets, counts = false, only = null }: KeyLocks,
   work: (change: KeyChange<C>) => Promise<R>,
 ): Promise<R> {
   const found = await requireManagedKey(context, caller, id)
@@ -53,7 +53,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
     const key = await findWholeKey(change.tx, row)
     const account = accountOf(change, owner)
     const user = change.held.users.get(owner.id) ?? null
-    requireActing(change.caller, key, account, user, isEnding)
+    requireActing(change.caller, key, account, user, only)
     return work({ ...change, key, account })
   })
 }
