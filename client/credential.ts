@@ -13,9 +13,24 @@ export function readCredential(headers: Headers): string | Refusal {
   if (authorization === null && apiKey === null) return refuse('missing_credential')
   if (authorization !== null && apiKey !== null) return refuse('ambiguous_credentials')
   if ((authorization ?? apiKey)?.includes(',')) return refuse('ambiguous_credentials')
-  const token = apiKey ?? BEARER.exec(authorization ?? '')?.[1] ?? ''
-  const isUsable = token !== '' && !(apiKey !== null && isAccessToken(apiKey))
+  const bearer = BEARER.exec(authorization ?? '')?.[1]
+  const token = apiKey ?? bearer ?? keyOfBasic(authorization ?? '')
+  const isUsable = token !== '' && !(bearer === undefined && isAccessToken(token))
   return isUsable ? token : refuse('invalid_token')
+}
+
+const BASIC = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i
+
+/** The key that is the user name of HTTP Basic, whose password is empty; an empty text where Basic carries no key. */
+function keyOfBasic(authorization: string): string {
+  const encoded = BASIC.exec(authorization)?.[1] ?? ''
+  if (encoded.length > 512) return ''
+  try {
+    const text = atob(encoded)
+    return text !== '' && text.indexOf(':') === text.length - 1 ? text.slice(0, -1) : ''
+  } catch {
+    return ''
+  }
 }
 
 const COMPACT_JWS = /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/

@@ -224,7 +224,7 @@ export const texts = {
     onDate: 'On a date',
     never: 'Never',
     date: 'Date',
-    more: 'More: addresses, limits, credits, metadata',
+    more: 'More: addresses, limits, credits',
   },
   secret: {
     title: 'Save the key now',

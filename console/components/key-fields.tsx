@@ -1,3 +1,4 @@
+import { mayLabel, useMe } from '../lib/me.ts'
 import type { Key, KeyPatch } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { Field, Select, TextArea } from './field.tsx'
@@ -66,26 +67,33 @@ export function KeyFields({ of: key }: { of?: Key }) {
           defaultValue={credits?.refill?.amount}
         />
       </div>
-      <Field
-        label={words.externalId}
-        hint={words.externalIdHint}
-        name="external_id"
-        path="/external_id"
-        defaultValue={key?.external_id ?? ''}
-      />
-      <TextArea
-        label={words.metadata}
-        hint={words.metadataHint}
-        name="metadata"
-        path="/metadata"
-        defaultValue={key?.metadata ? JSON.stringify(key.metadata, null, 2) : ''}
-        spellCheck={false}
-      />
+      {mayLabel(useMe()) && <Labels of={key} />}
     </>
   )
 }
 
-/** What the fields say, null where one is empty. The API decides whether it is right. */
+/** What those who verify the key are told: for people who may set it alone. */
+const Labels = ({ of: key }: { of: Key | undefined }) => (
+  <>
+    <Field
+      label={words.externalId}
+      hint={words.externalIdHint}
+      name="external_id"
+      path="/external_id"
+      defaultValue={key?.external_id ?? ''}
+    />
+    <TextArea
+      label={words.metadata}
+      hint={words.metadataHint}
+      name="metadata"
+      path="/metadata"
+      defaultValue={key?.metadata ? JSON.stringify(key.metadata, null, 2) : ''}
+      spellCheck={false}
+    />
+  </>
+)
+
+/** What the fields say, null where one is empty; labels only where they were offered. The API decides whether it is right. */
 export function keyFieldsIn(fields: FormData) {
   const number = (name: string) => (textIn(fields, name) === undefined ? null : Number(textIn(fields, name)))
   const addresses = textIn(fields, 'allowed_ips')?.split(/[\s,]+/)
@@ -100,9 +108,11 @@ export function keyFieldsIn(fields: FormData) {
       credits === null
         ? null
         : { remaining: credits, refill: interval ? { amount: amount ?? 0, interval } : null },
-    external_id: textIn(fields, 'external_id') ?? null,
-    // What is no JSON goes as the text that it is: the API says that an object is asked for.
-    metadata: metadata === undefined ? null : (parse(metadata) as Record<string, unknown>),
+    ...(fields.has('metadata') && {
+      external_id: textIn(fields, 'external_id') ?? null,
+      // What is no JSON goes as the text that it is: the API says that an object is asked for.
+      metadata: metadata === undefined ? null : (parse(metadata) as Record<string, unknown>),
+    }),
   } satisfies KeyPatch
 }
 

@@ -16,3 +16,6 @@ export const isAdmin = (me: Me | undefined): boolean => me?.role === 'admin'
 /** Whether the admin's pages are for this person: admins, and support. */
 export const isStaff = (me: Me | undefined): boolean =>
   isAdmin(me) || me?.scopes.includes('latchkey:support') === true
+/** Whether this person may set the external id and the metadata of keys. */
+export const mayLabel = (me: Me | undefined): boolean =>
+  isAdmin(me) || me?.scopes.includes('latchkey:keys.label') === true

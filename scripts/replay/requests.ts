@@ -408,7 +408,7 @@ const users: Case[] = [
 ]
 
 const keys: Case[] = [
-  ['every setting', 'POST /keys/create', { as: 'owner', json: { name: 'full', description: 'all', external_id: 'full', metadata: { a: 1 }, scopes: ['read', 'write'], expires_in_days: 1, rate_limit: { limit: 9, window_seconds: 9 }, credits: { remaining: 9, refill: { amount: 9, interval: 'daily' } }, allowed_ips: ['192.0.2.0/24'] }, keep: { fullId: 'id' } }],
+  ['every setting', 'POST /keys/create', { as: 'owner', json: { name: 'full', description: 'all', scopes: ['read', 'write'], expires_in_days: 1, rate_limit: { limit: 9, window_seconds: 9 }, credits: { remaining: 9, refill: { amount: 9, interval: 'daily' } }, allowed_ips: ['192.0.2.0/24'] }, keep: { fullId: 'id' } }],
   ['no body', 'POST /keys/create', { as: 'owner' }],
   ['both headers', 'POST /keys/create', { as: 'owner', key: 'plain', json: {} }],
   ['null members', 'POST /keys/create', { as: 'owner', json: { name: null, scopes: null, credits: null } }],
@@ -425,7 +425,8 @@ const keys: Case[] = [
   ['a malformed network', 'POST /keys/create', { as: 'owner', json: { allowed_ips: ['10.1'] } }],
   ['a malformed rate', 'POST /keys/create', { as: 'owner', json: { rate_limit: { limit: 0, window_seconds: 1 } } }],
   ['malformed credits', 'POST /keys/create', { as: 'owner', json: { credits: { remaining: -1 } } }],
-  ['metadata of 5 KiB', 'POST /keys/create', { as: 'owner', json: { metadata: { long: '-'.repeat(5_000) } } }],
+  ['metadata without the scope', 'POST /keys/create', { as: 'owner', json: { metadata: null } }],
+  ['metadata of 5 KiB', 'POST /keys/create', { as: 'admin', json: { metadata: { long: '-'.repeat(5_000) } } }],
   ['an unknown owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: UNKNOWN_ID } }],
   ['a malformed owner', 'POST /keys/create', { as: 'owner', json: { service_account_id: '1' } }],
   ["beyond its owner's scopes", 'POST /keys/create', { as: 'owner', json: { service_account_id: '$accountId', scopes: 'write' } }],
@@ -454,6 +455,8 @@ const keys: Case[] = [
   ['unknown', `GET /keys/${UNKNOWN_ID}`, { as: 'owner' }],
   ['malformed', 'GET /keys/1', { as: 'owner' }],
   ['a word that is a route', 'GET /keys/verify', { as: 'owner' }],
+  ['labels', 'PATCH /keys/$fullId', { as: 'admin', json: { external_id: 'full', metadata: { a: 1 } } }],
+  ['labels without the scope', 'PATCH /keys/$fullId', { as: 'owner', json: { metadata: null } }],
   ['good', 'PATCH /keys/$fullId', { as: 'owner', json: { name: 'fuller', description: null, credits: null, is_active: false } }],
   ['nothing', 'PATCH /keys/$fullId', { as: 'owner', json: {} }],
   ['no body', 'PATCH /keys/$fullId', { as: 'owner' }],

@@ -21,6 +21,7 @@
  */
 import { cors } from '@elysiajs/cors'
 import { type AnyElysia, Elysia } from 'elysia'
+import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
 import { auth } from './auth.ts'
 import { browserGuard } from './browser.ts'
@@ -111,10 +112,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(forBrowsers)
 
   const document = once(() =>
-    openApiDocument(
-      new Elysia().use(unlimited).use(limited).use(forwardAuthDescription()),
-      context.config.publicUrl,
-    ),
+    openApiDocument(new Elysia().use(unlimited).use(limited).use(forwardAuthDescription()), context.config),
   )
   const documented = docs(context.config.docs, document)
     .use(consolePages(context.config))
@@ -127,7 +125,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
   const app = new Elysia(serverSettings((): AnyElysia => app, rawRoutes))
     .use(observed.plugin)
     .use(errors(context, limits, routes.methodsOf))
-    .use(crossOrigin(context.config.corsOrigins, isAmong(forBrowsers.routes)))
+    .use(crossOrigin(context.config, isAmong(forBrowsers.routes)))
     .use(unlimited)
     .use(limited)
     .use(documented)
@@ -188,7 +186,7 @@ function isAmong(routes: AnyElysia['routes']): IsForBrowsers {
  * CORS for exact origins; without any, no hook at all. `credentials` stays false: what other origins may call takes no
  * cookie. What takes the cookie has no CORS headers at all (people.md, section 2, rule 10).
  */
-function crossOrigin(origins: readonly string[], isForBrowsers: IsForBrowsers) {
+function crossOrigin({ corsOrigins: origins, apiKeyHeaders }: Config, isForBrowsers: IsForBrowsers) {
   if (origins.length === 0) return new Elysia()
   const withoutCors = (response: Response) => {
     for (const name of [...response.headers.keys()])
@@ -203,6 +201,7 @@ function crossOrigin(origins: readonly string[], isForBrowsers: IsForBrowsers) {
       'Authorization',
       'Content-Type',
       'X-API-Key',
+      ...apiKeyHeaders,
       'Idempotency-Key',
       'X-Request-Id',
       'traceparent',

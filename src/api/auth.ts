@@ -14,8 +14,8 @@ import {
 import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
 import { refusalOf, tightestOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
 import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
-import { covers, SUPPORT } from '../lib/scopes.ts'
-import { readJson } from './body.ts'
+import { covers, KEYS_LABEL, SUPPORT } from '../lib/scopes.ts'
+import { type BodyBounds, readJson } from './body.ts'
 import { recogniseAgain, requirePrincipal } from './credential.ts'
 import { withoutWaiting } from './elysia.ts'
 import { type Authorize, type Credential, type RequestState, stated } from './request-state.ts'
@@ -45,6 +45,7 @@ export type Guard = ReturnType<typeof auth>
  *   with REAUTHENTICATE_FOR_KEYS.
  * - `enrolling`: open also to a person who has to set up a second factor first.
  * - `portal`: what a portal session must have been made for, on a route that takes its bearer.
+ * - `labels`: a caller with `latchkey:keys.label` needs none of these scopes; the change asks for what it takes.
  * - `json`: the route takes a JSON body, of the usual size at most or of `maxBytes`.
  */
 export type Need =
@@ -53,6 +54,7 @@ export type Need =
       scopes?: readonly string[]
       keyScopes?: readonly string[]
       support?: boolean
+      labels?: boolean
       whole?: boolean
       recent?: true | 'for keys'
       enrolling?: boolean
@@ -60,7 +62,7 @@ export type Need =
       json?: JsonBody
     }
 
-type JsonBody = true | { maxBytes: number }
+type JsonBody = true | BodyBounds
 
 type Seen = { request: Request; state: RequestState }
 
@@ -85,13 +87,15 @@ export function auth(context: Context) {
     ) =>
     (need: Need) => {
       const { scopes = [], keyScopes = scopes, json, ...rest } = need === true ? {} : need
-      const { support = false, whole = false, recent, enrolling = false, portal = null } = rest
+      const { support = false, labels = false, whole = false } = rest
+      const { recent, enrolling = false, portal = null } = rest
       const requirement: Requirement = {
         allows,
         refusal,
         userScopes: scopes,
         keyScopes,
         support,
+        labels,
         whole,
         enrolling,
         portal,
@@ -193,7 +197,7 @@ const parserOf =
     const checking = check(state)
     if (checking) await checking
     const { principal } = state.credential as Accepted
-    const body = await readJson(request, json === true ? undefined : json.maxBytes)
+    const body = await readJson(request, json === true ? {} : json)
     await checkAgain(state, principal)
     return body
   }
@@ -219,6 +223,7 @@ type Requirement = {
   userScopes: readonly string[]
   keyScopes: readonly string[]
   support: boolean
+  labels: boolean
   whole: boolean
   /** Whether it is open to a person who has to set up a second factor first. */
   enrolling: boolean
@@ -227,8 +232,10 @@ type Requirement = {
 }
 
 /** The scopes that a route asks of a caller. */
-function scopesFor(principal: Principal, { userScopes, keyScopes, support }: Requirement): readonly string[] {
+function scopesFor(principal: Principal, need: Requirement): readonly string[] {
+  const { userScopes, keyScopes, support, labels } = need
   if (support && covers(principal.grants, SUPPORT)) return []
+  if (labels && covers(principal.grants, KEYS_LABEL)) return []
   return principal.kind === 'key' ? keyScopes : userScopes
 }
 

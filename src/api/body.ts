@@ -10,20 +10,26 @@ const MAX_BODY_DEPTH = 32
 const TAKES_BODY = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
+/** `nulls`: members that are kept where they are null, since to name them already asks for a scope. */
+export type BodyBounds = { maxBytes?: number; nulls?: readonly string[] }
+
 /**
  * Reads a JSON body: checks the type, then the size, then the text, so that nothing large is parsed. Members that are null
- * are left out, except in a PATCH, where null clears a member.
+ * are left out, except in a PATCH, where null clears a member, and except those that `nulls` names.
  * @returns null where the request has no body
  * @throws Problem unsupported_media_type, body_too_large, malformed_json
  */
-export async function readJson(request: Request, maxBytes = MAX_BODY_BYTES): Promise<unknown> {
+export async function readJson(
+  request: Request,
+  { maxBytes = MAX_BODY_BYTES, nulls = [] }: BodyBounds = {},
+): Promise<unknown> {
   if (!TAKES_BODY.has(request.method) || !hasBody(request)) return null
   requireType(request, 'application/json')
   const text = await readText(request, maxBytes)
   const body = parse(text)
   const fault = faultOf(body)
   if (fault) fail('malformed_json', { detail: fault })
-  return request.method === 'PATCH' ? body : withoutNulls(body)
+  return request.method === 'PATCH' ? body : withoutNulls(body, nulls)
 }
 
 function parse(text: string): unknown {
@@ -53,10 +59,12 @@ function faultOf(value: unknown, levels = MAX_BODY_DEPTH): string | null {
   return null
 }
 
-function withoutNulls(body: unknown): unknown {
+function withoutNulls(body: unknown, kept: readonly string[]): unknown {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return body
   if (!Object.values(body).includes(null)) return body
-  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
+  return Object.fromEntries(
+    Object.entries(body).filter(([name, value]) => value !== null || kept.includes(name)),
+  )
 }
 
 /**

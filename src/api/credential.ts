@@ -1,8 +1,10 @@
+import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
 import type { Principal, UserPrincipal } from '../core/principal.ts'
 import { recallAgain, recallCredential, verifyCredential } from '../core/verify/verify-credential.ts'
 import { fail, Problem } from '../lib/errors.ts'
 import { isAccessToken } from '../lib/tokens.ts'
+import { pathOf } from './elysia.ts'
 import type { Credential, RequestState } from './request-state.ts'
 
 /**
@@ -17,7 +19,7 @@ export function recogniseCredential(
   isGuarded: (request: Request) => boolean,
   state: RequestState,
 ): Promise<void> | undefined {
-  const token = readInto(state)
+  const token = readInto(context, state)
   if (token === null) return
   const principal = recallCredential(context, token)
   if (principal !== null) {
@@ -40,7 +42,7 @@ export async function recogniseAgain(
   context: Context,
   { request, address }: RequestState,
 ): Promise<Principal> {
-  const token = readCredential(request) ?? fail('missing_credential')
+  const token = readCredential(context.config, request) ?? fail('missing_credential')
   return recallAgain(context, token) ?? principalOf(await lookUp(context, token, address))
 }
 
@@ -50,7 +52,7 @@ export async function recogniseAgain(
  * @throws Problem invalid_token for a credential that is not valid, wrong_credential_kind for a key
  */
 export async function findUser(context: Context, state: RequestState): Promise<UserPrincipal | null> {
-  const token = readCredential(state.request)
+  const token = readCredential(context.config, state.request)
   if (token === null) return null
   if (state.credential.kind === 'none') state.credential = await lookUp(context, token, state.address)
   const principal = requirePrincipal(state)
@@ -78,9 +80,9 @@ function principalOf(credential: Credential): Principal {
  * The presented credential; null where the request presents no credential. Where it cannot be read, the state keeps the
  * reason.
  */
-function readInto(state: RequestState): string | null {
+function readInto({ config }: Context, state: RequestState): string | null {
   try {
-    return readCredential(state.request)
+    return readCredential(config, state.request)
   } catch (reason) {
     state.credential = { kind: 'refused', reason }
     return null
@@ -99,25 +101,59 @@ async function lookUp(context: Context, token: string, address: string | null): 
   }
 }
 
-const BEARER = /^bearer +(\S+) *$/i
+/** The settings that name further ways to present a key. */
+type KeyNames = Pick<Config, 'apiKeyHeaders' | 'apiKeySchemes'>
 
 /**
  * The credential that a request presents, unverified: null for none, an empty string for one that cannot be valid.
  * @throws Problem ambiguous_credentials for two, or for a repeated header, which Bun joins by a comma: another reader of
  * the same request might take the other one
  */
-export function readCredential(request: Request): string | null {
+export function readCredential(names: KeyNames, request: Request): string | null {
   const authorization = request.headers.get('authorization')
-  const apiKey = request.headers.get('x-api-key')
+  let apiKey = request.headers.get('x-api-key')
+  for (const name of names.apiKeyHeaders) {
+    const found = request.headers.get(name)
+    if (found !== null && apiKey !== null) fail('ambiguous_credentials')
+    apiKey ??= found
+  }
   if (authorization === null && apiKey === null) return null
   if (authorization !== null && apiKey !== null) fail('ambiguous_credentials')
   if ((authorization ?? apiKey)?.includes(',')) fail('ambiguous_credentials')
   if (apiKey !== null) return isAccessToken(apiKey) ? '' : apiKey
-  return tokenOf(authorization ?? '')
+  return tokenOf(names, authorization ?? '', request)
 }
 
+/** Bearer is the one scheme that carries access tokens too. */
+const WITH_TOKEN = /^([a-z0-9-]+) +(\S+) *$/i
+
 /** The token of an Authorization header. Nearly every client writes `Bearer ` alone, which needs no regular expression. */
-function tokenOf(authorization: string): string {
+function tokenOf(names: KeyNames, authorization: string, request: Request): string {
   const isPlain = authorization.startsWith('Bearer ') && !authorization.includes(' ', 7)
-  return isPlain ? authorization.slice(7) : (BEARER.exec(authorization)?.[1] ?? '')
+  if (isPlain) return authorization.slice(7)
+  const [, scheme = '', token = ''] = WITH_TOKEN.exec(authorization) ?? []
+  const name = scheme.toLowerCase()
+  if (name === 'bearer') return token
+  const key = name === 'basic' ? keyOfBasic(token, request) : names.apiKeySchemes.includes(name) ? token : ''
+  return isAccessToken(key) ? '' : key
+}
+
+const MAX_BASIC_LENGTH = 512
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/**
+ * The key that is the user name of HTTP Basic, whose password is empty: `curl -u sk_…:`. Below /oauth/ Basic authenticates
+ * a client alone (RFC 6749, section 2.3.1).
+ */
+function keyOfBasic(encoded: string, request: Request): string {
+  if (encoded.length > MAX_BASIC_LENGTH || !BASE64.test(encoded) || pathOf(request).startsWith('/oauth/'))
+    return ''
+  try {
+    const text = utf8.decode(Buffer.from(encoded, 'base64'))
+    // A colon at the end, and no other, is an empty password.
+    return text.indexOf(':') === text.length - 1 ? text.slice(0, -1) : ''
+  } catch {
+    return ''
+  }
 }

@@ -1,5 +1,6 @@
 import { swagger } from '@elysiajs/swagger'
 import { type AnyElysia, Elysia } from 'elysia'
+import type { Config } from '../config/config.ts'
 import { answersOf } from './elysia.ts'
 import { EXAMPLES } from './openapi/examples.ts'
 import { complete, type Operation } from './openapi/operation.ts'
@@ -7,6 +8,7 @@ import {
   HEADERS,
   hoistNamed,
   type Json,
+  keySchemes,
   OAUTH_ERROR,
   PROBLEM,
   securitySchemes,
@@ -42,17 +44,18 @@ const INFO = {
  * the plugin leaves out. The plugin runs in an app of its own, because its own page loads a script from a CDN and must
  * never be served.
  */
-export async function openApiDocument(app: AnyElysia, publicUrl: string): Promise<object> {
+export async function openApiDocument(app: AnyElysia, config: Config): Promise<object> {
   const describer = new Elysia()
     .use(app)
     .use(swagger({ path: '/describer', specPath: SPEC_PATH, excludeStaticFile: false, documentation: INFO }))
   const answer = await describer.handle(new Request(`http://localhost${SPEC_PATH}`))
   const document = (await answer.json()) as Document
+  const keys = keySchemes(config)
   const shapes = shapesOf(app)
   const paths: Record<string, Operations> = {}
   for (const [path, operations] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(operations))
-      complete(method, path, operation, shapes.get(`${method} ${path}`) ?? {})
+      complete(method, path, operation, shapes.get(`${method} ${path}`) ?? {}, Object.keys(keys))
     // The plugin writes the path of a group with a slash at its end; the router takes both.
     const name = path.length > 1 ? path.replace(/\/$/, '') : path
     paths[name] = { ...paths[name], ...operations }
@@ -64,12 +67,12 @@ export async function openApiDocument(app: AnyElysia, publicUrl: string): Promis
   return {
     ...document,
     openapi: '3.1.0',
-    servers: [{ url: publicUrl }],
+    servers: [{ url: config.publicUrl }],
     paths: named,
     components: {
       schemas: sortByName(schemas),
       headers: HEADERS,
-      securitySchemes: securitySchemes(publicUrl),
+      securitySchemes: { ...securitySchemes(config.publicUrl), ...keys },
     },
   }
 }

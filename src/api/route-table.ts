@@ -28,6 +28,8 @@ const OAUTH = {}
 const KEYS_SHOW = { anyoneOrPortal: { scopes: [KEYS_READ], support: true, portal: 'read' } } as const
 const KEYS_CHANGE = { anyone: { scopes: [KEYS_WRITE], recent: 'for keys' } } as const
 const KEYS_CHANGE_JSON = { anyone: { scopes: [KEYS_WRITE], recent: 'for keys', json: true } } as const
+/** To name a label takes a scope, also where it is null. */
+const KEY_MAKE = { ...KEYS_CHANGE_JSON.anyone, json: { nulls: ['external_id', 'metadata'] } } as const
 const ACCOUNTS_CHANGE = {
   anyone: { keyScopes: [SERVICE_ACCOUNTS_WRITE], whole: true, recent: 'for keys' },
 } as const
@@ -95,12 +97,12 @@ export const NEEDS = {
   'POST /session/token': { browser: 'json' },
   'POST /session/password': { browser: 'json' },
 
-  'POST /keys/create': KEYS_CHANGE_JSON,
-  'POST /keys': { anyoneOrPortal: { ...KEYS_CHANGE_JSON.anyone, portal: 'create' } },
+  'POST /keys/create': { anyone: KEY_MAKE },
+  'POST /keys': { anyoneOrPortal: { ...KEY_MAKE, portal: 'create' } },
   'GET /keys/list': { anyone: { scopes: [KEYS_READ], support: true } },
   'GET /keys': KEYS_SHOW,
   'GET /keys/:id': KEYS_SHOW,
-  'PATCH /keys/:id': KEYS_SUPPORT_JSON,
+  'PATCH /keys/:id': { anyone: { ...KEYS_SUPPORT_JSON.anyone, labels: true } },
   'POST /keys/:id/rotate': { anyoneOrPortal: { ...KEYS_CHANGE_JSON.anyone, portal: 'rotate' } },
   'DELETE /keys/:id/secrets/:secret': KEYS_CHANGE,
   'GET /keys/:id/usage': KEYS_SHOW,

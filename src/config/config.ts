@@ -47,6 +47,9 @@ export type Config = {
   passwordMinLength: number
   passwordHashConcurrency: number
   apiKeyPrefix: string
+  /** Further headers, and schemes of Authorization, that carry a key; in lower case. */
+  apiKeyHeaders: readonly string[]
+  apiKeySchemes: readonly string[]
   apiKeyDefaultExpireDays: number | null
   apiKeyMaxExpireDays: number | null
   apiKeysPerOwner: number

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { parseEnv } from 'node:util'
 import { type Secret, secret } from '../lib/secret.ts'
 import { ALGORITHMS, type Config } from './config.ts'
+import { parseKeyHeaders, parseKeySchemes } from './credential-names.ts'
 import { parseDatabaseUrl } from './database-url.ts'
 import { parseBrandAccent, parseBrandName, parseMailFrom, parseSmtpUrl } from './mail.ts'
 import { faultsOfNames, findSources, mergeSources, type ReadFile, type Sources } from './names.ts'
@@ -90,6 +91,8 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
       defaultHashers(options),
     ),
     apiKeyPrefix: read.parsed('API_KEY_PREFIX', parseApiKeyPrefix, 'sk_'),
+    apiKeyHeaders: read.parsed('API_KEY_HEADERS', parseKeyHeaders, []),
+    apiKeySchemes: read.parsed('API_KEY_SCHEMES', parseKeySchemes, []),
     apiKeyDefaultExpireDays: read.integer('API_KEY_DEFAULT_EXPIRE_DAYS', days, null),
     apiKeyMaxExpireDays: read.integer('API_KEY_MAX_EXPIRE_DAYS', days, null),
     apiKeysPerOwner: read.integer('API_KEYS_PER_OWNER', { min: 1, max: 1_000_000 }, 1000),

@@ -1,11 +1,12 @@
-/** Every number that `Number` may round has at least sixteen digits in a row. */
-const MAY_BE_ROUNDED = /\d{16}/
-const INTEGER = /^-?\d+$/
+/** Every number that `Number` may round has at least sixteen digits, with or without a point among them. */
+const MAY_BE_ROUNDED = /[\d.]{16}/
+/** `Number` keeps every number of so many digits. */
+const KEPT_DIGITS = 15
 
 /**
  * Parses JSON without rounding integers silently. `JSON.parse` replaces an integer beyond 2^53 by the nearest
  * number, and the request would be carried out with that. Here the integer becomes Infinity, which no schema
- * accepts.
+ * accepts, however it is written: `9007199254740993.0` and `9.007199254740993e15` too.
  * @throws SyntaxError whose message quotes the text
  */
 export function parseJson(text: string): unknown {
@@ -14,9 +15,14 @@ export function parseJson(text: string): unknown {
 }
 
 function refuseRounded(_name: string, value: unknown, context?: { source?: string }): unknown {
-  const isRounded =
-    typeof value === 'number' && !Number.isSafeInteger(value) && INTEGER.test(context?.source ?? '')
-  return isRounded ? Infinity : value
+  if (typeof value !== 'number' || !Number.isInteger(value) || Number.isSafeInteger(value)) return value
+  return isLong(context?.source ?? '') ? Infinity : value
+}
+
+/** Whether a number is written with more digits than are kept for certain. `6e23` is short, and 6 with 23 zeros is not. */
+function isLong(source: string): boolean {
+  const [digits = ''] = source.split(/[eE]/)
+  return digits.replace(/[-.]/g, '').replace(/^0+/, '').length > KEPT_DIGITS
 }
 
 /**

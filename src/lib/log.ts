@@ -13,8 +13,13 @@ export type Log = Pick<pino.Logger, 'debug' | 'info' | 'warn' | 'error'> & {
   flush(): void
 }
 
-/** The settings LOG_LEVEL and LOG_FORMAT. */
-type LogOptions = { logLevel: 'debug' | 'info' | 'warn' | 'error'; logFormat: 'json' | 'pretty' }
+/** The settings LOG_LEVEL, LOG_FORMAT and API_KEY_HEADERS. */
+type LogOptions = {
+  logLevel: 'debug' | 'info' | 'warn' | 'error'
+  logFormat: 'json' | 'pretty'
+  /** API_KEY_HEADERS, whose values a line never has. */
+  apiKeyHeaders?: readonly string[]
+}
 
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_CHARACTERS = 64 * 1024
@@ -60,6 +65,7 @@ export function createLog(options: LogOptions, write: (text: string) => void = w
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
+      redact: { paths: secretHeaders(options.apiKeyHeaders ?? []), censor: '[redacted]' },
     },
     { write: (line: string) => push(hideCredentials(line.trimEnd())) },
   )
@@ -72,6 +78,13 @@ export function createLog(options: LogOptions, write: (text: string) => void = w
     flush,
   }
 }
+
+/** Where an event that names the headers of a request would have a credential, also one of no known form. */
+const secretHeaders = (more: readonly string[]): string[] =>
+  ['authorization', 'cookie', 'x-api-key', ...more].flatMap((name) => [
+    `headers["${name}"]`,
+    `*.headers["${name}"]`,
+  ])
 
 /** A log that discards everything, for commands whose output a person reads. */
 export const silentLog: Log = createLog({ logLevel: 'error', logFormat: 'json' }, () => {})

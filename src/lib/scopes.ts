@@ -14,6 +14,8 @@ export const RESERVED_PREFIX = 'latchkey:'
 export const isReserved = (scope: string): boolean => scope.startsWith(RESERVED_PREFIX)
 export const KEYS_READ = 'latchkey:keys.read'
 export const KEYS_WRITE = 'latchkey:keys.write'
+/** Sets `external_id` and `metadata` of the keys that the caller reaches. Services that verify a key trust these two. */
+export const KEYS_LABEL = 'latchkey:keys.label'
 export const USERS_READ = 'latchkey:users.read'
 export const USERS_WRITE = 'latchkey:users.write'
 export const AUDIT_READ = 'latchkey:audit.read'

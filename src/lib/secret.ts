@@ -6,11 +6,11 @@ export type Secret = { reveal(): string; toString(): string; toJSON(): string }
 const HIDDEN = '[redacted]'
 
 /**
- * Credentials that may appear in a text: keys, tokens, and a password in the query of a URL. The link that makes the first
+ * Credentials that may appear in a text: keys, tokens, what Basic carries, and a password in the query of a URL. The link that makes the first
  * admin is left as it is, because the operator reads it in the log.
  */
 const CREDENTIAL =
-  /(?<!\/setup\?token=(?=et_))\b[A-Za-z0-9]{1,16}_[0-9A-Za-z]{40,}|(?<![\w-])eyJ[\w-]+\.[\w-]*\.[\w-]*|(?<=[?&](?:ssl)?password=)[^\s&"]+/gi
+  /(?<!\/setup\?token=(?=et_))\b[A-Za-z0-9]{1,16}_[0-9A-Za-z]{40,}|(?<![\w-])eyJ[\w-]+\.[\w-]*\.[\w-]*|(?<=\bbasic )[A-Za-z0-9+/]{8,}={0,2}|(?<=[?&](?:ssl)?password=)[^\s&"]+/gi
 /** A word up to an `@`; URL_USER finds the part of a URL in it that precedes the password. */
 const WORD = /[^\s@]+@?/g
 const URL_USER = /:\/\/[^\s:/@]*:/

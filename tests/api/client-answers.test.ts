@@ -76,7 +76,8 @@ describe('the client shares an answer of Latchkey', () => {
 
   test('as a frozen object, so that no caller can change it for the others', async () => {
     const client = clientAtFront()
-    const { key } = await makeKey({ metadata: { plan: { name: 'small' } } })
+    const json = { scopes: 'read', metadata: { plan: { name: 'small' } } }
+    const { key } = await newKey(service, await adminToken(service), json)
     const principal = await client.bearer(key)
     if (principal.kind !== 'key') throw new Error('No key')
     const changes = [

@@ -55,8 +55,9 @@ beforeAll(async () => {
   ;({ id: keyId, key } = await newKey(service, person.access, {
     name: 'robot',
     scopes: 'read',
-    metadata: { a: 1 },
   }))
+  const labels = { metadata: { a: 1 } }
+  await call(service, `PATCH /keys/${keyId}`, { bearer: admin, json: labels })
   batch = await newClient(service, admin, ['read'])
   client = clientOf({ url: service.url, key: ownKey })
 })

@@ -98,7 +98,10 @@ describe('every bad credential gets the same answer', () => {
     ['the scheme twice', () => authorization(`Bearer Bearer ${key}`)],
     ['quotes', () => authorization(`Bearer "${key}"`)],
     ['Basic', () => authorization('Basic dXNlcjpwYXNz')],
-    ['Basic with the key', () => authorization(`Basic ${Buffer.from(`${key}:`).toString('base64')}`)],
+    [
+      'Basic with the key as password',
+      () => authorization(`Basic ${Buffer.from(`user:${key}`).toString('base64')}`),
+    ],
     ['Token', () => authorization(`Token ${key}`)],
     ['ApiKey', () => authorization(`ApiKey ${key}`)],
     ['an empty X-API-Key', () => ({ headers: { 'x-api-key': '' } })],

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { updateExportEnd } from '../../src/core/exports/queries.ts'
 import { csvLine } from '../../src/lib/csv.ts'
 import { call, newKey } from '../support/client.ts'
-import { addLoggedIn } from '../support/people.ts'
+import { addLoggedIn, LABELLER } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
@@ -11,7 +11,7 @@ const service = useService()
 const other = useService({}, service)
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
-const owner = prepare(() => addLoggedIn(service, sql))
+const owner = prepare(() => addLoggedIn(service, sql, { scopes: LABELLER }))
 const support = prepare(() => addLoggedIn(service, sql, { scopes: ['read', 'latchkey:support'] }))
 
 const CSV = { accept: 'text/csv' }

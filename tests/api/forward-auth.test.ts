@@ -125,6 +125,29 @@ describe('the answer names the caller in its headers, and sets every one', () =>
     }
   })
 
+  test('the name of a key and its effective external id, percent-encoded outside visible ASCII', async () => {
+    const json = { name: 'customer', scopes: ['read'] }
+    const { id } = (await call(service, 'POST /service-accounts', { bearer: admin.access, json })).body
+    const setOfAccount = (external_id: string | null) =>
+      call(service, `PATCH /service-accounts/${id}`, { bearer: admin.access, json: { external_id } })
+    await setOfAccount('Zoë/42')
+    const bare = await newKey(service, admin.access, { service_account_id: id, scopes: 'read' })
+    const named = await newKey(service, admin.access, { service_account_id: id, name: ' 100% ключ' })
+    const shown = async (bearer: string) => {
+      const { headers } = await call(service, 'GET /forward-auth', { bearer })
+      return [headers.get('x-auth-key-name'), headers.get('x-auth-external-id')]
+    }
+    expect(await shown(bare.key)).toEqual(['', 'Zo%C3%AB/42'])
+    expect(await shown(named.key)).toEqual(['%20100%25%20%D0%BA%D0%BB%D1%8E%D1%87', 'Zo%C3%AB/42'])
+    const patch = { external_id: 'own !~%' }
+    await call(service, `PATCH /keys/${bare.id}`, { bearer: admin.access, json: patch })
+    expect(await shown(bare.key)).toEqual(['', 'own%20!~%25'])
+    await setOfAccount(null)
+    expect(await shown(named.key)).toEqual(['%20100%25%20%D0%BA%D0%BB%D1%8E%D1%87', ''])
+    expect(await shown(user.access)).toEqual(['', ''])
+    expect(await shown(keys.reader)).toEqual(['', ''])
+  })
+
   test('a refusal names no caller', async () => {
     for (const caller of ['anonymous', 'stranger', 'user'] as const) {
       const answer = await call(service, 'GET /forward-auth?role=admin', CALLERS[caller]())

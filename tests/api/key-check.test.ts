@@ -4,14 +4,14 @@ import { DAY_MS } from '../../src/lib/time.ts'
 import { newKey } from '../support/client.ts'
 import { call } from '../support/described.ts'
 import { newClient } from '../support/oauth.ts'
-import { addLoggedIn } from '../support/people.ts'
+import { addLoggedIn, LABELLER } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const service = useService()
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
-const owner = prepare(() => addLoggedIn(service, sql))
+const owner = prepare(() => addLoggedIn(service, sql, { scopes: LABELLER }))
 
 type Json = Record<string, unknown>
 const make = (json: Json = {}) => newKey(service, owner.access, { scopes: 'read', ...json })

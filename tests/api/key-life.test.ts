@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { call, newKey } from '../support/client.ts'
-import { type AddedPerson, addLoggedIn, type Tokens } from '../support/people.ts'
+import { type AddedPerson, addLoggedIn, LABELLER, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService } from '../support/service.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
@@ -11,8 +11,8 @@ type Someone = AddedPerson & Tokens
 const service = useService()
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
-const owner = prepare(() => addLoggedIn(service, sql))
-const stranger = prepare(() => addLoggedIn(service, sql))
+const owner = prepare(() => addLoggedIn(service, sql, { scopes: LABELLER }))
+const stranger = prepare(() => addLoggedIn(service, sql, { scopes: LABELLER }))
 
 const MANAGES = ['latchkey:keys.read', 'latchkey:keys.write']
 const YEAR_2099 = '2099-01-01T00:00:00.000Z'
@@ -449,7 +449,7 @@ describe('lists', () => {
   })
 
   test('whole or in pages: newest first, each key once', async () => {
-    const person = await addLoggedIn(service, sql)
+    const person = await addLoggedIn(service, sql, { scopes: LABELLER })
     const made: string[] = []
     for (let i = 0; i < 7; i++) made.unshift((await make({ external_id: i % 2 ? 'odd' : 'even' }, person)).id)
     await sql`INSERT INTO latchkey.api_keys (id, user_id, scopes, created_at)

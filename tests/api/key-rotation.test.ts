@@ -4,7 +4,7 @@ import { presentKey } from '../../src/core/keys/present.ts'
 import { operator, requireKey } from '../../src/core/keys/reach.ts'
 import { writeUsage } from '../../src/core/usage/usage.ts'
 import { call, newKey } from '../support/client.ts'
-import { addLoggedIn } from '../support/people.ts'
+import { addLoggedIn, LABELLER } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
@@ -16,7 +16,7 @@ const SLOW_MS = 30_000
 const service = useService()
 const other = useService({}, service)
 const sql = useSql(service)
-const owner = prepare(() => addLoggedIn(service, sql))
+const owner = prepare(() => addLoggedIn(service, sql, { scopes: LABELLER }))
 const stranger = prepare(() => addLoggedIn(service, sql))
 
 const make = (json: Record<string, unknown> = {}) =>

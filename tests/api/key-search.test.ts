@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { newKey } from '../support/client.ts'
 import { call } from '../support/described.ts'
 import { newClient } from '../support/oauth.ts'
-import { addLoggedIn } from '../support/people.ts'
+import { addLoggedIn, LABELLER } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
@@ -11,7 +11,9 @@ setDefaultTimeout(60_000)
 const service = useService({ apiKeysPerOwner: 100_000 })
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin', email: 'admin@search.example.com' }))
-const owner = prepare(() => addLoggedIn(service, sql, { email: 'zoe.öztürk@search.example.com' }))
+const owner = prepare(() =>
+  addLoggedIn(service, sql, { email: 'zoe.öztürk@search.example.com', scopes: LABELLER }),
+)
 const other = prepare(() => addLoggedIn(service, sql, { email: 'yan@elsewhere.example.org' }))
 
 type Named = { id: string; name?: string; email?: string }

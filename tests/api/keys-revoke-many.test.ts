@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { type Answer, newKey } from '../support/client.ts'
 import { call } from '../support/described.ts'
 import { newClient } from '../support/oauth.ts'
-import { addLoggedIn } from '../support/people.ts'
+import { addLoggedIn, LABELLER } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
@@ -16,7 +16,7 @@ const support = prepare(() => addLoggedIn(service, sql, { scopes: ['read', 'latc
 type Person = { id: string; access: string }
 const revoke = (json: unknown, bearer: string): Promise<Answer> =>
   call(service, 'POST /keys/revoke', { bearer, json })
-const newOwner = (): Promise<Person> => addLoggedIn(service, sql)
+const newOwner = (): Promise<Person> => addLoggedIn(service, sql, { scopes: LABELLER })
 const make = async (who: Person, json: Record<string, unknown> = {}) =>
   (await call(service, 'POST /keys', { bearer: who.access, json })).body as { id: string; key: string }
 const isGood = async (key: string) =>

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { type Answer, call, newKey } from '../support/client.ts'
 import { newClient, tokenOf } from '../support/oauth.ts'
-import { addLoggedIn } from '../support/people.ts'
+import { addLoggedIn, LABELLER } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService } from '../support/service.ts'
 import { until } from '../support/until.ts'
@@ -10,7 +10,7 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 const service = useService()
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
-const owner = prepare(() => addLoggedIn(service, sql))
+const owner = prepare(() => addLoggedIn(service, sql, { scopes: LABELLER }))
 let asker: { id: string; key: string }
 beforeAll(async () => {
   asker = await newKey(service, admin.access, { scopes: 'latchkey:verify' })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
-import { addLoggedIn, addPerson } from '../support/people.ts'
+import { addLoggedIn, addPerson, LABELLER } from '../support/people.ts'
 import { openPortal } from '../support/portal.ts'
 import { expectProblem } from '../support/problem.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
@@ -11,7 +11,7 @@ const ALL = ['read', 'create', 'rotate', 'revoke']
 const service = useService()
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
-const maker = prepare(() => addLoggedIn(service, sql, { scopes: ['read', 'write', PORTAL] }))
+const maker = prepare(() => addLoggedIn(service, sql, { scopes: [...LABELLER, PORTAL] }))
 const made = prepare(async () => {
   const json = { name: 'customer', scopes: ['read', 'write'] }
   const account: string = (await call(service, 'POST /service-accounts', { bearer: maker.access, json })).body

@@ -4,14 +4,14 @@ import { HOUR_MS } from '../../src/lib/time.ts'
 import { newKey } from '../support/client.ts'
 import { call } from '../support/described.ts'
 import { newClient } from '../support/oauth.ts'
-import { addLoggedIn } from '../support/people.ts'
+import { addLoggedIn, LABELLER } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const service = useService({ apiKeysPerOwner: 5000 })
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
-const owner = prepare(() => addLoggedIn(service, sql))
+const owner = prepare(() => addLoggedIn(service, sql, { scopes: LABELLER }))
 const other = prepare(() => addLoggedIn(service, sql))
 const support = prepare(() => addLoggedIn(service, sql, { scopes: ['latchkey:support'] }))
 

@@ -168,10 +168,24 @@ describe('each function that reads request text takes at most linear time', () =
 
   const cases: Record<string, [work: (text: string) => unknown, beginnings?: string[]]> = {
     'a credential': [
-      (text) => refused(() => readCredential(headersOf('authorization')(text))),
+      (text) =>
+        refused(() =>
+          readCredential(
+            { apiKeyHeaders: ['apikey'], apiKeySchemes: ['token'] },
+            headersOf('authorization')(text),
+          ),
+        ),
       ['', 'Bearer ', 'bearer x'],
     ],
-    'a key in its header': [(text) => refused(() => readCredential(headersOf('x-api-key')(text)))],
+    'a key in its header': [
+      (text) =>
+        refused(() =>
+          readCredential(
+            { apiKeyHeaders: ['apikey'], apiKeySchemes: ['token'] },
+            headersOf('x-api-key')(text),
+          ),
+        ),
+    ],
     "a client's credentials": [
       (text) => refused(() => readClient(text, {})),
       ['', 'Basic', 'Basic ', 'Basic YTpi'],

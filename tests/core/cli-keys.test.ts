@@ -4,7 +4,7 @@ import { commands } from '../../src/cli/commands/keys.ts'
 import { describeFailure } from '../../src/server/failure.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'
-import { addLoggedIn, type Tokens } from '../support/people.ts'
+import { addLoggedIn, LABELLER, type Tokens } from '../support/people.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
@@ -174,7 +174,10 @@ describe('a key is not made', () => {
 test(
   'keys are listed for every owner, one owner, a status, an external id and in pages, or as a table',
   async () => {
-    const [first, second] = [await addLoggedIn(service, sql), await addLoggedIn(service, sql)]
+    const [first, second] = [
+      await addLoggedIn(service, sql, { scopes: LABELLER }),
+      await addLoggedIn(service, sql),
+    ]
     const add = async (owner: Tokens, json: object = {}) =>
       (await newKey(service, owner.access, { ...json })).id
     const a = await add(first, { name: 'older', external_id: 'x-1' })

@@ -90,14 +90,16 @@ export async function useMainFlows(on: { databaseUrl: string; directUrl: string 
 
     // A date whose day and month can be exchanged.
     const expiresAt = `${new Date().getUTCFullYear() + 1}-10-05T12:34:56.789Z`
-    const json = { scopes: 'read', metadata: { 'a "quoted" \\ name': "it's ü" }, expires_at: expiresAt }
+    const labels = { metadata: { 'a "quoted" \\ name': "it's ü" } }
+    const json = { scopes: 'read', expires_at: expiresAt }
     const ending = await newKey(first, bearer, { ...json, name: 'ends "soon" \\ ü' })
+    await call(first, `PATCH /keys/${ending.id}`, { bearer: admin.access, json: labels })
     const counted = await newKey(first, bearer, { scopes: 'read', credits: { remaining: 30 } })
     const revoked = await newKey(first, bearer, { scopes: 'read' })
     const expectListed = async (at: TestService) => {
       const { body } = await call(at, 'GET /keys/list', { bearer })
       const found = body.find(({ id }: { id: string }) => id === ending.id)
-      expect(found).toMatchObject({ ...json, scopes: ['read'], name: 'ends "soon" \\ ü' })
+      expect(found).toMatchObject({ ...json, ...labels, scopes: ['read'], name: 'ends "soon" \\ ü' })
     }
     await expectListed(first)
     expect(await verify(first, ending.key)).toBe('VALID')

@@ -26,6 +26,9 @@ export type Tokens = { access: string; refresh: string }
 export const connectTo = (service: Pick<TestService, 'databaseUrl'>) =>
   postgres(service.databaseUrl, { max: 1, onnotice: () => {} })
 
+/** The scopes of a user who may also label keys. */
+export const LABELLER = ['read', 'write', 'latchkey:keys.label']
+
 /** Inserts a user. By default the hash of `PASSWORD` has the cost that `startService` uses. */
 export async function addPerson(
   sql: postgres.Sql,

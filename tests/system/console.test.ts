@@ -15,7 +15,7 @@ import {
   signInto,
   walkByKeyboard,
 } from '../support/console.ts'
-import { type AddedPerson, addPerson, beginSession } from '../support/people.ts'
+import { type AddedPerson, addPerson, beginSession, LABELLER } from '../support/people.ts'
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
@@ -42,7 +42,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     if (PICTURES) mkdirSync(PICTURES, { recursive: true })
     browser = await launchChromium()
     admin = await addPerson(sql, { role: 'admin', email: 'ada@example.com' })
-    user = await addPerson(sql, { email: 'bob@example.com' })
+    user = await addPerson(sql, { email: 'bob@example.com', scopes: LABELLER })
     const owner = await beginSession(service, user)
     access = owner.access
     const limits = { rate_limit: { limit: 100, window_seconds: 60 }, credits: { remaining: 40 } }

@@ -12,7 +12,9 @@ export const IDENTITY_HEADERS = [
   'X-Auth-User-Email',
   'X-Auth-Role',
   'X-Auth-Key-Id',
+  'X-Auth-Key-Name',
   'X-Auth-Service-Account-Id',
+  'X-Auth-External-Id',
   'X-Auth-Scopes',
   'X-Auth-Amr',
 ] as const
@@ -34,7 +36,9 @@ export function identityOf(principal: Holder): Identity {
     'X-Auth-User-Email': 'email' in holder && holder.emailVerified ? encodeText(holder.email) : '',
     'X-Auth-Role': principal.kind === 'user' ? principal.role : '',
     'X-Auth-Key-Id': principal.kind === 'key' ? principal.keyId : '',
+    'X-Auth-Key-Name': principal.kind === 'key' ? encodeText(principal.name ?? '') : '',
     'X-Auth-Service-Account-Id': owner.type === 'service_account' ? owner.id : '',
+    'X-Auth-External-Id': principal.kind === 'key' ? encodeText(principal.externalId ?? '') : '',
     'X-Auth-Scopes': principal.scopes.join(' '),
     'X-Auth-Amr': principal.kind === 'user' ? principal.amr.join(' ') : '',
   }

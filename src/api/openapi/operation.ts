@@ -32,12 +32,14 @@ const STATIC = new Set(['/health', '/livez'])
 /**
  * Adds to one operation what the plugin leaves out: types, parameters in the path, errors, security.
  * @param shapes of its answers, by status
+ * @param keySchemes the security schemes of API_KEY_HEADERS and API_KEY_SCHEMES
  */
 export function complete(
   method: string,
   path: string,
   operation: Operation,
   shapes: Record<string, Json>,
+  keySchemes: readonly string[],
 ): void {
   const isOAuth = path.startsWith('/oauth/')
   if (operation['x-security']) operation.security = operation['x-security']
@@ -57,7 +59,12 @@ export function complete(
     ...errorResponses(method, path, operation, scopes),
   }
   operation.security = operation.security
-    ? [...(isOptional(operation) ? [{}] : []), { bearer: [] }, { oauth2: [] }]
+    ? [
+        ...(isOptional(operation) ? [{}] : []),
+        { bearer: [] },
+        { oauth2: [] },
+        ...keySchemes.map((name) => ({ [name]: [] })),
+      ]
     : []
   if (scopes.length > 0)
     operation.description = [operation.description, `Needs the scope \`${scopes.join(' ')}\`.`]

@@ -1,3 +1,4 @@
+import type { Config } from '../../config/config.ts'
 import { catalogue } from '../../lib/errors.ts'
 
 /** A part of an OpenAPI document. */
@@ -5,7 +6,12 @@ export type Json = Record<string, unknown>
 
 /** How clients authenticate: by an access token or an API key, or by e-mail and password. */
 export const securitySchemes = (publicUrl: string) => ({
-  bearer: { type: 'http', scheme: 'bearer', description: 'An access token, or an API key (`sk_…`)' },
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    description:
+      'An access token, or an API key (`sk_…`). A key also goes in X-API-Key, or as the user name of Basic with an empty password.',
+  },
   oauth2: {
     type: 'oauth2',
     description: 'E-mail and password',
@@ -17,6 +23,22 @@ export const securitySchemes = (publicUrl: string) => ({
       },
     },
   },
+})
+
+/** The further headers and schemes of Authorization that carry a key: API_KEY_HEADERS, API_KEY_SCHEMES. */
+export const keySchemes = ({
+  apiKeyHeaders,
+  apiKeySchemes,
+}: Pick<Config, 'apiKeyHeaders' | 'apiKeySchemes'>): Json => ({
+  ...Object.fromEntries(
+    apiKeyHeaders.map((name) => [
+      `header-${name}`,
+      { type: 'apiKey', in: 'header', name, description: 'An API key' },
+    ]),
+  ),
+  ...Object.fromEntries(
+    apiKeySchemes.map((scheme) => [`scheme-${scheme}`, { type: 'http', scheme, description: 'An API key' }]),
+  ),
 })
 
 /** RFC 9457. */

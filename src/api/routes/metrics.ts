@@ -21,7 +21,7 @@ export function metricsRoute(context: Context, isOffered: boolean) {
   app.get(
     '/metrics',
     async ({ request }) => {
-      if (metricsToken) requireToken(request, metricsToken)
+      if (metricsToken) requireToken(context, request, metricsToken)
       exposition ??= open()
       const registry = await exposition
       return codedAnswer(request.headers, await registry.metrics(), { 'content-type': registry.contentType })
@@ -32,7 +32,7 @@ export function metricsRoute(context: Context, isOffered: boolean) {
 }
 
 /** Compares hashes: they have one length, and the time of the comparison tells nothing about the token. */
-function requireToken(request: Request, token: Secret): void {
-  const presented = readCredential(request) ?? fail('missing_credential')
+function requireToken({ config }: Context, request: Request, token: Secret): void {
+  const presented = readCredential(config, request) ?? fail('missing_credential')
   if (!timingSafeEqual(hashToken(presented), hashToken(token.reveal()))) fail('invalid_token')
 }

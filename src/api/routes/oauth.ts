@@ -88,6 +88,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       allows: () => true,
       refusal: () => 'forbidden' as const,
       support: false,
+      labels: false,
       whole: false,
       enrolling: false,
       portal: null,
@@ -176,7 +177,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
  * @throws Problem invalid_client, with the challenges of both ways to authenticate
  */
 async function authenticateBearer(context: Context, request: Request): Promise<Principal> {
-  const token = readCredential(request)
+  const token = readCredential(context.config, request)
   const verdict = token === null ? null : await verifyCredential(context, token)
   if (verdict && verdict.kind !== 'refused') return verdict
   const bearer = `${BEARER_CHALLENGE}${token === null ? '' : ', error="invalid_token"'}`

@@ -51,7 +51,7 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
       async ({ body, request, state, status }) => {
         const token = body?.refresh_token
         if (token != null) await endSessionOfToken(context, originOf(state), token)
-        else await endSessionOfBearer(context, originOf(state), readCredential(request))
+        else await endSessionOfBearer(context, originOf(state), readCredential(context.config, request))
         return status(204, undefined)
       },
       {

@@ -6,7 +6,7 @@ import { type Owner, ownerOfRow } from '../owners.ts'
 import { heldAccount, type WholeAccount } from '../service-accounts/managers.ts'
 import { findAccount } from '../service-accounts/service-accounts.ts'
 import { findWholeKey, type WholeKey } from './queries.ts'
-import { type KeyManager, requireActing, requireManagedKey } from './reach.ts'
+import { type KeyManager, type OnlyChange, requireActing, requireManagedKey } from './reach.ts'
 
 /**
  * What the work of a change of one key is given: what every change is given, the key as of now, and the service account
@@ -28,7 +28,7 @@ type KeyLocks = {
   secrets?: LockMode
   counts?: boolean
   changesRate?: boolean
-  isEnding?: boolean
+  only?: OnlyChange | null
 }
 
 /**
@@ -42,7 +42,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
   origin: Origin,
   caller: C,
   id: string,
-  { key: mode, secrets, counts = false, changesRate = false, isEnding = false }: KeyLocks,
+  { key: mode, secrets, counts = false, changesRate = false, only = null }: KeyLocks,
   work: (change: KeyChange<C>) => Promise<R>,
 ): Promise<R> {
   const found = await requireManagedKey(context, caller, id)
@@ -61,7 +61,7 @@ export async function changeManagedKey<C extends KeyManager, R>(
     const key = await findWholeKey(change.tx, row)
     const account = accountOf(change, owner)
     const user = change.held.users.get(owner.id) ?? null
-    requireActing(change.caller, key, account, user, isEnding)
+    requireActing(change.caller, key, account, user, only)
     return work({ ...change, key, account })
   })
 }

@@ -5,6 +5,7 @@ import { ownerOfRow } from '../owners.ts'
 import type { Principal } from '../principal.ts'
 import { changeManagedKey } from './change-managed.ts'
 import { requireKeyQuota } from './create.ts'
+import { isOfLabels, requireLabelsChange } from './labels.ts'
 import type { KeyPatch } from './model.ts'
 import { requireKeyPower } from './power.ts'
 import { presentCredits, presentKey, presentRefill } from './present.ts'
@@ -27,11 +28,12 @@ export async function changeKey(
   const change = readSettings(patch)
   if (change.expiresAt !== undefined) requireExpiry(context, change.expiresAt, '/expires_at')
   const isEnding = change.isActive === false && Object.keys(patch).length === 1
+  const only = isEnding ? 'ending' : isOfLabels(patch) ? 'labels' : null
   const locks = {
     key: 'no key update',
     counts: change.expiresAt !== undefined,
     changesRate: change.rateLimit !== undefined,
-    isEnding,
+    only,
   } as const
   return changeManagedKey(context, origin, caller, id, locks, async (work) => {
     const { tx, now, key, account, record } = work
@@ -41,6 +43,7 @@ export async function changeKey(
     const charged = patch.credits === undefined ? key.credits : await lockCredits(tx, id, mode)
     const before = { ...key, credits: charged }
     const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
+    requireLabelsChange(work.caller, before, change)
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
     // A patch of the credits without `refill` keeps the present refill.
     const credits = patch.credits

@@ -13,6 +13,7 @@ import { requireQuota } from '../quota.ts'
 import { manages, type WholeAccount } from '../service-accounts/managers.ts'
 import { findAccount } from '../service-accounts/service-accounts.ts'
 import { accountOf, countedFor, locksOfOwner, locksOfQuota } from './change-managed.ts'
+import { requireLabelsOf } from './labels.ts'
 import type { NewKey } from './model.ts'
 import { type KeyPower, requireKeyPower } from './power.ts'
 import {
@@ -49,6 +50,8 @@ export async function createKey(
   idempotencyKey: string | null = null,
 ): Promise<{ row: WholeKey; key: string }> {
   if (caller.kind === 'portal') requireCustomersMembers(input)
+  // Before any look-up: the answer tells nothing of what exists.
+  requireLabelsOf(caller, input)
   const settings = { ...NO_SETTINGS, ...readSettings(input), expiresAt: chooseExpiry(context, caller, input) }
   const [id, secretId] = [newId(), newId()]
   const key = makeApiKey(context.config.apiKeyPrefix)
@@ -72,6 +75,7 @@ export async function createKey(
     const account = accountOf(change, owner)
     if (account && caller.kind !== 'operator' && !mayMakeFor(change.caller as Principal, account))
       fail('not_found')
+    requireLabelsOf(change.caller, input)
     requireHeld(change.caller, account, settings.scopes)
     const made = madeBy(change.caller)
     const { limitsOfOthers } = requireKeyPower(change.caller, null, made, account)

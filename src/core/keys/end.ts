@@ -72,7 +72,7 @@ async function revokeStep(
     const row = held.keys.get(id) ?? fail('not_found')
     const account = accountOf(change, ownerOfRow(row))
     const owner = (row.userId !== null && held.users.get(row.userId)) || null
-    requireActing(change.caller, await findWholeKey(tx, row), account, owner, true)
+    requireActing(change.caller, await findWholeKey(tx, row), account, owner, 'ending')
     const made = limit > 0 ? await listCreatedKeys(tx, id, limit) : []
     // A key that was created after the locks were chosen would stay live. The change starts again, with more locks.
     if (made.some((child) => !held.keys.has(child.id))) throw changedMeanwhile()

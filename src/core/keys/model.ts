@@ -23,6 +23,9 @@ export const DEFAULT_OVERLAP_SECONDS = 86_400
 
 export const Metadata = Type.Record(Type.String(), Type.Unknown(), { description: 'JSON of at most 4 KiB' })
 
+/** Null is named too: it takes the same scope as a value. */
+const LABEL = 'To set or change it takes `latchkey:keys.label`'
+
 const Refill = Type.Object(
   {
     amount: Type.Integer({ minimum: 1, maximum: MAX_CREDITS }),
@@ -50,8 +53,8 @@ export const NewKey = Type.Object(
   {
     name: Type.Optional(Name),
     description: Type.Optional(Description),
-    external_id: Type.Optional(ExternalId),
-    metadata: Type.Optional(Metadata),
+    external_id: Type.Optional(nullable(ExternalId, LABEL)),
+    metadata: Type.Optional(nullable(Metadata, LABEL)),
     scopes: Type.Optional(ScopeInput),
     expires_in_days: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_EXPIRE_DAYS })),
     expires_at: Type.Optional(Instant),
@@ -68,8 +71,8 @@ export const KeyPatch = Type.Object(
   {
     name: Type.Optional(nullable(Name)),
     description: Type.Optional(nullable(Description)),
-    external_id: Type.Optional(nullable(ExternalId)),
-    metadata: Type.Optional(nullable(Metadata)),
+    external_id: Type.Optional(nullable(ExternalId, LABEL)),
+    metadata: Type.Optional(nullable(Metadata, LABEL)),
     scopes: Type.Optional(nullable(ScopeInput)),
     expires_at: Type.Optional(nullable(Instant)),
     rate_limit: Type.Optional(nullable(RateLimit)),

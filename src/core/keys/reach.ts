@@ -3,7 +3,7 @@ import { isId } from '../../lib/ids.ts'
 import { areWithin } from '../../lib/ip.ts'
 import type { Role } from '../../lib/model.ts'
 import { isRateWithin, type Rate, rateOf } from '../../lib/rate.ts'
-import { type Ceiling, covers, KEYS_WRITE } from '../../lib/scopes.ts'
+import { type Ceiling, covers, KEYS_LABEL, KEYS_WRITE } from '../../lib/scopes.ts'
 import { areScopesWithin, requirePowerOver } from '../change/power.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner, ownerOf, ownerOfRow } from '../owners.ts'
@@ -17,6 +17,7 @@ import {
 } from '../principal.ts'
 import { manages, type WholeAccount } from '../service-accounts/managers.ts'
 import { findAccount, requireManagedAccount } from '../service-accounts/service-accounts.ts'
+import { lackOfScopes } from '../verify/problems.ts'
 import { findKey, type WholeKey } from './queries.ts'
 
 /**
@@ -67,26 +68,35 @@ export async function requireKey(context: Context, caller: KeyManager, id: strin
     : fail('not_found')
 }
 
+/** A change that does nothing but disable or revoke, or nothing but label: each takes less than any other change. */
+export type OnlyChange = 'ending' | 'labels'
+
 /**
  * Whether a caller may act on a locked key. Support reaches everybody's keys, to disable and revoke them, but admins'.
  * @param owner the locked user who owns the key; null: a service account does
- * @param isEnding whether the change does nothing but disable or revoke
- * @throws Problem not_found, forbidden
+ * @throws Problem not_found, forbidden, insufficient_scope where the caller may label alone
  */
 export function requireActing(
   caller: KeyManager,
   key: WholeKey,
   account: WholeAccount | null,
   owner: { role: Role } | null,
-  isEnding: boolean,
+  only: OnlyChange | null,
 ): void {
   if (caller.kind === 'portal') {
     requirePortalActing(caller, key)
     return
   }
-  if (isInReach(caller, key, account) && covers(caller.grants, KEYS_WRITE)) return
-  if (!readsAll(caller)) fail('not_found')
-  if (!isEnding) fail('forbidden', { detail: 'Support disables and revokes keys, and changes nothing else.' })
+  const isReached = isInReach(caller, key, account)
+  if (isReached && covers(caller.grants, only === 'labels' ? KEYS_LABEL : KEYS_WRITE)) return
+  // Labels that stay as they are take no scope for labels, so those who change keys may name them.
+  if (isReached && covers(caller.grants, KEYS_WRITE)) return
+  if (!readsAll(caller)) {
+    if (isReached) throw lackOfScopes([KEYS_WRITE])
+    fail('not_found')
+  }
+  if (only !== 'ending')
+    fail('forbidden', { detail: 'Support disables and revokes keys, and changes nothing else.' })
   if (owner) requirePowerOver(caller, owner.role)
 }
 
