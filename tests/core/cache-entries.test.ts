@@ -15,6 +15,7 @@ const keyOf = (keyId: string, ownerId: string): KeyPrincipal => ({
   rateLimit: null,
   allowedIps: null,
   hasCredits: false,
+  hasOwnerCredits: false,
   claims: null,
   keyExpiresAt: null,
   endsAt: null,

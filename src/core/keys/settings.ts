@@ -5,9 +5,8 @@ import { findNonFinite } from '../../lib/json.ts'
 import { requireScopes } from '../../lib/scopes.ts'
 import { DAY_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import { nextRefill } from '../verify/credits.ts'
-import type { Credits, KeyPatch } from './model.ts'
-import type { CreditsRow, KeyChange } from './queries.ts'
+import type { KeyPatch } from './model.ts'
+import type { KeyChange } from './queries.ts'
 
 const MAX_METADATA_BYTES = 4096
 
@@ -31,17 +30,6 @@ export function readSettings(input: KeyPatch): KeyChange {
     change.rateWindowSeconds = input.rate_limit?.window_seconds ?? null
   }
   return change
-}
-
-/** Reads the credits of a request into a row. */
-export function readCredits(keyId: string, { remaining, refill }: Credits, nowMs: number): CreditsRow {
-  return {
-    keyId,
-    remaining,
-    refillAmount: refill?.amount ?? null,
-    refillInterval: refill?.interval ?? null,
-    refillsAt: refill ? nextRefill(refill.interval, nowMs) : null,
-  }
 }
 
 /**

@@ -44,11 +44,18 @@ const answer = {
   scopes: Type.Optional(ScopeList),
   expires_at: Type.Optional(nullable(Instant)),
   metadata: Type.Optional(nullable(Type.Record(Type.String(), Type.Unknown()))),
-  credits: Type.Optional(nullable(Type.Object({ remaining: Type.Integer() }))),
+  credits: Type.Optional(nullable(Type.Object({ remaining: Type.Integer() }), "The key's own; null: none")),
+  owner_credits: Type.Optional(
+    nullable(
+      Type.Object({ remaining: Type.Integer() }),
+      "Of the key's owner, for all of its keys; null: none",
+    ),
+  ),
   rate_limit: Type.Optional(
     nullable(Type.Object({ limit: Type.Integer(), remaining: Type.Integer(), reset_at: Instant })),
   ),
   missing_scopes: Type.Optional(ScopeList),
+  limited_by: Type.Optional(wordOf(['key', 'owner'], 'Whose limit was reached first')),
   retry_after_seconds: Type.Optional(Type.Integer()),
 }
 

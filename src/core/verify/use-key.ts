@@ -2,8 +2,8 @@ import { isInNetworks } from '../../lib/ip.ts'
 import { covers } from '../../lib/scopes.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
+import { type Charge, chargeUse } from '../credits/charge.ts'
 import type { KeyPrincipal } from '../principal.ts'
-import { type Charge, chargeKey } from './credits.ts'
 import type { RateState } from './rates.ts'
 
 /** The credits that a use takes where the request names no cost. */
@@ -24,9 +24,12 @@ type Permission =
   | { code: 'INSUFFICIENT_SCOPE'; missingScopes: string[] }
   | { code: 'RATE_LIMITED'; rate: RateState; retryAfterSeconds: number }
 
+/** What remains after a use; null: there are none to count. */
+type RemainingCredits = { remainingCredits: number | null; remainingOwnerCredits: number | null }
+
 /** The result of a use: the first reason for a refusal, in the order of API.md, or what remains of the key's limits. */
 export type UseOutcome =
-  | { code: 'VALID'; rate: RateState | null; remainingCredits: number | null }
+  | ({ code: 'VALID'; rate: RateState | null } & RemainingCredits)
   | Exclude<Permission | Charge, { code: 'VALID' }>
 
 /**
@@ -87,13 +90,20 @@ export function permitRate({ clock }: Pick<Context, 'clock'>, rate: RateState): 
 function charge(context: Context, key: KeyPrincipal, { cost, address }: Use, permission: Permission) {
   if (permission.code !== 'VALID') return count(context, key, address, permission)
   const { rate } = permission
-  if (!key.hasCredits || cost === null)
-    return count(context, key, address, { code: 'VALID', rate, remainingCredits: null })
-  return chargeKey(context, key.keyId, cost).then((charged) =>
-    charged.code === 'VALID'
-      ? count(context, key, address, { code: 'VALID', rate, remainingCredits: charged.remaining })
-      : count(context, key, address, charged),
+  if (cost === null || !(key.hasCredits || key.hasOwnerCredits))
+    return count(context, key, address, { code: 'VALID', rate, ...NOTHING_TO_COUNT })
+  return chargeUse(context, key, cost).then((charged) =>
+    count(context, key, address, permitCharge(charged, rate)),
   )
+}
+
+const NOTHING_TO_COUNT: RemainingCredits = { remainingCredits: null, remainingOwnerCredits: null }
+
+/** The result of a use whose rate allows it. */
+export function permitCharge(charged: Charge, rate: RateState | null): UseOutcome {
+  if (charged.code !== 'VALID') return charged
+  const { remaining, ownerRemaining } = charged
+  return { code: 'VALID', rate, remainingCredits: remaining, remainingOwnerCredits: ownerRemaining }
 }
 
 function count(context: Context, key: KeyPrincipal, address: string | null, outcome: UseOutcome): UseOutcome {

@@ -191,8 +191,8 @@ async function loadApiKey(
 }
 
 /**
- * The rows that decide about a key, or about a token that was obtained with it: secret, key, owner, and whether it has
- * credits. For a token also its signing key, and whether the token itself was revoked.
+ * The rows that decide about a key, or about a token that was obtained with it: secret, key, owner, and whether key and
+ * owner have credits. For a token also its signing key, and whether the token itself was revoked.
  */
 export type SecretFacts = Awaited<ReturnType<VerifyQueries['findSecret']['execute']>>[number] &
   Partial<Pick<TokenFacts, 'signingKey' | 'isTokenRevoked'>>
@@ -237,6 +237,7 @@ export function decideSecret(
     rateLimit: rateOf(key),
     allowedIps: key.allowedIps,
     hasCredits: row.creditsOf !== null,
+    hasOwnerCredits: row.ownerCreditsOf !== null,
     keyExpiresAt: key.expiresAt,
     endsAt: endsAtMs === Infinity ? null : new Date(endsAtMs),
     scopes,

@@ -80,16 +80,24 @@ export function presentOutcome(key: KeyPrincipal, outcome: UseOutcome): VerifyRe
     case 'INSUFFICIENT_SCOPE':
       return { ...refusal, missing_scopes: outcome.missingScopes }
     case 'RATE_LIMITED':
+      return { ...refusal, retry_after_seconds: outcome.retryAfterSeconds }
     case 'CREDITS_EXHAUSTED': {
       const seconds = outcome.retryAfterSeconds
-      return { ...refusal, ...(seconds === null ? {} : { retry_after_seconds: seconds }) }
+      return {
+        ...refusal,
+        limited_by: outcome.limitedBy,
+        ...(seconds === null ? {} : { retry_after_seconds: seconds }),
+      }
     }
     case 'VALID':
       return presentUse(key, outcome)
   }
 }
 
-function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & { code: 'VALID' }) {
+function presentUse(
+  key: KeyPrincipal,
+  { rate, remainingCredits, remainingOwnerCredits }: UseOutcome & { code: 'VALID' },
+) {
   return {
     valid: true,
     code: 'VALID',
@@ -100,10 +108,13 @@ function presentUse(key: KeyPrincipal, { rate, remainingCredits }: UseOutcome & 
     scopes: [...key.scopes],
     expires_at: formatInstant(key.endsAt),
     metadata: key.metadata,
-    credits: remainingCredits === null ? null : { remaining: remainingCredits },
+    credits: presentRemaining(remainingCredits),
+    owner_credits: presentRemaining(remainingOwnerCredits),
     rate_limit: rate && presentRate(rate),
   }
 }
+
+const presentRemaining = (remaining: number | null) => (remaining === null ? null : { remaining })
 
 const presentRate = ({ limit, remaining, resetAtMs }: RateState) => ({
   limit,
