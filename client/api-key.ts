@@ -40,10 +40,9 @@ export async function verifyKey(
  */
 function isLasting(verdict: KeyPrincipal | Refusal): boolean {
   if (verdict.kind === 'refused') return verdict.code === 'invalid_token' || verdict.code === 'ip_not_allowed'
-  const { credits, rate, secretExpiresAt } = verdict
-  return (
-    credits === null && rate === null && (secretExpiresAt === null || secretExpiresAt.getTime() > Date.now())
-  )
+  const { credits, ownerCredits, rate, secretExpiresAt } = verdict
+  const isCounted = credits !== null || ownerCredits !== null || rate !== null
+  return !isCounted && (secretExpiresAt === null || secretExpiresAt.getTime() > Date.now())
 }
 
 type Answer = {
@@ -57,6 +56,8 @@ type Answer = {
   expires_at: string | null
   metadata: Record<string, unknown> | null
   credits: { remaining: number } | null
+  /** Missing: the server is of an earlier release, in which owners have no credits. */
+  owner_credits?: { remaining: number } | null
   rate_limit: { limit: number; remaining: number; reset_at: string } | null
   missing_scopes?: string[]
   retry_after_seconds?: number
@@ -104,6 +105,7 @@ function readPrincipal(answer: Answer): KeyPrincipal {
     secretExpiresAt: expires_at === null ? null : new Date(expires_at),
     scopes: answer.scopes,
     credits: answer.credits,
+    ownerCredits: answer.owner_credits ?? null,
     rate: rate_limit && {
       limit: rate_limit.limit,
       remaining: rate_limit.remaining,

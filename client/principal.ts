@@ -23,6 +23,8 @@ export type KeyPrincipal = {
   scopes: readonly string[]
   /** The credits that remain after this use; null: the key has no credits. */
   credits: { remaining: number } | null
+  /** The credits that remain to the key's owner, for all of its keys; null: the owner has no credits. */
+  ownerCredits: { remaining: number } | null
   /** The state of the key's own rate limit; null: the key has none. */
   rate: { limit: number; remaining: number; resetAt: Date } | null
 }

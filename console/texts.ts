@@ -111,7 +111,7 @@ export const texts = {
     rateLimitHint: 'Uses in one window. Empty: no limit.',
     refill: 'Refill',
     refillAmount: 'Refill to',
-    refills: { '': 'Never', daily: 'Every day', monthly: 'Every month' },
+    refills: { '': 'Never', daily: 'Every day', weekly: 'Every week', monthly: 'Every month' },
     window: 'Window in seconds',
   },
   keys: {
@@ -167,8 +167,11 @@ export const texts = {
     rate: (window: string) => `Uses left in this ${window}`,
     reason: 'Reason:',
     refill: {
-      daily: (amount: string, when: string) => `Refilled to ${amount} every day, next ${when}.`,
-      monthly: (amount: string, when: string) => `Refilled to ${amount} every month, next ${when}.`,
+      set: (amount: string, interval: string) => `Refilled to ${amount} ${interval}.`,
+      add: (amount: string, interval: string) => `${amount} more ${interval}.`,
+      daily: 'every day',
+      weekly: 'every week',
+      monthly: 'every month',
     },
     refusals: 'Lately refused',
     noRefusals: 'It was not refused lately.',

@@ -27,7 +27,7 @@ export function EditKey({ of: key }: { of: Key }) {
       name: textIn(fields, 'name') ?? null,
       scopes: scopesIn(fields),
       expires_at: end === undefined ? null : inMinutes(new Date(end).toISOString()),
-      ...keyFieldsIn(fields),
+      ...keyFieldsIn(fields, key),
     })
     change.mutate(changes as KeyPatch)
   }

@@ -93,12 +93,15 @@ const Labels = ({ of: key }: { of: Key | undefined }) => (
   </>
 )
 
-/** What the fields say, null where one is empty; labels only where they were offered. The API decides whether it is right. */
-export function keyFieldsIn(fields: FormData) {
+/**
+ * What the fields say, null where one is empty; labels only where they were offered. The API decides whether it is right.
+ * @param before the key as it was: what the fields do not show of its refill stays
+ */
+export function keyFieldsIn(fields: FormData, before?: Key) {
   const number = (name: string) => (textIn(fields, name) === undefined ? null : Number(textIn(fields, name)))
   const addresses = textIn(fields, 'allowed_ips')?.split(/[\s,]+/)
   const [limit, credits, amount] = [number('limit'), number('credits'), number('amount')]
-  const interval = textIn(fields, 'refill') as 'daily' | 'monthly' | undefined
+  const interval = textIn(fields, 'refill') as 'daily' | 'weekly' | 'monthly' | undefined
   const metadata = textIn(fields, 'metadata')
   return {
     description: textIn(fields, 'description') ?? null,
@@ -107,13 +110,21 @@ export function keyFieldsIn(fields: FormData) {
     credits:
       credits === null
         ? null
-        : { remaining: credits, refill: interval ? { amount: amount ?? 0, interval } : null },
+        : {
+            remaining: credits,
+            refill: interval ? { ...refillOf(interval, before), amount: amount ?? 0 } : null,
+          },
     ...(fields.has('metadata') && {
       external_id: textIn(fields, 'external_id') ?? null,
       // What is no JSON goes as the text that it is: the API says that an object is asked for.
       metadata: metadata === undefined ? null : (parse(metadata) as Record<string, unknown>),
     }),
   } satisfies KeyPatch
+}
+
+function refillOf(interval: 'daily' | 'weekly' | 'monthly', before: Key | undefined) {
+  const known = before?.credits?.refill
+  return known?.interval === interval ? known : { interval }
 }
 
 function parse(text: string): unknown {

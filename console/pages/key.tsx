@@ -19,7 +19,7 @@ import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { WhyRefused } from '../components/why-refused.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
-import { formatAgo, formatNumber, formatSeconds } from '../lib/format.ts'
+import { formatNumber, formatSeconds } from '../lib/format.ts'
 import { isAdmin, isStaff, useMe } from '../lib/me.ts'
 import type { CreatedKey, Key, Refused } from '../lib/types.ts'
 import { texts } from '../texts.ts'
@@ -204,24 +204,13 @@ function Limits({ of: key }: { of: Key }) {
           max={Math.max(credits.remaining, refill?.amount ?? 0)}
           hint={
             refill
-              ? words.refill[refill.interval](
-                  formatNumber(refill.amount),
-                  formatAgo(nextRefill(refill.interval)),
-                )
+              ? words.refill[refill.mode ?? 'set'](formatNumber(refill.amount), words.refill[refill.interval])
               : words.noRefill
           }
         />
       )}
     </>
   )
-}
-
-/** Credits are refilled at midnight, or at the first of the month, in UTC. */
-function nextRefill(interval: 'daily' | 'monthly'): string {
-  const now = new Date()
-  const [year, month] = [now.getUTCFullYear(), now.getUTCMonth()]
-  const next = interval === 'daily' ? [year, month, now.getUTCDate() + 1] : [year, month + 1, 1]
-  return new Date(Date.UTC(...(next as [number, number, number]))).toISOString()
 }
 
 /** What the person did with a key of theirs: the trail of everybody is for admins and support. */

@@ -58,6 +58,8 @@ export type KeyPrincipal = {
   allowedIps: readonly string[] | null
   /** Whether uses at `/keys/verify` and forward-auth are charged to the key. */
   hasCredits: boolean
+  /** Whether they are also charged to its owner. */
+  hasOwnerCredits: boolean
   /** The claims of the access token that a service account presented; null: the key itself was presented. */
   claims: AccessClaims | null
   /** The expiry of the key, for answers; null: never. */

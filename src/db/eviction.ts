@@ -22,6 +22,10 @@
  * 0014_evict_portal.sql:
  * - `portal_session <id>`: this portal session was changed or deleted
  *
+ * 0019_evict_owner_credits.sql:
+ * - `user <id>`, `service_account <id>`: this owner received its row of credits, or lost it
+ * - `flush`: the table of the credits of owners was truncated
+ *
  * Not sent by a trigger:
  * - `password_kind <kind>`: core/import has stored password hashes of this kind (docs/decisions/0031)
  *

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import {
+  type AnyPgColumn,
   bigint,
   boolean,
   check,
@@ -439,6 +440,39 @@ export const revokedTokens = latchkey.table(
   ],
 )
 
+/** The credits of a key or of an owner. Of a refill, what is null was not named, and has the value that API.md says. */
+const creditColumns = () => ({
+  remaining: bigint('remaining', { mode: 'number' }).notNull(),
+  refillAmount: bigint('refill_amount', { mode: 'number' }),
+  refillInterval: text('refill_interval', { enum: ['daily', 'weekly', 'monthly'] }),
+  /** Of the week, Monday first, or of the month. */
+  refillDay: integer('refill_day'),
+  refillHour: integer('refill_hour'),
+  /** Of IANA. */
+  refillTimeZone: text('refill_time_zone'),
+  refillMode: text('refill_mode', { enum: ['set', 'add'] }),
+  refillMax: bigint('refill_max', { mode: 'number' }),
+  /** When the credits are next refilled. */
+  refillsAt: time('refills_at'),
+})
+
+type CreditColumns = Record<keyof ReturnType<typeof creditColumns>, AnyPgColumn>
+
+const creditChecks = (table: string, t: CreditColumns) => [
+  check(`${table}_remaining_check`, sql`${t.remaining} >= 0`),
+  check(`${table}_refill_amount_check`, sql`${t.refillAmount} > 0`),
+  check(`${table}_refill_interval_check`, sql`${t.refillInterval} IN ('daily', 'weekly', 'monthly')`),
+  check(`${table}_refill_day_check`, sql`${t.refillDay} BETWEEN 1 AND 31`),
+  check(`${table}_refill_hour_check`, sql`${t.refillHour} BETWEEN 0 AND 23`),
+  check(`${table}_refill_time_zone_check`, sql`char_length(${t.refillTimeZone}) BETWEEN 1 AND 64`),
+  check(`${table}_refill_mode_check`, sql`${t.refillMode} IN ('set', 'add')`),
+  check(`${table}_refill_max_check`, sql`${t.refillMax} >= ${t.refillAmount}`),
+  check(
+    `${table}_refill_check`,
+    sql`num_nonnulls(${t.refillAmount}, ${t.refillInterval}, ${t.refillsAt}) IN (0, 3)`,
+  ),
+]
+
 /**
  * The remaining credits of keys. A separate table, because a charge must not evict the key everywhere
  * (docs/decisions/0006).
@@ -449,20 +483,49 @@ export const apiKeyCredits = latchkey.table(
     keyId: uuid('key_id')
       .primaryKey()
       .references(() => apiKeys.id, { onDelete: 'cascade' }),
-    remaining: bigint('remaining', { mode: 'number' }).notNull(),
-    refillAmount: bigint('refill_amount', { mode: 'number' }),
-    refillInterval: text('refill_interval', { enum: ['daily', 'monthly'] }),
-    /** When the credits are next raised to `refill_amount`. */
-    refillsAt: time('refills_at'),
+    ...creditColumns(),
+  },
+  (t) => creditChecks('api_key_credits', t),
+)
+
+/** The remaining credits of owners, which the uses of all of their keys are charged to as well. */
+export const ownerCredits = latchkey.table(
+  'owner_credits',
+  {
+    /** The one of the following two that is set. */
+    ownerId: uuid('owner_id').primaryKey(),
+    userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
+    serviceAccountId: uuid('service_account_id').references(() => serviceAccounts.id, {
+      onDelete: 'cascade',
+    }),
+    ...creditColumns(),
   },
   (t) => [
-    check('api_key_credits_remaining_check', sql`${t.remaining} >= 0`),
-    check('api_key_credits_refill_amount_check', sql`${t.refillAmount} > 0`),
-    check('api_key_credits_refill_interval_check', sql`${t.refillInterval} IN ('daily', 'monthly')`),
+    index('owner_credits_user_id_idx').on(t.userId),
+    index('owner_credits_service_account_id_idx').on(t.serviceAccountId),
     check(
-      'api_key_credits_refill_check',
-      sql`num_nonnulls(${t.refillAmount}, ${t.refillInterval}, ${t.refillsAt}) IN (0, 3)`,
+      'owner_credits_owner_check',
+      sql`num_nonnulls(${t.userId}, ${t.serviceAccountId}) = 1 AND ${t.ownerId} = COALESCE(${t.userId}, ${t.serviceAccountId})`,
     ),
+    ...creditChecks('owner_credits', t),
+  ],
+)
+
+/** The `Idempotency-Key`s of top-ups, by caller and path, with what was answered: a repeated request adds nothing. */
+export const topUps = latchkey.table(
+  'top_ups',
+  {
+    /** SHA-256 of the caller's id, the path and the header's value. */
+    hash: bytes('hash').primaryKey(),
+    /** SHA-256 of the request's body. */
+    bodyHash: bytes('body_hash').notNull(),
+    remaining: bigint('remaining', { mode: 'number' }).notNull(),
+    createdAt: time('created_at').notNull(),
+  },
+  (t) => [
+    index('top_ups_created_at_idx').on(t.createdAt),
+    check('top_ups_hash_check', sql`octet_length(${t.hash}) = 32 AND octet_length(${t.bodyHash}) = 32`),
+    check('top_ups_remaining_check', sql`${t.remaining} >= 0`),
   ],
 )
 

@@ -86,6 +86,7 @@ describe('a valid credential gives its principal', () => {
       secretExpiresAt: null,
       scopes: ['read'],
       credits: null,
+      ownerCredits: null,
       rate: null,
     }
     expect(await client.bearer(key)).toEqual(principal as KeyPrincipal)
@@ -126,7 +127,7 @@ describe('a valid credential gives its principal', () => {
     type Shared<P, Own extends keyof P> = Omit<P, Own>
     expectTypeOf<server.UserPrincipal>().toExtend<UserPrincipal>()
     expectTypeOf<server.KeyPrincipal>().toExtend<
-      Shared<KeyPrincipal, 'credits' | 'rate' | 'secretExpiresAt'>
+      Shared<KeyPrincipal, 'credits' | 'ownerCredits' | 'rate' | 'secretExpiresAt'>
     >()
     expectTypeOf<Exactly<{ kind: 'user' }>>().toExtend<{ kind: 'user' }>()
   })

@@ -111,9 +111,9 @@ describe('a 422 names each member and what is allowed', () => {
     ],
     [
       'POST /keys',
-      { credits: { remaining: 1, refill: { amount: 1, interval: 'weekly' } } },
+      { credits: { remaining: 1, refill: { amount: 1, interval: 'hourly' } } },
       '/credits/refill/interval',
-      'Must be "daily" or "monthly"',
+      'Must be "daily", "weekly" or "monthly"',
     ],
     ['POST /keys', { scopes: ['read', 'Not a scope'] }, '/scopes/1', 'Must be lower-case letters, digits'],
     ['POST /keys', { scopes: ['read', 5] }, '/scopes/1', 'Must be text of at most 64 characters'],

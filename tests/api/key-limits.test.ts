@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { DEFAULT_RATE_LIMITS } from '../../src/config/rate-limits.ts'
-import { nextRefill } from '../../src/core/verify/credits.ts'
+import { nextRefill as nextOf } from '../../src/core/credits/refills.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import { addLoggedIn } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -34,6 +34,10 @@ let asker: { id: string; key: string }
 beforeAll(async () => {
   asker = await newKey(service, admin.access, { scopes: 'latchkey:verify' })
 })
+
+/** The next refill by the default day, hour and zone. */
+const nextRefill = (interval: 'daily' | 'monthly', nowMs: number) =>
+  nextOf({ amount: 1, interval, day: null, hour: null, timeZone: null, mode: null, max: null }, nowMs)
 
 type Json = Record<string, unknown>
 const make = (json: Json = {}) => newKey(service, owner.access, { scopes: 'read', ...json })
@@ -179,7 +183,12 @@ describe('credits', () => {
       const left = await remainingOf(id)
       expect(granted + left).toBe(500)
       expect(left).toBe(0)
-      expect(await verify(key)).toEqual({ valid: false, code: 'CREDITS_EXHAUSTED', key_id: id })
+      expect(await verify(key)).toEqual({
+        valid: false,
+        code: 'CREDITS_EXHAUSTED',
+        key_id: id,
+        limited_by: 'key',
+      })
     },
     SLOW_MS,
   )
@@ -277,7 +286,7 @@ describe('credits', () => {
     ['a number that JavaScript cannot represent exactly', { remaining: 2 ** 53 }],
     ['a refill alone', { refill: { amount: 1, interval: 'daily' } }],
     ['a refill of zero', { remaining: 1, refill: { amount: 0, interval: 'daily' } }],
-    ['a refill by the week', { remaining: 1, refill: { amount: 1, interval: 'weekly' } }],
+    ['a refill by the hour', { remaining: 1, refill: { amount: 1, interval: 'hourly' } }],
     ['a refill without an interval', { remaining: 1, refill: { amount: 1 } }],
     ['a number', 5],
     ['an unknown member', { remaining: 1, max: 5 }],
@@ -400,6 +409,7 @@ describe('the next refill', () => {
       valid: false,
       code: 'CREDITS_EXHAUSTED',
       key_id: expect.any(String),
+      limited_by: 'key',
     })
     expect((await verify(key, { cost: 5 })).retry_after_seconds).toBeLessThanOrEqual(86_400)
   })

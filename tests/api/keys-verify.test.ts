@@ -57,6 +57,7 @@ describe('a good key', () => {
       expires_at: '2099-01-01T00:00:00.000Z',
       metadata: { plan: 'gold', deep: { list: [1, null, true] } },
       credits: { remaining: 7 },
+      owner_credits: null,
       rate_limit: { limit: 5, remaining: 4, reset_at: expect.stringMatching(/Z$/) },
       owner_rate_limit: null,
     })
@@ -76,6 +77,7 @@ describe('a good key', () => {
       expires_at: null,
       metadata: null,
       credits: null,
+      owner_credits: null,
       rate_limit: null,
       owner_rate_limit: null,
     })
@@ -174,7 +176,7 @@ describe('the first check that fails decides the answer', () => {
         limited_by: 'key',
         retry_after_seconds: expect.any(Number),
       },
-      { valid: false, code: 'CREDITS_EXHAUSTED', key_id: id },
+      { valid: false, code: 'CREDITS_EXHAUSTED', key_id: id, limited_by: 'key' },
     ])
   })
 

@@ -17,6 +17,7 @@ const keyOf = (keyId: string, ownerId: string): KeyPrincipal => ({
   rates: null,
   allowedIps: null,
   hasCredits: false,
+  hasOwnerCredits: false,
   claims: null,
   keyExpiresAt: null,
   endsAt: null,

@@ -140,7 +140,7 @@ describe('a key is not made', () => {
     ],
     [
       'with a refill in words',
-      () => ['--user', user.email, '--refill', '5/weekly'],
+      () => ['--user', user.email, '--refill', '5/hourly'],
       'refill: Must look like',
     ],
     [

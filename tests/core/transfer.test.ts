@@ -6,7 +6,15 @@ import postgres from 'postgres'
 import { keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import { mailboxCounts, mails, oneTimeTokens } from '../../src/db/people.ts'
 import { portalSessions } from '../../src/db/portal.ts'
-import { apiKeySecrets, keyActivity, keyUsage, passwordResets, revokedTokens } from '../../src/db/schema.ts'
+import {
+  apiKeySecrets,
+  keyActivity,
+  keyUsage,
+  ownerCredits,
+  passwordResets,
+  revokedTokens,
+  topUps,
+} from '../../src/db/schema.ts'
 import { decryptUnder, encryptUnder } from '../../src/lib/passphrase.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { emptyDirectory } from '../support/binary.ts'
@@ -65,6 +73,8 @@ beforeAll(async () => {
   await source.context.db.insert(mails).values(rows.mail())
   await source.context.db.insert(mailboxCounts).values(rows.mailboxCount())
   await source.context.db.insert(usageByOwner).values(rows.ownerUsage(person.id))
+  await source.context.db.insert(ownerCredits).values(rows.ownerCredits(person.id))
+  await source.context.db.insert(topUps).values(rows.topUp())
   await source.context.db.insert(keyRefusals).values(rows.refusal(made.id))
   await source.context.db.insert(portalSessions).values(rows.portalSession(account.body.id, made.id))
   const [secretRow] = await source.context.db.select().from(apiKeySecrets).limit(1)

@@ -23,12 +23,14 @@ import {
   keyCreations,
   keyUsage,
   loginAttempts,
+  ownerCredits,
   passwordResets,
   revokedTokens,
   serviceAccounts,
   sessions,
   sharedSettings,
   signingKeys,
+  topUps,
   users,
 } from '../../src/db/schema.ts'
 import { type insertOneOfEach, rows } from './rows.ts'
@@ -59,6 +61,29 @@ const credits = (bad: object) => async (db: Database, e: Existing) => {
   await db.insert(apiKeys).values(apiKey)
   await db.insert(apiKeyCredits).values({ ...rows.credits(apiKey.id), ...bad })
 }
+/** Uses a new user, because an owner has at most one row of credits. */
+const ofOwner = (bad: object) => async (db: Database) => {
+  const owner = rows.user()
+  await db.insert(users).values(owner)
+  await db.insert(ownerCredits).values({ ...rows.ownerCredits(owner.id), ...bad })
+}
+const topUp = (bad: object) => (db: Database) => db.insert(topUps).values({ ...rows.topUp(), ...bad })
+
+/** Columns of credits that a table of credits refuses, by the constraint that refuses them. */
+const creditCases = (table: string, insert: (bad: object) => Statement) => ({
+  [`${table}_remaining_check`]: [insert({ remaining: -1 })],
+  [`${table}_refill_amount_check`]: [insert({ ...refill, refillAmount: 0 })],
+  [`${table}_refill_interval_check`]: [insert({ ...refill, refillInterval: 'hourly' })],
+  [`${table}_refill_day_check`]: [insert({ ...refill, refillDay: 0 }), insert({ ...refill, refillDay: 32 })],
+  [`${table}_refill_hour_check`]: [
+    insert({ ...refill, refillHour: -1 }),
+    insert({ ...refill, refillHour: 24 }),
+  ],
+  [`${table}_refill_time_zone_check`]: [insert({ ...refill, refillTimeZone: '' })],
+  [`${table}_refill_mode_check`]: [insert({ ...refill, refillMode: 'multiply' })],
+  [`${table}_refill_max_check`]: [insert({ ...refill, refillMax: 4 })],
+  [`${table}_refill_check`]: [insert({ ...refill, refillsAt: null }), insert({ refillAmount: 5 })],
+})
 const usage = (bad: object) => (db: Database, e: Existing) =>
   db.insert(keyUsage).values({ ...rows.usage(e.apiKey.id), ...bad })
 const refusal = (bad: object) => (db: Database, e: Existing) =>
@@ -191,10 +216,21 @@ export const constraintCases: Record<string, Statement[]> = {
   api_keys_allowed_ips_check: [key({ allowedIps: fiftyOne })],
   api_key_credits_pkey: [(db, e) => credits({ keyId: e.apiKey.id })(db, e)],
   api_key_credits_key_id_api_keys_id_fk: [credits({ keyId: unknownId })],
-  api_key_credits_remaining_check: [credits({ remaining: -1 })],
-  api_key_credits_refill_amount_check: [credits({ ...refill, refillAmount: 0 })],
-  api_key_credits_refill_interval_check: [credits({ ...refill, refillInterval: 'hourly' })],
-  api_key_credits_refill_check: [credits({ ...refill, refillsAt: null }), credits({ refillAmount: 5 })],
+  ...creditCases('api_key_credits', credits),
+  owner_credits_pkey: [(db, e) => ofOwner({ ownerId: e.user.id, userId: e.user.id })(db)],
+  owner_credits_user_id_users_id_fk: [ofOwner({ ownerId: unknownId, userId: unknownId })],
+  owner_credits_service_account_id_service_accounts_id_fk: [
+    ofOwner({ ownerId: unknownId, userId: null, serviceAccountId: unknownId }),
+  ],
+  owner_credits_owner_check: [
+    ofOwner({ userId: null }),
+    ofOwner({ ownerId: unknownId }),
+    (db, e) => ofOwner({ serviceAccountId: e.serviceAccount.id })(db),
+  ],
+  ...creditCases('owner_credits', ofOwner),
+  top_ups_pkey: [(db, e) => topUp({ hash: e.topUp.hash })(db)],
+  top_ups_hash_check: [topUp({ hash: bytes(31) }), topUp({ bodyHash: bytes(33) })],
+  top_ups_remaining_check: [topUp({ remaining: -1 })],
   key_usage_pkey: [(db, e) => usage(e.usage)(db, e)],
   key_usage_key_id_api_keys_id_fk: [usage({ keyId: unknownId })],
   key_usage_count_check: [usage({ outcome: 'EXPIRED', count: 0 })],

@@ -8,8 +8,11 @@ export function expectProblem(answer: Answer, code: ErrorCode): void {
   expect(`${answer.status} ${answer.text}`).toStartWith(`${status} {`)
   expect(answer.headers.get('content-type')).toBe('application/problem+json')
   const { detail, errors, limited_by, ...rest } = answer.body
-  if (limited_by !== undefined) expect([status, ['key', 'owner'].includes(limited_by)]).toEqual([429, true])
   const request_id = answer.headers.get('x-request-id')
+  // Only a limit of the key or of its owner has it.
+  if (code === 'credits_exhausted') expect(limited_by).toBeOneOf(['key', 'owner'])
+  else if (code === 'rate_limited') expect(limited_by).toBeOneOf([undefined, 'key', 'owner'])
+  else expect(limited_by).toBeUndefined()
   expect(rest).toEqual({ type: `/errors/${code}`, title, status, code, request_id })
   expect(detail).toBeString()
   if (code === 'validation_failed') expect(errors).not.toBeEmpty()

@@ -23,12 +23,14 @@ import {
   keyCreations,
   keyUsage,
   loginAttempts,
+  ownerCredits,
   passwordResets,
   revokedTokens,
   serviceAccounts,
   sessions,
   sharedSettings,
   signingKeys,
+  topUps,
   users,
 } from '../../src/db/schema.ts'
 
@@ -72,6 +74,8 @@ export const rows = {
     signsFrom: now(),
   }),
   credits: (keyId: string) => ({ keyId, remaining: 10 }),
+  ownerCredits: (userId: string) => ({ ownerId: userId, userId, remaining: 10 }),
+  topUp: () => ({ hash: bytes(32), bodyHash: bytes(32), remaining: 10, createdAt: now() }),
   usage: (keyId: string) => ({ keyId, hour: now(), outcome: 'VALID', count: 1 }),
   ownerUsage: (ownerId: string) => ({ ownerId, hour: now(), outcome: 'VALID', count: 1 }),
   refusal: (keyId: string) => ({ keyId, at: now(), outcome: 'EXPIRED' as const, count: 1 }),
@@ -177,6 +181,8 @@ export async function insertOneOfEach(db: Database) {
   const apiKey = rows.apiKey(user.id)
   const secret = rows.secret(apiKey.id)
   const credits = rows.credits(apiKey.id)
+  const ofOwner = rows.ownerCredits(user.id)
+  const topUp = rows.topUp()
   const usage = rows.usage(apiKey.id)
   const ownerUsage = rows.ownerUsage(user.id)
   const activity = rows.activity(apiKey.id)
@@ -206,6 +212,8 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(apiKeys).values(apiKey)
   await db.insert(apiKeySecrets).values(secret)
   await db.insert(apiKeyCredits).values(credits)
+  await db.insert(ownerCredits).values(ofOwner)
+  await db.insert(topUps).values(topUp)
   await db.insert(keyUsage).values(usage)
   await db.insert(keyRefusals).values(rows.refusal(apiKey.id))
   await db.insert(usageByOwner).values(ownerUsage)
@@ -251,6 +259,8 @@ export async function insertOneOfEach(db: Database) {
     loginAttempt,
     passwordReset,
     revokedToken,
+    topUp,
+    ownerCredits: ofOwner,
     sharedSetting,
     oneTimeToken,
     setupToken,

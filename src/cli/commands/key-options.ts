@@ -53,7 +53,10 @@ export const settingsOptions = {
     range: [0, 999_999_999],
     summary: 'The number of credits, which verifications use up',
   },
-  refill: { takes: 'N/INTERVAL', summary: 'Raises the credits to N, daily or monthly, such as 1000/daily' },
+  refill: {
+    takes: 'N/INTERVAL',
+    summary: 'Raises the credits to N, daily, weekly or monthly, such as 1000/daily',
+  },
   'allowed-ips': { takes: 'LIST', summary: 'The addresses and CIDRs from which the key may be used' },
 } as const
 
@@ -100,6 +103,6 @@ function readRate(text: string) {
 function readCredits(remaining: string | undefined, refill: string | undefined) {
   if (refill === undefined) return remaining === undefined ? undefined : { remaining: Number(remaining) }
   const [, amount, interval] =
-    /^(\d{1,13})\/(daily|monthly)$/.exec(refill) ?? failField('refill', 'Must look like 1000/daily')
+    /^(\d{1,13})\/(daily|weekly|monthly)$/.exec(refill) ?? failField('refill', 'Must look like 1000/daily')
   return { remaining: Number(remaining ?? amount), refill: { amount: Number(amount), interval } }
 }

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import type { KeyPrincipal, PortalPrincipal, Principal, UserPrincipal } from '../principal.ts'
 import { decidePortal } from '../verify/decide-portal.ts'
 import { decideSecret, decideSession } from '../verify/verify-credential.ts'
-import { type HeldRows, hasCredits, isTokenRevoked } from './queries.ts'
+import { type HeldRows, hasCredits, hasOwnerCredits, isTokenRevoked } from './queries.ts'
 
 /**
  * The caller according to the rows that are locked now, decided as in any other verification. null: the credential is
@@ -38,19 +38,22 @@ function reread(
 }
 
 /** Facts about a calling key that are not in its own rows. */
-export type CallerFacts = { hasCredits: boolean; isTokenRevoked: boolean }
+export type CallerFacts = { hasCredits: boolean; hasOwnerCredits: boolean; isTokenRevoked: boolean }
+
+const NO_FACTS: CallerFacts = { hasCredits: false, hasOwnerCredits: false, isTokenRevoked: false }
 
 /**
  * Reads the facts that have no lock of their own. Must be sent after the locks, or it could read a state from before
  * them.
  */
 export async function findFacts(tx: Transaction, caller: Principal | null): Promise<CallerFacts> {
-  if (caller?.kind !== 'key') return { hasCredits: false, isTokenRevoked: false }
-  const [credits, revoked] = await Promise.all([
+  if (caller?.kind !== 'key') return NO_FACTS
+  const [credits, ofOwner, revoked] = await Promise.all([
     hasCredits(tx, caller.keyId),
+    hasOwnerCredits(tx, caller.owner.id),
     caller.claims ? isTokenRevoked(tx, caller.claims.tokenId) : false,
   ])
-  return { hasCredits: credits, isTokenRevoked: revoked }
+  return { hasCredits: credits, hasOwnerCredits: ofOwner, isTokenRevoked: revoked }
 }
 
 function rereadUser(context: Pick<Context, 'config' | 'clock'>, caller: UserPrincipal, held: HeldRows) {
@@ -79,6 +82,7 @@ function rereadKey(
     user: held.users.get(caller.owner.id) ?? null,
     serviceAccount: held.serviceAccounts.get(caller.owner.id) ?? null,
     creditsOf: facts.hasCredits ? key.id : null,
+    ownerCreditsOf: facts.hasOwnerCredits ? caller.owner.id : null,
     signingKey: signingKeyOf(caller, held),
     isTokenRevoked: facts.isTokenRevoked,
   })

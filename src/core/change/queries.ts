@@ -8,6 +8,7 @@ import {
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
+  ownerCredits,
   revokedTokens,
   serviceAccounts,
   sessions,
@@ -155,6 +156,15 @@ export async function hasCredits(tx: Transaction, keyId: string): Promise<boolea
     .select({ keyId: apiKeyCredits.keyId })
     .from(apiKeyCredits)
     .where(eq(apiKeyCredits.keyId, keyId))
+  return row !== undefined
+}
+
+/** Whether an owner has credits. They are added and removed only under a lock on the owner. */
+export async function hasOwnerCredits(tx: Transaction, ownerId: string): Promise<boolean> {
+  const [row] = await tx
+    .select({ ownerId: ownerCredits.ownerId })
+    .from(ownerCredits)
+    .where(eq(ownerCredits.ownerId, ownerId))
   return row !== undefined
 }
 

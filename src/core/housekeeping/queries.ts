@@ -21,6 +21,7 @@ import {
   passwordResets,
   revokedTokens,
   sessions,
+  topUps,
 } from '../../db/schema.ts'
 
 /** Rows per transaction, so that no deletion holds locks for long. */
@@ -32,6 +33,7 @@ export type Horizons = {
   attempts: Date
   resets: Date
   audit: Date
+  /** Of the `Idempotency-Key`s of creations and top-ups. */
   creations: Date
   /** Of secrets whose overlap is over: they are marked as ended. */
   shownSecrets: Date
@@ -75,6 +77,7 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: passwordResets, id: passwordResets.id, isOutdated: lt(passwordResets.expiresAt, before.resets) },
     { table: auditEvents, id: auditEvents.id, isOutdated: lt(auditEvents.at, before.audit) },
     { table: keyCreations, id: keyCreations.hash, isOutdated: lt(keyCreations.createdAt, before.creations) },
+    { table: topUps, id: topUps.hash, isOutdated: lt(topUps.createdAt, before.creations) },
     // As long as the audit trail knows of them, `POST /keys/lookup` does.
     { table: apiKeySecrets, id: apiKeySecrets.id, isOutdated: lt(apiKeySecrets.endedAt, before.audit) },
     {

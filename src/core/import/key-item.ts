@@ -4,7 +4,9 @@ import { Description, ExternalId, Name, RateLimit, READABLE, ScopeInput } from '
 import { parseInstant } from '../../lib/time.ts'
 import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
-import { Credits, Metadata, Networks } from '../keys/model.ts'
+import { Credits } from '../credits/model.ts'
+import { readCredits } from '../credits/settings.ts'
+import { Metadata, Networks } from '../keys/model.ts'
 import { readSettings } from '../keys/settings.ts'
 import { HASH_ENCODINGS, type ImportedSecret, secretOfHash, secretOfKey } from './credentials.ts'
 import type { ImportedKey } from './place-keys.ts'
@@ -86,8 +88,9 @@ export function readKeyItem(context: Context, item: unknown, createdBy: string |
   if (written.expires_at !== undefined && readMoment(written.expires_at) === null) {
     return { fault: `expires_at: ${NO_MOMENT}` }
   }
-  const settings = readSettingsOf(written)
-  if ('fault' in settings) return settings
+  const read = readSettingsOf(written, context.clock())
+  if ('fault' in read) return read
+  const { settings, credits } = read
   const own = written.id === undefined ? null : String(written.id)
   const id = importedId(own, createdAt, 'key', secret.hash.toHex())
   const row = {
@@ -97,7 +100,6 @@ export function readKeyItem(context: Context, item: unknown, createdBy: string |
     createdBy,
     createdAt: createdAt ?? new Date(context.clock()),
   }
-  const credits = written.credits ?? null
   return { owner, key: { row, secret, lastUsedAt: null, credits, raisesCeiling: false } }
 }
 
@@ -122,9 +124,13 @@ function readSecret({ config }: Context, written: Written): ImportedSecret | Fau
   return secretOfHash(hash ?? '', encoding ?? 'hex', start ?? null)
 }
 
-function readSettingsOf(written: Written): ReturnType<typeof readSettings> | Fault {
+function readSettingsOf(
+  written: Written,
+  nowMs: number,
+): { settings: ReturnType<typeof readSettings>; credits: ReadKeyItem['key']['credits'] } | Fault {
   try {
-    return readSettings(written)
+    const credits = written.credits ? readCredits('/credits', written.credits, nowMs) : null
+    return { settings: readSettings(written), credits }
   } catch (error) {
     if (!(error instanceof Problem) || error.problem !== 'validation_failed') throw error
     const [first] = error.extra.errors ?? []

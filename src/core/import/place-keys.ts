@@ -5,9 +5,9 @@ import { ceilingOfUser, covers, MAX_SCOPES, scopesOfUser } from '../../lib/scope
 import { type Origin, recordEvents, wereRecorded } from '../audit/audit.ts'
 import { type Change, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { insertKeyCredits } from '../credits/key-credits.ts'
+import type { Credits } from '../credits/refills.ts'
 import { lockOwner } from '../keys/change-managed.ts'
-import type { Credits } from '../keys/model.ts'
-import { readCredits } from '../keys/settings.ts'
 import { type Owner, type OwnerColumns, ownerColumns } from '../owners.ts'
 import type { AdminPrincipal, Operator } from '../principal.ts'
 import type { ImportedSecret } from './credentials.ts'
@@ -234,10 +234,9 @@ async function writeKeys(
       createdAt: row.createdAt,
       lastUsedAt,
     })),
-    credits: keys.flatMap(({ row, credits }) =>
-      credits ? [readCredits(row.id, credits, context.clock())] : [],
-    ),
   })
+  const credits = keys.flatMap(({ row, credits }) => (credits ? [{ keyId: row.id, credits }] : []))
+  await insertKeyCredits(tx, credits)
   // Unlike `record`, `recordEvents` evicts nothing from the cache, which holds no new key.
   await recordEvents(tx, context, origin, keys.map(eventOf))
 }

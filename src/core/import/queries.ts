@@ -2,7 +2,7 @@ import { eq, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { EVICTION_CHANNEL, formatPasswordKind } from '../../db/eviction.ts'
 import { isOneOf } from '../../db/one-of.ts'
-import { apiKeyCredits, apiKeySecrets, apiKeys, keyActivity, users } from '../../db/schema.ts'
+import { apiKeySecrets, apiKeys, keyActivity, users } from '../../db/schema.ts'
 import { type OwnerColumns, ownerOfRow } from '../owners.ts'
 
 /** The part of an existing or accepted user on which the import decides. */
@@ -91,20 +91,15 @@ export async function updateCeiling(tx: Transaction, userId: string, scopes: str
 export type ImportedKeyRows = {
   keys: (typeof apiKeys.$inferInsert)[]
   secrets: (typeof apiKeySecrets.$inferInsert)[]
-  credits: (typeof apiKeyCredits.$inferInsert)[]
 }
 
 /**
- * Inserts keys with their secrets and credits.
+ * Inserts keys with their secrets.
  * @throws the database's error where an id or a secret exists, or an owner does not; then none is inserted
  */
-export async function insertImportedKeys(
-  tx: Transaction,
-  { keys, secrets, credits }: ImportedKeyRows,
-): Promise<void> {
+export async function insertImportedKeys(tx: Transaction, { keys, secrets }: ImportedKeyRows): Promise<void> {
   await tx.insert(apiKeys).values(keys)
   await tx.insert(apiKeySecrets).values(secrets)
-  if (credits.length > 0) await tx.insert(apiKeyCredits).values(credits)
   const uses = secrets.flatMap(({ keyId, lastUsedAt }) =>
     lastUsedAt ? [{ keyId, lastUsedAt, lastUsedDay: lastUsedAt.toISOString().slice(0, 10) }] : [],
   )

@@ -1,6 +1,8 @@
 import { fail } from '../../lib/errors.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { lockKeyCredits, replaceKeyCredits } from '../credits/key-credits.ts'
+import { patchCredits } from '../credits/settings.ts'
 import { ownerOfRow } from '../owners.ts'
 import type { Principal } from '../principal.ts'
 import { changeManagedKey } from './change-managed.ts'
@@ -8,9 +10,9 @@ import { requireKeyQuota } from './create.ts'
 import { isOfLabels, requireLabelsChange } from './labels.ts'
 import type { KeyPatch } from './model.ts'
 import { requireKeyPower } from './power.ts'
-import { presentCredits, presentKey, presentRefill } from './present.ts'
-import { lockCredits, replaceCredits, updateKey, type WholeKey } from './queries.ts'
-import { readCredits, readSettings, requireExpiry } from './settings.ts'
+import { presentKey } from './present.ts'
+import { updateKey, type WholeKey } from './queries.ts'
+import { readSettings, requireExpiry } from './settings.ts'
 
 /**
  * Changes a key; a member that is null clears the setting. A change that widens the key needs a caller who could grant
@@ -40,20 +42,17 @@ export async function changeKey(
     // The credits are locked before they are read. Otherwise a use that is charged meanwhile would be undone by writing
     // the older number.
     const mode = patch.credits === null ? 'update' : 'no key update'
-    const charged = patch.credits === undefined ? key.credits : await lockCredits(tx, id, mode)
+    const charged = patch.credits === undefined ? key.credits : await lockKeyCredits(tx, id, mode)
     const before = { ...key, credits: charged }
     const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
     requireLabelsChange(work.caller, before, change)
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
-    // A patch of the credits without `refill` keeps the present refill.
-    const credits = patch.credits
-      ? readCredits(id, { refill: charged && presentRefill(charged), ...patch.credits }, now.getTime())
-      : patch.credits
+    const credits = patch.credits && patchCredits('/credits', charged, patch.credits, now.getTime())
     const after = { ...before, ...change, credits: credits === undefined ? before.credits : credits }
     const power = requireKeyPower(work.caller, before, after, account)
     if (isOver(before) && !isOver(after)) await requireKeyQuota(context, work, ownerOfRow(before), account)
     if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, ...power })
-    if (credits !== undefined) await replaceCredits(tx, id, credits)
+    if (credits !== undefined) await replaceKeyCredits(tx, id, credits)
     const details = differences(before, after, now.getTime())
     if (Object.keys(details).length > 0) {
       await record({ action: 'key.updated', target: { type: 'key', id }, details })
@@ -74,12 +73,9 @@ function differences(before: WholeKey, after: WholeKey, nowMs: number): Record<s
     'expires_at',
     'is_active',
   ] as const
-  const limits = ['rate_limit', 'allowed_ips'] as const
+  const limits = ['rate_limit', 'allowed_ips', 'credits'] as const
   const changed = [...names, ...limits].filter(
     (name) => JSON.stringify(was[name]) !== JSON.stringify(is[name]),
   )
-  const entries = changed.map((name) => [name, { before: was[name], after: is[name] }] as const)
-  const credits = [before.credits, after.credits].map((row) => row && presentCredits(row, nowMs))
-  if (JSON.stringify(credits[0]) === JSON.stringify(credits[1])) return Object.fromEntries(entries)
-  return { ...Object.fromEntries(entries), credits: { before: credits[0], after: credits[1] } }
+  return Object.fromEntries(changed.map((name) => [name, { before: was[name], after: is[name] }] as const))
 }

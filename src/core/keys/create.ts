@@ -7,6 +7,8 @@ import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Change, type HeldRows, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { replaceKeyCredits } from '../credits/key-credits.ts'
+import { readCredits } from '../credits/settings.ts'
 import { isSameOwner, type Owner, ownerColumns, ownerOf } from '../owners.ts'
 import { idOf, makerIdOf, type Principal } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
@@ -16,17 +18,10 @@ import { accountOf, countedFor, locksOfOwner, locksOfQuota } from './change-mana
 import { requireLabelsOf } from './labels.ts'
 import type { NewKey } from './model.ts'
 import { type KeyPower, requireKeyPower } from './power.ts'
-import {
-  countLiveKeys,
-  insertKey,
-  insertSecret,
-  replaceCredits,
-  takeCreation,
-  type WholeKey,
-} from './queries.ts'
+import { countLiveKeys, insertKey, insertSecret, takeCreation, type WholeKey } from './queries.ts'
 import { rootColumns } from './rate-root.ts'
 import { type KeyManager, requireKeysAccount } from './reach.ts'
-import { readCredits, readSettings, requireExpiry } from './settings.ts'
+import { readSettings, requireExpiry } from './settings.ts'
 
 /** An `Idempotency-Key` may be used again after this time, in milliseconds. */
 export const IDEMPOTENCY_LASTS_MS = DAY_MS
@@ -55,7 +50,7 @@ export async function createKey(
   const settings = { ...NO_SETTINGS, ...readSettings(input), expiresAt: chooseExpiry(context, caller, input) }
   const [id, secretId] = [newId(), newId()]
   const key = makeApiKey(context.config.apiKeyPrefix)
-  const credits = input.credits ? readCredits(id, input.credits, context.clock()) : null
+  const credits = input.credits ? readCredits('/credits', input.credits, context.clock()) : null
   const { owner, account } = await chooseOwner(context, caller, input.service_account_id)
   /** The key as this caller makes it. */
   const madeBy = (caller: KeyManager): KeyPower & RootRateColumns => ({
@@ -95,7 +90,7 @@ export async function createKey(
       createdAt,
       createdBy,
     })
-    if (credits) await replaceCredits(tx, id, credits)
+    if (credits) await replaceKeyCredits(tx, id, credits)
     const start = startOf(key, context.config.apiKeyPrefix)
     const secrets = [
       await insertSecret(tx, { id: secretId, keyId: id, hash: hashToken(key), start, createdAt }),

@@ -14,8 +14,8 @@ import {
   wordOf,
 } from '../../lib/model.ts'
 import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
+import { Credits, CreditsPatch } from '../credits/model.ts'
 
-const MAX_CREDITS = 1_000_000_000_000
 export const MAX_EXPIRE_DAYS = 36_500
 export const MAX_OVERLAP_SECONDS = 2_592_000
 /** How long the old secret of a key still works after a rotation that names no overlap. */
@@ -25,25 +25,6 @@ export const Metadata = Type.Record(Type.String(), Type.Unknown(), { description
 
 /** Null is named too: it takes the same scope as a value. */
 const LABEL = 'To set or change it takes `latchkey:keys.label`'
-
-const Refill = Type.Object(
-  {
-    amount: Type.Integer({ minimum: 1, maximum: MAX_CREDITS }),
-    interval: Type.Union([Type.Literal('daily'), Type.Literal('monthly')], {
-      description: 'UTC midnight, or the first of the month',
-    }),
-  },
-  { additionalProperties: false },
-)
-
-export const Credits = Type.Object(
-  {
-    remaining: Type.Integer({ minimum: 0, maximum: MAX_CREDITS }),
-    refill: Type.Optional(nullable(Refill)),
-  },
-  { $id: 'KeyCredits', additionalProperties: false },
-)
-export type Credits = Static<typeof Credits>
 
 export const Networks = Type.Array(Type.String({ maxLength: 64, examples: ['192.0.2.0/24'] }), {
   maxItems: 50,
@@ -76,7 +57,7 @@ export const KeyPatch = Type.Object(
     scopes: Type.Optional(nullable(ScopeInput)),
     expires_at: Type.Optional(nullable(Instant)),
     rate_limit: Type.Optional(nullable(RateLimit)),
-    credits: Type.Optional(nullable(Credits)),
+    credits: Type.Optional(nullable(CreditsPatch)),
     allowed_ips: Type.Optional(nullable(Networks)),
     is_active: Type.Optional(Type.Boolean()),
   },

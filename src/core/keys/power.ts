@@ -11,11 +11,12 @@ import {
   type Settings,
   setting,
 } from '../change/power.ts'
+import { areCreditsWithin, compareCredits } from '../credits/within.ts'
 import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
 import { isAdmin } from '../principal.ts'
 import { isManager, type WholeAccount } from '../service-accounts/managers.ts'
 import { requireGrants } from '../verify/problems.ts'
-import type { CreditsRow, WholeKey } from './queries.ts'
+import type { WholeKey } from './queries.ts'
 import { ownerFor, requireLimitsKept } from './rate-root.ts'
 import { areIpsWithin, boundsOf, isOfAnotherUser, isWithinReach, type KeyManager, outlives } from './reach.ts'
 
@@ -43,7 +44,7 @@ const SETTINGS: Settings<KeyPower> = {
   expires_at: setting((key) => formatInstant(key.expiresAt), isNoLater),
   rate_limit: setting((key) => rateOf(key), isRateWithin),
   allowed_ips: setting((key) => key.allowedIps, areIpsWithin),
-  credits: setting((key) => key.credits && pickCredits(key.credits), areCreditsWithin),
+  credits: setting((key) => key.credits && compareCredits(key.credits), areCreditsWithin),
   is_active: setting((key) => key.isActive, isActiveWithin),
   secrets: setting(
     (key) => Object.fromEntries(key.secrets.map(({ id, expiresAt }) => [id, formatInstant(expiresAt)])),
@@ -51,21 +52,6 @@ const SETTINGS: Settings<KeyPower> = {
       Object.entries(inner).every(([id, end]) => outer[id] !== undefined && isNoLater(end, outer[id])),
     { isLockable: false },
   ),
-}
-
-const pickCredits = ({ remaining, refillAmount, refillInterval }: CreditsRow) => ({
-  remaining,
-  refillAmount,
-  refillInterval,
-})
-
-type Credits = ReturnType<typeof pickCredits>
-
-function areCreditsWithin(inner: Credits | null, outer: Credits | null): boolean {
-  if (outer === null) return true
-  if (inner === null || inner.remaining > outer.remaining) return false
-  const isRefilledMore = (inner.refillAmount ?? 0) > (outer.refillAmount ?? 0)
-  return !isRefilledMore && !(inner.refillInterval === 'daily' && outer.refillInterval === 'monthly')
 }
 
 /**

@@ -1,9 +1,10 @@
 import { presentRate } from '../../lib/rate.ts'
 import { formatInstant } from '../../lib/time.ts'
+import { creditsAt } from '../credits/refills.ts'
+import { presentCredits } from '../credits/settings.ts'
 import { ownerOfRow } from '../owners.ts'
-import { remainingAt } from '../verify/credits.ts'
-import type { Credits, Key, KeyOwner, KeyStatus } from './model.ts'
-import { type CreditsRow, EXPIRING_WITHIN_MS, UNUSED_AFTER_MS, type WholeKey } from './queries.ts'
+import type { Key, KeyOwner, KeyStatus } from './model.ts'
+import { EXPIRING_WITHIN_MS, UNUSED_AFTER_MS, type WholeKey } from './queries.ts'
 
 export type { WholeKey }
 
@@ -42,20 +43,6 @@ export function presentKey(key: WholeKey, nowMs: number): Key {
   }
 }
 
-/** Credits in the form in which a request gives them. */
-export function presentCredits(credits: CreditsRow, nowMs: number): Credits {
-  return { remaining: remainingAt(credits, nowMs), refill: presentRefill(credits) }
-}
-
-/** The refill of credits; null: they are not refilled. */
-export function presentRefill({
-  refillAmount,
-  refillInterval,
-}: CreditsRow): NonNullable<Credits['refill']> | null {
-  if (refillAmount === null || refillInterval === null) return null
-  return { amount: refillAmount, interval: refillInterval }
-}
-
 /** The owner of a key, as people know it. */
 export function presentOwner(key: WholeKey): KeyOwner {
   return { ...ownerOfRow(key), label: key.owner.label }
@@ -71,7 +58,7 @@ function statusOf(key: WholeKey, nowMs: number): [KeyStatus, reason: string | nu
   if (expiresAt && expiresAt.getTime() <= nowMs) return ['expired', `It expired on ${dayOf(expiresAt)}.`]
   if (!isActive) return ['disabled', 'It is disabled.']
   if (!owner.isActive) return ['owner_disabled', 'Its owner is disabled.']
-  if (credits && remainingAt(credits, nowMs) === 0) return ['exhausted', 'It has no credits left.']
+  if (credits && creditsAt(credits, nowMs).remaining === 0) return ['exhausted', 'It has no credits left.']
   if (expiresAt && expiresAt.getTime() <= nowMs + EXPIRING_WITHIN_MS)
     return ['expiring', `It expires on ${dayOf(expiresAt)}.`]
   const lastUse = lastUseOf(key)

@@ -36,13 +36,13 @@ import type { Role } from '../../lib/model.ts'
 import type { PageRows } from '../../lib/page.ts'
 import type { Search } from '../../lib/search.ts'
 import { DAY_MS } from '../../lib/time.ts'
-import type { LockMode } from '../change/record-change.ts'
+import { readColumns } from '../credits/columns.ts'
+import type { Credits } from '../credits/refills.ts'
 import { type Owner, type OwnerColumns, ownerColumn, ownerOfRow } from '../owners.ts'
 import type { KeySort, ListedStatus } from './model.ts'
 
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
-export type CreditsRow = typeof apiKeyCredits.$inferSelect
 /** What is shown of an owner beside a key: whether it is active, and its address or name. */
 export type OwnerState = { isActive: boolean; label: string | null }
 /**
@@ -51,7 +51,7 @@ export type OwnerState = { isActive: boolean; label: string | null }
  */
 export type WholeKey = KeyRow & {
   secrets: SecretRow[]
-  credits: CreditsRow | null
+  credits: Credits | null
   usedAt: Date | null
   owner: OwnerState
 }
@@ -396,35 +396,6 @@ export async function updateKey(tx: Transaction, id: string, change: KeyChange):
   await tx.update(apiKeys).set(change).where(eq(apiKeys.id, id))
 }
 
-/**
- * Reads a key's credits and locks them, so that no use is charged until the transaction ends. The caller has locked the
- * key.
- * @param mode `update` where the row will be deleted
- */
-export async function lockCredits(
-  tx: Transaction,
-  keyId: string,
-  mode: LockMode,
-): Promise<CreditsRow | null> {
-  const [row] = await tx.select().from(apiKeyCredits).where(eq(apiKeyCredits.keyId, keyId)).for(mode)
-  return row ?? null
-}
-
-/** Stores a key's credits; null deletes them. */
-export async function replaceCredits(
-  tx: Transaction,
-  keyId: string,
-  credits: CreditsRow | null,
-): Promise<void> {
-  if (credits === null) await tx.delete(apiKeyCredits).where(eq(apiKeyCredits.keyId, keyId))
-  else {
-    await tx
-      .insert(apiKeyCredits)
-      .values(credits)
-      .onConflictDoUpdate({ target: apiKeyCredits.keyId, set: credits })
-  }
-}
-
 /** Sets the expiry of secrets; null: never. The caller has locked them. */
 export async function updateSecretExpiry(
   tx: Transaction,
@@ -691,7 +662,7 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
     )
   const ownersById = new Map(owners.map((owner) => [owner.id, owner]))
   const secretsOf = Map.groupBy(secrets, (secret) => secret.keyId)
-  const creditsOf = new Map(credits.map((row) => [row.keyId, row]))
+  const creditsOf = new Map(credits.map((row) => [row.keyId, readColumns(row)]))
   const lastUses = new Map(uses.map((row) => [row.keyId, row.lastUsedAt]))
   return keys.map((key) => ({
     ...key,

@@ -6,9 +6,8 @@ import { rateColumns } from '../../lib/rate.ts'
 import { requireScopes } from '../../lib/scopes.ts'
 import { DAY_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import { nextRefill } from '../verify/credits.ts'
-import type { Credits, KeyPatch } from './model.ts'
-import type { CreditsRow, KeyChange } from './queries.ts'
+import type { KeyPatch } from './model.ts'
+import type { KeyChange } from './queries.ts'
 
 const MAX_METADATA_BYTES = 4096
 
@@ -29,17 +28,6 @@ export function readSettings(input: KeyPatch): KeyChange {
   if (input.allowed_ips !== undefined) change.allowedIps = readNetworks(input.allowed_ips)
   if (input.rate_limit !== undefined) Object.assign(change, rateColumns(input.rate_limit))
   return change
-}
-
-/** Reads the credits of a request into a row. */
-export function readCredits(keyId: string, { remaining, refill }: Credits, nowMs: number): CreditsRow {
-  return {
-    keyId,
-    remaining,
-    refillAmount: refill?.amount ?? null,
-    refillInterval: refill?.interval ?? null,
-    refillsAt: refill ? nextRefill(refill.interval, nowMs) : null,
-  }
 }
 
 /**

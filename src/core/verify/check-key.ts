@@ -1,10 +1,10 @@
 import { fail } from '../../lib/errors.ts'
 import { CHECKS } from '../../lib/outcomes.ts'
 import type { Context } from '../context.ts'
-import { previewCharge } from './credits.ts'
+import { previewCharge } from '../credits/charge.ts'
 import type { KeyCheck, KeyCheckResult } from './model.ts'
 import { findNewestSecret } from './queries.ts'
-import { permitRates, refusalOf, type UseOutcome } from './use-key.ts'
+import { permitCharge, permitRates, refusalOf } from './use-key.ts'
 import { decideSecret, type SecretFacts } from './verify-credential.ts'
 import { presentOutcome, readPurpose } from './verify-key.ts'
 
@@ -19,10 +19,8 @@ export async function checkKey(context: Context, keyId: string, question: KeyChe
   const key = decideAlive(context, facts)
   const { owner, rates } = key
   const rate = rates && permitRates(context, await context.rates.preview({ owner, rates }))
-  const charge = await previewCharge(context, keyId, cost)
-  const permitted = { code: 'VALID', rates: rate?.code === 'VALID' ? rate.rates : null } as const
-  const allowed: UseOutcome =
-    charge.code === 'VALID' ? { ...permitted, remainingCredits: charge.remaining } : charge
+  const charge = await previewCharge(context, keyId, owner.id, cost)
+  const allowed = permitCharge(charge, rate?.code === 'VALID' ? rate.rates : null)
   const state = stateOf(context, facts)
   const outcome = refusalOf(key, { address: ip, scopes }) ?? (rate && rate.code !== 'VALID' ? rate : allowed)
 

@@ -46,7 +46,13 @@ const answer = {
   scopes: Type.Optional(ScopeList),
   expires_at: Type.Optional(nullable(Instant)),
   metadata: Type.Optional(nullable(Type.Record(Type.String(), Type.Unknown()))),
-  credits: Type.Optional(nullable(Type.Object({ remaining: Type.Integer() }))),
+  credits: Type.Optional(nullable(Type.Object({ remaining: Type.Integer() }), "The key's own; null: none")),
+  owner_credits: Type.Optional(
+    nullable(
+      Type.Object({ remaining: Type.Integer() }),
+      "Of the key's owner, for all of its keys; null: none",
+    ),
+  ),
   rate_limit: Type.Optional(nullable(RateLeft)),
   owner_rate_limit: Type.Optional(
     nullable(RateLeft, 'What is left of the rate that all keys of the owner share'),

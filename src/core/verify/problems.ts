@@ -26,6 +26,10 @@ export function problemOf(outcome: UseOutcome): Problem | null {
       })
     case 'CREDITS_EXHAUSTED':
       return new Problem('credits_exhausted', {
+        ...(outcome.limitedBy === 'owner' && {
+          detail: 'The owner of this key has no credits left for this.',
+        }),
+        members: { limited_by: outcome.limitedBy },
         headers: spentHeaders(outcome.refill, outcome.retryAfterSeconds),
       })
   }

@@ -7,6 +7,7 @@ import {
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
+  ownerCredits,
   revokedTokens,
   serviceAccounts,
   sessions,
@@ -22,6 +23,9 @@ const owner = {
   scopes: users.scopes,
   createdAt: users.createdAt,
 }
+
+/** A key has one of the two. */
+const ownerOfKey = sql`COALESCE(${apiKeys.userId}, ${apiKeys.serviceAccountId})`
 
 /** All columns that decide whether a key is valid, and for what. */
 const secretAndOwner = {
@@ -46,6 +50,7 @@ const secretAndOwner = {
     allowedIps: apiKeys.allowedIps,
   },
   creditsOf: apiKeyCredits.keyId,
+  ownerCreditsOf: ownerCredits.ownerId,
   user: { ...owner, rateLimit: users.rateLimit, rateWindowSeconds: users.rateWindowSeconds },
   serviceAccount: {
     name: serviceAccounts.name,
@@ -66,6 +71,7 @@ export async function findNewestSecret(db: Database, keyId: string) {
     .leftJoin(users, eq(users.id, apiKeys.userId))
     .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
     .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
+    .leftJoin(ownerCredits, eq(ownerCredits.ownerId, ownerOfKey))
     .where(and(eq(apiKeySecrets.keyId, keyId), isNull(apiKeySecrets.endedAt)))
     .orderBy(sql`${apiKeySecrets.expiresAt} DESC NULLS FIRST`, desc(apiKeySecrets.createdAt))
     .limit(1)
@@ -134,6 +140,7 @@ function prepareVerifyQueries(db: Database) {
       .leftJoin(users, eq(users.id, apiKeys.userId))
       .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
       .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
+      .leftJoin(ownerCredits, eq(ownerCredits.ownerId, ownerOfKey))
       .where(and(eq(apiKeySecrets.hash, sql.placeholder('hash')), isNull(apiKeySecrets.endedAt)))
       .prepare('latchkey_find_secret'),
 
@@ -145,6 +152,7 @@ function prepareVerifyQueries(db: Database) {
       .leftJoin(users, eq(users.id, apiKeys.userId))
       .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
       .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
+      .leftJoin(ownerCredits, eq(ownerCredits.ownerId, ownerOfKey))
       .where(
         and(
           sql`${apiKeySecrets.hash} = ANY (${sql.placeholder('hashes')}::text[]::bytea[])`,
@@ -173,6 +181,7 @@ function prepareVerifyQueries(db: Database) {
       .innerJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
       .leftJoin(users, eq(users.id, apiKeys.userId))
       .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
+      .leftJoin(ownerCredits, eq(ownerCredits.ownerId, ownerOfKey))
       .leftJoin(signingKeys, eq(signingKeys.id, sql.placeholder('signingKeyId')))
       .where(
         and(
@@ -219,36 +228,3 @@ export type VerifyQueries = ReturnType<typeof prepareVerifyQueries>
 
 /** The prepared queries of a database. */
 export const verifyQueriesOf = preparedFor(prepareVerifyQueries)
-
-export type CreditsRow = typeof apiKeyCredits.$inferSelect
-export type RefillInterval = NonNullable<CreditsRow['refillInterval']>
-
-export async function findCredits(db: Database, keyId: string): Promise<CreditsRow | null> {
-  const [row] = await db.select().from(apiKeyCredits).where(eq(apiKeyCredits.keyId, keyId))
-  return row ?? null
-}
-
-/** The times of the refills that follow a due one, and the latest times that a correct clock can have stored. */
-type RefillTimes = { now: Date } & Record<'next' | 'furthest', Record<RefillInterval, Date>>
-
-/** Applies a due refill and takes the cost, if enough remains; null where it does not. */
-export async function takeCredits(
-  db: Database,
-  keyId: string,
-  cost: number,
-  { now, next, furthest }: RefillTimes,
-): Promise<{ remaining: number } | null> {
-  const { remaining, refillAmount, refillInterval, refillsAt } = apiKeyCredits
-  const ofInterval = (times: Record<RefillInterval, Date>) => sql`CASE ${refillInterval}
-    WHEN 'daily' THEN ${times.daily.toISOString()}::timestamptz ELSE ${times.monthly.toISOString()}::timestamptz END`
-  const isDue = sql`(${refillsAt} <= ${now.toISOString()}::timestamptz OR ${refillsAt} > ${ofInterval(furthest)})`
-  const available = sql`CASE WHEN ${isDue} THEN GREATEST(${remaining}, ${refillAmount}) ELSE ${remaining} END`
-  // Without a refill the comparison is NULL, so the ELSE branch keeps the NULL in `refills_at`.
-  const nextRefill = sql`CASE WHEN ${isDue} THEN ${ofInterval(next)} ELSE ${refillsAt} END`
-  const [row] = await db
-    .update(apiKeyCredits)
-    .set({ remaining: sql`${available} - ${cost}::bigint`, refillsAt: nextRefill })
-    .where(and(eq(apiKeyCredits.keyId, keyId), sql`${available} >= ${cost}::bigint`))
-    .returning({ remaining })
-  return row ?? null
-}

@@ -2,8 +2,8 @@ import { isInNetworks } from '../../lib/ip.ts'
 import { covers } from '../../lib/scopes.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
+import { type Charge, chargeUse } from '../credits/charge.ts'
 import type { KeyPrincipal } from '../principal.ts'
-import { type Charge, chargeKey } from './credits.ts'
 import { type RateState, tighterOf } from './rates.ts'
 
 /** The credits that a use takes where the request names no cost. */
@@ -27,9 +27,12 @@ type Permission =
   | { code: 'INSUFFICIENT_SCOPE'; missingScopes: string[] }
   | { code: 'RATE_LIMITED'; limitedBy: LimitedBy; limit: number; retryAfterSeconds: number }
 
+/** What remains after a use; null: there are none to count. */
+type RemainingCredits = { remainingCredits: number | null; remainingOwnerCredits: number | null }
+
 /** The result of a use: the first reason for a refusal, in the order of API.md, or what remains of the key's limits. */
 export type UseOutcome =
-  | { code: 'VALID'; rates: readonly RateState[] | null; remainingCredits: number | null }
+  | ({ code: 'VALID'; rates: readonly RateState[] | null } & RemainingCredits)
   | Exclude<Permission | Charge, { code: 'VALID' }>
 
 /**
@@ -98,13 +101,20 @@ export function tightestOf(outcome: UseOutcome): RateState | null {
 function charge(context: Context, key: KeyPrincipal, { cost, address }: Use, permission: Permission) {
   if (permission.code !== 'VALID') return count(context, key, address, permission)
   const { rates } = permission
-  if (!key.hasCredits || cost === null)
-    return count(context, key, address, { code: 'VALID', rates, remainingCredits: null })
-  return chargeKey(context, key.keyId, cost).then((charged) =>
-    charged.code === 'VALID'
-      ? count(context, key, address, { code: 'VALID', rates, remainingCredits: charged.remaining })
-      : count(context, key, address, charged),
+  if (cost === null || !(key.hasCredits || key.hasOwnerCredits))
+    return count(context, key, address, { code: 'VALID', rates, ...NOTHING_TO_COUNT })
+  return chargeUse(context, key, cost).then((charged) =>
+    count(context, key, address, permitCharge(charged, rates)),
   )
+}
+
+const NOTHING_TO_COUNT: RemainingCredits = { remainingCredits: null, remainingOwnerCredits: null }
+
+/** The result of a use whose rates allow it. */
+export function permitCharge(charged: Charge, rates: readonly RateState[] | null): UseOutcome {
+  if (charged.code !== 'VALID') return charged
+  const { remaining, ownerRemaining } = charged
+  return { code: 'VALID', rates, remainingCredits: remaining, remainingOwnerCredits: ownerRemaining }
 }
 
 function count(context: Context, key: KeyPrincipal, address: string | null, outcome: UseOutcome): UseOutcome {

@@ -192,8 +192,8 @@ async function loadApiKey(
 }
 
 /**
- * The rows that decide about a key, or about a token that was obtained with it: secret, key, owner, and whether it has
- * credits. For a token also its signing key, and whether the token itself was revoked.
+ * The rows that decide about a key, or about a token that was obtained with it: secret, key, owner, and whether key and
+ * owner have credits. For a token also its signing key, and whether the token itself was revoked.
  */
 export type SecretFacts = Awaited<ReturnType<VerifyQueries['findSecret']['execute']>>[number] &
   Partial<Pick<TokenFacts, 'signingKey' | 'isTokenRevoked'>>
@@ -240,6 +240,7 @@ export function decideSecret(
     rates: ratesOf(key, { id: owner.shown.id, columns: row.user ?? row.serviceAccount ?? NO_RATE }),
     allowedIps: key.allowedIps,
     hasCredits: row.creditsOf !== null,
+    hasOwnerCredits: row.ownerCreditsOf !== null,
     keyExpiresAt: key.expiresAt,
     endsAt: endsAtMs === Infinity ? null : new Date(endsAtMs),
     scopes,

@@ -87,14 +87,21 @@ export function presentOutcome(key: KeyPrincipal, outcome: UseOutcome): VerifyRe
       }
     case 'CREDITS_EXHAUSTED': {
       const seconds = outcome.retryAfterSeconds
-      return { ...refusal, ...(seconds === null ? {} : { retry_after_seconds: seconds }) }
+      return {
+        ...refusal,
+        limited_by: outcome.limitedBy,
+        ...(seconds === null ? {} : { retry_after_seconds: seconds }),
+      }
     }
     case 'VALID':
       return presentUse(key, outcome)
   }
 }
 
-function presentUse(key: KeyPrincipal, { rates, remainingCredits }: UseOutcome & { code: 'VALID' }) {
+function presentUse(
+  key: KeyPrincipal,
+  { rates, remainingCredits, remainingOwnerCredits }: UseOutcome & { code: 'VALID' },
+) {
   return {
     valid: true,
     code: 'VALID',
@@ -105,11 +112,14 @@ function presentUse(key: KeyPrincipal, { rates, remainingCredits }: UseOutcome &
     scopes: [...key.scopes],
     expires_at: formatInstant(key.endsAt),
     metadata: key.metadata,
-    credits: remainingCredits === null ? null : { remaining: remainingCredits },
+    credits: presentRemaining(remainingCredits),
+    owner_credits: presentRemaining(remainingOwnerCredits),
     rate_limit: presentRate(rates, ({ of }) => of !== 'owner'),
     owner_rate_limit: presentRate(rates, ({ of }) => of === 'owner'),
   }
 }
+
+const presentRemaining = (remaining: number | null) => (remaining === null ? null : { remaining })
 
 /** What remains of some of a key's rates, by the tighter one; null: no limit. */
 function presentRate(rates: readonly RateState[] | null, isShown: (rate: RateState) => boolean) {

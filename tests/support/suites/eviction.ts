@@ -6,6 +6,7 @@ import {
   apiKeyCredits,
   apiKeySecrets,
   apiKeys,
+  ownerCredits,
   revokedTokens,
   serviceAccounts,
   sessions,
@@ -178,7 +179,7 @@ export function describeEviction(target: Target): void {
       return (await waiting.promise).sort()
     }
     /**
-     * A new signing key is sent, because every server has to publish it. A key's first credits, the end of a
+     * A new signing key is sent, because every server has to publish it. The first credits of a key and of an owner, the end of a
      * token, and that there is a new secret are sent too.
      */
     const insertAll = async () => {
@@ -187,7 +188,13 @@ export function describeEviction(target: Target): void {
         existing = await insertOneOfEach(db())
       })
       if (!existing) throw new Error('nothing was inserted')
-      expect(told).toEqual(['flush', `key ${existing.apiKey.id}`, 'new', `token ${existing.revokedToken.id}`])
+      expect(told).toEqual([
+        'flush',
+        `key ${existing.apiKey.id}`,
+        'new',
+        `token ${existing.revokedToken.id}`,
+        `user ${existing.user.id}`,
+      ])
       return existing
     }
 
@@ -262,6 +269,25 @@ export function describeEviction(target: Target): void {
       expect(await during(() => db().delete(apiKeyCredits).where(ofCredits))).toEqual(told)
       expect(await during(() => db().insert(apiKeyCredits).values(e.credits))).toEqual(told)
       expect(await during(() => db().execute(sql`TRUNCATE ${apiKeyCredits}`))).toEqual(['flush'])
+    })
+
+    test('that an owner has credits is told, of users and service accounts; not how many are left', async () => {
+      const e = await insertAll()
+      const { id } = e.serviceAccount
+      const ofAccount = { ...e.ownerCredits, ownerId: id, userId: null, serviceAccountId: id }
+      const isOf = (owner: string) => eq(ownerCredits.ownerId, owner)
+      expect(await during(() => db().insert(ownerCredits).values(ofAccount))).toEqual([
+        `service_account ${id}`,
+      ])
+      for (const owner of [id, e.user.id])
+        expect(
+          await during(() => db().update(ownerCredits).set({ remaining: 3 }).where(isOf(owner))),
+        ).toEqual([])
+      expect(await during(() => db().delete(ownerCredits).where(isOf(id)))).toEqual([`service_account ${id}`])
+      expect(await during(() => db().delete(ownerCredits).where(isOf(e.user.id)))).toEqual([
+        `user ${e.user.id}`,
+      ])
+      expect(await during(() => db().execute(sql`TRUNCATE ${ownerCredits}`))).toEqual(['flush'])
     })
 
     test('new secrets are told once a statement, without naming them', async () => {
