@@ -42,7 +42,9 @@ export type World = {
   resetId: string
   /** A mail that was given up. */
   mailId: string
+  /** An account that the person and another one manage. Its id is its external id too. */
   managedAccount: string
+  otherManager: AddedPerson
   key: string
   /** A key with two live secrets, the older one first. */
   rotated: { id: string; secrets: [string, string] }
@@ -66,6 +68,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   const [session, other] = [await beginSession(at, person), await beginSession(at, person)]
   const target = await addPerson(sql, { scopes: ['read'] })
   const ofTarget = await beginSession(at, target)
+  const otherManager = await addPerson(sql)
   // An invitation is for somebody without a password.
   await sql`UPDATE latchkey.users SET password_hash = NULL WHERE id = ${target.id}`
   const [resetId, mailId, account, managedAccount] = [newId(), newId(), newId(), newId()]
@@ -73,12 +76,14 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     VALUES (${resetId}, 'reset', ${target.id}, now(), now() + interval '1 hour', ${person.id})`
   await sql`INSERT INTO latchkey.mails (id, kind, recipient, parameters, created_at, next_attempt_at, ended_at, outcome)
     VALUES (${mailId}, 'test', ${target.email}, '{}', now(), now(), now(), 'failed')`
-  await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_by, created_at) VALUES
-    (${account}, 'caller', ${POWERS}, ${person.id}, now()),
-    (${managedAccount}, 'managed', '{read}', ${person.id}, now())`
+  await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, external_id, created_by, created_at) VALUES
+    (${account}, 'caller', ${POWERS}, NULL, ${person.id}, now()),
+    (${managedAccount}, 'managed', '{read}', ${managedAccount}, ${person.id}, now())`
   await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
     SELECT gen_random_uuid(), id, created_by, now() FROM latchkey.service_accounts
     WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`
+  await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    VALUES (gen_random_uuid(), ${managedAccount}, ${otherManager.id}, now())`
   const owner = kind.startsWith('account') ? { account } : { user: person.id }
   const caller = await insertKey(sql, owner, POWERS)
   const portal = await insertPortal(
@@ -122,6 +127,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     resetId,
     mailId,
     managedAccount,
+    otherManager,
     key,
     rotated: { id: rotated.id, secrets: [rotated.secretId, newer.secretId] },
     passkeyId,
@@ -249,6 +255,19 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
     json: () => ({ name: 'other' }),
   },
   'DELETE /service-accounts/{id}': { by: MANAGERS, ids: (w) => [w.managedAccount] },
+  'PUT /service-accounts': {
+    by: ADMIN_OR_KEY,
+    json: (w) => ({ external_id: w.managedAccount, name: 'put' }),
+  },
+  'PUT /service-accounts/{id}/managers': {
+    by: MANAGERS,
+    ids: (w) => [w.managedAccount],
+    json: (w) => ({ user_id: w.target.id }),
+  },
+  'DELETE /service-accounts/{id}/managers/{managerId}': {
+    by: MANAGERS,
+    ids: (w) => [w.managedAccount, w.otherManager.id],
+  },
   'POST /users': {
     by: ADMINISTRATORS,
     json: (w) => ({ email: `new-${w.person.id}@example.com` }),
@@ -317,6 +336,7 @@ export async function digest(sql: postgres.Sql): Promise<string> {
     SELECT md5(string_agg(row, E'\n' ORDER BY row)) AS digest FROM (
       SELECT x::text AS row FROM latchkey.users x
       UNION ALL SELECT x::text FROM latchkey.service_accounts x
+      UNION ALL SELECT x::text FROM latchkey.account_managers x
       UNION ALL SELECT x::text FROM latchkey.sessions x
       UNION ALL SELECT x::text FROM latchkey.api_keys x
       UNION ALL SELECT ROW(id, key_id, hash, expires_at)::text FROM latchkey.api_key_secrets
