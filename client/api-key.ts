@@ -1,6 +1,6 @@
 import { ask, type Latchkey } from './ask.ts'
 import type { Need } from './need.ts'
-import type { KeyPrincipal } from './principal.ts'
+import type { KeyPrincipal, RateLimit } from './principal.ts'
 import { type Refusal, refuse } from './refusal.ts'
 import type { SharedAnswers } from './shared-answers.ts'
 
@@ -40,11 +40,15 @@ export async function verifyKey(
  */
 function isLasting(verdict: KeyPrincipal | Refusal): boolean {
   if (verdict.kind === 'refused') return verdict.code === 'invalid_token' || verdict.code === 'ip_not_allowed'
-  const { credits, rate, secretExpiresAt } = verdict
+  const { credits, rateLimit, secretExpiresAt } = verdict
   return (
-    credits === null && rate === null && (secretExpiresAt === null || secretExpiresAt.getTime() > Date.now())
+    credits === null &&
+    rateLimit === null &&
+    (secretExpiresAt === null || secretExpiresAt.getTime() > Date.now())
   )
 }
+
+type WrittenRate = { limit: number; remaining: number; reset_at: string }
 
 type Answer = {
   valid: boolean
@@ -57,7 +61,9 @@ type Answer = {
   expires_at: string | null
   metadata: Record<string, unknown> | null
   credits: { remaining: number } | null
-  rate_limit: { limit: number; remaining: number; reset_at: string } | null
+  rate_limit: WrittenRate | null
+  /** undefined: by a Latchkey of before rates of owners. */
+  owner_rate_limit?: WrittenRate | null
   missing_scopes?: string[]
   retry_after_seconds?: number
 }
@@ -93,7 +99,8 @@ function readPrincipal(answer: Answer): KeyPrincipal {
   // An answer without these members would be taken for one that counted nothing, and would be kept.
   if (answer.credits === undefined || answer.rate_limit === undefined || !Array.isArray(answer.scopes))
     throw new Error('Not an answer of /keys/verify')
-  const { expires_at, rate_limit } = answer
+  const { expires_at } = answer
+  const rate = readRate(answer.rate_limit)
   return Object.freeze({
     kind: 'key' as const,
     keyId: answer.key_id,
@@ -104,10 +111,17 @@ function readPrincipal(answer: Answer): KeyPrincipal {
     secretExpiresAt: expires_at === null ? null : new Date(expires_at),
     scopes: answer.scopes,
     credits: answer.credits,
-    rate: rate_limit && {
-      limit: rate_limit.limit,
-      remaining: rate_limit.remaining,
-      resetAt: new Date(rate_limit.reset_at),
-    },
+    rate,
+    rateLimit: tighterOf(rate, readRate(answer.owner_rate_limit ?? null)),
   })
+}
+
+const readRate = (rate: WrittenRate | null): RateLimit | null =>
+  rate && { limit: rate.limit, remaining: rate.remaining, resetAt: new Date(rate.reset_at) }
+
+/** The rate with fewer uses left, then the one with the later reset, then the key's: as Latchkey's own headers choose. */
+function tighterOf(ofKey: RateLimit | null, ofOwner: RateLimit | null): RateLimit | null {
+  if (ofKey === null || ofOwner === null) return ofKey ?? ofOwner
+  if (ofKey.remaining !== ofOwner.remaining) return ofKey.remaining < ofOwner.remaining ? ofKey : ofOwner
+  return ofOwner.resetAt > ofKey.resetAt ? ofOwner : ofKey
 }

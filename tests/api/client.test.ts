@@ -86,6 +86,7 @@ describe('a valid credential gives its principal', () => {
       scopes: ['read'],
       credits: null,
       rate: null,
+      rateLimit: null,
     }
     expect(await client.bearer(key)).toEqual(principal as KeyPrincipal)
     expect(await client.ask({ 'x-api-key': key })).toEqual(principal as KeyPrincipal)
@@ -125,7 +126,7 @@ describe('a valid credential gives its principal', () => {
     type Shared<P, Own extends keyof P> = Omit<P, Own>
     expectTypeOf<server.UserPrincipal>().toExtend<UserPrincipal>()
     expectTypeOf<server.KeyPrincipal>().toExtend<
-      Shared<KeyPrincipal, 'credits' | 'rate' | 'secretExpiresAt'>
+      Shared<KeyPrincipal, 'credits' | 'rate' | 'rateLimit' | 'secretExpiresAt'>
     >()
     expectTypeOf<Exactly<{ kind: 'user' }>>().toExtend<{ kind: 'user' }>()
   })
