@@ -1,6 +1,6 @@
 import { ask, type Latchkey } from './ask.ts'
 import type { Need } from './need.ts'
-import type { KeyPrincipal } from './principal.ts'
+import type { KeyPrincipal, RateLimit } from './principal.ts'
 import { type Refusal, refuse } from './refusal.ts'
 import type { SharedAnswers } from './shared-answers.ts'
 
@@ -40,10 +40,12 @@ export async function verifyKey(
  */
 function isLasting(verdict: KeyPrincipal | Refusal): boolean {
   if (verdict.kind === 'refused') return verdict.code === 'invalid_token' || verdict.code === 'ip_not_allowed'
-  const { credits, ownerCredits, rate, secretExpiresAt } = verdict
-  const isCounted = credits !== null || ownerCredits !== null || rate !== null
+  const { credits, ownerCredits, rateLimit, secretExpiresAt } = verdict
+  const isCounted = credits !== null || ownerCredits !== null || rateLimit !== null
   return !isCounted && (secretExpiresAt === null || secretExpiresAt.getTime() > Date.now())
 }
+
+type WrittenRate = { limit: number; remaining: number; reset_at: string }
 
 type Answer = {
   valid: boolean
@@ -56,9 +58,10 @@ type Answer = {
   expires_at: string | null
   metadata: Record<string, unknown> | null
   credits: { remaining: number } | null
-  /** Missing: the server is of an earlier release, in which owners have no credits. */
+  /** Missing, like the owner's rate: the server is of an earlier release, in which owners have no limits. */
   owner_credits?: { remaining: number } | null
-  rate_limit: { limit: number; remaining: number; reset_at: string } | null
+  rate_limit: WrittenRate | null
+  owner_rate_limit?: WrittenRate | null
   missing_scopes?: string[]
   retry_after_seconds?: number
 }
@@ -94,7 +97,8 @@ function readPrincipal(answer: Answer): KeyPrincipal {
   // An answer without these members would be taken for one that counted nothing, and would be kept.
   if (answer.credits === undefined || answer.rate_limit === undefined || !Array.isArray(answer.scopes))
     throw new Error('Not an answer of /keys/verify')
-  const { expires_at, rate_limit } = answer
+  const { expires_at } = answer
+  const rate = readRate(answer.rate_limit)
   return Object.freeze({
     kind: 'key' as const,
     keyId: answer.key_id,
@@ -106,10 +110,17 @@ function readPrincipal(answer: Answer): KeyPrincipal {
     scopes: answer.scopes,
     credits: answer.credits,
     ownerCredits: answer.owner_credits ?? null,
-    rate: rate_limit && {
-      limit: rate_limit.limit,
-      remaining: rate_limit.remaining,
-      resetAt: new Date(rate_limit.reset_at),
-    },
+    rate,
+    rateLimit: tighterOf(rate, readRate(answer.owner_rate_limit ?? null)),
   })
+}
+
+const readRate = (rate: WrittenRate | null): RateLimit | null =>
+  rate && { limit: rate.limit, remaining: rate.remaining, resetAt: new Date(rate.reset_at) }
+
+/** The rate with fewer uses left, then the one with the later reset, then the key's: as Latchkey's own headers choose. */
+function tighterOf(ofKey: RateLimit | null, ofOwner: RateLimit | null): RateLimit | null {
+  if (ofKey === null || ofOwner === null) return ofKey ?? ofOwner
+  if (ofKey.remaining !== ofOwner.remaining) return ofKey.remaining < ofOwner.remaining ? ofKey : ofOwner
+  return ofOwner.resetAt > ofKey.resetAt ? ofOwner : ofKey
 }

@@ -25,9 +25,17 @@ export type KeyPrincipal = {
   credits: { remaining: number } | null
   /** The credits that remain to the key's owner, for all of its keys; null: the owner has no credits. */
   ownerCredits: { remaining: number } | null
-  /** The state of the key's own rate limit; null: the key has none. */
-  rate: { limit: number; remaining: number; resetAt: Date } | null
+  /** What is left of the key's own rate, or of the one that it shares with the key that made it; null: it has none. */
+  rate: RateLimit | null
+  /**
+   * What is left of the tighter rate: the key's, or the one that all keys of its owner share; null: there is neither. It is
+   * what `RateLimit-Limit`, `-Remaining` and `-Reset` tell a client.
+   */
+  rateLimit: RateLimit | null
 }
+
+/** What is left of a rate after this use, and when all of it is there again. */
+export type RateLimit = { limit: number; remaining: number; resetAt: Date }
 
 /** The verified caller: the server's own type, without what neither a token nor `/keys/verify` tells. */
 export type Principal = UserPrincipal | KeyPrincipal

@@ -118,7 +118,7 @@ export async function assembleContext(
     signing,
     passwords: createPasswordHasher(config, passwordCost),
     mail,
-    rates: createKeyRates(clock, shared),
+    rates: createKeyRates(clock, shared, config.cacheMaxCredentials),
     usage: createUsageCounts(clock, metrics, config.refusalsRetentionDays > 0),
     auditCounts: createAuditCounts(clock),
     shared,

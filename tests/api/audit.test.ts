@@ -172,6 +172,12 @@ describe('each event is one row with actor, action, target, address and outcome'
       [{ role: 'user' }, 'user.role_changed', 'admin', 'user'],
       [{ scopes: ['deploy'] }, 'user.scopes_changed', null, ['deploy']],
       [{ email_verified: true }, 'user.email_verified', false, true],
+      [
+        { rate_limit: { limit: 5, window_seconds: 60 } },
+        'user.limits_changed',
+        expect.objectContaining({ rate_limit: null }),
+        expect.objectContaining({ rate_limit: { limit: 5, window_seconds: 60 } }),
+      ],
       [{ is_active: false }, 'user.disabled', true, false],
       [{ is_active: true }, 'user.enabled', false, true],
     ]
@@ -347,12 +353,23 @@ describe('each event is one row with actor, action, target, address and outcome'
     const { id } = made.body
     const base = { actor: user(person.id), target: ['service_account', id] as [string, string] }
     await expectRows(made, [
-      { action: 'service_account.created', ...base, details: { name: 'one', scopes: ['read'] } },
+      {
+        action: 'service_account.created',
+        ...base,
+        details: { name: 'one', external_id: null, scopes: ['read'] },
+      },
     ])
-    const before = { name: 'one', description: null, scopes: ['read'] }
+    const before = { name: 'one', description: null, external_id: null, scopes: ['read'], rate_limit: null }
     const after = { name: 'two', description: 'text', scopes: [] }
     await expectRows(await as(`PATCH /service-accounts/${id}`, after), [
-      { action: 'service_account.updated', ...base, details: { before, after } },
+      {
+        action: 'service_account.updated',
+        ...base,
+        details: {
+          before: expect.objectContaining(before),
+          after: expect.objectContaining({ ...before, ...after }),
+        },
+      },
     ])
     await expectRows(await as(`PATCH /service-accounts/${id}`, after), [])
     for (const [is_active, action] of [
@@ -566,6 +583,7 @@ describe('each event is one row with actor, action, target, address and outcome'
         'reset_refused',
         'role_changed',
         'scopes_changed',
+        'limits_changed',
         'email_verified',
         'disabled',
         'enabled',

@@ -126,6 +126,32 @@ describe('each use of a key with credits or a limit is counted', () => {
     expect(Number(headers?.['retry-after'])).toBeWithin(1, 61)
   })
 
+  test('a rate of the owner, which tells the tighter of both', async () => {
+    const client = clientAtFront()
+    const owner = await newPerson(service)
+    const patch = {
+      bearer: await adminToken(service),
+      json: { rate_limit: { limit: 3, window_seconds: 60 } },
+    }
+    expect((await call(service, `PATCH /users/${owner.id}`, patch)).status).toBe(200)
+    const make = async (json: Record<string, unknown>) =>
+      (await newKey(service, owner.access, { scopes: 'read', ...json })).key
+    const [free, limited] = [await make({}), await make({ rate_limit: { limit: 2, window_seconds: 30 } })]
+    const resetAt = expect.any(Date)
+    expect(await client.bearer(free)).toMatchObject({
+      rate: null,
+      rateLimit: { limit: 3, remaining: 2, resetAt },
+    })
+    expect(await client.bearer(limited)).toMatchObject({
+      rate: { limit: 2, remaining: 1 },
+      // As many are left of both: the owner's is reset later.
+      rateLimit: { limit: 3, remaining: 1, resetAt },
+    })
+    // No answer is kept: the owner has one use left.
+    const verdicts = await times(4, () => client.bearer(free))
+    expect(verdicts.map(statusOf).sort()).toEqual([200, 429, 429, 429])
+  })
+
   test("credits of the key behind a service account's token", async () => {
     const client = clientAtFront()
     const batch = await newClient(service, await adminToken(service), ['read'], { credits: { remaining: 2 } })

@@ -88,6 +88,7 @@ describe('a valid credential gives its principal', () => {
       credits: null,
       ownerCredits: null,
       rate: null,
+      rateLimit: null,
     }
     expect(await client.bearer(key)).toEqual(principal as KeyPrincipal)
     expect(await client.ask({ 'x-api-key': key })).toEqual(principal as KeyPrincipal)
@@ -127,7 +128,7 @@ describe('a valid credential gives its principal', () => {
     type Shared<P, Own extends keyof P> = Omit<P, Own>
     expectTypeOf<server.UserPrincipal>().toExtend<UserPrincipal>()
     expectTypeOf<server.KeyPrincipal>().toExtend<
-      Shared<KeyPrincipal, 'credits' | 'ownerCredits' | 'rate' | 'secretExpiresAt'>
+      Shared<KeyPrincipal, 'credits' | 'ownerCredits' | 'rate' | 'rateLimit' | 'secretExpiresAt'>
     >()
     expectTypeOf<Exactly<{ kind: 'user' }>>().toExtend<{ kind: 'user' }>()
   })

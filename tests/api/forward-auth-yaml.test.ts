@@ -15,6 +15,7 @@ import { useService, useSql } from '../support/use-service.ts'
 const readYaml = async (path: string): Promise<any> =>
   Bun.YAML.parse(await Bun.file(join(import.meta.dir, '../../deploy', path)).text())
 
+const RATE_HEADERS = ['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset']
 const LOWER = IDENTITY_HEADERS.map((name) => name.toLowerCase())
 /** The policies of both files, and the callers that each authorizes. */
 const POLICIES: Record<string, string[]> = {
@@ -117,6 +118,8 @@ describe('deploy/envoy', () => {
       expect(typed_config).not.toHaveProperty('with_request_body')
       const patterns = http_service.authorization_response.allowed_upstream_headers.patterns
       expect(patterns).toEqual(LOWER.map((exact) => ({ exact })))
+      const shown = http_service.authorization_response.allowed_client_headers_on_success.patterns
+      expect(shown).toEqual(RATE_HEADERS.map((exact) => ({ exact })))
       expect(failure_mode_allow).toBe(false)
       const told = ['authorization', 'x-api-key', 'x-forwarded-for', 'x-request-id']
       expect(allowed_headers.patterns).toEqual(told.map((exact) => ({ exact })))

@@ -119,6 +119,37 @@ describe('a key that a key with a rate made', () => {
     expect((await as(poor.key, 'POST /keys', { scopes: 'read' })).status).toBe(201)
   })
 
+  test.each([
+    ['a rate limit', { rate_limit: rate(100) }, 201],
+    ['credits', { credits: { remaining: 10 } }, 403],
+  ])(
+    'is not made through the portal by a key with %s that could not make it',
+    async (_, limit, withPower) => {
+      const scopes = ['latchkey:portal', 'read']
+      const id = (await as(admin.access, 'POST /service-accounts', { name: 'a', scopes: [...scopes, WRITE] }))
+        .body.id
+      const customer = (await as(admin.access, 'POST /service-accounts', { name: 'c', scopes })).body.id
+      await as(admin.access, `PATCH /service-accounts/${customer}`, { scopes: ['read'] })
+      await as(admin.access, `PUT /service-accounts/${customer}/managers`, { service_account_id: id })
+      const its = { service_account_id: id }
+      const [limited, free] = [
+        await make(admin.access, { ...its, scopes, ...limit }),
+        await make(admin.access, { ...its, scopes }),
+      ]
+      const able = await make(admin.access, { ...its, scopes: [...scopes, WRITE], ...limit })
+      const open = async (key: string, may: string[]) => {
+        const json = { service_account_id: customer, scopes: 'read', may, return_url: undefined }
+        return (await as(key, 'POST /portal/sessions', json)).status
+      }
+      for (const may of [['create'], ['rotate']]) {
+        expect(await open(limited.key, may)).toBe(403)
+        expect(await open(free.key, may)).toBe(201)
+        expect(await open(able.key, may)).toBe(withPower)
+      }
+      expect(await open(limited.key, ['read', 'revoke'])).toBe(201)
+    },
+  )
+
   test('is rotated and widened by its maker; other keys of the owner are not', async () => {
     const owner = await newOwner()
     const root = await make(owner.access, { scopes: MANAGES, rate_limit: rate(100) })

@@ -572,6 +572,41 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
       }
     })
 
+    describe("what is left of a key's rate", () => {
+      const RATE = ['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset']
+      const limited = () =>
+        newKey(service, owner.access, { scopes: 'read', rate_limit: { limit: 5, window_seconds: 600 } })
+
+      test('goes on to the client with the answer of the application', async () => {
+        const { key } = await limited()
+        for (const [path, left] of [
+          ['/x', '4'],
+          ['/reports/1', '3'],
+        ] as const) {
+          const { answer, seen } = await pass(`GET ${path}`, [`X-API-Key: ${key}`])
+          expect([answer.status, seen.length]).toEqual([200, 1])
+          const [limit, remaining, reset] = RATE.map((each) => headerOf(answer, each))
+          expect([limit, remaining]).toEqual(['5', left])
+          expect(Number(reset)).toBeWithin(590, 601)
+          for (const each of RATE) expect(answer.head.match(new RegExp(`^${each}:`, 'gim'))).toHaveLength(1)
+        }
+      })
+
+      test('is not said of callers without a rate, nor where no question is asked', async () => {
+        const { key } = await limited()
+        const forged = ['RateLimit-Limit: 99', 'RateLimit-Remaining: 98', 'RateLimit-Reset: 97']
+        for (const [path, headers] of [
+          ['/x', bearing('user')],
+          ['/x', bearing('reader')],
+          ['/public/a', [`X-API-Key: ${key}`]],
+        ] as const) {
+          const { answer } = await pass(`GET ${path}`, [...headers, ...forged])
+          expect(answer.status).toBe(200)
+          expect(RATE.map((each) => headerOf(answer, each))).toEqual([null, null, null])
+        }
+      })
+    })
+
     describe('what Latchkey cannot grant', () => {
       test('a key used too often: 429, and when to come back', async () => {
         const { key } = await newKey(service, owner.access, { rate_limit: { limit: 1, window_seconds: 600 } })

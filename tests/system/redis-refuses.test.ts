@@ -43,7 +43,7 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
   test('a use in the last millisecond of a window is counted', async () => {
     const uses = 3_000
     const { state, lines } = await opened(good(), async (counters) => {
-      const rates = createKeyRates(Date.now, counters)
+      const rates = createKeyRates(Date.now, counters, 1)
       const rate = { limit: uses, windowSeconds: 0.003 }
       const key = { owner: { id: 'o' }, rates: [{ of: 'key', id: 'k', rate, window: null } as const] }
       for (let i = 0; i < uses; i++) expect(await rates.take(key)).toMatchObject([{ isExceeded: false }])

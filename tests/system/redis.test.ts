@@ -98,9 +98,14 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
         newKey(first, admin.access, { service_account_id: id, scopes: 'read', ...rate(12) }),
       ),
     )
-    const answers = await Promise.all(
-      Array.from({ length: 200 }, (_, at) => use(at % 2 ? first : second, keys[at % 10]?.key ?? '')),
-    )
+    // In waves: Redis has 50 ms for each answer.
+    const answers: { status: number }[] = []
+    for (let wave = 0; wave < 10; wave++) {
+      const uses = Array.from({ length: 20 }, (_, at) =>
+        use(at % 2 ? first : second, keys[(wave + at) % 10]?.key ?? ''),
+      )
+      answers.push(...(await Promise.all(uses)))
+    }
     expect([count(answers, 200), count(answers, 429)]).toEqual([50, 150])
     const client = new Bun.RedisClient(redis.url)
     const names = (await client.send('KEYS', [`latchkey:*{${id}}*`])) as string[]

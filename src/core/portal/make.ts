@@ -8,6 +8,7 @@ import { hashToken, makePortalLink } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import { recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { requireLimitsKept } from '../keys/rate-root.ts'
 import { ownerColumns } from '../owners.ts'
 import { idOf, PORTAL_POWERS, type PortalPower } from '../principal.ts'
 import { requireGrants } from '../verify/problems.ts'
@@ -20,7 +21,8 @@ const LINK_LASTS_MS = 5 * MINUTE_MS
 /**
  * Makes a portal session: a customer then sees, and as far as `may` says manages, the keys of one owner.
  * @returns the link for the customer, which works once
- * @throws Problem validation_failed, forbidden, insufficient_scope, not_found, conflict where the owner is disabled
+ * @throws Problem validation_failed, forbidden (also where the limits of the key that calls would not hold for what the session
+ * makes), insufficient_scope, not_found, conflict where the owner is disabled
  */
 export async function makePortalSession(
   context: Context,
@@ -33,6 +35,7 @@ export async function makePortalSession(
   const returnUrl = readReturnUrl(context.config, input.return_url)
   const owner = await readOwner(context, caller, input)
   requireScopesFor(caller, scopes)
+  if (makesSecrets(may)) requireLimitsKept(caller, null, owner)
   const id = newId()
   const token = makePortalLink()
   const lastsMs = (input.expires_in_seconds ?? DEFAULT_EXPIRES_IN_SECONDS) * SECOND_MS
@@ -41,6 +44,7 @@ export async function makePortalSession(
     const { tx, now, record } = change
     requireOwner(change, owner)
     requireScopesFor(change.caller, scopes)
+    if (makesSecrets(may)) requireLimitsKept(change.caller, null, owner)
     const expiresAt = endOf(change.caller, now, lastsMs)
     await insertPortalSession(tx, {
       ...ownerColumns(owner),
@@ -68,6 +72,10 @@ function endOf(caller: PortalMaker, now: Date, lastsMs: number): Date {
   const keyEndsMs = caller.kind === 'key' ? caller.keyExpiresAt?.getTime() : undefined
   return new Date(Math.min(now.getTime() + lastsMs, keyEndsMs ?? Infinity))
 }
+
+/** Whether a session shows secrets of keys, whose uses do not count against the limits of the key that makes the session. */
+const makesSecrets = (may: readonly PortalPower[]): boolean =>
+  may.includes('create') || may.includes('rotate')
 
 /** Each power includes `read`. */
 function readPowers(asked: readonly PortalPower[] = []): PortalPower[] {

@@ -57,8 +57,14 @@ export const tighterOf = (a: RateState, b: RateState): RateState => {
   return b.of === 'key' ? b : a
 }
 
-/** Windows that one instance remembers. Beyond that it forgets the one whose key was looked up longest ago. */
-const MAX_WINDOWS = 200_000
+/**
+ * The fewest windows that one instance remembers. Beyond its maximum it forgets the one that no cached key began to use for
+ * longest.
+ */
+const MIN_WINDOWS = 200_000
+
+/** The state of a window that no use began. */
+const UNUSED: Window = { used: 0, endsAtMs: 0 }
 
 /**
  * Counts a use against all of these counters, unless one of them is used up. Two kinds of windows are begun anew. A
@@ -83,12 +89,20 @@ for i, key in ipairs(KEYS) do
 end
 return states`
 
-/** Creates the counters. Windows have a fixed length, and begin with the first use that counts. */
-export function createKeyRates(clock: Clock, shared: SharedCounters | null): KeyRates {
+/**
+ * Creates the counters. Windows have a fixed length, and begin with the first use that counts.
+ * @param maxCredentials CACHE_MAX_CREDENTIALS: a cached key has two windows, its own and that of its owner
+ */
+export function createKeyRates(
+  clock: Clock,
+  shared: SharedCounters | null,
+  maxCredentials: number,
+): KeyRates {
+  const maxWindows = Math.max(MIN_WINDOWS, 2 * maxCredentials)
   const windows = new Map<string, Window>()
   const windowOf = (id: string): Window => {
-    const window = windows.get(id) ?? { used: 0, endsAtMs: 0 }
-    if (!windows.delete(id) && windows.size >= MAX_WINDOWS) forgetOldest()
+    const window = windows.get(id) ?? { ...UNUSED }
+    if (!windows.delete(id) && windows.size >= maxWindows) forgetOldest()
     windows.set(id, window)
     return window
   }
@@ -101,8 +115,8 @@ export function createKeyRates(clock: Clock, shared: SharedCounters | null): Key
     let isRefused = false
     const states: RateState[] = []
     for (const each of rates) {
-      each.window ??= windowOf(each.id)
-      const { used, endsAtMs } = each.window
+      each.window ??= counts ? windowOf(each.id) : (windows.get(each.id) ?? null)
+      const { used, endsAtMs } = each.window ?? UNUSED
       const { limit, windowSeconds } = each.rate
       const nextEndsAtMs = now + windowSeconds * SECOND_MS
       const isOver = endsAtMs <= now || endsAtMs > nextEndsAtMs
@@ -112,10 +126,11 @@ export function createKeyRates(clock: Clock, shared: SharedCounters | null): Key
       states.push({ of: each.of, isExceeded: remaining === 0, limit, remaining, resetAtMs })
     }
     if (isRefused) return states
-    for (const [at, state] of states.entries()) {
+    let at = 0
+    for (const state of states) {
       state.remaining -= 1
-      const window = counts ? rates[at]?.window : null
-      if (!window) continue
+      const window = rates[at++]?.window
+      if (!counts || !window) continue
       window.used = state.limit - state.remaining
       window.endsAtMs = state.resetAtMs
     }
