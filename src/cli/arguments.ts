@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { listOf } from '../config/reader.ts'
+import { findClose } from '../lib/typos.ts'
 import type { Command, OptionSpec } from './command.ts'
 
 /** How many items a command lists without `--limit`. */
@@ -35,7 +36,8 @@ export function parseArguments(command: Command, argv: readonly string[]): Parse
       strict: true,
     }),
   )
-  if ('fault' in parsed) return parsed
+  if ('fault' in parsed)
+    return { fault: `${parsed.fault}${suggestOption(parsed.fault, argv, Object.keys(specs))}` }
   const values: Record<string, Value> = { ...parsed.values }
   const { help = false, json = false } = values
   if (help === true) return { args: {}, json: false, help }
@@ -59,6 +61,14 @@ export function parseArguments(command: Command, argv: readonly string[]): Parse
     args[name] = value
   }
   return { args, json: json === true, help: false }
+}
+
+/** Which option a mistyped one was probably meant to be, for the end of the fault that names it. */
+function suggestOption(fault: string, argv: readonly string[], known: readonly string[]): string {
+  const given = argv.flatMap((word) => (word.startsWith('--') ? [word.slice(2).split('=')[0] ?? ''] : []))
+  const unknown = given.find((name) => fault.includes(`'--${name}'`) && !known.includes(name))
+  const meant = unknown === undefined ? undefined : findClose(unknown, [...known, 'json', 'help'])
+  return meant === undefined ? '' : `; did you mean --${meant}?`
 }
 
 /** `--name VALUE`, or `--name` for a flag. */

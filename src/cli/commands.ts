@@ -1,3 +1,4 @@
+import { findClose } from '../lib/typos.ts'
 import type { Command } from './command.ts'
 
 /**
@@ -14,6 +15,10 @@ function entry<N extends string>(
   return { name, summary, load: async () => (await load()).commands[name] }
 }
 
+const audit = () => import('./commands/audit.ts')
+const serviceAccounts = () => import('./commands/service-accounts.ts')
+const userDetails = () => import('./commands/user-details.ts')
+const keyDetails = () => import('./commands/key-details.ts')
 const users = () => import('./commands/users.ts')
 const keys = () => import('./commands/keys.ts')
 const backups = () => import('./commands/backup.ts')
@@ -37,7 +42,9 @@ export const COMMANDS: readonly Entry[] = [
   entry('users enable', 'Enable a user again', users),
   entry('users set-role', 'Give a user another role', users),
   entry('users set-password', "Set a user's password", users),
-  entry('users show', 'Show a user', users),
+  entry('users show', 'Show a user', userDetails),
+  entry('users sessions', 'List the live sessions of a user', userDetails),
+  entry('users delete', 'Delete a user with their sessions and keys', userDetails),
   entry('users set-email', 'Give a user another address', users),
   entry('users verify-email', "Say that a user's address is theirs", users),
   entry('users reset-mfa', 'Take the second factors from a user who lost them', users),
@@ -47,6 +54,17 @@ export const COMMANDS: readonly Entry[] = [
   entry('keys revoke', 'Revoke an API key for good', keys),
   entry('keys rotate', 'Give an API key a new secret', keys),
   entry('keys verify', 'Check whether an API key is valid', keys),
+  entry('keys show', 'Show an API key', keyDetails),
+  entry('keys usage', 'List how often an API key was used', keyDetails),
+  entry('keys refusals', 'List why an API key was refused lately', keyDetails),
+  entry('keys lookup', 'Find whose API key somebody found', keyDetails),
+  entry('service-accounts list', 'List service accounts, newest first', serviceAccounts),
+  entry('service-accounts show', 'Show a service account', serviceAccounts),
+  entry('service-accounts create', 'Make a service account', serviceAccounts),
+  entry('service-accounts update', 'Change a service account', serviceAccounts),
+  entry('service-accounts delete', 'Delete a service account with its keys', serviceAccounts),
+  entry('service-accounts managers', 'List, add and remove managers of a service account', serviceAccounts),
+  entry('audit list', 'List events of the audit trail, newest first', audit),
   entry('import seed', 'Import users and API keys from the service that Latchkey replaces', imports),
   entry('import users', 'Import users from a file', imports),
   entry('import keys', 'Import API keys from a file', imports),
@@ -81,4 +99,23 @@ export function findCommand(argv: readonly string[]): { entry: Entry; rest: stri
     if (entry) return { entry, rest: argv.slice(words) }
   }
   return null
+}
+
+/** The command, or the first word of commands, that a mistyped command line probably meant. null: none is close. */
+export function findMeant(words: readonly string[]): string | null {
+  const names = COMMANDS.map(({ name }) => name)
+  const groups = [...new Set(names.map((name) => name.split(' ')[0] ?? ''))]
+  const [first = '', second] = words
+  if (second !== undefined && !second.startsWith('-')) {
+    const whole = findClose(`${first} ${second}`, names)
+    if (whole !== undefined) return whole
+    // Each word may be mistyped.
+    const group = groups.includes(first) ? first : findClose(first, groups)
+    const members = names
+      .filter((name) => name.startsWith(`${group} `))
+      .map((name) => name.split(' ')[1] ?? '')
+    const member = group === undefined ? undefined : findClose(second, members)
+    if (member !== undefined) return `${group} ${member}`
+  }
+  return groups.includes(first) ? null : (findClose(first, groups) ?? null)
 }

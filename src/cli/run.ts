@@ -8,7 +8,7 @@ import type { Service } from '../server/control-server.ts'
 import { describeFailure } from '../server/failure.ts'
 import { parseArguments } from './arguments.ts'
 import type { Command } from './command.ts'
-import { type Entry, findCommand } from './commands.ts'
+import { type Entry, findCommand, findMeant } from './commands.ts'
 import { helpOf, helpOfGroup, helpOfProgram } from './help.ts'
 import type { Io } from './terminal.ts'
 import { NAME } from './version.ts'
@@ -121,7 +121,11 @@ async function refuseUnknown(words: readonly string[], io: Io): Promise<number> 
   const group = helpOfGroup(words[0] ?? '')
   if (group !== null && words.includes('--help')) return print(io, group)
   const name = words.slice(0, group === null ? 1 : 2).join(' ')
-  io.err(`${NAME}: there is no command "${hideCredentials(name)}"\n\n${group ?? `See ${NAME} --help\n`}`)
+  const meant = findMeant(words)
+  const question = meant === null ? '' : `; did you mean "${meant}"?`
+  io.err(
+    `${NAME}: there is no command "${hideCredentials(name)}"${question}\n\n${group ?? `See ${NAME} --help\n`}`,
+  )
   return WRONG_USE
 }
 

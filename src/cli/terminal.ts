@@ -82,3 +82,20 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
+
+/** Writes the members of an object in two columns. A list of texts is joined; what else is no text is JSON. */
+export function facts(object: Readonly<Record<string, unknown>>): string {
+  const spell = (value: unknown): string => {
+    if (value === null || value === undefined) return ''
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value.join(' ')
+    return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  }
+  return table(
+    ['NAME', 'VALUE'],
+    Object.entries(object).map(([name, value]) => [name, spell(value)]),
+  )
+}
+
+/** Adds to a list how it goes on, where there is more. */
+export const withMore = (list: string, cursor: string | null): string =>
+  cursor === null ? list : `${list}\nThere are more: --cursor ${cursor}`

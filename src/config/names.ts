@@ -1,3 +1,4 @@
+import { findClose } from '../lib/typos.ts'
 import type { SettingSource } from './config.ts'
 import type { Environment } from './reader.ts'
 
@@ -70,7 +71,7 @@ const isSet = (value: string | undefined) => value !== undefined && value.trim()
 export function faultsOfNames([environment, dotenv]: Sources, known: readonly string[]): string[] {
   const settings = [...known, ...SECRET_NAMES.map(fileNameOf)]
   const names = new Set([...settings, ...SEED_NAMES])
-  const closest = (name: string) => settings.find((other) => isCloseTo(name, other))
+  const closest = (name: string) => findClose(name, settings)
   const faults: string[] = []
   for (const name of Object.keys(dotenv)) {
     if (names.has(name)) continue
@@ -82,36 +83,4 @@ export function faultsOfNames([environment, dotenv]: Sources, known: readonly st
     if (meant) faults.push(`${name} is no setting; is ${meant} meant?`)
   }
   return faults
-}
-
-/** Short names are often close to each other: HOME, which every environment has, is two letters from HOST. */
-const SHORT = 6
-const MAX_TYPOS = 2
-
-/** Whether at most two letters are changed, missing, added or swapped; in a short name, at most one. */
-function isCloseTo(name: string, setting: string): boolean {
-  const most = setting.length <= SHORT ? 1 : MAX_TYPOS
-  return Math.abs(name.length - setting.length) <= most && typosBetween(name, setting) <= most
-}
-
-/** The optimal string alignment distance (Damerau-Levenshtein without moves of moved letters). */
-function typosBetween(one: string, other: string): number {
-  let before: number[] = []
-  let above = Array.from({ length: other.length + 1 }, (_, column) => column)
-  for (let row = 1; row <= one.length; row++) {
-    const present = [row]
-    for (let column = 1; column <= other.length; column++) {
-      const isSame = one[row - 1] === other[column - 1]
-      const isSwapped = one[row - 1] === other[column - 2] && one[row - 2] === other[column - 1]
-      present[column] = Math.min(
-        (above[column] ?? 0) + 1,
-        (present[column - 1] ?? 0) + 1,
-        (above[column - 1] ?? 0) + (isSame ? 0 : 1),
-        isSwapped && row > 1 && column > 1 ? (before[column - 2] ?? 0) + 1 : Number.POSITIVE_INFINITY,
-      )
-    }
-    before = above
-    above = present
-  }
-  return above[other.length] ?? 0
 }

@@ -190,6 +190,7 @@ export const apiKeys = latchkey.table(
     index('api_keys_created_by_idx').on(t.createdBy),
     index('api_keys_created_at_idx').on(t.createdAt, t.id),
     index('api_keys_unrevoked_idx').on(t.id).where(sql`${t.revokedAt} IS NULL`),
+    index('api_keys_revoked_at_idx').on(t.revokedAt).where(sql`${t.revokedAt} IS NOT NULL`),
     check('api_keys_owner_check', sql`num_nonnulls(${t.userId}, ${t.serviceAccountId}) = 1`),
     index('api_keys_external_id_idx').on(t.externalId),
     check('api_keys_description_check', sql`char_length(${t.description}) <= 500`),

@@ -87,6 +87,23 @@ test(`keys of two accounts of one user are enabled at the same time: API_KEYS_PE
   ])
 })
 
+test('a user becomes a manager while a key of the account is made: API_KEYS_PER_OWNER counts it for the user', async () => {
+  const [maker, other] = [await addLoggedIn(a, sql), await addLoggedIn(a, sql)]
+  const make = (account: string) =>
+    call(a, 'POST /keys', { bearer: other.access, json: { service_account_id: account, scopes: 'read' } })
+  for (let i = 0; i < MOST; i++) await insertKey(sql, { user: maker.id }, ['read'])
+  const account = await addAccount(other.id, maker.id)
+  // The control: as long as the maker does not manage it, its keys do not count for the maker.
+  expect((await make(account)).status).toBe(201)
+  const answer = await sendMeanwhile(at, {
+    work: (tx) => tx`SELECT 1 FROM latchkey.service_accounts WHERE id = ${account} FOR UPDATE`,
+    send: () => make(account),
+    rest: (tx) => tx`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+      VALUES (gen_random_uuid(), ${account}, ${maker.id}, now())`,
+  })
+  expect([answer.status, answer.body.code]).toEqual([403, 'quota_exceeded'])
+})
+
 test('writing the counts of uses and deleting their keys does not deadlock', async () => {
   const person = await addPerson(sql)
   const keys = [await insertKey(sql, { user: person.id }, ['read'])]

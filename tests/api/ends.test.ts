@@ -93,6 +93,27 @@ const presented: Record<string, () => Promise<Presented>> = {
   },
 }
 
+test('a token with 60 s left: a user’s makes a key without an end, a service account’s one that ends with it', async () => {
+  const brief = await startService({ accessTokenExpireMinutes: 1 }, service)
+  try {
+    const make = (bearer: string, json: object = {}) => call(brief, 'POST /keys', { bearer, json })
+    const person = await addLoggedIn(brief, sql)
+    expect(msOf(person.access) - Date.now()).toBeWithin(1, 60_001)
+    expect((await make(person.access)).body.expires_at).toBe(null)
+    const client = await newClient(brief, owner.access, SCOPES)
+    const token = await tokenOf(brief, client)
+    expect(msOf(token) - Date.now()).toBeWithin(1, 60_001)
+    const made = await make(token)
+    expect([made.status, Date.parse(made.body.expires_at)]).toEqual([201, msOf(token)])
+    expectProblem(await make(token, { expires_at: inMinutes(10) }), 'forbidden')
+    expect((await make(token, { expires_at: new Date(msOf(token)).toISOString() })).status).toBe(201)
+    // The key that the token stands for has no end.
+    expect((await call(brief, 'POST /keys', { apiKey: client.secret, json: {} })).body.expires_at).toBe(null)
+  } finally {
+    await brief.stop()
+  }
+})
+
 describe('a key that is made by', () => {
   test.each(Object.entries(presented))('%s expires no later than that credential', async (_, present) => {
     const { caller, endsAt, account, refusal = 'forbidden' } = await present()

@@ -3,6 +3,7 @@ import { type Answer, call, newKey } from '../support/client.ts'
 import { sendHalves } from '../support/held.ts'
 import { addLoggedIn, addPerson, beginSession } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
+import { startService } from '../support/service.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const WRITE = 'latchkey:service-accounts.write'
@@ -296,6 +297,30 @@ describe('PUT /service-accounts', () => {
 })
 
 describe('quotas', () => {
+  test('hold where a hundred accounts are made at once: exactly as many are made as the setting says', async () => {
+    const small = await startService({ serviceAccountsPerUser: 5 }, service)
+    try {
+      const maker = await addPersonWith()
+      const make = (bearer = maker.access) =>
+        call(small, 'POST /service-accounts', { bearer, json: { name: 'at once', scopes: [] } })
+      const answers = await Promise.all(Array.from({ length: 100 }, () => make()))
+      const made = answers.filter(({ status }) => status === 201)
+      expect(made).toHaveLength(5)
+      for (const answer of answers.filter(({ status }) => status !== 201))
+        expectProblem(answer, 'quota_exceeded')
+      const [row] =
+        await sql`SELECT count(*)::int AS count FROM latchkey.service_accounts WHERE counts_for = ${maker.id}`
+      expect(row?.count).toBe(5)
+      // Rule 1: those that an admin or a key makes have no quota.
+      const json = { scopes: ['latchkey:service-accounts.write'] }
+      const { key } = await newKey(small, admin.access, json)
+      for (const bearer of [admin.access, key])
+        for (let i = 0; i < 6; i++) expect((await make(bearer)).status).toBe(201)
+    } finally {
+      await small.stop()
+    }
+  })
+
   test('count accounts that a person made in their own session and still manages', async () => {
     const [maker, other] = [await addPersonWith(), await addPersonWith()]
     const ids = [

@@ -204,7 +204,7 @@ test(
     const { out } = await keys(['list', '--user', first.email])
     const [headings = '', ...lines] = out.trimEnd().split('\n')
     expect(headings).toMatch(/^START +NAME +STATE +OWNER +SCOPES +EXPIRES +LAST USED +ID$/)
-    expect(lines[0]).toMatch(new RegExp(`^sk_\\w{8} +newer +revoked +${first.id} +- +never +never +${b}$`))
+    expect(lines[0]).toMatch(new RegExp(`^sk_\\w{8} +newer +revoked +${first.email} +- +never +never +${b}$`))
     expect(lines[1]).toMatch(new RegExp(`^sk_\\w{8} +older +active .* ${a}$`))
     expect((await keys(['list', '--user', admin.email])).out).toBe('No keys.\n')
   },
@@ -283,7 +283,7 @@ test(
     expect(charged.body).toMatchObject({ valid: true, credits: { remaining: 3 } })
     expect(await keys(['verify', ...at], made.key)).toEqual({
       code: 0,
-      out: `VALID (key ${made.id})\nName: asked\nOwner: user ${user.id}\nScopes: read\nExpires: never\nCredits: 3\n`,
+      out: `VALID (key ${made.id})\nName: asked\nOwner: user ${user.email}\nScopes: read\nExpires: never\nCredits: 3\n`,
       err: '',
     })
     expect(await keys(['verify', '--scopes', 'write', ...at], made.key)).toEqual({

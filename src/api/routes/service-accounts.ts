@@ -10,6 +10,7 @@ import {
   ServiceAccountPatch,
   ServiceAccountPut,
 } from '../../core/service-accounts/model.ts'
+import { presentAccount } from '../../core/service-accounts/present.ts'
 import { putServiceAccount } from '../../core/service-accounts/put.ts'
 import {
   changeServiceAccount,
@@ -17,28 +18,13 @@ import {
   listManagedAccounts,
   removeServiceAccount,
   requireVisibleAccount,
-  type WholeAccount,
 } from '../../core/service-accounts/service-accounts.ts'
 import { ExternalId } from '../../lib/model.ts'
-import { presentRate } from '../../lib/rate.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
-
-const present = (account: WholeAccount): ServiceAccount => ({
-  id: account.id,
-  name: account.name,
-  description: account.description,
-  scopes: account.scopes,
-  is_active: account.isActive,
-  external_id: account.externalId,
-  rate_limit: presentRate(account),
-  managers: account.managers.map(({ type, id }) => ({ type, id })),
-  created_by: account.createdBy,
-  created_at: account.createdAt.toISOString(),
-})
 
 const AccountQuery = Type.Object({
   query: searchQuery('The beginning of the name, or of words in the name or external id'),
@@ -53,7 +39,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
     .post(
       '/',
       async ({ auth, body, state, status }) =>
-        status(201, present(await createServiceAccount(context, originOf(state), auth, body))),
+        status(201, presentAccount(await createServiceAccount(context, originOf(state), auth, body))),
       {
         ...NEEDS['POST /service-accounts'],
         body: NewServiceAccount,
@@ -67,7 +53,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       '/',
       async ({ auth, body, state, status }) => {
         const { account, isNew } = await putServiceAccount(context, originOf(state), auth, body)
-        return isNew ? status(201, present(account)) : status(200, present(account))
+        return isNew ? status(201, presentAccount(account)) : status(200, presentAccount(account))
       },
       {
         ...NEEDS['PUT /service-accounts'],
@@ -86,7 +72,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         const { query: text, external_id: externalId, ...page } = query
         const found = await listManagedAccounts(context, auth, { text, externalId, ...page })
         tellTruncated(set, found.isTruncated)
-        return presentPage(found, present)
+        return presentPage(found, presentAccount)
       },
       {
         ...NEEDS['GET /service-accounts'],
@@ -95,15 +81,19 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         detail: describe('listServiceAccounts', 'Service accounts, newest first'),
       },
     )
-    .get('/:id', async ({ auth, params }) => present(await requireVisibleAccount(context, auth, params.id)), {
-      ...NEEDS['GET /service-accounts/:id'],
-      response: { 200: ServiceAccount },
-      detail: describe('getServiceAccount', 'One service account', { errors: ['not_found'] }),
-    })
+    .get(
+      '/:id',
+      async ({ auth, params }) => presentAccount(await requireVisibleAccount(context, auth, params.id)),
+      {
+        ...NEEDS['GET /service-accounts/:id'],
+        response: { 200: ServiceAccount },
+        detail: describe('getServiceAccount', 'One service account', { errors: ['not_found'] }),
+      },
+    )
     .patch(
       '/:id',
       async ({ auth, body, params, state }) =>
-        present(await changeServiceAccount(context, originOf(state), auth, params.id, body)),
+        presentAccount(await changeServiceAccount(context, originOf(state), auth, params.id, body)),
       {
         ...NEEDS['PATCH /service-accounts/:id'],
         body: ServiceAccountPatch,

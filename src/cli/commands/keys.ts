@@ -9,8 +9,8 @@ import {
   MAX_OVERLAP_SECONDS,
   RevokeQuery,
 } from '../../core/keys/model.ts'
-import { presentKey } from '../../core/keys/present.ts'
-import { operator } from '../../core/keys/reach.ts'
+import { presentKey, presentOwner } from '../../core/keys/present.ts'
+import { operator, requireKey } from '../../core/keys/reach.ts'
 import { rotateKey } from '../../core/keys/rotate.ts'
 import { requireUserId } from '../../core/users/accounts.ts'
 import { MAX_COST, type VerifyRequest, type VerifyResult } from '../../core/verify/model.ts'
@@ -82,14 +82,15 @@ which an admin gave that scope. With --refill but without --credits, the credits
       })
       // The time of the service. `show` may run on another machine with another clock.
       const now = context.clock()
-      return { items: keys.map((key) => presentKey(key, now)), next_cursor: nextCursor }
+      const items = keys.map((key) => ({ ...presentKey(key, now), owner: presentOwner(key) }))
+      return { items, next_cursor: nextCursor }
     },
     show({ items, next_cursor }) {
       const rows = items.map((key) => [
         key.start,
         key.name ?? '-',
         key.status,
-        key.user_id ?? key.service_account_id ?? '-',
+        key.owner.label ?? key.owner.id,
         key.scopes.join(',') || '-',
         key.expires_at ?? 'never',
         key.last_used_at ?? 'never',
@@ -169,21 +170,25 @@ answer is that of POST /keys/verify, but no credits are charged without --cost. 
         ...(scopes !== undefined && { scopes }),
         ...(ip !== undefined && { ip }),
       }
-      return verifyKey(context, question)
+      const verdict = await verifyKey(context, question)
+      if (!verdict.key_id || !verdict.owner) return verdict
+      // The answer of the API, with the name by which people know the owner.
+      const owner = presentOwner(await requireKey(context, operator(), verdict.key_id))
+      return { ...verdict, owner }
     },
     show: showVerdict,
     isFailure: (result) => !result.valid,
   }),
 }
 
-function showVerdict(verdict: VerifyResult): string {
+function showVerdict(verdict: VerifyResult & { owner?: { label?: string | null } }): string {
   const { key_id: id, owner, credits } = verdict
   const lines = [`${verdict.code}${id ? ` (key ${id})` : ''}`]
   if (verdict.missing_scopes) lines.push(`Missing scopes: ${verdict.missing_scopes.join(', ')}`)
   if (verdict.retry_after_seconds !== undefined) lines.push(`Try again in ${verdict.retry_after_seconds} s`)
   if (!verdict.valid) return lines.join('\n')
   if (verdict.name) lines.push(`Name: ${verdict.name}`)
-  if (owner) lines.push(`Owner: ${owner.type.replace('_', ' ')} ${owner.id}`)
+  if (owner) lines.push(`Owner: ${owner.type.replace('_', ' ')} ${owner.label ?? owner.id}`)
   lines.push(`Scopes: ${verdict.scopes?.join(', ') || 'none'}`, `Expires: ${verdict.expires_at ?? 'never'}`)
   if (credits) lines.push(`Credits: ${credits.remaining}`)
   return lines.join('\n')

@@ -9,14 +9,12 @@ import {
   createAdmin,
   createUser,
   type Ending,
-  findUserById,
   listAllUsers,
   presentForAdmins,
   presentUser,
   requireUserId,
 } from '../../core/users/accounts.ts'
 import type { UserPatch } from '../../core/users/model.ts'
-import { formatInstant } from '../../lib/time.ts'
 import { DEFAULT_LIMIT, pageOptions } from '../arguments.ts'
 import { defineCommand } from '../command.ts'
 import { generatePassword, readNewPassword, showPassword } from '../password.ts'
@@ -154,30 +152,6 @@ disabled.`,
         (await changeUser(context, SYSTEM, OPERATOR, await requireUserId(context, who), { role })).user,
       ),
     show: ({ email, role }) => `${email} has the role ${role}.`,
-  }),
-
-  'users show': defineCommand({
-    kind: 'service',
-    examples: ['users show user@example.com'],
-    positionals: { who },
-    async run(context, { who }) {
-      const user = await findUserById(context.db, await requireUserId(context, who))
-      if (!user) throw new Error('the user was deleted in this moment')
-      return {
-        ...presentForAdmins(user),
-        has_password: user.passwordHash !== null,
-        has_second_factor: user.hasSecondFactor,
-        first_login_at: formatInstant(user.firstLoginAt),
-      }
-    },
-    show: (user) =>
-      table(
-        ['NAME', 'VALUE'],
-        Object.entries(user).map(([name, value]) => [
-          name,
-          Array.isArray(value) ? value.join(' ') : String(value ?? ''),
-        ]),
-      ),
   }),
 
   'users set-email': defineCommand({

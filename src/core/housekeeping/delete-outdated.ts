@@ -25,7 +25,7 @@ const INSTANCES_STAY_MS = HOUR_MS
 const WRONG_CODES_STAY_MS = 30 * DAY_MS
 
 /**
- * Deletes rows that are no longer needed, so that no table grows without bound.
+ * Deletes rows that are no longer needed, and keys that ended before the audit trail begins, so that no table grows without bound.
  * @param vacuums true for the embedded database, which does not vacuum by itself
  * @returns how many rows were deleted
  */

@@ -49,8 +49,9 @@ export async function changeManagedKey<C extends KeyManager, R>(
   // A key never changes its owner, so the owner may be read before the locks are taken.
   const owner = ownerOfRow(found)
   const account = counts && owner.type === 'service_account' ? await findAccount(context, owner.id) : null
-  const locks: Lock[] = [
-    ...locksOfQuota(account),
+  const quota = locksOfQuota(context, account)
+  const locks = async (): Promise<Lock[]> => [
+    ...(await quota()),
     ...locksOfOwner(owner),
     ['keys', id, mode],
     ...(changesRate ? [['keysOfRoot', id, 'no key update'] as const] : []),
@@ -82,9 +83,17 @@ export const lockOwner = ({ type, id }: Owner, mode: LockMode): Lock => [
 /**
  * The lock of the user against whose quota an account's keys count, if there is one. With it, two creations at once are
  * counted one after the other.
+ * @param account as it was found before the change
+ * @returns finds the locks of one attempt: of a later one with those who manage the account by then
  */
-export const locksOfQuota = (account: WholeAccount | null): Lock[] =>
-  countedFor(account).map(({ id }) => ['users', id, 'no key update'])
+export function locksOfQuota(context: Context, account: WholeAccount | null): () => Promise<Lock[]> {
+  let attempts = 0
+  return async () => {
+    const isFirst = attempts++ === 0
+    const present = isFirst || account === null ? account : await findAccount(context, account.id)
+    return countedFor(present).map(({ id }): Lock => ['users', id, 'no key update'])
+  }
+}
 
 /** The user for whom the keys of an account count: who made it in a session of their own, and still manages it. */
 export const countedFor = (account: WholeAccount | null): Owner[] =>

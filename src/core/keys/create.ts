@@ -5,7 +5,7 @@ import { covers } from '../../lib/scopes.ts'
 import { DAY_MS, formatInstant, readInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
-import { type Change, type HeldRows, recordChange } from '../change/record-change.ts'
+import { type Change, changedMeanwhile, type HeldRows, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { replaceKeyCredits } from '../credits/key-credits.ts'
 import { readCredits } from '../credits/settings.ts'
@@ -64,7 +64,8 @@ export async function createKey(
   requireKeyPower(caller, null, madeBy(caller), account)
 
   const createdBy = caller.kind === 'operator' ? null : makerIdOf(caller)
-  const locks = [...locksOfOwner(owner), ...locksOfQuota(account)]
+  const quota = locksOfQuota(context, account)
+  const locks = async () => [...locksOfOwner(owner), ...(await quota())]
   const row = await recordChange(context, origin, caller, locks, async (change) => {
     const { tx, now: createdAt, record } = change
     const account = accountOf(change, owner)
@@ -114,8 +115,10 @@ export async function requireKeyQuota(
   owner: Owner,
   account: WholeAccount | null,
 ): Promise<void> {
-  const isActive = ({ id }: Owner) => held.users.get(id)?.isActive === true
-  const counted = [owner, ...countedFor(account).filter(isActive)]
+  const others = countedFor(account)
+  // A user who became a manager since the locks were chosen is not locked, and would not be counted.
+  if (others.some(({ id }) => !held.users.has(id))) throw changedMeanwhile()
+  const counted = [owner, ...others.filter(({ id }) => held.users.get(id)?.isActive === true)]
   const quota = {
     setting: 'API_KEYS_PER_OWNER',
     most: config.apiKeysPerOwner,

@@ -8,6 +8,7 @@ import { isVisible } from './list.ts'
 import type { FoundKey, KeyLookup } from './model.ts'
 import { presentKey, presentOwner } from './present.ts'
 import { listKeysBySecret, type SecretRow, type SecretSearch } from './queries.ts'
+import type { Operator } from './reach.ts'
 
 const MAX_FOUND = 20
 
@@ -20,13 +21,14 @@ const MAX_FOUND = 20
 export async function lookUpKeys(
   context: Context,
   origin: Origin,
-  caller: Holder,
+  caller: Holder | Operator,
   lookup: KeyLookup,
 ): Promise<FoundKey[]> {
   const [by, search] = readLookup(lookup)
-  const of = readsAll(caller)
-    ? null
-    : { owner: ownerOf(caller), within: caller.kind === 'key' ? caller.scopes : null }
+  const of =
+    caller.kind === 'operator' || readsAll(caller)
+      ? null
+      : { owner: ownerOf(caller), within: caller.kind === 'key' ? caller.scopes : null }
   const found = await listKeysBySecret(context.db, search, of, MAX_FOUND)
   const visible = found.filter(({ key }) => isVisible(caller, key))
   const now = context.clock()

@@ -1,14 +1,14 @@
 import { fail, failField } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
+import { isByAdmin } from '../change/power.ts'
 import { type Change, changedMeanwhile, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner } from '../owners.ts'
-import { type Holder, isAdmin } from '../principal.ts'
 import { findUserByEmail, findUserById } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
 import { requireGrants } from '../verify/problems.ts'
-import { heldAccount, manages, type WholeAccount } from './managers.ts'
+import { type AccountCaller, heldAccount, manages, type WholeAccount } from './managers.ts'
 import type { NewManager } from './model.ts'
 import { deleteManager, findServiceAccount, insertManager, managerColumns } from './queries.ts'
 import { requireAccountQuota, requireManagedAccount, requireUnbounded } from './service-accounts.ts'
@@ -23,7 +23,7 @@ const MAX_MANAGERS = 20
 export async function addManager(
   context: Context,
   origin: Origin,
-  caller: Holder,
+  caller: AccountCaller,
   id: string,
   input: NewManager,
 ): Promise<void> {
@@ -69,7 +69,7 @@ export async function addManager(
 export async function removeManager(
   context: Context,
   origin: Origin,
-  caller: Holder,
+  caller: AccountCaller,
   id: string,
   managerId: string,
 ): Promise<void> {
@@ -83,7 +83,7 @@ export async function removeManager(
     const { managers } = requireHeldAccount(change, id)
     const manager = managers.find((each) => each.id === managerId)
     if (!manager) return
-    if (managers.length === 1 && !isAdmin(change.caller))
+    if (managers.length === 1 && !isByAdmin(change.caller))
       fail('conflict', { detail: 'This is the last manager: add another one first, or ask an admin.' })
     await deleteManager(change.tx, id, manager)
     const target = { type: 'service_account' as const, id }
@@ -95,7 +95,7 @@ export async function removeManager(
  * The locked account, of which the caller is a manager, or an admin.
  * @throws Problem not_found
  */
-function requireHeldAccount({ held, caller }: Change<Holder>, id: string): WholeAccount {
+function requireHeldAccount({ held, caller }: Change<AccountCaller>, id: string): WholeAccount {
   const account = heldAccount(held, id)
   return account && manages(caller, account) ? account : fail('not_found')
 }
@@ -126,7 +126,7 @@ async function readManager({ db }: Context, input: NewManager): Promise<Named> {
  * else signed up with gives nothing away.
  * @throws Problem not_found
  */
-function requireManager({ held }: Change<Holder>, { type, id }: Owner, email: string | null): void {
+function requireManager({ held }: Change<AccountCaller>, { type, id }: Owner, email: string | null): void {
   if (type === 'service_account') {
     if (!held.serviceAccounts.has(id)) fail('not_found')
     return

@@ -1,8 +1,8 @@
 import { fail } from '../../lib/errors.ts'
 import { covers, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
 import { ownerOf } from '../owners.ts'
-import { type Holder, isAdmin } from '../principal.ts'
-import { isManager, type WholeAccount } from './managers.ts'
+import { isAdmin } from '../principal.ts'
+import { type AccountCaller, isManager, type WholeAccount } from './managers.ts'
 
 /**
  * The limits of an account are set by admins, and by keys with `latchkey:service-accounts.write` whose owner manages the
@@ -11,8 +11,11 @@ import { isManager, type WholeAccount } from './managers.ts'
  * @param account with its managers as they are now; of a new account: its id and its first manager
  * @throws Problem forbidden
  */
-export function requireSettingLimits(caller: Holder, account: Pick<WholeAccount, 'id' | 'managers'>): void {
-  if (isAdmin(caller)) return
+export function requireSettingLimits(
+  caller: AccountCaller,
+  account: Pick<WholeAccount, 'id' | 'managers'>,
+): void {
+  if (caller.kind === 'operator' || isAdmin(caller)) return
   const isOfBackEnd =
     caller.kind === 'key' &&
     covers(caller.grants, SERVICE_ACCOUNTS_WRITE) &&

@@ -1,18 +1,21 @@
 import { covers, isReserved } from '../../lib/scopes.ts'
 import type { HeldRows, Lock, LockMode } from '../change/record-change.ts'
 import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
-import { type Holder, isAdmin } from '../principal.ts'
+import { type Holder, isAdmin, type Operator } from '../principal.ts'
 import { type ManagerRow, managerOf, type WholeAccount } from './queries.ts'
 
 export type { WholeAccount }
 
+/** Who changes accounts: somebody by a credential of their own, or a person at the command line. */
+export type AccountCaller = Holder | Operator
+
 /**
- * Whether a caller manages an account. An admin manages all, a person the accounts of which the person is a manager, and a
+ * Whether a caller manages an account. An admin and the operator manage all, a person the accounts of which the person is a manager, and a
  * key those that its owner manages, unless the account holds a `latchkey:*` scope that the key lacks.
  * @param account with its managers as they are now: within a change, those that are locked
  */
-export function manages(caller: Holder, account: Pick<WholeAccount, 'scopes' | 'managers'>): boolean {
-  if (isAdmin(caller)) return true
+export function manages(caller: AccountCaller, account: Pick<WholeAccount, 'scopes' | 'managers'>): boolean {
+  if (caller.kind === 'operator' || isAdmin(caller)) return true
   if (!isManager(caller, account)) return false
   return caller.kind === 'user' || isWithinKey(caller, account.scopes)
 }

@@ -23,11 +23,18 @@ import { type Caller, type Change, type Lock, recordChange } from '../change/rec
 import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
-import { type Holder, isAdmin, readsAll } from '../principal.ts'
+import { isAdmin, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
 import { requireSettingLimits } from './limits.ts'
-import { heldAccount, isManager, locksOfAccount, manages, type WholeAccount } from './managers.ts'
+import {
+  type AccountCaller,
+  heldAccount,
+  isManager,
+  locksOfAccount,
+  manages,
+  type WholeAccount,
+} from './managers.ts'
 import type { NewServiceAccount, ServiceAccountPatch, ServiceAccountPut } from './model.ts'
 import {
   countAccountsOf,
@@ -58,20 +65,22 @@ export type { WholeAccount }
 export async function createServiceAccount(
   context: Context,
   origin: Origin,
-  caller: Holder,
+  caller: AccountCaller,
   input: NewServiceAccount & Pick<ServiceAccountPut, 'rate_limit'>,
   externalId: string | null = null,
 ): Promise<WholeAccount> {
-  const scopes = input.scopes === undefined ? [...caller.scopes] : requireScopes('/scopes', input.scopes)
+  const own = caller.kind === 'operator' ? [] : [...caller.scopes]
+  const scopes = input.scopes === undefined ? own : requireScopes('/scopes', input.scopes)
   requireGrants(caller, scopes)
   const [id, managerId] = [newId(), newId()]
-  const manager = ownerOf(caller)
-  const createdBy = manager.type === 'user' ? manager.id : null
+  // What the operator makes is the admins', until somebody is added.
+  const manager = caller.kind === 'operator' ? null : ownerOf(caller)
+  const createdBy = manager?.type === 'user' ? manager.id : null
   // The creator's row is locked, so that two creations at once are counted one after the other, and the quota holds.
   const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
   const work = recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
-    if (input.rate_limit) requireSettingLimits(caller, { id, managers: [manager] })
+    if (input.rate_limit) requireSettingLimits(caller, { id, managers: manager ? [manager] : [] })
     const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
     if (countsFor !== null) await requireAccountQuota(context, tx, countsFor)
     const account = await insertServiceAccount(tx, {
@@ -85,12 +94,14 @@ export async function createServiceAccount(
       createdAt: now,
       ...rateColumns(input.rate_limit ?? null),
     })
-    await insertManager(tx, {
-      id: managerId,
-      serviceAccountId: id,
-      ...managerColumns(manager),
-      createdAt: now,
-    })
+    if (manager) {
+      await insertManager(tx, {
+        id: managerId,
+        serviceAccountId: id,
+        ...managerColumns(manager),
+        createdAt: now,
+      })
+    }
     const target = { type: 'service_account' as const, id }
     await record({
       action: 'service_account.created',
@@ -102,7 +113,7 @@ export async function createServiceAccount(
         ...(input.rate_limit && { rate_limit: input.rate_limit }),
       },
     })
-    return { ...account, managers: [manager] }
+    return { ...account, managers: manager ? [manager] : [] }
   })
   return work.catch(failTaken)
 }
@@ -126,14 +137,14 @@ export async function requireAccountQuota(
 /** A page of the service accounts that the caller manages, newest first; the one page of a search, where there is a text. */
 export async function listManagedAccounts(
   context: Context,
-  caller: Holder,
+  caller: AccountCaller,
   {
     text,
     externalId: named,
     ...page
   }: PageQuery & { text: string | undefined; externalId: string | undefined },
 ): Promise<SearchPage<WholeAccount>> {
-  const manager = readsAll(caller) ? null : ownerOf(caller)
+  const manager = caller.kind === 'operator' || readsAll(caller) ? null : ownerOf(caller)
   const externalId = named === undefined ? null : readExternalId('?external_id', named)
   const within = caller.kind === 'key' && !readsAll(caller) ? caller.scopes : null
   const { db, keys } = context
@@ -172,7 +183,7 @@ export async function findAccount(
  */
 export async function requireManagedAccount(
   context: Context,
-  caller: Holder,
+  caller: AccountCaller,
   id: string,
 ): Promise<WholeAccount> {
   const account = await findAccount(context, id)
@@ -185,14 +196,15 @@ export async function requireManagedAccount(
  */
 export async function requireVisibleAccount(
   context: Context,
-  caller: Holder,
+  caller: AccountCaller,
   id: string,
 ): Promise<WholeAccount> {
   return readsAll(caller) ? findAccount(context, id) : requireManagedAccount(context, caller, id)
 }
 
 /** Whether a caller of the routes of service accounts has more than support's power over an account. */
-function maySetAccount(caller: Holder, account: WholeAccount): boolean {
+function maySetAccount(caller: AccountCaller, account: WholeAccount): boolean {
+  if (caller.kind === 'operator') return true
   const isWhole =
     caller.kind === 'key' ? covers(caller.grants, SERVICE_ACCOUNTS_WRITE) : !caller.claims.isNarrowed
   return isWhole && manages(caller, account)
@@ -206,7 +218,7 @@ function maySetAccount(caller: Holder, account: WholeAccount): boolean {
 export async function changeServiceAccount(
   context: Context,
   origin: Origin,
-  caller: Holder,
+  caller: AccountCaller,
   id: string,
   patch: ServiceAccountPatch,
 ): Promise<WholeAccount> {
@@ -246,7 +258,7 @@ function failTaken(error: unknown): never {
 export async function removeServiceAccount(
   context: Context,
   origin: Origin,
-  caller: Holder,
+  caller: AccountCaller,
   id: string,
 ): Promise<void> {
   await requireManagedAccount(context, caller, id)
@@ -303,7 +315,7 @@ export async function managedAloneBy(
  * A locked account that the caller still manages.
  * @throws Problem not_found
  */
-function requireHeld(account: WholeAccount | undefined, caller: Holder): WholeAccount {
+function requireHeld(account: WholeAccount | undefined, caller: AccountCaller): WholeAccount {
   return account && manages(caller, account) ? account : fail('not_found')
 }
 
@@ -320,12 +332,12 @@ const SETTINGS: Settings<ServiceAccountRow> = {
  * @throws Problem forbidden, insufficient_scope
  */
 function requireAccountPower(
-  caller: Holder,
+  caller: AccountCaller,
   before: WholeAccount,
   after: WholeAccount,
 ): Record<string, unknown> {
   // What its own manager lowers is not locked, also where that manager is an admin.
-  const by = { ...lowersAs(caller), isOwn: isManager(caller, before) }
+  const by = { ...lowersAs(caller), isOwn: caller.kind !== 'operator' && isManager(caller, before) }
   const next = relock(SETTINGS, before.lockedSettings, before, after, by)
   if (findRaised(SETTINGS, before, after).length === 0) return next
   requireUnbounded(caller)
@@ -338,7 +350,7 @@ function requireAccountPower(
  * bounds, so the account's keys could do more than the key that widened it.
  * @throws Problem forbidden
  */
-export function requireUnbounded(caller: Holder): void {
+export function requireUnbounded(caller: AccountCaller): void {
   if (caller.kind !== 'key') return
   const { endsAt, rateLimit, rateRoot, allowedIps, hasCredits } = caller
   if (endsAt === null && rateLimit === null && !rateRoot?.rate && allowedIps === null && !hasCredits) return

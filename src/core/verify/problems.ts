@@ -1,6 +1,6 @@
 import { BEARER_CHALLENGE, type Extra, fail, Problem, spentHeaders } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
-import type { Principal } from '../principal.ts'
+import type { Operator, Principal } from '../principal.ts'
 import type { UseOutcome } from './use-key.ts'
 
 /**
@@ -36,10 +36,12 @@ export function problemOf(outcome: UseOutcome): Problem | null {
 }
 
 /**
- * A caller grants no scope that the caller does not hold.
+ * A caller grants no scope that the caller does not hold. The operator grants any.
  * @throws Problem insufficient_scope, which names the first scope that the caller cannot grant now
  */
-export function requireGrants(caller: Pick<Principal, 'grants'>, scopes: readonly string[]): void {
+export function requireGrants(caller: Pick<Principal, 'grants'> | Operator, scopes: readonly string[]): void {
+  if ('kind' in caller && caller.kind === 'operator') return
+  if (!('grants' in caller)) throw new Error('A caller without grants')
   const beyond = scopes.find((scope) => !covers(caller.grants, scope))
   if (beyond === undefined) return
   fail('insufficient_scope', {

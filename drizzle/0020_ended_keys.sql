@@ -1,0 +1,1 @@
+CREATE INDEX "api_keys_revoked_at_idx" ON "latchkey"."api_keys" USING btree ("revoked_at") WHERE "latchkey"."api_keys"."revoked_at" IS NOT NULL;
