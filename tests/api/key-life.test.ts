@@ -384,7 +384,7 @@ describe('widening', () => {
     expectProblem(await patchAs(manager.key, wider.id, { scopes: '' }), 'not_found')
   }, 15_000)
 
-  test('a managing key with a rate limit rotates and widens no key, and can narrow one', async () => {
+  test('a managing key with a rate limit cannot rotate or widen a key that does not share it, and can narrow one', async () => {
     const rate_limit = { limit: 100, window_seconds: 60 }
     const manager = await make({ scopes: ['read', ...MANAGES], rate_limit })
     const child = await make({ scopes: ['read'], rate_limit })
@@ -397,6 +397,8 @@ describe('widening', () => {
     const lower = { rate_limit: { limit: 99, window_seconds: 60 } }
     expect((await asManager(`PATCH /keys/${child.id}`, lower)).status).toBe(200)
     expect((await asManager(`PATCH /keys/${child.id}`, { rate_limit })).status).toBe(403)
+    for (const json of [{ scopes: [] }, { scopes: [], rate_limit }])
+      expect((await asManager('POST /keys', json)).status).toBe(201)
   })
 })
 
