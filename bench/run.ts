@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { consolePages } from './entries/console.ts'
 import { forwardAuth } from './entries/forward-auth.ts'
 import { growth } from './entries/growth.ts'
 import { login, loginStorm } from './entries/login.ts'
@@ -28,6 +29,7 @@ const ENTRIES: readonly Entry[] = [
   memory,
   peers,
   growth,
+  consolePages,
 ]
 
 /** The time limit of a whole run. The entries that are done by then are reported. */
@@ -49,7 +51,9 @@ if (unknown.length > 0) {
 if (!Bun.which('wrk'))
   fail('The load comes from wrk, which is not here: "apt-get install wrk" or "brew install wrk"')
 
-const chosen = ENTRIES.filter((entry) => positionals.length === 0 || positionals.includes(entry.name))
+const chosen = ENTRIES.filter(({ name, isOnDemand }) =>
+  positionals.length === 0 ? !isOnDemand : positionals.includes(name),
+)
 const profileDirectory = values.profile ? join(import.meta.dir, 'profiles') : null
 if (profileDirectory !== null) mkdirSync(profileDirectory, { recursive: true })
 const options: RunOptions = {
