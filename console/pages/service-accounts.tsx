@@ -55,6 +55,10 @@ export function ServiceAccountsPage() {
                 ),
               },
               {
+                head: texts.fields.externalId,
+                cell: ({ external_id }) => external_id && <bdi>{external_id}</bdi>,
+              },
+              {
                 head: words.state,
                 cell: ({ is_active }) => <Badge state={is_active ? 'active' : 'disabled'} />,
               },
