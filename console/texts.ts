@@ -422,6 +422,7 @@ export const texts = {
     forGoodLead: 'Neither can be undone.',
     has: 'Has',
     noKeys: 'This user has no keys',
+    noAccounts: 'This user manages no service accounts',
     done: 'What they did',
     happened: 'What was done to them',
     editTitle: 'Edit the user',

@@ -101,7 +101,12 @@ describe.skipIf(!CHROMIUM)(`the managers of a service account in the console${WI
     await rows(page).first().waitFor()
     expect(await page.getByRole('button', { name: 'Add a manager' }).count()).toBe(0)
     expect(await page.getByRole('button', { name: 'Remove' }).count()).toBe(0)
-    await page.getByRole('link', { name: other.email }).waitFor()
+    await page.getByRole('link', { name: other.email }).click()
+    await page.getByRole('heading', { name: other.email }).waitFor()
+    await page.getByRole('tab', { name: 'Service accounts' }).click()
+    const accounts = page.getByRole('table', { name: 'Service accounts' }).locator('tbody tr')
+    await accounts.first().waitFor()
+    expect(await accounts.allTextContents()).toEqual([expect.stringContaining('reports')])
     await signed.context.close()
 
     const own = await open(other)
