@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { cache } from './entries/cache.ts'
 import { cold } from './entries/cold.ts'
+import { consolePages } from './entries/console.ts'
 import { forwardAuth } from './entries/forward-auth.ts'
 import { growth } from './entries/growth.ts'
 import { heartbeats } from './entries/heartbeats.ts'
@@ -34,6 +35,7 @@ const ENTRIES: readonly Entry[] = [
   cache,
   heartbeats,
   growth,
+  consolePages,
 ]
 
 /** The time limit of a whole run. The entries that are done by then are reported. */
@@ -55,7 +57,9 @@ if (unknown.length > 0) {
 if (!Bun.which('wrk'))
   fail('The load comes from wrk, which is not here: "apt-get install wrk" or "brew install wrk"')
 
-const chosen = ENTRIES.filter((entry) => positionals.length === 0 || positionals.includes(entry.name))
+const chosen = ENTRIES.filter(({ name, isOnDemand }) =>
+  positionals.length === 0 ? !isOnDemand : positionals.includes(name),
+)
 const profileDirectory = values.profile ? join(import.meta.dir, 'profiles') : null
 if (profileDirectory !== null) mkdirSync(profileDirectory, { recursive: true })
 const options: RunOptions = {

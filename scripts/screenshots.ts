@@ -1,9 +1,12 @@
 /**
- * Takes pictures of every page of the console on a desktop and on a phone, light and dark, with the data of `bun run seed`;
- * and the four of the README, which are in docs/pictures. Needs Chromium.
+ * Takes pictures of every page of the console, of the portal and of sign-in, on a desktop and on a phone, light and dark,
+ * with the data of `bun run seed`; and the four of the README, which are in docs/pictures. Needs Chromium.
  *
  *   bun run screenshots                   into ./screenshots
  *   bun run screenshots --to=DIRECTORY
+ *   bun run screenshots --whole           the whole height of each page, for the eye
+ *   bun run screenshots --hostile         with names that are hard to show, and without the pictures of the README
+ *   bun run screenshots key user          some pages
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,13 +14,23 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Page } from 'playwright-core'
 import { CHROMIUM } from '../tests/support/chromium.ts'
-import { DESKTOP, type Look, launchChromium, openPlace, PHONE, signInto } from '../tests/support/console.ts'
+import {
+  DESKTOP,
+  type Look,
+  launchChromium,
+  openPlace,
+  PHONE,
+  settle,
+  signInto,
+} from '../tests/support/console.ts'
 import { freePort } from '../tests/support/free-port.ts'
 import { ADMIN_EMAIL, PASSWORD } from './seed/fill.ts'
 
 const ROOT = join(import.meta.dir, '..')
 const READY_WITHIN_MS = 30_000
 const QUALITY = 82
+/** A WebP is no higher. */
+const MAX_HEIGHT = 16_000
 
 const LOOKS: Record<string, Look> = {
   'desktop-light': { ...DESKTOP, colorScheme: 'light' },
@@ -33,7 +46,20 @@ const OF_README: Record<string, string> = {
   user: 'phone-dark',
 }
 
-const { values } = parseArgs({ options: { to: { type: 'string', default: join(ROOT, 'screenshots') } } })
+/** Markup, a direction, an emoji, and as long as a name may be. */
+const HOSTILE = `<img src=x onerror=alert(1)> \u202Egnp.exe 🔑 شركة ${'a'.repeat(60)}`.slice(0, 100)
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    to: { type: 'string', default: join(ROOT, 'screenshots') },
+    whole: { type: 'boolean', default: false },
+    hostile: { type: 'boolean', default: false },
+  },
+})
+const isWanted = (name: string) =>
+  positionals.length === 0 ||
+  positionals.some((each) => name === each || (name.startsWith(`${each}-`) && each === 'portal'))
 
 type Listed = {
   id: string
@@ -43,17 +69,29 @@ type Listed = {
   user_id: string | null
 }
 
-/** The places of the console, with the ids of a key that is much used, of its owner and of a service account. */
-async function placesOf(base: string): Promise<Record<string, string>> {
-  const json = { 'content-type': 'application/json' }
-  const body = JSON.stringify({ email: ADMIN_EMAIL, password: PASSWORD })
-  const signedIn = await fetch(`${base}/auth/login`, { method: 'POST', headers: json, body })
-  const { access_token: token } = (await signedIn.json()) as { access_token: string }
-  const read = async (path: string) => {
-    const answer = await fetch(base + path, { headers: { authorization: `Bearer ${token}` } })
-    if (!answer.ok) throw new Error(`GET ${path}: ${answer.status} ${await answer.text()}`)
-    return answer.json()
+/** Asks the API as the admin. */
+async function asAdmin(base: string): Promise<(route: string, json?: object) => Promise<unknown>> {
+  const send = async (route: string, json?: object, token?: string) => {
+    const [method = '', path = ''] = route.split(' ')
+    const headers = {
+      ...(json && { 'content-type': 'application/json' }),
+      ...(token && { authorization: `Bearer ${token}` }),
+    }
+    const answer = await fetch(base + path, { method, headers, body: json ? JSON.stringify(json) : null })
+    if (!answer.ok) throw new Error(`${route}: ${answer.status} ${await answer.text()}`)
+    return answer.status === 204 ? null : answer.json()
   }
+  const signedIn = await send('POST /auth/login', { email: ADMIN_EMAIL, password: PASSWORD })
+  const { access_token: token } = signedIn as { access_token: string }
+  return (route, json) => send(route, json, token)
+}
+
+/** The places of the console, with the ids of a key that is much used, of its owner and of a service account. */
+async function placesOf(
+  base: string,
+): Promise<Record<string, string> & Record<'key' | 'service-account', string>> {
+  const ask = await asAdmin(base)
+  const read = (path: string) => ask(`GET ${path}`)
   const keys = (await read('/keys?all=true&status=active&expand=usage&limit=100')) as Listed[]
   const usesOf = ({ usage = [] }: Listed) => usage.reduce((sum, day) => sum + day, 0)
   const [key] = keys
@@ -82,33 +120,111 @@ async function placesOf(base: string): Promise<Record<string, string>> {
   }
 }
 
-/** What fits on the screen, as WebP: a quarter of a PNG. */
-async function takePicture(page: Page, file: string): Promise<void> {
+/** Gives names that are hard to show to what the pictures show. */
+async function renameAll(base: string): Promise<void> {
+  const ask = await asAdmin(base)
+  const places = await placesOf(base)
+  const keys = (await ask('GET /keys?all=true&status=active&limit=12')) as Listed[]
+  const own = (await ask('GET /keys?status=active&limit=3')) as Listed[]
+  const shown = places.key.replace('?range=30d', '').replace('keys/', '')
+  for (const id of [shown, ...[...keys, ...own].map((key) => key.id)])
+    await ask(`PATCH /keys/${id}`, {
+      name: HOSTILE,
+      description: HOSTILE,
+      external_id: HOSTILE,
+      metadata: { [HOSTILE]: HOSTILE },
+    })
+  await ask(`PATCH /${places['service-account']}`, {
+    name: HOSTILE,
+    description: HOSTILE,
+    external_id: HOSTILE,
+  })
+}
+
+/** What fits on the screen, or the whole page, as WebP: a quarter of a PNG. */
+async function takePicture(page: Page, file: string, isWhole = values.whole): Promise<void> {
   const debugging = await page.context().newCDPSession(page)
-  const { data } = await debugging.send('Page.captureScreenshot', { format: 'webp', quality: QUALITY })
+  const { data } = await debugging.send('Page.captureScreenshot', {
+    format: 'webp',
+    quality: QUALITY,
+    captureBeyondViewport: isWhole,
+    ...(isWhole && { clip: await sizeOf(page) }),
+  })
   await Bun.write(file, Buffer.from(data, 'base64'))
   await debugging.detach()
+}
+
+async function sizeOf(page: Page) {
+  const height = await page.evaluate<number>('document.documentElement.scrollHeight')
+  return {
+    x: 0,
+    y: 0,
+    width: page.viewportSize()?.width ?? 0,
+    height: Math.min(height, MAX_HEIGHT),
+    scale: 1,
+  }
+}
+
+/** The pages of those who are not signed in. */
+const SIGN_IN: Record<string, string> = {
+  login: 'login',
+  signup: 'signup',
+  'forgot-password': 'forgot-password',
+  'reset-password': 'reset-password?token=of-nobody',
+  'logged-out': 'logged-out',
 }
 
 async function takePictures(base: string): Promise<number> {
   mkdirSync(values.to, { recursive: true })
   const browser = await launchChromium()
   let taken = 0
+  const take = async (page: Page, name: string, look: string) => {
+    if (!isWanted(name)) return
+    await takePicture(page, join(values.to, `${name}-${look}.webp`))
+    taken += 1
+  }
   try {
     for (const [look, options] of Object.entries(LOOKS)) {
       const { page, context } = await signInto(browser, base, ADMIN_EMAIL, options, PASSWORD)
       for (const [name, place] of Object.entries(await placesOf(base))) {
+        if (!isWanted(name)) continue
         await openPlace(page, base, place)
-        await takePicture(page, join(values.to, `${name}-${look}.webp`))
-        if (OF_README[name] === look) await takePicture(page, join(ROOT, `docs/pictures/${name}.webp`))
-        taken += 1
+        await take(page, name, look)
+        if (OF_README[name] === look && !values.hostile)
+          await takePicture(page, join(ROOT, `docs/pictures/${name}.webp`), false)
       }
       await context.close()
+      const stranger = await browser.newContext({ ...options, reducedMotion: 'reduce' })
+      const page2 = await stranger.newPage()
+      for (const [name, place] of Object.entries(SIGN_IN)) {
+        if (!isWanted(name)) continue
+        await page2.goto(`${base}/${place}`)
+        await take(page2, name, look)
+      }
+      if (isWanted('portal')) await takePortal(page2, base, (name) => take(page2, name, look))
+      await stranger.close()
     }
   } finally {
     await browser.close()
   }
   return taken
+}
+
+/** The portal of a service account: the link, its keys, and a new one. */
+async function takePortal(page: Page, base: string, take: (name: string) => Promise<void>): Promise<void> {
+  const ask = await asAdmin(base)
+  const account = (await placesOf(base))['service-account'].replace('service-accounts/', '')
+  const may = ['create', 'rotate', 'revoke']
+  const made = await ask('POST /portal/sessions', { service_account_id: account, scopes: 'read write', may })
+  await page.goto((made as { url: string }).url)
+  await page.getByRole('button', { name: 'Continue' }).waitFor()
+  await take('portal')
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.getByRole('button', { name: 'New key' }).waitFor()
+  await settle(page)
+  await take('portal-keys')
+  await page.getByRole('button', { name: 'New key' }).click()
+  await take('portal-new-key')
 }
 
 async function run(program: string[], env: Record<string, string>): Promise<void> {
@@ -149,6 +265,7 @@ try {
       if (server.exitCode !== null || performance.now() > end) throw new Error('The server does not start')
       await Bun.sleep(100)
     }
+    if (values.hostile) await renameAll(base)
     process.stdout.write(`${await takePictures(base)} pictures in ${values.to}\n`)
   } finally {
     server.kill()

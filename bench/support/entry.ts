@@ -6,6 +6,8 @@ export type Entry = {
   name: string
   /** The approximate duration in seconds. */
   estimateSeconds(options: RunOptions): number
+  /** Runs only where it is named: it takes long, and gigabytes of the disk. */
+  isOnDemand?: true
   run(options: RunOptions): Promise<Finding[]>
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import { builtBinary } from '../../tests/support/binary.ts'
 import { call, logIn, newKey, newPerson, type Person } from '../../tests/support/client.ts'
+import type { TestDatabase } from '../../tests/support/postgres.ts'
 import type { Program, RunOptions } from './entry.ts'
 import type { LoadRequest } from './load.ts'
 import { makeDatabase } from './postgres.ts'
@@ -25,7 +26,7 @@ export type Latchkey = ServerProcess & {
 }
 
 const SOURCE = join(import.meta.dir, '../../src/main.ts')
-const ADMIN = { email: 'admin@example.com', password: 'correct-horse-battery' }
+export const ADMIN = { email: 'admin@example.com', password: 'correct-horse-battery' }
 
 /**
  * The command line that starts Latchkey. Builds the binary if its source is newer, which takes up to half a
@@ -39,19 +40,24 @@ export async function programOf(program: Program): Promise<string[]> {
  * Starts Latchkey on a new PostgreSQL database with the default settings: rate limits and access log are on.
  * @param env settings that differ
  * @param isPinned false: it may use every core
+ * @param database one of its own, which is dropped with it
  */
 export async function startLatchkey(
   { program, profileDirectory }: Pick<RunOptions, 'program' | 'profileDirectory'>,
-  { env = {}, isPinned = true }: { env?: Record<string, string>; isPinned?: boolean } = {},
+  {
+    env = {},
+    isPinned = true,
+    database = makeDatabase(),
+  }: { env?: Record<string, string>; isPinned?: boolean; database?: Promise<TestDatabase> } = {},
 ): Promise<Latchkey> {
-  const database = await makeDatabase()
+  const { url, drop } = await database
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
   const secretKey = randomBytes(48).toString('base64')
   const metricsToken = randomBytes(24).toString('hex')
   const command = await programOf(profileDirectory === null ? program : 'source')
   if (profileDirectory !== null) command.splice(1, 0, ...profiling(profileDirectory))
   const settings = {
-    DATABASE_URL: database.url,
+    DATABASE_URL: url,
     SECRET_KEY: secretKey,
     DATA_DIR: directory,
     ADMIN_EMAIL: ADMIN.email,
@@ -68,11 +74,11 @@ export async function startLatchkey(
   }
   const start = () => startServerProcess([...command, 'serve'], settings, isPinned)
   const server = await start()
-  const sql = postgres(database.url, { max: 1, onnotice: () => {} })
+  const sql = postgres(url, { max: 1, onnotice: () => {} })
   const stop = async () => {
     await server.stop(profileDirectory === null ? 'SIGKILL' : 'SIGTERM')
     await sql.end()
-    await database.drop()
+    await drop()
     rmSync(directory, { recursive: true })
   }
   try {
@@ -81,7 +87,7 @@ export async function startLatchkey(
       ...server,
       ...users,
       sql,
-      databaseUrl: database.url,
+      databaseUrl: url,
       secretKey,
       metricsToken,
       startAnother: start,

@@ -28,7 +28,7 @@ export function Owner({
   if (user_id === me?.id) return texts.keys.you
   return isOther ? (
     <Link href={`/users/${user_id}`} className="owner">
-      <bdi>{user?.email ?? user_id}</bdi>
+      <Name of={user?.email ?? user_id ?? ''} />
     </Link>
   ) : (
     <code>{user_id}</code>
@@ -41,7 +41,19 @@ export function OwnerLink({ of: { type, id, label } }: { of: NonNullable<ListedK
   if (id === me?.id) return texts.keys.you
   return (
     <Link href={`/${type === 'user' ? 'users' : 'service-accounts'}/${id}`} className="owner">
-      <bdi>{label ?? id}</bdi>
+      <Name of={label ?? id} />
     </Link>
+  )
+}
+
+/** A name in its own direction. An address that needs two lines breaks behind its `@`, and not within a word. */
+function Name({ of: name }: { of: string }) {
+  const at = name.lastIndexOf('@') + 1
+  return (
+    <bdi>
+      {name.slice(0, at)}
+      <wbr />
+      {name.slice(at)}
+    </bdi>
   )
 }

@@ -1,9 +1,10 @@
 import { askWhole, usePages } from './api.ts'
-import type { KeysQuery, ListedKey } from './types.ts'
+import { isAdmin } from './me.ts'
+import type { KeysQuery, ListedKey, Me, ServiceAccount } from './types.ts'
 
 /** What a list shows of keys: how often each was used lately, and whose it is. */
 const EXPAND = 'owner,usage'
-const LIMIT = 100
+const LIMIT = 50
 /** The API finds nothing by less. */
 const MIN_SEARCH = 2
 
@@ -34,3 +35,7 @@ const cursorIn = ({ headers }: Response): string | null =>
 
 /** Whether a search found more than was answered. */
 export const isTruncated = ({ headers }: Response): boolean => headers.get('x-search-truncated') === 'true'
+
+/** Whether somebody changes an account as they like: its manager or an admin. Support only cuts it off. */
+export const managesAccount = ({ managers }: ServiceAccount, me: Me | undefined): boolean =>
+  isAdmin(me) || managers.some(({ type, id }) => type === 'user' && id === me?.id)

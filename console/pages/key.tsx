@@ -20,6 +20,7 @@ import { Time } from '../components/time.tsx'
 import { WhyRefused } from '../components/why-refused.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
 import { formatNumber, formatSeconds } from '../lib/format.ts'
+import { managesAccount } from '../lib/keys.ts'
 import { isAdmin, isStaff, useMe } from '../lib/me.ts'
 import type { CreatedKey, Key, Refused } from '../lib/types.ts'
 import { texts } from '../texts.ts'
@@ -65,7 +66,7 @@ function Actions({ of: key, onRotated }: { of: Key; onRotated(made: CreatedKey):
     (api) => api['service-accounts']({ id: key.service_account_id ?? '' }).get(),
     isSupport && key.service_account_id !== null,
   )
-  const isManaged = !isSupport || account.data?.created_by === me?.id
+  const isManaged = !isSupport || (account.data !== undefined && managesAccount(account.data, me))
   const owner = useAsk(
     ['users', key.user_id],
     (api) => api.users({ id: key.user_id ?? '' }).get(),

@@ -13,6 +13,7 @@ import { changesOf } from '../components/key-fields.tsx'
 import { KeyTable } from '../components/key-table.tsx'
 import { List } from '../components/list.tsx'
 import { Loaded } from '../components/loaded.tsx'
+import { Managers } from '../components/managers.tsx'
 import { OwnerUsage } from '../components/owner-usage.tsx'
 import { Card, Deed, Page } from '../components/page.tsx'
 import { RecentAudit } from '../components/recent-audit.tsx'
@@ -20,9 +21,9 @@ import { KeysOf, RevokeOfOwner } from '../components/revoke-many.tsx'
 import { ScopeChoice, scopesIn } from '../components/scopes.tsx'
 import { Time } from '../components/time.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
-import { useKeys } from '../lib/keys.ts'
-import { isAdmin, isStaff, useMe } from '../lib/me.ts'
-import type { Me, ServiceAccount } from '../lib/types.ts'
+import { managesAccount, useKeys } from '../lib/keys.ts'
+import { isStaff, useMe } from '../lib/me.ts'
+import type { ServiceAccount } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 const { accounts: words } = texts
@@ -45,6 +46,7 @@ export function ServiceAccountPage({ id }: { id: string }) {
             <Facts
               of={[
                 [texts.fields.description, present.description && <bdi>{present.description}</bdi>],
+                [texts.fields.externalId, present.external_id && <bdi>{present.external_id}</bdi>],
                 [texts.keys.scopes, <Scopes key="scopes" scopes={present.scopes} />],
                 [texts.keys.created, <Time key="created" at={present.created_at} />],
                 [
@@ -62,7 +64,7 @@ export function ServiceAccountPage({ id }: { id: string }) {
         title={texts.keys.title}
         actions={
           found &&
-          isManagedBy(found, me) && (
+          managesAccount(found, me) && (
             <Link href={`/keys/new?service_account_id=${id}`} className="button">
               {words.newKey}
             </Link>
@@ -80,6 +82,7 @@ export function ServiceAccountPage({ id }: { id: string }) {
           {(rows) => <KeyTable label={texts.keys.title} keys={rows} />}
         </List>
       </Card>
+      {found && <Managers of={found} />}
       <Card title={texts.key.usage}>
         <OwnerUsage of={{ service_account_id: id }} />
       </Card>
@@ -102,13 +105,9 @@ const State = ({ of: { is_active } }: { of: ServiceAccount }) => (
 const setActive = ({ id }: ServiceAccount, is_active: boolean) =>
   ask((api) => api['service-accounts']({ id }).patch({ is_active }))
 
-/** Whether somebody changes an account as they like: its manager or an admin. Support only cuts it off. */
-const isManagedBy = ({ created_by }: ServiceAccount, me: Me | undefined) =>
-  isAdmin(me) || !isStaff(me) || created_by === me?.id
-
 function Actions({ of: account }: { of: ServiceAccount }) {
   const owner = { service_account_id: account.id }
-  const isManaged = isManagedBy(account, useMe())
+  const isManaged = managesAccount(account, useMe())
   return (
     <>
       {isManaged && <EditAccount of={account} />}
@@ -148,7 +147,7 @@ function ForGood({ of: account }: { of: ServiceAccount }) {
       <Deed lead={words.forGoodLead}>
         <div className="actions">
           <RevokeOfOwner selector={owner} name={account.name} disable={() => setActive(account, false)} />
-          {isManagedBy(account, useMe()) && (
+          {managesAccount(account, useMe()) && (
             <Confirm
               button={texts.actions.delete}
               title={words.deleteTitle}
@@ -167,7 +166,7 @@ function ForGood({ of: account }: { of: ServiceAccount }) {
   )
 }
 
-type Patch = { name?: string; description?: string | null; scopes?: string[] }
+type Patch = { name?: string; description?: string | null; external_id?: string | null; scopes?: string[] }
 
 function EditAccount({ of: account }: { of: ServiceAccount }) {
   const [isOpen, setOpen] = useState(false)
@@ -184,6 +183,7 @@ function EditAccount({ of: account }: { of: ServiceAccount }) {
       changesOf<Patch>(account, {
         name: textIn(fields, 'name') ?? '',
         description: textIn(fields, 'description') ?? null,
+        external_id: textIn(fields, 'external_id') ?? null,
         scopes: scopesIn(fields),
       }),
     )
@@ -214,6 +214,15 @@ function EditAccount({ of: account }: { of: ServiceAccount }) {
               name="description"
               path="/description"
               defaultValue={account.description ?? ''}
+            />
+            <Field
+              label={texts.fields.externalId}
+              hint={words.externalIdHint}
+              name="external_id"
+              path="/external_id"
+              maxLength={255}
+              autoComplete="off"
+              defaultValue={account.external_id ?? ''}
             />
             <ScopeChoice chosen={account.scopes} />
           </Form>

@@ -1,17 +1,14 @@
 import { useState } from 'react'
-import { Link, useLocation } from 'wouter'
-import { Badge } from '../components/badge.tsx'
+import { useLocation } from 'wouter'
+import { AccountTable } from '../components/account-table.tsx'
 import { Dialog } from '../components/dialog.tsx'
 import { Empty } from '../components/empty.tsx'
 import { Field, TextArea } from '../components/field.tsx'
 import { SearchField } from '../components/filters.tsx'
 import { Form, textIn } from '../components/form.tsx'
-import { Scopes } from '../components/key-cells.tsx'
 import { List } from '../components/list.tsx'
 import { Page } from '../components/page.tsx'
 import { ScopeChoice, scopesIn } from '../components/scopes.tsx'
-import { Table } from '../components/table.tsx'
-import { Time } from '../components/time.tsx'
 import { ask, askWhole, NO_PAGE, useChange, usePages } from '../lib/api.ts'
 import { isTruncated } from '../lib/keys.ts'
 import { useParam } from '../lib/params.ts'
@@ -40,29 +37,7 @@ export function ServiceAccountsPage() {
         <SearchField hint={words.searchHint} />
       </div>
       <List of={accounts} empty={query === '' ? <FirstAccount /> : <Empty title={words.noneFound} />}>
-        {(rows) => (
-          <Table<ServiceAccount>
-            label={texts.pages['service-accounts']}
-            rows={rows}
-            idOf={({ id }) => id}
-            columns={[
-              {
-                head: texts.fields.name,
-                cell: ({ id, name }) => (
-                  <Link href={`/service-accounts/${id}`} className="name">
-                    <bdi>{name}</bdi>
-                  </Link>
-                ),
-              },
-              {
-                head: words.state,
-                cell: ({ is_active }) => <Badge state={is_active ? 'active' : 'disabled'} />,
-              },
-              { head: texts.keys.scopes, cell: ({ scopes }) => <Scopes scopes={scopes} /> },
-              { head: texts.keys.created, cell: ({ created_at }) => <Time at={created_at} /> },
-            ]}
-          />
-        )}
+        {(rows) => <AccountTable label={texts.pages['service-accounts']} accounts={rows} />}
       </List>
     </Page>
   )

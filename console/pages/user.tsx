@@ -1,5 +1,6 @@
 import { useState } from 'react'
 import { useLocation } from 'wouter'
+import { AccountTable } from '../components/account-table.tsx'
 import { Badge } from '../components/badge.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Copy } from '../components/copy.tsx'
@@ -26,7 +27,7 @@ import { formatCount, formatLocal, formatNumber } from '../lib/format.ts'
 import { useKeys } from '../lib/keys.ts'
 import { isAdmin, useMe } from '../lib/me.ts'
 import { PATH } from '../lib/place.ts'
-import type { Me, Session, User, UserDetail, UserPatch } from '../lib/types.ts'
+import type { Me, ServiceAccount, Session, User, UserDetail, UserPatch } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 const { user: words } = texts
@@ -107,6 +108,11 @@ export function UserPage({ id }: { id: string }) {
             ),
           },
           { name: 'sessions', text: texts.account.sessions, content: <Sessions of={id} /> },
+          {
+            name: 'service-accounts',
+            text: texts.pages['service-accounts'],
+            content: <Accounts of={id} />,
+          },
           {
             name: 'usage',
             text: texts.key.usage,
@@ -282,6 +288,18 @@ function ForGood({ of: user }: { of: UserDetail }) {
         </div>
       </Deed>
     </Card>
+  )
+}
+
+/** The service accounts that a user manages. */
+function Accounts({ of: user_id }: { of: string }) {
+  const accounts = usePages<ServiceAccount>(['service-accounts', { user_id }], (cursor) =>
+    ask((api) => api['service-accounts'].get({ query: { user_id, ...cursor } })),
+  )
+  return (
+    <List of={accounts} none={words.noAccounts}>
+      {(rows) => <AccountTable label={texts.pages['service-accounts']} accounts={rows} />}
+    </List>
   )
 }
 

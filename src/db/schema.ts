@@ -70,6 +70,8 @@ export const users = latchkey.table(
     index('users_never_verified_idx')
       .on(t.createdAt)
       .where(sql`${t.isSignUp} AND NOT ${t.emailVerified} AND ${t.firstLoginAt} IS NULL`),
+    // What a list of keys asks of their owners: few are disabled.
+    index('users_disabled_idx').on(t.id).where(sql`NOT ${t.isActive}`),
     index('users_active_admins_idx').on(t.id).where(sql`${t.role} = 'admin' AND ${t.isActive}`),
     check('users_role_check', sql`${t.role} IN ('admin', 'user')`),
     check('users_email_check', sql`char_length(${t.email}) BETWEEN 3 AND 254`),
@@ -104,6 +106,7 @@ export const serviceAccounts = latchkey.table(
   (t) => [
     index('service_accounts_created_by_idx').on(t.createdBy),
     index('service_accounts_counts_for_idx').on(t.countsFor),
+    index('service_accounts_disabled_idx').on(t.id).where(sql`NOT ${t.isActive}`),
     uniqueIndex('service_accounts_external_id_key').on(t.externalId),
     check('service_accounts_external_id_check', sql`char_length(${t.externalId}) BETWEEN 1 AND 255`),
     check('service_accounts_name_check', sql`char_length(${t.name}) BETWEEN 1 AND 100`),
@@ -191,6 +194,9 @@ export const apiKeys = latchkey.table(
     index('api_keys_created_at_idx').on(t.createdAt, t.id),
     index('api_keys_unrevoked_idx').on(t.id).where(sql`${t.revokedAt} IS NULL`),
     index('api_keys_revoked_at_idx').on(t.revokedAt).where(sql`${t.revokedAt} IS NOT NULL`),
+    index('api_keys_disabled_idx')
+      .on(t.createdAt, t.id)
+      .where(sql`NOT ${t.isActive} AND ${t.revokedAt} IS NULL`),
     check('api_keys_owner_check', sql`num_nonnulls(${t.userId}, ${t.serviceAccountId}) = 1`),
     index('api_keys_external_id_idx').on(t.externalId),
     check('api_keys_description_check', sql`char_length(${t.description}) <= 500`),
@@ -365,6 +371,10 @@ export const auditEvents = latchkey.table(
     index('audit_events_actor_idx').on(t.actorId, t.at),
     index('audit_events_target_idx').on(t.targetId, t.at),
     index('audit_events_action_idx').on(t.action, t.at),
+    // Refusals are few: without these, a list of them reads all that came between.
+    index('audit_events_refused_idx').on(t.at).where(sql`${t.outcome} = 'refused'`),
+    index('audit_events_refused_actor_idx').on(t.actorId, t.at).where(sql`${t.outcome} = 'refused'`),
+    index('audit_events_refused_action_idx').on(t.action, t.at).where(sql`${t.outcome} = 'refused'`),
     index('audit_events_request_id_idx').on(t.requestId).where(sql`${t.requestId} IS NOT NULL`),
     check('audit_events_outcome_check', sql`${t.outcome} IN ('success', 'refused')`),
     check(

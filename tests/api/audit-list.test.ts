@@ -44,6 +44,34 @@ const newestFirst = (keep: (event: (typeof events)[number], i: number) => boolea
   events.flatMap((event, i) => (keep(event, i) ? [i] : [])).reverse()
 const iso = (minute: number) => encodeURIComponent(new Date(T0 + minute * MINUTE_MS).toISOString())
 
+describe('refusals in the audit trail', () => {
+  const isRefused = (_: unknown, i: number) => i % 4 === 3
+
+  test.each([
+    ['', () => true],
+    ['&action=access.denied', () => true],
+    ['&action=user.login', () => false],
+    ['&actor=FIRST', ({ actor }) => actor === events[0]?.actor],
+    ['&actor=FIRST&action=access.denied', ({ actor }) => actor === events[0]?.actor],
+    ['&target=SECOND', ({ target }) => target === events[1]?.target],
+  ] as [string, (event: (typeof events)[number]) => boolean][])(
+    'are listed with outcome=refused%s, newest first, page by page',
+    async (filter, keep) => {
+      const query = filter.replace('FIRST', events[0]?.actor ?? '').replace('SECOND', events[1]?.target ?? '')
+      const expected = newestFirst((event, i) => isRefused(event, i) && keep(event))
+      expect(await numbersOf(`?outcome=refused${query}`)).toEqual(expected)
+      const found: number[] = []
+      let cursor = ''
+      do {
+        const { body } = await list(`?outcome=refused&limit=1${query}${cursor}`)
+        found.push(...body.items.map(({ id }: ListedEvent) => events.findIndex((event) => event.id === id)))
+        cursor = body.next_cursor === null ? '' : `&cursor=${body.next_cursor}`
+      } while (cursor !== '')
+      expect(found).toEqual(expected)
+    },
+  )
+})
+
 describe('the audit trail', () => {
   test('lists every member of each event, newest first', async () => {
     const { body } = await list()

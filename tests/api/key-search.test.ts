@@ -168,16 +168,17 @@ describe('with many rows', () => {
       SELECT gen_random_uuid(), 'many' || n || '@bulk.example.com', now() FROM generate_series(1, 3000) n`
     await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, created_at)
       SELECT gen_random_uuid(), 'Bulk customer ' || n, '{}', now() FROM generate_series(1, 3000) n`
-    await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
-      SELECT gen_random_uuid(), id, ${admin.id}, now() FROM latchkey.service_accounts WHERE name LIKE 'Bulk customer%'`
     await sql`INSERT INTO latchkey.api_keys (id, user_id, name, scopes, created_at)
       SELECT gen_random_uuid(), u.id, 'bulk key ' || n || ' ' || u.email, '{}', now() + make_interval(secs => n)
       FROM generate_series(1, ${KEYS / 3000}) n, latchkey.users u WHERE u.email LIKE 'many%'`
     await sql`INSERT INTO latchkey.api_key_secrets (id, key_id, hash, start, created_at)
       SELECT gen_random_uuid(), id, sha256(id::text::bytea), 'sk_' || substr(md5(id::text), 1, 8), now()
       FROM latchkey.api_keys WHERE name LIKE 'bulk%'`
-    await sql`VACUUM ANALYZE latchkey.users, latchkey.service_accounts, latchkey.account_managers, latchkey.api_keys,
-      latchkey.api_key_secrets`
+    await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+      SELECT gen_random_uuid(), a.id, u.id, now() FROM latchkey.service_accounts a, latchkey.users u
+      WHERE a.name LIKE 'Bulk%' AND u.email = 'many1@bulk.example.com'`
+    await sql`VACUUM ANALYZE latchkey.users, latchkey.service_accounts, latchkey.api_keys, latchkey.api_key_secrets,
+      latchkey.account_managers`
   })
 
   test.each([
@@ -189,6 +190,8 @@ describe('with many rows', () => {
     '/keys?all=true&query=bulk&status=active&expires_before=2030-01-01T00:00:00Z',
     '/keys?query=ni',
     '/keys?all=true&sort=expires_at',
+    '/keys?all=true&status=disabled',
+    '/keys?all=true&status=owner_disabled',
     '/users?query=bulk',
     '/users?query=many2',
     '/service-accounts?query=customer',

@@ -35,6 +35,23 @@ const newBackEnd = async (scopes: string[], json: Record<string, unknown> = {}) 
   return { id, key }
 }
 
+test('the accounts of one user are listed for that user, admins and support, and for nobody else', async () => {
+  const [maker, other] = [await addPersonWith(), await addPersonWith()]
+  const support = await addPersonWith(['latchkey:support'])
+  const [own, shared] = [await newAccount(maker.access), await newAccount(other.access)]
+  await newAccount(other.access)
+  await sql`UPDATE latchkey.users SET email_verified = true WHERE id = ${maker.id}`
+  expect((await add(other.access, shared, { user_id: maker.id })).status).toBe(204)
+  for (const caller of [maker, admin, support]) {
+    const { status, body } = await as(caller.access, `GET /service-accounts?user_id=${maker.id}`)
+    expect([status, body.items.map(({ id }: { id: string }) => id)]).toEqual([200, [shared, own]])
+  }
+  const named = await as(admin.access, `GET /service-accounts?user_id=${maker.id}&query=account`)
+  expect(named.body.items).toHaveLength(2)
+  expectProblem(await as(other.access, `GET /service-accounts?user_id=${maker.id}`), 'not_found')
+  expectProblem(await as(admin.access, 'GET /service-accounts?user_id=nobody'), 'not_found')
+})
+
 describe('a manager of a service account', () => {
   test('does what its maker does, until removed', async () => {
     const [maker, other] = [await addPersonWith(), await addPersonWith()]

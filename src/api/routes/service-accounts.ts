@@ -29,6 +29,12 @@ import { NEEDS } from '../route-table.ts'
 const AccountQuery = Type.Object({
   query: searchQuery('The beginning of the name, or of words in the name or external id'),
   external_id: Type.Optional(ExternalId),
+  user_id: Type.Optional(
+    Type.String({
+      maxLength: 64,
+      description: 'Those that this user manages; other users than oneself: for admins and support',
+    }),
+  ),
   ...pageQuery,
 })
 
@@ -69,8 +75,8 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
     .get(
       '/',
       async ({ auth, query, set }) => {
-        const { query: text, external_id: externalId, ...page } = query
-        const found = await listManagedAccounts(context, auth, { text, externalId, ...page })
+        const { query: text, external_id: externalId, user_id: userId, ...page } = query
+        const found = await listManagedAccounts(context, auth, { text, externalId, userId, ...page })
         tellTruncated(set, found.isTruncated)
         return presentPage(found, presentAccount)
       },
@@ -78,7 +84,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         ...NEEDS['GET /service-accounts'],
         query: AccountQuery,
         response: { 200: ServiceAccountPage },
-        detail: describe('listServiceAccounts', 'Service accounts, newest first'),
+        detail: describe('listServiceAccounts', 'Service accounts, newest first', { errors: ['not_found'] }),
       },
     )
     .get(

@@ -22,7 +22,7 @@ import {
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
-import { ownerOf } from '../owners.ts'
+import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
 import { isAdmin, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
@@ -134,6 +134,16 @@ export async function requireAccountQuota(
   })
 }
 
+/**
+ * The user whose accounts are listed.
+ * @throws Problem not_found for another user, unless the caller reads everybody's
+ */
+function userOf(caller: Holder, id: string): Owner {
+  if (!isId(id) || !(readsAll(caller) || isSameOwner(ownerOf(caller), { type: 'user', id })))
+    fail('not_found')
+  return { type: 'user', id }
+}
+
 /** A page of the service accounts that the caller manages, newest first; the one page of a search, where there is a text. */
 export async function listManagedAccounts(
   context: Context,
@@ -141,10 +151,12 @@ export async function listManagedAccounts(
   {
     text,
     externalId: named,
+    userId,
     ...page
-  }: PageQuery & { text: string | undefined; externalId: string | undefined },
+  }: PageQuery & Record<'text' | 'externalId' | 'userId', string | undefined>,
 ): Promise<SearchPage<WholeAccount>> {
-  const manager = caller.kind === 'operator' || readsAll(caller) ? null : ownerOf(caller)
+  const isAll = caller.kind === 'operator' || readsAll(caller)
+  const manager = userId === undefined ? (isAll ? null : ownerOf(caller)) : userOf(caller, userId)
   const externalId = named === undefined ? null : readExternalId('?external_id', named)
   const within = caller.kind === 'key' && !readsAll(caller) ? caller.scopes : null
   const { db, keys } = context

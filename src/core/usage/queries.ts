@@ -114,7 +114,8 @@ export async function updateLastUses(tx: Transaction, uses: readonly LastUse[]):
 
 /** How often keys were used on each day (UTC) since one, whatever came of it. */
 export function listDailyTotals(db: Database, keyIds: readonly string[], from: Date) {
-  const day = sql<Date>`date_trunc('day', ${keyUsage.hour}, 'UTC')`.mapWith(keyUsage.hour).as('day')
+  // A third of the time of `date_trunc`, which looks the time zone up for each row.
+  const day = sql<Date>`date_bin('1 day', ${keyUsage.hour}, '1970-01-01Z')`.mapWith(keyUsage.hour).as('day')
   return db
     .select({ keyId: keyUsage.keyId, day, count: sql`sum(${keyUsage.count})`.mapWith(Number) })
     .from(keyUsage)
@@ -163,7 +164,7 @@ function usesOf(of: UsageOf, { from, to, live }: UsageRange, isByOwner: boolean)
   const ended = to < live ? to : live
   const running = from > live ? from : live
   const isOf =
-    of !== null ? sql`owner_id = ${of.owner.id}` : sql`(owner_id <> ${EVERYBODY}) = ${isByOwner}::boolean`
+    of === null && isByOwner ? sql`owner_id <> ${EVERYBODY}` : sql`owner_id = ${of?.owner.id ?? EVERYBODY}`
   return sql`
     SELECT NULL::uuid AS key_id, owner_id, hour, outcome, count FROM ${usageByOwner}
     WHERE hour >= ${timestamp(from)} AND hour < ${timestamp(ended)} AND ${isOf}
@@ -172,7 +173,8 @@ function usesOf(of: UsageOf, { from, to, live }: UsageRange, isByOwner: boolean)
 
 /** Uses by bucket and outcome; `bucket` counts the beginnings of buckets from 1. */
 export function listTotals(db: Database, of: UsageOf, range: UsageRange, starts: readonly Date[]) {
-  const times = sql.param(starts.map((at) => at.toISOString()))
+  // In a SELECT of its own, which is done once: read from their text for each row, the times cost more than all else.
+  const times = sql`(SELECT ${sql.param(starts.map((at) => at.toISOString()))}::text[]::timestamptz[])`
   return db
     .select({
       bucket: sql`bucket`.mapWith(Number),
@@ -180,7 +182,7 @@ export function listTotals(db: Database, of: UsageOf, range: UsageRange, starts:
       count: sql`count`.mapWith(Number),
     })
     .from(
-      sql`(SELECT width_bucket(hour, ${times}::text[]::timestamptz[]) AS bucket, outcome, sum(count) AS count
+      sql`(SELECT width_bucket(hour, ${times}) AS bucket, outcome, sum(count) AS count
         FROM (${usesOf(of, range, false)}) AS used GROUP BY 1, 2) AS totals`,
     )
 }

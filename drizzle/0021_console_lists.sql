@@ -1,0 +1,6 @@
+CREATE INDEX "api_keys_disabled_idx" ON "latchkey"."api_keys" USING btree ("created_at","id") WHERE NOT "latchkey"."api_keys"."is_active" AND "latchkey"."api_keys"."revoked_at" IS NULL;--> statement-breakpoint
+CREATE INDEX "audit_events_refused_idx" ON "latchkey"."audit_events" USING btree ("at") WHERE "latchkey"."audit_events"."outcome" = 'refused';--> statement-breakpoint
+CREATE INDEX "audit_events_refused_actor_idx" ON "latchkey"."audit_events" USING btree ("actor_id","at") WHERE "latchkey"."audit_events"."outcome" = 'refused';--> statement-breakpoint
+CREATE INDEX "audit_events_refused_action_idx" ON "latchkey"."audit_events" USING btree ("action","at") WHERE "latchkey"."audit_events"."outcome" = 'refused';--> statement-breakpoint
+CREATE INDEX "service_accounts_disabled_idx" ON "latchkey"."service_accounts" USING btree ("id") WHERE NOT "latchkey"."service_accounts"."is_active";--> statement-breakpoint
+CREATE INDEX "users_disabled_idx" ON "latchkey"."users" USING btree ("id") WHERE NOT "latchkey"."users"."is_active";
