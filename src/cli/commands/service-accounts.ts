@@ -46,6 +46,7 @@ export const commands = {
       const found = await listManagedAccounts(context, OPERATOR, {
         text: query,
         externalId: undefined,
+        userId: undefined,
         ...page,
       })
       return { items: found.rows.map(presentAccount), next_cursor: found.nextCursor }

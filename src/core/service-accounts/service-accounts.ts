@@ -138,9 +138,10 @@ export async function requireAccountQuota(
  * The user whose accounts are listed.
  * @throws Problem not_found for another user, unless the caller reads everybody's
  */
-function userOf(caller: Holder, id: string): Owner {
-  if (!isId(id) || !(readsAll(caller) || isSameOwner(ownerOf(caller), { type: 'user', id })))
-    fail('not_found')
+function userOf(caller: AccountCaller, id: string): Owner {
+  const isReadable =
+    readsAll(caller) || (caller.kind !== 'operator' && isSameOwner(ownerOf(caller), { type: 'user', id }))
+  if (!isId(id) || !isReadable) fail('not_found')
   return { type: 'user', id }
 }
 
@@ -155,8 +156,8 @@ export async function listManagedAccounts(
     ...page
   }: PageQuery & Record<'text' | 'externalId' | 'userId', string | undefined>,
 ): Promise<SearchPage<WholeAccount>> {
-  const isAll = caller.kind === 'operator' || readsAll(caller)
-  const manager = userId === undefined ? (isAll ? null : ownerOf(caller)) : userOf(caller, userId)
+  const own = caller.kind === 'operator' || readsAll(caller) ? null : ownerOf(caller)
+  const manager = userId === undefined ? own : userOf(caller, userId)
   const externalId = named === undefined ? null : readExternalId('?external_id', named)
   const within = caller.kind === 'key' && !readsAll(caller) ? caller.scopes : null
   const { db, keys } = context
