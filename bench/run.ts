@@ -3,9 +3,12 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { cache } from './entries/cache.ts'
+import { cold } from './entries/cold.ts'
 import { consolePages } from './entries/console.ts'
 import { forwardAuth } from './entries/forward-auth.ts'
 import { growth } from './entries/growth.ts'
+import { heartbeats } from './entries/heartbeats.ts'
 import { login, loginStorm } from './entries/login.ts'
 import { memory } from './entries/memory.ts'
 import { apiKey, jwt } from './entries/protected-route.ts'
@@ -28,6 +31,9 @@ const ENTRIES: readonly Entry[] = [
   ready,
   memory,
   peers,
+  cold,
+  cache,
+  heartbeats,
   growth,
   consolePages,
 ]

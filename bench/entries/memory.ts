@@ -4,7 +4,7 @@ import type { Entry, Finding, Program, RunOptions } from '../support/entry.ts'
 import { figureOf } from '../support/figures.ts'
 import { startLatchkey, verification } from '../support/latchkey.ts'
 import { askEach, type LoadRequest, putLoad } from '../support/load.ts'
-import type { ServerProcess } from '../support/process.ts'
+import { megabytesOf, type ServerProcess } from '../support/process.ts'
 import { startProgram } from '../support/programs.ts'
 import { insertKeys, insertPeople, KEYS } from '../support/rows.ts'
 
@@ -126,10 +126,4 @@ async function loadAndWeigh(
   await putLoad(server.url, requests, 3 * seconds)
   server.forgetOutput()
   return megabytesOf(server)
-}
-
-function megabytesOf(server: ServerProcess): number {
-  const megabytes = server.residentMegabytes()
-  if (megabytes === null) throw new Error('This system does not tell how much memory a process holds')
-  return megabytes
 }

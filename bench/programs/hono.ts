@@ -1,12 +1,12 @@
 /**
  * A service as one would write it by hand: Hono on Bun, postgres.js, and one prepared query by SHA-256 for
- * each request: `hono.ts <url> <keys> <people>`.
+ * each request: `hono.ts <url> <keys> <people> [<announced keys>]`.
  */
 import { Hono } from 'hono'
 import postgres from 'postgres'
 import { announce } from '../support/announcement.ts'
 
-const [databaseUrl = '', keyCount, peopleCount] = process.argv.slice(2)
+const [databaseUrl = '', keyCount, peopleCount, announcedCount = keyCount] = process.argv.slice(2)
 const sql = postgres(databaseUrl, { max: 10 })
 const owners = Array.from({ length: Number(peopleCount) }, () => crypto.randomUUID())
 const keys = Array.from(
@@ -20,15 +20,12 @@ await sql`
     id uuid PRIMARY KEY, hash bytea NOT NULL UNIQUE, name text, owner uuid NOT NULL, scopes text[] NOT NULL,
     expires_at timestamptz, revoked_at timestamptz
   )`
-const rows = keys.map((key, number) => ({
-  id: crypto.randomUUID(),
-  hash: hashOf(key),
-  name: 'bench',
-  owner: owners[number % owners.length] ?? '',
-  scopes: ['read'],
-}))
-// A statement has at most 65,534 parameters.
-while (rows.length > 0) await sql`INSERT INTO keys ${sql(rows.splice(0, 10_000))}`
+const BATCH = 100_000
+for (let start = 0; start < keys.length; start += BATCH)
+  await sql`
+    INSERT INTO keys (id, hash, name, owner, scopes)
+    SELECT gen_random_uuid(), sha256(convert_to(key, 'UTF8')), 'bench', (${owners}::uuid[])[1 + number % ${owners.length}], '{read}'
+    FROM unnest(${keys.slice(start, start + BATCH)}::text[]) WITH ORDINALITY AS given (key, number)`
 await sql`VACUUM ANALYZE keys`
 
 const app = new Hono().post('/verify', async (c) => {
@@ -41,5 +38,7 @@ const app = new Hono().post('/verify', async (c) => {
 const server = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: app.fetch })
 announce(
   server.url,
-  keys.map((key) => ({ path: '/verify', method: 'POST', json: { key }, expected: '"valid":true' })),
+  keys
+    .slice(0, Number(announcedCount))
+    .map((key) => ({ path: '/verify', method: 'POST', json: { key }, expected: '"valid":true' })),
 )

@@ -28,7 +28,7 @@ export type Program = 'source' | 'binary'
 /** One figure: a row of the table. */
 export type Finding = {
   what: string
-  unit: 'ratio' | 'ms' | 'MB' | 'kB'
+  unit: 'ratio' | 'ms' | 'MB' | 'kB' | 'a second'
   figure: Figure
   /**
    * The same ratio by wall clock and including PostgreSQL's processor time, where the figure counts only that

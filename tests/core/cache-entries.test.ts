@@ -85,3 +85,30 @@ test('whatever is added, used and deleted, an entry is found until its own row o
     expect(entries.size()).toBeLessThanOrEqual(50)
   }
 })
+
+test('entries with equal scopes share the list, whoever owns them', () => {
+  const entries = createEntries(10)
+  const add = (hash: string, scopes: string[]) =>
+    entries.add(
+      hash,
+      {
+        ...keyOf(hash, `owner of ${hash}`),
+        scopes,
+        grants: { everything: false, reserved: false, scopes },
+      },
+      1,
+    )
+  add('1', ['read', 'write'])
+  add('2', ['read', 'write'])
+  add('3', ['read'])
+  const listsOf = (hash: string) => {
+    const principal = entries.get(hash)?.principal
+    return principal?.kind === 'key' ? [principal.scopes, principal.grants.scopes] : []
+  }
+  expect(listsOf('2')[0]).toBe(listsOf('1')[0])
+  expect(listsOf('2')).toEqual([
+    ['read', 'write'],
+    ['read', 'write'],
+  ])
+  expect(listsOf('3')).toEqual([['read'], ['read']])
+})

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Principal } from '../principal.ts'
+import type { KeyPrincipal, Principal } from '../principal.ts'
 
 /** A verified credential in the cache. A use changes `isUsed` alone. */
 export type Entry = { readonly hash: string; principal: Principal; validUntilMs: number; isUsed: boolean }
@@ -17,6 +17,9 @@ export type Entries = {
 /** The number of used entries that get a second chance for one new entry. Bounds the work of a miss. */
 const MAX_LOOKED_AT = 32
 
+/** The number of different lists of scopes that are kept for sharing. */
+const MAX_SCOPE_LISTS = 10_000
+
 /**
  * Makes room by second chance: the oldest entry goes, unless it was used since it was last looked at, which makes it the
  * newest. So a use moves nothing, as it would in a list by last use (docs/decisions/0045).
@@ -25,6 +28,7 @@ export function createEntries(max: number): Entries {
   const byHash = new Map<string, Entry>()
   /** The entries by the ids of their rows. One entry stands without a set, which would cost more than the entry. */
   const byRow = new Map<string, Entry | Set<Entry>>()
+  const scopeLists = new Map<string, Pick<KeyPrincipal, 'scopes' | 'grants'>>()
 
   const link = (id: string, entry: Entry) => {
     const known = byRow.get(id)
@@ -52,13 +56,24 @@ export function createEntries(max: number): Entries {
     }
   }
   /** An owner's entries share its object. They are evicted together, so that it cannot differ between them. */
-  const share = (principal: Principal): Principal => {
-    if (principal.kind !== 'key') return principal
+  const shareOwner = (principal: KeyPrincipal) => {
     const known = byRow.get(principal.owner.id)
     const other = known instanceof Set ? known.values().next().value : known
     if (other?.principal.kind === 'key' && isDeepStrictEqual(other.principal.owner, principal.owner))
       principal.owner = other.principal.owner
-    return principal
+  }
+  /** Keys with the same scopes share the list: a key's grants are its scopes. */
+  const shareScopes = (principal: KeyPrincipal) => {
+    const text = principal.scopes.join(' ')
+    const known = scopeLists.get(text)
+    if (known === undefined) {
+      if (scopeLists.size >= MAX_SCOPE_LISTS) scopeLists.clear()
+      const { scopes, grants } = principal
+      scopeLists.set(text, { scopes, grants })
+    } else {
+      principal.scopes = known.scopes
+      principal.grants = known.grants
+    }
   }
 
   return {
@@ -68,7 +83,11 @@ export function createEntries(max: number): Entries {
       const before = byHash.get(hash)
       if (before) remove(before)
       else if (byHash.size >= max) makeRoom()
-      const entry = { hash, principal: share(principal), validUntilMs, isUsed: false }
+      if (principal.kind === 'key') {
+        shareOwner(principal)
+        shareScopes(principal)
+      }
+      const entry = { hash, principal, validUntilMs, isUsed: false }
       byHash.set(hash, entry)
       for (const id of rowsOf(principal)) link(id, entry)
     },
