@@ -38,6 +38,7 @@ ALTER TABLE "latchkey"."api_key_credits" ADD COLUMN "refill_hour" integer;--> st
 ALTER TABLE "latchkey"."api_key_credits" ADD COLUMN "refill_time_zone" text;--> statement-breakpoint
 ALTER TABLE "latchkey"."api_key_credits" ADD COLUMN "refill_mode" text;--> statement-breakpoint
 ALTER TABLE "latchkey"."api_key_credits" ADD COLUMN "refill_max" bigint;--> statement-breakpoint
+ALTER TABLE "latchkey"."api_keys" ADD COLUMN "limits_of_others" text[] DEFAULT '{}' NOT NULL;--> statement-breakpoint
 ALTER TABLE "latchkey"."owner_credits" ADD CONSTRAINT "owner_credits_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "latchkey"."users"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "latchkey"."owner_credits" ADD CONSTRAINT "owner_credits_service_account_id_service_accounts_id_fk" FOREIGN KEY ("service_account_id") REFERENCES "latchkey"."service_accounts"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "owner_credits_user_id_idx" ON "latchkey"."owner_credits" USING btree ("user_id");--> statement-breakpoint
@@ -48,4 +49,5 @@ ALTER TABLE "latchkey"."api_key_credits" ADD CONSTRAINT "api_key_credits_refill_
 ALTER TABLE "latchkey"."api_key_credits" ADD CONSTRAINT "api_key_credits_refill_time_zone_check" CHECK (char_length("latchkey"."api_key_credits"."refill_time_zone") BETWEEN 1 AND 64);--> statement-breakpoint
 ALTER TABLE "latchkey"."api_key_credits" ADD CONSTRAINT "api_key_credits_refill_mode_check" CHECK ("latchkey"."api_key_credits"."refill_mode" IN ('set', 'add'));--> statement-breakpoint
 ALTER TABLE "latchkey"."api_key_credits" ADD CONSTRAINT "api_key_credits_refill_max_check" CHECK ("latchkey"."api_key_credits"."refill_max" >= "latchkey"."api_key_credits"."refill_amount");--> statement-breakpoint
-ALTER TABLE "latchkey"."api_key_credits" ADD CONSTRAINT "api_key_credits_refill_interval_check" CHECK ("latchkey"."api_key_credits"."refill_interval" IN ('daily', 'weekly', 'monthly'));
+ALTER TABLE "latchkey"."api_key_credits" ADD CONSTRAINT "api_key_credits_refill_interval_check" CHECK ("latchkey"."api_key_credits"."refill_interval" IN ('daily', 'weekly', 'monthly'));--> statement-breakpoint
+ALTER TABLE "latchkey"."api_keys" ADD CONSTRAINT "api_keys_limits_of_others_check" CHECK ("latchkey"."api_keys"."limits_of_others" <@ '{rate_limit,credits}');

@@ -154,6 +154,8 @@ export const apiKeys = latchkey.table(
     /** At most `rate_limit` uses in each window. Both columns are set, or neither. */
     rateLimit: integer('rate_limit'),
     rateWindowSeconds: integer('rate_window_seconds'),
+    /** Which of `rate_limit` and `credits` somebody else than the owner set or lowered last: the owner only lowers these. */
+    limitsOfOthers: text('limits_of_others').array().notNull().default(sql`'{}'`),
     /** The networks (CIDR) from which the key may be used. null: every address. */
     allowedIps: text('allowed_ips').array(),
     lockedSettings: lockedSettings(),
@@ -178,6 +180,7 @@ export const apiKeys = latchkey.table(
     ),
     check('api_keys_rate_check', sql`(${t.rateLimit} IS NULL) = (${t.rateWindowSeconds} IS NULL)`),
     check('api_keys_rate_limit_check', sql`${t.rateLimit} > 0 AND ${t.rateWindowSeconds} > 0`),
+    check('api_keys_limits_of_others_check', sql`${t.limitsOfOthers} <@ '{rate_limit,credits}'`),
     check('api_keys_allowed_ips_check', sql`cardinality(${t.allowedIps}) <= 50`),
     check('api_keys_name_check', sql`char_length(${t.name}) <= 100`),
     check('api_keys_scopes_check', sql`cardinality(${t.scopes}) <= 50`),

@@ -194,6 +194,7 @@ export const constraintCases: Record<string, Statement[]> = {
     key({ rateLimit: 0, rateWindowSeconds: 1 }),
     key({ rateLimit: 1, rateWindowSeconds: 0 }),
   ],
+  api_keys_limits_of_others_check: [key({ limitsOfOthers: ['scopes'] })],
   api_keys_allowed_ips_check: [key({ allowedIps: fiftyOne })],
   api_key_credits_pkey: [(db, e) => credits({ keyId: e.apiKey.id })(db, e)],
   api_key_credits_key_id_api_keys_id_fk: [credits({ keyId: unknownId })],

@@ -1,6 +1,9 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
+import { listOwnerCredits } from '../../core/credits/owner-credits.ts'
+import type { Credits } from '../../core/credits/refills.ts'
+import { presentCredits } from '../../core/credits/settings.ts'
 import { addManager, removeManager } from '../../core/service-accounts/change-managers.ts'
 import {
   NewManager,
@@ -17,22 +20,26 @@ import {
   listManagedAccounts,
   removeServiceAccount,
   requireVisibleAccount,
+  topUpAccount,
   type WholeAccount,
 } from '../../core/service-accounts/service-accounts.ts'
+import { fail } from '../../lib/errors.ts'
 import { ExternalId } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
-import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
+import { pageQuery, searchQuery, tellTruncated } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
+import { answerTopUp, describeTopUp, TOPS_UP } from '../top-up.ts'
 
-const present = (account: WholeAccount): ServiceAccount => ({
+const presentWith = (account: WholeAccount, credits: Credits | null, nowMs: number): ServiceAccount => ({
   id: account.id,
   name: account.name,
   description: account.description,
   scopes: account.scopes,
   is_active: account.isActive,
   external_id: account.externalId,
+  credits: credits && presentCredits(credits, nowMs),
   managers: account.managers.map(({ type, id }) => ({ type, id })),
   created_by: account.createdBy,
   created_at: account.createdAt.toISOString(),
@@ -45,13 +52,22 @@ const AccountQuery = Type.Object({
 })
 
 /** Service accounts. Managers manage an account, its maker first; admins manage all; an API key needs the scope as well. */
-export const serviceAccountRoutes = (context: Context, guard: Guard) =>
-  new Elysia({ prefix: '/service-accounts', tags: ['Service accounts'] })
+export const serviceAccountRoutes = (context: Context, guard: Guard) => {
+  const presentAll = async (accounts: readonly WholeAccount[]): Promise<ServiceAccount[]> => {
+    const ids = accounts.map(({ id }) => id)
+    const credits = await listOwnerCredits(context.db, ids)
+    const nowMs = context.clock()
+    return accounts.map((account) => presentWith(account, credits.get(account.id) ?? null, nowMs))
+  }
+  const present = async (account: WholeAccount): Promise<ServiceAccount> =>
+    (await presentAll([account]))[0] ?? fail('not_found')
+
+  return new Elysia({ prefix: '/service-accounts', tags: ['Service accounts'] })
     .use(guard)
     .post(
       '/',
       async ({ auth, body, state, status }) =>
-        status(201, present(await createServiceAccount(context, originOf(state), auth, body))),
+        status(201, await present(await createServiceAccount(context, originOf(state), auth, body))),
       {
         ...NEEDS['POST /service-accounts'],
         body: NewServiceAccount,
@@ -65,7 +81,8 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       '/',
       async ({ auth, body, state, status }) => {
         const { account, isNew } = await putServiceAccount(context, originOf(state), auth, body)
-        return isNew ? status(201, present(account)) : status(200, present(account))
+        const shown = await present(account)
+        return isNew ? status(201, shown) : status(200, shown)
       },
       {
         ...NEEDS['PUT /service-accounts'],
@@ -84,7 +101,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         const { query: text, external_id: externalId, ...page } = query
         const found = await listManagedAccounts(context, auth, { text, externalId, ...page })
         tellTruncated(set, found.isTruncated)
-        return presentPage(found, present)
+        return { items: await presentAll(found.rows), next_cursor: found.nextCursor }
       },
       {
         ...NEEDS['GET /service-accounts'],
@@ -106,9 +123,13 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         ...NEEDS['PATCH /service-accounts/:id'],
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
-        detail: describe('changeServiceAccount', "Change a service account's name, ceiling or state", {
-          errors: ['not_found', 'conflict', 'reauthentication_required'],
-        }),
+        detail: describe(
+          'changeServiceAccount',
+          "Change a service account's name, ceiling, state or credits",
+          {
+            errors: ['not_found', 'conflict', 'forbidden', 'reauthentication_required'],
+          },
+        ),
       },
     )
     .delete(
@@ -123,6 +144,18 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         detail: describe('deleteServiceAccount', 'Delete a service account with its keys', {
           errors: ['not_found', 'reauthentication_required'],
         }),
+      },
+    )
+    .post(
+      '/:id/credits',
+      ({ auth, params, ...given }) =>
+        answerTopUp(given, `/service-accounts/${params.id.toLowerCase()}/credits`, (request) =>
+          topUpAccount(context, originOf(given.state), auth, params.id, request),
+        ),
+      {
+        ...NEEDS['POST /service-accounts/:id/credits'],
+        ...TOPS_UP,
+        detail: describeTopUp('topUpServiceAccount', 'a service account'),
       },
     )
     .put(
@@ -163,3 +196,4 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         }),
       },
     )
+}

@@ -11,6 +11,7 @@ import {
   type Ending,
   findUserById,
   listAllUsers,
+  presentAllForAdmins,
   presentForAdmins,
   presentUser,
   requireUserId,
@@ -81,7 +82,7 @@ With --no-password no log-in to the account is possible until a password is set.
         password === null ? given : { ...given, password },
       )
       const isMade = input === null && password !== null
-      return { ...presentForAdmins(user), ...(isMade && { password }) }
+      return { ...(await presentForAdmins(context, user)), ...(isMade && { password }) }
     },
     show: ({ email, role, id, password }) =>
       [`User ${email} made (role ${role}, id ${id}).`, ...showPassword(password)].join('\n'),
@@ -96,7 +97,7 @@ With --no-password no log-in to the account is possible until a password is set.
     },
     async run(context, { query, limit, cursor }) {
       const page = await listAllUsers(context, { text: query, limit: Number(limit ?? DEFAULT_LIMIT), cursor })
-      return { items: page.rows.map(presentForAdmins), next_cursor: page.nextCursor }
+      return { items: await presentAllForAdmins(context, page.rows), next_cursor: page.nextCursor }
     },
     show({ items, next_cursor }) {
       const rows = items.map((user) => [
@@ -164,7 +165,7 @@ disabled.`,
       const user = await findUserById(context.db, await requireUserId(context, who))
       if (!user) throw new Error('the user was deleted in this moment')
       return {
-        ...presentForAdmins(user),
+        ...(await presentForAdmins(context, user)),
         has_password: user.passwordHash !== null,
         has_second_factor: user.hasSecondFactor,
         first_login_at: formatInstant(user.firstLoginAt),
@@ -260,12 +261,12 @@ standard input, without the line break at the end.`,
 
 async function patchUser(context: Context, who: string, patch: UserPatch) {
   const id = await requireUserId(context, who)
-  return presentForAdmins((await changeUser(context, SYSTEM, OPERATOR, id, patch)).user)
+  return presentForAdmins(context, (await changeUser(context, SYSTEM, OPERATOR, id, patch)).user)
 }
 
 async function setActive(context: Context, who: string, isActive: boolean, ending?: Ending) {
   const id = await requireUserId(context, who)
   const patch = { is_active: isActive }
   const { user, accounts } = await changeUser(context, SYSTEM, OPERATOR, id, patch, ending)
-  return { ...presentForAdmins(user), ...(accounts && { service_accounts: accounts }) }
+  return { ...(await presentForAdmins(context, user)), ...(accounts && { service_accounts: accounts }) }
 }

@@ -3,7 +3,7 @@ import type { apiKeys } from '../../db/schema.ts'
 import { newId } from '../../lib/ids.ts'
 import { ceilingOfUser, covers, MAX_SCOPES, scopesOfUser } from '../../lib/scopes.ts'
 import { type Origin, recordEvents, wereRecorded } from '../audit/audit.ts'
-import { type Caller, type Change, recordChange } from '../change/record-change.ts'
+import { type Change, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { insertKeyCredits } from '../credits/key-credits.ts'
 import type { Credits } from '../credits/refills.ts'
@@ -210,7 +210,7 @@ function widenedCeiling(
 /** Writes keys with their secrets, credits and audit rows, and raises the ceilings of their owners. */
 async function writeKeys(
   context: Context,
-  { tx, record }: Change<Caller>,
+  { tx, caller, record }: Change<Importer>,
   origin: Origin,
   keys: readonly ImportedKey[],
   raised: ReadonlyMap<string, Raise>,
@@ -221,9 +221,10 @@ async function writeKeys(
     await record({ action: 'user.scopes_changed', target: { type: 'user', id }, details })
   }
   await insertImportedKeys(tx, {
-    keys: keys.map(({ row, owner }) => ({
-      ...row,
-      ...ownerColumns(owner),
+    keys: keys.map((key) => ({
+      ...key.row,
+      ...ownerColumns(key.owner),
+      limitsOfOthers: caller.kind === 'user' && caller.userId === key.owner.id ? [] : limitsOf(key),
     })),
     secrets: keys.map(({ row, secret, lastUsedAt }) => ({
       id: newId(),
@@ -239,6 +240,12 @@ async function writeKeys(
   // Unlike `record`, `recordEvents` evicts nothing from the cache, which holds no new key.
   await recordEvents(tx, context, origin, keys.map(eventOf))
 }
+
+/** The limits of an imported key, which its owner does not raise. */
+const limitsOf = ({ row, credits }: ImportedKey): string[] => [
+  ...(row.rateLimit == null ? [] : ['rate_limit']),
+  ...(credits === null ? [] : ['credits']),
+]
 
 function eventOf({ row, owner }: ImportedKey) {
   const details = {

@@ -41,9 +41,9 @@ export async function changeKey(
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
     const credits = patch.credits && patchCredits('/credits', charged, patch.credits, now.getTime())
     const after = { ...before, ...change, credits: credits === undefined ? before.credits : credits }
-    const lockedSettings = requireKeyPower(work.caller, before, after, account)
+    const power = requireKeyPower(work.caller, before, after, account)
     if (isOver(before) && !isOver(after)) await requireKeyQuota(context, work, ownerOfRow(before), account)
-    if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, lockedSettings })
+    if (Object.keys(patch).length > 0) await updateKey(tx, id, { ...change, ...power })
     if (credits !== undefined) await replaceKeyCredits(tx, id, credits)
     const details = differences(before, after, now.getTime())
     if (Object.keys(details).length > 0) {

@@ -64,7 +64,7 @@ export async function createKey(
     if (account && caller.kind !== 'operator' && !mayMakeFor(change.caller as Principal, account))
       fail('not_found')
     requireHeld(change.caller, account, settings.scopes)
-    requireKeyPower(change.caller, null, made, account)
+    const { limitsOfOthers } = requireKeyPower(change.caller, null, made, account)
     if (idempotencyKey !== null) {
       const hash = hashToken(`${caller.kind === 'operator' ? '' : idOf(caller)}\n${idempotencyKey}`)
       const outdated = new Date(createdAt.getTime() - IDEMPOTENCY_LASTS_MS)
@@ -72,7 +72,14 @@ export async function createKey(
       if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
     }
     await requireKeyQuota(context, change, owner, account)
-    const inserted = await insertKey(tx, { ...settings, ...ownerColumns(owner), id, createdAt, createdBy })
+    const inserted = await insertKey(tx, {
+      ...settings,
+      ...ownerColumns(owner),
+      id,
+      limitsOfOthers,
+      createdAt,
+      createdBy,
+    })
     if (credits) await replaceKeyCredits(tx, id, credits)
     const start = startOf(key, context.config.apiKeyPrefix)
     const secrets = [

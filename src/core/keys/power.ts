@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { fail } from '../../lib/errors.ts'
 import { isRateWithin } from '../../lib/rate.ts'
 import { formatInstant } from '../../lib/time.ts'
@@ -11,6 +12,7 @@ import {
   setting,
 } from '../change/power.ts'
 import { areCreditsWithin, compareCredits } from '../credits/within.ts'
+import { isSameOwner, ownerOf, ownerOfRow } from '../owners.ts'
 import { isAdmin } from '../principal.ts'
 import { isManager, type WholeAccount } from '../service-accounts/managers.ts'
 import { requireGrants } from '../verify/problems.ts'
@@ -59,10 +61,12 @@ const SETTINGS: Settings<KeyPower> = {
  *
  * - A change that gives the key nothing more is allowed to every caller who manages the key.
  * - A change that gives it more needs a caller who could grant all scopes that the key then holds.
- * - A user's key is widened by that user alone. One exception: an admin may restore what an admin had lowered.
+ * - A user's key is widened by that user alone. Two exceptions: an admin may restore what an admin had lowered, and raises
+ *   the limits that the user cannot raise.
+ * - The owner of a key only lowers the limits that somebody else set.
  * @param before null: the key is new
  * @param account the service account that owns the key; null: a user owns it
- * @returns the settings that are locked after the change
+ * @returns the settings that are locked after the change, and the limits that somebody else than the owner set
  * @throws Problem forbidden, insufficient_scope
  */
 export function requireKeyPower(
@@ -70,10 +74,14 @@ export function requireKeyPower(
   before: WholeKey | null,
   after: KeyPower,
   account: WholeAccount | null,
-): Record<string, unknown> {
+): Pick<WholeKey, 'lockedSettings' | 'limitsOfOthers'> {
   const locked = before?.lockedSettings ?? {}
   const by = { ...lowersAs(caller), isOwn: isOwn(caller, before, account) }
-  const next = before === null ? locked : relock(SETTINGS, locked, before, after, by)
+  const lockedSettings = before === null ? locked : relock(SETTINGS, locked, before, after, by)
+  const next = {
+    lockedSettings,
+    limitsOfOthers: limitsOfOthers(caller, before, after, account, lockedSettings),
+  }
   const raised = findRaised(SETTINGS, before, after)
   if (raised.length === 0) return next
 
@@ -91,10 +99,48 @@ export function requireKeyPower(
       detail: 'A key cannot create a key that expires later than the key, secret or token that was used.',
     })
   const isAnothers = before !== null && isAdmin(caller) && isOfAnotherUser(before, caller)
-  if (isAnothers && !raised.every((name) => isPutBack(name, locked, after))) {
+  const mayRaise = (name: string) => isPutBack(name, locked, after) || before?.limitsOfOthers.includes(name)
+  if (isAnothers && !raised.every(mayRaise)) {
     fail('forbidden', { detail: 'Only the user who owns a key widens and rotates it.' })
   }
   return next
+}
+
+const LIMITS = ['rate_limit', 'credits']
+
+/**
+ * The limits of a key that somebody else than its owner set or lowered last. Otherwise a customer could lift the limits of a
+ * key that the product made for the customer. What an admin lowered is locked already, with the value that it goes back to.
+ * @throws Problem forbidden where the owner raises or clears one of them
+ */
+function limitsOfOthers(
+  caller: KeyManager,
+  before: WholeKey | null,
+  after: KeyPower,
+  account: WholeAccount | null,
+  lockedNow: Readonly<Record<string, unknown>>,
+): string[] {
+  const ofOthers = before?.limitsOfOthers ?? []
+  const isByOwner = isOwner(caller, before, account)
+  return LIMITS.filter((name) => {
+    const { read, isWithin } = SETTINGS[name] ?? fail('internal')
+    const [was, is] = [before && read(before), read(after)]
+    if (isByOwner && ofOthers.includes(name) && !isWithin(is, was))
+      fail('forbidden', {
+        detail: `Somebody else than the key's owner set "${name}": the owner lowers it, and does not raise or clear it.`,
+      })
+    const isKept = [was, before?.lockedSettings[name]].some((value) => isDeepStrictEqual(value, is))
+    const stays = isByOwner || isKept || Object.hasOwn(lockedNow, name)
+    return is !== null && (stays ? ofOthers.includes(name) : true)
+  })
+}
+
+/** Whether the caller is the owner of a key, one of the owner's keys or a customer in the owner's portal. */
+function isOwner(caller: KeyManager, key: WholeKey | null, account: WholeAccount | null): boolean {
+  if (caller.kind === 'operator') return false
+  const own = ownerOf(caller)
+  if (account) return isSameOwner(own, { type: 'service_account', id: account.id })
+  return key === null || isSameOwner(own, ownerOfRow(key))
 }
 
 /**

@@ -388,6 +388,7 @@ export type KeyChange = Partial<
     | 'rateWindowSeconds'
     | 'allowedIps'
     | 'lockedSettings'
+    | 'limitsOfOthers'
   >
 >
 

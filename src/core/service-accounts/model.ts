@@ -11,6 +11,7 @@ import {
   ScopeList,
   wordOf,
 } from '../../lib/model.ts'
+import { Credits, CreditsPatch, OwnerCredits } from '../credits/model.ts'
 
 const Manager = Type.Object({ type: wordOf(['user', 'service_account']), id: Id }, { $id: 'Manager' })
 
@@ -25,6 +26,7 @@ export const ServiceAccount = Type.Object(
       Type.String(),
       'The id of its customer in your system; no two accounts have the same',
     ),
+    credits: OwnerCredits,
     managers: Type.Array(Manager, { description: 'Who manages it besides admins' }),
     created_by: nullable(
       Id,
@@ -55,6 +57,7 @@ export const ServiceAccountPut = Type.Object(
     name: Type.Optional(Name),
     description: Type.Optional(Description),
     scopes: Type.Optional(ScopeInput),
+    credits: Type.Optional(Credits),
   },
   { $id: 'ServiceAccountPut', additionalProperties: false },
 )
@@ -79,6 +82,7 @@ export const ServiceAccountPatch = Type.Object(
     scopes: Type.Optional(nullable(ScopeInput)),
     is_active: Type.Optional(Type.Boolean()),
     external_id: Type.Optional(nullable(ExternalId)),
+    credits: Type.Optional(nullable(CreditsPatch)),
   },
   { $id: 'ServiceAccountPatch', additionalProperties: false },
 )

@@ -20,11 +20,15 @@ import {
 } from '../change/power.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import type { Credits } from '../credits/model.ts'
+import { type ChangedCredits, changeOwnerCredits, topUpOwner } from '../credits/owner-credits.ts'
+import { requireTopUp, type ToppedUp, type TopUpRequest } from '../credits/top-up.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
 import { type Holder, isAdmin, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
+import { requireSettingLimits } from './limits.ts'
 import { heldAccount, isManager, locksOfAccount, manages, type WholeAccount } from './managers.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
 import {
@@ -49,15 +53,17 @@ export type { WholeAccount }
 /**
  * Creates a service account: the owner of a service's keys, which stays when the person who created it leaves. Its
  * ceiling is the requested scopes, by default those of the caller; never more than the caller could grant.
- * @param externalId in NFC
- * @throws Problem insufficient_scope, validation_failed, quota_exceeded, conflict where the external id is taken
+ * @param given the external id in NFC, and the credits of the account, which not every caller sets
+ * @throws Problem insufficient_scope, forbidden, validation_failed, quota_exceeded, conflict where the external id is taken
  */
 export async function createServiceAccount(
   context: Context,
   origin: Origin,
   caller: Holder,
   input: NewServiceAccount,
-  externalId: string | null = null,
+  { externalId, credits }: { externalId: string | null; credits?: Credits | undefined } = {
+    externalId: null,
+  },
 ): Promise<WholeAccount> {
   const scopes = input.scopes === undefined ? [...caller.scopes] : requireScopes('/scopes', input.scopes)
   requireGrants(caller, scopes)
@@ -68,6 +74,7 @@ export async function createServiceAccount(
   const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
   const work = recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
+    if (credits !== undefined) requireSettingLimits(caller, { id, managers: [manager] })
     const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
     if (countsFor !== null) await requireAccountQuota(context, tx, countsFor)
     const account = await insertServiceAccount(tx, {
@@ -87,10 +94,11 @@ export async function createServiceAccount(
       createdAt: now,
     })
     const target = { type: 'service_account' as const, id }
+    if (credits) await changeOwnerCredits({ tx, now }, target, credits)
     await record({
       action: 'service_account.created',
       target,
-      details: { name: account.name, external_id: externalId, scopes },
+      details: { name: account.name, external_id: externalId, scopes, ...(credits && { credits }) },
     })
     return { ...account, managers: [manager] }
   })
@@ -190,7 +198,8 @@ function maySetAccount(caller: Holder, account: WholeAccount): boolean {
 
 /**
  * Changes a service account. Its keys hold, at each use, only what lies within the new ceiling.
- * @throws Problem not_found, insufficient_scope where it would hold or begin to hold what the caller can't grant
+ * @throws Problem not_found, insufficient_scope where it would hold or begin to hold what the caller can't grant, forbidden
+ * where the caller may not set its limits
  */
 export async function changeServiceAccount(
   context: Context,
@@ -202,21 +211,44 @@ export async function changeServiceAccount(
   await requireVisibleAccount(context, caller, id)
   const change = readPatch(patch)
   const locks = locksOfAccount(id, 'no key update')
-  const work = recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
+  const work = recordChange(context, origin, caller, locks, async ({ tx, held, caller, now, record }) => {
     const before = heldAccount(held, id) ?? fail('not_found')
     if (!maySetAccount(caller, before)) {
       if (!readsAll(caller)) fail('not_found')
-      requireDisabling(change)
+      requireDisabling(patch.credits === undefined ? change : { ...change, ...patch })
     }
-    if (Object.keys(change).length === 0) return before
+    if (patch.credits !== undefined) requireSettingLimits(caller, before)
+    if (Object.keys(change).length === 0 && patch.credits === undefined) return before
     const after = { ...before, ...change }
     const lockedSettings = requireAccountPower(caller, before, after)
-    await updateServiceAccount(tx, id, { ...change, lockedSettings })
+    if (Object.keys(change).length > 0) await updateServiceAccount(tx, id, { ...change, lockedSettings })
     const target = { type: 'service_account' as const, id }
-    await record(describeChange(before, after).map((event) => ({ ...event, target })))
+    const credits =
+      patch.credits === undefined ? NO_CREDITS : await changeOwnerCredits({ tx, now }, target, patch.credits)
+    await record(describeChange(before, after, credits).map((event) => ({ ...event, target })))
     return after
   })
   return work.catch(failTaken)
+}
+
+/**
+ * Adds to the credits of a service account, takes away, or sets them. Takes a caller who may set them.
+ * @throws Problem not_found, forbidden, validation_failed, conflict
+ */
+export async function topUpAccount(
+  context: Context,
+  origin: Origin,
+  caller: Holder,
+  id: string,
+  request: TopUpRequest,
+): Promise<ToppedUp> {
+  requireTopUp(request.input)
+  await requireManagedAccount(context, caller, id)
+  return recordChange(context, origin, caller, locksOfAccount(id, 'no key update'), async (change) => {
+    const account = requireHeld(heldAccount(change.held, id), change.caller)
+    requireSettingLimits(change.caller, account)
+    return topUpOwner(change, { type: 'service_account', id }, request)
+  })
 }
 
 export const TAKEN = 'Another service account has this external_id.'
@@ -346,7 +378,9 @@ function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
   return change
 }
 
-function describeChange(before: ServiceAccountRow, after: ServiceAccountRow) {
+const NO_CREDITS: ChangedCredits = { before: null, after: null }
+
+function describeChange(before: ServiceAccountRow, after: ServiceAccountRow, credits = NO_CREDITS) {
   const events: { action: AuditAction; details: Record<string, unknown> }[] = []
   const describe = ({ name, description, externalId, scopes }: ServiceAccountRow) => ({
     name,
@@ -354,10 +388,15 @@ function describeChange(before: ServiceAccountRow, after: ServiceAccountRow) {
     external_id: externalId,
     scopes,
   })
-  if (JSON.stringify(describe(before)) !== JSON.stringify(describe(after))) {
+  const isCredited = JSON.stringify(credits.before) !== JSON.stringify(credits.after)
+  if (isCredited || JSON.stringify(describe(before)) !== JSON.stringify(describe(after))) {
+    const creditsOf = (side: keyof ChangedCredits) => (isCredited ? { credits: credits[side] } : {})
     events.push({
       action: 'service_account.updated',
-      details: { before: describe(before), after: describe(after) },
+      details: {
+        before: { ...describe(before), ...creditsOf('before') },
+        after: { ...describe(after), ...creditsOf('after') },
+      },
     })
   }
   if (before.isActive !== after.isActive) {

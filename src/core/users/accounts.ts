@@ -5,6 +5,9 @@ import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requireRecent } from '../change/recent.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { changeOwnerCredits, listOwnerCredits } from '../credits/owner-credits.ts'
+import type { Credits } from '../credits/refills.ts'
+import { presentCredits } from '../credits/settings.ts'
 import { issueVerification, sendVerification } from '../email/send-verification.ts'
 import { inEqualTime } from '../mail/link.ts'
 import { mayMail } from '../mail/mailbox.ts'
@@ -12,7 +15,7 @@ import { isSetupTokenLive, issueSetupToken, useSetupToken } from '../one-time-to
 import { requirePassword } from '../passwords/policy.ts'
 import { OPERATOR, type Operator, type Principal } from '../principal.ts'
 import { countFactors } from '../second-factors/methods.ts'
-import { requirePower } from './administration.ts'
+import { requireAdmin, requirePower } from './administration.ts'
 import { normaliseEmail, requireEmail } from './email.ts'
 import { requireInvitable, sendInvitation } from './invite.ts'
 import type { AdministeredUser, Credentials, NewUser, User, UserDetail } from './model.ts'
@@ -43,7 +46,24 @@ export function presentUser(user: UserRow): User {
 }
 
 /** A user in the form in which the API answers admins. */
-export function presentForAdmins(user: UserRow): AdministeredUser {
+export async function presentForAdmins(
+  context: Pick<Context, 'db' | 'clock'>,
+  user: UserRow,
+): Promise<AdministeredUser> {
+  return (await presentAllForAdmins(context, [user]))[0] ?? fail('not_found')
+}
+
+/** Users in the same form. */
+export async function presentAllForAdmins(
+  { db, clock }: Pick<Context, 'db' | 'clock'>,
+  users: readonly UserRow[],
+): Promise<AdministeredUser[]> {
+  const ids = users.map(({ id }) => id)
+  const credits = await listOwnerCredits(db, ids)
+  return users.map((user) => presentWith(user, credits.get(user.id) ?? null, clock()))
+}
+
+function presentWith(user: UserRow, credits: Credits | null, nowMs: number): AdministeredUser {
   return {
     id: user.id,
     email: user.email,
@@ -51,6 +71,7 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
     role: user.role,
     is_active: user.isActive,
     scopes: user.scopes,
+    credits: credits && presentCredits(credits, nowMs),
     created_at: user.createdAt.toISOString(),
   }
 }
@@ -67,7 +88,7 @@ export async function describeUser(context: Context, id: string): Promise<UserDe
   ])
   const { keys, serviceAccounts, sessions, lastLoginAt } = activity
   return {
-    ...presentForAdmins(user),
+    ...(await presentForAdmins(context, user)),
     last_login_at: formatInstant(lastLoginAt),
     mfa,
     counts: { keys, service_accounts: serviceAccounts, sessions },
@@ -159,8 +180,9 @@ export function createUser(
 function requirePowerToMake(
   context: Context,
   caller: Principal | Operator,
-  { role = 'user', email_verified: emailVerified = false }: NewUser,
+  { role = 'user', email_verified: emailVerified = false, credits }: NewUser,
 ): void {
+  if (credits !== undefined) requireAdmin(caller)
   requirePower(context, caller, null, {
     id: '',
     isActive: true,
@@ -286,7 +308,7 @@ async function addUser<C extends Caller>(
   context: Context,
   origin: Origin,
   caller: C,
-  { email: typed, password: chosen, role = 'user', email_verified: emailVerified = false }: NewUser,
+  { email: typed, password: chosen, role = 'user', email_verified: emailVerified = false, ...more }: NewUser,
   action: 'user.signup' | 'user.created',
   { locks = [], requireStill, finish }: Conditions<C> = {},
 ): Promise<UserRow> {
@@ -311,7 +333,9 @@ async function addUser<C extends Caller>(
     })
     if (!user) fail('email_taken')
     const by = isSignUp ? onBehalfOf(origin, user.id) : origin
-    await record({ action, target: { type: 'user', id }, details: { role } }, by)
+    if (more.credits) await changeOwnerCredits({ tx, now }, { type: 'user', id }, more.credits)
+    const limits = more.credits ? { credits: more.credits } : {}
+    await record({ action, target: { type: 'user', id }, details: { role, ...limits } }, by)
     await finish?.(change, user)
     return user
   })

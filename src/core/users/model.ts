@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Id, Instant, nullable, pageOf, Role, ScopeInput, ScopeList } from '../../lib/model.ts'
+import { Credits, CreditsPatch, OwnerCredits } from '../credits/model.ts'
 
 /** An address as a person types it. */
 const TypedEmail = Type.String({ maxLength: 1024, examples: ['user@example.com'] })
@@ -32,6 +33,7 @@ export const AdministeredUser = Type.Object(
     role: Role,
     is_active: Type.Boolean(),
     scopes: nullable(ScopeList, "The user's own ceiling; null: USER_SCOPES"),
+    credits: OwnerCredits,
     created_at: Instant,
   },
   { $id: 'AdministeredUser' },
@@ -81,6 +83,7 @@ export const NewUser = Type.Object(
     password: Type.Optional(Type.String({ maxLength: 8192 })),
     role: Type.Optional(Role),
     email_verified: Type.Optional(Type.Boolean()),
+    credits: Type.Optional(Credits),
     invite: Type.Optional(Type.Boolean({ description: 'Mail a link by which the user sets a password' })),
   },
   { $id: 'NewUser', additionalProperties: false },
@@ -94,6 +97,7 @@ export const UserPatch = Type.Object(
     is_active: Type.Optional(Type.Boolean()),
     scopes: Type.Optional(nullable(ScopeInput)),
     email_verified: Type.Optional(Type.Boolean()),
+    credits: Type.Optional(nullable(CreditsPatch)),
   },
   { $id: 'UserPatch', additionalProperties: false },
 )

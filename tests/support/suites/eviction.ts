@@ -88,6 +88,7 @@ const cases: Case[] = [
       metadata: { a: 1 },
       allowedIps: ['10.0.0.0/8'],
       lockedSettings: { is_active: true },
+      limitsOfOthers: ['rate_limit'],
       // Written together with secrets, whose change is sent anyway.
       lastUsedAt: later,
     }),
