@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { credits } from './entries/credits.ts'
 import { forwardAuth } from './entries/forward-auth.ts'
 import { growth } from './entries/growth.ts'
 import { login, loginStorm } from './entries/login.ts'
@@ -26,6 +27,7 @@ const ENTRIES: readonly Entry[] = [
   loginStorm,
   ready,
   memory,
+  credits,
   peers,
   growth,
 ]

@@ -220,6 +220,17 @@ describe('a use', () => {
   })
 })
 
+test('a key whose owner has no credits left is exhausted, until a refill is due', async () => {
+  const refill = { amount: 5, interval: 'daily' }
+  const customer = await newCustomer({ credits: { remaining: 0, refill } })
+  const { body } = await as(admin.access, 'POST /keys', { service_account_id: customer, scopes: [] })
+  const shown = async () => (await as(admin.access, `GET /keys/${body.id}`)).body
+  expect(body).toMatchObject({ status: 'exhausted', status_reason: 'Its owner has no credits left.' })
+  expect(await shown()).toMatchObject({ status: 'exhausted' })
+  await sql`UPDATE latchkey.owner_credits SET refills_at = now() - interval '1 second' WHERE owner_id = ${customer}`
+  expect(await shown()).toMatchObject({ status: 'active' })
+})
+
 describe('500 uses at once of ten keys, on two instances', () => {
   const useAll = async (keys: readonly string[], costs = [1]) =>
     times(500, async (at) => {
