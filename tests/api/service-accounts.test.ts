@@ -54,6 +54,7 @@ describe('making a service account', () => {
       scopes: ['deploy', 'read'],
       is_active: true,
       external_id: null,
+      credits: null,
       managers: [{ type: 'user', id: maker.id }],
       created_by: maker.id,
       created_at: expect.stringMatching(/Z$/),

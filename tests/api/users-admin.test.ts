@@ -44,6 +44,7 @@ describe('making a user', () => {
       role: 'user',
       is_active: true,
       scopes: null,
+      credits: null,
       created_at: expect.stringMatching(/Z$/),
     })
     expect((await asAdmin(`GET /users/${answer.body.id}`)).body).toEqual({

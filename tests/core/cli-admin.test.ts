@@ -69,6 +69,7 @@ describe('on PostgreSQL, while a server runs', () => {
         role: 'user',
         is_active: true,
         scopes: null,
+        credits: null,
         created_at: expect.stringMatching(/Z$/),
       })
       await logIn(server, 'ada@example.com', PASSWORD)

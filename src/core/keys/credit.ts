@@ -21,10 +21,10 @@ export function topUpKey(
   id: string,
   request: TopUpRequest,
 ): Promise<ToppedUp> {
-  requireTopUp(request.input)
   const locks = { key: 'no key update' } as const
   return changeManagedKey(context, origin, caller, id, locks, async (work) => {
     const { tx, now, key, account, record } = work
+    requireTopUp(request.input)
     if (key.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })
     const locked = await lockKeyCredits(tx, id, 'no key update')
     const had = locked && creditsAt(locked, now.getTime())

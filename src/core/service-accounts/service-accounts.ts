@@ -242,8 +242,8 @@ export async function topUpAccount(
   id: string,
   request: TopUpRequest,
 ): Promise<ToppedUp> {
-  requireTopUp(request.input)
   await requireManagedAccount(context, caller, id)
+  requireTopUp(request.input)
   return recordChange(context, origin, caller, locksOfAccount(id, 'no key update'), async (change) => {
     const account = requireHeld(heldAccount(change.held, id), change.caller)
     requireSettingLimits(change.caller, account)

@@ -18,10 +18,10 @@ export async function topUpUser(
   id: string,
   request: TopUpRequest,
 ): Promise<ToppedUp> {
-  requireTopUp(request.input)
   if (!isId(id)) fail('not_found')
   return recordChange(context, origin, caller, [['users', id, 'no key update']], async (change) => {
     if (!change.held.users.has(id)) fail('not_found')
+    requireTopUp(request.input)
     return topUpOwner(change, { type: 'user', id }, request)
   })
 }
