@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { cache } from './entries/cache.ts'
 import { cold } from './entries/cold.ts'
 import { consolePages } from './entries/console.ts'
+import { credits } from './entries/credits.ts'
 import { forwardAuth } from './entries/forward-auth.ts'
 import { growth } from './entries/growth.ts'
 import { heartbeats } from './entries/heartbeats.ts'
@@ -30,6 +31,7 @@ const ENTRIES: readonly Entry[] = [
   loginStorm,
   ready,
   memory,
+  credits,
   peers,
   cold,
   cache,

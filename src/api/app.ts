@@ -164,6 +164,7 @@ const EXPOSED_HEADERS = [
   'RateLimit-Remaining',
   'RateLimit-Reset',
   'Retry-After',
+  'Idempotent-Replayed',
   'X-Request-Id',
   'Link',
   'WWW-Authenticate',

@@ -104,6 +104,7 @@ export const NEEDS = {
   'GET /keys/:id': KEYS_SHOW,
   'PATCH /keys/:id': { anyone: { ...KEYS_SUPPORT_JSON.anyone, labels: true } },
   'POST /keys/:id/rotate': { anyoneOrPortal: { ...KEYS_CHANGE_JSON.anyone, portal: 'rotate' } },
+  'POST /keys/:id/credits': KEYS_CHANGE_JSON,
   'DELETE /keys/:id/secrets/:secret': KEYS_CHANGE,
   'GET /keys/:id/usage': KEYS_SHOW,
   'GET /keys/:id/refusals': { anyone: { scopes: [KEYS_READ], support: true } },
@@ -135,6 +136,7 @@ export const NEEDS = {
   'GET /service-accounts/:id': { anyone: { keyScopes: [SERVICE_ACCOUNTS_READ], whole: true, support: true } },
   'PATCH /service-accounts/:id': ACCOUNTS_SUPPORT_JSON,
   'DELETE /service-accounts/:id': ACCOUNTS_CHANGE,
+  'POST /service-accounts/:id/credits': ACCOUNTS_CHANGE_JSON,
   'PUT /service-accounts/:id/managers': ACCOUNTS_CHANGE_JSON,
   'DELETE /service-accounts/:id/managers/:managerId': ACCOUNTS_CHANGE,
 
@@ -143,6 +145,7 @@ export const NEEDS = {
   'GET /users/:id': { anyone: { scopes: [USERS_READ], support: true } },
   'PATCH /users/:id': { anyone: { scopes: [USERS_WRITE], support: true, json: true } },
   'DELETE /users/:id': { anyone: { scopes: [USERS_WRITE], recent: true } },
+  'POST /users/:id/credits': { admin: { json: true } },
   'POST /users/:id/logout': { anyone: { scopes: [USERS_WRITE], support: true } },
   // The token of a reset gives its holder the user's account: an admin alone may have one made, and no key.
   'POST /users/:id/password-reset': { admin: { json: true, recent: true } },

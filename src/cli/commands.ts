@@ -53,6 +53,7 @@ export const COMMANDS: readonly Entry[] = [
   entry('keys list', 'List API keys, newest first', keys),
   entry('keys revoke', 'Revoke an API key for good', keys),
   entry('keys rotate', 'Give an API key a new secret', keys),
+  entry('keys credits', 'Add to the credits of an API key, or set them', keys),
   entry('keys verify', 'Check whether an API key is valid', keys),
   entry('keys show', 'Show an API key', keyDetails),
   entry('keys usage', 'List how often an API key was used', keyDetails),

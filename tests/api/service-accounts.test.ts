@@ -55,6 +55,7 @@ describe('making a service account', () => {
       is_active: true,
       external_id: null,
       rate_limit: null,
+      credits: null,
       managers: [{ type: 'user', id: maker.id }],
       created_by: maker.id,
       created_at: expect.stringMatching(/Z$/),

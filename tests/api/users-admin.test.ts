@@ -45,6 +45,7 @@ describe('making a user', () => {
       is_active: true,
       scopes: null,
       rate_limit: null,
+      credits: null,
       created_at: expect.stringMatching(/Z$/),
     })
     expect((await asAdmin(`GET /users/${answer.body.id}`)).body).toEqual({

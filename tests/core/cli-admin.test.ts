@@ -70,6 +70,7 @@ describe('on PostgreSQL, while a server runs', () => {
         is_active: true,
         scopes: null,
         rate_limit: null,
+        credits: null,
         created_at: expect.stringMatching(/Z$/),
       })
       await logIn(server, 'ada@example.com', PASSWORD)

@@ -306,3 +306,24 @@ test(
   },
   SLOW_MS,
 )
+
+test('credits of a key are added, taken away and set, and what cannot be changes nothing', async () => {
+  const { id } = await newKey(service, user.access, { credits: { remaining: 10 } })
+  const credits = (...words: string[]) => keysJson(['credits', id, ...words])
+  expect(await credits('--add', '5')).toMatchObject({ code: 0, body: { id, remaining: 15 } })
+  expect(await credits('--add=-15')).toMatchObject({ code: 0, body: { id, remaining: 0 } })
+  expect(await credits('--set', '7')).toMatchObject({ code: 0, body: { id, remaining: 7 } })
+  expect((await keys(['credits', id, '--add', '1'])).out).toContain('has 8 credits left')
+  for (const words of [
+    [],
+    ['--add', '1', '--set', '1'],
+    ['--add', 'many'],
+    ['--add', '0'],
+    ['--add=-9'],
+    ['--set=-1'],
+    ['--set', '9999999999999'],
+  ])
+    expect([words, (await credits(...words)).code === 0]).toEqual([words, false])
+  const { body } = await call(service, `GET /keys/${id}`, { bearer: user.access })
+  expect(body.credits.remaining).toBe(8)
+})

@@ -23,6 +23,7 @@ const WORDS: Record<string, string> = {
   'keys create': '--user a@example.com',
   'keys revoke': '01890a5d-ac96-774b-bcce-b302099a8057',
   'keys rotate': '01890a5d-ac96-774b-bcce-b302099a8057',
+  'keys credits': '01890a5d-ac96-774b-bcce-b302099a8057 --add 1',
   'import seed': '--from postgres://127.0.0.1:1/db',
   'import users': '-',
   'import keys': '-',

@@ -233,6 +233,7 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'POST /keys/create': CREATE,
   'PATCH /keys/{id}': { by: KINDS, ids: (w) => [w.key], json: () => ({ name: 'other' }) },
   'POST /keys/{id}/rotate': { by: EVERY_KIND, ids: (w) => [w.key], json: () => ({}) },
+  'POST /keys/{id}/credits': { by: KINDS, ids: (w) => [w.key], json: () => ({ set: 5 }) },
   'DELETE /keys/{id}/secrets/{secret}': { by: KINDS, ids: (w) => [w.rotated.id, w.rotated.secrets[1]] },
   'POST /keys/revoke': { by: KINDS, json: (w) => ({ ids: [w.key] }) },
   'DELETE /keys/{id}': { ...REVOKE, by: EVERY_KIND },
@@ -267,6 +268,17 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'DELETE /service-accounts/{id}/managers/{managerId}': {
     by: MANAGERS,
     ids: (w) => [w.managedAccount, w.otherManager.id],
+  },
+  'POST /service-accounts/{id}/credits': {
+    by: ADMIN_OR_KEY,
+    ids: (w) => [w.managedAccount],
+    json: () => ({ set: 5 }),
+  },
+  'POST /users/{id}/credits': {
+    by: ['admin'],
+    ids: (w) => [w.target.id],
+    json: () => ({ set: 5 }),
+    isOfAdmins: true,
   },
   'POST /users': {
     by: ADMINISTRATORS,
@@ -341,6 +353,8 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT x::text FROM latchkey.api_keys x
       UNION ALL SELECT ROW(id, key_id, hash, expires_at)::text FROM latchkey.api_key_secrets
       UNION ALL SELECT x::text FROM latchkey.api_key_credits x
+      UNION ALL SELECT x::text FROM latchkey.owner_credits x
+      UNION ALL SELECT x::text FROM latchkey.top_ups x
       UNION ALL SELECT x::text FROM latchkey.key_creations x
       UNION ALL SELECT x::text FROM latchkey.one_time_tokens x
       UNION ALL SELECT x::text FROM latchkey.revoked_tokens x

@@ -64,3 +64,50 @@ test(
   },
   SLOW_MS,
 )
+
+test(
+  'credits of an owner survive the same, with ten keys and another instance that goes on: 300 in all, nothing twice',
+  async () => {
+    const ALL = 300
+    const CLIENTS = 20
+    const person = await addLoggedIn(service, sql)
+    const keys = await times(10, async () => (await newKey(service, person.access)).key)
+    const admin = await addLoggedIn(service, sql, { role: 'admin' })
+    const set = { bearer: admin.access, json: { set: ALL } }
+    expect((await call(service, `POST /users/${person.id}/credits`, set)).status).toBe(200)
+    const left = async (): Promise<number> => {
+      const [row] = await sql`SELECT remaining::int FROM latchkey.owner_credits WHERE owner_id = ${person.id}`
+      return row?.remaining
+    }
+    using here = emptyDirectory()
+    const env = { DATABASE_URL: service.databaseUrl, SECRET_KEY: service.config.secretKey?.reveal() ?? '' }
+    await using server = await serve(here.path, env)
+    const enough = Promise.withResolvers<void>()
+    let [granted, onKilled] = [0, 0]
+    const use = (on: Pick<TestService, 'url'>, at: number) => verify(keys[at % keys.length] ?? '', on)
+    const killed = times(CLIENTS, async (at) => {
+      for (;;) {
+        const answer = await use(server, at).catch(() => null)
+        if (!answer?.valid) return
+        granted++
+        if (++onKilled === 60) enough.resolve()
+      }
+    })
+    const going = times(2, async (at) => {
+      for (let uses = 0; uses < 20; uses++) if ((await use(service, at)).valid) granted++
+    })
+    await Promise.race([enough.promise, killed])
+    await server.end('SIGKILL')
+    await Promise.all([killed, going])
+    expect(onKilled).toBeGreaterThanOrEqual(60)
+
+    const unanswered = ALL - granted - (await left())
+    expect(unanswered).toBeGreaterThanOrEqual(0)
+    // Uses that were charged and not answered are at most the requests in flight when the server was killed.
+    expect(unanswered).toBeLessThanOrEqual(CLIENTS)
+    const rest = await times(ALL, async (at) => (await use(service, at)).valid)
+    expect(granted + rest.filter((valid) => valid).length).toBe(ALL - unanswered)
+    expect(await left()).toBe(0)
+  },
+  SLOW_MS,
+)

@@ -46,6 +46,7 @@ export const EXAMPLES: Record<string, object> = {
   PasskeyPatch: { name: 'Old laptop' },
   NewKey: { name: 'Nightly report', scopes: ['read'], expires_in_days: 90 },
   KeyPatch: { name: 'Weekly report' },
+  TopUp: { set: 1000 },
   KeyRotation: { overlap_seconds: 3600 },
   KeyImport: {
     keys: [

@@ -72,7 +72,7 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
   too_many_attempts:
     'Ten checks of the password of this account failed within fifteen minutes, from any address. Wait for the seconds of Retry-After, or have the password reset. Open sessions go on.',
   credits_exhausted:
-    'The key has fewer credits left than this use costs. Retry-After says when a refill brings enough; without that header no refill will, and the credits have to be raised.',
+    'The key, or its owner, has fewer credits left than this use costs; limited_by says which of the two. Retry-After says when a refill brings enough; without that header no refill will, and the credits have to be raised.',
   internal:
     'A fault of Latchkey, which the client cannot correct. The operator finds the cause in the log by the request_id. Please report it.',
   unavailable:

@@ -4,6 +4,7 @@ import type { Context } from '../../core/context.ts'
 import type { ExportPage } from '../../core/exports/exports.ts'
 import { changeKey } from '../../core/keys/change.ts'
 import { createKey } from '../../core/keys/create.ts'
+import { topUpKey } from '../../core/keys/credit.ts'
 import { endPresented, removeKey, revokeKey } from '../../core/keys/end.ts'
 import { type KeyQuery, listVisibleKeys, presentKeys } from '../../core/keys/list.ts'
 import { lookUpKeys } from '../../core/keys/look-up.ts'
@@ -34,15 +35,17 @@ import { Refusals, Usage, UsageQuery } from '../../core/usage/model.ts'
 import { describeRefusals, describeUsage } from '../../core/usage/usage.ts'
 import { checkKey } from '../../core/verify/check-key.ts'
 import { KeyCheck, KeyCheckResult } from '../../core/verify/model.ts'
-import { fail, failField } from '../../lib/errors.ts'
+import { fail } from '../../lib/errors.ts'
 import { Flag, Instant, wordOf } from '../../lib/model.ts'
 import { MAX_OWNER_PAGE, MAX_PAGE } from '../../lib/page.ts'
 import type { Guard } from '../auth.ts'
 import { CSV_DESCRIPTION, csvAnswer, wantsCsv } from '../csv.ts'
+import { idempotencyKeyOf } from '../idempotency.ts'
 import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, queryInteger, searchQuery, tellTruncated } from '../page.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
+import { answerTopUp, describeTopUp, TOPS_UP } from '../top-up.ts'
 
 const ListQuery = Type.Object(
   {
@@ -86,8 +89,6 @@ const ListQuery = Type.Object(
   },
   { additionalProperties: false },
 )
-
-const MAX_IDEMPOTENCY_KEY_LENGTH = 255
 
 const creates = { body: NewKey, response: { 201: CreatedKey } }
 const lists = { query: ListQuery, response: { 200: KeyList } }
@@ -241,6 +242,18 @@ export const keyRoutes = (context: Context, guard: Guard) => {
       },
     )
     .post(
+      '/:id/credits',
+      ({ auth, params, ...given }) =>
+        answerTopUp(given, `/keys/${params.id.toLowerCase()}/credits`, (request) =>
+          topUpKey(context, originOf(given.state), auth, params.id, request),
+        ),
+      {
+        ...NEEDS['POST /keys/:id/credits'],
+        ...TOPS_UP,
+        detail: describeTopUp('topUpKey', 'a key'),
+      },
+    )
+    .post(
       '/:id/check',
       async ({ auth, body, params }) => {
         const { id } = await requireKey(context, auth, params.id)
@@ -351,16 +364,6 @@ const WORDS = new Set(['verify', 'verify-batch', 'import', 'lookup', 'revoke'])
 const refuseWords = ({ params }: { params: { id?: string } | undefined }): void => {
   const id = params?.id
   if (id !== undefined && WORDS.has(id)) fail('method_not_allowed', { headers: { Allow: 'POST' } })
-}
-
-/**
- * The Idempotency-Key of a request; null: none.
- * @throws Problem validation_failed where it is empty or too long
- */
-function idempotencyKeyOf({ request }: RequestState): string | null {
-  const value = request.headers.get('idempotency-key')
-  if (value === null || (value.length > 0 && value.length <= MAX_IDEMPOTENCY_KEY_LENGTH)) return value
-  return failField('Idempotency-Key', `Must have 1 to ${MAX_IDEMPOTENCY_KEY_LENGTH} characters`)
 }
 
 /** The `Link` to the next page (RFC 8288). It is relative, since a proxy may have added to the path. */

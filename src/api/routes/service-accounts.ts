@@ -10,7 +10,7 @@ import {
   ServiceAccountPatch,
   ServiceAccountPut,
 } from '../../core/service-accounts/model.ts'
-import { presentAccount } from '../../core/service-accounts/present.ts'
+import { presentAccount, presentAccounts } from '../../core/service-accounts/present.ts'
 import { putServiceAccount } from '../../core/service-accounts/put.ts'
 import {
   changeServiceAccount,
@@ -18,13 +18,15 @@ import {
   listManagedAccounts,
   removeServiceAccount,
   requireVisibleAccount,
+  topUpAccount,
 } from '../../core/service-accounts/service-accounts.ts'
 import { ExternalId } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
 import { describe, noContent } from '../openapi/describe.ts'
-import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
+import { pageQuery, searchQuery, tellTruncated } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
+import { answerTopUp, describeTopUp, TOPS_UP } from '../top-up.ts'
 
 const AccountQuery = Type.Object({
   query: searchQuery('The beginning of the name, or of words in the name or external id'),
@@ -45,7 +47,10 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
     .post(
       '/',
       async ({ auth, body, state, status }) =>
-        status(201, presentAccount(await createServiceAccount(context, originOf(state), auth, body))),
+        status(
+          201,
+          await presentAccount(context, await createServiceAccount(context, originOf(state), auth, body)),
+        ),
       {
         ...NEEDS['POST /service-accounts'],
         body: NewServiceAccount,
@@ -59,7 +64,8 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
       '/',
       async ({ auth, body, state, status }) => {
         const { account, isNew } = await putServiceAccount(context, originOf(state), auth, body)
-        return isNew ? status(201, presentAccount(account)) : status(200, presentAccount(account))
+        const shown = await presentAccount(context, account)
+        return isNew ? status(201, shown) : status(200, shown)
       },
       {
         ...NEEDS['PUT /service-accounts'],
@@ -78,7 +84,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         const { query: text, external_id: externalId, user_id: userId, ...page } = query
         const found = await listManagedAccounts(context, auth, { text, externalId, userId, ...page })
         tellTruncated(set, found.isTruncated)
-        return presentPage(found, presentAccount)
+        return { items: await presentAccounts(context, found.rows), next_cursor: found.nextCursor }
       },
       {
         ...NEEDS['GET /service-accounts'],
@@ -89,7 +95,8 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
     )
     .get(
       '/:id',
-      async ({ auth, params }) => presentAccount(await requireVisibleAccount(context, auth, params.id)),
+      async ({ auth, params }) =>
+        await presentAccount(context, await requireVisibleAccount(context, auth, params.id)),
       {
         ...NEEDS['GET /service-accounts/:id'],
         response: { 200: ServiceAccount },
@@ -99,14 +106,21 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
     .patch(
       '/:id',
       async ({ auth, body, params, state }) =>
-        presentAccount(await changeServiceAccount(context, originOf(state), auth, params.id, body)),
+        await presentAccount(
+          context,
+          await changeServiceAccount(context, originOf(state), auth, params.id, body),
+        ),
       {
         ...NEEDS['PATCH /service-accounts/:id'],
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
-        detail: describe('changeServiceAccount', "Change a service account's name, ceiling or state", {
-          errors: ['not_found', 'conflict', 'reauthentication_required'],
-        }),
+        detail: describe(
+          'changeServiceAccount',
+          "Change a service account's name, ceiling, state or credits",
+          {
+            errors: ['not_found', 'conflict', 'forbidden', 'reauthentication_required'],
+          },
+        ),
       },
     )
     .delete(
@@ -121,6 +135,18 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         detail: describe('deleteServiceAccount', 'Delete a service account with its keys', {
           errors: ['not_found', 'reauthentication_required'],
         }),
+      },
+    )
+    .post(
+      '/:id/credits',
+      ({ auth, params, ...given }) =>
+        answerTopUp(given, `/service-accounts/${params.id.toLowerCase()}/credits`, (request) =>
+          topUpAccount(context, originOf(given.state), auth, params.id, request),
+        ),
+      {
+        ...NEEDS['POST /service-accounts/:id/credits'],
+        ...TOPS_UP,
+        detail: describeTopUp('topUpServiceAccount', 'a service account'),
       },
     )
     .put(

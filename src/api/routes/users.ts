@@ -23,9 +23,12 @@ import {
   createUser,
   describeUser,
   listAllUsers,
-  presentForAdmins as present,
+  presentAllForAdmins,
+  presentForAdmins,
   removeUser,
+  type UserRow,
 } from '../../core/users/accounts.ts'
+import { topUpUser } from '../../core/users/credit.ts'
 import { inviteAgain } from '../../core/users/invite.ts'
 import {
   AdministeredUser,
@@ -41,6 +44,7 @@ import { describe, noContent } from '../openapi/describe.ts'
 import { pageQuery, presentPage, searchQuery, tellTruncated } from '../page.ts'
 import { originOf } from '../request-state.ts'
 import { NEEDS } from '../route-table.ts'
+import { answerTopUp, describeTopUp, TOPS_UP } from '../top-up.ts'
 
 const UserQuery = Type.Object({
   query: searchQuery('The beginning of the address, or of words in it'),
@@ -57,8 +61,10 @@ const endingOf = (query: Static<typeof EndingQuery>) => ({
 })
 
 /** Users, for admins and for keys with a `latchkey:users.*` scope. Only an admin changes roles and other admins. */
-export const userRoutes = (context: Context, guard: Guard) =>
-  new Elysia({ prefix: '/users', tags: ['Administration'] })
+export const userRoutes = (context: Context, guard: Guard) => {
+  const present = (user: UserRow) => presentForAdmins(context, user)
+
+  return new Elysia({ prefix: '/users', tags: ['Administration'] })
     .use(guard)
     .get(
       '/',
@@ -66,7 +72,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
         const { query: text, ...page } = query
         const found = await listAllUsers(context, { text, ...page })
         tellTruncated(set, found.isTruncated)
-        return presentPage(found, present)
+        return { items: await presentAllForAdmins(context, found.rows), next_cursor: found.nextCursor }
       },
       {
         ...NEEDS['GET /users'],
@@ -78,7 +84,7 @@ export const userRoutes = (context: Context, guard: Guard) =>
     .post(
       '/',
       async ({ auth, body, state, status }) => {
-        return status(201, present(await createUser(context, originOf(state), auth, body)))
+        return status(201, await present(await createUser(context, originOf(state), auth, body)))
       },
       {
         ...NEEDS['POST /users'],
@@ -105,14 +111,14 @@ export const userRoutes = (context: Context, guard: Guard) =>
           body,
           endingOf(query),
         )
-        return { ...present(user), ...(accounts && { service_accounts: accounts }) }
+        return { ...(await present(user)), ...(accounts && { service_accounts: accounts }) }
       },
       {
         ...NEEDS['PATCH /users/:id'],
         body: UserPatch,
         query: EndingQuery,
         response: { 200: ChangedUser },
-        detail: describe('changeUser', "Change a user's role, state, ceiling or address", {
+        detail: describe('changeUser', "Change a user's role, state, ceiling, credits or address", {
           errors: ['not_found', 'last_admin', 'forbidden', 'email_taken', 'reauthentication_required'],
         }),
       },
@@ -129,6 +135,18 @@ export const userRoutes = (context: Context, guard: Guard) =>
         detail: describe('deleteUser', 'Delete a user with their sessions and keys', {
           errors: ['not_found', 'last_admin', 'forbidden', 'reauthentication_required'],
         }),
+      },
+    )
+    .post(
+      '/:id/credits',
+      ({ auth, params, ...given }) =>
+        answerTopUp(given, `/users/${params.id.toLowerCase()}/credits`, (request) =>
+          topUpUser(context, originOf(given.state), auth, params.id, request),
+        ),
+      {
+        ...NEEDS['POST /users/:id/credits'],
+        ...TOPS_UP,
+        detail: describeTopUp('topUpUser', 'a user'),
       },
     )
     .post(
@@ -265,3 +283,4 @@ export const userRoutes = (context: Context, guard: Guard) =>
         }),
       },
     )
+}

@@ -1,6 +1,8 @@
 import { Value } from '@sinclair/typebox/value'
 import { SYSTEM } from '../../core/audit/audit.ts'
+import { TopUp } from '../../core/credits/model.ts'
 import { createKey } from '../../core/keys/create.ts'
+import { topUpKey } from '../../core/keys/credit.ts'
 import { revokeKey } from '../../core/keys/end.ts'
 import { listVisibleKeys } from '../../core/keys/list.ts'
 import {
@@ -144,6 +146,33 @@ which an admin gave that scope. With --refill but without --credits, the credits
       const until = secrets.length > 1 && old?.expires_at ? `works until ${old.expires_at}` : 'works no more'
       return [`Key ${id} has a new secret; the old one ${until}.`, `Key, shown this once: ${key}`].join('\n')
     },
+  }),
+
+  'keys credits': defineCommand({
+    kind: 'service',
+    details: 'Adds to what is left of the credits of a key, or sets it. A number below zero is taken away.',
+    examples: [
+      'keys credits 0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6 --add 500',
+      'keys credits 0198c7a1-2b3c-7d4e-8f50-a1b2c3d4e5f6 --add=-20',
+    ],
+    positionals: { id },
+    options: {
+      add: { takes: 'N', summary: 'The credits to add' },
+      set: { takes: 'N', summary: 'The credits that are left from then on' },
+    },
+    async run(context, { id, add, set }) {
+      const input = Object.fromEntries(
+        Object.entries({ add, set }).flatMap(([name, text]) =>
+          text === undefined ? [] : [[name, /^-?\d{1,15}$/.test(text) ? Number(text) : text]],
+        ),
+      )
+      const wrong = Value.Errors(TopUp, input).First()
+      if (wrong) failField(wrong.path.slice(1), `Is not accepted: ${wrong.message}`)
+      const request = { path: `/keys/${id}/credits`, input, idempotencyKey: null }
+      const { remaining } = await topUpKey(context, SYSTEM, operator(), id, request)
+      return { id, remaining }
+    },
+    show: ({ id, remaining }) => `Key ${id} has ${remaining} credits left.`,
   }),
 
   'keys verify': defineCommand({

@@ -4,7 +4,7 @@ import type { Context } from '../../core/context.ts'
 import { OPERATOR } from '../../core/principal.ts'
 import { addManager, removeManager } from '../../core/service-accounts/change-managers.ts'
 import { ServiceAccountPatch } from '../../core/service-accounts/model.ts'
-import { presentAccount } from '../../core/service-accounts/present.ts'
+import { presentAccount, presentAccounts } from '../../core/service-accounts/present.ts'
 import {
   changeServiceAccount,
   createServiceAccount,
@@ -49,7 +49,7 @@ export const commands = {
         userId: undefined,
         ...page,
       })
-      return { items: found.rows.map(presentAccount), next_cursor: found.nextCursor }
+      return { items: await presentAccounts(context, found.rows), next_cursor: found.nextCursor }
     },
     show({ items, next_cursor }) {
       const rows = items.map((account) => [
@@ -205,6 +205,6 @@ async function nameManagers(context: Context, { managers }: WholeAccount) {
 }
 
 const showWhole = async (context: Context, account: WholeAccount) => ({
-  ...presentAccount(account),
+  ...(await presentAccount(context, account)),
   managers: await nameManagers(context, account),
 })

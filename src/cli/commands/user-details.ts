@@ -19,7 +19,7 @@ export const commands = {
       const user = await findUserById(context.db, await requireUserId(context, who))
       if (!user) throw new Error('the user was deleted in this moment')
       return {
-        ...presentForAdmins(user),
+        ...(await presentForAdmins(context, user)),
         has_password: user.passwordHash !== null,
         has_second_factor: user.hasSecondFactor,
         first_login_at: formatInstant(user.firstLoginAt),

@@ -10,6 +10,7 @@ import {
   createUser,
   type Ending,
   listAllUsers,
+  presentAllForAdmins,
   presentForAdmins,
   presentUser,
   requireUserId,
@@ -79,7 +80,7 @@ With --no-password no log-in to the account is possible until a password is set.
         password === null ? given : { ...given, password },
       )
       const isMade = input === null && password !== null
-      return { ...presentForAdmins(user), ...(isMade && { password }) }
+      return { ...(await presentForAdmins(context, user)), ...(isMade && { password }) }
     },
     show: ({ email, role, id, password }) =>
       [`User ${email} made (role ${role}, id ${id}).`, ...showPassword(password)].join('\n'),
@@ -94,7 +95,7 @@ With --no-password no log-in to the account is possible until a password is set.
     },
     async run(context, { query, limit, cursor }) {
       const page = await listAllUsers(context, { text: query, limit: Number(limit ?? DEFAULT_LIMIT), cursor })
-      return { items: page.rows.map(presentForAdmins), next_cursor: page.nextCursor }
+      return { items: await presentAllForAdmins(context, page.rows), next_cursor: page.nextCursor }
     },
     show({ items, next_cursor }) {
       const rows = items.map((user) => [
@@ -234,12 +235,12 @@ standard input, without the line break at the end.`,
 
 async function patchUser(context: Context, who: string, patch: UserPatch) {
   const id = await requireUserId(context, who)
-  return presentForAdmins((await changeUser(context, SYSTEM, OPERATOR, id, patch)).user)
+  return presentForAdmins(context, (await changeUser(context, SYSTEM, OPERATOR, id, patch)).user)
 }
 
 async function setActive(context: Context, who: string, isActive: boolean, ending?: Ending) {
   const id = await requireUserId(context, who)
   const patch = { is_active: isActive }
   const { user, accounts } = await changeUser(context, SYSTEM, OPERATOR, id, patch, ending)
-  return { ...presentForAdmins(user), ...(accounts && { service_accounts: accounts }) }
+  return { ...(await presentForAdmins(context, user)), ...(accounts && { service_accounts: accounts }) }
 }

@@ -78,6 +78,7 @@ export const partiesOf = ({ maker, owner }: Pick<PortalPrincipal, 'maker' | 'own
 export type AuditAction =
   | `user.${'signup' | 'created' | 'login' | 'login_failed' | 'locked' | 'deleted'}`
   | `user.${'password_changed' | 'reset_issued' | 'reset_cancelled' | 'password_reset' | 'reset_refused'}`
+  | `user.${'limits_changed' | 'credited'}`
   | `user.${'role_changed' | 'scopes_changed' | 'email_verified' | 'disabled' | 'enabled'}`
   | `user.${'email_changed' | 'verification_sent' | 'reset_requested' | 'invited' | 'unlocked'}`
   | 'user.limits_changed'
@@ -87,8 +88,8 @@ export type AuditAction =
   | 'export.created'
   | `session.${'ended' | 'reused' | 'refresh_refused'}`
   | `token.${'granted' | 'refused' | 'revoked'}`
-  | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported' | 'looked_up'}`
-  | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'manager_added' | 'manager_removed'}`
+  | `key.${'created' | 'updated' | 'rotated' | 'secret_ended' | 'revoked' | 'deleted' | 'imported' | 'looked_up' | 'credited'}`
+  | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'manager_added' | 'manager_removed' | 'credited'}`
   | `signing_key.${'created' | 'rotated' | 'revoked' | 'rewrapped'}`
   | `portal.${'session_created' | 'session_ended'}`
   | 'access.denied'

@@ -60,3 +60,30 @@ export const CreditsPatch = Type.Object(
   { $id: 'CreditsPatch', additionalProperties: false },
 )
 export type CreditsPatch = Static<typeof CreditsPatch>
+
+/** The credits of a user or a service account, as answers show them. */
+export const OwnerCredits = nullable(
+  Credits,
+  'What the uses of all of its keys are charged to, besides their own credits; null: nothing is counted',
+)
+
+/** A change of what remains; which one of the two it is, `readTopUp` says. */
+export const TopUp = Type.Object(
+  {
+    add: Type.Optional(
+      Type.Integer({
+        minimum: -MAX_CREDITS,
+        maximum: MAX_CREDITS,
+        description: 'Added to what remains; not 0, and below 0 it is taken away',
+      }),
+    ),
+    set: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: MAX_CREDITS, description: 'What remains from then on' }),
+    ),
+  },
+  { $id: 'TopUp', additionalProperties: false, description: 'Exactly one of these' },
+)
+export type TopUp = Static<typeof TopUp>
+
+export const RemainingCredits = Type.Object({ remaining }, { $id: 'RemainingCredits' })
+export type RemainingCredits = Static<typeof RemainingCredits>

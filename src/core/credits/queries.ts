@@ -1,8 +1,10 @@
-import { eq, type SQL, sql } from 'drizzle-orm'
+import { and, eq, gte, type SQL, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
+import { isOneOf } from '../../db/one-of.ts'
 import { preparedFor } from '../../db/prepared.ts'
-import { apiKeyCredits, ownerCredits } from '../../db/schema.ts'
+import { apiKeyCredits, ownerCredits, topUps } from '../../db/schema.ts'
 import type { LockMode } from '../change/record-change.ts'
+import { type Owner, ownerColumns } from '../owners.ts'
 import { type CreditColumns, readColumns, writeColumns } from './columns.ts'
 import type { Credits, DueRefill } from './refills.ts'
 
@@ -163,6 +165,36 @@ export async function replaceKeyCredits(
     .onConflictDoUpdate({ target: apiKeyCredits.keyId, set: columns })
 }
 
+/** The same of an owner. */
+export async function replaceOwnerCredits(
+  tx: Transaction,
+  owner: Owner,
+  credits: Credits | null,
+): Promise<void> {
+  if (credits === null) {
+    await tx.delete(ownerCredits).where(eq(ownerCredits.ownerId, owner.id))
+    return
+  }
+  const columns = writeColumns(credits)
+  await tx
+    .insert(ownerCredits)
+    .values({ ownerId: owner.id, ...ownerColumns(owner), ...columns })
+    .onConflictDoUpdate({ target: ownerCredits.ownerId, set: columns })
+}
+
+/** The credits of owners, of those that have any. */
+export async function listOwnerCredits(
+  db: Database | Transaction,
+  ownerIds: readonly string[],
+): Promise<Map<string, Credits>> {
+  if (ownerIds.length === 0) return new Map()
+  const rows = await db
+    .select()
+    .from(ownerCredits)
+    .where(isOneOf(ownerCredits.ownerId, [...new Set(ownerIds)]))
+  return new Map(rows.map((row) => [row.ownerId, readColumns(row)]))
+}
+
 /** Stores the credits of new keys, by one statement. */
 export async function insertKeyCredits(
   tx: Transaction,
@@ -172,4 +204,20 @@ export async function insertKeyCredits(
   await tx
     .insert(apiKeyCredits)
     .values(credits.map(({ keyId, credits }) => ({ keyId, ...writeColumns(credits) })))
+}
+
+type TopUpRow = typeof topUps.$inferSelect
+
+/** What was answered to a top-up since a time. */
+export async function findTopUp(tx: Transaction, hash: Uint8Array, since: Date): Promise<TopUpRow | null> {
+  const [row] = await tx
+    .select()
+    .from(topUps)
+    .where(and(eq(topUps.hash, hash), gte(topUps.createdAt, since)))
+  return row ?? null
+}
+
+/** Stores what is answered to a top-up, in place of an outdated one. */
+export async function upsertTopUp(tx: Transaction, topUp: TopUpRow): Promise<void> {
+  await tx.insert(topUps).values(topUp).onConflictDoUpdate({ target: topUps.hash, set: topUp })
 }

@@ -8,6 +8,7 @@ import type { Origin } from '../audit/audit.ts'
 import { type Change, changedMeanwhile, type HeldRows, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { replaceKeyCredits } from '../credits/key-credits.ts'
+import { listOwnerCredits } from '../credits/owner-credits.ts'
 import { readCredits } from '../credits/settings.ts'
 import { isSameOwner, type Owner, ownerColumns, ownerOf } from '../owners.ts'
 import { idOf, makerIdOf, type Principal } from '../principal.ts'
@@ -99,7 +100,9 @@ export async function createKey(
     const { scopes, expiresAt } = settings
     const details = { owner, scopes, expires_at: formatInstant(expiresAt) }
     await record({ action: 'key.created', target: { type: 'key', id }, details })
-    return { ...inserted, secrets, credits, usedAt: null, owner: ownerStateOf(change.held, owner) }
+    const ofOwner = (await listOwnerCredits(tx, [owner.id])).get(owner.id) ?? null
+    const state = { ...ownerStateOf(change.held, owner), credits: ofOwner }
+    return { ...inserted, secrets, credits, usedAt: null, owner: state }
   })
   return { row, key }
 }
@@ -142,7 +145,10 @@ function requireCustomersMembers(input: NewKey): void {
 }
 
 /** The state of an owner that is locked. */
-function ownerStateOf({ users, serviceAccounts }: HeldRows, { type, id }: Owner): WholeKey['owner'] {
+function ownerStateOf(
+  { users, serviceAccounts }: HeldRows,
+  { type, id }: Owner,
+): Omit<WholeKey['owner'], 'credits'> {
   const user = type === 'user' ? users.get(id) : undefined
   if (user) return { isActive: user.isActive, label: user.email }
   const account = serviceAccounts.get(id) ?? fail('not_found')

@@ -58,7 +58,9 @@ function statusOf(key: WholeKey, nowMs: number): [KeyStatus, reason: string | nu
   if (expiresAt && expiresAt.getTime() <= nowMs) return ['expired', `It expired on ${dayOf(expiresAt)}.`]
   if (!isActive) return ['disabled', 'It is disabled.']
   if (!owner.isActive) return ['owner_disabled', 'Its owner is disabled.']
-  if (credits && creditsAt(credits, nowMs).remaining === 0) return ['exhausted', 'It has no credits left.']
+  const isExhausted = (of: typeof credits) => of !== null && creditsAt(of, nowMs).remaining === 0
+  if (isExhausted(credits)) return ['exhausted', 'It has no credits left.']
+  if (isExhausted(owner.credits)) return ['exhausted', 'Its owner has no credits left.']
   if (expiresAt && expiresAt.getTime() <= nowMs + EXPIRING_WITHIN_MS)
     return ['expiring', `It expires on ${dayOf(expiresAt)}.`]
   const lastUse = lastUseOf(key)

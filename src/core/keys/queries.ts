@@ -37,14 +37,15 @@ import type { PageRows } from '../../lib/page.ts'
 import type { Search } from '../../lib/search.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import { readColumns } from '../credits/columns.ts'
+import { listOwnerCredits } from '../credits/owner-credits.ts'
 import type { Credits } from '../credits/refills.ts'
 import { type Owner, type OwnerColumns, ownerColumn, ownerOfRow } from '../owners.ts'
 import type { KeySort, ListedStatus } from './model.ts'
 
 export type KeyRow = typeof apiKeys.$inferSelect
 export type SecretRow = typeof apiKeySecrets.$inferSelect
-/** What is shown of an owner beside a key: whether it is active, and its address or name. */
-export type OwnerState = { isActive: boolean; label: string | null }
+/** What is shown of an owner beside a key: whether it is active, its address or name, and its credits. */
+export type OwnerState = { isActive: boolean; label: string | null; credits: Credits | null }
 /**
  * A key with its secrets that are not over, oldest first, its credits, its last use (null: never) and the state of its owner.
  * Of two secrets that are live, the newest is the one without an end.
@@ -671,13 +672,21 @@ async function whole(db: Database | Transaction, keys: KeyRow[]): Promise<WholeK
   const secretsOf = Map.groupBy(secrets, (secret) => secret.keyId)
   const creditsOf = new Map(credits.map((row) => [row.keyId, readColumns(row)]))
   const lastUses = new Map(uses.map((row) => [row.keyId, row.lastUsedAt]))
+  const creditsOfOwners = await listOwnerCredits(
+    db,
+    keys.map((key) => ownerOfRow(key).id),
+  )
+  const ownerStateOf = ({ id }: Owner): OwnerState => {
+    // Without a row: the key was deleted with its owner meanwhile.
+    const { isActive = false, label = null } = ownersById.get(id) ?? {}
+    return { isActive, label, credits: creditsOfOwners.get(id) ?? null }
+  }
   return keys.map((key) => ({
     ...key,
     usedAt: lastUses.get(key.id) ?? null,
     secrets: secretsOf.get(key.id) ?? [],
     credits: creditsOf.get(key.id) ?? null,
-    // The key was deleted with its owner meanwhile.
-    owner: ownersById.get(ownerOfRow(key).id) ?? { isActive: false, label: null },
+    owner: ownerStateOf(ownerOfRow(key)),
   }))
 }
 

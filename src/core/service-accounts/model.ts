@@ -13,6 +13,7 @@ import {
   ScopeList,
   wordOf,
 } from '../../lib/model.ts'
+import { Credits, CreditsPatch, OwnerCredits } from '../credits/model.ts'
 
 const Manager = Type.Object({ type: wordOf(['user', 'service_account']), id: Id }, { $id: 'Manager' })
 
@@ -28,6 +29,7 @@ export const ServiceAccount = Type.Object(
       'The id of its customer in your system; no two accounts have the same',
     ),
     rate_limit: OwnerRate,
+    credits: OwnerCredits,
     managers: Type.Array(Manager, { description: 'Who manages it besides admins' }),
     created_by: nullable(
       Id,
@@ -59,6 +61,7 @@ export const ServiceAccountPut = Type.Object(
     description: Type.Optional(Description),
     scopes: Type.Optional(ScopeInput),
     rate_limit: Type.Optional(RateLimit),
+    credits: Type.Optional(Credits),
   },
   { $id: 'ServiceAccountPut', additionalProperties: false },
 )
@@ -84,6 +87,7 @@ export const ServiceAccountPatch = Type.Object(
     is_active: Type.Optional(Type.Boolean()),
     external_id: Type.Optional(nullable(ExternalId)),
     rate_limit: Type.Optional(nullable(RateLimit)),
+    credits: Type.Optional(nullable(CreditsPatch)),
   },
   { $id: 'ServiceAccountPatch', additionalProperties: false },
 )

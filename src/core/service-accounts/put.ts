@@ -14,19 +14,20 @@ const MAX_NAME_LENGTH = 100
 const MAX_ATTEMPTS = 4
 
 /**
- * Makes the account of an external id, or changes it in the members that are named. Of many requests at once one makes it.
+ * Makes the account of an external id, or changes it in the members that are named. Of an account that is there, `credits` are
+ * ignored: a nightly synchronisation must not fill up what was used. Of many requests at once one makes it.
  * @throws Problem forbidden for a person who is no admin; conflict where the account is not the caller's to manage
  */
 export async function putServiceAccount(
   context: Context,
   origin: Origin,
   caller: Holder,
-  { external_id, ...named }: ServiceAccountPut,
+  { external_id, credits, ...named }: ServiceAccountPut,
 ): Promise<{ account: WholeAccount; isNew: boolean }> {
   if (caller.kind === 'user' && !isAdmin(caller))
     fail('forbidden', { detail: "This takes an admin's own access token, or a key." })
   const externalId = readExternalId('/external_id', external_id)
-  return inTurn(context.db, externalId, () => putInTurn(context, origin, caller, externalId, named))
+  return inTurn(context.db, externalId, () => putInTurn(context, origin, caller, externalId, named, credits))
 }
 
 async function putInTurn(
@@ -34,14 +35,15 @@ async function putInTurn(
   origin: Origin,
   caller: Holder,
   externalId: string,
-  named: Omit<ServiceAccountPut, 'external_id'>,
+  named: Omit<ServiceAccountPut, 'external_id' | 'credits'>,
+  credits: ServiceAccountPut['credits'],
 ): Promise<{ account: WholeAccount; isNew: boolean }> {
   for (let attempts = 1; ; attempts++) {
     try {
       const present = await findAccountByExternalId(context.db, externalId)
       if (!present) {
         const name = [...externalId].slice(0, MAX_NAME_LENGTH).join('')
-        const input = { name, scopes: [], ...named }
+        const input = { name, scopes: [], ...named, ...(credits && { credits }) }
         return {
           account: await createServiceAccount(context, origin, caller, input, externalId),
           isNew: true,

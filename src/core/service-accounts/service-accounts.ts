@@ -21,6 +21,8 @@ import {
 } from '../change/power.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { type ChangedCredits, changeOwnerCredits, topUpOwner } from '../credits/owner-credits.ts'
+import { requireTopUp, type ToppedUp, type TopUpRequest } from '../credits/top-up.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
 import { isAdmin, readsAll } from '../principal.ts'
@@ -66,7 +68,7 @@ export async function createServiceAccount(
   context: Context,
   origin: Origin,
   caller: AccountCaller,
-  input: NewServiceAccount & Pick<ServiceAccountPut, 'rate_limit'>,
+  input: NewServiceAccount & Pick<ServiceAccountPut, 'rate_limit' | 'credits'>,
   externalId: string | null = null,
 ): Promise<WholeAccount> {
   const own = caller.kind === 'operator' ? [] : [...caller.scopes]
@@ -80,7 +82,8 @@ export async function createServiceAccount(
   const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
   const work = recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
     requireGrants(caller, scopes)
-    if (input.rate_limit) requireSettingLimits(caller, { id, managers: manager ? [manager] : [] })
+    const { rate_limit, credits } = input
+    if (rate_limit || credits) requireSettingLimits(caller, { id, managers: manager ? [manager] : [] })
     const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
     if (countsFor !== null) await requireAccountQuota(context, tx, countsFor)
     const account = await insertServiceAccount(tx, {
@@ -92,7 +95,7 @@ export async function createServiceAccount(
       createdBy,
       countsFor,
       createdAt: now,
-      ...rateColumns(input.rate_limit ?? null),
+      ...rateColumns(rate_limit ?? null),
     })
     if (manager) {
       await insertManager(tx, {
@@ -103,6 +106,7 @@ export async function createServiceAccount(
       })
     }
     const target = { type: 'service_account' as const, id }
+    if (credits) await changeOwnerCredits({ tx, now }, target, credits)
     await record({
       action: 'service_account.created',
       target,
@@ -110,7 +114,8 @@ export async function createServiceAccount(
         name: account.name,
         external_id: externalId,
         scopes,
-        ...(input.rate_limit && { rate_limit: input.rate_limit }),
+        ...(rate_limit && { rate_limit }),
+        ...(credits && { credits }),
       },
     })
     return { ...account, managers: manager ? [manager] : [] }
@@ -238,22 +243,44 @@ export async function changeServiceAccount(
   await requireVisibleAccount(context, caller, id)
   const change = readPatch(patch)
   const locks = locksOfAccount(id, 'no key update')
-  const work = recordChange(context, origin, caller, locks, async ({ tx, held, caller, record }) => {
+  const work = recordChange(context, origin, caller, locks, async ({ tx, held, caller, now, record }) => {
     const before = heldAccount(held, id) ?? fail('not_found')
     if (!maySetAccount(caller, before)) {
       if (!readsAll(caller)) fail('not_found')
-      requireDisabling(change)
+      requireDisabling(patch.credits === undefined ? change : { ...change, ...patch })
     }
-    if (Object.keys(change).length === 0) return before
-    if (change.rateLimit !== undefined) requireSettingLimits(caller, before)
+    if (patch.credits !== undefined || change.rateLimit !== undefined) requireSettingLimits(caller, before)
+    if (Object.keys(change).length === 0 && patch.credits === undefined) return before
     const after = { ...before, ...change }
     const lockedSettings = requireAccountPower(caller, before, after)
-    await updateServiceAccount(tx, id, { ...change, lockedSettings })
+    if (Object.keys(change).length > 0) await updateServiceAccount(tx, id, { ...change, lockedSettings })
     const target = { type: 'service_account' as const, id }
-    await record(describeChange(before, after).map((event) => ({ ...event, target })))
+    const credits =
+      patch.credits === undefined ? NO_CREDITS : await changeOwnerCredits({ tx, now }, target, patch.credits)
+    await record(describeChange(before, after, credits).map((event) => ({ ...event, target })))
     return after
   })
   return work.catch(failTaken)
+}
+
+/**
+ * Adds to the credits of a service account, takes away, or sets them. Takes a caller who may set them.
+ * @throws Problem not_found, forbidden, validation_failed, conflict
+ */
+export async function topUpAccount(
+  context: Context,
+  origin: Origin,
+  caller: AccountCaller,
+  id: string,
+  request: TopUpRequest,
+): Promise<ToppedUp> {
+  await requireManagedAccount(context, caller, id)
+  requireTopUp(request.input)
+  return recordChange(context, origin, caller, locksOfAccount(id, 'no key update'), async (change) => {
+    const account = requireHeld(heldAccount(change.held, id), change.caller)
+    requireSettingLimits(change.caller, account)
+    return topUpOwner(change, { type: 'service_account', id }, request)
+  })
 }
 
 export const TAKEN = 'Another service account has this external_id.'
@@ -385,7 +412,9 @@ function readPatch(patch: ServiceAccountPatch): ServiceAccountChange {
   return change
 }
 
-function describeChange(before: ServiceAccountRow, after: ServiceAccountRow) {
+const NO_CREDITS: ChangedCredits = { before: null, after: null }
+
+function describeChange(before: ServiceAccountRow, after: ServiceAccountRow, credits = NO_CREDITS) {
   const events: { action: AuditAction; details: Record<string, unknown> }[] = []
   const describe = (account: ServiceAccountRow) => ({
     name: account.name,
@@ -394,10 +423,15 @@ function describeChange(before: ServiceAccountRow, after: ServiceAccountRow) {
     scopes: account.scopes,
     rate_limit: presentRate(account),
   })
-  if (JSON.stringify(describe(before)) !== JSON.stringify(describe(after))) {
+  const isCredited = JSON.stringify(credits.before) !== JSON.stringify(credits.after)
+  if (isCredited || JSON.stringify(describe(before)) !== JSON.stringify(describe(after))) {
+    const creditsOf = (side: keyof ChangedCredits) => (isCredited ? { credits: credits[side] } : {})
     events.push({
       action: 'service_account.updated',
-      details: { before: describe(before), after: describe(after) },
+      details: {
+        before: { ...describe(before), ...creditsOf('before') },
+        after: { ...describe(after), ...creditsOf('after') },
+      },
     })
   }
   if (before.isActive !== after.isActive) {

@@ -6,6 +6,9 @@ import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requireRecent } from '../change/recent.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { changeOwnerCredits, listOwnerCredits } from '../credits/owner-credits.ts'
+import type { Credits } from '../credits/refills.ts'
+import { presentCredits } from '../credits/settings.ts'
 import { issueVerification, sendVerification } from '../email/send-verification.ts'
 import { inEqualTime } from '../mail/link.ts'
 import { mayMail } from '../mail/mailbox.ts'
@@ -44,7 +47,24 @@ export function presentUser(user: UserRow): User {
 }
 
 /** A user in the form in which the API answers admins. */
-export function presentForAdmins(user: UserRow): AdministeredUser {
+export async function presentForAdmins(
+  context: Pick<Context, 'db' | 'clock'>,
+  user: UserRow,
+): Promise<AdministeredUser> {
+  return (await presentAllForAdmins(context, [user]))[0] ?? fail('not_found')
+}
+
+/** Users in the same form. */
+export async function presentAllForAdmins(
+  { db, clock }: Pick<Context, 'db' | 'clock'>,
+  users: readonly UserRow[],
+): Promise<AdministeredUser[]> {
+  const ids = users.map(({ id }) => id)
+  const credits = await listOwnerCredits(db, ids)
+  return users.map((user) => presentWith(user, credits.get(user.id) ?? null, clock()))
+}
+
+function presentWith(user: UserRow, credits: Credits | null, nowMs: number): AdministeredUser {
   return {
     id: user.id,
     email: user.email,
@@ -53,6 +73,7 @@ export function presentForAdmins(user: UserRow): AdministeredUser {
     is_active: user.isActive,
     scopes: user.scopes,
     rate_limit: presentRate(user),
+    credits: credits && presentCredits(credits, nowMs),
     created_at: user.createdAt.toISOString(),
   }
 }
@@ -69,7 +90,7 @@ export async function describeUser(context: Context, id: string): Promise<UserDe
   ])
   const { keys, serviceAccounts, sessions, lastLoginAt } = activity
   return {
-    ...presentForAdmins(user),
+    ...(await presentForAdmins(context, user)),
     last_login_at: formatInstant(lastLoginAt),
     mfa,
     counts: { keys, service_accounts: serviceAccounts, sessions },
@@ -161,9 +182,9 @@ export function createUser(
 function requirePowerToMake(
   context: Context,
   caller: Principal | Operator,
-  { role = 'user', email_verified: emailVerified = false, rate_limit: rateLimit }: NewUser,
+  { role = 'user', email_verified: emailVerified = false, rate_limit: rateLimit, credits }: NewUser,
 ): void {
-  if (rateLimit !== undefined) requireAdmin(caller)
+  if (rateLimit !== undefined || credits !== undefined) requireAdmin(caller)
   requirePower(context, caller, null, {
     id: '',
     isActive: true,
@@ -315,7 +336,11 @@ async function addUser<C extends Caller>(
     })
     if (!user) fail('email_taken')
     const by = isSignUp ? onBehalfOf(origin, user.id) : origin
-    const limits = more.rate_limit ? { rate_limit: more.rate_limit } : {}
+    if (more.credits) await changeOwnerCredits({ tx, now }, { type: 'user', id }, more.credits)
+    const limits = {
+      ...(more.rate_limit && { rate_limit: more.rate_limit }),
+      ...(more.credits && { credits: more.credits }),
+    }
     await record({ action, target: { type: 'user', id }, details: { role, ...limits } }, by)
     await finish?.(change, user)
     return user

@@ -36,6 +36,7 @@ import {
   recordChange,
 } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { type ChangedCredits, changeOwnerCredits } from '../credits/owner-credits.ts'
 import { sendVerification } from '../email/send-verification.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { voidTokens } from '../one-time-tokens/one-time-tokens.ts'
@@ -96,7 +97,7 @@ type Condition = {
 }
 
 /**
- * Changes a user's role, state, scopes, rate, address or whether the address is verified. `scopes: null` restores USER_SCOPES.
+ * Changes a user's role, state, scopes, limits, address or whether the address is verified. `scopes: null` restores USER_SCOPES.
  * Disabling a user ends the user's sessions; the user's keys are refused until the user is enabled again. A new address
  * is told to the old one by mail.
  * @returns the user. Where the change disables the user, also the service accounts that no other user manages.
@@ -112,7 +113,7 @@ export async function changeUser(
   { disablesAccounts }: Ending = { disablesAccounts: false },
 ): Promise<{ user: UserRow; accounts: ManagedAccount[] | null }> {
   const change = readPatch(patch)
-  requirePowerToChange(context, caller, change)
+  requirePowerToChange(context, caller, change, patch)
   const takesAdmin = change.role === 'user' || change.isActive === false
   const isDisabling = change.isActive === false
   const locks = async (): Promise<Lock[]> => [
@@ -125,11 +126,13 @@ export async function changeUser(
     // A new address is not proven yet.
     const changed = isMoved ? { emailVerified: false, ...change } : change
     const after = { ...before, ...changed }
-    requirePowerToChange(context, work.caller, change)
+    requirePowerToChange(context, work.caller, change, patch)
     const lockedSettings = requirePower(context, work.caller, before, after)
     if (isMoved) await requireAddress(context, work, before, after)
     if (takesAdmin) await requireOtherAdmin(work, before)
     if (Object.keys(changed).length > 0) await updateUser(work.tx, id, { ...changed, lockedSettings })
+    const credits =
+      patch.credits === undefined ? null : await changeOwnerCredits(work, { type: 'user', id }, patch.credits)
     if (isMoved || isDisabling) await voidTokens(work.tx, id, work.now)
     if (isMoved) await endPendingSteps(work.tx, id)
     if (isMoved) await tellOfAddress(context, work, before, after)
@@ -137,7 +140,7 @@ export async function changeUser(
     if (disablesAccounts) await disableAccounts(work, accounts)
     if (isDisabling) await endSessionsOfUser(work.tx, id, work.now, 'user_disabled')
     const target = { type: 'user' as const, id }
-    await work.record(describeChange(before, after).map((event) => ({ ...event, target })))
+    await work.record(describeChange(before, after, credits).map((event) => ({ ...event, target })))
     return { user: after, accounts: isDisabling ? accounts.map(nameAccount) : null }
   })
   return work.catch((error: unknown) => {
@@ -293,9 +296,10 @@ function requirePowerToChange(
   context: Pick<Context, 'clock'>,
   caller: Administrator,
   change: UserChange,
+  { credits }: UserPatch,
 ): void {
   if (caller.kind !== 'operator' && !covers(caller.grants, USERS_WRITE)) requireDisabling(change)
-  if (change.rateLimit !== undefined) requireAdmin(caller)
+  if (change.rateLimit !== undefined || credits !== undefined) requireAdmin(caller)
   const isNamed = [change.role, change.email, change.emailVerified].some((value) => value !== undefined)
   if (!isNamed) return
   requireAdmin(caller)
@@ -332,7 +336,7 @@ function readPatch(patch: UserPatch): UserChange {
 }
 
 /** One audit event for each setting that changed. */
-function describeChange(before: UserRow, after: UserRow) {
+function describeChange(before: UserRow, after: UserRow, credits: ChangedCredits | null) {
   const events: { action: AuditAction; details: Record<string, unknown> }[] = []
   const compare = (action: AuditAction, from: unknown, to: unknown) => {
     if (JSON.stringify(from) !== JSON.stringify(to))
@@ -340,8 +344,11 @@ function describeChange(before: UserRow, after: UserRow) {
   }
   compare('user.role_changed', before.role, after.role)
   compare('user.scopes_changed', before.scopes, after.scopes)
-  const limitsOf = (user: UserRow) => ({ rate_limit: presentRate(user) })
-  compare('user.limits_changed', limitsOf(before), limitsOf(after))
+  const limitsOf = (user: UserRow, side: keyof ChangedCredits) => ({
+    rate_limit: presentRate(user),
+    ...(credits && { credits: credits[side] }),
+  })
+  compare('user.limits_changed', limitsOf(before, 'before'), limitsOf(after, 'after'))
   compare(after.isActive ? 'user.enabled' : 'user.disabled', before.isActive, after.isActive)
   compare('user.email_changed', before.email, after.email)
   compare('user.email_verified', before.emailVerified, after.emailVerified)

@@ -10,6 +10,7 @@ import {
   ScopeInput,
   ScopeList,
 } from '../../lib/model.ts'
+import { Credits, CreditsPatch, OwnerCredits } from '../credits/model.ts'
 
 /** An address as a person types it. */
 const TypedEmail = Type.String({ maxLength: 1024, examples: ['user@example.com'] })
@@ -43,6 +44,7 @@ export const AdministeredUser = Type.Object(
     is_active: Type.Boolean(),
     scopes: nullable(ScopeList, "The user's own ceiling; null: USER_SCOPES"),
     rate_limit: OwnerRate,
+    credits: OwnerCredits,
     created_at: Instant,
   },
   { $id: 'AdministeredUser' },
@@ -93,6 +95,7 @@ export const NewUser = Type.Object(
     role: Type.Optional(Role),
     email_verified: Type.Optional(Type.Boolean()),
     rate_limit: Type.Optional(RateLimit),
+    credits: Type.Optional(Credits),
     invite: Type.Optional(Type.Boolean({ description: 'Mail a link by which the user sets a password' })),
   },
   { $id: 'NewUser', additionalProperties: false },
@@ -107,6 +110,7 @@ export const UserPatch = Type.Object(
     scopes: Type.Optional(nullable(ScopeInput)),
     rate_limit: Type.Optional(nullable(RateLimit)),
     email_verified: Type.Optional(Type.Boolean()),
+    credits: Type.Optional(nullable(CreditsPatch)),
   },
   { $id: 'UserPatch', additionalProperties: false },
 )
