@@ -177,8 +177,12 @@ describe('with many rows', () => {
     await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
       SELECT gen_random_uuid(), a.id, u.id, now() FROM latchkey.service_accounts a, latchkey.users u
       WHERE a.name LIKE 'Bulk%' AND u.email = 'many1@bulk.example.com'`
+    await sql`INSERT INTO latchkey.owner_credits (owner_id, user_id, remaining)
+      SELECT id, id, 1 FROM latchkey.users WHERE email LIKE 'many%'`
+    await sql`INSERT INTO latchkey.owner_credits (owner_id, service_account_id, remaining)
+      SELECT id, id, 1 FROM latchkey.service_accounts WHERE name LIKE 'Bulk%'`
     await sql`VACUUM ANALYZE latchkey.users, latchkey.service_accounts, latchkey.api_keys, latchkey.api_key_secrets,
-      latchkey.account_managers`
+      latchkey.account_managers, latchkey.owner_credits`
   })
 
   test.each([
