@@ -107,6 +107,8 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         body: ServiceAccountPatch,
         response: { 200: ServiceAccount },
         detail: describe('changeServiceAccount', "Change a service account's name, ceiling or state", {
+          description:
+            'A person changes `external_id` as an admin, or with `latchkey:service-accounts.write`.',
           errors: ['not_found', 'conflict', 'reauthentication_required'],
         }),
       },

@@ -8,11 +8,17 @@ import { hashToken, makePortalLink } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import { recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { requireUnlimited } from '../keys/reach.ts'
 import { ownerColumns } from '../owners.ts'
 import { idOf, PORTAL_POWERS, type PortalPower } from '../principal.ts'
 import { requireGrants } from '../verify/problems.ts'
 import { locksOfShown, type PortalMaker, readOwner, requireOwner } from './choose-owner.ts'
-import { DEFAULT_EXPIRES_IN_SECONDS, type NewPortalSession, type PortalSession } from './model.ts'
+import {
+  DEFAULT_EXPIRES_IN_SECONDS,
+  MAX_RETURN_URL_LENGTH,
+  type NewPortalSession,
+  type PortalSession,
+} from './model.ts'
 import { insertPortalSession } from './queries.ts'
 
 const LINK_LASTS_MS = 5 * MINUTE_MS
@@ -32,7 +38,7 @@ export async function makePortalSession(
   const may = readPowers(input.may)
   const returnUrl = readReturnUrl(context.config, input.return_url)
   const owner = await readOwner(context, caller, input)
-  requireScopesFor(caller, scopes)
+  requireGrantable(caller, scopes, may)
   const id = newId()
   const token = makePortalLink()
   const lastsMs = (input.expires_in_seconds ?? DEFAULT_EXPIRES_IN_SECONDS) * SECOND_MS
@@ -40,7 +46,7 @@ export async function makePortalSession(
   const expiresAt = await recordChange(context, origin, caller, locksOfShown(owner), async (change) => {
     const { tx, now, record } = change
     requireOwner(change, owner)
-    requireScopesFor(change.caller, scopes)
+    requireGrantable(change.caller, scopes, may)
     const expiresAt = endOf(change.caller, now, lastsMs)
     await insertPortalSession(tx, {
       ...ownerColumns(owner),
@@ -75,10 +81,12 @@ function readPowers(asked: readonly PortalPower[] = []): PortalPower[] {
 }
 
 /**
- * A customer's keys hold what the maker could grant, and never a scope of Latchkey's own.
- * @throws Problem insufficient_scope
+ * A customer's keys hold what the maker could grant, and never a scope of Latchkey's own. A key that makes no keys because of
+ * its limits has no customer make them either.
+ * @throws Problem insufficient_scope, forbidden
  */
-function requireScopesFor(caller: PortalMaker, scopes: readonly string[]): void {
+function requireGrantable(caller: PortalMaker, scopes: readonly string[], may: readonly PortalPower[]): void {
+  if (may.includes('create') || may.includes('rotate')) requireUnlimited(caller)
   const reserved = scopes.find((scope) => scope.startsWith(RESERVED_PREFIX))
   if (reserved !== undefined)
     fail('insufficient_scope', { detail: `No portal session grants a scope of Latchkey's own: ${reserved}` })
@@ -100,5 +108,11 @@ function readReturnUrl({ publicUrl, portalReturnOrigins }: Config, text: string 
   const allowed = [...portalReturnOrigins, new URL(publicUrl).origin]
   if (!allowed.includes(url.origin))
     return failField('/return_url', 'Must have an origin that PORTAL_RETURN_ORIGINS names')
+  // Characters that a URL does not take are written as three or more each.
+  if (url.href.length > MAX_RETURN_URL_LENGTH)
+    return failField(
+      '/return_url',
+      `Must have at most ${MAX_RETURN_URL_LENGTH} characters as a URL writes them`,
+    )
   return url.href
 }

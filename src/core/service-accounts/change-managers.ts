@@ -4,6 +4,7 @@ import type { Origin } from '../audit/audit.ts'
 import { type Change, changedMeanwhile, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner } from '../owners.ts'
+import { updateEndedOfManager } from '../portal/queries.ts'
 import { type Holder, isAdmin } from '../principal.ts'
 import { findUserByEmail, findUserById } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
@@ -50,7 +51,9 @@ export async function addManager(
         detail: `A service account has at most ${MAX_MANAGERS} managers: remove one first.`,
       })
     if ((held.serviceAccounts.get(id)?.countsFor === manager.id) !== isCounted) throw changedMeanwhile()
-    if (isCounted) await requireAccountQuota(context, tx, manager.id)
+    // An account that no user manages counts for its maker already.
+    if (isCounted && account.managers.some(({ type }) => type === 'user'))
+      await requireAccountQuota(context, tx, manager.id)
     await insertManager(tx, {
       id: rowId,
       serviceAccountId: id,
@@ -78,6 +81,7 @@ export async function removeManager(
   const locks: Lock[] = [
     ['serviceAccounts', id, 'no key update'],
     ['managersOfAccount', id, 'update'],
+    ['portalSessionsOfAccount', id, 'no key update'],
   ]
   await recordChange(context, origin, caller, locks, async (change) => {
     const { managers } = requireHeldAccount(change, id)
@@ -88,7 +92,25 @@ export async function removeManager(
     await deleteManager(change.tx, id, manager)
     const target = { type: 'service_account' as const, id }
     await change.record({ action: 'service_account.manager_removed', target, details: { manager } })
+    await endSessionsOfManager(change, id, manager)
   })
+}
+
+/** Ends the portal sessions that a manager's keys made for an account: a customer in them would act for who is gone. */
+async function endSessionsOfManager(
+  { tx, now, record }: Pick<Change<Holder>, 'tx' | 'now' | 'record'>,
+  accountId: string,
+  manager: Owner,
+): Promise<void> {
+  const owner = { type: 'service_account' as const, id: accountId }
+  const ended = await updateEndedOfManager(tx, accountId, manager, now)
+  await record(
+    ended.map(({ id, madeByKey }) => ({
+      action: 'portal.session_ended',
+      target: { type: 'portal_session', id },
+      details: { maker: { type: 'key', id: madeByKey }, owner },
+    })),
+  )
 }
 
 /**

@@ -18,10 +18,17 @@ export function manages(caller: Holder, account: Pick<WholeAccount, 'scopes' | '
 }
 
 /** Whether the caller, or the owner of the key that calls, is one of the managers of an account. */
-export function isManager(caller: Holder, { managers }: Pick<WholeAccount, 'managers'>): boolean {
+function isManager(caller: Holder, { managers }: Pick<WholeAccount, 'managers'>): boolean {
   const owner = ownerOf(caller)
   return managers.some((manager) => isSameOwner(manager, owner))
 }
+
+/**
+ * Whether nobody else manages an account. What such a manager lowers, nobody raises against an admin's will; that an admin
+ * is among the managers says nothing, since any of them may have added the admin.
+ */
+export const managesAlone = (caller: Holder, account: Pick<WholeAccount, 'managers'>): boolean =>
+  account.managers.length === 1 && isManager(caller, account)
 
 /** Whether a key holds every scope of Latchkey's own API among these. */
 const isWithinKey = ({ grants }: Pick<Holder, 'grants'>, scopes: readonly string[]) =>

@@ -24,8 +24,8 @@ import { deleteManyKeys } from '../keys/steps.ts'
 import { ownerOf } from '../owners.ts'
 import { type Holder, isAdmin, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
-import { requireGrants } from '../verify/problems.ts'
-import { heldAccount, isManager, locksOfAccount, manages, type WholeAccount } from './managers.ts'
+import { lackOfScopes, requireGrants } from '../verify/problems.ts'
+import { heldAccount, locksOfAccount, manages, managesAlone, type WholeAccount } from './managers.ts'
 import type { NewServiceAccount, ServiceAccountPatch } from './model.ts'
 import {
   countAccountsOf,
@@ -210,6 +210,7 @@ export async function changeServiceAccount(
     }
     if (Object.keys(change).length === 0) return before
     const after = { ...before, ...change }
+    requireLabelPower(caller, before, after)
     const lockedSettings = requireAccountPower(caller, before, after)
     await updateServiceAccount(tx, id, { ...change, lockedSettings })
     const target = { type: 'service_account' as const, id }
@@ -295,6 +296,16 @@ function requireHeld(account: WholeAccount | undefined, caller: Holder): WholeAc
   return account && manages(caller, account) ? account : fail('not_found')
 }
 
+/**
+ * An external id says to the product whose customer presents a key: who could choose it freely could pose as another
+ * customer, or take a customer's id before the product does.
+ * @throws Problem insufficient_scope
+ */
+function requireLabelPower(caller: Holder, before: WholeAccount, after: WholeAccount): void {
+  const isKept = after.externalId === before.externalId
+  if (!isKept && !covers(caller.grants, SERVICE_ACCOUNTS_WRITE)) throw lackOfScopes([SERVICE_ACCOUNTS_WRITE])
+}
+
 /** The settings that bound what an account may do. */
 const SETTINGS: Settings<ServiceAccountRow> = {
   scopes: setting((account) => account.scopes, areScopesWithin),
@@ -311,8 +322,8 @@ function requireAccountPower(
   before: WholeAccount,
   after: WholeAccount,
 ): Record<string, unknown> {
-  // What its own manager lowers is not locked, also where that manager is an admin.
-  const by = { ...lowersAs(caller), isOwn: isManager(caller, before) }
+  // What its only manager lowers is not locked, also where that manager is an admin.
+  const by = { ...lowersAs(caller), isOwn: managesAlone(caller, before) }
   const next = relock(SETTINGS, before.lockedSettings, before, after, by)
   if (findRaised(SETTINGS, before, after).length === 0) return next
   requireUnbounded(caller)
