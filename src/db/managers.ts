@@ -27,6 +27,7 @@ export const accountsManagedBy = ({ type, id }: { type: 'user' | 'service_accoun
  * The ids of the accounts of which one of these users is the only active manager. An account that manages another counts
  * only where somebody else stands behind it: an active user who manages it, directly or through active accounts, or the
  * admins, whose it is without a manager. Accounts that manage themselves or each other save nobody's accounts.
+ * The planner expects far more rows than there are: OFFSET keeps it at the index.
  */
 export const accountsOfUsersAlone = (userIds: readonly string[]): SQL =>
   sql`(WITH RECURSIVE above (id) AS (
@@ -36,18 +37,18 @@ export const accountsOfUsersAlone = (userIds: readonly string[]): SQL =>
         JOIN ${accountManagers} AS managed ON managed.service_account_id = above.id
         JOIN ${serviceAccounts} AS program ON program.id = managed.manager_account_id AND program.is_active
     ), others (id) AS (
-      SELECT above.id FROM above
-      WHERE NOT EXISTS (SELECT FROM ${accountManagers} AS managed WHERE managed.service_account_id = above.id)
-        OR EXISTS (SELECT FROM ${accountManagers} AS managed
-          JOIN ${users} AS person ON person.id = managed.user_id AND person.is_active
-          WHERE managed.service_account_id = above.id AND person.id <> ALL (${sql.param([...userIds])}::uuid[]))
+      SELECT above.id FROM above WHERE COALESCE((
+        SELECT bool_or(COALESCE(person.is_active AND person.id <> ALL (${sql.param([...userIds])}::uuid[]), false))
+        FROM ${accountManagers} AS managed LEFT JOIN ${users} AS person ON person.id = managed.user_id
+        WHERE managed.service_account_id = above.id), true)
       UNION SELECT above.id FROM others
         JOIN ${serviceAccounts} AS program ON program.id = others.id AND program.is_active
-        JOIN ${accountManagers} AS managed ON managed.manager_account_id = others.id
-        JOIN above ON above.id = managed.service_account_id
+        CROSS JOIN LATERAL (SELECT managed.service_account_id AS id FROM ${accountManagers} AS managed
+          WHERE managed.manager_account_id = others.id OFFSET 0) AS below
+        JOIN above ON above.id = below.id
     )
-    SELECT managed.service_account_id FROM ${accountManagers} AS managed
-    WHERE managed.user_id = ${anyOf(userIds)} AND managed.service_account_id NOT IN (SELECT id FROM others))`
+    SELECT managed.service_account_id FROM ${accountManagers} AS managed WHERE managed.user_id = ${anyOf(userIds)}
+      AND NOT EXISTS (SELECT FROM others WHERE others.id = managed.service_account_id))`
 
 /**
  * Whether an account holds no scope of Latchkey's own API but these of a key. `manages` in core/service-accounts is the

@@ -85,6 +85,7 @@ describe('other code that reads text is listed here, and bounded', () => {
       "src/core/users/email.ts: email.normalize('NFKC')",
       "src/core/users/email.ts: trimmed.normalize('NFC')",
       "src/core/users/email.ts: trimmed.normalize('NFC').toLowerCase().normalize('NFC')",
+      "src/lib/external-id.ts: text.normalize('NFC')",
       "src/lib/search.ts: query.normalize('NFKC')",
     ])
   })
