@@ -26,7 +26,7 @@ export const accountsManagedBy = ({ type, id }: { type: 'user' | 'service_accoun
 /**
  * The ids of the accounts of which one of these users is the only active manager. An account that manages another counts
  * only where somebody else stands behind it: an active user who manages it, directly or through active accounts, or the
- * admins, whose it is without a manager. Accounts that manage themselves or each other save nobody's accounts.
+ * admins, whose it is without a manager. Accounts that manage themselves or each other do not count.
  * The planner expects far more rows than there are: OFFSET keeps it at the index.
  */
 export const accountsOfUsersAlone = (userIds: readonly string[]): SQL =>

@@ -1,4 +1,4 @@
-import { and, eq, gt, inArray, isNull } from 'drizzle-orm'
+import { and, eq, gt, isNull, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { portalSessions } from '../../db/portal.ts'
 import { apiKeys } from '../../db/schema.ts'
@@ -41,7 +41,11 @@ export function updateEndedOfManager(
     .update(portalSessions)
     .set({ endedAt })
     .where(
-      and(eq(portalSessions.serviceAccountId, accountId), isLive, inArray(portalSessions.madeByKey, keys)),
+      and(
+        eq(portalSessions.serviceAccountId, accountId),
+        isLive,
+        sql`${portalSessions.madeByKey} IN ${keys}`,
+      ),
     )
     .returning({ id: portalSessions.id, madeByKey: portalSessions.madeByKey })
 }

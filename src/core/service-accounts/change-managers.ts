@@ -4,7 +4,7 @@ import type { Origin } from '../audit/audit.ts'
 import { type Change, changedMeanwhile, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner } from '../owners.ts'
-import { updateEndedOfManager } from '../portal/queries.ts'
+import { endSessionsOfManager } from '../portal/end.ts'
 import { type Holder, isAdmin } from '../principal.ts'
 import { findUserByEmail, findUserById } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
@@ -94,23 +94,6 @@ export async function removeManager(
     await change.record({ action: 'service_account.manager_removed', target, details: { manager } })
     await endSessionsOfManager(change, id, manager)
   })
-}
-
-/** Ends the portal sessions that a manager's keys made for an account: a customer in them would act for who is gone. */
-async function endSessionsOfManager(
-  { tx, now, record }: Pick<Change<Holder>, 'tx' | 'now' | 'record'>,
-  accountId: string,
-  manager: Owner,
-): Promise<void> {
-  const owner = { type: 'service_account' as const, id: accountId }
-  const ended = await updateEndedOfManager(tx, accountId, manager, now)
-  await record(
-    ended.map(({ id, madeByKey }) => ({
-      action: 'portal.session_ended',
-      target: { type: 'portal_session', id },
-      details: { maker: { type: 'key', id: madeByKey }, owner },
-    })),
-  )
 }
 
 /**

@@ -24,8 +24,8 @@ function isManager(caller: Holder, { managers }: Pick<WholeAccount, 'managers'>)
 }
 
 /**
- * Whether nobody else manages an account. What such a manager lowers, nobody raises against an admin's will; that an admin
- * is among the managers says nothing, since any of them may have added the admin.
+ * Whether the caller is the only manager of an account. What an admin lowers is locked unless this holds: that an admin is
+ * one of several managers says little, since any of the others may have added the admin.
  */
 export const managesAlone = (caller: Holder, account: Pick<WholeAccount, 'managers'>): boolean =>
   account.managers.length === 1 && isManager(caller, account)
