@@ -79,6 +79,8 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
     SELECT gen_random_uuid(), id, created_by, now() FROM latchkey.service_accounts
     WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`
+  await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    VALUES (gen_random_uuid(), ${managedAccount}, ${target.id}, now())`
   const owner = kind.startsWith('account') ? { account } : { user: person.id }
   const caller = await insertKey(sql, owner, POWERS)
   const portal = await insertPortal(
@@ -249,6 +251,19 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
     json: () => ({ name: 'other' }),
   },
   'DELETE /service-accounts/{id}': { by: MANAGERS, ids: (w) => [w.managedAccount] },
+  'PUT /service-accounts': {
+    by: ADMIN_OR_KEY,
+    json: (w) => ({ external_id: `new-${w.person.id}`, scopes: [] }),
+  },
+  'PUT /service-accounts/{id}/managers': {
+    by: MANAGERS,
+    ids: (w) => [w.managedAccount],
+    json: (w) => ({ service_account_id: w.account }),
+  },
+  'DELETE /service-accounts/{id}/managers/{managerId}': {
+    by: MANAGERS,
+    ids: (w) => [w.managedAccount, w.target.id],
+  },
   'POST /users': {
     by: ADMINISTRATORS,
     json: (w) => ({ email: `new-${w.person.id}@example.com` }),
@@ -326,6 +341,7 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT x::text FROM latchkey.revoked_tokens x
       UNION ALL SELECT x::text FROM latchkey.signing_keys x
       UNION ALL SELECT x::text FROM latchkey.portal_sessions x
+      UNION ALL SELECT x::text FROM latchkey.account_managers x
       UNION ALL SELECT x::text FROM latchkey.totp_secrets x
       UNION ALL SELECT x::text FROM latchkey.recovery_codes x
       UNION ALL SELECT x::text FROM latchkey.passkeys x
