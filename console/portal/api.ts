@@ -20,21 +20,30 @@ export const queries = new QueryClient({
   },
 })
 
+const bearerOf = (state: ReturnType<typeof session.get>): string =>
+  state.kind === 'open' ? state.access.access_token : ''
+
+let shown = bearerOf(session.get())
+// What one session has read is not shown in the next one, which may be another customer's.
+session.subscribe(() => {
+  const bearer = bearerOf(session.get())
+  if (bearer === shown) return
+  shown = bearer
+  queries.clear()
+})
+
 /**
  * Asks the API by the session's bearer, typed by its routes. A session that has ended closes the page.
  * @throws Refusal
  */
 async function askWhole<A extends Answer>(call: (api: Api) => Promise<A>): Promise<A> {
-  const state = session.get()
-  const bearer = state.kind === 'open' ? state.access.access_token : ''
+  const bearer = bearerOf(session.get())
   const answer = await call(management(API_URL, bearer)).catch((error: unknown) => {
     throw asRefusal(error)
   })
   if (!answer.error) return answer
-  if (answer.status === 401) {
-    close()
-    queries.clear()
-  }
+  // An answer to a session before says nothing about the present one.
+  if (answer.status === 401 && bearer === bearerOf(session.get())) close()
   throw refusalOf(answer.status, (answer.error as { value: unknown }).value)
 }
 

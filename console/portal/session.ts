@@ -47,6 +47,8 @@ function begin(): void {
     return
   }
   if (link === null) return
+  // A new link may be another customer's: nothing leads back to the customer before, also where the link is dead.
+  store(null)
   session.set({ kind: 'link', link, isOpening: false, error: null })
   // In a frame the product has asked for it; a link in a mail may be opened by a scanner, and then waits for a click.
   if (isFramed) void exchange()

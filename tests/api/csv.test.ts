@@ -35,6 +35,11 @@ const recordsOf = (text: string) => {
 describe('a cell', () => {
   test.each([
     ['=1+1', "'=1+1"],
+    ['\uff1d1+1', "'\uff1d1+1"],
+    ['\uff0b1', "'\uff0b1"],
+    ['\uff0d1', "'\uff0d1"],
+    ['\uff20a', "'\uff20a"],
+    ['\n=1', `"'\n=1"`],
     ['+1', "'+1"],
     ['-1', "'-1"],
     [-1, "'-1"],

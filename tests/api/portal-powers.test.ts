@@ -228,7 +228,7 @@ describe('of a user', () => {
     }
     expect((await create(bearer, { scopes: ['read'] })).body.user_id).toBe(maker.id)
     await call(service, `PATCH /service-accounts/${made.account}`, {
-      bearer: maker.access,
+      bearer: admin.access,
       json: { external_id: 'of the account' },
     })
     await sql`INSERT INTO latchkey.key_usage (key_id, hour, outcome, count)

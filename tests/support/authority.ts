@@ -360,6 +360,7 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT x::text FROM latchkey.revoked_tokens x
       UNION ALL SELECT x::text FROM latchkey.signing_keys x
       UNION ALL SELECT x::text FROM latchkey.portal_sessions x
+      UNION ALL SELECT x::text FROM latchkey.account_managers x
       UNION ALL SELECT x::text FROM latchkey.totp_secrets x
       UNION ALL SELECT x::text FROM latchkey.recovery_codes x
       UNION ALL SELECT x::text FROM latchkey.passkeys x

@@ -81,3 +81,41 @@ test('a link that is exchanged while its maker ends gives no bearer that works',
     expect(made.status).toBe(401)
   }
 })
+
+test('once the owner of its maker is no manager, no link opens and no bearer makes a key, at either instance', async () => {
+  const admin = await addLoggedIn(a, sql, { role: 'admin' })
+  const { key } = await newMaker()
+  for (let round = 0; round < ROUNDS; round++) {
+    const json = { name: 'shared', scopes: ['read'] }
+    const { id } = (await call(a, 'POST /service-accounts', { bearer: maker.access, json })).body
+    const managers = `/service-accounts/${id}/managers`
+    await call(a, `PUT ${managers}`, { bearer: maker.access, json: { user_id: admin.id } })
+    const ofShared = { service_account_id: id, scopes: ['read'], may: ['create'] }
+    const portal = await openPortal(a, { apiKey: key }, ofShared)
+    const { token } = await makePortal(b, { apiKey: key }, ofShared)
+    const make = (at: TestService, bearer = portal.bearer) =>
+      call(at, 'POST /keys', { bearer, json: { scopes: ['read'] } })
+    expect((await make(b)).status).toBe(201)
+    const exchange = (at: TestService) => call(at, 'POST /portal/exchange', { json: { token } })
+    const session = (at: TestService) => call(at, 'POST /portal/sessions', { apiKey: key, json: ofShared })
+    const racing = [make(a), make(b), exchange(a), session(b)]
+    const ended = await call(round % 2 === 0 ? a : b, `DELETE ${managers}/${maker.id}`, {
+      bearer: admin.access,
+    })
+    expect(ended.status).toBe(204)
+    expect((await Promise.all([make(a), make(b)])).map(({ status }) => status)).toEqual([401, 401])
+    expect((await exchange(b)).status).toBe(401)
+    expect((await session(a)).status).toBe(404)
+    const won = await Promise.all(racing)
+    expect(won.filter(({ status }) => ![200, 201, 401, 404].includes(status))).toEqual([])
+    const [, , exchanged, opened] = won
+    const late = exchanged?.body?.access_token
+    if (late) expect((await make(a, late)).status).toBe(401)
+    const url: string | undefined = opened?.body?.url
+    if (url) {
+      const link = url.slice(url.indexOf('#') + 1)
+      expect((await call(b, 'POST /portal/exchange', { json: { token: link } })).status).toBe(401)
+    }
+    await call(a, `DELETE /service-accounts/${id}`, { bearer: admin.access })
+  }
+})

@@ -293,6 +293,41 @@ describe.skipIf(!CHROMIUM)(`the portal${WITHOUT_CHROMIUM}`, () => {
     expected = [/401/]
   })
 
+  const newCustomer = async () =>
+    (await call(service, 'POST /service-accounts', { bearer: access, json: { name: 'next', scopes: [] } }))
+      .body.id
+
+  test('of the customer before nothing is shown to the next one in the same tab', async () => {
+    const page = await open()
+    await enter(page)
+    const { url } = await newLink({ service_account_id: await newCustomer() })
+    // The keys of the next customer are on their way all the time.
+    await page.route('**/keys?**', () => {})
+    await page.goto(url)
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await page.getByText('next', { exact: false }).first().waitFor()
+    expect(await page.getByText('shown', { exact: true }).count()).toBe(0)
+    await page.unroute('**/keys?**')
+    await page.reload()
+    await page.getByRole('heading', { name: 'API keys' }).waitFor()
+    await page.waitForLoadState('networkidle')
+    expect(await page.getByText('shown', { exact: true }).count()).toBe(0)
+  })
+
+  test('a link that is dead does not lead back to the customer before', async () => {
+    const page = await open()
+    await enter(page)
+    const { id, url } = await newLink({ service_account_id: await newCustomer() })
+    await call(service, `DELETE /portal/sessions/${id}`, { apiKey: maker.key })
+    await page.goto(url)
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await page.getByRole('heading', { name: 'This link has been used' }).waitFor()
+    await page.reload()
+    await page.getByRole('heading', { name: 'Open this page again' }).waitFor()
+    expect(await page.getByText('shown', { exact: true }).count()).toBe(0)
+    expected = [/401/]
+  })
+
   describe('in a frame', () => {
     const frameOf = async (page: Page): Promise<Frame> => {
       await page.waitForLoadState('networkidle')

@@ -116,7 +116,7 @@ export const serviceAccountRoutes = (context: Context, guard: Guard) =>
         response: { 200: ServiceAccount },
         detail: describe(
           'changeServiceAccount',
-          "Change a service account's name, ceiling, state or credits",
+          "Change a service account's name, ceiling, state or limits",
           {
             errors: ['not_found', 'conflict', 'forbidden', 'reauthentication_required'],
           },

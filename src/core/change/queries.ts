@@ -95,6 +95,11 @@ export const LOCKABLE = {
     reads: true,
   },
   portalSessions: { table: 'portalSessions', where: (ids) => isOneOf(portalSessions.id, ids), reads: true },
+  portalSessionsOfAccount: {
+    table: 'portalSessions',
+    where: (ids) => and(isOneOf(portalSessions.serviceAccountId, ids), isNull(portalSessions.endedAt)),
+    reads: false,
+  },
 } as const satisfies Record<string, Lockable>
 
 /**

@@ -95,9 +95,16 @@ export function locksOfQuota(context: Context, account: WholeAccount | null): ()
   }
 }
 
-/** The user for whom the keys of an account count: who made it in a session of their own, and still manages it. */
-export const countedFor = (account: WholeAccount | null): Owner[] =>
-  account?.managers.filter(({ type, id }) => type === 'user' && id === account.countsFor) ?? []
+/**
+ * The user for whom the keys of an account count: who made it in a session of their own, and still manages it or left it to
+ * no user. `countsForUser` in db/managers.ts is the same in SQL.
+ */
+export function countedFor(account: WholeAccount | null): Owner[] {
+  if (account === null || account.countsFor === null) return []
+  const users = account.managers.filter(({ type }) => type === 'user')
+  const isCounted = users.length === 0 || users.some(({ id }) => id === account.countsFor)
+  return isCounted ? [{ type: 'user', id: account.countsFor }] : []
+}
 
 /**
  * The locked service account that owns a key; null where a user does.

@@ -14,7 +14,7 @@ import {
 import { areCreditsWithin, compareCredits } from '../credits/within.ts'
 import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
 import { isAdmin } from '../principal.ts'
-import { isManager, type WholeAccount } from '../service-accounts/managers.ts'
+import { managesAlone, type WholeAccount } from '../service-accounts/managers.ts'
 import { requireGrants } from '../verify/problems.ts'
 import type { WholeKey } from './queries.ts'
 import { ownerFor, requireLimitsKept } from './rate-root.ts'
@@ -136,12 +136,12 @@ function limitsOfOthers(
 }
 
 /**
- * Whether a key is the caller's own, or belongs to an account of which the caller is a manager. Where an admin lowers such a
+ * Whether a key is the caller's own, or belongs to an account that the caller alone manages. Where an admin lowers such a
  * key, nothing is locked.
  */
 function isOwn(caller: KeyManager, key: WholeKey | null, account: WholeAccount | null): boolean {
   if (caller.kind !== 'user') return false
-  return account ? isManager(caller, account) : key?.userId === caller.userId
+  return account ? managesAlone(caller, account) : key?.userId === caller.userId
 }
 
 /** Whether a setting that an admin lowered is raised to at most its value from before. */

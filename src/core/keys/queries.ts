@@ -17,7 +17,7 @@ import {
 } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { hasExternalId } from '../../db/external-ids.ts'
-import { accountsOfUsers, accountsOfUsersAlone, isOfAccountManagedBy } from '../../db/managers.ts'
+import { accountsOfUsersAlone, countsForUser, isOfAccountManagedBy } from '../../db/managers.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { mails } from '../../db/people.ts'
 import {
@@ -362,15 +362,7 @@ export async function findWholeKey(tx: Transaction, key: KeyRow): Promise<WholeK
  */
 export async function countLiveKeys(tx: Transaction, owner: Owner, now: Date): Promise<number> {
   const isUnexpired = or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, now))
-  const counted = tx
-    .select({ id: serviceAccounts.id })
-    .from(serviceAccounts)
-    .where(
-      and(
-        eq(serviceAccounts.countsFor, owner.id),
-        sql`${serviceAccounts.id} IN ${accountsOfUsers([owner.id])}`,
-      ),
-    )
+  const counted = tx.select({ id: serviceAccounts.id }).from(serviceAccounts).where(countsForUser(owner.id))
   const isCounted =
     owner.type === 'user'
       ? or(belongsTo(owner), sql`${apiKeys.serviceAccountId} IN ${counted}`)

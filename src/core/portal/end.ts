@@ -1,11 +1,11 @@
 import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import { type Origin, partiesOf } from '../audit/audit.ts'
-import { type Lock, recordChange } from '../change/record-change.ts'
+import { type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerOfRow } from '../owners.ts'
 import { type Holder, isAdmin, type PortalPrincipal } from '../principal.ts'
-import { findPortalSession, type PortalSessionRow, updateEnded } from './queries.ts'
+import { findPortalSession, type PortalSessionRow, updateEnded, updateEndedOfManager } from './queries.ts'
 
 /**
  * Ends a portal session for its maker, or for an admin. Ending it again changes nothing.
@@ -47,6 +47,26 @@ export async function endOwnPortalSession(
     const target = { type: 'portal_session', id } as const
     await record({ action: 'portal.session_ended', target, details: partiesOf(caller) })
   })
+}
+
+/**
+ * Ends the portal sessions that a manager's keys made for an account, as part of the change that removes the manager. Without
+ * this, customers would go on making keys of the account in sessions that the manager could not make now.
+ */
+export async function endSessionsOfManager(
+  { tx, now, record }: Pick<Change<Holder>, 'tx' | 'now' | 'record'>,
+  accountId: string,
+  manager: Owner,
+): Promise<void> {
+  const owner = { type: 'service_account' as const, id: accountId }
+  const ended = await updateEndedOfManager(tx, accountId, manager, now)
+  await record(
+    ended.map(({ id, madeByKey }) => ({
+      action: 'portal.session_ended',
+      target: { type: 'portal_session', id },
+      details: { maker: { type: 'key', id: madeByKey }, owner },
+    })),
+  )
 }
 
 /** With the owner's row, whose wait queue the changes of the session share: no stream of them delays its end. */

@@ -13,7 +13,12 @@ import { ownerColumns } from '../owners.ts'
 import { idOf, PORTAL_POWERS, type PortalPower } from '../principal.ts'
 import { requireGrants } from '../verify/problems.ts'
 import { locksOfShown, type PortalMaker, readOwner, requireOwner } from './choose-owner.ts'
-import { DEFAULT_EXPIRES_IN_SECONDS, type NewPortalSession, type PortalSession } from './model.ts'
+import {
+  DEFAULT_EXPIRES_IN_SECONDS,
+  MAX_RETURN_URL_LENGTH,
+  type NewPortalSession,
+  type PortalSession,
+} from './model.ts'
 import { insertPortalSession } from './queries.ts'
 
 const LINK_LASTS_MS = 5 * MINUTE_MS
@@ -108,5 +113,11 @@ function readReturnUrl({ publicUrl, portalReturnOrigins }: Config, text: string 
   const allowed = [...portalReturnOrigins, new URL(publicUrl).origin]
   if (!allowed.includes(url.origin))
     return failField('/return_url', 'Must have an origin that PORTAL_RETURN_ORIGINS names')
+  // Characters that a URL does not take are written as three or more each.
+  if (url.href.length > MAX_RETURN_URL_LENGTH)
+    return failField(
+      '/return_url',
+      `Must have at most ${MAX_RETURN_URL_LENGTH} characters as a URL writes them`,
+    )
   return url.href
 }

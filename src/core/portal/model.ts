@@ -4,7 +4,7 @@ import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 import { KeyOwner } from '../keys/model.ts'
 import { PORTAL_POWERS } from '../principal.ts'
 
-const MAX_RETURN_URL_LENGTH = 2048
+export const MAX_RETURN_URL_LENGTH = 2048
 export const DEFAULT_EXPIRES_IN_SECONDS = 900
 
 const OwnerId = Type.String({ maxLength: 64 })

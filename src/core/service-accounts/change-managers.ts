@@ -5,6 +5,7 @@ import { isByAdmin } from '../change/power.ts'
 import { type Change, changedMeanwhile, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner } from '../owners.ts'
+import { endSessionsOfManager } from '../portal/end.ts'
 import { findUserByEmail, findUserById } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
 import { requireGrants } from '../verify/problems.ts'
@@ -50,7 +51,9 @@ export async function addManager(
         detail: `A service account has at most ${MAX_MANAGERS} managers: remove one first.`,
       })
     if ((held.serviceAccounts.get(id)?.countsFor === manager.id) !== isCounted) throw changedMeanwhile()
-    if (isCounted) await requireAccountQuota(context, tx, manager.id)
+    // An account that no user manages counts for its maker already.
+    if (isCounted && account.managers.some(({ type }) => type === 'user'))
+      await requireAccountQuota(context, tx, manager.id)
     await insertManager(tx, {
       id: rowId,
       serviceAccountId: id,
@@ -78,6 +81,7 @@ export async function removeManager(
   const locks: Lock[] = [
     ['serviceAccounts', id, 'no key update'],
     ['managersOfAccount', id, 'update'],
+    ['portalSessionsOfAccount', id, 'no key update'],
   ]
   await recordChange(context, origin, caller, locks, async (change) => {
     const { managers } = requireHeldAccount(change, id)
@@ -88,6 +92,7 @@ export async function removeManager(
     await deleteManager(change.tx, id, manager)
     const target = { type: 'service_account' as const, id }
     await change.record({ action: 'service_account.manager_removed', target, details: { manager } })
+    await endSessionsOfManager(change, id, manager)
   })
 }
 

@@ -26,6 +26,13 @@ export function isManager(caller: Holder, { managers }: Pick<WholeAccount, 'mana
   return managers.some((manager) => isSameOwner(manager, owner))
 }
 
+/**
+ * Whether the caller is the only manager of an account. What an admin lowers is locked unless this holds: that an admin is
+ * one of several managers says little, since any of the others may have added the admin.
+ */
+export const managesAlone = (caller: AccountCaller, account: Pick<WholeAccount, 'managers'>): boolean =>
+  caller.kind !== 'operator' && account.managers.length === 1 && isManager(caller, account)
+
 /** Whether a key holds every scope of Latchkey's own API among these. */
 const isWithinKey = ({ grants }: Pick<Holder, 'grants'>, scopes: readonly string[]) =>
   scopes.every((scope) => !isReserved(scope) || covers(grants, scope))

@@ -1,6 +1,6 @@
 import { and, count, desc, eq, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
-import { accountsManagedBy, accountsOfUsersAlone, isWithinKey } from '../../db/managers.ts'
+import { accountsManagedBy, accountsOfUsersAlone, countsForUser, isWithinKey } from '../../db/managers.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { accountManagers, serviceAccounts } from '../../db/schema.ts'
 import { beginsWith, findCandidates, hasWords, searchText } from '../../db/search.ts'
@@ -81,17 +81,9 @@ export async function findAccountByExternalId(
   return account ?? null
 }
 
-/** The number of service accounts that a user made in a session of their own, and still manages. */
+/** The number of service accounts that a user made in a session of their own, and that still count for the user. */
 export async function countAccountsOf(tx: Transaction, userId: string): Promise<number> {
-  const [row] = await tx
-    .select({ accounts: count() })
-    .from(serviceAccounts)
-    .where(
-      and(
-        eq(serviceAccounts.countsFor, userId),
-        sql`${serviceAccounts.id} IN ${accountsManagedBy({ type: 'user', id: userId })}`,
-      ),
-    )
+  const [row] = await tx.select({ accounts: count() }).from(serviceAccounts).where(countsForUser(userId))
   return row?.accounts ?? 0
 }
 

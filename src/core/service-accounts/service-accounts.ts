@@ -32,9 +32,9 @@ import { requireSettingLimits } from './limits.ts'
 import {
   type AccountCaller,
   heldAccount,
-  isManager,
   locksOfAccount,
   manages,
+  managesAlone,
   type WholeAccount,
 } from './managers.ts'
 import type { NewServiceAccount, ServiceAccountPatch, ServiceAccountPut } from './model.ts'
@@ -376,8 +376,8 @@ function requireAccountPower(
   before: WholeAccount,
   after: WholeAccount,
 ): Record<string, unknown> {
-  // What its own manager lowers is not locked, also where that manager is an admin.
-  const by = { ...lowersAs(caller), isOwn: caller.kind !== 'operator' && isManager(caller, before) }
+  // What its only manager lowers is not locked, also where that manager is an admin.
+  const by = { ...lowersAs(caller), isOwn: managesAlone(caller, before) }
   const next = relock(SETTINGS, before.lockedSettings, before, after, by)
   if (findRaised(SETTINGS, before, after).length === 0) return next
   requireUnbounded(caller)
