@@ -89,6 +89,7 @@ describe.skipIf(!CHROMIUM)(`the managers of a service account in the console${WI
     await rows(page).filter({ hasText: 'You' }).getByRole('button', { name: 'Remove' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click()
     await page.getByRole('heading', { name: 'Service accounts' }).waitFor()
+    await settle(page)
     const { status } = await call(service, `GET /service-accounts/${account.id}`, { bearer: access })
     expect(status).toBe(404)
     // The ids were tried as those of users first.
