@@ -137,6 +137,27 @@ describe.skipIf(!CHROMIUM)(`limits and credits in the console${WITHOUT_CHROMIUM}
     expect((await read(place)).credits.remaining).toBe(25)
   })
 
+  test('an amount whose answer was lost is added once', async () => {
+    const place = `service-accounts/${await newAccount({ credits: { remaining: 100 } })}`
+    const page = await open(place)
+    let lost = 0
+    await page.route(`${service.url}/${place}/credits`, async (route) => {
+      if (lost > 0) return route.continue()
+      lost += 1
+      await route.fetch()
+      await route.abort()
+    })
+    const dialog = await dialogOf(page, 'Add credits')
+    await dialog.getByLabel('How many').fill('60')
+    await dialog.getByRole('button', { name: 'Add credits' }).click()
+    await dialog.getByRole('alert').waitFor()
+    expect((await read(place)).credits.remaining).toBe(160)
+    await save(page, 'Add credits')
+    expect((await read(place)).credits.remaining).toBe(160)
+    expect(lost).toBe(1)
+    expect(signed.complaints.splice(0).every((complaint) => complaint.includes('ERR_FAILED'))).toBe(true)
+  })
+
   test('a key shows its refill and the limits of its owner, which say why it is refused', async () => {
     const owner = await newAccount({
       rate_limit: { limit: 7, window_seconds: 3600 },
