@@ -1,12 +1,14 @@
 import { useState } from 'react'
 import { ask, useChange } from '../lib/api.ts'
+import { changesOf } from '../lib/change.ts'
 import { formatInput } from '../lib/format.ts'
 import type { Key, KeyPatch } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { Dialog } from './dialog.tsx'
 import { Field } from './field.tsx'
 import { Form, textIn } from './form.tsx'
-import { changesOf, KeyFields, keyFieldsIn } from './key-fields.tsx'
+import { KeyFields, keyFieldsIn } from './key-fields.tsx'
+import { limitChanges } from './limit-fields.tsx'
 import { ScopeChoice, scopesIn } from './scopes.tsx'
 
 /** Renames a key and sets its limits. Sends only what was changed. */
@@ -27,9 +29,9 @@ export function EditKey({ of: key }: { of: Key }) {
       name: textIn(fields, 'name') ?? null,
       scopes: scopesIn(fields),
       expires_at: end === undefined ? null : inMinutes(new Date(end).toISOString()),
-      ...keyFieldsIn(fields, key),
+      ...keyFieldsIn(fields),
     })
-    change.mutate(changes as KeyPatch)
+    change.mutate({ ...(changes as KeyPatch), ...limitChanges(key, fields) })
   }
   return (
     <>

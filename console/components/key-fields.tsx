@@ -1,14 +1,14 @@
 import { mayLabel, useMe } from '../lib/me.ts'
 import type { Key, KeyPatch } from '../lib/types.ts'
 import { texts } from '../texts.ts'
-import { Field, Select, TextArea } from './field.tsx'
+import { Field, TextArea } from './field.tsx'
 import { textIn } from './form.tsx'
+import { LimitFields } from './limit-fields.tsx'
 
 const { fields: words } = texts
 
 /** What a key may have beside its name, its scopes and its end. */
 export function KeyFields({ of: key }: { of?: Key }) {
-  const { rate_limit: rate, credits } = key ?? {}
   return (
     <>
       <TextArea
@@ -25,48 +25,7 @@ export function KeyFields({ of: key }: { of?: Key }) {
         defaultValue={key?.allowed_ips?.join('\n') ?? ''}
         spellCheck={false}
       />
-      <div className="row">
-        <Field
-          label={words.rateLimit}
-          hint={words.rateLimitHint}
-          name="limit"
-          path="/rate_limit"
-          type="number"
-          min={1}
-          defaultValue={rate?.limit}
-        />
-        <Field
-          label={words.window}
-          name="window"
-          type="number"
-          min={1}
-          defaultValue={rate?.window_seconds ?? 60}
-        />
-      </div>
-      <div className="row">
-        <Field
-          label={words.credits}
-          hint={words.creditsHint}
-          name="credits"
-          path="/credits"
-          type="number"
-          min={0}
-          defaultValue={credits?.remaining}
-        />
-        <Select
-          label={words.refill}
-          name="refill"
-          defaultValue={credits?.refill?.interval ?? ''}
-          options={Object.entries(words.refills)}
-        />
-        <Field
-          label={words.refillAmount}
-          name="amount"
-          type="number"
-          min={1}
-          defaultValue={credits?.refill?.amount}
-        />
-      </div>
+      <LimitFields {...(key && { of: key })} />
       {mayLabel(useMe()) && <Labels of={key} />}
     </>
   )
@@ -93,27 +52,13 @@ const Labels = ({ of: key }: { of: Key | undefined }) => (
   </>
 )
 
-/**
- * What the fields say, null where one is empty; labels only where they were offered. The API decides whether it is right.
- * @param before the key as it was: what the fields do not show of its refill stays
- */
-export function keyFieldsIn(fields: FormData, before?: Key) {
-  const number = (name: string) => (textIn(fields, name) === undefined ? null : Number(textIn(fields, name)))
+/** What the fields say, but for the limits; null where one is empty. Labels only where they were offered. The API decides whether it is right. */
+export function keyFieldsIn(fields: FormData) {
   const addresses = textIn(fields, 'allowed_ips')?.split(/[\s,]+/)
-  const [limit, credits, amount] = [number('limit'), number('credits'), number('amount')]
-  const interval = textIn(fields, 'refill') as 'daily' | 'weekly' | 'monthly' | undefined
   const metadata = textIn(fields, 'metadata')
   return {
     description: textIn(fields, 'description') ?? null,
     allowed_ips: addresses ?? null,
-    rate_limit: limit === null ? null : { limit, window_seconds: number('window') ?? 0 },
-    credits:
-      credits === null
-        ? null
-        : {
-            remaining: credits,
-            refill: interval ? { ...refillOf(interval, before), amount: amount ?? 0 } : null,
-          },
     ...(fields.has('metadata') && {
       external_id: textIn(fields, 'external_id') ?? null,
       // What is no JSON goes as the text that it is: the API says that an object is asked for.
@@ -122,22 +67,10 @@ export function keyFieldsIn(fields: FormData, before?: Key) {
   } satisfies KeyPatch
 }
 
-function refillOf(interval: 'daily' | 'weekly' | 'monthly', before: Key | undefined) {
-  const known = before?.credits?.refill
-  return known?.interval === interval ? known : { interval }
-}
-
 function parse(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
     return text
   }
-}
-
-/** Only what differs: to name what stays as it is would ask for rights that the change does not need. */
-export function changesOf<T extends object>(before: T, after: Partial<T>): Partial<T> {
-  const differs = ([name, value]: [string, unknown]) =>
-    JSON.stringify(value) !== JSON.stringify((before as Record<string, unknown>)[name])
-  return Object.fromEntries(Object.entries(after).filter(differs)) as Partial<T>
 }

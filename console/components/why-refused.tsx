@@ -46,6 +46,7 @@ export function WhyRefused({ of: { id } }: { of: Key }) {
         <div role="status">
           <p>
             <strong>{change.data.valid ? words.valid : words.refused(change.data.code)}</strong>{' '}
+            {change.data.limited_by && words.limitedBy[change.data.limited_by]}
             {change.data.missing_scopes && words.missing(change.data.missing_scopes.join(', '))}
           </p>
           <ol className="checks">

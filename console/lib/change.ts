@@ -23,3 +23,10 @@ export function useChange<Input = void, Result = unknown>(
     },
   })
 }
+
+/** Only what differs: to name what stays as it is would ask for rights that the change does not need. */
+export function changesOf<T extends object>(before: T, after: Partial<T>): Partial<T> {
+  const differs = ([name, value]: [string, unknown]) =>
+    JSON.stringify(value) !== JSON.stringify((before as Record<string, unknown>)[name])
+  return Object.fromEntries(Object.entries(after).filter(differs)) as Partial<T>
+}

@@ -14,6 +14,12 @@ export type KeyStatus = NonNullable<KeysQuery['status']>
 export type NewKeyInput = NonNullable<Parameters<Api['keys']['post']>[0]>
 export type CreatedKey = Of<Api['keys']['post']>
 export type KeyPatch = NonNullable<Parameters<ReturnType<Api['keys']>['patch']>[0]>
+export type Credits = NonNullable<Key['credits']>
+export type Refill = NonNullable<Credits['refill']>
+export type Interval = Refill['interval']
+/** What has limits: a key, a user, a service account. */
+export type Limited = Pick<Key, 'rate_limit' | 'credits'>
+export type LimitPatch = Pick<KeyPatch, 'rate_limit' | 'credits'>
 export type ServiceAccount = Of<ReturnType<Api['service-accounts']>['get']>
 export type NewUserInput = NonNullable<Parameters<Api['users']['post']>[0]>
 export type UserPatch = NonNullable<Parameters<ReturnType<Api['users']>['patch']>[0]>

@@ -9,6 +9,7 @@ import { Facts } from '../components/facts.tsx'
 import { Select } from '../components/field.tsx'
 import { textIn } from '../components/form.tsx'
 import { Expiry, nameOf, Scopes } from '../components/key-cells.tsx'
+import { AddCredits, CreditsMeter } from '../components/limits.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Meter } from '../components/meter.tsx'
 import { Owner } from '../components/owner.tsx'
@@ -57,9 +58,9 @@ function Status({ of: { status, status_reason, revoked_reason } }: { of: Key }) 
   )
 }
 
-function Actions({ of: key, onRotated }: { of: Key; onRotated(made: CreatedKey): void }) {
+/** What the signed-in person may do to a key. */
+function useRights(key: Key) {
   const me = useMe()
-  const { id } = key
   const isSupport = isStaff(me) && !isAdmin(me)
   const account = useAsk(
     ['service-accounts', key.service_account_id],
@@ -74,14 +75,24 @@ function Actions({ of: key, onRotated }: { of: Key; onRotated(made: CreatedKey):
   )
   // To show a secret takes the power to grant it: an admin does not rotate the key of another person.
   const isOwn = key.user_id === me?.id || (key.service_account_id !== null && isManaged)
-  const isOfAdmin = owner.data?.role === 'admin'
+  const isLive = key.revoked_at === null
+  return {
+    // Support does nothing to keys of admins.
+    mayEnd: isLive && (isOwn || owner.data?.role !== 'admin'),
+    mayRotate: isLive && isOwn,
+    mayChange: isLive && (isOwn || isAdmin(me)),
+  }
+}
+
+function Actions({ of: key, onRotated }: { of: Key; onRotated(made: CreatedKey): void }) {
+  const { id } = key
+  const { mayEnd, mayRotate, mayChange } = useRights(key)
   const change = useChange((is_active: boolean) => ask((api) => api.keys({ id }).patch({ is_active })))
-  // Support does nothing to keys of admins.
-  if (key.revoked_at !== null || (isOfAdmin && !isOwn)) return null
+  if (!mayEnd) return null
   return (
     <>
-      {(isOwn || isAdmin(me)) && <EditKey of={key} />}
-      {isOwn && (
+      {mayChange && <EditKey of={key} />}
+      {mayRotate && (
         <Confirm
           button={texts.actions.rotate}
           title={words.rotateTitle}
@@ -112,7 +123,7 @@ function Actions({ of: key, onRotated }: { of: Key; onRotated(made: CreatedKey):
           <p>{words.disableLead}</p>
         </Confirm>
       ) : (
-        (isOwn || isAdmin(me)) && (
+        mayChange && (
           <button type="button" className="plain" onClick={() => change.mutate(true)}>
             {texts.actions.enable}
           </button>
@@ -125,6 +136,7 @@ function Actions({ of: key, onRotated }: { of: Key; onRotated(made: CreatedKey):
 
 function Parts({ of: key }: { of: Key }) {
   const me = useMe()
+  const { mayChange } = useRights(key)
   return (
     <>
       <div className="columns">
@@ -148,7 +160,10 @@ function Parts({ of: key }: { of: Key }) {
             ]}
           />
         </Card>
-        <Card title={words.limits}>
+        <Card
+          title={words.limits}
+          actions={mayChange && key.credits && <AddCredits to={{ kind: 'keys', id: key.id }} />}
+        >
           <Limits of={key} />
         </Card>
       </div>
@@ -179,40 +194,45 @@ function Parts({ of: key }: { of: Key }) {
   )
 }
 
-/** Meters of what is left. How much of a rate limit is left, the same check tells as for a use, which counts nothing. */
+/** Meters of what is left. What only a use would tell, the same check tells, which counts nothing. */
 function Limits({ of: key }: { of: Key }) {
   const { rate_limit: limit, credits } = key
-  const rate = useAsk(
-    ['keys', key.id, 'rate'],
-    (api) => api.keys({ id: key.id }).check.post({}),
-    limit !== null,
-  ).data?.rate_limit
-  if (limit === null && credits === null) return <p className="quiet">{words.noLimits}</p>
-  const refill = credits?.refill
+  // Without an address that is allowed the check tells nothing of limits.
+  const ip = key.allowed_ips?.[0]?.replace(/\/.*/, '')
+  const check = useAsk(['keys', key.id, 'limits'], (api) =>
+    api.keys({ id: key.id }).check.post({ cost: 0, ...(ip !== undefined && { ip }) }),
+  ).data
+  const { rate_limit: rate, owner_rate_limit: ownerRate, owner_credits: ownerCredits } = check ?? {}
+  const usedUp = check?.code === 'RATE_LIMITED' ? check.limited_by : null
   return (
     <>
       {limit && (
         <Meter
           label={words.rate(formatSeconds(limit.window_seconds))}
-          value={rate?.remaining ?? limit.limit}
+          value={usedUp === 'key' ? 0 : rate ? leftIn(rate) : limit.limit}
           max={limit.limit}
         />
       )}
-      {credits && (
-        <Meter
-          label={texts.fields.credits}
-          value={credits.remaining}
-          max={Math.max(credits.remaining, refill?.amount ?? 0)}
-          hint={
-            refill
-              ? words.refill[refill.mode ?? 'set'](formatNumber(refill.amount), words.refill[refill.interval])
-              : words.noRefill
-          }
-        />
+      {credits && <CreditsMeter of={credits} />}
+      {!limit && !credits && <p className="quiet">{words.noLimits}</p>}
+      {(ownerRate || ownerCredits || usedUp === 'owner') && (
+        <>
+          <p>
+            {texts.limits.sharedWith} <Owner of={key} />
+          </p>
+          {usedUp === 'owner' && <p>{texts.why.limitedBy.owner}</p>}
+          {ownerRate && (
+            <Meter label={texts.limits.ownerRate} value={leftIn(ownerRate)} max={ownerRate.limit} />
+          )}
+          {ownerCredits && <Facts of={[[texts.limits.ownerCredits, formatNumber(ownerCredits.remaining)]]} />}
+        </>
       )}
     </>
   )
 }
+
+/** The check says what its use would leave, which is not made. */
+const leftIn = ({ remaining }: { remaining: number }) => remaining + 1
 
 /** What the person did with a key of theirs: the trail of everybody is for admins and support. */
 function OwnEvents({ of: id }: { of: string }) {

@@ -5,9 +5,11 @@ import { Check, Field, Select } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
 import { KeyFields, keyFieldsIn } from '../components/key-fields.tsx'
 import { LeaveGuard } from '../components/leave-guard.tsx'
+import { limitsIn } from '../components/limit-fields.tsx'
 import { Card, Page } from '../components/page.tsx'
 import { ScopeChoice, scopesIn } from '../components/scopes.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
+import { newIdempotencyKey } from '../lib/idempotency.ts'
 import { API_URL } from '../lib/place.ts'
 import type { CreatedKey, NewKeyInput } from '../lib/types.ts'
 import { texts } from '../texts.ts'
@@ -44,7 +46,9 @@ export function NewKeyPage() {
   const submit = (fields: FormData) => {
     const name = textIn(fields, 'name')
     const date = textIn(fields, 'date')
-    const more = Object.entries(keyFieldsIn(fields)).filter(([, value]) => value !== null)
+    const more = Object.entries({ ...keyFieldsIn(fields), ...limitsIn(fields) }).filter(
+      ([, value]) => value !== null,
+    )
     change.mutate({
       ...Object.fromEntries(more),
       ...(name !== undefined && { name }),
@@ -103,8 +107,6 @@ export function NewKeyPage() {
     </Page>
   )
 }
-
-const newIdempotencyKey = () => [...crypto.getRandomValues(new Uint8Array(16))].join('-')
 
 /** The key itself, this once. Leaving asks whether it is saved. */
 export function Secret({

@@ -9,8 +9,8 @@ import { Facts } from '../components/facts.tsx'
 import { Field, TextArea } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
 import { Scopes } from '../components/key-cells.tsx'
-import { changesOf } from '../components/key-fields.tsx'
 import { KeyTable } from '../components/key-table.tsx'
+import { OwnerLimits } from '../components/limits.tsx'
 import { List } from '../components/list.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Managers } from '../components/managers.tsx'
@@ -21,6 +21,7 @@ import { KeysOf, RevokeOfOwner } from '../components/revoke-many.tsx'
 import { ScopeChoice, scopesIn } from '../components/scopes.tsx'
 import { Time } from '../components/time.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
+import { changesOf } from '../lib/change.ts'
 import { managesAccount, useKeys } from '../lib/keys.ts'
 import { isStaff, useMe } from '../lib/me.ts'
 import type { ServiceAccount } from '../lib/types.ts'
@@ -82,6 +83,7 @@ export function ServiceAccountPage({ id }: { id: string }) {
           {(rows) => <KeyTable label={texts.keys.title} keys={rows} />}
         </List>
       </Card>
+      {found && <OwnerLimits of={found} kind="service-accounts" />}
       {found && <Managers of={found} />}
       <Card title={texts.key.usage}>
         <OwnerUsage of={{ service_account_id: id }} />

@@ -11,6 +11,7 @@ import { Check, Field, Select } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
 import { Scopes } from '../components/key-cells.tsx'
 import { KeyTable } from '../components/key-table.tsx'
+import { OwnerLimits } from '../components/limits.tsx'
 import { List } from '../components/list.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { notify } from '../components/notices.tsx'
@@ -95,6 +96,7 @@ export function UserPage({ id }: { id: string }) {
           </div>
         )}
       </Loaded>
+      {found && <OwnerLimits of={found} kind="users" />}
       <Tabs
         label={words.parts}
         tabs={[
