@@ -6,7 +6,7 @@ import type { Owner } from '../owners.ts'
 import { deleteKeys, listKeyIdsOf, listLiveKeyIdsOfUser, updateRevoked } from './queries.ts'
 
 /** Keys per transaction. Ending this many takes a fraction of DATABASE_STATEMENT_TIMEOUT_MS. */
-const STEP = 5000
+const STEP = 2000
 
 /**
  * Repeats a step until it ends fewer keys than its limit. Each step is a transaction with a deadline of its own. Where
