@@ -51,8 +51,8 @@ export async function requireLimitsOfMaker(
 }
 
 /**
- * The external id of an account is that of its keys, and those who verify trust it. Whoever manages accounts for others sets
- * it, and whoever may label keys; else anybody who makes an account could pose as a customer.
+ * The external id of an account is that of its keys, and those who verify trust it. Back ends and those who may label keys set
+ * it. Otherwise anybody who makes an account could pose as a customer.
  * @throws Problem insufficient_scope
  */
 export function requireSettingExternalId(caller: AccountCaller): void {
