@@ -170,3 +170,29 @@ test('batches that name the keys of two owners in opposite orders, on two instan
   for (const { id } of owners)
     expect((await as(admin.access, `GET /service-accounts/${id}`)).body.credits.remaining).toBe(0)
 })
+
+test("changes of one owner that wait for each other hold up nobody else's", async () => {
+  const [flooder, victim] = [await addLoggedIn(service, sql), await addLoggedIn(service, sql)]
+  const mine = await newKey(service, flooder.access)
+  const theirs = await newKey(service, victim.access)
+  const change = (bearer: string, id: string) =>
+    as(bearer, `PATCH /keys/${id}`, { name: crypto.randomUUID() })
+  const { promise: released, resolve: release } = Promise.withResolvers<void>()
+  const { promise: locked, resolve: lock } = Promise.withResolvers<void>()
+  const holding = sql.begin(async (tx) => {
+    await tx`SELECT id FROM latchkey.users WHERE id = ${flooder.id} FOR UPDATE`
+    lock()
+    await released
+  })
+  await locked
+  // More than the pool has connections.
+  const waiting = Array.from({ length: 30 }, () => change(flooder.access, mine.id))
+  const first = Promise.race(waiting.map((answer) => answer.then(() => 'flooder')))
+  await Bun.sleep(100)
+  const answer = change(victim.access, theirs.id)
+  expect(await Promise.race([first, answer.then(({ status }) => status)])).toBe(200)
+  release()
+  await holding
+  // The control: the others were under way, and go on.
+  expect((await Promise.all(waiting)).filter(({ status }) => status === 200).length).toBeGreaterThan(0)
+})
