@@ -19,3 +19,7 @@ export const isStaff = (me: Me | undefined): boolean =>
 /** Whether this person may set the external id and the metadata of keys. */
 export const mayLabel = (me: Me | undefined): boolean =>
   isAdmin(me) || me?.scopes.includes('latchkey:keys.label') === true
+
+/** Whether this person may set the external id of an account that they manage. */
+export const mayName = (me: Me | undefined): boolean =>
+  mayLabel(me) || me?.scopes.includes('latchkey:service-accounts.write') === true

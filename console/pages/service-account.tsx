@@ -23,7 +23,7 @@ import { Time } from '../components/time.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
 import { changesOf } from '../lib/change.ts'
 import { managesAccount, useKeys } from '../lib/keys.ts'
-import { isStaff, useMe } from '../lib/me.ts'
+import { isStaff, mayName, useMe } from '../lib/me.ts'
 import type { ServiceAccount } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
@@ -171,6 +171,7 @@ function ForGood({ of: account }: { of: ServiceAccount }) {
 type Patch = { name?: string; description?: string | null; external_id?: string | null; scopes?: string[] }
 
 function EditAccount({ of: account }: { of: ServiceAccount }) {
+  const me = useMe()
   const [isOpen, setOpen] = useState(false)
   const close = () => setOpen(false)
   const change = useChange(
@@ -185,7 +186,7 @@ function EditAccount({ of: account }: { of: ServiceAccount }) {
       changesOf<Patch>(account, {
         name: textIn(fields, 'name') ?? '',
         description: textIn(fields, 'description') ?? null,
-        external_id: textIn(fields, 'external_id') ?? null,
+        ...(fields.has('external_id') && { external_id: textIn(fields, 'external_id') ?? null }),
         scopes: scopesIn(fields),
       }),
     )
@@ -217,15 +218,17 @@ function EditAccount({ of: account }: { of: ServiceAccount }) {
               path="/description"
               defaultValue={account.description ?? ''}
             />
-            <Field
-              label={texts.fields.externalId}
-              hint={words.externalIdHint}
-              name="external_id"
-              path="/external_id"
-              maxLength={255}
-              autoComplete="off"
-              defaultValue={account.external_id ?? ''}
-            />
+            {mayName(me) && (
+              <Field
+                label={texts.fields.externalId}
+                hint={words.externalIdHint}
+                name="external_id"
+                path="/external_id"
+                maxLength={255}
+                autoComplete="off"
+                defaultValue={account.external_id ?? ''}
+              />
+            )}
             <ScopeChoice chosen={account.scopes} />
           </Form>
         </Dialog>

@@ -3,7 +3,7 @@ import type { Browser, Page } from 'playwright-core'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call } from '../support/client.ts'
 import { findBarriers, launchChromium, openPlace, type Signed, settle, signInto } from '../support/console.ts'
-import { type AddedPerson, addPerson, beginSession } from '../support/people.ts'
+import { type AddedPerson, addPerson, beginSession, LABELLER } from '../support/people.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(60_000)
@@ -22,7 +22,7 @@ describe.skipIf(!CHROMIUM)(`the managers of a service account in the console${WI
   beforeAll(async () => {
     browser = await launchChromium()
     maker = await addPerson(sql, { email: 'ada@example.com' })
-    other = await addPerson(sql, { email: 'bob@example.com' })
+    other = await addPerson(sql, { email: 'bob@example.com', scopes: LABELLER })
     await sql`UPDATE latchkey.users SET email_verified = true`
     access = (await beginSession(service, maker)).access
     account = await newAccount('reports')

@@ -9,6 +9,7 @@ import type { Operator, Principal } from '../principal.ts'
 import { findFacts, rereadCaller } from './caller.ts'
 import { type Lock, locksOfCaller, planLocks } from './locks.ts'
 import { type HeldRows, LOCKABLE, lockRows, queueForOwners, takeAdvisoryLock } from './queries.ts'
+import { inTurnOfCaller } from './turns.ts'
 
 export type { Lock } from './locks.ts'
 export type { HeldRows, LockMode } from './queries.ts'
@@ -84,7 +85,8 @@ export async function recordChange<C extends Caller, R>(
   for (let retries = 0; ; retries++) {
     try {
       const named = typeof locks === 'function' ? await locks() : locks
-      return await attemptChange(context, origin, caller, named, work)
+      const attempt = () => attemptChange(context, origin, caller, named, work)
+      return await inTurnOfCaller(context.db, context.config.databasePoolSize, caller, attempt)
     } catch (error) {
       if (retries === MAX_RETRIES || !isRetryable(error)) throw error
       await countTowardsDeadline(() => Bun.sleep(RETRY_AFTER_MS * 2 ** retries * (0.5 + Math.random())))

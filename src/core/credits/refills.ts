@@ -1,6 +1,5 @@
-import { DAY_MS, HOUR_MS } from '../../lib/time.ts'
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../lib/time.ts'
 import { findZone } from '../../lib/zones.ts'
-import { CLOCK_MARGIN_MS } from '../signing/asymmetric.ts'
 
 /** The highest number of credits. */
 export const MAX_CREDITS = 1_000_000_000_000
@@ -28,6 +27,12 @@ export type Credits = { remaining: number; refill: Refill | null; refillsAt: Dat
 export type DueRefill = { added: number; fillTo: number; next: Date }
 
 const MAX_ADDED = 10
+
+/**
+ * How far the clocks of two instances may be apart. Beyond, the one that is ahead makes a refill whose next one is too far
+ * away for the other, and both make it again and again until midnight has come for both.
+ */
+const CLOCK_MARGIN_MS = 30 * MINUTE_MS
 
 /** Days in the longest interval. */
 const DAYS: Record<Refill['interval'], number> = { daily: 1, weekly: 7, monthly: 31 }

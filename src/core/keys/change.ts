@@ -2,6 +2,7 @@ import { fail } from '../../lib/errors.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { lockKeyCredits, replaceKeyCredits } from '../credits/key-credits.ts'
+import { creditsAt } from '../credits/refills.ts'
 import { patchCredits } from '../credits/settings.ts'
 import { ownerOfRow } from '../owners.ts'
 import type { Principal } from '../principal.ts'
@@ -43,7 +44,8 @@ export async function changeKey(
     // the older number.
     const mode = patch.credits === null ? 'update' : 'no key update'
     const charged = patch.credits === undefined ? key.credits : await lockKeyCredits(tx, id, mode)
-    const before = { ...key, credits: charged }
+    // A refill that is due counts already: who lowers what remains after it raises nothing.
+    const before = { ...key, credits: charged && creditsAt(charged, now.getTime()) }
     const isOver = ({ expiresAt }: WholeKey) => expiresAt !== null && expiresAt <= now
     requireLabelsChange(work.caller, before, change)
     if (before.revokedAt !== null) fail('conflict', { detail: 'The key is revoked, which is final.' })

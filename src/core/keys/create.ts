@@ -1,7 +1,7 @@
 import { fail, failField } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import type { RootRateColumns } from '../../lib/rate.ts'
-import { covers } from '../../lib/scopes.ts'
+import { covers, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
 import { DAY_MS, formatInstant, readInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
@@ -11,8 +11,9 @@ import { replaceKeyCredits } from '../credits/key-credits.ts'
 import { listOwnerCredits } from '../credits/owner-credits.ts'
 import { readCredits } from '../credits/settings.ts'
 import { isSameOwner, type Owner, ownerColumns, ownerOf } from '../owners.ts'
-import { idOf, makerIdOf, type Principal } from '../principal.ts'
+import { idOf, isAdmin, makerIdOf, type Principal } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
+import { requireLimitsOfMaker } from '../service-accounts/limits.ts'
 import { manages, type WholeAccount } from '../service-accounts/managers.ts'
 import { findAccount } from '../service-accounts/service-accounts.ts'
 import { accountOf, countedFor, locksOfOwner, locksOfQuota } from './change-managed.ts'
@@ -83,6 +84,8 @@ export async function createKey(
       if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
     }
     await requireKeyQuota(context, change, owner, account)
+    for (const { id } of setsLimits(change.caller) ? [] : countedFor(account))
+      if (account) await requireLimitsOfMaker(change, id, account)
     const inserted = await insertKey(tx, {
       ...settings,
       ...ownerColumns(owner),
@@ -129,6 +132,12 @@ export async function requireKeyQuota(
   }
   for (const each of counted) requireQuota(await countLiveKeys(tx, each, now), quota)
 }
+
+/** Whether a caller could set the limits of the accounts that the caller manages. */
+const setsLimits = (caller: KeyManager): boolean =>
+  caller.kind === 'operator' ||
+  isAdmin(caller) ||
+  (caller.kind === 'key' && covers(caller.grants, SERVICE_ACCOUNTS_WRITE))
 
 /** Whether a caller makes keys of an account: its managers do, its own keys, and its customer in the portal. */
 const mayMakeFor = (caller: Principal, account: WholeAccount): boolean =>

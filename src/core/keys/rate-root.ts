@@ -48,6 +48,19 @@ export function requireLimitsKept(caller: KeyManager, before: WholeKey | null, o
   fail('forbidden', { detail: 'A key with a rate limit rotates and widens only keys that share its limit.' })
 }
 
+/**
+ * Checks that a key does not evade its own limits by the portal sessions that it makes. What a customer makes there has no
+ * maker that is limited, so it would not share the rate of a key of the same owner.
+ * @throws Problem forbidden
+ */
+export function requireLimitsKeptInPortal(caller: KeyManager, owner: Owner): void {
+  requireLimitsKept(caller, null, owner)
+  if (caller.kind === 'key' && isSameOwner(ownerOf(caller), owner) && rootOf(caller)?.rate)
+    fail('forbidden', {
+      detail: 'A key with a rate limit makes no portal session in which its own owner makes or rotates keys.',
+    })
+}
+
 /** The owner of a key, or of one that is about to be made. */
 export function ownerFor(
   caller: KeyManager,

@@ -8,7 +8,7 @@ import { hashToken, makePortalLink } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import { recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { requireLimitsKept } from '../keys/rate-root.ts'
+import { requireLimitsKeptInPortal } from '../keys/rate-root.ts'
 import { ownerColumns } from '../owners.ts'
 import { idOf, PORTAL_POWERS, type PortalPower } from '../principal.ts'
 import { requireGrants } from '../verify/problems.ts'
@@ -40,7 +40,7 @@ export async function makePortalSession(
   const returnUrl = readReturnUrl(context.config, input.return_url)
   const owner = await readOwner(context, caller, input)
   requireScopesFor(caller, scopes)
-  if (makesSecrets(may)) requireLimitsKept(caller, null, owner)
+  if (makesSecrets(may)) requireLimitsKeptInPortal(caller, owner)
   const id = newId()
   const token = makePortalLink()
   const lastsMs = (input.expires_in_seconds ?? DEFAULT_EXPIRES_IN_SECONDS) * SECOND_MS
@@ -49,7 +49,7 @@ export async function makePortalSession(
     const { tx, now, record } = change
     requireOwner(change, owner)
     requireScopesFor(change.caller, scopes)
-    if (makesSecrets(may)) requireLimitsKept(change.caller, null, owner)
+    if (makesSecrets(may)) requireLimitsKeptInPortal(change.caller, owner)
     const expiresAt = endOf(change.caller, now, lastsMs)
     await insertPortalSession(tx, {
       ...ownerColumns(owner),

@@ -1,7 +1,10 @@
 import { fail } from '../../lib/errors.ts'
-import { covers, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
+import { covers, KEYS_LABEL, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
+import type { Change } from '../change/record-change.ts'
+import { listOwnerCredits } from '../credits/owner-credits.ts'
 import { ownerOf } from '../owners.ts'
 import { isAdmin } from '../principal.ts'
+import { lackOfScopes } from '../verify/problems.ts'
 import { type AccountCaller, isManager, type WholeAccount } from './managers.ts'
 
 /**
@@ -25,4 +28,35 @@ export function requireSettingLimits(
   fail('forbidden', {
     detail: `The limits of a service account are set by admins, and by a key with ${SERVICE_ACCOUNTS_WRITE} of another owner that manages it.`,
   })
+}
+
+/**
+ * A user with limits would evade them by a service account without any: its keys are not the user's. So such a user makes no
+ * account, and an account that counts for the user gets a key only where it has limits of the same kinds.
+ * @param account of a new account: its id, and no rate
+ * @throws Problem forbidden
+ */
+export async function requireLimitsOfMaker(
+  { tx, held }: Pick<Change<null>, 'tx' | 'held'>,
+  userId: string,
+  account: Pick<WholeAccount, 'id' | 'rateLimit'>,
+): Promise<void> {
+  const credits = await listOwnerCredits(tx, [userId, account.id])
+  const lacksRate = held.users.get(userId)?.rateLimit != null && account.rateLimit === null
+  if (!lacksRate && (!credits.has(userId) || credits.has(account.id))) return
+  fail('forbidden', {
+    detail:
+      'The user has limits that this service account lacks: an admin makes it, or sets its limits first.',
+  })
+}
+
+/**
+ * The external id of an account is that of its keys, and those who verify trust it. Back ends and those who may label keys set
+ * it. Otherwise anybody who makes an account could pose as a customer.
+ * @throws Problem insufficient_scope
+ */
+export function requireSettingExternalId(caller: AccountCaller): void {
+  if (caller.kind === 'operator') return
+  if (![SERVICE_ACCOUNTS_WRITE, KEYS_LABEL].some((scope) => covers(caller.grants, scope)))
+    throw lackOfScopes([KEYS_LABEL])
 }

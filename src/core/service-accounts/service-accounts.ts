@@ -28,7 +28,7 @@ import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
 import { isAdmin, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
-import { requireSettingLimits } from './limits.ts'
+import { requireLimitsOfMaker, requireSettingExternalId, requireSettingLimits } from './limits.ts'
 import {
   type AccountCaller,
   heldAccount,
@@ -80,12 +80,15 @@ export async function createServiceAccount(
   const createdBy = manager?.type === 'user' ? manager.id : null
   // The creator's row is locked, so that two creations at once are counted one after the other, and the quota holds.
   const locks: Lock[] = caller.kind === 'user' ? [['users', caller.userId, 'no key update']] : []
-  const work = recordChange(context, origin, caller, locks, async ({ tx, caller, now, record }) => {
+  const work = recordChange(context, origin, caller, locks, async ({ tx, held, caller, now, record }) => {
     requireGrants(caller, scopes)
     const { rate_limit, credits } = input
     if (rate_limit || credits) requireSettingLimits(caller, { id, managers: manager ? [manager] : [] })
     const countsFor = caller.kind === 'user' && !isAdmin(caller) ? caller.userId : null
-    if (countsFor !== null) await requireAccountQuota(context, tx, countsFor)
+    if (countsFor !== null) {
+      await requireAccountQuota(context, tx, countsFor)
+      await requireLimitsOfMaker({ tx, held }, countsFor, { id, rateLimit: null })
+    }
     const account = await insertServiceAccount(tx, {
       id,
       name: input.name,
@@ -250,6 +253,8 @@ export async function changeServiceAccount(
       requireDisabling(patch.credits === undefined ? change : { ...change, ...patch })
     }
     if (patch.credits !== undefined || change.rateLimit !== undefined) requireSettingLimits(caller, before)
+    if (change.externalId !== undefined && change.externalId !== before.externalId)
+      requireSettingExternalId(caller)
     if (Object.keys(change).length === 0 && patch.credits === undefined) return before
     const after = { ...before, ...change }
     const lockedSettings = requireAccountPower(caller, before, after)
