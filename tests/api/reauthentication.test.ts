@@ -14,8 +14,11 @@ const forKeys = useService({ reauthenticateForKeys: true }, service)
 const sql = useSql(service)
 
 /** Lets a session grow too old, as nothing but time does. */
-const age = (userId: string, ms = 10 * MINUTE_MS + SECOND_MS) =>
-  sql`UPDATE latchkey.sessions SET auth_time = ${new Date(service.context.clock() - ms)} WHERE user_id = ${userId}`
+const age = async (userId: string, ms = 10 * MINUTE_MS + SECOND_MS) => {
+  await sql`UPDATE latchkey.sessions SET auth_time = ${new Date(service.context.clock() - ms)} WHERE user_id = ${userId}`
+  // The database tells of it a moment later.
+  service.context.cache.flush()
+}
 const reauthenticate = (bearer: string, json: Record<string, unknown>) =>
   call(service, 'POST /auth/reauthenticate', { bearer, json })
 
