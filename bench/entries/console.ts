@@ -341,7 +341,7 @@ async function pagesOf({ sql }: Latchkey, { greatestAccount }: Installation): Pr
   ]
 }
 
-/** The p99 of verification while somebody goes through the pages, against the p99 without. */
+/** The p99 of verification while an admin opens the pages, against the p99 without. */
 async function measureVerification(
   latchkey: Latchkey,
   admin: Admin,

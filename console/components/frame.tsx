@@ -94,7 +94,7 @@ export function Frame({ children }: { children: ReactNode }) {
 function Places({ names }: { names: readonly (typeof OWN | typeof STAFF | typeof ADMIN)[number][] }) {
   const [location] = useLocation()
   return names.map((name) => {
-    // The key of somebody else is none of "My keys".
+    // The key of another owner does not belong to "My keys".
     const isWithin = name !== 'keys' && location.startsWith(`/${name}/`)
     const isHere = location === `/${name}` || isWithin
     return (

@@ -1,13 +1,10 @@
 import { ask, useAsk } from '../lib/api.ts'
-import { formatNumber } from '../lib/format.ts'
 import type { Key } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { Confirm } from './confirm.tsx'
 import { Field } from './field.tsx'
 import { textIn } from './form.tsx'
-import { nameOf } from './key-cells.tsx'
-
-const DAY_MS = 24 * 3_600_000
+import { LastDay, lastDay } from './last-day.tsx'
 
 /** Ends a key for good. Says before what breaks, and asks for the key's name. */
 export function RevokeKey({ of: key }: { of: Key }) {
@@ -31,18 +28,8 @@ export function RevokeKey({ of: key }: { of: Key }) {
   )
 }
 
-/** "Used 4,120 times in the last 24 hours." */
+/** Is asked for when the dialog opens. */
 function Uses({ of: key }: { of: Key }) {
-  const usage = useAsk(['keys', key.id, 'last-day'], (api) =>
-    api.keys({ id: key.id }).usage.get({ query: { from: new Date(Date.now() - DAY_MS).toISOString() } }),
-  ).data
-  if (usage === undefined) return null
-  const count = usage.items
-    .filter(({ outcome }) => outcome === 'VALID')
-    .reduce((sum, item) => sum + item.count, 0)
-  return (
-    <strong>
-      {count === 0 ? texts.revoke.unused(nameOf(key)) : texts.revoke.used(nameOf(key), formatNumber(count))}
-    </strong>
-  )
+  const usage = useAsk(['keys', key.id, 'last-day'], (api) => api.keys({ id: key.id }).usage.get(lastDay()))
+  return <LastDay of={key} usage={usage.data} />
 }

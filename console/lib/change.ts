@@ -3,7 +3,7 @@ import { notify } from '../components/notices.tsx'
 import { asRefusal, type Refusal } from './refusal.ts'
 
 /**
- * What a page changes: everything that is shown is read again afterwards.
+ * A change that a page makes. Afterwards the page reads again everything that it shows.
  * @param done said to the person when it is done
  */
 export function useChange<Input = void, Result = unknown>(

@@ -36,6 +36,6 @@ const cursorIn = ({ headers }: Response): string | null =>
 /** Whether a search found more than was answered. */
 export const isTruncated = ({ headers }: Response): boolean => headers.get('x-search-truncated') === 'true'
 
-/** Whether somebody changes an account as they like: its manager or an admin. Support only cuts it off. */
+/** Whether a person may edit an account: its managers and admins may. Support only cuts it off. */
 export const managesAccount = ({ managers }: ServiceAccount, me: Me | undefined): boolean =>
   isAdmin(me) || managers.some(({ type, id }) => type === 'user' && id === me?.id)

@@ -140,7 +140,7 @@ function Actions({ of: account }: { of: ServiceAccount }) {
   )
 }
 
-/** What nobody undoes. It stands at the end of the page, where no hurry leads. */
+/** Changes that cannot be undone. They stand at the end of the page, so that they are not clicked in a hurry. */
 function ForGood({ of: account }: { of: ServiceAccount }) {
   const [, navigate] = useLocation()
   const owner = { service_account_id: account.id }

@@ -35,7 +35,7 @@ const { user: words } = texts
 /** The service accounts that only this user manages end with the user. */
 const WITH_ACCOUNTS = { query: { service_accounts: 'disable' } } as const
 
-/** Whether somebody may do to a user what support does: an admin anything, support nothing to an admin. */
+/** Whether the signed-in person may act on a user as support does. Admins may on every user, support on all but admins. */
 const mayCutOff = (user: User, me: Me | undefined) =>
   user.id !== me?.id && (isAdmin(me) || user.role !== 'admin')
 
@@ -133,7 +133,7 @@ export function UserPage({ id }: { id: string }) {
   )
 }
 
-/** How the user signs in, and how somebody who cannot is helped. */
+/** How the user signs in, and what helps a user who cannot. */
 function SignIn({ of: user }: { of: UserDetail }) {
   const me = useMe()
   const { id, mfa, counts } = user
@@ -254,7 +254,7 @@ function Actions({ of: user }: { of: UserDetail }) {
   )
 }
 
-/** What nobody undoes. It stands at the end of the page, where no hurry leads. */
+/** Changes that cannot be undone. They stand at the end of the page, so that they are not clicked in a hurry. */
 function ForGood({ of: user }: { of: UserDetail }) {
   const me = useMe()
   const { id } = user

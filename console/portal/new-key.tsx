@@ -3,6 +3,7 @@ import { Dialog } from '../components/dialog.tsx'
 import { Check, Field, Select, TextArea } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
 import { useChange } from '../lib/change.ts'
+import { newIdempotencyKey } from '../lib/idempotency.ts'
 import type { CreatedKey, NewKeyInput } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { ask } from './api.ts'
@@ -107,5 +108,3 @@ export function NewKey({ scopes }: { scopes: readonly string[] }) {
     </>
   )
 }
-
-const newIdempotencyKey = () => [...crypto.getRandomValues(new Uint8Array(16))].join('-')

@@ -1,11 +1,8 @@
 import { Confirm } from '../components/confirm.tsx'
-import { nameOf } from '../components/key-cells.tsx'
-import { formatNumber } from '../lib/format.ts'
+import { LastDay, lastDay } from '../components/last-day.tsx'
 import type { Key } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { ask, useAsk } from './api.ts'
-
-const DAY_MS = 24 * 3_600_000
 
 /** Ends a key for good. Says before what breaks, and asks for the key's name. */
 export function Revoke({ of: key }: { of: Key }) {
@@ -25,18 +22,8 @@ export function Revoke({ of: key }: { of: Key }) {
   )
 }
 
-/** "Used 4,120 times in the last 24 hours." */
+/** Is asked for when the dialog opens. */
 function Uses({ of: key }: { of: Key }) {
-  const usage = useAsk(['keys', key.id, 'last-day'], (api) =>
-    api.keys({ id: key.id }).usage.get({ query: { from: new Date(Date.now() - DAY_MS).toISOString() } }),
-  ).data
-  if (usage === undefined) return null
-  const count = usage.items
-    .filter(({ outcome }) => outcome === 'VALID')
-    .reduce((sum, item) => sum + item.count, 0)
-  return (
-    <strong>
-      {count === 0 ? texts.revoke.unused(nameOf(key)) : texts.revoke.used(nameOf(key), formatNumber(count))}
-    </strong>
-  )
+  const usage = useAsk(['keys', key.id, 'last-day'], (api) => api.keys({ id: key.id }).usage.get(lastDay()))
+  return <LastDay of={key} usage={usage.data} />
 }

@@ -11,6 +11,9 @@ export const MINUTE_MS = 60 * SECOND_MS
 export const HOUR_MS = 60 * MINUTE_MS
 export const DAY_MS = 24 * HOUR_MS
 
+/** An `Idempotency-Key` may be used again after this time. */
+export const IDEMPOTENCY_LASTS_MS = 24 * HOUR_MS
+
 const INSTANT = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/i
 /** The years 1 to 9999 in UTC. RFC 3339, JavaScript and PostgreSQL write these years in the same way. */
 export const EARLIEST_MS = Date.parse('0001-01-01T00:00:00.000Z')

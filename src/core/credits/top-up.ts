@@ -1,14 +1,11 @@
 import { fail, failField } from '../../lib/errors.ts'
-import { DAY_MS } from '../../lib/time.ts'
+import { IDEMPOTENCY_LASTS_MS } from '../../lib/time.ts'
 import { hashToken } from '../../lib/tokens.ts'
 import type { Change } from '../change/record-change.ts'
 import { idOf, type Operator, type Principal } from '../principal.ts'
 import type { TopUp } from './model.ts'
 import { findTopUp, upsertTopUp } from './queries.ts'
 import { type Credits, creditsAt, MAX_CREDITS } from './refills.ts'
-
-/** An `Idempotency-Key` may be used again after this time, in milliseconds. */
-const IDEMPOTENCY_LASTS_MS = DAY_MS
 
 /** What remains after a top-up; `isReplayed`: a request before had the same `Idempotency-Key`, and nothing changed now. */
 export type ToppedUp = { remaining: number; isReplayed: boolean }

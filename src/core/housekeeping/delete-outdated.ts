@@ -1,6 +1,5 @@
-import { DAY_MS, HOUR_MS } from '../../lib/time.ts'
+import { DAY_MS, HOUR_MS, IDEMPOTENCY_LASTS_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import { IDEMPOTENCY_LASTS_MS } from '../keys/create.ts'
 import { PLACES_LAST_MS } from '../sessions/notice-sign-in.ts'
 import { CLOCK_MARGIN_MS } from '../signing/asymmetric.ts'
 import { deleteNeverVerified } from '../users/never-verified.ts'

@@ -2,7 +2,7 @@ import { fail, failField } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import type { RootRateColumns } from '../../lib/rate.ts'
 import { covers, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
-import { DAY_MS, formatInstant, readInstant } from '../../lib/time.ts'
+import { DAY_MS, formatInstant, IDEMPOTENCY_LASTS_MS, readInstant } from '../../lib/time.ts'
 import { hashToken, makeApiKey, startOf } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Change, changedMeanwhile, type HeldRows, recordChange } from '../change/record-change.ts'
@@ -24,9 +24,6 @@ import { countLiveKeys, insertKey, insertSecret, takeCreation, type WholeKey } f
 import { rootColumns } from './rate-root.ts'
 import { type KeyManager, requireKeysAccount } from './reach.ts'
 import { readSettings, requireExpiry } from './settings.ts'
-
-/** An `Idempotency-Key` may be used again after this time, in milliseconds. */
-export const IDEMPOTENCY_LASTS_MS = DAY_MS
 
 /** The settings of a key for which the request names none. */
 const NO_SETTINGS = { scopes: [], rateLimit: null, rateWindowSeconds: null, allowedIps: null }
@@ -84,8 +81,8 @@ export async function createKey(
       if (madeBefore !== null) fail('already_created', { members: { id: madeBefore } })
     }
     await requireKeyQuota(context, change, owner, account)
-    for (const { id } of setsLimits(change.caller) ? [] : countedFor(account))
-      if (account) await requireLimitsOfMaker(change, id, account)
+    if (account && !setsLimits(change.caller))
+      for (const { id } of countedFor(account)) await requireLimitsOfMaker(change, id, account)
     const inserted = await insertKey(tx, {
       ...settings,
       ...ownerColumns(owner),
