@@ -5,16 +5,43 @@ import { countTowardsDeadline } from '../../lib/deadline.ts'
 import { ownerOf } from '../owners.ts'
 import { isAdmin, type Operator, type Principal } from '../principal.ts'
 
-/** How long a change waits for the earlier ones of the same owner, unless its deadline comes first. */
+/** How long work waits for the earlier work of its name, unless its deadline comes first. */
 const WAIT_MS = 10_000
 
-/** The changes that are under way, by the owner of the credential that makes them. */
-const queuesOf = preparedFor(() => new Map<string, { queue: WaitQueue; changes: number }>())
+/** The work that is under way or waits, by its name. */
+const turnsOf = preparedFor(() => new Map<string, { queue: WaitQueue; works: number }>())
 
 /**
- * Runs a change while the owner of the caller's credential has fewer under way on this instance than a third of the pool.
- * Changes of one owner wait for each other's locks, each with a connection. Without this bound the changes of one owner
- * would hold the connections that those of all others need. Admins have no bound.
+ * Runs work while fewer than `slots` of the same name are under way on this instance. The others wait without a connection of
+ * the pool, where they would each hold one while they wait for each other's locks. The wait counts towards the deadline.
+ * @throws Error for which `isUnavailable` is true
+ */
+export async function inTurn<R>(
+  db: Database,
+  name: string,
+  slots: number,
+  work: () => Promise<R>,
+): Promise<R> {
+  const turns = turnsOf(db)
+  const turn = turns.get(name) ?? { queue: createWaitQueue(slots, { waitMs: WAIT_MS }), works: 0 }
+  turns.set(name, turn)
+  turn.works += 1
+  try {
+    await countTowardsDeadline(() => turn.queue.enter())
+    try {
+      return await work()
+    } finally {
+      turn.queue.leave()
+    }
+  } finally {
+    turn.works -= 1
+    if (turn.works === 0) turns.delete(name)
+  }
+}
+
+/**
+ * Runs a change while the owner of the caller's credential has fewer under way on this instance than a third of the pool, so
+ * that the changes of one owner leave connections to all others. Admins have no bound.
  * @throws Error for which `isUnavailable` is true
  */
 export async function inTurnOfCaller<R>(
@@ -24,21 +51,5 @@ export async function inTurnOfCaller<R>(
   change: () => Promise<R>,
 ): Promise<R> {
   if (caller === null || caller.kind === 'operator' || isAdmin(caller)) return change()
-  const queues = queuesOf(db)
-  const { id } = ownerOf(caller)
-  const slots = Math.max(1, Math.floor(poolSize / 3))
-  const turn = queues.get(id) ?? { queue: createWaitQueue(slots, { waitMs: WAIT_MS }), changes: 0 }
-  queues.set(id, turn)
-  turn.changes += 1
-  try {
-    await countTowardsDeadline(() => turn.queue.enter())
-    try {
-      return await change()
-    } finally {
-      turn.queue.leave()
-    }
-  } finally {
-    turn.changes -= 1
-    if (turn.changes === 0) queues.delete(id)
-  }
+  return inTurn(db, ownerOf(caller).id, Math.max(1, Math.floor(poolSize / 3)), change)
 }

@@ -1,13 +1,13 @@
 import { fail, Problem } from '../../lib/errors.ts'
 import { readExternalId } from '../../lib/external-id.ts'
 import type { Origin } from '../audit/audit.ts'
+import { inTurn } from '../change/turns.ts'
 import type { Context } from '../context.ts'
 import { type Holder, isAdmin } from '../principal.ts'
 import { manages } from './managers.ts'
 import type { ServiceAccountPut } from './model.ts'
 import { findAccountByExternalId, type WholeAccount } from './queries.ts'
 import { changeServiceAccount, createServiceAccount, TAKEN } from './service-accounts.ts'
-import { inTurn } from './turns.ts'
 
 const MAX_NAME_LENGTH = 100
 /** How often the account may be made or deleted by somebody else between two looks. */
@@ -27,7 +27,9 @@ export async function putServiceAccount(
   if (caller.kind === 'user' && !isAdmin(caller))
     fail('forbidden', { detail: "This takes an admin's own access token, or a key." })
   const externalId = readExternalId('/external_id', external_id)
-  return inTurn(context.db, externalId, () => putInTurn(context, origin, caller, externalId, named, credits))
+  const put = () => putInTurn(context, origin, caller, externalId, named, credits)
+  // A hundred requests for one account would otherwise wait for its lock with every connection of the pool.
+  return inTurn(context.db, `external id ${externalId}`, 1, put)
 }
 
 async function putInTurn(
