@@ -2,7 +2,9 @@ import { defineConfig } from 'drizzle-kit'
 
 export default defineConfig({
   dialect: 'postgresql',
-  schema: ['./src/db/schema.ts', './src/db/people.ts', './src/db/console.ts', './src/db/portal.ts'],
+  schema: ['schema', 'people', 'console', 'portal', 'oauth', 'authorization', 'users', 'columns'].map(
+    (file) => `./src/db/${file}.ts`,
+  ),
   out: './drizzle',
   schemaFilter: ['latchkey'],
 })

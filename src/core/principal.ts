@@ -1,3 +1,4 @@
+import type { TokenAudience } from '../db/oauth.ts'
 import type { Role } from '../lib/model.ts'
 import type { CredentialCode } from '../lib/outcomes.ts'
 import type { Rate } from '../lib/rate.ts'
@@ -6,8 +7,16 @@ import type { AccessClaims } from './signing/claims.ts'
 import type { Uses } from './usage/uses.ts'
 import type { CountedRate } from './verify/rates.ts'
 
-/** `api`: continued by a refresh token; `browser`: by a cookie. */
-export type SessionKind = 'api' | 'browser'
+/**
+ * `api`: continued by a refresh token; `browser`: by a cookie; `client`: by a refresh token of an app that a person
+ * allowed.
+ */
+export type SessionKind = LogInKind | 'client'
+/** The kinds that a log-in begins. */
+export type LogInKind = 'api' | 'browser'
+
+/** The app of a client session: `clientId` is how the app names itself, `id` its row. */
+export type SessionClient = { id: string; clientId: string; grantId: string }
 
 /** A user, verified by an access token of one of the user's sessions. */
 export type UserPrincipal = {
@@ -22,6 +31,10 @@ export type UserPrincipal = {
   createdAt: Date
   /** What the credential of the session is: a refresh token, or a cookie. */
   sessionKind: SessionKind
+  /** The first-party app that got the token by the person's consent; null: the person's own log-in. */
+  client: SessionClient | null
+  /** `openid`, `email` and `profile`, as far as that app got them. */
+  identityScopes: readonly string[]
   /** The salt in the cookie that was presented; missing where an access token was. */
   cookieSalt?: Uint8Array
   /** When the person last proved who they are: of the session's row, which a claim never overrules. */
@@ -38,9 +51,47 @@ export type UserPrincipal = {
   grants: Ceiling
 }
 
-/** An API key, verified by one of its live secrets, or by an access token that a service account obtained with one. */
+/** That for which a token was made. `id`: its row; null: `latchkey` or `userinfo`, which are none. */
+export type TokenResource = {
+  audience: Exclude<TokenAudience, 'users'>
+  id: string | null
+  /** The `aud` of the token. */
+  identifier: string
+  slug: string | null
+}
+
+/** An app that acts for a person, for one resource and within what the person allowed. */
+export type ClientPrincipal = {
+  kind: 'client'
+  client: SessionClient
+  sessionId: string
+  userId: string
+  /** The person, in the form of a key's owner: the app is bounded like a key of that person. */
+  owner: UserOwner
+  resource: TokenResource
+  claims: AccessClaims
+  /** When the person last proved who they are, and how (RFC 8176): of the session's row. */
+  authTime: Date
+  amr: readonly string[]
+  /** Whether REQUIRE_MFA wants a second factor of the person, who has none. */
+  isEnrolmentDue: boolean
+  /** The absolute end of the session. Nothing that the app makes lasts longer. */
+  endsAt: Date
+  /** What the app may do now: session ∩ client ∩ resource ∩ person. */
+  scopes: readonly string[]
+  /** `openid`, `email` and `profile`, as far as the app got them. */
+  identityScopes: readonly string[]
+  grants: Ceiling
+}
+
+/**
+ * An API key, verified by one of its live secrets, or by an access token that stands for one: that of a service account, or
+ * one for which a key was exchanged.
+ */
 export type KeyPrincipal = {
   kind: 'key'
+  /** For which a key was exchanged; null: the key itself, or a service account's token, which pass everywhere. */
+  resource: TokenResource | null
   keyId: string
   secretId: string
   name: string | null
@@ -60,7 +111,7 @@ export type KeyPrincipal = {
   hasCredits: boolean
   /** Whether they are also charged to its owner. */
   hasOwnerCredits: boolean
-  /** The claims of the access token that a service account presented; null: the key itself was presented. */
+  /** The claims of the access token that stands for the key; null: the key itself was presented. */
   claims: AccessClaims | null
   /** The expiry of the key, for answers; null: never. */
   keyExpiresAt: Date | null
@@ -116,7 +167,13 @@ export type PortalPrincipal = {
 export type Holder = UserPrincipal | KeyPrincipal
 
 /** The verified caller. A route's handler gets exactly the member that the route requires. */
-export type Principal = Holder | PortalPrincipal
+export type Principal = Holder | ClientPrincipal | PortalPrincipal
+
+/** Who acts for an owner within bounds of its own: a key, or an app that a person allowed. */
+export type Delegate = KeyPrincipal | ClientPrincipal
+
+export const isDelegate = (caller: Principal | Operator): caller is Delegate =>
+  caller.kind === 'key' || caller.kind === 'client'
 
 /** An admin, verified by an access token of their own; never a key. */
 export type AdminPrincipal = UserPrincipal & { role: 'admin' }
@@ -136,13 +193,15 @@ export const isAdmin = (caller: Principal | Operator): caller is AdminPrincipal 
 export const readsAll = (caller: Principal | Operator): boolean =>
   caller.kind === 'operator' || covers(caller.grants, SUPPORT)
 
-/** The id under which a caller acts: the audit trail names it. */
+/** The id under which a caller acts. Of an app: what the person allowed it. */
 export function idOf(caller: Principal): string {
   switch (caller.kind) {
     case 'user':
       return caller.userId
     case 'key':
       return caller.keyId
+    case 'client':
+      return caller.client.grantId
     case 'portal':
       return caller.sessionId
   }

@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm'
 import { bigint, boolean, check, index, jsonb, primaryKey, text, uuid } from 'drizzle-orm/pg-core'
 import type { RefusedCode } from '../lib/outcomes.ts'
-import { apiKeys, latchkey, time, users } from './schema.ts'
+import { latchkey, time } from './columns.ts'
+import { apiKeys, users } from './schema.ts'
 
 /**
  * Uses of all keys of an owner by hour and outcome; the nil UUID stands for all owners together. No foreign key: what was

@@ -26,6 +26,10 @@
  * - `user <id>`, `service_account <id>`: this owner received its row of credits, or lost it
  * - `flush`: the table of the credits of owners was truncated
  *
+ * 0023_evict_oauth.sql:
+ * - `client <id>`, `resource <id>`: this app or API was changed in what decides, or deleted
+ * - `session <id>`: the grant of this app's session was deleted
+ *
  * Not sent by a trigger:
  * - `password_kind <kind>`: core/import has stored password hashes of this kind (docs/decisions/0031)
  *
@@ -42,9 +46,12 @@ export const EVICTION_KINDS = [
   'signing_key',
   'token',
   'portal_session',
+  'client',
+  'resource',
+  'grant',
 ] as const
 
-/** The kind of row that a change concerns. It is the first argument of the triggers. */
+/** The kind of row that a change concerns. It is the first argument of the triggers; those of grants do not exist. */
 export type EvictionKind = (typeof EVICTION_KINDS)[number]
 
 export type EvictionMessage =

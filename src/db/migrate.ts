@@ -1,11 +1,11 @@
 import { asc, sql } from 'drizzle-orm'
 import { bigint, serial, text } from 'drizzle-orm/pg-core'
+import { latchkey } from './columns.ts'
 import type { Database, DatabaseConfig, OpenDatabase } from './database.ts'
 import { errorCode } from './errors.ts'
 import { readMigrations } from './migrations.macro.ts' with { type: 'macro' }
 import { type ConnectionEvents, createPool } from './postgres/pool.ts'
 import { reachDirectly } from './postgres/postgres.ts'
-import * as schema from './schema.ts'
 
 /**
  * The migrations that this binary knows, those of them that have not run, and those of the database that this
@@ -22,7 +22,7 @@ const LOCK = 7809651199139603833n
 /** The longest time that one statement of a migration may take. */
 const MIGRATION_SILENCE_MS = 24 * 60 * 60 * 1000
 /** The journal, with the columns that drizzle's own migrator uses. */
-const journal = schema.latchkey.table('migrations', {
+const journal = latchkey.table('migrations', {
   id: serial('id').primaryKey(),
   hash: text('hash').notNull(),
   createdAt: bigint('created_at', { mode: 'number' }).notNull(),

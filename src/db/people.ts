@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { bigint, boolean, check, index, integer, jsonb, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
-import { bytes, latchkey, sessions, time, users } from './schema.ts'
+import { bytes, latchkey, time } from './columns.ts'
+import { sessions, users } from './schema.ts'
 
 /**
  * Tokens that work once: mailed as a link, or handed over by an admin. All but the set-up token are computed from their

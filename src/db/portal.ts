@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { check, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
-import { apiKeys, bytes, latchkey, serviceAccounts, time, users } from './schema.ts'
+import { bytes, latchkey, time } from './columns.ts'
+import { apiKeys, serviceAccounts, users } from './schema.ts'
 
 /** Sessions of customers in the portal. A session is made with a link, which is exchanged once for its bearer. */
 export const portalSessions = latchkey.table(

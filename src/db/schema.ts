@@ -4,82 +4,20 @@ import {
   bigint,
   boolean,
   check,
-  customType,
   date,
   index,
   integer,
   jsonb,
-  pgSchema,
   primaryKey,
   text,
-  timestamp,
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
+import { bytes, latchkey, lockedSettings, rate, time } from './columns.ts'
+import { oauthGrants } from './oauth.ts'
+import { users } from './users.ts'
 
-/**
- * The database schema of Latchkey. The `public.users` of the replaced service may be in the same database.
- */
-export const latchkey = pgSchema('latchkey')
-
-export const bytes = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
-export const time = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' })
-
-/**
- * The settings that an admin lowered or switched off, each with its value before. Only an admin may raise
- * them again. The values are JSON, as `relock` in core/change/power.ts writes them.
- */
-const lockedSettings = () => jsonb('locked_settings').$type<Record<string, unknown>>().notNull().default({})
-
-/** At most `rate_limit` uses in each window, of all keys of an owner together. Both columns are set, or neither. */
-const rate = () => ({
-  rateLimit: integer('rate_limit'),
-  rateWindowSeconds: integer('rate_window_seconds'),
-})
-
-/** People. A user logs in and owns keys. */
-export const users = latchkey.table(
-  'users',
-  {
-    id: uuid('id').primaryKey(),
-    /** The identity of the user: trimmed, NFC, lower case. */
-    email: text('email').notNull(),
-    emailVerified: boolean('email_verified').notNull().default(false),
-    /** argon2id or bcrypt in crypt format. null: no password can log in. */
-    passwordHash: text('password_hash'),
-    /** When the password was last set. A login that checked an older password starts no session. */
-    passwordChangedAt: time('password_changed_at'),
-    role: text('role', { enum: ['admin', 'user'] })
-      .notNull()
-      .default('user'),
-    isActive: boolean('is_active').notNull().default(true),
-    /** The user's own ceiling. null: USER_SCOPES applies. */
-    scopes: text('scopes').array(),
-    createdAt: time('created_at').notNull(),
-    lockedSettings: lockedSettings(),
-    /** Whether the user has a confirmed TOTP or a passkey: kept by every change of factors, read at every use. */
-    hasSecondFactor: boolean('has_second_factor').notNull().default(false),
-    /** Whether the user made the account by sign-up. */
-    isSignUp: boolean('is_sign_up').notNull().default(false),
-    /** The first log-in; null: none. */
-    firstLoginAt: time('first_login_at'),
-    ...rate(),
-  },
-  (t) => [
-    uniqueIndex('users_email_key').on(t.email),
-    index('users_never_verified_idx')
-      .on(t.createdAt)
-      .where(sql`${t.isSignUp} AND NOT ${t.emailVerified} AND ${t.firstLoginAt} IS NULL`),
-    // What a list of keys asks of their owners: few are disabled.
-    index('users_disabled_idx').on(t.id).where(sql`NOT ${t.isActive}`),
-    index('users_active_admins_idx').on(t.id).where(sql`${t.role} = 'admin' AND ${t.isActive}`),
-    check('users_role_check', sql`${t.role} IN ('admin', 'user')`),
-    check('users_email_check', sql`char_length(${t.email}) BETWEEN 3 AND 254`),
-    check('users_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
-    check('users_rate_check', sql`(${t.rateLimit} IS NULL) = (${t.rateWindowSeconds} IS NULL)`),
-    check('users_rate_limit_check', sql`${t.rateLimit} > 0 AND ${t.rateWindowSeconds} > 0`),
-  ],
-)
+export { users }
 
 /** Accounts of programs. A service account owns keys and cannot log in. */
 export const serviceAccounts = latchkey.table(
@@ -298,10 +236,14 @@ export const sessions = latchkey.table(
     lastUserAgent: text('last_user_agent'),
     /** The scopes that the log-in asked for (docs/decisions/0027). null: all scopes of the user. */
     scopes: text('scopes').array(),
-    /** What its credential is: a refresh token, or a cookie. */
-    kind: text('kind', { enum: ['api', 'browser'] })
+    /** What its credential is: a refresh token or a cookie of the person's own, or a refresh token of an app. */
+    kind: text('kind', { enum: ['api', 'browser', 'client'] })
       .notNull()
       .default('api'),
+    /** Of an app: what the person allowed. null: the grant has ended, and so has the session. */
+    grantId: uuid('grant_id').references((): AnyPgColumn => oauthGrants.id, { onDelete: 'set null' }),
+    /** `openid`, `email` and `profile`, as far as an app got them. They are no scopes of an API. */
+    identityScopes: text('identity_scopes').array().notNull().default(sql`'{}'`),
     /** When the person last proved who they are, by a log-in or by re-authentication. */
     authTime: time('auth_time').notNull().default(sql`now()`),
     /** How they proved it (RFC 8176), sorted. */
@@ -312,11 +254,13 @@ export const sessions = latchkey.table(
   (t) => [
     index('sessions_user_id_idx').on(t.userId, t.createdAt),
     index('sessions_expires_at_idx').on(t.expiresAt),
+    index('sessions_grant_id_idx').on(t.grantId),
+    check('sessions_grant_check', sql`${t.grantId} IS NULL OR ${t.kind} = 'client'`),
     check('sessions_salt_check', sql`octet_length(${t.salt}) = 16`),
     check('sessions_generation_check', sql`${t.generation} BETWEEN 0 AND 4294967295`),
     check('sessions_user_agent_check', sql`char_length(${t.userAgent}) <= 255`),
     check('sessions_last_user_agent_check', sql`char_length(${t.lastUserAgent}) <= 255`),
-    check('sessions_kind_check', sql`${t.kind} IN ('api', 'browser')`),
+    check('sessions_kind_check', sql`${t.kind} IN ('api', 'browser', 'client')`),
     check('sessions_scopes_check', sql`cardinality(${t.scopes}) <= 50`),
   ],
 )
@@ -357,7 +301,7 @@ export const auditEvents = latchkey.table(
     action: text('action').notNull(),
     outcome: text('outcome', { enum: ['success', 'refused'] }).notNull(),
     actorType: text('actor_type', {
-      enum: ['user', 'key', 'service_account', 'portal', 'anonymous', 'system'],
+      enum: ['user', 'key', 'service_account', 'client', 'portal', 'anonymous', 'system'],
     }).notNull(),
     actorId: uuid('actor_id'),
     targetType: text('target_type'),
@@ -379,7 +323,7 @@ export const auditEvents = latchkey.table(
     check('audit_events_outcome_check', sql`${t.outcome} IN ('success', 'refused')`),
     check(
       'audit_events_actor_type_check',
-      sql`${t.actorType} IN ('user', 'key', 'service_account', 'portal', 'anonymous', 'system')`,
+      sql`${t.actorType} IN ('user', 'key', 'service_account', 'client', 'portal', 'anonymous', 'system')`,
     ),
   ],
 )

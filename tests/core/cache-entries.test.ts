@@ -5,6 +5,7 @@ import { createEntries } from '../../src/core/verify/entries.ts'
 
 const keyOf = (keyId: string, ownerId: string): KeyPrincipal => ({
   kind: 'key',
+  resource: null,
   uses: noUses(),
   keyId,
   secretId: `secret of ${keyId}`,

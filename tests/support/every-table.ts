@@ -1,13 +1,22 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
 import postgres from 'postgres'
+import * as authorization from '../../src/db/authorization.ts'
 import * as console from '../../src/db/console.ts'
+import * as oauth from '../../src/db/oauth.ts'
 import * as people from '../../src/db/people.ts'
 import * as portal from '../../src/db/portal.ts'
 import * as schema from '../../src/db/schema.ts'
 
 /** Every table of the schema. A new table is included automatically. */
-export const TABLE_NAMES = Object.values({ ...schema, ...people, ...console, ...portal })
+export const TABLE_NAMES = Object.values({
+  ...schema,
+  ...people,
+  ...console,
+  ...portal,
+  ...oauth,
+  ...authorization,
+})
   .filter((member) => is(member, PgTable))
   .map((table) => getTableConfig(table).name)
 

@@ -1,4 +1,5 @@
 import type postgres from 'postgres'
+import { FIRST_PARTY_CLIENT } from '../../src/core/signing/claims.ts'
 import { hashToken, makeApiKey } from '../../src/lib/tokens.ts'
 import type { TestService } from './service.ts'
 
@@ -13,6 +14,8 @@ export async function makeSubjects(at: TestService, sql: postgres.Sql, count: nu
       const [userId, sessionId, keyId] = [Bun.randomUUIDv7(), Bun.randomUUIDv7(), Bun.randomUUIDv7()]
       const token = {
         subject: userId,
+        audience: at.config.jwtAudience,
+        clientId: FIRST_PARTY_CLIENT,
         sessionId,
         role: 'user',
         scopes: ['read'],

@@ -79,7 +79,7 @@ function ask(
   const answer = (): Response | Promise<Response> => {
     if (state.credential.kind !== 'verified') return refuseUnknown(limits, state)
     const { principal } = state.credential
-    if (principal.kind === 'portal') return refusePortal(limits, state)
+    if (principal.kind === 'portal' || principal.kind === 'client') return refusePortal(limits, state)
     state.credential = { kind: 'accepted', principal }
     const decision = decide(context, principal, policy, state)
     return decision instanceof Promise

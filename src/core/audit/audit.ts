@@ -5,7 +5,13 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
-import type { KeyPrincipal, PortalPrincipal, Principal, UserPrincipal } from '../principal.ts'
+import type {
+  ClientPrincipal,
+  KeyPrincipal,
+  PortalPrincipal,
+  Principal,
+  UserPrincipal,
+} from '../principal.ts'
 import type { AuditEntry } from './model.ts'
 import {
   type AuditRow,
@@ -16,9 +22,9 @@ import {
   listEventsOfUser,
 } from './queries.ts'
 
-/** Who acts. `details` go into each audit row of the actor: of a portal session, its maker and its owner. */
+/** Who acts. `details` go into each audit row of the actor: of a portal session, its maker and its owner; of an app, the person and the grant. */
 export type Actor = {
-  type: 'user' | 'key' | 'service_account' | 'portal' | 'anonymous' | 'system'
+  type: 'user' | 'key' | 'service_account' | 'client' | 'portal' | 'anonymous' | 'system'
   id: string | null
   details?: Record<string, unknown>
 }
@@ -56,6 +62,7 @@ export function actorOf(
   principal:
     | Pick<UserPrincipal, 'kind' | 'userId'>
     | Pick<KeyPrincipal, 'kind' | 'keyId'>
+    | Pick<ClientPrincipal, 'kind' | 'client' | 'userId'>
     | Pick<PortalPrincipal, 'kind' | 'sessionId' | 'maker' | 'owner'>,
 ): Actor {
   switch (principal.kind) {
@@ -63,6 +70,10 @@ export function actorOf(
       return { type: 'user', id: principal.userId }
     case 'key':
       return { type: 'key', id: principal.keyId }
+    case 'client': {
+      const { id, grantId } = principal.client
+      return { type: 'client', id, details: { user_id: principal.userId, grant_id: grantId } }
+    }
     case 'portal':
       return { type: 'portal', id: principal.sessionId, details: partiesOf(principal) }
   }
@@ -92,6 +103,9 @@ export type AuditAction =
   | `service_account.${'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'manager_added' | 'manager_removed' | 'credited'}`
   | `signing_key.${'created' | 'rotated' | 'revoked' | 'rewrapped'}`
   | `portal.${'session_created' | 'session_ended'}`
+  | `client.${'created' | 'updated' | 'deleted' | 'first_seen' | 'secret_created' | 'secret_ended'}`
+  | `resource.${'created' | 'updated' | 'deleted'}`
+  | `grant.${'allowed' | 'widened' | 'ended'}`
   | 'access.denied'
 
 /** One event of the audit trail; the origin adds actor, address and request. */

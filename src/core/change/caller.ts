@@ -1,9 +1,16 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Transaction } from '../../db/database.ts'
 import type { Context } from '../context.ts'
-import type { KeyPrincipal, PortalPrincipal, Principal, UserPrincipal } from '../principal.ts'
+import type {
+  ClientPrincipal,
+  KeyPrincipal,
+  PortalPrincipal,
+  Principal,
+  UserPrincipal,
+} from '../principal.ts'
 import { decidePortal } from '../verify/decide-portal.ts'
-import { decideSecret, decideSession } from '../verify/verify-credential.ts'
+import { decideSession } from '../verify/decide-session.ts'
+import { decideSecret } from '../verify/verify-credential.ts'
 import { type HeldRows, hasCredits, hasOwnerCredits, isTokenRevoked } from './queries.ts'
 
 /**
@@ -29,7 +36,8 @@ function reread(
 ) {
   switch (caller.kind) {
     case 'user':
-      return rereadUser(context, caller, held)
+    case 'client':
+      return rereadSession(context, caller, held)
     case 'key':
       return rereadKey(context, caller, held, facts)
     case 'portal':
@@ -56,14 +64,26 @@ export async function findFacts(tx: Transaction, caller: Principal | null): Prom
   return { hasCredits: credits, hasOwnerCredits: ofOwner, isTokenRevoked: revoked }
 }
 
-function rereadUser(context: Pick<Context, 'config' | 'clock'>, caller: UserPrincipal, held: HeldRows) {
+function rereadSession(
+  context: Pick<Context, 'config' | 'clock'>,
+  caller: UserPrincipal | ClientPrincipal,
+  held: HeldRows,
+) {
   const session = held.sessions.get(caller.sessionId)
   const user = held.users.get(caller.userId)
   if (!session || !user) return null
   // A cookie from before the session got another salt is void.
-  if (caller.cookieSalt && !timingSafeEqual(session.salt, caller.cookieSalt)) return null
+  if (caller.kind === 'user' && caller.cookieSalt && !timingSafeEqual(session.salt, caller.cookieSalt))
+    return null
   const signingKey = signingKeyOf(caller, held)
-  return decideSession(context, caller.claims, { ...session, user, signingKey })
+  return decideSession(context, caller.claims, {
+    ...session,
+    user,
+    signingKey,
+    grant: (session.grantId && held.oauthGrants.get(session.grantId)) || null,
+    client: (caller.client && held.clients.get(caller.client.id)) ?? null,
+    resource: (caller.kind === 'client' && resourceOf(caller, held)) || null,
+  })
 }
 
 function rereadKey(
@@ -84,6 +104,7 @@ function rereadKey(
     creditsOf: facts.hasCredits ? key.id : null,
     ownerCreditsOf: facts.hasOwnerCredits ? caller.owner.id : null,
     signingKey: signingKeyOf(caller, held),
+    resource: resourceOf(caller, held),
     isTokenRevoked: facts.isTokenRevoked,
   })
 }
@@ -107,6 +128,9 @@ function rereadPortal(
   })
 }
 
-function signingKeyOf({ claims }: UserPrincipal | KeyPrincipal, held: HeldRows) {
+const resourceOf = ({ resource }: KeyPrincipal | ClientPrincipal, held: HeldRows) =>
+  (resource?.id && held.resources.get(resource.id)) || null
+
+function signingKeyOf({ claims }: UserPrincipal | ClientPrincipal | KeyPrincipal, held: HeldRows) {
   return (claims?.keyId != null && held.signingKeys.get(claims.keyId)) || null
 }

@@ -1,4 +1,4 @@
-import type { KeyPrincipal, PortalPrincipal, Principal } from '../principal.ts'
+import type { KeyPrincipal, PortalPrincipal, Principal, SessionClient } from '../principal.ts'
 import type { AccessClaims } from '../signing/claims.ts'
 import { LOCKABLE, type LockMode, type LockStep } from './queries.ts'
 
@@ -18,12 +18,21 @@ export function locksOfCaller(caller: Principal): Lock[] {
     case 'user':
       return [
         ['users', caller.userId, 'share'],
+        ...locksOfClient(caller.client, null),
+        ['sessions', caller.sessionId, 'share'],
+        ...locksOfSignature(caller.claims),
+      ]
+    case 'client':
+      return [
+        ['users', caller.userId, 'share'],
+        ...locksOfClient(caller.client, caller.resource.id),
         ['sessions', caller.sessionId, 'share'],
         ...locksOfSignature(caller.claims),
       ]
     case 'key':
       return [
         lockOfOwner(caller.owner),
+        ...locksOfResource(caller.resource?.id ?? null),
         ['keys', caller.keyId, 'share'],
         ['secrets', caller.secretId, 'share'],
         ...locksOfSignature(caller.claims),
@@ -48,6 +57,18 @@ const locksOfMaker = (maker: PortalPrincipal['maker']): Lock[] =>
   maker.type === 'user'
     ? [['users', maker.id, 'share']]
     : [lockOfOwner(maker.owner), ['keys', maker.id, 'share']]
+
+const locksOfResource = (id: string | null): Lock[] => (id === null ? [] : [['resources', id, 'share']])
+
+/** The session of an app ends with its client, its resource or its grant. */
+const locksOfClient = (client: SessionClient | null, resourceId: string | null): Lock[] =>
+  client === null
+    ? []
+    : [
+        ['clients', client.id, 'share'],
+        ...locksOfResource(resourceId),
+        ['oauthGrants', client.grantId, 'share'],
+      ]
 
 const locksOfSignature = (claims: AccessClaims | null): Lock[] =>
   signingKeyOf(claims).map((id) => ['signingKeys', id, 'share'])

@@ -1,6 +1,7 @@
 import { and, asc, count, eq, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Transaction } from '../../db/database.ts'
 import { accountsOfUsers, accountsOfUsersAlone } from '../../db/managers.ts'
+import { oauthClients, oauthGrants, resources } from '../../db/oauth.ts'
 import { isOneOf } from '../../db/one-of.ts'
 import { portalSessions } from '../../db/portal.ts'
 import {
@@ -20,6 +21,9 @@ import {
 const TABLES = {
   users,
   serviceAccounts,
+  clients: oauthClients,
+  resources,
+  oauthGrants,
   sessions,
   keys: apiKeys,
   secrets: apiKeySecrets,
@@ -56,10 +60,18 @@ export const LOCKABLE = {
     where: (ids) => sql`${serviceAccounts.id} IN ${accountsOfUsers(ids)}`,
     reads: true,
   },
+  clients: { table: 'clients', where: (ids) => isOneOf(oauthClients.id, ids), reads: true },
+  resources: { table: 'resources', where: (ids) => isOneOf(resources.id, ids), reads: true },
+  oauthGrants: { table: 'oauthGrants', where: (ids) => isOneOf(oauthGrants.id, ids), reads: true },
   sessions: { table: 'sessions', where: (ids) => isOneOf(sessions.id, ids), reads: true },
   sessionsOfUser: {
     table: 'sessions',
     where: (ids) => and(isOneOf(sessions.userId, ids), isNull(sessions.endedAt)),
+    reads: false,
+  },
+  sessionsOfGrant: {
+    table: 'sessions',
+    where: (ids) => and(isOneOf(sessions.grantId, ids), isNull(sessions.endedAt)),
     reads: false,
   },
   keys: { table: 'keys', where: (ids) => isOneOf(apiKeys.id, ids), reads: true },

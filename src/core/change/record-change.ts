@@ -149,6 +149,9 @@ async function takeLocks(tx: Transaction, locks: readonly Lock[], caller: Princi
   const held: HeldRows = {
     users: new Map(),
     serviceAccounts: new Map(),
+    clients: new Map(),
+    resources: new Map(),
+    oauthGrants: new Map(),
     sessions: new Map(),
     keys: new Map(),
     secrets: new Map(),

@@ -11,7 +11,7 @@ import { replaceKeyCredits } from '../credits/key-credits.ts'
 import { listOwnerCredits } from '../credits/owner-credits.ts'
 import { readCredits } from '../credits/settings.ts'
 import { isSameOwner, type Owner, ownerColumns, ownerOf } from '../owners.ts'
-import { idOf, isAdmin, makerIdOf, type Principal } from '../principal.ts'
+import { idOf, isAdmin, isDelegate, makerIdOf, type Principal } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireLimitsOfMaker } from '../service-accounts/limits.ts'
 import { manages, type WholeAccount } from '../service-accounts/managers.ts'
@@ -134,7 +134,7 @@ export async function requireKeyQuota(
 const setsLimits = (caller: KeyManager): boolean =>
   caller.kind === 'operator' ||
   isAdmin(caller) ||
-  (caller.kind === 'key' && covers(caller.grants, SERVICE_ACCOUNTS_WRITE))
+  (isDelegate(caller) && covers(caller.grants, SERVICE_ACCOUNTS_WRITE))
 
 /** Whether a caller makes keys of an account: its managers do, its own keys, and its customer in the portal. */
 const mayMakeFor = (caller: Principal, account: WholeAccount): boolean =>
@@ -218,7 +218,7 @@ function chooseExpiry(context: Context, caller: KeyManager, input: NewKey): Date
   const ends = [apiKeyDefaultExpireDays, apiKeyMaxExpireDays].map((d) =>
     d === null ? Infinity : now + d * DAY_MS,
   )
-  if (caller.kind === 'key' && caller.endsAt) ends.push(caller.endsAt.getTime())
+  if (isDelegate(caller) && caller.endsAt) ends.push(caller.endsAt.getTime())
   const end = Math.min(...ends)
   return end === Infinity ? null : new Date(end)
 }

@@ -7,7 +7,7 @@ import { readSearch } from '../../lib/search.ts'
 import { readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { type Owner, ownerOf } from '../owners.ts'
-import { idOf, readsAll } from '../principal.ts'
+import { idOf, isDelegate, readsAll } from '../principal.ts'
 import { findAccount } from '../service-accounts/service-accounts.ts'
 import { describeDays } from '../usage/usage.ts'
 import { type KeySort, type ListedKey, type ListedStatus, USAGE_DAYS } from './model.ts'
@@ -54,8 +54,8 @@ export async function listVisibleKeys(context: Context, caller: KeyManager, quer
     expiresBefore: readInstant('?expires_before', query.expires_before),
     unusedSince: readInstant('?unused_since', query.unused_since),
     within:
-      caller.kind === 'key' && !readsAll(caller)
-        ? { scopes: caller.scopes, expiresAt: caller.keyExpiresAt }
+      isDelegate(caller) && !readsAll(caller)
+        ? { scopes: caller.scopes, expiresAt: caller.kind === 'key' ? caller.keyExpiresAt : null }
         : null,
   }
   const { cursor, sort = 'created_at' } = query
@@ -138,7 +138,7 @@ function readExpand(expand = '') {
 
 /** A managing key sees what lies within all of its bounds; the statement has narrowed by scopes and expiry already. */
 export function isVisible(caller: KeyManager, key: WholeKey): boolean {
-  return caller.kind !== 'key' || readsAll(caller) || isWithinReach(caller, boundsOf(key))
+  return !isDelegate(caller) || readsAll(caller) || isWithinReach(caller, boundsOf(key))
 }
 
 async function chooseListed(context: Context, caller: KeyManager, query: KeyQuery): Promise<Owner | null> {

@@ -13,7 +13,7 @@ import {
 } from '../change/power.ts'
 import { areCreditsWithin, compareCredits } from '../credits/within.ts'
 import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
-import { isAdmin } from '../principal.ts'
+import { isAdmin, isDelegate } from '../principal.ts'
 import { managesAlone, type WholeAccount } from '../service-accounts/managers.ts'
 import { requireGrants } from '../verify/problems.ts'
 import type { WholeKey } from './queries.ts'
@@ -90,13 +90,13 @@ export function requireKeyPower(
   // A user who manages the account may have lost scopes since, so the user must still be able to grant all scopes of
   // the account. A key acts for its owner, and is bound by its own scopes.
   if (account && caller.kind === 'user') requireGrants(caller, account.scopes)
-  if (caller.kind === 'key' && !isWithinReach(caller, boundsOf(after)))
+  if (isDelegate(caller) && !isWithinReach(caller, boundsOf(after)))
     fail('forbidden', {
-      detail: 'A key cannot give another key more than its own scopes, expiry, limits and addresses.',
+      detail: 'A key or an app cannot give a key more than its own scopes, expiry, limits and addresses.',
     })
-  if (caller.kind === 'key' && outlives(after.expiresAt, caller.endsAt))
+  if (isDelegate(caller) && outlives(after.expiresAt, caller.endsAt))
     fail('forbidden', {
-      detail: 'A key cannot create a key that expires later than the key, secret or token that was used.',
+      detail: 'A key or an app cannot create a key that expires later than what was used to make it.',
     })
   const isAnothers = before !== null && isAdmin(caller) && isOfAnotherUser(before, caller)
   const mayRaise = (name: string) => isPutBack(name, locked, after) || before?.limitsOfOthers.includes(name)

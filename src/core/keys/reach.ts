@@ -8,8 +8,9 @@ import { areScopesWithin, requirePowerOver } from '../change/power.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner, ownerOf, ownerOfRow } from '../owners.ts'
 import {
+  type Delegate,
   isAdmin,
-  type KeyPrincipal,
+  isDelegate,
   type PortalPrincipal,
   type Principal,
   readsAll,
@@ -119,7 +120,7 @@ function requirePortalActing(caller: PortalPrincipal, key: WholeKey): void {
 function isInReach(caller: KeyManager, key: WholeKey, account: WholeAccount | null): boolean {
   if (caller.kind === 'operator' || isAdmin(caller)) return true
   if (isSameOwner(ownerOfRow(key), ownerOf(caller)))
-    return caller.kind !== 'key' || isWithinReach(caller, boundsOf(key))
+    return !isDelegate(caller) || isWithinReach(caller, boundsOf(key))
   if (caller.kind === 'portal' || account === null || !manages(caller, account)) return false
   return caller.kind === 'user' || isWithinReach(caller, boundsOf(key))
 }
@@ -164,10 +165,14 @@ export const boundsOf = (key: Bounded): Bounds => ({
   allowedIps: key.allowedIps,
 })
 
-/** Whether a managing key may itself do everything that these bounds allow. */
-export function isWithinReach(manager: KeyPrincipal, bounds: Bounds): boolean {
+/**
+ * Whether a managing key may itself do everything that these bounds allow. An app has no limits and no addresses; its end
+ * bounds what it makes, and not what it reaches.
+ */
+export function isWithinReach(manager: Delegate, bounds: Bounds): boolean {
+  if (!bounds.scopes.every((scope) => covers(manager.grants, scope))) return false
+  if (manager.kind === 'client') return true
   return (
-    bounds.scopes.every((scope) => covers(manager.grants, scope)) &&
     !outlives(bounds.expiresAt, manager.keyExpiresAt) &&
     isLimitedAs(bounds, manager.keyId, manager.rateLimit) &&
     (manager.rateRoot === null || isLimitedAs(bounds, manager.rateRoot.keyId, manager.rateRoot.rate)) &&

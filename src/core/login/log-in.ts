@@ -3,7 +3,7 @@ import { ceilingOfUser, covers } from '../../lib/scopes.ts'
 import { type Origin, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { normalisePassword } from '../passwords/policy.ts'
-import type { Holder, SessionKind, UserOwner } from '../principal.ts'
+import type { Holder, LogInKind, UserOwner } from '../principal.ts'
 import { findUserByEmail, type UserRow, updatePasswordHash } from '../users/accounts.ts'
 import { normaliseEmail } from '../users/email.ts'
 import type { Credentials } from '../users/model.ts'
@@ -12,7 +12,7 @@ import { type SignIn, signIn } from './sign-in.ts'
 import { guardGuess } from './throttle.ts'
 
 /** The session that a log-in begins. `scopes` are those that an OAuth client requests; the user must hold them. Empty: all. */
-export type LogInAs = { kind: SessionKind; scopes?: readonly string[]; remember?: boolean }
+export type LogInAs = { kind: LogInKind; scopes?: readonly string[]; remember?: boolean }
 
 /**
  * Logs a user in by e-mail and password. An unknown address, a wrong password and a disabled user get one answer, in

@@ -2,7 +2,7 @@ import { fail } from '../../lib/errors.ts'
 import { type Origin, onBehalfOf, recordEvent } from '../audit/audit.ts'
 import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import type { SessionKind } from '../principal.ts'
+import type { LogInKind } from '../principal.ts'
 import { guardCode } from '../second-factors/code-lock.ts'
 import type { AuthenticationResponse, SecondStep } from '../second-factors/model.ts'
 import { closePendingStep, findPendingStep, type WantedSession } from '../second-factors/pending-steps.ts'
@@ -25,7 +25,7 @@ import { openSignIn, requireVerified, type SignIn } from './sign-in.ts'
 export async function finishSignIn(
   context: Context,
   origin: Origin,
-  kind: SessionKind,
+  kind: LogInKind,
   { mfa_token: token, ...body }: SecondStep,
 ): Promise<SignIn> {
   const presented = readProof(body)

@@ -95,6 +95,8 @@ async function grantClientCredentials(
   const expiresAtMs = Math.min(now + lastsMs, key.endsAt?.getTime() ?? Infinity)
   const access = await context.signing.sign({
     subject: key.owner.id,
+    audience: context.config.jwtAudience,
+    clientId: key.owner.id,
     sessionId: key.secretId,
     role: null,
     scopes,

@@ -21,7 +21,7 @@ export async function introspectToken(context: Context, token: string): Promise<
   if (isRefreshToken(token)) return describeRefresh(context, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return INACTIVE
-  if (principal.kind === 'portal') return INACTIVE
+  if (principal.kind === 'portal' || principal.kind === 'client') return INACTIVE
   if (principal.kind === 'user' && principal.isEnrolmentDue) return INACTIVE
   const claims = isAccessToken(token) ? pickClaims(decodeJwt(token)) : {}
   return principal.kind === 'user' ? describeUser(principal, claims) : describeKey(principal, claims)
@@ -78,6 +78,7 @@ export async function revokeToken(context: Context, origin: Origin, token: strin
   if (isRefreshToken(token)) return endSessionOfToken(context, origin, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused' || principal.kind === 'portal') return
+  if (principal.kind === 'client') return
   if (principal.kind === 'user') return endSessionOfBearer(context, origin, token)
   await revokePresented(context, origin, principal)
 }

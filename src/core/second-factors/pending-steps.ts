@@ -3,7 +3,7 @@ import { newId } from '../../lib/ids.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import { hashToken, makeApiKey } from '../../lib/tokens.ts'
 import type { Change } from '../change/record-change.ts'
-import type { SessionKind } from '../principal.ts'
+import type { LogInKind } from '../principal.ts'
 import {
   deletePendingStep,
   deletePendingSteps,
@@ -17,7 +17,7 @@ const STEP_PREFIX = 'mfa_'
 
 /** The session that a log-in asks for. */
 export type WantedSession = {
-  kind: SessionKind
+  kind: LogInKind
   /** The scopes to which the session is limited; null: all of the user's. */
   scopes: readonly string[] | null
   remember: boolean

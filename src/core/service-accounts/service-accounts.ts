@@ -25,7 +25,7 @@ import { type ChangedCredits, changeOwnerCredits, topUpOwner } from '../credits/
 import { requireTopUp, type ToppedUp, type TopUpRequest } from '../credits/top-up.ts'
 import { deleteManyKeys } from '../keys/steps.ts'
 import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
-import { isAdmin, readsAll } from '../principal.ts'
+import { isAdmin, isDelegate, readsAll } from '../principal.ts'
 import { requireQuota } from '../quota.ts'
 import { requireGrants } from '../verify/problems.ts'
 import { requireLimitsOfMaker, requireSettingExternalId, requireSettingLimits } from './limits.ts'
@@ -167,7 +167,7 @@ export async function listManagedAccounts(
   const own = caller.kind === 'operator' || readsAll(caller) ? null : ownerOf(caller)
   const manager = userId === undefined ? own : userOf(caller, userId)
   const externalId = named === undefined ? null : readExternalId('?external_id', named)
-  const within = caller.kind === 'key' && !readsAll(caller) ? caller.scopes : null
+  const within = isDelegate(caller) && !readsAll(caller) ? caller.scopes : null
   const { db, keys } = context
   if (text === undefined) {
     const list = (rows: PageRows) =>
@@ -226,8 +226,9 @@ export async function requireVisibleAccount(
 /** Whether a caller of the routes of service accounts has more than support's power over an account. */
 function maySetAccount(caller: AccountCaller, account: WholeAccount): boolean {
   if (caller.kind === 'operator') return true
-  const isWhole =
-    caller.kind === 'key' ? covers(caller.grants, SERVICE_ACCOUNTS_WRITE) : !caller.claims.isNarrowed
+  const isWhole = isDelegate(caller)
+    ? covers(caller.grants, SERVICE_ACCOUNTS_WRITE)
+    : !caller.claims.isNarrowed
   return isWhole && manages(caller, account)
 }
 

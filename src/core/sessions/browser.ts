@@ -5,8 +5,9 @@ import { type Origin, onBehalfOf } from '../audit/audit.ts'
 import { recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import type { UserPrincipal } from '../principal.ts'
+import { FIRST_PARTY_CLIENT } from '../signing/claims.ts'
 import type { UserRow } from '../users/accounts.ts'
-import { decideSession } from '../verify/verify-credential.ts'
+import { decideSession, NO_CLIENT } from '../verify/decide-session.ts'
 import type { AccessToken } from './model.ts'
 import { findSessionWithUser, type SessionRow, touchSession, updateSessionEnded } from './queries.ts'
 import { idleEndOfBrowser, issueAccessToken, userAgentOf } from './tokens.ts'
@@ -58,13 +59,15 @@ function principalOf(context: Context, { session, user }: Found): UserPrincipal 
     tokenId: session.id,
     subject: user.id,
     sessionId: session.id,
-    isServiceAccount: false,
+    isOfKey: false,
+    audience: context.config.jwtAudience,
+    clientId: FIRST_PARTY_CLIENT,
     isNarrowed: false,
     scopes: [],
     expiresAtMs: session.expiresAt.getTime(),
     keyId: null,
   }
-  const decided = decideSession(context, claims, { ...session, user, signingKey: null })
+  const decided = decideSession(context, claims, { ...session, ...NO_CLIENT, user, signingKey: null })
   if (!('principal' in decided) || decided.principal.kind !== 'user') return null
   return { ...decided.principal, cookieSalt: session.salt }
 }

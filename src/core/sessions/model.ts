@@ -26,7 +26,7 @@ export type RefreshRequest = Static<typeof RefreshRequest>
 export const Session = Type.Object(
   {
     id: Id,
-    kind: Type.Union([Type.Literal('api'), Type.Literal('browser')]),
+    kind: Type.Union([Type.Literal('api'), Type.Literal('browser'), Type.Literal('client')]),
     auth_time: Type.String({
       format: 'date-time',
       description: 'When its person last proved who they are: by the log-in, or by re-authentication',

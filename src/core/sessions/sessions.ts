@@ -8,7 +8,7 @@ import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requirePowerOver } from '../change/power.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { OPERATOR, type Principal, type SessionKind, type UserPrincipal } from '../principal.ts'
+import { type LogInKind, OPERATOR, type Principal, type UserPrincipal } from '../principal.ts'
 import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import { endPendingSteps } from '../second-factors/pending-steps.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
@@ -36,7 +36,7 @@ const MAX_LIVE_SESSIONS = 100
 
 /** What a new session is. */
 export type NewSession = {
-  kind: SessionKind
+  kind: LogInKind
   /** How its person proved who they are (RFC 8176), sorted. */
   amr: readonly string[]
   /** When they did; now, unless it continues another session. */

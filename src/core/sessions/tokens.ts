@@ -4,7 +4,7 @@ import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
-import type { Authentication } from '../signing/claims.ts'
+import { type Authentication, FIRST_PARTY_CLIENT } from '../signing/claims.ts'
 import type { AccessToken, Tokens } from './model.ts'
 
 /** A pair of tokens, and the scopes of the access token. */
@@ -67,6 +67,8 @@ async function signAccess(
   const scopes = narrowing?.filter((scope) => covers(ceiling, scope)) ?? scopesOfUser(user, userScopes)
   const access = await context.signing.sign({
     subject: user.id,
+    audience: context.config.jwtAudience,
+    clientId: FIRST_PARTY_CLIENT,
     sessionId,
     // A narrowed token has no role (docs/decisions/0027). Services that verify tokens offline read the role from the
     // token, so it must not name one.

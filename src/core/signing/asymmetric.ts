@@ -90,7 +90,7 @@ export async function openAsymmetricKeys(
       return new SignJWT(ownClaims(token))
         .setProtectedHeader({ alg: algorithm, typ: ACCESS_TOKEN_TYPE, kid: key.id })
         .setIssuer(config.publicUrl)
-        .setAudience(config.jwtAudience)
+        .setAudience(token.audience)
         .setSubject(token.subject)
         .setJti(newId())
         .setIssuedAt(Math.floor(clock() / 1000))
@@ -106,7 +106,6 @@ export async function openAsymmetricKeys(
         const { payload } = await jwtVerify(token, key.publicKey, {
           algorithms: [key.algorithm],
           issuer: config.publicUrl,
-          audience: config.jwtAudience,
           typ: ACCESS_TOKEN_TYPE,
           requiredClaims: REQUIRED_CLAIMS,
           currentDate: new Date(clock()),

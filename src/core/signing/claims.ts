@@ -1,18 +1,22 @@
 import type { PublicJwk } from './model.ts'
 
 /**
- * The claims of a new access token (RFC 9068). `sid` names the session, or the secret with which a service account
- * authenticated.
+ * The claims of a new access token (RFC 9068). `sid` names the session, or the secret of the key for which the token
+ * stands.
  */
 export type NewAccessToken = {
   subject: string
+  /** JWT_AUDIENCE, or the identifier of a resource. */
+  audience: string
+  /** `FIRST_PARTY_CLIENT`, the app for which a person's token was made, or the subject itself in a key's token. */
+  clientId: string
   sessionId: string
-  /** The role of a user; null in a service account's token, whose `client_id` equals its `sub`. */
+  /** The role of a user; null in the token of a key or of an app that acts for a user. */
   role: string | null
   scopes: readonly string[]
   /** Whether the token of a user is limited to `scopes`, instead of all that the user may do. */
   isNarrowed: boolean
-  /** How and when the person of the session proved who they are; null in a service account's token. */
+  /** How and when the person of the session proved who they are; null in a key's token. */
   authentication: Authentication | null
   expiresAtMs: number
 }
@@ -25,8 +29,11 @@ export type AccessClaims = {
   /** The claim `jti`, by which a single token is revoked. */
   tokenId: string
   subject: string
+  audience: string
+  clientId: string
   sessionId: string
-  isServiceAccount: boolean
+  /** Whether the token stands for a key: `client_id` equals `sub`. `sid` then names a secret of the key. */
+  isOfKey: boolean
   /** Whether the token of a user is limited to `scopes`. */
   isNarrowed: boolean
   scopes: readonly string[]
@@ -38,7 +45,10 @@ export type AccessClaims = {
 /** Signs and verifies access tokens, with the algorithm of ALGORITHM. */
 export type SigningKeys = {
   sign(token: NewAccessToken): Promise<string>
-  /** @returns null for every text that is not a genuine, unexpired access token of this service */
+  /**
+   * Does not decide on the audience: that takes the session for which the token was made.
+   * @returns null for every text that is not a genuine, unexpired access token of this service
+   */
   verify(token: string): Promise<AccessClaims | null>
   /** The public keys; an empty list with a shared secret. */
   publicKeys(): PublicJwk[]
@@ -47,20 +57,24 @@ export type SigningKeys = {
 }
 
 /** Claims that every token of this service has. A token without one was not issued here, or is damaged. */
-export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope']
+export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope', 'client_id']
 
 /** The claims of a verified payload; null where a claim has another type. */
 export function readClaims(payload: Record<string, unknown>, keyId: string | null): AccessClaims | null {
-  const { sub, sid, exp, iat, jti, scope, client_id, narrowed } = payload
+  const { sub, aud, sid, exp, iat, jti, scope, client_id, narrowed } = payload
   if (typeof sub !== 'string' || typeof sid !== 'string' || typeof scope !== 'string') return null
+  // One resource, and so one audience.
+  if (typeof aud !== 'string' || typeof client_id !== 'string') return null
   // Tokens of this service hold whole seconds, within the range of safe integers.
   if (typeof exp !== 'number' || !Number.isSafeInteger(exp)) return null
   if (!Number.isSafeInteger(iat) || typeof jti !== 'string') return null
   return {
     tokenId: jti,
     subject: sub,
+    audience: aud,
+    clientId: client_id,
     sessionId: sid,
-    isServiceAccount: client_id === sub,
+    isOfKey: client_id === sub,
     isNarrowed: narrowed === true,
     scopes: scope.split(' ').filter((name) => name !== ''),
     expiresAtMs: exp * 1000,
@@ -76,11 +90,11 @@ export const FIRST_PARTY_CLIENT = 'latchkey'
 
 /** The claims of a token besides those that the standard defines. */
 export function ownClaims(token: NewAccessToken) {
-  const { subject, sessionId, role, scopes, isNarrowed, authentication } = token
-  const kind = role === null ? { client_id: subject } : { role, client_id: FIRST_PARTY_CLIENT }
+  const { clientId, sessionId, role, scopes, isNarrowed, authentication } = token
   return {
     sid: sessionId,
-    ...kind,
+    client_id: clientId,
+    ...(role !== null && { role }),
     scope: scopes.join(' '),
     ...(isNarrowed && { narrowed: true }),
     ...(authentication && claimsOf(authentication)),

@@ -30,7 +30,7 @@ export function createSharedSecretKeys(
       signer.sign({
         ...ownClaims(token),
         iss: config.publicUrl,
-        aud: config.jwtAudience,
+        aud: token.audience,
         sub: token.subject,
         jti: newId(),
         exp: Math.floor(token.expiresAtMs / 1000),
@@ -40,7 +40,6 @@ export function createSharedSecretKeys(
         const payload = await verify(token, {
           algorithms: ['HS256'],
           issuer: config.publicUrl,
-          audience: config.jwtAudience,
           typ: ACCESS_TOKEN_TYPE,
           requiredClaims: REQUIRED_CLAIMS,
           currentDate: new Date(clock()),

@@ -7,7 +7,7 @@ import { USE_CODES, type UseCode } from '../../lib/outcomes.ts'
 import { DAY_MS, EARLIEST_MS, HOUR_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
-import { type Principal, readsAll } from '../principal.ts'
+import { isDelegate, type Principal, readsAll } from '../principal.ts'
 import { requireVisibleAccount } from '../service-accounts/service-accounts.ts'
 import type { Counts, TotalsQuery, UsageTotals } from './model.ts'
 import {
@@ -131,7 +131,7 @@ async function chooseUsage(context: Context, caller: Principal, query: TotalsQue
   const { db } = context
   const own = ownerOf(caller)
   if (externalId !== undefined) {
-    const within = caller.kind === 'key' ? caller.scopes : null
+    const within = isDelegate(caller) ? caller.scopes : null
     const of = readsAll(caller) ? null : { owner: own, within, isAlone: caller.kind === 'portal' }
     const id = readExternalId('?external_id', externalId)
     return { keyIds: await listKeyIdsByExternalId(db, id, of, MAX_KEYS) }

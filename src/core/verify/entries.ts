@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { KeyPrincipal, Principal } from '../principal.ts'
+import type { ClientPrincipal, KeyPrincipal, Principal, UserPrincipal } from '../principal.ts'
 
 /** A verified credential in the cache. A use changes `isUsed` alone. */
 export type Entry = { readonly hash: string; principal: Principal; validUntilMs: number; isUsed: boolean }
@@ -111,14 +111,22 @@ function rowsOf(principal: Principal): string[] {
   }
   const { claims } = principal
   const ids =
-    principal.kind === 'user'
-      ? [principal.sessionId, principal.userId]
+    principal.kind !== 'key'
+      ? [principal.sessionId, principal.userId, ...rowsOfClient(principal)]
       : [
           principal.keyId,
           principal.owner.id,
           ...(principal.rateRoot ? [principal.rateRoot.keyId] : []),
           ...(claims ? [claims.tokenId] : []),
+          ...(principal.resource?.id ? [principal.resource.id] : []),
         ]
   if (claims?.keyId) ids.push(claims.keyId)
   return ids
+}
+
+function rowsOfClient(principal: UserPrincipal | ClientPrincipal): string[] {
+  if (principal.client === null) return []
+  const { id, grantId } = principal.client
+  const resourceId = principal.kind === 'client' ? principal.resource.id : null
+  return resourceId === null ? [id, grantId] : [id, grantId, resourceId]
 }

@@ -1,6 +1,7 @@
 import { and, desc, eq, exists, isNull, sql } from 'drizzle-orm'
 import { alias } from 'drizzle-orm/pg-core'
 import type { Database } from '../../db/database.ts'
+import { oauthClients, oauthGrants, resources } from '../../db/oauth.ts'
 import { portalSessions } from '../../db/portal.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import {
@@ -127,6 +128,23 @@ const selectPortalSession = (db: Database) =>
     .leftJoin(keyMakers, eq(keyMakers.id, apiKeys.userId))
     .leftJoin(accountMakers, eq(accountMakers.id, apiKeys.serviceAccountId))
 
+/** The columns of an app and of an API that decide what a token does. */
+const client = {
+  id: oauthClients.id,
+  clientId: oauthClients.clientId,
+  source: oauthClients.source,
+  isActive: oauthClients.isActive,
+  firstParty: oauthClients.firstParty,
+  scopes: oauthClients.scopes,
+}
+const resource = {
+  id: resources.id,
+  identifier: resources.identifier,
+  slug: resources.slug,
+  isActive: resources.isActive,
+  scopes: resources.scopes,
+}
+
 const signingKey = { id: signingKeys.id, revokedAt: signingKeys.revokedAt }
 
 /** The queries of every verification, prepared once per database. */
@@ -162,13 +180,15 @@ function prepareVerifyQueries(db: Database) {
       .prepare('latchkey_find_secrets'),
 
     /**
-     * The secret with which a service account obtained an access token, if the token's subject still owns it. Joins the
-     * signing key: the database knows of its revocation before the keys in memory do (docs/decisions/0007).
+     * The secret of the key for which an access token stands, if the token's subject still owns it, and the resource for
+     * which the token was made. Joins the signing key: the database knows of its revocation before the keys in memory do
+     * (docs/decisions/0007).
      */
     findSecretById: db
       .select({
         ...secretAndOwner,
         signingKey,
+        resource,
         isTokenRevoked: exists(
           db
             .select({ id: revokedTokens.id })
@@ -178,16 +198,17 @@ function prepareVerifyQueries(db: Database) {
       })
       .from(apiKeySecrets)
       .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
-      .innerJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
+      .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
       .leftJoin(users, eq(users.id, apiKeys.userId))
       .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
       .leftJoin(ownerCredits, eq(ownerCredits.ownerId, ownerOfKey))
+      .leftJoin(resources, eq(resources.identifier, sql.placeholder('audience')))
       .leftJoin(signingKeys, eq(signingKeys.id, sql.placeholder('signingKeyId')))
       .where(
         and(
           eq(apiKeySecrets.id, sql.placeholder('secretId')),
           isNull(apiKeySecrets.endedAt),
-          eq(serviceAccounts.id, sql.placeholder('serviceAccountId')),
+          sql`${ownerOfKey} = ${sql.placeholder('ownerId')}::uuid`,
         ),
       )
       .prepare('latchkey_find_secret_by_id'),
@@ -203,7 +224,7 @@ function prepareVerifyQueries(db: Database) {
       .prepare('latchkey_find_portal_link'),
 
     /**
-     * A session with its user, if the token's subject is that user, and the signing key of the token
+     * A session with its user, and of an app's session what the person allowed, if the token's subject is that user, and the signing key of the token
      * (docs/decisions/0007).
      */
     findSession: db
@@ -213,11 +234,19 @@ function prepareVerifyQueries(db: Database) {
         endedAt: sessions.endedAt,
         authTime: sessions.authTime,
         amr: sessions.amr,
+        scopes: sessions.scopes,
+        identityScopes: sessions.identityScopes,
         user: { ...owner, hasSecondFactor: users.hasSecondFactor },
+        grant: { id: oauthGrants.id, audience: oauthGrants.audience },
+        client,
+        resource,
         signingKey,
       })
       .from(sessions)
       .innerJoin(users, eq(users.id, sessions.userId))
+      .leftJoin(oauthGrants, eq(oauthGrants.id, sessions.grantId))
+      .leftJoin(oauthClients, eq(oauthClients.id, oauthGrants.clientId))
+      .leftJoin(resources, eq(resources.id, oauthGrants.resourceId))
       .leftJoin(signingKeys, eq(signingKeys.id, sql.placeholder('signingKeyId')))
       .where(and(eq(sessions.id, sql.placeholder('sessionId')), eq(users.id, sql.placeholder('userId'))))
       .prepare('latchkey_find_session'),

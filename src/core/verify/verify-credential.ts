@@ -1,7 +1,7 @@
 import type { Database } from '../../db/database.ts'
 import { isId } from '../../lib/ids.ts'
 import { NO_RATE, rateOf, rootRateOf } from '../../lib/rate.ts'
-import { ceilingOfList, ceilingOfUser, covers, scopesOfUser } from '../../lib/scopes.ts'
+import { ceilingOfList, covers } from '../../lib/scopes.ts'
 import {
   hashToken,
   isAccessToken,
@@ -12,16 +12,17 @@ import {
 } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
 import { effectiveExternalId } from '../owners.ts'
-import { type KeyPrincipal, type Principal, type Refusal, refuse, type UserPrincipal } from '../principal.ts'
-import { isEnrolmentDue } from '../second-factors/enrolment.ts'
+import { type KeyPrincipal, type Principal, type Refusal, refuse } from '../principal.ts'
 import type { AccessClaims } from '../signing/claims.ts'
 import { noUses } from '../usage/uses.ts'
 import type { Verified } from './cache.ts'
 import { decidePortal, type PortalFacts } from './decide-portal.ts'
+import { decideSession } from './decide-session.ts'
 import { describeOwner } from './describe-owner.ts'
 import { lookUpSecret } from './look-up-secret.ts'
 import { type VerifyQueries, verifyQueriesOf } from './queries.ts'
 import { ratesOf } from './rates.ts'
+import { isSignedByLiveKey, type VerifyContext } from './signed.ts'
 
 /**
  * The principal of a credential that was verified before and is known to be still valid. Counts as a verification.
@@ -78,10 +79,10 @@ function cacheKeyOf(token: string): string {
 async function loadAccessToken(context: Context, token: string): Promise<Verified | Refusal> {
   const claims = await context.signing.verify(token)
   if (!claims || ![claims.sessionId, claims.subject, claims.tokenId].every(isId)) return refuse('NOT_FOUND')
-  return claims.isServiceAccount ? loadServiceAccountToken(context, claims) : loadUserToken(context, claims)
+  return claims.isOfKey ? loadTokenOfKey(context, claims) : loadTokenOfSession(context, claims)
 }
 
-async function loadUserToken(context: Context, claims: AccessClaims): Promise<Verified | Refusal> {
+async function loadTokenOfSession(context: Context, claims: AccessClaims): Promise<Verified | Refusal> {
   const [row] = await verifyQueriesOf(context.db).findSession.execute({
     sessionId: claims.sessionId,
     userId: claims.subject,
@@ -90,72 +91,16 @@ async function loadUserToken(context: Context, claims: AccessClaims): Promise<Ve
   return row ? decideSession(context, claims, row) : refuse('NOT_FOUND')
 }
 
-/** The rows that decide about a user's token: its session, its user, and the key that signed it. */
-export type SessionFacts = Awaited<ReturnType<VerifyQueries['findSession']['execute']>>[number]
-
-/** Decides whether a user's access token is valid now, and for what. */
-export function decideSession(
-  context: VerifyContext,
-  claims: AccessClaims,
-  row: SessionFacts,
-): Verified | Refusal {
-  if (!isSignedByLiveKey(claims, row.signingKey)) return refuse('NOT_FOUND')
-  if (row.endedAt) return refuse('REVOKED')
-  const validUntilMs = Math.min(claims.expiresAtMs, row.expiresAt.getTime())
-  if (validUntilMs <= context.clock()) return refuse('EXPIRED')
-  if (!row.user.isActive) return refuse('OWNER_DISABLED')
-
-  const { email, emailVerified, createdAt, hasSecondFactor } = row.user
-  const principal: UserPrincipal = {
-    kind: 'user',
-    userId: claims.subject,
-    sessionId: claims.sessionId,
-    claims,
-    email,
-    emailVerified,
-    createdAt,
-    sessionKind: row.kind,
-    authTime: row.authTime,
-    amr: row.amr,
-    hasSecondFactor,
-    isEnrolmentDue: isEnrolmentDue(context.config, row.user),
-    ...powersOf(context, claims, row.user),
-  }
-  return { principal, validUntilMs }
-}
-
-/**
- * A narrowed token holds the scopes that it names, as far as the user still holds them, and no role
- * (docs/decisions/0027). So an admin's token that was issued for `read` cannot administer.
- */
-function powersOf(
-  { config: { userScopes } }: VerifyContext,
-  claims: AccessClaims,
-  user: SessionFacts['user'],
-): Pick<UserPrincipal, 'role' | 'scopes' | 'grants'> {
-  const ceiling = ceilingOfUser(user, userScopes)
-  if (!claims.isNarrowed) return { role: user.role, scopes: scopesOfUser(user, userScopes), grants: ceiling }
-  const scopes = claims.scopes.filter((scope) => covers(ceiling, scope))
-  return { role: 'user', scopes, grants: ceilingOfList(scopes) }
-}
-
-/** A service account's token is verified as the key with which it was obtained, limited to the token's `scope`. */
-async function loadServiceAccountToken(context: Context, claims: AccessClaims): Promise<Verified | Refusal> {
+/** A token that stands for a key is verified as that key, limited to the token's `scope` and to its resource. */
+async function loadTokenOfKey(context: Context, claims: AccessClaims): Promise<Verified | Refusal> {
   const [row] = await verifyQueriesOf(context.db).findSecretById.execute({
     secretId: claims.sessionId,
-    serviceAccountId: claims.subject,
+    ownerId: claims.subject,
+    audience: claims.audience,
     signingKeyId: claims.keyId,
     tokenId: claims.tokenId,
   })
   return row ? decideSecret(context, claims, row) : refuse('NOT_FOUND')
-}
-
-/**
- * Whether the token's signing key is not revoked. The database is asked, because the keys in memory may not have heard
- * of a revocation yet (docs/decisions/0007).
- */
-function isSignedByLiveKey(claims: AccessClaims, key: { revokedAt: Date | null } | null): boolean {
-  return claims.keyId === null || (key !== null && key.revokedAt === null)
 }
 
 /**
@@ -193,17 +138,16 @@ async function loadApiKey(
 
 /**
  * The rows that decide about a key, or about a token that was obtained with it: secret, key, owner, and whether key and
- * owner have credits. For a token also its signing key, and whether the token itself was revoked.
+ * owner have credits. For a token also its signing key, the resource that its audience names, and whether the token itself
+ * was revoked.
  */
 export type SecretFacts = Awaited<ReturnType<VerifyQueries['findSecret']['execute']>>[number] &
-  Partial<Pick<TokenFacts, 'signingKey' | 'isTokenRevoked'>>
+  Partial<Pick<TokenFacts, 'signingKey' | 'isTokenRevoked' | 'resource'>>
 type TokenFacts = Awaited<ReturnType<VerifyQueries['findSecretById']['execute']>>[number]
-
-type VerifyContext = Pick<Context, 'config' | 'clock'>
 
 /**
  * Decides whether a secret is valid now, and for what. The order of the checks is that of API.md.
- * @param claims of the service account's token that was presented; null: the key itself was presented
+ * @param claims of the presented token that stands for the key; null: the key itself was presented
  */
 export function decideSecret(
   context: VerifyContext,
@@ -212,21 +156,31 @@ export function decideSecret(
 ): Verified | Refusal {
   const { key } = row
   if (claims && !isSignedByLiveKey(claims, row.signingKey ?? null)) return refuse('NOT_FOUND')
+  const resource = claims === null ? null : resourceOfToken(context, claims, row)
+  if (resource === undefined) return refuse('NOT_FOUND', key.id)
   const endsAtMs = Math.min(
     claims?.expiresAtMs ?? Infinity,
     row.secretExpiresAt?.getTime() ?? Infinity,
     key.expiresAt?.getTime() ?? Infinity,
   )
-  if (key.revokedAt || row.isTokenRevoked) return refuse('REVOKED', key.id)
+  if (key.revokedAt || row.isTokenRevoked || resource?.isActive === false) return refuse('REVOKED', key.id)
   if (endsAtMs <= context.clock()) return refuse('EXPIRED', key.id)
   if (!key.isActive) return refuse('DISABLED', key.id)
   const owner = describeOwner(context, key, row)
   if (!owner?.isActive) return refuse('OWNER_DISABLED', key.id)
 
-  const isWanted = (scope: string) => claims === null || claims.scopes.includes(scope)
+  const isOfResource = (scope: string) => !resource || resource.scopes.some(({ name }) => name === scope)
+  const isWanted = (scope: string) =>
+    claims === null || (claims.scopes.includes(scope) && isOfResource(scope))
   const scopes = key.scopes.filter((scope) => covers(owner.ceiling, scope) && isWanted(scope))
   const principal: KeyPrincipal = {
     kind: 'key',
+    resource: resource && {
+      audience: 'resource',
+      id: resource.id,
+      identifier: resource.identifier,
+      slug: resource.slug,
+    },
     uses: noUses(),
     keyId: key.id,
     secretId: row.secretId,
@@ -247,4 +201,13 @@ export function decideSecret(
     grants: ceilingOfList(scopes),
   }
   return { principal, validUntilMs: endsAtMs }
+}
+
+/**
+ * The resource for which a token was made that stands for a key; null: a service account's own token, which passes wherever
+ * its key does; undefined: no resource here has that audience, or no longer.
+ */
+function resourceOfToken({ config }: VerifyContext, { audience, subject }: AccessClaims, row: SecretFacts) {
+  if (audience === config.jwtAudience) return row.key.serviceAccountId === subject ? null : undefined
+  return row.resource ?? undefined
 }
