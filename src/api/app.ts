@@ -43,6 +43,7 @@ import { type RequestState, stated } from './request-state.ts'
 import { createRouteTable } from './route-table.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { authRoutes } from './routes/auth.ts'
+import { metadataRoute } from './routes/authorization-server.ts'
 import { browserSessionRoutes } from './routes/browser-sessions.ts'
 import { errorPages } from './routes/error-pages.ts'
 import { protectedRoutes } from './routes/examples.ts'
@@ -52,7 +53,8 @@ import { signingRoutes } from './routes/jwks.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { mailRoutes } from './routes/mails.ts'
 import { metricsRoute } from './routes/metrics.ts'
-import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
+import { oauthRoutes } from './routes/oauth.ts'
+import { openIdRoutes } from './routes/openid.tsx'
 import { overviewRoutes } from './routes/overview.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
@@ -109,6 +111,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
+    .use(openIdRoutes(context, inBrowser))
     .use(forBrowsers)
 
   const document = once(() =>

@@ -171,6 +171,9 @@ export const NEEDS = {
   'POST /oauth/revoke': OAUTH,
   'GET /.well-known/jwks.json': PUBLIC,
   'GET /.well-known/oauth-authorization-server': PUBLIC,
+  'GET /.well-known/openid-configuration': PUBLIC,
+  'GET /oauth/userinfo': OAUTH,
+  'POST /oauth/userinfo': OAUTH,
 
   'GET /protected/user-only': { user: true },
   'GET /protected/service-only': { key: { scopes: ['read'] } },
