@@ -1,15 +1,16 @@
 import { BEARER_CHALLENGE, catalogue, type ErrorCode, type Extra } from '../lib/errors.ts'
 import { pathOf } from './elysia.ts'
+import { isOAuthPath } from './oauth-path.ts'
 import type { RequestState } from './request-state.ts'
 
 /** The parts of an error's answer. */
 export type ErrorAnswer = { status: number; headers: Record<string, string>; body: string }
 
-/** The answer of an error: by RFC 6749 below /oauth/, by RFC 9457 everywhere else. */
+/** The answer of an error: by RFC 6749 at the endpoints of OAuth, by RFC 9457 everywhere else. */
 export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
-  const isOAuth = pathOf(state.request).startsWith('/oauth/')
-  if (!isOAuth) return problemAnswer(code, extra, state)
-  return oauthAnswer(code, extra, pathOf(state.request) === '/oauth/userinfo')
+  const path = pathOf(state.request)
+  if (!isOAuthPath(path)) return problemAnswer(code, extra, state)
+  return oauthAnswer(code, extra, path === '/oauth/userinfo')
 }
 
 /** The answer of an error by RFC 9457. */

@@ -1,0 +1,6 @@
+/** Where admins manage apps: a part of Latchkey's own API, though it stands below /oauth/. */
+const CLIENTS = '/oauth/clients'
+
+/** Whether a path is an endpoint of OAuth, which reads a form, and whose errors have the form of RFC 6749. */
+export const isOAuthPath = (path: string): boolean =>
+  path.startsWith('/oauth/') && path !== CLIENTS && !path.startsWith(`${CLIENTS}/`)
