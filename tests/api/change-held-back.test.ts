@@ -24,7 +24,7 @@ import { warm } from '../support/revocation.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 let a: TestService
 let b: TestService

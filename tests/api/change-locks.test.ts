@@ -11,7 +11,7 @@ import { refresh } from '../support/refresh.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 let service: TestService
 let sql: postgres.Sql

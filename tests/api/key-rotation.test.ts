@@ -11,7 +11,7 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const SECOND_MS = 1000
 const DAY_MS = 86_400_000
-const SLOW_MS = 120_000
+const SLOW_MS = 240_000
 
 const service = useService()
 const other = useService({}, service)

@@ -247,7 +247,7 @@ describe('a mail server that does not take a mail', () => {
     const [token] = await sql`SELECT expires_at - now() AS left FROM latchkey.one_time_tokens
       WHERE user_id = ${person.id} AND expires_at < now() + interval '31 min'`
     expect(token).toBeDefined()
-  }, 120_000)
+  }, 240_000)
 
   test('since it is not there: sign-up answers as ever, and the mail waits', async () => {
     const lonely = await startService(

@@ -343,7 +343,7 @@ describe('what is counted', () => {
       await small.stop()
       proxy.close()
     }
-  }, 120_000)
+  }, 240_000)
 })
 
 /** Methods that the server knows, and unknown methods. */

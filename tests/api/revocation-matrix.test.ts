@@ -346,13 +346,13 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
       // 404: the service account that would own the new key was deleted.
       expect([name, [401, 404].includes(status), status]).toEqual([name, true, status])
     }),
-    ...others.map(async ([name, finish]) => expect([name, await finish()]).toEqual([name, 201])),
     inBatches(cells, (cell) => expectShut(at, cell)),
     ...kills.map(async (credential) => {
       await expectDeadSoon(other, credential, since)
       for (const cell of cellsOf([credential])) await expectShut(other, cell)
     }),
   ])
+  await inBatches(others, async ([name, finish]) => expect([name, await finish()]).toEqual([name, 201]))
   for (const server of [at, other]) await expectAlive(server, spares)
   dead.push(...cells)
   alive.push(...spares)

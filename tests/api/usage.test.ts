@@ -185,7 +185,7 @@ test('counts are written in the background, within seconds', async () => {
   const { id, key } = await make()
   await use(key)
   await until(async () => (await itemsOf(id)).length === 1, 'it is written')
-}, 120_000)
+}, 240_000)
 
 test('counts that cannot be written are kept, and written later, once', async () => {
   const { id, key } = await make()

@@ -9,7 +9,7 @@ import { selectRows } from '../support/select.ts'
 import { asSuperuser, describeMigrations } from '../support/suites/migrations.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 describeMigrations(18)
 

@@ -8,7 +8,7 @@ import { addPerson, beginSession, PASSWORD } from '../support/people.ts'
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 const WAVES = 20
 /** People in each wave. Half of them are admins. */

@@ -11,7 +11,7 @@ import { enrolTotp } from '../support/second-factors.ts'
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 const mails = await startMailServer()
 afterAll(() => mails.stop())

@@ -19,7 +19,7 @@ import { type AddedPerson, addPerson, beginSession, LABELLER } from '../support/
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 /** Markup, a direction, an emoji, and as long as a name may be. */
 const HOSTILE = `<img src=x onerror=alert(1)> \u202Egnp.exe 🔑 ${'a'.repeat(60)}`.slice(0, 100)

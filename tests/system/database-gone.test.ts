@@ -29,11 +29,11 @@ let service: TestService
 beforeAll(async () => {
   server = await startServer()
   service = await startService({}, { databaseUrl: server.url('postgres'), config: testConfig() })
-}, 120_000)
+}, 240_000)
 afterAll(async () => {
   await service?.stop()
   await server?.remove()
-}, 120_000)
+}, 240_000)
 
 type Caller = Person & { key: string; keyId: string }
 
@@ -138,7 +138,7 @@ describe.each<[string, () => unknown, () => unknown]>([
     // No change was made behind a 503: the session, the key and the account are the same.
     const refreshed = await call(service, 'POST /auth/refresh', { json: { refresh_token: caller.refresh } })
     expect(refreshed.status).toBe(200)
-  }, 120_000)
+  }, 240_000)
 
   test('the cache is used for three seconds without proof of life; then every credential gets 503, and none is called invalid', async () => {
     const proofs = spyOn(service.context.cache, 'prove')
@@ -194,7 +194,7 @@ describe.each<[string, () => unknown, () => unknown]>([
     } finally {
       proofs.mockRestore()
     }
-  }, 120_000)
+  }, 240_000)
 
   test('evictions arrive again afterwards', async () => {
     const caller = await warmCaller()
@@ -208,5 +208,5 @@ describe.each<[string, () => unknown, () => unknown]>([
     }
     for (const kind of ['key', 'user'] as const)
       await until(async () => (await me(caller, kind)).status === 401, `the ${kind} is refused`, 2000)
-  }, 120_000)
+  }, 240_000)
 })

@@ -24,7 +24,7 @@ import { rows } from '../support/rows.ts'
 import { selectRows } from '../support/select.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 const made: string[] = []
 afterAll(() => {

@@ -11,7 +11,7 @@ import { createLog, silentLog } from '../../src/lib/log.ts'
 import { databaseConfig, type PostgresServer, startServer } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 let server: PostgresServer
 let database: OpenDatabase

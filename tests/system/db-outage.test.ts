@@ -17,7 +17,7 @@ import { startService } from '../support/service.ts'
 import { listenOnTcp } from '../support/tcp.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 let server: PostgresServer
 let database: OpenDatabase

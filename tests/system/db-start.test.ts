@@ -12,7 +12,7 @@ import { latchkey, serve } from '../support/program.ts'
 import { listenOnTcp } from '../support/tcp.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 const SECRET_KEY = randomBytes(32).toString('hex')
 let server: PostgresServer

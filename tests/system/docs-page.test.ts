@@ -7,7 +7,7 @@ import { startService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 // PUBLIC_URL differs from the URL of the tests, as behind a proxy.
 const service = useService({ publicUrl: 'https://auth.elsewhere.test' })

@@ -105,7 +105,7 @@ describe('cron-service-account', () => {
       child.kill()
       await reading
     }
-  }, 120_000)
+  }, 240_000)
 })
 
 describe.skipIf(!NGINX)(`express-nginx${NGINX ? '' : ' (skipped: apt-get install nginx)'}`, () => {

@@ -44,5 +44,5 @@ test.each([1, 2] as const)(
     }
     await seed.end()
   },
-  120_000,
+  240_000,
 )

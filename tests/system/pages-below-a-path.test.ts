@@ -8,7 +8,7 @@ import { addPerson, connectTo, PASSWORD } from '../support/people.ts'
 import { CADDY, NGINX, nginxAround, type RunningProxy, startProxy } from '../support/proxy.ts'
 import { startService, type TestService } from '../support/service.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 // The pages behind the files of `deploy/`, with TLS, changed as docs/behind-a-proxy.md says for a path: to a browser the
 // pages, their forms, their cookie and the links of mails are all at https://localhost/auth.

@@ -10,7 +10,7 @@ import { codeOf, newEnrolled } from '../support/second-factors.ts'
 import { startService } from '../support/service.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 /** A folder that pictures of the pages are saved to, for a person to look at. */
 const PICTURES = process.env.PICTURES

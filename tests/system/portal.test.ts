@@ -10,7 +10,7 @@ import { makePortal } from '../support/portal.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 /** Markup, a direction, an emoji, and as long as a name may be. */
 const HOSTILE = `<img src=x onerror=alert(1)> \u202Egnp.exe 🔑 ${'a'.repeat(60)}`.slice(0, 100)

@@ -115,7 +115,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     expect(of('owner')).toEqual([50])
     expect(of('key').reduce((sum, used) => sum + used, 0)).toBe(50)
     expect(of('key').length).toBeLessThanOrEqual(10)
-  }, 120_000)
+  }, 240_000)
 
   test('a limit per address is shared by two servers', async () => {
     const refresh = (service: TestService) =>
@@ -149,7 +149,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     const back = first.logged().filter(({ message }) => String(message).startsWith('Redis answers again'))
     expect(back.length).toBe(1)
     await untilShared()
-  }, 120_000)
+  }, 240_000)
 
   test('a hung Redis delays one request, and is then not asked', async () => {
     await untilShared()
@@ -175,7 +175,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     }
     await untilShared()
     expect((await told(first)).isBroken).toBe(false)
-  }, 120_000)
+  }, 240_000)
 
   test('with a full Redis each server counts alone', async () => {
     await untilShared()
@@ -194,7 +194,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
       await client.send('CONFIG', ['SET', 'maxmemory', '0'])
       client.close()
     }
-  }, 120_000)
+  }, 240_000)
 })
 
 describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {

@@ -160,7 +160,7 @@ test('revoked while the LISTEN connection is silent and not closed, a key is ref
   expect(far.loggedText()).toContain('The cache is used again')
   await expectAllDead(subjects)
   await revokeAll('and once it is heard again', await knownSubjects(20), inSql, WITHIN_MS)
-}, 120_000)
+}, 240_000)
 
 test('with messages that are four seconds late the cache is not used: a revocation applies on the next request', async () => {
   const subjects = await knownSubjects(60)
@@ -179,7 +179,7 @@ test('with messages that are four seconds late the cache is not used: a revocati
   listenProxy.delay(0)
   await until(isLive, 'the cache is used again')
   await expectAllDead(subjects)
-}, 120_000)
+}, 240_000)
 
 test('with messages that are two seconds late a revoked key is refused within five seconds', async () => {
   const subjects = await knownSubjects(40)
@@ -188,4 +188,4 @@ test('with messages that are two seconds late a revoked key is refused within fi
   listenProxy.delay(0)
   await until(isLive, 'the cache is used again')
   await expectAllDead(subjects)
-}, 120_000)
+}, 240_000)

@@ -184,5 +184,5 @@ describe('between two processes a revocation', () => {
     process.stdout.write(
       `      between processes: refused by the other after p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms (${lagsMs.length})\n`,
     )
-  }, 120_000)
+  }, 240_000)
 })
