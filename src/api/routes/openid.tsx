@@ -38,7 +38,7 @@ export const openIdRoutes = (context: Context, guard: BrowserGuard) => {
       description:
         'Takes access tokens whose `aud` is this address, and those of first-party apps; both with the scope `openid`.',
       security: [{ bearer: [] }],
-      errors: ['invalid_token', 'insufficient_scope'],
+      errors: ['insufficient_scope', 'mfa_enrolment_required'],
     }),
   })
   const hidden = { detail: { hide: true } }
