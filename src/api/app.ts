@@ -43,9 +43,11 @@ import { type RequestState, stated } from './request-state.ts'
 import { createRouteTable } from './route-table.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { authRoutes } from './routes/auth.ts'
+import { authorizeRoutes } from './routes/authorize.tsx'
 import { browserSessionRoutes } from './routes/browser-sessions.ts'
 import { errorPages } from './routes/error-pages.ts'
 import { protectedRoutes } from './routes/examples.ts'
+import { grantRoutes } from './routes/grants.ts'
 import { type IsDraining, opsRoutes, rootRoute } from './routes/health.ts'
 import { importRoutes } from './routes/import.ts'
 import { signingRoutes } from './routes/jwks.ts'
@@ -85,6 +87,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(pageRoutes(context, inBrowser, limits))
     .use(pageAssets(context.config))
     .use(browserSessionRoutes(context, inBrowser))
+    .use(hasApps(context, () => authorizeRoutes(context, inBrowser)))
 
   const limited = new Elysia()
     .use(stated)
@@ -106,6 +109,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(mailRoutes(context, guard))
     .use(overviewRoutes(context, guard))
     .use(usageRoutes(context, guard))
+    .use(hasApps(context, () => grantRoutes(context, guard)))
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
@@ -133,6 +137,10 @@ export function createApp(context: Context, options: AppOptions = {}) {
   skipCookies(app)
   return app
 }
+
+/** Routes of the authorization server for apps, which there are none of with a shared secret (oauth.md). */
+const hasApps = <Routes>({ config }: Context, routes: () => Routes): Routes =>
+  config.algorithm === 'HS256' ? (new Elysia() as Routes) : routes()
 
 /** The app on METRICS_PORT: /metrics alone. */
 export function createMetricsApp(context: Context) {

@@ -33,6 +33,7 @@ const INFO = {
     { name: 'API keys', description: 'Keys with scopes for services' },
     { name: 'Service accounts', description: "Owners of a service's keys, which outlive their maker" },
     { name: 'Administration', description: 'Users and the audit trail' },
+    { name: 'Apps', description: 'Apps that act for a person, and what people allowed them' },
     { name: 'OAuth', description: 'Standard endpoints for standard clients' },
     { name: 'Examples', description: 'Protected routes to copy' },
     { name: 'Service', description: 'What load balancers and proxies ask' },

@@ -5,10 +5,13 @@ import type { RequestState } from './request-state.ts'
 /** The parts of an error's answer. */
 export type ErrorAnswer = { status: number; headers: Record<string, string>; body: string }
 
+/** Whether a request goes to an endpoint of OAuth. The pages among them are none. */
+export const isOAuthEndpoint = (request: Request): boolean =>
+  /^\/oauth\/(?!(?:authorize|consent)\/?$)/.test(pathOf(request))
+
 /** The answer of an error: by RFC 6749 below /oauth/, by RFC 9457 everywhere else. */
 export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
-  const isOAuth = pathOf(state.request).startsWith('/oauth/')
-  return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
+  return isOAuthEndpoint(state.request) ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
 }
 
 /** The answer of an error by RFC 9457. */
@@ -63,6 +66,9 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   validation_failed: ['invalid_request', 400],
   unsupported_grant_type: ['unsupported_grant_type'],
   invalid_client: ['invalid_client'],
+  invalid_target: ['invalid_target'],
+  unauthorized_client: ['unauthorized_client'],
+  access_denied: ['access_denied'],
   ip_not_allowed: ['unauthorized_client', 400],
   mfa_required: ['mfa_required'],
   email_not_verified: ['email_not_verified'],
