@@ -235,6 +235,7 @@ describe('what is counted', () => {
       refresh: plenty,
       password: plenty,
       mail: plenty,
+      authorize: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: plenty,

@@ -316,6 +316,7 @@ describe('guesses at links', () => {
       refresh: unreached,
       password: unreached,
       mail: unreached,
+      authorize: unreached,
       create_key: unreached,
       other: unreached,
       unknown_credential: { limit: 5, windowSeconds: 60 },

@@ -292,6 +292,7 @@ function limits(named: Partial<Record<'refresh', number>>) {
     refresh,
     password: plenty,
     mail: plenty,
+    authorize: plenty,
     create_key: plenty,
     unknown_credential: plenty,
     other: plenty,

@@ -113,6 +113,41 @@ async function revokeStep(
   })
 }
 
+/** The locks for `revokeMade`. */
+export async function locksOfMade(context: Context, makerId: string, limit: number): Promise<Lock[]> {
+  const made = await listCreatedKeys(context.db, makerId, limit)
+  return made.flatMap((each): Lock[] => [
+    ...locksOfOwner(ownerOfRow(each)),
+    ['keys', each.id, 'no key update'],
+  ])
+}
+
+/**
+ * Revokes at most `limit` live keys that a maker made, which is no key itself, and that those made. Part of a change with
+ * `locksOfMade`.
+ * @returns how many
+ */
+export async function revokeMade(
+  change: Change<UserPrincipal>,
+  makerId: string,
+  limit: number,
+  reason: string,
+): Promise<number> {
+  const made = await listCreatedKeys(change.tx, makerId, limit)
+  if (made.some(({ id }) => !change.held.keys.has(id))) throw changedMeanwhile()
+  const ids = made.map(({ id }) => id)
+  const revoked = ids.length === 0 ? [] : await updateRevoked(change.tx, ids, change.now, reason)
+  await tellOwners(change, revoked, reason)
+  await change.record(
+    revoked.map(({ id }) => ({
+      action: 'key.revoked',
+      target: { type: 'key', id },
+      details: { reason, made_by: makerId },
+    })),
+  )
+  return made.length
+}
+
 /** Tells the users whose keys somebody else revoked: one mail each, however many keys there are. */
 async function tellOwners(
   { caller, held, queueMail }: Pick<Change<KeyManager>, 'caller' | 'held' | 'queueMail'>,
