@@ -279,6 +279,7 @@ const service: Case[] = [
   ['HEAD', 'HEAD /openapi.json'],
   ['good', 'GET /.well-known/jwks.json'],
   ['good', 'GET /.well-known/oauth-authorization-server'],
+  ['good', 'GET /.well-known/openid-configuration'],
   ['good', 'GET /metrics', { headers: { authorization: `Bearer ${METRICS_TOKEN}` } }],
   ['no credential', 'GET /metrics'],
   ['an API key', 'GET /metrics', { as: 'plain' }],

@@ -44,17 +44,21 @@ import { type RequestState, stated } from './request-state.ts'
 import { createRouteTable } from './route-table.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { authRoutes } from './routes/auth.ts'
+import { metadataRoute } from './routes/authorization-server.ts'
+import { authorizeRoutes } from './routes/authorize.tsx'
 import { browserSessionRoutes } from './routes/browser-sessions.ts'
 import { clientRoutes } from './routes/clients.ts'
 import { errorPages } from './routes/error-pages.ts'
 import { protectedRoutes } from './routes/examples.ts'
+import { grantRoutes } from './routes/grants.ts'
 import { type IsDraining, opsRoutes, rootRoute } from './routes/health.ts'
 import { importRoutes } from './routes/import.ts'
 import { signingRoutes } from './routes/jwks.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { mailRoutes } from './routes/mails.ts'
 import { metricsRoute } from './routes/metrics.ts'
-import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
+import { oauthRoutes } from './routes/oauth.ts'
+import { openIdRoutes } from './routes/openid.tsx'
 import { overviewRoutes } from './routes/overview.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
@@ -91,6 +95,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(pageRoutes(context, inBrowser, limits))
     .use(pageAssets(context.config))
     .use(browserSessionRoutes(context, inBrowser))
+    .use(hasApps(context, () => authorizeRoutes(context, inBrowser)))
 
   const servesApps = options.servesApps ?? isAuthorizationServer(context.config)
   const forApps = new Elysia().use(resourceRoutes(context, guard)).use(clientRoutes(context, guard))
@@ -115,11 +120,13 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(mailRoutes(context, guard))
     .use(overviewRoutes(context, guard))
     .use(usageRoutes(context, guard))
+    .use(hasApps(context, () => grantRoutes(context, guard)))
     .use(oauthRoutes(context, guard, limits))
     // Without tokens for apps there are no such routes. The type has them, for the client of the API.
     .use(servesApps ? forApps : (new Elysia() as unknown as typeof forApps))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
+    .use(openIdRoutes(context, inBrowser))
     .use(forBrowsers)
 
   const document = once(() =>
@@ -144,6 +151,10 @@ export function createApp(context: Context, options: AppOptions = {}) {
   skipCookies(app)
   return app
 }
+
+/** Routes of the authorization server for apps, which there are none of with a shared secret (oauth.md). */
+const hasApps = <Routes>({ config }: Context, routes: () => Routes): Routes =>
+  config.algorithm === 'HS256' ? (new Elysia() as Routes) : routes()
 
 /** The app on METRICS_PORT: /metrics alone. */
 export function createMetricsApp(context: Context) {

@@ -75,6 +75,9 @@ export const NEEDS = {
   'GET /auth/sessions': WHOLE_USER,
   'DELETE /auth/sessions/:id': WHOLE_USER,
 
+  'GET /auth/grants': WHOLE_USER,
+  'DELETE /auth/grants/:id': WHOLE_USER,
+
   'POST /auth/login/mfa': PUBLIC_JSON,
   'GET /auth/mfa': OWN_FACTORS,
   'POST /auth/mfa/totp': FACTORS_CHANGE,
@@ -156,6 +159,8 @@ export const NEEDS = {
   'POST /users/:id/unlock': { admin: { recent: true } },
   'GET /users/:id/sessions': { anyone: { scopes: [SUPPORT] } },
   'DELETE /users/:id/sessions/:sid': { anyone: { scopes: [SUPPORT] } },
+  'GET /users/:id/grants': { admin: true },
+  'DELETE /users/:id/grants/:grant_id': { admin: true },
   'GET /signing-keys': { admin: true },
   'POST /signing-keys/rotate': { admin: { recent: true } },
   'POST /signing-keys/:kid/revoke': { admin: { recent: true } },
@@ -183,6 +188,9 @@ export const NEEDS = {
   'DELETE /oauth/clients/:id/secrets/:secret_id': { admin: { recent: true } },
   'GET /.well-known/jwks.json': PUBLIC,
   'GET /.well-known/oauth-authorization-server': PUBLIC,
+  'GET /.well-known/openid-configuration': PUBLIC,
+  'GET /oauth/userinfo': PUBLIC,
+  'POST /oauth/userinfo': PUBLIC,
 
   'GET /protected/user-only': { user: true },
   'GET /protected/service-only': { key: { scopes: ['read'] } },
@@ -227,6 +235,9 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /forgot-password', 'mail'],
   ['POST /reset-password', 'mail'],
   ['POST /setup', 'mail'],
+  ['GET /oauth/authorize', 'authorize'],
+  ['POST /oauth/authorize', 'authorize'],
+  ['POST /oauth/consent', 'authorize'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Only a failed exchange counts, as an unknown credential.

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'bun:test'
 import { findClientById } from '../../src/core/clients/clients.ts'
 import { noteClientUse } from '../../src/core/clients/uses.ts'
-import { addAppSession, registerApp, registerResource, scopesNow } from '../support/apps.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'
 import { addLoggedIn, addPerson } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
+import { addAppSession, registerApp, registerResource, scopesNow } from '../support/registered-apps.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const service = useService()

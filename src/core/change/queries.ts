@@ -77,6 +77,7 @@ export const LOCKABLE = {
     where: (ids) => isOneOf(oauthGrants.resourceId, ids),
     reads: false,
   },
+  grantsOfUser: { table: 'oauthGrants', where: (ids) => isOneOf(oauthGrants.userId, ids), reads: true },
   sessions: { table: 'sessions', where: (ids) => isOneOf(sessions.id, ids), reads: true },
   sessionsOfUser: {
     table: 'sessions',
