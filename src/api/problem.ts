@@ -1,17 +1,16 @@
 import { BEARER_CHALLENGE, catalogue, type ErrorCode, type Extra } from '../lib/errors.ts'
 import { pathOf } from './elysia.ts'
+import { isOAuthPath } from './oauth-path.ts'
 import type { RequestState } from './request-state.ts'
 
 /** The parts of an error's answer. */
 export type ErrorAnswer = { status: number; headers: Record<string, string>; body: string }
 
-/** Whether a request goes to an endpoint of OAuth. The pages among them are none. */
-export const isOAuthEndpoint = (request: Request): boolean =>
-  /^\/oauth\/(?!(?:authorize|consent)\/?$)/.test(pathOf(request))
-
-/** The answer of an error: by RFC 6749 below /oauth/, by RFC 9457 everywhere else. */
+/** The answer of an error: by RFC 6749 at the endpoints of OAuth, by RFC 9457 everywhere else. */
 export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
-  return isOAuthEndpoint(state.request) ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
+  const path = pathOf(state.request)
+  if (!isOAuthPath(path)) return problemAnswer(code, extra, state)
+  return oauthAnswer(code, extra, path === '/oauth/userinfo')
 }
 
 /** The answer of an error by RFC 9457. */
@@ -31,11 +30,15 @@ export function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState
   return { status, headers: headersOf(code, extra, 'application/problem+json'), body: JSON.stringify(body) }
 }
 
-/** The answer of an error by RFC 6749, section 5.2. */
-export function oauthAnswer(code: ErrorCode, extra: Extra): ErrorAnswer {
+/**
+ * The answer of an error by RFC 6749, section 5.2.
+ * @param isOfBearer whether an invalid token is the credential of the request (RFC 6750, section 3.1), not one of its form
+ */
+export function oauthAnswer(code: ErrorCode, extra: Extra, isOfBearer = false): ErrorAnswer {
   const [status, , detail] = catalogue[code]
+  const ofBearer = isOfBearer ? BEARER_ERRORS[code] : undefined
   const [oauthError, oauthStatus = status] =
-    OAUTH_ERRORS[code] ?? (status >= 500 ? ['server_error'] : ['invalid_request'])
+    ofBearer ?? OAUTH_ERRORS[code] ?? (status >= 500 ? ['server_error'] : ['invalid_request'])
   const description =
     extra.detail ?? extra.errors?.map((field) => `${field.path}: ${field.message}`).join('; ') ?? detail
   // A member of problems, which RFC 6749 does not know.
@@ -54,6 +57,11 @@ export function oauthAnswer(code: ErrorCode, extra: Extra): ErrorAnswer {
 /** The characters that RFC 6749 allows there: printable ASCII but for `"` and `\`. */
 function spellDescription(text: string): string {
   return text.replaceAll('"', "'").replace(/[^\x20-\x5b\x5d-\x7e]/g, '?')
+}
+
+const BEARER_ERRORS: typeof OAUTH_ERRORS = {
+  invalid_token: ['invalid_token'],
+  missing_credential: ['invalid_token'],
 }
 
 /** The OAuth error of a code below /oauth/, and its status where that differs from the catalogue's. */

@@ -21,7 +21,6 @@ import type { Guard } from '../auth.ts'
 import { permit } from '../auth.ts'
 import { readForm } from '../body.ts'
 import { readCredential } from '../credential.ts'
-import { pathOf, withoutSlash } from '../elysia.ts'
 import { describe } from '../openapi/describe.ts'
 import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
@@ -198,55 +197,4 @@ async function authenticateBearer(context: Context, request: Request): Promise<P
   if (verdict && verdict.kind !== 'refused') return verdict
   const bearer = `${BEARER_CHALLENGE}${token === null ? '' : ', error="invalid_token"'}`
   return fail('invalid_client', { headers: { 'WWW-Authenticate': `${bearer}, ${BASIC_CHALLENGE}` } })
-}
-
-const Metadata = Type.Object(
-  { issuer: Type.String() },
-  { $id: 'AuthorizationServer', additionalProperties: true },
-)
-
-const METADATA_PATH = '/.well-known/oauth-authorization-server'
-
-/**
- * The metadata of the authorization server (RFC 8414): which endpoints there are, and what they take. An issuer
- * with a path has its metadata at the root of its host, with that path at the end (section 3.1); also below the path, for
- * clients that append it.
- */
-export const metadataRoute = ({ config }: Context) => {
-  const issuer = config.publicUrl
-  const answer = ({ set }: { set: { headers: Record<string, string | number> } }) => {
-    set.headers['cache-control'] = 'public, max-age=300'
-    const methods = ['client_secret_basic', 'client_secret_post']
-    return {
-      issuer,
-      token_endpoint: `${issuer}/oauth/token`,
-      introspection_endpoint: `${issuer}/oauth/introspect`,
-      revocation_endpoint: `${issuer}/oauth/revoke`,
-      jwks_uri: `${issuer}/.well-known/jwks.json`,
-      response_types_supported: [],
-      grant_types_supported: [
-        'client_credentials',
-        'refresh_token',
-        ...(config.oauthPasswordGrant ? ['password'] : []),
-      ],
-      token_endpoint_auth_methods_supported: [...methods, 'none'],
-      introspection_endpoint_auth_methods_supported: methods,
-      revocation_endpoint_auth_methods_supported: [...methods, 'none'],
-      ...(config.docs ? { service_documentation: `${issuer}/docs` } : {}),
-    }
-  }
-  const app = new Elysia({ tags: ['OAuth'] }).get(METADATA_PATH, answer, {
-    response: { 200: Metadata },
-    detail: describe('getAuthorizationServer', 'Where the OAuth endpoints are (RFC 8414)'),
-  })
-  const inserted = METADATA_PATH + new URL(issuer).pathname
-  if (inserted === `${METADATA_PATH}/`) return app
-  // A wildcard, because the issuer's path may hold characters that a router reads as a parameter. Hidden, because the paths
-  // of the document are below PUBLIC_URL.
-  app.get(
-    `${METADATA_PATH}/*`,
-    (context) => (withoutSlash(pathOf(context.request)) === inserted ? answer(context) : fail('not_found')),
-    { response: { 200: Metadata }, detail: { hide: true } },
-  )
-  return app
 }

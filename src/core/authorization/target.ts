@@ -1,14 +1,16 @@
 import { fail } from '../../lib/errors.ts'
 import { ceilingOfUser, isReserved, parseScopes } from '../../lib/scopes.ts'
 import type { Context } from '../context.ts'
+import { IDENTITY_SCOPES } from '../openid/userinfo.ts'
 import { identifierOf, scopesAllowed, type Target } from '../resources/audience.ts'
 import type { SessionUser } from '../sessions/tokens.ts'
 import { type ClientRow, findResource, type ResourceRow } from './queries.ts'
 
-/** The scopes of OpenID Connect, which belong to no resource. */
-export const IDENTITY_SCOPES = ['openid', 'email', 'profile']
 /** Accepted, and neither needed nor shown. */
 const OFFLINE_ACCESS = 'offline_access'
+
+/** Whether a scope is one of OpenID Connect, which belong to no resource. */
+export const isIdentityScope = (scope: string): boolean => IDENTITY_SCOPES.some((each) => each === scope)
 
 /** For what a token is asked. */
 export type AskedTarget = Target & { resource: ResourceRow | null }
@@ -27,8 +29,8 @@ export function splitScopes(text: string | undefined): { scopes: string[]; ident
   const all = parseScopes(text)
   if ('fault' in all) fail('invalid_scope', { detail: all.fault })
   return {
-    scopes: all.filter((scope) => scope !== OFFLINE_ACCESS && !IDENTITY_SCOPES.includes(scope)),
-    identityScopes: all.filter((scope) => IDENTITY_SCOPES.includes(scope)),
+    scopes: all.filter((scope) => scope !== OFFLINE_ACCESS && !isIdentityScope(scope)),
+    identityScopes: all.filter(isIdentityScope),
   }
 }
 
