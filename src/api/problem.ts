@@ -8,9 +8,8 @@ export type ErrorAnswer = { status: number; headers: Record<string, string>; bod
 
 /** The answer of an error: by RFC 6749 at the endpoints of OAuth, by RFC 9457 everywhere else. */
 export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
-  const path = pathOf(state.request)
-  if (!isOAuthPath(path)) return problemAnswer(code, extra, state)
-  return oauthAnswer(code, extra, path === '/oauth/userinfo')
+  const isOAuth = isOAuthPath(pathOf(state.request))
+  return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
 }
 
 /** The answer of an error by RFC 9457. */
@@ -30,15 +29,11 @@ export function problemAnswer(code: ErrorCode, extra: Extra, state: RequestState
   return { status, headers: headersOf(code, extra, 'application/problem+json'), body: JSON.stringify(body) }
 }
 
-/**
- * The answer of an error by RFC 6749, section 5.2.
- * @param isOfBearer whether an invalid token is the credential of the request (RFC 6750, section 3.1), not one of its form
- */
-export function oauthAnswer(code: ErrorCode, extra: Extra, isOfBearer = false): ErrorAnswer {
+/** The answer of an error by RFC 6749, section 5.2. */
+export function oauthAnswer(code: ErrorCode, extra: Extra): ErrorAnswer {
   const [status, , detail] = catalogue[code]
-  const ofBearer = isOfBearer ? BEARER_ERRORS[code] : undefined
   const [oauthError, oauthStatus = status] =
-    ofBearer ?? OAUTH_ERRORS[code] ?? (status >= 500 ? ['server_error'] : ['invalid_request'])
+    OAUTH_ERRORS[code] ?? (status >= 500 ? ['server_error'] : ['invalid_request'])
   const description =
     extra.detail ?? extra.errors?.map((field) => `${field.path}: ${field.message}`).join('; ') ?? detail
   // A member of problems, which RFC 6749 does not know.
@@ -57,11 +52,6 @@ export function oauthAnswer(code: ErrorCode, extra: Extra, isOfBearer = false): 
 /** The characters that RFC 6749 allows there: printable ASCII but for `"` and `\`. */
 function spellDescription(text: string): string {
   return text.replaceAll('"', "'").replace(/[^\x20-\x5b\x5d-\x7e]/g, '?')
-}
-
-const BEARER_ERRORS: typeof OAUTH_ERRORS = {
-  invalid_token: ['invalid_token'],
-  missing_credential: ['invalid_token'],
 }
 
 /** The OAuth error of a code below /oauth/, and its status where that differs from the catalogue's. */

@@ -189,8 +189,8 @@ export const NEEDS = {
   'GET /.well-known/jwks.json': PUBLIC,
   'GET /.well-known/oauth-authorization-server': PUBLIC,
   'GET /.well-known/openid-configuration': PUBLIC,
-  'GET /oauth/userinfo': OAUTH,
-  'POST /oauth/userinfo': OAUTH,
+  'GET /oauth/userinfo': PUBLIC,
+  'POST /oauth/userinfo': PUBLIC,
 
   'GET /protected/user-only': { user: true },
   'GET /protected/service-only': { key: { scopes: ['read'] } },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { DEFAULT_RATE_LIMITS, type RateLimitName, type RateLimits } from '../../src/config/rate-limits.ts'
+import { registerApp, registerResource } from '../support/apps.ts'
 import { OWN, signIn } from '../support/browser.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import {
@@ -61,6 +62,8 @@ beforeAll(async () => {
     '/keys': (await newKey(service, bearer)).id,
     '/users': other.id,
     '/service-accounts': account.body.id,
+    '/resources': (await registerResource(service, bearer)).id,
+    '/oauth': (await registerApp(service, bearer, { kind: 'confidential' })).id,
   }
 })
 afterAll(async () => {

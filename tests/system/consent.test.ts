@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import axe from 'axe-core'
 import { type Browser, chromium } from 'playwright-core'
-import { addApi, addApp, newProof, queryOf, trade } from '../support/apps.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import { addApi, addApp, newProof, queryOf, trade } from '../support/code-flow.ts'
 import { addPerson, PASSWORD } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
@@ -69,12 +69,12 @@ describe.skipIf(!CHROMIUM)(`the page of consent in a browser${WITHOUT_CHROMIUM}`
       complaints.splice(0)
       await page.uncheck('[name="scope.notes.write"]')
       // "Allow" and "Cancel" are equally easy: the same size, and the same look.
-      const [cancel, allow] = await page.$$eval('.choice button', (buttons) =>
-        buttons.map((button) => {
-          const { width, height } = button.getBoundingClientRect()
-          return JSON.stringify([width, height, getComputedStyle(button).backgroundColor])
-        }),
-      )
+      const look = `[...document.querySelectorAll('.choice button')].map((button) => {
+        const { width, height } = button.getBoundingClientRect()
+        return JSON.stringify([width, height, getComputedStyle(button).backgroundColor])
+      })`
+      const [cancel, allow] = (await page.evaluate(look)) as string[]
+      expect(cancel).toBeString()
       expect(cancel).toBe(allow)
       await page.getByRole('button', { name: 'Allow' }).click()
       await page.waitForURL(`${redirectUri}?**`)

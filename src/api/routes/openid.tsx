@@ -27,7 +27,7 @@ export const openIdRoutes = (context: Context, guard: BrowserGuard) => {
   if (config.algorithm === 'HS256') return new Elysia()
   const site = siteOf(config)
   const answer = async ({ request, state }: Seen) => {
-    const token = readCredential(config, request) ?? fail('missing_credential')
+    const token = readCredential(config, request) ?? fail('invalid_token')
     const principal = await verifyCredential(context, token)
     if (principal.kind !== 'refused') state.credential = { kind: 'accepted', principal }
     return describePerson(principal)
@@ -38,7 +38,7 @@ export const openIdRoutes = (context: Context, guard: BrowserGuard) => {
       description:
         'Takes access tokens whose `aud` is this address, and those of first-party apps; both with the scope `openid`.',
       security: [{ bearer: [] }],
-      errors: ['invalid_token', 'insufficient_scope'],
+      errors: ['insufficient_scope', 'mfa_enrolment_required'],
     }),
   })
   const hidden = { detail: { hide: true } }

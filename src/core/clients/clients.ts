@@ -114,7 +114,7 @@ export async function changeClient(
     if (JSON.stringify(was) === JSON.stringify(is)) return before
     await updateClient(tx, id, change)
     const isDisabling = before.isActive && !after.isActive
-    const ended = isDisabling ? await endSessionsOfClient(tx, id, now, 'client_disabled') : 0
+    const ended = isDisabling ? await endSessionsOfClient(tx, id, now, 'client_disabled', false) : 0
     await record({
       action: 'client.updated',
       target: { type: 'client', id },
@@ -143,7 +143,7 @@ export async function removeClient(
   ]
   await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
     const row = held.clients.get(id) ?? fail('not_found')
-    const sessions = await endSessionsOfClient(tx, id, now, 'client_deleted')
+    const sessions = await endSessionsOfClient(tx, id, now, 'client_deleted', true)
     const grants = await countGrantsOfClient(tx, id)
     await deleteClient(tx, id)
     const { clientId, source, kind } = row

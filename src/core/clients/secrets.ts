@@ -50,8 +50,9 @@ export async function addClientSecret(
         fail('conflict', {
           detail: 'Two secrets are live: end one of them, or wait for the end of the overlap.',
         })
+      // The stronger lock first.
+      await deleteEndedSecrets(tx, id, now, overlapSeconds === 0)
       await updateSecretEnds(tx, id, new Date(now.getTime() + overlapSeconds * 1000))
-      await deleteEndedSecrets(tx, id, now)
       await insertClientSecret(tx, { ...secret.row, clientId: id, createdAt: now })
       await record({
         action: 'client.secret_created',

@@ -92,7 +92,7 @@ export async function changeResource(
     if (JSON.stringify(was) === JSON.stringify(is)) return before
     await updateResource(tx, id, change)
     const isDisabling = before.isActive && !after.isActive
-    const ended = isDisabling ? await endSessionsOfResource(tx, id, now, 'resource_disabled') : 0
+    const ended = isDisabling ? await endSessionsOfResource(tx, id, now, 'resource_disabled', false) : 0
     await record({
       action: 'resource.updated',
       target: { type: 'resource', id },
@@ -121,7 +121,7 @@ export async function removeResource(
   ]
   await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
     const row = held.resources.get(id) ?? fail('not_found')
-    const sessions = await endSessionsOfResource(tx, id, now, 'resource_deleted')
+    const sessions = await endSessionsOfResource(tx, id, now, 'resource_deleted', true)
     const grants = await countGrantsOfResource(tx, id)
     await deleteResource(tx, id)
     await record({
