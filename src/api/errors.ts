@@ -35,7 +35,7 @@ export function errors(context: Context, limits: Limits, methodsOf: (path: strin
     })
 }
 
-/** The OAuth endpoints answer by their standards whatever `Accept` says. */
+/** The OAuth endpoints answer by their standards whatever `Accept` says, but for the pages among them. */
 const wantsPage = (request: Request) => prefersPage(request) && !isOAuthPath(pathOf(request))
 
 function missingRoute(request: Request, methodsOf: (path: string) => readonly string[]): Problem {

@@ -1,8 +1,8 @@
 /** Where admins manage apps: a part of Latchkey's own API, though it stands below /oauth/. */
 const CLIENTS = '/oauth/clients'
 
-/** The pages of the authorization endpoint. */
-const PAGES = /^\/oauth\/(?:authorize|consent)\/?$/
+/** Pages. */
+const PAGES = ['/oauth/authorize', '/oauth/consent', '/oauth/logout']
 /** An API that takes a bearer (RFC 6750): its errors are in `WWW-Authenticate`. */
 const USERINFO = '/oauth/userinfo'
 
@@ -10,6 +10,6 @@ const USERINFO = '/oauth/userinfo'
 export const isOAuthPath = (path: string): boolean =>
   path.startsWith('/oauth/') &&
   path !== USERINFO &&
+  !PAGES.includes(path) &&
   path !== CLIENTS &&
-  !path.startsWith(`${CLIENTS}/`) &&
-  !PAGES.test(path)
+  !path.startsWith(`${CLIENTS}/`)

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
 import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
-import { call } from '../support/client.ts'
 import {
   type App,
   addApi,
@@ -12,7 +11,8 @@ import {
   newProof,
   refresh,
   trade,
-} from '../support/code-flow.ts'
+} from '../support/apps.ts'
+import { call } from '../support/client.ts'
 import { adminToken, basic, expectOAuthError, newClient } from '../support/oauth.ts'
 import { beginSession } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'

@@ -4,8 +4,6 @@ import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { authorize } from '../../src/core/authorization/authorize.ts'
 import { findBrowserSession } from '../../src/core/sessions/browser.ts'
 import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
-import { ask, cookieOf, signIn } from '../support/browser.ts'
-import { type Answer, call } from '../support/client.ts'
 import {
   type App,
   addApi,
@@ -21,7 +19,9 @@ import {
   refresh,
   requestOf,
   trade,
-} from '../support/code-flow.ts'
+} from '../support/apps.ts'
+import { ask, cookieOf, signIn } from '../support/browser.ts'
+import { type Answer, call } from '../support/client.ts'
 import { addPerson, PASSWORD } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 

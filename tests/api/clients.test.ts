@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test'
-import { addAppSession, registerApp, registerResource, scopesNow } from '../support/apps.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'
 import { addLoggedIn, addPerson } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
+import { addAppSession, registerApp, registerResource, scopesNow } from '../support/registered-apps.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const service = useService()

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
+import { addApi, addApp, addAtBrowser, newCode, refresh, trade } from '../support/apps.ts'
 import { call } from '../support/client.ts'
-import { addApi, addApp, addAtBrowser, newCode, refresh, trade } from '../support/code-flow.ts'
 import { expectOAuthError } from '../support/oauth.ts'
 import { addLoggedIn, beginSession } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'

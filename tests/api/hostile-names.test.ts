@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type postgres from 'postgres'
 import { DEFAULT_RATE_LIMITS, type RateLimitName, type RateLimits } from '../../src/config/rate-limits.ts'
-import { registerApp, registerResource } from '../support/apps.ts'
 import { OWN, signIn } from '../support/browser.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import {
@@ -13,6 +12,7 @@ import {
 } from '../support/described.ts'
 import type { Schema } from '../support/json-schema.ts'
 import { addLoggedIn, connectTo, PASSWORD } from '../support/people.ts'
+import { registerApp, registerResource } from '../support/registered-apps.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 /** Names that every JavaScript object inherits. A plain object that is indexed by request text seems to have them as entries. */

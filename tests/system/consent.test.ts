@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import axe from 'axe-core'
 import { type Browser, chromium } from 'playwright-core'
+import { addApi, addApp, newProof, queryOf, trade } from '../support/apps.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
-import { addApi, addApp, newProof, queryOf, trade } from '../support/code-flow.ts'
 import { addPerson, PASSWORD } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
+import { IDENTITY_SCOPES } from '../../core/authorization/target.ts'
 import type { Context } from '../../core/context.ts'
-import { IDENTITY_SCOPES } from '../../core/openid/userinfo.ts'
 import { fail } from '../../lib/errors.ts'
 import { pathOf, withoutSlash } from '../elysia.ts'
 import { describe } from '../openapi/describe.ts'

@@ -16,7 +16,7 @@ import { requireGrantType } from './client-authentication.ts'
 import { type CodeRow, endSession, findCode, findMadeSession, insertCode, useCode } from './queries.ts'
 import { asPresent, type ClientRow, mayRedirect } from './resolve-client.ts'
 import { type Asked, type AskedTarget, isIdentityScope } from './target.ts'
-import { type AppSession, asApp, issueAppTokens, lifetimeOf, scopesNow } from './tokens.ts'
+import { type AppSession, asApp, type Identity, issueAppTokens, lifetimeOf, scopesNow } from './tokens.ts'
 
 /** A code is traded by the client at once. */
 const CODE_LASTS_MS = 60 * SECOND_MS
@@ -151,48 +151,56 @@ export async function tradeCode(
       ...(used === null ? [] : ([['sessions', used, 'no key update']] as const)),
     ]
   }
-  const session = await recordChange(context, by, null, locks, async (change): Promise<AppSession | null> => {
-    const { tx, held, now, record } = change
-    const usedFor = await findMadeSession(tx, code.id)
-    if (usedFor !== null) {
-      const first = held.sessions.get(usedFor)
-      if (!first) throw changedMeanwhile()
-      if (first.endedAt === null) {
-        await endSession(tx, first.id, now, 'code_reused')
-        const event = {
-          action: 'session.reused',
-          outcome: 'refused',
-          target: { type: 'session', id: first.id },
-        } as const
-        await record({ ...event, details: { reason: 'code' } })
+  const session = await recordChange(
+    context,
+    by,
+    null,
+    locks,
+    async (change): Promise<(AppSession & { identity: Identity }) | null> => {
+      const { tx, held, now, record } = change
+      const usedFor = await findMadeSession(tx, code.id)
+      if (usedFor !== null) {
+        const first = held.sessions.get(usedFor)
+        if (!first) throw changedMeanwhile()
+        if (first.endedAt === null) {
+          await endSession(tx, first.id, now, 'code_reused')
+          const event = {
+            action: 'session.reused',
+            outcome: 'refused',
+            target: { type: 'session', id: first.id },
+          } as const
+          await record({ ...event, details: { reason: 'code' } })
+        }
+        return null
       }
-      return null
-    }
-    const user = held.users.get(grant.userId)
-    const browser = held.sessions.get(code.sessionId)
-    const isLive =
-      browser !== undefined &&
-      browser.endedAt === null &&
-      browser.expiresAt > now &&
-      browser.idleExpiresAt > now
-    const isGood =
-      held.oauthGrants.has(grant.id) &&
-      user?.isActive === true &&
-      held.clients.get(client.id)?.isActive === true &&
-      (resource === null || held.resources.get(resource.id)?.isActive === true)
-    if (!user || !browser || !isLive || !isGood || code.expiresAt <= now) return null
-    const { authTime, amr } = browser
-    const { scopes, identityScopes } = code
-    const of = { ...made, userId: user.id, grantId: grant.id, authTime, amr, scopes, identityScopes }
-    const idleExpiresAt = hasRefresh ? null : new Date(now.getTime() + lifetimeOf(context, target))
-    const expiresAt = await openClientSession(context, change, by, { ...of, idleExpiresAt })
-    if (!(await useCode(tx, code.id, made.id, now))) throw changedMeanwhile()
-    await updateGrant(tx, grant.id, { lastUsedAt: now })
-    return { id: made.id, target, client, user, scopes, identityScopes, authTime, amr, expiresAt }
-  })
+      const user = held.users.get(grant.userId)
+      const browser = held.sessions.get(code.sessionId)
+      const isLive =
+        browser !== undefined &&
+        browser.endedAt === null &&
+        browser.expiresAt > now &&
+        browser.idleExpiresAt > now
+      const isGood =
+        held.oauthGrants.has(grant.id) &&
+        user?.isActive === true &&
+        held.clients.get(client.id)?.isActive === true &&
+        (resource === null || held.resources.get(resource.id)?.isActive === true)
+      if (!user || !browser || !isLive || !isGood || code.expiresAt <= now) return null
+      const { authTime, amr } = browser
+      const { scopes, identityScopes } = code
+      const opened = { ...made, userId: user.id, grantId: grant.id, authTime, amr, scopes, identityScopes }
+      const idleExpiresAt = hasRefresh ? null : new Date(now.getTime() + lifetimeOf(context, target))
+      const expiresAt = await openClientSession(context, change, by, { ...opened, idleExpiresAt })
+      if (!(await useCode(tx, code.id, made.id, now))) throw changedMeanwhile()
+      await updateGrant(tx, grant.id, { lastUsedAt: now })
+      const of = { id: made.id, target, client, user, scopes, identityScopes, authTime, amr, expiresAt }
+      return { ...of, identity: { nonce: code.nonce, email: user.email, emailVerified: user.emailVerified } }
+    },
+  )
   if (session === null) return failToken()
   const refresh = hasRefresh ? { sessionId: made.id, generation: 0, salt: made.salt } : null
-  return issueAppTokens(context, session, scopesNow(context, session), session.identityScopes, refresh)
+  const { identityScopes, identity } = session
+  return issueAppTokens(context, session, scopesNow(context, session), identityScopes, refresh, identity)
 }
 
 /** Whether what a client presents is that for which the code was issued. */

@@ -47,7 +47,7 @@ export async function refreshClientSession(
   const by = asApp(origin, client, { userId: user.id, grantId: grant.id })
   const { next } = await exchangeRefresh(context, by, token, 'client')
   await touchGrant(context.db, grant.id, new Date(context.clock()))
-  return issueAppTokens(context, session, narrowed.scopes, narrowed.identityScopes, next)
+  return issueAppTokens(context, session, narrowed.scopes, narrowed.identityScopes, next, null)
 }
 
 /**

@@ -1,7 +1,6 @@
 import { fail } from '../../lib/errors.ts'
 import { ceilingOfUser, isReserved, parseScopes } from '../../lib/scopes.ts'
 import type { Context } from '../context.ts'
-import { IDENTITY_SCOPES } from '../openid/userinfo.ts'
 import { identifierOf, scopesAllowed, type Target } from '../resources/audience.ts'
 import type { SessionUser } from '../sessions/tokens.ts'
 import { type ClientRow, findResource, type ResourceRow } from './queries.ts'
@@ -9,8 +8,10 @@ import { type ClientRow, findResource, type ResourceRow } from './queries.ts'
 /** Accepted, and neither needed nor shown. */
 const OFFLINE_ACCESS = 'offline_access'
 
-/** Whether a scope is one of OpenID Connect, which belong to no resource. */
-export const isIdentityScope = (scope: string): boolean => IDENTITY_SCOPES.some((each) => each === scope)
+/** The scopes of OpenID Connect, which belong to no resource. */
+export const IDENTITY_SCOPES = ['openid', 'email', 'profile']
+/** Whether a scope is one of them. */
+export const isIdentityScope = (scope: string): boolean => IDENTITY_SCOPES.includes(scope)
 
 /** For what a token is asked. */
 export type AskedTarget = Target & { resource: ResourceRow | null }

@@ -42,11 +42,14 @@ export function scopesNow({ config }: Pick<Context, 'config'>, session: AppSessi
   return held && scopesAllowed(target, client, ceilingOfUser(user, config.userScopes), held)
 }
 
+/** What an ID token says besides what the session does. */
+export type Identity = { nonce: string | null; email: string; emailVerified: boolean }
+
 /**
- * The answer of the token endpoint to an app: an access token, and the refresh token of the next generation. An `id_token`
- * belongs here too.
+ * The answer of the token endpoint to an app: an access token, the refresh token of the next generation, and an ID token.
  * @param scopes of the access token; null: all that the person has
  * @param refresh null: the app gets no refresh token
+ * @param identity null: the app gets no ID token, as at a refresh. Without the scope `openid` it gets none either.
  */
 export async function issueAppTokens(
   context: Context,
@@ -54,6 +57,7 @@ export async function issueAppTokens(
   scopes: readonly string[] | null,
   identityScopes: readonly string[],
   refresh: RefreshClaims | null,
+  identity: Identity | null,
 ): Promise<OAuthTokens> {
   const now = context.clock()
   const { target, client, user } = session
@@ -76,11 +80,23 @@ export async function issueAppTokens(
   })
   const [key] = context.keys.refresh
   if (!key) throw new Error('No key to sign refresh tokens with')
+  const idToken =
+    identity &&
+    identityScopes.includes('openid') &&
+    (await context.signing.signIdToken({
+      subject: user.id,
+      audience: client.clientId,
+      nonce: identity.nonce,
+      authentication: session,
+      address: identityScopes.includes('email') ? identity : null,
+      expiresAtMs,
+    }))
   return {
     access_token: access,
     token_type: 'bearer',
     expires_in: Math.max(0, Math.floor((expiresAtMs - now) / SECOND_MS)),
     ...(refresh && { refresh_token: makeRefreshToken(key, refresh) }),
+    ...(idToken && { id_token: idToken }),
     scope: [...identityScopes, ...named].join(' '),
   }
 }

@@ -71,13 +71,13 @@ export const LOCKABLE = {
   clients: { table: 'clients', where: (ids) => isOneOf(oauthClients.id, ids), reads: true },
   resources: { table: 'resources', where: (ids) => isOneOf(resources.id, ids), reads: true },
   oauthGrants: { table: 'oauthGrants', where: (ids) => isOneOf(oauthGrants.id, ids), reads: true },
-  grantsOfUser: { table: 'oauthGrants', where: (ids) => isOneOf(oauthGrants.userId, ids), reads: true },
   grantsOfClient: { table: 'oauthGrants', where: (ids) => isOneOf(oauthGrants.clientId, ids), reads: false },
   grantsOfResource: {
     table: 'oauthGrants',
     where: (ids) => isOneOf(oauthGrants.resourceId, ids),
     reads: false,
   },
+  grantsOfUser: { table: 'oauthGrants', where: (ids) => isOneOf(oauthGrants.userId, ids), reads: true },
   sessions: { table: 'sessions', where: (ids) => isOneOf(sessions.id, ids), reads: true },
   sessionsOfUser: {
     table: 'sessions',

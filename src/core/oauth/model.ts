@@ -45,6 +45,7 @@ export const OAuthTokens = Type.Object(
     token_type: Type.Literal('bearer'),
     expires_in: Type.Integer({ description: 'Seconds' }),
     refresh_token: Type.Optional(Type.String()),
+    id_token: Type.Optional(Type.String({ description: 'Of OpenID Connect, with the scope `openid`' })),
     scope: Type.String(),
   },
   { $id: 'OAuthTokens' },

@@ -2,9 +2,6 @@ import { fail } from '../../lib/errors.ts'
 import type { ClientPrincipal, Principal, Refusal, UserPrincipal } from '../principal.ts'
 import type { UserInfo } from './model.ts'
 
-/** The scopes of OpenID Connect that apps get. They belong to no resource. */
-export const IDENTITY_SCOPES = ['openid', 'email', 'profile'] as const
-
 /**
  * What an app learns of its person (OpenID Connect Core, section 5.3): of tokens that were made for this, and of a
  * first-party app's.
