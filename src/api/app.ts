@@ -57,6 +57,7 @@ import { overviewRoutes } from './routes/overview.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
 import { portalRoutes } from './routes/portal.ts'
+import { protectedResourceRoutes } from './routes/protected-resources.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
@@ -109,6 +110,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(oauthRoutes(context, guard, limits))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
+    .use(protectedResourceRoutes(context))
     .use(forBrowsers)
 
   const document = once(() =>

@@ -5,7 +5,7 @@ import { newId } from '../../lib/ids.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { ACCESS_TOKEN_TYPE } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
-import { ownClaims, REQUIRED_CLAIMS, readClaims, type SigningKeys } from './claims.ts'
+import { ANY_AGE_SECONDS, ownClaims, REQUIRED_CLAIMS, readClaims, type SigningKeys } from './claims.ts'
 import type { PublicJwk } from './model.ts'
 import { listAllSigningKeys, type SigningKeyRow } from './queries.ts'
 
@@ -97,7 +97,7 @@ export async function openAsymmetricKeys(
         .setExpirationTime(Math.floor(token.expiresAtMs / 1000))
         .sign(key.privateKey)
     },
-    async verify(token) {
+    async verify(token, expiry) {
       const kid = keyIdOf(token)
       if (kid === null) return null
       const key = await findKey(kid)
@@ -109,6 +109,7 @@ export async function openAsymmetricKeys(
           typ: ACCESS_TOKEN_TYPE,
           requiredClaims: REQUIRED_CLAIMS,
           currentDate: new Date(clock()),
+          clockTolerance: expiry === undefined ? 0 : ANY_AGE_SECONDS,
         })
         return readClaims(payload, kid)
       } catch {
