@@ -3,7 +3,7 @@
  * the identifier, which is left as it is written otherwise.
  */
 export function metadataUrlOf(identifier: string): string {
-  const [, origin = '', rest = ''] = /^(https?:\/\/[^/?]*)([^]*)$/.exec(identifier) ?? []
+  const [, origin = '', rest = ''] = /^(https?:\/\/[^/?]*)([\s\S]*)$/.exec(identifier) ?? []
   // A slash that is the whole path is left out.
   const path = rest.startsWith('/?') || rest === '/' ? rest.slice(1) : rest
   return `${origin}/.well-known/oauth-protected-resource${path}`

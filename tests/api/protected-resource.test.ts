@@ -55,15 +55,15 @@ describe('the metadata of a protected resource (RFC 9728)', () => {
 })
 
 test.each([
-  ['https://a.example.com', 'https://a.example.com'],
-  ['https://a.example.com/', 'https://a.example.com'],
+  ['https://a.example.com', 'https://a.example.com', ''],
+  ['https://a.example.com/', 'https://a.example.com', ''],
   ['https://a.example.com:8443/mcp', 'https://a.example.com:8443', '/mcp'],
   ['https://a.example.com/mcp/', 'https://a.example.com', '/mcp/'],
   ['https://a.example.com/a/b?c=d', 'https://a.example.com', '/a/b?c=d'],
   ['https://a.example.com/?c=d', 'https://a.example.com', '?c=d'],
   ['https://a.example.com?c=d', 'https://a.example.com', '?c=d'],
   ['http://127.0.0.1:3000/mcp', 'http://127.0.0.1:3000', '/mcp'],
-])('the metadata of %s are at the place of RFC 9728, section 3.1', (identifier, origin, path = '') => {
+])('the metadata of %s are at the place of RFC 9728, section 3.1', (identifier, origin, path) => {
   expect(metadataUrlOf(identifier)).toBe(`${origin}${PLACE}${path}`)
 })
 
