@@ -171,6 +171,18 @@ const GUARDED: Record<string, readonly string[]> = {
   'GET /mails': ['owner', 'steward'],
   'POST /mails/test': ['owner', 'steward'],
   'POST /mails/$ownerId/retry': ['owner', 'steward'],
+  'GET /resources': ['owner', 'steward'],
+  'POST /resources': ['owner', 'steward'],
+  'GET /resources/$ownerId': ['owner', 'steward'],
+  'PATCH /resources/$ownerId': ['owner', 'steward'],
+  'DELETE /resources/$ownerId': ['owner', 'steward'],
+  'GET /oauth/clients': ['owner', 'steward'],
+  'POST /oauth/clients': ['owner', 'steward'],
+  'GET /oauth/clients/$ownerId': ['owner', 'steward'],
+  'PATCH /oauth/clients/$ownerId': ['owner', 'steward'],
+  'DELETE /oauth/clients/$ownerId': ['owner', 'steward'],
+  'POST /oauth/clients/$ownerId/secrets': ['owner', 'steward'],
+  'DELETE /oauth/clients/$ownerId/secrets/$ownerId': ['owner', 'steward'],
   'GET /protected/user-only': ['plain', 'robotToken'],
   'GET /protected/service-only': ['owner', 'bare'],
   'GET /protected/any': [],
@@ -219,6 +231,8 @@ const BODIES: Record<string, string | null> = {
   'POST /keys/revoke': 'admin',
   'POST /keys/$plainId/check': 'owner',
   'POST /mails/test': 'admin',
+  'POST /resources': 'admin',
+  'POST /oauth/clients': 'admin',
 }
 
 const badBodies = Object.entries(BODIES).flatMap(([route, who]): Case[] => {
@@ -269,6 +283,7 @@ const service: Case[] = [
   ['good', 'GET /.well-known/oauth-authorization-server'],
   ['good', 'GET /.well-known/oauth-protected-resource/latchkey'],
   ['an unknown resource', 'GET /.well-known/oauth-protected-resource/none'],
+  ['good', 'GET /.well-known/openid-configuration'],
   ['good', 'GET /metrics', { headers: { authorization: `Bearer ${METRICS_TOKEN}` } }],
   ['no credential', 'GET /metrics'],
   ['an API key', 'GET /metrics', { as: 'plain' }],
@@ -688,6 +703,39 @@ const oauth: Case[] = [
   ['unknown', 'GET /oauth/unknown'],
 ]
 
+const NOTES = { identifier: 'https://notes.example.com/mcp', name: 'Notes', slug: 'notes', scopes: [{ name: 'notes:read', description: 'Read your notes' }] }
+const APP = { name: 'App', kind: 'confidential', redirect_uris: ['https://app.example.com/cb'], grants: ['authorization_code', 'refresh_token'] }
+
+const apps: Case[] = [
+  ['good', 'POST /resources', { as: 'admin', json: NOTES, keep: { resourceId: 'id' } }],
+  ['a taken identifier', 'POST /resources', { as: 'admin', json: { ...NOTES, slug: 'other' } }],
+  ['a taken slug', 'POST /resources', { as: 'admin', json: { ...NOTES, identifier: 'https://other.example.com' } }],
+  ["Latchkey's own identifier", 'POST /resources', { as: 'admin', json: { ...NOTES, identifier: 'https://auth.example.com/latchkey' } }],
+  ['plain http', 'POST /resources', { as: 'admin', json: { ...NOTES, identifier: 'http://notes.example.com' } }],
+  ['good', 'GET /resources', { as: 'admin' }],
+  ['a malformed page', 'GET /resources?cursor=x', { as: 'admin' }],
+  ['good', 'GET /resources/$resourceId', { as: 'admin' }],
+  ["Latchkey's own", 'GET /resources/00000000-0000-0000-0000-000000000000', { as: 'admin' }],
+  ['malformed', 'GET /resources/1', { as: 'admin' }],
+  ['good', 'PATCH /resources/$resourceId', { as: 'admin', json: { token_lifetime_seconds: 300, is_active: false } }],
+  ["Latchkey's own", 'PATCH /resources/00000000-0000-0000-0000-000000000000', { as: 'admin', json: {} }],
+  ['good', 'DELETE /resources/$resourceId', { as: 'admin' }],
+  ['again', 'DELETE /resources/$resourceId', { as: 'admin' }],
+  ['good', 'POST /oauth/clients', { as: 'admin', json: APP, keep: { appId: 'id', appSecretId: 'secrets.0.id' } }],
+  ['a redirect URI in plain http', 'POST /oauth/clients', { as: 'admin', json: { ...APP, redirect_uris: ['http://app.example.com/cb'] } }],
+  ['good', 'GET /oauth/clients?source=registered', { as: 'admin' }],
+  ['another source', 'GET /oauth/clients?source=x', { as: 'admin' }],
+  ['good', 'GET /oauth/clients/$appId', { as: 'admin' }],
+  ['malformed', 'GET /oauth/clients/1', { as: 'admin' }],
+  ['good', 'PATCH /oauth/clients/$appId', { as: 'admin', json: { scopes: 'read', is_active: false } }],
+  ['good', 'POST /oauth/clients/$appId/secrets', { as: 'admin', json: {} }],
+  ['while two are live', 'POST /oauth/clients/$appId/secrets', { as: 'admin', json: {} }],
+  ['good', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
+  ['again', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
+  ['good', 'DELETE /oauth/clients/$appId', { as: 'admin' }],
+  ['again', 'DELETE /oauth/clients/$appId', { as: 'admin' }],
+]
+
 const forwardAuth: Case[] = [
   ['as owner', 'GET /forward-auth', { as: 'owner' }],
   ['as plain', 'GET /forward-auth?scope=read&kind=key', { key: 'plain' }],
@@ -934,7 +982,7 @@ export const scripts: readonly Script[] = [
       ...limitedKeys,
       ...verification,
       ...examples,
-      ...oauth,
+      ...oauth, ...apps,
       ...forwardAuth,
       ...portal,
       ...serviceAccounts,

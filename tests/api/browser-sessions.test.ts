@@ -447,6 +447,7 @@ function tight() {
     refresh: { limit: 3, windowSeconds: 60 },
     password: { limit: 2, windowSeconds: 60 },
     mail: wide,
+    authorize: wide,
     create_key: wide,
     unknown_credential: wide,
     other: wide,

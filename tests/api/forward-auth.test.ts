@@ -449,6 +449,7 @@ describe('limits per address', () => {
       refresh: plenty,
       password: plenty,
       mail: plenty,
+      authorize: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: few,

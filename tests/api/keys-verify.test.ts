@@ -480,6 +480,7 @@ const ONE_A_MINUTE = {
   refresh: once,
   password: once,
   mail: once,
+  authorize: once,
   create_key: once,
   unknown_credential: once,
   other: once,

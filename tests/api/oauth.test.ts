@@ -8,7 +8,7 @@ import { adminToken, newClient, type OAuthClient } from '../support/oauth.ts'
 import { startService } from '../support/service.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 /** The tests use loopback without TLS. Both clients refuse that by default. */
 const insecure = { [oauth.allowInsecureRequests]: true }

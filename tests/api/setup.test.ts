@@ -76,7 +76,16 @@ describe('while there is no admin', () => {
   test('guesses are limited as failed credentials, beside the limit of mails', async () => {
     await unset()
     const wide = { limit: 1000, windowSeconds: 60 }
-    const names = ['signup', 'login', 'refresh', 'password', 'mail', 'create_key', 'other'] as const
+    const names = [
+      'signup',
+      'login',
+      'refresh',
+      'password',
+      'mail',
+      'authorize',
+      'create_key',
+      'other',
+    ] as const
     const rateLimits = {
       ...(Object.fromEntries(names.map((name) => [name, wide])) as Record<
         (typeof names)[number],

@@ -692,7 +692,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
             latchkey.close()
           }
         },
-        20_000,
+        240_000,
       )
     })
 

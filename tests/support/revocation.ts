@@ -1,4 +1,5 @@
 import type postgres from 'postgres'
+import { isOAuthPath } from '../../src/api/oauth-path.ts'
 import { OWN_SLUG } from '../../src/core/resources/audience.ts'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { KEYS_WRITE, PORTAL } from '../../src/lib/scopes.ts'
@@ -82,7 +83,7 @@ async function guardedRoutes(service: TestService): Promise<Surface[]> {
       .map(([method]) => `${method.toUpperCase()} ${path}`),
   )
   return routes
-    .filter((route) => !route.includes('/oauth/'))
+    .filter((route) => !isOAuthPath(route.split(' ')[1] ?? ''))
     .map((route) => ({
       name: route,
       isHarmless: !HARMFUL.includes(route),

@@ -550,12 +550,14 @@ const isLiveOfUser = (userId: string) =>
     isNull(apiKeys.revokedAt),
   )
 
+export type OwnedKey = { id: string } & OwnerColumns
+
 /** At most `limit` live keys, with their owners, that a key created, directly or through keys that it created. */
 export async function listCreatedKeys(
   db: Database | Transaction,
   id: string,
   limit: number,
-): Promise<({ id: string } & OwnerColumns)[]> {
+): Promise<OwnedKey[]> {
   const made = sql`
     WITH RECURSIVE made (id) AS (
       SELECT child.id FROM ${apiKeys} child WHERE child.created_by = ${id}

@@ -2,23 +2,31 @@ import { type Static, Type } from '@sinclair/typebox'
 
 const value = Type.String({ maxLength: 8192 })
 const client = {
-  client_id: Type.Optional(Type.String({ maxLength: 8192, description: "A service account's id" })),
-  client_secret: Type.Optional(Type.String({ maxLength: 8192, description: 'One of its keys' })),
+  client_id: Type.Optional(
+    Type.String({ maxLength: 8192, description: "A service account's id, or an app's `client_id`" }),
+  ),
+  client_secret: Type.Optional(
+    Type.String({ maxLength: 8192, description: 'One of its keys, or of its secrets' }),
+  ),
 }
 
 /**
- * The form of the token endpoint (RFC 6749, sections 4.3.2, 4.4.2 and 6). Unknown parameters are ignored (section 3.2).
+ * The form of the token endpoint (RFC 6749, sections 4.1.3, 4.3.2, 4.4.2 and 6). Unknown parameters are ignored (section 3.2).
  */
 export const TokenForm = Type.Object(
   {
     grant_type: Type.String({
       maxLength: 64,
-      examples: ['client_credentials', 'password', 'refresh_token'],
+      examples: ['authorization_code', 'client_credentials', 'password', 'refresh_token'],
     }),
     username: Type.Optional(value),
     password: Type.Optional(value),
     refresh_token: Type.Optional(value),
     scope: Type.Optional(value),
+    code: Type.Optional(value),
+    redirect_uri: Type.Optional(value),
+    code_verifier: Type.Optional(value),
+    resource: Type.Optional(value),
     ...client,
   },
   { $id: 'TokenForm', additionalProperties: true },

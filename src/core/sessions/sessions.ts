@@ -1,3 +1,4 @@
+import { timingSafeEqual } from 'node:crypto'
 import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
@@ -22,6 +23,7 @@ import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Session } from './model.ts'
 import {
   endOldestSessions,
+  endOldestSessionsOfGrant,
   endSessions,
   findSession,
   findSessionUser,
@@ -35,7 +37,7 @@ import {
 import { isLiveFor } from './refresh.ts'
 import { idleEnd, idleEndOfBrowser, type SessionUser, type TokenSession, userAgentOf } from './tokens.ts'
 
-export { refreshSession } from './refresh.ts'
+export { exchangeRefresh, refreshSession } from './refresh.ts'
 export { type Grant, issueTokens } from './tokens.ts'
 
 /** Of each kind. */
@@ -121,6 +123,53 @@ export async function openSession(
   return { sessionId: id, generation: 0, salt, expiresAt, authTime, amr, remember }
 }
 
+/** What an app's session is: what the person allowed, and how they had proved who they are. */
+export type NewClientSession = {
+  id: string
+  salt: Uint8Array
+  userId: string
+  grantId: string
+  /** null: all that the person has. */
+  scopes: readonly string[] | null
+  identityScopes: readonly string[]
+  authTime: Date
+  amr: readonly string[]
+  /** When it ends unless it is used; null: as sessions of the API do. */
+  idleExpiresAt: Date | null
+}
+
+/**
+ * Begins an app's session, as part of a change that has locked its person and its grant. Beyond a hundred live sessions of
+ * the grant the oldest ends.
+ * @returns when it ends at the latest
+ */
+export async function openClientSession(
+  context: Context,
+  { tx, now, record }: Pick<Change<Caller>, 'tx' | 'now' | 'record'>,
+  origin: Origin,
+  { scopes, identityScopes, amr, idleExpiresAt, ...session }: NewClientSession,
+): Promise<Date> {
+  const expiresAt = new Date(now.getTime() + context.config.clientSessionMaxDays * DAY_MS)
+  const idleEndMs = idleExpiresAt?.getTime() ?? idleEnd(context, now.getTime())
+  await insertSession(tx, {
+    ...session,
+    kind: 'client',
+    amr: [...amr],
+    scopes: scopes && [...scopes],
+    identityScopes: [...identityScopes],
+    createdAt: now,
+    rotatedAt: now,
+    idleExpiresAt: new Date(Math.min(idleEndMs, expiresAt.getTime())),
+    expiresAt,
+    ip: origin.ip,
+    userAgent: userAgentOf(origin),
+  })
+  const ended = await endOldestSessionsOfGrant(tx, session.grantId, MAX_LIVE_SESSIONS, now)
+  const details = { reason: 'too_many_sessions', user_id: session.userId }
+  await record(ended.map(({ id }) => sessionEnded(id, details)))
+  return expiresAt
+}
+
 /** A page of a user's live sessions, newest first. */
 export async function listSessions(
   context: Context,
@@ -191,6 +240,32 @@ export async function endSessionOfUser(
 export async function endSessionOfToken(context: Context, origin: Origin, token: string): Promise<void> {
   const claims = readRefreshToken(context.keys.refresh, token)
   if (claims) await endSession(context, origin, null, claims.sessionId, 'logout', claims)
+}
+
+/**
+ * Logs a person out, by a refresh token or an access token of their own. An app's session goes on: it ends with its grant, or
+ * where the app revokes its token.
+ */
+export async function logOut(
+  context: Context,
+  origin: Origin,
+  tokens: { refresh: string | null; bearer: string | null },
+): Promise<void> {
+  if (tokens.refresh !== null) {
+    const session = await findSessionOfRefresh(context, tokens.refresh)
+    if (session && session.kind !== 'client') await endSessionOfToken(context, origin, tokens.refresh)
+    return
+  }
+  const principal = tokens.bearer === null ? null : await verifyCredential(context, tokens.bearer)
+  if (principal?.kind === 'user' && principal.client === null)
+    await endSession(context, origin, null, principal.sessionId, 'logout')
+}
+
+/** The session of a genuine refresh token of any generation, whether or not it is over; null for any other text. */
+export async function findSessionOfRefresh(context: Context, token: string): Promise<SessionRow | null> {
+  const claims = readRefreshToken(context.keys.refresh, token)
+  const session = claims && (await findSession(context.db, claims.sessionId))
+  return session && claims && timingSafeEqual(session.salt, claims.salt) ? session : null
 }
 
 /** A refresh token of a live session. `scopes` are those to which the session is limited; null: all of the user's. */

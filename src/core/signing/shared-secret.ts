@@ -49,6 +49,8 @@ export function createSharedSecretKeys(
       }
       return null
     },
+    signIdToken: () => Promise.reject(new Error('ALGORITHM=HS256 signs no ID tokens')),
+    readIdToken: async () => null,
     publicKeys: () => [],
     refresh: async () => {},
   }
