@@ -1,21 +1,8 @@
 import type { Database } from '../../db/database.ts'
-import {
-  AUDIT_READ,
-  INTROSPECT,
-  KEYS_LABEL,
-  KEYS_READ,
-  KEYS_WRITE,
-  PORTAL,
-  SERVICE_ACCOUNTS_READ,
-  SERVICE_ACCOUNTS_WRITE,
-  SUPPORT,
-  USERS_READ,
-  USERS_WRITE,
-  VERIFY,
-} from '../../lib/scopes.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { identifierOf, OWN_SLUG } from '../resources/audience.ts'
+import { ownResource } from '../resources/own.ts'
 import { findResource } from './queries.ts'
 
 /** What a service that protects a resource has to know of it. */
@@ -25,21 +12,6 @@ export type ProtectedResource = {
   name: string
   scopes: readonly string[]
 }
-
-const OWN_SCOPES = [
-  KEYS_READ,
-  KEYS_WRITE,
-  KEYS_LABEL,
-  USERS_READ,
-  USERS_WRITE,
-  AUDIT_READ,
-  VERIFY,
-  INTROSPECT,
-  SERVICE_ACCOUNTS_READ,
-  SERVICE_ACCOUNTS_WRITE,
-  PORTAL,
-  SUPPORT,
-]
 
 /** No longer than a revocation may take to arrive. */
 const LASTS_MS = SECOND_MS
@@ -60,9 +32,10 @@ export function findProtectedResource(context: Context, name: string): Found | P
   const { db, config } = context
   // Without published keys there is no authorization server.
   if (config.algorithm === 'HS256') return null
-  const own = identifierOf(config, { audience: 'latchkey', resource: null })
-  if (name === OWN_SLUG || name === own)
-    return { identifier: own, slug: OWN_SLUG, name: 'Latchkey', scopes: OWN_SCOPES }
+  if (name === OWN_SLUG || name === identifierOf(config, { audience: 'latchkey', resource: null })) {
+    const own = ownResource(config)
+    return { ...own, scopes: own.scopes.map((scope) => scope.name) }
+  }
   const known = remembered.get(db) ?? new Map<string, Remembered>()
   remembered.set(db, known)
   const nowMs = performance.now()
