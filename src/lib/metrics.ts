@@ -87,6 +87,8 @@ export function createMetrics(readPool: () => PoolLoad) {
       'password',
       'mail',
       'create_key',
+      'register',
+      'client_metadata',
       'unknown_credential',
       'other',
     ),
