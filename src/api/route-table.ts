@@ -167,6 +167,7 @@ export const NEEDS = {
   'GET /audit': { anyone: { scopes: [AUDIT_READ], support: true } },
 
   'POST /oauth/token': OAUTH,
+  'POST /oauth/register': OAUTH,
   'POST /oauth/introspect': OAUTH,
   'POST /oauth/revoke': OAUTH,
   'GET /.well-known/jwks.json': PUBLIC,
@@ -215,6 +216,7 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /forgot-password', 'mail'],
   ['POST /reset-password', 'mail'],
   ['POST /setup', 'mail'],
+  ['POST /oauth/register', 'register'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Only a failed exchange counts, as an unknown credential.

@@ -15,7 +15,15 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
   invalid_scope:
     'The scope that was asked for at the token endpoint is malformed, or goes beyond what the user, the session or the key holds. Ask for less, or have an admin raise the ceiling.',
   unsupported_grant_type:
-    'The token endpoint takes client_credentials, refresh_token and, unless OAUTH_PASSWORD_GRANT=false, password.',
+    'The token endpoint takes client_credentials, refresh_token, unless ALGORITHM=HS256 token exchange and, unless OAUTH_PASSWORD_GRANT=false, password.',
+  invalid_target:
+    'The resource that was named at the token endpoint is not registered, is disabled, was named twice or is Latchkey itself, or none was named where one is needed. Name one resource by its identifier, byte for byte.',
+  access_denied:
+    'The request was refused, or nothing was left of the scopes that were asked for. Ask for scopes that the key or the person holds and that the resource names.',
+  invalid_redirect_uri:
+    'An app that registers itself has a redirect URI that cannot be used. Use https, or http on localhost, 127.0.0.1 or [::1]; the detail says what is wrong.',
+  invalid_client_metadata:
+    'An app that registers itself declares something that is not taken here. Such an app is a public client with the grant authorization_code; the detail says what is wrong.',
   missing_credential:
     'The route needs a credential, and the request carries none. Send Authorization: Bearer with an access token or an API key, or X-API-Key with an API key.',
   invalid_token:

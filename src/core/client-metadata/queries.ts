@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
-import { oauthClients } from '../../db/oauth.ts'
+import { oauthClients, usedAssertions } from '../../db/oauth.ts'
 
 /** The row of an app. */
 export type ClientRow = typeof oauthClients.$inferSelect
@@ -35,4 +35,17 @@ export async function updateClient(
 ): Promise<ClientRow | null> {
   const [row] = await tx.update(oauthClients).set(changes).where(eq(oauthClients.id, id)).returning()
   return row ?? null
+}
+
+/** @returns false where the client used this assertion before */
+export async function insertAssertion(
+  db: Database,
+  row: typeof usedAssertions.$inferInsert,
+): Promise<boolean> {
+  const made = await db
+    .insert(usedAssertions)
+    .values(row)
+    .onConflictDoNothing()
+    .returning({ id: usedAssertions.id })
+  return made.length > 0
 }
