@@ -21,9 +21,10 @@ CREATE TRIGGER resources_evict_delete AFTER DELETE ON latchkey.resources FOR EAC
 --> statement-breakpoint
 CREATE TRIGGER resources_evict_truncate AFTER TRUNCATE ON latchkey.resources EXECUTE FUNCTION latchkey.evict_all();
 --> statement-breakpoint
-CREATE TRIGGER sessions_evict_grant AFTER UPDATE ON latchkey.sessions FOR EACH ROW
-  WHEN (OLD.grant_id IS DISTINCT FROM NEW.grant_id)
-  EXECUTE FUNCTION latchkey.evict('session', 'id');
+CREATE TRIGGER oauth_grants_evict_delete AFTER DELETE ON latchkey.oauth_grants FOR EACH ROW
+  EXECUTE FUNCTION latchkey.evict('grant', 'id');
+--> statement-breakpoint
+CREATE TRIGGER oauth_grants_evict_truncate AFTER TRUNCATE ON latchkey.oauth_grants EXECUTE FUNCTION latchkey.evict_all();
 --> statement-breakpoint
 DO $$
 DECLARE t record;
@@ -32,7 +33,8 @@ BEGIN
            JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE n.nspname = 'latchkey' AND NOT g.tgisinternal AND g.tgenabled <> 'A'
              AND g.tgname IN ('oauth_clients_evict_update', 'oauth_clients_evict_delete', 'oauth_clients_evict_truncate',
-               'resources_evict_update', 'resources_evict_delete', 'resources_evict_truncate', 'sessions_evict_grant') LOOP
+               'resources_evict_update', 'resources_evict_delete', 'resources_evict_truncate',
+               'oauth_grants_evict_delete', 'oauth_grants_evict_truncate') LOOP
     EXECUTE format('ALTER TABLE latchkey.%I ENABLE ALWAYS TRIGGER %I', t.relname, t.tgname);
   END LOOP;
 END $$;

@@ -33,7 +33,7 @@ const tests = Bun.spawn(
   [
     process.execPath,
     'test',
-    '--timeout=30000',
+    '--timeout=240000',
     `--parallel=${group.workers}`,
     ...(options.includes('--isolate') ? [] : ['--no-isolate']),
     // Processes that a failed test leaves running end together with its worker.

@@ -104,6 +104,10 @@ const GUARDED: Record<string, readonly string[]> = {
   'POST /auth/logout-all': ['plain'],
   'GET /auth/sessions': ['plain'],
   'DELETE /auth/sessions/$ownerId': ['plain'],
+  'GET /auth/grants': ['plain', 'robotToken'],
+  'DELETE /auth/grants/$ownerId': ['plain'],
+  'GET /users/$strangerId/grants': ['owner', 'plain'],
+  'DELETE /users/$strangerId/grants/$ownerId': ['owner', 'steward'],
   'POST /keys': ['plain', 'robotToken'],
   'POST /keys/create': ['plain'],
   'GET /keys': ['plain'],
@@ -119,6 +123,7 @@ const GUARDED: Record<string, readonly string[]> = {
   'DELETE /keys/self': ['owner'],
   'POST /keys/import': ['owner', 'steward'],
   'POST /keys/verify': ['owner', 'plain'],
+  'POST /verify': ['owner', 'plain'],
   'POST /keys/verify-batch': ['owner', 'plain'],
   'GET /service-accounts': ['plain'],
   'POST /service-accounts': ['plain'],
@@ -170,6 +175,18 @@ const GUARDED: Record<string, readonly string[]> = {
   'GET /mails': ['owner', 'steward'],
   'POST /mails/test': ['owner', 'steward'],
   'POST /mails/$ownerId/retry': ['owner', 'steward'],
+  'GET /resources': ['owner', 'steward'],
+  'POST /resources': ['owner', 'steward'],
+  'GET /resources/$ownerId': ['owner', 'steward'],
+  'PATCH /resources/$ownerId': ['owner', 'steward'],
+  'DELETE /resources/$ownerId': ['owner', 'steward'],
+  'GET /oauth/clients': ['owner', 'steward'],
+  'POST /oauth/clients': ['owner', 'steward'],
+  'GET /oauth/clients/$ownerId': ['owner', 'steward'],
+  'PATCH /oauth/clients/$ownerId': ['owner', 'steward'],
+  'DELETE /oauth/clients/$ownerId': ['owner', 'steward'],
+  'POST /oauth/clients/$ownerId/secrets': ['owner', 'steward'],
+  'DELETE /oauth/clients/$ownerId/secrets/$ownerId': ['owner', 'steward'],
   'GET /protected/user-only': ['plain', 'robotToken'],
   'GET /protected/service-only': ['owner', 'bare'],
   'GET /protected/any': [],
@@ -196,6 +213,7 @@ const BODIES: Record<string, string | null> = {
   'POST /keys/$plainId/rotate': 'owner',
   'POST /keys/import': 'admin',
   'POST /keys/verify': 'verifier',
+  'POST /verify': 'verifier',
   'POST /keys/verify-batch': 'verifier',
   'POST /service-accounts': 'owner',
   'PATCH /service-accounts/$accountId': 'owner',
@@ -217,6 +235,8 @@ const BODIES: Record<string, string | null> = {
   'POST /keys/revoke': 'admin',
   'POST /keys/$plainId/check': 'owner',
   'POST /mails/test': 'admin',
+  'POST /resources': 'admin',
+  'POST /oauth/clients': 'admin',
 }
 
 const badBodies = Object.entries(BODIES).flatMap(([route, who]): Case[] => {
@@ -236,12 +256,12 @@ const otherMethods = `
   GET /auth/signup  GET /auth/login  GET /auth/refresh  GET /auth/logout  GET /auth/logout-all  POST /auth/me
   PUT /auth/sessions  GET /auth/sessions/id  GET /auth/password  GET /auth/password-reset
   PUT /keys  PUT /keys/list  PUT /keys/create  PUT /keys/self  PUT /keys/id  GET /keys/id/rotate  GET /keys/id/secrets/start
-  POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch
+  POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch  PUT /verify
   POST /overview  POST /instance  PUT /mails  GET /mails/test  GET /mails/id/retry
   GET /portal/exchange  GET /portal/session  GET /portal/sessions/id
   PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
   GET /users/id/password-reset  POST /audit  GET /oauth/token  GET /oauth/introspect  GET /oauth/revoke
-  POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server
+  POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server  POST /.well-known/oauth-protected-resource/latchkey
   POST /protected/user-only  POST /protected/service-only  POST /protected/any  POST /protected/admin`
   .trim()
   .split(/\s{2,}/)
@@ -265,6 +285,9 @@ const service: Case[] = [
   ['HEAD', 'HEAD /openapi.json'],
   ['good', 'GET /.well-known/jwks.json'],
   ['good', 'GET /.well-known/oauth-authorization-server'],
+  ['good', 'GET /.well-known/oauth-protected-resource/latchkey'],
+  ['an unknown resource', 'GET /.well-known/oauth-protected-resource/none'],
+  ['good', 'GET /.well-known/openid-configuration'],
   ['good', 'GET /metrics', { headers: { authorization: `Bearer ${METRICS_TOKEN}` } }],
   ['no credential', 'GET /metrics'],
   ['an API key', 'GET /metrics', { as: 'plain' }],
@@ -542,6 +565,9 @@ const verification: Case[] = [
   ['revoked', 'POST /keys/verify', { key: 'verifier', json: { key: '$leaked' } }],
   ['beyond its rate', 'POST /keys/verify', { key: 'verifier', json: { key: '$limited' } }],
   ['without credits', 'POST /keys/verify', { key: 'verifier', json: { key: '$prepaid' } }],
+  ['good', 'POST /verify', { key: 'verifier', json: { credential: '$plain', scopes: ['read'], cost: 0 } }],
+  ['an unknown credential', 'POST /verify', { key: 'verifier', json: { credential: 'sk_unknown' } }],
+  ['an unknown resource', 'POST /verify', { key: 'verifier', json: { credential: '$plain', resource: 'none', cost: 0 } }],
   ['no key', 'POST /keys/verify', { key: 'verifier', json: {} }],
   ['no body', 'POST /keys/verify', { key: 'verifier' }],
   ['a malformed address', 'POST /keys/verify', { key: 'verifier', json: { key: '$plain', ip: '1' } }],
@@ -681,6 +707,39 @@ const oauth: Case[] = [
   ['a revoked key', 'GET /auth/me', { key: 'foreign' }],
   ['JSON', 'POST /oauth/revoke', { json: { token: 'unknown' } }],
   ['unknown', 'GET /oauth/unknown'],
+]
+
+const NOTES = { identifier: 'https://notes.example.com/mcp', name: 'Notes', slug: 'notes', scopes: [{ name: 'notes:read', description: 'Read your notes' }] }
+const APP = { name: 'App', kind: 'confidential', redirect_uris: ['https://app.example.com/cb'], grants: ['authorization_code', 'refresh_token'] }
+
+const apps: Case[] = [
+  ['good', 'POST /resources', { as: 'admin', json: NOTES, keep: { resourceId: 'id' } }],
+  ['a taken identifier', 'POST /resources', { as: 'admin', json: { ...NOTES, slug: 'other' } }],
+  ['a taken slug', 'POST /resources', { as: 'admin', json: { ...NOTES, identifier: 'https://other.example.com' } }],
+  ["Latchkey's own identifier", 'POST /resources', { as: 'admin', json: { ...NOTES, identifier: 'https://auth.example.com/latchkey' } }],
+  ['plain http', 'POST /resources', { as: 'admin', json: { ...NOTES, identifier: 'http://notes.example.com' } }],
+  ['good', 'GET /resources', { as: 'admin' }],
+  ['a malformed page', 'GET /resources?cursor=x', { as: 'admin' }],
+  ['good', 'GET /resources/$resourceId', { as: 'admin' }],
+  ["Latchkey's own", 'GET /resources/00000000-0000-0000-0000-000000000000', { as: 'admin' }],
+  ['malformed', 'GET /resources/1', { as: 'admin' }],
+  ['good', 'PATCH /resources/$resourceId', { as: 'admin', json: { token_lifetime_seconds: 300, is_active: false } }],
+  ["Latchkey's own", 'PATCH /resources/00000000-0000-0000-0000-000000000000', { as: 'admin', json: {} }],
+  ['good', 'DELETE /resources/$resourceId', { as: 'admin' }],
+  ['again', 'DELETE /resources/$resourceId', { as: 'admin' }],
+  ['good', 'POST /oauth/clients', { as: 'admin', json: APP, keep: { appId: 'id', appSecretId: 'secrets.0.id' } }],
+  ['a redirect URI in plain http', 'POST /oauth/clients', { as: 'admin', json: { ...APP, redirect_uris: ['http://app.example.com/cb'] } }],
+  ['good', 'GET /oauth/clients?source=registered', { as: 'admin' }],
+  ['another source', 'GET /oauth/clients?source=x', { as: 'admin' }],
+  ['good', 'GET /oauth/clients/$appId', { as: 'admin' }],
+  ['malformed', 'GET /oauth/clients/1', { as: 'admin' }],
+  ['good', 'PATCH /oauth/clients/$appId', { as: 'admin', json: { scopes: 'read', is_active: false } }],
+  ['good', 'POST /oauth/clients/$appId/secrets', { as: 'admin', json: {} }],
+  ['while two are live', 'POST /oauth/clients/$appId/secrets', { as: 'admin', json: {} }],
+  ['good', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
+  ['again', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
+  ['good', 'DELETE /oauth/clients/$appId', { as: 'admin' }],
+  ['again', 'DELETE /oauth/clients/$appId', { as: 'admin' }],
 ]
 
 const forwardAuth: Case[] = [
@@ -914,6 +973,29 @@ const closed: Case[] = [
   ['the last admin signs out', 'POST /auth/logout-all', { as: 'admin' }],
 ]
 
+/** The built-in client of the documentation, which is not asked. */
+const ASKED = `client_id=latchkey-docs&redirect_uri=${encodeURIComponent(`${SETTINGS.PUBLIC_URL}/docs/oauth2-redirect`)}&response_type=code&code_challenge=${'a'.repeat(43)}&code_challenge_method=S256`
+
+/** What people allow apps. */
+const allowing: Case[] = [
+  ['an app, and nobody is signed in', `GET /oauth/authorize?${ASKED}`],
+  ['an unknown app', 'GET /oauth/authorize?client_id=unknown'],
+  ['posted', 'POST /oauth/authorize', { form: { client_id: 'unknown' } }],
+  ['nothing to answer', 'POST /oauth/consent', { ...OWN_PAGE, form: { request: UNKNOWN_ID, decision: 'allow' } }],
+  ['for an app', 'POST /session', { ...OWN_PAGE, json: { email: 'owner@example.com', password: PASSWORD }, keepCookie: 'ownerCookie' }],
+  ['an app', `GET /oauth/authorize?${ASKED}`, { cookie: 'ownerCookie' }],
+  ['authorization_code, unknown', 'POST /oauth/token', { form: { grant_type: 'authorization_code', client_id: 'latchkey-docs', code: 'unknown', redirect_uri: 'https://app.example.com', code_verifier: 'a'.repeat(43) } }],
+  ['authorization_code, no client', 'POST /oauth/token', { form: { grant_type: 'authorization_code', code: 'unknown', redirect_uri: 'https://app.example.com', code_verifier: 'a'.repeat(43) } }],
+  ['good', 'GET /auth/grants', { as: 'owner', keep: { grant: 'items.0.id' } }],
+  ['good', 'GET /users/$ownerId/grants', { as: 'admin' }],
+  ["another's", 'DELETE /auth/grants/$grant', { as: 'stranger' }],
+  ['good', 'DELETE /auth/grants/$grant?created=true', { as: 'owner' }],
+  ['again', 'DELETE /auth/grants/$grant', { as: 'owner' }],
+  ['the app again', `GET /oauth/authorize?${ASKED}`, { cookie: 'ownerCookie' }],
+  ['the grant of a user', 'GET /users/$ownerId/grants', { as: 'admin', keep: { grant: 'items.0.id' } }],
+  ['good', 'DELETE /users/$ownerId/grants/$grant', { as: 'admin' }],
+]
+
 export const scripts: readonly Script[] = [
   {
     name: 'open',
@@ -931,6 +1013,8 @@ export const scripts: readonly Script[] = [
       ...verification,
       ...examples,
       ...oauth,
+      ...apps,
+      ...allowing,
       ...forwardAuth,
       ...portal,
       ...serviceAccounts,

@@ -23,6 +23,7 @@ import { cors } from '@elysiajs/cors'
 import { type AnyElysia, Elysia } from 'elysia'
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
+import { isAuthorizationServer } from '../core/oauth/authorization-server.ts'
 import { auth } from './auth.ts'
 import { browserGuard } from './browser.ts'
 import { type AddressOf, createAddressOf } from './client-address.ts'
@@ -43,20 +44,27 @@ import { type RequestState, stated } from './request-state.ts'
 import { createRouteTable } from './route-table.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { authRoutes } from './routes/auth.ts'
+import { metadataRoute } from './routes/authorization-server.ts'
+import { authorizeRoutes } from './routes/authorize.tsx'
 import { browserSessionRoutes } from './routes/browser-sessions.ts'
+import { clientRoutes } from './routes/clients.ts'
 import { errorPages } from './routes/error-pages.ts'
 import { protectedRoutes } from './routes/examples.ts'
+import { grantRoutes } from './routes/grants.ts'
 import { type IsDraining, opsRoutes, rootRoute } from './routes/health.ts'
 import { importRoutes } from './routes/import.ts'
 import { signingRoutes } from './routes/jwks.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { mailRoutes } from './routes/mails.ts'
 import { metricsRoute } from './routes/metrics.ts'
-import { metadataRoute, oauthRoutes } from './routes/oauth.ts'
+import { oauthRoutes } from './routes/oauth.ts'
+import { openIdRoutes } from './routes/openid.tsx'
 import { overviewRoutes } from './routes/overview.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
 import { portalRoutes } from './routes/portal.ts'
+import { protectedResourceRoutes } from './routes/protected-resources.ts'
+import { resourceRoutes } from './routes/resources.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
 import { sessionRoutes } from './routes/sessions.ts'
@@ -65,8 +73,11 @@ import { usageRoutes } from './routes/usage.ts'
 import { userRoutes } from './routes/users.ts'
 import { verifyRoutes } from './routes/verify.ts'
 
-/** What only the process around the app knows: whether it is shutting down, and which address a request comes from. */
-export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf }
+/**
+ * What only the process around the app knows: whether it is shutting down, which address a request comes from, and whether
+ * tokens are made for apps, where ALGORITHM of the context does not say it.
+ */
+export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf; servesApps?: boolean }
 
 /** The HTTP service. It listens nowhere yet, and asks the database nothing until a request comes. */
 export function createApp(context: Context, options: AppOptions = {}) {
@@ -85,6 +96,13 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(pageRoutes(context, inBrowser, limits))
     .use(pageAssets(context.config))
     .use(browserSessionRoutes(context, inBrowser))
+    .use(authorizeRoutes(context, inBrowser))
+
+  const servesApps = options.servesApps ?? isAuthorizationServer(context.config)
+  const forApps = new Elysia()
+    .use(resourceRoutes(context, guard))
+    .use(clientRoutes(context, guard))
+    .use(grantRoutes(context, guard))
 
   const limited = new Elysia()
     .use(stated)
@@ -107,8 +125,12 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(overviewRoutes(context, guard))
     .use(usageRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
+    // Without tokens for apps there are no such routes. The type has them, for the client of the API.
+    .use(servesApps ? forApps : (new Elysia() as unknown as typeof forApps))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
+    .use(protectedResourceRoutes(context))
+    .use(openIdRoutes(context, inBrowser))
     .use(forBrowsers)
 
   const document = once(() =>

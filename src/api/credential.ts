@@ -5,6 +5,7 @@ import { recallAgain, recallCredential, verifyCredential } from '../core/verify/
 import { fail, Problem } from '../lib/errors.ts'
 import { isAccessToken } from '../lib/tokens.ts'
 import { pathOf } from './elysia.ts'
+import { isOAuthPath } from './oauth-path.ts'
 import type { Credential, RequestState } from './request-state.ts'
 
 /**
@@ -147,8 +148,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true })
  * a client alone (RFC 6749, section 2.3.1).
  */
 function keyOfBasic(encoded: string, request: Request): string {
-  if (encoded.length > MAX_BASIC_LENGTH || !BASE64.test(encoded) || pathOf(request).startsWith('/oauth/'))
-    return ''
+  if (encoded.length > MAX_BASIC_LENGTH || !BASE64.test(encoded) || isOAuthPath(pathOf(request))) return ''
   try {
     const text = utf8.decode(Buffer.from(encoded, 'base64'))
     // A colon at the end, and no other, is an empty password.

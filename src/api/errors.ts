@@ -6,6 +6,7 @@ import { isUnavailable, isUnstorableText } from '../db/errors.ts'
 import { catalogue, type ErrorCode, Problem } from '../lib/errors.ts'
 import { elysiaCodeOf, isAboutResponse, pathOf } from './elysia.ts'
 import { fieldErrorsOf } from './field-errors.ts'
+import { isOAuthPath } from './oauth-path.ts'
 import { errorPage, PAGE_HEADERS, prefersPage, siteOf } from './pages/answer.tsx'
 import { type ErrorAnswer, errorAnswer } from './problem.ts'
 import type { Limits } from './rate-limit.ts'
@@ -34,8 +35,8 @@ export function errors(context: Context, limits: Limits, methodsOf: (path: strin
     })
 }
 
-/** The OAuth endpoints answer by their standards whatever `Accept` says. */
-const wantsPage = (request: Request) => prefersPage(request) && !pathOf(request).startsWith('/oauth/')
+/** The OAuth endpoints answer by their standards whatever `Accept` says, but for the pages among them. */
+const wantsPage = (request: Request) => prefersPage(request) && !isOAuthPath(pathOf(request))
 
 function missingRoute(request: Request, methodsOf: (path: string) => readonly string[]): Problem {
   const methods = methodsOf(pathOf(request))

@@ -33,6 +33,10 @@ const INFO = {
     { name: 'API keys', description: 'Keys with scopes for services' },
     { name: 'Service accounts', description: "Owners of a service's keys, which outlive their maker" },
     { name: 'Administration', description: 'Users and the audit trail' },
+    {
+      name: 'Apps',
+      description: 'Apps that act for people, the APIs for which they get tokens, and what people allowed',
+    },
     { name: 'OAuth', description: 'Standard endpoints for standard clients' },
     { name: 'Examples', description: 'Protected routes to copy' },
     { name: 'Service', description: 'What load balancers and proxies ask' },
@@ -62,8 +66,11 @@ export async function openApiDocument(app: AnyElysia, config: Config): Promise<o
   }
   const schemas: Json = { Problem: PROBLEM, OAuthError: OAUTH_ERROR }
   const named = hoistNamed(paths, schemas)
-  for (const [name, example] of Object.entries(EXAMPLES))
-    Object.assign(schemas[name] as Json, { examples: [example] })
+  for (const [name, example] of Object.entries(EXAMPLES)) {
+    const schema = schemas[name]
+    // Without tokens for apps the document has no shapes of theirs.
+    if (schema) Object.assign(schema, { examples: [example] })
+  }
   return {
     ...document,
     openapi: '3.1.0',

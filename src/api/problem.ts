@@ -1,13 +1,14 @@
 import { BEARER_CHALLENGE, catalogue, type ErrorCode, type Extra } from '../lib/errors.ts'
 import { pathOf } from './elysia.ts'
+import { isOAuthPath } from './oauth-path.ts'
 import type { RequestState } from './request-state.ts'
 
 /** The parts of an error's answer. */
 export type ErrorAnswer = { status: number; headers: Record<string, string>; body: string }
 
-/** The answer of an error: by RFC 6749 below /oauth/, by RFC 9457 everywhere else. */
+/** The answer of an error: by RFC 6749 at the endpoints of OAuth, by RFC 9457 everywhere else. */
 export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
-  const isOAuth = pathOf(state.request).startsWith('/oauth/')
+  const isOAuth = isOAuthPath(pathOf(state.request))
   return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
 }
 
@@ -63,14 +64,15 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   validation_failed: ['invalid_request', 400],
   unsupported_grant_type: ['unsupported_grant_type'],
   invalid_client: ['invalid_client'],
+  invalid_target: ['invalid_target'],
+  unauthorized_client: ['unauthorized_client'],
+  access_denied: ['access_denied'],
   ip_not_allowed: ['unauthorized_client', 400],
   mfa_required: ['mfa_required'],
   email_not_verified: ['email_not_verified'],
   mfa_enrolment_required: ['mfa_enrolment_required'],
   invalid_scope: ['invalid_scope'],
   insufficient_scope: ['insufficient_scope'],
-  invalid_target: ['invalid_target'],
-  access_denied: ['access_denied'],
   invalid_redirect_uri: ['invalid_redirect_uri'],
   invalid_client_metadata: ['invalid_client_metadata'],
 }

@@ -15,6 +15,8 @@ function entry<N extends string>(
   return { name, summary, load: async () => (await load()).commands[name] }
 }
 
+const clients = () => import('./commands/clients.ts')
+const resources = () => import('./commands/resources.ts')
 const audit = () => import('./commands/audit.ts')
 const serviceAccounts = () => import('./commands/service-accounts.ts')
 const userDetails = () => import('./commands/user-details.ts')
@@ -65,6 +67,12 @@ export const COMMANDS: readonly Entry[] = [
   entry('service-accounts update', 'Change a service account', serviceAccounts),
   entry('service-accounts delete', 'Delete a service account with its keys', serviceAccounts),
   entry('service-accounts managers', 'List, add and remove managers of a service account', serviceAccounts),
+  entry('clients list', 'List apps that act for people, newest first', clients),
+  entry('clients create', 'Register an app', clients),
+  entry('clients delete', 'Delete an app, and end all its sessions', clients),
+  entry('resources list', 'List APIs for which apps get tokens, newest first', resources),
+  entry('resources create', 'Register an API for which apps get tokens', resources),
+  entry('resources delete', 'Delete a registered API, and end every session for it', resources),
   entry('audit list', 'List events of the audit trail, newest first', audit),
   entry('import seed', 'Import users and API keys from the service that Latchkey replaces', imports),
   entry('import users', 'Import users from a file', imports),

@@ -38,6 +38,8 @@ export type Config = {
   accessTokenExpireMinutes: number
   refreshTokenExpireDays: number
   sessionMaxDays: number
+  /** The longest time of an app's session. */
+  clientSessionMaxDays: number
   refreshGraceSeconds: number
   signingKeyRotationDays: number
   signup: 'open' | 'closed'

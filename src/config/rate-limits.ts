@@ -11,6 +11,7 @@ export const DEFAULT_RATE_LIMITS = {
   refresh: { limit: 60, windowSeconds: 60 },
   password: { limit: 10, windowSeconds: 60 },
   mail: { limit: 10, windowSeconds: 3600 },
+  authorize: { limit: 60, windowSeconds: 60 },
   create_key: { limit: 60, windowSeconds: 3600 },
   register: { limit: 5, windowSeconds: 3600 },
   client_metadata: { limit: 10, windowSeconds: 3600 },

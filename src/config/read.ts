@@ -86,6 +86,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     accessTokenExpireMinutes: read.integer('ACCESS_TOKEN_EXPIRE_MINUTES', { min: 1, max: 1440 }, 30),
     refreshTokenExpireDays: read.integer('REFRESH_TOKEN_EXPIRE_DAYS', { min: 1, max: 365 }, 7),
     sessionMaxDays: read.integer('SESSION_MAX_DAYS', days, 30),
+    clientSessionMaxDays: read.integer('CLIENT_SESSION_MAX_DAYS', { min: 1, max: 365 }, 90),
     refreshGraceSeconds: read.integer('REFRESH_GRACE_SECONDS', { min: 0, max: 300 }, 10),
     signingKeyRotationDays: read.integer('SIGNING_KEY_ROTATION_DAYS', days, 90),
     signup: read.choice('SIGNUP', ['open', 'closed'], 'open'),

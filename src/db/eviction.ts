@@ -28,7 +28,8 @@
  *
  * 0023_evict_oauth.sql:
  * - `client <id>`, `resource <id>`: this app or API was changed in what decides, or deleted
- * - `session <id>`: the grant of this app's session was deleted
+ * - `grant <id>`: this grant was deleted
+ * - `flush`: one of the three tables was truncated
  *
  * Not sent by a trigger:
  * - `password_kind <kind>`: core/import has stored password hashes of this kind (docs/decisions/0031)
@@ -51,7 +52,7 @@ export const EVICTION_KINDS = [
   'grant',
 ] as const
 
-/** The kind of row that a change concerns. It is the first argument of the triggers; those of grants do not exist. */
+/** The kind of row that a change concerns. It is the first argument of the triggers. */
 export type EvictionKind = (typeof EVICTION_KINDS)[number]
 
 export type EvictionMessage =

@@ -144,6 +144,7 @@ export const oauthGrants = latchkey.table(
     uniqueIndex('oauth_grants_audience_key')
       .on(t.userId, t.clientId, t.audience)
       .where(sql`${t.resourceId} IS NULL`),
+    index('oauth_grants_user_id_idx').on(t.userId),
     index('oauth_grants_client_id_idx').on(t.clientId),
     index('oauth_grants_resource_id_idx').on(t.resourceId),
     check('oauth_grants_audience_check', isAudience(t)),

@@ -13,6 +13,7 @@ export type DerivedKeys = {
   cookie: readonly Uint8Array[]
   oneTime: readonly Uint8Array[]
   totp: readonly Uint8Array[]
+  loginTime: readonly Uint8Array[]
 }
 
 /**
@@ -31,6 +32,7 @@ export function deriveKeys(current: Secret, previous: Secret | null): DerivedKey
     cookie: derive('cookie'),
     oneTime: derive('one-time token'),
     totp: derive('totp'),
+    loginTime: derive('time of a log-in'),
   }
 }
 

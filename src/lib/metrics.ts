@@ -86,6 +86,7 @@ export function createMetrics(readPool: () => PoolLoad) {
       'refresh',
       'password',
       'mail',
+      'authorize',
       'create_key',
       'register',
       'client_metadata',

@@ -226,6 +226,9 @@ function isRandomToken(prefix: string, token: string): boolean {
   return token.startsWith(prefix) && token.length === length && hasChecksum(token)
 }
 
+/** An authorization code, which works once. Only `hashToken` of it is stored. */
+export const makeAuthorizationCode = (): string => makeApiKey('ac_')
+
 /** A new set-up token, which is random. Only `hashToken` of it is stored. */
 export const makeSetupToken = (): string => makeApiKey(ONE_TIME_PREFIX)
 

@@ -5,6 +5,7 @@ import { createVisits } from '../core/client-metadata/visits.ts'
 import type { Context } from '../core/context.ts'
 import { announceInstance } from '../core/instances/instances.ts'
 import { openMail } from '../core/mail/mail.ts'
+import { requireFittingApps } from '../core/oauth/check-apps.ts'
 import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
 import { announceSettings } from '../core/shared-settings/shared-settings.ts'
 import { openSigningKeys } from '../core/signing/signing-keys.ts'
@@ -87,7 +88,8 @@ type RunningContext = { context: Context; stop(): Promise<void> }
  * @param passwordCost the cost of new password hashes, if it differs from production
  * @param runsJobsAtStart whether the hourly work also runs at once; not in a test, whose rows have times of their own
  * @param caching false for a command that ends soon: it does not LISTEN, and the cache is never read
- * @throws Error if SECRET_KEY does not decrypt the stored signing keys, or a file of MAIL_TEMPLATES is wrong
+ * @throws Error if SECRET_KEY does not decrypt the stored signing keys, a file of MAIL_TEMPLATES is wrong, or the settings of a
+ * server do not fit the registered apps
  */
 export async function assembleContext(
   config: Config,
@@ -103,6 +105,7 @@ export async function assembleContext(
   if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
   const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
   const { db } = database
+  if (caching) await requireFittingApps({ config, db })
   const signing = await openSigningKeys({ config, db, clock, keys, log })
   const mail = await openMail(config)
   const metrics = createMetrics(database.load)

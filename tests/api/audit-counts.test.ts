@@ -149,7 +149,7 @@ describe('no refusal is lost', () => {
     const { id, caller } = await person()
     await beRefused(service, caller, 4)
     expect(await detailsOf(id)).toEqual([{ ...DENIED, count: 1 }])
-    await until(async () => (await detailsOf(id))[0]?.count === 4, 'the repetitions are written', 10_000)
+    await until(async () => (await detailsOf(id))[0]?.count === 4, 'the repetitions are written')
   })
 
   test('when the server stops', async () => {

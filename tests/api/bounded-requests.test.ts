@@ -5,7 +5,7 @@ import { newClient } from '../support/oauth.ts'
 import { addLoggedIn, PASSWORD } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 const MANY = 200
 /** Statements that come on top: what a server writes after any request, and the look for a next page. */

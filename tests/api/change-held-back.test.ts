@@ -24,7 +24,7 @@ import { warm } from '../support/revocation.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 let a: TestService
 let b: TestService
@@ -188,7 +188,7 @@ async function expectHeard(w: World, { isDemotion }: Way): Promise<void> {
   const [route, dead] = isDemotion ? ['GET /protected/admin', 403] : ['GET /auth/me', 401]
   for (const at of [a, b]) {
     const isDead = async () => (await call(at, route, { bearer: w.bearer })).status === dead
-    await until(isDead, 'the caller is refused')
+    await until(isDead, 'the caller is refused', 2000)
   }
 }
 

@@ -9,8 +9,9 @@ import { addLoggedIn, addPerson, connectTo, PASSWORD } from '../support/people.t
 import { expectProblem } from '../support/problem.ts'
 import { refresh } from '../support/refresh.ts'
 import { startService, type TestService } from '../support/service.ts'
+import { until } from '../support/until.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 let service: TestService
 let sql: postgres.Sql
@@ -38,6 +39,11 @@ const locksOf = (statements: readonly Statement[]) =>
     // The mails of other cases are sent in the background.
     return lock && lock.table !== 'mails' ? [{ ...lock, statement }] : []
   })
+/** The transaction with a statement that begins so. Counts of uses may be written meanwhile, in another one. */
+function transactionOf(statements: readonly Statement[], beginning: string): Statement[] {
+  const found = statements.find(({ text }) => text.startsWith(beginning))
+  return statements.filter(({ transaction }) => transaction === found?.transaction)
+}
 
 describe('the order of locks', () => {
   const locks = (table: string, mode: string, id = '') => ({
@@ -145,7 +151,7 @@ describe('the cost of reading the caller again inside a change', () => {
         const answer = await call(service, 'POST /service-accounts', { bearer: w.bearer, json })
         expect(answer.status).toBe(201)
       })
-      const changing = statements.filter(({ transaction }) => transaction !== null)
+      const changing = transactionOf(statements, 'insert into "latchkey"."service_accounts"')
       const locks = locksOf(changing)
       expect(locks.map(({ table }) => table)).toEqual(STANDS_ON[kind])
       const [queued, ...first] = changing.slice(0, locks.length + 1)
@@ -200,9 +206,7 @@ describe('the cost of reading the caller again inside a change', () => {
     const loggingIn = await service.locks.record(async () => {
       expect((await call(service, 'POST /auth/login', { json })).status).toBe(200)
     })
-    // Only the transaction that begins the session counts. Counts of uses may be written meanwhile.
-    const begins = loggingIn.find(({ text }) => text.startsWith('insert into "latchkey"."sessions"'))
-    const within = loggingIn.filter(({ transaction }) => transaction === begins?.transaction)
+    const within = transactionOf(loggingIn, 'insert into "latchkey"."sessions"')
     expect(locksOf(within).map(({ table, mode }) => [table, mode])).toEqual([['users', 1]])
     // The sixth asks whether the browser and the network are known; without SMTP_URL it is left out.
     expect(within).toHaveLength(6)
@@ -339,7 +343,6 @@ describe('a transaction that PostgreSQL aborts', () => {
     expect((await sent)?.status).toBe(200)
     expect((await sent)?.body.name).toBe('other')
     const isCounted = async () => (await deadlocks()) > before
-    for (let i = 0; i < 300 && !(await isCounted()); i++) await Bun.sleep(10)
-    expect(await isCounted()).toBe(true)
+    await until(isCounted, 'the deadlock is counted')
   })
 })

@@ -15,7 +15,7 @@ import { type Answer, call } from '../support/client.ts'
 import { connectTo } from '../support/people.ts'
 import { startService, type TestService } from '../support/service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 let a: TestService
 let b: TestService

@@ -7,7 +7,7 @@ import { connectTo } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 /** The id of a user with several open password resets. */
 const WITH_RESETS = Bun.randomUUIDv7()

@@ -248,9 +248,9 @@ describe('the body is not read', () => {
     })
     socket.on('error', () => {})
     const statuses = () => text.match(/^HTTP\/1\.1 \d+/gm) ?? []
-    await until(() => statuses().length === 1, 'an answer before the body', 5000)
+    await until(() => statuses().length === 1, 'an answer before the body')
     socket.write(hidden + second.join('\r\n'))
-    await until(() => socket.destroyed, 'the end of the connection', 5000)
+    await until(() => socket.destroyed, 'the end of the connection')
     // The connection is closed after the first answer, or gives two answers, but never a third.
     expect([1, 2]).toContain(statuses().length)
     expect(new Set(statuses())).toEqual(new Set(['HTTP/1.1 200']))
@@ -271,7 +271,7 @@ describe('the body is not read', () => {
     socket.on('data', (chunk) => {
       text += chunk
     })
-    await until(() => /^HTTP\/1\.1 [2-5]\d\d/m.test(text), `an answer to ${method} ${target}`, 5000)
+    await until(() => /^HTTP\/1\.1 [2-5]\d\d/m.test(text), `an answer to ${method} ${target}`)
     socket.destroy()
     return Number(/^HTTP\/1\.1 ([2-5]\d\d)/m.exec(text)?.[1])
   }

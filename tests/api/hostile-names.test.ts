@@ -12,6 +12,7 @@ import {
 } from '../support/described.ts'
 import type { Schema } from '../support/json-schema.ts'
 import { addLoggedIn, connectTo, PASSWORD } from '../support/people.ts'
+import { registerApp, registerResource } from '../support/registered-apps.ts'
 import { startService, type TestService } from '../support/service.ts'
 
 /** Names that every JavaScript object inherits. A plain object that is indexed by request text seems to have them as entries. */
@@ -61,6 +62,8 @@ beforeAll(async () => {
     '/keys': (await newKey(service, bearer)).id,
     '/users': other.id,
     '/service-accounts': account.body.id,
+    '/resources': (await registerResource(service, bearer)).id,
+    '/oauth': (await registerApp(service, bearer, { kind: 'confidential' })).id,
   }
 })
 afterAll(async () => {
@@ -181,7 +184,7 @@ test('an inherited name or an extreme instant, as any value or name of any opera
     'POST /session/token',
     'POST /signing-keys/rotate',
   ])
-}, 120_000)
+}, 240_000)
 
 test('an inherited name or an extreme instant in a header causes no server error', async () => {
   for (const word of WORDS) {

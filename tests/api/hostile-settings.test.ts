@@ -3,7 +3,7 @@ import postgres from 'postgres'
 import { HOSTILE_SETTINGS, setForDatabase, useMainFlows } from '../support/hostile-settings.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 const databases: TestDatabase[] = []
 afterAll(async () => {

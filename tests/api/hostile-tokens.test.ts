@@ -18,7 +18,7 @@ import { comparable } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { kidOf } from '../support/signing.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 /** A place that a token can be sent to, and the status for a good access token there. */
 type Surface = { name: string; show(token: string): Promise<Answer>; opens: number }

@@ -382,7 +382,7 @@ describe('widening', () => {
     expectProblem(await patchAs(manager.key, manager.id, { name: 'mine' }), 'forbidden')
     const wider = await make({ scopes: 'write' })
     expectProblem(await patchAs(manager.key, wider.id, { scopes: '' }), 'not_found')
-  }, 15_000)
+  }, 240_000)
 
   test('a managing key with a rate limit cannot rotate or widen a key that does not share it, and can narrow one', async () => {
     const rate_limit = { limit: 100, window_seconds: 60 }

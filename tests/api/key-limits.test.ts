@@ -7,7 +7,7 @@ import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
-const SLOW_MS = 30_000
+const SLOW_MS = 240_000
 const SECOND_MS = 1000
 
 /** Texts in X-Forwarded-For that are no address. */

@@ -11,7 +11,7 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const SECOND_MS = 1000
 const DAY_MS = 86_400_000
-const SLOW_MS = 30_000
+const SLOW_MS = 240_000
 
 const service = useService()
 const other = useService({}, service)
@@ -58,7 +58,7 @@ describe('a rotation', () => {
       { start: startOf(successor), expires_at: null, last_used_at: null },
     ])
     const overlapEnds = Date.parse(after.secrets[0].expires_at)
-    expect(Math.abs(overlapEnds - Date.now() - DAY_MS)).toBeLessThan(5 * SECOND_MS)
+    expect(Math.abs(overlapEnds - Date.now() - DAY_MS)).toBeLessThan(30 * SECOND_MS)
     for (const secret of [key, successor]) expect(await statusOf(secret)).toBe(200)
     expect(JSON.stringify(await read(id))).not.toContain(successor)
 

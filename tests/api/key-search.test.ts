@@ -6,7 +6,7 @@ import { addLoggedIn, LABELLER } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 const service = useService({ apiKeysPerOwner: 100_000 })
 const sql = useSql(service)

@@ -368,7 +368,7 @@ describe('no secret is ever logged', () => {
       await blocked`ROLLBACK`
       blocked.release()
     }
-  }, 10_000)
+  }, 240_000)
 })
 
 describe('LOG_FORMAT and LOG_LEVEL', () => {

@@ -236,18 +236,18 @@ describe('a mail server that does not take a mail', () => {
     const start = performance.now()
     const answer = await call(service, 'POST /auth/forgot-password', { json: { email: person.email } })
     expect(answer.status).toBe(202)
-    expect(performance.now() - start).toBeLessThan(2000)
+    expect(performance.now() - start).toBeLessThan(TRY_LASTS_MS / 2)
     await until(
       async () => (await rowOf(person.email))?.last_error != null,
       'the try ends',
-      TRY_LASTS_MS + 5000,
+      TRY_LASTS_MS + 20_000,
     )
     expect(performance.now() - start).toBeGreaterThan(TRY_LASTS_MS - 500)
     // It may have the mail: the life of the link has begun.
     const [token] = await sql`SELECT expires_at - now() AS left FROM latchkey.one_time_tokens
       WHERE user_id = ${person.id} AND expires_at < now() + interval '31 min'`
     expect(token).toBeDefined()
-  }, 30_000)
+  }, 240_000)
 
   test('since it is not there: sign-up answers as ever, and the mail waits', async () => {
     const lonely = await startService(
@@ -345,7 +345,7 @@ describe('the connection', () => {
     const start = performance.now()
     const sending = await createSendMail(config(server.url), { lastsMs: 300 })(message(fresh()))
     expect(sending).toMatchObject({ isSent: false, wasHandedOver: false, isFinal: false })
-    expect(performance.now() - start).toBeWithin(250, 5000)
+    expect(performance.now() - start).toBeWithin(250, 20_000)
     await server.stop()
   })
 })

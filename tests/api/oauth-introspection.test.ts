@@ -17,7 +17,7 @@ import { claimsOf, refresh, resign } from '../support/refresh.ts'
 import { startService } from '../support/service.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 const INTROSPECT = 'latchkey:introspect'
 

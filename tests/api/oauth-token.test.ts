@@ -18,7 +18,7 @@ import { expectProblem } from '../support/problem.ts'
 import { startService } from '../support/service.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 

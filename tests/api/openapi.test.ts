@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import postgres from 'postgres'
+import { isOAuthPath } from '../../src/api/oauth-path.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { OWN, PAGES, signIn } from '../support/browser.ts'
 import { type Call, call as callUnchecked, logIn, newPerson, type Person } from '../support/client.ts'
@@ -137,7 +138,7 @@ describe('every operation', () => {
   test(
     'has only JSON, OAuth forms and problems as its media types',
     each((route, { path, operation }) => {
-      const isOAuth = path.startsWith('/oauth/')
+      const isOAuth = isOAuthPath(path)
       const { requestBody, responses } = operation
       const taken = isOAuth ? 'application/x-www-form-urlencoded' : 'application/json'
       if (requestBody) expect(`${route} ${typesOf(requestBody.content)}`).toBe(`${route} ${taken}`)
@@ -155,7 +156,7 @@ describe('every operation', () => {
     'lists its possible errors',
     each((route, { path, operation }) => {
       const { requestBody, responses, security, parameters = [] } = operation
-      const isOAuth = path.startsWith('/oauth/')
+      const isOAuth = isOAuthPath(path)
       const isSecured = security.length > 0 && !security.some((way) => Object.keys(way).length === 0)
       const needed = new Set<number>()
       if (isSecured) for (const status of [400, 401, 403, 503]) needed.add(status)

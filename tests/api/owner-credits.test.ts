@@ -6,7 +6,7 @@ import { expectProblem } from '../support/problem.ts'
 import type { TestService } from '../support/service.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
-const SLOW_MS = 60_000
+const SLOW_MS = 240_000
 const WRITE = 'latchkey:service-accounts.write'
 
 const service = useService()

@@ -165,13 +165,13 @@ describe('the rate of an owner', () => {
     for (const on of [service, other]) expect(await limitOn(on)).toBeNull()
     await setRate(owner, rate(70))
     expect(await limitOn(service)).toBe(70)
-    await until(async () => (await limitOn(other)) === 70, 'the other instance hears of the change', 5_000)
+    await until(async () => (await limitOn(other)) === 70, 'the other instance hears of the change')
     await sql`UPDATE latchkey.users SET rate_limit = 60 WHERE id = ${owner.id}`
     for (const on of [service, other])
-      await until(async () => (await limitOn(on)) === 60, 'both hear of a change by hand', 5_000)
+      await until(async () => (await limitOn(on)) === 60, 'both hear of a change by hand')
     await sql`UPDATE latchkey.users SET rate_limit = NULL, rate_window_seconds = NULL WHERE id = ${owner.id}`
     for (const on of [service, other])
-      await until(async () => (await limitOn(on)) === null, 'both hear of its end', 5_000)
+      await until(async () => (await limitOn(on)) === null, 'both hear of its end')
   })
 
   test('goes on counting across changes of keys and of the rate itself', async () => {
@@ -195,7 +195,7 @@ describe('the rate of an owner', () => {
     expect(told()).toBe(false)
     // The control: a change is told.
     await setRate(owner, rate(2_000))
-    await until(async () => told(), 'a change is told', 5_000)
+    await until(async () => told(), 'a change is told')
     expect(heard.filter((payload) => payload !== `user ${owner.id}`)).toEqual([])
     await unlisten()
   })

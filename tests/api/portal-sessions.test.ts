@@ -37,7 +37,7 @@ describe('a portal session is made', () => {
     expect(url).toMatch(/\/portal#pl_[0-9A-Za-z]{49}$/)
     expect(url.startsWith(`${service.config.publicUrl}/portal#`)).toBe(true)
     const lastsMs = Date.parse(expires_at) - service.context.clock()
-    expect(Math.abs(lastsMs - 15 * MINUTE_MS)).toBeLessThan(5000)
+    expect(Math.abs(lastsMs - 15 * MINUTE_MS)).toBeLessThan(30_000)
     const [row] = await sql`SELECT * FROM latchkey.portal_sessions WHERE id = ${id}`
     expect(Buffer.from(row?.link_hash)).toEqual(Buffer.from(hashToken(url.split('#')[1])))
     expect(row).toMatchObject({ made_by_key: made.key.id, made_by_user: null, bearer_hash: null })

@@ -98,6 +98,7 @@ describe('the limits of the contract', () => {
             json: { token: 'et_x', new_password: 'a-quite-unheard-of-one' },
           }),
       },
+      authorize: { status: 303, send: (as) => as('POST /oauth/authorize', { form: { client_id: 'any' } }) },
       create_key: { status: 201, send: (as) => as('POST /keys/create', { bearer: owner.access, json: {} }) },
       unknown_credential: { status: 401, send: (as) => as('GET /protected/any', { apiKey: 'guess' }) },
       other: { status: 200, send: (as) => as('GET /auth/me', { bearer: owner.access }) },
@@ -111,6 +112,7 @@ describe('the limits of the contract', () => {
     ['refresh', 60, 60],
     ['password', 10, 60],
     ['mail', 10, 3600],
+    ['authorize', 60, 60],
     ['create_key', 60, 3600],
     ['unknown_credential', 60, 60],
     ['other', 600, 60],
@@ -207,7 +209,7 @@ describe('the limits of the contract', () => {
         statuses.add((await client('GET /')).status)
         return statuses.has(429)
       }, 'the limit is reached')
-      await until(async () => (await client('GET /')).status === 200, 'the window is over', 3000)
+      await until(async () => (await client('GET /')).status === 200, 'the window is over')
     } finally {
       await quick.stop()
     }

@@ -73,10 +73,10 @@ describe('a key that a key with a rate made', () => {
     for (const on of [service, other]) expect(await limitOn(on)).toBe(100)
     await as(owner.access, `PATCH /keys/${root.id}`, { rate_limit: rate(60) })
     expect(await limitOn(service)).toBe(60)
-    await until(async () => (await limitOn(other)) === 60, 'the other instance hears of the change', 5_000)
+    await until(async () => (await limitOn(other)) === 60, 'the other instance hears of the change')
     await sql`UPDATE latchkey.api_keys SET rate_limit = 50 WHERE id = ${root.id}`
     for (const on of [service, other])
-      await until(async () => (await limitOn(on)) === 50, 'both hear of a change by hand', 5_000)
+      await until(async () => (await limitOn(on)) === 50, 'both hear of a change by hand')
     await as(owner.access, `PATCH /keys/${root.id}`, { rate_limit: null })
     expect(await limitOn(service)).toBeNull()
     await as(owner.access, `PATCH /keys/${root.id}`, { rate_limit: rate(1) })

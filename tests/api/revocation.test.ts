@@ -200,7 +200,7 @@ describe('a change in the database itself applies on every server within two sec
       await tx`SET LOCAL session_replication_role = replica`
       await tx`UPDATE latchkey.users SET is_active = false WHERE id = ${who.id}`
     })
-    for (const at of servers()) await until(async () => (await standing(at, who)) === DEAD, 'dead')
+    for (const at of servers()) await until(async () => (await standing(at, who)) === DEAD, 'dead', 2000)
   })
 
   test('of more rows than an eviction names one by one', async () => {
@@ -229,7 +229,7 @@ describe('a change in the database itself applies on every server within two sec
       await tx`UPDATE latchkey.users SET is_active = false WHERE id = ${who.id}`
       for (const at of servers()) expect(await standing(at, who)).toBe(AS_BEFORE)
     })
-    for (const at of servers()) await until(async () => (await standing(at, who)) === DEAD, 'dead')
+    for (const at of servers()) await until(async () => (await standing(at, who)) === DEAD, 'dead', 2000)
   })
 
   test('of a signing key: every token that it signed is refused', async () => {
@@ -240,7 +240,7 @@ describe('a change in the database itself applies on every server within two sec
     for (const at of [one, other]) expect((await me(at, person.access)).status).toBe(200)
     await pool`UPDATE latchkey.signing_keys SET revoked_at = now()`
     for (const at of [one, other])
-      await until(async () => (await me(at, person.access)).status === 401, 'the token is dead')
+      await until(async () => (await me(at, person.access)).status === 401, 'the token is dead', 2000)
     // A service on another database is not affected.
     expect(await standing(service, two)).toBe(AS_BEFORE)
     await pool.end()
@@ -252,7 +252,7 @@ describe('a change in the database itself applies on every server within two sec
 test('an enabled user’s tokens of live sessions are accepted again', async () => {
   const who = await newSubject()
   await sql`UPDATE latchkey.users SET is_active = false WHERE id = ${who.id}`
-  for (const at of servers()) await until(async () => (await standing(at, who)) === DEAD, 'dead')
+  for (const at of servers()) await until(async () => (await standing(at, who)) === DEAD, 'dead', 2000)
   await sql`UPDATE latchkey.users SET is_active = true WHERE id = ${who.id}`
   // Refusals are not cached, so the test need not wait.
   for (const at of servers()) expect(await standing(at, who)).toBe(AS_BEFORE)

@@ -14,7 +14,7 @@ import { startService, type TestService } from '../support/service.ts'
 import { kidOf, kidsThatAre, publishedKids, statesOf } from '../support/signing.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 const newSecret = () => secret(randomBytes(48).toString('base64'))
 const me = (service: TestService, bearer: string) => call(service, 'GET /auth/me', { bearer })

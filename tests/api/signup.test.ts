@@ -104,7 +104,7 @@ describe('sign-up', () => {
     expect(taken).toHaveLength(49)
     for (const answer of taken) expectProblem(answer, 'email_taken')
     expect(await sql`SELECT id FROM latchkey.users WHERE email = ${email}`).toHaveLength(1)
-  }, 60_000)
+  }, 240_000)
 
   test('answers 403 with SIGNUP=closed, and makes no account', async () => {
     const before = await countUsers()

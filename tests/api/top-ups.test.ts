@@ -170,9 +170,12 @@ describe.each(Object.entries(TARGETS))('of %s', (_, make) => {
 
   test('any number of top-ups at once add up', async () => {
     const target = await make({ remaining: 0 })
-    await Promise.all(
-      Array.from({ length: 30 }, (_, at) => topUp(target, { add: 2 }, undefined, at % 2 ? service : other)),
-    )
+    const add = async (on: typeof service) => {
+      const key = crypto.randomUUID()
+      // On a busy machine some wait too long, and are told to come again.
+      while ((await topUp(target, { add: 2 }, key, on)).status === 503);
+    }
+    await Promise.all(Array.from({ length: 30 }, (_, at) => add(at % 2 ? service : other)))
     expect(await target.remaining()).toBe(60)
   })
 })

@@ -347,7 +347,7 @@ describe('over HTTP, the cost of a request grows at most linearly with its lengt
       for (const beginning of beginnings)
         for (const end of ['', '!']) await expectCheap(send, { units: ascii, beginning, end })
     },
-    60_000,
+    240_000,
   )
 
   const targets = [
@@ -374,7 +374,7 @@ describe('over HTTP, the cost of a request grows at most linearly with its lengt
       // The caller's token is in the same head.
       await expectCheap(send, { units: fit, length: HEADER - 1024 })
     },
-    60_000,
+    240_000,
   )
 
   /** Each guess is for another account, so that no account gets locked. */

@@ -9,7 +9,7 @@ import { startService, type TestService } from '../support/service.ts'
 import { kidOf, publishedKids } from '../support/signing.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 const PASSWORD = 'a passphrase of several words'
 const OTHER_PASSWORD = 'another passphrase of several words'

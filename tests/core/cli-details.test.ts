@@ -6,7 +6,7 @@ import { addLoggedIn, addPerson, beginSession } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const UNKNOWN_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
-const SLOW_MS = 30_000
+const SLOW_MS = 240_000
 const service = useService()
 const sql = useSql(service)
 const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))

@@ -8,7 +8,7 @@ import { addLoggedIn, LABELLER, type Tokens } from '../support/people.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
-const SLOW_MS = 30_000
+const SLOW_MS = 240_000
 const create = commands['keys create']
 
 const service = useService()

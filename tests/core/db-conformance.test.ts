@@ -4,7 +4,7 @@ import { describeConformance } from '../support/suites/conformance.ts'
 import { describeEviction } from '../support/suites/eviction.ts'
 import { describeHousekeeping } from '../support/suites/housekeeping.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 /** The same code has to work on every database. PostgreSQL 14, the oldest, is in `tests/system/postgres-14.test.ts`. */
 for (const target of [embedded, postgres(18)]) {

@@ -20,6 +20,6 @@ test('a message is parsed into its kind and its row', () => {
   expect(parseEviction('key 018f')).toEqual({ kind: 'key', id: '018f' })
   expect(parseEviction('flush')).toEqual({ kind: 'flush' })
   expect(parseEviction('new')).toEqual({ kind: 'new' })
-  for (const unknown of ['', 'keys a', 'grant a', 'Key a', 'beat a 7'])
+  for (const unknown of ['', 'keys a', 'grants a', 'Key a', 'beat a 7'])
     expect(parseEviction(unknown)).toBeNull()
 })

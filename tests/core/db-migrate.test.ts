@@ -9,7 +9,7 @@ import { selectRows } from '../support/select.ts'
 import { asSuperuser, describeMigrations } from '../support/suites/migrations.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 describeMigrations(18)
 
@@ -44,7 +44,7 @@ test('a migration waits while another process holds the lock, and fails with a m
       await holder`SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
         WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()`
     ).length === 1
-  await until(isWaiting, 'the second process waits for the lock', 10_000)
+  await until(isWaiting, 'the second process waits for the lock')
   await holder.end()
   expect(await waiting).toMatchObject({ pending: 0 })
   await database.close()

@@ -8,7 +8,7 @@ import { secret } from '../../src/lib/secret.ts'
 import { createDatabase, databaseConfig, type TestDatabase } from '../support/postgres.ts'
 import { selectRows } from '../support/select.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 let target: TestDatabase
 beforeAll(async () => {

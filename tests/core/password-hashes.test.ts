@@ -152,7 +152,7 @@ describe('the queue of hashes', () => {
       if (answer.status !== 401) refused.push(answer)
       return answer
     })
-    await until(() => refused.length >= 29, 'the queue is full', 10_000)
+    await until(() => refused.length >= 29, 'the queue is full')
     for (const answer of refused) {
       expectProblem(answer, 'unavailable')
       expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { eq } from 'drizzle-orm'
 import postgres from 'postgres'
 import { keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import { mailboxCounts, mails, oneTimeTokens } from '../../src/db/people.ts'
@@ -13,6 +14,7 @@ import {
   ownerCredits,
   passwordResets,
   revokedTokens,
+  sessions,
   topUps,
 } from '../../src/db/schema.ts'
 import { decryptUnder, encryptUnder } from '../../src/lib/passphrase.ts'
@@ -25,7 +27,7 @@ import { adminToken } from '../support/oauth.ts'
 import { connectTo } from '../support/people.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 import { refresh } from '../support/refresh.ts'
-import { rows } from '../support/rows.ts'
+import { insertAppRows, rows } from '../support/rows.ts'
 import { beginLogIn, codeOf, type Enrolled, newEnrolled, secondStep } from '../support/second-factors.ts'
 import { startService, type TestService } from '../support/service.ts'
 
@@ -80,6 +82,12 @@ beforeAll(async () => {
   const [secretRow] = await source.context.db.select().from(apiKeySecrets).limit(1)
   await source.context.db.insert(revokedTokens).values(rows.revokedToken(secretRow?.id ?? ''))
   await addFactors()
+  const [browser] = await source.context.db
+    .select()
+    .from(sessions)
+    .where(eq(sessions.userId, person.id))
+    .limit(1)
+  await insertAppRows(source.context.db, person.id, browser?.id ?? '')
   before = await readEveryTable(source.databaseUrl)
 })
 afterAll(async () => {

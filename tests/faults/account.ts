@@ -210,6 +210,6 @@ export async function openAccount(bed: Bed, checker: Checker, pick: () => string
     await logIn()
     return session !== null
   }
-  await until(isIn, 'the first login', 20_000)
+  await until(isIn, 'the first login')
   return { step, audit, lastWriteAt: () => lastWriteAt, writes: () => writes, close: client.close }
 }

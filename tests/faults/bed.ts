@@ -107,6 +107,6 @@ export async function signUp(url: string, email: string): Promise<string> {
     const { status } = await call({ url }, 'POST /auth/signup', { json: { email, password: PASSWORD } })
     return status === 201 || status === 409
   }
-  await until(isSignedUp, 'the sign-up', 20_000)
+  await until(isSignedUp, 'the sign-up')
   return PASSWORD
 }

@@ -53,7 +53,7 @@ export async function behindBalancer(
             during(place, async (dark) => {
               await end(place, dark)
               await place.start()
-              await until(() => balancer.isReady(place), 'the balancer takes it in', 10_000)
+              await until(() => balancer.isReady(place), 'the balancer takes it in')
             }),
         })
       },

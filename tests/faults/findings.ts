@@ -2,7 +2,7 @@ import type { Reply } from '../support/http-socket.ts'
 
 /** The longest that a request may take. The control shows how much of that the machine itself adds. */
 const LONGEST_MS = 5000
-/** How soon all requests must succeed again after the fault. */
+/** How soon all requests must succeed again after the fault; the machine may add what the control shows. */
 const RECOVERY_MS = 5000
 const MOST_VIOLATIONS = 20
 
@@ -70,7 +70,7 @@ export function createChecker(): Checker {
   const troubleOf = (reply: Reply, isOfHealth = false): Trouble | undefined =>
     troubles.findLast(
       ({ from, to, draining }) =>
-        reply.sentAt <= to + RECOVERY_MS &&
+        reply.sentAt <= to + RECOVERY_MS + controlMs &&
         reply.sentAt + reply.ms >= from &&
         (draining === undefined || (isOfHealth && draining === reply.url)),
     )

@@ -6,12 +6,8 @@ import { type Checker, createChecker, type Excuse, type Findings, type Happening
 
 const PACE_MS = 10
 const WATCH_EVERY_MS = 50
-/**
- * A round ends after this time without a refusal. If that does not happen within the time of the invariant,
- * the service did not recover.
- */
+/** A round ends after this time without a refusal. Each refusal that comes too late is told by itself. */
 const QUIET_MS = 700
-const GIVE_UP_MS = 10_000
 
 /** A load during which a fault may be tried. */
 export type Load = {
@@ -56,11 +52,10 @@ export async function underLoad(
     await checker.during(excuse, fault)
     const overAt = performance.now()
     const isServed = () => accounts.every(({ lastWriteAt }) => lastWriteAt() > overAt)
-    await until(
-      () => isServed() && checker.quietMs() > QUIET_MS,
-      'every request succeeds again',
-      GIVE_UP_MS,
-    ).catch((error: Error) => checker.violate(error.message))
+    const isQuiet = () => isServed() && checker.quietMs() > QUIET_MS
+    await until(isQuiet, 'every request succeeds again').catch((error: Error) =>
+      checker.violate(error.message),
+    )
   }
   try {
     await trial({ checker, calm: Bun.sleep, during })

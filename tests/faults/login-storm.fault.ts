@@ -8,6 +8,7 @@ import { fireLogins, strangers } from './logins.ts'
 
 const LOGINS = 240
 const LIMIT_MS = 1000
+const STATUSES = [200, 401, 503]
 
 /** Ten times more log-ins at once than can be hashed in a second. Verification must not become slower. */
 export const fault: Fault = {
@@ -38,7 +39,7 @@ export const fault: Fault = {
         }
         client.close()
       }
-      await repeat(rounds, async () => {
+      const storm = async () => {
         await calm(500)
         await during({}, async () => {
           let isOn = true
@@ -48,11 +49,14 @@ export const fault: Fault = {
           isOn = false
           await verifying
         })
-      })
+      }
+      await repeat(rounds, storm)
+      const missing = () => STATUSES.filter((status) => !seen.has(status))
+      // A busy machine may check a single password in a storm.
+      for (let more = 0; more < 5 && missing().length > 0; more++) await storm()
       for (const status of seen.keys())
-        if (![200, 401, 503].includes(status)) checker.violate(`a login was answered ${status}`)
-      for (const status of [200, 401, 503])
-        if (!seen.has(status)) checker.violate(`no login was answered ${status}`)
+        if (!STATUSES.includes(status)) checker.violate(`a login was answered ${status}`)
+      for (const status of missing()) checker.violate(`no login was answered ${status}`)
       verifyMs.sort((a, b) => a - b)
       const [p99 = 0, longest = 0] = [verifyMs[Math.floor(verifyMs.length * 0.99)], verifyMs.at(-1)]
       if (longest > LIMIT_MS + checker.findings().controlMs)

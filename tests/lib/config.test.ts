@@ -76,6 +76,7 @@ describe('every fault is listed at once', () => {
     ACCESS_TOKEN_EXPIRE_MINUTES: '-1',
     REFRESH_TOKEN_EXPIRE_DAYS: '1.5',
     SESSION_MAX_DAYS: '1e1',
+    CLIENT_SESSION_MAX_DAYS: '366',
     REFRESH_GRACE_SECONDS: '301',
     SIGNUP: 'yes',
     USER_SCOPES: 'Read',

@@ -39,6 +39,8 @@ export type World = {
   signingKeyId: string
   target: AddedPerson
   targetSession: string
+  /** What the person and the target allowed an app. */
+  grants: { own: string; ofTarget: string }
   resetId: string
   /** A mail that was given up. */
   mailId: string
@@ -53,6 +55,9 @@ export type World = {
   /** The secrets of the person's authenticator apps: the confirmed one, and one that is pending. */
   totp: { confirmed: string; pending: string }
   now: number
+  resource: string
+  /** A confidential app. */
+  app: { id: string; secretId: string }
   /** What a new passkey of the person answers; null where no person calls. */
   registration: object | null
 }
@@ -109,8 +114,20 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   await sql`UPDATE latchkey.users SET has_second_factor = true WHERE id = ${person.id}`
   await sql`INSERT INTO latchkey.login_attempts (email_hmac, attempts, window_started_at)
     VALUES (${Buffer.from(hmac(at.context.keys.email[0] ?? new Uint8Array(), target.email))}, 3, now())`
+  const [resource, app] = [newId(), { id: newId(), secretId: newId() }]
+  await insertApp(sql, resource, app)
   const bearer = await credentialOf(at, kind, { session: session.access, caller, account, portal })
   const signed = bearer.startsWith('eyJ') ? bearer : session.access
+  const clientId = newId()
+  await sql`INSERT INTO latchkey.oauth_clients (id, client_id, source, kind, name, redirect_uris, grants, created_at)
+    VALUES (${clientId}, ${clientId}, 'registered', 'public', 'app', '{}', '{authorization_code}', now())`
+  const grants = { own: newId(), ofTarget: newId() }
+  for (const [id, userId] of [
+    [grants.own, person.id],
+    [grants.ofTarget, target.id],
+  ] as const)
+    await sql`INSERT INTO latchkey.oauth_grants (id, user_id, client_id, audience, scopes, first_allowed_at, last_allowed_at)
+      VALUES (${id}, ${userId}, ${clientId}, 'userinfo', '{openid}', now(), now())`
   return {
     kind,
     bearer,
@@ -124,6 +141,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     signingKeyId: partOf(signed, 0).kid ?? '',
     target,
     targetSession: claimsOf(at, ofTarget.refresh).sessionId,
+    grants,
     resetId,
     mailId,
     managedAccount,
@@ -132,9 +150,20 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     rotated: { id: rotated.id, secrets: [rotated.secretId, newer.secretId] },
     passkeyId,
     totp,
+    resource,
+    app,
     now: at.context.clock(),
     registration: kind === 'admin' || kind === 'user' ? await registrationOf(at, bearer) : null,
   }
+}
+
+async function insertApp(sql: postgres.Sql, resource: string, app: World['app']) {
+  await sql`INSERT INTO latchkey.resources (id, identifier, slug, name, scopes, created_at)
+    VALUES (${resource}, ${`https://${resource}.example.com`}, ${resource}, 'API', '[]', now())`
+  await sql`INSERT INTO latchkey.oauth_clients (id, client_id, source, kind, name, redirect_uris, grants, created_at)
+    VALUES (${app.id}, ${app.id}, 'registered', 'confidential', 'App', '{https://app.example.com/cb}', '{authorization_code}', now())`
+  await sql`INSERT INTO latchkey.oauth_client_secrets (id, client_id, hash, start, created_at)
+    VALUES (${app.secretId}, ${app.id}, ${Buffer.from(hashToken(app.secretId))}, 'cs_start', now())`
 }
 
 async function insertTotp(
@@ -305,6 +334,11 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
     ids: (w) => [w.target.id, w.targetSession],
     isOfAdmins: true,
   },
+  'DELETE /users/{id}/grants/{grant_id}': {
+    by: ['admin'],
+    ids: (w) => [w.target.id, w.grants.ofTarget],
+    isOfAdmins: true,
+  },
   'POST /mails/test': { by: ['admin'], json: (w) => ({ to: w.target.email }), isOfAdmins: true },
   'POST /mails/{id}/retry': { by: ['admin'], ids: (w) => [w.mailId], isOfAdmins: true },
   'POST /auth/password': {
@@ -328,6 +362,47 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'POST /auth/reauthenticate': { by: PEOPLE, json: (w) => ({ code: totpAt(w.totp.confirmed, w.now) }) },
   'DELETE /users/{id}/mfa': { by: ['admin'], ids: (w) => [w.target.id], isOfAdmins: true },
   'POST /users/{id}/unlock': { by: ['admin'], ids: (w) => [w.target.id], isOfAdmins: true },
+  'DELETE /auth/grants/{id}': { by: PEOPLE, ids: (w) => [w.grants.own] },
+  'POST /resources': {
+    by: ['admin'],
+    json: () => ({ identifier: `https://${newId()}.example.com`, name: 'new', slug: newId(), scopes: [] }),
+    isOfAdmins: true,
+  },
+  'PATCH /resources/{id}': {
+    by: ['admin'],
+    ids: (w) => [w.resource],
+    json: () => ({ is_active: false }),
+    isOfAdmins: true,
+  },
+  'DELETE /resources/{id}': { by: ['admin'], ids: (w) => [w.resource], isOfAdmins: true },
+  'POST /oauth/clients': {
+    by: ['admin'],
+    json: () => ({
+      name: 'new',
+      kind: 'confidential',
+      redirect_uris: ['https://app.example.com/cb'],
+      grants: ['authorization_code'],
+    }),
+    isOfAdmins: true,
+  },
+  'PATCH /oauth/clients/{id}': {
+    by: ['admin'],
+    ids: (w) => [w.app.id],
+    json: () => ({ is_active: false }),
+    isOfAdmins: true,
+  },
+  'DELETE /oauth/clients/{id}': { by: ['admin'], ids: (w) => [w.app.id], isOfAdmins: true },
+  'POST /oauth/clients/{id}/secrets': {
+    by: ['admin'],
+    ids: (w) => [w.app.id],
+    json: () => ({}),
+    isOfAdmins: true,
+  },
+  'DELETE /oauth/clients/{id}/secrets/{secret_id}': {
+    by: ['admin'],
+    ids: (w) => [w.app.id, w.app.secretId],
+    isOfAdmins: true,
+  },
   'DELETE /auth/sessions/{id}': { by: PEOPLE, ids: (w) => [w.otherSession.id] },
 }
 
@@ -360,11 +435,19 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT x::text FROM latchkey.revoked_tokens x
       UNION ALL SELECT x::text FROM latchkey.signing_keys x
       UNION ALL SELECT x::text FROM latchkey.portal_sessions x
+      UNION ALL SELECT x::text FROM latchkey.resources x
+      UNION ALL SELECT ROW(id, client_id, source, kind, name, redirect_uris, post_logout_redirect_uris, grants, scopes,
+        first_party, is_active, jwks, jwks_uri)::text FROM latchkey.oauth_clients
+      UNION ALL SELECT ROW(id, client_id, hash, expires_at)::text FROM latchkey.oauth_client_secrets
+      UNION ALL SELECT ROW(id, user_id, client_id, audience, resource_id, scopes)::text FROM latchkey.oauth_grants
       UNION ALL SELECT x::text FROM latchkey.account_managers x
       UNION ALL SELECT x::text FROM latchkey.totp_secrets x
       UNION ALL SELECT x::text FROM latchkey.recovery_codes x
       UNION ALL SELECT x::text FROM latchkey.passkeys x
       UNION ALL SELECT x::text FROM latchkey.login_attempts x
+      UNION ALL SELECT x::text FROM latchkey.oauth_grants x
+      UNION ALL SELECT x::text FROM latchkey.authorization_requests x
+      UNION ALL SELECT x::text FROM latchkey.authorization_codes x
       UNION ALL SELECT ROW(id, ended_at)::text FROM latchkey.mails WHERE kind = 'test'
     ) AS rows`
   return row?.digest ?? ''

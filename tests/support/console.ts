@@ -28,7 +28,7 @@ export async function signInto(
   password = PASSWORD,
 ): Promise<Signed> {
   const context = await browser.newContext({ ...look, reducedMotion: 'reduce' })
-  context.setDefaultTimeout(20_000)
+  context.setDefaultTimeout(60_000)
   const page = await context.newPage()
   const signed: Signed = { context, page, complaints: [], requested: [] }
   context.on('console', (message) => {

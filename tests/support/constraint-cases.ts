@@ -1,6 +1,14 @@
 import { sql } from 'drizzle-orm'
+import { authorizationCodes, authorizationRequests, deviceCodes } from '../../src/db/authorization.ts'
 import { instances, keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
+import {
+  oauthClientSecrets,
+  oauthClients,
+  oauthGrants,
+  resources,
+  usedAssertions,
+} from '../../src/db/oauth.ts'
 import {
   codeFailures,
   mailboxCounts,
@@ -33,7 +41,7 @@ import {
   topUps,
   users,
 } from '../../src/db/schema.ts'
-import { type insertOneOfEach, rows } from './rows.ts'
+import { appRows, type insertOneOfEach, rows } from './rows.ts'
 
 type Existing = Awaited<ReturnType<typeof insertOneOfEach>>
 type Statement = (db: Database, existing: Existing) => PromiseLike<unknown>
@@ -67,6 +75,23 @@ const ofOwner = (bad: object) => async (db: Database) => {
   await db.insert(users).values(owner)
   await db.insert(ownerCredits).values({ ...rows.ownerCredits(owner.id), ...bad })
 }
+const own = { audience: 'latchkey', resourceId: null }
+const resource = (bad: object) => (db: Database) =>
+  db.insert(resources).values({ ...appRows.resource(), ...bad })
+const client = (bad: object) => (db: Database) =>
+  db.insert(oauthClients).values({ ...appRows.client(), ...bad })
+const clientSecret = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(oauthClientSecrets).values({ ...appRows.clientSecret(e.app.client.id), ...bad })
+const grant = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(oauthGrants).values({ ...appRows.grant(e.user.id, e.app.client.id, e.app.resource.id), ...bad })
+const request = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(authorizationRequests).values({ ...appRows.request(e.session.id, e.app.client.id), ...bad })
+const code = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(authorizationCodes).values({ ...appRows.code(e.app.grant.id, e.session.id), ...bad })
+const device = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(deviceCodes).values({ ...appRows.device(e.app.client.id), ...bad })
+const assertion = (bad: object) => (db: Database, e: Existing) =>
+  db.insert(usedAssertions).values({ ...appRows.assertion(e.app.client.id), ...bad })
 const topUp = (bad: object) => (db: Database) => db.insert(topUps).values({ ...rows.topUp(), ...bad })
 
 /** Columns of credits that a table of credits refuses, by the constraint that refuses them. */
@@ -262,7 +287,7 @@ export const constraintCases: Record<string, Statement[]> = {
   sessions_generation_check: [session({ generation: -1 }), session({ generation: 2 ** 32 })],
   sessions_user_agent_check: [session({ userAgent: 'u'.repeat(256) })],
   sessions_last_user_agent_check: [session({ lastUserAgent: 'u'.repeat(256) })],
-  sessions_kind_check: [session({ kind: 'client' }), session({ kind: '' })],
+  sessions_kind_check: [session({ kind: 'device' }), session({ kind: '' })],
   sessions_scopes_check: [session({ scopes: fiftyOne })],
   shared_settings_pkey: [(db, e) => db.insert(sharedSettings).values(e.sharedSetting)],
   signing_keys_pkey: [(db, e) => signingKey({ id: e.signingKey.id })(db)],
@@ -369,6 +394,83 @@ export const constraintCases: Record<string, Statement[]> = {
     portalSession({ bearerHash: bytes(33) }),
   ],
   code_failures_failures_check: [codeFailure({ failures: -1 })],
+  sessions_grant_id_oauth_grants_id_fk: [session({ kind: 'client', grantId: unknownId })],
+  sessions_grant_check: [(db, e) => session({ grantId: e.app.grant.id })(db, e)],
+  resources_pkey: [(db, e) => resource({ id: e.app.resource.id })(db)],
+  resources_identifier_key: [(db, e) => resource({ identifier: e.app.resource.identifier })(db)],
+  resources_slug_key: [(db, e) => resource({ slug: e.app.resource.slug })(db)],
+  resources_created_by_users_id_fk: [resource({ createdBy: unknownId })],
+  resources_identifier_check: [resource({ identifier: '' }), resource({ identifier: 'i'.repeat(501) })],
+  resources_slug_check: [
+    resource({ slug: '' }),
+    resource({ slug: 'A' }),
+    resource({ slug: 's'.repeat(51) }),
+    resource({ slug: 'latchkey' }),
+  ],
+  resources_name_check: [resource({ name: '' }), resource({ name: 'n'.repeat(101) })],
+  resources_lifetime_check: [
+    resource({ tokenLifetimeSeconds: 59 }),
+    resource({ tokenLifetimeSeconds: 3601 }),
+  ],
+  oauth_clients_pkey: [(db, e) => client({ id: e.app.client.id })(db)],
+  oauth_clients_client_id_key: [(db, e) => client({ clientId: e.app.client.clientId })(db)],
+  oauth_clients_created_by_users_id_fk: [client({ createdBy: unknownId })],
+  oauth_clients_client_id_check: [client({ clientId: '' }), client({ clientId: 'c'.repeat(501) })],
+  oauth_clients_source_check: [client({ source: 'found' })],
+  oauth_clients_kind_check: [client({ kind: 'secret' })],
+  oauth_clients_name_check: [client({ name: '' }), client({ name: 'n'.repeat(101) })],
+  oauth_clients_redirect_uris_check: [client({ redirectUris: fiftyOne })],
+  oauth_clients_scopes_check: [client({ scopes: fiftyOne })],
+  oauth_clients_keys_check: [client({ jwks: { keys: [] }, jwksUri: 'https://app.example.com/jwks' })],
+  oauth_client_secrets_pkey: [(db, e) => clientSecret({ id: e.app.clientSecret.id })(db, e)],
+  oauth_client_secrets_client_id_oauth_clients_id_fk: [clientSecret({ clientId: unknownId })],
+  oauth_client_secrets_hash_key: [(db, e) => clientSecret({ hash: e.app.clientSecret.hash })(db, e)],
+  oauth_client_secrets_hash_check: [clientSecret({ hash: bytes(31) }), clientSecret({ hash: bytes(33) })],
+  oauth_grants_pkey: [(db, e) => grant({ id: e.app.grant.id, ...own })(db, e)],
+  oauth_grants_user_id_users_id_fk: [grant({ userId: unknownId })],
+  oauth_grants_client_id_oauth_clients_id_fk: [grant({ clientId: unknownId })],
+  oauth_grants_resource_id_resources_id_fk: [grant({ resourceId: unknownId })],
+  oauth_grants_resource_key: [grant({})],
+  oauth_grants_audience_key: [
+    async (db, e) => {
+      await grant({ ...own, audience: 'userinfo' })(db, e)
+      await grant({ ...own, audience: 'userinfo' })(db, e)
+    },
+  ],
+  oauth_grants_audience_check: [
+    grant({ ...own, audience: 'service' }),
+    grant({ resourceId: null }),
+    grant({ audience: 'users' }),
+  ],
+  authorization_requests_pkey: [(db, e) => request({ id: e.app.request.id })(db, e)],
+  authorization_requests_session_id_sessions_id_fk: [request({ sessionId: unknownId })],
+  authorization_requests_client_id_oauth_clients_id_fk: [request({ clientId: unknownId })],
+  authorization_requests_resource_id_resources_id_fk: [
+    request({ audience: 'resource', resourceId: unknownId }),
+  ],
+  authorization_requests_audience_check: [
+    request({ audience: 'resource' }),
+    request({ audience: 'service' }),
+  ],
+  authorization_codes_pkey: [(db, e) => code({ id: e.app.code.id })(db, e)],
+  authorization_codes_grant_id_oauth_grants_id_fk: [code({ grantId: unknownId })],
+  authorization_codes_session_id_sessions_id_fk: [code({ sessionId: unknownId })],
+  authorization_codes_made_session_id_sessions_id_fk: [code({ madeSessionId: unknownId })],
+  authorization_codes_hash_key: [(db, e) => code({ hash: e.app.code.hash })(db, e)],
+  authorization_codes_hash_check: [code({ hash: bytes(31) }), code({ hash: bytes(33) })],
+  device_codes_pkey: [(db, e) => device({ id: e.app.device.id })(db, e)],
+  device_codes_client_id_oauth_clients_id_fk: [device({ clientId: unknownId })],
+  device_codes_resource_id_resources_id_fk: [device({ audience: 'resource', resourceId: unknownId })],
+  device_codes_grant_id_oauth_grants_id_fk: [device({ grantId: unknownId })],
+  device_codes_session_id_sessions_id_fk: [device({ sessionId: unknownId })],
+  device_codes_hash_key: [(db, e) => device({ hash: e.app.device.hash })(db, e)],
+  device_codes_user_code_key: [(db, e) => device({ userCode: e.app.device.userCode })(db, e)],
+  device_codes_hash_check: [device({ hash: bytes(31) }), device({ hash: bytes(33) })],
+  device_codes_audience_check: [device({ audience: 'resource' }), device({ audience: 'service' })],
+  used_assertions_pkey: [(db, e) => assertion({ id: e.app.assertion.id })(db, e)],
+  used_assertions_client_id_oauth_clients_id_fk: [assertion({ clientId: unknownId })],
+  used_assertions_key: [(db, e) => assertion({ hash: e.app.assertion.hash })(db, e)],
+  used_assertions_hash_check: [assertion({ hash: bytes(31) }), assertion({ hash: bytes(33) })],
 }
 
 /**

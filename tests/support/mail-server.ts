@@ -124,7 +124,7 @@ export async function startMailServer({
     },
     /** The mail number `count` to an address. */
     async next(email: string, count = 1): Promise<Received> {
-      await until(() => to(email).length >= count, `mail ${count} to ${email} arrives`, 10_000)
+      await until(() => to(email).length >= count, `mail ${count} to ${email} arrives`)
       const mail = to(email)[count - 1]
       if (!mail) throw new Error('It is gone')
       return mail

@@ -48,7 +48,7 @@ export async function startPgbouncer(
       stdout: 'ignore',
       stderr: 'ignore',
     })
-    await until(() => answers(port), 'PgBouncer listens', 10_000)
+    await until(() => answers(port), 'PgBouncer listens')
   }
   const kill = async () => {
     child?.kill('SIGKILL')

@@ -162,7 +162,7 @@ export async function startProxy(recipe: Recipe, latchkey: number, app = 0): Pro
     if (server.exitCode !== null) throw new Error(`${recipe.program} ended: ${await Bun.file(log).text()}`)
     return await canConnect(port)
   }
-  await until(isUp, `${recipe.program} listens`, 10_000).catch(async (error) => {
+  await until(isUp, `${recipe.program} listens`).catch(async (error) => {
     await stop()
     throw error
   })

@@ -38,18 +38,14 @@ export async function startRedis(
     const file = join(directory, 'redis.conf')
     await Bun.write(file, [...own, ...directives].map((directive) => `${directive.join(' ')}\n`).join(''))
     server = Bun.spawn([REDIS_SERVER ?? 'redis-server', file], { stdout: 'ignore', stderr: 'ignore' })
-    await until(
-      async () => {
-        // A Redis that asks for a password is ready at its first answer, whatever the answer is.
-        const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data() {} } }).catch(
-          () => null,
-        )
-        socket?.end()
-        return socket !== null
-      },
-      'Redis answers',
-      10_000,
-    )
+    await until(async () => {
+      // A Redis that asks for a password is ready at its first answer, whatever the answer is.
+      const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data() {} } }).catch(
+        () => null,
+      )
+      socket?.end()
+      return socket !== null
+    }, 'Redis answers')
   }
   const kill = async () => {
     server?.kill('SIGKILL')

@@ -1,6 +1,14 @@
 import { randomBytes } from 'node:crypto'
+import { authorizationCodes, authorizationRequests, deviceCodes } from '../../src/db/authorization.ts'
 import { instances, keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import type { Database } from '../../src/db/database.ts'
+import {
+  oauthClientSecrets,
+  oauthClients,
+  oauthGrants,
+  resources,
+  usedAssertions,
+} from '../../src/db/oauth.ts'
 import {
   codeFailures,
   mailboxCounts,
@@ -173,6 +181,98 @@ export const rows = {
   }),
 }
 
+const lasting = () => ({ createdAt: now(), expiresAt: now() })
+const ownAudience = { audience: 'latchkey' as const, scopes: ['latchkey:keys.read'] }
+
+/** The same for the tables of apps. */
+export const appRows = {
+  resource: () => ({
+    id: id(),
+    identifier: `https://${id()}.example.com`,
+    slug: id(),
+    name: 'API',
+    scopes: [{ name: 'read', description: 'Read', grantable_by: 'everyone' as const }],
+    createdAt: now(),
+  }),
+  client: () => ({
+    id: id(),
+    clientId: id(),
+    source: 'registered' as const,
+    kind: 'public' as const,
+    name: 'App',
+    redirectUris: ['https://app.example.com/callback'],
+    grants: ['authorization_code', 'refresh_token'],
+    createdAt: now(),
+  }),
+  clientSecret: (clientId: string) => ({
+    id: id(),
+    clientId,
+    hash: bytes(32),
+    start: 'cs_AbCdEfGh',
+    createdAt: now(),
+  }),
+  grant: (userId: string, clientId: string, resourceId: string) => ({
+    id: id(),
+    userId,
+    clientId,
+    audience: 'resource' as const,
+    resourceId,
+    scopes: ['read'],
+    firstAllowedAt: now(),
+    lastAllowedAt: now(),
+  }),
+  request: (sessionId: string, clientId: string) => ({
+    id: id(),
+    sessionId,
+    clientId,
+    redirectUri: 'https://app.example.com/callback',
+    ...ownAudience,
+    codeChallenge: 'c',
+    ...lasting(),
+  }),
+  code: (grantId: string, sessionId: string) => ({
+    id: id(),
+    hash: bytes(32),
+    grantId,
+    sessionId,
+    redirectUri: 'https://app.example.com/callback',
+    codeChallenge: 'c',
+    identityScopes: [],
+    ...lasting(),
+  }),
+  device: (clientId: string) => ({
+    id: id(),
+    hash: bytes(32),
+    userCode: id(),
+    clientId,
+    ...ownAudience,
+    intervalSeconds: 5,
+    ...lasting(),
+  }),
+  assertion: (clientId: string) => ({ id: id(), clientId, hash: bytes(32), expiresAt: now() }),
+}
+
+/** Inserts one row into each table of apps, for a user and one of their sessions. */
+export async function insertAppRows(db: Database, userId: string, sessionId: string) {
+  const resource = appRows.resource()
+  const client = appRows.client()
+  const clientSecret = appRows.clientSecret(client.id)
+  const grant = appRows.grant(userId, client.id, resource.id)
+  const request = appRows.request(sessionId, client.id)
+  const code = appRows.code(grant.id, sessionId)
+  const device = appRows.device(client.id)
+  const assertion = appRows.assertion(client.id)
+  await db.insert(resources).values(resource)
+  await db.insert(oauthClients).values(client)
+  await db.insert(oauthClientSecrets).values(clientSecret)
+  await db.insert(oauthGrants).values(grant)
+  await db.insert(authorizationRequests).values(request)
+  await db.insert(authorizationCodes).values(code)
+  await db.insert(deviceCodes).values(device)
+  await db.insert(usedAssertions).values(assertion)
+  return { resource, client, clientSecret, grant, request, code, device, assertion }
+}
+
 /** Inserts one row into each table. The rows belong together. Returns the identifiers that a test needs. */
 export async function insertOneOfEach(db: Database) {
   const user = rows.user()
@@ -241,7 +341,9 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(passkeyChallenges).values(passkeyChallenge)
   await db.insert(codeFailures).values(codeFailure)
   await db.insert(portalSessions).values(portalSession)
+  const app = await insertAppRows(db, user.id, session.id)
   return {
+    app,
     user,
     serviceAccount,
     manager,

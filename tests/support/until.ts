@@ -8,7 +8,7 @@ const EVERY_MS = 10
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
-  timeoutMs = 2000,
+  timeoutMs = 20_000,
 ): Promise<void> {
   const end = performance.now() + timeoutMs
   for (let asked = 0; !(await condition()); asked++) {

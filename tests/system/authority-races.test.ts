@@ -6,7 +6,7 @@ import { type Answer, type Call, call } from '../support/client.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { startService, type TestService } from '../support/service.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 const ROUNDS = 300
 

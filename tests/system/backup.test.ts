@@ -19,7 +19,7 @@ import { createDatabase } from '../support/postgres.ts'
 import { latchkey, serve } from '../support/program.ts'
 import { refresh } from '../support/refresh.ts'
 
-const SLOW_MS = 90_000
+const SLOW_MS = 240_000
 const PASSPHRASE = { LATCHKEY_PASSPHRASE: 'correct horse battery staple' }
 const done = { code: 0, err: '' }
 

@@ -19,7 +19,7 @@ test.skipIf(why !== '')(
     ])
     expect(code).toBe(0)
   },
-  60_000,
+  240_000,
 )
 
 test('the bench lists its entries, and refuses an unknown one', async () => {

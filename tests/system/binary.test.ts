@@ -14,8 +14,8 @@ import { call } from '../support/client.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 import { totpAt } from '../support/totp.ts'
 
-const BUILD_TIMEOUT_MS = 120_000
-const RUN_TIMEOUT_MS = 30_000
+const BUILD_TIMEOUT_MS = 240_000
+const RUN_TIMEOUT_MS = 240_000
 
 const home = emptyDirectory()
 const latchkey = join(home.path, 'latchkey')

@@ -20,7 +20,7 @@ import * as schema from '../../src/db/schema.ts'
 import { embeddedSnapshot } from '../support/databases.ts'
 
 // Behaviour of our libraries on which we rely without a promise. When a test fails after an upgrade, look at src/db.
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 const drizzleFolder = join(import.meta.dir, '../../drizzle')
 

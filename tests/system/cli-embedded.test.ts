@@ -9,7 +9,7 @@ import { kidOf } from '../support/signing.ts'
 import { until } from '../support/until.ts'
 
 /** While a server has the embedded database open, the server itself does the work of each command. */
-const SLOW_MS = 60_000
+const SLOW_MS = 240_000
 const PASSWORD = 'a passphrase of several words'
 const OTHER_PASSWORD = 'another passphrase of several words'
 

@@ -13,7 +13,7 @@ import { latchkey, latchkeyOnTerminal, PROGRAM, serve } from '../support/program
  * Properties that need a separate process: arguments, exit code, streams, terminal and environment. `tests/core` tests the
  * effects of the commands.
  */
-const SLOW_MS = 30_000
+const SLOW_MS = 240_000
 const PASSWORD = 'a passphrase of several words'
 const SECRET_KEY = randomBytes(32).toString('hex')
 

@@ -77,7 +77,7 @@ beforeAll(async () => {
   await run(clone, 'git', 'commit', '--quiet', '-m', 'Begin')
   await run(clone, process.execPath, 'scripts/build-client.ts', '--branch=client')
   await run(join(clone, 'dist/client'), 'npm', 'pack', '--silent')
-}, 60_000)
+}, 240_000)
 afterAll(async () => {
   await registry.stop(true)
   await service.stop()

@@ -10,7 +10,7 @@ import { addPerson, beginSession, connectTo, PASSWORD } from '../support/people.
 import { codeOf } from '../support/second-factors.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 const mails = await startMailServer()
 afterAll(() => mails.stop())

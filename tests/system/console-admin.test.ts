@@ -11,7 +11,7 @@ import { enrolTotp } from '../support/second-factors.ts'
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 const mails = await startMailServer()
 afterAll(() => mails.stop())
@@ -157,15 +157,11 @@ describe.skipIf(!CHROMIUM)(`the console of admins and support${WITHOUT_CHROMIUM}
     await page.getByRole('dialog').getByLabel('To').fill(to)
     await confirm(page, 'Send a test')
     const row = page.locator('tbody tr', { hasText: to })
-    await until(
-      async () => {
-        await page.getByLabel('Status').selectOption('failed')
-        await page.reload()
-        return (await row.count()) === 1
-      },
-      'the mail is listed as failed',
-      10_000,
-    )
+    await until(async () => {
+      await page.getByLabel('Status').selectOption('failed')
+      await page.reload()
+      return (await row.count()) === 1
+    }, 'the mail is listed as failed')
     mails.behave('take')
     await row.getByRole('button', { name: 'Retry' }).click()
     await confirm(page, 'Retry')

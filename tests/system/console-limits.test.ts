@@ -15,7 +15,7 @@ import {
 import { type AddedPerson, addPerson, beginSession } from '../support/people.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 const service = useService({ isIssuer: true })
 const sql = useSql(service)

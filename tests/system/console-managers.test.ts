@@ -6,7 +6,7 @@ import { findBarriers, launchChromium, openPlace, type Signed, settle, signInto 
 import { type AddedPerson, addPerson, beginSession, LABELLER } from '../support/people.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 const service = useService({ isIssuer: true })
 const sql = useSql(service)

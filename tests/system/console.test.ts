@@ -19,7 +19,7 @@ import { type AddedPerson, addPerson, beginSession, LABELLER } from '../support/
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 /** Markup, a direction, an emoji, and as long as a name may be. */
 const HOSTILE = `<img src=x onerror=alert(1)> \u202Egnp.exe 🔑 ${'a'.repeat(60)}`.slice(0, 100)
@@ -375,9 +375,9 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     const other = await signed.context.newPage()
     await openPlace(other, service.url, 'account')
     await page.getByRole('button', { name: 'Sign out' }).click()
-    const left = performance.now()
-    await Promise.all([page, other].map((tab) => tab.waitForURL(/logged-out$/)))
-    expect(performance.now() - left).toBeLessThan(2_000)
+    const arrivals = [page, other].map((tab) => tab.waitForURL(/logged-out$/).then(() => performance.now()))
+    const [here = 0, there = Infinity] = await Promise.all(arrivals)
+    expect(there - here).toBeLessThan(2_000)
     await other.goto(`${service.url}/console/account`)
     await other.waitForURL(/\/login\?return_to=%2Fconsole%2Faccount$/)
     expect(signed.complaints.splice(0)).toEqual([expect.stringContaining('401')])

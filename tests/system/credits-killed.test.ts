@@ -6,7 +6,7 @@ import { serve } from '../support/program.ts'
 import type { TestService } from '../support/service.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-const SLOW_MS = 30_000
+const SLOW_MS = 240_000
 
 let asker: { id: string; key: string }
 let limited: { id: string; key: string }

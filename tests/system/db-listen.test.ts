@@ -11,7 +11,7 @@ import { createLog, silentLog } from '../../src/lib/log.ts'
 import { databaseConfig, type PostgresServer, startServer } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 let server: PostgresServer
 let database: OpenDatabase
@@ -46,13 +46,13 @@ test('a silent connection is detected, although nothing closes it', async () => 
   expect(lines).toBe(1)
   server.pause()
   try {
-    await until(() => lines > 1, 'another line is tried', 5000)
+    await until(() => lines > 1, 'another line is tried')
   } finally {
     server.resume()
   }
-  await until(() => heard.includes('gap'), 'the gap is told', 10_000)
+  await until(() => heard.includes('gap'), 'the gap is told')
   await database.notify('silence', 'after')
-  await until(() => heard.includes('after'), 'messages arrive again', 5000)
+  await until(() => heard.includes('after'), 'messages arrive again')
   expect(heard).toEqual(['gap', 'after'])
   await stop()
 })
@@ -78,9 +78,9 @@ test('a listener that throws is logged, and still gets the next message', async 
   await open.notify('throwing', '2')
   await until(() => heard.length === 2, 'both are heard')
   await cutListeners()
-  await until(() => heard.length === 3, 'the gap is told', 5000)
+  await until(() => heard.length === 3, 'the gap is told')
   await open.notify('throwing', '3')
-  await until(() => heard.length === 4, 'messages arrive again', 5000)
+  await until(() => heard.length === 4, 'messages arrive again')
   expect(heard).toEqual(['1', '2', 'gap', '3'])
   log.flush()
   expect(logged.split('a listener to the database failed')).toHaveLength(5)
@@ -101,7 +101,6 @@ test('listening that was ended stays ended, also while the connection is lost', 
         () => false,
       ),
     'the database works again',
-    5000,
   )
   await Bun.sleep(100)
   expect(heard).toEqual([])

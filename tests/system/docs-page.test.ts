@@ -7,7 +7,7 @@ import { startService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 // PUBLIC_URL differs from the URL of the tests, as behind a proxy.
 const service = useService({ publicUrl: 'https://auth.elsewhere.test' })
@@ -95,7 +95,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     // Chromium has no sandbox as root. It opens only our own page here.
     browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
     page = await browser.newPage()
-    page.setDefaultTimeout(20_000)
+    page.setDefaultTimeout(60_000)
     page.on('console', (message) => {
       if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
     })

@@ -12,7 +12,7 @@ describe('no acknowledged write is lost, no revoked credential is accepted, and 
         expect(writes).toBeGreaterThan(20)
         expect(refused + unanswered > 0).toBe(isFelt)
       },
-      90_000,
+      240_000,
     )
   }
 })

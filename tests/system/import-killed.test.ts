@@ -23,7 +23,7 @@ test.each([1, 2] as const)(
     const child = Bun.spawn(words, { cwd: '/', env, stdio: ['ignore', 'ignore', 'ignore'] })
     const countKeys = async () =>
       (await sql`SELECT count(*)::int AS n FROM latchkey.api_keys WHERE name = ${`many of ${id}`}`)[0]?.n
-    await until(async () => (await countKeys()) > 0, 'some keys are in', 20_000)
+    await until(async () => (await countKeys()) > 0, 'some keys are in')
     child.kill('SIGKILL')
     await child.exited
     const halves = await sql`SELECT k.id FROM latchkey.api_keys k LEFT JOIN latchkey.api_key_secrets s
@@ -44,5 +44,5 @@ test.each([1, 2] as const)(
     }
     await seed.end()
   },
-  60_000,
+  240_000,
 )

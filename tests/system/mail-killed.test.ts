@@ -9,7 +9,7 @@ import { serve } from '../support/program.ts'
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 // The service of this file sends no mails: it owns the database. The servers that send are processes of their own.
 

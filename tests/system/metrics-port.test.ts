@@ -44,4 +44,4 @@ test('METRICS_PORT serves only /metrics, and needs the token where METRICS_TOKEN
   } finally {
     await database.drop()
   }
-}, 30_000)
+}, 240_000)

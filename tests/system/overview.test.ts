@@ -29,7 +29,7 @@ test('an overview may take longer to compute than the statement of another reque
     const answers = await Promise.all([ask('GET /overview'), ask('GET /audit')])
     expect(answers.map(({ status }) => status)).toEqual([200, 503])
   })
-}, 30_000)
+}, 240_000)
 
 test('an overview that takes more than ten seconds is given up, and leaves nothing behind', async () => {
   await slowly(14, async () => {
@@ -38,4 +38,4 @@ test('an overview that takes more than ten seconds is given up, and leaves nothi
     expect(performance.now() - started).toBeWithin(9000, 13_900)
   })
   expect((await ask('GET /overview')).status).toBe(200)
-}, 40_000)
+}, 240_000)

@@ -28,4 +28,4 @@ test('"bun run start" serves from a fresh clone, and installs only what it needs
   expect(existsSync(join(clone, 'node_modules/knip'))).toBe(false)
   expect(existsSync(join(clone, 'data'))).toBe(true)
   expect(await server.end('SIGTERM')).toBe(0)
-}, 120_000)
+}, 240_000)

@@ -8,7 +8,7 @@ import { addPerson, connectTo, PASSWORD } from '../support/people.ts'
 import { CADDY, NGINX, nginxAround, type RunningProxy, startProxy } from '../support/proxy.ts'
 import { startService, type TestService } from '../support/service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 // The pages behind the files of `deploy/`, with TLS, changed as docs/behind-a-proxy.md says for a path: to a browser the
 // pages, their forms, their cookie and the links of mails are all at https://localhost/auth.
@@ -275,7 +275,7 @@ for (const { path, recipe } of PROXIES) {
         test('sign-up, sign-in, a passkey, sign-in by it, and sign-out', async () => {
           const context = await browser.newContext({ ignoreHTTPSErrors: true })
           const page = await context.newPage()
-          page.setDefaultTimeout(20_000)
+          page.setDefaultTimeout(60_000)
           const requested: string[] = []
           page.on('request', (request) => requested.push(request.url()))
           const email = `${Bun.randomUUIDv7()}@example.com`

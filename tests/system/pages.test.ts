@@ -10,7 +10,7 @@ import { codeOf, newEnrolled } from '../support/second-factors.ts'
 import { startService } from '../support/service.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 /** A folder that pictures of the pages are saved to, for a person to look at. */
 const PICTURES = process.env.PICTURES
@@ -65,7 +65,7 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
     const context = await browser.newContext({ viewport: { width, height: 844 }, ...look })
     contexts.push(context)
     const page = await context.newPage()
-    page.setDefaultTimeout(20_000)
+    page.setDefaultTimeout(60_000)
     page.on('console', (message) => {
       // Chromium reports each answer of 400 and above.
       if (

@@ -133,7 +133,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await restarting
     const isBack = async (at: TestService) =>
       (await statusOf(at, alive.key)) === 200 && at.context.cache.isLive()
-    for (const at of [a, b]) await until(() => isBack(at), 'it works again', 5000)
+    for (const at of [a, b]) await until(() => isBack(at), 'it works again')
     for (const at of [a, b]) expect(await statusOf(at, dead.key)).toBe(401)
     await call(a, `DELETE /keys/revoke/${late.id}`, { bearer })
     await until(async () => (await statusOf(b, late.key)) === 401, 'seen elsewhere', SEEN_WITHIN_MS)
@@ -155,11 +155,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await server.stop()
     writeFileSync(asStandby, '')
     await server.start()
-    await until(
-      async () => (await askAll()).every((status) => status === 503),
-      'every request gets 503',
-      5000,
-    )
+    await until(async () => (await askAll()).every((status) => status === 503), 'every request gets 503')
     expect((await call(service, 'GET /readyz')).status).toBe(503)
     for (let times = 0; times < 20; times++) {
       expect(await askAll()).toEqual([503, 503])
@@ -168,7 +164,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await server.stop()
     rmSync(asStandby)
     await server.start()
-    await until(async () => (await askAll()).every((status) => status === 200), 'all is well again', 5000)
+    await until(async () => (await askAll()).every((status) => status === 200), 'all is well again')
     await service.stop()
     await pooler.stop()
     await server.remove()
@@ -191,7 +187,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     await using pair = await startPair(({ name }) => transactions.url(name))
     const { a, b } = pair
     const { bearer, keys } = await useAll(pair)
-    for (const at of [a, b]) await until(() => at.loggedText().includes(BYPASSED), 'it is said', 10_000)
+    for (const at of [a, b]) await until(() => at.loggedText().includes(BYPASSED), 'it is said')
     for (const [turn, { id, key }] of keys.entries()) {
       const [at, other] = turn % 2 === 0 ? [a, b] : [b, a]
       const warm = Array.from({ length: 5 }, () => statusOf(other, key))
@@ -223,14 +219,10 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
         direct.connect('latchkey listener', { prepare: false, ...events })
       const listener = { message, gap: () => {} }
       const stop = await startListening(line, ['chance'], listener, silentLog, times)
-      await until(
-        async () => {
-          await Promise.all([database.notify('chance', 'a'), database.notify('chance', 'b')])
-          return heard[wanted] >= 20
-        },
-        'enough are heard',
-        20_000,
-      )
+      await until(async () => {
+        await Promise.all([database.notify('chance', 'a'), database.notify('chance', 'b')])
+        return heard[wanted] >= 20
+      }, 'enough are heard')
       await stop()
       await database.close()
       return heard
@@ -313,7 +305,7 @@ describe.skipIf(!PGBOUNCER)(`behind PgBouncer in transaction mode${why}`, () => 
     const began = performance.now()
     const failure: unknown = await database.db.execute(sql`SELECT pg_sleep(10)`).catch((error) => error)
     expect(errorCode(failure)).toBe('57014')
-    expect(performance.now() - began).toBeWithin(1900, 4000)
+    expect(performance.now() - began).toBeWithin(1900, 8000)
     await database.close()
     await pooler.stop()
   })

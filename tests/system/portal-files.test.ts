@@ -4,7 +4,7 @@ import { expectProblem } from '../support/problem.ts'
 import { type Options, startService } from '../support/service.ts'
 import { useService } from '../support/use-service.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 const MAX_SCRIPT_BYTES = 130 * 1024
 const policyWith = (ancestors: string) =>

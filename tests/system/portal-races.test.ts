@@ -6,7 +6,7 @@ import { type AddedPerson, addLoggedIn, connectTo, type Tokens } from '../suppor
 import { makePortal, openPortal } from '../support/portal.ts'
 import { startService, type TestService } from '../support/service.ts'
 
-setDefaultTimeout(120_000)
+setDefaultTimeout(240_000)
 
 const ROUNDS = 40
 

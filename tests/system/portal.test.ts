@@ -10,7 +10,7 @@ import { makePortal } from '../support/portal.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 /** Markup, a direction, an emoji, and as long as a name may be. */
 const HOSTILE = `<img src=x onerror=alert(1)> \u202Egnp.exe 🔑 ${'a'.repeat(60)}`.slice(0, 100)
@@ -90,7 +90,7 @@ describe.skipIf(!CHROMIUM)(`the portal${WITHOUT_CHROMIUM}`, () => {
   let complaints: string[]
   const open = async (look: typeof DESKTOP | typeof PHONE = DESKTOP): Promise<Page> => {
     context = await browser.newContext({ ...look, reducedMotion: 'reduce' })
-    context.setDefaultTimeout(20_000)
+    context.setDefaultTimeout(60_000)
     complaints = []
     context.on('console', (message) => {
       if (['error', 'warning'].includes(message.type())) complaints.push(message.text())

@@ -5,7 +5,7 @@ import { describeEviction } from '../support/suites/eviction.ts'
 import { describeHousekeeping } from '../support/suites/housekeeping.ts'
 import { describeMigrations } from '../support/suites/migrations.ts'
 
-setDefaultTimeout(30_000)
+setDefaultTimeout(240_000)
 
 /** The oldest PostgreSQL that Latchkey runs on. */
 const oldest = postgres(14)

@@ -11,7 +11,7 @@ import { testConfig } from '../support/config.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 import { latchkey, serve } from '../support/program.ts'
 
-const SLOW_MS = 30_000
+const SLOW_MS = 240_000
 const PASSWORD = 'a passphrase of several words'
 const SECRET_KEY = randomBytes(32).toString('hex')
 

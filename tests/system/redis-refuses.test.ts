@@ -49,7 +49,7 @@ describe.skipIf(!REDIS_SERVER)(`what Redis refuses${why}`, () => {
       for (let i = 0; i < uses; i++) expect(await rates.take(key)).toMatchObject([{ isExceeded: false }])
     })
     expect([state, lines]).toEqual([{ isBroken: false, fallbacks: 0, errors: 0 }, []])
-  }, 30_000)
+  }, 240_000)
 
   test('by an unexpected answer counts only that check locally, and the other checks stay shared', async () => {
     const { state, lines, text } = await opened(good(), async (counters) => {

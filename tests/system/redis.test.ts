@@ -13,8 +13,12 @@ import { until } from '../support/until.ts'
 
 const why = REDIS_SERVER ? '' : ' (skipped: apt-get install redis-server)'
 
-const BREAK_MS = REDIS_TIMES.retryMs
 const TOKEN = 'qX7vB2mK9qT4wZ8nRdF3'
+
+async function timed<T>(work: Promise<T>) {
+  const start = performance.now()
+  return { result: await work, ms: performance.now() - start }
+}
 
 describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
   let redis: TestRedis
@@ -49,14 +53,10 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     Promise.all(Array.from({ length: times }, (_, at) => use(services[at % services.length] ?? first, key)))
   /** Waits until both servers use Redis again, by a new key that both count together. */
   const untilShared = () =>
-    until(
-      async () => {
-        const { key } = await keyWith(1)
-        return (await use(first, key)).status === 200 && (await use(second, key)).status === 429
-      },
-      'the two servers count together',
-      2 * BREAK_MS + 2_000,
-    )
+    until(async () => {
+      const { key } = await keyWith(1)
+      return (await use(first, key)).status === 200 && (await use(second, key)).status === 429
+    }, 'the two servers count together')
 
   /** The metrics of Redis. */
   const told = async (service: TestService) => {
@@ -116,7 +116,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     expect(of('owner')).toEqual([50])
     expect(of('key').reduce((sum, used) => sum + used, 0)).toBe(50)
     expect(of('key').length).toBeLessThanOrEqual(10)
-  }, 30_000)
+  }, 240_000)
 
   test('a limit per address is shared by two servers', async () => {
     const refresh = (service: TestService) =>
@@ -146,16 +146,19 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     expect((await told(first)).isBroken).toBe(true)
     await redis.start()
     // The return of Redis is detected without a request.
-    await until(async () => !(await told(first)).isBroken, 'the metric says that it is back', 2 * BREAK_MS)
+    await until(async () => !(await told(first)).isBroken, 'the metric says that it is back')
     const back = first.logged().filter(({ message }) => String(message).startsWith('Redis answers again'))
     expect(back.length).toBe(1)
     await untilShared()
-  }, 30_000)
+  }, 240_000)
 
   test('a hung Redis delays one request, and is then not asked', async () => {
     await untilShared()
     const { key } = await keyWith(1000)
-    await use(first, key)
+    const useOften = async (times: number) => {
+      for (let i = 0; i < times; i++) expect((await use(first, key)).status).toBe(200)
+    }
+    const usual = await timed(useOften(200))
     const before = await told(first)
     expect(before.isBroken).toBe(false)
     redis.pause()
@@ -165,16 +168,15 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
       const hung = await told(first)
       expect(hung).toEqual({ isBroken: true, fallbacks: before.fallbacks + 50 })
       // Without the circuit breaker these requests would wait for ten seconds in all.
-      const start = performance.now()
-      for (let i = 0; i < 200; i++) expect((await use(first, key)).status).toBe(200)
-      expect(performance.now() - start).toBeLessThan(5_000)
+      const broken = await timed(useOften(200))
+      expect(broken.ms).toBeLessThan(5_000 + usual.ms)
       expect((await told(first)).fallbacks).toBe(hung.fallbacks + 200)
     } finally {
       redis.resume()
     }
     await untilShared()
     expect((await told(first)).isBroken).toBe(false)
-  }, 30_000)
+  }, 240_000)
 
   test('with a full Redis each server counts alone', async () => {
     await untilShared()
@@ -193,7 +195,7 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
       await client.send('CONFIG', ['SET', 'maxmemory', '0'])
       client.close()
     }
-  }, 30_000)
+  }, 240_000)
 })
 
 describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
@@ -204,10 +206,6 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
   })
   afterAll(() => redis?.stop())
 
-  const timed = async <T>(work: Promise<T>) => {
-    const start = performance.now()
-    return { result: await work, ms: performance.now() - start }
-  }
   const opened = async (work: (counters: SharedCounters) => Promise<void>, limits = REDIS_TIMES) => {
     const counters = await openSharedCounters(secret(redis.url), 'test', silentLog, limits)
     await work(counters).finally(() => counters.close())
@@ -232,15 +230,15 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
           Array.from({ length: 20 }, () => timed(counters.run(COUNT, ['k'], []))),
         )
         expect(together.map(({ result }) => result)).toEqual(Array(20).fill(null))
-        for (const { ms } of together) expect(ms).toBeLessThan(1_500)
+        for (const { ms } of together) expect(ms).toBeLessThan(2_500)
         expect(counters.state()).toEqual({ isBroken: true, fallbacks: 20, errors: 0 })
         const later = await timed(times(1_000, () => counters.run(COUNT, ['k'], [])))
-        expect(later.ms).toBeLessThan(1_000)
+        expect(later.ms).toBeLessThan(10_000)
         const most = Math.max(...together.map(({ ms }) => ms))
         process.stdout.write(`      waited ${most.toFixed(1)} ms, then ${later.ms.toFixed(1)} ms for a thousand
 `)
         // Redis is still paused at the next try, which does not delay a request.
-        await until(() => !counters.state().isBroken, 'it is found to answer again', 10_000)
+        await until(() => !counters.state().isBroken, 'it is found to answer again')
         expect(await counters.run(COUNT, ['late'], [])).toEqual([1])
       },
       { ...REDIS_TIMES, retryMs: 300 },
@@ -261,15 +259,11 @@ describe.skipIf(!REDIS_SERVER)(`one instance's Redis${why}`, () => {
       tellMs,
     })
     try {
-      await until(
-        async () => {
-          await counters.run(COUNT, ['k'], [])
-          log.flush()
-          return lines.length >= 3
-        },
-        'three lines',
-        10_000,
-      )
+      await until(async () => {
+        await counters.run(COUNT, ['k'], [])
+        log.flush()
+        return lines.length >= 3
+      }, 'three lines')
       expect(refusing.accepted()).toBeGreaterThan(lines.length * 2)
       for (const [at, line] of lines.entries()) {
         expect(line.text.trim().split('\n')).toHaveLength(1)

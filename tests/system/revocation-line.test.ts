@@ -46,7 +46,7 @@ const isLive = () => far.context.cache.isLive()
 /** Makes so many keys that `far` has in its cache. */
 async function knownSubjects(count: number): Promise<Subject[]> {
   const subjects = await makeSubjects(near, sql, count)
-  await until(isLive, 'the cache is used', 20_000)
+  await until(isLive, 'the cache is used')
   const known = subjects.map((subject) =>
     until(
       async () => (await isGood(far, subject)) && recallCredential(far.context, subject.key) !== null,
@@ -133,7 +133,7 @@ test('revoked while the LISTEN connection is terminated, a key is refused within
           AND (query LIKE 'LISTEN "latchkey_evict"%' OR query = 'SELECT 1')`
     })
   await revokeAll('its LISTEN connection terminated', subjects, terminating, CUT_WITHIN_MS, 3)
-  await until(isLive, 'the cache is used again', 10_000)
+  await until(isLive, 'the cache is used again')
   await expectAllDead(subjects)
   expect(far.loggedText()).toContain('the database line that listens was cut')
   await revokeAll('and once it listens again', await knownSubjects(20), overHttp, WITHIN_MS)
@@ -151,21 +151,21 @@ test('revoked while the LISTEN connection is silent and not closed, a key is ref
   const lags = subjects.map((subject, at) => lagOf(subject, staggered(at), CUT_WITHIN_MS))
   tell('its LISTEN connection frozen', await Promise.all(lags))
   expect(isLive()).toBe(false)
-  await until(() => far.loggedText().includes('no echo on the LISTEN line'), 'it is said', 5000)
+  await until(() => far.loggedText().includes('no echo on the LISTEN line'), 'it is said')
   // The control: a key that was not revoked is accepted all the time.
   const [bystander] = await makeSubjects(near, sql, 1)
   if (bystander) expect(await isGood(far, bystander)).toBe(true)
   listenProxy.thaw()
-  await until(isLive, 'the cache is used again', 20_000)
+  await until(isLive, 'the cache is used again')
   expect(far.loggedText()).toContain('The cache is used again')
   await expectAllDead(subjects)
   await revokeAll('and once it is heard again', await knownSubjects(20), inSql, WITHIN_MS)
-}, 60_000)
+}, 240_000)
 
 test('with messages that are four seconds late the cache is not used: a revocation applies on the next request', async () => {
   const subjects = await knownSubjects(60)
   listenProxy.delay(4000)
-  await until(() => !isLive(), 'the cache is bypassed', 10_000)
+  await until(() => !isLive(), 'the cache is bypassed')
   let wasLive = false
   for (const [at, subject] of subjects.entries()) {
     await (at % 2 === 0 ? overHttp : inSql)(subject)
@@ -177,15 +177,15 @@ test('with messages that are four seconds late the cache is not used: a revocati
   }
   expect(wasLive).toBe(false)
   listenProxy.delay(0)
-  await until(isLive, 'the cache is used again', 20_000)
+  await until(isLive, 'the cache is used again')
   await expectAllDead(subjects)
-}, 60_000)
+}, 240_000)
 
 test('with messages that are two seconds late a revoked key is refused within five seconds', async () => {
   const subjects = await knownSubjects(40)
   listenProxy.delay(2000)
   await revokeAll('its LISTEN connection two seconds late', subjects, overHttp, CUT_WITHIN_MS, 20)
   listenProxy.delay(0)
-  await until(isLive, 'the cache is used again', 20_000)
+  await until(isLive, 'the cache is used again')
   await expectAllDead(subjects)
-}, 60_000)
+}, 240_000)

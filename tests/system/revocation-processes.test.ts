@@ -69,19 +69,15 @@ const revoke = async ({ keyId }: Subject) => {
 async function knownSubjects(count: number): Promise<Subject[]> {
   const subjects = await makeSubjects(service, sql, count)
   const askAll = (at: RunningProgram) => Promise.all(subjects.map((subject) => ask(at, subject)))
-  await until(
-    async () => {
-      for (const at of [first, second]) expect(await askAll(at)).toEqual(subjects.map(() => 200))
-      pool.hold(100)
-      const answers = askAll(second)
-      const isKnown = await Promise.race([answers.then(() => true), Bun.sleep(200).then(() => false)])
-      pool.release()
-      await answers
-      return isKnown
-    },
-    'the second has them in its cache',
-    15_000,
-  )
+  await until(async () => {
+    for (const at of [first, second]) expect(await askAll(at)).toEqual(subjects.map(() => 200))
+    pool.hold(100)
+    const answers = askAll(second)
+    const isKnown = await Promise.race([answers.then(() => true), Bun.sleep(200).then(() => false)])
+    pool.release()
+    await answers
+    return isKnown
+  }, 'the second has them in its cache')
   return subjects
 }
 
@@ -188,5 +184,5 @@ describe('between two processes a revocation', () => {
     process.stdout.write(
       `      between processes: refused by the other after p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, max ${at(1)} ms (${lagsMs.length})\n`,
     )
-  }, 60_000)
+  }, 240_000)
 })

@@ -6,7 +6,7 @@ import { addLoggedIn, addPerson } from '../support/people.ts'
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(240_000)
 
 /** The number of requests in flight at any time. */
 const CALLERS = 16

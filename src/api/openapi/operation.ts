@@ -1,4 +1,5 @@
 import { catalogue, type ErrorCode } from '../../lib/errors.ts'
+import { isOAuthPath } from '../oauth-path.ts'
 import { oauthAnswer } from '../problem.ts'
 import type { Json } from './schemas.ts'
 
@@ -41,7 +42,7 @@ export function complete(
   shapes: Record<string, Json>,
   keySchemes: readonly string[],
 ): void {
-  const isOAuth = path.startsWith('/oauth/')
+  const isOAuth = isOAuthPath(path)
   if (operation['x-security']) operation.security = operation['x-security']
   const scopes = (operation.security ?? []).flatMap((entry) => (entry.bearer as string[] | undefined) ?? [])
   completeParameters(path, operation)
@@ -115,7 +116,7 @@ function completeBody(body: NonNullable<Operation['requestBody']>, type: string)
 
 /** The errors of an operation: those that follow from its shape, and those that it names in `x-errors`. */
 function errorResponses(method: string, path: string, operation: Operation, scopes: string[]) {
-  const isOAuth = path.startsWith('/oauth/')
+  const isOAuth = isOAuthPath(path)
   const codes = new Set<ErrorCode>(operation['x-errors'])
   const add = (...more: ErrorCode[]) => {
     for (const code of more) codes.add(code)

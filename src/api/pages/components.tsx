@@ -16,14 +16,20 @@ export type Site = {
 
 type Children = { children: Child }
 
-/** A whole page. */
-export function Page({ site, title, children }: Children & { site: Site; title: string }) {
+/** A whole page. `onwards`: where the browser goes on by itself. */
+export function Page({
+  site,
+  title,
+  onwards,
+  children,
+}: Children & { site: Site; title: string; onwards?: string }) {
   return (
     <html lang="en">
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <meta name="color-scheme" content="light dark" />
+        {onwards !== undefined && <meta http-equiv="refresh" content={`0;url=${onwards}`} />}
         <title>{`${title} · ${site.brandName}`}</title>
         <link rel="icon" href={site.hasLogo ? `${site.base}/pages/logo` : 'data:,'} />
         <link rel="stylesheet" href={`${site.base}/pages/style.css`} />

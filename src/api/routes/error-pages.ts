@@ -14,12 +14,14 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
     'The request breaks a rule of its format: a parameter is missing or repeated, the body ended early, a text holds the character NUL, or the policy of a forward-auth question cannot be read. The detail says which.',
   invalid_scope:
     'The scope that was asked for at the token endpoint is malformed, or goes beyond what the user, the session or the key holds. Ask for less, or have an admin raise the ceiling.',
-  unsupported_grant_type:
-    'The token endpoint takes client_credentials, refresh_token, unless ALGORITHM=HS256 token exchange and, unless OAUTH_PASSWORD_GRANT=false, password.',
   invalid_target:
-    'The resource that was named at the token endpoint is not registered, is disabled, was named twice or is Latchkey itself, or none was named where one is needed. Name one resource by its identifier, byte for byte.',
+    'The resource that was asked for is unknown or disabled, was named twice, was left out where it is needed, or is not that of the session. Name one registered resource, byte for byte.',
+  unauthorized_client:
+    'The client is known, and may not use this grant. An admin sets the grants of a client.',
   access_denied:
-    'The request was refused, or nothing was left of the scopes that were asked for. Ask for scopes that the key or the person holds and that the resource names.',
+    'The person did not allow the app what it asked for, or none of the scopes that were asked for is left for this client and this person.',
+  unsupported_grant_type:
+    'The token endpoint takes authorization_code, client_credentials, refresh_token, unless ALGORITHM=HS256 token exchange and, unless OAUTH_PASSWORD_GRANT=false, password.',
   invalid_redirect_uri:
     'An app that registers itself has a redirect URI that cannot be used. Use https, or http on localhost, 127.0.0.1 or [::1]; the detail says what is wrong.',
   invalid_client_metadata:
@@ -31,7 +33,7 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
   invalid_login:
     'The e-mail address or the password is wrong, or the account cannot log in; the answer does not tell which. Try again, or have an admin make a password reset.',
   invalid_client:
-    'The client could not be authenticated. Its id is the id of a service account, and its secret is one of the live API keys of that account. Send both in one way: by HTTP Basic or in the form.',
+    'The client could not be authenticated. A service account has its own id, and one of its live API keys as the secret. An app has its client_id, and one of its secrets; a public one has none and sends none. Send both in one way: by HTTP Basic or in the form.',
   insufficient_scope:
     'The credential is good, and lacks a scope that the route needs, or one that the request would give to a key, an account or a user. The detail names the scope. Use a credential that holds it, or have an admin raise the ceiling.',
   wrong_credential_kind:

@@ -1,12 +1,13 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { RateLimitName } from '../../config/rate-limits.ts'
+import { authenticateApp } from '../../core/authorization/client-authentication.ts'
 import { ADMINS_ONLY } from '../../core/change/power.ts'
 import { RegisteredApp, Registration } from '../../core/client-registration/model.ts'
 import { registerApp } from '../../core/client-registration/register.ts'
 import type { Context } from '../../core/context.ts'
 import { authenticateClient, readClient } from '../../core/oauth/client.ts'
-import { grantTokens, recordRefusedGrant } from '../../core/oauth/grants.ts'
+import { grantTokens, recordRefusedGrant, type TokenClient } from '../../core/oauth/grants.ts'
 import { introspectToken, revokeToken } from '../../core/oauth/introspection.ts'
 import {
   type ClientForm,
@@ -15,16 +16,15 @@ import {
   TokenForm,
   TokenOfForm,
 } from '../../core/oauth/model.ts'
-import { type AdminPrincipal, isAdmin, type KeyPrincipal, type Principal } from '../../core/principal.ts'
+import { type AdminPrincipal, isAdmin, type Principal } from '../../core/principal.ts'
 import { exchangeKey, readSubject, TOKEN_EXCHANGE } from '../../core/token-exchange/exchange.ts'
 import { verifyCredential } from '../../core/verify/verify-credential.ts'
-import { BASIC_CHALLENGE, BEARER_CHALLENGE, fail, Problem } from '../../lib/errors.ts'
+import { BASIC_CHALLENGE, BEARER_CHALLENGE, type ErrorCode, fail, Problem } from '../../lib/errors.ts'
 import { INTROSPECT } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
 import { permit } from '../auth.ts'
 import { readForm, readJson } from '../body.ts'
 import { findUser, readCredential } from '../credential.ts'
-import { pathOf, withoutSlash } from '../elysia.ts'
 import { describe } from '../openapi/describe.ts'
 import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
@@ -49,11 +49,15 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
    * Counts a failed client authentication as a guess, or else client secrets could be guessed without limit. A right
    * secret is never refused for the guesses of others at its address.
    */
-  const countingGuesses = async <T>(state: RequestState, work: () => Promise<T>): Promise<T> => {
+  const countingGuesses = async <T>(
+    state: RequestState,
+    work: () => Promise<T>,
+    guesses: readonly ErrorCode[] = ['invalid_client'],
+  ): Promise<T> => {
     try {
       return await work()
     } catch (error) {
-      if (error instanceof Problem && error.problem === 'invalid_client') {
+      if (error instanceof Problem && guesses.includes(error.problem)) {
         await limits.consume('unknown_credential', state)
       }
       throw error
@@ -69,13 +73,15 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       throw error
     }
   }
-  /** The authenticated client, as the key that is its secret; null where the request presents no client. */
-  const acceptClient = async (seen: Seen, form: ClientForm): Promise<KeyPrincipal | null> => {
+  /** The client that asks: an app, or the key that is a service account's secret; null where the request names neither. */
+  const acceptClient = async (seen: Seen, form: ClientForm): Promise<TokenClient> => {
     const client = readClient(seen.request.headers.get('authorization'), form)
+    const app = await authenticateApp(context, client, form)
+    if (app) return { kind: 'app', app }
     if (client === null) return null
     const key = await authenticateClient(context, client)
     await accept(seen.state, key, [])
-    return key
+    return { kind: 'key', key }
   }
   /** Authenticates who introspects, by a bearer credential or as a client. Either one needs the scope. */
   const acceptIntrospector = async ({ request, state }: Seen, form: ClientForm): Promise<void> => {
@@ -137,14 +143,19 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         const limit = LIMIT_OF_GRANT.get(body.grant_type)
         if (limit) await limits.consume(limit, state)
         const { grant_type, username, password, refresh_token, scope } = body
-        const asked = { grant_type, username, password, refresh_token, scope }
         if (grant_type === TOKEN_EXCHANGE) return grantExchange({ request, state }, body)
+        const { code, redirect_uri, code_verifier, resource } = body
+        const ofCode = { code, redirect_uri, code_verifier, resource }
+        const asked = { grant_type, username, password, refresh_token, scope, ...ofCode }
         const grant = async () => {
           const client = await acceptClient({ request, state }, body)
           return grantTokens(context, originOf(state), asked, client)
         }
-        return countingGuesses(state, () =>
-          grant_type === 'client_credentials' ? auditingRefusal(state, grant) : grant(),
+        return countingGuesses(
+          state,
+          () => (grant_type === 'client_credentials' ? auditingRefusal(state, grant) : grant()),
+          // A code is guessed at too.
+          grant_type === 'authorization_code' ? ['invalid_client', 'invalid_token'] : ['invalid_client'],
         )
       },
       {
@@ -152,14 +163,16 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         body: TokenForm,
         response: { 200: OAuthTokens },
         detail: describe('getToken', 'The token endpoint (RFC 6749)', {
-          description: `Grants \`client_credentials\`, \`refresh_token\`, \`password\` and token exchange (RFC 8693: a key for a short token for one \`resource\`). ${CLIENTS} The other grants need none.`,
+          description: `Grants \`authorization_code\`, \`client_credentials\`, \`refresh_token\`, \`password\` and token exchange (RFC 8693: a key for a short token for one \`resource\`). ${CLIENTS} An app that has a secret authenticates in the same ways; one that has none sends its \`client_id\`.`,
           errors: [
             'invalid_login',
             'invalid_client',
             'ip_not_allowed',
             'unsupported_grant_type',
-            'invalid_scope',
+            'unauthorized_client',
+            'invalid_token',
             'invalid_target',
+            'invalid_scope',
             'access_denied',
             'mfa_required',
             'email_not_verified',
@@ -255,59 +268,4 @@ async function authenticateBearer(context: Context, request: Request): Promise<P
   if (verdict && verdict.kind !== 'refused') return verdict
   const bearer = `${BEARER_CHALLENGE}${token === null ? '' : ', error="invalid_token"'}`
   return fail('invalid_client', { headers: { 'WWW-Authenticate': `${bearer}, ${BASIC_CHALLENGE}` } })
-}
-
-const Metadata = Type.Object(
-  { issuer: Type.String() },
-  { $id: 'AuthorizationServer', additionalProperties: true },
-)
-
-const METADATA_PATH = '/.well-known/oauth-authorization-server'
-
-/**
- * The metadata of the authorization server (RFC 8414): which endpoints there are, and what they take. An issuer
- * with a path has its metadata at the root of its host, with that path at the end (section 3.1); also below the path, for
- * clients that append it.
- */
-export const metadataRoute = ({ config }: Context) => {
-  const issuer = config.publicUrl
-  const answer = ({ set }: { set: { headers: Record<string, string | number> } }) => {
-    set.headers['cache-control'] = 'public, max-age=300'
-    const methods = ['client_secret_basic', 'client_secret_post']
-    return {
-      issuer,
-      token_endpoint: `${issuer}/oauth/token`,
-      introspection_endpoint: `${issuer}/oauth/introspect`,
-      revocation_endpoint: `${issuer}/oauth/revoke`,
-      jwks_uri: `${issuer}/.well-known/jwks.json`,
-      ...(config.oauthRegistration !== 'off' && config.algorithm !== 'HS256'
-        ? { registration_endpoint: `${issuer}/oauth/register` }
-        : {}),
-      response_types_supported: [],
-      grant_types_supported: [
-        'client_credentials',
-        'refresh_token',
-        ...(config.algorithm === 'HS256' ? [] : [TOKEN_EXCHANGE]),
-        ...(config.oauthPasswordGrant ? ['password'] : []),
-      ],
-      token_endpoint_auth_methods_supported: [...methods, 'none'],
-      introspection_endpoint_auth_methods_supported: methods,
-      revocation_endpoint_auth_methods_supported: [...methods, 'none'],
-      ...(config.docs ? { service_documentation: `${issuer}/docs` } : {}),
-    }
-  }
-  const app = new Elysia({ tags: ['OAuth'] }).get(METADATA_PATH, answer, {
-    response: { 200: Metadata },
-    detail: describe('getAuthorizationServer', 'Where the OAuth endpoints are (RFC 8414)'),
-  })
-  const inserted = METADATA_PATH + new URL(issuer).pathname
-  if (inserted === `${METADATA_PATH}/`) return app
-  // A wildcard, because the issuer's path may hold characters that a router reads as a parameter. Hidden, because the paths
-  // of the document are below PUBLIC_URL.
-  app.get(
-    `${METADATA_PATH}/*`,
-    (context) => (withoutSlash(pathOf(context.request)) === inserted ? answer(context) : fail('not_found')),
-    { response: { 200: Metadata }, detail: { hide: true } },
-  )
-  return app
 }

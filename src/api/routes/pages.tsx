@@ -18,11 +18,12 @@ import { isSetupOpen, setUpAdmin, signUp } from '../../core/users/accounts.ts'
 import { fail, type Problem } from '../../lib/errors.ts'
 import { acceptCookie, type BrowserGuard } from '../browser.ts'
 import { homeOf, pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
+import { GoOnPage } from '../pages/consent.tsx'
 import { clearedCookie, readCookie } from '../pages/cookie.ts'
 import { EnrolmentPage, RecoveryCodesPage } from '../pages/enrolment.tsx'
 import { FIELDS, orRefused, takeEmail, takePassword, takeSecondStep } from '../pages/forms.ts'
 import { ForgotPasswordPage, NewPasswordPage, SetupPage, VerifyEmailPage } from '../pages/links.tsx'
-import { asksForNewLogin, readReturnTo } from '../pages/return-to.ts'
+import { asksForNewLogin, queryToApp, readReturnTo } from '../pages/return-to.ts'
 import { SecondStepPage } from '../pages/second-step.tsx'
 import { NOTICES, SignedOutPage, SignInPage, StartPage } from '../pages/sign-in.tsx'
 import { beginInBrowser } from '../pages/sign-in-here.ts'
@@ -71,14 +72,27 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
     if (!isSignUpOpen) fail('not_found')
   }
 
-  /** Sends a person on who is signed in now: first to a second factor where one is due. */
-  const goOn = (user: SignIn['user'], returnTo: string | null, headers: Record<string, string> = {}) =>
-    seeOther(
-      isEnrolmentDue(config, user)
-        ? `${site.base}/login/enrol${returnTo === null ? '' : `?return_to=${encodeURIComponent(returnTo)}`}`
-        : (returnTo ?? homeOf(config)),
-      headers,
-    )
+  /** Sends a person on after a form: by a page where the way leads to an app, by a redirect elsewhere. */
+  const goTo = (to: string, headers: Record<string, string> = {}) =>
+    queryToApp(config, to) === null
+      ? seeOther(to, headers)
+      : pageAnswer(<GoOnPage site={site} to={to} />, 200, headers)
+  /**
+   * Sends a person on who is signed in now: first to a second factor where one is due.
+   * @param lead how: `seeOther` where nothing was posted
+   */
+  const goOn = (
+    user: SignIn['user'],
+    returnTo: string | null,
+    headers: Record<string, string> = {},
+    lead: typeof seeOther = goTo,
+  ) =>
+    isEnrolmentDue(config, user)
+      ? seeOther(
+          `${site.base}/login/enrol${returnTo === null ? '' : `?return_to=${encodeURIComponent(returnTo)}`}`,
+          headers,
+        )
+      : lead(returnTo ?? homeOf(config), headers)
   /** A factor is set up by a person who has just proved who they are. */
   const signInFirst = (returnTo: string | null): string => {
     const to = new URLSearchParams({ ...(returnTo !== null && { return_to: returnTo }), max_age: '600' })
@@ -99,11 +113,20 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
       async ({ query, state }) => {
         const returnTo = readReturnTo(config, textOf(query.return_to))
         const here = await acceptCookie(context, state)
-        if (here && !asksForNewLogin(returnTo, here.session.authTime, context.clock())) {
-          return goOn(here.user, returnTo)
+        if (here && !asksForNewLogin(context, returnTo, here.session.authTime)) {
+          return goOn(here.user, returnTo, {}, seeOther)
         }
         const notice = NOTICES.get(textOf(query.notice) ?? '')
-        return pageAnswer(<SignInPage {...signIn} returnTo={returnTo} notice={notice} refusal={null} />)
+        const hint = queryToApp(config, returnTo)?.get('login_hint')
+        return pageAnswer(
+          <SignInPage
+            {...signIn}
+            returnTo={returnTo}
+            notice={notice}
+            refusal={null}
+            {...(hint != null && { email: hint })}
+          />,
+        )
       },
       page,
     )
@@ -192,7 +215,7 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
               return pageAnswer(<EnrolmentPage {...enrolment} pending={pending} asksCode refusal={null} />)
             }
             const { recovery_codes: codes } = await confirmTotp(context, origin, here.principal, body.code)
-            if (!codes) return seeOther(next)
+            if (!codes) return goTo(next)
             return pageAnswer(<RecoveryCodesPage site={site} codes={codes} next={next} />)
           },
           ({ sentence, status, headers, problem }) =>

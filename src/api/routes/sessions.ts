@@ -4,9 +4,8 @@ import type { Context } from '../../core/context.ts'
 import { RefreshRequest, SessionPage, Tokens } from '../../core/sessions/model.ts'
 import {
   endOwnSession,
-  endSessionOfBearer,
-  endSessionOfToken,
   listSessions,
+  logOut,
   logOutEverywhere,
   presentSession,
   refreshSession,
@@ -49,9 +48,9 @@ export const sessionRoutes = (context: Context, guard: Guard) =>
     .post(
       '/logout',
       async ({ body, request, state, status }) => {
-        const token = body?.refresh_token
-        if (token != null) await endSessionOfToken(context, originOf(state), token)
-        else await endSessionOfBearer(context, originOf(state), readCredential(context.config, request))
+        const refresh = body?.refresh_token ?? null
+        const bearer = refresh === null ? readCredential(context.config, request) : null
+        await logOut(context, originOf(state), { refresh, bearer })
         return status(204, undefined)
       },
       {

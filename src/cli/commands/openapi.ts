@@ -1,6 +1,7 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { createApp } from '../../api/app.ts'
 import type { Config } from '../../config/config.ts'
+import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import type { OpenDatabase } from '../../db/database.ts'
 import * as schema from '../../db/schema.ts'
 import { silentLog } from '../../lib/log.ts'
@@ -18,7 +19,10 @@ export const commands = {
       const { context } = await assembleContext(describable(config), NO_DATABASE, silentLog, {
         caching: false,
       })
-      const answer = await createApp(context).handle(new Request('http://localhost/openapi.json'))
+      const servesApps = isAuthorizationServer(config)
+      const answer = await createApp(context, { servesApps }).handle(
+        new Request('http://localhost/openapi.json'),
+      )
       if (!answer.ok) throw new Error(`the document could not be made (status ${answer.status})`)
       return answer.json()
     },

@@ -1,4 +1,4 @@
-import { isRedirectUriAllowed, MAX_REDIRECT_URIS } from './redirect-uris.ts'
+import { findRedirectUriFault, MAX_REDIRECT_URIS } from './redirect-uris.ts'
 
 const MAX_NAME_LENGTH = 100
 /** Control characters, those that turn the direction of text, and line breaks: such a name could look like another one. */
@@ -43,7 +43,7 @@ function readRedirectUris(
   const isList = Array.isArray(given) && given.length > 0 && given.length <= MAX_REDIRECT_URIS
   if (!isList || !given.every((uri) => typeof uri === 'string'))
     return { fault: `Its redirect_uris must be a list of 1 to ${MAX_REDIRECT_URIS} texts.` }
-  const judged = given.map((uri) => ({ uri, refusal: isRedirectUriAllowed(uri) }))
+  const judged = given.map((uri) => ({ uri, refusal: findRedirectUriFault(uri) }))
   const redirectUris = judged.filter(({ refusal }) => refusal === null).map(({ uri }) => uri)
   const [first] = judged.flatMap(({ refusal }) => refusal ?? [])
   if (first !== undefined && (!isLenient || redirectUris.length === 0))

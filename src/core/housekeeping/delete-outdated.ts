@@ -44,6 +44,7 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     assertions: new Date(now - CLOCK_MARGIN_MS),
     steps: new Date(now - DAY_MS),
     portalSessions: new Date(now - DAY_MS),
+    authorizations: new Date(now - DAY_MS),
     pendingTotp: new Date(now - DAY_MS),
     wrongCodes: new Date(now - WRONG_CODES_STAY_MS),
     refusals: new Date(now - context.config.refusalsRetentionDays * DAY_MS),

@@ -1,5 +1,6 @@
 import { and, asc, getTableName, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import { authorizationCodes, authorizationRequests } from '../../db/authorization.ts'
 import { instances, keyRefusals, runningExports, usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
 import { usedAssertions } from '../../db/oauth.ts'
@@ -56,6 +57,8 @@ export type Horizons = {
   /** Of what works for minutes: pending second steps, and what a passkey is to sign. */
   steps: Date
   portalSessions: Date
+  /** Of requests of apps, and of authorization codes. */
+  authorizations: Date
   /** A TOTP that was not confirmed. */
   pendingTotp: Date
   /** Of wrong codes: when the last one came. */
@@ -119,6 +122,16 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
       table: portalSessions,
       id: portalSessions.id,
       isOutdated: lt(portalSessions.expiresAt, before.portalSessions),
+    },
+    {
+      table: authorizationRequests,
+      id: authorizationRequests.id,
+      isOutdated: lt(authorizationRequests.expiresAt, before.authorizations),
+    },
+    {
+      table: authorizationCodes,
+      id: authorizationCodes.id,
+      isOutdated: lt(authorizationCodes.expiresAt, before.authorizations),
     },
     {
       table: totpSecrets,

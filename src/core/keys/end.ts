@@ -19,6 +19,7 @@ import {
   findWholeKey,
   insertRevokedToken,
   listCreatedKeys,
+  type OwnedKey,
   updateRevoked,
   updateRevokedOfUser,
   type WholeKey,
@@ -43,13 +44,35 @@ export async function revokeKey(
   // What a key created may belong to others, and hold what the session was not made for.
   if (created && caller.kind === 'portal')
     fail('forbidden', { detail: 'A portal session revokes keys one by one.' })
-  const revoke = (limit: number) => revokeStep(context, origin, caller, key, reason, limit)
-  await (created ? endInSteps(revoke) : revoke(0))
+  const revoke = (made: Made) => revokeStep(context, origin, caller, key, reason, made)
+  if (!created) return void (await revoke([]))
+  const { db } = context
+  let listed: readonly OwnedKey[] = []
+  await endInSteps(async (limit) => {
+    if (listed.length >= limit) {
+      const made = listed.slice(0, limit)
+      listed = listed.slice(limit)
+      return revoke(made)
+    }
+    // The last step, and the first one, which is the last one of most keys.
+    const ended = await revoke((tx) => listCreatedKeys(tx ?? db, id, limit))
+    if (ended === limit) listed = await listCreatedKeys(db, id, LISTED)
+    return ended
+  })
 }
 
 /**
- * Revokes a key, and at most `limit` of the live keys that it created.
- * @returns how many of those were revoked
+ * The keys that a listing finds for the steps that follow. A listing walks through all that a key created, so each step
+ * would take longer the more keys there are.
+ */
+const LISTED = 50_000
+
+/** Keys that a key created: those of an earlier listing; or how to list them, for a step after which none may be left. */
+type Made = readonly OwnedKey[] | ((tx?: Transaction) => Promise<readonly OwnedKey[]>)
+
+/**
+ * Revokes a key, and the live ones of the keys that it created.
+ * @returns how many of those were found
  */
 async function revokeStep(
   context: Context,
@@ -57,12 +80,13 @@ async function revokeStep(
   caller: KeyManager,
   key: WholeKey,
   reason: string | null,
-  limit: number,
+  found: Made,
 ): Promise<number> {
   const { id } = key
+  const isLast = typeof found === 'function'
+  const list = isLast ? found : async () => found
   const locks = async (): Promise<Lock[]> => {
-    const made = limit > 0 ? await listCreatedKeys(context.db, id, limit) : []
-    return [key, ...made].flatMap((each): Lock[] => [
+    return [key, ...(await list())].flatMap((each): Lock[] => [
       ...locksOfOwner(ownerOfRow(each)),
       ['keys', each.id, 'no key update'],
     ])
@@ -73,9 +97,9 @@ async function revokeStep(
     const account = accountOf(change, ownerOfRow(row))
     const owner = (row.userId !== null && held.users.get(row.userId)) || null
     requireActing(change.caller, await findWholeKey(tx, row), account, owner, 'ending')
-    const made = limit > 0 ? await listCreatedKeys(tx, id, limit) : []
+    const made = await list(tx)
     // A key that was created after the locks were chosen would stay live. The change starts again, with more locks.
-    if (made.some((child) => !held.keys.has(child.id))) throw changedMeanwhile()
+    if (isLast && made.some((child) => !held.keys.has(child.id))) throw changedMeanwhile()
     const revoked = await updateRevoked(tx, [id, ...made.map((child) => child.id)], now, reason)
     await tellOwners(change, revoked, reason)
     await record(
@@ -87,6 +111,41 @@ async function revokeStep(
     )
     return made.length
   })
+}
+
+/** The locks for `revokeMade`. */
+export async function locksOfMade(context: Context, makerId: string, limit: number): Promise<Lock[]> {
+  const made = await listCreatedKeys(context.db, makerId, limit)
+  return made.flatMap((each): Lock[] => [
+    ...locksOfOwner(ownerOfRow(each)),
+    ['keys', each.id, 'no key update'],
+  ])
+}
+
+/**
+ * Revokes at most `limit` live keys that a maker made, which is no key itself, and that those made. Part of a change with
+ * `locksOfMade`.
+ * @returns how many
+ */
+export async function revokeMade(
+  change: Change<UserPrincipal>,
+  makerId: string,
+  limit: number,
+  reason: string,
+): Promise<number> {
+  const made = await listCreatedKeys(change.tx, makerId, limit)
+  if (made.some(({ id }) => !change.held.keys.has(id))) throw changedMeanwhile()
+  const ids = made.map(({ id }) => id)
+  const revoked = ids.length === 0 ? [] : await updateRevoked(change.tx, ids, change.now, reason)
+  await tellOwners(change, revoked, reason)
+  await change.record(
+    revoked.map(({ id }) => ({
+      action: 'key.revoked',
+      target: { type: 'key', id },
+      details: { reason, made_by: makerId },
+    })),
+  )
+  return made.length
 }
 
 /** Tells the users whose keys somebody else revoked: one mail each, however many keys there are. */

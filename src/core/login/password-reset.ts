@@ -6,6 +6,7 @@ import { countEvent } from '../audit/counted-events.ts'
 import { type Change, changedMeanwhile, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { mailToAddress } from '../email/by-address.ts'
+import { endGrantsOfUser } from '../grants/grants.ts'
 import { issueLink, mailLink, requireMail } from '../mail/link.ts'
 import {
   findLiveToken,
@@ -167,7 +168,10 @@ export async function resetPassword(
     passwordHash,
     revokesKeys: revokesKeys || isTakeover,
     action: 'user.password_reset',
-    locks: issuedBy === null ? [] : [['users', issuedBy, 'share']],
+    locks: [
+      ...(issuedBy === null ? [] : ([['users', issuedBy, 'share']] as const)),
+      ...(isTakeover ? ([['grantsOfUser', user.id, 'update']] as const) : []),
+    ],
     async check({ tx, held, now }) {
       const refuse = (reason: ResetRefusal) => {
         refusal = reason
@@ -242,8 +246,12 @@ function isIssuerGood(
   return purpose === 'invite' ? isActiveAdmin(issuer) : mayReset(context, issuer, user)
 }
 
-/** Removes what the maker of the account left behind besides sessions, keys and tokens: second factors and service accounts. */
+/**
+ * Removes what the maker of the account left behind besides sessions, keys and tokens: second factors, service accounts, and
+ * what they allowed apps.
+ */
 async function removeEverything(change: Change<null>, userId: string): Promise<void> {
   await removeEveryFactor(change, userId)
+  await endGrantsOfUser(change, userId, 'password_reset')
   await disableAccounts(change, await managedAloneBy(change, userId))
 }

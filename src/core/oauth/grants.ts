@@ -1,27 +1,40 @@
-import { fail, type Problem } from '../../lib/errors.ts'
+import { fail, failToken, type Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers, parseScopes } from '../../lib/scopes.ts'
 import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
 import { countEvent } from '../audit/counted-events.ts'
+import { tradeCode } from '../authorization/codes.ts'
+import { refreshClientSession } from '../authorization/refresh.ts'
+import type { ClientRow } from '../authorization/resolve-client.ts'
 import type { Context } from '../context.ts'
 import { logIn } from '../login/log-in.ts'
 import { grantOf } from '../login/sign-in.ts'
 import type { KeyPrincipal } from '../principal.ts'
-import { findLiveRefresh, type Grant, refreshSession } from '../sessions/sessions.ts'
+import { findLiveRefresh, findSessionOfRefresh, type Grant, refreshSession } from '../sessions/sessions.ts'
 import { findUserById } from '../users/accounts.ts'
+import { isAuthorizationServer } from './authorization-server.ts'
 import { failClient } from './client.ts'
 import type { OAuthTokens } from './model.ts'
 
 /** The parameters of a token request that are read (RFC 6749). */
 export type TokenRequest = { grant_type: string } & Record<
-  'username' | 'password' | 'refresh_token' | 'scope',
+  | 'username'
+  | 'password'
+  | 'refresh_token'
+  | 'scope'
+  | 'code'
+  | 'redirect_uri'
+  | 'code_verifier'
+  | 'resource',
   string | undefined
 >
 
+/** Who asks for tokens: the key with which a service account authenticated, or an app; null: a request that names neither. */
+export type TokenClient = { kind: 'key'; key: KeyPrincipal } | { kind: 'app'; app: ClientRow } | null
+
 /**
- * The token endpoint (RFC 6749, section 3.2): the same log-ins and refreshes as under /auth, and access tokens for
- * service accounts.
- * @param client the key with which the client authenticated; null: it presented none
+ * The token endpoint (RFC 6749, section 3.2): the same log-ins and refreshes as under /auth, access tokens for service
+ * accounts, and the tokens of apps.
  * @throws Problem unsupported_grant_type, invalid_request, invalid_client, invalid_scope, and the errors of logging in
  * and refreshing
  */
@@ -29,14 +42,58 @@ export async function grantTokens(
   context: Context,
   origin: Origin,
   request: TokenRequest,
-  client: KeyPrincipal | null,
+  client: TokenClient,
 ): Promise<OAuthTokens> {
-  // Only this grant needs a client. The grants for users are for Latchkey's own clients, which do not authenticate.
   if (request.grant_type === 'client_credentials') {
-    return grantClientCredentials(context, origin, request, client ?? failClient())
+    return grantClientCredentials(
+      context,
+      origin,
+      request,
+      client?.kind === 'key' ? client.key : failClient(),
+    )
   }
+  if (request.grant_type === 'authorization_code') return grantByCode(context, origin, request, client)
+  const ofApp =
+    request.grant_type === 'refresh_token' && (await refreshOfApp(context, origin, request, client))
+  if (ofApp) return ofApp
+  // The other grants for users are for Latchkey's own clients, which do not authenticate.
   const { tokens, scopes } = await grantUserTokens(context, origin, request)
   return { ...tokens, scope: scopes.join(' ') }
+}
+
+async function grantByCode(
+  context: Context,
+  origin: Origin,
+  request: TokenRequest,
+  client: TokenClient,
+): Promise<OAuthTokens> {
+  if (!isAuthorizationServer(context.config)) fail('unsupported_grant_type')
+  const presented = {
+    code: requireParameter(request, 'code'),
+    redirectUri: requireParameter(request, 'redirect_uri'),
+    codeVerifier: requireParameter(request, 'code_verifier'),
+    resource: request.resource ?? null,
+  }
+  return tradeCode(context, origin, client?.kind === 'app' ? client.app : failClient(), presented)
+}
+
+/**
+ * The refresh of an app's session; null where the token is no app's. An app refreshes its own sessions alone.
+ * @throws Problem invalid_client where the session is an app's, and the request names none
+ */
+async function refreshOfApp(
+  context: Context,
+  origin: Origin,
+  request: TokenRequest,
+  client: TokenClient,
+): Promise<OAuthTokens | null> {
+  const token = requireParameter(request, 'refresh_token')
+  const session = await findSessionOfRefresh(context, token)
+  if (session?.kind !== 'client') return client?.kind === 'app' ? failToken() : null
+  if (!isAuthorizationServer(context.config)) failToken()
+  const app = client?.kind === 'app' ? client.app : failClient()
+  const presented = { token, scope: request.scope, resource: request.resource ?? null }
+  return refreshClientSession(context, origin, app, session.id, presented)
 }
 
 async function grantUserTokens(context: Context, origin: Origin, request: TokenRequest): Promise<Grant> {
@@ -135,6 +192,6 @@ function readScopes(scope: string | undefined): string[] {
   return 'fault' in scopes ? fail('invalid_scope', { detail: scopes.fault }) : scopes
 }
 
-function requireParameter(request: TokenRequest, name: 'username' | 'password' | 'refresh_token'): string {
+function requireParameter(request: TokenRequest, name: Exclude<keyof TokenRequest, 'grant_type'>): string {
   return request[name] || fail('invalid_request', { detail: `The parameter ${name} is missing.` })
 }

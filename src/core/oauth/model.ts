@@ -2,18 +2,23 @@ import { type Static, Type } from '@sinclair/typebox'
 
 const value = Type.String({ maxLength: 8192 })
 const client = {
-  client_id: Type.Optional(Type.String({ maxLength: 8192, description: "A service account's id" })),
-  client_secret: Type.Optional(Type.String({ maxLength: 8192, description: 'One of its keys' })),
+  client_id: Type.Optional(
+    Type.String({ maxLength: 8192, description: "A service account's id, or an app's `client_id`" }),
+  ),
+  client_secret: Type.Optional(
+    Type.String({ maxLength: 8192, description: 'One of its keys, or of its secrets' }),
+  ),
 }
 
 /**
- * The form of the token endpoint (RFC 6749, sections 4.3.2, 4.4.2 and 6). Unknown parameters are ignored (section 3.2).
+ * The form of the token endpoint (RFC 6749, sections 4.1.3, 4.3.2, 4.4.2 and 6). Unknown parameters are ignored (section 3.2).
  */
 export const TokenForm = Type.Object(
   {
     grant_type: Type.String({
       maxLength: 64,
       examples: [
+        'authorization_code',
         'client_credentials',
         'password',
         'refresh_token',
@@ -30,8 +35,11 @@ export const TokenForm = Type.Object(
     ),
     requested_token_type: Type.Optional(value),
     actor_token: Type.Optional(value),
-    resource: Type.Optional(Type.String({ maxLength: 8192, description: "A resource's identifier" })),
     audience: Type.Optional(value),
+    code: Type.Optional(value),
+    redirect_uri: Type.Optional(value),
+    code_verifier: Type.Optional(value),
+    resource: Type.Optional(value),
     ...client,
   },
   { $id: 'TokenForm', additionalProperties: true },
@@ -51,6 +59,7 @@ export const OAuthTokens = Type.Object(
     token_type: Type.Literal('bearer'),
     expires_in: Type.Integer({ description: 'Seconds' }),
     refresh_token: Type.Optional(Type.String()),
+    id_token: Type.Optional(Type.String({ description: 'Of OpenID Connect, with the scope `openid`' })),
     scope: Type.String(),
   },
   { $id: 'OAuthTokens' },
@@ -90,6 +99,7 @@ export const Introspection = Type.Object(
     auth_time: Type.Optional(Type.Integer({ description: 'When a person last proved who they are' })),
     amr: Type.Optional(Type.Array(Type.String(), { description: 'How they proved it (RFC 8176), sorted' })),
     key_id: Type.Optional(Type.String()),
+    grant_id: Type.Optional(Type.String({ description: 'What the person allowed the app' })),
   },
   { $id: 'Introspection' },
 )

@@ -3,7 +3,7 @@ import type { ResourceScope, TokenAudience } from '../../db/oauth.ts'
 import { type Ceiling, covers, isReserved } from '../../lib/scopes.ts'
 
 /** The slug of Latchkey's own resource. */
-const OWN_SLUG = 'latchkey'
+export const OWN_SLUG = 'latchkey'
 
 /** For what a token is made: a resource, or a part of Latchkey itself. */
 export type Target = { audience: TokenAudience; resource: ResourceFacts | null }

@@ -15,7 +15,7 @@ export async function insertSession(tx: Transaction, session: typeof sessions.$i
 const isLive = (now: Date) =>
   and(isNull(sessions.endedAt), gt(sessions.expiresAt, now), gt(sessions.idleExpiresAt, now))
 
-/** A user's live sessions, newest first, after the session `after`. */
+/** A user's live sessions, newest first, without those of apps (core/grants), after the session `after`. */
 export function listLiveSessions(
   db: Database,
   userId: string,
@@ -25,7 +25,14 @@ export function listLiveSessions(
   return db
     .select()
     .from(sessions)
-    .where(and(eq(sessions.userId, userId), isLive(now), after === null ? undefined : lt(sessions.id, after)))
+    .where(
+      and(
+        eq(sessions.userId, userId),
+        ne(sessions.kind, 'client'),
+        isLive(now),
+        after === null ? undefined : lt(sessions.id, after),
+      ),
+    )
     .orderBy(desc(sessions.id))
     .limit(limit)
 }
@@ -105,6 +112,26 @@ export async function endOldestSessions(
     .returning({ id: sessions.id })
 }
 
+/** Ends the oldest live sessions of a grant, except the newest `keep`. */
+export function endOldestSessionsOfGrant(
+  tx: Transaction,
+  grantId: string,
+  keep: number,
+  now: Date,
+): Promise<{ id: string }[]> {
+  const beyond = tx
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(and(eq(sessions.grantId, grantId), isLive(now)))
+    .orderBy(desc(sessions.createdAt), desc(sessions.id))
+    .offset(keep)
+  return tx
+    .update(sessions)
+    .set({ endedAt: now, endedReason: 'too_many_sessions' })
+    .where(sql`${sessions.id} IN ${beyond}`)
+    .returning({ id: sessions.id })
+}
+
 export type Rotation = {
   sessionId: string
   salt: Uint8Array
@@ -116,7 +143,10 @@ export type Rotation = {
   idleExpiresAt: Date
   ip: string | null
   userAgent: string | null
+  kind: RefreshedKind
 }
+/** The kinds of session that a refresh token continues. */
+export type RefreshedKind = 'api' | 'client'
 export type RotatedSession = TokenSession & {
   /** The scopes to which the session is limited; null: all of the user's. */
   scopes: string[] | null
@@ -140,6 +170,7 @@ const rotationOf = preparedFor((db) => {
     .where(
       and(
         eq(sessions.id, sql.placeholder('sessionId')),
+        eq(sessions.kind, sql.placeholder('kind')),
         eq(sessions.salt, sql.placeholder('salt')),
         eq(sessions.generation, given('from', 'bigint')),
         isNull(sessions.endedAt),

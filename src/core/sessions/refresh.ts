@@ -8,6 +8,7 @@ import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import {
   findSessionUser,
+  type RefreshedKind,
   type RotatedSession,
   type Rotation,
   rotateSession,
@@ -31,15 +32,29 @@ export async function refreshSession(
   token: string,
   asked: readonly string[] | null = null,
 ): Promise<Grant> {
-  const claims = readRefreshToken(context.keys.refresh, token)
-  const { outcome, session } = claims ? await trade(context, origin, claims) : REFUSED
-  context.metrics.refreshes[outcome] += 1
-  if (outcome === 'refused') await recordRefused(context, origin, claims)
-  if (!claims || !session) fail('invalid_token')
-  const next = { ...claims, generation: claims.generation + 1 }
+  const { next, session } = await exchangeRefresh(context, origin, token, 'api')
   const { scopes } = session
   const narrowing = asked?.filter((scope) => scopes === null || scopes.includes(scope)) ?? scopes
   return issueTokens(context, session.user, next, session, narrowing)
+}
+
+/**
+ * Exchanges a refresh token of a session of this kind, as `refreshSession` says.
+ * @returns what the next refresh token is made of, and the session
+ * @throws Problem invalid_token
+ */
+export async function exchangeRefresh(
+  context: Context,
+  origin: Origin,
+  token: string,
+  kind: RefreshedKind,
+): Promise<{ next: RefreshClaims; session: RotatedSession }> {
+  const claims = readRefreshToken(context.keys.refresh, token)
+  const { outcome, session } = claims ? await trade(context, origin, claims, kind) : REFUSED
+  context.metrics.refreshes[outcome] += 1
+  if (outcome === 'refused') await recordRefused(context, origin, claims)
+  if (!claims || !session) fail('invalid_token')
+  return { next: { ...claims, generation: claims.generation + 1 }, session }
 }
 
 /**
@@ -61,29 +76,39 @@ type Trade = { outcome: keyof Context['metrics']['refreshes']; session: RotatedS
 
 const REFUSED: Trade = { outcome: 'refused', session: null }
 
-async function trade(context: Context, origin: Origin, claims: RefreshClaims): Promise<Trade> {
+type Presented = RefreshClaims & { kind: RefreshedKind }
+
+async function trade(
+  context: Context,
+  origin: Origin,
+  claims: RefreshClaims,
+  kind: RefreshedKind,
+): Promise<Trade> {
   if (claims.generation >= LAST_GENERATION) return REFUSED
-  const session = await rotateSession(context.db, rotationOf(context, origin, claims, claims.generation))
-  return session ? { outcome: 'rotated', session } : tradeSlowly(context, origin, claims)
+  const presented = { ...claims, kind }
+  const session = await rotateSession(context.db, rotationOf(context, origin, presented, claims.generation))
+  return session ? { outcome: 'rotated', session } : tradeSlowly(context, origin, presented)
 }
 
-function rotationOf(context: Context, origin: Origin, claims: RefreshClaims, from: number): Rotation {
+function rotationOf(context: Context, origin: Origin, presented: Presented, from: number): Rotation {
   const now = context.clock()
   const idleExpiresAt = new Date(idleEnd(context, now))
-  return { ...claims, from, now: new Date(now), idleExpiresAt, ip: origin.ip, userAgent: userAgentOf(origin) }
+  const use = { now: new Date(now), ip: origin.ip, userAgent: userAgentOf(origin) }
+  return { ...presented, ...use, from, idleExpiresAt }
 }
 
 /**
  * Decides about a token that the rotation's statement did not match. There are four cases: a repetition within the
  * grace, a token that was signed before a restore set the counter back, a stolen token, and a session that has ended.
  */
-async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClaims): Promise<Trade> {
+async function tradeSlowly(context: Context, origin: Origin, claims: Presented): Promise<Trade> {
   const locks: Lock[] = [['sessions', claims.sessionId, 'no key update']]
   return recordChange(context, origin, null, locks, async ({ tx, held, now: at, record }) => {
     const now = at.getTime()
     const session = held.sessions.get(claims.sessionId)
     const user = session && (await findSessionUser(tx, session.userId))
     if (!session || !user?.isActive || !isLiveFor(session, claims, now)) return REFUSED
+    if (session.kind !== claims.kind) return REFUSED
     if (session.generation <= claims.generation) {
       const rotated = await rotateSession(tx, rotationOf(context, origin, claims, session.generation))
       const outcome = session.generation < claims.generation ? 'restored' : 'rotated'
@@ -99,7 +124,8 @@ async function tradeSlowly(context: Context, origin: Origin, claims: RefreshClai
     const details = { user_id: user.id }
     await record(
       { action: 'session.reused', outcome: 'refused', target, details },
-      onBehalfOf(origin, user.id),
+      // An app presents its tokens as itself.
+      claims.kind === 'client' ? origin : onBehalfOf(origin, user.id),
     )
     return { outcome: 'reused', session: null }
   })

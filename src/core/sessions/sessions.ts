@@ -1,20 +1,29 @@
+import { timingSafeEqual } from 'node:crypto'
 import type { Transaction } from '../../db/database.ts'
 import { fail } from '../../lib/errors.ts'
 import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
-import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
+import { actorOf, type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requirePowerOver } from '../change/power.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { type LogInKind, OPERATOR, type Principal, type UserPrincipal } from '../principal.ts'
+import {
+  type ClientPrincipal,
+  type LogInKind,
+  OPERATOR,
+  type Principal,
+  type SessionKind,
+  type UserPrincipal,
+} from '../principal.ts'
 import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import { endPendingSteps } from '../second-factors/pending-steps.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Session } from './model.ts'
 import {
   endOldestSessions,
+  endOldestSessionsOfGrant,
   endSessions,
   findSession,
   findSessionUser,
@@ -28,7 +37,7 @@ import {
 import { isLiveFor } from './refresh.ts'
 import { idleEnd, idleEndOfBrowser, type SessionUser, type TokenSession, userAgentOf } from './tokens.ts'
 
-export { refreshSession } from './refresh.ts'
+export { exchangeRefresh, refreshSession } from './refresh.ts'
 export { type Grant, issueTokens } from './tokens.ts'
 
 /** Of each kind. */
@@ -114,6 +123,53 @@ export async function openSession(
   return { sessionId: id, generation: 0, salt, expiresAt, authTime, amr, remember }
 }
 
+/** What an app's session is: what the person allowed, and how they had proved who they are. */
+export type NewClientSession = {
+  id: string
+  salt: Uint8Array
+  userId: string
+  grantId: string
+  /** null: all that the person has. */
+  scopes: readonly string[] | null
+  identityScopes: readonly string[]
+  authTime: Date
+  amr: readonly string[]
+  /** When it ends unless it is used; null: as sessions of the API do. */
+  idleExpiresAt: Date | null
+}
+
+/**
+ * Begins an app's session, as part of a change that has locked its person and its grant. Beyond a hundred live sessions of
+ * the grant the oldest ends.
+ * @returns when it ends at the latest
+ */
+export async function openClientSession(
+  context: Context,
+  { tx, now, record }: Pick<Change<Caller>, 'tx' | 'now' | 'record'>,
+  origin: Origin,
+  { scopes, identityScopes, amr, idleExpiresAt, ...session }: NewClientSession,
+): Promise<Date> {
+  const expiresAt = new Date(now.getTime() + context.config.clientSessionMaxDays * DAY_MS)
+  const idleEndMs = idleExpiresAt?.getTime() ?? idleEnd(context, now.getTime())
+  await insertSession(tx, {
+    ...session,
+    kind: 'client',
+    amr: [...amr],
+    scopes: scopes && [...scopes],
+    identityScopes: [...identityScopes],
+    createdAt: now,
+    rotatedAt: now,
+    idleExpiresAt: new Date(Math.min(idleEndMs, expiresAt.getTime())),
+    expiresAt,
+    ip: origin.ip,
+    userAgent: userAgentOf(origin),
+  })
+  const ended = await endOldestSessionsOfGrant(tx, session.grantId, MAX_LIVE_SESSIONS, now)
+  const details = { reason: 'too_many_sessions', user_id: session.userId }
+  await record(ended.map(({ id }) => sessionEnded(id, details)))
+  return expiresAt
+}
+
 /** A page of a user's live sessions, newest first. */
 export async function listSessions(
   context: Context,
@@ -186,8 +242,36 @@ export async function endSessionOfToken(context: Context, origin: Origin, token:
   if (claims) await endSession(context, origin, null, claims.sessionId, 'logout', claims)
 }
 
+/**
+ * Logs a person out, by a refresh token or an access token of their own. An app's session goes on: it ends with its grant, or
+ * where the app revokes its token.
+ */
+export async function logOut(
+  context: Context,
+  origin: Origin,
+  tokens: { refresh: string | null; bearer: string | null },
+): Promise<void> {
+  if (tokens.refresh !== null) {
+    const session = await findSessionOfRefresh(context, tokens.refresh)
+    if (session && session.kind !== 'client') await endSessionOfToken(context, origin, tokens.refresh)
+    return
+  }
+  const principal = tokens.bearer === null ? null : await verifyCredential(context, tokens.bearer)
+  if (principal?.kind === 'user' && principal.client === null)
+    await endSession(context, origin, null, principal.sessionId, 'logout')
+}
+
+/** The session of a genuine refresh token of any generation, whether or not it is over; null for any other text. */
+export async function findSessionOfRefresh(context: Context, token: string): Promise<SessionRow | null> {
+  const claims = readRefreshToken(context.keys.refresh, token)
+  const session = claims && (await findSession(context.db, claims.sessionId))
+  return session && claims && timingSafeEqual(session.salt, claims.salt) ? session : null
+}
+
 /** A refresh token of a live session. `scopes` are those to which the session is limited; null: all of the user's. */
 type LiveRefresh = {
+  sessionId: string
+  kind: SessionKind
   userId: string
   expiresAt: Date
   isCurrent: boolean
@@ -207,6 +291,8 @@ export async function findLiveRefresh(context: Context, token: string): Promise<
   if (!user?.isActive) return null
   const isCurrent = session.generation === claims.generation
   return {
+    sessionId: session.id,
+    kind: session.kind,
     userId: session.userId,
     expiresAt: session.idleExpiresAt,
     isCurrent,
@@ -223,6 +309,12 @@ export async function endSessionOfBearer(
 ): Promise<void> {
   const principal = token === null ? null : await verifyCredential(context, token)
   if (principal?.kind === 'user') await endSession(context, origin, null, principal.sessionId, 'logout')
+}
+
+/** Ends the session of an app, by its access token. */
+export async function endSessionOfApp(context: Context, origin: Origin, app: ClientPrincipal): Promise<void> {
+  const by = origin.actor.type === 'anonymous' ? { ...origin, actor: actorOf(app) } : origin
+  await endSession(context, by, null, app.sessionId, 'logout')
 }
 
 /**

@@ -5,7 +5,14 @@ import { newId } from '../../lib/ids.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { ACCESS_TOKEN_TYPE } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
-import { ownClaims, REQUIRED_CLAIMS, readClaims, type SigningKeys } from './claims.ts'
+import {
+  ANY_AGE_SECONDS,
+  idTokenClaims,
+  ownClaims,
+  REQUIRED_CLAIMS,
+  readClaims,
+  type SigningKeys,
+} from './claims.ts'
 import type { PublicJwk } from './model.ts'
 import { listAllSigningKeys, type SigningKeyRow } from './queries.ts'
 
@@ -34,6 +41,9 @@ const REREAD_AFTER_MS = 5 * SECOND_MS
  * lost.
  */
 const STALE_AFTER_MS = MINUTE_MS
+/** The `typ` of ID tokens: no access token has it, so that neither passes for the other. */
+const ID_TOKEN_TYPE = 'JWT'
+const HINT_LASTS_DAYS = 365
 /** The greatest difference between the clocks of two servers that is tolerated. */
 export const CLOCK_MARGIN_MS = MINUTE_MS
 
@@ -97,7 +107,39 @@ export async function openAsymmetricKeys(
         .setExpirationTime(Math.floor(token.expiresAtMs / 1000))
         .sign(key.privateKey)
     },
-    async verify(token) {
+    async signIdToken(token) {
+      const key = signer()
+      if (!key?.privateKey) throw new Error(`No signing key for ${algorithm}`)
+      return new SignJWT(idTokenClaims(token))
+        .setProtectedHeader({ alg: algorithm, typ: ID_TOKEN_TYPE, kid: key.id })
+        .setIssuer(config.publicUrl)
+        .setAudience(token.audience)
+        .setSubject(token.subject)
+        .setIssuedAt(Math.floor(clock() / 1000))
+        .setExpirationTime(Math.floor(token.expiresAtMs / 1000))
+        .sign(key.privateKey)
+    },
+    async readIdToken(token) {
+      const kid = keyIdOf(token)
+      const key = kid === null ? null : await findKey(kid)
+      if (!key || clock() >= key.verifiesUntilMs) return null
+      try {
+        const { payload } = await jwtVerify(token, key.publicKey, {
+          algorithms: [key.algorithm],
+          issuer: config.publicUrl,
+          typ: ID_TOKEN_TYPE,
+          requiredClaims: ['sub', 'aud', 'iat', 'exp'],
+          // An app keeps the token for as long as it likes, and shows it at the end.
+          clockTolerance: `${HINT_LASTS_DAYS} days`,
+          currentDate: new Date(clock()),
+        })
+        const { sub, aud } = payload
+        return typeof sub === 'string' && typeof aud === 'string' ? { subject: sub, clientId: aud } : null
+      } catch {
+        return null
+      }
+    },
+    async verify(token, expiry) {
       const kid = keyIdOf(token)
       if (kid === null) return null
       const key = await findKey(kid)
@@ -109,6 +151,7 @@ export async function openAsymmetricKeys(
           typ: ACCESS_TOKEN_TYPE,
           requiredClaims: REQUIRED_CLAIMS,
           currentDate: new Date(clock()),
+          clockTolerance: expiry === undefined ? 0 : ANY_AGE_SECONDS,
         })
         return readClaims(payload, kid)
       } catch {

@@ -42,19 +42,42 @@ export type AccessClaims = {
   keyId: string | null
 }
 
+/** The claims of a new ID token (OpenID Connect Core, section 2). */
+export type NewIdToken = {
+  subject: string
+  /** The `client_id` of the app for which it is. */
+  audience: string
+  nonce: string | null
+  authentication: Authentication
+  /** null: the app did not get the scope `email`. */
+  address: { email: string; emailVerified: boolean } | null
+  expiresAtMs: number
+}
+
+/** For whom an ID token was made. It may have expired since. */
+export type IdTokenHint = { subject: string; clientId: string }
+
 /** Signs and verifies access tokens, with the algorithm of ALGORITHM. */
 export type SigningKeys = {
   sign(token: NewAccessToken): Promise<string>
   /**
    * Does not decide on the audience: that takes the session for which the token was made.
+   * @param expiry `or expired`: also one that has expired, for an explanation and never to let somebody in
    * @returns null for every text that is not a genuine, unexpired access token of this service
    */
-  verify(token: string): Promise<AccessClaims | null>
+  verify(token: string, expiry?: 'or expired'): Promise<AccessClaims | null>
+  /** @throws Error with a shared secret, which apps cannot verify */
+  signIdToken(token: NewIdToken): Promise<string>
+  /** @returns null for every text that is no ID token that one of the published keys signed */
+  readIdToken(token: string): Promise<IdTokenHint | null>
   /** The public keys; an empty list with a shared secret. */
   publicKeys(): PublicJwk[]
   /** Reads the keys again. The present keys are used until the promise resolves. Never rejects. */
   refresh(): Promise<void>
 }
+
+/** jose takes no infinity. */
+export const ANY_AGE_SECONDS = Number.MAX_SAFE_INTEGER
 
 /** Claims that every token of this service has. A token without one was not issued here, or is damaged. */
 export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope', 'client_id']
@@ -105,4 +128,11 @@ export function ownClaims(token: NewAccessToken) {
 export const claimsOf = ({ authTime, amr }: Authentication) => ({
   auth_time: Math.floor(authTime.getTime() / 1000),
   amr: [...amr],
+})
+
+/** The claims of an ID token besides those of every JWT. It has no `at_hash`, and the same `sub` for every app. */
+export const idTokenClaims = ({ nonce, authentication, address }: NewIdToken) => ({
+  ...(nonce !== null && { nonce }),
+  ...claimsOf(authentication),
+  ...(address && { email: address.email, email_verified: address.emailVerified }),
 })

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { eq, getTableColumns, getTableName, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import { oauthClients, resources } from '../../../src/db/oauth.ts'
 import { portalSessions } from '../../../src/db/portal.ts'
 import {
   apiKeyCredits,
@@ -120,8 +121,34 @@ const cases: Case[] = [
       lastUserAgent: 'u',
       // The rights of an access token are in the token itself.
       scopes: ['read'],
+      identityScopes: ['openid'],
       kind: 'browser',
       remember: true,
+    }),
+  },
+  {
+    table: resources,
+    idOf: (e) => e.app.resource.id,
+    message: (e) => `resource ${e.app.resource.id}`,
+    loud: () => ({ identifier: 'https://other.example.com', slug: 'other', scopes: [], isActive: false }),
+    silent: (e) => ({ name: 'n', tokenLifetimeSeconds: 60, createdAt: later, createdBy: e.user.id }),
+  },
+  {
+    table: oauthClients,
+    idOf: (e) => e.app.client.id,
+    message: (e) => `client ${e.app.client.id}`,
+    loud: () => ({ clientId: 'other', source: 'dynamic', scopes: ['x'], firstParty: true, isActive: false }),
+    silent: (e) => ({
+      name: 'n',
+      kind: 'confidential',
+      redirectUris: [],
+      postLogoutRedirectUris: ['https://app.example.com'],
+      grants: [],
+      jwks: { keys: [] },
+      jwksUri: null,
+      createdAt: later,
+      createdBy: e.user.id,
+      lastUsedAt: later,
     }),
   },
   {
@@ -142,6 +169,7 @@ const cases: Case[] = [
 
 /** Columns whose change is tested separately below, because it needs another row or another column. */
 const BY_HAND = new Set([
+  'grantId',
   ...['id', 'userId', 'serviceAccountId', 'keyId'],
   ...['rateLimit', 'rateWindowSeconds', 'rootRateLimit', 'rootRateWindowSeconds'],
 ])
@@ -329,6 +357,7 @@ export function describeEviction(target: Target): void {
     test('a delete is told, with all that goes with the row', async () => {
       const e = await insertAll()
       expect(await during(() => db().delete(users).where(eq(users.id, e.user.id)))).toEqual([
+        `grant ${e.app.grant.id}`,
         `key ${e.apiKey.id}`,
         `portal_session ${e.portalSession.id}`,
         `session ${e.session.id}`,
@@ -340,6 +369,13 @@ export function describeEviction(target: Target): void {
       expect(await during(() => db().delete(signingKeys).where(eq(signingKeys.id, e.signingKey.id)))).toEqual(
         [`signing_key ${e.signingKey.id}`],
       )
+      const { client, resource } = e.app
+      expect(await during(() => db().delete(oauthClients).where(eq(oauthClients.id, client.id)))).toEqual([
+        `client ${client.id}`,
+      ])
+      expect(await during(() => db().delete(resources).where(eq(resources.id, resource.id)))).toEqual([
+        `resource ${resource.id}`,
+      ])
     })
 
     test('what is rolled back is not told', async () => {

@@ -1,0 +1,84 @@
+/** @jsxImportSource hono/jsx */
+import { Elysia } from 'elysia'
+import { authorize } from '../../core/authorization/authorize.ts'
+import { answerRequest } from '../../core/authorization/consent.ts'
+import type { Context } from '../../core/context.ts'
+import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
+import { readFormText } from '../body.ts'
+import { acceptCookie, type BrowserGuard } from '../browser.ts'
+import { PAGE_HEADERS, pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
+import { BOX, ConsentPage, GoOnPage, RefusedPage } from '../pages/consent.tsx'
+import { FIELDS } from '../pages/forms.ts'
+import { AUTHORIZE } from '../pages/return-to.ts'
+import { originOf } from '../request-state.ts'
+
+/** The pages by which a person allows an app (oauth.md, section 4). */
+export const authorizeRoutes = (context: Context, guard: BrowserGuard) => {
+  if (!isAuthorizationServer(context.config)) return new Elysia()
+  const site = siteOf(context.config)
+  const page = { detail: { hide: true } }
+  const place = `${site.base}${AUTHORIZE}`
+  const refuse = (sentence: string) => pageAnswer(<RefusedPage site={site} sentence={sentence} />, 400)
+  /** By GET alone. After a form no redirect may lead to a client. */
+  const found = (location: string) =>
+    new Response(null, { status: 302, headers: { ...PAGE_HEADERS, location } })
+  const over = (path: string, query: string) =>
+    found(`${site.base}${path}?return_to=${encodeURIComponent(`${place}?${query}`)}`)
+
+  return new Elysia()
+    .use(guard)
+    .get(
+      AUTHORIZE,
+      async ({ request, state }) => {
+        const here = await acceptCookie(context, state)
+        const query = new URL(request.url).search.slice(1)
+        const outcome = await authorize(context, originOf(state), query, here)
+        switch (outcome.kind) {
+          case 'refused':
+            return refuse(outcome.sentence)
+          case 'redirect':
+            return found(outcome.to)
+          case 'sign_in':
+            return over('/login', outcome.query)
+          case 'enrol':
+            return over('/login/enrol', outcome.query)
+          case 'consent':
+            return pageAnswer(<ConsentPage site={site} view={outcome.view} refusal={null} />)
+        }
+      },
+      page,
+    )
+    .post(
+      AUTHORIZE,
+      // OpenID Connect lets any site post here. It reads no cookie and changes nothing.
+      ({ body }) => seeOther(`${place}?${new URLSearchParams(body as string)}`),
+      { ...page, parse: ({ request }) => readFormText(request) },
+    )
+    .post(
+      '/oauth/consent',
+      async ({ body, state }) => {
+        const here = await acceptCookie(context, state)
+        if (!here) return refuse('You are no longer signed in. Go back to the app and start again.')
+        const { request: requestId = '', decision } = body
+        if (decision !== 'allow' && decision !== 'cancel') return refuse('The form cannot be read.')
+        const ticked = Object.keys(body).filter((name) => name.startsWith(BOX))
+        const answered = await answerRequest(context, originOf(state), here, {
+          requestId,
+          isAllowed: decision === 'allow',
+          ticked: ticked.map((name) => name.slice(BOX.length)),
+        })
+        switch (answered.kind) {
+          case 'refused':
+            return refuse(answered.sentence)
+          case 'again':
+            return pageAnswer(
+              <ConsentPage site={site} view={answered.view} refusal="Tick what it may do, or cancel." />,
+              422,
+            )
+          case 'redirect':
+            return pageAnswer(<GoOnPage site={site} to={answered.to} />)
+        }
+      },
+      { ...page, ownOrigin: 'form', body: FIELDS },
+    )
+}

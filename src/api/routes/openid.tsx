@@ -1,0 +1,76 @@
+/** @jsxImportSource hono/jsx */
+import { Elysia } from 'elysia'
+import type { Context } from '../../core/context.ts'
+import { placeAfterLogout } from '../../core/openid/logout.ts'
+import { UserInfo } from '../../core/openid/model.ts'
+import { describePerson } from '../../core/openid/userinfo.ts'
+import { endBrowserSession } from '../../core/sessions/browser.ts'
+import { verifyCredential } from '../../core/verify/verify-credential.ts'
+import { fail } from '../../lib/errors.ts'
+import { readForm } from '../body.ts'
+import { acceptCookie, type BrowserGuard } from '../browser.ts'
+import { readCredential } from '../credential.ts'
+import { describe } from '../openapi/describe.ts'
+import { pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
+import { clearedCookie, readCookie } from '../pages/cookie.ts'
+import { SignOutPage } from '../pages/sign-out.tsx'
+import { originOf, type RequestState } from '../request-state.ts'
+
+type Seen = { request: Request; state: RequestState }
+
+/** A parameter of the query; null where it is missing, or is there more than once. */
+const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null)
+
+/** OpenID Connect: who the person of a token is, and signing out at the request of an app. */
+export const openIdRoutes = (context: Context, guard: BrowserGuard) => {
+  const { config } = context
+  if (config.algorithm === 'HS256') return new Elysia()
+  const site = siteOf(config)
+  const answer = async ({ request, state }: Seen) => {
+    const token = readCredential(config, request) ?? fail('invalid_token')
+    const principal = await verifyCredential(context, token)
+    if (principal.kind !== 'refused') state.credential = { kind: 'accepted', principal }
+    return describePerson(principal)
+  }
+  const described = (id: string) => ({
+    response: { 200: UserInfo },
+    detail: describe(id, 'Who the person of an access token is (OpenID Connect Core, section 5.3)', {
+      description:
+        'Takes access tokens whose `aud` is this address, and those of first-party apps; both with the scope `openid`.',
+      security: [{ bearer: [] }],
+      errors: ['insufficient_scope', 'mfa_enrolment_required'],
+    }),
+  })
+  const hidden = { detail: { hide: true } }
+
+  return new Elysia({ tags: ['OAuth'] })
+    .use(guard)
+    .get('/oauth/userinfo', answer, described('getUserInfo'))
+    .post('/oauth/userinfo', answer, { ...described('postUserInfo'), parse: () => null })
+    .get(
+      '/oauth/logout',
+      async ({ query, request, state }) => {
+        const here = await acceptCookie(context, state)
+        if (!here) return seeOther(`${site.base}/logged-out`)
+        const place = await placeAfterLogout(context, here.user.id, {
+          idTokenHint: textOf(query.id_token_hint),
+          redirectUri: textOf(query.post_logout_redirect_uri),
+          state: textOf(query.state),
+        })
+        if (place === null) return pageAnswer(<SignOutPage site={site} email={here.user.email} />)
+        await endBrowserSession(context, originOf(state), readCookie(config, request))
+        return new Response(null, {
+          status: 302,
+          headers: { location: place, 'set-cookie': clearedCookie(config), 'cache-control': 'no-store' },
+        })
+      },
+      hidden,
+    )
+    .post(
+      '/oauth/logout',
+      // From a page of an app. It reads no cookie and changes nothing: the GET that follows decides.
+      ({ body }) =>
+        seeOther(`${site.base}/oauth/logout?${new URLSearchParams(body as Record<string, string>)}`),
+      { ...hidden, parse: ({ request }) => readForm(request) },
+    )
+}

@@ -1,0 +1,70 @@
+import type { Config } from '../../config/config.ts'
+import { newId } from '../../lib/ids.ts'
+import { matchesRedirectUri } from '../clients/redirect-uris.ts'
+import type { Context } from '../context.ts'
+import type { UserPrincipal } from '../principal.ts'
+import { type ClientRow, findClient, insertClient } from './queries.ts'
+
+export type { ClientRow } from './queries.ts'
+
+/** The client that is built in for the API documentation, while it is served (oauth.md, section 3, rule 3). */
+const DOCS_CLIENT = 'latchkey-docs'
+const docsRedirectOf = ({ publicUrl }: Pick<Config, 'publicUrl'>) => `${publicUrl}/docs/oauth2-redirect`
+
+/** No `client_id` is longer. */
+const MAX_LENGTH = 500
+
+/**
+ * The client that asks for a person's authorization; null where it is unknown or disabled. The one place where a client that
+ * names itself by a URL would be resolved.
+ * @param person who is signed in; null: no one is
+ */
+export async function resolveClient(
+  context: Context,
+  _person: UserPrincipal | null,
+  clientId: string,
+): Promise<ClientRow | null> {
+  if (clientId.length > MAX_LENGTH) return null
+  if (clientId === DOCS_CLIENT && context.config.docs) await makeDocsClient(context)
+  return findKnownClient(context, clientId)
+}
+
+/** A client that is known here and active. Fetches nothing. */
+export async function findKnownClient(context: Context, clientId: string): Promise<ClientRow | null> {
+  if (clientId.length > MAX_LENGTH) return null
+  const client = await findClient(context.db, clientId)
+  if (!client?.isActive || (clientId === DOCS_CLIENT && !context.config.docs)) return null
+  return asPresent(context, client)
+}
+
+/** A client's row, with the redirect of the built-in one as it is now: PUBLIC_URL may have changed since the row was made. */
+export const asPresent = ({ config }: Pick<Context, 'config'>, client: ClientRow): ClientRow =>
+  client.clientId === DOCS_CLIENT ? { ...client, redirectUris: [docsRedirectOf(config)] } : client
+
+async function makeDocsClient({ db, config, clock }: Context): Promise<void> {
+  if (await findClient(db, DOCS_CLIENT)) return
+  await insertClient(db, {
+    id: newId(),
+    clientId: DOCS_CLIENT,
+    source: 'registered',
+    kind: 'public',
+    name: 'API documentation',
+    redirectUris: [docsRedirectOf(config)],
+    grants: ['authorization_code', 'refresh_token'],
+    firstParty: true,
+    createdAt: new Date(clock()),
+  })
+}
+
+/** Whether a client may be answered at a redirect URI. That of the documentation is compared with its port. */
+export const mayRedirect = ({ clientId, redirectUris }: ClientRow, uri: string): boolean =>
+  redirectUris.some((known) => (clientId === DOCS_CLIENT ? known === uri : matchesRedirectUri(known, uri)))
+
+/** Whether this client is one of ours, and its redirect cannot be taken by another program: then the person is not asked. */
+export function skipsConsent({ clientId, firstParty, kind }: ClientRow, redirectUri: string): boolean {
+  if (!firstParty) return false
+  return clientId === DOCS_CLIENT || kind === 'confidential' || redirectUri.startsWith('https:')
+}
+
+/** Whether a redirect URI leads to a program on the person's own machine. */
+export const isLoopbackUri = (uri: string): boolean => uri.startsWith('http:')

@@ -1,0 +1,301 @@
+import { describe, expect, test } from 'bun:test'
+import { decodeJwt } from 'jose'
+import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
+import {
+  type App,
+  addApi,
+  addApp,
+  addAtBrowser,
+  askTokens,
+  newCode,
+  newProof,
+  refresh,
+  trade,
+} from '../support/apps.ts'
+import { call } from '../support/client.ts'
+import { adminToken, basic, expectOAuthError, newClient } from '../support/oauth.ts'
+import { beginSession } from '../support/people.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
+
+const service = useService({ isIssuer: true })
+const other = useService({}, service)
+const sql = useSql(service)
+const person = prepare(() => addAtBrowser(service, sql))
+const api = prepare(() => addApi(sql))
+const app = prepare(() => addApp(sql))
+const NOTES = ['notes.read', 'notes.write']
+
+const ask = (more = {}) => newCode(service, person, app, { resource: api.identifier, scopes: NOTES, ...more })
+const isLive = async (token: string) => (await verifyCredential(service.context, token)).kind !== 'refused'
+
+describe('a code is traded', () => {
+  test('for tokens for the resource, of a session under the grant', async () => {
+    const { status, body, headers } = await trade(service, app, await ask())
+    expect(status).toBe(200)
+    expect(headers.get('cache-control')).toBe('no-store')
+    expect(Object.keys(body).sort()).toEqual([
+      'access_token',
+      'expires_in',
+      'refresh_token',
+      'scope',
+      'token_type',
+    ])
+    expect(body.scope).toBe('notes.read notes.write')
+    expect(body.expires_in).toBe(1800)
+    const claims = decodeJwt(body.access_token)
+    expect(claims).toMatchObject({
+      aud: api.identifier,
+      sub: person.id,
+      client_id: app.clientId,
+      scope: 'notes.read notes.write',
+      amr: ['pwd'],
+    })
+    expect(claims).not.toHaveProperty('role')
+    expect(claims).not.toHaveProperty('narrowed')
+    const [session] = await sql`SELECT kind, scopes, amr, auth_time, identity_scopes,
+        expires_at - created_at AS lasts, idle_expires_at - created_at AS idles
+      FROM latchkey.sessions WHERE id = ${String(claims.sid)}`
+    const [browser] =
+      await sql`SELECT auth_time FROM latchkey.sessions WHERE user_id = ${person.id} AND kind = 'browser'`
+    expect(session).toMatchObject({
+      kind: 'client',
+      scopes: NOTES,
+      amr: ['pwd'],
+      auth_time: browser?.auth_time,
+    })
+    expect([session?.lasts, session?.idles]).toEqual(['90 days', '7 days'])
+    const principal = await verifyCredential(service.context, body.access_token)
+    expect(principal).toMatchObject({ kind: 'client', userId: person.id, scopes: NOTES })
+  })
+
+  test('with the lifetime of the resource', async () => {
+    const brief = await addApi(sql, { lifetime: 90 })
+    const { body } = await trade(service, app, await ask({ resource: brief.identifier }))
+    expect(body.expires_in).toBe(90)
+  })
+
+  test('without a refresh token where the client has no such grant', async () => {
+    const once = await addApp(sql, { grants: ['authorization_code'] })
+    const code = await newCode(service, person, once, { resource: api.identifier, scopes: NOTES })
+    const { body } = await trade(service, once, code)
+    expect(body.refresh_token).toBeUndefined()
+    expect(await isLive(body.access_token)).toBe(true)
+  })
+
+  test('by a confidential client in either way, and by nobody else', async () => {
+    const web = await addApp(sql, { kind: 'confidential' })
+    const another = await addApp(sql, { kind: 'confidential' })
+    const code = await newCode(service, person, web, { resource: api.identifier, scopes: NOTES })
+    const form = {
+      grant_type: 'authorization_code',
+      code: code.code,
+      redirect_uri: code.redirectUri,
+      code_verifier: code.verifier,
+    }
+    for (const secret of [null, 'wrong', another.secret])
+      expectOAuthError(await askTokens(service, { ...web, secret }, form), 401, 'invalid_client')
+    expectOAuthError(await askTokens(service, another, form), 400, 'invalid_grant')
+    const right = await call(service, 'POST /oauth/token', {
+      form,
+      headers: basic(web.clientId, web.secret ?? ''),
+    })
+    expect(right.status).toBe(200)
+    const again = await newCode(service, person, web, { resource: api.identifier, scopes: NOTES })
+    expect((await trade(service, web, again)).status).toBe(200)
+    // A secret that is over.
+    await sql`UPDATE latchkey.oauth_client_secrets SET expires_at = now() - interval '1 second' WHERE client_id = ${web.id}`
+    expectOAuthError(await refresh(service, web, right.body.refresh_token), 401, 'invalid_client')
+  })
+
+  test('not by a public client that sends a secret, nor by a client that is not known', async () => {
+    const code = await ask()
+    expectOAuthError(await trade(service, { ...app, secret: 'cs_any' }, code), 401, 'invalid_client')
+    expectOAuthError(
+      await trade(service, { ...app, clientId: Bun.randomUUIDv7() }, code),
+      401,
+      'invalid_client',
+    )
+    expect((await trade(service, app, code)).status).toBe(200)
+  })
+})
+
+describe('what does not fit leaves the code as it is', () => {
+  test('verifier, redirect URI, resource, client and a missing parameter', async () => {
+    const code = await ask()
+    const stranger = await addApp(sql)
+    const wrong: [App, Record<string, string>][] = [
+      [app, { code_verifier: newProof().verifier }],
+      [app, { code_verifier: 'short' }],
+      [app, { redirect_uri: 'https://app.example.com/other' }],
+      [app, { resource: (await addApi(sql)).identifier }],
+      [app, { code: `${code.code}x` }],
+      [stranger, {}],
+    ]
+    for (const [client, form] of wrong)
+      expectOAuthError(await trade(service, client, code, form), 400, 'invalid_grant')
+    for (const name of ['code_verifier', 'redirect_uri', 'code'])
+      expectOAuthError(await trade(service, app, code, { [name]: '' }), 400, 'invalid_request')
+    expect((await trade(service, app, code, { resource: api.identifier })).status).toBe(200)
+  })
+
+  test('a repeated resource is no target', async () => {
+    const raw = `grant_type=authorization_code&client_id=${app.clientId}&resource=a&resource=b`
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    expectOAuthError(await call(service, 'POST /oauth/token', { raw, headers }), 400, 'invalid_target')
+  })
+
+  test('a code is over after a minute, and with the browser session', async () => {
+    const late = await ask()
+    const orphan = await ask()
+    const [{ id } = { id: '' }] =
+      await sql`SELECT session_id AS id FROM latchkey.authorization_codes ORDER BY created_at DESC LIMIT 1`
+    await sql`UPDATE latchkey.authorization_codes SET expires_at = now() WHERE id =
+      (SELECT id FROM latchkey.authorization_codes ORDER BY created_at DESC OFFSET 1 LIMIT 1)`
+    expectOAuthError(await trade(service, app, late), 400, 'invalid_grant')
+    await sql`UPDATE latchkey.sessions SET ended_at = now() WHERE id = ${id}`
+    expectOAuthError(await trade(service, app, orphan), 400, 'invalid_grant')
+    await sql`UPDATE latchkey.sessions SET ended_at = NULL WHERE id = ${id}`
+    expect((await trade(service, app, orphan)).status).toBe(200)
+  })
+})
+
+describe('a second use', () => {
+  test('ends the session that the first made, and no other', async () => {
+    const kept = await trade(service, app, await ask())
+    const code = await ask()
+    const first = await trade(service, app, code)
+    expect(await isLive(first.body.access_token)).toBe(true)
+    // Whoever lacks the proof ends nothing.
+    await trade(service, app, code, { code_verifier: newProof().verifier })
+    expect(await isLive(first.body.access_token)).toBe(true)
+    expectOAuthError(await trade(service, app, code), 400, 'invalid_grant')
+    expect(await isLive(first.body.access_token)).toBe(false)
+    expectOAuthError(await refresh(service, app, first.body.refresh_token), 400, 'invalid_grant')
+    expect(await isLive(kept.body.access_token)).toBe(true)
+    const { sid = '' } = decodeJwt(first.body.access_token) as { sid?: string }
+    const [event] = await sql`SELECT actor_type, actor_id, details FROM latchkey.audit_events
+      WHERE action = 'session.reused' AND target_id = ${sid}`
+    expect(event).toMatchObject({
+      actor_type: 'client',
+      actor_id: app.id,
+      details: { user_id: person.id, reason: 'code' },
+    })
+  })
+
+  test('at the same moment, too', async () => {
+    const code = await ask()
+    const answers = await Promise.all([service, other, service, other].map((at) => trade(at, app, code)))
+    const good = answers.filter(({ status }) => status === 200)
+    expect(good).toHaveLength(1)
+    expect(await isLive(good[0]?.body.access_token)).toBe(false)
+  })
+})
+
+describe('a refresh', () => {
+  const begin = async () => (await trade(service, app, await ask())).body
+
+  test('gives the next pair for the same resource, and a token of before ends the session', async () => {
+    const first = await begin()
+    const { status, body } = await refresh(service, app, first.refresh_token)
+    expect(status).toBe(200)
+    expect(decodeJwt(body.access_token)).toMatchObject({
+      aud: api.identifier,
+      scope: 'notes.read notes.write',
+    })
+    expect(decodeJwt(body.access_token)).not.toHaveProperty('role')
+    expect((await refresh(service, app, first.refresh_token)).body.refresh_token).toBe(body.refresh_token)
+    service.advance(11_000)
+    expectOAuthError(await refresh(service, app, first.refresh_token), 400, 'invalid_grant')
+    expect(await isLive(body.access_token)).toBe(false)
+    expectOAuthError(await refresh(service, app, body.refresh_token), 400, 'invalid_grant')
+    service.advance(-11_000)
+  })
+
+  test('narrows the access token, never widens it, and keeps the session', async () => {
+    const first = await begin()
+    const narrow = await refresh(service, app, first.refresh_token, { scope: 'notes.read' })
+    expect(narrow.body.scope).toBe('notes.read')
+    expect(await verifyCredential(service.context, narrow.body.access_token)).toMatchObject({
+      scopes: ['notes.read'],
+    })
+    for (const scope of ['notes.purge', 'notes.read notes.purge', 'openid', 'latchkey:keys.read'])
+      expectOAuthError(
+        await refresh(service, app, narrow.body.refresh_token, { scope }),
+        400,
+        'invalid_scope',
+      )
+    const whole = await refresh(service, app, narrow.body.refresh_token)
+    expect(whole.body.scope).toBe('notes.read notes.write')
+  })
+
+  test('is for the same resource alone', async () => {
+    const { refresh_token } = await begin()
+    const resource = (await addApi(sql)).identifier
+    expectOAuthError(await refresh(service, app, refresh_token, { resource }), 400, 'invalid_target')
+    expect((await refresh(service, app, refresh_token, { resource: api.identifier })).status).toBe(200)
+  })
+
+  test('is the client’s alone', async () => {
+    const { refresh_token } = await begin()
+    expectOAuthError(await refresh(service, await addApp(sql), refresh_token), 400, 'invalid_grant')
+    const form = { grant_type: 'refresh_token', refresh_token }
+    expectOAuthError(await call(service, 'POST /oauth/token', { form }), 401, 'invalid_client')
+    const account = await newClient(service, await adminToken(service))
+    const headers = basic(account.id, account.secret)
+    expectOAuthError(await call(service, 'POST /oauth/token', { form, headers }), 401, 'invalid_client')
+    const plain = await call(service, 'POST /auth/refresh', { json: { refresh_token } })
+    expect(plain.body.code).toBe('invalid_token')
+    expect((await refresh(service, app, refresh_token)).status).toBe(200)
+  })
+
+  test('of a person’s own session is not the client’s', async () => {
+    const tokens = await beginSession(service, person)
+    expectOAuthError(await refresh(service, app, tokens.refresh), 400, 'invalid_grant')
+    const own = { grant_type: 'refresh_token', refresh_token: tokens.refresh }
+    expect((await call(service, 'POST /oauth/token', { form: own })).status).toBe(200)
+  })
+
+  test('takes what client, resource and person are now', async () => {
+    const mine = await addApi(sql)
+    const web = await addApp(sql)
+    const code = await newCode(service, person, web, { resource: mine.identifier, scopes: NOTES })
+    const { body } = await trade(service, web, code)
+    await sql`UPDATE latchkey.oauth_clients SET scopes = '{notes.read}' WHERE id = ${web.id}`
+    const lowered = await refresh(service, web, body.refresh_token)
+    expect(lowered.body.scope).toBe('notes.read')
+    await sql`UPDATE latchkey.oauth_clients SET scopes = '{else}' WHERE id = ${web.id}`
+    expectOAuthError(await refresh(service, web, lowered.body.refresh_token), 400, 'access_denied')
+    await sql`UPDATE latchkey.oauth_clients SET scopes = NULL, grants = '{authorization_code}' WHERE id = ${web.id}`
+    expectOAuthError(await refresh(service, web, lowered.body.refresh_token), 400, 'unauthorized_client')
+    await sql`UPDATE latchkey.oauth_clients SET grants = '{refresh_token}' WHERE id = ${web.id}`
+    await sql`UPDATE latchkey.resources SET is_active = false WHERE id = ${mine.id}`
+    expectOAuthError(await refresh(service, web, lowered.body.refresh_token), 400, 'invalid_target')
+    await sql`UPDATE latchkey.resources SET is_active = true WHERE id = ${mine.id}`
+    expect((await refresh(service, web, lowered.body.refresh_token)).status).toBe(200)
+    await sql`UPDATE latchkey.oauth_clients SET is_active = false WHERE id = ${web.id}`
+    expectOAuthError(await refresh(service, web, lowered.body.refresh_token), 401, 'invalid_client')
+  })
+})
+
+test('of a grant a hundred sessions live, and the oldest ends', async () => {
+  const web = await addApp(sql)
+  const first = (await trade(service, web, await newCode(service, person, web, { resource: api.identifier })))
+    .body
+  const { sid } = decodeJwt(first.access_token) as { sid: string }
+  await sql`INSERT INTO latchkey.sessions (id, user_id, salt, kind, grant_id, scopes, created_at, rotated_at, idle_expires_at, expires_at)
+    SELECT gen_random_uuid(), user_id, salt, kind, grant_id, scopes, created_at + interval '1 second', now(), idle_expires_at, expires_at
+    FROM latchkey.sessions, generate_series(1, 99) WHERE id = ${sid}`
+  expect(await isLive(first.access_token)).toBe(true)
+  await trade(service, web, await newCode(service, person, web, { resource: api.identifier }))
+  expect(await isLive(first.access_token)).toBe(false)
+})
+
+test('a log-out ends no session of an app', async () => {
+  const { access_token, refresh_token } = (await trade(service, app, await ask())).body
+  await call(service, 'POST /auth/logout', { json: { refresh_token } })
+  await call(service, 'POST /auth/logout', { bearer: access_token })
+  expect(await isLive(access_token)).toBe(true)
+  const { access } = await beginSession(service, person)
+  expect((await call(service, 'POST /auth/logout-all', { bearer: access })).status).toBe(204)
+  expect(await isLive(access_token)).toBe(false)
+})
