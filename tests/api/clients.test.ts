@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { findClientById } from '../../src/core/clients/clients.ts'
+import { findClientById } from '../../src/core/clients/queries.ts'
 import { noteClientUse } from '../../src/core/clients/uses.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'

@@ -6,7 +6,7 @@ import { updateLastUsed } from './queries.ts'
 const EXACT_TO_MS = MINUTE_MS
 
 /**
- * Notes that a client got tokens, outside of the change that made them. Waits for no lock: a row that a change holds is left
+ * Notes that a client asked, outside of the change that makes its tokens. Waits for no lock: a row that a change holds is left
  * as it is.
  * @param secretId of the secret by which the client authenticated; null: it has none, or used a key
  */
