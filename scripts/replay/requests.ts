@@ -661,6 +661,8 @@ const portal: Case[] = [
 ]
 
 const oauth: Case[] = [
+  ['an exchange for no resource', 'POST /oauth/token', { form: { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', subject_token: '$plain', subject_token_type: 'urn:latchkey:token-type:api_key' } }],
+  ['registration is off', 'POST /oauth/register', { json: { redirect_uris: ['https://app.example.com/callback'] } }],
   ['client_credentials, Basic', 'POST /oauth/token', { client: '$accountId:$robot', form: { grant_type: 'client_credentials', scope: 'read' } }],
   ['client_credentials, no client', 'POST /oauth/token', { form: { grant_type: 'client_credentials' } }],
   ['client_credentials, a wrong secret', 'POST /oauth/token', { client: '$accountId:sk_wrong', form: { grant_type: 'client_credentials' } }],
@@ -898,6 +900,7 @@ const signIn: Case[] = [
 
 /** What sends mails. No mail server listens: a mail waits, and its request succeeds. */
 const mail: Case[] = [
+  ['good', 'POST /oauth/register', { json: { redirect_uris: ['https://app.example.com/callback'] } }],
   ['admin', 'POST /auth/login', { json: ADMIN, keep: { admin: 'access_token' } }],
   ...['owner', 'owner'].map((name, index): Case => [index ? 'a taken address' : 'good', 'POST /auth/signup', { json: { email: `${name}@example.com`, password: PASSWORD } }]),
   ['owner', 'POST /auth/login', { json: { email: 'owner@example.com', password: PASSWORD }, keep: { owner: 'access_token' } }],
@@ -1024,7 +1027,7 @@ export const scripts: readonly Script[] = [
   },
   {
     name: 'mail',
-    settings: { ...SETTINGS, RATE_LIMITS: 'off', SMTP_URL: 'smtp://127.0.0.1:1', MAIL_FROM: 'auth@example.com' },
+    settings: { ...SETTINGS, RATE_LIMITS: 'off', SMTP_URL: 'smtp://127.0.0.1:1', MAIL_FROM: 'auth@example.com', OAUTH_REGISTRATION: 'open' },
     cases: mail,
   },
   { name: 'limits', settings: SETTINGS, cases: [...scene, ...limits] },

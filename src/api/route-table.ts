@@ -173,6 +173,7 @@ export const NEEDS = {
   'GET /audit': { anyone: { scopes: [AUDIT_READ], support: true } },
 
   'POST /oauth/token': OAUTH,
+  'POST /oauth/register': OAUTH,
   'POST /oauth/introspect': OAUTH,
   'POST /oauth/revoke': OAUTH,
   'POST /resources': { admin: { json: true, recent: true } },
@@ -242,6 +243,7 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /oauth/consent', 'authorize'],
   ['GET /oauth/logout', 'authorize'],
   ['POST /oauth/logout', 'authorize'],
+  ['POST /oauth/register', 'register'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Only a failed exchange counts, as an unknown credential.

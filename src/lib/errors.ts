@@ -15,6 +15,8 @@ export const catalogue = {
   unauthorized_client: [400, 'Unauthorized client', 'The client may not use this grant.'],
   access_denied: [400, 'Access denied', 'The person did not allow it, or may not allow what was asked for.'],
   unsupported_grant_type: [400, 'Unsupported grant type', 'This grant type is not offered here.'],
+  invalid_redirect_uri: [400, 'Invalid redirect URI', 'A redirect URI cannot be used.'],
+  invalid_client_metadata: [400, 'Invalid client metadata', 'The app cannot be registered like this.'],
   missing_credential: [401, 'Missing credential', 'Send an access token or an API key.'],
   invalid_token: [401, 'Invalid credential', 'The credential is not valid, or no longer.'],
   invalid_login: [401, 'Invalid login', 'Incorrect email or password'],

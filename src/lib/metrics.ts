@@ -88,6 +88,8 @@ export function createMetrics(readPool: () => PoolLoad) {
       'mail',
       'authorize',
       'create_key',
+      'register',
+      'client_metadata',
       'unknown_credential',
       'other',
     ),

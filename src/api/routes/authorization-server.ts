@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import { IDENTITY_SCOPES } from '../../core/authorization/target.ts'
 import type { Context } from '../../core/context.ts'
+import { TOKEN_EXCHANGE } from '../../core/token-exchange/exchange.ts'
 import { fail } from '../../lib/errors.ts'
 import { pathOf, withoutSlash } from '../elysia.ts'
 import { describe } from '../openapi/describe.ts'
@@ -50,10 +51,19 @@ function metadataOf({ config }: Context) {
     scopes_supported: [...IDENTITY_SCOPES, 'offline_access'],
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [config.algorithm],
-    grant_types_supported: ['authorization_code', 'client_credentials', 'refresh_token', ...password],
-    token_endpoint_auth_methods_supported: [...methods, 'none'],
+    grant_types_supported: [
+      'authorization_code',
+      'client_credentials',
+      'refresh_token',
+      TOKEN_EXCHANGE,
+      ...password,
+    ],
+    ...(config.oauthRegistration === 'off' ? {} : { registration_endpoint: `${issuer}/oauth/register` }),
+    client_id_metadata_document_supported: config.oauthClientMetadata === 'on',
+    token_endpoint_auth_methods_supported: [...methods, 'private_key_jwt', 'none'],
+    token_endpoint_auth_signing_alg_values_supported: ['ES256', 'RS256', 'EdDSA'],
     introspection_endpoint_auth_methods_supported: methods,
-    revocation_endpoint_auth_methods_supported: [...methods, 'none'],
+    revocation_endpoint_auth_methods_supported: [...methods, 'private_key_jwt', 'none'],
     ...service,
   }
 }
