@@ -805,7 +805,7 @@ export const texts = {
     noScopes: 'It has no scopes: no app gets a token for it.',
     descriptionHint: 'What it allows, in a sentence. People read it where they are asked.',
     grantable: 'Who may grant it',
-    grantableBy: { everyone: 'Everybody', ceiling: 'Those who have it themselves' },
+    grantableBy: { everyone: 'Everybody', ceiling: 'Those who have it' },
     editTitle: 'Edit the API',
     enabled: 'The API is enabled.',
     disabled: 'The API is disabled.',
@@ -829,9 +829,8 @@ export const texts = {
     disconnect: 'Disconnect',
     disconnectTitle: (name: string) => `Disconnect ${name}?`,
     disconnectLead: (api: string, sessions: string) =>
-      `It has no access to ${api} from now on: ${sessions} of it end at once. It has to ask again to come back.`,
-    withKeys: 'Also revoke the keys that it made',
-    withKeysHint: 'And those that these keys made.',
+      `It has no access to ${api} from now on. ${sessions} of it will end at once. To come back, it has to ask again.`,
+    withKeys: 'Also revoke the keys that it made, and those that these made',
     disconnected: 'The app is disconnected.',
   },
   portal: {

@@ -76,7 +76,7 @@ export function GrantTable({
               done={words.disconnected}
             >
               <p>{words.disconnectLead(resource.name, formatCount(sessions, 'session'))}</p>
-              <Check label={words.withKeys} hint={words.withKeysHint} name="created" />
+              <Check label={words.withKeys} name="created" />
             </Confirm>
           ),
         },
