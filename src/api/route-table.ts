@@ -238,12 +238,12 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /forgot-password', 'mail'],
   ['POST /reset-password', 'mail'],
   ['POST /setup', 'mail'],
+  ['POST /oauth/register', 'register'],
   ['GET /oauth/authorize', 'authorize'],
   ['POST /oauth/authorize', 'authorize'],
   ['POST /oauth/consent', 'authorize'],
   ['GET /oauth/logout', 'authorize'],
   ['POST /oauth/logout', 'authorize'],
-  ['POST /oauth/register', 'register'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Only a failed exchange counts, as an unknown credential.
