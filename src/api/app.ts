@@ -48,6 +48,7 @@ import { metadataRoute } from './routes/authorization-server.ts'
 import { authorizeRoutes } from './routes/authorize.tsx'
 import { browserSessionRoutes } from './routes/browser-sessions.ts'
 import { clientRoutes } from './routes/clients.ts'
+import { devicePages, deviceRoutes } from './routes/device.tsx'
 import { errorPages } from './routes/error-pages.ts'
 import { protectedRoutes } from './routes/examples.ts'
 import { grantRoutes } from './routes/grants.ts'
@@ -96,6 +97,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(pageAssets(context.config))
     .use(browserSessionRoutes(context, inBrowser))
     .use(hasApps(context, () => authorizeRoutes(context, inBrowser)))
+    .use(hasApps(context, () => devicePages(context, inBrowser, limits)))
 
   const servesApps = options.servesApps ?? isAuthorizationServer(context.config)
   const forApps = new Elysia().use(resourceRoutes(context, guard)).use(clientRoutes(context, guard))
@@ -122,6 +124,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(usageRoutes(context, guard))
     .use(hasApps(context, () => grantRoutes(context, guard)))
     .use(oauthRoutes(context, guard, limits))
+    .use(hasApps(context, () => deviceRoutes(context, guard, limits)))
     // Without tokens for apps there are no such routes. The type has them, for the client of the API.
     .use(servesApps ? forApps : (new Elysia() as unknown as typeof forApps))
     .use(signingRoutes(context))

@@ -172,6 +172,7 @@ export const NEEDS = {
   'GET /audit': { anyone: { scopes: [AUDIT_READ], support: true } },
 
   'POST /oauth/token': OAUTH,
+  'POST /oauth/device_authorization': OAUTH,
   'POST /oauth/introspect': OAUTH,
   'POST /oauth/revoke': OAUTH,
   'POST /resources': { admin: { json: true, recent: true } },
@@ -238,6 +239,7 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['GET /oauth/authorize', 'authorize'],
   ['POST /oauth/authorize', 'authorize'],
   ['POST /oauth/consent', 'authorize'],
+  ['POST /oauth/device_authorization', 'device_authorization'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Only a failed exchange counts, as an unknown credential.

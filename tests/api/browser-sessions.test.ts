@@ -448,6 +448,8 @@ function tight() {
     password: { limit: 2, windowSeconds: 60 },
     mail: wide,
     authorize: wide,
+    device_authorization: wide,
+    device: wide,
     create_key: wide,
     unknown_credential: wide,
     other: wide,

@@ -450,6 +450,8 @@ describe('limits per address', () => {
       password: plenty,
       mail: plenty,
       authorize: plenty,
+      device_authorization: plenty,
+      device: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: few,

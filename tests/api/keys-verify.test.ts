@@ -481,6 +481,8 @@ const ONE_A_MINUTE = {
   password: once,
   mail: once,
   authorize: once,
+  device_authorization: once,
+  device: once,
   create_key: once,
   unknown_credential: once,
   other: once,

@@ -236,6 +236,8 @@ describe('what is counted', () => {
       password: plenty,
       mail: plenty,
       authorize: plenty,
+      device_authorization: plenty,
+      device: plenty,
       create_key: plenty,
       unknown_credential: few,
       other: plenty,

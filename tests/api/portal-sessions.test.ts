@@ -317,6 +317,8 @@ describe('guesses at links', () => {
       password: unreached,
       mail: unreached,
       authorize: unreached,
+      device_authorization: unreached,
+      device: unreached,
       create_key: unreached,
       other: unreached,
       unknown_credential: { limit: 5, windowSeconds: 60 },

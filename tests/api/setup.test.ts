@@ -83,6 +83,8 @@ describe('while there is no admin', () => {
       'password',
       'mail',
       'authorize',
+      'device_authorization',
+      'device',
       'create_key',
       'other',
     ] as const

@@ -293,6 +293,8 @@ function limits(named: Partial<Record<'refresh', number>>) {
     password: plenty,
     mail: plenty,
     authorize: plenty,
+    device_authorization: plenty,
+    device: plenty,
     create_key: plenty,
     unknown_credential: plenty,
     other: plenty,

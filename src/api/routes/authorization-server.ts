@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
+import { DEVICE_GRANT } from '../../core/authorization/device.ts'
 import { IDENTITY_SCOPES } from '../../core/authorization/target.ts'
 import type { Context } from '../../core/context.ts'
 import { fail } from '../../lib/errors.ts'
@@ -42,6 +43,7 @@ function metadataOf({ config }: Context) {
     ...common,
     authorization_endpoint: `${issuer}/oauth/authorize`,
     userinfo_endpoint: `${issuer}/oauth/userinfo`,
+    device_authorization_endpoint: `${issuer}/oauth/device_authorization`,
     end_session_endpoint: `${issuer}/oauth/logout`,
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
@@ -50,7 +52,13 @@ function metadataOf({ config }: Context) {
     scopes_supported: [...IDENTITY_SCOPES, 'offline_access'],
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [config.algorithm],
-    grant_types_supported: ['authorization_code', 'client_credentials', 'refresh_token', ...password],
+    grant_types_supported: [
+      'authorization_code',
+      'client_credentials',
+      'refresh_token',
+      DEVICE_GRANT,
+      ...password,
+    ],
     token_endpoint_auth_methods_supported: [...methods, 'none'],
     introspection_endpoint_auth_methods_supported: methods,
     revocation_endpoint_auth_methods_supported: [...methods, 'none'],

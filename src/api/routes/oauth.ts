@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { RateLimitName } from '../../config/rate-limits.ts'
 import { authenticateApp } from '../../core/authorization/client-authentication.ts'
+import { DEVICE_GRANT } from '../../core/authorization/device.ts'
 import type { Context } from '../../core/context.ts'
 import { authenticateClient, readClient } from '../../core/oauth/client.ts'
 import { grantTokens, recordRefusedGrant, type TokenClient } from '../../core/oauth/grants.ts'
@@ -31,6 +32,9 @@ const LIMIT_OF_GRANT = new Map<string, RateLimitName>([
   ['refresh_token', 'refresh'],
 ])
 
+/** The grants by a code. */
+const TAKES_CODE = ['authorization_code', DEVICE_GRANT]
+
 /**
  * How a client authenticates, in words: OpenAPI has no security scheme for a client that may send its secret in the body.
  */
@@ -41,24 +45,7 @@ type Seen = { request: Request; state: RequestState }
 
 /** The OAuth endpoints (RFC 6749, 7662, 7009), with the errors of those standards. */
 export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
-  /**
-   * Counts a failed client authentication as a guess, or else client secrets could be guessed without limit. A right
-   * secret is never refused for the guesses of others at its address.
-   */
-  const countingGuesses = async <T>(
-    state: RequestState,
-    work: () => Promise<T>,
-    guesses: readonly ErrorCode[] = ['invalid_client'],
-  ): Promise<T> => {
-    try {
-      return await work()
-    } catch (error) {
-      if (error instanceof Problem && guesses.includes(error.problem)) {
-        await limits.consume('unknown_credential', state)
-      }
-      throw error
-    }
-  }
+  const countingGuesses = countGuesses(limits)
   /** Audits every refused `client_credentials` grant, whatever the reason. */
   const auditingRefusal = async <T>(state: RequestState, grant: () => Promise<T>): Promise<T> => {
     try {
@@ -110,8 +97,8 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         const limit = LIMIT_OF_GRANT.get(body.grant_type)
         if (limit) await limits.consume(limit, state)
         const { grant_type, username, password, refresh_token, scope } = body
-        const { code, redirect_uri, code_verifier, resource } = body
-        const ofCode = { code, redirect_uri, code_verifier, resource }
+        const { code, redirect_uri, code_verifier, resource, device_code } = body
+        const ofCode = { code, redirect_uri, code_verifier, resource, device_code }
         const asked = { grant_type, username, password, refresh_token, scope, ...ofCode }
         const grant = async () => {
           const client = await acceptClient({ request, state }, body)
@@ -121,7 +108,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
           state,
           () => (grant_type === 'client_credentials' ? auditingRefusal(state, grant) : grant()),
           // A code is guessed at too.
-          grant_type === 'authorization_code' ? ['invalid_client', 'invalid_token'] : ['invalid_client'],
+          TAKES_CODE.includes(grant_type) ? ['invalid_client', 'invalid_token'] : ['invalid_client'],
         )
       },
       {
@@ -129,7 +116,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         body: TokenForm,
         response: { 200: OAuthTokens },
         detail: describe('getToken', 'The token endpoint (RFC 6749)', {
-          description: `Grants \`authorization_code\`, \`client_credentials\`, \`refresh_token\` and \`password\`. ${CLIENTS} An app that has a secret authenticates in the same ways; one that has none sends its \`client_id\`.`,
+          description: `Grants \`authorization_code\`, \`client_credentials\`, \`refresh_token\`, \`${DEVICE_GRANT}\` and \`password\`. ${CLIENTS} An app that has a secret authenticates in the same ways; one that has none sends its \`client_id\`.`,
           errors: [
             'invalid_login',
             'invalid_client',
@@ -140,6 +127,9 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
             'invalid_target',
             'invalid_scope',
             'access_denied',
+            'authorization_pending',
+            'slow_down',
+            'expired_token',
             'mfa_required',
             'email_not_verified',
             'too_many_attempts',
@@ -186,6 +176,27 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       },
     )
 }
+
+/**
+ * Counts a failed client authentication as a guess, or else client secrets could be guessed without limit. A right
+ * secret is never refused for the guesses of others at its address.
+ */
+export const countGuesses =
+  (limits: Limits) =>
+  async <T>(
+    state: RequestState,
+    work: () => Promise<T>,
+    guesses: readonly ErrorCode[] = ['invalid_client'],
+  ): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof Problem && guesses.includes(error.problem)) {
+        await limits.consume('unknown_credential', state)
+      }
+      throw error
+    }
+  }
 
 /**
  * Authenticates by a bearer credential (RFC 7662, section 2.1; RFC 6750).
