@@ -104,6 +104,10 @@ const GUARDED: Record<string, readonly string[]> = {
   'POST /auth/logout-all': ['plain'],
   'GET /auth/sessions': ['plain'],
   'DELETE /auth/sessions/$ownerId': ['plain'],
+  'GET /auth/grants': ['plain', 'robotToken'],
+  'DELETE /auth/grants/$ownerId': ['plain'],
+  'GET /users/$strangerId/grants': ['owner', 'plain'],
+  'DELETE /users/$strangerId/grants/$ownerId': ['owner', 'steward'],
   'POST /keys': ['plain', 'robotToken'],
   'POST /keys/create': ['plain'],
   'GET /keys': ['plain'],
@@ -119,6 +123,7 @@ const GUARDED: Record<string, readonly string[]> = {
   'DELETE /keys/self': ['owner'],
   'POST /keys/import': ['owner', 'steward'],
   'POST /keys/verify': ['owner', 'plain'],
+  'POST /verify': ['owner', 'plain'],
   'POST /keys/verify-batch': ['owner', 'plain'],
   'GET /service-accounts': ['plain'],
   'POST /service-accounts': ['plain'],
@@ -208,6 +213,7 @@ const BODIES: Record<string, string | null> = {
   'POST /keys/$plainId/rotate': 'owner',
   'POST /keys/import': 'admin',
   'POST /keys/verify': 'verifier',
+  'POST /verify': 'verifier',
   'POST /keys/verify-batch': 'verifier',
   'POST /service-accounts': 'owner',
   'PATCH /service-accounts/$accountId': 'owner',
@@ -250,12 +256,12 @@ const otherMethods = `
   GET /auth/signup  GET /auth/login  GET /auth/refresh  GET /auth/logout  GET /auth/logout-all  POST /auth/me
   PUT /auth/sessions  GET /auth/sessions/id  GET /auth/password  GET /auth/password-reset
   PUT /keys  PUT /keys/list  PUT /keys/create  PUT /keys/self  PUT /keys/id  GET /keys/id/rotate  GET /keys/id/secrets/start
-  POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch
+  POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch  PUT /verify
   POST /overview  POST /instance  PUT /mails  GET /mails/test  GET /mails/id/retry
   GET /portal/exchange  GET /portal/session  GET /portal/sessions/id
   PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
   GET /users/id/password-reset  POST /audit  GET /oauth/token  GET /oauth/introspect  GET /oauth/revoke
-  POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server
+  POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server  POST /.well-known/oauth-protected-resource/latchkey
   POST /protected/user-only  POST /protected/service-only  POST /protected/any  POST /protected/admin`
   .trim()
   .split(/\s{2,}/)
@@ -279,6 +285,8 @@ const service: Case[] = [
   ['HEAD', 'HEAD /openapi.json'],
   ['good', 'GET /.well-known/jwks.json'],
   ['good', 'GET /.well-known/oauth-authorization-server'],
+  ['good', 'GET /.well-known/oauth-protected-resource/latchkey'],
+  ['an unknown resource', 'GET /.well-known/oauth-protected-resource/none'],
   ['good', 'GET /.well-known/openid-configuration'],
   ['good', 'GET /metrics', { headers: { authorization: `Bearer ${METRICS_TOKEN}` } }],
   ['no credential', 'GET /metrics'],
@@ -557,6 +565,9 @@ const verification: Case[] = [
   ['revoked', 'POST /keys/verify', { key: 'verifier', json: { key: '$leaked' } }],
   ['beyond its rate', 'POST /keys/verify', { key: 'verifier', json: { key: '$limited' } }],
   ['without credits', 'POST /keys/verify', { key: 'verifier', json: { key: '$prepaid' } }],
+  ['good', 'POST /verify', { key: 'verifier', json: { credential: '$plain', scopes: ['read'], cost: 0 } }],
+  ['an unknown credential', 'POST /verify', { key: 'verifier', json: { credential: 'sk_unknown' } }],
+  ['an unknown resource', 'POST /verify', { key: 'verifier', json: { credential: '$plain', resource: 'none', cost: 0 } }],
   ['no key', 'POST /keys/verify', { key: 'verifier', json: {} }],
   ['no body', 'POST /keys/verify', { key: 'verifier' }],
   ['a malformed address', 'POST /keys/verify', { key: 'verifier', json: { key: '$plain', ip: '1' } }],
@@ -650,6 +661,8 @@ const portal: Case[] = [
 ]
 
 const oauth: Case[] = [
+  ['an exchange for no resource', 'POST /oauth/token', { form: { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', subject_token: '$plain', subject_token_type: 'urn:latchkey:token-type:api_key' } }],
+  ['registration is off', 'POST /oauth/register', { json: { redirect_uris: ['https://app.example.com/callback'] } }],
   ['client_credentials, Basic', 'POST /oauth/token', { client: '$accountId:$robot', form: { grant_type: 'client_credentials', scope: 'read' } }],
   ['client_credentials, no client', 'POST /oauth/token', { form: { grant_type: 'client_credentials' } }],
   ['client_credentials, a wrong secret', 'POST /oauth/token', { client: '$accountId:sk_wrong', form: { grant_type: 'client_credentials' } }],
@@ -900,6 +913,7 @@ const signIn: Case[] = [
 
 /** What sends mails. No mail server listens: a mail waits, and its request succeeds. */
 const mail: Case[] = [
+  ['good', 'POST /oauth/register', { json: { redirect_uris: ['https://app.example.com/callback'] } }],
   ['admin', 'POST /auth/login', { json: ADMIN, keep: { admin: 'access_token' } }],
   ...['owner', 'owner'].map((name, index): Case => [index ? 'a taken address' : 'good', 'POST /auth/signup', { json: { email: `${name}@example.com`, password: PASSWORD } }]),
   ['owner', 'POST /auth/login', { json: { email: 'owner@example.com', password: PASSWORD }, keep: { owner: 'access_token' } }],
@@ -972,6 +986,29 @@ const closed: Case[] = [
   ['the last admin signs out', 'POST /auth/logout-all', { as: 'admin' }],
 ]
 
+/** The built-in client of the documentation, which is not asked. */
+const ASKED = `client_id=latchkey-docs&redirect_uri=${encodeURIComponent(`${SETTINGS.PUBLIC_URL}/docs/oauth2-redirect`)}&response_type=code&code_challenge=${'a'.repeat(43)}&code_challenge_method=S256`
+
+/** What people allow apps. */
+const allowing: Case[] = [
+  ['an app, and nobody is signed in', `GET /oauth/authorize?${ASKED}`],
+  ['an unknown app', 'GET /oauth/authorize?client_id=unknown'],
+  ['posted', 'POST /oauth/authorize', { form: { client_id: 'unknown' } }],
+  ['nothing to answer', 'POST /oauth/consent', { ...OWN_PAGE, form: { request: UNKNOWN_ID, decision: 'allow' } }],
+  ['for an app', 'POST /session', { ...OWN_PAGE, json: { email: 'owner@example.com', password: PASSWORD }, keepCookie: 'ownerCookie' }],
+  ['an app', `GET /oauth/authorize?${ASKED}`, { cookie: 'ownerCookie' }],
+  ['authorization_code, unknown', 'POST /oauth/token', { form: { grant_type: 'authorization_code', client_id: 'latchkey-docs', code: 'unknown', redirect_uri: 'https://app.example.com', code_verifier: 'a'.repeat(43) } }],
+  ['authorization_code, no client', 'POST /oauth/token', { form: { grant_type: 'authorization_code', code: 'unknown', redirect_uri: 'https://app.example.com', code_verifier: 'a'.repeat(43) } }],
+  ['good', 'GET /auth/grants', { as: 'owner', keep: { grant: 'items.0.id' } }],
+  ['good', 'GET /users/$ownerId/grants', { as: 'admin' }],
+  ["another's", 'DELETE /auth/grants/$grant', { as: 'stranger' }],
+  ['good', 'DELETE /auth/grants/$grant?created=true', { as: 'owner' }],
+  ['again', 'DELETE /auth/grants/$grant', { as: 'owner' }],
+  ['the app again', `GET /oauth/authorize?${ASKED}`, { cookie: 'ownerCookie' }],
+  ['the grant of a user', 'GET /users/$ownerId/grants', { as: 'admin', keep: { grant: 'items.0.id' } }],
+  ['good', 'DELETE /users/$ownerId/grants/$grant', { as: 'admin' }],
+]
+
 export const scripts: readonly Script[] = [
   {
     name: 'open',
@@ -988,7 +1025,9 @@ export const scripts: readonly Script[] = [
       ...limitedKeys,
       ...verification,
       ...examples,
-      ...oauth, ...apps,
+      ...oauth,
+      ...apps,
+      ...allowing,
       ...forwardAuth,
       ...portal,
       ...serviceAccounts,
@@ -1001,7 +1040,7 @@ export const scripts: readonly Script[] = [
   },
   {
     name: 'mail',
-    settings: { ...SETTINGS, RATE_LIMITS: 'off', SMTP_URL: 'smtp://127.0.0.1:1', MAIL_FROM: 'auth@example.com' },
+    settings: { ...SETTINGS, RATE_LIMITS: 'off', SMTP_URL: 'smtp://127.0.0.1:1', MAIL_FROM: 'auth@example.com', OAUTH_REGISTRATION: 'open' },
     cases: mail,
   },
   { name: 'limits', settings: SETTINGS, cases: [...scene, ...limits] },

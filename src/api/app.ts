@@ -64,6 +64,7 @@ import { overviewRoutes } from './routes/overview.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
 import { portalRoutes } from './routes/portal.ts'
+import { protectedResourceRoutes } from './routes/protected-resources.ts'
 import { resourceRoutes } from './routes/resources.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
@@ -96,11 +97,15 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(pageRoutes(context, inBrowser, limits))
     .use(pageAssets(context.config))
     .use(browserSessionRoutes(context, inBrowser))
-    .use(hasApps(context, () => authorizeRoutes(context, inBrowser)))
-    .use(hasApps(context, () => devicePages(context, inBrowser, limits)))
+    .use(authorizeRoutes(context, inBrowser))
+    .use(devicePages(context, inBrowser, limits))
 
   const servesApps = options.servesApps ?? isAuthorizationServer(context.config)
-  const forApps = new Elysia().use(resourceRoutes(context, guard)).use(clientRoutes(context, guard))
+  const forApps = new Elysia()
+    .use(resourceRoutes(context, guard))
+    .use(clientRoutes(context, guard))
+    .use(grantRoutes(context, guard))
+    .use(deviceRoutes(context, guard, limits))
 
   const limited = new Elysia()
     .use(stated)
@@ -122,13 +127,12 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(mailRoutes(context, guard))
     .use(overviewRoutes(context, guard))
     .use(usageRoutes(context, guard))
-    .use(hasApps(context, () => grantRoutes(context, guard)))
     .use(oauthRoutes(context, guard, limits))
-    .use(hasApps(context, () => deviceRoutes(context, guard, limits)))
     // Without tokens for apps there are no such routes. The type has them, for the client of the API.
     .use(servesApps ? forApps : (new Elysia() as unknown as typeof forApps))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
+    .use(protectedResourceRoutes(context))
     .use(openIdRoutes(context, inBrowser))
     .use(forBrowsers)
 
@@ -154,10 +158,6 @@ export function createApp(context: Context, options: AppOptions = {}) {
   skipCookies(app)
   return app
 }
-
-/** Routes of the authorization server for apps, which there are none of with a shared secret (oauth.md). */
-const hasApps = <Routes>({ config }: Context, routes: () => Routes): Routes =>
-  config.algorithm === 'HS256' ? (new Elysia() as Routes) : routes()
 
 /** The app on METRICS_PORT: /metrics alone. */
 export function createMetricsApp(context: Context) {

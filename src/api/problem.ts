@@ -76,6 +76,8 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   mfa_enrolment_required: ['mfa_enrolment_required'],
   invalid_scope: ['invalid_scope'],
   insufficient_scope: ['insufficient_scope'],
+  invalid_redirect_uri: ['invalid_redirect_uri'],
+  invalid_client_metadata: ['invalid_client_metadata'],
 }
 
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {

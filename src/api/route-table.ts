@@ -123,6 +123,7 @@ export const NEEDS = {
   'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES }, recent: 'for keys' } },
   'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },
   'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },
+  'POST /verify': { anyone: { scopes: [VERIFY], json: true } },
 
   // With REAUTHENTICATE_FOR_KEYS a person proves themselves for keys, and so for a session that makes keys.
   'POST /portal/sessions': { adminOrKey: { keyScopes: [PORTAL], recent: 'for keys', json: true } },
@@ -173,6 +174,7 @@ export const NEEDS = {
 
   'POST /oauth/token': OAUTH,
   'POST /oauth/device_authorization': OAUTH,
+  'POST /oauth/register': OAUTH,
   'POST /oauth/introspect': OAUTH,
   'POST /oauth/revoke': OAUTH,
   'POST /resources': { admin: { json: true, recent: true } },
@@ -189,6 +191,7 @@ export const NEEDS = {
   'DELETE /oauth/clients/:id/secrets/:secret_id': { admin: { recent: true } },
   'GET /.well-known/jwks.json': PUBLIC,
   'GET /.well-known/oauth-authorization-server': PUBLIC,
+  'GET /.well-known/oauth-protected-resource/:name': PUBLIC,
   'GET /.well-known/openid-configuration': PUBLIC,
   'GET /oauth/userinfo': PUBLIC,
   'POST /oauth/userinfo': PUBLIC,
@@ -240,6 +243,9 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['POST /oauth/authorize', 'authorize'],
   ['POST /oauth/consent', 'authorize'],
   ['POST /oauth/device_authorization', 'device_authorization'],
+  ['GET /oauth/logout', 'authorize'],
+  ['POST /oauth/logout', 'authorize'],
+  ['POST /oauth/register', 'register'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Only a failed exchange counts, as an unknown credential.

@@ -15,6 +15,8 @@ export const DEFAULT_RATE_LIMITS = {
   device_authorization: { limit: 10, windowSeconds: 60 },
   device: { limit: 10, windowSeconds: 3600 },
   create_key: { limit: 60, windowSeconds: 3600 },
+  register: { limit: 5, windowSeconds: 3600 },
+  client_metadata: { limit: 10, windowSeconds: 3600 },
   unknown_credential: { limit: 60, windowSeconds: 60 },
   other: { limit: 600, windowSeconds: 60 },
 }

@@ -18,6 +18,8 @@ export const catalogue = {
   slow_down: [400, 'Slow down', 'The device asks too often. Wait five seconds longer each time from now on.'],
   expired_token: [400, 'Expired device code', 'The person did not answer in time. Begin again.'],
   unsupported_grant_type: [400, 'Unsupported grant type', 'This grant type is not offered here.'],
+  invalid_redirect_uri: [400, 'Invalid redirect URI', 'A redirect URI cannot be used.'],
+  invalid_client_metadata: [400, 'Invalid client metadata', 'The app cannot be registered like this.'],
   missing_credential: [401, 'Missing credential', 'Send an access token or an API key.'],
   invalid_token: [401, 'Invalid credential', 'The credential is not valid, or no longer.'],
   invalid_login: [401, 'Invalid login', 'Incorrect email or password'],

@@ -90,6 +90,8 @@ export function createMetrics(readPool: () => PoolLoad) {
       'device_authorization',
       'device',
       'create_key',
+      'register',
+      'client_metadata',
       'unknown_credential',
       'other',
     ),

@@ -205,7 +205,11 @@ describe('openid-client', () => {
         algorithm: 'oauth2',
         execute: [openid.allowInsecureRequests],
       })
-      expect(config.serverMetadata().grant_types_supported).toEqual(['client_credentials', 'refresh_token'])
+      expect(config.serverMetadata().grant_types_supported).toEqual([
+        'client_credentials',
+        'refresh_token',
+        'urn:ietf:params:oauth:grant-type:token-exchange',
+      ])
       const { email: username, password, refresh } = await newPerson(off)
       await expect(
         openid.genericGrantRequest(config, 'password', { username, password }),
@@ -267,7 +271,12 @@ describe('the metadata (RFC 8414)', () => {
       revocation_endpoint: `${service.url}/oauth/revoke`,
       jwks_uri: `${service.url}/.well-known/jwks.json`,
       response_types_supported: [],
-      grant_types_supported: ['client_credentials', 'refresh_token', 'password'],
+      grant_types_supported: [
+        'client_credentials',
+        'refresh_token',
+        'urn:ietf:params:oauth:grant-type:token-exchange',
+        'password',
+      ],
       token_endpoint_auth_methods_supported: [...methods, 'none'],
       introspection_endpoint_auth_methods_supported: methods,
       revocation_endpoint_auth_methods_supported: [...methods, 'none'],

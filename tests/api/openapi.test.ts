@@ -187,7 +187,11 @@ const pathWith = (path: string, value: string) => path.replace(/\{\w+\}/g, value
 
 describe('every example', () => {
   // A mail server that is down: mails wait, and the routes that send mails answer as usual.
-  const other = useService({ smtpUrl: secret('smtp://127.0.0.1:1'), mailFrom: 'no-reply@example.com' })
+  const other = useService({
+    smtpUrl: secret('smtp://127.0.0.1:1'),
+    mailFrom: 'no-reply@example.com',
+    oauthRegistration: 'open',
+  })
   const sql = useSql(other)
   let bystander: { access: string }
   let colleague: Person

@@ -4,6 +4,7 @@ import { createLog, silentLog } from '../../src/lib/log.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
 import { parseExposition, valueIn } from '../support/exposition.ts'
+import { everyLimit } from '../support/limits.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { REDIS_SERVER, startRedis, type TestRedis } from '../support/redis.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -286,17 +287,5 @@ const times = async (count: number, work: () => Promise<unknown>) => {
 function limits(named: Partial<Record<'refresh', number>>) {
   const plenty = { limit: 100_000, windowSeconds: 60 }
   const refresh = { limit: named.refresh ?? plenty.limit, windowSeconds: 60 }
-  return {
-    signup: plenty,
-    login: plenty,
-    refresh,
-    password: plenty,
-    mail: plenty,
-    authorize: plenty,
-    device_authorization: plenty,
-    device: plenty,
-    create_key: plenty,
-    unknown_credential: plenty,
-    other: plenty,
-  }
+  return { ...everyLimit(plenty), refresh }
 }

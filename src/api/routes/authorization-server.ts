@@ -3,6 +3,7 @@ import { Elysia } from 'elysia'
 import { DEVICE_GRANT } from '../../core/authorization/device.ts'
 import { IDENTITY_SCOPES } from '../../core/authorization/target.ts'
 import type { Context } from '../../core/context.ts'
+import { TOKEN_EXCHANGE } from '../../core/token-exchange/exchange.ts'
 import { fail } from '../../lib/errors.ts'
 import { pathOf, withoutSlash } from '../elysia.ts'
 import { describe } from '../openapi/describe.ts'
@@ -57,11 +58,15 @@ function metadataOf({ config }: Context) {
       'client_credentials',
       'refresh_token',
       DEVICE_GRANT,
+      TOKEN_EXCHANGE,
       ...password,
     ],
-    token_endpoint_auth_methods_supported: [...methods, 'none'],
+    ...(config.oauthRegistration === 'off' ? {} : { registration_endpoint: `${issuer}/oauth/register` }),
+    client_id_metadata_document_supported: config.oauthClientMetadata === 'on',
+    token_endpoint_auth_methods_supported: [...methods, 'private_key_jwt', 'none'],
+    token_endpoint_auth_signing_alg_values_supported: ['ES256', 'RS256', 'EdDSA'],
     introspection_endpoint_auth_methods_supported: methods,
-    revocation_endpoint_auth_methods_supported: [...methods, 'none'],
+    revocation_endpoint_auth_methods_supported: [...methods, 'private_key_jwt', 'none'],
     ...service,
   }
 }

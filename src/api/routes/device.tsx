@@ -3,6 +3,7 @@ import { Elysia } from 'elysia'
 import { authenticateApp } from '../../core/authorization/client-authentication.ts'
 import { answerDevice, beginDevice, showDevice } from '../../core/authorization/device.ts'
 import type { Context } from '../../core/context.ts'
+import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import { failClient, readClient } from '../../core/oauth/client.ts'
 import { DeviceAuthorization, DeviceForm } from '../../core/oauth/model.ts'
 import { isEnrolmentDue } from '../../core/second-factors/enrolment.ts'
@@ -57,6 +58,7 @@ const MAX_CODE_LENGTH = 32
 /** The page at which a person allows a device (oauth.md, section 7, rule 4). */
 export const devicePages = (context: Context, guard: BrowserGuard, limits: Limits) => {
   const { config } = context
+  if (!isAuthorizationServer(config)) return new Elysia()
   const site = siteOf(config)
   const page = { detail: { hide: true } }
   const form = { ...page, ownOrigin: 'form', body: FIELDS } as const

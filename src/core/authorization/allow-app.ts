@@ -7,7 +7,7 @@ import { allow, type GrantRow, locksOfGrant } from '../grants/grants.ts'
 import type { UserPrincipal } from '../principal.ts'
 import { scopesAllowed } from '../resources/audience.ts'
 import type { ClientRow } from './resolve-client.ts'
-import { type Asked, type AskedTarget, IDENTITY_SCOPES } from './target.ts'
+import { type Asked, type AskedTarget, isIdentityScope } from './target.ts'
 
 /** What a person allows a client. */
 export type Consent = {
@@ -16,7 +16,7 @@ export type Consent = {
   asked: Asked
   /** Whether the client may still be answered, by its row as it is then. */
   mayAnswer(client: ClientRow): boolean
-  /** Whether nobody has to be asked, by what was allowed before as it is then. */
+  /** Whether the person need not be asked, by what was allowed before as it is then. */
   isAllowed(grant: GrantRow | null): boolean
   /** What the person allowed before, and unticked now. */
   removed: readonly string[]
@@ -74,6 +74,6 @@ const isOf = (grant: GrantRow, parties: { userId: string; clientId: string; targ
 
 /** The scopes of OpenID Connect among some, and the others. */
 export const partScopes = (scopes: readonly string[]) => ({
-  identityScopes: scopes.filter((scope) => IDENTITY_SCOPES.includes(scope)),
-  scopes: scopes.filter((scope) => !IDENTITY_SCOPES.includes(scope)),
+  identityScopes: scopes.filter(isIdentityScope),
+  scopes: scopes.filter((scope) => !isIdentityScope(scope)),
 })

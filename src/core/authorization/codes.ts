@@ -35,7 +35,7 @@ export type NewCode = {
   asked: Asked
   codeChallenge: string
   nonce: string | null
-  /** Whether nobody has to be asked, by what was allowed before as it is then. */
+  /** Whether the person need not be asked, by what was allowed before as it is then. */
   isAllowed(grant: GrantRow | null): boolean
   /** What the person allowed before, and unticked now. */
   removed?: readonly string[]

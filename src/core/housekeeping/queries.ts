@@ -3,6 +3,7 @@ import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { authorizationCodes, authorizationRequests, deviceCodes } from '../../db/authorization.ts'
 import { instances, keyRefusals, runningExports, usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
+import { usedAssertions } from '../../db/oauth.ts'
 import {
   codeFailures,
   mailboxCounts,
@@ -44,6 +45,8 @@ export type Horizons = {
   /** Of servers, and of exports that a server wrote out: when they were last seen. */
   instances: Date
   tokens: Date
+  /** Of the assertions of clients. */
+  assertions: Date
   usage: Date
   oneTimeTokens: Date
   /** Of mails that were sent or given up. */
@@ -102,6 +105,11 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     },
     { table: instances, id: instances.id, isOutdated: lt(instances.seenAt, before.instances) },
     { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
+    {
+      table: usedAssertions,
+      id: usedAssertions.id,
+      isOutdated: lt(usedAssertions.expiresAt, before.assertions),
+    },
     { table: keyRefusals, id: sql`ctid`, isOutdated: lt(keyRefusals.at, before.refusals) },
     { table: keyRefusals, id: sql`ctid`, isOutdated: isBeyondNewest },
     {

@@ -8,6 +8,10 @@ const client = {
   client_secret: Type.Optional(
     Type.String({ maxLength: 8192, description: 'One of its keys, or of its secrets' }),
   ),
+  client_assertion: Type.Optional(
+    Type.String({ maxLength: 8192, description: 'Of an app that signs with its own key (RFC 7523)' }),
+  ),
+  client_assertion_type: Type.Optional(Type.String({ maxLength: 128 })),
 }
 
 /**
@@ -24,6 +28,7 @@ export const TokenForm = Type.Object(
         'password',
         'refresh_token',
         'urn:ietf:params:oauth:grant-type:device_code',
+        'urn:ietf:params:oauth:grant-type:token-exchange',
       ],
     }),
     username: Type.Optional(value),
@@ -33,7 +38,14 @@ export const TokenForm = Type.Object(
     code: Type.Optional(value),
     redirect_uri: Type.Optional(value),
     code_verifier: Type.Optional(value),
-    resource: Type.Optional(value),
+    subject_token: Type.Optional(Type.String({ maxLength: 8192, description: 'An API key, to exchange' })),
+    subject_token_type: Type.Optional(
+      Type.String({ maxLength: 8192, examples: ['urn:latchkey:token-type:api_key'] }),
+    ),
+    requested_token_type: Type.Optional(value),
+    actor_token: Type.Optional(value),
+    resource: Type.Optional(Type.String({ maxLength: 8192, description: "A resource's identifier" })),
+    audience: Type.Optional(value),
     device_code: Type.Optional(value),
     ...client,
   },
@@ -73,6 +85,7 @@ export type ClientForm = Pick<TokenForm, keyof typeof client>
 export const OAuthTokens = Type.Object(
   {
     access_token: Type.String(),
+    issued_token_type: Type.Optional(Type.String({ description: 'Of an exchange (RFC 8693)' })),
     token_type: Type.Literal('bearer'),
     expires_in: Type.Integer({ description: 'Seconds' }),
     refresh_token: Type.Optional(Type.String()),
@@ -116,6 +129,7 @@ export const Introspection = Type.Object(
     auth_time: Type.Optional(Type.Integer({ description: 'When a person last proved who they are' })),
     amr: Type.Optional(Type.Array(Type.String(), { description: 'How they proved it (RFC 8176), sorted' })),
     key_id: Type.Optional(Type.String()),
+    grant_id: Type.Optional(Type.String({ description: 'What the person allowed the app' })),
   },
   { $id: 'Introspection' },
 )
