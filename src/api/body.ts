@@ -78,18 +78,14 @@ export async function readFormText(request: Request): Promise<string> {
 
 /**
  * Reads the form of an OAuth request (RFC 6749, appendix B). A parameter without a value counts as omitted (section 3.2).
- * @throws Problem invalid_request where a parameter is repeated (section 3.2), invalid_target where that is `resource`,
+ * @throws Problem invalid_request where a parameter is repeated (section 3.2), and invalid_target where `resource` is;
  * unsupported_media_type, body_too_large
  */
 export async function readForm(request: Request): Promise<Record<string, string>> {
-  requireType(request, 'application/x-www-form-urlencoded')
-  const form = new URLSearchParams(await readText(request, MAX_BODY_BYTES))
-  const seen = new Set<string>()
-  for (const name of form.keys()) {
-    if (seen.has(name))
-      fail(name === 'resource' ? 'invalid_target' : 'invalid_request', { detail: 'A parameter is repeated.' })
-    seen.add(name)
-  }
+  const form = new URLSearchParams(await readFormText(request))
+  const names = [...form.keys()]
+  if (form.getAll('resource').length > 1) fail('invalid_target', { detail: 'Name one resource.' })
+  if (new Set(names).size < names.length) fail('invalid_request', { detail: 'A parameter is repeated.' })
   const members: Record<string, string> = Object.create(null)
   for (const [name, value] of form) if (value !== '') members[name] = value
   return members

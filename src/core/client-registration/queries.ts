@@ -1,4 +1,4 @@
-import { and, asc, eq, inArray, notExists, or, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, notExists, or, type SQL, sql } from 'drizzle-orm'
 import type { Transaction } from '../../db/database.ts'
 import { oauthClients, oauthGrants } from '../../db/oauth.ts'
 
@@ -33,7 +33,7 @@ export function deleteBeyond(tx: Transaction, kept: number, most: number) {
     .where(eq(oauthClients.source, 'dynamic'))
     .orderBy(sql`${lastUse} DESC`, sql`${oauthClients.id} DESC`)
     .offset(kept)
-  return deleteApps(tx, inArray(oauthClients.id, ranked), most)
+  return deleteApps(tx, sql`${oauthClients.id} IN ${ranked}`, most)
 }
 
 function deleteApps(tx: Transaction, which: SQL | undefined, most: number) {
