@@ -712,6 +712,9 @@ const oauth: Case[] = [
 const NOTES = { identifier: 'https://notes.example.com/mcp', name: 'Notes', slug: 'notes', scopes: [{ name: 'notes:read', description: 'Read your notes' }] }
 const APP = { name: 'App', kind: 'confidential', redirect_uris: ['https://app.example.com/cb'], grants: ['authorization_code', 'refresh_token'] }
 
+const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code'
+const DEVICE_APP = { name: 'Command line', kind: 'public', redirect_uris: [], grants: [DEVICE] }
+
 const apps: Case[] = [
   ['good', 'POST /resources', { as: 'admin', json: NOTES, keep: { resourceId: 'id' } }],
   ['a taken identifier', 'POST /resources', { as: 'admin', json: { ...NOTES, slug: 'other' } }],
@@ -738,6 +741,16 @@ const apps: Case[] = [
   ['while two are live', 'POST /oauth/clients/$appId/secrets', { as: 'admin', json: {} }],
   ['good', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
   ['again', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
+  ['good', 'POST /oauth/clients', { as: 'admin', json: DEVICE_APP, keep: { deviceAppId: 'id' } }],
+  ['good', 'POST /oauth/device_authorization', { form: { client_id: '$deviceAppId', scope: 'openid' }, keep: { deviceCode: 'device_code' } }],
+  ['an unknown app', 'POST /oauth/device_authorization', { form: { client_id: '$ownerId' } }],
+  ['another grant', 'POST /oauth/device_authorization', { client: '$accountId:$robot', form: {} }],
+  ['an unknown resource', 'POST /oauth/device_authorization', { form: { client_id: '$deviceAppId', resource: 'https://unknown.example.com' } }],
+  ['a scope of no resource', 'POST /oauth/device_authorization', { form: { client_id: '$deviceAppId', scope: 'openid read' } }],
+  ['JSON', 'POST /oauth/device_authorization', { json: { client_id: '$deviceAppId' } }],
+  ['nobody has answered', 'POST /oauth/token', { form: { grant_type: DEVICE, client_id: '$deviceAppId', device_code: '$deviceCode' } }],
+  ['too soon', 'POST /oauth/token', { form: { grant_type: DEVICE, client_id: '$deviceAppId', device_code: '$deviceCode' } }],
+  ['an unknown device code', 'POST /oauth/token', { form: { grant_type: DEVICE, client_id: '$deviceAppId', device_code: 'dc_unknown' } }],
   ['good', 'DELETE /oauth/clients/$appId', { as: 'admin' }],
   ['again', 'DELETE /oauth/clients/$appId', { as: 'admin' }],
 ]

@@ -173,6 +173,7 @@ export const NEEDS = {
   'GET /audit': { anyone: { scopes: [AUDIT_READ], support: true } },
 
   'POST /oauth/token': OAUTH,
+  'POST /oauth/device_authorization': OAUTH,
   'POST /oauth/register': OAUTH,
   'POST /oauth/introspect': OAUTH,
   'POST /oauth/revoke': OAUTH,
@@ -242,6 +243,7 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['GET /oauth/authorize', 'authorize'],
   ['POST /oauth/authorize', 'authorize'],
   ['POST /oauth/consent', 'authorize'],
+  ['POST /oauth/device_authorization', 'device_authorization'],
   ['GET /oauth/logout', 'authorize'],
   ['POST /oauth/logout', 'authorize'],
   ['POST /keys/create', 'create_key'],

@@ -87,6 +87,8 @@ export function createMetrics(readPool: () => PoolLoad) {
       'password',
       'mail',
       'authorize',
+      'device_authorization',
+      'device',
       'create_key',
       'register',
       'client_metadata',

@@ -60,8 +60,9 @@ const freshEmail = () => `limit-${++emails}@example.com`
 describe('the limits of the contract', () => {
   /** Requests that succeed, so that only successes are counted. */
   async function requests(): Promise<
+    // Those of the device flow: device-flow.test.ts.
     Record<
-      Exclude<RateLimitName, 'register' | 'client_metadata'>,
+      Exclude<RateLimitName, 'device' | 'device_authorization' | 'register' | 'client_metadata'>,
       { status: number; send: (as: Client) => Promise<Answer> }
     >
   > {

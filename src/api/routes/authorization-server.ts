@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
+import { DEVICE_GRANT } from '../../core/authorization/device.ts'
 import { IDENTITY_SCOPES } from '../../core/authorization/target.ts'
 import type { Context } from '../../core/context.ts'
 import { TOKEN_EXCHANGE } from '../../core/token-exchange/exchange.ts'
@@ -43,6 +44,7 @@ function metadataOf({ config }: Context) {
     ...common,
     authorization_endpoint: `${issuer}/oauth/authorize`,
     userinfo_endpoint: `${issuer}/oauth/userinfo`,
+    device_authorization_endpoint: `${issuer}/oauth/device_authorization`,
     end_session_endpoint: `${issuer}/oauth/logout`,
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
@@ -55,6 +57,7 @@ function metadataOf({ config }: Context) {
       'authorization_code',
       'client_credentials',
       'refresh_token',
+      DEVICE_GRANT,
       TOKEN_EXCHANGE,
       ...password,
     ],

@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { RateLimitName } from '../../config/rate-limits.ts'
 import { authenticateApp } from '../../core/authorization/client-authentication.ts'
+import { DEVICE_GRANT } from '../../core/authorization/device.ts'
 import { ADMINS_ONLY } from '../../core/change/power.ts'
 import { RegisteredApp, Registration } from '../../core/client-registration/model.ts'
 import { registerApp } from '../../core/client-registration/register.ts'
@@ -35,6 +36,9 @@ const LIMIT_OF_GRANT = new Map<string, RateLimitName>([
   ['refresh_token', 'refresh'],
 ])
 
+/** The grants by a code. */
+const TAKES_CODE = ['authorization_code', DEVICE_GRANT]
+
 /**
  * How a client authenticates, in words: OpenAPI has no security scheme for a client that may send its secret in the body.
  */
@@ -45,24 +49,7 @@ type Seen = { request: Request; state: RequestState }
 
 /** The OAuth endpoints (RFC 6749, 7662, 7009), with the errors of those standards. */
 export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
-  /**
-   * Counts a failed client authentication as a guess, or else client secrets could be guessed without limit. A right
-   * secret is never refused for the guesses of others at its address.
-   */
-  const countingGuesses = async <T>(
-    state: RequestState,
-    work: () => Promise<T>,
-    guesses: readonly ErrorCode[] = ['invalid_client'],
-  ): Promise<T> => {
-    try {
-      return await work()
-    } catch (error) {
-      if (error instanceof Problem && guesses.includes(error.problem)) {
-        await limits.consume('unknown_credential', state)
-      }
-      throw error
-    }
-  }
+  const countingGuesses = countGuesses(limits)
   /** Audits every refused `client_credentials` grant, whatever the reason. */
   const auditingRefusal = async <T>(state: RequestState, grant: () => Promise<T>): Promise<T> => {
     try {
@@ -144,8 +131,8 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         if (limit) await limits.consume(limit, state)
         const { grant_type, username, password, refresh_token, scope } = body
         if (grant_type === TOKEN_EXCHANGE) return grantExchange({ request, state }, body)
-        const { code, redirect_uri, code_verifier, resource } = body
-        const ofCode = { code, redirect_uri, code_verifier, resource }
+        const { code, redirect_uri, code_verifier, resource, device_code } = body
+        const ofCode = { code, redirect_uri, code_verifier, resource, device_code }
         const asked = { grant_type, username, password, refresh_token, scope, ...ofCode }
         const grant = async () => {
           const client = await acceptClient({ request, state }, body)
@@ -155,7 +142,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
           state,
           () => (grant_type === 'client_credentials' ? auditingRefusal(state, grant) : grant()),
           // A code is guessed at too.
-          grant_type === 'authorization_code' ? ['invalid_client', 'invalid_token'] : ['invalid_client'],
+          TAKES_CODE.includes(grant_type) ? ['invalid_client', 'invalid_token'] : ['invalid_client'],
         )
       },
       {
@@ -163,7 +150,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         body: TokenForm,
         response: { 200: OAuthTokens },
         detail: describe('getToken', 'The token endpoint (RFC 6749)', {
-          description: `Grants \`authorization_code\`, \`client_credentials\`, \`refresh_token\`, \`password\` and token exchange (RFC 8693: a key for a short token for one \`resource\`). ${CLIENTS} An app that has a secret authenticates in the same ways; one that has none sends its \`client_id\`.`,
+          description: `Grants \`authorization_code\`, \`client_credentials\`, \`refresh_token\`, \`password\`, \`${DEVICE_GRANT}\` and token exchange (RFC 8693: a key for a short token for one \`resource\`). ${CLIENTS} An app that has a secret authenticates in the same ways; one that has none sends its \`client_id\`.`,
           errors: [
             'invalid_login',
             'invalid_client',
@@ -174,6 +161,9 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
             'invalid_target',
             'invalid_scope',
             'access_denied',
+            'authorization_pending',
+            'slow_down',
+            'expired_token',
             'mfa_required',
             'email_not_verified',
             'too_many_attempts',
@@ -257,6 +247,27 @@ function requireAdmin(principal: Principal): asserts principal is AdminPrincipal
   if (!isAdmin(principal)) fail('forbidden', { detail: ADMINS_ONLY })
   if (principal.isEnrolmentDue) fail('mfa_enrolment_required')
 }
+
+/**
+ * Counts a failed client authentication as a guess, or else client secrets could be guessed without limit. A right
+ * secret is never refused for the guesses of others at its address.
+ */
+export const countGuesses =
+  (limits: Limits) =>
+  async <T>(
+    state: RequestState,
+    work: () => Promise<T>,
+    guesses: readonly ErrorCode[] = ['invalid_client'],
+  ): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof Problem && guesses.includes(error.problem)) {
+        await limits.consume('unknown_credential', state)
+      }
+      throw error
+    }
+  }
 
 /**
  * Authenticates by a bearer credential (RFC 7662, section 2.1; RFC 6750).

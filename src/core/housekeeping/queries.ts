@@ -1,6 +1,6 @@
 import { and, asc, getTableName, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
-import { authorizationCodes, authorizationRequests } from '../../db/authorization.ts'
+import { authorizationCodes, authorizationRequests, deviceCodes } from '../../db/authorization.ts'
 import { instances, keyRefusals, runningExports, usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
 import { usedAssertions } from '../../db/oauth.ts'
@@ -57,7 +57,7 @@ export type Horizons = {
   /** Of what works for minutes: pending second steps, and what a passkey is to sign. */
   steps: Date
   portalSessions: Date
-  /** Of requests of apps, and of authorization codes. */
+  /** Of requests of apps, of authorization codes, and of device codes. */
   authorizations: Date
   /** A TOTP that was not confirmed. */
   pendingTotp: Date
@@ -132,6 +132,11 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
       table: authorizationCodes,
       id: authorizationCodes.id,
       isOutdated: lt(authorizationCodes.expiresAt, before.authorizations),
+    },
+    {
+      table: deviceCodes,
+      id: deviceCodes.id,
+      isOutdated: lt(deviceCodes.expiresAt, before.authorizations),
     },
     {
       table: totpSecrets,
