@@ -255,6 +255,8 @@ describe('every example', () => {
     // No answer contains the token that proves an address.
     verifyEmail: 401,
     exchangePortalLink: 401,
+    // No app has this id.
+    authorizeDevice: 401,
     // No user has this address.
     addServiceAccountManager: 404,
     finishLogIn: 401,
