@@ -44,6 +44,7 @@ export const TokenForm = Type.Object(
     ),
     requested_token_type: Type.Optional(value),
     actor_token: Type.Optional(value),
+    resource: Type.Optional(Type.String({ maxLength: 8192, description: "A resource's identifier" })),
     audience: Type.Optional(value),
     device_code: Type.Optional(value),
     ...client,
