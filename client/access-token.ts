@@ -25,8 +25,6 @@ export type TokenSettings = {
  */
 const ALGORITHMS = ['ES256', 'RS256', 'EdDSA']
 const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope']
-/** The `client_id` in a user's token. In a service account's token it equals `sub`. */
-const FIRST_PARTY_CLIENT = 'latchkey'
 const CLOCK_TOLERANCE_SECONDS = 5
 /** How long fetched keys are used. Latchkey publishes a new key for at least this long before it signs with it. */
 const KEYS_LAST_MS = 300_000
@@ -96,7 +94,7 @@ function describeMismatch(error: unknown, expected: { iss: string; aud: string }
 function readPayload({ sub, sid, role, scope, client_id, amr }: JWTPayload): AccessToken | null {
   if (typeof sub !== 'string' || typeof sid !== 'string' || typeof scope !== 'string') return null
   if (client_id === sub) return { kind: 'service_account' }
-  if (client_id !== undefined && client_id !== FIRST_PARTY_CLIENT) return null
+  // An app's token has no role. One of Latchkey's own apps gets a user's token, under a client_id of its own.
   if (role !== 'admin' && role !== 'user') return null
   return { kind: 'user', userId: sub, sessionId: sid, role, scopes: scopesOf(scope), amr: amrOf(amr) }
 }

@@ -1,11 +1,11 @@
 import { ask, type Latchkey } from './ask.ts'
 import type { Need } from './need.ts'
-import type { KeyPrincipal, RateLimit } from './principal.ts'
+import type { ClientPrincipal, KeyPrincipal, RateLimit } from './principal.ts'
 import { type Refusal, refuse } from './refusal.ts'
 import type { SharedAnswers } from './shared-answers.ts'
 
-/** The longest credential that `/keys/verify` accepts. */
-const MAX_LENGTH = 8192
+/** The longest credential that `/keys/verify` and `/verify` accept. */
+export const MAX_LENGTH = 8192
 
 /**
  * Asks Latchkey to verify an API key, or a service account's access token, which stands for a key. The question names
@@ -26,7 +26,7 @@ export async function verifyKey(
   const question = JSON.stringify({ key, scopes, ip, cost })
   const verdict = await answers.get(
     ['key', key, ip],
-    async () => readAnswer(await ask(latchkey, '/keys/verify', question, 'application/json')),
+    async () => readKey(await ask(latchkey, '/keys/verify', question, 'application/json')),
     isLasting,
   )
   if (verdict.kind === 'refused') return verdict
@@ -38,7 +38,8 @@ export async function verifyKey(
  * Whether an answer also holds for the next use of the key from the same address. An answer that counted the use does
  * not: a kept answer would be a use that is not counted.
  */
-function isLasting(verdict: KeyPrincipal | Refusal): boolean {
+export function isLasting(verdict: KeyPrincipal | ClientPrincipal | Refusal): boolean {
+  if (verdict.kind === 'client') return verdict.expiresAt.getTime() > Date.now()
   if (verdict.kind === 'refused') return verdict.code === 'invalid_token' || verdict.code === 'ip_not_allowed'
   const { credits, ownerCredits, rateLimit, secretExpiresAt } = verdict
   const isCounted = credits !== null || ownerCredits !== null || rateLimit !== null
@@ -64,13 +65,37 @@ type Answer = {
   owner_rate_limit?: WrittenRate | null
   missing_scopes?: string[]
   retry_after_seconds?: number
+  /** Missing in an answer of `/keys/verify`. */
+  kind?: 'key' | 'user' | 'client'
 }
 
-/** @throws Error where the JSON is not an answer of `/keys/verify` */
-function readAnswer(json: unknown): KeyPrincipal | Refusal {
+/** What `/verify` answers of an app. */
+type AnswerOfClient = {
+  subject: string
+  client_id: string
+  grant_id: string
+  scopes: string[]
+  expires_at: string
+  email?: string
+  amr: string[]
+  auth_time: number
+}
+
+const NO_ANSWER = 'Not an answer of /keys/verify or /verify'
+
+/** @throws Error where the JSON is not an answer about a key */
+function readKey(json: unknown): KeyPrincipal | Refusal {
+  const verdict = readAnswer(json)
+  if (verdict.kind === 'client') throw new Error(NO_ANSWER)
+  return verdict
+}
+
+/** @throws Error where the JSON is not an answer of `/keys/verify`, or of `/verify` for a resource */
+export function readAnswer(json: unknown): KeyPrincipal | ClientPrincipal | Refusal {
   const answer = json as Answer
-  if (answer?.valid === true && answer.code === 'VALID') return readPrincipal(answer)
-  if (answer?.valid !== false) throw new Error('Not an answer of /keys/verify')
+  if (answer?.valid === true && answer.code === 'VALID')
+    return answer.kind === 'client' ? readClient(json as AnswerOfClient) : readPrincipal(answer)
+  if (answer?.valid !== false) throw new Error(NO_ANSWER)
   const retryAfterSeconds = answer.retry_after_seconds
   const more = retryAfterSeconds === undefined ? {} : { retryAfterSeconds }
   switch (answer.code) {
@@ -79,7 +104,10 @@ function readAnswer(json: unknown): KeyPrincipal | Refusal {
     case 'EXPIRED':
     case 'DISABLED':
     case 'OWNER_DISABLED':
+    case 'WRONG_RESOURCE':
       return refuse('invalid_token')
+    case 'MFA_ENROLMENT_REQUIRED':
+      return refuse('mfa_enrolment_required')
     case 'IP_NOT_ALLOWED':
       return refuse('ip_not_allowed')
     case 'INSUFFICIENT_SCOPE':
@@ -89,14 +117,33 @@ function readAnswer(json: unknown): KeyPrincipal | Refusal {
     case 'CREDITS_EXHAUSTED':
       return refuse('credits_exhausted', more)
     default:
-      throw new Error('Not a code of /keys/verify')
+      throw new Error('Not a code of /keys/verify or /verify')
   }
+}
+
+function readClient(answer: AnswerOfClient): ClientPrincipal {
+  const { subject, client_id, grant_id, scopes, amr, auth_time, email = null } = answer
+  const expiresAt = new Date(answer.expires_at)
+  const areTexts = [subject, client_id, grant_id].every((text) => typeof text === 'string' && text !== '')
+  if (!areTexts || !Array.isArray(scopes) || !Array.isArray(amr) || Number.isNaN(expiresAt.getTime()))
+    throw new Error(NO_ANSWER)
+  return Object.freeze({
+    kind: 'client' as const,
+    userId: subject,
+    clientId: client_id,
+    grantId: grant_id,
+    scopes,
+    email,
+    amr,
+    authTime: new Date(auth_time * 1000),
+    expiresAt,
+  })
 }
 
 function readPrincipal(answer: Answer): KeyPrincipal {
   // An answer without these members would be taken for one that counted nothing, and would be kept.
   if (answer.credits === undefined || answer.rate_limit === undefined || !Array.isArray(answer.scopes))
-    throw new Error('Not an answer of /keys/verify')
+    throw new Error(NO_ANSWER)
   const { expires_at } = answer
   const rate = readRate(answer.rate_limit)
   return Object.freeze({

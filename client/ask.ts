@@ -26,11 +26,18 @@ export function ask(latchkey: Latchkey, path: string, body: string, type: string
  * @throws Error as `ask` does
  */
 export async function fetchIssuer(latchkey: Omit<Latchkey, 'key'>): Promise<string> {
-  const metadata = await request(latchkey, '/.well-known/oauth-authorization-server', { method: 'GET' })
+  const metadata = await fetchJson(latchkey, '/.well-known/oauth-authorization-server')
   const issuer = (metadata as { issuer?: unknown } | null)?.issuer
   if (typeof issuer !== 'string' || issuer === '') throw new Error('The metadata of Latchkey name no issuer')
   return issuer
 }
+
+/**
+ * Reads public JSON of Latchkey.
+ * @throws Error as `ask` does
+ */
+export const fetchJson = (latchkey: Omit<Latchkey, 'key'>, path: string): Promise<unknown> =>
+  request(latchkey, path, { method: 'GET' })
 
 /**
  * Sends a request. It is repeated only where no connection was established. An answer that got lost may have charged

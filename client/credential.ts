@@ -1,4 +1,4 @@
-import { decodeProtectedHeader } from 'jose'
+import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { type Refusal, refuse } from './refusal.ts'
 
 const BEARER = /^bearer +(\S+) *$/i
@@ -44,6 +44,19 @@ export function isAccessToken(token: string): boolean {
     return (
       COMPACT_JWS.test(token) && /^(?:application\/)?at\+jwt$/i.test(String(decodeProtectedHeader(token).typ))
     )
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Whether an access token says that it stands for a key: its client is its subject. Latchkey decides; this saves a question
+ * that would charge the key.
+ */
+export function standsForKey(token: string): boolean {
+  try {
+    const { sub, client_id } = decodeJwt(token)
+    return sub !== undefined && sub === client_id
   } catch {
     return false
   }

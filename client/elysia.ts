@@ -22,7 +22,7 @@ type Asking = { request: Request; server: { requestIP(request: Request): { addre
 type More = true | Pick<Need, 'mfa' | 'scopes' | 'cost'>
 
 /**
- * Macros that require a verified caller: `anyone`, `user`, `admin`, `key`. Each gives the handler a `principal` of the
+ * Macros that require a verified caller: `anyone`, `user`, `admin`, `key`, `client`. Each gives the handler a `principal` of the
  * fitting type. The credential is verified before the body is parsed.
  * @param addressOf gives the client's address where a proxy is in between; by default the address of the connection
  * @example app.use(latchkey(client)).get('/me', ({ principal }) => principal.userId, { user: true })
@@ -70,6 +70,7 @@ export function latchkey(client: Client, addressOf: (asking: Asking) => string |
       user: requires({ kind: 'user' }),
       admin: requires({ role: 'admin' }),
       key: requires({ kind: 'key' }),
+      client: requires({ kind: 'client' }),
     })
 }
 

@@ -1,15 +1,17 @@
 import { createTokenVerifier, introspect } from './access-token.ts'
 import { verifyKey } from './api-key.ts'
 import type { Latchkey } from './ask.ts'
-import { isAccessToken, readCredential } from './credential.ts'
+import { isAccessToken, readCredential, standsForKey } from './credential.ts'
 import { type Exactly, type Need, type PrincipalOf, requireNeed, requirePlain } from './need.ts'
 import type { Principal, UserPrincipal } from './principal.ts'
 import { type Refusal, refuse } from './refusal.ts'
+import { challengeAt, fetchMetadata, type ResourceMetadata, verifyAtResource } from './resource.ts'
 import { createSharedAnswers } from './shared-answers.ts'
 
 export type { Need, PrincipalOf } from './need.ts'
-export type { KeyPrincipal, Principal, UserPrincipal } from './principal.ts'
+export type { ClientPrincipal, KeyPrincipal, Principal, UserPrincipal } from './principal.ts'
 export { type Refusal, type RefusalCode, toResponse } from './refusal.ts'
+export type { ResourceMetadata } from './resource.ts'
 
 export type ClientOptions = {
   /** The base URL of Latchkey, such as `http://latchkey:8000`. */
@@ -18,6 +20,11 @@ export type ClientOptions = {
    * This service's own API key, with the scope `latchkey:verify`. Without it, only users' access tokens are accepted.
    */
   key?: string | undefined
+  /**
+   * The identifier of the resource that this service protects. Keys are accepted, and access tokens of apps that were made
+   * for this resource; Latchkey is asked about each (`POST /verify`), so it needs a `key`. Users' own tokens are refused.
+   */
+  resource?: string
   /** Latchkey's PUBLIC_URL; by default the issuer that its metadata name. */
   issuer?: string
   /** Latchkey's JWT_AUDIENCE; by default the issuer. */
@@ -55,6 +62,11 @@ export type Client = {
     request: { headers: Headers },
     question?: Exactly<N, Question>,
   ): Promise<PrincipalOf<N> | Refusal>
+  /**
+   * The metadata of the resource (RFC 9728), for a service that answers them by itself at the place of the identifier.
+   * @throws TypeError where the client has no `resource`; Error where Latchkey cannot answer or does not know the resource
+   */
+  metadata(): Promise<ResourceMetadata>
 }
 
 const MAX_ANSWERS = 10_000
@@ -69,11 +81,23 @@ const MAX_CACHE_SECONDS = 60
  * if (principal.kind === 'refused') return toResponse(principal)
  */
 export function createClient(options: ClientOptions): Client {
-  const { key, online = false, cacheSeconds = 5, timeLimitMs = 2_000, onError, issuer, audience } = options
+  const {
+    key,
+    resource,
+    online = false,
+    cacheSeconds = 5,
+    timeLimitMs = 2_000,
+    onError,
+    issuer,
+    audience,
+  } = options
   const url = readUrl(options.url)
   if (!(cacheSeconds >= 0 && cacheSeconds <= MAX_CACHE_SECONDS)) throw new TypeError('cacheSeconds is 0…60')
   if (!(timeLimitMs > 0)) throw new TypeError('timeLimitMs is positive')
   if (key === '') throw new TypeError('key is empty: leave it out, or set it')
+  if (resource !== undefined && !/^https?:\/\//.test(resource))
+    throw new TypeError('resource is the identifier of a resource, a URL')
+  if (resource !== undefined && key === undefined) throw new TypeError('resource needs a key to ask with')
   if (online && key === undefined) throw new TypeError('online needs a key to ask with')
 
   const latchkey: Latchkey | null = key === undefined ? null : { url, key, timeLimitMs }
@@ -81,7 +105,7 @@ export function createClient(options: ClientOptions): Client {
   const verifyToken = createTokenVerifier({ url, issuer, audience, timeLimitMs, onError })
 
   const verifyUser = async (token: string, genuine: UserPrincipal, need: Need) => {
-    if (need.kind === 'key') return refuse('wrong_credential_kind')
+    if (need.kind === 'key' || need.kind === 'client') return refuse('wrong_credential_kind')
     const user = online && latchkey ? await introspect(latchkey, answers, token, genuine) : genuine
     return user ? permitUser(user, need) : refuse('invalid_token')
   }
@@ -90,7 +114,7 @@ export function createClient(options: ClientOptions): Client {
     if (genuine === null) return refuse('invalid_token')
     if (genuine !== 'key' && genuine.kind === 'user') return verifyUser(token, genuine, need)
     // Decided before Latchkey is asked, so that a key that this route does not accept is not charged.
-    const wantsUser = need.kind === 'user' || need.role !== undefined
+    const wantsUser = need.kind === 'user' || need.kind === 'client' || need.role !== undefined
     if (wantsUser || latchkey === null) {
       // A text that begins like a token is far more often a forged token than an imported key.
       const isForged = genuine === 'key' && token.startsWith('eyJ')
@@ -100,14 +124,41 @@ export function createClient(options: ClientOptions): Client {
     return verifyKey(latchkey, answers, token, ip, need)
   }
 
+  const verifyHere = async (token: string, here: string, ip: string | undefined, need: Need) => {
+    const { kind, role, mfa } = need
+    if (latchkey === null || kind === 'user' || role !== undefined) return refuse('wrong_credential_kind')
+    // As above: before Latchkey is asked.
+    const isToken = isAccessToken(token)
+    if (!isToken || standsForKey(token)) {
+      const isForged = !isToken && token.startsWith('eyJ')
+      if (kind === 'client') return refuse(isForged ? 'invalid_token' : 'wrong_credential_kind')
+      if (mfa) return refuse('forbidden')
+    }
+    const verdict = await verifyAtResource(latchkey, answers, token, here, ip, need)
+    if (verdict.kind === 'refused') return verdict
+    if (kind !== undefined && verdict.kind !== kind) return refuse('wrong_credential_kind')
+    if (mfa && !(verdict.kind === 'client' && verdict.amr.includes('mfa'))) return refuse('forbidden')
+    return verdict
+  }
+  const challenged = <V extends Principal | Refusal>(verdict: V, { scopes }: Need): V | Refusal =>
+    resource !== undefined && verdict.kind === 'refused' ? challengeAt(resource, verdict, scopes) : verdict
+
   return {
+    async metadata() {
+      if (resource === undefined) throw new TypeError('This client has no resource')
+      return fetchMetadata({ url, timeLimitMs }, resource)
+    },
     async authenticate<N extends Question>(request: { headers: Headers }, question?: N) {
       const { ip, ...rest }: Question = requirePlain(question ?? {})
       const need = requireNeed(rest)
       try {
         const token = readCredential(request.headers)
-        const verdict = typeof token === 'string' ? await verify(token, ip || undefined, need) : token
-        return verdict as PrincipalOf<N> | Refusal
+        const ask = (token: string) =>
+          resource === undefined
+            ? verify(token, ip || undefined, need)
+            : verifyHere(token, resource, ip || undefined, need)
+        const verdict = typeof token === 'string' ? await ask(token) : token
+        return challenged(verdict, need) as PrincipalOf<N> | Refusal
       } catch (error) {
         onError?.(error)
         return refuse('unavailable')

@@ -1,12 +1,12 @@
-import type { KeyPrincipal, Principal, UserPrincipal } from './principal.ts'
+import type { ClientPrincipal, KeyPrincipal, Principal, UserPrincipal } from './principal.ts'
 
 /** What a route requires of the caller. */
 export type Need = {
-  /** The kind of caller; by default both are accepted. */
-  kind?: 'user' | 'key'
+  /** The kind of caller; by default each is accepted. `client`, an app, comes only to a service with a `resource`. */
+  kind?: 'user' | 'key' | 'client'
   /** Only a user's access token can have a role; a key of an admin does not. */
   role?: 'admin'
-  /** Only an access token of a user who logged in with a second factor meets this. */
+  /** Only a user who logged in with a second factor meets this, and an app that such a user allowed. */
   mfa?: true
   /** The caller needs all of them. */
   scopes?: readonly string[]
@@ -17,11 +17,15 @@ export type Need = {
 /** The type of the callers that meet a need. */
 export type PrincipalOf<N extends Need> = N extends { role: 'admin' }
   ? UserPrincipal & { role: 'admin' }
-  : N extends { kind: 'user' } | { mfa: true }
+  : N extends { kind: 'user' }
     ? UserPrincipal
-    : N extends { kind: 'key' }
-      ? KeyPrincipal
-      : Principal
+    : N extends { kind: 'client' }
+      ? ClientPrincipal
+      : N extends { kind: 'key' }
+        ? KeyPrincipal
+        : N extends { mfa: true }
+          ? UserPrincipal | ClientPrincipal
+          : Principal
 
 /** A need without unknown members. A mistyped member would otherwise require nothing, and leave the route open. */
 export type Exactly<N, Known = Need> = N & Record<Exclude<keyof N, keyof Known>, never>
@@ -39,7 +43,8 @@ export function requireNeed<N extends Need>(need: N): N {
     if (!MEMBERS.has(member)) throw new TypeError(`No such need: ${member}`)
     if (value === undefined) throw new TypeError(`${member} is undefined: leave it out, or set it`)
   }
-  if (kind !== undefined && kind !== 'user' && kind !== 'key') throw new TypeError('kind is "user" or "key"')
+  if (kind !== undefined && kind !== 'user' && kind !== 'key' && kind !== 'client')
+    throw new TypeError('kind is "user", "key" or "client"')
   if (role !== undefined && role !== 'admin') throw new TypeError('role is "admin"')
   if (mfa !== undefined && mfa !== true) throw new TypeError('mfa is true')
   if (scopes !== undefined && !isTexts(scopes)) throw new TypeError('scopes is a list of scopes')

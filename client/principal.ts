@@ -34,8 +34,27 @@ export type KeyPrincipal = {
   rateLimit: RateLimit | null
 }
 
+/** An app that acts for a user who allowed it, at the resource of this service. */
+export type ClientPrincipal = {
+  kind: 'client'
+  /** Whom the app acts for. */
+  userId: string
+  /** How the app names itself: an id, or the URL of its metadata. */
+  clientId: string
+  /** What the user allowed the app. It ends with the user's word. */
+  grantId: string
+  scopes: readonly string[]
+  /** The user's address; null: it was not verified. */
+  email: string | null
+  /** How the user who allowed the app had proved who they are (RFC 8176). */
+  amr: readonly string[]
+  /** When they had. */
+  authTime: Date
+  expiresAt: Date
+}
+
 /** What is left of a rate after this use, and when all of it is there again. */
 export type RateLimit = { limit: number; remaining: number; resetAt: Date }
 
-/** The verified caller: the server's own type, without what neither a token nor `/keys/verify` tells. */
-export type Principal = UserPrincipal | KeyPrincipal
+/** The verified caller: the server's own type, without what neither a token nor Latchkey's answer tells. */
+export type Principal = UserPrincipal | KeyPrincipal | ClientPrincipal

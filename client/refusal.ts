@@ -9,6 +9,11 @@ export const catalogue = {
   invalid_token: [401, 'Invalid credential', 'The credential is not valid, or no longer.'],
   insufficient_scope: [403, 'Insufficient scope', 'The credential lacks a scope that is needed here.'],
   wrong_credential_kind: [403, 'Wrong kind of credential', 'This route takes another kind of credential.'],
+  mfa_enrolment_required: [
+    403,
+    'Second factor must be set up',
+    'Set up a second factor first; until then nothing else is open.',
+  ],
   ip_not_allowed: [403, 'Address not allowed', 'This key may not be used from this address.'],
   forbidden: [403, 'Forbidden', 'You may not do this.'],
   rate_limited: [429, 'Rate limited', 'Too many requests; wait before the next one.'],

@@ -19,7 +19,7 @@ const app = new Elysia()
   .post(
     '/notes',
     ({ principal, body, status }) => {
-      const note = { text: body.text, by: principal.kind === 'user' ? principal.userId : principal.owner.id }
+      const note = { text: body.text, by: principal.kind === 'key' ? principal.owner.id : principal.userId }
       notes.push(note)
       return status(201, note)
     },

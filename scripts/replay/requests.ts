@@ -119,6 +119,7 @@ const GUARDED: Record<string, readonly string[]> = {
   'DELETE /keys/self': ['owner'],
   'POST /keys/import': ['owner', 'steward'],
   'POST /keys/verify': ['owner', 'plain'],
+  'POST /verify': ['owner', 'plain'],
   'POST /keys/verify-batch': ['owner', 'plain'],
   'GET /service-accounts': ['plain'],
   'POST /service-accounts': ['plain'],
@@ -208,6 +209,7 @@ const BODIES: Record<string, string | null> = {
   'POST /keys/$plainId/rotate': 'owner',
   'POST /keys/import': 'admin',
   'POST /keys/verify': 'verifier',
+  'POST /verify': 'verifier',
   'POST /keys/verify-batch': 'verifier',
   'POST /service-accounts': 'owner',
   'PATCH /service-accounts/$accountId': 'owner',
@@ -250,12 +252,12 @@ const otherMethods = `
   GET /auth/signup  GET /auth/login  GET /auth/refresh  GET /auth/logout  GET /auth/logout-all  POST /auth/me
   PUT /auth/sessions  GET /auth/sessions/id  GET /auth/password  GET /auth/password-reset
   PUT /keys  PUT /keys/list  PUT /keys/create  PUT /keys/self  PUT /keys/id  GET /keys/id/rotate  GET /keys/id/secrets/start
-  POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch
+  POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch  PUT /verify
   POST /overview  POST /instance  PUT /mails  GET /mails/test  GET /mails/id/retry
   GET /portal/exchange  GET /portal/session  GET /portal/sessions/id
   PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
   GET /users/id/password-reset  POST /audit  GET /oauth/token  GET /oauth/introspect  GET /oauth/revoke
-  POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server
+  POST /.well-known/jwks.json  POST /.well-known/oauth-authorization-server  POST /.well-known/oauth-protected-resource/latchkey
   POST /protected/user-only  POST /protected/service-only  POST /protected/any  POST /protected/admin`
   .trim()
   .split(/\s{2,}/)
@@ -279,6 +281,8 @@ const service: Case[] = [
   ['HEAD', 'HEAD /openapi.json'],
   ['good', 'GET /.well-known/jwks.json'],
   ['good', 'GET /.well-known/oauth-authorization-server'],
+  ['good', 'GET /.well-known/oauth-protected-resource/latchkey'],
+  ['an unknown resource', 'GET /.well-known/oauth-protected-resource/none'],
   ['good', 'GET /.well-known/openid-configuration'],
   ['good', 'GET /metrics', { headers: { authorization: `Bearer ${METRICS_TOKEN}` } }],
   ['no credential', 'GET /metrics'],
@@ -557,6 +561,9 @@ const verification: Case[] = [
   ['revoked', 'POST /keys/verify', { key: 'verifier', json: { key: '$leaked' } }],
   ['beyond its rate', 'POST /keys/verify', { key: 'verifier', json: { key: '$limited' } }],
   ['without credits', 'POST /keys/verify', { key: 'verifier', json: { key: '$prepaid' } }],
+  ['good', 'POST /verify', { key: 'verifier', json: { credential: '$plain', scopes: ['read'], cost: 0 } }],
+  ['an unknown credential', 'POST /verify', { key: 'verifier', json: { credential: 'sk_unknown' } }],
+  ['an unknown resource', 'POST /verify', { key: 'verifier', json: { credential: '$plain', resource: 'none', cost: 0 } }],
   ['no key', 'POST /keys/verify', { key: 'verifier', json: {} }],
   ['no body', 'POST /keys/verify', { key: 'verifier' }],
   ['a malformed address', 'POST /keys/verify', { key: 'verifier', json: { key: '$plain', ip: '1' } }],

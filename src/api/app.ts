@@ -63,6 +63,7 @@ import { overviewRoutes } from './routes/overview.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
 import { portalRoutes } from './routes/portal.ts'
+import { protectedResourceRoutes } from './routes/protected-resources.ts'
 import { resourceRoutes } from './routes/resources.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
@@ -126,6 +127,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(servesApps ? forApps : (new Elysia() as unknown as typeof forApps))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
+    .use(protectedResourceRoutes(context))
     .use(openIdRoutes(context, inBrowser))
     .use(forBrowsers)
 

@@ -14,7 +14,7 @@ import {
 import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
 import { refusalOf, tightestOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
 import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
-import { covers, KEYS_LABEL, SUPPORT } from '../lib/scopes.ts'
+import { covers, isReserved, KEYS_LABEL, SUPPORT } from '../lib/scopes.ts'
 import { type BodyBounds, readJson } from './body.ts'
 import { recogniseAgain, requirePrincipal } from './credential.ts'
 import { withoutWaiting } from './elysia.ts'
@@ -37,7 +37,8 @@ export type Guard = ReturnType<typeof auth>
  * What a guarded route asks of its caller. `true`: no more than a principal of the macro's kind.
  *
  * - `scopes`: the caller needs all of them.
- * - `keyScopes`: the same, of API keys alone; `scopes` unless given.
+ * - `keyScopes`: the same, of API keys and apps alone; `scopes` unless given. No app may use a route without a scope of
+ *   Latchkey's own in it.
  * - `support`: a caller with `latchkey:support` needs none of these scopes, and may be narrowed.
  * - `whole`: refuses a user's token that was narrowed to some scopes, on routes that no scope stands for
  *   (docs/decisions/0027).
@@ -165,7 +166,7 @@ export function auth(context: Context) {
     /** Any valid key, whatever its scopes, addresses and limits are. */
     anyKey: (_: true) => {
       const authorize = (principal: Principal): undefined => {
-        if (!isKey(principal)) fail('wrong_credential_kind')
+        if (!isKey(principal) || principal.resource !== null) fail('wrong_credential_kind')
       }
       const permit = (_: RequestState, principal: Principal) => authorize(principal)
       return guarded<KeyPrincipal>({ scopes: [], json: undefined, recent: false, authorize, permit })
@@ -231,12 +232,25 @@ type Requirement = {
   portal: PortalPower | null
 }
 
+/**
+ * Refuses a caller of another kind or role, and a token that was made for a resource: it passes at that resource alone. An
+ * app with a token for Latchkey's own resource may use what a key may use by a scope of Latchkey's own.
+ * @throws Problem wrong_credential_kind, forbidden
+ */
+function requireAllowed(principal: Principal, need: Requirement): void {
+  if (!need.allows(principal)) fail(need.refusal(principal))
+  if (principal.kind === 'key' && principal.resource !== null) fail('wrong_credential_kind')
+  if (principal.kind !== 'client') return
+  const isOpen = principal.resource.audience === 'latchkey' && need.keyScopes.some(isReserved)
+  if (!isOpen) fail('wrong_credential_kind')
+}
+
 /** The scopes that a route asks of a caller. */
 function scopesFor(principal: Principal, need: Requirement): readonly string[] {
   const { userScopes, keyScopes, support, labels } = need
   if (support && covers(principal.grants, SUPPORT)) return []
   if (labels && covers(principal.grants, KEYS_LABEL)) return []
-  return principal.kind === 'key' ? keyScopes : userScopes
+  return principal.kind === 'user' ? userScopes : keyScopes
 }
 
 /**
@@ -246,7 +260,7 @@ function scopesFor(principal: Principal, need: Requirement): readonly string[] {
  * @throws Problem wrong_credential_kind, forbidden, mfa_enrolment_required, ip_not_allowed, insufficient_scope
  */
 function authorize(principal: Principal, need: Requirement, address: string | null): void {
-  if (!need.allows(principal)) fail(need.refusal(principal))
+  requireAllowed(principal, need)
   if (principal.kind === 'key') {
     requireValid(refusalOf(principal, { scopes: scopesFor(principal, need), address }))
     return
@@ -257,7 +271,8 @@ function authorize(principal: Principal, need: Requirement, address: string | nu
   }
   if (principal.isEnrolmentDue && !need.enrolling) fail('mfa_enrolment_required')
   const isSupport = need.support && covers(principal.grants, SUPPORT)
-  if (need.whole && principal.claims.isNarrowed && !isSupport) fail('insufficient_scope', NARROWED)
+  const isNarrowed = principal.kind === 'user' && principal.claims.isNarrowed
+  if (need.whole && isNarrowed && !isSupport) fail('insufficient_scope', NARROWED)
   const missing = scopesFor(principal, need).filter((scope) => !covers(principal.grants, scope))
   if (missing.length > 0) throw lackOfScopes(missing)
 }
@@ -290,7 +305,7 @@ export function permit(
   principal: Principal,
   need: Requirement,
 ): Promise<undefined> | undefined {
-  if (!need.allows(principal)) fail(need.refusal(principal))
+  requireAllowed(principal, need)
   if (principal.kind !== 'key') {
     const isFree = principal.kind === 'user' && !principal.isEnrolmentDue && !need.whole
     if (!isFree || need.userScopes.length > 0) authorize(principal, need, state.address)

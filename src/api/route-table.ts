@@ -123,6 +123,7 @@ export const NEEDS = {
   'POST /keys/import': { admin: { json: { maxBytes: MAX_IMPORT_BYTES }, recent: 'for keys' } },
   'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },
   'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },
+  'POST /verify': { anyone: { scopes: [VERIFY], json: true } },
 
   // With REAUTHENTICATE_FOR_KEYS a person proves themselves for keys, and so for a session that makes keys.
   'POST /portal/sessions': { adminOrKey: { keyScopes: [PORTAL], recent: 'for keys', json: true } },
@@ -188,6 +189,7 @@ export const NEEDS = {
   'DELETE /oauth/clients/:id/secrets/:secret_id': { admin: { recent: true } },
   'GET /.well-known/jwks.json': PUBLIC,
   'GET /.well-known/oauth-authorization-server': PUBLIC,
+  'GET /.well-known/oauth-protected-resource/:name': PUBLIC,
   'GET /.well-known/openid-configuration': PUBLIC,
   'GET /oauth/userinfo': PUBLIC,
   'POST /oauth/userinfo': PUBLIC,

@@ -163,11 +163,11 @@ export type PortalPrincipal = {
   endsAt: Date
 }
 
-/** Who holds a credential of their own: a person, or a key. */
-export type Holder = UserPrincipal | KeyPrincipal
+/** Who holds a credential that lasts: a person, a key, or an app that a person allowed. */
+export type Holder = UserPrincipal | KeyPrincipal | ClientPrincipal
 
 /** The verified caller. A route's handler gets exactly the member that the route requires. */
-export type Principal = Holder | ClientPrincipal | PortalPrincipal
+export type Principal = Holder | PortalPrincipal
 
 /** Who acts for an owner within bounds of its own: a key, or an app that a person allowed. */
 export type Delegate = KeyPrincipal | ClientPrincipal

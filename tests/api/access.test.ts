@@ -116,6 +116,7 @@ const OPEN = new Set([
   'GET /readyz',
   'GET /.well-known/jwks.json',
   'GET /.well-known/oauth-authorization-server',
+  'GET /.well-known/oauth-protected-resource/:name',
   'GET /.well-known/openid-configuration',
   'GET /oauth/logout',
   'POST /oauth/logout',

@@ -4,6 +4,7 @@ import { Elysia } from 'elysia'
 import { latchkey } from '../../client/elysia.ts'
 import { protect } from '../../client/express.ts'
 import {
+  type ClientPrincipal,
   createClient,
   type KeyPrincipal,
   type Principal,
@@ -111,12 +112,14 @@ describe('a valid credential gives its principal', () => {
       user: () => authenticate(request, { kind: 'user' }),
       admin: () => authenticate(request, { role: 'admin', scopes: ['read'] }),
       factor: () => authenticate(request, { mfa: true }),
+      app: () => authenticate(request, { kind: 'client' }),
       key: () => authenticate(request, { kind: 'key', ip: '127.0.0.1' }),
       anyone: () => authenticate(request),
     }
     expectTypeOf(types.user).returns.resolves.toEqualTypeOf<UserPrincipal | Refusal>()
     expectTypeOf(types.admin).returns.resolves.toEqualTypeOf<(UserPrincipal & { role: 'admin' }) | Refusal>()
-    expectTypeOf(types.factor).returns.resolves.toEqualTypeOf<UserPrincipal | Refusal>()
+    expectTypeOf(types.factor).returns.resolves.toEqualTypeOf<UserPrincipal | ClientPrincipal | Refusal>()
+    expectTypeOf(types.app).returns.resolves.toEqualTypeOf<ClientPrincipal | Refusal>()
     expectTypeOf(types.key).returns.resolves.toEqualTypeOf<KeyPrincipal | Refusal>()
     expectTypeOf(types.anyone).returns.resolves.toEqualTypeOf<Principal | Refusal>()
     // @ts-expect-error a misspelled need would require nothing
@@ -332,7 +335,7 @@ describe('hostile tokens', () => {
     ['scopes of another type', changed({ scope: ['read'] })],
     ['no role', changed({ role: undefined })],
     ['an unknown role', changed({ role: 'root' })],
-    ['the client of another user', changed({ client_id: 'other' })],
+    ['an app, which has no role', changed({ client_id: 'other', role: undefined })],
     ['claims that are a list', async () => assemble(header, '[]', own)],
     ['claims that are no JSON', async () => assemble(header, 'x', own)],
     [

@@ -16,6 +16,7 @@ const readYaml = async (path: string): Promise<any> =>
   Bun.YAML.parse(await Bun.file(join(import.meta.dir, '../../deploy', path)).text())
 
 const RATE_HEADERS = ['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset']
+const METADATA = '/.well-known/oauth-protected-resource'
 const LOWER = IDENTITY_HEADERS.map((name) => name.toLowerCase())
 /** The policies of both files, and the callers that each authorizes. */
 const POLICIES: Record<string, string[]> = {
@@ -64,7 +65,7 @@ describe('deploy/traefik', () => {
       jobs: ['latchkey-jobs'],
       admin: ['latchkey-admin'],
     }
-    expect(Object.keys(routers).sort()).toEqual(Object.keys(asked).sort())
+    expect(Object.keys(routers).sort()).toEqual([...Object.keys(asked), 'metadata'].sort())
     for (const [name, questions] of Object.entries(asked)) {
       expect(routers[name].middlewares).toEqual(['strip-identity', ...questions, 'hide-credential'])
       for (const each of routers[name].middlewares) expect(middlewares).toHaveProperty(each)
@@ -75,6 +76,17 @@ describe('deploy/traefik', () => {
     expect(middlewares['hide-credential'].headers.customRequestHeaders).toEqual(
       empty(['Authorization', 'X-API-Key']),
     )
+  })
+
+  test('the place of a resource’s metadata leads to those of Latchkey', async () => {
+    const { routers, middlewares, services } = await read()
+    expect(routers.metadata).toEqual({
+      rule: `Path(\`${METADATA}\`)`,
+      middlewares: ['metadata-of-api'],
+      service: 'latchkey',
+    })
+    expect(middlewares['metadata-of-api']).toEqual({ replacePath: { path: `${METADATA}/api` } })
+    expect(services.latchkey.loadBalancer.servers).toEqual([{ url: 'http://127.0.0.1:8000' }])
   })
 
   test.each(Object.entries(POLICIES))('what it sends for %s is a question', async (policy, allowed) => {
@@ -148,6 +160,12 @@ describe('deploy/envoy', () => {
     ])
   })
 
+  test('the place of a resource’s metadata leads to those of Latchkey', async () => {
+    const { routes } = await read()
+    expect(routes[0].match).toEqual({ path: METADATA })
+    expect(routes[0].route).toEqual({ cluster: 'latchkey', prefix_rewrite: `${METADATA}/api` })
+  })
+
   test('a route disables the filters of other policies by name, and no others', async () => {
     const { routes, questions } = await read()
     const names: string[] = questions.map(({ name }: { name: string }) => name)
@@ -157,7 +175,7 @@ describe('deploy/envoy', () => {
       for (const name of Object.keys(typed_per_filter_config)) expect(names).toContain(name)
       return names.filter((name) => !(name in typed_per_filter_config)).map(policyOf)
     })
-    expect(asked).toEqual([[], ['read'], ['jobs'], ['admin'], ['any']])
+    expect(asked).toEqual([[], [], ['read'], ['jobs'], ['admin'], ['any']])
     expect(routes.at(-1).match).toEqual({ prefix: '/' })
   })
 

@@ -52,7 +52,9 @@ type Action = { name: string; kills: Name[]; act: Act }
 
 const SESSION_0: Name[] = ['access0', 'refresh0']
 const BROWSER: Name[] = ['cookie', 'browserToken']
-const SESSIONS: Name[] = [...SESSION_0, 'access1', 'refresh1', ...BROWSER]
+const APP_0: Name[] = ['app0', 'appRefresh0']
+const APPS: Name[] = [...APP_0, 'ownApp0']
+const SESSIONS: Name[] = [...SESSION_0, 'access1', 'refresh1', ...BROWSER, ...APPS]
 /** What would become a session ends with all of them. */
 const EVERY_SESSION: Name[] = [...SESSIONS, 'step']
 /** A portal session ends with the key that made it. */
@@ -136,12 +138,12 @@ const actions: Action[] = [
   },
   {
     name: 'the removal of a second factor, by another session',
-    kills: [...SESSION_0, ...BROWSER, 'step'],
+    kills: [...SESSION_0, ...BROWSER, ...APPS, 'step'],
     act: (at, h) => asUser(at, h, 'DELETE /auth/mfa/totp'),
   },
   {
     name: 'new recovery codes, by another session',
-    kills: [...SESSION_0, ...BROWSER, 'step'],
+    kills: [...SESSION_0, ...BROWSER, ...APPS, 'step'],
     act: (at, h) => asUser(at, h, 'POST /auth/mfa/recovery-codes'),
   },
   {
@@ -158,6 +160,21 @@ const actions: Action[] = [
     name: 'revocation of the refresh token',
     kills: SESSION_0,
     act: (at, { credentials: c }) => revokeToken(at, c.refresh0),
+  },
+  {
+    name: 'revocation of the access token of an app',
+    kills: APP_0,
+    act: (at, { credentials: c }) => revokeToken(at, c.app0),
+  },
+  {
+    name: 'revocation of the refresh token of an app',
+    kills: APP_0,
+    act: (at, { credentials: c }) => revokeToken(at, c.appRefresh0),
+  },
+  {
+    name: 'revocation of the token of an app for Latchkey itself',
+    kills: ['ownApp0'],
+    act: (at, { credentials: c }) => revokeToken(at, c.ownApp0),
   },
   {
     name: 'revocation of a user’s key as a token',
@@ -360,7 +377,8 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
 
 /** Begins a change at each server by each credential, and gives functions that finish the changes. */
 async function beginChanges(servers: TestService[], credentials: Credential[]) {
-  const callers = credentials.filter(({ kind }) => isRemembered(kind))
+  // An app whose token is for another resource changes nothing here.
+  const callers = credentials.filter(({ kind }) => isRemembered(kind) && kind !== 'app')
   const begun = await Promise.all(
     servers.map((server) =>
       sendHalves(
@@ -622,7 +640,15 @@ describe('an action on all credentials:', () => {
 
   test('the revocation of the signing key', async () => {
     const household = await newHousehold(b, sql)
-    const kills: Name[] = ['access0', 'access1', 'browserToken', 'accountToken0', 'accountToken1']
+    const kills: Name[] = [
+      'access0',
+      'access1',
+      'browserToken',
+      'accountToken0',
+      'accountToken1',
+      'app0',
+      'ownApp0',
+    ]
     alive.length = 0
     await run(pick(household, kills), others(household, kills), b, async () => {
       const [current] = (await call(b, 'GET /.well-known/jwks.json')).body.keys

@@ -10,6 +10,7 @@ import { createLimits } from '../../src/api/rate-limit.ts'
 import type { Context } from '../../src/core/context.ts'
 import type {
   AdminPrincipal,
+  ClientPrincipal,
   Holder,
   KeyPrincipal,
   PortalPrincipal,
@@ -55,7 +56,8 @@ function routesOver(context: Context) {
         // @ts-expect-error the principal may be a key
         auth.userId
         if (auth.kind === 'user') expectTypeOf(auth).toEqualTypeOf<UserPrincipal>()
-        else expectTypeOf(auth).toEqualTypeOf<KeyPrincipal>()
+        else if (auth.kind === 'key') expectTypeOf(auth).toEqualTypeOf<KeyPrincipal>()
+        else expectTypeOf(auth).toEqualTypeOf<ClientPrincipal>()
         return { kind: auth.kind, members: Object.keys(auth) }
       },
       { anyone: { scopes: [] } },
@@ -170,6 +172,8 @@ describe('the types match the values at run time', () => {
     'emailVerified',
     'createdAt',
     'sessionKind',
+    'client',
+    'identityScopes',
     'authTime',
     'amr',
     'hasSecondFactor',

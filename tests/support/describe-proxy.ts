@@ -4,6 +4,7 @@ import type postgres from 'postgres'
 import { IDENTITY_HEADERS } from '../../src/api/forward-auth/identity.ts'
 import { catalogue, type ErrorCode } from '../../src/lib/errors.ts'
 import { AMBIGUOUS, readTolerantly } from './ambiguous-targets.ts'
+import { addResource } from './app-tokens.ts'
 import { call, newKey } from './client.ts'
 import { freePort } from './free-port.ts'
 import { dial, sendRaw, type WireAnswer } from './http-socket.ts'
@@ -75,6 +76,14 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
       Object.fromEntries(
         IDENTITY_HEADERS.map((each) => [each, headers.get(each.toLowerCase())?.join() ?? '']),
       )
+
+    test('the metadata of a resource are at the place where its clients look, for anybody', async () => {
+      const { identifier } = await addResource(sql, ['read'], { slug: 'api' })
+      const answer = await through('GET /.well-known/oauth-protected-resource')
+      expect(answer.status).toBe(200)
+      expect(JSON.parse(answer.body)).toMatchObject({ resource: identifier, scopes_supported: ['read'] })
+      expect((await through('GET /.well-known/oauth-protected-resource/api')).status).toBe(401)
+    })
 
     describe('whom the policy of a path names', () => {
       test.each<[path: string, who: string, status: number]>([
@@ -203,7 +212,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
 
       test('under the name of an identity header, or one that is taken for it, does not arrive', async () => {
         const names = IDENTITY_HEADERS.flatMap(aliasesOf)
-        expect(names).toHaveLength(76)
+        expect(names).toHaveLength(84)
         const spellings = names.flatMap((each) => [each, each.toLowerCase(), each.toUpperCase()])
         for (const [path, headers] of [
           ['/x', bearing('reader')],

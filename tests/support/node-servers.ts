@@ -20,7 +20,7 @@ export const isExactly =
     value
 
 export const idOf = (principal: Principal | undefined) => ({
-  id: principal?.kind === 'user' ? principal.userId : (principal?.keyId ?? null),
+  id: principal?.kind === 'key' ? principal.keyId : (principal?.userId ?? null),
 })
 
 export async function startExpress(client: Client): Promise<FrameworkServer> {

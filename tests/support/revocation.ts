@@ -1,7 +1,9 @@
 import type postgres from 'postgres'
 import { isOAuthPath } from '../../src/api/oauth-path.ts'
+import { OWN_SLUG } from '../../src/core/resources/audience.ts'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { KEYS_WRITE, PORTAL } from '../../src/lib/scopes.ts'
+import { addApp, addResource, allowApp, type TestResource } from './app-tokens.ts'
 import { ask, signIn } from './browser.ts'
 import { type Answer, type Call, call, newKey } from './client.ts'
 import { type AddedPerson, addLoggedIn, addPerson, beginSession, PASSWORD } from './people.ts'
@@ -13,10 +15,23 @@ import { until } from './until.ts'
 /** A credential. A refresh token changes with each exchange: `text` is the newest one. */
 export type Credential = {
   name: string
-  kind: 'access' | 'refresh' | 'key' | 'account key' | 'account token' | 'step' | 'cookie' | 'portal'
+  kind:
+    | 'access'
+    | 'refresh'
+    | 'key'
+    | 'account key'
+    | 'account token'
+    | 'step'
+    | 'cookie'
+    | 'portal'
+    | 'app'
+    | 'own app'
+    | 'app refresh'
   text: string
   /** The service account, for the key of an account. */
   account?: string
+  /** For which the token of an app was made. */
+  resource?: Pick<TestResource, 'identifier' | 'slug'>
 }
 
 /**
@@ -120,6 +135,22 @@ export async function surfacesOf(service: TestService, watcher: string) {
     ({ body }) => body?.valid === true,
     ({ status, body }) => status === 200 && body?.valid === false,
   )
+  const verifiedAny = surfaceAt(
+    'POST /verify: as the credential',
+    (at, { text, resource }) =>
+      call(at, 'POST /verify', {
+        bearer: watcher,
+        json: { credential: text, cost: 0, ...(resource && { resource: resource.identifier }) },
+      }),
+    ({ body }) => body?.valid === true,
+    ({ status, body }) => status === 200 && body?.valid === false,
+  )
+  const askedAtResource = surfaceAt(
+    'GET /forward-auth: with the resource',
+    (at, { text, resource }) => call(at, `GET /forward-auth?resource=${resource?.slug}`, { bearer: text }),
+    ({ status, headers }) => status === 200 && headers.get('x-auth-type') === 'client',
+    isRefused,
+  )
   const byHeader = ['GET /auth/me', 'GET /protected/any', 'GET /forward-auth'].map(
     (route): Surface => ({
       name: `${route}: X-API-Key`,
@@ -214,17 +245,20 @@ export async function surfacesOf(service: TestService, watcher: string) {
     ({ status, text }) => status === 200 && text.includes('name="password"'),
   )
   const everywhere = [...(await guardedRoutes(service)), introspected, introspecting, asked]
+  const ownRoutes = (await guardedRoutes(service)).filter(({ name }) => !name.includes('forward-auth'))
+  const ofApps = [...ownRoutes, introspected, introspecting, verifiedAny, askedAtResource]
   return {
-    access: everywhere,
+    access: [...everywhere, verifiedAny],
     refresh: [...traded, introspected],
-    key: [...everywhere, verified, ...byHeader],
-    'account key': [...everywhere, verified, ...byHeader, ...asClient],
-    'account token': [...everywhere, verified],
+    key: [...everywhere, verified, verifiedAny, ...byHeader],
+    'account key': [...everywhere, verified, verifiedAny, ...byHeader, ...asClient],
+    'account token': [...everywhere, verified, verifiedAny],
     // Introspection and forward-auth know no portal session, alive or not.
-    portal: [
-      ...(await guardedRoutes(service)).filter(({ name }) => !name.includes('forward-auth')),
-      introspecting,
-    ],
+    portal: [...ownRoutes, introspecting],
+    // A route that is closed to an app says so, with 403, as long as the token lives.
+    app: ofApps,
+    'own app': ofApps,
+    'app refresh': [introspected],
     step: [options, finished],
     cookie: [bySession, byPage],
   } satisfies Record<Credential['kind'], Surface[]>
@@ -264,6 +298,14 @@ export async function newHousehold(
     await openPortal(service, { apiKey: keys[0].key }, { ...portal, service_account_id: account }),
     await openPortal(service, { bearer: portalAdmin.access }, { ...portal, user_id: person.id }),
   ] as const
+  const resource = await addResource(sql, ['read'])
+  const own = { slug: OWN_SLUG, identifier: `${service.config.publicUrl}/${OWN_SLUG}` }
+  const app = await allowApp(service, sql, await addApp(sql), person.id, { resource })
+  const ownScopes = ['read', KEYS_WRITE]
+  const keeper = await allowApp(service, sql, await addApp(sql, { scopes: ownScopes }), person.id, {
+    audience: 'latchkey',
+    scopes: ownScopes,
+  })
   const { cookie } = await signIn(service, { email: person.email, password: PASSWORD })
   const ofBrowser = await ask(service, 'POST /session/token', { headers: { cookie } })
   const of = (name: string, kind: Credential['kind'], text: string): Credential => ({
@@ -285,6 +327,9 @@ export async function newHousehold(
     cookie: of('a browser’s cookie', 'cookie', cookie),
     browserToken: of('a token of that browser', 'access', ofBrowser.body.access_token),
     step: of('a pending second step', 'step', await beginSecondStep(service, sql, person)),
+    app0: { ...of('an app’s token', 'app', app.access), resource },
+    appRefresh0: of('the refresh token of that app', 'app refresh', app.refresh),
+    ownApp0: { ...of('an app’s token for Latchkey itself', 'own app', keeper.access), resource: own },
     portal0: of('a portal session that a key made', 'portal', portals[0].bearer),
     portal1: of('a portal session that an admin made', 'portal', portals[1].bearer),
     accountToken1: of('a token by the other key', 'account token', await tokenOf(accountKeys[1])),
@@ -320,4 +365,4 @@ export async function warm(at: TestService, { kind, name, text }: Credential): P
 
 /** Whether servers remember credentials of a kind; of the others each asks the database. */
 export const isRemembered = (kind: Credential['kind']): boolean =>
-  !['refresh', 'step', 'cookie'].includes(kind)
+  !['refresh', 'step', 'cookie', 'app refresh'].includes(kind)

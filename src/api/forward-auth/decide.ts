@@ -29,7 +29,7 @@ export function decide(
     if (principal.kind !== 'user') return new Problem('wrong_credential_kind')
     if (principal.role !== policy.role) return new Problem('forbidden')
   }
-  if (principal.kind === 'user' && principal.isEnrolmentDue) return new Problem('mfa_enrolment_required')
+  if (principal.kind !== 'key' && principal.isEnrolmentDue) return new Problem('mfa_enrolment_required')
   if (policy.mfa && !hasProvedFactor(principal)) return new Problem('forbidden', ASK_FACTOR)
   if (principal.kind === 'key') return decideOnKey(context, principal, policy, state)
   const missing = policy.scopes.filter((scope) => !covers(principal.grants, scope))
@@ -38,9 +38,9 @@ export function decide(
 
 const ASK_FACTOR = { detail: 'This takes a person who logged in with a second factor.' }
 
-/** A key stands for no person who is there. */
+/** A key stands for no person who is there. An app has what the person proved who allowed it. */
 const hasProvedFactor = (principal: Holder): boolean =>
-  principal.kind === 'user' && principal.amr.includes('mfa')
+  principal.kind !== 'key' && principal.amr.includes('mfa')
 
 function decideOnKey(context: Context, key: KeyPrincipal, { scopes }: Policy, state: Asked) {
   const conclude = (outcome: UseOutcome) => {

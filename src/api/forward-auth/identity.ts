@@ -7,6 +7,7 @@ import type { Holder } from '../../core/principal.ts'
  */
 export const IDENTITY_HEADERS = [
   'X-Auth-Type',
+  'X-Auth-Client-Id',
   'X-Auth-Subject',
   'X-Auth-User-Id',
   'X-Auth-User-Email',
@@ -23,7 +24,7 @@ export const IDENTITY_HEADERS = [
 export type Identity = Record<(typeof IDENTITY_HEADERS)[number], string>
 
 /**
- * A principal in headers. A key has no role: otherwise a service would treat the key of an admin as an admin
+ * A principal in headers. A key and an app have no role: otherwise a service would treat the key of an admin as an admin
  * (docs/decisions/0012).
  */
 export function identityOf(principal: Holder): Identity {
@@ -31,6 +32,7 @@ export function identityOf(principal: Holder): Identity {
   const holder = principal.kind === 'user' ? principal : principal.owner
   return {
     'X-Auth-Type': principal.kind,
+    'X-Auth-Client-Id': principal.kind === 'client' ? encodeText(principal.client.clientId) : '',
     'X-Auth-Subject': owner.id,
     'X-Auth-User-Id': owner.type === 'user' ? owner.id : '',
     'X-Auth-User-Email': 'email' in holder && holder.emailVerified ? encodeText(holder.email) : '',
@@ -40,7 +42,7 @@ export function identityOf(principal: Holder): Identity {
     'X-Auth-Service-Account-Id': owner.type === 'service_account' ? owner.id : '',
     'X-Auth-External-Id': principal.kind === 'key' ? encodeText(principal.externalId ?? '') : '',
     'X-Auth-Scopes': principal.scopes.join(' '),
-    'X-Auth-Amr': principal.kind === 'user' ? principal.amr.join(' ') : '',
+    'X-Auth-Amr': principal.kind === 'key' ? '' : principal.amr.join(' '),
   }
 }
 

@@ -4,16 +4,19 @@ import { parseScopes } from '../../lib/scopes.ts'
 export type Policy = {
   /** The caller needs all of them. */
   scopes: readonly string[]
-  kind: 'user' | 'key' | 'any'
+  kind: 'user' | 'key' | 'client' | 'any'
   role: 'admin' | null
-  /** Whether the caller must be a person who proved a second factor. */
+  /** Whether the caller must be a person who proved a second factor, or an app that such a person allowed. */
   mfa: boolean
+  /** The slug of the resource that the proxy protects; null: none, and so no token that was made for a resource. */
+  resource: string | null
 }
 
 /** The policy that asks for a valid credential and no more. */
-export const ANYBODY: Policy = { scopes: [], kind: 'any', role: null, mfa: false }
+export const ANYBODY: Policy = { scopes: [], kind: 'any', role: null, mfa: false, resource: null }
 
 const NAME = /^[a-z-]{1,32}$/
+const SLUG = /^[a-z0-9-]{1,50}$/
 
 /**
  * Reads a policy such as `scope=read,write&kind=key`: each member once, in plain characters. Nothing is decoded
@@ -47,7 +50,8 @@ function readMember(policy: Policy, name: string, value: string): string | null 
     return null
   }
   if (name === 'kind') {
-    if (value !== 'user' && value !== 'key' && value !== 'any') return 'kind is user, key or any'
+    if (value !== 'user' && value !== 'key' && value !== 'client' && value !== 'any')
+      return 'kind is user, key, client or any'
     policy.kind = value
     return null
   }
@@ -59,6 +63,11 @@ function readMember(policy: Policy, name: string, value: string): string | null 
   if (name === 'mfa') {
     if (value !== 'true') return 'mfa is true'
     policy.mfa = true
+    return null
+  }
+  if (name === 'resource') {
+    if (!SLUG.test(value)) return 'resource is the slug of a resource'
+    policy.resource = value
     return null
   }
   return `No member of a policy: ${maskName(name)}`

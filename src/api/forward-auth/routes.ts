@@ -2,7 +2,10 @@ import type { BunRequest } from 'bun'
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import type { Holder } from '../../core/principal.ts'
-import { fail, Problem } from '../../lib/errors.ts'
+import { findProtectedResource, type ProtectedResource } from '../../core/protected-resources/find.ts'
+import { isMadeFor } from '../../core/verify/made-for.ts'
+import { BEARER_CHALLENGE, fail, Problem } from '../../lib/errors.ts'
+import { challengeOfResource } from '../../lib/resource-metadata.ts'
 import { recogniseCredential } from '../credential.ts'
 import { answerError } from '../errors.ts'
 import type { Observed } from '../observe.ts'
@@ -32,9 +35,10 @@ export function forwardAuth(context: Context, limits: Limits, observed: Observed
   const answerBy = (policyOf: PolicyOf) =>
     observed((request, state) => {
       state.route = PATH
-      const refuse = (error: unknown) => respond(answerError(context, error, state))
+      const asking: Asking = { policy: ANYBODY, resource: null }
+      const refuse = (error: unknown) => respond(challenge(answerError(context, error, state), asking))
       try {
-        const answer = ask(context, limits, state, policyOf(request as Asked))
+        const answer = ask(context, limits, state, policyOf(request as Asked), asking)
         return answer instanceof Promise ? answer.catch(refuse) : answer
       } catch (error) {
         return refuse(error)
@@ -69,31 +73,62 @@ function policyOfPath({ url, params }: Asked): Policy | { fault: string } {
   return text === 'any' ? ANYBODY : parsePolicy(text)
 }
 
+/** What a proxy asks for; `resource`: the one that the policy names, once it is found. */
+type Asking = { policy: Policy; resource: ProtectedResource | null }
+
 function ask(
   context: Context,
   limits: Limits,
   state: RequestState,
   policy: Policy | { fault: string },
+  asking: Asking,
 ): Response | Promise<Response> {
   if ('fault' in policy) return refusePolicy(context, limits, state, policy.fault)
+  asking.policy = policy
+  if (policy.resource === null) return askBy(context, limits, state, asking)
+  const answer = (resource: ProtectedResource | null) => {
+    if (resource === null) return refusePolicy(context, limits, state, 'No resource has this slug')
+    asking.resource = resource
+    return askBy(context, limits, state, asking)
+  }
+  const found = findProtectedResource(context, policy.resource)
+  return found instanceof Promise ? found.then(answer) : answer(found)
+}
+
+function askBy(
+  context: Context,
+  limits: Limits,
+  state: RequestState,
+  asking: Asking,
+): Response | Promise<Response> {
   const answer = (): Response | Promise<Response> => {
     if (state.credential.kind !== 'verified') return refuseUnknown(limits, state)
     const { principal } = state.credential
-    if (principal.kind === 'portal' || principal.kind === 'client') return refusePortal(limits, state)
+    if (principal.kind === 'portal' || !isMadeFor(principal, asking.resource?.identifier ?? null))
+      return refuseElsewhere(limits, state)
     state.credential = { kind: 'accepted', principal }
-    const decision = decide(context, principal, policy, state)
+    const decision = decide(context, principal, asking.policy, state)
     return decision instanceof Promise
-      ? decision.then((problem) => conclude(state, principal, problem))
-      : conclude(state, principal, decision)
+      ? decision.then((problem) => conclude(state, principal, problem, asking))
+      : conclude(state, principal, decision, asking)
   }
   const recognising = recogniseCredential(context, () => true, state)
   return recognising ? recognising.then(answer) : answer()
 }
 
-function conclude(state: RequestState, principal: Holder, problem: Problem | null): Response {
+function conclude(state: RequestState, principal: Holder, problem: Problem | null, asking: Asking): Response {
   return problem === null
     ? new Response(null, { headers: identityOf(principal) })
-    : respond(problemAnswer(problem.problem, problem.extra, state))
+    : respond(challenge(problemAnswer(problem.problem, problem.extra, state), asking))
+}
+
+/** Where a resource is protected, 401 and 403 say where its tokens come from, and all scopes that are needed here. */
+function challenge(answer: ErrorAnswer, { policy, resource }: Asking): ErrorAnswer {
+  if (resource === null || (answer.status !== 401 && answer.status !== 403)) return answer
+  const { 'WWW-Authenticate': plain = BEARER_CHALLENGE } = answer.headers
+  const own = plain.replace(/, scope="[^"]*"/, '')
+  const full = `${own}, ${challengeOfResource(resource.identifier, policy.scopes)}`
+  return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': full } }
 }
 
 /** The policy is faulty, which is a mistake of the proxy's operator: every caller gets the 400, and the log an error. */
@@ -113,8 +148,11 @@ async function refuseUnknown(limits: Limits, state: RequestState): Promise<never
   fail('invalid_token', { detail: 'Send one credential: either Authorization or X-API-Key, once.' })
 }
 
-/** A portal session is no credential for the services behind a proxy: its bearer is as unknown to them as any other text. */
-async function refusePortal(limits: Limits, state: RequestState): Promise<never> {
+/**
+ * A portal session is no credential for the services behind a proxy, and neither is a token for something else: to them it is
+ * as unknown as any other text.
+ */
+async function refuseElsewhere(limits: Limits, state: RequestState): Promise<never> {
   await limits.consume('unknown_credential', state)
   fail('invalid_token')
 }
@@ -128,7 +166,8 @@ const DESCRIPTION = describe(
     description:
       'For nginx `auth_request`, Caddy `forward_auth`, Traefik ForwardAuth and, as `/forward-auth/<policy>/*`, Envoy ' +
       '`ext_authz`; any method. The query is the policy, in plain characters: `scope=read,write` (all are needed), ' +
-      '`kind=user|key|any`, `role=admin`, `mfa=true`. The answer has no body; its `X-Auth-*` headers say who is calling.',
+      '`kind=user|key|client|any`, `role=admin`, `mfa=true`, `resource=<slug>` (takes tokens that were made for that resource, ' +
+      'and keys). The answer has no body; its `X-Auth-*` headers say who is calling.',
     security: [{ bearer: [] }],
     errors: [
       'invalid_request',

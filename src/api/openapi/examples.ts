@@ -44,6 +44,7 @@ export const EXAMPLES: Record<string, object> = {
     response: { ...CREDENTIAL, response: { clientDataJSON: 'e30', attestationObject: 'oA' } },
   },
   PasskeyPatch: { name: 'Old laptop' },
+  VerifyAnyRequest: { credential: KEY, scopes: ['read'], ip: '203.0.113.7' },
   NewKey: { name: 'Nightly report', scopes: ['read'], expires_in_days: 90 },
   KeyPatch: { name: 'Weekly report' },
   TopUp: { set: 1000 },

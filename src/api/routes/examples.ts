@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Holder, KeyPrincipal, UserPrincipal } from '../../core/principal.ts'
+import { fail } from '../../lib/errors.ts'
 import { Id, Role, ScopeList } from '../../lib/model.ts'
 import type { Guard } from '../auth.ts'
 import { describe } from '../openapi/describe.ts'
@@ -55,7 +56,11 @@ const describeService = ({ auth: key }: { auth: KeyPrincipal }) => ({
 })
 
 const describeAnyone = ({ auth }: { auth: Holder }) =>
-  auth.kind === 'user' ? describeUser('user')({ auth }) : describeService({ auth })
+  auth.kind === 'user' ? describeUser('user')({ auth }) : describeService({ auth: requireKey(auth) })
+
+/** No app gets here: the route names no scope of Latchkey's own. */
+const requireKey = (holder: Holder): KeyPrincipal =>
+  holder.kind === 'key' ? holder : fail('wrong_credential_kind')
 
 /** Examples of protected routes, for readers to copy. The first steps of the documentation call them. */
 export const protectedRoutes = (guard: Guard) =>

@@ -3,7 +3,7 @@ import { hashToken } from '../../lib/tokens.ts'
 import { type Origin, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { ownerOf } from '../owners.ts'
-import { type Holder, readsAll } from '../principal.ts'
+import { type Holder, isDelegate, readsAll } from '../principal.ts'
 import { isVisible } from './list.ts'
 import type { FoundKey, KeyLookup } from './model.ts'
 import { presentKey, presentOwner } from './present.ts'
@@ -28,7 +28,7 @@ export async function lookUpKeys(
   const of =
     caller.kind === 'operator' || readsAll(caller)
       ? null
-      : { owner: ownerOf(caller), within: caller.kind === 'key' ? caller.scopes : null }
+      : { owner: ownerOf(caller), within: isDelegate(caller) ? caller.scopes : null }
   const found = await listKeysBySecret(context.db, search, of, MAX_FOUND)
   const visible = found.filter(({ key }) => isVisible(caller, key))
   const now = context.clock()

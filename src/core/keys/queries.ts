@@ -450,7 +450,7 @@ export type RevocableKeys = {
     | { kind: 'support'; keyId: string | null }
     /** The user's own, and those of the accounts that the user manages. */
     | { kind: 'user'; userId: string }
-    | ({ kind: 'key'; owner: Owner; keyId: string } & NonNullable<KeyFilter['within']>)
+    | ({ kind: 'key'; owner: Owner; keyId: string | null } & NonNullable<KeyFilter['within']>)
 }
 
 /** Keys that remain to be revoked are counted up to this number. */
@@ -485,7 +485,7 @@ function isReached(db: Database, reach: RevocableKeys['reach']): SQL | undefined
     case 'key':
       return and(
         or(belongsTo(reach.owner), isOfAccountManagedBy(reach.owner, reach.scopes)),
-        ne(apiKeys.id, reach.keyId),
+        reach.keyId === null ? undefined : ne(apiKeys.id, reach.keyId),
         liesWithin(reach),
       )
   }

@@ -78,17 +78,20 @@ function revokeSome(
   })
 }
 
+/** The key that calls; null: a person or an app calls. */
+const ownKeyOf = (caller: Holder): string | null => (caller.kind === 'key' ? caller.keyId : null)
+
 /** What keys a caller may revoke, as statements narrow them. */
 function reachOf(caller: Holder): RevocableKeys['reach'] {
   if (isAdmin(caller)) return { kind: 'all' }
-  if (readsAll(caller)) return { kind: 'support', keyId: caller.kind === 'key' ? caller.keyId : null }
+  if (readsAll(caller)) return { kind: 'support', keyId: ownKeyOf(caller) }
   if (caller.kind === 'user') return { kind: 'user', userId: caller.userId }
   return {
     kind: 'key',
     owner: ownerOf(caller),
-    keyId: caller.keyId,
+    keyId: ownKeyOf(caller),
     scopes: caller.scopes,
-    expiresAt: caller.keyExpiresAt,
+    expiresAt: caller.kind === 'key' ? caller.keyExpiresAt : null,
   }
 }
 
@@ -108,7 +111,7 @@ function mayRevoke({ caller, held }: Change<Holder>, key: KeyRow): boolean {
 /** A key never revokes itself, and without support only what lies within its own bounds. */
 function isManageable(caller: Holder, key: KeyRow): boolean {
   if (caller.kind === 'user') return true
-  return key.id !== caller.keyId && (readsAll(caller) || isWithinReach(caller, boundsOf(key)))
+  return key.id !== ownKeyOf(caller) && (readsAll(caller) || isWithinReach(caller, boundsOf(key)))
 }
 
 /** Rates and addresses of a managing key are compared here: no statement counts by them. */

@@ -3,9 +3,15 @@ import { isAccessToken, isRefreshToken } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import { revokePresented } from '../keys/end.ts'
-import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
-import { endSessionOfBearer, endSessionOfToken, findLiveRefresh } from '../sessions/sessions.ts'
+import type { ClientPrincipal, KeyPrincipal, SessionClient, UserPrincipal } from '../principal.ts'
+import {
+  endSessionOfApp,
+  endSessionOfBearer,
+  endSessionOfToken,
+  findLiveRefresh,
+} from '../sessions/sessions.ts'
 import { claimsOf, FIRST_PARTY_CLIENT } from '../signing/claims.ts'
+import { findAppOfSession } from '../verify/app-of-session.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
 import type { Introspection } from './model.ts'
 
@@ -21,15 +27,42 @@ export async function introspectToken(context: Context, token: string): Promise<
   if (isRefreshToken(token)) return describeRefresh(context, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return INACTIVE
-  if (principal.kind === 'portal' || principal.kind === 'client') return INACTIVE
-  if (principal.kind === 'user' && principal.isEnrolmentDue) return INACTIVE
+  if (principal.kind === 'portal') return INACTIVE
+  if (principal.kind !== 'key' && principal.isEnrolmentDue) return INACTIVE
   const claims = isAccessToken(token) ? pickClaims(decodeJwt(token)) : {}
-  return principal.kind === 'user' ? describeUser(principal, claims) : describeKey(principal, claims)
+  switch (principal.kind) {
+    case 'user':
+      return describeUser(principal, claims)
+    case 'key':
+      return describeKey(principal, claims)
+    case 'client':
+      return {
+        active: true,
+        token_type: BEARER,
+        token_kind: 'access_token',
+        ...claims,
+        ...describeApp(principal),
+      }
+  }
+}
+
+/** What is said of the token of an app, of both kinds. */
+function describeApp(app: ClientPrincipal | (UserPrincipal & { client: SessionClient })) {
+  const { client, userId: sub, identityScopes, scopes } = app
+  return {
+    sub,
+    client_id: client.clientId,
+    grant_id: client.grantId,
+    aud: app.claims.audience,
+    ...claimsOf(app),
+    scope: [...identityScopes, ...scopes].join(' '),
+  }
 }
 
 function describeUser(user: UserPrincipal, claims: Claims): Introspection {
-  const { userId: sub, role, scopes } = user
-  const person = { sub, ...addressOf(user), role, scope: scopes.join(' ') }
+  const { userId: sub, role, scopes, client } = user
+  const app = client && describeApp({ ...user, client })
+  const person = { sub, ...addressOf(user), role, scope: scopes.join(' '), ...app }
   const kind = { token_type: BEARER, token_kind: 'access_token', client_id: FIRST_PARTY_CLIENT }
   return { active: true, ...kind, ...claims, ...claimsOf(user), ...person }
 }
@@ -57,6 +90,10 @@ async function describeRefresh(context: Context, token: string): Promise<Introsp
   if (!found?.isCurrent || found.isEnrolmentDue) return INACTIVE
   const exp = Math.floor(found.expiresAt.getTime() / 1000)
   const kind = { token_type: BEARER, token_kind: 'refresh_token' }
+  if (found.kind === 'client') {
+    const app = await findAppOfSession(context, found)
+    return app ? { active: true, ...kind, iss: context.config.publicUrl, exp, ...describeApp(app) } : INACTIVE
+  }
   return { active: true, ...kind, sub: found.userId, iss: context.config.publicUrl, exp }
 }
 
@@ -71,14 +108,15 @@ function pickClaims(payload: Record<string, unknown>): Claims {
 }
 
 /**
- * Revokes a token (RFC 7009): ends a user's session, a key, or a single access token of a service account. Possession
+ * Revokes a token (RFC 7009): ends the session of a user or an app, a key, or a single access token of a service account.
+ * What the person allowed the app stays. Possession
  * is the authority. An unknown or ended token is not an error.
  */
 export async function revokeToken(context: Context, origin: Origin, token: string): Promise<void> {
   if (isRefreshToken(token)) return endSessionOfToken(context, origin, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused' || principal.kind === 'portal') return
-  if (principal.kind === 'client') return
+  if (principal.kind === 'client') return endSessionOfApp(context, origin, principal)
   if (principal.kind === 'user') return endSessionOfBearer(context, origin, token)
   await revokePresented(context, origin, principal)
 }

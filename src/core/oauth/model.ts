@@ -85,6 +85,7 @@ export const Introspection = Type.Object(
     auth_time: Type.Optional(Type.Integer({ description: 'When a person last proved who they are' })),
     amr: Type.Optional(Type.Array(Type.String(), { description: 'How they proved it (RFC 8176), sorted' })),
     key_id: Type.Optional(Type.String()),
+    grant_id: Type.Optional(Type.String({ description: 'What the person allowed the app' })),
   },
   { $id: 'Introspection' },
 )

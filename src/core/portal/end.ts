@@ -76,4 +76,6 @@ const locksOf = ({ type, id }: Owner, sessionId: string): Lock[] => [
 ]
 
 const mayEnd = (caller: Holder, { madeByUser, madeByKey }: PortalSessionRow): boolean =>
-  isAdmin(caller) || (caller.kind === 'user' ? madeByUser === caller.userId : madeByKey === caller.keyId)
+  isAdmin(caller) ||
+  (caller.kind === 'user' && madeByUser === caller.userId) ||
+  (caller.kind === 'key' && madeByKey === caller.keyId)

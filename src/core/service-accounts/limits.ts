@@ -3,12 +3,12 @@ import { covers, KEYS_LABEL, SERVICE_ACCOUNTS_WRITE } from '../../lib/scopes.ts'
 import type { Change } from '../change/record-change.ts'
 import { listOwnerCredits } from '../credits/owner-credits.ts'
 import { ownerOf } from '../owners.ts'
-import { isAdmin } from '../principal.ts'
+import { isAdmin, isDelegate } from '../principal.ts'
 import { lackOfScopes } from '../verify/problems.ts'
 import { type AccountCaller, isManager, type WholeAccount } from './managers.ts'
 
 /**
- * The limits of an account are set by admins, and by keys with `latchkey:service-accounts.write` whose owner manages the
+ * The limits of an account are set by admins, and by keys and apps with `latchkey:service-accounts.write` whose owner manages the
  * account and is not that account. A person who manages the account does not set them: the limits are what a back end gives
  * to its customer.
  * @param account with its managers as they are now; of a new account: its id and its first manager
@@ -20,7 +20,7 @@ export function requireSettingLimits(
 ): void {
   if (caller.kind === 'operator' || isAdmin(caller)) return
   const isOfBackEnd =
-    caller.kind === 'key' &&
+    isDelegate(caller) &&
     covers(caller.grants, SERVICE_ACCOUNTS_WRITE) &&
     isManager(caller, account) &&
     ownerOf(caller).id !== account.id

@@ -1,13 +1,13 @@
 import { covers, isReserved } from '../../lib/scopes.ts'
 import type { HeldRows, Lock, LockMode } from '../change/record-change.ts'
 import { isSameOwner, type Owner, ownerOf } from '../owners.ts'
-import { type ClientPrincipal, type Delegate, type Holder, isAdmin, type Operator } from '../principal.ts'
+import { type Delegate, type Holder, isAdmin, type Operator } from '../principal.ts'
 import { type ManagerRow, managerOf, type WholeAccount } from './queries.ts'
 
 export type { WholeAccount }
 
-/** Who changes accounts: the holder of a credential, an app of a person, or a person at the command line. */
-export type AccountCaller = Holder | ClientPrincipal | Operator
+/** Who changes accounts: the holder of a credential, or a person at the command line. */
+export type AccountCaller = Holder | Operator
 
 /**
  * Whether a caller manages an account. An admin and the operator manage all, a person the accounts of which the person is a manager, and a
@@ -21,10 +21,7 @@ export function manages(caller: AccountCaller, account: Pick<WholeAccount, 'scop
 }
 
 /** Whether the caller, or the owner of the key that calls, is one of the managers of an account. */
-export function isManager(
-  caller: Holder | ClientPrincipal,
-  { managers }: Pick<WholeAccount, 'managers'>,
-): boolean {
+export function isManager(caller: Holder, { managers }: Pick<WholeAccount, 'managers'>): boolean {
   const owner = ownerOf(caller)
   return managers.some((manager) => isSameOwner(manager, owner))
 }

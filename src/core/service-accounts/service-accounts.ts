@@ -392,11 +392,16 @@ function requireAccountPower(
 }
 
 /**
- * A key with an expiry, a rate limit, credits or address limits widens and enables no account, and adds no manager. An account has no such
+ * A key with an expiry, a rate limit, credits or address limits widens and enables no account, and adds no manager; and so
+ * does no app, whose session ends. An account has no such
  * bounds, so the account's keys could do more than the key that widened it.
  * @throws Problem forbidden
  */
 export function requireUnbounded(caller: AccountCaller): void {
+  if (caller.kind === 'client')
+    fail('forbidden', {
+      detail: 'An app, whose session ends, cannot enable or widen a service account, nor add a manager.',
+    })
   if (caller.kind !== 'key') return
   const { endsAt, rateLimit, rateRoot, allowedIps, hasCredits } = caller
   if (endsAt === null && rateLimit === null && !rateRoot?.rate && allowedIps === null && !hasCredits) return

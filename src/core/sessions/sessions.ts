@@ -5,11 +5,18 @@ import { isId, newId } from '../../lib/ids.ts'
 import { type Page, type PageQuery, readPage } from '../../lib/page.ts'
 import { DAY_MS } from '../../lib/time.ts'
 import { type RefreshClaims, readRefreshToken } from '../../lib/tokens.ts'
-import { type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
+import { actorOf, type Origin, onBehalfOf, SYSTEM } from '../audit/audit.ts'
 import { requirePowerOver } from '../change/power.ts'
 import { type Caller, type Change, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { type LogInKind, OPERATOR, type Principal, type UserPrincipal } from '../principal.ts'
+import {
+  type ClientPrincipal,
+  type LogInKind,
+  OPERATOR,
+  type Principal,
+  type SessionKind,
+  type UserPrincipal,
+} from '../principal.ts'
 import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import { endPendingSteps } from '../second-factors/pending-steps.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
@@ -263,6 +270,8 @@ export async function findSessionOfRefresh(context: Context, token: string): Pro
 
 /** A refresh token of a live session. `scopes` are those to which the session is limited; null: all of the user's. */
 type LiveRefresh = {
+  sessionId: string
+  kind: SessionKind
   userId: string
   expiresAt: Date
   isCurrent: boolean
@@ -282,6 +291,8 @@ export async function findLiveRefresh(context: Context, token: string): Promise<
   if (!user?.isActive) return null
   const isCurrent = session.generation === claims.generation
   return {
+    sessionId: session.id,
+    kind: session.kind,
     userId: session.userId,
     expiresAt: session.idleExpiresAt,
     isCurrent,
@@ -298,6 +309,12 @@ export async function endSessionOfBearer(
 ): Promise<void> {
   const principal = token === null ? null : await verifyCredential(context, token)
   if (principal?.kind === 'user') await endSession(context, origin, null, principal.sessionId, 'logout')
+}
+
+/** Ends the session of an app, by its access token. */
+export async function endSessionOfApp(context: Context, origin: Origin, app: ClientPrincipal): Promise<void> {
+  const by = origin.actor.type === 'anonymous' ? { ...origin, actor: actorOf(app) } : origin
+  await endSession(context, by, null, app.sessionId, 'logout')
 }
 
 /**

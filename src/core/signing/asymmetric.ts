@@ -5,7 +5,14 @@ import { newId } from '../../lib/ids.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { ACCESS_TOKEN_TYPE } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
-import { idTokenClaims, ownClaims, REQUIRED_CLAIMS, readClaims, type SigningKeys } from './claims.ts'
+import {
+  ANY_AGE_SECONDS,
+  idTokenClaims,
+  ownClaims,
+  REQUIRED_CLAIMS,
+  readClaims,
+  type SigningKeys,
+} from './claims.ts'
 import type { PublicJwk } from './model.ts'
 import { listAllSigningKeys, type SigningKeyRow } from './queries.ts'
 
@@ -132,7 +139,7 @@ export async function openAsymmetricKeys(
         return null
       }
     },
-    async verify(token) {
+    async verify(token, expiry) {
       const kid = keyIdOf(token)
       if (kid === null) return null
       const key = await findKey(kid)
@@ -144,6 +151,7 @@ export async function openAsymmetricKeys(
           typ: ACCESS_TOKEN_TYPE,
           requiredClaims: REQUIRED_CLAIMS,
           currentDate: new Date(clock()),
+          clockTolerance: expiry === undefined ? 0 : ANY_AGE_SECONDS,
         })
         return readClaims(payload, kid)
       } catch {

@@ -62,9 +62,10 @@ export type SigningKeys = {
   sign(token: NewAccessToken): Promise<string>
   /**
    * Does not decide on the audience: that takes the session for which the token was made.
+   * @param expiry `or expired`: also one that has expired, for an explanation and never to let somebody in
    * @returns null for every text that is not a genuine, unexpired access token of this service
    */
-  verify(token: string): Promise<AccessClaims | null>
+  verify(token: string, expiry?: 'or expired'): Promise<AccessClaims | null>
   /** @throws Error with a shared secret, which apps cannot verify */
   signIdToken(token: NewIdToken): Promise<string>
   /** @returns null for every text that is no ID token that one of the published keys signed */
@@ -74,6 +75,9 @@ export type SigningKeys = {
   /** Reads the keys again. The present keys are used until the promise resolves. Never rejects. */
   refresh(): Promise<void>
 }
+
+/** jose takes no infinity. */
+export const ANY_AGE_SECONDS = Number.MAX_SAFE_INTEGER
 
 /** Claims that every token of this service has. A token without one was not issued here, or is damaged. */
 export const REQUIRED_CLAIMS = ['iss', 'aud', 'sub', 'jti', 'iat', 'exp', 'sid', 'scope', 'client_id']

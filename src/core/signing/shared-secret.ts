@@ -4,7 +4,7 @@ import { newId } from '../../lib/ids.ts'
 import type { Secret } from '../../lib/secret.ts'
 import type { Clock } from '../../lib/time.ts'
 import { ACCESS_TOKEN_TYPE } from '../../lib/tokens.ts'
-import { ownClaims, REQUIRED_CLAIMS, readClaims, type SigningKeys } from './claims.ts'
+import { ANY_AGE_SECONDS, ownClaims, REQUIRED_CLAIMS, readClaims, type SigningKeys } from './claims.ts'
 
 const KEY_ID = 'hs256'
 
@@ -35,7 +35,7 @@ export function createSharedSecretKeys(
         jti: newId(),
         exp: Math.floor(token.expiresAtMs / 1000),
       }),
-    async verify(token) {
+    async verify(token, expiry) {
       for (const { verify } of signers) {
         const payload = await verify(token, {
           algorithms: ['HS256'],
@@ -43,6 +43,7 @@ export function createSharedSecretKeys(
           typ: ACCESS_TOKEN_TYPE,
           requiredClaims: REQUIRED_CLAIMS,
           currentDate: new Date(clock()),
+          clockTolerance: expiry === undefined ? 0 : ANY_AGE_SECONDS,
         })
         if (payload) return readClaims(payload, null)
       }

@@ -16,7 +16,7 @@ export type SessionFacts = Awaited<ReturnType<VerifyQueries['findSession']['exec
 /** The rows of a session that is no app's. */
 export const NO_CLIENT = { grant: null, client: null, resource: null } as const
 
-/** Decides whether an access token of a session is valid now, and for what. */
+/** Decides whether an access token of a session is valid now, and for what. The order of the checks is that of `/verify`. */
 export function decideSession(
   context: VerifyContext,
   claims: AccessClaims,
@@ -24,15 +24,20 @@ export function decideSession(
 ): Verified | Refusal {
   if (!isSignedByLiveKey(claims, row.signingKey)) return refuse('NOT_FOUND')
   if (row.kind !== 'client' && !isOwnToken(context, claims)) return refuse('NOT_FOUND')
+  if (!row.user.isActive) return refuse('OWNER_DISABLED')
   if (row.endedAt) return refuse('REVOKED')
   const validUntilMs = Math.min(claims.expiresAtMs, row.expiresAt.getTime())
-  if (validUntilMs <= context.clock()) return refuse('EXPIRED')
-  if (!row.user.isActive) return refuse('OWNER_DISABLED')
-  if (row.kind !== 'client') return { principal: userOf(context, claims, row, row.kind, null), validUntilMs }
+  const isOver = validUntilMs <= context.clock()
+  if (row.kind !== 'client') {
+    return isOver
+      ? refuse('EXPIRED')
+      : { principal: userOf(context, claims, row, row.kind, null), validUntilMs }
+  }
 
   const { grant, client, resource } = row
   if (!grant || !client?.isActive) return refuse('REVOKED')
   if (grant.audience === 'resource' && !resource?.isActive) return refuse('REVOKED')
+  if (isOver) return refuse('EXPIRED')
   const target = { audience: grant.audience, resource }
   const identifier = identifierOf(context.config, target)
   if (claims.audience !== identifier || claims.clientId !== client.clientId) return refuse('NOT_FOUND')

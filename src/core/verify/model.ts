@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Id, Instant, nullable, ScopeInput, ScopeList, wordOf } from '../../lib/model.ts'
+import { Id, Instant, nullable, Role, ScopeInput, ScopeList, wordOf } from '../../lib/model.ts'
 import { CHECKS } from '../../lib/outcomes.ts'
 import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 
@@ -72,6 +72,42 @@ export const VerifyBatchResult = Type.Object(
 export type VerifyBatchResult = Static<typeof VerifyBatchResult>
 
 const { key: _, ...purpose } = question
+
+export const VerifyAnyRequest = Type.Object(
+  {
+    credential: Type.String({
+      maxLength: MAX_CREDENTIAL_LENGTH,
+      description: 'What was presented to the asking service: an API key or an access token',
+    }),
+    resource: Type.Optional(
+      nullable(
+        Type.String({ maxLength: 500 }),
+        'The identifier of the resource that the asking service protects; none: it takes no token that was made for one',
+      ),
+    ),
+    ...purpose,
+  },
+  { $id: 'VerifyAnyRequest', additionalProperties: false },
+)
+export type VerifyAnyRequest = Static<typeof VerifyAnyRequest>
+
+export const VerifyAnyResult = Type.Object(
+  {
+    ...answer,
+    kind: Type.Optional(wordOf(['key', 'user', 'client'], 'Whose credential it is; `client`: an app')),
+    subject: Type.Optional(Id),
+    client_id: Type.Optional(Type.String({ description: 'The app that the person allowed' })),
+    grant_id: Type.Optional(Id),
+    resource: Type.Optional(Type.String({ description: 'For which the token was made' })),
+    role: Type.Optional(Role),
+    email: Type.Optional(Type.String({ description: 'Only where it is verified' })),
+    email_verified: Type.Optional(Type.Boolean()),
+    amr: Type.Optional(Type.Array(Type.String())),
+    auth_time: Type.Optional(Type.Integer()),
+  },
+  { $id: 'VerifyAnyResult' },
+)
+export type VerifyAnyResult = Static<typeof VerifyAnyResult>
 
 /** What a key is checked for; nothing: as it would be used without any of these. */
 export const KeyCheck = Type.Union([

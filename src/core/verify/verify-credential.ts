@@ -76,10 +76,24 @@ function cacheKeyOf(token: string): string {
  * Verifies an access token: its signature, and the present state in the database. A signature alone stays valid after
  * the session has ended, the role has changed or the token was revoked.
  */
-async function loadAccessToken(context: Context, token: string): Promise<Verified | Refusal> {
-  const claims = await context.signing.verify(token)
+async function loadAccessToken(
+  context: Context,
+  token: string,
+  expiry?: 'or expired',
+): Promise<Verified | Refusal> {
+  const claims = await context.signing.verify(token, expiry)
   if (!claims || ![claims.sessionId, claims.subject, claims.tokenId].every(isId)) return refuse('NOT_FOUND')
   return claims.isOfKey ? loadTokenOfKey(context, claims) : loadTokenOfSession(context, claims)
+}
+
+/**
+ * Why an access token is refused that `verifyCredential` did not find: one of ours that has expired is told from a stranger's.
+ * Asks the database, and remembers nothing.
+ */
+export async function explainToken(context: Context, token: string): Promise<Refusal> {
+  if (token.length > MAX_CREDENTIAL_LENGTH) return refuse('NOT_FOUND')
+  const verdict = await loadAccessToken(context, token, 'or expired')
+  return 'principal' in verdict ? refuse('NOT_FOUND') : verdict
 }
 
 async function loadTokenOfSession(context: Context, claims: AccessClaims): Promise<Verified | Refusal> {

@@ -30,8 +30,8 @@ export async function verifyKeys(context: Context, questions: readonly VerifyReq
 }
 
 type ReadQuestion = { key: string } & Purpose
-/** What a key is to be used for. */
-type Purpose = { scopes: string[]; cost: number; ip: string | null }
+/** What a credential is to be used for. */
+export type Purpose = { scopes: string[]; cost: number; ip: string | null }
 
 /** @param path of the question in the body, for what is wrong with it */
 function readQuestion({ key, ...purpose }: VerifyRequest, path: string): ReadQuestion {
@@ -57,18 +57,28 @@ function answer(context: Context, question: ReadQuestion): VerifyResult | Promis
 function decide(
   context: Context,
   verdict: Principal | Refusal,
-  { scopes, cost, ip }: ReadQuestion,
+  question: ReadQuestion,
 ): VerifyResult | Promise<VerifyResult> {
   if (verdict.kind === 'refused') {
     if (verdict.code === 'NOT_FOUND' || verdict.keyId === undefined) return NOT_FOUND
-    context.usage.refuse(verdict.keyId, verdict.code, ip)
+    context.usage.refuse(verdict.keyId, verdict.code, question.ip)
     return { valid: false, code: verdict.code, key_id: verdict.keyId }
   }
-  if (verdict.kind !== 'key') return NOT_FOUND
-  const outcome = useKey(context, verdict, { scopes, cost, address: ip })
+  // A token for which a key was exchanged is good at its resource alone, and this question names none.
+  if (verdict.kind !== 'key' || verdict.resource !== null) return NOT_FOUND
+  return useForPurpose(context, verdict, question)
+}
+
+/** Uses a key that is good, and says what verify answers. */
+export function useForPurpose(
+  context: Context,
+  key: KeyPrincipal,
+  { scopes, cost, ip }: Purpose,
+): VerifyResult | Promise<VerifyResult> {
+  const outcome = useKey(context, key, { scopes, cost, address: ip })
   return outcome instanceof Promise
-    ? outcome.then((used) => presentOutcome(verdict, used))
-    : presentOutcome(verdict, outcome)
+    ? outcome.then((used) => presentOutcome(key, used))
+    : presentOutcome(key, outcome)
 }
 
 /** What verify answers for the use of a key that is good. */
