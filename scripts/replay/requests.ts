@@ -104,6 +104,10 @@ const GUARDED: Record<string, readonly string[]> = {
   'POST /auth/logout-all': ['plain'],
   'GET /auth/sessions': ['plain'],
   'DELETE /auth/sessions/$ownerId': ['plain'],
+  'GET /auth/grants': ['plain', 'robotToken'],
+  'DELETE /auth/grants/$ownerId': ['plain'],
+  'GET /users/$strangerId/grants': ['owner', 'plain'],
+  'DELETE /users/$strangerId/grants/$ownerId': ['owner', 'steward'],
   'POST /keys': ['plain', 'robotToken'],
   'POST /keys/create': ['plain'],
   'GET /keys': ['plain'],
@@ -966,6 +970,29 @@ const closed: Case[] = [
   ['the last admin signs out', 'POST /auth/logout-all', { as: 'admin' }],
 ]
 
+/** The built-in client of the documentation, which is not asked. */
+const ASKED = `client_id=latchkey-docs&redirect_uri=${encodeURIComponent(`${SETTINGS.PUBLIC_URL}/docs/oauth2-redirect`)}&response_type=code&code_challenge=${'a'.repeat(43)}&code_challenge_method=S256`
+
+/** What people allow apps. */
+const allowing: Case[] = [
+  ['an app, and nobody is signed in', `GET /oauth/authorize?${ASKED}`],
+  ['an unknown app', 'GET /oauth/authorize?client_id=unknown'],
+  ['posted', 'POST /oauth/authorize', { form: { client_id: 'unknown' } }],
+  ['nothing to answer', 'POST /oauth/consent', { ...OWN_PAGE, form: { request: UNKNOWN_ID, decision: 'allow' } }],
+  ['for an app', 'POST /session', { ...OWN_PAGE, json: { email: 'owner@example.com', password: PASSWORD }, keepCookie: 'ownerCookie' }],
+  ['an app', `GET /oauth/authorize?${ASKED}`, { cookie: 'ownerCookie' }],
+  ['authorization_code, unknown', 'POST /oauth/token', { form: { grant_type: 'authorization_code', client_id: 'latchkey-docs', code: 'unknown', redirect_uri: 'https://app.example.com', code_verifier: 'a'.repeat(43) } }],
+  ['authorization_code, no client', 'POST /oauth/token', { form: { grant_type: 'authorization_code', code: 'unknown', redirect_uri: 'https://app.example.com', code_verifier: 'a'.repeat(43) } }],
+  ['good', 'GET /auth/grants', { as: 'owner', keep: { grant: 'items.0.id' } }],
+  ['good', 'GET /users/$ownerId/grants', { as: 'admin' }],
+  ["another's", 'DELETE /auth/grants/$grant', { as: 'stranger' }],
+  ['good', 'DELETE /auth/grants/$grant?created=true', { as: 'owner' }],
+  ['again', 'DELETE /auth/grants/$grant', { as: 'owner' }],
+  ['the app again', `GET /oauth/authorize?${ASKED}`, { cookie: 'ownerCookie' }],
+  ['the grant of a user', 'GET /users/$ownerId/grants', { as: 'admin', keep: { grant: 'items.0.id' } }],
+  ['good', 'DELETE /users/$ownerId/grants/$grant', { as: 'admin' }],
+]
+
 export const scripts: readonly Script[] = [
   {
     name: 'open',
@@ -982,7 +1009,9 @@ export const scripts: readonly Script[] = [
       ...limitedKeys,
       ...verification,
       ...examples,
-      ...oauth, ...apps,
+      ...oauth,
+      ...apps,
+      ...allowing,
       ...forwardAuth,
       ...portal,
       ...serviceAccounts,

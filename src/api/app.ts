@@ -96,10 +96,13 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(pageRoutes(context, inBrowser, limits))
     .use(pageAssets(context.config))
     .use(browserSessionRoutes(context, inBrowser))
-    .use(hasApps(context, () => authorizeRoutes(context, inBrowser)))
+    .use(authorizeRoutes(context, inBrowser))
 
   const servesApps = options.servesApps ?? isAuthorizationServer(context.config)
-  const forApps = new Elysia().use(resourceRoutes(context, guard)).use(clientRoutes(context, guard))
+  const forApps = new Elysia()
+    .use(resourceRoutes(context, guard))
+    .use(clientRoutes(context, guard))
+    .use(grantRoutes(context, guard))
 
   const limited = new Elysia()
     .use(stated)
@@ -121,7 +124,6 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(mailRoutes(context, guard))
     .use(overviewRoutes(context, guard))
     .use(usageRoutes(context, guard))
-    .use(hasApps(context, () => grantRoutes(context, guard)))
     .use(oauthRoutes(context, guard, limits))
     // Without tokens for apps there are no such routes. The type has them, for the client of the API.
     .use(servesApps ? forApps : (new Elysia() as unknown as typeof forApps))
@@ -153,10 +155,6 @@ export function createApp(context: Context, options: AppOptions = {}) {
   skipCookies(app)
   return app
 }
-
-/** Routes of the authorization server for apps, which there are none of with a shared secret (oauth.md). */
-const hasApps = <Routes>({ config }: Context, routes: () => Routes): Routes =>
-  config.algorithm === 'HS256' ? (new Elysia() as Routes) : routes()
 
 /** The app on METRICS_PORT: /metrics alone. */
 export function createMetricsApp(context: Context) {

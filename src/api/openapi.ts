@@ -33,7 +33,10 @@ const INFO = {
     { name: 'API keys', description: 'Keys with scopes for services' },
     { name: 'Service accounts', description: "Owners of a service's keys, which outlive their maker" },
     { name: 'Administration', description: 'Users and the audit trail' },
-    { name: 'Apps', description: 'Apps that act for people, and the APIs for which they get tokens' },
+    {
+      name: 'Apps',
+      description: 'Apps that act for people, the APIs for which they get tokens, and what people allowed',
+    },
     { name: 'OAuth', description: 'Standard endpoints for standard clients' },
     { name: 'Examples', description: 'Protected routes to copy' },
     { name: 'Service', description: 'What load balancers and proxies ask' },

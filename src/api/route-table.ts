@@ -240,6 +240,8 @@ const LIMITS = new Map<string, RateLimitName | null>([
   ['GET /oauth/authorize', 'authorize'],
   ['POST /oauth/authorize', 'authorize'],
   ['POST /oauth/consent', 'authorize'],
+  ['GET /oauth/logout', 'authorize'],
+  ['POST /oauth/logout', 'authorize'],
   ['POST /keys/create', 'create_key'],
   ['POST /keys', 'create_key'],
   // Only a failed exchange counts, as an unknown credential.

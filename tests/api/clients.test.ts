@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'bun:test'
+import { findClientById } from '../../src/core/clients/queries.ts'
+import { noteClientUse } from '../../src/core/clients/uses.ts'
 import { type Call, call, newKey } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'
 import { addLoggedIn, addPerson } from '../support/people.ts'
@@ -155,8 +157,10 @@ describe('a client', () => {
 
 describe('the keys of a client', () => {
   test('take the place of a secret, and of each other', async () => {
-    const rowOf = async (id: string) =>
-      (await sql`SELECT jwks, jwks_uri FROM latchkey.oauth_clients WHERE id = ${id}`)[0]
+    const rowOf = async (id: string) => {
+      const row = await findClientById(service.context.db, id)
+      return row && { jwks: row.jwks, jwks_uri: row.jwksUri }
+    }
     const keys = { keys: [{ ...KEY, kid: 'one', more: { nested: 1 } }] }
     const made = await as('POST /oauth/clients', { json: { ...CONFIDENTIAL, jwks: keys } })
     expect([made.status, made.body.secret, made.body.secrets]).toEqual([201, undefined, []])
@@ -245,6 +249,28 @@ describe('the secrets of a confidential client', () => {
       [expect.objectContaining({ start: last.body.secret.slice(0, 11) })],
     ])
     expect(await sql`SELECT id FROM latchkey.oauth_client_secrets WHERE client_id = ${id}`).toHaveLength(1)
+  })
+
+  test('show when they were last used, to the minute', async () => {
+    const { id } = await registerApp(service, admin.access, { kind: 'confidential' })
+    const { body } = await as(`POST /oauth/clients/${id}/secrets`, { json: {} })
+    const [newer, older] = body.secrets as [Secret, Secret]
+    const usesOf = async () => {
+      const { last_used_at, secrets } = (await as(`GET /oauth/clients/${id}`)).body
+      return [last_used_at, ...secrets.map((secret: { last_used_at: string | null }) => secret.last_used_at)]
+    }
+    expect(await usesOf()).toEqual([null, null, null])
+    await noteClientUse(service.context, id, older.id)
+    const first = await usesOf()
+    expect(first).toEqual([expect.any(String), null, expect.any(String)])
+    await noteClientUse(service.context, id, older.id)
+    expect(await usesOf()).toEqual(first)
+    const past = new Date(Date.now() - 61_000)
+    await sql`UPDATE latchkey.oauth_clients SET last_used_at = ${past} WHERE id = ${id}`
+    await noteClientUse(service.context, id, newer.id)
+    const [ofClient, ...ofSecrets] = await usesOf()
+    expect(Date.parse(ofClient)).toBeGreaterThan(past.getTime())
+    expect(ofSecrets).toEqual([expect.any(String), first[2]])
   })
 
   test('of two requests at once for another secret one gets it', async () => {

@@ -96,7 +96,7 @@ describe('the limits of the contract', () => {
             json: { token: 'et_x', new_password: 'a-quite-unheard-of-one' },
           }),
       },
-      authorize: { status: 400, send: (as) => as('GET /oauth/authorize') },
+      authorize: { status: 303, send: (as) => as('POST /oauth/authorize', { form: { client_id: 'any' } }) },
       create_key: { status: 201, send: (as) => as('POST /keys/create', { bearer: owner.access, json: {} }) },
       unknown_credential: { status: 401, send: (as) => as('GET /protected/any', { apiKey: 'guess' }) },
       other: { status: 200, send: (as) => as('GET /auth/me', { bearer: owner.access }) },

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { isRedirectUriAllowed, matchesRedirectUri } from '../../src/core/clients/redirect-uris.ts'
+import { findRedirectUriFault, matchesRedirectUri } from '../../src/core/clients/redirect-uris.ts'
 
 describe('a redirect URI that may be registered', () => {
   const allowed = [
@@ -53,18 +53,18 @@ describe('a redirect URI that may be registered', () => {
   ]
 
   test.each(allowed)('%s', (uri) => {
-    expect(isRedirectUriAllowed(uri)).toBeNull()
-    expect(isRedirectUriAllowed(uri, 'admin')).toBeNull()
+    expect(findRedirectUriFault(uri)).toBeNull()
+    expect(findRedirectUriFault(uri, 'admin')).toBeNull()
   })
 
   test.each(privateUse)('%s, where an admin enters it', (uri) => {
-    expect(isRedirectUriAllowed(uri, 'admin')).toBeNull()
-    expect(isRedirectUriAllowed(uri)).toBeString()
+    expect(findRedirectUriFault(uri, 'admin')).toBeNull()
+    expect(findRedirectUriFault(uri)).toBeString()
   })
 
   test.each(refused)('not %p', (uri) => {
-    expect(isRedirectUriAllowed(uri, 'admin')).toBeString()
-    expect(isRedirectUriAllowed(uri)).toBeString()
+    expect(findRedirectUriFault(uri, 'admin')).toBeString()
+    expect(findRedirectUriFault(uri)).toBeString()
   })
 })
 

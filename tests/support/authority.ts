@@ -39,6 +39,8 @@ export type World = {
   signingKeyId: string
   target: AddedPerson
   targetSession: string
+  /** What the person and the target allowed an app. */
+  grants: { own: string; ofTarget: string }
   resetId: string
   /** A mail that was given up. */
   mailId: string
@@ -116,6 +118,16 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   await insertApp(sql, resource, app)
   const bearer = await credentialOf(at, kind, { session: session.access, caller, account, portal })
   const signed = bearer.startsWith('eyJ') ? bearer : session.access
+  const clientId = newId()
+  await sql`INSERT INTO latchkey.oauth_clients (id, client_id, source, kind, name, redirect_uris, grants, created_at)
+    VALUES (${clientId}, ${clientId}, 'registered', 'public', 'app', '{}', '{authorization_code}', now())`
+  const grants = { own: newId(), ofTarget: newId() }
+  for (const [id, userId] of [
+    [grants.own, person.id],
+    [grants.ofTarget, target.id],
+  ] as const)
+    await sql`INSERT INTO latchkey.oauth_grants (id, user_id, client_id, audience, scopes, first_allowed_at, last_allowed_at)
+      VALUES (${id}, ${userId}, ${clientId}, 'userinfo', '{openid}', now(), now())`
   return {
     kind,
     bearer,
@@ -129,6 +141,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
     signingKeyId: partOf(signed, 0).kid ?? '',
     target,
     targetSession: claimsOf(at, ofTarget.refresh).sessionId,
+    grants,
     resetId,
     mailId,
     managedAccount,
@@ -321,6 +334,11 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
     ids: (w) => [w.target.id, w.targetSession],
     isOfAdmins: true,
   },
+  'DELETE /users/{id}/grants/{grant_id}': {
+    by: ['admin'],
+    ids: (w) => [w.target.id, w.grants.ofTarget],
+    isOfAdmins: true,
+  },
   'POST /mails/test': { by: ['admin'], json: (w) => ({ to: w.target.email }), isOfAdmins: true },
   'POST /mails/{id}/retry': { by: ['admin'], ids: (w) => [w.mailId], isOfAdmins: true },
   'POST /auth/password': {
@@ -344,6 +362,7 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
   'POST /auth/reauthenticate': { by: PEOPLE, json: (w) => ({ code: totpAt(w.totp.confirmed, w.now) }) },
   'DELETE /users/{id}/mfa': { by: ['admin'], ids: (w) => [w.target.id], isOfAdmins: true },
   'POST /users/{id}/unlock': { by: ['admin'], ids: (w) => [w.target.id], isOfAdmins: true },
+  'DELETE /auth/grants/{id}': { by: PEOPLE, ids: (w) => [w.grants.own] },
   'POST /resources': {
     by: ['admin'],
     json: () => ({ identifier: `https://${newId()}.example.com`, name: 'new', slug: newId(), scopes: [] }),
@@ -426,6 +445,9 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT x::text FROM latchkey.recovery_codes x
       UNION ALL SELECT x::text FROM latchkey.passkeys x
       UNION ALL SELECT x::text FROM latchkey.login_attempts x
+      UNION ALL SELECT x::text FROM latchkey.oauth_grants x
+      UNION ALL SELECT x::text FROM latchkey.authorization_requests x
+      UNION ALL SELECT x::text FROM latchkey.authorization_codes x
       UNION ALL SELECT ROW(id, ended_at)::text FROM latchkey.mails WHERE kind = 'test'
     ) AS rows`
   return row?.digest ?? ''

@@ -3,6 +3,7 @@ import { Elysia } from 'elysia'
 import { authorize } from '../../core/authorization/authorize.ts'
 import { answerRequest } from '../../core/authorization/consent.ts'
 import type { Context } from '../../core/context.ts'
+import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import { readFormText } from '../body.ts'
 import { acceptCookie, type BrowserGuard } from '../browser.ts'
 import { PAGE_HEADERS, pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
@@ -13,6 +14,7 @@ import { originOf } from '../request-state.ts'
 
 /** The pages by which a person allows an app (oauth.md, section 4). */
 export const authorizeRoutes = (context: Context, guard: BrowserGuard) => {
+  if (!isAuthorizationServer(context.config)) return new Elysia()
   const site = siteOf(context.config)
   const page = { detail: { hide: true } }
   const place = `${site.base}${AUTHORIZE}`

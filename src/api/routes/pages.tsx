@@ -77,14 +77,22 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
     queryToApp(config, to) === null
       ? seeOther(to, headers)
       : pageAnswer(<GoOnPage site={site} to={to} />, 200, headers)
-  /** Sends a person on who is signed in now: first to a second factor where one is due. */
-  const goOn = (user: SignIn['user'], returnTo: string | null, headers: Record<string, string> = {}) =>
+  /**
+   * Sends a person on who is signed in now: first to a second factor where one is due.
+   * @param lead how: `seeOther` where nothing was posted
+   */
+  const goOn = (
+    user: SignIn['user'],
+    returnTo: string | null,
+    headers: Record<string, string> = {},
+    lead: typeof seeOther = goTo,
+  ) =>
     isEnrolmentDue(config, user)
       ? seeOther(
           `${site.base}/login/enrol${returnTo === null ? '' : `?return_to=${encodeURIComponent(returnTo)}`}`,
           headers,
         )
-      : goTo(returnTo ?? homeOf(config), headers)
+      : lead(returnTo ?? homeOf(config), headers)
   /** A factor is set up by a person who has just proved who they are. */
   const signInFirst = (returnTo: string | null): string => {
     const to = new URLSearchParams({ ...(returnTo !== null && { return_to: returnTo }), max_age: '600' })
@@ -106,7 +114,7 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
         const returnTo = readReturnTo(config, textOf(query.return_to))
         const here = await acceptCookie(context, state)
         if (here && !asksForNewLogin(context, returnTo, here.session.authTime)) {
-          return goOn(here.user, returnTo)
+          return goOn(here.user, returnTo, {}, seeOther)
         }
         const notice = NOTICES.get(textOf(query.notice) ?? '')
         const hint = queryToApp(config, returnTo)?.get('login_hint')

@@ -50,7 +50,7 @@ type Request = {
 /**
  * Decides on a request of an app for a person's authorization (oauth.md, section 4).
  * @param query of the URL, as it was sent
- * @param here the browser session; null: nobody is signed in
+ * @param here the browser session; null: no one is signed in
  */
 export async function authorize(
   context: Context,
@@ -202,7 +202,7 @@ function queryOfLogin(context: Context, { params, prompts }: Request): string {
   return asksForNew ? withAskedAt(context, params) : params.toString()
 }
 
-/** Whether a person has allowed all of this before, to an app that nobody else can take the answer from. */
+/** Whether a person has allowed all of this before, to an app whose answer no other program can take. */
 function isRemembered(
   redirectUri: string,
   { scopes, identityScopes }: Asked,

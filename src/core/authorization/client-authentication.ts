@@ -1,9 +1,10 @@
 import { fail } from '../../lib/errors.ts'
 import { hashToken } from '../../lib/tokens.ts'
+import { noteClientUse } from '../clients/uses.ts'
 import type { Context } from '../context.ts'
 import { type ClientCredentials, failClient } from '../oauth/client.ts'
 import type { ClientForm } from '../oauth/model.ts'
-import { type ClientRow, touchClient, useSecret } from './queries.ts'
+import { type ClientRow, findSecretId } from './queries.ts'
 import { findKnownClient } from './resolve-client.ts'
 
 /**
@@ -21,13 +22,13 @@ export async function authenticateApp(
   const clientId = credentials?.id ?? form.client_id
   const client = clientId === undefined ? null : await findKnownClient(context, clientId)
   if (!client) return null
-  const now = new Date(context.clock())
-  const isProven =
-    client.kind === 'public'
-      ? credentials === null
-      : credentials !== null && (await useSecret(context.db, client.id, hashToken(credentials.secret), now))
+  const secretId =
+    client.kind === 'public' || credentials === null
+      ? null
+      : await findSecretId(context.db, client.id, hashToken(credentials.secret), new Date(context.clock()))
+  const isProven = client.kind === 'public' ? credentials === null : secretId !== null
   if (!isProven) return failClient()
-  await touchClient(context.db, client.id, now)
+  await noteClientUse(context, client.id, secretId)
   return client
 }
 

@@ -15,7 +15,7 @@ import { openClientSession } from '../sessions/sessions.ts'
 import { requireGrantType } from './client-authentication.ts'
 import { type CodeRow, endSession, findCode, findMadeSession, insertCode, useCode } from './queries.ts'
 import { asPresent, type ClientRow, mayRedirect } from './resolve-client.ts'
-import { type Asked, type AskedTarget, IDENTITY_SCOPES } from './target.ts'
+import { type Asked, type AskedTarget, isIdentityScope } from './target.ts'
 import { type AppSession, asApp, type Identity, issueAppTokens, lifetimeOf, scopesNow } from './tokens.ts'
 
 /** A code is traded by the client at once. */
@@ -35,7 +35,7 @@ export type NewCode = {
   asked: Asked
   codeChallenge: string
   nonce: string | null
-  /** Whether nobody has to be asked, by what was allowed before as it is then. */
+  /** Whether the person need not be asked, by what was allowed before as it is then. */
   isAllowed(grant: GrantRow | null): boolean
   /** What the person allowed before, and unticked now. */
   removed?: readonly string[]
@@ -214,6 +214,6 @@ function fits(context: Context, code: CodeRow, target: AskedTarget, presented: P
 
 /** The scopes of OpenID Connect among some, and the others. */
 export const partScopes = (scopes: readonly string[]) => ({
-  identityScopes: scopes.filter((scope) => IDENTITY_SCOPES.includes(scope)),
-  scopes: scopes.filter((scope) => !IDENTITY_SCOPES.includes(scope)),
+  identityScopes: scopes.filter(isIdentityScope),
+  scopes: scopes.filter((scope) => !isIdentityScope(scope)),
 })

@@ -4,7 +4,7 @@ import { identifierOf } from '../resources/audience.ts'
 import type { BrowserSession } from '../sessions/browser.ts'
 import type { RequestRow, ResourceRow } from './queries.ts'
 import { type ClientRow, isLoopbackUri } from './resolve-client.ts'
-import { IDENTITY_SCOPES } from './target.ts'
+import { isIdentityScope } from './target.ts'
 
 /** One scope on the page. `isFixed`: it goes with the rest, and cannot be unticked. */
 export type ShownScope = { name: string; words: string; wasAllowed: boolean; isFixed: boolean }
@@ -59,7 +59,7 @@ export async function describeRequest(
 
 /** Whether a request is for all that the person has: it names no scope of Latchkey's own API. */
 export const isEverything = ({ audience, scopes }: Pick<RequestRow, 'audience' | 'scopes'>): boolean =>
-  audience === 'users' && scopes.every((scope) => IDENTITY_SCOPES.includes(scope))
+  audience === 'users' && scopes.every(isIdentityScope)
 
 /** The host of a redirect URI; the URI's scheme where it has none, as an app on a phone. */
 function placeOf(uri: string): string {

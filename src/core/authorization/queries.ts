@@ -21,20 +21,6 @@ export async function insertClient(db: Database, client: typeof oauthClients.$in
   await db.insert(oauthClients).values(client).onConflictDoNothing()
 }
 
-/** Notes the use of a client, at most once a minute. */
-export async function touchClient(db: Database | Transaction, id: string, now: Date): Promise<void> {
-  const minuteAgo = new Date(now.getTime() - MINUTE_MS)
-  await db
-    .update(oauthClients)
-    .set({ lastUsedAt: now })
-    .where(
-      and(
-        eq(oauthClients.id, id),
-        or(isNull(oauthClients.lastUsedAt), lt(oauthClients.lastUsedAt, minuteAgo)),
-      ),
-    )
-}
-
 /** Notes the use of a grant by a refresh, at most once a minute. */
 export async function touchGrant(db: Database, id: string, now: Date): Promise<void> {
   const minuteAgo = new Date(now.getTime() - MINUTE_MS)
@@ -46,28 +32,20 @@ export async function touchGrant(db: Database, id: string, now: Date): Promise<v
     )
 }
 
-/** Whether a live secret of a client has this hash. Notes its use, at most once a minute. */
-export async function useSecret(
+/** The id of a live secret of a client; null: it is none. */
+export async function findSecretId(
   db: Database,
   clientId: string,
   hash: Uint8Array,
   now: Date,
-): Promise<boolean> {
-  const { id, expiresAt, lastUsedAt } = oauthClientSecrets
+): Promise<string | null> {
+  const { id, expiresAt } = oauthClientSecrets
+  const isLive = or(isNull(expiresAt), gt(expiresAt, now))
   const [secret] = await db
-    .select({ id, lastUsedAt })
+    .select({ id })
     .from(oauthClientSecrets)
-    .where(
-      and(
-        eq(oauthClientSecrets.clientId, clientId),
-        eq(oauthClientSecrets.hash, hash),
-        or(isNull(expiresAt), gt(expiresAt, now)),
-      ),
-    )
-  if (!secret) return false
-  if (!secret.lastUsedAt || now.getTime() - secret.lastUsedAt.getTime() >= MINUTE_MS)
-    await db.update(oauthClientSecrets).set({ lastUsedAt: now }).where(eq(id, secret.id))
-  return true
+    .where(and(eq(oauthClientSecrets.clientId, clientId), eq(oauthClientSecrets.hash, hash), isLive))
+  return secret?.id ?? null
 }
 
 export async function findResource(db: Database, identifier: string): Promise<ResourceRow | null> {

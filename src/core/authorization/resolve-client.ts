@@ -17,7 +17,7 @@ const MAX_LENGTH = 500
 /**
  * The client that asks for a person's authorization; null where it is unknown or disabled. The one place where a client that
  * names itself by a URL would be resolved.
- * @param person who is signed in; null: nobody
+ * @param person who is signed in; null: no one is
  */
 export async function resolveClient(
   context: Context,
@@ -60,7 +60,7 @@ async function makeDocsClient({ db, config, clock }: Context): Promise<void> {
 export const mayRedirect = ({ clientId, redirectUris }: ClientRow, uri: string): boolean =>
   redirectUris.some((known) => (clientId === DOCS_CLIENT ? known === uri : matchesRedirectUri(known, uri)))
 
-/** Whether this client is one of ours, and its redirect cannot be taken by another program: then nobody is asked. */
+/** Whether this client is one of ours, and its redirect cannot be taken by another program: then the person is not asked. */
 export function skipsConsent({ clientId, firstParty, kind }: ClientRow, redirectUri: string): boolean {
   if (!firstParty) return false
   return clientId === DOCS_CLIENT || kind === 'confidential' || redirectUri.startsWith('https:')

@@ -5,10 +5,13 @@ import { identifierOf, scopesAllowed, type Target } from '../resources/audience.
 import type { SessionUser } from '../sessions/tokens.ts'
 import { type ClientRow, findResource, type ResourceRow } from './queries.ts'
 
-/** The scopes of OpenID Connect, which belong to no resource. */
-export const IDENTITY_SCOPES = ['openid', 'email', 'profile']
 /** Accepted, and neither needed nor shown. */
 const OFFLINE_ACCESS = 'offline_access'
+
+/** The scopes of OpenID Connect, which belong to no resource. */
+export const IDENTITY_SCOPES = ['openid', 'email', 'profile']
+/** Whether a scope is one of them. */
+export const isIdentityScope = (scope: string): boolean => IDENTITY_SCOPES.includes(scope)
 
 /** For what a token is asked. */
 export type AskedTarget = Target & { resource: ResourceRow | null }
@@ -27,8 +30,8 @@ export function splitScopes(text: string | undefined): { scopes: string[]; ident
   const all = parseScopes(text)
   if ('fault' in all) fail('invalid_scope', { detail: all.fault })
   return {
-    scopes: all.filter((scope) => scope !== OFFLINE_ACCESS && !IDENTITY_SCOPES.includes(scope)),
-    identityScopes: all.filter((scope) => IDENTITY_SCOPES.includes(scope)),
+    scopes: all.filter((scope) => scope !== OFFLINE_ACCESS && !isIdentityScope(scope)),
+    identityScopes: all.filter(isIdentityScope),
   }
 }
 

@@ -29,7 +29,7 @@ import {
 import { makeClientSecret } from './secrets.ts'
 import { readSettings, requireConsistent } from './settings.ts'
 
-export { countRegisteredClients, findClientById } from './queries.ts'
+export { countRegisteredClients } from './queries.ts'
 
 /** Who changes clients. */
 type Administrator = AdminPrincipal | Operator

@@ -163,3 +163,26 @@ export async function deleteEndedSecrets(
 export async function deleteClientSecret(tx: Transaction, id: string): Promise<void> {
   await tx.delete(oauthClientSecrets).where(eq(oauthClientSecrets.id, id))
 }
+
+/** Moves `last_used_at` of a client, and of a secret of it, where it is older than `before` and not locked. */
+export async function updateLastUsed(
+  db: Database,
+  clientId: string,
+  secretId: string | null,
+  now: Date,
+  before: Date,
+): Promise<void> {
+  for (const [table, id] of [
+    [oauthClients, clientId],
+    [oauthClientSecrets, secretId],
+  ] as const) {
+    if (id === null) continue
+    const rows = table as typeof oauthClients
+    const due = db
+      .select({ id: rows.id })
+      .from(rows)
+      .where(and(eq(rows.id, id), or(isNull(rows.lastUsedAt), lt(rows.lastUsedAt, before))))
+      .for('no key update', { skipLocked: true })
+    await db.update(rows).set({ lastUsedAt: now }).where(sql`${rows.id} IN ${due}`)
+  }
+}

@@ -20,7 +20,7 @@ const MAX_PORT = 65_535
  * @param by who registers it: an `admin` also enters private-use schemes, an `app` that registers itself does not
  * @returns null where it may be; else a sentence that says what is allowed
  */
-export function isRedirectUriAllowed(uri: string, by: 'admin' | 'app' = 'app'): string | null {
+export function findRedirectUriFault(uri: string, by: 'admin' | 'app' = 'app'): string | null {
   if (uri.length > MAX_REDIRECT_URI_LENGTH) return `Must be at most ${MAX_REDIRECT_URI_LENGTH} characters`
   if (!PLAIN.test(uri)) return 'Must be a URI without a fragment'
   const privateUse = PRIVATE_USE.exec(uri)

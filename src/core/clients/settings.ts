@@ -3,7 +3,7 @@ import { failField } from '../../lib/errors.ts'
 import { requireScopes } from '../../lib/scopes.ts'
 import type { OAuthClientPatch } from './model.ts'
 import type { ClientChange, ClientRow } from './queries.ts'
-import { isRedirectUriAllowed } from './redirect-uris.ts'
+import { findRedirectUriFault } from './redirect-uris.ts'
 
 /** Where a jwks_uri begins. Its keys are fetched like a metadata document: https, the default port, no user name. */
 const JWKS_URI = /^https:\/\/[\w.-]+(?::443)?(?:[/?][\w.~:/?[\]@!$&'()*+,;=%-]*)?$/
@@ -58,7 +58,7 @@ export function requireConsistent(
 
 function readUris(path: string, uris: readonly string[]): string[] {
   for (const [at, uri] of uris.entries()) {
-    const fault = isRedirectUriAllowed(uri, 'admin')
+    const fault = findRedirectUriFault(uri, 'admin')
     if (fault !== null) failField(`${path}/${at}`, fault)
   }
   return [...new Set(uris)]

@@ -12,6 +12,7 @@ import { grantOf } from '../login/sign-in.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import { findLiveRefresh, findSessionOfRefresh, type Grant, refreshSession } from '../sessions/sessions.ts'
 import { findUserById } from '../users/accounts.ts'
+import { isAuthorizationServer } from './authorization-server.ts'
 import { failClient } from './client.ts'
 import type { OAuthTokens } from './model.ts'
 
@@ -66,7 +67,7 @@ async function grantByCode(
   request: TokenRequest,
   client: TokenClient,
 ): Promise<OAuthTokens> {
-  if (!hasApps(context)) fail('unsupported_grant_type')
+  if (!isAuthorizationServer(context.config)) fail('unsupported_grant_type')
   const presented = {
     code: requireParameter(request, 'code'),
     redirectUri: requireParameter(request, 'redirect_uri'),
@@ -89,14 +90,11 @@ async function refreshOfApp(
   const token = requireParameter(request, 'refresh_token')
   const session = await findSessionOfRefresh(context, token)
   if (session?.kind !== 'client') return client?.kind === 'app' ? failToken() : null
-  if (!hasApps(context)) failToken()
+  if (!isAuthorizationServer(context.config)) failToken()
   const app = client?.kind === 'app' ? client.app : failClient()
   const presented = { token, scope: request.scope, resource: request.resource ?? null }
   return refreshClientSession(context, origin, app, session.id, presented)
 }
-
-/** Whether apps get tokens: a shared secret signs none for them. */
-const hasApps = ({ config }: Context): boolean => config.algorithm !== 'HS256'
 
 async function grantUserTokens(context: Context, origin: Origin, request: TokenRequest): Promise<Grant> {
   switch (request.grant_type) {
