@@ -100,6 +100,8 @@ async function placesOf(
       (a, b) => Number(b.rate_limit !== null) - Number(a.rate_limit !== null) || usesOf(b) - usesOf(a),
     )
   const { items: accounts } = (await read('/service-accounts?limit=1')) as { items: { id: string }[] }
+  const { items: apps } = (await read('/oauth/clients?limit=1')) as { items: { id: string }[] }
+  const { items: apis } = (await read('/resources?limit=1')) as { items: { id: string }[] }
   if (!key || !accounts[0]) throw new Error('The seed has no key or no service account')
   return {
     'my-keys': 'keys',
@@ -113,11 +115,45 @@ async function placesOf(
     user: `users/${key.user_id}`,
     'all-keys': 'all-keys',
     audit: 'audit',
+    apps: 'apps',
+    'new-app': 'apps/new',
+    app: `apps/${apps[0]?.id}`,
+    apis: 'apis',
+    api: `apis/${apis[0]?.id}`,
     'signing-keys': 'signing-keys',
     import: 'import',
     mail: 'mail',
     settings: 'settings',
   }
+}
+
+/** Registers an API and apps, which the seed leaves out: they depend on where the instance is. */
+async function registerApps(base: string): Promise<void> {
+  const ask = await asAdmin(base)
+  const name = (plain: string) => (values.hostile ? HOSTILE : plain)
+  await ask('POST /resources', {
+    identifier: 'https://notes.example.com/mcp',
+    name: name('Notes'),
+    slug: 'notes',
+    scopes: [
+      { name: 'notes.read', description: 'Read your notes' },
+      { name: 'notes.write', description: 'Write notes for you' },
+      { name: 'notes.purge', description: 'Delete notes for good', grantable_by: 'ceiling' },
+    ],
+  })
+  const grants = ['authorization_code', 'refresh_token']
+  for (const [app, redirect] of [
+    ['Command line', 'http://localhost/callback'],
+    ['Status page', 'https://status.example.com/callback'],
+    ['Notebook', 'https://notebook.example.com/callback'],
+  ] as const)
+    await ask('POST /oauth/clients', {
+      name: name(app),
+      kind: app === 'Command line' ? 'public' : 'confidential',
+      redirect_uris: [redirect],
+      grants,
+      ...(app === 'Notebook' && { scopes: 'notes.read notes.write' }),
+    })
 }
 
 /** Gives names that are hard to show to what the pictures show. */
@@ -265,6 +301,7 @@ try {
       if (server.exitCode !== null || performance.now() > end) throw new Error('The server does not start')
       await Bun.sleep(100)
     }
+    await registerApps(base)
     if (values.hostile) await renameAll(base)
     process.stdout.write(`${await takePictures(base)} pictures in ${values.to}\n`)
   } finally {

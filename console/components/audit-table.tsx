@@ -1,7 +1,7 @@
 import { Link } from 'wouter'
 import { formatUtc } from '../lib/format.ts'
-import { isStaff, useMe } from '../lib/me.ts'
-import type { AuditEvent } from '../lib/types.ts'
+import { isAdmin, isStaff, useMe } from '../lib/me.ts'
+import type { AuditEvent, Me } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 import { Badge } from './badge.tsx'
 import { Copy } from './copy.tsx'
@@ -13,6 +13,14 @@ const PLACES: Record<string, string> = {
   api_key: 'keys',
   key: 'keys',
   service_account: 'service-accounts',
+  client: 'apps',
+  resource: 'apis',
+}
+/** Whom the page of a place is for, where it is not for everybody. */
+const MAY_OPEN: Record<string, (me: Me | undefined) => boolean> = {
+  users: isStaff,
+  apps: isAdmin,
+  apis: isAdmin,
 }
 
 /** Events of the audit trail, each with its details to unfold. */
@@ -48,7 +56,7 @@ function Party({ of: { type, id } }: { of: AuditEvent['actor'] }) {
   if (id !== null && id === me?.id) return texts.keys.you
   const place = PLACES[type]
   const name = texts.parties[type] ?? type
-  if (id === null || place === undefined || (place === 'users' && !isStaff(me))) return name
+  if (id === null || place === undefined || MAY_OPEN[place]?.(me) === false) return name
   return (
     <Link href={`/${place}/${id}`} title={id}>
       {name} {id.slice(-6)}

@@ -64,3 +64,6 @@ export function textIn(fields: FormData, name: string): string | undefined {
   const value = fields.get(name)
   return typeof value === 'string' && value.trim() !== '' ? value.trim() : undefined
 }
+
+/** What a field has on each of its lines. */
+export const linesIn = (fields: FormData, name: string): string[] => textIn(fields, name)?.split(/\s+/) ?? []

@@ -1,6 +1,7 @@
 import { type ReactNode, useEffect, useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { isAdmin, isStaff, useMe } from '../lib/me.ts'
+import { HAS_APPS } from '../lib/place.ts'
 import { asRefusal } from '../lib/refusal.ts'
 import { signOut } from '../lib/session.ts'
 import { type Look, setLook, theme } from '../lib/theme.ts'
@@ -11,6 +12,7 @@ import { SearchEverywhere } from './search-everywhere.tsx'
 
 const OWN = ['keys', 'service-accounts', 'account'] as const
 const STAFF = ['overview', 'users', 'all-keys', 'audit'] as const
+const APPS = ['apps', 'apis'] as const
 const ADMIN = ['signing-keys', 'import', 'mail', 'settings'] as const
 const LOOKS: readonly Look[] = ['system', 'light', 'dark']
 
@@ -50,6 +52,7 @@ export function Frame({ children }: { children: ReactNode }) {
                 <>
                   <p className="quiet">{texts.frame.administration}</p>
                   <Places names={STAFF} />
+                  {isAdmin(me) && HAS_APPS && <Places names={APPS} />}
                   {isAdmin(me) && <Places names={ADMIN} />}
                 </>
               )}
@@ -91,7 +94,9 @@ export function Frame({ children }: { children: ReactNode }) {
   )
 }
 
-function Places({ names }: { names: readonly (typeof OWN | typeof STAFF | typeof ADMIN)[number][] }) {
+type Name = (typeof OWN | typeof STAFF | typeof APPS | typeof ADMIN)[number]
+
+function Places({ names }: { names: readonly Name[] }) {
   const [location] = useLocation()
   return names.map((name) => {
     // The key of another owner does not belong to "My keys".

@@ -6,7 +6,7 @@ import { texts } from '../texts.ts'
 import { Dialog } from './dialog.tsx'
 
 /** Asks before the page is left, as long as it is drawn: by the browser's own question, and within the console by a dialog. */
-export function LeaveGuard({ title, lead }: { title: string; lead: string }) {
+export function LeaveGuard({ words }: { words: Record<'askTitle' | 'askLead' | 'stay', string> }) {
   const [, navigate] = useLocation()
   const [wanted, setWanted] = useState<string | 'back' | null>(null)
   useEffect(() => {
@@ -37,8 +37,8 @@ export function LeaveGuard({ title, lead }: { title: string; lead: string }) {
   }, [])
   if (wanted === null) return null
   return (
-    <Dialog title={title} onClose={() => setWanted(null)}>
-      <p>{lead}</p>
+    <Dialog title={words.askTitle} onClose={() => setWanted(null)}>
+      <p>{words.askLead}</p>
       <div className="actions end">
         <button
           type="button"
@@ -48,7 +48,7 @@ export function LeaveGuard({ title, lead }: { title: string; lead: string }) {
           {texts.secret.leave}
         </button>
         <button type="button" onClick={() => setWanted(null)}>
-          {texts.secret.stay}
+          {words.stay}
         </button>
       </div>
     </Dialog>

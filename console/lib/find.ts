@@ -1,6 +1,7 @@
 import { texts } from '../texts.ts'
 import { ask } from './api.ts'
-import { isStaff } from './me.ts'
+import { isAdmin, isStaff } from './me.ts'
+import { HAS_APPS } from './place.ts'
 import { Refusal } from './refusal.ts'
 import type { FoundKey, Me } from './types.ts'
 
@@ -24,7 +25,7 @@ export async function find(text: string, me: Me | undefined): Promise<Found> {
     if (!isStaff(me)) throw new Refusal(0, 'forbidden', texts.find.onlyStaff)
     return findSecret(text)
   }
-  if (UUID.test(text)) return { place: await placeOf(text) }
+  if (UUID.test(text)) return { place: await placeOf(text, me) }
   if (REQUEST_ID.test(text)) return { place: `/audit?${new URLSearchParams({ request_id: text })}` }
   const list = !isStaff(me) ? 'keys' : text.includes('@') ? 'users' : 'all-keys'
   return { place: `/${list}?${new URLSearchParams({ query: text })}` }
@@ -44,12 +45,18 @@ async function findSecret(text: string): Promise<Found> {
     : { keys: items }
 }
 
-/** What an id belongs to: the API knows, by answering at one of three places. */
-async function placeOf(id: string): Promise<string> {
+/** What an id belongs to: the API knows, by answering at one of its places. */
+async function placeOf(id: string, me: Me | undefined): Promise<string> {
   const tries = [
     ['keys', () => ask((api) => api.keys({ id }).get())],
     ['service-accounts', () => ask((api) => api['service-accounts']({ id }).get())],
     ['users', () => ask((api) => api.users({ id }).get())],
+    ...(HAS_APPS && isAdmin(me)
+      ? ([
+          ['apps', () => ask((api) => api.oauth.clients({ id }).get())],
+          ['apis', () => ask((api) => api.resources({ id }).get())],
+        ] as const)
+      : []),
   ] as const
   for (const [place, read] of tries) {
     const isThere = await read().then(

@@ -1,5 +1,13 @@
 /** The path of PUBLIC_URL, which the server writes into the page: every link and every request begins with it. */
-export const PATH = document.querySelector<HTMLMetaElement>('meta[name="latchkey-path"]')?.content ?? ''
+export const PATH = saidOf('latchkey-path') ?? ''
+
+/** Whether Latchkey makes tokens for apps. With ALGORITHM=HS256 it does not, and has no routes for them. */
+export const HAS_APPS = saidOf('latchkey-apps') === 'on'
+
+/** What the server wrote into the page. */
+function saidOf(name: string): string | undefined {
+  return document.querySelector<HTMLMetaElement>(`meta[name="${name}"]`)?.content
+}
 
 /** Where the console is. */
 export const CONSOLE = `${PATH}/console`

@@ -36,4 +36,15 @@ export type Overview = Of<Api['overview']['get']>
 export type Instance = Of<Api['instance']['get']>
 export type Mail = Of<Api['mails']['get']>['items'][number]
 export type MailsQuery = NonNullable<NonNullable<Parameters<Api['mails']['get']>[0]>['query']>
+export type App = Of<ReturnType<Api['oauth']['clients']>['get']>
+export type AppWithSecret = Of<Api['oauth']['clients']['post']>
+export type AppSource = App['source']
+export type NewAppInput = NonNullable<Parameters<Api['oauth']['clients']['post']>[0]>
+export type AppPatch = NonNullable<Parameters<ReturnType<Api['oauth']['clients']>['patch']>[0]>
+/** An API for which apps get tokens. */
+export type Resource = Of<ReturnType<Api['resources']>['get']>
+export type NewResourceInput = NonNullable<Parameters<Api['resources']['post']>[0]>
+export type ResourcePatch = NonNullable<Parameters<ReturnType<Api['resources']>['patch']>[0]>
+/** What somebody allowed an app. */
+export type Grant = Of<Api['auth']['grants']['get']>['items'][number]
 export type Me = Extract<Of<Api['auth']['me']['get']>, { type: 'user' }>

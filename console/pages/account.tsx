@@ -3,6 +3,7 @@ import { Confirm } from '../components/confirm.tsx'
 import { Facts } from '../components/facts.tsx'
 import { Check, Field } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
+import { GrantTable } from '../components/grant-table.tsx'
 import { Scopes } from '../components/key-cells.tsx'
 import { List } from '../components/list.tsx'
 import { Card, Deed, Page } from '../components/page.tsx'
@@ -11,8 +12,9 @@ import { SessionTable } from '../components/session-table.tsx'
 import { Time } from '../components/time.tsx'
 import { ask, useChange, usePages } from '../lib/api.ts'
 import { useMe } from '../lib/me.ts'
+import { HAS_APPS } from '../lib/place.ts'
 import { leaveSignedOut, post, takeToken } from '../lib/session.ts'
-import type { AuditEvent, Me, Session } from '../lib/types.ts'
+import type { AuditEvent, Grant, Me, Session } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 const { account: words } = texts
@@ -46,6 +48,7 @@ export function AccountPage() {
       </div>
       <SecondFactors />
       <Sessions />
+      {HAS_APPS && <ConnectedApps />}
       <Activity />
       {me && <DeleteAccount of={me} />}
     </Page>
@@ -108,6 +111,24 @@ function Address({ of: me }: { of: Me }) {
         </Confirm>
       )}
     </div>
+  )
+}
+
+/** The apps that act for the person. */
+function ConnectedApps() {
+  const grants = usePages<Grant>(['grants'], (cursor) => ask((api) => api.auth.grants.get({ query: cursor })))
+  return (
+    <Card title={texts.grants.title}>
+      <p className="quiet">{texts.grants.lead}</p>
+      <List of={grants} none={texts.grants.none}>
+        {(rows) => (
+          <GrantTable
+            grants={rows}
+            end={(id, options) => ask((api) => api.auth.grants({ id }).delete(undefined, options))}
+          />
+        )}
+      </List>
+    </Card>
   )
 }
 

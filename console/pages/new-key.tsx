@@ -1,13 +1,12 @@
-import { useEffect, useState } from 'react'
+import { useState } from 'react'
 import { useLocation, useSearchParams } from 'wouter'
-import { Command } from '../components/empty.tsx'
-import { Check, Field, Select } from '../components/field.tsx'
+import { Field, Select } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
 import { KeyFields, keyFieldsIn } from '../components/key-fields.tsx'
-import { LeaveGuard } from '../components/leave-guard.tsx'
 import { limitsIn } from '../components/limit-fields.tsx'
 import { Card, Page } from '../components/page.tsx'
 import { ScopeChoice, scopesIn } from '../components/scopes.tsx'
+import { ShownOnce } from '../components/shown-once.tsx'
 import { ask, useAsk, useChange } from '../lib/api.ts'
 import { newIdempotencyKey } from '../lib/idempotency.ts'
 import { API_URL } from '../lib/place.ts'
@@ -108,8 +107,8 @@ export function NewKeyPage() {
   )
 }
 
-/** The key itself, this once. Leaving asks whether it is saved. */
-export function Secret({
+/** The key itself, this once. */
+export const Secret = ({
   made,
   onDone,
   onAnother,
@@ -117,38 +116,15 @@ export function Secret({
   made: CreatedKey
   onDone(): void
   onAnother?(): void
-}) {
-  const [isSaved, setSaved] = useState(false)
-  useEffect(() => {
-    scrollTo(0, 0)
-  }, [])
-  return (
-    <Page title={texts.secret.title}>
-      <Card>
-        <p>{texts.secret.lead}</p>
-        <h2>{texts.secret.key}</h2>
-        <Command text={made.key} />
-        <h2>{texts.secret.dotenv}</h2>
-        <Command text={`LATCHKEY_API_KEY=${made.key}`} />
-        <h2>{texts.secret.curl}</h2>
-        <Command text={`curl ${API_URL}/auth/me -H "Authorization: Bearer ${made.key}"`} />
-        <Check
-          label={texts.secret.saved}
-          checked={isSaved}
-          onChange={({ target }) => setSaved(target.checked)}
-        />
-        <div className="actions">
-          <button type="button" disabled={!isSaved} onClick={onDone}>
-            {texts.secret.toKey}
-          </button>
-          {onAnother && (
-            <button type="button" className="plain" disabled={!isSaved} onClick={onAnother}>
-              {texts.secret.another}
-            </button>
-          )}
-        </div>
-      </Card>
-      {!isSaved && <LeaveGuard title={texts.secret.askTitle} lead={texts.secret.askLead} />}
-    </Page>
-  )
-}
+}) => (
+  <ShownOnce
+    words={texts.secret}
+    parts={[
+      [texts.secret.key, made.key],
+      [texts.secret.dotenv, `LATCHKEY_API_KEY=${made.key}`],
+      [texts.secret.curl, `curl ${API_URL}/auth/me -H "Authorization: Bearer ${made.key}"`],
+    ]}
+    onDone={onDone}
+    {...(onAnother && { onAnother })}
+  />
+)

@@ -9,6 +9,7 @@ import { Command } from '../components/empty.tsx'
 import { Facts } from '../components/facts.tsx'
 import { Check, Field, Select } from '../components/field.tsx'
 import { Form, textIn } from '../components/form.tsx'
+import { GrantTable } from '../components/grant-table.tsx'
 import { Scopes } from '../components/key-cells.tsx'
 import { KeyTable } from '../components/key-table.tsx'
 import { OwnerLimits } from '../components/limits.tsx'
@@ -27,8 +28,8 @@ import { ask, useAsk, useChange, usePages } from '../lib/api.ts'
 import { formatCount, formatLocal, formatNumber } from '../lib/format.ts'
 import { useKeys } from '../lib/keys.ts'
 import { isAdmin, useMe } from '../lib/me.ts'
-import { PATH } from '../lib/place.ts'
-import type { Me, ServiceAccount, Session, User, UserDetail, UserPatch } from '../lib/types.ts'
+import { HAS_APPS, PATH } from '../lib/place.ts'
+import type { Grant, Me, ServiceAccount, Session, User, UserDetail, UserPatch } from '../lib/types.ts'
 import { texts } from '../texts.ts'
 
 const { user: words } = texts
@@ -43,6 +44,7 @@ const mayCutOff = (user: User, me: Me | undefined) =>
 export function UserPage({ id }: { id: string }) {
   const user = useAsk(['users', id], (api) => api.users({ id }).get())
   const keys = useKeys({ user_id: id })
+  const me = useMe()
   const found = user.data
   return (
     <Page
@@ -115,6 +117,9 @@ export function UserPage({ id }: { id: string }) {
             text: texts.pages['service-accounts'],
             content: <Accounts of={id} />,
           },
+          ...(HAS_APPS && isAdmin(me)
+            ? [{ name: 'grants', text: texts.grants.title, content: <ConnectedApps of={id} /> }]
+            : []),
           {
             name: 'usage',
             text: texts.key.usage,
@@ -315,6 +320,25 @@ function Sessions({ of: id }: { of: string }) {
         <SessionTable
           sessions={rows}
           end={(sid) => ask((api) => api.users({ id }).sessions({ sid }).delete())}
+        />
+      )}
+    </List>
+  )
+}
+
+/** The apps that act for a user. */
+function ConnectedApps({ of: id }: { of: string }) {
+  const grants = usePages<Grant>(['users', id, 'grants'], (cursor) =>
+    ask((api) => api.users({ id }).grants.get({ query: cursor })),
+  )
+  return (
+    <List of={grants} none={texts.grants.none}>
+      {(rows) => (
+        <GrantTable
+          grants={rows}
+          end={(grant_id, options) =>
+            ask((api) => api.users({ id }).grants({ grant_id }).delete(undefined, options))
+          }
         />
       )}
     </List>

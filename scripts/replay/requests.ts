@@ -663,6 +663,8 @@ const portal: Case[] = [
 ]
 
 const oauth: Case[] = [
+  ['an exchange for no resource', 'POST /oauth/token', { form: { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', subject_token: '$plain', subject_token_type: 'urn:latchkey:token-type:api_key' } }],
+  ['registration is off', 'POST /oauth/register', { json: { redirect_uris: ['https://app.example.com/callback'] } }],
   ['client_credentials, Basic', 'POST /oauth/token', { client: '$accountId:$robot', form: { grant_type: 'client_credentials', scope: 'read' } }],
   ['client_credentials, no client', 'POST /oauth/token', { form: { grant_type: 'client_credentials' } }],
   ['client_credentials, a wrong secret', 'POST /oauth/token', { client: '$accountId:sk_wrong', form: { grant_type: 'client_credentials' } }],
@@ -712,6 +714,9 @@ const oauth: Case[] = [
 const NOTES = { identifier: 'https://notes.example.com/mcp', name: 'Notes', slug: 'notes', scopes: [{ name: 'notes:read', description: 'Read your notes' }] }
 const APP = { name: 'App', kind: 'confidential', redirect_uris: ['https://app.example.com/cb'], grants: ['authorization_code', 'refresh_token'] }
 
+const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code'
+const DEVICE_APP = { name: 'Command line', kind: 'public', redirect_uris: [], grants: [DEVICE] }
+
 const apps: Case[] = [
   ['good', 'POST /resources', { as: 'admin', json: NOTES, keep: { resourceId: 'id' } }],
   ['a taken identifier', 'POST /resources', { as: 'admin', json: { ...NOTES, slug: 'other' } }],
@@ -738,6 +743,16 @@ const apps: Case[] = [
   ['while two are live', 'POST /oauth/clients/$appId/secrets', { as: 'admin', json: {} }],
   ['good', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
   ['again', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
+  ['good', 'POST /oauth/clients', { as: 'admin', json: DEVICE_APP, keep: { deviceAppId: 'id' } }],
+  ['good', 'POST /oauth/device_authorization', { form: { client_id: '$deviceAppId', scope: 'openid' }, keep: { deviceCode: 'device_code' } }],
+  ['an unknown app', 'POST /oauth/device_authorization', { form: { client_id: '$ownerId' } }],
+  ['another grant', 'POST /oauth/device_authorization', { client: '$accountId:$robot', form: {} }],
+  ['an unknown resource', 'POST /oauth/device_authorization', { form: { client_id: '$deviceAppId', resource: 'https://unknown.example.com' } }],
+  ['a scope of no resource', 'POST /oauth/device_authorization', { form: { client_id: '$deviceAppId', scope: 'openid read' } }],
+  ['JSON', 'POST /oauth/device_authorization', { json: { client_id: '$deviceAppId' } }],
+  ['nobody has answered', 'POST /oauth/token', { form: { grant_type: DEVICE, client_id: '$deviceAppId', device_code: '$deviceCode' } }],
+  ['too soon', 'POST /oauth/token', { form: { grant_type: DEVICE, client_id: '$deviceAppId', device_code: '$deviceCode' } }],
+  ['an unknown device code', 'POST /oauth/token', { form: { grant_type: DEVICE, client_id: '$deviceAppId', device_code: 'dc_unknown' } }],
   ['good', 'DELETE /oauth/clients/$appId', { as: 'admin' }],
   ['again', 'DELETE /oauth/clients/$appId', { as: 'admin' }],
 ]
@@ -900,6 +915,7 @@ const signIn: Case[] = [
 
 /** What sends mails. No mail server listens: a mail waits, and its request succeeds. */
 const mail: Case[] = [
+  ['good', 'POST /oauth/register', { json: { redirect_uris: ['https://app.example.com/callback'] } }],
   ['admin', 'POST /auth/login', { json: ADMIN, keep: { admin: 'access_token' } }],
   ...['owner', 'owner'].map((name, index): Case => [index ? 'a taken address' : 'good', 'POST /auth/signup', { json: { email: `${name}@example.com`, password: PASSWORD } }]),
   ['owner', 'POST /auth/login', { json: { email: 'owner@example.com', password: PASSWORD }, keep: { owner: 'access_token' } }],
@@ -1027,7 +1043,7 @@ export const scripts: readonly Script[] = [
   },
   {
     name: 'mail',
-    settings: { ...SETTINGS, RATE_LIMITS: 'off', SMTP_URL: 'smtp://127.0.0.1:1', MAIL_FROM: 'auth@example.com' },
+    settings: { ...SETTINGS, RATE_LIMITS: 'off', SMTP_URL: 'smtp://127.0.0.1:1', MAIL_FROM: 'auth@example.com', OAUTH_REGISTRATION: 'open' },
     cases: mail,
   },
   { name: 'limits', settings: SETTINGS, cases: [...scene, ...limits] },

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 /** A Latchkey in its own process, with its URLs. */
 export type Server = { url: string; metricsUrl: string; [Symbol.asyncDispose](): Promise<void> }
 
-const START_MS = 30_000
+const START_MS = 120_000
 const END_MS = 10_000
 
 /**

@@ -48,6 +48,7 @@ import { metadataRoute } from './routes/authorization-server.ts'
 import { authorizeRoutes } from './routes/authorize.tsx'
 import { browserSessionRoutes } from './routes/browser-sessions.ts'
 import { clientRoutes } from './routes/clients.ts'
+import { devicePages, deviceRoutes } from './routes/device.tsx'
 import { errorPages } from './routes/error-pages.ts'
 import { protectedRoutes } from './routes/examples.ts'
 import { grantRoutes } from './routes/grants.ts'
@@ -97,12 +98,14 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(pageAssets(context.config))
     .use(browserSessionRoutes(context, inBrowser))
     .use(authorizeRoutes(context, inBrowser))
+    .use(devicePages(context, inBrowser, limits))
 
   const servesApps = options.servesApps ?? isAuthorizationServer(context.config)
   const forApps = new Elysia()
     .use(resourceRoutes(context, guard))
     .use(clientRoutes(context, guard))
     .use(grantRoutes(context, guard))
+    .use(deviceRoutes(context, guard, limits))
 
   const limited = new Elysia()
     .use(stated)

@@ -1,5 +1,6 @@
 import { Elysia } from 'elysia'
 import type { Config } from '../config/config.ts'
+import { isAuthorizationServer } from '../core/oauth/authorization-server.ts'
 import { fail } from '../lib/errors.ts'
 import { createPageReader, policyWith, sendFile } from './console/serve.ts'
 import { siteOf } from './pages/answer.tsx'
@@ -15,6 +16,7 @@ export function consolePages(config: Config) {
   const app = new Elysia({ prefix: '/console' })
   if (config.console === 'off') return app
   const { base } = siteOf(config)
+  const apps = isAuthorizationServer(config) ? 'on' : 'off'
   const read = createPageReader('console')
   const hidden = { detail: { hide: true } }
 
@@ -24,6 +26,7 @@ export function consolePages(config: Config) {
     const text = page
       .replaceAll('"/console/', `"${base}/console/`)
       .replace('name="latchkey-path" content=""', `name="latchkey-path" content="${base}"`)
+      .replace('name="latchkey-apps" content="on"', `name="latchkey-apps" content="${apps}"`)
     const headers = { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-cache' }
     return new Response(text, { headers: { ...HEADERS, ...headers } })
   }

@@ -67,12 +67,17 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   invalid_target: ['invalid_target'],
   unauthorized_client: ['unauthorized_client'],
   access_denied: ['access_denied'],
+  authorization_pending: ['authorization_pending'],
+  slow_down: ['slow_down'],
+  expired_token: ['expired_token'],
   ip_not_allowed: ['unauthorized_client', 400],
   mfa_required: ['mfa_required'],
   email_not_verified: ['email_not_verified'],
   mfa_enrolment_required: ['mfa_enrolment_required'],
   invalid_scope: ['invalid_scope'],
   insufficient_scope: ['insufficient_scope'],
+  invalid_redirect_uri: ['invalid_redirect_uri'],
+  invalid_client_metadata: ['invalid_client_metadata'],
 }
 
 function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, string> {

@@ -62,6 +62,28 @@ export function createLimits(context: Context) {
       const key = claim(name, state)
       if (limits !== null) await store.increment(key, limits[name].windowSeconds * SECOND_MS)
     },
+
+    /**
+     * Does work that a right guess lets through, and counts wrong ones alone. It is counted before it is known whether the
+     * guess is right: after too many wrong ones a right one is refused too, or else guessing would have no limit.
+     * @param work gives null where the guess is wrong
+     * @throws Problem rate_limited
+     */
+    async countWrong<T>(
+      name: RateLimitName,
+      state: RequestState,
+      work: () => Promise<T | null>,
+    ): Promise<T | null> {
+      await this.consume(name, state)
+      let isWrong = false
+      try {
+        const result = await work()
+        isWrong = result === null
+        return result
+      } finally {
+        if (!isWrong && limits !== null) await store.decrement(keyOf(name, state))
+      }
+    },
   }
 }
 
@@ -69,6 +91,8 @@ export function createLimits(context: Context) {
 function keyOf(name: RateLimitName, state: RequestState): string {
   const caller = callerOf(state)
   if (caller?.kind === 'user') {
+    // A person may guess from several addresses.
+    if (name === 'device') return `${name} ${caller.userId}`
     // Tokens of a browser session are counted for each session: people behind one address do not share the limit.
     if (name === 'refresh') return `${name} ${caller.sessionId}`
     // Guesses in one session do not keep the others at that address from a new password.
@@ -90,6 +114,11 @@ if left < 0 or left > tonumber(ARGV[1]) then
 end
 return {count, left}`
 
+/** Takes one back, in a window that still runs. */
+const DECREMENT = `
+if redis.call('EXISTS', KEYS[1]) == 0 then return {0} end
+return {redis.call('DECR', KEYS[1])}`
+
 /** Counts on Redis for all instances together; without Redis, or while Redis does not answer, in this process. */
 function createCounters(shared: SharedCounters | null): LimitStore {
   const local = new DefaultContext(MAX_CLIENTS)
@@ -101,7 +130,9 @@ function createCounters(shared: SharedCounters | null): LimitStore {
       const endsAt = requestTime + leftMs
       return { count, nextReset: new Date(endsAt), start: endsAt - duration }
     },
-    decrement: (key) => local.decrement(key),
+    async decrement(key) {
+      if (!(await shared?.run(DECREMENT, [`limit:${key}`], []))) await local.decrement(key)
+    },
     reset: (key) => local.reset(key),
     kill: () => local.kill(),
   }

@@ -76,6 +76,14 @@ export type Config = {
   /** Whether an admin may create a password reset for another admin. */
   adminResetsAdmin: boolean
   docs: boolean
+  /** Whether apps may name themselves by the URL of a metadata document. */
+  oauthClientMetadata: 'on' | 'off'
+  /** Hosts of such documents; `*.example.com` covers names below. null: any host. */
+  oauthClientMetadataAllow: readonly string[] | null
+  /** Hosts whose documents are refused, also where they are allowed. */
+  oauthClientMetadataDeny: readonly string[]
+  /** Who may register an app at /oauth/register. */
+  oauthRegistration: 'off' | 'token' | 'open'
   /** Whether the console is served, at /console. */
   console: 'on' | 'off'
   /** What the portal is called, and its colour: BRAND_NAME and BRAND_ACCENT unless set. */

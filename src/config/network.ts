@@ -58,6 +58,17 @@ function isFullAddress(text: string): boolean {
   return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text)
 }
 
+/** Parses a list of host names, separated by commas. `*.example.com` covers all names below `example.com`. */
+export function parseHostPatterns(found: string): Parsed<string[]> {
+  const hosts = splitList(found).map((host) => host.toLowerCase())
+  for (const host of hosts) {
+    const name = host.replace(/^\*\./, '')
+    if (!HOST_NAME.test(name) || !name.includes('.') || /^[\d.]+$/.test(name))
+      return { fault: `must list hosts such as example.com or *.example.com, not ${quote(host)}` }
+  }
+  return { value: [...new Set(hosts)] }
+}
+
 function parseUrl(text: string): URL | null {
   const url = /^https?:\/\//i.test(text) ? URL.parse(text) : null
   return url

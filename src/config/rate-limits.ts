@@ -3,7 +3,7 @@ import { listOf, type Parsed, quote } from './reader.ts'
 
 /**
  * The default rate limits by client address. `password` counts each session of an address separately (API.md,
- * Errors).
+ * Errors); `device` counts wrong codes by person (oauth.md, section 13).
  */
 export const DEFAULT_RATE_LIMITS = {
   signup: { limit: 5, windowSeconds: 3600 },
@@ -12,7 +12,11 @@ export const DEFAULT_RATE_LIMITS = {
   password: { limit: 10, windowSeconds: 60 },
   mail: { limit: 10, windowSeconds: 3600 },
   authorize: { limit: 60, windowSeconds: 60 },
+  device_authorization: { limit: 10, windowSeconds: 60 },
+  device: { limit: 10, windowSeconds: 3600 },
   create_key: { limit: 60, windowSeconds: 3600 },
+  register: { limit: 5, windowSeconds: 3600 },
+  client_metadata: { limit: 10, windowSeconds: 3600 },
   unknown_credential: { limit: 60, windowSeconds: 60 },
   other: { limit: 600, windowSeconds: 60 },
 }

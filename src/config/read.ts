@@ -6,7 +6,15 @@ import { parseKeyHeaders, parseKeySchemes } from './credential-names.ts'
 import { parseDatabaseUrl } from './database-url.ts'
 import { parseBrandAccent, parseBrandName, parseMailFrom, parseSmtpUrl } from './mail.ts'
 import { faultsOfNames, findSources, mergeSources, type ReadFile, type Sources } from './names.ts'
-import { isLoopback, parseCidrs, parseHost, parseOrigins, parsePublicUrl, parseRedisUrl } from './network.ts'
+import {
+  isLoopback,
+  parseCidrs,
+  parseHost,
+  parseHostPatterns,
+  parseOrigins,
+  parsePublicUrl,
+  parseRedisUrl,
+} from './network.ts'
 import { DEFAULT_RATE_LIMITS, parseRateLimits } from './rate-limits.ts'
 import { createReader, type Environment, type Reader } from './reader.ts'
 import { checkTogether, warningsOf } from './rules.ts'
@@ -117,6 +125,10 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     oauthPasswordGrant: read.flag('OAUTH_PASSWORD_GRANT', true),
     adminResetsAdmin: read.flag('ADMIN_RESETS_ADMIN', false),
     docs: read.flag('DOCS', true),
+    oauthClientMetadata: read.choice('OAUTH_CLIENT_METADATA', ['on', 'off'], 'on'),
+    oauthClientMetadataAllow: read.parsed('OAUTH_CLIENT_METADATA_ALLOW', parseHostPatterns, null),
+    oauthClientMetadataDeny: read.parsed('OAUTH_CLIENT_METADATA_DENY', parseHostPatterns, []),
+    oauthRegistration: read.choice('OAUTH_REGISTRATION', ['off', 'token', 'open'], 'off'),
     console: read.choice('CONSOLE', ['on', 'off'], 'on'),
     portalName: read.parsed('PORTAL_NAME', parseBrandName, brandName),
     portalAccent: read.parsed('PORTAL_ACCENT', parseBrandAccent, brandAccent),

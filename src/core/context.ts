@@ -6,6 +6,8 @@ import type { Log } from '../lib/log.ts'
 import type { Metrics } from '../lib/metrics.ts'
 import type { Clock } from '../lib/time.ts'
 import type { AuditCounts } from './audit/counts.ts'
+import type { Documents } from './client-metadata/documents.ts'
+import type { Visits } from './client-metadata/visits.ts'
 import type { Mail } from './mail/mail.ts'
 import type { PasswordHasher } from './passwords/hasher.ts'
 import type { SigningKeys } from './signing/claims.ts'
@@ -38,6 +40,9 @@ export type Context = {
   usage: UsageCounts
   /** Audit events that are counted instead of written one by one (docs/decisions/0033). */
   auditCounts: AuditCounts
+  /** The metadata documents of apps, and which of them each person had fetched. */
+  documents: Documents
+  visits: Visits
   /** Counters on Redis, where instances share their limits; null: each instance counts alone. */
   shared: SharedCounters | null
 }

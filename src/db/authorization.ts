@@ -97,8 +97,9 @@ export const deviceCodes = latchkey.table(
     intervalSeconds: integer('interval_seconds').notNull(),
     lastPolledAt: time('last_polled_at'),
     deniedAt: time('denied_at'),
-    /** Set with the yes: what was allowed, and the browser session of the person who said it. */
+    /** Set with the yes. */
     grantId: uuid('grant_id').references(() => oauthGrants.id, { onDelete: 'cascade' }),
+    /** The browser session in which the code was typed last: it alone answers. */
     sessionId: uuid('session_id').references(() => sessions.id, { onDelete: 'cascade' }),
     allowedScopes: text('allowed_scopes').array(),
     usedAt: time('used_at'),

@@ -229,6 +229,9 @@ function isRandomToken(prefix: string, token: string): boolean {
 /** An authorization code, which works once. Only `hashToken` of it is stored. */
 export const makeAuthorizationCode = (): string => makeApiKey('ac_')
 
+/** The code with which a device polls. Only `hashToken` of it is stored. */
+export const makeDeviceCode = (): string => makeApiKey('dc_')
+
 /** A new set-up token, which is random. Only `hashToken` of it is stored. */
 export const makeSetupToken = (): string => makeApiKey(ONE_TIME_PREFIX)
 

@@ -1,5 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { createAuditCounts } from '../core/audit/counts.ts'
+import { createDocuments } from '../core/client-metadata/documents.ts'
+import { createVisits } from '../core/client-metadata/visits.ts'
 import type { Context } from '../core/context.ts'
 import { announceInstance } from '../core/instances/instances.ts'
 import { openMail } from '../core/mail/mail.ts'
@@ -124,6 +126,8 @@ export async function assembleContext(
     rates: createKeyRates(clock, shared, config.cacheMaxCredentials),
     usage: createUsageCounts(clock, metrics, config.refusalsRetentionDays > 0),
     auditCounts: createAuditCounts(clock),
+    documents: createDocuments({ clock }),
+    visits: createVisits(clock, shared),
     shared,
   }
   if (!caching) return { context, stop: async () => {} }

@@ -165,7 +165,7 @@ describe('a second use', () => {
     const code = await ask()
     const first = await trade(service, app, code)
     expect(await isLive(first.body.access_token)).toBe(true)
-    // Whoever lacks the proof ends nothing.
+    // A client that lacks the proof ends nothing.
     await trade(service, app, code, { code_verifier: newProof().verifier })
     expect(await isLive(first.body.access_token)).toBe(true)
     expectOAuthError(await trade(service, app, code), 400, 'invalid_grant')

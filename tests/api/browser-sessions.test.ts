@@ -3,6 +3,7 @@ import { DAY_MS, MINUTE_MS } from '../../src/lib/time.ts'
 import { readCookieToken } from '../../src/lib/tokens.ts'
 import { ask, cookieOf, OWN, signIn } from '../support/browser.ts'
 import { type Answer, call, logIn, newPerson, type Person } from '../support/client.ts'
+import { everyLimit } from '../support/limits.ts'
 import { addPerson, PASSWORD } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -440,17 +441,12 @@ describe('limits', () => {
 })
 
 function tight() {
-  const wide = { limit: 1000, windowSeconds: 60 }
   return {
+    ...everyLimit({ limit: 1000, windowSeconds: 60 }),
     signup: { limit: 4, windowSeconds: 3600 },
     login: { limit: 5, windowSeconds: 60 },
     refresh: { limit: 3, windowSeconds: 60 },
     password: { limit: 2, windowSeconds: 60 },
-    mail: wide,
-    authorize: wide,
-    create_key: wide,
-    unknown_credential: wide,
-    other: wide,
   }
 }
 

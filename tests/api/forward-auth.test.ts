@@ -6,6 +6,7 @@ import { DAY_MS, MINUTE_MS } from '../../src/lib/time.ts'
 import { makeApiKey } from '../../src/lib/tokens.ts'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
 import { sendRaw } from '../support/http-socket.ts'
+import { everyLimit } from '../support/limits.ts'
 import { addLoggedIn, addPerson, beginSession } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService } from '../support/service.ts'
@@ -443,17 +444,7 @@ describe('limits per address', () => {
   const few = { limit: 3, windowSeconds: 600 }
 
   test('count failures, and never a valid credential', async () => {
-    const rateLimits = {
-      signup: plenty,
-      login: plenty,
-      refresh: plenty,
-      password: plenty,
-      mail: plenty,
-      authorize: plenty,
-      create_key: plenty,
-      unknown_credential: few,
-      other: few,
-    }
+    const rateLimits = { ...everyLimit(plenty), unknown_credential: few, other: few }
     const limited = await startService({ rateLimits }, service)
     const ask = (options: Call, policy = '') => call(limited, `GET /forward-auth${policy}`, options)
     try {

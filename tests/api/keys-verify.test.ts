@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
 import { type Answer, call, newKey } from '../support/client.ts'
+import { everyLimit } from '../support/limits.ts'
 import { newClient, tokenOf } from '../support/oauth.ts'
 import { addLoggedIn, LABELLER } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -473,18 +474,7 @@ test('is not limited per address: a thousand guesses lock no caller out', async 
   }
 })
 
-const once = { limit: 1, windowSeconds: 60 }
-const ONE_A_MINUTE = {
-  signup: once,
-  login: once,
-  refresh: once,
-  password: once,
-  mail: once,
-  authorize: once,
-  create_key: once,
-  unknown_credential: once,
-  other: once,
-}
+const ONE_A_MINUTE = everyLimit({ limit: 1, windowSeconds: 60 })
 
 test('a cached key is answered without the database', async () => {
   const { key } = await make({ rate_limit: { limit: 1000, window_seconds: 60 }, allowed_ips: ['192.0.2.1'] })

@@ -5,6 +5,7 @@ import { call, newKey, newPerson } from '../support/client.ts'
 import { startDatabaseProxy } from '../support/database-proxy.ts'
 import { type Family, parseExposition, valueIn } from '../support/exposition.ts'
 import { sendRaw } from '../support/http-socket.ts'
+import { everyLimit } from '../support/limits.ts'
 import { PASSWORD } from '../support/people.ts'
 import { sharedServer } from '../support/postgres.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -229,17 +230,7 @@ describe('what is counted', () => {
   test('refusals by rate limits, of the plugin and of our own counters', async () => {
     const plenty = { limit: 1000, windowSeconds: 60 }
     const few = { limit: 2, windowSeconds: 60 }
-    const rateLimits = {
-      signup: plenty,
-      login: few,
-      refresh: plenty,
-      password: plenty,
-      mail: plenty,
-      authorize: plenty,
-      create_key: plenty,
-      unknown_credential: few,
-      other: plenty,
-    }
+    const rateLimits = { ...everyLimit(plenty), login: few, unknown_credential: few }
     const limited = await startService({ metricsToken: secret(TOKEN), rateLimits }, service)
     try {
       await growthOf(

@@ -205,7 +205,12 @@ describe('openid-client', () => {
         algorithm: 'oauth2',
         execute: [openid.allowInsecureRequests],
       })
-      expect(config.serverMetadata().grant_types_supported).not.toContain('password')
+      expect(config.serverMetadata().grant_types_supported).toEqual([
+        'authorization_code',
+        'client_credentials',
+        'refresh_token',
+        'urn:ietf:params:oauth:grant-type:token-exchange',
+      ])
       const { email: username, password, refresh } = await newPerson(off)
       await expect(
         openid.genericGrantRequest(config, 'password', { username, password }),
@@ -266,7 +271,14 @@ describe('the metadata (RFC 8414)', () => {
       introspection_endpoint: `${service.url}/oauth/introspect`,
       revocation_endpoint: `${service.url}/oauth/revoke`,
       jwks_uri: `${service.url}/.well-known/jwks.json`,
-      grant_types_supported: expect.arrayContaining(['client_credentials', 'refresh_token', 'password']),
+      response_types_supported: ['code'],
+      grant_types_supported: [
+        'authorization_code',
+        'client_credentials',
+        'refresh_token',
+        'urn:ietf:params:oauth:grant-type:token-exchange',
+        'password',
+      ],
       token_endpoint_auth_methods_supported: [...methods, 'none'],
       introspection_endpoint_auth_methods_supported: methods,
       revocation_endpoint_auth_methods_supported: [...methods, 'none'],

@@ -142,7 +142,8 @@ describe('every operation', () => {
     each((route, { path, operation }) => {
       const isOAuth = isOAuthPath(path)
       const { requestBody, responses } = operation
-      const taken = isOAuth ? 'application/x-www-form-urlencoded' : 'application/json'
+      const taken =
+        isOAuth && path !== '/oauth/register' ? 'application/x-www-form-urlencoded' : 'application/json'
       if (requestBody) expect(`${route} ${typesOf(requestBody.content)}`).toBe(`${route} ${taken}`)
       for (const [status, { content }] of Object.entries(responses)) {
         const isError = Number(status) >= 400
@@ -189,7 +190,11 @@ const pathWith = (path: string, value: string) => path.replace(/\{\w+\}/g, value
 
 describe('every example', () => {
   // A mail server that is down: mails wait, and the routes that send mails answer as usual.
-  const other = useService({ smtpUrl: secret('smtp://127.0.0.1:1'), mailFrom: 'no-reply@example.com' })
+  const other = useService({
+    smtpUrl: secret('smtp://127.0.0.1:1'),
+    mailFrom: 'no-reply@example.com',
+    oauthRegistration: 'open',
+  })
   const sql = useSql(other)
   let bystander: { access: string }
   let colleague: Person

@@ -20,7 +20,9 @@ const ASSETS = ['GET /pages/page.js', 'GET /pages/style.css']
 const pagesOf = (method: string) =>
   PAGES.filter((route) => route.startsWith(`${method} `) && !ASSETS.includes(route))
 /** The others lead somewhere else, unless a browser is signed in; the console and the portal have headers of their own (console-files.test.ts, portal-files.test.ts). */
-const drawn = pagesOf('GET').filter((route) => !/\.well-known|\/login\/|\/console|\/portal/.test(route))
+const drawn = pagesOf('GET').filter(
+  (route) => !/\.well-known|\/login\/|\/console|\/portal|\/oauth\/logout/.test(route),
+)
 
 const POLICY = [
   "default-src 'none'",
@@ -65,7 +67,7 @@ describe('every page', () => {
   })
 
   test.each(drawn)('%s is HTML whatever Accept says, under the headers of pages', async (route) => {
-    // That page is of an app's request, and here is none.
+    // That page needs the request of an app, which is missing here.
     const status = route === 'GET /oauth/authorize' ? 400 : 200
     for (const accept of ['text/html', 'application/json', '*/*', 'image/png'])
       expectPage(await call(service, route, { headers: { accept } }), status)

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { hashToken } from '../../src/lib/tokens.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
+import { everyLimit } from '../support/limits.ts'
 import { addLoggedIn, addPerson, PASSWORD } from '../support/people.ts'
 import { makePortal, openPortal } from '../support/portal.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -310,17 +311,7 @@ describe('a link', () => {
 describe('guesses at links', () => {
   const unreached = { limit: 1_000_000, windowSeconds: 60 }
   const limited = useService({
-    rateLimits: {
-      signup: unreached,
-      login: unreached,
-      refresh: unreached,
-      password: unreached,
-      mail: unreached,
-      authorize: unreached,
-      create_key: unreached,
-      other: unreached,
-      unknown_credential: { limit: 5, windowSeconds: 60 },
-    },
+    rateLimits: { ...everyLimit(unreached), unknown_credential: { limit: 5, windowSeconds: 60 } },
   })
 
   test('count as unknown credentials', async () => {

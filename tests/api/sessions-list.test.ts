@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { signIn } from '../../src/core/login/sign-in.ts'
+import { isUnavailable } from '../../src/db/errors.ts'
 import { DAY_MS, HOUR_MS } from '../../src/lib/time.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import {
@@ -348,7 +349,13 @@ describe('at most a hundred live sessions a user', () => {
   test('also when many begin at the same moment', async () => {
     const person = await addPerson(sql)
     await addSessions(person, 95)
-    await Promise.all(Array.from({ length: 30 }, () => beginSession(service, person)))
+    /** Begins again where a busy machine has no free connection in time. */
+    const begin = (): Promise<unknown> =>
+      beginSession(service, person).catch((error) => {
+        if (isUnavailable(error)) return begin()
+        throw error
+      })
+    await Promise.all(Array.from({ length: 30 }, begin))
     const [row] = await sql`SELECT count(*)::int AS n FROM latchkey.sessions
       WHERE user_id = ${person.id} AND ended_at IS NULL`
     expect(row?.n).toBe(100)

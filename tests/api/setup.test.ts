@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { issueSetupLink } from '../../src/core/users/accounts.ts'
 import { ask, cookieOf } from '../support/browser.ts'
 import { type Answer, call, newPerson } from '../support/client.ts'
+import { everyLimit } from '../support/limits.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { useService, useSql } from '../support/use-service.ts'
@@ -76,23 +77,7 @@ describe('while there is no admin', () => {
   test('guesses are limited as failed credentials, beside the limit of mails', async () => {
     await unset()
     const wide = { limit: 1000, windowSeconds: 60 }
-    const names = [
-      'signup',
-      'login',
-      'refresh',
-      'password',
-      'mail',
-      'authorize',
-      'create_key',
-      'other',
-    ] as const
-    const rateLimits = {
-      ...(Object.fromEntries(names.map((name) => [name, wide])) as Record<
-        (typeof names)[number],
-        typeof wide
-      >),
-      unknown_credential: { limit: 3, windowSeconds: 60 },
-    }
+    const rateLimits = { ...everyLimit(wide), unknown_credential: { limit: 3, windowSeconds: 60 } }
     const limited = await startService({ rateLimits }, service)
     try {
       const guess = () => setUp({ token: 'guess', email: fresh(), password: PASSWORD }, limited)

@@ -65,11 +65,9 @@ test('a key that was good is asked for again after its end, and never remembered
 
 test('keys that are presented at the same time share look-ups, and each gets its own answer', async () => {
   const person = await newPerson(one)
-  const keys = await Promise.all(
-    Array.from({ length: 20 }, (_, n) =>
-      newKey(one, person.access, { name: `key ${n}`, scopes: n % 2 ? 'read' : 'write' }),
-    ),
-  )
+  const keys: { key: string }[] = []
+  for (let n = 0; n < 20; n++)
+    keys.push(await newKey(one, person.access, { name: `key ${n}`, scopes: n % 2 ? 'read' : 'write' }))
   other.context.cache.flush()
   const presented = keys.flatMap(({ key }) => [key, foreignKey()])
   let answers: { body: { valid: boolean; name?: string; scopes?: string[] } }[] = []

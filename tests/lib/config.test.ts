@@ -304,6 +304,14 @@ describe('SECRET_KEY', () => {
 
 test.each([
   ['RATE_LIMITS', 'off', { rateLimits: null }],
+  ['OAUTH_CLIENT_METADATA', 'off', { oauthClientMetadata: 'off' }],
+  [
+    'OAUTH_CLIENT_METADATA_ALLOW',
+    'App.example.com, *.example.net',
+    { oauthClientMetadataAllow: ['app.example.com', '*.example.net'] },
+  ],
+  ['OAUTH_CLIENT_METADATA_DENY', '*.example.com', { oauthClientMetadataDeny: ['*.example.com'] }],
+  ['OAUTH_REGISTRATION', 'token', { oauthRegistration: 'token' }],
   ['RATE_LIMITS', 'login=3/10s, other=9/2d', { rateLimits: { login: { limit: 3, windowSeconds: 10 } } }],
   ['RATE_LIMITS', 'login=3/2h', { rateLimits: { password: { limit: 10, windowSeconds: 60 } } }],
   ['RATE_LIMITS', 'password=3/5m', { rateLimits: { password: { limit: 3, windowSeconds: 300 } } }],
@@ -340,6 +348,13 @@ test.each([
 
 test.each([
   ['RATE_LIMITS', 'logn=1/1m'],
+  ['OAUTH_CLIENT_METADATA', 'maybe'],
+  ['OAUTH_CLIENT_METADATA_ALLOW', 'https://app.example.com'],
+  ['OAUTH_CLIENT_METADATA_ALLOW', '*'],
+  ['OAUTH_CLIENT_METADATA_ALLOW', 'a.*.example.com'],
+  ['OAUTH_CLIENT_METADATA_DENY', 'app.example.com:443'],
+  ['OAUTH_CLIENT_METADATA_DENY', '10.0.0.1'],
+  ['OAUTH_REGISTRATION', 'on'],
   ['RATE_LIMITS', 'login=0/1m'],
   ['RATE_LIMITS', 'login=1/0m'],
   ['RATE_LIMITS', 'login=1/8d'],

@@ -440,6 +440,7 @@ export async function digest(sql: postgres.Sql): Promise<string> {
         first_party, is_active, jwks, jwks_uri)::text FROM latchkey.oauth_clients
       UNION ALL SELECT ROW(id, client_id, hash, expires_at)::text FROM latchkey.oauth_client_secrets
       UNION ALL SELECT ROW(id, user_id, client_id, audience, resource_id, scopes)::text FROM latchkey.oauth_grants
+      UNION ALL SELECT ROW(id, session_id, denied_at, grant_id, allowed_scopes, used_at)::text FROM latchkey.device_codes
       UNION ALL SELECT x::text FROM latchkey.account_managers x
       UNION ALL SELECT x::text FROM latchkey.totp_secrets x
       UNION ALL SELECT x::text FROM latchkey.recovery_codes x

@@ -49,6 +49,12 @@ export async function call(
   }
 }
 
+/** Asks again, as a client does, where a busy machine does not come to the request in time. */
+export async function insist(ask: () => Promise<Answer>): Promise<Answer> {
+  const answer = await ask()
+  return answer.status === 503 ? insist(ask) : answer
+}
+
 let people = 0
 
 /** A person with an account and one session. */

@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { mkdirSync } from 'node:fs'
 import type { Browser, Page } from 'playwright-core'
+import { addApi, addApp, newCode } from '../support/apps.ts'
+import { signIn } from '../support/browser.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newKey } from '../support/client.ts'
 import {
@@ -15,7 +17,7 @@ import {
   signInto,
   walkByKeyboard,
 } from '../support/console.ts'
-import { type AddedPerson, addPerson, beginSession, LABELLER } from '../support/people.ts'
+import { type AddedPerson, addPerson, beginSession, LABELLER, PASSWORD } from '../support/people.ts'
 import { until } from '../support/until.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
@@ -33,6 +35,8 @@ let access: string
 /** A key with everything that a key can have. */
 let rich: { id: string; key: string }
 let account: { id: string }
+let app: { id: string }
+let api: { id: string }
 
 /** Pictures for the eye, where a directory is named: PICTURES=/tmp/pictures bun test … */
 const PICTURES = process.env.PICTURES
@@ -55,6 +59,15 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
       UNION ALL SELECT ${hostile.id}::uuid, date_trunc('hour', now()), 'VALID', 1`
     const json = { name: HOSTILE, scopes: 'read' }
     account = (await call(service, 'POST /service-accounts', { bearer: access, json })).body
+    api = await addApi(sql)
+    app = await addApp(sql, { kind: 'confidential', name: HOSTILE, scopes: ['notes.read'] })
+    for (const { email } of [admin, user]) {
+      const person = await signIn(service, { email, password: PASSWORD })
+      await newCode(service, person, await addApp(sql, { name: HOSTILE }), {
+        resource: (await addApi(sql)).identifier,
+        scopes: ['notes.read'],
+      })
+    }
   })
   afterAll(() => browser?.close())
 
@@ -84,7 +97,13 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     'users',
     `users/${user.id}`,
     'all-keys',
+    `users/${user.id}?tab=grants`,
     'audit',
+    'apps',
+    'apps/new',
+    `apps/${app.id}`,
+    'apis',
+    `apis/${api.id}`,
     'signing-keys',
     'import',
     'mail',
@@ -96,7 +115,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   async function look(page: Page, place: string, name: string): Promise<void> {
     await openPlace(page, service.url, place)
     if (PICTURES) {
-      const file = `${place.replaceAll('/', '-').replace(/[0-9a-f]{8}(-\w+)+/, 'one')}-${name}`
+      const file = `${place.replaceAll(/[/?=]/g, '-').replace(/[0-9a-f]{8}(-\w+)+/, 'one')}-${name}`
       await page.screenshot({ path: `${PICTURES}/${file}.png`, fullPage: true })
     }
     expect(`${place}: ${await page.evaluate('document.activeElement.tagName')}`).toBe(`${place}: H1`)
@@ -115,7 +134,16 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
 
   test('pages on a phone and dark', async () => {
     const page = await enter(admin, PHONE)
-    for (const place of ['keys', `keys/${rich.id}`, 'keys/new', 'overview', `users/${user.id}`, 'all-keys'])
+    for (const place of [
+      'keys',
+      `keys/${rich.id}`,
+      'keys/new',
+      'overview',
+      `users/${user.id}`,
+      'all-keys',
+      'apps',
+      'account',
+    ])
       await look(page, place, 'phone')
   })
 
@@ -137,6 +165,10 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     const page = await enter(admin)
     for (const place of [
       `users/${user.id}`,
+      `users/${user.id}?tab=grants`,
+      'apps',
+      `apps/${app.id}`,
+      'account',
       'overview',
       'all-keys',
       'service-accounts',

@@ -1,10 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { createRemoteJWKSet, jwtVerify } from 'jose'
 import { type RunningProgram, startProgram } from '../support/binary.ts'
+import { ask, signIn } from '../support/browser.ts'
 import { call, newKey, newPerson, type Person } from '../support/client.ts'
 import { verifierKey } from '../support/latchkey-client.ts'
 import { adminToken, newClient } from '../support/oauth.ts'
 import { NGINX, startProxy } from '../support/proxy.ts'
+import { registerApp, registerResource } from '../support/registered-apps.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { until } from '../support/until.ts'
 
@@ -104,6 +109,63 @@ describe('cron-service-account', () => {
     } finally {
       child.kill()
       await reading
+    }
+  }, 240_000)
+})
+
+describe('device-login', () => {
+  const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code'
+
+  test('the tool waits for the phone, calls the API, and needs no code the next time', async () => {
+    const admin = await adminToken(service)
+    const keys = createRemoteJWKSet(new URL(`${service.url}/.well-known/jwks.json`))
+    await using notes = Bun.serve({
+      port: 0,
+      hostname: '127.0.0.1',
+      async fetch({ headers }) {
+        const token = headers.get('authorization')?.slice('Bearer '.length) ?? ''
+        const { payload } = await jwtVerify(token, keys, { audience: resource.identifier, typ: 'at+jwt' })
+        return new Response(`${payload.sub} ${payload.scope}`)
+      },
+    })
+    const resource = await registerResource(service, admin, { identifier: `http://127.0.0.1:${notes.port}/` })
+    const app = await registerApp(service, admin, { redirect_uris: [], grants: [DEVICE, 'refresh_token'] })
+    const { cookie } = await signIn(service, person)
+    const folder = await mkdtemp(join(tmpdir(), 'latchkey-device-'))
+    const file = join(folder, 'token')
+    const start = () =>
+      Bun.spawn([process.execPath, 'examples/device-login/login.ts'], {
+        cwd: root,
+        env: {
+          LATCHKEY_URL: service.url,
+          CLIENT_ID: app.id,
+          RESOURCE: resource.identifier,
+          TOKEN_FILE: file,
+        },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+    try {
+      const tool = start()
+      let said = ''
+      const reading = (async () => {
+        const decoder = new TextDecoder()
+        for await (const chunk of tool.stdout) said += decoder.decode(chunk)
+      })()
+      await until(() => /type \w{4}-\w{4}/.test(said), 'the code is shown')
+      const [, user_code = ''] = /type (\w{4}-\w{4})/.exec(said) ?? []
+      const page = await ask(service, 'POST /device', { form: { user_code }, headers: { cookie } })
+      const [, request = ''] = /name="request" value="([^"]+)"/.exec(page.text) ?? []
+      const form = { request, decision: 'allow', 'scope.read': 'on' }
+      expect((await ask(service, 'POST /device/answer', { form, headers: { cookie } })).status).toBe(200)
+      expect(await tool.exited).toBe(0)
+      await reading
+      expect(said).toContain(`200 ${person.id} read`)
+      expect((await stat(file)).mode & 0o777).toBe(0o600)
+      const again = start()
+      expect(await again.exited).toBe(0)
+      expect(await new Response(again.stdout).text()).toBe(`200 ${person.id} read\n`)
+    } finally {
+      await rm(folder, { recursive: true })
     }
   }, 240_000)
 })

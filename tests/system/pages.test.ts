@@ -1,14 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import axe from 'axe-core'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import { addApi, addApp } from '../support/apps.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
-import { newPerson } from '../support/client.ts'
+import { call, newPerson } from '../support/client.ts'
 import { addAuthenticator } from '../support/console.ts'
 import { startFront } from '../support/front.ts'
 import { startMailServer } from '../support/mail-server.ts'
 import { codeOf, newEnrolled } from '../support/second-factors.ts'
 import { startService } from '../support/service.ts'
-import { prepare, useService } from '../support/use-service.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(240_000)
 
@@ -21,6 +22,15 @@ afterAll(() => mails.stop())
 // Without the console a sign-in leads to the start page. The console has a test of its own.
 const service = useService({ isIssuer: true, console: 'off', ...mails.settings })
 const person = prepare(() => newPerson(service))
+const sql = useSql(service)
+const api = prepare(() => addApi(sql))
+const device = prepare(() =>
+  addApp(sql, {
+    grants: ['urn:ietf:params:oauth:grant-type:device_code'],
+    name: 'Notes on the command line',
+    redirectUris: [],
+  }),
+)
 
 /** Each page that anybody can open, and how it is brought to show a refusal. */
 const SHOWN: Record<string, string> = {
@@ -119,6 +129,45 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
     await page.click('button[type=submit]')
     await page.waitForSelector('text=You are signed in as')
     await inspect(page, `start-signed-in-${suffix}`)
+  })
+
+  test.each(LOOKS)('connect a device at $width px, $colorScheme', async (look) => {
+    const page = await open(look)
+    const suffix = `${look.width}-${look.colorScheme}`
+    const begun = await call(service, 'POST /oauth/device_authorization', {
+      form: { client_id: device.clientId, resource: api.identifier, scope: 'notes.read notes.write' },
+    })
+    const { user_code, device_code } = begun.body
+    await page.goto(`${service.url}/device?user_code=${user_code}`)
+    await page.fill('#email', person.email)
+    await page.fill('#password', person.password)
+    await page.click('button[type=submit]')
+    await page.waitForSelector('#user_code')
+    expect(await page.inputValue('#user_code')).toBe(user_code)
+    await inspect(page, `device-${suffix}`)
+    await page.fill('#user_code', 'BBBB-BBBB')
+    await page.click('button[type=submit]')
+    await page.waitForSelector('[role=alert]')
+    await inspect(page, `device-refused-${suffix}`)
+    await page.fill('#user_code', user_code.toLowerCase())
+    await page.click('button[type=submit]')
+    await page.waitForSelector('text=You started this on another device')
+    await inspect(page, `device-choice-${suffix}`)
+    // Equally easy: one next to the other, and of one size.
+    const [no, yes] = await Promise.all(
+      ['cancel', 'allow'].map((value) => page.locator(`button[value=${value}]`).boundingBox()),
+    )
+    expect([no?.width, no?.height, no?.y]).toEqual([yes?.width, yes?.height, yes?.y])
+    await page.uncheck('[name="scope.notes.write"]')
+    await page.click('button[value=allow]')
+    await page.waitForSelector('text=The device is connected')
+    await inspect(page, `device-done-${suffix}`)
+    const form = {
+      grant_type: 'urn:ietf:params:oauth:grant-type:device_code',
+      client_id: device.clientId,
+      device_code,
+    }
+    expect((await call(service, 'POST /oauth/token', { form })).body.scope).toBe('notes.read')
   })
 
   test('lead through sign-up, sign-in and sign-out by the keyboard alone', async () => {

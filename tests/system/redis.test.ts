@@ -4,6 +4,7 @@ import { createLog, silentLog } from '../../src/lib/log.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
 import { parseExposition, valueIn } from '../support/exposition.ts'
+import { everyLimit } from '../support/limits.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { REDIS_SERVER, startRedis, type TestRedis } from '../support/redis.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -66,9 +67,32 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
     }
   }
 
+  const flush = async () => {
+    const client = new Bun.RedisClient(redis.url)
+    await client.send('FLUSHALL', [])
+    client.close()
+  }
+  /**
+   * Works with a Redis without counts, which answers each time within its 50 ms. Where a busy machine is too slow for that,
+   * it works anew.
+   */
+  async function onRedis<T>(work: () => Promise<T>): Promise<T> {
+    const fallbacks = async () => [(await told(first)).fallbacks, (await told(second)).fallbacks]
+    for (let attempt = 1; ; attempt++) {
+      await untilShared()
+      await flush()
+      const before = await fallbacks()
+      const result = await work()
+      if (Bun.deepEquals(await fallbacks(), before)) return result
+      expect(attempt).toBeLessThan(10)
+    }
+  }
+
   test("a key's limit is exact over two servers under concurrency", async () => {
-    const { key } = await keyWith(25)
-    const answers = await burst([first, second], key, 100)
+    const { key, answers } = await onRedis(async () => {
+      const { key } = await keyWith(25)
+      return { key, answers: await burst([first, second], key, 100) }
+    })
     expect([count(answers, 200), count(answers, 429)]).toEqual([25, 75])
     const refused = await use(second, key)
     expect(refused.status).toBe(429)
@@ -77,12 +101,14 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
   })
 
   test("a key's limit is exact at /forward-auth too, which waits for Redis", async () => {
-    const { key } = await keyWith(5)
-    const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, at) =>
-        call(at % 2 ? first : second, 'GET /forward-auth?scope=read', { apiKey: key }),
-      ),
-    )
+    const answers = await onRedis(async () => {
+      const { key } = await keyWith(5)
+      return Promise.all(
+        Array.from({ length: 20 }, (_, at) =>
+          call(at % 2 ? first : second, 'GET /forward-auth?scope=read', { apiKey: key }),
+        ),
+      )
+    })
     expect([count(answers, 200), count(answers, 429)]).toEqual([5, 15])
   })
 
@@ -99,13 +125,16 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
       ),
     )
     // In waves: Redis has 50 ms for each answer.
-    const answers: { status: number }[] = []
-    for (let wave = 0; wave < 10; wave++) {
-      const uses = Array.from({ length: 20 }, (_, at) =>
-        use(at % 2 ? first : second, keys[(wave + at) % 10]?.key ?? ''),
-      )
-      answers.push(...(await Promise.all(uses)))
-    }
+    const answers = await onRedis(async () => {
+      const all: { status: number }[] = []
+      for (let wave = 0; wave < 10; wave++) {
+        const uses = Array.from({ length: 20 }, (_, at) =>
+          use(at % 2 ? first : second, keys[(wave + at) % 10]?.key ?? ''),
+        )
+        all.push(...(await Promise.all(uses)))
+      }
+      return all
+    })
     expect([count(answers, 200), count(answers, 429)]).toEqual([50, 150])
     const client = new Bun.RedisClient(redis.url)
     const names = (await client.send('KEYS', [`latchkey:*{${id}}*`])) as string[]
@@ -120,18 +149,21 @@ describe.skipIf(!REDIS_SERVER)(`limits on Redis${why}`, () => {
   test('a limit per address is shared by two servers', async () => {
     const refresh = (service: TestService) =>
       call(service, 'POST /auth/refresh', { json: { refresh_token: 'rt_nobody' } })
-    const answers = await Promise.all(Array.from({ length: 30 }, (_, at) => refresh(at % 2 ? first : second)))
+    const answers = await onRedis(() =>
+      Promise.all(Array.from({ length: 30 }, (_, at) => refresh(at % 2 ? first : second))),
+    )
     expect([count(answers, 401), count(answers, 429)]).toEqual([20, 10])
   })
 
   test('a flushed Redis begins to count again, without an error', async () => {
-    const { key } = await keyWith(2)
-    await burst([first, second], key, 2)
-    expect((await use(first, key)).status).toBe(429)
-    const client = new Bun.RedisClient(redis.url)
-    await client.send('FLUSHALL', [])
-    client.close()
-    expect((await use(second, key)).status).toBe(200)
+    const statuses = await onRedis(async () => {
+      const { key } = await keyWith(2)
+      await burst([first, second], key, 2)
+      const full = (await use(first, key)).status
+      await flush()
+      return [full, (await use(second, key)).status]
+    })
+    expect(statuses).toEqual([429, 200])
   })
 
   test('without Redis each server applies the full limit alone, warns once, and uses Redis again when it is back', async () => {
@@ -286,15 +318,5 @@ const times = async (count: number, work: () => Promise<unknown>) => {
 function limits(named: Partial<Record<'refresh', number>>) {
   const plenty = { limit: 100_000, windowSeconds: 60 }
   const refresh = { limit: named.refresh ?? plenty.limit, windowSeconds: 60 }
-  return {
-    signup: plenty,
-    login: plenty,
-    refresh,
-    password: plenty,
-    mail: plenty,
-    authorize: plenty,
-    create_key: plenty,
-    unknown_credential: plenty,
-    other: plenty,
-  }
+  return { ...everyLimit(plenty), refresh }
 }

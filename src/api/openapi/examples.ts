@@ -17,6 +17,12 @@ export const EXAMPLES: Record<string, object> = {
   BrowserCredentials: { email: EMAIL, password: PASSWORD, remember: true },
   PasswordChange: { current_password: PASSWORD, new_password: 'a quite different passphrase' },
   PasswordReset: { token: 'from-an-admin', new_password: 'a quite different passphrase' },
+  Registration: {
+    client_name: 'Example App',
+    redirect_uris: ['https://app.example.com/callback'],
+    grant_types: ['authorization_code', 'refresh_token'],
+    token_endpoint_auth_method: 'none',
+  },
   Address: { email: EMAIL },
   EmailChange: { email: 'new@example.com', current_password: PASSWORD },
   EmailVerification: { token: 'from-the-mailed-link', password: PASSWORD },

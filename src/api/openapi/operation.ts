@@ -46,7 +46,8 @@ export function complete(
   if (operation['x-security']) operation.security = operation['x-security']
   const scopes = (operation.security ?? []).flatMap((entry) => (entry.bearer as string[] | undefined) ?? [])
   completeParameters(path, operation)
-  if (operation.requestBody) completeBody(operation.requestBody, isOAuth ? FORM : 'application/json')
+  if (operation.requestBody)
+    completeBody(operation.requestBody, isOAuth && path !== '/oauth/register' ? FORM : 'application/json')
   const answers = Object.entries(operation.responses ?? {}).map(([status, response]) => {
     const { description = 'Success', content } = response
     const schema = shapes[status]

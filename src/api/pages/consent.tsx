@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx */
-import type { ConsentView, ShownScope } from '../../core/authorization/describe-request.ts'
+import type { AskedView, ConsentView, ShownScope } from '../../core/authorization/describe-request.ts'
 import { Links, Page, Refusal, type Site } from './components.tsx'
+import type { Fields } from './forms.ts'
 
 const SOURCES = {
   registered: 'Registered by an administrator of this service.',
@@ -51,38 +52,53 @@ export function ConsentPage({
       )}
       <form method="post" action={`${site.base}/oauth/consent`} class="consent">
         <input type="hidden" name="request" value={view.requestId} />
-        <fieldset>
-          <legend>It may then</legend>
-          {view.isEverything && <p class="scope">Do everything here that you may do</p>}
-          {view.scopes.map((scope) => (
-            <Scope scope={scope} />
-          ))}
-        </fieldset>
-        {view.earlier.length > 0 && (
-          <>
-            <p class="hint">You allowed it before, and it does not ask for now:</p>
-            <ul class="earlier">
-              {view.earlier.map((words) => (
-                <li>{words}</li>
-              ))}
-            </ul>
-          </>
-        )}
-        <div class="choice">
-          <button type="submit" name="decision" value="cancel" class="plain">
-            Cancel
-          </button>
-          <button type="submit" name="decision" value="allow" class="plain">
-            Allow
-          </button>
-        </div>
+        <Choice view={view} />
       </form>
     </Page>
   )
 }
 
+/** What an app may do, to untick, and the two buttons, which are alike. */
+export function Choice({ view }: { view: AskedView }) {
+  return (
+    <>
+      <fieldset>
+        <legend>It may then</legend>
+        {view.isEverything && <p class="scope">Do everything here that you may do</p>}
+        {view.scopes.map((scope) => (
+          <Scope scope={scope} />
+        ))}
+      </fieldset>
+      {view.earlier.length > 0 && (
+        <>
+          <p class="hint">You allowed it before, and it does not ask for now:</p>
+          <ul class="earlier">
+            {view.earlier.map((words) => (
+              <li>{words}</li>
+            ))}
+          </ul>
+        </>
+      )}
+      <div class="choice">
+        <button type="submit" name="decision" value="cancel" class="plain">
+          Cancel
+        </button>
+        <button type="submit" name="decision" value="allow" class="plain">
+          Allow
+        </button>
+      </div>
+    </>
+  )
+}
+
+/** The names of the scopes that are ticked in a form. */
+export const tickedIn = (fields: Fields): string[] =>
+  Object.keys(fields)
+    .filter((name) => name.startsWith(BOX))
+    .map((name) => name.slice(BOX.length))
+
 /** The prefix of the names of boxes: a form that sends one name twice is refused. */
-export const BOX = 'scope.'
+const BOX = 'scope.'
 
 function Scope({ scope: { name, words, wasAllowed, isFixed } }: { scope: ShownScope }) {
   return (

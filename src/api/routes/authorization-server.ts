@@ -1,7 +1,9 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
+import { DEVICE_GRANT } from '../../core/authorization/device.ts'
 import { IDENTITY_SCOPES } from '../../core/authorization/target.ts'
 import type { Context } from '../../core/context.ts'
+import { TOKEN_EXCHANGE } from '../../core/token-exchange/exchange.ts'
 import { fail } from '../../lib/errors.ts'
 import { pathOf, withoutSlash } from '../elysia.ts'
 import { describe } from '../openapi/describe.ts'
@@ -42,6 +44,7 @@ function metadataOf({ config }: Context) {
     ...common,
     authorization_endpoint: `${issuer}/oauth/authorize`,
     userinfo_endpoint: `${issuer}/oauth/userinfo`,
+    device_authorization_endpoint: `${issuer}/oauth/device_authorization`,
     end_session_endpoint: `${issuer}/oauth/logout`,
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
@@ -50,10 +53,20 @@ function metadataOf({ config }: Context) {
     scopes_supported: [...IDENTITY_SCOPES, 'offline_access'],
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [config.algorithm],
-    grant_types_supported: ['authorization_code', 'client_credentials', 'refresh_token', ...password],
-    token_endpoint_auth_methods_supported: [...methods, 'none'],
+    grant_types_supported: [
+      'authorization_code',
+      'client_credentials',
+      'refresh_token',
+      DEVICE_GRANT,
+      TOKEN_EXCHANGE,
+      ...password,
+    ],
+    ...(config.oauthRegistration === 'off' ? {} : { registration_endpoint: `${issuer}/oauth/register` }),
+    client_id_metadata_document_supported: config.oauthClientMetadata === 'on',
+    token_endpoint_auth_methods_supported: [...methods, 'private_key_jwt', 'none'],
+    token_endpoint_auth_signing_alg_values_supported: ['ES256', 'RS256', 'EdDSA'],
     introspection_endpoint_auth_methods_supported: methods,
-    revocation_endpoint_auth_methods_supported: [...methods, 'none'],
+    revocation_endpoint_auth_methods_supported: [...methods, 'private_key_jwt', 'none'],
     ...service,
   }
 }

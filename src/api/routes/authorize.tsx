@@ -7,7 +7,7 @@ import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import { readFormText } from '../body.ts'
 import { acceptCookie, type BrowserGuard } from '../browser.ts'
 import { PAGE_HEADERS, pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
-import { BOX, ConsentPage, GoOnPage, RefusedPage } from '../pages/consent.tsx'
+import { ConsentPage, GoOnPage, RefusedPage, tickedIn } from '../pages/consent.tsx'
 import { FIELDS } from '../pages/forms.ts'
 import { AUTHORIZE } from '../pages/return-to.ts'
 import { originOf } from '../request-state.ts'
@@ -61,11 +61,10 @@ export const authorizeRoutes = (context: Context, guard: BrowserGuard) => {
         if (!here) return refuse('You are no longer signed in. Go back to the app and start again.')
         const { request: requestId = '', decision } = body
         if (decision !== 'allow' && decision !== 'cancel') return refuse('The form cannot be read.')
-        const ticked = Object.keys(body).filter((name) => name.startsWith(BOX))
         const answered = await answerRequest(context, originOf(state), here, {
           requestId,
           isAllowed: decision === 'allow',
-          ticked: ticked.map((name) => name.slice(BOX.length)),
+          ticked: tickedIn(body),
         })
         switch (answered.kind) {
           case 'refused':

@@ -20,8 +20,18 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
     'The client is known, and may not use this grant. An admin sets the grants of a client.',
   access_denied:
     'The person did not allow the app what it asked for, or none of the scopes that were asked for is left for this client and this person.',
+  authorization_pending:
+    'The person has not yet answered at /device. Ask again after the seconds of interval.',
+  slow_down:
+    'The device asked again before the seconds of interval were over. Wait five seconds longer than before, from now on.',
+  expired_token:
+    'The device code is older than ten minutes, and nobody allowed it in time. Begin again at /oauth/device_authorization.',
   unsupported_grant_type:
-    'The token endpoint takes authorization_code, client_credentials, refresh_token and, unless OAUTH_PASSWORD_GRANT=false, password.',
+    'The token endpoint takes authorization_code, client_credentials, refresh_token, unless ALGORITHM=HS256 urn:ietf:params:oauth:grant-type:device_code and token exchange, and, unless OAUTH_PASSWORD_GRANT=false, password.',
+  invalid_redirect_uri:
+    'An app that registers itself has a redirect URI that cannot be used. Use https, or http on localhost, 127.0.0.1 or [::1]; the detail says what is wrong.',
+  invalid_client_metadata:
+    'An app that registers itself declares something that is not taken here. Such an app is a public client with the grant authorization_code; the detail says what is wrong.',
   missing_credential:
     'The route needs a credential, and the request carries none. Send Authorization: Bearer with an access token or an API key, or X-API-Key with an API key.',
   invalid_token:

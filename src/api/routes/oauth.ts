@@ -2,6 +2,10 @@ import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { RateLimitName } from '../../config/rate-limits.ts'
 import { authenticateApp } from '../../core/authorization/client-authentication.ts'
+import { DEVICE_GRANT } from '../../core/authorization/device.ts'
+import { ADMINS_ONLY } from '../../core/change/power.ts'
+import { RegisteredApp, Registration } from '../../core/client-registration/model.ts'
+import { registerApp } from '../../core/client-registration/register.ts'
 import type { Context } from '../../core/context.ts'
 import { authenticateClient, readClient } from '../../core/oauth/client.ts'
 import { grantTokens, recordRefusedGrant, type TokenClient } from '../../core/oauth/grants.ts'
@@ -13,14 +17,15 @@ import {
   TokenForm,
   TokenOfForm,
 } from '../../core/oauth/model.ts'
-import type { Principal } from '../../core/principal.ts'
+import { type AdminPrincipal, isAdmin, type Principal } from '../../core/principal.ts'
+import { exchangeKey, readSubject, TOKEN_EXCHANGE } from '../../core/token-exchange/exchange.ts'
 import { verifyCredential } from '../../core/verify/verify-credential.ts'
 import { BASIC_CHALLENGE, BEARER_CHALLENGE, type ErrorCode, fail, Problem } from '../../lib/errors.ts'
 import { INTROSPECT } from '../../lib/scopes.ts'
 import type { Guard } from '../auth.ts'
 import { permit } from '../auth.ts'
-import { readForm } from '../body.ts'
-import { readCredential } from '../credential.ts'
+import { readForm, readJson } from '../body.ts'
+import { findUser, readCredential } from '../credential.ts'
 import { describe } from '../openapi/describe.ts'
 import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
@@ -30,6 +35,9 @@ const LIMIT_OF_GRANT = new Map<string, RateLimitName>([
   ['password', 'login'],
   ['refresh_token', 'refresh'],
 ])
+
+/** The grants by a code. */
+const TAKES_CODE = ['authorization_code', DEVICE_GRANT]
 
 /**
  * How a client authenticates, in words: OpenAPI has no security scheme for a client that may send its secret in the body.
@@ -41,24 +49,7 @@ type Seen = { request: Request; state: RequestState }
 
 /** The OAuth endpoints (RFC 6749, 7662, 7009), with the errors of those standards. */
 export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
-  /**
-   * Counts a failed client authentication as a guess, or else client secrets could be guessed without limit. A right
-   * secret is never refused for the guesses of others at its address.
-   */
-  const countingGuesses = async <T>(
-    state: RequestState,
-    work: () => Promise<T>,
-    guesses: readonly ErrorCode[] = ['invalid_client'],
-  ): Promise<T> => {
-    try {
-      return await work()
-    } catch (error) {
-      if (error instanceof Problem && guesses.includes(error.problem)) {
-        await limits.consume('unknown_credential', state)
-      }
-      throw error
-    }
-  }
+  const countingGuesses = countGuesses(limits)
   /** Audits every refused `client_credentials` grant, whatever the reason. */
   const auditingRefusal = async <T>(state: RequestState, grant: () => Promise<T>): Promise<T> => {
     try {
@@ -102,6 +93,35 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
   }
 
+  /**
+   * Exchanges a key. A failure counts as a guess, since a key is presented outside of the headers. The key's use is bound to
+   * its addresses and its rate, as on every other route.
+   */
+  const grantExchange = ({ request, state }: Seen, body: TokenForm) =>
+    auditingRefusal(state, async () => {
+      if (readClient(request.headers.get('authorization'), body) !== null)
+        fail('invalid_request', { detail: 'The key is the credential: authenticate no client.' })
+      try {
+        const key = await readSubject(context, body)
+        await accept(state, key, [])
+        return await exchangeKey(context, originOf(state), body, key)
+      } catch (error) {
+        if (error instanceof Problem && error.extra.audit?.reason === 'invalid_key')
+          await limits.consume('unknown_credential', state)
+        throw error
+      }
+    })
+  /** Who may register apps now: an admin, or everybody (null). @throws Problem not_found where it is off, or the guard's */
+  const acceptRegistrar = async (state: RequestState): Promise<AdminPrincipal | null> => {
+    const { oauthRegistration: who, algorithm } = context.config
+    if (who === 'off' || algorithm === 'HS256') fail('not_found')
+    if (who === 'open') return null
+    const user = (await findUser(context, state)) ?? fail('missing_credential')
+    requireAdmin(user)
+    state.authorize = requireAdmin
+    return user
+  }
+
   return new Elysia({ prefix: '/oauth', tags: ['OAuth'] })
     .use(guard)
     .post(
@@ -110,8 +130,9 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         const limit = LIMIT_OF_GRANT.get(body.grant_type)
         if (limit) await limits.consume(limit, state)
         const { grant_type, username, password, refresh_token, scope } = body
-        const { code, redirect_uri, code_verifier, resource } = body
-        const ofCode = { code, redirect_uri, code_verifier, resource }
+        if (grant_type === TOKEN_EXCHANGE) return grantExchange({ request, state }, body)
+        const { code, redirect_uri, code_verifier, resource, device_code } = body
+        const ofCode = { code, redirect_uri, code_verifier, resource, device_code }
         const asked = { grant_type, username, password, refresh_token, scope, ...ofCode }
         const grant = async () => {
           const client = await acceptClient({ request, state }, body)
@@ -121,7 +142,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
           state,
           () => (grant_type === 'client_credentials' ? auditingRefusal(state, grant) : grant()),
           // A code is guessed at too.
-          grant_type === 'authorization_code' ? ['invalid_client', 'invalid_token'] : ['invalid_client'],
+          TAKES_CODE.includes(grant_type) ? ['invalid_client', 'invalid_token'] : ['invalid_client'],
         )
       },
       {
@@ -129,7 +150,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         body: TokenForm,
         response: { 200: OAuthTokens },
         detail: describe('getToken', 'The token endpoint (RFC 6749)', {
-          description: `Grants \`authorization_code\`, \`client_credentials\`, \`refresh_token\` and \`password\`. ${CLIENTS} An app that has a secret authenticates in the same ways; one that has none sends its \`client_id\`.`,
+          description: `Grants \`authorization_code\`, \`client_credentials\`, \`refresh_token\`, \`password\`, \`${DEVICE_GRANT}\` and token exchange (RFC 8693: a key for a short token for one \`resource\`). ${CLIENTS} An app that has a secret authenticates in the same ways; one that has none sends its \`client_id\`.`,
           errors: [
             'invalid_login',
             'invalid_client',
@@ -140,9 +161,43 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
             'invalid_target',
             'invalid_scope',
             'access_denied',
+            'authorization_pending',
+            'slow_down',
+            'expired_token',
             'mfa_required',
             'email_not_verified',
             'too_many_attempts',
+          ],
+        }),
+      },
+    )
+    .post(
+      '/register',
+      async ({ body, state, set }) => {
+        const admin = await acceptRegistrar(state)
+        set.status = 201
+        return registerApp(context, originOf(state), admin, body)
+      },
+      {
+        parse: async ({ request, state }) => {
+          await acceptRegistrar(state)
+          return readJson(request)
+        },
+        transform: async ({ state }: Seen) => {
+          await acceptRegistrar(state)
+        },
+        body: Registration,
+        response: { 201: RegisteredApp },
+        detail: describe('registerApp', 'Register an app as a public client (RFC 7591)', {
+          description:
+            "404 unless `OAUTH_REGISTRATION` is `token`, which asks for an admin's access token, or `open`.",
+          errors: [
+            'invalid_redirect_uri',
+            'invalid_client_metadata',
+            'missing_credential',
+            'invalid_token',
+            'forbidden',
+            'not_found',
           ],
         }),
       },
@@ -186,6 +241,33 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       },
     )
 }
+
+/** @throws Problem forbidden, insufficient_scope where the token was narrowed, which leaves an admin no role */
+function requireAdmin(principal: Principal): asserts principal is AdminPrincipal {
+  if (!isAdmin(principal)) fail('forbidden', { detail: ADMINS_ONLY })
+  if (principal.isEnrolmentDue) fail('mfa_enrolment_required')
+}
+
+/**
+ * Counts a failed client authentication as a guess, or else client secrets could be guessed without limit. A right
+ * secret is never refused for the guesses of others at its address.
+ */
+export const countGuesses =
+  (limits: Limits) =>
+  async <T>(
+    state: RequestState,
+    work: () => Promise<T>,
+    guesses: readonly ErrorCode[] = ['invalid_client'],
+  ): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof Problem && guesses.includes(error.problem)) {
+        await limits.consume('unknown_credential', state)
+      }
+      throw error
+    }
+  }
 
 /**
  * Authenticates by a bearer credential (RFC 7662, section 2.1; RFC 6750).

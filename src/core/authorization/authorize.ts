@@ -2,6 +2,7 @@ import { catalogue, Problem } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
+import { isDocumentKnown } from '../client-metadata/resolve-client.ts'
 import type { Context } from '../context.ts'
 import { findGrant, type GrantRow } from '../grants/grants.ts'
 import { isEnrolmentDue } from '../second-factors/enrolment.ts'
@@ -10,7 +11,7 @@ import { isCodeChallenge, issueCode } from './codes.ts'
 import { type ConsentView, describeRequest } from './describe-request.ts'
 import { asksForLogin, withAskedAt } from './login-time.ts'
 import { insertRequest } from './queries.ts'
-import { type ClientRow, mayRedirect, resolveClient, skipsConsent } from './resolve-client.ts'
+import { type ClientRow, mayRedirect, namesDocument, resolveClient, skipsConsent } from './resolve-client.ts'
 import { type Asked, grantable, readAsked } from './target.ts'
 
 /** What follows a request of an app for a person's authorization. */
@@ -58,7 +59,9 @@ export async function authorize(
   query: string,
   here: BrowserSession | null,
 ): Promise<Outcome> {
-  const read = await readRequest(context, query, here)
+  const stranger = here ? null : askStranger(context, query)
+  if (stranger) return stranger
+  const read = await readRequest(context, origin, query, here)
   if ('refused' in read) return { kind: 'refused', sentence: read.refused }
   const { request } = read
   try {
@@ -86,6 +89,7 @@ const problemAnswer = ({ problem, extra }: Problem) => ({
 /** Client and redirect URI, proven right; else why not. An empty parameter counts as missing (RFC 6749, section 3.1). */
 async function readRequest(
   context: Context,
+  origin: Origin,
   query: string,
   here: BrowserSession | null,
 ): Promise<{ request: Request } | { refused: string }> {
@@ -97,7 +101,8 @@ async function readRequest(
   const names = all.map(([name]) => name).filter((name) => name !== 'resource')
   if (new Set(names).size < names.length) return { refused: 'The app sent a parameter twice.' }
   const clientId = params.get('client_id')
-  const client = clientId === null ? null : await resolveClient(context, here?.principal ?? null, clientId)
+  const client = clientId === null ? null : await resolveFor(context, origin, here, clientId)
+  if (client && 'refused' in client) return client
   if (!client) return { refused: 'The app that sent you here is not known here.' }
   const redirectUri = params.get('redirect_uri')
   if (redirectUri === null || !mayRedirect(client, redirectUri))
@@ -105,6 +110,32 @@ async function readRequest(
   const resource = params.getAll('resource')
   const prompts = (params.get('prompt') ?? '').split(' ').filter((word) => word !== '')
   return { request: { client, redirectUri, params, resource, prompts } }
+}
+
+/**
+ * An app that describes itself by a document which is not known here is read only for a person who has signed in.
+ * @returns null where the request can be read now
+ */
+function askStranger(context: Context, query: string): Outcome | null {
+  const params = new URLSearchParams(query)
+  const [clientId = '', another] = params.getAll('client_id')
+  if (another !== undefined || query.length > MAX_QUERY_LENGTH) return null
+  if (!namesDocument(clientId) || isDocumentKnown(context, clientId)) return null
+  const prompts = (params.get('prompt') ?? '').split(' ')
+  if (prompts.includes('none'))
+    return { kind: 'refused', sentence: 'Sign in first, then start again in the app.' }
+  const asksForNew = prompts.includes('login') || params.has('max_age')
+  return { kind: 'sign_in', query: asksForNew ? withAskedAt(context, params) : params.toString() }
+}
+
+/** The client, or why its document is refused. */
+async function resolveFor(context: Context, origin: Origin, here: BrowserSession | null, clientId: string) {
+  try {
+    return await resolveClient(context, origin, here?.principal ?? null, clientId)
+  } catch (error) {
+    if (!(error instanceof Problem) || error.problem !== 'invalid_request') throw error
+    return { refused: error.extra.detail ?? catalogue.invalid_request[2] }
+  }
 }
 
 async function decide(

@@ -1,22 +1,22 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { fail, failToken } from '../../lib/errors.ts'
+import { failToken } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
-import { ceilingOfUser } from '../../lib/scopes.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import { hashToken, makeAuthorizationCode } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Change, changedMeanwhile, type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { allow, type GrantRow, locksOfGrant, updateGrant } from '../grants/grants.ts'
+import type { GrantRow } from '../grants/grants.ts'
 import type { OAuthTokens } from '../oauth/model.ts'
 import type { UserPrincipal } from '../principal.ts'
-import { identifierOf, scopesAllowed } from '../resources/audience.ts'
-import { openClientSession } from '../sessions/sessions.ts'
+import { identifierOf } from '../resources/audience.ts'
+import { allowApp } from './allow-app.ts'
 import { requireGrantType } from './client-authentication.ts'
+import { issueFirstTokens, locksOfOpening, type OpenedSession, openAppSession } from './open-session.ts'
 import { type CodeRow, endSession, findCode, findMadeSession, insertCode, useCode } from './queries.ts'
 import { asPresent, type ClientRow, mayRedirect } from './resolve-client.ts'
-import { type Asked, type AskedTarget, isIdentityScope } from './target.ts'
-import { type AppSession, asApp, type Identity, issueAppTokens, lifetimeOf, scopesNow } from './tokens.ts'
+import type { Asked, AskedTarget } from './target.ts'
+import { asApp } from './tokens.ts'
 
 /** A code is traded by the client at once. */
 const CODE_LASTS_MS = 60 * SECOND_MS
@@ -55,58 +55,26 @@ export async function issueCode(
   caller: UserPrincipal,
   { client, redirectUri, asked, codeChallenge, nonce, isAllowed, removed = [], use }: NewCode,
 ): Promise<string | null> {
-  const { target } = asked
   const code = makeAuthorizationCode()
-  const parties = { userId: caller.userId, clientId: client.id, target }
-  const locks = async (): Promise<Lock[]> => [
-    ['clients', client.id, 'share'],
-    ...(target.resource ? ([['resources', target.resource.id, 'share']] as const) : []),
-    ...(await locksOfGrant(context, parties)),
-  ]
-  return recordChange(context, origin, caller, locks, async (change) => {
-    const { tx, held, now } = change
-    const present = held.clients.get(client.id)
-    const resource = target.resource && (held.resources.get(target.resource.id) ?? null)
-    if (!present?.isActive) fail('unauthorized_client')
-    if (target.audience === 'resource' && !resource?.isActive) fail('invalid_target')
-    if (!mayRedirect(asPresent(context, present), redirectUri)) fail('unauthorized_client')
-    const before = [...held.oauthGrants.values()].find((grant) => isOf(grant, parties)) ?? null
-    if (!isAllowed(before)) return null
-    const user = held.users.get(caller.userId)
-    if (!user) fail('access_denied')
-    const scopes =
-      asked.scopes &&
-      scopesAllowed(
-        { ...target, resource },
-        present,
-        ceilingOfUser(user, context.config.userScopes),
-        asked.scopes,
-      )
+  const mayAnswer = (present: ClientRow) => mayRedirect(asPresent(context, present), redirectUri)
+  const consent = { client, asked, mayAnswer, isAllowed, removed }
+  return allowApp(context, origin, caller, consent, async (change, allowed) => {
+    const { tx, now } = change
     await use?.(change)
-    const all = [...asked.identityScopes, ...(scopes ?? [])]
-    const grantId = await allow(change, { ...parties, scopes: all, removed })
     await insertCode(tx, {
       id: newId(),
       hash: hashToken(code),
-      grantId,
+      ...allowed,
       sessionId: caller.sessionId,
       redirectUri,
       codeChallenge,
       nonce,
-      scopes,
-      identityScopes: [...asked.identityScopes],
       createdAt: now,
       expiresAt: new Date(now.getTime() + CODE_LASTS_MS),
     })
     return code
   })
 }
-
-const isOf = (grant: GrantRow, parties: { userId: string; clientId: string; target: AskedTarget }): boolean =>
-  grant.userId === parties.userId &&
-  grant.clientId === parties.clientId &&
-  grant.audience === parties.target.audience &&
-  grant.resourceId === (parties.target.resource?.id ?? null)
 
 /** What a client presents with a code (RFC 6749, section 4.1.3; RFC 7636, section 4.5; RFC 8707). */
 export type PresentedCode = {
@@ -136,27 +104,21 @@ export async function tradeCode(
   const target: AskedTarget = { audience: grant.audience, resource }
   if (!fits(context, code, target, presented)) return failToken()
   const by = asApp(origin, client, { userId: grant.userId, grantId: grant.id })
-  const made = { id: newId(), salt: crypto.getRandomValues(new Uint8Array(16)) }
-  const hasRefresh = client.grants.includes('refresh_token')
+  const basis = { client, grant, resource, sessionId: code.sessionId }
 
   const locks = async (): Promise<Lock[]> => {
     const used = await findMadeSession(context.db, code.id)
     return [
-      ['users', grant.userId, 'share'],
-      ['clients', client.id, 'share'],
-      ...(resource ? ([['resources', resource.id, 'share']] as const) : []),
-      ['oauthGrants', grant.id, 'no key update'],
-      ['sessionsOfGrant', grant.id, 'no key update'],
-      ['sessions', code.sessionId, 'share'],
+      ...locksOfOpening(basis),
       ...(used === null ? [] : ([['sessions', used, 'no key update']] as const)),
     ]
   }
-  const session = await recordChange(
+  const opened = await recordChange(
     context,
     by,
     null,
     locks,
-    async (change): Promise<(AppSession & { identity: Identity }) | null> => {
+    async (change): Promise<OpenedSession | null> => {
       const { tx, held, now, record } = change
       const usedFor = await findMadeSession(tx, code.id)
       if (usedFor !== null) {
@@ -173,34 +135,12 @@ export async function tradeCode(
         }
         return null
       }
-      const user = held.users.get(grant.userId)
-      const browser = held.sessions.get(code.sessionId)
-      const isLive =
-        browser !== undefined &&
-        browser.endedAt === null &&
-        browser.expiresAt > now &&
-        browser.idleExpiresAt > now
-      const isGood =
-        held.oauthGrants.has(grant.id) &&
-        user?.isActive === true &&
-        held.clients.get(client.id)?.isActive === true &&
-        (resource === null || held.resources.get(resource.id)?.isActive === true)
-      if (!user || !browser || !isLive || !isGood || code.expiresAt <= now) return null
-      const { authTime, amr } = browser
-      const { scopes, identityScopes } = code
-      const opened = { ...made, userId: user.id, grantId: grant.id, authTime, amr, scopes, identityScopes }
-      const idleExpiresAt = hasRefresh ? null : new Date(now.getTime() + lifetimeOf(context, target))
-      const expiresAt = await openClientSession(context, change, by, { ...opened, idleExpiresAt })
-      if (!(await useCode(tx, code.id, made.id, now))) throw changedMeanwhile()
-      await updateGrant(tx, grant.id, { lastUsedAt: now })
-      const of = { id: made.id, target, client, user, scopes, identityScopes, authTime, amr, expiresAt }
-      return { ...of, identity: { nonce: code.nonce, email: user.email, emailVerified: user.emailVerified } }
+      const made = code.expiresAt <= now ? null : await openAppSession(context, change, by, basis, code)
+      if (made && !(await useCode(tx, code.id, made.session.id, now))) throw changedMeanwhile()
+      return made
     },
   )
-  if (session === null) return failToken()
-  const refresh = hasRefresh ? { sessionId: made.id, generation: 0, salt: made.salt } : null
-  const { identityScopes, identity } = session
-  return issueAppTokens(context, session, scopesNow(context, session), identityScopes, refresh, identity)
+  return opened === null ? failToken() : issueFirstTokens(context, opened)
 }
 
 /** Whether what a client presents is that for which the code was issued. */
@@ -211,9 +151,3 @@ function fits(context: Context, code: CodeRow, target: AskedTarget, presented: P
   const challenge = createHash('sha256').update(codeVerifier).digest('base64url')
   return timingSafeEqual(Buffer.from(challenge), Buffer.from(code.codeChallenge))
 }
-
-/** The scopes of OpenID Connect among some, and the others. */
-export const partScopes = (scopes: readonly string[]) => ({
-  identityScopes: scopes.filter(isIdentityScope),
-  scopes: scopes.filter((scope) => !isIdentityScope(scope)),
-})

@@ -9,13 +9,11 @@ import { isIdentityScope } from './target.ts'
 /** One scope on the page. `isFixed`: it goes with the rest, and cannot be unticked. */
 export type ShownScope = { name: string; words: string; wasAllowed: boolean; isFixed: boolean }
 
-/** What the page of consent says. */
-export type ConsentView = {
+/** What a page says of that for which an app asks. */
+export type AskedView = {
   requestId: string
   email: string
   client: { name: string; host: string | null; source: ClientRow['source'] }
-  /** Where the browser goes with the answer. */
-  redirect: { host: string; isLoopback: boolean }
   resource: { name: string; identifier: string }
   /** Whether the app asks for all that the person has. */
   isEverything: boolean
@@ -24,13 +22,32 @@ export type ConsentView = {
   earlier: string[]
 }
 
+/** What the page of consent says. */
+export type ConsentView = AskedView & {
+  /** Where the browser goes with the answer. */
+  redirect: { host: string; isLoopback: boolean }
+}
+
+type Parties = { client: ClientRow; resource: ResourceRow | null }
+
 /** Says in words what an app asks of a person. */
 export async function describeRequest(
   context: Context,
-  { user }: BrowserSession,
-  { request, client, resource }: { request: RequestRow; client: ClientRow; resource: ResourceRow | null },
+  here: BrowserSession,
+  { request, ...parties }: Parties & { request: RequestRow },
 ): Promise<ConsentView> {
-  const { audience, redirectUri, scopes } = request
+  const { redirectUri } = request
+  const redirect = { host: placeOf(redirectUri), isLoopback: isLoopbackUri(redirectUri) }
+  return { ...(await describeAsked(context, here, { request, ...parties })), redirect }
+}
+
+/** The same of what an app asks in any way. */
+export async function describeAsked(
+  context: Context,
+  { user }: BrowserSession,
+  { request, client, resource }: Parties & { request: Pick<RequestRow, 'id' | 'audience' | 'scopes'> },
+): Promise<AskedView> {
+  const { audience, scopes } = request
   const grant = await findGrant(context.db, {
     userId: user.id,
     clientId: client.id,
@@ -41,7 +58,6 @@ export async function describeRequest(
     requestId: request.id,
     email: user.email,
     client: { name: client.name, host: hostOf(client), source: client.source },
-    redirect: { host: placeOf(redirectUri), isLoopback: isLoopbackUri(redirectUri) },
     resource: {
       name: resource?.name ?? nameOfAudience(context, audience),
       identifier: identifierOf(context.config, { audience, resource }),

@@ -1,5 +1,7 @@
 import type { Config } from '../../config/config.ts'
 import { newId } from '../../lib/ids.ts'
+import type { Origin } from '../audit/audit.ts'
+import { resolveMetadataClient } from '../client-metadata/resolve-client.ts'
 import { matchesRedirectUri } from '../clients/redirect-uris.ts'
 import type { Context } from '../context.ts'
 import type { UserPrincipal } from '../principal.ts'
@@ -15,19 +17,26 @@ const docsRedirectOf = ({ publicUrl }: Pick<Config, 'publicUrl'>) => `${publicUr
 const MAX_LENGTH = 500
 
 /**
- * The client that asks for a person's authorization; null where it is unknown or disabled. The one place where a client that
- * names itself by a URL would be resolved.
+ * The client that asks for a person's authorization; null where it is unknown or disabled. Fetches the document of a client
+ * that names itself by one, for a person who is signed in.
  * @param person who is signed in; null: no one is
+ * @throws Problem invalid_request where the document is refused, rate_limited
  */
 export async function resolveClient(
   context: Context,
-  _person: UserPrincipal | null,
+  origin: Origin,
+  person: UserPrincipal | null,
   clientId: string,
 ): Promise<ClientRow | null> {
   if (clientId.length > MAX_LENGTH) return null
+  if (person && namesDocument(clientId))
+    return resolveMetadataClient(context, origin, person.userId, clientId)
   if (clientId === DOCS_CLIENT && context.config.docs) await makeDocsClient(context)
   return findKnownClient(context, clientId)
 }
+
+/** Whether a client names itself by the URL of its document. */
+export const namesDocument = (clientId: string): boolean => clientId.startsWith('https://')
 
 /** A client that is known here and active. Fetches nothing. */
 export async function findKnownClient(context: Context, clientId: string): Promise<ClientRow | null> {

@@ -1,4 +1,5 @@
 import { DAY_MS, HOUR_MS, IDEMPOTENCY_LASTS_MS } from '../../lib/time.ts'
+import { deleteUnusedApps } from '../client-registration/delete-unused.ts'
 import type { Context } from '../context.ts'
 import { PLACES_LAST_MS } from '../sessions/notice-sign-in.ts'
 import { CLOCK_MARGIN_MS } from '../signing/asymmetric.ts'
@@ -40,6 +41,7 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     instances: new Date(now - INSTANCES_STAY_MS),
     // The row refuses the token until it has expired by the clock of every server.
     tokens: new Date(now - CLOCK_MARGIN_MS),
+    assertions: new Date(now - CLOCK_MARGIN_MS),
     steps: new Date(now - DAY_MS),
     portalSessions: new Date(now - DAY_MS),
     authorizations: new Date(now - DAY_MS),
@@ -52,7 +54,10 @@ export async function deleteOutdated(context: Context, { vacuums }: { vacuums: b
     waitingMails: new Date(now - MAILS_STAY_MS),
     mailboxes: new Date(now - HOUR_MS),
   }
-  const deleted = (await deleteOutdatedRows(context.db, before)) + (await deleteNeverVerified(context))
+  const deleted =
+    (await deleteOutdatedRows(context.db, before)) +
+    (await deleteNeverVerified(context)) +
+    (await deleteUnusedApps(context))
   if (vacuums && deleted > 0) await vacuum(context.db)
   return deleted
 }

@@ -1,8 +1,9 @@
 import { and, asc, getTableName, isNull, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
-import { authorizationCodes, authorizationRequests } from '../../db/authorization.ts'
+import { authorizationCodes, authorizationRequests, deviceCodes } from '../../db/authorization.ts'
 import { instances, keyRefusals, runningExports, usageByOwner } from '../../db/console.ts'
 import type { Database } from '../../db/database.ts'
+import { usedAssertions } from '../../db/oauth.ts'
 import {
   codeFailures,
   mailboxCounts,
@@ -44,6 +45,8 @@ export type Horizons = {
   /** Of servers, and of exports that a server wrote out: when they were last seen. */
   instances: Date
   tokens: Date
+  /** Of the assertions of clients. */
+  assertions: Date
   usage: Date
   oneTimeTokens: Date
   /** Of mails that were sent or given up. */
@@ -54,7 +57,7 @@ export type Horizons = {
   /** Of what works for minutes: pending second steps, and what a passkey is to sign. */
   steps: Date
   portalSessions: Date
-  /** Of requests of apps, and of authorization codes. */
+  /** Of requests of apps, of authorization codes, and of device codes. */
   authorizations: Date
   /** A TOTP that was not confirmed. */
   pendingTotp: Date
@@ -102,6 +105,11 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     },
     { table: instances, id: instances.id, isOutdated: lt(instances.seenAt, before.instances) },
     { table: revokedTokens, id: revokedTokens.id, isOutdated: lt(revokedTokens.expiresAt, before.tokens) },
+    {
+      table: usedAssertions,
+      id: usedAssertions.id,
+      isOutdated: lt(usedAssertions.expiresAt, before.assertions),
+    },
     { table: keyRefusals, id: sql`ctid`, isOutdated: lt(keyRefusals.at, before.refusals) },
     { table: keyRefusals, id: sql`ctid`, isOutdated: isBeyondNewest },
     {
@@ -124,6 +132,11 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
       table: authorizationCodes,
       id: authorizationCodes.id,
       isOutdated: lt(authorizationCodes.expiresAt, before.authorizations),
+    },
+    {
+      table: deviceCodes,
+      id: deviceCodes.id,
+      isOutdated: lt(deviceCodes.expiresAt, before.authorizations),
     },
     {
       table: totpSecrets,

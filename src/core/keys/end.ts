@@ -19,7 +19,6 @@ import {
   findWholeKey,
   insertRevokedToken,
   listCreatedKeys,
-  type OwnedKey,
   updateRevoked,
   updateRevokedOfUser,
   type WholeKey,
@@ -44,35 +43,13 @@ export async function revokeKey(
   // What a key created may belong to others, and hold what the session was not made for.
   if (created && caller.kind === 'portal')
     fail('forbidden', { detail: 'A portal session revokes keys one by one.' })
-  const revoke = (made: Made) => revokeStep(context, origin, caller, key, reason, made)
-  if (!created) return void (await revoke([]))
-  const { db } = context
-  let listed: readonly OwnedKey[] = []
-  await endInSteps(async (limit) => {
-    if (listed.length >= limit) {
-      const made = listed.slice(0, limit)
-      listed = listed.slice(limit)
-      return revoke(made)
-    }
-    // The last step, and the first one, which is the last one of most keys.
-    const ended = await revoke((tx) => listCreatedKeys(tx ?? db, id, limit))
-    if (ended === limit) listed = await listCreatedKeys(db, id, LISTED)
-    return ended
-  })
+  const revoke = (limit: number) => revokeStep(context, origin, caller, key, reason, limit)
+  await (created ? endInSteps(revoke) : revoke(0))
 }
 
 /**
- * The keys that a listing finds for the steps that follow. A listing walks through all that a key created, so each step
- * would take longer the more keys there are.
- */
-const LISTED = 50_000
-
-/** Keys that a key created: those of an earlier listing; or how to list them, for a step after which none may be left. */
-type Made = readonly OwnedKey[] | ((tx?: Transaction) => Promise<readonly OwnedKey[]>)
-
-/**
- * Revokes a key, and the live ones of the keys that it created.
- * @returns how many of those were found
+ * Revokes a key, and at most `limit` of the live keys that it created.
+ * @returns how many of those there were
  */
 async function revokeStep(
   context: Context,
@@ -80,13 +57,15 @@ async function revokeStep(
   caller: KeyManager,
   key: WholeKey,
   reason: string | null,
-  found: Made,
+  limit: number,
 ): Promise<number> {
   const { id } = key
-  const isLast = typeof found === 'function'
-  const list = isLast ? found : async () => found
+  const list = async (db: Context['db'] | Transaction) =>
+    limit > 0 ? await listCreatedKeys(db, id, limit) : []
+  let made: Awaited<ReturnType<typeof list>> = []
   const locks = async (): Promise<Lock[]> => {
-    return [key, ...(await list())].flatMap((each): Lock[] => [
+    made = await list(context.db)
+    return [key, ...made].flatMap((each): Lock[] => [
       ...locksOfOwner(ownerOfRow(each)),
       ['keys', each.id, 'no key update'],
     ])
@@ -97,9 +76,10 @@ async function revokeStep(
     const account = accountOf(change, ownerOfRow(row))
     const owner = (row.userId !== null && held.users.get(row.userId)) || null
     requireActing(change.caller, await findWholeKey(tx, row), account, owner, 'ending')
-    const made = await list(tx)
-    // A key that was created after the locks were chosen would stay live. The change starts again, with more locks.
-    if (isLast && made.some((child) => !held.keys.has(child.id))) throw changedMeanwhile()
+    // A key that was created after the locks were chosen would stay live, unless another step follows. The change starts
+    // again, with more locks.
+    const isLast = made.length < limit
+    if (isLast && (await list(tx)).some((child) => !held.keys.has(child.id))) throw changedMeanwhile()
     const revoked = await updateRevoked(tx, [id, ...made.map((child) => child.id)], now, reason)
     await tellOwners(change, revoked, reason)
     await record(

@@ -550,24 +550,29 @@ const isLiveOfUser = (userId: string) =>
     isNull(apiKeys.revokedAt),
   )
 
-export type OwnedKey = { id: string } & OwnerColumns
-
-/** At most `limit` live keys, with their owners, that a key created, directly or through keys that it created. */
-export async function listCreatedKeys(
+/**
+ * At most `limit` live keys, with their owners, that a key created, directly or through keys that it created. In no order,
+ * so that it stops where it has found enough.
+ */
+export function listCreatedKeys(
   db: Database | Transaction,
   id: string,
   limit: number,
-): Promise<OwnedKey[]> {
-  const made = sql`
-    WITH RECURSIVE made (id) AS (
-      SELECT child.id FROM ${apiKeys} child WHERE child.created_by = ${id}
-      UNION SELECT child.id FROM ${apiKeys} child JOIN made ON child.created_by = made.id
-    ) SELECT id FROM made`
+): Promise<({ id: string } & OwnerColumns)[]> {
+  const columns = sql`child.id, child.user_id, child.service_account_id, child.revoked_at`
+  const made = sql`(
+    WITH RECURSIVE made AS (
+      SELECT ${columns} FROM ${apiKeys} child WHERE child.created_by = ${id}
+      UNION SELECT ${columns} FROM ${apiKeys} child JOIN made ON child.created_by = made.id
+    ) SELECT * FROM made) AS made`
   return db
-    .select({ id: apiKeys.id, userId: apiKeys.userId, serviceAccountId: apiKeys.serviceAccountId })
-    .from(apiKeys)
-    .where(and(sql`${apiKeys.id} IN (${made})`, isNull(apiKeys.revokedAt)))
-    .orderBy(asc(apiKeys.id))
+    .select({
+      id: sql<string>`made.id`,
+      userId: sql<string | null>`made.user_id`,
+      serviceAccountId: sql<string | null>`made.service_account_id`,
+    })
+    .from(made)
+    .where(sql`made.revoked_at IS NULL`)
     .limit(limit)
 }
 

@@ -4,6 +4,7 @@ import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
 import { countEvent } from '../audit/counted-events.ts'
 import { tradeCode } from '../authorization/codes.ts'
+import { DEVICE_GRANT, pollDevice } from '../authorization/device.ts'
 import { refreshClientSession } from '../authorization/refresh.ts'
 import type { ClientRow } from '../authorization/resolve-client.ts'
 import type { Context } from '../context.ts'
@@ -25,7 +26,8 @@ export type TokenRequest = { grant_type: string } & Record<
   | 'code'
   | 'redirect_uri'
   | 'code_verifier'
-  | 'resource',
+  | 'resource'
+  | 'device_code',
   string | undefined
 >
 
@@ -53,6 +55,7 @@ export async function grantTokens(
     )
   }
   if (request.grant_type === 'authorization_code') return grantByCode(context, origin, request, client)
+  if (request.grant_type === DEVICE_GRANT) return grantToDevice(context, origin, request, client)
   const ofApp =
     request.grant_type === 'refresh_token' && (await refreshOfApp(context, origin, request, client))
   if (ofApp) return ofApp
@@ -75,6 +78,17 @@ async function grantByCode(
     resource: request.resource ?? null,
   }
   return tradeCode(context, origin, client?.kind === 'app' ? client.app : failClient(), presented)
+}
+
+async function grantToDevice(
+  context: Context,
+  origin: Origin,
+  request: TokenRequest,
+  client: TokenClient,
+): Promise<OAuthTokens> {
+  if (!isAuthorizationServer(context.config)) fail('unsupported_grant_type')
+  const code = requireParameter(request, 'device_code')
+  return pollDevice(context, origin, client?.kind === 'app' ? client.app : failClient(), code)
 }
 
 /**

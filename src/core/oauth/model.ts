@@ -8,16 +8,28 @@ const client = {
   client_secret: Type.Optional(
     Type.String({ maxLength: 8192, description: 'One of its keys, or of its secrets' }),
   ),
+  client_assertion: Type.Optional(
+    Type.String({ maxLength: 8192, description: 'Of an app that signs with its own key (RFC 7523)' }),
+  ),
+  client_assertion_type: Type.Optional(Type.String({ maxLength: 128 })),
 }
 
 /**
- * The form of the token endpoint (RFC 6749, sections 4.1.3, 4.3.2, 4.4.2 and 6). Unknown parameters are ignored (section 3.2).
+ * The form of the token endpoint (RFC 6749, sections 4.1.3, 4.3.2, 4.4.2 and 6; RFC 8628, section 3.4).
+ * Unknown parameters are ignored (section 3.2).
  */
 export const TokenForm = Type.Object(
   {
     grant_type: Type.String({
       maxLength: 64,
-      examples: ['authorization_code', 'client_credentials', 'password', 'refresh_token'],
+      examples: [
+        'authorization_code',
+        'client_credentials',
+        'password',
+        'refresh_token',
+        'urn:ietf:params:oauth:grant-type:device_code',
+        'urn:ietf:params:oauth:grant-type:token-exchange',
+      ],
     }),
     username: Type.Optional(value),
     password: Type.Optional(value),
@@ -26,12 +38,43 @@ export const TokenForm = Type.Object(
     code: Type.Optional(value),
     redirect_uri: Type.Optional(value),
     code_verifier: Type.Optional(value),
-    resource: Type.Optional(value),
+    subject_token: Type.Optional(Type.String({ maxLength: 8192, description: 'An API key, to exchange' })),
+    subject_token_type: Type.Optional(
+      Type.String({ maxLength: 8192, examples: ['urn:latchkey:token-type:api_key'] }),
+    ),
+    requested_token_type: Type.Optional(value),
+    actor_token: Type.Optional(value),
+    resource: Type.Optional(Type.String({ maxLength: 8192, description: "A resource's identifier" })),
+    audience: Type.Optional(value),
+    device_code: Type.Optional(value),
     ...client,
   },
   { $id: 'TokenForm', additionalProperties: true },
 )
 export type TokenForm = Static<typeof TokenForm>
+
+/** The form with which a device begins (RFC 8628, section 3.1). */
+export const DeviceForm = Type.Object(
+  { scope: Type.Optional(value), resource: Type.Optional(value), ...client },
+  { $id: 'DeviceForm', additionalProperties: true },
+)
+export type DeviceForm = Static<typeof DeviceForm>
+
+/** What a device shows to its person, and the code with which it polls (RFC 8628, section 3.2). */
+export const DeviceAuthorization = Type.Object(
+  {
+    device_code: Type.String({ description: 'The device polls with it, and keeps it to itself' }),
+    user_code: Type.String({ description: 'The person types it at `verification_uri`' }),
+    verification_uri: Type.String(),
+    verification_uri_complete: Type.String({
+      description: 'The same page with the code filled in, for a QR code',
+    }),
+    expires_in: Type.Integer({ description: 'Seconds' }),
+    interval: Type.Integer({ description: 'Seconds from one poll to the next' }),
+  },
+  { $id: 'DeviceAuthorization' },
+)
+export type DeviceAuthorization = Static<typeof DeviceAuthorization>
 
 /** The members of a form that name a client. */
 export type ClientForm = Pick<TokenForm, keyof typeof client>
@@ -42,6 +85,7 @@ export type ClientForm = Pick<TokenForm, keyof typeof client>
 export const OAuthTokens = Type.Object(
   {
     access_token: Type.String(),
+    issued_token_type: Type.Optional(Type.String({ description: 'Of an exchange (RFC 8693)' })),
     token_type: Type.Literal('bearer'),
     expires_in: Type.Integer({ description: 'Seconds' }),
     refresh_token: Type.Optional(Type.String()),

@@ -30,7 +30,7 @@ function personOf(principal: Principal | Refusal): { person: Person; scopes: rea
   return { person: { ...principal, id: principal.userId }, scopes: principal.identityScopes }
 }
 
-/** A token that was made for another audience is none of ours. */
+/** A token that was made for another audience is refused. */
 function personOfApp({ resource, owner, isEnrolmentDue, identityScopes }: ClientPrincipal) {
   if (resource.audience !== 'userinfo') return null
   return { person: { ...owner, isEnrolmentDue }, scopes: identityScopes }
