@@ -51,7 +51,7 @@ describe('the ID token', () => {
       sub: person.id,
       aud: other.clientId,
     })
-    // No refresh says when a person signed in, since nobody did.
+    // A refresh gives no ID token: the person did not sign in anew.
     expect((await refresh(service, app, refresh_token)).body.id_token).toBeUndefined()
   })
 
