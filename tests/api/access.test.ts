@@ -129,6 +129,8 @@ const OPEN = new Set([
   'GET /docs/favicon.png',
   'GET /docs/page.css',
   'GET /docs/start.js',
+  'GET /docs/oauth2-redirect',
+  'GET /docs/oauth2-redirect.js',
   'GET /errors/:code',
   'POST /auth/signup',
   'POST /auth/login',
