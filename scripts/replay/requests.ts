@@ -741,7 +741,7 @@ const apps: Case[] = [
   ['while two are live', 'POST /oauth/clients/$appId/secrets', { as: 'admin', json: {} }],
   ['good', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
   ['again', 'DELETE /oauth/clients/$appId/secrets/$appSecretId', { as: 'admin' }],
-  ['good', 'POST /oauth/clients', { as: 'admin', json: DEVICE_APP, keep: { deviceAppId: 'id' } }],
+  ['for a device', 'POST /oauth/clients', { as: 'admin', json: DEVICE_APP, keep: { deviceAppId: 'id' } }],
   ['good', 'POST /oauth/device_authorization', { form: { client_id: '$deviceAppId', scope: 'openid' }, keep: { deviceCode: 'device_code' } }],
   ['an unknown app', 'POST /oauth/device_authorization', { form: { client_id: '$ownerId' } }],
   ['another grant', 'POST /oauth/device_authorization', { client: '$accountId:$robot', form: {} }],
