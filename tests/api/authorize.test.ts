@@ -1,7 +1,8 @@
-import { describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { authorize } from '../../src/core/authorization/authorize.ts'
+import { createDocuments } from '../../src/core/client-metadata/documents.ts'
 import { findBrowserSession } from '../../src/core/sessions/browser.ts'
 import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
 import {
@@ -22,6 +23,7 @@ import {
 } from '../support/apps.ts'
 import { ask, cookieOf, signIn } from '../support/browser.ts'
 import { type Answer, call } from '../support/client.ts'
+import { APP_HOST, type DocumentServer, startDocumentServer } from '../support/document-server.ts'
 import { addPerson, PASSWORD } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
@@ -31,6 +33,29 @@ const person = prepare(() => addAtBrowser(service, sql))
 const api = prepare(() => addApi(sql))
 const app = prepare(() => addApp(sql))
 const { challenge } = newProof()
+
+/** The hosts of apps that describe themselves by a document. */
+let hosts: DocumentServer
+beforeAll(async () => {
+  hosts = await startDocumentServer()
+  service.context.documents = createDocuments(service.context, hosts.network)
+})
+afterAll(() => hosts.stop())
+beforeEach(() => hosts.forget())
+
+/** An app that its document describes, which its host serves from now on. */
+function serveApp(more: Record<string, unknown> = {}): App {
+  const clientId = `https://${APP_HOST}/${Bun.randomUUIDv7()}`
+  const redirectUri = `https://${APP_HOST}/callback`
+  hosts.serveJson({
+    client_id: clientId,
+    client_name: 'Written down',
+    redirect_uris: [redirectUri],
+    grant_types: ['authorization_code', 'refresh_token'],
+    ...more,
+  })
+  return { id: '', clientId, redirectUri, secret: null }
+}
 
 const queryFor = (more: Record<string, string | null> = {}, to: App = app) =>
   queryOf(to, challenge, { resource: api.identifier, scope: 'notes.read', ...more })
@@ -47,10 +72,6 @@ const rows = async () => {
 describe('before client and redirect URI are proven right, an error is a page', () => {
   test.each<[string, (query: URLSearchParams) => void]>([
     ['an unknown client', (query) => query.set('client_id', Bun.randomUUIDv7())],
-    [
-      'a client that names itself by a URL, and is not known',
-      (query) => query.set('client_id', 'https://app.example.com/client.json'),
-    ],
     ['no client', (query) => query.delete('client_id')],
     ['no redirect URI', (query) => query.delete('redirect_uri')],
     ['another host', (query) => query.set('redirect_uri', 'https://evil.example/callback')],
@@ -87,6 +108,77 @@ describe('before client and redirect URI are proven right, an error is a page', 
     expect((await open(service, queryFor({}, gone), person)).status).toBe(200)
     await sql`UPDATE latchkey.oauth_clients SET is_active = false WHERE id = ${gone.id}`
     expect((await open(service, queryFor({}, gone), person)).status).toBe(400)
+  })
+})
+
+describe('an app that names itself by the URL of its document', () => {
+  const expectPage = (answer: Answer) => {
+    expect(answer.status).toBe(400)
+    expect([answer.headers.get('location'), onwardsOf(answer)]).toEqual([null, null])
+    expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8')
+  }
+
+  test('is not looked up for a stranger, who signs in first, or with prompt=none reads a page', async () => {
+    const written = serveApp()
+    const query = queryFor({}, written)
+    const sent = await open(service, query)
+    const { pathname, searchParams } = placeOf(sent)
+    expect([sent.status, pathname]).toEqual([302, '/login'])
+    expect(searchParams.get('return_to')).toBe(`/oauth/authorize?${new URLSearchParams(query)}`)
+    const silent = queryFor({ prompt: 'none' }, written)
+    expectPage(await open(service, silent))
+    expect([hosts.asked, hosts.resolved]).toEqual([[], []])
+    // The control: the person who is signed in makes Latchkey ask the host, and the stranger gains by that.
+    expect((await open(service, query, person)).status).toBe(200)
+    expect(hosts.asked).toHaveLength(1)
+    expect(errorOf(await open(service, silent))).toBe('302 login_required')
+  })
+
+  test.each<[string, () => App]>([
+    [
+      'whose host has no document',
+      () => {
+        const written = serveApp()
+        hosts.serve((_, response) => response.writeHead(404).end())
+        return written
+      },
+    ],
+    ['whose document names another', () => serveApp({ client_id: `https://${APP_HOST}/other` })],
+    ['whose redirect URI is another', () => serveApp({ redirect_uris: [`https://${APP_HOST}/elsewhere`] })],
+  ])('is answered by a page to the signed-in person: one %s', async (_, make) => {
+    const written = make()
+    const before = await rows()
+    expectPage(await open(service, queryFor({}, written), person))
+    expect(hosts.asked.map(({ path }) => path)).toEqual([new URL(written.clientId).pathname])
+    expect(await rows()).toBe(before)
+  })
+
+  test('gets tokens for the person who allows it, and new ones for its refresh token', async () => {
+    const written = serveApp()
+    const page = await open(service, queryFor({}, written), person)
+    expect([page.status, page.text.includes('Written down'), page.text.includes(APP_HOST)]).toEqual([
+      200,
+      true,
+      true,
+    ])
+    const code = await newCode(service, person, written, {
+      resource: api.identifier,
+      scope: 'notes.read',
+    })
+    const { status, body } = await trade(service, written, code)
+    expect(status).toBe(200)
+    expect(body).toMatchObject({ token_type: 'bearer', scope: 'notes.read' })
+    expect(decodeJwt(body.access_token)).toMatchObject({
+      aud: api.identifier,
+      client_id: written.clientId,
+      scope: 'notes.read',
+      sub: person.id,
+    })
+    const next = await refresh(service, written, body.refresh_token)
+    expect(next.status).toBe(200)
+    expect(decodeJwt(next.body.access_token)).toMatchObject({ client_id: written.clientId })
+    // All of this asked the host once.
+    expect(hosts.asked).toHaveLength(1)
   })
 })
 
@@ -477,15 +569,14 @@ describe('Latchkey’s own resource', () => {
     const code = await newCode(service, person, maker, { resource, scope: 'latchkey:keys.read' })
     const { body } = await trade(service, maker, code)
     expect(decodeJwt(body.access_token)).toMatchObject({ aud: resource, scope: 'latchkey:keys.read' })
+    const written = serveApp()
+    expect((await open(service, queryFor({}, written), person)).status).toBe(200)
+    await sql`UPDATE latchkey.oauth_clients SET scopes = '{latchkey:keys.read}' WHERE client_id = ${written.clientId}`
     for (const other of [
       await addApp(sql),
       await addApp(sql, { scopes: ['read'] }),
       await addApp(sql, { source: 'dynamic', scopes: ['latchkey:keys.read'] }),
-      await addApp(sql, {
-        source: 'metadata',
-        clientId: `https://${Bun.randomUUIDv7()}.example.com/c`,
-        scopes: ['latchkey:keys.read'],
-      }),
+      written,
     ]) {
       const query = queryOf(other, challenge, { resource, scope: 'latchkey:keys.read' })
       expect(errorOf(await open(service, query, person))).toBe('302 invalid_scope')

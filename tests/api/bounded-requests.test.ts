@@ -45,6 +45,21 @@ async function addWorld(count: number) {
     FROM generate_series(1, ${count}) n`
   await sql`INSERT INTO latchkey.one_time_tokens (id, user_id, purpose, created_at, expires_at)
     SELECT gen_random_uuid(), ${id}, 'reset', now(), now() + interval '1 h' FROM generate_series(1, ${count}) n`
+  await sql`INSERT INTO latchkey.resources (id, identifier, slug, name, scopes, created_at)
+    SELECT gen, 'https://' || gen || '.example.com', gen, 'n', '[]', now()
+    FROM (SELECT gen_random_uuid() gen FROM generate_series(1, ${count})) made`
+  await sql`INSERT INTO latchkey.oauth_clients (id, client_id, source, kind, name, redirect_uris, grants, created_at)
+    SELECT gen, gen, 'registered', 'confidential', 'n', '{https://app.example.com/callback}', '{authorization_code}', now()
+    FROM (SELECT gen_random_uuid() gen FROM generate_series(1, ${count})) made`
+  await sql`INSERT INTO latchkey.oauth_client_secrets (id, client_id, hash, start, created_at)
+    SELECT gen_random_uuid(), id, sha256(id::text::bytea), 'cs_', created_at FROM latchkey.oauth_clients client
+    WHERE NOT EXISTS (SELECT FROM latchkey.oauth_client_secrets WHERE client_id = client.id)`
+  await sql`INSERT INTO latchkey.oauth_grants
+      (id, user_id, client_id, audience, resource_id, scopes, first_allowed_at, last_allowed_at)
+    SELECT gen_random_uuid(), ${id}, c.id, 'resource', r.id, '{}', now(), now()
+    FROM (SELECT id, row_number() OVER () n FROM latchkey.oauth_clients) c
+    JOIN (SELECT id, row_number() OVER () n FROM latchkey.resources) r USING (n)
+    WHERE n <= ${count}`
   await sql`INSERT INTO latchkey.users (id, email, created_at)
     SELECT gen_random_uuid(), ${id} || n || '@example.com', now() FROM generate_series(1, ${count}) n`
   return { count, person, account, maker: maker.id as string }
@@ -78,6 +93,10 @@ const lists: Request[] = [
   asAdmin((w) => `GET /audit?target=${w.person.id}`),
   asAdmin(() => 'GET /audit'),
   asAdmin(() => 'GET /mails'),
+  asAdmin(() => 'GET /resources'),
+  asAdmin(() => 'GET /oauth/clients'),
+  own(() => 'GET /auth/grants'),
+  asAdmin((w) => `GET /users/${w.person.id}/grants`),
 ]
 
 /** In the order in which the requests are sent. The last ones disable and delete the person. */

@@ -181,6 +181,7 @@ test('an inherited name or an extreme instant, as any value or name of any opera
     'POST /auth/mfa/totp',
     'POST /auth/passkeys/options',
     'POST /auth/reauthenticate/options',
+    'POST /oauth/userinfo',
     'POST /session/token',
     'POST /signing-keys/rotate',
   ])

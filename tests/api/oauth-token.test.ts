@@ -528,11 +528,16 @@ describe('a malformed request', () => {
     ['no grant type', {}, 'invalid_request'],
     ['an empty grant type', { grant_type: '' }, 'invalid_request'],
     ['a grant type of 2 KB', { grant_type: 'x'.repeat(2048) }, 'invalid_request'],
-    ['authorization_code', { grant_type: 'authorization_code', code: 'x' }, 'unsupported_grant_type'],
+    ['a code alone', { grant_type: 'authorization_code', code: 'x' }, 'invalid_request'],
     ['implicit', { grant_type: 'implicit' }, 'unsupported_grant_type'],
     [
-      'token exchange',
+      'an exchange of nothing',
       { grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange' },
+      'invalid_request',
+    ],
+    [
+      'an assertion as a grant',
+      { grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer' },
       'unsupported_grant_type',
     ],
     ['a grant type in capitals', { grant_type: 'PASSWORD' }, 'unsupported_grant_type'],
@@ -578,7 +583,8 @@ describe('a malformed request', () => {
       expectOAuthError(answer, 405, 'invalid_request')
       expect(answer.headers.get('allow')).toBe('POST')
     }
-    expectOAuthError(await call(service, 'POST /oauth/authorize', { form: login() }), 404, 'invalid_request')
+    for (const path of ['/oauth/tokens', '/oauth/token/x'])
+      expectOAuthError(await call(service, `POST ${path}`, { form: login() }), 404, 'invalid_request')
   })
 })
 

@@ -205,7 +205,13 @@ describe('openid-client', () => {
         algorithm: 'oauth2',
         execute: [openid.allowInsecureRequests],
       })
-      expect(config.serverMetadata().grant_types_supported).not.toContain('password')
+      expect(config.serverMetadata().grant_types_supported).toEqual([
+        'authorization_code',
+        'client_credentials',
+        'refresh_token',
+        'urn:ietf:params:oauth:grant-type:device_code',
+        'urn:ietf:params:oauth:grant-type:token-exchange',
+      ])
       const { email: username, password, refresh } = await newPerson(off)
       await expect(
         openid.genericGrantRequest(config, 'password', { username, password }),
@@ -260,17 +266,36 @@ describe('the metadata (RFC 8414)', () => {
     expect(answer.headers.get('cache-control')).toBe('public, max-age=300')
     expect(answer.headers.get('content-type')).toStartWith('application/json')
     const methods = ['client_secret_basic', 'client_secret_post']
-    expect(answer.body).toMatchObject({
+    expect(answer.body).toEqual({
       issuer: service.url,
+      authorization_endpoint: `${service.url}/oauth/authorize`,
+      device_authorization_endpoint: `${service.url}/oauth/device_authorization`,
+      userinfo_endpoint: `${service.url}/oauth/userinfo`,
+      end_session_endpoint: `${service.url}/oauth/logout`,
       token_endpoint: `${service.url}/oauth/token`,
       introspection_endpoint: `${service.url}/oauth/introspect`,
       revocation_endpoint: `${service.url}/oauth/revoke`,
       jwks_uri: `${service.url}/.well-known/jwks.json`,
       response_types_supported: ['code'],
-      grant_types_supported: expect.arrayContaining(['client_credentials', 'refresh_token', 'password']),
-      token_endpoint_auth_methods_supported: expect.arrayContaining([...methods, 'none']),
+      grant_types_supported: [
+        'authorization_code',
+        'client_credentials',
+        'refresh_token',
+        'urn:ietf:params:oauth:grant-type:device_code',
+        'urn:ietf:params:oauth:grant-type:token-exchange',
+        'password',
+      ],
+      token_endpoint_auth_methods_supported: [...methods, 'private_key_jwt', 'none'],
+      token_endpoint_auth_signing_alg_values_supported: ['ES256', 'RS256', 'EdDSA'],
       introspection_endpoint_auth_methods_supported: methods,
-      revocation_endpoint_auth_methods_supported: expect.arrayContaining([...methods, 'none']),
+      revocation_endpoint_auth_methods_supported: [...methods, 'private_key_jwt', 'none'],
+      response_modes_supported: ['query'],
+      code_challenge_methods_supported: ['S256'],
+      authorization_response_iss_parameter_supported: true,
+      client_id_metadata_document_supported: true,
+      scopes_supported: ['openid', 'email', 'profile', 'offline_access'],
+      subject_types_supported: ['public'],
+      id_token_signing_alg_values_supported: ['ES256'],
       service_documentation: `${service.url}/docs`,
     })
     for (const name of ['token_endpoint', 'introspection_endpoint', 'revocation_endpoint']) {

@@ -29,6 +29,8 @@ const readers = [...(await findReaders('src')), ...(await findReaders('client'))
 
 /** Of `POST /keys/lookup`: one class of characters, of a fixed number. */
 const HASH = "'^[0-9a-fA-F]{64}$'"
+/** Of a resource: one class of characters, as often as its schema allows. */
+const SLUG = "'^[a-z0-9-]+$'"
 
 describe('no regular expression takes more than linear time', () => {
   const literals = new Set(readers.flatMap(({ kind, text }) => (kind === 'literal' ? [text] : [])))
@@ -41,6 +43,7 @@ describe('no regular expression takes more than linear time', () => {
     ['a part of a passkey', BASE64URL],
     ['a hash', HASH.slice(1, -1)],
     ['a description', String(Description.pattern)],
+    ['a slug', SLUG.slice(1, -1)],
   ])('the pattern of %s', (_, pattern) => {
     expect(faultOfExpression(new RegExp(pattern))).toBeNull()
   })
@@ -74,7 +77,7 @@ describe('other code that reads text is listed here, and bounded', () => {
 
   test('patterns of schemas: the ones that are tried above', () => {
     const names = listOf('pattern').map((each) => each.split(': ')[1])
-    expect([...new Set(names)].sort()).toEqual([HASH, 'BASE64URL', 'READABLE', 'READABLE_LINES'])
+    expect([...new Set(names)].sort()).toEqual([HASH, SLUG, 'BASE64URL', 'READABLE', 'READABLE_LINES'])
   })
 
   /** Normalisation is quadratic for sequences of marks. Each use is tried below, or reads only an operator's text. */

@@ -40,7 +40,8 @@ export const namesDocument = (clientId: string): boolean => clientId.startsWith(
 
 /** A client that is known here and active. Fetches nothing. */
 export async function findKnownClient(context: Context, clientId: string): Promise<ClientRow | null> {
-  if (clientId.length > MAX_LENGTH) return null
+  // PostgreSQL takes no text with NUL.
+  if (clientId.length > MAX_LENGTH || clientId.includes('\0')) return null
   const client = await findClient(context.db, clientId)
   if (!client?.isActive || (clientId === DOCS_CLIENT && !context.config.docs)) return null
   return asPresent(context, client)
