@@ -120,6 +120,8 @@ const OPEN = new Set([
   'GET /.well-known/openid-configuration',
   'GET /oauth/logout',
   'POST /oauth/logout',
+  // Off, unless OAUTH_REGISTRATION says otherwise.
+  'POST /oauth/register',
   'GET /openapi.json',
   'GET /docs',
   'GET /docs/swagger-ui-bundle.js',

@@ -257,6 +257,11 @@ describe('every example', () => {
     // No answer contains the token that proves an address.
     verifyEmail: 401,
     exchangePortalLink: 401,
+    // No app and no API has this id.
+    authorizeDevice: 401,
+    changeResource: 404,
+    changeOAuthClient: 404,
+    addOAuthClientSecret: 404,
     // No user has this address.
     addServiceAccountManager: 404,
     finishLogIn: 401,
