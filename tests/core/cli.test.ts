@@ -18,7 +18,9 @@ function neededWords({ positionals = {}, options = {} }: Command): string[] {
   const needed = Object.entries(options).filter(([, { required }]) => required)
   return [
     ...Object.values(positionals).map(({ choices }) => choices?.[0] ?? 'word'),
-    ...needed.flatMap(([name, { takes }]) => (takes ? [`--${name}`, 'value'] : [`--${name}`])),
+    ...needed.flatMap(([name, { takes, choices }]) =>
+      takes ? [`--${name}`, choices?.[0] ?? 'value'] : [`--${name}`],
+    ),
   ]
 }
 
