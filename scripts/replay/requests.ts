@@ -991,7 +991,7 @@ const closed: Case[] = [
   ['the last admin signs out', 'POST /auth/logout-all', { as: 'admin' }],
 ]
 
-/** The built-in client of the documentation, for which nobody is asked. */
+/** The built-in client of the documentation, which gets a code without a page. */
 const DOCS_REDIRECT = `${SETTINGS.PUBLIC_URL}/docs/oauth2-redirect`
 const askedWith = (challenge: string) =>
   `client_id=latchkey-docs&redirect_uri=${encodeURIComponent(DOCS_REDIRECT)}&response_type=code&code_challenge=${challenge}&code_challenge_method=S256`
