@@ -47,7 +47,7 @@ async function signIn(): Promise<Tokens> {
   }
 }
 
-/** New tokens by the refresh token of the last run; null where that run left no token, or it is over. */
+/** New tokens by the refresh token of the last run; null where the tool has no live one. */
 async function refresh(): Promise<Tokens | null> {
   if (!existsSync(TOKEN_FILE)) return null
   const answer = await post('/oauth/token', {

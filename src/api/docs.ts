@@ -1,8 +1,10 @@
 import { Elysia } from 'elysia'
 import favicon from 'swagger-ui-dist/favicon-32x32.png' with { type: 'file' }
+import redirectScript from 'swagger-ui-dist/oauth2-redirect.js' with { type: 'file' }
 import css from 'swagger-ui-dist/swagger-ui.css' with { type: 'file' }
 import bundle from 'swagger-ui-dist/swagger-ui-bundle.js' with { type: 'file' }
 import { createCodedAnswer } from './compression.ts'
+import redirectPage from './docs/oauth2-redirect.html.txt' with { type: 'file' }
 import pageCss from './docs/page.css.txt' with { type: 'file' }
 import page from './docs/page.html.txt' with { type: 'file' }
 import start from './docs/start.js.txt' with { type: 'file' }
@@ -13,6 +15,9 @@ const FILES: Record<string, { path: string; type: string }> = {
   'swagger-ui.css': { path: css, type: 'text/css; charset=utf-8' },
   'page.css': { path: pageCss, type: 'text/css; charset=utf-8' },
   'favicon.png': { path: favicon, type: 'image/png' },
+  // The page to which the code flow comes back, and the package's own script that hands the answer to the page that asked.
+  'oauth2-redirect': { path: redirectPage, type: 'text/html; charset=utf-8' },
+  'oauth2-redirect.js': { path: redirectScript, type: 'text/javascript; charset=utf-8' },
   'start.js': { path: start, type: 'text/javascript; charset=utf-8' },
 }
 

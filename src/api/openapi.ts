@@ -79,7 +79,7 @@ export async function openApiDocument(app: AnyElysia, config: Config): Promise<o
     components: {
       schemas: sortByName(schemas),
       headers: HEADERS,
-      securitySchemes: { ...securitySchemes(config.publicUrl), ...keys },
+      securitySchemes: { ...securitySchemes(config), ...keys },
     },
   }
 }

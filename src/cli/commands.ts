@@ -16,6 +16,7 @@ function entry<N extends string>(
 }
 
 const clients = () => import('./commands/clients.ts')
+const grants = () => import('./commands/grants.ts')
 const resources = () => import('./commands/resources.ts')
 const audit = () => import('./commands/audit.ts')
 const serviceAccounts = () => import('./commands/service-accounts.ts')
@@ -73,6 +74,8 @@ export const COMMANDS: readonly Entry[] = [
   entry('resources list', 'List APIs for which apps get tokens, newest first', resources),
   entry('resources create', 'Register an API for which apps get tokens', resources),
   entry('resources delete', 'Delete a registered API, and end every session for it', resources),
+  entry('grants list', 'List what a user allowed apps, newest first', grants),
+  entry('grants end', 'End what a user allowed an app', grants),
   entry('audit list', 'List events of the audit trail, newest first', audit),
   entry('import seed', 'Import users and API keys from the service that Latchkey replaces', imports),
   entry('import users', 'Import users from a file', imports),

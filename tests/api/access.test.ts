@@ -120,6 +120,8 @@ const OPEN = new Set([
   'GET /.well-known/openid-configuration',
   'GET /oauth/logout',
   'POST /oauth/logout',
+  // Off, unless OAUTH_REGISTRATION says otherwise.
+  'POST /oauth/register',
   'GET /openapi.json',
   'GET /docs',
   'GET /docs/swagger-ui-bundle.js',
@@ -127,6 +129,8 @@ const OPEN = new Set([
   'GET /docs/favicon.png',
   'GET /docs/page.css',
   'GET /docs/start.js',
+  'GET /docs/oauth2-redirect',
+  'GET /docs/oauth2-redirect.js',
   'GET /errors/:code',
   'POST /auth/signup',
   'POST /auth/login',

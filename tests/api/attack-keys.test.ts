@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'bun:test'
+import { isOAuthPath } from '../../src/api/oauth-path.ts'
 import { type Answer, type Call, call, newKey } from '../support/client.ts'
 import { type AddedPerson, addLoggedIn, beginSession, LABELLER, type Tokens } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -380,7 +381,7 @@ function fill(path: string, ids: Ids): string {
 }
 const hasBody = (method: string) => ['POST', 'PUT', 'PATCH'].includes(method)
 const bodyOf = (path: string) => {
-  if (path.startsWith('/oauth/')) return { form: { token: 'x' } }
+  if (isOAuthPath(path)) return { form: { token: 'x' } }
   return { json: path.startsWith('/auth/passkeys/{') ? { name: 'n' } : {} }
 }
 const ask = ({ method, path }: Route, ids: Ids, caller: Call): Promise<Answer> =>
@@ -392,7 +393,13 @@ test('an adminâ€™s read-only key changes nothing: every writing route of the doc
   const before = await state()
   // The holder of a key may end that key without a scope, and a maker the portal sessions that it made. The others ask, by a
   // body.
-  const others = ['/keys/self', '/portal/sessions/{id}', '/keys/lookup', '/keys/{id}/check']
+  const others = [
+    '/keys/self',
+    '/portal/sessions/{id}',
+    '/keys/lookup',
+    '/keys/{id}/check',
+    '/oauth/userinfo',
+  ]
   const writing = routes.filter(
     ({ method, path, isOpen }) => method !== 'GET' && !isOpen && !others.includes(path),
   )
@@ -429,6 +436,9 @@ test('every route of the document that needs a credential answers 401 without on
   expect(await state()).toEqual(before)
 })
 
+/** The routes of what admins alone see. */
+const ADMINS = /^\/(?:users|mails|resources|oauth\/clients)\//
+
 test('every route with an id answers 404 for a resource that is not the callerâ€™s', async () => {
   const [mine, theirs] = [await idsOf(owner), await idsOf(stranger)]
   const manager = await make({ scopes: ['read', ...MANAGES] })
@@ -437,7 +447,7 @@ test('every route with an id answers 404 for a resource that is not the callerâ€
   const before = await state()
   const unknown = (id: string) => ({ ...mine, key: id, account: id, session: id, user: id })
   for (const route of withId) {
-    const isAdmins = /^\/(?:users|mails)\//.test(route.path)
+    const isAdmins = ADMINS.test(route.path)
     const expected = isAdmins ? 403 : 404
     const others = [
       theirs,
@@ -465,7 +475,7 @@ test('every route with an id answers 404 for a resource that is not the callerâ€
   }
   expect(await state()).toEqual(before)
   // The control: the owner finds it.
-  for (const route of withId.filter(({ method, path }) => method === 'GET' && !path.startsWith('/users')))
+  for (const route of withId.filter(({ method, path }) => method === 'GET' && !ADMINS.test(path)))
     expect([route, (await ask(route, mine, { bearer: owner.access })).status]).toEqual([route, 200])
 })
 

@@ -328,6 +328,8 @@ const BY_POSSESSION = [
   'POST /keys/verify',
   'POST /keys/verify-batch',
   'POST /oauth/introspect',
+  'POST /oauth/userinfo',
+  'POST /verify',
 ]
 
 test('every route that makes a change by a caller’s power is tried', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
 import { addApi, addApp, addAtBrowser, newCode, refresh, trade } from '../support/apps.ts'
 import { call } from '../support/client.ts'
+import { runInProcess } from '../support/command-line.ts'
 import { expectOAuthError } from '../support/oauth.ts'
 import { addLoggedIn, beginSession } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
@@ -168,4 +169,20 @@ describe('what ends an app’s sessions keeps what the person allowed, unless it
     expect(await isLive(token)).toBe(false)
     expect(await grantsOf(person.id)).toBe(0)
   })
+})
+
+test('the commands list what a user allowed, and end it with the keys that the app made', async () => {
+  const { person, token } = await allowed()
+  const env = { DATABASE_URL: service.databaseUrl, SECRET_KEY: service.config.secretKey?.reveal() ?? '' }
+  const run = (...argv: string[]) => runInProcess(['grants', ...argv], { env })
+  const listed = await run('list', person.email, '--json')
+  const [grant] = JSON.parse(listed.out).items
+  expect(grant).toMatchObject({ client: { name: 'Notebook' }, scopes: ['notes.read'], sessions: 1 })
+  expect((await run('list', person.id)).out).toContain(grant.id)
+  const stranger = await addLoggedIn(service, sql)
+  expect(await run('end', stranger.id, grant.id)).toMatchObject({ code: 1 })
+  expect(await isLive(token)).toBe(true)
+  expect(await run('end', person.email, grant.id, '--created')).toMatchObject({ code: 0 })
+  await until(async () => !(await isLive(token)), 'the server hears of it')
+  expect((await run('list', person.email)).out).toContain('This user allowed no app.')
 })

@@ -80,12 +80,14 @@ describe('the document', () => {
     expect((await callUnchecked(service, 'GET /openapi.json', { headers })).text).not.toContain('evil')
   })
 
-  test('has two ways to authorise: a bearer, and e-mail with password', () => {
+  test('has two ways to authorise: a bearer, and OAuth by the pages for sign-in or with a password', () => {
     const { bearer, oauth2, ...others } = document.components.securitySchemes
     expect(others).toEqual({})
     expect(bearer).toMatchObject({ type: 'http', scheme: 'bearer' })
     const tokenUrl = `${PUBLIC_URL}/oauth/token`
-    expect(oauth2).toMatchObject({ type: 'oauth2', flows: { password: { tokenUrl, refreshUrl: tokenUrl } } })
+    const token = { tokenUrl, refreshUrl: tokenUrl, scopes: {} }
+    const authorizationCode = { authorizationUrl: `${PUBLIC_URL}/oauth/authorize`, ...token }
+    expect(oauth2).toMatchObject({ type: 'oauth2', flows: { authorizationCode, password: token } })
   })
 
   test('says by which credentials introspection is authenticated, so that a generated client sends one', () => {
@@ -255,6 +257,11 @@ describe('every example', () => {
     // No answer contains the token that proves an address.
     verifyEmail: 401,
     exchangePortalLink: 401,
+    // No app and no API has this id.
+    authorizeDevice: 401,
+    changeResource: 404,
+    changeOAuthClient: 404,
+    addOAuthClientSecret: 404,
     // No user has this address.
     addServiceAccountManager: 404,
     finishLogIn: 401,

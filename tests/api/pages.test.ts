@@ -21,7 +21,7 @@ const pagesOf = (method: string) =>
   PAGES.filter((route) => route.startsWith(`${method} `) && !ASSETS.includes(route))
 /** The others lead somewhere else, unless a browser is signed in; the console and the portal have headers of their own (console-files.test.ts, portal-files.test.ts). */
 const drawn = pagesOf('GET').filter(
-  (route) => !/\.well-known|\/login\/|\/console|\/portal|\/oauth\/logout/.test(route),
+  (route) => !/\.well-known|\/login\/|\/console|\/portal|\/oauth\/logout|\/device/.test(route),
 )
 
 const POLICY = [

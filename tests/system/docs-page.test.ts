@@ -21,9 +21,14 @@ const FILES = {
   '/docs/page.css': 'text/css; charset=utf-8',
   '/docs/favicon.png': 'image/png',
 }
+/** Where the code flow comes back. */
+const BACK = {
+  '/docs/oauth2-redirect': 'text/html; charset=utf-8',
+  '/docs/oauth2-redirect.js': 'text/javascript; charset=utf-8',
+}
 
 describe('the page and its files', () => {
-  test.each(Object.entries(FILES))(
+  test.each(Object.entries({ ...FILES, ...BACK }))(
     '%s is served by Latchkey, with its type and a strict content security policy',
     async (path, type) => {
       const answer = await call(service, `GET ${path}`)
@@ -58,6 +63,13 @@ describe('the page and its files', () => {
     for (const path of named) expect((await call(service, `GET ${path}`)).status).toBe(200)
   })
 
+  test('the page to which the code flow comes back has its script in a file', async () => {
+    const { text } = await call(service, 'GET /docs/oauth2-redirect')
+    expect(text.match(/<script\b/g)?.length).toBe(1)
+    expect(text).toContain('<script src="oauth2-redirect.js"></script>')
+    expect(text).not.toMatch(/<style|\son\w+=|https?:/i)
+  })
+
   test('the styles and our own script load nothing from another host', async () => {
     const css = (await call(service, 'GET /docs/swagger-ui.css')).text
     expect(css).not.toMatch(/@import/)
@@ -78,7 +90,8 @@ describe('the page and its files', () => {
   test('DOCS=false removes the page, and keeps the document', async () => {
     const bare = await startService({ docs: false }, service)
     try {
-      for (const path of Object.keys(FILES)) expectProblem(await call(bare, `GET ${path}`), 'not_found')
+      for (const path of Object.keys({ ...FILES, ...BACK }))
+        expectProblem(await call(bare, `GET ${path}`), 'not_found')
       expect((await call(bare, 'GET /openapi.json')).status).toBe(200)
     } finally {
       await bare.stop()
@@ -94,7 +107,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
   beforeAll(async () => {
     // Chromium has no sandbox as root. It opens only our own page here.
     browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
-    page = await browser.newPage()
+    page = await (await browser.newContext()).newPage()
     page.setDefaultTimeout(60_000)
     page.on('console', (message) => {
       if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
@@ -230,6 +243,14 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     expect(displayed).toContain(owner.email)
     await load()
     expect((await execute('userOnly')).status).toBe(200)
+    // Kept for this tab alone.
+    expect(await page.evaluate('sessionStorage.authorized')).toContain(owner.access)
+    expect(await page.evaluate('localStorage.length')).toBe(0)
+    const another = await page.context().newPage()
+    await another.goto(`${service.url}/docs`)
+    await another.waitForSelector('.opblock')
+    expect(await another.evaluate('sessionStorage.authorized')).toBeUndefined()
+    await another.close()
   })
 
   test('an API key authorises calls in the same field', async () => {
@@ -268,5 +289,62 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     expect(beside.authorization).toMatch(/^Bearer eyJ[\w.-]+$/)
     await page.locator('.btn.authorize').click()
     expect(await page.locator('.auth-container .btn', { hasText: 'Logout' }).count()).toBe(2)
+  })
+})
+
+describe.skipIf(!CHROMIUM)(`in a browser at PUBLIC_URL${WITHOUT_CHROMIUM}`, () => {
+  const site = useService({ isIssuer: true })
+  const person = prepare(() => newPerson(site))
+  let browser: Browser
+  beforeAll(async () => {
+    // Chromium has no sandbox as root. It opens only our own pages here.
+    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+  })
+  afterAll(() => browser?.close())
+
+  test('the page signs a person in by the code flow, and its token is theirs', async () => {
+    const context = await browser.newContext()
+    context.setDefaultTimeout(60_000)
+    const complaints: string[] = []
+    context.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
+    })
+    context.on('weberror', (error) => complaints.push(error.error().message))
+    const page = await context.newPage()
+    await page.goto(`${site.url}/docs`)
+    await page.waitForSelector('.opblock')
+
+    await page.locator('.btn.authorize').click()
+    const form = page.locator('.auth-container', { hasText: 'authorizationCode' })
+    expect(await form.locator('input[id^="client_id"]').inputValue()).toBe('latchkey-docs')
+    const opening = context.waitForEvent('page')
+    await form.locator('.btn.authorize').click()
+    const popup = await opening
+    await popup.waitForURL(/\/login\?/)
+    await popup.fill('input[name=email]', person.email)
+    await popup.fill('input[name=password]', person.password)
+    const closing = popup.waitForEvent('close')
+    const trading = page.waitForResponse(`${site.url}/oauth/token`)
+    await popup.click('button[type=submit]')
+    await closing
+    const answer = await trading
+    expect(answer.status()).toBe(200)
+    const { access_token: token } = (await answer.json()) as { access_token: string }
+    await form.locator('.btn', { hasText: 'Logout' }).waitFor()
+    await page.locator('.btn-done').first().click()
+
+    const block = page.locator('[id^="operations-"][id$="-getMe"]')
+    await block.locator('.opblock-summary-control').click()
+    await block.locator('.try-out__btn').click()
+    const [response] = await Promise.all([
+      page.waitForResponse((each) => each.request().resourceType() === 'fetch'),
+      block.locator('.btn.execute').click(),
+    ])
+    expect(response.request().headers().authorization).toBe(`Bearer ${token}`)
+    expect(await response.json()).toMatchObject({ id: person.id, auth_type: 'jwt' })
+    expect(await page.evaluate('sessionStorage.authorized')).toContain(token)
+    expect(await page.evaluate('localStorage.length')).toBe(0)
+    expect(complaints).toEqual([])
+    await context.close()
   })
 })

@@ -105,5 +105,6 @@ export const EXAMPLES: Record<string, object> = {
   UserPatch: { scopes: ['read'] },
   TestMail: { to: EMAIL },
   TokenForm: { grant_type: 'password', username: EMAIL, password: PASSWORD },
+  DeviceForm: { client_id: '019a5f6e-7b7c-7cc2-9d2e-3f0a4b5c6d7e', scope: 'openid' },
   TokenOfForm: { token: REFRESH_TOKEN },
 }

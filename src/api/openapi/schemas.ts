@@ -1,11 +1,15 @@
 import type { Config } from '../../config/config.ts'
+import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import { catalogue } from '../../lib/errors.ts'
 
 /** A part of an OpenAPI document. */
 export type Json = Record<string, unknown>
 
-/** How clients authenticate: by an access token or an API key, or by e-mail and password. */
-export const securitySchemes = (publicUrl: string) => ({
+/**
+ * How clients authenticate: by an access token or an API key, or by e-mail and password. By the code flow too, where
+ * Latchkey makes tokens for apps.
+ */
+export const securitySchemes = (config: Pick<Config, 'publicUrl' | 'algorithm'>) => ({
   bearer: {
     type: 'http',
     scheme: 'bearer',
@@ -14,15 +18,22 @@ export const securitySchemes = (publicUrl: string) => ({
   },
   oauth2: {
     type: 'oauth2',
-    description: 'E-mail and password',
+    description: isAuthorizationServer(config)
+      ? 'At the pages for sign-in, or by e-mail and password'
+      : 'E-mail and password',
     flows: {
-      password: {
-        tokenUrl: `${publicUrl}/oauth/token`,
-        refreshUrl: `${publicUrl}/oauth/token`,
-        scopes: {},
-      },
+      ...(isAuthorizationServer(config) && {
+        authorizationCode: { authorizationUrl: `${config.publicUrl}/oauth/authorize`, ...tokenUrls(config) },
+      }),
+      password: tokenUrls(config),
     },
   },
+})
+
+const tokenUrls = ({ publicUrl }: Pick<Config, 'publicUrl'>) => ({
+  tokenUrl: `${publicUrl}/oauth/token`,
+  refreshUrl: `${publicUrl}/oauth/token`,
+  scopes: {},
 })
 
 /** The further headers and schemes of Authorization that carry a key: API_KEY_HEADERS, API_KEY_SCHEMES. */

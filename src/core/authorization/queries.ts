@@ -32,7 +32,7 @@ export async function touchGrant(db: Database, id: string, now: Date): Promise<v
     )
 }
 
-/** The id of a live secret of a client; null where there is no such secret. */
+/** The id of a live secret of a client; null: no live secret has this hash. */
 export async function findSecretId(
   db: Database,
   clientId: string,

@@ -20,7 +20,7 @@ export const formatUserCode = (code: string): string => `${code.slice(0, 4)}-${c
 /** `LENGTH` of `LETTERS`. */
 const WRITTEN = /^[BCDFGHJKLMNPQRSTVWXZ]{8}$/
 
-/** A code as a person typed it, in its one form; null where it cannot be one. */
+/** A code as a person typed it, in its one form; null where the text is not a code. */
 export function readUserCode(text: string): string | null {
   if (text.length > 4 * LENGTH) return null
   const code = text.replace(/[\s\p{Pd}]/gu, '').toUpperCase()

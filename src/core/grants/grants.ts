@@ -10,9 +10,9 @@ import {
   recordChange,
 } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { locksOfMade, revokeMade } from '../keys/end.ts'
+import { keysMadeBy } from '../keys/end.ts'
 import { endInSteps } from '../keys/steps.ts'
-import type { UserPrincipal } from '../principal.ts'
+import type { Operator, UserPrincipal } from '../principal.ts'
 import { identifierOf } from '../resources/audience.ts'
 import type { Grant } from './model.ts'
 import {
@@ -148,24 +148,25 @@ export async function allow(
 export async function endGrant(
   context: Context,
   origin: Origin,
-  caller: UserPrincipal,
+  caller: UserPrincipal | Operator,
   { userId, id }: { userId: string; id: string },
   { created }: { created: boolean },
 ): Promise<void> {
   if (!isId(userId) || !isId(id)) fail('not_found')
   const reason = 'grant_ended'
   const step = (limit: number) => {
+    const keys = created ? keysMadeBy(context, id, limit) : null
     const locks = async (): Promise<Lock[]> => [
       ['oauthGrants', id, 'update'],
       ['sessionsOfGrant', id, 'no key update'],
-      ...(created ? await locksOfMade(context, id, limit) : []),
+      ...((await keys?.locks()) ?? []),
     ]
     return recordChange(context, origin, caller, locks, async (change) => {
       const { tx, held, now, record } = change
       const grant = held.oauthGrants.get(id)
       if (grant?.userId !== userId) fail('not_found')
       const ended = await endSessionsOfGrant(tx, id, now, reason)
-      const made = created ? await revokeMade(change, id, limit, reason) : 0
+      const made = (await keys?.revoke(change, reason)) ?? 0
       // The grant goes last: where the work stops between two steps, the same request goes on.
       if (made === limit) return made
       await deleteGrant(tx, id)

@@ -10,7 +10,7 @@ import {
 } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
 import { ownerOf, ownerOfRow } from '../owners.ts'
-import type { KeyPrincipal, UserPrincipal } from '../principal.ts'
+import type { KeyPrincipal, Operator, Principal, UserPrincipal } from '../principal.ts'
 import { accountOf, changeManagedKey, lockOwner, locksOfOwner } from './change-managed.ts'
 import { nameKey } from './notice-expiring.ts'
 import {
@@ -93,44 +93,45 @@ async function revokeStep(
   })
 }
 
-/** The locks for `revokeMade`. */
-export async function locksOfMade(context: Context, makerId: string, limit: number): Promise<Lock[]> {
-  const made = await listCreatedKeys(context.db, makerId, limit)
-  return made.flatMap((each): Lock[] => [
-    ...locksOfOwner(ownerOfRow(each)),
-    ['keys', each.id, 'no key update'],
-  ])
-}
-
 /**
- * Revokes at most `limit` live keys that a maker made, which is no key itself, and that those made. Part of a change with
- * `locksOfMade`.
- * @returns how many
+ * At most `limit` live keys that a maker made, which is no key itself, and that those made: the locks of a change, and what
+ * the change then does.
  */
-export async function revokeMade(
-  change: Change<UserPrincipal>,
-  makerId: string,
-  limit: number,
-  reason: string,
-): Promise<number> {
-  const made = await listCreatedKeys(change.tx, makerId, limit)
-  if (made.some(({ id }) => !change.held.keys.has(id))) throw changedMeanwhile()
-  const ids = made.map(({ id }) => id)
-  const revoked = ids.length === 0 ? [] : await updateRevoked(change.tx, ids, change.now, reason)
-  await tellOwners(change, revoked, reason)
-  await change.record(
-    revoked.map(({ id }) => ({
-      action: 'key.revoked',
-      target: { type: 'key', id },
-      details: { reason, made_by: makerId },
-    })),
-  )
-  return made.length
+export function keysMadeBy(context: Context, makerId: string, limit: number) {
+  let made: Awaited<ReturnType<typeof listCreatedKeys>> = []
+  return {
+    async locks(): Promise<Lock[]> {
+      made = await listCreatedKeys(context.db, makerId, limit)
+      return made.flatMap((each): Lock[] => [
+        ...locksOfOwner(ownerOfRow(each)),
+        ['keys', each.id, 'no key update'],
+      ])
+    },
+    /** @returns how many keys it revoked */
+    async revoke(change: Change<UserPrincipal | Operator>, reason: string): Promise<number> {
+      const { tx, held, now, record } = change
+      // As in `revokeStep`.
+      const isLast = made.length < limit
+      if (isLast && (await listCreatedKeys(tx, makerId, limit)).some(({ id }) => !held.keys.has(id)))
+        throw changedMeanwhile()
+      const ids = made.map(({ id }) => id)
+      const revoked = ids.length === 0 ? [] : await updateRevoked(tx, ids, now, reason)
+      await tellOwners(change, revoked, reason)
+      await record(
+        revoked.map(({ id }) => ({
+          action: 'key.revoked',
+          target: { type: 'key', id },
+          details: { reason, made_by: makerId },
+        })),
+      )
+      return made.length
+    },
+  }
 }
 
 /** Tells the users whose keys somebody else revoked: one mail each, however many keys there are. */
 async function tellOwners(
-  { caller, held, queueMail }: Pick<Change<KeyManager>, 'caller' | 'held' | 'queueMail'>,
+  { caller, held, queueMail }: Pick<Change<Principal | Operator>, 'caller' | 'held' | 'queueMail'>,
   revoked: readonly { id: string }[],
   reason: string | null,
 ): Promise<void> {

@@ -1,4 +1,4 @@
-import { fail } from '../../lib/errors.ts'
+import { BEARER_CHALLENGE, fail } from '../../lib/errors.ts'
 import type { ClientPrincipal, Principal, Refusal, UserPrincipal } from '../principal.ts'
 import type { UserInfo } from './model.ts'
 
@@ -10,7 +10,10 @@ import type { UserInfo } from './model.ts'
 export function describePerson(principal: Principal | Refusal): UserInfo {
   const { person, scopes } = personOf(principal) ?? fail('invalid_token')
   if (person.isEnrolmentDue) fail('mfa_enrolment_required')
-  if (!scopes.includes('openid')) fail('insufficient_scope')
+  if (!scopes.includes('openid'))
+    fail('insufficient_scope', {
+      headers: { 'WWW-Authenticate': `${BEARER_CHALLENGE}, error="insufficient_scope", scope="openid"` },
+    })
   const { id, email, emailVerified, createdAt } = person
   return {
     sub: id,
