@@ -127,13 +127,20 @@ function requireValue(values: Values, name: string, route: string): string {
   return value
 }
 
-/** Keeps members of the answer's body, and its cookie, for later cases. */
+/** Keeps members of the answer's body, parameters of its address, and its cookie, for later cases. */
 function keep([name, route, options]: Case, answer: Answer | undefined, values: Values): void {
   if (options?.keepCookie) {
     const [pair = ''] = answer?.headers.get('set-cookie')?.split(';') ?? []
     if (pair === '')
       throw new Error(`${route}, ${name}: no cookie in the answer ${answer?.status} ${answer?.text}`)
     values.set(options.keepCookie, pair)
+  }
+  for (const [key, parameter] of Object.entries(options?.keepFromLocation ?? {})) {
+    const location = answer?.headers.get('location') ?? ''
+    const found = new URLSearchParams(location.split('?')[1]).get(parameter)
+    if (found === null)
+      throw new Error(`${route}, ${name}: no ${parameter} in the answer ${answer?.status} ${answer?.text}`)
+    values.set(key, found)
   }
   for (const [key, path] of Object.entries(options?.keep ?? {})) {
     const body: unknown = answer?.text ? JSON.parse(answer.text) : null

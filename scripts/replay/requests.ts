@@ -1,4 +1,6 @@
 // biome-ignore-all format: A case is one line, however long.
+import { createHash } from 'node:crypto'
+
 /**
  * One recorded request: its name, which must not change; method and target; and the parts of the request.
  * `$name` is replaced by the value that `keep` of an earlier case took from its answer. Cases are sent in
@@ -35,6 +37,8 @@ export type Options = {
   authenticator?: string
   /** The members of the answer to keep, by the names that later cases use; `url#` is the fragment of a member. */
   keep?: Record<string, string>
+  /** The names under which parameters of the address are kept to which the answer leads, and those parameters. */
+  keepFromLocation?: Record<string, string>
   /** The name under which the answer's cookie is kept. */
   keepCookie?: string
 }
@@ -718,7 +722,8 @@ const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code'
 const DEVICE_APP = { name: 'Command line', kind: 'public', redirect_uris: [], grants: [DEVICE] }
 
 const apps: Case[] = [
-  ['good', 'POST /resources', { as: 'admin', json: NOTES, keep: { resourceId: 'id' } }],
+  ['good', 'POST /resources', { as: 'admin', json: NOTES, keep: { resourceId: 'id', resourceSlug: 'slug' } }],
+  ['good', 'GET /.well-known/oauth-protected-resource/$resourceSlug'],
   ['a taken identifier', 'POST /resources', { as: 'admin', json: { ...NOTES, slug: 'other' } }],
   ['a taken slug', 'POST /resources', { as: 'admin', json: { ...NOTES, identifier: 'https://other.example.com' } }],
   ["Latchkey's own identifier", 'POST /resources', { as: 'admin', json: { ...NOTES, identifier: 'https://auth.example.com/latchkey' } }],
@@ -989,8 +994,13 @@ const closed: Case[] = [
   ['the last admin signs out', 'POST /auth/logout-all', { as: 'admin' }],
 ]
 
-/** The built-in client of the documentation, which is not asked. */
-const ASKED = `client_id=latchkey-docs&redirect_uri=${encodeURIComponent(`${SETTINGS.PUBLIC_URL}/docs/oauth2-redirect`)}&response_type=code&code_challenge=${'a'.repeat(43)}&code_challenge_method=S256`
+/** The built-in client of the documentation, which gets a code without a page. */
+const DOCS_REDIRECT = `${SETTINGS.PUBLIC_URL}/docs/oauth2-redirect`
+const askedWith = (challenge: string) =>
+  `client_id=latchkey-docs&redirect_uri=${encodeURIComponent(DOCS_REDIRECT)}&response_type=code&code_challenge=${challenge}&code_challenge_method=S256`
+const ASKED = askedWith('a'.repeat(43))
+const VERIFIER = 'v'.repeat(43)
+const SIGN_IN = `${askedWith(createHash('sha256').update(VERIFIER).digest('base64url'))}&scope=openid`
 
 /** What people allow apps. */
 const allowing: Case[] = [
@@ -1000,6 +1010,12 @@ const allowing: Case[] = [
   ['nothing to answer', 'POST /oauth/consent', { ...OWN_PAGE, form: { request: UNKNOWN_ID, decision: 'allow' } }],
   ['for an app', 'POST /session', { ...OWN_PAGE, json: { email: 'owner@example.com', password: PASSWORD }, keepCookie: 'ownerCookie' }],
   ['an app', `GET /oauth/authorize?${ASKED}`, { cookie: 'ownerCookie' }],
+  ['for sign-in', `GET /oauth/authorize?${SIGN_IN}`, { cookie: 'ownerCookie', keepFromLocation: { appCode: 'code' } }],
+  ['authorization_code', 'POST /oauth/token', { form: { grant_type: 'authorization_code', client_id: 'latchkey-docs', code: '$appCode', redirect_uri: DOCS_REDIRECT, code_verifier: VERIFIER }, keep: { appToken: 'access_token' } }],
+  ['good', 'GET /oauth/userinfo', { as: 'appToken' }],
+  ['good', 'POST /oauth/userinfo', { as: 'appToken' }],
+  ['no credential', 'GET /oauth/userinfo'],
+  ["a person's own token", 'GET /oauth/userinfo', { as: 'owner' }],
   ['authorization_code, unknown', 'POST /oauth/token', { form: { grant_type: 'authorization_code', client_id: 'latchkey-docs', code: 'unknown', redirect_uri: 'https://app.example.com', code_verifier: 'a'.repeat(43) } }],
   ['authorization_code, no client', 'POST /oauth/token', { form: { grant_type: 'authorization_code', code: 'unknown', redirect_uri: 'https://app.example.com', code_verifier: 'a'.repeat(43) } }],
   ['good', 'GET /auth/grants', { as: 'owner', keep: { grant: 'items.0.id' } }],
