@@ -10,10 +10,13 @@ import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type postgres from 'postgres'
 import journal from '../../drizzle/meta/_journal.json'
+import * as authorization from '../../src/db/authorization.ts'
+import * as columns from '../../src/db/columns.ts'
 import * as consoleTables from '../../src/db/console.ts'
 import { EMBEDDED_MAJOR_VERSION } from '../../src/db/embedded/directory.ts'
 import { type Engine, startEngine } from '../../src/db/embedded/engine.ts'
 import { readMigrations } from '../../src/db/migrations.macro.ts'
+import * as oauth from '../../src/db/oauth.ts'
 import * as people from '../../src/db/people.ts'
 import * as portalTables from '../../src/db/portal.ts'
 import * as schema from '../../src/db/schema.ts'
@@ -124,7 +127,7 @@ describe('drizzle-orm', () => {
     const last = String(journal.entries.length - 1).padStart(4, '0')
     const made = await Bun.file(join(drizzleFolder, `meta/${last}_snapshot.json`)).json()
     const wanted = generateDrizzleJson(
-      { ...schema, ...people, ...consoleTables, ...portalTables },
+      { ...columns, ...schema, ...people, ...consoleTables, ...portalTables, ...oauth, ...authorization },
       made.prevId,
       ['latchkey'],
     )
