@@ -354,6 +354,22 @@ test('a token for userinfo that was narrowed says no more than it names', async 
   expect(await ask(narrow.body.access_token)).toEqual({ sub: person.id })
 })
 
+test('an app that revokes a token of its own is the actor in the audit trail', async () => {
+  for (const name of ['access_token', 'refresh_token']) {
+    const { body } = await trade(service, app, await ask())
+    const { sid } = decodeJwt(body.access_token)
+    const form = { token: body[name], client_id: app.clientId }
+    expect((await call(service, 'POST /oauth/revoke', { form })).status).toBe(200)
+    expect(await isLive(body.access_token)).toBe(false)
+    const events = await sql`SELECT action, actor_type, actor_id FROM latchkey.audit_events
+      WHERE target_id = ${String(sid)}`
+    expect([name, ...events]).toEqual([
+      name,
+      { action: 'session.ended', actor_type: 'client', actor_id: app.id },
+    ])
+  }
+})
+
 test('of a grant a hundred sessions live, and the oldest ends', async () => {
   const web = await addApp(sql)
   const first = (await trade(service, web, await newCode(service, person, web, { resource: api.identifier })))
