@@ -7,14 +7,20 @@ import {
   addApp,
   addAtBrowser,
   askTokens,
+  decide,
   newCode,
   newProof,
+  open,
+  placeOf,
+  queryOf,
   refresh,
+  requestOf,
   trade,
 } from '../support/apps.ts'
 import { call } from '../support/client.ts'
 import { adminToken, basic, expectOAuthError, newClient } from '../support/oauth.ts'
 import { beginSession } from '../support/people.ts'
+import { until } from '../support/until.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const service = useService({ isIssuer: true })
@@ -275,6 +281,93 @@ describe('a refresh', () => {
     await sql`UPDATE latchkey.oauth_clients SET is_active = false WHERE id = ${web.id}`
     expectOAuthError(await refresh(service, web, lowered.body.refresh_token), 401, 'invalid_client')
   })
+})
+
+describe('an app of ours', () => {
+  const beginOurs = async (more: Parameters<typeof addApp>[1] = {}) => {
+    const ours = await addApp(sql, { firstParty: true, ...more })
+    return { ours, tokens: (await trade(service, ours, await newCode(service, person, ours))).body }
+  }
+
+  test('is limited at once where its scopes are lowered, by the tokens that it has', async () => {
+    const { ours, tokens } = await beginOurs()
+    const me = () => call(service, 'GET /auth/sessions', { bearer: tokens.access_token })
+    expect((await me()).status).toBe(200)
+    await sql`UPDATE latchkey.oauth_clients SET scopes = '{read}' WHERE id = ${ours.id}`
+    await until(async () => (await me()).status === 403, 'the token is narrowed')
+    expect(await verifyCredential(service.context, tokens.access_token)).toMatchObject({
+      kind: 'user',
+      scopes: ['read'],
+      claims: { isNarrowed: true },
+    })
+    const next = await refresh(service, ours, tokens.refresh_token)
+    expect(next.body.scope).toBe('read')
+  })
+
+  test('gets no token that names a scope which the person does not have', async () => {
+    const { ours, tokens } = await beginOurs()
+    for (const scope of ['latchkey:users.write', 'read billing:close'])
+      expectOAuthError(await refresh(service, ours, tokens.refresh_token, { scope }), 400, 'invalid_scope')
+    const narrow = await refresh(service, ours, tokens.refresh_token, { scope: 'read' })
+    expect(decodeJwt(narrow.body.access_token)).toMatchObject({ scope: 'read', narrowed: true })
+  })
+
+  test('that is no longer ours gets nothing for a code, nor for an answer of its person', async () => {
+    const redirectUris = ['http://127.0.0.1/cb']
+    const ours = await addApp(sql, { firstParty: true, redirectUris })
+    const { challenge } = newProof()
+    const code = await newCode(service, person, ours)
+    const page = await open(service, queryOf(ours, challenge), person)
+    const set = (isOurs: boolean) =>
+      sql`UPDATE latchkey.oauth_clients SET first_party = ${isOurs} WHERE id = ${ours.id}`
+    await set(false)
+    expectOAuthError(await trade(service, ours, code), 400, 'invalid_grant')
+    const refused = await decide(service, person, requestOf(page))
+    expect(refused.text).not.toContain('code=')
+    await set(true)
+    expect((await trade(service, ours, code)).status).toBe(200)
+    expect(placeOf(await decide(service, person, requestOf(page))).searchParams.get('code')).toBeString()
+  })
+
+  test('that asks for scopes which the person does not have never gets all that they have', async () => {
+    const ours = await addApp(sql, { firstParty: true, redirectUris: ['http://127.0.0.1/cb'] })
+    const { challenge } = newProof()
+    const asking = (scope: string) => open(service, queryOf(ours, challenge, { scope }), person)
+    expect(placeOf(await asking('openid notes.purge')).searchParams.get('error')).toBe('access_denied')
+    const some = await asking('openid read notes.purge')
+    expect(some.text).not.toContain('Do everything')
+    expect(some.text).toContain('name="scope.read"')
+    expect((await asking('openid')).text).toContain('Do everything')
+    await sql`UPDATE latchkey.oauth_clients SET scopes = '{notes.purge}' WHERE id = ${ours.id}`
+    expect((await asking('openid')).text).not.toContain('Do everything')
+  })
+})
+
+test('a token for userinfo that was narrowed says no more than it names', async () => {
+  const mine = await addApp(sql)
+  const code = await newCode(service, person, mine, { scope: 'openid email' })
+  const { body } = await trade(service, mine, code)
+  const ask = async (bearer: string) => (await call(service, 'GET /oauth/userinfo', { bearer })).body
+  expect(await ask(body.access_token)).toHaveProperty('email')
+  const narrow = await refresh(service, mine, body.refresh_token, { scope: 'openid' })
+  expect(narrow.body.scope).toBe('openid')
+  expect(await ask(narrow.body.access_token)).toEqual({ sub: person.id })
+})
+
+test('an app that revokes a token of its own is the actor in the audit trail', async () => {
+  for (const name of ['access_token', 'refresh_token']) {
+    const { body } = await trade(service, app, await ask())
+    const { sid } = decodeJwt(body.access_token)
+    const form = { token: body[name], client_id: app.clientId }
+    expect((await call(service, 'POST /oauth/revoke', { form })).status).toBe(200)
+    expect(await isLive(body.access_token)).toBe(false)
+    const events = await sql`SELECT action, actor_type, actor_id FROM latchkey.audit_events
+      WHERE target_id = ${String(sid)}`
+    expect([name, ...events]).toEqual([
+      name,
+      { action: 'session.ended', actor_type: 'client', actor_id: app.id },
+    ])
+  }
 })
 
 test('of a grant a hundred sessions live, and the oldest ends', async () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import { decodeJwt } from 'jose'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { authorize } from '../../src/core/authorization/authorize.ts'
+import { answerRequest } from '../../src/core/authorization/consent.ts'
 import { createDocuments } from '../../src/core/client-metadata/documents.ts'
 import { findBrowserSession } from '../../src/core/sessions/browser.ts'
 import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
@@ -608,6 +609,15 @@ test('a person who has to set up a second factor does that first', async () => {
     expect(await authorize(context, SYSTEM, queryFor({ prompt: 'none' }), session)).toMatchObject({
       kind: 'redirect',
     })
+    // Also where the page was drawn before that was asked.
+    context.config = before
+    const request = requestOf(await open(service, queryFor(), here))
+    const answer = { requestId: request, isAllowed: true, ticked: ['notes.read'] }
+    if (session === null) throw new Error('No session')
+    context.config = strict
+    expect(await answerRequest(context, SYSTEM, session, answer)).toMatchObject({ kind: 'refused' })
+    context.config = before
+    expect(await answerRequest(context, SYSTEM, session, answer)).toMatchObject({ kind: 'redirect' })
   } finally {
     context.config = before
   }

@@ -87,6 +87,7 @@ describe('an app that registers itself', () => {
     [{ response_types: ['token'] }, 'invalid_client_metadata'],
     [{ client_name: 'n'.repeat(101) }, 'invalid_client_metadata'],
     [{ client_name: 5 }, 'invalid_client_metadata'],
+    [{ client_name: '\u3164 \u2800' }, 'invalid_client_metadata'],
   ])('is refused with %j', async (more, error) => {
     expectOAuthError(await register({ ...APP, ...more }), 400, error)
   })

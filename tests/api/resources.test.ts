@@ -303,6 +303,9 @@ describe('a start', () => {
     const { identifier } = await registerResource(service, admin.access)
     await expect(restart({ jwtAudience: identifier })).rejects.toThrow(`JWT_AUDIENCE makes ${identifier}`)
     await expect(restart({ publicUrl: identifier })).rejects.toThrow(`PUBLIC_URL makes ${identifier}`)
+    const { publicUrl } = service.config
+    for (const own of [`${publicUrl}/latchkey`, `${publicUrl}/oauth/userinfo`])
+      await expect(restart({ publicUrl, jwtAudience: own })).rejects.toThrow(`JWT_AUDIENCE is ${own}`)
     const other = await restart({ jwtAudience: `${identifier}/other` })
     await other.stop()
   })

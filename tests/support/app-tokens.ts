@@ -86,7 +86,7 @@ export async function allowApp(
     clientId: app.clientId,
     sessionId,
     role,
-    scopes: scopes ?? [],
+    scopes: audience === 'userinfo' ? identityScopes : (scopes ?? []),
     isNarrowed: audience === 'users' && scopes !== null,
     authentication: { authTime: now, amr },
     expiresAtMs: now.getTime() + 30 * MINUTE_MS,

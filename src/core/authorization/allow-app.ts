@@ -53,6 +53,8 @@ export async function allowApp<T>(
     if (!present?.isActive) fail('unauthorized_client')
     if (target.audience === 'resource' && !resource?.isActive) fail('invalid_target')
     if (!mayAnswer(present)) fail('unauthorized_client')
+    // The app is no longer one of ours.
+    if (target.audience === 'users' && !present.firstParty) fail('unauthorized_client')
     const before = [...held.oauthGrants.values()].find((grant) => isOf(grant, parties)) ?? null
     if (!isAllowed(before)) return null
     const user = held.users.get(caller.userId)

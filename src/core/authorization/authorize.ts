@@ -175,6 +175,9 @@ async function decide(
     if (code !== null) return { kind: 'redirect', to: redirectTo(context, redirectUri, { code }, state) }
   }
   if (isSilent) throw new Refusal('consent_required', 'The person has to allow it.')
+  // The row of a request that names no scope of Latchkey's own API is one for all that the person has.
+  if (client.scopes === null && asked.target.audience === 'users' && grants.scopes?.length === 0)
+    throw new Refusal('access_denied', 'None of these scopes is left for this person.')
   const now = context.clock()
   const row = {
     id: newId(),

@@ -2,6 +2,7 @@ import { fail } from '../../lib/errors.ts'
 import { isId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import type { BrowserSession } from '../sessions/browser.ts'
 import { partScopes } from './allow-app.ts'
 import { redirectTo } from './authorize.ts'
@@ -45,6 +46,8 @@ export async function answerRequest(
     const answer = { error: 'access_denied', error_description: 'The person did not allow it.' }
     return { kind: 'redirect', to: redirectTo(context, redirectUri, answer, state) }
   }
+  // The page was made before the person had to set up a second factor.
+  if (isEnrolmentDue(context.config, here.user)) return GONE
   const chosen = request.scopes.filter((scope) => scope === 'openid' || ticked.includes(scope))
   const all = isEverything(request)
   if (chosen.length === 0 && request.scopes.length > 0 && !all)

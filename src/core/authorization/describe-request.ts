@@ -62,7 +62,7 @@ export async function describeAsked(
       name: resource?.name ?? nameOfAudience(context, audience),
       identifier: identifierOf(context.config, { audience, resource }),
     },
-    isEverything: isEverything(request),
+    isEverything: client.scopes === null && isEverything(request),
     scopes: scopes.map((name) => ({
       name,
       words: wordsOf(name, resource),

@@ -135,7 +135,13 @@ async function viewOf(context: Context, here: BrowserSession, found: Found): Pro
   const request = { ...device, scopes: [...identityScopes, ...(scopes ?? [])] }
   const view = await describeAsked(context, here, { request, client, resource })
   const { createdAt: startedAt, ip } = device
-  return { ...view, userCode: formatUserCode(device.userCode), startedAt, ip }
+  return {
+    ...view,
+    isEverything: scopes === null,
+    userCode: formatUserCode(device.userCode),
+    startedAt,
+    ip,
+  }
 }
 
 /** What became of a person's answer. */

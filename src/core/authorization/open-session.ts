@@ -60,7 +60,7 @@ export async function openAppSession(
   const isGood =
     held.oauthGrants.has(grant.id) &&
     user?.isActive === true &&
-    held.clients.get(client.id)?.isActive === true &&
+    mayHold(held.clients.get(client.id), grant) &&
     (resource === null || held.resources.get(resource.id)?.isActive === true)
   if (!user || !browser || !isLive || !isGood) return null
   const { authTime, amr } = browser
@@ -76,6 +76,10 @@ export async function openAppSession(
     salt: made.salt,
   }
 }
+
+/** Whether an app may have a session under a grant now. Only one of ours gets the tokens of users. */
+const mayHold = (client: ClientRow | undefined, { audience }: GrantRow): boolean =>
+  client?.isActive === true && (audience !== 'users' || client.firstParty)
 
 /** The first tokens of a new session of an app. */
 export function issueFirstTokens(

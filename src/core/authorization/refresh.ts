@@ -1,4 +1,5 @@
 import { fail, failToken } from '../../lib/errors.ts'
+import { ceilingOfUser, covers } from '../../lib/scopes.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
 import type { OAuthTokens } from '../oauth/model.ts'
@@ -36,7 +37,7 @@ export async function refreshClientSession(
   if (grant.audience === 'users' && !client.firstParty) return failToken()
   const session: AppSession = { ...row, target, client, user }
   const now = scopesNow(context, session)
-  const narrowed = narrow(session, now, scope)
+  const narrowed = narrow(context, session, now, scope)
   if (
     row.scopes !== null &&
     row.scopes.length > 0 &&
@@ -54,13 +55,20 @@ export async function refreshClientSession(
  * The scopes of the next access token: those asked for, of those that the session has. The session keeps all.
  * @throws Problem invalid_scope where more is asked for
  */
-function narrow(session: AppSession, now: readonly string[] | null, scope: string | undefined) {
+function narrow(
+  { config }: Pick<Context, 'config'>,
+  session: AppSession,
+  now: readonly string[] | null,
+  scope: string | undefined,
+) {
   const asked = splitScopes(scope)
   if (asked.scopes.length === 0 && asked.identityScopes.length === 0) {
     return { scopes: now, identityScopes: session.identityScopes }
   }
+  // Of a session for all that the person has, too: a service may believe what a token says.
+  const ceiling = ceilingOfUser(session.user, config.userScopes)
   const isWithin =
-    asked.scopes.every((name) => session.scopes?.includes(name) ?? true) &&
+    asked.scopes.every((name) => session.scopes?.includes(name) ?? covers(ceiling, name)) &&
     asked.identityScopes.every((name) => session.identityScopes.includes(name))
   if (!isWithin) fail('invalid_scope')
   const left = now === null ? asked.scopes : asked.scopes.filter((name) => now.includes(name))

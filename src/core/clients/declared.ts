@@ -3,6 +3,8 @@ import { findRedirectUriFault, MAX_REDIRECT_URIS } from './redirect-uris.ts'
 const MAX_NAME_LENGTH = 100
 /** Control characters, those that turn the direction of text, and line breaks: such a name could look like another one. */
 const UNREADABLE = /[\p{C}\p{Zl}\p{Zp}]/u
+/** Letters and signs that show nothing: a name of these alone looks like none. */
+const BLANK = /[\s\p{M}\u115f\u1160\u2800\u3164\uffa0]/gu
 
 /** The grants that an app may declare which no admin registered. */
 const GRANTS = ['authorization_code', 'refresh_token']
@@ -55,7 +57,7 @@ function readRedirectUris(
 function readName(given: unknown, [first = '']: readonly string[]): string | null {
   if (given === undefined) return new URL(first).hostname.slice(0, MAX_NAME_LENGTH)
   if (typeof given !== 'string') return null
-  const isGood = given.trim() !== '' && given.length <= MAX_NAME_LENGTH && !UNREADABLE.test(given)
+  const isGood = given.replace(BLANK, '') !== '' && given.length <= MAX_NAME_LENGTH && !UNREADABLE.test(given)
   return isGood ? given : null
 }
 

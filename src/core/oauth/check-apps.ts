@@ -1,14 +1,16 @@
 import type { Config } from '../../config/config.ts'
 import type { Database } from '../../db/database.ts'
 import { countRegisteredClients } from '../clients/clients.ts'
+import { identifierOf } from '../resources/audience.ts'
 import { ownIdentifiers } from '../resources/identifier.ts'
 import { countResources, findIdentifiers } from '../resources/resources.ts'
 import { isAuthorizationServer } from './authorization-server.ts'
 
 /**
  * Whether the settings of a server fit the apps and APIs that are registered.
- * @throws Error with one sentence: ALGORITHM=HS256 makes no tokens for them; and where JWT_AUDIENCE or PUBLIC_URL is the
- * identifier of a registered API, that API would take the tokens of people for those of apps
+ * @throws Error with one sentence: ALGORITHM=HS256 makes no tokens for them; where JWT_AUDIENCE or PUBLIC_URL is the
+ * identifier of a registered API, that API would take the tokens of people for those of apps; and where JWT_AUDIENCE is the audience of
+ * apps' tokens for Latchkey itself, services would do the reverse
  */
 export async function requireFittingApps({ config, db }: { config: Config; db: Database }): Promise<void> {
   if (!isAuthorizationServer(config)) {
@@ -19,6 +21,13 @@ export async function requireFittingApps({ config, db }: { config: Config; db: D
       )
     return
   }
+  const ofApps = (['latchkey', 'userinfo'] as const).map((each) =>
+    identifierOf(config, { audience: each, resource: null }),
+  )
+  if (ofApps.includes(config.jwtAudience))
+    throw new Error(
+      `JWT_AUDIENCE is ${config.jwtAudience}, for which apps get tokens, so that services would take these for tokens of people: set another JWT_AUDIENCE`,
+    )
   const [taken] = await findIdentifiers(db, ownIdentifiers(config))
   if (taken === undefined) return
   const setting = taken === config.jwtAudience ? 'JWT_AUDIENCE' : 'PUBLIC_URL'

@@ -113,10 +113,19 @@ function pickClaims(payload: Record<string, unknown>): Claims {
  * is the authority. An unknown or ended token is not an error.
  */
 export async function revokeToken(context: Context, origin: Origin, token: string): Promise<void> {
-  if (isRefreshToken(token)) return endSessionOfToken(context, origin, token)
+  if (isRefreshToken(token)) return revokeRefresh(context, origin, token)
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused' || principal.kind === 'portal') return
   if (principal.kind === 'client') return endSessionOfApp(context, origin, principal)
   if (principal.kind === 'user') return endSessionOfBearer(context, origin, token)
   await revokePresented(context, origin, principal)
+}
+
+/** The audit trail names the app that revokes its own token, and not its person. */
+async function revokeRefresh(context: Context, origin: Origin, token: string): Promise<void> {
+  const found = await findLiveRefresh(context, token)
+  const app = found?.kind === 'client' ? await findAppOfSession(context, found) : null
+  return app?.kind === 'client'
+    ? endSessionOfApp(context, origin, app)
+    : endSessionOfToken(context, origin, token)
 }

@@ -29,7 +29,7 @@ export async function findAppOfSession(
     sessionId,
     isOfKey: false,
     isNarrowed: row.scopes !== null,
-    scopes: row.scopes ?? [],
+    scopes: (target.audience === 'userinfo' ? row.identityScopes : row.scopes) ?? [],
     expiresAtMs: row.expiresAt.getTime(),
     keyId: null,
   }

@@ -46,7 +46,7 @@ export function decideSession(
   if (grant.audience === 'users') {
     // The app is no longer one of ours.
     if (!client.firstParty) return refuse('REVOKED')
-    return { principal: userOf(context, claims, row, 'client', app), validUntilMs }
+    return { principal: userOf(context, limitTo(client.scopes, claims), row, 'client', app), validUntilMs }
   }
   // Otherwise a service could take the token for a person's own.
   if (identifier === context.config.jwtAudience) return refuse('REVOKED')
@@ -78,10 +78,21 @@ export function decideSession(
     isEnrolmentDue: isEnrolmentDue(context.config, row.user),
     endsAt: row.expiresAt,
     scopes,
-    identityScopes: row.identityScopes,
+    // A token for userinfo names them, and may have been narrowed to some.
+    identityScopes:
+      grant.audience === 'userinfo'
+        ? row.identityScopes.filter((scope) => claims.scopes.includes(scope))
+        : row.identityScopes,
     grants: ceilingOfList(scopes),
   }
   return { principal, validUntilMs }
+}
+
+/** The claims of a first-party app's token, within the scopes that the app may hold now; null: no limit. */
+function limitTo(scopes: readonly string[] | null, claims: AccessClaims): AccessClaims {
+  if (scopes === null) return claims
+  const named = claims.isNarrowed ? claims.scopes.filter((scope) => scopes.includes(scope)) : scopes
+  return { ...claims, isNarrowed: true, scopes: named }
 }
 
 /** Whether a token says that it is for Latchkey's own API, and for no app. */
