@@ -7,6 +7,9 @@ import { parseJson } from '../../lib/json.ts'
 /** The fields of a form that was sent. A field that was left empty is missing. */
 export type Fields = Readonly<Partial<Record<string, string>>>
 
+/** A parameter of a page's query; null where it is missing, or is there more than once. */
+export const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null)
+
 /** Every form's shape: text by name. What each field may hold is checked where it is used. */
 export const FIELDS = t.Record(t.String(), t.String())
 

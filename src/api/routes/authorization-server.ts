@@ -3,6 +3,7 @@ import { Elysia } from 'elysia'
 import { DEVICE_GRANT } from '../../core/authorization/device.ts'
 import { IDENTITY_SCOPES } from '../../core/authorization/target.ts'
 import type { Context } from '../../core/context.ts'
+import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import { TOKEN_EXCHANGE } from '../../core/token-exchange/exchange.ts'
 import { fail } from '../../lib/errors.ts'
 import { pathOf, withoutSlash } from '../elysia.ts'
@@ -29,7 +30,7 @@ function metadataOf({ config }: Context) {
     jwks_uri: `${issuer}/.well-known/jwks.json`,
   }
   const password = config.oauthPasswordGrant ? ['password'] : []
-  if (config.algorithm === 'HS256') {
+  if (!isAuthorizationServer(config)) {
     return {
       ...common,
       response_types_supported: [],
@@ -77,7 +78,7 @@ function metadataOf({ config }: Context) {
  * the path, for clients that append it.
  */
 export const metadataRoute = (context: Context) => {
-  const { publicUrl, algorithm } = context.config
+  const { publicUrl } = context.config
   const answer = ({ set }: { set: { headers: Record<string, string | number> } }) => {
     set.headers['cache-control'] = 'public, max-age=300'
     return metadataOf(context)
@@ -86,7 +87,7 @@ export const metadataRoute = (context: Context) => {
     response: { 200: Metadata },
     detail: describe('getAuthorizationServer', 'Where the OAuth endpoints are (RFC 8414)'),
   })
-  if (algorithm !== 'HS256') {
+  if (isAuthorizationServer(context.config)) {
     app.get(OPENID_PATH, answer, {
       response: { 200: Metadata },
       detail: describe('getOpenIdConfiguration', 'The same for OpenID Connect (Discovery, section 4)'),

@@ -14,7 +14,7 @@ import { describe } from '../openapi/describe.ts'
 import { pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
 import { tickedIn } from '../pages/consent.tsx'
 import { DeviceChoicePage, DeviceDonePage, DevicePage } from '../pages/device.tsx'
-import { FIELDS, orRefused } from '../pages/forms.ts'
+import { FIELDS, orRefused, textOf } from '../pages/forms.ts'
 import type { Limits } from '../rate-limit.ts'
 import { originOf, type RequestState } from '../request-state.ts'
 import { countGuesses } from './oauth.ts'
@@ -51,7 +51,6 @@ export const deviceRoutes = (context: Context, guard: Guard, limits: Limits) => 
 }
 
 /** A parameter of the query; empty where it is missing, or is there more than once. */
-const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 /** No code is longer. What is longer is not drawn again either. */
 const MAX_CODE_LENGTH = 32
 
@@ -78,7 +77,7 @@ export const devicePages = (context: Context, guard: BrowserGuard, limits: Limit
     .get(
       '/device',
       async ({ query, state }) => {
-        const userCode = textOf(query.user_code).slice(0, MAX_CODE_LENGTH)
+        const userCode = (textOf(query.user_code) ?? '').slice(0, MAX_CODE_LENGTH)
         const entered = await enter(state, userCode)
         if ('away' in entered) return entered.away
         return pageAnswer(<DevicePage site={site} userCode={userCode} refusal={null} />)

@@ -7,6 +7,7 @@ import { ADMINS_ONLY } from '../../core/change/power.ts'
 import { RegisteredApp, Registration } from '../../core/client-registration/model.ts'
 import { registerApp } from '../../core/client-registration/register.ts'
 import type { Context } from '../../core/context.ts'
+import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import { authenticateClient, readClient } from '../../core/oauth/client.ts'
 import { grantTokens, recordRefusedGrant, type TokenClient } from '../../core/oauth/grants.ts'
 import { introspectToken, revokeToken } from '../../core/oauth/introspection.ts'
@@ -113,8 +114,8 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     })
   /** Who may register apps now: an admin, or everybody (null). @throws Problem not_found where it is off, or the guard's */
   const acceptRegistrar = async (state: RequestState): Promise<AdminPrincipal | null> => {
-    const { oauthRegistration: who, algorithm } = context.config
-    if (who === 'off' || algorithm === 'HS256') fail('not_found')
+    const { oauthRegistration: who } = context.config
+    if (who === 'off' || !isAuthorizationServer(context.config)) fail('not_found')
     if (who === 'open') return null
     const user = (await findUser(context, state)) ?? fail('missing_credential')
     requireAdmin(user)

@@ -1,6 +1,8 @@
 /** @jsxImportSource hono/jsx */
+
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
+import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import { placeAfterLogout } from '../../core/openid/logout.ts'
 import { UserInfo } from '../../core/openid/model.ts'
 import { describePerson } from '../../core/openid/userinfo.ts'
@@ -13,18 +15,16 @@ import { readCredential } from '../credential.ts'
 import { describe } from '../openapi/describe.ts'
 import { pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
 import { clearedCookie, readCookie } from '../pages/cookie.ts'
+import { textOf } from '../pages/forms.ts'
 import { SignOutPage } from '../pages/sign-out.tsx'
 import { originOf, type RequestState } from '../request-state.ts'
 
 type Seen = { request: Request; state: RequestState }
 
-/** A parameter of the query; null where it is missing, or is there more than once. */
-const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null)
-
 /** OpenID Connect: who the person of a token is, and signing out at the request of an app. */
 export const openIdRoutes = (context: Context, guard: BrowserGuard) => {
   const { config } = context
-  if (config.algorithm === 'HS256') return new Elysia()
+  if (!isAuthorizationServer(config)) return new Elysia()
   const site = siteOf(config)
   const answer = async ({ request, state }: Seen) => {
     const token = readCredential(config, request) ?? fail('invalid_token')

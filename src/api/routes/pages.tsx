@@ -21,7 +21,7 @@ import { homeOf, pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
 import { GoOnPage } from '../pages/consent.tsx'
 import { clearedCookie, readCookie } from '../pages/cookie.ts'
 import { EnrolmentPage, RecoveryCodesPage } from '../pages/enrolment.tsx'
-import { FIELDS, orRefused, takeEmail, takePassword, takeSecondStep } from '../pages/forms.ts'
+import { FIELDS, orRefused, takeEmail, takePassword, takeSecondStep, textOf } from '../pages/forms.ts'
 import { ForgotPasswordPage, NewPasswordPage, SetupPage, VerifyEmailPage } from '../pages/links.tsx'
 import { asksForNewLogin, queryToApp, readReturnTo } from '../pages/return-to.ts'
 import { SecondStepPage } from '../pages/second-step.tsx'
@@ -44,9 +44,6 @@ export const startPage =
 
 /** Of a one-time token that is unknown, used, void or over. */
 const DEAD_LINK = 'This link does not work, or no longer. Ask for a new one.'
-
-/** A parameter of the query; null where it is missing, or is there more than once. */
-const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null)
 
 /**
  * The pages: forms that are drawn here and post to themselves. What is right is answered by 303, what is refused by the

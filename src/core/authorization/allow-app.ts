@@ -2,11 +2,11 @@ import { fail } from '../../lib/errors.ts'
 import { ceilingOfUser } from '../../lib/scopes.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Change, type Lock, recordChange } from '../change/record-change.ts'
+import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import { allow, type GrantRow, locksOfGrant } from '../grants/grants.ts'
 import type { UserPrincipal } from '../principal.ts'
 import { scopesAllowed } from '../resources/audience.ts'
-import type { ClientRow } from './resolve-client.ts'
 import { type Asked, type AskedTarget, isIdentityScope } from './target.ts'
 
 /** What a person allows a client. */

@@ -2,11 +2,12 @@ import { decodeJwt } from 'jose'
 import { fail } from '../../lib/errors.ts'
 import { hashToken } from '../../lib/tokens.ts'
 import { verifyClientAssertion } from '../client-metadata/assertion.ts'
+import type { ClientRow } from '../clients/rows.ts'
 import { noteClientUse } from '../clients/uses.ts'
 import type { Context } from '../context.ts'
 import { type ClientCredentials, failClient } from '../oauth/client.ts'
 import type { ClientForm } from '../oauth/model.ts'
-import { type ClientRow, findSecretId } from './queries.ts'
+import { findSecretId } from './queries.ts'
 import { findKnownClient } from './resolve-client.ts'
 
 /** The `client_assertion_type` of `private_key_jwt` (RFC 7523, section 2.2). */

@@ -5,16 +5,18 @@ import { SECOND_MS } from '../../lib/time.ts'
 import { hashToken, makeAuthorizationCode } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Change, changedMeanwhile, type Lock, recordChange } from '../change/record-change.ts'
+import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import type { GrantRow } from '../grants/grants.ts'
 import type { OAuthTokens } from '../oauth/model.ts'
 import type { UserPrincipal } from '../principal.ts'
 import { identifierOf } from '../resources/audience.ts'
+import { updateSessionEnded } from '../sessions/sessions.ts'
 import { allowApp } from './allow-app.ts'
 import { requireGrantType } from './client-authentication.ts'
 import { issueFirstTokens, locksOfOpening, type OpenedSession, openAppSession } from './open-session.ts'
-import { type CodeRow, endSession, findCode, findMadeSession, insertCode, useCode } from './queries.ts'
-import { asPresent, type ClientRow, mayRedirect } from './resolve-client.ts'
+import { type CodeRow, findCode, findMadeSession, insertCode, useCode } from './queries.ts'
+import { asPresent, mayRedirect } from './resolve-client.ts'
 import type { Asked, AskedTarget } from './target.ts'
 import { asApp } from './tokens.ts'
 
@@ -125,7 +127,7 @@ export async function tradeCode(
         const first = held.sessions.get(usedFor)
         if (!first) throw changedMeanwhile()
         if (first.endedAt === null) {
-          await endSession(tx, first.id, now, 'code_reused')
+          await updateSessionEnded(tx, first.id, now, 'code_reused')
           const event = {
             action: 'session.reused',
             outcome: 'refused',

@@ -1,9 +1,11 @@
+import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import { findGrant, hostOf, nameOfAudience } from '../grants/grants.ts'
 import { identifierOf } from '../resources/audience.ts'
+import type { ResourceRow } from '../resources/rows.ts'
 import type { BrowserSession } from '../sessions/browser.ts'
-import type { RequestRow, ResourceRow } from './queries.ts'
-import { type ClientRow, isLoopbackUri } from './resolve-client.ts'
+import type { RequestRow } from './queries.ts'
+import { isLoopbackUri } from './resolve-client.ts'
 import { isIdentityScope } from './target.ts'
 
 /** One scope on the page. `isFixed`: it goes with the rest, and cannot be unticked. */

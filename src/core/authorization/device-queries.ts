@@ -3,7 +3,6 @@ import { deviceCodes } from '../../db/authorization.ts'
 import type { Database, Transaction } from '../../db/database.ts'
 import { oauthClients, oauthGrants, resources } from '../../db/oauth.ts'
 
-export type { ResourceRow } from './queries.ts'
 export type DeviceRow = typeof deviceCodes.$inferSelect
 
 /** @returns false where another device has the same user code */

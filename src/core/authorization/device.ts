@@ -5,8 +5,10 @@ import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { hashToken, makeDeviceCode } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
 import { recordChange } from '../change/record-change.ts'
+import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import type { DeviceAuthorization, OAuthTokens } from '../oauth/model.ts'
+import type { ResourceRow } from '../resources/rows.ts'
 import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import type { BrowserSession } from '../sessions/browser.ts'
 import { userAgentOf } from '../sessions/tokens.ts'
@@ -23,11 +25,9 @@ import {
   insertDevice,
   notePoll,
   noteSlowDown,
-  type ResourceRow,
   useDevice,
 } from './device-queries.ts'
 import { issueFirstTokens, locksOfOpening, type OpenedSession, openAppSession } from './open-session.ts'
-import type { ClientRow } from './resolve-client.ts'
 import { grantable, readAsked } from './target.ts'
 import { asApp } from './tokens.ts'
 import { formatUserCode, makeUserCode, readUserCode } from './user-code.ts'

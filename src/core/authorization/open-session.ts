@@ -1,13 +1,14 @@
 import { newId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Caller, Change, Lock } from '../change/record-change.ts'
+import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import { type GrantRow, updateGrant } from '../grants/grants.ts'
 import type { OAuthTokens } from '../oauth/model.ts'
+import { lifetimeMs } from '../resources/audience.ts'
+import type { ResourceRow } from '../resources/rows.ts'
 import { openClientSession } from '../sessions/sessions.ts'
-import type { ResourceRow } from './queries.ts'
-import type { ClientRow } from './resolve-client.ts'
-import { type AppSession, type Identity, issueAppTokens, lifetimeOf, scopesNow } from './tokens.ts'
+import { type AppSession, type Identity, issueAppTokens, scopesNow } from './tokens.ts'
 
 /** What a new session of an app stands on. `sessionId`: the browser session of the person who allowed it. */
 export type Basis = {
@@ -67,7 +68,9 @@ export async function openAppSession(
   const target = { audience: grant.audience, resource }
   const made = { id: newId(), salt: crypto.getRandomValues(new Uint8Array(16)) }
   const opened = { ...made, userId: user.id, grantId: grant.id, authTime, amr, scopes, identityScopes }
-  const idleExpiresAt = hasRefresh(client) ? null : new Date(now.getTime() + lifetimeOf(context, target))
+  const idleExpiresAt = hasRefresh(client)
+    ? null
+    : new Date(now.getTime() + lifetimeMs(context.config, resource))
   const expiresAt = await openClientSession(context, change, by, { ...opened, idleExpiresAt })
   await updateGrant(tx, grant.id, { lastUsedAt: now })
   return {

@@ -5,21 +5,8 @@ import { oauthClientSecrets, oauthClients, oauthGrants, resources } from '../../
 import { sessions, users } from '../../db/schema.ts'
 import { MINUTE_MS } from '../../lib/time.ts'
 
-export type ClientRow = typeof oauthClients.$inferSelect
-export type ResourceRow = typeof resources.$inferSelect
 export type RequestRow = typeof authorizationRequests.$inferSelect
 export type CodeRow = typeof authorizationCodes.$inferSelect
-
-/** @param clientId as the app names itself */
-export async function findClient(db: Database | Transaction, clientId: string): Promise<ClientRow | null> {
-  const [row] = await db.select().from(oauthClients).where(eq(oauthClients.clientId, clientId))
-  return row ?? null
-}
-
-/** Makes a client that is built in, unless it is there. */
-export async function insertClient(db: Database, client: typeof oauthClients.$inferInsert): Promise<void> {
-  await db.insert(oauthClients).values(client).onConflictDoNothing()
-}
 
 /** Notes the use of a grant by a refresh, at most once a minute. */
 export async function touchGrant(db: Database, id: string, now: Date): Promise<void> {
@@ -46,11 +33,6 @@ export async function findSecretId(
     .from(oauthClientSecrets)
     .where(and(eq(oauthClientSecrets.clientId, clientId), eq(oauthClientSecrets.hash, hash), isLive))
   return secret?.id ?? null
-}
-
-export async function findResource(db: Database, identifier: string): Promise<ResourceRow | null> {
-  const [row] = await db.select().from(resources).where(eq(resources.identifier, identifier))
-  return row ?? null
 }
 
 export async function insertRequest(
@@ -134,10 +116,6 @@ export async function findMadeSession(tx: Database | Transaction, id: string): P
     .from(authorizationCodes)
     .where(eq(authorizationCodes.id, id))
   return row?.madeSessionId ?? null
-}
-
-export async function endSession(tx: Transaction, id: string, now: Date, reason: string): Promise<void> {
-  await tx.update(sessions).set({ endedAt: now, endedReason: reason }).where(eq(sessions.id, id))
 }
 
 /** Everything that decides what an app's session may do; null where its grant has ended. */

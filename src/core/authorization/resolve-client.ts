@@ -3,11 +3,9 @@ import { newId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
 import { resolveMetadataClient } from '../client-metadata/resolve-client.ts'
 import { matchesRedirectUri } from '../clients/redirect-uris.ts'
+import { type ClientRow, findClientByClientId, insertClientOnce } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import type { UserPrincipal } from '../principal.ts'
-import { type ClientRow, findClient, insertClient } from './queries.ts'
-
-export type { ClientRow } from './queries.ts'
 
 /** The client that is built in for the API documentation, while it is served (oauth.md, section 3, rule 3). */
 const DOCS_CLIENT = 'latchkey-docs'
@@ -42,7 +40,7 @@ export const namesDocument = (clientId: string): boolean => clientId.startsWith(
 export async function findKnownClient(context: Context, clientId: string): Promise<ClientRow | null> {
   // PostgreSQL takes no text with NUL.
   if (clientId.length > MAX_LENGTH || clientId.includes('\0')) return null
-  const client = await findClient(context.db, clientId)
+  const client = await findClientByClientId(context.db, clientId)
   if (!client?.isActive || (clientId === DOCS_CLIENT && !context.config.docs)) return null
   return asPresent(context, client)
 }
@@ -52,8 +50,8 @@ export const asPresent = ({ config }: Pick<Context, 'config'>, client: ClientRow
   client.clientId === DOCS_CLIENT ? { ...client, redirectUris: [docsRedirectOf(config)] } : client
 
 async function makeDocsClient({ db, config, clock }: Context): Promise<void> {
-  if (await findClient(db, DOCS_CLIENT)) return
-  await insertClient(db, {
+  if (await findClientByClientId(db, DOCS_CLIENT)) return
+  await insertClientOnce(db, {
     id: newId(),
     clientId: DOCS_CLIENT,
     source: 'registered',

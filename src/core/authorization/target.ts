@@ -1,9 +1,10 @@
 import { fail } from '../../lib/errors.ts'
 import { ceilingOfUser, isReserved, parseScopes } from '../../lib/scopes.ts'
+import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import { identifierOf, scopesAllowed, type Target } from '../resources/audience.ts'
+import { findResourceByIdentifier, type ResourceRow } from '../resources/rows.ts'
 import type { SessionUser } from '../sessions/tokens.ts'
-import { type ClientRow, findResource, type ResourceRow } from './queries.ts'
 
 /** Accepted, and neither needed nor shown. */
 const OFFLINE_ACCESS = 'offline_access'
@@ -58,7 +59,7 @@ export async function readAsked(
     const isLeftOut = scopes.length === 0 && identityScopes.length === 0
     return { target, scopes: isLeftOut ? (client.scopes ?? []) : scopes, identityScopes }
   }
-  const resource = await findResource(context.db, identifier)
+  const resource = await findResourceByIdentifier(context.db, identifier)
   // A service could take a token for JWT_AUDIENCE for a person's own.
   if (!resource?.isActive || identifier === context.config.jwtAudience) fail('invalid_target')
   const unknown = scopes.find((name) => !resource.scopes.some((each) => each.name === name))

@@ -1,16 +1,13 @@
 import { ceilingOfUser, covers, scopesOfUser } from '../../lib/scopes.ts'
-import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
+import { SECOND_MS } from '../../lib/time.ts'
 import { makeRefreshToken, type RefreshClaims } from '../../lib/tokens.ts'
-import type { Origin } from '../audit/audit.ts'
+import { actorOf, type Origin } from '../audit/audit.ts'
+import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import type { OAuthTokens } from '../oauth/model.ts'
-import { identifierOf, scopesAllowed } from '../resources/audience.ts'
+import { identifierOf, lifetimeMs, scopesAllowed } from '../resources/audience.ts'
 import type { SessionUser, TokenSession } from '../sessions/tokens.ts'
-import type { ClientRow } from './queries.ts'
 import type { AskedTarget } from './target.ts'
-
-/** No access token of an app lasts longer. */
-const MAX_LASTS_MS = 3600 * SECOND_MS
 
 /** An app's session, as its tokens tell it. */
 export type AppSession = TokenSession & {
@@ -21,14 +18,6 @@ export type AppSession = TokenSession & {
   /** null: all that the person has. */
   scopes: readonly string[] | null
   identityScopes: readonly string[]
-}
-
-/** How long an access token for a target lasts. */
-export function lifetimeOf({ config }: Pick<Context, 'config'>, { resource }: AskedTarget): number {
-  const seconds = resource?.tokenLifetimeSeconds
-  return seconds == null
-    ? Math.min(config.accessTokenExpireMinutes * MINUTE_MS, MAX_LASTS_MS)
-    : seconds * SECOND_MS
 }
 
 /**
@@ -61,7 +50,7 @@ export async function issueAppTokens(
 ): Promise<OAuthTokens> {
   const now = context.clock()
   const { target, client, user } = session
-  const expiresAtMs = Math.min(now + lifetimeOf(context, target), session.expiresAt.getTime())
+  const expiresAtMs = Math.min(now + lifetimeMs(context.config, target.resource), session.expiresAt.getTime())
   const isUsers = target.audience === 'users'
   const { userScopes } = context.config
   const named =
@@ -104,9 +93,6 @@ export async function issueAppTokens(
 /** An origin whose actor is an app that acts for a person. */
 export const asApp = (
   origin: Origin,
-  client: Pick<ClientRow, 'id'>,
+  { id, clientId }: Pick<ClientRow, 'id' | 'clientId'>,
   { userId, grantId }: { userId: string; grantId: string },
-): Origin => ({
-  ...origin,
-  actor: { type: 'client', id: client.id, details: { user_id: userId, grant_id: grantId } },
-})
+): Origin => ({ ...origin, actor: actorOf({ kind: 'client', client: { id, clientId, grantId }, userId }) })

@@ -3,9 +3,10 @@ import { BASIC_CHALLENGE, fail } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { hashToken } from '../../lib/tokens.ts'
+import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import { readKeySet } from './document.ts'
-import { type ClientRow, insertAssertion } from './queries.ts'
+import { insertAssertion } from './queries.ts'
 import { readDocumentUrl } from './url.ts'
 
 /** Public-key algorithms alone: a shared secret would be no key of the client's own. */

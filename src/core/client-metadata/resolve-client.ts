@@ -4,14 +4,15 @@ import { fail, spentHeaders } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
 import { changedMeanwhile, recordChange } from '../change/record-change.ts'
+import { type ClientRow, findClientByClientId, insertClientOnce, updateClient } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
+import { isAuthorizationServer } from '../oauth/authorization-server.ts'
 import { readDocument, readKeySet } from './document.ts'
-import { type ClientRow, findClientByName, insertClient, updateClient } from './queries.ts'
 import { isHostAllowed, readDocumentUrl } from './url.ts'
 
 /** Whether apps may name themselves by a metadata document here. */
 const takesDocuments = ({ config }: Pick<Context, 'config'>): boolean =>
-  config.oauthClientMetadata === 'on' && config.algorithm !== 'HS256'
+  config.oauthClientMetadata === 'on' && isAuthorizationServer(config)
 
 /** Whether a document is known here, so that a request which names it causes no fetch. */
 export function isDocumentKnown(context: Pick<Context, 'documents'>, clientId: string): boolean {
@@ -36,7 +37,7 @@ export async function resolveMetadataClient(
   const read = readDocumentUrl(url)
   if ('fault' in read) refuse(read.fault)
   if (!isHostAllowed(context.config, read.url.hostname)) refuse('Apps of its host are not taken here.')
-  const known = await findClientByName(context.db, url)
+  const known = await findClientByClientId(context.db, url)
   if (known?.isActive === false) refuse(DISABLED)
   await countVisit(context, userId, read.url)
   const document = await context.documents.read(read.url)
@@ -109,9 +110,9 @@ function insertApp(
 ): Promise<ClientRow> {
   const id = newId()
   return recordChange(context, origin, null, [], async ({ tx, now, record }) => {
-    const row = await insertClient(tx, { id, ...columns, source: 'metadata', createdAt: now })
+    const row = await insertClientOnce(tx, { id, ...columns, source: 'metadata', createdAt: now })
     // The request that came first wrote the same.
-    if (row === null) return (await findClientByName(tx, columns.clientId)) ?? fail('unavailable')
+    if (row === null) return (await findClientByClientId(tx, columns.clientId)) ?? fail('unavailable')
     if (!row.isActive) refuse(DISABLED)
     const details = { client_id: row.clientId, name: row.name }
     await record({ action: 'client.first_seen', target: { type: 'client', id }, details })

@@ -2,10 +2,6 @@ import { and, asc, eq, notExists, or, type SQL, sql } from 'drizzle-orm'
 import type { Transaction } from '../../db/database.ts'
 import { oauthClients, oauthGrants } from '../../db/oauth.ts'
 
-export async function insertApp(tx: Transaction, row: typeof oauthClients.$inferInsert): Promise<void> {
-  await tx.insert(oauthClients).values(row)
-}
-
 const lastUse = sql`COALESCE(${oauthClients.lastUsedAt}, ${oauthClients.createdAt})`
 
 /**

@@ -4,10 +4,10 @@ import { SECOND_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
 import { recordChange } from '../change/record-change.ts'
 import { readDeclared } from '../clients/declared.ts'
+import { insertClient } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import type { AdminPrincipal } from '../principal.ts'
 import type { RegisteredApp, Registration } from './model.ts'
-import { insertApp } from './queries.ts'
 
 /**
  * Registers an app (RFC 7591; oauth.md, section 3, rule 5): a public client, whose `client_id` is new.
@@ -28,7 +28,7 @@ export async function registerApp(
     fail(app.isOfRedirectUris ? 'invalid_redirect_uri' : 'invalid_client_metadata', { detail: app.fault })
   const id = newId()
   const createdAt = await recordChange(context, origin, admin, [], async ({ tx, now, record }) => {
-    await insertApp(tx, {
+    await insertClient(tx, {
       id,
       clientId: id,
       source: 'dynamic',

@@ -4,6 +4,7 @@ import { type PageQuery, readPage } from '../../lib/page.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { countGrants, endSessionsOfGrants } from '../grants/grants.ts'
 import { requireAuthorizationServer } from '../oauth/authorization-server.ts'
 import type { AdminPrincipal, Operator } from '../principal.ts'
 import type {
@@ -16,9 +17,7 @@ import type {
 import { presentClient, presentClients, presentSettings } from './present.ts'
 import {
   type ClientRow,
-  countGrantsOfClient,
   deleteClient,
-  endSessionsOfClient,
   findClientByClientId,
   findClientById,
   insertClient,
@@ -114,7 +113,9 @@ export async function changeClient(
     if (JSON.stringify(was) === JSON.stringify(is)) return before
     await updateClient(tx, id, change)
     const isDisabling = before.isActive && !after.isActive
-    const ended = isDisabling ? await endSessionsOfClient(tx, id, now, 'client_disabled', false) : 0
+    const ended = isDisabling
+      ? await endSessionsOfGrants(tx, { clientId: id }, now, 'client_disabled', false)
+      : 0
     await record({
       action: 'client.updated',
       target: { type: 'client', id },
@@ -143,8 +144,8 @@ export async function removeClient(
   ]
   await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
     const row = held.clients.get(id) ?? fail('not_found')
-    const sessions = await endSessionsOfClient(tx, id, now, 'client_deleted', true)
-    const grants = await countGrantsOfClient(tx, id)
+    const sessions = await endSessionsOfGrants(tx, { clientId: id }, now, 'client_deleted', true)
+    const grants = await countGrants(tx, { clientId: id })
     await deleteClient(tx, id)
     const { clientId, source, kind } = row
     await record({

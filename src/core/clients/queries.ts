@@ -1,8 +1,7 @@
 import { and, count, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
-import { oauthClientSecrets, oauthClients, oauthGrants } from '../../db/oauth.ts'
+import { oauthClientSecrets, oauthClients } from '../../db/oauth.ts'
 import { isOneOf } from '../../db/one-of.ts'
-import { sessions } from '../../db/schema.ts'
 
 export type ClientRow = typeof oauthClients.$inferSelect
 export type ClientSecretRow = typeof oauthClientSecrets.$inferSelect
@@ -16,13 +15,30 @@ export async function insertClient(
   return row
 }
 
+/** @returns null where the app has a row already */
+export async function insertClientOnce(
+  db: Database | Transaction,
+  client: typeof oauthClients.$inferInsert,
+): Promise<ClientRow | null> {
+  const [row] = await db
+    .insert(oauthClients)
+    .values(client)
+    .onConflictDoNothing({ target: oauthClients.clientId })
+    .returning()
+  return row ?? null
+}
+
 /** @param id the id of its row, which is a UUID */
 export async function findClientById(db: Database | Transaction, id: string): Promise<ClientRow | null> {
   const [row] = await db.select().from(oauthClients).where(eq(oauthClients.id, id))
   return row ?? null
 }
 
-export async function findClientByClientId(db: Database, clientId: string): Promise<ClientRow | null> {
+/** @param clientId as the app names itself */
+export async function findClientByClientId(
+  db: Database | Transaction,
+  clientId: string,
+): Promise<ClientRow | null> {
   const [row] = await db.select().from(oauthClients).where(eq(oauthClients.clientId, clientId))
   return row ?? null
 }
@@ -57,6 +73,7 @@ export type ClientChange = Partial<
   Pick<
     ClientRow,
     | 'name'
+    | 'kind'
     | 'redirectUris'
     | 'postLogoutRedirectUris'
     | 'grants'
@@ -68,49 +85,19 @@ export type ClientChange = Partial<
   >
 >
 
-export async function updateClient(tx: Transaction, id: string, change: ClientChange): Promise<void> {
-  await tx.update(oauthClients).set(change).where(eq(oauthClients.id, id))
+/** @returns null where the row is gone */
+export async function updateClient(
+  tx: Transaction,
+  id: string,
+  change: ClientChange,
+): Promise<ClientRow | null> {
+  const [row] = await tx.update(oauthClients).set(change).where(eq(oauthClients.id, id)).returning()
+  return row ?? null
 }
 
 /** Deletes a client. The database deletes its secrets and its grants with it. */
 export async function deleteClient(tx: Transaction, id: string): Promise<void> {
   await tx.delete(oauthClients).where(eq(oauthClients.id, id))
-}
-
-/**
- * Ends the sessions of all grants of a client, by one statement.
- * @param deletes whether the grants are about to be deleted. The sessions are then taken from them here, since the foreign key
- * would update one session after the other
- * @returns how many ended
- */
-export async function endSessionsOfClient(
-  tx: Transaction,
-  clientId: string,
-  now: Date,
-  reason: string,
-  deletes: boolean,
-): Promise<number> {
-  // With an array PostgreSQL uses the index, also where it has no statistics yet.
-  const grants = sql`ARRAY(SELECT ${oauthGrants.id} FROM ${oauthGrants} WHERE ${oauthGrants.clientId} = ${clientId})`
-  const isOfGrants = sql`${sessions.grantId} = ANY (${grants})`
-  const ended = tx.$with('ended').as(
-    tx
-      .update(sessions)
-      .set({ endedAt: now, endedReason: reason, ...(deletes && { grantId: null }) })
-      .where(and(isOfGrants, isNull(sessions.endedAt)))
-      .returning({ id: sessions.id }),
-  )
-  const [row] = await tx.with(ended).select({ count: count() }).from(ended)
-  if (deletes) await tx.update(sessions).set({ grantId: null }).where(isOfGrants)
-  return row?.count ?? 0
-}
-
-export async function countGrantsOfClient(tx: Transaction, clientId: string): Promise<number> {
-  const [row] = await tx
-    .select({ count: count() })
-    .from(oauthGrants)
-    .where(eq(oauthGrants.clientId, clientId))
-  return row?.count ?? 0
 }
 
 /** The live secrets of some clients, newest first. */

@@ -14,6 +14,7 @@ import { keysMadeBy } from '../keys/end.ts'
 import { endInSteps } from '../keys/steps.ts'
 import type { Operator, UserPrincipal } from '../principal.ts'
 import { identifierOf } from '../resources/audience.ts'
+import { hasUser } from '../sessions/sessions.ts'
 import type { Grant } from './model.ts'
 import {
   deleteGrant,
@@ -21,14 +22,13 @@ import {
   endSessionsOfGrant,
   findGrant,
   type GrantTarget,
-  hasUser,
   insertGrant,
   type ListedGrant,
   listGrantsOf,
   updateGrant,
 } from './queries.ts'
 
-export { findGrant, type GrantRow, updateGrant } from './queries.ts'
+export { countGrants, endSessionsOfGrants, findGrant, type GrantRow, updateGrant } from './queries.ts'
 
 /** A page of what a person allowed apps, the newest first. */
 export function listGrants(context: Context, userId: string, page: PageQuery): Promise<Page<ListedGrant>> {

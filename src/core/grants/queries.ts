@@ -1,7 +1,7 @@
-import { and, desc, eq, getTableColumns, gt, isNull, lt, sql } from 'drizzle-orm'
+import { and, count, desc, eq, getTableColumns, gt, isNull, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { oauthClients, oauthGrants, resources } from '../../db/oauth.ts'
-import { sessions, users } from '../../db/schema.ts'
+import { sessions } from '../../db/schema.ts'
 import type { Target } from '../resources/audience.ts'
 
 export type GrantRow = typeof oauthGrants.$inferSelect
@@ -31,10 +31,6 @@ export function listGrantsOf(
     .where(and(eq(oauthGrants.userId, userId), after === null ? undefined : lt(oauthGrants.id, after)))
     .orderBy(desc(oauthGrants.id))
     .limit(limit)
-}
-
-export async function hasUser(db: Database, userId: string): Promise<boolean> {
-  return (await db.select({ id: users.id }).from(users).where(eq(users.id, userId))).length > 0
 }
 
 /** What a person allowed a client for a target; null: nothing yet. */
@@ -75,6 +71,45 @@ export async function updateGrant(
   change: { scopes?: string[]; lastAllowedAt?: Date; lastUsedAt?: Date },
 ): Promise<void> {
   await tx.update(oauthGrants).set(change).where(eq(oauthGrants.id, id))
+}
+
+/** Whose grants: all of a client, or all for a resource. */
+export type GrantsOf = { clientId: string } | { resourceId: string }
+
+const isOf = (of: GrantsOf) =>
+  'clientId' in of ? eq(oauthGrants.clientId, of.clientId) : eq(oauthGrants.resourceId, of.resourceId)
+
+/**
+ * Ends the sessions of all grants of a client or for a resource, by one statement.
+ * @param deletes whether the grants are about to be deleted. The sessions are then taken from them here, since the foreign key
+ * would update one session after the other
+ * @returns how many ended
+ */
+export async function endSessionsOfGrants(
+  tx: Transaction,
+  of: GrantsOf,
+  now: Date,
+  reason: string,
+  deletes: boolean,
+): Promise<number> {
+  // With an array PostgreSQL uses the index, also where it has no statistics yet.
+  const grants = sql`ARRAY(SELECT ${oauthGrants.id} FROM ${oauthGrants} WHERE ${isOf(of)})`
+  const isOfGrants = sql`${sessions.grantId} = ANY (${grants})`
+  const ended = tx.$with('ended').as(
+    tx
+      .update(sessions)
+      .set({ endedAt: now, endedReason: reason, ...(deletes && { grantId: null }) })
+      .where(and(isOfGrants, isNull(sessions.endedAt)))
+      .returning({ id: sessions.id }),
+  )
+  const [row] = await tx.with(ended).select({ count: count() }).from(ended)
+  if (deletes) await tx.update(sessions).set({ grantId: null }).where(isOfGrants)
+  return row?.count ?? 0
+}
+
+export async function countGrants(tx: Transaction, of: GrantsOf): Promise<number> {
+  const [row] = await tx.select({ count: count() }).from(oauthGrants).where(isOf(of))
+  return row?.count ?? 0
 }
 
 /** Ends the sessions of a grant. */

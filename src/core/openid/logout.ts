@@ -1,5 +1,5 @@
+import { findClientByClientId } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
-import { findPostLogoutRedirectUris } from './queries.ts'
 
 /** What an app asks for at the end (OpenID Connect RP-Initiated Logout, section 2). */
 export type LogoutRequest = { idTokenHint: string | null; redirectUri: string | null; state: string | null }
@@ -17,8 +17,8 @@ export async function placeAfterLogout(
   if (idTokenHint === null || redirectUri === null) return null
   const hint = await context.signing.readIdToken(idTokenHint)
   if (hint?.subject !== userId) return null
-  const allowed = await findPostLogoutRedirectUris(context.db, hint.clientId)
-  if (!allowed.includes(redirectUri)) return null
+  const client = await findClientByClientId(context.db, hint.clientId)
+  if (!client?.isActive || !client.postLogoutRedirectUris.includes(redirectUri)) return null
   const place = new URL(redirectUri)
   if (state !== null) place.searchParams.set('state', state)
   return place.href

@@ -1,6 +1,7 @@
 import type { Database } from '../../db/database.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
+import { isAuthorizationServer } from '../oauth/authorization-server.ts'
 import { identifierOf, OWN_SLUG } from '../resources/audience.ts'
 import { ownResource } from '../resources/own.ts'
 import { findResource } from './queries.ts'
@@ -31,7 +32,7 @@ const remembered = new WeakMap<Database, Map<string, Remembered>>()
 export function findProtectedResource(context: Context, name: string): Found | Promise<Found> {
   const { db, config } = context
   // Without published keys there is no authorization server.
-  if (config.algorithm === 'HS256') return null
+  if (!isAuthorizationServer(config)) return null
   if (name === OWN_SLUG || name === identifierOf(config, { audience: 'latchkey', resource: null })) {
     const own = ownResource(config)
     return { ...own, scopes: own.scopes.map((scope) => scope.name) }

@@ -1,6 +1,7 @@
 import type { Config } from '../../config/config.ts'
 import type { ResourceScope, TokenAudience } from '../../db/oauth.ts'
 import { type Ceiling, covers, isReserved } from '../../lib/scopes.ts'
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 
 /** The slug of Latchkey's own resource. */
 export const OWN_SLUG = 'latchkey'
@@ -82,4 +83,13 @@ function isAllowedByTarget(
       return named !== undefined && (named.grantable_by === 'everyone' || covers(ceiling, scope))
     }
   }
+}
+
+/** How long an access token for a resource lasts; null: one for a part of Latchkey itself. */
+export function lifetimeMs(
+  { accessTokenExpireMinutes }: Pick<Config, 'accessTokenExpireMinutes'>,
+  resource: { tokenLifetimeSeconds: number | null } | null,
+): number {
+  const seconds = resource?.tokenLifetimeSeconds
+  return seconds == null ? Math.min(accessTokenExpireMinutes * MINUTE_MS, HOUR_MS) : seconds * SECOND_MS
 }

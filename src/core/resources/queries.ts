@@ -1,8 +1,7 @@
-import { and, count, desc, eq, isNull, lt, sql } from 'drizzle-orm'
+import { count, desc, eq, lt } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
-import { oauthGrants, resources } from '../../db/oauth.ts'
+import { resources } from '../../db/oauth.ts'
 import { isOneOf } from '../../db/one-of.ts'
-import { sessions } from '../../db/schema.ts'
 
 export type ResourceRow = typeof resources.$inferSelect
 
@@ -18,6 +17,14 @@ export async function insertResource(
 /** @param id the id of its row, which is a UUID */
 export async function findResourceById(db: Database | Transaction, id: string): Promise<ResourceRow | null> {
   const [row] = await db.select().from(resources).where(eq(resources.id, id))
+  return row ?? null
+}
+
+export async function findResourceByIdentifier(
+  db: Database,
+  identifier: string,
+): Promise<ResourceRow | null> {
+  const [row] = await db.select().from(resources).where(eq(resources.identifier, identifier))
   return row ?? null
 }
 
@@ -65,40 +72,4 @@ export async function updateResource(tx: Transaction, id: string, change: Resour
 /** Deletes a resource. The database deletes its grants with it. */
 export async function deleteResource(tx: Transaction, id: string): Promise<void> {
   await tx.delete(resources).where(eq(resources.id, id))
-}
-
-/**
- * Ends the sessions of all grants for a resource, by one statement.
- * @param deletes whether the grants are about to be deleted. The sessions are then taken from them here, since the foreign key
- * would update one session after the other
- * @returns how many ended
- */
-export async function endSessionsOfResource(
-  tx: Transaction,
-  resourceId: string,
-  now: Date,
-  reason: string,
-  deletes: boolean,
-): Promise<number> {
-  // With an array PostgreSQL uses the index, also where it has no statistics yet.
-  const grants = sql`ARRAY(SELECT ${oauthGrants.id} FROM ${oauthGrants} WHERE ${oauthGrants.resourceId} = ${resourceId})`
-  const isOfGrants = sql`${sessions.grantId} = ANY (${grants})`
-  const ended = tx.$with('ended').as(
-    tx
-      .update(sessions)
-      .set({ endedAt: now, endedReason: reason, ...(deletes && { grantId: null }) })
-      .where(and(isOfGrants, isNull(sessions.endedAt)))
-      .returning({ id: sessions.id }),
-  )
-  const [row] = await tx.with(ended).select({ count: count() }).from(ended)
-  if (deletes) await tx.update(sessions).set({ grantId: null }).where(isOfGrants)
-  return row?.count ?? 0
-}
-
-export async function countGrantsOfResource(tx: Transaction, resourceId: string): Promise<number> {
-  const [row] = await tx
-    .select({ count: count() })
-    .from(oauthGrants)
-    .where(eq(oauthGrants.resourceId, resourceId))
-  return row?.count ?? 0
 }

@@ -7,6 +7,7 @@ import { isReserved, requireScopes } from '../../lib/scopes.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import { countGrants, endSessionsOfGrants } from '../grants/grants.ts'
 import { requireAuthorizationServer } from '../oauth/authorization-server.ts'
 import type { AdminPrincipal, Operator } from '../principal.ts'
 import { OWN_SLUG } from './audience.ts'
@@ -14,9 +15,7 @@ import { findIdentifierFault, isOwnIdentifier } from './identifier.ts'
 import type { NewResource, NewScope, Resource, ResourcePatch } from './model.ts'
 import { OWN_RESOURCE_ID, ownResource } from './own.ts'
 import {
-  countGrantsOfResource,
   deleteResource,
-  endSessionsOfResource,
   findResourceById,
   findResourceBySlug,
   insertResource,
@@ -92,7 +91,9 @@ export async function changeResource(
     if (JSON.stringify(was) === JSON.stringify(is)) return before
     await updateResource(tx, id, change)
     const isDisabling = before.isActive && !after.isActive
-    const ended = isDisabling ? await endSessionsOfResource(tx, id, now, 'resource_disabled', false) : 0
+    const ended = isDisabling
+      ? await endSessionsOfGrants(tx, { resourceId: id }, now, 'resource_disabled', false)
+      : 0
     await record({
       action: 'resource.updated',
       target: { type: 'resource', id },
@@ -121,8 +122,8 @@ export async function removeResource(
   ]
   await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
     const row = held.resources.get(id) ?? fail('not_found')
-    const sessions = await endSessionsOfResource(tx, id, now, 'resource_deleted', true)
-    const grants = await countGrantsOfResource(tx, id)
+    const sessions = await endSessionsOfGrants(tx, { resourceId: id }, now, 'resource_deleted', true)
+    const grants = await countGrants(tx, { resourceId: id })
     await deleteResource(tx, id)
     await record({
       action: 'resource.deleted',

@@ -37,6 +37,7 @@ import {
 import { isLiveFor } from './refresh.ts'
 import { idleEnd, idleEndOfBrowser, type SessionUser, type TokenSession, userAgentOf } from './tokens.ts'
 
+export { hasUser, updateSessionEnded } from './queries.ts'
 export { exchangeRefresh, refreshSession } from './refresh.ts'
 export { type Grant, issueTokens } from './tokens.ts'
 

@@ -1,14 +1,15 @@
 import { fail } from '../../lib/errors.ts'
 import { parseScopes } from '../../lib/scopes.ts'
-import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
+import { SECOND_MS } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
 import { countEvent } from '../audit/counted-events.ts'
 import type { Context } from '../context.ts'
+import { isAuthorizationServer } from '../oauth/authorization-server.ts'
 import type { OAuthTokens, TokenForm } from '../oauth/model.ts'
 import type { KeyPrincipal } from '../principal.ts'
-import { identifierOf } from '../resources/audience.ts'
+import { identifierOf, lifetimeMs } from '../resources/audience.ts'
+import { findResourceByIdentifier, type ResourceRow } from '../resources/rows.ts'
 import { verifyCredential } from '../verify/verify-credential.ts'
-import { findActiveResource } from './queries.ts'
 
 export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const API_KEY_TYPE = 'urn:latchkey:token-type:api_key'
@@ -32,7 +33,7 @@ type ExchangeForm = Pick<
  * @throws Problem invalid_request; unsupported_grant_type where tokens have no public keys
  */
 export async function readSubject(context: Context, form: ExchangeForm): Promise<KeyPrincipal> {
-  if (context.config.algorithm === 'HS256') fail('unsupported_grant_type')
+  if (!isAuthorizationServer(context.config)) fail('unsupported_grant_type')
   const { subject_token: token, subject_token_type: type, requested_token_type: wanted } = form
   if (token === undefined) fail('invalid_request', { detail: 'The parameter subject_token is missing.' })
   if (type !== API_KEY_TYPE)
@@ -64,10 +65,7 @@ export async function exchangeKey(
   const resource = await findTarget(context, form)
   const scopes = scopesFor(key, resource, form.scope)
   const now = context.clock()
-  const lastsMs = resource.tokenLifetimeSeconds
-    ? resource.tokenLifetimeSeconds * SECOND_MS
-    : Math.min(context.config.accessTokenExpireMinutes * MINUTE_MS, HOUR_MS)
-  const expiresAtMs = Math.min(now + lastsMs, key.endsAt?.getTime() ?? Infinity)
+  const expiresAtMs = Math.min(now + lifetimeMs(context.config, resource), key.endsAt?.getTime() ?? Infinity)
   const access = await context.signing.sign({
     subject: key.owner.id,
     audience: resource.identifier,
@@ -93,13 +91,11 @@ export async function exchangeKey(
   }
 }
 
-type TargetResource = NonNullable<Awaited<ReturnType<typeof findActiveResource>>>
-
 /** An audience of Latchkey itself is no target: its own API would take the token for a credential of its own. */
 async function findTarget(
   { config, db }: Pick<Context, 'config' | 'db'>,
   { resource: identifier, audience }: ExchangeForm,
-): Promise<TargetResource> {
+): Promise<ResourceRow> {
   if (identifier === undefined)
     fail('invalid_target', { detail: 'Name the resource for which the token shall be.' })
   if (audience !== undefined) fail('invalid_target', { detail: 'Name a resource, and no audience.' })
@@ -107,15 +103,12 @@ async function findTarget(
     identifierOf(config, { audience: each, resource: null }),
   )
   if (own.includes(identifier)) fail('invalid_target')
-  return (await findActiveResource(db, identifier)) ?? fail('invalid_target')
+  const resource = await findResourceByIdentifier(db, identifier)
+  return resource?.isActive ? resource : fail('invalid_target')
 }
 
 /** Key ∩ resource ∩ what was asked for; without `scope`, all that key and resource have in common. */
-function scopesFor(
-  key: KeyPrincipal,
-  { scopes: named }: TargetResource,
-  scope: string | undefined,
-): string[] {
+function scopesFor(key: KeyPrincipal, { scopes: named }: ResourceRow, scope: string | undefined): string[] {
   const asked = parseScopes(scope)
   if ('fault' in asked) return fail('invalid_scope', { detail: asked.fault })
   const names = new Set(named.map(({ name }) => name))
