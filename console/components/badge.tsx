@@ -24,3 +24,18 @@ const TONES: Record<string, 'good' | 'warn' | 'bad'> = {
 export function Badge({ state }: { state: string }) {
   return <span className={`badge ${TONES[state] ?? ''}`}>{texts.states[state] ?? state}</span>
 }
+
+/** Whether a thing is enabled, in a badge and a sentence. */
+export function Activity({
+  isActive,
+  words,
+}: {
+  isActive: boolean
+  words: { active: string; inactive: string }
+}) {
+  return (
+    <>
+      <Badge state={isActive ? 'active' : 'disabled'} /> {isActive ? words.active : words.inactive}
+    </>
+  )
+}

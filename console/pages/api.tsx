@@ -1,19 +1,18 @@
-import { useState } from 'react'
 import { useLocation } from 'wouter'
 import { ApiFields, apiFieldsIn } from '../components/api-fields.tsx'
-import { Badge } from '../components/badge.tsx'
+import { Activity, Badge } from '../components/badge.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Copy } from '../components/copy.tsx'
-import { Dialog } from '../components/dialog.tsx'
+import { Edit } from '../components/edit.tsx'
+import { Enabling } from '../components/enabling.tsx'
 import { Facts } from '../components/facts.tsx'
-import { Form } from '../components/form.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Owner } from '../components/owner.tsx'
 import { Card, Deed, Page } from '../components/page.tsx'
 import { RecentAudit } from '../components/recent-audit.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
-import { ask, useAsk, useChange } from '../lib/api.ts'
+import { ask, useAsk } from '../lib/api.ts'
 import { changesOf } from '../lib/change.ts'
 import { formatSeconds } from '../lib/format.ts'
 import type { Resource, ResourcePatch } from '../lib/types.ts'
@@ -54,11 +53,7 @@ function State({ of: { is_own, is_active } }: { of: Resource }) {
         <Badge state="built_in" /> {words.own}
       </>
     )
-  return (
-    <>
-      <Badge state={is_active ? 'active' : 'disabled'} /> {is_active ? words.active : words.inactive}
-    </>
-  )
+  return <Activity isActive={is_active} words={words} />
 }
 
 function Parts({ of: resource }: { of: Resource }) {
@@ -115,57 +110,19 @@ function Parts({ of: resource }: { of: Resource }) {
 }
 
 function Actions({ of: resource }: { of: Resource }) {
-  const enable = useChange(() => patch(resource, { is_active: true }), { done: words.enabled })
   return (
     <>
-      <EditApi of={resource} />
-      {resource.is_active ? (
-        <Confirm
-          button={texts.actions.disable}
-          title={words.disableTitle}
-          isPlain
-          act={() => patch(resource, { is_active: false })}
-          done={words.disabled}
-        >
-          <p>{words.disableLead}</p>
-        </Confirm>
-      ) : (
-        <button type="button" className="plain" disabled={enable.isPending} onClick={() => enable.mutate()}>
-          {texts.actions.enable}
-        </button>
-      )}
-    </>
-  )
-}
-
-function EditApi({ of: resource }: { of: Resource }) {
-  const [isOpen, setOpen] = useState(false)
-  const close = () => {
-    setOpen(false)
-    change.reset()
-  }
-  const change = useChange((after: ResourcePatch) => patch(resource, after), {
-    done: texts.key.changed,
-    onDone: close,
-  })
-  return (
-    <>
-      <button type="button" className="plain" onClick={() => setOpen(true)}>
-        {texts.actions.edit}
-      </button>
-      {isOpen && (
-        <Dialog title={words.editTitle} onClose={close}>
-          <Form
-            button={texts.actions.save}
-            isPending={change.isPending}
-            error={change.error}
-            onSubmit={(fields) => change.mutate(changesOf<ResourcePatch>(resource, apiFieldsIn(fields)))}
-            onCancel={close}
-          >
-            <ApiFields of={resource} />
-          </Form>
-        </Dialog>
-      )}
+      <Edit
+        title={words.editTitle}
+        save={(fields) => patch(resource, changesOf<ResourcePatch>(resource, apiFieldsIn(fields)))}
+      >
+        <ApiFields of={resource} />
+      </Edit>
+      <Enabling
+        isActive={resource.is_active}
+        set={(is_active) => patch(resource, { is_active })}
+        words={words}
+      />
     </>
   )
 }

@@ -1,13 +1,14 @@
 import { useState } from 'react'
 import { useLocation } from 'wouter'
 import { AppFields, appFieldsIn } from '../components/app-fields.tsx'
-import { Badge } from '../components/badge.tsx'
+import { Activity } from '../components/badge.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Copy } from '../components/copy.tsx'
-import { Dialog } from '../components/dialog.tsx'
+import { Edit } from '../components/edit.tsx'
+import { Enabling } from '../components/enabling.tsx'
 import { Facts } from '../components/facts.tsx'
 import { Select } from '../components/field.tsx'
-import { Form, textIn } from '../components/form.tsx'
+import { textIn } from '../components/form.tsx'
 import { Scopes } from '../components/key-cells.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Owner } from '../components/owner.tsx'
@@ -15,7 +16,7 @@ import { Card, Deed, Page } from '../components/page.tsx'
 import { RecentAudit } from '../components/recent-audit.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
-import { ask, useAsk, useChange } from '../lib/api.ts'
+import { ask, useAsk } from '../lib/api.ts'
 import { changesOf } from '../lib/change.ts'
 import type { App, AppPatch, AppWithSecret } from '../lib/types.ts'
 import { texts } from '../texts.ts'
@@ -35,14 +36,7 @@ export function AppPage({ id }: { id: string }) {
   return (
     <Page
       title={found?.name ?? (app.error ? texts.errors.title : texts.loading)}
-      lead={
-        found && (
-          <>
-            <Badge state={found.is_active ? 'active' : 'disabled'} />{' '}
-            {found.is_active ? words.active : words.inactive}
-          </>
-        )
-      }
+      lead={found && <Activity isActive={found.is_active} words={words} />}
       actions={found && <Actions of={found} />}
     >
       <Loaded of={app}>
@@ -127,54 +121,17 @@ function Lines({ of: lines }: { of: readonly string[] }) {
 }
 
 function Actions({ of: app }: { of: App }) {
-  const enable = useChange(() => patch(app, { is_active: true }), { done: words.enabled })
   return (
     <>
-      {app.source === 'registered' && <EditApp of={app} />}
-      {app.is_active ? (
-        <Confirm
-          button={texts.actions.disable}
-          title={words.disableTitle}
-          isPlain
-          act={() => patch(app, { is_active: false })}
-          done={words.disabled}
+      {app.source === 'registered' && (
+        <Edit
+          title={words.editTitle}
+          save={(fields) => patch(app, changesOf<AppPatch>(app as AppPatch, appFieldsIn(fields)))}
         >
-          <p>{words.disableLead}</p>
-        </Confirm>
-      ) : (
-        <button type="button" className="plain" disabled={enable.isPending} onClick={() => enable.mutate()}>
-          {texts.actions.enable}
-        </button>
+          <AppFields of={app} />
+        </Edit>
       )}
-    </>
-  )
-}
-
-function EditApp({ of: app }: { of: App }) {
-  const [isOpen, setOpen] = useState(false)
-  const close = () => {
-    setOpen(false)
-    change.reset()
-  }
-  const change = useChange((after: AppPatch) => patch(app, after), { done: texts.key.changed, onDone: close })
-  return (
-    <>
-      <button type="button" className="plain" onClick={() => setOpen(true)}>
-        {texts.actions.edit}
-      </button>
-      {isOpen && (
-        <Dialog title={words.editTitle} onClose={close}>
-          <Form
-            button={texts.actions.save}
-            isPending={change.isPending}
-            error={change.error}
-            onSubmit={(fields) => change.mutate(changesOf<AppPatch>(app as AppPatch, appFieldsIn(fields)))}
-            onCancel={close}
-          >
-            <AppFields of={app} />
-          </Form>
-        </Dialog>
-      )}
+      <Enabling isActive={app.is_active} set={(is_active) => patch(app, { is_active })} words={words} />
     </>
   )
 }

@@ -1,13 +1,12 @@
-import { useState } from 'react'
 import { Link, useLocation } from 'wouter'
-import { Badge } from '../components/badge.tsx'
+import { Activity } from '../components/badge.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Copy } from '../components/copy.tsx'
-import { Dialog } from '../components/dialog.tsx'
+import { Edit } from '../components/edit.tsx'
 import { Empty } from '../components/empty.tsx'
 import { Facts } from '../components/facts.tsx'
 import { Field, TextArea } from '../components/field.tsx'
-import { Form, textIn } from '../components/form.tsx'
+import { textIn } from '../components/form.tsx'
 import { Scopes } from '../components/key-cells.tsx'
 import { KeyTable } from '../components/key-table.tsx'
 import { OwnerLimits } from '../components/limits.tsx'
@@ -20,7 +19,7 @@ import { RecentAudit } from '../components/recent-audit.tsx'
 import { KeysOf, RevokeOfOwner } from '../components/revoke-many.tsx'
 import { ScopeChoice, scopesIn } from '../components/scopes.tsx'
 import { Time } from '../components/time.tsx'
-import { ask, useAsk, useChange } from '../lib/api.ts'
+import { ask, useAsk } from '../lib/api.ts'
 import { changesOf } from '../lib/change.ts'
 import { managesAccount, useKeys } from '../lib/keys.ts'
 import { isStaff, mayName, useMe } from '../lib/me.ts'
@@ -38,7 +37,7 @@ export function ServiceAccountPage({ id }: { id: string }) {
   return (
     <Page
       title={found?.name ?? (account.error ? texts.errors.title : texts.loading)}
-      lead={found && <State of={found} />}
+      lead={found && <Activity isActive={found.is_active} words={words} />}
       actions={found && <Actions of={found} />}
     >
       <Loaded of={account}>
@@ -97,12 +96,6 @@ export function ServiceAccountPage({ id }: { id: string }) {
     </Page>
   )
 }
-
-const State = ({ of: { is_active } }: { of: ServiceAccount }) => (
-  <>
-    <Badge state={is_active ? 'active' : 'disabled'} /> {is_active ? words.active : words.inactive}
-  </>
-)
 
 const setActive = ({ id }: ServiceAccount, is_active: boolean) =>
   ask((api) => api['service-accounts']({ id }).patch({ is_active }))
@@ -172,67 +165,43 @@ type Patch = { name?: string; description?: string | null; external_id?: string 
 
 function EditAccount({ of: account }: { of: ServiceAccount }) {
   const me = useMe()
-  const [isOpen, setOpen] = useState(false)
-  const close = () => setOpen(false)
-  const change = useChange(
-    (patch: Patch) => ask((api) => api['service-accounts']({ id: account.id }).patch(patch)),
-    {
-      done: texts.key.changed,
-      onDone: close,
-    },
-  )
-  const submit = (fields: FormData) =>
-    change.mutate(
-      changesOf<Patch>(account, {
-        name: textIn(fields, 'name') ?? '',
-        description: textIn(fields, 'description') ?? null,
-        ...(fields.has('external_id') && { external_id: textIn(fields, 'external_id') ?? null }),
-        scopes: scopesIn(fields),
-      }),
-    )
+  const save = (fields: FormData) => {
+    const patch = changesOf<Patch>(account, {
+      name: textIn(fields, 'name') ?? '',
+      description: textIn(fields, 'description') ?? null,
+      ...(fields.has('external_id') && { external_id: textIn(fields, 'external_id') ?? null }),
+      scopes: scopesIn(fields),
+    })
+    return ask((api) => api['service-accounts']({ id: account.id }).patch(patch))
+  }
   return (
-    <>
-      <button type="button" className="plain" onClick={() => setOpen(true)}>
-        {texts.actions.edit}
-      </button>
-      {isOpen && (
-        <Dialog title={words.editTitle} onClose={close}>
-          <Form
-            button={texts.actions.save}
-            isPending={change.isPending}
-            error={change.error}
-            onSubmit={submit}
-            onCancel={close}
-          >
-            <Field
-              label={texts.fields.name}
-              name="name"
-              path="/name"
-              required
-              maxLength={100}
-              defaultValue={account.name}
-            />
-            <TextArea
-              label={texts.fields.description}
-              name="description"
-              path="/description"
-              defaultValue={account.description ?? ''}
-            />
-            {mayName(me) && (
-              <Field
-                label={texts.fields.externalId}
-                hint={words.externalIdHint}
-                name="external_id"
-                path="/external_id"
-                maxLength={255}
-                autoComplete="off"
-                defaultValue={account.external_id ?? ''}
-              />
-            )}
-            <ScopeChoice chosen={account.scopes} />
-          </Form>
-        </Dialog>
+    <Edit title={words.editTitle} save={save}>
+      <Field
+        label={texts.fields.name}
+        name="name"
+        path="/name"
+        required
+        maxLength={100}
+        defaultValue={account.name}
+      />
+      <TextArea
+        label={texts.fields.description}
+        name="description"
+        path="/description"
+        defaultValue={account.description ?? ''}
+      />
+      {mayName(me) && (
+        <Field
+          label={texts.fields.externalId}
+          hint={words.externalIdHint}
+          name="external_id"
+          path="/external_id"
+          maxLength={255}
+          autoComplete="off"
+          defaultValue={account.external_id ?? ''}
+        />
       )}
-    </>
+      <ScopeChoice chosen={account.scopes} />
+    </Edit>
   )
 }

@@ -1,10 +1,11 @@
 import { useState } from 'react'
 import { useLocation } from 'wouter'
 import { AccountTable } from '../components/account-table.tsx'
-import { Badge } from '../components/badge.tsx'
+import { Activity } from '../components/badge.tsx'
 import { Confirm } from '../components/confirm.tsx'
 import { Copy } from '../components/copy.tsx'
 import { Dialog } from '../components/dialog.tsx'
+import { Edit } from '../components/edit.tsx'
 import { Command } from '../components/empty.tsx'
 import { Facts } from '../components/facts.tsx'
 import { Check, Field, Select } from '../components/field.tsx'
@@ -49,14 +50,7 @@ export function UserPage({ id }: { id: string }) {
   return (
     <Page
       title={found?.email ?? (user.error ? texts.errors.title : texts.loading)}
-      lead={
-        found && (
-          <>
-            <Badge state={found.is_active ? 'active' : 'disabled'} />{' '}
-            {found.is_active ? words.active : words.inactive}
-          </>
-        )
-      }
+      lead={found && <Activity isActive={found.is_active} words={words} />}
       actions={found && <Actions of={found} />}
     >
       <Loaded of={user}>
@@ -346,73 +340,49 @@ function ConnectedApps({ of: id }: { of: string }) {
 }
 
 function EditUser({ of: user }: { of: User }) {
-  const [isOpen, setOpen] = useState(false)
   const [hasOwn, setHasOwn] = useState(user.scopes !== null)
-  const close = () => setOpen(false)
-  const change = useChange((patch: UserPatch) => ask((api) => api.users({ id: user.id }).patch(patch)), {
-    done: texts.key.changed,
-    onDone: close,
-  })
-  const submit = (fields: FormData) => {
+  const save = (fields: FormData) => {
     const email = textIn(fields, 'email') ?? ''
     const role = fields.get('role') === 'admin' ? 'admin' : 'user'
     const verified = fields.has('email_verified')
     const scopes = hasOwn ? scopesIn(fields) : null
-    change.mutate({
+    const patch: UserPatch = {
       ...(email !== user.email && { email }),
       ...(role !== user.role && { role }),
       ...(verified !== user.email_verified && { email_verified: verified }),
       ...(JSON.stringify(scopes) !== JSON.stringify(user.scopes) && { scopes }),
-    })
+    }
+    return ask((api) => api.users({ id: user.id }).patch(patch))
   }
   return (
-    <>
-      <button type="button" className="plain" onClick={() => setOpen(true)}>
-        {texts.actions.edit}
-      </button>
-      {isOpen && (
-        <Dialog title={words.editTitle} onClose={close}>
-          <Form
-            button={texts.actions.save}
-            isPending={change.isPending}
-            error={change.error}
-            onSubmit={submit}
-            onCancel={close}
-          >
-            <Field
-              label={texts.fields.email}
-              hint={words.emailHint}
-              name="email"
-              path="/email"
-              type="email"
-              autoComplete="off"
-              required
-              defaultValue={user.email}
-            />
-            <Select
-              label={texts.users.role}
-              hint={words.roleHint}
-              name="role"
-              path="/role"
-              defaultValue={user.role}
-              options={Object.entries(texts.roles)}
-            />
-            <Check
-              label={texts.users.isVerified}
-              name="email_verified"
-              defaultChecked={user.email_verified}
-            />
-            <Check
-              label={words.ownCeiling}
-              hint={words.ownCeilingHint}
-              checked={hasOwn}
-              onChange={({ target }) => setHasOwn(target.checked)}
-            />
-            {hasOwn && <ScopeChoice chosen={user.scopes ?? []} />}
-          </Form>
-        </Dialog>
-      )}
-    </>
+    <Edit title={words.editTitle} save={save}>
+      <Field
+        label={texts.fields.email}
+        hint={words.emailHint}
+        name="email"
+        path="/email"
+        type="email"
+        autoComplete="off"
+        required
+        defaultValue={user.email}
+      />
+      <Select
+        label={texts.users.role}
+        hint={words.roleHint}
+        name="role"
+        path="/role"
+        defaultValue={user.role}
+        options={Object.entries(texts.roles)}
+      />
+      <Check label={texts.users.isVerified} name="email_verified" defaultChecked={user.email_verified} />
+      <Check
+        label={words.ownCeiling}
+        hint={words.ownCeilingHint}
+        checked={hasOwn}
+        onChange={({ target }) => setHasOwn(target.checked)}
+      />
+      {hasOwn && <ScopeChoice chosen={user.scopes ?? []} />}
+    </Edit>
   )
 }
 
