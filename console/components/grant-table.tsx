@@ -14,7 +14,7 @@ const WITH_KEYS = { query: { created: 'true' } } as const
 /** The options of a request that ends a grant. */
 type Ending = { query: { created?: 'true' } }
 
-/** What somebody allowed apps, each with a button that cuts the app off. */
+/** The grants of a person. A button at each grant ends it. */
 export function GrantTable({
   grants,
   end,

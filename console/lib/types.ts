@@ -45,6 +45,6 @@ export type AppPatch = NonNullable<Parameters<ReturnType<Api['oauth']['clients']
 export type Resource = Of<ReturnType<Api['resources']>['get']>
 export type NewResourceInput = NonNullable<Parameters<Api['resources']['post']>[0]>
 export type ResourcePatch = NonNullable<Parameters<ReturnType<Api['resources']>['patch']>[0]>
-/** What somebody allowed an app. */
+/** What a person allowed an app. */
 export type Grant = Of<Api['auth']['grants']['get']>['items'][number]
 export type Me = Extract<Of<Api['auth']['me']['get']>, { type: 'user' }>

@@ -10,7 +10,7 @@ import { texts } from '../texts.ts'
 
 const { apps: words } = texts
 
-/** Registers an app. The secret of a confidential one is shown once. */
+/** Registers an app. A confidential app gets a secret, which is shown once. */
 export function NewAppPage() {
   const [, navigate] = useLocation()
   const [made, setMade] = useState<AppWithSecret | null>(null)

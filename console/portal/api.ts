@@ -24,7 +24,7 @@ const bearerOf = (state: ReturnType<typeof session.get>): string =>
   state.kind === 'open' ? state.access.access_token : ''
 
 let shown = bearerOf(session.get())
-// What one session has read is not shown in the next one, which may be another customer's.
+// A new session may be another customer's. It must not show what the session before has read.
 session.subscribe(() => {
   const bearer = bearerOf(session.get())
   if (bearer === shown) return

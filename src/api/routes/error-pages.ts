@@ -25,7 +25,7 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
   slow_down:
     'The device asked again before the seconds of interval were over. Wait five seconds longer than before, from now on.',
   expired_token:
-    'The device code is older than ten minutes, and nobody allowed it in time. Begin again at /oauth/device_authorization.',
+    'The device code is older than ten minutes, and no person allowed it in time. Begin again at /oauth/device_authorization.',
   unsupported_grant_type:
     'The token endpoint takes authorization_code, client_credentials, refresh_token, unless ALGORITHM=HS256 urn:ietf:params:oauth:grant-type:device_code and token exchange, and, unless OAUTH_PASSWORD_GRANT=false, password.',
   invalid_redirect_uri:

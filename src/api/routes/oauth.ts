@@ -112,7 +112,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         throw error
       }
     })
-  /** Who may register apps now: an admin, or everybody (null). @throws Problem not_found where it is off, or the guard's */
+  /** Who may register apps now: an admin; null: any caller. @throws Problem not_found where it is off, or the guard's */
   const acceptRegistrar = async (state: RequestState): Promise<AdminPrincipal | null> => {
     const { oauthRegistration: who } = context.config
     if (who === 'off' || !isAuthorizationServer(context.config)) fail('not_found')

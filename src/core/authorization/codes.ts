@@ -89,7 +89,7 @@ export type PresentedCode = {
 
 /**
  * Trades a code for the tokens of a new session. What does not fit leaves the code as it is. A second use ends the session
- * that the first made, since somebody else has the code too.
+ * that the first made, since the code was stolen.
  * @throws Problem unauthorized_client, invalid_token
  */
 export async function tradeCode(

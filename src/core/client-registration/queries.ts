@@ -6,7 +6,7 @@ const lastUse = sql`COALESCE(${oauthClients.lastUsedAt}, ${oauthClients.createdA
 
 /**
  * Deletes apps that no admin registered and that were not used since a time. An app with a metadata document stays while
- * somebody allows it something, and while it is disabled: else its next visit would enable it.
+ * a person has a grant for it. It also stays while it is disabled: its next visit would enable it again.
  * @returns the deleted apps
  */
 export function deleteUnused(tx: Transaction, before: Date, most: number) {

@@ -11,7 +11,7 @@ import type { RegisteredApp, Registration } from './model.ts'
 
 /**
  * Registers an app (RFC 7591; oauth.md, section 3, rule 5): a public client, whose `client_id` is new.
- * @param admin who registers it; null: OAUTH_REGISTRATION lets everybody
+ * @param admin who registers it; null: OAUTH_REGISTRATION is `open`
  * @throws Problem invalid_redirect_uri, invalid_client_metadata
  */
 export async function registerApp(

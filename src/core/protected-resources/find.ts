@@ -16,7 +16,7 @@ export type ProtectedResource = {
 
 /** No longer than a revocation may take to arrive. */
 const LASTS_MS = SECOND_MS
-/** Names come from policies, and from anybody who asks for metadata. */
+/** Names come from policies and from anonymous requests for metadata. */
 const MAX_REMEMBERED = 1000
 
 type Found = ProtectedResource | null
