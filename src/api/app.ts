@@ -74,11 +74,8 @@ import { usageRoutes } from './routes/usage.ts'
 import { userRoutes } from './routes/users.ts'
 import { verifyRoutes } from './routes/verify.ts'
 
-/**
- * What only the process around the app knows: whether it is shutting down, which address a request comes from, and whether
- * tokens are made for apps, where ALGORITHM of the context does not say it.
- */
-export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf; servesApps?: boolean }
+/** What only the process around the app knows: whether it is shutting down, and which address a request comes from. */
+export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf }
 
 /** The HTTP service. It listens nowhere yet, and asks the database nothing until a request comes. */
 export function createApp(context: Context, options: AppOptions = {}) {
@@ -100,7 +97,6 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(authorizeRoutes(context, inBrowser))
     .use(devicePages(context, inBrowser, limits))
 
-  const servesApps = options.servesApps ?? isAuthorizationServer(context.config)
   const forApps = new Elysia()
     .use(resourceRoutes(context, guard))
     .use(clientRoutes(context, guard))
@@ -129,7 +125,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(usageRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
     // Without tokens for apps there are no such routes. The type has them, for the client of the API.
-    .use(servesApps ? forApps : (new Elysia() as unknown as typeof forApps))
+    .use(isAuthorizationServer(context.config) ? forApps : (new Elysia() as unknown as typeof forApps))
     .use(signingRoutes(context))
     .use(metadataRoute(context))
     .use(protectedResourceRoutes(context))

@@ -4,6 +4,7 @@ import { isOAuthPath } from '../../src/api/oauth-path.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { OWN, PAGES, signIn } from '../support/browser.ts'
 import { type Call, call as callUnchecked, logIn, newPerson, type Person } from '../support/client.ts'
+import { runInProcess } from '../support/command-line.ts'
 import {
   call,
   documentOf,
@@ -434,3 +435,23 @@ describe('every operation answers as described', () => {
     ).toEqual([])
   })
 })
+
+test.each(['ES256', 'HS256'] as const)(
+  'the command prints what a service serves with %s',
+  async (algorithm) => {
+    const publicUrl = 'https://auth.example.com'
+    const at = await startService({ algorithm, publicUrl })
+    try {
+      const env = {
+        DATABASE_URL: 'postgres://nowhere.invalid/db',
+        SECRET_KEY: at.config.secretKey?.reveal() ?? '',
+        ALGORITHM: algorithm,
+        PUBLIC_URL: publicUrl,
+      }
+      const { out } = await runInProcess(['openapi'], { env })
+      expect(JSON.parse(out)).toEqual((await callUnchecked(at, 'GET /openapi.json')).body)
+    } finally {
+      await at.stop()
+    }
+  },
+)

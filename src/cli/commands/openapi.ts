@@ -1,7 +1,6 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { createApp } from '../../api/app.ts'
 import type { Config } from '../../config/config.ts'
-import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import type { OpenDatabase } from '../../db/database.ts'
 import * as schema from '../../db/schema.ts'
 import { silentLog } from '../../lib/log.ts'
@@ -19,10 +18,9 @@ export const commands = {
       const { context } = await assembleContext(describable(config), NO_DATABASE, silentLog, {
         caching: false,
       })
-      const servesApps = isAuthorizationServer(config)
-      const answer = await createApp(context, { servesApps }).handle(
-        new Request('http://localhost/openapi.json'),
-      )
+      // The routes are those of the settings as they are.
+      const described = { ...context, config: { ...context.config, algorithm: config.algorithm } }
+      const answer = await createApp(described).handle(new Request('http://localhost/openapi.json'))
       if (!answer.ok) throw new Error(`the document could not be made (status ${answer.status})`)
       return answer.json()
     },
@@ -30,10 +28,7 @@ export const commands = {
   }),
 }
 
-/**
- * The same routes with settings that need no database: HS256, because its signing key is derived from
- * SECRET_KEY.
- */
+/** Settings with which a context needs no database: HS256, because its signing key is derived from SECRET_KEY. */
 function describable(config: Config): Config {
   return { ...config, algorithm: 'HS256', secretKey: secret('nothing is signed'), rateLimits: null }
 }
