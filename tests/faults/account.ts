@@ -199,8 +199,13 @@ export async function openAccount(bed: Bed, checker: Checker, pick: () => string
     if (!session) await logIn()
     const bearer = (session as Session | null)?.access ?? ''
     for (const { id, taken, unsure } of purses) {
-      const reply = await send(`GET /keys/${id}`, { bearer })
-      const gone = CREDITS - reply.body?.credits?.remaining
+      let gone = Number.NaN
+      const isRead = async () => {
+        const { status, body } = await send(`GET /keys/${id}`, { bearer })
+        if (status === 200) gone = CREDITS - body.credits.remaining
+        return status === 200
+      }
+      await until(isRead, 'the credits that are left')
       if (!(gone >= taken && gone <= taken + unsure && gone <= CREDITS))
         checker.violate(`${gone} credits are gone where ${taken} to ${taken + unsure} were taken`)
     }

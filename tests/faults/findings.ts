@@ -23,6 +23,11 @@ export type Happening = (dark: (work: Promise<unknown>) => Promise<void>) => Pro
 /** The result of one fault: the figures of the table, and everything that broke an invariant. */
 export type Findings = {
   violations: readonly string[]
+  /**
+   * What took too long, or was refused while no fault explains it. A stall of the machine may also be the
+   * cause: the same finding in a second run is a defect.
+   */
+  delays: readonly string[]
   requests: number
   refused: number
   unanswered: number
@@ -43,6 +48,7 @@ export type Checker = {
   hearLive(reply: Reply): void
   hearReady(reply: Reply): void
   violate(what: string): void
+  delay(what: string): void
   note(what: string): void
   /** Whether a fault was in progress during the request. */
   isTroubled(reply: Reply): boolean
@@ -59,12 +65,16 @@ const isQueueFull = ({ body }: Reply) => String(body?.detail).startsWith('Too ma
 export function createChecker(): Checker {
   const troubles: Trouble[] = []
   const violations = new Set<string>()
+  const delays = new Set<string>()
   const notes: string[] = []
   let [requests, refused, unanswered, controlMs, recoveryMs, lastRefusedAt] = [0, 0, 0, 0, 0, 0]
   let longest = { ms: 0, what: '' }
 
   const violate = (what: string) => {
     if (violations.size < MOST_VIOLATIONS) violations.add(what)
+  }
+  const delay = (what: string) => {
+    if (delays.size < MOST_VIOLATIONS) delays.add(what)
   }
   /** The fault during the request, if any; of two faults the later one. */
   const troubleOf = (reply: Reply, isOfHealth = false): Trouble | undefined =>
@@ -81,7 +91,9 @@ export function createChecker(): Checker {
   const refuse = (reply: Reply, what: string, isOfHealth = false) => {
     lastRefusedAt = performance.now()
     const trouble = troubleOf(reply, isOfHealth)
-    if (!trouble || (reply.failure !== null && !trouble.down)) violate(`${what}${since(reply)}`)
+    const isCut = reply.failure !== null && reply.failure !== 'late'
+    if (isCut && !trouble?.down) violate(`${what}${since(reply)}`)
+    else if (!trouble || (reply.failure === 'late' && !trouble.down)) delay(`${what}${since(reply)}`)
     else if (!isOfHealth && reply.sentAt > trouble.to)
       recoveryMs = Math.max(recoveryMs, reply.sentAt - trouble.to)
   }
@@ -105,6 +117,7 @@ export function createChecker(): Checker {
   return {
     hear,
     violate,
+    delay,
     note: (what) => notes.push(what),
     isTroubled: (reply) => troubleOf(reply) !== undefined,
     hearLive(reply) {
@@ -135,9 +148,10 @@ export function createChecker(): Checker {
     },
     quietMs: () => performance.now() - lastRefusedAt,
     findings() {
-      if (longest.ms > LONGEST_MS + controlMs) violate(`${longest.what} took ${Math.round(longest.ms)} ms`)
+      if (longest.ms > LONGEST_MS + controlMs) delay(`${longest.what} took ${Math.round(longest.ms)} ms`)
       return {
         violations: [...violations],
+        delays: [...delays],
         requests,
         refused,
         unanswered,

@@ -60,7 +60,7 @@ export const fault: Fault = {
       verifyMs.sort((a, b) => a - b)
       const [p99 = 0, longest = 0] = [verifyMs[Math.floor(verifyMs.length * 0.99)], verifyMs.at(-1)]
       if (longest > LIMIT_MS + checker.findings().controlMs)
-        checker.violate(`a verification took ${Math.round(longest)} ms`)
+        checker.delay(`a verification took ${Math.round(longest)} ms`)
       const counts = [...seen].map(([status, n]) => `${n} × ${status}`).sort()
       checker.note(`logins ${counts.join(', ')}; verification p99 ${Math.round(p99)} ms`)
     })

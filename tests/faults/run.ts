@@ -1,7 +1,7 @@
 /**
  * Repeats each fault for about as many seconds as `--seconds` says (default 40): `bun run test:faults`. Words
  * select the faults whose names contain one of them. Prints a table, and ends with exit code 1 if an
- * invariant was broken.
+ * invariant was broken or something came too late.
  */
 import { parseArgs } from 'node:util'
 import { allFaults, type Fault, type Outcome } from './fault.ts'
@@ -41,7 +41,7 @@ for (const fault of await allFaults()) {
   const rounds = Math.max(1, Math.round(Number(values.seconds) / fault.roundSeconds))
   const outcome = await fault.run(rounds)
   report(fault, rounds, outcome)
-  isBroken ||= outcome.violations.length > 0
+  isBroken ||= outcome.violations.length + outcome.delays.length > 0
 }
 process.exit(isBroken ? 1 : 0)
 
@@ -51,4 +51,5 @@ function report(fault: Fault, rounds: number, outcome: Outcome): void {
   sayRow([fault.name, rounds, writes, requests, refused, unanswered, ...times])
   for (const note of outcome.notes) say(`  ${note}`)
   for (const violation of outcome.violations) say(`  BROKEN: ${violation}`)
+  for (const delay of outcome.delays) say(`  LATE: ${delay}`)
 }
