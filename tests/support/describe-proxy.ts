@@ -503,7 +503,7 @@ export function describeProxy(name: string, skip: boolean, start: StartProxy): v
               expect([target, answer.status === 0 || answer.status >= 400]).toEqual([target, true])
           }
         },
-        30_000,
+        240_000,
       )
 
       test('the control: a plain one that looks a little like it arrives', async () => {

@@ -23,4 +23,4 @@ test('the binary answers every request as the source does', async () => {
   expect(requests['open: GET /users?limit=0, at the bounds']).toMatchObject({ status: 422 })
   expect(requests['open: GET /users?limit=100, at the bounds']).toMatchObject({ status: 200 })
   expect(await replay('compare', source, binary)).toEqual({ code: 0, out: 'No difference\n', err: '' })
-}, 240_000)
+}, 600_000)

@@ -3,8 +3,8 @@ import { builtBinary, type RunningProgram, runProgram, startProgram } from '../s
 import { call } from '../support/client.ts'
 import { makeBaseImages, openContainers, whyNoContainers } from '../support/container.ts'
 
-const BUILD_TIMEOUT_MS = 240_000
-const RUN_TIMEOUT_MS = 60_000
+const BUILD_TIMEOUT_MS = 480_000
+const RUN_TIMEOUT_MS = 240_000
 const why = whyNoContainers()
 
 describe.skipIf(why !== null)(`the image of the Dockerfile${why === null ? '' : ` (${why})`}`, () => {
