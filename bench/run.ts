@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { cache } from './entries/cache.ts'
 import { cold } from './entries/cold.ts'
 import { consolePages } from './entries/console.ts'
+import { cores } from './entries/cores.ts'
 import { credits } from './entries/credits.ts'
 import { forwardAuth } from './entries/forward-auth.ts'
 import { growth } from './entries/growth.ts'
@@ -37,6 +38,7 @@ const ENTRIES: readonly Entry[] = [
   cache,
   heartbeats,
   growth,
+  cores,
   consolePages,
 ]
 

@@ -80,20 +80,29 @@ function splitList(found: string): string[] {
 
 const REDIS_FORM =
   'must be a URL such as redis://localhost:6379 or rediss://:PASSWORD@redis.example.com:6379/0'
+const REDIS_SOCKET_FORM =
+  'must name a Unix socket as in redis+unix:///run/redis/redis.sock or redis+unix://:PASSWORD@localhost/run/redis/redis.sock'
 
 /**
- * Parses the URL of Redis or Valkey: user, password, host, port, number of the database. A fault never
- * repeats a value, which may be a password; the names of members are not secret.
+ * Parses the URL of Redis or Valkey: user, password, host, port, number of the database; or user, password
+ * and the path of a Unix socket. A fault never repeats a value, which may be a password; the names of members
+ * are not secret.
  */
 export function parseRedisUrl(found: string): Parsed<string> {
   const url = URL.parse(found)
+  const isSocket = url?.protocol === 'redis+unix:'
   const isRedis = url !== null && /^(rediss?|valkeys?):$/.test(url.protocol) && url.hostname !== ''
-  if (!isRedis) return { fault: REDIS_FORM }
+  if (url === null || !(isRedis || isSocket)) return { fault: REDIS_FORM }
   const unknown = [...new Set(url.searchParams.keys())].map((name) => quote(name))
   if (unknown.length > 0) return { fault: `has members that are not known here: ${unknown.join(', ')}` }
   if (found.includes('?') || found.includes('#')) return { fault: 'must have no query and no fragment' }
   if (!isPercentEncoded(url.username) || !isPercentEncoded(url.password)) {
     return { fault: 'must have a % in its user or password written as %25' }
+  }
+  if (isSocket) {
+    // A URL has a user and a password only before a host, so the form names one.
+    const isForm = /^(localhost)?$/.test(url.host) && url.pathname.length > 1
+    return isForm ? { value: found } : { fault: REDIS_SOCKET_FORM }
   }
   if (!/^\/?\d{0,5}$/.test(url.pathname)) {
     return { fault: 'must name a database by its number, as in redis://localhost:6379/0' }

@@ -1,4 +1,4 @@
-import { RedisClient } from 'bun'
+import { RedisClient, type SocketHandler } from 'bun'
 import type { Log } from '../lib/log.ts'
 import type { Secret } from '../lib/secret.ts'
 
@@ -162,21 +162,23 @@ function atMostEvery(ms: number): () => boolean {
  * @returns the error of Redis, which contains nothing of the URL; null if Redis reports none
  */
 async function refusalOf(url: Secret, withinMs: number): Promise<string | null> {
-  const { protocol, hostname, port, username, password } = new URL(url.reveal())
+  const { protocol, hostname, port, username, password, pathname } = new URL(url.reveal())
   const user = username === '' ? [] : [decodeURIComponent(username)]
   const command = password === '' ? ['PING'] : ['AUTH', ...user, decodeURIComponent(password)]
   const words = command.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`)
   const { promise, resolve } = Promise.withResolvers<string>()
-  const connecting = Bun.connect({
+  const tcp = {
     hostname: hostname.replace(/^\[(.*)\]$/, '$1'),
     port: Number(port || DEFAULT_PORT),
     tls: protocol === 'rediss:' || protocol === 'valkeys:',
-    socket: {
-      open: (socket) => void socket.write(`*${words.length}\r\n${words.join('')}`),
-      data: (_, chunk) => resolve(chunk.toString()),
-      close: () => resolve(''),
-    },
-  })
+  }
+  const socket: SocketHandler = {
+    open: (opened) => void opened.write(`*${words.length}\r\n${words.join('')}`),
+    data: (_, chunk) => resolve(chunk.toString()),
+    close: () => resolve(''),
+  }
+  const connecting =
+    protocol === 'redis+unix:' ? Bun.connect({ unix: pathname, socket }) : Bun.connect({ ...tcp, socket })
   const answer = await within(
     withinMs,
     connecting.then(() => promise),

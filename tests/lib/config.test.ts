@@ -452,6 +452,11 @@ test.each([
   ['REDIS_URL', 'redis://:hunter2@local#host'],
   ['REDIS_URL', 'redis://:%zz@localhost'],
   ['REDIS_URL', 'redis://:%ff@localhost'],
+  ['REDIS_URL', 'redis+unix://'],
+  ['REDIS_URL', 'redis+unix:///'],
+  ['REDIS_URL', 'redis+unix://run/redis.sock'],
+  ['REDIS_URL', 'redis+unix://localhost:1/run/redis.sock'],
+  ['REDIS_URL', 'redis+unix:///run/redis.sock?db=1'],
 ])('%s=%s is refused', (name, value) => {
   const faults = faultsOf({ [name]: value })
   expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} `))])
@@ -460,7 +465,10 @@ test.each([
 test('a part of REDIS_URL that Redis does not know is named, and its value is not repeated', () => {
   const REDIS_URL = 'rediss://:hunter2@localhost:6379/3?db=17&ssl_cert_reqs=hunter3&db=18'
   expect(faultsOf({ REDIS_URL })).toEqual([expect.stringMatching(/^REDIS_URL .*"db", "ssl_cert_reqs"$/)])
-  for (const good of ['redis://a', 'redis://a/', 'redis://a/15', 'valkeys://u:p%40@[::1]:7/0'])
+  for (const good of [
+    ...['redis://a', 'redis://a/', 'redis://a/15', 'valkeys://u:p%40@[::1]:7/0'],
+    ...['redis+unix:///run/redis.sock', 'redis+unix://u:p%40@localhost/run/redis.sock'],
+  ])
     expect(faultsOf({ REDIS_URL: good })).toEqual([])
 })
 

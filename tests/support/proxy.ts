@@ -91,7 +91,7 @@ http {
 `
 
 /** A running proxy with a recipe of deploy/. */
-export type RunningProxy = { url: string; log(): Promise<string>; stop(): Promise<void> }
+export type RunningProxy = { url: string; pid: number; log(): Promise<string>; stop(): Promise<void> }
 
 type Recipe = {
   program: 'nginx' | 'caddy'
@@ -166,7 +166,7 @@ export async function startProxy(recipe: Recipe, latchkey: number, app = 0): Pro
     await stop()
     throw error
   })
-  return { url: `http://127.0.0.1:${port}`, log: () => Bun.file(log).text(), stop }
+  return { url: `http://127.0.0.1:${port}`, pid: server.pid, log: () => Bun.file(log).text(), stop }
 }
 
 const filesIn = (directory: string) =>

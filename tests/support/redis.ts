@@ -7,6 +7,8 @@ import { until } from './until.ts'
 /** A test's own Redis. `pause` freezes it without closing its connections. */
 export type TestRedis = {
   url: string
+  /** The same Redis by its Unix socket. */
+  socketUrl: string
   pause(): void
   resume(): void
   kill(): Promise<void>
@@ -34,6 +36,7 @@ export async function startRedis(
       ['bind', '127.0.0.1'],
       ['save', '""'],
       ['dir', directory],
+      ['unixsocket', join(directory, 'redis.sock')],
     ]
     const file = join(directory, 'redis.conf')
     await Bun.write(file, [...own, ...directives].map((directive) => `${directive.join(' ')}\n`).join(''))
@@ -54,6 +57,7 @@ export async function startRedis(
   await start()
   return {
     url,
+    socketUrl: `redis+unix://${join(directory, 'redis.sock')}`,
     start,
     kill,
     pause: () => server?.kill('SIGSTOP'),
