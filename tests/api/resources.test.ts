@@ -250,7 +250,10 @@ describe('the sessions of apps for a resource', () => {
       ended_reason: 'resource_disabled',
       grant_id: ofOne.grantId,
     })
-    expect((await eventsOf(one.id))[0].details.sessions_ended).toBe(1)
+    expect((await eventsOf(one.id))[0]).toMatchObject({
+      action: 'session.ended',
+      details: { reason: 'resource_disabled', sessions: 1 },
+    })
     await as(`PATCH /resources/${one.id}`, { json: { is_active: true } })
     expect(await accepts(ofOne.access)).toBeFalse()
   })
