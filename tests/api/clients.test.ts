@@ -200,11 +200,17 @@ describe('the keys of a client', () => {
     ['another port', { jwks_uri: 'https://a.example.com:8443/jwks' }],
     ['a user name', { jwks_uri: 'https://user@a.example.com/jwks' }],
     ['a fragment', { jwks_uri: 'https://a.example.com/jwks#x' }],
+    ['a query', { jwks_uri: 'https://a.example.com/jwks?app=1' }],
+    ['an empty query', { jwks_uri: 'https://a.example.com/jwks?' }],
+    ['the port that is meant anyway', { jwks_uri: 'https://a.example.com:443/jwks' }],
+    ['no path', { jwks_uri: 'https://a.example.com' }],
+    ['an address', { jwks_uri: 'https://192.0.2.1/jwks' }],
+    ['a host without a dot', { jwks_uri: 'https://intranet/jwks' }],
+    ['a dot segment', { jwks_uri: 'https://a.example.com/x/../jwks' }],
   ])('are refused: %s', async (_, keys) => {
-    expectProblem(
-      await as('POST /oauth/clients', { json: { ...CONFIDENTIAL, ...keys } }),
-      'validation_failed',
-    )
+    const refused = await as('POST /oauth/clients', { json: { ...CONFIDENTIAL, ...keys } })
+    expectProblem(refused, 'validation_failed')
+    expect(refused.body.errors[0].path).toStartWith('/jwks')
     // The control.
     const made = await as('POST /oauth/clients', {
       json: { ...CONFIDENTIAL, jwks_uri: 'https://a.example.com/jwks' },

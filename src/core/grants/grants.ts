@@ -30,7 +30,7 @@ import {
   updateGrant,
 } from './queries.ts'
 
-export { deleteWithGrants, type Ended, endSessionsOfDisabled } from './end-in-steps.ts'
+export { deleteWithGrants, endSessionsOfDisabled } from './end-in-steps.ts'
 export { findGrant, type GrantRow, type GrantsOf, updateGrant } from './queries.ts'
 
 /** A page of what a person allowed apps, the newest first. */
