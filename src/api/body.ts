@@ -116,7 +116,7 @@ function statedLength({ headers }: Request): number | null {
 }
 
 /** Whether there is a body. Reading `request.body` makes a stream, which costs more than the rest; a length avoids it. */
-function hasBody(request: Request): boolean {
+export function hasBody(request: Request): boolean {
   const length = statedLength(request)
   return length === null ? request.body !== null : length > 0
 }

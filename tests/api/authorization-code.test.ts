@@ -19,7 +19,7 @@ import {
 } from '../support/apps.ts'
 import { call } from '../support/client.ts'
 import { adminToken, basic, expectOAuthError, newClient } from '../support/oauth.ts'
-import { beginSession } from '../support/people.ts'
+import { beginSession, PASSWORD } from '../support/people.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
@@ -122,6 +122,53 @@ describe('a code is traded', () => {
       'invalid_client',
     )
     expect((await trade(service, app, code)).status).toBe(200)
+  })
+})
+
+describe('an app that was registered', () => {
+  test('gets no token by a person’s password, nor one of its own', async () => {
+    const form = { username: person.email, password: PASSWORD }
+    const confidential = await addApp(sql, { kind: 'confidential' })
+    const ours = await addApp(sql, { firstParty: true })
+    for (const grant_type of ['password', 'client_credentials'])
+      for (const each of [app, confidential, ours])
+        expectOAuthError(await askTokens(service, each, { grant_type, ...form }), 400, 'unauthorized_client')
+    const made = await sql`SELECT FROM latchkey.sessions WHERE user_id = ${person.id} AND kind = 'api'`
+    // The controls: nobody is named; the documentation, which is built in, names itself.
+    const nobody = await call(service, 'POST /oauth/token', { form: { grant_type: 'password', ...form } })
+    expect(nobody.status).toBe(200)
+    await open(service, queryOf({ clientId: 'latchkey-docs', redirectUri: '' }, newProof().challenge), person)
+    const docs = { clientId: 'latchkey-docs', secret: null }
+    expect((await askTokens(service, docs, { grant_type: 'password', ...form })).status).toBe(200)
+    const after = await sql`SELECT FROM latchkey.sessions WHERE user_id = ${person.id} AND kind = 'api'`
+    expect(after.length - made.length).toBe(2)
+  })
+})
+
+describe('a person who has to set up a second factor since', () => {
+  const strict = useService({ isIssuer: true, requireMfa: 'all' }, service)
+
+  test('gives an app nothing for a code, which works once they have one', async () => {
+    const someone = await addAtBrowser(service, sql)
+    const code = await newCode(service, someone, app, { resource: api.identifier, scopes: NOTES })
+    expectOAuthError(await trade(strict, app, code), 403, 'mfa_enrolment_required')
+    const made = await sql`SELECT FROM latchkey.sessions WHERE user_id = ${someone.id} AND kind = 'client'`
+    expect(made).toHaveLength(0)
+    await sql`UPDATE latchkey.users SET has_second_factor = true WHERE id = ${someone.id}`
+    expect((await trade(strict, app, code)).status).toBe(200)
+  })
+
+  test('keeps the sessions of apps from before, whose tokens are refused meanwhile', async () => {
+    const someone = await addAtBrowser(service, sql)
+    const code = await newCode(service, someone, app, { resource: api.identifier, scopes: NOTES })
+    const { body } = await trade(service, app, code)
+    const { status, body: next } = await refresh(strict, app, body.refresh_token)
+    expect(status).toBe(200)
+    const statusOf = async () =>
+      (await call(strict, `GET /forward-auth?resource=${api.slug}`, { bearer: next.access_token })).status
+    expect(await statusOf()).toBe(403)
+    await sql`UPDATE latchkey.users SET has_second_factor = true WHERE id = ${someone.id}`
+    await until(async () => (await statusOf()) === 200, 'the token is accepted')
   })
 })
 

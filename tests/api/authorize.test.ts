@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
+import type postgres from 'postgres'
 import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { authorize } from '../../src/core/authorization/authorize.ts'
 import { answerRequest } from '../../src/core/authorization/consent.ts'
@@ -25,11 +26,13 @@ import {
 import { ask, cookieOf, signIn } from '../support/browser.ts'
 import { type Answer, call } from '../support/client.ts'
 import { APP_HOST, type DocumentServer, startDocumentServer } from '../support/document-server.ts'
+import { sendMeanwhile } from '../support/meanwhile.ts'
 import { addPerson, PASSWORD } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const service = useService({ isIssuer: true })
 const sql = useSql(service)
+const connections = { holder: useSql(service), watcher: sql }
 const person = prepare(() => addAtBrowser(service, sql))
 const api = prepare(() => addApi(sql))
 const app = prepare(() => addApp(sql))
@@ -383,6 +386,68 @@ describe('the form of consent', () => {
     expect((await decide(service, person, requestOf(page), { scopes: ['notes.read'] })).status).toBe(400)
     await sql`UPDATE latchkey.oauth_clients SET redirect_uris = ${[mine.redirectUri]} WHERE id = ${mine.id}`
     expect((await decide(service, person, requestOf(page), { scopes: ['notes.read'] })).status).toBe(200)
+  })
+
+  test.each<
+    [string, number, string, (tx: postgres.TransactionSql, mine: App, to: string) => Promise<unknown>]
+  >([
+    [
+      'the app disabled',
+      400,
+      'This app may no longer be allowed here.',
+      (tx, { id }) => tx`UPDATE latchkey.oauth_clients SET is_active = false WHERE id = ${id}`,
+    ],
+    [
+      'the app deleted',
+      400,
+      'This app may no longer be allowed here.',
+      (tx, { id }) => tx`DELETE FROM latchkey.oauth_clients WHERE id = ${id}`,
+    ],
+    [
+      'the redirect URI withdrawn',
+      400,
+      'This app may no longer be allowed here.',
+      (tx, { id }) => tx`UPDATE latchkey.oauth_clients SET redirect_uris = '{}' WHERE id = ${id}`,
+    ],
+    [
+      'the resource disabled',
+      400,
+      'That for which the app asks is no longer here.',
+      (tx, _, to) => tx`UPDATE latchkey.resources SET is_active = false WHERE id = ${to}`,
+    ],
+  ])('is answered by a page where it finds meanwhile: %s', async (_, status, sentence, end) => {
+    const [mine, ours, someone] = [await addApp(sql), await addApi(sql), await addAtBrowser(service, sql)]
+    const page = await open(service, queryFor({ resource: ours.identifier }, mine), someone)
+    const request = requestOf(page)
+    const answer = await sendMeanwhile(connections, {
+      work: (tx) => end(tx, mine, ours.id),
+      send: () => decide(service, someone, request, { scopes: ['notes.read'] }),
+    })
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([status, 'text/html; charset=utf-8'])
+    expect(answer.text).toContain(sentence)
+    expect(onwardsOf(answer)).toBeNull()
+    const made = await sql`SELECT FROM latchkey.oauth_grants WHERE user_id = ${someone.id}`
+    expect(made).toHaveLength(0)
+  })
+
+  test('is answered by a page where another form answers at the same moment, and where the session ends', async () => {
+    const someone = await addAtBrowser(service, sql)
+    const page = await open(service, queryFor({}), someone)
+    const post = () => decide(service, someone, requestOf(page), { scopes: ['notes.read'] })
+    const used = await sendMeanwhile(connections, {
+      work: (tx) =>
+        tx`UPDATE latchkey.authorization_requests SET used_at = now() WHERE id = ${requestOf(page)}`,
+      send: post,
+    })
+    expect([used.status, used.headers.get('content-type')]).toEqual([409, 'text/html; charset=utf-8'])
+    expect(used.text).toContain('This was answered already.')
+    await sql`UPDATE latchkey.authorization_requests SET used_at = NULL WHERE id = ${requestOf(page)}`
+    const over = await sendMeanwhile(connections, {
+      work: (tx) => tx`UPDATE latchkey.sessions SET ended_at = now() WHERE user_id = ${someone.id}`,
+      send: post,
+    })
+    expect([over.status, over.headers.get('content-type')]).toEqual([401, 'text/html; charset=utf-8'])
+    expect(over.text).toContain('You are no longer signed in.')
   })
 
   test('cannot be framed, and is not kept', async () => {

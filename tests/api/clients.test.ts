@@ -5,7 +5,14 @@ import { type Call, call, newKey } from '../support/client.ts'
 import { runInProcess } from '../support/command-line.ts'
 import { addLoggedIn, addPerson } from '../support/people.ts'
 import { expectProblem } from '../support/problem.ts'
-import { addAppSession, registerApp, registerResource, scopesNow } from '../support/registered-apps.ts'
+import {
+  addAppSession,
+  addManySessions,
+  longestList,
+  registerApp,
+  registerResource,
+  scopesNow,
+} from '../support/registered-apps.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
 const service = useService()
@@ -73,6 +80,7 @@ describe('a client', () => {
     expect(events.map(({ action }: { action: string }) => action)).toEqual([
       'client.deleted',
       'client.updated',
+      'session.ended',
       'client.created',
     ])
     expect(events[1].details).toMatchObject({ before: { name: 'Notes' }, after: { name: 'Tasks' } })
@@ -192,11 +200,17 @@ describe('the keys of a client', () => {
     ['another port', { jwks_uri: 'https://a.example.com:8443/jwks' }],
     ['a user name', { jwks_uri: 'https://user@a.example.com/jwks' }],
     ['a fragment', { jwks_uri: 'https://a.example.com/jwks#x' }],
+    ['a query', { jwks_uri: 'https://a.example.com/jwks?app=1' }],
+    ['an empty query', { jwks_uri: 'https://a.example.com/jwks?' }],
+    ['the port that is meant anyway', { jwks_uri: 'https://a.example.com:443/jwks' }],
+    ['no path', { jwks_uri: 'https://a.example.com' }],
+    ['an address', { jwks_uri: 'https://192.0.2.1/jwks' }],
+    ['a host without a dot', { jwks_uri: 'https://intranet/jwks' }],
+    ['a dot segment', { jwks_uri: 'https://a.example.com/x/../jwks' }],
   ])('are refused: %s', async (_, keys) => {
-    expectProblem(
-      await as('POST /oauth/clients', { json: { ...CONFIDENTIAL, ...keys } }),
-      'validation_failed',
-    )
+    const refused = await as('POST /oauth/clients', { json: { ...CONFIDENTIAL, ...keys } })
+    expectProblem(refused, 'validation_failed')
+    expect(refused.body.errors[0].path).toStartWith('/jwks')
     // The control.
     const made = await as('POST /oauth/clients', {
       json: { ...CONFIDENTIAL, jwks_uri: 'https://a.example.com/jwks' },
@@ -402,26 +416,70 @@ describe('the sessions of a client', () => {
     expect(ended.map((row) => row.ended_reason)).toEqual([`client_${done}`])
     const grants = await sql`SELECT id FROM latchkey.oauth_grants WHERE client_id = ${app.id}`
     expect(grants).toHaveLength(done === 'disabled' ? 3 : 0)
-    expect((await eventsOf(app.id))[0].details.sessions_ended).toBe(3)
+    const [last] = await eventsOf(app.id)
+    expect(last).toMatchObject(
+      done === 'disabled'
+        ? { action: 'session.ended', details: { reason: 'client_disabled', sessions: 3 } }
+        : { action: 'client.deleted', details: { grants_ended: 3, sessions_ended: 3 } },
+    )
     if (done === 'deleted') return
     await as(`PATCH /oauth/clients/${app.id}`, { json: { is_active: true } })
     expect(await accepted(all)).toEqual([false, false, false, true])
   })
 
-  test('end by a few statements, whatever their number', async () => {
+  test('of which 3,000 end by a few statements, at most 2,000 rows of a table in a transaction', async () => {
     const { app } = await world()
-    await sql`INSERT INTO latchkey.users (id, email, created_at)
-      SELECT gen_random_uuid(), 'many-' || n || '@example.com', now() FROM generate_series(1, 3000) n`
-    await sql`INSERT INTO latchkey.oauth_grants (id, user_id, client_id, audience, scopes, first_allowed_at, last_allowed_at)
-      SELECT gen_random_uuid(), id, ${app.id}, 'userinfo', '{}', now(), now() FROM latchkey.users WHERE email LIKE 'many-%'`
-    await sql`INSERT INTO latchkey.sessions (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at, kind, grant_id)
-      SELECT gen_random_uuid(), user_id, '\\x00000000000000000000000000000000', now(), now(), now() + interval '1 day',
-        now() + interval '1 day', 'client', id FROM latchkey.oauth_grants WHERE client_id = ${app.id} AND audience = 'userinfo'`
+    await addManySessions(sql, app.id, { grants: 3000, each: 1 })
     const statements = await service.locks.record(async () => {
       expect((await as(`DELETE /oauth/clients/${app.id}`)).status).toBe(204)
     })
-    expect(statements.length).toBeLessThan(25)
-    expect((await eventsOf(app.id))[0].details).toMatchObject({ grants_ended: 3003, sessions_ended: 3003 })
+    expect(statements.length).toBeLessThan(50)
+    expect(longestList(statements)).toBe(2000)
+    const { items } = (await as(`GET /audit?target=${app.id}`)).body
+    expect(items.map(({ action }: { action: string }) => action)).toEqual([
+      'client.deleted',
+      'client.updated',
+      'session.ended',
+      'client.created',
+    ])
+    expect(items[0].details).toMatchObject({ grants_ended: 3003, sessions_ended: 3003 })
+    const [left] = await sql`SELECT count(*)::int AS live FROM latchkey.sessions
+      WHERE user_id IN (SELECT id FROM latchkey.users WHERE email LIKE ${`many-${app.id}-%`}) AND ended_at IS NULL`
+    expect(left?.live).toBe(0)
+  })
+
+  test.each([
+    ['disabling', 'PATCH', { json: { is_active: false } }, 200],
+    ['deleting', 'DELETE', {}, 204],
+  ] as const)(
+    'are refused where the work of %s stops between two steps, and the same request ends the rest',
+    async (_, method, options, status) => {
+      const { app, mine } = await world()
+      if (method === 'DELETE') await addManySessions(sql, app.id, { grants: 2000, each: 1, isFirst: true })
+      const [held] = mine
+      // Another transaction keeps a step waiting until it gives up.
+      await sql.begin(async (tx) => {
+        await tx`SELECT FROM latchkey.sessions WHERE id = ${held?.sessionId as string} FOR UPDATE`
+        expectProblem(await as(`${method} /oauth/clients/${app.id}`, options), 'unavailable')
+        expect(await accepted(mine)).toEqual([false, false, false])
+      })
+      const isOver = async () =>
+        (await sql`SELECT ended_at FROM latchkey.sessions WHERE id = ${held?.sessionId as string}`)[0]
+          ?.ended_at !== null
+      expect(await isOver()).toBeFalse()
+      expect((await as(`${method} /oauth/clients/${app.id}`, options)).status).toBe(status)
+      expect([await isOver(), await accepted(mine)]).toEqual([true, [false, false, false]])
+    },
+  )
+
+  test('do not live again where disabling it stopped between two steps, and it is enabled', async () => {
+    const { app, mine } = await world()
+    expect(await accepted(mine)).toEqual([true, true, true])
+    // As the first step leaves it.
+    await sql`UPDATE latchkey.oauth_clients SET is_active = false WHERE id = ${app.id}`
+    await as(`PATCH /oauth/clients/${app.id}`, { json: { is_active: true } })
+    expect(await accepted(mine)).toEqual([false, false, false])
+    expect((await as(`GET /oauth/clients/${app.id}`)).body.is_active).toBeTrue()
   })
 })
 

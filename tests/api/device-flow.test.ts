@@ -287,6 +287,16 @@ describe('with a second factor that is due', () => {
     }
     expectRefused(await poll(device), 'authorization_pending')
   })
+
+  test('the device gets nothing for a yes from before', async () => {
+    const device = await newDevice()
+    await allow(device)
+    const grant_type = 'urn:ietf:params:oauth:grant-type:device_code'
+    const form = { grant_type, device_code: device.device_code, client_id: app.clientId }
+    const refused = await call(strict, 'POST /oauth/token', { form })
+    expect([refused.status, refused.body.error]).toEqual([403, 'mfa_enrolment_required'])
+    expect((await poll(device)).status).toBe(200)
+  })
 })
 
 describe('a device polls', () => {

@@ -286,6 +286,66 @@ describe('signing out at the request of an app', () => {
     expect((await leave(someone.cookie, good)).status).toBe(302)
   })
 
+  test('by client_id: the page asks, and the last page offers the way back to a registered place', async () => {
+    const { someone, client } = await signedIn()
+    const asked = { client_id: client.clientId, post_logout_redirect_uri: BACK, state: '"><b>' }
+    const page = await leave(someone.cookie, asked)
+    expect([page.status, page.headers.get('location')]).toEqual([200, null])
+    const [, action = ''] = /<form method="post" action="([^"]+)"/.exec(page.text) ?? []
+    const headers = { cookie: someone.cookie }
+    const done = await ask(service, `POST ${action.replaceAll('&amp;', '&')}`, { headers })
+    expect(done.status).toBe(303)
+    expect(await isHere(someone.cookie)).toBe(false)
+    const last = await call(service, `GET ${done.headers.get('location')}`)
+    expect(last.text).toContain('href="https://app.example.com/bye?from=app&amp;state=%22%3E%3Cb%3E"')
+    expect(last.text).toContain('Back to Notebook')
+    // So does the last page at once, where nobody is signed in.
+    const away = await leave(null, asked)
+    expect([away.status, away.headers.get('location')]).toEqual([303, done.headers.get('location')])
+  })
+
+  test('offers no way to a place that the named client did not register, nor for a client that another hint is of', async () => {
+    const { client, tokens } = await signedIn()
+    const stranger = await addApp(sql)
+    const good = { client_id: client.clientId, post_logout_redirect_uri: BACK }
+    const linkOf = async (query: Record<string, string>) =>
+      (await call(service, `GET /logged-out?${new URLSearchParams(query)}`)).text.includes('Back to')
+    expect(await linkOf(good)).toBe(true)
+    const foreign = { ...good, post_logout_redirect_uri: 'https://evil.example.com/' }
+    for (const query of [foreign, { ...good, client_id: stranger.clientId }, { ...good, client_id: 'x\0' }])
+      expect(await linkOf(query)).toBe(false)
+    for (const query of [
+      { ...good, client_id: stranger.clientId, id_token_hint: tokens.id_token },
+      { ...good, id_token_hint: 'none' },
+      foreign,
+    ])
+      expect((await leave(null, query)).headers.get('location')).toBe('/logged-out')
+    await sql`UPDATE latchkey.oauth_clients SET is_active = false WHERE id = ${client.id}`
+    expect(await linkOf(good)).toBe(false)
+  })
+
+  test('with a hint, client_id must be that of the ID token', async () => {
+    const { someone, client, tokens } = await signedIn()
+    const other = await addApp(sql)
+    await sql`UPDATE latchkey.oauth_clients SET post_logout_redirect_uris = ${[BACK]} WHERE id = ${other.id}`
+    const hint = { id_token_hint: tokens.id_token, post_logout_redirect_uri: BACK }
+    expect((await leave(someone.cookie, { ...hint, client_id: other.clientId })).status).toBe(200)
+    expect(await isHere(someone.cookie)).toBe(true)
+    const { status, headers } = await leave(someone.cookie, { ...hint, client_id: client.clientId })
+    expect([status, headers.get('location')]).toEqual([302, BACK])
+  })
+
+  test('a POST without a form is as GET without parameters', async () => {
+    const { someone } = await signedIn()
+    for (const headers of [{}, { cookie: someone.cookie, 'sec-fetch-site': 'cross-site' }]) {
+      const answer = await call(service, 'POST /oauth/logout', { headers })
+      expect([answer.status, answer.headers.get('location')]).toEqual([303, '/oauth/logout'])
+    }
+    expect(await isHere(someone.cookie)).toBe(true)
+    const typed = await call(service, 'POST /oauth/logout', { json: { state: 'x' } })
+    expect(typed.status).toBe(415)
+  })
+
   test('leads nowhere foreign where nobody is signed in', async () => {
     const { tokens } = await signedIn()
     const answer = await leave(null, {

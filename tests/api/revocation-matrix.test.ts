@@ -53,12 +53,14 @@ type Action = { name: string; kills: Name[]; act: Act }
 const SESSION_0: Name[] = ['access0', 'refresh0']
 const BROWSER: Name[] = ['cookie', 'browserToken']
 const APP_0: Name[] = ['app0', 'appRefresh0']
-const APPS: Name[] = [...APP_0, 'ownApp0']
+const APPS: Name[] = [...APP_0, 'signedIn0', 'ownApp0', 'ours0']
 const SESSIONS: Name[] = [...SESSION_0, 'access1', 'refresh1', ...BROWSER, ...APPS]
 /** What would become a session ends with all of them. */
 const EVERY_SESSION: Name[] = [...SESSIONS, 'step']
+/** What was exchanged for a secret ends with it. */
+const SECRET_0: Name[] = ['key0', 'exchanged0']
 /** A portal session ends with the key that made it. */
-const KEY_0: Name[] = ['key0', 'portal0']
+const KEY_0: Name[] = [...SECRET_0, 'portal0']
 const KEYS: Name[] = [...KEY_0, 'key1']
 const ACCOUNT_0: Name[] = ['accountKey0', 'accountToken0']
 const ACCOUNT: Name[] = [...ACCOUNT_0, 'accountKey1', 'accountToken1']
@@ -71,6 +73,10 @@ const revokeToken = (at: TestService, { text }: Credential) =>
 const change = (revoke_keys: boolean): Act => {
   const json = { current_password: PASSWORD, new_password: 'another-long-one', revoke_keys }
   return (at, h) => asUser(at, h, 'POST /auth/password', json)
+}
+
+async function ofEveryApp(h: Household, end: (id: string) => Promise<Answer>): Promise<undefined> {
+  for (const { id } of Object.values(h.apps)) expect((await end(id)).status).toBeOneOf([200, 204])
 }
 
 /** Each action that ends credentials at once, with the credentials that it ends. All others stay valid. */
@@ -177,6 +183,46 @@ const actions: Action[] = [
     act: (at, { credentials: c }) => revokeToken(at, c.ownApp0),
   },
   {
+    name: 'the person’s end of what they allowed an app',
+    kills: APP_0,
+    act: (at, h) => asUser(at, h, `DELETE /auth/grants/${h.allowed.reader.grantId}`),
+  },
+  {
+    name: 'an admin’s end of what a person allowed an app',
+    kills: ['ours0'],
+    act: (at, h) => asAdmin(at, `DELETE /users/${h.person.id}/grants/${h.allowed.ours.grantId}`),
+  },
+  {
+    name: 'the end of what a person allowed an app at Latchkey itself',
+    kills: ['ownApp0'],
+    act: (at, h) => asUser(at, h, `DELETE /auth/grants/${h.allowed.keeper.grantId}?created=true`),
+  },
+  {
+    name: 'the apps’ being disabled',
+    kills: APPS,
+    act: (at, h) => ofEveryApp(h, (id) => asAdmin(at, `PATCH /oauth/clients/${id}`, { is_active: false })),
+  },
+  {
+    name: 'the apps’ being deleted',
+    kills: APPS,
+    act: (at, h) => ofEveryApp(h, (id) => asAdmin(at, `DELETE /oauth/clients/${id}`)),
+  },
+  {
+    name: 'an app’s being no longer one of ours',
+    kills: ['ours0'],
+    act: (at, h) => asAdmin(at, `PATCH /oauth/clients/${h.apps.ours.id}`, { first_party: false }),
+  },
+  {
+    name: 'the resource’s being disabled',
+    kills: [...APP_0, 'exchanged0'],
+    act: (at, h) => asAdmin(at, `PATCH /resources/${h.resource.id}`, { is_active: false }),
+  },
+  {
+    name: 'the resource’s being deleted',
+    kills: [...APP_0, 'exchanged0'],
+    act: (at, h) => asAdmin(at, `DELETE /resources/${h.resource.id}`),
+  },
+  {
     name: 'revocation of a user’s key as a token',
     kills: KEY_0,
     act: (at, { credentials: c }) => revokeToken(at, c.key0),
@@ -208,7 +254,7 @@ const actions: Action[] = [
   },
   {
     name: 'a rotation without overlap',
-    kills: ['key0'],
+    kills: SECRET_0,
     act: (at, h) => asUser(at, h, `POST /keys/${h.keys[0].id}/rotate`, { overlap_seconds: 0 }),
   },
   {
@@ -377,8 +423,9 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
 
 /** Begins a change at each server by each credential, and gives functions that finish the changes. */
 async function beginChanges(servers: TestService[], credentials: Credential[]) {
-  // An app whose token is for another resource changes nothing here.
-  const callers = credentials.filter(({ kind }) => isRemembered(kind) && kind !== 'app')
+  // A token that is for another resource, or for signing in alone, changes nothing here.
+  const isElsewhere = ({ kind }: Credential) => ['app', 'signed-in app', 'exchanged'].includes(kind)
+  const callers = credentials.filter((each) => isRemembered(each.kind) && !isElsewhere(each))
   const begun = await Promise.all(
     servers.map((server) =>
       sendHalves(
@@ -401,6 +448,7 @@ async function expectAlive(at: TestService, credentials: Credential[]): Promise<
       const byName = (surface: Surface) =>
         [
           'GET /auth/me',
+          'GET /oauth/userinfo',
           'POST /oauth/introspect: as the token',
           'POST /auth/passkeys/login/options',
         ].includes(surface.name)
@@ -621,7 +669,16 @@ describe('an action on all credentials:', () => {
     const expires_at = new Date(a.context.clock() + lastsMs).toISOString()
     const { credentials: c } = await newHousehold(a, sql, { expires_at })
     const { accountKey0, accountToken0, accountKey1, accountToken1 } = c
-    const kills = [c.key0, c.portal0, c.key1, accountKey0, accountToken0, accountKey1, accountToken1]
+    const kills = [
+      c.key0,
+      c.exchanged0,
+      c.portal0,
+      c.key1,
+      accountKey0,
+      accountToken0,
+      accountKey1,
+      accountToken1,
+    ]
     const spares = [c.access0, c.refresh0, c.access1, c.refresh1, c.cookie, c.browserToken, c.portal1]
     await run(kills, spares, a, async () => {
       for (const server of [a, b]) server.advance(lastsMs)
@@ -647,7 +704,10 @@ describe('an action on all credentials:', () => {
       'accountToken0',
       'accountToken1',
       'app0',
+      'signedIn0',
       'ownApp0',
+      'ours0',
+      'exchanged0',
     ]
     alive.length = 0
     await run(pick(household, kills), others(household, kills), b, async () => {

@@ -5,7 +5,8 @@ import { SYSTEM } from '../../src/core/audit/audit.ts'
 import { revokeSigningKey, rotateIfDue, rotateSigningKey } from '../../src/core/signing/signing-keys.ts'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../src/lib/time.ts'
-import { call, logIn, newPerson, type Person } from '../support/client.ts'
+import { addApi } from '../support/apps.ts'
+import { call, logIn, newKey, newPerson, type Person } from '../support/client.ts'
 import { assemble, ownSigner, partsOf } from '../support/forge.ts'
 import { expectProblem } from '../support/problem.ts'
 import { refresh } from '../support/refresh.ts'
@@ -14,6 +15,9 @@ import { kidOf, kidsThatAre, publishedKids, statesOf } from '../support/signing.
 import { until } from '../support/until.ts'
 
 setDefaultTimeout(240_000)
+
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+const KEY_TYPE = 'urn:latchkey:token-type:api_key'
 
 const me = (service: TestService, bearer: string) => call(service, 'GET /auth/me', { bearer })
 const freshToken = async (service: TestService, { email, password }: Person) =>
@@ -90,6 +94,9 @@ describe('rotation', () => {
       await publishes(server, [old, next])
     }
 
+    // A token for a resource may last an hour.
+    at.advance(30 * MINUTE_MS)
+    for (const server of both) await publishes(server, [old, next])
     // A later token of the old key can only come from a thief.
     const { header, payload } = partsOf(last)
     const forged = assemble(header, { ...payload, exp: Number(payload.exp) + 86_400 }, signAsOld)
@@ -100,6 +107,40 @@ describe('rotation', () => {
       await publishes(server, [next])
       expect(await statesOf(server)).toEqual({ [old]: 'retired', [next]: 'current' })
     }
+  })
+
+  test('a token for a resource with the longest lifetime is accepted until it ends', async () => {
+    await using at = await twoServers()
+    const { one, both, person, sql } = at
+    const api = await addApi(sql, {
+      lifetime: 3600,
+      scopes: [{ name: 'read', description: 'Read', grantable_by: 'everyone' }],
+    })
+    const { key } = await newKey(one, person.access, { scopes: 'read' })
+    await at.rotate()
+    at.advance(299 * SECOND_MS)
+    const form = {
+      grant_type: TOKEN_EXCHANGE,
+      subject_token: key,
+      subject_token_type: KEY_TYPE,
+      resource: api.identifier,
+    }
+    const { body } = await call(one, 'POST /oauth/token', { form })
+    expect(body.expires_in).toBe(3600)
+    const [old] = await publishedKids(one)
+    expect(kidOf(body.access_token)).toBe(old as string)
+    const reaches = async () =>
+      Promise.all(
+        both.map(
+          async (server) =>
+            (await call(server, `GET /forward-auth?resource=${api.slug}`, { bearer: body.access_token }))
+              .status,
+        ),
+      )
+    at.advance(59 * MINUTE_MS)
+    expect(await reaches()).toEqual([200, 200])
+    at.advance(2 * MINUTE_MS)
+    expect(await reaches()).toEqual([401, 401])
   })
 
   test('a client that caches the JWKS for 300 s verifies tokens of the next key without another request', async () => {

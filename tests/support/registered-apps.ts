@@ -1,6 +1,7 @@
 import type postgres from 'postgres'
 import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
 import { call } from './client.ts'
+import type { Statement } from './lock-order.ts'
 import type { TestService } from './service.ts'
 
 /** An app that was registered: its row's id, which is its `client_id`, and its secret, if it has one. */
@@ -91,3 +92,43 @@ export async function scopesNow(service: TestService, token: string): Promise<re
   const verified = await verifyCredential(service.context, token)
   return verified.kind === 'client' || verified.kind === 'user' ? verified.scopes : null
 }
+
+/**
+ * Inserts people who allowed an app, each with some sessions of it. Their grants come behind all others, in the order in which
+ * the work goes.
+ * @param resource for which; null: for signing in
+ * @param isFirst the grants come before all others
+ */
+export async function addManySessions(
+  sql: postgres.Sql,
+  appId: string,
+  {
+    grants,
+    each,
+    resource = null,
+    isFirst = false,
+  }: { grants: number; each: number; resource?: string | null; isFirst?: boolean },
+): Promise<void> {
+  const marked = `many-${appId}-`
+  const prefix = isFirst ? '00000000' : 'ffffffff'
+  await sql`INSERT INTO latchkey.users (id, email, created_at)
+    SELECT gen_random_uuid(), ${marked} || n || '@example.com', now() FROM generate_series(1, ${grants}) n`
+  await sql`INSERT INTO latchkey.oauth_grants
+      (id, user_id, client_id, audience, resource_id, scopes, first_allowed_at, last_allowed_at)
+    SELECT overlay(gen_random_uuid()::text PLACING ${prefix} FROM 1 FOR 8)::uuid, id, ${appId},
+      ${resource === null ? 'userinfo' : 'resource'}, ${resource}, '{}', now(), now()
+    FROM latchkey.users WHERE email LIKE ${`${marked}%`}`
+  await sql`INSERT INTO latchkey.sessions
+      (id, user_id, salt, created_at, rotated_at, idle_expires_at, expires_at, kind, grant_id)
+    SELECT gen_random_uuid(), g.user_id, '\\x00000000000000000000000000000000', now(), now(), now() + interval '1 day',
+      now() + interval '1 day', 'client', g.id
+    FROM latchkey.users u JOIN latchkey.oauth_grants g ON g.user_id = u.id AND g.client_id = ${appId},
+      generate_series(1, ${each})
+    WHERE u.email LIKE ${`${marked}%`}`
+}
+
+/** The number of ids in the longest list that a statement has: so many rows it locks or changes at most. */
+export const longestList = (statements: readonly Statement[]): number =>
+  Math.max(
+    ...statements.flatMap(({ params }) => params.map((value) => (Array.isArray(value) ? value.length : 1))),
+  )

@@ -3,7 +3,7 @@ import { isOAuthPath } from '../../src/api/oauth-path.ts'
 import { OWN_SLUG } from '../../src/core/resources/audience.ts'
 import { recallCredential } from '../../src/core/verify/verify-credential.ts'
 import { KEYS_WRITE, PORTAL } from '../../src/lib/scopes.ts'
-import { addApp, addResource, allowApp, type TestResource } from './app-tokens.ts'
+import { addApp, addResource, allowApp, exchangeKey, type TestResource } from './app-tokens.ts'
 import { ask, signIn } from './browser.ts'
 import { type Answer, type Call, call, newKey } from './client.ts'
 import { type AddedPerson, addLoggedIn, addPerson, beginSession, PASSWORD } from './people.ts'
@@ -26,10 +26,15 @@ export type Credential = {
     | 'portal'
     | 'app'
     | 'own app'
+    | 'first-party app'
+    | 'signed-in app'
     | 'app refresh'
+    | 'exchanged'
   text: string
   /** The service account, for the key of an account. */
   account?: string
+  /** The app that refreshes. */
+  clientId?: string
   /** For which the token of an app was made. */
   resource?: Pick<TestResource, 'identifier' | 'slug'>
 }
@@ -152,7 +157,14 @@ export async function surfacesOf(service: TestService, watcher: string) {
   const askedAtResource = surfaceAt(
     'GET /forward-auth: with the resource',
     (at, { text, resource }) => call(at, `GET /forward-auth?resource=${resource?.slug}`, { bearer: text }),
-    ({ status, headers }) => status === 200 && headers.get('x-auth-type') === 'client',
+    ({ status, headers }) => status === 200 && ['client', 'key'].includes(headers.get('x-auth-type') ?? ''),
+    // The slug of a deleted resource is no policy any more.
+    (answer) => isRefused(answer) || (answer.status === 400 && answer.body?.code === 'invalid_request'),
+  )
+  const userInfo = surfaceAt(
+    'GET /oauth/userinfo',
+    (at, { text }) => call(at, 'GET /oauth/userinfo', { bearer: text }),
+    ({ status }) => status === 200,
     isRefused,
   )
   const byHeader = ['GET /auth/me', 'GET /protected/any', 'GET /forward-auth'].map(
@@ -222,6 +234,19 @@ export async function surfacesOf(service: TestService, watcher: string) {
       ({ status, body }) => status === 400 && body?.error === 'invalid_grant',
     ),
   ]
+  const refreshed = surfaceAt(
+    'POST /oauth/token: refresh_token, as the app',
+    (at, credential) => {
+      const { clientId: client_id = '', text } = credential
+      const form = { grant_type: 'refresh_token', refresh_token: text, client_id }
+      return trade(call(at, 'POST /oauth/token', { form }), credential)
+    },
+    ({ status }) => status === 200,
+    // A client that is gone or disabled is unknown; a resource that is disabled is no target.
+    ({ status, body }) =>
+      (status === 401 && body?.error === 'invalid_client') ||
+      (status === 400 && ['invalid_grant', 'invalid_target'].includes(body?.error)),
+  )
   const options = surfaceAt(
     'POST /auth/passkeys/login/options',
     (at, { text }) => call(at, 'POST /auth/passkeys/login/options', { json: { mfa_token: text } }),
@@ -250,6 +275,7 @@ export async function surfacesOf(service: TestService, watcher: string) {
   )
   const everywhere = [...(await guardedRoutes(service)), introspected, introspecting, asked]
   const ownRoutes = (await guardedRoutes(service)).filter(({ name }) => !name.includes('forward-auth'))
+  const fewRoutes = ownRoutes.filter(({ name }) => ['GET /auth/me', 'POST /keys/create'].includes(name))
   const ofApps = [...ownRoutes, introspected, introspecting, verifiedAny, askedAtResource]
   return {
     access: [...everywhere, verifiedAny],
@@ -262,7 +288,11 @@ export async function surfacesOf(service: TestService, watcher: string) {
     // A route that is closed to an app says so, with 403, as long as the token lives.
     app: ofApps,
     'own app': ofApps,
-    'app refresh': [introspected],
+    'first-party app': [...everywhere, verifiedAny, userInfo],
+    'signed-in app': [userInfo, ...fewRoutes, introspected, introspecting],
+    'app refresh': [introspected, refreshed],
+    // It is for one resource alone, like the token of an app, which is tried at every route.
+    exchanged: [...fewRoutes, introspected, introspecting, verifiedAny, askedAtResource],
     step: [options, finished],
     cookie: [bySession, byPage],
   } satisfies Record<Credential['kind'], Surface[]>
@@ -304,12 +334,20 @@ export async function newHousehold(
   ] as const
   const resource = await addResource(sql, ['read'])
   const own = { slug: OWN_SLUG, identifier: `${service.config.publicUrl}/${OWN_SLUG}` }
-  const app = await allowApp(service, sql, await addApp(sql), person.id, { resource })
   const ownScopes = ['read', KEYS_WRITE]
-  const keeper = await allowApp(service, sql, await addApp(sql, { scopes: ownScopes }), person.id, {
-    audience: 'latchkey',
-    scopes: ownScopes,
-  })
+  const apps = {
+    reader: await addApp(sql),
+    keeper: await addApp(sql, { scopes: ownScopes }),
+    ours: await addApp(sql, { firstParty: true }),
+  }
+  const allow = (app: keyof typeof apps, allowed: Parameters<typeof allowApp>[4]) =>
+    allowApp(service, sql, apps[app], person.id, allowed)
+  const allowed = {
+    reader: await allow('reader', { resource }),
+    signIn: await allow('reader', { audience: 'userinfo', scopes: [], identityScopes: ['openid'] }),
+    keeper: await allow('keeper', { audience: 'latchkey', scopes: ownScopes }),
+    ours: await allow('ours', { audience: 'users', scopes: null, identityScopes: ['openid'], role: 'user' }),
+  }
   const { cookie } = await signIn(service, { email: person.email, password: PASSWORD })
   const ofBrowser = await ask(service, 'POST /session/token', { headers: { cookie } })
   const of = (name: string, kind: Credential['kind'], text: string): Credential => ({
@@ -331,14 +369,28 @@ export async function newHousehold(
     cookie: of('a browser’s cookie', 'cookie', cookie),
     browserToken: of('a token of that browser', 'access', ofBrowser.body.access_token),
     step: of('a pending second step', 'step', await beginSecondStep(service, sql, person)),
-    app0: { ...of('an app’s token', 'app', app.access), resource },
-    appRefresh0: of('the refresh token of that app', 'app refresh', app.refresh),
-    ownApp0: { ...of('an app’s token for Latchkey itself', 'own app', keeper.access), resource: own },
+    app0: { ...of('an app’s token', 'app', allowed.reader.access), resource },
+    appRefresh0: {
+      ...of('the refresh token of that app', 'app refresh', allowed.reader.refresh),
+      clientId: apps.reader.clientId,
+    },
+    signedIn0: of('the token by which that app knows the person', 'signed-in app', allowed.signIn.access),
+    ownApp0: { ...of('an app’s token for Latchkey itself', 'own app', allowed.keeper.access), resource: own },
+    ours0: of('a first-party app’s token', 'first-party app', allowed.ours.access),
+    exchanged0: {
+      ...of(
+        'a token for which a key was exchanged',
+        'exchanged',
+        await exchangeKey(service, sql, keys[0].id, resource),
+      ),
+      resource,
+    },
     portal0: of('a portal session that a key made', 'portal', portals[0].bearer),
     portal1: of('a portal session that an admin made', 'portal', portals[1].bearer),
     accountToken1: of('a token by the other key', 'account token', await tokenOf(accountKeys[1])),
   }
-  return { person, sessions, account, keys, accountKeys, portals, portalAdmin, credentials }
+  const apart = { person, sessions, account, keys, accountKeys, portals, portalAdmin }
+  return { ...apart, apps, allowed, resource, credentials }
 }
 
 /** Gives somebody an authenticator app, whose sessions go on, and takes the first step of another log-in. */

@@ -76,11 +76,23 @@ export function SignInPage({
 }
 
 /** `/logged-out` */
-export function SignedOutPage({ site }: { site: Site }) {
+export function SignedOutPage({
+  site,
+  back,
+}: {
+  site: Site
+  /** The app that asked, and where it wants people to go; null: none did. */
+  back: { name: string; place: string } | null
+}) {
   return (
     <Page site={site} title="You are signed out">
       <p>You can close this window now.</p>
-      <Links to={[[`${site.base}/login`, 'Sign in again']]} />
+      <Links
+        to={[
+          ...(back ? ([[back.place, `Back to ${back.name}`]] as const) : []),
+          [`${site.base}/login`, 'Sign in again'],
+        ]}
+      />
     </Page>
   )
 }

@@ -166,6 +166,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
             'slow_down',
             'expired_token',
             'mfa_required',
+            'mfa_enrolment_required',
             'email_not_verified',
             'too_many_attempts',
           ],

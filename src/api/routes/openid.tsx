@@ -3,19 +3,19 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
 import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
-import { placeAfterLogout } from '../../core/openid/logout.ts'
+import { findPlaceAfterLogout } from '../../core/openid/logout.ts'
 import { UserInfo } from '../../core/openid/model.ts'
 import { describePerson } from '../../core/openid/userinfo.ts'
 import { endBrowserSession } from '../../core/sessions/browser.ts'
 import { verifyCredential } from '../../core/verify/verify-credential.ts'
 import { fail } from '../../lib/errors.ts'
-import { readForm } from '../body.ts'
+import { hasBody, readForm } from '../body.ts'
 import { acceptCookie, type BrowserGuard } from '../browser.ts'
 import { readCredential } from '../credential.ts'
 import { describe } from '../openapi/describe.ts'
 import { pageAnswer, seeOther, siteOf } from '../pages/answer.tsx'
 import { clearedCookie, readCookie } from '../pages/cookie.ts'
-import { textOf } from '../pages/forms.ts'
+import { logoutQuery, readLogout } from '../pages/logout-query.ts'
 import { SignOutPage } from '../pages/sign-out.tsx'
 import { originOf, type RequestState } from '../request-state.ts'
 
@@ -51,17 +51,20 @@ export const openIdRoutes = (context: Context, guard: BrowserGuard) => {
       '/oauth/logout',
       async ({ query, request, state }) => {
         const here = await acceptCookie(context, state)
-        if (!here) return seeOther(`${site.base}/logged-out`)
-        const place = await placeAfterLogout(context, here.user.id, {
-          idTokenHint: textOf(query.id_token_hint),
-          redirectUri: textOf(query.post_logout_redirect_uri),
-          state: textOf(query.state),
-        })
-        if (place === null) return pageAnswer(<SignOutPage site={site} email={here.user.email} />)
+        const asked = readLogout(query)
+        const after = await findPlaceAfterLogout(context, here?.user.id ?? null, asked)
+        const back = after ? logoutQuery({ ...asked, clientId: after.clientId }) : ''
+        if (!here) return seeOther(`${site.base}/logged-out${back}`)
+        if (!after?.isProven)
+          return pageAnswer(<SignOutPage site={site} email={here.user.email} back={back} />)
         await endBrowserSession(context, originOf(state), readCookie(config, request))
         return new Response(null, {
           status: 302,
-          headers: { location: place, 'set-cookie': clearedCookie(config), 'cache-control': 'no-store' },
+          headers: {
+            location: after.place,
+            'set-cookie': clearedCookie(config),
+            'cache-control': 'no-store',
+          },
         })
       },
       hidden,
@@ -69,8 +72,10 @@ export const openIdRoutes = (context: Context, guard: BrowserGuard) => {
     .post(
       '/oauth/logout',
       // From a page of an app. It reads no cookie and changes nothing: the GET that follows decides.
-      ({ body }) =>
-        seeOther(`${site.base}/oauth/logout?${new URLSearchParams(body as Record<string, string>)}`),
-      { ...hidden, parse: ({ request }) => readForm(request) },
+      ({ body }) => {
+        const query = new URLSearchParams(body as Record<string, string>).toString()
+        return seeOther(`${site.base}/oauth/logout${query === '' ? '' : `?${query}`}`)
+      },
+      { ...hidden, parse: ({ request }) => (hasBody(request) ? readForm(request) : {}) },
     )
 }

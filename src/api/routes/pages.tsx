@@ -8,6 +8,7 @@ import { logIn } from '../../core/login/log-in.ts'
 import { requestPasswordReset, resetPassword } from '../../core/login/password-reset.ts'
 import { finishSignIn } from '../../core/login/second-step.ts'
 import { type SignIn, signIn as signInWith } from '../../core/login/sign-in.ts'
+import { findPlaceAfterLogout } from '../../core/openid/logout.ts'
 import type { Principal } from '../../core/principal.ts'
 import { isEnrolmentDue } from '../../core/second-factors/enrolment.ts'
 import { beginTotp, confirmTotp } from '../../core/second-factors/factors.ts'
@@ -23,6 +24,7 @@ import { clearedCookie, readCookie } from '../pages/cookie.ts'
 import { EnrolmentPage, RecoveryCodesPage } from '../pages/enrolment.tsx'
 import { FIELDS, orRefused, takeEmail, takePassword, takeSecondStep, textOf } from '../pages/forms.ts'
 import { ForgotPasswordPage, NewPasswordPage, SetupPage, VerifyEmailPage } from '../pages/links.tsx'
+import { logoutQuery, readLogout } from '../pages/logout-query.ts'
 import { asksForNewLogin, queryToApp, readReturnTo } from '../pages/return-to.ts'
 import { SecondStepPage } from '../pages/second-step.tsx'
 import { NOTICES, SignedOutPage, SignInPage, StartPage } from '../pages/sign-in.tsx'
@@ -406,13 +408,21 @@ export const pageRoutes = (context: Context, guard: BrowserGuard, limits: Limits
     )
     .post(
       '/logout',
-      async ({ request, state }) => {
+      async ({ query, request, state }) => {
         await endBrowserSession(context, originOf(state), readCookie(config, request))
-        return seeOther(`${site.base}/logged-out`, { 'set-cookie': clearedCookie(config) })
+        const back = logoutQuery(readLogout(query))
+        return seeOther(`${site.base}/logged-out${back}`, { 'set-cookie': clearedCookie(config) })
       },
       { ...page, ownOrigin: 'none' },
     )
-    .get('/logged-out', () => pageAnswer(<SignedOutPage site={site} />), page)
+    .get(
+      '/logged-out',
+      async ({ query }) => {
+        const back = await findPlaceAfterLogout(context, null, readLogout(query))
+        return pageAnswer(<SignedOutPage site={site} back={back} />)
+      },
+      page,
+    )
     .get(
       '/.well-known/change-password',
       () => {

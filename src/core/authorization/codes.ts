@@ -90,7 +90,7 @@ export type PresentedCode = {
 /**
  * Trades a code for the tokens of a new session. What does not fit leaves the code as it is. A second use ends the session
  * that the first made, since the code was stolen.
- * @throws Problem unauthorized_client, invalid_token
+ * @throws Problem unauthorized_client, invalid_token, mfa_enrolment_required
  */
 export async function tradeCode(
   context: Context,

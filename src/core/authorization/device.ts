@@ -197,7 +197,7 @@ const isDeviceClient = ({ source, grants }: ClientRow): boolean =>
 /**
  * Answers the poll of a device: with tokens, once a person allowed it.
  * @throws Problem authorization_pending, slow_down, access_denied, expired_token; unauthorized_client, invalid_target,
- * invalid_token
+ * invalid_token, mfa_enrolment_required
  */
 export async function pollDevice(
   context: Context,

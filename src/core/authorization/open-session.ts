@@ -1,3 +1,4 @@
+import { fail } from '../../lib/errors.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
 import type { Caller, Change, Lock } from '../change/record-change.ts'
@@ -7,6 +8,7 @@ import { type GrantRow, updateGrant } from '../grants/grants.ts'
 import type { OAuthTokens } from '../oauth/model.ts'
 import { lifetimeMs } from '../resources/audience.ts'
 import type { ResourceRow } from '../resources/rows.ts'
+import { isEnrolmentDue } from '../second-factors/enrolment.ts'
 import { openClientSession } from '../sessions/sessions.ts'
 import { type AppSession, type Identity, issueAppTokens, scopesNow } from './tokens.ts'
 
@@ -42,6 +44,7 @@ export const locksOfOpening = ({ client, grant, resource, sessionId }: Basis): L
  * Opens a session of an app, as part of a change with `locksOfOpening`.
  * @param by the app
  * @returns null where something that it would stand on is over
+ * @throws Problem mfa_enrolment_required
  */
 export async function openAppSession(
   context: Context,
@@ -64,6 +67,8 @@ export async function openAppSession(
     mayHold(held.clients.get(client.id), grant) &&
     (resource === null || held.resources.get(resource.id)?.isActive === true)
   if (!user || !browser || !isLive || !isGood) return null
+  // A code, or a device's yes, from before that was asked: it stays as it is.
+  if (isEnrolmentDue(context.config, user)) fail('mfa_enrolment_required')
   const { authTime, amr } = browser
   const target = { audience: grant.audience, resource }
   const made = { id: newId(), salt: crypto.getRandomValues(new Uint8Array(16)) }

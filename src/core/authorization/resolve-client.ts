@@ -2,13 +2,12 @@ import type { Config } from '../../config/config.ts'
 import { newId } from '../../lib/ids.ts'
 import type { Origin } from '../audit/audit.ts'
 import { resolveMetadataClient } from '../client-metadata/resolve-client.ts'
+import { DOCS_CLIENT } from '../clients/docs-client.ts'
 import { matchesRedirectUri } from '../clients/redirect-uris.ts'
 import { type ClientRow, findClientByClientId, insertClientOnce } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import type { UserPrincipal } from '../principal.ts'
 
-/** The client that is built in for the API documentation, while it is served (oauth.md, section 3, rule 3). */
-const DOCS_CLIENT = 'latchkey-docs'
 const docsRedirectOf = ({ publicUrl }: Pick<Config, 'publicUrl'>) => `${publicUrl}/docs/oauth2-redirect`
 
 /** No `client_id` is longer. */

@@ -1,5 +1,4 @@
 import { and, asc, count, eq, isNull, type SQL, sql } from 'drizzle-orm'
-import type { AnyPgColumn } from 'drizzle-orm/pg-core'
 import type { Transaction } from '../../db/database.ts'
 import { accountsOfUsers, accountsOfUsersAlone } from '../../db/managers.ts'
 import { oauthClients, oauthGrants, resources } from '../../db/oauth.ts'
@@ -45,13 +44,6 @@ type Lockable = {
 }
 
 /**
- * Whether the grant of a session is one of a client's, or one for a resource. With an array PostgreSQL uses the index, also where it has
- * no statistics yet; with IN it compared each session with each grant.
- */
-const isOfGrantOf = (column: AnyPgColumn, ids: string[]): SQL =>
-  sql`${sessions.grantId} = ANY (ARRAY(SELECT ${oauthGrants.id} FROM ${oauthGrants} WHERE ${isOneOf(column, ids)}))`
-
-/**
  * Everything that can be locked, in the order in which every change locks it (docs/decisions/0026). In one common
  * order, two changes can wait for each other only one way; in different orders, each could wait for the other: a
  * deadlock. Of a user's sessions and keys only the live ones are locked, because the others never change again.
@@ -71,12 +63,6 @@ export const LOCKABLE = {
   clients: { table: 'clients', where: (ids) => isOneOf(oauthClients.id, ids), reads: true },
   resources: { table: 'resources', where: (ids) => isOneOf(resources.id, ids), reads: true },
   oauthGrants: { table: 'oauthGrants', where: (ids) => isOneOf(oauthGrants.id, ids), reads: true },
-  grantsOfClient: { table: 'oauthGrants', where: (ids) => isOneOf(oauthGrants.clientId, ids), reads: false },
-  grantsOfResource: {
-    table: 'oauthGrants',
-    where: (ids) => isOneOf(oauthGrants.resourceId, ids),
-    reads: false,
-  },
   grantsOfUser: { table: 'oauthGrants', where: (ids) => isOneOf(oauthGrants.userId, ids), reads: true },
   sessions: { table: 'sessions', where: (ids) => isOneOf(sessions.id, ids), reads: true },
   sessionsOfUser: {
@@ -87,16 +73,6 @@ export const LOCKABLE = {
   sessionsOfGrant: {
     table: 'sessions',
     where: (ids) => and(isOneOf(sessions.grantId, ids), isNull(sessions.endedAt)),
-    reads: false,
-  },
-  sessionsOfClient: {
-    table: 'sessions',
-    where: (ids) => and(isOfGrantOf(oauthGrants.clientId, ids), isNull(sessions.endedAt)),
-    reads: false,
-  },
-  sessionsOfResource: {
-    table: 'sessions',
-    where: (ids) => and(isOfGrantOf(oauthGrants.resourceId, ids), isNull(sessions.endedAt)),
     reads: false,
   },
   keys: { table: 'keys', where: (ids) => isOneOf(apiKeys.id, ids), reads: true },

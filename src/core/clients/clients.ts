@@ -4,7 +4,7 @@ import { type PageQuery, readPage } from '../../lib/page.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { countGrants, endSessionsOfGrants } from '../grants/grants.ts'
+import { deleteWithGrants, endSessionsOfDisabled, type GrantsOf } from '../grants/grants.ts'
 import { requireAuthorizationServer } from '../oauth/authorization-server.ts'
 import type { AdminPrincipal, Operator } from '../principal.ts'
 import type {
@@ -98,11 +98,12 @@ export async function changeClient(
 ): Promise<OAuthClient> {
   if (!isId(id)) fail('not_found')
   const change = readSettings(patch)
-  const locks: Lock[] = [
-    ['clients', id, 'no key update'],
-    ...(change.isActive === false ? ([['sessionsOfClient', id, 'no key update']] as const) : []),
-  ]
-  const row = await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
+  const endSessions = () => endSessionsOfDisabled(context, origin, caller, of(id), 'client_disabled')
+  // Where the work of disabling it stopped between two steps, sessions are left that would live again.
+  if (change.isActive === true && (await findClientById(context.db, id))?.isActive === false)
+    await endSessions()
+  const locks: Lock[] = [['clients', id, 'no key update']]
+  const row = await recordChange(context, origin, caller, locks, async ({ tx, held, record }) => {
     const before = held.clients.get(id) ?? fail('not_found')
     const isRegistered = before.source === 'registered'
     if (!isRegistered && Object.keys(change).some((name) => name !== 'isActive'))
@@ -112,17 +113,14 @@ export async function changeClient(
     const [was, is] = [describe(before), describe(after)]
     if (JSON.stringify(was) === JSON.stringify(is)) return before
     await updateClient(tx, id, change)
-    const isDisabling = before.isActive && !after.isActive
-    const ended = isDisabling
-      ? await endSessionsOfGrants(tx, { clientId: id }, now, 'client_disabled', false)
-      : 0
     await record({
       action: 'client.updated',
       target: { type: 'client', id },
-      details: { before: was, after: is, ...(isDisabling && { sessions_ended: ended }) },
+      details: { before: was, after: is },
     })
     return after
   })
+  if (change.isActive === false) await endSessions()
   return presentClient(context, row)
 }
 
@@ -137,31 +135,28 @@ export async function removeClient(
   id: string,
 ): Promise<void> {
   if (!isId(id)) fail('not_found')
-  const locks: Lock[] = [
-    ['clients', id, 'update'],
-    ['grantsOfClient', id, 'update'],
-    ['sessionsOfClient', id, 'no key update'],
-  ]
-  await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
-    const row = held.clients.get(id) ?? fail('not_found')
-    const sessions = await endSessionsOfGrants(tx, { clientId: id }, now, 'client_deleted', true)
-    const grants = await countGrants(tx, { clientId: id })
-    await deleteClient(tx, id)
-    const { clientId, source, kind } = row
-    await record({
-      action: 'client.deleted',
-      target: { type: 'client', id },
-      details: {
-        client_id: clientId,
-        source,
-        kind,
-        ...describe(row),
-        grants_ended: grants,
-        sessions_ended: sessions,
-      },
-    })
+  const target = { type: 'client', id } as const
+  await deleteWithGrants(context, origin, caller, {
+    of: of(id),
+    reason: 'client_deleted',
+    async disable({ tx, held, record }) {
+      const row = held.clients.get(id) ?? fail('not_found')
+      const change = { isActive: false }
+      await updateClient(tx, id, change)
+      const details = { before: describe(row), after: describe({ ...row, ...change }) }
+      await record({ action: 'client.updated', target, details })
+    },
+    async remove({ tx, held, record }, ended) {
+      const row = held.clients.get(id) ?? fail('not_found')
+      const { clientId, source, kind } = row
+      await deleteClient(tx, id)
+      const details = { client_id: clientId, source, kind, ...describe(row), ...ended }
+      await record({ action: 'client.deleted', target, details })
+    },
   })
 }
+
+const of = (id: string): GrantsOf => ({ table: 'clients', id })
 
 /** A page of clients, newest first. */
 export async function listClients(

@@ -1,7 +1,8 @@
-import { and, count, desc, eq, gt, isNull, lt, lte, or, sql } from 'drizzle-orm'
+import { and, count, desc, eq, gt, isNull, lt, lte, ne, or, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { oauthClientSecrets, oauthClients } from '../../db/oauth.ts'
 import { isOneOf } from '../../db/one-of.ts'
+import { DOCS_CLIENT } from './docs-client.ts'
 
 export type ClientRow = typeof oauthClients.$inferSelect
 export type ClientSecretRow = typeof oauthClientSecrets.$inferSelect
@@ -61,11 +62,12 @@ export function listClientRows(
     .limit(limit)
 }
 
+/** The clients that admins registered. */
 export async function countRegisteredClients(db: Database): Promise<number> {
   const [row] = await db
     .select({ count: count() })
     .from(oauthClients)
-    .where(eq(oauthClients.source, 'registered'))
+    .where(and(eq(oauthClients.source, 'registered'), ne(oauthClients.clientId, DOCS_CLIENT)))
   return row?.count ?? 0
 }
 

@@ -1,12 +1,11 @@
 import type { JWK } from 'jose'
 import { failField } from '../../lib/errors.ts'
 import { requireScopes } from '../../lib/scopes.ts'
+import { readDocumentUrl } from '../client-metadata/url.ts'
 import type { OAuthClientPatch } from './model.ts'
 import type { ClientChange, ClientRow } from './queries.ts'
 import { findRedirectUriFault } from './redirect-uris.ts'
 
-/** Where a jwks_uri begins. Its keys are fetched like a metadata document: https, the default port, no user name. */
-const JWKS_URI = /^https:\/\/[\w.-]+(?::443)?(?:[/?][\w.~:/?[\]@!$&'()*+,;=%-]*)?$/
 /** The members that make each kind of public key (RFC 7518, section 6; RFC 8037). */
 const PUBLIC_MEMBERS = new Map([
   ['EC', ['crv', 'x', 'y']],
@@ -68,8 +67,12 @@ function readUris(path: string, uris: readonly string[]): string[] {
 function readKeys({ jwks, jwks_uri: uri }: OAuthClientPatch): ClientChange {
   if (jwks && uri) failField('/jwks_uri', 'Must be left out where jwks is given')
   if (uri) {
-    if (!JWKS_URI.test(uri) || !URL.canParse(uri))
-      failField('/jwks_uri', 'Must be an https URL on port 443, without a user name and a fragment')
+    // It is fetched like a metadata document: what the fetch would refuse is no place of keys.
+    if ('fault' in readDocumentUrl(uri))
+      failField(
+        '/jwks_uri',
+        'Must be an https URL of a public host with a path, without a user name, port, query and fragment',
+      )
     return { jwksUri: uri, jwks: null }
   }
   if (jwks)

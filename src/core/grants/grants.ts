@@ -15,20 +15,23 @@ import { endInSteps } from '../keys/steps.ts'
 import type { Operator, UserPrincipal } from '../principal.ts'
 import { identifierOf } from '../resources/audience.ts'
 import { hasUser } from '../sessions/sessions.ts'
+import { grantEnded } from './ended.ts'
 import type { Grant } from './model.ts'
 import {
-  deleteGrant,
-  deleteGrantsOf,
+  deleteGrants,
   endSessionsOfGrant,
   findGrant,
+  findNamedGrant,
   type GrantTarget,
   insertGrant,
   type ListedGrant,
   listGrantsOf,
+  listNamedGrantsOf,
   updateGrant,
 } from './queries.ts'
 
-export { countGrants, endSessionsOfGrants, findGrant, type GrantRow, updateGrant } from './queries.ts'
+export { deleteWithGrants, endSessionsOfDisabled } from './end-in-steps.ts'
+export { findGrant, type GrantRow, type GrantsOf, updateGrant } from './queries.ts'
 
 /** A page of what a person allowed apps, the newest first. */
 export function listGrants(context: Context, userId: string, page: PageQuery): Promise<Page<ListedGrant>> {
@@ -169,9 +172,9 @@ export async function endGrant(
       const made = (await keys?.revoke(change, reason)) ?? 0
       // The grant goes last: where the work stops between two steps, the same request goes on.
       if (made === limit) return made
-      await deleteGrant(tx, id)
-      const details = { user_id: userId, client_id: grant.clientId, sessions: ended.length, created }
-      await record({ action: 'grant.ended', target: { type: 'grant', id }, details })
+      const named = (await findNamedGrant(tx, id)) ?? fail('not_found')
+      await deleteGrants(tx, [id])
+      await record(grantEnded(context, named, { sessions: ended.length, created }))
       return made
     })
   }
@@ -180,16 +183,13 @@ export async function endGrant(
 
 /** Ends everything that a user allowed apps, as part of a change that has locked it and ends the user's sessions. */
 export async function endGrantsOfUser(
+  context: Pick<Context, 'config'>,
   { tx, record }: Pick<Change<Caller>, 'tx' | 'record'>,
   userId: string,
   reason: string,
 ): Promise<void> {
-  const ended = await deleteGrantsOf(tx, userId)
-  await record(
-    ended.map(({ id, clientId }) => ({
-      action: 'grant.ended',
-      target: { type: 'grant', id },
-      details: { user_id: userId, client_id: clientId, reason },
-    })),
-  )
+  const grants = await listNamedGrantsOf(tx, userId)
+  const ids = grants.map(({ id }) => id)
+  await deleteGrants(tx, ids)
+  await record(grants.map((grant) => grantEnded(context, grant, { reason })))
 }

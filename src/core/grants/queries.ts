@@ -1,6 +1,7 @@
-import { and, count, desc, eq, getTableColumns, gt, isNull, lt, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
 import { oauthClients, oauthGrants, resources } from '../../db/oauth.ts'
+import { isOneOf } from '../../db/one-of.ts'
 import { sessions } from '../../db/schema.ts'
 import type { Target } from '../resources/audience.ts'
 
@@ -74,42 +75,99 @@ export async function updateGrant(
 }
 
 /** Whose grants: all of a client, or all for a resource. */
-export type GrantsOf = { clientId: string } | { resourceId: string }
+export type GrantsOf = { table: 'clients' | 'resources'; id: string }
 
-const isOf = (of: GrantsOf) =>
-  'clientId' in of ? eq(oauthGrants.clientId, of.clientId) : eq(oauthGrants.resourceId, of.resourceId)
+const isOf = ({ table, id }: GrantsOf) =>
+  eq(table === 'clients' ? oauthGrants.clientId : oauthGrants.resourceId, id)
 
-/**
- * Ends the sessions of all grants of a client or for a resource, by one statement.
- * @param deletes whether the grants are about to be deleted. The sessions are then taken from them here, since the foreign key
- * would update one session after the other
- * @returns how many ended
- */
-export async function endSessionsOfGrants(
-  tx: Transaction,
+/** A grant with the names of its app and its resource, by which people know it in the audit trail. */
+export type NamedGrant = Awaited<ReturnType<typeof listNamedGrantsOf>>[number]
+
+const selectNamed = (db: Database | Transaction) =>
+  db
+    .select({
+      id: oauthGrants.id,
+      userId: oauthGrants.userId,
+      clientId: oauthGrants.clientId,
+      clientName: oauthClients.name,
+      audience: oauthGrants.audience,
+      resource: { identifier: resources.identifier },
+    })
+    .from(oauthGrants)
+    .innerJoin(oauthClients, eq(oauthClients.id, oauthGrants.clientId))
+    .leftJoin(resources, eq(resources.id, oauthGrants.resourceId))
+
+/** Grants of a client or for a resource, in the order of their ids, after the grant `after`. */
+export function listGrantsAfter(
+  db: Database,
   of: GrantsOf,
-  now: Date,
-  reason: string,
-  deletes: boolean,
-): Promise<number> {
-  // With an array PostgreSQL uses the index, also where it has no statistics yet.
-  const grants = sql`ARRAY(SELECT ${oauthGrants.id} FROM ${oauthGrants} WHERE ${isOf(of)})`
-  const isOfGrants = sql`${sessions.grantId} = ANY (${grants})`
-  const ended = tx.$with('ended').as(
-    tx
-      .update(sessions)
-      .set({ endedAt: now, endedReason: reason, ...(deletes && { grantId: null }) })
-      .where(and(isOfGrants, isNull(sessions.endedAt)))
-      .returning({ id: sessions.id }),
-  )
-  const [row] = await tx.with(ended).select({ count: count() }).from(ended)
-  if (deletes) await tx.update(sessions).set({ grantId: null }).where(isOfGrants)
-  return row?.count ?? 0
+  after: string | null,
+  limit: number,
+): Promise<NamedGrant[]> {
+  return selectNamed(db)
+    .where(and(isOf(of), after === null ? undefined : gt(oauthGrants.id, after)))
+    .orderBy(asc(oauthGrants.id))
+    .limit(limit)
 }
 
-export async function countGrants(tx: Transaction, of: GrantsOf): Promise<number> {
-  const [row] = await tx.select({ count: count() }).from(oauthGrants).where(isOf(of))
-  return row?.count ?? 0
+export async function findNamedGrant(tx: Transaction, id: string): Promise<NamedGrant | null> {
+  const [row] = await selectNamed(tx).where(eq(oauthGrants.id, id))
+  return row ?? null
+}
+
+/** What a user allowed: few rows, since each is for another app or resource. */
+export function listNamedGrantsOf(tx: Transaction, userId: string) {
+  return selectNamed(tx).where(eq(oauthGrants.userId, userId))
+}
+
+export async function hasGrants(tx: Transaction, of: GrantsOf): Promise<boolean> {
+  const [row] = await tx.select({ id: oauthGrants.id }).from(oauthGrants).where(isOf(of)).limit(1)
+  return row !== undefined
+}
+
+/**
+ * Sessions under some grants.
+ * @param which `live`: those that did not end; else also the others, until they are deleted
+ */
+export async function listSessionsOfGrants(
+  db: Database | Transaction,
+  grantIds: readonly string[],
+  which: 'live' | 'all',
+  limit: number,
+): Promise<string[]> {
+  const rows = await db
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(and(isOneOf(sessions.grantId, grantIds), which === 'live' ? isNull(sessions.endedAt) : undefined))
+    .limit(limit)
+  return rows.map(({ id }) => id)
+}
+
+/** Ends those of some sessions that have not ended. @returns how many ended */
+export async function updateSessionsEnded(
+  tx: Transaction,
+  ids: readonly string[],
+  now: Date,
+  reason: string,
+): Promise<number> {
+  const ended = await tx
+    .update(sessions)
+    .set({ endedAt: now, endedReason: reason })
+    .where(and(isOneOf(sessions.id, ids), isNull(sessions.endedAt)))
+    .returning({ id: sessions.id })
+  return ended.length
+}
+
+/**
+ * Takes sessions from their grants, which are about to be deleted. The foreign key would do so by a statement for each
+ * grant.
+ */
+export async function detachSessions(tx: Transaction, ids: readonly string[]): Promise<void> {
+  await tx.update(sessions).set({ grantId: null }).where(isOneOf(sessions.id, ids))
+}
+
+export async function deleteGrants(tx: Transaction, ids: readonly string[]): Promise<void> {
+  await tx.delete(oauthGrants).where(isOneOf(oauthGrants.id, ids))
 }
 
 /** Ends the sessions of a grant. */
@@ -124,15 +182,4 @@ export async function endSessionsOfGrant(
     .set({ endedAt: now, endedReason: reason })
     .where(and(eq(sessions.grantId, id), isNull(sessions.endedAt)))
     .returning({ id: sessions.id })
-}
-
-export async function deleteGrant(tx: Transaction, id: string): Promise<void> {
-  await tx.delete(oauthGrants).where(eq(oauthGrants.id, id))
-}
-
-export function deleteGrantsOf(tx: Transaction, userId: string): Promise<{ id: string; clientId: string }[]> {
-  return tx
-    .delete(oauthGrants)
-    .where(eq(oauthGrants.userId, userId))
-    .returning({ id: oauthGrants.id, clientId: oauthGrants.clientId })
 }

@@ -192,7 +192,7 @@ export async function resetPassword(
       const { tx, held, now, record } = change
       const present = held.users.get(user.id) ?? user
       await useToken(tx, token.id, now)
-      if (isTakeover) await removeEverything(change, user.id)
+      if (isTakeover) await removeEverything(context, change, user.id)
       await forgetGuesses(tx, context, user.email)
       if (token.email !== null && !present.emailVerified) {
         await setVerifiedEmail(tx, user.id, token.email)
@@ -250,8 +250,8 @@ function isIssuerGood(
  * Removes what the maker of the account left behind besides sessions, keys and tokens: second factors, service accounts, and
  * what they allowed apps.
  */
-async function removeEverything(change: Change<null>, userId: string): Promise<void> {
+async function removeEverything(context: Context, change: Change<null>, userId: string): Promise<void> {
   await removeEveryFactor(change, userId)
-  await endGrantsOfUser(change, userId, 'password_reset')
+  await endGrantsOfUser(context, change, userId, 'password_reset')
   await disableAccounts(change, await managedAloneBy(change, userId))
 }

@@ -6,6 +6,7 @@ import { countEvent } from '../audit/counted-events.ts'
 import { tradeCode } from '../authorization/codes.ts'
 import { DEVICE_GRANT, pollDevice } from '../authorization/device.ts'
 import { refreshClientSession } from '../authorization/refresh.ts'
+import { DOCS_CLIENT } from '../clients/docs-client.ts'
 import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import { logIn } from '../login/log-in.ts'
@@ -37,7 +38,7 @@ export type TokenClient = { kind: 'key'; key: KeyPrincipal } | { kind: 'app'; ap
 /**
  * The token endpoint (RFC 6749, section 3.2): the same log-ins and refreshes as under /auth, access tokens for service
  * accounts, and the tokens of apps.
- * @throws Problem unsupported_grant_type, invalid_request, invalid_client, invalid_scope, and the errors of logging in
+ * @throws Problem unsupported_grant_type, unauthorized_client, invalid_request, invalid_client, invalid_scope, and the errors of logging in
  * and refreshing
  */
 export async function grantTokens(
@@ -46,6 +47,7 @@ export async function grantTokens(
   request: TokenRequest,
   client: TokenClient,
 ): Promise<OAuthTokens> {
+  if (client?.kind === 'app') requireOpenToApps(context, client.app, request.grant_type)
   if (request.grant_type === 'client_credentials') {
     return grantClientCredentials(
       context,
@@ -62,6 +64,16 @@ export async function grantTokens(
   // The other grants for users are for Latchkey's own clients, which do not authenticate.
   const { tokens, scopes } = await grantUserTokens(context, origin, request)
   return { ...tokens, scope: scopes.join(' ') }
+}
+
+/**
+ * An app gets no token by a person's password, nor one of its own (oauth.md, section 3, rule 1). The API documentation, which is
+ * built in, names itself beside the password.
+ * @throws Problem unauthorized_client
+ */
+function requireOpenToApps({ config }: Context, { clientId }: ClientRow, grantType: string): void {
+  const isPassword = grantType === 'password' && config.oauthPasswordGrant && clientId !== DOCS_CLIENT
+  if (isPassword || grantType === 'client_credentials') fail('unauthorized_client')
 }
 
 async function grantByCode(

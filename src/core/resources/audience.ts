@@ -85,11 +85,16 @@ function isAllowedByTarget(
   }
 }
 
+/** No access token for a resource lasts longer. */
+export const MAX_LIFETIME_MS = HOUR_MS
+
 /** How long an access token for a resource lasts; null: one for a part of Latchkey itself. */
 export function lifetimeMs(
   { accessTokenExpireMinutes }: Pick<Config, 'accessTokenExpireMinutes'>,
   resource: { tokenLifetimeSeconds: number | null } | null,
 ): number {
   const seconds = resource?.tokenLifetimeSeconds
-  return seconds == null ? Math.min(accessTokenExpireMinutes * MINUTE_MS, HOUR_MS) : seconds * SECOND_MS
+  return seconds == null
+    ? Math.min(accessTokenExpireMinutes * MINUTE_MS, MAX_LIFETIME_MS)
+    : seconds * SECOND_MS
 }

@@ -7,7 +7,7 @@ import { isReserved, requireScopes } from '../../lib/scopes.ts'
 import type { Origin } from '../audit/audit.ts'
 import { type Lock, recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
-import { countGrants, endSessionsOfGrants } from '../grants/grants.ts'
+import { deleteWithGrants, endSessionsOfDisabled, type GrantsOf } from '../grants/grants.ts'
 import { requireAuthorizationServer } from '../oauth/authorization-server.ts'
 import type { AdminPrincipal, Operator } from '../principal.ts'
 import { OWN_SLUG } from './audience.ts'
@@ -80,28 +80,27 @@ export async function changeResource(
 ): Promise<Resource> {
   requireForeign(id)
   const change = readPatch(patch)
-  const locks: Lock[] = [
-    ['resources', id, 'no key update'],
-    ...(change.isActive === false ? ([['sessionsOfResource', id, 'no key update']] as const) : []),
-  ]
-  const work = recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
+  const endSessions = () => endSessionsOfDisabled(context, origin, caller, of(id), 'resource_disabled')
+  // Where the work of disabling it stopped between two steps, sessions are left that would live again.
+  if (change.isActive === true && (await findResourceById(context.db, id))?.isActive === false)
+    await endSessions()
+  const locks: Lock[] = [['resources', id, 'no key update']]
+  const work = recordChange(context, origin, caller, locks, async ({ tx, held, record }) => {
     const before = held.resources.get(id) ?? fail('not_found')
     const after = { ...before, ...change }
     const [was, is] = [describe(before), describe(after)]
     if (JSON.stringify(was) === JSON.stringify(is)) return before
     await updateResource(tx, id, change)
-    const isDisabling = before.isActive && !after.isActive
-    const ended = isDisabling
-      ? await endSessionsOfGrants(tx, { resourceId: id }, now, 'resource_disabled', false)
-      : 0
     await record({
       action: 'resource.updated',
       target: { type: 'resource', id },
-      details: { before: was, after: is, ...(isDisabling && { sessions_ended: ended }) },
+      details: { before: was, after: is },
     })
     return after
   })
-  return present(await orTaken(work))
+  const row = await orTaken(work)
+  if (change.isActive === false) await endSessions()
+  return present(row)
 }
 
 /**
@@ -115,23 +114,26 @@ export async function removeResource(
   id: string,
 ): Promise<void> {
   requireForeign(id)
-  const locks: Lock[] = [
-    ['resources', id, 'update'],
-    ['grantsOfResource', id, 'update'],
-    ['sessionsOfResource', id, 'no key update'],
-  ]
-  await recordChange(context, origin, caller, locks, async ({ tx, held, now, record }) => {
-    const row = held.resources.get(id) ?? fail('not_found')
-    const sessions = await endSessionsOfGrants(tx, { resourceId: id }, now, 'resource_deleted', true)
-    const grants = await countGrants(tx, { resourceId: id })
-    await deleteResource(tx, id)
-    await record({
-      action: 'resource.deleted',
-      target: { type: 'resource', id },
-      details: { ...describe(row), grants_ended: grants, sessions_ended: sessions },
-    })
+  const target = { type: 'resource', id } as const
+  await deleteWithGrants(context, origin, caller, {
+    of: of(id),
+    reason: 'resource_deleted',
+    async disable({ tx, held, record }) {
+      const row = held.resources.get(id) ?? fail('not_found')
+      const change = { isActive: false }
+      await updateResource(tx, id, change)
+      const details = { before: describe(row), after: describe({ ...row, ...change }) }
+      await record({ action: 'resource.updated', target, details })
+    },
+    async remove({ tx, held, record }, ended) {
+      const row = held.resources.get(id) ?? fail('not_found')
+      await deleteResource(tx, id)
+      await record({ action: 'resource.deleted', target, details: { ...describe(row), ...ended } })
+    },
   })
 }
+
+const of = (id: string): GrantsOf => ({ table: 'resources', id })
 
 /** A page of resources, newest first; Latchkey's own is the last. */
 export async function listResources(

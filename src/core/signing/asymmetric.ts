@@ -5,6 +5,7 @@ import { newId } from '../../lib/ids.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { ACCESS_TOKEN_TYPE } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
+import { MAX_LIFETIME_MS } from '../resources/audience.ts'
 import {
   ANY_AGE_SECONDS,
   idTokenClaims,
@@ -171,8 +172,8 @@ function keyIdOf(token: string): string | null {
 }
 
 /**
- * When the last token that a key signed expires: its successor has begun to sign, and the lifetime of a token has
- * passed since. Where ALGORITHM has been changed, a server that still uses the old one is assumed to rotate at the
+ * When the last token that a key signed has expired: its successor has begun to sign, and the longest lifetime of a token has
+ * passed since: ACCESS_TOKEN_EXPIRE_MINUTES, or an hour, which a token for a resource may last. Where ALGORITHM has been changed, a server that still uses the old one is assumed to rotate at the
  * latest after SIGNING_KEY_ROTATION_DAYS.
  * @param all every key, including revoked ones: a successor that was revoked has still taken over
  * @returns milliseconds since the epoch, or Infinity
@@ -182,7 +183,9 @@ export function verifiesUntil(
   all: readonly SigningKeyRow[],
   config: Pick<Context['config'], 'algorithm' | 'accessTokenExpireMinutes' | 'signingKeyRotationDays'>,
 ): number {
-  const tokenLastsMs = config.accessTokenExpireMinutes * MINUTE_MS + CLOCK_MARGIN_MS
+  // A resource may have had a longer lifetime when the last token for it was signed.
+  const tokenLastsMs =
+    Math.max(config.accessTokenExpireMinutes * MINUTE_MS, MAX_LIFETIME_MS) + CLOCK_MARGIN_MS
   const successor = all.find(
     (other) => other.algorithm === row.algorithm && other.signsFrom > row.signsFrom && !isStillborn(other),
   )

@@ -1,0 +1,63 @@
+import { expect, setDefaultTimeout, test } from 'bun:test'
+import { type Call, call } from '../support/client.ts'
+import { addLoggedIn, addPerson } from '../support/people.ts'
+import {
+  addAppSession,
+  addManySessions,
+  longestList,
+  registerApp,
+  registerResource,
+  scopesNow,
+} from '../support/registered-apps.ts'
+import { prepare, useService, useSql } from '../support/use-service.ts'
+
+setDefaultTimeout(240_000)
+
+const PEOPLE = 10_000
+const EACH = 10
+/** The rows of a table that one transaction changes at most. */
+const STEP = 2000
+
+const service = useService()
+const sql = useSql(service)
+const admin = prepare(() => addLoggedIn(service, sql, { role: 'admin' }))
+const world = prepare(async () => {
+  const resource = await registerResource(service, admin.access)
+  const app = await registerApp(service, admin.access)
+  const person = await addPerson(sql)
+  const { access } = await addAppSession(service, sql, person.id, app, resource)
+  await addManySessions(sql, app.id, { grants: PEOPLE, each: EACH, resource: resource.id })
+  return { resource, app, access }
+})
+
+const countLive = async () =>
+  (await sql`SELECT count(*)::int AS n FROM latchkey.sessions WHERE kind = 'client' AND ended_at IS NULL`)[0]
+    ?.n
+
+/** Sends a request, whose work is in transactions that are all small. */
+async function ask(route: string, options: Call): Promise<number> {
+  let status = 0
+  const statements = await service.locks.record(async () => {
+    status = (await call(service, route, { bearer: admin.access, ...options })).status
+  })
+  expect(longestList(statements)).toBe(STEP)
+  const transactions = new Set(statements.map(({ transaction }) => transaction))
+  expect(transactions.size).toBeGreaterThan((PEOPLE * EACH) / STEP)
+  return status
+}
+
+test('100,000 live sessions of apps end in steps where their resource is disabled, and where their app is deleted', async () => {
+  const { resource, app, access } = world
+  expect([await countLive(), await scopesNow(service, access)]).toEqual([PEOPLE * EACH + 1, ['read']])
+  expect(await ask(`PATCH /resources/${resource.id}`, { json: { is_active: false } })).toBe(200)
+  expect([await countLive(), await scopesNow(service, access)]).toEqual([0, null])
+
+  await sql`UPDATE latchkey.sessions SET ended_at = NULL WHERE kind = 'client'`
+  expect(await ask(`DELETE /oauth/clients/${app.id}`, {})).toBe(204)
+  expect(await countLive()).toBe(0)
+  const { items } = (await call(service, `GET /audit?target=${app.id}`, { bearer: admin.access })).body
+  expect(items[0]).toMatchObject({
+    action: 'client.deleted',
+    details: { grants_ended: PEOPLE + 1, sessions_ended: PEOPLE * EACH + 1 },
+  })
+})
