@@ -4,8 +4,7 @@ import { type OAuthClientProvider, UnauthorizedError } from '@modelcontextprotoc
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import type { OAuthTokens } from '@modelcontextprotocol/sdk/shared/auth.js'
-import { type Browser, type BrowserContext, chromium } from 'playwright-core'
-import { allowAtPages, type Loopback, listenOnLoopback } from '../support/app-in-browser.ts'
+import { allowAtPages, type Loopback, listenOnLoopback, useChromium } from '../support/app-in-browser.ts'
 import { type RunningProgram, startProgram } from '../support/binary.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newPerson } from '../support/client.ts'
@@ -128,15 +127,7 @@ describe('the MCP server of the examples', () => {
 })
 
 describe.skipIf(!CHROMIUM)(`an MCP client, and a person at a browser${WITHOUT_CHROMIUM}`, () => {
-  let browser: Browser
-  let context: BrowserContext
-  beforeAll(async () => {
-    // Chromium has no sandbox as root. It opens only our own pages here.
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
-    context = await browser.newContext()
-    context.setDefaultTimeout(60_000)
-  })
-  afterAll(() => browser?.close())
+  const at = useChromium()
 
   test('is let in with consent, asks for more when it needs more, and is cut off with the grant', async () => {
     await using back = listenOnLoopback()
@@ -151,7 +142,7 @@ describe.skipIf(!CHROMIUM)(`an MCP client, and a person at a browser${WITHOUT_CH
     /** Lets the person allow what the client asked, and hands the answer to the client. */
     async function allow(transport: StreamableHTTPClientTransport): Promise<string> {
       if (!authProvider.asked) throw new Error('The client asked for nothing')
-      const said = await allowAtPages(context, authProvider.asked, person)
+      const said = await allowAtPages(at.context, authProvider.asked, person)
       const { searchParams } = await back.next()
       expect([searchParams.get('state'), searchParams.get('iss')]).toEqual(['st4te', service.url])
       await transport.finishAuth(searchParams.get('code') ?? '')
