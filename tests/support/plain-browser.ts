@@ -3,7 +3,7 @@ import { OWN } from './browser.ts'
 /** A page as a person sees it, with its forms. `status` 0: an address outside of this machine, which is not opened. */
 export type Page = { url: URL; status: number; headers: Headers; text: string; forms: Form[] }
 /** A form with the values that it has so far. `buttons`: the names of those that say something. */
-export type Form = { action: URL; method: string; fields: [name: string, value: string][]; buttons: string[] }
+type Form = { action: URL; method: string; fields: [name: string, value: string][]; buttons: string[] }
 
 /** Goes on where answers and pages send a browser, keeps cookies, and sends forms. It runs no script. */
 export type PlainBrowser = {
@@ -93,7 +93,7 @@ function readPage(text: string, at: URL): { forms: Form[]; onward: URL | null } 
 }
 
 /** The form of a page that has all of these fields or buttons. */
-export const formWith = ({ forms }: Page, ...names: string[]): Form | undefined =>
+const formWith = ({ forms }: Page, ...names: string[]): Form | undefined =>
   forms.find(({ fields, buttons }) =>
     names.every((name) => buttons.includes(name) || fields.some(([field]) => field === name)),
   )
