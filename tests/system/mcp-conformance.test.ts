@@ -8,7 +8,7 @@ import { newPerson } from '../support/client.ts'
 import { freePort } from '../support/free-port.ts'
 import { startMcpExample } from '../support/mcp-example.ts'
 import { adminToken, newClient } from '../support/oauth.ts'
-import { allowByForms, newPlainBrowser } from '../support/plain-browser.ts'
+import { allowByForms, newPlainBrowser, type Page } from '../support/plain-browser.ts'
 import { registerApp } from '../support/registered-apps.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
@@ -91,17 +91,18 @@ test("MCP's conformance runner is content with the authorization server, and goe
   const app = await registerApp(service, admin.access, { redirect_uris: ['http://127.0.0.1/callback'] })
   const port = String(await freePort())
   const of = ['--client-id', app.id, '--resource', resource, '--port', port]
-  let walked: Promise<{ text: string }> | null = null
+  const walked: Promise<Page>[] = []
   const checked = await run(['authorization', '--url', service.url, ...of], (line) => {
     const to = line.trim()
-    if (to.startsWith(`${service.url}/oauth/authorize?`)) walked = allowByForms(newPlainBrowser(), to, person)
+    if (to.startsWith(`${service.url}/oauth/authorize?`))
+      walked.push(allowByForms(newPlainBrowser(), to, person))
   })
   expect(checked).toEqual([
     'authorization-code-grant: SUCCESS',
     'authorization-server-metadata-cimd: SUCCESS',
     'authorization-server-metadata: SUCCESS',
   ])
-  expect((await walked)?.text).toContain('You can close this page')
+  expect((await walked[0])?.text).toContain('You can close this page')
 
   // The control: under another name of this machine the issuer is not the one that was asked.
   const other = service.url.replace('127.0.0.1', 'localhost')
