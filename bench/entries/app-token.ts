@@ -1,5 +1,6 @@
 import { atLeast } from '../support/budget.ts'
 import {
+  type Contender,
   comparison,
   describeSamples,
   takeTurns,
@@ -10,15 +11,15 @@ import {
 import type { Entry, Finding, RunOptions } from '../support/entry.ts'
 import { cacheReads, checkAnswer, hitRatio, type Latchkey, startLatchkey } from '../support/latchkey.ts'
 import { askEach, type LoadRequest } from '../support/load.ts'
-import { appTokensOf, type BenchApi, insertKeys, insertPeople } from '../support/rows.ts'
+import { accessTokensOf, appTokensOf, insertKeys, insertPeople } from '../support/rows.ts'
 
 /**
- * The two places at which an API is protected, each asked about an app's access token and about an API key. Both are
- * already in the cache.
+ * The two places where an API is protected, asked about apps' access tokens, and in turns about API keys and about
+ * people's own access tokens. All are already in the cache.
  */
 export const appToken: Entry = {
   name: 'app-token',
-  estimateSeconds: (options) => 2 * turnsSeconds(withRefill(options)) + 15,
+  estimateSeconds: (options) => 2 * turnsSeconds(withRefill(options), 3) + 15,
   async run(options) {
     // The tokens come from one address, by a thousand refreshes.
     const env = { RATE_LIMITS: 'login=1000000/1m,refresh=1000000/1m,other=1000000/1m' }
@@ -26,70 +27,68 @@ export const appToken: Entry = {
     const people = await insertPeople(latchkey)
     const { api, tokens } = await appTokensOf(latchkey, people)
     const keys = await insertKeys(latchkey, people, tokens.length)
-    const ask = places(latchkey, api)
+    const own = await accessTokensOf(latchkey, people)
+
+    const protectedBy = `/forward-auth?resource=${api.slug}&scope=read`
+    const bearing = (path: string) => (token: string) => ({
+      path,
+      headers: { Authorization: `Bearer ${token}` },
+    })
+    const verifying = (resource: string | undefined) => (credential: string) => ({
+      path: '/verify',
+      method: 'POST' as const,
+      headers: { 'X-API-Key': latchkey.verifierKey },
+      json: { credential, resource, scopes: ['read'] },
+      expected: '"code":"VALID"',
+    })
     return [
-      await compareCredentials(
-        latchkey,
-        '`GET /forward-auth?resource=`',
-        tokens.map(ask.forwardAuth.byToken),
-        keys.map(ask.forwardAuth.byKey),
-        options,
-      ),
-      await compareCredentials(
-        latchkey,
-        '`POST /verify`',
-        tokens.map(ask.verify),
-        keys.map(ask.verify),
-        options,
-      ),
+      ...(await compareCredentials(latchkey, '`GET /forward-auth`', options, {
+        app: tokens.map(bearing(protectedBy)),
+        key: keys.map((key) => ({ path: protectedBy, headers: { 'X-API-Key': key } })),
+        // A person's own token is good where no resource is named.
+        own: own.map(bearing('/forward-auth?scope=read')),
+      })),
+      ...(await compareCredentials(latchkey, '`POST /verify`', options, {
+        app: tokens.map(verifying(api.identifier)),
+        key: keys.map(verifying(api.identifier)),
+        own: own.map(verifying(undefined)),
+      })),
     ]
   },
 }
 
-/** How each place is asked. */
-function places({ verifierKey }: Latchkey, { identifier, slug }: BenchApi) {
-  const path = `/forward-auth?resource=${slug}&scope=read`
-  return {
-    forwardAuth: {
-      byToken: (token: string): LoadRequest => ({ path, headers: { Authorization: `Bearer ${token}` } }),
-      byKey: (key: string): LoadRequest => ({ path, headers: { 'X-API-Key': key } }),
-    },
-    verify: (credential: string): LoadRequest => ({
-      path: '/verify',
-      method: 'POST',
-      headers: { 'X-API-Key': verifierKey },
-      json: { credential, resource: identifier, scopes: ['read'] },
-      expected: '"code":"VALID"',
-    }),
-  }
-}
+/** Whose credential is presented: an app's for a person, an API key, a person's own. */
+type Kind = 'app' | 'key' | 'own'
 
 async function compareCredentials(
   latchkey: Latchkey,
   where: string,
-  byToken: LoadRequest[],
-  byKey: LoadRequest[],
   options: RunOptions,
-): Promise<Finding> {
-  for (const requests of [byToken, byKey]) {
-    await checkAnswer(latchkey, requests)
-    await askEach(latchkey, requests)
+  requests: Record<Kind, LoadRequest[]>,
+): Promise<Finding[]> {
+  for (const each of Object.values(requests)) {
+    await checkAnswer(latchkey, each)
+    await askEach(latchkey, each)
   }
-  const contenders = { token: underLoad(latchkey, byToken), key: underLoad(latchkey, byKey) }
+  const contenders: Record<Kind, Contender> = {
+    app: underLoad(latchkey, requests.app),
+    key: underLoad(latchkey, requests.key),
+    own: underLoad(latchkey, requests.own),
+  }
   const readsBefore = await cacheReads(latchkey)
-  const { token, key } = await takeTurns(contenders, options)
+  const samples = await takeTurns(contenders, options)
   const hits = hitRatio(await cacheReads(latchkey), readsBefore)
-  return comparison(
-    `${where} by an app’s token, against the same by API key; ${byToken.length} of each`,
-    token,
-    key,
-    {
-      budgetOf: (ratio) => atLeast(ratio, 0.9, 1),
-      details: [
-        describeSamples('by token', token, contenders.token),
-        describeSamples('by key', key, contenders.key),
-        `found in the cache: ${(100 * hits).toFixed(1)} %`,
-      ],
-    },
-  )
+  const details = [
+    describeSamples('an app’s token', samples.app, contenders.app),
+    describeSamples('an API key', samples.key, contenders.key),
+    describeSamples('a person’s token', samples.own, contenders.own),
+    `found in the cache: ${(100 * hits).toFixed(1)} %`,
+  ]
+  const what = `${where} by an app’s access token, against`
+  const budgetOf = (ratio: number) => atLeast(ratio, 0.9, 1)
+  const count = `${requests.app.length} of each`
+  return [
+    comparison(`${what} the same by API key; ${count}`, samples.app, samples.key, { budgetOf, details }),
+    comparison(`${what} a person’s own; ${count}`, samples.app, samples.own, { budgetOf, details: [] }),
+  ]
 }

@@ -80,14 +80,11 @@ export async function accessTokensOf(latchkey: Latchkey, people: readonly NewPer
   return answers.map((text) => JSON.parse(text).access_token)
 }
 
-/** An API for which an app gets tokens. */
-export type BenchApi = { identifier: string; slug: string }
-
 /** An access token of an app for each person, for one API. Each comes from one refresh of the app's session. */
 export async function appTokensOf(
   latchkey: Latchkey,
   people: readonly NewPerson[],
-): Promise<{ api: BenchApi; tokens: string[] }> {
+): Promise<{ api: { identifier: string; slug: string }; tokens: string[] }> {
   const { sql } = latchkey
   const expiresAt = new Date(Date.now() + DAY_MS)
   const api = { identifier: 'https://api.example.com/bench', slug: 'bench' }

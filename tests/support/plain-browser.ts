@@ -93,7 +93,7 @@ function readPage(text: string, at: URL): { forms: Form[]; onward: URL | null } 
 }
 
 /** The form of a page that has all of these fields or buttons. */
-const formWith = ({ forms }: Page, ...names: string[]): Form | undefined =>
+export const formWith = ({ forms }: Page, ...names: string[]): Form | undefined =>
   forms.find(({ fields, buttons }) =>
     names.every((name) => buttons.includes(name) || fields.some(([field]) => field === name)),
   )
