@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { appToken } from './entries/app-token.ts'
 import { cache } from './entries/cache.ts'
 import { cold } from './entries/cold.ts'
 import { consolePages } from './entries/console.ts'
@@ -27,6 +28,7 @@ const ENTRIES: readonly Entry[] = [
   jwt,
   verify,
   forwardAuth,
+  appToken,
   refresh,
   login,
   loginStorm,

@@ -80,6 +80,47 @@ export async function accessTokensOf(latchkey: Latchkey, people: readonly NewPer
   return answers.map((text) => JSON.parse(text).access_token)
 }
 
+/** An access token of an app for each person, for one API. Each comes from one refresh of the app's session. */
+export async function appTokensOf(
+  latchkey: Latchkey,
+  people: readonly NewPerson[],
+): Promise<{ api: { identifier: string; slug: string }; tokens: string[] }> {
+  const { sql } = latchkey
+  const expiresAt = new Date(Date.now() + DAY_MS)
+  const api = { identifier: 'https://api.example.com/bench', slug: 'bench' }
+  const scopes = sql.json([{ name: 'read', description: 'Read', grantable_by: 'everyone' }])
+  const [made] = await sql<{ client: string; resource: string }[]>`
+    WITH resource AS (
+      INSERT INTO latchkey.resources (id, identifier, slug, name, scopes, created_at)
+      VALUES (uuidv7(), ${api.identifier}, ${api.slug}, 'Bench', ${scopes}, now()) RETURNING id
+    ), named AS (SELECT uuidv7() AS id), client AS (
+      INSERT INTO latchkey.oauth_clients (id, client_id, source, kind, name, redirect_uris, grants, created_at)
+      SELECT id, id::text, 'registered', 'public', 'bench', '{https://app.example.com/callback}',
+        '{authorization_code,refresh_token}', now() FROM named RETURNING id
+    )
+    SELECT client.id AS client, resource.id AS resource FROM client, resource`
+  if (!made) throw new Error('There is no app')
+  const sessions = await sql<NewSession[]>`
+    WITH allowed AS (
+      INSERT INTO latchkey.oauth_grants
+        (id, user_id, client_id, audience, resource_id, scopes, first_allowed_at, last_allowed_at)
+      SELECT uuidv7(), user_id, ${made.client}, 'resource', ${made.resource}, '{read}', now(), now()
+      FROM unnest(${people.map(({ id }) => id)}::uuid[]) AS user_id RETURNING id, user_id
+    )
+    INSERT INTO latchkey.sessions (id, user_id, kind, grant_id, salt, scopes, identity_scopes, amr, auth_time,
+      created_at, rotated_at, idle_expires_at, expires_at)
+    SELECT uuidv7(), user_id, 'client', id, substr(sha256(convert_to(id::text, 'UTF8')), 1, 16), '{read}', '{}',
+      '{pwd}', now(), now(), now(), ${expiresAt}, ${expiresAt}
+    FROM allowed RETURNING id, salt`
+  const asked = refreshTokensOf(latchkey, sessions).map((refresh_token) => ({
+    path: '/oauth/token',
+    method: 'POST' as const,
+    form: { grant_type: 'refresh_token', client_id: made.client, refresh_token },
+  }))
+  const answers = await askEach(latchkey, asked)
+  return { api, tokens: answers.map((text) => JSON.parse(text).access_token) }
+}
+
 /** The request that refreshes by this token. */
 export const refreshing = (refresh_token: string): LoadRequest => ({
   path: '/auth/refresh',

@@ -48,6 +48,9 @@ const server = Bun.serve({
     const { pathname } = new URL(request.url)
     if (pathname === METADATA_PATH) return Response.json(await latchkey.metadata())
     if (pathname !== '/mcp') return new Response(null, { status: 404 })
+    // A page of another site may have given its own name to this machine's address (MCP, "Transports": DNS rebinding).
+    const origin = request.headers.get('origin')
+    if (origin !== null && origin !== new URL(RESOURCE).origin) return new Response(null, { status: 403 })
     const parsedBody = await request.json().catch(() => null)
     const ip = server.requestIP(request)?.address
     const caller = await latchkey.authenticate(request, { scopes: scopesFor(parsedBody), ip })

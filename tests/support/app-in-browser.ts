@@ -1,4 +1,20 @@
-import type { BrowserContext } from 'playwright-core'
+import { afterAll } from 'bun:test'
+import { type Browser, type BrowserContext, chromium } from 'playwright-core'
+import { CHROMIUM } from './chromium.ts'
+import { prepare } from './use-service.ts'
+
+/** Chromium for the tests of the surrounding `describe`, with cookies that all of them share. */
+export function useChromium(): { browser: Browser; context: BrowserContext } {
+  const opened = prepare(async () => {
+    // Chromium has no sandbox as root. It opens only our own pages here.
+    const browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+    const context = await browser.newContext()
+    context.setDefaultTimeout(60_000)
+    return { browser, context }
+  })
+  afterAll(() => opened.browser?.close())
+  return opened
+}
 
 /** A program on the person's own machine that waits for the browser to come back. */
 export type Loopback = AsyncDisposable & {

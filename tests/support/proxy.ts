@@ -174,7 +174,8 @@ const filesIn = (directory: string) =>
     .map((name) => join(directory, String(name)))
     .filter((path) => statSync(path).isFile())
 
-function canConnect(port: number): Promise<boolean> {
+/** Whether a program listens on this port of 127.0.0.1. */
+export function canConnect(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => {
       socket.destroy()

@@ -1,24 +1,21 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { resolve } from 'node:path'
 import { type OAuthClientProvider, UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import type { OAuthTokens } from '@modelcontextprotocol/sdk/shared/auth.js'
-import { type Browser, type BrowserContext, chromium } from 'playwright-core'
-import { allowAtPages, type Loopback, listenOnLoopback } from '../support/app-in-browser.ts'
-import { type RunningProgram, startProgram } from '../support/binary.ts'
+import { allowAtPages, type Loopback, listenOnLoopback, useChromium } from '../support/app-in-browser.ts'
+import type { RunningProgram } from '../support/binary.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newPerson } from '../support/client.ts'
 import { freePort } from '../support/free-port.ts'
-import { verifierKey } from '../support/latchkey-client.ts'
+import { startMcpExample } from '../support/mcp-example.ts'
 import { adminToken, newClient } from '../support/oauth.ts'
-import { type RegisteredApp, registerApp, registerResource } from '../support/registered-apps.ts'
+import { type RegisteredApp, registerApp } from '../support/registered-apps.ts'
 import { until } from '../support/until.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
 setDefaultTimeout(240_000)
 
-const root = resolve(import.meta.dir, '../..')
 const service = useService({ isIssuer: true })
 const person = prepare(() => newPerson(service))
 const admin = prepare(async () => ({ access: await adminToken(service) }))
@@ -28,18 +25,7 @@ let resource: string
 beforeAll(async () => {
   const port = await freePort()
   resource = `http://127.0.0.1:${port}/mcp`
-  await registerResource(service, admin.access, {
-    identifier: resource,
-    name: 'Notes',
-    scopes: [
-      { name: 'notes:read', description: 'Read the notes' },
-      { name: 'notes:write', description: 'Add notes' },
-    ],
-  })
-  example = await startProgram([process.execPath, 'examples/mcp-server/server.ts'], {
-    cwd: root,
-    env: { LATCHKEY_URL: service.url, LATCHKEY_KEY: await verifierKey(service), PORT: String(port) },
-  })
+  example = await startMcpExample(service, admin.access, port)
 })
 afterAll(() => example?.end('SIGTERM'))
 
@@ -100,6 +86,9 @@ describe('the MCP server of the examples', () => {
       authorization_servers: [service.url],
       scopes_supported: ['notes:read', 'notes:write'],
     })
+    // A page of another site is refused before that (DNS rebinding).
+    const foreign = { origin: 'http://evil.example.com' }
+    expect((await fetch(resource, { method: 'POST', body: '{}', headers: foreign })).status).toBe(403)
     // A person's own token is for Latchkey's own API.
     const own = { authorization: `Bearer ${person.access}` }
     expect((await fetch(resource, { method: 'POST', body: '{}', headers: own })).status).toBe(401)
@@ -128,15 +117,7 @@ describe('the MCP server of the examples', () => {
 })
 
 describe.skipIf(!CHROMIUM)(`an MCP client, and a person at a browser${WITHOUT_CHROMIUM}`, () => {
-  let browser: Browser
-  let context: BrowserContext
-  beforeAll(async () => {
-    // Chromium has no sandbox as root. It opens only our own pages here.
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
-    context = await browser.newContext()
-    context.setDefaultTimeout(60_000)
-  })
-  afterAll(() => browser?.close())
+  const at = useChromium()
 
   test('is let in with consent, asks for more when it needs more, and is cut off with the grant', async () => {
     await using back = listenOnLoopback()
@@ -151,7 +132,7 @@ describe.skipIf(!CHROMIUM)(`an MCP client, and a person at a browser${WITHOUT_CH
     /** Lets the person allow what the client asked, and hands the answer to the client. */
     async function allow(transport: StreamableHTTPClientTransport): Promise<string> {
       if (!authProvider.asked) throw new Error('The client asked for nothing')
-      const said = await allowAtPages(context, authProvider.asked, person)
+      const said = await allowAtPages(at.context, authProvider.asked, person)
       const { searchParams } = await back.next()
       expect([searchParams.get('state'), searchParams.get('iss')]).toEqual(['st4te', service.url])
       await transport.finishAuth(searchParams.get('code') ?? '')

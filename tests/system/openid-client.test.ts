@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import * as openid from 'openid-client'
-import { type Browser, type BrowserContext, chromium } from 'playwright-core'
-import { allowAtPages, listenOnLoopback } from '../support/app-in-browser.ts'
+import { allowAtPages, listenOnLoopback, useChromium } from '../support/app-in-browser.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { newPerson } from '../support/client.ts'
 import { adminToken } from '../support/oauth.ts'
@@ -15,19 +14,11 @@ const person = prepare(() => newPerson(service))
 const admin = prepare(async () => ({ access: await adminToken(service) }))
 
 describe.skipIf(!CHROMIUM)(`openid-client, and a person at a browser${WITHOUT_CHROMIUM}`, () => {
-  let browser: Browser
-  let context: BrowserContext
-  beforeAll(async () => {
-    // Chromium has no sandbox as root. It opens only our own pages here.
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
-    context = await browser.newContext()
-    context.setDefaultTimeout(60_000)
-  })
-  afterAll(() => browser?.close())
+  const at = useChromium()
 
   /** Opens an address whose answer needs no person. */
   async function visit(to: URL): Promise<void> {
-    const page = await context.newPage()
+    const page = await at.context.newPage()
     await page.goto(to.href)
     await page.close()
   }
@@ -60,7 +51,7 @@ describe.skipIf(!CHROMIUM)(`openid-client, and a person at a browser${WITHOUT_CH
       execute: [openid.allowInsecureRequests],
     })
     const { url, checks } = await request(config, { redirect_uri })
-    const said = await allowAtPages(context, url, person)
+    const said = await allowAtPages(at.context, url, person)
     expect(said).toContain('Shop')
     expect(said).toContain(person.email)
 
@@ -106,7 +97,7 @@ describe.skipIf(!CHROMIUM)(`openid-client, and a person at a browser${WITHOUT_CH
       resource: api.identifier,
       scope: 'openid read',
     })
-    const said = await allowAtPages(context, url, person)
+    const said = await allowAtPages(at.context, url, person)
     expect(said).toContain(api.identifier)
     const came = await back.next()
     const tokens = await openid.authorizationCodeGrant(config, came, checks, { resource: api.identifier })
