@@ -58,7 +58,8 @@ export function connectToPrimary(
     try {
       const { isStandby, isReadOnly, history } = await Promise.race([ask(connection.client), failed.promise])
       if (isStandby) throw databaseError('STANDBY', STANDBY)
-      if (isReadOnly)
+      // Transactions of Latchkey say themselves that they write. So this only makes another host better.
+      if (isReadOnly && hosts.hosts.length > 1)
         throw databaseError('STANDBY', 'the server is read-only (default_transaction_read_only)')
       const drop = (why: Error) => {
         if (used === connection) events.ondropped?.(why)
