@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { sql } from 'drizzle-orm'
 import postgres from 'postgres'
 import type { OpenDatabase } from '../../src/db/database.ts'
-import { errorCode, isUnavailable, mayPass } from '../../src/db/errors.ts'
+import { errorCode, isRetryable, isUnavailable, mayPass } from '../../src/db/errors.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
 import { silentLog } from '../../src/lib/log.ts'
@@ -165,6 +165,55 @@ test('a connection that answered that it is read-only is dropped at once', async
   expect(errorCode(await Promise.resolve(write()).catch((error: unknown) => error))).toBe('25006')
   await write()
   await database.close()
+})
+
+test('a commit whose wait for a standby was cancelled is no success, although it was made', async () => {
+  const database = await openDatabase(
+    { ...databaseConfig(urlOf([primary.port])), databaseStatementTimeoutMs: 120_000 },
+    silentLog,
+  )
+  const admin = postgres(primary.url('postgres'), { max: 1, onnotice: () => {} })
+  const confirmBy = async (name: string) => {
+    await admin.unsafe(`ALTER SYSTEM SET synchronous_standby_names = '${name}'`)
+    await admin`SELECT pg_reload_conf()`
+    await until(
+      async () => (await admin`SHOW synchronous_standby_names`)[0]?.synchronous_standby_names === name,
+      'it',
+    )
+  }
+  await admin`CREATE TABLE public.confirmed (n int)`
+  const insert = (n: number) => database.db.execute(sql`INSERT INTO public.confirmed VALUES (${n})`)
+  const inTransaction = (n: number) =>
+    database.db.transaction((tx) => tx.execute(sql`INSERT INTO public.confirmed VALUES (${n})`))
+  try {
+    await confirmBy('standby')
+    await insert(1)
+    await inTransaction(2)
+    await confirmBy('another')
+    for (const work of [() => insert(3), () => inTransaction(4)]) {
+      const failed = Promise.resolve(work()).then(
+        () => null,
+        (error: unknown) => error,
+      )
+      const cancel = async () => {
+        const found = await admin`SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+          WHERE wait_event = 'SyncRep' AND application_name = 'latchkey'`
+        return found.length > 0
+      }
+      await until(cancel, 'the commit waits')
+      const error = await failed
+      expect(errorCode(error)).toBe('UNCONFIRMED')
+      expect(isUnavailable(error)).toBe(true)
+      expect(isRetryable(error)).toBe(false)
+    }
+    expect(await selectRows(database.db, sql`SELECT n FROM public.confirmed ORDER BY n`)).toEqual(
+      [1, 2, 3, 4].map((n) => ({ n })),
+    )
+  } finally {
+    await confirmBy('')
+    await admin.end()
+    await database.close()
+  }
 })
 
 describe('a failover', () => {

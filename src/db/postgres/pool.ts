@@ -83,6 +83,12 @@ export function createPool(
         if (connection) giveUp(connection, why)
         retireAll()
       },
+      // The commit is made here, and a failover would lose it. So it must not be answered as done.
+      onunconfirmed: () => {
+        if (!connection) return
+        connection.failure ??= databaseError('UNCONFIRMED', 'no standby has confirmed the commit')
+        connection.retiresAt = 0
+      },
     })
     opening.add(opened)
     try {

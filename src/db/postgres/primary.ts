@@ -15,8 +15,11 @@ export type PrimaryConnection = Pick<Connection, 'close' | 'destroy'> & {
   ready: Promise<postgres.Sql>
 }
 
-/** The events of a connection: it ended, or it is dropped because its server was replaced as the primary. */
-export type ConnectionEvents = { onclose(): void; ondropped(why: Error): void }
+/**
+ * The events of a connection: it ended, it is dropped because its server was replaced as the primary, or no standby
+ * confirmed the commit that comes next.
+ */
+export type ConnectionEvents = { onclose(): void; ondropped(why: Error): void; onunconfirmed(): void }
 
 /** Begins a connection to one host, with events of it alone. */
 type Begin = (target: Target, events: { onclose(): void; onstandby(): void }) => Connection
@@ -34,7 +37,7 @@ export function connectToPrimary(
   hosts: Hosts,
   begin: Begin,
   ask: (client: postgres.Sql) => Promise<ServerState>,
-  events: Partial<ConnectionEvents>,
+  events: Partial<Pick<ConnectionEvents, 'onclose' | 'ondropped'>>,
 ): PrimaryConnection {
   const begun = new Set<Connection>()
   let used: Connection | null = null

@@ -53,7 +53,7 @@ export async function reach(
   const all = { ...settings, ...LATER_SETTINGS }
   const withStartup = (encryption: Encryption, startup: SessionSettings): Reached['connect'] => {
     const { connection, andThen } = hosts.hosts.length > 1 ? askForReadOnly(startup) : startAs(startup)
-    return (purpose, { onclose, ondropped, ...options }) =>
+    return (purpose, { onclose, ondropped, onunconfirmed, ...options }) =>
       connectToPrimary(
         hosts,
         (target, events) =>
@@ -62,6 +62,10 @@ export async function reach(
             connect_timeout: timeoutMs / 1000,
             connection: { application_name: purpose, ...connection },
             onclose: events.onclose,
+            // The message is in the server's language; the name of the function is not.
+            onnotice: ({ routine }) => {
+              if (routine === 'SyncRepWaitForLSN') onunconfirmed?.()
+            },
             onparameter: (name, value) => {
               if (name === 'in_hot_standby' && value === 'on') events.onstandby()
             },
