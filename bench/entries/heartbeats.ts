@@ -71,6 +71,7 @@ async function startInstance(url: string): Promise<Instance> {
     databaseDirectUrl: null,
     databasePoolSize: 1,
     databaseStatementTimeoutMs: 5000,
+    databaseConnectTimeoutMs: 1500,
     databasePrepare: true,
     dataDir: '',
   }

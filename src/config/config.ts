@@ -16,6 +16,8 @@ export type Config = {
   databaseDirectUrl: Secret | null
   databasePoolSize: number
   databaseStatementTimeoutMs: number
+  /** How long each host may take to connect, log in, and say whether it takes writes. */
+  databaseConnectTimeoutMs: number
   databasePrepare: boolean
   /** The number of verified credentials that an instance keeps in memory. */
   cacheMaxCredentials: number

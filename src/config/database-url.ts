@@ -18,12 +18,13 @@ const SSL_WORDS: Record<string, (typeof SSL_MODES)[number]> = {
 const IGNORED_PARAMETERS = new Set(
   `application_name async_fallback channel_binding client_encoding command_timeout connect_timeout connection_limit
   fallback_application_name gssdelegation gssencmode gsslib keepalives keepalives_count keepalives_idle
-  keepalives_interval krbsrvname load_balance_hosts max_protocol_version min_protocol_version pgbouncer pool_timeout
+  keepalives_interval krbsrvname max_protocol_version min_protocol_version pgbouncer pool_timeout
   prepared_statement_cache_size prepared_statement_name_func schema socket_timeout sslcertmode sslcompression sslsni
   statement_cache_size tcp_user_timeout uselibpqcompat`.split(/\s+/),
 )
-/** Values of `target_session_attrs` that a primary satisfies. Latchkey always needs a primary. */
-const SESSION_ATTRIBUTES = new Set(['any', 'primary', 'read-write'])
+/** The values of `target_session_attrs` that ask for a primary. Latchkey always needs one. */
+const SESSION_ATTRIBUTES = new Set(['primary', 'read-write'])
+const MAX_HOSTS = 16
 
 const PARTS = /^([a-z0-9]+)(?:\+([a-z0-9_]+))?:\/\/(?:([^/?]*)@)?([^/?@]*)(?:\/([^?]*))?(?:\?(.*))?$/i
 const AUTHORITY = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d{1,5}))?$/
@@ -45,44 +46,69 @@ export function parseDatabaseUrl(found: string): Parsed<string> {
   }
   // libpq reads a + as a plus sign, URLSearchParams as a space.
   const query = new URLSearchParams(search.replaceAll('+', '%2B'))
-  const [, hostInPlace, portInPlace] = AUTHORITY.exec(authority) ?? []
-  if (authority.includes(',') || query.get('host')?.includes(',')) {
-    return { fault: 'names several hosts; name the one that is written to' }
-  }
   // The password is everything after the first colon. The last @ of the URL ends it, so a password may
   // contain an unescaped @.
   const [, userInPlace = '', passwordInPlace] = /^([^:]*)(?::(.*))?$/s.exec(userinfo) ?? []
-  const decoded = [hostInPlace ?? '', userInPlace, passwordInPlace ?? '', path].map(decode)
-  if (decoded.includes(null))
+  const written = authority.split(',').map((place) => AUTHORITY.exec(place))
+  const decoded = [userInPlace, passwordInPlace ?? '', path].map(decode)
+  const hostsInPlace = written.map((place) => decode(place?.[1] ?? ''))
+  if (decoded.includes(null) || hostsInPlace.includes(null))
     return { fault: 'has a % that does not start an escape; write %25 for a plain %' }
-  const [host = '', user = '', password = '', database = ''] = ['host', 'user', 'password', 'dbname'].map(
+  const [user = '', password = '', database = ''] = ['user', 'password', 'dbname'].map(
     (name, i) => query.get(name) ?? decoded[i] ?? '',
   )
-  const port = query.get('port') ?? portInPlace ?? ''
-  const hasHost = hostInPlace !== undefined || query.has('host')
-  if (hasHost && host === '' && !query.has('hostaddr')) {
-    return { fault: 'names no host: postgres://user:password@host:5432/database' }
-  }
-  const place = writeHost(host || (query.get('hostaddr') ?? ''))
-  if (!hasHost || place === null || !isPort(port)) {
-    return {
-      fault:
-        'has a host or port that cannot be read; in a password / ? # % @ are written %2F %3F %23 %25 %40',
-    }
-  }
-  const parameters = parseParameters(query)
+  if (!query.has('host') && written.includes(null)) return { fault: UNREADABLE_PLACE }
+  const places = parsePlaces(
+    query.get('host')?.split(',') ?? hostsInPlace.map(String),
+    query.get('port')?.split(',') ?? written.map((place) => place?.[2] ?? ''),
+    query.get('hostaddr')?.split(',') ?? [],
+  )
+  if ('fault' in places) return places
+  const parameters = parseParameters(query, places.value.length > 1)
   if ('fault' in parameters) return parameters
   const credentials =
     user + password && `${encodeURIComponent(user)}${password && `:${encodeURIComponent(password)}`}@`
-  const at = `${credentials}${place}${port && `:${port}`}`
+  const at = `${credentials}${places.value.join(',')}`
   return { value: `postgres://${at}/${encodeURIComponent(database)}${parameters.value}` }
+}
+
+const UNREADABLE_PLACE =
+  'has a host or port that cannot be read; in a password / ? # % @ are written %2F %3F %23 %25 %40'
+
+/**
+ * Puts hosts and ports together as libpq does: one port is that of every host, else each host has its own.
+ * @param addresses the `hostaddr` of each host, or none
+ */
+function parsePlaces(found: string[], ports: string[], addresses: string[]): Parsed<string[]> {
+  // `hostaddr` alone names the hosts.
+  const hosts = found.join('') === '' && addresses.length > 1 ? addresses : found
+  if (hosts.length > MAX_HOSTS) return { fault: `names more than ${MAX_HOSTS} hosts` }
+  if (ports.length > 1 && ports.length !== hosts.length)
+    return { fault: 'must name one port, or as many ports as hosts' }
+  if (addresses.length > 0 && addresses.length !== hosts.length)
+    return { fault: 'must have as many addresses in hostaddr as hosts' }
+  const places: string[] = []
+  for (const [i, host] of hosts.entries()) {
+    const name = host || (addresses[i] ?? '')
+    if (name === '') return { fault: NO_HOST[hosts.length > 1 ? 'several' : 'one'] }
+    const port = (ports.length > 1 ? ports[i] : ports[0]) ?? ''
+    const place = writeHost(name)
+    if (place === null || !isPort(port)) return { fault: UNREADABLE_PLACE }
+    places.push(`${place}${port && `:${port}`}`)
+  }
+  return { value: places }
+}
+
+const NO_HOST = {
+  one: 'names no host: postgres://user:password@host:5432/database',
+  several: 'has a host without a name between its commas',
 }
 
 /**
  * Parameters whose values a person may see. For any other parameter only the name is printed: it may be a
  * mistyped password.
  */
-const PUBLIC_PARAMETERS = new Set(['sslmode', 'application_name', 'connect_timeout', 'target_session_attrs'])
+const PUBLIC_PARAMETERS = new Set(['sslmode', 'application_name', 'connect_timeout', 'load_balance_hosts'])
 
 /** Hides the password of a URL that `parseDatabaseUrl` returned. */
 export function hideDatabasePassword(url: string): string {
@@ -117,19 +143,28 @@ function decode(text: string): string | null {
 }
 
 /** Parses the parameters that have an effect, in the way libpq does. */
-function parseParameters(query: URLSearchParams): Parsed<string> {
+function parseParameters(query: URLSearchParams, hasSeveralHosts: boolean): Parsed<string> {
   const kept = new URLSearchParams()
   for (const [name, value] of query) {
     if (IGNORED_PARAMETERS.has(name) || PLACES.has(name)) continue
-    if (name === 'hostaddr' && isIP(value) === 0) return { fault: 'has a hostaddr that is not an address' }
+    // Of several hosts, one may have no address: its name is looked up.
+    if (name === 'hostaddr' && !value.split(',').every((each) => isIP(each) || (!each && hasSeveralHosts)))
+      return { fault: 'has a hostaddr that is not an address' }
     if (name === 'sslnegotiation' && value !== 'direct' && value !== 'postgres') {
       return { fault: 'has an sslnegotiation that is neither postgres nor direct' }
     }
     if (name === 'target_session_attrs') {
       if (SESSION_ATTRIBUTES.has(value)) continue
       return {
-        fault: 'has a target_session_attrs that asks for a standby; Latchkey writes, and needs the primary',
+        fault:
+          'has a target_session_attrs that is neither read-write nor primary; Latchkey writes, and needs the primary',
       }
+    }
+    if (name === 'load_balance_hosts') {
+      if (value !== 'disable' && value !== 'random')
+        return { fault: 'has a load_balance_hosts that is neither disable nor random' }
+      if (value === 'random' && hasSeveralHosts) kept.set(name, value)
+      continue
     }
     // `ssl` is asyncpg's name, which also takes `true`. `requiressl` is an old parameter of libpq.
     if (name === 'sslmode' || name === 'ssl' || name === 'requiressl') {

@@ -69,6 +69,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
       { min: 100, max: 600_000 },
       2000,
     ),
+    databaseConnectTimeoutMs: read.integer('DATABASE_CONNECT_TIMEOUT_MS', { min: 100, max: 10_000 }, 1500),
     databasePrepare: read.flag('DATABASE_PREPARE', true),
     cacheMaxCredentials: read.integer('CACHE_MAX_CREDENTIALS', { min: 1, max: 10_000_000 }, 100_000),
     databaseWaitSeconds: read.integer('DATABASE_WAIT_SECONDS', { min: 0, max: 3600 }, 60),

@@ -54,6 +54,7 @@ export type DatabaseConfig = Pick<
   | 'databaseDirectUrl'
   | 'databasePoolSize'
   | 'databaseStatementTimeoutMs'
+  | 'databaseConnectTimeoutMs'
   | 'databasePrepare'
   | 'dataDir'
 >

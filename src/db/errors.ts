@@ -28,6 +28,8 @@ const CONNECTION_CODES = new Set([
   'OUT_OF_TIME',
   'CONNECTION_LOST',
   'STANDBY',
+  'NO_PRIMARY',
+  'UNCONFIRMED',
   'CONNECT_FAILED',
   'UNWRITABLE',
   'EMBEDDED_DOWN',
@@ -35,7 +37,7 @@ const CONNECTION_CODES = new Set([
 
 /** Those of these codes, and of the SQLSTATEs, that end once a server has started. */
 const WAITED_FOR =
-  /^(E(CONN|HOST|NET)[A-Z]+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_[A-Z]+|CONNECT_TIMEOUT|CONNECTION_[A-Z]+|NO_ANSWER|08(000|001|003|004|006)|53300|57P0[123])$/
+  /^(E(CONN|HOST|NET)[A-Z]+|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_[A-Z]+|CONNECT_TIMEOUT|CONNECTION_[A-Z]+|NO_ANSWER|NO_PRIMARY|08(000|001|003|004|006)|53300|57P0[123])$/
 
 /** TLS to the database failed, for example because a certificate expired or belongs to another host. */
 const TLS_CODE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_TLS_|ERR_SSL_|EPROTO)/
@@ -143,6 +145,8 @@ type OwnCode =
   | 'OUT_OF_TIME'
   | 'CONNECTION_LOST'
   | 'STANDBY'
+  | 'NO_PRIMARY'
+  | 'UNCONFIRMED'
   | 'EMBEDDED_DOWN'
   | 'EMBEDDED_HELD'
   | 'CHANGED_MEANWHILE'

@@ -4,8 +4,9 @@ import { latchkey } from './columns.ts'
 import type { Database, DatabaseConfig, OpenDatabase } from './database.ts'
 import { errorCode } from './errors.ts'
 import { readMigrations } from './migrations.macro.ts' with { type: 'macro' }
-import { type ConnectionEvents, createPool } from './postgres/pool.ts'
+import { createPool } from './postgres/pool.ts'
 import { reachDirectly } from './postgres/postgres.ts'
+import type { ConnectionEvents } from './postgres/primary.ts'
 
 /**
  * The migrations that this binary knows, those of them that have not run, and those of the database that this
@@ -51,7 +52,7 @@ export async function migrate(
 
 async function runPendingAlone(config: DatabaseConfig, lockWaitSeconds: number): Promise<void> {
   const { connect, unpinned } = await reachDirectly(config)
-  const open = ({ onclose }: ConnectionEvents) => connect('latchkey migrate', { prepare: false, onclose })
+  const open = (events: ConnectionEvents) => connect('latchkey migrate', { prepare: false, ...events })
   const pool = createPool(open, 1, MIGRATION_SILENCE_MS, unpinned)
   try {
     await pool.db.transaction(async (tx) => {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, mkdtempSync } from 'node:fs'
+import { chownSync, mkdtempSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -46,21 +46,27 @@ const FAST_SETTINGS = ['fsync=off', 'full_page_writes=off', 'autovacuum=off', 's
  * Creates a data directory and starts a server in it on a free port of 127.0.0.1, in about a second. The
  * server ends together with this process, however that ends. `settings` are lines such as
  * `max_connections=20`.
+ * @param follows the server of which this one becomes a standby; it is started again for that
  */
 export async function startServer({
   version = NEWEST,
   settings = [],
+  follows,
 }: {
   version?: PostgresVersion
   settings?: readonly string[]
+  follows?: PostgresServer
 } = {}): Promise<PostgresServer> {
   const bin = binariesOf(version)
   const home = mkdtempSync(join(tmpdir(), 'latchkey-postgres-'))
   if (UNPRIVILEGED.uid !== undefined) chownSync(home, UNPRIVILEGED.uid, UNPRIVILEGED.gid)
   const directory = join(home, 'data')
   const guard = guardAgainstOrphans(home, directory)
-  const options = ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
-  await run(join(bin, 'initdb'), ['-D', directory, ...options])
+  if (follows) await copyServer(follows, directory)
+  else {
+    const options = ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
+    await run(join(bin, 'initdb'), ['-D', directory, ...options])
+  }
 
   const port = await freePort()
   let child: ChildProcess | null = null
@@ -113,6 +119,21 @@ export async function startServer({
       guard.stdin?.end()
       await gone
     },
+  }
+}
+
+/** Copies the data of a server while it is shut down, so that the copy follows it from its next start on. */
+async function copyServer(from: PostgresServer, directory: string): Promise<void> {
+  await from.stop()
+  await run('cp', ['-R', from.directory, directory])
+  await from.start()
+  const source = `host=127.0.0.1 port=${from.port} user=postgres application_name=standby`
+  for (const [file, text] of [
+    ['standby.signal', ''],
+    ['postgresql.auto.conf', `primary_conninfo = '${source}'\n`],
+  ] as const) {
+    writeFileSync(join(directory, file), text)
+    if (UNPRIVILEGED.uid !== undefined) chownSync(join(directory, file), UNPRIVILEGED.uid, UNPRIVILEGED.gid)
   }
 }
 

@@ -24,6 +24,7 @@ export function databaseConfig(url: string | null, dataDir = './none') {
     databaseDirectUrl: hidden,
     databasePoolSize: 10,
     databaseStatementTimeoutMs: 2000,
+    databaseConnectTimeoutMs: 1500,
     databasePrepare: true,
     dataDir,
   }

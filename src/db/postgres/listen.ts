@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../lib/log.ts'
 import type { Listener } from '../database.ts'
 import { errorCode } from '../errors.ts'
-import type { Connection } from './connect.ts'
+import type { PrimaryConnection } from './primary.ts'
 
 /** The events of a listening connection. `onnotify` exists in postgres.js but not in its types. */
 export type ListenEvents = { onnotify(channel: string, payload: string): void; onclose(): void }
@@ -13,7 +13,7 @@ export type ListenEvents = { onnotify(channel: string, payload: string): void; o
  */
 export const LISTEN_TIMES = { probeEveryMs: 5000, probeAnswerMs: 3000, retryFirstMs: 50, retryMostMs: 1000 }
 
-type Listening = { connection: Connection; ended: Promise<void> }
+type Listening = { connection: PrimaryConnection; ended: Promise<void> }
 
 /**
  * LISTENs on a separate connection, and replaces it when it ends or becomes silent. The listener is told of
@@ -21,7 +21,7 @@ type Listening = { connection: Connection; ended: Promise<void> }
  * @throws the error of the first attempt
  */
 export async function startListening(
-  connect: (events: ListenEvents) => Connection,
+  connect: (events: ListenEvents) => PrimaryConnection,
   channels: readonly string[],
   listener: Listener,
   log: Log,
@@ -47,8 +47,9 @@ export async function startListening(
       onclose: () => cut.resolve(),
     })
     const ask = async (statement: string) => {
+      const client = await connection.ready
       isAsking = true
-      await connection.client.unsafe(statement)
+      await client.unsafe(statement)
       isAsking = false
     }
     try {

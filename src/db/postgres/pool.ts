@@ -4,12 +4,12 @@ import type postgres from 'postgres'
 import { countTowardsDeadline, patienceMs, remainingMs } from '../../lib/deadline.ts'
 import type { PoolLoad } from '../../lib/metrics.ts'
 import type { Database } from '../database.ts'
-import { databaseError, endsConnection, isReadOnly } from '../errors.ts'
+import { databaseError, endsConnection, errorCode, isReadOnly } from '../errors.ts'
 import * as schema from '../schema.ts'
-import type { Connection } from './connect.ts'
+import type { ConnectionEvents, PrimaryConnection } from './primary.ts'
 import { beginWith, type SessionSettings } from './session.ts'
 import { type LeasedConnection, lazily, runTransaction, type TransactionWork } from './transaction.ts'
-import { createWaitQueue, waitAtMost } from './wait-queue.ts'
+import { createWaitQueue, WAIT_MS, waitAtMost } from './wait-queue.ts'
 
 /** Connections behind a wait queue. */
 export type Pool = {
@@ -23,10 +23,8 @@ export type Pool = {
   load(): PoolLoad
 }
 
-/** The events of a connection: it ended, or its server accepts no writes. */
-export type ConnectionEvents = { onclose(): void; onstandby(): void }
-
-type PooledConnection = LeasedConnection & Pick<Connection, 'close' | 'destroy'> & { retiresAt: number }
+type PooledConnection = LeasedConnection &
+  Pick<PrimaryConnection, 'close' | 'destroy'> & { retiresAt: number }
 type Work<T> = (connection: LeasedConnection, answered: () => void) => PromiseLike<T>
 
 /**
@@ -54,7 +52,7 @@ const lifetimeMs = () => (45 + 30 * Math.random()) * 60_000
  *   sets them
  */
 export function createPool(
-  connect: (events: ConnectionEvents) => Connection,
+  connect: (events: ConnectionEvents) => PrimaryConnection,
   slots: number,
   silenceMs: number,
   unpinned: SessionSettings = {},
@@ -62,6 +60,7 @@ export function createPool(
 ): Pool {
   const queue = createWaitQueue(slots)
   const connections = new Set<PooledConnection>()
+  const opening = new Set<PrimaryConnection>()
   const idle: PooledConnection[] = []
   let isClosed = false
   let refusal: Error | null = null
@@ -70,20 +69,47 @@ export function createPool(
   /** drizzle adds its parsers to this object when it is created. Every client uses them. */
   const options = { parsers: {}, serializers: {} }
 
-  const open = (): PooledConnection => {
+  const open = async (): Promise<PooledConnection> => {
+    let connection: PooledConnection | null = null
+    let failure: Error | null = null
     const opened = connect({
-      onclose: () => giveUp(connection),
-      onstandby: () => {
-        giveUp(connection, databaseError('STANDBY', 'the server is a standby, which takes no writes'))
+      onclose: () => {
+        failure ??= databaseError('CONNECTION_LOST', 'the connection ended')
+        // What was answered before is valid.
+        if (connection) giveUp(connection)
+      },
+      ondropped: (why) => {
+        failure ??= why
+        if (connection) giveUp(connection, why)
         retireAll()
       },
+      // The commit is made here, and a failover would lose it. So it must not be answered as done.
+      onunconfirmed: () => {
+        if (!connection) return
+        connection.failure ??= databaseError('UNCONFIRMED', 'no standby has confirmed the commit')
+        connection.retiresAt = 0
+      },
     })
-    Object.assign(opened.client.options.parsers, options.parsers)
-    Object.assign(opened.client.options.serializers, options.serializers)
-    const retiresAt = performance.now() + lifetimeMs()
-    const connection = { ...opened, isOver: false, failure: null, retiresAt }
-    connections.add(connection)
-    return connection
+    opening.add(opened)
+    try {
+      const client = await opened.ready
+      if (failure) throw failure
+      if (isClosed) throw databaseError('POOL_CLOSED', 'the database is closed')
+      Object.assign(client.options.parsers, options.parsers)
+      Object.assign(client.options.serializers, options.serializers)
+      const { close, destroy } = opened
+      const retiresAt = performance.now() + lifetimeMs()
+      connection = { client, close, destroy, isOver: false, failure: null, retiresAt }
+      connections.add(connection)
+      return connection
+    } catch (error) {
+      opened.destroy()
+      // Behind one name the primary is now another server.
+      if (errorCode(error) === 'STANDBY') retireAll()
+      throw error
+    } finally {
+      opening.delete(opened)
+    }
   }
   const giveUp = (connection: PooledConnection, failure: Error | null = null) => {
     connection.failure ??= failure
@@ -110,11 +136,28 @@ export function createPool(
     connections.delete(connection)
     void connection.close()
   }
-  const take = (): PooledConnection => {
+  const takeIdle = (): PooledConnection | null => {
     for (let connection = idle.pop(); connection; connection = idle.pop()) {
       if (!connection.isOver) return connection
     }
-    return open()
+    return null
+  }
+  /**
+   * Opens a connection. A request that has waited for a second gives up. The connection is then kept for the next
+   * request, and has its place in the queue until then.
+   */
+  const openSince = async (since: number): Promise<PooledConnection> => {
+    const opened = open()
+    const leave = () => queue.leave()
+    const leftMs = Math.min(since + WAIT_MS - performance.now(), remainingMs())
+    // Work outside of a request waits for as long as the hosts may take.
+    const isLate = remainingMs() !== Infinity && (await isSlowerThan(leftMs, opened))
+    if (!isLate) {
+      opened.catch(leave)
+      return opened
+    }
+    opened.then(giveBack).then(leave, leave)
+    throw databaseError('POOL_TIMEOUT', `no database connection was opened within ${WAIT_MS} ms`)
   }
 
   /**
@@ -131,13 +174,14 @@ export function createPool(
   /** Runs `work` on a connection of its own. Each call of `answered` restarts the measurement of silence. */
   const lease = <T>(work: Work<T>): Promise<T> => countTowardsDeadline(() => leaseNow(work))
   const leaseNow = async <T>(work: Work<T>): Promise<T> => {
+    const since = performance.now()
     await queue.enter()
     const closed = isClosed ? databaseError('POOL_CLOSED', 'the database is closed') : refusal
     if (closed) {
       queue.leave()
       throw closed
     }
-    const connection = take()
+    const connection = takeIdle() ?? (await openSince(since))
     const mostMs = Math.max(silenceMs, patienceMs() + SILENCE_GRACE_MS)
     const silent = () =>
       giveUp(connection, databaseError('NO_ANSWER', `the database gave no answer for ${mostMs} ms`))
@@ -149,7 +193,8 @@ export function createPool(
       if (connection.failure) throw connection.failure
       return result
     } catch (error) {
-      if (endsConnection(error)) giveUp(connection)
+      // A server that takes no writes now may take them again, but this session would not notice.
+      if (endsConnection(error) || isReadOnly(error)) giveUp(connection)
       if (isReadOnly(error)) retireAll()
       throw connection.failure ?? error
     } finally {
@@ -184,7 +229,18 @@ export function createPool(
     close: async (seconds) => {
       isClosed = true
       await waitAtMost(seconds * 1000, queue.drained())
+      for (const opened of opening) opened.destroy()
       await Promise.all([...connections].map((connection) => connection.close()))
     },
   }
+}
+
+/** Whether `work` is still under way after `ms` milliseconds. */
+async function isSlowerThan(ms: number, work: Promise<unknown>): Promise<boolean> {
+  let isOver = false
+  const over = () => {
+    isOver = true
+  }
+  await waitAtMost(Math.max(0, ms), work.then(over, over))
+  return !isOver
 }

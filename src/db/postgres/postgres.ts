@@ -4,8 +4,10 @@ import type { Secret } from '../../lib/secret.ts'
 import type { DatabaseConfig, OpenDatabase } from '../database.ts'
 import { databaseError, isReadOnly } from '../errors.ts'
 import { startListening } from './listen.ts'
-import { type ConnectionEvents, createPool, SILENCE_GRACE_MS } from './pool.ts'
-import { type Purpose, type Reached, reach, STANDBY } from './reach.ts'
+import { createPool, SILENCE_GRACE_MS } from './pool.ts'
+import { type ConnectionEvents, STANDBY } from './primary.ts'
+import { type Purpose, type Reached, reach } from './reach.ts'
+import { createTimelines, type Timelines } from './timelines.ts'
 
 const CLOSE_TIMEOUT_SECONDS = 5
 /**
@@ -28,7 +30,8 @@ export async function openPostgres(
   statements?: Logger,
 ): Promise<OpenDatabase> {
   const { databasePoolSize, databasePrepare: prepare, databaseStatementTimeoutMs: timeoutMs } = config
-  const reached = await reach(url, timeoutMs)
+  const timelines = createTimelines()
+  const reached = await reach(url, config, timelines)
   const { connect, unpinned } = reached
   const isDirect = (config.databaseDirectUrl ?? url).reveal() === url.reveal()
   const missing = Object.keys(unpinned)
@@ -60,7 +63,7 @@ export async function openPostgres(
     db: pool.db,
     load: pool.load,
     listen: async (channels, listener) => {
-      const direct = isDirect ? reached : await reachDirectly(config)
+      const direct = isDirect ? reached : await reachDirectly(config, timelines)
       const stop = await startListening(
         (events) => direct.connect('latchkey listener', { prepare: false, ...events }),
         channels,
@@ -102,8 +105,11 @@ export async function openPostgres(
  * Connects without a pooler, for LISTEN and migrations, which need the same session from one statement to the
  * next.
  */
-export async function reachDirectly(config: DatabaseConfig): Promise<Reached> {
+export async function reachDirectly(
+  config: DatabaseConfig,
+  timelines: Timelines = createTimelines(),
+): Promise<Reached> {
   const url = config.databaseDirectUrl ?? config.databaseUrl
   if (!url) throw new Error('DATABASE_URL is not set')
-  return reach(url, config.databaseStatementTimeoutMs)
+  return reach(url, config, timelines)
 }

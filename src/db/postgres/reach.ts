@@ -1,10 +1,20 @@
 import type { Secret } from '../../lib/secret.ts'
+import type { DatabaseConfig } from '../database.ts'
 import { errorCode } from '../errors.ts'
-import { type Connection, connect } from './connect.ts'
+import { connect } from './connect.ts'
 import type { ListenEvents } from './listen.ts'
-import { type ConnectionEvents, createPool, SILENCE_GRACE_MS } from './pool.ts'
+import { createPool, SILENCE_GRACE_MS } from './pool.ts'
+import {
+  askState,
+  type ConnectionEvents,
+  connectToPrimary,
+  type Hosts,
+  type PrimaryConnection,
+  STANDBY,
+} from './primary.ts'
 import { LATER_SETTINGS, type SessionSettings, sessionSettings, TRACKED_SETTINGS } from './session.ts'
-import { type Encryption, readTarget, type Target } from './target.ts'
+import { type Encryption, isSocketPath, readTargets, type Target } from './target.ts'
+import type { Timelines } from './timelines.ts'
 
 /** How the server at a URL can be reached, as determined by trying. */
 export type Reached = {
@@ -12,7 +22,7 @@ export type Reached = {
   connect(
     purpose: Purpose,
     options: { prepare: boolean } & Partial<ConnectionEvents & ListenEvents>,
-  ): Connection
+  ): PrimaryConnection
   /**
    * Settings that the server, or a pooler in front of it, does not keep for the session. Each transaction has
    * to set them.
@@ -24,28 +34,46 @@ export type Reached = {
 export type Purpose = 'latchkey' | 'latchkey heartbeat' | 'latchkey listener' | 'latchkey migrate'
 
 const OLDEST_VERSION = 14
-export const STANDBY = 'the server is a standby, which takes no writes: DATABASE_URL must name the primary'
 
 /**
  * Determines how the server can be reached: with which encryption, and whether it accepts session settings at
  * the start of a connection. There they take precedence over the settings of the role and of the database.
+ * Several hosts must be configured alike.
+ * @param timelines shared by all connections of one instance
  * @throws Error with one sentence if the server is too old or accepts no writes; else the error of the last
  *   attempt if every attempt fails
  */
-export async function reach(url: Secret, statementTimeoutMs: number): Promise<Reached> {
-  const target = readTarget(url.reveal())
-  const settings = sessionSettings(statementTimeoutMs)
+export async function reach(
+  url: Secret,
+  { databaseStatementTimeoutMs, databaseConnectTimeoutMs: timeoutMs }: Timeouts,
+  timelines: Timelines,
+): Promise<Reached> {
+  const hosts: Hosts = { ...readTargets(url.reveal()), last: null, timeoutMs, timelines }
+  const settings = sessionSettings(databaseStatementTimeoutMs)
   const all = { ...settings, ...LATER_SETTINGS }
-  const withStartup =
-    (encryption: Encryption, startup: SessionSettings): Reached['connect'] =>
-    (purpose, { onstandby, ...options }) =>
-      connect(target, encryption, {
-        ...options,
-        connection: { application_name: purpose, ...startup },
-        onparameter: (name, value) => {
-          if (name === 'in_hot_standby' && value === 'on') onstandby?.()
-        },
-      })
+  const withStartup = (encryption: Encryption, startup: SessionSettings): Reached['connect'] => {
+    const { connection, andThen } = hosts.hosts.length > 1 ? askForReadOnly(startup) : startAs(startup)
+    return (purpose, { onclose, ondropped, onunconfirmed, ...options }) =>
+      connectToPrimary(
+        hosts,
+        (target, events) =>
+          connect(target, isSocketPath(target.host) ? 'off' : encryption, {
+            ...options,
+            connect_timeout: timeoutMs / 1000,
+            connection: { application_name: purpose, ...connection },
+            onclose: events.onclose,
+            // The message is in the server's language; the name of the function is not.
+            onnotice: ({ routine }) => {
+              if (routine === 'SyncRepWaitForLSN') onunconfirmed?.()
+            },
+            onparameter: (name, value) => {
+              if (name === 'in_hot_standby' && value === 'on') events.onstandby()
+            },
+          }),
+        (client) => askState(client, andThen),
+        { ...(onclose && { onclose }), ...(ondropped && { ondropped }) },
+      )
+  }
   /** A pooler, or a server that is too old, does not know all settings. */
   const withFewer = async (encryption: Encryption): Promise<Reached> => {
     const attempt = async (startup: SessionSettings): Promise<Reached> => {
@@ -58,7 +86,23 @@ export async function reach(url: Secret, statementTimeoutMs: number): Promise<Re
     }
     return attempt(all).catch(orFewer(settings)).catch(orFewer({}))
   }
-  return tryEncryptions(target, withFewer)
+  const [first] = hosts.hosts
+  const { encryptions } = hosts.hosts.find(({ host }) => !isSocketPath(host)) ?? first
+  return tryEncryptions(encryptions, withFewer)
+}
+
+type Timeouts = Pick<DatabaseConfig, 'databaseStatementTimeoutMs' | 'databaseConnectTimeoutMs'>
+
+const startAs = (connection: SessionSettings) => ({ connection, andThen: '' })
+
+/**
+ * Of several hosts, one that an operator made read-only is passed over. The server tells that only to a connection that
+ * does not begin with a setting of its own, so the setting is pinned after the question.
+ */
+function askForReadOnly(startup: SessionSettings): ReturnType<typeof startAs> {
+  const { default_transaction_read_only: pinned, ...connection } = startup
+  if (pinned === undefined) return startAs(startup)
+  return { connection, andThen: `SET default_transaction_read_only = ${pinned}` }
 }
 
 /**
@@ -66,7 +110,7 @@ export async function reach(url: Secret, statementTimeoutMs: number): Promise<Re
  * of its encryption.
  */
 export async function tryEncryptions<T>(
-  { encryptions }: Target,
+  encryptions: Target['encryptions'],
   attempt: (encryption: Encryption) => Promise<T>,
 ): Promise<T> {
   const [first, ...others] = encryptions

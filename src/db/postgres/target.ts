@@ -32,21 +32,41 @@ const ENCRYPTIONS: Record<string, Target['encryptions']> = {
   prefer: ['if-offered', 'off'],
 }
 
+/** The hosts of a database URL. At most one of them takes writes. */
+export type Targets = {
+  hosts: readonly [Target, ...Target[]]
+  /** Whether the hosts are tried in a random order (`load_balance_hosts=random`). */
+  isShuffled: boolean
+}
+
+/** The start of a URL with the credentials, the hosts with their ports, and the rest. */
+const HOSTS = /^([a-z]+:\/\/(?:[^/?]*@)?)([^/?@]*)(.*)$/s
+
 /**
  * Reads a URL in the form that `parseDatabaseUrl` returns.
- * @throws Error if the URL does not name exactly one host
+ * @throws Error if the URL names no host
  */
-export function readTarget(url: string): Target {
+export function readTargets(url: string): Targets {
+  const [, start = '', places = '', rest = ''] = HOSTS.exec(url) ?? []
+  const [first, ...others] = places.split(',').map((place, i) => readTarget(`${start}${place}${rest}`, i))
+  if (!first) throw new Error('the database URL must name a host')
+  return {
+    hosts: [first, ...others],
+    isShuffled: new URLSearchParams(rest.split('?')[1]).get('load_balance_hosts') === 'random',
+  }
+}
+
+function readTarget(url: string, index: number): Target {
   const parts = URL.parse(url)
   const query = parts?.searchParams
   if (!parts || !query || parts.hostname === '') {
-    throw new Error('the database URL must name one host: that of the primary, or of a proxy before it')
+    throw new Error('the database URL must name a host')
   }
   const host = decodeURIComponent(parts.hostname).replace(/^\[(.*)\]$/, '$1')
   const mode = query.get('sslmode') ?? 'prefer'
   return {
     host,
-    hostaddr: query.get('hostaddr'),
+    hostaddr: query.get('hostaddr')?.split(',')[index] || null,
     port: Number(parts.port || 5432),
     user: decodeURIComponent(parts.username) || null,
     password: decodeURIComponent(parts.password),

@@ -15,11 +15,14 @@ export type WaitQueue = {
   load(): PoolLoad
 }
 
+/** The longest wait for a connection. */
+export const WAIT_MS = 1000
+
 /**
  * Bounds how many callers wait for a connection and how long each of them waits. postgres.js bounds neither.
  * @param slots the number of connections
  */
-export function createWaitQueue(slots: number, { waitMs = 1000, maxWaiters = 1000 } = {}): WaitQueue {
+export function createWaitQueue(slots: number, { waitMs = WAIT_MS, maxWaiters = 1000 } = {}): WaitQueue {
   type Waiter = { enter(): void; next: Waiter | null; gaveUp: boolean }
   let free = slots
   let waiting = 0

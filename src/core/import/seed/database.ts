@@ -1,7 +1,7 @@
 import { errorCode, isUnavailable } from '../../../db/errors.ts'
 import { type Connection, connect } from '../../../db/postgres/connect.ts'
 import { tryEncryptions } from '../../../db/postgres/reach.ts'
-import { readTarget } from '../../../db/postgres/target.ts'
+import { readTargets } from '../../../db/postgres/target.ts'
 import type { Secret } from '../../../lib/secret.ts'
 import { CHUNK } from '../outcome.ts'
 import { type Column, readShape, type SeedShape } from './shape.ts'
@@ -52,8 +52,10 @@ const TELLING_STATES = /^(28|3D|3F|42501|53300|57P)/
  * @throws Error with one sentence where the database is out of reach, or has tables that are not understood
  */
 export async function openSeed(url: Secret, schema: string): Promise<Seed> {
-  const target = readTarget(url.reveal())
-  const connection = await tryEncryptions(target, async (encryption) => {
+  const { hosts } = readTargets(url.reveal())
+  const [target] = hosts
+  if (hosts.length > 1) throw new Error("the seed's database must be named by one host")
+  const connection = await tryEncryptions(target.encryptions, async (encryption) => {
     const opened = connect(target, encryption, {
       connect_timeout: CONNECT_TIMEOUT_SECONDS,
       prepare: false,
