@@ -401,6 +401,40 @@ test('a token for userinfo that was narrowed says no more than it names', async 
   expect(await ask(narrow.body.access_token)).toEqual({ sub: person.id })
 })
 
+test('the audit trail says which app was refused, and of which person', async () => {
+  const [mine, stranger] = [await addApp(sql, { name: 'Mine' }), await addApp(sql, { name: 'Stranger' })]
+  const secretive = await addApp(sql, { kind: 'confidential', name: 'Secretive' })
+  const code = await newCode(service, person, mine, { resource: api.identifier, scopes: NOTES })
+  const { body } = await trade(service, mine, code)
+  const [grant] = await sql`SELECT id FROM latchkey.oauth_grants WHERE client_id = ${mine.id}`
+  const parties = { user_id: person.id, grant_id: grant?.id }
+  const refusalsOf = async (action: object) => [
+    ...(await sql`SELECT actor_type, actor_id, details FROM latchkey.audit_events
+      WHERE action = 'token.refused' AND details @> ${sql.json(action as never)}`),
+  ]
+  const expectRow = async (by: App, reason: string, grant_type: string) => {
+    const details = { reason, grant_type, client_id: by.id, ...parties }
+    expect(await refusalsOf(details)).toEqual([
+      { actor_type: 'client', actor_id: by.id, details: expect.objectContaining(details) },
+    ])
+  }
+  expect((await trade(service, stranger, code)).status).toBe(400)
+  await expectRow(stranger, 'invalid_token', 'authorization_code')
+  expect((await refresh(service, mine, body.refresh_token, { scope: 'notes.purge' })).status).toBe(400)
+  await expectRow(mine, 'invalid_scope', 'refresh_token')
+  // One that did not prove itself is named, and is no actor.
+  const form = { grant_type: 'refresh_token', refresh_token: body.refresh_token }
+  expect((await askTokens(service, { ...secretive, secret: 'cs_x' }, form)).status).toBe(401)
+  const details = { reason: 'invalid_client', client_id: secretive.id, client_name: 'Secretive' }
+  expect(await refusalsOf(details)).toEqual([expect.objectContaining({ actor_id: null })])
+  // A text of the sender's does not stand there.
+  const unknown = await askTokens(service, mine, { grant_type: 'made-up' })
+  expect(unknown.body.error).toBe('unsupported_grant_type')
+  const [row] = await refusalsOf({ reason: 'unsupported_grant_type', client_id: mine.id })
+  expect(row?.actor_id).toBe(mine.id)
+  expect(JSON.stringify(row)).not.toContain('made-up')
+})
+
 test('an app that revokes a token of its own is the actor in the audit trail', async () => {
   for (const name of ['access_token', 'refresh_token']) {
     const { body } = await trade(service, app, await ask())

@@ -146,6 +146,23 @@ describe('userinfo', () => {
     expectProblem(await call(service, 'GET /auth/me', { bearer: access_token }), 'wrong_credential_kind')
   })
 
+  test('says what is wrong as RFC 6750 does', async () => {
+    const challengeOf = async (options: Parameters<typeof call>[2]) => {
+      const { status, headers } = await call(service, 'GET /oauth/userinfo', options)
+      return `${status} ${headers.get('www-authenticate')}`
+    }
+    const { access_token: bearer } = await signInTo(app)
+    expect(await challengeOf({})).toBe('401 Bearer realm="latchkey"')
+    expect(await challengeOf({ bearer: `${bearer}x` })).toBe(
+      '401 Bearer realm="latchkey", error="invalid_token"',
+    )
+    expect(await challengeOf({ bearer, apiKey: 'sk_x' })).toBe(
+      '400 Bearer realm="latchkey", error="invalid_request"',
+    )
+    // The control.
+    expect(await challengeOf({ bearer })).toBe('200 null')
+  })
+
   test('forgets nobody late: a grant that ended, and a person who was disabled, are refused at once', async () => {
     const someone = await addAtBrowser(service, sql)
     const { access_token } = await signInTo(app, {}, someone)
