@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
+import type postgres from 'postgres'
 import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
 import {
   type App,
@@ -18,6 +19,7 @@ import {
   trade,
 } from '../support/apps.ts'
 import { call } from '../support/client.ts'
+import { sendMeanwhile } from '../support/meanwhile.ts'
 import { adminToken, basic, expectOAuthError, newClient } from '../support/oauth.ts'
 import { beginSession, PASSWORD } from '../support/people.ts'
 import { until } from '../support/until.ts'
@@ -26,6 +28,7 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 const service = useService({ isIssuer: true })
 const other = useService({}, service)
 const sql = useSql(service)
+const connections = { holder: useSql(service), watcher: sql }
 const person = prepare(() => addAtBrowser(service, sql))
 const api = prepare(() => addApi(sql))
 const app = prepare(() => addApp(sql))
@@ -241,6 +244,38 @@ describe('a second use', () => {
     const good = answers.filter(({ status }) => status === 200)
     expect(good).toHaveLength(1)
     expect(await isLive(good[0]?.body.access_token)).toBe(false)
+  })
+})
+
+describe('a code', () => {
+  test.each<[string, string, (tx: postgres.TransactionSql, mine: App, grant: string) => Promise<unknown>]>([
+    [
+      'its app is deleted',
+      'invalid_grant',
+      (tx, { id }) => tx`DELETE FROM latchkey.oauth_clients WHERE id = ${id}`,
+    ],
+    [
+      'its app is disabled',
+      'invalid_grant',
+      (tx, { id }) => tx`UPDATE latchkey.oauth_clients SET is_active = false WHERE id = ${id}`,
+    ],
+    [
+      'its grant ends',
+      'invalid_grant',
+      (tx, _, grant) => tx`DELETE FROM latchkey.oauth_grants WHERE id = ${grant}`,
+    ],
+  ])('gives nothing where at the same moment %s', async (_, error, end) => {
+    const mine = await addApp(sql)
+    const code = await newCode(service, person, mine, { resource: api.identifier, scopes: NOTES })
+    const [grant] = await sql`SELECT id FROM latchkey.oauth_grants WHERE client_id = ${mine.id}`
+    const answer = await sendMeanwhile(connections, {
+      work: (tx) => end(tx, mine, grant?.id),
+      send: () => trade(service, mine, code),
+    })
+    expectOAuthError(answer, 400, error)
+    const made =
+      await sql`SELECT FROM latchkey.sessions WHERE user_id = ${person.id} AND grant_id = ${grant?.id}`
+    expect(made).toHaveLength(0)
   })
 })
 
