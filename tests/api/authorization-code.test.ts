@@ -137,7 +137,7 @@ describe('an app that was registered', () => {
       for (const each of [app, confidential, ours])
         expectOAuthError(await askTokens(service, each, { grant_type, ...form }), 400, 'unauthorized_client')
     const made = await sql`SELECT FROM latchkey.sessions WHERE user_id = ${person.id} AND kind = 'api'`
-    // The controls: nobody is named; the documentation, which is built in, names itself.
+    // The controls: a request that names no app, and the documentation, which is built in.
     const nobody = await call(service, 'POST /oauth/token', { form: { grant_type: 'password', ...form } })
     expect(nobody.status).toBe(200)
     await open(service, queryOf({ clientId: 'latchkey-docs', redirectUri: '' }, newProof().challenge), person)

@@ -316,7 +316,7 @@ describe('signing out at the request of an app', () => {
     const last = await call(service, `GET ${done.headers.get('location')}`)
     expect(last.text).toContain('href="https://app.example.com/bye?from=app&amp;state=%22%3E%3Cb%3E"')
     expect(last.text).toContain('Back to Notebook')
-    // So does the last page at once, where nobody is signed in.
+    // So does the last page at once, where no person is signed in.
     const away = await leave(null, asked)
     expect([away.status, away.headers.get('location')]).toEqual([303, done.headers.get('location')])
   })

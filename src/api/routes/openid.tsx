@@ -28,7 +28,12 @@ export const openIdRoutes = (context: Context, guard: BrowserGuard) => {
   const site = siteOf(config)
   const answer = async ({ request, state }: Seen) => {
     // By RFC 6750, section 3.1: no error code where nothing was presented.
-    const token = readBearer(request) ?? fail('missing_credential')
+    const token =
+      readBearer(request) ??
+      fail('invalid_token', {
+        detail: 'Send an access token.',
+        headers: { 'WWW-Authenticate': BEARER_CHALLENGE },
+      })
     const principal = await verifyCredential(context, token)
     if (principal.kind !== 'refused') state.credential = { kind: 'accepted', principal }
     return describePerson(principal)

@@ -236,7 +236,7 @@ export async function recordRefusedGrant(
     ...(GRANTS.includes(grantType) && { grant_type: grantType }),
     ...(app && nameClient(app)),
   }
-  // Each app, and each grant, has rows of its own: both are known here, so nobody fills the trail with made-up ones.
+  // Each app, and each grant, has rows of its own: both are known here, so a stranger cannot fill the trail.
   const target = targetOf(details)
   const by: Origin = app ? { ...origin, actor: { type: 'client', id: app.id } } : origin
   await countEvent(context, by, {
