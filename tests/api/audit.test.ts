@@ -402,7 +402,7 @@ describe('each event is one row with actor, action, target, address and outcome'
     const refused = (reason: string, actor = itself, more = {}): Expected[] => [
       {
         ...{ action: 'token.refused', actor, target: [null, null], outcome: 'refused' },
-        details: { reason, count: 1, ...more },
+        details: { reason, grant_type: 'client_credentials', count: 1, ...more },
       },
     ]
     await expectRows(await ask({ scope: 'not-held' }), refused('invalid_scope'))

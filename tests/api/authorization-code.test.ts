@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { decodeJwt } from 'jose'
+import type postgres from 'postgres'
 import { verifyCredential } from '../../src/core/verify/verify-credential.ts'
 import {
   type App,
@@ -18,6 +19,7 @@ import {
   trade,
 } from '../support/apps.ts'
 import { call } from '../support/client.ts'
+import { sendMeanwhile } from '../support/meanwhile.ts'
 import { adminToken, basic, expectOAuthError, newClient } from '../support/oauth.ts'
 import { beginSession, PASSWORD } from '../support/people.ts'
 import { until } from '../support/until.ts'
@@ -26,6 +28,7 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 const service = useService({ isIssuer: true })
 const other = useService({}, service)
 const sql = useSql(service)
+const connections = { holder: useSql(service), watcher: sql }
 const person = prepare(() => addAtBrowser(service, sql))
 const api = prepare(() => addApi(sql))
 const app = prepare(() => addApp(sql))
@@ -134,7 +137,7 @@ describe('an app that was registered', () => {
       for (const each of [app, confidential, ours])
         expectOAuthError(await askTokens(service, each, { grant_type, ...form }), 400, 'unauthorized_client')
     const made = await sql`SELECT FROM latchkey.sessions WHERE user_id = ${person.id} AND kind = 'api'`
-    // The controls: nobody is named; the documentation, which is built in, names itself.
+    // The controls: a request that names no app, and the documentation, which is built in.
     const nobody = await call(service, 'POST /oauth/token', { form: { grant_type: 'password', ...form } })
     expect(nobody.status).toBe(200)
     await open(service, queryOf({ clientId: 'latchkey-docs', redirectUri: '' }, newProof().challenge), person)
@@ -241,6 +244,38 @@ describe('a second use', () => {
     const good = answers.filter(({ status }) => status === 200)
     expect(good).toHaveLength(1)
     expect(await isLive(good[0]?.body.access_token)).toBe(false)
+  })
+})
+
+describe('a code', () => {
+  test.each<[string, string, (tx: postgres.TransactionSql, mine: App, grant: string) => Promise<unknown>]>([
+    [
+      'its app is deleted',
+      'invalid_grant',
+      (tx, { id }) => tx`DELETE FROM latchkey.oauth_clients WHERE id = ${id}`,
+    ],
+    [
+      'its app is disabled',
+      'invalid_grant',
+      (tx, { id }) => tx`UPDATE latchkey.oauth_clients SET is_active = false WHERE id = ${id}`,
+    ],
+    [
+      'its grant ends',
+      'invalid_grant',
+      (tx, _, grant) => tx`DELETE FROM latchkey.oauth_grants WHERE id = ${grant}`,
+    ],
+  ])('gives nothing where at the same moment %s', async (_, error, end) => {
+    const mine = await addApp(sql)
+    const code = await newCode(service, person, mine, { resource: api.identifier, scopes: NOTES })
+    const [grant] = await sql`SELECT id FROM latchkey.oauth_grants WHERE client_id = ${mine.id}`
+    const answer = await sendMeanwhile(connections, {
+      work: (tx) => end(tx, mine, grant?.id),
+      send: () => trade(service, mine, code),
+    })
+    expectOAuthError(answer, 400, error)
+    const made =
+      await sql`SELECT FROM latchkey.sessions WHERE user_id = ${person.id} AND grant_id = ${grant?.id}`
+    expect(made).toHaveLength(0)
   })
 })
 
@@ -399,6 +434,40 @@ test('a token for userinfo that was narrowed says no more than it names', async 
   const narrow = await refresh(service, mine, body.refresh_token, { scope: 'openid' })
   expect(narrow.body.scope).toBe('openid')
   expect(await ask(narrow.body.access_token)).toEqual({ sub: person.id })
+})
+
+test('the audit trail says which app was refused, and of which person', async () => {
+  const [mine, stranger] = [await addApp(sql, { name: 'Mine' }), await addApp(sql, { name: 'Stranger' })]
+  const secretive = await addApp(sql, { kind: 'confidential', name: 'Secretive' })
+  const code = await newCode(service, person, mine, { resource: api.identifier, scopes: NOTES })
+  const { body } = await trade(service, mine, code)
+  const [grant] = await sql`SELECT id FROM latchkey.oauth_grants WHERE client_id = ${mine.id}`
+  const parties = { user_id: person.id, grant_id: grant?.id }
+  const refusalsOf = async (action: object) => [
+    ...(await sql`SELECT actor_type, actor_id, details FROM latchkey.audit_events
+      WHERE action = 'token.refused' AND details @> ${sql.json(action as never)}`),
+  ]
+  const expectRow = async (by: App, reason: string, grant_type: string) => {
+    const details = { reason, grant_type, client_id: by.id, ...parties }
+    expect(await refusalsOf(details)).toEqual([
+      { actor_type: 'client', actor_id: by.id, details: expect.objectContaining(details) },
+    ])
+  }
+  expect((await trade(service, stranger, code)).status).toBe(400)
+  await expectRow(stranger, 'invalid_token', 'authorization_code')
+  expect((await refresh(service, mine, body.refresh_token, { scope: 'notes.purge' })).status).toBe(400)
+  await expectRow(mine, 'invalid_scope', 'refresh_token')
+  // One that did not prove itself is named, and is no actor.
+  const form = { grant_type: 'refresh_token', refresh_token: body.refresh_token }
+  expect((await askTokens(service, { ...secretive, secret: 'cs_x' }, form)).status).toBe(401)
+  const details = { reason: 'invalid_client', client_id: secretive.id, client_name: 'Secretive' }
+  expect(await refusalsOf(details)).toEqual([expect.objectContaining({ actor_id: null })])
+  // A text of the sender's does not stand there.
+  const unknown = await askTokens(service, mine, { grant_type: 'made-up' })
+  expect(unknown.body.error).toBe('unsupported_grant_type')
+  const [row] = await refusalsOf({ reason: 'unsupported_grant_type', client_id: mine.id })
+  expect(row?.actor_id).toBe(mine.id)
+  expect(JSON.stringify(row)).not.toContain('made-up')
 })
 
 test('an app that revokes a token of its own is the actor in the audit trail', async () => {

@@ -119,12 +119,20 @@ describe('a person', () => {
   })
 
   test('keeps the keys that the app made, without a word', async () => {
-    const { bearer } = await allowed()
+    const { person, bearer } = await allowed()
     const [grant] = (await call(service, 'GET /auth/grants', { bearer })).body.items
     const { id, key } = (await call(service, 'POST /keys', { bearer, json: {} })).body
     await sql`UPDATE latchkey.api_keys SET created_by = ${grant.id} WHERE id = ${id}`
     expect((await call(service, `DELETE /auth/grants/${grant.id}`, { bearer })).status).toBe(204)
     expect((await call(service, 'GET /protected/any', { apiKey: key })).status).toBe(200)
+    // The audit trail says whose it was, which app's and for what, also when the app is gone.
+    const [row] = await sql`SELECT details FROM latchkey.audit_events
+      WHERE action = 'grant.ended' AND target_id = ${grant.id}`
+    expect(row?.details).toMatchObject({
+      user_id: person.id,
+      client_name: grant.client.name,
+      resource: grant.resource.identifier,
+    })
   })
 })
 

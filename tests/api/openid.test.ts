@@ -146,6 +146,23 @@ describe('userinfo', () => {
     expectProblem(await call(service, 'GET /auth/me', { bearer: access_token }), 'wrong_credential_kind')
   })
 
+  test('says what is wrong as RFC 6750 does', async () => {
+    const challengeOf = async (options: Parameters<typeof call>[2]) => {
+      const { status, headers } = await call(service, 'GET /oauth/userinfo', options)
+      return `${status} ${headers.get('www-authenticate')}`
+    }
+    const { access_token: bearer } = await signInTo(app)
+    expect(await challengeOf({})).toBe('401 Bearer realm="latchkey"')
+    expect(await challengeOf({ bearer: `${bearer}x` })).toBe(
+      '401 Bearer realm="latchkey", error="invalid_token"',
+    )
+    expect(await challengeOf({ bearer, apiKey: 'sk_x' })).toBe(
+      '400 Bearer realm="latchkey", error="invalid_request"',
+    )
+    // The control.
+    expect(await challengeOf({ bearer })).toBe('200 null')
+  })
+
   test('forgets nobody late: a grant that ended, and a person who was disabled, are refused at once', async () => {
     const someone = await addAtBrowser(service, sql)
     const { access_token } = await signInTo(app, {}, someone)
@@ -299,7 +316,7 @@ describe('signing out at the request of an app', () => {
     const last = await call(service, `GET ${done.headers.get('location')}`)
     expect(last.text).toContain('href="https://app.example.com/bye?from=app&amp;state=%22%3E%3Cb%3E"')
     expect(last.text).toContain('Back to Notebook')
-    // So does the last page at once, where nobody is signed in.
+    // So does the last page at once, where no person is signed in.
     const away = await leave(null, asked)
     expect([away.status, away.headers.get('location')]).toEqual([303, done.headers.get('location')])
   })

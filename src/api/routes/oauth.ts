@@ -6,6 +6,7 @@ import { DEVICE_GRANT } from '../../core/authorization/device.ts'
 import { ADMINS_ONLY } from '../../core/change/power.ts'
 import { RegisteredApp, Registration } from '../../core/client-registration/model.ts'
 import { registerApp } from '../../core/client-registration/register.ts'
+import type { ClientRow } from '../../core/clients/rows.ts'
 import type { Context } from '../../core/context.ts'
 import { isAuthorizationServer } from '../../core/oauth/authorization-server.ts'
 import { authenticateClient, readClient } from '../../core/oauth/client.ts'
@@ -40,6 +41,9 @@ const LIMIT_OF_GRANT = new Map<string, RateLimitName>([
 /** The grants by a code. */
 const TAKES_CODE = ['authorization_code', DEVICE_GRANT]
 
+/** The grants that clients alone use. */
+const OF_CLIENTS = ['client_credentials', ...TAKES_CODE, TOKEN_EXCHANGE]
+
 /**
  * How a client authenticates, in words: OpenAPI has no security scheme for a client that may send its secret in the body.
  */
@@ -51,13 +55,29 @@ type Seen = { request: Request; state: RequestState }
 /** The OAuth endpoints (RFC 6749, 7662, 7009), with the errors of those standards. */
 export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
   const countingGuesses = countGuesses(limits)
-  /** Audits every refused `client_credentials` grant, whatever the reason. */
-  const auditingRefusal = async <T>(state: RequestState, grant: () => Promise<T>): Promise<T> => {
+  /**
+   * Audits every refusal of a client: of a service account, of a key that is exchanged, and of an app. What a person is refused
+   * is recorded where it is decided.
+   * @param grant is given a function that notes the app, once it has authenticated
+   */
+  const auditingRefusal = async <T>(
+    state: RequestState,
+    grantType: string,
+    grant: (note: (client: TokenClient) => void) => Promise<T>,
+  ): Promise<T> => {
+    let app: ClientRow | null = null
+    const note = (client: TokenClient) => {
+      if (client?.kind === 'app') app = client.app
+    }
     try {
-      return await grant()
+      return await grant(note)
     } catch (error) {
-      if (error instanceof Problem && error.problem !== 'unavailable')
-        await recordRefusedGrant(context, originOf(state), error)
+      const isClients =
+        OF_CLIENTS.includes(grantType) ||
+        app !== null ||
+        (error instanceof Problem && error.problem === 'invalid_client')
+      if (error instanceof Problem && isClients)
+        await recordRefusedGrant(context, originOf(state), error, grantType, app)
       throw error
     }
   }
@@ -99,7 +119,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
    * its addresses and its rate, as on every other route.
    */
   const grantExchange = ({ request, state }: Seen, body: TokenForm) =>
-    auditingRefusal(state, async () => {
+    auditingRefusal(state, TOKEN_EXCHANGE, async () => {
       if (readClient(request.headers.get('authorization'), body) !== null)
         fail('invalid_request', { detail: 'The key is the credential: authenticate no client.' })
       try {
@@ -135,13 +155,14 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         const { code, redirect_uri, code_verifier, resource, device_code } = body
         const ofCode = { code, redirect_uri, code_verifier, resource, device_code }
         const asked = { grant_type, username, password, refresh_token, scope, ...ofCode }
-        const grant = async () => {
+        const grant = async (note: (client: TokenClient) => void) => {
           const client = await acceptClient({ request, state }, body)
+          note(client)
           return grantTokens(context, originOf(state), asked, client)
         }
         return countingGuesses(
           state,
-          () => (grant_type === 'client_credentials' ? auditingRefusal(state, grant) : grant()),
+          () => auditingRefusal(state, grant_type, grant),
           // A code is guessed at too.
           TAKES_CODE.includes(grant_type) ? ['invalid_client', 'invalid_token'] : ['invalid_client'],
         )

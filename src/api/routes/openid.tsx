@@ -8,7 +8,7 @@ import { UserInfo } from '../../core/openid/model.ts'
 import { describePerson } from '../../core/openid/userinfo.ts'
 import { endBrowserSession } from '../../core/sessions/browser.ts'
 import { verifyCredential } from '../../core/verify/verify-credential.ts'
-import { fail } from '../../lib/errors.ts'
+import { BEARER_CHALLENGE, fail, Problem } from '../../lib/errors.ts'
 import { hasBody, readForm } from '../body.ts'
 import { acceptCookie, type BrowserGuard } from '../browser.ts'
 import { readCredential } from '../credential.ts'
@@ -27,10 +27,26 @@ export const openIdRoutes = (context: Context, guard: BrowserGuard) => {
   if (!isAuthorizationServer(config)) return new Elysia()
   const site = siteOf(config)
   const answer = async ({ request, state }: Seen) => {
-    const token = readCredential(config, request) ?? fail('invalid_token')
+    // By RFC 6750, section 3.1: no error code where nothing was presented.
+    const token =
+      readBearer(request) ??
+      fail('invalid_token', {
+        detail: 'Send an access token.',
+        headers: { 'WWW-Authenticate': BEARER_CHALLENGE },
+      })
     const principal = await verifyCredential(context, token)
     if (principal.kind !== 'refused') state.credential = { kind: 'accepted', principal }
     return describePerson(principal)
+  }
+  const readBearer = (request: Request) => {
+    try {
+      return readCredential(config, request)
+    } catch (error) {
+      if (!(error instanceof Problem) || error.problem !== 'ambiguous_credentials') throw error
+      return fail(error.problem, {
+        headers: { 'WWW-Authenticate': `${BEARER_CHALLENGE}, error="invalid_request"` },
+      })
+    }
   }
   const described = (id: string) => ({
     response: { 200: UserInfo },

@@ -1,6 +1,7 @@
 import { decodeJwt } from 'jose'
 import { fail } from '../../lib/errors.ts'
 import { hashToken } from '../../lib/tokens.ts'
+import { namingInAudit } from '../audit/naming.ts'
 import { verifyClientAssertion } from '../client-metadata/assertion.ts'
 import type { ClientRow } from '../clients/rows.ts'
 import { noteClientUse } from '../clients/uses.ts'
@@ -35,7 +36,7 @@ export async function authenticateApp(
       ? null
       : await findSecretId(context.db, client.id, hashToken(credentials.secret), new Date(context.clock()))
   const isProven = client.kind === 'public' ? credentials === null : secretId !== null
-  if (!isProven) return failClient()
+  if (!isProven) return failClient({ audit: nameClient(client) })
   await noteClientUse(context, client.id, secretId)
   return client
 }
@@ -51,10 +52,16 @@ async function authenticateByAssertion(
   const clientId = named ?? subjectOf(assertion)
   const client = clientId === null ? null : await findKnownClient(context, clientId)
   if (client?.kind !== 'confidential') return failClient()
-  await verifyClientAssertion(context, client, assertion)
+  await namingInAudit(nameClient(client), () => verifyClientAssertion(context, client, assertion))
   await noteClientUse(context, client.id, null)
   return client
 }
+
+/** An app in the words of the audit trail: it may be gone when somebody reads them. */
+export const nameClient = ({ id, name }: Pick<ClientRow, 'id' | 'name'>) => ({
+  client_id: id,
+  client_name: name,
+})
 
 /** Whom an assertion names. Only its signature proves it. */
 function subjectOf(assertion: string): string | null {

@@ -4,6 +4,7 @@ import { newId } from '../../lib/ids.ts'
 import { SECOND_MS } from '../../lib/time.ts'
 import { hashToken, makeAuthorizationCode } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
+import { namingInAudit } from '../audit/naming.ts'
 import { type Change, changedMeanwhile, type Lock, recordChange } from '../change/record-change.ts'
 import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
@@ -15,10 +16,10 @@ import { updateSessionEnded } from '../sessions/sessions.ts'
 import { allowApp } from './allow-app.ts'
 import { requireGrantType } from './client-authentication.ts'
 import { issueFirstTokens, locksOfOpening, type OpenedSession, openAppSession } from './open-session.ts'
-import { type CodeRow, findCode, findMadeSession, insertCode, useCode } from './queries.ts'
+import { type CodeRow, type FoundCode, findCode, findMadeSession, insertCode, useCode } from './queries.ts'
 import { asPresent, mayRedirect } from './resolve-client.ts'
 import type { Asked, AskedTarget } from './target.ts'
-import { asApp } from './tokens.ts'
+import { asApp, partiesOf } from './tokens.ts'
 
 /** A code is traded by the client at once. */
 const CODE_LASTS_MS = 60 * SECOND_MS
@@ -101,8 +102,18 @@ export async function tradeCode(
   requireGrantType(client, 'authorization_code')
   const hash = hashToken(presented.code)
   const found = await findCode(context.db, hash)
-  if (!found || found.grant.clientId !== client.id) return failToken()
-  const { code, grant, resource } = found
+  if (!found) return failToken()
+  return namingInAudit(partiesOf(found.grant), () => tradeFound(context, origin, client, presented, found))
+}
+
+async function tradeFound(
+  context: Context,
+  origin: Origin,
+  client: ClientRow,
+  presented: PresentedCode,
+  { code, grant, resource }: FoundCode,
+): Promise<OAuthTokens> {
+  if (grant.clientId !== client.id) return failToken()
   const target: AskedTarget = { audience: grant.audience, resource }
   if (!fits(context, code, target, presented)) return failToken()
   const by = asApp(origin, client, { userId: grant.userId, grantId: grant.id })

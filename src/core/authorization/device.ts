@@ -4,6 +4,7 @@ import { isId, newId } from '../../lib/ids.ts'
 import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
 import { hashToken, makeDeviceCode } from '../../lib/tokens.ts'
 import type { Origin } from '../audit/audit.ts'
+import { namingInAudit } from '../audit/naming.ts'
 import { recordChange } from '../change/record-change.ts'
 import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
@@ -27,9 +28,15 @@ import {
   noteSlowDown,
   useDevice,
 } from './device-queries.ts'
-import { issueFirstTokens, locksOfOpening, type OpenedSession, openAppSession } from './open-session.ts'
+import {
+  type Basis,
+  issueFirstTokens,
+  locksOfOpening,
+  type OpenedSession,
+  openAppSession,
+} from './open-session.ts'
 import { grantable, readAsked } from './target.ts'
-import { asApp } from './tokens.ts'
+import { asApp, partiesOf } from './tokens.ts'
 import { formatUserCode, makeUserCode, readUserCode } from './user-code.ts'
 
 export const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code'
@@ -215,6 +222,17 @@ export async function pollDevice(
   if (device.expiresAt <= now) fail('expired_token')
   if (grant === null || device.sessionId === null) return refusePoll(context, device.id, now)
   const basis = { client, grant, resource, sessionId: device.sessionId }
+  return namingInAudit(partiesOf(grant), () => openForDevice(context, origin, device, basis))
+}
+
+/** Opens the session of a device that a person allowed. */
+async function openForDevice(
+  context: Context,
+  origin: Origin,
+  device: DeviceRow,
+  basis: Basis,
+): Promise<OAuthTokens> {
+  const { client, grant } = basis
   const { allowedScopes } = device
   const parts = partScopes(allowedScopes ?? [])
   const isAll = isEverything(device) && client.scopes === null

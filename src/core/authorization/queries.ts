@@ -83,6 +83,8 @@ export async function insertCode(
   await tx.insert(authorizationCodes).values(code)
 }
 
+export type FoundCode = NonNullable<Awaited<ReturnType<typeof findCode>>>
+
 /** A code, used or not, with the grant that it stands on. */
 export async function findCode(db: Database | Transaction, hash: Uint8Array) {
   const [row] = await db
@@ -117,6 +119,8 @@ export async function findMadeSession(tx: Database | Transaction, id: string): P
     .where(eq(authorizationCodes.id, id))
   return row?.madeSessionId ?? null
 }
+
+export type ClientSessionFacts = NonNullable<Awaited<ReturnType<typeof findClientSession>>>
 
 /** Everything that decides what an app's session may do; null where its grant has ended. */
 export async function findClientSession(db: Database, sessionId: string) {

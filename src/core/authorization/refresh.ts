@@ -1,15 +1,16 @@
 import { fail, failToken } from '../../lib/errors.ts'
 import { ceilingOfUser, covers } from '../../lib/scopes.ts'
 import type { Origin } from '../audit/audit.ts'
+import { namingInAudit } from '../audit/naming.ts'
 import type { ClientRow } from '../clients/rows.ts'
 import type { Context } from '../context.ts'
 import type { OAuthTokens } from '../oauth/model.ts'
 import { identifierOf } from '../resources/audience.ts'
 import { exchangeRefresh } from '../sessions/sessions.ts'
 import { requireGrantType } from './client-authentication.ts'
-import { findClientSession, touchGrant } from './queries.ts'
+import { type ClientSessionFacts, findClientSession, touchGrant } from './queries.ts'
 import { splitScopes } from './target.ts'
-import { type AppSession, asApp, issueAppTokens, scopesNow } from './tokens.ts'
+import { type AppSession, asApp, issueAppTokens, partiesOf, scopesNow } from './tokens.ts'
 
 /** What an app presents to refresh. */
 export type PresentedRefresh = { token: string; scope: string | undefined; resource: string | null }
@@ -24,10 +25,21 @@ export async function refreshClientSession(
   origin: Origin,
   client: ClientRow,
   sessionId: string,
-  { token, scope, resource }: PresentedRefresh,
+  presented: PresentedRefresh,
 ): Promise<OAuthTokens> {
   const facts = await findClientSession(context.db, sessionId)
-  if (!facts || facts.client.id !== client.id || !facts.user.isActive) return failToken()
+  if (!facts) return failToken()
+  return namingInAudit(partiesOf(facts.grant), () => refreshFound(context, origin, client, presented, facts))
+}
+
+async function refreshFound(
+  context: Context,
+  origin: Origin,
+  client: ClientRow,
+  { token, scope, resource }: PresentedRefresh,
+  facts: ClientSessionFacts,
+): Promise<OAuthTokens> {
+  if (facts.client.id !== client.id || !facts.user.isActive) return failToken()
   requireGrantType(client, 'refresh_token')
   const { session: row, grant, user } = facts
   const target = { audience: grant.audience, resource: facts.resource }

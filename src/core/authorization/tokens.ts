@@ -96,3 +96,9 @@ export const asApp = (
   { id, clientId }: Pick<ClientRow, 'id' | 'clientId'>,
   { userId, grantId }: { userId: string; grantId: string },
 ): Origin => ({ ...origin, actor: actorOf({ kind: 'client', client: { id, clientId, grantId }, userId }) })
+
+/** Whose grant a refusal concerns, in the words of the audit trail. */
+export const partiesOf = ({ id, userId }: { id: string; userId: string }) => ({
+  user_id: userId,
+  grant_id: id,
+})

@@ -1,8 +1,9 @@
-import { fail, failToken, type Problem } from '../../lib/errors.ts'
+import { type ErrorCode, fail, failToken, type Problem } from '../../lib/errors.ts'
 import { ceilingOfUser, covers, parseScopes } from '../../lib/scopes.ts'
 import { MINUTE_MS, SECOND_MS } from '../../lib/time.ts'
-import type { Origin } from '../audit/audit.ts'
+import type { AuditEvent, Origin } from '../audit/audit.ts'
 import { countEvent } from '../audit/counted-events.ts'
+import { nameClient } from '../authorization/client-authentication.ts'
 import { tradeCode } from '../authorization/codes.ts'
 import { DEVICE_GRANT, pollDevice } from '../authorization/device.ts'
 import { refreshClientSession } from '../authorization/refresh.ts'
@@ -13,6 +14,7 @@ import { logIn } from '../login/log-in.ts'
 import { grantOf } from '../login/sign-in.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import { findLiveRefresh, findSessionOfRefresh, type Grant, refreshSession } from '../sessions/sessions.ts'
+import { TOKEN_EXCHANGE } from '../token-exchange/exchange.ts'
 import { findUserById } from '../users/accounts.ts'
 import { isAuthorizationServer } from './authorization-server.ts'
 import { failClient } from './client.ts'
@@ -31,6 +33,16 @@ export type TokenRequest = { grant_type: string } & Record<
   | 'device_code',
   string | undefined
 >
+
+/** The grants of the token endpoint. */
+const GRANTS: readonly string[] = [
+  'authorization_code',
+  'client_credentials',
+  'password',
+  'refresh_token',
+  DEVICE_GRANT,
+  TOKEN_EXCHANGE,
+]
 
 /** Who asks for tokens: the key with which a service account authenticated, or an app; null: a request that names neither. */
 export type TokenClient = { kind: 'key'; key: KeyPrincipal } | { kind: 'app'; app: ClientRow } | null
@@ -200,17 +212,44 @@ async function grantClientCredentials(
   }
 }
 
+/** Answers to a device that waits for its person. */
+const PENDING: readonly ErrorCode[] = ['authorization_pending', 'slow_down']
+
 /**
- * Records that a client was refused a token. Names the key where the presented one is known and no longer valid.
+ * Records that a client was refused tokens: which client asked, by which grant, and whose grant it is about. Names the key of
+ * a service account where the presented one is known and no longer valid.
  * @param origin of the client, where it authenticated
+ * @param app where one authenticated
  */
-export function recordRefusedGrant(
+export async function recordRefusedGrant(
   context: Context,
   origin: Origin,
   { problem, extra }: Problem,
+  grantType: string,
+  app: ClientRow | null,
 ): Promise<void> {
-  const details = { ...extra.audit, reason: problem }
-  return countEvent(context, origin, { action: 'token.refused', outcome: 'refused', details })
+  if (problem === 'unavailable' || PENDING.includes(problem)) return
+  const details = {
+    ...extra.audit,
+    reason: problem,
+    // Any other text is the sender's.
+    ...(GRANTS.includes(grantType) && { grant_type: grantType }),
+    ...(app && nameClient(app)),
+  }
+  // Each app, and each grant, has rows of its own: both are known here, so a stranger cannot fill the trail.
+  const target = targetOf(details)
+  const by: Origin = app ? { ...origin, actor: { type: 'client', id: app.id } } : origin
+  await countEvent(context, by, {
+    action: 'token.refused',
+    outcome: 'refused',
+    ...(target && { target }),
+    details,
+  })
+}
+
+function targetOf(details: { grant_id?: unknown; client_id?: unknown }): AuditEvent['target'] | null {
+  if (typeof details.grant_id === 'string') return { type: 'grant', id: details.grant_id }
+  return typeof details.client_id === 'string' ? { type: 'client', id: details.client_id } : null
 }
 
 function readScopes(scope: string | undefined): string[] {

@@ -16,7 +16,7 @@ export type AfterLogout = { clientId: string; name: string; place: string; isPro
 /**
  * Where a person goes who is signed out at the request of an app. The app is that of the ID token; without one, that which
  * the request names. An ID token of another app than the named one proves nothing.
- * @param userId of the browser session; null: nobody is signed in
+ * @param userId of the browser session; null: no person is signed in
  * @returns null where the app may not send people there
  */
 export async function findPlaceAfterLogout(
