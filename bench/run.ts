@@ -45,7 +45,7 @@ const ENTRIES: readonly Entry[] = [
 ]
 
 /** The time limit of a whole run. The entries that are done by then are reported. */
-const GIVES_UP_AFTER_MINUTES = 45
+const GIVES_UP_AFTER_MINUTES = 60
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

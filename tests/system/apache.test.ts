@@ -18,7 +18,7 @@ const MODULES = '/usr/lib/apache2/modules'
 const isHere = APACHE !== null && existsSync(`${MODULES}/mod_auth_openidc.so`)
 const why = isHere ? '' : ' (skipped: apt-get install libapache2-mod-auth-openidc)'
 
-/** The parts of Apache's own configuration that Debian's files would bring. */
+/** The parts of Apache's own configuration that Debian's files would bring, and patience for a busy machine. */
 const around = (port: number) => `
 ${['mpm_event', 'authn_core', 'authz_core', 'authz_user', 'auth_openidc', 'headers', 'dir']
   .map((name) => `LoadModule ${name}_module ${MODULES}/mod_${name}.so`)
@@ -33,6 +33,8 @@ PidFile apache.pid
 ErrorLog error.log
 StartServers 1
 DocumentRoot site
+OIDCHTTPTimeoutShort 60
+OIDCHTTPTimeoutLong 60
 Header set X-Remote-User "expr=%{REMOTE_USER}"
 `
 

@@ -18,6 +18,8 @@ const root = resolve(import.meta.dir, '../..')
 const RUNNER = 'node_modules/@modelcontextprotocol/conformance/dist/index.js'
 /** The newest one that the SDK of the example speaks. */
 const SPECIFICATION = '2025-11-25'
+/** In milliseconds for a scenario, on a busy machine. */
+const PATIENCE = ['--timeout', '200000']
 /** What a protected server of any kind has to do. The other scenarios ask for tools of the runner's own sample server. */
 const OF_SERVERS = ['server-initialize', 'ping', 'tools-list', 'dns-rebinding-protection']
 
@@ -115,7 +117,7 @@ test("MCP's conformance runner is content with the authorization server, and goe
 
 test("MCP's conformance runner is content with the MCP server of the examples, by an API key", async () => {
   const runOn = (url: string, scenario: string) =>
-    run(['server', '--url', url, '--scenario', scenario, '--spec-version', SPECIFICATION])
+    run(['server', '--url', url, '--scenario', scenario, '--spec-version', SPECIFICATION, ...PATIENCE])
   const [checked, refused] = await Promise.all([
     Promise.all(OF_SERVERS.map((scenario) => runOn(resource, scenario))),
     // The control: without the key it gets nowhere.

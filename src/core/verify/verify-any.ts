@@ -2,10 +2,10 @@ import { covers } from '../../lib/scopes.ts'
 import { formatInstant } from '../../lib/time.ts'
 import { isAccessToken } from '../../lib/tokens.ts'
 import type { Context } from '../context.ts'
-import type { ClientPrincipal, Principal, Refusal, UserPrincipal } from '../principal.ts'
+import type { ClientPrincipal, KeyPrincipal, Principal, Refusal, UserPrincipal } from '../principal.ts'
 import { claimsOf } from '../signing/claims.ts'
 import { isMadeFor } from './made-for.ts'
-import type { VerifyAnyRequest, VerifyAnyResult } from './model.ts'
+import type { VerifyAnyRequest, VerifyAnyResult, VerifyResult } from './model.ts'
 import { explainToken, recallCredential, verifyCredential } from './verify-credential.ts'
 import { type Purpose, readPurpose, useForPurpose } from './verify-key.ts'
 
@@ -16,15 +16,21 @@ type Asked = Purpose & {
 
 /**
  * Verifies whatever was presented to a service: a key as `/keys/verify` does, with its limits and credits, or the access
- * token of a person or an app. The checks run in the order of oauth.md, section 10.
+ * token of a person or an app. The checks run in the order of oauth.md, section 10. Stays synchronous where the answer
+ * already is known.
  * @throws Problem validation_failed for scopes that cannot be read
  */
-export async function verifyAny(
+export function verifyAny(
   context: Context,
   { credential, resource, ...purpose }: VerifyAnyRequest,
-): Promise<VerifyAnyResult> {
+): VerifyAnyResult | Promise<VerifyAnyResult> {
   const asked: Asked = { ...readPurpose(purpose, ''), resource: resource ?? null }
-  const verdict = recallCredential(context, credential) ?? (await verifyCredential(context, credential))
+  const known = recallCredential(context, credential)
+  return known ? decide(context, known, asked) : lookUp(context, credential, asked)
+}
+
+async function lookUp(context: Context, credential: string, asked: Asked): Promise<VerifyAnyResult> {
+  const verdict = await verifyCredential(context, credential)
   if (verdict.kind !== 'refused') return decide(context, verdict, asked)
   const isToken = verdict.code === 'NOT_FOUND' && isAccessToken(credential)
   return presentRefusal(context, isToken ? await explainToken(context, credential) : verdict, asked)
@@ -39,15 +45,24 @@ function presentRefusal(context: Context, { code, keyId }: Refusal, { ip }: Aske
   return { valid: false, code, kind: 'key', key_id: keyId }
 }
 
-async function decide(context: Context, principal: Principal, asked: Asked): Promise<VerifyAnyResult> {
+function decide(
+  context: Context,
+  principal: Principal,
+  asked: Asked,
+): VerifyAnyResult | Promise<VerifyAnyResult> {
   if (principal.kind === 'portal') return NOT_FOUND
   const { kind } = principal
   const isHere = isMadeFor(principal, asked.resource)
-  if (kind !== 'key') return isHere ? decidePerson(principal, asked) : { ...refusal(kind, 'WRONG_RESOURCE') }
+  if (kind !== 'key') return isHere ? decidePerson(principal, asked) : refusal(kind, 'WRONG_RESOURCE')
   if (!isHere) return { ...refusal(kind, 'WRONG_RESOURCE'), key_id: principal.keyId }
-  const used = await useForPurpose(context, principal, asked)
+  const used = useForPurpose(context, principal, asked)
+  return used instanceof Promise
+    ? used.then((result) => presentKey(principal, result))
+    : presentKey(principal, used)
+}
+
+function presentKey({ kind, resource, owner }: KeyPrincipal, used: VerifyResult): VerifyAnyResult {
   if (!used.valid) return { ...used, kind }
-  const { resource, owner } = principal
   return { ...used, kind, subject: owner.id, ...(resource && { resource: resource.identifier }) }
 }
 
