@@ -11,16 +11,20 @@ export type Fault = {
   roundSeconds: number
   /** Whether some requests are expected to be refused or to stay unanswered. */
   isFelt: boolean
+  /** Whether it takes minutes: only `bun run test:faults` runs it. */
+  isLong?: boolean
   /** What the machine lacks for this fault. null or absent: nothing. */
   lacks?: string | null
   run(rounds: number): Promise<Outcome>
 }
 
-/** Every `*.fault.ts` beside this file, by name. */
+/** The faults of every `*.fault.ts` beside this file, by name. */
 export async function allFaults(): Promise<Fault[]> {
   const paths = [...new Glob('*.fault.ts').scanSync(import.meta.dir)].sort()
-  const modules: { fault: Fault }[] = await Promise.all(paths.map((path) => import(`./${path}`)))
-  return modules.map(({ fault }) => fault)
+  const modules: { fault?: Fault; faults?: Fault[] }[] = await Promise.all(
+    paths.map((path) => import(`./${path}`)),
+  )
+  return modules.flatMap(({ fault, faults = [] }) => (fault ? [fault] : faults))
 }
 
 /** Does something so many times, one after the other. */

@@ -6,7 +6,8 @@ import { allFaults } from '../faults/fault.ts'
  * test:faults` repeats them until its time is over. See docs/faults.md.
  */
 describe('no acknowledged write is lost, no revoked credential is accepted, and every request succeeds again', async () => {
-  for (const { name, lacks, isFelt, run } of await allFaults()) {
+  for (const { name, lacks, isFelt, isLong, run } of await allFaults()) {
+    if (isLong) continue
     test.skipIf(Boolean(lacks))(
       lacks ? `${name} (skipped: it needs ${lacks})` : name,
       async () => {
