@@ -130,6 +130,7 @@ export const Introspection = Type.Object(
     amr: Type.Optional(Type.Array(Type.String(), { description: 'How they proved it (RFC 8176), sorted' })),
     key_id: Type.Optional(Type.String()),
     grant_id: Type.Optional(Type.String({ description: 'What the person allowed the app' })),
+    as_of: Type.Optional(AsOf),
   },
   { $id: 'Introspection' },
 )

@@ -4,9 +4,11 @@ import { formatInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
 import { ownerOf } from '../owners.ts'
 import type { KeyPrincipal, Principal, Refusal } from '../principal.ts'
+import type { EntryPoint } from '../verifier/model.ts'
 import type { VerifyRequest, VerifyResult } from './model.ts'
 import { type RateState, tighterOf } from './rates.ts'
-import { DEFAULT_COST, type UseOutcome, useKey } from './use-key.ts'
+import { useKey } from './use-key.ts'
+import { DEFAULT_COST, type UseOutcome } from './use-key-here.ts'
 import { recallCredential, verifyCredential } from './verify-credential.ts'
 
 /**
@@ -66,16 +68,17 @@ function decide(
   }
   // A token for which a key was exchanged is good at its resource alone, and this question names none.
   if (verdict.kind !== 'key' || verdict.resource !== null) return NOT_FOUND
-  return useForPurpose(context, verdict, question)
+  return useForPurpose(context, verdict, 'keys_verify', question)
 }
 
 /** Uses a key that is good, and says what verify answers. */
 export function useForPurpose(
   context: Context,
   key: KeyPrincipal,
+  at: EntryPoint,
   { scopes, cost, ip }: Purpose,
 ): VerifyResult | Promise<VerifyResult> {
-  const outcome = useKey(context, key, { scopes, cost, address: ip })
+  const outcome = useKey(context, key, { at, scopes, cost, address: ip })
   return outcome instanceof Promise
     ? outcome.then((used) => presentOutcome(key, used))
     : presentOutcome(key, outcome)
@@ -85,6 +88,12 @@ export function useForPurpose(
 export function presentOutcome(key: KeyPrincipal, outcome: UseOutcome): VerifyResult {
   const refusal = { valid: false, code: outcome.code, key_id: key.keyId }
   switch (outcome.code) {
+    case 'NOT_FOUND':
+      return NOT_FOUND
+    case 'REVOKED':
+    case 'EXPIRED':
+    case 'DISABLED':
+    case 'OWNER_DISABLED':
     case 'IP_NOT_ALLOWED':
       return refusal
     case 'INSUFFICIENT_SCOPE':
@@ -104,7 +113,7 @@ export function presentOutcome(key: KeyPrincipal, outcome: UseOutcome): VerifyRe
       }
     }
     case 'VALID':
-      return presentUse(key, outcome)
+      return presentUse(outcome.key ?? key, outcome)
   }
 }
 
@@ -122,8 +131,8 @@ function presentUse(
     scopes: [...key.scopes],
     expires_at: formatInstant(key.endsAt),
     metadata: key.metadata,
-    credits: presentRemaining(remainingCredits),
-    owner_credits: presentRemaining(remainingOwnerCredits),
+    ...(remainingCredits !== undefined && { credits: presentRemaining(remainingCredits) }),
+    ...(remainingOwnerCredits !== undefined && { owner_credits: presentRemaining(remainingOwnerCredits) }),
     rate_limit: presentRate(rates, ({ of }) => of !== 'owner'),
     owner_rate_limit: presentRate(rates, ({ of }) => of === 'owner'),
   }
@@ -136,6 +145,6 @@ function presentRate(rates: readonly RateState[] | null, isShown: (rate: RateSta
   if (rates === null) return null
   const [first, ...others] = rates.filter(isShown)
   if (first === undefined) return null
-  const { limit, remaining, resetAtMs } = others.reduce(tighterOf, first)
-  return { limit, remaining, reset_at: new Date(resetAtMs).toISOString() }
+  const { limit, remaining, resetAtMs, scope } = others.reduce(tighterOf, first)
+  return { limit, remaining, reset_at: new Date(resetAtMs).toISOString(), ...(scope && { scope }) }
 }
