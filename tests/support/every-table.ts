@@ -6,6 +6,7 @@ import * as console from '../../src/db/console.ts'
 import * as oauth from '../../src/db/oauth.ts'
 import * as people from '../../src/db/people.ts'
 import * as portal from '../../src/db/portal.ts'
+import * as regions from '../../src/db/regions.ts'
 import * as schema from '../../src/db/schema.ts'
 
 /** Every table of the schema. A new table is included automatically. */
@@ -16,6 +17,7 @@ export const TABLE_NAMES = Object.values({
   ...portal,
   ...oauth,
   ...authorization,
+  ...regions,
 })
   .filter((member) => is(member, PgTable))
   .map((table) => getTableConfig(table).name)

@@ -5,6 +5,7 @@ import * as console from '../../db/console.ts'
 import * as oauth from '../../db/oauth.ts'
 import * as people from '../../db/people.ts'
 import * as portal from '../../db/portal.ts'
+import * as regions from '../../db/regions.ts'
 import * as schema from '../../db/schema.ts'
 
 /** A table of the schema: its name and its columns' names in the database. */
@@ -15,7 +16,7 @@ export type TableNames = { name: string; columns: string[] }
  * a foreign key.
  */
 export const TABLES: readonly TableNames[] = sortByReference(
-  Object.values({ ...schema, ...people, ...console, ...portal, ...oauth, ...authorization })
+  Object.values({ ...schema, ...people, ...console, ...portal, ...oauth, ...authorization, ...regions })
     .filter((member) => is(member, PgTable))
     .map((table) => getTableConfig(table)),
 ).map(({ name, columns }) => ({ name, columns: columns.map((column) => column.name) }))

@@ -178,8 +178,7 @@ async function loadApiKey(
 }
 
 /**
- * The rows that decide about a key, or about a token that was obtained with it: secret, key, owner, and whether key and
- * owner have credits. For a token also its signing key, the resource that its audience names, and whether the token itself
+ * The rows that decide about a key, or about a token that was obtained with it: secret, key and owner. For a token also its signing key, the resource that its audience names, and whether the token itself
  * was revoked.
  */
 export type SecretFacts = Awaited<ReturnType<VerifyQueries['findSecret']['execute']>>[number] &
@@ -234,8 +233,8 @@ export function decideSecret(
     rateRoot: key.rateRoot === null ? null : { keyId: key.rateRoot, rate: rootRateOf(key) },
     rates: ratesOf(key, { id: owner.shown.id, columns: row.user ?? row.serviceAccount ?? NO_RATE }),
     allowedIps: key.allowedIps,
-    hasCredits: row.creditsOf !== null,
-    hasOwnerCredits: row.ownerCreditsOf !== null,
+    hasCredits: key.hasCredits,
+    hasOwnerCredits: (row.user ?? row.serviceAccount)?.hasCredits ?? false,
     keyExpiresAt: key.expiresAt,
     endsAt: endsAtMs === Infinity ? null : new Date(endsAtMs),
     scopes,
