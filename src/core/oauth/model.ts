@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { AsOf } from '../../lib/model.ts'
 
 const value = Type.String({ maxLength: 8192 })
 const client = {

@@ -4,7 +4,7 @@ import type { Metrics } from '../../lib/metrics.ts'
 import { type Clock, SECOND_MS } from '../../lib/time.ts'
 
 /** What is known of a region's copy. */
-export type CopyState = {
+export type KnownCopy = {
   /** The time of the last heartbeat that arrived, by the clock of home's database; null: none did. */
   atMs: number | null
   /** Tables that are not copied yet, or not any more; null: not known. */
@@ -16,7 +16,7 @@ export type CopyState = {
 /** Whether the copy is good enough to answer from it (docs/decisions/0058). */
 export type Freshness = {
   /** Takes what was learned of the copy. */
-  learn(known: Partial<CopyState>): void
+  learn(known: Partial<KnownCopy>): void
   /** Whether questions are answered now. */
   isGood(): boolean
   /** @throws Problem stale */
@@ -42,7 +42,7 @@ export function createFreshness(
   metrics: Pick<Metrics, 'staleRefusals'>,
 ): Freshness {
   const maxMs = maxStalenessSeconds * SECOND_MS
-  const copy: CopyState = { atMs: null, uncopied: null, broken: null }
+  const copy: KnownCopy = { atMs: null, uncopied: null, broken: null }
   let told: string | null = null
 
   /** Why nothing is answered, in a sentence for the log; null: questions are answered. */
@@ -75,6 +75,8 @@ export function createFreshness(
   return {
     learn(known) {
       Object.assign(copy, known)
+      // A copy that may lack changes is proved by the first heartbeat after it is whole again.
+      if (copy.broken !== null || copy.uncopied !== 0) copy.atMs = null
       isGood()
     },
     isGood,

@@ -1,6 +1,8 @@
-import { lt, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
-import { regions, usageReports } from '../../db/regions.ts'
+import { heartbeats, regionState, regions, usageReports } from '../../db/regions.ts'
+import { signingKeys } from '../../db/schema.ts'
+import type { KnownCopy } from './freshness.ts'
 
 /** Notes the id of a report. @returns false where it was noted before */
 export async function insertReport(tx: Transaction, id: string, at: Date): Promise<boolean> {
@@ -22,4 +24,29 @@ export async function upsertRegion(tx: Transaction, name: string, at: Date): Pro
   return row?.isNew ?? false
 }
 
-/** Tables of the subscription that are not copied, and why changes may be missing; the last heartbeat's time. */
+/** What a region's database says of its copy. `uncopied` is null where no subscription has the heartbeats. */
+export async function findCopyState(db: Database): Promise<KnownCopy> {
+  const [row] = await db
+    .select({
+      at: sql`(SELECT ${heartbeats.at} FROM ${heartbeats})`.mapWith(heartbeats.at),
+      uncopied: sql<number | null>`(
+        SELECT CASE WHEN bool_or(r.srrelid = 'latchkey.heartbeats'::regclass)
+          THEN count(*) FILTER (WHERE r.srsubstate <> 'r') END::int
+        FROM pg_catalog.pg_subscription_rel r
+        WHERE r.srsubid IN (
+          SELECT h.srsubid FROM pg_catalog.pg_subscription_rel h WHERE h.srrelid = 'latchkey.heartbeats'::regclass))`,
+      broken: sql<string | null>`(SELECT ${regionState.reason} FROM ${regionState})`,
+    })
+    .from(sql`(SELECT 1) AS one`)
+  return {
+    atMs: row?.at instanceof Date ? row.at.getTime() : null,
+    uncopied: row?.uncopied ?? null,
+    broken: row?.broken ?? null,
+  }
+}
+
+/** The id of a public signing key; null: the copy has none. */
+export async function findPublicKey(db: Database): Promise<string | null> {
+  const [row] = await db.select({ id: signingKeys.id }).from(signingKeys).limit(1)
+  return row?.id ?? null
+}

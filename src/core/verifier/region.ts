@@ -4,6 +4,7 @@ import type { Metrics } from '../../lib/metrics.ts'
 import type { Clock } from '../../lib/time.ts'
 import type { KeyPrincipal } from '../principal.ts'
 import type { CredentialCache } from '../verify/cache.ts'
+import type { KeyRates, RateState } from '../verify/rates.ts'
 import { createFreshness, type Freshness } from './freshness.ts'
 import { createHome, type Home } from './home.ts'
 
@@ -19,14 +20,14 @@ export type Region = {
 
 /**
  * Makes the parts of a verifier.
- * @returns them, and the cache that is read only while the copy is good enough
+ * @returns them, the cache that is read only while the copy is good enough, and the rates of this region
  * @throws Error where HOME_URL is not set
  */
 export function createRegion(
   config: Config,
-  cache: CredentialCache,
+  { cache, rates }: { cache: CredentialCache; rates: KeyRates },
   parts: { clock: Clock; log: Log; metrics: Metrics },
-): { region: Region; cache: CredentialCache } {
+): { region: Region; cache: CredentialCache; rates: KeyRates } {
   const { homeUrl, homeKey, verifyMaxStalenessSeconds, verifyWhenStale, regionRateLimits } = config
   if (homeUrl === null) throw new Error('HOME_URL is not set')
   const freshness = createFreshness(
@@ -60,5 +61,12 @@ export function createRegion(
       },
       isUnknown: (hash) => freshness.isGood() && cache.isUnknown(hash),
     },
+    rates: { take: (key) => ofRegion(rates.take(key)), preview: (key) => ofRegion(rates.preview(key)) },
   }
+}
+
+/** Says of rates that the region alone has counted them. */
+function ofRegion(counted: RateState[] | Promise<RateState[]>): RateState[] | Promise<RateState[]> {
+  if (counted instanceof Promise) return counted.then(ofRegion)
+  return counted.map((state) => ({ ...state, scope: 'region' as const }))
 }

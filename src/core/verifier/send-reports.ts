@@ -2,8 +2,9 @@ import { newId } from '../../lib/ids.ts'
 import type { Context } from '../context.ts'
 import type { Gathered } from '../usage/counts.ts'
 import { MAX_REPORTED, type UsageReport } from './model.ts'
+import type { Region } from './region.ts'
 
-type ReportContext = Pick<Context, 'config' | 'usage' | 'metrics' | 'clock'> & { region: Context['region'] }
+type ReportContext = Pick<Context, 'config' | 'usage' | 'metrics'>
 
 /** The first report comes at once, also without a use: home registers the region by it. */
 type Waiting = { report: UsageReport | null; hasReported: boolean }
@@ -11,15 +12,17 @@ type Waiting = { report: UsageReport | null; hasReported: boolean }
 /**
  * Makes the job that sends usage home. A report that home did not take stays as it is, with its id: home may have applied it
  * although the answer was lost. What comes meanwhile is gathered behind it.
- * @returns the job; null where HOME_KEY is not set: uses are then forgotten
+ * Without HOME_KEY uses are forgotten.
  */
-export function createReporter(context: ReportContext): () => Promise<void> {
-  const { region, config, usage, metrics } = context
+export function createReporter(
+  { config, usage, metrics }: ReportContext,
+  { home }: Pick<Region, 'home'>,
+): () => Promise<void> {
   const { regionName } = config
   const waiting: Waiting = { report: null, hasReported: false }
 
   return async () => {
-    if (region === null || regionName === null || config.homeKey === null) {
+    if (regionName === null || config.homeKey === null) {
       usage.take()
       return
     }
@@ -27,7 +30,7 @@ export function createReporter(context: ReportContext): () => Promise<void> {
       waiting.report ??= takeReport(usage, regionName, waiting.hasReported)
       const { report } = waiting
       if (report === null) return
-      await region.home.report(report)
+      await home.report(report)
       waiting.report = null
       waiting.hasReported = true
       usage.hold(0)
