@@ -12,6 +12,7 @@ import { writeUsage } from '../core/usage/usage.ts'
 import type { KnownCopy } from '../core/verifier/freshness.ts'
 import type { Region } from '../core/verifier/region.ts'
 import { createReporter } from '../core/verifier/send-reports.ts'
+import { lookAtSlots } from '../core/verifier/slots.ts'
 import { watchCopy } from '../core/verifier/watch-copy.ts'
 import { listenForEvictions } from '../core/verify/proof-of-life.ts'
 import type { OpenDatabase } from '../db/database.ts'
@@ -104,11 +105,19 @@ export async function startJobs(
   // would cost a commit each second.
   if (!isEmbedded) {
     await evictions.sendHeartbeat()
-    jobs.push({
-      everyMs: SECOND_MS,
-      work: evictions.sendHeartbeat,
-      failure: 'The proof of life could not be sent',
-    })
+    jobs.push(
+      {
+        everyMs: SECOND_MS,
+        work: evictions.sendHeartbeat,
+        failure: 'The proof of life could not be sent',
+      },
+      {
+        everyMs: 30 * SECOND_MS,
+        work: () => lookAtSlots(context),
+        failure: 'The replication slots of the regions could not be read',
+        runsAtStart: true,
+      },
+    )
   }
 
   // Not awaited: the server listens while the hashes are measured (docs/decisions/0031).

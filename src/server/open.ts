@@ -130,7 +130,7 @@ export async function assembleContext(
   )
   const rates = createKeyRates(clock, shared, config.cacheMaxCredentials)
   const verifier = isVerifier ? createRegion(config, { cache, rates }, { clock, log, metrics }) : null
-  const region = verifier && verifier.region
+  const region = verifier?.region ?? null
   const context: Context = {
     config,
     db,
