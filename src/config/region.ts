@@ -51,7 +51,7 @@ const OF_HOME_ALONE = [
 
 /** Checks the settings of a verifier together, and adds their faults to `read`. */
 export function checkRegion(config: Config, read: Reader): void {
-  if (config.homeUrl === null) read.fault('HOME_URL is needed with MODE verify: where home is')
+  if (read.text('HOME_URL') === null) read.fault('HOME_URL is needed with MODE verify: where home is')
   if (read.text('DATABASE_URL') === null)
     read.fault('DATABASE_URL is needed with MODE verify: the database that follows home')
   for (const name of OF_HOME_ALONE)

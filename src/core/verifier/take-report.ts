@@ -1,6 +1,8 @@
+import { parseClientAddress } from '../../lib/ip.ts'
 import { HOUR_MS, readInstant } from '../../lib/time.ts'
 import { type Origin, recordEvent } from '../audit/audit.ts'
 import type { Context } from '../context.ts'
+import type { Gathered } from '../usage/counts.ts'
 import { addGathered } from '../usage/usage.ts'
 import type { ReportReceipt, UsageReport } from './model.ts'
 import { insertReport, upsertRegion } from './queries.ts'
@@ -31,31 +33,38 @@ export async function takeReport(
   return { applied: true }
 }
 
-/** @throws Problem validation_failed for a time that cannot be read */
-function readReport({ clock, config }: Context, { counts, last_uses, refusals }: UsageReport) {
+/**
+ * What is named twice is added up, or the later of both: one statement writes a row once.
+ * @throws Problem validation_failed for a time that cannot be read
+ */
+function readReport({ clock, config }: Pick<Context, 'clock' | 'config'>, report: UsageReport): Gathered {
   const nowMs = clock()
-  const read = (path: string, text: string) => {
-    const at = readInstant(path, text)
-    return new Date(Math.min(at?.getTime() ?? nowMs, nowMs))
-  }
+  const read = (path: string, text: string) => Math.min(readInstant(path, text)?.getTime() ?? nowMs, nowMs)
+
+  const counts = new Map<string, Gathered['counts'][number]>()
+  report.counts.forEach(({ key_id: keyId, hour, outcome, count }, at) => {
+    const atMs = read(`/counts/${at}/hour`, hour)
+    const hourMs = Math.floor(atMs / HOUR_MS) * HOUR_MS
+    const name = `${keyId.toLowerCase()} ${hourMs} ${outcome}`
+    const known = counts.get(name)
+    if (known) known.count += count
+    else counts.set(name, { keyId, hour: new Date(hourMs), outcome, count })
+  })
+  const lastUses = new Map<string, Gathered['lastUses'][number]>()
+  report.last_uses.forEach(({ secret_id, at: text }, at) => {
+    const secretId = secret_id.toLowerCase()
+    const atMs = read(`/last_uses/${at}/at`, text)
+    const known = lastUses.get(secretId)
+    if (!known || known.at.getTime() < atMs) lastUses.set(secretId, { secretId, at: new Date(atMs) })
+  })
+  const refusals = report.refusals.map(({ key_id: keyId, at: text, outcome, ip, count }, at) => {
+    const atMs = read(`/refusals/${at}/at`, text)
+    const address = parseClientAddress(ip ?? '')?.toString() ?? null
+    return { keyId, at: new Date(atMs), outcome, ip: address, count }
+  })
   return {
-    counts: counts.map(({ key_id: keyId, hour, outcome, count }, at) => {
-      const hourMs = read(`/counts/${at}/hour`, hour).getTime()
-      return { keyId, hour: new Date(hourMs - (hourMs % HOUR_MS)), outcome, count }
-    }),
-    lastUses: last_uses.map(({ secret_id: secretId, at: text }, at) => ({
-      secretId,
-      at: read(`/last_uses/${at}/at`, text),
-    })),
-    refusals:
-      config.refusalsRetentionDays === 0
-        ? []
-        : refusals.map(({ key_id: keyId, at: text, outcome, ip, count }, at) => ({
-            keyId,
-            at: read(`/refusals/${at}/at`, text),
-            outcome,
-            ip,
-            count,
-          })),
+    counts: [...counts.values()],
+    lastUses: [...lastUses.values()],
+    refusals: config.refusalsRetentionDays === 0 ? [] : refusals,
   }
 }
