@@ -58,7 +58,9 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
 
 /** Migrates, or with MIGRATE=check throws if a migration is pending. */
 export async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): Promise<void> {
-  const { pending, unknown } = await readMigrationState(database)
+  const { pending, unknown, place } = await readMigrationState(database)
+  if (place === 'region')
+    throw new Error('the database is the copy of a region: only verifiers use it, with MODE=verify')
   if (unknown > 0) log.warn({ unknown }, 'The database has been migrated by a newer Latchkey')
   if (pending === 0) return
   if (config.migrate === 'check') {
