@@ -25,6 +25,14 @@ const CONSEQUENCES: Record<string, string> = {
   [NAMESPACE]: 'they share no limits',
 }
 
+/**
+ * What regions compare besides, which is published to them with the rest. Servers of home may differ in it for a while: keys
+ * of every prefix stay valid.
+ */
+const publishedSettingsOf = (config: Config): SharedSetting[] => [
+  { name: 'API_KEY_PREFIX', value: config.apiKeyPrefix },
+]
+
 /** Compares the settings of this server with those of the server that started last on this database. */
 export async function findDifferingSettings({
   config,
@@ -55,5 +63,8 @@ export async function warnOfDifferences(context: Pick<Context, 'config' | 'db' |
  */
 export async function announceSettings(context: Pick<Context, 'config' | 'db' | 'log'>): Promise<void> {
   await warnOfDifferences(context)
-  await upsertSharedSettings(context.db, settingsOf(context.config))
+  await upsertSharedSettings(context.db, [
+    ...settingsOf(context.config),
+    ...publishedSettingsOf(context.config),
+  ])
 }
