@@ -114,7 +114,7 @@ BEGIN
   END IF;
   IF lost IS NOT NULL THEN
     INSERT INTO latchkey.region_state ("only", broken_at, reason) VALUES (true, clock_timestamp(), lost)
-      ON CONFLICT ("only") DO NOTHING;
+      ON CONFLICT ("only") DO UPDATE SET reason = excluded.reason;
   END IF;
   PERFORM pg_notify('latchkey_region', format('heartbeat %s %s %s %s %s', NEW.n,
     floor(extract(epoch FROM NEW.at) * 1000)::bigint, NEW.timeline, uncopied,

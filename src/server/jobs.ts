@@ -5,6 +5,7 @@ import { ANNOUNCED_EVERY_MS, announceInstance } from '../core/instances/instance
 import { noticeExpiringKeys } from '../core/keys/notice-expiring.ts'
 import { deliverMails } from '../core/mail/deliver.ts'
 import { learnStoredKinds } from '../core/passwords/stored-kinds.ts'
+import { createRegionHeartbeat } from '../core/regions/heartbeat.ts'
 import { warnOfDifferences } from '../core/shared-settings/shared-settings.ts'
 import { rotateIfDue } from '../core/signing/signing-keys.ts'
 import { sumUsageByOwner } from '../core/usage/sums.ts'
@@ -110,6 +111,12 @@ export async function startJobs(
         everyMs: SECOND_MS,
         work: evictions.sendHeartbeat,
         failure: 'The proof of life could not be sent',
+      },
+      {
+        everyMs: SECOND_MS,
+        work: createRegionHeartbeat(context.db),
+        failure: 'The heartbeat for the regions could not be written',
+        runsAtStart: true,
       },
       {
         everyMs: 30 * SECOND_MS,
