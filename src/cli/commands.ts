@@ -29,6 +29,7 @@ const moves = () => import('./commands/move.ts')
 const imports = () => import('./commands/import.ts')
 const mail = () => import('./commands/mail.ts')
 const secrets = () => import('./commands/secrets.ts')
+const regions = () => import('./commands/regions.ts')
 const signingKeys = () => import('./commands/signing-keys.ts')
 
 /**
@@ -88,6 +89,9 @@ export const COMMANDS: readonly Entry[] = [
   entry('mail list', 'List mails that wait, were sent or were given up', mail),
   entry('mail retry', 'Try a mail again', mail),
   entry('mail templates', 'Write the words of the mails, to change them', mail),
+  entry('region publication', 'Print the SQL by which home publishes to regions', regions),
+  entry('region subscription', 'Print the SQL by which a region copies home', regions),
+  entry('region resync', 'Print the SQL by which a region copies home again', regions),
   entry('jobs run', 'Do now what the server does every hour', () => import('./commands/jobs.ts')),
   entry('sessions end', 'End every session', () => import('./commands/sessions.ts')),
   entry('signing-keys list', 'List the keys that sign access tokens', signingKeys),

@@ -1,4 +1,4 @@
-import { customType, integer, jsonb, pgSchema, timestamp } from 'drizzle-orm/pg-core'
+import { boolean, customType, integer, jsonb, pgSchema, timestamp } from 'drizzle-orm/pg-core'
 
 /**
  * The database schema of Latchkey. The `public.users` of the replaced service may be in the same database.
@@ -14,6 +14,12 @@ export const time = (name: string) => timestamp(name, { withTimezone: true, mode
  */
 export const lockedSettings = () =>
   jsonb('locked_settings').$type<Record<string, unknown>>().notNull().default({})
+
+/**
+ * Whether there is a row of credits. Triggers on the tables of credits keep it, so that a region, which has no credits, knows
+ * of whom it has to ask at home (docs/decisions/0057).
+ */
+export const hasCredits = () => boolean('has_credits').notNull().default(false)
 
 /** At most `rate_limit` uses in each window, of all keys of an owner together. Both columns are set, or neither. */
 export const rate = () => ({

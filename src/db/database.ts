@@ -57,4 +57,5 @@ export type DatabaseConfig = Pick<
   | 'databaseConnectTimeoutMs'
   | 'databasePrepare'
   | 'dataDir'
->
+> &
+  Partial<Pick<Config, 'mode'>>

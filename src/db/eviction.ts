@@ -1,3 +1,5 @@
+import { BREAK_REASONS } from './regions.ts'
+
 /**
  * The messages of the channel on which every instance learns what to remove from its cache
  * (docs/decisions/0004). Triggers of the database send them, so that a change by another instance, by the
@@ -79,3 +81,39 @@ export const heartbeatChannelOf = (instance: string): string =>
 
 /** The message that password hashes of a kind were stored. */
 export const formatPasswordKind = (kind: string): string => `password_kind ${kind}`
+
+/**
+ * The channel on which the database of a region tells its verifiers of home's heartbeats (docs/decisions/0057). Verifiers
+ * listen to it on the connection that listens to EVICTION_CHANNEL, so that a heartbeat proves the evictions before it.
+ *
+ * 0025_region_triggers.sql:
+ * - `heartbeat <n> <at> <timeline> <uncopied> <state>`: a heartbeat has arrived by logical replication. `at` is home's clock
+ *   in milliseconds since the epoch; `uncopied` counts the tables of the subscription that are not at state `r`
+ * - `state <state>`: the row of `region_state` was written or removed
+ *
+ * `state` is `whole`, or why the copy may lack changes: `chain`, `timeline` or `resync` (BREAK_REASONS).
+ *
+ * A heartbeat is a proof only with `uncopied` 0 and `whole`. After `whole` follows another state, everything that was read
+ * before is void: the copy is new.
+ */
+export const REGION_CHANNEL = 'latchkey_region'
+
+const COPY_STATES = ['whole', ...BREAK_REASONS] as const
+/** Whether a region's copy is whole, or why it may lack changes of home. */
+export type CopyState = (typeof COPY_STATES)[number]
+
+export type RegionMessage =
+  | { kind: 'heartbeat'; n: number; atMs: number; timeline: number; uncopied: number; state: CopyState }
+  | { kind: 'state'; state: CopyState }
+
+/** Reads one message of REGION_CHANNEL. Returns null for one that a newer release may send. */
+export function parseRegionMessage(payload: string): RegionMessage | null {
+  const [kind, ...words] = payload.split(' ')
+  const state = COPY_STATES.find((each) => each === words.at(-1))
+  if (state === undefined) return null
+  if (kind === 'state' && words.length === 1) return { kind, state }
+  const [n = NaN, atMs = NaN, timeline = NaN, uncopied = NaN] = words.slice(0, -1).map(Number)
+  if (kind !== 'heartbeat' || words.length !== 5) return null
+  if (![n, atMs, timeline, uncopied].every(Number.isSafeInteger)) return null
+  return { kind, n, atMs, timeline, uncopied, state }
+}

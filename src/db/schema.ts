@@ -13,7 +13,7 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
-import { bytes, latchkey, lockedSettings, rate, time } from './columns.ts'
+import { bytes, hasCredits, latchkey, lockedSettings, rate, time } from './columns.ts'
 import { oauthGrants } from './oauth.ts'
 import { users } from './users.ts'
 
@@ -39,6 +39,7 @@ export const serviceAccounts = latchkey.table(
     countsFor: uuid('counts_for').references(() => users.id, { onDelete: 'set null' }),
     /** The name of the account's customer in the system that manages it, in NFC. */
     externalId: text('external_id'),
+    hasCredits: hasCredits(),
     ...rate(),
   },
   (t) => [
@@ -124,6 +125,7 @@ export const apiKeys = latchkey.table(
      * The last use of secrets that an earlier release deleted. Nothing writes it any more: `keyActivity` has what it had.
      */
     lastUsedAt: time('last_used_at'),
+    hasCredits: hasCredits(),
   },
   (t) => [
     index('api_keys_user_id_idx').on(t.userId, t.createdAt),

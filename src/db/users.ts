@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { boolean, check, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
-import { latchkey, lockedSettings, rate, time } from './columns.ts'
+import { hasCredits, latchkey, lockedSettings, rate, time } from './columns.ts'
 
 /** People. A user logs in and owns keys. */
 export const users = latchkey.table(
@@ -28,6 +28,7 @@ export const users = latchkey.table(
     isSignUp: boolean('is_sign_up').notNull().default(false),
     /** The first log-in; null: none. */
     firstLoginAt: time('first_login_at'),
+    hasCredits: hasCredits(),
     ...rate(),
   },
   (t) => [

@@ -1,6 +1,12 @@
 import { expect, test } from 'bun:test'
 import { Glob } from 'bun'
-import { EVICTION_CHANNEL, EVICTION_KINDS, parseEviction } from '../../src/db/eviction.ts'
+import {
+  EVICTION_CHANNEL,
+  EVICTION_KINDS,
+  parseEviction,
+  parseRegionMessage,
+  REGION_CHANNEL,
+} from '../../src/db/eviction.ts'
 
 test('exactly the kinds that triggers of the migrations send are known', async () => {
   const sent = new Set<string>()
@@ -8,7 +14,8 @@ test('exactly the kinds that triggers of the migrations send are known', async (
     const code = await Bun.file(`${import.meta.dir}/../../${file}`).text()
     for (const [, kind = ''] of code.matchAll(/EXECUTE FUNCTION latchkey\.evict\w*\('(\w+)'/g)) sent.add(kind)
     for (const [, channel, word] of code.matchAll(/pg_notify\('(\w+)', (?:'(\w+)'\))?/g)) {
-      expect([file, channel]).toEqual([file, EVICTION_CHANNEL])
+      expect([EVICTION_CHANNEL, REGION_CHANNEL]).toContain(channel ?? '')
+      if (channel !== EVICTION_CHANNEL) continue
       if (word !== undefined) sent.add(word)
     }
   }
@@ -22,4 +29,28 @@ test('a message is parsed into its kind and its row', () => {
   expect(parseEviction('new')).toEqual({ kind: 'new' })
   for (const unknown of ['', 'keys a', 'grants a', 'Key a', 'beat a 7'])
     expect(parseEviction(unknown)).toBeNull()
+})
+
+test('a message of a region is parsed, and one that is no such message is not', () => {
+  expect(parseRegionMessage('heartbeat 7 1700000000123 2 0 whole')).toEqual({
+    kind: 'heartbeat',
+    n: 7,
+    atMs: 1_700_000_000_123,
+    timeline: 2,
+    uncopied: 0,
+    state: 'whole',
+  })
+  expect(parseRegionMessage('state chain')).toEqual({ kind: 'state', state: 'chain' })
+  for (const unknown of [
+    '',
+    'state',
+    'state mended',
+    'state whole whole',
+    'heartbeat 7 1 2 0',
+    'heartbeat 7 1 2 0 mended',
+    'heartbeat 7 x 2 0 whole',
+    'heartbeat 7 1 2 0 0 whole',
+    'pulse 7 1 2 0 whole',
+  ])
+    expect(parseRegionMessage(unknown)).toBeNull()
 })

@@ -7,6 +7,7 @@ import postgres from 'postgres'
 import { keyRefusals, overview, runningExports, usageByOwner } from '../../src/db/console.ts'
 import { mailboxCounts, mails, oneTimeTokens } from '../../src/db/people.ts'
 import { portalSessions } from '../../src/db/portal.ts'
+import { heartbeats, regionState, regions, usageReports } from '../../src/db/regions.ts'
 import {
   apiKeySecrets,
   keyActivity,
@@ -76,6 +77,10 @@ beforeAll(async () => {
   await source.context.db.insert(mailboxCounts).values(rows.mailboxCount())
   await source.context.db.insert(usageByOwner).values(rows.ownerUsage(person.id))
   await source.context.db.insert(ownerCredits).values(rows.ownerCredits(person.id))
+  await source.context.db.insert(heartbeats).values(rows.heartbeat())
+  await source.context.db.insert(regionState).values({ only: true, brokenAt: new Date(), reason: 'chain' })
+  await source.context.db.insert(regions).values(rows.region())
+  await source.context.db.insert(usageReports).values(rows.usageReport())
   await source.context.db.insert(topUps).values(rows.topUp())
   await source.context.db.insert(keyRefusals).values(rows.refusal(made.id))
   await source.context.db.insert(portalSessions).values(rows.portalSession(account.body.id, made.id))

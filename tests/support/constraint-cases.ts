@@ -21,6 +21,7 @@ import {
   totpSecrets,
 } from '../../src/db/people.ts'
 import { portalSessions } from '../../src/db/portal.ts'
+import { heartbeats, regionState, regions, usageReports } from '../../src/db/regions.ts'
 import {
   accountManagers,
   apiKeyCredits,
@@ -117,6 +118,13 @@ const ownerUsage = (bad: object) => (db: Database) =>
   db.insert(usageByOwner).values({ ...rows.ownerUsage(unknownId), ...bad })
 const activity = (bad: object) => (db: Database, e: Existing) =>
   db.insert(keyActivity).values({ ...rows.activity(e.apiKey.id), ...bad })
+const heartbeat = (bad: object) => (db: Database) =>
+  db.insert(heartbeats).values({ ...rows.heartbeat(), ...bad })
+const broken = (bad: object) => (db: Database) =>
+  db.insert(regionState).values({ only: true, brokenAt: new Date(), reason: 'chain', ...bad })
+const region = (bad: object) => (db: Database) => db.insert(regions).values({ ...rows.region(), ...bad })
+const usageReport = (bad: object) => (db: Database) =>
+  db.insert(usageReports).values({ ...rows.usageReport(), ...bad })
 const instance = (bad: object) => (db: Database) =>
   db.insert(instances).values({ ...rows.instance(), ...bad })
 const running = (bad: object) => (db: Database, e: Existing) =>
@@ -268,6 +276,14 @@ export const constraintCases: Record<string, Statement[]> = {
   exports_pkey: [running({})],
   exports_admin_id_users_id_fk: [running({ adminId: unknownId })],
   instances_pkey: [(db, e) => instance({ id: e.instance.id })(db)],
+  heartbeats_pkey: [heartbeat({})],
+  heartbeats_only_check: [heartbeat({ only: false })],
+  region_state_pkey: [broken({})],
+  region_state_only_check: [broken({ only: false })],
+  region_state_reason_check: [broken({ reason: 'other' })],
+  regions_pkey: [(db, e) => region({ name: e.region.name })(db)],
+  regions_name_check: [region({ name: '' }), region({ name: 'r'.repeat(101) })],
+  usage_reports_pkey: [(db, e) => usageReport({ id: e.usageReport.id })(db)],
   overview_pkey: [stored(true)],
   overview_only_check: [stored(false)],
   key_creations_pkey: [(db, e) => creation({ hash: e.creation.hash })(db, e)],

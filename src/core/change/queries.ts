@@ -6,10 +6,8 @@ import { isOneOf } from '../../db/one-of.ts'
 import { portalSessions } from '../../db/portal.ts'
 import {
   accountManagers,
-  apiKeyCredits,
   apiKeySecrets,
   apiKeys,
-  ownerCredits,
   revokedTokens,
   serviceAccounts,
   sessions,
@@ -166,24 +164,6 @@ export async function queueForOwners(
   await tx
     .select({ locked: sql`count(${lock})` })
     .from(sql`unnest(${ids}::text[], ${modes}::text[]) AS queue (id, mode)`)
-}
-
-/** Whether a key has credits. They are added and removed only under a lock on the key. */
-export async function hasCredits(tx: Transaction, keyId: string): Promise<boolean> {
-  const [row] = await tx
-    .select({ keyId: apiKeyCredits.keyId })
-    .from(apiKeyCredits)
-    .where(eq(apiKeyCredits.keyId, keyId))
-  return row !== undefined
-}
-
-/** Whether an owner has credits. They are added and removed only under a lock on the owner. */
-export async function hasOwnerCredits(tx: Transaction, ownerId: string): Promise<boolean> {
-  const [row] = await tx
-    .select({ ownerId: ownerCredits.ownerId })
-    .from(ownerCredits)
-    .where(eq(ownerCredits.ownerId, ownerId))
-  return row !== undefined
 }
 
 /** Whether a single access token of a service account was revoked, which happens only under a lock on its secret. */

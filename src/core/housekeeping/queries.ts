@@ -14,6 +14,7 @@ import {
   totpSecrets,
 } from '../../db/people.ts'
 import { portalSessions } from '../../db/portal.ts'
+import { regions, usageReports } from '../../db/regions.ts'
 import {
   apiKeySecrets,
   apiKeys,
@@ -38,7 +39,7 @@ export type Horizons = {
   attempts: Date
   resets: Date
   audit: Date
-  /** Of the `Idempotency-Key`s of creations and top-ups. */
+  /** Of the `Idempotency-Key`s of creations and top-ups, and of the ids of reports of usage. */
   creations: Date
   /** Of secrets whose overlap is over: they are marked as ended. */
   shownSecrets: Date
@@ -93,6 +94,13 @@ export async function deleteOutdatedRows(db: Database, before: Horizons): Promis
     { table: auditEvents, id: auditEvents.id, isOutdated: lt(auditEvents.at, before.audit) },
     { table: keyCreations, id: keyCreations.hash, isOutdated: lt(keyCreations.createdAt, before.creations) },
     { table: topUps, id: topUps.hash, isOutdated: lt(topUps.createdAt, before.creations) },
+    {
+      table: usageReports,
+      id: usageReports.id,
+      isOutdated: lt(usageReports.receivedAt, before.creations),
+    },
+    // As long as the audit trail knows of its registration.
+    { table: regions, id: regions.name, isOutdated: lt(regions.reportedAt, before.audit) },
     // One statement for each way to end, so that each has its index.
     { table: apiKeys, id: apiKeys.id, isOutdated: lt(apiKeys.revokedAt, before.audit), most: KEYS_STEP },
     { table: apiKeys, id: apiKeys.id, isOutdated: endedBefore(before.audit), most: KEYS_STEP },

@@ -11,7 +11,13 @@ import { findUsersLike, insertImportedUsers, notifyPasswordKinds } from './queri
 /** A user who comes from elsewhere. */
 export type ImportedUser = Omit<
   typeof users.$inferSelect,
-  'passwordChangedAt' | 'lockedSettings' | 'hasSecondFactor' | 'isSignUp' | 'firstLoginAt' | keyof RateColumns
+  | 'passwordChangedAt'
+  | 'lockedSettings'
+  | 'hasSecondFactor'
+  | 'isSignUp'
+  | 'firstLoginAt'
+  | 'hasCredits'
+  | keyof RateColumns
 >
 
 /**

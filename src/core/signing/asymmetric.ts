@@ -15,7 +15,12 @@ import {
   type SigningKeys,
 } from './claims.ts'
 import type { PublicJwk } from './model.ts'
-import { listAllSigningKeys, type SigningKeyRow } from './queries.ts'
+import {
+  listAllSigningKeys,
+  listPublicSigningKeys,
+  type PublicSigningKey,
+  type SigningKeyRow,
+} from './queries.ts'
 
 export type SigningContext = Pick<Context, 'config' | 'db' | 'clock' | 'keys' | 'log'>
 export type AsymmetricAlgorithm = Exclude<Algorithm, 'HS256'>
@@ -28,7 +33,7 @@ type LoadedKey = {
   verifiesUntilMs: number
   publicKey: CryptoKey
   published: PublicJwk
-  /** null for keys that have stopped signing. */
+  /** null for keys that have stopped signing, and in a region. */
   privateKey: CryptoKey | null
 }
 
@@ -57,7 +62,8 @@ export async function openAsymmetricKeys(
   algorithm: AsymmetricAlgorithm,
 ): Promise<SigningKeys> {
   const { config, clock, log } = context
-  let loaded = await loadKeys(context, algorithm)
+  const canSign = config.mode === 'serve'
+  let loaded = await loadKeys(context, algorithm, canSign)
   let readAtMs = clock()
   let reading = Promise.resolve()
   let nextReading: Promise<void> | null = null
@@ -70,7 +76,7 @@ export async function openAsymmetricKeys(
       nextReading = reading.then(async () => {
         nextReading = null
         readAtMs = clock()
-        loaded = await loadKeys(context, algorithm)
+        loaded = await loadKeys(context, algorithm, canSign)
       })
       reading = nextReading.catch(() => {})
     }
@@ -179,8 +185,8 @@ function keyIdOf(token: string): string | null {
  * @returns milliseconds since the epoch, or Infinity
  */
 export function verifiesUntil(
-  row: SigningKeyRow,
-  all: readonly SigningKeyRow[],
+  row: PublicSigningKey,
+  all: readonly PublicSigningKey[],
   config: Pick<Context['config'], 'algorithm' | 'accessTokenExpireMinutes' | 'signingKeyRotationDays'>,
 ): number {
   // A resource may have had a longer lifetime when the last token for it was signed.
@@ -195,10 +201,18 @@ export function verifiesUntil(
 }
 
 /** Whether a key was revoked before it began to sign. Such a key is no successor. */
-const isStillborn = ({ revokedAt, signsFrom }: SigningKeyRow) => revokedAt !== null && revokedAt <= signsFrom
+const isStillborn = ({ revokedAt, signsFrom }: PublicSigningKey) =>
+  revokedAt !== null && revokedAt <= signsFrom
 
-async function loadKeys(context: SigningContext, algorithm: string): Promise<ReadonlyMap<string, LoadedKey>> {
-  const all = await listAllSigningKeys(context.db)
+/** @param canSign false: the copy of a region has no private keys */
+async function loadKeys(
+  context: SigningContext,
+  algorithm: string,
+  canSign: boolean,
+): Promise<ReadonlyMap<string, LoadedKey>> {
+  const all: (PublicSigningKey & Partial<SigningKeyRow>)[] = canSign
+    ? await listAllSigningKeys(context.db)
+    : await listPublicSigningKeys(context.db)
   const rows = all.filter((row) => row.revokedAt === null)
   const now = context.clock()
   const current = rows.findLast((row) => row.algorithm === algorithm && row.signsFrom.getTime() <= now)
@@ -217,7 +231,8 @@ async function loadKeys(context: SigningContext, algorithm: string): Promise<Rea
         alg: row.algorithm,
         use: 'sig',
       },
-      privateKey: signs ? await importPrivate(context, row) : null,
+      privateKey:
+        signs && row.privateKey ? await importPrivate(context, { ...row, privateKey: row.privateKey }) : null,
     }
     return [row.id, key]
   })

@@ -1,11 +1,5 @@
-import { is } from 'drizzle-orm'
-import { getTableConfig, PgTable } from 'drizzle-orm/pg-core'
-import * as authorization from '../../db/authorization.ts'
-import * as console from '../../db/console.ts'
-import * as oauth from '../../db/oauth.ts'
-import * as people from '../../db/people.ts'
-import * as portal from '../../db/portal.ts'
-import * as schema from '../../db/schema.ts'
+import { getTableConfig } from 'drizzle-orm/pg-core'
+import { EVERY_TABLE } from '../../db/tables.ts'
 
 /** A table of the schema: its name and its columns' names in the database. */
 export type TableNames = { name: string; columns: string[] }
@@ -15,9 +9,7 @@ export type TableNames = { name: string; columns: string[] }
  * a foreign key.
  */
 export const TABLES: readonly TableNames[] = sortByReference(
-  Object.values({ ...schema, ...people, ...console, ...portal, ...oauth, ...authorization })
-    .filter((member) => is(member, PgTable))
-    .map((table) => getTableConfig(table)),
+  EVERY_TABLE.map((table) => getTableConfig(table)),
 ).map(({ name, columns }) => ({ name, columns: columns.map((column) => column.name) }))
 
 type TableConfig = ReturnType<typeof getTableConfig>

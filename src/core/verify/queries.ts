@@ -5,10 +5,8 @@ import { oauthClients, oauthGrants, resources } from '../../db/oauth.ts'
 import { portalSessions } from '../../db/portal.ts'
 import { preparedFor } from '../../db/prepared.ts'
 import {
-  apiKeyCredits,
   apiKeySecrets,
   apiKeys,
-  ownerCredits,
   revokedTokens,
   serviceAccounts,
   sessions,
@@ -49,10 +47,14 @@ const secretAndOwner = {
     rootRateLimit: apiKeys.rootRateLimit,
     rootRateWindowSeconds: apiKeys.rootRateWindowSeconds,
     allowedIps: apiKeys.allowedIps,
+    hasCredits: apiKeys.hasCredits,
   },
-  creditsOf: apiKeyCredits.keyId,
-  ownerCreditsOf: ownerCredits.ownerId,
-  user: { ...owner, rateLimit: users.rateLimit, rateWindowSeconds: users.rateWindowSeconds },
+  user: {
+    ...owner,
+    rateLimit: users.rateLimit,
+    rateWindowSeconds: users.rateWindowSeconds,
+    hasCredits: users.hasCredits,
+  },
   serviceAccount: {
     name: serviceAccounts.name,
     isActive: serviceAccounts.isActive,
@@ -60,6 +62,7 @@ const secretAndOwner = {
     externalId: serviceAccounts.externalId,
     rateLimit: serviceAccounts.rateLimit,
     rateWindowSeconds: serviceAccounts.rateWindowSeconds,
+    hasCredits: serviceAccounts.hasCredits,
   },
 }
 
@@ -71,8 +74,6 @@ export async function findNewestSecret(db: Database, keyId: string) {
     .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
     .leftJoin(users, eq(users.id, apiKeys.userId))
     .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
-    .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
-    .leftJoin(ownerCredits, eq(ownerCredits.ownerId, ownerOfKey))
     .where(and(eq(apiKeySecrets.keyId, keyId), isNull(apiKeySecrets.endedAt)))
     .orderBy(sql`${apiKeySecrets.expiresAt} DESC NULLS FIRST`, desc(apiKeySecrets.createdAt))
     .limit(1)
@@ -157,8 +158,6 @@ function prepareVerifyQueries(db: Database) {
       .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
       .leftJoin(users, eq(users.id, apiKeys.userId))
       .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
-      .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
-      .leftJoin(ownerCredits, eq(ownerCredits.ownerId, ownerOfKey))
       .where(and(eq(apiKeySecrets.hash, sql.placeholder('hash')), isNull(apiKeySecrets.endedAt)))
       .prepare('latchkey_find_secret'),
 
@@ -169,8 +168,6 @@ function prepareVerifyQueries(db: Database) {
       .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
       .leftJoin(users, eq(users.id, apiKeys.userId))
       .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
-      .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
-      .leftJoin(ownerCredits, eq(ownerCredits.ownerId, ownerOfKey))
       .where(
         and(
           sql`${apiKeySecrets.hash} = ANY (${sql.placeholder('hashes')}::text[]::bytea[])`,
@@ -200,8 +197,6 @@ function prepareVerifyQueries(db: Database) {
       .innerJoin(apiKeys, eq(apiKeys.id, apiKeySecrets.keyId))
       .leftJoin(serviceAccounts, eq(serviceAccounts.id, apiKeys.serviceAccountId))
       .leftJoin(users, eq(users.id, apiKeys.userId))
-      .leftJoin(apiKeyCredits, eq(apiKeyCredits.keyId, apiKeys.id))
-      .leftJoin(ownerCredits, eq(ownerCredits.ownerId, ownerOfKey))
       .leftJoin(resources, eq(resources.identifier, sql.placeholder('audience')))
       .leftJoin(signingKeys, eq(signingKeys.id, sql.placeholder('signingKeyId')))
       .where(

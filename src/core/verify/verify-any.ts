@@ -55,7 +55,7 @@ function decide(
   const isHere = isMadeFor(principal, asked.resource)
   if (kind !== 'key') return isHere ? decidePerson(principal, asked) : refusal(kind, 'WRONG_RESOURCE')
   if (!isHere) return { ...refusal(kind, 'WRONG_RESOURCE'), key_id: principal.keyId }
-  const used = useForPurpose(context, principal, asked)
+  const used = useForPurpose(context, principal, 'verify', asked)
   return used instanceof Promise
     ? used.then((result) => presentKey(principal, result))
     : presentKey(principal, used)

@@ -105,6 +105,33 @@ async function loadTokenOfSession(context: Context, claims: AccessClaims): Promi
   return row ? decideSession(context, claims, row) : refuse('NOT_FOUND')
 }
 
+/**
+ * Verifies a key of which a verifier in a region presents the SHA-256 alone: from the cache, or by the database. A verifier
+ * asks about keys that it has found, so that none is remembered as unknown.
+ */
+export async function verifyHashedKey(context: Context, hash: Uint8Array): Promise<Principal | Refusal> {
+  const cacheKey = Buffer.from(hash).toString('base64')
+  const known = context.cache.read(cacheKey)
+  const loaded = known
+    ? { principal: known }
+    : await context.cache.fill<Refusal>(cacheKey, async () => {
+        const row = await lookUpSecret(context.db, hash)
+        return row ? decideSecret(context, null, row) : refuse('NOT_FOUND')
+      })
+  return countVerdict(context, loaded)
+}
+
+/** Verifies the claims of a token that stands for a key. Its signature was checked in the region. */
+export async function verifyTokenOfKey(context: Context, claims: AccessClaims): Promise<Principal | Refusal> {
+  return countVerdict(context, await loadTokenOfKey(context, claims))
+}
+
+function countVerdict(context: Context, loaded: Pick<Verified, 'principal'> | Refusal | null) {
+  const verdict = loaded === null ? refuse('NOT_FOUND') : 'principal' in loaded ? loaded.principal : loaded
+  context.metrics.verifications[verdict.kind === 'refused' ? verdict.code : 'VALID'] += 1
+  return verdict
+}
+
 /** A token that stands for a key is verified as that key, limited to the token's `scope` and to its resource. */
 async function loadTokenOfKey(context: Context, claims: AccessClaims): Promise<Verified | Refusal> {
   const [row] = await verifyQueriesOf(context.db).findSecretById.execute({
@@ -151,8 +178,7 @@ async function loadApiKey(
 }
 
 /**
- * The rows that decide about a key, or about a token that was obtained with it: secret, key, owner, and whether key and
- * owner have credits. For a token also its signing key, the resource that its audience names, and whether the token itself
+ * The rows that decide about a key, or about a token that was obtained with it: secret, key and owner. For a token also its signing key, the resource that its audience names, and whether the token itself
  * was revoked.
  */
 export type SecretFacts = Awaited<ReturnType<VerifyQueries['findSecret']['execute']>>[number] &
@@ -207,8 +233,8 @@ export function decideSecret(
     rateRoot: key.rateRoot === null ? null : { keyId: key.rateRoot, rate: rootRateOf(key) },
     rates: ratesOf(key, { id: owner.shown.id, columns: row.user ?? row.serviceAccount ?? NO_RATE }),
     allowedIps: key.allowedIps,
-    hasCredits: row.creditsOf !== null,
-    hasOwnerCredits: row.ownerCreditsOf !== null,
+    hasCredits: key.hasCredits,
+    hasOwnerCredits: (row.user ?? row.serviceAccount)?.hasCredits ?? false,
     keyExpiresAt: key.expiresAt,
     endsAt: endsAtMs === Infinity ? null : new Date(endsAtMs),
     scopes,

@@ -24,8 +24,20 @@ export type ConnectionEvents = { onclose(): void; ondropped(why: Error): void; o
 /** Begins a connection to one host, with events of it alone. */
 type Begin = (target: Target, events: { onclose(): void; onstandby(): void }) => Connection
 
-/** The hosts of a URL, which of them took writes last, and how long each may take. */
-export type Hosts = Targets & { last: number | null; timeoutMs: number; timelines: Timelines }
+/**
+ * The hosts of a URL, which of them took writes last, and how long each may take. `mayBeReadOnly`: transactions only read,
+ * as those of a verifier.
+ */
+export type Hosts = Targets & {
+  last: number | null
+  timeoutMs: number
+  timelines: Timelines
+  mayBeReadOnly: boolean
+}
+
+/** Whether a host that an operator made read-only is passed over. */
+export const asksForReadOnly = ({ hosts, mayBeReadOnly }: Hosts): boolean =>
+  hosts.length > 1 && !mayBeReadOnly
 
 /**
  * Opens a connection to the host that takes writes. The host that last worked is tried first. The next one is started
@@ -62,7 +74,7 @@ export function connectToPrimary(
       const { isStandby, isReadOnly, history } = await Promise.race([ask(connection.client), failed.promise])
       if (isStandby) throw databaseError('STANDBY', STANDBY)
       // Transactions of Latchkey say themselves that they write. So this only makes another host better.
-      if (isReadOnly && hosts.hosts.length > 1)
+      if (isReadOnly && asksForReadOnly(hosts))
         throw databaseError('STANDBY', 'the server is read-only (default_transaction_read_only)')
       const drop = (why: Error) => {
         if (used === connection) events.ondropped?.(why)

@@ -6,6 +6,7 @@ import type { ListenEvents } from './listen.ts'
 import { createPool, SILENCE_GRACE_MS } from './pool.ts'
 import {
   askState,
+  asksForReadOnly,
   type ConnectionEvents,
   connectToPrimary,
   type Hosts,
@@ -45,14 +46,15 @@ const OLDEST_VERSION = 14
  */
 export async function reach(
   url: Secret,
-  { databaseStatementTimeoutMs, databaseConnectTimeoutMs: timeoutMs }: Timeouts,
+  { databaseStatementTimeoutMs, databaseConnectTimeoutMs: timeoutMs, mode }: ReachConfig,
   timelines: Timelines,
 ): Promise<Reached> {
-  const hosts: Hosts = { ...readTargets(url.reveal()), last: null, timeoutMs, timelines }
-  const settings = sessionSettings(databaseStatementTimeoutMs)
+  const mayBeReadOnly = mode === 'verify'
+  const hosts: Hosts = { ...readTargets(url.reveal()), last: null, timeoutMs, timelines, mayBeReadOnly }
+  const settings = sessionSettings(databaseStatementTimeoutMs, mayBeReadOnly)
   const all = { ...settings, ...LATER_SETTINGS }
   const withStartup = (encryption: Encryption, startup: SessionSettings): Reached['connect'] => {
-    const { connection, andThen } = hosts.hosts.length > 1 ? askForReadOnly(startup) : startAs(startup)
+    const { connection, andThen } = asksForReadOnly(hosts) ? askForReadOnly(startup) : startAs(startup)
     return (purpose, { onclose, ondropped, onunconfirmed, ...options }) =>
       connectToPrimary(
         hosts,
@@ -91,7 +93,7 @@ export async function reach(
   return tryEncryptions(encryptions, withFewer)
 }
 
-type Timeouts = Pick<DatabaseConfig, 'databaseStatementTimeoutMs' | 'databaseConnectTimeoutMs'>
+type ReachConfig = Pick<DatabaseConfig, 'databaseStatementTimeoutMs' | 'databaseConnectTimeoutMs' | 'mode'>
 
 const startAs = (connection: SessionSettings) => ({ connection, andThen: '' })
 
@@ -136,6 +138,8 @@ function isSettingRefused(error: unknown): boolean {
 /** The server's pg_hba.conf has no entry for this user with this encryption. */
 const isEncryptionRefused = (error: unknown) => errorCode(error) === '28000'
 
+const READ_ONLY = 'default_transaction_read_only'
+
 const SURVEY = `SELECT lower(name) AS name, setting, source FROM pg_catalog.pg_settings
   WHERE lower(name) = ANY($1::text[])`
 
@@ -164,7 +168,10 @@ async function findUnpinned(
       return setting === value && (isKept || source === 'client' || source === 'session')
     }
     const known = Object.entries(settings).filter(([name]) => found.has(name))
-    return Object.fromEntries(known.filter((setting) => !isPinned(setting)))
+    const unpinned = known.filter((setting) => !isPinned(setting))
+    // A transaction that sets anything also says whether it writes.
+    const readOnly = known.filter(([name, value]) => name === READ_ONLY && value === 'on')
+    return Object.fromEntries(unpinned.length === 0 ? [] : [...unpinned, ...readOnly])
   } catch (error) {
     throw errorCode(error) === 'STANDBY' ? new Error(STANDBY, { cause: error }) : error
   } finally {

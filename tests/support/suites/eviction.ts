@@ -48,6 +48,7 @@ const cases: Case[] = [
       isActive: false,
       scopes: ['x'],
       hasSecondFactor: true,
+      hasCredits: false,
     }),
     silent: () => ({
       passwordHash: 'h',
@@ -62,7 +63,7 @@ const cases: Case[] = [
     table: serviceAccounts,
     idOf: (e) => e.serviceAccount.id,
     message: (e) => `service_account ${e.serviceAccount.id}`,
-    loud: () => ({ name: 'other', scopes: ['x'], isActive: false, externalId: 'cust-1' }),
+    loud: () => ({ name: 'other', scopes: ['x'], isActive: false, externalId: 'cust-1', hasCredits: true }),
     silent: (e) => ({
       description: 'd',
       createdBy: e.user.id,
@@ -91,6 +92,7 @@ const cases: Case[] = [
       lockedSettings: { is_active: true },
       limitsOfOthers: ['rate_limit'],
       rateRoot: e.user.id,
+      hasCredits: false,
       // Written together with secrets, whose change is sent anyway.
       lastUsedAt: later,
     }),
@@ -296,7 +298,7 @@ export function describeEviction(target: Target): void {
       )
       expect(await during(() => db().delete(apiKeyCredits).where(ofCredits))).toEqual(told)
       expect(await during(() => db().insert(apiKeyCredits).values(e.credits))).toEqual(told)
-      expect(await during(() => db().execute(sql`TRUNCATE ${apiKeyCredits}`))).toEqual(['flush'])
+      expect(await during(() => db().execute(sql`TRUNCATE ${apiKeyCredits}`))).toContain('flush')
     })
 
     test('that an owner has credits is told, of users and service accounts; not how many are left', async () => {
@@ -315,7 +317,7 @@ export function describeEviction(target: Target): void {
       expect(await during(() => db().delete(ownerCredits).where(isOf(e.user.id)))).toEqual([
         `user ${e.user.id}`,
       ])
-      expect(await during(() => db().execute(sql`TRUNCATE ${ownerCredits}`))).toEqual(['flush'])
+      expect(await during(() => db().execute(sql`TRUNCATE ${ownerCredits}`))).toContain('flush')
     })
 
     test('new secrets are told once a statement, without naming them', async () => {
@@ -413,7 +415,7 @@ export function describeEviction(target: Target): void {
       }
     })
 
-    test('replication and restores are heard too: every trigger fires always', async () => {
+    test('replication and restores are heard too: every trigger fires always, but those of a region alone', async () => {
       const e = await insertAll()
       const asReplica = () =>
         db().transaction(async (tx) => {
@@ -427,7 +429,12 @@ export function describeEviction(target: Target): void {
             WHERE c.relnamespace = 'latchkey'::regnamespace AND NOT tgisinternal`,
       )
       expect(triggers.length).toBeGreaterThan(15)
-      expect(triggers.filter(({ tgenabled }) => tgenabled !== 'A')).toEqual([])
+      const others = triggers.filter(({ tgenabled }) => tgenabled !== 'A')
+      expect(others.map(({ tgname, tgenabled }) => `${tgname} ${tgenabled}`).sort()).toEqual([
+        'api_key_secrets_evict_arrived R',
+        'heartbeats_arrived R',
+        'signing_keys_evict_arrived R',
+      ])
     })
   })
 }
