@@ -17,6 +17,7 @@ import { memory } from './entries/memory.ts'
 import { apiKey, jwt } from './entries/protected-route.ts'
 import { ready } from './entries/ready.ts'
 import { refresh } from './entries/refresh.ts'
+import { regions } from './entries/regions.ts'
 import { peers, verify } from './entries/verify.ts'
 import type { Entry, Finding, RunOptions } from './support/entry.ts'
 import { programOf } from './support/latchkey.ts'
@@ -41,6 +42,7 @@ const ENTRIES: readonly Entry[] = [
   heartbeats,
   growth,
   cores,
+  regions,
   consolePages,
 ]
 
