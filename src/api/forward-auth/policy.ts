@@ -18,12 +18,28 @@ export const ANYBODY: Policy = { scopes: [], kind: 'any', role: null, mfa: false
 const NAME = /^[a-z-]{1,32}$/
 const SLUG = /^[a-z0-9-]{1,50}$/
 
+/** Policies by their text, which were read before: a proxy asks by the same few again and again. */
+const read = new Map<string, Readonly<Policy>>()
+const MAX_READ = 100
+const MAX_READ_LENGTH = 200
+
 /**
  * Reads a policy such as `scope=read,write&kind=key`: each member once, in plain characters. Nothing is decoded
  * (docs/decisions/0011).
  * @returns the policy, or what is wrong with it, in a sentence that quotes no value; a faulty policy is never guessed at
  */
-export function parsePolicy(text: string): Policy | { fault: string } {
+export function parsePolicy(text: string): Readonly<Policy> | { fault: string } {
+  const known = read.get(text)
+  if (known) return known
+  const policy = readPolicy(text)
+  if ('fault' in policy || text.length > MAX_READ_LENGTH) return policy
+  // Anybody may ask by a policy that is never asked by again.
+  if (read.size >= MAX_READ) read.clear()
+  read.set(text, policy)
+  return policy
+}
+
+function readPolicy(text: string): Policy | { fault: string } {
   const members = new Map<string, string>()
   for (const member of text.split('&')) {
     const [name = '', value = '', ...more] = member.split('=')

@@ -31,6 +31,9 @@ const remembered = new WeakMap<Database, Map<string, Remembered>>()
  */
 export function findProtectedResource(context: Context, name: string): Found | Promise<Found> {
   const { db, config } = context
+  const nowMs = performance.now()
+  const before = remembered.get(db)?.get(name)
+  if (before && nowMs - before.askedAtMs < LASTS_MS) return before.found
   // Without published keys there is no authorization server.
   if (!isAuthorizationServer(config)) return null
   if (name === OWN_SLUG || name === identifierOf(config, { audience: 'latchkey', resource: null })) {
@@ -39,9 +42,6 @@ export function findProtectedResource(context: Context, name: string): Found | P
   }
   const known = remembered.get(db) ?? new Map<string, Remembered>()
   remembered.set(db, known)
-  const nowMs = performance.now()
-  const before = known.get(name)
-  if (before && nowMs - before.askedAtMs < LASTS_MS) return before.found
   const asking = ask(db, name)
   remember(known, name, { found: asking, askedAtMs: nowMs })
   return asking.then(
