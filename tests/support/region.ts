@@ -35,7 +35,7 @@ type Side = {
 }
 
 /** The name of the region: its subscription, and its slot at home, are `latchkey_test`. */
-export const REGION = 'test'
+const REGION = 'test'
 export const SLOT = `latchkey_${REGION}`
 
 const HOME_SETTINGS = ['wal_level=logical', 'max_slot_wal_keep_size=1GB', 'max_wal_size=256MB']
@@ -86,7 +86,7 @@ export const copied = ({ region }: Pick<Pair, 'region'>): Promise<void> =>
   }, 'every table is copied')
 
 /** Runs statements one after the other, as `psql` does. */
-export async function runAll(sql: postgres.Sql, statements: readonly string[]): Promise<void> {
+async function runAll(sql: postgres.Sql, statements: readonly string[]): Promise<void> {
   for (const statement of statements) await sql.unsafe(statement)
 }
 

@@ -21,15 +21,7 @@ import {
   users,
 } from '../../src/db/schema.ts'
 import { hasVersion, type PostgresVersion } from '../support/postgres.ts'
-import {
-  dropSlot,
-  listenTo,
-  type Pair,
-  resync,
-  SLOT,
-  startPair,
-  withDatabase,
-} from '../support/region.ts'
+import { dropSlot, listenTo, type Pair, resync, SLOT, startPair, withDatabase } from '../support/region.ts'
 import { insertOneOfEach, rows } from '../support/rows.ts'
 import { until } from '../support/until.ts'
 

@@ -363,7 +363,7 @@ describe.skipIf(!hasVersion(15))('a verifier that follows home', () => {
     await soon(plain.key, 'VALID')
     await soon(rated.key, 'VALID')
     isHomeStopped = true
-    await home.app.stop(true)
+    await home.stop()
     const [counted, answered] = [await ask(rated.key), await ask(plain.key)]
     expect([counted.status, counted.body.code]).toEqual([503, 'unavailable'])
     expect([answered.status, answered.body.code]).toEqual([200, 'VALID'])
