@@ -24,6 +24,8 @@ import { type AnyElysia, Elysia } from 'elysia'
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
 import { isAuthorizationServer } from '../core/oauth/authorization-server.ts'
+import type { Region } from '../core/verifier/region.ts'
+import { Problem } from '../lib/errors.ts'
 import { auth } from './auth.ts'
 import { browserGuard } from './browser.ts'
 import { type AddressOf, createAddressOf } from './client-address.ts'
@@ -32,7 +34,7 @@ import { consolePages } from './console.ts'
 import { recogniseCredential } from './credential.ts'
 import { docs } from './docs.ts'
 import { pathOf, serverSettings, skipCookies, withoutSlash, wrapWith } from './elysia.ts'
-import { errors } from './errors.ts'
+import { errors, missingAmong } from './errors.ts'
 import { forwardAuth, forwardAuthDescription } from './forward-auth/routes.ts'
 import { observe } from './observe.ts'
 import { openApiDocument } from './openapi.ts'
@@ -58,13 +60,14 @@ import { signingRoutes } from './routes/jwks.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { mailRoutes } from './routes/mails.ts'
 import { metricsRoute } from './routes/metrics.ts'
-import { oauthRoutes } from './routes/oauth.ts'
+import { introspectionRoutes, oauthRoutes } from './routes/oauth.ts'
 import { openIdRoutes } from './routes/openid.tsx'
 import { overviewRoutes } from './routes/overview.ts'
 import { pageRoutes, startPage } from './routes/pages.tsx'
 import { passkeyRoutes } from './routes/passkeys.ts'
 import { portalRoutes } from './routes/portal.ts'
 import { protectedResourceRoutes } from './routes/protected-resources.ts'
+import { regionRoutes } from './routes/region.ts'
 import { resourceRoutes } from './routes/resources.ts'
 import { secondFactorRoutes } from './routes/second-factors.ts'
 import { serviceAccountRoutes } from './routes/service-accounts.ts'
@@ -77,17 +80,17 @@ import { verifyRoutes } from './routes/verify.ts'
 /** What only the process around the app knows: whether it is shutting down, and which address a request comes from. */
 export type AppOptions = { isDraining?: IsDraining; addressOf?: AddressOf }
 
-/** The HTTP service. It listens nowhere yet, and asks the database nothing until a request comes. */
-export function createApp(context: Context, options: AppOptions = {}) {
+/** Every route of the HTTP service, in parts, with what they share. */
+function createParts(context: Context, isDraining: IsDraining) {
   const limits = createLimits(context)
   const guard = auth(context)
-  const isDraining = options.isDraining ?? (() => false)
 
   const unlimited = new Elysia()
     .use(opsRoutes(context, isDraining))
     .use(metricsRoute(context, context.config.metricsToken !== null))
     .use(protectedRoutes(guard))
     .use(verifyRoutes(context, guard))
+    .use(regionRoutes(context, guard))
 
   const inBrowser = browserGuard(context)
   const forBrowsers = new Elysia()
@@ -124,6 +127,7 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(overviewRoutes(context, guard))
     .use(usageRoutes(context, guard))
     .use(oauthRoutes(context, guard, limits))
+    .use(introspectionRoutes(context, guard, limits))
     // Without tokens for apps there are no such routes. The type has them, for the client of the API.
     .use(isAuthorizationServer(context.config) ? forApps : (new Elysia() as unknown as typeof forApps))
     .use(signingRoutes(context))
@@ -139,13 +143,20 @@ export function createApp(context: Context, options: AppOptions = {}) {
     .use(consolePages(context.config))
     .use(portalPages(context.config))
   const routes = createRouteTable([unlimited, limited, documented].flatMap((part) => part.routes))
+  return { limits, guard, unlimited, limited, forBrowsers, documented, document, routes }
+}
+
+/** The HTTP service. It listens nowhere yet, and asks the database nothing until a request comes. */
+export function createApp(context: Context, options: AppOptions = {}) {
+  const isDraining = options.isDraining ?? (() => false)
+  const { limits, unlimited, limited, forBrowsers, documented, routes } = createParts(context, isDraining)
   const addressOf = options.addressOf ?? createAddressOf(context.config, context.log)
   const prepare = (state: RequestState) => recogniseCredential(context, routes.isGuarded, state)
   const observed = observe(context, addressOf, prepare, isDraining)
   const rawRoutes = forwardAuth(context, limits, observed.observed)
   const app = new Elysia(serverSettings((): AnyElysia => app, rawRoutes))
     .use(observed.plugin)
-    .use(errors(context, limits, routes.methodsOf))
+    .use(errors(context, limits, missingAmong(routes.methodsOf)))
     .use(crossOrigin(context.config, isAmong(forBrowsers.routes)))
     .use(unlimited)
     .use(limited)
@@ -153,6 +164,74 @@ export function createApp(context: Context, options: AppOptions = {}) {
   observed.provideState(app)
   skipCookies(app)
   return app
+}
+
+/**
+ * The HTTP service of a verifier in a region: some of the parts of home, and for each other route of home the address there
+ * (docs/regions.md). It answers questions only while its copy is proved to be recent.
+ */
+export function createVerifierApp(context: Context, region: Region, options: AppOptions = {}) {
+  const isDraining = options.isDraining ?? (() => false)
+  const { limits, guard, document, routes: known } = createParts(context, isDraining)
+  const { freshness } = region
+  const asked = new Elysia()
+    // Also after a body that was long in coming.
+    .onBeforeHandle(() => freshness.require())
+    .onAfterHandle(({ responseValue }) => {
+      const asOf = freshness.asOf()
+      return asOf === null ? undefined : datedAnswer(responseValue, asOf)
+    })
+    .use(verifyRoutes(context, guard))
+    .use(introspectionRoutes(context, guard, limits))
+  const open = new Elysia()
+    .use(opsRoutes(context, isDraining))
+    .use(metricsRoute(context, context.config.metricsToken !== null))
+    .use(docs(false, document))
+  const limited = new Elysia()
+    .use(stated)
+    .use(limits.plugin)
+    .use(signingRoutes(context))
+    .use(metadataRoute(context))
+    .use(protectedResourceRoutes(context))
+  const questions = createRouteTable(asked.routes)
+  const own = createRouteTable([asked, open, limited].flatMap((part) => part.routes))
+  const isAmongOf =
+    ({ methodsOf }: typeof own) =>
+    ({ request }: RequestState) =>
+      methodsOf(pathOf(request)).length > 0
+  const isQuestion = isAmongOf(questions)
+  const isOwn = isAmongOf(own)
+  /** Neither a stale copy nor what is home's looks at the credential. */
+  const prepare = (state: RequestState) => {
+    if (!isOwn(state)) return
+    if (!isQuestion(state) || freshness.isGood()) return recogniseCredential(context, own.isGuarded, state)
+    state.credential = { kind: 'refused', reason: freshness.refuse() }
+  }
+  const missing = (path: string) =>
+    known.methodsOf(path).length === 0 || own.methodsOf(path).length > 0
+      ? missingAmong(own.methodsOf)(path)
+      : new Problem('misdirected', { members: { home: `${context.config.homeUrl}${path}` } })
+  const addressOf = options.addressOf ?? createAddressOf(context.config, context.log)
+  const observed = observe(context, addressOf, prepare, isDraining)
+  const app = new Elysia(
+    serverSettings((): AnyElysia => app, forwardAuth(context, limits, observed.observed)),
+  )
+    .use(observed.plugin)
+    .use(errors(context, limits, missing))
+    .use(crossOrigin(context.config, () => false))
+    .use(asked)
+    .use(open)
+    .use(limited)
+  observed.provideState(app)
+  skipCookies(app)
+  return app
+}
+
+/** An answer, or each result of a batch, with the time of the last proof. */
+function datedAnswer(answer: unknown, asOf: string): unknown {
+  if (typeof answer !== 'object' || answer === null) return answer
+  if (!('results' in answer) || !Array.isArray(answer.results)) return { ...answer, as_of: asOf }
+  return { results: answer.results.map((result: object) => ({ ...result, as_of: asOf })) }
 }
 
 /** The app on METRICS_PORT: /metrics alone. */
@@ -163,7 +242,7 @@ export function createMetricsApp(context: Context) {
   const observed = observe(context, addressOf, () => undefined)
   const app = new Elysia(serverSettings((): AnyElysia => app))
     .use(observed.plugin)
-    .use(errors(context, createLimits(context), methodsOf))
+    .use(errors(context, createLimits(context), missingAmong(methodsOf)))
     .use(metrics)
   return observed.provideState(app)
 }

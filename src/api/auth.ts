@@ -12,7 +12,8 @@ import {
   type UserPrincipal,
 } from '../core/principal.ts'
 import { lackOfScopes, problemOf } from '../core/verify/problems.ts'
-import { refusalOf, tightestOf, type UseOutcome, useKey } from '../core/verify/use-key.ts'
+import { useKey } from '../core/verify/use-key.ts'
+import { refusalOf, tightestOf, type UseOutcome } from '../core/verify/use-key-here.ts'
 import { BEARER_CHALLENGE, type ErrorCode, fail } from '../lib/errors.ts'
 import { covers, isReserved, KEYS_LABEL, SUPPORT } from '../lib/scopes.ts'
 import { type BodyBounds, readJson } from './body.ts'
@@ -312,7 +313,7 @@ export function permit(
     return
   }
   const scopes = scopesFor(principal, need)
-  const outcome = useKey(context, principal, { scopes, cost: null, address: state.address })
+  const outcome = useKey(context, principal, { at: 'caller', scopes, cost: null, address: state.address })
   return outcome instanceof Promise
     ? outcome.then((used) => acceptUse(state, used))
     : acceptUse(state, outcome)

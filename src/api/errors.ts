@@ -17,33 +17,44 @@ import { traceMembers } from './trace.ts'
 /**
  * The one `onError`. A request that failed before a rate limit counted it is counted here; otherwise a client could send
  * any number of requests that fail (docs/decisions/0005).
- * @param methodsOf the methods that a path takes; none for a path that does not exist
+ * @param missing what a request is answered that no route takes
  */
-export function errors(context: Context, limits: Limits, methodsOf: (path: string) => readonly string[]) {
+export function errors(context: Context, limits: Limits, missing: (path: string) => Problem) {
   const site = siteOf(context.config)
   return new Elysia({ name: 'errors' })
     .use(stated)
     .onError({ as: 'global' }, async ({ error, request, state, set }) => {
-      const failure = elysiaCodeOf(error) === 'NOT_FOUND' ? missingRoute(request, methodsOf) : error
+      const failure = elysiaCodeOf(error) === 'NOT_FOUND' ? missing(pathOf(request)) : error
       const counted = await countFailure(limits, failure, request, state)
       const refusal = await auditRefusal(context, counted, state)
       const answer = answerError(context, refusal, state)
-      const page = wantsPage(request) ? errorPage(site, toProblem(refusal)) : null
+      const problem = toProblem(refusal)
+      const page = wantsPage(request, problem) ? errorPage(site, problem) : null
       set.status = answer.status
       Object.assign(set.headers, answer.headers, page && PAGE_HEADERS)
       return page ?? answer.body
     })
 }
 
-/** The OAuth endpoints answer by their standards whatever `Accept` says, but for the pages among them. */
-const wantsPage = (request: Request) => prefersPage(request) && !isOAuthPath(pathOf(request))
+/**
+ * The OAuth endpoints answer by their standards whatever `Accept` says, but for the pages among them. What is home's says
+ * where home is, in a member.
+ */
+const wantsPage = (request: Request, { problem }: Problem) =>
+  prefersPage(request) && !isOAuthPath(pathOf(request)) && problem !== 'misdirected'
 
-function missingRoute(request: Request, methodsOf: (path: string) => readonly string[]): Problem {
-  const methods = methodsOf(pathOf(request))
-  return methods.length === 0
-    ? new Problem('not_found')
-    : new Problem('method_not_allowed', { headers: { Allow: methods.join(', ') } })
-}
+/**
+ * What a request is answered that no route takes: 405 where its path takes other methods.
+ * @param methodsOf the methods that a path takes; none for a path that does not exist
+ */
+export const missingAmong =
+  (methodsOf: (path: string) => readonly string[]) =>
+  (path: string): Problem => {
+    const methods = methodsOf(path)
+    return methods.length === 0
+      ? new Problem('not_found')
+      : new Problem('method_not_allowed', { headers: { Allow: methods.join(', ') } })
+  }
 
 /** Gives back the error, or rate_limited where the client has sent too many requests. */
 async function countFailure(
@@ -53,7 +64,8 @@ async function countFailure(
   state: RequestState,
 ): Promise<unknown> {
   const { problem } = toProblem(error)
-  if (state.counted || catalogue[problem][0] >= 500) return error
+  // A request that is home's costs less than the count of it.
+  if (state.counted || catalogue[problem][0] >= 500 || problem === 'misdirected') return error
   return limits.consume(LIMIT_OF[problem] ?? limitOf(request) ?? 'other', state).then(
     () => error,
     (exceeded: unknown) => exceeded,
@@ -78,7 +90,8 @@ const AUDITED = new Set<ErrorCode>(['forbidden', 'insufficient_scope', 'wrong_cr
  */
 async function auditRefusal(context: Context, error: unknown, state: RequestState): Promise<unknown> {
   const { problem, extra } = toProblem(error)
-  if (!AUDITED.has(problem)) return error
+  // A verifier writes nothing, and refuses callers of its questions alone.
+  if (!AUDITED.has(problem) || context.region !== null) return error
   const route = `${state.request.method} ${state.route}`
   const details = { ...extra.audit, reason: problem, route }
   const event = { action: 'access.denied', outcome: 'refused', details } as const

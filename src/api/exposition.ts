@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client'
 import { version } from '../../package.json' with { type: 'json' }
 import type { Context } from '../core/context.ts'
+import type { Region } from '../core/verifier/region.ts'
 import type { Histogram, RouteCounts, Tally } from '../lib/metrics.ts'
 
 type Labels = Record<string, string>
@@ -50,7 +51,7 @@ const OF_PROCESS = [
 ]
 
 function families(context: Context): Family[] {
-  const { cache, metrics, passwords, shared } = context
+  const { cache, metrics, passwords, region, shared } = context
   const pool = metrics.readPool
   const always = [
     gauge('build_info', 'The version that runs; always 1.', () => [{ labels: { version }, value: 1 }]),
@@ -138,6 +139,7 @@ function families(context: Context): Family[] {
     ...always,
     ...(context.mail.isOn ? ofMail(context) : []),
     ...(shared === null ? [] : ofRedis(shared)),
+    ...(region === null ? ofSlots(context) : ofRegion(context, region)),
   ]
 }
 
@@ -151,6 +153,41 @@ const ofMail = ({ metrics }: Context): Family[] => [
       ),
   ),
   gauge('mails_waiting', 'Mails of all instances that are not sent yet.', () => one(metrics.mailsWaiting)),
+]
+
+/** What home knows of its regions. */
+const ofSlots = ({ metrics }: Context): Family[] => [
+  gauge('region_slot_bytes_behind', 'Changes that a region has not confirmed, by its replication slot.', () =>
+    metrics.slots.map(({ slot, bytesBehind }) => ({ labels: { slot }, value: bytesBehind })),
+  ),
+  gauge(
+    'region_slot_wal_status',
+    '1 for what PostgreSQL says of the slot; "lost": the region needs a new copy.',
+    () => metrics.slots.map(({ slot, walStatus }) => ({ labels: { slot, wal_status: walStatus }, value: 1 })),
+  ),
+]
+
+/** What a verifier says of itself. */
+const ofRegion = ({ metrics, usage }: Context, { freshness }: Region): Family[] => [
+  gauge(
+    'region_proof_age_seconds',
+    'Age of the last heartbeat of home that arrived; infinite: none did, or changes may be missing.',
+    () => one(freshness.describe().ageSeconds),
+  ),
+  gauge('region_tables_uncopied', 'Tables of home that are not copied yet.', () =>
+    one(freshness.describe().uncopied),
+  ),
+  counter(
+    'region_stale_refusals_total',
+    'Questions refused, because the copy was not proved to be recent.',
+    () => one(metrics.staleRefusals.questions),
+  ),
+  counter(
+    'region_questions_total',
+    'Questions asked at home; "failed": home was away, late, or refused.',
+    () => samplesOf('outcome', metrics.homeQuestions),
+  ),
+  gauge('region_counts_waiting', 'Counts of uses that are not reported home yet.', () => one(usage.size())),
 ]
 
 function ofRedis(shared: NonNullable<Context['shared']>): Family[] {

@@ -6,9 +6,12 @@ import type { RequestState } from './request-state.ts'
 /** The parts of an error's answer. */
 export type ErrorAnswer = { status: number; headers: Record<string, string>; body: string }
 
-/** The answer of an error: by RFC 6749 at the endpoints of OAuth, by RFC 9457 everywhere else. */
+/**
+ * The answer of an error: by RFC 6749 at the endpoints of OAuth, by RFC 9457 everywhere else. A request that belongs to home
+ * did not reach an endpoint.
+ */
 export function errorAnswer(code: ErrorCode, extra: Extra, state: RequestState): ErrorAnswer {
-  const isOAuth = isOAuthPath(pathOf(state.request))
+  const isOAuth = isOAuthPath(pathOf(state.request)) && code !== 'misdirected'
   return isOAuth ? oauthAnswer(code, extra) : problemAnswer(code, extra, state)
 }
 
@@ -61,6 +64,7 @@ const OAUTH_ERRORS: Partial<Record<ErrorCode, readonly [error: string, status?: 
   too_many_attempts: ['invalid_grant'],
   rate_limited: ['temporarily_unavailable'],
   unavailable: ['temporarily_unavailable'],
+  stale: ['temporarily_unavailable'],
   validation_failed: ['invalid_request', 400],
   unsupported_grant_type: ['unsupported_grant_type'],
   invalid_client: ['invalid_client'],
@@ -86,6 +90,6 @@ function headersOf(code: ErrorCode, extra: Extra, type: string): Record<string, 
   if (isChallenged && code === 'missing_credential') headers['WWW-Authenticate'] = BEARER_CHALLENGE
   if (isChallenged && code === 'invalid_token')
     headers['WWW-Authenticate'] = `${BEARER_CHALLENGE}, error="invalid_token"`
-  if (code === 'unavailable') headers['Retry-After'] = '1'
+  if (code === 'unavailable' || code === 'stale') headers['Retry-After'] = '1'
   return { ...headers, ...extra.headers }
 }

@@ -1,10 +1,12 @@
 import type { AnyElysia } from 'elysia'
 import type { RateLimitName } from '../config/rate-limits.ts'
+import { MAX_REPORT_BYTES } from '../core/verifier/model.ts'
 import {
   AUDIT_READ,
   KEYS_READ,
   KEYS_WRITE,
   PORTAL,
+  REGION,
   SERVICE_ACCOUNTS_READ,
   SERVICE_ACCOUNTS_WRITE,
   SUPPORT,
@@ -124,6 +126,9 @@ export const NEEDS = {
   'POST /keys/verify': { anyone: { scopes: [VERIFY], json: true } },
   'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },
   'POST /verify': { anyone: { scopes: [VERIFY], json: true } },
+
+  'POST /region/verify': { anyone: { scopes: [REGION], json: true } },
+  'POST /usage/report': { anyone: { scopes: [REGION], json: { maxBytes: MAX_REPORT_BYTES } } },
 
   // With REAUTHENTICATE_FOR_KEYS a person proves themselves for keys, and so for a session that makes keys.
   'POST /portal/sessions': { adminOrKey: { keyScopes: [PORTAL], recent: 'for keys', json: true } },

@@ -11,6 +11,20 @@ export type SettingSource = 'environment' | 'file'
  * The effective settings, parsed: every setting in the table of API.md. A duration has its unit in its name.
  */
 export type Config = {
+  /** `verify`: answers questions about credentials from a region's copy of home's tables (docs/regions.md). */
+  mode: 'serve' | 'verify'
+  /** Where home is, without a trailing slash; null: this is home. */
+  homeUrl: string | null
+  /** The key by which a verifier asks home; null: nothing is asked, and no usage is sent. */
+  homeKey: Secret | null
+  /** The name of the region in home's audit trail. */
+  regionName: string | null
+  /** How old the last proof of the copy may be, in seconds. */
+  verifyMaxStalenessSeconds: number
+  /** What a verifier does with questions while the proof is older. */
+  verifyWhenStale: 'refuse' | 'allow'
+  /** Where the uses of a key with a rate are counted. */
+  regionRateLimits: 'home' | 'local'
   /** null: the embedded database in `dataDir`. */
   databaseUrl: Secret | null
   databaseDirectUrl: Secret | null

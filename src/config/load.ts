@@ -6,7 +6,7 @@ import { distrustOf, OTHERS } from './trust.ts'
 const DOTENV = '.env in the working directory'
 /** Lines of `.env` that set a secret. A URL may contain a password. */
 const SECRETS =
-  /^\s*(?:export\s+)?(?:SECRET_KEY|ADMIN_PASSWORD|METRICS_TOKEN|DATABASE_URL|DATABASE_DIRECT_URL|REDIS_URL|SMTP_URL|LATCHKEY_PASSPHRASE)\w*(?<!_FILE)\s*=\s*\S/m
+  /^\s*(?:export\s+)?(?:SECRET_KEY|ADMIN_PASSWORD|METRICS_TOKEN|DATABASE_URL|DATABASE_DIRECT_URL|REDIS_URL|SMTP_URL|HOME_KEY|LATCHKEY_PASSPHRASE)\w*(?<!_FILE)\s*=\s*\S/m
 
 /** Where settings come from. The environment takes precedence over the file at `dotenv`. */
 export type SettingsSource = { environment: Environment; dotenv: string }

@@ -12,6 +12,7 @@ const SECRET_NAMES = [
   'SMTP_URL',
   'ADMIN_PASSWORD',
   'METRICS_TOKEN',
+  'HOME_KEY',
   'LATCHKEY_PASSPHRASE',
 ]
 /** Settings in the `.env` of the replaced service that have no meaning here. They are not faults. */

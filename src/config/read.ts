@@ -17,6 +17,7 @@ import {
 } from './network.ts'
 import { DEFAULT_RATE_LIMITS, parseRateLimits } from './rate-limits.ts'
 import { createReader, type Environment, type Reader } from './reader.ts'
+import { checkRegion, readRegion } from './region.ts'
 import { checkTogether, warningsOf } from './rules.ts'
 import { readAdmin, readMetricsToken, readSecretKey } from './secrets.ts'
 import { parseApiKeyPrefix, parseAudience, parseUserScopes } from './tokens.ts'
@@ -53,6 +54,8 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
   const host = read.parsed('HOST', parseHost, '127.0.0.1')
   const port = read.integer('PORT', { min: 0, max: 65535 }, 8000)
   const publicUrl = read.parsed('PUBLIC_URL', parsePublicUrl, null)
+  const mode = read.choice('MODE', ['serve', 'verify'], 'serve')
+  const region = readRegion(read)
   const passwordMinLength = read.integer('PASSWORD_MIN_LENGTH', { min: 8, max: 128 }, 8)
   const admin = readAdmin(read, passwordMinLength)
   const days = { min: 1, max: 3650 }
@@ -61,6 +64,8 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
   const brandName = read.parsed('BRAND_NAME', parseBrandName, 'Latchkey')
   const brandAccent = read.parsed('BRAND_ACCENT', parseBrandAccent, null)
   const config: Config = {
+    mode,
+    ...region,
     databaseUrl: databaseUrl === null ? null : secret(databaseUrl),
     databaseDirectUrl: readDirectUrl(read, databaseUrl),
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', { min: 1, max: 1000 }, 10),
@@ -72,7 +77,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     databasePrepare: read.flag('DATABASE_PREPARE', true),
     cacheMaxCredentials: read.integer('CACHE_MAX_CREDENTIALS', { min: 1, max: 10_000_000 }, 100_000),
     databaseWaitSeconds: read.integer('DATABASE_WAIT_SECONDS', { min: 0, max: 3600 }, 60),
-    migrate: read.choice('MIGRATE', ['auto', 'check'], 'auto'),
+    migrate: read.choice('MIGRATE', ['auto', 'check'], mode === 'verify' ? 'check' : 'auto'),
     dataDir: read.text('DATA_DIR') ?? './data',
     host,
     port,
@@ -156,6 +161,7 @@ export function readConfig(environment: Environment, options: ReadOptions = {}):
     metricsPort: read.integer('METRICS_PORT', { min: 1, max: 65535 }, null),
   }
   checkTogether(config, read)
+  if (mode === 'verify') checkRegion(config, read)
   config.settingSources = findSources(sources, merged, read.names)
   const faults = [...faultsOfNames(sources, [...read.names]), ...unreadable, ...read.faults]
   return faults.length > 0 ? { faults } : { config, warnings: warningsOf(config) }

@@ -1,12 +1,13 @@
 import type { Config } from './config.ts'
 import { isLoopback } from './network.ts'
 import type { Reader } from './reader.ts'
+import { warningsOfRegion } from './region.ts'
 import { MAKE_SECRET_KEY } from './secrets.ts'
 
 /** Checks the rules that concern several settings together, and adds their faults to `read`. */
 export function checkTogether(config: Config, read: Reader): void {
   const hasDatabase = read.text('DATABASE_URL') !== null
-  if (hasDatabase && config.secretKey === null) {
+  if (hasDatabase && config.secretKey === null && config.mode === 'serve') {
     read.fault(`SECRET_KEY is needed with DATABASE_URL; make one with: ${MAKE_SECRET_KEY}`)
   }
   if (!hasDatabase && read.text('DATABASE_DIRECT_URL') !== null) {
@@ -62,5 +63,5 @@ export function warningsOf(config: Config): string[] {
   if (config.trustedProxies.some((cidr) => cidr.endsWith('/0'))) {
     warnings.push('TRUSTED_PROXIES trusts every address: any client can claim any address by X-Forwarded-For')
   }
-  return warnings
+  return [...warnings, ...warningsOfRegion(config)]
 }

@@ -12,6 +12,7 @@ import type { Mail } from './mail/mail.ts'
 import type { PasswordHasher } from './passwords/hasher.ts'
 import type { SigningKeys } from './signing/claims.ts'
 import type { UsageCounts } from './usage/counts.ts'
+import type { Region } from './verifier/region.ts'
 import type { CredentialCache } from './verify/cache.ts'
 import type { KeyRates } from './verify/rates.ts'
 
@@ -22,8 +23,11 @@ import type { KeyRates } from './verify/rates.ts'
 export type Context = {
   config: Config
   db: Database
-  /** Checks for readiness that the database accepts writes. */
-  assertWritable: OpenDatabase['assertWritable']
+  /**
+   * Checks for readiness that the database accepts writes; of a verifier that its copy is recent, and has a public key.
+   * @throws Problem stale, or Error for which `isUnavailable` is true
+   */
+  assertReady(): Promise<void>
   /** This process among those on the database. */
   instance: { id: string; startedAt: Date; databaseKind: OpenDatabase['kind'] }
   clock: Clock
@@ -45,4 +49,6 @@ export type Context = {
   visits: Visits
   /** Counters on Redis, where instances share their limits; null: each instance counts alone. */
   shared: SharedCounters | null
+  /** What a verifier in a region has besides; null: this is home. */
+  region: Region | null
 }

@@ -56,4 +56,5 @@ export type DatabaseConfig = Pick<
   | 'databaseStatementTimeoutMs'
   | 'databasePrepare'
   | 'dataDir'
->
+> &
+  Partial<Pick<Config, 'mode'>>

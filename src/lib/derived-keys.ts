@@ -16,6 +16,18 @@ export type DerivedKeys = {
   loginTime: readonly Uint8Array[]
 }
 
+/** Of a process without SECRET_KEY: a verifier in a region makes and reads nothing that takes one. */
+export const NO_KEYS: DerivedKeys = {
+  refresh: [],
+  email: [],
+  signing: [],
+  cursor: [],
+  cookie: [],
+  oneTime: [],
+  totp: [],
+  loginTime: [],
+}
+
 /**
  * Derives a 32-byte key for each purpose by HKDF-SHA-256 (RFC 5869). Separate keys keep a MAC of one purpose
  * from being accepted for another.

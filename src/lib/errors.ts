@@ -63,6 +63,11 @@ export const catalogue = {
     'A key was made with this Idempotency-Key before; it is not shown a second time.',
   ],
   conflict: [409, 'Conflict', 'The request conflicts with the present state.'],
+  misdirected: [
+    421,
+    'Misdirected request',
+    'This instance is a verifier in a region: send the request home.',
+  ],
   body_too_large: [413, 'Body too large', 'The body is larger than this route takes.'],
   unsupported_media_type: [415, 'Unsupported media type', 'Send the body as application/json.'],
   validation_failed: [422, 'Validation failed', 'Some members of the request are not valid: see errors.'],
@@ -74,6 +79,7 @@ export const catalogue = {
   ],
   credits_exhausted: [429, 'Credits exhausted', 'This key has no credits left for this.'],
   internal: [500, 'Internal error', 'Something went wrong here. The request id finds it in the log.'],
+  stale: [503, 'Stale copy', "The region's copy is not proved to be recent enough; try again shortly."],
   unavailable: [503, 'Unavailable', 'A part that this needs is out of reach; try again shortly.'],
 } as const satisfies Record<string, readonly [status: number, title: string, detail: string]>
 

@@ -104,6 +104,12 @@ export function createMetrics(readPool: () => PoolLoad) {
     /** Mails in the outbox, of all servers, when the job last looked. */
     mailsWaiting: 0,
     refusals: tally('dropped'),
+    /** Questions of a verifier at home; `failed`: home was away, late, or refused. */
+    homeQuestions: tally('answered', 'failed'),
+    /** Questions that a verifier refused, because its copy was not proved to be recent. */
+    staleRefusals: tally('questions'),
+    /** At home: the replication slots of the regions, when the job last looked. */
+    slots: [] as { slot: string; walStatus: string; bytesBehind: number }[],
   }
 }
 

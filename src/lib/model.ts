@@ -16,6 +16,12 @@ export const wordOf = <const Word extends string>(words: readonly Word[], descri
 export const Id = Type.String({ format: 'uuid' })
 export const Instant = Type.String({ format: 'date-time' })
 
+/** In the answers of a verifier with VERIFY_WHEN_STALE=allow. */
+export const AsOf = Type.String({
+  format: 'date-time',
+  description: "In a region: when the region's copy was last proved to be up to date",
+})
+
 /** A boolean query parameter. */
 export const Flag = Type.Union([Type.Literal('true'), Type.Literal('false')])
 

@@ -27,6 +27,8 @@ export const SERVICE_ACCOUNTS_WRITE = 'latchkey:service-accounts.write'
 export const PORTAL = 'latchkey:portal'
 /** Reads what admins read, and may disable, revoke and end, but never what is an admin's. */
 export const SUPPORT = 'latchkey:support'
+/** Asks home the questions of a verifier in a region, and reports its usage. */
+export const REGION = 'latchkey:region'
 
 const SCOPE_FAULT =
   'Must be lower-case letters, digits, ".", "_", "-", in parts joined by ":", of at most 64 characters'

@@ -10,8 +10,14 @@ import { warnOfDifferences } from '../core/shared-settings/shared-settings.ts'
 import { rotateIfDue } from '../core/signing/signing-keys.ts'
 import { sumUsageByOwner } from '../core/usage/sums.ts'
 import { writeUsage } from '../core/usage/usage.ts'
+import type { KnownCopy } from '../core/verifier/freshness.ts'
+import type { Region } from '../core/verifier/region.ts'
+import { createReporter } from '../core/verifier/send-reports.ts'
+import { lookAtSlots } from '../core/verifier/slots.ts'
+import { watchCopy } from '../core/verifier/watch-copy.ts'
 import { listenForEvictions } from '../core/verify/proof-of-life.ts'
 import type { OpenDatabase } from '../db/database.ts'
+import { REGION_CHANNEL } from '../db/eviction.ts'
 import type { Log } from '../lib/log.ts'
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../lib/time.ts'
 
@@ -100,23 +106,68 @@ export async function startJobs(
   // would cost a commit each second.
   if (!isEmbedded) {
     await evictions.sendHeartbeat()
-    jobs.push({
-      everyMs: SECOND_MS,
-      work: evictions.sendHeartbeat,
-      failure: 'The proof of life could not be sent',
-    })
-    jobs.push({
-      everyMs: SECOND_MS,
-      work: createRegionHeartbeat(context.db),
-      failure: 'The heartbeat for the regions could not be written',
-      runsAtStart: true,
-    })
+    jobs.push(
+      {
+        everyMs: SECOND_MS,
+        work: evictions.sendHeartbeat,
+        failure: 'The proof of life could not be sent',
+      },
+      {
+        everyMs: 30 * SECOND_MS,
+        work: () => lookAtSlots(context),
+        failure: 'The replication slots of the regions could not be read',
+        runsAtStart: true,
+      },
+      {
+        everyMs: SECOND_MS,
+        work: createRegionHeartbeat(context.db),
+        failure: 'The heartbeat for the regions could not be written',
+        runsAtStart: true,
+      },
+    )
   }
 
   // Not awaited: the server listens while the hashes are measured (docs/decisions/0031).
   learnStoredKinds(context).catch((error) =>
     context.log.warn({ err: error }, 'The kinds of stored password hashes are not known yet'),
   )
+  const stops = jobs.map((job) => startJob(job, context.log))
+  return async () => {
+    await Promise.all(stops.map((stop) => stop()))
+    await evictions.stop()
+  }
+}
+
+/** The background work of a verifier: it hears of changes, proves that it does, and reports its usage. It writes no row. */
+export async function startJobsOfVerifier(
+  context: Context,
+  database: OpenDatabase,
+  region: Region,
+  readCopy?: () => Promise<KnownCopy>,
+): Promise<() => Promise<void>> {
+  const watch = watchCopy(context, region, readCopy)
+  const evictions = await listenForEvictions(database, context, { channel: REGION_CHANNEL, ...watch })
+  await watch.check()
+  await evictions.sendHeartbeat()
+  const jobs: Job[] = [
+    {
+      everyMs: SECOND_MS,
+      work: evictions.sendHeartbeat,
+      failure: 'The proof of life could not be sent',
+    },
+    {
+      everyMs: SECOND_MS,
+      work: watch.check,
+      failure: "The state of the region's copy could not be read",
+    },
+    {
+      everyMs: 5 * SECOND_MS,
+      work: createReporter(context, region),
+      failure: 'Usage could not be sent home; it is kept for the next time',
+      runsAtStart: true,
+      runsAtStop: true,
+    },
+  ]
   const stops = jobs.map((job) => startJob(job, context.log))
   return async () => {
     await Promise.all(stops.map((stop) => stop()))

@@ -10,18 +10,21 @@ import { createPasswordHasher, type PasswordCost } from '../core/passwords/hashe
 import { announceSettings } from '../core/shared-settings/shared-settings.ts'
 import { openSigningKeys } from '../core/signing/signing-keys.ts'
 import { createUsageCounts } from '../core/usage/counts.ts'
+import type { KnownCopy } from '../core/verifier/freshness.ts'
+import { requireReadyCopy } from '../core/verifier/ready.ts'
+import { createRegion } from '../core/verifier/region.ts'
 import { createCredentialCache } from '../core/verify/cache.ts'
 import { createKeyRates } from '../core/verify/rates.ts'
 import type { OpenDatabase } from '../db/database.ts'
 import { migrate, readMigrationState } from '../db/migrate.ts'
 import { openDatabase } from '../db/open.ts'
 import { namespaceOf, openSharedCounters, type SharedCounters } from '../db/redis.ts'
-import { deriveKeys } from '../lib/derived-keys.ts'
+import { deriveKeys, NO_KEYS } from '../lib/derived-keys.ts'
 import { newId } from '../lib/ids.ts'
 import type { Log } from '../lib/log.ts'
 import { createMetrics } from '../lib/metrics.ts'
 import type { Clock } from '../lib/time.ts'
-import { startJobs } from './jobs.ts'
+import { startJobs, startJobsOfVerifier } from './jobs.ts'
 import { keepSecretKey } from './secret-key.ts'
 import { waitForDatabase } from './wait-for-database.ts'
 
@@ -59,13 +62,16 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
 /** Migrates, or with MIGRATE=check throws if a migration is pending. */
 export async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): Promise<void> {
   const { pending, unknown, place } = await readMigrationState(database)
-  if (place === 'region')
+  const isVerifier = config.mode === 'verify'
+  if (place === 'region' && !isVerifier)
     throw new Error('the database is the copy of a region: only verifiers use it, with MODE=verify')
+  if (place !== 'region' && isVerifier)
+    throw new Error('the database is no copy of a region: run "latchkey migrate --region" on one first')
   if (unknown > 0) log.warn({ unknown }, 'The database has been migrated by a newer Latchkey')
   if (pending === 0) return
   if (config.migrate === 'check') {
     throw new Error(
-      `the database lacks ${pending} migrations and MIGRATE is check: run "latchkey migrate" first`,
+      `the database lacks ${pending} migrations and MIGRATE is check: run "latchkey migrate${isVerifier ? ' --region' : ''}" first`,
     )
   }
   await migrate(config, database)
@@ -89,6 +95,7 @@ type RunningContext = { context: Context; stop(): Promise<void> }
  * @param config with its `secretKey` set, from the environment or from DATA_DIR
  * @param passwordCost the cost of new password hashes, if it differs from production
  * @param runsJobsAtStart whether the hourly work also runs at once; not in a test, whose rows have times of their own
+ * @param readCopy in place of what the database of a verifier says of its copy, for tests without a subscription
  * @param caching false for a command that ends soon: it does not LISTEN, and the cache is never read
  * @throws Error if SECRET_KEY does not decrypt the stored signing keys, a file of MAIL_TEMPLATES is wrong, or the settings of a
  * server do not fit the registered apps
@@ -102,45 +109,74 @@ export async function assembleContext(
     caching = true,
     runsJobsAtStart = false,
     passwordCost,
-  }: { clock?: Clock; caching?: boolean; runsJobsAtStart?: boolean; passwordCost?: PasswordCost } = {},
+    readCopy,
+  }: {
+    clock?: Clock
+    caching?: boolean
+    runsJobsAtStart?: boolean
+    passwordCost?: PasswordCost
+    readCopy?: () => Promise<KnownCopy>
+  } = {},
 ): Promise<RunningContext> {
-  if (config.secretKey === null) throw new Error('SECRET_KEY is not set')
-  const keys = deriveKeys(config.secretKey, config.secretKeyPrevious)
+  const isVerifier = config.mode === 'verify'
+  if (config.secretKey === null && !isVerifier) throw new Error('SECRET_KEY is not set')
+  const keys = config.secretKey ? deriveKeys(config.secretKey, config.secretKeyPrevious) : NO_KEYS
   const { db } = database
-  if (caching) await requireFittingApps({ config, db })
+  if (caching && !isVerifier) await requireFittingApps({ config, db })
   const signing = await openSigningKeys({ config, db, clock, keys, log })
   const mail = await openMail(config)
   const metrics = createMetrics(database.load)
   const shared = await openShared(config, log, caching)
+  const cache = createCredentialCache(
+    clock,
+    database.kind === 'postgres',
+    metrics,
+    config.cacheMaxCredentials,
+  )
+  const rates = createKeyRates(clock, shared, config.cacheMaxCredentials)
+  const verifier = isVerifier ? createRegion(config, { cache, rates }, { clock, log, metrics }) : null
+  const region = verifier?.region ?? null
   const context: Context = {
     config,
     db,
-    assertWritable: database.assertWritable,
+    assertReady: region ? () => requireReadyCopy(db, region) : database.assertWritable,
     instance: { id: newId(), startedAt: new Date(clock()), databaseKind: database.kind },
     clock,
     log,
     metrics,
-    cache: createCredentialCache(clock, database.kind === 'postgres', metrics, config.cacheMaxCredentials),
+    cache: verifier?.cache ?? cache,
     keys,
     signing,
     passwords: createPasswordHasher(config, passwordCost),
     mail,
-    rates: createKeyRates(clock, shared, config.cacheMaxCredentials),
+    rates: verifier?.rates ?? rates,
     usage: createUsageCounts(clock, metrics, config.refusalsRetentionDays > 0),
     auditCounts: createAuditCounts(clock),
     documents: createDocuments({ clock }),
     visits: createVisits(clock, shared),
     shared,
+    region,
   }
   if (!caching) return { context, stop: async () => {} }
-  await announceSettings(context)
-  await announceInstance(context)
-  const stopJobs = await startJobs(context, database, { runsAtStart: runsJobsAtStart })
+  const stopJobs = region
+    ? await startJobsOfVerifier(context, database, region, readCopy)
+    : await announceAndStartJobs(context, database, runsJobsAtStart)
   const stop = async () => {
     await stopJobs()
     shared?.close()
   }
   return { context, stop }
+}
+
+/** A server at home says what it is, and takes part in the work of all. */
+async function announceAndStartJobs(
+  context: Context,
+  database: OpenDatabase,
+  runsAtStart: boolean,
+): Promise<() => Promise<void>> {
+  await announceSettings(context)
+  await announceInstance(context)
+  return startJobs(context, database, { runsAtStart })
 }
 
 /** Opens the shared counters in a server; commands count no uses. */

@@ -1,4 +1,4 @@
-import { createApp, createMetricsApp } from '../api/app.ts'
+import { createApp, createMetricsApp, createVerifierApp } from '../api/app.ts'
 import type { Config } from '../config/config.ts'
 import type { Context } from '../core/context.ts'
 import { ensureFirstAdmin, hasAdmin, issueSetupLink } from '../core/users/accounts.ts'
@@ -41,10 +41,12 @@ export type Running = {
 export async function startServing(config: Config, log: Log, options: ServeOptions): Promise<Running> {
   const { context, database, close } = await retryWhileHeld(() => openForServing(config, log))
   try {
-    await makeFirstAdmin(context)
-    const isWithoutAdmin = !(await hasAdmin(context))
-    const setupLink = await issueSetupLink(context)
-    const app = createApp(context, { isDraining: options.isDraining })
+    const { region } = context
+    const { isWithoutAdmin, setupLink } = region ? NO_ADMIN_NEEDED : await prepareAdmin(context)
+    const { isDraining } = options
+    const app = region
+      ? createVerifierApp(context, region, { isDraining })
+      : createApp(context, { isDraining })
     const scraped = await listenForScrapes(context)
     const { host, port } = config
     const listening = await listen(app, { host, port, setting: 'PORT' })
@@ -74,6 +76,15 @@ async function openForServing(config: Config, log: Log): Promise<Opened> {
     if (!isHeldElsewhere(error) || !(await isServing(config.dataDir))) throw error
     throw new Error(`another server runs on the embedded database in ${config.dataDir}`)
   }
+}
+
+const NO_ADMIN_NEEDED = { isWithoutAdmin: false, setupLink: null }
+
+/** Makes the first admin, or a link by which a person becomes it. */
+async function prepareAdmin(context: Context) {
+  await makeFirstAdmin(context)
+  const isWithoutAdmin = !(await hasAdmin(context))
+  return { isWithoutAdmin, setupLink: await issueSetupLink(context) }
 }
 
 async function makeFirstAdmin(context: Context): Promise<void> {

@@ -5,6 +5,7 @@ import { secret } from '../../src/lib/secret.ts'
 import { call } from '../support/client.ts'
 import { type Family, parseExposition, type Sample } from '../support/exposition.ts'
 import { useService } from '../support/use-service.ts'
+import { startVerifier } from '../support/verifier.ts'
 
 type Panel = { id: number; type: string; title: string; targets?: { expr: string }[]; gridPos: Rectangle }
 type Rectangle = { x: number; y: number; w: number; h: number }
@@ -35,7 +36,16 @@ let families: Map<string, Family>
 let samples: Sample[]
 beforeAll(async () => {
   await call(service, 'GET /health')
-  families = parseExposition((await call(service, 'GET /metrics', { bearer: TOKEN })).text)
+  // No region follows this database. A slot that is lost has the same metrics as a good one.
+  Object.defineProperty(service.context.metrics, 'slots', {
+    get: () => [{ slot: 'latchkey_eu', walStatus: 'reserved', bytesBehind: 0 }],
+    set: () => {},
+  })
+  const verifier = await startVerifier(service, null, { metricsToken: secret(TOKEN) })
+  const texts = [service, verifier].map((at) => call(at, 'GET /metrics', { bearer: TOKEN }))
+  const [ofHome, ofVerifier] = (await Promise.all(texts)).map(({ text }) => parseExposition(text))
+  families = new Map([...(ofVerifier ?? []), ...(ofHome ?? [])])
+  await verifier.stop()
   samples = [...families.values()].flatMap((family) => family.samples)
 })
 

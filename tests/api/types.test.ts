@@ -4,7 +4,7 @@ import { Elysia } from 'elysia'
 import { auth } from '../../src/api/auth.ts'
 import { createAddressOf } from '../../src/api/client-address.ts'
 import { recogniseCredential } from '../../src/api/credential.ts'
-import { errors } from '../../src/api/errors.ts'
+import { errors, missingAmong } from '../../src/api/errors.ts'
 import { observe } from '../../src/api/observe.ts'
 import { createLimits } from '../../src/api/rate-limit.ts'
 import type { Context } from '../../src/core/context.ts'
@@ -28,7 +28,13 @@ function routesOver(context: Context) {
   )
   const app = new Elysia()
     .use(observed.plugin)
-    .use(errors(context, limits, () => []))
+    .use(
+      errors(
+        context,
+        limits,
+        missingAmong(() => []),
+      ),
+    )
     .use(auth(context))
     .get(
       '/user',

@@ -1,7 +1,8 @@
-import { type App, createApp } from '../../src/api/app.ts'
+import { type App, createApp, createVerifierApp } from '../../src/api/app.ts'
 import type { Config } from '../../src/config/config.ts'
 import type { Context } from '../../src/core/context.ts'
 import type { PasswordCost } from '../../src/core/passwords/hasher.ts'
+import type { KnownCopy } from '../../src/core/verifier/freshness.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'
@@ -42,6 +43,8 @@ export type Options = Partial<Config> & {
   idleTimeout?: number
   /** `OWASP_COST` for a test about hashing. */
   passwordCost?: PasswordCost
+  /** Of a verifier on the database of home itself: what it is told of its copy. */
+  readCopy?: () => Promise<KnownCopy>
 }
 
 /** The lowest cost that argon2 allows. */
@@ -56,6 +59,7 @@ export async function startService(
     isIssuer = false,
     idleTimeout = SERVER_LIMITS.idleTimeout,
     passwordCost = CHEAPEST,
+    readCopy,
     ...overrides
   }: Options = {},
   on?: Pick<TestService, 'databaseUrl' | 'config'>,
@@ -81,14 +85,16 @@ export async function startService(
   const locks = watchLocks()
   const opened = await openDatabase(config, log, { statements: locks.logger })
   locks.watch(opened.db)
-  await migrate(config, opened)
-  const { context, stop } = await assembleContext(config, opened, log, { clock, passwordCost }).catch(
-    async (error) => {
-      await opened.close()
-      throw error
-    },
-  )
-  const app = createApp(context)
+  if (config.mode === 'serve') await migrate(config, opened)
+  const parts = { clock, passwordCost, ...(readCopy && { readCopy }) }
+  const { context, stop } = await assembleContext(config, opened, log, parts).catch(async (error) => {
+    await opened.close()
+    throw error
+  })
+  // A verifier has some of the routes.
+  const app = (context.region
+    ? createVerifierApp(context, context.region)
+    : createApp(context)) as unknown as App
   const hostname = '127.0.0.1'
   app.listen({
     port: place?.port ?? 0,

@@ -1,20 +1,21 @@
 import type { Context } from '../../core/context.ts'
 import type { Holder, KeyPrincipal } from '../../core/principal.ts'
 import { lackOfScopes, problemOf } from '../../core/verify/problems.ts'
-import { DEFAULT_COST, tightestOf, type UseOutcome, useKey } from '../../core/verify/use-key.ts'
+import { useKey } from '../../core/verify/use-key.ts'
+import { DEFAULT_COST, tightestOf, type UseOutcome } from '../../core/verify/use-key-here.ts'
 import { Problem } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
 import type { RequestState } from '../request-state.ts'
 import type { Policy } from './policy.ts'
 
 /** The part of a question's state that decides, and that the decision changes. */
-type Asked = Pick<RequestState, 'address' | 'rate'>
+type Asked = Pick<RequestState, 'address' | 'rate' | 'credential'>
 
 /**
  * Whether a policy allows a caller, in the order of API.md. A use of a key counts against the key's rate and credits, as at
  * `/keys/verify`. The result is a promise only where the rate is counted on Redis or where credits are taken.
  * @param state of the question: it has the client's address (null: unknown, which a key with `allowed_ips` does not accept),
- * and gets what is left of the key's rates
+ * and gets what is left of the key's rates, and the key as home knows it
  * @returns null where the caller is allowed, else the first reason why not
  * @throws only where the database cannot be asked
  */
@@ -45,8 +46,15 @@ const hasProvedFactor = (principal: Holder): boolean =>
 function decideOnKey(context: Context, key: KeyPrincipal, { scopes }: Policy, state: Asked) {
   const conclude = (outcome: UseOutcome) => {
     state.rate = tightestOf(outcome)
+    if (outcome.code === 'VALID' && outcome.key)
+      state.credential = { kind: 'accepted', principal: outcome.key }
     return problemOf(outcome)
   }
-  const outcome = useKey(context, key, { scopes, cost: DEFAULT_COST, address: state.address })
+  const outcome = useKey(context, key, {
+    at: 'forward_auth',
+    scopes,
+    cost: DEFAULT_COST,
+    address: state.address,
+  })
   return outcome instanceof Promise ? outcome.then(conclude) : conclude(outcome)
 }

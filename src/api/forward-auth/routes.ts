@@ -38,6 +38,7 @@ export function forwardAuth(context: Context, limits: Limits, observed: Observed
       const asking: Asking = { policy: ANYBODY, resource: null }
       const refuse = (error: unknown) => respond(challenge(answerError(context, error, state), asking))
       try {
+        context.region?.freshness.require()
         const answer = ask(context, limits, state, policyOf(request as Asked), asking)
         return answer instanceof Promise ? answer.catch(refuse) : answer
       } catch (error) {
@@ -109,17 +110,32 @@ function askBy(
     state.credential = { kind: 'accepted', principal }
     const decision = decide(context, principal, asking.policy, state)
     return decision instanceof Promise
-      ? decision.then((problem) => conclude(state, principal, problem, asking))
-      : conclude(state, principal, decision, asking)
+      ? decision.then((problem) => conclude(context, state, holderOf(state, principal), problem, asking))
+      : conclude(context, state, principal, decision, asking)
   }
   const recognising = recogniseCredential(context, () => true, state)
   return recognising ? recognising.then(answer) : answer()
 }
 
-function conclude(state: RequestState, principal: Holder, problem: Problem | null, asking: Asking): Response {
-  return problem === null
-    ? new Response(null, { headers: identityOf(principal) })
-    : respond(challenge(problemAnswer(problem.problem, problem.extra, state), asking))
+/** The caller as home knows it, where home was asked. */
+function holderOf({ credential }: RequestState, principal: Holder): Holder {
+  return credential.kind === 'accepted' && credential.principal.kind === 'key'
+    ? credential.principal
+    : principal
+}
+
+function conclude(
+  { region }: Context,
+  state: RequestState,
+  principal: Holder,
+  problem: Problem | null,
+  asking: Asking,
+): Response {
+  if (problem !== null)
+    return respond(challenge(problemAnswer(problem.problem, problem.extra, state), asking))
+  const headers = identityOf(principal)
+  const asOf = region === null ? null : region.freshness.asOf()
+  return new Response(null, { headers: asOf === null ? headers : { ...headers, 'X-Auth-As-Of': asOf } })
 }
 
 /** Where a resource is protected, 401 and 403 say where its tokens come from, and all scopes that are needed here. */
@@ -142,7 +158,7 @@ async function refusePolicy(context: Context, limits: Limits, state: RequestStat
 async function refuseUnknown(limits: Limits, state: RequestState): Promise<never> {
   const { credential } = state
   const refusal = credential.kind === 'refused' ? credential.reason : new Problem('missing_credential')
-  if (!(refusal instanceof Problem)) throw refusal
+  if (!(refusal instanceof Problem) || refusal.problem === 'stale') throw refusal
   await limits.consume('unknown_credential', state)
   if (refusal.problem !== 'ambiguous_credentials') throw refusal
   fail('invalid_token', { detail: 'Send one credential: either Authorization or X-API-Key, once.' })

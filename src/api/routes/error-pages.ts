@@ -77,6 +77,8 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
     'A key was created with this Idempotency-Key before. The answer has its id, and never its secret again. If the secret was lost, revoke that key, and create another one with a new Idempotency-Key.',
   conflict:
     'The present state rules the change out: for example the key is revoked, a rotation is under way, or the password was changed at the same time. Read the state again, then decide.',
+  misdirected:
+    'This instance is a verifier in a region: it answers whether credentials are good, and nothing else. Send the request to the URL in home.',
   body_too_large:
     'The body is larger than the route takes: 64 KiB, and 8 MiB for /keys/import. Send several smaller requests.',
   unsupported_media_type:
@@ -91,6 +93,8 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
     'The key, or its owner, has fewer credits left than this use costs; limited_by says which of the two. Retry-After says when a refill brings enough; without that header no refill will, and the credits have to be raised.',
   internal:
     'A fault of Latchkey, which the client cannot correct. The operator finds the cause in the log by the request_id. Please report it.',
+  stale:
+    "This instance is a verifier in a region, and nothing proves that the region's copy is recent: an ended credential could still pass. Try again after the seconds of Retry-After, or ask home. See docs/regions.md.",
   unavailable:
     'The database did not answer in time, too many passwords wait to be hashed, or this instance is shutting down. The change may have been made all the same. Try again after the seconds of Retry-After.',
 }

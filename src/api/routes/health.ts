@@ -38,13 +38,16 @@ export const opsRoutes = (context: Context, isDraining: IsDraining) =>
       '/readyz',
       async () => {
         if (isDraining()) fail('unavailable', { detail: 'This instance is shutting down.' })
-        await context.assertWritable()
+        await context.assertReady()
         const warnings = await findDifferences(context)
         return { status: 'ready', ...(warnings.length > 0 && { warnings }) }
       },
       {
         response: { 200: Readiness },
-        detail: describe('getReadyz', 'It can serve: the database takes writes, and it is not shutting down'),
+        detail: describe(
+          'getReadyz',
+          'It can serve: the database takes writes, and it is not shutting down; in a region: the copy is proved to be recent',
+        ),
       },
     )
 

@@ -22,7 +22,8 @@ import { type AdminPrincipal, isAdmin, type Principal } from '../../core/princip
 import { exchangeKey, readSubject, TOKEN_EXCHANGE } from '../../core/token-exchange/exchange.ts'
 import { verifyCredential } from '../../core/verify/verify-credential.ts'
 import { BASIC_CHALLENGE, BEARER_CHALLENGE, type ErrorCode, fail, Problem } from '../../lib/errors.ts'
-import { INTROSPECT } from '../../lib/scopes.ts'
+import { covers, INTROSPECT, REGION } from '../../lib/scopes.ts'
+import { isRefreshToken } from '../../lib/tokens.ts'
 import type { Guard } from '../auth.ts'
 import { permit } from '../auth.ts'
 import { readForm, readJson } from '../body.ts'
@@ -68,32 +69,9 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
     if (app) return { kind: 'app', app }
     if (client === null) return null
     const key = await authenticateClient(context, client)
-    await accept(seen.state, key, [])
+    await accept(context, seen.state, key, [])
     return { kind: 'key', key }
   }
-  /** Authenticates who introspects, by a bearer credential or as a client. Either one needs the scope. */
-  const acceptIntrospector = async ({ request, state }: Seen, form: ClientForm): Promise<void> => {
-    const client = readClient(request.headers.get('authorization'), form)
-    const principal = client
-      ? await authenticateClient(context, client)
-      : await authenticateBearer(context, request)
-    await accept(state, principal, [INTROSPECT])
-  }
-  /** Takes a principal for the caller. A key is bound to its addresses, scopes and rate, as on every other route. */
-  const accept = async (state: RequestState, principal: Principal, scopes: readonly string[]) => {
-    state.credential = { kind: 'accepted', principal }
-    const anyone = {
-      allows: () => true,
-      refusal: () => 'forbidden' as const,
-      support: false,
-      labels: false,
-      whole: false,
-      enrolling: false,
-      portal: null,
-    }
-    await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
-  }
-
   /**
    * Exchanges a key. A failure counts as a guess, since a key is presented outside of the headers. The key's use is bound to
    * its addresses and its rate, as on every other route.
@@ -104,7 +82,7 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         fail('invalid_request', { detail: 'The key is the credential: authenticate no client.' })
       try {
         const key = await readSubject(context, body)
-        await accept(state, key, [])
+        await accept(context, state, key, [])
         return await exchangeKey(context, originOf(state), body, key)
       } catch (error) {
         if (error instanceof Problem && error.extra.audit?.reason === 'invalid_key')
@@ -204,23 +182,6 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
       },
     )
     .post(
-      '/introspect',
-      async ({ body, request, state }) => {
-        await countingGuesses(state, () => acceptIntrospector({ request, state }, body))
-        return introspectToken(context, body.token)
-      },
-      {
-        parse: ({ request }) => readForm(request),
-        body: TokenOfForm,
-        response: { 200: Introspection },
-        detail: describe('introspectToken', 'What a token is, now (RFC 7662)', {
-          description: `${CLIENTS} Without a bearer credential, the client authenticates.`,
-          credentials: [{ bearer: [INTROSPECT] }],
-          errors: ['invalid_client', 'ip_not_allowed', 'insufficient_scope'],
-        }),
-      },
-    )
-    .post(
       '/revoke',
       async ({ body, request, state }) => {
         await countingGuesses(state, () => acceptClient({ request, state }, body))
@@ -241,6 +202,63 @@ export const oauthRoutes = (context: Context, guard: Guard, limits: Limits) => {
         ),
       },
     )
+}
+
+/** Introspection (RFC 7662): the one endpoint that a verifier in a region has too. */
+export const introspectionRoutes = (context: Context, guard: Guard, limits: Limits) =>
+  new Elysia({ prefix: '/oauth', tags: ['OAuth'] }).use(guard).post(
+    '/introspect',
+    async ({ body, request, state }) => {
+      await countGuesses(limits)(state, () => acceptIntrospector(context, { request, state }, body))
+      return introspectToken(context, body.token)
+    },
+    {
+      parse: ({ request }) => readForm(request),
+      body: TokenOfForm,
+      response: { 200: Introspection },
+      detail: describe('introspectToken', 'What a token is, now (RFC 7662)', {
+        description: `${CLIENTS} Without a bearer credential, the client authenticates.`,
+        credentials: [{ bearer: [INTROSPECT] }],
+        errors: ['invalid_client', 'ip_not_allowed', 'insufficient_scope'],
+      }),
+    },
+  )
+
+/** Takes a principal for the caller. A key is bound to its addresses, scopes and rate, as on every other route. */
+async function accept(
+  context: Context,
+  state: RequestState,
+  principal: Principal,
+  scopes: readonly string[],
+): Promise<void> {
+  state.credential = { kind: 'accepted', principal }
+  const anyone = {
+    allows: () => true,
+    refusal: () => 'forbidden' as const,
+    support: false,
+    labels: false,
+    whole: false,
+    enrolling: false,
+    portal: null,
+  }
+  await permit(context, state, principal, { ...anyone, userScopes: scopes, keyScopes: scopes })
+}
+
+/**
+ * Authenticates who introspects, by a bearer credential or as a client. Either one needs the scope. A verifier asks about
+ * refresh tokens with its own scope.
+ */
+async function acceptIntrospector(
+  context: Context,
+  { request, state }: Seen,
+  form: TokenOfForm,
+): Promise<void> {
+  const client = readClient(request.headers.get('authorization'), form)
+  const principal = client
+    ? await authenticateClient(context, client)
+    : await authenticateBearer(context, request)
+  const isOfRegion = isRefreshToken(form.token) && covers(principal.grants, REGION)
+  await accept(context, state, principal, [isOfRegion ? REGION : INTROSPECT])
 }
 
 /** @throws Problem forbidden, insufficient_scope where the token was narrowed, which leaves an admin no role */

@@ -30,7 +30,13 @@ export const commands = {
 
 /** Settings with which a context needs no database: HS256, because its signing key is derived from SECRET_KEY. */
 function describable(config: Config): Config {
-  return { ...config, algorithm: 'HS256', secretKey: secret('nothing is signed'), rateLimits: null }
+  return {
+    ...config,
+    mode: 'serve',
+    algorithm: 'HS256',
+    secretKey: secret('nothing is signed'),
+    rateLimits: null,
+  }
 }
 
 const refuse = () => Promise.reject(new Error('there is no database here'))

@@ -106,6 +106,7 @@ export type AuditAction =
   | `client.${'created' | 'updated' | 'deleted' | 'first_seen' | 'secret_created' | 'secret_ended'}`
   | `resource.${'created' | 'updated' | 'deleted'}`
   | `grant.${'allowed' | 'widened' | 'ended'}`
+  | 'region.registered'
   | 'access.denied'
 
 /** One event of the audit trail; the origin adds actor, address and request. */

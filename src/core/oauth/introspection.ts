@@ -24,7 +24,9 @@ const INACTIVE: Introspection = { active: false }
  * @param token an access token, a refresh token or an API key
  */
 export async function introspectToken(context: Context, token: string): Promise<Introspection> {
-  if (isRefreshToken(token)) return describeRefresh(context, token)
+  if (isRefreshToken(token)) {
+    return context.region === null ? describeRefresh(context, token) : context.region.home.introspect(token)
+  }
   const principal = await verifyCredential(context, token)
   if (principal.kind === 'refused') return INACTIVE
   if (principal.kind === 'portal') return INACTIVE

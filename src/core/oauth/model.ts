@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { AsOf } from '../../lib/model.ts'
 
 const value = Type.String({ maxLength: 8192 })
 const client = {
@@ -130,6 +131,7 @@ export const Introspection = Type.Object(
     amr: Type.Optional(Type.Array(Type.String(), { description: 'How they proved it (RFC 8176), sorted' })),
     key_id: Type.Optional(Type.String()),
     grant_id: Type.Optional(Type.String({ description: 'What the person allowed the app' })),
+    as_of: Type.Optional(AsOf),
   },
   { $id: 'Introspection' },
 )

@@ -27,7 +27,7 @@ type LoadedKey = {
   verifiesUntilMs: number
   publicKey: CryptoKey
   published: PublicJwk
-  /** null for keys that have stopped signing. */
+  /** null for keys that have stopped signing, and in a region. */
   privateKey: CryptoKey | null
 }
 
@@ -56,7 +56,8 @@ export async function openAsymmetricKeys(
   algorithm: AsymmetricAlgorithm,
 ): Promise<SigningKeys> {
   const { config, clock, log } = context
-  let loaded = await loadKeys(context, algorithm)
+  const canSign = config.mode === 'serve'
+  let loaded = await loadKeys(context, algorithm, canSign)
   let readAtMs = clock()
   let reading = Promise.resolve()
   let nextReading: Promise<void> | null = null
@@ -69,7 +70,7 @@ export async function openAsymmetricKeys(
       nextReading = reading.then(async () => {
         nextReading = null
         readAtMs = clock()
-        loaded = await loadKeys(context, algorithm)
+        loaded = await loadKeys(context, algorithm, canSign)
       })
       reading = nextReading.catch(() => {})
     }
@@ -194,7 +195,12 @@ export function verifiesUntil(
 /** Whether a key was revoked before it began to sign. Such a key is no successor. */
 const isStillborn = ({ revokedAt, signsFrom }: SigningKeyRow) => revokedAt !== null && revokedAt <= signsFrom
 
-async function loadKeys(context: SigningContext, algorithm: string): Promise<ReadonlyMap<string, LoadedKey>> {
+/** @param canSign false: the copy of a region has no private keys */
+async function loadKeys(
+  context: SigningContext,
+  algorithm: string,
+  canSign: boolean,
+): Promise<ReadonlyMap<string, LoadedKey>> {
   const all = await listAllSigningKeys(context.db)
   const rows = all.filter((row) => row.revokedAt === null)
   const now = context.clock()
@@ -214,7 +220,7 @@ async function loadKeys(context: SigningContext, algorithm: string): Promise<Rea
         alg: row.algorithm,
         use: 'sig',
       },
-      privateKey: signs ? await importPrivate(context, row) : null,
+      privateKey: canSign && signs ? await importPrivate(context, row) : null,
     }
     return [row.id, key]
   })

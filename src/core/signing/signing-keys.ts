@@ -45,6 +45,7 @@ export async function openSigningKeys(context: SigningContext): Promise<SigningK
     return createSharedSecretKeys(config, secrets, clock)
   }
   const algorithm = config.algorithm
+  if (config.mode === 'verify') return openAsymmetricKeys(context, algorithm)
   // The server that made the first key may have a clock that is ahead.
   const hasKey = (rows: SigningKeyRow[]) =>
     currentOf(rows, algorithm, clock() + CLOCK_MARGIN_MS) !== undefined

@@ -17,9 +17,13 @@ export type UsageCounts = {
   take(): Gathered
   /** Puts back what could not be written. */
   putBack(taken: Gathered): void
+  /** How many counts wait, and how many of them a report holds that is under way: together they are bounded. */
+  size(): number
+  hold(count: number): void
 }
 type UsedKey = Pick<KeyPrincipal, 'keyId' | 'secretId' | 'uses'>
-type Gathered = { counts: UsageCount[]; lastUses: LastUse[]; refusals: Refusal[] }
+/** Uses that are not written yet. */
+export type Gathered = { counts: UsageCount[]; lastUses: LastUse[]; refusals: Refusal[] }
 
 /** Refusals of one key, and of all, that are kept until the next batch. The rest is counted alone. */
 const MAX_REFUSALS_OF_KEY = 5
@@ -39,6 +43,7 @@ export function createUsageCounts(
   /** The other counts of each key, a handful. */
   let counts = new Map<string, UsageCount[]>()
   let size = 0
+  let held = 0
   let lastUses = new Map<string, number>()
   let refusals = new Map<string, Refusal[]>()
   let refusalsSize = 0
@@ -47,7 +52,7 @@ export function createUsageCounts(
     const known = ofKey?.find((each) => each.outcome === outcome && each.hour.getTime() === hourMs)
     if (known) {
       known.count += count
-    } else if (size < MAX_COUNTS) {
+    } else if (size + held < MAX_COUNTS) {
       size += 1
       counts.set(keyId, [...(ofKey ?? []), { keyId, hour: new Date(hourMs), outcome, count }])
     } else {
@@ -128,6 +133,10 @@ export function createUsageCounts(
       for (const { keyId, hour, outcome, count } of taken.counts) add(keyId, hour.getTime(), outcome, count)
       for (const { secretId, at } of taken.lastUses) keepLastUse(secretId, at.getTime())
       for (const refusal of taken.refusals) keep(refusal)
+    },
+    size: () => size + held,
+    hold(count) {
+      held = count
     },
   }
 }

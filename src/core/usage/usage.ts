@@ -1,11 +1,14 @@
+import type { Transaction } from '../../db/database.ts'
 import { failField } from '../../lib/errors.ts'
 import { DAY_MS, EARLIEST_MS, HOUR_MS, readInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
+import type { Gathered } from './counts.ts'
 import type { Refusals, Usage, UsageQuery } from './model.ts'
 import {
   addRefusals,
   addUsage,
   countRefusals,
+  type LastUse,
   listDailyTotals,
   listRefusals,
   listUsage,
@@ -32,11 +35,7 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metric
       refusals: refusals.slice(at, at + STEP),
     }
     try {
-      const skipped = await context.db.transaction(async (tx) => {
-        if (step.counts.length > 0) await addUsage(tx, step.counts)
-        if (step.refusals.length > 0) await addRefusals(tx, step.refusals)
-        return step.lastUses.length > 0 ? updateLastUses(tx, step.lastUses) : []
-      })
+      const skipped = await context.db.transaction((tx) => addGathered(tx, step))
       context.usage.putBack({ counts: [], lastUses: skipped, refusals: [] })
       context.metrics.usageRows.written += step.counts.length + step.lastUses.length - skipped.length
     } catch (error) {
@@ -48,6 +47,19 @@ export async function writeUsage(context: Pick<Context, 'db' | 'usage' | 'metric
       throw error
     }
   }
+}
+
+/**
+ * Adds gathered uses to the stored ones.
+ * @returns the last uses of secrets that a change has locked: they are not written
+ */
+export async function addGathered(
+  tx: Transaction,
+  { counts, lastUses, refusals }: Gathered,
+): Promise<LastUse[]> {
+  if (counts.length > 0) await addUsage(tx, counts)
+  if (refusals.length > 0) await addRefusals(tx, refusals)
+  return lastUses.length > 0 ? updateLastUses(tx, lastUses) : []
 }
 
 /**

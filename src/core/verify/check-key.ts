@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import { previewCharge } from '../credits/charge.ts'
 import type { KeyCheck, KeyCheckResult } from './model.ts'
 import { findNewestSecret } from './queries.ts'
-import { permitCharge, permitRates, refusalOf } from './use-key.ts'
+import { permitCharge, permitRates, refusalOf } from './use-key-here.ts'
 import { decideSecret, type SecretFacts } from './verify-credential.ts'
 import { presentOutcome, readPurpose } from './verify-key.ts'
 

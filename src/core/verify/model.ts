@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Id, Instant, nullable, Role, ScopeInput, ScopeList, wordOf } from '../../lib/model.ts'
+import { AsOf, Id, Instant, nullable, Role, ScopeInput, ScopeList, wordOf } from '../../lib/model.ts'
 import { CHECKS } from '../../lib/outcomes.ts'
 import { MAX_CREDENTIAL_LENGTH } from '../../lib/tokens.ts'
 
@@ -32,7 +32,14 @@ export const VerifyBatchRequest = Type.Object(
 )
 export type VerifyBatchRequest = Static<typeof VerifyBatchRequest>
 
-const RateLeft = Type.Object({ limit: Type.Integer(), remaining: Type.Integer(), reset_at: Instant })
+const RateLeft = Type.Object({
+  limit: Type.Integer(),
+  remaining: Type.Integer(),
+  reset_at: Instant,
+  scope: Type.Optional(
+    Type.Literal('region', { description: 'Counted by the verifiers of one region alone' }),
+  ),
+})
 
 const answer = {
   valid: Type.Boolean(),
@@ -60,6 +67,7 @@ const answer = {
   missing_scopes: Type.Optional(ScopeList),
   limited_by: Type.Optional(wordOf(['key', 'owner'], 'Whose limit is used up')),
   retry_after_seconds: Type.Optional(Type.Integer()),
+  as_of: Type.Optional(AsOf),
 }
 
 export const VerifyResult = Type.Object(answer, { $id: 'VerifyResult' })

@@ -1,7 +1,7 @@
 import { BEARER_CHALLENGE, type Extra, fail, Problem, spentHeaders } from '../../lib/errors.ts'
 import { covers } from '../../lib/scopes.ts'
 import type { Operator, Principal } from '../principal.ts'
-import type { UseOutcome } from './use-key.ts'
+import type { UseOutcome } from './use-key-here.ts'
 
 /**
  * The error that answers a refused use of a key, the same wherever a key is verified.
@@ -11,6 +11,13 @@ export function problemOf(outcome: UseOutcome): Problem | null {
   switch (outcome.code) {
     case 'VALID':
       return null
+    // Home knows that the key has ended, and the region's copy does not yet.
+    case 'NOT_FOUND':
+    case 'REVOKED':
+    case 'EXPIRED':
+    case 'DISABLED':
+    case 'OWNER_DISABLED':
+      return new Problem('invalid_token')
     case 'IP_NOT_ALLOWED':
       return new Problem('ip_not_allowed')
     case 'INSUFFICIENT_SCOPE':

@@ -10,10 +10,14 @@ import { type Moment, momentNow } from './cache.ts'
 /** After this many heartbeats in a row that were sent and not received, the listening connection counts as broken. */
 const DEAF_AFTER_HEARTBEATS = 3
 
+/** What else a server hears, in the order of the database's commits. */
+type OtherChannel = { channel: string; message(payload: string): void; gap(): void }
+
 /**
  * Receives the evictions of the database, and proves that they arrive. A heartbeat is sent on a connection for queries,
  * and must come back on the listening connection. NOTIFY keeps the order of commits. So when a heartbeat arrives, every
  * eviction that was committed before it was sent has arrived too (docs/decisions/0018).
+ * @param other a channel to listen to on the same connection; null: none
  * @returns `sendHeartbeat`, to be called once a second, and `stop`
  */
 export async function listenForEvictions(
@@ -28,6 +32,7 @@ export async function listenForEvictions(
     signing: Pick<Context['signing'], 'refresh'>
     passwords: Pick<Context['passwords'], 'learn'>
   },
+  other: OtherChannel | null = null,
 ): Promise<{ sendHeartbeat(): Promise<void>; stop(): Promise<void> }> {
   const ownChannel = heartbeatChannelOf(newId())
   const report = reporter(log)
@@ -49,15 +54,17 @@ export async function listenForEvictions(
     unheard.clear()
     cache.flush()
     signing.refresh()
+    other?.gap()
   }
   // One connection listens to both: a heartbeat on another one would prove nothing about the evictions.
-  const unlisten = await database.listen([EVICTION_CHANNEL, ownChannel], {
+  const unlisten = await database.listen([EVICTION_CHANNEL, ownChannel, ...(other ? [other.channel] : [])], {
     gap: forgetAll,
     message(payload, isUnasked, channel) {
       if (channel === ownChannel) {
         if (isUnasked) receiveHeartbeat(Number(payload))
         return
       }
+      if (channel === other?.channel) return other.message(payload)
       const message = parseEviction(payload)
       if (message === null) return
       if (message.kind === 'password_kind') return passwords.learn([message.passwordKind])

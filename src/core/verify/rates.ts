@@ -22,6 +22,8 @@ export type RateState = {
   limit: number
   remaining: number
   resetAtMs: number
+  /** By a verifier that counts for its region alone. */
+  scope?: 'region'
 }
 
 /** A key whose uses count against rates; these are in the order in which they are named as the cause of a refusal. */

@@ -45,7 +45,7 @@ async function decide(context: Context, principal: Principal, asked: Asked): Pro
   const isHere = isMadeFor(principal, asked.resource)
   if (kind !== 'key') return isHere ? decidePerson(principal, asked) : { ...refusal(kind, 'WRONG_RESOURCE') }
   if (!isHere) return { ...refusal(kind, 'WRONG_RESOURCE'), key_id: principal.keyId }
-  const used = await useForPurpose(context, principal, asked)
+  const used = await useForPurpose(context, principal, 'verify', asked)
   if (!used.valid) return { ...used, kind }
   const { resource, owner } = principal
   return { ...used, kind, subject: owner.id, ...(resource && { resource: resource.identifier }) }

@@ -105,6 +105,33 @@ async function loadTokenOfSession(context: Context, claims: AccessClaims): Promi
   return row ? decideSession(context, claims, row) : refuse('NOT_FOUND')
 }
 
+/**
+ * Verifies a key of which a verifier in a region presents the SHA-256 alone: from the cache, or by the database. A verifier
+ * asks about keys that it has found, so that none is remembered as unknown.
+ */
+export async function verifyHashedKey(context: Context, hash: Uint8Array): Promise<Principal | Refusal> {
+  const cacheKey = Buffer.from(hash).toString('base64')
+  const known = context.cache.read(cacheKey)
+  const loaded = known
+    ? { principal: known }
+    : await context.cache.fill<Refusal>(cacheKey, async () => {
+        const row = await lookUpSecret(context.db, hash)
+        return row ? decideSecret(context, null, row) : refuse('NOT_FOUND')
+      })
+  return countVerdict(context, loaded)
+}
+
+/** Verifies the claims of a token that stands for a key. Its signature was checked in the region. */
+export async function verifyTokenOfKey(context: Context, claims: AccessClaims): Promise<Principal | Refusal> {
+  return countVerdict(context, await loadTokenOfKey(context, claims))
+}
+
+function countVerdict(context: Context, loaded: Pick<Verified, 'principal'> | Refusal | null) {
+  const verdict = loaded === null ? refuse('NOT_FOUND') : 'principal' in loaded ? loaded.principal : loaded
+  context.metrics.verifications[verdict.kind === 'refused' ? verdict.code : 'VALID'] += 1
+  return verdict
+}
+
 /** A token that stands for a key is verified as that key, limited to the token's `scope` and to its resource. */
 async function loadTokenOfKey(context: Context, claims: AccessClaims): Promise<Verified | Refusal> {
   const [row] = await verifyQueriesOf(context.db).findSecretById.execute({

@@ -28,7 +28,7 @@ export async function openPostgres(
   statements?: Logger,
 ): Promise<OpenDatabase> {
   const { databasePoolSize, databasePrepare: prepare, databaseStatementTimeoutMs: timeoutMs } = config
-  const reached = await reach(url, timeoutMs)
+  const reached = await reach(url, timeoutMs, config.mode === 'verify')
   const { connect, unpinned } = reached
   const isDirect = (config.databaseDirectUrl ?? url).reveal() === url.reveal()
   const missing = Object.keys(unpinned)

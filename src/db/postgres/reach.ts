@@ -32,9 +32,9 @@ export const STANDBY = 'the server is a standby, which takes no writes: DATABASE
  * @throws Error with one sentence if the server is too old or accepts no writes; else the error of the last
  *   attempt if every attempt fails
  */
-export async function reach(url: Secret, statementTimeoutMs: number): Promise<Reached> {
+export async function reach(url: Secret, statementTimeoutMs: number, isReadOnly = false): Promise<Reached> {
   const target = readTarget(url.reveal())
-  const settings = sessionSettings(statementTimeoutMs)
+  const settings = sessionSettings(statementTimeoutMs, isReadOnly)
   const all = { ...settings, ...LATER_SETTINGS }
   const withStartup =
     (encryption: Encryption, startup: SessionSettings): Reached['connect'] =>
@@ -92,6 +92,8 @@ function isSettingRefused(error: unknown): boolean {
 /** The server's pg_hba.conf has no entry for this user with this encryption. */
 const isEncryptionRefused = (error: unknown) => errorCode(error) === '28000'
 
+const READ_ONLY = 'default_transaction_read_only'
+
 const SURVEY = `SELECT lower(name) AS name, setting, source FROM pg_catalog.pg_settings
   WHERE lower(name) = ANY($1::text[])`
 
@@ -120,7 +122,10 @@ async function findUnpinned(
       return setting === value && (isKept || source === 'client' || source === 'session')
     }
     const known = Object.entries(settings).filter(([name]) => found.has(name))
-    return Object.fromEntries(known.filter((setting) => !isPinned(setting)))
+    const unpinned = known.filter((setting) => !isPinned(setting))
+    // A transaction that sets anything also says whether it writes.
+    const readOnly = known.filter(([name, value]) => name === READ_ONLY && value === 'on')
+    return Object.fromEntries(unpinned.length === 0 ? [] : [...unpinned, ...readOnly])
   } catch (error) {
     throw errorCode(error) === 'STANDBY' ? new Error(STANDBY, { cause: error }) : error
   } finally {

@@ -19,8 +19,9 @@ const IDLE_IN_TRANSACTION_MS = 60_000
  * Every setting that changes the meaning of text, the effect of a statement, or how long a statement may
  * take. Nothing is inherited from the role, the database or the server's file: with another `datestyle`, for
  * example, the day and month of an expiry would be exchanged.
+ * @param isReadOnly whether transactions write nothing; NOTIFY is allowed in them
  */
-export const sessionSettings = (statementTimeoutMs: number): SessionSettings => ({
+export const sessionSettings = (statementTimeoutMs: number, isReadOnly = false): SessionSettings => ({
   ...TRACKED_SETTINGS,
   intervalstyle: 'postgres',
   bytea_output: 'hex',
@@ -31,7 +32,7 @@ export const sessionSettings = (statementTimeoutMs: number): SessionSettings => 
   row_security: 'on',
   search_path: 'latchkey, pg_temp',
   default_transaction_isolation: 'read committed',
-  default_transaction_read_only: 'off',
+  default_transaction_read_only: isReadOnly ? 'on' : 'off',
   default_transaction_deferrable: 'off',
   statement_timeout: String(statementTimeoutMs),
   lock_timeout: '0',
@@ -51,6 +52,7 @@ export function beginWith(settings: SessionSettings): string {
     ([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`,
   )
   // The session's settings decide how a plain BEGIN starts, so these three are written out.
-  const begin = 'BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE'
+  const access = settings.default_transaction_read_only === 'on' ? 'READ ONLY' : 'READ WRITE'
+  const begin = `BEGIN ISOLATION LEVEL READ COMMITTED, ${access}, NOT DEFERRABLE`
   return calls.length === 0 ? begin : `${begin}; SELECT ${calls.join(', ')}`
 }

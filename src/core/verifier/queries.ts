@@ -1,0 +1,76 @@
+import { sql } from 'drizzle-orm'
+import type { Database, Transaction } from '../../db/database.ts'
+import { heartbeats, regionState, regions, usageReports } from '../../db/regions.ts'
+import { signingKeys } from '../../db/schema.ts'
+import type { Metrics } from '../../lib/metrics.ts'
+import type { KnownCopy } from './freshness.ts'
+
+/** Slots that are shown: each is a series. */
+const MAX_SLOTS = 100
+
+/** Notes the id of a report. @returns false where it was noted before */
+export async function insertReport(tx: Transaction, id: string, at: Date): Promise<boolean> {
+  const noted = await tx
+    .insert(usageReports)
+    .values({ id, receivedAt: at })
+    .onConflictDoNothing()
+    .returning({ id: usageReports.id })
+  return noted.length > 0
+}
+
+/** Notes that a region has reported. @returns whether it did so for the first time */
+export async function upsertRegion(tx: Transaction, name: string, at: Date): Promise<boolean> {
+  const [row] = await tx
+    .insert(regions)
+    .values({ name, registeredAt: at, reportedAt: at })
+    .onConflictDoUpdate({ target: regions.name, set: { reportedAt: at } })
+    .returning({ isNew: sql<boolean>`xmax = 0` })
+  return row?.isNew ?? false
+}
+
+/** What a region's database says of its copy. `uncopied` is null where no subscription has the heartbeats. */
+export async function findCopyState(db: Database): Promise<KnownCopy> {
+  const [row] = await db
+    .select({
+      at: sql`(SELECT ${heartbeats.at} FROM ${heartbeats})`.mapWith(heartbeats.at),
+      uncopied: sql<number | null>`(
+        SELECT CASE WHEN bool_or(r.srrelid = 'latchkey.heartbeats'::regclass)
+          THEN count(*) FILTER (WHERE r.srsubstate <> 'r') END::int
+        FROM pg_catalog.pg_subscription_rel r
+        WHERE r.srsubid IN (
+          SELECT h.srsubid FROM pg_catalog.pg_subscription_rel h WHERE h.srrelid = 'latchkey.heartbeats'::regclass))`,
+      broken: sql<string | null>`(SELECT ${regionState.reason} FROM ${regionState})`,
+    })
+    .from(sql`(SELECT 1) AS one`)
+  return {
+    atMs: row?.at instanceof Date ? row.at.getTime() : null,
+    uncopied: row?.uncopied ?? null,
+    broken: row?.broken ?? null,
+  }
+}
+
+/** The logical replication slots of this database: the regions have one each. */
+export async function listSlots(db: Database): Promise<Metrics['slots']> {
+  const rows = await db
+    .select({
+      slot: sql<string>`slot_name::text`,
+      walStatus: sql<string | null>`wal_status`,
+      bytesBehind:
+        sql`pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn)`.mapWith(Number),
+    })
+    .from(sql`pg_catalog.pg_replication_slots`)
+    .where(sql`slot_type = 'logical' AND database = current_database() AND NOT temporary`)
+    .orderBy(sql`slot_name`)
+    .limit(MAX_SLOTS)
+  return rows.map(({ slot, walStatus, bytesBehind }) => ({
+    slot,
+    walStatus: walStatus ?? 'unknown',
+    bytesBehind: bytesBehind ?? 0,
+  }))
+}
+
+/** The id of a public signing key; null: the copy has none. */
+export async function findPublicKey(db: Database): Promise<string | null> {
+  const [row] = await db.select({ id: signingKeys.id }).from(signingKeys).limit(1)
+  return row?.id ?? null
+}
