@@ -35,7 +35,7 @@ type Side = {
 }
 
 /** The name of the region: its subscription, and its slot at home, are `latchkey_test`. */
-const REGION = 'test'
+export const REGION = 'test'
 export const SLOT = `latchkey_${REGION}`
 
 const HOME_SETTINGS = ['wal_level=logical', 'max_slot_wal_keep_size=1GB', 'max_wal_size=256MB']
