@@ -127,6 +127,7 @@ export const NEEDS = {
   'POST /keys/verify-batch': { anyone: { scopes: [VERIFY], json: true } },
   'POST /verify': { anyone: { scopes: [VERIFY], json: true } },
 
+  'GET /region/status': { anyone: { scopes: [REGION] } },
   'POST /region/verify': { anyone: { scopes: [REGION], json: true } },
   'POST /usage/report': { anyone: { scopes: [REGION], json: { maxBytes: MAX_REPORT_BYTES } } },
 

@@ -91,6 +91,7 @@ export const COMMANDS: readonly Entry[] = [
   entry('mail templates', 'Write the words of the mails, to change them', mail),
   entry('region publication', 'Print the SQL by which home publishes to regions', regions),
   entry('region subscription', 'Print the SQL by which a region copies home', regions),
+  entry('region check', 'Say what a region lacks, and how far it is behind', regions),
   entry('region resync', 'Print the SQL by which a region copies home again', regions),
   entry('jobs run', 'Do now what the server does every hour', () => import('./commands/jobs.ts')),
   entry('sessions end', 'End every session', () => import('./commands/sessions.ts')),

@@ -7,7 +7,7 @@ import { EVERY_TABLE } from './tables.ts'
 export const COPYING = 'latchkey.copying'
 
 /** The guard of each published table: a region's copy changes by what arrives alone. */
-const GUARD = 'region_guard'
+export const GUARD = 'region_guard'
 
 const GUARD_FUNCTION = `CREATE OR REPLACE FUNCTION latchkey.refuse_local_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

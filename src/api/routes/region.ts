@@ -1,5 +1,7 @@
 import { Elysia } from 'elysia'
 import type { Context } from '../../core/context.ts'
+import { readHomeStatus } from '../../core/regions/home-status.ts'
+import { HomeStatus } from '../../core/regions/model.ts'
 import { answerQuestion } from '../../core/verifier/answer-question.ts'
 import { RegionAnswer, RegionQuestion, ReportReceipt, UsageReport } from '../../core/verifier/model.ts'
 import { takeReport } from '../../core/verifier/take-report.ts'
@@ -12,6 +14,11 @@ import { NEEDS } from '../route-table.ts'
 export const regionRoutes = (context: Context, guard: Guard) =>
   new Elysia({ tags: ['Regions'] })
     .use(guard)
+    .get('/region/status', () => readHomeStatus(context.db), {
+      ...NEEDS['GET /region/status'],
+      response: { 200: HomeStatus },
+      detail: describe('regionStatus', 'What home says of itself to a region that is checked'),
+    })
     .post('/region/verify', ({ body }) => answerQuestion(context, body), {
       ...NEEDS['POST /region/verify'],
       body: RegionQuestion,

@@ -1,4 +1,5 @@
 import type { Config } from '../../config/config.ts'
+import { checkRegions, type RegionCheck } from '../../core/regions/check.ts'
 import { publicationScript } from '../../core/regions/publication.ts'
 import { findSubscriptions, requireCapable, requirePlace } from '../../core/regions/require.ts'
 import { resyncScript } from '../../core/regions/resync.ts'
@@ -20,19 +21,20 @@ const printed = (script: Script): Printed => ({
 })
 const show = ({ text }: Printed) => text
 
-const NAME = /^[a-z0-9_]{1,40}$/
+const NAME = /^[a-z0-9][a-z0-9._-]{0,49}$/
 
-/** Checks the name of a region, which becomes that of a slot at home. */
+/** Checks the name of a region. It becomes that of a slot at home, which has no dots and dashes. */
 function nameOf(name: string): string {
-  if (!NAME.test(name)) throw new Error('--name is 1 to 40 small letters, digits and "_"')
-  return name
+  if (!NAME.test(name))
+    throw new Error('--name is 1 to 50 small letters, digits, dots, dashes and underscores, as REGION_NAME')
+  return name.replaceAll(/[.-]/g, '_')
 }
 
 const subscribing = {
   name: {
     takes: 'NAME',
     required: true,
-    summary: "The region's name, its own among all regions: small letters, digits and _",
+    summary: "The region's name, its own among all regions, as REGION_NAME",
   },
   connection: {
     takes: 'CONNINFO',
@@ -57,7 +59,21 @@ async function onDatabase<T>(
   }
 }
 
-/** `latchkey region …`. They print SQL, which an operator reads and runs: they change nothing. */
+function describeCheck({ place, problems, unknown, lag_seconds, home }: RegionCheck): string {
+  const lines = [
+    problems.length === 0 ? `This ${place === 'home' ? 'home' : 'region'} is in order.` : '',
+    ...problems.map((problem) => `Wrong: ${problem}`),
+    ...unknown.map((sentence) => `Unknown: ${sentence}`),
+    lag_seconds === null ? '' : `The last heartbeat of home is ${lag_seconds.toFixed(1)} s old.`,
+    ...(home?.slots ?? []).map(
+      ({ name, active, wal_status, bytes_behind, bytes_kept }) =>
+        `Slot ${name}: ${active ? 'streaming' : 'idle'}, ${wal_status ?? 'unknown'}, ${bytes_behind ?? '?'} bytes behind, keeps ${bytes_kept ?? '?'} bytes of the log`,
+    ),
+  ]
+  return lines.filter((line) => line !== '').join('\n')
+}
+
+/** `latchkey region …`. They change nothing: they print SQL, which an operator reads and runs. */
 export const commands = {
   'region publication': defineCommand({
     kind: 'local',
@@ -94,6 +110,20 @@ command line: leave it out of there, and name a file in the connection (passfile
         return printed(subscriptionScript(options, await findSubscriptions(database)))
       }),
     show,
+  }),
+  'region check': defineCommand({
+    kind: 'local',
+    details: `
+Run it where DATABASE_URL is the region's, with the settings of a verifier: home is asked by HOME_URL and HOME_KEY. Where
+DATABASE_URL is home's, it checks home alone. It changes nothing. Its exit code is 1 where something is wrong.`,
+    examples: ['region check', 'region check --json'],
+    run: ({ config, io }) =>
+      onDatabase(config, io, async (database) => {
+        await requireCapable(database)
+        return checkRegions(config, database)
+      }),
+    show: describeCheck,
+    isFailure: ({ problems }) => problems.length > 0,
   }),
   'region resync': defineCommand({
     kind: 'local',

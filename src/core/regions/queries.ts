@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm'
 import type { Database } from '../../db/database.ts'
 import { PUBLICATION } from '../../db/published.ts'
-import { heartbeats } from '../../db/regions.ts'
+import { GUARD } from '../../db/region-schema.ts'
+import { heartbeats, regionState } from '../../db/regions.ts'
 
 /** Whether regions may copy from this database: the publication is there. */
 export async function hasPublication(db: Database): Promise<boolean> {
@@ -66,4 +67,115 @@ export function listSubscribedTables(db: Database): Promise<SubscribedTable[]> {
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'latchkey'`,
     )
     .orderBy(sql`s.subname`, sql`c.relname`)
+}
+
+/** The settings and the heartbeat of home's server. */
+export async function findServerSettings(db: Database) {
+  const [row] = await db
+    .select({
+      server_version: SERVER_VERSION,
+      wal_level: sql<string>`current_setting('wal_level')`,
+      max_slot_wal_keep_size: sql<string>`current_setting('max_slot_wal_keep_size')`,
+      heartbeat_at: sql<Date | null>`(SELECT ${heartbeats.at} FROM ${heartbeats})`.mapWith(heartbeats.at),
+    })
+    .from(sql`(SELECT 1) AS one`)
+  if (!row) throw new Error('A query returned no row')
+  return { ...row, heartbeat_at: row.heartbeat_at?.toISOString() ?? null }
+}
+
+/** The first version that publishes columns, and not whole tables alone. */
+const FIRST_WITH_COLUMNS = 150_000
+
+/** The tables of the publication with their columns; null: there is no publication. */
+export async function listPublished(
+  db: Database,
+  serverVersion: number,
+): Promise<{ table: string; columns: string[] }[] | null> {
+  if (!(await hasPublication(db))) return null
+  if (serverVersion < FIRST_WITH_COLUMNS) return []
+  return db
+    .select({
+      table: sql<string>`tablename::text`,
+      columns: sql<string[]>`attnames::text[]`,
+    })
+    .from(sql`pg_catalog.pg_publication_tables`)
+    .where(sql`pubname = ${PUBLICATION} AND schemaname = 'latchkey'`)
+    .orderBy(sql`tablename`)
+}
+
+/** Slots that are shown. Each region has one. */
+const MAX_SLOTS = 100
+
+/** The slots of the regions of this database. */
+export async function listRegionSlots(db: Database) {
+  const rows = await db
+    .select({
+      name: sql<string>`slot_name::text`,
+      active: sql<boolean>`active`,
+      wal_status: sql<string | null>`wal_status`,
+      bytes_behind: sql<
+        string | null
+      >`pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint::text`,
+      bytes_kept: sql<string | null>`pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint::text`,
+    })
+    .from(sql`pg_catalog.pg_replication_slots`)
+    .where(sql`slot_type = 'logical' AND database = current_database() AND NOT temporary`)
+    .orderBy(sql`slot_name`)
+    .limit(MAX_SLOTS)
+  const asNumber = (text: string | null) => (text === null ? null : Number(text))
+  return rows.map((row) => ({
+    ...row,
+    bytes_behind: asNumber(row.bytes_behind),
+    bytes_kept: asNumber(row.bytes_kept),
+  }))
+}
+
+/** The columns of a region's published tables, and what of its schema would stop the copy or let it be changed. */
+export function listCopyColumns(db: Database) {
+  return db
+    .select({
+      table: sql<string>`c.relname::text`,
+      column: sql<string>`a.attname::text`,
+      /** Whether a row needs a value that does not arrive by itself. */
+      isNeeded: sql<boolean>`a.attnotnull AND NOT a.atthasdef`,
+    })
+    .from(
+      sql`pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`,
+    )
+    .where(sql`n.nspname = 'latchkey' AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped`)
+}
+
+/** Foreign keys to tables, and the tables with a guard, by name. */
+export async function listKeysAndGuards(db: Database) {
+  const keys = await db
+    .select({ name: sql<string>`k.conname::text`, to: sql<string>`c.relname::text` })
+    .from(
+      sql`pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`,
+    )
+    .where(sql`n.nspname = 'latchkey' AND k.contype = 'f'`)
+    .orderBy(sql`k.conname`)
+  const guards = await db
+    .select({ table: sql<string>`c.relname::text` })
+    .from(
+      sql`pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`,
+    )
+    .where(sql`n.nspname = 'latchkey' AND t.tgname = ${GUARD} AND t.tgenabled = 'O'`)
+  return { keys, guards: new Set(guards.map(({ table }) => table)) }
+}
+
+/** The last heartbeat that arrived in a region, and why its copy may lack changes; null: nothing of it. */
+export async function findArrived(db: Database) {
+  const [row] = await db
+    .select({
+      at: sql<Date | null>`(SELECT ${heartbeats.at} FROM ${heartbeats})`.mapWith(heartbeats.at),
+      age: sql`(SELECT extract(epoch FROM clock_timestamp() - ${heartbeats.at}) FROM ${heartbeats})`.mapWith(
+        Number,
+      ),
+      broken: sql<string | null>`(SELECT ${regionState.reason} FROM ${regionState})`,
+    })
+    .from(sql`(SELECT 1) AS one`)
+  return { at: row?.at ?? null, ageSeconds: row?.at ? row.age : null, broken: row?.broken ?? null }
 }
