@@ -204,8 +204,10 @@ export function createVerifierApp(context: Context, region: Region, options: App
   /** Neither a stale copy nor what is home's looks at the credential. */
   const prepare = (state: RequestState) => {
     if (!isOwn(state)) return
-    if (!isQuestion(state) || freshness.isGood()) return recogniseCredential(context, own.isGuarded, state)
-    state.credential = { kind: 'refused', reason: freshness.refuse() }
+    const isStale = isQuestion(state) && !freshness.isGood()
+    if (!isStale) return recogniseCredential(context, own.isGuarded, state)
+    // Where the route itself looks at the credential, the hook above comes first.
+    if (own.isGuarded(state.request)) state.credential = { kind: 'refused', reason: freshness.refuse() }
   }
   const missing = (path: string) =>
     known.methodsOf(path).length === 0 || own.methodsOf(path).length > 0

@@ -39,6 +39,7 @@ const INFO = {
     },
     { name: 'OAuth', description: 'Standard endpoints for standard clients' },
     { name: 'Examples', description: 'Protected routes to copy' },
+    { name: 'Regions', description: 'What the verifiers of regions ask of home' },
     { name: 'Service', description: 'What load balancers and proxies ask' },
   ],
 }

@@ -7,12 +7,13 @@ import { announceInstance } from '../core/instances/instances.ts'
 import { openMail } from '../core/mail/mail.ts'
 import { requireFittingApps } from '../core/oauth/check-apps.ts'
 import { createPasswordHasher, type PasswordCost } from '../core/passwords/hasher.ts'
-import { announceSettings } from '../core/shared-settings/shared-settings.ts'
+import { announceSettings, requireSettingsOfHome } from '../core/shared-settings/shared-settings.ts'
 import { openSigningKeys } from '../core/signing/signing-keys.ts'
 import { createUsageCounts } from '../core/usage/counts.ts'
 import type { KnownCopy } from '../core/verifier/freshness.ts'
 import { requireReadyCopy } from '../core/verifier/ready.ts'
 import { createRegion } from '../core/verifier/region.ts'
+import { requireCopy } from '../core/verifier/require-copy.ts'
 import { createCredentialCache } from '../core/verify/cache.ts'
 import { createKeyRates } from '../core/verify/rates.ts'
 import type { OpenDatabase } from '../db/database.ts'
@@ -43,7 +44,9 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
     ? waitForDatabase(config, log, { creates: true })
     : openDatabase(config, log))
   try {
+    if (config.mode === 'verify' && !isServer) throw new Error(HOME_ALONE)
     await bringUpToDate(config, database, log)
+    if (config.mode === 'verify') await requireCopy(database.db)
     const { context, stop } = await assembleContext(await withSecretKey(config, isServer), database, log, {
       caching: isServer,
       runsJobsAtStart: isServer,
@@ -59,19 +62,22 @@ export async function openContext(config: Config, log: Log, purpose: 'serve' | '
   }
 }
 
+const HOME_ALONE = 'MODE is verify, and this database is a copy: run this command at home'
+
 /** Migrates, or with MIGRATE=check throws if a migration is pending. */
 export async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): Promise<void> {
   const { pending, unknown, place } = await readMigrationState(database)
-  const isVerifier = config.mode === 'verify'
-  if (place === 'region' && !isVerifier)
+  if (place === 'region' && config.mode === 'serve')
     throw new Error('the database is the copy of a region: only verifiers use it, with MODE=verify')
-  if (place !== 'region' && isVerifier)
-    throw new Error('the database is no copy of a region: run "latchkey migrate --region" on one first')
+  if (place !== 'region' && config.mode === 'verify')
+    throw new Error(
+      'the database is no copy of a region: "latchkey migrate --region" and "latchkey region subscription" make one',
+    )
   if (unknown > 0) log.warn({ unknown }, 'The database has been migrated by a newer Latchkey')
   if (pending === 0) return
   if (config.migrate === 'check') {
     throw new Error(
-      `the database lacks ${pending} migrations and MIGRATE is check: run "latchkey migrate${isVerifier ? ' --region' : ''}" first`,
+      `the database lacks ${pending} migrations and MIGRATE is check: run "latchkey migrate${config.mode === 'verify' ? ' --region' : ''}" first`,
     )
   }
   await migrate(config, database)
@@ -84,6 +90,7 @@ export async function bringUpToDate(config: Config, database: OpenDatabase, log:
  */
 export async function withSecretKey(config: Config, creates: boolean): Promise<Config> {
   if (config.secretKey !== null) return config
+  if (config.mode === 'verify') return config
   return { ...config, secretKey: await keepSecretKey(config.dataDir, creates) }
 }
 
@@ -158,6 +165,7 @@ export async function assembleContext(
     region,
   }
   if (!caching) return { context, stop: async () => {} }
+  if (region) await requireSettingsOfHome(context)
   const stopJobs = region
     ? await startJobsOfVerifier(context, database, region, readCopy)
     : await announceAndStartJobs(context, database, runsJobsAtStart)

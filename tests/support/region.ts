@@ -1,5 +1,6 @@
 import postgres from 'postgres'
 import { publicationScript } from '../../src/core/regions/publication.ts'
+import { resyncScript } from '../../src/core/regions/resync.ts'
 import { statementsOf } from '../../src/core/regions/script.ts'
 import { subscriptionScript } from '../../src/core/regions/subscription.ts'
 import type { OpenDatabase } from '../../src/db/database.ts'
@@ -87,6 +88,33 @@ export const copied = ({ region }: Pick<Pair, 'region'>): Promise<void> =>
 /** Runs statements one after the other, as `psql` does. */
 export async function runAll(sql: postgres.Sql, statements: readonly string[]): Promise<void> {
   for (const statement of statements) await sql.unsafe(statement)
+}
+
+/** Drops the slot of the region once nothing streams from it any more. */
+export const dropSlot = ({ home }: Pair): Promise<void> =>
+  until(
+    () =>
+      home.sql`SELECT pg_drop_replication_slot(${SLOT})`.then(
+        () => true,
+        () => false,
+      ),
+    'the slot is dropped',
+  )
+
+/** Runs the printed SQL, what it says to do at home, and what the servers of home do each second. */
+export async function resync(pair: Pair): Promise<void> {
+  const statements = statementsOf(resyncScript({ name: REGION, connection: pair.region.connection }, [SLOT]))
+  const isEnded = (statement: string) => statement.startsWith('DROP SUBSCRIPTION')
+  const dropped = statements.findIndex(isEnded) + 1
+  await runAll(pair.region.sql, statements.slice(0, dropped))
+  await dropSlot(pair)
+  const beating = setInterval(() => pair.beat().catch(() => {}), 200)
+  try {
+    await runAll(pair.region.sql, statements.slice(dropped))
+  } finally {
+    clearInterval(beating)
+  }
+  await copied(pair)
 }
 
 /** A connection that hears what a database tells on channels. */

@@ -3,8 +3,6 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { eq, type SQL, sql } from 'drizzle-orm'
 import postgres from 'postgres'
-import { resyncScript } from '../../src/core/regions/resync.ts'
-import { statementsOf } from '../../src/core/regions/script.ts'
 import { verifyQueriesOf } from '../../src/core/verify/queries.ts'
 import type { Database } from '../../src/db/database.ts'
 import { errorCode } from '../../src/db/errors.ts'
@@ -24,11 +22,10 @@ import {
 } from '../../src/db/schema.ts'
 import { hasVersion, type PostgresVersion } from '../support/postgres.ts'
 import {
-  copied,
+  dropSlot,
   listenTo,
   type Pair,
-  REGION,
-  runAll,
+  resync,
   SLOT,
   startPair,
   withDatabase,
@@ -345,33 +342,6 @@ const CHANGES = [
   `INSERT INTO latchkey.shared_settings (name, value) VALUES ('a', 'b')`,
   'TRUNCATE latchkey.sessions CASCADE',
 ]
-
-/** Drops the slot of the region once nothing streams from it any more. */
-const dropSlot = ({ home }: Pair): Promise<void> =>
-  until(
-    () =>
-      home.sql`SELECT pg_drop_replication_slot(${SLOT})`.then(
-        () => true,
-        () => false,
-      ),
-    'the slot is dropped',
-  )
-
-/** Runs the printed SQL, what it says to do at home, and what the servers of home do each second. */
-async function resync(pair: Pair): Promise<void> {
-  const statements = statementsOf(resyncScript({ name: REGION, connection: pair.region.connection }, [SLOT]))
-  const isEnded = (statement: string) => statement.startsWith('DROP SUBSCRIPTION')
-  const dropped = statements.findIndex(isEnded) + 1
-  await runAll(pair.region.sql, statements.slice(0, dropped))
-  await dropSlot(pair)
-  const beating = setInterval(() => pair.beat().catch(() => {}), 200)
-  try {
-    await runAll(pair.region.sql, statements.slice(dropped))
-  } finally {
-    clearInterval(beating)
-  }
-  await copied(pair)
-}
 
 /** The texts that some file below a directory has, in their order. */
 async function findInFiles(directory: string, texts: readonly string[]): Promise<string[]> {

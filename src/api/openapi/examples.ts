@@ -51,6 +51,28 @@ export const EXAMPLES: Record<string, object> = {
   },
   PasskeyPatch: { name: 'Old laptop' },
   VerifyAnyRequest: { credential: KEY, scopes: ['read'], ip: '203.0.113.7' },
+  RegionQuestion: {
+    credential: { hash: '0'.repeat(64) },
+    entry_point: 'keys_verify',
+    scopes: ['read'],
+    cost: 1,
+    ip: '203.0.113.7',
+    counts_rate: true,
+  },
+  UsageReport: {
+    id: '01890a5d-ac96-774b-bcce-b302099a8057',
+    region: 'eu-west',
+    counts: [
+      {
+        key_id: '01890a5d-ac96-774b-bcce-b302099a8057',
+        hour: '2026-01-01T00:00:00Z',
+        outcome: 'VALID',
+        count: 1,
+      },
+    ],
+    last_uses: [],
+    refusals: [],
+  },
   NewKey: { name: 'Nightly report', scopes: ['read'], expires_in_days: 90 },
   KeyPatch: { name: 'Weekly report' },
   TopUp: { set: 1000 },

@@ -52,6 +52,21 @@ export async function findDifferences(context: Pick<Context, 'config' | 'db'>): 
   return (await findDifferingSettings(context)).map(({ message }) => message)
 }
 
+/**
+ * Stops a verifier whose settings are not those of home: it would refuse every token, or call every key mistyped. What is not
+ * copied yet is not compared.
+ * @throws Error with one sentence that names each setting
+ */
+export async function requireSettingsOfHome({ config, db }: Pick<Context, 'config' | 'db'>): Promise<void> {
+  const atHome = new Map((await listSharedSettings(db)).map(({ name, value }) => [name, value]))
+  const own = [...settingsOf(config), ...publishedSettingsOf(config)].filter(({ name }) => name !== NAMESPACE)
+  const faults = own.flatMap(({ name, value }) => {
+    const other = atHome.get(name)
+    return other === undefined || other === value ? [] : [`${name} is ${value} here, and ${other} at home`]
+  })
+  if (faults.length > 0) throw new Error(`${faults.join('; ')}: a verifier has the settings of home`)
+}
+
 /** Logs a warning for each setting that differs. */
 export async function warnOfDifferences(context: Pick<Context, 'config' | 'db' | 'log'>): Promise<void> {
   for (const difference of await findDifferences(context)) context.log.warn(difference)

@@ -14,7 +14,12 @@ import {
   type SigningKeys,
 } from './claims.ts'
 import type { PublicJwk } from './model.ts'
-import { listAllSigningKeys, type SigningKeyRow } from './queries.ts'
+import {
+  listAllSigningKeys,
+  listPublicSigningKeys,
+  type PublicSigningKey,
+  type SigningKeyRow,
+} from './queries.ts'
 
 export type SigningContext = Pick<Context, 'config' | 'db' | 'clock' | 'keys' | 'log'>
 export type AsymmetricAlgorithm = Exclude<Algorithm, 'HS256'>
@@ -179,8 +184,8 @@ function keyIdOf(token: string): string | null {
  * @returns milliseconds since the epoch, or Infinity
  */
 export function verifiesUntil(
-  row: SigningKeyRow,
-  all: readonly SigningKeyRow[],
+  row: PublicSigningKey,
+  all: readonly PublicSigningKey[],
   config: Pick<Context['config'], 'algorithm' | 'accessTokenExpireMinutes' | 'signingKeyRotationDays'>,
 ): number {
   const tokenLastsMs = config.accessTokenExpireMinutes * MINUTE_MS + CLOCK_MARGIN_MS
@@ -193,7 +198,8 @@ export function verifiesUntil(
 }
 
 /** Whether a key was revoked before it began to sign. Such a key is no successor. */
-const isStillborn = ({ revokedAt, signsFrom }: SigningKeyRow) => revokedAt !== null && revokedAt <= signsFrom
+const isStillborn = ({ revokedAt, signsFrom }: PublicSigningKey) =>
+  revokedAt !== null && revokedAt <= signsFrom
 
 /** @param canSign false: the copy of a region has no private keys */
 async function loadKeys(
@@ -201,7 +207,9 @@ async function loadKeys(
   algorithm: string,
   canSign: boolean,
 ): Promise<ReadonlyMap<string, LoadedKey>> {
-  const all = await listAllSigningKeys(context.db)
+  const all: (PublicSigningKey & Partial<SigningKeyRow>)[] = canSign
+    ? await listAllSigningKeys(context.db)
+    : await listPublicSigningKeys(context.db)
   const rows = all.filter((row) => row.revokedAt === null)
   const now = context.clock()
   const current = rows.findLast((row) => row.algorithm === algorithm && row.signsFrom.getTime() <= now)
@@ -220,7 +228,8 @@ async function loadKeys(
         alg: row.algorithm,
         use: 'sig',
       },
-      privateKey: canSign && signs ? await importPrivate(context, row) : null,
+      privateKey:
+        signs && row.privateKey ? await importPrivate(context, { ...row, privateKey: row.privateKey }) : null,
     }
     return [row.id, key]
   })

@@ -13,6 +13,22 @@ export function listSigningKeys(db: Database | Transaction): Promise<SigningKeyR
     .orderBy(asc(signingKeys.signsFrom), asc(signingKeys.id))
 }
 
+/** The columns of every key that regions have too: none of them is secret. */
+const publicPart = {
+  id: signingKeys.id,
+  algorithm: signingKeys.algorithm,
+  publicJwk: signingKeys.publicJwk,
+  createdAt: signingKeys.createdAt,
+  signsFrom: signingKeys.signsFrom,
+  revokedAt: signingKeys.revokedAt,
+}
+export type PublicSigningKey = Omit<SigningKeyRow, 'privateKey'>
+
+/** The public part of every key, including revoked ones, in the order in which they sign. */
+export function listPublicSigningKeys(db: Database): Promise<PublicSigningKey[]> {
+  return db.select(publicPart).from(signingKeys).orderBy(asc(signingKeys.signsFrom), asc(signingKeys.id))
+}
+
 /** Every key, including revoked ones, in the order in which they sign. */
 export function listAllSigningKeys(db: Database | Transaction): Promise<SigningKeyRow[]> {
   return db.select().from(signingKeys).orderBy(asc(signingKeys.signsFrom), asc(signingKeys.id))

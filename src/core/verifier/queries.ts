@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { Database, Transaction } from '../../db/database.ts'
+import { PUBLISHED } from '../../db/published.ts'
 import { heartbeats, regionState, regions, usageReports } from '../../db/regions.ts'
 import { signingKeys } from '../../db/schema.ts'
 import type { Metrics } from '../../lib/metrics.ts'
@@ -47,6 +48,34 @@ export async function findCopyState(db: Database): Promise<KnownCopy> {
     uncopied: row?.uncopied ?? null,
     broken: row?.broken ?? null,
   }
+}
+
+/** What a verifier asks of its database before it starts. */
+export type Survey = { version: number; subscribed: string[]; writable: string[]; readable: string[] }
+
+/**
+ * The version of the server; of the published tables, those that a subscription has and those to which the role may write;
+ * and the published columns that are there and that the role may read, as `table.column`.
+ */
+export async function surveyCopy(db: Database): Promise<Survey> {
+  const names = sql.param(PUBLISHED.map(({ name }) => name))
+  const tables = sql`pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'latchkey' AND c.relkind = 'r' AND c.relname = ANY (${names}::text[])`
+  const writes = sql`has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+    OR has_any_column_privilege(c.oid, 'INSERT, UPDATE')`
+  const [row] = await db
+    .select({
+      version: sql<number>`current_setting('server_version_num')::int`,
+      subscribed: sql<string[]>`ARRAY(SELECT c.relname::text FROM ${tables} AND c.oid IN (
+        SELECT r.srrelid FROM pg_catalog.pg_subscription_rel r))`,
+      writable: sql<string[]>`ARRAY(SELECT c.relname::text FROM ${tables} AND (${writes}))`,
+      readable: sql<string[]>`ARRAY(SELECT c.relname || '.' || a.attname
+        FROM pg_catalog.pg_attribute a, ${tables} AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        AND has_column_privilege(c.oid, a.attnum, 'SELECT'))`,
+    })
+    .from(sql`(SELECT 1) AS one`)
+  if (!row) throw new Error('A survey without an answer')
+  return row
 }
 
 /** The logical replication slots of this database: the regions have one each. */
