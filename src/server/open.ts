@@ -71,7 +71,9 @@ export async function bringUpToDate(config: Config, database: OpenDatabase, log:
   if (place === 'region' && !isVerifier)
     throw new Error('the database is the copy of a region: only verifiers use it, with MODE=verify')
   if (place !== 'region' && isVerifier)
-    throw new Error('the database is no copy of a region: run "latchkey migrate --region" on one first')
+    throw new Error(
+      'the database is no copy of a region: "latchkey migrate --region" and "latchkey region subscription" make one',
+    )
   if (unknown > 0) log.warn({ unknown }, 'The database has been migrated by a newer Latchkey')
   if (pending === 0) return
   if (config.migrate === 'check') {
