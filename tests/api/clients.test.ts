@@ -81,7 +81,6 @@ describe('a client', () => {
     expect(events.map(({ action }: { action: string }) => action)).toEqual([
       'client.deleted',
       'client.updated',
-      'session.ended',
       'client.created',
     ])
     expect(events[1].details).toMatchObject({ before: { name: 'Notes' }, after: { name: 'Tasks' } })
