@@ -11,20 +11,23 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { Glob } from 'bun'
 import postgres from 'postgres'
 import { type DatabaseProxy, startDatabaseProxy } from './database-proxy.ts'
 import { freePort } from './free-port.ts'
 import { until } from './until.ts'
 
 const SHIPPED = join(import.meta.dir, '../../deploy/patroni')
-const BIN = '/usr/lib/postgresql/15/bin'
+/** The newest PostgreSQL of Debian's packages. */
+const BIN =
+  [...new Glob('/usr/lib/postgresql/*/bin/pg_basebackup').scanSync('/')].sort().map(dirname).at(-1) ?? ''
 const PATH = `${process.env.PATH}:/usr/sbin`
 
 /** What this machine lacks of the packages that run the example. null: nothing. */
 export const LACKS: string | null =
   ['patroni', 'etcd', 'haproxy'].filter((program) => !Bun.which(program, { PATH })).join(', ') ||
-  (existsSync(join(BIN, 'pg_basebackup')) ? null : 'postgresql-15')
+  (BIN ? null : 'postgresql')
 
 /** One node: PostgreSQL and the Patroni that runs it. */
 export type Node = {
@@ -71,8 +74,17 @@ const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 const PASSWORD = 'any'
 const ROLE = 'latchkey'
 
-/** @param isSynchronous false: commits are answered before a standby has them */
-export async function startPatroni({ isSynchronous = true } = {}): Promise<PatroniCluster> {
+/** How the cluster differs from the example. */
+type Differences = {
+  /** false: commits are answered before a standby has them. */
+  isSynchronous?: boolean
+  /** How often Patroni looks. */
+  loopSeconds?: number
+}
+
+/** Starts the cluster, and makes the role and the database. */
+export async function startPatroni(differences: Differences = {}): Promise<PatroniCluster> {
+  const { isSynchronous = true } = differences
   const home = mkdtempSync(join(tmpdir(), 'latchkey-patroni-'))
   own(home)
   const guard = guardAgainstOrphans(home)
@@ -158,13 +170,15 @@ export async function startPatroni({ isSynchronous = true } = {}): Promise<Patro
   try {
     const etcdPort = await startEtcd(home, run)
     for (const name of ['db1', 'db2', 'db3'])
-      nodes.push(await makeNode(home, name, etcdPort, isSynchronous, run))
+      nodes.push(await makeNode(home, name, etcdPort, differences, run))
     for (const node of nodes) node.startPatroni()
     await settled()
     const first = await primary()
     if (!first) throw new Error('no node is the primary')
-    await ask(first, `CREATE ROLE ${ROLE} LOGIN PASSWORD '${PASSWORD}'`)
-    await ask(first, `CREATE DATABASE ${ROLE} OWNER ${ROLE}`)
+    const admin = postgres(`postgres://postgres:${PASSWORD}@127.0.0.1:${first.port}/postgres`, { max: 1 })
+    await admin.unsafe(`CREATE ROLE ${ROLE} LOGIN PASSWORD '${PASSWORD}'`)
+    await admin.unsafe(`CREATE DATABASE ${ROLE} OWNER ${ROLE}`)
+    await admin.end()
     const proxyPort = await startHaproxy(home, nodes, run)
     const at = (places: string) => `postgres://${ROLE}:${PASSWORD}@${places}/${ROLE}`
     return {
@@ -218,12 +232,13 @@ async function membersOf({ apiPort }: { apiPort: number }): Promise<{ role: stri
 function guardAgainstOrphans(home: string): ChildProcess {
   const script = `trap "" INT TERM HUP
 cat >/dev/null
-for i in 1 2 3 4 5; do
-  for pid in $(grep -l "$1/" /proc/[0-9]*/cmdline | cut -d/ -f3); do
-    [ "$pid" = "$$" ] || { kill -CONT "$pid"; kill -KILL "$pid"; }
-  done
-  sleep 0.2
-done 2>/dev/null`
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  left=$(grep -l "$1[/]" /proc/[0-9]*/cmdline | cut -d/ -f3)
+  [ -n "$left" ] || break
+  kill -CONT $left; kill -KILL $left
+  sleep 0.1
+done 2>/dev/null
+rm -rf "$1"`
   const guard = spawn('/bin/sh', ['-c', script, 'sh', home], { stdio: ['pipe', 'ignore', 'ignore'] })
   guard.unref()
   return guard
@@ -260,7 +275,7 @@ async function makeNode(
   home: string,
   name: string,
   etcdPort: number,
-  isSynchronous: boolean,
+  { isSynchronous = true, loopSeconds }: Differences,
   run: Run,
 ): Promise<Node & { apiPort: number }> {
   const etcd = await startDatabaseProxy(etcdPort)
@@ -279,6 +294,7 @@ async function makeNode(
         use_proxies: true,
       }
       settings.bootstrap.dcs.synchronous_mode = isSynchronous
+      settings.bootstrap.dcs.loop_wait = loopSeconds ?? settings.bootstrap.dcs.loop_wait
       const place = `127.0.0.1:${port}`
       Object.assign(settings.postgresql, {
         listen: place,
@@ -291,6 +307,8 @@ async function makeNode(
       for (const role of Object.values<{ password: string }>(settings.postgresql.authentication))
         role.password = PASSWORD
       settings.watchdog = { mode: 'off' }
+      settings.bootstrap.initdb.push('no-sync')
+      settings.postgresql.basebackup = ['no-sync']
       const logs = join(home, `${name}.log`)
       mkdirSync(logs)
       own(logs)
@@ -330,7 +348,10 @@ async function makeNode(
     },
     async startAlone() {
       const child = run(join(BIN, 'postgres'), ['-D', directory, '-c', `port=${port}`])
-      await until(() => readIfAny(join(directory, 'postmaster.pid')).includes('ready'), 'it is ready')
+      const isReady = () =>
+        postmasterOf(directory) === child.pid &&
+        readIfAny(join(directory, 'postmaster.pid')).includes('ready')
+      await until(isReady, 'it is ready')
       return async () => {
         const ended = once(child, 'exit')
         child.kill('SIGINT')

@@ -105,6 +105,22 @@ describe('of several hosts, the one that takes writes is used:', () => {
     expect(mayPass(error)).toBe(false)
   })
 
+  test('a password that one host refuses may be one that a standby has not received; refused by all, it is wrong', async () => {
+    const fields = 'SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed\0\0'
+    const message = Buffer.alloc(5 + fields.length)
+    message.write(`E\0\0\0\0${fields}`, 'latin1')
+    message.writeUInt32BE(4 + fields.length, 1)
+    const refusing = await listenOnTcp((socket) => void socket.once('data', () => socket.end(message)))
+    const rest = '?sslmode=disable'
+    const unsure = await failureOf([refusing.port, GONE], { rest })
+    expect([errorCode(unsure), mayPass(unsure)]).toEqual(['NO_PRIMARY', true])
+    expect(unsure?.message).toContain('password authentication failed')
+    const wrong = await failureOf([refusing.port, refusing.port], { rest })
+    expect([errorCode(wrong), mayPass(wrong)]).toEqual(['28P01', false])
+    expect(await failureOf([refusing.port, primary.port], { rest })).toBeNull()
+    refusing.close()
+  })
+
   test('load_balance_hosts=random changes the order, and nothing else', async () => {
     const order: number[] = []
     const closing = await Promise.all(

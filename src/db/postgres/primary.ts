@@ -155,14 +155,17 @@ function firstToSucceed(
 }
 
 /**
- * One error for all hosts. An error that does not end by waiting, such as a wrong password, is that error. Else a
- * failover may be under way.
+ * One error for all hosts. A refusal that another way to connect may avoid (`reach`) is that refusal, and so is one that
+ * all hosts give, such as a wrong password. A refusal of some hosts alone may come from a standby that lags, while a
+ * failover is under way.
  */
 function combine(hosts: readonly Target[], errors: ReadonlyMap<number, unknown>): unknown {
   const all = [...errors.values()]
   if (all.length === 1) return all[0]
-  const lasting = all.find((error) => !mayPass(error) && errorCode(error) !== 'STANDBY')
-  if (lasting !== undefined) return lasting
+  const isLasting = (error: unknown) => !mayPass(error) && errorCode(error) !== 'STANDBY'
+  const found = all.find((error) => /^(42704|08P01|28000)$/.test(errorCode(error) ?? '') && isLasting(error))
+  if (found !== undefined) return found
+  if (all.every(isLasting)) return all[0]
   const why = hosts.map(({ host, port }, index) => {
     const error = errors.get(index)
     return `${host}:${port}: ${error instanceof Error ? error.message : error}`
