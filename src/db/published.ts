@@ -197,6 +197,7 @@ export const PUBLISHED: readonly PublishedTable[] = [
     previous: true,
     timeline: true,
     serverVersion: true,
+    slots: true,
   }),
 ]
 
