@@ -90,7 +90,7 @@ export const copied = ({ region }: Pick<Pair, 'region'>): Promise<void> =>
   }, 'every table is copied')
 
 /** Runs statements one after the other, as `psql` does. */
-export async function runAll(sql: postgres.Sql, statements: readonly string[]): Promise<void> {
+async function runAll(sql: postgres.Sql, statements: readonly string[]): Promise<void> {
   for (const statement of statements) await sql.unsafe(statement)
 }
 

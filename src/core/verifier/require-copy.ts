@@ -7,7 +7,7 @@ const OLDEST_VERSION = 15
 
 /**
  * Checks that a database can serve a verifier: that it copies every table of home, has every column that is published, and
- * that nobody who has the verifier's password can write to the copy.
+ * that the role of the verifier cannot write to the copy.
  * @throws Error with one sentence for the person at the terminal
  */
 export async function requireCopy(db: Database): Promise<void> {
