@@ -130,9 +130,9 @@ const GUARDED: Record<string, readonly string[]> = {
   'POST /keys/verify': ['owner', 'plain'],
   'POST /verify': ['owner', 'plain'],
   'POST /keys/verify-batch': ['owner', 'plain'],
-  'GET /region/status': ['owner', 'plain'],
   'POST /region/verify': ['owner', 'plain'],
   'POST /usage/report': ['owner', 'plain'],
+  'GET /region/status': ['owner', 'plain'],
   'GET /service-accounts': ['plain'],
   'POST /service-accounts': ['plain'],
   'GET /service-accounts/$accountId': ['plain'],
@@ -223,7 +223,6 @@ const BODIES: Record<string, string | null> = {
   'POST /keys/verify': 'verifier',
   'POST /verify': 'verifier',
   'POST /keys/verify-batch': 'verifier',
-  'GET /region/status': 'region',
   'POST /region/verify': 'region',
   'POST /usage/report': 'region',
   'POST /service-accounts': 'owner',
@@ -268,7 +267,7 @@ const otherMethods = `
   PUT /auth/sessions  GET /auth/sessions/id  GET /auth/password  GET /auth/password-reset
   PUT /keys  PUT /keys/list  PUT /keys/create  PUT /keys/self  PUT /keys/id  GET /keys/id/rotate  GET /keys/id/secrets/start
   POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch  PUT /verify
-  GET /region/verify  GET /usage/report
+  GET /region/verify  GET /usage/report  POST /region/status
   POST /overview  POST /instance  PUT /mails  GET /mails/test  GET /mails/id/retry
   GET /portal/exchange  GET /portal/session  GET /portal/sessions/id
   PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
@@ -592,12 +591,12 @@ const verification: Case[] = [
   ['none', 'POST /keys/verify-batch', { key: 'verifier', json: { keys: [] } }],
   ['101', 'POST /keys/verify-batch', { key: 'verifier', json: { keys: Array(101).fill({ key: '$plain' }) } }],
   ['one of them malformed', 'POST /keys/verify-batch', { key: 'verifier', json: { keys: [{ key: '$plain' }, { key: '$plain', ip: '1' }] } }],
-  ['good', 'GET /region/status', { key: 'region' }],
   ['good', 'POST /region/verify', { key: 'region', json: { credential: { hash: EMPTY_HASH }, entry_point: 'keys_verify', scopes: ['read'], cost: 1, ip: '192.0.2.1', counts_rate: true } }],
   ['a token', 'POST /region/verify', { key: 'region', json: { credential: { token: { jti: UNKNOWN_ID, sub: UNKNOWN_ID, sid: UNKNOWN_ID, aud: 'https://auth.example.com', kid: 'unknown', scope: 'read', exp: 4102444800 } }, entry_point: 'verify', scopes: [], counts_rate: false } }],
   ['a key itself', 'POST /region/verify', { key: 'region', json: { credential: { key: '$plain' }, entry_point: 'keys_verify', scopes: [], counts_rate: true } }],
   ['good', 'POST /usage/report', { key: 'region', json: { id: UNKNOWN_ID, region: 'eu', counts: [{ key_id: '$plainId', hour: '2026-01-01T00:00:00Z', outcome: 'VALID', count: 1 }], last_uses: [], refusals: [] } }],
   ['again', 'POST /usage/report', { key: 'region', json: { id: UNKNOWN_ID, region: 'eu', counts: [{ key_id: '$plainId', hour: '2026-01-01T00:00:00Z', outcome: 'VALID', count: 1 }], last_uses: [], refusals: [] } }],
+  ['good', 'GET /region/status', { key: 'region' }],
   ['an unknown outcome', 'POST /usage/report', { key: 'region', json: { id: UNKNOWN_ID, region: 'eu', counts: [{ key_id: '$plainId', hour: '2026-01-01T00:00:00Z', outcome: 'NONE', count: 1 }], last_uses: [], refusals: [] } }],
 ]
 

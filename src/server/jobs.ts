@@ -113,12 +113,6 @@ export async function startJobs(
         failure: 'The proof of life could not be sent',
       },
       {
-        everyMs: SECOND_MS,
-        work: createRegionHeartbeat(context.db),
-        failure: 'The heartbeat for the regions could not be written',
-        runsAtStart: true,
-      },
-      {
         everyMs: 30 * SECOND_MS,
         work: () => lookAtSlots(context),
         failure: 'The replication slots of the regions could not be read',

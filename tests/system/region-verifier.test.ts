@@ -6,6 +6,7 @@ import { createLog } from '../../src/lib/log.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { SECOND_MS } from '../../src/lib/time.ts'
 import { openContext } from '../../src/server/open.ts'
+import { startServing } from '../../src/server/serve.ts'
 import { addApp, addResource, allowApp, exchangeKey } from '../support/app-tokens.ts'
 import { type Answer, call, newKey } from '../support/client.ts'
 import { testConfig } from '../support/config.ts'
@@ -319,6 +320,33 @@ describe.skipIf(!hasVersion(15))('a verifier that follows home', () => {
     await until(async () => (await ask(key)).status === 200, 'the new keys have arrived')
   })
 
+  test('a process that serves listens, and answers from the copy', async () => {
+    const copy = secret(pair.region.verifierUrl)
+    const config = testConfig({ ...settings(), databaseUrl: copy, databaseDirectUrl: copy, port: 0 })
+    const running = await startServing(
+      config,
+      createLog(config, () => {}),
+      {
+        isDraining: () => false,
+        execute: async () => {
+          throw new Error('No command')
+        },
+        adminHint: () => '',
+        restart: () => {},
+      },
+    )
+    try {
+      const at = { url: `http://127.0.0.1:${running.port}` }
+      await until(async () => (await call(at, 'GET /readyz')).status === 200, 'it is ready')
+      const person = await addLoggedIn(home, sql)
+      const asked = () => call(at, 'POST /verify', { bearer: watcher, json: { credential: person.access } })
+      await until(async () => (await asked()).body.code === 'VALID', 'the session has arrived')
+      expect((await call(at, 'POST /auth/login', { json: {} })).body.home).toBe(`${home.url}/auth/login`)
+    } finally {
+      await running.stop({ delays: false })
+    }
+  })
+
   describe('the start is refused', () => {
     const start = async (more: object) => {
       const config = testConfig({ ...settings(), databaseWaitSeconds: 0, ...more })
@@ -338,6 +366,21 @@ describe.skipIf(!hasVersion(15))('a verifier that follows home', () => {
       expect(await start(at(pair.region.verifierUrl))).toBe('started')
       expect(await start(at(pair.home.url))).toContain('no copy of a region')
       expect(await start(at(pair.region.url))).toContain('may write to')
+    })
+
+    test('of any command but those that serve, which are for home', async () => {
+      const config = testConfig({ ...settings(), ...at(pair.region.verifierUrl) })
+      const opened = openContext(
+        config,
+        createLog(config, () => {}),
+        'command',
+      )
+      expect(
+        await opened.then(
+          () => 'opened',
+          (error: Error) => error.message,
+        ),
+      ).toContain('run this command at home')
     })
 
     test('with settings that are not those of home', async () => {
@@ -363,7 +406,7 @@ describe.skipIf(!hasVersion(15))('a verifier that follows home', () => {
     await soon(plain.key, 'VALID')
     await soon(rated.key, 'VALID')
     isHomeStopped = true
-    await home.app.stop(true)
+    await home.stop()
     const [counted, answered] = [await ask(rated.key), await ask(plain.key)]
     expect([counted.status, counted.body.code]).toEqual([503, 'unavailable'])
     expect([answered.status, answered.body.code]).toEqual([200, 'VALID'])

@@ -65,7 +65,7 @@ export const EXAMPLES: Record<string, object> = {
     counts: [
       {
         key_id: '01890a5d-ac96-774b-bcce-b302099a8057',
-        hour: '2026-01-01T00:00:00Z',
+        hour: '2026-01-01T00:00:00.000Z',
         outcome: 'VALID',
         count: 1,
       },
