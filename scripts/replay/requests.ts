@@ -132,6 +132,7 @@ const GUARDED: Record<string, readonly string[]> = {
   'POST /keys/verify-batch': ['owner', 'plain'],
   'POST /region/verify': ['owner', 'plain'],
   'POST /usage/report': ['owner', 'plain'],
+  'GET /region/status': ['owner', 'plain'],
   'GET /service-accounts': ['plain'],
   'POST /service-accounts': ['plain'],
   'GET /service-accounts/$accountId': ['plain'],
@@ -266,7 +267,7 @@ const otherMethods = `
   PUT /auth/sessions  GET /auth/sessions/id  GET /auth/password  GET /auth/password-reset
   PUT /keys  PUT /keys/list  PUT /keys/create  PUT /keys/self  PUT /keys/id  GET /keys/id/rotate  GET /keys/id/secrets/start
   POST /keys/id/usage  GET /keys/revoke/id  GET /keys/delete/id  PUT /keys/import  PUT /keys/verify  PUT /keys/verify-batch  PUT /verify
-  GET /region/verify  GET /usage/report
+  GET /region/verify  GET /usage/report  POST /region/status
   POST /overview  POST /instance  PUT /mails  GET /mails/test  GET /mails/id/retry
   GET /portal/exchange  GET /portal/session  GET /portal/sessions/id
   PUT /service-accounts/id  PUT /users  PUT /users/id  GET /users/id/logout
@@ -595,6 +596,7 @@ const verification: Case[] = [
   ['a key itself', 'POST /region/verify', { key: 'region', json: { credential: { key: '$plain' }, entry_point: 'keys_verify', scopes: [], counts_rate: true } }],
   ['good', 'POST /usage/report', { key: 'region', json: { id: UNKNOWN_ID, region: 'eu', counts: [{ key_id: '$plainId', hour: '2026-01-01T00:00:00Z', outcome: 'VALID', count: 1 }], last_uses: [], refusals: [] } }],
   ['again', 'POST /usage/report', { key: 'region', json: { id: UNKNOWN_ID, region: 'eu', counts: [{ key_id: '$plainId', hour: '2026-01-01T00:00:00Z', outcome: 'VALID', count: 1 }], last_uses: [], refusals: [] } }],
+  ['good', 'GET /region/status', { key: 'region' }],
   ['an unknown outcome', 'POST /usage/report', { key: 'region', json: { id: UNKNOWN_ID, region: 'eu', counts: [{ key_id: '$plainId', hour: '2026-01-01T00:00:00Z', outcome: 'NONE', count: 1 }], last_uses: [], refusals: [] } }],
 ]
 

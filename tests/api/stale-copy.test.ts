@@ -140,6 +140,7 @@ describe('a copy whose last heartbeat is too old', () => {
       (await call(allowing, 'POST /keys/verify', { bearer: watcher, json: { key } })).body.as_of
     await until(async () => (await answer()) === new Date(later).toISOString(), 'the proof is newer')
     // Without `allow` no answer says it.
+    await until(() => isGood(refusing), 'the other verifier has heard it too')
     expect((await expectOpen(refusing)).map(({ answer }) => answer.headers.get('x-auth-as-of'))).toEqual(
       OPEN.map(() => null),
     )
