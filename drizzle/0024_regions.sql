@@ -6,6 +6,7 @@ CREATE TABLE "latchkey"."heartbeats" (
 	"previous" uuid NOT NULL,
 	"timeline" integer NOT NULL,
 	"server_version" integer NOT NULL,
+	"slots" jsonb DEFAULT '{}'::jsonb NOT NULL,
 	CONSTRAINT "heartbeats_only_check" CHECK ("latchkey"."heartbeats"."only")
 );
 --> statement-breakpoint

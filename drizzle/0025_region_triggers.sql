@@ -94,8 +94,8 @@ CREATE TRIGGER api_key_secrets_evict_arrived AFTER INSERT ON latchkey.api_key_se
 --> statement-breakpoint
 ALTER TABLE latchkey.api_key_secrets ENABLE REPLICA TRIGGER api_key_secrets_evict_arrived;
 --> statement-breakpoint
--- A heartbeat proves that every change before it has arrived only if it names the one before, and all tables are copied. A row
--- that is inserted into a copied table begins another chain. Slots of PostgreSQL 15 and 16 do not survive a failover for sure.
+-- A heartbeat proves that every change before it has arrived only if it names the one before, the region's slot is the one of
+-- before, and all tables are copied. A row that is inserted into a copied table begins another chain. Slots of PostgreSQL 15 and 16 do not survive a failover for sure.
 CREATE FUNCTION latchkey.receive_heartbeat() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   lost text;
@@ -107,7 +107,10 @@ BEGIN
     WHERE r.srsubid IN (SELECT h.srsubid FROM pg_catalog.pg_subscription_rel h WHERE h.srrelid = TG_RELID);
   IF TG_OP = 'INSERT' THEN
     IF is_copied THEN lost := 'chain'; END IF;
-  ELSIF NEW.previous <> OLD.token THEN
+  ELSIF NEW.previous <> OLD.token OR EXISTS (
+      SELECT FROM pg_catalog.pg_subscription_rel h JOIN pg_catalog.pg_subscription s ON s.oid = h.srsubid
+      WHERE h.srrelid = TG_RELID
+        AND (NEW.slots -> s.subslotname ->> 'generation') <> (OLD.slots -> s.subslotname ->> 'generation')) THEN
     lost := 'chain';
   ELSIF NEW.timeline <> OLD.timeline AND NEW.server_version < 170000 THEN
     lost := 'timeline';

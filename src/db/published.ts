@@ -22,7 +22,7 @@ export const VERIFIER_ROLE = 'latchkey_verifier'
 export type PublishedTable = { table: PgTable; name: string; columns: string[]; kept: string[] }
 
 /**
- * Decides for each column of a table whether regions get it. A column that nobody decided about is an error of the compiler.
+ * Decides for each column of a table whether regions get it. A column without a decision is an error of the compiler.
  * @param columns true: what verification reads in a region. false: what stays at home, as every secret does
  */
 function publish<T extends PgTable>(
@@ -197,6 +197,7 @@ export const PUBLISHED: readonly PublishedTable[] = [
     previous: true,
     timeline: true,
     serverVersion: true,
+    slots: true,
   }),
 ]
 

@@ -1,6 +1,12 @@
 import { sql } from 'drizzle-orm'
-import { bigint, boolean, check, index, integer, text, uuid } from 'drizzle-orm/pg-core'
+import { bigint, boolean, check, index, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
 import { latchkey, time } from './columns.ts'
+
+/**
+ * What home knows of a slot: how often it was seen to begin anew, and by which numbers of the server that is seen.
+ * `since`: when the server began to count, in seconds since the epoch.
+ */
+type SlotState = { generation: number; bytes: number; since: number }
 
 /**
  * The heartbeat that home sends to its regions: one row, which home updates each second where it has a publication. It is
@@ -20,6 +26,11 @@ export const heartbeats = latchkey.table(
     timeline: integer('timeline').notNull(),
     /** `server_version_num` of home's database. */
     serverVersion: integer('server_version').notNull(),
+    /**
+     * The replication slots of home's database by name. A slot that was dropped and made again has skipped changes, and gets
+     * another `generation`.
+     */
+    slots: jsonb('slots').$type<Record<string, SlotState>>().notNull().default({}),
   },
   (t) => [check('heartbeats_only_check', sql`${t.only}`)],
 )

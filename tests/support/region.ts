@@ -1,12 +1,14 @@
 import postgres from 'postgres'
 import { publicationScript } from '../../src/core/regions/publication.ts'
+import { updateHeartbeat } from '../../src/core/regions/queries.ts'
 import { resyncScript } from '../../src/core/regions/resync.ts'
 import { statementsOf } from '../../src/core/regions/script.ts'
 import { subscriptionScript } from '../../src/core/regions/subscription.ts'
-import type { OpenDatabase } from '../../src/db/database.ts'
+import type { Database, OpenDatabase } from '../../src/db/database.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { REPLICATION_ROLE, VERIFIER_ROLE } from '../../src/db/published.ts'
+import { heartbeats } from '../../src/db/regions.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { databaseConfig, type PostgresServer, type PostgresVersion, startServer } from './postgres.ts'
 import { until } from './until.ts'
@@ -59,15 +61,17 @@ export async function startPair(
   const connection = `host=127.0.0.1 port=${home.server.port} dbname=${DATABASE} user=${REPLICATION_ROLE}`
   await runAll(home.sql, statementsOf(publicationScript()))
   await runAll(region.sql, statementsOf(subscriptionScript({ name: REGION, connection }, [])))
+  const database = await openDatabase(databaseConfig(home.url), silentLog)
   const pair: Pair = {
     home,
     region: { ...region, verifierUrl: region.server.url(DATABASE, VERIFIER_ROLE), connection },
-    beat: () => beat(home.sql),
+    beat: () => beat(database.db),
     arrived: async () => {
-      const n = await beat(home.sql)
+      const n = await beat(database.db)
       await until(async () => (await newestOf(region.sql)) >= n, 'the heartbeat has arrived in the region')
     },
     end: async () => {
+      await database.close()
       await Promise.all([home.sql.end({ timeout: 1 }), region.sql.end({ timeout: 1 })])
       // The region first: it would report that home is gone.
       await region.server.remove()
@@ -152,11 +156,11 @@ export async function withDatabase<T>(url: string, work: (database: OpenDatabase
   }
 }
 
-/** The same statement that a server of home runs, without its pause of a second. */
-async function beat(sql: postgres.Sql): Promise<number> {
-  const [row] = await sql`UPDATE latchkey.heartbeats SET n = n + 1, at = clock_timestamp(), previous = token,
-    token = gen_random_uuid() RETURNING n`
-  return Number(row?.n)
+/** What a server of home does each second, without its pause. */
+async function beat(db: Database): Promise<number> {
+  await updateHeartbeat(db, 0)
+  const [row] = await db.select({ n: heartbeats.n }).from(heartbeats)
+  return row?.n ?? Number.NaN
 }
 
 const newestOf = async (sql: postgres.Sql): Promise<number> => {

@@ -7,7 +7,7 @@ const WAIT_MS = 5 * SECOND_MS
 
 /**
  * Asks home what it says of itself.
- * @returns a sentence in `unknown` where it does not answer, or nobody may ask it
+ * @returns a sentence in `unknown` where it does not answer, or without HOME_KEY
  */
 export async function askHome({
   homeUrl,

@@ -16,13 +16,14 @@ export async function hasPublication(db: Database): Promise<boolean> {
 /**
  * Writes the next heartbeat, unless another instance has done so within this second. A locked row is one that another instance
  * writes now. A clock that was set back does not stop the heartbeats.
+ * @param pauseMs how old the present heartbeat has to be
  */
-export async function updateHeartbeat(db: Database): Promise<void> {
+export async function updateHeartbeat(db: Database, pauseMs = 900): Promise<void> {
   const due = db
     .select({ only: heartbeats.only })
     .from(heartbeats)
     .where(
-      sql`${heartbeats.at} NOT BETWEEN clock_timestamp() - interval '900 ms' AND clock_timestamp() + interval '900 ms'`,
+      sql`${heartbeats.at} NOT BETWEEN clock_timestamp() - ${pauseMs} * interval '1 ms' AND clock_timestamp() + interval '900 ms'`,
     )
     .for('no key update', { skipLocked: true })
   await db
@@ -34,9 +35,27 @@ export async function updateHeartbeat(db: Database): Promise<void> {
       token: sql`gen_random_uuid()`,
       timeline: TIMELINE,
       serverVersion: SERVER_VERSION,
+      slots: SLOTS,
     })
     .where(sql`${heartbeats.only} IN ${due}`)
 }
+
+/**
+ * The slots of this database. The server counts the bytes of each slot from its making. A count that went down is of a slot that
+ * was dropped and made again: it skipped what was committed between, although no heartbeat may be among that. The count also
+ * goes down where all counting begins anew, as after a crash, or where somebody resets it: then the slot goes on.
+ */
+const SLOTS = sql`(
+  SELECT coalesce(jsonb_object_agg(s.slot_name, jsonb_build_object(
+    'generation', coalesce((known.state ->> 'generation')::int, 0) + CASE
+      WHEN t.total_bytes < (known.state ->> 'bytes')::bigint AND t.stats_reset IS NULL
+        AND extract(epoch FROM w.stats_reset) = (known.state ->> 'since')::numeric THEN 1 ELSE 0 END,
+    'bytes', t.total_bytes, 'since', extract(epoch FROM w.stats_reset))), '{}')
+  FROM pg_catalog.pg_replication_slots s
+    JOIN pg_catalog.pg_stat_replication_slots t ON t.slot_name = s.slot_name
+    CROSS JOIN pg_catalog.pg_stat_wal w
+    CROSS JOIN LATERAL (SELECT ${heartbeats.slots} -> s.slot_name::text AS state) AS known
+  WHERE s.slot_type = 'logical' AND s.database = current_database() AND NOT s.temporary)`
 
 /** The first eight hexadecimal digits of a file of the write-ahead log. */
 const TIMELINE = sql<number>`('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int`

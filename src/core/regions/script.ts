@@ -40,7 +40,7 @@ export const quoteText = (text: string): string => {
 
 export const columnList = (columns: readonly string[]): string => columns.map(quoteName).join(', ')
 
-/** Makes a role where there is none of that name. */
+/** Makes a role of that name, unless the server has one. */
 export const createRole = (role: string, attributes: string): string => `DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = ${quoteText(role)}) THEN
     CREATE ROLE ${quoteName(role)} ${attributes};
