@@ -56,8 +56,6 @@ export type PatroniCluster = {
   url: string
   /** Names HAProxy. */
   proxiedUrl: string
-  /** The node whose PostgreSQL takes writes now. */
-  primary(): Promise<Node | null>
   /** Waits until a node takes writes: another one than `except`, or any. */
   takingWrites(except?: Node): Promise<Node>
   /** Asks one node, as superuser. null where it does not answer. */
@@ -129,10 +127,6 @@ export async function startPatroni(differences: Differences = {}): Promise<Patro
   }
   const takesWrites = async (node: Node) =>
     (await ask<{ id: string }>(node, 'SELECT pg_catalog.txid_current()::text AS id')) !== null
-  const primary = async () => {
-    for (const node of nodes) if (await takesWrites(node)) return node
-    return null
-  }
   const settled = async () => {
     const isSettled = async () => {
       const members = await Promise.all(nodes.map(membersOf))
@@ -173,8 +167,7 @@ export async function startPatroni(differences: Differences = {}): Promise<Patro
       nodes.push(await makeNode(home, name, etcdPort, differences, run))
     for (const node of nodes) node.startPatroni()
     await settled()
-    const first = await primary()
-    if (!first) throw new Error('no node is the primary')
+    const first = await takingWrites()
     const admin = postgres(`postgres://postgres:${PASSWORD}@127.0.0.1:${first.port}/postgres`, { max: 1 })
     await admin.unsafe(`CREATE ROLE ${ROLE} LOGIN PASSWORD '${PASSWORD}'`)
     await admin.unsafe(`CREATE DATABASE ${ROLE} OWNER ${ROLE}`)
@@ -185,7 +178,6 @@ export async function startPatroni(differences: Differences = {}): Promise<Patro
       nodes,
       url: at(nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')),
       proxiedUrl: at(`127.0.0.1:${proxyPort}`),
-      primary,
       settled,
       takingWrites,
       ask,
