@@ -223,7 +223,6 @@ const BODIES: Record<string, string | null> = {
   'POST /keys/verify': 'verifier',
   'POST /verify': 'verifier',
   'POST /keys/verify-batch': 'verifier',
-  'GET /region/status': 'region',
   'POST /region/verify': 'region',
   'POST /usage/report': 'region',
   'POST /service-accounts': 'owner',
