@@ -67,17 +67,16 @@ const HOME_ALONE = 'MODE is verify, and this database is a copy: run this comman
 /** Migrates, or with MIGRATE=check throws if a migration is pending. */
 export async function bringUpToDate(config: Config, database: OpenDatabase, log: Log): Promise<void> {
   const { pending, unknown, place } = await readMigrationState(database)
-  if (place === 'region' && config.mode === 'serve')
+  const isVerifier = config.mode === 'verify'
+  if (place === 'region' && !isVerifier)
     throw new Error('the database is the copy of a region: only verifiers use it, with MODE=verify')
-  if (place !== 'region' && config.mode === 'verify')
-    throw new Error(
-      'the database is no copy of a region: "latchkey migrate --region" and "latchkey region subscription" make one',
-    )
+  if (place !== 'region' && isVerifier)
+    throw new Error('the database is no copy of a region: run "latchkey migrate --region" on one first')
   if (unknown > 0) log.warn({ unknown }, 'The database has been migrated by a newer Latchkey')
   if (pending === 0) return
   if (config.migrate === 'check') {
     throw new Error(
-      `the database lacks ${pending} migrations and MIGRATE is check: run "latchkey migrate${config.mode === 'verify' ? ' --region' : ''}" first`,
+      `the database lacks ${pending} migrations and MIGRATE is check: run "latchkey migrate${isVerifier ? ' --region' : ''}" first`,
     )
   }
   await migrate(config, database)

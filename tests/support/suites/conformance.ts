@@ -31,11 +31,11 @@ export function describeConformance(target: Target): void {
       const before = await readMigrationState(database)
       expect(before.known).toBeGreaterThan(1)
       expect(before.pending).toBe(before.known)
-      expect(await migrate(config, database)).toEqual({ ...before, pending: 0 })
+      expect(await migrate(config, database)).toEqual({ ...before, pending: 0, place: 'home' })
       const journal = sql`SELECT * FROM latchkey.migrations ORDER BY id`
       const first = await selectRows(database.db, journal)
       expect(first).toHaveLength(before.known)
-      expect(await migrate(config, database)).toEqual({ ...before, pending: 0 })
+      expect(await migrate(config, database)).toEqual({ ...before, pending: 0, place: 'home' })
       expect(await selectRows(database.db, journal)).toEqual(first)
       await empty.end()
     })
