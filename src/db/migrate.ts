@@ -65,7 +65,8 @@ export async function migrate(
 }
 
 async function runPendingAlone(config: DatabaseConfig, lockWaitSeconds: number, place: Place): Promise<void> {
-  const { connect, unpinned } = await reachDirectly(config)
+  // Also where the settings are those of a verifier, whose sessions only read.
+  const { connect, unpinned } = await reachDirectly({ ...config, mode: 'serve' })
   const open = (events: ConnectionEvents) => connect('latchkey migrate', { prepare: false, ...events })
   const pool = createPool(open, 1, MIGRATION_SILENCE_MS, unpinned)
   try {
