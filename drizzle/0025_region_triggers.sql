@@ -107,9 +107,10 @@ BEGIN
     WHERE r.srsubid IN (SELECT h.srsubid FROM pg_catalog.pg_subscription_rel h WHERE h.srrelid = TG_RELID);
   IF TG_OP = 'INSERT' THEN
     IF is_copied THEN lost := 'chain'; END IF;
+  -- While all is copied again, the slot is a new one: home may see that behind the copy of this row.
   ELSIF NEW.previous <> OLD.token OR EXISTS (
       SELECT FROM pg_catalog.pg_subscription_rel h JOIN pg_catalog.pg_subscription s ON s.oid = h.srsubid
-      WHERE h.srrelid = TG_RELID
+      WHERE h.srrelid = TG_RELID AND NOT EXISTS (SELECT FROM latchkey.region_state WHERE reason = 'resync')
         AND (NEW.slots -> s.subslotname ->> 'generation') <> (OLD.slots -> s.subslotname ->> 'generation')) THEN
     lost := 'chain';
   ELSIF NEW.timeline <> OLD.timeline AND NEW.server_version < 170000 THEN
