@@ -29,23 +29,37 @@ export async function upsertRegion(tx: Transaction, name: string, at: Date): Pro
   return row?.isNew ?? false
 }
 
-/** What a region's database says of its copy. `uncopied` is null where no subscription has the heartbeats. */
-export async function findCopyState(db: Database): Promise<KnownCopy> {
+/** The subscriptions of a region's database that have the heartbeats, which prove what comes by the same one. */
+const PROVED = sql`(SELECT h.srsubid FROM pg_catalog.pg_subscription_rel h
+  WHERE h.srrelid = 'latchkey.heartbeats'::regclass)`
+
+/**
+ * What a region's database says of its copy. `uncopied` is null where no subscription has the heartbeats; else it counts the
+ * tables that are not copied whole, or not by that subscription. `absent` are those of them that no subscription has.
+ */
+export async function findCopyState(db: Database): Promise<KnownCopy & { absent: number }> {
+  const names = sql.param(PUBLISHED.map(({ name }) => name))
   const [row] = await db
     .select({
       at: sql`(SELECT ${heartbeats.at} FROM ${heartbeats})`.mapWith(heartbeats.at),
       uncopied: sql<number | null>`(
-        SELECT CASE WHEN bool_or(r.srrelid = 'latchkey.heartbeats'::regclass)
-          THEN count(*) FILTER (WHERE r.srsubstate <> 'r') END::int
-        FROM pg_catalog.pg_subscription_rel r
-        WHERE r.srsubid IN (
-          SELECT h.srsubid FROM pg_catalog.pg_subscription_rel h WHERE h.srrelid = 'latchkey.heartbeats'::regclass))`,
+        SELECT CASE WHEN EXISTS ${PROVED}
+          THEN count(*) FILTER (WHERE r.srsubstate <> 'r' OR r.srsubid NOT IN ${PROVED}) END::int
+        FROM pg_catalog.pg_subscription_rel r JOIN pg_catalog.pg_class c ON c.oid = r.srrelid
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE r.srsubid IN ${PROVED} OR n.nspname = 'latchkey')`,
+      absent: sql<number>`(
+        SELECT count(*)::int FROM unnest(${names}::text[]) AS published (name)
+        WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_subscription_rel r
+          WHERE r.srrelid = to_regclass('latchkey.' || quote_ident(published.name))))`,
       broken: sql<string | null>`(SELECT ${regionState.reason} FROM ${regionState})`,
     })
     .from(sql`(SELECT 1) AS one`)
+  const { uncopied = null, absent = 0 } = row ?? {}
   return {
     atMs: row?.at instanceof Date ? row.at.getTime() : null,
-    uncopied: row?.uncopied ?? null,
+    uncopied: uncopied === null ? null : uncopied + absent,
+    absent,
     broken: row?.broken ?? null,
   }
 }
