@@ -64,6 +64,9 @@ export function findSources(
 
 const isSet = (value: string | undefined) => value !== undefined && value.trim() !== ''
 
+/** A shorter name may be another program's by chance: npx sets NODE, which is one letter from MODE. */
+const FAR_FROM_OTHERS = 5
+
 /**
  * Finds faults in the names of settings. In `.env` every unknown name is a fault. The environment also has
  * the names of other programs, so a name there is a fault only if it is close to a setting's name.
@@ -80,7 +83,8 @@ export function faultsOfNames([environment, dotenv]: Sources, known: readonly st
     faults.push(`.env has ${name}, which is no setting${meant ? `; is ${meant} meant?` : ''}`)
   }
   for (const [name, value] of Object.entries(environment)) {
-    const meant = value === undefined || names.has(name) || name in dotenv ? undefined : closest(name)
+    const isOther = value === undefined || names.has(name) || name in dotenv || name.length < FAR_FROM_OTHERS
+    const meant = isOther ? undefined : closest(name)
     if (meant) faults.push(`${name} is no setting; is ${meant} meant?`)
   }
   return faults
