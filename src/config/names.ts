@@ -64,8 +64,8 @@ export function findSources(
 
 const isSet = (value: string | undefined) => value !== undefined && value.trim() !== ''
 
-/** A shorter name may be another program's by chance: npx sets NODE, which is one letter from MODE. */
-const FAR_FROM_OTHERS = 5
+/** Variables of other programs that are one letter from a setting: npx sets NODE. */
+const OF_OTHER_PROGRAMS = ['NODE', 'CODE']
 
 /**
  * Finds faults in the names of settings. In `.env` every unknown name is a fault. The environment also has
@@ -75,6 +75,7 @@ const FAR_FROM_OTHERS = 5
 export function faultsOfNames([environment, dotenv]: Sources, known: readonly string[]): string[] {
   const settings = [...known, ...SECRET_NAMES.map(fileNameOf)]
   const names = new Set([...settings, ...SEED_NAMES])
+  const others = new Set([...names, ...OF_OTHER_PROGRAMS])
   const closest = (name: string) => findClose(name, settings)
   const faults: string[] = []
   for (const name of Object.keys(dotenv)) {
@@ -83,8 +84,7 @@ export function faultsOfNames([environment, dotenv]: Sources, known: readonly st
     faults.push(`.env has ${name}, which is no setting${meant ? `; is ${meant} meant?` : ''}`)
   }
   for (const [name, value] of Object.entries(environment)) {
-    const isOther = value === undefined || names.has(name) || name in dotenv || name.length < FAR_FROM_OTHERS
-    const meant = isOther ? undefined : closest(name)
+    const meant = value === undefined || others.has(name) || name in dotenv ? undefined : closest(name)
     if (meant) faults.push(`${name} is no setting; is ${meant} meant?`)
   }
   return faults
