@@ -112,8 +112,6 @@ export async function resync(pair: Pair): Promise<void> {
   const dropped = statements.findIndex(isEnded) + 1
   await runAll(pair.region.sql, statements.slice(0, dropped))
   await dropSlot(pair)
-  // Home writes a heartbeat without the slot before the next one has its name.
-  await pair.beat()
   const beating = setInterval(() => pair.beat().catch(() => {}), 200)
   try {
     await runAll(pair.region.sql, statements.slice(dropped))

@@ -33,10 +33,10 @@ const Token = Type.Object(
 /** What a verifier asks home about a key. Never the key itself. */
 export const RegionQuestion = Type.Object(
   {
-    credential: Type.Union([
-      Type.Object({ hash: Hash }, { additionalProperties: false }),
-      Type.Object({ token: Token }, { additionalProperties: false }),
-    ]),
+    credential: Type.Object(
+      { hash: Type.Optional(Hash), token: Type.Optional(Token) },
+      { additionalProperties: false, description: 'One of both' },
+    ),
     entry_point: wordOf(ENTRY_POINTS, 'Where the verifier was asked'),
     scopes: Type.Array(Text(64), { maxItems: 50 }),
     cost: Type.Optional(
