@@ -68,13 +68,15 @@ export async function findCopyState(db: Database): Promise<KnownCopy & { absent:
 export type Survey = { version: number; subscribed: string[]; writable: string[]; readable: string[] }
 
 /**
- * The version of the server; of the published tables, those that a subscription has and those to which the role may write;
- * and the published columns that are there and that the role may read, as `table.column`.
+ * The version of the server; the published tables that a subscription has; all tables of Latchkey to which the role may write,
+ * among them the one that marks a copy as broken; and the published columns that are there and that the role may read, as
+ * `table.column`.
  */
 export async function surveyCopy(db: Database): Promise<Survey> {
   const names = sql.param(PUBLISHED.map(({ name }) => name))
-  const tables = sql`pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = 'latchkey' AND c.relkind = 'r' AND c.relname = ANY (${names}::text[])`
+  const all = sql`pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'latchkey' AND c.relkind = 'r'`
+  const tables = sql`${all} AND c.relname = ANY (${names}::text[])`
   const writes = sql`has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
     OR has_any_column_privilege(c.oid, 'INSERT, UPDATE')`
   const [row] = await db
@@ -82,7 +84,7 @@ export async function surveyCopy(db: Database): Promise<Survey> {
       version: sql<number>`current_setting('server_version_num')::int`,
       subscribed: sql<string[]>`ARRAY(SELECT c.relname::text FROM ${tables} AND c.oid IN (
         SELECT r.srrelid FROM pg_catalog.pg_subscription_rel r))`,
-      writable: sql<string[]>`ARRAY(SELECT c.relname::text FROM ${tables} AND (${writes}))`,
+      writable: sql<string[]>`ARRAY(SELECT c.relname::text FROM ${all} AND (${writes}) ORDER BY 1)`,
       readable: sql<string[]>`ARRAY(SELECT c.relname || '.' || a.attname
         FROM pg_catalog.pg_attribute a, ${tables} AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         AND has_column_privilege(c.oid, a.attnum, 'SELECT'))`,
