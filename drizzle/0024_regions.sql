@@ -7,6 +7,7 @@ CREATE TABLE "latchkey"."heartbeats" (
 	"timeline" integer NOT NULL,
 	"server_version" integer NOT NULL,
 	"slots" jsonb DEFAULT '{}'::jsonb NOT NULL,
+	"copy_timeline" integer,
 	CONSTRAINT "heartbeats_only_check" CHECK ("latchkey"."heartbeats"."only")
 );
 --> statement-breakpoint

@@ -95,26 +95,40 @@ CREATE TRIGGER api_key_secrets_evict_arrived AFTER INSERT ON latchkey.api_key_se
 ALTER TABLE latchkey.api_key_secrets ENABLE REPLICA TRIGGER api_key_secrets_evict_arrived;
 --> statement-breakpoint
 -- A heartbeat proves that every change before it has arrived only if it names the one before, the region's slot is the one of
--- before, and all tables are copied. A row that is inserted into a copied table begins another chain. Slots of PostgreSQL 15 and 16 do not survive a failover for sure.
+-- before, and all tables are copied, by the subscription that has the heartbeats. A row that is inserted into a copied table
+-- begins another chain. Where the region's own database failed over, home does not send again what the old server had
+-- confirmed. A slot survives a failover of home for sure only on PostgreSQL 17 and later, where the subscription asks for it.
 CREATE FUNCTION latchkey.receive_heartbeat() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
+  own oid[] := ARRAY(SELECT h.srsubid FROM pg_catalog.pg_subscription_rel h WHERE h.srrelid = TG_RELID);
   lost text;
   uncopied int;
   is_copied boolean;
+  is_slot_kept boolean := false;
 BEGIN
-  SELECT count(*) FILTER (WHERE r.srsubstate <> 'r'), coalesce(bool_and(r.srsubstate = 'r') FILTER (WHERE r.srrelid = TG_RELID), false)
+  SELECT count(*) FILTER (WHERE r.srsubstate <> 'r' OR r.srsubid <> ALL (own)),
+      coalesce(bool_and(r.srsubstate = 'r') FILTER (WHERE r.srrelid = TG_RELID), false)
     INTO uncopied, is_copied FROM pg_catalog.pg_subscription_rel r
-    WHERE r.srsubid IN (SELECT h.srsubid FROM pg_catalog.pg_subscription_rel h WHERE h.srrelid = TG_RELID);
+    JOIN pg_catalog.pg_class c ON c.oid = r.srrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE r.srsubid = ANY (own) OR n.nspname = 'latchkey';
+  NEW.copy_timeline := ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int;
   IF TG_OP = 'INSERT' THEN
     IF is_copied THEN lost := 'chain'; END IF;
   -- While all is copied again, the slot is a new one: home may see that behind the copy of this row.
   ELSIF NEW.previous <> OLD.token OR EXISTS (
-      SELECT FROM pg_catalog.pg_subscription_rel h JOIN pg_catalog.pg_subscription s ON s.oid = h.srsubid
-      WHERE h.srrelid = TG_RELID AND NOT EXISTS (SELECT FROM latchkey.region_state WHERE reason = 'resync')
+      SELECT FROM pg_catalog.pg_subscription s
+      WHERE s.oid = ANY (own) AND NOT EXISTS (SELECT FROM latchkey.region_state WHERE reason = 'resync')
         AND (NEW.slots -> s.subslotname ->> 'generation') <> (OLD.slots -> s.subslotname ->> 'generation')) THEN
     lost := 'chain';
-  ELSIF NEW.timeline <> OLD.timeline AND NEW.server_version < 170000 THEN
+  ELSIF NEW.copy_timeline <> OLD.copy_timeline THEN
     lost := 'timeline';
+  ELSIF NEW.timeline <> OLD.timeline THEN
+    -- An older server has no such column.
+    IF NEW.server_version >= 170000 AND current_setting('server_version_num')::int >= 170000 THEN
+      EXECUTE 'SELECT coalesce(bool_and(s.subfailover), false) FROM pg_catalog.pg_subscription s WHERE s.oid = ANY ($1)'
+        INTO is_slot_kept USING own;
+    END IF;
+    IF NOT is_slot_kept THEN lost := 'timeline'; END IF;
   END IF;
   IF lost IS NOT NULL THEN
     INSERT INTO latchkey.region_state ("only", broken_at, reason) VALUES (true, clock_timestamp(), lost)
@@ -123,10 +137,11 @@ BEGIN
   PERFORM pg_notify('latchkey_region', format('heartbeat %s %s %s %s %s', NEW.n,
     floor(extract(epoch FROM NEW.at) * 1000)::bigint, NEW.timeline, uncopied,
     coalesce((SELECT s.reason FROM latchkey.region_state s), 'whole')));
-  RETURN NULL;
+  RETURN NEW;
 END $$;
 --> statement-breakpoint
-CREATE TRIGGER heartbeats_arrived AFTER INSERT OR UPDATE ON latchkey.heartbeats FOR EACH ROW
+-- BEFORE: it notes the timeline in the row.
+CREATE TRIGGER heartbeats_arrived BEFORE INSERT OR UPDATE ON latchkey.heartbeats FOR EACH ROW
   EXECUTE FUNCTION latchkey.receive_heartbeat();
 --> statement-breakpoint
 ALTER TABLE latchkey.heartbeats ENABLE REPLICA TRIGGER heartbeats_arrived;

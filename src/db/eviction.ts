@@ -88,7 +88,8 @@ export const formatPasswordKind = (kind: string): string => `password_kind ${kin
  *
  * 0025_region_triggers.sql:
  * - `heartbeat <n> <at> <timeline> <uncopied> <state>`: a heartbeat has arrived by logical replication. `at` is home's clock
- *   in milliseconds since the epoch; `uncopied` counts the tables of the subscription that are not at state `r`
+ *   in milliseconds since the epoch; `uncopied` counts the tables of the subscription that are not at state `r`, and those
+ *   that another subscription has
  * - `state <state>`: the row of `region_state` was written or removed
  *
  * `state` is `whole`, or why the copy may lack changes: `chain`, `timeline` or `resync` (BREAK_REASONS).

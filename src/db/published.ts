@@ -198,6 +198,7 @@ export const PUBLISHED: readonly PublishedTable[] = [
     timeline: true,
     serverVersion: true,
     slots: true,
+    copyTimeline: false,
   }),
 ]
 

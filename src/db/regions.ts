@@ -31,6 +31,8 @@ export const heartbeats = latchkey.table(
      * another `generation`.
      */
     slots: jsonb('slots').$type<Record<string, SlotState>>().notNull().default({}),
+    /** Never published. In a region: the timeline of the region's own database when this heartbeat arrived; at home null. */
+    copyTimeline: integer('copy_timeline'),
   },
   (t) => [check('heartbeats_only_check', sql`${t.only}`)],
 )
@@ -39,8 +41,8 @@ export const BREAK_REASONS = ['chain', 'timeline', 'resync'] as const
 
 /**
  * Of a region, and never published: one row as long as its copy may lack changes of home, else none. `chain`: a heartbeat
- * was lost. `timeline`: home failed over on PostgreSQL 15 or 16, whose slots may have lost changes. `resync`: an operator
- * copies the tables again.
+ * was lost. `timeline`: home failed over, and its slot may have lost changes; or the region's database did, and
+ * may have lost what it had confirmed. `resync`: an operator copies the tables again.
  */
 export const regionState = latchkey.table(
   'region_state',

@@ -328,6 +328,7 @@ const BY_POSSESSION = [
   'POST /keys/verify',
   'POST /keys/verify-batch',
   'POST /oauth/introspect',
+  'POST /region/verify',
   'POST /oauth/userinfo',
   'POST /verify',
 ]

@@ -22,7 +22,7 @@ const changing = () =>
     .filter(({ method }) => method !== 'GET')
     .filter(
       ({ path }) =>
-        !/^\/(auth|keys|users|service-accounts|resources|oauth\/(?!consent$)\w+|audit|protected|signing-keys|portal|mails|verify$)\b/.test(
+        !/^\/(auth|keys|users|service-accounts|resources|oauth\/(?!consent$)\w+|audit|protected|signing-keys|portal|mails|verify$|region|usage)\b/.test(
           path,
         ),
     )

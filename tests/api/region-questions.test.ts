@@ -168,6 +168,17 @@ describe('a question', () => {
       json: { credential, entry_point: 'verify', scopes: [], counts_rate: true },
     })
     expect(asked.body).toEqual({ code: 'REVOKED' })
+    // What no token says is no fault of home.
+    for (const wrong of [{ exp: Number.MAX_SAFE_INTEGER }, { sid: `urn:uuid:${account}` }, { exp: -1 }]) {
+      const json = {
+        credential: { token: { ...credential.token, ...wrong } },
+        entry_point: 'verify',
+        scopes: [],
+        counts_rate: true,
+      }
+      const refused = await call(home, 'POST /region/verify', { bearer: homeKey, json })
+      expect([wrong, refused.status]).toEqual([wrong, 422])
+    }
   })
 
   test('is answered 503 by the verifier where home is late, and sent once', async () => {

@@ -112,6 +112,10 @@ describe('a report', () => {
     for (const wrong of [
       { region: 'EU 1' },
       { id: 'x' },
+      // A UUID in a form that the database does not read.
+      { id: `urn:uuid:${id}` },
+      { counts: [{ key_id: `urn:uuid:${id}`, hour: hour(), outcome: 'VALID', count: 1 }] },
+      { last_uses: [{ secret_id: `urn:uuid:${id}`, at: hour() }] },
       { counts: [{ key_id: id, hour: hour(), outcome: 'NONSENSE', count: 1 }] },
       { counts: [{ key_id: id, hour: hour(), outcome: 'VALID', count: 0 }] },
       { counts: [{ key_id: id, hour: '2026-02-30T00:00:00Z', outcome: 'VALID', count: 1 }] },

@@ -31,6 +31,9 @@ const readers = [...(await findReaders('src')), ...(await findReaders('client'))
 const HASH = "'^[0-9a-fA-F]{64}$'"
 /** Of a resource: one class of characters, as often as its schema allows. */
 const SLUG = "'^[a-z0-9-]+$'"
+/** Of a question and of a report of a region: one class of characters, of a bounded number. */
+const REGION_HASH = "'^[0-9a-f]{64}$'"
+const REGION = "'^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$'"
 
 describe('no regular expression takes more than linear time', () => {
   const literals = new Set(readers.flatMap(({ kind, text }) => (kind === 'literal' ? [text] : [])))
@@ -44,6 +47,8 @@ describe('no regular expression takes more than linear time', () => {
     ['a hash', HASH.slice(1, -1)],
     ['a description', String(Description.pattern)],
     ['a slug', SLUG.slice(1, -1)],
+    ['a hash that a region asks about', REGION_HASH.slice(1, -1)],
+    ['the name of a region', REGION.slice(1, -1)],
   ])('the pattern of %s', (_, pattern) => {
     expect(faultOfExpression(new RegExp(pattern))).toBeNull()
   })
@@ -77,7 +82,15 @@ describe('other code that reads text is listed here, and bounded', () => {
 
   test('patterns of schemas: the ones that are tried above', () => {
     const names = listOf('pattern').map((each) => each.split(': ')[1])
-    expect([...new Set(names)].sort()).toEqual([HASH, SLUG, 'BASE64URL', 'READABLE', 'READABLE_LINES'])
+    expect([...new Set(names)].sort()).toEqual([
+      HASH,
+      REGION_HASH,
+      SLUG,
+      REGION,
+      'BASE64URL',
+      'READABLE',
+      'READABLE_LINES',
+    ])
   })
 
   /** Normalisation is quadratic for sequences of marks. Each use is tried below, or reads only an operator's text. */

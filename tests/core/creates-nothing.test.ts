@@ -43,6 +43,8 @@ const WORDS: Record<string, string> = {
   'import seed': '--from postgres://127.0.0.1:1/db',
   'import users': '-',
   'import keys': '-',
+  'region subscription': '--name a',
+  'region resync': '--name a',
   backup: '--to FILE',
   export: '--to FILE',
   'sessions end': '--all',

@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import { encryptTotpSecret, makeTotpSecret } from '../../src/core/second-factors/totp.ts'
 import { hmac } from '../../src/lib/derived-keys.ts'
-import { KEYS_WRITE, PORTAL, SERVICE_ACCOUNTS_WRITE, USERS_WRITE } from '../../src/lib/scopes.ts'
+import { KEYS_WRITE, PORTAL, REGION, SERVICE_ACCOUNTS_WRITE, USERS_WRITE } from '../../src/lib/scopes.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { hashToken, makeApiKey, makePortalBearer, makePortalLink } from '../../src/lib/tokens.ts'
 import { createAuthenticator } from './authenticator.ts'
@@ -62,7 +62,7 @@ export type World = {
   registration: object | null
 }
 
-const POWERS = ['read', 'write', KEYS_WRITE, USERS_WRITE, SERVICE_ACCOUNTS_WRITE, PORTAL]
+const POWERS = ['read', 'write', KEYS_WRITE, USERS_WRITE, SERVICE_ACCOUNTS_WRITE, PORTAL, REGION]
 
 /**
  * Inserts a caller of a kind, with one of everything that such a caller may change, directly into the
@@ -339,6 +339,10 @@ export const CHANGING_ROUTES: Record<string, ChangingRoute> = {
     ids: (w) => [w.target.id, w.grants.ofTarget],
     isOfAdmins: true,
   },
+  'POST /usage/report': {
+    by: ['admin', 'key', 'account key', 'account token'],
+    json: () => ({ id: Bun.randomUUIDv7(), region: 'eu-1', counts: [], last_uses: [], refusals: [] }),
+  },
   'POST /mails/test': { by: ['admin'], json: (w) => ({ to: w.target.email }), isOfAdmins: true },
   'POST /mails/{id}/retry': { by: ['admin'], ids: (w) => [w.mailId], isOfAdmins: true },
   'POST /auth/password': {
@@ -450,6 +454,7 @@ export async function digest(sql: postgres.Sql): Promise<string> {
       UNION ALL SELECT x::text FROM latchkey.authorization_requests x
       UNION ALL SELECT x::text FROM latchkey.authorization_codes x
       UNION ALL SELECT ROW(id, ended_at)::text FROM latchkey.mails WHERE kind = 'test'
+      UNION ALL SELECT x::text FROM latchkey.usage_reports x
     ) AS rows`
   return row?.digest ?? ''
 }

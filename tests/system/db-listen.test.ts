@@ -57,6 +57,36 @@ test('a silent connection is detected, although nothing closes it', async () => 
   await stop()
 })
 
+test('a server that falls silent between log-in and LISTEN is given up', async () => {
+  const heard: string[] = []
+  const times = { probeEveryMs: 5000, probeAnswerMs: 200, retryFirstMs: 20, retryMostMs: 100 }
+  const listener = { message: (payload: string) => heard.push(payload), gap: () => heard.push('gap') }
+  let lines = 0
+  const direct = await reachDirectly(config())
+  const connect = (events: ListenEvents) => {
+    lines++
+    if (lines > 2) server.resume()
+    const connection = direct.connect('latchkey listener', { prepare: false, ...events })
+    if (lines !== 2) return connection
+    const ready = connection.ready.then((client) => {
+      server.pause()
+      return client
+    })
+    return { ...connection, ready }
+  }
+  const stop = await startListening(connect, ['half'], listener, silentLog, times)
+  await cutListeners()
+  try {
+    await until(() => lines > 2, 'another connection is tried')
+  } finally {
+    server.resume()
+  }
+  await until(() => heard.includes('gap'), 'the gap is told')
+  await database.notify('half', 'after')
+  await until(() => heard.includes('after'), 'messages arrive again')
+  await stop()
+})
+
 test('a listener that throws is logged, and still gets the next message', async () => {
   let logged = ''
   const log = createLog({ logLevel: 'error', logFormat: 'json' }, (text) => {

@@ -366,6 +366,16 @@ describe.skipIf(!hasVersion(15))('a verifier that follows home', () => {
       expect(await start(at(pair.region.verifierUrl))).toBe('started')
       expect(await start(at(pair.home.url))).toContain('no copy of a region')
       expect(await start(at(pair.region.url))).toContain('may write to')
+      // Nor the tables that are the region's own: one says whether the copy is broken, the other makes a credential.
+      for (const [right, table] of [
+        ['DELETE', 'region_state'],
+        ['INSERT (bearer_hash)', 'portal_sessions'],
+      ]) {
+        await pair.region.sql.unsafe(`GRANT ${right} ON latchkey.${table} TO latchkey_verifier`)
+        expect(await start(at(pair.region.verifierUrl))).toContain(`may write to ${table}:`)
+        await pair.region.sql.unsafe(`REVOKE ${right} ON latchkey.${table} FROM latchkey_verifier`)
+      }
+      expect(await start(at(pair.region.verifierUrl))).toBe('started')
     })
 
     test('of any command but those that serve, which are for home', async () => {

@@ -25,7 +25,7 @@ export const regionRoutes = (context: Context, guard: Guard) =>
       response: { 200: RegionAnswer },
       detail: describe('askHome', 'What comes of the use of a key that was presented in a region'),
     })
-    .post('/usage/report', ({ body, state }) => takeReport(context, originOf(state), body), {
+    .post('/usage/report', ({ auth, body, state }) => takeReport(context, originOf(state), auth, body), {
       ...NEEDS['POST /usage/report'],
       body: UsageReport,
       response: { 200: ReportReceipt },

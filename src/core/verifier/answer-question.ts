@@ -1,3 +1,4 @@
+import { failField } from '../../lib/errors.ts'
 import { parseClientAddress } from '../../lib/ip.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal, Principal, Refusal } from '../principal.ts'
@@ -9,6 +10,7 @@ import type { RegionAnswer, RegionQuestion } from './model.ts'
 /**
  * Answers a verifier's question about a key, at home: decides by the present rows, counts, charges and records the use. The
  * verifier's address counts for nothing.
+ * @throws Problem validation_failed for a credential that is both or neither
  */
 export async function answerQuestion(context: Context, question: RegionQuestion): Promise<RegionAnswer> {
   const verdict = await verify(context, question)
@@ -27,8 +29,11 @@ export async function answerQuestion(context: Context, question: RegionQuestion)
 }
 
 function verify(context: Context, { credential }: RegionQuestion): Promise<Principal | Refusal> {
-  if ('hash' in credential) return verifyHashedKey(context, Buffer.from(credential.hash, 'hex'))
-  const { jti, sub, sid, aud, kid, scope, exp } = credential.token
+  const { hash, token } = credential
+  if (hash !== undefined && token === undefined) return verifyHashedKey(context, Buffer.from(hash, 'hex'))
+  if (hash !== undefined || token === undefined)
+    failField('/credential', 'Must have hash or token, and not both')
+  const { jti, sub, sid, aud, kid, scope, exp } = token
   return verifyTokenOfKey(context, {
     tokenId: jti,
     subject: sub,

@@ -6,20 +6,26 @@ import { CHECKS, USE_CODES } from '../../lib/outcomes.ts'
 export const ENTRY_POINTS = ['keys_verify', 'verify', 'forward_auth', 'caller'] as const
 export type EntryPoint = (typeof ENTRY_POINTS)[number]
 
+/** Without this length, `urn:uuid:` before it would fit, which the database does not read. */
+const UUID = { format: 'uuid', maxLength: 36 }
+const Uuid = Type.String(UUID)
+
 const MAX_COST = 1_000_000
+/** The year 9999. */
+const LATEST_SECONDS = 253_402_300_799
 const Text = (maxLength: number) => Type.String({ maxLength })
 const Hash = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the key, in hexadecimal' })
 
 /** The claims of an access token that stands for a key. The verifier has checked its signature. */
 const Token = Type.Object(
   {
-    jti: Id,
-    sub: Id,
-    sid: Id,
+    jti: Uuid,
+    sub: Uuid,
+    sid: Uuid,
     aud: Text(500),
     kid: Text(255),
     scope: Text(4000),
-    exp: Type.Integer({ minimum: 0 }),
+    exp: Type.Integer({ minimum: 0, maximum: LATEST_SECONDS }),
   },
   { additionalProperties: false },
 )
@@ -27,10 +33,10 @@ const Token = Type.Object(
 /** What a verifier asks home about a key. Never the key itself. */
 export const RegionQuestion = Type.Object(
   {
-    credential: Type.Union([
-      Type.Object({ hash: Hash }, { additionalProperties: false }),
-      Type.Object({ token: Token }, { additionalProperties: false }),
-    ]),
+    credential: Type.Object(
+      { hash: Type.Optional(Hash), token: Type.Optional(Token) },
+      { additionalProperties: false, description: 'One of both' },
+    ),
     entry_point: wordOf(ENTRY_POINTS, 'Where the verifier was asked'),
     scopes: Type.Array(Text(64), { maxItems: 50 }),
     cost: Type.Optional(
@@ -99,22 +105,22 @@ const Count = Type.Integer({ minimum: 1, maximum: 1_000_000_000 })
 /** The usage of a verifier. */
 export const UsageReport = Type.Object(
   {
-    id: Type.String({ format: 'uuid', description: 'A report that comes again is applied once' }),
+    id: Type.String({ ...UUID, description: 'A report that comes again is applied once' }),
     region: Type.String({ pattern: '^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$', description: 'REGION_NAME' }),
     counts: Type.Array(
       Type.Object(
-        { key_id: Id, hour: Instant, outcome: wordOf(USE_CODES, 'As at /keys/verify'), count: Count },
+        { key_id: Uuid, hour: Instant, outcome: wordOf(USE_CODES, 'As at /keys/verify'), count: Count },
         { additionalProperties: false },
       ),
       { maxItems: MAX_ITEMS },
     ),
-    last_uses: Type.Array(Type.Object({ secret_id: Id, at: Instant }, { additionalProperties: false }), {
+    last_uses: Type.Array(Type.Object({ secret_id: Uuid, at: Instant }, { additionalProperties: false }), {
       maxItems: MAX_ITEMS,
     }),
     refusals: Type.Array(
       Type.Object(
         {
-          key_id: Id,
+          key_id: Uuid,
           at: Instant,
           outcome: wordOf(CHECKS, 'Why the key was refused'),
           ip: nullable(Text(64)),

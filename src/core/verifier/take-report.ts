@@ -1,7 +1,9 @@
 import { parseClientAddress } from '../../lib/ip.ts'
 import { HOUR_MS, readInstant } from '../../lib/time.ts'
-import { type Origin, recordEvent } from '../audit/audit.ts'
+import type { Origin } from '../audit/audit.ts'
+import { recordChange } from '../change/record-change.ts'
 import type { Context } from '../context.ts'
+import type { Principal } from '../principal.ts'
 import type { Gathered } from '../usage/counts.ts'
 import { addGathered } from '../usage/usage.ts'
 import type { ReportReceipt, UsageReport } from './model.ts'
@@ -14,17 +16,14 @@ import { insertReport, upsertRegion } from './queries.ts'
 export async function takeReport(
   context: Context,
   origin: Origin,
+  caller: Principal,
   report: UsageReport,
 ): Promise<ReportReceipt> {
   const gathered = readReport(context, report)
-  const now = new Date(context.clock())
-  const skipped = await context.db.transaction(async (tx) => {
+  const skipped = await recordChange(context, origin, caller, [], async ({ tx, now, record }) => {
     if (!(await insertReport(tx, report.id, now))) return null
     if (await upsertRegion(tx, report.region, now))
-      await recordEvent(tx, context, origin, {
-        action: 'region.registered',
-        details: { region: report.region },
-      })
+      await record({ action: 'region.registered', details: { region: report.region } })
     return addGathered(tx, gathered)
   })
   if (skipped === null) return { applied: false }

@@ -14,15 +14,17 @@ export type CopyWatch = {
   check(): Promise<void>
 }
 
-/** @param read for tests without a subscription */
+/** @param read for tests without a subscription. `absent` of its `uncopied` tables are those of which no message tells */
 export function watchCopy(
   { db, cache, signing, log }: Pick<Context, 'db' | 'cache' | 'signing' | 'log'>,
   { freshness }: Region,
-  read: () => Promise<KnownCopy> = () => findCopyState(db),
+  read: () => Promise<KnownCopy & { absent?: number }> = () => findCopyState(db),
 ): CopyWatch {
   /** Messages heard so far. What was read before a message is older than the message. */
   let heard = 0
   let isBroken = false
+  /** Published tables that no subscription has: this verifier reads them, and the database does not know that. */
+  let absent = 0
   /** Whether the time of the heartbeat in the database counts: nothing was read from the copy before it. */
   let takesTime = true
 
@@ -43,7 +45,9 @@ export function watchCopy(
       const broken = message.state === 'whole' ? null : message.state
       noteState(broken !== null)
       freshness.learn(
-        message.kind === 'state' ? { broken } : { broken, uncopied: message.uncopied, atMs: message.atMs },
+        message.kind === 'state'
+          ? { broken }
+          : { broken, uncopied: message.uncopied + absent, atMs: message.atMs },
       )
     },
     gap() {
@@ -52,11 +56,12 @@ export function watchCopy(
     },
     async check() {
       const before = heard
-      const found = await read()
+      const { absent: found = 0, ...copy } = await read()
+      absent = found
       if (heard !== before) return
-      noteState(found.broken !== null)
-      const { atMs, ...others } = found
-      freshness.learn(takesTime ? found : others)
+      noteState(copy.broken !== null)
+      const { atMs, ...others } = copy
+      freshness.learn(takesTime ? copy : others)
       if (takesTime) log.debug({ at: atMs }, "The region's copy was read")
       takesTime = false
     },

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../lib/log.ts'
 import type { Listener } from '../database.ts'
-import { errorCode } from '../errors.ts'
+import { databaseError, errorCode } from '../errors.ts'
 import type { PrimaryConnection } from './primary.ts'
 
 /** The events of a listening connection. `onnotify` exists in postgres.js but not in its types. */
@@ -49,7 +49,7 @@ export async function startListening(
     const ask = async (statement: string) => {
       const client = await connection.ready
       isAsking = true
-      await client.unsafe(statement)
+      await answeredWithin(times.probeAnswerMs, client.unsafe(statement))
       isAsking = false
     }
     try {
@@ -104,6 +104,20 @@ export async function startListening(
   return () => {
     stopping.abort()
     return staying
+  }
+}
+
+/** @throws Error NO_ANSWER: a server that was frozen or cut off after the log-in closes no connection */
+async function answeredWithin(ms: number, asked: PromiseLike<unknown>): Promise<void> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(
+    () => late.reject(databaseError('NO_ANSWER', `the database gave no answer for ${ms} ms`)),
+    ms,
+  )
+  try {
+    await Promise.race([asked, late.promise])
+  } finally {
+    clearTimeout(timer)
   }
 }
 
