@@ -64,6 +64,9 @@ export function findSources(
 
 const isSet = (value: string | undefined) => value !== undefined && value.trim() !== ''
 
+/** Variables of other programs that are one letter from a setting: npx sets NODE. */
+const OF_OTHER_PROGRAMS = ['NODE', 'CODE']
+
 /**
  * Finds faults in the names of settings. In `.env` every unknown name is a fault. The environment also has
  * the names of other programs, so a name there is a fault only if it is close to a setting's name.
@@ -72,6 +75,7 @@ const isSet = (value: string | undefined) => value !== undefined && value.trim()
 export function faultsOfNames([environment, dotenv]: Sources, known: readonly string[]): string[] {
   const settings = [...known, ...SECRET_NAMES.map(fileNameOf)]
   const names = new Set([...settings, ...SEED_NAMES])
+  const others = new Set([...names, ...OF_OTHER_PROGRAMS])
   const closest = (name: string) => findClose(name, settings)
   const faults: string[] = []
   for (const name of Object.keys(dotenv)) {
@@ -80,7 +84,7 @@ export function faultsOfNames([environment, dotenv]: Sources, known: readonly st
     faults.push(`.env has ${name}, which is no setting${meant ? `; is ${meant} meant?` : ''}`)
   }
   for (const [name, value] of Object.entries(environment)) {
-    const meant = value === undefined || names.has(name) || name in dotenv ? undefined : closest(name)
+    const meant = value === undefined || others.has(name) || name in dotenv ? undefined : closest(name)
     if (meant) faults.push(`${name} is no setting; is ${meant} meant?`)
   }
   return faults

@@ -1,14 +1,13 @@
 import { call, newKey } from '../support/client.ts'
-import { LACKS, type PatroniCluster, startPatroni } from '../support/patroni.ts'
+import { LACKS, startPatroni } from '../support/patroni.ts'
 import { REDIS_SERVER, startRedis } from '../support/redis.ts'
-import { type Bed, startBed } from './bed.ts'
+import { startBed } from './bed.ts'
+import { cutFromEtcd, freezeNode, killNode, killPostgres, switchOver, type Trial } from './failovers.ts'
 import { type Fault, type Outcome, repeat } from './fault.ts'
-import { type Load, underLoad } from './load.ts'
+import { underLoad } from './load.ts'
 
 /** How soon all requests succeed again after the new primary takes writes. The machine may add what the control shows. */
 const SERVING_MS = 2000
-
-type Trial = (cluster: PatroniCluster, load: Load, bed: Bed) => Promise<void>
 
 /** How Latchkey finds the primary: by all hosts in DATABASE_URL, or by one name. */
 const WAYS = { 'several hosts': 'url', HAProxy: 'proxiedUrl' } as const
@@ -40,63 +39,6 @@ async function onPatroni(
   } finally {
     await redis.stop()
   }
-}
-
-const switchOver: Trial = async (cluster, { during, checker }) => {
-  const old = await cluster.takingWrites()
-  await during({}, async () => {
-    const began = performance.now()
-    await Promise.all([cluster.switchOver(old), cluster.takingWrites(old)])
-    checker.note(`another node took writes after ${Math.round(performance.now() - began)} ms`)
-  })
-}
-
-const killPostgres: Trial = async (cluster, { during, checker }) => {
-  const old = await cluster.takingWrites()
-  await during({}, async () => {
-    const began = performance.now()
-    old.killPostgres()
-    const { name } = await cluster.takingWrites()
-    const ms = Math.round(performance.now() - began)
-    checker.note(`${name === old.name ? 'the same node' : 'another node'} took writes after ${ms} ms`)
-  })
-}
-
-const killNode: Trial = async (cluster, { during, checker }) => {
-  const old = await cluster.takingWrites()
-  await during({}, async () => {
-    const began = performance.now()
-    await old.killPatroni()
-    old.killPostgres()
-    await cluster.takingWrites(old)
-    checker.note(`another node took writes after ${Math.round(performance.now() - began)} ms`)
-  })
-  old.startPatroni()
-}
-
-const freezeNode: Trial = async (cluster, { during, calm, checker }) => {
-  const old = await cluster.takingWrites()
-  await during({}, async () => {
-    const began = performance.now()
-    old.freeze()
-    await cluster.takingWrites(old)
-    checker.note(`another node took writes after ${Math.round(performance.now() - began)} ms`)
-  })
-  // It wakes as a primary, until its Patroni has asked etcd.
-  old.thaw()
-  await calm(3000)
-}
-
-const cutFromEtcd: Trial = async (cluster, { during, calm, checker }) => {
-  const old = await cluster.takingWrites()
-  await during({}, async () => {
-    const began = performance.now()
-    old.etcd.freeze()
-    await cluster.takingWrites(old)
-    checker.note(`another node took writes after ${Math.round(performance.now() - began)} ms`)
-  })
-  await calm(3000)
-  old.etcd.thaw()
 }
 
 /** The short form. A standby that joins again may hold commits back, so each fault lasts until all nodes are back. */

@@ -64,6 +64,8 @@ export type PatroniCluster = {
   settled(): Promise<void>
   /** A planned change of the primary, by Patroni's API. */
   switchOver(from: Node): Promise<void>
+  /** Changes the settings of the cluster, as `patronictl edit-config` does. */
+  configure(change: object): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -78,6 +80,9 @@ type Differences = {
   isSynchronous?: boolean
   /** How often Patroni looks. */
   loopSeconds?: number
+  /** More settings of the cluster, and parameters of PostgreSQL. */
+  settings?: object
+  parameters?: Record<string, string>
 }
 
 /** Starts the cluster, and makes the role and the database. */
@@ -195,6 +200,23 @@ export async function startPatroni(differences: Differences = {}): Promise<Patro
         }
         await until(isDone, 'Patroni changes the primary', 60_000)
       },
+      async configure(change) {
+        const body = JSON.stringify(change)
+        const isDone = async () => {
+          for (const { apiPort } of nodes) {
+            const asked = fetch(`http://127.0.0.1:${apiPort}/config`, { method: 'PATCH', body })
+            if (
+              await asked.then(
+                ({ ok }) => ok,
+                () => false,
+              )
+            )
+              return true
+          }
+          return false
+        }
+        await until(isDone, 'Patroni takes the settings', 60_000)
+      },
       [Symbol.asyncDispose]: dispose,
     }
   } catch (error) {
@@ -267,7 +289,7 @@ async function makeNode(
   home: string,
   name: string,
   etcdPort: number,
-  { isSynchronous = true, loopSeconds }: Differences,
+  { isSynchronous = true, loopSeconds, settings: more = {}, parameters = {} }: Differences,
   run: Run,
 ): Promise<Node & { apiPort: number }> {
   const etcd = await startDatabaseProxy(etcdPort)
@@ -287,6 +309,8 @@ async function makeNode(
       }
       settings.bootstrap.dcs.synchronous_mode = isSynchronous
       settings.bootstrap.dcs.loop_wait = loopSeconds ?? settings.bootstrap.dcs.loop_wait
+      Object.assign(settings.bootstrap.dcs, more)
+      Object.assign(settings.bootstrap.dcs.postgresql.parameters, parameters)
       const place = `127.0.0.1:${port}`
       Object.assign(settings.postgresql, {
         listen: place,

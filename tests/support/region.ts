@@ -29,7 +29,7 @@ export type Pair = {
   end(): Promise<void>
 }
 
-type Side = {
+export type Side = {
   server: PostgresServer
   /** The URL of its database for the superuser. */
   url: string
@@ -59,12 +59,12 @@ export async function startPair(
     startSide(regionVersion, REGION_SETTINGS, true),
   ])
   const connection = `host=127.0.0.1 port=${home.server.port} dbname=${DATABASE} user=${REPLICATION_ROLE}`
-  await runAll(home.sql, statementsOf(publicationScript()))
-  await runAll(region.sql, statementsOf(subscriptionScript({ name: REGION, connection }, [])))
+  await publish(home)
+  await subscribe(region, connection)
   const database = await openDatabase(databaseConfig(home.url), silentLog)
   const pair: Pair = {
     home,
-    region: { ...region, verifierUrl: region.server.url(DATABASE, VERIFIER_ROLE), connection },
+    region: { ...region, verifierUrl: verifierUrlOf(region), connection },
     beat: () => beat(database.db),
     arrived: async () => {
       const n = await beat(database.db)
@@ -82,8 +82,22 @@ export async function startPair(
   return pair
 }
 
+/** The region's own server with its schema, for a home that is elsewhere. */
+export const startRegion = (version: PostgresVersion): Promise<Side> =>
+  startSide(version, REGION_SETTINGS, true)
+
+export const verifierUrlOf = ({ server }: Side): string => server.url(DATABASE, VERIFIER_ROLE)
+
+/** Runs the printed SQL at home, whose schema is there. */
+export const publish = ({ sql }: Pick<Side, 'sql'>): Promise<void> =>
+  runAll(sql, statementsOf(publicationScript()))
+
+/** Runs the printed SQL in the region. */
+export const subscribe = ({ sql }: Pick<Side, 'sql'>, connection: string): Promise<void> =>
+  runAll(sql, statementsOf(subscriptionScript({ name: REGION, connection }, [])))
+
 /** Waits until every table of the subscription is copied. */
-export const copied = ({ region }: Pick<Pair, 'region'>): Promise<void> =>
+export const copied = ({ region }: { region: Pick<Side, 'sql'> }): Promise<void> =>
   until(async () => {
     const rows = await region.sql`SELECT srsubstate AS state FROM pg_subscription_rel`
     return rows.length > 0 && rows.every(({ state }) => state === 'r')
@@ -95,10 +109,10 @@ async function runAll(sql: postgres.Sql, statements: readonly string[]): Promise
 }
 
 /** Drops the slot of the region once nothing streams from it any more. */
-export const dropSlot = ({ home }: Pair): Promise<void> =>
+export const dropSlot = ({ home }: { home: Pick<Side, 'sql'> }): Promise<void> =>
   until(
     () =>
-      home.sql`SELECT pg_drop_replication_slot(${SLOT})`.then(
+      home.sql`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ${SLOT}`.then(
         () => true,
         () => false,
       ),
@@ -106,7 +120,11 @@ export const dropSlot = ({ home }: Pair): Promise<void> =>
   )
 
 /** Runs the printed SQL, what it says to do at home, and what the servers of home do each second. */
-export async function resync(pair: Pair): Promise<void> {
+export async function resync(pair: {
+  home: Pick<Side, 'sql'>
+  region: Pick<Side, 'sql'> & { connection: string }
+  beat(): Promise<unknown>
+}): Promise<void> {
   const statements = statementsOf(resyncScript({ name: REGION, connection: pair.region.connection }, [SLOT]))
   const isEnded = (statement: string) => statement.startsWith('DROP SUBSCRIPTION')
   const dropped = statements.findIndex(isEnded) + 1

@@ -19,6 +19,7 @@ import { readMigrations } from '../../src/db/migrations.macro.ts'
 import * as oauth from '../../src/db/oauth.ts'
 import * as people from '../../src/db/people.ts'
 import * as portalTables from '../../src/db/portal.ts'
+import * as regions from '../../src/db/regions.ts'
 import * as schema from '../../src/db/schema.ts'
 import { embeddedSnapshot } from '../support/databases.ts'
 
@@ -127,7 +128,16 @@ describe('drizzle-orm', () => {
     const last = String(journal.entries.length - 1).padStart(4, '0')
     const made = await Bun.file(join(drizzleFolder, `meta/${last}_snapshot.json`)).json()
     const wanted = generateDrizzleJson(
-      { ...columns, ...schema, ...people, ...consoleTables, ...portalTables, ...oauth, ...authorization },
+      {
+        ...columns,
+        ...schema,
+        ...people,
+        ...consoleTables,
+        ...portalTables,
+        ...oauth,
+        ...authorization,
+        ...regions,
+      },
       made.prevId,
       ['latchkey'],
     )
