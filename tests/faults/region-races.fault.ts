@@ -137,7 +137,7 @@ function startVerifier(
   return startProgram([...PROGRAM, 'serve'], { cwd, env })
 }
 
-/** The control: how late heartbeats arrive, and how long the verifier takes for a request that needs no database. */
+/** The control: how late heartbeats arrive, and how long the verifier takes for a request that asks neither database nor home. */
 function watchRegion({ region }: Pair, verifier: RunningProgram, checker: Checker, isOn: () => boolean) {
   let lateMs = 0
   const heartbeats = async () => {

@@ -63,6 +63,8 @@ export function createPool(
   const opening = new Set<PrimaryConnection>()
   const idle: PooledConnection[] = []
   let isClosed = false
+  /** Queries that came before the end had their time too, those whose connection was being opened among them. */
+  let isEnded = false
   let refusal: Error | null = null
   const isPinned = Object.keys(unpinned).length === 0
   const begin = isPinned ? 'BEGIN' : beginWith(unpinned)
@@ -94,7 +96,7 @@ export function createPool(
     try {
       const client = await opened.ready
       if (failure) throw failure
-      if (isClosed) throw databaseError('POOL_CLOSED', 'the database is closed')
+      if (isEnded) throw databaseError('POOL_CLOSED', 'the database is closed')
       Object.assign(client.options.parsers, options.parsers)
       Object.assign(client.options.serializers, options.serializers)
       const { close, destroy } = opened
@@ -229,6 +231,7 @@ export function createPool(
     close: async (seconds) => {
       isClosed = true
       await waitAtMost(seconds * 1000, queue.drained())
+      isEnded = true
       for (const opened of opening) opened.destroy()
       await Promise.all([...connections].map((connection) => connection.close()))
     },
