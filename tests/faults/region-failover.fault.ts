@@ -20,7 +20,7 @@ import { type Bed, startBed } from './bed.ts'
 import { freezeNode, killNode, killPostgres, switchOver, type Trial } from './failovers.ts'
 import { type Fault, type Outcome, repeat } from './fault.ts'
 import type { Checker } from './findings.ts'
-import { underLoad } from './load.ts'
+import { type Load, underLoad } from './load.ts'
 
 /** VERIFY_MAX_STALENESS_SECONDS: whatever happens to the stream, a revocation holds within it. */
 const HOLDS_WITHIN_MS = 10_000
@@ -85,7 +85,7 @@ async function follow(rounds: number, trial: Trial): Promise<Outcome> {
           const watch = watchRegion(ground, load.checker)
           await load.calm(3000)
           await trial(cluster, load, bed)
-          const ledger = await afterwards(ground, load.checker, before, watch)
+          const ledger = await afterwards(ground, load, before, watch)
           await checkAll(ground, load.checker, ledger)
         }),
       { clients: 4, pick },
@@ -233,7 +233,7 @@ function watchRegion(ground: Ground, checker: Checker): () => Promise<Ledger> {
  */
 async function afterwards(
   { cluster, region, connection, verifier, bed }: Ground,
-  checker: Checker,
+  { checker, during }: Load,
   before: number,
   watch: () => Promise<Ledger>,
 ): Promise<Ledger> {
@@ -262,12 +262,15 @@ async function afterwards(
   const { status, body } = await ask(ground, last)
   if (status !== 503 || body?.code !== 'stale')
     checker.violate(`the region answered ${status} ${body?.code} after a failover, before its resync`)
-  // Patroni would make the slot again while the subscription is made.
-  await cluster.configure({ slots: { [SLOT]: null } })
-  await atHome(cluster, (sql) =>
-    resync({ home: { sql }, region: { sql: region.sql, connection }, beat: () => Promise.resolve() }),
-  )
-  await keepSlot(cluster)
+  // The standbys start again to get the slot, so changes wait for one.
+  await during({}, async () => {
+    // Patroni would make the slot again while the subscription is made.
+    await cluster.configure({ slots: { [SLOT]: null } })
+    await atHome(cluster, (sql) =>
+      resync({ home: { sql }, region: { sql: region.sql, connection }, beat: () => Promise.resolve() }),
+    )
+    await keepSlot(cluster)
+  })
   await isReady(ground)
   return ledger
 }

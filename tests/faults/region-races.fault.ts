@@ -73,7 +73,9 @@ async function race(
   let isOn = true
   const watching: Promise<void>[] = []
   try {
-    home = await startService({}, { databaseUrl: pair.home.url, config: testConfig() })
+    // The admin's token lasts as long as a long run.
+    const lasting = { accessTokenExpireMinutes: 1440 }
+    home = await startService(lasting, { databaseUrl: pair.home.url, config: testConfig() })
     const admin = (await addLoggedIn(home, pair.home.sql, { role: 'admin' })).access
     const watcher = (await newKey(home, admin, { scopes: ['latchkey:verify'] })).key
     await pair.arrived()
