@@ -1,4 +1,5 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query'
+import { flushSync } from 'react-dom'
 import { notify } from '../components/notices.tsx'
 import { asRefusal, type Refusal } from './refusal.ts'
 
@@ -18,7 +19,8 @@ export function useChange<Input = void, Result = unknown>(
       }),
     onSuccess: async (result) => {
       if (done !== undefined) notify(done)
-      onDone?.(result)
+      // The page that comes next is shown first: what this one shows may be gone.
+      flushSync(() => onDone?.(result))
       await client.invalidateQueries()
     },
   })
