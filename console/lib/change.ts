@@ -19,7 +19,7 @@ export function useChange<Input = void, Result = unknown>(
       }),
     onSuccess: async (result) => {
       if (done !== undefined) notify(done)
-      // The page that comes next is shown first: what this one shows may be gone.
+      // The next page is rendered before anything is read again: the change may have deleted what this page shows.
       flushSync(() => onDone?.(result))
       await client.invalidateQueries()
     },

@@ -33,7 +33,7 @@ export function parsePolicy(text: string): Readonly<Policy> | { fault: string } 
   if (known) return known
   const policy = readPolicy(text)
   if ('fault' in policy || text.length > MAX_READ_LENGTH) return policy
-  // Anybody may ask by a policy that is never asked by again.
+  // A caller may send a new policy with each request, so the memory is bounded.
   if (read.size >= MAX_READ) read.clear()
   read.set(text, policy)
   return policy

@@ -57,7 +57,7 @@ async function authenticateByAssertion(
   return client
 }
 
-/** An app in the words of the audit trail: it may be gone when somebody reads them. */
+/** An app as the audit trail names it: with its name, since the app may be deleted before an admin reads the row. */
 export const nameClient = ({ id, name }: Pick<ClientRow, 'id' | 'name'>) => ({
   client_id: id,
   client_name: name,

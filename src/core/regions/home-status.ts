@@ -4,7 +4,7 @@ import { VERSION } from '../../lib/version.ts'
 import type { HomeStatus } from './model.ts'
 import { findServerSettings, listPublished, listRegionSlots } from './queries.ts'
 
-/** What home says of itself to `latchkey region check`: names and numbers, and no row of anybody. */
+/** What home says of itself to `latchkey region check`: names and numbers, and no row of a user, a key or an account. */
 export async function readHomeStatus(db: Database): Promise<HomeStatus> {
   const settings = await findServerSettings(db)
   return {

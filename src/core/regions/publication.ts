@@ -14,7 +14,7 @@ export function publicationScript(role = REPLICATION_ROLE): Script {
       note(
         `For the database of home, as a superuser, or as the owner of the tables who may make roles and publications.
 The server needs wal_level = logical, and max_slot_wal_keep_size, for example 10GB.
-Give the role a password afterwards. Whoever knows it can read every change of this database.`,
+Give the role a password afterwards. It is a secret: with it one can read every change of this database.`,
       ),
       ...run(createRole(role, 'LOGIN REPLICATION'), grantConnect(role)),
       note('The role reads the published columns and no others, so that a wrong copy fails.'),

@@ -43,7 +43,7 @@ export async function updateHeartbeat(db: Database, pauseMs = 900): Promise<void
 /**
  * The slots of this database. The server counts the bytes of each slot from its making. A count that went down is of a slot that
  * was dropped and made again: it skipped what was committed between, although no heartbeat may be among that. The count also
- * goes down where all counting begins anew, as after a crash, or where somebody resets it: then the slot goes on.
+ * goes down where all counting begins anew, as after a crash, or where an operator resets it: then the slot goes on.
  */
 const SLOTS = sql`(
   SELECT coalesce(jsonb_object_agg(s.slot_name, jsonb_build_object(
@@ -122,7 +122,7 @@ export async function listPublished(
     .orderBy(sql`tablename`)
 }
 
-/** Slots that are shown. Each region has one. */
+/** The most slots that are listed. Each region has one, and each is a series of /metrics. */
 const MAX_SLOTS = 100
 
 /** The slots of the regions of this database. */

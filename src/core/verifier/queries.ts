@@ -3,11 +3,7 @@ import type { Database, Transaction } from '../../db/database.ts'
 import { PUBLISHED } from '../../db/published.ts'
 import { heartbeats, regionState, regions, usageReports } from '../../db/regions.ts'
 import { signingKeys } from '../../db/schema.ts'
-import type { Metrics } from '../../lib/metrics.ts'
 import type { KnownCopy } from './freshness.ts'
-
-/** Slots that are shown: each is a series. */
-const MAX_SLOTS = 100
 
 /** Notes the id of a report. @returns false where it was noted before */
 export async function insertReport(tx: Transaction, id: string, at: Date): Promise<boolean> {
@@ -92,26 +88,6 @@ export async function surveyCopy(db: Database): Promise<Survey> {
     .from(sql`(SELECT 1) AS one`)
   if (!row) throw new Error('A survey without an answer')
   return row
-}
-
-/** The logical replication slots of this database: the regions have one each. */
-export async function listSlots(db: Database): Promise<Metrics['slots']> {
-  const rows = await db
-    .select({
-      slot: sql<string>`slot_name::text`,
-      walStatus: sql<string | null>`wal_status`,
-      bytesBehind:
-        sql`pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn)`.mapWith(Number),
-    })
-    .from(sql`pg_catalog.pg_replication_slots`)
-    .where(sql`slot_type = 'logical' AND database = current_database() AND NOT temporary`)
-    .orderBy(sql`slot_name`)
-    .limit(MAX_SLOTS)
-  return rows.map(({ slot, walStatus, bytesBehind }) => ({
-    slot,
-    walStatus: walStatus ?? 'unknown',
-    bytesBehind: bytesBehind ?? 0,
-  }))
 }
 
 /** The id of a public signing key; null: the copy has none. */
