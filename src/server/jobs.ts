@@ -7,7 +7,7 @@ import { deliverMails } from '../core/mail/deliver.ts'
 import { learnStoredKinds } from '../core/passwords/stored-kinds.ts'
 import { createRegionHeartbeat } from '../core/regions/heartbeat.ts'
 import { lookAtSlots } from '../core/regions/slots.ts'
-import { warnOfDifferences } from '../core/shared-settings/shared-settings.ts'
+import { requireSettingsOfHome, warnOfDifferences } from '../core/shared-settings/shared-settings.ts'
 import { rotateIfDue } from '../core/signing/signing-keys.ts'
 import { sumUsageByOwner } from '../core/usage/sums.ts'
 import { writeUsage } from '../core/usage/usage.ts'
@@ -159,6 +159,12 @@ export async function startJobsOfVerifier(
       everyMs: SECOND_MS,
       work: watch.check,
       failure: "The state of the region's copy could not be read",
+    },
+    // A verifier that started before the first copy could not compare them then.
+    {
+      everyMs: 5 * MINUTE_MS,
+      work: () => requireSettingsOfHome(context),
+      failure: 'The settings of home differ from those here, or could not be read',
     },
     {
       everyMs: 5 * SECOND_MS,

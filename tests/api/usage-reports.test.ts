@@ -97,6 +97,18 @@ describe('a report', () => {
     expect(items[0].actor).toMatchObject({ type: 'key' })
   })
 
+  test('of a new name is refused where a hundred are known', async () => {
+    await send(newReport())
+    await sql`INSERT INTO latchkey.regions (name, registered_at, reported_at)
+      SELECT 'region-' || n, now(), now() FROM generate_series(1, 100 - (SELECT count(*) FROM latchkey.regions)) n`
+    const refused = await send(newReport({ region: 'one-more' }))
+    expect([refused.status, refused.body.code]).toEqual([409, 'conflict'])
+    expect(await sql`SELECT FROM latchkey.regions WHERE name = 'one-more'`).toHaveLength(0)
+    expect((await send(newReport())).body).toEqual({ applied: true })
+    await sql`DELETE FROM latchkey.regions WHERE name LIKE 'region-%'`
+    expect((await send(newReport({ region: 'one-more' }))).body).toEqual({ applied: true })
+  })
+
   test('may be a megabyte, and no more; what is not of its shape is refused', async () => {
     const { id } = await madeKey()
     const counts = Array.from({ length: 7000 }, () => ({

@@ -73,6 +73,19 @@ test('a region in order is told so; each thing that is wrong is named, in the re
 
   const region = (statement: string) => pair.region.sql.unsafe(statement)
   const atHome = (statement: string) => pair.home.sql.unsafe(statement)
+  const setFailover = async (isOn: boolean) => {
+    await region(`ALTER SUBSCRIPTION ${SLOT} DISABLE`)
+    const isSet = () =>
+      region(`ALTER SUBSCRIPTION ${SLOT} SET (failover = ${isOn})`).then(
+        () => true,
+        () => false,
+      )
+    await until(isSet, 'the slot is free')
+    await region(`ALTER SUBSCRIPTION ${SLOT} ENABLE`)
+    const isActive = async () =>
+      (await pair.home.sql`SELECT active FROM pg_replication_slots WHERE slot_name = ${SLOT}`)[0]?.active
+    await until(isActive, 'the slot is read again')
+  }
   const cases: [string, () => Promise<unknown>, () => Promise<unknown>][] = [
     [
       'the copy may lack changes of home (chain)',
@@ -103,6 +116,29 @@ test('a region in order is told so; each thing that is wrong is named, in the re
         atHome(`ALTER PUBLICATION latchkey DROP TABLE latchkey.users;
           ALTER PUBLICATION latchkey ADD TABLE latchkey.users (id, locked_settings)`),
       () => runPrinted(),
+    ],
+    [
+      'home: a filter leaves rows of users out',
+      () =>
+        atHome(`ALTER PUBLICATION latchkey DROP TABLE latchkey.users;
+          ALTER PUBLICATION latchkey ADD TABLE latchkey.users (id) WHERE (id IS NOT NULL)`),
+      () => runPrinted(),
+    ],
+    [
+      'home: the publication leaves out each delete, truncate',
+      () => atHome(`ALTER PUBLICATION latchkey SET (publish = 'insert, update')`),
+      () => runPrinted(),
+    ],
+    [
+      'home: synchronized_standby_slots is empty',
+      async () => {
+        await atHome(`SELECT pg_create_physical_replication_slot('standby')`)
+        await setFailover(true)
+      },
+      async () => {
+        await atHome(`SELECT pg_drop_replication_slot('standby')`)
+        await setFailover(false)
+      },
     ],
     [
       'home: api_keys is not published',

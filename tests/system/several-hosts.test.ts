@@ -7,7 +7,8 @@ import type { OpenDatabase } from '../../src/db/database.ts'
 import { errorCode, isRetryable, isUnavailable, mayPass } from '../../src/db/errors.ts'
 import { openDatabase } from '../../src/db/open.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
-import { silentLog } from '../../src/lib/log.ts'
+import { createLog, silentLog } from '../../src/lib/log.ts'
+import { testConfig } from '../support/config.ts'
 import { databaseConfig, type PostgresServer, startServer } from '../support/postgres.ts'
 import { selectRows } from '../support/select.ts'
 import { listenOnTcp, type TcpServer } from '../support/tcp.ts'
@@ -103,6 +104,30 @@ describe('of several hosts, the one that takes writes is used:', () => {
     const error = await openDatabase(databaseConfig(url), silentLog).catch((error: unknown) => error)
     expect(errorCode(error)).toBe('28000')
     expect(mayPass(error)).toBe(false)
+  })
+
+  test('a role that may not learn the timeline is warned of, since a replaced primary is not recognised by it', async () => {
+    const admin = postgres(primary.url('postgres'), { max: 1, onnotice: () => {} })
+    await admin`CREATE ROLE plain LOGIN`
+    const warnings = async (role: string) => {
+      let text = ''
+      const log = createLog(testConfig({ logLevel: 'warn' }), (chunk) => {
+        text += chunk
+      })
+      const url = urlOf([standby.port, primary.port]).replace('postgres:any', `${role}:any`)
+      const database = await openDatabase(databaseConfig(url), log)
+      await database.close()
+      log.flush()
+      return text.split('\n').filter((line) => line.includes('pg_control_system'))
+    }
+    // The control: each role may call the function, unless an operator forbids it.
+    expect(await warnings('plain')).toEqual([])
+    await admin`REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC`
+    expect(await warnings('plain')).toHaveLength(1)
+    expect(await warnings('postgres')).toEqual([])
+    await admin`GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC`
+    await admin`DROP ROLE plain`
+    await admin.end()
   })
 
   test('a password that one host refuses may be one that a standby has not received; refused by all, it is wrong', async () => {

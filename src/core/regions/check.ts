@@ -62,8 +62,12 @@ function problemsOfHome({
   server_version,
   wal_level,
   max_slot_wal_keep_size,
+  synchronized_standby_slots,
+  has_standby_slots,
   publication,
+  operations,
   heartbeat_at,
+  slots,
 }: HomeStatus) {
   const problems: string[] = []
   if (server_version < 150_000)
@@ -71,10 +75,19 @@ function problemsOfHome({
   if (wal_level !== 'logical') problems.push(`home: wal_level is ${wal_level}, and has to be logical`)
   if (max_slot_wal_keep_size === '-1')
     problems.push('home: max_slot_wal_keep_size is not set: a region that is away fills the disk')
+  if (synchronized_standby_slots === '' && has_standby_slots && slots.some(({ failover }) => failover))
+    problems.push(
+      'home: synchronized_standby_slots is empty: a region may be ahead of the standby that is the primary next',
+    )
   if (heartbeat_at === null)
     problems.push('home: there is no heartbeat: run what "region publication" prints')
   if (publication === null)
     return [...problems, 'home: there is no publication: run what "region publication" prints']
+  const left = ['insert', 'update', 'delete', 'truncate'].filter((name) => !operations.includes(name))
+  if (left.length > 0) problems.push(`home: the publication leaves out each ${left.join(', ')}`)
+  const filtered = publication.filter(({ is_filtered }) => is_filtered).map(({ table }) => table)
+  if (filtered.length > 0)
+    problems.push(`home: a filter leaves rows of ${filtered.join(', ')} out: copy them anew after its end`)
   const published = new Map(publication.map(({ table, columns }) => [table, new Set(columns)]))
   for (const { name, columns, kept } of PUBLISHED) {
     const found = published.get(name)

@@ -3,6 +3,7 @@ import type { Database } from '../../db/database.ts'
 import { PUBLICATION } from '../../db/published.ts'
 import { GUARD } from '../../db/region-schema.ts'
 import { heartbeats, regionState } from '../../db/regions.ts'
+import type { HomeStatus } from './model.ts'
 
 /** Whether regions may copy from this database: the publication is there. */
 export async function hasPublication(db: Database): Promise<boolean> {
@@ -95,6 +96,8 @@ export async function findServerSettings(db: Database) {
       server_version: SERVER_VERSION,
       wal_level: sql<string>`current_setting('wal_level')`,
       max_slot_wal_keep_size: sql<string>`current_setting('max_slot_wal_keep_size')`,
+      synchronized_standby_slots: sql<string | null>`current_setting('synchronized_standby_slots', true)`,
+      has_standby_slots: sql<boolean>`EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_type = 'physical')`,
       heartbeat_at: sql<Date | null>`(SELECT ${heartbeats.at} FROM ${heartbeats})`.mapWith(heartbeats.at),
     })
     .from(sql`(SELECT 1) AS one`)
@@ -106,20 +109,30 @@ export async function findServerSettings(db: Database) {
 const FIRST_WITH_COLUMNS = 150_000
 
 /** The tables of the publication with their columns; null: there is no publication. */
-export async function listPublished(
-  db: Database,
-  serverVersion: number,
-): Promise<{ table: string; columns: string[] }[] | null> {
+export async function listPublished(db: Database, serverVersion: number): Promise<HomeStatus['publication']> {
   if (!(await hasPublication(db))) return null
   if (serverVersion < FIRST_WITH_COLUMNS) return []
   return db
     .select({
       table: sql<string>`tablename::text`,
       columns: sql<string[]>`attnames::text[]`,
+      is_filtered: sql<boolean>`rowfilter IS NOT NULL`,
     })
     .from(sql`pg_catalog.pg_publication_tables`)
     .where(sql`pubname = ${PUBLICATION} AND schemaname = 'latchkey'`)
     .orderBy(sql`tablename`)
+}
+
+/** The kinds of changes that the publication sends. */
+export async function listOperations(db: Database): Promise<string[]> {
+  const rows = await db
+    .select({ name: sql<string>`o.name` })
+    .from(
+      sql`pg_catalog.pg_publication p CROSS JOIN LATERAL (VALUES ('insert', p.pubinsert), ('update', p.pubupdate),
+        ('delete', p.pubdelete), ('truncate', p.pubtruncate)) AS o (name, is_sent)`,
+    )
+    .where(sql`p.pubname = ${PUBLICATION} AND o.is_sent`)
+  return rows.map(({ name }) => name)
 }
 
 /** The most slots that are listed. Each region has one, and each is a series of /metrics. */
@@ -131,13 +144,14 @@ export async function listRegionSlots(db: Database) {
     .select({
       name: sql<string>`slot_name::text`,
       active: sql<boolean>`active`,
+      failover: sql<boolean | null>`(to_jsonb(s) ->> 'failover')::boolean`,
       wal_status: sql<string | null>`wal_status`,
       bytes_behind: sql<
         string | null
       >`pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint::text`,
       bytes_kept: sql<string | null>`pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint::text`,
     })
-    .from(sql`pg_catalog.pg_replication_slots`)
+    .from(sql`pg_catalog.pg_replication_slots s`)
     .where(sql`slot_type = 'logical' AND database = current_database() AND NOT temporary`)
     .orderBy(sql`slot_name`)
     .limit(MAX_SLOTS)

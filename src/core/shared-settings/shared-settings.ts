@@ -53,8 +53,8 @@ export async function findDifferences(context: Pick<Context, 'config' | 'db'>): 
 }
 
 /**
- * Stops a verifier whose settings are not those of home: it would refuse every token, or call every key mistyped. What is not
- * copied yet is not compared.
+ * Requires that the settings of a verifier are those of home: it would refuse every token, or call every key mistyped. What is
+ * not copied yet is not compared.
  * @throws Error with one sentence that names each setting
  */
 export async function requireSettingsOfHome({ config, db }: Pick<Context, 'config' | 'db'>): Promise<void> {

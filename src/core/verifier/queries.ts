@@ -25,6 +25,9 @@ export async function upsertRegion(tx: Transaction, name: string, at: Date): Pro
   return row?.isNew ?? false
 }
 
+/** How many regions have reported, as far as home remembers them. */
+export const countRegions = (tx: Transaction): Promise<number> => tx.$count(regions)
+
 /** The subscriptions of a region's database that have the heartbeats, which prove what comes by the same one. */
 const PROVED = sql`(SELECT h.srsubid FROM pg_catalog.pg_subscription_rel h
   WHERE h.srrelid = 'latchkey.heartbeats'::regclass)`

@@ -1,3 +1,4 @@
+import { fail } from '../../lib/errors.ts'
 import { parseClientAddress } from '../../lib/ip.ts'
 import { HOUR_MS, readInstant } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
@@ -7,11 +8,15 @@ import type { Principal } from '../principal.ts'
 import type { Gathered } from '../usage/counts.ts'
 import { addGathered } from '../usage/usage.ts'
 import type { ReportReceipt, UsageReport } from './model.ts'
-import { insertReport, upsertRegion } from './queries.ts'
+import { countRegions, insertReport, upsertRegion } from './queries.ts'
+
+/** So that HOME_KEY, once it is stolen, cannot fill the table and the audit trail with names. */
+const MAX_REGIONS = 100
 
 /**
  * Adds the usage of a verifier to home's, once for each id. What is of deleted keys and secrets is dropped; `last_used_at`
  * moves forward only, and not beyond the clock of home.
+ * @throws Problem conflict where the name is new and there are too many
  */
 export async function takeReport(
   context: Context,
@@ -22,8 +27,11 @@ export async function takeReport(
   const gathered = readReport(context, report)
   const skipped = await recordChange(context, origin, caller, [], async ({ tx, now, record }) => {
     if (!(await insertReport(tx, report.id, now))) return null
-    if (await upsertRegion(tx, report.region, now))
+    if (await upsertRegion(tx, report.region, now)) {
+      if ((await countRegions(tx)) > MAX_REGIONS)
+        fail('conflict', { detail: `Home knows ${MAX_REGIONS} regions already, the most there may be.` })
       await record({ action: 'region.registered', details: { region: report.region } })
+    }
     return addGathered(tx, gathered)
   })
   if (skipped === null) return { applied: false }

@@ -7,6 +7,7 @@ import { startListening } from './listen.ts'
 import { createPool, SILENCE_GRACE_MS } from './pool.ts'
 import { type ConnectionEvents, STANDBY } from './primary.ts'
 import { type Purpose, type Reached, reach } from './reach.ts'
+import { readTargets } from './target.ts'
 import { createTimelines, type Timelines } from './timelines.ts'
 
 const CLOSE_TIMEOUT_SECONDS = 5
@@ -40,6 +41,12 @@ export async function openPostgres(
       { settings: missing.join() },
       'The connection pooler does not keep these settings: each statement is sent in a transaction that sets them, ' +
         'which costs time. docs/postgres.md, "PgBouncer", tells how it keeps them',
+    )
+  }
+  if (readTargets(url.reveal()).hosts.length > 1 && !timelines.isTold()) {
+    log.warn(
+      'The server does not tell its timeline, so a primary that was replaced while it was frozen is not recognised. ' +
+        'The role needs EXECUTE on pg_control_system()',
     )
   }
   const openPool = (purpose: Purpose, slots: number, silenceMs: number, logger?: Logger) =>

@@ -12,6 +12,8 @@ export type Timelines = {
    * @throws Error STANDBY where a newer timeline is known: the server is a primary that was replaced
    */
   record(history: History, drop: (why: Error) => void): () => void
+  /** Whether a server has told its timeline yet. */
+  isTold(): boolean
 }
 
 /**
@@ -33,6 +35,7 @@ export function createTimelines(): Timelines {
       connections.add(connection)
       return () => void connections.delete(connection)
     },
+    isTold: () => newest.size > 0,
   }
 }
 
