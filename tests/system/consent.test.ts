@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import axe from 'axe-core'
-import { type Browser, chromium } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import { addApi, addApp, newProof, queryOf, trade } from '../support/apps.ts'
-import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import { CHROMIUM, sharedChromium, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { addPerson, PASSWORD } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
@@ -37,9 +37,8 @@ const LOOKS = [390, 1280].flatMap((width) =>
 describe.skipIf(!CHROMIUM)(`the page of consent in a browser${WITHOUT_CHROMIUM}`, () => {
   let browser: Browser
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+    browser = await sharedChromium()
   })
-  afterAll(() => browser?.close())
 
   test.each(LOOKS)('leads from the app over the log-in back to it: %j', async ({ width, colorScheme }) => {
     const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme })

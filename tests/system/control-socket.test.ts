@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { emptyDirectory, type RunningProgram } from '../support/binary.ts'
 import { call, logIn } from '../support/client.ts'
+import { latchkey, serve } from '../support/compiled.ts'
 import { embeddedHome } from '../support/embedded-home.ts'
-import { latchkey, serve } from '../support/program.ts'
 
-/** A first start from source runs initdb, which takes four seconds on an idle machine. */
+/** Starts of a server take seconds on a busy machine. */
 const SLOW_MS = 240_000
 const PASSWORD = 'a passphrase of several words'
 
@@ -139,8 +139,9 @@ test(
 test(
   'a DATA_DIR longer than a socket address works',
   async () => {
-    using here = emptyDirectory()
-    const env = { DATA_DIR: join(here.path, 'd'.repeat(100), 'e'.repeat(100)) }
+    const data = join('d'.repeat(100), 'e'.repeat(100))
+    using here = await embeddedHome(data)
+    const env = { DATA_DIR: join(here.path, data) }
     await using server = await serve(here.path, env)
     expect(await createAdmin(here.path, 'one@example.com', env)).toMatchObject({ code: 0, err: '' })
     expect(server.output()).toContain('"command":"admin create"')

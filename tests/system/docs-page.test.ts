@@ -1,6 +1,6 @@
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { type Browser, chromium, type Page } from 'playwright-core'
-import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import type { Browser, Page } from 'playwright-core'
+import { CHROMIUM, sharedChromium, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService } from '../support/service.ts'
@@ -105,8 +105,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
   const complaints: string[] = []
   const requested: string[] = []
   beforeAll(async () => {
-    // Chromium has no sandbox as root. It opens only our own page here.
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+    browser = await sharedChromium()
     page = await (await browser.newContext()).newPage()
     page.setDefaultTimeout(60_000)
     page.on('console', (message) => {
@@ -116,7 +115,6 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     page.on('request', (request) => requested.push(request.url()))
     await load()
   })
-  afterAll(() => browser?.close())
   afterEach(() => {
     // Complaints are violations of the policy and missing files.
     expect(complaints).toEqual([])
@@ -297,10 +295,8 @@ describe.skipIf(!CHROMIUM)(`in a browser at PUBLIC_URL${WITHOUT_CHROMIUM}`, () =
   const person = prepare(() => newPerson(site))
   let browser: Browser
   beforeAll(async () => {
-    // Chromium has no sandbox as root. It opens only our own pages here.
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+    browser = await sharedChromium()
   })
-  afterAll(() => browser?.close())
 
   test('the page signs a person in by the code flow, and its token is theirs', async () => {
     const context = await browser.newContext()

@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import axe from 'axe-core'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { addApi, addApp } from '../support/apps.ts'
-import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import { CHROMIUM, sharedChromium, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newPerson } from '../support/client.ts'
 import { addAuthenticator } from '../support/console.ts'
 import { startFront } from '../support/front.ts'
@@ -54,10 +54,8 @@ describe.skipIf(!CHROMIUM)(`the pages in a browser${WITHOUT_CHROMIUM}`, () => {
   const complaints: string[] = []
   const requested: string[] = []
   beforeAll(async () => {
-    // As root Chromium has no sandbox to give; it sees nothing here but our own pages.
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+    browser = await sharedChromium()
   })
-  afterAll(() => browser?.close())
   afterEach(async () => {
     for (const context of contexts.splice(0)) await context.close()
     // A violation of the policy is a complaint, and so is an error of the script.
