@@ -2,10 +2,11 @@
  * Checks whether two source trees, or a tree and its binary, give the same answers to a script of requests
  * (`replay/requests.ts`), on real servers.
  *
- *     bun scripts/replay.ts record --program DIR|BINARY --to FILE.json
+ *     bun scripts/replay.ts record --program DIR|BINARY --to FILE.json [--database SCRIPT=URL]…
  *     bun scripts/replay.ts compare A.json B.json [--ignore-descriptions]
  *
- * `record` keeps the status, the error code, the header names and Retry-After of every answer, and the
+ * Each script has a server of its own, on a new embedded database, or on the database without rows that `--database` names for
+ * it. `record` keeps the status, the error code, the header names and Retry-After of every answer, and the
  * OpenAPI document. It fails if an operation of the document has no successful answer. `compare` prints every
  * difference, and fails if there is one. `--ignore-descriptions` leaves out the document's descriptions and
  * summaries.
@@ -17,7 +18,7 @@ import { type Case, type Options, type Script, scripts } from './replay/requests
 import { type Answer, type Request, send } from './replay/send.ts'
 import { type Server, startServer } from './replay/server.ts'
 
-const USAGE = `Usage: bun scripts/replay.ts record --program DIR|BINARY --to FILE.json
+const USAGE = `Usage: bun scripts/replay.ts record --program DIR|BINARY --to FILE.json [--database SCRIPT=URL]…
        bun scripts/replay.ts compare A.json B.json [--ignore-descriptions]
 `
 
@@ -30,11 +31,12 @@ type Recording = { requests: Record<string, Outcome>; document: Document }
 /** Values from answers, by the name under which a case keeps them. */
 type Values = Map<string, string>
 
-async function record(program: string, file: string): Promise<number> {
+async function record(program: string, file: string, databases: readonly string[]): Promise<number> {
+  const urls = new Map(databases.map((text) => text.split(/=(.*)/, 2) as [script: string, url: string]))
   const requests: Recording['requests'] = {}
   let document: Document | null = null
   for (const script of scripts) {
-    await using server = await startServer(program, script.settings)
+    await using server = await startServer(program, script.settings, urls.get(script.name))
     await play(server, script, requests)
     document ??= (await (await fetch(`${server.url}/openapi.json`)).json()) as Document
   }
@@ -200,12 +202,13 @@ const { values, positionals } = parseArgs({
   options: {
     program: { type: 'string' },
     to: { type: 'string' },
+    database: { type: 'string', multiple: true, default: [] },
     'ignore-descriptions': { type: 'boolean', default: false },
   },
 })
 const [command, before, after] = positionals
 if (command === 'record' && values.program && values.to)
-  process.exitCode = await record(values.program, values.to)
+  process.exitCode = await record(values.program, values.to, values.database)
 else if (command === 'compare' && before && after)
   process.exitCode = await compare(before, after, values['ignore-descriptions'])
 else {

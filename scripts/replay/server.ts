@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,19 +11,28 @@ const START_MS = 120_000
 const END_MS = 10_000
 
 /**
- * Starts a program, or the source of a tree, on a new embedded database, and waits until it is ready.
+ * Starts a program, or the source of a tree, and waits until it is ready.
  * @param program the binary's file, or the directory of a tree
  * @param settings its whole environment except the ports; nothing is inherited
+ * @param databaseUrl a database without rows; absent: a new embedded one
  * @throws Error with its output if it ends, or is not ready in time
  */
-export async function startServer(program: string, settings: Record<string, string>): Promise<Server> {
+export async function startServer(
+  program: string,
+  settings: Record<string, string>,
+  databaseUrl?: string,
+): Promise<Server> {
   const [port, metricsPort] = await Promise.all([freePort(), freePort()])
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-replay-'))
   const cwd = join(directory, 'empty')
   mkdirSync(cwd)
   const log = Bun.file(join(directory, 'log'))
   const command = [...commandOf(resolve(program)), 'serve']
-  const env = { ...settings, PORT: String(port), METRICS_PORT: String(metricsPort) }
+  const onDatabase = databaseUrl && {
+    DATABASE_URL: databaseUrl,
+    SECRET_KEY: randomBytes(32).toString('base64'),
+  }
+  const env = { ...settings, ...onDatabase, PORT: String(port), METRICS_PORT: String(metricsPort) }
   const child = Bun.spawn(command, { cwd, env, stdio: ['ignore', log, log] })
   const end = async () => {
     child.kill('SIGTERM')

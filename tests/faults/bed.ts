@@ -4,7 +4,6 @@ import { builtBinary, emptyDirectory, type RunningProgram, startProgram } from '
 import { call, logIn, newKey } from '../support/client.ts'
 import { freePort } from '../support/free-port.ts'
 import { createDatabase, type PostgresServer, startServer } from '../support/postgres.ts'
-import { PROGRAM } from '../support/program.ts'
 import { until } from '../support/until.ts'
 
 const PASSWORD = 'a passphrase of several words'
@@ -49,8 +48,8 @@ export async function startBed({ database, servers = 1, directory, env = {} }: O
     ? { DATABASE_URL: databaseUrl, SECRET_KEY: randomBytes(32).toString('hex') }
     : { DATA_DIR: directory ?? here.path }
   const admin = { ADMIN_EMAIL: 'admin@example.com', ADMIN_PASSWORD: PASSWORD }
-  // The binary, because from source the creation of an embedded database takes seconds.
-  const command = [...(databaseUrl ? PROGRAM : [await builtBinary()]), 'serve']
+  // The binary starts in less than half of the time, and creates an embedded database without some seconds more.
+  const command = [await builtBinary(), 'serve']
   const places: Place[] = []
   for (let i = 0; i < servers; i++)
     places.push(await place(command, here.path, { ...where, ...admin, RATE_LIMITS: 'off', ...env }))

@@ -13,6 +13,8 @@ export type Fault = {
   isFelt: boolean
   /** Whether it takes minutes: only `bun run test:faults` runs it. */
   isLong?: boolean
+  /** Whether it keeps the processor so busy that no other fault can be tried beside it. */
+  isBusy?: boolean
   /** What the machine lacks for this fault. null or absent: nothing. */
   lacks?: string | null
   run(rounds: number): Promise<Outcome>

@@ -3,8 +3,10 @@ import { until } from '../support/until.ts'
 import { type Account, openAccount } from './account.ts'
 import type { Bed } from './bed.ts'
 import { type Checker, createChecker, type Excuse, type Findings, type Happening } from './findings.ts'
+import { inForm } from './form.ts'
 
-const PACE_MS = 10
+/** A client's pause between two requests. In the short form the processor has time for what is tried beside. */
+const paceMs = () => inForm(10, 40)
 const WATCH_EVERY_MS = 50
 /** A round ends after this time without a refusal. Each refusal that comes too late is told by itself. */
 const QUIET_MS = 700
@@ -43,7 +45,7 @@ export async function underLoad(
     while (isOn) {
       await account.step()
       if (roams) account.close()
-      await Bun.sleep(PACE_MS * (0.5 + Math.random()))
+      await Bun.sleep(paceMs() * (0.5 + Math.random()))
     }
   })
   const watching = watch(bed, checker, () => isOn)

@@ -15,6 +15,7 @@ export const fault: Fault = {
   name: `${LOGINS} logins at once`,
   roundSeconds: 7,
   isFelt: true,
+  isBusy: true,
   async run(rounds) {
     await using bed = await startBed({ env: { PASSWORD_HASH_CONCURRENCY: '1' } })
     const url = bed.places[0]?.url ?? ''

@@ -13,10 +13,13 @@ import { makeSubjects, type Subject } from '../support/subjects.ts'
 import { until } from '../support/until.ts'
 import { type Fault, type Outcome, repeat } from './fault.ts'
 import { type Checker, createChecker } from './findings.ts'
+import { inForm } from './form.ts'
 
 /** Races at the same time, and races of a round: 40 rounds are 10,000. */
 const BATCH = 25
 const BATCHES = 10
+/** In the short form: of each kind, and `held` again, because at its first time the connections are only made. */
+const FEW_BATCHES = 4
 /** How soon a revocation holds in the region while heartbeats arrive within a second of being written. */
 const HOLDS_WITHIN_MS = 2000
 /** A credential that is not refused so long after its end is not late: it never is. */
@@ -164,10 +167,11 @@ const KINDS = ['held', 'cold', 'warm'] as const
 
 async function runRound(field: Field, seen: Seen): Promise<void> {
   const { pair, home } = field
-  const subjects = await makeSubjects(home, pair.home.sql, BATCH * BATCHES)
+  const batches = inForm(BATCHES, FEW_BATCHES)
+  const subjects = await makeSubjects(home, pair.home.sql, BATCH * batches)
   await pair.arrived()
   const ended: Runner[] = []
-  for (let batch = 0; batch < BATCHES; batch++) {
+  for (let batch = 0; batch < batches; batch++) {
     const runners = subjects
       .slice(batch * BATCH, (batch + 1) * BATCH)
       // Two of three are keys.

@@ -8,6 +8,7 @@ export const fault: Fault = {
   name: 'ten servers on an empty database at once',
   roundSeconds: 5,
   isFelt: false,
+  isBusy: true,
   async run(rounds) {
     const database = await createDatabase({ migrated: false })
     try {

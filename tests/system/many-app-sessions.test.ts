@@ -13,8 +13,9 @@ import { prepare, useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(240_000)
 
-const PEOPLE = 10_000
-const EACH = 10
+/** More than one step has, of people and of the sessions of each step. */
+const PEOPLE = 2500
+const EACH = 8
 /** The rows of a table that one transaction changes at most. */
 const STEP = 2000
 
@@ -50,7 +51,7 @@ async function ask(route: string, options: Call): Promise<number> {
   return status
 }
 
-test('100,000 live sessions of apps end in steps where their resource is disabled, and where their app is deleted', async () => {
+test('20,000 live sessions of apps end in steps where their resource is disabled, and where their app is deleted', async () => {
   const { resource, app, access } = world
   expect([await countLive(), await scopesNow(service, access)]).toEqual([PEOPLE * EACH + 1, ['read']])
   expect(await ask(`PATCH /resources/${resource.id}`, { json: { is_active: false } })).toBe(200)

@@ -8,7 +8,7 @@ import { startService, type TestService } from '../support/service.ts'
 
 setDefaultTimeout(240_000)
 
-const ROUNDS = 40
+const ROUNDS = 12
 
 let a: TestService
 let b: TestService
