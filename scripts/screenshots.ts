@@ -13,16 +13,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Page } from 'playwright-core'
-import { CHROMIUM } from '../tests/support/chromium.ts'
-import {
-  DESKTOP,
-  type Look,
-  launchChromium,
-  openPlace,
-  PHONE,
-  settle,
-  signInto,
-} from '../tests/support/console.ts'
+import { CHROMIUM, launchChromium } from '../tests/support/chromium.ts'
+import { DESKTOP, type Look, openPlace, PHONE, settle, signInByPage } from '../tests/support/console.ts'
 import { freePort } from '../tests/support/free-port.ts'
 import { ADMIN_EMAIL, PASSWORD } from './seed/fill.ts'
 
@@ -221,7 +213,7 @@ async function takePictures(base: string): Promise<number> {
   }
   try {
     for (const [look, options] of Object.entries(LOOKS)) {
-      const { page, context } = await signInto(browser, base, ADMIN_EMAIL, options, PASSWORD)
+      const { page, context } = await signInByPage(browser, base, ADMIN_EMAIL, options, PASSWORD)
       for (const [name, place] of Object.entries(await placesOf(base))) {
         if (!isWanted(name)) continue
         await openPlace(page, base, place)

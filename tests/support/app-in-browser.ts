@@ -1,18 +1,16 @@
 import { afterAll } from 'bun:test'
-import { type Browser, type BrowserContext, chromium } from 'playwright-core'
-import { CHROMIUM } from './chromium.ts'
+import type { BrowserContext } from 'playwright-core'
+import { sharedChromium } from './chromium.ts'
 import { prepare } from './use-service.ts'
 
 /** Chromium for the tests of the surrounding `describe`, with cookies that all of them share. */
-export function useChromium(): { browser: Browser; context: BrowserContext } {
+export function useChromium(): { context: BrowserContext } {
   const opened = prepare(async () => {
-    // Chromium has no sandbox as root. It opens only our own pages here.
-    const browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
-    const context = await browser.newContext()
+    const context = await (await sharedChromium()).newContext()
     context.setDefaultTimeout(60_000)
-    return { browser, context }
+    return { context }
   })
-  afterAll(() => opened.browser?.close())
+  afterAll(() => opened.context?.close())
   return opened
 }
 

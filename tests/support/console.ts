@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
-import { CHROMIUM } from './chromium.ts'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { PASSWORD } from './people.ts'
+import { until } from './until.ts'
 
 const AXE = readFileSync(Bun.resolveSync('axe-core/axe.min.js', import.meta.dir), 'utf8')
 
@@ -12,23 +12,14 @@ export type Look = { viewport: { width: number; height: number }; colorScheme: '
 export const DESKTOP: Look = { viewport: { width: 1280, height: 860 }, colorScheme: 'light' }
 export const PHONE: Look = { viewport: { width: 390, height: 844 }, colorScheme: 'dark' }
 
-/** As root Chromium has no sandbox to give; it sees nothing here but our own pages. */
-export const launchChromium = (): Promise<Browser> =>
-  chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
-
 /** A browser in which a person is signed in, and what it complained about. */
 export type Signed = { context: BrowserContext; page: Page; complaints: string[]; requested: string[] }
 
-/** Signs a person in by the page for it; the console is open afterwards. */
-export async function signInto(
-  browser: Browser,
-  base: string,
-  email: string,
-  look: Look = DESKTOP,
-  password = PASSWORD,
-): Promise<Signed> {
+/** A browser without cookies, and what it complains about. */
+export async function openBrowser(browser: Browser, look: Look): Promise<Signed> {
   const context = await browser.newContext({ ...look, reducedMotion: 'reduce' })
   context.setDefaultTimeout(60_000)
+  await context.addInitScript(COUNT_REQUESTS)
   const page = await context.newPage()
   const signed: Signed = { context, page, complaints: [], requested: [] }
   context.on('console', (message) => {
@@ -36,6 +27,19 @@ export async function signInto(
   })
   context.on('weberror', (error) => signed.complaints.push(error.error().message))
   context.on('request', (request) => signed.requested.push(request.url()))
+  return signed
+}
+
+/** Signs a person in by the page for it; the console is open afterwards. */
+export async function signInByPage(
+  browser: Browser,
+  base: string,
+  email: string,
+  look: Look = DESKTOP,
+  password = PASSWORD,
+): Promise<Signed> {
+  const signed = await openBrowser(browser, look)
+  const { page } = signed
   await page.goto(`${base}/login`)
   await page.fill('#email', email)
   await page.fill('#password', password)
@@ -50,11 +54,43 @@ export async function openPlace(page: Page, base: string, place: string): Promis
   await settle(page)
 }
 
+/** Counts the requests of a page that have no whole answer yet. */
+const COUNT_REQUESTS = `{
+  window.unanswered = 0
+  const ask = window.fetch
+  window.fetch = async (...words) => {
+    window.unanswered += 1
+    try {
+      const answer = await ask(...words)
+      await answer.clone().arrayBuffer()
+      return answer
+    } finally {
+      window.unanswered -= 1
+    }
+  }
+}`
+
+/**
+ * Resolves when the page has its heading, waits for no answer, and has had nothing to do in several frames one after
+ * the other: an answer that leads to another request does so in that time.
+ */
+const CALM = `new Promise((resolve) => {
+  let frames = 0
+  const look = () => {
+    const isBusy = window.unanswered > 0 || !document.querySelector('h1') || document.body.textContent.includes('Loading…')
+    frames = isBusy ? 0 : frames + 1
+    if (frames > 4) resolve(true)
+    else requestAnimationFrame(() => requestIdleCallback(look))
+  }
+  look()
+})`
+
 /** Waits until the page has its heading and nothing is being loaded. */
 export async function settle(page: Page): Promise<void> {
   await page.locator('h1').waitFor()
-  await page.waitForLoadState('networkidle')
-  await page.getByText('Loading…').first().waitFor({ state: 'detached' })
+  await page.waitForLoadState('load')
+  // A page that goes elsewhere meanwhile is looked at there.
+  await until(() => page.evaluate<boolean>(CALM).catch(() => false), 'the page has loaded everything', 60_000)
 }
 
 /** What axe-core finds on a page. It is brought in by the debugger, which no policy binds. */
@@ -63,7 +99,7 @@ export async function findBarriers(page: Page): Promise<string[]> {
   await debugging.send('Runtime.evaluate', { expression: AXE })
   const { violations } = await page.evaluate<{
     violations: { id: string; nodes: { html: string; failureSummary: string }[] }[]
-  }>('axe.run()')
+  }>("axe.run({ resultTypes: ['violations'] })")
   return violations.flatMap(({ id, nodes }) =>
     nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`),
   )
@@ -105,8 +141,10 @@ export async function walkByKeyboard(page: Page): Promise<string[]> {
     toReach.length
   }`)
   // A field for a time has several stops.
-  for (let pressed = 0; pressed < count * 2 + 20; pressed += 1) {
+  for (let pressed = 1; pressed <= count * 2 + 20; pressed += 1) {
     await page.keyboard.press('Tab')
+    // Each key reaches one element at most, so that there is nothing to ask before.
+    if (pressed < count) continue
     const isAround = await page.evaluate<boolean>('reached.size >= toReach.length')
     if (isAround) break
   }

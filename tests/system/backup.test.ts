@@ -14,9 +14,9 @@ import { join } from 'node:path'
 import { applyReplacement, stageReplacement } from '../../src/db/embedded/replacement.ts'
 import { emptyDirectory, type RunningProgram } from '../support/binary.ts'
 import { call, logIn, newKey, newPerson } from '../support/client.ts'
+import { latchkey, serve } from '../support/compiled.ts'
 import { embeddedHome } from '../support/embedded-home.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { latchkey, serve } from '../support/program.ts'
 import { refresh } from '../support/refresh.ts'
 
 const SLOW_MS = 240_000

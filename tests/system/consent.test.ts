@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import axe from 'axe-core'
-import { type Browser, chromium } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import { addApi, addApp, newProof, queryOf, trade } from '../support/apps.ts'
-import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import { CHROMIUM, sharedChromium, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { addPerson, PASSWORD } from '../support/people.ts'
 import { prepare, useService, useSql } from '../support/use-service.ts'
 
@@ -37,12 +37,11 @@ const LOOKS = [390, 1280].flatMap((width) =>
 describe.skipIf(!CHROMIUM)(`the page of consent in a browser${WITHOUT_CHROMIUM}`, () => {
   let browser: Browser
   beforeAll(async () => {
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+    browser = await sharedChromium()
   })
-  afterAll(() => browser?.close())
 
-  test.each(LOOKS)('leads from the app over the log-in back to it: %j', async ({ width, colorScheme }) => {
-    const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme })
+  test('leads from the app over the log-in back to it, at 390 and 1280 px, light and dark', async () => {
+    const context = await browser.newContext()
     try {
       const page = await context.newPage()
       const complaints: string[] = []
@@ -57,25 +56,30 @@ describe.skipIf(!CHROMIUM)(`the page of consent in a browser${WITHOUT_CHROMIUM}`
       await page.fill('#password', PASSWORD)
       await page.click('main form button[type=submit]')
       await page.getByRole('heading', { name: 'Allow Notebook for the desk?' }).waitFor()
-      if (PICTURES) {
-        await page.screenshot({ path: `${PICTURES}/consent-${width}-${colorScheme}.png`, fullPage: true })
-      }
-      const faults = await page.evaluate(
-        `${axe.source}; axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + ' ' + nodes.map((node) => node.html)))`,
-      )
-      expect(faults).toEqual([])
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width)
-      // Complaints so far are about this test's own script.
-      complaints.splice(0)
-      await page.uncheck('[name="scope.notes.write"]')
-      // "Allow" and "Cancel" are equally easy: the same size, and the same look.
-      const look = `[...document.querySelectorAll('.choice button')].map((button) => {
+      await page.evaluate(axe.source)
+      for (const { width, colorScheme } of LOOKS) {
+        await page.setViewportSize({ width, height: 800 })
+        await page.emulateMedia({ colorScheme })
+        if (PICTURES) {
+          await page.screenshot({ path: `${PICTURES}/consent-${width}-${colorScheme}.png`, fullPage: true })
+        }
+        const faults = await page.evaluate(
+          `axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations.map(({ id, nodes }) => id + ' ' + nodes.map((node) => node.html)))`,
+        )
+        expect(faults).toEqual([])
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width)
+        // "Allow" and "Cancel" are equally easy: the same size, and the same look.
+        const look = `[...document.querySelectorAll('.choice button')].map((button) => {
         const { width, height } = button.getBoundingClientRect()
         return JSON.stringify([width, height, getComputedStyle(button).backgroundColor])
       })`
-      const [cancel, allow] = (await page.evaluate(look)) as string[]
-      expect(cancel).toBeString()
-      expect(cancel).toBe(allow)
+        const [cancel, allow] = (await page.evaluate(look)) as string[]
+        expect(cancel).toBeString()
+        expect(cancel).toBe(allow)
+      }
+      // Complaints so far are about this test's own script.
+      complaints.splice(0)
+      await page.uncheck('[name="scope.notes.write"]')
       await page.getByRole('button', { name: 'Allow' }).click()
       await page.waitForURL(`${redirectUri}?**`)
       const code = new URL(page.url()).searchParams.get('code') ?? ''

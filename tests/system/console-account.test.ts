@@ -1,14 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import type postgres from 'postgres'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call } from '../support/client.ts'
-import { addAuthenticator, launchChromium, openPlace, type Signed, signInto } from '../support/console.ts'
+import { addAuthenticator } from '../support/console.ts'
 import { type Front, startFront } from '../support/front.ts'
 import { startMailServer, tokenIn } from '../support/mail-server.ts'
 import { addPerson, beginSession, connectTo, PASSWORD } from '../support/people.ts'
 import { codeOf } from '../support/second-factors.ts'
 import { until } from '../support/until.ts'
+import { useConsole } from '../support/use-console.ts'
 
 setDefaultTimeout(240_000)
 
@@ -16,30 +17,26 @@ const mails = await startMailServer()
 afterAll(() => mails.stop())
 
 describe.skipIf(!CHROMIUM)(`the page Account${WITHOUT_CHROMIUM}`, () => {
-  let browser: Browser
   let front: Front
   let sql: postgres.Sql
-  let signed: Signed
+  const pages = useConsole(() => front)
 
   beforeAll(async () => {
     // Browsers have passkeys over plain http at this name alone.
     front = await startFront('localhost', '', { ...mails.settings })
     sql = connectTo(front.behind)
-    browser = await launchChromium()
   })
   afterAll(async () => {
-    await browser?.close()
     await sql?.end()
     await front?.stop()
   })
-  afterEach(() => signed.context.close())
+  afterEach(() => pages.leave())
 
   /** Somebody new, who looks at their account. */
-  async function open(): Promise<{ page: Page; id: string; email: string }> {
+  async function open({ isFresh = false } = {}): Promise<{ page: Page; id: string; email: string }> {
     const { id, email } = await addPerson(sql)
-    signed = await signInto(browser, front.url, email)
-    await openPlace(signed.page, front.url, 'account')
-    return { page: signed.page, id, email }
+    const { page } = await pages.open({ email }, 'account', { isFresh })
+    return { page, id, email }
   }
   const endBrowserSessions = (id: string) =>
     sql`DELETE FROM latchkey.sessions WHERE user_id = ${id} AND kind = 'browser'`
@@ -75,7 +72,7 @@ describe.skipIf(!CHROMIUM)(`the page Account${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('a passkey is added and renamed, and proves who it is in place of a password', async () => {
-    const { page, id } = await open()
+    const { page, id } = await open({ isFresh: true })
     await addAuthenticator(page)
     await page.getByRole('button', { name: 'Add a passkey' }).click()
     const adding = page.getByRole('dialog', { name: 'Add a passkey' })

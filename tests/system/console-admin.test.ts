@@ -1,14 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import { NEEDS } from '../../src/api/route-table.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newKey } from '../support/client.ts'
-import { launchChromium, openPlace, type Signed, settle, signInto } from '../support/console.ts'
+import { openPlace, type Signed, settle } from '../support/console.ts'
 import { startMailServer, tokenIn } from '../support/mail-server.ts'
 import { type AddedPerson, addLoggedIn, addPerson, beginSession, PASSWORD } from '../support/people.ts'
 import { enrolTotp } from '../support/second-factors.ts'
 import { until } from '../support/until.ts'
+import { useConsole } from '../support/use-console.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(240_000)
@@ -19,23 +20,19 @@ const service = useService({ isIssuer: true, ...mails.settings })
 const sql = useSql(service)
 
 describe.skipIf(!CHROMIUM)(`the console of admins and support${WITHOUT_CHROMIUM}`, () => {
-  let browser: Browser
   let admin: AddedPerson
   let signed: Signed
+  const pages = useConsole(() => service)
 
   beforeAll(async () => {
-    browser = await launchChromium()
     admin = await addPerson(sql, { role: 'admin', email: 'ada@example.com' })
   })
-  afterAll(() => browser?.close())
   afterEach(async () => {
-    await signed?.context.close()
-    expect(signed?.complaints).toEqual([])
+    expect((await pages.leave()).complaints).toEqual([])
   })
 
   async function open(place: string, person = admin): Promise<Page> {
-    signed = await signInto(browser, service.url, person.email)
-    await openPlace(signed.page, service.url, place)
+    signed = await pages.open(person, place)
     return signed.page
   }
   const confirm = (page: Page, name: string) =>

@@ -1,11 +1,12 @@
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import type { Browser, Page } from 'playwright-core'
+import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import type { Page } from 'playwright-core'
 import { addApi, addApp, addAtBrowser, askTokens, newCode, trade } from '../support/apps.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newKey } from '../support/client.ts'
-import { launchChromium, openPlace, type Signed, settle, signInto } from '../support/console.ts'
+import { openPlace, type Signed, settle } from '../support/console.ts'
 import { type AddedPerson, addPerson, beginSession, PASSWORD } from '../support/people.ts'
 import { until } from '../support/until.ts'
+import { useConsole } from '../support/use-console.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(240_000)
@@ -16,23 +17,19 @@ const sql = useSql(service)
 const sqlWithoutApps = useSql(withoutApps)
 
 describe.skipIf(!CHROMIUM)(`the console's pages of apps${WITHOUT_CHROMIUM}`, () => {
-  let browser: Browser
   let admin: AddedPerson
   let signed: Signed
+  const pages = useConsole(() => service)
 
   beforeAll(async () => {
-    browser = await launchChromium()
     admin = await addPerson(sql, { role: 'admin', email: 'ada@example.com' })
   })
-  afterAll(() => browser?.close())
   afterEach(async () => {
-    await signed?.context.close()
-    expect(signed?.complaints).toEqual([])
+    expect((await pages.leave()).complaints).toEqual([])
   })
 
   async function open(place: string, person = admin): Promise<Page> {
-    signed = await signInto(browser, service.url, person.email)
-    await openPlace(signed.page, service.url, place)
+    signed = await pages.open(person, place)
     return signed.page
   }
   const confirm = (page: Page, name: string) =>
@@ -245,7 +242,6 @@ describe.skipIf(!CHROMIUM)(`the console's pages of apps${WITHOUT_CHROMIUM}`, () 
     await confirm(page, 'Disconnect')
     await page.getByText('No app is connected.').waitFor()
     expect([await grants(), await isKeyGood()]).toEqual([0, true])
-    await signed.context.close()
     const support = await addPerson(sql, { scopes: ['latchkey:support'] })
     const asSupport = await open(`users/${person.id}`, support)
     await asSupport.getByRole('tab', { name: 'Sessions' }).waitFor()
@@ -257,11 +253,8 @@ describe.skipIf(!CHROMIUM)(`the console's pages of apps${WITHOUT_CHROMIUM}`, () 
       page.getByRole('navigation', { name: 'Pages' }).getByRole('link').allTextContents()
     expect(await links(await open('account'))).toEqual(expect.arrayContaining(['Apps', 'APIs']))
     await signed.page.getByRole('heading', { name: 'Connected apps' }).waitFor()
-    await signed.context.close()
     const { email } = await addPerson(sqlWithoutApps, { role: 'admin' })
-    signed = await signInto(browser, withoutApps.url, email)
-    const { page } = signed
-    await openPlace(page, withoutApps.url, 'account')
+    const { page } = await pages.open({ email }, 'account', { base: withoutApps.url })
     expect(await page.getByRole('heading', { name: 'Connected apps' }).count()).toBe(0)
     expect(await page.getByRole('heading', { name: 'Sessions' }).count()).toBe(1)
     expect(await links(page)).not.toEqual(expect.arrayContaining(['Apps']))

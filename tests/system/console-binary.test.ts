@@ -2,9 +2,9 @@ import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { builtBinary, emptyDirectory, startProgram } from '../support/binary.ts'
-import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import { CHROMIUM, sharedChromium, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call } from '../support/client.ts'
-import { launchChromium, openPlace, settle, signInto } from '../support/console.ts'
+import { openPlace, settle, signInByPage } from '../support/console.ts'
 import { PASSWORD } from '../support/people.ts'
 import { NGINX, nginxAround, startProxy } from '../support/proxy.ts'
 
@@ -37,10 +37,9 @@ describe.skipIf(!CHROMIUM || !NGINX)(`the console in the binary${why}`, () => {
       ],
     } as const
     const front = await startProxy(recipe, Number(new URL(server.url).port))
-    const browser = await launchChromium()
+    const base = `${front.url}/auth`
+    const { page, context, complaints, requested } = await signInByPage(await sharedChromium(), base, EMAIL)
     try {
-      const base = `${front.url}/auth`
-      const { page, complaints, requested } = await signInto(browser, base, EMAIL)
       await openPlace(page, base, 'keys/new')
       await page.getByLabel('Name').fill('from the binary')
       await page.getByLabel('read', { exact: true }).check()
@@ -63,7 +62,7 @@ describe.skipIf(!CHROMIUM || !NGINX)(`the console in the binary${why}`, () => {
       expect(complaints).toEqual([])
       expect(requested.filter((url) => !url.startsWith(`${base}/`) && !url.startsWith('data:'))).toEqual([])
     } finally {
-      await browser.close()
+      await context.close()
       await front.stop()
     }
   })

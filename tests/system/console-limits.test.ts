@@ -1,18 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import type { Browser, Page } from 'playwright-core'
+import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import type { Page } from 'playwright-core'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newKey } from '../support/client.ts'
-import {
-  findBarriers,
-  type Look,
-  launchChromium,
-  openPlace,
-  PHONE,
-  type Signed,
-  settle,
-  signInto,
-} from '../support/console.ts'
+import { findBarriers, type Look, PHONE, type Signed, settle } from '../support/console.ts'
 import { type AddedPerson, addPerson, beginSession } from '../support/people.ts'
+import { useConsole } from '../support/use-console.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(240_000)
@@ -21,22 +13,19 @@ const service = useService({ isIssuer: true })
 const sql = useSql(service)
 
 describe.skipIf(!CHROMIUM)(`limits and credits in the console${WITHOUT_CHROMIUM}`, () => {
-  let browser: Browser
   let admin: AddedPerson
   let person: AddedPerson
   let access: string
   let signed: Signed
+  const pages = useConsole(() => service)
 
   beforeAll(async () => {
-    browser = await launchChromium()
     admin = await addPerson(sql, { role: 'admin', email: 'ada@example.com' })
     person = await addPerson(sql, { email: 'bob@example.com' })
     access = (await beginSession(service, admin)).access
   })
-  afterAll(() => browser?.close())
   afterEach(async () => {
-    await signed.context.close()
-    expect(signed.complaints).toEqual([])
+    expect((await pages.leave()).complaints).toEqual([])
   })
 
   const newAccount = async (limits = {}): Promise<string> => {
@@ -52,8 +41,7 @@ describe.skipIf(!CHROMIUM)(`limits and credits in the console${WITHOUT_CHROMIUM}
   }
   const read = async (path: string) => (await call(service, `GET /${path}`, { bearer: access })).body
   const open = async (place: string, who = admin, look?: Look): Promise<Page> => {
-    signed = await signInto(browser, service.url, who.email, look)
-    await openPlace(signed.page, service.url, place)
+    signed = await pages.open(who, place, look && { look })
     return signed.page
   }
   const dialogOf = async (page: Page, button: string) => {
@@ -208,8 +196,7 @@ describe.skipIf(!CHROMIUM)(`limits and credits in the console${WITHOUT_CHROMIUM}
       await page.getByRole('meter', { name: 'Credits' }).waitFor()
       for (const name of ['Add credits', 'Edit limits'])
         expect(await page.getByRole('button', { name }).count()).toBe(0)
-      expect(signed.complaints).toEqual([])
-      await signed.context.close()
+      expect((await pages.leave()).complaints).toEqual([])
     }
     // The positive control: an admin has both.
     const page = await open(`service-accounts/${id}`)

@@ -1,9 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import type { Browser, Page } from 'playwright-core'
+import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import type { Page } from 'playwright-core'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call } from '../support/client.ts'
-import { findBarriers, launchChromium, openPlace, type Signed, settle, signInto } from '../support/console.ts'
+import { findBarriers, type Signed, settle } from '../support/console.ts'
 import { type AddedPerson, addPerson, beginSession, LABELLER } from '../support/people.ts'
+import { useConsole } from '../support/use-console.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(240_000)
@@ -12,25 +13,22 @@ const service = useService({ isIssuer: true })
 const sql = useSql(service)
 
 describe.skipIf(!CHROMIUM)(`the managers of a service account in the console${WITHOUT_CHROMIUM}`, () => {
-  let browser: Browser
   let maker: AddedPerson
   let other: AddedPerson
   let account: { id: string }
   let access: string
   let signed: Signed
+  const pages = useConsole(() => service)
 
   beforeAll(async () => {
-    browser = await launchChromium()
     maker = await addPerson(sql, { email: 'ada@example.com' })
     other = await addPerson(sql, { email: 'bob@example.com', scopes: LABELLER })
     await sql`UPDATE latchkey.users SET email_verified = true`
     access = (await beginSession(service, maker)).access
     account = await newAccount('reports')
   })
-  afterAll(() => browser?.close())
   afterEach(async () => {
-    await signed.context.close()
-    expect(signed.complaints).toEqual([])
+    expect((await pages.leave()).complaints).toEqual([])
   })
 
   const newAccount = async (name: string): Promise<{ id: string }> => {
@@ -40,8 +38,7 @@ describe.skipIf(!CHROMIUM)(`the managers of a service account in the console${WI
   const managersOf = async (): Promise<{ type: string; id: string }[]> =>
     (await call(service, `GET /service-accounts/${account.id}`, { bearer: access })).body.managers
   const open = async (person: AddedPerson): Promise<Page> => {
-    signed = await signInto(browser, service.url, person.email)
-    await openPlace(signed.page, service.url, `service-accounts/${account.id}`)
+    signed = await pages.open(person, `service-accounts/${account.id}`)
     return signed.page
   }
   const add = async (page: Page, who: string) => {
@@ -108,7 +105,7 @@ describe.skipIf(!CHROMIUM)(`the managers of a service account in the console${WI
     const accounts = page.getByRole('table', { name: 'Service accounts' }).locator('tbody tr')
     await accounts.first().waitFor()
     expect(await accounts.allTextContents()).toEqual([expect.stringContaining('reports')])
-    await signed.context.close()
+    expect((await pages.leave()).complaints).toEqual([])
 
     const own = await open(other)
     await own.getByRole('button', { name: 'Edit' }).click()

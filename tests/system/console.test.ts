@@ -1,24 +1,14 @@
-import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { mkdirSync } from 'node:fs'
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import { addApi, addApp, newCode } from '../support/apps.ts'
 import { signIn } from '../support/browser.ts'
 import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newKey } from '../support/client.ts'
-import {
-  DESKTOP,
-  findBarriers,
-  type Look,
-  launchChromium,
-  openPlace,
-  PHONE,
-  type Signed,
-  settle,
-  signInto,
-  walkByKeyboard,
-} from '../support/console.ts'
+import { findBarriers, openPlace, PHONE, type Signed, settle, walkByKeyboard } from '../support/console.ts'
 import { type AddedPerson, addPerson, beginSession, LABELLER, PASSWORD } from '../support/people.ts'
 import { until } from '../support/until.ts'
+import { type Opening, useConsole } from '../support/use-console.ts'
 import { useService, useSql } from '../support/use-service.ts'
 
 setDefaultTimeout(240_000)
@@ -28,7 +18,6 @@ const HOSTILE = `<img src=x onerror=alert(1)> \u202Egnp.exe 🔑 ${'a'.repeat(60
 
 const service = useService({ isIssuer: true })
 const sql = useSql(service)
-let browser: Browser
 let admin: AddedPerson
 let user: AddedPerson
 let access: string
@@ -44,7 +33,6 @@ const PICTURES = process.env.PICTURES
 describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   beforeAll(async () => {
     if (PICTURES) mkdirSync(PICTURES, { recursive: true })
-    browser = await launchChromium()
     admin = await addPerson(sql, { role: 'admin', email: 'ada@example.com' })
     user = await addPerson(sql, { email: 'bob@example.com', scopes: LABELLER })
     const owner = await beginSession(service, user)
@@ -69,21 +57,18 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
       })
     }
   })
-  afterAll(() => browser?.close())
 
-  /** A person of one test, signed in. Its browser ends with the test. */
+  const pages = useConsole(() => service)
   let signed: Signed
-  const enter = async (person: AddedPerson, look: Look = DESKTOP): Promise<Page> => {
-    signed = await signInto(browser, service.url, person.email, look)
+  const enter = async (person: AddedPerson, place = 'keys', how: Opening = {}): Promise<Page> => {
+    signed = await pages.open(person, place, how)
     return signed.page
   }
   afterEach(async () => {
-    await signed.context.close()
     // A violation of the policy is a complaint, and so is an error of a script.
-    expect(signed.complaints).toEqual([])
-    expect(
-      signed.requested.filter((url) => !url.startsWith(service.url) && !url.startsWith('data:')),
-    ).toEqual([])
+    const { complaints, requested } = await pages.leave()
+    expect(complaints).toEqual([])
+    expect(requested.filter((url) => !url.startsWith(service.url) && !url.startsWith('data:'))).toEqual([])
   })
 
   const placesOf = () => [
@@ -110,6 +95,18 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     'settings',
     'nowhere',
   ]
+  /** Where the hostile name is shown. */
+  const namesAt = () => [
+    `users/${user.id}`,
+    `users/${user.id}?tab=grants`,
+    'apps',
+    `apps/${app.id}`,
+    'account',
+    'overview',
+    'all-keys',
+    'service-accounts',
+    `service-accounts/${account.id}`,
+  ]
 
   /** Looks at a page: a heading with the focus, no barrier, nothing wider than the screen. */
   async function look(page: Page, place: string, name: string): Promise<void> {
@@ -124,16 +121,19 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     expect(await findBarriers(page)).toEqual([])
   }
 
-  test('every page, on a desktop and light, is reached by the keyboard, has no barrier for axe-core and breaks no policy', async () => {
+  test('every page, on a desktop and light, is reached by the keyboard, has no barrier for axe-core and breaks no policy, and a hostile name is text on it', async () => {
     const page = await enter(admin)
+    expect(placesOf()).toEqual(expect.arrayContaining(namesAt()))
     for (const place of placesOf()) {
       await look(page, place, 'desktop')
+      if (namesAt().includes(place)) await page.getByText(HOSTILE.slice(0, 28)).first().waitFor()
+      expect({ place, images: await page.locator('img[src=x]').count() }).toEqual({ place, images: 0 })
       expect({ place, missed: await walkByKeyboard(page) }).toEqual({ place, missed: [] })
     }
   })
 
   test('pages on a phone and dark', async () => {
-    const page = await enter(admin, PHONE)
+    const page = await enter(admin, 'keys', { look: PHONE })
     for (const place of [
       'keys',
       `keys/${rich.id}`,
@@ -149,7 +149,6 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
 
   test('the control: axe-core finds a barrier, and the policy a violation', async () => {
     const page = await enter(user)
-    await settle(page)
     await page.evaluate("document.querySelector('main').append(document.createElement('input'))")
     expect(await findBarriers(page)).toEqual([expect.stringContaining('label: <input>')])
     const trap =
@@ -161,28 +160,8 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     expect(signed.complaints.splice(0).join()).toContain('TrustedHTML')
   })
 
-  test('a hostile name is text, wherever it is shown', async () => {
-    const page = await enter(admin)
-    for (const place of [
-      `users/${user.id}`,
-      `users/${user.id}?tab=grants`,
-      'apps',
-      `apps/${app.id}`,
-      'account',
-      'overview',
-      'all-keys',
-      'service-accounts',
-      `service-accounts/${account.id}`,
-    ]) {
-      await openPlace(page, service.url, place)
-      await page.getByText(HOSTILE.slice(0, 28)).first().waitFor()
-      expect(await page.locator('img[src=x]').count()).toBe(0)
-    }
-  })
-
   test('a key is made by the keyboard alone, is shown once, and leaving asks whether it is saved', async () => {
     const page = await enter(user)
-    await settle(page)
     // From the heading: to "Create".
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')
@@ -223,8 +202,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('what the API refuses stands at its field, and what is typed stays', async () => {
-    const page = await enter(user)
-    await openPlace(page, service.url, 'keys/new')
+    const page = await enter(user, 'keys/new')
     await page.getByLabel('Name').fill('typed')
     await page.getByText('More: addresses').click()
     await page.getByLabel('Allowed addresses').fill('not an address')
@@ -237,8 +215,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('"Why is it refused?" names each check', async () => {
-    const page = await enter(user)
-    await openPlace(page, service.url, `keys/${rich.id}`)
+    const page = await enter(user, `keys/${rich.id}`)
     await page.getByLabel('Scopes that are needed').fill('write')
     await page.getByLabel('Address of the client').fill('203.0.113.9')
     await page.getByRole('button', { name: 'Why is it refused?' }).click()
@@ -251,8 +228,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('the chart is a table where one is asked for, and its range is in the URL', async () => {
-    const page = await enter(user)
-    await openPlace(page, service.url, `keys/${rich.id}`)
+    const page = await enter(user, `keys/${rich.id}`)
     await page.locator('.plot svg').waitFor()
     await page.getByRole('button', { name: '24 h' }).click()
     await page.waitForURL(/range=24h$/)
@@ -263,8 +239,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
 
   test('revoking asks for the name of the key, and works from the next request on', async () => {
     const { id, key } = await newKey(service, access, { name: 'to be revoked', scopes: 'read' })
-    const page = await enter(user)
-    await openPlace(page, service.url, `keys/${id}`)
+    const page = await enter(user, `keys/${id}`)
     await page.getByRole('button', { name: 'Revoke' }).click()
     const dialog = page.getByRole('dialog')
     const button = dialog.getByRole('button', { name: 'Revoke' })
@@ -279,7 +254,6 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
 
   test('keys are searched, and the search is in the URL', async () => {
     const page = await enter(user)
-    await settle(page)
     await page.getByLabel('Search').fill('check')
     await page.waitForURL(/query=check$/)
     await until(async () => (await page.locator('tbody tr').count()) === 1, 'one key is left')
@@ -320,7 +294,6 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
 
   test('an id, an address and a name lead to where they belong', async () => {
     const page = await enter(admin)
-    await settle(page)
     const search = async (text: string) => {
       await page.keyboard.press('Control+k')
       await page.getByRole('dialog').getByLabel('Search').fill(text)
@@ -348,8 +321,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     const person = await addPerson(sql, { email: 'carl@example.com' })
     const session = await beginSession(service, person)
     const { key } = await newKey(service, session.access, { scopes: 'read' })
-    const page = await enter(admin)
-    await openPlace(page, service.url, `users/${person.id}`)
+    const page = await enter(admin, `users/${person.id}`)
     await page.getByRole('button', { name: 'Cut off' }).click()
     await page.getByText(/1 key stop/).waitFor()
     await page.getByRole('dialog').getByRole('button', { name: 'Cut off' }).click()
@@ -366,7 +338,6 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     const { key } = await newKey(service, access, { name: 'leaked', scopes: 'read' })
     const support = await addPerson(sql, { email: 'sue@example.com', scopes: ['latchkey:support'] })
     const page = await enter(support)
-    await settle(page)
     let actions = 0
     const act = async (action: () => Promise<unknown>) => {
       actions += 1
@@ -395,7 +366,6 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
 
   test('a user finds no page of an admin in the menu, and the API refuses what is typed', async () => {
     const page = await enter(user)
-    await settle(page)
     expect(await page.getByRole('navigation').getByRole('link').allTextContents()).toEqual([
       'My keys',
       'Service accounts',
@@ -420,8 +390,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('a session that ended is signed in again in place, and the form stays', async () => {
-    const page = await enter(user)
-    await openPlace(page, service.url, 'keys/new')
+    const page = await enter(user, 'keys/new')
     await page.getByLabel('Name').fill('half done')
     await sql`DELETE FROM latchkey.sessions WHERE user_id = ${user.id} AND kind = 'browser'`
     await page.getByRole('button', { name: 'Create' }).click()
@@ -434,8 +403,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('what needs recent authentication asks for it in place, and then goes on', async () => {
-    const page = await enter(user)
-    await openPlace(page, service.url, 'account')
+    const page = await enter(user, 'account')
     await sql`UPDATE latchkey.sessions SET auth_time = now() - interval '1 hour' WHERE user_id = ${user.id}`
     await page.getByRole('button', { name: 'Set up an app' }).click()
     const dialog = page.getByRole('dialog', { name: 'Is it you?' })
@@ -454,7 +422,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
   })
 
   test('who does nothing for five minutes has no further token asked for', async () => {
-    const page = await enter(admin)
+    const page = await enter(admin, 'keys', { isFresh: true })
     await page.clock.install()
     await openPlace(page, service.url, 'audit')
     await page.getByLabel('Every 5 seconds').check()

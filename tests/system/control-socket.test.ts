@@ -3,10 +3,11 @@ import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { emptyDirectory, type RunningProgram } from '../support/binary.ts'
 import { call, logIn } from '../support/client.ts'
+import { latchkey, serve } from '../support/compiled.ts'
 import { embeddedHome } from '../support/embedded-home.ts'
-import { latchkey, serve } from '../support/program.ts'
+import { until } from '../support/until.ts'
 
-/** A first start from source runs initdb, which takes four seconds on an idle machine. */
+/** Starts of a server take seconds on a busy machine. */
 const SLOW_MS = 240_000
 const PASSWORD = 'a passphrase of several words'
 
@@ -27,7 +28,7 @@ test(
     await using server = await serve(here.path)
     expect(await createAdmin(here.path, 'one@example.com')).toMatchObject({ code: 0, err: '' })
     expect(await createAdmin(here.path, 'two@example.com')).toMatchObject({ code: 0, err: '' })
-    expect(server.output()).toContain('"command":"admin create"')
+    await until(() => server.output().includes('"command":"admin create"'), 'the server has logged it')
     const { access } = await logIn(server, 'one@example.com', PASSWORD)
     expect(await adminStatus(server, access)).toBe(200)
 
@@ -139,11 +140,12 @@ test(
 test(
   'a DATA_DIR longer than a socket address works',
   async () => {
-    using here = emptyDirectory()
-    const env = { DATA_DIR: join(here.path, 'd'.repeat(100), 'e'.repeat(100)) }
+    const data = join('d'.repeat(100), 'e'.repeat(100))
+    using here = await embeddedHome(data)
+    const env = { DATA_DIR: join(here.path, data) }
     await using server = await serve(here.path, env)
     expect(await createAdmin(here.path, 'one@example.com', env)).toMatchObject({ code: 0, err: '' })
-    expect(server.output()).toContain('"command":"admin create"')
+    await until(() => server.output().includes('"command":"admin create"'), 'the server has logged it')
     await logIn(server, 'one@example.com', PASSWORD)
   },
   SLOW_MS,
@@ -219,7 +221,7 @@ describe('messages over the socket are not trusted', () => {
       // A directory in its place cannot be removed like a file.
       mkdirSync(join(here.path, 'data/control.sock'))
       await using server = await serve(here.path)
-      expect(server.output()).toContain('Commands cannot reach this server')
+      await until(() => server.output().includes('Commands cannot reach this server'), 'the log says so')
       expect((await call(server, 'GET /readyz')).status).toBe(200)
     },
     SLOW_MS,

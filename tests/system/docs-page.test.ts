@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { type Browser, chromium, type Page } from 'playwright-core'
-import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+import { CHROMIUM, sharedChromium, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newKey, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
 import { startService } from '../support/service.ts'
@@ -99,15 +99,31 @@ describe('the page and its files', () => {
   })
 })
 
+/** The operations that the tests of credentials run. */
+const SHORT = ['getMe', 'userOnly', 'serviceOnly', 'createKey']
+
+/** Lets the pages of a browser find these operations alone in the document, which has everything else as it is. */
+async function shorten(context: BrowserContext): Promise<void> {
+  await context.route('**/openapi.json', async (route) => {
+    const response = await route.fetch()
+    const { paths, ...rest } = await response.json()
+    const kept = Object.entries<Record<string, { operationId: string }>>(paths).filter(([, operations]) =>
+      Object.values(operations).some(({ operationId }) => SHORT.includes(operationId)),
+    )
+    await route.fulfill({ response, json: { ...rest, paths: Object.fromEntries(kept) } })
+  })
+}
+
 describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
   let browser: Browser
+  let context: BrowserContext
   let page: Page
   const complaints: string[] = []
   const requested: string[] = []
   beforeAll(async () => {
-    // Chromium has no sandbox as root. It opens only our own page here.
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
-    page = await (await browser.newContext()).newPage()
+    browser = await sharedChromium()
+    context = await browser.newContext()
+    page = await context.newPage()
     page.setDefaultTimeout(60_000)
     page.on('console', (message) => {
       if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
@@ -116,7 +132,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     page.on('request', (request) => requested.push(request.url()))
     await load()
   })
-  afterAll(() => browser?.close())
+  afterAll(() => context?.close())
   afterEach(() => {
     // Complaints are violations of the policy and missing files.
     expect(complaints).toEqual([])
@@ -127,8 +143,13 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     expect(requested.length).toBeGreaterThan(4)
   })
 
-  /** Loads the page without a fragment, which would reopen an operation. */
-  async function load(): Promise<void> {
+  /**
+   * Loads the page without a fragment, which would reopen an operation. The page takes seconds for all operations;
+   * `isShort` leaves those that these tests run, for a test that is about what the page keeps.
+   */
+  async function load({ isShort = false } = {}): Promise<void> {
+    await context.unrouteAll()
+    if (isShort) await shorten(context)
     await page.goto('about:blank')
     await page.goto(`${service.url}/docs`)
     await page.waitForSelector('.opblock')
@@ -166,6 +187,16 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     await page.locator('.btn-done').first().click()
   }
 
+  test('the page loads under its policy and lists every operation', async () => {
+    const { paths } = (await call(service, 'GET /openapi.json')).body
+    const operations = Object.values<Record<string, { operationId: string }>>(paths).flatMap(Object.values)
+    expect(operations.length).toBeGreaterThan(20)
+    expect(await page.locator('.opblock').count()).toBe(operations.length)
+    for (const { operationId } of operations)
+      expect(`${operationId} ${await page.locator(operation(operationId)).count()}`).toBe(`${operationId} 1`)
+    expect(await page.title()).toBe('Latchkey API')
+  })
+
   test('its colours follow the colour scheme of the system, also when that changes', async () => {
     // The function is text, because the types of this file have no browser.
     const look = async () => {
@@ -179,7 +210,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     for (const colorScheme of ['dark', 'light', 'dark'] as const) {
       await page.emulateMedia({ colorScheme })
       await until(async () => (await look()).isDark === (colorScheme === 'dark'), `it is ${colorScheme}`)
-      await load()
+      await load({ isShort: true })
       expect(await look()).toEqual({ isDark: colorScheme === 'dark' })
     }
     await page.emulateMedia({ colorScheme: 'light' })
@@ -202,7 +233,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
       expect(Math.min(...widths)).toBeGreaterThan(200)
     } finally {
       if (desktop) await page.setViewportSize(desktop)
-      await load()
+      await load({ isShort: true })
     }
   })
 
@@ -223,17 +254,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     await page.locator('.btn.authorize').click()
     await page.locator('.auth-container .btn', { hasText: 'Logout' }).click()
     await page.locator('.btn-done').first().click()
-    await load()
-  })
-
-  test('the page loads under its policy and lists every operation', async () => {
-    const { paths } = (await call(service, 'GET /openapi.json')).body
-    const operations = Object.values<Record<string, { operationId: string }>>(paths).flatMap(Object.values)
-    expect(operations.length).toBeGreaterThan(20)
-    expect(await page.locator('.opblock').count()).toBe(operations.length)
-    for (const { operationId } of operations)
-      expect(`${operationId} ${await page.locator(operation(operationId)).count()}`).toBe(`${operationId} 1`)
-    expect(await page.title()).toBe('Latchkey API')
+    await load({ isShort: true })
   })
 
   test('an access token authorises calls to the service of the page, also after a reload', async () => {
@@ -241,7 +262,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     const { status, displayed, authorization, apiKey } = await execute('getMe')
     expect([status, authorization, apiKey]).toEqual([200, `Bearer ${owner.access}`, undefined])
     expect(displayed).toContain(owner.email)
-    await load()
+    await load({ isShort: true })
     expect((await execute('userOnly')).status).toBe(200)
     // Kept for this tab alone.
     expect(await page.evaluate('sessionStorage.authorized')).toContain(owner.access)
@@ -282,7 +303,7 @@ describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
     expect(authorization).toMatch(/^Bearer eyJ[\w.-]+$/)
     expect(displayed).toContain(owner.email)
 
-    await load()
+    await load({ isShort: true })
     await authorise('bearer', (both) => both.locator('input').fill(owner.access))
     const beside = await execute('userOnly')
     expect([beside.status, beside.apiKey]).toEqual([200, undefined])
@@ -297,10 +318,8 @@ describe.skipIf(!CHROMIUM)(`in a browser at PUBLIC_URL${WITHOUT_CHROMIUM}`, () =
   const person = prepare(() => newPerson(site))
   let browser: Browser
   beforeAll(async () => {
-    // Chromium has no sandbox as root. It opens only our own pages here.
-    browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+    browser = await sharedChromium()
   })
-  afterAll(() => browser?.close())
 
   test('the page signs a person in by the code flow, and its token is theirs', async () => {
     const context = await browser.newContext()
@@ -310,6 +329,7 @@ describe.skipIf(!CHROMIUM)(`in a browser at PUBLIC_URL${WITHOUT_CHROMIUM}`, () =
       if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
     })
     context.on('weberror', (error) => complaints.push(error.error().message))
+    await shorten(context)
     const page = await context.newPage()
     await page.goto(`${site.url}/docs`)
     await page.waitForSelector('.opblock')

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { secret } from '../../src/lib/secret.ts'
-import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import { CHROMIUM, sharedChromium, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { freePort } from '../support/free-port.ts'
 import { makeCertificate, startMailServer, tokenIn } from '../support/mail-server.ts'
 import { addPerson, connectTo, PASSWORD } from '../support/people.ts'
@@ -252,9 +252,8 @@ for (const { path, recipe } of PROXIES) {
       describe.skipIf(!CHROMIUM)(`in a browser${WITHOUT_CHROMIUM}`, () => {
         let browser: Browser
         beforeAll(async () => {
-          browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] })
+          browser = await sharedChromium()
         })
-        afterAll(() => browser?.close())
 
         /** Gives the browser an authenticator in software, whose person is always there. */
         async function addAuthenticator(page: Page): Promise<void> {

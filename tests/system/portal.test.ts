@@ -2,9 +2,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, te
 import { mkdirSync } from 'node:fs'
 import type { Browser, BrowserContext, Frame, Page } from 'playwright-core'
 import { PORTAL } from '../../src/lib/scopes.ts'
-import { CHROMIUM, WITHOUT_CHROMIUM } from '../support/chromium.ts'
+import { CHROMIUM, sharedChromium, WITHOUT_CHROMIUM } from '../support/chromium.ts'
 import { call, newKey } from '../support/client.ts'
-import { DESKTOP, findBarriers, launchChromium, PHONE } from '../support/console.ts'
+import { DESKTOP, findBarriers, PHONE } from '../support/console.ts'
 import { addLoggedIn, connectTo } from '../support/people.ts'
 import { makePortal } from '../support/portal.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -53,7 +53,7 @@ describe.skipIf(!CHROMIUM)(`the portal${WITHOUT_CHROMIUM}`, () => {
   let shown: { id: string; key: string }
   beforeAll(async () => {
     if (PICTURES) mkdirSync(PICTURES, { recursive: true })
-    browser = await launchChromium()
+    browser = await sharedChromium()
     service = await startService({
       isIssuer: true,
       portalName: HOSTILE.slice(0, 50),
@@ -79,7 +79,6 @@ describe.skipIf(!CHROMIUM)(`the portal${WITHOUT_CHROMIUM}`, () => {
       SELECT ${shown.id}, date_trunc('hour', now()) - at * interval '1 hour', 'VALID', 7 FROM generate_series(0, 719) AS at`
   })
   afterAll(async () => {
-    await browser?.close()
     await sql?.end()
     await service?.stop()
     product.stop()

@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { invocation, type Surroundings } from '../../src/cli/invocation.ts'
 import { emptyDirectory, type RunningProgram } from '../support/binary.ts'
 import { call, logIn } from '../support/client.ts'
+import { latchkey, serve } from '../support/compiled.ts'
 import { testConfig } from '../support/config.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
-import { latchkey, serve } from '../support/program.ts'
 
 const SLOW_MS = 240_000
 const PASSWORD = 'a passphrase of several words'

@@ -5,10 +5,10 @@ import { LISTED_STATUSES } from '../../src/core/keys/model.ts'
 import { secret } from '../../src/lib/secret.ts'
 import { emptyDirectory, runProgram } from '../support/binary.ts'
 import { call, logIn } from '../support/client.ts'
+import { serve } from '../support/compiled.ts'
 import { testConfig } from '../support/config.ts'
 import { embeddedHome } from '../support/embedded-home.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { serve } from '../support/program.ts'
 import { startService } from '../support/service.ts'
 
 const SLOW_MS = 240_000
