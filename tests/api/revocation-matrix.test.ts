@@ -394,13 +394,19 @@ async function run(kills: Credential[], spares: Credential[], at: TestService, a
   expect([at.context.cache.isLive(), other.context.cache.isLive()]).toEqual([true, true])
   // That each surface accepts live credentials does not depend on the action: a test of its own tries it.
   for (const server of [at, other]) {
-    for (const credential of kills) {
-      await expectAlive(server, [credential])
-      await warm(server, credential)
-    }
+    await expectAlive(
+      server,
+      kills.filter(({ kind }) => !isRemembered(kind)),
+    )
+    await Promise.all(kills.map((credential) => warm(server, credential)))
   }
   const underWay = await beginChanges([at, other], kills)
-  const others = await beginChanges([other], spares)
+  // Three of the spares change something meanwhile, and the next three at the next action.
+  const three = [0, 1, 2].map((next) => spares[(3 * count.actions + next) % spares.length])
+  const others = await beginChanges(
+    [other],
+    three.flatMap((each) => each ?? []),
+  )
   await act()
   const since = performance.now()
   count.cells += underWay.length
