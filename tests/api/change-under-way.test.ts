@@ -245,10 +245,14 @@ async function sendMeanwhile(at: TestService, route: string, w: World, { act }: 
         answer = came
       })
       while (
-        (await sql`SELECT 1 FROM pg_stat_activity WHERE ${pid} = ANY (pg_blocking_pids(pid))`).length === 0
+        // The other databases of the server have many connections, which are left out first.
+        (
+          await sql`SELECT 1 FROM pg_stat_activity WHERE CASE
+            WHEN datname = current_database() AND wait_event_type = 'Lock' THEN ${pid} = ANY (pg_blocking_pids(pid)) END`
+        ).length === 0
       ) {
         if (answer) throw new Error(`${route} did not wait: ${answer.status} ${answer.text}`)
-        await Bun.sleep(1)
+        await Bun.sleep(2)
       }
       before = await digest(isCommitted ? (tx as unknown as postgres.Sql) : sql)
       if (!isCommitted) throw UNDONE
