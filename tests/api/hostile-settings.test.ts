@@ -1,6 +1,11 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import postgres from 'postgres'
-import { HOSTILE_GROUPS, HOSTILE_SETTINGS, setForDatabase, useMainFlows } from '../support/hostile-settings.ts'
+import {
+  HOSTILE_GROUPS,
+  HOSTILE_SETTINGS,
+  setForDatabase,
+  useMainFlows,
+} from '../support/hostile-settings.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 
 setDefaultTimeout(240_000)
