@@ -1,30 +1,52 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { type Refusal, refuse } from './refusal.ts'
 
-const BEARER = /^bearer +(\S+) *$/i
+/** The names by which a key is presented, in lower case: headers, and schemes of `Authorization` besides Bearer and Basic. */
+export type KeyNames = { headers: readonly string[]; schemes: readonly string[] }
+
+/**
+ * Adds the headers and schemes of Latchkey's API_KEY_HEADERS and API_KEY_SCHEMES.
+ * @throws TypeError for a name that no header has, and for `Authorization`
+ */
+export function readKeyNames(apiKeyHeaders: readonly string[], apiKeySchemes: readonly string[]): KeyNames {
+  const headers = new Headers([
+    ['x-api-key', ''],
+    ...apiKeyHeaders.map((name): [string, string] => [name, '']),
+  ])
+  if (headers.has('authorization')) throw new TypeError('apiKeyHeaders are headers besides Authorization')
+  return { headers: [...headers.keys()], schemes: apiKeySchemes.map((scheme) => scheme.toLowerCase()) }
+}
 
 /**
  * The one credential of a request, by the same rules as on Latchkey's own routes. `Headers` joins a repeated header
  * with a comma.
  */
-export function readCredential(headers: Headers): string | Refusal {
-  const authorization = headers.get('authorization')
-  const apiKey = headers.get('x-api-key')
-  if (authorization === null && apiKey === null) return refuse('missing_credential')
-  if (authorization !== null && apiKey !== null) return refuse('ambiguous_credentials')
-  if ((authorization ?? apiKey)?.includes(',')) return refuse('ambiguous_credentials')
-  const bearer = BEARER.exec(authorization ?? '')?.[1]
-  const token = apiKey ?? bearer ?? keyOfBasic(authorization ?? '')
-  const isUsable = token !== '' && !(bearer === undefined && isAccessToken(token))
+export function readCredential(headers: Headers, names: KeyNames): string | Refusal {
+  const found = ['authorization', ...names.headers].flatMap((name) => {
+    const value = headers.get(name)
+    return value === null ? [] : [{ name, value }]
+  })
+  const [only, second] = found
+  if (only === undefined) return refuse('missing_credential')
+  if (second !== undefined || only.value.includes(',')) return refuse('ambiguous_credentials')
+  const [scheme, text] = only.name === 'authorization' ? splitScheme(only.value) : ['', only.value]
+  const token = scheme === 'basic' ? keyOfBasic(text) : text
+  const isKnown = scheme === '' || scheme === 'bearer' || scheme === 'basic' || names.schemes.includes(scheme)
+  const isUsable = isKnown && token !== '' && !(scheme !== 'bearer' && isAccessToken(token))
   return isUsable ? token : refuse('invalid_token')
 }
 
-const BASIC = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i
+const WITH_SCHEME = /^([a-z0-9-]+) +(\S+) *$/i
+
+/** The scheme of an `Authorization` in lower case, and what follows it; two empty texts where it has not both. */
+function splitScheme(authorization: string): [scheme: string, text: string] {
+  const [, scheme = '', text = ''] = WITH_SCHEME.exec(authorization) ?? []
+  return [scheme.toLowerCase(), text]
+}
 
 /** The key that is the user name of HTTP Basic, whose password is empty; an empty text where Basic carries no key. */
-function keyOfBasic(authorization: string): string {
-  const encoded = BASIC.exec(authorization)?.[1] ?? ''
-  if (encoded.length > 512) return ''
+function keyOfBasic(encoded: string): string {
+  if (encoded.length > 512 || !/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return ''
   try {
     const text = atob(encoded)
     return text !== '' && text.indexOf(':') === text.length - 1 ? text.slice(0, -1) : ''
@@ -63,14 +85,15 @@ export function standsForKey(token: string): boolean {
 }
 
 /**
- * The headers that carry credentials, from Node's list of names and values. Node's object of headers keeps only the
- * first `Authorization`, so a second credential would go unnoticed.
+ * The headers of a request, from Node's list of names and values. Node's object of headers keeps only the first
+ * `Authorization`, so a second credential would go unnoticed.
  */
 export function headersOfNode(rawHeaders: readonly string[]): Headers {
   const headers = new Headers()
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]?.toLowerCase()
-    if (name === 'authorization' || name === 'x-api-key') headers.append(name, rawHeaders[at + 1] ?? '')
+    const name = rawHeaders[at] ?? ''
+    // HTTP/2 has its request line there too, as `:path` and so on.
+    if (!name.startsWith(':')) headers.append(name, rawHeaders[at + 1] ?? '')
   }
   return headers
 }

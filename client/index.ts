@@ -1,7 +1,7 @@
 import { createTokenVerifier, introspect } from './access-token.ts'
 import { verifyKey } from './api-key.ts'
 import type { Latchkey } from './ask.ts'
-import { isAccessToken, readCredential, standsForKey } from './credential.ts'
+import { isAccessToken, readCredential, readKeyNames, standsForKey } from './credential.ts'
 import { type Exactly, type Need, type PrincipalOf, requireNeed, requirePlain } from './need.ts'
 import type { Principal, UserPrincipal } from './principal.ts'
 import { type Refusal, refuse } from './refusal.ts'
@@ -25,6 +25,10 @@ export type ClientOptions = {
    * for this resource; Latchkey is asked about each (`POST /verify`), so it needs a `key`. Users' own tokens are refused.
    */
   resource?: string
+  /** Latchkey's API_KEY_HEADERS: headers that carry a key besides X-API-Key. */
+  apiKeyHeaders?: readonly string[]
+  /** Latchkey's API_KEY_SCHEMES: schemes of Authorization that carry a key besides Bearer and Basic. */
+  apiKeySchemes?: readonly string[]
   /** Latchkey's PUBLIC_URL; by default the issuer that its metadata name. */
   issuer?: string
   /** Latchkey's JWT_AUDIENCE; by default the issuer. */
@@ -90,8 +94,11 @@ export function createClient(options: ClientOptions): Client {
     onError,
     issuer,
     audience,
+    apiKeyHeaders = [],
+    apiKeySchemes = [],
   } = options
   const url = readUrl(options.url)
+  const keyNames = readKeyNames(apiKeyHeaders, apiKeySchemes)
   if (!(cacheSeconds >= 0 && cacheSeconds <= MAX_CACHE_SECONDS)) throw new TypeError('cacheSeconds is 0…60')
   if (!(timeLimitMs > 0)) throw new TypeError('timeLimitMs is positive')
   if (key === '') throw new TypeError('key is empty: leave it out, or set it')
@@ -152,7 +159,7 @@ export function createClient(options: ClientOptions): Client {
       const { ip, ...rest }: Question = requirePlain(question ?? {})
       const need = requireNeed(rest)
       try {
-        const token = readCredential(request.headers)
+        const token = readCredential(request.headers, keyNames)
         const ask = (token: string) =>
           resource === undefined
             ? verify(token, ip || undefined, need)

@@ -130,7 +130,9 @@ const STATUS_OF = new Map([
 ])
 
 function Reasons({ of: refusals }: { of: Record<string, number> }) {
-  const some = Object.entries(refusals).filter(([, count]) => count > 0)
+  const some = Object.entries(refusals)
+    .filter(([, count]) => count > 0)
+    .toSorted(([, a], [, b]) => b - a)
   if (some.length === 0) return null
   return (
     <p className="reasons">

@@ -42,7 +42,8 @@ import { startService } from '../support/service.ts'
 import { kidOf } from '../support/signing.ts'
 import { prepare, useService } from '../support/use-service.ts'
 
-const service = useService({ isIssuer: true })
+const keyNames = { apiKeyHeaders: ['apikey'], apiKeySchemes: ['token'] }
+const service = useService({ isIssuer: true, ...keyNames })
 const person = prepare(() => newPerson(service))
 let key: string
 let keyId: string
@@ -60,7 +61,7 @@ beforeAll(async () => {
   const labels = { metadata: { a: 1 } }
   await call(service, `PATCH /keys/${keyId}`, { bearer: admin, json: labels })
   batch = await newClient(service, admin, ['read'])
-  client = clientOf({ url: service.url, key: ownKey })
+  client = clientOf({ url: service.url, key: ownKey, apiKeyHeaders: ['ApiKey'], apiKeySchemes: ['Token'] })
 })
 
 describe('a valid credential gives its principal', () => {
@@ -194,6 +195,15 @@ describe('the client refuses like Latchkey itself', () => {
       authorization: `Bearer ${await tokenOf(service, batch)}`,
     }),
     "an admin's token": () => ({ authorization: `Bearer ${admin}` }),
+    'a good key in a header of its own': () => ({ apikey: key }),
+    'a good key by a scheme of its own': () => ({ authorization: `tOKEN  ${key}` }),
+    'a good key by Basic': () => ({ authorization: `Basic ${btoa(`${key}:`)}` }),
+    'an access token in such a header': () => ({ apikey: person.access }),
+    'an access token by such a scheme': () => ({ authorization: `Token ${person.access}` }),
+    'such a header beside X-API-Key': () => ({ apikey: key, 'x-api-key': key }),
+    'such a header beside Authorization': () => ({ apikey: key, authorization: `Token ${key}` }),
+    'a header that is not named': () => ({ 'x-access-token': key }),
+    'a scheme that is not named': () => ({ authorization: `ApiKey ${key}` }),
     'both headers': () => ({ authorization: `Bearer ${person.access}`, 'x-api-key': key }),
     'a header twice': () => [
       ['authorization', `Bearer ${person.access}`],
@@ -216,6 +226,33 @@ describe('the client refuses like Latchkey itself', () => {
       const ours = await client.ask(headers, need)
       expect({ name, ...describeVerdict(ours) }).toEqual({ name, ...describeAnswer(own) })
     }
+  })
+
+  test('the middleware for Node hands on such a header, and refuses it beside another credential', async () => {
+    const ask = async (...rawHeaders: string[]) => {
+      const response = { locals: {} as { principal: Principal }, status: 200 }
+      const writeHead = (status: number) => {
+        response.status = status
+        return { end: () => {} }
+      }
+      const answer = Object.assign(response, { writeHead }) as never
+      await protect(client.client)({ rawHeaders, ip: '127.0.0.1' }, answer, () => {})
+      return `${response.locals.principal?.kind ?? response.status}`
+    }
+    expect(await ask(':path', '/', 'ApiKey', key)).toBe('key')
+    expect(await ask('ApiKey', key, 'apikey', key)).toBe('400')
+    expect(await ask('ApiKey', key, 'Authorization', `Bearer ${key}`)).toBe('400')
+  })
+
+  test('a header or scheme that the client does not know carries nothing', async () => {
+    const plain = clientOf({ url: service.url, key: ownKey })
+    expect(describeVerdict(await plain.ask({ apikey: key })).body.code).toBe('missing_credential')
+    expect(describeVerdict(await plain.ask({ authorization: `Token ${key}` })).body.code).toBe(
+      'invalid_token',
+    )
+    const create = (name: string) => () => createClient({ url: service.url, apiKeyHeaders: [name] })
+    for (const wrong of ['Authorization', 'a b', '']) expect(create(wrong)).toThrow(TypeError)
+    expect(create('X-API-Key')).not.toThrow()
   })
 
   test.each([

@@ -2,13 +2,15 @@ import { expect, test } from 'bun:test'
 import { Glob } from 'bun'
 import { parseSync } from 'oxc-parser'
 
-/** The files whose comments are checked, below the root of the repository. */
+/** The files whose comments, or whole text outside of code, are checked, below the root of the repository. */
 const FILES = [
   'src/**/*.ts',
   'client/**/*.ts',
   '{bench,scripts}/**/*.{ts,lua}',
   '{examples,tests}/**/*.ts',
   'drizzle/*.sql',
+  '*.md',
+  '{docs,deploy,examples,bench}/**/*.md',
 ]
 /** Pronouns without a noun, and words with a private meaning. CONTRIBUTING names the word for each thing. */
 const UNCLEAR =
@@ -21,8 +23,12 @@ function findUnclear(path: string, text: string): string[] {
   })
 }
 
-/** The comments of a file. Consecutive one-line comments are joined, because a sentence continues in them. */
+/**
+ * The comments of a file, or the paragraphs of a page. Consecutive one-line comments are joined, because a sentence
+ * continues in them.
+ */
 function commentsOf(path: string, text: string): string[] {
+  if (path.endsWith('.md')) return text.replace(/^ *```[\s\S]*?^ *```/gm, '').split(/\n(?=\s*\n|[-|])/)
   const isScript = path.endsWith('.ts')
   const mark = isScript ? '//' : /\.(sql|lua)$/.test(path) ? '--' : path.endsWith('.ini') ? ';' : '#'
   const comments = isScript
@@ -57,6 +63,7 @@ test.each([
   ['a.sql', 'SELECT 1; -- Nobody is told.'],
   ['a.lua', 'local a = 1\n-- At every door.'],
   ['a.yaml', 'a: 1 # One of many sweeps.'],
+  ['a.md', '# A page\n\nThe key, and\nwhoever holds it.'],
 ])('an unclear word in a comment is found: %s %p', (path, text) => {
   expect(findUnclear(path, text)).toHaveLength(1)
 })

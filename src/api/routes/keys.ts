@@ -59,8 +59,7 @@ const ListQuery = Type.Object(
     unused_since: Type.Optional(
       Type.String({
         format: 'date-time',
-        description:
-          'Keys that were last used on a day (UTC) before this one; one that never was counts from its creation',
+        description: 'Keys that were made before this day (UTC), and not used since it began',
       }),
     ),
     sort: Type.Optional(

@@ -99,7 +99,7 @@ export type KeyFilter = {
   status: ListedStatus | null
   /** Keys that end before a time. */
   expiresBefore: Date | null
-  /** Keys that were not used since the day of a time (UTC) began; a key that was never used counts from its creation. */
+  /** Keys that were made before the day of a time (UTC), and not used since it began. */
   unusedSince: Date | null
   /** A managing key sees what lies within its own scopes and expiry. */
   within: { scopes: readonly string[]; expiresAt: Date | null } | null
@@ -144,12 +144,11 @@ function conditionsOf(filter: KeyFilter, now: Date): (SQL | undefined)[] {
   ]
 }
 
-/** Whether a key was last used on a day (UTC) before that of a time; one that was never used was made before that day. */
+/** Whether a key was made before the day (UTC) of a time, and not used since that day began. */
 function isUnusedSince(at: Date): SQL {
   const day = at.toISOString().slice(0, 10)
-  const used = sql`SELECT FROM ${keyActivity} AS used WHERE used.key_id = ${apiKeys.id}`
-  return sql`(EXISTS (${used} AND used.last_used_day < ${day}::date)
-    OR (${apiKeys.createdAt} < ${`${day}T00:00:00Z`}::timestamptz AND NOT EXISTS (${used})))`
+  return sql`(${apiKeys.createdAt} < ${`${day}T00:00:00Z`}::timestamptz AND NOT EXISTS (
+    SELECT FROM ${keyActivity} AS used WHERE used.key_id = ${apiKeys.id} AND used.last_used_day >= ${day}::date))`
 }
 
 const timestamp = (at: Date) => sql`${at.toISOString()}::timestamptz`
