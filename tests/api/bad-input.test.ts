@@ -376,7 +376,8 @@ describe('each member of each body is validated', () => {
     })
   })
 
-  test('any value of a member is accepted or refused, and is no server error', async () => {
+  test('a value that the document allows is accepted or refused, and is no server error', async () => {
+    let tried = 0
     for (const route of routes.filter(takes('application/json'))) {
       // These routes would end the session that the others need, or hash a password each time.
       if (['/auth/password', '/auth/signup', '/auth/login', '/users'].includes(route.path)) continue
@@ -385,6 +386,9 @@ describe('each member of each body is validated', () => {
       for (const name of Object.keys(schema.properties ?? {})) {
         for (const value of VALUES) {
           const body = { ...plausible(schema), [name]: value }
+          // Every other value is refused above.
+          if (faultsOf(body, schema, resolveIn(document)).length > 0) continue
+          tried += 1
           const { status } = await call(service, `${route.method} ${pathOf(route)}`, {
             ...credentialFor(route),
             json: body,
@@ -395,6 +399,7 @@ describe('each member of each body is validated', () => {
         }
       }
     }
+    expect(tried).toBeGreaterThan(200)
   })
 
   function shapeOf({ operation }: Route): Schema {
@@ -494,7 +499,8 @@ describe('an invalid id finds nothing, and changes nothing', () => {
     expect(withId.length).toBeGreaterThanOrEqual(3)
     await changingNothing(async () => {
       for (const route of withId) {
-        for (const real of Object.values(ids)) {
+        // A spelling without an id is the same for every row.
+        for (const real of /%[KUD]/.test(spelling) ? Object.values(ids) : ['']) {
           const id = spelling
             .replaceAll('%K', real)
             .replace('%U', real.toUpperCase())
@@ -551,6 +557,10 @@ describe('an invalid query is no server error, and changes nothing', () => {
     'x'.repeat(5000),
   ]
 
+  /** How a parameter is sent twice or as a list does not depend on its value: these few are sent so. */
+  const REPEATED = ['', '%00', '0', 'true']
+  const UNKNOWN = ['unknown', '__proto__', 'constructor', 'toString']
+
   test('in every parameter, sent once, sent twice, and together with unknown parameters', async () => {
     let tried = 0
     await changingNothing(async () => {
@@ -558,12 +568,19 @@ describe('an invalid query is no server error, and changes nothing', () => {
         const names = (route.operation.parameters ?? [])
           .filter((each) => each.in === 'query')
           .map((each) => each.name)
-        for (const name of [...names, 'unknown', '__proto__', 'constructor', 'toString']) {
+        // The unknown ones go together: a route reads none of them.
+        for (const group of [...names.map((name) => [name]), UNKNOWN]) {
           for (const value of VALUES) {
+            // The headers of a request have 16 KiB at most.
+            const named = value.length > 1000 ? group.slice(0, 1) : group
+            const each = (part: (name: string) => string) => named.map(part).join('&')
+            const repeated = [
+              each((name) => `${name}=${value}&${name}=${value}`),
+              each((name) => `${name}[]=${value}`),
+            ]
             for (const query of [
-              `${name}=${value}`,
-              `${name}=${value}&${name}=${value}`,
-              `${name}[]=${value}`,
+              each((name) => `${name}=${value}`),
+              ...(REPEATED.includes(value) ? repeated : []),
             ]) {
               // Skips the routes that would make a change whatever the query is.
               if (route.method !== 'GET' && !route.path.includes('{')) continue

@@ -31,6 +31,8 @@ const INSTANTS = [
   '2026-01-01T23:59:60Z',
 ]
 const WORDS = [...INHERITED, ...INSTANTS]
+/** They are told from other texts only where an instant is read. */
+const ONLY_INSTANTS = INSTANTS.slice(2)
 /** The headers that Latchkey reads. */
 const HEADERS = ['authorization', 'x-api-key', 'x-request-id', 'idempotency-key', 'traceparent']
 const FORM = 'application/x-www-form-urlencoded'
@@ -97,7 +99,25 @@ const membersOf = (schema: Schema, within: OpenApiDocument): [string, Schema][] 
   return Object.entries(properties ?? {})
 }
 
-/** Requests of a route with the word in every place: each value alone, all values together, and the names of members. */
+/** Whether a schema reads an instant. A query parameter whose schema does not say so may read one, by its text. */
+function readsInstant(schema: Schema, within: OpenApiDocument): boolean {
+  if (schema.$ref) return readsInstant(resolveIn(within)(schema.$ref), within)
+  const parts = [...(schema.anyOf ?? []), ...Object.values(schema.properties ?? {}), schema.items ?? {}]
+  return (
+    schema.format === 'date-time' ||
+    parts.some((part) => part !== schema && Object.keys(part).length > 0 && readsInstant(part, within))
+  )
+}
+
+/** The members that every form of a body needs. */
+const requiredOf = (schema: Schema, within: OpenApiDocument): string[] => {
+  const { $ref, anyOf, required = [] } = schema
+  if ($ref) return requiredOf(resolveIn(within)($ref), within)
+  const [first = [], ...rest] = anyOf?.map((choice) => requiredOf(choice, within)) ?? [required]
+  return first.filter((name) => rest.every((other) => other.includes(name)))
+}
+
+/** Requests of a route with the word in every place: each value among fitting ones, all values together, and the names of members. */
 function* casesOf(
   { method, path, operation }: Route,
   word: string,
@@ -121,15 +141,19 @@ function* casesOf(
   if (method === 'GET') yield { route: `${target}?${text}=${text}`, options: { ...credential } }
   for (const [type, { schema = {} }] of Object.entries(operation.requestBody?.content ?? {})) {
     const members = membersOf(schema, within)
+    const alone = ONLY_INSTANTS.includes(word)
+      ? members.filter(([, member]) => readsInstant(member, within))
+      : members
     const fitting = Object.fromEntries(
       members.map(([name, member]) => [name, fittingValue(member, 'fitting text', within)]),
     )
-    const bodies = members.map(([name, member]) => ({
-      ...fitting,
-      [name]: fittingValue(member, word, within),
-    }))
+    // A fitting text may be no e-mail and no id: with no more than it needs, a request gets furthest.
+    const required = requiredOf(schema, within)
+    const needed = Object.fromEntries(Object.entries(fitting).filter(([name]) => required.includes(name)))
+    const bodies = (type === FORM ? [needed, fitting] : [needed]).flatMap((others) =>
+      alone.map(([name, member]) => ({ ...others, [name]: fittingValue(member, word, within) })),
+    )
     bodies.push(
-      ...members.map(([name, member]) => ({ [name]: fittingValue(member, word, within) })),
       Object.fromEntries(members.map(([name, member]) => [name, fittingValue(member, word, within)])),
       Object.fromEntries([...Object.entries(fitting), [word, word]]),
       Object.fromEntries([[word, word]]),

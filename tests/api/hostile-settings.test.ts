@@ -1,6 +1,11 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import postgres from 'postgres'
-import { HOSTILE_SETTINGS, setForDatabase, useMainFlows } from '../support/hostile-settings.ts'
+import {
+  HOSTILE_GROUPS,
+  HOSTILE_SETTINGS,
+  setForDatabase,
+  useMainFlows,
+} from '../support/hostile-settings.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 
 setDefaultTimeout(240_000)
@@ -21,8 +26,8 @@ async function hostileDatabase(
 }
 
 describe('settings of the role and the database do not change the behaviour', () => {
-  test.each(HOSTILE_SETTINGS)('%s = %s', async (name, value) => {
-    const url = await hostileDatabase([[name, value]])
+  test.each(Object.entries(HOSTILE_GROUPS))('%s', async (_, settings) => {
+    const url = await hostileDatabase(settings)
     await useMainFlows({ databaseUrl: url, directUrl: url })
   })
 

@@ -93,8 +93,8 @@ describe('the last active admin', () => {
 describe('admins who remove each other at the same moment', () => {
   const everything = [demote, disable, remove]
 
-  test('leave one admin: fifty rounds of two admins on two servers', async () => {
-    for (let round = 0; round < 50; round++) {
+  test('leave one admin: eighteen rounds of two admins on two servers', async () => {
+    for (let round = 0; round < 18; round++) {
       const [one, two] = await newAdmins(2)
       if (!one || !two) throw new Error('No admins')
       const [first, second] = [everything[round % 3], everything[Math.floor(round / 3) % 3]]
@@ -114,8 +114,8 @@ describe('admins who remove each other at the same moment', () => {
     }
   })
 
-  test('leave one admin: thirty rounds of four admins who each act on all', async () => {
-    for (let round = 0; round < 30; round++) {
+  test('leave one admin: nine rounds of four admins who each act on all', async () => {
+    for (let round = 0; round < 9; round++) {
       const admins = await newAdmins(4)
       const attempts = admins.flatMap((by, i) =>
         admins.map((target, j) => everything[(i + j + round) % 3]?.(i % 2 ? a : b, by, target)),
@@ -125,8 +125,8 @@ describe('admins who remove each other at the same moment', () => {
     }
   })
 
-  test('leave one admin: fifty rounds in which each admin steps down', async () => {
-    for (let round = 0; round < 50; round++) {
+  test('leave one admin: eighteen rounds in which each admin steps down', async () => {
+    for (let round = 0; round < 18; round++) {
       const admins = await newAdmins(3)
       const act = everything[round % 3]
       const answers = await Promise.all(admins.map((admin, i) => act?.(i % 2 ? a : b, admin, admin)))
@@ -172,7 +172,7 @@ describe('the first admin', () => {
   })
 
   test('is made once where the servers have different addresses', async () => {
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 2; round++) {
       const first = await boot('one@example.com')
       const rest = await Promise.all(
         ['two@example.com', 'three@example.com', 'four@example.com'].map((e) => boot(e, first)),

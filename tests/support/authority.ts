@@ -69,26 +69,45 @@ const POWERS = ['read', 'write', KEYS_WRITE, USERS_WRITE, SERVICE_ACCOUNTS_WRITE
  * database.
  */
 export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): Promise<World> {
-  const person = await addPerson(sql, kind === 'user' ? {} : { role: 'admin' })
+  // Statements that stand together in a `Promise.all` are sent together, and run in this order on one connection.
+  const [person, target, otherManager] = await Promise.all([
+    addPerson(sql, kind === 'user' ? {} : { role: 'admin' }),
+    addPerson(sql, { scopes: ['read'] }),
+    addPerson(sql),
+  ])
   const [session, other] = [await beginSession(at, person), await beginSession(at, person)]
-  const target = await addPerson(sql, { scopes: ['read'] })
   const ofTarget = await beginSession(at, target)
-  const otherManager = await addPerson(sql)
-  // An invitation is for somebody without a password.
-  await sql`UPDATE latchkey.users SET password_hash = NULL WHERE id = ${target.id}`
   const [resetId, mailId, account, managedAccount] = [newId(), newId(), newId(), newId()]
-  await sql`INSERT INTO latchkey.one_time_tokens (id, purpose, user_id, created_at, expires_at, issued_by)
-    VALUES (${resetId}, 'reset', ${target.id}, now(), now() + interval '1 hour', ${person.id})`
-  await sql`INSERT INTO latchkey.mails (id, kind, recipient, parameters, created_at, next_attempt_at, ended_at, outcome)
-    VALUES (${mailId}, 'test', ${target.email}, '{}', now(), now(), now(), 'failed')`
-  await sql`INSERT INTO latchkey.service_accounts (id, name, scopes, external_id, created_by, created_at) VALUES
+  const totp = { confirmed: makeTotpSecret(), pending: makeTotpSecret() }
+  const [passkeyId, clientId] = [newId(), newId()]
+  const [resource, app] = [newId(), { id: newId(), secretId: newId() }]
+  await Promise.all([
+    // An invitation is for somebody without a password.
+    sql`UPDATE latchkey.users SET password_hash = NULL WHERE id = ${target.id}`,
+    sql`INSERT INTO latchkey.one_time_tokens (id, purpose, user_id, created_at, expires_at, issued_by)
+    VALUES (${resetId}, 'reset', ${target.id}, now(), now() + interval '1 hour', ${person.id})`,
+    sql`INSERT INTO latchkey.mails (id, kind, recipient, parameters, created_at, next_attempt_at, ended_at, outcome)
+    VALUES (${mailId}, 'test', ${target.email}, '{}', now(), now(), now(), 'failed')`,
+    sql`INSERT INTO latchkey.service_accounts (id, name, scopes, external_id, created_by, created_at) VALUES
     (${account}, 'caller', ${POWERS}, NULL, ${person.id}, now()),
-    (${managedAccount}, 'managed', '{read}', ${managedAccount}, ${person.id}, now())`
-  await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    (${managedAccount}, 'managed', '{read}', ${managedAccount}, ${person.id}, now())`,
+    sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
     SELECT gen_random_uuid(), id, created_by, now() FROM latchkey.service_accounts
-    WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`
-  await sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
-    VALUES (gen_random_uuid(), ${managedAccount}, ${otherManager.id}, now())`
+    WHERE created_by IS NOT NULL ON CONFLICT DO NOTHING`,
+    sql`INSERT INTO latchkey.account_managers (id, service_account_id, user_id, created_at)
+    VALUES (gen_random_uuid(), ${managedAccount}, ${otherManager.id}, now())`,
+    insertTotp(at, sql, person.id, totp.confirmed, true),
+    insertTotp(at, sql, person.id, totp.pending, false),
+    sql`INSERT INTO latchkey.passkeys
+    (id, user_id, name, credential_id, public_key, sign_count, transports, is_backed_up, created_at)
+    VALUES (${passkeyId}, ${person.id}, 'laptop', ${Buffer.from(passkeyId)}, '\\x00', 0, '{}', false, now())`,
+    sql`UPDATE latchkey.users SET has_second_factor = true WHERE id = ${person.id}`,
+    sql`INSERT INTO latchkey.login_attempts (email_hmac, attempts, window_started_at)
+    VALUES (${Buffer.from(hmac(at.context.keys.email[0] ?? new Uint8Array(), target.email))}, 3, now())`,
+    insertApp(sql, resource, app),
+    sql`INSERT INTO latchkey.oauth_clients (id, client_id, source, kind, name, redirect_uris, grants, created_at)
+    VALUES (${clientId}, ${clientId}, 'registered', 'public', 'app', '{}', '{authorization_code}', now())`,
+  ])
   const owner = kind.startsWith('account') ? { account } : { user: person.id }
   const caller = await insertKey(sql, owner, POWERS)
   const portal = await insertPortal(
@@ -98,36 +117,22 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   )
   const shown = { portal: { account: managedAccount }, 'admin portal': { user: target.id } }
   const ofTargets = Object.hasOwn(shown, kind) ? shown[kind as keyof typeof shown] : owner
-  const { id: key } = await insertKey(sql, ofTargets, ['read'])
-  const rotated = await insertKey(sql, ofTargets, ['read'])
+  const [{ id: key }, rotated] = await Promise.all([
+    insertKey(sql, ofTargets, ['read']),
+    insertKey(sql, ofTargets, ['read']),
+  ])
   const newer = await insertSecret(sql, rotated.id)
-  await sql`UPDATE latchkey.api_key_secrets SET expires_at = now() + interval '1 hour' WHERE id = ${rotated.secretId}`
-  // An access token may only add a secret to a key that ends before the token.
-  await sql`UPDATE latchkey.api_keys SET expires_at = now() + interval '10 min' WHERE id IN (${key}, ${rotated.id})`
-  const totp = { confirmed: makeTotpSecret(), pending: makeTotpSecret() }
-  await insertTotp(at, sql, person.id, totp.confirmed, true)
-  await insertTotp(at, sql, person.id, totp.pending, false)
-  const passkeyId = newId()
-  await sql`INSERT INTO latchkey.passkeys
-    (id, user_id, name, credential_id, public_key, sign_count, transports, is_backed_up, created_at)
-    VALUES (${passkeyId}, ${person.id}, 'laptop', ${Buffer.from(passkeyId)}, '\\x00', 0, '{}', false, now())`
-  await sql`UPDATE latchkey.users SET has_second_factor = true WHERE id = ${person.id}`
-  await sql`INSERT INTO latchkey.login_attempts (email_hmac, attempts, window_started_at)
-    VALUES (${Buffer.from(hmac(at.context.keys.email[0] ?? new Uint8Array(), target.email))}, 3, now())`
-  const [resource, app] = [newId(), { id: newId(), secretId: newId() }]
-  await insertApp(sql, resource, app)
+  const grants = { own: newId(), ofTarget: newId() }
+  await Promise.all([
+    sql`UPDATE latchkey.api_key_secrets SET expires_at = now() + interval '1 hour' WHERE id = ${rotated.secretId}`,
+    // An access token may only add a secret to a key that ends before the token.
+    sql`UPDATE latchkey.api_keys SET expires_at = now() + interval '10 min' WHERE id IN (${key}, ${rotated.id})`,
+    sql`INSERT INTO latchkey.oauth_grants (id, user_id, client_id, audience, scopes, first_allowed_at, last_allowed_at)
+      VALUES (${grants.own}, ${person.id}, ${clientId}, 'userinfo', '{openid}', now(), now()),
+        (${grants.ofTarget}, ${target.id}, ${clientId}, 'userinfo', '{openid}', now(), now())`,
+  ])
   const bearer = await credentialOf(at, kind, { session: session.access, caller, account, portal })
   const signed = bearer.startsWith('eyJ') ? bearer : session.access
-  const clientId = newId()
-  await sql`INSERT INTO latchkey.oauth_clients (id, client_id, source, kind, name, redirect_uris, grants, created_at)
-    VALUES (${clientId}, ${clientId}, 'registered', 'public', 'app', '{}', '{authorization_code}', now())`
-  const grants = { own: newId(), ofTarget: newId() }
-  for (const [id, userId] of [
-    [grants.own, person.id],
-    [grants.ofTarget, target.id],
-  ] as const)
-    await sql`INSERT INTO latchkey.oauth_grants (id, user_id, client_id, audience, scopes, first_allowed_at, last_allowed_at)
-      VALUES (${id}, ${userId}, ${clientId}, 'userinfo', '{openid}', now(), now())`
   return {
     kind,
     bearer,

@@ -25,7 +25,7 @@ export function faultOfCost(work: Work, textOf: (length: number) => string): str
   for (const length of LENGTHS) {
     const text = textOf(length)
     if (timeOf(work, text) < ENDLESS_MS) continue
-    const ms = leastOf(work, text)
+    const ms = timeOf(work, text)
     if (ms > ENDLESS_MS) return `${Math.round(ms)} ms for ${length} characters`
   }
   const [small, large] = [textOf(SMALL), textOf(LARGE)]

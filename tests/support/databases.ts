@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import manifest from '../../package.json'
@@ -39,18 +39,35 @@ export const embedded: Target = {
   isHere: true,
   open: async ({ migrated = true } = {}) => {
     const directory = mkdtempSync(join(tmpdir(), 'latchkey-embedded-'))
-    const config = databaseConfig(null, directory)
-    const database = await openDatabase(config, silentLog, {
-      creates: true,
-      snapshot: await embeddedSnapshot(),
-    })
-    if (migrated) await migrate(config, database)
+    if (migrated) cpSync(await embeddedTemplate(), directory, { recursive: true })
+    const { config, database } = await openEmbedded(directory)
     const end = async () => {
       await database.close()
       rmSync(directory, { recursive: true, force: true })
     }
     return { config, database, end }
   },
+}
+
+async function openEmbedded(directory: string): Promise<Omit<Opened, 'end'>> {
+  const config = databaseConfig(null, directory)
+  const snapshot = await embeddedSnapshot()
+  return { config, database: await openDatabase(config, silentLog, { creates: true, snapshot }) }
+}
+
+let template: Promise<string> | null = null
+
+/** A directory with a migrated database that is shut down. Each process makes it once, because the migrations take seconds. */
+function embeddedTemplate(): Promise<string> {
+  template ??= (async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'latchkey-embedded-'))
+    process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+    const { config, database } = await openEmbedded(directory)
+    await migrate(config, database)
+    await database.close()
+    return directory
+  })()
+  return template
 }
 
 /** The file that keeps the result of `embeddedSnapshot`. */

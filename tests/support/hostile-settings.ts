@@ -7,37 +7,52 @@ import { testConfig } from './config.ts'
 import { PASSWORD } from './people.ts'
 import { startService, type TestService } from './service.ts'
 
+type Settings = readonly (readonly [name: string, value: string])[]
+
 /**
  * Settings of a role or a database that change the meaning of text, the effect of a statement, or how long a
- * statement may take.
+ * statement may take. Those of one group stand in one database: none of them hides the effect of another.
  */
-export const HOSTILE_SETTINGS: readonly (readonly [name: string, value: string])[] = [
-  ['datestyle', "'SQL, DMY'"],
-  ['datestyle', "'German'"],
-  ['datestyle', "'Postgres, DMY'"],
-  ['intervalstyle', "'sql_standard'"],
-  ['timezone', "'Pacific/Kiritimati'"],
-  ['bytea_output', "'escape'"],
-  ['standard_conforming_strings', 'off'],
-  ['client_encoding', "'LATIN1'"],
-  ['search_path', 'hostile, pg_catalog'],
-  ['default_transaction_isolation', "'repeatable read'"],
-  ['default_transaction_isolation', "'serializable'"],
-  ['default_transaction_read_only', 'on'],
-  ['default_transaction_deferrable', 'on'],
-  ['lock_timeout', "'1ms'"],
-  ['statement_timeout', "'1ms'"],
-  ['idle_in_transaction_session_timeout', "'1ms'"],
-  ['idle_session_timeout', "'20ms'"],
-  ['transaction_timeout', "'1ms'"],
-  ['row_security', 'off'],
-  ['quote_all_identifiers', 'on'],
-  ['extra_float_digits', '-15'],
-  ['transform_null_equals', 'on'],
-  ['array_nulls', 'off'],
-  ['backslash_quote', 'off'],
-  ['xmlbinary', "'hex'"],
-]
+export const HOSTILE_GROUPS: Readonly<Record<string, Settings>> = {
+  'how values are written': [
+    ['datestyle', "'SQL, DMY'"],
+    ['intervalstyle', "'sql_standard'"],
+    ['timezone', "'Pacific/Kiritimati'"],
+    ['bytea_output', "'escape'"],
+    ['quote_all_identifiers', 'on'],
+    ['extra_float_digits', '-15'],
+    ['xmlbinary', "'hex'"],
+  ],
+  'how text is read': [
+    ['datestyle', "'German'"],
+    ['standard_conforming_strings', 'off'],
+    ['client_encoding', "'LATIN1'"],
+    ['transform_null_equals', 'on'],
+    ['array_nulls', 'off'],
+    ['backslash_quote', 'off'],
+  ],
+  'what names and snapshots mean': [
+    ['datestyle', "'Postgres, DMY'"],
+    ['search_path', 'hostile, pg_catalog'],
+    ['default_transaction_isolation', "'repeatable read'"],
+    ['row_security', 'off'],
+  ],
+  'what a transaction may do': [
+    ['default_transaction_isolation', "'serializable'"],
+    ['default_transaction_read_only', 'on'],
+    ['default_transaction_deferrable', 'on'],
+  ],
+  'how long anything may take': [
+    ['lock_timeout', "'1ms'"],
+    ['statement_timeout', "'1ms'"],
+    ['idle_in_transaction_session_timeout', "'1ms'"],
+    ['idle_session_timeout', "'20ms'"],
+    ['transaction_timeout', "'1ms'"],
+  ],
+}
+
+/** The settings of every group. Of a name that is there twice the last value holds. */
+export const HOSTILE_SETTINGS: Settings = Object.values(HOSTILE_GROUPS).flat()
 
 /**
  * Applies them to the database at `url`, as an operator would by hand. `url` must not lead through a pooler.
