@@ -29,6 +29,7 @@ const ASK_EVERY_MS = 6
 /** About the time from a revocation to its arrival: within it the first questions are spread. */
 const AROUND_MS = 40
 const WATCH_EVERY_MS = 50
+const MOST_MORE_ROUNDS = 10
 
 /** Where the race is: home in this process, the verifier in its own. */
 type Field = {
@@ -97,8 +98,10 @@ async function race(
     await until(isReady, 'the verifier is ready')
     const seen: Seen = { races: 0, racedGood: 0, heldGood: 0, longestMs: 0 }
     await repeat(rounds, () => runRound(field, seen))
-    if (seen.racedGood === 0 || seen.heldGood === 0)
-      checker.violate('no question raced a revocation: this run proves nothing')
+    const hasRaced = () => seen.racedGood > 0 && seen.heldGood > 0
+    // Where the machine has other work, no question may have come between.
+    for (let more = 0; more < MOST_MORE_ROUNDS && !hasRaced(); more++) await runRound(field, seen)
+    if (!hasRaced()) checker.violate('no question raced a revocation: this run proves nothing')
     checker.note(
       `${seen.races} races; in ${seen.racedGood} a question was answered as good after its credential was revoked, and in ${seen.heldGood} the database had said so before`,
     )
