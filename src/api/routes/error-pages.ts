@@ -51,7 +51,7 @@ export const EXPLANATIONS: Record<ErrorCode, string> = {
   mfa_required:
     'The password is right, and the account has a second factor. Send a code, a recovery code or the answer of a passkey with the mfa_token of this answer, within five minutes. See docs/second-factors.md.',
   mfa_enrolment_required:
-    'REQUIRE_MFA asks this person for a second factor, and there is none yet. Set one up by /auth/mfa/totp or /auth/passkeys; until then only these routes are open.',
+    'REQUIRE_MFA asks this person for a second factor, which is not set up yet. Set it up by /auth/mfa/totp or /auth/passkeys; until then only these routes are open.',
   email_not_verified:
     'EMAIL_VERIFICATION=required, and the address of the account was never proved. Open the link that was mailed, or ask for another by POST /auth/verify-email/resend.',
   reauthentication_required:
