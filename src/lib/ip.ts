@@ -27,6 +27,15 @@ export function parseClientAddress(text: string): Address | null {
   return parseAddress(bracketed?.[1] ?? text.replace(/^([\d.]+):\d{1,5}$/, '$1'))
 }
 
+/** Most addresses are IPv4 in its canonical form. To know that costs a tenth of what parsing costs. */
+const CANONICAL_IPV4 = /^(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}$/
+
+/** A client's address, as `parseClientAddress` takes it, in its canonical form; null for any other text, and for none. */
+export function readClientAddress(text: string | null | undefined): string | null {
+  if (!text) return null
+  return CANONICAL_IPV4.test(text) ? text : (parseClientAddress(text)?.toString() ?? null)
+}
+
 /**
  * ipaddr.js, like the C library, also reads `1` and `0x7f.1` as IPv4. Today such spellings serve only to pass
  * a check, so they are refused.
@@ -61,8 +70,10 @@ export function parseNetwork(text: string): string | null {
  * address.
  */
 export function bucketOf(address: string | null): string {
+  if (address !== null && CANONICAL_IPV4.test(address)) return address
   const ip = parseAddress(address ?? '')
   if (!ip) return 'unknown'
+  // As a mapped address, which becomes IPv4.
   if (ip.kind() === 'ipv4') return ip.toString()
   return `${ipaddr.IPv6.networkAddressFromCIDR(`${ip}/${IPV6_PREFIX_BITS}`)}/${IPV6_PREFIX_BITS}`
 }

@@ -1,5 +1,5 @@
 import { failField } from '../../lib/errors.ts'
-import { parseClientAddress } from '../../lib/ip.ts'
+import { readClientAddress } from '../../lib/ip.ts'
 import type { Context } from '../context.ts'
 import type { KeyPrincipal, Principal, Refusal } from '../principal.ts'
 import { useKey } from '../verify/use-key.ts'
@@ -15,7 +15,7 @@ import type { RegionAnswer, RegionQuestion } from './model.ts'
 export async function answerQuestion(context: Context, question: RegionQuestion): Promise<RegionAnswer> {
   const verdict = await verify(context, question)
   const { cost = null, scopes, entry_point: at, counts_rate: countsRate } = question
-  const address = parseClientAddress(question.ip ?? '')?.toString() ?? null
+  const address = readClientAddress(question.ip)
   if (verdict.kind === 'refused') {
     const { code, keyId } = verdict
     if (code !== 'NOT_FOUND' && keyId !== undefined) context.usage.refuse(keyId, code, address)

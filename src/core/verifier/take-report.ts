@@ -1,5 +1,5 @@
 import { fail } from '../../lib/errors.ts'
-import { parseClientAddress } from '../../lib/ip.ts'
+import { readClientAddress } from '../../lib/ip.ts'
 import { HOUR_MS, readInstant } from '../../lib/time.ts'
 import type { Origin } from '../audit/audit.ts'
 import { recordChange } from '../change/record-change.ts'
@@ -66,7 +66,7 @@ function readReport({ clock, config }: Pick<Context, 'clock' | 'config'>, report
   })
   const refusals = report.refusals.map(({ key_id: keyId, at: text, outcome, ip, count }, at) => {
     const atMs = read(`/refusals/${at}/at`, text)
-    const address = parseClientAddress(ip ?? '')?.toString() ?? null
+    const address = readClientAddress(ip)
     return { keyId, at: new Date(atMs), outcome, ip: address, count }
   })
   return {

@@ -1,5 +1,5 @@
 import { Problem } from '../../lib/errors.ts'
-import { parseClientAddress } from '../../lib/ip.ts'
+import { readClientAddress } from '../../lib/ip.ts'
 import { requireScopes } from '../../lib/scopes.ts'
 import { formatInstant } from '../../lib/time.ts'
 import type { Context } from '../context.ts'
@@ -68,7 +68,7 @@ function readQuestion({ key, ...purpose }: VerifyRequest, path: string): ReadQue
 export function readPurpose({ scopes: asked, cost, ip }: Omit<VerifyRequest, 'key'>, path: string): Purpose {
   const scopes = requireScopes(`${path}/scopes`, asked)
   // An address that cannot be read is an unknown one, which only a key that is bound to addresses refuses.
-  return { scopes, cost: cost ?? DEFAULT_COST, ip: parseClientAddress(ip ?? '')?.toString() ?? null }
+  return { scopes, cost: cost ?? DEFAULT_COST, ip: readClientAddress(ip) }
 }
 
 const NOT_FOUND: VerifyResult = { valid: false, code: 'NOT_FOUND' }
