@@ -7,6 +7,7 @@ import { call, logIn, newPerson } from '../support/client.ts'
 import { expectProblem } from '../support/problem.ts'
 import { refresh } from '../support/refresh.ts'
 import {
+  awaitTimeInStep,
   beginLogIn,
   codeOf,
   enrolTotp,
@@ -135,6 +136,7 @@ describe('setting up TOTP', () => {
       await secondStep(service, await beginLogIn(service, person), { code: codeOf(service, next) }),
       'invalid_code',
     )
+    await awaitTimeInStep(service, 500)
     const json = { code: codeOf(service, next, -1) }
     const bearer = byOld.body.access_token
     const confirmed = await call(service, 'POST /auth/mfa/totp/confirm', { bearer, json })

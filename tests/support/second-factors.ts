@@ -12,6 +12,12 @@ export type Enrolled = Person & { secret: string; recoveryCodes: string[] }
 export const codeOf = (at: TestService, secret: string, steps = 0): string =>
   totpAt(secret, at.context.clock() + steps * STEP_MS)
 
+/** Waits for the next step where the present one ends within `ms`: the code of the step before stays good that long. */
+export async function awaitTimeInStep(at: TestService, ms: number): Promise<void> {
+  const leftMs = STEP_MS - (at.context.clock() % STEP_MS)
+  if (leftMs < ms) await Bun.sleep(leftMs)
+}
+
 /** A code that the app shows neither now nor a step from now. */
 export function wrongCodeOf(at: TestService, secret: string): string {
   const near = [-2, -1, 0, 1, 2].map((steps) => codeOf(at, secret, steps))
@@ -28,8 +34,11 @@ export async function enrolTotp(
   const begun = await call(at, 'POST /auth/mfa/totp', { bearer })
   if (begun.status !== 201) throw new Error(`Beginning TOTP answered ${begun.status}: ${begun.text}`)
   const { secret } = begun.body
-  const json = { code: codeOf(at, secret, -1) }
-  const confirmed = await call(at, 'POST /auth/mfa/totp/confirm', { bearer, json })
+  const confirm = () =>
+    call(at, 'POST /auth/mfa/totp/confirm', { bearer, json: { code: codeOf(at, secret, -1) } })
+  const first = await confirm()
+  // The next step may have begun since the code was made.
+  const confirmed = first.status === 403 ? await confirm() : first
   if (confirmed.status !== 200)
     throw new Error(`Confirming TOTP answered ${confirmed.status}: ${confirmed.text}`)
   return { secret, recoveryCodes: confirmed.body.recovery_codes ?? [] }

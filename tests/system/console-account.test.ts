@@ -7,7 +7,7 @@ import { addAuthenticator } from '../support/console.ts'
 import { type Front, startFront } from '../support/front.ts'
 import { startMailServer, tokenIn } from '../support/mail-server.ts'
 import { addPerson, beginSession, connectTo, PASSWORD } from '../support/people.ts'
-import { codeOf } from '../support/second-factors.ts'
+import { awaitTimeInStep, codeOf } from '../support/second-factors.ts'
 import { until } from '../support/until.ts'
 import { useConsole } from '../support/use-console.ts'
 
@@ -48,6 +48,7 @@ describe.skipIf(!CHROMIUM)(`the page Account${WITHOUT_CHROMIUM}`, () => {
     await page.getByRole('button', { name: 'Set up an app' }).click()
     const setUp = page.getByRole('dialog', { name: 'Set up an app' })
     const secret = (await setUp.locator('pre').textContent()) ?? ''
+    await awaitTimeInStep(front.behind, 5000)
     await setUp.getByLabel('Code of your authenticator app').fill(codeOf(front.behind, secret, -1))
     await setUp.getByRole('button', { name: 'Confirm' }).click()
     const codes = page.getByRole('dialog', { name: 'Save the recovery codes now' })
