@@ -7,7 +7,6 @@ import { startListening } from './listen.ts'
 import { createPool, SILENCE_GRACE_MS } from './pool.ts'
 import { type ConnectionEvents, STANDBY } from './primary.ts'
 import { type Purpose, type Reached, reach } from './reach.ts'
-import { readTargets } from './target.ts'
 import { createTimelines, type Timelines } from './timelines.ts'
 
 const CLOSE_TIMEOUT_SECONDS = 5
@@ -33,7 +32,7 @@ export async function openPostgres(
   const { databasePoolSize, databasePrepare: prepare, databaseStatementTimeoutMs: timeoutMs } = config
   const timelines = createTimelines()
   const reached = await reach(url, config, timelines)
-  const { connect, unpinned } = reached
+  const { connect, unpinned, hasSeveralHosts } = reached
   const isDirect = (config.databaseDirectUrl ?? url).reveal() === url.reveal()
   const missing = Object.keys(unpinned)
   if (missing.length > 0) {
@@ -43,7 +42,7 @@ export async function openPostgres(
         'which costs time. docs/postgres.md, "PgBouncer", tells how it keeps them',
     )
   }
-  if (readTargets(url.reveal()).hosts.length > 1 && !timelines.isTold()) {
+  if (hasSeveralHosts && !timelines.isTold()) {
     log.warn(
       'The server does not tell its timeline, so a primary that was replaced while it was frozen is not recognised. ' +
         'The role needs EXECUTE on pg_control_system()',

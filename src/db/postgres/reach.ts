@@ -29,6 +29,7 @@ export type Reached = {
    * to set them.
    */
   unpinned: SessionSettings
+  hasSeveralHosts: boolean
 }
 
 /** The purpose of a connection. `latchkey` runs the queries of requests. */
@@ -80,7 +81,8 @@ export async function reach(
   const withFewer = async (encryption: Encryption): Promise<Reached> => {
     const attempt = async (startup: SessionSettings): Promise<Reached> => {
       const connect = withStartup(encryption, startup)
-      return { connect, unpinned: await findUnpinned(connect, all) }
+      const unpinned = await findUnpinned(connect, all)
+      return { connect, unpinned, hasSeveralHosts: hosts.hosts.length > 1 }
     }
     const orFewer = (startup: SessionSettings) => (error: unknown) => {
       if (!isSettingRefused(error)) throw error
