@@ -82,7 +82,7 @@ export async function newWorld(at: TestService, sql: postgres.Sql, kind: Kind): 
   const [passkeyId, clientId] = [newId(), newId()]
   const [resource, app] = [newId(), { id: newId(), secretId: newId() }]
   await Promise.all([
-    // An invitation is for somebody without a password.
+    // Only a user without a password can be invited.
     sql`UPDATE latchkey.users SET password_hash = NULL WHERE id = ${target.id}`,
     sql`INSERT INTO latchkey.one_time_tokens (id, purpose, user_id, created_at, expires_at, issued_by)
     VALUES (${resetId}, 'reset', ${target.id}, now(), now() + interval '1 hour', ${person.id})`,

@@ -95,7 +95,7 @@ describe.skipIf(!CHROMIUM)(`the console${WITHOUT_CHROMIUM}`, () => {
     'settings',
     'nowhere',
   ]
-  /** Where the hostile name is shown. */
+  /** The pages that show the hostile name. */
   const namesAt = () => [
     `users/${user.id}`,
     `users/${user.id}?tab=grants`,

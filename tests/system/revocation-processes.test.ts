@@ -128,25 +128,32 @@ describe('a server that was frozen for longer than its proof of life refuses at 
     }
     // Several connections prepare the query.
     await Promise.all((await makeSubjects(service, sql, 10)).map(askAs))
-    const subjects = await makeSubjects(service, sql, 3)
-    listenProxy.freeze()
-    pool.hold(subjects.length)
-    const before = subjects.map(askAs)
-    try {
-      await until(() => pool.held() === subjects.length, 'the questions are answered')
-      const sent = await whileFrozen(async () => {
-        await Promise.all(subjects.map(logOut))
-        return { answers: subjects.map(askAs) }
-      })
-      await expectDead([...sent.answers, ...subjects.map(askAs)])
-    } finally {
-      pool.release()
-      listenProxy.thaw()
+    const answersOfBefore = async () => {
+      const subjects = await makeSubjects(service, sql, 3)
+      listenProxy.freeze()
+      pool.hold(subjects.length)
+      const before = subjects.map(askAs)
+      try {
+        await until(() => pool.held() === subjects.length, 'the questions are answered')
+        const sent = await whileFrozen(async () => {
+          await Promise.all(subjects.map(logOut))
+          return { answers: subjects.map(askAs) }
+        })
+        await expectDead([...sent.answers, ...subjects.map(askAs)])
+      } finally {
+        pool.release()
+        listenProxy.thaw()
+      }
+      const answers = await Promise.all(before)
+      await expectDead(subjects.map(askAs))
+      return answers
     }
-    // The control: earlier requests get the answer of that time. One of those held may have been to another query.
-    expect(await Promise.all(before)).toContain(200)
-    await expectDead(subjects.map(askAs))
-  })
+    // A held answer may be that to a query of a background job. Then a question was asked too late, and the round proves less.
+    let answers = await answersOfBefore()
+    for (let more = 0; more < 3 && answers.includes(401); more++) answers = await answersOfBefore()
+    // The control: the earlier requests get the answer of that time.
+    expect(answers).toEqual([200, 200, 200])
+  }, 60_000)
 })
 
 describe('between two processes a revocation', () => {
